@@ -1,0 +1,607 @@
+"""Every refusal of the server, in one table (contract 10 § 9, 20 § 3, 00).
+
+An `ErrorSpec` is one row: what is sent over HTTP, what over WebSocket, whether trying again can help, what it means,
+what usually causes it and what to do. Calling a row makes the exception to raise::
+
+    raise errors.EVENT_NAME_TOO_LONG(f"Event name '{name}' exceeds maximum length of {limit}")
+
+The HTTP body, the error frame, the metric label, the log line, ``sockudo explain`` and ``docs/errors.md`` are all made
+from the row. A slug declared twice fails at import. `SockudoError` is the only exception the layers above raise on
+purpose; foreign exceptions are mapped at the border of their adapter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+__all__ = ["CATALOGUE", "ErrorSpec", "SockudoError"]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSpec:
+    """One row of the error catalogue.
+
+    ``slug`` is ours and unique: the anchor in the error reference. ``code`` is the stable word in an HTTP body and may be
+    shared by rows that tell causes apart. ``status`` is the HTTP status, ``ws`` the number in an error frame; either is
+    None where the error cannot arise on that side. ``closes`` says that the WebSocket connection ends with it.
+    """
+
+    slug: str
+    code: str
+    status: int | None
+    ws: int | None
+    retry: bool
+    closes: bool
+    meaning: str
+    causes: tuple[str, ...]
+    remedy: str
+
+    def __call__(self, text: str | None = None, *, retry_after: int | None = None) -> SockudoError:
+        """The exception for this row; ``text`` says what was wrong with this very request."""
+        return SockudoError(self, text or self.meaning, retry_after)
+
+
+class SockudoError(Exception):
+    """A refusal with its row of the catalogue. ``retry_after`` is in whole seconds."""
+
+    __slots__ = ("retry_after", "spec", "text")
+
+    def __init__(self, spec: ErrorSpec, text: str, retry_after: int | None = None) -> None:
+        super().__init__(text)
+        self.spec = spec
+        self.text = text
+        self.retry_after = retry_after
+
+    def body(self) -> dict[str, Any]:
+        """The HTTP error envelope (contract 00): error, code, status and where to read more."""
+        return {
+            "error": self.text,
+            "code": self.spec.code,
+            "status": self.spec.status or 500,
+            "docs": f"errors.md#{self.spec.slug}",
+        }
+
+
+CATALOGUE: Final[dict[str, ErrorSpec]] = {}
+
+
+def _row(
+    slug: str,
+    meaning: str,
+    *,
+    code: str | None = None,
+    http: int | None = None,
+    ws: int | None = None,
+    retry: bool = False,
+    closes: bool = False,
+    causes: tuple[str, ...] = (),
+    remedy: str,
+) -> ErrorSpec:
+    if slug in CATALOGUE:
+        raise ValueError(f"error slug declared twice: {slug}")
+    spec = ErrorSpec(slug, code or slug, http, ws, retry, closes, meaning, causes, remedy)
+    CATALOGUE[slug] = spec
+    return spec
+
+
+# ---- who is asking (HTTP) ----
+
+AUTH_PARAMETERS = _row(
+    "auth_parameters",
+    "The query string lacks the authentication parameters, or repeats one.",
+    code="invalid_input",
+    http=400,
+    causes=("the URL was called without signing it", "a proxy dropped the query string"),
+    remedy="Sign the request with the app's key and secret; every Pusher server SDK does it for you.",
+)
+UNKNOWN_KEY = _row(
+    "unknown_key",
+    "No app has this auth_key.",
+    code="auth_failed",
+    http=401,
+    causes=("the key of another environment", "id, key and secret mixed up", "the app was removed"),
+    remedy="Compare the key with `sockudo apps list`, or with the credentials the server printed when it started.",
+)
+APP_MISMATCH = _row(
+    "app_mismatch",
+    "The auth_key belongs to another app than the one in the path.",
+    code="auth_failed",
+    http=401,
+    causes=("app id and key come from two different apps",),
+    remedy="Take app id, key and secret from the same app.",
+)
+TIMESTAMP_INVALID = _row(
+    "timestamp_invalid",
+    "auth_timestamp is missing or not a whole number of seconds.",
+    code="auth_failed",
+    http=401,
+    causes=("milliseconds instead of seconds", "a client that signs by hand"),
+    remedy="Send Unix time in seconds as auth_timestamp and sign it with the other parameters.",
+)
+TIMESTAMP_STALE = _row(
+    "timestamp_stale",
+    "auth_timestamp is more than 600 seconds away from the server's clock.",
+    code="auth_failed",
+    http=401,
+    causes=("a clock that runs wrong", "a request kept in a queue and sent later", "milliseconds instead of seconds"),
+    remedy="Synchronise the clocks (NTP) and sign the request when it is sent, not when it is queued.",
+)
+BODY_HASH_MISMATCH = _row(
+    "body_hash_mismatch",
+    "body_md5 is not the MD5 of the body that arrived.",
+    code="auth_failed",
+    http=401,
+    causes=("the body was serialized again after signing", "a proxy rewrote the body"),
+    remedy="Sign exactly the bytes that are sent.",
+)
+BODY_HASH_MISSING = _row(
+    "body_hash_missing",
+    "A POST with a body must carry body_md5.",
+    code="auth_failed",
+    http=401,
+    causes=("a client that signs by hand and left body_md5 out",),
+    remedy="Add body_md5, the lower-case hex MD5 of the body, and sign it with the other parameters.",
+)
+SIGNATURE_MISMATCH = _row(
+    "signature_mismatch",
+    "auth_signature is missing or does not match the request.",
+    code="auth_failed",
+    http=401,
+    causes=("a wrong secret", "parameters changed after signing", "a proxy that rewrites the path"),
+    remedy="Check the secret; then that method, path and query reach the server as they were signed.",
+)
+APP_NOT_FOUND = _row(
+    "app_not_found",
+    "No app has the id in the path.",
+    http=404,
+    causes=("a mistyped app id", "the key used in place of the id"),
+    remedy="Compare the id with `sockudo apps list`.",
+)
+APP_DISABLED = _row(
+    "app_disabled",
+    "The app is disabled.",
+    http=403,
+    ws=4003,
+    closes=True,
+    causes=("`sockudo apps disable` or enabled = false", "`enabled` was left out of the app's record"),
+    remedy="Enable the app: `sockudo apps enable ID`, or enabled = true in the configuration.",
+)
+
+# ---- what is asked (HTTP) ----
+
+NOT_FOUND = _row(
+    "not_found",
+    "There is nothing at this path.",
+    http=404,
+    causes=("a mistyped path", "a route of a feature that this version does not have"),
+    remedy="Compare the path with the HTTP API reference; paths are case-sensitive.",
+)
+METHOD_NOT_ALLOWED = _row(
+    "method_not_allowed",
+    "The path exists, but not for this method.",
+    http=405,
+    causes=("GET instead of POST",),
+    remedy="Use one of the methods in the Allow header.",
+)
+UNSUPPORTED_MEDIA_TYPE = _row(
+    "unsupported_media_type",
+    "This endpoint expects a JSON body.",
+    code="invalid_input",
+    http=415,
+    causes=("no Content-Type header", "a form instead of JSON"),
+    remedy="Send Content-Type: application/json.",
+)
+MALFORMED_JSON = _row(
+    "malformed_json",
+    "The body is not JSON.",
+    code="invalid_input",
+    http=400,
+    causes=("an empty or cut-off body", "a body in another encoding than UTF-8"),
+    remedy="Send one JSON object in UTF-8.",
+)
+WRONG_SHAPE = _row(
+    "wrong_shape",
+    "The body is JSON of the wrong shape.",
+    code="invalid_input",
+    http=422,
+    causes=("a field of the wrong type", "a required field left out", "a field given twice"),
+    remedy="The text names the field and what it must be.",
+)
+INVALID_INPUT = _row(
+    "invalid_input",
+    "A value in the request is not allowed.",
+    http=400,
+    causes=("see the text: it names the field, the limit and the value",),
+    remedy="Change the value that the text names.",
+)
+CHANNEL_NAME = _row(
+    "channel_name",
+    "The channel name is not allowed.",
+    code="invalid_input",
+    http=400,
+    ws=4300,
+    causes=("a character outside A-Z a-z 0-9 _ - = @ , ; . : #", "a name that is too long or empty"),
+    remedy="Use an allowed name; the text names the characters or the limit.",
+)
+MISSING_CHANNEL = _row(
+    "missing_channel_info",
+    "Request must contain 'channels' (list) or 'channel' (string)",
+    http=400,
+    causes=("an empty list of channels",),
+    remedy="Name at least one channel.",
+)
+LIMIT_EXCEEDED = _row(
+    "limit_exceeded",
+    "The request is over one of the app's limits.",
+    http=400,
+    causes=("too many channels or events in one request", "an event name that is too long"),
+    remedy="Split the request, or raise the limit that the text names.",
+)
+EVENT_TOO_LARGE = _row(
+    "payload_too_large",
+    "The event's data is larger than the app allows.",
+    http=413,
+    causes=("a document sent through the channel",),
+    remedy="Send a reference instead of the document, or raise max_event_payload_in_kb.",
+)
+BODY_TOO_LARGE = _row(
+    "body_too_large",
+    "The request body is larger than the server accepts.",
+    code="payload_too_large",
+    http=413,
+    causes=("a batch that is too large",),
+    remedy="Split the request, or raise http_api.request_limit_in_mb.",
+)
+URI_TOO_LONG = _row(
+    "uri_too_long",
+    "The request target is longer than the server accepts.",
+    http=414,
+    remedy="Shorten the path and the query.",
+)
+HEADERS_TOO_LARGE = _row(
+    "headers_too_large",
+    "The request has too many headers, or they are too large.",
+    http=431,
+    causes=("cookies of another application on the same domain",),
+    remedy="Send fewer and smaller headers.",
+)
+MALFORMED_REQUEST = _row(
+    "malformed_request",
+    "This is not a valid HTTP/1.1 request.",
+    code="invalid_input",
+    http=400,
+    causes=("HTTPS spoken to a plain port", "no Host header, or two", "both Content-Length and Transfer-Encoding"),
+    remedy="Speak HTTP/1.1, with one Host header and one way of giving the length.",
+)
+REQUEST_TIMEOUT = _row(
+    "request_timeout",
+    "The request did not arrive in time.",
+    http=408,
+    retry=True,
+    causes=("a connection that stalls",),
+    remedy="Send the request again.",
+)
+RATE_LIMITED = _row(
+    "rate_limited",
+    "Too many requests.",
+    http=429,
+    retry=True,
+    causes=("more requests from this address than the server allows", "more than the app's own limit per second"),
+    remedy="Wait for Retry-After seconds; batch events; or raise the limit that the text names.",
+)
+IDEMPOTENCY_CONFLICT = _row(
+    "idempotency_conflict",
+    "The idempotency key was already used with a different payload.",
+    http=409,
+    causes=("a key that is not unique per event",),
+    remedy="Make a new key for each new event and reuse it only to repeat that event.",
+)
+IDEMPOTENCY_RUNNING = _row(
+    "idempotency_running",
+    "A publish with this idempotency key is still in progress.",
+    code="backpressure",
+    http=503,
+    retry=True,
+    causes=("a retry sent before the first try was answered",),
+    remedy="Try again after Retry-After seconds with the same key.",
+)
+FEATURE_DISABLED = _row(
+    "feature_disabled",
+    "The feature is switched off.",
+    http=403,
+    remedy="Switch the feature on for the app or the server.",
+)
+SERVICE_UNAVAILABLE = _row(
+    "service_unavailable",
+    "A part that the server needs for this request does not answer.",
+    http=503,
+    retry=True,
+    remedy="Try again; look at /up and the log for the part that fails.",
+)
+DRAINING = _row(
+    "draining",
+    "The server is shutting down.",
+    code="service_unavailable",
+    http=503,
+    retry=True,
+    remedy="Connect again: another instance, or this one after its restart, will answer.",
+)
+INTERNAL_ERROR = _row(
+    "internal_error",
+    "Internal server error",
+    http=500,
+    ws=4000,
+    retry=True,
+    causes=("a defect of the server",),
+    remedy="Look for the id of the answer in the server's log and report it.",
+)
+
+# ---- the upgrade ----
+
+UPGRADE_INVALID = _row(
+    "upgrade_invalid",
+    "This is not a valid WebSocket handshake.",
+    code="invalid_input",
+    http=400,
+    causes=("a proxy that does not pass Upgrade and Connection on", "a page opened in the browser's address bar"),
+    remedy="Connect with a WebSocket client; let the proxy pass Upgrade, Connection and Sec-WebSocket-* headers.",
+)
+UPGRADE_QUERY = _row(
+    "upgrade_query",
+    "A query parameter of the connection URL is not valid.",
+    code="invalid_input",
+    http=400,
+    causes=("protocol is not a number", "a parameter given twice"),
+    remedy="Fix the parameter that the text names.",
+)
+UNKNOWN_APP = _row(
+    "unknown_app",
+    "Application does not exist",
+    ws=4001,
+    closes=True,
+    causes=("the key of another environment or of Pusher's own cloud", "the client points at the wrong host"),
+    remedy="Give the client the app's key; compare it with `sockudo apps list`.",
+)
+OVER_QUOTA = _row(
+    "over_quota",
+    "Application is over connection quota",
+    ws=4004,
+    closes=True,
+    causes=("more connections than the app's max_connections",),
+    remedy="Raise the app's max_connections.",
+)
+PROTOCOL_UNSUPPORTED = _row(
+    "protocol_unsupported",
+    "This server does not speak the requested protocol version yet.",
+    ws=4007,
+    closes=True,
+    causes=("a client that asks for protocol=2",),
+    remedy="Connect with protocol=7, as Pusher clients do.",
+)
+ORIGIN_NOT_ALLOWED = _row(
+    "origin_not_allowed",
+    "Origin not allowed",
+    ws=4009,
+    closes=True,
+    causes=("the page's origin is not in the app's allowed_origins", "a client that sends no Origin header"),
+    remedy="Add the origin to allowed_origins.",
+)
+OVER_CAPACITY = _row(
+    "over_capacity",
+    "Over capacity",
+    ws=4100,
+    retry=True,
+    closes=True,
+    causes=("the server is at max_connections",),
+    remedy="Raise max_connections or add servers; clients come back by themselves, later.",
+)
+
+# ---- the life of a connection ----
+
+SERVER_SHUTDOWN = _row(
+    "server_shutdown",
+    "Server shutting down",
+    ws=4200,
+    retry=True,
+    closes=True,
+    remedy="Nothing: clients reconnect at once.",
+)
+FORCE_RECONNECT = _row(
+    "force_reconnect",
+    "Force reconnect requested by the app.",
+    ws=4200,
+    retry=True,
+    closes=True,
+    remedy="Nothing: clients reconnect at once.",
+)
+TERMINATED = _row(
+    "terminated",
+    "You got disconnected by the app.",
+    ws=4009,
+    closes=True,
+    causes=("the app's backend called terminate_connections for this user",),
+    remedy="Sign in again, if the app lets you.",
+)
+PONG_TIMEOUT = _row(
+    "pong_timeout",
+    "Pong reply not received in time",
+    ws=4201,
+    retry=True,
+    closes=True,
+    causes=("a device that went to sleep or lost its network",),
+    remedy="Nothing: clients reconnect at once.",
+)
+SLOW_CONSUMER = _row(
+    "slow_consumer",
+    "Client buffer full, disconnecting slow consumer",
+    ws=4100,
+    retry=True,
+    closes=True,
+    causes=("a client that reads more slowly than its channels are published to",),
+    remedy="Publish less, or raise websocket.max_messages; the client comes back by itself.",
+)
+AUTH_DEADLINE = _row(
+    "auth_deadline",
+    "Connection not authorized within timeout.",
+    ws=4009,
+    closes=True,
+    causes=("an app with user authentication and a client that neither signs in nor joins a protected channel",),
+    remedy="Sign in after connecting (pusher.signin()), or raise user_authentication_timeout.",
+)
+
+# ---- frames from clients ----
+
+MALFORMED_FRAME = _row(
+    "malformed_frame",
+    "The frame is not a JSON object of the protocol.",
+    ws=4000,
+    causes=("text that is not JSON", "a field of the wrong type or given twice"),
+    remedy="Send {\"event\": …, \"channel\": …, \"data\": …}.",
+)
+EVENT_NAME_INVALID = _row(
+    "event_name_invalid",
+    "The event name is missing, empty or too long.",
+    ws=4000,
+    remedy="Name the event; the text says what is wrong with it.",
+)
+MISSING_FIELD = _row(
+    "missing_field",
+    "The frame lacks a field that its event needs, or the field has the wrong type.",
+    ws=4000,
+    remedy="Add the field that the text names.",
+)
+CHANNEL_AUTH_MISSING = _row(
+    "channel_auth_missing",
+    "Authentication error: Authentication signature required for this channel",
+    ws=4009,
+    causes=("a private or presence channel without an authorizer",),
+    remedy="Configure the client's channel authorization endpoint.",
+)
+CHANNEL_AUTH_INVALID = _row(
+    "channel_auth_invalid",
+    "Authentication error: Channel requires authentication",
+    ws=4009,
+    causes=(
+        "the backend signs with another secret",
+        "the signature was made for another socket_id or channel",
+        "channel_data was changed or serialized again after signing",
+    ),
+    remedy="The server's log names the likely mistake for each refused subscription.",
+)
+PRESENCE_DATA = _row(
+    "presence_data",
+    "channel_data of a presence channel is missing or not valid.",
+    ws=4000,
+    causes=("the authorization endpoint answers without channel_data",),
+    remedy="Answer with channel_data, a JSON text that holds user_id and, if you like, user_info.",
+)
+PRESENCE_MEMBER = _row(
+    "presence_member",
+    "The presence member is not allowed.",
+    ws=4300,
+    causes=("no user_id, or one over 128 bytes", "user_info over the app's limit"),
+    remedy="Send a user_id of 1 to 128 bytes and a small user_info.",
+)
+PRESENCE_OTHER_USER = _row(
+    "presence_other_user",
+    "Authentication error: already joined as another user",
+    ws=4009,
+    causes=("a second subscribe to the same presence channel under another user_id",),
+    remedy="Unsubscribe first, or use a second connection.",
+)
+PRESENCE_FULL = _row(
+    "presence_full",
+    "Over capacity",
+    ws=4100,
+    causes=("the presence channel has as many members as the app allows",),
+    remedy="Raise max_presence_members_per_channel.",
+)
+WILDCARD_NEEDS_V2 = _row(
+    "wildcard_needs_v2",
+    "Channel error: Wildcard subscriptions are only supported on protocol V2",
+    ws=4300,
+    remedy="Subscribe to the channels by name.",
+)
+META_NEEDS_V2 = _row(
+    "meta_needs_v2",
+    "Channel error: Metachannel subscriptions are only supported on protocol V2",
+    ws=4300,
+    remedy="Use webhooks or the HTTP API to follow a channel's occupancy.",
+)
+NOT_ON_V1 = _row(
+    "not_on_v1",
+    "This action needs protocol V2.",
+    ws=4000,
+    remedy="Connect with protocol=2 where the server offers it.",
+)
+CLIENT_EVENT = _row(
+    "client_event",
+    "The client event was refused.",
+    ws=4301,
+    causes=(
+        "client events are not enabled for the app",
+        "the channel is not private or presence, or is encrypted or a cache channel",
+        "the sender is not subscribed to the channel",
+        "the data is too large",
+    ),
+    remedy="The text says which of these it was; enable_client_messages switches client events on.",
+)
+CLIENT_RATE = _row(
+    "client_rate",
+    "Client event rejected due to rate limit",
+    ws=4301,
+    retry=True,
+    causes=("more frames per second than the app allows",),
+    remedy="Send less often; the limits are max_client_events_per_second and message_rate_limit.",
+)
+CLIENT_RATE_CLOSE = _row(
+    "client_rate_close",
+    "Connection closed due to client event rate limit",
+    ws=4301,
+    closes=True,
+    causes=("the app closes connections that send too often (terminate_on_limit)",),
+    remedy="Send less often.",
+)
+SIGNIN_REFUSED = _row(
+    "signin_refused",
+    "The sign-in was refused.",
+    ws=4009,
+    causes=(
+        "user authentication is not enabled for the app",
+        "the signature is wrong or made for another socket_id",
+        "user_data has no id",
+    ),
+    remedy="The text says which of these it was; enable_user_authentication switches sign-in on.",
+)
+WATCHLIST_TOO_LONG = _row(
+    "watchlist_too_long",
+    "The watchlist has more than 100 users.",
+    ws=4302,
+    remedy="Watch at most 100 users.",
+)
+
+# ---- WebSocket framing: close frames without an error frame ----
+
+PROTOCOL_VIOLATION = _row(
+    "protocol_violation",
+    "The peer broke the WebSocket protocol.",
+    ws=1002,
+    closes=True,
+    causes=("a client that does not mask its frames", "a proxy that alters the stream"),
+    remedy="Use a WebSocket library that follows RFC 6455.",
+)
+INVALID_TEXT = _row(
+    "invalid_text",
+    "A text frame is not UTF-8.",
+    ws=1007,
+    closes=True,
+    remedy="Send text as UTF-8; JSON connections take text or UTF-8 in binary frames.",
+)
+MESSAGE_TOO_BIG = _row(
+    "message_too_big",
+    "The message is larger than the server accepts.",
+    ws=1009,
+    closes=True,
+    remedy="Send less at once, or raise websocket_max_payload_kb.",
+)
