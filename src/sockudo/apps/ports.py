@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from sockudo.config.apps import App
 
-__all__ = ["AppStore"]
+__all__ = ["AppStore", "Edit"]
+
+Edit = Callable[[App | None], App]
+"""Takes the app as it is, None when there is none, and returns it as it is to be, under the same id."""
 
 
 class AppStore(Protocol):
     """Keeps app records. Ids are unique, so are keys.
 
-    Every method may raise ``errors.SERVICE_UNAVAILABLE`` when the store does not answer, and nothing else.
+    Every method may raise ``errors.SERVICE_UNAVAILABLE`` when the store does not answer, and nothing else but what it
+    names.
     """
 
     async def start(self) -> None:
@@ -35,10 +39,20 @@ class AppStore(Protocol):
         """
         ...
 
+    async def change(self, app_id: str, edit: Edit) -> App:
+        """Reads one app, lets ``edit`` decide and saves what it returns, with nobody else's change in between.
+
+        What ``edit`` raises leaves the store unchanged and is raised here. Raises as `save` does.
+        """
+        ...
+
     async def remove(self, app_id: str) -> bool:
         """True when there was such an app."""
         ...
 
     async def revision(self) -> int:
-        """A number that grows with every change, whoever made it: cheap enough to ask every second."""
+        """A number that grows with every change, whoever made it: cheap enough to ask every second.
+
+        Saving a record that is already there is no change.
+        """
         ...

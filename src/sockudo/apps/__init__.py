@@ -1,0 +1,1 @@
+"""The apps: who they are, what they may do, and where their records are kept."""

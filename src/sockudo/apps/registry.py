@@ -1,0 +1,202 @@
+"""The apps of the running server: looked up without waiting, kept in step with the store.
+
+The registry holds every app resolved in two dictionaries and asks the store for its revision once a second; only when
+that changed are the records read again. So a lookup never waits, and a store that fails costs nothing but news: the
+apps stay as they were last known, and `AppRegistry.healthy` says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from sockudo import errors, ids
+from sockudo.apps.live import LiveApp
+from sockudo.apps.ports import AppStore
+from sockudo.apps.resolve import Defaults, resolve
+from sockudo.config.apps import App
+
+__all__ = ["AppRegistry", "Changes"]
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Ids of the apps that a reload changed, each in exactly one group, sorted; false when there are none.
+
+    ``disabled`` were enabled before and no longer are; ``updated`` changed in any other way, which includes being
+    enabled again.
+    """
+
+    added: tuple[str, ...] = ()
+    updated: tuple[str, ...] = ()
+    disabled: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.updated or self.disabled or self.removed)
+
+    @property
+    def closed(self) -> tuple[str, ...]:
+        """The apps whose connections must end: disabled or removed."""
+        return self.disabled + self.removed
+
+
+class AppRegistry:
+    """Every app the server serves, ready for the hot path.
+
+    A `LiveApp` is replaced as a whole when its record changes; one whose record did not change stays the same object.
+    """
+
+    def __init__(self, store: AppStore, defaults: Defaults) -> None:
+        self._store = store
+        self._defaults = defaults
+        self._by_id: dict[str, LiveApp] = {}
+        self._by_key: dict[str, LiveApp] = {}
+        self._revision: int | None = None
+        self._inline: frozenset[str] = frozenset()
+        self._healthy = False
+        # Whoever reads the records last must also be the last to put them in place.
+        self._lock = asyncio.Lock()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the store answered when it was last asked."""
+        return self._healthy
+
+    def by_key(self, key: str) -> LiveApp | None:
+        """The app with this key, disabled ones included."""
+        return self._by_key.get(key)
+
+    def by_id(self, app_id: str) -> LiveApp | None:
+        """The app with this id, disabled ones included."""
+        return self._by_id.get(app_id)
+
+    def all(self) -> Sequence[LiveApp]:
+        """Every app, sorted by id."""
+        return tuple(self._by_id.values())
+
+    async def start(self, inline: Sequence[App] = ()) -> None:
+        """Opens the store, puts the configured apps into it, over rows of the same id, and reads all.
+
+        Raises ``errors.SERVICE_UNAVAILABLE`` when the store does not answer and ``errors.INVALID_INPUT`` when a
+        configured app has the key of another app.
+        """
+        await self._store.start()
+        await self.replace_inline(inline)
+
+    async def stop(self) -> None:
+        """Closes the store. Lookups go on answering from what is known."""
+        await self._store.stop()
+        self._healthy = False
+
+    async def ensure_first_app(self) -> App | None:
+        """Creates an app with random credentials when there is none at all, and returns it; else None.
+
+        The result carries the secret: it is for printing once to whoever started the server.
+        """
+        async with self._lock:
+            if self._by_id:
+                return None
+            app_id, key, secret = ids.app_credentials()
+            app = App(id=app_id, key=key, secret=secret, enabled=True)
+            await self._store.save(app)
+            await self._load(await self._store.revision())
+            return app
+
+    async def replace_inline(self, apps: Sequence[App]) -> Changes:
+        """Makes these the apps that come from the configuration, and says what changed.
+
+        Removes the ones that an earlier call put there and this one does not name; apps from elsewhere stay, unless
+        they have the id of a configured one. Raises as `start` does; when a key is taken, nothing is changed.
+        """
+        async with self._lock:
+            stored = await self._store.all()
+            wanted = {app.id: app for app in apps}
+            gone = self._inline - wanted.keys()
+            _check_keys(apps, (app for app in stored if app.id not in gone and app.id not in wanted))
+            keys = {app.key: app.id for app in apps}
+            for app in stored:
+                # A key that moves from one configured app to another has to be free before it is given again.
+                if app.id in gone or (app.id in wanted and keys.get(app.key, app.id) != app.id):
+                    await self._store.remove(app.id)
+            for app in apps:
+                await self._store.save(app)
+            self._inline = frozenset(wanted)
+            return await self._load(await self._store.revision())
+
+    async def refresh(self) -> Changes:
+        """Reads the records again if the store changed, and says which apps did.
+
+        Raises ``errors.SERVICE_UNAVAILABLE`` when the store does not answer; the apps stay as they were.
+        """
+        async with self._lock:
+            revision = await self._store.revision()
+            return Changes() if revision == self._revision else await self._load(revision)
+
+    async def watch(
+        self,
+        interval: float,
+        on_change: Callable[[Changes], None],
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Refreshes every ``interval`` seconds until cancelled, and passes on what changed.
+
+        A store that does not answer is logged once, tried again each time, and logged when it is back.
+        """
+        while True:
+            await sleep(interval)
+            try:
+                changes = await self.refresh()
+            except errors.SockudoError as error:
+                if self._healthy:
+                    _log.error("app store fails; the apps stay as last known", reason=error.text)
+                self._healthy = False
+                continue
+            if not self._healthy:
+                _log.info("app store answers again")
+                self._healthy = True
+            if changes:
+                on_change(changes)
+
+    async def _load(self, revision: int) -> Changes:
+        # The revision was asked before the records are read: a change in between is then read twice, never missed.
+        before = self._by_id
+        after: dict[str, LiveApp] = {}
+        for app in await self._store.all():
+            known = before.get(app.id)
+            after[app.id] = known if known is not None and known.record == app else resolve(app, self._defaults)
+        self._by_id = after
+        self._by_key = {live.key: live for live in after.values()}
+        self._revision = revision
+        self._healthy = True
+        return _compare(before, after)
+
+
+def _check_keys(apps: Sequence[App], others: Iterable[App]) -> None:
+    holder = {app.key: app.id for app in others}
+    for app in apps:
+        if holder.setdefault(app.key, app.id) != app.id:
+            raise errors.INVALID_INPUT(f"App '{app.id}' cannot have key '{app.key}': app '{holder[app.key]}' has it")
+
+
+def _compare(before: dict[str, LiveApp], after: dict[str, LiveApp]) -> Changes:
+    updated: list[str] = []
+    disabled: list[str] = []
+    for app_id in sorted(before.keys() & after.keys()):
+        old, new = before[app_id], after[app_id]
+        if old.enabled and not new.enabled:
+            disabled.append(app_id)
+        elif old is not new:
+            updated.append(app_id)
+    return Changes(
+        added=tuple(sorted(after.keys() - before.keys())),
+        updated=tuple(updated),
+        disabled=tuple(disabled),
+        removed=tuple(sorted(before.keys() - after.keys())),
+    )

@@ -1,0 +1,79 @@
+"""From an app's record to the app the hot path uses: defaults filled in, patterns and keys prepared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from sockudo.apps.live import LiveApp, LiveLimits
+from sockudo.auth.signing import Signer
+from sockudo.config import origins
+from sockudo.config.apps import App
+
+__all__ = ["Defaults", "resolve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """The server's own limits, which hold for every app that does not set the limit itself; 0 means unlimited.
+
+    Lengths are in bytes, sizes in kB, the time to live in seconds (contract 70 § 1.3).
+    """
+
+    max_channel_name_length: int = 200
+    max_event_name_length: int = 200
+    max_channels_at_once: int = 100
+    max_event_payload_kb: int = 100
+    max_batch_size: int = 10
+    max_presence_members: int = 100
+    max_presence_member_kb: int = 2
+    idempotency_enabled: bool = True
+    idempotency_ttl: int = 120
+
+
+def resolve(app: App, defaults: Defaults) -> LiveApp:
+    """The app ready for use; its record must have passed the checks that every record is read with.
+
+    A limit of the app holds when it is set, 0 included; else the server's default does. Backend events and reads have
+    no default and are unlimited until set.
+    """
+    policy = app.policy
+    idempotency = policy.idempotency
+    return LiveApp(
+        record=app,
+        id=app.id,
+        key=app.key,
+        enabled=app.enabled,
+        signer=Signer(app.secret),
+        limits=_limits(app, defaults),
+        features=policy.features,
+        namespaces=MappingProxyType({namespace.name: namespace for namespace in policy.channels.channel_namespaces}),
+        origin_allowed=origins.matcher(policy.channels.allowed_origins),
+        idempotency_enabled=_either(idempotency.enabled, defaults.idempotency_enabled),
+        idempotency_ttl=_either(idempotency.ttl_seconds, defaults.idempotency_ttl),
+    )
+
+
+def _either(own: int | None, default: int) -> int:
+    return default if own is None else own
+
+
+def _limits(app: App, defaults: Defaults) -> LiveLimits:
+    own = app.policy.limits
+    frames = own.message_rate_limit
+    return LiveLimits(
+        max_connections=own.max_connections,
+        max_client_events_per_second=own.max_client_events_per_second,
+        client_event_window_seconds=own.decay_seconds,
+        terminate_on_limit=own.terminate_on_limit,
+        message_rate_limit=frames if frames is not None and frames.enabled else None,
+        max_backend_events_per_second=_either(own.max_backend_events_per_second, 0),
+        max_read_requests_per_second=_either(own.max_read_requests_per_second, 0),
+        max_presence_members=_either(own.max_presence_members_per_channel, defaults.max_presence_members),
+        max_presence_member_kb=_either(own.max_presence_member_size_in_kb, defaults.max_presence_member_kb),
+        max_channel_name_length=_either(own.max_channel_name_length, defaults.max_channel_name_length),
+        max_channels_at_once=_either(own.max_event_channels_at_once, defaults.max_channels_at_once),
+        max_event_name_length=_either(own.max_event_name_length, defaults.max_event_name_length),
+        max_event_payload_kb=_either(own.max_event_payload_in_kb, defaults.max_event_payload_kb),
+        max_batch_size=_either(own.max_event_batch_size, defaults.max_batch_size),
+    )
