@@ -1,0 +1,128 @@
+"""One Node process for all tests of a run, and stock clients on the module's server."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, Protocol
+
+import pusher
+import pytest
+from support.node import MASTER_KEY, JsClient, Node, NodeSdk, open_echo, open_pusher
+from support.server import ServerProcess
+
+_names = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[Node]:
+    running = Node()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def pusher_js(node: Node, server: ServerProcess) -> Iterator[Callable[..., JsClient]]:
+    """Opens pusher-js connections to the module's server; see `open_pusher` for the fields. Closed at the end."""
+    opened: list[JsClient] = []
+
+    def open_one(*, server: ServerProcess = server, **fields: Any) -> JsClient:
+        client = open_pusher(node, server, f"pusher-js-{next(_names)}", **fields)
+        opened.append(client)
+        return client
+
+    yield open_one
+    for client in opened:
+        client.close()
+
+
+@pytest.fixture
+def echo(node: Node, server: ServerProcess) -> Iterator[Callable[..., JsClient]]:
+    """The same for laravel-echo."""
+    opened: list[JsClient] = []
+
+    def open_one(**fields: Any) -> JsClient:
+        client = open_echo(node, server, f"echo-{next(_names)}", **fields)
+        opened.append(client)
+        return client
+
+    yield open_one
+    for client in opened:
+        client.close()
+
+
+@pytest.fixture
+def node_sdk(node: Node, server: ServerProcess) -> NodeSdk:
+    return NodeSdk(node, server)
+
+
+def make_python_sdk(server: ServerProcess) -> pusher.Pusher:
+    """Pusher's Python SDK for the app whose id is a number, the only kind it takes."""
+    app = server.numeric_app
+    return pusher.Pusher(
+        app_id=app.id,
+        key=app.key,
+        secret=app.secret,
+        ssl=False,
+        host=server.host,
+        port=server.port,
+        encryption_master_key_base64=MASTER_KEY,
+    )
+
+
+@pytest.fixture
+def python_sdk(server: ServerProcess) -> pusher.Pusher:
+    return make_python_sdk(server)
+
+
+class Publisher(Protocol):
+    """What a backend does, whichever SDK it uses."""
+
+    app: dict[str, str]
+
+    def trigger(self, channels: str | list[str], event: str, data: Any, *, socket_id: str | None = None) -> None: ...
+
+    def send_to_user(self, user: str, event: str, data: Any) -> None: ...
+
+    def terminate(self, user: str) -> None: ...
+
+
+class _ThroughNode:
+    def __init__(self, sdk: NodeSdk) -> None:
+        self.sdk = sdk
+        self.app = sdk.target["app"]
+
+    def trigger(self, channels: str | list[str], event: str, data: Any, *, socket_id: str | None = None) -> None:
+        params = {} if socket_id is None else {"socket_id": socket_id}
+        assert self.sdk.trigger(channels, event, data, **params) == {"status": 200, "body": {"ok": True}}
+
+    def send_to_user(self, user: str, event: str, data: Any) -> None:
+        assert self.sdk.send_to_user(user, event, data) == {"status": 200, "body": {"ok": True}}
+
+    def terminate(self, user: str) -> None:
+        assert self.sdk.terminate(user) == {"status": 200, "body": {"ok": True}}
+
+
+class _ThroughPython:
+    def __init__(self, sdk: pusher.Pusher, server: ServerProcess) -> None:
+        self.sdk = sdk
+        app = server.numeric_app
+        self.app = {"id": app.id, "key": app.key, "secret": app.secret}
+
+    def trigger(self, channels: str | list[str], event: str, data: Any, *, socket_id: str | None = None) -> None:
+        assert self.sdk.trigger(channels, event, data, socket_id) == {"ok": True}
+
+    def send_to_user(self, user: str, event: str, data: Any) -> None:
+        assert self.sdk.send_to_user(user, event, data) == {"ok": True}
+
+    def terminate(self, user: str) -> None:
+        assert self.sdk.terminate_user_connections(user) == {"ok": True}
+
+
+@pytest.fixture(params=["pusher-node", "pusher-python"])
+def publisher(request: pytest.FixtureRequest, server: ServerProcess) -> Publisher:
+    """A backend with each of the stock SDKs; open the receiving client with ``app=publisher.app``."""
+    kind: Literal["pusher-node", "pusher-python"] = request.param
+    if kind == "pusher-python":
+        return _ThroughPython(make_python_sdk(server), server)
+    return _ThroughNode(NodeSdk(request.getfixturevalue("node"), server))

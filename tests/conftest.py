@@ -1,0 +1,36 @@
+"""Fixtures that every part of the suite may use, and the closing word on what could not run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from support.parts import missing_parts
+from support.server import ServerProcess, start_server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    """A server with the default configuration, shared by the tests of a module: use channels and users of your own."""
+    with start_server() as running:
+        yield running
+
+
+@pytest.fixture
+def unique(request: pytest.FixtureRequest) -> str:
+    """A word that no other test of the run uses: for channels and user ids on a shared server."""
+    letters = [letter if letter.isalnum() and letter.isascii() else "-" for letter in request.node.name]
+    return "".join(letters).strip("-")[-80:]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    missing = missing_parts()
+    if missing:
+        terminalreporter.section("parts that could not run here", yellow=True)
+        for part, reason in sorted(missing.items()):
+            terminalreporter.line(f"{part}: {reason}")

@@ -1,0 +1,1 @@
+"""What tests against a started server have in common: processes, signatures, waiting."""

@@ -1,0 +1,22 @@
+"""Parts of the suite that this machine cannot run: skipped, and named at the end of the run."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import pytest
+
+__all__ = ["cannot_run", "missing_parts"]
+
+_MISSING: dict[str, str] = {}
+
+
+def cannot_run(part: str, reason: str) -> NoReturn:
+    """Skips the test that asked and has the closing summary name the part and the reason."""
+    _MISSING[part] = reason
+    pytest.skip(f"{part}: {reason}")
+
+
+def missing_parts() -> dict[str, str]:
+    """Part → reason, for the summary."""
+    return dict(_MISSING)

@@ -1,0 +1,69 @@
+"""Waiting for something another process or thread does: bounded, and told what was missing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+__all__ = ["PATIENCE", "Mailbox", "wait_until"]
+
+T = TypeVar("T")
+
+PATIENCE = 10.0
+"""Seconds after which a test gives up: far above what a healthy run needs, so that a busy machine fails nothing."""
+
+
+def wait_until(condition: Callable[[], T], what: str, *, timeout: float = PATIENCE) -> T:
+    """The first truthy value of ``condition``; for state that nobody announces (a count behind an HTTP route)."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout:g} s for {what}; last seen: {value!r}")
+        time.sleep(0.02)
+
+
+class Mailbox(Generic[T]):
+    """Everything a client has reported, in order, for a test that waits on another thread.
+
+    `next` hands out the first matching entry after the one it handed out before, so a test reads like the conversation.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._entries: list[T] = []
+        self._cursor = 0
+        self._news = threading.Condition()
+
+    def put(self, entry: T) -> None:
+        with self._news:
+            self._entries.append(entry)
+            self._news.notify_all()
+
+    @property
+    def seen(self) -> list[T]:
+        """A copy of all entries so far, read or not."""
+        with self._news:
+            return list(self._entries)
+
+    def next(self, matches: Callable[[T], bool], what: str, *, timeout: float = PATIENCE) -> T:
+        """The first entry after the last one handed out that matches; those between are passed over."""
+        deadline = time.monotonic() + timeout
+        with self._news:
+            position = self._cursor
+            while True:
+                while position < len(self._entries):
+                    entry = self._entries[position]
+                    position += 1
+                    if matches(entry):
+                        self._cursor = position
+                        return entry
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    tail = "\n  ".join(repr(entry) for entry in self._entries[-20:])
+                    raise AssertionError(f"{self.name}: waited {timeout:g} s for {what}; the last entries:\n  {tail}")
+                self._news.wait(remaining)
