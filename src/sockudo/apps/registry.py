@@ -155,7 +155,7 @@ class AppRegistry:
                 changes = await self.refresh()
             except errors.SockudoError as error:
                 if self._healthy:
-                    _log.error("app store fails; the apps stay as last known", reason=error.text)
+                    _log.error("app store fails; the apps stay as last known", reason=error.text, cause=error.__cause__)
                 self._healthy = False
                 continue
             if not self._healthy:

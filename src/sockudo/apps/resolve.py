@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeVar
 
 from sockudo.apps.live import LiveApp, LiveLimits
 from sockudo.auth.signing import Signer
@@ -11,6 +12,8 @@ from sockudo.config import origins
 from sockudo.config.apps import App
 
 __all__ = ["Defaults", "resolve"]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def resolve(app: App, defaults: Defaults) -> LiveApp:
     )
 
 
-def _either(own: int | None, default: int) -> int:
+def _either(own: _T | None, default: _T) -> _T:
     return default if own is None else own
 
 

@@ -1,0 +1,226 @@
+"""Apps in an SQLite file: the store that needs nothing installed, shared by the server and the command line.
+
+One connection lives in one thread of its own, so that a slow disk never stops the event loop and no two statements
+meet. The file is in write-ahead mode: other processes read while one writes, and a writer that finds another at work
+waits for it up to `BUSY_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+import msgspec
+
+from sockudo import errors
+from sockudo.apps.ports import Edit
+from sockudo.config.apps import App, Policy
+from sockudo.stores.sqlite_schema import migrate
+
+__all__ = ["BUSY_SECONDS", "FILE_NAME", "SqliteAppStore"]
+
+FILE_NAME: Final = "apps.sqlite3"
+BUSY_SECONDS: Final = 5.0
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_COLUMNS = 'SELECT id, "key", secret, enabled, policy FROM applications'
+# The last condition leaves an unchanged row, its time and the revision alone.
+_SAVE = """
+INSERT INTO applications (id, "key", secret, enabled, policy) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET
+  "key" = excluded."key", secret = excluded.secret, enabled = excluded.enabled, policy = excluded.policy,
+  updated_at = CURRENT_TIMESTAMP
+WHERE ("key", secret, enabled, policy) IS NOT (excluded."key", excluded.secret, excluded.enabled, excluded.policy)
+"""
+
+
+class SqliteAppStore:
+    """Keeps the apps in ``apps.sqlite3`` in the data directory, both created readable by their owner alone.
+
+    Any number of processes of one machine may use the file at once. Should the file be replaced, by a restored backup
+    for example, the next call opens the new one; one that was removed is an error until it is back.
+    """
+
+    def __init__(self, data_dir: Path | str) -> None:
+        self._path = Path(data_dir) / FILE_NAME
+        self._executor: ThreadPoolExecutor | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where the apps are kept."""
+        return self._path
+
+    async def start(self) -> None:
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="app-store")
+        try:
+            await self._run(SqliteAppStore._start)
+        except errors.SockudoError:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            await asyncio.get_running_loop().run_in_executor(executor, self._close)
+            executor.shutdown()
+
+    async def all(self) -> Sequence[App]:
+        return await self._run(SqliteAppStore._all)
+
+    async def save(self, app: App) -> None:
+        await self.change(app.id, lambda _: app)
+
+    async def change(self, app_id: str, edit: Edit) -> App:
+        return await self._run(SqliteAppStore._change, app_id, edit)
+
+    async def remove(self, app_id: str) -> bool:
+        return await self._run(SqliteAppStore._remove, app_id)
+
+    async def revision(self) -> int:
+        return await self._run(SqliteAppStore._revision)
+
+    async def _run(
+        self, work: Callable[Concatenate[SqliteAppStore, _P], _R], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _R:
+        if self._executor is None:
+            raise errors.SERVICE_UNAVAILABLE("The app store is not open")
+
+        def mapped() -> _R:
+            with _foreign_errors():
+                return work(self, *args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._executor, mapped)
+
+    # ---- what follows runs in the thread ----
+
+    def _start(self) -> None:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # SQLite gives its companion files the mode of the main one, which it would create readable by everybody.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._opened()
+
+    def _opened(self) -> sqlite3.Connection:
+        # A file that is gone is an error, not an empty store: the server would close every connection of every app.
+        status = self._path.stat()
+        identity = status.st_dev, status.st_ino
+        if self._connection is None or self._identity != identity:
+            self._close()
+            self._connection, self._identity = _connect(self._path), identity
+        return self._connection
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _all(self) -> Sequence[App]:
+        return [_read(row) for row in self._opened().execute(f"{_COLUMNS} ORDER BY id")]
+
+    def _change(self, app_id: str, edit: Edit) -> App:
+        with _writing(self._opened()) as connection:
+            row = connection.execute(f"{_COLUMNS} WHERE id = ?", (app_id,)).fetchone()
+            app = edit(None if row is None else _read(row))
+            try:
+                connection.execute(_SAVE, _write(app))
+            except sqlite3.IntegrityError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+                    raise
+                raise errors.INVALID_INPUT(f"App '{app.id}' cannot have key '{app.key}': another app has it") from error
+        return app
+
+    def _remove(self, app_id: str) -> bool:
+        with _writing(self._opened()) as connection:
+            return connection.execute("DELETE FROM applications WHERE id = ?", (app_id,)).rowcount > 0
+
+    def _revision(self) -> int:
+        row: tuple[int] = self._opened().execute("SELECT number FROM revision").fetchone()
+        return row[0]
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Read and write, but never create: a file removed a moment ago must not come back empty.
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        _write_ahead(connection)
+        migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    # Two processes that open a new file at once: the switch is refused to one of them without any waiting.
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+@contextmanager
+def _writing(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    # Taking the write lock at once is what makes reading before writing safe.
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def _read(row: tuple[str, str, str, int, str]) -> App:
+    app_id, key, secret, enabled, policy = row
+    try:
+        return App(app_id, key, secret, bool(enabled), msgspec.json.decode(policy, type=Policy))
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise errors.SERVICE_UNAVAILABLE(f"The app store's record of app '{app_id}' cannot be read: {error}") from error
+
+
+def _write(app: App) -> tuple[str, str, str, bool, str]:
+    return app.id, app.key, app.secret, app.enabled, msgspec.json.encode(app.policy).decode()
+
+
+_REASONS: Final = {
+    sqlite3.SQLITE_BUSY: "it is locked by another process",
+    sqlite3.SQLITE_CANTOPEN: "its file cannot be opened",
+    sqlite3.SQLITE_CORRUPT: "its file is damaged",
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_IOERR: "the disk does not answer as it should",
+    sqlite3.SQLITE_NOTADB: "its file is not an SQLite database",
+    sqlite3.SQLITE_PERM: "its file may not be used by this user",
+    sqlite3.SQLITE_READONLY: "its file or folder is read-only",
+}
+
+
+@contextmanager
+def _foreign_errors() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        # The low byte is the kind, the rest tells variants apart.
+        code = getattr(error, "sqlite_errorcode", None)
+        reason = _REASONS.get(code & 0xFF, "it failed") if isinstance(code, int) else "it failed"
+        raise errors.SERVICE_UNAVAILABLE(f"The app store does not answer: {reason}") from error
+    except OSError as error:
+        reason = (error.strerror or "it failed").lower()
+        raise errors.SERVICE_UNAVAILABLE(f"The app store's file cannot be used: {reason}") from error

@@ -1,0 +1,216 @@
+"""What every `AppStore` promises, checked over each implementation; the one in memory is the definition."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sockudo import errors
+from sockudo.apps.ports import AppStore
+from sockudo.config.apps import App, Channels, Features, Idempotency, Limits, MessageRateLimit, Namespace, Policy
+from sockudo.stores.memory_apps import MemoryAppStore
+from sockudo.stores.sqlite_apps import SqliteAppStore
+
+FULL = Policy(
+    limits=Limits(
+        max_connections=250,
+        max_client_events_per_second=10,
+        message_rate_limit=MessageRateLimit(enabled=True, max_attempts=5),
+        max_channel_name_length=0,
+    ),
+    features=Features(enable_client_messages=True, enable_watchlist_events=False),
+    channels=Channels(
+        allowed_origins=("https://shop.test", "*.shop.test"),
+        channel_delta_compression={"news-*": "fossil"},
+        channel_namespaces=(Namespace("chat", channel_name_pattern="^chat:[a-z]+$", history={"rewind_enabled": True}),),
+    ),
+    webhooks=({"url": "https://hooks.shop.test/in", "event_types": ["channel_occupied"]},),
+    idempotency=Idempotency(enabled=False, ttl_seconds=30),
+    history={"enabled": True},
+)
+
+
+def an_app(app_id: str = "shop", **fields: object) -> App:
+    values: dict[str, object] = {"id": app_id, "key": f"k-{app_id}", "secret": f"s-{app_id}", "enabled": True, **fields}
+    return App(**values)  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AppStore]:
+    store: AppStore = MemoryAppStore() if request.param == "memory" else SqliteAppStore(tmp_path / "data")
+    await store.start()
+    yield store
+    await store.stop()
+
+
+async def test_a_new_store_is_empty(store: AppStore) -> None:
+    assert list(await store.all()) == []
+
+
+@pytest.mark.parametrize(
+    "app", [an_app(), an_app(enabled=False), an_app(policy=FULL)], ids=["plain", "disabled", "full"]
+)
+async def test_a_record_comes_back_as_it_was_saved(store: AppStore, app: App) -> None:
+    await store.save(app)
+    assert list(await store.all()) == [app]
+
+
+async def test_apps_are_sorted_by_id(store: AppStore) -> None:
+    for app_id in ("b", "10", "a", "9", "ä", "Z"):
+        await store.save(an_app(app_id))
+    assert [app.id for app in await store.all()] == ["10", "9", "Z", "a", "b", "ä"]
+
+
+async def test_saving_replaces_the_app_of_the_same_id(store: AppStore) -> None:
+    await store.save(an_app(policy=FULL))
+    changed = an_app(key="another", secret="new", enabled=False)
+    await store.save(changed)
+    assert list(await store.all()) == [changed]
+
+
+async def test_a_key_belongs_to_one_app(store: AppStore) -> None:
+    await store.save(an_app("a", key="same"))
+    with pytest.raises(errors.SockudoError) as caught:
+        await store.save(an_app("b", key="same", secret="very-secret"))
+    assert caught.value.spec is errors.INVALID_INPUT
+    assert caught.value.text == "App 'b' cannot have key 'same': another app has it"
+    assert [app.id for app in await store.all()] == ["a"]
+
+
+async def test_an_existing_app_cannot_take_the_key_of_another(store: AppStore) -> None:
+    await store.save(an_app("a"))
+    await store.save(an_app("b"))
+    before = await store.revision()
+    with pytest.raises(errors.SockudoError) as caught:
+        await store.save(an_app("b", key="k-a"))
+    assert caught.value.spec is errors.INVALID_INPUT
+    assert [app.key for app in await store.all()] == ["k-a", "k-b"]
+    assert await store.revision() == before
+
+
+async def test_a_key_given_up_is_free(store: AppStore) -> None:
+    await store.save(an_app("a", key="first"))
+    await store.save(an_app("a", key="second"))
+    await store.save(an_app("b", key="first"))
+    await store.remove("a")
+    await store.save(an_app("c", key="second"))
+    assert [(app.id, app.key) for app in await store.all()] == [("b", "first"), ("c", "second")]
+
+
+async def test_keys_differ_by_case(store: AppStore) -> None:
+    await store.save(an_app("a", key="Key"))
+    await store.save(an_app("b", key="key"))
+    assert [app.key for app in await store.all()] == ["Key", "key"]
+
+
+async def test_removing_says_whether_there_was_one(store: AppStore) -> None:
+    await store.save(an_app())
+    assert await store.remove("shop") is True
+    assert await store.remove("shop") is False
+    assert list(await store.all()) == []
+
+
+async def test_change_reads_and_saves(store: AppStore) -> None:
+    await store.save(an_app(policy=FULL))
+
+    def rotate(app: App | None) -> App:
+        assert app is not None
+        return App(app.id, app.key, "rotated", app.enabled, app.policy)
+
+    result = await store.change("shop", rotate)
+    assert result == an_app(secret="rotated", policy=FULL)
+    assert list(await store.all()) == [result]
+
+
+async def test_change_of_an_unknown_app_is_given_none(store: AppStore) -> None:
+    seen: list[App | None] = []
+
+    def create(app: App | None) -> App:
+        seen.append(app)
+        return an_app("new")
+
+    assert await store.change("new", create) == an_app("new")
+    assert seen == [None]
+    assert list(await store.all()) == [an_app("new")]
+
+
+async def test_what_the_edit_raises_leaves_the_store_unchanged(store: AppStore) -> None:
+    await store.save(an_app())
+    before = await store.revision()
+
+    def refuse(app: App | None) -> App:
+        raise errors.INVALID_INPUT("not like that")
+
+    with pytest.raises(errors.SockudoError, match="not like that"):
+        await store.change("shop", refuse)
+    assert list(await store.all()) == [an_app()]
+    assert await store.revision() == before
+    await store.save(an_app("b"))
+
+
+async def test_no_change_is_lost_when_many_happen_at_once(store: AppStore) -> None:
+    await store.save(an_app(secret="0"))
+
+    def count(app: App | None) -> App:
+        assert app is not None
+        return an_app(secret=str(int(app.secret) + 1))
+
+    await asyncio.gather(*(store.change("shop", count) for _ in range(20)))
+    assert (await store.all())[0].secret == "20"
+
+
+async def test_the_revision_grows_with_every_change_and_only_then(store: AppStore) -> None:
+    seen = [await store.revision()]
+    await store.save(an_app())
+    seen.append(await store.revision())
+    await store.save(an_app(enabled=False))
+    seen.append(await store.revision())
+    await store.save(an_app(enabled=False, policy=FULL))
+    seen.append(await store.revision())
+    await store.save(an_app("b"))
+    seen.append(await store.revision())
+    await store.remove("shop")
+    seen.append(await store.revision())
+    assert seen == sorted(set(seen))
+
+    await store.save(an_app("b"))
+    await store.remove("shop")
+    await store.all()
+    assert await store.revision() == seen[-1]
+
+
+async def test_stopping_twice_does_no_harm(store: AppStore) -> None:
+    await store.stop()
+    await store.stop()
+
+
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(apps=st.dictionaries(_TEXT, _TEXT, max_size=5), number=st.none() | st.integers(0, 2**53))
+def test_any_text_survives(
+    kind: str, apps: dict[str, str], number: int | None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whatever ids, secrets and numbers are saved are what is read, sorted by id."""
+    folder = tmp_path_factory.mktemp("apps") if kind == "sqlite" else None
+    policy = Policy(limits=Limits(max_event_payload_in_kb=number), webhooks=tuple({"url": name} for name in apps))
+
+    async def scenario() -> None:
+        store: AppStore = MemoryAppStore() if folder is None else SqliteAppStore(folder)
+        await store.start()
+        try:
+            records = [App(name, f"key-{name}", secret, True, policy) for name, secret in apps.items()]
+            for record in records:
+                await store.save(record)
+            assert list(await store.all()) == sorted(records, key=lambda app: app.id)
+        finally:
+            await store.stop()
+
+    asyncio.run(scenario())
