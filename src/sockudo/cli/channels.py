@@ -1,0 +1,95 @@
+"""``sockudo channels``: which channels are occupied, or what is known of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from sockudo.cli.outcome import ExitCode, fail, failures
+from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Target, Url, resolve
+
+__all__ = ["channels"]
+
+
+def channels(
+    *,
+    channel: Annotated[str | None, typer.Argument(metavar="CHANNEL", help="Only this channel.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Only channels whose name begins like this.")] = None,
+    info: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Attributes: subscription_count, user_count (presence only), cache."),
+    ] = None,
+    users: Annotated[bool, typer.Option("--users", help="The members of the presence channel CHANNEL.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the server's reply as JSON.")] = False,
+    url: Url = DEFAULT_URL,
+    app_id: AppId = None,
+    key: Key = None,
+    secret: Secret = None,
+    config: Config = None,
+) -> None:
+    """List the occupied channels, or show one of them."""
+    import asyncio
+    import json
+
+    if users and channel is None:
+        fail("--users needs a CHANNEL.", ExitCode.USAGE, "Example: sockudo channels presence-crew --users")
+    if prefix is not None and channel is not None:
+        fail("--prefix and CHANNEL exclude each other.", ExitCode.USAGE)
+    wanted = _wanted(info, channel or prefix or "")
+    with failures():
+        target = resolve(url, app_id, key, secret, config)
+        reply = asyncio.run(_ask(target, channel, prefix or "", wanted, users=users))
+    if as_json:
+        typer.echo(json.dumps(reply, ensure_ascii=False))
+    elif users:
+        _print_table(["user"], [[user["id"]] for user in reply["users"]], f"Nobody is on {channel}.")
+    elif channel is not None:
+        _print_table(["attribute", "value"], [[name, _cell(value)] for name, value in reply.items()], "")
+    else:
+        _print_channels(reply["channels"])
+
+
+def _wanted(info: str | None, name: str) -> list[str]:
+    """The attributes to ask for; without a wish, every count that the server would not refuse for these names."""
+    if info is not None:
+        return [word.strip() for word in info.split(",") if word.strip()]
+    return ["subscription_count", "user_count"] if name.startswith("presence-") else ["subscription_count"]
+
+
+async def _ask(target: Target, channel: str | None, prefix: str, info: list[str], *, users: bool) -> dict[str, Any]:
+    from sockudo.client.http import ApiClient
+
+    async with ApiClient(target.url, target.credentials) as api:
+        if channel is None:
+            return {"channels": await api.channels(prefix=prefix, info=info)}
+        if users:
+            return {"users": [{"id": user} for user in await api.users(channel)]}
+        return await api.channel(channel, info=info)
+
+
+def _print_channels(found: Mapping[str, Mapping[str, Any]]) -> None:
+    columns = sorted({label for attributes in found.values() for label in attributes})
+    rows = [[name, *(_cell(found[name].get(label, "")) for label in columns)] for name in sorted(found)]
+    _print_table(["channel", *columns], rows, "No channel is occupied.")
+
+
+def _print_table(columns: list[str], rows: list[list[str]], empty: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not rows:
+        typer.echo(empty)
+        return
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,83 @@
+"""The table of commands: what ``sockudo`` can do and where each command lives.
+
+The modules of single commands import little and load what they need when they run. ``config`` and ``apps`` are groups
+with imports of their own, so they are loaded only when they, or the list of all commands, are asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command as build_command
+
+from sockudo.cli.channels import channels
+from sockudo.cli.explain import explain
+from sockudo.cli.listen import listen
+from sockudo.cli.outcome import EXIT_CODES
+from sockudo.cli.publish import publish
+from sockudo.cli.serve import serve
+from sockudo.cli.version import version
+from sockudo.version import __version__
+
+__all__ = ["app", "main"]
+
+_GROUPS: Final = {"apps": "sockudo.cli.apps", "config": "sockudo.cli.config"}
+
+
+class _Commands(TyperGroup):
+    """The top-level group, which imports a group of commands when somebody asks for it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*self.commands, *(name for name in _GROUPS if name not in self.commands)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in _GROUPS and cmd_name not in self.commands:
+            group = build_command(importlib.import_module(_GROUPS[cmd_name]).app)
+            group.name = cmd_name
+            self.commands[cmd_name] = group
+        return self.commands.get(cmd_name)
+
+
+app = typer.Typer(
+    name="sockudo",
+    cls=_Commands,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=f"Start here: [bold]sockudo serve --dev[/bold]\n\n{EXIT_CODES}",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sockudo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """A self-hosted realtime server that stock Pusher clients use unchanged."""
+
+
+for _command, _example in (
+    (serve, "sockudo serve --dev"),
+    (publish, "sockudo publish harbor tide-rise '{\"metres\": 2.4}'"),
+    (listen, "sockudo listen harbor presence-crew --user-id crew-8"),
+    (channels, "sockudo channels --prefix presence- --info user_count"),
+    (explain, "sockudo explain 4009"),
+    (version, "sockudo version --json"),
+):
+    app.command(epilog=f"Example: [bold]{_example}[/bold]\n\n{EXIT_CODES}")(_command)
+
+
+def main() -> None:
+    """Run the command line; ends the process with one of the exit codes of `sockudo.cli.outcome`."""
+    app()

@@ -1,0 +1,71 @@
+"""``sockudo listen``: print the events of some channels as they come."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from sockudo.cli.outcome import ExitCode, fail, failures
+from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Url, resolve
+
+__all__ = ["listen"]
+
+
+def listen(
+    *,
+    channels: Annotated[list[str], typer.Argument(metavar="CHANNEL…", help="The channels to subscribe to.")],
+    user_id: Annotated[
+        str | None, typer.Option("--user-id", metavar="ID", help="Who to be on presence channels.")
+    ] = None,
+    user_info: Annotated[
+        str | None, typer.Option("--user-info", metavar="JSON", help="What the other members see of that user.")
+    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, metavar="N", help="End after N events.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="End after this time.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Print acknowledgements, counts and pings too, not only events and members.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
+    url: Url = DEFAULT_URL,
+    app_id: AppId = None,
+    key: Key = None,
+    secret: Secret = None,
+    config: Config = None,
+) -> None:
+    """Subscribe to channels and print what arrives, until Ctrl-C."""
+    import asyncio
+
+    from sockudo.cli.listening import Listener, Printer
+
+    info = _user_info(user_info)
+    for name in channels:
+        if name.startswith("presence-") and user_id is None:
+            fail(f"{name} is a presence channel: say who to be.", ExitCode.USAGE, "Add --user-id ID.")
+    with failures():
+        target = resolve(url, app_id, key, secret, config)
+        listener = Listener(
+            target,
+            channels,
+            Printer(as_json=as_json, everything=everything),
+            user_id=user_id,
+            user_info=info,
+            count=count,
+        )
+        try:
+            in_time = asyncio.run(listener.run(timeout))
+        except KeyboardInterrupt:
+            raise typer.Exit(ExitCode.DONE) from None
+    if not in_time and count is not None:
+        fail(f"{listener.printed} of {count} events came within {timeout:g} seconds.", ExitCode.TOO_FEW)
+
+
+def _user_info(text: str | None) -> Any:
+    import json
+
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        fail(f"--user-info is not JSON: {error}.", ExitCode.USAGE, 'Example: --user-info \'{"name": "Ana"}\'')

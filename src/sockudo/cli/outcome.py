@@ -1,0 +1,101 @@
+"""How a command ends: exit codes that mean something, and expected failures as sentences instead of tracebacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from sockudo.client.failures import ApiError
+    from sockudo.errors import ErrorSpec
+
+__all__ = ["EXIT_CODES", "ExitCode", "fail", "failures", "note"]
+
+
+class ExitCode(IntEnum):
+    """What a script can tell from the exit code."""
+
+    DONE = 0
+    REFUSED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    TOO_FEW = 4
+
+
+EXIT_CODES: Final = (
+    "Exit codes: 0 done · 1 refused by the server, or a configuration that cannot be used · 2 wrong usage · "
+    "3 the server could not be reached · 4 --timeout passed before --count events came"
+)
+
+
+def note(text: str) -> None:
+    """Say something to the person at the terminal; standard output stays clean for programs."""
+    typer.echo(text, err=True)
+
+
+def fail(text: str, code: ExitCode, *remedies: str) -> NoReturn:
+    """End the command: what went wrong on standard error, with what to do about it on lines of its own."""
+    typer.secho(f"Error: {text}", fg=typer.colors.RED, err=True)
+    for remedy in remedies:
+        note(f"  → {remedy}")
+    raise typer.Exit(code)
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """Turn what a client may meet (refusal, no connection, an early close) into a message and an exit code."""
+    from sockudo.client.failures import ApiError, ClosedError, UnreachableError
+
+    try:
+        yield
+    except ApiError as error:
+        spec = _row_of(error)
+        fail(f"{error.text} (HTTP {error.status}, {error.code})", ExitCode.REFUSED, *_advice(error, spec))
+    except ClosedError as error:
+        fail(str(error), ExitCode.REFUSED, *explanation(error.code, error.reason))
+    except UnreachableError as error:
+        fail(
+            str(error),
+            ExitCode.UNREACHABLE,
+            "Is the server running? Start one with `sockudo serve --dev`, or name it with --url or SOCKUDO_URL.",
+        )
+
+
+def explanation(code: int, reason: str) -> tuple[str, ...]:
+    """What the catalogue advises for a WebSocket error or close code; empty when it does not know it."""
+    spec = _socket_row(code, reason)
+    return () if spec is None else (spec.remedy, f"More: sockudo explain {spec.slug}")
+
+
+def _advice(error: ApiError, spec: ErrorSpec | None) -> list[str]:
+    lines = []
+    if error.retry_after is not None:
+        lines.append(f"Try again in {error.retry_after} seconds.")
+    if spec is not None:
+        lines += [spec.remedy, f"More: sockudo explain {spec.slug}"]
+    return lines
+
+
+def _row_of(error: ApiError) -> ErrorSpec | None:
+    """The row that the server meant: named by the anchor in ``docs``, else the only one with code and status."""
+    from sockudo.errors import CATALOGUE
+
+    named = CATALOGUE.get(error.docs.rpartition("#")[2])
+    if named is not None:
+        return named
+    rows = [spec for spec in CATALOGUE.values() if (spec.code, spec.status) == (error.code, error.status)]
+    return rows[0] if len(rows) == 1 else None
+
+
+def _socket_row(code: int, reason: str) -> ErrorSpec | None:
+    from sockudo.errors import CATALOGUE
+
+    rows = [spec for spec in CATALOGUE.values() if spec.ws == code]
+    exact = [spec for spec in rows if spec.meaning == reason]
+    if exact:
+        return exact[0]
+    return rows[0] if len(rows) == 1 else None

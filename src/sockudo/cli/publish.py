@@ -1,0 +1,97 @@
+"""``sockudo publish``: one event to one or several channels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sockudo.cli.outcome import ExitCode, fail, failures, note
+from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Target, Url, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["publish"]
+
+
+def publish(
+    *,
+    channel: Annotated[str, typer.Argument(metavar="CHANNEL", help="The channel to publish to.")],
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="The event's name.")],
+    data: Annotated[
+        str | None, typer.Argument(metavar="DATA", help="JSON or text; - reads it from standard input.")
+    ] = None,
+    more: Annotated[
+        list[str] | None, typer.Option("--channel", metavar="CHANNEL", help="Another channel; may be repeated.")
+    ] = None,
+    socket_id: Annotated[
+        str | None, typer.Option("--socket-id", metavar="ID", help="The connection that must not receive the event.")
+    ] = None,
+    info: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Counts to answer: user_count,subscription_count.")
+    ] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Publishing again under the same key does nothing.")
+    ] = None,
+    as_text: Annotated[bool, typer.Option("--text", help="DATA is text, even if it begins like JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the server's reply as JSON.")] = False,
+    url: Url = DEFAULT_URL,
+    app_id: AppId = None,
+    key: Key = None,
+    secret: Secret = None,
+    config: Config = None,
+) -> None:
+    """Publish an event."""
+    import asyncio
+    import json
+
+    text = _read(data, as_text=as_text)
+    channels = [channel, *(more or [])]
+    for name in channels:
+        if name.startswith("private-encrypted-"):
+            note(f"Note: {name} is end-to-end encrypted; its subscribers cannot read data that no SDK has encrypted.")
+    options: dict[str, Any] = {
+        "socket_id": socket_id,
+        "info": [word.strip() for word in info.split(",")] if info else (),
+        "idempotency_key": idempotency_key,
+    }
+    with failures():
+        target = resolve(url, app_id, key, secret, config)
+        reply = asyncio.run(_publish(target, channels, event, text, options))
+    if as_json:
+        typer.echo(json.dumps(reply, ensure_ascii=False))
+        return
+    typer.echo(f"Published {event} to {', '.join(channels)}.")
+    for name, counts in reply.get("channels", {}).items():
+        described = ", ".join(f"{label} {value}" for label, value in counts.items() if label.endswith("_count"))
+        typer.echo(f"  {name}: {described}")
+
+
+async def _publish(
+    target: Target, channels: Sequence[str], event: str, data: str | None, options: dict[str, Any]
+) -> dict[str, Any]:
+    from sockudo.client.http import ApiClient
+
+    async with ApiClient(target.url, target.credentials) as api:
+        return await api.publish(channels, event, data, **options)
+
+
+def _read(data: str | None, *, as_text: bool) -> str | None:
+    """The data to send. Text that begins like a JSON document must be one: a typing error would arrive as a string."""
+    import json
+    import sys
+
+    if data == "-":
+        try:
+            data = sys.stdin.buffer.read().decode().rstrip("\n")
+        except UnicodeDecodeError as error:
+            fail(f"Standard input is not UTF-8: {error.reason} at byte {error.start}.", ExitCode.USAGE)
+    if data is None or as_text or not data.lstrip().startswith(("{", "[")):
+        return data
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError) as error:
+        reason = error if isinstance(error, ValueError) else "nested too deeply"
+        fail(f"DATA is not JSON: {reason}.", ExitCode.USAGE, "Correct it, or send it as it is with --text.")
+    return data

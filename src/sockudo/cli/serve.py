@@ -1,0 +1,68 @@
+"""``sockudo serve``: options to overrides, then `sockudo.server` takes over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sockudo.cli.outcome import ExitCode, note
+
+if TYPE_CHECKING:
+    from sockudo.config import Loaded
+
+__all__ = ["serve"]
+
+
+def serve(
+    *,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration file, TOML or JSON.")
+    ] = None,
+    dev: Annotated[
+        bool,
+        typer.Option("--dev", help="For development: known credentials, every feature on, loopback only."),
+    ] = False,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the Prometheus metrics.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Where whatever must last is kept.")] = None,
+    log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = None,
+    log_format: Annotated[str | None, typer.Option(metavar="FORMAT", help="text or json.")] = None,
+) -> None:
+    """Run the server until SIGTERM or Ctrl-C. SIGHUP reads the configuration again."""
+    overrides = _overrides(
+        {
+            "host": host,
+            "port": port,
+            "metrics.port": metrics_port,
+            "data_dir": None if data_dir is None else str(data_dir),
+            "logging.level": log_level,
+            "logging.format": log_format,
+        }
+    )
+
+    def load() -> Loaded:
+        import os
+
+        from sockudo.config import load as read
+
+        return read(path=config, environ=os.environ, cwd=Path.cwd(), dev=dev, overrides=overrides)
+
+    from sockudo.config import ConfigError
+    from sockudo.server import run
+
+    try:
+        code = run(load)
+    except ConfigError as error:
+        typer.secho("The configuration cannot be used:", fg=typer.colors.RED, err=True)
+        for problem in error.problems:
+            note(f"  • {problem}")
+        raise typer.Exit(ExitCode.REFUSED) from None
+    raise typer.Exit(code)
+
+
+def _overrides(given: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, by the dotted name of the setting that each overrides."""
+    return {name: value for name, value in given.items() if value is not None}

@@ -1,0 +1,29 @@
+"""Where a server is: the one URL that people give, and what follows from it."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import quote, urlsplit
+
+from sockudo.version import __version__
+
+__all__ = ["is_loopback", "socket_url"]
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL names this machine; such a server is never asked through a proxy."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def socket_url(url: str, key: str) -> str:
+    """The WebSocket URL of the app with ``key`` on the server at ``url``: http becomes ws, https becomes wss."""
+    parts = urlsplit(url)
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    path = f"{parts.path.rstrip('/')}/app/{quote(key, safe='')}"
+    return f"{scheme}://{parts.netloc}{path}?protocol=7&client=sockudo-python&version={__version__}"

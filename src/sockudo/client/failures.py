@@ -1,0 +1,56 @@
+"""What a client of a Sockudo server can meet: no connection, a refusal over HTTP, a closed WebSocket.
+
+::
+
+    ClientError
+    ├── UnreachableError   nobody answered, or not in time
+    ├── ApiError           the HTTP API answered with an error
+    └── ClosedError        the WebSocket connection was refused or has ended
+
+The libraries underneath raise their own exceptions; those stop here.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ApiError", "ClientError", "ClosedError", "UnreachableError"]
+
+
+class ClientError(Exception):
+    """Anything that keeps a client from doing what it was asked."""
+
+
+class UnreachableError(ClientError):
+    """No answer from ``url``; ``reason`` is what the network said."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"No answer from {url}: {reason}")
+        self.url = url
+        self.reason = reason
+
+
+class ApiError(ClientError):
+    """The HTTP API refused: ``status``, stable ``code`` and ``text`` of the error envelope (contract 20 § 3.1).
+
+    ``docs`` is the anchor in the error reference, empty if the answer had none. ``retry_after`` is in seconds.
+    """
+
+    def __init__(self, status: int, code: str, text: str, *, docs: str = "", retry_after: int | None = None) -> None:
+        super().__init__(f"{text} (HTTP {status}, {code})")
+        self.status = status
+        self.code = code
+        self.text = text
+        self.docs = docs
+        self.retry_after = retry_after
+
+
+class ClosedError(ClientError):
+    """The WebSocket connection has ended: close ``code`` (1006 when it broke off) and ``reason``.
+
+    ``established`` says whether the server had accepted the connection before it ended.
+    """
+
+    def __init__(self, code: int, reason: str, *, established: bool = True) -> None:
+        super().__init__(f"The connection {'was closed' if established else 'was refused'}: {code} {reason}".rstrip())
+        self.code = code
+        self.reason = reason
+        self.established = established

@@ -1,0 +1,172 @@
+"""A signed client of the HTTP API (contract 20 § 5 to § 8), asynchronous, on httpx."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from sockudo.client.auth import Credentials
+from sockudo.client.failures import ApiError, UnreachableError
+from sockudo.client.signing import signed_target
+from sockudo.clock import Clock, SystemClock
+from sockudo.version import __version__
+
+__all__ = ["ApiClient"]
+
+
+class ApiClient:
+    """Speaks to the server at ``url`` as the app of ``credentials``.
+
+    Use it as ``async with``. Every call raises `ApiError` for a refusal and `UnreachableError` when nobody answers
+    within ``timeout`` seconds. Nothing is tried twice: to try again safely, pass an ``idempotency_key``.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        credentials: Credentials,
+        *,
+        timeout: float = 10.0,
+        clock: Clock | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._credentials = credentials
+        self._clock = clock or SystemClock()
+        self._http = httpx.AsyncClient(
+            timeout=timeout, transport=transport, headers={"User-Agent": f"sockudo/{__version__}"}
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections to the server."""
+        await self._http.aclose()
+
+    async def publish(
+        self,
+        channels: str | Sequence[str],
+        event: str,
+        data: Any = None,
+        *,
+        socket_id: str | None = None,
+        info: Sequence[str] = (),
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """Publish one event to one or several channels; answers the server's reply.
+
+        ``data`` that is text is sent as it is, anything else as its JSON. ``socket_id`` names a connection that must
+        not receive the event. ``info`` asks for counts: ``user_count``, ``subscription_count``.
+        """
+        body: dict[str, Any] = {"name": event, "channels": [channels] if isinstance(channels, str) else list(channels)}
+        if data is not None:
+            body["data"] = _text(data)
+        if socket_id is not None:
+            body["socket_id"] = socket_id
+        if info:
+            body["info"] = ",".join(info)
+        if idempotency_key is not None:
+            body["idempotency_key"] = idempotency_key
+        return await self.request("POST", "/events", body=body)
+
+    async def publish_batch(
+        self, events: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None
+    ) -> dict[str, Any]:
+        """Publish several events in order; each as in the body of contract 20 § 5.1, ``data`` as in `publish`."""
+        batch = [
+            {**event, "data": _text(event["data"])} if event.get("data") is not None else event for event in events
+        ]
+        headers = {} if idempotency_key is None else {"X-Idempotency-Key": idempotency_key}
+        return await self.request("POST", "/batch_events", body={"batch": batch}, headers=headers)
+
+    async def channels(self, *, prefix: str = "", info: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+        """The occupied channels whose name begins with ``prefix``, each with the counts that ``info`` asks for."""
+        parameters = {name: value for name, value in (("filter_by_prefix", prefix), ("info", ",".join(info))) if value}
+        reply = await self.request("GET", "/channels", parameters)
+        found: dict[str, dict[str, Any]] = reply.get("channels", {})
+        return found
+
+    async def channel(self, name: str, *, info: Sequence[str] = ()) -> dict[str, Any]:
+        """Whether the channel is occupied, and the attributes that ``info`` asks for."""
+        return await self.request("GET", f"/channels/{_segment(name)}", {"info": ",".join(info)} if info else None)
+
+    async def users(self, channel: str) -> list[str]:
+        """The ids of the members of a presence channel."""
+        reply = await self.request("GET", f"/channels/{_segment(channel)}/users")
+        return [user["id"] for user in reply.get("users", [])]
+
+    async def terminate(self, user_id: str) -> dict[str, Any]:
+        """Close every connection of the user with 4009: clients stay away."""
+        return await self.request("POST", f"/users/{_segment(user_id)}/terminate_connections", body={})
+
+    async def force_reconnect(self, user_id: str) -> dict[str, Any]:
+        """Close every connection of the user with 4200: clients come back at once."""
+        return await self.request("POST", f"/users/{_segment(user_id)}/force_reconnect", body={})
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, str] | None = None,
+        *,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Send one signed request; ``path`` is percent-encoded and comes after ``/apps/{id}``."""
+        content = None if body is None else msgspec.json.encode(body)
+        target = signed_target(
+            self._credentials,
+            method,
+            f"/apps/{_segment(self._credentials.app_id)}{path}",
+            parameters,
+            body=content,
+            timestamp=int(self._clock.time()),
+        )
+        sent = dict(headers or {})
+        if content is not None:
+            sent["Content-Type"] = "application/json"
+        try:
+            response = await self._http.request(method, self.url + target, content=content, headers=sent)
+        except httpx.TimeoutException:
+            raise UnreachableError(self.url, "no answer in time") from None
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise UnreachableError(self.url, str(error) or type(error).__name__) from None
+        return _reply(response)
+
+
+def _reply(response: httpx.Response) -> dict[str, Any]:
+    try:
+        body = msgspec.json.decode(response.content)
+    except msgspec.DecodeError:
+        body = None
+    if response.is_success and isinstance(body, dict):
+        return body
+    envelope = body if isinstance(body, dict) else {}
+    text = envelope.get("error") or f"The answer with status {response.status_code} is not one of a Sockudo server"
+    retry_after = response.headers.get("Retry-After", "")
+    raise ApiError(
+        response.status_code,
+        str(envelope.get("code") or "unknown"),
+        str(text),
+        docs=str(envelope.get("docs") or ""),
+        retry_after=int(retry_after) if retry_after.isdecimal() else None,
+    )
+
+
+def _text(data: Any) -> str:
+    return data if isinstance(data, str) else msgspec.json.encode(data).decode()
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")

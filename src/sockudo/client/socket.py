@@ -1,0 +1,273 @@
+"""A WebSocket client of protocol V1 (contract 10): what `sockudo listen` and the test kit connect with."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+import msgspec
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as dial
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+
+from sockudo.client.address import is_loopback, socket_url
+from sockudo.client.auth import Credentials, authorize_channel, needs_auth, user_auth, user_data
+from sockudo.client.failures import ApiError, ClientError, ClosedError, UnreachableError
+
+__all__ = ["Event", "Socket"]
+
+_MAX_FRAME: Final = 64 * 1024 * 1024
+_BROKEN_OFF: Final = 1006
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One frame from the server.
+
+    ``data`` is what a stock client hands to the application: text that holds JSON is decoded, other text stays text;
+    None where the frame has none. ``raw`` is the frame as it came.
+    """
+
+    event: str
+    channel: str | None
+    data: Any
+    user_id: str | None
+    raw: str
+
+    @property
+    def is_app_event(self) -> bool:
+        """Whether an application published it, over HTTP or as a client event."""
+        return not self.event.startswith(("pusher:", "pusher_internal:"))
+
+
+class _Frame(msgspec.Struct):
+    event: str
+    channel: str | None = None
+    data: Any = None
+    user_id: str | None = None
+
+
+class _Established(msgspec.Struct):
+    socket_id: str
+    activity_timeout: int
+
+
+class Socket:
+    """One established connection. Open it with `Socket.connect`, best as ``async with await Socket.connect(…)``.
+
+    Iterating yields every frame after the handshake, in order, and ends when the connection ends; `receive` gives them
+    one by one. A ``pusher:ping`` is answered while frames are received (unless ``answer_pings`` is off) and is also
+    yielded. ``close_code`` and ``close_reason`` are None until the connection has ended.
+    """
+
+    def __init__(self, connection: ClientConnection, established: Event, *, answer_pings: bool) -> None:
+        self.socket_id: str = established.data["socket_id"]
+        self.activity_timeout: int = established.data["activity_timeout"]
+        self.established = established
+        self.answer_pings = answer_pings
+        self._connection = connection
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        key: str,
+        *,
+        open_timeout: float = 10.0,
+        keepalive: float | None = 20.0,
+        answer_pings: bool = True,
+        origin: str | None = None,
+    ) -> Self:
+        """Connect to the server at ``url`` (http, https, ws or wss) as a client of the app with ``key``.
+
+        ``keepalive`` is the interval of native pings in seconds; with None the client is silent until it is asked.
+        Raises `UnreachableError` when nobody answers within ``open_timeout`` seconds, `ApiError` when the upgrade is
+        refused with an HTTP status, `ClosedError` when the server refuses with a close code.
+        """
+        try:
+            async with asyncio.timeout(open_timeout):
+                connection = await _dial(url, key, keepalive, origin)
+                established = await _handshake(connection)
+        except TimeoutError:
+            raise UnreachableError(url, "no answer in time") from None
+        return cls(connection, established, answer_pings=answer_pings)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        try:
+            return await self.receive()
+        except ClosedError:
+            raise StopAsyncIteration from None
+
+    @property
+    def close_code(self) -> int | None:
+        return self._connection.close_code
+
+    @property
+    def close_reason(self) -> str | None:
+        return self._connection.close_reason
+
+    async def receive(self) -> Event:
+        """The next frame; raises `ClosedError` when the connection has ended."""
+        try:
+            text = await self._connection.recv(decode=True)
+        except ConnectionClosed:
+            raise self._closed() from None
+        event = _decode(text)
+        if event.event == "pusher:ping" and self.answer_pings:
+            with suppress(ClosedError):  # what came before the end is still to be read
+                await self.send({"event": "pusher:pong"})
+        return event
+
+    async def subscribe(
+        self,
+        channel: str,
+        credentials: Credentials | None = None,
+        *,
+        user_id: str | None = None,
+        user_info: Any = None,
+        auth: str | None = None,
+        channel_data: str | None = None,
+    ) -> None:
+        """Ask for a channel; the acknowledgement or the refusal arrives as a frame.
+
+        For private and presence channels the app's ``credentials`` sign here what a backend would sign; ``auth`` and
+        ``channel_data`` are for an answer that a backend has given. Raises ValueError for a presence channel without
+        ``user_id``.
+        """
+        data = {"channel": channel}
+        if auth is None and credentials is not None and needs_auth(channel):
+            data |= authorize_channel(credentials, self.socket_id, channel, user_id=user_id, user_info=user_info)
+        if auth is not None:
+            data["auth"] = auth
+        if channel_data is not None:
+            data["channel_data"] = channel_data
+        await self.send({"event": "pusher:subscribe", "data": data})
+
+    async def unsubscribe(self, channel: str) -> None:
+        """Leave a channel; nothing is answered."""
+        await self.send({"event": "pusher:unsubscribe", "data": {"channel": channel}})
+
+    async def signin(
+        self,
+        credentials: Credentials,
+        user_id: str,
+        *,
+        user_info: Any = None,
+        watchlist: list[str] | None = None,
+    ) -> None:
+        """Sign in as a user; ``pusher:signin_success`` or an error arrives as a frame."""
+        described = user_data(user_id, user_info, watchlist)
+        auth = user_auth(credentials, self.socket_id, described)
+        await self.send({"event": "pusher:signin", "data": {"auth": auth, "user_data": described}})
+
+    async def send_event(self, event: str, channel: str, data: Any) -> None:
+        """Send a client event: ``event`` begins with ``client-`` and the channel is a private or presence one."""
+        await self.send({"event": event, "channel": channel, "data": data})
+
+    async def ping(self) -> None:
+        """Send ``pusher:ping``; the server answers with ``pusher:pong``."""
+        await self.send({"event": "pusher:ping"})
+
+    async def send(self, frame: dict[str, Any]) -> None:
+        """Send one frame; raises `ClosedError` when the connection has ended."""
+        await self.send_raw(msgspec.json.encode(frame).decode())
+
+    async def send_raw(self, payload: str | bytes) -> None:
+        """Send a message as it is: text in a text frame, bytes in a binary one."""
+        try:
+            await self._connection.send(payload)
+        except ConnectionClosed:
+            raise self._closed() from None
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection; does nothing when it has ended already."""
+        await self._connection.close(code, reason)
+
+    def abort(self) -> None:
+        """Drop the connection without a goodbye, as a device does that loses its network."""
+        self._connection.transport.abort()
+
+    def _closed(self) -> ClosedError:
+        code = self._connection.close_code
+        return ClosedError(_BROKEN_OFF if code is None else code, self._connection.close_reason or "")
+
+
+async def _dial(url: str, key: str, keepalive: float | None, origin: str | None) -> ClientConnection:
+    try:
+        return await dial(
+            socket_url(url, key),
+            additional_headers=None if origin is None else {"Origin": origin},
+            compression=None,
+            open_timeout=None,
+            ping_interval=keepalive,
+            close_timeout=2,
+            max_size=_MAX_FRAME,
+            proxy=None if is_loopback(url) else True,
+        )
+    except InvalidStatus as error:
+        raise _refusal(error.response.status_code, error.response.body or b"") from None
+    except InvalidURI:
+        raise UnreachableError(url, "this is not a URL") from None
+    except (OSError, InvalidHandshake, EOFError) as error:
+        raise UnreachableError(url, str(error) or type(error).__name__) from None
+
+
+async def _handshake(connection: ClientConnection) -> Event:
+    """Wait for ``connection_established``; an error frame before it comes with the close that follows."""
+    try:
+        while True:
+            event = _decode(await connection.recv(decode=True))
+            if event.event == "pusher:connection_established":
+                return _checked(event)
+    except ConnectionClosed:
+        code = connection.close_code
+        raise ClosedError(
+            _BROKEN_OFF if code is None else code, connection.close_reason or "", established=False
+        ) from None
+    except BaseException:
+        connection.transport.abort()
+        raise
+
+
+def _refusal(status: int, body: bytes | bytearray) -> ApiError:
+    try:
+        envelope = msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        envelope = {}
+    text = envelope.get("error") or f"The server refused the connection with status {status}"
+    return ApiError(status, str(envelope.get("code", "unknown")), str(text), docs=str(envelope.get("docs", "")))
+
+
+def _checked(established: Event) -> Event:
+    try:
+        msgspec.convert(established.data, _Established)
+    except msgspec.ValidationError as error:
+        raise ClientError(f"The server's greeting is not one of the protocol: {error}") from None
+    return established
+
+
+def _decode(text: str) -> Event:
+    """Read a frame; raises `ClientError` when the server does not speak the protocol."""
+    try:
+        frame = msgspec.json.decode(text, type=_Frame)
+    except msgspec.DecodeError as error:
+        raise ClientError(f"The server sent something that is not a frame of the protocol: {error}") from None
+    data = frame.data
+    if isinstance(data, str):
+        with suppress(msgspec.DecodeError):
+            data = msgspec.json.decode(data)
+    return Event(frame.event, frame.channel, data, frame.user_id, text)
