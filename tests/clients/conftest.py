@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 import pusher
 import pytest
+
 from support.node import MASTER_KEY, JsClient, Node, NodeSdk, open_echo, open_pusher
 from support.server import ServerProcess
 

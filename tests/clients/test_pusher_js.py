@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from support.node import JsClient, NodeSdk
 from support.server import ServerProcess, start_server
 

@@ -15,7 +15,7 @@ PATIENCE = 10.0
 """Seconds after which a test gives up: far above what a healthy run needs, so that a busy machine fails nothing."""
 
 
-def wait_until(condition: Callable[[], T], what: str, *, timeout: float = PATIENCE) -> T:
+def wait_until(condition: Callable[[], T | None], what: str, *, timeout: float = PATIENCE) -> T:
     """The first truthy value of ``condition``; for state that nobody announces (a count behind an HTTP route)."""
     deadline = time.monotonic() + timeout
     while True:

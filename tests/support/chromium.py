@@ -1,0 +1,127 @@
+"""Headless Chromium with one page, looked at through its DevTools socket."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import shutil
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
+
+from support.parts import cannot_run
+from support.waiting import PATIENCE, wait_until
+
+__all__ = ["Page", "open_page"]
+
+PART = "headless Chromium"
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+SWITCHES = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-extensions",
+    "--disable-sync",
+    "--remote-debugging-port=0",
+)
+LOADED = "new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', () => done()))"
+
+
+class Page:
+    """A page that has been opened. `wait_for` waits inside the page, so nothing polls from here."""
+
+    def __init__(self, devtools: ClientConnection) -> None:
+        self._devtools = devtools
+        self._numbers = itertools.count(1)
+
+    def evaluate(self, expression: str, *, timeout: float = PATIENCE) -> Any:
+        """The value of a JavaScript expression, or of the promise that it gives."""
+        number = next(self._numbers)
+        params = {"expression": expression, "awaitPromise": True, "returnByValue": True}
+        self._devtools.send(json.dumps({"id": number, "method": "Runtime.evaluate", "params": params}))
+        while True:
+            message = json.loads(self._devtools.recv(timeout))
+            if message.get("id") == number:
+                break
+        result = message["result"]
+        if "exceptionDetails" in result:
+            raise AssertionError(f"{expression}: {result['exceptionDetails']}")
+        return result["result"].get("value")
+
+    def wait_for(self, expression: str, *, timeout: float = PATIENCE) -> Any:
+        """The first truthy value of an expression about the document, looked at whenever the document changes."""
+        script = f"""new Promise((resolve, reject) => {{
+          const look = () => {{
+            const value = {expression}
+            if (!value) return
+            watcher.disconnect()
+            resolve(value)
+          }}
+          const watcher = new MutationObserver(look)
+          watcher.observe(document, {{ childList: true, subtree: true, characterData: true, attributes: true }})
+          const late = () => reject(new Error("not in time; the page says: " + document.body.innerText))
+          setTimeout(late, {timeout * 1000})
+          look()
+        }})"""
+        return self.evaluate(script, timeout=timeout + 5)
+
+
+@contextlib.contextmanager
+def open_page(url: str) -> Iterator[Page]:
+    """Opens the page in a browser of its own with an empty profile; both are gone afterwards."""
+    browser = next(filter(None, map(shutil.which, NAMES)), None)
+    if browser is None:
+        cannot_run(PART, "chromium is not installed (apt-get install chromium)")
+    with tempfile.TemporaryDirectory(prefix="sockudo-chromium-", ignore_cleanup_errors=True) as profile:
+        process = subprocess.Popen(
+            [browser, *SWITCHES, f"--user-data-dir={profile}", url],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            port = _devtools_port(process, Path(profile))
+            target = wait_until(lambda: _page_target(port, url), f"Chromium to open {url}", timeout=30)
+            with connect(target, max_size=None, proxy=None) as devtools:
+                page = Page(devtools)
+                page.evaluate(LOADED)
+                yield page
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _devtools_port(process: subprocess.Popen[bytes], profile: Path) -> int:
+    announced = profile / "DevToolsActivePort"
+
+    def look() -> int:
+        if process.poll() is not None:
+            cannot_run(PART, f"chromium ended with {process.returncode} at its start")
+        lines = announced.read_text().splitlines() if announced.exists() else []
+        return int(lines[0]) if lines else 0
+
+    return wait_until(look, "Chromium to start", timeout=30)
+
+
+def _page_target(port: int, url: str) -> str | None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=10) as response:
+        targets: list[dict[str, str]] = json.load(response)
+    for target in targets:
+        if target["type"] == "page" and target["url"] == url:
+            return target["webSocketDebuggerUrl"]
+    return None
