@@ -1,0 +1,1 @@
+"""Authentication: HTTP requests, channel subscriptions and sign-ins, all signed with the app's secret."""
