@@ -15,8 +15,7 @@ __all__ = ["LiveApp", "LiveLimits"]
 class LiveLimits:
     """An app's limits with the server's defaults filled in; 0 means unlimited.
 
-    Sizes are in the unit of their name, a kB being 1024 bytes; lengths are in bytes. ``message_rate_limit`` is None
-    unless it is enabled.
+    Sizes are in the unit of their name, a kB being 1024 bytes. ``message_rate_limit`` is None unless it is enabled.
     """
 
     max_connections: int

@@ -108,11 +108,12 @@ class AppRegistry:
             await self._load(await self._store.revision())
             return app
 
-    async def replace_inline(self, apps: Sequence[App]) -> Changes:
+    async def replace_inline(self, apps: Sequence[App], defaults: Defaults | None = None) -> Changes:
         """Makes these the apps that come from the configuration, and says what changed.
 
         Removes the ones that an earlier call put there and this one does not name; apps from elsewhere stay, unless
-        they have the id of a configured one. Raises as `start` does; when a key is taken, nothing is changed.
+        they have the id of a configured one. New ``defaults`` hold for every app at once, which counts as updated.
+        Raises as `start` does; when a key is taken, nothing is changed.
         """
         async with self._lock:
             stored = await self._store.all()
@@ -127,7 +128,7 @@ class AppRegistry:
             for app in apps:
                 await self._store.save(app)
             self._inline = frozenset(wanted)
-            return await self._load(await self._store.revision())
+            return await self._load(await self._store.revision(), defaults)
 
     async def refresh(self) -> Changes:
         """Reads the records again if the store changed, and says which apps did.
@@ -149,28 +150,34 @@ class AppRegistry:
 
         A store that does not answer is logged once, tried again each time, and logged when it is back.
         """
+        failing = False
         while True:
             await sleep(interval)
             try:
                 changes = await self.refresh()
             except errors.SockudoError as error:
-                if self._healthy:
+                if not failing:
                     _log.error("app store fails; the apps stay as last known", reason=error.text, cause=error.__cause__)
-                self._healthy = False
+                failing, self._healthy = True, False
                 continue
-            if not self._healthy:
+            if failing:
                 _log.info("app store answers again")
-                self._healthy = True
+            failing, self._healthy = False, True
             if changes:
                 on_change(changes)
 
-    async def _load(self, revision: int) -> Changes:
+    async def _load(self, revision: int, defaults: Defaults | None = None) -> Changes:
         # The revision was asked before the records are read: a change in between is then read twice, never missed.
+        records = await self._store.all()
+        same_defaults = defaults is None or defaults == self._defaults
+        self._defaults = defaults or self._defaults
         before = self._by_id
         after: dict[str, LiveApp] = {}
-        for app in await self._store.all():
+        for app in records:
             known = before.get(app.id)
-            after[app.id] = known if known is not None and known.record == app else resolve(app, self._defaults)
+            if known is None or known.record != app or not same_defaults:
+                known = resolve(app, self._defaults)
+            after[app.id] = known
         self._by_id = after
         self._by_key = {live.key: live for live in after.values()}
         self._revision = revision

@@ -10,6 +10,7 @@ from sockudo.apps.live import LiveApp, LiveLimits
 from sockudo.auth.signing import Signer
 from sockudo.config import origins
 from sockudo.config.apps import App
+from sockudo.config.settings import Settings
 
 __all__ = ["Defaults", "resolve"]
 
@@ -20,7 +21,7 @@ _T = TypeVar("_T")
 class Defaults:
     """The server's own limits, which hold for every app that does not set the limit itself; 0 means unlimited.
 
-    Lengths are in bytes, sizes in kB, the time to live in seconds (contract 70 § 1.3).
+    Sizes are in kB, the time to live in seconds (contract 70 § 1.3, 1.4).
     """
 
     max_channel_name_length: int = 200
@@ -32,6 +33,21 @@ class Defaults:
     max_presence_member_kb: int = 2
     idempotency_enabled: bool = True
     idempotency_ttl: int = 120
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Defaults:
+        """The limits of the configuration."""
+        return cls(
+            max_channel_name_length=settings.channel_limits.max_name_length,
+            max_event_name_length=settings.event_limits.max_name_length,
+            max_channels_at_once=settings.event_limits.max_channels_at_once,
+            max_event_payload_kb=settings.event_limits.max_payload_in_kb,
+            max_batch_size=settings.event_limits.max_batch_size,
+            max_presence_members=settings.presence.max_members_per_channel,
+            max_presence_member_kb=settings.presence.max_member_size_in_kb,
+            idempotency_enabled=settings.idempotency.enabled,
+            idempotency_ttl=settings.idempotency.ttl_seconds,
+        )
 
 
 def resolve(app: App, defaults: Defaults) -> LiveApp:
