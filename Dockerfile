@@ -1,0 +1,29 @@
+# syntax=docker/dockerfile:1
+
+FROM python:3.13-slim AS build
+WORKDIR /build
+COPY pyproject.toml README.md LICENSE ./
+COPY src ./src
+RUN python -m venv /opt/sockudo && /opt/sockudo/bin/pip install --no-cache-dir .
+
+FROM python:3.13-slim
+LABEL org.opencontainers.image.title="sockudo" \
+      org.opencontainers.image.description="A self-hosted realtime server that stock Pusher clients use unchanged" \
+      org.opencontainers.image.licenses="MIT"
+RUN useradd --system --uid 10001 --no-create-home --home-dir /data sockudo \
+    && install --directory --owner sockudo --group sockudo /data
+COPY --from=build /opt/sockudo /opt/sockudo
+ENV PATH=/opt/sockudo/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    SOCKUDO_DATA_DIR=/data \
+    HEALTHCHECK_PATH=/up
+USER sockudo
+WORKDIR /data
+VOLUME /data
+EXPOSE 6001 9601
+# Reads PORT like the server does; a TLS or Unix-socket set-up replaces this check.
+HEALTHCHECK --interval=15s --timeout=3s --start-period=5s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('PORT', '6001')}{os.environ['HEALTHCHECK_PATH']}\", timeout=2)"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["sockudo"]
+CMD ["serve"]

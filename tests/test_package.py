@@ -1,0 +1,82 @@
+"""The wheel, installed alone in another folder, is the whole server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from support.server import start_server
+
+PROJECT = Path(__file__).parent.parent
+INSTALLED_ALREADY = Path(sysconfig.get_path("purelib"))
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """The output of a command that has to succeed, away from the project and from its paths."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["PIP_NO_INDEX"] = "1"
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = ("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, PROJECT)
+    run(sys.executable, *build, cwd=folder)
+    [built] = folder.glob("sockudo-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def home(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with the wheel; the packages it needs are borrowed from the one that runs the tests."""
+    folder = tmp_path_factory.mktemp("home") / "venv"
+    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
+    python = folder / "bin" / "python"
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", wheel, cwd=folder.parent)
+    # A path in a .pth file brings packages, but no .pth files of its own: the project itself stays out of reach.
+    packages = Path(
+        run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder.parent).strip()
+    )
+    (packages / "borrowed.pth").write_text(f"{INSTALLED_ALREADY}\n")
+    return folder
+
+
+def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.partition("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"sockudo"}
+    assert "sockudo/py.typed" in names
+    assert "sockudo/cli/__init__.py" in names
+    assert any(name.endswith("/licenses/LICENSE") for name in names)
+    assert [name for name in names if "__pycache__" in name] == []
+
+
+def test_command_runs_from_the_wheel(home: Path, tmp_path: Path) -> None:
+    where = run(home / "bin" / "python", "-c", "import sockudo; print(sockudo.__file__)", cwd=tmp_path)
+    assert Path(where.strip()).is_relative_to(home)
+    about = run(home / "bin" / "python", "-c", "import sockudo; print(sockudo.__version__)", cwd=tmp_path)
+    assert about.strip() in run(home / "bin" / "sockudo", "version", cwd=tmp_path)
+    assert "serve" in run(home / "bin" / "sockudo", "--help", cwd=tmp_path)
+
+
+def test_server_runs_from_the_wheel(home: Path) -> None:
+    with start_server(command=[str(home / "bin" / "sockudo")]) as server:
+        assert server.request("GET", "/up").text == "OK"
+        server.publish("news", "hello", "{}")
