@@ -1,0 +1,87 @@
+"""What each field of an app record means and which numbers it takes (contract 70 § 2.1): read by the reader and the docs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from sockudo.config.keys import U32
+
+__all__ = ["APP_FIELDS", "IDLE_PARTS", "AppField"]
+
+
+class AppField(msgspec.Struct, frozen=True):
+    """One field. ``low`` and ``high`` bound a number, both included."""
+
+    meaning: str
+    low: int = 0
+    high: int = U32
+
+
+_SERVERS = "the server's default"
+
+APP_FIELDS: Mapping[str, AppField] = {
+    "id": AppField("Stands in the paths of the HTTP API"),
+    "key": AppField("Public name: clients connect with it, publishers sign with it"),
+    "secret": AppField("Signs requests and channel authorizations; never leaves the server"),
+    "enabled": AppField("A disabled app takes neither connections nor requests"),
+    "policy.limits.max_connections": AppField("Connections of the app; 0 = no limit"),
+    "policy.limits.max_client_events_per_second": AppField("Client events of one connection in a window; 0 = no limit"),
+    "policy.limits.decay_seconds": AppField("That window, in seconds", low=1),
+    "policy.limits.terminate_on_limit": AppField("Over that limit the connection is closed, not only refused"),
+    "policy.limits.message_rate_limit.enabled": AppField("Every message of a connection is counted"),
+    "policy.limits.message_rate_limit.max_attempts": AppField("Messages of one connection in a window", low=1),
+    "policy.limits.message_rate_limit.decay_seconds": AppField("That window, in seconds", low=1),
+    "policy.limits.message_rate_limit.terminate_on_limit": AppField("Over that limit the connection is closed"),
+    "policy.limits.max_backend_events_per_second": AppField("Events published over HTTP; null or 0 = no limit"),
+    "policy.limits.max_read_requests_per_second": AppField("Queries over HTTP; null or 0 = no limit"),
+    "policy.limits.max_presence_members_per_channel": AppField(f"Members of a presence channel; null = {_SERVERS}"),
+    "policy.limits.max_presence_member_size_in_kb": AppField(f"Size of a member's user_info; null = {_SERVERS}"),
+    "policy.limits.max_channel_name_length": AppField(f"Longest channel name; null = {_SERVERS}", low=1),
+    "policy.limits.max_event_channels_at_once": AppField(f"Channels of one publish; null = {_SERVERS}"),
+    "policy.limits.max_event_name_length": AppField(f"Longest event name; null = {_SERVERS}", low=1),
+    "policy.limits.max_event_payload_in_kb": AppField(f"Largest data of an event; null = {_SERVERS}"),
+    "policy.limits.max_event_batch_size": AppField(f"Events of one batch; null = {_SERVERS}"),
+    "policy.features.enable_client_messages": AppField("Clients may send client events"),
+    "policy.features.enable_user_authentication": AppField(
+        "Clients may sign in; a connection that authorizes nothing is closed"
+    ),
+    "policy.features.enable_watchlist_events": AppField(
+        "Signed-in users hear when those on their watchlist come and go"
+    ),
+    "policy.features.enable_subscription_count": AppField("Subscribers hear how many they are"),
+    "policy.features.enable_subscription_error": AppField("A refused subscribe is answered on the channel as well"),
+    "policy.channels.allowed_origins": AppField("Origin patterns of pages that may connect; none = every page"),
+    "policy.channels.annotations_enabled": AppField("Kept; no effect in this version"),
+    "policy.channels.channel_delta_compression": AppField("Kept; no effect in this version"),
+    "policy.channels.channel_namespaces": AppField("Rules for channels named `name:…`; see below"),
+    "policy.channels.channel_namespaces.name": AppField("The namespace, without `:`"),
+    "policy.channels.channel_namespaces.channel_name_pattern": AppField(
+        "Regular expression that the channel name must contain"
+    ),
+    "policy.channels.channel_namespaces.max_channel_name_length": AppField("In place of the app's limit", low=1),
+    "policy.channels.channel_namespaces.annotations_enabled": AppField("Kept; no effect in this version"),
+    "policy.channels.channel_namespaces.allow_user_limited_channels": AppField(
+        "Channels for listed users; protocol V2 only"
+    ),
+    "policy.channels.channel_namespaces.allow_subscribe_for_client": AppField("Protocol V2 only; false denies"),
+    "policy.channels.channel_namespaces.allow_publish_for_client": AppField("Protocol V2 only; false denies"),
+    "policy.channels.channel_namespaces.allow_presence_for_client": AppField("Protocol V2 only; false denies"),
+    "policy.channels.channel_namespaces.history": AppField("Kept; no effect in this version"),
+    "policy.channels.channel_namespaces.presence_history": AppField("Kept; no effect in this version"),
+    "policy.webhooks": AppField("Kept; not sent in this version"),
+    "policy.idempotency.enabled": AppField(f"Idempotency keys are honoured; null = {_SERVERS}"),
+    "policy.idempotency.ttl_seconds": AppField(f"How long a key is remembered, in seconds; null = {_SERVERS}", low=1),
+    "policy.connection_recovery": AppField("Kept; no effect in this version"),
+    "policy.history": AppField("Kept; no effect in this version"),
+    "policy.presence_history": AppField("Kept; no effect in this version"),
+}
+"""Every field by its dotted path."""
+
+IDLE_PARTS: Mapping[str, str] = {
+    "connection_recovery": "connection recovery is not part of this version",
+    "history": "durable history is not part of this version",
+    "presence_history": "presence history is not part of this version",
+}
+"""Parts of a policy that are kept and have no effect, with the reason."""

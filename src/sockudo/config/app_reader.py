@@ -1,0 +1,228 @@
+"""App records from a file, a variable or a store, in the ``policy`` form or the flat legacy form (contract 70 § 2.2).
+
+Numbers may come as numeric texts, and null means the default. Everything that would make an app useless later (an empty
+secret, a pattern that does not compile) is refused here, by app and field; a secret is never shown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import msgspec
+from msgspec import structs
+
+from sockudo.config import origins
+from sockudo.config.app_fields import APP_FIELDS, IDLE_PARTS
+from sockudo.config.apps import App, Channels, Features, Limits, Policy
+from sockudo.config.problems import ConfigError, nearest
+from sockudo.config.values import read_bool, read_number
+
+__all__ = ["app_warnings", "read_app", "read_apps"]
+
+_CREDENTIALS = ("id", "key", "secret")
+_FLAT: Mapping[str, tuple[str, ...]] = {
+    **{name: ("limits", name) for name in Limits.__struct_fields__},
+    **{name: ("features", name) for name in Features.__struct_fields__},
+    **{name: ("channels", name) for name in Channels.__struct_fields__},
+    **{name: (name,) for name in ("webhooks", "idempotency", "connection_recovery")},
+}
+_TOP = {*App.__struct_fields__, *_FLAT}
+
+
+def read_app(raw: Mapping[str, Any], where: str) -> App:
+    """The app of a record. ``where`` names the place in problems. Raises ConfigError with every problem of the record."""
+    problems: list[str] = []
+    app = _read(raw, where, problems)
+    if problems:
+        raise ConfigError(problems)
+    return app
+
+
+def read_apps(raw: object, where: str) -> tuple[tuple[App, ...], list[str], list[str]]:
+    """The apps of a list, the problems with it and the warnings about it. Ids are unique, so are keys."""
+    if not isinstance(raw, Sequence) or isinstance(raw, str) or not all(isinstance(item, Mapping) for item in raw):
+        return (), [f"{where} is not a list of apps"], []
+    apps: list[App] = []
+    problems: list[str] = []
+    warnings: list[str] = []
+    for number, record in enumerate(raw):
+        label = f"{where}[{number}]"
+        app = _read(record, label, problems)
+        warnings.extend(app_warnings(record, app, label))
+        for field in ("id", "key"):
+            value = getattr(app, field)
+            twin = next((i for i, other in enumerate(apps) if value and getattr(other, field) == value), None)
+            if twin is not None:
+                problems.append(f"{label}: {field} = {value!r} is already taken by {where}[{twin}]")
+        apps.append(app)
+    return tuple(apps), problems, warnings
+
+
+def app_warnings(raw: Mapping[str, Any], app: App, where: str) -> list[str]:
+    """What is allowed and may surprise: left out ``enabled``, parts without effect, ignored flat fields."""
+    label = _label(app.id, where)
+    found: list[str] = []
+    if raw.get("enabled") is None:
+        found.append(f"{label}: `enabled` is left out, which means false: it takes neither connections nor requests")
+    if app.policy.webhooks:
+        found.append(f"{label}: its webhooks are not sent: webhooks are not part of this version")
+    for part, reason in IDLE_PARTS.items():
+        if (getattr(app.policy, part) or {}).get("enabled"):
+            found.append(f"{label}: policy.{part} has no effect: {reason}")
+    if raw.get("policy") is not None:
+        ignored = sorted(raw.keys() & _FLAT.keys())
+        if ignored:
+            found.append(f"{label}: {', '.join(ignored)} next to `policy` is ignored; move it into `policy`")
+    return found
+
+
+def _label(app_id: object, where: str) -> str:
+    return f"{where} (app {app_id!r})" if isinstance(app_id, str) and app_id else where
+
+
+def _read(raw: Mapping[str, Any], where: str, problems: list[str]) -> App:
+    label = _label(raw.get("id"), where)
+    for name in raw:
+        if name not in _TOP:
+            problems.append(f"{label}: {_unknown(name)}")
+    credentials = {name: _credential(raw.get(name), name, label, problems) for name in _CREDENTIALS}
+    enabled = _value(bool, raw.get("enabled"), False, "enabled", label, problems)
+    nested = raw.get("policy")
+    if nested is None:
+        nested = _lifted(raw)
+    policy = _struct(Policy, nested, "policy", label, problems)
+    _check_policy(policy, label, problems)
+    return App(**credentials, enabled=enabled, policy=policy)
+
+
+def _lifted(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The flat form as a policy."""
+    policy: dict[str, Any] = {}
+    for name, target in _FLAT.items():
+        if name in raw:
+            part = policy
+            for step in target[:-1]:
+                part = part.setdefault(step, {})
+            part[target[-1]] = raw[name]
+    return policy
+
+
+def _unknown(name: str) -> str:
+    if name in Policy.__struct_fields__:
+        return f"`{name}` is only read inside `policy`"
+    guess = nearest(name, _TOP)
+    return f"unknown field '{name}'" + (f"; did you mean '{guess}'?" if guess else "")
+
+
+def _credential(raw: object, name: str, label: str, problems: list[str]) -> str:
+    if not isinstance(raw, str):
+        problems.append(f"{label}: {name} {'is missing' if raw is None else 'is not text: put it in quotes'}")
+        return ""
+    if not raw:
+        problems.append(f"{label}: {name} is empty")
+    elif raw != raw.strip() or not raw.isprintable():
+        problems.append(f"{label}: {name} has white space around it or a control character in it")
+    elif "/" in raw and name != "secret":
+        problems.append(f"{label}: {name} contains '/', which no request path can carry")
+    return raw
+
+
+def _struct(struct: type[msgspec.Struct], raw: object, path: str, label: str, problems: list[str]) -> Any:
+    if raw is None:
+        raw = {}
+    if not isinstance(raw, Mapping):
+        problems.append(f"{label}: {path} is not an object")
+        return None if struct.__struct_config__.frozen and "name" in struct.__struct_fields__ else struct()
+    fields = {field.name: field for field in structs.fields(struct)}
+    for name in raw:
+        if name not in fields:
+            guess = nearest(name, fields)
+            hint = f"; did you mean '{guess}'?" if guess else ""
+            problems.append(f"{label}: unknown field '{path}.{name}'{hint}")
+    given: dict[str, Any] = {}
+    for name, field in fields.items():
+        default = "" if field.default is msgspec.NODEFAULT else field.default
+        given[name] = _value(field.type, raw.get(name), default, f"{path}.{name}", label, problems)
+    return struct(**given)
+
+
+def _value(hint: Any, raw: Any, default: Any, path: str, label: str, problems: list[str]) -> Any:
+    if raw is None:
+        return default
+    if get_origin(hint) in (Union, UnionType):
+        hint = next(part for part in get_args(hint) if part is not type(None))
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        return _struct(hint, raw, path, label, problems)
+    if get_origin(hint) is tuple:
+        return _tuple(get_args(hint)[0], raw, path, label, problems)
+    try:
+        return _scalar(hint, raw, path)
+    except ValueError as error:
+        problems.append(f"{label}: {path} = {raw!r} {error}")
+        return default
+
+
+def _tuple(item: Any, raw: Any, path: str, label: str, problems: list[str]) -> tuple[Any, ...]:
+    if isinstance(raw, str) and item is str:
+        raw = [part.strip() for part in raw.split(",")]
+    if not isinstance(raw, (list, tuple)):
+        problems.append(f"{label}: {path} is not a list")
+        return ()
+    return tuple(
+        _value(item, part, "", f"{path}[{number}]" if item is not str else path, label, problems)
+        for number, part in enumerate(raw)
+    )
+
+
+def _scalar(hint: Any, raw: Any, path: str) -> Any:
+    if hint is bool:
+        return read_bool(raw)
+    if hint is int:
+        bounds = APP_FIELDS.get(re.sub(r"\[\d+\]", "", path))
+        return read_number(raw, bounds.low, bounds.high) if bounds is not None else read_number(raw)
+    if hint is str:
+        if not isinstance(raw, str):
+            raise ValueError("is not text: put it in quotes")
+        return raw
+    if not isinstance(raw, Mapping):
+        raise ValueError("is not an object")
+    return dict(raw)
+
+
+def _check_policy(policy: Policy, label: str, problems: list[str]) -> None:
+    for pattern in policy.channels.allowed_origins:
+        problem = origins.check_pattern(pattern)
+        if problem:
+            problems.append(f"{label}: policy.channels.allowed_origins has {pattern!r}, which {problem}")
+    names: set[str] = set()
+    for number, namespace in enumerate(policy.channels.channel_namespaces):
+        path = f"policy.channels.channel_namespaces[{number}]"
+        if not namespace.name or ":" in namespace.name:
+            problems.append(f"{label}: {path}.name = {namespace.name!r} is empty or contains ':'")
+        if namespace.name in names:
+            problems.append(f"{label}: {path}.name = {namespace.name!r} stands twice")
+        names.add(namespace.name)
+        if namespace.channel_name_pattern is not None:
+            try:
+                re.compile(namespace.channel_name_pattern)
+            except re.error as error:
+                problems.append(f"{label}: {path}.channel_name_pattern is no regular expression: {error}")
+    for number, webhook in enumerate(policy.webhooks):
+        problem = _webhook_problem(webhook)
+        if problem:
+            problems.append(f"{label}: policy.webhooks[{number}]: {problem}")
+
+
+def _webhook_problem(webhook: Mapping[str, Any]) -> str | None:
+    url = webhook.get("url")
+    if url is None and "lambda" not in webhook and "lambda_function" not in webhook:
+        return "has no url"
+    if url is not None and not (isinstance(url, str) and re.fullmatch(r"https?://[^\s/]+\S*", url)):
+        return f"url = {url!r} is not an absolute http or https address"
+    events = webhook.get("event_types")
+    if not isinstance(events, (list, tuple)) or not all(isinstance(event, str) for event in events):
+        return "event_types is missing or not a list of texts"
+    return None

@@ -1,0 +1,89 @@
+"""What keys have to be to one another (contract 70 § 1.6), and what is allowed but rarely meant."""
+
+from __future__ import annotations
+
+import os
+from pathlib import PurePosixPath
+from typing import Any
+
+from sockudo.config.app_choice import DEV_APP, is_loopback
+from sockudo.config.draft import Draft
+from sockudo.config.schema import APPS, declared
+
+__all__ = ["check"]
+
+_KNOWN_SECRETS = frozenset({DEV_APP.secret, "secret", "changeme"})
+
+
+def check(draft: Draft) -> None:
+    """Adds what is wrong between keys to the problems, and what may surprise to the warnings."""
+    _check_ports(draft)
+    _check_tls(draft)
+    _check_unix_socket(draft)
+    _check_credentials(draft)
+
+
+def _value(draft: Draft, path: str) -> Any:
+    return draft.values[path] if path in draft.values else declared()[path].default
+
+
+def _place(draft: Draft, *paths: str) -> str:
+    return next((draft.origins[path] for path in paths if path in draft.origins), "default")
+
+
+def _check_ports(draft: Draft) -> None:
+    port, metrics = _value(draft, "port"), _value(draft, "metrics.port")
+    if _value(draft, "metrics.enabled") and port == metrics != 0 and not _value(draft, "unix_socket.enabled"):
+        draft.problems.append(
+            f"{_place(draft, 'metrics.port', 'port')}: metrics.port = {metrics} is the main port as well"
+        )
+    if _value(draft, "ssl.redirect_http") and _value(draft, "ssl.http_port") in {port, metrics} - {0}:
+        draft.problems.append(
+            f"{_place(draft, 'ssl.http_port', 'port')}: ssl.http_port = {_value(draft, 'ssl.http_port')} is taken by "
+            "another listener"
+        )
+
+
+def _check_tls(draft: Draft) -> None:
+    if not _value(draft, "ssl.enabled"):
+        if _value(draft, "ssl.redirect_http"):
+            draft.warnings.append("ssl.redirect_http has no effect: ssl.enabled is false")
+        return
+    for path in ("ssl.cert_path", "ssl.key_path"):
+        name = _value(draft, path)
+        place = _place(draft, path, "ssl.enabled")
+        if not name:
+            draft.problems.append(f"{place}: {path} is empty, and ssl.enabled is true: name a PEM file")
+        elif not os.path.isfile(name):
+            draft.problems.append(f"{place}: {path} = {name!r} does not exist")
+        elif not os.access(name, os.R_OK):
+            draft.problems.append(f"{place}: {path} = {name!r} cannot be read by this user")
+
+
+def _check_unix_socket(draft: Draft) -> None:
+    if not _value(draft, "unix_socket.enabled"):
+        return
+    path, mode = _value(draft, "unix_socket.path"), _value(draft, "unix_socket.permission_mode")
+    place = _place(draft, "unix_socket.path", "unix_socket.enabled")
+    if not path or not PurePosixPath(path).is_absolute():
+        draft.problems.append(f"{place}: unix_socket.path = {path!r} is not an absolute path")
+    elif "../" in path or "..\\" in path:
+        draft.problems.append(f"{place}: unix_socket.path = {path!r} climbs with '..'")
+    if int(mode, 8) & 0o002:
+        draft.warnings.append(f"unix_socket.permission_mode = {mode!r} lets every user of this machine connect")
+    if path.startswith("/tmp/") and _value(draft, "mode") == "production":  # noqa: S108 - this is the warning about it
+        draft.warnings.append(f"unix_socket.path = {path!r} lies in a folder that every user may write to")
+    if _value(draft, "ssl.enabled"):
+        draft.warnings.append("ssl.enabled with unix_socket.enabled: TLS is spoken on the socket")
+    if _value(draft, "proxy_protocol"):
+        draft.warnings.append("proxy_protocol has no effect on a Unix socket")
+
+
+def _check_credentials(draft: Draft) -> None:
+    if _value(draft, "unix_socket.enabled") or is_loopback(_value(draft, "host")):
+        return
+    draft.warnings.extend(
+        f"app {app.id!r} has a secret that everybody knows, and others can reach this server: rotate it"
+        for app in _value(draft, APPS)
+        if app.secret in _KNOWN_SECRETS
+    )

@@ -1,0 +1,99 @@
+"""From files, variables and options to `Settings`: everything that is wrong is told at once (contract 70 § 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sockudo.config import app_choice, checks, environment, files
+from sockudo.config.draft import Draft
+from sockudo.config.problems import ConfigError
+from sockudo.config.schema import build, declared
+from sockudo.config.settings import Settings
+from sockudo.config.tree import read_tree, unknown_key
+
+__all__ = ["Loaded", "load"]
+
+_DEV: Mapping[str, Any] = {
+    "host": "127.0.0.1",
+    "metrics.host": "127.0.0.1",
+    "app_manager.driver": "memory",
+    "rate_limiter.enabled": False,
+}
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """Settings and how they came about.
+
+    ``sources`` are lines for people: the file and the variables that were read, by name only. ``origins`` says for each
+    key that is not at its default where its value came from. ``path`` is the file that was read.
+    """
+
+    settings: Settings
+    sources: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    origins: Mapping[str, str] = {}
+    path: Path | None = None
+
+
+def load(
+    *,
+    path: Path | None,
+    environ: Mapping[str, str],
+    cwd: Path,
+    dev: bool = False,
+    overrides: Mapping[str, object] | None = None,
+) -> Loaded:
+    """Reads the configuration: defaults, ``--dev``, one file, the environment, then ``overrides`` from the command line.
+
+    ``overrides`` are dotted keys; None means that the option was not given. Raises ConfigError with every problem.
+    Nothing of the process is read but the file: environment and working directory are passed in.
+    """
+    draft = Draft()
+    if dev:
+        for key, value in _DEV.items():
+            draft.put(key, value, "--dev")
+    found = _read_file(draft, path, environ, cwd)
+    environment.read(draft, environ)
+    _read_overrides(draft, overrides or {})
+    app_choice.choose(draft, environ, dev=dev)
+    environment.settle_log_level(draft, environ)
+    checks.check(draft)
+    if draft.problems:
+        raise ConfigError(draft.problems)
+    return Loaded(
+        build(draft.values, dev=dev),
+        tuple(draft.sources),
+        tuple(dict.fromkeys(draft.warnings)),
+        draft.origins,
+        found,
+    )
+
+
+def _read_file(draft: Draft, path: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | None:
+    found = files.find(path, cwd)
+    if found is None:
+        draft.sources.append("no configuration file: defaults")
+        return None
+    place = str(found.relative_to(cwd)) if found.is_relative_to(cwd) else str(found)
+    draft.sources.append(f"file {place}")
+    try:
+        read_tree(draft, files.read(found, place, environ), place)
+    except ConfigError as error:
+        draft.problems.extend(error.problems)
+    return found
+
+
+def _read_overrides(draft: Draft, overrides: Mapping[str, object]) -> None:
+    given = {key: value for key, value in overrides.items() if value is not None}
+    for key, value in given.items():
+        setting = declared().get(key)
+        if setting is None or setting.kind == "apps":
+            draft.problems.append(f"command line: {unknown_key(key)}")
+        else:
+            draft.read(setting, value, place="command line", name=key, origin="command line")
+    if given:
+        draft.sources.append(f"command line: {', '.join(given)}")

@@ -1,0 +1,33 @@
+"""The refusal of a configuration: every problem at once, and words that people may have meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+__all__ = ["ConfigError", "nearest"]
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. ``problems`` has one line each, naming the place, the value and what it must be."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        if len(self.problems) == 1:
+            return self.problems[0]
+        lines = "".join(f"\n  - {problem}" for problem in self.problems)
+        return f"{len(self.problems)} problems in the configuration:{lines}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known name that a mistyped one most resembles, or None when none is close."""
+    import difflib  # only needed once something is wrong
+
+    by_folded = {name.lower().replace("-", "_"): name for name in known}
+    folded = word.lower().replace("-", "_")
+    if folded in by_folded:
+        return by_folded[folded]
+    found = difflib.get_close_matches(folded, by_folded, n=1, cutoff=0.6)
+    return by_folded[found[0]] if found else None

@@ -1,0 +1,95 @@
+"""Where things are kept, and how nodes are joined: ``adapter``, ``app_manager``, ``cache``, ``queue`` (contract 70 § 1.4)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from sockudo.config.apps import App
+from sockudo.config.keys import Key
+
+__all__ = ["Adapter", "AppManager", "Cache", "InlineApps", "Queue"]
+
+_BROKERS = ("redis", "redis-cluster", "nats", "pulsar", "rabbitmq", "google-pubsub", "kafka", "iggy")
+_BROKER_SPELLINGS = (
+    ("rabbit-mq", "rabbitmq"),
+    ("gcp-pubsub", "google-pubsub"),
+    ("pubsub", "google-pubsub"),
+    ("apache-iggy", "iggy"),
+    ("redis_cluster", "redis-cluster"),
+)
+_DATABASES = ("mysql", "pgsql", "dynamodb", "surrealdb", "scylladb")
+_DATABASE_SPELLINGS = (
+    ("postgres", "pgsql"),
+    ("postgresql", "pgsql"),
+    ("surreal", "surrealdb"),
+    ("scylla", "scylladb"),
+)
+
+
+class Adapter(msgspec.Struct, frozen=True):
+    """How nodes are joined. This version is one node."""
+
+    driver: Annotated[
+        str,
+        Key(
+            "How nodes are joined",
+            env="ADAPTER_DRIVER",
+            choices=("local",),
+            elsewhere=_BROKERS,
+            aliases=_BROKER_SPELLINGS,
+        ),
+    ] = "local"
+
+
+class InlineApps(msgspec.Struct, frozen=True):
+    """Apps that stand in the configuration itself."""
+
+    apps: Annotated[tuple[App, ...], Key("Apps of this server; see Apps", reload=True)] = ()
+
+
+class AppManager(msgspec.Struct, frozen=True):
+    """Where apps are kept."""
+
+    driver: Annotated[
+        str,
+        Key(
+            "Where apps are kept: `sqlite` in `data_dir`, or `memory`, which knows the configured apps only",
+            env="APP_MANAGER_DRIVER",
+            choices=("sqlite", "memory"),
+            elsewhere=_DATABASES,
+            aliases=_DATABASE_SPELLINGS,
+        ),
+    ] = "sqlite"
+    array: InlineApps = InlineApps()
+
+
+class Cache(msgspec.Struct, frozen=True):
+    """Where last events of cache channels and idempotency keys are kept."""
+
+    driver: Annotated[
+        str,
+        Key(
+            "Where last events of cache channels and idempotency keys are kept",
+            env="CACHE_DRIVER",
+            choices=("memory",),
+            elsewhere=("redis", "redis-cluster", "none"),
+            aliases=(("redis_cluster", "redis-cluster"),),
+        ),
+    ] = "memory"
+
+
+class Queue(msgspec.Struct, frozen=True):
+    """Where jobs wait. Webhooks are the only jobs, and not part of this version."""
+
+    driver: Annotated[
+        str,
+        Key(
+            "Where webhook jobs wait; webhooks are not part of this version, so neither value has an effect",
+            env="QUEUE_DRIVER",
+            choices=("none", "memory"),
+            elsewhere=(*_BROKERS, "sqs", "sns"),
+            aliases=_BROKER_SPELLINGS,
+        ),
+    ] = "none"

@@ -1,0 +1,231 @@
+"""What clients may use: ``websocket``, limits, ``presence``, ``idempotency``, ``rate_limiter`` (contract 70 § 1.3, 1.4)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from sockudo.config.keys import Key
+
+__all__ = [
+    "ApiRateLimit",
+    "ChannelLimits",
+    "EventLimits",
+    "Idempotency",
+    "Presence",
+    "RateLimit",
+    "RateLimiter",
+    "WebSocket",
+    "WebSocketRateLimit",
+]
+
+_BYTES = 2**31 - 1
+_WINDOWS = tuple(f"window{size}" for size in ("256b", "512b", "1kb", "2kb", "4kb", "8kb", "16kb", "32kb"))
+
+
+class WebSocket(msgspec.Struct, frozen=True):
+    """Queues, sizes and extensions of WebSocket connections (contract 70 § 9.1)."""
+
+    max_messages: Annotated[
+        int | None,
+        Key(
+            "Messages queued for one slow connection; `none` or 0 = not counted",
+            env="WEBSOCKET_MAX_MESSAGES",
+            reload=True,
+        ),
+    ] = 1000
+    max_bytes: Annotated[
+        int | None,
+        Key(
+            "Bytes queued for one slow connection; also the largest message a client may send; `none` or 0 = not set",
+            env="WEBSOCKET_MAX_BYTES",
+            unit="bytes",
+            high=_BYTES,
+            reload=True,
+        ),
+    ] = None
+    disconnect_on_buffer_full: Annotated[
+        bool,
+        Key(
+            "A connection over its queue is closed with 4100; false: the message is dropped for it",
+            env="WEBSOCKET_DISCONNECT_ON_BUFFER_FULL",
+            reload=True,
+        ),
+    ] = True
+    max_message_size: Annotated[
+        int,
+        Key(
+            "Upper bound of every limit on messages from clients",
+            env="WEBSOCKET_MAX_MESSAGE_SIZE",
+            unit="bytes",
+            low=1,
+            high=_BYTES,
+            reload=True,
+        ),
+    ] = 67_108_864
+    max_frame_size: Annotated[
+        int,
+        Key(
+            "Largest single frame from a client",
+            env="WEBSOCKET_MAX_FRAME_SIZE",
+            unit="bytes",
+            low=1,
+            high=_BYTES,
+            reload=True,
+        ),
+    ] = 16_777_216
+    write_buffer_size: Annotated[
+        int,
+        Key("Hint: bytes gathered before a write", env="WEBSOCKET_WRITE_BUFFER_SIZE", unit="bytes", high=_BYTES),
+    ] = 16_384
+    max_backpressure: Annotated[
+        int,
+        Key(
+            "Bytes the transport may hold before a connection counts as slow",
+            env="WEBSOCKET_MAX_BACKPRESSURE",
+            unit="bytes",
+            low=1,
+            high=_BYTES,
+        ),
+    ] = 1_048_576
+    auto_ping: Annotated[
+        bool, Key("Native WebSocket pings on protocol V2 connections", env="WEBSOCKET_AUTO_PING", reload=True)
+    ] = True
+    ping_interval: Annotated[
+        int,
+        Key("Native pings of protocol V2 connections; 0 = off", env="WEBSOCKET_PING_INTERVAL", unit="s", reload=True),
+    ] = 30
+    idle_timeout: Annotated[
+        int,
+        Key(
+            "Silence after which a protocol V2 connection is closed",
+            env="WEBSOCKET_IDLE_TIMEOUT",
+            unit="s",
+            reload=True,
+        ),
+    ] = 120
+    compression: Annotated[
+        str,
+        Key(
+            "permessage-deflate: anything but `disabled` offers it",
+            env="WEBSOCKET_COMPRESSION",
+            choices=("disabled", "dedicated", "shared", *_WINDOWS),
+        ),
+    ] = "disabled"
+
+
+class ChannelLimits(msgspec.Struct, frozen=True):
+    """Channels, for apps that say nothing else."""
+
+    max_name_length: Annotated[
+        int, Key("Longest channel name, where the app sets no limit", unit="characters", low=1, reload=True)
+    ] = 200
+    cache_ttl: Annotated[
+        int, Key("How long a cache channel keeps its last event", env="CACHE_TTL_SECONDS", unit="s", low=1, reload=True)
+    ] = 3600
+
+
+class EventLimits(msgspec.Struct, frozen=True):
+    """Events, for apps that set no limits of their own."""
+
+    max_channels_at_once: Annotated[int, Key("Channels in one publish", low=1, reload=True)] = 100
+    max_name_length: Annotated[int, Key("Longest event name", unit="characters", low=1, reload=True)] = 200
+    max_payload_in_kb: Annotated[int, Key("Largest data of an event", unit="KB", low=1, reload=True)] = 100
+    max_batch_size: Annotated[int, Key("Events in one batch", low=1, reload=True)] = 10
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """Presence channels, for apps that set no limits of their own."""
+
+    max_members_per_channel: Annotated[int, Key("Members of one presence channel", low=1, reload=True)] = 100
+    max_member_size_in_kb: Annotated[int, Key("Largest user_info of a member", unit="KB", low=1, reload=True)] = 2
+    ungraceful_timeout_seconds: Annotated[
+        int,
+        Key(
+            "How long a member stays when its connection is lost without a close (protocol V1)",
+            env="PRESENCE_UNGRACEFUL_TIMEOUT_SECONDS",
+            unit="s",
+            reload=True,
+        ),
+    ] = 0
+
+
+class Idempotency(msgspec.Struct, frozen=True):
+    """Publishes that carry an idempotency key."""
+
+    enabled: Annotated[bool, Key("Idempotency keys are honoured", env="IDEMPOTENCY_ENABLED", reload=True)] = True
+    ttl_seconds: Annotated[
+        int, Key("How long a key is remembered", env="IDEMPOTENCY_TTL_SECONDS", unit="s", low=1, reload=True)
+    ] = 120
+    max_key_length: Annotated[
+        int, Key("Longest key", env="IDEMPOTENCY_MAX_KEY_LENGTH", unit="characters", low=1, reload=True)
+    ] = 128
+
+
+class RateLimit(msgspec.Struct, frozen=True):
+    """Requests of one address in a window. ``trust_hops`` proxies are trusted to add to X-Forwarded-For."""
+
+    max_requests: int
+    window_seconds: int
+    trust_hops: int
+
+
+class ApiRateLimit(RateLimit, frozen=True):
+    """HTTP API requests of one address."""
+
+    max_requests: Annotated[
+        int,
+        Key("HTTP API requests of one address in a window", env="RATE_LIMITER_API_MAX_REQUESTS", low=1, reload=True),
+    ] = 100
+    window_seconds: Annotated[
+        int, Key("The window", env="RATE_LIMITER_API_WINDOW_SECONDS", unit="s", low=1, reload=True)
+    ] = 60
+    trust_hops: Annotated[
+        int,
+        Key(
+            "Proxies in front that are trusted to add to X-Forwarded-For; 0 = the peer's address counts",
+            env="RATE_LIMITER_API_TRUST_HOPS",
+            high=64,
+            reload=True,
+        ),
+    ] = 0
+
+
+class WebSocketRateLimit(RateLimit, frozen=True):
+    """WebSocket upgrades of one address."""
+
+    max_requests: Annotated[
+        int,
+        Key("WebSocket upgrades of one address in a window", env="RATE_LIMITER_WS_MAX_REQUESTS", low=1, reload=True),
+    ] = 20
+    window_seconds: Annotated[
+        int, Key("The window", env="RATE_LIMITER_WS_WINDOW_SECONDS", unit="s", low=1, reload=True)
+    ] = 60
+    trust_hops: Annotated[
+        int,
+        Key(
+            "Proxies in front that are trusted to add to X-Forwarded-For; 0 = the peer's address counts",
+            env="RATE_LIMITER_WS_TRUST_HOPS",
+            high=64,
+            reload=True,
+        ),
+    ] = 0
+
+
+class RateLimiter(msgspec.Struct, frozen=True):
+    """Rate limits by address (contract 70 § 4.3)."""
+
+    enabled: Annotated[bool, Key("Requests are limited by address", env="RATE_LIMITER_ENABLED", reload=True)] = True
+    driver: Annotated[
+        str,
+        Key(
+            "Where counts are kept; `none` = no limit",
+            env="RATE_LIMITER_DRIVER",
+            choices=("memory", "none"),
+            elsewhere=("redis", "redis-cluster"),
+            aliases=(("redis_cluster", "redis-cluster"),),
+        ),
+    ] = "memory"
+    api_rate_limit: ApiRateLimit = ApiRateLimit()
+    websocket_rate_limit: WebSocketRateLimit = WebSocketRateLimit()

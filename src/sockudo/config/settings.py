@@ -1,0 +1,150 @@
+"""Every setting of the server: one frozen tree, sections and keys named as in contract 70 § 1.3 and 1.4."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from sockudo.config.apps import App
+from sockudo.config.keys import Key
+from sockudo.config.sections import (
+    Adapter,
+    AppManager,
+    Cache,
+    ChannelLimits,
+    Cors,
+    EventLimits,
+    HttpApi,
+    Idempotency,
+    Instance,
+    Logging,
+    Metrics,
+    Presence,
+    Queue,
+    RateLimiter,
+    Ssl,
+    UnixSocket,
+    WebSocket,
+)
+
+__all__ = ["LogFormat", "Settings"]
+
+LogFormat = Literal["auto", "text", "json"]
+
+_NO_COUNT = 10_000
+_DEFAULT_COUNT = 1_000
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The whole configuration. Never altered: a reload makes a new one and passes it on."""
+
+    debug: Annotated[bool, Key("More log lines", env="DEBUG_MODE DEBUG", reload=True)] = False
+    host: Annotated[str, Key("Listen address", env="HOST")] = "0.0.0.0"
+    port: Annotated[int, Key("Port of HTTP and WebSocket; 0 = any free one", env="PORT", high=65_535)] = 6001
+    mode: Annotated[
+        str, Key("Free label of the environment; `production` adds warnings", env="ENVIRONMENT", reload=True)
+    ] = "production"
+    server_role: Annotated[
+        str,
+        Key("What this node does", env="SOCKUDO_SERVER_ROLE", choices=("default",), elsewhere=("api",)),
+    ] = "default"
+    data_dir: Annotated[str, Key("Folder of the embedded stores", env="SOCKUDO_DATA_DIR")] = "./sockudo-data"
+    proxy_protocol: Annotated[
+        bool,
+        Key("Every TCP connection begins with a PROXY protocol header, v1 or v2", env="SOCKUDO_PROXY_PROTOCOL"),
+    ] = False
+    log_level: Annotated[
+        str,
+        Key(
+            "Comma list of `level` and `logger=level`, like `info,sockudo=debug`; without it, `debug` decides",
+            env="SOCKUDO_LOG RUST_LOG",
+            reload=True,
+        ),
+    ] = "info"
+    log_format: Annotated[
+        LogFormat,
+        Key(
+            "Form of the log; `auto` = text on a terminal, JSON otherwise",
+            env="LOG_OUTPUT_FORMAT",
+            choices=("auto", "text", "json"),
+            aliases=(("human", "text"), ("pretty", "text")),
+        ),
+    ] = "auto"
+    max_connections: Annotated[
+        int, Key("Connections of this node; 0 = no limit", env="SOCKUDO_MAX_CONNECTIONS", reload=True)
+    ] = 0
+    shutdown_grace_period: Annotated[
+        int,
+        Key("Longest wait for connections to end at shutdown", env="SHUTDOWN_GRACE_PERIOD", unit="s", reload=True),
+    ] = 10
+    user_authentication_timeout: Annotated[
+        int,
+        Key(
+            "Time to sign in, on apps that require it",
+            env="USER_AUTHENTICATION_TIMEOUT",
+            unit="s",
+            low=1,
+            reload=True,
+        ),
+    ] = 3600
+    activity_timeout: Annotated[
+        int,
+        Key(
+            "Silence after which a connection is pinged; announced to new connections",
+            env="ACTIVITY_TIMEOUT",
+            unit="s",
+            low=1,
+            reload=True,
+        ),
+    ] = 120
+    websocket_max_payload_kb: Annotated[
+        int,
+        Key(
+            "Largest message a client may send, unless `websocket.max_bytes` is set",
+            env="WEBSOCKET_MAX_PAYLOAD_KB",
+            unit="KB",
+            low=1,
+            high=2_097_151,
+            reload=True,
+        ),
+    ] = 64
+    health_check_timeout_ms: Annotated[
+        int, Key("Limit of each health check", env="HEALTH_CHECK_TIMEOUT_MS", unit="ms", low=1, reload=True)
+    ] = 2000
+    http_api: HttpApi = HttpApi()
+    cors: Cors = Cors()
+    websocket: WebSocket = WebSocket()
+    channel_limits: ChannelLimits = ChannelLimits()
+    event_limits: EventLimits = EventLimits()
+    presence: Presence = Presence()
+    idempotency: Idempotency = Idempotency()
+    rate_limiter: RateLimiter = RateLimiter()
+    ssl: Ssl = Ssl()
+    unix_socket: UnixSocket = UnixSocket()
+    metrics: Metrics = Metrics()
+    logging: Logging = Logging()
+    instance: Instance = msgspec.field(default_factory=Instance)
+    adapter: Adapter = Adapter()
+    app_manager: AppManager = AppManager()
+    cache: Cache = Cache()
+    queue: Queue = Queue()
+    dev: bool = False
+
+    @property
+    def apps(self) -> tuple[App, ...]:
+        """The configured apps, after every rule about them."""
+        return self.app_manager.array.apps
+
+    @property
+    def inbound_limit(self) -> int:
+        """Bytes of the largest message a client may send."""
+        wanted = self.websocket.max_bytes or self.websocket_max_payload_kb * 1024
+        return min(wanted, self.websocket.max_message_size)
+
+    @property
+    def outbound_messages(self) -> int:
+        """Messages that may wait for one connection, by contract 70 § 9.1."""
+        if self.websocket.max_messages is not None:
+            return self.websocket.max_messages
+        return _DEFAULT_COUNT if self.websocket.max_bytes is None else _NO_COUNT

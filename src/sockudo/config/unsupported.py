@@ -1,0 +1,199 @@
+"""What existing configurations contain and this version does not have: keys, sections and variables.
+
+A part that is switched off loads silently, since nothing is lost. One whose switch is on is refused. Everything else
+loads with a warning that it has no effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["MISNOMERS", "NO_EFFECT", "PARTS", "SWITCHES", "known_below", "part_of", "part_of_variable", "switched_on"]
+
+PARTS: Mapping[str, str] = {
+    "ably_compat": "the Ably-compatible interface is not part of this version",
+    "adapter": "this version is one node",
+    "ai_transport": "AI transport is not part of this version",
+    "annotations": "annotations are not part of this version",
+    "cluster_health": "this version is one node",
+    "connection_recovery": "connection recovery is not part of this version",
+    "database": "external databases are not part of this version",
+    "database_pooling": "external databases are not part of this version",
+    "delta_compression": "delta compression is not part of this version",
+    "echo_control": "protocol V2 is not part of this version",
+    "ephemeral": "protocol V2 is not part of this version",
+    "event_name_filtering": "protocol V2 is not part of this version",
+    "history": "durable history is not part of this version",
+    "metrics.tcp_exporter": "the TCP exporter is not part of this version",
+    "presence.update_rate_limit_per_member_per_second": "protocol V2 is not part of this version",
+    "presence.v2_ungraceful_timeout_seconds": "protocol V2 is not part of this version",
+    "presence_history": "presence history is not part of this version",
+    "push": "push notifications are not part of this version",
+    "push_rules": "push notifications are not part of this version",
+    "rate_limiter.redis": "rate limits are counted in this process",
+    "tag_filtering": "tag filters are not part of this version",
+    "versioned_messages": "message versions are not part of this version",
+    "webhooks": "webhooks are not part of this version",
+}
+"""Sections and keys of parts that are not here yet, with the reason."""
+
+NO_EFFECT: Mapping[str, str] = {
+    "app_manager.cache": "apps are held in memory and changes are seen at once",
+    "app_manager.scylladb": "nothing reads it",
+    "cache.memory": "entries end by their own time, `channel_limits.cache_ttl` and `idempotency.ttl_seconds`",
+    "cache.redis": "the cache is in this process",
+    "cleanup": "closed connections are cleaned up at once",
+    "http_api.accept_traffic": "nothing reads it",
+    "path_prefix": "nothing reads it; let the proxy in front strip the prefix",
+    "queue": "webhooks are the only jobs, and not part of this version",
+    "rate_limiter.api_rate_limit.identifier": "nothing reads it",
+    "rate_limiter.websocket_rate_limit.identifier": "nothing reads it",
+    "ssl.ca_path": "nothing reads it",
+    "ssl.passphrase": "nothing reads it; store the private key without a passphrase, readable by the server alone",
+}
+"""Sections and keys that this server understands and does not need, with the reason."""
+
+SWITCHES: Mapping[str, bool] = {
+    "ably_compat.enabled": True,
+    "ai_transport.enabled": True,
+    "annotations.enabled": True,
+    "cluster_health.enabled": False,
+    "connection_recovery.enabled": True,
+    "database_pooling.enabled": False,
+    "delta_compression.enabled": False,
+    "echo_control.enabled": False,
+    "ephemeral.enabled": False,
+    "event_name_filtering.enabled": False,
+    "history.enabled": True,
+    "metrics.tcp_exporter.enabled": True,
+    "presence_history.enabled": True,
+    "push.apns_enabled": True,
+    "push.fcm_enabled": True,
+    "push.hms_enabled": True,
+    "push.webpush_enabled": True,
+    "push.wns_enabled": True,
+    "tag_filtering.enabled": True,
+    "versioned_messages.enabled": True,
+}
+"""Switches of those parts: True when switching on is refused, False when it is on by default and only warned about."""
+
+MISNOMERS: Mapping[str, str] = {
+    "recovery": "connection_recovery",
+    "delta": "delta_compression",
+    "rate_limiter.limits": "rate_limiter.api_rate_limit",
+    "apps": "app_manager.array.apps",
+    "app_manager.apps": "app_manager.array.apps",
+}
+"""Names that people write because they read them somewhere, with the key that exists."""
+
+_PREFIXES: Mapping[str, str] = {
+    "ADAPTER_IGGY_": "adapter",
+    "AI_TRANSPORT_": "ai_transport",
+    "CLEANUP_": "cleanup",
+    "CLUSTER_HEALTH_": "cluster_health",
+    "CONNECTION_RECOVERY_": "connection_recovery",
+    "DATABASE_DYNAMODB_": "database",
+    "DATABASE_MYSQL_": "database",
+    "DATABASE_POOL_": "database_pooling",
+    "DATABASE_POOLING_": "database_pooling",
+    "DATABASE_POSTGRES_": "database",
+    "DATABASE_REDIS_": "database",
+    "DATABASE_SURREALDB_": "database",
+    "ECHO_CONTROL_": "echo_control",
+    "EVENT_NAME_FILTERING_": "event_name_filtering",
+    "METRICS_TCP_EXPORTER_": "metrics.tcp_exporter",
+    "PRESENCE_HISTORY_": "presence_history",
+    "PUSH_": "push",
+    "QUEUE_IGGY_": "queue",
+    "QUEUE_REDIS_": "queue",
+    "QUEUE_SNS_": "queue",
+    "QUEUE_SQS_": "queue",
+    "REDIS_CLUSTER_QUEUE_": "queue",
+    "SOCKUDO_ABLY_COMPAT_": "ably_compat",
+    "TAG_FILTERING_": "tag_filtering",
+    "VERSIONED_MESSAGES_": "versioned_messages",
+    "WEBHOOK_": "webhooks",
+}
+
+# Names that other software uses too are listed one by one: NATS_PORT, for one, is what Kubernetes tells every container.
+_NAMES: Mapping[str, tuple[str, str]] = {
+    "adapter": (
+        "",
+        "REDIS_URL REDIS_CLUSTER_NODES PUBSUB_EMULATOR_HOST "
+        "ADAPTER_BUFFER_MULTIPLIER_PER_CPU ADAPTER_ENABLE_SOCKET_COUNTING ADAPTER_FALLBACK_TO_LOCAL "
+        "ADAPTER_AGGREGATE_COUNTS ADAPTER_FAST_PRESENCE_TRANSITIONS",
+    ),
+    "adapter.nats": (
+        "NATS_",
+        "SERVERS PREFIX REQUEST_TIMEOUT_MS CONNECTION_TIMEOUT_MS USERNAME PASSWORD TOKEN NODES_NUMBER "
+        "DISCOVERY_MAX_WAIT_MS DISCOVERY_IDLE_WAIT_MS",
+    ),
+    "adapter.rabbitmq": ("RABBITMQ_", "URL PREFIX REQUEST_TIMEOUT_MS CONNECTION_TIMEOUT_MS NODES_NUMBER"),
+    "adapter.kafka": (
+        "KAFKA_",
+        "BROKERS PREFIX REQUEST_TIMEOUT_MS SECURITY_PROTOCOL SASL_MECHANISM SASL_USERNAME SASL_PASSWORD NODES_NUMBER",
+    ),
+    "adapter.pulsar": ("PULSAR_", "URL PREFIX REQUEST_TIMEOUT_MS TOKEN NODES_NUMBER"),
+    "adapter.google_pubsub": ("GOOGLE_PUBSUB_", "PROJECT_ID PREFIX REQUEST_TIMEOUT_MS EMULATOR_HOST NODES_NUMBER"),
+    "adapter.iggy": (
+        "IGGY_",
+        "CONNECTION_STRING USERNAME PASSWORD CONSUMER_NAME STREAM TOPIC_PREFIX QUEUE_TOPIC_PREFIX "
+        "CONSUMER_GROUP_PREFIX REQUEST_TIMEOUT_MS POLL_INTERVAL_MS POLL_BATCH_SIZE PARTITIONS_COUNT PARTITION_ID "
+        "AUTO_CREATE START_FROM_LATEST NODES_NUMBER",
+    ),
+    "annotations": ("", "ANNOTATIONS_ENABLED"),
+    "cache.memory": ("", "CACHE_CLEANUP_INTERVAL CACHE_MAX_CAPACITY"),
+    "database_pooling": ("", "DATABASE_CONNECTION_POOL_SIZE"),
+    "ephemeral": ("", "EPHEMERAL_ENABLED"),
+    "history": (
+        "HISTORY_",
+        "ENABLED REWIND_ENABLED BACKEND RETENTION_WINDOW_SECONDS MAX_PAGE_SIZE MAX_MESSAGES_PER_CHANNEL "
+        "MAX_BYTES_PER_CHANNEL WRITER_SHARDS WRITER_QUEUE_CAPACITY PURGE_INTERVAL_SECONDS PURGE_BATCH_SIZE "
+        "MAX_PURGE_PER_TICK POSTGRES_TABLE_PREFIX POSTGRES_WRITE_TIMEOUT_MS",
+    ),
+    "presence.update_rate_limit_per_member_per_second": ("", "PRESENCE_UPDATE_RATE_LIMIT_PER_MEMBER_PER_SECOND"),
+    "presence.v2_ungraceful_timeout_seconds": ("", "PRESENCE_V2_UNGRACEFUL_TIMEOUT_SECONDS"),
+    "queue": (
+        "QUEUE_",
+        "MAX_ATTEMPTS RETRY_BASE_DELAY_MS RETRY_MAX_DELAY_MS RETRY_JITTER LEASE_DURATION_MS LEASE_RENEW_INTERVAL_MS "
+        "STALLED_BATCH_SIZE WORKER_POLL_INTERVAL_MS WORKER_PREFETCH SHUTDOWN_TIMEOUT_MS COMPLETED_RETENTION "
+        "FAILED_RETENTION EVENT_RETENTION DEDUPLICATION_TTL_MS MEMORY_CAPACITY MAX_BATCH_SIZE",
+    ),
+    "rate_limiter.redis": ("", "RATE_LIMITER_REDIS_PREFIX"),
+}
+
+_VARIABLES: Mapping[str, str] = {
+    f"{prefix}{name}": path for path, (prefix, names) in _NAMES.items() for name in names.split()
+}
+
+
+def part_of(path: str) -> tuple[str, str] | None:
+    """The section or key of this table that a dotted path lies in, and why it has no effect; None when it is not here."""
+    while path:
+        reason = PARTS.get(path) or NO_EFFECT.get(path)
+        if reason is not None:
+            return path, reason
+        path = path.rpartition(".")[0]
+    return None
+
+
+def part_of_variable(name: str) -> tuple[str, str | None] | None:
+    """The dotted path that a variable belongs to, and its switch when it is one; None when it is not in the table."""
+    path = _VARIABLES.get(name) or next((path for prefix, path in _PREFIXES.items() if name.startswith(prefix)), None)
+    if path is None:
+        return None
+    switch = f"{path}.{name.removeprefix('PUSH_').lower() if path == 'push' else 'enabled'}"
+    return path, switch if name.endswith("_ENABLED") and switch in SWITCHES else None
+
+
+def switched_on(value: Any) -> bool:
+    """True for a boolean that is true and for the words that mean it."""
+    return value is True or (isinstance(value, str) and value.strip().lower() in {"true", "1", "yes", "on"})
+
+
+def known_below(prefix: str) -> Iterator[str]:
+    """The names of this table that stand directly under a section (``""`` or ``"section."``)."""
+    for path in (*PARTS, *NO_EFFECT):
+        if path.startswith(prefix):
+            yield path[len(prefix) :].partition(".")[0]
