@@ -1,0 +1,260 @@
+"""Frames from client to server in JSON (contract 10 § 1.2): bytes in, a checked `InboundFrame` out.
+
+Nearly every frame is an event, a channel and data, each once; for such a frame a few counts prove that none of the
+rare rules is broken, and only a frame that differs is looked at member by member.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from array import array
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Annotated, Any, Final, NoReturn
+
+import msgspec
+
+from sockudo import errors
+
+__all__ = ["InboundFrame", "data_value", "decode_frame", "object_data"]
+
+_MAX_NESTING: Final = 128
+_MAX_U64: Final = 2**64 - 1
+
+# A string that never ends runs to the end of the text: looking for it costs one pass, whatever the text.
+_STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
+_STRINGS: Final = re.compile(_STRING, re.DOTALL)
+_MARKS: Final = re.compile(_STRING + rb"|[{}\[\]:]", re.DOTALL)
+_NUMBERS: Final = re.compile(_STRING + rb"|(-?[0-9][-+.0-9eE]*+)", re.DOTALL)
+_NOT_SPACE: Final = re.compile(rb"[^ \t\r\n]|\Z")
+_WELL_FORMED_PAIR: Final = rb"u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_ESCAPES: Final = re.compile(rb"\\(?:" + _WELL_FORMED_PAIR + rb"|(u[dD][89a-fA-F])|.)", re.DOTALL)
+_JSON_ERROR: Final = re.compile(r"JSON is malformed: (.*) \(byte ([0-9]+)\)", re.DOTALL)
+_TYPE_ERROR: Final = re.compile(r"(.*?)(?: - at `\$(?:\.(\w+))?.*)?", re.DOTALL)
+
+_NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"{}[]")
+# Opening adds one level; 255 read as a signed byte takes one away.
+_STEPS: Final = bytes.maketrans(b"{[}]", b"\x01\x01\xff\xff")
+
+
+class InboundFrame(msgspec.Struct, frozen=True, gc=False):
+    """A frame that obeys every rule of contract 10 § 1.2.
+
+    ``event`` is as sent, prefix included. ``data`` is JSON text, the very bytes of the sender without the white space
+    around them; absent and null are both None.
+    """
+
+    event: str
+    channel: str | None = None
+    data: bytes | None = None
+
+
+_U64 = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _KnownFields(msgspec.Struct, gc=False):
+    """The fields that must have the right type where they occur, whether or not their event needs them."""
+
+    event: str | None = None
+    channel: str | None = None
+    data: msgspec.Raw = msgspec.Raw()
+    name: str | None = None
+    user_id: str | None = None
+    tags: dict[str, str] | None = None
+    sequence: _U64 | None = None
+    conflation_key: str | None = None
+    message_id: str | None = None
+    stream_id: str | None = None
+    serial: _U64 | None = None
+    idempotency_key: str | None = None
+    extras: dict[str, msgspec.Raw] | None = None
+    delta_sequence: _U64 | None = msgspec.field(default=None, name="__delta_seq")
+    delta_conflation_key: str | None = msgspec.field(default=None, name="__conflation_key")
+
+
+_decode_known = msgspec.json.Decoder(_KnownFields).decode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_any = msgspec.json.Decoder().decode
+
+
+def decode_frame(payload: bytes) -> InboundFrame:
+    """Reads one message of a client, from a text or a binary frame.
+
+    Raises errors.MALFORMED_FRAME with one line that says what is wrong and at which byte, never with an excerpt, and
+    errors.EVENT_NAME_INVALID when the frame is sound but has no event; nothing else, whatever the bytes.
+    """
+    if not payload.isascii():
+        _check_utf8(payload)
+    if payload.count(b"[") + payload.count(b"{") > _MAX_NESTING:
+        _check_nesting(payload)
+    try:
+        known = _decode_known(payload)
+    except msgspec.DecodeError as error:
+        raise _explained(payload, str(error)) from None
+    event, channel, data = known.event, known.channel, bytes(known.data)
+
+    # Each member has two quotes for its name, and a string two more. When these account for every quote there is,
+    # no member is repeated or unknown.
+    quotes = (4 if event is not None else 0) + (4 if channel is not None else 0)
+    if data:
+        quotes += 2 + data.count(b'"')
+    if payload.count(b'"') == quotes:
+        if data:
+            _check_numbers(data, payload)
+    else:
+        _check_members(payload, known)
+    if event is None:
+        raise errors.EVENT_NAME_INVALID("Invalid event name: Event name is required")
+    return InboundFrame(event, channel, data if data and data != b"null" else None)
+
+
+def data_value(frame: InboundFrame) -> Any:
+    """The decoded ``data``; a string that holds a JSON object becomes that object (contract 10 § 1.2).
+
+    None when there is no data. Of keys given twice the last wins. An integer of more than 4,300 digits, which Python
+    does not read, raises errors.MALFORMED_FRAME.
+    """
+    if frame.data is None:
+        return None
+    try:
+        value = _decode_any(frame.data)
+    except msgspec.DecodeError:
+        raise _malformed("an integer in data has more than 4300 digits") from None
+    if not isinstance(value, str) or "{" not in value:
+        return value
+    inner = value.encode()
+    try:
+        if inner.count(b"[") + inner.count(b"{") > _MAX_NESTING:
+            _check_nesting(inner)
+        held = _decode_any(inner)
+    except (msgspec.DecodeError, errors.SockudoError):
+        return value
+    return held if isinstance(held, dict) else value
+
+
+def object_data(frame: InboundFrame, refusal: str) -> dict[str, Any]:
+    """``data`` of an action, sent as an object or as a string that holds one.
+
+    Anything else raises errors.MISSING_FIELD with the text ``refusal``; see also `data_value`.
+    """
+    value = data_value(frame)
+    if not isinstance(value, dict):
+        raise errors.MISSING_FIELD(refusal)
+    return value
+
+
+def _malformed(detail: str) -> errors.SockudoError:
+    return errors.MALFORMED_FRAME(f"Invalid message format: Decode failed: {detail}")
+
+
+def _check_utf8(payload: bytes) -> None:
+    # The decoder looks only at the strings that it returns.
+    try:
+        payload.decode()
+    except UnicodeDecodeError as error:
+        raise _malformed(f"not UTF-8 at byte {error.start}") from None
+    if payload.startswith(b"\xef\xbb\xbf"):
+        raise _malformed("byte order mark at byte 0")
+
+
+def _check_nesting(text: bytes) -> None:
+    brackets = _STRINGS.sub(b"", text).translate(_STEPS, _NOT_BRACKETS)
+    if max(accumulate(array("b", brackets)), default=0) <= _MAX_NESTING:
+        return
+    depth = 0
+    for mark in _MARKS.finditer(text):
+        depth += {b"{": 1, b"[": 1, b"}": -1, b"]": -1}.get(mark[0], 0)
+        if depth > _MAX_NESTING:
+            raise _malformed(f"nested more than {_MAX_NESTING} levels deep at byte {mark.start()}")
+
+
+def _check_numbers(part: bytes, payload: bytes) -> None:
+    """Refuses a number beyond a double anywhere in ``part``; integers may have any size."""
+    try:
+        _decode_any(part)
+    except msgspec.DecodeError:
+        # Either such a number or an integer of more digits than Python reads.
+        _refuse_wide_number(payload)
+
+
+def _refuse_wide_number(payload: bytes) -> None:
+    for number in _NUMBERS.finditer(payload):
+        digits = number[1]
+        if digits and not digits.lstrip(b"-").isdigit() and math.isinf(float(digits)):
+            raise _malformed(f"number out of range at byte {number.start()}")
+
+
+def _check_members(payload: bytes, known: _KnownFields) -> None:
+    """The rules that a frame with unusual members could break."""
+    members = _decode_members(payload)
+    quotes = payload.count(b'"') - sum(bytes(value).count(b'"') for value in members.values())
+    if quotes != 2 * len(members):
+        _refuse_repeated(payload)
+    for name, value in (("sequence", known.sequence), ("serial", known.serial), ("__delta_seq", known.delta_sequence)):
+        if value is not None and value > _MAX_U64:
+            _refuse_type(payload, name, "Expected an integer below 2^64")
+    _check_numbers(payload, payload)
+
+
+def _refuse_repeated(payload: bytes) -> None:
+    """Raises at the first repeated name; names with escaped quotes get here without a repetition."""
+    seen: set[str] = set()
+    for name, at, _ in _walk(payload):
+        if name in seen:
+            raise _malformed(f"repeated field at byte {at}")
+        seen.add(name)
+
+
+def _refuse_type(payload: bytes, field: str, problem: str) -> NoReturn:
+    # The last of that name: an earlier one was read before the decoder stumbled, or is repeated anyway.
+    at = max((value_at for name, _, value_at in _walk(payload) if name == field), default=0)
+    raise _malformed(f"field '{field}': {problem} at byte {at}")
+
+
+def _walk(payload: bytes) -> Iterator[tuple[str, int, int]]:
+    """Name, its place and its value's place, for each member of the outermost object; tolerates broken text."""
+    depth = 0
+    latest: re.Match[bytes] | None = None
+    for mark in _MARKS.finditer(payload):
+        sign = payload[mark.start()]
+        if sign in b"{[":
+            depth += 1
+        elif sign in b"}]":
+            depth -= 1
+        elif depth == 1 and sign == ord('"'):
+            latest = mark
+        elif depth == 1 and latest is not None:
+            try:
+                name = str(_decode_any(latest[0]))
+            except msgspec.DecodeError:
+                return
+            yield name, latest.start(), _first_byte(payload, mark.end())
+
+
+def _first_byte(payload: bytes, at: int = 0) -> int:
+    found = _NOT_SPACE.search(payload, at)
+    return found.start() if found else len(payload)
+
+
+def _explained(payload: bytes, message: str) -> errors.SockudoError:
+    """The refusal for the decoder's ``message``, which names the byte only where the text is not JSON."""
+    if not payload.strip(b" \t\r\n"):
+        return _malformed("empty frame at byte 0")
+    if syntax := _JSON_ERROR.fullmatch(message):
+        return _malformed(f"{syntax[1]} at byte {syntax[2]}")
+    if "truncated" in message:
+        # A lone surrogate shortly before the end is also reported as a missing end.
+        lone = next((escape for escape in _ESCAPES.finditer(payload) if escape[1]), None)
+        return _malformed(
+            f"lone surrogate at byte {lone.start()}" if lone else f"unexpected end at byte {len(payload)}"
+        )
+    mismatch = _TYPE_ERROR.fullmatch(message)
+    problem, field = (mismatch[1], mismatch[2]) if mismatch else (message, None)
+    problem = problem.replace("`", "")
+    if field is None:
+        return _malformed(f"{problem} at byte {_first_byte(payload)}")
+    try:
+        _refuse_type(payload, field, problem)
+    except errors.SockudoError as refusal:
+        return refusal
