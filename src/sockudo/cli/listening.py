@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -73,6 +73,7 @@ class Listener:
         user_id: str | None = None,
         user_info: Any = None,
         count: int | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._target = target
         self._channels = list(dict.fromkeys(channels))
@@ -80,6 +81,7 @@ class Listener:
         self._user_id = user_id
         self._user_info = user_info
         self._count = count
+        self._sleep = sleep
         self._reconnect = Reconnect()
         self.printed = 0
 
@@ -147,7 +149,7 @@ class Listener:
         if delay is None and closed is not None:
             raise closed
         note(f"{text}. Connecting again{f' in {delay:g} s' if delay else ''}.")
-        await asyncio.sleep(delay or 0)
+        await self._sleep(delay or 0)
 
 
 def _passing(error: ApiError) -> bool:

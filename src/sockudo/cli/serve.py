@@ -1,9 +1,9 @@
-"""``sockudo serve``: options to overrides, then `sockudo.server` takes over."""
+"""``sockudo serve``: options to overrides, then `sockudo.process` takes over."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,16 +32,14 @@ def serve(
     log_format: Annotated[str | None, typer.Option(metavar="FORMAT", help="text or json.")] = None,
 ) -> None:
     """Run the server until SIGTERM or Ctrl-C. SIGHUP reads the configuration again."""
-    overrides = _overrides(
-        {
-            "host": host,
-            "port": port,
-            "metrics.port": metrics_port,
-            "data_dir": None if data_dir is None else str(data_dir),
-            "logging.level": log_level,
-            "logging.format": log_format,
-        }
-    )
+    overrides = {
+        "host": host,
+        "port": port,
+        "metrics.port": metrics_port,
+        "data_dir": None if data_dir is None else str(data_dir),
+        "log_level": log_level,
+        "log_format": log_format,
+    }
 
     def load() -> Loaded:
         import os
@@ -51,7 +49,7 @@ def serve(
         return read(path=config, environ=os.environ, cwd=Path.cwd(), dev=dev, overrides=overrides)
 
     from sockudo.config import ConfigError
-    from sockudo.server import run
+    from sockudo.process import run
 
     try:
         code = run(load)
@@ -61,8 +59,3 @@ def serve(
             note(f"  • {problem}")
         raise typer.Exit(ExitCode.REFUSED) from None
     raise typer.Exit(code)
-
-
-def _overrides(given: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given, by the dotted name of the setting that each overrides."""
-    return {name: value for name, value in given.items() if value is not None}

@@ -1,0 +1,89 @@
+"""The command around the listener: arguments in, exit codes out."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pytest
+
+from sockudo.cli import listening
+from sockudo.client.failures import ClosedError, UnreachableError
+
+
+class FakeListener:
+    """Keeps how it was made; ends as the test says."""
+
+    made: ClassVar[dict[str, Any]]
+    outcome: bool | BaseException = True
+    printed = 0
+
+    def __init__(self, target: Any, channels: list[str], printer: Any, **options: Any) -> None:
+        type(self).made = {"url": target.url, "channels": channels, **options}
+
+    async def run(self, seconds: float | None) -> bool:
+        type(self).made["seconds"] = seconds
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        return self.outcome
+
+
+@pytest.fixture
+def listener(monkeypatch: pytest.MonkeyPatch) -> type[FakeListener]:
+    class Own(FakeListener):
+        made: ClassVar[dict[str, Any]] = {}
+
+    monkeypatch.setattr(listening, "Listener", Own)
+    return Own
+
+
+def test_arguments(run: Any, listener: type[FakeListener]) -> None:
+    result = run("listen", "harbor", "presence-crew", "--user-id", "8", "--user-info", '{"a":1}', "--count", "2", "--timeout", "1.5")  # fmt: skip  # noqa: E501
+    assert result.exit_code == 0
+    assert listener.made == {
+        "url": "https://ws.example.com",
+        "channels": ["harbor", "presence-crew"],
+        "user_id": "8",
+        "user_info": {"a": 1},
+        "count": 2,
+        "seconds": 1.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "said"),
+    [
+        (KeyboardInterrupt(), 0, ""),
+        (UnreachableError("https://ws.example.com", "Connection refused"), 3, "Connection refused"),
+        (ClosedError(4001, "Application does not exist", established=False), 1, "sockudo explain unknown_app"),
+    ],
+)
+def test_how_it_ends(run: Any, listener: type[FakeListener], outcome: BaseException, code: int, said: str) -> None:
+    listener.outcome = outcome
+    result = run("listen", "harbor")
+    assert result.exit_code == code
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_too_few_events_in_time_have_an_exit_code_of_their_own(run: Any, listener: type[FakeListener]) -> None:
+    listener.outcome = False
+    result = run("listen", "harbor", "--count", "3", "--timeout", "2")
+    assert result.exit_code == 4
+    assert "0 of 3 events came within 2 seconds." in result.stderr
+    assert run("listen", "harbor", "--timeout", "2").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("presence-crew",), "say who to be"),
+        (("presence-crew", "--user-id", "8", "--user-info", "{"), "--user-info is not JSON"),
+        (("harbor", "--count", "0"), "--count"),
+        ((), "CHANNEL"),
+    ],
+)
+def test_usage(run: Any, listener: type[FakeListener], arguments: tuple[str, ...], said: str) -> None:
+    result = run("listen", *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert listener.made == {}

@@ -1,0 +1,229 @@
+"""`sockudo listen` while it runs, against connections that follow a script."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+
+from sockudo.cli import listening
+from sockudo.cli.listening import Listener, Printer
+from sockudo.cli.target import Target
+from sockudo.client.auth import Credentials
+from sockudo.client.failures import ApiError, ClosedError, UnreachableError
+from sockudo.client.socket import Event
+
+APP = Credentials("4471", "pier-key", "tide-secret")
+TARGET = Target("http://127.0.0.1:6001", APP)
+
+
+def _event(event: str, channel: str | None = None, data: Any = None, user_id: str | None = None) -> Event:
+    return Event(event, channel, data, user_id, "")
+
+
+def _ack(channel: str) -> Event:
+    return _event("pusher_internal:subscription_succeeded", channel, {})
+
+
+def _error(code: int, message: str) -> Event:
+    return _event("pusher:error", None, {"code": code, "message": message})
+
+
+class FakeSocket:
+    """A connection that gives these events and then ends as said; without an end it stays silent."""
+
+    def __init__(self, *script: Event | Exception) -> None:
+        self._script = iter(script)
+        self.sent: list[tuple[Any, ...]] = []
+
+    async def __aenter__(self) -> FakeSocket:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    async def subscribe(self, channel: str, credentials: Credentials, **member: Any) -> None:
+        self.sent.append(("subscribe", channel, credentials, member))
+
+    async def signin(self, credentials: Credentials, user_id: str) -> None:
+        self.sent.append(("signin", user_id, credentials))
+
+    async def receive(self) -> Event:
+        step = next(self._script, None)
+        if step is None:
+            await asyncio.Event().wait()
+            raise AssertionError("unreachable")
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Queues what each attempt to connect gives; every queued attempt must be made."""
+    attempts: list[FakeSocket | Exception] = []
+
+    class Connector:
+        @staticmethod
+        async def connect(url: str, key: str) -> FakeSocket:
+            assert (url, key) == ("http://127.0.0.1:6001", "pier-key")
+            attempt = attempts.pop(0)
+            if isinstance(attempt, Exception):
+                raise attempt
+            return attempt
+
+    monkeypatch.setattr(listening, "Socket", Connector)
+    yield lambda *queued: attempts.extend(queued)
+    assert attempts == []
+
+
+def _listener(channels: list[str], waits: list[float] | None = None, **options: Any) -> Listener:
+    async def sleep(seconds: float) -> None:
+        if waits is not None:
+            waits.append(seconds)
+
+    printer = Printer(as_json=options.pop("as_json", True), everything=options.pop("everything", False))
+    return Listener(TARGET, channels, printer, sleep=sleep, **options)
+
+
+def _lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+async def test_events_become_json_lines_until_enough_came(connect: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    socket = FakeSocket(
+        _ack("presence-crew"),
+        _ack("harbor"),
+        _event("pusher_internal:subscription_count", "harbor", {"subscription_count": 1}),
+        _event("tide", "harbor", {"metres": 2.4}),
+        _event("pusher:ping"),
+        _event("client-typing", "presence-crew", "é", "crew-9"),
+        _event("pusher_internal:member_added", "presence-crew", {"user_id": "crew-9"}),
+        _event("one", "too many"),
+    )
+    connect(socket)
+    listener = _listener(["harbor", "presence-crew", "harbor"], user_id="crew-8", user_info={"a": 1}, count=3)
+    assert await listener.run(None) is True
+    assert listener.printed == 3
+    captured = capsys.readouterr()
+    lines = [json.loads(line) for line in captured.out.splitlines()]
+    assert all(isinstance(line.pop("time"), float) for line in lines)
+    assert lines == [
+        {"event": "tide", "channel": "harbor", "data": {"metres": 2.4}},
+        {"event": "client-typing", "channel": "presence-crew", "data": "é", "user_id": "crew-9"},
+        {"event": "pusher_internal:member_added", "channel": "presence-crew", "data": {"user_id": "crew-9"}},
+    ]
+    assert captured.err.count("Listening to harbor, presence-crew on http://127.0.0.1:6001") == 1
+    member = {"user_id": "crew-8", "user_info": {"a": 1}}
+    assert socket.sent == [
+        ("subscribe", "harbor", APP, member),
+        ("subscribe", "presence-crew", APP, member),
+    ]
+
+
+async def test_everything_can_be_shown(connect: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    connect(FakeSocket(_ack("harbor"), _event("pusher:ping")))
+    assert await _listener(["harbor"], everything=True, count=2).run(None)
+    assert [line["event"] for line in _lines(capsys)] == ["pusher_internal:subscription_succeeded", "pusher:ping"]
+
+
+async def test_people_get_columns_without_control_characters(connect: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    connect(FakeSocket(_ack("harbor"), _event("tide", "harbor", "a\x1b[2Jb\nc", "crew-8")))
+    assert await _listener(["harbor"], as_json=False, count=1).run(None)
+    line = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out)
+    time, channel, event, data = line.rstrip("\n").split("  ")
+    assert len(time) == len("12:00:00.000")
+    assert (channel, event, data) == ("harbor", "tide (crew-8)", "a\\x1b[2Jb\\nc")
+
+
+async def test_time_runs_out(connect: Any) -> None:
+    connect(FakeSocket(_ack("harbor")))
+    assert await _listener(["harbor"], count=1).run(0.01) is False
+
+
+async def test_a_user_channel_signs_in_first(connect: Any) -> None:
+    socket = FakeSocket(_ack("#server-to-user-crew-8"), _event("hello", "#server-to-user-crew-8"))
+    connect(socket)
+    assert await _listener(["#server-to-user-crew-8"], count=1).run(None)
+    assert socket.sent[0] == ("signin", "crew-8", APP)
+
+
+async def test_comes_back_as_the_close_code_says(connect: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    draining = ApiError(503, "service_unavailable", "The server is shutting down.")
+    connect(
+        FakeSocket(_ack("harbor"), _event("first", "harbor"), ClosedError(4200, "Server shutting down")),
+        draining,
+        UnreachableError("http://127.0.0.1:6001", "Connection refused"),
+        ClosedError(4100, "Over capacity", established=False),
+        FakeSocket(_ack("harbor"), ClosedError(1006, "")),
+        FakeSocket(_ack("harbor"), _event("second", "harbor")),
+    )
+    waits: list[float] = []
+    assert await _listener(["harbor"], waits, count=2).run(None)
+    assert waits == [0.0, 1.0, 2.0, 4.0, 1.0]
+    captured = capsys.readouterr()
+    assert [json.loads(line)["event"] for line in captured.out.splitlines()] == ["first", "second"]
+    assert "4200 Server shutting down. Connecting again." in captured.err
+    assert "Connecting again in 4 s." in captured.err
+
+
+@pytest.mark.parametrize("code", [4001, 4009, 4301])
+async def test_stays_away_when_told_so(connect: Any, code: int) -> None:
+    connect(FakeSocket(_ack("harbor"), ClosedError(code, "Go away")))
+    with pytest.raises(ClosedError) as caught:
+        await _listener(["harbor"]).run(None)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        UnreachableError("http://127.0.0.1:6001", "Connection refused"),
+        ApiError(503, "service_unavailable", "The server is shutting down."),
+    ],
+)
+async def test_a_first_connection_that_fails_is_not_waited_for(connect: Any, first: Exception) -> None:
+    connect(first)
+    with pytest.raises(type(first)):
+        await _listener(["harbor"]).run(None)
+
+
+async def test_an_upgrade_that_will_never_work_ends_it(connect: Any) -> None:
+    connect(
+        FakeSocket(_ack("harbor"), ClosedError(4200, "")),
+        ApiError(400, "invalid_input", "No."),
+    )
+    with pytest.raises(ApiError):
+        await _listener(["harbor"]).run(None)
+
+
+async def test_a_refused_subscription_ends_it_with_an_explanation(
+    connect: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connect(FakeSocket(_error(4009, "Authentication error: Channel requires authentication")))
+    with pytest.raises(typer.Exit) as caught:
+        await _listener(["private-pier"]).run(None)
+    assert caught.value.exit_code == 1
+    said = capsys.readouterr().err
+    assert "Channel requires authentication (4009)" in said
+    assert "sockudo explain channel_auth_invalid" in said
+
+
+async def test_later_complaints_are_only_reported(connect: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    connect(FakeSocket(_ack("harbor"), _error(4000, "Odd"), _event("x", "harbor")))
+    assert await _listener(["harbor"], count=1).run(None)
+    assert "The server says: Odd (4000)" in capsys.readouterr().err
+
+
+async def test_the_warning_before_a_close_is_not_a_refused_subscription(connect: Any) -> None:
+    """A draining server first sends an error frame with the code of the close that follows."""
+    connect(
+        FakeSocket(_error(4200, "Server shutting down"), ClosedError(4200, "Server shutting down")),
+        FakeSocket(_ack("harbor"), _event("x", "harbor")),
+    )
+    assert await _listener(["harbor"], count=1).run(None)

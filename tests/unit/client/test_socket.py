@@ -1,0 +1,236 @@
+"""The WebSocket client, against a server that follows a script."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+from sockudo.client.auth import Credentials, channel_auth, user_auth
+from sockudo.client.failures import ApiError, ClientError, ClosedError, UnreachableError
+from sockudo.client.socket import Event, Socket
+
+APP = Credentials("app-id", "app-key", "app-secret")
+GREETING = '{"event":"pusher:connection_established","data":"{\\"socket_id\\":\\"1.2\\",\\"activity_timeout\\":120}"}'
+
+Script = Callable[[ServerConnection], Awaitable[None]]
+
+
+@asynccontextmanager
+async def _scripted(script: Script, **options: Any) -> AsyncIterator[str]:
+    async with serve(script, "127.0.0.1", 0, **options) as server:
+        yield f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+
+
+async def _asked(connection: ServerConnection) -> Any:
+    return json.loads(await connection.recv())
+
+
+async def test_connects_as_a_client_of_protocol_seven() -> None:
+    paths: list[str] = []
+    origins: list[str | None] = []
+
+    async def script(connection: ServerConnection) -> None:
+        assert connection.request is not None
+        paths.append(connection.request.path)
+        origins.append(connection.request.headers.get("Origin"))
+        await connection.send(GREETING)
+        await connection.wait_closed()
+
+    async with _scripted(script) as url:
+        async with await Socket.connect(url, "app-key", origin="https://pier.example") as socket:
+            assert (socket.socket_id, socket.activity_timeout) == ("1.2", 120)
+            assert socket.established.raw == GREETING
+            assert socket.close_code is None
+        assert socket.close_code == 1000
+    assert paths[0].startswith("/app/app-key?protocol=7&client=sockudo-python&version=")
+    assert origins == ["https://pier.example"]
+
+
+async def test_events_are_decoded_as_stock_clients_do() -> None:
+    frames = [
+        '{"event":"tide","channel":"harbor","data":"{\\"metres\\":2.4}"}',
+        '{"event":"said","channel":"harbor","data":"plain text"}',
+        '{"event":"client-typing","channel":"presence-crew","data":{"on":true},"user_id":"crew-8"}',
+        '{"event":"pusher:pong"}',
+    ]
+
+    async def script(connection: ServerConnection) -> None:
+        for frame in [GREETING, *frames]:
+            await connection.send(frame)
+        await connection.close(4200, "Server shutting down")
+
+    async with _scripted(script) as url, await Socket.connect(url, "app-key") as socket:
+        events = [event async for event in socket]
+        assert events == [
+            Event("tide", "harbor", {"metres": 2.4}, None, frames[0]),
+            Event("said", "harbor", "plain text", None, frames[1]),
+            Event("client-typing", "presence-crew", {"on": True}, "crew-8", frames[2]),
+            Event("pusher:pong", None, None, None, frames[3]),
+        ]
+        assert [event.is_app_event for event in events] == [True, True, True, False]
+        assert (socket.close_code, socket.close_reason) == (4200, "Server shutting down")
+        with pytest.raises(ClosedError) as caught:
+            await socket.receive()
+        assert (caught.value.code, caught.value.established) == (4200, True)
+        with pytest.raises(ClosedError):
+            await socket.send_event("client-late", "private-pier", 1)
+
+
+async def test_pings_are_answered_and_the_rest_is_sent_as_the_protocol_says() -> None:
+    asked: list[Any] = []
+
+    async def script(connection: ServerConnection) -> None:
+        await connection.send(GREETING)
+        await connection.send('{"event":"pusher:ping"}')
+        asked.extend([await _asked(connection) for _ in range(8)])
+        await connection.close(1000)
+
+    async with _scripted(script) as url, await Socket.connect(url, "app-key") as socket:
+        assert (await socket.receive()).event == "pusher:ping"
+        await socket.subscribe("harbor", APP)
+        await socket.subscribe("private-pier", APP)
+        await socket.subscribe("presence-crew", APP, user_id="crew-8", user_info={"rank": "mate"})
+        await socket.subscribe("private-x", auth="app-key:00", channel_data="{}")
+        await socket.signin(APP, "crew-8", watchlist=["crew-9"])
+        await socket.send_event("client-typing", "private-pier", {"on": True})
+        await socket.unsubscribe("harbor")
+        assert [event async for event in socket] == []
+    member = '{"user_id":"crew-8","user_info":{"rank":"mate"}}'
+    user = '{"id":"crew-8","watchlist":["crew-9"]}'
+    assert asked == [
+        {"event": "pusher:pong"},
+        {"event": "pusher:subscribe", "data": {"channel": "harbor"}},
+        {
+            "event": "pusher:subscribe",
+            "data": {"channel": "private-pier", "auth": channel_auth(APP, "1.2", "private-pier")},
+        },
+        {
+            "event": "pusher:subscribe",
+            "data": {
+                "channel": "presence-crew",
+                "auth": channel_auth(APP, "1.2", "presence-crew", member),
+                "channel_data": member,
+            },
+        },
+        {"event": "pusher:subscribe", "data": {"channel": "private-x", "auth": "app-key:00", "channel_data": "{}"}},
+        {"event": "pusher:signin", "data": {"auth": user_auth(APP, "1.2", user), "user_data": user}},
+        {"event": "client-typing", "channel": "private-pier", "data": {"on": True}},
+        {"event": "pusher:unsubscribe", "data": {"channel": "harbor"}},
+    ]
+
+
+async def test_pings_stay_unanswered_on_request() -> None:
+    async def script(connection: ServerConnection) -> None:
+        await connection.send(GREETING)
+        await connection.send('{"event":"pusher:ping"}')
+        assert await _asked(connection) == {"event": "pusher:ping"}
+        await connection.close(1000)
+
+    async with _scripted(script) as url, await Socket.connect(url, "app-key", answer_pings=False) as socket:
+        assert (await socket.receive()).event == "pusher:ping"
+        await socket.ping()
+        assert [event async for event in socket] == []
+        assert socket.close_code == 1000
+
+
+async def test_a_refusal_before_the_greeting_keeps_code_and_reason() -> None:
+    async def script(connection: ServerConnection) -> None:
+        await connection.send('{"event":"pusher:error","data":{"code":4001,"message":"Application does not exist"}}')
+        await connection.close(4001, "Application does not exist")
+
+    async with _scripted(script) as url:
+        with pytest.raises(ClosedError) as caught:
+            await Socket.connect(url, "wrong")
+    assert (caught.value.code, caught.value.reason) == (4001, "Application does not exist")
+    assert not caught.value.established
+    assert "refused" in str(caught.value)
+
+
+async def test_an_upgrade_refused_over_http_is_an_api_error() -> None:
+    def refuse(connection: ServerConnection, request: Request) -> Response:
+        body = b'{"error":"The server is shutting down.","code":"service_unavailable","docs":"errors.md#draining"}'
+        return Response(HTTPStatus.SERVICE_UNAVAILABLE, "", Headers({"Content-Length": str(len(body))}), body)
+
+    async def script(connection: ServerConnection) -> None:
+        raise AssertionError("must not be reached")
+
+    async with _scripted(script, process_request=refuse) as url:
+        with pytest.raises(ApiError) as caught:
+            await Socket.connect(url, "app-key")
+    assert (caught.value.status, caught.value.code) == (503, "service_unavailable")
+    assert caught.value.docs == "errors.md#draining"
+
+
+async def test_nobody_there() -> None:
+    listener = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    listener.close()
+    await listener.wait_closed()
+    with pytest.raises(UnreachableError, match=f"127.0.0.1:{port}"):
+        await Socket.connect(f"http://127.0.0.1:{port}", "app-key")
+
+
+async def test_a_server_that_stays_silent_is_unreachable() -> None:
+    async def script(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+
+    async with _scripted(script) as url:
+        with pytest.raises(UnreachableError, match="in time"):
+            await Socket.connect(url, "app-key", open_timeout=0.05)
+
+
+@pytest.mark.parametrize("greeting", ["hello", '{"event":"pusher:connection_established","data":{}}', "[]"])
+async def test_a_server_of_another_protocol_is_said_to_be_one(greeting: str) -> None:
+    async def script(connection: ServerConnection) -> None:
+        await connection.send(greeting)
+        await connection.wait_closed()
+
+    async with _scripted(script) as url:
+        with pytest.raises(ClientError, match="protocol"):
+            await Socket.connect(url, "app-key")
+
+
+async def test_a_connection_that_breaks_off_is_code_1006() -> None:
+    async def script(connection: ServerConnection) -> None:
+        await connection.send(GREETING)
+        connection.transport.abort()
+
+    async with _scripted(script) as url, await Socket.connect(url, "app-key") as socket:
+        with pytest.raises(ClosedError) as caught:
+            await socket.receive()
+        assert caught.value.code == 1006
+
+
+async def test_what_came_before_the_end_is_still_delivered_after_a_ping() -> None:
+    async def script(connection: ServerConnection) -> None:
+        await connection.send(GREETING)
+        await connection.send('{"event":"pusher:ping"}')
+        await connection.send('{"event":"last","channel":"harbor","data":"1"}')
+        await connection.close(4200)
+
+    async with _scripted(script) as url, await Socket.connect(url, "app-key") as socket:
+        await socket._connection.wait_closed()  # the ping is read, and answered in vain, after the end
+        assert [event.event async for event in socket] == ["pusher:ping", "last"]
+
+
+async def test_abort_says_no_goodbye() -> None:
+    ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    async def script(connection: ServerConnection) -> None:
+        await connection.send(GREETING)
+        await connection.wait_closed()
+        ended.set_result(connection.close_code)
+
+    async with _scripted(script) as url:
+        socket = await Socket.connect(url, "app-key")
+        socket.abort()
+        assert await ended == 1006
