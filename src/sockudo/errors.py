@@ -36,6 +36,8 @@ class ErrorSpec:
     meaning: str
     causes: tuple[str, ...]
     remedy: str
+    # The number that AI-transport errors carry besides their word (contract 20 § 3.1).
+    ai_code: int | None = None
 
     def __call__(self, text: str | None = None, *, retry_after: int | None = None) -> SockudoError:
         """The exception for this row; ``text`` says what was wrong with this very request."""
@@ -55,12 +57,15 @@ class SockudoError(Exception):
 
     def body(self) -> dict[str, Any]:
         """The HTTP error envelope (contract 00): error, code, status and where to read more."""
-        return {
+        body = {
             "error": self.text,
             "code": self.spec.code,
             "status": self.spec.status or 500,
             "docs": f"errors.md#{self.spec.slug}",
         }
+        if self.spec.ai_code is not None:
+            body["ai_code"] = self.spec.ai_code
+        return body
 
 
 CATALOGUE: Final[dict[str, ErrorSpec]] = {}
@@ -77,10 +82,11 @@ def _row(
     closes: bool = False,
     causes: tuple[str, ...] = (),
     remedy: str,
+    ai_code: int | None = None,
 ) -> ErrorSpec:
     if slug in CATALOGUE:
         raise ValueError(f"error slug declared twice: {slug}")
-    spec = ErrorSpec(slug, code or slug, http, ws, retry, closes, meaning, causes, remedy)
+    spec = ErrorSpec(slug, code or slug, http, ws, retry, closes, meaning, causes, remedy, ai_code)
     CATALOGUE[slug] = spec
     return spec
 
@@ -305,6 +311,14 @@ IDEMPOTENCY_RUNNING = _row(
     retry=True,
     causes=("a retry sent before the first try was answered",),
     remedy="Try again after Retry-After seconds with the same key.",
+)
+AI_EVENT_NOT_PERMITTED = _row(
+    "ai_event_not_permitted",
+    "AI events and AI metadata need a channel of the AI transport.",
+    http=403,
+    causes=("an event name that is reserved for AI transport, such as ai-input",),
+    remedy="Use another event name, or leave extras.ai out.",
+    ai_code=104003,
 )
 FEATURE_DISABLED = _row(
     "feature_disabled",

@@ -1,0 +1,93 @@
+"""From an HTTP request to a WebSocket session: what is checked before and after the 101 (contract 10 § 2)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+import structlog
+
+from sockudo import errors
+from sockudo.edge.address import client_address
+from sockudo.edge.replies import Reply, error_reply
+from sockudo.edge.websocket import WebSocketProtocol
+from sockudo.errors import SockudoError
+from sockudo.protocol import v1
+from sockudo.protocol.deflate import DeflateParams, negotiate
+from sockudo.protocol.handshake import Upgrade, accept_response, check_upgrade, parse_connect_query
+
+if TYPE_CHECKING:
+    from sockudo.edge.context import Edge
+    from sockudo.edge.http_protocol import HttpProtocol
+
+__all__ = ["upgrade"]
+
+_ROUTE = re.compile(rb"/app/([^/?]+)/?(?:\?(.*))?", re.DOTALL)
+
+_log = structlog.get_logger("sockudo.connections")
+
+
+def upgrade(http: HttpProtocol, rest: bytes) -> Reply | None:
+    """Takes the connection over as a WebSocket, or returns the HTTP reply that refuses it.
+
+    ``rest`` is what the client sent behind its request. Past the 101 a refusal is an error frame and a close frame.
+    """
+    edge = http.edge
+    route = _ROUTE.fullmatch(http.url)
+    if route is None:
+        return error_reply(errors.NOT_FOUND("There is no WebSocket at this path; connect to /app/{key}"))
+    try:
+        limited = _check_rate(edge, http)
+        if limited is not None:
+            return limited
+        if http.scope["method"] != "GET":
+            return error_reply(errors.METHOD_NOT_ALLOWED("A WebSocket handshake is a GET"), [(b"allow", b"GET")])
+        handshake = check_upgrade(http.headers)
+        query = parse_connect_query(route[2] or b"")
+        if edge.gateway.draining:
+            raise errors.DRAINING(retry_after=1)
+    except SockudoError as error:
+        version = [(b"sec-websocket-version", b"13")] if error.spec is errors.UPGRADE_INVALID else []
+        return error_reply(error, version)
+    origin = next((value.decode("latin-1") for name, value in http.headers if name == b"origin"), None)
+    key = unquote_to_bytes(route[1]).decode("utf-8", "replace")
+    _take_over(http, handshake, key, origin, query.protocol, rest)
+    return None
+
+
+def _check_rate(edge: Edge, http: HttpProtocol) -> Reply | None:
+    if not edge.limits.enabled:
+        return None
+    address = client_address(http.client, http.headers, edge.limits.upgrade_trust_hops, unix=http.unix)
+    verdict = edge.limits.upgrade(address, edge.clock.monotonic())
+    if verdict is None or verdict.allowed:
+        return None
+    return error_reply(edge.limits.refusal(verdict), edge.limits.headers(verdict))
+
+
+def _take_over(http: HttpProtocol, handshake: Upgrade, key: str, origin: str | None, protocol: int, rest: bytes) -> None:
+    edge = http.edge
+    transport = http.transport
+    deflate: DeflateParams | None = None
+    if edge.settings.websocket.compression != "disabled" and handshake.extensions:
+        deflate = negotiate(handshake.extensions)
+    transport.write(accept_response(handshake, deflate))
+    websocket = WebSocketProtocol(edge, transport, deflate)
+    http.release()
+    transport.set_protocol(websocket)
+    try:
+        app = edge.gateway.admit(key, origin, protocol)
+    except SockudoError as error:
+        code = error.spec.ws or 4000
+        edge.gateway.count_refusal(key, error)
+        _log.debug("connection refused", code=code, error=error.spec.slug)
+        websocket.write(v1.error(code, error.text))
+        websocket.close(code, error.text)
+    else:
+        session = edge.gateway.open(app, websocket)
+        websocket.attach(session)
+        websocket.write(v1.connection_established(session.socket_id, edge.settings.activity_timeout))
+        _log.debug("connected", app_id=app.id, socket_id=session.socket_id)
+    if rest:
+        websocket.data_received(rest)

@@ -1,0 +1,125 @@
+"""The routes under ``/apps``: publish, ask, end a user's connections (contract 20 § 5 to 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sockudo import errors
+from sockudo.apps.live import LiveApp
+from sockudo.auth.signing import authenticate, query_params
+from sockudo.edge.publishing import publish_reply
+from sockudo.errors import ErrorSpec
+from sockudo.publishing import channel_state, channel_users, list_channels
+from sockudo.sessions import Session
+
+if TYPE_CHECKING:
+    from sockudo.edge.context import Edge
+
+__all__ = ["api_routes"]
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+Answer = Callable[["Edge", LiveApp, Request], object]
+
+
+def api_routes(edge: Edge) -> list[Route]:
+    """Every route of the signed HTTP API."""
+    terminate = _user_endpoint(edge, errors.TERMINATED)
+    reconnect = _user_endpoint(edge, errors.FORCE_RECONNECT)
+    app = "/apps/{app_id}"
+    return [
+        Route(f"{app}/events", _publish(edge, batch=False), methods=["POST"]),
+        Route(f"{app}/batch_events", _publish(edge, batch=True), methods=["POST"]),
+        Route(f"{app}/channels", _query(edge, _channels), methods=["GET"]),
+        Route(f"{app}/channels/{{channel}}", _query(edge, _channel), methods=["GET"]),
+        Route(f"{app}/channels/{{channel}}/users", _query(edge, _users), methods=["GET"]),
+        Route(f"{app}/users/{{user_id}}/terminate_connections", terminate, methods=["POST"]),
+        Route(f"{app}/users/{{user_id}}/force_reconnect", reconnect, methods=["POST"]),
+        # Where the stock Python SDK posts to: it leaves the app out of the path (§ 8.1).
+        Route("/users/{user_id}/terminate_connections", terminate, methods=["POST"]),
+    ]
+
+
+def _publish(edge: Edge, *, batch: bool) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        body = await request.body()
+        reply = publish_reply(
+            edge,
+            batch=batch,
+            app_id=request.path_params["app_id"],
+            raw_path=request.scope["raw_path"],
+            query=_query_string(request),
+            headers=dict(request.scope["headers"]),
+            body=body,
+        )
+        response = Response(reply.body, reply.status, media_type="application/json")
+        response.raw_headers.extend(reply.headers)
+        return response
+
+    return endpoint
+
+
+def _query(edge: Edge, answer: Answer) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        app = await _authenticated(edge, request)
+        edge.rates.check_read(app, edge.clock.monotonic())
+        return _json(answer(edge, app, request))
+
+    return endpoint
+
+
+def _user_endpoint(edge: Edge, spec: ErrorSpec) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        app = await _authenticated(edge, request)
+        for connection in edge.gateway.state(app).connections_of(request.path_params["user_id"]):
+            if isinstance(connection, Session):
+                connection.end(spec())
+        return _json({"ok": True})
+
+    return endpoint
+
+
+def _channels(edge: Edge, app: LiveApp, request: Request) -> object:
+    params = query_params(request.scope["query_string"])
+    return list_channels(edge.gateway.state(app), params.get("filter_by_prefix", ""), params.get("info"))
+
+
+def _channel(edge: Edge, app: LiveApp, request: Request) -> object:
+    info = query_params(request.scope["query_string"]).get("info")
+    now = edge.clock.monotonic()
+    return channel_state(app, edge.gateway.state(app), request.path_params["channel"], info, now)
+
+
+def _users(edge: Edge, app: LiveApp, request: Request) -> object:
+    return channel_users(app, edge.gateway.state(app), request.path_params["channel"])
+
+
+async def _authenticated(edge: Edge, request: Request) -> LiveApp:
+    body = await request.body()
+    app = authenticate(
+        edge.apps,
+        method=request.method,
+        raw_path=request.scope["raw_path"],
+        query=_query_string(request),
+        body=body,
+        path_app_id=request.path_params.get("app_id"),
+        now=edge.clock.time(),
+    )
+    traffic = edge.gateway.state(app).traffic
+    traffic.http_calls += 1
+    traffic.http_bytes_received += len(body)
+    return app
+
+
+def _query_string(request: Request) -> bytes | None:
+    query: bytes = request.scope["query_string"]
+    return query or None
+
+
+def _json(value: object) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")

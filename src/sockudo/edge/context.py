@@ -1,0 +1,65 @@
+"""What every part of the edge shares."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from sockudo.apps.registry import AppRegistry
+from sockudo.clock import Clock
+from sockudo.config import Settings
+from sockudo.edge.cors import Cors
+from sockudo.limits.app_rates import AppRates
+from sockudo.limits.ip import IpLimits
+from sockudo.publishing import Publisher
+from sockudo.sessions import Gateway
+
+if TYPE_CHECKING:
+    from sockudo.edge.websocket import WebSocketProtocol
+
+__all__ = ["Edge", "HealthCheck"]
+
+HealthCheck = Callable[[], Awaitable[bool]]
+"""One check of ``/up``: False, an exception or no answer in time make it fail."""
+
+
+@dataclass(slots=True)
+class Edge:
+    """The services behind the listeners, and the connections that belong to no session any more.
+
+    ``settings``, ``limits`` and ``cors`` are replaced when the configuration is reloaded.
+    """
+
+    gateway: Gateway
+    publisher: Publisher
+    apps: AppRegistry
+    rates: AppRates
+    clock: Clock
+    settings: Settings
+    limits: IpLimits
+    cors: Cors
+    uvicorn: Config
+    checks: dict[str, HealthCheck] = field(default_factory=dict)
+    state: ServerState = field(default_factory=ServerState)
+    # Connections that were sent a close frame and have not answered it; a dict for its order.
+    closing: dict[WebSocketProtocol, None] = field(default_factory=dict)
+    # Headers of every reply, as bytes for the express lane; they change with the second.
+    common_head: bytes = b""
+
+    def tell_time(self) -> None:
+        """Renews the Date header of all replies; called once a second."""
+        date = formatdate(self.clock.time(), usegmt=True).encode()
+        self.state.default_headers = [(b"date", date)]
+        self.common_head = b"date: %b\r\n" % date
+
+    def sweep(self, now: float) -> None:
+        """Once a second: cuts connections that do not finish closing, closes idle HTTP connections."""
+        for connection in list(self.closing):
+            connection.cut_if_overdue(now)
+        for protocol in list(self.state.connections):
+            protocol.close_if_idle(now)  # type: ignore[union-attr]  # ours are all HttpProtocol

@@ -1,0 +1,50 @@
+"""Cross-origin headers of the HTTP API (contract 20 § 10.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sockudo.config import Settings
+from sockudo.config.origins import matcher
+
+__all__ = ["Cors"]
+
+_VARY = (b"vary", b"origin, access-control-request-method, access-control-request-headers")
+
+
+class Cors:
+    """The configured policy, prepared. A wildcard makes one constant answer and forces credentials off."""
+
+    __slots__ = ("_allowed", "_constant", "_credentials", "_headers", "_methods")
+
+    def __init__(self, settings: Settings) -> None:
+        cors = settings.cors
+        wildcard = any(origin.strip().lower() in ("*", "any") for origin in cors.origin)
+        self._constant: list[tuple[bytes, bytes]] | None = None
+        if wildcard:
+            self._constant = [(b"access-control-allow-origin", b"*"), _VARY]
+        elif not cors.origin:
+            self._constant = [_VARY]
+        self._allowed: Callable[[str | None], bool] = matcher(cors.origin)
+        self._credentials = cors.credentials
+        self._methods = ",".join(cors.methods).encode()
+        self._headers = ",".join(name.lower() for name in cors.allowed_headers).encode()
+
+    def headers(self, origin: bytes | None) -> list[tuple[bytes, bytes]]:
+        """What to add to the reply to a request with this Origin header."""
+        if self._constant is not None:
+            return self._constant
+        if origin is None or not self._allowed(origin.decode("latin-1")):
+            return [_VARY]
+        found = [(b"access-control-allow-origin", origin), _VARY]
+        if self._credentials:
+            found.append((b"access-control-allow-credentials", b"true"))
+        return found
+
+    def preflight(self, origin: bytes | None) -> list[tuple[bytes, bytes]]:
+        """What to add to the reply to OPTIONS."""
+        return [
+            *self.headers(origin),
+            (b"access-control-allow-methods", self._methods),
+            (b"access-control-allow-headers", self._headers),
+        ]

@@ -1,0 +1,128 @@
+"""The way of every HTTP request that is not on the express lane: path, CORS, limits, route, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Route
+from starlette.types import Message, Receive, Scope, Send
+
+from sockudo import errors
+from sockudo.edge.address import client_address
+from sockudo.edge.replies import Reply, error_reply
+from sockudo.errors import SockudoError
+from sockudo.ids import unique_id
+
+if TYPE_CHECKING:
+    from sockudo.edge.context import Edge
+
+__all__ = ["Front"]
+
+_log = structlog.get_logger("sockudo.http")
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Front:
+    """An ASGI application around the routes: whatever goes wrong inside is answered with the error envelope."""
+
+    def __init__(self, edge: Edge, routes: Sequence[Route]) -> None:
+        self._edge = edge
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        extra: Headers = []
+        started = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message["headers"], *extra]
+            await send(message)
+
+        try:
+            route = self._route(scope, extra)
+            if isinstance(route, Reply):
+                await _send(send_with_headers, route)
+            else:
+                await route.handle(scope, receive, send_with_headers)
+        except SockudoError as error:
+            await _send(send_with_headers, error_reply(error))
+        except ClientDisconnect:
+            return
+        except Exception as problem:
+            # The last door: the client gets an id and nothing else, the log gets everything.
+            reference = unique_id()
+            _log.exception("request failed", path=scope["path"], reference=reference)
+            if started:
+                raise
+            del problem
+            await _send(send_with_headers, error_reply(errors.INTERNAL_ERROR(f"Internal server error {reference}")))
+
+    def _route(self, scope: Scope, extra: Headers) -> Route | Reply:
+        """The route to take, or the answer that needs none. Adds the headers of every reply to ``extra``."""
+        raw = scope["raw_path"]
+        if len(raw) > 1 and raw.endswith(b"/"):
+            raw = scope["raw_path"] = raw[:-1]
+        try:
+            scope["path"] = unquote_to_bytes(raw).decode()
+        except UnicodeDecodeError:
+            return error_reply(errors.INVALID_INPUT("Invalid URL: the path does not decode to UTF-8"))
+        route, allow = self._find(scope)
+        if route is None and not allow:
+            return error_reply(errors.NOT_FOUND(f"There is nothing at {scope['path'][:200]}"))
+        headers = dict(scope["headers"])
+        allow_header = (b"allow", ",".join(allow).encode())
+        if scope["method"] == "OPTIONS":
+            extra.extend(self._edge.cors.preflight(headers.get(b"origin")))
+            return Reply(200, b"", [allow_header])
+        extra.extend(self._edge.cors.headers(headers.get(b"origin")))
+        refusal = self._check_rate(scope, extra)
+        if refusal is not None:
+            return refusal
+        if route is None:
+            error = errors.METHOD_NOT_ALLOWED(f"{scope['method']} is not allowed here; use {' or '.join(allow)}")
+            return error_reply(error, [allow_header])
+        return route
+
+    def _find(self, scope: Scope) -> tuple[Route | None, list[str]]:
+        """The route for this path and method, and which methods the path has at all."""
+        allow: list[str] = []
+        for route in self._routes:
+            match, child = route.matches(scope)
+            if match is Match.NONE:
+                continue
+            allow.extend(sorted(route.methods or ()))
+            if match is Match.FULL:
+                scope.update(child)
+                return route, allow
+        return None, allow
+
+    def _check_rate(self, scope: Scope, extra: Headers) -> Reply | None:
+        limits = self._edge.limits
+        path: str = scope["path"]
+        if not limits.enabled or not path.startswith(("/apps/", "/users/", "/app/")):
+            return None
+        upgrade = path.startswith("/app/")
+        hops = limits.upgrade_trust_hops if upgrade else limits.api_trust_hops
+        unix = self._edge.settings.unix_socket.enabled
+        address = client_address(scope["client"], scope["headers"], hops, unix=unix)
+        now = self._edge.clock.monotonic()
+        verdict = limits.upgrade(address, now) if upgrade else limits.api(address, now)
+        if verdict is None:
+            return None
+        extra.extend(limits.headers(verdict))
+        return None if verdict.allowed else error_reply(limits.refusal(verdict))
+
+
+async def _send(send: Send, reply: Reply) -> None:
+    headers = [(b"content-length", str(len(reply.body)).encode()), *reply.headers]
+    if reply.body:
+        headers.insert(0, (b"content-type", b"application/json"))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

@@ -1,0 +1,155 @@
+"""Routes for operators on the main listener: health, memory, counters (contract 20 § 13, 70 § 6.5)."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sockudo import errors
+from sockudo.hub import AppState
+
+if TYPE_CHECKING:
+    from sockudo.edge.context import Edge, HealthCheck
+
+__all__ = ["operations_routes"]
+
+_log = structlog.get_logger("sockudo.health")
+
+_HISTORY_OFF = {
+    "enabled": False,
+    "backend": "disabled",
+    "state_authority": "disabled",
+    "degraded_channels": 0,
+    "reset_required_channels": 0,
+    "queue_depth": 0,
+}
+
+
+def operations_routes(edge: Edge) -> list[Route]:
+    """``/live``, ``/up``, ``/usage``, ``/stats`` and the answer to a plain GET of a WebSocket URL."""
+
+    async def live(_: Request) -> Response:
+        return Response(b"")
+
+    async def up(request: Request) -> Response:
+        return _health(*await _word(edge, request.path_params.get("app_id")))
+
+    async def usage(_: Request) -> Response:
+        _require_usage(edge)
+        return _json({"memory": _memory()})
+
+    async def stats(_: Request) -> Response:
+        _require_usage(edge)
+        return _json(_stats(edge))
+
+    async def websocket(_: Request) -> Response:
+        raise errors.UPGRADE_INVALID("This is a WebSocket endpoint: the request lacks 'Upgrade: websocket'")
+
+    return [
+        Route("/live", live),
+        Route("/up", up),
+        Route("/up/{app_id}", up),
+        Route("/usage", usage),
+        Route("/stats", stats),
+        Route("/operator/stats", stats),
+        Route("/app/{key}", websocket, methods=["GET"]),
+    ]
+
+
+async def _word(edge: Edge, app_id: str | None) -> tuple[str, int]:
+    """The one word of ``/up`` and its status; reasons go to the log only."""
+    if edge.gateway.draining:
+        return "DRAINING", 503
+    if app_id is not None:
+        app = edge.apps.by_id(app_id)
+        if app is None:
+            return "NOT_FOUND", 404
+        if not app.enabled:
+            return "ERROR", 503
+    elif not edge.apps.all():
+        _log.warning("not healthy", reason="no apps configured")
+        return "ERROR", 503
+    timeout = edge.settings.health_check_timeout_ms / 1000
+    passed = await asyncio.gather(*(_passes(name, check, timeout) for name, check in edge.checks.items()))
+    return ("OK", 200) if all(passed) else ("ERROR", 503)
+
+
+async def _passes(name: str, check: HealthCheck, timeout: float) -> bool:
+    try:
+        passed = await asyncio.wait_for(check(), timeout)
+    except (TimeoutError, OSError, errors.SockudoError) as problem:
+        _log.warning("health check failed", check=name, reason=type(problem).__name__)
+        return False
+    if not passed:
+        _log.warning("health check failed", check=name)
+    return passed
+
+
+def _health(word: str, status: int) -> Response:
+    return Response(word, status, headers={"X-Health-Check": word}, media_type="text/plain")
+
+
+def _require_usage(edge: Edge) -> None:
+    if not edge.settings.http_api.usage_enabled:
+        raise errors.NOT_FOUND("Usage is switched off (http_api.usage_enabled)")
+
+
+def _memory() -> dict[str, float]:
+    """The host's memory in bytes, from ``/proc/meminfo``."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    total, free = (int(lines[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
+    used = total - free
+    return {"free": free, "used": used, "total": total, "percent": round(100 * used / total, 2)}
+
+
+def _stats(edge: Edge) -> dict[str, object]:
+    apps = [
+        {"app_id": app.id, **_counts(state)}
+        for app in edge.apps.all()
+        if (state := edge.gateway.state(app)) is not None
+    ]
+    totals: dict[str, object] = {"apps": len(apps)}
+    for name in ("connections", "authenticated_connections", "users", "connections_with_meta"):
+        totals[name] = sum(int(app[name]) for app in apps)  # type: ignore[call-overload]  # these four are counts
+    occupancy: dict[str, int] = {}
+    for app in apps:
+        for name, count in app["occupancy"].items():  # type: ignore[attr-defined]  # a dict of counts
+            occupancy[name] = occupancy.get(name, 0) + count
+    totals["occupancy"] = occupancy
+    return {
+        "memory": _memory(),
+        "history": _HISTORY_OFF,
+        "presence_history": _HISTORY_OFF,
+        "totals": totals,
+        "apps": apps,
+    }
+
+
+def _counts(state: AppState) -> dict[str, object]:
+    channels = state.occupied().values()
+    presence = [channel for channel in channels if channel.presence is not None]
+    signed_in = sum(connection.user is not None for connection in state.connections.values())
+    return {
+        "connections": len(state.connections),
+        "authenticated_connections": signed_in,
+        "users": len(state.users),
+        "connections_with_meta": 0,
+        "occupancy": {
+            "channels": len(channels),
+            "subscriptions": sum(len(channel.subscribers) for channel in channels),
+            "presence_channels": len(presence),
+            "presence_subscriptions": sum(len(channel.subscribers) for channel in presence),
+            "presence_members": sum(len(channel.presence or ()) for channel in presence),
+        },
+    }
+
+
+def _json(value: object) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")

@@ -1,0 +1,45 @@
+"""Replies as bytes, for what is answered without the web framework."""
+
+from __future__ import annotations
+
+import http
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from sockudo.errors import SockudoError
+
+__all__ = ["Reply", "error_reply", "render"]
+
+_JSON = (b"content-type", b"application/json")
+
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
+
+
+class Reply(NamedTuple):
+    """An HTTP reply before it is bytes; ``headers`` come on top of the content type and length."""
+
+    status: int
+    body: bytes
+    headers: Sequence[tuple[bytes, bytes]] = ()
+
+
+def error_reply(error: SockudoError, headers: Sequence[tuple[bytes, bytes]] = ()) -> Reply:
+    """The error envelope (contract 00), with Retry-After where trying again can help."""
+    extra = list(headers)
+    if error.retry_after is not None and not any(name == b"retry-after" for name, _ in extra):
+        extra.append((b"retry-after", str(error.retry_after).encode()))
+    return Reply(error.spec.status or 500, msgspec.json.encode(error.body()), extra)
+
+
+def render(reply: Reply, common_head: bytes, *, close: bool = False) -> bytes:
+    """The reply as HTTP/1.1. ``common_head`` are header lines of every reply."""
+    parts = [_STATUS_LINES[reply.status], common_head]
+    for name, value in (_JSON, *reply.headers):
+        parts.append(b"%b: %b\r\n" % (name, value))
+    if close:
+        parts.append(b"connection: close\r\n")
+    parts.append(b"content-length: %d\r\n\r\n" % len(reply.body))
+    parts.append(reply.body)
+    return b"".join(parts)

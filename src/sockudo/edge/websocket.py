@@ -1,0 +1,116 @@
+"""The WebSocket side of a connection: bytes to messages for the session, frames of the session to the transport."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from sockudo import errors
+from sockudo.edge.deflated import deflated_frames
+from sockudo.protocol.deflate import DeflateParams, Inflater
+from sockudo.protocol.framing import BINARY, CLOSE, PING, TEXT, FrameReader, close_frame, parse_close, pong_frame
+
+if TYPE_CHECKING:
+    from sockudo.edge.context import Edge
+    from sockudo.sessions import Session
+
+__all__ = ["WebSocketProtocol"]
+
+# How long a peer may take to answer a close frame; a slow reader first has to read what was queued before it.
+_LINGER = 15.0
+
+
+class WebSocketProtocol(asyncio.Protocol):
+    """One upgraded connection. Implements `sockudo.hub.Peer` for its session.
+
+    Everything happens in the transport's callbacks: there is no task, future or timer per connection.
+    """
+
+    __slots__ = ("_close_by", "_edge", "_reader", "_session", "_transport", "write")
+
+    def __init__(self, edge: Edge, transport: asyncio.Transport, deflate: DeflateParams | None) -> None:
+        self._edge = edge
+        self._transport = transport
+        self._reader = FrameReader(edge.settings.inbound_limit, Inflater() if deflate is not None else None)
+        self._session: Session | None = None
+        # When the connection is cut if the peer has not answered our close frame; None while it is open.
+        self._close_by: float | None = None
+        self.write: Callable[[bytes], None] = transport.write
+        if deflate is not None:
+            self.write = self._write_deflated
+
+    def attach(self, session: Session) -> None:
+        """From now on messages go to this session."""
+        self._session = session
+
+    def _write_deflated(self, data: bytes) -> None:
+        self._transport.write(deflated_frames(data))
+
+    # ---- the transport's callbacks ----
+
+    def data_received(self, data: bytes) -> None:
+        session = self._session
+        if session is not None:
+            session.last_seen = self._edge.clock.monotonic()
+        for opcode, payload in self._reader.feed(data):
+            if opcode in (TEXT, BINARY):
+                if session is not None and not session.ended:
+                    session.receive(payload)
+            elif opcode == PING:
+                if self._close_by is None:
+                    self._transport.write(pong_frame(payload))
+            elif opcode == CLOSE:
+                self._peer_closes(payload)
+        if self._reader.failure is not None and self._close_by is None:
+            self._fail(*self._reader.failure)
+
+    def _peer_closes(self, payload: bytes) -> None:
+        code, _ = parse_close(payload)
+        if self._close_by is None:
+            if self._session is not None:
+                self._session.leave(clean=True)
+            self._transport.write(close_frame(code))
+        self._transport.close()
+
+    def _fail(self, code: int, reason: str) -> None:
+        """The peer broke the framing rules: it gets a close frame and nothing else (§ 2.4)."""
+        spec = {1007: errors.INVALID_TEXT, 1009: errors.MESSAGE_TOO_BIG}.get(code, errors.PROTOCOL_VIOLATION)
+        if self._session is not None and not self._session.ended:
+            self._session.end(spec(reason))
+        else:
+            self.close(code, reason)
+
+    def pause_writing(self) -> None:
+        if self._session is not None:
+            self._session.pause()
+
+    def resume_writing(self) -> None:
+        if self._session is not None:
+            self._session.resume()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._edge.closing.pop(self, None)
+        if self._session is not None:
+            self._session.leave(clean=False)
+            self._session = None
+
+    # ---- Peer ----
+
+    def close(self, code: int, reason: str) -> None:
+        if self._close_by is not None:
+            return
+        self._close_by = self._edge.clock.monotonic() + _LINGER
+        self._edge.closing[self] = None
+        self._transport.write(close_frame(code, reason))
+
+    # ---- for the edge's round ----
+
+    def cut_if_overdue(self, now: float) -> None:
+        """Ends a connection whose peer never answered the close frame."""
+        if self._close_by is not None and now >= self._close_by:
+            self._transport.abort()
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        return cast(asyncio.Transport, self._transport)

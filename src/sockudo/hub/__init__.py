@@ -1,0 +1,9 @@
+"""The domain: who is connected to what, and what is said to whom. No IO, no clock."""
+
+from sockudo.hub.app_state import AppState, Traffic
+from sockudo.hub.channel import Channel
+from sockudo.hub.connection import Connection
+from sockudo.hub.hub import Hub, HubOptions
+from sockudo.hub.ports import Peer
+
+__all__ = ["AppState", "Channel", "Connection", "Hub", "HubOptions", "Peer", "Traffic"]

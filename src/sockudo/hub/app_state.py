@@ -1,0 +1,104 @@
+"""What one app has going on this node: its connections, channels, users and traffic."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from sockudo.hub.cache import ChannelCache
+from sockudo.hub.channel import Channel
+from sockudo.hub.latency import Latency
+from sockudo.hub.users import Users
+from sockudo.names import channel_kind
+
+if TYPE_CHECKING:
+    from sockudo.hub.connection import Connection
+    from sockudo.hub.hub import Hub
+
+__all__ = ["AppState", "Traffic"]
+
+
+class Traffic:
+    """What has passed, counted where it passes and read when metrics are scraped."""
+
+    __slots__ = (
+        "bytes_received",
+        "bytes_sent",
+        "connections_closed",
+        "connections_opened",
+        "errors",
+        "http_bytes_received",
+        "http_bytes_sent",
+        "http_calls",
+        "idempotent_publishes",
+        "idempotent_repeats",
+        "latency",
+        "messages_dropped",
+        "messages_received",
+        "messages_sent",
+        "subscribed",
+        "unsubscribed",
+    )
+
+    def __init__(self) -> None:
+        self.connections_opened = 0
+        self.connections_closed = 0
+        self.messages_received = 0
+        self.messages_sent = 0
+        self.messages_dropped = 0
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.http_calls = 0
+        self.http_bytes_received = 0
+        self.http_bytes_sent = 0
+        self.idempotent_publishes = 0
+        self.idempotent_repeats = 0
+        # By slug of the error catalogue.
+        self.errors: Counter[str] = Counter()
+        # By label of the channel kind.
+        self.subscribed: Counter[str] = Counter()
+        self.unsubscribed: Counter[str] = Counter()
+        # By label of the channel kind and label of the number of recipients.
+        self.latency: dict[tuple[str, str], Latency] = {}
+
+
+class AppState:
+    """The live state of one app. Everything else is derived from it at the moment of asking."""
+
+    __slots__ = ("app_id", "cache", "channels", "connections", "hub", "subscription_counts", "traffic", "users")
+
+    def __init__(self, app_id: str, hub: Hub) -> None:
+        self.app_id = app_id
+        self.hub = hub
+        self.connections: dict[str, Connection] = {}
+        self.channels: dict[str, Channel] = {}
+        self.users = Users()
+        self.cache = ChannelCache(hub.options.cache_ttl, hub.options.cache_capacity)
+        self.traffic = Traffic()
+        # Whether subscribers are told how many they are; the app opts in.
+        self.subscription_counts = False
+
+    def channel(self, name: str) -> Channel:
+        """The channel of this name, made when it is missing."""
+        channel = self.channels.get(name)
+        if channel is None:
+            channel = self.channels[name] = Channel(name, channel_kind(name), self)
+        return channel
+
+    def drop_if_empty(self, channel: Channel) -> None:
+        """Forgets a channel that nobody is subscribed to and that holds no member."""
+        if not channel.subscribers and not channel.presence:
+            self.channels.pop(channel.name, None)
+
+    def occupied(self) -> dict[str, Channel]:
+        """The channels with at least one subscriber."""
+        return {name: channel for name, channel in self.channels.items() if channel.subscribers}
+
+    def connections_of(self, user_id: str) -> set[Connection]:
+        """Every connection of a user (contract 20 § 8.1): signed in as it, or not signed in and its presence member."""
+        found = set(self.users.connections(user_id))
+        for channel in self.channels.values():
+            member = channel.presence.get(user_id) if channel.presence is not None else None
+            if member is not None:
+                found.update(connection for connection in member.connections if connection.user is None)
+        return found

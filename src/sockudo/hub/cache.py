@@ -1,0 +1,45 @@
+"""The last event of each cache channel (contract 10 § 6.6)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["CachedEvent", "ChannelCache"]
+
+
+class CachedEvent(NamedTuple):
+    """An event as JSON text, and the monotonic second at which it is forgotten."""
+
+    text: bytes
+    expires_at: float
+
+
+class ChannelCache:
+    """Keeps one event per cache channel for ``ttl`` seconds; at ``capacity`` the one written longest ago goes."""
+
+    __slots__ = ("_capacity", "_events", "_ttl")
+
+    def __init__(self, ttl: float, capacity: int) -> None:
+        self._ttl = ttl
+        self._capacity = capacity
+        self._events: dict[str, CachedEvent] = {}
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def put(self, channel: str, text: bytes, now: float) -> None:
+        """The last write wins."""
+        self._events.pop(channel, None)
+        if len(self._events) >= self._capacity:
+            del self._events[next(iter(self._events))]
+        self._events[channel] = CachedEvent(text, now + self._ttl)
+
+    def get(self, channel: str, now: float) -> CachedEvent | None:
+        """The event, unless there is none or its time has passed."""
+        event = self._events.get(channel)
+        if event is None:
+            return None
+        if event.expires_at <= now:
+            del self._events[channel]
+            return None
+        return event

@@ -1,0 +1,87 @@
+"""Who is in a presence channel: users, each through one or more connections (contract 10 § 6.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sockudo.hub.connection import Connection
+
+__all__ = ["Member", "Presence"]
+
+
+class Member:
+    """One user in one presence channel. ``user_info`` is JSON text, as the newest connection gave it.
+
+    ``held_until`` is set while the last connection was lost without a goodbye and may still come back.
+    """
+
+    __slots__ = ("connections", "held_until", "user_id", "user_info")
+
+    def __init__(self, user_id: str, user_info: bytes) -> None:
+        self.user_id = user_id
+        self.user_info = user_info
+        self.connections: dict[Connection, None] = {}
+        self.held_until: float | None = None
+
+
+class Presence:
+    """The members of one channel. Says what changed for the others; announcing it is the caller's part."""
+
+    __slots__ = ("_members",)
+
+    def __init__(self) -> None:
+        self._members: dict[str, Member] = {}
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self._members.values())
+
+    def __contains__(self, user_id: str) -> bool:
+        return user_id in self._members
+
+    def get(self, user_id: str) -> Member | None:
+        return self._members.get(user_id)
+
+    def infos(self) -> dict[str, bytes]:
+        """``user_info`` as JSON text by user id."""
+        return {member.user_id: member.user_info for member in self._members.values()}
+
+    def join(self, connection: Connection, user_id: str, user_info: bytes) -> bool:
+        """True when the others have a new member: the user's first connection, and none was held for it."""
+        member = self._members.get(user_id)
+        appeared = member is None
+        if member is None:
+            member = self._members[user_id] = Member(user_id, user_info)
+        member.connections[connection] = None
+        member.user_info = user_info
+        member.held_until = None
+        return appeared
+
+    def leave(self, connection: Connection, user_id: str, held_until: float | None = None) -> bool:
+        """True when the others have lost a member: the user's last connection, without a grace period.
+
+        With ``held_until`` (monotonic seconds) the last connection's member stays until `release`.
+        """
+        member = self._members.get(user_id)
+        if member is None or connection not in member.connections:
+            return False
+        del member.connections[connection]
+        if member.connections:
+            return False
+        if held_until is not None:
+            member.held_until = held_until
+            return False
+        del self._members[user_id]
+        return True
+
+    def release(self, user_id: str, now: float) -> bool:
+        """Ends a grace period that has run out; True when the member is gone by that."""
+        member = self._members.get(user_id)
+        if member is None or member.held_until is None or member.held_until > now:
+            return False
+        del self._members[user_id]
+        return True

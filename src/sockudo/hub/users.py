@@ -1,0 +1,102 @@
+"""Signed-in users and who watches whom (contract 10 § 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from sockudo.protocol import v1
+
+if TYPE_CHECKING:
+    from sockudo.hub.connection import Connection
+
+__all__ = ["User", "Users"]
+
+
+class User:
+    """A signed-in user with at least one connection.
+
+    ``user_info`` is JSON text as the newest sign-in gave it; ``watchlists`` holds what each connection watches.
+    """
+
+    __slots__ = ("connections", "user_id", "user_info", "watchlists")
+
+    def __init__(self, user_id: str) -> None:
+        self.user_id = user_id
+        self.user_info = b"{}"
+        self.connections: dict[Connection, None] = {}
+        self.watchlists: dict[Connection, tuple[str, ...]] = {}
+
+
+class Users:
+    """The signed-in users of one app on this node."""
+
+    __slots__ = ("_users", "_watchers")
+
+    def __init__(self) -> None:
+        self._users: dict[str, User] = {}
+        # By watched user id: the connections to tell, whether or not that user is online.
+        self._watchers: dict[str, dict[Connection, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+    def connections(self, user_id: str) -> Iterable[Connection]:
+        """The connections signed in as this user; empty when there are none."""
+        user = self._users.get(user_id)
+        return tuple(user.connections) if user is not None else ()
+
+    def sign_in(self, connection: Connection, user_id: str, user_info: bytes, watchlist: tuple[str, ...]) -> None:
+        """Registers the connection; its watchers and its own watchlist are told what changed.
+
+        A connection that was another user before moves; one that was this user already replaces its watchlist.
+        """
+        if connection.user is not None and connection.user.user_id != user_id:
+            self.sign_out(connection)
+        user = self._users.get(user_id)
+        came_online = user is None
+        if user is None:
+            user = self._users[user_id] = User(user_id)
+        self._unwatch(connection, user)
+        user.user_info = user_info
+        user.connections[connection] = None
+        connection.user = user
+        if watchlist:
+            user.watchlists[connection] = watchlist
+            for watched in watchlist:
+                self._watchers.setdefault(watched, {})[connection] = None
+        if came_online:
+            self._tell_watchers(user_id, "online", besides=connection)
+        if watchlist:
+            online = [watched for watched in watchlist if watched in self._users]
+            offline = [watched for watched in watchlist if watched not in self._users]
+            connection.write(v1.watchlist_events({"online": online, "offline": offline}))
+
+    def sign_out(self, connection: Connection) -> None:
+        """Forgets the connection; the user's watchers are told when it was the last one."""
+        user = connection.user
+        if user is None:
+            return
+        connection.user = None
+        self._unwatch(connection, user)
+        user.connections.pop(connection, None)
+        if not user.connections:
+            del self._users[user.user_id]
+            self._tell_watchers(user.user_id, "offline", besides=connection)
+
+    def _unwatch(self, connection: Connection, user: User) -> None:
+        for watched in user.watchlists.pop(connection, ()):
+            watchers = self._watchers.get(watched)
+            if watchers is not None:
+                watchers.pop(connection, None)
+                if not watchers:
+                    del self._watchers[watched]
+
+    def _tell_watchers(self, user_id: str, what: str, besides: Connection) -> None:
+        watchers = self._watchers.get(user_id)
+        if not watchers:
+            return
+        frame = v1.watchlist_events({what: [user_id]})
+        for watcher in watchers:
+            if watcher is not besides:
+                watcher.write(frame)

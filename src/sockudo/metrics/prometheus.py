@@ -1,0 +1,191 @@
+"""The Prometheus exposition (contract 70 § 6): every number is read from the live state at the moment of the scrape."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.registry import Collector
+
+from sockudo.hub import AppState, Hub
+from sockudo.hub.latency import BUCKETS_MS
+
+__all__ = ["LimitCounts", "LoopTimes", "Metrics"]
+
+Labels = dict[str, str]
+
+
+class LoopTimes(Protocol):
+    """What the exposition asks of whoever watches the event loop. Milliseconds."""
+
+    worst_ms: float
+    stalls: int
+
+    def take_worst_ms(self) -> float: ...
+
+
+class LimitCounts(Protocol):
+    """Checks and refusals of the limits per address, by (limiter, request context)."""
+
+    checks: Counter[tuple[str, str]]
+    triggered: Counter[tuple[str, str]]
+
+
+class Metrics:
+    """Renders the exposition. ``port`` is the metrics port, a label on every series.
+
+    ``refused`` counts connections that never became sessions, by app key and slug of the error catalogue;
+    ``limits`` returns the current limiter counts, None while there is no limiter.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        refused: Counter[tuple[str, str]],
+        limits: Callable[[], LimitCounts | None],
+        loop: LoopTimes,
+        prefix: str,
+        port: int,
+    ) -> None:
+        self.port = port
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_NodeCollector(self, hub, refused, limits, loop, prefix))
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+
+    def render(self) -> bytes:
+        """The whole exposition in the text format 0.0.4."""
+        return generate_latest(self._registry)
+
+
+class _NodeCollector(Collector):
+    def __init__(
+        self,
+        metrics: Metrics,
+        hub: Hub,
+        refused: Counter[tuple[str, str]],
+        limits: Callable[[], LimitCounts | None],
+        loop: LoopTimes,
+        prefix: str,
+    ) -> None:
+        self._metrics = metrics
+        self._hub = hub
+        self._refused = refused
+        self._limits = limits
+        self._loop = loop
+        self._prefix = prefix
+
+    def collect(self) -> Iterable[Metric]:
+        yield from self._loop_times()
+        yield from self._traffic()
+        yield from self._channels()
+        yield from self._errors()
+        yield from self._rate_limits()
+        yield self._latency()
+
+    def _metric(self, name: str, kind: str, text: str, samples: Iterable[tuple[Labels, float]]) -> Metric:
+        # The names are the promise; the library would add _total to the counters that have none.
+        full = self._prefix + name
+        declared = kind if kind != "counter" or name.endswith("_total") else "unknown"
+        metric = Metric(full.removesuffix("_total") if declared == "counter" else full, text, declared)
+        for labels, value in samples:
+            metric.add_sample(full, {**labels, "port": str(self._metrics.port)}, value)
+        return metric
+
+    def _per_app(self, value: Callable[[AppState], float]) -> Iterator[tuple[Labels, float]]:
+        for app_id, state in self._hub.apps.items():
+            yield {"app_id": app_id}, value(state)
+
+    def _loop_times(self) -> Iterator[Metric]:
+        worst = self._loop.take_worst_ms()
+        yield self._metric("event_loop_lag_ms", "gauge", "Longest block of the loop since the last scrape", [({}, worst)])
+        ever = self._loop.worst_ms
+        yield self._metric("event_loop_lag_max_ms", "gauge", "Longest block of the loop since the start", [({}, ever)])
+        stalls = float(self._loop.stalls)
+        yield self._metric("event_loop_stalls_total", "counter", "Blocks of the loop of over 50 ms", [({}, stalls)])
+
+    def _traffic(self) -> Iterator[Metric]:
+        connected = self._per_app(lambda state: len(state.connections))
+        yield self._metric("connected", "gauge", "Connections now", connected)
+        for name, text, attribute in _TRAFFIC:
+            samples = self._per_app(lambda state, attribute=attribute: getattr(state.traffic, attribute))  # type: ignore[misc]
+            yield self._metric(name, "counter", text, samples)
+
+    def _channels(self) -> Iterator[Metric]:
+        active: list[tuple[Labels, float]] = []
+        joined: list[tuple[Labels, float]] = []
+        left: list[tuple[Labels, float]] = []
+        for app_id, state in self._hub.apps.items():
+            kinds = Counter(channel.kind.label for channel in state.channels.values() if channel.subscribers)
+            # A kind that was in use and no longer is shows 0 instead of vanishing.
+            for kind in state.traffic.subscribed:
+                active.append(({"app_id": app_id, "channel_type": kind}, kinds[kind]))
+            joined.extend(_by_kind(app_id, state.traffic.subscribed))
+            left.extend(_by_kind(app_id, state.traffic.unsubscribed))
+        yield self._metric("active_channels", "gauge", "Channels with subscribers now", active)
+        yield self._metric("channel_subscriptions_total", "counter", "Subscriptions made", joined)
+        yield self._metric("channel_unsubscriptions_total", "counter", "Subscriptions ended", left)
+
+    def _errors(self) -> Iterator[Metric]:
+        samples = [({"app_id": key, "error_type": slug}, float(count)) for (key, slug), count in self._refused.items()]
+        for app_id, state in self._hub.apps.items():
+            for slug, count in state.traffic.errors.items():
+                samples.append(({"app_id": app_id, "error_type": slug}, float(count)))
+        text = "Refused connections and frames, by slug of the error catalogue"
+        yield self._metric("connection_errors_total", "counter", text, samples)
+
+    def _rate_limits(self) -> Iterator[Metric]:
+        limits = self._limits()
+        if limits is None:
+            return
+        for name, text, counts in (
+            ("rate_limit_checks_total", "Requests that a limit looked at", limits.checks),
+            ("rate_limit_triggered_total", "Requests that a limit refused", limits.triggered),
+        ):
+            samples = [
+                ({"app_id": "global", "limiter_type": limiter, "request_context": context}, float(count))
+                for (limiter, context), count in counts.items()
+            ]
+            yield self._metric(name, "counter", text, samples)
+
+    def _latency(self) -> Metric:
+        full = self._prefix + "broadcast_latency_ms"
+        metric = Metric(full, "From the publish to the last write of its round", "histogram")
+        port = str(self._metrics.port)
+        for app_id, state in self._hub.apps.items():
+            for (kind, size), times in state.traffic.latency.items():
+                labels = {"app_id": app_id, "channel_type": kind, "recipient_count_bucket": size, "port": port}
+                total = 0
+                for bound, count in zip((*map(str, BUCKETS_MS), "+Inf"), times.counts, strict=True):
+                    total += count
+                    metric.add_sample(f"{full}_bucket", {**labels, "le": bound}, total)
+                metric.add_sample(f"{full}_count", labels, total)
+                metric.add_sample(f"{full}_sum", labels, times.sum_ms)
+        return metric
+
+
+_TRAFFIC = (
+    ("new_connections_total", "Connections opened", "connections_opened"),
+    ("new_disconnections_total", "Connections closed", "connections_closed"),
+    ("socket_received_bytes", "Payload bytes from clients", "bytes_received"),
+    ("socket_transmitted_bytes", "Frame bytes to clients, of channels and users", "bytes_sent"),
+    ("ws_messages_received_total", "Messages from clients", "messages_received"),
+    ("ws_messages_sent_total", "Deliveries to clients, of channels and users", "messages_sent"),
+    ("ws_messages_dropped_total", "Deliveries that a full buffer cost a slow client", "messages_dropped"),
+    ("http_received_bytes", "Bytes of bodies of the signed HTTP API", "http_bytes_received"),
+    ("http_transmitted_bytes", "Bytes of answers of the signed HTTP API", "http_bytes_sent"),
+    ("http_calls_received_total", "Calls of the signed HTTP API", "http_calls"),
+    ("idempotency_publish_total", "Publishes that carried an idempotency key", "idempotent_publishes"),
+    ("idempotency_duplicates_total", "Publishes that repeated one", "idempotent_repeats"),
+)
+
+
+def _by_kind(app_id: str, counts: Counter[str]) -> Iterator[tuple[Labels, float]]:
+    for kind, count in counts.items():
+        yield {"app_id": app_id, "channel_type": kind}, float(count)

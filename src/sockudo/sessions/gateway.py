@@ -1,0 +1,116 @@
+"""What all sessions of this node share, and who is let in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sockudo import errors
+from sockudo.apps.live import LiveApp
+from sockudo.apps.registry import AppRegistry
+from sockudo.clock import Clock
+from sockudo.config import Settings
+from sockudo.errors import SockudoError
+from sockudo.hub import AppState, Hub, Peer
+from sockudo.hub.ports import Schedule
+from sockudo.ids import socket_id
+
+if TYPE_CHECKING:
+    from sockudo.sessions.session import Session
+
+__all__ = ["Gateway"]
+
+
+class Gateway:
+    """Admits connections and knows everything a session needs besides its own state.
+
+    ``settings`` is replaced as a whole when the configuration is reloaded; sessions read it when they need it.
+    """
+
+    def __init__(self, hub: Hub, apps: AppRegistry, clock: Clock, settings: Settings, schedule: Schedule) -> None:
+        self.hub = hub
+        self.apps = apps
+        self.clock = clock
+        self.settings = settings
+        self.schedule = schedule
+        self.draining = False
+        # Connections that were refused before they had a session, by key and slug of the error catalogue.
+        self.refused: Counter[tuple[str, str]] = Counter()
+        self.log = structlog.get_logger("sockudo.sessions")
+
+    def sessions(self) -> Iterator[Session]:
+        """Every session of this node; the set may change while it is walked only if the caller copies it first."""
+        for state in self.hub.apps.values():
+            yield from state.connections.values()  # type: ignore[misc]  # connections of the hub are sessions here
+
+    def admit(self, key: str, origin: str | None, protocol: int) -> LiveApp:
+        """The app that a new connection belongs to, after the checks of contract 10 § 2.3 in their order.
+
+        Raises the row of the catalogue whose frame and close code the peer gets.
+        """
+        app = self.apps.by_key(key)
+        if app is None:
+            raise errors.UNKNOWN_APP()
+        if not app.enabled:
+            raise errors.APP_DISABLED("Application disabled")
+        if not app.origin_allowed(origin):
+            raise errors.ORIGIN_NOT_ALLOWED()
+        limit = self.settings.max_connections
+        if limit and self.hub.connection_count() >= limit:
+            raise errors.OVER_CAPACITY()
+        state = self.hub.apps.get(app.id)
+        if app.limits.max_connections and state is not None and len(state.connections) >= app.limits.max_connections:
+            raise errors.OVER_QUOTA()
+        if protocol == 2:
+            raise errors.PROTOCOL_UNSUPPORTED("Protocol version 2 is not available; connect with protocol=7")
+        return app
+
+    def count_refusal(self, key: str, error: SockudoError) -> None:
+        """Notes a refused connection for the metrics; keys that no app has are counted as one."""
+        known = key if self.apps.by_key(key) is not None else "unknown"
+        self.refused[known, error.spec.slug] += 1
+
+    def open(self, app: LiveApp, peer: Peer) -> Session:
+        """A registered session for an admitted connection; the greeting is the caller's to send."""
+        from sockudo.sessions.session import Session
+
+        state = self.state(app)
+        session = Session(self._free_socket_id(state), state, peer, app, self)
+        self.hub.connect(session)
+        return session
+
+    def state(self, app: LiveApp) -> AppState:
+        """The live state of an app, with the switches that its record sets."""
+        state = self.hub.app(app.id)
+        state.subscription_counts = bool(app.features.enable_subscription_count)
+        return state
+
+    def apply_app(self, app: LiveApp) -> None:
+        """Gives the sessions of an app its changed record; those of an app that was disabled are ended."""
+        for session in [session for session in self.sessions() if session.live.id == app.id]:
+            session.live = app
+            if not app.enabled:
+                session.end(errors.APP_DISABLED("Application disabled"))
+        self.state(app)
+
+    def remove_app(self, app_id: str) -> None:
+        """Ends the sessions of an app that no longer exists and forgets its state."""
+        for session in [session for session in self.sessions() if session.live.id == app_id]:
+            session.end(errors.UNKNOWN_APP())
+        self.hub.apps.pop(app_id, None)
+
+    def end_all(self, connections: Callable[[Session], bool], error: SockudoError) -> int:
+        """Ends the sessions that the function picks and says how many they were."""
+        chosen = [session for session in self.sessions() if connections(session)]
+        for session in chosen:
+            session.end(error)
+        return len(chosen)
+
+    @staticmethod
+    def _free_socket_id(state: AppState) -> str:
+        while (candidate := socket_id()) in state.connections:
+            pass
+        return candidate

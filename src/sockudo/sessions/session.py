@@ -1,0 +1,161 @@
+"""One client's session on protocol V1: frames in, decisions, frames out.
+
+Sequences only: what a frame means is in `sockudo.sessions.actions`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sockudo import errors
+from sockudo.apps.live import LiveApp
+from sockudo.errors import SockudoError
+from sockudo.hub import AppState, Connection, Peer
+from sockudo.limits.windows import SocketWindow
+from sockudo.protocol import v1
+from sockudo.protocol.inbound import decode_frame
+from sockudo.sessions.actions import ACTIONS
+from sockudo.sessions.client_events import client_event
+
+if TYPE_CHECKING:
+    from sockudo.sessions.gateway import Gateway
+
+__all__ = ["Session"]
+
+
+def _discard(_: bytes) -> None:
+    """Stands in for a transport to which nothing may be written any more."""
+
+
+class Session(Connection):
+    """A connection with its app's rules, its limits and its liveness. Times are monotonic seconds."""
+
+    __slots__ = (
+        "_all_window",
+        "_client_window",
+        "_queued_bytes",
+        "_queued_frames",
+        "authorized",
+        "ended",
+        "gateway",
+        "last_seen",
+        "live",
+        "opened_at",
+        "pinged_at",
+    )
+
+    def __init__(self, socket_id: str, state: AppState, peer: Peer, live: LiveApp, gateway: Gateway) -> None:
+        super().__init__(socket_id, state, peer)
+        self.live = live
+        self.gateway = gateway
+        self.opened_at = self.last_seen = gateway.clock.monotonic()
+        self.pinged_at = 0.0
+        self.authorized = False
+        self.ended = False
+        self._all_window: SocketWindow | None = None
+        self._client_window: SocketWindow | None = None
+        self._queued_frames = 0
+        self._queued_bytes = 0
+
+    # ---- in ----
+
+    def receive(self, payload: bytes) -> None:
+        """Acts on one message of the client; a refusal becomes an error frame and the connection stays (§ 5)."""
+        traffic = self.app.traffic
+        traffic.messages_received += 1
+        traffic.bytes_received += len(payload)
+        try:
+            frame = decode_frame(payload)
+            is_client_event = frame.event.startswith("client-")
+            self._check_rates(is_client_event)
+            if is_client_event:
+                client_event(self, frame)
+                return
+            action = ACTIONS.get(frame.event)
+            if action is not None:
+                action(self, frame)
+        except SockudoError as error:
+            self.refuse(error)
+
+    def _check_rates(self, is_client_event: bool) -> None:
+        limits = self.live.limits
+        every = limits.message_rate_limit
+        if every is not None and every.enabled:
+            if self._all_window is None:
+                self._all_window = SocketWindow()
+            if not self._all_window.allow(self.last_seen, every.max_attempts, every.decay_seconds):
+                raise errors.CLIENT_RATE_CLOSE() if every.terminate_on_limit else errors.CLIENT_RATE()
+        if is_client_event and limits.max_client_events_per_second:
+            if self._client_window is None:
+                self._client_window = SocketWindow()
+            allowed = self._client_window.allow(
+                self.last_seen, limits.max_client_events_per_second, limits.client_event_window_seconds
+            )
+            if not allowed:
+                raise errors.CLIENT_RATE_CLOSE() if limits.terminate_on_limit else errors.CLIENT_RATE()
+
+    # ---- out ----
+
+    def refuse(self, error: SockudoError) -> None:
+        """Answers with an error frame, and ends the session where the catalogue says so."""
+        if error.spec.closes:
+            self.end(error)
+            return
+        self.app.traffic.errors[error.spec.slug] += 1
+        self.write(v1.error(error.spec.ws or 4000, error.text))
+        self.gateway.log.debug("frame refused", app_id=self.live.id, socket_id=self.socket_id, error=error.spec.slug)
+
+    def end(self, error: SockudoError) -> None:
+        """Says why, closes, and leaves every channel; nothing is written after it (§ 4, close helper)."""
+        if self.ended:
+            return
+        self.app.traffic.errors[error.spec.slug] += 1
+        code = error.spec.ws or 4000
+        self.catch_up()
+        if code >= 4000:
+            self.peer.write(v1.error(code, error.text))
+        self.leave(clean=error.spec is errors.PONG_TIMEOUT)
+        self.peer.close(code, error.text)
+        self.gateway.log.debug(
+            "connection ended", app_id=self.live.id, socket_id=self.socket_id, code=code, error=error.spec.slug
+        )
+
+    def leave(self, *, clean: bool) -> None:
+        """Takes the session out of the hub. ``clean`` says that presence members go at once, without a grace (§ 6.5)."""
+        if self.ended:
+            return
+        self.ended = True
+        self.write = _discard
+        grace = self.gateway.hub.options.presence_grace
+        held_until = None if clean or not grace else self.gateway.clock.monotonic() + grace
+        self.gateway.hub.disconnect(self, held_until=held_until)
+
+    # ---- a peer that reads too slowly (§ 17) ----
+
+    def pause(self) -> None:
+        """The transport's buffer is full: from now on what is written is counted."""
+        if not self.ended:
+            self._queued_frames = self._queued_bytes = 0
+            self.write = self._write_counted
+
+    def resume(self) -> None:
+        """The transport's buffer has drained."""
+        if not self.ended:
+            self.write = self.peer.write
+
+    def _write_counted(self, data: bytes) -> None:
+        options = self.gateway.settings.websocket
+        frames = self.gateway.hub.frames_in_write
+        over = (options.max_messages is not None and self._queued_frames + frames > options.max_messages) or (
+            options.max_bytes is not None and self._queued_bytes + len(data) > options.max_bytes
+        )
+        if not over:
+            self._queued_frames += frames
+            self._queued_bytes += len(data)
+            self.peer.write(data)
+            return
+        self.app.traffic.messages_dropped += frames
+        if options.disconnect_on_buffer_full:
+            # Ending changes the channels that the caller may be walking: it waits for the end of the turn.
+            self.write = _discard
+            self.gateway.schedule(lambda: self.end(errors.SLOW_CONSUMER()))

@@ -1,0 +1,186 @@
+"""Joining and leaving channels (contract 10 § 6.3 to 6.6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from sockudo import errors
+from sockudo.auth.channels import check_channel_auth
+from sockudo.auth.diagnose import likely_mistake
+from sockudo.errors import SockudoError
+from sockudo.names import ChannelKind, channel_kind, check_channel_name, is_meta, is_wildcard
+from sockudo.protocol import v1
+from sockudo.protocol.framing import text_frame
+from sockudo.protocol.inbound import InboundFrame, object_data
+
+if TYPE_CHECKING:
+    from sockudo.sessions.session import Session
+
+__all__ = ["subscribe", "unsubscribe"]
+
+_MAX_USER_ID = 128
+
+
+class _Candidate(NamedTuple):
+    """A member of a presence channel before it is let in; ``user_info`` is JSON text."""
+
+    user_id: str
+    user_info: bytes
+
+
+class _ChannelData(msgspec.Struct):
+    user_id: Any = None
+    user_info: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_decode_channel_data = msgspec.json.Decoder(_ChannelData).decode
+
+
+def subscribe(session: Session, frame: InboundFrame) -> None:
+    """Joins the channel, acknowledges, and sends what a newcomer gets; or raises and changes nothing."""
+    data = object_data(frame, "Invalid message format: Invalid subscription data")
+    name = data.get("channel")
+    if not isinstance(name, str):
+        raise errors.MISSING_FIELD("Invalid message format: Missing channel in subscription data")
+    try:
+        kind = _check(session, name, data)
+        candidate = _candidate(session, name, data) if kind.presence else None
+    except SockudoError as error:
+        if session.live.features.enable_subscription_error and not error.spec.closes:
+            status = 401 if error.spec.ws == 4009 else 400
+            session.write(v1.subscription_error(name, error.text, status))
+        raise
+    # A repeated subscribe is acknowledged after what was said before it, like the first one.
+    joined = session.channels.get(name)
+    if joined is not None:
+        joined.catch_up(session)
+    hub = session.gateway.hub
+    if candidate is not None:
+        channel = hub.join(session, name, candidate.user_id, candidate.user_info)
+        members = channel.presence.infos() if channel.presence is not None else {}
+        session.write(v1.subscription_succeeded(name, v1.presence_data(members)))
+    else:
+        hub.subscribe(session, name)
+        session.write(v1.subscription_succeeded(name))
+    session.authorized |= kind.protected
+    if kind.cache:
+        cached = session.app.cache.get(name, session.last_seen)
+        session.write(v1.cache_miss(name) if cached is None else text_frame(cached.text))
+    session.gateway.log.debug("subscribed", app_id=session.live.id, socket_id=session.socket_id, channel=name)
+
+
+def _check(session: Session, name: str, data: dict[str, Any]) -> ChannelKind:
+    """The checks that do not depend on who is in the channel; returns the channel's kind."""
+    live = session.live
+    if not live.enabled:
+        raise errors.APP_DISABLED("Application disabled")
+    if is_meta(name):
+        raise errors.META_NEEDS_V2()
+    if is_wildcard(name):
+        raise errors.WILDCARD_NEEDS_V2()
+    try:
+        check_channel_name(
+            name, max_length=live.limits.max_channel_name_length, namespaces=live.namespaces, for_socket=True
+        )
+    except SockudoError as error:
+        raise errors.CHANNEL_NAME(f"Channel error: {error.text}") from None
+    kind = channel_kind(name)
+    if kind.protected:
+        _check_auth(session, name, kind, data)
+    return kind
+
+
+def _check_auth(session: Session, name: str, kind: ChannelKind, data: dict[str, Any]) -> None:
+    auth = data.get("auth")
+    if not isinstance(auth, str):
+        raise errors.CHANNEL_AUTH_MISSING()
+    channel_data = data.get("channel_data") if kind.presence else None
+    if kind.presence and not isinstance(channel_data, str):
+        if session.user is None or channel_data is not None:
+            raise errors.PRESENCE_DATA("Invalid message format: Missing channel_data for presence channel")
+        channel_data = None
+    if check_channel_auth(session.live, session.socket_id, name, auth, channel_data):
+        return
+    gateway = session.gateway
+    cause = likely_mistake(
+        session.live,
+        session.socket_id,
+        name,
+        auth,
+        channel_data,
+        other_socket_ids=session.app.connections,
+        other_apps=[app for app in gateway.apps.all() if app.id != session.live.id],
+    )
+    gateway.log.warning(
+        "channel authorization refused",
+        app_id=session.live.id,
+        socket_id=session.socket_id,
+        channel=name,
+        likely_cause=cause,
+    )
+    raise errors.CHANNEL_AUTH_INVALID()
+
+
+def _candidate(session: Session, name: str, data: dict[str, Any]) -> _Candidate:
+    """Who wants to join a presence channel, within the app's limits (§ 6.5)."""
+    candidate = _read_candidate(session, data.get("channel_data"))
+    limits = session.live.limits
+    size_kb = len(candidate.user_info) // 1024
+    if limits.max_presence_member_kb and size_kb > limits.max_presence_member_kb:
+        raise errors.PRESENCE_MEMBER(
+            f"Channel error: Presence member data size ({size_kb}KB) exceeds limit ({limits.max_presence_member_kb}KB)"
+        )
+    if session.members is not None and session.members.get(name, candidate.user_id) != candidate.user_id:
+        raise errors.PRESENCE_OTHER_USER()
+    channel = session.app.channels.get(name)
+    presence = channel.presence if channel is not None else None
+    full = presence is not None and 0 < limits.max_presence_members <= len(presence)
+    if presence is not None and full and candidate.user_id not in presence:
+        raise errors.PRESENCE_FULL()
+    return candidate
+
+
+def _read_candidate(session: Session, channel_data: object) -> _Candidate:
+    if channel_data is None and session.user is not None:
+        return _Candidate(session.user.user_id, session.user.user_info)
+    try:
+        decoded = _decode_channel_data(channel_data if isinstance(channel_data, str) else "")
+        # Raw is taken over as it came: decoding it once proves that it is sound all the way down.
+        msgspec.json.decode(decoded.user_info)
+        user_info = bytes(msgspec.json.format(decoded.user_info, indent=-1))
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise errors.PRESENCE_DATA("Invalid message format: Invalid channel_data JSON for presence") from None
+    user_id = decoded.user_id
+    if isinstance(user_id, int) and not isinstance(user_id, bool):
+        user_id = str(user_id)
+    if not isinstance(user_id, str):
+        raise errors.PRESENCE_MEMBER("Channel error: Missing user_id in channel_data")
+    if not 1 <= len(user_id.encode()) <= _MAX_USER_ID:
+        raise errors.PRESENCE_MEMBER(f"Channel error: user_id must have 1 to {_MAX_USER_ID} bytes")
+    return _Candidate(user_id, user_info)
+
+
+def unsubscribe(session: Session, frame: InboundFrame) -> None:
+    """Leaves the channel; not joined, or not even a legal name, is ignored (§ 6.4)."""
+    if frame.data is None:
+        raise errors.MISSING_FIELD("Invalid message format: Missing data in unsubscribe message")
+    name = _unsubscribe_target(frame)
+    if not isinstance(name, str):
+        raise errors.MISSING_FIELD("Invalid message format: Missing channel in unsubscribe message")
+    session.gateway.hub.unsubscribe(session, name)
+
+
+def _unsubscribe_target(frame: InboundFrame) -> object:
+    """``data`` may be ``{channel}``, that as a JSON string, or the bare channel name."""
+    data = msgspec.json.decode(frame.data or b"null")
+    if isinstance(data, dict):
+        return data.get("channel")
+    if not isinstance(data, str):
+        return None
+    try:
+        inner = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return data
+    return inner.get("channel") if isinstance(inner, dict) else data

@@ -1,0 +1,157 @@
+"""Delivery: order, who hears what, one write per turn, slices."""
+
+from __future__ import annotations
+
+import random
+
+from support.world import World
+
+
+def test_frames_of_one_turn_are_one_write_in_order(world: World) -> None:
+    [(_, peer)] = world.subscribers(1)
+    for name in ("a", "b", "c"):
+        world.publish(name)
+    assert peer.writes == []
+    world.settle()
+    assert len(peer.writes) == 1
+    assert [event for event, _ in peer.events()] == ["a", "b", "c"]
+
+
+def test_subscribers_share_the_bytes(world: World) -> None:
+    pairs = world.subscribers(3)
+    world.publish("a")
+    world.settle()
+    assert len({id(peer.writes[0]) for _, peer in pairs}) == 1
+
+
+def test_nobody_hears_what_was_said_before_they_came(world: World) -> None:
+    world.subscribers(1)
+    world.publish("before")
+    late, peer = world.connect()
+    world.hub.subscribe(late, "news")
+    world.publish("after")
+    world.settle()
+    assert [event for event, _ in peer.events()] == ["after"]
+
+
+def test_who_leaves_has_heard_everything_said_while_there(world: World) -> None:
+    [(connection, peer), (_, other)] = world.subscribers(2)
+    world.publish("while")
+    world.hub.unsubscribe(connection, "news")
+    world.publish("after")
+    world.settle()
+    assert [event for event, _ in peer.events()] == ["while"]
+    assert [event for event, _ in other.events()] == ["while", "after"]
+
+
+def test_coming_back_within_a_turn_misses_only_what_was_said_in_between(world: World) -> None:
+    [(connection, peer), _] = world.subscribers(2)
+    world.publish("one")
+    world.hub.unsubscribe(connection, "news")
+    world.publish("two")
+    world.hub.subscribe(connection, "news")
+    world.publish("three")
+    world.settle()
+    assert [event for event, _ in peer.events()] == ["one", "three"]
+
+
+def test_the_excluded_connection_gets_the_rest(world: World) -> None:
+    [(connection, peer), (_, other)] = world.subscribers(2)
+    world.publish("one")
+    world.publish("two", exclude=connection)
+    world.publish("three")
+    world.settle()
+    assert [event for event, _ in peer.events()] == ["one", "three"]
+    assert [event for event, _ in other.events()] == ["one", "two", "three"]
+
+
+def test_an_excluded_connection_that_leaves_does_not_get_what_it_must_not(world: World) -> None:
+    [(connection, peer), _] = world.subscribers(2)
+    world.publish("one")
+    world.publish("two", exclude=connection)
+    world.hub.unsubscribe(connection, "news")
+    world.settle()
+    assert [event for event, _ in peer.events()] == ["one"]
+
+
+def test_a_long_channel_is_written_in_slices_while_others_get_their_turn(world: World) -> None:
+    big = world.subscribers(5000, "big")
+    [(_, small)] = world.subscribers(1, "small")
+    world.publish("b", "big")
+    world.turn()
+    assert 0 < sum(bool(peer.writes) for _, peer in big) < 5000
+    world.publish("s", "small")
+    world.turn()
+    assert [event for event, _ in small.events()] == ["s"]
+    assert sum(bool(peer.writes) for _, peer in big) < 5000
+    world.settle()
+    assert all(len(peer.writes) == 1 for _, peer in big)
+
+
+def test_slices_keep_order_and_membership(world: World) -> None:
+    """What is said, and who comes and goes, while a round is under way: everyone hears exactly their part, in order."""
+    pairs = world.subscribers(4500)
+    world.publish("one")
+    world.turn()
+    waiting = next((connection, peer) for connection, peer in pairs if not peer.writes)
+    served = next((connection, peer) for connection, peer in pairs if peer.writes)
+    world.publish("two")
+    for connection, _ in (waiting, served):
+        world.hub.unsubscribe(connection, "news")
+    late, late_peer = world.connect()
+    world.hub.subscribe(late, "news")
+    world.publish("three")
+    world.settle()
+    assert [event for event, _ in waiting[1].events()] == ["one", "two"]
+    assert [event for event, _ in served[1].events()] == ["one", "two"]
+    assert [event for event, _ in late_peer.events()] == ["three"]
+    rest = [peer for pair in pairs if pair not in (waiting, served) for peer in pair[1:]]
+    assert all([event for event, _ in peer.events()] == ["one", "two", "three"] for peer in rest)
+
+
+def test_random_histories_against_a_model(world: World) -> None:
+    """Whatever happens in whatever order, a connection hears exactly what was said while it was subscribed."""
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    dice = random.Random(seed)
+    people = [world.connect() for _ in range(1200)]
+    expected: dict[int, list[str]] = {index: [] for index in range(len(people))}
+    inside: set[int] = set()
+    for step in range(3000):
+        what = dice.random()
+        index = dice.randrange(len(people))
+        connection = people[index][0]
+        if what < 0.55:
+            inside.add(index)
+            world.hub.subscribe(connection, "news")
+        elif what < 0.65:
+            inside.discard(index)
+            world.hub.unsubscribe(connection, "news")
+        elif what < 0.9:
+            name = f"e{step}"
+            excluded = index if dice.random() < 0.3 else None
+            world.publish(name, exclude=connection if excluded is not None else None)
+            for member in inside - {excluded}:
+                expected[member].append(name)
+        else:
+            world.turn()
+    world.settle()
+    for index, (_, peer) in enumerate(people):
+        assert [event for event, _ in peer.events()] == expected[index], index
+
+
+def test_counts_of_traffic_follow_what_was_written(world: World) -> None:
+    world.subscribers(3)
+    world.publish("a")
+    world.publish("b")
+    world.settle()
+    assert world.app.traffic.messages_sent == 6
+    assert world.app.traffic.bytes_sent > 0
+
+
+def test_a_channel_without_subscribers_is_forgotten(world: World) -> None:
+    [(connection, _)] = world.subscribers(1)
+    world.hub.unsubscribe(connection, "news")
+    assert world.app.channels == {}
+    world.publish("nobody")
+    assert world.turns == []
