@@ -6,7 +6,6 @@ the development app only when nothing else does; known credentials never listen 
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,6 +96,8 @@ def choose(draft: Draft, environ: Mapping[str, str], *, dev: bool) -> None:
 
 def is_loopback(host: str) -> bool:
     """True for an address that only this machine can reach."""
+    import ipaddress  # only asked for once, at start
+
     if host == "localhost":
         return True
     try:
@@ -191,8 +192,8 @@ def _take_dev(draft: Draft) -> None:
     host = draft.values.get("host", "")
     if not draft.values.get("unix_socket.enabled") and not is_loopback(host):
         draft.problems.append(
-            f"{draft.origins['host']}: host = {host!r} can be reached by others, and the app of --dev has credentials that "
-            "everybody knows: configure an app, or listen on 127.0.0.1"
+            f"{draft.origins['host']}: host = {host!r} can be reached by others, and everybody knows the credentials "
+            "of the app of --dev: configure an app, or listen on 127.0.0.1"
         )
         return
     draft.put(APPS, (DEV_APP,), "--dev")

@@ -1,4 +1,4 @@
-"""What each field of an app record means and which numbers it takes (contract 70 § 2.1): read by the reader and the docs."""
+"""What each field of an app record means and which numbers it takes (contract 70 § 2.1)."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ APP_FIELDS: Mapping[str, AppField] = {
     "policy.limits.max_read_requests_per_second": AppField("Queries over HTTP; null or 0 = no limit"),
     "policy.limits.max_presence_members_per_channel": AppField(f"Members of a presence channel; null = {_SERVERS}"),
     "policy.limits.max_presence_member_size_in_kb": AppField(f"Size of a member's user_info; null = {_SERVERS}"),
-    "policy.limits.max_channel_name_length": AppField(f"Longest channel name; null = {_SERVERS}", low=1),
+    "policy.limits.max_channel_name_length": AppField(f"Longest channel name; null = {_SERVERS}"),
     "policy.limits.max_event_channels_at_once": AppField(f"Channels of one publish; null = {_SERVERS}"),
-    "policy.limits.max_event_name_length": AppField(f"Longest event name; null = {_SERVERS}", low=1),
+    "policy.limits.max_event_name_length": AppField(f"Longest event name; null = {_SERVERS}"),
     "policy.limits.max_event_payload_in_kb": AppField(f"Largest data of an event; null = {_SERVERS}"),
     "policy.limits.max_event_batch_size": AppField(f"Events of one batch; null = {_SERVERS}"),
     "policy.features.enable_client_messages": AppField("Clients may send client events"),

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
-
-import msgspec
-from msgspec import structs
+from typing import Any
 
 from sockudo.config import origins
-from sockudo.config.app_fields import APP_FIELDS, IDLE_PARTS
+from sockudo.config.app_fields import IDLE_PARTS
+from sockudo.config.app_shape import Shaper
 from sockudo.config.apps import App, Channels, Features, Limits, Policy
 from sockudo.config.problems import ConfigError, nearest
-from sockudo.config.values import read_bool, read_number
 
 __all__ = ["app_warnings", "read_app", "read_apps"]
 
@@ -33,7 +29,7 @@ _TOP = {*App.__struct_fields__, *_FLAT}
 
 
 def read_app(raw: Mapping[str, Any], where: str) -> App:
-    """The app of a record. ``where`` names the place in problems. Raises ConfigError with every problem of the record."""
+    """The app of a record; ``where`` names the place in problems. Raises ConfigError with all that is wrong with it."""
     problems: list[str] = []
     app = _read(raw, where, problems)
     if problems:
@@ -85,17 +81,13 @@ def _label(app_id: object, where: str) -> str:
 
 def _read(raw: Mapping[str, Any], where: str, problems: list[str]) -> App:
     label = _label(raw.get("id"), where)
-    for name in raw:
-        if name not in _TOP:
-            problems.append(f"{label}: {_unknown(name)}")
-    credentials = {name: _credential(raw.get(name), name, label, problems) for name in _CREDENTIALS}
-    enabled = _value(bool, raw.get("enabled"), False, "enabled", label, problems)
+    problems.extend(f"{label}: {_unknown(name)}" for name in raw if name not in _TOP)
     nested = raw.get("policy")
-    if nested is None:
-        nested = _lifted(raw)
-    policy = _struct(Policy, nested, "policy", label, problems)
-    _check_policy(policy, label, problems)
-    return App(**credentials, enabled=enabled, policy=policy)
+    shaper = Shaper(label, problems, flat=nested is None)
+    policy = shaper.struct(Policy, _lifted(raw) if nested is None else nested, "policy")
+    _check_policy(policy, shaper)
+    credentials = {name: _credential(raw.get(name), name, shaper) for name in _CREDENTIALS}
+    return App(**credentials, enabled=shaper.value(bool, raw.get("enabled"), False, "enabled"), policy=policy)
 
 
 def _lifted(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,103 +109,42 @@ def _unknown(name: str) -> str:
     return f"unknown field '{name}'" + (f"; did you mean '{guess}'?" if guess else "")
 
 
-def _credential(raw: object, name: str, label: str, problems: list[str]) -> str:
+def _credential(raw: object, name: str, shaper: Shaper) -> str:
+    """The text of a credential; what is wrong is told without the value, since credentials get mixed up."""
     if not isinstance(raw, str):
-        problems.append(f"{label}: {name} {'is missing' if raw is None else 'is not text: put it in quotes'}")
+        shaper.refuse(name, "is missing" if raw is None else "is not text: put it in quotes")
         return ""
     if not raw:
-        problems.append(f"{label}: {name} is empty")
+        shaper.refuse(name, "is empty")
     elif raw != raw.strip() or not raw.isprintable():
-        problems.append(f"{label}: {name} has white space around it or a control character in it")
+        shaper.refuse(name, "has white space around it or a control character in it")
     elif "/" in raw and name != "secret":
-        problems.append(f"{label}: {name} contains '/', which no request path can carry")
+        shaper.refuse(name, "contains '/', which no request path can carry")
     return raw
 
 
-def _struct(struct: type[msgspec.Struct], raw: object, path: str, label: str, problems: list[str]) -> Any:
-    if raw is None:
-        raw = {}
-    if not isinstance(raw, Mapping):
-        problems.append(f"{label}: {path} is not an object")
-        return None if struct.__struct_config__.frozen and "name" in struct.__struct_fields__ else struct()
-    fields = {field.name: field for field in structs.fields(struct)}
-    for name in raw:
-        if name not in fields:
-            guess = nearest(name, fields)
-            hint = f"; did you mean '{guess}'?" if guess else ""
-            problems.append(f"{label}: unknown field '{path}.{name}'{hint}")
-    given: dict[str, Any] = {}
-    for name, field in fields.items():
-        default = "" if field.default is msgspec.NODEFAULT else field.default
-        given[name] = _value(field.type, raw.get(name), default, f"{path}.{name}", label, problems)
-    return struct(**given)
-
-
-def _value(hint: Any, raw: Any, default: Any, path: str, label: str, problems: list[str]) -> Any:
-    if raw is None:
-        return default
-    if get_origin(hint) in (Union, UnionType):
-        hint = next(part for part in get_args(hint) if part is not type(None))
-    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-        return _struct(hint, raw, path, label, problems)
-    if get_origin(hint) is tuple:
-        return _tuple(get_args(hint)[0], raw, path, label, problems)
-    try:
-        return _scalar(hint, raw, path)
-    except ValueError as error:
-        problems.append(f"{label}: {path} = {raw!r} {error}")
-        return default
-
-
-def _tuple(item: Any, raw: Any, path: str, label: str, problems: list[str]) -> tuple[Any, ...]:
-    if isinstance(raw, str) and item is str:
-        raw = [part.strip() for part in raw.split(",")]
-    if not isinstance(raw, (list, tuple)):
-        problems.append(f"{label}: {path} is not a list")
-        return ()
-    return tuple(
-        _value(item, part, "", f"{path}[{number}]" if item is not str else path, label, problems)
-        for number, part in enumerate(raw)
-    )
-
-
-def _scalar(hint: Any, raw: Any, path: str) -> Any:
-    if hint is bool:
-        return read_bool(raw)
-    if hint is int:
-        bounds = APP_FIELDS.get(re.sub(r"\[\d+\]", "", path))
-        return read_number(raw, bounds.low, bounds.high) if bounds is not None else read_number(raw)
-    if hint is str:
-        if not isinstance(raw, str):
-            raise ValueError("is not text: put it in quotes")
-        return raw
-    if not isinstance(raw, Mapping):
-        raise ValueError("is not an object")
-    return dict(raw)
-
-
-def _check_policy(policy: Policy, label: str, problems: list[str]) -> None:
+def _check_policy(policy: Policy, shaper: Shaper) -> None:
     for pattern in policy.channels.allowed_origins:
         problem = origins.check_pattern(pattern)
         if problem:
-            problems.append(f"{label}: policy.channels.allowed_origins has {pattern!r}, which {problem}")
+            shaper.refuse("policy.channels.allowed_origins", f"has {pattern!r}, which {problem}")
     names: set[str] = set()
     for number, namespace in enumerate(policy.channels.channel_namespaces):
         path = f"policy.channels.channel_namespaces[{number}]"
         if not namespace.name or ":" in namespace.name:
-            problems.append(f"{label}: {path}.name = {namespace.name!r} is empty or contains ':'")
-        if namespace.name in names:
-            problems.append(f"{label}: {path}.name = {namespace.name!r} stands twice")
+            shaper.refuse(f"{path}.name", f"= {namespace.name!r} is empty or contains ':'")
+        elif namespace.name in names:
+            shaper.refuse(f"{path}.name", f"= {namespace.name!r} stands twice")
         names.add(namespace.name)
         if namespace.channel_name_pattern is not None:
             try:
                 re.compile(namespace.channel_name_pattern)
             except re.error as error:
-                problems.append(f"{label}: {path}.channel_name_pattern is no regular expression: {error}")
+                shaper.refuse(f"{path}.channel_name_pattern", f"is no regular expression: {error}")
     for number, webhook in enumerate(policy.webhooks):
         problem = _webhook_problem(webhook)
         if problem:
-            problems.append(f"{label}: policy.webhooks[{number}]: {problem}")
+            shaper.refuse(f"policy.webhooks[{number}]", problem)
 
 
 def _webhook_problem(webhook: Mapping[str, Any]) -> str | None:
@@ -221,8 +152,8 @@ def _webhook_problem(webhook: Mapping[str, Any]) -> str | None:
     if url is None and "lambda" not in webhook and "lambda_function" not in webhook:
         return "has no url"
     if url is not None and not (isinstance(url, str) and re.fullmatch(r"https?://[^\s/]+\S*", url)):
-        return f"url = {url!r} is not an absolute http or https address"
+        return "has a url that is not an absolute http or https address"
     events = webhook.get("event_types")
     if not isinstance(events, (list, tuple)) or not all(isinstance(event, str) for event in events):
-        return "event_types is missing or not a list of texts"
+        return "has no event_types, a list of event names"
     return None

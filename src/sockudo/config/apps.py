@@ -92,7 +92,8 @@ class Idempotency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything about an app besides its credentials.
 
-    The parts of features that this server does not have yet are kept as they came, so that a record survives a round trip.
+    The parts of features that this server does not have yet are kept as they came, so that a record survives a round
+    trip.
     """
 
     limits: Limits = Limits()

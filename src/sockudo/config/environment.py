@@ -1,4 +1,4 @@
-"""Environment variables: our own, those of other servers, and those that have no effect here (contract 70 § 1.2–1.5)."""
+"""Environment variables: our own, those of other servers, and those without effect here (contract 70 § 1.2–1.5)."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _note_misspelt(draft: Draft, given: Mapping[str, str]) -> None:
 
 
 def settle_log_level(draft: Draft, environ: Mapping[str, str]) -> None:
-    """The filter in force: the command line, SOCKUDO_LOG, RUST_LOG, the preset of the mode, the file, a built-in one."""
+    """The filter in force: the command line, SOCKUDO_LOG, RUST_LOG, the preset for the mode, the file, a built-in."""
     debug = draft.values.get("debug", False)
     preset = _LOG_PRESETS[debug]
     origin = draft.origins.get("log_level")

@@ -25,8 +25,8 @@ class Key(msgspec.Struct, frozen=True):
 
     ``env`` holds the environment names in order of preference, separated by spaces. ``unit`` is for people ("s", "KB").
     ``low`` and ``high`` bound numbers, both included. ``choices`` are the values of a driver or mode; ``aliases`` maps
-    other spellings to one of them, and ``elsewhere`` lists values that existing configurations use but that this version
-    does not support. ``check`` returns what is wrong with a value of the right type, or None. ``reload`` says that
+    other spellings to one of them, and ``elsewhere`` lists values of existing configurations that this version does
+    not support. ``check`` returns what is wrong with a value of the right type, or None. ``reload`` says that
     SIGHUP applies a change without a restart.
     """
 

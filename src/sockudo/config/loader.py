@@ -47,7 +47,7 @@ def load(
     dev: bool = False,
     overrides: Mapping[str, object] | None = None,
 ) -> Loaded:
-    """Reads the configuration: defaults, ``--dev``, one file, the environment, then ``overrides`` from the command line.
+    """Reads the configuration: defaults, ``--dev``, one file, the environment, ``overrides`` from the command line.
 
     ``overrides`` are dotted keys; None means that the option was not given. Raises ConfigError with every problem.
     Nothing of the process is read but the file: environment and working directory are passed in.

@@ -8,7 +8,7 @@ __all__ = ["ConfigError", "nearest"]
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. ``problems`` has one line each, naming the place, the value and what it must be."""
+    """The configuration cannot be used. ``problems`` has a line for each: the place, the value, what it must be."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)

@@ -57,7 +57,8 @@ def _weigh_part(draft: Draft, raw: Any, path: str, place: str) -> None:
     draft.problems.extend(f"{place}: {name} = true: {reason}" for name in refused)
     off = bool(switches) and not any(unsupported.switched_on(value) for value in switches.values())
     if not refused and not off:
-        # The keys next to a declared one, like those of [adapter], are named; a section that is foreign as a whole is not.
+        # A key that stands beside declared ones, like those of [adapter], is named; a section of which nothing is
+        # declared is named as a whole.
         label = path if section in sections() or path not in unsupported.PARTS else f"[{section}]"
         draft.warnings.append(f"{place}: {label} has no effect: {reason}")
 

@@ -41,7 +41,8 @@ PARTS: Mapping[str, str] = {
 NO_EFFECT: Mapping[str, str] = {
     "app_manager.cache": "apps are held in memory and changes are seen at once",
     "app_manager.scylladb": "nothing reads it",
-    "cache.memory": "entries end by their own time, `channel_limits.cache_ttl` and `idempotency.ttl_seconds`",
+    "cache.memory.cleanup_interval": "entries are looked at when they end",
+    "cache.memory.ttl": "entries end by `channel_limits.cache_ttl` and `idempotency.ttl_seconds`",
     "cache.redis": "the cache is in this process",
     "cleanup": "closed connections are cleaned up at once",
     "http_api.accept_traffic": "nothing reads it",
@@ -116,18 +117,22 @@ _PREFIXES: Mapping[str, str] = {
     "WEBHOOK_": "webhooks",
 }
 
-# Names that other software uses too are listed one by one: NATS_PORT, for one, is what Kubernetes tells every container.
+# Names that other software uses too are listed one by one: Kubernetes, for one, tells every container NATS_PORT.
 _NAMES: Mapping[str, tuple[str, str]] = {
     "adapter": (
         "",
-        "REDIS_URL REDIS_CLUSTER_NODES PUBSUB_EMULATOR_HOST "
-        "ADAPTER_BUFFER_MULTIPLIER_PER_CPU ADAPTER_ENABLE_SOCKET_COUNTING ADAPTER_FALLBACK_TO_LOCAL "
-        "ADAPTER_AGGREGATE_COUNTS ADAPTER_FAST_PRESENCE_TRANSITIONS",
+        (
+            "REDIS_URL REDIS_CLUSTER_NODES PUBSUB_EMULATOR_HOST "
+            "ADAPTER_BUFFER_MULTIPLIER_PER_CPU ADAPTER_ENABLE_SOCKET_COUNTING ADAPTER_FALLBACK_TO_LOCAL "
+            "ADAPTER_AGGREGATE_COUNTS ADAPTER_FAST_PRESENCE_TRANSITIONS"
+        ),
     ),
     "adapter.nats": (
         "NATS_",
-        "SERVERS PREFIX REQUEST_TIMEOUT_MS CONNECTION_TIMEOUT_MS USERNAME PASSWORD TOKEN NODES_NUMBER "
-        "DISCOVERY_MAX_WAIT_MS DISCOVERY_IDLE_WAIT_MS",
+        (
+            "SERVERS PREFIX REQUEST_TIMEOUT_MS CONNECTION_TIMEOUT_MS USERNAME PASSWORD TOKEN NODES_NUMBER "
+            "DISCOVERY_MAX_WAIT_MS DISCOVERY_IDLE_WAIT_MS"
+        ),
     ),
     "adapter.rabbitmq": ("RABBITMQ_", "URL PREFIX REQUEST_TIMEOUT_MS CONNECTION_TIMEOUT_MS NODES_NUMBER"),
     "adapter.kafka": (
@@ -138,27 +143,33 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "adapter.google_pubsub": ("GOOGLE_PUBSUB_", "PROJECT_ID PREFIX REQUEST_TIMEOUT_MS EMULATOR_HOST NODES_NUMBER"),
     "adapter.iggy": (
         "IGGY_",
-        "CONNECTION_STRING USERNAME PASSWORD CONSUMER_NAME STREAM TOPIC_PREFIX QUEUE_TOPIC_PREFIX "
-        "CONSUMER_GROUP_PREFIX REQUEST_TIMEOUT_MS POLL_INTERVAL_MS POLL_BATCH_SIZE PARTITIONS_COUNT PARTITION_ID "
-        "AUTO_CREATE START_FROM_LATEST NODES_NUMBER",
+        (
+            "CONNECTION_STRING USERNAME PASSWORD CONSUMER_NAME STREAM TOPIC_PREFIX QUEUE_TOPIC_PREFIX "
+            "CONSUMER_GROUP_PREFIX REQUEST_TIMEOUT_MS POLL_INTERVAL_MS POLL_BATCH_SIZE PARTITIONS_COUNT PARTITION_ID "
+            "AUTO_CREATE START_FROM_LATEST NODES_NUMBER"
+        ),
     ),
     "annotations": ("", "ANNOTATIONS_ENABLED"),
-    "cache.memory": ("", "CACHE_CLEANUP_INTERVAL CACHE_MAX_CAPACITY"),
+    "cache.memory.cleanup_interval": ("", "CACHE_CLEANUP_INTERVAL"),
     "database_pooling": ("", "DATABASE_CONNECTION_POOL_SIZE"),
     "ephemeral": ("", "EPHEMERAL_ENABLED"),
     "history": (
         "HISTORY_",
-        "ENABLED REWIND_ENABLED BACKEND RETENTION_WINDOW_SECONDS MAX_PAGE_SIZE MAX_MESSAGES_PER_CHANNEL "
-        "MAX_BYTES_PER_CHANNEL WRITER_SHARDS WRITER_QUEUE_CAPACITY PURGE_INTERVAL_SECONDS PURGE_BATCH_SIZE "
-        "MAX_PURGE_PER_TICK POSTGRES_TABLE_PREFIX POSTGRES_WRITE_TIMEOUT_MS",
+        (
+            "ENABLED REWIND_ENABLED BACKEND RETENTION_WINDOW_SECONDS MAX_PAGE_SIZE MAX_MESSAGES_PER_CHANNEL "
+            "MAX_BYTES_PER_CHANNEL WRITER_SHARDS WRITER_QUEUE_CAPACITY PURGE_INTERVAL_SECONDS PURGE_BATCH_SIZE "
+            "MAX_PURGE_PER_TICK POSTGRES_TABLE_PREFIX POSTGRES_WRITE_TIMEOUT_MS"
+        ),
     ),
     "presence.update_rate_limit_per_member_per_second": ("", "PRESENCE_UPDATE_RATE_LIMIT_PER_MEMBER_PER_SECOND"),
     "presence.v2_ungraceful_timeout_seconds": ("", "PRESENCE_V2_UNGRACEFUL_TIMEOUT_SECONDS"),
     "queue": (
         "QUEUE_",
-        "MAX_ATTEMPTS RETRY_BASE_DELAY_MS RETRY_MAX_DELAY_MS RETRY_JITTER LEASE_DURATION_MS LEASE_RENEW_INTERVAL_MS "
-        "STALLED_BATCH_SIZE WORKER_POLL_INTERVAL_MS WORKER_PREFETCH SHUTDOWN_TIMEOUT_MS COMPLETED_RETENTION "
-        "FAILED_RETENTION EVENT_RETENTION DEDUPLICATION_TTL_MS MEMORY_CAPACITY MAX_BATCH_SIZE",
+        (
+            "MAX_ATTEMPTS RETRY_BASE_DELAY_MS RETRY_MAX_DELAY_MS RETRY_JITTER LEASE_DURATION_MS "
+            "LEASE_RENEW_INTERVAL_MS STALLED_BATCH_SIZE WORKER_POLL_INTERVAL_MS WORKER_PREFETCH SHUTDOWN_TIMEOUT_MS COMPLETED_RETENTION "
+            "FAILED_RETENTION EVENT_RETENTION DEDUPLICATION_TTL_MS MEMORY_CAPACITY MAX_BATCH_SIZE"
+        ),
     ),
     "rate_limiter.redis": ("", "RATE_LIMITER_REDIS_PREFIX"),
 }
@@ -169,7 +180,7 @@ _VARIABLES: Mapping[str, str] = {
 
 
 def part_of(path: str) -> tuple[str, str] | None:
-    """The section or key of this table that a dotted path lies in, and why it has no effect; None when it is not here."""
+    """The entry of these tables that a dotted path lies in and why it has no effect; None when there is none."""
     while path:
         reason = PARTS.get(path) or NO_EFFECT.get(path)
         if reason is not None:

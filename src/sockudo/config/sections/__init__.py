@@ -7,6 +7,7 @@ from sockudo.config.sections.drivers import (
     AppManager,
     Cache,
     InlineApps,
+    MemoryCache,
     Queue,
 )
 from sockudo.config.sections.limits import (
@@ -35,6 +36,7 @@ __all__ = [
     "InlineApps",
     "Instance",
     "Logging",
+    "MemoryCache",
     "Metrics",
     "Presence",
     "Prometheus",

@@ -1,4 +1,4 @@
-"""Where things are kept, and how nodes are joined: ``adapter``, ``app_manager``, ``cache``, ``queue`` (contract 70 § 1.4)."""
+"""Where things are kept and how nodes are joined: ``adapter app_manager cache queue`` (contract 70 § 1.4)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from sockudo.config.apps import App
 from sockudo.config.keys import Key
 
-__all__ = ["Adapter", "AppManager", "Cache", "InlineApps", "Queue"]
+__all__ = ["Adapter", "AppManager", "Cache", "InlineApps", "MemoryCache", "Queue"]
 
 _BROKERS = ("redis", "redis-cluster", "nats", "pulsar", "rabbitmq", "google-pubsub", "kafka", "iggy")
 _BROKER_SPELLINGS = (
@@ -65,6 +65,15 @@ class AppManager(msgspec.Struct, frozen=True):
     array: InlineApps = InlineApps()
 
 
+class MemoryCache(msgspec.Struct, frozen=True):
+    """The cache in this process."""
+
+    max_capacity: Annotated[
+        int,
+        Key("Entries the cache keeps; the oldest go first", env="CACHE_MAX_CAPACITY", low=1),
+    ] = 10_000
+
+
 class Cache(msgspec.Struct, frozen=True):
     """Where last events of cache channels and idempotency keys are kept."""
 
@@ -78,6 +87,7 @@ class Cache(msgspec.Struct, frozen=True):
             aliases=(("redis_cluster", "redis-cluster"),),
         ),
     ] = "memory"
+    memory: MemoryCache = MemoryCache()
 
 
 class Queue(msgspec.Struct, frozen=True):

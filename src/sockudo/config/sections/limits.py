@@ -1,4 +1,4 @@
-"""What clients may use: ``websocket``, limits, ``presence``, ``idempotency``, ``rate_limiter`` (contract 70 § 1.3, 1.4)."""
+"""What clients may use: ``websocket presence idempotency rate_limiter`` and limits (contract 70 § 1.3, 1.4)."""
 
 from __future__ import annotations
 
@@ -116,10 +116,10 @@ class WebSocket(msgspec.Struct, frozen=True):
 
 
 class ChannelLimits(msgspec.Struct, frozen=True):
-    """Channels, for apps that say nothing else."""
+    """Channels, for apps that set no limits of their own; 0 = no limit."""
 
     max_name_length: Annotated[
-        int, Key("Longest channel name, where the app sets no limit", unit="characters", low=1, reload=True)
+        int, Key("Longest channel name, where the app sets no limit", unit="characters", reload=True)
     ] = 200
     cache_ttl: Annotated[
         int, Key("How long a cache channel keeps its last event", env="CACHE_TTL_SECONDS", unit="s", low=1, reload=True)
@@ -127,19 +127,19 @@ class ChannelLimits(msgspec.Struct, frozen=True):
 
 
 class EventLimits(msgspec.Struct, frozen=True):
-    """Events, for apps that set no limits of their own."""
+    """Events, for apps that set no limits of their own; 0 = no limit."""
 
-    max_channels_at_once: Annotated[int, Key("Channels in one publish", low=1, reload=True)] = 100
-    max_name_length: Annotated[int, Key("Longest event name", unit="characters", low=1, reload=True)] = 200
-    max_payload_in_kb: Annotated[int, Key("Largest data of an event", unit="KB", low=1, reload=True)] = 100
-    max_batch_size: Annotated[int, Key("Events in one batch", low=1, reload=True)] = 10
+    max_channels_at_once: Annotated[int, Key("Channels in one publish", reload=True)] = 100
+    max_name_length: Annotated[int, Key("Longest event name", unit="characters", reload=True)] = 200
+    max_payload_in_kb: Annotated[int, Key("Largest data of an event", unit="KB", reload=True)] = 100
+    max_batch_size: Annotated[int, Key("Events in one batch", reload=True)] = 10
 
 
 class Presence(msgspec.Struct, frozen=True):
-    """Presence channels, for apps that set no limits of their own."""
+    """Presence channels, for apps that set no limits of their own; 0 = no limit."""
 
-    max_members_per_channel: Annotated[int, Key("Members of one presence channel", low=1, reload=True)] = 100
-    max_member_size_in_kb: Annotated[int, Key("Largest user_info of a member", unit="KB", low=1, reload=True)] = 2
+    max_members_per_channel: Annotated[int, Key("Members of one presence channel", reload=True)] = 100
+    max_member_size_in_kb: Annotated[int, Key("Largest user_info of a member", unit="KB", reload=True)] = 2
     ungraceful_timeout_seconds: Annotated[
         int,
         Key(

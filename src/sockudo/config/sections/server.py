@@ -1,4 +1,4 @@
-"""Listeners, HTTP, logs: ``http_api``, ``cors``, ``ssl``, ``unix_socket``, ``metrics``, ``logging``, ``instance`` (contract 70 § 1.3)."""
+"""Listeners, HTTP and logs: ``http_api cors ssl unix_socket metrics logging instance`` (contract 70 § 1.3)."""
 
 from __future__ import annotations
 
