@@ -1,0 +1,177 @@
+"""Why a channel signature was refused, as far as trying the usual mistakes can tell (contract 00).
+
+For the operator's log only: the client gets the plain refusal, so that nobody can use the server to find out what a
+signature was made for.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, unquote
+
+from sockudo.auth.channels import channel_message
+
+if TYPE_CHECKING:
+    from sockudo.apps.live import LiveApp
+
+__all__ = ["likely_mistake"]
+
+_MAX_SOCKET_IDS: Final = 1000
+_MAX_APPS: Final = 100
+# What the search through other connections may hash, so that a large channel_data does not hold up the server.
+_MAX_HASHED_BYTES: Final = 1_000_000
+_MAX_RESERIALIZED: Final = 20_000
+
+_HEX: Final = re.compile(r"[0-9a-f]{64}")
+
+_UNKNOWN: Final = "the signature is none of the usual mistakes: probably made with another secret, or for another socket_id or channel"
+
+
+def likely_mistake(
+    app: LiveApp,
+    socket_id: str,
+    channel: str,
+    auth: str,
+    channel_data: str | None,
+    *,
+    other_socket_ids: Iterable[str],
+    other_apps: Iterable[LiveApp],
+) -> str:
+    """What probably went wrong, in one sentence for the log.
+
+    Takes what `check_channel_auth` refused, with the ``channel_data`` that came even where none is signed. Of
+    ``other_socket_ids`` the first 1000 are tried, of ``other_apps`` the first 100. The sentence contains no secret, no
+    signature and nothing of ``auth``.
+    """
+    key, colon, given = auth.rpartition(":")
+    signature = given.strip().lower()
+    message = channel_message(socket_id, channel, channel_data)
+    if app.signer.matches(message, signature):
+        return _malformed(app, key, colon, given)
+    if not colon:
+        return "auth has no colon: it must be the app's key, a colon and the signature"
+    apps = list(islice(other_apps, _MAX_APPS))
+    if key != app.key:
+        return _foreign_key(key, signature, message, apps)
+    if not _HEX.fullmatch(signature):
+        return _not_hex(app, message, given)
+    for cause, candidate in _candidates(socket_id, channel, channel_data, other_socket_ids):
+        if app.signer.matches(candidate, signature):
+            return cause
+    for other in apps:
+        if other.signer.matches(message, signature):
+            return f"signed with the secret of the app {other.id}"
+    return _UNKNOWN
+
+
+def _malformed(app: LiveApp, key: str, colon: str, given: str) -> str:
+    if not colon:
+        return "auth is the bare signature: the app's key and a colon must come before it"
+    if key != app.key:
+        return "the signature is right, but what comes before the colon is not the app's key"
+    if given != given.strip():
+        return "the signature is right, but there is white space around it"
+    return "the signature is right, but in upper-case hex: it must be lower-case"
+
+
+def _foreign_key(key: str, signature: str, message: bytes, apps: list[LiveApp]) -> str:
+    for other in apps:
+        if other.key == key:
+            signed = "and secret " if other.signer.matches(message, signature) else ""
+            return f"made with the key {signed}of the app {other.id}, but the client connected to another app"
+    # Not quoted: what stands in place of the key may be a secret.
+    return "what comes before the colon is not the app's key"
+
+
+def _not_hex(app: LiveApp, message: bytes, given: str) -> str:
+    try:
+        digest = base64.b64decode(given, validate=True)
+    except (binascii.Error, ValueError):
+        digest = b""
+    if len(digest) == 32 and app.signer.matches(message, digest.hex()):
+        return "the signature is right, but in base64: it must be lower-case hex"
+    return "the signature is not 64 hex digits"
+
+
+def _candidates(
+    socket_id: str, channel: str, channel_data: str | None, other_socket_ids: Iterable[str]
+) -> Iterator[tuple[str, bytes]]:
+    """Mistakes, most frequent first: what to say of each, and what was signed if it was made."""
+    if channel_data is not None:
+        yield from _data_candidates(socket_id, channel, channel_data)
+    for cause, name in (
+        (
+            "signed for the channel name as it is percent-encoded in a URL",
+            quote(channel, safe="", errors="surrogatepass"),
+        ),
+        ("signed for the channel name as it is percent-encoded in a URL", quote(channel, errors="surrogatepass")),
+        ("signed for the channel name after percent-decoding it", unquote(channel, errors="surrogatepass")),
+    ):
+        if name != channel:
+            yield cause, channel_message(socket_id, name, channel_data)
+    size = len(channel_message(socket_id, channel, channel_data))
+    for other in islice(other_socket_ids, min(_MAX_SOCKET_IDS, _MAX_HASHED_BYTES // size)):
+        yield (
+            f"signed for another connection: socket_id {other} instead of {socket_id}",
+            channel_message(other, channel, channel_data),
+        )
+
+
+def _data_candidates(socket_id: str, channel: str, channel_data: str) -> Iterator[tuple[str, bytes]]:
+    if not channel.startswith("presence-"):
+        yield "channel_data was signed, though this is not a presence channel", _raw(socket_id, channel, channel_data)
+        return
+    yield "channel_data was left out of what was signed", channel_message(socket_id, channel, None)
+    yield (
+        "channel_data was trimmed before signing or after it",
+        channel_message(socket_id, channel, channel_data.strip()),
+    )
+    for text in _reserialized(channel_data):
+        yield "channel_data was serialized again after signing", channel_message(socket_id, channel, text)
+
+
+def _raw(socket_id: str, channel: str, channel_data: str) -> bytes:
+    return f"{socket_id}:{channel}:{channel_data}".encode("utf-8", "surrogatepass")
+
+
+def _reserialized(channel_data: str) -> Iterator[str]:
+    """The same JSON value as usual encoders write it, in case one of these texts was signed."""
+    if len(channel_data) > _MAX_RESERIALIZED:
+        return
+    try:
+        value = json.loads(channel_data)
+        for encode in _ENCODERS:
+            yield encode(value)
+    except (ValueError, RecursionError):
+        # Not JSON, or nested too deeply to be looked at: no text to try.
+        return
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _compact_ascii(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+_ENCODERS: Final[tuple[Callable[[Any], str], ...]] = (
+    # JavaScript, Go and most others.
+    _compact,
+    # Python.
+    json.dumps,
+    lambda value: json.dumps(value, ensure_ascii=False),
+    _compact_ascii,
+    # PHP escapes the slash as well.
+    lambda value: _compact_ascii(value).replace("/", "\\/"),
+    lambda value: json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True),
+    lambda value: json.dumps(value, sort_keys=True),
+    # Encoded once more: a JSON text of a JSON text.
+    lambda value: _compact(_compact(value)),
+)
