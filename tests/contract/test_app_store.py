@@ -21,7 +21,8 @@ FULL = Policy(
         max_connections=250,
         max_client_events_per_second=10,
         message_rate_limit=MessageRateLimit(enabled=True, max_attempts=5),
-        max_channel_name_length=0,
+        max_channel_name_length=164,
+        max_event_payload_in_kb=0,
     ),
     features=Features(enable_client_messages=True, enable_watchlist_events=False),
     channels=Channels(
@@ -189,18 +190,36 @@ async def test_stopping_twice_does_no_harm(store: AppStore) -> None:
     await store.stop()
 
 
-_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+@pytest.mark.parametrize(
+    "app",
+    [
+        an_app(secret=""),
+        an_app(key="with/slash"),
+        an_app(policy=Policy(channels=Channels(allowed_origins=("*.*.test",)))),
+        an_app(policy=Policy(channels=Channels(channel_namespaces=(Namespace("n", channel_name_pattern="("),)))),
+    ],
+    ids=["secret", "key", "origin", "pattern"],
+)
+async def test_a_record_that_could_not_be_read_again_is_refused(store: AppStore, app: App) -> None:
+    with pytest.raises(errors.SockudoError) as caught:
+        await store.save(app)
+    assert caught.value.spec is errors.INVALID_INPUT
+    assert "app 'shop'" in caught.value.text
+    assert list(await store.all()) == []
+
+
+_TEXT = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="/"), min_size=1, max_size=20)
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(apps=st.dictionaries(_TEXT, _TEXT, max_size=5), number=st.none() | st.integers(0, 2**53))
+@given(apps=st.dictionaries(_TEXT, _TEXT, max_size=5), number=st.none() | st.integers(0, 2**32 - 1))
 def test_any_text_survives(
     kind: str, apps: dict[str, str], number: int | None, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Whatever ids, secrets and numbers are saved are what is read, sorted by id."""
     folder = tmp_path_factory.mktemp("apps") if kind == "sqlite" else None
-    policy = Policy(limits=Limits(max_event_payload_in_kb=number), webhooks=tuple({"url": name} for name in apps))
+    policy = Policy(limits=Limits(max_event_payload_in_kb=number), history={"names": list(apps)})
 
     async def scenario() -> None:
         store: AppStore = MemoryAppStore() if folder is None else SqliteAppStore(folder)

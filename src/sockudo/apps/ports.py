@@ -35,7 +35,8 @@ class AppStore(Protocol):
     async def save(self, app: App) -> None:
         """Creates the app or replaces the one of the same id.
 
-        Raises ``errors.INVALID_INPUT`` when another app already has this key.
+        Raises ``errors.INVALID_INPUT`` when another app already has this key, or when the record is not one that a
+        configuration could hold (an empty secret, a pattern that does not compile).
         """
         ...
 

@@ -1,1 +1,8 @@
-"""Adapters that keep state; each module is imported only where its driver is chosen."""
+"""Adapters that keep state: in memory, which defines what each promises, and in SQLite files."""
+
+from __future__ import annotations
+
+from sockudo.stores.memory_apps import MemoryAppStore
+from sockudo.stores.sqlite_apps import SqliteAppStore
+
+__all__ = ["MemoryAppStore", "SqliteAppStore"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sockudo import errors
 from sockudo.apps.ports import Edit
 from sockudo.config.apps import App
+from sockudo.stores.app_records import key_taken, plain_record
 
 __all__ = ["MemoryAppStore"]
 
@@ -46,7 +46,8 @@ class MemoryAppStore:
     def _put(self, app: App) -> None:
         if self._apps.get(app.id) == app:
             return
+        plain_record(app)
         if any(other.key == app.key and other.id != app.id for other in self._apps.values()):
-            raise errors.INVALID_INPUT(f"App '{app.id}' cannot have key '{app.key}': another app has it")
+            raise key_taken(app)
         self._apps[app.id] = app
         self._revision += 1

@@ -17,11 +17,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
-import msgspec
+from msgspec import DecodeError, json
 
 from sockudo import errors
 from sockudo.apps.ports import Edit
-from sockudo.config.apps import App, Policy
+from sockudo.config.app_reader import read_app
+from sockudo.config.apps import App
+from sockudo.config.problems import ConfigError
+from sockudo.stores.app_records import key_taken, plain_record
 from sockudo.stores.sqlite_schema import migrate
 
 __all__ = ["BUSY_SECONDS", "FILE_NAME", "SqliteAppStore"]
@@ -137,7 +140,7 @@ class SqliteAppStore:
             except sqlite3.IntegrityError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
                     raise
-                raise errors.INVALID_INPUT(f"App '{app.id}' cannot have key '{app.key}': another app has it") from error
+                raise key_taken(app) from error
         return app
 
     def _remove(self, app_id: str) -> bool:
@@ -191,13 +194,15 @@ def _writing(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 def _read(row: tuple[str, str, str, int, str]) -> App:
     app_id, key, secret, enabled, policy = row
     try:
-        return App(app_id, key, secret, bool(enabled), msgspec.json.decode(policy, type=Policy))
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise errors.SERVICE_UNAVAILABLE(f"The app store's record of app '{app_id}' cannot be read: {error}") from error
+        record = {"id": app_id, "key": key, "secret": secret, "enabled": enabled == 1, "policy": json.decode(policy)}
+        return read_app(record, "app store")
+    except (ConfigError, DecodeError) as error:
+        raise errors.SERVICE_UNAVAILABLE(f"The record of app '{app_id}' cannot be read: {error}") from error
 
 
 def _write(app: App) -> tuple[str, str, str, bool, str]:
-    return app.id, app.key, app.secret, app.enabled, msgspec.json.encode(app.policy).decode()
+    policy = plain_record(app)["policy"]
+    return app.id, app.key, app.secret, app.enabled, json.encode(policy, order="sorted").decode()
 
 
 _REASONS: Final = {

@@ -1,0 +1,28 @@
+"""What every app store does with a record on its way in: one that could not be read again is never kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sockudo import errors
+from sockudo.config.app_reader import read_app
+from sockudo.config.app_writer import app_to_builtins
+from sockudo.config.apps import App
+from sockudo.config.problems import ConfigError
+
+__all__ = ["key_taken", "plain_record"]
+
+
+def plain_record(app: App) -> dict[str, Any]:
+    """The record as plain values. Raises ``errors.INVALID_INPUT`` when no configuration could hold it."""
+    plain = app_to_builtins(app)
+    try:
+        read_app(plain, "record")
+    except ConfigError as error:
+        raise errors.INVALID_INPUT("; ".join(error.problems)) from error
+    return plain
+
+
+def key_taken(app: App) -> errors.SockudoError:
+    """The refusal of a key that another app has."""
+    return errors.INVALID_INPUT(f"App '{app.id}' cannot have key '{app.key}': another app has it")
