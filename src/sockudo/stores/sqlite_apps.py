@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
@@ -157,8 +157,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode=rw"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     try:
-        _write_ahead(connection)
         migrate(connection)
+        _write_ahead(connection)
     except BaseException:
         connection.close()
         raise
@@ -189,6 +189,10 @@ def _writing(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     except BaseException:
         connection.rollback()
         raise
+    # Changes are rare, so each goes on into the main file: a copy of that file is then complete, and when a backup is
+    # put in its place no left-over log is played into it. What cannot be moved now is moved after the next change.
+    with suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _read(row: tuple[str, str, str, int, str]) -> App:
