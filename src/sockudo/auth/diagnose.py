@@ -30,7 +30,7 @@ _MAX_RESERIALIZED: Final = 20_000
 
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 
-_UNKNOWN: Final = "the signature is none of the usual mistakes: probably made with another secret, or for another socket_id or channel"
+_UNKNOWN: Final = "none of the usual mistakes explains the signature: probably another secret, socket_id or channel"
 
 
 def likely_mistake(
