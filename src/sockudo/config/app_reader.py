@@ -52,7 +52,7 @@ def read_apps(raw: object, where: str) -> tuple[tuple[App, ...], list[str], list
             value = getattr(app, field)
             twin = next((i for i, other in enumerate(apps) if value and getattr(other, field) == value), None)
             if twin is not None:
-                problems.append(f"{label}: {field} = {value!r} is already taken by {where}[{twin}]")
+                problems.append(f"{_label(app.id, label)}: {field} = {value!r} is already taken by {where}[{twin}]")
         apps.append(app)
     return tuple(apps), problems, warnings
 

@@ -15,7 +15,7 @@ from sockudo.config.app_fields import APP_FIELDS
 from sockudo.config.problems import nearest
 from sockudo.config.values import read_bool, read_number, read_text
 
-__all__ = ["Shaper"]
+__all__ = ["Shaper", "field_default"]
 
 _INDEX = re.compile(r"\[\d+\]")
 _FLAT_PREFIX = re.compile(r"^policy\.(?:(?:limits|features|channels)\.)?")
@@ -90,6 +90,16 @@ def _fields(struct: type[msgspec.Struct]) -> Mapping[str, tuple[Any, Any]]:
         field.name: (_present(field.type), "" if field.default is msgspec.NODEFAULT else field.default)
         for field in structs.fields(struct)
     }
+
+
+def field_default(struct: type[msgspec.Struct], path: str) -> Any:
+    """The default of a field by its dotted path below ``struct``; ``msgspec.NODEFAULT`` when it is required."""
+    name, _, rest = path.partition(".")
+    field = next(field for field in structs.fields(struct) if field.name == name)
+    if not rest:
+        return field.default
+    hint = _present(field.type)
+    return field_default(get_args(hint)[0] if get_origin(hint) is tuple else hint, rest)
 
 
 def _present(hint: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["ADVICE", "READ", "advice"]
+__all__ = ["ADVICE", "FAMILIES", "READ", "advice"]
 
 READ: Mapping[str, str] = {
     "SOKETI_HOST": "host",
@@ -67,15 +67,16 @@ ADVICE: Mapping[str, str] = {
 }
 """Names without an exact equivalent, and what to do instead."""
 
-_FAMILIES: Mapping[str, str] = {
+FAMILIES: Mapping[str, str] = {
     "SOKETI_ADAPTER_": _DRIVERS,
     "SOKETI_APP_MANAGER_": _DRIVERS,
     "SOKETI_CACHE_": _DRIVERS,
     "SOKETI_DB_": _DRIVERS,
     "SOKETI_QUEUE_": "webhooks are the only jobs, and not part of this version",
 }
+"""Beginnings of further names without an equivalent."""
 
 
 def advice(name: str) -> str | None:
     """What to use in place of a variable that is not read; None for one that this table does not have."""
-    return ADVICE.get(name) or next((text for prefix, text in _FAMILIES.items() if name.startswith(prefix)), None)
+    return ADVICE.get(name) or next((text for prefix, text in FAMILIES.items() if name.startswith(prefix)), None)

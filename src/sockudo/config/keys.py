@@ -27,7 +27,7 @@ class Key(msgspec.Struct, frozen=True):
     ``low`` and ``high`` bound numbers, both included. ``choices`` are the values of a driver or mode; ``aliases`` maps
     other spellings to one of them, and ``elsewhere`` lists values of existing configurations that this version does
     not support. ``check`` returns what is wrong with a value of the right type, or None. ``reload`` says that
-    SIGHUP applies a change without a restart.
+    SIGHUP applies a change without a restart. ``default_text`` stands in the reference for a default that is made up.
     """
 
     meaning: str
@@ -40,6 +40,7 @@ class Key(msgspec.Struct, frozen=True):
     elsewhere: tuple[str, ...] = ()
     check: Callable[[Any], str | None] | None = None
     reload: bool = False
+    default_text: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:

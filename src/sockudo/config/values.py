@@ -68,7 +68,9 @@ def read_number(raw: object, low: int = 0, high: int = U32, *, or_none: bool = F
     elif isinstance(raw, str) and _NUMBER.fullmatch(raw.strip()):
         number = int(raw)
     if number is None or not low <= number <= high:
-        bounds = f"of {low} or more" if high >= U32 and number is not None and number < low else f"from {low} to {high}"
+        bounds = (
+            f"from {low} to {high}" if high < U32 or (number is not None and number > high) else f"of {low} or more"
+        )
         raise ValueError(f"is not a whole number {bounds}{' or none' if or_none else ''}")
     return number
 

@@ -143,7 +143,7 @@ class Presence(msgspec.Struct, frozen=True):
     ungraceful_timeout_seconds: Annotated[
         int,
         Key(
-            "How long a member stays when its connection is lost without a close (protocol V1)",
+            "How long a member stays whose connection is lost without a close; 0 = it goes at once",
             env="PRESENCE_UNGRACEFUL_TIMEOUT_SECONDS",
             unit="s",
             reload=True,

@@ -143,5 +143,5 @@ class Instance(msgspec.Struct, frozen=True):
     """This process among others."""
 
     process_id: Annotated[
-        str, Key("Label of this process in logs; random when not given", env="INSTANCE_PROCESS_ID")
+        str, Key("Label of this process in logs", env="INSTANCE_PROCESS_ID", default_text="a random UUID")
     ] = msgspec.field(default_factory=_process_label)
