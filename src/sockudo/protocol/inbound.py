@@ -242,7 +242,9 @@ def _explained(payload: bytes, message: str) -> errors.SockudoError:
     if not payload.strip(b" \t\r\n"):
         return _malformed("empty frame at byte 0")
     if syntax := _JSON_ERROR.fullmatch(message):
-        return _malformed(f"{syntax[1]} at byte {syntax[2]}")
+        # What follows the frame is reported one byte late.
+        at = int(syntax[2]) - (syntax[1] == "trailing characters")
+        return _malformed(f"{syntax[1]} at byte {at}")
     if "truncated" in message:
         # A lone surrogate shortly before the end is also reported as a missing end.
         lone = next((escape for escape in _ESCAPES.finditer(payload) if escape[1]), None)
