@@ -1,0 +1,30 @@
+"""A test kit for applications that use Sockudo, and for Sockudo itself: see docs/testing.md.
+
+A server inside a test, a client that records, a clock that stands still until told otherwise, a proxy that breaks
+connections. It depends on no test framework.
+"""
+
+from __future__ import annotations
+
+from sockudo.client.auth import Credentials
+from sockudo.client.socket import Event
+from sockudo.testing.asserts import assert_not_published, assert_published
+from sockudo.testing.blocking import BlockingClient
+from sockudo.testing.clock import FakeClock
+from sockudo.testing.proxy import FaultProxy
+from sockudo.testing.recorder import ANYTHING, RecordingClient
+from sockudo.testing.server import TestServer, serve
+
+__all__ = [
+    "ANYTHING",
+    "BlockingClient",
+    "Credentials",
+    "Event",
+    "FakeClock",
+    "FaultProxy",
+    "RecordingClient",
+    "TestServer",
+    "assert_not_published",
+    "assert_published",
+    "serve",
+]
