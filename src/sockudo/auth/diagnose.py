@@ -106,12 +106,9 @@ def _candidates(
     if channel_data is not None:
         yield from _data_candidates(socket_id, channel, channel_data)
     for cause, name in (
-        (
-            "signed for the channel name as it is percent-encoded in a URL",
-            quote(channel, safe="", errors="surrogatepass"),
-        ),
-        ("signed for the channel name as it is percent-encoded in a URL", quote(channel, errors="surrogatepass")),
-        ("signed for the channel name after percent-decoding it", unquote(channel, errors="surrogatepass")),
+        ("signed for the percent-encoded channel name", quote(channel, safe="", errors="surrogatepass")),
+        ("signed for the percent-encoded channel name", quote(channel, errors="surrogatepass")),
+        ("signed for the percent-decoded channel name", unquote(channel)),
     ):
         if name != channel:
             yield cause, channel_message(socket_id, name, channel_data)
@@ -128,10 +125,8 @@ def _data_candidates(socket_id: str, channel: str, channel_data: str) -> Iterato
         yield "channel_data was signed, though this is not a presence channel", _raw(socket_id, channel, channel_data)
         return
     yield "channel_data was left out of what was signed", channel_message(socket_id, channel, None)
-    yield (
-        "channel_data was trimmed before signing or after it",
-        channel_message(socket_id, channel, channel_data.strip()),
-    )
+    for text in (channel_data.strip(), channel_data + "\n"):
+        yield "channel_data was trimmed before signing or after it", channel_message(socket_id, channel, text)
     for text in _reserialized(channel_data):
         yield "channel_data was serialized again after signing", channel_message(socket_id, channel, text)
 
