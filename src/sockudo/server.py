@@ -213,7 +213,8 @@ class Server:
     async def reload(self, settings: Settings) -> None:
         """Takes over a changed configuration, as far as it can change while running."""
         self.settings = self.gateway.settings = self.edge.settings = settings
-        self.edge.limits = IpLimits(settings.rate_limiter)
+        self.edge.limits.replace(settings.rate_limiter)
+        self.keys.max_key_length = settings.idempotency.max_key_length
         self.edge.cors = Cors(settings)
         changes = await self.apps.replace_inline(settings.apps)
         if changes:

@@ -152,8 +152,10 @@ def test_encrypted_channel_is_opaque_to_the_server(pusher_js: Open, publisher: A
     client.subscribe(channel)
     publisher.trigger(channel, "whisper", {"plain": "for your eyes only"})
     assert client.data(channel, "whisper") == {"plain": "for your eyes only"}
-    [frame] = [report["frame"] for report in client.reports("frame") if report["frame"].get("event") == "whisper"]
-    assert set(frame["data"]) == {"nonce", "ciphertext"}
+    report = client.mailbox.next(
+        lambda each: each["type"] == "frame" and each["frame"]["event"] == "whisper", "the frame as it came"
+    )
+    assert set(report["frame"]["data"]) == {"nonce", "ciphertext"}
 
 
 @pytest.mark.parametrize("prefix", ["cache-", "private-cache-", "private-encrypted-cache-", "presence-cache-"])
@@ -287,19 +289,15 @@ def test_forced_reconnect_comes_back_with_its_channels(pusher_js: Open, node_sdk
     assert client.expect("user", event="again")["data"] == {"n": 2}
 
 
-def test_restarted_server_gets_its_clients_back(pusher_js: Open, unique: str) -> None:
-    with start_server() as first:
-        client = pusher_js(server=first)
+def test_stopping_server_asks_its_clients_to_come_back(pusher_js: Open, unique: str) -> None:
+    """That they do come back is shown with pysher: pusher-js tries an address that refused it again after 15 s only."""
+    with start_server() as stopping:
+        client = pusher_js(server=stopping)
         client.connected()
         client.subscribe(unique)
-        assert first.terminate() == 0
+        assert stopping.terminate() == 0
         assert client.expect("error")["error"] == {"code": 4200, "message": "Server shutting down"}
-        client.expect("state", state="connecting")
-        with start_server({"port": first.port}) as second:
-            client.connected()
-            client.expect("event", channel=unique, event="pusher:subscription_succeeded")
-            second.publish(unique, "back", '"again"')
-            assert client.data(unique, "back") == "again"
+        client.expect("state", previous="connected", state="connecting")
 
 
 def test_unknown_key_stops_the_client(pusher_js: Open) -> None:

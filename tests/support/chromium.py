@@ -35,7 +35,6 @@ SWITCHES = (
     "--disable-sync",
     "--remote-debugging-port=0",
 )
-LOADED = "new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', () => done()))"
 
 
 class Page:
@@ -45,16 +44,27 @@ class Page:
         self._devtools = devtools
         self._numbers = itertools.count(1)
 
-    def evaluate(self, expression: str, *, timeout: float = PATIENCE) -> Any:
-        """The value of a JavaScript expression, or of the promise that it gives."""
+    def _send(self, method: str, **params: Any) -> int:
         number = next(self._numbers)
-        params = {"expression": expression, "awaitPromise": True, "returnByValue": True}
-        self._devtools.send(json.dumps({"id": number, "method": "Runtime.evaluate", "params": params}))
+        self._devtools.send(json.dumps({"id": number, "method": method, "params": params}))
+        return number
+
+    def _receive(self, field: str, value: object, timeout: float) -> Any:
         while True:
             message = json.loads(self._devtools.recv(timeout))
-            if message.get("id") == number:
-                break
-        result = message["result"]
+            if message.get(field) == value:
+                return message
+
+    def open(self, url: str) -> None:
+        """Goes to an address and returns when all of the page has been loaded."""
+        self._send("Page.enable")
+        self._send("Page.navigate", url=url)
+        self._receive("method", "Page.loadEventFired", 30)
+
+    def evaluate(self, expression: str, *, timeout: float = PATIENCE) -> Any:
+        """The value of a JavaScript expression, or of the promise that it gives."""
+        number = self._send("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        result = self._receive("id", number, timeout)["result"]
         if "exceptionDetails" in result:
             raise AssertionError(f"{expression}: {result['exceptionDetails']}")
         return result["result"].get("value")
@@ -85,17 +95,17 @@ def open_page(url: str) -> Iterator[Page]:
         cannot_run(PART, "chromium is not installed (apt-get install chromium)")
     with tempfile.TemporaryDirectory(prefix="sockudo-chromium-", ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
-            [browser, *SWITCHES, f"--user-data-dir={profile}", url],
+            [browser, *SWITCHES, f"--user-data-dir={profile}", "about:blank"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         try:
             port = _devtools_port(process, Path(profile))
-            target = wait_until(lambda: _page_target(port, url), f"Chromium to open {url}", timeout=30)
+            target = wait_until(lambda: _page_target(port), "Chromium's window", timeout=30)
             with connect(target, max_size=None, proxy=None) as devtools:
                 page = Page(devtools)
-                page.evaluate(LOADED)
+                page.open(url)
                 yield page
         finally:
             process.terminate()
@@ -118,10 +128,10 @@ def _devtools_port(process: subprocess.Popen[bytes], profile: Path) -> int:
     return wait_until(look, "Chromium to start", timeout=30)
 
 
-def _page_target(port: int, url: str) -> str | None:
+def _page_target(port: int) -> str | None:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=10) as response:
         targets: list[dict[str, str]] = json.load(response)
     for target in targets:
-        if target["type"] == "page" and target["url"] == url:
+        if target["type"] == "page":
             return target["webSocketDebuggerUrl"]
     return None

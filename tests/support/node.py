@@ -151,7 +151,7 @@ class JsClient:
         return self.node.call(op, client=self.name, **fields)
 
     def expect(self, kind: str, *, timeout: float = PATIENCE, **fields: Any) -> Report:
-        """The next report of this type that has these fields; those in between are passed over."""
+        """The oldest report of this type with these fields that was not handed out before; waits for one."""
 
         def matches(report: Report) -> bool:
             return report["type"] == kind and all(report.get(name) == value for name, value in fields.items())
@@ -177,7 +177,7 @@ class JsClient:
         return self.expect("event", channel=channel, event="pusher:subscription_succeeded")["data"]
 
     def data(self, channel: str, event: str) -> Any:
-        """The data of the next such event on the channel."""
+        """The data of the next such event on the channel, each event once."""
         return self.expect("event", channel=channel, event=event)["data"]
 
     def close(self) -> None:

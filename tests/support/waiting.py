@@ -30,18 +30,20 @@ def wait_until(condition: Callable[[], T | None], what: str, *, timeout: float =
 class Mailbox(Generic[T]):
     """Everything a client has reported, in order, for a test that waits on another thread.
 
-    `next` hands out the first matching entry after the one it handed out before, so a test reads like the conversation.
+    `next` hands out each entry once, whatever order a test asks in: what happens on two channels, or on a channel and the
+    connection, has no order that a test could rely on.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._entries: list[T] = []
-        self._cursor = 0
+        self._unread: list[T] = []
         self._news = threading.Condition()
 
     def put(self, entry: T) -> None:
         with self._news:
             self._entries.append(entry)
+            self._unread.append(entry)
             self._news.notify_all()
 
     @property
@@ -51,17 +53,15 @@ class Mailbox(Generic[T]):
             return list(self._entries)
 
     def next(self, matches: Callable[[T], bool], what: str, *, timeout: float = PATIENCE) -> T:
-        """The first entry after the last one handed out that matches; those between are passed over."""
+        """The oldest matching entry that was not handed out before; waits for one."""
         deadline = time.monotonic() + timeout
         with self._news:
-            position = self._cursor
+            position = 0
             while True:
-                while position < len(self._entries):
-                    entry = self._entries[position]
+                while position < len(self._unread):
+                    if matches(self._unread[position]):
+                        return self._unread.pop(position)
                     position += 1
-                    if matches(entry):
-                        self._cursor = position
-                        return entry
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
                     tail = "\n  ".join(repr(entry) for entry in self._entries[-20:])

@@ -84,4 +84,3 @@ class World:
             count += 1
             assert count < 1000
         return count
-

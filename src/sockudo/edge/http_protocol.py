@@ -251,6 +251,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     # ---- leaving, idling, failing ----
 
+    def _should_upgrade(self) -> bool:
+        """uvicorn asks this wherever an upgrade takes another way; it knows no WebSocket class of ours."""
+        return self._get_upgrade() == b"websocket"
+
     def _leave_for_websocket(self, rest: bytes) -> None:
         if not self._free:
             # An upgrade pipelined behind a request would overtake its answer.

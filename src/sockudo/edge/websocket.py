@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from sockudo import errors
 from sockudo.edge.deflated import deflated_frames
@@ -113,4 +113,4 @@ class WebSocketProtocol(asyncio.Protocol):
 
     @property
     def transport(self) -> asyncio.Transport:
-        return cast(asyncio.Transport, self._transport)
+        return self._transport

@@ -13,7 +13,7 @@ from sockudo.errors import SockudoError
 from sockudo.names import ChannelKind, channel_kind, check_channel_name, is_meta, is_wildcard
 from sockudo.protocol import v1
 from sockudo.protocol.framing import text_frame
-from sockudo.protocol.inbound import InboundFrame, object_data
+from sockudo.protocol.inbound import InboundFrame, data_value, object_data
 
 if TYPE_CHECKING:
     from sockudo.sessions.session import Session
@@ -166,21 +166,8 @@ def unsubscribe(session: Session, frame: InboundFrame) -> None:
     """Leaves the channel; not joined, or not even a legal name, is ignored (§ 6.4)."""
     if frame.data is None:
         raise errors.MISSING_FIELD("Invalid message format: Missing data in unsubscribe message")
-    name = _unsubscribe_target(frame)
+    data = data_value(frame)
+    name = data.get("channel") if isinstance(data, dict) else data
     if not isinstance(name, str):
         raise errors.MISSING_FIELD("Invalid message format: Missing channel in unsubscribe message")
     session.gateway.hub.unsubscribe(session, name)
-
-
-def _unsubscribe_target(frame: InboundFrame) -> object:
-    """``data`` may be ``{channel}``, that as a JSON string, or the bare channel name."""
-    data = msgspec.json.decode(frame.data or b"null")
-    if isinstance(data, dict):
-        return data.get("channel")
-    if not isinstance(data, str):
-        return None
-    try:
-        inner = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return data
-    return inner.get("channel") if isinstance(inner, dict) else data
