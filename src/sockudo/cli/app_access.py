@@ -1,0 +1,127 @@
+"""How ``sockudo apps`` reaches the embedded store, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from sockudo import errors
+from sockudo.cli.outcome import ExitCode, fail, note
+from sockudo.config import ConfigError, Settings, load
+from sockudo.config.apps import App
+from sockudo.config.problems import nearest
+from sockudo.stores.sqlite_apps import SqliteAppStore
+
+__all__ = ["NO_SUCH_APP", "NoSuchAppError", "Place", "find_place"]
+
+# The number that every command of ours gives to "what you asked for is not there".
+NO_SUCH_APP: Final = ExitCode.UNREACHABLE
+
+_T = TypeVar("_T")
+
+
+class NoSuchAppError(Exception):
+    """The store holds no app with this id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The store of the configuration that was found, and the apps which that configuration itself names."""
+
+    path: Path
+    settings: Settings
+
+    def read(self) -> Sequence[App]:
+        """Every app, sorted by id; looking creates nothing."""
+        return self.run(_all) if self.path.exists() else ()
+
+    def app(self, app_id: str) -> App:
+        """The app of this id; ends the command when there is none."""
+        apps = self.read()
+        found = next((app for app in apps if app.id == app_id), None)
+        return found if found is not None else self._missing(app_id, apps)
+
+    def change(self, app_id: str, edit: Callable[[App], App]) -> App:
+        """Changes an app that is there; ends the command when it is not."""
+        self.app(app_id)
+
+        def existing(app: App | None) -> App:
+            if app is None:
+                raise NoSuchAppError
+            return edit(app)
+
+        try:
+            changed = self.run(lambda store: store.change(app_id, existing))
+        except NoSuchAppError:
+            return self._missing(app_id, self.read())
+        self.warn_configured(app_id)
+        return changed
+
+    def run(self, work: Callable[[SqliteAppStore], Awaitable[_T]]) -> _T:
+        """Does the work with the store open, creating it when there is none; ends the command when it is refused."""
+
+        async def opened() -> _T:
+            store = SqliteAppStore(self.path.parent)
+            await store.start()
+            try:
+                return await work(store)
+            finally:
+                await store.stop()
+
+        with _failures(self.path):
+            return asyncio.run(opened())
+
+    def warn_configured(self, app_id: str) -> None:
+        """Says so when the next start of the server will undo a change of this app."""
+        if any(app.id == app_id for app in self.settings.apps):
+            note(
+                f"Note: the configuration names app '{app_id}' too, and puts it back when the server starts or reloads."
+            )
+
+    def _missing(self, app_id: str, apps: Sequence[App]) -> App:
+        hints = [f"'{app_id}' is the key of app '{app.id}'." for app in apps if app.key == app_id]
+        guess = nearest(app_id, [app.id for app in apps])
+        if guess is not None:
+            hints.append(f"Did you mean '{guess}'?")
+        hints.append("`sockudo apps list` shows every app." if apps else f"There are no apps in {self.path}.")
+        fail(f"No app has the id '{app_id}'.", NO_SUCH_APP, *hints)
+
+
+def find_place(config: Path | None, data_dir: Path | None) -> Place:
+    """The store that a server with this configuration uses; ends the command when that is none of ours to change."""
+    overrides = {"data_dir": None if data_dir is None else str(data_dir)}
+    try:
+        loaded = load(path=config, environ=os.environ, cwd=Path.cwd(), overrides=overrides)
+    except ConfigError as error:
+        fail("The configuration cannot be used.", ExitCode.REFUSED, *error.problems)
+    settings = loaded.settings
+    driver = settings.app_manager.driver
+    if driver != "sqlite":
+        where = loaded.path or "the configuration"
+        fail(
+            f"app_manager.driver is '{driver}': the server keeps no app but those that {where} names.",
+            ExitCode.REFUSED,
+            f"Change the apps in {where}, then send the server SIGHUP.",
+            'Or set app_manager.driver to "sqlite" and restart it; then this command manages the apps.',
+        )
+    return Place(SqliteAppStore(settings.data_dir).path.absolute(), settings)
+
+
+async def _all(store: SqliteAppStore) -> Sequence[App]:
+    return await store.all()
+
+
+@contextmanager
+def _failures(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        fail("The app would not be valid.", ExitCode.USAGE, *error.problems)
+    except errors.SockudoError as error:
+        hints = [f"The file is {path}."] if error.spec is errors.SERVICE_UNAVAILABLE else []
+        fail(error.text, ExitCode.REFUSED, *hints)

@@ -1,0 +1,137 @@
+"""Options of ``sockudo apps`` that stand for fields of an app's policy, and how they change a record.
+
+Every field can be given as ``--set NAME=VALUE`` under its flat name (contract 70 § 2.2); the most common ones have an
+option of their own. The values are judged by the reader that reads configuration files, so both accept the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter
+from typing import Annotated, Any, Final
+
+import typer
+
+from sockudo.cli.outcome import ExitCode, fail
+from sockudo.config.app_reader import read_app
+from sockudo.config.app_writer import app_to_builtins
+from sockudo.config.apps import App, Channels, Features, Limits, Policy
+from sockudo.config.problems import nearest
+
+__all__ = ["changed", "settled", "with_policy_options"]
+
+_PANEL: Final = "What the app may do"
+
+
+def _switch(name: str, meaning: str) -> Any:
+    return Annotated[bool | None, typer.Option(f"--{name}/--no-{name}", rich_help_panel=_PANEL, help=meaning)]
+
+
+def _limit(name: str, meaning: str) -> Any:
+    return Annotated[int | None, typer.Option(name, min=0, metavar="N", rich_help_panel=_PANEL, help=meaning)]
+
+
+def _list(name: str, metavar: str, meaning: str) -> Any:
+    return Annotated[list[str] | None, typer.Option(name, metavar=metavar, rich_help_panel=_PANEL, help=meaning)]
+
+
+_OPTIONS: Final[Mapping[str, Any]] = {
+    "enable_client_messages": _switch("client-messages", "Clients may send client events."),
+    "enable_user_authentication": _switch("user-authentication", "Users may sign in."),
+    "enable_watchlist_events": _switch("watchlist-events", "Users hear who is online."),
+    "enable_subscription_count": _switch("subscription-count", "Subscribers hear how many they are."),
+    "max_connections": _limit("--max-connections", "Connections at once; 0 = no limit."),
+    "max_client_events_per_second": _limit("--max-client-events", "Client events a second and connection; 0 = any."),
+    "max_backend_events_per_second": _limit("--max-backend-events", "Events a second over HTTP; 0 = any."),
+    "max_event_payload_in_kb": _limit("--max-payload", "Largest data of an event, in kB."),
+    "max_presence_members_per_channel": _limit("--max-presence-members", "Members of a presence channel."),
+    "allowed_origins": _list(
+        "--allowed-origin",
+        "PATTERN",
+        "Pages that may connect, like https://shop.test or *.shop.test; once for each. Without any: every page.",
+    ),
+}
+"""The fields with an option of their own, by flat name."""
+
+_FURTHER: Final = _list(
+    "--set",
+    "NAME=VALUE",
+    "Any other field, once for each. An empty VALUE means the default; an object or a list is written as JSON.",
+)
+
+_SECTIONS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(Limits.__struct_fields__, "limits"),
+    **dict.fromkeys(Features.__struct_fields__, "features"),
+    **dict.fromkeys(Channels.__struct_fields__, "channels"),
+}
+_WHOLE: Final = tuple(name for name in Policy.__struct_fields__ if name not in _SECTIONS.values())
+
+
+def with_policy_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options for fields of a policy, in place of its parameter ``wanted``.
+
+    ``wanted`` then holds the fields to change by flat name; None in it is the wish for the default.
+    """
+
+    @functools.wraps(command)
+    def wrapped(**arguments: Any) -> None:
+        given = {name: arguments.pop(name) for name in _OPTIONS}
+        further = arguments.pop("further")
+        command(**arguments, wanted=_wishes(given, further))
+
+    signature = inspect.signature(command, eval_str=True)
+    parameters = [parameter for parameter in signature.parameters.values() if parameter.name != "wanted"]
+    for name, hint in {**_OPTIONS, "further": _FURTHER}.items():
+        parameters.append(Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=hint))
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return wrapped
+
+
+def _wishes(given: Mapping[str, object], further: Sequence[str] | None) -> dict[str, Any]:
+    wanted = {name: value for name, value in given.items() if value is not None and value != []}
+    for text in further or ():
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals:
+            fail(f"--set {text} lacks a value.", ExitCode.USAGE, "Example: --set max_event_batch_size=20")
+        if name not in _SECTIONS and name not in _WHOLE:
+            guess = nearest(name, (*_SECTIONS, *_WHOLE))
+            fail(f"No field is called '{name}'.", ExitCode.USAGE, *([f"Did you mean '{guess}'?"] if guess else []))
+        wanted[name] = _value(name, value)
+    return wanted
+
+
+def _value(name: str, text: str) -> Any:
+    import json
+
+    if not text:
+        return None
+    if text[0] not in "[{":
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        fail(f"--set {name} begins like JSON and is none: {error}", ExitCode.USAGE)
+
+
+def changed(app: App, wanted: Mapping[str, Any]) -> App:
+    """The app with these fields in place of its own. Raises ConfigError with every value that is not allowed."""
+    plain = app_to_builtins(app)
+    policy = plain["policy"]
+    for name, value in wanted.items():
+        part = policy.setdefault(_SECTIONS[name], {}) if name in _SECTIONS else policy
+        part[name] = value
+    return read_app(plain, "command line")
+
+
+def settled(app: App) -> dict[str, Any]:
+    """The fields of the policy that are not at their default, by flat name."""
+    policy, default = app_to_builtins(app)["policy"], app_to_builtins(App("", "", ""))["policy"]
+    found: dict[str, Any] = {}
+    for name in (*_SECTIONS, *_WHOLE):
+        own, usual = (part.get(_SECTIONS[name], {}) if name in _SECTIONS else part for part in (policy, default))
+        if own.get(name) != usual.get(name):
+            found[name] = own[name]
+    return found

@@ -1,0 +1,237 @@
+"""``sockudo apps``: the apps of this machine's embedded store, which a running server follows within a second."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from msgspec import structs
+
+from sockudo import errors, ids
+from sockudo.cli.app_access import find_place
+from sockudo.cli.app_options import changed, settled, with_policy_options
+from sockudo.cli.outcome import ExitCode, fail, note
+from sockudo.config.app_writer import app_to_builtins
+from sockudo.config.apps import App
+
+__all__ = ["app"]
+
+_EXIT_CODES: Final = (
+    "Exit codes: 0 done · 1 refused: an id or key that is taken, a store that cannot be used, apps that are kept "
+    "elsewhere · 2 wrong usage · 3 no such app"
+)
+
+app = typer.Typer(
+    help=(
+        "List and change the apps of this machine's server. A running server follows within a second. "
+        "One that was started with --dev keeps its app in memory and knows nothing of these."
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EXIT_CODES,
+)
+
+_Id = Annotated[str, typer.Argument(metavar="ID", help="The app's id.")]
+_Config = Annotated[
+    Path | None, typer.Option("--config", "-c", metavar="FILE", help="The server's configuration file.")
+]
+_DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", metavar="DIR", help="The server's data_dir, where the store lies.")
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def _example(text: str) -> str:
+    return f"Example: [bold]{text}[/bold]\n\n{_EXIT_CODES}"
+
+
+@app.command("list", epilog=_example("sockudo apps list --json"))
+def list_apps(*, as_json: _Json = False, config: _Config = None, data_dir: _DataDir = None) -> None:
+    """List every app, without its secret."""
+    place = find_place(config, data_dir)
+    records = place.read()
+    if as_json:
+        _print_json([_public(record) for record in records])
+    elif records:
+        _print_rows([("ID", "KEY", "STATE"), *((record.id, record.key, _state(record)) for record in records)])
+    else:
+        note(f"There are no apps in {place.path}. `sockudo apps add` makes one.")
+
+
+@app.command(epilog=_example("sockudo apps show shop --reveal-secret"))
+def show(
+    app_id: _Id,
+    *,
+    reveal_secret: Annotated[bool, typer.Option("--reveal-secret", help="Print the secret as well.")] = False,
+    as_json: _Json = False,
+    config: _Config = None,
+    data_dir: _DataDir = None,
+) -> None:
+    """Show one app and which of its fields are not at their default."""
+    record = find_place(config, data_dir).app(app_id)
+    if as_json:
+        _print_json(app_to_builtins(record) if reveal_secret else _public(record))
+        return
+    secret = record.secret if reveal_secret else "hidden; --reveal-secret prints it"
+    rows = [("id", record.id), ("key", record.key), ("secret", secret), ("state", _state(record))]
+    _print_rows([*rows, *((name, _cell(value)) for name, value in settled(record).items())])
+
+
+@app.command(epilog=_example("sockudo apps add --id shop --client-messages --allowed-origin https://shop.test"))
+@with_policy_options
+def add(
+    *,
+    app_id: Annotated[str | None, typer.Option("--id", help="Stands in API paths. Made up when left out.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="The public key. Made up when left out.")] = None,
+    secret: Annotated[
+        str | None,
+        typer.Option(
+            "--secret",
+            help="Made up when left out; - reads it from standard input. An argument is visible to other users.",
+        ),
+    ] = None,
+    enabled: Annotated[bool, typer.Option("--enabled/--disabled", help="Whether it may be used at once.")] = True,
+    as_json: _Json = False,
+    config: _Config = None,
+    data_dir: _DataDir = None,
+    wanted: dict[str, Any],
+) -> None:
+    """Add an app and print its credentials."""
+    place = find_place(config, data_dir)
+    if secret == "-":  # noqa: S105 - the word for standard input
+        secret = sys.stdin.readline().rstrip("\r\n")
+    taken = {record.id for record in place.read()}
+    made_up = ids.app_credentials()
+    while made_up[0] in taken:
+        made_up = ids.app_credentials()
+    given = (app_id, key, secret)
+    new_id, new_key, new_secret = (own if own is not None else part for own, part in zip(given, made_up, strict=True))
+    new = App(new_id, new_key, new_secret, enabled)
+
+    def create(current: App | None) -> App:
+        if current is not None:
+            raise errors.INVALID_INPUT(f"App '{new.id}' exists already; `sockudo apps set {new.id} …` changes it")
+        return changed(new, wanted)
+
+    record = place.run(lambda store: store.change(new.id, create))
+    place.warn_configured(record.id)
+    _print_credentials(record, as_json=as_json)
+
+
+@app.command("set", epilog=_example("sockudo apps set shop --max-connections 500 --set max_event_batch_size=20"))
+@with_policy_options
+def set_fields(
+    app_id: _Id,
+    *,
+    as_json: _Json = False,
+    config: _Config = None,
+    data_dir: _DataDir = None,
+    wanted: dict[str, Any],
+) -> None:
+    """Change what an app may do; fields that are not named stay as they are."""
+    if not wanted:
+        fail("Nothing to change.", ExitCode.USAGE, f"Example: sockudo apps set {app_id} --max-connections 500")
+    record = find_place(config, data_dir).change(app_id, lambda current: changed(current, wanted))
+    _print_done(record, f"App '{app_id}' is changed.", as_json=as_json)
+
+
+@app.command(epilog=_example("sockudo apps rotate shop"))
+def rotate(
+    app_id: _Id,
+    *,
+    key: Annotated[bool, typer.Option("--key", help="Make a new key as well; clients need it to connect.")] = False,
+    as_json: _Json = False,
+    config: _Config = None,
+    data_dir: _DataDir = None,
+) -> None:
+    """Give an app a new secret and print it. The old one is refused as soon as the server follows."""
+    _, new_key, new_secret = ids.app_credentials()
+
+    def renew(current: App) -> App:
+        return structs.replace(current, secret=new_secret, key=new_key if key else current.key)
+
+    record = find_place(config, data_dir).change(app_id, renew)
+    _print_credentials(record, as_json=as_json)
+
+
+@app.command(epilog=_example("sockudo apps disable shop"))
+def disable(app_id: _Id, *, as_json: _Json = False, config: _Config = None, data_dir: _DataDir = None) -> None:
+    """Refuse an app's requests and close its connections, keeping its record."""
+    record = find_place(config, data_dir).change(app_id, lambda current: structs.replace(current, enabled=False))
+    _print_done(record, f"App '{app_id}' is disabled; a running server closes its connections.", as_json=as_json)
+
+
+@app.command(epilog=_example("sockudo apps enable shop"))
+def enable(app_id: _Id, *, as_json: _Json = False, config: _Config = None, data_dir: _DataDir = None) -> None:
+    """Let a disabled app be used again."""
+    record = find_place(config, data_dir).change(app_id, lambda current: structs.replace(current, enabled=True))
+    _print_done(record, f"App '{app_id}' is enabled.", as_json=as_json)
+
+
+@app.command(epilog=_example("sockudo apps remove shop --yes"))
+def remove(
+    app_id: _Id,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: _Json = False,
+    config: _Config = None,
+    data_dir: _DataDir = None,
+) -> None:
+    """Remove an app for good: its credentials are lost and its connections are closed."""
+    place = find_place(config, data_dir)
+    record = place.app(app_id)
+    if not yes and not typer.confirm(f"Remove app '{record.id}' with key '{record.key}' for good?", err=True):
+        fail("Nothing was removed.", ExitCode.REFUSED)
+    removed = place.run(lambda store: store.remove(app_id))
+    place.warn_configured(app_id)
+    if as_json:
+        _print_json({"id": app_id, "removed": removed})
+    else:
+        typer.echo(f"App '{app_id}' is removed.")
+
+
+def _public(record: App) -> dict[str, Any]:
+    plain = app_to_builtins(record)
+    del plain["secret"]
+    return plain
+
+
+def _state(record: App) -> str:
+    return "enabled" if record.enabled else "disabled"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def _print_rows(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_credentials(record: App, *, as_json: bool) -> None:
+    if as_json:
+        _print_json({"id": record.id, "key": record.key, "secret": record.secret, "enabled": record.enabled})
+    else:
+        _print_rows([("app id", record.id), ("key", record.key), ("secret", record.secret)])
+
+
+def _print_done(record: App, text: str, *, as_json: bool) -> None:
+    if as_json:
+        _print_json(_public(record))
+    else:
+        typer.echo(text)
