@@ -157,7 +157,9 @@ class AppRegistry:
                 changes = await self.refresh()
             except errors.SockudoError as error:
                 if not failing:
-                    _log.error("app store fails; the apps stay as last known", reason=error.text, cause=str(error.__cause__))
+                    _log.error(
+                        "app store fails; the apps stay as last known", reason=error.text, cause=str(error.__cause__)
+                    )
                 failing, self._healthy = True, False
                 continue
             if failing:
