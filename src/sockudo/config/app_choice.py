@@ -6,6 +6,7 @@ the development app only when nothing else does; known credentials never listen 
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
@@ -96,8 +97,6 @@ def choose(draft: Draft, environ: Mapping[str, str], *, dev: bool) -> None:
 
 def is_loopback(host: str) -> bool:
     """True for an address that only this machine can reach."""
-    import ipaddress  # only asked for once, at start
-
     if host == "localhost":
         return True
     try:

@@ -40,7 +40,8 @@ In a file, `${NAME}` is replaced by that variable, and `${NAME:-fallback}` by th
 set or empty. It happens once, before the text is parsed, and everywhere, comments included.
 
 A file that cannot be read or parsed, an unknown key, an unknown driver and a value of the wrong kind end the start,
-with every problem named at once. SIGHUP reads everything again: keys marked ↻ change at once, the others need a restart.
+with every problem named at once. SIGHUP reads everything again: keys marked ↻ change at once, the others need a
+restart.
 
 ## Values
 

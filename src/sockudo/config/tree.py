@@ -49,7 +49,7 @@ def _weigh_part(draft: Draft, raw: Any, path: str, place: str) -> None:
     part = unsupported.part_of(path)
     if part is None:
         return
-    section, reason = part
+    _, reason = part
     switches = _switches(raw, path)
     refused = [
         name for name, value in switches.items() if unsupported.SWITCHES[name] and unsupported.switched_on(value)
@@ -57,9 +57,7 @@ def _weigh_part(draft: Draft, raw: Any, path: str, place: str) -> None:
     draft.problems.extend(f"{place}: {name} = true: {reason}" for name in refused)
     off = bool(switches) and not any(unsupported.switched_on(value) for value in switches.values())
     if not refused and not off:
-        # A key that stands beside declared ones, like those of [adapter], is named; a section of which nothing is
-        # declared is named as a whole.
-        label = path if section in sections() or path not in unsupported.PARTS else f"[{section}]"
+        label = f"[{path}]" if path in unsupported.PARTS and isinstance(raw, (Mapping, list)) else path
         draft.warnings.append(f"{place}: {label} has no effect: {reason}")
 
 

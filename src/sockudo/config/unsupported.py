@@ -178,6 +178,8 @@ _VARIABLES: Mapping[str, str] = {
     f"{prefix}{name}": path for path, (prefix, names) in _NAMES.items() for name in names.split()
 }
 
+_SWITCH_VARIABLES: Mapping[str, str] = {switch.upper().replace(".", "_"): switch for switch in SWITCHES}
+
 
 def part_of(path: str) -> tuple[str, str] | None:
     """The entry of these tables that a dotted path lies in and why it has no effect; None when there is none."""
@@ -194,8 +196,7 @@ def part_of_variable(name: str) -> tuple[str, str | None] | None:
     path = _VARIABLES.get(name) or next((path for prefix, path in _PREFIXES.items() if name.startswith(prefix)), None)
     if path is None:
         return None
-    switch = f"{path}.{name.removeprefix('PUSH_').lower() if path == 'push' else 'enabled'}"
-    return path, switch if name.endswith("_ENABLED") and switch in SWITCHES else None
+    return path, _SWITCH_VARIABLES.get(name.removeprefix("SOCKUDO_"))
 
 
 def switched_on(value: Any) -> bool:

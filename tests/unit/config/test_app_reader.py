@@ -1,0 +1,272 @@
+"""App records: both forms, every refusal by app and field (contract 70 § 1.6, 2.1, 2.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sockudo.config.app_fields import APP_FIELDS
+from sockudo.config.app_reader import app_warnings, read_app, read_apps
+from sockudo.config.app_shape import field_default
+from sockudo.config.app_writer import app_to_builtins
+from sockudo.config.apps import App, Channels, Features, Limits, MessageRateLimit, Namespace, Policy
+from sockudo.config.problems import ConfigError
+
+BARE = {"id": "shop", "key": "k-shop", "secret": "s-shop", "enabled": True}
+
+
+def record(**fields: Any) -> dict[str, Any]:
+    return {**BARE, **fields}
+
+
+def refusals(raw: dict[str, Any]) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        read_app(raw, "apps[0]")
+    return caught.value.problems
+
+
+def test_the_policy_form() -> None:
+    app = read_app(
+        record(
+            policy={
+                "limits": {"max_connections": "250", "decay_seconds": None, "message_rate_limit": {"enabled": True}},
+                "features": {"enable_client_messages": True},
+                "channels": {
+                    "allowed_origins": ["https://shop.test"],
+                    "channel_namespaces": [
+                        {"name": "chat", "channel_name_pattern": "^chat:", "max_channel_name_length": 9}
+                    ],
+                },
+                "idempotency": None,
+                "webhooks": [{"url": "https://hooks.test/in", "event_types": ["channel_occupied"]}],
+                "history": {"enabled": False},
+            }
+        ),
+        "apps[0]",
+    )
+    assert app == App(
+        "shop",
+        "k-shop",
+        "s-shop",
+        True,
+        Policy(
+            limits=Limits(max_connections=250, message_rate_limit=MessageRateLimit(enabled=True)),
+            features=Features(enable_client_messages=True),
+            channels=Channels(
+                allowed_origins=("https://shop.test",),
+                channel_namespaces=(Namespace("chat", channel_name_pattern="^chat:", max_channel_name_length=9),),
+            ),
+            webhooks=({"url": "https://hooks.test/in", "event_types": ["channel_occupied"]},),
+            history={"enabled": False},
+        ),
+    )
+
+
+def test_the_flat_form() -> None:
+    app = read_app(
+        record(
+            max_connections="250",
+            enable_client_messages=True,
+            allowed_origins=["*"],
+            idempotency={"ttl_seconds": 5},
+            webhooks=[{"url": "https://hooks.test/in", "event_types": []}],
+        ),
+        "apps[0]",
+    )
+    assert app.policy.limits.max_connections == 250
+    assert app.policy.features.enable_client_messages is True
+    assert app.policy.channels.allowed_origins == ("*",)
+    assert app.policy.idempotency.ttl_seconds == 5
+    assert len(app.policy.webhooks) == 1
+
+
+def test_flat_fields_next_to_a_policy_are_ignored_and_told() -> None:
+    raw = record(policy={}, max_connections=5, enable_client_messages=True)
+    app = read_app(raw, "apps[0]")
+    assert app.policy == Policy()
+    assert app_warnings(raw, app, "x") == [
+        "x (app 'shop'): enable_client_messages, max_connections next to `policy` is ignored; move it into `policy`"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"id": ""}, "apps[0]: id is empty"),
+        ({"id": None}, "apps[0]: id is missing"),
+        ({"id": 7}, "apps[0]: id is not text: put it in quotes"),
+        ({"id": "a/b"}, "apps[0] (app 'a/b'): id contains '/', which no request path can carry"),
+        ({"key": "a/b"}, "apps[0] (app 'shop'): key contains '/', which no request path can carry"),
+        ({"key": ""}, "apps[0] (app 'shop'): key is empty"),
+        ({"secret": ""}, "apps[0] (app 'shop'): secret is empty"),
+        ({"secret": "x\n"}, "apps[0] (app 'shop'): secret has white space around it or a control character in it"),
+        ({"enabled": "maybe"}, "apps[0] (app 'shop'): enabled = 'maybe' is neither true nor false"),
+        ({"enabeld": True}, "apps[0] (app 'shop'): unknown field 'enabeld'; did you mean 'enabled'?"),
+        ({"history": {}}, "apps[0] (app 'shop'): `history` is only read inside `policy`"),
+        ({"max_connections": -1}, "apps[0] (app 'shop'): max_connections = -1 is not a whole number of 0 or more"),
+        ({"max_connections": "x"}, "apps[0] (app 'shop'): max_connections = 'x' is not a whole number of 0 or more"),
+        ({"decay_seconds": 0}, "apps[0] (app 'shop'): decay_seconds = 0 is not a whole number of 1 or more"),
+        (
+            {"idempotency": {"ttl_seconds": 0}},
+            "apps[0] (app 'shop'): idempotency.ttl_seconds = 0 is not a whole number of 1 or",
+        ),
+        ({"policy": []}, "apps[0] (app 'shop'): policy is not an object"),
+        ({"policy": {"limit": {}}}, "apps[0] (app 'shop'): policy.limit is not known; did you mean 'limits'?"),
+        ({"policy": {"limits": []}}, "apps[0] (app 'shop'): policy.limits is not an object"),
+        (
+            {"policy": {"limits": {"max_connection": 1}}},
+            "apps[0] (app 'shop'): policy.limits.max_connection is not known; did you mean 'max_connections'?",
+        ),
+        (
+            {"policy": {"features": {"enable_client_messages": 1}}},
+            "apps[0] (app 'shop'): policy.features.enable_client_messages",
+        ),
+        ({"policy": {"history": 3}}, "apps[0] (app 'shop'): policy.history = 3 is not an object"),
+        ({"allowed_origins": "a*b*"}, "apps[0] (app 'shop'): allowed_origins has 'a*b*', which has more than one '*'"),
+        ({"allowed_origins": 3}, "apps[0] (app 'shop'): allowed_origins is not a list"),
+        ({"allowed_origins": [3]}, "apps[0] (app 'shop'): allowed_origins = 3 is not text"),
+        (
+            {"channel_namespaces": [{"name": "a:b"}]},
+            "apps[0] (app 'shop'): channel_namespaces[0].name = 'a:b' is empty or",
+        ),
+        (
+            {"channel_namespaces": [{}]},
+            "apps[0] (app 'shop'): channel_namespaces[0].name = '' is empty or contains ':'",
+        ),
+        ({"channel_namespaces": [3]}, "apps[0] (app 'shop'): channel_namespaces[0] is not an object"),
+        (
+            {"channel_namespaces": [{"name": "a"}, {"name": "a"}]},
+            "apps[0] (app 'shop'): channel_namespaces[1].name = 'a' stands twice",
+        ),
+        (
+            {"channel_namespaces": [{"name": "a", "channel_name_pattern": "("}]},
+            "apps[0] (app 'shop'): channel_namespaces[0].channel_name_pattern is no regular expression: missing )",
+        ),
+        (
+            {"channel_namespaces": [{"name": "a", "max_channel_name_length": 0}]},
+            "apps[0] (app 'shop'): channel_namespaces[0].max_channel_name_length = 0 is not a whole number of 1",
+        ),
+        ({"webhooks": [{"event_types": []}]}, "apps[0] (app 'shop'): webhooks[0] has no url"),
+        (
+            {"webhooks": [{"url": "/in", "event_types": []}]},
+            "apps[0] (app 'shop'): webhooks[0] has a url that is not an",
+        ),
+        ({"webhooks": [{"url": "https://a.test"}]}, "apps[0] (app 'shop'): webhooks[0] has no event_types"),
+    ],
+)
+def test_refusals(fields: dict[str, Any], problem: str) -> None:
+    told = refusals(record(**fields))
+    assert told[0].startswith(problem), told
+
+
+def test_every_problem_of_a_record_at_once_and_no_secret() -> None:
+    told = refusals(record(key="", secret=" hidden ", max_connections="x", decay_seconds=0))
+    assert len(told) == 4
+    assert "hidden" not in str(told)
+
+
+def test_ids_and_keys_are_unique() -> None:
+    _, problems, _ = read_apps([record(), record(key="other"), record(id="other")], "apps")
+    assert problems == [
+        "apps[1] (app 'shop'): id = 'shop' is already taken by apps[0]",
+        "apps[2] (app 'other'): key = 'k-shop' is already taken by apps[0]",
+    ]
+
+
+@pytest.mark.parametrize("raw", [3, "x", {"id": "x"}, [3], None])
+def test_apps_are_a_list_of_objects(raw: object) -> None:
+    assert read_apps(raw, "apps") == ((), ["apps is not a list of apps"], [])
+
+
+def test_what_may_surprise() -> None:
+    raw = {"id": "shop", "key": "k", "secret": "s", "policy": {"history": {"enabled": True}, "webhooks": []}}
+    raw["policy"]["webhooks"] = [{"url": "https://hooks.test", "event_types": []}]  # type: ignore[index]
+    app = read_app(raw, "apps[0]")
+    assert app.enabled is False
+    assert app_warnings(raw, app, "apps[0]") == [
+        "apps[0] (app 'shop'): `enabled` is left out, which means false: it takes neither connections nor requests",
+        "apps[0] (app 'shop'): its webhooks are not sent: webhooks are not part of this version",
+        "apps[0] (app 'shop'): policy.history has no effect: durable history is not part of this version",
+    ]
+    assert app_warnings(record(), read_app(record(), "x"), "x") == []
+
+
+def test_every_field_is_described() -> None:
+    """The table of fields and the structs name the same fields."""
+    for path in APP_FIELDS:
+        field_default(App, path)
+    flat = {path.rpartition(".")[2] for path in APP_FIELDS}
+    for struct in (Limits, Features, Channels, Namespace, MessageRateLimit, Policy):
+        assert (
+            set(struct.__struct_fields__) - {"limits", "features", "channels", "idempotency", "message_rate_limit"}
+            <= flat
+        )
+
+
+_NAMES = st.text("abcdefgh-_0", min_size=1, max_size=8)
+_NUMBERS = st.integers(0, 2**32 - 1)
+_OPTIONAL = st.none() | _NUMBERS
+_FLAGS = st.none() | st.booleans()
+_OBJECTS = st.none() | st.dictionaries(_NAMES, st.booleans() | _NUMBERS | _NAMES, max_size=2)
+_APPS = st.builds(
+    App,
+    id=_NAMES,
+    key=_NAMES,
+    secret=_NAMES,
+    enabled=st.booleans(),
+    policy=st.builds(
+        Policy,
+        limits=st.builds(
+            Limits,
+            max_connections=_NUMBERS,
+            decay_seconds=st.integers(1, 99),
+            message_rate_limit=st.none() | st.builds(MessageRateLimit, enabled=st.booleans()),
+            max_event_batch_size=_OPTIONAL,
+            max_channel_name_length=_OPTIONAL,
+        ),
+        features=st.builds(Features, enable_client_messages=st.booleans(), enable_watchlist_events=_FLAGS),
+        channels=st.builds(
+            Channels,
+            allowed_origins=st.lists(st.sampled_from(["*", "https://a.test", "*.b.test"]), max_size=3).map(tuple),
+            channel_delta_compression=_OBJECTS,
+            channel_namespaces=st.lists(
+                st.builds(Namespace, name=_NAMES, history=_OBJECTS, allow_subscribe_for_client=_FLAGS),
+                max_size=2,
+                unique_by=lambda namespace: namespace.name,
+            ).map(tuple),
+        ),
+        history=_OBJECTS,
+    ),
+)
+
+
+@given(_APPS)
+def test_a_written_app_is_read_back(app: App) -> None:
+    """Reading what was written gives an equal app, without a warning but those about absent parts."""
+    plain = app_to_builtins(app)
+    assert read_app(plain, "x") == app
+    assert all("no effect" in warning for warning in app_warnings(plain, app, "x"))
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*BARE, "policy", *Limits.__struct_fields__, *Channels.__struct_fields__, "webhooks", "x"]),
+        _JSON,
+    )
+)
+def test_any_record_is_an_app_or_a_refusal(raw: dict[str, Any]) -> None:
+    """Whatever a record holds, reading it gives an app or a ConfigError, nothing else."""
+    try:
+        assert isinstance(read_app(raw, "x"), App)
+    except ConfigError as error:
+        assert error.problems  # noqa: PT017 - both ends are fine

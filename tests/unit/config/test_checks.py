@@ -1,0 +1,72 @@
+"""What keys have to be to one another (contract 70 § 1.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sockudo.config import Loaded
+
+Load = Callable[..., Loaded]
+Problems = Callable[..., tuple[str, ...]]
+
+
+def test_two_listeners_on_one_port(problems: Problems, loaded: Load) -> None:
+    (told,) = problems("port = 9601")
+    assert told == "sockudo.toml: metrics.port = 9601 is the main port as well"
+    assert loaded("port = 9601\n[metrics]\nenabled = false").warnings == ()
+    assert loaded("port = 0\n[metrics]\nport = 0").warnings == ()
+
+
+def test_tls_needs_both_files(problems: Problems, tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").write_text("")
+    told = problems(f'[ssl]\nenabled = true\ncert_path = "{tmp_path}/cert.pem"')
+    assert told == ("sockudo.toml: ssl.key_path is empty, and ssl.enabled is true: name a PEM file",)
+    told = problems(f'[ssl]\nenabled = true\ncert_path = "/nowhere.pem"\nkey_path = "{tmp_path}/cert.pem"')
+    assert told == ("sockudo.toml: ssl.cert_path = '/nowhere.pem' does not exist",)
+
+
+def test_a_redirect_needs_tls_and_a_port_of_its_own(loaded: Load, problems: Problems, tmp_path: Path) -> None:
+    assert loaded("[ssl]\nredirect_http = true").warnings == ("ssl.redirect_http has no effect: ssl.enabled is false",)
+    pem = tmp_path / "it.pem"
+    pem.write_text("")
+    files = f'cert_path = "{pem}"\nkey_path = "{pem}"'
+    (told,) = problems(f"[ssl]\nenabled = true\nredirect_http = true\nhttp_port = 6001\n{files}")
+    assert told == "sockudo.toml: ssl.http_port = 6001 is taken by another listener"
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("", "is not an absolute path"),
+        ("s.sock", "is not an absolute path"),
+        ("/run/../s.sock", "climbs with '..'"),
+        ("/run/..\\\\s.sock", "climbs with '..'"),
+    ],
+)
+def test_paths_of_the_unix_socket(path: str, problem: str, problems: Problems) -> None:
+    (told,) = problems(f'[unix_socket]\nenabled = true\npath = "{path}"')
+    assert told.startswith("sockudo.toml: unix_socket.path = ")
+    assert told.endswith(problem)
+
+
+def test_a_disabled_unix_socket_is_not_looked_at(loaded: Load) -> None:
+    assert loaded('[unix_socket]\npath = "s.sock"').warnings == ()
+
+
+def test_warnings_about_the_unix_socket(loaded: Load) -> None:
+    got = loaded('proxy_protocol = true\n[unix_socket]\nenabled = true\npath = "/tmp/s.sock"\npermission_mode = "666"')
+    assert got.warnings == (
+        "unix_socket.permission_mode = '666' lets every user of this machine connect",
+        "unix_socket.path = '/tmp/s.sock' lies in a folder that every user may write to",
+        "proxy_protocol has no effect on a Unix socket",
+    )
+
+
+def test_known_secrets_on_a_public_address(loaded: Load) -> None:
+    app = '[[app_manager.array.apps]]\nid = "a"\nkey = "k"\nsecret = "app-secret"\nenabled = true\n'
+    (warning,) = loaded(app).warnings
+    assert warning == "app 'a' has a secret that everybody knows, and others can reach this server: rotate it"
+    assert loaded(f'host = "127.0.0.1"\n{app}').warnings == ()

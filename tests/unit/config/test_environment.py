@@ -1,0 +1,142 @@
+"""Variables: our own, other servers', and those without effect (contract 70 § 1.2–1.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from sockudo.config import Loaded
+from sockudo.config.schema import Setting, declared, value_at
+
+Load = Callable[..., Loaded]
+Problems = Callable[..., tuple[str, ...]]
+
+WITH_VARIABLE = [setting for setting in declared().values() if setting.key.names]
+
+
+def other_value(setting: Setting) -> tuple[str, object]:
+    """A text that a variable may hold, and the value it stands for, which is not the default."""
+    if setting.key.choices:
+        choice = next((word for word in setting.key.choices if word != setting.default), setting.default)
+        return choice.upper(), choice
+    match setting.kind:
+        case "bool":
+            return ("no", False) if setting.default else ("YES", True)
+        case "int" | "count":
+            return f" {setting.key.low + 7} ", setting.key.low + 7
+        case "list":
+            return "PUT, https://a.test", ("PUT", "https://a.test")
+        case _:
+            texts = {"unix_socket.permission_mode": "600", "log_level": "error", "metrics.prometheus.prefix": "x_"}
+            return texts.get(setting.path, "/a b"), texts.get(setting.path, "/a b")
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [(setting, name) for setting in WITH_VARIABLE for name in setting.key.names],
+    ids=lambda part: part if isinstance(part, str) else "",
+)
+def test_every_variable_sets_its_key(setting: Setting, name: str, loaded: Load) -> None:
+    text, value = other_value(setting)
+    environ = {name: text}
+    if setting.path == "ssl.enabled":
+        environ |= {"SSL_CERT_PATH": __file__, "SSL_KEY_PATH": __file__}
+    got = loaded(env=environ)
+    assert value_at(got.settings, setting.path) == value
+    assert got.origins[setting.path] == name
+    assert any(name in source for source in got.sources)
+
+
+@pytest.mark.parametrize("name", ["PORT", "HOST", "METRICS_ENABLED", "ADAPTER_DRIVER"])
+def test_an_empty_variable_is_not_set(name: str, loaded: Load) -> None:
+    assert loaded(env={name: ""}).origins == {}
+
+
+def test_a_bad_value_names_the_variable(problems: Problems) -> None:
+    assert problems(env={"ADAPTER_DRIVER": "nats", "CORS_ORIGINS": "a*b*", "DEBUG_MODE": "si"}) == (
+        "environment: DEBUG_MODE = 'si' is neither true nor false",
+        "environment: CORS_ORIGINS = 'a*b*' has the origin pattern 'a*b*', which has more than one '*'",
+        "environment: ADAPTER_DRIVER = 'nats' is not supported by this version; the only value is 'local'",
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "debug"),
+    [
+        ({"DEBUG": "1"}, True),
+        ({"DEBUG": "0"}, False),
+        ({"DEBUG": "app:*"}, False),
+        ({"DEBUG_MODE": "false", "DEBUG": "1"}, True),
+        ({"DEBUG_MODE": "true", "DEBUG": "0"}, True),
+    ],
+)
+def test_debug_only_turns_on(environ: dict[str, str], debug: bool, loaded: Load) -> None:
+    assert loaded(env=environ).settings.debug is debug
+
+
+@pytest.mark.parametrize(
+    ("toml", "environ", "options", "level"),
+    [
+        (None, {}, {}, "info"),
+        (None, {"DEBUG_MODE": "1"}, {}, "info,sockudo=debug"),
+        (None, {"SOCKUDO_LOG_PROD": "warn"}, {}, "warn"),
+        (None, {"SOCKUDO_LOG_DEBUG": "trace"}, {}, "info"),
+        (None, {"SOCKUDO_LOG_DEBUG": "trace", "DEBUG": "1"}, {}, "trace"),
+        (None, {"RUST_LOG": "error", "SOCKUDO_LOG_PROD": "warn"}, {}, "error"),
+        (None, {"RUST_LOG": "error", "SOCKUDO_LOG": "debug"}, {}, "debug"),
+        (None, {"SOCKUDO_LOG": "debug"}, {"overrides": {"log_level": "off"}}, "off"),
+        ('log_level = "error"', {}, {}, "error"),
+        ('log_level = "error"', {"SOCKUDO_LOG_PROD": "warn"}, {}, "warn"),
+        ('log_level = "error"\ndebug = true', {}, {}, "error"),
+    ],
+)
+def test_the_log_filter_in_force(
+    toml: str | None, environ: dict[str, str], options: dict[str, object], level: str, loaded: Load
+) -> None:
+    assert loaded(toml, env=environ, **options).settings.log_level == level
+
+
+def test_a_filter_for_other_programs_is_only_told(loaded: Load, problems: Problems) -> None:
+    got = loaded(env={"RUST_LOG": "info,hyper[span]=x"})
+    assert got.settings.log_level == "info"
+    assert got.warnings == ("RUST_LOG is not read: it is no list of level and logger=level",)
+    (told,) = problems(env={"SOCKUDO_LOG": "loud"})
+    assert told == (
+        "SOCKUDO_LOG: the log filter 'loud' has 'loud', which is none of the levels "
+        "trace, debug, info, warn, warning, error, critical, off"
+    )
+
+
+def test_variables_of_absent_parts_are_told_by_reason(loaded: Load) -> None:
+    environ = {
+        "REDIS_URL": "redis://x", "NATS_SERVERS": "nats://x", "ADAPTER_FALLBACK_TO_LOCAL": "false",
+        "DATABASE_REDIS_HOST": "x", "HISTORY_MAX_PAGE_SIZE": "5", "HISTORY_ENABLED": "false", "QUEUE_MAX_ATTEMPTS": "3",
+        "CONFIG_FILE": "x.toml",
+    }  # fmt: skip
+    assert loaded(env=environ).warnings == (
+        "ADAPTER_FALLBACK_TO_LOCAL, NATS_SERVERS, REDIS_URL have no effect: this version is one node",
+        "DATABASE_REDIS_HOST has no effect: external databases are not part of this version",
+        "HISTORY_MAX_PAGE_SIZE has no effect: durable history is not part of this version",
+        "QUEUE_MAX_ATTEMPTS has no effect: webhooks are the only jobs, and not part of this version",
+        "CONFIG_FILE is not read: use --config",
+    )
+
+
+def test_switching_an_absent_part_on_ends_the_start(problems: Problems) -> None:
+    assert problems(env={"HISTORY_ENABLED": "true", "PUSH_FCM_ENABLED": "1"}) == (
+        "environment: HISTORY_ENABLED = 'true': durable history is not part of this version",
+        "environment: PUSH_FCM_ENABLED = '1': push notifications are not part of this version",
+    )
+
+
+def test_mistyped_names_of_our_own_are_told(loaded: Load) -> None:
+    environ = {
+        "SOCKUDO_MAX_CONNECTION": "5",
+        # What Kubernetes adds for a service of that name, what the command line reads, and what is about apps.
+        "SOCKUDO_PORT": "tcp://10.0.0.1:6001", "SOCKUDO_SERVICE_HOST": "10.0.0.1", "SOCKUDO_PORT_6001_TCP": "x",
+        "SOCKUDO_URL": "http://x", "SOCKUDO_ENABLE_CLIENT_MESSAGES": "true", "SOCKUDO_LOG_DEBUG": "info",
+    }  # fmt: skip
+    assert loaded(env=environ).warnings == (
+        "SOCKUDO_MAX_CONNECTION is not known; did you mean SOCKUDO_MAX_CONNECTIONS?",
+    )

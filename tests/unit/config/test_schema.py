@@ -1,0 +1,74 @@
+"""The declarations are complete, consistent and nowhere double."""
+
+from __future__ import annotations
+
+import collections
+
+import pytest
+
+from sockudo.config import Settings
+from sockudo.config.schema import Setting, build, declared, sections, value_at, variables
+from sockudo.config.values import read_value
+
+SETTINGS = list(declared().values())
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.path)
+def test_a_default_is_a_value_of_its_own_key(setting: Setting) -> None:
+    assert value_at(Settings(), setting.path) == setting.default
+    if setting.kind != "apps":
+        assert read_value(setting, setting.default) == setting.default
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.path)
+def test_a_key_is_described(setting: Setting) -> None:
+    assert setting.key.meaning
+    assert not setting.key.meaning.endswith(".")
+    assert setting.key.low <= setting.key.high
+    assert not set(setting.key.choices) & set(setting.key.elsewhere)
+    assert {word for _, word in setting.key.aliases} <= {*setting.key.choices, *setting.key.elsewhere}
+
+
+def test_a_variable_sets_one_key() -> None:
+    names = collections.Counter(name for setting in SETTINGS for name in setting.key.names)
+    assert [name for name, count in names.items() if count > 1] == []
+    assert set(names) == set(variables())
+
+
+def test_sections_are_described() -> None:
+    assert all(sections().values())
+    assert "rate_limiter.api_rate_limit" in sections()
+
+
+def test_a_tree_is_built_from_paths() -> None:
+    settings = build({"port": 7, "rate_limiter.api_rate_limit.max_requests": 8}, dev=True)
+    assert (settings.port, settings.rate_limiter.api_rate_limit.max_requests, settings.dev) == (7, 8, True)
+    assert settings.rate_limiter.websocket_rate_limit == Settings().rate_limiter.websocket_rate_limit
+    assert build({}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("values", "limit"),
+    [
+        ({}, 65_536),
+        ({"websocket_max_payload_kb": 1}, 1024),
+        ({"websocket.max_bytes": 5_000}, 5_000),
+        ({"websocket.max_bytes": 5_000, "websocket.max_message_size": 100}, 100),
+        ({"websocket.max_message_size": 100}, 100),
+    ],
+)
+def test_the_largest_message_of_a_client(values: dict[str, int], limit: int) -> None:
+    assert build(values).inbound_limit == limit
+
+
+@pytest.mark.parametrize(
+    ("values", "limit"),
+    [
+        ({}, 1000),
+        ({"websocket.max_messages": None}, 1000),
+        ({"websocket.max_messages": None, "websocket.max_bytes": 1}, 10_000),
+        ({"websocket.max_messages": 5, "websocket.max_bytes": 1}, 5),
+    ],
+)
+def test_messages_that_may_wait(values: dict[str, int | None], limit: int) -> None:
+    assert build(values).outbound_messages == limit

@@ -1,0 +1,100 @@
+"""What this version does not have: refused when it is on, silent when it is off, told otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from sockudo.config import Loaded, unsupported
+from sockudo.config.schema import declared, variables
+
+Load = Callable[..., Loaded]
+Problems = Callable[..., tuple[str, ...]]
+
+
+@pytest.mark.parametrize("switch", [path for path, refuses in unsupported.SWITCHES.items() if refuses])
+def test_a_part_that_is_on_ends_the_start(switch: str, problems: Problems, loaded: Load) -> None:
+    section, _, name = switch.rpartition(".")
+    (problem,) = problems(f"[{section}]\n{name} = true\nother = 1\n")
+    assert problem.startswith(f"sockudo.toml: {switch} = true: ")
+    assert problem.endswith("not part of this version")
+    off = loaded(f"[{section}]\n{name} = false\nother = 1\n")
+    assert off.warnings == ()
+
+
+@pytest.mark.parametrize("switch", [path for path, refuses in unsupported.SWITCHES.items() if not refuses])
+def test_a_part_that_is_on_by_default_is_told(switch: str, loaded: Load) -> None:
+    section, _, name = switch.rpartition(".")
+    (warning,) = loaded(f"[{section}]\n{name} = true\n").warnings
+    assert warning.startswith(f"sockudo.toml: [{section}] has no effect: ")
+    assert loaded(f"[{section}]\n{name} = false\n").warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("toml", "warning"),
+    [
+        (
+            'path_prefix = "/x"',
+            "sockudo.toml: path_prefix has no effect: nothing reads it; let the proxy in front strip",
+        ),
+        (
+            "[adapter]\nfallback_to_local = false",
+            "sockudo.toml: adapter.fallback_to_local has no effect: this version is",
+        ),
+        ("[adapter.redis]\nprefix = 'x'", "sockudo.toml: adapter.redis has no effect: this version is one node"),
+        ("[webhooks.batching]\nenabled = true", "sockudo.toml: [webhooks] has no effect: webhooks are not part of"),
+        ("[database.redis]\nhost = 'x'", "sockudo.toml: [database] has no effect: external databases are not part of"),
+        ("[cleanup]\nbatch_size = 1", "sockudo.toml: cleanup has no effect: closed connections are cleaned up at once"),
+        ("[cache.memory]\nttl = 1", "sockudo.toml: cache.memory.ttl has no effect: entries end by"),
+        ("[app_manager.cache]\nttl = 1", "sockudo.toml: app_manager.cache has no effect: apps are held in memory"),
+        (
+            "[ssl]\npassphrase = 'x'",
+            "sockudo.toml: ssl.passphrase has no effect: nothing reads it; store the private key",
+        ),
+        (
+            "[rate_limiter.api_rate_limit]\nidentifier = 'x'",
+            "sockudo.toml: rate_limiter.api_rate_limit.identifier has no",
+        ),
+        ("[metrics.tcp_exporter]\nport = 1", "sockudo.toml: [metrics.tcp_exporter] has no effect: the TCP exporter is"),
+        (
+            "[presence]\nv2_ungraceful_timeout_seconds = 1",
+            "sockudo.toml: presence.v2_ungraceful_timeout_seconds has no",
+        ),
+        ("[[push_rules]]\nenabled = true", "sockudo.toml: [push_rules] has no effect: push notifications are not part"),
+    ],
+)
+def test_what_has_no_effect_is_told(toml: str, warning: str, loaded: Load) -> None:
+    (told,) = loaded(toml).warnings
+    assert told.startswith(warning)
+
+
+@pytest.mark.parametrize(
+    ("variable", "switch"),
+    [
+        ("HISTORY_ENABLED", "history.enabled"),
+        ("PRESENCE_HISTORY_ENABLED", "presence_history.enabled"),
+        ("ANNOTATIONS_ENABLED", "annotations.enabled"),
+        ("PUSH_FCM_ENABLED", "push.fcm_enabled"),
+        ("METRICS_TCP_EXPORTER_ENABLED", "metrics.tcp_exporter.enabled"),
+        ("SOCKUDO_ABLY_COMPAT_ENABLED", "ably_compat.enabled"),
+        ("EPHEMERAL_ENABLED", "ephemeral.enabled"),
+        ("CLUSTER_HEALTH_ENABLED", "cluster_health.enabled"),
+        ("AI_TRANSPORT_ENABLED", "ai_transport.enabled"),
+        ("AI_TRANSPORT_ROLLUP_ENABLED", None),
+    ],
+)
+def test_switches_among_the_variables(variable: str, switch: str | None) -> None:
+    found = unsupported.part_of_variable(variable)
+    assert found is not None
+    assert found[1] == switch
+
+
+def test_tables_agree() -> None:
+    for path in unsupported.SWITCHES:
+        assert unsupported.part_of(path) is not None
+    for path in (*unsupported.PARTS, *unsupported.NO_EFFECT):
+        assert path not in declared()
+    for name in variables():
+        found = unsupported.part_of_variable(name)
+        assert found is None or name == "QUEUE_DRIVER", name
