@@ -12,7 +12,11 @@ The libraries underneath raise their own exceptions; those stop here.
 
 from __future__ import annotations
 
-__all__ = ["ApiError", "ClientError", "ClosedError", "UnreachableError"]
+import os
+import socket
+import ssl
+
+__all__ = ["ApiError", "ClientError", "ClosedError", "UnreachableError", "network_reason"]
 
 
 class ClientError(Exception):
@@ -54,3 +58,15 @@ class ClosedError(ClientError):
         self.code = code
         self.reason = reason
         self.established = established
+
+
+def network_reason(error: BaseException) -> str:
+    """What the operating system said: libraries wrap it in texts of their own, such as "all attempts failed"."""
+    reason = str(error) or type(error).__name__
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno is not None and cause.strerror:
+            other_numbers = isinstance(cause, ssl.SSLError | socket.gaierror)
+            reason = cause.strerror if other_numbers else os.strerror(cause.errno)
+        cause = cause.__cause__ or cause.__context__
+    return reason

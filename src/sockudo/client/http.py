@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from sockudo.client.auth import Credentials
-from sockudo.client.failures import ApiError, UnreachableError
+from sockudo.client.failures import ApiError, UnreachableError, network_reason
 from sockudo.client.signing import signed_target
 from sockudo.clock import Clock, SystemClock
 from sockudo.version import __version__
@@ -141,7 +141,7 @@ class ApiClient:
         except httpx.TimeoutException:
             raise UnreachableError(self.url, "no answer in time") from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise UnreachableError(self.url, str(error) or type(error).__name__) from None
+            raise UnreachableError(self.url, network_reason(error)) from None
         return _reply(response)
 
 

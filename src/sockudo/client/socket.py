@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from sockudo.client.address import is_loopback, socket_url
 from sockudo.client.auth import Credentials, authorize_channel, needs_auth, user_auth, user_data
-from sockudo.client.failures import ApiError, ClientError, ClosedError, UnreachableError
+from sockudo.client.failures import ApiError, ClientError, ClosedError, UnreachableError, network_reason
 
 __all__ = ["Event", "Socket"]
 
@@ -223,7 +223,7 @@ async def _dial(url: str, key: str, keepalive: float | None, origin: str | None)
     except InvalidURI:
         raise UnreachableError(url, "this is not a URL") from None
     except (OSError, InvalidHandshake, EOFError) as error:
-        raise UnreachableError(url, str(error) or type(error).__name__) from None
+        raise UnreachableError(url, network_reason(error)) from None
 
 
 async def _handshake(connection: ClientConnection) -> Event:

@@ -60,20 +60,20 @@ class InProcess:
         from sockudo.server import Server
 
         _log_like_a_library()
-        self._thread = LoopThread("sockudo-test-server")
-        self.server = Server(self._settings, clock=self._clock)
+        server = Server(self._settings, clock=self._clock)
+        thread = LoopThread("sockudo-test-server")
         collector = gc.isenabled(), gc.get_threshold()
         try:
-            self._thread.run(asyncio.wait_for(self.server.start(), seconds))
-        except TimeoutError:
-            self._thread.close()
-            raise RuntimeError(f"the server did not start within {seconds:g} s") from None
-        except BaseException:
-            self._thread.close()
+            thread.run(asyncio.wait_for(server.start(), seconds))
+        except BaseException as error:
+            thread.close()
+            if isinstance(error, TimeoutError):
+                raise RuntimeError(f"the server did not start within {seconds:g} s") from None
             raise
         finally:
             _restore_collector(*collector)
-        return self.server.port
+        self.server, self._thread = server, thread
+        return server.port
 
     def stop(self) -> None:
         if self._thread is None or self.server is None:

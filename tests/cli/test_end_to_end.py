@@ -1,0 +1,232 @@
+"""The command line as people use it: real processes against a started server."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.server import ServerProcess, start_server
+
+SOCKUDO = [sys.executable, "-m", "sockudo"]
+
+
+def _environment(server: ServerProcess, **more: str) -> dict[str, str]:
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("SOCKUDO_", "PUSHER_"))}
+    return plain | {"SOCKUDO_URL": server.url, "NO_COLOR": "1", "COLUMNS": "200"} | more
+
+
+def _run(
+    server: ServerProcess, *arguments: str, stdin: str = "", cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*SOCKUDO, *arguments],
+        env=_environment(server, **environment),
+        cwd=cwd or server.folder,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+class Listening:
+    """A running ``sockudo listen --json``."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    def event(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"it ended with {self.process.wait()}: {self.process.stderr.read() if self.process.stderr else ''}"
+        found: dict[str, Any] = json.loads(line)
+        assert abs(found.pop("time") - time.time()) < 60
+        return found
+
+    def said(self, pattern: str) -> str:
+        """Reads what it tells its user until a line matches."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if re.search(pattern, line):
+                return line
+        raise AssertionError(f"it ended with {self.process.wait()} before it said {pattern!r}")
+
+
+@contextmanager
+def _listening(server: ServerProcess, *arguments: str, ready: bool = True) -> Iterator[Listening]:
+    with subprocess.Popen(
+        [*SOCKUDO, "listen", "--json", *arguments],
+        env=_environment(server, PYTHONUNBUFFERED="1"),
+        cwd=server.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        listening = Listening(process)
+        try:
+            if ready:
+                listening.said("Listening to")
+            yield listening
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("kind", ["", "private-cache-"])
+def test_what_is_published_is_heard(server: ServerProcess, unique: str, kind: str) -> None:
+    channel = f"{kind}{unique}"
+    with _listening(server, channel, "--count", "2") as listening:
+        done = _run(server, "publish", channel, "tide-rise", '{"metres": 2.4, "at": "Łódź"}')
+        assert (done.returncode, done.stdout) == (0, f"Published tide-rise to {channel}.\n")
+        assert listening.event() == {
+            "event": "tide-rise",
+            "channel": channel,
+            "data": {"metres": 2.4, "at": "Łódź"},
+        }
+        assert _run(server, "publish", channel, "said", "-", stdin="from a pipe\n").returncode == 0
+        assert listening.event()["data"] == "from a pipe"
+        assert listening.process.wait(10) == 0
+
+
+def test_presence(server: ServerProcess, unique: str) -> None:
+    channel = f"presence-{unique}"
+    with _listening(server, channel, "--user-id", "crew-8", "--user-info", '{"rank": "mate"}') as first:
+        with _listening(server, channel, "--user-id", "crew-9"):
+            joined = first.event()
+            assert joined["event"] == "pusher_internal:member_added"
+            assert joined["data"] == {"user_id": "crew-9", "user_info": {}}
+            users = _run(server, "channels", channel, "--users", "--json")
+            assert sorted(user["id"] for user in json.loads(users.stdout)["users"]) == ["crew-8", "crew-9"]
+            listed = _run(server, "channels", "--prefix", channel, "--json")
+            assert json.loads(listed.stdout) == {"channels": {channel: {"subscription_count": 2, "user_count": 2}}}
+            one = _run(server, "channels", channel, "--json")
+            assert json.loads(one.stdout) == {"occupied": True, "subscription_count": 2, "user_count": 2}
+            table = _run(server, "channels")
+            assert re.search(rf"{channel} +│ +2", table.stdout)
+        assert first.event()["event"] == "pusher_internal:member_removed"
+
+
+def test_events_for_a_user(server: ServerProcess, unique: str) -> None:
+    channel = f"#server-to-user-{unique}"
+    with _listening(server, channel, "--count", "1") as listening:
+        assert _run(server, "publish", channel, "hello", "1").returncode == 0
+        assert listening.event() == {"event": "hello", "channel": channel, "data": 1}
+
+
+def test_counts_exclusion_and_several_channels(server: ServerProcess, unique: str) -> None:
+    with _listening(server, f"{unique}-a", "--count", "1") as listening:
+        done = _run(
+            server, "publish", f"{unique}-a", "x", "--channel", f"{unique}-b",
+            "--info", "subscription_count", "--json",
+        )  # fmt: skip
+        counts = json.loads(done.stdout)["channels"]
+        assert {name: entry["subscription_count"] for name, entry in counts.items()} == {
+            f"{unique}-a": 1,
+            f"{unique}-b": 0,
+        }
+        assert listening.event()["data"] is None
+
+
+def test_the_same_idempotency_key_publishes_once(server: ServerProcess, unique: str) -> None:
+    with _listening(server, unique, "--timeout", "20", "--count", "2") as listening:
+        for _ in range(2):
+            assert _run(server, "publish", unique, "once", "1", "--idempotency-key", unique).returncode == 0
+        assert _run(server, "publish", unique, "last", "2").returncode == 0
+        assert [listening.event()["event"], listening.event()["event"]] == ["once", "last"]
+
+
+def test_time_runs_out(server: ServerProcess, unique: str) -> None:
+    done = _run(server, "listen", unique, "--timeout", "0.5", "--count", "1")
+    assert done.returncode == 4
+    assert "0 of 1 events came within 0.5 seconds." in done.stderr
+    assert _run(server, "listen", unique, "--timeout", "0.5").returncode == 0
+
+
+def test_interrupt_is_a_clean_end(server: ServerProcess, unique: str) -> None:
+    with _listening(server, unique) as listening:
+        listening.process.send_signal(signal.SIGINT)
+        assert listening.process.wait(10) == 0
+        assert listening.process.stderr is not None
+        assert "Traceback" not in listening.process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        (("publish", "harbor", "x"), {"SOCKUDO_APP_SECRET": "wrong"}, "explain signature_mismatch"),
+        (("publish", "harbor", "x"), {"SOCKUDO_APP_KEY": "wrong"}, "explain unknown_key"),
+        (("publish", "harbor", "x"), {"SOCKUDO_APP_ID": "nobody"}, "explain app_not_found"),
+        (("publish", "har bor", "x"), {}, "har bor"),
+        (("publish", "harbor", "x" * 201), {}, "length of 200"),
+        (("channels", "harbor", "--users"), {}, "presence"),
+        (("listen", "harbor"), {"SOCKUDO_APP_KEY": "wrong"}, "explain unknown_app"),
+        (("listen", "private-pier"), {"SOCKUDO_APP_SECRET": "wrong"}, "explain channel_auth_invalid"),
+        (("listen", "har bor"), {}, "invalid characters"),
+    ],
+)
+def test_refusals_are_explained(
+    server: ServerProcess, arguments: Sequence[str], environment: dict[str, str], said: str
+) -> None:
+    app = {"SOCKUDO_APP_ID": "app-id", "SOCKUDO_APP_KEY": "app-key", "SOCKUDO_APP_SECRET": "app-secret"}
+    done = _run(server, *arguments, **(app | environment))
+    assert done.returncode == 1, done
+    assert said in done.stderr
+    assert "app-secret" not in done.stderr
+    assert "wrong" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("publish", "harbor", "x"), ("channels",), ("listen", "harbor")])
+def test_nobody_there(server: ServerProcess, arguments: Sequence[str]) -> None:
+    done = _run(server, *arguments, "--url", "http://127.0.0.1:9")
+    assert done.returncode == 3
+    assert "No answer from http://127.0.0.1:9: Connection refused" in done.stderr
+
+
+def test_the_apps_of_a_configuration_file_can_be_used(server: ServerProcess, tmp_path: Path) -> None:
+    config = server.folder / "config.json"
+    assert _run(server, "channels", "--config", str(config)).returncode == 0
+    (tmp_path / "broken.toml").write_text("prot = 6001\n")
+    done = _run(server, "channels", "--config", str(tmp_path / "broken.toml"))
+    assert done.returncode == 2
+    assert "prot" in done.stderr
+
+
+def test_listening_comes_back_after_a_restart(unique: str) -> None:
+    with start_server() as first, _listening(first, unique, "--count", "2") as listening:
+        first.publish(unique, "before", "1")
+        assert listening.event()["event"] == "before"
+        first.terminate()
+        with start_server({"port": first.port}) as second:
+            listening.said("Listening to")
+            second.publish(unique, "after", "2")
+            assert listening.event()["event"] == "after"
+
+
+def test_the_first_app_of_the_embedded_store_is_found(tmp_path: Path) -> None:
+    """Without configuration and without --dev, the commands beside the server know its app."""
+    with start_server({"app_manager": {"driver": "sqlite", "array": {"apps": []}}}) as server:
+        here = {"SOCKUDO_DATA_DIR": str(server.folder / "data")}
+        done = _run(server, "publish", "harbor", "x", cwd=tmp_path, **here)
+        assert done.returncode == 0, done
+        assert _run(server, "listen", "private-x", "--timeout", "0.3", cwd=tmp_path, **here).returncode == 0
+
+
+def test_a_configuration_that_cannot_be_used(server: ServerProcess, tmp_path: Path) -> None:
+    (tmp_path / "sockudo.toml").write_text("prot = 6001\nhost = 5\n")
+    done = _run(server, "serve", "--config", str(tmp_path / "sockudo.toml"))
+    assert done.returncode == 1
+    assert "did you mean" in done.stderr.lower()
+    assert "host" in done.stderr
