@@ -30,8 +30,8 @@ def wait_until(condition: Callable[[], T | None], what: str, *, timeout: float =
 class Mailbox(Generic[T]):
     """Everything a client has reported, in order, for a test that waits on another thread.
 
-    `next` hands out each entry once, whatever order a test asks in: what happens on two channels, or on a channel and the
-    connection, has no order that a test could rely on.
+    `next` hands out each entry once, whatever order a test asks in: what happens on two channels, or on a channel and
+    the connection, has no order that a test could rely on.
     """
 
     def __init__(self, name: str) -> None:
