@@ -1,0 +1,1 @@
+"""The speed and memory of the server beside other servers under the same load: ``scripts/bench``."""

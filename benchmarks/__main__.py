@@ -1,0 +1,91 @@
+"""``scripts/bench``: measures the server beside uWebSockets.js and a bare C loop, and prints one table.
+
+Everything runs on this machine, over loopback: the server on one core, the load generator on another. Rates are
+per second of CPU time that the server used, which a busy neighbour disturbs less than wall time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.docs import write_docs
+from benchmarks.loads import GENERATOR_LOADS, LOADS
+from benchmarks.peers import PEERS
+from benchmarks.report import comparison, head, noise, plain, targets
+from benchmarks.results import Results
+from benchmarks.session import Plan, measure
+from benchmarks.tools import Missing, build_generator
+
+_EXAMPLES = """examples:
+  scripts/bench --quick                     one short repetition of everything
+  scripts/bench --rows fan-1,publish        only these
+  scripts/bench --write-docs                measures, and puts the table into docs/benchmarks.md
+  scripts/bench --peers --json peers.json   every peer that can be built here beside every other
+  scripts/bench --from peers.json --peers   prints the tables of an earlier run
+"""
+
+
+def _names(known: list[str], what: str) -> Callable[[str], list[str]]:
+    def parse(text: str) -> list[str]:
+        names = text.split(",")
+        if unknown := [name for name in names if name not in known]:
+            raise argparse.ArgumentTypeError(f"unknown {what} {', '.join(unknown)}; there are {', '.join(known)}")
+        return names
+
+    return parse
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one repetition of 2 s each instead of three of 5 s")
+    parser.add_argument("--rows", type=_names(list(LOADS), "row"), metavar="A,B", help="only these loads: " + ", ".join(LOADS))
+    parser.add_argument("--peers", nargs="?", const=list(PEERS), type=_names(list(PEERS), "peer"), metavar="A,B", help="the comparison of all peers, or of these: " + ", ".join(PEERS))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every run there as well")
+    parser.add_argument("--from", type=Path, metavar="FILE", dest="source", help="measure nothing: use the runs of such a file")
+    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/benchmarks.md")
+    return parser.parse_args()
+
+
+def _results(options: argparse.Namespace) -> Results:
+    if options.source:
+        return Results.read(options.source)
+    build_generator()
+    plan = Plan(
+        peers=options.peers or ["sockudo", "uws", "starlette"],
+        loads=[name for name in options.rows or LOADS if not options.peers or name in GENERATOR_LOADS],
+        repetitions=1 if options.quick else 3,
+        seconds=2 if options.quick else 5,
+        quick=options.quick,
+        command=shlex.join(["scripts/bench", *sys.argv[1:]]),
+    )
+    return measure(plan)
+
+
+def main() -> int:
+    """Exit code 0, also when a row is not reached; 1 when a run of the server failed; 2 when nothing can be built."""
+    options = _options()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stopped halfway, it still stops its servers
+    try:
+        results = _results(options)
+    except Missing as missing:
+        print(f"bench: {missing}", file=sys.stderr)
+        return 2
+    if options.json:
+        results.write(options.json)
+    if options.write_docs:
+        write_docs(results, peers=bool(options.peers))
+    tables = [f"{title}\n\n{plain(table)}" for title, table in comparison(results)] if options.peers else [plain(targets(results))]
+    print("\n\n".join(filter(None, ["\n".join(head(results)), *tables, noise(results)])))
+    return int(any(run["peer"] == "sockudo" and not run["figures"]["ok"] for run in results.runs))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""One benchmark: builds, starts the servers, runs every load on each of them in turn, and keeps the figures."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.crowd import run_crowd
+from benchmarks.generator import Figures, apply_load, floor, watched
+from benchmarks.loads import LOADS, Load
+from benchmarks.peers import PEERS, Peer
+from benchmarks.processes import DidNotStart, Running, running
+from benchmarks.results import Results
+from benchmarks.settings import CLIENT_CORE, SERVER_CORE
+from benchmarks.stalled import run_stalled
+from benchmarks.tools import Missing
+
+__all__ = ["Plan", "measure"]
+
+_SHOWN = ("ok", "per_server_cpu_second", "latency_ms", "rss_kb_per_connection", "connect_cpu_us", "longest_turn_ms", "slower", "closed", "growth_mb", "foreign_cores", "said")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who is measured with which loads, how often and for how long."""
+
+    peers: list[str]
+    loads: list[str]
+    repetitions: int
+    seconds: float
+    quick: bool
+    command: str
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _describe(plan: Plan, peers: list[Peer], left_out: dict[str, str]) -> dict[str, Any]:
+    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "?")
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{os.cpu_count()} cores, {cpu}, Linux {os.uname().release}",
+        "command": plan.command,
+        "repetitions": plan.repetitions,
+        "seconds": plan.seconds,
+        "server_core": SERVER_CORE,
+        "client_core": CLIENT_CORE,
+        "versions": {peer.name: peer.version() for peer in peers},
+        "left_out": left_out,
+    }
+
+
+def _built(names: list[str]) -> tuple[list[Peer], dict[str, str]]:
+    """The peers this machine can run, and why it cannot run the others."""
+    peers, left_out = [], {}
+    for name in names:
+        try:
+            PEERS[name].build()
+            peers.append(PEERS[name])
+        except Missing as missing:
+            left_out[name] = str(missing)
+            _say(f"bench: without {name}: {missing}")
+    return peers, left_out
+
+
+def _wants(peer: Peer, load: Load) -> bool:
+    if load.name == "stalled":
+        return peer.name == "sockudo"
+    if load.name == "crowd":
+        return peer.name in ("sockudo", "uws")
+    return not peer.loads or load.name in peer.loads
+
+
+class _Session:
+    def __init__(self, plan: Plan, results: Results) -> None:
+        self._plan, self._results = plan, results
+
+    def _keep(self, peer: str, load: str, repetition: int, figures: Figures) -> None:
+        self._results.add(peer, load, repetition, figures)
+        shown = ", ".join(f"{key} {figures[key]}" for key in _SHOWN if figures.get(key) is not None)
+        _say(f"{repetition + 1}/{self._plan.repetitions} {load} {peer}: {shown}")
+
+    def _floors(self, load: Load, repetition: int) -> None:
+        for suffix, (sockets, per_send) in load.floors.items():
+            self._keep("floor", load.name + suffix, repetition, floor(sockets, per_send, quick=self._plan.quick))
+
+    def _run(self, load: Load, server: Running) -> Figures:
+        if load.name == "stalled":
+            return watched(server, lambda: run_stalled(server))
+        if load.name == "crowd":
+            return watched(server, lambda: run_crowd(server, 5 if self._plan.quick else 15))
+        return watched(server, lambda: apply_load(server, load, self._plan.seconds))
+
+    def generator_loads(self, peers: list[Peer], loads: list[Load], repetition: int) -> None:
+        """All servers stand ready, and each load visits one after the other: the same minute for everybody."""
+        with contextlib.ExitStack() as stack:
+            servers = []
+            for peer in peers:
+                if not any(_wants(peer, load) for load in loads):
+                    continue
+                try:
+                    servers.append(stack.enter_context(running(peer)))
+                except DidNotStart as failure:
+                    _say(f"bench: {failure}")
+            for load in loads:
+                self._floors(load, repetition)
+                for server in servers:
+                    if _wants(server.peer, load):
+                        self._keep(server.peer.name, load.name, repetition, self._run(load, server))
+                        time.sleep(0.3)
+
+    def scenarios(self, peers: list[Peer], loads: list[Load], repetition: int) -> None:
+        """Each on a fresh server that is alone."""
+        for load in loads:
+            for peer in peers:
+                if _wants(peer, load):
+                    try:
+                        with running(peer) as server:
+                            self._keep(peer.name, load.name, repetition, self._run(load, server))
+                    except DidNotStart as failure:
+                        _say(f"bench: {failure}")
+
+
+def measure(plan: Plan) -> Results:
+    """Carries the plan out; says how it goes on standard error."""
+    peers, left_out = _built(plan.peers)
+    results = Results(_describe(plan, peers, left_out))
+    session = _Session(plan, results)
+    chosen = [LOADS[name] for name in plan.loads]
+    for repetition in range(plan.repetitions):
+        for batch in sorted({load.batch for load in chosen if not load.scenario}):
+            session.generator_loads(peers, [load for load in chosen if load.batch == batch and not load.scenario], repetition)
+        session.scenarios(peers, [load for load in chosen if load.scenario], repetition)
+    return results
