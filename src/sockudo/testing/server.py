@@ -27,12 +27,33 @@ if TYPE_CHECKING:
 
 __all__ = ["TestServer", "serve"]
 
+# The id is a number because Pusher's Python SDK takes no other.
+_APP: Final = Credentials("1001", "app-key", "app-secret")
 _BASE: Final[Mapping[str, Any]] = {
     "host": "127.0.0.1",
     "port": 0,
     "shutdown_grace_period": 1,
     "metrics": {"enabled": False},
     "rate_limiter": {"enabled": False},
+    "app_manager": {
+        "array": {
+            "apps": [
+                {
+                    "id": _APP.app_id,
+                    "key": _APP.key,
+                    "secret": _APP.secret,
+                    "enabled": True,
+                    "policy": {
+                        "features": {
+                            "enable_client_messages": True,
+                            "enable_user_authentication": True,
+                            "enable_watchlist_events": True,
+                        }
+                    },
+                }
+            ]
+        }
+    },
 }
 
 
@@ -45,8 +66,8 @@ def serve(
 ) -> TestServer:
     """A server for ``with`` or ``async with``: it runs inside the block, on a free port of this machine.
 
-    Every feature is on and the app is ``app-id`` / ``app-key`` / ``app-secret``; ``config`` is laid over that, in the
-    form of a configuration file. The server runs in a thread of this process, on ``clock`` if one is given; with
+    The app may do everything and is ``1001`` / ``app-key`` / ``app-secret``; ``config`` is laid over that, in the form
+    of a configuration file. The server runs in a thread of this process, on ``clock`` if one is given; with
     ``process`` it runs as a process of its own, which takes a little longer and cannot have a clock from here.
     """
     return TestServer(config, clock=clock, process=process, start_timeout=start_timeout)
@@ -70,7 +91,7 @@ class TestServer:
         self.clock = clock
         self.host = "127.0.0.1"
         self.port = 0
-        self.app = Credentials("app-id", "app-key", "app-secret")
+        self.app = _APP
         self._config = _merged(_BASE, config or {})
         self._process = process
         self._start_timeout = start_timeout
