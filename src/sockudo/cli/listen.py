@@ -14,7 +14,7 @@ __all__ = ["listen"]
 
 def listen(
     *,
-    channels: Annotated[list[str], typer.Argument(metavar="CHANNEL…", help="The channels to subscribe to.")],
+    channels: Annotated[list[str], typer.Argument(metavar="CHANNEL", help="The channels to subscribe to.")],
     user_id: Annotated[
         str | None, typer.Option("--user-id", metavar="ID", help="Who to be on presence channels.")
     ] = None,
