@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,10 @@ def unique(request: pytest.FixtureRequest) -> str:
     return "".join(letters).strip("-")[-80:]
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None, None, None]:
+    """The last thing before the totals, below the list of what was skipped."""
+    yield
     missing = missing_parts()
     if missing:
         terminalreporter.section("parts that could not run here", yellow=True)
