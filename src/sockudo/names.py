@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHANNEL_KINDS",
+    "USER_CHANNEL_PREFIX",
     "ChannelKind",
     "channel_kind",
     "check_channel_name",
@@ -46,7 +47,7 @@ class ChannelKind:
     user: bool = False
 
 
-_USER_PREFIX: Final = "#server-to-user-"
+USER_CHANNEL_PREFIX: Final = "#server-to-user-"
 
 _PUBLIC: Final = ChannelKind("public")
 
@@ -59,7 +60,7 @@ _KINDS: Final[dict[str, ChannelKind]] = {
     "presence-cache-": ChannelKind("presence-cache", protected=True, presence=True, cache=True),
     "presence-": ChannelKind("presence", protected=True, presence=True, client_events=True),
     "cache-": ChannelKind("cache", cache=True),
-    _USER_PREFIX: ChannelKind("server-to-user", user=True),
+    USER_CHANNEL_PREFIX: ChannelKind("server-to-user", user=True),
 }
 
 CHANNEL_KINDS: Final = (_PUBLIC, *_KINDS.values())
@@ -89,7 +90,7 @@ def channel_kind(name: str) -> ChannelKind:
 
 def user_of(channel: str) -> str | None:
     """The user id of a ``#server-to-user-{id}`` channel; None for every other channel."""
-    return (channel[len(_USER_PREFIX) :] or None) if channel.startswith(_USER_PREFIX) else None
+    return (channel[len(USER_CHANNEL_PREFIX) :] or None) if channel.startswith(USER_CHANNEL_PREFIX) else None
 
 
 def is_wildcard(name: str) -> bool:
@@ -136,7 +137,7 @@ def _check_closely(name: str, max_length: int, namespaces: Mapping[str, Namespac
         raise errors.CHANNEL_NAME(
             f"Channel name contains invalid characters: '{_shown(name)}' (invalid chars: [{listed}])"
         )
-    if not logical.strip("#") or name == _USER_PREFIX or (namespace and base == f"{namespace.name}:"):
+    if not logical.strip("#") or name == USER_CHANNEL_PREFIX or (namespace and base == f"{namespace.name}:"):
         raise errors.CHANNEL_NAME(f"Channel name is incomplete: '{_shown(name)}' has nothing after its prefix")
     # Nothing before the `#`: the channel of one user, not one limited to some.
     if limited and base:
@@ -163,7 +164,7 @@ def _check_user_limit(name: str, users: str, namespace: Namespace | None, for_so
 
 def _logical(name: str) -> str:
     found = _PREFIX.match(name)
-    return name[found.end() :] if found and found.group() != _USER_PREFIX else name
+    return name[found.end() :] if found and found.group() != USER_CHANNEL_PREFIX else name
 
 
 def _namespace(base: str, namespaces: Mapping[str, Namespace]) -> Namespace | None:

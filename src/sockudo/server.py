@@ -101,7 +101,7 @@ class Server:
         self.gateway = Gateway(self.hub, self.apps, self.clock, settings, loop.call_soon)
         self.rates = AppRates()
         self.keys = IdempotencyKeys(max_key_length=settings.idempotency.max_key_length)
-        publisher = Publisher(self.hub, self.keys, self.rates, self.gateway.state)
+        publisher = Publisher(self.hub, self.keys, self.rates)
         front: Front | None = None
 
         async def application(scope: object, receive: object, send: object) -> None:
@@ -216,6 +216,7 @@ class Server:
         self.edge.limits.replace(settings.rate_limiter)
         self.keys.max_key_length = settings.idempotency.max_key_length
         self.edge.cors = Cors(settings)
+        self.edge.tell_time()
         changes = await self.apps.replace_inline(settings.apps)
         if changes:
             self.apply_changes(changes)

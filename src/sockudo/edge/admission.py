@@ -66,7 +66,9 @@ def _check_rate(edge: Edge, http: HttpProtocol) -> Reply | None:
     return error_reply(edge.limits.refusal(verdict), edge.limits.headers(verdict))
 
 
-def _take_over(http: HttpProtocol, handshake: Upgrade, key: str, origin: str | None, protocol: int, rest: bytes) -> None:
+def _take_over(
+    http: HttpProtocol, handshake: Upgrade, key: str, origin: str | None, protocol: int, rest: bytes
+) -> None:
     edge = http.edge
     transport = http.transport
     deflate: DeflateParams | None = None

@@ -50,12 +50,12 @@ def _publish(edge: Edge, *, batch: bool) -> Endpoint:
         body = await request.body()
         reply = publish_reply(
             edge,
-            batch=batch,
-            app_id=request.path_params["app_id"],
-            raw_path=request.scope["raw_path"],
-            query=_query_string(request),
-            headers=dict(request.scope["headers"]),
-            body=body,
+            batch,
+            request.path_params["app_id"],
+            request.scope["raw_path"],
+            _query_string(request),
+            dict(request.scope["headers"]),
+            body,
         )
         response = Response(reply.body, reply.status, media_type="application/json")
         response.raw_headers.extend(reply.headers)

@@ -14,6 +14,8 @@ from sockudo.apps.registry import AppRegistry
 from sockudo.clock import Clock
 from sockudo.config import Settings
 from sockudo.edge.cors import Cors
+from sockudo.edge.publishing import PLAIN_OK
+from sockudo.edge.replies import render
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.ip import IpLimits
 from sockudo.publishing import Publisher
@@ -50,12 +52,17 @@ class Edge:
     closing: dict[WebSocketProtocol, None] = field(default_factory=dict)
     # Headers of every reply, as bytes for the express lane; they change with the second.
     common_head: bytes = b""
+    # The whole reply to a publish that asked for nothing; None while it depends on the request.
+    plain_ok: bytes | None = None
 
     def tell_time(self) -> None:
         """Renews the Date header of all replies; called once a second."""
         date = formatdate(self.clock.time(), usegmt=True).encode()
         self.state.default_headers = [(b"date", date)]
         self.common_head = b"date: %b\r\n" % date
+        cors = self.cors.constant
+        plain = cors is not None and not self.limits.enabled
+        self.plain_ok = render(PLAIN_OK._replace(headers=cors or ()), self.common_head) if plain else None
 
     def sweep(self, now: float) -> None:
         """Once a second: cuts connections that do not finish closing, closes idle HTTP connections."""

@@ -13,18 +13,21 @@ _VARY = (b"vary", b"origin, access-control-request-method, access-control-reques
 
 
 class Cors:
-    """The configured policy, prepared. A wildcard makes one constant answer and forces credentials off."""
+    """The configured policy, prepared. A wildcard makes one constant answer and forces credentials off.
 
-    __slots__ = ("_allowed", "_constant", "_credentials", "_headers", "_methods")
+    ``constant`` are the headers of every reply, None while they depend on the request's Origin.
+    """
+
+    __slots__ = ("_allowed", "_credentials", "_headers", "_methods", "constant")
 
     def __init__(self, settings: Settings) -> None:
         cors = settings.cors
         wildcard = any(origin.strip().lower() in ("*", "any") for origin in cors.origin)
-        self._constant: list[tuple[bytes, bytes]] | None = None
+        self.constant: list[tuple[bytes, bytes]] | None = None
         if wildcard:
-            self._constant = [(b"access-control-allow-origin", b"*"), _VARY]
+            self.constant = [(b"access-control-allow-origin", b"*"), _VARY]
         elif not cors.origin:
-            self._constant = [_VARY]
+            self.constant = [_VARY]
         self._allowed: Callable[[str | None], bool] = matcher(cors.origin)
         self._credentials = cors.credentials
         self._methods = ",".join(cors.methods).encode()
@@ -32,8 +35,8 @@ class Cors:
 
     def headers(self, origin: bytes | None) -> list[tuple[bytes, bytes]]:
         """What to add to the reply to a request with this Origin header."""
-        if self._constant is not None:
-            return self._constant
+        if self.constant is not None:
+            return self.constant
         if origin is None or not self._allowed(origin.decode("latin-1")):
             return [_VARY]
         found = [(b"access-control-allow-origin", origin), _VARY]

@@ -5,8 +5,8 @@ The express lane
 
 A publish to a plain channel has nothing to wait for, so it is answered from within the parser's callback, without a
 task or a scope; every other request takes uvicorn's way to the web framework. Both call
-`sockudo.edge.publishing.publish_reply`, so that they cannot drift apart. A request takes the lane only if nothing else is
-under way on its connection; otherwise it queues behind the others like any request.
+`sockudo.edge.publishing.publish_reply`, so that they cannot drift apart. A request takes the lane only if nothing else
+is under way on its connection; otherwise it queues behind the others like any request.
 
 This module is the only one that relies on uvicorn's internals; `tests/unit/edge/test_uvicorn_touchpoint.py` fails
 loudly when a new version moves them.
@@ -15,7 +15,8 @@ loudly when a new version moves them.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import httptools
 import structlog
@@ -25,9 +26,10 @@ from sockudo import errors
 from sockudo.edge.address import client_address
 from sockudo.edge.admission import upgrade
 from sockudo.edge.proxy_protocol import parse as parse_proxy_header
-from sockudo.edge.publishing import publish_reply
+from sockudo.edge.publishing import PLAIN_OK, publish_reply
 from sockudo.edge.replies import Reply, error_reply, render
 from sockudo.errors import SockudoError
+from sockudo.ids import unique_id
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
@@ -41,9 +43,28 @@ _MAX_HEAD = 128 * 1024
 _IDLE_SECONDS = 90.0
 _REQUEST_SECONDS = 60.0
 
-_PUBLISH = re.compile(rb"/apps/([^/?]+)/(events|batch_events)/?(?:\?(.*))?", re.DOTALL)
+_PUBLISH = re.compile(rb"/apps/([^/]+)/(events|batch_events)/?")
+# Headers that send a publish the long way round.
+_NOT_PLAIN = frozenset((b"expect", b"transfer-encoding", b"upgrade"))
 
 _log = structlog.get_logger("sockudo.http")
+
+
+class _Publish(NamedTuple):
+    """A publish before its body: what `publish_reply` takes, in its order."""
+
+    batch: bool
+    app_id: str
+    raw_path: bytes
+    query: bytes | None
+    headers: dict[bytes, bytes]
+
+
+@lru_cache(maxsize=1024)
+def _publish_route(path: bytes) -> tuple[bool, str] | None:
+    """Whether this is a publish endpoint, which of the two, and the app id as it stands in the path."""
+    found = _PUBLISH.fullmatch(path)
+    return (found[2] == b"batch_events", found[1].decode("latin-1")) if found else None
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -63,9 +84,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._body_size = 0
         self._body_limit = edge.settings.http_api.request_limit_in_mb * 1024 * 1024
         self._refused: SockudoError | None = None
-        # The parts of a publish that takes the express lane: app id, which endpoint, query, headers; then its body.
-        self._lane: tuple[str, bool, bytes | None, dict[bytes, bytes]] | None = None
-        self._lane_body = b""
+        # The publish that takes the express lane, once its head has arrived; then its body, in one piece or several.
+        self._lane: _Publish | None = None
+        self._lane_body: bytes | bytearray = b""
 
     # ---- bytes in ----
 
@@ -76,7 +97,8 @@ class HttpProtocol(HttpToolsProtocol):
             if rest is None:
                 return
             data = rest
-        self._unset_keepalive_if_required()
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
         if self._refused is not None:
             return
         try:
@@ -86,15 +108,21 @@ class HttpProtocol(HttpToolsProtocol):
             return
         except httptools.HttpParserCallbackError as problem:
             if self._refused is None:
-                raise problem.__context__ or problem from None
+                self._refused = self._defect(problem.__context__ or problem)
         except httptools.HttpParserError:
             self._refused = errors.MALFORMED_REQUEST()
         if self._in_head and self._refused is None:
             self._head_size += len(data)
             if self._head_size > _MAX_HEAD:
-                self._refused = errors.HEADERS_TOO_LARGE()
+                self._refused = errors.HEADERS_TOO_LARGE(f"The head of the request is over {_MAX_HEAD} bytes long")
         if self._refused is not None:
             self._send_refusal(self._refused)
+
+    @staticmethod
+    def _defect(problem: BaseException) -> SockudoError:
+        reference = unique_id()
+        _log.error("request failed", reference=reference, exc_info=problem)
+        return errors.INTERNAL_ERROR(f"Internal server error {reference}")
 
     def _read_proxy_header(self, data: bytes) -> bytes | None:
         """Takes the PROXY protocol header off the front; None while it has not arrived whole."""
@@ -143,42 +171,60 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.lower(), value))
-        if len(self.headers) > _MAX_HEADERS:
-            self._stop(errors.HEADERS_TOO_LARGE(f"The request has more than {_MAX_HEADERS} headers"))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         headers = dict(self.headers)
+        publish = self._plain_publish(headers)
+        if publish is not None:
+            self._lane = publish
+            self._lane_body = b""
+            return
         parser = self.parser
         version = parser.get_http_version()
         self._check_head(headers, version)
-        method = parser.get_method()
-        if method == b"POST" and version == "1.1" and self._free and b"expect" not in headers:
-            publish = _PUBLISH.fullmatch(self.url)
-            if publish is not None and not parser.should_upgrade():
-                app_id, endpoint, query = publish.groups()
-                self._lane = (app_id.decode("latin-1"), endpoint == b"batch_events", query, headers)
-                self._lane_body = b""
-                return
-        self._start_scope(method, version)
+        self._start_scope(parser.get_method(), version)
         if parser.should_upgrade() and self._should_upgrade():
             return
         super().on_headers_complete()
+
+    def _plain_publish(self, headers: dict[bytes, bytes]) -> _Publish | None:
+        """What is needed to answer this request on the express lane; None if it has to take the other way.
+
+        Whatever is out of the ordinary goes the other way, where it is told apart and refused if need be.
+        """
+        path, mark, query = self.url.partition(b"?")
+        route = _publish_route(path)
+        parser = self.parser
+        if route is None or parser.get_method() != b"POST" or not self._free:
+            return None
+        if not len(headers) == len(self.headers) <= _MAX_HEADERS or not headers.keys().isdisjoint(_NOT_PLAIN):
+            return None
+        if b"host" not in headers or int(headers.get(b"content-length", b"0")) > self._body_limit:
+            return None
+        # Without a Connection header only HTTP/1.1 keeps a connection open.
+        if (b"connection" in headers or not parser.should_keep_alive()) and parser.get_http_version() != "1.1":
+            return None
+        return _Publish(route[0], route[1], path.removesuffix(b"/"), query if mark else None, headers)
 
     @property
     def _free(self) -> bool:
         return (self.cycle is None or self.cycle.response_complete) and not self.pipeline
 
     def _check_head(self, headers: dict[bytes, bytes], version: str) -> None:
+        if len(self.headers) > _MAX_HEADERS:
+            self._stop(errors.HEADERS_TOO_LARGE(f"The request has more than {_MAX_HEADERS} headers"))
         if version not in ("1.1", "1.0"):
             self._stop(errors.MALFORMED_REQUEST("Only HTTP/1.1 and HTTP/1.0 are served"))
-        hosts = sum(name == b"host" for name, _ in self.headers)
+        hosts = [name for name, _ in self.headers].count(b"host")
         if hosts != 1 and (version == "1.1" or hosts > 1):
             self._stop(errors.MALFORMED_REQUEST("An HTTP/1.1 request needs exactly one Host header"))
         length = headers.get(b"content-length")
         if length is not None:
             if b"transfer-encoding" in headers:
-                self._stop(errors.MALFORMED_REQUEST("A request must not have both Content-Length and Transfer-Encoding"))
+                self._stop(
+                    errors.MALFORMED_REQUEST("A request must not have both Content-Length and Transfer-Encoding")
+                )
             if len(length) > 15 or int(length) > self._body_limit:
                 self._stop(self._too_large())
 
@@ -206,42 +252,44 @@ class HttpProtocol(HttpToolsProtocol):
         self._body_size += len(body)
         if self._body_size > self._body_limit:
             self._stop(self._too_large())
-        if self._lane is not None:
-            self._lane_body = self._lane_body + body if self._lane_body else body
-            return
-        super().on_body(body)
+        if self._lane is None:
+            super().on_body(body)
+        elif not self._lane_body:
+            self._lane_body = body
+        else:
+            if isinstance(self._lane_body, bytes):
+                self._lane_body = bytearray(self._lane_body)
+            self._lane_body += body
 
     def on_message_complete(self) -> None:
         self._begun_at = None
-        if self._lane is None:
+        publish = self._lane
+        if publish is None:
             super().on_message_complete()
             return
-        (app_id, batch, query, headers), self._lane = self._lane, None
-        body, self._lane_body = self._lane_body, b""
-        self._answer_publish(app_id, batch, query, headers, body)
+        body, self._lane, self._lane_body = bytes(self._lane_body), None, b""
+        self._answer_publish(publish, body)
 
     # ---- the express lane ----
 
-    def _answer_publish(
-        self, app_id: str, batch: bool, query: bytes | None, headers: dict[bytes, bytes], body: bytes
-    ) -> None:
+    def _answer_publish(self, publish: _Publish, body: bytes) -> None:
         edge = self.edge
-        extra = edge.cors.headers(headers.get(b"origin"))
+        extra: list[tuple[bytes, bytes]] = []
         reply: Reply | None = None
         if edge.limits.enabled:
             verdict = edge.limits.api(self.address(), self._active_at)
             if verdict is not None:
-                extra = [*extra, *edge.limits.headers(verdict)]
+                extra = edge.limits.headers(verdict)
                 if not verdict.allowed:
                     reply = error_reply(edge.limits.refusal(verdict))
         if reply is None:
-            path = self.url.partition(b"?")[0].removesuffix(b"/")
-            reply = publish_reply(
-                edge, batch=batch, app_id=app_id, raw_path=path, query=query, headers=headers, body=body
-            )
+            reply = publish_reply(edge, *publish, body)
         close = not self.parser.should_keep_alive()
-        answer = reply._replace(headers=[*extra, *reply.headers])
-        self.transport.write(render(answer, edge.common_head, close=close))
+        if reply is PLAIN_OK and edge.plain_ok is not None and not close:
+            self.transport.write(edge.plain_ok)
+            return
+        headers = [*edge.cors.headers(publish.headers.get(b"origin")), *extra, *reply.headers]
+        self.transport.write(render(reply._replace(headers=headers), edge.common_head, close=close))
         if close:
             self.transport.close()
 
@@ -273,7 +321,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Forgets what ties this object to the connection once another protocol has taken over."""
         self.connections.discard(self)
         self._unset_keepalive_if_required()
-        self.parser = None
+        self.parser = None  # type: ignore[assignment]
         self.cycle = None  # type: ignore[assignment]
         self.scope = None  # type: ignore[assignment]
         self.flow = None  # type: ignore[assignment]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sockudo import errors
 from sockudo.auth.signing import authenticate
 from sockudo.edge.replies import Reply, error_reply
 from sockudo.errors import SockudoError
+from sockudo.publishing import OK
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
 
-__all__ = ["check_json", "publish_reply"]
+__all__ = ["PLAIN_OK", "check_json", "publish_reply"]
+
+PLAIN_OK: Final = Reply(200, OK)
 
 
 def check_json(content_type: bytes | None) -> None:
@@ -28,7 +31,6 @@ def check_json(content_type: bytes | None) -> None:
 
 def publish_reply(
     edge: Edge,
-    *,
     batch: bool,
     app_id: str,
     raw_path: bytes,
@@ -36,20 +38,24 @@ def publish_reply(
     headers: Mapping[bytes, bytes],
     body: bytes,
 ) -> Reply:
-    """Checks the signature, publishes, and answers. ``headers`` have lower-case names; refusals are replies too."""
+    """Checks the signature, publishes, and answers. ``headers`` have lower-case names; refusals are replies too.
+
+    The reply to a publish that asked for nothing is always `PLAIN_OK` itself.
+    """
     clock = edge.clock
     try:
         app = authenticate(
             edge.apps, method="POST", raw_path=raw_path, query=query, body=body, path_app_id=app_id, now=clock.time()
         )
-        traffic = edge.gateway.state(app).traffic
+        state = edge.gateway.state(app)
+        traffic = state.traffic
         traffic.http_calls += 1
         traffic.http_bytes_received += len(body)
         check_json(headers.get(b"content-type"))
         key = headers.get(b"x-idempotency-key")
         publish = edge.publisher.batch if batch else edge.publisher.events
-        reply = publish(app, body, key.decode("utf-8", "replace") if key is not None else None, clock.monotonic())
+        reply = publish(app, state, body, None if key is None else key.decode("utf-8", "replace"), clock.monotonic())
         traffic.http_bytes_sent += len(reply)
-        return Reply(200, reply)
     except SockudoError as error:
         return error_reply(error)
+    return PLAIN_OK if reply is OK else Reply(200, reply)

@@ -14,7 +14,7 @@ from sockudo.hub.app_state import AppState
 from sockudo.hub.channel import Channel
 from sockudo.hub.connection import Connection
 from sockudo.hub.ports import Schedule
-from sockudo.names import user_of
+from sockudo.names import USER_CHANNEL_PREFIX
 from sockudo.protocol import v1
 
 __all__ = ["Hub", "HubOptions"]
@@ -66,21 +66,22 @@ class Hub:
     # ---- saying ----
 
     def publish(self, app: AppState, channel_name: str, name: str, data: str, exclude: Connection | None) -> None:
-        """Says an event of the backend to a channel's subscribers, or to all connections of a user (§ 8.3)."""
-        user_id = user_of(channel_name)
-        if user_id is None:
-            channel = app.channels.get(channel_name)
-            if channel is not None and channel.subscribers:
-                channel.append(v1.event(name, channel_name, data), exclude)
-            return
+        """Says an event of the backend to a channel's subscribers."""
+        channel = app.channels.get(channel_name)
+        if channel is not None and channel.subscribers:
+            channel.append(v1.event(name, channel_name, data), exclude)
+
+    def publish_to_user(self, app: AppState, user_id: str, name: str, data: str, exclude: Connection | None) -> None:
+        """Says an event to every connection signed in as the user, whatever it is subscribed to (contract 10 § 8.3)."""
         connections = app.users.connections(user_id)
-        if connections:
-            frame = v1.event(name, channel_name, data)
-            for connection in connections:
-                if connection is not exclude:
-                    connection.write(frame)
-                    app.traffic.messages_sent += 1
-                    app.traffic.bytes_sent += len(frame)
+        if not connections:
+            return
+        frame = v1.event(name, f"{USER_CHANNEL_PREFIX}{user_id}", data)
+        for connection in connections:
+            if connection is not exclude:
+                connection.write(frame)
+                app.traffic.messages_sent += 1
+                app.traffic.bytes_sent += len(frame)
 
     def enqueue(self, channel: Channel) -> None:
         """Has the channel deliver at the end of this turn."""

@@ -104,7 +104,9 @@ class _NodeCollector(Collector):
 
     def _loop_times(self) -> Iterator[Metric]:
         worst = self._loop.take_worst_ms()
-        yield self._metric("event_loop_lag_ms", "gauge", "Longest block of the loop since the last scrape", [({}, worst)])
+        yield self._metric(
+            "event_loop_lag_ms", "gauge", "Longest block of the loop since the last scrape", [({}, worst)]
+        )
         ever = self._loop.worst_ms
         yield self._metric("event_loop_lag_max_ms", "gauge", "Longest block of the loop since the start", [({}, ever)])
         stalls = float(self._loop.stalls)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, TypeVar
 
 import msgspec
@@ -55,7 +56,8 @@ class BatchBody(msgspec.Struct):
 
 _event_decoder = msgspec.json.Decoder(EventBody)
 _batch_decoder = msgspec.json.Decoder(BatchBody)
-_EVENT_FIELDS = tuple((name, b'"%b"' % name.encode()) for name in EventBody.__struct_fields__)
+# Everything but name, data, channels and channel.
+_OTHER_FIELDS = tuple(b'"%b"' % name.encode() for name in EventBody.__struct_fields__[4:])
 
 Body = TypeVar("Body")
 
@@ -63,12 +65,26 @@ Body = TypeVar("Body")
 def decode_event(body: bytes) -> EventBody:
     """Raises errors.MALFORMED_JSON for bad syntax and errors.WRONG_SHAPE for JSON of another shape."""
     event = _decode(_event_decoder, body)
-    for name, key in _EVENT_FIELDS:
-        # A name that occurs once cannot be repeated; one inside a string is escaped and does not count.
-        if getattr(event, name) is not None and body.count(key) > 1:
-            _refuse_repeats(body)
-            break
+    # A name that occurs once cannot be repeated; one inside a string is escaped and does not count.
+    count = body.count
+    if count(b'"name"') > 1 or count(b'"data"') > 1 or count(b'"channel"') > 1 or count(b'"channels"') > 1:
+        _refuse_repeats(body)
+    elif not _is_plain(event) and any(count(key) > 1 for key in _OTHER_FIELDS):
+        _refuse_repeats(body)
     return event
+
+
+def _is_plain(event: EventBody) -> bool:
+    """Whether the event has none of `_OTHER_FIELDS`."""
+    return (
+        event.socket_id is None
+        and event.info is None
+        and event.tags is None
+        and event.delta is None
+        and event.extras is None
+        and event.idempotency_key is None
+        and event.message_id is None
+    )
 
 
 def decode_batch(body: bytes) -> BatchBody:
@@ -100,7 +116,6 @@ def _in_our_words(problem: msgspec.ValidationError) -> str:
 
 def _refuse_repeats(body: bytes) -> None:
     """Finds a field that an event repeats; typed decoding would silently keep the last one."""
-    import json
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(items)
@@ -113,4 +128,6 @@ def _refuse_repeats(body: bytes) -> None:
     events = [decoded, *(decoded.get("batch") or ())]
     for event in events:
         if "\0repeated" in event:
-            raise errors.WRONG_SHAPE(f"Wrong shape of the JSON body: the field '{event[chr(0) + 'repeated']}' is repeated")
+            raise errors.WRONG_SHAPE(
+                f"Wrong shape of the JSON body: the field '{event[chr(0) + 'repeated']}' is repeated"
+            )

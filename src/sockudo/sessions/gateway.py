@@ -83,7 +83,10 @@ class Gateway:
         return session
 
     def state(self, app: LiveApp) -> AppState:
-        """The live state of an app, with the switches that its record sets."""
+        """The live state of an app."""
+        return self.hub.apps.get(app.id) or self._new_state(app)
+
+    def _new_state(self, app: LiveApp) -> AppState:
         state = self.hub.app(app.id)
         state.subscription_counts = bool(app.features.enable_subscription_count)
         return state
@@ -94,7 +97,7 @@ class Gateway:
             session.live = app
             if not app.enabled:
                 session.end(errors.APP_DISABLED("Application disabled"))
-        self.state(app)
+        self._new_state(app)
 
     def remove_app(self, app_id: str) -> None:
         """Ends the sessions of an app that no longer exists and forgets its state."""

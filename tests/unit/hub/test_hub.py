@@ -146,7 +146,7 @@ class TestUsers:
         two, two_peer = world.connect()
         for connection in (one, two):
             world.app.users.sign_in(connection, "u", b"{}", ())
-        world.publish("hello", "#server-to-user-u", exclude=two)
+        world.hub.publish_to_user(world.app, "u", "hello", "{}", two)
         assert [event for event, _ in one_peer.events()] == ["hello"]
         assert two_peer.events() == []
 
