@@ -11,6 +11,7 @@ from sockudo.auth.channels import check_user_auth
 from sockudo.errors import SockudoError
 from sockudo.protocol import v1
 from sockudo.protocol.inbound import InboundFrame, object_data
+from sockudo.sessions.refused_auth import log_refused_sign_in
 
 if TYPE_CHECKING:
     from sockudo.sessions.session import Session
@@ -35,13 +36,15 @@ def sign_in(session: Session, frame: InboundFrame) -> None:
         raise _refused("Missing 'auth' field in signin data")
     user = _read_user(user_data)
     if not check_user_auth(live, session.socket_id, auth, user_data):
-        session.gateway.log.warning("sign-in refused", app_id=live.id, socket_id=session.socket_id)
+        log_refused_sign_in(session)
         raise _refused("Connection not authorized for signin.")
     watchlist = _watchlist(user) if live.features.enable_watchlist_events else ()
     session.write(v1.signin_success(user_data))
     user_info = msgspec.json.encode(user.get("user_info", {}))
     if len(watchlist) > _MAX_WATCHLIST:
-        session.refuse(errors.WATCHLIST_TOO_LONG(f"The watchlist has {len(watchlist)} users; {_MAX_WATCHLIST} are allowed"))
+        session.refuse(
+            errors.WATCHLIST_TOO_LONG(f"The watchlist has {len(watchlist)} users; {_MAX_WATCHLIST} are allowed")
+        )
         watchlist = ()
     session.app.users.sign_in(session, user["id"], user_info, watchlist)
     session.authorized = True

@@ -8,12 +8,12 @@ import msgspec
 
 from sockudo import errors
 from sockudo.auth.channels import check_channel_auth
-from sockudo.auth.diagnose import likely_mistake
 from sockudo.errors import SockudoError
 from sockudo.names import ChannelKind, channel_kind, check_channel_name, is_meta, is_wildcard
 from sockudo.protocol import v1
 from sockudo.protocol.framing import text_frame
 from sockudo.protocol.inbound import InboundFrame, data_value, object_data
+from sockudo.sessions.refused_auth import log_refused_channel
 
 if TYPE_CHECKING:
     from sockudo.sessions.session import Session
@@ -103,23 +103,8 @@ def _check_auth(session: Session, name: str, kind: ChannelKind, data: dict[str, 
         channel_data = None
     if check_channel_auth(session.live, session.socket_id, name, auth, channel_data):
         return
-    gateway = session.gateway
-    cause = likely_mistake(
-        session.live,
-        session.socket_id,
-        name,
-        auth,
-        channel_data,
-        other_socket_ids=session.app.connections,
-        other_apps=[app for app in gateway.apps.all() if app.id != session.live.id],
-    )
-    gateway.log.warning(
-        "channel authorization refused",
-        app_id=session.live.id,
-        socket_id=session.socket_id,
-        channel=name,
-        likely_cause=cause,
-    )
+    sent = data.get("channel_data")
+    log_refused_channel(session, name, auth, sent if isinstance(sent, str) else None)
     raise errors.CHANNEL_AUTH_INVALID()
 
 
