@@ -43,10 +43,12 @@ def _names(known: list[str], what: str) -> Callable[[str], list[str]]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one repetition of 2 s each instead of three of 5 s")
+    parser.add_argument("--quick", action="store_true", help="one repetition of 2 s each instead of three of 4 s")
+    parser.add_argument("--repetitions", type=int, metavar="N", help="so many instead")
+    parser.add_argument("--seconds", type=float, metavar="S", help="so long for each load instead")
     parser.add_argument("--rows", type=_names(list(LOADS), "row"), metavar="A,B", help="only these loads: " + ", ".join(LOADS))
     parser.add_argument("--peers", nargs="?", const=list(PEERS), type=_names(list(PEERS), "peer"), metavar="A,B", help="the comparison of all peers, or of these: " + ", ".join(PEERS))
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every run there as well")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every run there, after each one")
     parser.add_argument("--from", type=Path, metavar="FILE", dest="source", help="measure nothing: use the runs of such a file")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/benchmarks.md")
     return parser.parse_args()
@@ -59,10 +61,11 @@ def _results(options: argparse.Namespace) -> Results:
     plan = Plan(
         peers=options.peers or ["sockudo", "uws", "starlette"],
         loads=[name for name in options.rows or LOADS if not options.peers or name in GENERATOR_LOADS],
-        repetitions=1 if options.quick else 3,
-        seconds=2 if options.quick else 5,
+        repetitions=options.repetitions or (1 if options.quick else 3),
+        seconds=options.seconds or (2 if options.quick else 4),
         quick=options.quick,
         command=shlex.join(["scripts/bench", *sys.argv[1:]]),
+        save_to=options.json,
     )
     return measure(plan)
 
@@ -78,8 +81,6 @@ def main() -> int:
     except Missing as missing:
         print(f"bench: {missing}", file=sys.stderr)
         return 2
-    if options.json:
-        results.write(options.json)
     if options.write_docs:
         write_docs(results, peers=bool(options.peers))
     tables = [f"{title}\n\n{plain(table)}" for title, table in comparison(results)] if options.peers else [plain(targets(results))]

@@ -27,7 +27,7 @@ _SHOWN = ("ok", "per_server_cpu_second", "latency_ms", "rss_kb_per_connection", 
 
 @dataclass(frozen=True)
 class Plan:
-    """Who is measured with which loads, how often and for how long."""
+    """Who is measured with which loads, how often and for how long; ``save_to`` is written after every run."""
 
     peers: list[str]
     loads: list[str]
@@ -35,6 +35,7 @@ class Plan:
     seconds: float
     quick: bool
     command: str
+    save_to: Path | None = None
 
 
 def _say(text: str) -> None:
@@ -83,6 +84,8 @@ class _Session:
 
     def _keep(self, peer: str, load: str, repetition: int, figures: Figures) -> None:
         self._results.add(peer, load, repetition, figures)
+        if self._plan.save_to:
+            self._results.write(self._plan.save_to)
         shown = ", ".join(f"{key} {figures[key]}" for key in _SHOWN if figures.get(key) is not None)
         _say(f"{repetition + 1}/{self._plan.repetitions} {load} {peer}: {shown}")
 
@@ -94,7 +97,7 @@ class _Session:
         if load.name == "stalled":
             return watched(server, lambda: run_stalled(server))
         if load.name == "crowd":
-            return watched(server, lambda: run_crowd(server, 5 if self._plan.quick else 15))
+            return watched(server, lambda: run_crowd(server, 5 if self._plan.quick else 10))
         return watched(server, lambda: apply_load(server, load, self._plan.seconds))
 
     def generator_loads(self, peers: list[Peer], loads: list[Load], repetition: int) -> None:
