@@ -17,6 +17,7 @@ from sockudo.errors import SockudoError
 from sockudo.hub import AppState, Hub, Peer
 from sockudo.hub.ports import Schedule
 from sockudo.ids import socket_id
+from sockudo.limits.windows import KeyedWindows
 
 if TYPE_CHECKING:
     from sockudo.sessions.session import Session
@@ -39,6 +40,8 @@ class Gateway:
         self.draining = False
         # Connections that were refused before they had a session, by key and slug of the error catalogue.
         self.refused: Counter[tuple[str, str]] = Counter()
+        # Warnings of refused signatures, by app.
+        self.auth_warnings = KeyedWindows(1)
         self.log = structlog.get_logger("sockudo.sessions")
 
     def sessions(self) -> Iterator[Session]:

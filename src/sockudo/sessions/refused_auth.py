@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from sockudo.auth.diagnose import likely_mistake
-from sockudo.limits.windows import KeyedWindows
 
 if TYPE_CHECKING:
-    from sockudo.sessions.gateway import Gateway
     from sockudo.sessions.session import Session
 
 __all__ = ["log_refused_channel", "log_refused_sign_in"]
@@ -17,8 +14,6 @@ __all__ = ["log_refused_channel", "log_refused_sign_in"]
 # Refusals of one app that are warned of in a second. Looking for the cause of one takes up to a millisecond, and a
 # client with a wrong signature tries again and again.
 _WARNINGS_PER_SECOND = 10
-
-_windows: WeakKeyDictionary[Gateway, KeyedWindows] = WeakKeyDictionary()
 
 
 def log_refused_channel(session: Session, channel: str, auth: str, channel_data: str | None) -> None:
@@ -55,9 +50,6 @@ def log_refused_sign_in(session: Session) -> None:
 
 def _may_warn(session: Session) -> bool:
     gateway = session.gateway
-    windows = _windows.get(gateway)
-    if windows is None:
-        windows = _windows[gateway] = KeyedWindows(1)
-    window = windows.window(session.live.id, gateway.clock.monotonic())
+    window = gateway.auth_warnings.window(session.live.id, gateway.clock.monotonic())
     window.count += 1
     return window.count <= _WARNINGS_PER_SECOND
