@@ -22,9 +22,9 @@ __all__ = ["CATALOGUE", "ErrorSpec", "SockudoError"]
 class ErrorSpec:
     """One row of the error catalogue.
 
-    ``slug`` is ours and unique: the anchor in the error reference. ``code`` is the stable word in an HTTP body and may be
-    shared by rows that tell causes apart. ``status`` is the HTTP status, ``ws`` the number in an error frame; either is
-    None where the error cannot arise on that side. ``closes`` says that the WebSocket connection ends with it.
+    ``slug`` is ours and unique: the anchor in the error reference. ``code`` is the stable word in an HTTP body and may
+    be shared by rows that tell causes apart. ``status`` is the HTTP status, ``ws`` the number in an error frame; either
+    is None where the error cannot arise on that side. ``closes`` says that the WebSocket connection ends with it.
     """
 
     slug: str
@@ -471,7 +471,7 @@ MALFORMED_FRAME = _row(
     "The frame is not a JSON object of the protocol.",
     ws=4000,
     causes=("text that is not JSON", "a field of the wrong type or given twice"),
-    remedy="Send {\"event\": …, \"channel\": …, \"data\": …}.",
+    remedy='Send {"event": …, "channel": …, "data": …}.',
 )
 EVENT_NAME_INVALID = _row(
     "event_name_invalid",

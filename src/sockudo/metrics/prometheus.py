@@ -126,8 +126,7 @@ class _NodeCollector(Collector):
         for app_id, state in self._hub.apps.items():
             kinds = Counter(channel.kind.label for channel in state.channels.values() if channel.subscribers)
             # A kind that was in use and no longer is shows 0 instead of vanishing.
-            for kind in state.traffic.subscribed:
-                active.append(({"app_id": app_id, "channel_type": kind}, kinds[kind]))
+            active.extend(({"app_id": app_id, "channel_type": kind}, kinds[kind]) for kind in state.traffic.subscribed)
             joined.extend(_by_kind(app_id, state.traffic.subscribed))
             left.extend(_by_kind(app_id, state.traffic.unsubscribed))
         yield self._metric("active_channels", "gauge", "Channels with subscribers now", active)
@@ -137,8 +136,9 @@ class _NodeCollector(Collector):
     def _errors(self) -> Iterator[Metric]:
         samples = [({"app_id": key, "error_type": slug}, float(count)) for (key, slug), count in self._refused.items()]
         for app_id, state in self._hub.apps.items():
-            for slug, count in state.traffic.errors.items():
-                samples.append(({"app_id": app_id, "error_type": slug}, float(count)))
+            samples.extend(
+                ({"app_id": app_id, "error_type": slug}, float(count)) for slug, count in state.traffic.errors.items()
+            )
         text = "Refused connections and frames, by slug of the error catalogue"
         yield self._metric("connection_errors_total", "counter", text, samples)
 
