@@ -47,10 +47,10 @@ class Peer:
 class World:
     """One app on one hub, with turns of the loop and time by hand."""
 
-    def __init__(self, options: HubOptions = HubOptions()) -> None:
+    def __init__(self, options: HubOptions | None = None) -> None:
         self.turns: list[Callable[[], None]] = []
         self.time = 1000.0
-        self.hub = Hub(self.turns.append, lambda: self.time, options)
+        self.hub = Hub(self.turns.append, lambda: self.time, options or HubOptions())
         self.app: AppState = self.hub.app("app")
         self._count = 0
 

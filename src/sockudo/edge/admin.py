@@ -13,7 +13,7 @@ __all__ = ["admin_app"]
 
 
 def admin_app(render_metrics: Callable[[], bytes]) -> Starlette:
-    """Serves ``/metrics`` in the Prometheus text format; any other path is 404 with an empty body (contract 20 § 13)."""
+    """Serves ``/metrics`` in the text format of Prometheus; any other path is an empty 404 (contract 20 § 13)."""
 
     async def metrics(_: Request) -> Response:
         return Response(render_metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")

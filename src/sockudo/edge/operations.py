@@ -81,9 +81,10 @@ async def _word(edge: Edge, app_id: str | None) -> tuple[str, int]:
     return ("OK", 200) if all(passed) else ("ERROR", 503)
 
 
-async def _passes(name: str, check: HealthCheck, timeout: float) -> bool:
+async def _passes(name: str, check: HealthCheck, seconds: float) -> bool:
     try:
-        passed = await asyncio.wait_for(check(), timeout)
+        async with asyncio.timeout(seconds):
+            passed = await check()
     except (TimeoutError, OSError, errors.SockudoError) as problem:
         _log.warning("health check failed", check=name, reason=type(problem).__name__)
         return False

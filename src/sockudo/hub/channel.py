@@ -9,8 +9,8 @@ appending: a connection that joins later hears nothing from before it came, one 
 while it was there. So joining remembers a place in the pending frames (``_since``) and leaving writes the rest at once
 (`catch_up`), and neither has to flush the whole channel.
 
-A round over many subscribers is cut into slices (`deliver` with a budget), so that no turn lasts. While a round is under
-way new frames gather for the next one.
+A round over many subscribers is cut into slices (`deliver` with a budget), so that no turn lasts. While a round is
+under way new frames gather for the next one.
 """
 
 from __future__ import annotations

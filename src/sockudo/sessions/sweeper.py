@@ -1,6 +1,7 @@
 """The one clock-driven round over all sessions: pings, silent peers, missed deadlines (contract 10 § 4).
 
-There is no timer per connection; each session carries the moment of its last sign of life and is looked at once a second.
+There is no timer per connection; each session carries the moment of its last sign of life and is looked at once a
+second.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from sockudo.hub import HubOptions
-
 from support.world import World
 
 ROOM = "presence-room"
