@@ -42,7 +42,8 @@ class Gateway:
         self.refused: Counter[tuple[str, str]] = Counter()
         # Warnings of refused signatures, by app.
         self.auth_warnings = KeyedWindows(1)
-        self.log = structlog.get_logger("sockudo.sessions")
+        # Bound once: every connection logs several lines at debug, and nearly nobody wants them.
+        self.log: structlog.stdlib.BoundLogger = structlog.get_logger("sockudo.sessions").bind()
 
     def sessions(self) -> Iterator[Session]:
         """Every session of this node; the set may change while it is walked only if the caller copies it first."""
