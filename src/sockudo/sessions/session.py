@@ -11,6 +11,7 @@ from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.errors import SockudoError
 from sockudo.hub import AppState, Connection, Peer
+from sockudo.ids import unique_id
 from sockudo.limits.windows import SocketWindow
 from sockudo.protocol import v1
 from sockudo.protocol.inbound import decode_frame
@@ -76,6 +77,11 @@ class Session(Connection):
                 action(self, frame)
         except SockudoError as error:
             self.refuse(error)
+        except Exception:
+            # A defect costs one frame, not the connection; the client gets an id that leads to the log.
+            reference = unique_id()
+            self.gateway.log.exception("frame failed", socket_id=self.socket_id, reference=reference)
+            self.refuse(errors.INTERNAL_ERROR(f"Internal server error {reference}"))
 
     def _check_rates(self, is_client_event: bool) -> None:
         limits = self.live.limits
@@ -121,7 +127,7 @@ class Session(Connection):
         )
 
     def leave(self, *, clean: bool) -> None:
-        """Takes the session out of the hub. ``clean`` says that presence members go at once, without a grace (§ 6.5)."""
+        """Takes the session out of the hub. ``clean``: its presence members go at once, without a grace (§ 6.5)."""
         if self.ended:
             return
         self.ended = True
