@@ -8,34 +8,23 @@ from __future__ import annotations
 
 import math
 import re
-from array import array
 from collections.abc import Iterator
-from itertools import accumulate
 from typing import Annotated, Any, Final, NoReturn
 
 import msgspec
 
 from sockudo import errors
+from sockudo.protocol.json_text import MAX_NESTING, STRING, lone_surrogate, not_utf8, too_deep
 
 __all__ = ["InboundFrame", "data_value", "decode_frame", "object_data"]
 
-_MAX_NESTING: Final = 128
 _MAX_U64: Final = 2**64 - 1
 
-# A string that never ends runs to the end of the text: looking for it costs one pass, whatever the text.
-_STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
-_STRINGS: Final = re.compile(_STRING, re.DOTALL)
-_MARKS: Final = re.compile(_STRING + rb"|[{}\[\]:]", re.DOTALL)
-_NUMBERS: Final = re.compile(_STRING + rb"|(-?[0-9][-+.0-9eE]*+)", re.DOTALL)
+_MARKS: Final = re.compile(STRING + rb"|[{}\[\]:]", re.DOTALL)
+_NUMBERS: Final = re.compile(STRING + rb"|(-?[0-9][-+.0-9eE]*+)", re.DOTALL)
 _NOT_SPACE: Final = re.compile(rb"[^ \t\r\n]|\Z")
-_WELL_FORMED_PAIR: Final = rb"u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-_ESCAPES: Final = re.compile(rb"\\(?:" + _WELL_FORMED_PAIR + rb"|(u[dD][89a-fA-F])|.)", re.DOTALL)
 _JSON_ERROR: Final = re.compile(r"JSON is malformed: (.*) \(byte ([0-9]+)\)", re.DOTALL)
 _TYPE_ERROR: Final = re.compile(r"(.*?)(?: - at `\$(?:\.(\w+))?.*)?", re.DOTALL)
-
-_NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"{}[]")
-# Opening adds one level; 255 read as a signed byte takes one away.
-_STEPS: Final = bytes.maketrans(b"{[}]", b"\x01\x01\xff\xff")
 
 
 class InboundFrame(msgspec.Struct, frozen=True, gc=False):
@@ -86,8 +75,7 @@ def decode_frame(payload: bytes) -> InboundFrame:
     """
     if not payload.isascii():
         _check_utf8(payload)
-    if payload.count(b"[") + payload.count(b"{") > _MAX_NESTING:
-        _check_nesting(payload)
+    _check_nesting(payload)
     try:
         known = _decode_known(payload)
     except msgspec.DecodeError as error:
@@ -125,8 +113,7 @@ def data_value(frame: InboundFrame) -> Any:
         return value
     inner = value.encode()
     try:
-        if inner.count(b"[") + inner.count(b"{") > _MAX_NESTING:
-            _check_nesting(inner)
+        _check_nesting(inner)
         held = _decode_any(inner)
     except (msgspec.DecodeError, errors.SockudoError):
         return value
@@ -149,24 +136,15 @@ def _malformed(detail: str) -> errors.SockudoError:
 
 
 def _check_utf8(payload: bytes) -> None:
-    # The decoder looks only at the strings that it returns.
-    try:
-        payload.decode()
-    except UnicodeDecodeError as error:
-        raise _malformed(f"not UTF-8 at byte {error.start}") from None
+    if (at := not_utf8(payload)) is not None:
+        raise _malformed(f"not UTF-8 at byte {at}")
     if payload.startswith(b"\xef\xbb\xbf"):
         raise _malformed("byte order mark at byte 0")
 
 
 def _check_nesting(text: bytes) -> None:
-    brackets = _STRINGS.sub(b"", text).translate(_STEPS, _NOT_BRACKETS)
-    if max(accumulate(array("b", brackets)), default=0) <= _MAX_NESTING:
-        return
-    depth = 0
-    for mark in _MARKS.finditer(text):
-        depth += {b"{": 1, b"[": 1, b"}": -1, b"]": -1}.get(mark[0], 0)
-        if depth > _MAX_NESTING:
-            raise _malformed(f"nested more than {_MAX_NESTING} levels deep at byte {mark.start()}")
+    if (at := too_deep(text)) is not None:
+        raise _malformed(f"nested more than {MAX_NESTING} levels deep at byte {at}")
 
 
 def _check_numbers(part: bytes, payload: bytes) -> None:
@@ -247,9 +225,9 @@ def _explained(payload: bytes, message: str) -> errors.SockudoError:
         return _malformed(f"{syntax[1]} at byte {at}")
     if "truncated" in message:
         # A lone surrogate shortly before the end is also reported as a missing end.
-        lone = next((escape for escape in _ESCAPES.finditer(payload) if escape[1]), None)
+        lone = lone_surrogate(payload)
         return _malformed(
-            f"lone surrogate at byte {lone.start()}" if lone else f"unexpected end at byte {len(payload)}"
+            f"unexpected end at byte {len(payload)}" if lone is None else f"lone surrogate at byte {lone}"
         )
     mismatch = _TYPE_ERROR.fullmatch(message)
     problem, field = (mismatch[1], mismatch[2]) if mismatch else (message, None)
