@@ -48,9 +48,11 @@ def head(results: Results) -> list[str]:
 
 
 def noise(results: Results) -> str:
-    """Names the runs that something else disturbed, or nothing."""
+    """How many runs something else disturbed, and the worst of them; or nothing."""
     runs = results.noisy()
-    return f"Something else used more than {NOISY} cores during: {', '.join(runs)}." if runs else ""
+    watched = sum("foreign_cores" in run["figures"] for run in results.runs)
+    worst = f"Something else used more than {NOISY} cores during {len(runs)} of {watched} runs; the most: {', '.join(runs[:6])}."
+    return worst if runs else ""
 
 
 def targets(results: Results) -> Table:

@@ -91,6 +91,7 @@ class Results:
         return statistics.median(ratios) if ratios else None
 
     def noisy(self) -> list[str]:
-        """The runs during which something else used the machine."""
-        runs = [run for run in self.runs if run["figures"].get("foreign_cores", 0) > NOISY]
-        return [f"{run['peer']} {run['load']} ({run['figures']['foreign_cores']:.2f} cores)" for run in runs]
+        """The runs during which something else used the machine, the worst first."""
+        found = [run for run in self.runs if run["figures"].get("foreign_cores", 0) > NOISY]
+        found.sort(key=lambda run: run["figures"]["foreign_cores"], reverse=True)
+        return [f"{run['peer']} {run['load']} {run['figures']['foreign_cores']:.1f}" for run in found]

@@ -89,6 +89,12 @@ class _Session:
         shown = ", ".join(f"{key} {figures[key]}" for key in _SHOWN if figures.get(key) is not None)
         _say(f"{repetition + 1}/{self._plan.repetitions} {load} {peer}: {shown}")
 
+    def _failed(self, peer: Peer, loads: list[Load], repetition: int, failure: DidNotStart) -> None:
+        _say(f"bench: {failure}")
+        for load in loads:
+            if _wants(peer, load):
+                self._results.add(peer.name, load.name, repetition, {"ok": False, "said": "did not start"})
+
     def _floors(self, load: Load, repetition: int) -> None:
         for suffix, (sockets, per_send) in load.floors.items():
             self._keep("floor", load.name + suffix, repetition, floor(sockets, per_send, quick=self._plan.quick))
@@ -110,7 +116,7 @@ class _Session:
                 try:
                     servers.append(stack.enter_context(running(peer)))
                 except DidNotStart as failure:
-                    _say(f"bench: {failure}")
+                    self._failed(peer, loads, repetition, failure)
             for load in loads:
                 self._floors(load, repetition)
                 for server in servers:
@@ -127,7 +133,7 @@ class _Session:
                         with running(peer) as server:
                             self._keep(peer.name, load.name, repetition, self._run(load, server))
                     except DidNotStart as failure:
-                        _say(f"bench: {failure}")
+                        self._failed(peer, [load], repetition, failure)
 
 
 def measure(plan: Plan) -> Results:
