@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import resource
-import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -54,6 +53,20 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _command(options: argparse.Namespace) -> str:
+    """The command that gives such a table again."""
+    parts = ["scripts/bench"]
+    parts += ["--quick"] if options.quick else []
+    parts += ["--write-docs"] if options.write_docs else []
+    for name in ("rows", "peers"):
+        if chosen := getattr(options, name):
+            parts += [f"--{name}"] + ([",".join(chosen)] if chosen != list(PEERS) else [])
+    for name in ("repetitions", "seconds"):
+        if value := getattr(options, name):
+            parts += [f"--{name}", f"{value:g}"]
+    return " ".join(parts)
+
+
 def _results(options: argparse.Namespace) -> Results:
     if options.source:
         return Results.read(options.source)
@@ -64,7 +77,7 @@ def _results(options: argparse.Namespace) -> Results:
         repetitions=options.repetitions or (1 if options.quick else 3),
         seconds=options.seconds or (2 if options.quick else 4),
         quick=options.quick,
-        command=shlex.join(["scripts/bench", *sys.argv[1:]]),
+        command=_command(options),
         save_to=options.json,
     )
     return measure(plan)
