@@ -145,9 +145,9 @@ class Publisher:
 
         A channel that fails does not stop the others: the first failure in list order is raised after all were tried.
         """
-        channels = _targets(app, event)
         text = event.text()
-        _check_size(app, event, text)
+        _check_event(app, event, text)
+        channels = _targets(app, event)
         exclude = state.connections.get(event.socket_id) if event.socket_id is not None else None
         if len(channels) == 1:
             self._say(app, state, event, channels[0], text, exclude, now)
@@ -198,11 +198,21 @@ def _entry(state: AppState, event: EventBody, name: str) -> dict[str, object]:
     return entry
 
 
-def _targets(app: LiveApp, event: EventBody) -> Sequence[str]:
-    """Steps 5 to 8 of § 5.2, but for the size: the event's name and its channels."""
+def _check_event(app: LiveApp, event: EventBody, text: str) -> None:
+    """Steps 5 to 7 of § 5.2: the event's name and the size of its data."""
     if event.name is None:
         raise errors.INVALID_INPUT("Event name is required")
     check_event_name(event.name, app.limits.max_event_name_length)
+    limit = app.limits.max_event_payload_kb
+    # A character has at most four bytes, so most events need no encoding to be measured.
+    if limit and len(text) * 4 > limit * 1024 and (size := len(text.encode())) > limit * 1024:
+        raise errors.EVENT_TOO_LARGE(
+            f"Event payload size ({size} bytes) for event '{event.name}' exceeds limit ({limit}KB)"
+        )
+
+
+def _targets(app: LiveApp, event: EventBody) -> Sequence[str]:
+    """Step 8 of § 5.2: the channels, in the order given."""
     channels = event.channels
     if channels is None:
         if event.channel is None:
@@ -214,15 +224,6 @@ def _targets(app: LiveApp, event: EventBody) -> Sequence[str]:
     if limit and len(channels) > limit:
         raise errors.LIMIT_EXCEEDED(f"Number of channels ({len(channels)}) exceeds limit ({limit})")
     return channels
-
-
-def _check_size(app: LiveApp, event: EventBody, text: str) -> None:
-    limit = app.limits.max_event_payload_kb
-    # A character has at most four bytes, so most events need no encoding to be measured.
-    if limit and len(text) * 4 > limit * 1024 and (size := len(text.encode())) > limit * 1024:
-        raise errors.EVENT_TOO_LARGE(
-            f"Event payload size ({size} bytes) for event '{event.name}' exceeds limit ({limit}KB)"
-        )
 
 
 def _wants_entry(event: EventBody) -> bool:

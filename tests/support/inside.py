@@ -1,0 +1,172 @@
+"""The server's inner layers without sockets and without waiting: apps by hand, a clock by hand, peers that remember."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from sockudo.apps.live import LiveApp
+from sockudo.apps.resolve import Defaults, resolve
+from sockudo.config import Settings
+from sockudo.config.apps import App, Policy
+from sockudo.hub import AppState, Hub, HubOptions
+from sockudo.sessions import Gateway, Session
+from sockudo.testing import FakeClock
+from support.signing import Credentials, channel_auth, user_auth
+from support.world import Peer
+
+__all__ = ["Apps", "Client", "Node", "OrderedPeer", "credentials", "live_app"]
+
+NOW = 1_767_225_600
+"""The time of day at which every node's clock starts."""
+
+
+def live_app(app_id: str = "app", *, enabled: bool = True, defaults: Defaults | None = None, **policy: Any) -> LiveApp:
+    """An app as the server uses it; key and secret are made from its id. ``policy`` are the fields of `Policy`."""
+    app = App(app_id, f"key-{app_id}", f"secret-{app_id}", enabled, Policy(**policy))
+    return resolve(app, defaults or Defaults())
+
+
+def credentials(app: LiveApp) -> Credentials:
+    """What the app's backend signs with."""
+    return Credentials(app.id, app.key, app.record.secret)
+
+
+class Apps:
+    """Stands in for the registry: the apps that a test puts there."""
+
+    healthy = True
+
+    def __init__(self, *apps: LiveApp) -> None:
+        self._apps = {app.id: app for app in apps}
+
+    def put(self, app: LiveApp) -> None:
+        self._apps[app.id] = app
+
+    def remove(self, app_id: str) -> None:
+        del self._apps[app_id]
+
+    def by_key(self, key: str) -> LiveApp | None:
+        return next((app for app in self._apps.values() if app.key == key), None)
+
+    def by_id(self, app_id: str) -> LiveApp | None:
+        return self._apps.get(app_id)
+
+    def all(self) -> Sequence[LiveApp]:
+        return tuple(self._apps.values())
+
+
+class OrderedPeer(Peer):
+    """Also remembers what came when: whole writes and close frames in one list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[bytes | tuple[int, str]] = []
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.log.append(data)
+
+    def close(self, code: int, reason: str) -> None:
+        super().close(code, reason)
+        self.log.append((code, reason))
+
+
+class Client:
+    """A session and the peer behind it, driven frame by frame."""
+
+    def __init__(self, node: Node, session: Session, peer: OrderedPeer) -> None:
+        self.node = node
+        self.session = session
+        self.peer = peer
+
+    @property
+    def socket_id(self) -> str:
+        return self.session.socket_id
+
+    def send_raw(self, payload: bytes) -> None:
+        """One message, as the transport passes it on."""
+        self.session.last_seen = self.node.clock.monotonic()
+        self.session.receive(payload)
+
+    def send(self, event: str, data: Any = None, channel: str | None = None) -> None:
+        frame = {"event": event, "channel": channel, "data": data}
+        self.send_raw(json.dumps({key: value for key, value in frame.items() if value is not None}).encode())
+
+    def subscribe(self, channel: str, data: Any = None, **fields: Any) -> None:
+        """Asks to join, with a right signature where the channel needs one; ``data`` becomes channel_data."""
+        asked: dict[str, Any] = {"channel": channel}
+        if data is not None:
+            asked["channel_data"] = data if isinstance(data, str) else json.dumps(data)
+        if channel.startswith(("private-", "presence-")):
+            signed = asked.get("channel_data") if channel.startswith("presence-") else None
+            asked["auth"] = channel_auth(credentials(self.session.live), self.socket_id, channel, signed)
+        self.send("pusher:subscribe", asked | fields)
+
+    def sign_in(self, user: Any) -> None:
+        """Asks to sign in; ``user`` becomes user_data."""
+        user_data = user if isinstance(user, str) else json.dumps(user)
+        auth = user_auth(credentials(self.session.live), self.socket_id, user_data)
+        self.send("pusher:signin", {"user_data": user_data, "auth": auth})
+
+    def frames(self) -> list[dict[str, Any]]:
+        """Every frame since the last look, after the turn has ended."""
+        self.node.settle()
+        return self.peer.frames()
+
+    def events(self) -> list[str]:
+        """The names of these frames."""
+        return [frame["event"] for frame in self.frames()]
+
+    def error(self) -> tuple[int, str]:
+        """Code and message of the one frame since the last look."""
+        [frame] = self.frames()
+        assert frame["event"] == "pusher:error"
+        assert "channel" not in frame
+        return frame["data"]["code"], frame["data"]["message"]
+
+    def data(self) -> Any:
+        """The decoded data of the one frame since the last look."""
+        [frame] = self.frames()
+        return msgspec.json.decode(frame["data"])
+
+
+class Node:
+    """Hub and gateway with turns of the loop and time by hand."""
+
+    def __init__(self, *apps: LiveApp, settings: Settings | None = None, options: HubOptions | None = None) -> None:
+        self.turns: list[Callable[[], object]] = []
+        self.clock = FakeClock(NOW)
+        self.clock.advance(1000)
+        self.hub = Hub(self.turns.append, self.clock.monotonic, options or HubOptions())
+        self.apps = Apps(*(apps or (live_app(),)))
+        self.app = self.apps.all()[0]
+        self.settings = settings or Settings()
+        self.gateway = Gateway(self.hub, self.apps, self.clock, self.settings, self.turns.append)  # type: ignore[arg-type]
+
+    @property
+    def state(self) -> AppState:
+        """The state of the first app."""
+        return self.gateway.state(self.app)
+
+    def connect(self, app: LiveApp | None = None) -> Client:
+        """A client whose greeting has been sent and read."""
+        peer = OrderedPeer()
+        return Client(self, self.gateway.open(app or self.app, peer), peer)
+
+    def configure(self, **changes: Any) -> None:
+        """Replaces settings, as a reload does."""
+        self.settings = self.gateway.settings = msgspec.structs.replace(self.settings, **changes)
+
+    def settle(self) -> None:
+        """Turns of the loop until nothing is scheduled."""
+        for _ in range(1000):
+            if not self.turns:
+                return
+            due, self.turns[:] = list(self.turns), []
+            for function in due:
+                function()
+        raise AssertionError("the loop does not come to rest")
