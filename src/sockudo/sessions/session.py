@@ -140,19 +140,20 @@ class Session(Connection):
 
     def pause(self) -> None:
         """The transport's buffer is full: from now on what is written is counted."""
-        if not self.ended:
+        if self.write is not _discard:
             self._queued_frames = self._queued_bytes = 0
             self.write = self._write_counted
 
     def resume(self) -> None:
         """The transport's buffer has drained."""
-        if not self.ended:
+        if self.write is not _discard:
             self.write = self.peer.write
 
     def _write_counted(self, data: bytes) -> None:
-        options = self.gateway.settings.websocket
+        settings = self.gateway.settings
+        options = settings.websocket
         frames = self.gateway.hub.frames_in_write
-        over = (options.max_messages is not None and self._queued_frames + frames > options.max_messages) or (
+        over = self._queued_frames + frames > settings.outbound_messages or (
             options.max_bytes is not None and self._queued_bytes + len(data) > options.max_bytes
         )
         if not over:

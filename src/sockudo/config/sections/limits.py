@@ -30,7 +30,7 @@ class WebSocket(msgspec.Struct, frozen=True):
     max_messages: Annotated[
         int | None,
         Key(
-            "Messages queued for one slow connection; `none` or 0 = not counted",
+            "Messages queued for one slow connection; `none` or 0 = 1000, or 10000 where `max_bytes` is set",
             env="WEBSOCKET_MAX_MESSAGES",
             reload=True,
         ),
