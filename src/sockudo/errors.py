@@ -379,11 +379,19 @@ UNKNOWN_APP = _row(
 )
 OVER_QUOTA = _row(
     "over_quota",
-    "Application is over connection quota",
+    "Application is over adapter quota",
     ws=4004,
     closes=True,
     causes=("more connections than the app's max_connections",),
     remedy="Raise the app's max_connections.",
+)
+TOKEN_NEEDS_V2 = _row(
+    "token_needs_v2",
+    "Authentication error: capability tokens need protocol V2",
+    ws=4009,
+    closes=True,
+    causes=("the connection URL of a Pusher client carries a parameter named token",),
+    remedy="Leave the token out, or connect with protocol=2 where the server offers it.",
 )
 PROTOCOL_UNSUPPORTED = _row(
     "protocol_unsupported",

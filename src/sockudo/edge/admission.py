@@ -15,7 +15,7 @@ from sockudo.edge.websocket import WebSocketProtocol
 from sockudo.errors import SockudoError
 from sockudo.protocol import v1
 from sockudo.protocol.deflate import DeflateParams, negotiate
-from sockudo.protocol.handshake import Upgrade, accept_response, check_upgrade, parse_connect_query
+from sockudo.protocol.handshake import ConnectQuery, Upgrade, accept_response, check_upgrade, parse_connect_query
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
@@ -52,7 +52,7 @@ def upgrade(http: HttpProtocol, rest: bytes) -> Reply | None:
         return error_reply(error, version)
     origin = next((value.decode("latin-1") for name, value in http.headers if name == b"origin"), None)
     key = unquote_to_bytes(route[1]).decode("utf-8", "replace")
-    _take_over(http, handshake, key, origin, query.protocol, rest)
+    _take_over(http, handshake, key, origin, query, rest)
     return None
 
 
@@ -67,7 +67,7 @@ def _check_rate(edge: Edge, http: HttpProtocol) -> Reply | None:
 
 
 def _take_over(
-    http: HttpProtocol, handshake: Upgrade, key: str, origin: str | None, protocol: int, rest: bytes
+    http: HttpProtocol, handshake: Upgrade, key: str, origin: str | None, query: ConnectQuery, rest: bytes
 ) -> None:
     edge = http.edge
     transport = http.transport
@@ -75,11 +75,14 @@ def _take_over(
     if edge.settings.websocket.compression != "disabled" and handshake.extensions:
         deflate = negotiate(handshake.extensions)
     transport.write(accept_response(handshake, deflate))
+    transport.set_write_buffer_limits(edge.settings.websocket.max_backpressure)
     websocket = WebSocketProtocol(edge, transport, deflate)
     http.release()
     transport.set_protocol(websocket)
     try:
-        app = edge.gateway.admit(key, origin, protocol)
+        app = edge.gateway.admit(key, origin, query.protocol)
+        if query.token is not None:
+            raise errors.TOKEN_NEEDS_V2()
     except SockudoError as error:
         code = error.spec.ws or 4000
         edge.gateway.count_refusal(key, error)

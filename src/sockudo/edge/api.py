@@ -51,7 +51,7 @@ def _publish(edge: Edge, *, batch: bool) -> Endpoint:
         reply = publish_reply(
             edge,
             batch,
-            request.path_params["app_id"],
+            _app_id(request) or "",
             request.scope["raw_path"],
             _query_string(request),
             dict(request.scope["headers"]),
@@ -107,13 +107,21 @@ async def _authenticated(edge: Edge, request: Request) -> LiveApp:
         raw_path=request.scope["raw_path"],
         query=_query_string(request),
         body=body,
-        path_app_id=request.path_params.get("app_id"),
+        path_app_id=_app_id(request),
         now=edge.clock.time(),
     )
     traffic = edge.gateway.state(app).traffic
     traffic.http_calls += 1
     traffic.http_bytes_received += len(body)
     return app
+
+
+def _app_id(request: Request) -> str | None:
+    """The app id of the path as it was sent, which is how it is compared (§ 2.4); None for a route without one."""
+    if "app_id" not in request.path_params:
+        return None
+    raw_path: bytes = request.scope["raw_path"]
+    return raw_path.split(b"/", 3)[2].decode("latin-1")
 
 
 def _query_string(request: Request) -> bytes | None:

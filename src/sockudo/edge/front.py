@@ -69,10 +69,8 @@ class Front:
         raw = scope["raw_path"]
         if len(raw) > 1 and raw.endswith(b"/"):
             raw = scope["raw_path"] = raw[:-1]
-        try:
-            scope["path"] = unquote_to_bytes(raw).decode()
-        except UnicodeDecodeError:
-            return error_reply(errors.INVALID_INPUT("Invalid URL: the path does not decode to UTF-8"))
+        # Routes match the path as it was sent, so that an encoded slash separates nothing.
+        scope["path"] = raw.decode("latin-1")
         route, allow = self._find(scope)
         if route is None and not allow:
             return error_reply(errors.NOT_FOUND(f"There is nothing at {scope['path'][:200]}"))
@@ -88,6 +86,7 @@ class Front:
         if route is None:
             error = errors.METHOD_NOT_ALLOWED(f"{scope['method']} is not allowed here; use {' or '.join(allow)}")
             return error_reply(error, [allow_header])
+        scope["path_params"] = {name: _decoded(value) for name, value in scope["path_params"].items()}
         return route
 
     def _find(self, scope: Scope) -> tuple[Route | None, list[str]]:
@@ -118,6 +117,13 @@ class Front:
             return None
         extra.extend(limits.headers(verdict))
         return None if verdict.allowed else error_reply(limits.refusal(verdict))
+
+
+def _decoded(segment: str) -> str:
+    try:
+        return unquote_to_bytes(segment.encode("latin-1")).decode()
+    except UnicodeDecodeError:
+        raise errors.INVALID_INPUT("Invalid URL: a part of the path does not decode to UTF-8") from None
 
 
 async def _send(send: Send, reply: Reply) -> None:

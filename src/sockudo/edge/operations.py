@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from sockudo import errors
 from sockudo.hub import AppState
+from sockudo.protocol.handshake import SUPPORTED_VERSION
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge, HealthCheck
@@ -50,7 +51,12 @@ def operations_routes(edge: Edge) -> list[Route]:
         return _json(_stats(edge))
 
     async def websocket(_: Request) -> Response:
-        raise errors.UPGRADE_INVALID("This is a WebSocket endpoint: the request lacks 'Upgrade: websocket'")
+        error = errors.UPGRADE_INVALID(
+            "This is a WebSocket endpoint: the request lacks 'Upgrade: websocket' or 'Connection: Upgrade'"
+        )
+        response = Response(msgspec.json.encode(error.body()), 400, media_type="application/json")
+        response.headers["sec-websocket-version"] = SUPPORTED_VERSION.decode()
+        return response
 
     return [
         Route("/live", live),

@@ -58,8 +58,9 @@ class WebSocketProtocol(asyncio.Protocol):
                 if session is not None and not session.ended:
                     session.receive(payload)
             elif opcode == PING:
-                if self._close_by is None:
-                    self._transport.write(pong_frame(payload))
+                if session is not None:
+                    # Through the session, which counts what a peer does not read.
+                    session.write(pong_frame(payload))
             elif opcode == CLOSE:
                 self._peer_closes(payload)
         if self._reader.failure is not None and self._close_by is None:
@@ -74,12 +75,20 @@ class WebSocketProtocol(asyncio.Protocol):
         self._transport.close()
 
     def _fail(self, code: int, reason: str) -> None:
-        """The peer broke the framing rules: it gets a close frame and nothing else (§ 2.4)."""
+        """The peer broke the framing rules: it gets a close frame and nothing else (§ 2.4).
+
+        Its answer could not be told from the rest of the broken stream, so our side ends at once. Closing both sides
+        would reset the connection under what still arrives, and the close frame might be lost with it.
+        """
         spec = {1007: errors.INVALID_TEXT, 1009: errors.MESSAGE_TOO_BIG}.get(code, errors.PROTOCOL_VIOLATION)
         if self._session is not None and not self._session.ended:
             self._session.end(spec(reason))
         else:
             self.close(code, reason)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
 
     def pause_writing(self) -> None:
         if self._session is not None:
