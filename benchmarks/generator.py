@@ -52,7 +52,7 @@ def outcome(process: subprocess.Popen[str]) -> Figures:
 
 def apply_load(server: Running, load: Load, seconds: float) -> Figures:
     """One run of a load on a started server."""
-    span = ["-d", str(seconds), "-W", "1" if seconds > 2 else "0.5"] if load.timed else []
+    span = ["-d", str(seconds * load.stretch), "-W", "1" if seconds > 2 else "0.5"] if load.timed else []
     return outcome(generator(server, *load.arguments, *span))
 
 

@@ -11,7 +11,8 @@ __all__ = ["GENERATOR_LOADS", "LOADS", "Load"]
 class Load:
     """One load.
 
-    ``arguments`` go to the generator, beside the time to measure when ``timed``. ``floors`` are runs of bare
+    ``arguments`` go to the generator, beside the time to measure when ``timed``, which is ``stretch`` times the
+    usual where little CPU time passes. ``floors`` are runs of bare
     ``send()``: a suffix of the load's name to (sockets, messages per send). Loads of one ``batch`` share a server
     that is fresh for the batch. A ``scenario`` is driven by a module of its own and has a fresh server to itself.
     """
@@ -20,6 +21,7 @@ class Load:
     title: str
     arguments: tuple[str, ...] = ()
     timed: bool = True
+    stretch: int = 1
     floors: dict[str, tuple[int, int]] = field(default_factory=dict)
     batch: int = 1
     scenario: bool = False
@@ -46,6 +48,7 @@ _ALL = [
         "open",
         "100 publishes a second to 500 subscribers, on a fixed schedule",
         ("-c", "500", "-r", "100", "-w", "16"),
+        stretch=2,
         floors={"": (500, 1)},
         batch=2,
     ),
