@@ -29,8 +29,8 @@ _METHODS: Final = ("debug", "info", "warning", "warn", "error", "critical", "fat
 
 _configured: set[str] = set()
 
-# Loggers keep these two from their first use on, which makes a call that logs nothing cheaper by far. So a reload changes
-# them in place.
+# Loggers keep their class and these from the first use on, which makes a call that logs nothing cheaper by far. So a
+# reload changes both in place.
 _processors: list[structlog.typing.Processor] = []
 
 

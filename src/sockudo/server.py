@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import resource
+import ssl
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import structlog
 
-from sockudo import errors
 from sockudo.apps import AppRegistry, AppStore, Changes, Defaults
 from sockudo.clock import Clock, SystemClock
 from sockudo.config import Settings
@@ -20,13 +19,16 @@ from sockudo.edge.admin import admin_app
 from sockudo.edge.api import api_routes
 from sockudo.edge.context import Edge
 from sockudo.edge.cors import Cors
+from sockudo.edge.drain import end_requests, end_sessions
 from sockudo.edge.front import Front
 from sockudo.edge.http_protocol import HttpProtocol
 from sockudo.edge.listeners import (
+    Listener,
     ListenError,
+    TcpListener,
+    UnixListener,
     asgi_config,
-    bind_tcp,
-    bind_unix,
+    load_certificate,
     redirect_app,
     serve_app,
     tls_context,
@@ -47,9 +49,6 @@ __all__ = ["Server"]
 
 _log = structlog.get_logger("sockudo.server")
 
-# A full collection over many connections stalls the loop; nearly everything is freed by reference counts.
-_GC_THRESHOLDS = (100_000, 50, 100)
-
 
 class Server:
     """One node. `start` returns when it listens; `stop` returns when everything is closed.
@@ -64,6 +63,8 @@ class Server:
         self.port = settings.port
         self.metrics_port: int | None = None
         self._stack = contextlib.AsyncExitStack()
+        self._listeners: list[Listener] = []
+        self._tls: ssl.SSLContext | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     # ---- start ----
@@ -75,29 +76,20 @@ class Server:
         cannot be used.
         """
         try:
-            raise_descriptor_limit()
             self._build()
             await self._open_apps()
             await self._open_listeners()
             await self._open_metrics()
             self._start_rounds()
         except BaseException:
-            await self._stack.aclose()
+            await self._close()
             raise
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GC_THRESHOLDS)
 
     def _build(self) -> None:
         settings = self.settings
         loop = asyncio.get_running_loop()
-        options = HubOptions(
-            cache_ttl=settings.channel_limits.cache_ttl,
-            cache_capacity=settings.cache.memory.max_capacity,
-            presence_grace=settings.presence.ungraceful_timeout_seconds,
-        )
-        self.hub = Hub(loop.call_soon, self.clock.monotonic, options)
-        self.apps = AppRegistry(_app_store(settings), defaults(settings))
+        self.hub = Hub(loop.call_soon, self.clock.monotonic, _hub_options(settings))
+        self.apps = AppRegistry(_app_store(settings), Defaults.from_settings(settings))
         self.gateway = Gateway(self.hub, self.apps, self.clock, settings, loop.call_soon)
         self.rates = AppRates()
         self.keys = IdempotencyKeys(max_key_length=settings.idempotency.max_key_length)
@@ -117,11 +109,11 @@ class Server:
             settings=settings,
             limits=IpLimits(settings.rate_limiter),
             cors=Cors(settings),
-            uvicorn=asgi_config(application),  # type: ignore[arg-type]  # an ASGI application
+            uvicorn=asgi_config(application),
         )
         front = Front(self.edge, [*api_routes(self.edge), *operations_routes(self.edge)])
         self.edge.checks["apps"] = self._apps_healthy
-        self.watch = LoopWatch(self.clock)
+        self.watch = LoopWatch()
         self.metrics = Metrics(
             self.hub,
             refused=self.gateway.refused,
@@ -141,21 +133,26 @@ class Server:
             self.first_app = await self.apps.ensure_first_app()
         for app in self.apps.all():
             self.gateway.state(app)
+            _log.info("app", app_id=app.id, enabled=app.enabled)
 
     async def _open_listeners(self) -> None:
         settings = self.settings
         self.edge.tell_time()
         if settings.unix_socket.enabled:
-            self._own(await bind_unix(settings, partial(HttpProtocol, self.edge, unix=True)))
+            path, mode = Path(settings.unix_socket.path), int(settings.unix_socket.permission_mode, 8)
+            self._own(await UnixListener.open(path, mode, partial(HttpProtocol, self.edge, unix=True)))
+            _log.info("listening", path=str(path))
             return
-        tls = tls_context(settings)
-        protocol = partial(HttpProtocol, self.edge, secure=tls is not None)
-        server = await bind_tcp(settings.host, settings.port, protocol, tls)
-        self._own(server)
-        self.port = server.sockets[0].getsockname()[1]
-        if tls is not None and settings.ssl.redirect_http:
-            redirect = redirect_app(lambda: self.port)
-            self._own(await serve_app(settings.host, settings.ssl.http_port, redirect))
+        self._tls = tls_context(settings)
+        protocol = partial(HttpProtocol, self.edge, secure=self._tls is not None)
+        main = await TcpListener.open(settings.host, settings.port, protocol, self._tls)
+        self._own(main)
+        self.port = main.port
+        _log.info("listening", host=settings.host, port=main.port, tls=self._tls is not None)
+        if self._tls is not None and settings.ssl.redirect_http:
+            redirect = await serve_app(settings.host, settings.ssl.http_port, redirect_app(lambda: self.port))
+            self._own(redirect)
+            _log.info("redirecting to https", host=settings.host, port=redirect.port)
 
     async def _open_metrics(self) -> None:
         """A metrics port that is taken is no reason not to serve (contract 70 § 1.7)."""
@@ -163,16 +160,16 @@ class Server:
         if not metrics.enabled:
             return
         try:
-            server = await serve_app(metrics.host, metrics.port, admin_app(lambda: self.metrics.render()))
+            listener = await serve_app(metrics.host, metrics.port, admin_app(self.metrics.render))
         except ListenError as problem:
             _log.warning("no metrics", reason=str(problem))
             return
-        self._own(server)
-        port: int = server.sockets[0].getsockname()[1]
-        self.metrics_port = self.metrics.port = port
+        self._own(listener)
+        self.metrics_port = self.metrics.port = listener.port
+        _log.info("metrics", host=metrics.host, port=listener.port)
 
-    def _own(self, server: asyncio.Server) -> None:
-        self._stack.callback(server.close)
+    def _own(self, listener: Listener) -> None:
+        self._listeners.append(listener)
 
     def _start_rounds(self) -> None:
         rounds = (
@@ -211,64 +208,52 @@ class Server:
         )
 
     async def reload(self, settings: Settings) -> None:
-        """Takes over a changed configuration, as far as it can change while running."""
+        """Takes over ``settings``, which differ only in what may change while running; a refusal changes nothing.
+
+        The certificate is read again, also when its path stays. Raises `ListenError` for one that cannot be used, and
+        ``errors.SockudoError`` for apps that cannot.
+        """
+        if self._tls is not None:
+            load_certificate(self._tls, settings)
+        changes = await self.apps.replace_inline(settings.apps, Defaults.from_settings(settings))
         self.settings = self.gateway.settings = self.edge.settings = settings
         self.edge.limits.replace(settings.rate_limiter)
-        self.keys.max_key_length = settings.idempotency.max_key_length
         self.edge.cors = Cors(settings)
         self.edge.tell_time()
-        changes = await self.apps.replace_inline(settings.apps)
+        self.keys.max_key_length = settings.idempotency.max_key_length
+        self.hub.options = _hub_options(settings)
+        for state in self.hub.apps.values():
+            state.cache.ttl = settings.channel_limits.cache_ttl
         if changes:
             self.apply_changes(changes)
 
     # ---- stop ----
 
     async def stop(self) -> None:
-        """Drains (contract 70 § 7.4): upgrades get 503, every session 4200; HTTP is served until the sessions are gone."""
-        self.gateway.draining = True
-        grace = self.settings.shutdown_grace_period
-        sessions = [session for session in self.gateway.sessions() if not session.ended]
-        _log.info("draining", connections=len(sessions), grace_period=grace)
-        deadline = self.clock.monotonic() + grace
-        await self._end_sessions(sessions)
-        while self.edge.closing and self.clock.monotonic() < deadline:
-            await asyncio.sleep(0.05)
+        """Drains, in the order of contract 70 § 7.4, within the grace period; then closes everything."""
+        deadline = await end_sessions(self.edge, self.settings.shutdown_grace_period)
+        self._close_listeners()
+        await end_requests(self.edge, deadline)
+        await self._close()
+        _log.info("stopped")
+
+    def _close_listeners(self) -> None:
+        while self._listeners:
+            self._listeners.pop().close()
+
+    async def _close(self) -> None:
+        self._close_listeners()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for connection in list(self.edge.closing):
-            connection.transport.abort()
-        for protocol in list(self.edge.state.connections):
-            protocol.shutdown()
         await self._stack.aclose()
-        _log.info("stopped")
-
-    async def _end_sessions(self, sessions: list[object]) -> None:
-        """Spreads the goodbyes, so that the clients of a large node do not all come back in the same moment."""
-        from sockudo.sessions import Session
-
-        spread = min(self.settings.shutdown_grace_period / 2, len(sessions) / 1000)
-        started = self.clock.monotonic()
-        for place, session in enumerate(sessions):
-            if place % 50 == 0 and place:
-                due = started + spread * place / len(sessions)
-                await asyncio.sleep(max(0.0, due - self.clock.monotonic()))
-            if isinstance(session, Session):
-                session.end(errors.SERVER_SHUTDOWN())
 
 
-def defaults(settings: Settings) -> Defaults:
-    """The global limits, which hold for every app that sets none of its own."""
-    return Defaults(
-        max_channel_name_length=settings.channel_limits.max_name_length,
-        max_event_name_length=settings.event_limits.max_name_length,
-        max_channels_at_once=settings.event_limits.max_channels_at_once,
-        max_event_payload_kb=settings.event_limits.max_payload_in_kb,
-        max_batch_size=settings.event_limits.max_batch_size,
-        max_presence_members=settings.presence.max_members_per_channel,
-        max_presence_member_kb=settings.presence.max_member_size_in_kb,
-        idempotency_enabled=settings.idempotency.enabled,
-        idempotency_ttl=settings.idempotency.ttl_seconds,
+def _hub_options(settings: Settings) -> HubOptions:
+    return HubOptions(
+        cache_ttl=settings.channel_limits.cache_ttl,
+        cache_capacity=settings.cache.memory.max_capacity,
+        presence_grace=settings.presence.ungraceful_timeout_seconds,
     )
 
 
@@ -278,14 +263,6 @@ def _app_store(settings: Settings) -> AppStore:
         "sqlite": lambda: SqliteAppStore(settings.data_dir),
     }
     return stores[settings.app_manager.driver]()
-
-
-def raise_descriptor_limit() -> None:
-    """Every connection needs a descriptor: takes all that the system grants, and says how many that is."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    _log.info("descriptor limit", connections=hard, before=soft)
 
 
 def _report(task: asyncio.Task[None]) -> None:

@@ -2,59 +2,85 @@
 
 from __future__ import annotations
 
+from sockudo.config import Settings
 from sockudo.config.apps import App
 from sockudo.server import Server
 from sockudo.version import __version__
 
 __all__ = ["welcome"]
 
+_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}
+
 
 def welcome(server: Server, seconds: float) -> str:
     """The text for a person at a terminal. Secrets appear only in development and when an app was just created."""
     settings = server.settings
-    scheme = "https" if settings.ssl.enabled else "http"
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host
-    if settings.unix_socket.enabled:
-        where = f"unix:{settings.unix_socket.path}"
-    else:
-        where = f"{scheme}://{host}:{server.port}"
-    lines = [f"Sockudo {__version__} is ready in {seconds:.2f} s", "", f"  listening on   {where}"]
+    lines = [f"Sockudo {__version__} is ready in {seconds:.2f} s", "", f"  listening on   {_url(server)}"]
     if server.metrics_port is not None:
-        metrics_host = "127.0.0.1" if settings.metrics.host in ("0.0.0.0", "::") else settings.metrics.host
-        lines.append(f"  metrics        http://{metrics_host}:{server.metrics_port}/metrics")
-    lines.append(f"  apps           {len(server.apps.all())}")
-    limiter = settings.rate_limiter
-    if limiter.enabled:
-        api = limiter.api_rate_limit
-        lines.append(
-            f"  rate limit     {api.max_requests} API requests in {api.window_seconds} s per address"
-            " (RATE_LIMITER_ENABLED=false turns it off)"
-        )
+        lines.append(f"  metrics        http://{_host(settings.metrics.host)}:{server.metrics_port}/metrics")
+    elif settings.metrics.enabled:
+        lines.append("  metrics        none: their port could not be opened, see the log")
+    lines += [f"  apps           {_apps(server)}", *_rate_limit(settings)]
     app = server.first_app or (_dev_app(server) if settings.dev else None)
     if app is not None:
-        lines += ["", *_credentials(server, app), "", *_try_it(server, app, host, scheme)]
+        lines += ["", *_credentials(server, app)]
+        if not settings.unix_socket.enabled:
+            lines += ["", *_try_it(server, app)]
     return "\n".join(lines) + "\n"
 
 
-def _dev_app(server: Server) -> App | None:
+def _url(server: Server) -> str:
+    settings = server.settings
+    if settings.unix_socket.enabled:
+        return f"unix:{settings.unix_socket.path}"
+    scheme = "https" if settings.ssl.enabled else "http"
+    return f"{scheme}://{_host(settings.host)}:{server.port}"
+
+
+def _host(configured: str) -> str:
+    """An address to connect to from this machine, as it stands in a URL."""
+    known = _EVERYWHERE.get(configured)
+    if known is not None:
+        return known
+    return f"[{configured}]" if ":" in configured else configured
+
+
+def _apps(server: Server) -> str:
     apps = server.apps.all()
-    return apps[0].record if apps else None
+    off = sum(not app.enabled for app in apps)
+    return f"{len(apps)} ({off} disabled)" if off else str(len(apps))
+
+
+def _rate_limit(settings: Settings) -> list[str]:
+    limiter = settings.rate_limiter
+    if not limiter.enabled or limiter.driver == "none":
+        return []
+    api = limiter.api_rate_limit
+    return [
+        f"  rate limit     {api.max_requests} API requests in {api.window_seconds} s per address"
+        " (RATE_LIMITER_ENABLED=false turns it off)"
+    ]
+
+
+def _dev_app(server: Server) -> App | None:
+    return next((app.record for app in server.apps.all() if app.enabled), None)
 
 
 def _credentials(server: Server, app: App) -> list[str]:
-    note = "  A first app was created; its secret is shown only now:" if server.first_app else "  Development app:"
-    return [note, f"    app id  {app.id}", f"    key     {app.key}", f"    secret  {app.secret}"]
+    note = "A first app was created; its secret is shown only now:" if server.first_app else "Development app:"
+    return [f"  {note}", f"    app id  {app.id}", f"    key     {app.key}", f"    secret  {app.secret}"]
 
 
-def _try_it(server: Server, app: App, host: str, scheme: str) -> list[str]:
-    secure = "true" if scheme == "https" else "false"
-    ports = f"wsPort: {server.port}, wssPort: {server.port}"
+def _try_it(server: Server, app: App) -> list[str]:
+    settings = server.settings
+    host = _host(settings.host)
+    secure = "true" if settings.ssl.enabled else "false"
     return [
         "  In a browser, with pusher-js:",
-        f"    const pusher = new Pusher('{app.key}', {{ wsHost: '{host}', {ports},",
+        f"    const pusher = new Pusher('{app.key}', {{ wsHost: '{host}', wsPort: {server.port}, wssPort: {server.port},",
         f"      forceTLS: {secure}, enabledTransports: ['ws', 'wss'], cluster: '' }});",
         "    pusher.subscribe('my-channel').bind('my-event', data => console.log(data));",
         "",
         "  In another terminal:",
-        f"    sockudo publish --url {scheme}://{host}:{server.port} my-channel my-event '{{\"hello\":\"world\"}}'",
+        f'    sockudo publish --url {_url(server)} my-channel my-event \'{{"hello":"world"}}\'',
     ]

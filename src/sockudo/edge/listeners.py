@@ -1,13 +1,15 @@
-"""What the server listens on: TCP, TLS, a Unix socket, the redirect to TLS, the metrics port."""
+"""What the server listens on: TCP, TLS, a Unix socket, the redirect to TLS, metrics (contract 70 § 7.1, 7.2)."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import Config
@@ -16,13 +18,188 @@ from uvicorn.server import ServerState
 
 from sockudo.config import Settings
 
-__all__ = ["ListenError", "asgi_config", "bind_tcp", "bind_unix", "redirect_app", "serve_app", "tls_context"]
+__all__ = [
+    "ListenError",
+    "Listener",
+    "TcpListener",
+    "UnixListener",
+    "asgi_config",
+    "load_certificate",
+    "redirect_app",
+    "serve_app",
+    "tls_context",
+]
 
 _BACKLOG = 4096
+
+ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 
 
 class ListenError(Exception):
     """A listener could not be opened; the text names the address or file and the reason."""
+
+
+class Listener(Protocol):
+    """Something that listens until it is closed; connections that it accepted stay."""
+
+    def close(self) -> None: ...
+
+
+class TcpListener:
+    """Listens on one port of every address that a host stands for. ``port`` is the real one, also when 0 was asked."""
+
+    def __init__(self, servers: Sequence[asyncio.Server], port: int) -> None:
+        self._servers = servers
+        self.port = port
+
+    @classmethod
+    async def open(
+        cls, host: str, port: int, protocol: ProtocolFactory, tls: ssl.SSLContext | None = None
+    ) -> TcpListener:
+        """Raises `ListenError` for a host without an address, and when one of its addresses cannot be listened on."""
+        loop = asyncio.get_running_loop()
+        sockets: list[socket.socket] = []
+        try:
+            for family, address in await _addresses(host):
+                bound = _bind(family, address, port, only=host not in ("", "::"))
+                if bound is not None:
+                    sockets.append(bound)
+                    port = bound.getsockname()[1]
+            if not sockets:
+                raise OSError(errno.EADDRNOTAVAIL, "")
+            servers = [await loop.create_server(protocol, sock=each, ssl=tls, backlog=_BACKLOG) for each in sockets]
+        except OSError as problem:
+            for each in sockets:
+                each.close()
+            raise ListenError(f"cannot listen on {_shown(host, port)}: {_reason(problem)}") from problem
+        return cls(servers, port)
+
+    def close(self) -> None:
+        """Stops accepting."""
+        for server in self._servers:
+            server.close()
+
+
+async def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
+    """What the host stands for, IPv4 first (contract 70 § 7.1)."""
+    loop = asyncio.get_running_loop()
+    if host == "":
+        host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"
+    found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    unique = dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found)
+    return sorted(unique, key=lambda entry: entry[0] != socket.AF_INET)
+
+
+def _bind(family: socket.AddressFamily, address: str, port: int, *, only: bool) -> socket.socket | None:
+    """A bound socket; None for an address that a name stands for and this machine does not have.
+
+    Unless ``only``, one for all IPv6 addresses takes IPv4 too, where the system can.
+    """
+    both = family == socket.AF_INET6 and not only and socket.has_dualstack_ipv6()
+    try:
+        made = socket.create_server((address, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+    except OSError as problem:
+        if problem.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            return None
+        raise
+    made.setblocking(False)
+    return made
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host or '*'}:{port}"
+
+
+def _reason(problem: OSError) -> str:
+    """The system's own words: what libraries put around them repeats the address."""
+    if isinstance(problem, socket.gaierror) or not problem.errno:
+        return problem.strerror or str(problem)
+    return os.strerror(problem.errno)
+
+
+class UnixListener:
+    """Listens on a Unix socket and removes its file when closed."""
+
+    def __init__(self, server: asyncio.Server, path: Path) -> None:
+        self._server = server
+        self.path = path
+
+    @classmethod
+    async def open(cls, path: Path, mode: int, protocol: ProtocolFactory) -> UnixListener:
+        """Removes a stale file, makes the folder, applies the mode; raises `ListenError` if it cannot."""
+        loop = asyncio.get_running_loop()
+        try:
+            made = _bind_unix(path, mode)
+            server = await loop.create_unix_server(protocol, sock=made, backlog=_BACKLOG)
+        except OSError as problem:
+            raise ListenError(f"cannot listen on {path}: {_reason(problem)}") from problem
+        return cls(server, path)
+
+    def close(self) -> None:
+        """Stops accepting and removes the file."""
+        self._server.close()
+        self.path.unlink(missing_ok=True)
+
+
+def _bind_unix(path: Path, mode: int) -> socket.socket:
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if path.is_socket():
+        _remove_stale(path)
+    made = socket.socket(socket.AF_UNIX)
+    # The file has its mode from the first moment on: changed afterwards, it would be open to others until then.
+    before = os.umask(0o777 & ~mode)
+    try:
+        made.bind(str(path))
+    except OSError:
+        made.close()
+        raise
+    finally:
+        os.umask(before)
+    made.setblocking(False)
+    return made
+
+
+def _remove_stale(path: Path) -> None:
+    """Removes a socket file that nobody answers on; one that is in use is left alone."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise ListenError(f"cannot listen on {path}: another process does")
+
+
+# ---- TLS ----
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """A context with the certificate and key of ``ssl``; None when TLS is off. Raises as `load_certificate` does."""
+    if not settings.ssl.enabled:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    load_certificate(context, settings)
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, settings: Settings) -> None:
+    """Reads the files again, for the handshakes to come; a pair that is no good leaves the context as it was.
+
+    Raises `ListenError` naming the files.
+    """
+    cert, key = settings.ssl.cert_path, settings.ssl.key_path
+    try:
+        for each in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
+            # An encrypted key must fail, not ask at the terminal.
+            each.load_cert_chain(cert, key, password="")
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "reason", None) or getattr(problem, "strerror", None) or str(problem)
+        raise ListenError(f"cannot use the certificate {cert} with the key {key}: {reason}") from problem
+
+
+# ---- plain applications ----
 
 
 def asgi_config(app: ASGIApp) -> Config:
@@ -44,61 +221,6 @@ def asgi_config(app: ASGIApp) -> Config:
     return config
 
 
-async def bind_tcp(
-    host: str,
-    port: int,
-    protocol: Callable[[], asyncio.BaseProtocol],
-    tls: ssl.SSLContext | None = None,
-) -> asyncio.Server:
-    """Listens on every address of ``host``; raises `ListenError` naming the address."""
-    loop = asyncio.get_running_loop()
-    try:
-        return await loop.create_server(protocol, host or None, port, ssl=tls, backlog=_BACKLOG, reuse_address=True)
-    except (OSError, socket.gaierror) as problem:
-        reason = problem.strerror or str(problem)
-        raise ListenError(f"cannot listen on {host}:{port}: {reason}") from problem
-
-
-async def bind_unix(settings: Settings, protocol: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
-    """Listens on the configured Unix socket; a stale file is removed, the mode applied (contract 70 § 7.2)."""
-    path = Path(settings.unix_socket.path)
-    loop = asyncio.get_running_loop()
-    try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        if path.is_socket():
-            _remove_stale(path)
-        server = await loop.create_unix_server(protocol, str(path), backlog=_BACKLOG)
-        os.chmod(path, int(settings.unix_socket.permission_mode, 8))
-    except OSError as problem:
-        raise ListenError(f"cannot listen on {path}: {problem.strerror or problem}") from problem
-    return server
-
-
-def _remove_stale(path: Path) -> None:
-    """Removes a socket file that nobody answers on; one that is in use is left alone."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-            return
-    raise ListenError(f"cannot listen on {path}: another process does")
-
-
-def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """The certificate and key of ``ssl``; None when TLS is off. Raises `ListenError` for an unreadable file."""
-    if not settings.ssl.enabled:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_cert_chain(settings.ssl.cert_path, settings.ssl.key_path)
-    except (OSError, ssl.SSLError) as problem:
-        files = f"{settings.ssl.cert_path} and {settings.ssl.key_path}"
-        raise ListenError(f"cannot use the certificate and key in {files}: {problem.strerror or problem}") from problem
-    return context
-
-
 def redirect_app(https_port: Callable[[], int]) -> ASGIApp:
     """Answers every request with 308 to the same path over https (contract 70 § 7.1)."""
 
@@ -114,8 +236,22 @@ def redirect_app(https_port: Callable[[], int]) -> ASGIApp:
     return app
 
 
-async def serve_app(host: str, port: int, app: ASGIApp) -> asyncio.Server:
+class _AppListener:
+    """A listener whose connections end with it."""
+
+    def __init__(self, tcp: TcpListener, state: ServerState) -> None:
+        self._tcp = tcp
+        self._state = state
+        self.port = tcp.port
+
+    def close(self) -> None:
+        self._tcp.close()
+        for connection in list(self._state.connections):
+            connection.shutdown()
+
+
+async def serve_app(host: str, port: int, app: ASGIApp) -> _AppListener:
     """A plain HTTP listener for an application that needs none of the main listener's rules."""
     config = asgi_config(app)
     state = ServerState()
-    return await bind_tcp(host, port, lambda: HttpToolsProtocol(config, state, {}))
+    return _AppListener(await TcpListener.open(host, port, lambda: HttpToolsProtocol(config, state, {})), state)

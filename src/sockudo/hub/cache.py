@@ -15,12 +15,15 @@ class CachedEvent(NamedTuple):
 
 
 class ChannelCache:
-    """Keeps one event per cache channel for ``ttl`` seconds; at ``capacity`` the one written longest ago goes."""
+    """Keeps one event per cache channel for ``ttl`` seconds; at ``capacity`` the one written longest ago goes.
 
-    __slots__ = ("_capacity", "_events", "_ttl")
+    ``ttl`` may change; it holds for what is kept from then on.
+    """
+
+    __slots__ = ("_capacity", "_events", "ttl")
 
     def __init__(self, ttl: float, capacity: int) -> None:
-        self._ttl = ttl
+        self.ttl = ttl
         self._capacity = capacity
         self._events: dict[str, CachedEvent] = {}
 
@@ -32,7 +35,7 @@ class ChannelCache:
         self._events.pop(channel, None)
         if len(self._events) >= self._capacity:
             del self._events[next(iter(self._events))]
-        self._events[channel] = CachedEvent(text, now + self._ttl)
+        self._events[channel] = CachedEvent(text, now + self.ttl)
 
     def get(self, channel: str, now: float) -> CachedEvent | None:
         """The event, unless there is none or its time has passed."""

@@ -1,0 +1,69 @@
+"""How a node's connections end: goodbyes spread over time, then no later than the grace period (contract 70 § 7.4)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+import structlog
+
+from sockudo import errors
+from sockudo.edge.context import Edge
+from sockudo.sessions import Session
+
+__all__ = ["end_requests", "end_sessions"]
+
+_log = structlog.get_logger("sockudo.server")
+
+# Some thousand goodbyes are said at once; more are spread, so that the clients of a large node do not all come back in
+# the same moment.
+_PER_SECOND = 1000
+_AT_ONCE = 50
+_LOOK_EVERY = 0.02
+
+
+async def end_sessions(edge: Edge, grace: float) -> float:
+    """Tells every session 4200 and waits until all are closed; what is not after ``grace`` seconds is cut.
+
+    From the first moment on upgrades are answered 503 and ``/up`` says DRAINING; other HTTP requests are served.
+    Returns the moment at which the grace period ends, on the clock of the loop.
+    """
+    edge.gateway.draining = True
+    # Real time, whatever clock the server runs on: sockets close in no other.
+    deadline = asyncio.get_running_loop().time() + grace
+    sessions = [session for session in edge.gateway.sessions() if not session.ended]
+    _log.info("draining", connections=len(sessions), grace_period=grace)
+    await _say_goodbye(sessions, grace / 2)
+    await _until_empty(edge.closing, deadline)
+    if edge.closing:
+        _log.warning("connections were cut that did not close in time", connections=len(edge.closing))
+    for connection in list(edge.closing):
+        connection.transport.abort()
+    return deadline
+
+
+async def end_requests(edge: Edge, deadline: float) -> None:
+    """Finishes the HTTP requests under way and closes their connections; for after the listeners are closed."""
+    for protocol in list(edge.state.connections):
+        protocol.shutdown()
+    await _until_empty(edge.state.connections, deadline)
+    for protocol in list(edge.state.connections):
+        protocol.transport.abort()
+
+
+async def _say_goodbye(sessions: Sequence[Session], at_most: float) -> None:
+    """Half of the grace period at most is for saying it, the rest for hearing the answers."""
+    now = asyncio.get_running_loop().time
+    spread = min(at_most, len(sessions) / _PER_SECOND)
+    started = now()
+    for place, session in enumerate(sessions):
+        if place and place % _AT_ONCE == 0:
+            await asyncio.sleep(max(0.0, started + spread * place / len(sessions) - now()))
+        if not session.ended:
+            session.end(errors.SERVER_SHUTDOWN())
+
+
+async def _until_empty(connections: Collection[object], deadline: float) -> None:
+    now = asyncio.get_running_loop().time
+    while connections and now() < deadline:  # noqa: ASYNC110 - an event would cost every connection, for this one time
+        await asyncio.sleep(_LOOK_EVERY)
