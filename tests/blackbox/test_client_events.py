@@ -131,12 +131,22 @@ def test_an_app_without_client_events(connect: Connect, unique: str) -> None:
         ("client-x", None, 4301, "Client event error: Channel required for client event"),
         ("client-x", "x" * 31, 4300, "Channel error: Channel name too long. Max length is 30"),
         ("client-x", "ü" * 16, 4300, "Channel error: Channel name too long. Max length is 30"),
-        ("client-x", "private-*", 4301, "Client event error: Client events cannot target wildcard subscription channels"),
+        (
+            "client-x",
+            "private-*",
+            4301,
+            "Client event error: Client events cannot target wildcard subscription channels",
+        ),
         ("client-x", "*", 4301, "Client event error: Client events cannot target wildcard subscription channels"),
         ("client-x", "[meta]private-x", 4301, "Client event error: Client events cannot target metachannels"),
     ]
     + [
-        ("client-x", channel, 4301, "Client event error: Client events can only be sent to private or presence channels")
+        (
+            "client-x",
+            channel,
+            4301,
+            "Client event error: Client events can only be sent to private or presence channels",
+        )
         for channel in (
             "",
             "public",

@@ -13,7 +13,7 @@ from support.server import ServerProcess
 from support.signing import Credentials, signed_query
 from support.waiting import PATIENCE
 
-__all__ = ["Answer", "Dial", "RawConnection", "request_bytes", "signed_target"]
+__all__ = ["Address", "Answer", "Dial", "RawConnection", "assert_error", "request_bytes", "signed_target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,17 @@ class Answer:
         return json.loads(self.body)
 
 
+class Address(Protocol):
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+
 class RawConnection:
     """One connection. Every read ends after `PATIENCE` seconds at the latest, with an AssertionError."""
 
-    def __init__(self, server: ServerProcess, *, port: int | None = None, receive_buffer: int | None = None) -> None:
+    def __init__(self, server: Address, *, port: int | None = None, receive_buffer: int | None = None) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         if receive_buffer is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -157,3 +164,11 @@ def signed_target(
 ) -> str:
     """Path and query of a signed request."""
     return f"{path}?{signed_query(app, method, path, params=params, body=body, timestamp=timestamp)}"
+
+
+def assert_error(answer: Answer, status: int, code: str, text: str) -> None:
+    """The answer is the error envelope with exactly this text, and says where to read more."""
+    assert answer.status == status, answer
+    body = answer.json()
+    assert body.pop("docs").startswith("errors.md#")
+    assert body == {"error": text, "code": code, "status": status}
