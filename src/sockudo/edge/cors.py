@@ -22,9 +22,8 @@ class Cors:
 
     def __init__(self, settings: Settings) -> None:
         cors = settings.cors
-        wildcard = any(origin.strip().lower() in ("*", "any") for origin in cors.origin)
         self.constant: list[tuple[bytes, bytes]] | None = None
-        if wildcard:
+        if cors.allows_everything:
             self.constant = [(b"access-control-allow-origin", b"*"), _VARY]
         elif not cors.origin:
             self.constant = [_VARY]

@@ -67,6 +67,13 @@ def _publish_route(path: bytes) -> tuple[bool, str] | None:
     return (found[2] == b"batch_events", found[1].decode("latin-1")) if found else None
 
 
+def _has_path(target: bytes) -> bool:
+    try:
+        return bool(httptools.parse_url(target).path)
+    except httptools.HttpParserInvalidURLError:
+        return False
+
+
 class HttpProtocol(HttpToolsProtocol):
     """One HTTP connection, until it ends or becomes a WebSocket."""
 
@@ -145,8 +152,14 @@ class HttpProtocol(HttpToolsProtocol):
         """Answers what cannot be served and closes: after a broken request nothing more can be told apart."""
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:
+        cycle = self.cycle
+        # Answered is what is arriving; an earlier request whose answer is still to come would take this for its own.
+        arriving = cycle is not None and cycle.more_body and not cycle.response_started and not self.pipeline
+        if self._free or arriving:
             self.transport.write(render(error_reply(error), self.edge.common_head, close=True))
+        if arriving:
+            cycle.disconnected = True
+            cycle.message_event.set()
         self.transport.close()
 
     def _stop(self, error: SockudoError) -> None:
@@ -214,6 +227,8 @@ class HttpProtocol(HttpToolsProtocol):
     def _check_head(self, headers: dict[bytes, bytes], version: str) -> None:
         if len(self.headers) > _MAX_HEADERS:
             self._stop(errors.HEADERS_TOO_LARGE(f"The request has more than {_MAX_HEADERS} headers"))
+        if not _has_path(self.url):
+            self._stop(errors.MALFORMED_REQUEST("The request target is neither a path nor a URL with a path"))
         if version not in ("1.1", "1.0"):
             self._stop(errors.MALFORMED_REQUEST("Only HTTP/1.1 and HTTP/1.0 are served"))
         hosts = [name for name, _ in self.headers].count(b"host")
