@@ -12,6 +12,8 @@ from support.websocket import Connect, WebSocket, compact
 
 QUIET_APP = Credentials("quiet", "quiet-key", "quiet-secret")
 TIGHT_APP = Credentials("tight", "tight-key", "tight-secret")
+NO_WILDCARDS = "Client events cannot target wildcard subscription channels"
+ONLY_PROTECTED = "Client events can only be sent to private or presence channels"
 TIGHT = {"max_event_name_length": 20, "max_channel_name_length": 30, "max_event_payload_in_kb": 1}
 
 
@@ -135,9 +137,9 @@ def test_an_app_without_client_events(connect: Connect, unique: str) -> None:
             "client-x",
             "private-*",
             4301,
-            "Client event error: Client events cannot target wildcard subscription channels",
+            f"Client event error: {NO_WILDCARDS}",
         ),
-        ("client-x", "*", 4301, "Client event error: Client events cannot target wildcard subscription channels"),
+        ("client-x", "*", 4301, f"Client event error: {NO_WILDCARDS}"),
         ("client-x", "[meta]private-x", 4301, "Client event error: Client events cannot target metachannels"),
     ]
     + [
@@ -145,7 +147,7 @@ def test_an_app_without_client_events(connect: Connect, unique: str) -> None:
             "client-x",
             channel,
             4301,
-            "Client event error: Client events can only be sent to private or presence channels",
+            f"Client event error: {ONLY_PROTECTED}",
         )
         for channel in (
             "",

@@ -239,10 +239,8 @@ def test_a_slash_at_the_end_is_not_signed(api: Api) -> None:
 
 def test_an_empty_body_needs_no_hash(server: ServerProcess) -> None:
     api = Api(server)
-    for query in (
-        f"auth_key=app-key&auth_timestamp={now()}",
-        f"auth_key=app-key&auth_timestamp={now()}&body_md5={EMPTY_MD5}",
-    ):
+    for body_md5 in ("", f"&body_md5={EMPTY_MD5}"):
+        query = f"auth_key=app-key&auth_timestamp={now()}{body_md5}"
         path = "/apps/app-id/users/u/terminate_connections"
         signature = sign("app-secret", "POST", path, query)
         assert api.ask("POST", f"{path}?{query}&auth_signature={signature}").status == 200
@@ -283,8 +281,10 @@ VECTORS = [
     (
         "POST",
         "/apps/4471/events?body_md5=f178428d45d10f4a9f96e0f0dfc40327",
-        b'{"name":"tide-rise","channels":["harbor","pier-2"],"data":"{\\"metres\\":2.4}","socket_id":"311.902",'
-        b'"info":"subscription_count"}',
+        (
+            b'{"name":"tide-rise","channels":["harbor","pier-2"],"data":"{\\"metres\\":2.4}",'
+            b'"socket_id":"311.902","info":"subscription_count"}'
+        ),
         "8935d33b2487ace50064a3fdd59247cf4171583e9ed05b1732bc8855223bc894",
     ),
     (
