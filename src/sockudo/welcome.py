@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sockudo.config import Settings
+from sockudo.config.app_choice import DEV_APP
 from sockudo.config.apps import App
 from sockudo.server import Server
 from sockudo.version import __version__
@@ -56,10 +57,8 @@ def _rate_limit(settings: Settings) -> list[str]:
     if not limiter.enabled or limiter.driver == "none":
         return []
     api = limiter.api_rate_limit
-    return [
-        f"  rate limit     {api.max_requests} API requests in {api.window_seconds} s per address"
-        " (RATE_LIMITER_ENABLED=false turns it off)"
-    ]
+    limit = f"{api.max_requests} API requests in {api.window_seconds} s per address"
+    return [f"  rate limit     {limit} (RATE_LIMITER_ENABLED=false turns it off)"]
 
 
 def _dev_app(server: Server) -> App | None:
@@ -75,12 +74,16 @@ def _try_it(server: Server, app: App) -> list[str]:
     settings = server.settings
     host = _host(settings.host)
     secure = "true" if settings.ssl.enabled else "false"
+    ports = f"wsPort: {server.port}, wssPort: {server.port}"
+    # The command line knows the development app by itself.
+    known = app == DEV_APP and not settings.ssl.enabled
+    who = "" if known else f" --app-id {app.id} --key {app.key} --secret {app.secret}"
     return [
         "  In a browser, with pusher-js:",
-        f"    const pusher = new Pusher('{app.key}', {{ wsHost: '{host}', wsPort: {server.port}, wssPort: {server.port},",
+        f"    const pusher = new Pusher('{app.key}', {{ wsHost: '{host}', {ports},",
         f"      forceTLS: {secure}, enabledTransports: ['ws', 'wss'], cluster: '' }});",
         "    pusher.subscribe('my-channel').bind('my-event', data => console.log(data));",
         "",
         "  In another terminal:",
-        f'    sockudo publish --url {_url(server)} my-channel my-event \'{{"hello":"world"}}\'',
+        f'    sockudo publish --url {_url(server)}{who} my-channel my-event \'{{"hello":"world"}}\'',
     ]

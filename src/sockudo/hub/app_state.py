@@ -36,6 +36,8 @@ class Traffic:
         "messages_dropped",
         "messages_received",
         "messages_sent",
+        "rate_checks",
+        "rate_refusals",
         "subscribed",
         "unsubscribed",
     )
@@ -55,6 +57,9 @@ class Traffic:
         self.idempotent_repeats = 0
         # By slug of the error catalogue.
         self.errors: Counter[str] = Counter()
+        # By label of the limit on one connection's messages.
+        self.rate_checks: Counter[str] = Counter()
+        self.rate_refusals: Counter[str] = Counter()
         # By label of the channel kind.
         self.subscribed: Counter[str] = Counter()
         self.unsubscribed: Counter[str] = Counter()

@@ -89,16 +89,22 @@ class Session(Connection):
         if every is not None and every.enabled:
             if self._all_window is None:
                 self._all_window = SocketWindow()
-            if not self._all_window.allow(self.last_seen, every.max_attempts, every.decay_seconds):
-                raise errors.CLIENT_RATE_CLOSE() if every.terminate_on_limit else errors.CLIENT_RATE()
+            allowed = self._all_window.allow(self.last_seen, every.max_attempts, every.decay_seconds)
+            self._count_check("messages", allowed, closes=every.terminate_on_limit)
         if is_client_event and limits.max_client_events_per_second:
             if self._client_window is None:
                 self._client_window = SocketWindow()
             allowed = self._client_window.allow(
                 self.last_seen, limits.max_client_events_per_second, limits.client_event_window_seconds
             )
-            if not allowed:
-                raise errors.CLIENT_RATE_CLOSE() if limits.terminate_on_limit else errors.CLIENT_RATE()
+            self._count_check("client_events", allowed, closes=limits.terminate_on_limit)
+
+    def _count_check(self, limit: str, allowed: bool, *, closes: bool) -> None:
+        traffic = self.app.traffic
+        traffic.rate_checks[limit] += 1
+        if not allowed:
+            traffic.rate_refusals[limit] += 1
+            raise errors.CLIENT_RATE_CLOSE() if closes else errors.CLIENT_RATE()
 
     # ---- out ----
 
