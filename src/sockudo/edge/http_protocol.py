@@ -108,22 +108,31 @@ class HttpProtocol(HttpToolsProtocol):
             self._unset_keepalive_if_required()
         if self._refused is not None:
             return
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as pause:
-            self._leave_for_websocket(data[pause.args[0] :])
-            return
-        except httptools.HttpParserCallbackError as problem:
-            if self._refused is None:
-                self._refused = self._defect(problem.__context__ or problem)
-        except httptools.HttpParserError:
-            self._refused = errors.MALFORMED_REQUEST()
+        unread: bytes | None = data
+        while unread and self._refused is None:
+            unread = self._parse(unread)
         if self._in_head and self._refused is None:
             self._head_size += len(data)
             if self._head_size > _MAX_HEAD:
                 self._refused = errors.HEADERS_TOO_LARGE(f"The head of the request is over {_MAX_HEAD} bytes long")
         if self._refused is not None:
             self._send_refusal(self._refused)
+
+    def _parse(self, data: bytes) -> bytes | None:
+        """Has the parser read the data; returns what it has to read after that, if anything."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as pause:
+            rest = data[pause.args[0] :]
+            if not self._should_upgrade():
+                return self._without_upgrade() + rest
+            self._leave_for_websocket(rest)
+        except httptools.HttpParserCallbackError as problem:
+            if self._refused is None:
+                self._refused = self._defect(problem.__context__ or problem)
+        except httptools.HttpParserError:
+            self._refused = errors.MALFORMED_REQUEST()
+        return None
 
     @staticmethod
     def _defect(problem: BaseException) -> SockudoError:
@@ -196,9 +205,13 @@ class HttpProtocol(HttpToolsProtocol):
         parser = self.parser
         version = parser.get_http_version()
         self._check_head(headers, version)
-        self._start_scope(parser.get_method(), version)
-        if parser.should_upgrade() and self._should_upgrade():
+        if parser.should_upgrade():
+            if b"upgrade" not in headers:
+                self._stop(errors.METHOD_NOT_ALLOWED("CONNECT is not served"))
+            # Goes on in _parse: as a WebSocket, or once more from the start without its Upgrade header.
+            self._start_scope(parser.get_method(), version)
             return
+        self._start_scope(parser.get_method(), version)
         super().on_headers_complete()
 
     def _plain_publish(self, headers: dict[bytes, bytes]) -> _Publish | None:
@@ -280,7 +293,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._begun_at = None
         publish = self._lane
         if publish is None:
-            super().on_message_complete()
+            if not self.parser.should_upgrade():
+                super().on_message_complete()
             return
         body, self._lane, self._lane_body = bytes(self._lane_body), None, b""
         self._answer_publish(publish, body)
@@ -318,14 +332,21 @@ class HttpProtocol(HttpToolsProtocol):
         """uvicorn asks this wherever an upgrade takes another way; it knows no WebSocket class of ours."""
         return self._get_upgrade() == b"websocket"
 
+    def _without_upgrade(self) -> bytes:
+        """The head once more, for a new parser, as if no upgrade had been asked for (RFC 9110 § 7.8).
+
+        Some clients offer HTTP/2 with every request, and the parser would skip the body of these.
+        """
+        head = [b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        head.extend(b"%b: %b\r\n" % (name, value) for name, value in self.headers if name != b"upgrade")
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return b"".join((*head, b"\r\n"))
+
     def _leave_for_websocket(self, rest: bytes) -> None:
         if not self._free:
             # An upgrade pipelined behind a request would overtake its answer.
             self._send_refusal(errors.MALFORMED_REQUEST("An upgrade must not be pipelined behind another request"))
-            return
-        if not self._should_upgrade():
-            if self.cycle is not None:
-                self.cycle.keep_alive = False
             return
         reply = upgrade(self, rest)
         if reply is not None:

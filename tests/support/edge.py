@@ -1,0 +1,224 @@
+"""The edge without sockets: a transport that records, and every service behind it on a clock by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from sockudo.apps.live import LiveApp
+from sockudo.config import Settings
+from sockudo.edge.api import api_routes
+from sockudo.edge.context import Edge
+from sockudo.edge.cors import Cors
+from sockudo.edge.front import Front
+from sockudo.edge.http_protocol import HttpProtocol
+from sockudo.edge.listeners import asgi_config
+from sockudo.edge.operations import operations_routes
+from sockudo.limits.app_rates import AppRates
+from sockudo.limits.idempotency import IdempotencyKeys
+from sockudo.limits.ip import IpLimits
+from sockudo.publishing import Publisher
+from support.inside import Node, credentials
+from support.signing import signed_query
+
+__all__ = ["EdgeNode", "RecordingTransport", "Response", "Wire", "request", "settings"]
+
+
+def settings(**sections: Mapping[str, Any] | Any) -> Settings:
+    """Settings with limits by address switched off; a mapping changes single keys of its section."""
+    made = Settings()
+    changes: dict[str, Any] = {"rate_limiter": {"enabled": False}, **sections}
+    for name, value in changes.items():
+        whole = msgspec.structs.replace(getattr(made, name), **value) if isinstance(value, Mapping) else value
+        made = msgspec.structs.replace(made, **{name: whole})
+    return made
+
+
+_UNLIMITED = settings()
+
+
+class RecordingTransport(asyncio.Transport):
+    """Remembers what is written and done; nothing is ever sent anywhere."""
+
+    def __init__(self, peer: tuple[str, int] = ("10.0.0.7", 40_000)) -> None:
+        super().__init__()
+        self.sent = bytearray()
+        self.writes: list[bytes] = []
+        self.closed = False
+        self.aborted = False
+        self.reading = True
+        self.protocol: asyncio.BaseProtocol | None = None
+        self._peer = peer
+
+    def write(self, data: Any) -> None:
+        assert not self.closed, "written after the end"
+        self.writes.append(bytes(data))
+        self.sent += data
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = self.aborted = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        assert self.protocol is not None
+        return self.protocol
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return {"peername": self._peer, "sockname": ("10.0.0.1", 80)}.get(name, default)
+
+
+@dataclass
+class Response:
+    """One HTTP reply."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> str:
+        """The text of the error envelope, once its fields have been checked."""
+        envelope = self.json()
+        assert envelope["status"] == self.status
+        assert set(envelope) >= {"error", "code", "status", "docs"}
+        assert self.headers["content-type"] == "application/json"
+        return str(envelope["error"])
+
+
+class Wire:
+    """One connection to the edge: bytes in, replies out."""
+
+    def __init__(self, node: EdgeNode, *, peer: tuple[str, int] = ("10.0.0.7", 40_000), unix: bool = False) -> None:
+        self.node = node
+        self.transport = RecordingTransport(peer)
+        self.http = HttpProtocol(node.edge, unix=unix)
+        self.transport.set_protocol(self.http)
+        self.http.connection_made(self.transport)
+
+    def feed(self, *chunks: bytes) -> None:
+        """Hands over each chunk as one read."""
+        for chunk in chunks:
+            if self.transport.closed:
+                return
+            self.transport.get_protocol().data_received(chunk)  # type: ignore[attr-defined]
+
+    async def settle(self) -> None:
+        """Lets every request that is under way finish."""
+        for _ in range(1000):
+            if not self.node.edge.state.tasks:
+                return
+            await asyncio.sleep(0)
+        raise AssertionError("a request does not finish")
+
+    def lose(self) -> None:
+        """The connection is gone."""
+        self.transport.closed = True
+        self.transport.get_protocol().connection_lost(None)  # type: ignore[attr-defined]
+
+    def replies(self) -> list[Response]:
+        """Every reply since the last look; what follows a 101 is left."""
+        found = []
+        while self.transport.sent:
+            head, mark, rest = bytes(self.transport.sent).partition(b"\r\n\r\n")
+            assert mark, "half a reply"
+            line, *fields = head.decode("latin-1").split("\r\n")
+            headers: dict[str, str] = {}
+            for field in fields:
+                name, _, value = field.partition(": ")
+                assert name.lower() not in headers, f"{name} twice"
+                headers[name.lower()] = value
+            status = int(line.split(" ")[1])
+            size = int(headers.get("content-length", "0"))
+            found.append(Response(status, headers, rest[:size]))
+            self.transport.sent[:] = rest[size:]
+            if status == 101:
+                break
+        return found
+
+    def reply(self) -> Response:
+        """The one reply since the last look."""
+        [found] = self.replies()
+        return found
+
+    async def ask(self, *chunks: bytes) -> Response:
+        """Feeds a request, waits for its end and returns the reply."""
+        self.feed(*chunks)
+        await self.settle()
+        return self.reply()
+
+
+class EdgeNode(Node):
+    """A node with its edge. ``routes`` come on top of the server's own."""
+
+    def __init__(self, *apps: LiveApp, settings: Settings | None = None, routes: list[Route] | None = None) -> None:
+        super().__init__(*apps, settings=settings or _UNLIMITED)
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await front(scope, receive, send)
+
+        rates = AppRates()
+        self.edge = Edge(
+            gateway=self.gateway,
+            publisher=Publisher(self.hub, IdempotencyKeys(max_key_length=128), rates),
+            apps=self.apps,  # type: ignore[arg-type]
+            rates=rates,
+            clock=self.clock,
+            settings=self.settings,
+            limits=IpLimits(self.settings.rate_limiter),
+            cors=Cors(self.settings),
+            uvicorn=asgi_config(application),
+        )
+        front = Front(self.edge, [*api_routes(self.edge), *operations_routes(self.edge), *(routes or ())])
+        self.edge.tell_time()
+
+    def wire(self, **options: Any) -> Wire:
+        return Wire(self, **options)
+
+    def publish(
+        self,
+        body: Any,
+        *,
+        app: LiveApp | None = None,
+        path: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        change: Callable[[bytes], bytes] = lambda head: head,
+    ) -> bytes:
+        """A signed publish as bytes. ``change`` may spoil its head."""
+        app = app or self.app
+        text = body if isinstance(body, bytes) else json.dumps(body).encode()
+        path = path or f"/apps/{app.id}/events"
+        timestamp = int(self.clock.time())
+        query = signed_query(credentials(app), "POST", path.rstrip("/"), body=text, timestamp=timestamp)
+        fields = {"Content-Type": "application/json", "Content-Length": str(len(text)), **(headers or {})}
+        return change(request("POST", f"{path}?{query}", fields)) + text
+
+
+def request(method: str, target: str, headers: Mapping[str, str] | None = None) -> bytes:
+    """The head of a request with a Host header."""
+    lines = [f"{method} {target} HTTP/1.1", "Host: sockudo.test"]
+    lines.extend(f"{name}: {value}" for name, value in (headers or {}).items())
+    return "\r\n".join((*lines, "", "")).encode()
