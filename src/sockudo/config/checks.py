@@ -49,6 +49,11 @@ def _check_tls(draft: Draft) -> None:
         if _value(draft, "ssl.redirect_http"):
             draft.warnings.append("ssl.redirect_http has no effect: ssl.enabled is false")
         return
+    if _value(draft, "proxy_protocol") and not _value(draft, "unix_socket.enabled"):
+        draft.problems.append(
+            f"{_place(draft, 'proxy_protocol', 'ssl.enabled')}: proxy_protocol and ssl.enabled exclude each other: the "
+            "header is read in front of plain HTTP only, so let the proxy that adds it end TLS"
+        )
     for path in ("ssl.cert_path", "ssl.key_path"):
         name = _value(draft, path)
         place = _place(draft, path, "ssl.enabled")
@@ -74,7 +79,7 @@ def _check_unix_socket(draft: Draft) -> None:
     if path.startswith("/tmp/") and _value(draft, "mode") == "production":  # noqa: S108 - this is the warning about it
         draft.warnings.append(f"unix_socket.path = {path!r} lies in a folder that every user may write to")
     if _value(draft, "ssl.enabled"):
-        draft.warnings.append("ssl.enabled with unix_socket.enabled: TLS is spoken on the socket")
+        draft.warnings.append("ssl.enabled has no effect on a Unix socket: let the proxy in front end TLS")
     if _value(draft, "proxy_protocol"):
         draft.warnings.append("proxy_protocol has no effect on a Unix socket")
 

@@ -37,6 +37,15 @@ def test_a_redirect_needs_tls_and_a_port_of_its_own(loaded: Load, problems: Prob
     assert told == "sockudo.toml: ssl.http_port = 6001 is taken by another listener"
 
 
+def test_tls_and_the_proxy_protocol_exclude_each_other(loaded: Load, problems: Problems, tmp_path: Path) -> None:
+    pem = tmp_path / "it.pem"
+    pem.write_text("")
+    ssl = f'[ssl]\nenabled = true\ncert_path = "{pem}"\nkey_path = "{pem}"\n'
+    (told,) = problems(f"proxy_protocol = true\n{ssl}")
+    assert told.startswith("sockudo.toml: proxy_protocol and ssl.enabled exclude each other")
+    assert loaded(f"proxy_protocol = true\n{ssl}[unix_socket]\nenabled = true").settings.proxy_protocol
+
+
 @pytest.mark.parametrize(
     ("path", "problem"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sockudo.config import Settings, reloadable_changes
+from sockudo.config import Settings, reloadable_changes, reloaded
 from sockudo.config.apps import App
 from sockudo.config.schema import build, declared
 
@@ -16,6 +16,14 @@ def test_nothing_changed() -> None:
 def test_changes_are_told_apart() -> None:
     new = build({"port": 1, "log_level": "debug", "app_manager.array.apps": (App("a", "k", "s"),), "ssl.enabled": True})
     assert reloadable_changes(Settings(), new) == (("log_level", "app_manager.array.apps"), ("port", "ssl.enabled"))
+
+
+def test_what_needs_a_restart_stays_as_it_was() -> None:
+    old = build({"port": 1, "activity_timeout": 30}, dev=True)
+    new = build({"port": 2, "activity_timeout": 40, "unix_socket.enabled": True, "max_connections": 7})
+    taken = reloaded(old, new)
+    assert taken == build({"port": 1, "activity_timeout": 40, "max_connections": 7}, dev=True)
+    assert reloadable_changes(taken, new) == ((), ("port", "unix_socket.enabled"))
 
 
 @pytest.mark.parametrize(
