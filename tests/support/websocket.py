@@ -156,13 +156,17 @@ class WebSocket(RawConnection):
         return found
 
     def until_pong(self) -> list[Event]:
-        """Everything that the server said before it answers a Ping sent now: what has not come by then, does not."""
-        mark = b"fence %d" % next(self._pings)
-        self.send(frame(mark, PING))
+        """Everything that the server says before it answers two Pings: what has not come by then, does not.
+
+        Two, since what was published is written at the end of the server's turn, and the first Ping may come before it.
+        """
         found: list[Event] = []
-        while (next_frame := self.frame()) != Frame(PONG, mark):
-            assert next_frame.opcode == TEXT, f"a pong was due, not {next_frame}"
-            found.append(json.loads(next_frame.payload))
+        for _ in range(2):
+            mark = b"fence %d" % next(self._pings)
+            self.send(frame(mark, PING))
+            while (next_frame := self.frame()) != Frame(PONG, mark):
+                assert next_frame.opcode == TEXT, f"a pong was due, not {next_frame}"
+                found.append(json.loads(next_frame.payload))
         return found
 
     def hears_nothing(self) -> None:
