@@ -339,5 +339,5 @@ def test_a_server_that_shuts_down(connect: Connect, dial: Dial, serve: Callable[
 
 def test_refused_connections_are_counted_by_reason(connect: Connect, server: ServerProcess) -> None:
     connect(target="/app/nobody-at-all", greeted=False).ended(4001, "Application does not exist")
-    wait_until(lambda: 'app_id="unknown",error_type="unknown_app"' in server.metrics(), "the count of refusals")
+    wait_until(lambda: 'app_id="unknown",error_type="app_not_found"' in server.metrics(), "the count of refusals")
     assert "nobody-at-all" not in server.metrics()

@@ -18,7 +18,7 @@ from sockudo import errors
 if TYPE_CHECKING:
     from sockudo.apps.live import LiveApp
 
-__all__ = ["AppLookup", "Signer", "authenticate", "query_params"]
+__all__ = ["AppLookup", "Signer", "authenticate", "query_param"]
 
 _BLOCK: Final = hashlib.sha256().block_size
 _INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
@@ -122,9 +122,15 @@ def authenticate(
     return app
 
 
-def query_params(query: bytes) -> dict[str, str]:
-    """The decoded parameters of a query besides those of authentication; the last of a repeated name counts."""
-    return {name: value for name, value in _decode_pairs(query) if name not in _AUTH_NAMES}
+def query_param(query: bytes, name: str) -> str | None:
+    """A decoded parameter of a query, None where it is missing.
+
+    Raises `errors.INVALID_INPUT` when it is given twice: which one was meant cannot be known (§ 3.2).
+    """
+    values = [value for known, value in _decode_pairs(query) if known == name]
+    if len(values) > 1:
+        raise errors.INVALID_INPUT(f"Invalid query string: '{name}' is given more than once")
+    return values[0] if values else None
 
 
 def _read_sdk_order(query: bytes) -> _Signed | None:

@@ -12,7 +12,8 @@ from starlette.routing import Route
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.auth.signing import authenticate, query_params
+from sockudo.auth.signing import authenticate, query_param
+from sockudo.edge.paths import path_part
 from sockudo.edge.publishing import publish_reply
 from sockudo.errors import ErrorSpec
 from sockudo.publishing import channel_state, channel_users, list_channels
@@ -51,7 +52,7 @@ def _publish(edge: Edge, *, batch: bool) -> Endpoint:
         reply = publish_reply(
             edge,
             batch,
-            _app_id(request) or "",
+            request.path_params["app_id"],
             request.scope["raw_path"],
             _query_string(request),
             dict(request.scope["headers"]),
@@ -76,7 +77,7 @@ def _query(edge: Edge, answer: Answer) -> Endpoint:
 def _user_endpoint(edge: Edge, spec: ErrorSpec) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         app = await _authenticated(edge, request)
-        for connection in edge.gateway.state(app).connections_of(request.path_params["user_id"]):
+        for connection in edge.gateway.state(app).connections_of(path_part(request, "user_id")):
             if isinstance(connection, Session):
                 connection.end(spec())
         return _json({"ok": True})
@@ -85,18 +86,18 @@ def _user_endpoint(edge: Edge, spec: ErrorSpec) -> Endpoint:
 
 
 def _channels(edge: Edge, app: LiveApp, request: Request) -> object:
-    params = query_params(request.scope["query_string"])
-    return list_channels(edge.gateway.state(app), params.get("filter_by_prefix", ""), params.get("info"))
+    prefix = _parameter(request, "filter_by_prefix") or ""
+    return list_channels(edge.gateway.state(app), prefix, _parameter(request, "info"))
 
 
 def _channel(edge: Edge, app: LiveApp, request: Request) -> object:
-    info = query_params(request.scope["query_string"]).get("info")
+    info = _parameter(request, "info")
     now = edge.clock.monotonic()
-    return channel_state(app, edge.gateway.state(app), request.path_params["channel"], info, now)
+    return channel_state(app, edge.gateway.state(app), path_part(request, "channel"), info, now)
 
 
 def _users(edge: Edge, app: LiveApp, request: Request) -> object:
-    return channel_users(app, edge.gateway.state(app), request.path_params["channel"])
+    return channel_users(app, edge.gateway.state(app), path_part(request, "channel"))
 
 
 async def _authenticated(edge: Edge, request: Request) -> LiveApp:
@@ -107,7 +108,7 @@ async def _authenticated(edge: Edge, request: Request) -> LiveApp:
         raw_path=request.scope["raw_path"],
         query=_query_string(request),
         body=body,
-        path_app_id=_app_id(request),
+        path_app_id=request.path_params.get("app_id"),
         now=edge.clock.time(),
     )
     traffic = edge.gateway.state(app).traffic
@@ -116,17 +117,13 @@ async def _authenticated(edge: Edge, request: Request) -> LiveApp:
     return app
 
 
-def _app_id(request: Request) -> str | None:
-    """The app id of the path as it was sent, which is how it is compared (§ 2.4); None for a route without one."""
-    if "app_id" not in request.path_params:
-        return None
-    raw_path: bytes = request.scope["raw_path"]
-    return raw_path.split(b"/", 3)[2].decode("latin-1")
+def _parameter(request: Request, name: str) -> str | None:
+    return query_param(request.scope["query_string"], name)
 
 
 def _query_string(request: Request) -> bytes | None:
     query: bytes = request.scope["query_string"]
-    return query or None
+    return query if request.scope["state"]["has_query"] else None
 
 
 def _json(value: object) -> Response:

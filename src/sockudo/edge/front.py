@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes
 
 import structlog
 from starlette.requests import ClientDisconnect
@@ -69,7 +68,7 @@ class Front:
         raw = scope["raw_path"]
         if len(raw) > 1 and raw.endswith(b"/"):
             raw = scope["raw_path"] = raw[:-1]
-        # Routes match the path as it was sent, so that an encoded slash separates nothing.
+        # As it was sent: see `sockudo.edge.paths`.
         scope["path"] = raw.decode("latin-1")
         route, allow = self._find(scope)
         if route is None and not allow:
@@ -86,7 +85,6 @@ class Front:
         if route is None:
             error = errors.METHOD_NOT_ALLOWED(f"{scope['method']} is not allowed here; use {' or '.join(allow)}")
             return error_reply(error, [allow_header])
-        scope["path_params"] = {name: _decoded(value) for name, value in scope["path_params"].items()}
         return route
 
     def _find(self, scope: Scope) -> tuple[Route | None, list[str]]:
@@ -117,13 +115,6 @@ class Front:
             return None
         extra.extend(limits.headers(verdict))
         return None if verdict.allowed else error_reply(limits.refusal(verdict))
-
-
-def _decoded(segment: str) -> str:
-    try:
-        return unquote_to_bytes(segment.encode("latin-1")).decode()
-    except UnicodeDecodeError:
-        raise errors.INVALID_INPUT("Invalid URL: a part of the path does not decode to UTF-8") from None
 
 
 async def _send(send: Send, reply: Reply) -> None:

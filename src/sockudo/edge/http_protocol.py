@@ -272,7 +272,8 @@ class HttpProtocol(HttpToolsProtocol):
             "scheme": "https" if self._secure else "http",
             "root_path": "",
             "headers": self.headers,
-            "state": {},
+            # The query string of a scope does not tell `/path?` from `/path`.
+            "state": {"has_query": b"?" in self.url},
             "method": method.decode("ascii"),
         }  # type: ignore[typeddict-item]  # path and query are filled in by uvicorn
 
@@ -330,7 +331,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _should_upgrade(self) -> bool:
         """uvicorn asks this wherever an upgrade takes another way; it knows no WebSocket class of ours."""
-        return self._get_upgrade() == b"websocket"
+        return self._has_token(b"upgrade", b"websocket") and self._has_token(b"connection", b"upgrade")
+
+    def _has_token(self, header: bytes, token: bytes) -> bool:
+        values = b",".join(value for name, value in self.headers if name == header)
+        return token in (element.strip().lower() for element in values.split(b","))
 
     def _without_upgrade(self) -> bytes:
         """The head once more, for a new parser, as if no upgrade had been asked for (RFC 9110 § 7.8).
@@ -369,7 +374,21 @@ class HttpProtocol(HttpToolsProtocol):
                 self._refused = errors.REQUEST_TIMEOUT()
                 self._send_refusal(self._refused)
         elif self._free and now - self._active_at > _IDLE_SECONDS:
-            self.transport.close()
+            if self.flow.write_paused:
+                # It has not read its answers for so long that it never will.
+                self.transport.abort()
+            else:
+                self.transport.close()
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers: nothing more is read from it either, or they would pile up here."""
+        super().pause_writing()
+        self.flow.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self.pipeline:
+            self.flow.resume_reading()
 
     def send_400_response(self, msg: str) -> None:
         self._send_refusal(errors.MALFORMED_REQUEST(msg))

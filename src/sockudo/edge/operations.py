@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo import errors
+from sockudo.edge.paths import path_part
 from sockudo.hub import AppState
 from sockudo.protocol.handshake import SUPPORTED_VERSION
 
@@ -40,7 +41,8 @@ def operations_routes(edge: Edge) -> list[Route]:
         return Response(b"")
 
     async def up(request: Request) -> Response:
-        return _health(*await _word(edge, request.path_params.get("app_id")))
+        app_id = path_part(request, "app_id") if request.path_params else None
+        return _health(*await _word(edge, app_id))
 
     async def usage(_: Request) -> Response:
         _require_usage(edge)

@@ -17,7 +17,7 @@ from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.apps.resolve import Defaults, resolve
 from sockudo.auth import signing
-from sockudo.auth.signing import Signer, authenticate, query_params
+from sockudo.auth.signing import Signer, authenticate, query_param
 from sockudo.config.apps import App
 
 NOW = 1767225600
@@ -379,18 +379,21 @@ class TestCanonicalString:
         refusal(errors.SIGNATURE_MISMATCH, "Invalid", lambda: ask(apps, signed(AUTH, path=path), path=sent))
 
 
-class TestQueryParams:
-    def test_decodes_all_but_authentication(self) -> None:
-        query = f"info=user_count%2Ccache&{AUTH}&filter_by_prefix=a+b&body_md5=1&x&x=2&Auth_Key=y&auth_signature=z"
-        assert query_params(query.encode()) == {
-            "info": "user_count,cache",
-            "filter_by_prefix": "a b",
-            "x": "2",
-            "Auth_Key": "y",
-        }
+class TestQueryParam:
+    def test_decodes_as_a_form(self) -> None:
+        query = f"info=user_count%2Ccache&{AUTH}&filter_by_prefix=a+b&x&Info=y&%69%6e=%ff".encode()
+        assert query_param(query, "info") == "user_count,cache"
+        assert query_param(query, "filter_by_prefix") == "a b"
+        assert query_param(query, "x") == ""
+        assert query_param(query, "in") == "\ufffd"
+        assert query_param(query, "y") is None
+        assert query_param(b"", "") is None
 
-    def test_nothing(self) -> None:
-        assert query_params(b"") == {}
+    def test_twice(self) -> None:
+        with pytest.raises(errors.SockudoError) as raised:
+            query_param(b"x=1&%78=1", "x")
+        assert raised.value.spec is errors.INVALID_INPUT
+        assert query_param(b"x=1&x=1&info=z", "info") == "z"
 
     @given(
         st.dictionaries(
@@ -399,9 +402,8 @@ class TestQueryParams:
         )
     )
     def test_reads_what_a_form_writes(self, params: dict[str, str]) -> None:
-        assert query_params(urlencode(params).encode()) == {
-            name: value for name, value in params.items() if name not in signing._AUTH_NAMES
-        }
+        query = urlencode(params).encode()
+        assert {name: query_param(query, name) for name in params} == params
 
 
 APP = resolve(App(id="4471", key="pier-key-20c1", secret=SECRET, enabled=True), Defaults())
