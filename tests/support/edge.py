@@ -21,14 +21,18 @@ from sockudo.edge.front import Front
 from sockudo.edge.http_protocol import HttpProtocol
 from sockudo.edge.listeners import asgi_config
 from sockudo.edge.operations import operations_routes
+from sockudo.edge.websocket import WebSocketProtocol
+from sockudo.hub import HubOptions
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.limits.ip import IpLimits
 from sockudo.publishing import Publisher
+from sockudo.sessions import Session
 from support.inside import Node, credentials
 from support.signing import signed_query
+from support.websocket import CLOSE, TEXT, frame, handshake
 
-__all__ = ["EdgeNode", "RecordingTransport", "Response", "Wire", "request", "settings"]
+__all__ = ["EdgeNode", "RecordingTransport", "Response", "Socket", "Wire", "request", "settings"]
 
 
 def settings(**sections: Mapping[str, Any] | Any) -> Settings:
@@ -47,18 +51,22 @@ _UNLIMITED = settings()
 class RecordingTransport(asyncio.Transport):
     """Remembers what is written and done; nothing is ever sent anywhere."""
 
-    def __init__(self, peer: tuple[str, int] = ("10.0.0.7", 40_000)) -> None:
+    def __init__(self, peer: tuple[str, int] = ("10.0.0.7", 40_000), *, can_write_eof: bool = True) -> None:
         super().__init__()
+        self._can_write_eof = can_write_eof
         self.sent = bytearray()
         self.writes: list[bytes] = []
         self.closed = False
         self.aborted = False
+        self.eof = False
         self.reading = True
+        self.limit: int | None = None
         self.protocol: asyncio.BaseProtocol | None = None
         self._peer = peer
 
     def write(self, data: Any) -> None:
         assert not self.closed, "written after the end"
+        assert not self.eof, "written after our side's end"
         self.writes.append(bytes(data))
         self.sent += data
 
@@ -70,6 +78,15 @@ class RecordingTransport(asyncio.Transport):
 
     def abort(self) -> None:
         self.closed = self.aborted = True
+
+    def can_write_eof(self) -> bool:
+        return self._can_write_eof
+
+    def write_eof(self) -> None:
+        self.eof = True
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.limit = high
 
     def pause_reading(self) -> None:
         self.reading = False
@@ -112,9 +129,16 @@ class Response:
 class Wire:
     """One connection to the edge: bytes in, replies out."""
 
-    def __init__(self, node: EdgeNode, *, peer: tuple[str, int] = ("10.0.0.7", 40_000), unix: bool = False) -> None:
+    def __init__(
+        self,
+        node: EdgeNode,
+        *,
+        peer: tuple[str, int] = ("10.0.0.7", 40_000),
+        unix: bool = False,
+        can_write_eof: bool = True,
+    ) -> None:
         self.node = node
-        self.transport = RecordingTransport(peer)
+        self.transport = RecordingTransport(peer, can_write_eof=can_write_eof)
         self.http = HttpProtocol(node.edge, unix=unix)
         self.transport.set_protocol(self.http)
         self.http.connection_made(self.transport)
@@ -171,11 +195,85 @@ class Wire:
         return self.reply()
 
 
+class Socket(Wire):
+    """A connection that became a WebSocket, or tries to."""
+
+    def upgrade(
+        self,
+        target: str = "/app/key-app?protocol=7",
+        headers: Mapping[str, str | None] | None = None,
+        rest: bytes = b"",
+    ) -> Response:
+        """Sends a handshake, with ``rest`` behind it in the same read, and returns the reply."""
+        self.feed(handshake(target, headers) + rest)
+        return self.reply()
+
+    def greet(self, **options: Any) -> str:
+        """Upgrades, reads the greeting and returns the socket id."""
+        assert self.upgrade(**options).status == 101
+        [greeting] = self.events()
+        assert greeting["event"] == "pusher:connection_established"
+        return str(json.loads(greeting["data"])["socket_id"])
+
+    @property
+    def websocket(self) -> WebSocketProtocol:
+        found = self.transport.get_protocol()
+        assert isinstance(found, WebSocketProtocol)
+        return found
+
+    @property
+    def session(self) -> Session:
+        found = self.websocket._session
+        assert found is not None
+        return found
+
+    def say(self, event: str, data: Any = None) -> None:
+        """One text frame with an event."""
+        self.feed(frame(json.dumps({"event": event, "data": data})))
+
+    def frames(self) -> list[tuple[int, bytes]]:
+        """(first byte, payload) of every frame since the last look, after the turn has ended."""
+        self.node.settle()
+        data = bytes(self.transport.sent)
+        self.transport.sent.clear()
+        found = []
+        while data:
+            size, start = data[1], 2
+            if size > 125:
+                start = 4 if size == 126 else 10
+                size = int.from_bytes(data[2:start], "big")
+            found.append((data[0], data[start : start + size]))
+            data = data[start + size :]
+        return found
+
+    def events(self) -> list[dict[str, Any]]:
+        """The events among these frames, all of which must be texts."""
+        frames = self.frames()
+        assert all(first == 0x80 | TEXT for first, _ in frames), frames
+        return [json.loads(payload) for _, payload in frames]
+
+    def goodbye(self) -> tuple[list[tuple[int, str]], tuple[int, str]]:
+        """Codes and messages of the error frames, and of the one close frame after them."""
+        *before, (first, payload) = self.frames()
+        assert first == 0x80 | CLOSE
+        told = [json.loads(text)["data"] for _, text in before]
+        return [(data["code"], data["message"]) for data in told], (
+            int.from_bytes(payload[:2], "big"),
+            payload[2:].decode(),
+        )
+
+
 class EdgeNode(Node):
     """A node with its edge. ``routes`` come on top of the server's own."""
 
-    def __init__(self, *apps: LiveApp, settings: Settings | None = None, routes: list[Route] | None = None) -> None:
-        super().__init__(*apps, settings=settings or _UNLIMITED)
+    def __init__(
+        self,
+        *apps: LiveApp,
+        settings: Settings | None = None,
+        options: HubOptions | None = None,
+        routes: list[Route] | None = None,
+    ) -> None:
+        super().__init__(*apps, settings=settings or _UNLIMITED, options=options)
 
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
             await front(scope, receive, send)
@@ -197,6 +295,9 @@ class EdgeNode(Node):
 
     def wire(self, **options: Any) -> Wire:
         return Wire(self, **options)
+
+    def socket(self, **options: Any) -> Socket:
+        return Socket(self, **options)
 
     def publish(
         self,

@@ -521,6 +521,24 @@ class TestDefects:
         assert wire.reply().status == 200
 
 
+class TestClientsThatDoNotRead:
+    async def test_nothing_more_is_read_from_them(self, node: EdgeNode) -> None:
+        wire = node.wire()
+        wire.http.pause_writing()
+        assert not wire.transport.reading
+        wire.http.resume_writing()
+        assert wire.transport.reading
+
+    async def test_after_a_while_they_are_cut(self, node: EdgeNode) -> None:
+        wire = node.wire()
+        wire.feed(node.publish(EVENT))
+        wire.http.pause_writing()
+        wire.http.close_if_idle(node.clock.monotonic() + 90)
+        assert not wire.transport.closed
+        wire.http.close_if_idle(node.clock.monotonic() + 91)
+        assert wire.transport.aborted
+
+
 class TestLosing:
     async def test_in_the_middle_of_a_body_nothing_is_published(self, node: EdgeNode) -> None:
         client = listener(node)
