@@ -228,8 +228,9 @@ def start_server(
     args: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     command: Sequence[str] = (sys.executable, "-m", "sockudo"),
+    plain_http: bool = True,
 ) -> ServerProcess:
-    """Starts a server and returns when it answers ``GET /live``.
+    """Starts a server and returns when it answers ``GET /live``; unless ``plain_http``, when its log says it is ready.
 
     ``config`` is laid over a default with two apps that may do everything, no rate limits, and free ports. The process
     gets an environment of its own, so that variables of the shell which runs the tests change nothing. Raises
@@ -253,21 +254,26 @@ def start_server(
         )
     server = ServerProcess(process, folder, chosen)
     try:
-        _wait_for_live(server)
+        _wait_for_start(server, plain_http=plain_http)
     except BaseException:
         server.close()
         raise
     return server
 
 
-def _wait_for_live(server: ServerProcess) -> None:
+def _wait_for_start(server: ServerProcess, *, plain_http: bool) -> None:
     deadline = time.monotonic() + READY_WITHIN
     while time.monotonic() < deadline:
         if server.exit_code is not None:
             raise AssertionError(f"the server ended with {server.exit_code} while starting:\n{server.log}")
-        try:
-            if server.request("GET", "/live").status == 200:
-                return
-        except OSError:
-            time.sleep(0.02)
-    raise AssertionError(f"the server did not answer /live within {READY_WITHIN:g} s:\n{server.log}")
+        if _is_live(server) if plain_http else '"message": "ready"' in server.log:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"the server was not ready within {READY_WITHIN:g} s:\n{server.log}")
+
+
+def _is_live(server: ServerProcess) -> bool:
+    try:
+        return server.request("GET", "/live").status == 200
+    except OSError:
+        return False
