@@ -1,0 +1,110 @@
+"""What a person at the terminal reads when the server is ready."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from sockudo.config.app_choice import DEV_APP
+from sockudo.config.apps import App
+from sockudo.config.schema import build
+from sockudo.server import Server
+from sockudo.welcome import welcome
+
+SHOP = App(id="1001", key="shop-key", secret="shop-secret", enabled=True)
+OFF = App(id="1002", key="off-key", secret="off-secret")
+
+
+def said(
+    *,
+    dev: bool = False,
+    first: App | None = None,
+    apps: tuple[App, ...] = (SHOP,),
+    metrics: int | None = 9601,
+    **values: Any,
+) -> str:
+    """The text of a server on port 6001 with these settings by dotted path (``__`` for a dot)."""
+    settings = build({name.replace("__", "."): value for name, value in values.items()}, dev=dev)
+    live = [SimpleNamespace(record=app, enabled=app.enabled) for app in apps]
+    server = SimpleNamespace(
+        settings=settings, port=6001, metrics_port=metrics, first_app=first, apps=SimpleNamespace(all=lambda: live)
+    )
+    return welcome(cast(Server, server), 0.4321)
+
+
+def test_where_everything_is() -> None:
+    text = said()
+    assert "is ready in 0.43 s" in text
+    assert "listening on   http://127.0.0.1:6001\n" in text
+    assert "metrics        http://127.0.0.1:9601/metrics\n" in text
+    assert "apps           1\n" in text
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("0.0.0.0", "127.0.0.1"),
+        ("", "127.0.0.1"),
+        ("::", "[::1]"),
+        ("2001:db8::5", "[2001:db8::5]"),
+        ("realtime.test", "realtime.test"),
+    ],
+)
+def test_hosts_are_such_that_one_can_connect_to_them(host: str, shown: str) -> None:
+    text = said(host=host, metrics__host=host, dev=True, apps=(DEV_APP,))
+    assert f"http://{shown}:6001" in text
+    assert f"http://{shown}:9601/metrics" in text
+    assert f"wsHost: '{shown}'" in text
+
+
+def test_tls() -> None:
+    text = said(ssl__enabled=True, dev=True, apps=(DEV_APP,))
+    assert "listening on   https://127.0.0.1:6001\n" in text
+    assert "forceTLS: true" in text
+    assert "sockudo publish --url https://127.0.0.1:6001 " in text
+
+
+def test_a_unix_socket_has_nothing_to_paste_into_a_browser() -> None:
+    text = said(unix_socket__enabled=True, unix_socket__path="/run/s.sock", dev=True, apps=(DEV_APP,))
+    assert "listening on   unix:/run/s.sock\n" in text
+    assert "pusher-js" not in text
+    assert "secret  app-secret" in text
+
+
+def test_in_production_no_secret_is_printed() -> None:
+    text = said()
+    assert "shop" not in text
+    assert "pusher-js" not in text
+
+
+def test_a_first_app_is_printed_with_its_secret() -> None:
+    text = said(first=SHOP)
+    assert "its secret is shown only now" in text
+    assert "secret  shop-secret" in text
+    assert "--app-id 1001 --key shop-key --secret shop-secret my-channel" in text
+
+
+def test_the_development_app_needs_no_credentials_on_the_command_line() -> None:
+    text = said(dev=True, apps=(DEV_APP,))
+    assert "Development app:" in text
+    assert "sockudo publish --url http://127.0.0.1:6001 my-channel my-event" in text
+
+
+def test_in_development_an_enabled_app_is_shown() -> None:
+    text = said(dev=True, apps=(OFF, SHOP))
+    assert "shop-secret" in text
+    assert "off-secret" not in text
+    assert "apps           2 (1 disabled)\n" in text
+
+
+def test_metrics_that_are_off_or_could_not_be_opened() -> None:
+    assert "metrics" not in said(metrics=None, metrics__enabled=False)
+    assert "metrics        none: their port could not be opened" in said(metrics=None)
+
+
+def test_the_rate_limit_is_said_as_it_surprises_people() -> None:
+    assert "rate limit     100 API requests in 60 s per address (RATE_LIMITER_ENABLED=false turns it off)" in said()
+    assert "rate limit" not in said(rate_limiter__enabled=False)
+    assert "rate limit" not in said(rate_limiter__driver="none")
