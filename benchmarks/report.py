@@ -39,7 +39,7 @@ def head(results: Results) -> list[str]:
     """What, where and when; one line each."""
     meta = results.meta
     lines = [
-        f"Measured {meta['date']} on {meta['machine']}; {meta['repetitions']} × {meta['seconds']} s, medians.",
+        f"Measured {meta['date']} on {meta['machine']}; {meta['repetitions']} × {meta['seconds']:g} s, medians.",
         f"Server on core {meta['server_core']}, load generator on core {meta['client_core']}.",
         *(f"{name}: {meta['versions'][name]}" for name in results.peers() if name in meta["versions"]),
         f"floor: one bare send() of {FRAME} bytes per delivery, from C, and nothing else",
