@@ -22,11 +22,11 @@ class Time:
 def test_small_delays_are_measured_and_not_told() -> None:
     watch = LoopWatch(Time())
     with capture_logs() as logs:
-        watch.note(0.05)
+        watch.note(0.03)
         watch.note(0.012)
     assert logs == []
     assert watch.stalls == 0
-    assert watch.worst_ms == pytest.approx(50)
+    assert watch.worst_ms == pytest.approx(30)
 
 
 def test_a_block_is_a_warning_at_most_every_ten_seconds() -> None:
@@ -82,4 +82,4 @@ async def test_a_blocked_loop_is_noticed() -> None:
         await asyncio.wait_for(noticed.wait(), 10)
         watching.cancel()
     assert logs[0]["event"] == "the event loop was blocked"
-    assert watch.worst_ms > 50
+    assert watch.worst_ms > 37
