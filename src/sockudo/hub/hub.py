@@ -186,8 +186,9 @@ class Hub:
     def tick(self, now: float) -> None:
         """Once a second: ends grace periods that have run out, tells the counts of large channels."""
         while self._held and self._held[0][0] <= now:
-            _, channel, user_id = self._held.popleft()
-            if channel.presence is not None and channel.presence.release(user_id, now):
+            until, channel, user_id = self._held.popleft()
+            # Whoever came back and was lost again has a later entry, which is the one that counts.
+            if channel.presence is not None and channel.presence.release(user_id, until):
                 channel.append(v1.member_removed(channel.name, user_id))
                 channel.app.drop_if_empty(channel)
         for channel in tuple(self._counts_due):

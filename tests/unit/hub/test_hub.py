@@ -80,6 +80,21 @@ def test_a_lost_connection_that_stays_away_is_removed_when_its_grace_period_ends
     assert names(peer) == ["member_removed"]
 
 
+def test_places_held_run_out_in_their_order_even_in_one_round() -> None:
+    world = World(HubOptions(presence_grace=15))
+    watcher, peer = world.connect()
+    world.hub.join(watcher, ROOM, "w", b"{}")
+    for user, seconds in (("twice", 5), ("once", 6), ("twice", 7)):
+        lost, _ = world.connect()
+        world.hub.join(lost, ROOM, user, b"{}")
+        world.hub.disconnect(lost, held_until=world.time + seconds)
+    world.settle()
+    peer.events()
+    world.hub.tick(world.time + 20)
+    world.settle()
+    assert [data for _, data in peer.events()] == ['{"user_id":"once"}', '{"user_id":"twice"}']
+
+
 def test_a_channel_that_only_holds_a_member_is_forgotten_with_it() -> None:
     world = World(HubOptions(presence_grace=15))
     lost, _ = world.connect()
