@@ -174,6 +174,19 @@ class TestRepeatedFields:
                 assert spec is errors.WRONG_SHAPE
                 assert f"the field '{name}' is repeated" in text
 
+    @pytest.mark.parametrize("first", ["null", '"a"', '"\\\\"', '"\\""'])
+    @pytest.mark.parametrize("end", ["", "\\\\", '\\"', '\\\\\\"', '\\"\\\\'])
+    def test_quotes_and_backslashes_in_the_values_hide_nothing(self, first: str, end: str) -> None:
+        rest = f'"channel":"b{end}","data":"c{end}"'
+        for members in (f'"name":{first},"name":"a{end}",{rest}', f'{rest},"name":"a","channel":"b{end}"'):
+            for spec, text in both(f"{{{members}}}".encode()):
+                assert spec is errors.WRONG_SHAPE
+                assert "is repeated" in text
+        for unknown in ('"\xff"', "[" * 200 + "]" * 200, '"\\ud800"'):
+            body = f'{{"name":"a{end}",{rest},"x":{unknown}}}'.encode("latin-1")
+            for spec, _ in both(body):
+                assert spec is errors.MALFORMED_JSON
+
     def test_the_item_of_a_batch_is_named(self) -> None:
         spec, text = refusal(b'{"batch":[{},{"name":"a","name":"b"}]}', batch=True)
         assert spec is errors.WRONG_SHAPE
