@@ -19,8 +19,8 @@ from sockudo.protocol import v1
 
 __all__ = ["Hub", "HubOptions"]
 
-# Writes in one turn of the loop: about 10 ms, so that pings, publishes and small channels get their turn in between.
-SLICE = 2000
+# Writes in one turn of the loop: 5 to 10 ms, so that pings, publishes and small channels get their turn in between.
+SLICE = 1024
 # Above so many subscribers the count is told once a second instead of once a turn.
 _COUNT_AT_ONCE = 100
 
@@ -95,6 +95,7 @@ class Hub:
         """One turn's worth of writing: what is new first, then a slice of the long rounds that are under way."""
         self._scheduled = False
         budget = SLICE
+        waiting = bool(self._rounds)
         queue = self._queue
         while queue and budget > 0:
             channel = queue.popleft()
@@ -102,7 +103,7 @@ class Hub:
                 self._say_count(channel)
             budget -= channel.deliver(budget)
             self._requeue(channel)
-        if self._rounds:
+        if waiting:
             # However much is new, a long round goes on.
             channel = self._rounds.popleft()
             channel.deliver(max(budget, SLICE // 4))
