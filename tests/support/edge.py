@@ -70,6 +70,11 @@ class RecordingTransport(asyncio.Transport):
         self.writes.append(bytes(data))
         self.sent += data
 
+    @property
+    def ended(self) -> bool:
+        """Nothing more will be sent; whether the other side may still be heard or not."""
+        return self.closed or self.eof
+
     def is_closing(self) -> bool:
         return self.closed
 

@@ -53,6 +53,7 @@ class RawConnection:
         self._socket.connect((server.host, port or server.port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._received = bytearray()
+        self._unsent = b""
 
     def __enter__(self) -> Self:
         return self
@@ -75,10 +76,30 @@ class RawConnection:
     def send(self, data: bytes) -> None:
         self._socket.sendall(data)
 
+    def send_until_full(self, message: bytes, limit: int, patience: float = 0.5) -> int:
+        """Sends whole messages until none has been taken for ``patience`` seconds, and says how many went out.
+
+        The last of them is then sent to its end by the next read, so that the stream stays whole.
+        """
+        self._socket.settimeout(patience)
+        batch = message * 100
+        sent = 0
+        while sent < limit * len(message):
+            at = sent % len(message)
+            try:
+                sent += self._socket.send(batch[at : at + 64 * len(message)])
+            except TimeoutError:
+                break
+        self._socket.settimeout(PATIENCE)
+        self._unsent = message[sent % len(message) :] if sent % len(message) else b""
+        return -(-sent // len(message))
+
     def _fill(self) -> bool:
         """Reads what there is; False at the end of the stream, which a reset also is."""
         try:
             data = self._socket.recv(65536)
+            if self._unsent:
+                self._unsent = self._unsent[self._socket.send(self._unsent) :]
         except TimeoutError:
             raise AssertionError(f"nothing came for {PATIENCE:g} s after {bytes(self._received)!r}") from None
         except ConnectionError:

@@ -25,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from sockudo import errors
 from sockudo.edge.address import client_address
 from sockudo.edge.admission import upgrade
+from sockudo.edge.http_head import MAX_HEAD, MAX_HEADERS, MAX_TARGET, check_head, head_too_large, target_too_long
 from sockudo.edge.proxy_protocol import parse as parse_proxy_header
 from sockudo.edge.publishing import PLAIN_OK, publish_reply
 from sockudo.edge.replies import Reply, error_reply, render
@@ -36,12 +37,11 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpProtocol"]
 
-_MAX_TARGET = 64 * 1024
-_MAX_HEADERS = 100
-_MAX_HEAD = 128 * 1024
 # Publishers keep connections open between events; many SDKs give up on theirs after 60 s.
 _IDLE_SECONDS = 90.0
 _REQUEST_SECONDS = 60.0
+# How long a client may go on sending what was refused: it reads the refusal only after that.
+_LINGER_SECONDS = 5.0
 
 _PUBLISH = re.compile(rb"/apps/([^/]+)/(events|batch_events)/?")
 # Headers that send a publish the long way round.
@@ -67,13 +67,6 @@ def _publish_route(path: bytes) -> tuple[bool, str] | None:
     return (found[2] == b"batch_events", found[1].decode("latin-1")) if found else None
 
 
-def _has_path(target: bytes) -> bool:
-    try:
-        return bool(httptools.parse_url(target).path)
-    except httptools.HttpParserInvalidURLError:
-        return False
-
-
 class HttpProtocol(HttpToolsProtocol):
     """One HTTP connection, until it ends or becomes a WebSocket."""
 
@@ -86,7 +79,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._active_at = edge.clock.monotonic()
         # When the request that is arriving began; None between requests.
         self._begun_at: float | None = None
+        # When the connection is cut after a refusal; None while nothing was refused.
+        self._cut_at: float | None = None
         self._in_head = False
+        self._head_is_new = False
         self._head_size = 0
         self._body_size = 0
         self._body_limit = edge.settings.http_api.request_limit_in_mb * 1024 * 1024
@@ -111,12 +107,23 @@ class HttpProtocol(HttpToolsProtocol):
         unread: bytes | None = data
         while unread and self._refused is None:
             unread = self._parse(unread)
-        if self._in_head and self._refused is None:
-            self._head_size += len(data)
-            if self._head_size > _MAX_HEAD:
-                self._refused = errors.HEADERS_TOO_LARGE(f"The head of the request is over {_MAX_HEAD} bytes long")
+        if self._in_head:
+            self._measure_head(data)
+        self._end_if_refused()
+
+    def _end_if_refused(self) -> None:
         if self._refused is not None:
             self._send_refusal(self._refused)
+
+    def _measure_head(self, data: bytes) -> None:
+        """Refuses a head that has become too large before it has arrived whole."""
+        if self._head_is_new:
+            # It began somewhere in this piece, behind other requests perhaps; the parser does not say where.
+            self._head_is_new = False
+            return
+        self._head_size += len(data)
+        if self._head_size > MAX_HEAD and self._refused is None:
+            self._refused = head_too_large()
 
     def _parse(self, data: bytes) -> bytes | None:
         """Has the parser read the data; returns what it has to read after that, if anything."""
@@ -169,7 +176,16 @@ class HttpProtocol(HttpToolsProtocol):
         if arriving:
             cycle.disconnected = True
             cycle.message_event.set()
-        self.transport.close()
+        if self._cut_at is not None:
+            return
+        self._cut_at = self._active_at + _LINGER_SECONDS
+        # What still comes is thrown away, and the end of it noticed.
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            # Closing under a client that still sends would reset the connection, and the answer be lost with it.
+            self.transport.write_eof()
+        else:
+            self.transport.close()
 
     def _stop(self, error: SockudoError) -> None:
         """Ends parsing from within a callback."""
@@ -180,7 +196,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._begun_at = self._active_at
-        self._in_head = True
+        self._in_head = self._head_is_new = True
         self._head_size = self._body_size = 0
         self.url = b""
         self.headers = []
@@ -188,8 +204,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         self.url += url
-        if len(self.url) > _MAX_TARGET:
-            self._stop(errors.URI_TOO_LONG(f"The request target is over {_MAX_TARGET} bytes long"))
+        if len(self.url) > MAX_TARGET:
+            self._stop(target_too_long())
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.lower(), value))
@@ -224,7 +240,7 @@ class HttpProtocol(HttpToolsProtocol):
         parser = self.parser
         if route is None or parser.get_method() != b"POST" or not self._free:
             return None
-        if not len(headers) == len(self.headers) <= _MAX_HEADERS or not headers.keys().isdisjoint(_NOT_PLAIN):
+        if not len(headers) == len(self.headers) <= MAX_HEADERS or not headers.keys().isdisjoint(_NOT_PLAIN):
             return None
         if b"host" not in headers or int(headers.get(b"content-length", b"0")) > self._body_limit:
             return None
@@ -238,23 +254,13 @@ class HttpProtocol(HttpToolsProtocol):
         return (self.cycle is None or self.cycle.response_complete) and not self.pipeline
 
     def _check_head(self, headers: dict[bytes, bytes], version: str) -> None:
-        if len(self.headers) > _MAX_HEADERS:
-            self._stop(errors.HEADERS_TOO_LARGE(f"The request has more than {_MAX_HEADERS} headers"))
-        if not _has_path(self.url):
-            self._stop(errors.MALFORMED_REQUEST("The request target is neither a path nor a URL with a path"))
-        if version not in ("1.1", "1.0"):
-            self._stop(errors.MALFORMED_REQUEST("Only HTTP/1.1 and HTTP/1.0 are served"))
-        hosts = [name for name, _ in self.headers].count(b"host")
-        if hosts != 1 and (version == "1.1" or hosts > 1):
-            self._stop(errors.MALFORMED_REQUEST("An HTTP/1.1 request needs exactly one Host header"))
+        try:
+            check_head(self.url, self.headers, headers, version)
+        except SockudoError as error:
+            self._stop(error)
         length = headers.get(b"content-length")
-        if length is not None:
-            if b"transfer-encoding" in headers:
-                self._stop(
-                    errors.MALFORMED_REQUEST("A request must not have both Content-Length and Transfer-Encoding")
-                )
-            if len(length) > 15 or int(length) > self._body_limit:
-                self._stop(self._too_large())
+        if length is not None and (len(length) > 15 or int(length) > self._body_limit):
+            self._stop(self._too_large())
 
     def _too_large(self) -> SockudoError:
         return errors.BODY_TOO_LARGE(f"The request body is over {self._body_limit} bytes")
@@ -369,7 +375,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     def close_if_idle(self, now: float) -> None:
         """Closes a connection that is silent between requests or does not get a request across in time."""
-        if self._begun_at is not None:
+        if self._cut_at is not None:
+            if now >= self._cut_at:
+                self.transport.abort()
+        elif self._begun_at is not None:
             if now - self._begun_at > _REQUEST_SECONDS:
                 self._refused = errors.REQUEST_TIMEOUT()
                 self._send_refusal(self._refused)

@@ -107,7 +107,7 @@ class TestRefusedBefore:
         reply = socket.upgrade(target)
         assert (reply.status, reply.json()["code"]) == (404, "not_found")
         assert reply.headers["connection"] == "close"
-        assert socket.transport.closed
+        assert socket.transport.ended
 
     @pytest.mark.parametrize(
         "headers",
@@ -130,7 +130,7 @@ class TestRefusedBefore:
     async def test_behind_a_request_that_is_not_answered_yet(self, node: EdgeNode) -> None:
         socket = node.socket()
         socket.feed(request("GET", "/up") + handshake("/app/key-app"))
-        assert socket.transport.closed
+        assert socket.transport.ended
         assert node.state.connections == {}
 
     async def test_the_limit_is_per_address_and_ends(self) -> None:

@@ -49,7 +49,7 @@ class TestPublish:
         assert "connection" not in reply.headers
         assert client.events() == ["e"]
         assert not node.edge.state.tasks
-        assert not wire.transport.closed
+        assert not wire.transport.ended
 
     async def test_byte_by_byte(self, node: EdgeNode) -> None:
         client, wire = listener(node), node.wire()
@@ -181,7 +181,7 @@ class TestClosing:
         reply = await wire.ask(as_chunks(publish) if chunk_it else publish)
         assert reply.status == 200
         assert reply.headers["connection"] == "close"
-        assert wire.transport.closed
+        assert wire.transport.ended
 
     async def test_nothing_that_follows_is_carried_out(self, node: EdgeNode) -> None:
         client, wire = listener(node), node.wire()
@@ -196,13 +196,13 @@ class TestClosing:
         publish = node.publish(EVENT, change=lambda head: head.replace(b" HTTP/1.1", b" HTTP/1.0"))
         reply = await wire.ask(publish)
         assert reply.status == 200
-        assert wire.transport.closed
+        assert wire.transport.ended
 
     async def test_keep_alive_is_kept(self, node: EdgeNode) -> None:
         wire = node.wire()
         reply = await wire.ask(node.publish(EVENT, headers={"Connection": "keep-alive"}))
         assert reply.status == 200
-        assert not wire.transport.closed
+        assert not wire.transport.ended
 
     async def test_an_unknown_upgrade_is_passed_over(self, node: EdgeNode) -> None:
         headers = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": ""}
@@ -263,14 +263,14 @@ class TestMalformed:
             assert reply.error
             assert reply.json()["docs"] == "errors.md#malformed_request"
             assert reply.headers["connection"] == "close"
-            assert wire.transport.closed
+            assert wire.transport.ended
 
     async def test_after_a_good_request_only_the_good_one_is_answered(self, node: EdgeNode) -> None:
         wire = node.wire()
         wire.feed(request("GET", "/live"), b"GARBAGE\r\n\r\n")
         await wire.settle()
         assert wire.replies() == []
-        assert wire.transport.closed
+        assert wire.transport.ended
 
     async def test_after_an_answer_it_is_answered(self, node: EdgeNode) -> None:
         wire = node.wire()
@@ -301,7 +301,7 @@ class TestLimits:
             wire.feed(*(head[at : at + 60_000] for at in range(0, len(head), 60_000)))
             reply = wire.reply()
             assert (reply.status, reply.json()["code"]) == (414, "uri_too_long")
-            assert wire.transport.closed
+            assert wire.transport.ended
 
     @pytest.mark.parametrize("publish", [False, True])
     async def test_the_number_of_headers(self, node: EdgeNode, publish: bool) -> None:
@@ -311,7 +311,7 @@ class TestLimits:
             wire = node.wire()
             reply = await wire.ask(data)
             assert reply.status == status
-            assert wire.transport.closed is (status == 431)
+            assert wire.transport.ended is (status == 431)
 
     @pytest.mark.parametrize("line", [b"a: " + b"x" * 200_000, b"a: b\r\n" * 40_000, b"x" * 200_000])
     async def test_a_head_that_does_not_end(self, node: EdgeNode, line: bytes) -> None:
@@ -319,7 +319,7 @@ class TestLimits:
         wire.feed(b"GET /live HTTP/1.1\r\nHost: x\r\n", *(line[at : at + 4096] for at in range(0, len(line), 4096)))
         reply = wire.reply()
         assert (reply.status, reply.json()["code"]) == (431, "headers_too_large")
-        assert wire.transport.closed
+        assert wire.transport.ended
 
     async def test_heads_are_measured_one_by_one(self, node: EdgeNode) -> None:
         wire = node.wire()
@@ -334,7 +334,7 @@ class TestLimits:
             wire.feed(request("POST", "/apps/app/events", {"Content-Length": str(size)}))
             reply = wire.reply()
             assert (reply.status, reply.error) == (413, "The request body is over 1048576 bytes")
-            assert wire.transport.closed
+            assert wire.transport.ended
 
     @pytest.mark.parametrize("path", ["/apps/app/events", "/apps/app/users/u/terminate_connections", "/live"])
     async def test_a_chunked_body_is_refused_while_it_arrives(self, path: str) -> None:
@@ -345,7 +345,7 @@ class TestLimits:
         wire.feed(*[piece] * 17)
         await wire.settle()
         assert wire.reply().status == 413
-        assert wire.transport.closed
+        assert wire.transport.ended
 
     async def test_a_body_of_exactly_the_limit(self) -> None:
         node = EdgeNode(settings=settings(http_api={"request_limit_in_mb": 1}))
@@ -362,16 +362,16 @@ class TestTime:
         wire.replies()
         node.clock.advance(90)
         node.edge.sweep(node.clock.monotonic())
-        assert not wire.transport.closed
+        assert not wire.transport.ended
         node.clock.advance(0.1)
         node.edge.sweep(node.clock.monotonic())
-        assert wire.transport.closed
+        assert wire.transport.ended
         assert wire.replies() == []
 
     async def test_one_that_never_says_anything_too(self, node: EdgeNode) -> None:
         wire = node.wire()
         wire.http.close_if_idle(node.clock.monotonic() + 91)
-        assert wire.transport.closed
+        assert wire.transport.ended
 
     async def test_each_request_starts_the_time_anew(self, node: EdgeNode) -> None:
         wire = node.wire()
@@ -379,7 +379,7 @@ class TestTime:
             node.clock.advance(89)
             await wire.ask(node.publish(EVENT))
             wire.http.close_if_idle(node.clock.monotonic())
-        assert not wire.transport.closed
+        assert not wire.transport.ended
 
     @pytest.mark.parametrize(
         "start",
@@ -396,19 +396,19 @@ class TestTime:
             wire.feed(start[at : at + 1])
             node.clock.advance(59.9 / len(start))
         wire.http.close_if_idle(node.clock.monotonic())
-        assert not wire.transport.closed
+        assert not wire.transport.ended
         wire.http.close_if_idle(node.clock.monotonic() + 0.2)
         await wire.settle()
         reply = wire.reply()
         assert (reply.status, reply.json()["code"]) == (408, "request_timeout")
         assert reply.headers["connection"] == "close"
-        assert wire.transport.closed
+        assert wire.transport.ended
 
     async def test_a_request_that_is_being_answered_is_left_alone(self, node: EdgeNode) -> None:
         wire = node.wire()
         wire.feed(request("GET", "/live"))
         wire.http.close_if_idle(node.clock.monotonic() + 1000)
-        assert not wire.transport.closed
+        assert not wire.transport.ended
         await wire.settle()
         assert wire.reply().status == 200
 
@@ -490,7 +490,7 @@ class TestDefects:
         reply = wire.reply()
         self.check(reply, log)
         assert reply.headers["connection"] == "close"
-        assert wire.transport.closed
+        assert wire.transport.ended
 
     async def test_on_the_long_way(self, node: EdgeNode, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(node.hub, "publish", lambda *_: {}["secret"])
@@ -498,7 +498,7 @@ class TestDefects:
         with capture_logs() as log:
             reply = await wire.ask(as_chunks(node.publish(EVENT)))
         self.check(reply, log)
-        assert not wire.transport.closed
+        assert not wire.transport.ended
 
     async def test_in_the_parsers_callbacks(self, node: EdgeNode, monkeypatch: pytest.MonkeyPatch) -> None:
         wire = node.wire()
@@ -506,7 +506,7 @@ class TestDefects:
         with capture_logs() as log:
             wire.feed(request("GET", "/live"))
         self.check(wire.reply(), log)
-        assert wire.transport.closed
+        assert wire.transport.ended
 
     async def test_one_connection_does_not_concern_another(
         self, node: EdgeNode, monkeypatch: pytest.MonkeyPatch
@@ -534,7 +534,7 @@ class TestClientsThatDoNotRead:
         wire.feed(node.publish(EVENT))
         wire.http.pause_writing()
         wire.http.close_if_idle(node.clock.monotonic() + 90)
-        assert not wire.transport.closed
+        assert not wire.transport.ended
         wire.http.close_if_idle(node.clock.monotonic() + 91)
         assert wire.transport.aborted
 
@@ -555,10 +555,10 @@ class TestLosing:
         busy.feed(request("GET", "/up"))
         for protocol in list(node.edge.state.connections):
             protocol.shutdown()
-        assert idle.transport.closed
+        assert idle.transport.ended
         await busy.settle()
         assert busy.reply().headers["connection"] == "close"
-        assert busy.transport.closed
+        assert busy.transport.ended
 
 
 async def test_expectations_are_met(node: EdgeNode) -> None:
