@@ -95,6 +95,8 @@ def _is_plain(event: EventBody, body: bytes) -> bool:
         and event.name is not None
         and event.channel is not None
         and body.count(b'"') - body.count(b'\\"') == 12
+        # After an escaped backslash a quote is not escaped, though it looks so.
+        and b"\\\\" not in body
     )
 
 
