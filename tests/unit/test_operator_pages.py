@@ -1,0 +1,156 @@
+"""What the pages for operators name has to exist: settings, variables, commands, metrics, files that load."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from sockudo.cli.commands import app as command_line
+from sockudo.config import app_choice, foreign, load
+from sockudo.config.schema import declared, sections, variables
+from sockudo.errors import CATALOGUE
+from sockudo.hub import Hub, HubOptions
+from sockudo.metrics import Metrics
+from sockudo.metrics.prometheus import _ERROR_TYPES
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = ("operations.md", "moving.md")
+TEXTS = {page: (DOCS / page).read_text() for page in PAGES}
+
+# Laravel's, and one that an example makes up.
+OTHER_VARIABLES = frozenset({"BROADCAST_CONNECTION", "SHOP_SECRET"})
+HEALTH_WORDS = frozenset({"NOT_FOUND"})
+OF_THE_COMMAND_LINE = frozenset({"SOCKUDO_URL", "SOCKUDO_APP_ID", "SOCKUDO_APP_KEY", "SOCKUDO_APP_SECRET"})
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXTS[page], re.DOTALL)
+
+
+def inline(page: str) -> set[str]:
+    prose = re.sub(r"```.*?```", "", TEXTS[page], flags=re.DOTALL)
+    return set(re.findall(r"`([^`\n]+)`", prose))
+
+
+def is_variable(name: str) -> bool:
+    if name in variables() or name in foreign.READ or foreign.advice(name) is not None:
+        return True
+    if app_choice.is_app_variable(name) or name in app_choice._SOKETI_LIMITS or name in app_choice._SOKETI_SWITCHES:
+        return True
+    credentials = {f"{prefix}{part}" for prefix in app_choice._FOREIGN for part in app_choice._CREDENTIALS}
+    return name in credentials | OTHER_VARIABLES | OF_THE_COMMAND_LINE
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_variables_are_read_or_answered(page: str) -> None:
+    texts = inline(page) | {line for block in blocks(page, "sh") for line in block.split()}
+    names = {
+        name
+        for text in texts
+        for name in re.findall(r"(?<![\w…])[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?![\w…*])", text)
+        if not text.startswith("CAP_") and "=CAP_" not in text
+    }
+    assert len(names) > 5
+    assert {name for name in names - HEALTH_WORDS if not is_variable(name)} == set()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_settings_exist(page: str) -> None:
+    known = declared().keys() | sections().keys()
+    roots = {path.split(".")[0] for path in known if "." in path}
+    dotted = {
+        text for text in inline(page) if re.fullmatch(r"[a-z_]+(\.[a-z_0-9]+)+", text) and text.split(".")[0] in roots
+    }
+    assert dotted
+    assert dotted - known == set()
+
+
+@pytest.mark.parametrize(("page", "text"), [(page, text) for page in PAGES for text in blocks(page, "toml")])
+def test_configuration_files_load(page: str, text: str, tmp_path: Path) -> None:
+    pem = tmp_path / "some.pem"
+    pem.write_text("")
+    path = tmp_path / "sockudo.toml"
+    path.write_text(re.sub(r'"/etc/ssl/realtime/\w+\.pem"', f'"{pem}"', text))
+    environ = {"PUSHER_APP_SECRET": "s", "PUSHER_APP_ID": "1001", "PUSHER_APP_KEY": "your-key"}
+    loaded = load(path=path, environ=environ, cwd=tmp_path)
+    assert [warning for warning in loaded.warnings if "secret" not in warning and "not read" not in warning] == []
+
+
+def commands(page: str) -> Iterator[list[str]]:
+    """The words after ``sockudo`` of every command line on the page."""
+    shown = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    shown += re.findall(r"ExecStart(?:Pre)?=(.*)", TEXTS[page])
+    shown += [text for text in inline(page) if text.startswith("sockudo ")]
+    for line in shown:
+        # Where another program has the word as an argument, it is a name and not ours.
+        found = re.search(r"(?:^|/bin/|exec sockudo )sockudo ([a-z].*)", line)
+        if found is not None:
+            yield shlex.split(found[1].replace("…", "").replace("|", "/"), comments=True)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_and_their_options_exist(page: str) -> None:
+    root: Any = typer.main.get_command(command_line)
+    seen = 0
+    for words in commands(page):
+        found = root
+        while words and hasattr(found, "list_commands"):
+            choices = words.pop(0).split("/")
+            context = found.make_context("sockudo", [], resilient_parsing=True)
+            assert set(choices) <= set(found.list_commands(context)), f"there is no command {choices}"
+            found = found.get_command(context, choices[0])
+        options = {name for option in found.params for name in (*option.opts, *option.secondary_opts)}
+        used = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert used <= options, f"{found.name} does not have {used - options}"
+        seen += 1
+    assert seen > 5
+
+
+class _Loop:
+    worst_ms = 0.0
+    stalls = 0
+
+    def take_worst_ms(self) -> float:
+        return 0.0
+
+
+def test_metrics_exist() -> None:
+    hub = Hub(lambda _: None, lambda: 0.0, HubOptions())
+    exposition = Metrics(hub, refused=Counter(), limits=lambda: None, loop=_Loop(), prefix="sockudo_", port=1).render()
+    known = {line.split()[2] for line in exposition.decode().splitlines() if line.startswith("# TYPE ")}
+    text = TEXTS["operations.md"]
+    named = set(re.findall(r"\b(?:sockudo|process)_[a-z_]+[a-z]", text))
+    assert {name.removesuffix("_bucket") for name in named} - known == set()
+    documented = {line for line in named if f"`{line}`" in text}
+    own = {name for name in known if name.startswith("sockudo_")}
+    assert own - documented == set(), "every metric of ours is in the table"
+
+
+def test_error_types_exist() -> None:
+    kinds = set(CATALOGUE) - set(_ERROR_TYPES) | set(_ERROR_TYPES.values())
+    text = TEXTS["operations.md"]
+    listed = re.search(r"Values of `error_type`: (.*?); everything else", text, re.DOTALL)
+    assert listed is not None
+    named = set(re.findall(r"`(\w+)`", listed[1]))
+    for used in re.findall(r'error_type=~?"([^"]+)"', text):
+        named.update(used.split("|"))
+    assert named - kinds == set()
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s]*)(?:#[^)]*)?\)", TEXTS[page]):
+            assert not target or (DOCS / target).exists(), f"{page}: {target}"
+        anchors = {
+            re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+            for title in re.findall(r"^#+ (.*)$", TEXTS[page], re.MULTILINE)
+        }
+        inner = set(re.findall(r"\]\(#([^)]*)\)", TEXTS[page]))
+        assert inner - anchors == set()
