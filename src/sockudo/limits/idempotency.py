@@ -106,9 +106,7 @@ class IdempotencyKeys:
         if len(key) * 4 > limit and len(key.encode()) > limit:
             raise errors.INVALID_INPUT(f"Idempotency key exceeds maximum length of {limit} characters")
 
-    def begin(  # noqa: PLR0917 - on the way of every keyed publish, where names cost time
-        self, app_id: str, space: Space, key: str, fingerprint: bytes, ttl: int, now: float
-    ) -> Claim | bytes:
+    def begin(self, app_id: str, space: Space, key: str, fingerprint: bytes, ttl: int, now: float) -> Claim | bytes:
         """The claim to publish under ``key``, or the stored reply of the publish that was done under it.
 
         ``ttl`` is the app's, in seconds. Raises errors.IDEMPOTENCY_CONFLICT when the key belongs to other content, and
