@@ -75,7 +75,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.edge = edge
         self.unix = unix
         self._secure = secure
-        self._proxy_bytes: bytes | None = b"" if edge.settings.proxy_protocol else None
+        self._proxy_bytes: bytes | None = b"" if edge.settings.proxy_protocol and not unix else None
         self._active_at = edge.clock.monotonic()
         # When the request that is arriving began; None between requests.
         self._begun_at: float | None = None
@@ -102,7 +102,7 @@ class HttpProtocol(HttpToolsProtocol):
             data = rest
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
-        if self._refused is not None:
+        if self._refused is not None or self._cut_at is not None:
             return
         unread: bytes | None = data
         while unread and self._refused is None:
@@ -165,27 +165,39 @@ class HttpProtocol(HttpToolsProtocol):
         return rest or None
 
     def _send_refusal(self, error: SockudoError) -> None:
-        """Answers what cannot be served and closes: after a broken request nothing more can be told apart."""
-        if self.transport.is_closing():
+        """Answers what cannot be served and closes: after a broken request nothing more can be told apart.
+
+        If earlier requests are not answered yet, their answers come first: see `on_response_complete`.
+        """
+        self._refused = error
+        if self.transport.is_closing() or self._cut_at is not None:
             return
         cycle = self.cycle
-        # Answered is what is arriving; an earlier request whose answer is still to come would take this for its own.
         arriving = cycle is not None and cycle.more_body and not cycle.response_started and not self.pipeline
-        if self._free or arriving:
-            self.transport.write(render(error_reply(error), self.edge.common_head, close=True))
         if arriving:
+            # The request is with the web framework already, which waits for the rest of it.
             cycle.disconnected = True
             cycle.message_event.set()
-        if self._cut_at is not None:
-            return
+        if self._free or arriving:
+            self._say_last(error_reply(error))
+
+    def _say_last(self, reply: Reply) -> None:
+        """Writes and ends our side. What the client still sends is thrown away until it ends its own.
+
+        Closing under a client that still sends would reset the connection, and the answer be lost with it.
+        """
+        self.transport.write(render(reply, self.edge.common_head, close=True))
         self._cut_at = self._active_at + _LINGER_SECONDS
-        # What still comes is thrown away, and the end of it noticed.
         self.flow.resume_reading()
         if self.transport.can_write_eof():
-            # Closing under a client that still sends would reset the connection, and the answer be lost with it.
             self.transport.write_eof()
         else:
             self.transport.close()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._refused is not None:
+            self._send_refusal(self._refused)
 
     def _stop(self, error: SockudoError) -> None:
         """Ends parsing from within a callback."""
@@ -361,8 +373,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         reply = upgrade(self, rest)
         if reply is not None:
-            self.transport.write(render(reply, self.edge.common_head, close=True))
-            self.transport.close()
+            self._say_last(reply)
 
     def release(self) -> None:
         """Forgets what ties this object to the connection once another protocol has taken over."""
@@ -380,8 +391,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self.transport.abort()
         elif self._begun_at is not None:
             if now - self._begun_at > _REQUEST_SECONDS:
-                self._refused = errors.REQUEST_TIMEOUT()
-                self._send_refusal(self._refused)
+                self._send_refusal(errors.REQUEST_TIMEOUT())
         elif self._free and now - self._active_at > _IDLE_SECONDS:
             if self.flow.write_paused:
                 # It has not read its answers for so long that it never will.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import structlog
@@ -97,7 +97,7 @@ class Gateway:
 
     def apply_app(self, app: LiveApp) -> None:
         """Gives the sessions of an app its changed record; those of an app that was disabled are ended."""
-        for session in [session for session in self.sessions() if session.live.id == app.id]:
+        for session in self._sessions_of(app.id):
             session.live = app
             if not app.enabled:
                 session.end(errors.APP_DISABLED("Application disabled"))
@@ -105,16 +105,13 @@ class Gateway:
 
     def remove_app(self, app_id: str) -> None:
         """Ends the sessions of an app that no longer exists and forgets its state."""
-        for session in [session for session in self.sessions() if session.live.id == app_id]:
+        for session in self._sessions_of(app_id):
             session.end(errors.UNKNOWN_APP())
         self.hub.apps.pop(app_id, None)
 
-    def end_all(self, connections: Callable[[Session], bool], error: SockudoError) -> int:
-        """Ends the sessions that the function picks and says how many they were."""
-        chosen = [session for session in self.sessions() if connections(session)]
-        for session in chosen:
-            session.end(error)
-        return len(chosen)
+    def _sessions_of(self, app_id: str) -> list[Session]:
+        state = self.hub.apps.get(app_id)
+        return list(state.connections.values()) if state is not None else []  # type: ignore[arg-type]  # as above
 
     @staticmethod
     def _free_socket_id(state: AppState) -> str:

@@ -174,19 +174,3 @@ class TestChangedApps:
         node.hub.tick(node.clock.monotonic() + 6)
         node.settle()
         assert node.hub.apps == {}
-
-
-class TestEndAll:
-    def test_the_chosen_end_and_are_counted(self, node: Node) -> None:
-        clients = [node.connect() for _ in range(4)]
-        chosen = {clients[0].session, clients[2].session}
-        assert node.gateway.end_all(lambda session: session in chosen, errors.SERVER_SHUTDOWN()) == 2
-        assert [client.peer.closed for client in clients] == [
-            (4200, "Server shutting down"),
-            None,
-            (4200, "Server shutting down"),
-            None,
-        ]
-        assert node.gateway.end_all(lambda _: True, errors.SERVER_SHUTDOWN()) == 2
-        assert node.hub.connection_count() == 0
-        assert node.gateway.end_all(lambda _: True, errors.SERVER_SHUTDOWN()) == 0
