@@ -141,6 +141,7 @@ class Session(Connection):
         grace = self.gateway.hub.options.presence_grace
         held_until = None if clean or not grace else self.gateway.clock.monotonic() + grace
         self.gateway.hub.disconnect(self, held_until=held_until)
+        self.gateway.log.debug("disconnected", app_id=self.live.id, socket_id=self.socket_id, clean=clean)
 
     # ---- a peer that reads too slowly (§ 17) ----
 

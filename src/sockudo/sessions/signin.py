@@ -48,6 +48,7 @@ def sign_in(session: Session, frame: InboundFrame) -> None:
         watchlist = ()
     session.app.users.sign_in(session, user["id"], user_info, watchlist)
     session.authorized = True
+    session.gateway.log.debug("signed in", app_id=live.id, socket_id=session.socket_id, user_id=user["id"])
 
 
 def _read_user(user_data: str) -> dict[str, Any]:

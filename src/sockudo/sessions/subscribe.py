@@ -156,3 +156,4 @@ def unsubscribe(session: Session, frame: InboundFrame) -> None:
     if not isinstance(name, str):
         raise errors.MISSING_FIELD("Invalid message format: Missing channel in unsubscribe message")
     session.gateway.hub.unsubscribe(session, name)
+    session.gateway.log.debug("unsubscribed", app_id=session.live.id, socket_id=session.socket_id, channel=name)
