@@ -137,6 +137,8 @@ class HttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserCallbackError as problem:
             if self._refused is None:
                 self._refused = self._defect(problem.__context__ or problem)
+            # It leads back to this object, which nothing would then free but the garbage collector.
+            self._refused.__traceback__ = None
         except httptools.HttpParserError:
             self._refused = errors.MALFORMED_REQUEST()
         return None
@@ -374,6 +376,11 @@ class HttpProtocol(HttpToolsProtocol):
         reply = upgrade(self, rest)
         if reply is not None:
             self._say_last(reply)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        # After a reset uvicorn leaves it running, and with it holds on to everything here.
+        self._unset_keepalive_if_required()
 
     def release(self) -> None:
         """Forgets what ties this object to the connection once another protocol has taken over."""

@@ -130,6 +130,9 @@ class TestRefusedBefore:
     async def test_behind_a_request_that_is_not_answered_yet(self, node: EdgeNode) -> None:
         socket = node.socket()
         socket.feed(request("GET", "/up") + handshake("/app/key-app"))
+        assert not socket.transport.ended
+        await socket.settle()
+        assert [reply.status for reply in socket.replies()] == [200, 400]
         assert socket.transport.ended
         assert node.state.connections == {}
 

@@ -265,11 +265,20 @@ class TestMalformed:
             assert reply.headers["connection"] == "close"
             assert wire.transport.ended
 
-    async def test_after_a_good_request_only_the_good_one_is_answered(self, node: EdgeNode) -> None:
+    async def test_behind_requests_that_are_not_answered_yet_it_waits_for_its_turn(self, node: EdgeNode) -> None:
         wire = node.wire()
-        wire.feed(request("GET", "/live"), b"GARBAGE\r\n\r\n")
+        wire.feed(request("GET", "/live") + request("GET", "/up"), b"GARBAGE\r\n\r\n")
+        assert not wire.transport.ended
         await wire.settle()
-        assert wire.replies() == []
+        assert [reply.status for reply in wire.replies()] == [200, 200, 400]
+        assert wire.transport.ended
+
+    async def test_a_body_cut_off_behind_a_request_that_is_not_answered_yet(self, node: EdgeNode) -> None:
+        wire = node.wire()
+        chunked = request("POST", "/apps/app/users/u/terminate_connections", {"Transfer-Encoding": "chunked"})
+        wire.feed(request("GET", "/up") + chunked + b"zz\r\n")
+        await wire.settle()
+        assert [reply.status for reply in wire.replies()] == [200, 400]
         assert wire.transport.ended
 
     async def test_after_an_answer_it_is_answered(self, node: EdgeNode) -> None:

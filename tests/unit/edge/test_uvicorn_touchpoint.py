@@ -107,6 +107,7 @@ def test_what_we_override_is_there() -> None:
         "on_headers_complete",
         "on_body",
         "on_message_complete",
+        "on_response_complete",
         "send_400_response",
         "_should_upgrade",
     }
