@@ -379,8 +379,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        # After a reset uvicorn leaves it running, and with it holds on to everything here.
+        # Requests and their connection hold each other, and a timer that uvicorn leaves running after a reset holds
+        # both: nothing but the garbage collector would free them, and that comes late here.
         self._unset_keepalive_if_required()
+        self.pipeline.clear()
+        self.cycle = None  # type: ignore[assignment]
 
     def release(self) -> None:
         """Forgets what ties this object to the connection once another protocol has taken over."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import weakref
 from typing import Any
 
 import pytest
@@ -558,6 +560,35 @@ class TestLosing:
             await wire.settle()
             assert wire.replies() == []
         assert client.events() == []
+
+    @pytest.mark.parametrize("lost", [None, ConnectionResetError()])
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"GET /up HTTP/1.1\r\nHost: x\r\n\r\n" * 3,
+            b"GET /up HTTP/1.1\r\nHost: x\r\n\r\nGARBAGE\r\n\r\n",
+            b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 70_000),
+            b"POST /apps/app/events?a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n",
+        ],
+    )
+    async def test_nothing_is_left_for_the_garbage_collector(
+        self, node: EdgeNode, data: bytes, lost: Exception | None
+    ) -> None:
+        """Collections are rare in this process: what needs one would pile up until then."""
+        gc.disable()
+        try:
+            wire = node.wire()
+            wire.feed(data)
+            wire.transport.closed = True
+            wire.http.connection_lost(lost)
+            await wire.settle()
+            wire.transport.protocol = None  # as uvloop does it
+            http = weakref.ref(wire.http)
+            del wire
+            await asyncio.sleep(0)
+            assert http() is None
+        finally:
+            gc.enable()
 
     async def test_uvicorns_own_shutdown(self, node: EdgeNode) -> None:
         idle, busy = node.wire(), node.wire()
