@@ -20,8 +20,8 @@ SOURCE = Path(__file__).parent.parent / "src"
 LAYERS = {
     0: ("__init__", "errors", "names", "ids", "clock", "version", "config"),
     1: ("protocol",),
-    2: ("hub",),
-    3: ("apps", "auth", "limits", "sessions", "publishing"),
+    2: ("hub", "streams"),
+    3: ("apps", "auth", "limits", "history", "sessions", "publishing"),
     4: ("stores", "metrics"),
     5: ("edge",),
     6: ("server", "process", "welcome", "logs", "loop_watch", "__main__", "cli", "client", "testing"),
@@ -33,6 +33,12 @@ ADAPTERS = frozenset(LAYERS[4])
 
 OWNERS = {
     "sqlite3": {"stores"},
+    "sqlalchemy": {"stores"},
+    "psycopg": {"stores"},
+    "pymysql": {"stores"},
+    "google.protobuf": {"protocol"},
+    "jmespath": {"protocol"},
+    "jwt": {"auth"},
     "prometheus_client": {"metrics"},
     "uvicorn": {"edge", "server"},
     "starlette": {"edge", "server"},
@@ -46,7 +52,7 @@ OWNERS = {
 }
 """Package → the only rooms that may import it; of several names that fit, the longest counts."""
 
-NO_WAITING = frozenset({"protocol", "hub"})
+NO_WAITING = frozenset({"protocol", "hub", "streams"})
 """Rooms of plain synchronous code: no event loop, no clock, no input or output."""
 
 OUTSIDE_WORLD = frozenset({"asyncio", "socket", "ssl", "subprocess", "threading", "time", "datetime", "selectors"})

@@ -1,0 +1,91 @@
+"""What the durable side of a stream asks of its store (contract 30 § 1.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sockudo.streams.records import Append, Bounds, Committed, Direction, DurableState, Page, Purged, StreamInfo
+
+__all__ = ["HistoryStore"]
+
+
+class HistoryStore(Protocol):
+    """Streams that outlive the process. One contract suite runs over every implementation, the memory one first.
+
+    Every method raises errors.HISTORY_UNAVAILABLE when the store cannot be reached or refuses, with nothing changed
+    unless the connection was lost during `commit`. Nothing creates a stream but `commit`, `ensure` and `reset`.
+    """
+
+    async def start(self) -> None:
+        """Connects and brings the schema up to date; several nodes may do so at once."""
+
+    async def close(self) -> None:
+        """Gives everything back."""
+
+    async def commit(self, appends: Sequence[Append]) -> list[Committed]:
+        """Stores all of them in one transaction, in order; serials are contiguous in each channel.
+
+        A stream is made where there is none. Retention by age, count and bytes is applied in the same transaction, to
+        a bounded number of rows. Once it has returned the rows survive the loss of the process.
+        """
+        ...
+
+    async def ensure(self, app_id: str, channel: str, now_ms: int) -> StreamInfo:
+        """The stream of a channel, made when there is none."""
+        ...
+
+    async def info(self, app_id: str, channel: str) -> StreamInfo | None:
+        """The stream of a channel; None when there is none."""
+        ...
+
+    async def read(
+        self,
+        app_id: str,
+        channel: str,
+        *,
+        bounds: Bounds = Bounds(),
+        direction: Direction = "newest_first",
+        limit: int,
+        after: int | None = None,
+    ) -> Page:
+        """At most ``limit`` rows within ``bounds``, from beyond the serial ``after`` (exclusive) in ``direction``."""
+        ...
+
+    async def reset(self, app_id: str, channel: str, now_ms: int) -> Purged:
+        """Deletes every row and starts a new stream at serial 1, healthy."""
+        ...
+
+    async def purge(
+        self,
+        app_id: str,
+        channel: str,
+        now_ms: int,
+        *,
+        before_serial: int | None = None,
+        before_time_ms: int | None = None,
+    ) -> Purged:
+        """Deletes the rows strictly before the bound, or all; keeps the stream's id and its numbering.
+
+        Only a prefix of the serials is ever deleted.
+        """
+        ...
+
+    async def mark(
+        self, app_id: str, channel: str, state: DurableState, reason: str | None, node_id: str | None, now_ms: int
+    ) -> None:
+        """Writes down the durable state of a stream; a channel without a stream is ignored."""
+
+    async def expire(self, now_ms: int, limit: int) -> tuple[int, bool]:
+        """Deletes at most ``limit`` rows and keys that are past their time; how many, and whether more are left.
+
+        Streams that hold nothing and had no message within their window go too.
+        """
+        ...
+
+    async def delete_app(self, app_id: str) -> None:
+        """Forgets everything about an app."""
+
+    async def check(self) -> bool:
+        """Whether the store answers, for health checks."""
+        ...

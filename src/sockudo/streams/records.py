@@ -1,0 +1,144 @@
+"""What a stream is made of: positions, stored messages and what is known about a stream (contract 30 § 1).
+
+A stream is one unbroken numbering of one channel of one app: serials 1, 2, 3 … under one ``stream_id``. Times are
+epoch milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import msgspec
+
+__all__ = [
+    "Append",
+    "Bounds",
+    "Committed",
+    "Direction",
+    "DurableState",
+    "Page",
+    "Position",
+    "Purged",
+    "Retained",
+    "Retention",
+    "Row",
+    "StreamInfo",
+]
+
+DurableState = Literal["healthy", "degraded", "reset_required"]
+Direction = Literal["newest_first", "oldest_first"]
+
+
+class Position(NamedTuple):
+    """A place in a stream: everything up to and including ``serial``; 0 is the place before the first message."""
+
+    stream_id: str
+    serial: int
+
+
+class Retention(NamedTuple):
+    """How long and how much a channel keeps; None means unlimited."""
+
+    window_ms: int | None = None
+    max_messages: int | None = None
+    max_bytes: int | None = None
+
+
+class Append(msgspec.Struct, frozen=True, gc=False):
+    """A message to be stored. ``message`` is the JSON text of its V2 frame, without a position.
+
+    ``key`` makes it idempotent within its channel: the same key is stored once for at least ``key_ttl_ms``, and
+    ``fingerprint`` tells a repeated publish from another one under the same key.
+    """
+
+    app_id: str
+    channel: str
+    message: bytes
+    message_id: str | None
+    event_name: str | None
+    published_at_ms: int
+    retention: Retention = Retention()
+    operation_kind: str = "append"
+    key: str | None = None
+    fingerprint: bytes = b""
+    key_ttl_ms: int = 120_000
+
+
+class Committed(NamedTuple):
+    """The outcome of one append. ``repeated``: its key was stored before, ``position`` is where.
+
+    ``conflict``: its key was stored before with another fingerprint, and nothing was stored now.
+    """
+
+    position: Position
+    repeated: bool = False
+    conflict: bool = False
+
+
+class Row(NamedTuple):
+    """A stored message; the parts are those of `Append`."""
+
+    stream_id: str
+    serial: int
+    published_at_ms: int
+    message_id: str | None
+    event_name: str | None
+    operation_kind: str
+    message: bytes
+
+
+class Retained(NamedTuple):
+    """What a stream still holds; serials and times are None while it holds nothing."""
+
+    messages: int = 0
+    size: int = 0
+    oldest_serial: int | None = None
+    newest_serial: int | None = None
+    oldest_at_ms: int | None = None
+    newest_at_ms: int | None = None
+
+
+class StreamInfo(NamedTuple):
+    """A stream as its store has it. ``next_serial`` is the one that the next message gets."""
+
+    stream_id: str
+    next_serial: int
+    retained: Retained
+    state: DurableState = "healthy"
+    reason: str | None = None
+    node_id: str | None = None
+    changed_at_ms: int | None = None
+
+    @property
+    def head(self) -> Position:
+        """The place of the last message that was committed."""
+        return Position(self.stream_id, self.next_serial - 1)
+
+
+class Bounds(NamedTuple):
+    """Which part of a stream to read; both ends belong to it, None is open."""
+
+    start_serial: int | None = None
+    end_serial: int | None = None
+    start_time_ms: int | None = None
+    end_time_ms: int | None = None
+
+
+class Page(NamedTuple):
+    """Some rows of one stream, read in one consistent view together with its ``info``.
+
+    ``info`` is None for a channel that has no stream; ``has_more`` says that rows inside the bounds are left over.
+    """
+
+    info: StreamInfo | None
+    rows: tuple[Row, ...] = ()
+    has_more: bool = False
+
+
+class Purged(NamedTuple):
+    """What an operator removed; ``info`` is the stream afterwards, ``previous`` its id before a reset."""
+
+    messages: int
+    size: int
+    info: StreamInfo
+    previous: str | None = None
