@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHANNEL_KINDS",
+    "META",
+    "META_PREFIX",
     "USER_CHANNEL_PREFIX",
+    "WILDCARD",
     "ChannelKind",
     "channel_kind",
     "check_channel_name",
@@ -48,6 +51,7 @@ class ChannelKind:
 
 
 USER_CHANNEL_PREFIX: Final = "#server-to-user-"
+META_PREFIX: Final = "[meta]"
 
 _PUBLIC: Final = ChannelKind("public")
 
@@ -63,7 +67,13 @@ _KINDS: Final[dict[str, ChannelKind]] = {
     USER_CHANNEL_PREFIX: ChannelKind("server-to-user", user=True),
 }
 
-CHANNEL_KINDS: Final = (_PUBLIC, *_KINDS.values())
+META: Final = ChannelKind("meta")
+"""A channel with the events about another one, ``[meta]{channel}`` (contract 10 § 6.8)."""
+
+WILDCARD: Final = ChannelKind("wildcard")
+"""A pattern for several public channels (contract 10 § 6.7)."""
+
+CHANNEL_KINDS: Final = (_PUBLIC, *_KINDS.values(), META, WILDCARD)
 """Every kind there is."""
 
 _PREFIXED: Final = tuple(_KINDS)
@@ -100,7 +110,7 @@ def is_wildcard(name: str) -> bool:
 
 def is_meta(name: str) -> bool:
     """Whether the name asks for the events about another channel, which V1 does not know (contract 10 § 6.8)."""
-    return name.startswith("[meta]")
+    return name.startswith(META_PREFIX)
 
 
 def check_channel_name(
