@@ -5,16 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from sockudo.streams.records import Append, Bounds, Committed, Direction, DurableState, Page, Purged, StreamInfo
+from sockudo import errors
+from sockudo.streams.records import (
+    KEEP_ALL,
+    WHOLE_STREAM,
+    Append,
+    Bounds,
+    Committed,
+    Direction,
+    DurableState,
+    Page,
+    Purged,
+    Retention,
+    StreamInfo,
+)
 
-__all__ = ["HistoryStore"]
+__all__ = ["HistoryStore", "OutcomeUnknown"]
+
+
+class OutcomeUnknown(errors.SockudoError):
+    """The errors.HISTORY_UNAVAILABLE of a commit that may have been done: the store was lost while it was ending.
+
+    Committing again finds out, for appends that have a key.
+    """
 
 
 class HistoryStore(Protocol):
     """Streams that outlive the process. One contract suite runs over every implementation, the memory one first.
 
-    Every method raises errors.HISTORY_UNAVAILABLE when the store cannot be reached or refuses, with nothing changed
-    unless the connection was lost during `commit`. Nothing creates a stream but `commit`, `ensure` and `reset`.
+    Every method raises errors.HISTORY_UNAVAILABLE when the store cannot be reached or refuses. Nothing has changed then,
+    except after `OutcomeUnknown`, and that `reset`, `purge` and `delete_app` may have deleted some of what they should:
+    they work in many small transactions. Nothing creates a stream but `commit`, `ensure` and `reset`.
     """
 
     async def start(self) -> None:
@@ -31,8 +52,8 @@ class HistoryStore(Protocol):
         """
         ...
 
-    async def ensure(self, app_id: str, channel: str, now_ms: int) -> StreamInfo:
-        """The stream of a channel, made when there is none."""
+    async def ensure(self, app_id: str, channel: str, now_ms: int, retention: Retention = KEEP_ALL) -> StreamInfo:
+        """The stream of a channel, made when there is none; `expire` drops one that is never written to."""
         ...
 
     async def info(self, app_id: str, channel: str) -> StreamInfo | None:
@@ -44,7 +65,7 @@ class HistoryStore(Protocol):
         app_id: str,
         channel: str,
         *,
-        bounds: Bounds = Bounds(),
+        bounds: Bounds = WHOLE_STREAM,
         direction: Direction = "newest_first",
         limit: int,
         after: int | None = None,
@@ -77,9 +98,10 @@ class HistoryStore(Protocol):
         """Writes down the durable state of a stream; a channel without a stream is ignored."""
 
     async def expire(self, now_ms: int, limit: int) -> tuple[int, bool]:
-        """Deletes at most ``limit`` rows and keys that are past their time; how many, and whether more are left.
+        """Deletes at most ``limit`` things that are past their time; how many, and whether more are left.
 
-        Streams that hold nothing and had no message within their window go too.
+        They are rows older than the window of their stream, keys, and streams that were never written to and that
+        nobody asked `ensure` for within their window. A stream that was written to stays: its numbering goes on.
         """
         ...
 

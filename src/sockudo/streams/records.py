@@ -6,11 +6,13 @@ epoch milliseconds.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 __all__ = [
+    "KEEP_ALL",
+    "WHOLE_STREAM",
     "Append",
     "Bounds",
     "Committed",
@@ -44,6 +46,9 @@ class Retention(NamedTuple):
     max_bytes: int | None = None
 
 
+KEEP_ALL: Final = Retention()
+
+
 class Append(msgspec.Struct, frozen=True, gc=False):
     """A message to be stored. ``message`` is the JSON text of its V2 frame, without a position.
 
@@ -57,7 +62,7 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     message_id: str | None
     event_name: str | None
     published_at_ms: int
-    retention: Retention = Retention()
+    retention: Retention = KEEP_ALL
     operation_kind: str = "append"
     key: str | None = None
     fingerprint: bytes = b""
@@ -65,9 +70,9 @@ class Append(msgspec.Struct, frozen=True, gc=False):
 
 
 class Committed(NamedTuple):
-    """The outcome of one append. ``repeated``: its key was stored before, ``position`` is where.
+    """The outcome of one append. ``repeated``: its key was stored before, at ``position``, and nothing was stored now.
 
-    ``conflict``: its key was stored before with another fingerprint, and nothing was stored now.
+    ``conflict``: it was stored with another fingerprint. A conflict is always repeated too.
     """
 
     position: Position
@@ -76,7 +81,10 @@ class Committed(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A stored message; the parts are those of `Append`."""
+    """A stored message; the parts are those of `Append`.
+
+    Times never run backwards within a stream: a message of a node whose clock is behind has the time of the one before.
+    """
 
     stream_id: str
     serial: int
@@ -124,6 +132,9 @@ class Bounds(NamedTuple):
     end_time_ms: int | None = None
 
 
+WHOLE_STREAM: Final = Bounds()
+
+
 class Page(NamedTuple):
     """Some rows of one stream, read in one consistent view together with its ``info``.
 
@@ -136,9 +147,12 @@ class Page(NamedTuple):
 
 
 class Purged(NamedTuple):
-    """What an operator removed; ``info`` is the stream afterwards, ``previous`` its id before a reset."""
+    """What an operator removed; ``info`` is the stream afterwards, ``previous`` its id before a reset.
+
+    ``info`` is None when the channel has no stream that could be purged.
+    """
 
     messages: int
     size: int
-    info: StreamInfo
+    info: StreamInfo | None
     previous: str | None = None

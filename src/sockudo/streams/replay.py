@@ -1,0 +1,172 @@
+"""The hot replay buffer: the newest messages of each channel of one app, kept in memory for clients that were cut off
+(contract 30 § 3.1 and 3.2).
+
+Where a channel is durable the store owns its stream and the buffer follows it; elsewhere the buffer owns the stream,
+which lives as long as the buffer does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection
+from typing import Literal, NamedTuple
+
+from sockudo.ids import unique_id
+from sockudo.protocol.frame import Frame
+from sockudo.streams.records import Position
+
+__all__ = ["Lookup", "ReplayBuffer", "ReplayBuffers"]
+
+
+class Lookup(NamedTuple):
+    """What the buffer knows about a position; ``frames`` are those after it, when it is ``recovered``.
+
+    ``head`` is None only when there is no buffer.
+    """
+
+    outcome: Literal["recovered", "expired", "reset", "ahead", "gap"]
+    head: Position | None = None
+    frames: tuple[Frame, ...] = ()
+
+
+class ReplayBuffer:
+    """One channel's stream. Times are monotonic seconds."""
+
+    __slots__ = ("_messages", "next_serial", "stream_id", "touched_at")
+
+    def __init__(self, stream_id: str, now: float) -> None:
+        self.stream_id = stream_id
+        self.next_serial = 1
+        self.touched_at = now
+        self._messages: deque[tuple[float, Frame]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    @property
+    def head(self) -> Position:
+        """The place of the newest message."""
+        return Position(self.stream_id, self.next_serial - 1)
+
+    def number(self, frame: Frame) -> None:
+        """Gives the frame the next serial of this stream."""
+        frame.stream_id = self.stream_id
+        frame.serial = self.next_serial
+
+    def append(self, frame: Frame, max_size: int, now: float) -> None:
+        """Keeps a frame that has its position; one of another stream replaces everything there was."""
+        if frame.stream_id != self.stream_id:
+            self.restart(frame.stream_id or "", now)
+        self._messages.append((now, frame))
+        if len(self._messages) > max_size:
+            self._messages.popleft()
+        self.next_serial = (frame.serial or 0) + 1
+        self.touched_at = now
+
+    def restart(self, stream_id: str, now: float, next_serial: int = 1) -> None:
+        """Forgets everything and goes on as another stream, or as another place of the same."""
+        self._messages.clear()
+        self.stream_id = stream_id
+        self.next_serial = next_serial
+        self.touched_at = now
+
+    def trim(self, before_serial: int | None) -> None:
+        """Forgets the messages before a serial, or all; the numbering stays."""
+        messages = self._messages
+        while messages and (before_serial is None or (messages[0][1].serial or 0) < before_serial):
+            messages.popleft()
+
+    def prune(self, until: float) -> None:
+        """Forgets what was kept before ``until``."""
+        messages = self._messages
+        while messages and messages[0][0] < until:
+            messages.popleft()
+
+    def lookup(self, stream_id: str | None, serial: int) -> Lookup:
+        """What came after a position, in the order of contract 30 § 3.2; None for a stream that is not known."""
+        head = self.head
+        if stream_id is not None and stream_id != self.stream_id:
+            return Lookup("reset", head)
+        if serial > head.serial:
+            return Lookup("ahead", head)
+        if serial == head.serial:
+            return Lookup("recovered", head)
+        missed = head.serial - serial
+        if missed > len(self._messages):
+            return Lookup("expired", head)
+        frames = tuple(frame for _, frame in list(self._messages)[-missed:])
+        if any(frame.serial != serial + number for number, frame in enumerate(frames, 1)):
+            return Lookup("gap", head)
+        return Lookup("recovered", head, frames)
+
+
+class ReplayBuffers:
+    """The buffers of one app, by channel. ``ttl`` is how long a message is kept, in seconds."""
+
+    __slots__ = ("_buffers", "ttl")
+
+    def __init__(self, ttl: float = 120) -> None:
+        self.ttl = ttl
+        self._buffers: dict[str, ReplayBuffer] = {}
+
+    def __len__(self) -> int:
+        return len(self._buffers)
+
+    def get(self, channel: str) -> ReplayBuffer | None:
+        """The channel's buffer, if there is one."""
+        return self._buffers.get(channel)
+
+    def number(self, frame: Frame, max_size: int, now: float) -> None:
+        """Gives a frame of a channel that is not durable its position, and keeps it."""
+        buffer = self._buffer(frame.channel or "", now)
+        buffer.number(frame)
+        buffer.append(frame, max_size, now)
+
+    def store(self, frame: Frame, max_size: int, now: float) -> None:
+        """Keeps a frame that the durable store has numbered."""
+        buffer = self._buffers.get(frame.channel or "")
+        if buffer is None:
+            buffer = self._buffers[frame.channel or ""] = ReplayBuffer(frame.stream_id or "", now)
+        buffer.append(frame, max_size, now)
+
+    def position(self, channel: str, now: float) -> Position:
+        """Where the channel is; a stream is made for one that has none."""
+        return self._buffer(channel, now).head
+
+    def align(self, channel: str, head: Position, now: float) -> None:
+        """Tells the buffer where the durable stream is; a buffer of another stream, or one left behind, starts over."""
+        buffer = self._buffers.get(channel)
+        if buffer is None:
+            buffer = self._buffers[channel] = ReplayBuffer(head.stream_id, now)
+            buffer.next_serial = head.serial + 1
+        elif buffer.stream_id != head.stream_id or buffer.next_serial <= head.serial:
+            buffer.restart(head.stream_id, now, head.serial + 1)
+        buffer.touched_at = now
+
+    def lookup(self, channel: str, stream_id: str | None, serial: int, now: float) -> Lookup:
+        """What came after a position, as far as it is kept."""
+        buffer = self._buffers.get(channel)
+        if buffer is None:
+            return Lookup("expired")
+        buffer.prune(now - self.ttl)
+        return buffer.lookup(stream_id, serial)
+
+    def drop(self, channel: str) -> None:
+        """Forgets a channel's buffer, and with it a stream that it owned."""
+        self._buffers.pop(channel, None)
+
+    def sweep(self, now: float, occupied: Collection[str]) -> None:
+        """Forgets old messages, and buffers that hold none and that nobody has needed for as long."""
+        until = now - self.ttl
+        for channel, buffer in tuple(self._buffers.items()):
+            buffer.prune(until)
+            if channel in occupied:
+                buffer.touched_at = now
+            elif not buffer and buffer.touched_at < until:
+                del self._buffers[channel]
+
+    def _buffer(self, channel: str, now: float) -> ReplayBuffer:
+        buffer = self._buffers.get(channel)
+        if buffer is None:
+            buffer = self._buffers[channel] = ReplayBuffer(unique_id(), now)
+        return buffer
