@@ -20,6 +20,8 @@ def check(draft: Draft) -> None:
     _check_ports(draft)
     _check_tls(draft)
     _check_unix_socket(draft)
+    _check_pools(draft)
+    _check_deltas(draft)
     _check_credentials(draft)
 
 
@@ -82,6 +84,32 @@ def _check_unix_socket(draft: Draft) -> None:
         draft.warnings.append("ssl.enabled has no effect on a Unix socket: let the proxy in front end TLS")
     if _value(draft, "proxy_protocol"):
         draft.warnings.append("proxy_protocol has no effect on a Unix socket")
+
+
+def _check_pools(draft: Draft) -> None:
+    if not _value(draft, "database_pooling.enabled"):
+        return
+    for server in ("postgres", "mysql"):
+        least, most = _bound(draft, server, "min"), _bound(draft, server, "max")
+        if _value(draft, least) > _value(draft, most):
+            draft.problems.append(
+                f"{_place(draft, least, most)}: {least} = {_value(draft, least)} is more than "
+                f"{most} = {_value(draft, most)}"
+            )
+
+
+def _bound(draft: Draft, server: str, bound: str) -> str:
+    own = f"database.{server}.pool_{bound}"
+    return f"database_pooling.{bound}" if _value(draft, own) is None else own
+
+
+def _check_deltas(draft: Draft) -> None:
+    path = "delta_compression.max_conflation_states_per_channel"
+    if _value(draft, path) is None and _value(draft, "mode") == "production":
+        draft.problems.append(
+            f"{_place(draft, path)}: {path} is none, which lets one client fill the memory: set a number, or a `mode` "
+            "other than 'production'"
+        )
 
 
 def _check_credentials(draft: Draft) -> None:

@@ -33,7 +33,8 @@ class Draft:
         try:
             self.put(setting.path, read_value(setting, raw), origin)
         except ValueError as error:
-            self.problems.append(f"{place}: {name} = {shown(raw)} {error}")
+            value = "" if setting.key.secret else f" = {shown(raw)}"
+            self.problems.append(f"{place}: {name}{value} {error}")
 
     def flag(self, environ: Mapping[str, str], name: str) -> bool | None:
         """A boolean variable that is no key; None when it is not set or, with a problem noted, not a boolean."""

@@ -14,6 +14,8 @@ from sockudo.config.schema import declared, variables
 __all__ = ["read", "settle_log_level"]
 
 _LOG_PRESETS = {True: "SOCKUDO_LOG_DEBUG", False: "SOCKUDO_LOG_PROD"}
+# Beginnings that no other software has: a name that is nearly one of ours is a mistake.
+_OURS = ("SOCKUDO_", "CONNECTION_RECOVERY_", "DATABASE_MYSQL_", "DATABASE_POSTGRES_", "PRESENCE_HISTORY_")
 # What Kubernetes tells every container about a service that happens to be called sockudo.
 _SERVICE_LINK = re.compile(r"SOCKUDO_(SERVICE_(HOST|PORT)|PORT(_[0-9]+_.*)?$)")
 
@@ -23,7 +25,7 @@ def read(draft: Draft, environ: Mapping[str, str]) -> None:
     given = {name: value for name, value in environ.items() if value}
     used = _read_own(draft, given)
     if used:
-        draft.sources.append(f"environment: {', '.join(used)}")
+        draft.sources.append(f"environment: {', '.join(dict.fromkeys(used))}")
     _read_foreign(draft, given)
     _note_parts(draft, given)
     _note_misspelt(draft, given)
@@ -86,15 +88,20 @@ def _note_parts(draft: Draft, given: Mapping[str, str]) -> None:
 
 
 def _note_misspelt(draft: Draft, given: Mapping[str, str]) -> None:
-    known = [name for name in variables() if name.startswith("SOCKUDO_")]
-    for name in sorted(given):
-        if not name.startswith("SOCKUDO_") or _SERVICE_LINK.match(name) or name in variables() or is_app_variable(name):
-            continue
-        if name in _LOG_PRESETS.values() or unsupported.part_of_variable(name) is not None:
-            continue
-        guess = nearest(name.removeprefix("SOCKUDO_"), [candidate.removeprefix("SOCKUDO_") for candidate in known])
-        if guess is not None:
-            draft.warnings.append(f"{name} is not known; did you mean SOCKUDO_{guess}?")
+    for prefix in _OURS:
+        known = {name.removeprefix(prefix): name for name in variables() if name.startswith(prefix)}
+        for name in sorted(given):
+            if not name.startswith(prefix) or name in variables() or _is_known_otherwise(name):
+                continue
+            guess = nearest(name.removeprefix(prefix), known)
+            if guess is not None:
+                draft.warnings.append(f"{name} is not known; did you mean {known[guess]}?")
+
+
+def _is_known_otherwise(name: str) -> bool:
+    if _SERVICE_LINK.match(name) or is_app_variable(name) or name in _LOG_PRESETS.values():
+        return True
+    return unsupported.part_of_variable(name) is not None
 
 
 def settle_log_level(draft: Draft, environ: Mapping[str, str]) -> None:

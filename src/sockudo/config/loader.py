@@ -22,6 +22,10 @@ _DEV: Mapping[str, Any] = {
     "metrics.host": "127.0.0.1",
     "app_manager.driver": "memory",
     "rate_limiter.enabled": False,
+    "connection_recovery.enabled": True,
+    "history.enabled": True,
+    "presence_history.enabled": True,
+    "tag_filtering.enabled": True,
 }
 
 

@@ -30,7 +30,8 @@ without starting the server with `sockudo config check`.
 Later sources replace earlier ones, key by key:
 
 1. the defaults below;
-2. with `--dev`: loopback only, apps in memory, no rate limits, and one app `app-id` / `app-key` / `app-secret`;
+2. with `--dev`: loopback only, apps in memory, no rate limits, one app `app-id` / `app-key` / `app-secret`, and on what
+   is off otherwise: connection recovery, history, presence history and tag filters;
 3. one file: the one of `--config FILE`, else `config/config.toml`, else `config/config.json`, under the working
    directory; a name that ends in `.toml` is TOML, any other JSON;
 4. environment variables; an empty one counts as not set;
@@ -140,7 +141,7 @@ def _kind(setting: Setting) -> str:
         bounds = f"{key.low}–{key.high}" if key.high < U32 else f"{key.low} or more" if key.low else "number"
         unit = f" {key.unit}" if key.unit else ""
         return f"{bounds}{unit}{' or none' if setting.kind == 'count' else ''}"
-    return {"bool": "true or false", "text": "text", "list": "list", "apps": "list of apps"}[setting.kind]
+    return {"bool": "true or false", "apps": "list of apps"}.get(setting.kind, setting.kind)
 
 
 def _default(setting: Setting) -> str:

@@ -16,7 +16,7 @@ from sockudo.config.settings import Settings
 
 __all__ = ["APPS", "Kind", "Setting", "build", "declared", "sections", "value_at", "variables"]
 
-Kind = Literal["bool", "int", "count", "text", "list", "apps"]
+Kind = Literal["bool", "int", "count", "text", "text or none", "list", "apps"]
 
 APPS = "app_manager.array.apps"
 
@@ -96,7 +96,7 @@ def _kind(hint: Any) -> Kind:
     if hint is int:
         return "int"
     if get_origin(hint) in (Union, UnionType):
-        return "count"
+        return "count" if int in get_args(hint) else "text or none"
     if get_origin(hint) is tuple:
         return "apps" if get_args(hint)[0] is App else "list"
     return "text"

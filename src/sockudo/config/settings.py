@@ -13,17 +13,27 @@ from sockudo.config.sections import (
     AppManager,
     Cache,
     ChannelLimits,
+    ConnectionRecovery,
     Cors,
+    Database,
+    DatabasePooling,
+    DeltaCompression,
+    EchoControl,
+    Ephemeral,
     EventLimits,
+    EventNameFiltering,
+    History,
     HttpApi,
     Idempotency,
     Instance,
     Logging,
     Metrics,
     Presence,
+    PresenceHistory,
     Queue,
     RateLimiter,
     Ssl,
+    TagFiltering,
     UnixSocket,
     WebSocket,
 )
@@ -119,6 +129,14 @@ class Settings(msgspec.Struct, frozen=True):
     event_limits: EventLimits = EventLimits()
     presence: Presence = Presence()
     idempotency: Idempotency = Idempotency()
+    connection_recovery: ConnectionRecovery = ConnectionRecovery()
+    history: History = History()
+    presence_history: PresenceHistory = PresenceHistory()
+    ephemeral: Ephemeral = Ephemeral()
+    echo_control: EchoControl = EchoControl()
+    event_name_filtering: EventNameFiltering = EventNameFiltering()
+    tag_filtering: TagFiltering = TagFiltering()
+    delta_compression: DeltaCompression = DeltaCompression()
     rate_limiter: RateLimiter = RateLimiter()
     ssl: Ssl = Ssl()
     unix_socket: UnixSocket = UnixSocket()
@@ -129,6 +147,8 @@ class Settings(msgspec.Struct, frozen=True):
     app_manager: AppManager = AppManager()
     cache: Cache = Cache()
     queue: Queue = Queue()
+    database: Database = Database()
+    database_pooling: DatabasePooling = DatabasePooling()
     dev: bool = False
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 from sockudo.config.app_writer import app_to_builtins
 from sockudo.config.apps import App
 from sockudo.config.loader import Loaded
-from sockudo.config.schema import declared, value_at
+from sockudo.config.schema import Setting, declared, value_at
 
 __all__ = ["MASK", "as_toml", "as_tree", "rows"]
 
@@ -19,8 +19,7 @@ def rows(loaded: Loaded) -> Iterator[tuple[str, Any, str]]:
     """Dotted path, plain value and origin of every key; the origin of a default is ``default``."""
     for path, setting in declared().items():
         value = value_at(loaded.settings, path)
-        plain = [_masked(app) for app in value] if setting.kind == "apps" else _plain(value)
-        yield path, plain, loaded.origins.get(path, "default")
+        yield path, _shown(setting, value), loaded.origins.get(path, "default")
 
 
 def as_tree(loaded: Loaded) -> dict[str, Any]:
@@ -56,12 +55,16 @@ def as_toml(loaded: Loaded) -> str:
     return "\n".join(lines).strip() + "\n"
 
 
+def _shown(setting: Setting, value: Any) -> Any:
+    if setting.kind == "apps":
+        return [_masked(app) for app in value]
+    if setting.key.secret and value:
+        return MASK
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _masked(app: App) -> dict[str, Any]:
     return {**app_to_builtins(app), "secret": MASK}
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _toml(value: Any) -> str:

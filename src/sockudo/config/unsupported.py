@@ -11,40 +11,49 @@ from typing import Any
 
 __all__ = ["MISNOMERS", "NO_EFFECT", "PARTS", "SWITCHES", "known_below", "part_of", "part_of_variable", "switched_on"]
 
+_NO_DATABASE = "the databases of this version are SQLite, PostgreSQL and MySQL"
+_COORDINATION = "every node makes its own differences, and nothing has to be agreed on"
+_APPS_IN_MEMORY = "apps are held in memory and changes are seen at once"
+
 PARTS: Mapping[str, str] = {
     "ably_compat": "the Ably-compatible interface is not part of this version",
     "adapter": "this version is one node",
     "ai_transport": "AI transport is not part of this version",
     "annotations": "annotations are not part of this version",
     "cluster_health": "this version is one node",
-    "connection_recovery": "connection recovery is not part of this version",
-    "database": "external databases are not part of this version",
-    "database_pooling": "external databases are not part of this version",
-    "delta_compression": "delta compression is not part of this version",
-    "echo_control": "protocol V2 is not part of this version",
-    "ephemeral": "protocol V2 is not part of this version",
-    "event_name_filtering": "protocol V2 is not part of this version",
-    "history": "durable history is not part of this version",
+    "database.dynamodb": _NO_DATABASE,
+    "database.redis": "this version is one node",
+    "database.scylladb": _NO_DATABASE,
+    "database.surrealdb": _NO_DATABASE,
+    "history.dynamodb": _NO_DATABASE,
+    "history.scylladb": _NO_DATABASE,
+    "history.surrealdb": _NO_DATABASE,
     "metrics.tcp_exporter": "the TCP exporter is not part of this version",
-    "presence.update_rate_limit_per_member_per_second": "protocol V2 is not part of this version",
-    "presence.v2_ungraceful_timeout_seconds": "protocol V2 is not part of this version",
-    "presence_history": "presence history is not part of this version",
     "push": "push notifications are not part of this version",
     "push_rules": "push notifications are not part of this version",
     "rate_limiter.redis": "rate limits are counted in this process",
-    "tag_filtering": "tag filters are not part of this version",
     "versioned_messages": "message versions are not part of this version",
     "webhooks": "webhooks are not part of this version",
 }
 """Sections and keys of parts that are not here yet, with the reason."""
 
 NO_EFFECT: Mapping[str, str] = {
-    "app_manager.cache": "apps are held in memory and changes are seen at once",
+    "app_manager.cache": _APPS_IN_MEMORY,
     "app_manager.scylladb": "nothing reads it",
     "cache.memory.cleanup_interval": "entries are looked at when they end",
     "cache.memory.ttl": "entries end by `channel_limits.cache_ttl` and `idempotency.ttl_seconds`",
     "cache.redis": "the cache is in this process",
     "cleanup": "closed connections are cleaned up at once",
+    "database.mysql.cache_cleanup_interval": _APPS_IN_MEMORY,
+    "database.mysql.cache_max_capacity": _APPS_IN_MEMORY,
+    "database.mysql.cache_ttl": _APPS_IN_MEMORY,
+    "database.postgres.cache_cleanup_interval": _APPS_IN_MEMORY,
+    "database.postgres.cache_max_capacity": _APPS_IN_MEMORY,
+    "database.postgres.cache_ttl": _APPS_IN_MEMORY,
+    "delta_compression.cluster_coordination": _COORDINATION,
+    "delta_compression.coordination_backend": _COORDINATION,
+    "history.memory": "messages in memory have no tables, and no writes to wait for",
+    "history.writer_shards": "one writer stores what waits for it in few transactions",
     "http_api.accept_traffic": "nothing reads it",
     "path_prefix": "nothing reads it; let the proxy in front strip the prefix",
     "queue": "webhooks are the only jobs, and not part of this version",
@@ -60,21 +69,12 @@ SWITCHES: Mapping[str, bool] = {
     "ai_transport.enabled": True,
     "annotations.enabled": True,
     "cluster_health.enabled": False,
-    "connection_recovery.enabled": True,
-    "database_pooling.enabled": False,
-    "delta_compression.enabled": False,
-    "echo_control.enabled": False,
-    "ephemeral.enabled": False,
-    "event_name_filtering.enabled": False,
-    "history.enabled": True,
     "metrics.tcp_exporter.enabled": True,
-    "presence_history.enabled": True,
     "push.apns_enabled": True,
     "push.fcm_enabled": True,
     "push.hms_enabled": True,
     "push.webpush_enabled": True,
     "push.wns_enabled": True,
-    "tag_filtering.enabled": True,
     "versioned_messages.enabled": True,
 }
 """Switches of those parts: True when switching on is refused, False when it is on by default and only warned about."""
@@ -93,18 +93,10 @@ _PREFIXES: Mapping[str, str] = {
     "AI_TRANSPORT_": "ai_transport",
     "CLEANUP_": "cleanup",
     "CLUSTER_HEALTH_": "cluster_health",
-    "CONNECTION_RECOVERY_": "connection_recovery",
-    "DATABASE_DYNAMODB_": "database",
-    "DATABASE_MYSQL_": "database",
-    "DATABASE_POOL_": "database_pooling",
-    "DATABASE_POOLING_": "database_pooling",
-    "DATABASE_POSTGRES_": "database",
-    "DATABASE_REDIS_": "database",
-    "DATABASE_SURREALDB_": "database",
-    "ECHO_CONTROL_": "echo_control",
-    "EVENT_NAME_FILTERING_": "event_name_filtering",
+    "DATABASE_DYNAMODB_": "database.dynamodb",
+    "DATABASE_REDIS_": "database.redis",
+    "DATABASE_SURREALDB_": "database.surrealdb",
     "METRICS_TCP_EXPORTER_": "metrics.tcp_exporter",
-    "PRESENCE_HISTORY_": "presence_history",
     "PUSH_": "push",
     "QUEUE_IGGY_": "queue",
     "QUEUE_REDIS_": "queue",
@@ -112,7 +104,6 @@ _PREFIXES: Mapping[str, str] = {
     "QUEUE_SQS_": "queue",
     "REDIS_CLUSTER_QUEUE_": "queue",
     "SOCKUDO_ABLY_COMPAT_": "ably_compat",
-    "TAG_FILTERING_": "tag_filtering",
     "VERSIONED_MESSAGES_": "versioned_messages",
     "WEBHOOK_": "webhooks",
 }
@@ -151,18 +142,7 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     ),
     "annotations": ("", "ANNOTATIONS_ENABLED"),
     "cache.memory.cleanup_interval": ("", "CACHE_CLEANUP_INTERVAL"),
-    "database_pooling": ("", "DATABASE_CONNECTION_POOL_SIZE"),
-    "ephemeral": ("", "EPHEMERAL_ENABLED"),
-    "history": (
-        "HISTORY_",
-        (
-            "ENABLED REWIND_ENABLED BACKEND RETENTION_WINDOW_SECONDS MAX_PAGE_SIZE MAX_MESSAGES_PER_CHANNEL "
-            "MAX_BYTES_PER_CHANNEL WRITER_SHARDS WRITER_QUEUE_CAPACITY PURGE_INTERVAL_SECONDS PURGE_BATCH_SIZE "
-            "MAX_PURGE_PER_TICK POSTGRES_TABLE_PREFIX POSTGRES_WRITE_TIMEOUT_MS"
-        ),
-    ),
-    "presence.update_rate_limit_per_member_per_second": ("", "PRESENCE_UPDATE_RATE_LIMIT_PER_MEMBER_PER_SECOND"),
-    "presence.v2_ungraceful_timeout_seconds": ("", "PRESENCE_V2_UNGRACEFUL_TIMEOUT_SECONDS"),
+    "history.writer_shards": ("", "HISTORY_WRITER_SHARDS"),
     "queue": (
         "QUEUE_",
         (

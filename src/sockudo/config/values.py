@@ -43,6 +43,8 @@ def _read(setting: Setting, raw: object) -> Any:
             return read_number(raw, max(key.low, 1), key.high, or_none=True)
         case "list":
             return read_list(raw)
+        case "text or none" if raw is None or raw == "":
+            return None
         case _:
             text = read_text(raw)
             return _choose(key, text) if key.choices else text

@@ -74,6 +74,26 @@ def test_warnings_about_the_unix_socket(loaded: Load) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("toml", "problem"),
+    [
+        ("[database_pooling]\nmin = 11", "database_pooling.min = 11 is more than database_pooling.max = 10"),
+        ("[database.mysql]\npool_min = 11", "database.mysql.pool_min = 11 is more than database_pooling.max = 10"),
+        ("[database.postgres]\npool_max = 1", "database_pooling.min = 2 is more than database.postgres.pool_max = 1"),
+    ],
+)
+def test_the_bounds_of_a_pool(toml: str, problem: str, problems: Problems, loaded: Load) -> None:
+    assert set(problems(toml)) == {f"sockudo.toml: {problem}"}
+    assert loaded(toml, env={"DATABASE_POOLING_ENABLED": "no"}).warnings == ()
+
+
+def test_unlimited_conflation_keys_are_not_for_production(problems: Problems, loaded: Load) -> None:
+    toml = '[delta_compression]\nmax_conflation_states_per_channel = "none"'
+    (told,) = problems(toml)
+    assert told.startswith("sockudo.toml: delta_compression.max_conflation_states_per_channel is none, which lets")
+    assert loaded(f'mode = "staging"\n{toml}').settings.delta_compression.max_conflation_states_per_channel is None
+
+
 def test_known_secrets_on_a_public_address(loaded: Load) -> None:
     app = '[[app_manager.array.apps]]\nid = "a"\nkey = "k"\nsecret = "app-secret"\nenabled = true\n'
     (warning,) = loaded(app).warnings

@@ -29,7 +29,8 @@ def other_value(setting: Setting) -> tuple[str, object]:
             return "PUT, https://a.test", ("PUT", "https://a.test")
         case _:
             texts = {"unix_socket.permission_mode": "600", "log_level": "error", "metrics.prometheus.prefix": "x_"}
-            return texts.get(setting.path, "/a b"), texts.get(setting.path, "/a b")
+            named = "table_x" if setting.path.endswith(("table_prefix", "table_name")) else "/a b"
+            return texts.get(setting.path, named), texts.get(setting.path, named)
 
 
 @pytest.mark.parametrize(
@@ -111,32 +112,46 @@ def test_a_filter_for_other_programs_is_only_told(loaded: Load, problems: Proble
 def test_variables_of_absent_parts_are_told_by_reason(loaded: Load) -> None:
     environ = {
         "REDIS_URL": "redis://x", "NATS_SERVERS": "nats://x", "ADAPTER_FALLBACK_TO_LOCAL": "false",
-        "DATABASE_REDIS_HOST": "x", "HISTORY_MAX_PAGE_SIZE": "5", "HISTORY_ENABLED": "false", "QUEUE_MAX_ATTEMPTS": "3",
-        "CONFIG_FILE": "x.toml",
+        "DATABASE_DYNAMODB_REGION": "x", "HISTORY_WRITER_SHARDS": "5", "ANNOTATIONS_ENABLED": "false",
+        "QUEUE_MAX_ATTEMPTS": "3", "CONFIG_FILE": "x.toml",
     }  # fmt: skip
     assert loaded(env=environ).warnings == (
         "ADAPTER_FALLBACK_TO_LOCAL, NATS_SERVERS, REDIS_URL have no effect: this version is one node",
-        "DATABASE_REDIS_HOST has no effect: external databases are not part of this version",
-        "HISTORY_MAX_PAGE_SIZE has no effect: durable history is not part of this version",
+        "DATABASE_DYNAMODB_REGION has no effect: the databases of this version are SQLite, PostgreSQL and MySQL",
+        "HISTORY_WRITER_SHARDS has no effect: one writer stores what waits for it in few transactions",
         "QUEUE_MAX_ATTEMPTS has no effect: webhooks are the only jobs, and not part of this version",
         "CONFIG_FILE is not read: use --config",
     )
 
 
 def test_switching_an_absent_part_on_ends_the_start(problems: Problems) -> None:
-    assert problems(env={"HISTORY_ENABLED": "true", "PUSH_FCM_ENABLED": "1"}) == (
-        "environment: HISTORY_ENABLED = 'true': durable history is not part of this version",
+    assert problems(env={"ANNOTATIONS_ENABLED": "true", "PUSH_FCM_ENABLED": "1"}) == (
+        "environment: ANNOTATIONS_ENABLED = 'true': annotations are not part of this version",
         "environment: PUSH_FCM_ENABLED = '1': push notifications are not part of this version",
     )
 
 
 def test_mistyped_names_of_our_own_are_told(loaded: Load) -> None:
     environ = {
-        "SOCKUDO_MAX_CONNECTION": "5",
+        "SOCKUDO_MAX_CONNECTION": "5", "DATABASE_POSTGRES_USER": "x", "CONNECTION_RECOVERY_BUFFER_TTL_SECONDS": "5",
         # What Kubernetes adds for a service of that name, what the command line reads, and what is about apps.
         "SOCKUDO_PORT": "tcp://10.0.0.1:6001", "SOCKUDO_SERVICE_HOST": "10.0.0.1", "SOCKUDO_PORT_6001_TCP": "x",
         "SOCKUDO_URL": "http://x", "SOCKUDO_ENABLE_CLIENT_MESSAGES": "true", "SOCKUDO_LOG_DEBUG": "info",
     }  # fmt: skip
     assert loaded(env=environ).warnings == (
         "SOCKUDO_MAX_CONNECTION is not known; did you mean SOCKUDO_MAX_CONNECTIONS?",
+        "CONNECTION_RECOVERY_BUFFER_TTL_SECONDS is not known; did you mean CONNECTION_RECOVERY_BUFFER_TTL?",
+        "DATABASE_POSTGRES_USER is not known; did you mean DATABASE_POSTGRES_USERNAME?",
     )
+
+
+def test_one_variable_bounds_the_pools_of_both_databases(loaded: Load) -> None:
+    got = loaded(env={"DATABASE_CONNECTION_POOL_SIZE": "3"})
+    assert got.settings.database.postgres.connection_pool_size == 3
+    assert got.settings.database.mysql.connection_pool_size == 3
+    assert "environment: DATABASE_CONNECTION_POOL_SIZE" in got.sources
+
+
+def test_a_secret_that_cannot_be_read_is_not_shown(problems: Problems) -> None:
+    (told,) = problems("[database.postgres]\npassword = 12345")
+    assert told == "sockudo.toml: database.postgres.password is not text: put it in quotes"

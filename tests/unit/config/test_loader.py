@@ -41,6 +41,15 @@ def test_later_sources_win_key_by_key(loaded: Load) -> None:
     )
 
 
+def test_dev_turns_on_what_is_off_otherwise(loaded: Load) -> None:
+    switches = ("connection_recovery", "history", "presence_history", "tag_filtering")
+    plain, dev = loaded().settings, loaded(dev=True).settings
+    assert [getattr(plain, name).enabled for name in switches] == [False] * 4
+    assert [getattr(dev, name).enabled for name in switches] == [True] * 4
+    assert dev.history.backend == "sqlite"
+    assert loaded("[history]\nenabled = false", dev=True).settings.history.enabled is False
+
+
 def test_a_discovered_file(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config/config.json").write_text('{"port": 7, "rate_limiter": {"api_rate_limit": {"trust_hops": 2}}}')

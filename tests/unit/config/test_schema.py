@@ -29,9 +29,9 @@ def test_a_key_is_described(setting: Setting) -> None:
     assert {word for _, word in setting.key.aliases} <= {*setting.key.choices, *setting.key.elsewhere}
 
 
-def test_a_variable_sets_one_key() -> None:
+def test_a_variable_sets_one_key_but_for_one_that_is_about_both_databases() -> None:
     names = collections.Counter(name for setting in SETTINGS for name in setting.key.names)
-    assert [name for name, count in names.items() if count > 1] == []
+    assert [name for name, count in names.items() if count > 1] == ["DATABASE_CONNECTION_POOL_SIZE"]
     assert set(names) == set(variables())
 
 
@@ -72,3 +72,25 @@ def test_the_largest_message_of_a_client(values: dict[str, int], limit: int) -> 
 )
 def test_messages_that_may_wait(values: dict[str, int | None], limit: int) -> None:
     assert build(values).outbound_messages == limit
+
+
+@pytest.mark.parametrize(
+    ("values", "bounds"),
+    [
+        ({}, (2, 10)),
+        ({"database_pooling.min": 0, "database_pooling.max": 4}, (0, 4)),
+        ({"database.postgres.pool_min": 3, "database.postgres.pool_max": 5}, (3, 5)),
+        ({"database_pooling.enabled": False, "database.postgres.pool_min": 3}, (0, 10)),
+        ({"database_pooling.enabled": False, "database.postgres.connection_pool_size": 7}, (0, 7)),
+    ],
+)
+def test_the_bounds_of_a_pool(values: dict[str, int], bounds: tuple[int, int]) -> None:
+    settings = build(values)
+    assert settings.database_pooling.bounds(settings.database.postgres) == bounds
+
+
+@pytest.mark.parametrize("server", ["postgres", "mysql"])
+def test_a_password_stays_out_of_the_representation(server: str) -> None:
+    settings = build({f"database.{server}.password": "very-hidden"})
+    assert getattr(settings.database, server).password == "very-hidden"
+    assert "hidden" not in repr(settings)

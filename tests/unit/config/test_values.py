@@ -63,6 +63,26 @@ def test_a_count_is_a_number_otherwise() -> None:
         read_value(declared()["websocket.max_messages"], "many")
 
 
+@pytest.mark.parametrize(("raw", "value"), [(None, None), ("", None), ("data.symbol", "data.symbol")])
+def test_a_text_may_be_none_where_it_is_said(raw: object, value: str | None) -> None:
+    assert read_value(declared()["delta_compression.conflation_key_path"], raw) == value
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "connection_recovery.buffer_ttl_seconds", "connection_recovery.max_buffer_size",
+        "history.retention_window_seconds", "history.max_page_size", "history.writer_queue_capacity",
+        "history.purge_interval_seconds", "history.purge_batch_size", "history.max_purge_per_tick",
+        "presence_history.retention_window_seconds", "presence_history.max_page_size",
+        "presence.update_rate_limit_per_member_per_second",
+    ],
+)  # fmt: skip
+def test_zero_is_refused_where_nothing_would_work(path: str) -> None:
+    with pytest.raises(ValueError, match=r"^is not a whole number of 1 or more$"):
+        read_value(declared()[path], 0)
+
+
 @pytest.mark.parametrize("path", ["host", "log_level", "unix_socket.path"])
 def test_a_number_is_no_text(path: str) -> None:
     with pytest.raises(ValueError, match="put it in quotes"):
@@ -73,6 +93,11 @@ def test_a_number_is_no_text(path: str) -> None:
     ("path", "raw", "value"),
     [
         ("app_manager.driver", " SQLite ", "sqlite"),
+        ("app_manager.driver", "postgres", "pgsql"),
+        ("app_manager.driver", "PostgreSQL", "pgsql"),
+        ("history.backend", "pgsql", "postgres"),
+        ("history.backend", "postgresql", "postgres"),
+        ("delta_compression.algorithm", "Xdelta3", "xdelta3"),
         ("rate_limiter.driver", "none", "none"),
         ("log_format", "human", "text"),
         ("websocket.compression", "window8kb", "window8kb"),
@@ -87,8 +112,33 @@ def test_choices(path: str, raw: str, value: str) -> None:
     [
         ("adapter.driver", "redis", "is not supported by this version; the only value is 'local'"),
         ("adapter.driver", "rabbit-mq", "is not supported by this version; the only value is 'local'"),
-        ("app_manager.driver", "postgres", "is not supported by this version; the values are 'sqlite', 'memory'"),
-        ("app_manager.driver", "sqlit", "is not known; the values are 'sqlite', 'memory'; did you mean 'sqlite'?"),
+        (
+            "app_manager.driver",
+            "surreal",
+            "is not supported by this version; the values are 'sqlite', 'memory', 'pgsql', 'mysql'",
+        ),
+        (
+            "history.backend",
+            "sqlit",
+            "is not known; the values are 'sqlite', 'memory', 'postgres', 'mysql'; did you mean 'sqlite'?",
+        ),
+        ("history.sqlite.table_prefix", "", "is empty: tables need a name"),
+        (
+            "history.postgres.table_prefix",
+            "a-b",
+            "is not a table prefix: at most 40 letters, digits and '_', no digit first",
+        ),
+        (
+            "history.mysql.table_prefix",
+            "a" * 41,
+            "is not a table prefix: at most 40 letters, digits and '_', no digit first",
+        ),
+        (
+            "database.mysql.table_name",
+            "1a",
+            "is not a table name: at most 63 letters, digits and '_', no digit first",
+        ),
+        ("database.postgres.host", "", "is empty"),
         ("cache.driver", "elsewhere", "is not known; the only value is 'memory'"),
         ("unix_socket.permission_mode", "888", 'is not a mode: octal digits in quotes, like "660"'),
         ("unix_socket.permission_mode", "1777", "is a mode over 777"),

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from sockudo.config.sections.databases import Database, DatabasePooling, Mysql, Postgres, SqlDatabase
+from sockudo.config.sections.delivery import (
+    DeltaCompression,
+    EchoControl,
+    Ephemeral,
+    EventNameFiltering,
+    TagFiltering,
+)
 from sockudo.config.sections.drivers import (
     Adapter,
     AppManager,
@@ -22,6 +30,15 @@ from sockudo.config.sections.limits import (
     WebSocketRateLimit,
 )
 from sockudo.config.sections.server import Cors, HttpApi, Instance, Logging, Metrics, Prometheus, Ssl, UnixSocket
+from sockudo.config.sections.streams import (
+    ConnectionRecovery,
+    History,
+    HistoryMysql,
+    HistoryPostgres,
+    HistorySqlite,
+    HistoryTables,
+    PresenceHistory,
+)
 
 __all__ = [
     "Adapter",
@@ -29,8 +46,20 @@ __all__ = [
     "AppManager",
     "Cache",
     "ChannelLimits",
+    "ConnectionRecovery",
     "Cors",
+    "Database",
+    "DatabasePooling",
+    "DeltaCompression",
+    "EchoControl",
+    "Ephemeral",
     "EventLimits",
+    "EventNameFiltering",
+    "History",
+    "HistoryMysql",
+    "HistoryPostgres",
+    "HistorySqlite",
+    "HistoryTables",
     "HttpApi",
     "Idempotency",
     "InlineApps",
@@ -38,12 +67,17 @@ __all__ = [
     "Logging",
     "MemoryCache",
     "Metrics",
+    "Mysql",
+    "Postgres",
     "Presence",
+    "PresenceHistory",
     "Prometheus",
     "Queue",
     "RateLimit",
     "RateLimiter",
+    "SqlDatabase",
     "Ssl",
+    "TagFiltering",
     "UnixSocket",
     "WebSocket",
     "WebSocketRateLimit",

@@ -19,7 +19,6 @@ _BROKER_SPELLINGS = (
     ("apache-iggy", "iggy"),
     ("redis_cluster", "redis-cluster"),
 )
-_DATABASES = ("mysql", "pgsql", "dynamodb", "surrealdb", "scylladb")
 _DATABASE_SPELLINGS = (
     ("postgres", "pgsql"),
     ("postgresql", "pgsql"),
@@ -55,10 +54,11 @@ class AppManager(msgspec.Struct, frozen=True):
     driver: Annotated[
         str,
         Key(
-            "Where apps are kept: `sqlite` in `data_dir`, or `memory`, which knows the configured apps only",
+            "Where apps are kept: `sqlite` in `data_dir`, a database under `database`, or `memory`, which knows the "
+            "configured apps only",
             env="APP_MANAGER_DRIVER",
-            choices=("sqlite", "memory"),
-            elsewhere=_DATABASES,
+            choices=("sqlite", "memory", "pgsql", "mysql"),
+            elsewhere=("dynamodb", "surrealdb", "scylladb"),
             aliases=_DATABASE_SPELLINGS,
         ),
     ] = "sqlite"

@@ -149,6 +149,24 @@ class Presence(msgspec.Struct, frozen=True):
             reload=True,
         ),
     ] = 0
+    v2_ungraceful_timeout_seconds: Annotated[
+        int,
+        Key(
+            "The same for members on protocol V2 connections",
+            env="PRESENCE_V2_UNGRACEFUL_TIMEOUT_SECONDS",
+            unit="s",
+            reload=True,
+        ),
+    ] = 15
+    update_rate_limit_per_member_per_second: Annotated[
+        int,
+        Key(
+            "Changes of its data that a member may send in a second; protocol V2 only",
+            env="PRESENCE_UPDATE_RATE_LIMIT_PER_MEMBER_PER_SECOND",
+            low=1,
+            reload=True,
+        ),
+    ] = 10
 
 
 class Idempotency(msgspec.Struct, frozen=True):
