@@ -63,6 +63,9 @@ LONGEST = 450
 TABLES = frozenset({"sockudo.errors"})
 """Modules that are one table: splitting it would only scatter the rows."""
 
+GENERATED = "_pb2"
+"""How the names of modules end that a compiler writes."""
+
 
 @dataclass(frozen=True)
 class Module:
@@ -243,6 +246,7 @@ def test_modules_say_what_they_offer_and_what_they_are_for() -> None:
             if ast.get_docstring(module.tree) is None:
                 yield f"{module.path}: no docstring"
             private = module.path.stem.startswith("_") and not module.is_package
+            private |= module.path.stem.endswith(GENERATED)
             if not private and _offers_something(module) and "__all__" not in _assigned(module.tree):
                 yield f"{module.path}: no __all__"
 

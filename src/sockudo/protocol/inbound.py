@@ -16,7 +16,7 @@ import msgspec
 from sockudo import errors
 from sockudo.protocol.json_text import MAX_NESTING, STRING, lone_surrogate, not_utf8, too_deep
 
-__all__ = ["InboundFrame", "data_value", "decode_frame", "object_data"]
+__all__ = ["InboundFrame", "checked_data", "data_value", "decode_frame", "malformed", "object_data"]
 
 _MAX_U64: Final = 2**64 - 1
 
@@ -64,6 +64,7 @@ class _KnownFields(msgspec.Struct, gc=False):
 
 _decode_known = msgspec.json.Decoder(_KnownFields).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_any = msgspec.json.Decoder().decode
 
 
@@ -108,7 +109,7 @@ def data_value(frame: InboundFrame) -> Any:
     try:
         value = _decode_any(frame.data)
     except msgspec.DecodeError:
-        raise _malformed("an integer in data has more than 4300 digits") from None
+        raise malformed("an integer in data has more than 4300 digits") from None
     if not isinstance(value, str) or "{" not in value:
         return value
     inner = value.encode()
@@ -131,20 +132,41 @@ def object_data(frame: InboundFrame, refusal: str) -> dict[str, Any]:
     return value
 
 
-def _malformed(detail: str) -> errors.SockudoError:
+def checked_data(text: str) -> bytes | None:
+    """``data`` that came as a JSON text of its own, by the rules it has inside a JSON frame (contract 10 § 16).
+
+    As in `InboundFrame`: without the white space around it, null is None. Raises errors.MALFORMED_FRAME, nothing else.
+    """
+    payload = text.encode()
+    where = "of the JSON text in data"
+    # The frame around it is the first level.
+    if (at := too_deep(b"[" + payload)) is not None:
+        raise malformed(f"nested more than {MAX_NESTING} levels deep at byte {at - 1} {where}")
+    try:
+        data = bytes(_decode_raw(payload))
+        _check_numbers(data, payload)
+    except msgspec.DecodeError as error:
+        raise errors.MALFORMED_FRAME(f"{_explained(payload, str(error)).text} {where}") from None
+    except errors.SockudoError as error:
+        raise errors.MALFORMED_FRAME(f"{error.text} {where}") from None
+    return data if data != b"null" else None
+
+
+def malformed(detail: str) -> errors.SockudoError:
+    """The refusal of a frame; ``detail`` is a few words without anything of the frame in them."""
     return errors.MALFORMED_FRAME(f"Invalid message format: Decode failed: {detail}")
 
 
 def _check_utf8(payload: bytes) -> None:
     if (at := not_utf8(payload)) is not None:
-        raise _malformed(f"not UTF-8 at byte {at}")
+        raise malformed(f"not UTF-8 at byte {at}")
     if payload.startswith(b"\xef\xbb\xbf"):
-        raise _malformed("byte order mark at byte 0")
+        raise malformed("byte order mark at byte 0")
 
 
 def _check_nesting(text: bytes) -> None:
     if (at := too_deep(text)) is not None:
-        raise _malformed(f"nested more than {MAX_NESTING} levels deep at byte {at}")
+        raise malformed(f"nested more than {MAX_NESTING} levels deep at byte {at}")
 
 
 def _check_numbers(part: bytes, payload: bytes) -> None:
@@ -160,7 +182,7 @@ def _refuse_wide_number(payload: bytes) -> None:
     for number in _NUMBERS.finditer(payload):
         digits = number[1]
         if digits and not digits.lstrip(b"-").isdigit() and math.isinf(float(digits)):
-            raise _malformed(f"number out of range at byte {number.start()}")
+            raise malformed(f"number out of range at byte {number.start()}")
 
 
 def _check_members(payload: bytes, known: _KnownFields) -> None:
@@ -180,14 +202,14 @@ def _refuse_repeated(payload: bytes) -> None:
     seen: set[str] = set()
     for name, at, _ in _walk(payload):
         if name in seen:
-            raise _malformed(f"repeated field at byte {at}")
+            raise malformed(f"repeated field at byte {at}")
         seen.add(name)
 
 
 def _refuse_type(payload: bytes, field: str, problem: str) -> NoReturn:
     # The last of that name: an earlier one was read before the decoder stumbled, or is repeated anyway.
     at = max((value_at for name, _, value_at in _walk(payload) if name == field), default=0)
-    raise _malformed(f"field '{field}': {problem} at byte {at}")
+    raise malformed(f"field '{field}': {problem} at byte {at}")
 
 
 def _walk(payload: bytes) -> Iterator[tuple[str, int, int]]:
@@ -218,22 +240,20 @@ def _first_byte(payload: bytes, at: int = 0) -> int:
 def _explained(payload: bytes, message: str) -> errors.SockudoError:
     """The refusal for the decoder's ``message``, which names the byte only where the text is not JSON."""
     if not payload.strip(b" \t\r\n"):
-        return _malformed("empty frame at byte 0")
+        return malformed("empty frame at byte 0")
     if syntax := _JSON_ERROR.fullmatch(message):
         # What follows the frame is reported one byte late.
         at = int(syntax[2]) - (syntax[1] == "trailing characters")
-        return _malformed(f"{syntax[1]} at byte {at}")
+        return malformed(f"{syntax[1]} at byte {at}")
     if "truncated" in message:
         # A lone surrogate shortly before the end is also reported as a missing end.
         lone = lone_surrogate(payload)
-        return _malformed(
-            f"unexpected end at byte {len(payload)}" if lone is None else f"lone surrogate at byte {lone}"
-        )
+        return malformed(f"unexpected end at byte {len(payload)}" if lone is None else f"lone surrogate at byte {lone}")
     mismatch = _TYPE_ERROR.fullmatch(message)
     problem, field = (mismatch[1], mismatch[2]) if mismatch else (message, None)
     problem = problem.replace("`", "")
     if field is None:
-        return _malformed(f"{problem} at byte {_first_byte(payload)}")
+        return malformed(f"{problem} at byte {_first_byte(payload)}")
     try:
         _refuse_type(payload, field, problem)
     except errors.SockudoError as refusal:
