@@ -1,0 +1,109 @@
+"""Which capability tokens are no longer worth anything, though their time has not come (contract 20 § 8.2).
+
+A revocation is of one ``jti`` or of one client id and holds until it ends, for every token that has it: one made after
+the revocation is refused as well. Answers come from memory, which is filled from the store at the start, so that
+asking costs nothing and a restart forgets nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from sockudo import errors
+
+if TYPE_CHECKING:
+    from sockudo.auth.ports import RevocationStore
+    from sockudo.auth.tokens import Token
+
+__all__ = ["Kind", "Revocation", "Revocations"]
+
+Kind = Literal["jti", "client_id"]
+"""What a revocation names its tokens by."""
+
+_MAX_PER_APP: Final = 1_000_000
+# Seconds between two looks for those that have ended: a look goes through all of them.
+_LOOK_EVERY: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """The tokens of one app that have this ``jti`` or client id are refused before ``until`` (Unix seconds)."""
+
+    app_id: str
+    kind: Kind
+    value: str
+    until: float
+
+    def covers(self, token: Token) -> bool:
+        """Whether a token of the app is meant."""
+        return self.value == (token.jti if self.kind == "jti" else token.client_id)
+
+
+class Revocations:
+    """Every revocation in force. Times are Unix seconds.
+
+    Bounded by what the apps' backends ask for, and by a million per app. Until `start` has returned no token can be
+    vouched for. Without a store revocations last as long as the process.
+    """
+
+    def __init__(self, store: RevocationStore | None = None) -> None:
+        self._store = store
+        # When each one ends, by app.
+        self._ends: dict[str, dict[tuple[Kind, str], float]] = {}
+        self._complete = False
+        self._look_at = 0.0
+
+    async def start(self, now: float) -> None:
+        """Reads what is in force. Raises errors.SERVICE_UNAVAILABLE when the store cannot be read."""
+        if self._store is not None:
+            self._put(await self._store.in_force(now))
+        self._complete = True
+
+    async def revoke(self, revocations: Sequence[Revocation], now: float) -> None:
+        """Puts revocations of one app in force, now and after a restart. None can be taken back or made shorter.
+
+        Raises errors.SERVICE_UNAVAILABLE when they could not be kept and errors.LIMIT_EXCEEDED when the app has a
+        million already; then nothing has changed.
+        """
+        self._forget_ended(now)
+        for revocation in revocations:
+            if len(self._ends.get(revocation.app_id, ())) + len(revocations) > _MAX_PER_APP:
+                raise errors.LIMIT_EXCEEDED(
+                    f"The app has {_MAX_PER_APP} revocations in force: wait until some of them end"
+                )
+        if self._store is not None:
+            await self._store.record(revocations, now)
+        self._put(revocations)
+
+    def check(self, app_id: str, token: Token, now: float) -> None:
+        """Raises errors.TOKEN_REFUSED for a token that was revoked, errors.TOKEN_UNVERIFIED when that is not known."""
+        if not self._complete:
+            raise errors.TOKEN_UNVERIFIED()
+        if self.is_revoked(app_id, token, now):
+            raise errors.TOKEN_REFUSED("Authentication error: capability token has been revoked")
+
+    def is_revoked(self, app_id: str, token: Token, now: float) -> bool:
+        """Whether a revocation that is known here covers the token of this app."""
+        ends = self._ends.get(app_id)
+        if ends is None:
+            return False
+        return now < max(ends.get(("jti", token.jti), 0.0), ends.get(("client_id", token.client_id), 0.0))
+
+    def _put(self, revocations: Sequence[Revocation]) -> None:
+        for revocation in revocations:
+            ends = self._ends.setdefault(revocation.app_id, {})
+            key = revocation.kind, revocation.value
+            ends[key] = max(revocation.until, ends.get(key, 0.0))
+
+    def _forget_ended(self, now: float) -> None:
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK_EVERY
+        for app_id, ends in list(self._ends.items()):
+            left = {key: until for key, until in ends.items() if now < until}
+            if left:
+                self._ends[app_id] = left
+            else:
+                del self._ends[app_id]
