@@ -33,7 +33,7 @@ class OutcomeUnknown(errors.SockudoError):
 class HistoryStore(Protocol):
     """Streams that outlive the process. One contract suite runs over every implementation, the memory one first.
 
-    Every method raises errors.HISTORY_UNAVAILABLE when the store cannot be reached or refuses. Nothing has changed then,
+    Every method raises errors.HISTORY_UNAVAILABLE when the store cannot be reached or refuses. Nothing changed then,
     except after `OutcomeUnknown`, and that `reset`, `purge` and `delete_app` may have deleted some of what they should:
     they work in many small transactions. Nothing creates a stream but `commit`, `ensure` and `reset`.
     """
