@@ -29,6 +29,7 @@ __all__ = [
     "check_event_name",
     "is_meta",
     "is_wildcard",
+    "namespace_of",
     "user_of",
 ]
 
@@ -111,6 +112,15 @@ def is_wildcard(name: str) -> bool:
 def is_meta(name: str) -> bool:
     """Whether the name asks for the events about another channel, which V1 does not know (contract 10 § 6.8)."""
     return name.startswith(META_PREFIX)
+
+
+def namespace_of(channel: str) -> str | None:
+    """What stands before the first ``:`` of the logical name, whether an app has such a namespace or not.
+
+    None when there is no ``:``, and for the channel of one user.
+    """
+    name, colon, _ = _logical(channel).partition("#")[0].partition(":")
+    return name if colon else None
 
 
 def check_channel_name(
