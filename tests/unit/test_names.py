@@ -18,6 +18,7 @@ from sockudo.names import (
     check_event_name,
     is_meta,
     is_wildcard,
+    namespace_of,
     user_of,
 )
 
@@ -60,6 +61,27 @@ def refused(
     with pytest.raises(errors.SockudoError, match=f"^{re.escape(text)}") as caught:
         check(name, max_length=max_length, namespaces=namespaces, for_socket=for_socket)
     assert caught.value.spec is errors.CHANNEL_NAME
+
+
+@pytest.mark.parametrize(
+    ("name", "namespace"),
+    [
+        ("chat:room", "chat"),
+        ("chat:room:2", "chat"),
+        ("private-chat:room", "chat"),
+        ("presence-cache-chat:room", "chat"),
+        ("private-encrypted-cache-chat:room", "chat"),
+        ("chat:room#ana,bob", "chat"),
+        ("room#a:b", None),
+        ("room", None),
+        ("presence-room", None),
+        (":room", ""),
+        ("#server-to-user-a:b", None),
+        ("[meta]chat:room", "[meta]chat"),
+    ],
+)
+def test_the_namespace_of_a_channel(name: str, namespace: str | None) -> None:
+    assert namespace_of(name) == namespace
 
 
 class TestKinds:
