@@ -31,6 +31,7 @@ __all__ = [
     "is_wildcard",
     "namespace_of",
     "user_of",
+    "users_of",
 ]
 
 
@@ -102,6 +103,13 @@ def channel_kind(name: str) -> ChannelKind:
 def user_of(channel: str) -> str | None:
     """The user id of a ``#server-to-user-{id}`` channel; None for every other channel."""
     return (channel[len(USER_CHANNEL_PREFIX) :] or None) if channel.startswith(USER_CHANNEL_PREFIX) else None
+
+
+def users_of(channel: str) -> frozenset[str] | None:
+    """The users that a user-limited channel (``ns:room#alice,bob``) is for; None for every other channel."""
+    if "#" not in channel or channel.startswith("#"):
+        return None
+    return frozenset(_logical(channel).partition("#")[2].split(","))
 
 
 def is_wildcard(name: str) -> bool:
