@@ -48,7 +48,26 @@ class HistoryStore(Protocol):
         """Stores all of them in one transaction, in order; serials are contiguous in each channel.
 
         A stream is made where there is none. Retention by age, count and bytes is applied in the same transaction, to
-        a bounded number of rows. Once it has returned the rows survive the loss of the process.
+        a bounded number of rows. Once it has returned the rows survive the loss of the process. Any other error than
+        errors.HISTORY_UNAVAILABLE means that one of the appends cannot be stored, and that none was.
+        """
+        ...
+
+    async def retract(self, appends: Sequence[Append], after: int, now_ms: int) -> StreamInfo | None:
+        """Takes back what a `commit` of unknown outcome may have stored; the appends are all of one channel.
+
+        It takes the lock on the stream that `commit` takes, so that none of them can land afterwards. Rows of the
+        current stream above the serial ``after`` that equal an append in time, message id and message are deleted,
+        their keys with them, and their serials are given again. A row behind which something else was stored stays as
+        an empty one of the operation kind `RETRACTED`, which every reader leaves out. Doing it again changes nothing.
+        Returns the stream afterwards, None where there is none.
+        """
+        ...
+
+    async def rotate(self, app_id: str, channel: str, now_ms: int) -> StreamInfo:
+        """Gives the stream another id: its rows, keys and numbering stay, positions under the old id are void.
+
+        For a stream that was found to have fallen back behind what was confirmed, as a restored backup has.
         """
         ...
 

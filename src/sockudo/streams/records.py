@@ -30,6 +30,9 @@ __all__ = [
 DurableState = Literal["healthy", "degraded", "reset_required"]
 Direction = Literal["newest_first", "oldest_first"]
 
+RETRACTED: Final = "retracted"
+"""The operation kind of a row that only holds its serial: what it was is taken back, and no reader shows it."""
+
 
 class Position(NamedTuple):
     """A place in a stream: everything up to and including ``serial``; 0 is the place before the first message."""

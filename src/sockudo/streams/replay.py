@@ -17,6 +17,9 @@ from sockudo.streams.records import Position
 
 __all__ = ["Lookup", "ReplayBuffer", "ReplayBuffers"]
 
+# Buffers looked at in one turn of the loop: about a millisecond.
+_SWEPT_AT_ONCE = 2000
+
 
 class Lookup(NamedTuple):
     """What the buffer knows about a position; ``frames`` are those after it, when it is ``recovered``.
@@ -103,11 +106,13 @@ class ReplayBuffer:
 class ReplayBuffers:
     """The buffers of one app, by channel. ``ttl`` is how long a message is kept, in seconds."""
 
-    __slots__ = ("_buffers", "ttl")
+    __slots__ = ("_buffers", "_sweep_at", "_to_sweep", "ttl")
 
     def __init__(self, ttl: float = 120) -> None:
         self.ttl = ttl
         self._buffers: dict[str, ReplayBuffer] = {}
+        self._sweep_at = 0.0
+        self._to_sweep: list[str] = []
 
     def __len__(self) -> int:
         return len(self._buffers)
@@ -156,14 +161,26 @@ class ReplayBuffers:
         self._buffers.pop(channel, None)
 
     def sweep(self, now: float, occupied: Collection[str]) -> None:
-        """Forgets old messages, and buffers that hold none and that nobody has needed for as long."""
+        """Forgets old messages, and buffers that hold none and that nobody has needed for as long.
+
+        Called every second; looks at some of the buffers each time and at each one at least every ``ttl`` / 4 seconds.
+        """
+        if not self._to_sweep:
+            if now < self._sweep_at:
+                return
+            self._sweep_at = now + self.ttl / 4
+            self._to_sweep = list(self._buffers)
         until = now - self.ttl
-        for channel, buffer in tuple(self._buffers.items()):
+        for channel in self._to_sweep[-_SWEPT_AT_ONCE:]:
+            buffer = self._buffers.get(channel)
+            if buffer is None:
+                continue
             buffer.prune(until)
             if channel in occupied:
                 buffer.touched_at = now
             elif not buffer and buffer.touched_at < until:
                 del self._buffers[channel]
+        del self._to_sweep[-_SWEPT_AT_ONCE:]
 
     def _buffer(self, channel: str, now: float) -> ReplayBuffer:
         buffer = self._buffers.get(channel)
