@@ -10,6 +10,7 @@ from sockudo.ids import unique_id
 from sockudo.stores.history_rules import MOST_PER_COMMIT, Cut, prefix, purge_cut, retention_cut, span
 from sockudo.streams.records import (
     KEEP_ALL,
+    RETRACTED,
     WHOLE_STREAM,
     Append,
     Bounds,
@@ -92,6 +93,20 @@ class _Stream:
         self.size -= size
         return messages, size
 
+    def retract(self, serials: set[int]) -> None:
+        while self.rows and self.rows[-1].serial in serials:
+            self.size -= len(self.rows.pop().message)
+            self.next_serial -= 1
+        for place, row in enumerate(self.rows):
+            if row.serial in serials:
+                self.size -= len(row.message)
+                self.rows[place] = row._replace(message_id=None, event_name=None, operation_kind=RETRACTED, message=b"")
+
+    def rotate(self, now_ms: int) -> None:
+        self.stream_id = unique_id()
+        self.rows = [row._replace(stream_id=self.stream_id) for row in self.rows]
+        self.updated_at_ms = now_ms
+
     def within(self, bounds: Bounds) -> Bounds:
         """The same part of the stream, told by its serials alone."""
         start, end = bounds.start_serial or 0, bounds.end_serial
@@ -106,6 +121,14 @@ class _Stream:
 
 def _time(row: Row) -> int:
     return row.published_at_ms
+
+
+def _stored(append: Append, row: Row) -> bool:
+    return (
+        row.message_id == append.message_id
+        and row.message == append.message
+        and row.published_at_ms >= append.published_at_ms
+    )
 
 
 class MemoryHistoryStore:
@@ -154,6 +177,29 @@ class MemoryHistoryStore:
         if stream is None:
             stream = self._streams[place] = _Stream(now_ms, retention)
         return stream
+
+    async def retract(self, appends: Sequence[Append], after: int, now_ms: int) -> StreamInfo | None:
+        place = appends[0].app_id, appends[0].channel
+        stream = self._streams.get(place)
+        if stream is None:
+            return None
+        serials = {
+            row.serial for row in stream.rows if row.serial > after and any(_stored(append, row) for append in appends)
+        }
+        stream.retract(serials)
+        for append in appends:
+            known = None if append.key is None else self._keys.get((*place, append.key))
+            if append.key is not None and known is not None and known[1].serial in serials:
+                del self._keys[*place, append.key]
+        return stream.info
+
+    async def rotate(self, app_id: str, channel: str, now_ms: int) -> StreamInfo:
+        stream = self._made((app_id, channel), now_ms, KEEP_ALL)
+        stream.rotate(now_ms)
+        for key, (fingerprint, position, expires_at_ms) in list(self._keys.items()):
+            if key[:2] == (app_id, channel):
+                self._keys[key] = fingerprint, position._replace(stream_id=stream.stream_id), expires_at_ms
+        return stream.info
 
     async def ensure(self, app_id: str, channel: str, now_ms: int, retention: Retention = KEEP_ALL) -> StreamInfo:
         stream = self._made((app_id, channel), now_ms, retention)

@@ -33,9 +33,10 @@ class OutcomeUnknown(errors.SockudoError):
 class HistoryStore(Protocol):
     """Streams that outlive the process. One contract suite runs over every implementation, the memory one first.
 
-    Every method raises errors.HISTORY_UNAVAILABLE when the store cannot be reached or refuses. Nothing changed then,
-    except after `OutcomeUnknown`, and that `reset`, `purge` and `delete_app` may have deleted some of what they should:
-    they work in many small transactions. Nothing creates a stream but `commit`, `ensure` and `reset`.
+    Every method raises errors.HISTORY_UNAVAILABLE when the store cannot be reached or refuses, and none hangs for good:
+    an adapter gives its connections timeouts. Nothing changed then, except after `OutcomeUnknown`, and that `reset`,
+    `purge` and `delete_app` may have deleted some of what they should: they work in many small transactions. Nothing
+    creates a stream but `commit`, `ensure` and `reset`.
     """
 
     async def start(self) -> None:
@@ -57,10 +58,10 @@ class HistoryStore(Protocol):
         """Takes back what a `commit` of unknown outcome may have stored; the appends are all of one channel.
 
         It takes the lock on the stream that `commit` takes, so that none of them can land afterwards. Rows of the
-        current stream above the serial ``after`` that equal an append in time, message id and message are deleted,
-        their keys with them, and their serials are given again. A row behind which something else was stored stays as
-        an empty one of the operation kind `RETRACTED`, which every reader leaves out. Doing it again changes nothing.
-        Returns the stream afterwards, None where there is none.
+        current stream above the serial ``after`` that have the message id and the message of an append, and no earlier
+        time, are deleted, their keys with them, and their serials are given again. A row behind which something else
+        was stored stays as an empty one of the operation kind `RETRACTED`, which every reader leaves out. Doing it
+        again changes nothing. Returns the stream afterwards, None where there is none.
         """
         ...
 

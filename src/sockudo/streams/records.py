@@ -12,6 +12,7 @@ import msgspec
 
 __all__ = [
     "KEEP_ALL",
+    "RETRACTED",
     "WHOLE_STREAM",
     "Append",
     "Bounds",
