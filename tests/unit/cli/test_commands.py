@@ -22,13 +22,13 @@ def test_every_command_has_help_with_an_example(run: Any, command: str) -> None:
 def test_the_list_names_every_command_and_where_to_start(run: Any) -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for command in (*COMMANDS, "apps", "config"):
+    for command in (*COMMANDS, "apps", "config", "token"):
         assert f" {command} " in result.stdout
     assert "sockudo serve --dev" in result.stdout
 
 
 def test_groups_are_loaded_when_asked_for(run: Any) -> None:
-    for group in ("apps", "config"):
+    for group in ("apps", "config", "token"):
         result = run(group, "--help")
         assert result.exit_code == 0
         assert f"sockudo {group}" in result.stdout
@@ -49,7 +49,7 @@ def test_a_command_that_needs_no_server_loads_neither_client_nor_server() -> Non
         "import sys\n"
         "from sockudo.cli.commands import app\n"
         "app(['version', '--json'], standalone_mode=False)\n"
-        "heavy = ['httpx', 'websockets', 'uvicorn', 'starlette', 'uvloop', 'sqlite3', 'asyncio', 'structlog']\n"
+        "heavy = ['httpx', 'websockets', 'uvicorn', 'starlette', 'uvloop', 'sqlite3', 'asyncio', 'structlog', 'jwt']\n"
         "print([name for name in heavy if name in sys.modules], file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
