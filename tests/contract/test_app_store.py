@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 
 from sockudo import errors
 from sockudo.apps.ports import AppStore
-from sockudo.config.apps import App, Channels, Features, Idempotency, Limits, MessageRateLimit, Namespace, Policy
+from sockudo.config.apps import (
+    App,
+    Channels,
+    Features,
+    History,
+    Idempotency,
+    Limits,
+    MessageRateLimit,
+    Namespace,
+    NamespaceHistory,
+    Policy,
+)
 from sockudo.stores.memory_apps import MemoryAppStore
 from sockudo.stores.sqlite_apps import SqliteAppStore
 
@@ -28,11 +39,13 @@ FULL = Policy(
     channels=Channels(
         allowed_origins=("https://shop.test", "*.shop.test"),
         channel_delta_compression={"news-*": "fossil"},
-        channel_namespaces=(Namespace("chat", channel_name_pattern="^chat:[a-z]+$", history={"rewind_enabled": True}),),
+        channel_namespaces=(
+            Namespace("chat", channel_name_pattern="^chat:[a-z]+$", history=NamespaceHistory(rewind_enabled=True)),
+        ),
     ),
     webhooks=({"url": "https://hooks.shop.test/in", "event_types": ["channel_occupied"]},),
     idempotency=Idempotency(enabled=False, ttl_seconds=30),
-    history={"enabled": True},
+    history=History(enabled=True),
 )
 
 
@@ -219,7 +232,8 @@ def test_any_text_survives(
 ) -> None:
     """Whatever ids, secrets and numbers are saved are what is read, sorted by id."""
     folder = tmp_path_factory.mktemp("apps") if kind == "sqlite" else None
-    policy = Policy(limits=Limits(max_event_payload_in_kb=number), history={"names": list(apps)})
+    webhook = {"url": "https://hooks.test", "event_types": list(apps)}
+    policy = Policy(limits=Limits(max_event_payload_in_kb=number), webhooks=(webhook,))
 
     async def scenario() -> None:
         store: AppStore = MemoryAppStore() if folder is None else SqliteAppStore(folder)

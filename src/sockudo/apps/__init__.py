@@ -3,8 +3,29 @@
 from __future__ import annotations
 
 from sockudo.apps.live import LiveApp, LiveLimits
+from sockudo.apps.policies import (
+    HistoryPolicy,
+    PresenceHistoryPolicy,
+    RecoveryPolicy,
+    StreamPolicies,
+    StreamPolicy,
+)
 from sockudo.apps.ports import AppStore, Edit
 from sockudo.apps.registry import AppRegistry, Changes
 from sockudo.apps.resolve import Defaults, resolve
 
-__all__ = ["AppRegistry", "AppStore", "Changes", "Defaults", "Edit", "LiveApp", "LiveLimits", "resolve"]
+__all__ = [
+    "AppRegistry",
+    "AppStore",
+    "Changes",
+    "Defaults",
+    "Edit",
+    "HistoryPolicy",
+    "LiveApp",
+    "LiveLimits",
+    "PresenceHistoryPolicy",
+    "RecoveryPolicy",
+    "StreamPolicies",
+    "StreamPolicy",
+    "resolve",
+]

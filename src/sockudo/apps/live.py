@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from sockudo.apps.policies import RecoveryPolicy, StreamPolicies
 from sockudo.auth.signing import Signer
 from sockudo.config.apps import App, Features, MessageRateLimit, Namespace
 
@@ -39,6 +41,9 @@ class LiveApp:
     """One app, ready for the hot path. Replaced as a whole when its record changes, never altered.
 
     ``origin_allowed`` decides on an Origin header (None when absent), by the patterns of contract 70 § 1.3.
+    ``streams`` is None when nothing is kept of any channel; ``recovery``, the same for all channels, when they keep
+    nothing in this process. ``delta_channels`` is the map that `sockudo.config.app_deltas` describes, and
+    ``v1_recovery`` lets protocol V1 connections resume.
     """
 
     record: App
@@ -52,3 +57,7 @@ class LiveApp:
     origin_allowed: Callable[[str | None], bool]
     idempotency_enabled: bool
     idempotency_ttl: int
+    streams: StreamPolicies | None
+    recovery: RecoveryPolicy | None
+    delta_channels: Mapping[str, Any]
+    v1_recovery: bool

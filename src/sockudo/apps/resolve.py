@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeVar
 
 from sockudo.apps.live import LiveApp, LiveLimits
+from sockudo.apps.policies import StreamDefaults, resolve_recovery, resolve_streams
 from sockudo.auth.signing import Signer
 from sockudo.config import origins
 from sockudo.config.apps import App
@@ -19,7 +20,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """The server's own limits, which hold for every app that does not set the limit itself; 0 means unlimited.
+    """The server's own values, which hold for every app that does not set its own; 0 means unlimited.
 
     Sizes are in kB, the time to live in seconds (contract 70 § 1.3, 1.4).
     """
@@ -33,10 +34,11 @@ class Defaults:
     max_presence_member_kb: int = 2
     idempotency_enabled: bool = True
     idempotency_ttl: int = 120
+    streams: StreamDefaults = field(default_factory=lambda: StreamDefaults.from_settings(Settings()))
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Defaults:
-        """The limits of the configuration."""
+        """The values of the configuration."""
         return cls(
             max_channel_name_length=settings.channel_limits.max_name_length,
             max_event_name_length=settings.event_limits.max_name_length,
@@ -47,6 +49,7 @@ class Defaults:
             max_presence_member_kb=settings.presence.max_member_size_in_kb,
             idempotency_enabled=settings.idempotency.enabled,
             idempotency_ttl=settings.idempotency.ttl_seconds,
+            streams=StreamDefaults.from_settings(settings),
         )
 
 
@@ -70,6 +73,10 @@ def resolve(app: App, defaults: Defaults) -> LiveApp:
         origin_allowed=origins.matcher(policy.channels.allowed_origins),
         idempotency_enabled=_either(idempotency.enabled, defaults.idempotency_enabled),
         idempotency_ttl=_either(idempotency.ttl_seconds, defaults.idempotency_ttl),
+        streams=resolve_streams(policy, defaults.streams),
+        recovery=resolve_recovery(policy, defaults.streams),
+        delta_channels=MappingProxyType(policy.channels.channel_delta_compression or {}),
+        v1_recovery=bool(policy.channels.v1_recovery),
     )
 
 

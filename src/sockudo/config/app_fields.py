@@ -8,7 +8,7 @@ import msgspec
 
 from sockudo.config.keys import U32
 
-__all__ = ["APP_FIELDS", "IDLE_PARTS", "AppField"]
+__all__ = ["APP_FIELDS", "AppField"]
 
 
 class AppField(msgspec.Struct, frozen=True):
@@ -20,6 +20,39 @@ class AppField(msgspec.Struct, frozen=True):
 
 
 _SERVERS = "the server's default"
+_WIDER = "the app's, else the server's"
+_MANY = 2**53
+
+
+def _history(path: str, wider: str) -> dict[str, AppField]:
+    return {
+        f"{path}.rewind_enabled": AppField(f"A subscription may begin with earlier messages; null = {wider}"),
+        f"{path}.retention_window_seconds": AppField(
+            f"How long a message is stored, in seconds; null = {wider}", low=1
+        ),
+        f"{path}.max_messages_per_channel": AppField(
+            f"Messages stored of a channel; 0 = no limit, null = {wider}", high=_MANY
+        ),
+        f"{path}.max_bytes_per_channel": AppField(
+            f"Bytes stored of a channel; 0 = no limit, null = {wider}", high=_MANY
+        ),
+    }
+
+
+def _presence_history(path: str, wider: str) -> dict[str, AppField]:
+    return {
+        f"{path}.enabled": AppField(f"Who comes to and leaves presence channels is stored; null = {wider}"),
+        f"{path}.retention_window_seconds": AppField(
+            f"How long one of these events is stored, in seconds; null = {wider}", low=1
+        ),
+        f"{path}.max_events_per_channel": AppField(
+            f"Events stored of a channel; 0 = no limit, null = {wider}", high=_MANY
+        ),
+        f"{path}.max_bytes_per_channel": AppField(
+            f"Bytes stored of a channel; 0 = no limit, null = {wider}", high=_MANY
+        ),
+    }
+
 
 APP_FIELDS: Mapping[str, AppField] = {
     "id": AppField("Stands in the paths of the HTTP API"),
@@ -54,7 +87,13 @@ APP_FIELDS: Mapping[str, AppField] = {
     "policy.features.enable_subscription_error": AppField("A refused subscribe is answered on the channel as well"),
     "policy.channels.allowed_origins": AppField("Origin patterns of pages that may connect; none = every page"),
     "policy.channels.annotations_enabled": AppField("Kept; no effect in this version"),
-    "policy.channels.channel_delta_compression": AppField("Kept; no effect in this version"),
+    "policy.channels.channel_delta_compression": AppField(
+        "Map from channel patterns to how differences are made; see below"
+    ),
+    "policy.channels.v1_recovery": AppField(
+        "Protocol V1 too: messages carry a serial in an optional field, and a client that asks may resume with "
+        "`pusher:resume`; null = false"
+    ),
     "policy.channels.channel_namespaces": AppField("Rules for channels named `name:…`; see below"),
     "policy.channels.channel_namespaces.name": AppField("The namespace, without `:`"),
     "policy.channels.channel_namespaces.channel_name_pattern": AppField(
@@ -68,20 +107,18 @@ APP_FIELDS: Mapping[str, AppField] = {
     "policy.channels.channel_namespaces.allow_subscribe_for_client": AppField("Protocol V2 only; false denies"),
     "policy.channels.channel_namespaces.allow_publish_for_client": AppField("Protocol V2 only; false denies"),
     "policy.channels.channel_namespaces.allow_presence_for_client": AppField("Protocol V2 only; false denies"),
-    "policy.channels.channel_namespaces.history": AppField("Kept; no effect in this version"),
-    "policy.channels.channel_namespaces.presence_history": AppField("Kept; no effect in this version"),
+    **_history("policy.channels.channel_namespaces.history", _WIDER),
+    **_presence_history("policy.channels.channel_namespaces.presence_history", _WIDER),
     "policy.webhooks": AppField("Kept; not sent in this version"),
     "policy.idempotency.enabled": AppField(f"Idempotency keys are honoured; null = {_SERVERS}"),
     "policy.idempotency.ttl_seconds": AppField(f"How long a key is remembered, in seconds; null = {_SERVERS}", low=1),
-    "policy.connection_recovery": AppField("Kept; no effect in this version"),
-    "policy.history": AppField("Kept; no effect in this version"),
-    "policy.presence_history": AppField("Kept; no effect in this version"),
+    "policy.connection_recovery.enabled": AppField(f"Channels keep their last messages; null = {_SERVERS}"),
+    "policy.connection_recovery.buffer_ttl_seconds": AppField(
+        f"How long a message is kept there, in seconds; null = {_SERVERS}", low=1
+    ),
+    "policy.connection_recovery.max_buffer_size": AppField(f"Messages that a channel keeps; null = {_SERVERS}", low=1),
+    "policy.history.enabled": AppField(f"Messages are stored; null = {_SERVERS}"),
+    **_history("policy.history", _SERVERS),
+    **_presence_history("policy.presence_history", _SERVERS),
 }
 """Every field by its dotted path."""
-
-IDLE_PARTS: Mapping[str, str] = {
-    "connection_recovery": "connection recovery is not part of this version",
-    "history": "durable history is not part of this version",
-    "presence_history": "presence history is not part of this version",
-}
-"""Parts of a policy that are kept and have no effect, with the reason."""

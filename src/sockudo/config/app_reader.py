@@ -10,8 +10,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec import structs
+
 from sockudo.config import origins
-from sockudo.config.app_fields import IDLE_PARTS
+from sockudo.config.app_deltas import read_deltas
 from sockudo.config.app_shape import Shaper
 from sockudo.config.apps import App, Channels, Features, Limits, Policy
 from sockudo.config.problems import ConfigError, nearest
@@ -58,16 +60,13 @@ def read_apps(raw: object, where: str) -> tuple[tuple[App, ...], list[str], list
 
 
 def app_warnings(raw: Mapping[str, Any], app: App, where: str) -> list[str]:
-    """What is allowed and may surprise: left out ``enabled``, parts without effect, ignored flat fields."""
+    """What is allowed and may surprise: left out ``enabled``, webhooks, ignored flat fields."""
     label = _label(app.id, where)
     found: list[str] = []
     if raw.get("enabled") is None:
         found.append(f"{label}: `enabled` is left out, which means false: it takes neither connections nor requests")
     if app.policy.webhooks:
         found.append(f"{label}: its webhooks are not sent: webhooks are not part of this version")
-    for part, reason in IDLE_PARTS.items():
-        if (getattr(app.policy, part) or {}).get("enabled"):
-            found.append(f"{label}: policy.{part} has no effect: {reason}")
     if raw.get("policy") is not None:
         ignored = sorted(raw.keys() & _FLAT.keys())
         if ignored:
@@ -85,6 +84,7 @@ def _read(raw: Mapping[str, Any], where: str, problems: list[str]) -> App:
     nested = raw.get("policy")
     shaper = Shaper(label, problems, flat=nested is None)
     policy = shaper.struct(Policy, _lifted(raw) if nested is None else nested, "policy")
+    policy = _with_deltas(policy, shaper)
     _check_policy(policy, shaper)
     credentials = {name: _credential(raw.get(name), name, shaper) for name in _CREDENTIALS}
     return App(**credentials, enabled=shaper.value(bool, raw.get("enabled"), False, "enabled"), policy=policy)
@@ -121,6 +121,14 @@ def _credential(raw: object, name: str, shaper: Shaper) -> str:
     elif "/" in raw and name != "secret":
         shaper.refuse(name, "contains '/', which no request path can carry")
     return raw
+
+
+def _with_deltas(policy: Policy, shaper: Shaper) -> Policy:
+    raw = policy.channels.channel_delta_compression
+    if raw is None:
+        return policy
+    deltas = read_deltas(raw, "policy.channels.channel_delta_compression", shaper.refuse)
+    return structs.replace(policy, channels=structs.replace(policy.channels, channel_delta_compression=deltas))
 
 
 def _check_policy(policy: Policy, shaper: Shaper) -> None:

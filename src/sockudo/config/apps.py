@@ -12,11 +12,16 @@ import msgspec
 __all__ = [
     "App",
     "Channels",
+    "ConnectionRecovery",
     "Features",
+    "History",
+    "Idempotency",
     "Limits",
     "MessageRateLimit",
     "Namespace",
+    "NamespaceHistory",
     "Policy",
+    "PresenceHistory",
 ]
 
 
@@ -58,6 +63,30 @@ class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     enable_subscription_error: bool | None = None
 
 
+class NamespaceHistory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much is stored of a channel; None means the app's value. 0 messages or bytes mean no limit."""
+
+    rewind_enabled: bool | None = None
+    retention_window_seconds: int | None = None
+    max_messages_per_channel: int | None = None
+    max_bytes_per_channel: int | None = None
+
+
+class History(NamespaceHistory, frozen=True, forbid_unknown_fields=True):
+    """Whether and how much is stored of the channels of an app; None means the server's value."""
+
+    enabled: bool | None = None
+
+
+class PresenceHistory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether and how much is stored of who comes and goes; None means the next wider value. 0 means no limit."""
+
+    enabled: bool | None = None
+    retention_window_seconds: int | None = None
+    max_events_per_channel: int | None = None
+    max_bytes_per_channel: int | None = None
+
+
 class Namespace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rules for the channels whose logical name begins with ``name:`` (contract 10 § 6.2)."""
 
@@ -69,17 +98,21 @@ class Namespace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow_subscribe_for_client: bool | None = None
     allow_publish_for_client: bool | None = None
     allow_presence_for_client: bool | None = None
-    history: dict[str, Any] | None = None
-    presence_history: dict[str, Any] | None = None
+    history: NamespaceHistory = NamespaceHistory()
+    presence_history: PresenceHistory = PresenceHistory()
 
 
 class Channels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which pages may connect and how channels are named."""
+    """Which pages may connect, how channels are named and what they can do.
+
+    ``channel_delta_compression`` maps patterns to what `sockudo.config.app_deltas` describes.
+    """
 
     allowed_origins: tuple[str, ...] = ()
     annotations_enabled: bool | None = None
     channel_delta_compression: dict[str, Any] | None = None
     channel_namespaces: tuple[Namespace, ...] = ()
+    v1_recovery: bool | None = None
 
 
 class Idempotency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,11 +122,18 @@ class Idempotency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ttl_seconds: int | None = None
 
 
+class ConnectionRecovery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An app's own values in place of the server's; None means the server's."""
+
+    enabled: bool | None = None
+    buffer_ttl_seconds: int | None = None
+    max_buffer_size: int | None = None
+
+
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything about an app besides its credentials.
 
-    The parts of features that this server does not have yet are kept as they came, so that a record survives a round
-    trip.
+    Webhooks, which this server does not send yet, are kept as they came, so that a record survives a round trip.
     """
 
     limits: Limits = Limits()
@@ -101,9 +141,9 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     channels: Channels = Channels()
     webhooks: tuple[dict[str, Any], ...] = ()
     idempotency: Idempotency = Idempotency()
-    connection_recovery: dict[str, Any] | None = None
-    history: dict[str, Any] | None = None
-    presence_history: dict[str, Any] | None = None
+    connection_recovery: ConnectionRecovery = ConnectionRecovery()
+    history: History = History()
+    presence_history: PresenceHistory = PresenceHistory()
 
 
 class App(msgspec.Struct, frozen=True):

@@ -92,6 +92,24 @@ The fields of `policy.limits`, `policy.features` and `policy.channels`, and `web
 has no `policy`. In limits, 0 means no limit.
 """
 
+_DELTAS = """\
+### Differences by channel
+
+`channel_delta_compression` maps a pattern to `"inherit"`, `"disabled"`, `"fossil"`, `"xdelta3"` or an object. A pattern
+is a channel name in which one `*` may stand for any text. An exact name comes first, then the pattern with the longest
+text before its `*`.
+
+```toml
+[app_manager.array.apps.policy.channels.channel_delta_compression]
+"news-*" = "xdelta3"
+"private-*" = "disabled"
+"ticker-*" = { algorithm = "fossil", conflation_key = "symbol", max_conflation_keys = 500 }
+```
+
+The object has `enabled` (true), `algorithm` (`fossil`), `conflation_key` (none), `max_conflation_keys` (100),
+`enable_tags` (true) and, without effect, `max_messages_per_key`.
+"""
+
 _APP_VARIABLES = """\
 ### One app from variables
 
@@ -109,7 +127,16 @@ file by one. `SOCKUDO_DEFAULT_APP_` with the upper-cased name of a limit sets th
 def render_reference() -> str:
     """The whole page, in Markdown."""
     introduction = _INTRODUCTION.replace("LEVELS", " ".join(f"`{level}`" for level in LEVELS))
-    parts = [introduction, *_key_tables(), _APPS, _app_table(), _APP_VARIABLES, *_foreign_tables(), *_absent_tables()]
+    parts = [
+        introduction,
+        *_key_tables(),
+        _APPS,
+        _app_table(),
+        _DELTAS,
+        _APP_VARIABLES,
+        *_foreign_tables(),
+        *_absent_tables(),
+    ]
     return "\n".join(parts)
 
 

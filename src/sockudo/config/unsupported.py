@@ -82,6 +82,7 @@ SWITCHES: Mapping[str, bool] = {
 MISNOMERS: Mapping[str, str] = {
     "recovery": "connection_recovery",
     "delta": "delta_compression",
+    "history.max_items_per_channel": "history.max_messages_per_channel",
     "rate_limiter.limits": "rate_limiter.api_rate_limit",
     "apps": "app_manager.array.apps",
     "app_manager.apps": "app_manager.array.apps",

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import pytest
 
+from sockudo.apps.policies import HistoryPolicy, RecoveryPolicy, StreamPolicy
 from sockudo.apps.resolve import Defaults, resolve
 from sockudo.config.apps import (
     App,
     Channels,
+    ConnectionRecovery,
     Features,
+    History,
     Idempotency,
     Limits,
     MessageRateLimit,
     Namespace,
     Policy,
 )
+from sockudo.config.schema import build
 from sockudo.config.settings import Settings
+from sockudo.streams.records import Retention
 
 # Attribute of the live limits, field of the record, attribute of the defaults.
 WITH_DEFAULT = [
@@ -110,6 +115,37 @@ def test_identity_features_and_namespaces() -> None:
     assert live.features is features
     assert set(live.namespaces) == {"chat", "news"}
     assert live.namespaces["chat"] is chat
+
+
+def test_nothing_of_streams_unless_asked_for() -> None:
+    live = resolve(app_with(), Defaults())
+    assert (live.streams, live.recovery, live.delta_channels, live.v1_recovery) == (None, None, {}, False)
+
+
+def test_streams_deltas_and_recovery_on_v1() -> None:
+    channels = Channels(channel_delta_compression={"p*": "fossil"}, v1_recovery=True)
+    record = app_with(channels=channels, connection_recovery=ConnectionRecovery(enabled=True, max_buffer_size=3))
+    live = resolve(record, Defaults())
+    assert live.recovery == RecoveryPolicy(120.0, 3)
+    assert live.streams is not None
+    assert live.streams.of("news") == StreamPolicy(recovery=live.recovery)
+    assert live.delta_channels == {"p*": "fossil"}
+    assert live.v1_recovery is True
+
+
+def test_the_servers_values_for_streams_hold() -> None:
+    settings = build({"history.enabled": True, "history.max_messages_per_channel": 5})
+    defaults = Defaults.from_settings(settings)
+    live = resolve(app_with(), defaults)
+    assert live.streams is not None
+    assert live.streams.of("news").history == HistoryPolicy(True, Retention(86_400_000, 5, None))
+    assert resolve(app_with(history=History(enabled=False)), defaults).streams is None
+
+
+def test_values_that_concern_no_policy_change_no_app() -> None:
+    """A reload of these leaves every app as it is."""
+    settings = build({"history.max_page_size": 7, "history.purge_batch_size": 8, "presence_history.max_page_size": 9})
+    assert Defaults.from_settings(settings) == Defaults()
 
 
 def test_origins() -> None:

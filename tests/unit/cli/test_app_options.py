@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockudo.cli.app_options import changed, settled
-from sockudo.config.apps import App, Features, Limits, Policy
+from sockudo.config.apps import App, Features, History, Limits, Policy
 from sockudo.config.problems import ConfigError
 
 PLAIN = App("shop", "k-shop", "s-shop", True)
@@ -47,11 +47,13 @@ def test_texts_of_the_command_line_are_read_as_in_a_file() -> None:
 
 
 def test_credentials_and_other_fields_stay() -> None:
-    app = App("shop", "k-shop", "s-shop", False, Policy(limits=Limits(max_event_batch_size=3), history={"x": 1}))
+    app = App(
+        "shop", "k-shop", "s-shop", False, Policy(limits=Limits(max_event_batch_size=3), history=History(enabled=True))
+    )
     after = changed(app, {"max_connections": 1})
     assert (after.id, after.key, after.secret, after.enabled) == ("shop", "k-shop", "s-shop", False)
     assert after.policy.limits.max_event_batch_size == 3
-    assert after.policy.history == {"x": 1}
+    assert after.policy.history == History(enabled=True)
 
 
 def test_every_wrong_value_is_named() -> None:

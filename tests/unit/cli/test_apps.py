@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sockudo.cli.commands import app as command_line
-from sockudo.config.apps import App, Channels, Features, Limits, MessageRateLimit, Policy
+from sockudo.config.apps import App, Channels, Features, History, Limits, MessageRateLimit, Policy
 from sockudo.stores.sqlite_apps import FILE_NAME, SqliteAppStore
 
 Invoke = Callable[..., Any]
@@ -176,7 +176,7 @@ def test_add_takes_what_is_given(folder: Path, apps: Invoke) -> None:
     assert record.policy.features == Features(enable_client_messages=True, enable_watchlist_events=False)
     assert record.policy.channels.allowed_origins == ("https://shop.test", "*.shop.test")
     assert [namespace.name for namespace in record.policy.channels.channel_namespaces] == ["chat"]
-    assert record.policy.history == {"enabled": True}
+    assert record.policy.history == History(enabled=True)
 
 
 def test_a_secret_may_come_from_standard_input(folder: Path, apps: Invoke) -> None:
@@ -228,13 +228,14 @@ def test_add_says_what_is_not_valid(folder: Path, apps: Invoke, arguments: tuple
 
 def test_set_changes_only_what_is_named(folder: Path, apps: Invoke) -> None:
     channels = Channels(allowed_origins=("https://shop.test",))
-    policy = Policy(limits=Limits(max_connections=5, max_event_batch_size=3), channels=channels, history={"x": 1})
+    history = History(enabled=True)
+    policy = Policy(limits=Limits(max_connections=5, max_event_batch_size=3), channels=channels, history=history)
     put(folder, App("shop", "k-shop", "s", True, policy))
     result = apps("set", "shop", "--client-messages", "--max-connections", "0", "--set", "max_event_batch_size=")
     assert (result.exit_code, result.stdout) == (0, "App 'shop' is changed.\n")
     features = Features(enable_client_messages=True)
     assert list(stored(folder)) == [
-        App("shop", "k-shop", "s", True, Policy(features=features, channels=channels, history={"x": 1}))
+        App("shop", "k-shop", "s", True, Policy(features=features, channels=channels, history=history))
     ]
     as_json = json.loads(apps("set", "shop", "--set", "allowed_origins=", "--json").stdout)
     assert as_json["policy"]["channels"]["allowed_origins"] == []

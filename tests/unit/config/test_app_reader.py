@@ -12,10 +12,33 @@ from sockudo.config.app_fields import APP_FIELDS
 from sockudo.config.app_reader import app_warnings, read_app, read_apps
 from sockudo.config.app_shape import field_default
 from sockudo.config.app_writer import app_to_builtins
-from sockudo.config.apps import App, Channels, Features, Limits, MessageRateLimit, Namespace, Policy
+from sockudo.config.apps import (
+    App,
+    Channels,
+    ConnectionRecovery,
+    Features,
+    History,
+    Idempotency,
+    Limits,
+    MessageRateLimit,
+    Namespace,
+    NamespaceHistory,
+    Policy,
+    PresenceHistory,
+)
 from sockudo.config.problems import ConfigError
 
 BARE = {"id": "shop", "key": "k-shop", "secret": "s-shop", "enabled": True}
+
+
+KEPT = ("connection_recovery", "history", "presence_history")
+STREAM_PARTS = (
+    (ConnectionRecovery, "policy.connection_recovery"),
+    (History, "policy.history"),
+    (PresenceHistory, "policy.presence_history"),
+    (NamespaceHistory, "policy.channels.channel_namespaces.history"),
+    (PresenceHistory, "policy.channels.channel_namespaces.presence_history"),
+)
 
 
 def record(**fields: Any) -> dict[str, Any]:
@@ -37,12 +60,21 @@ def test_the_policy_form() -> None:
                 "channels": {
                     "allowed_origins": ["https://shop.test"],
                     "channel_namespaces": [
-                        {"name": "chat", "channel_name_pattern": "^chat:", "max_channel_name_length": 9}
+                        {
+                            "name": "chat",
+                            "channel_name_pattern": "^chat:",
+                            "max_channel_name_length": 9,
+                            "history": {"rewind_enabled": False, "max_messages_per_channel": "5"},
+                            "presence_history": {"enabled": True, "max_events_per_channel": 0},
+                        }
                     ],
+                    "v1_recovery": "yes",
                 },
                 "idempotency": None,
                 "webhooks": [{"url": "https://hooks.test/in", "event_types": ["channel_occupied"]}],
-                "history": {"enabled": False},
+                "connection_recovery": {"enabled": True, "buffer_ttl_seconds": "30", "max_buffer_size": 7},
+                "history": {"enabled": False, "retention_window_seconds": "60"},
+                "presence_history": {"max_bytes_per_channel": "9000"},
             }
         ),
         "apps[0]",
@@ -57,10 +89,21 @@ def test_the_policy_form() -> None:
             features=Features(enable_client_messages=True),
             channels=Channels(
                 allowed_origins=("https://shop.test",),
-                channel_namespaces=(Namespace("chat", channel_name_pattern="^chat:", max_channel_name_length=9),),
+                channel_namespaces=(
+                    Namespace(
+                        "chat",
+                        channel_name_pattern="^chat:",
+                        max_channel_name_length=9,
+                        history=NamespaceHistory(rewind_enabled=False, max_messages_per_channel=5),
+                        presence_history=PresenceHistory(enabled=True, max_events_per_channel=0),
+                    ),
+                ),
+                v1_recovery=True,
             ),
             webhooks=({"url": "https://hooks.test/in", "event_types": ["channel_occupied"]},),
-            history={"enabled": False},
+            connection_recovery=ConnectionRecovery(enabled=True, buffer_ttl_seconds=30, max_buffer_size=7),
+            history=History(enabled=False, retention_window_seconds=60),
+            presence_history=PresenceHistory(max_bytes_per_channel=9000),
         ),
     )
 
@@ -72,6 +115,9 @@ def test_the_flat_form() -> None:
             enable_client_messages=True,
             allowed_origins=["*"],
             idempotency={"ttl_seconds": 5},
+            connection_recovery={"enabled": True},
+            channel_delta_compression={"p*": "fossil"},
+            v1_recovery=True,
             webhooks=[{"url": "https://hooks.test/in", "event_types": []}],
         ),
         "apps[0]",
@@ -80,6 +126,9 @@ def test_the_flat_form() -> None:
     assert app.policy.features.enable_client_messages is True
     assert app.policy.channels.allowed_origins == ("*",)
     assert app.policy.idempotency.ttl_seconds == 5
+    assert app.policy.connection_recovery == ConnectionRecovery(enabled=True)
+    assert app.policy.channels.channel_delta_compression == {"p*": "fossil"}
+    assert app.policy.channels.v1_recovery is True
     assert len(app.policy.webhooks) == 1
 
 
@@ -124,7 +173,35 @@ def test_flat_fields_next_to_a_policy_are_ignored_and_told() -> None:
             {"policy": {"features": {"enable_client_messages": 1}}},
             "apps[0] (app 'shop'): policy.features.enable_client_messages",
         ),
-        ({"policy": {"history": 3}}, "apps[0] (app 'shop'): policy.history = 3 is not an object"),
+        ({"policy": {"history": 3}}, "apps[0] (app 'shop'): policy.history is not an object"),
+        (
+            {"policy": {"history": {"retention_seconds": 3}}},
+            "apps[0] (app 'shop'): policy.history.retention_seconds is not known; did you mean 'retention_window_secon",
+        ),
+        (
+            {"policy": {"history": {"retention_window_seconds": 0}}},
+            "apps[0] (app 'shop'): policy.history.retention_window_seconds = 0 is not a whole number of 1 or more",
+        ),
+        (
+            {"policy": {"presence_history": {"max_events_per_channel": "x"}}},
+            "apps[0] (app 'shop'): policy.presence_history.max_events_per_channel = 'x' is not a whole number of 0",
+        ),
+        (
+            {"connection_recovery": {"buffer_ttl_seconds": 0}},
+            "apps[0] (app 'shop'): connection_recovery.buffer_ttl_seconds = 0 is not a whole number of 1 or more",
+        ),
+        (
+            {"connection_recovery": {"ttl": 5}},
+            "apps[0] (app 'shop'): connection_recovery.ttl is not known",
+        ),
+        (
+            {"channel_namespaces": [{"name": "a", "history": {"enabled": True}}]},
+            "apps[0] (app 'shop'): channel_namespaces[0].history.enabled is not known",
+        ),
+        (
+            {"channel_delta_compression": {"p*": "zip"}},
+            "apps[0] (app 'shop'): channel_delta_compression['p*'] = 'zip' is none of inherit, disabled, fossil",
+        ),
         ({"allowed_origins": "a*b*"}, "apps[0] (app 'shop'): allowed_origins has 'a*b*', which has more than one '*'"),
         ({"allowed_origins": 3}, "apps[0] (app 'shop'): allowed_origins is not a list"),
         ({"allowed_origins": [3]}, "apps[0] (app 'shop'): allowed_origins = 3 is not text"),
@@ -182,14 +259,13 @@ def test_apps_are_a_list_of_objects(raw: object) -> None:
 
 
 def test_what_may_surprise() -> None:
-    raw = {"id": "shop", "key": "k", "secret": "s", "policy": {"history": {"enabled": True}, "webhooks": []}}
-    raw["policy"]["webhooks"] = [{"url": "https://hooks.test", "event_types": []}]  # type: ignore[index]
+    webhooks = [{"url": "https://hooks.test", "event_types": []}]
+    raw = {"id": "shop", "key": "k", "secret": "s", "policy": {"history": {"enabled": True}, "webhooks": webhooks}}
     app = read_app(raw, "apps[0]")
     assert app.enabled is False
     assert app_warnings(raw, app, "apps[0]") == [
         "apps[0] (app 'shop'): `enabled` is left out, which means false: it takes neither connections nor requests",
         "apps[0] (app 'shop'): its webhooks are not sent: webhooks are not part of this version",
-        "apps[0] (app 'shop'): policy.history has no effect: durable history is not part of this version",
     ]
     assert app_warnings(record(), read_app(record(), "x"), "x") == []
 
@@ -199,18 +275,38 @@ def test_every_field_is_described() -> None:
     for path in APP_FIELDS:
         field_default(App, path)
     flat = {path.rpartition(".")[2] for path in APP_FIELDS}
-    for struct in (Limits, Features, Channels, Namespace, MessageRateLimit, Policy):
-        assert (
-            set(struct.__struct_fields__) - {"limits", "features", "channels", "idempotency", "message_rate_limit"}
-            <= flat
-        )
+    parts = {"limits", "features", "channels", "message_rate_limit", *KEPT, "idempotency"}
+    for struct in (Limits, Features, Channels, Namespace, MessageRateLimit, Policy, Idempotency):
+        assert set(struct.__struct_fields__) - parts <= flat
+    for struct, path in STREAM_PARTS:
+        assert {f"{path}.{name}" for name in struct.__struct_fields__} <= set(APP_FIELDS)
 
 
 _NAMES = st.text("abcdefgh-_0", min_size=1, max_size=8)
 _NUMBERS = st.integers(0, 2**32 - 1)
 _OPTIONAL = st.none() | _NUMBERS
 _FLAGS = st.none() | st.booleans()
-_OBJECTS = st.none() | st.dictionaries(_NAMES, st.booleans() | _NUMBERS | _NAMES, max_size=2)
+_SECONDS = st.none() | st.integers(1, 2**32 - 1)
+_KEPT = {
+    "retention_window_seconds": _SECONDS,
+    "max_messages_per_channel": _OPTIONAL,
+    "max_bytes_per_channel": st.none() | st.integers(0, 2**53),
+}
+_DELTAS = st.none() | st.dictionaries(
+    st.sampled_from(["news", "p*", "*s", "p*s", "*"]),
+    st.sampled_from(["inherit", "disabled", "fossil", "xdelta3"])
+    | st.fixed_dictionaries(
+        {},
+        optional={
+            "enabled": st.booleans(),
+            "algorithm": st.sampled_from(["fossil", "xdelta3"]),
+            "conflation_key": _NAMES,
+            "max_messages_per_key": _NUMBERS,
+            "max_conflation_keys": st.integers(1, 99),
+            "enable_tags": st.booleans(),
+        },
+    ),
+)
 _APPS = st.builds(
     App,
     id=_NAMES,
@@ -231,24 +327,35 @@ _APPS = st.builds(
         channels=st.builds(
             Channels,
             allowed_origins=st.lists(st.sampled_from(["*", "https://a.test", "*.b.test"]), max_size=3).map(tuple),
-            channel_delta_compression=_OBJECTS,
+            channel_delta_compression=_DELTAS,
             channel_namespaces=st.lists(
-                st.builds(Namespace, name=_NAMES, history=_OBJECTS, allow_subscribe_for_client=_FLAGS),
+                st.builds(
+                    Namespace,
+                    name=_NAMES,
+                    history=st.builds(NamespaceHistory, rewind_enabled=_FLAGS, **_KEPT),
+                    presence_history=st.builds(PresenceHistory, enabled=_FLAGS, max_events_per_channel=_OPTIONAL),
+                    allow_subscribe_for_client=_FLAGS,
+                ),
                 max_size=2,
                 unique_by=lambda namespace: namespace.name,
             ).map(tuple),
+            v1_recovery=_FLAGS,
         ),
-        history=_OBJECTS,
+        connection_recovery=st.builds(
+            ConnectionRecovery, enabled=_FLAGS, buffer_ttl_seconds=_SECONDS, max_buffer_size=_SECONDS
+        ),
+        history=st.builds(History, enabled=_FLAGS, rewind_enabled=_FLAGS, **_KEPT),
+        presence_history=st.builds(PresenceHistory, enabled=_FLAGS, retention_window_seconds=_SECONDS),
     ),
 )
 
 
 @given(_APPS)
 def test_a_written_app_is_read_back(app: App) -> None:
-    """Reading what was written gives an equal app, without a warning but those about absent parts."""
+    """Reading what was written gives an equal app, without a warning."""
     plain = app_to_builtins(app)
     assert read_app(plain, "x") == app
-    assert all("no effect" in warning for warning in app_warnings(plain, app, "x"))
+    assert app_warnings(plain, app, "x") == []
 
 
 _JSON = st.recursive(

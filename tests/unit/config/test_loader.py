@@ -132,6 +132,10 @@ def test_apps_do_not_come_from_the_command_line(problems: Problems) -> None:
         ("[[apps]]\nid = 'x'", "unknown key 'apps'; did you mean 'app_manager.array.apps'?"),
         ("[websocket]\nmaxMessages = 1", "unknown key 'websocket.maxMessages'; did you mean 'websocket.max_messages'?"),
         ("qqqqqqqq = 1", "unknown key 'qqqqqqqq'"),
+        (
+            "[history]\nmax_items_per_channel = 1",
+            "unknown key 'history.max_items_per_channel'; did you mean 'history.max_m",
+        ),
         ("dev = true", "unknown key 'dev'"),
         ("metrics = true", "metrics is a section, not a value"),
         ("host = 1", "host = 1 is not text: put it in quotes"),

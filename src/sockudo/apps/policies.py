@@ -1,0 +1,180 @@
+"""What is kept of each channel of an app: for recovery, as history, as presence history (contract 70 § 2.1, 30 § 9).
+
+A namespace's own value holds first, then the app's, then the server's. Everything is settled when the app's record is
+read, so that the hot path only looks up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sockudo.config.apps import ConnectionRecovery, History, Namespace, NamespaceHistory, Policy, PresenceHistory
+from sockudo.config.settings import Settings
+from sockudo.names import namespace_of
+from sockudo.streams.records import Retention
+
+__all__ = [
+    "HistoryPolicy",
+    "PresenceHistoryPolicy",
+    "RecoveryPolicy",
+    "StreamDefaults",
+    "StreamPolicies",
+    "StreamPolicy",
+    "resolve_recovery",
+    "resolve_streams",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryPolicy:
+    """How long, in seconds, and how many messages a channel keeps in this process."""
+
+    buffer_ttl: float
+    max_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPolicy:
+    """What is stored of a channel, and whether a subscription may begin with it."""
+
+    rewind: bool
+    retention: Retention
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceHistoryPolicy:
+    """What is stored of the comings and goings on a presence channel; ``max_messages`` counts these events."""
+
+    retention: Retention
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPolicy:
+    """Everything that is kept of a channel; None is what is not."""
+
+    recovery: RecoveryPolicy | None = None
+    history: HistoryPolicy | None = None
+    presence_history: PresenceHistoryPolicy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDefaults:
+    """The server's own values, every field set; 0 messages, events or bytes mean no limit."""
+
+    recovery: ConnectionRecovery
+    history: History
+    presence_history: PresenceHistory
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> StreamDefaults:
+        """The values of the configuration."""
+        recovery, history, presence = settings.connection_recovery, settings.history, settings.presence_history
+        return cls(
+            ConnectionRecovery(
+                enabled=recovery.enabled,
+                buffer_ttl_seconds=recovery.buffer_ttl_seconds,
+                max_buffer_size=recovery.max_buffer_size,
+            ),
+            History(
+                enabled=history.enabled,
+                rewind_enabled=history.rewind_enabled,
+                retention_window_seconds=history.retention_window_seconds,
+                max_messages_per_channel=history.max_messages_per_channel or 0,
+                max_bytes_per_channel=history.max_bytes_per_channel or 0,
+            ),
+            PresenceHistory(
+                enabled=presence.enabled,
+                retention_window_seconds=presence.retention_window_seconds,
+                max_events_per_channel=presence.max_events_per_channel or 0,
+                max_bytes_per_channel=presence.max_bytes_per_channel or 0,
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPolicies:
+    """The policies of all channels of an app: those of its namespaces by name, and the one for every other channel."""
+
+    common: StreamPolicy
+    by_namespace: Mapping[str, StreamPolicy]
+
+    def of(self, channel: str) -> StreamPolicy:
+        """The policy of a channel, whatever its kind; costs a look-up, and that only for apps with namespaces."""
+        if not self.by_namespace or ":" not in channel:
+            return self.common
+        return self.by_namespace.get(namespace_of(channel) or "", self.common)
+
+    @property
+    def stores(self) -> bool:
+        """Whether anything of any channel has to outlive the process."""
+        return any(policy.history or policy.presence_history for policy in (self.common, *self.by_namespace.values()))
+
+
+_NO_OVERRIDE: Final = Namespace("")
+
+
+def resolve_streams(policy: Policy, defaults: StreamDefaults) -> StreamPolicies | None:
+    """The policies of an app; None when nothing is kept of any of its channels."""
+    recovery = resolve_recovery(policy, defaults)
+
+    def settled(namespace: Namespace) -> StreamPolicy:
+        return StreamPolicy(
+            recovery,
+            _history(namespace.history, policy.history, defaults.history),
+            _presence_history(namespace.presence_history, policy.presence_history, defaults.presence_history),
+        )
+
+    common = settled(_NO_OVERRIDE)
+    own = {namespace.name: settled(namespace) for namespace in policy.channels.channel_namespaces}
+    by_namespace = {name: found for name, found in own.items() if found != common}
+    if common == StreamPolicy() and not by_namespace:
+        return None
+    return StreamPolicies(common, by_namespace)
+
+
+def resolve_recovery(policy: Policy, defaults: StreamDefaults) -> RecoveryPolicy | None:
+    """What all channels of an app keep in this process; None when that is nothing."""
+    own, usual = policy.connection_recovery, defaults.recovery
+    if not _first(own.enabled, usual.enabled):
+        return None
+    return RecoveryPolicy(
+        float(_first(own.buffer_ttl_seconds, usual.buffer_ttl_seconds)),
+        _first(own.max_buffer_size, usual.max_buffer_size),
+    )
+
+
+def _history(namespace: NamespaceHistory, own: History, usual: History) -> HistoryPolicy | None:
+    if not _first(own.enabled, usual.enabled):
+        return None
+    layers = (namespace, own, usual)
+    return HistoryPolicy(
+        bool(_first(*(layer.rewind_enabled for layer in layers))),
+        _retention(
+            _first(*(layer.retention_window_seconds for layer in layers)),
+            _first(*(layer.max_messages_per_channel for layer in layers)),
+            _first(*(layer.max_bytes_per_channel for layer in layers)),
+        ),
+    )
+
+
+def _presence_history(*layers: PresenceHistory) -> PresenceHistoryPolicy | None:
+    if not _first(*(layer.enabled for layer in layers)):
+        return None
+    return PresenceHistoryPolicy(
+        _retention(
+            _first(*(layer.retention_window_seconds for layer in layers)),
+            _first(*(layer.max_events_per_channel for layer in layers)),
+            _first(*(layer.max_bytes_per_channel for layer in layers)),
+        )
+    )
+
+
+def _retention(seconds: int, count: int, size: int) -> Retention:
+    return Retention(seconds * 1000, count or None, size or None)
+
+
+def _first(*values: int | None) -> int:
+    """The first value that is set; the last one, a server's own, always is."""
+    return next(value for value in values if value is not None)
