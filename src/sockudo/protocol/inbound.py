@@ -139,6 +139,8 @@ def checked_data(text: str) -> bytes | None:
     """
     payload = text.encode()
     where = "of the JSON text in data"
+    if not text.strip():
+        raise malformed(f"empty at byte 0 {where}")
     # The frame around it is the first level.
     if (at := too_deep(b"[" + payload)) is not None:
         raise malformed(f"nested more than {MAX_NESTING} levels deep at byte {at - 1} {where}")

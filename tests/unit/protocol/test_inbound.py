@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sockudo import errors
 from sockudo.errors import SockudoError
-from sockudo.protocol.inbound import InboundFrame, data_value, decode_frame, object_data
+from sockudo.protocol.inbound import InboundFrame, checked_data, data_value, decode_frame, object_data
 
 PREFIX = "Invalid message format: Decode failed: "
 
@@ -292,6 +292,43 @@ def test_object_data_refuses_anything_else_with_the_text_of_the_caller(data: byt
     assert refusal.value.spec is errors.MISSING_FIELD
 
 
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        ('{"k":1,"k":2.50}', b'{"k":1,"k":2.50}'),
+        (" \t[ 1 ]\r\n", b"[ 1 ]"),
+        ('"ü\\u00fc"', '"ü\\u00fc"'.encode()),
+        (" null ", None),
+        ('"null"', b'"null"'),
+        ("9" * 5000, b"9" * 5000),
+        ("[" * 127 + "]" * 127, b"[" * 127 + b"]" * 127),
+    ],
+)
+def test_data_as_a_json_text_of_its_own_is_read_as_within_a_frame(text: str, data: bytes | None) -> None:
+    assert checked_data(text) == data == decode_frame(E + text.encode() + b"}").data
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("", "empty at byte 0"),
+        (" \n", "empty at byte 0"),
+        ('1,"channel":"c"', "trailing characters at byte 1"),
+        ('1},{"event":"e"', "trailing characters at byte 1"),
+        ("[1", "unexpected end at byte 2"),
+        ("\ufeff1", "invalid character at byte 0"),
+        ("[1,-1e999]", "number out of range at byte 3"),
+        (' "\\ud800"', "lone surrogate at byte 2"),
+        ("[" * 128 + "]" * 128, "nested more than 128 levels deep at byte 127"),
+    ],
+)
+def test_what_is_wrong_with_such_a_text_is_told_with_its_byte(text: str, detail: str) -> None:
+    with pytest.raises(SockudoError) as refusal:
+        checked_data(text)
+    assert refusal.value.spec is errors.MALFORMED_FRAME
+    assert refusal.value.text == f"{PREFIX}{detail} of the JSON text in data"
+
+
 # ---- properties ----
 
 JSON = st.recursive(
@@ -367,6 +404,15 @@ def _is_sound(payload: bytes) -> bool:
     tags = value.get("tags")
     tags_fit = tags is None or (isinstance(tags, dict) and all(isinstance(tag, str) for tag in tags.values()))
     return len(names) == len(set(names)) and strings and numbers and tags_fit
+
+
+@given(JSON.map(json.dumps) | TEXTS.map(bytes.decode))
+def test_a_sound_json_text_means_the_same_within_a_frame(text: str) -> None:
+    try:
+        data = checked_data(text)
+    except SockudoError:
+        return
+    assert decode_frame(E + text.encode() + b"}").data == data
 
 
 @given(TEXTS)
