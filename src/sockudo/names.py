@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHANNEL_KINDS",
+    "CHANNEL_PREFIXES",
     "META",
     "META_PREFIX",
     "USER_CHANNEL_PREFIX",
@@ -78,7 +79,9 @@ WILDCARD: Final = ChannelKind("wildcard")
 CHANNEL_KINDS: Final = (_PUBLIC, *_KINDS.values(), META, WILDCARD)
 """Every kind there is."""
 
-_PREFIXED: Final = tuple(_KINDS)
+CHANNEL_PREFIXES: Final = tuple(_KINDS)
+"""Every beginning of a name that makes a channel more than a public one, the longest first."""
+
 _PREFIX: Final = re.compile("|".join(_KINDS))
 
 # A name that needs no second look, unless it is a bare prefix.
@@ -94,7 +97,7 @@ _ESCAPES: Final = {"\t": "\\t", "\r": "\\r", "\n": "\\n", "\0": "\\0", "'": "\\'
 
 def channel_kind(name: str) -> ChannelKind:
     """The kind of the channel. Prefixes are case-sensitive: ``Private-x`` is public."""
-    if not name.startswith(_PREFIXED):
+    if not name.startswith(CHANNEL_PREFIXES):
         return _PUBLIC
     found = _PREFIX.match(name)
     return _KINDS[found.group()] if found else _PUBLIC

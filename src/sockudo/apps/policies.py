@@ -6,13 +6,13 @@ read, so that the hot path only looks up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from sockudo.config.apps import ConnectionRecovery, History, Namespace, NamespaceHistory, Policy, PresenceHistory
 from sockudo.config.settings import Settings
-from sockudo.names import namespace_of
+from sockudo.names import CHANNEL_PREFIXES, namespace_of
 from sockudo.streams.records import Retention
 
 __all__ = [
@@ -95,21 +95,25 @@ class StreamDefaults:
 
 @dataclass(frozen=True, slots=True)
 class StreamPolicies:
-    """The policies of all channels of an app: those of its namespaces by name, and the one for every other channel."""
+    """The policies of all channels of an app.
+
+    ``by_head`` holds those of its namespaces by what stands before the first ``:`` of a channel's name, the prefix of
+    the channel's kind included; ``common`` holds for every other channel.
+    """
 
     common: StreamPolicy
-    by_namespace: Mapping[str, StreamPolicy]
+    by_head: Mapping[str, StreamPolicy]
 
     def of(self, channel: str) -> StreamPolicy:
-        """The policy of a channel, whatever its kind; costs a look-up, and that only for apps with namespaces."""
-        if not self.by_namespace or ":" not in channel:
+        """The policy of a channel; costs a look-up, and that only for apps with namespaces that change something."""
+        if not self.by_head or ":" not in channel:
             return self.common
-        return self.by_namespace.get(namespace_of(channel) or "", self.common)
+        return self.by_head.get(channel[: channel.index(":")], self.common)
 
     @property
     def stores(self) -> bool:
         """Whether anything of any channel has to outlive the process."""
-        return any(policy.history or policy.presence_history for policy in (self.common, *self.by_namespace.values()))
+        return any(policy.history or policy.presence_history for policy in (self.common, *self.by_head.values()))
 
 
 _NO_OVERRIDE: Final = Namespace("")
@@ -127,11 +131,14 @@ def resolve_streams(policy: Policy, defaults: StreamDefaults) -> StreamPolicies 
         )
 
     common = settled(_NO_OVERRIDE)
-    own = {namespace.name: settled(namespace) for namespace in policy.channels.channel_namespaces}
-    by_namespace = {name: found for name, found in own.items() if found != common}
-    if common == StreamPolicy() and not by_namespace:
+    by_head: dict[str, StreamPolicy] = {}
+    for namespace in policy.channels.channel_namespaces:
+        own = settled(namespace)
+        if own != common:
+            by_head.update(dict.fromkeys(_heads(namespace.name), own))
+    if common == StreamPolicy() and not by_head:
         return None
-    return StreamPolicies(common, by_namespace)
+    return StreamPolicies(common, by_head)
 
 
 def resolve_recovery(policy: Policy, defaults: StreamDefaults) -> RecoveryPolicy | None:
@@ -143,6 +150,13 @@ def resolve_recovery(policy: Policy, defaults: StreamDefaults) -> RecoveryPolicy
         float(_first(own.buffer_ttl_seconds, usual.buffer_ttl_seconds)),
         _first(own.max_buffer_size, usual.max_buffer_size),
     )
+
+
+def _heads(namespace: str) -> Iterator[str]:
+    for prefix in ("", *CHANNEL_PREFIXES):
+        # Not of a namespace that is itself called like a kind: `private-a:b` lies in `a`, never in `private-a`.
+        if namespace_of(f"{prefix}{namespace}:") == namespace:
+            yield f"{prefix}{namespace}"
 
 
 def _history(namespace: NamespaceHistory, own: History, usual: History) -> HistoryPolicy | None:

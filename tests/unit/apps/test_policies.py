@@ -26,6 +26,7 @@ from sockudo.config.apps import (
     PresenceHistory,
 )
 from sockudo.config.schema import build
+from sockudo.names import CHANNEL_PREFIXES, namespace_of
 from sockudo.streams.records import Retention
 
 DAY = 86_400_000
@@ -162,12 +163,30 @@ def test_presence_history_may_be_off_in_one_namespace_alone() -> None:
 def test_which_channels_are_the_namespaces(channel: str, own: bool) -> None:
     chat = Namespace("chat", history=NamespaceHistory(max_messages_per_channel=5))
     found = policies(with_namespaces(chat), defaults(history__enabled=True))
-    assert found.of(channel) is (found.by_namespace["chat"] if own else found.common)
+    assert found.of(channel) is (found.by_head["chat"] if own else found.common)
+
+
+@given(
+    st.tuples(
+        st.sampled_from(["", *CHANNEL_PREFIXES]),
+        st.sampled_from(["", "private-", "cache-", "x"]),
+        st.sampled_from(["chat", "private-chat", "a#b", "news"]),
+        st.sampled_from(["", ":room", "#ana", ":room#ana,bob", "#a:b", "::"]),
+    ).map("".join)
+)
+def test_a_channel_has_the_policy_of_its_namespace(channel: str) -> None:
+    names = ("chat", "private-chat", "a#b", "cache-news")
+    limits = {name: number for number, name in enumerate(names, 1)}
+    namespaces = (Namespace(name, history=NamespaceHistory(max_messages_per_channel=limits[name])) for name in names)
+    found = policies(with_namespaces(*namespaces), defaults(history__enabled=True))
+    history = found.of(channel).history
+    assert history is not None
+    assert history.retention.max_messages == limits.get(namespace_of(channel) or "")
 
 
 def test_a_namespace_that_changes_nothing_costs_nothing() -> None:
     found = policies(with_namespaces(Namespace("chat"), Namespace("news")), defaults(history__enabled=True))
-    assert found.by_namespace == {}
+    assert found.by_head == {}
     assert found.of("chat:room") is found.common
 
 
