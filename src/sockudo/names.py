@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from sockudo import errors
 
@@ -28,6 +28,7 @@ __all__ = [
     "channel_kind",
     "check_channel_name",
     "check_event_name",
+    "check_pattern",
     "is_meta",
     "is_wildcard",
     "namespace_of",
@@ -87,6 +88,7 @@ _PREFIX: Final = re.compile("|".join(_KINDS))
 # A name that needs no second look, unless it is a bare prefix.
 _ORDINARY: Final = re.compile(r"[A-Za-z0-9_\-=@,;.:]+")
 _FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9_\-=@,;.:#]")
+_PATTERN: Final = re.compile(r"[A-Za-z0-9_\-=@.:*]+")
 _USER_ID: Final = re.compile(r"[A-Za-z0-9_\-=@.]+")
 
 # How much of a name a refusal repeats where no limit has cut it before.
@@ -135,17 +137,35 @@ def namespace_of(channel: str) -> str | None:
 
 
 def check_channel_name(
-    name: str, *, max_length: int, namespaces: Mapping[str, Namespace], for_socket: bool = False
+    name: str, *, max_length: int, namespaces: Mapping[str, Namespace], for_v1: bool = False
 ) -> None:
     """Raises `errors.CHANNEL_NAME` unless the app may have a channel of this name.
 
     ``max_length`` counts bytes, 0 means unlimited; a namespace's own limit outranks it. ``namespaces`` are the app's,
-    by name. ``for_socket`` also refuses user-limited channels (``ns:room#alice,bob``), since the user of a V1
+    by name. ``for_v1`` also refuses user-limited channels (``ns:room#alice,bob``), since the user of a V1
     connection is not checked against the list.
     """
     ordinary = len(name) <= max_length and _ORDINARY.fullmatch(name) and name not in _KINDS
     if not ordinary or (namespaces and ":" in name):
-        _check_closely(name, max_length, namespaces, for_socket)
+        _check_closely(name, max_length, namespaces, for_v1)
+
+
+def check_pattern(pattern: str, *, max_length: int) -> None:
+    """Raises `errors.CHANNEL_NAME` unless the pattern may be subscribed to (contract 10 § 6.7)."""
+
+    def refuse(why: str) -> NoReturn:
+        raise errors.CHANNEL_NAME(f"Channel error: Wildcard subscription '{_shown(pattern)}' {why}")
+
+    if max_length and _size(pattern) > max_length:
+        raise errors.CHANNEL_NAME(f"Channel error: Channel name too long. Max length is {max_length}")
+    if pattern.count("*") != 1:
+        refuse("must contain exactly one '*'")
+    if pattern.startswith(("private-", "presence-")):
+        refuse("is only supported for public channels")
+    if "#" in pattern:
+        refuse("cannot use user-limited syntax")
+    if not _PATTERN.fullmatch(pattern):
+        refuse("contains invalid characters")
 
 
 def check_event_name(name: str, max_length: int) -> None:
@@ -154,7 +174,7 @@ def check_event_name(name: str, max_length: int) -> None:
         raise errors.LIMIT_EXCEEDED(f"Event name '{_shown(name)}' exceeds maximum length of {max_length}")
 
 
-def _check_closely(name: str, max_length: int, namespaces: Mapping[str, Namespace], for_socket: bool) -> None:
+def _check_closely(name: str, max_length: int, namespaces: Mapping[str, Namespace], for_v1: bool) -> None:
     if not name:
         raise errors.CHANNEL_NAME("Channel name must not be empty")
     logical = _logical(name)
@@ -172,12 +192,12 @@ def _check_closely(name: str, max_length: int, namespaces: Mapping[str, Namespac
         raise errors.CHANNEL_NAME(f"Channel name is incomplete: '{_shown(name)}' has nothing after its prefix")
     # Nothing before the `#`: the channel of one user, not one limited to some.
     if limited and base:
-        _check_user_limit(name, users, namespace, for_socket)
+        _check_user_limit(name, users, namespace, for_v1)
     if namespace and namespace.channel_name_pattern is not None and not _search(namespace.channel_name_pattern, base):
         raise errors.CHANNEL_NAME(f"Channel '{_shown(name)}' does not match namespace '{namespace.name}' pattern")
 
 
-def _check_user_limit(name: str, users: str, namespace: Namespace | None, for_socket: bool) -> None:
+def _check_user_limit(name: str, users: str, namespace: Namespace | None, for_v1: bool) -> None:
     if namespace is None or not namespace.allow_user_limited_channels:
         raise errors.CHANNEL_NAME(
             f"Channel '{_shown(name)}' uses user-limited syntax but the namespace does not allow it"
@@ -189,7 +209,7 @@ def _check_user_limit(name: str, users: str, namespace: Namespace | None, for_so
             raise errors.CHANNEL_NAME(f"Channel '{_shown(name)}' contains an empty user id in its user limit segment")
         if not _USER_ID.fullmatch(user_id):
             raise errors.CHANNEL_NAME(f"Channel '{_shown(name)}' contains an invalid user id in its user limit segment")
-    if for_socket:
+    if for_v1:
         raise errors.CHANNEL_NAME(f"Channel '{_shown(name)}' is limited to some users, which needs protocol V2")
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import structlog
 
 from sockudo.apps import AppRegistry, AppStore, Changes, Defaults
+from sockudo.auth.ports import RevocationStore
+from sockudo.auth.revocations import Revocations
 from sockudo.clock import Clock, SystemClock
 from sockudo.config import Settings
 from sockudo.config.apps import App
@@ -21,6 +23,7 @@ from sockudo.edge.context import Edge
 from sockudo.edge.cors import Cors
 from sockudo.edge.drain import end_requests, end_sessions
 from sockudo.edge.front import Front
+from sockudo.edge.history import history_routes
 from sockudo.edge.http_protocol import HttpProtocol
 from sockudo.edge.listeners import (
     Listener,
@@ -34,16 +37,22 @@ from sockudo.edge.listeners import (
     tls_context,
 )
 from sockudo.edge.operations import operations_routes
+from sockudo.edge.revocations import revocation_routes
 from sockudo.hub import Hub, HubOptions
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.limits.ip import IpLimits
 from sockudo.loop_watch import LoopWatch
 from sockudo.metrics import Metrics
+from sockudo.history import History
 from sockudo.publishing import Publisher
+from sockudo.publishing.pipeline import Pipeline
+from sockudo.publishing.publisher import PublishOptions
 from sockudo.sessions import Gateway
 from sockudo.sessions.sweeper import sweep
+from sockudo.sessions.tokens import revoke
 from sockudo.stores import MemoryAppStore, SqliteAppStore
+from sockudo.stores.sqlite_revocations import SqliteRevocationStore
 
 __all__ = ["Server"]
 
@@ -90,10 +99,14 @@ class Server:
         loop = asyncio.get_running_loop()
         self.hub = Hub(loop.call_soon, self.clock.monotonic, _hub_options(settings))
         self.apps = AppRegistry(_app_store(settings), Defaults.from_settings(settings))
-        self.gateway = Gateway(self.hub, self.apps, self.clock, settings, loop.call_soon)
         self.rates = AppRates()
         self.keys = IdempotencyKeys(max_key_length=settings.idempotency.max_key_length)
-        publisher = Publisher(self.hub, self.keys, self.rates)
+        self.history = History(history_store(settings), self.clock, history_options(settings), self._streams_changed)
+        self.revocations = Revocations(_revocation_store(settings))
+        pipeline = Pipeline(self.hub, self.keys, self.clock, self.history)
+        self.gateway = Gateway(self.hub, self.apps, self.clock, settings, loop.call_soon, pipeline, self.revocations)
+        self.publisher = Publisher(pipeline, self.keys, self.rates, self.clock)
+        self.publisher.options = _publish_options(settings)
         front: Front | None = None
 
         async def application(scope: object, receive: object, send: object) -> None:
@@ -102,7 +115,8 @@ class Server:
 
         self.edge = Edge(
             gateway=self.gateway,
-            publisher=publisher,
+            publisher=self.publisher,
+            history=self.history,
             apps=self.apps,
             rates=self.rates,
             clock=self.clock,
@@ -111,7 +125,15 @@ class Server:
             cors=Cors(settings),
             uvicorn=asgi_config(application),
         )
-        front = Front(self.edge, [*api_routes(self.edge), *operations_routes(self.edge)])
+        front = Front(
+            self.edge,
+            [
+                *api_routes(self.edge),
+                *history_routes(self.edge),
+                *revocation_routes(self.edge, self.revocations, partial(revoke, self.gateway)),
+                *operations_routes(self.edge),
+            ],
+        )
         self.edge.checks["apps"] = self._apps_healthy
         self.watch = LoopWatch()
         self.metrics = Metrics(
@@ -222,6 +244,7 @@ class Server:
         self.edge.tell_time()
         self.keys.max_key_length = settings.idempotency.max_key_length
         self.hub.options = _hub_options(settings)
+        self.publisher.options = _publish_options(settings)
         for state in self.hub.apps.values():
             state.cache.ttl = settings.channel_limits.cache_ttl
         if changes:
@@ -254,7 +277,18 @@ def _hub_options(settings: Settings) -> HubOptions:
         cache_ttl=settings.channel_limits.cache_ttl,
         cache_capacity=settings.cache.memory.max_capacity,
         presence_grace=settings.presence.ungraceful_timeout_seconds,
+        v2_presence_grace=settings.presence.v2_ungraceful_timeout_seconds,
+        show_tags=settings.tag_filtering.enable_tags,
     )
+
+
+def _publish_options(settings: Settings) -> PublishOptions:
+    return PublishOptions(ephemeral=settings.ephemeral.enabled, echo=settings.echo_control.enabled)
+
+
+def _revocation_store(settings: Settings) -> RevocationStore | None:
+    """Revocations last as long as what they are of: apps in memory end with the process."""
+    return None if settings.app_manager.driver == "memory" else SqliteRevocationStore(settings.data_dir)
 
 
 def _app_store(settings: Settings) -> AppStore:

@@ -45,9 +45,9 @@ NAMESPACES = {
 
 
 def check(
-    name: str, *, max_length: int = 200, namespaces: dict[str, Namespace] | None = None, for_socket: bool = False
+    name: str, *, max_length: int = 200, namespaces: dict[str, Namespace] | None = None, for_v1: bool = False
 ) -> None:
-    check_channel_name(name, max_length=max_length, namespaces=namespaces or {}, for_socket=for_socket)
+    check_channel_name(name, max_length=max_length, namespaces=namespaces or {}, for_v1=for_v1)
 
 
 def refused(
@@ -56,10 +56,10 @@ def refused(
     *,
     max_length: int = 200,
     namespaces: dict[str, Namespace] | None = None,
-    for_socket: bool = False,
+    for_v1: bool = False,
 ) -> None:
     with pytest.raises(errors.SockudoError, match=f"^{re.escape(text)}") as caught:
-        check(name, max_length=max_length, namespaces=namespaces, for_socket=for_socket)
+        check(name, max_length=max_length, namespaces=namespaces, for_v1=for_v1)
     assert caught.value.spec is errors.CHANNEL_NAME
 
 
@@ -146,9 +146,9 @@ class TestKinds:
 class TestCharacters:
     @pytest.mark.parametrize("prefix", ["", *PREFIXES, "#server-to-user-"])
     def test_every_prefix(self, prefix: str) -> None:
-        for for_socket in (True, False):
-            check(f"{prefix}room", for_socket=for_socket)
-            check(f"{prefix}room_-=@,;.:1", for_socket=for_socket)
+        for for_v1 in (True, False):
+            check(f"{prefix}room", for_v1=for_v1)
+            check(f"{prefix}room_-=@,;.:1", for_v1=for_v1)
 
     def test_every_ascii_character(self) -> None:
         for code in range(128):
@@ -217,11 +217,11 @@ class TestLength:
 
 
 class TestIncompleteNames:
-    @pytest.mark.parametrize("for_socket", [True, False])
-    def test_refused(self, for_socket: bool) -> None:
-        refused("Channel name must not be empty", "", for_socket=for_socket)
+    @pytest.mark.parametrize("for_v1", [True, False])
+    def test_refused(self, for_v1: bool) -> None:
+        refused("Channel name must not be empty", "", for_v1=for_v1)
         for name in [*PREFIXES, "#", "##", "###", "private-#", "#server-to-user-"]:
-            refused(f"Channel name is incomplete: '{name}'", name, for_socket=for_socket)
+            refused(f"Channel name is incomplete: '{name}'", name, for_v1=for_v1)
 
     @pytest.mark.parametrize("name", ["chat:", "private-chat:", "presence-cache-chat:", "chat:#alice"])
     def test_nothing_after_the_namespace(self, name: str) -> None:
@@ -236,7 +236,7 @@ class TestNamespaces:
     @pytest.mark.parametrize("name", ["market:btc", ":", "a:", ":a", "private-a:b:c"])
     def test_colon_is_ordinary_without_namespaces(self, name: str) -> None:
         check(name)
-        check(name, for_socket=True)
+        check(name, for_v1=True)
 
     @pytest.mark.parametrize("prefix", ["", *PREFIXES])
     def test_must_be_configured(self, prefix: str) -> None:
@@ -262,13 +262,13 @@ class TestUserLimitedNames:
     @pytest.mark.parametrize("name", ["chat:room#alice", "chat:room#alice,b=o@b.c-_", "private-chat:room#a"])
     def test_where_the_namespace_allows_them(self, name: str) -> None:
         check(name, namespaces=NAMESPACES)
-        refused(f"Channel '{name}' is limited to some users", name, namespaces=NAMESPACES, for_socket=True)
+        refused(f"Channel '{name}' is limited to some users", name, namespaces=NAMESPACES, for_v1=True)
 
     @pytest.mark.parametrize("name", ["a#b", "plain:room#alice", "private-a#b", "room#"])
     def test_elsewhere(self, name: str) -> None:
         text = f"Channel '{name}' uses user-limited syntax but the namespace does not allow it"
-        for for_socket in (True, False):
-            refused(text, name, namespaces=NAMESPACES, for_socket=for_socket)
+        for for_v1 in (True, False):
+            refused(text, name, namespaces=NAMESPACES, for_v1=for_v1)
         if ":" not in name:
             refused(text, name)
 
@@ -309,15 +309,15 @@ class TestEventNames:
     | st.text(ALLOWED)
     | st.tuples(st.sampled_from([*PREFIXES, "chat:", "pat:", "#"]), st.text(ALLOWED)).map("".join),
     max_length=st.integers(0, 12),
-    for_socket=st.booleans(),
+    for_v1=st.booleans(),
     namespaces=st.sampled_from([{}, NAMESPACES]),
 )
 def test_any_name_is_accepted_or_refused(
-    name: str, max_length: int, for_socket: bool, namespaces: dict[str, Namespace]
+    name: str, max_length: int, for_v1: bool, namespaces: dict[str, Namespace]
 ) -> None:
     refusal = None
     try:
-        check(name, max_length=max_length, namespaces=namespaces, for_socket=for_socket)
+        check(name, max_length=max_length, namespaces=namespaces, for_v1=for_v1)
     except errors.SockudoError as error:
         refusal = error
     if refusal is not None:
@@ -326,4 +326,4 @@ def test_any_name_is_accepted_or_refused(
     assert set(name) <= set(ALLOWED)
     assert name not in {"", "#", "##", "#server-to-user-", *PREFIXES}
     # A user-limited name over a socket would let in who is not on its list.
-    assert not (for_socket and "#" in name and channel_kind(name).label == "public" and not name.startswith("#"))
+    assert not (for_v1 and "#" in name and channel_kind(name).label == "public" and not name.startswith("#"))

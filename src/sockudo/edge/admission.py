@@ -9,13 +9,16 @@ from urllib.parse import unquote_to_bytes
 import structlog
 
 from sockudo import errors
+from sockudo.auth.tokens import Token
 from sockudo.edge.address import client_address
 from sockudo.edge.replies import Reply, error_reply
 from sockudo.edge.websocket import WebSocketProtocol
 from sockudo.errors import SockudoError
-from sockudo.protocol import v1
+from sockudo.protocol import frames
 from sockudo.protocol.deflate import DeflateParams, negotiate
 from sockudo.protocol.handshake import ConnectQuery, Upgrade, accept_response, check_upgrade, parse_connect_query
+from sockudo.protocol.shapes import shape_of
+from sockudo.sessions.tokens import admit_token, adopt_token
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
@@ -79,20 +82,27 @@ def _take_over(
     websocket = WebSocketProtocol(edge, transport, deflate)
     http.release()
     transport.set_protocol(websocket)
+    shape = shape_of(query)
+    gateway = edge.gateway
+    token: Token | None = None
     try:
-        app = edge.gateway.admit(key, origin, query.protocol)
+        app = gateway.admit(key, origin)
         if query.token is not None:
-            raise errors.TOKEN_NEEDS_V2()
+            if not shape.v2:
+                raise errors.TOKEN_NEEDS_V2()
+            token = admit_token(gateway, app, query.token)
     except SockudoError as error:
         code = error.spec.ws or 4000
-        edge.gateway.count_refusal(key, error)
+        gateway.count_refusal(key, error)
         _log.debug("connection refused", code=code, error=error.spec.slug)
-        websocket.write(v1.error(code, error.text))
+        websocket.write(shape.encode(frames.error(code, error.text)))
         websocket.close(code, error.text)
     else:
-        session = edge.gateway.open(app, websocket)
+        session = gateway.open(app, websocket, shape, echo=query.echo_messages, client=query.client)
         websocket.attach(session)
-        websocket.write(v1.connection_established(session.socket_id, edge.settings.activity_timeout))
+        session.send(frames.connection_established(session.socket_id, edge.settings.activity_timeout))
+        if token is not None:
+            adopt_token(session, token)
         _log.debug("connected", app_id=app.id, socket_id=session.socket_id)
     if rest:
         websocket.data_received(rest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.auth.signing import authenticate, query_param
 from sockudo.edge.paths import path_part
-from sockudo.edge.publishing import publish_reply
+from sockudo.edge.publishing import finished_reply, publish_reply
 from sockudo.errors import ErrorSpec
 from sockudo.publishing import channel_state, channel_users, list_channels
 from sockudo.sessions import Session
@@ -58,6 +59,9 @@ def _publish(edge: Edge, *, batch: bool) -> Endpoint:
             dict(request.scope["headers"]),
             body,
         )
+        if isinstance(reply, asyncio.Task):
+            await asyncio.wait((reply,))
+            reply = finished_reply(reply)
         response = Response(reply.body, reply.status, media_type="application/json")
         response.raw_headers.extend(reply.headers)
         return response

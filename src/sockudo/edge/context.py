@@ -16,6 +16,7 @@ from sockudo.config import Settings
 from sockudo.edge.cors import Cors
 from sockudo.edge.publishing import PLAIN_OK
 from sockudo.edge.replies import render
+from sockudo.history import History
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.ip import IpLimits
 from sockudo.publishing import Publisher
@@ -39,6 +40,7 @@ class Edge:
 
     gateway: Gateway
     publisher: Publisher
+    history: History
     apps: AppRegistry
     rates: AppRates
     clock: Clock

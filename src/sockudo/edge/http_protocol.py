@@ -4,9 +4,10 @@ The express lane
 ----------------
 
 A publish to a plain channel has nothing to wait for, so it is answered from within the parser's callback, without a
-task or a scope; every other request takes uvicorn's way to the web framework. Both call
-`sockudo.edge.publishing.publish_reply`, so that they cannot drift apart. A request takes the lane only if nothing else
-is under way on its connection; otherwise it queues behind the others like any request.
+task or a scope, and one to a durable channel is answered when its commit has ended; every other request takes uvicorn's
+way to the web framework. Both call `sockudo.edge.publishing.publish_reply`, so that they cannot drift apart. A request
+takes the lane only if nothing else is under way on its connection; otherwise it queues behind the others like any
+request.
 
 This module is the only one that relies on uvicorn's internals; `tests/unit/edge/test_uvicorn_touchpoint.py` fails
 loudly when a new version moves them.
@@ -14,6 +15,7 @@ loudly when a new version moves them.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,9 +27,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from sockudo import errors
 from sockudo.edge.address import client_address
 from sockudo.edge.admission import upgrade
+from sockudo.edge.awaited import AwaitedReply
 from sockudo.edge.http_head import MAX_HEAD, MAX_HEADERS, MAX_TARGET, check_head, head_too_large, target_too_long
 from sockudo.edge.proxy_protocol import parse as parse_proxy_header
-from sockudo.edge.publishing import PLAIN_OK, publish_reply
+from sockudo.edge.publishing import PLAIN_OK, finished_reply, publish_reply
 from sockudo.edge.replies import Reply, error_reply, render
 from sockudo.errors import SockudoError
 from sockudo.ids import unique_id
@@ -325,7 +328,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _answer_publish(self, publish: _Publish, body: bytes) -> None:
         edge = self.edge
         extra: list[tuple[bytes, bytes]] = []
-        reply: Reply | None = None
+        reply: Reply | asyncio.Task[bytes] | None = None
         if edge.limits.enabled:
             verdict = edge.limits.api(self.address(), self._active_at)
             if verdict is not None:
@@ -335,6 +338,20 @@ class HttpProtocol(HttpToolsProtocol):
         if reply is None:
             reply = publish_reply(edge, *publish, body)
         close = not self.parser.should_keep_alive()
+        if isinstance(reply, Reply):
+            self._write_publish(publish, reply, extra, close=close)
+            return
+
+        def answer(task: asyncio.Task[bytes]) -> None:
+            if not self.transport.is_closing():
+                self._write_publish(publish, finished_reply(task), extra, close=close or not awaited.keep_alive)
+            self.on_response_complete()
+
+        awaited = AwaitedReply(reply, answer)
+        self.cycle = awaited  # type: ignore[assignment]  # as much of a request cycle as uvicorn looks at
+
+    def _write_publish(self, publish: _Publish, reply: Reply, extra: list[tuple[bytes, bytes]], *, close: bool) -> None:
+        edge = self.edge
         if reply is PLAIN_OK and edge.plain_ok is not None and not close:
             self.transport.write(edge.plain_ok)
             return

@@ -152,9 +152,9 @@ def _counts(state: AppState) -> dict[str, object]:
         "connections_with_meta": 0,
         "occupancy": {
             "channels": len(channels),
-            "subscriptions": sum(len(channel.subscribers) for channel in channels),
+            "subscriptions": sum(channel.subscription_count for channel in channels),
             "presence_channels": len(presence),
-            "presence_subscriptions": sum(len(channel.subscribers) for channel in presence),
+            "presence_subscriptions": sum(channel.subscription_count for channel in presence),
             "presence_members": sum(len(channel.presence or ()) for channel in presence),
         },
     }

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from sockudo import errors
 from sockudo.auth.signing import authenticate
 from sockudo.edge.replies import Reply, error_reply
 from sockudo.errors import SockudoError
+from sockudo.ids import unique_id
 from sockudo.publishing import OK
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
 
-__all__ = ["PLAIN_OK", "check_json", "publish_reply"]
+__all__ = ["PLAIN_OK", "check_json", "finished_reply", "publish_reply"]
 
 PLAIN_OK: Final = Reply(200, OK)
+
+_log = structlog.get_logger("sockudo.http")
 
 
 def check_json(content_type: bytes | None) -> None:
@@ -37,10 +43,11 @@ def publish_reply(
     query: bytes | None,
     headers: Mapping[bytes, bytes],
     body: bytes,
-) -> Reply:
+) -> Reply | asyncio.Task[bytes]:
     """Checks the signature, publishes, and answers. ``headers`` have lower-case names; refusals are replies too.
 
-    The reply to a publish that asked for nothing is always `PLAIN_OK` itself.
+    The reply to a publish that asked for nothing is always `PLAIN_OK` itself. A task means that the answer waits for a
+    commit; `finished_reply` makes it of the task when that has ended.
     """
     clock = edge.clock
     try:
@@ -55,7 +62,27 @@ def publish_reply(
         key = headers.get(b"x-idempotency-key")
         publish = edge.publisher.batch if batch else edge.publisher.events
         reply = publish(app, state, body, None if key is None else key.decode("utf-8", "replace"), clock.monotonic())
-        traffic.http_bytes_sent += len(reply)
     except SockudoError as error:
         return error_reply(error)
-    return PLAIN_OK if reply is OK else Reply(200, reply)
+    if reply is OK:
+        traffic.http_bytes_sent += len(OK)
+        return PLAIN_OK
+    if isinstance(reply, bytes):
+        traffic.http_bytes_sent += len(reply)
+        return Reply(200, reply)
+    return reply
+
+
+def finished_reply(task: asyncio.Task[bytes]) -> Reply:
+    """The reply of a publish whose commit has ended, one way or the other."""
+    if task.cancelled():
+        return error_reply(errors.DRAINING(retry_after=1))
+    problem = task.exception()
+    if problem is None:
+        body = task.result()
+        return PLAIN_OK if body is OK else Reply(200, body)
+    if isinstance(problem, SockudoError):
+        return error_reply(problem)
+    reference = unique_id()
+    _log.error("publish failed", reference=reference, exc_info=problem)
+    return error_reply(errors.INTERNAL_ERROR(f"Internal server error {reference}"))

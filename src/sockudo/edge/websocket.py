@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sockudo import errors
 from sockudo.edge.deflated import deflated_frames
 from sockudo.protocol.deflate import DeflateParams, Inflater
-from sockudo.protocol.framing import BINARY, CLOSE, PING, TEXT, FrameReader, close_frame, parse_close, pong_frame
+from sockudo.protocol.framing import BINARY, CLOSE, PING, PONG, TEXT, FrameReader, close_frame, parse_close, pong_frame
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
@@ -61,6 +61,9 @@ class WebSocketProtocol(asyncio.Protocol):
                 if session is not None:
                     # Through the session, which counts what a peer does not read.
                     session.write(pong_frame(payload))
+            elif opcode == PONG:
+                if session is not None:
+                    session.pong(payload)
             elif opcode == CLOSE:
                 self._peer_closes(payload)
         if self._reader.failure is not None and self._close_by is None:

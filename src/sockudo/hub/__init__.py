@@ -3,7 +3,9 @@
 from sockudo.hub.app_state import AppState, Traffic
 from sockudo.hub.channel import Channel
 from sockudo.hub.connection import Connection
-from sockudo.hub.hub import Hub, HubOptions
+from sockudo.hub.fanout import Fanout
+from sockudo.hub.gate import Gate
+from sockudo.hub.hub import GateLimits, Hub, HubOptions
 from sockudo.hub.ports import Peer
 
-__all__ = ["AppState", "Channel", "Connection", "Hub", "HubOptions", "Peer", "Traffic"]
+__all__ = ["AppState", "Channel", "Connection", "Fanout", "Gate", "GateLimits", "Hub", "HubOptions", "Peer", "Traffic"]

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from sockudo.hub.cache import ChannelCache
 from sockudo.hub.channel import Channel
 from sockudo.hub.latency import Latency
+from sockudo.hub.patterns import Patterns
 from sockudo.hub.users import Users
-from sockudo.names import channel_kind
+from sockudo.names import META, WILDCARD, ChannelKind, channel_kind, is_meta, is_wildcard
+from sockudo.protocol.filters import SharedPredicates
+from sockudo.streams.replay import ReplayBuffers
 
 if TYPE_CHECKING:
     from sockudo.hub.connection import Connection
@@ -38,6 +41,8 @@ class Traffic:
         "messages_sent",
         "rate_checks",
         "rate_refusals",
+        "recovered",
+        "recovery_failures",
         "subscribed",
         "unsubscribed",
     )
@@ -60,6 +65,9 @@ class Traffic:
         # By label of the limit on one connection's messages.
         self.rate_checks: Counter[str] = Counter()
         self.rate_refusals: Counter[str] = Counter()
+        # By source of what was replayed, and by code of what could not be.
+        self.recovered: Counter[str] = Counter()
+        self.recovery_failures: Counter[str] = Counter()
         # By label of the channel kind.
         self.subscribed: Counter[str] = Counter()
         self.unsubscribed: Counter[str] = Counter()
@@ -70,34 +78,63 @@ class Traffic:
 class AppState:
     """The live state of one app. Everything else is derived from it at the moment of asking."""
 
-    __slots__ = ("app_id", "cache", "channels", "connections", "hub", "subscription_counts", "traffic", "users")
+    __slots__ = (
+        "app_id",
+        "cache",
+        "channels",
+        "connections",
+        "hub",
+        "metachannels",
+        "patterns",
+        "predicates",
+        "replay",
+        "subscription_counts",
+        "traffic",
+        "users",
+    )
 
     def __init__(self, app_id: str, hub: Hub) -> None:
         self.app_id = app_id
         self.hub = hub
         self.connections: dict[str, Connection] = {}
         self.channels: dict[str, Channel] = {}
+        # What is subscribed to and never published to: channels about channels, and patterns.
+        self.metachannels: dict[str, Channel] = {}
+        self.patterns = Patterns(self)
         self.users = Users()
         self.cache = ChannelCache(hub.options.cache_ttl, hub.options.cache_capacity)
+        self.predicates = SharedPredicates()
+        self.replay = ReplayBuffers()
         self.traffic = Traffic()
         # Whether subscribers are told how many they are; the app opts in.
         self.subscription_counts = False
 
     def channel(self, name: str) -> Channel:
-        """The channel of this name, made when it is missing."""
+        """The channel of this name, made when it is missing; also a metachannel or a pattern."""
         channel = self.channels.get(name)
+        if channel is not None:
+            return channel
+        kind, shelf = self._place(name)
+        channel = shelf.get(name)
         if channel is None:
-            channel = self.channels[name] = Channel(name, channel_kind(name), self)
+            channel = shelf[name] = Channel(name, kind, self)
         return channel
+
+    def _place(self, name: str) -> tuple[ChannelKind, dict[str, Channel]]:
+        if is_meta(name):
+            return META, self.metachannels
+        if is_wildcard(name):
+            return WILDCARD, self.patterns.channels
+        return channel_kind(name), self.channels
 
     def drop_if_empty(self, channel: Channel) -> None:
         """Forgets a channel that nobody is subscribed to and that holds no member."""
-        if not channel.subscribers and not channel.presence:
-            self.channels.pop(channel.name, None)
+        if not channel.occupied and not channel.presence:
+            self._place(channel.name)[1].pop(channel.name, None)
 
     def occupied(self) -> dict[str, Channel]:
         """The channels with at least one subscriber."""
-        return {name: channel for name, channel in self.channels.items() if channel.subscribers}
+        return {name: channel for name, channel in self.channels.items() if channel.occupied}
 
     def connections_of(self, user_id: str) -> set[Connection]:
         """Every connection of a user (contract 20 § 8.1): signed in as it, or not signed in and its presence member."""

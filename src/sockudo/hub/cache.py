@@ -4,14 +4,32 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
+from sockudo.protocol.frame import Frame
+from sockudo.protocol.shapes import for_v1
+
 __all__ = ["CachedEvent", "ChannelCache"]
 
 
-class CachedEvent(NamedTuple):
-    """An event as JSON text, and the monotonic second at which it is forgotten."""
+_encode = msgspec.json.Encoder().encode
 
-    text: bytes
+
+class CachedEvent(NamedTuple):
+    """An event, and the monotonic second at which it is forgotten."""
+
+    frame: Frame
     expires_at: float
+
+    @property
+    def shown(self) -> Frame:
+        """What a newcomer gets: the event without a place in a stream (contract 10 § 6.6)."""
+        return for_v1(self.frame)
+
+    @property
+    def text(self) -> bytes:
+        """Its JSON text, with nothing that only protocol V2 has."""
+        return _encode(for_v1(self.frame))
 
 
 class ChannelCache:
@@ -30,12 +48,12 @@ class ChannelCache:
     def __len__(self) -> int:
         return len(self._events)
 
-    def put(self, channel: str, text: bytes, now: float) -> None:
+    def put(self, channel: str, frame: Frame, now: float) -> None:
         """The last write wins."""
         self._events.pop(channel, None)
         if len(self._events) >= self._capacity:
             del self._events[next(iter(self._events))]
-        self._events[channel] = CachedEvent(text, now + self.ttl)
+        self._events[channel] = CachedEvent(frame, now + self.ttl)
 
     def get(self, channel: str, now: float) -> CachedEvent | None:
         """The event, unless there is none or its time has passed."""

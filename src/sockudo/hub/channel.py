@@ -1,25 +1,16 @@
-"""A channel: its subscribers, and the frames that wait for the end of this turn of the loop.
-
-The rule of delivery
---------------------
-
-What is published within one turn is joined and written once to each subscriber at the end of the turn. The order in
-which frames were appended is the order in which every subscriber gets them. Who hears what is settled at the moment of
-appending: a connection that joins later hears nothing from before it came, one that leaves has heard all that was said
-while it was there. So joining remembers a place in the pending frames (``_since``) and leaving writes the rest at once
-(`catch_up`), and neither has to flush the whole channel.
-
-A round over many subscribers is cut into slices (`deliver` with a budget), so that no turn lasts. While a round is
-under way new frames gather for the next one.
-"""
+"""A channel: who is subscribed, grouped by what they want to get, and who is a member."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Hashable, Iterator
 from typing import TYPE_CHECKING
 
-from sockudo.hub.latency import Latency, size_bucket
+from sockudo.hub.fanout import Fanout
+from sockudo.hub.outgoing import Outgoing
 from sockudo.hub.presence import Presence
 from sockudo.names import ChannelKind
+from sockudo.protocol.filters import Predicate
+from sockudo.protocol.frame import Frame
 
 if TYPE_CHECKING:
     from sockudo.hub.app_state import AppState
@@ -27,179 +18,59 @@ if TYPE_CHECKING:
 
 __all__ = ["Channel"]
 
-# Below this a round is never cut: the bookkeeping would cost more than the wait.
-_WHOLE = 500
-
 
 class Channel:
     """A channel that somebody is subscribed to, or that holds a presence member in its grace period."""
 
-    __slots__ = (
-        "_excluded",
-        "_pending",
-        "_rest",
-        "_round",
-        "_round_frames",
-        "_since",
-        "_waiting_since",
-        "app",
-        "count_due",
-        "kind",
-        "name",
-        "presence",
-        "queued",
-        "subscribers",
-    )
+    __slots__ = ("app", "fanouts", "kind", "name", "presence")
 
     def __init__(self, name: str, kind: ChannelKind, app: AppState) -> None:
         self.name = name
         self.kind = kind
         self.app = app
-        self.subscribers: dict[Connection, None] = {}
+        # By what their subscribers want: nearly always one, all of V1.
+        self.fanouts: dict[Hashable, Fanout] = {}
         self.presence = Presence() if kind.presence else None
-        self.queued = False
-        self.count_due = False
-        self._pending: list[bytes] = []
-        # When the oldest frame that is not written yet was said.
-        self._waiting_since = 0.0
-        # Places in the pending frames from which a newcomer listens; None while nobody joined this turn.
-        self._since: dict[Connection, int] | None = None
-        # Which connections must not get which pending frame; None while nothing is excluded.
-        self._excluded: list[tuple[Connection, int]] | None = None
-        # A round in several slices: its bytes, its number of frames and who has not got it yet.
-        self._round = b""
-        self._round_frames = 0
-        self._rest: dict[Connection, None] | None = None
 
     @property
-    def unfinished(self) -> bool:
-        """True while something waits to be written."""
-        return bool(self._rest or self._pending)
+    def subscription_count(self) -> int:
+        """How many connections are subscribed."""
+        return sum(len(fanout.subscribers) for fanout in self.fanouts.values())
 
-    def append(self, frame: bytes, exclude: Connection | None = None) -> None:
-        """Says ``frame`` to everyone who is subscribed now, except ``exclude``."""
-        if exclude is not None and exclude in self.subscribers:
-            if self._excluded is None:
-                self._excluded = []
-            self._excluded.append((exclude, len(self._pending)))
-        if not self._pending and self._rest is None:
-            self._waiting_since = self.app.hub.now()
-        self._pending.append(frame)
-        if not self.queued:
-            self.app.hub.enqueue(self)
+    @property
+    def occupied(self) -> bool:
+        """Whether anybody is subscribed."""
+        return bool(self.fanouts)
 
-    def add(self, connection: Connection) -> None:
-        """Subscribes; the connection hears what is said from now on."""
-        self.subscribers[connection] = None
-        if self._pending:
-            self._listen_from_here(connection)
+    def subscribers(self) -> Iterator[Connection]:
+        """Everyone who is subscribed."""
+        for fanout in self.fanouts.values():
+            yield from fanout.subscribers
 
-    def remove(self, connection: Connection) -> None:
-        """Unsubscribes; what was said before has been written by `catch_up` or does not matter any more."""
-        self.subscribers.pop(connection, None)
-        if self._rest is not None:
-            self._rest.pop(connection, None)
-        if self._since is not None:
-            self._since.pop(connection, None)
+    def append(self, frame: Frame, exclude: Collection[Connection] = (), *, v2_only: bool = False) -> None:
+        """Says the frame to everyone who is subscribed now but ``exclude``, or to those on protocol V2 alone."""
+        message = Outgoing(frame, tags=self.app.hub.options.show_tags)
+        for fanout in self.fanouts.values():
+            if fanout.shape.v2 or not v2_only:
+                fanout.say(message, exclude)
 
-    def catch_up(self, connection: Connection) -> None:
-        """Writes now what was said to ``connection`` so far and would be written at the end of the turn."""
-        if self._rest is not None and connection in self._rest:
-            del self._rest[connection]
-            connection.write(self._round)
-        if self._pending:
-            frames = self._frames_for(connection)
-            if frames:
-                connection.write(b"".join(frames))
-            self._listen_from_here(connection)
+    def add(self, connection: Connection, predicate: Predicate | None = None) -> Fanout:
+        """Subscribes; the connection hears what is said from now on, together with those who want the same."""
+        shape = connection.shape
+        key: Hashable = shape if predicate is None else (shape, predicate)
+        fanout = self.fanouts.get(key)
+        if fanout is None:
+            fanout = self.fanouts[key] = Fanout(self, shape, predicate, key)
+        fanout.add(connection)
+        return fanout
 
-    def _listen_from_here(self, connection: Connection) -> None:
-        if self._since is None:
-            self._since = {}
-        self._since[connection] = len(self._pending)
+    def put(self, fanout: Fanout) -> Fanout:
+        """Puts a fan-out of one subscriber in place, such as a gate."""
+        self.fanouts[fanout.key] = fanout
+        return fanout
 
-    def _frames_for(self, connection: Connection) -> list[bytes]:
-        start = self._since.get(connection, 0) if self._since is not None else 0
-        if self._excluded is None:
-            return self._pending[start:]
-        skipped = {place for excluded, place in self._excluded if excluded is connection}
-        return [self._pending[place] for place in range(start, len(self._pending)) if place not in skipped]
-
-    def deliver(self, budget: int) -> int:
-        """Writes what waits to at most about ``budget`` subscribers and returns how many writes that took."""
-        if self._rest is not None:
-            return self._deliver_slice(self._rest, budget)
-        pending = self._pending
-        if not pending:
-            return 0
-        subscribers = self.subscribers
-        count = len(subscribers)
-        if count > budget and count > _WHOLE:
-            return self._deliver_slice(self._start_round(), budget)
-        data = pending[0] if len(pending) == 1 else b"".join(pending)
-        frames = len(pending)
-        self.app.hub.frames_in_write = frames
-        if self._since is None and self._excluded is None:
-            for connection in subscribers:
-                connection.write(data)
-        else:
-            special = self._write_special()
-            for connection in subscribers:
-                if connection not in special:
-                    connection.write(data)
-        self._pending = []
-        self._account(count, frames, len(data))
-        self._note_latency(count)
-        return count
-
-    def _write_special(self) -> set[Connection]:
-        """Writes to those who do not get all frames, and says who they are."""
-        special = set(self._since or ())
-        special.update(connection for connection, _ in self._excluded or () if connection in self.subscribers)
-        for connection in special:
-            frames = self._frames_for(connection)
-            if frames:
-                self.app.hub.frames_in_write = len(frames)
-                connection.write(b"".join(frames))
-        self.app.hub.frames_in_write = len(self._pending)
-        self._since = self._excluded = None
-        return special
-
-    def _start_round(self) -> dict[Connection, None]:
-        rest = dict(self.subscribers)
-        if self._since is not None or self._excluded is not None:
-            for connection in self._write_special():
-                rest.pop(connection, None)
-        self._round = b"".join(self._pending)
-        self._round_frames = len(self._pending)
-        self._pending = []
-        self._rest = rest
-        self._account(len(self.subscribers), self._round_frames, len(self._round))
-        return rest
-
-    def _deliver_slice(self, rest: dict[Connection, None], budget: int) -> int:
-        data = self._round
-        self.app.hub.frames_in_write = self._round_frames
-        written = 0
-        while rest and written < budget:
-            rest.popitem()[0].write(data)
-            written += 1
-        if not rest:
-            self._rest = None
-            self._round = b""
-            self._note_latency(len(self.subscribers))
-        return written
-
-    def _account(self, connections: int, frames: int, size: int) -> None:
-        traffic = self.app.traffic
-        traffic.messages_sent += connections * frames
-        traffic.bytes_sent += connections * size
-
-    def _note_latency(self, recipients: int) -> None:
-        now = self.app.hub.now()
-        key = (self.kind.label, size_bucket(recipients))
-        latency = self.app.traffic.latency.get(key)
-        if latency is None:
-            latency = self.app.traffic.latency[key] = Latency()
-        latency.note(now - self._waiting_since)
-        self._waiting_since = now
+    def remove(self, connection: Connection, fanout: Fanout) -> None:
+        """Takes the connection out of the fan-out that it is in."""
+        fanout.remove(connection)
+        if not fanout.subscribers:
+            self.fanouts.pop(fanout.key, None)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sockudo.hub.ports import Peer
+from sockudo.protocol.frame import Frame
+from sockudo.protocol.shapes import V1_JSON, Shape
 
 if TYPE_CHECKING:
     from sockudo.hub.app_state import AppState
-    from sockudo.hub.channel import Channel
+    from sockudo.hub.fanout import Fanout
     from sockudo.hub.users import User
 
 __all__ = ["Connection"]
@@ -21,14 +23,16 @@ class Connection:
     whoever watches the peer's buffer replaces it while it does not.
     """
 
-    __slots__ = ("app", "channels", "members", "peer", "socket_id", "user", "write")
+    __slots__ = ("app", "channels", "members", "peer", "shape", "socket_id", "user", "write")
 
-    def __init__(self, socket_id: str, app: AppState, peer: Peer) -> None:
+    def __init__(self, socket_id: str, app: AppState, peer: Peer, shape: Shape = V1_JSON) -> None:
         self.socket_id = socket_id
         self.app = app
         self.peer = peer
+        self.shape = shape
         self.write = peer.write
-        self.channels: dict[str, Channel] = {}
+        # By channel name: those it shares its deliveries with.
+        self.channels: dict[str, Fanout] = {}
         # User ids by presence channel; most connections are in none.
         self.members: dict[str, str] | None = None
         self.user: User | None = None
@@ -41,5 +45,9 @@ class Connection:
 
         Called before something that must come after it: a goodbye, a second acknowledgement.
         """
-        for channel in self.channels.values():
-            channel.catch_up(self)
+        for fanout in self.channels.values():
+            fanout.catch_up(self)
+
+    def send(self, frame: Frame) -> None:
+        """Writes a frame for this connection alone, in its shape."""
+        self.write(self.shape.encode(frame))

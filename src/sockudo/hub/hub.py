@@ -7,17 +7,24 @@ connections' transports. Time comes from a clock that is passed in, in monotonic
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import NamedTuple
 
 from sockudo.hub.app_state import AppState
 from sockudo.hub.channel import Channel
 from sockudo.hub.connection import Connection
+from sockudo.hub.fanout import Fanout
+from sockudo.hub.gate import Gate
+from sockudo.hub.outgoing import Outgoing
 from sockudo.hub.ports import Schedule
-from sockudo.names import USER_CHANNEL_PREFIX
-from sockudo.protocol import v1
+from sockudo.names import META, META_PREFIX, WILDCARD
+from sockudo.protocol import frames
+from sockudo.protocol.filters import Predicate
+from sockudo.protocol.frame import Frame
 
-__all__ = ["Hub", "HubOptions"]
+__all__ = ["GateLimits", "Hub", "HubOptions"]
 
 # Writes in one turn of the loop: 5 to 10 ms, so that pings, publishes and small channels get their turn in between.
 SLICE = 1024
@@ -25,13 +32,27 @@ SLICE = 1024
 _COUNT_AT_ONCE = 100
 
 
+class GateLimits(NamedTuple):
+    """How much may be held back for one subscriber, and what to do when it is more; see `Gate`."""
+
+    messages: int
+    max_bytes: int | None
+    overflow: Callable[[], None]
+
+
 @dataclass(frozen=True, slots=True)
 class HubOptions:
-    """``cache_ttl`` in seconds; ``cache_capacity`` in events per app; ``presence_grace`` in seconds, 0 for none."""
+    """``cache_ttl`` in seconds; ``cache_capacity`` in events per app.
+
+    ``presence_grace`` in seconds, 0 for none, on V1; ``v2_presence_grace`` on V2. ``show_tags``: V2 connections see the
+    tags of a message.
+    """
 
     cache_ttl: float = 3600
     cache_capacity: int = 10_000
     presence_grace: float = 0
+    v2_presence_grace: float = 0
+    show_tags: bool = True
 
 
 class Hub:
@@ -45,11 +66,14 @@ class Hub:
         self.frames_in_write = 1
         self._schedule = schedule
         self._scheduled = False
-        self._queue: deque[Channel] = deque()
-        # Channels whose round takes several turns, each in its turn.
-        self._rounds: deque[Channel] = deque()
-        # Members whose last connection was lost without a goodbye, in the order in which their time runs out.
-        self._held: deque[tuple[float, Channel, str]] = deque()
+        self._queue: deque[Fanout] = deque()
+        # Fan-outs whose round takes several turns, each in its turn.
+        self._rounds: deque[Fanout] = deque()
+        # Members whose last connection was lost without a goodbye: a heap, the one whose time runs out first on top.
+        self._held: list[tuple[float, int, Channel, str]] = []
+        self._held_count = 0
+        # Channels whose count is told at the end of this turn, and those large enough to wait for the next second.
+        self._counts_now: dict[Channel, None] = {}
         self._counts_due: set[Channel] = set()
 
     def app(self, app_id: str) -> AppState:
@@ -65,28 +89,34 @@ class Hub:
 
     # ---- saying ----
 
-    def publish(self, app: AppState, channel_name: str, name: str, data: str, exclude: Connection | None) -> None:
-        """Says an event of the backend to a channel's subscribers."""
-        channel = app.channels.get(channel_name)
-        if channel is not None and channel.subscribers:
-            channel.append(v1.event(name, channel_name, data), exclude)
+    def publish(self, app: AppState, frame: Frame, exclude: Collection[Connection] = ()) -> None:
+        """Says a frame to its channel's subscribers and to those whose pattern fits."""
+        channel = app.channels.get(frame.channel or "")
+        if channel is not None and channel.fanouts:
+            channel.append(frame, exclude)
+        if app.patterns:
+            app.patterns.append(frame, exclude)
 
-    def publish_to_user(self, app: AppState, user_id: str, name: str, data: str, exclude: Connection | None) -> None:
-        """Says an event to every connection signed in as the user, whatever it is subscribed to (contract 10 § 8.3)."""
+    def publish_to_user(self, app: AppState, user_id: str, frame: Frame, exclude: Collection[Connection] = ()) -> None:
+        """Says a frame to every connection signed in as the user, whatever it is subscribed to (contract 10 § 8.3)."""
         connections = app.users.connections(user_id)
         if not connections:
             return
-        frame = v1.event(name, f"{USER_CHANNEL_PREFIX}{user_id}", data)
+        message = Outgoing(frame, tags=self.options.show_tags)
         for connection in connections:
-            if connection is not exclude:
-                connection.write(frame)
+            if connection not in exclude:
+                data = message.encoded(connection.shape)
+                connection.write(data)
                 app.traffic.messages_sent += 1
-                app.traffic.bytes_sent += len(frame)
+                app.traffic.bytes_sent += len(data)
 
-    def enqueue(self, channel: Channel) -> None:
-        """Has the channel deliver at the end of this turn."""
-        channel.queued = True
-        self._queue.append(channel)
+    def enqueue(self, fanout: Fanout) -> None:
+        """Has the fan-out deliver at the end of this turn."""
+        fanout.queued = True
+        self._queue.append(fanout)
+        self._deliver_soon()
+
+    def _deliver_soon(self) -> None:
         if not self._scheduled:
             self._scheduled = True
             self._schedule(self.deliver)
@@ -97,27 +127,27 @@ class Hub:
         budget = SLICE
         waiting = bool(self._rounds)
         queue = self._queue
-        while queue and budget > 0:
-            channel = queue.popleft()
-            if channel.count_due and len(channel.subscribers) <= _COUNT_AT_ONCE:
+        if self._counts_now:
+            for channel in tuple(self._counts_now):
                 self._say_count(channel)
-            budget -= channel.deliver(budget)
-            self._requeue(channel)
+        while queue and budget > 0:
+            fanout = queue.popleft()
+            budget -= fanout.deliver(budget)
+            self._requeue(fanout)
         if waiting:
             # However much is new, a long round goes on.
-            channel = self._rounds.popleft()
-            channel.deliver(max(budget, SLICE // 4))
-            self._requeue(channel)
+            fanout = self._rounds.popleft()
+            fanout.deliver(max(budget, SLICE // 4))
+            self._requeue(fanout)
         self.frames_in_write = 1
         if queue or self._rounds:
-            self._scheduled = True
-            self._schedule(self.deliver)
+            self._deliver_soon()
 
-    def _requeue(self, channel: Channel) -> None:
-        if channel.unfinished:
-            self._rounds.append(channel)
+    def _requeue(self, fanout: Fanout) -> None:
+        if fanout.unfinished:
+            self._rounds.append(fanout)
         else:
-            channel.queued = False
+            fanout.queued = False
 
     # ---- coming and going ----
 
@@ -127,36 +157,106 @@ class Hub:
         app.connections[connection.socket_id] = connection
         app.traffic.connections_opened += 1
 
-    def subscribe(self, connection: Connection, name: str) -> Channel:
-        """Joins a channel that is not a presence channel; joining twice changes nothing."""
-        app = connection.app
-        channel = app.channel(name)
-        if name not in connection.channels:
-            channel.add(connection)
-            connection.channels[name] = channel
-            app.traffic.subscribed[channel.kind.label] += 1
-            self._count_changed(channel)
-        return channel
+    def subscribe(
+        self, connection: Connection, name: str, predicate: Predicate | None = None, limits: GateLimits | None = None
+    ) -> Fanout:
+        """Joins a channel that is not a presence channel; joining again replaces the predicate.
 
-    def join(self, connection: Connection, name: str, user_id: str, user_info: bytes) -> Channel:
+        With ``limits`` what is said from now on is held back until `open`.
+        """
+        app = connection.app
+        joined = connection.channels.get(name)
+        if joined is not None:
+            return self._move(connection, joined, predicate, limits)
+        channel = app.channel(name)
+        fanout = self._place(channel, connection, predicate, limits)
+        app.traffic.subscribed[channel.kind.label] += 1
+        self._count_changed(channel)
+        self._tell_meta_of_join(channel)
+        return fanout
+
+    def join(
+        self,
+        connection: Connection,
+        name: str,
+        user_id: str,
+        user_info: bytes,
+        predicate: Predicate | None = None,
+        limits: GateLimits | None = None,
+    ) -> Fanout:
         """Joins a presence channel as ``user_id``; the others learn of a user's first connection before it is in."""
         channel = connection.app.channel(name)
         presence = channel.presence
         if presence is None:
             raise ValueError(f"not a presence channel: {name}")
         if presence.join(connection, user_id, user_info):
-            channel.append(v1.member_added(name, user_id, user_info))
+            channel.append(frames.member_added(name, user_id, user_info))
+            self._tell_meta(channel, "member_added", user_id=user_id)
         if connection.members is None:
             connection.members = {}
         connection.members[name] = user_id
-        return self.subscribe(connection, name)
+        return self.subscribe(connection, name, predicate, limits)
+
+    def hold(self, connection: Connection, name: str, limits: GateLimits) -> Gate | None:
+        """Holds back what is said to a subscriber from now on, until `open`; None when it is not subscribed."""
+        joined = connection.channels.get(name)
+        if joined is None:
+            return None
+        fanout = self._move(connection, joined, joined.predicate, limits)
+        return fanout if isinstance(fanout, Gate) else None
+
+    def open(self, gate: Gate, after: int | None) -> int:
+        """Says what was held back, in the order of serials and without those up to ``after``; how many those were.
+
+        From here on the subscriber shares what it gets with the others. A gate that is no longer in place is ignored.
+        """
+        connection, channel = gate.connection, gate.channel
+        if connection.channels.get(channel.name) is not gate:
+            return 0
+        held = [frame for frame in gate.held if frame.serial is None or after is None or frame.serial > after]
+        held.sort(key=lambda frame: frame.serial or 0)
+        for frame in held:
+            connection.send(frame)
+        gate.held.clear()
+        self._move(connection, gate, gate.predicate, None)
+        return len(held)
+
+    def _place(
+        self, channel: Channel, connection: Connection, predicate: Predicate | None, limits: GateLimits | None
+    ) -> Fanout:
+        if limits is None:
+            fanout = channel.add(connection, predicate)
+        else:
+            fanout = channel.put(Gate(channel, connection, predicate, *limits))
+        connection.channels[channel.name] = fanout
+        return fanout
+
+    def _move(
+        self, connection: Connection, fanout: Fanout, predicate: Predicate | None, limits: GateLimits | None
+    ) -> Fanout:
+        """Moves a subscriber to where it gets what it wants now; what was said before has been written by then."""
+        fanout.catch_up(connection)
+        if limits is None and fanout.predicate == predicate and not isinstance(fanout, Gate):
+            return fanout
+        fanout.channel.remove(connection, fanout)
+        return self._place(fanout.channel, connection, predicate, limits)
+
+    def update_member(self, connection: Connection, channel: Channel, user_info: bytes) -> None:
+        """Replaces what the connection's member says about itself; V2 subscribers are told, the sender too."""
+        presence = channel.presence
+        user_id = connection.members.get(channel.name) if connection.members is not None else None
+        if presence is None or user_id is None:
+            raise ValueError(f"not a member of {channel.name}")
+        presence.update(user_id, user_info)
+        channel.append(frames.presence_update(channel.name, user_id, user_info), v2_only=True)
+        self._tell_meta(channel, "presence_update", user_id=user_id)
 
     def unsubscribe(self, connection: Connection, name: str) -> None:
         """Leaves a channel; one that was not joined is ignored."""
-        channel = connection.channels.get(name)
-        if channel is not None:
-            channel.catch_up(connection)
-            self._leave(connection, channel, held_until=None)
+        fanout = connection.channels.get(name)
+        if fanout is not None:
+            fanout.catch_up(connection)
+            self._leave(connection, fanout, held_until=None)
 
     def disconnect(self, connection: Connection, *, held_until: float | None = None) -> None:
         """Forgets a connection everywhere. With ``held_until`` its presence members may come back until then."""
@@ -164,47 +264,78 @@ class Hub:
         if app.connections.pop(connection.socket_id, None) is None:
             return
         app.traffic.connections_closed += 1
-        for channel in tuple(connection.channels.values()):
-            self._leave(connection, channel, held_until)
+        for fanout in tuple(connection.channels.values()):
+            self._leave(connection, fanout, held_until)
         app.users.sign_out(connection)
 
-    def _leave(self, connection: Connection, channel: Channel, held_until: float | None) -> None:
-        app = connection.app
-        channel.remove(connection)
+    def _leave(self, connection: Connection, fanout: Fanout, held_until: float | None) -> None:
+        app, channel = connection.app, fanout.channel
+        channel.remove(connection, fanout)
         connection.channels.pop(channel.name, None)
         app.traffic.unsubscribed[channel.kind.label] += 1
         if channel.presence is not None and connection.members is not None:
             user_id = connection.members.pop(channel.name)
             if channel.presence.leave(connection, user_id, held_until):
-                channel.append(v1.member_removed(channel.name, user_id))
+                self._say_removed(channel, user_id)
             elif held_until is not None and user_id in channel.presence:
-                self._held.append((held_until, channel, user_id))
+                self._held_count += 1
+                heappush(self._held, (held_until, self._held_count, channel, user_id))
         self._count_changed(channel)
+        self._tell_meta_of_leave(channel)
         app.drop_if_empty(channel)
+
+    def _say_removed(self, channel: Channel, user_id: str) -> None:
+        channel.append(frames.member_removed(channel.name, user_id))
+        self._tell_meta(channel, "member_removed", user_id=user_id)
 
     # ---- what time brings ----
 
     def tick(self, now: float) -> None:
         """Once a second: ends grace periods that have run out, tells the counts of large channels."""
         while self._held and self._held[0][0] <= now:
-            until, channel, user_id = self._held.popleft()
+            until, _, channel, user_id = heappop(self._held)
             # Whoever came back and was lost again has a later entry, which is the one that counts.
             if channel.presence is not None and channel.presence.release(user_id, until):
-                channel.append(v1.member_removed(channel.name, user_id))
+                self._say_removed(channel, user_id)
                 channel.app.drop_if_empty(channel)
         for channel in tuple(self._counts_due):
             self._say_count(channel)
+        for app in self.apps.values():
+            app.replay.sweep(now, app.channels)
 
     def _count_changed(self, channel: Channel) -> None:
-        if not channel.app.subscription_counts:
+        if not channel.app.subscription_counts or channel.kind in (META, WILDCARD):
             return
-        channel.count_due = True
-        self._counts_due.add(channel)
-        if not channel.queued and len(channel.subscribers) <= _COUNT_AT_ONCE:
-            self.enqueue(channel)
+        if channel.subscription_count <= _COUNT_AT_ONCE:
+            self._counts_now[channel] = None
+            self._deliver_soon()
+        else:
+            self._counts_due.add(channel)
 
     def _say_count(self, channel: Channel) -> None:
-        channel.count_due = False
+        self._counts_now.pop(channel, None)
         self._counts_due.discard(channel)
-        if channel.subscribers:
-            channel.append(v1.subscription_count(channel.name, len(channel.subscribers)))
+        if channel.occupied:
+            channel.append(frames.subscription_count(channel.name, channel.subscription_count))
+
+    # ---- channels about channels ----
+
+    def _tell_meta_of_join(self, channel: Channel) -> None:
+        if not channel.app.metachannels:
+            return
+        count = channel.subscription_count
+        if count == 1:
+            self._tell_meta(channel, "channel_occupied", subscription_count=1)
+        self._tell_meta(channel, "subscription_count", subscription_count=count)
+
+    def _tell_meta_of_leave(self, channel: Channel) -> None:
+        if channel.app.metachannels:
+            count = channel.subscription_count
+            event = "subscription_count" if count else "channel_vacated"
+            self._tell_meta(channel, event, subscription_count=count)
+
+    @staticmethod
+    def _tell_meta(channel: Channel, event: str, **about: str | int) -> None:
+        metachannel = channel.app.metachannels.get(f"{META_PREFIX}{channel.name}") if channel.app.metachannels else None
+        if metachannel is not None:
+            metachannel.append(frames.meta_event(event, channel.name, **about))

@@ -61,6 +61,11 @@ class Presence:
         member.held_until = None
         return appeared
 
+    def update(self, user_id: str, user_info: bytes) -> None:
+        """Replaces what a member says about itself."""
+        member = self._members[user_id]
+        member.user_info = user_info
+
     def leave(self, connection: Connection, user_id: str, held_until: float | None = None) -> bool:
         """True when the others have lost a member: the user's last connection, without a grace period.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from sockudo.protocol import v1
+from sockudo.hub.outgoing import Outgoing
+from sockudo.protocol import frames
 
 if TYPE_CHECKING:
     from sockudo.hub.connection import Connection
@@ -70,7 +71,7 @@ class Users:
         if watchlist:
             online = [watched for watched in watchlist if watched in self._users]
             offline = [watched for watched in watchlist if watched not in self._users]
-            connection.write(v1.watchlist_events({"online": online, "offline": offline}))
+            connection.send(frames.watchlist_events({"online": online, "offline": offline}))
 
     def sign_out(self, connection: Connection) -> None:
         """Forgets the connection; the user's watchers are told when it was the last one."""
@@ -96,7 +97,7 @@ class Users:
         watchers = self._watchers.get(user_id)
         if not watchers:
             return
-        frame = v1.watchlist_events({what: [user_id]})
+        message = Outgoing(frames.watchlist_events({what: [user_id]}), tags=False)
         for watcher in watchers:
             if watcher is not besides:
-                watcher.write(frame)
+                watcher.write(message.encoded(watcher.shape))

@@ -14,14 +14,16 @@ from sockudo import errors
 
 __all__ = ["Claim", "IdempotencyKeys", "Space", "fingerprint"]
 
-Space = Literal["event", "batch"]
-"""Keys of single events and of the items of a batch are one space, keys of whole batch requests another."""
+Space = Literal["event", "batch", "message"]
+"""Keys of single events and of the items of a batch are one space, keys of whole batch requests another, and those of
+one message on one channel (§ 9.2) the third."""
 
 _Key = tuple[str, Space, str]
 
 _RUNNING_TEXT: dict[Space, str] = {
     "event": "Idempotent publish is still in progress",
     "batch": "Idempotent batch publish is still in progress",
+    "message": "Idempotent publish is still in progress",
 }
 # Ended records thrown away for each new one, of each time to live: more than one, so that they cannot pile up.
 _SWEPT_PER_RECORD = 2
@@ -112,6 +114,15 @@ class IdempotencyKeys:
         ``ttl`` is the app's, in seconds. Raises errors.IDEMPOTENCY_CONFLICT when the key belongs to other content, and
         errors.IDEMPOTENCY_RUNNING while its publish is under way.
         """
+        claim = self.join(app_id, space, key, fingerprint, ttl, now)
+        if claim is None:
+            raise errors.IDEMPOTENCY_RUNNING(_RUNNING_TEXT[space], retry_after=1)
+        return claim
+
+    def join(
+        self, app_id: str, space: Space, key: str, fingerprint: bytes, ttl: int, now: float
+    ) -> Claim | bytes | None:
+        """Like `begin`, but None while the publish of the same content under this key is under way."""
         full = (app_id, space, key)
         record = self._finished.get(full)
         if record is not None:
@@ -122,7 +133,7 @@ class IdempotencyKeys:
         running = self._running.get(full)
         if running is not None:
             self._check_same(running.fingerprint, fingerprint)
-            raise errors.IDEMPOTENCY_RUNNING(_RUNNING_TEXT[space], retry_after=1)
+            return None
         claim = self._running[full] = Claim(self, full, fingerprint, ttl)
         return claim
 

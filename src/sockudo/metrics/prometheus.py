@@ -125,7 +125,7 @@ class _NodeCollector(Collector):
         joined: list[tuple[Labels, float]] = []
         left: list[tuple[Labels, float]] = []
         for app_id, state in self._hub.apps.items():
-            kinds = Counter(channel.kind.label for channel in state.channels.values() if channel.subscribers)
+            kinds = Counter(channel.kind.label for channel in state.channels.values() if channel.occupied)
             # A kind that was in use and no longer is shows 0 instead of vanishing.
             active.extend(({"app_id": app_id, "channel_type": kind}, kinds[kind]) for kind in state.traffic.subscribed)
             joined.extend(_by_kind(app_id, state.traffic.subscribed))

@@ -13,8 +13,8 @@ class Frame(msgspec.Struct, omit_defaults=True, gc=False):
     """One event for any number of connections; encoded once per wire shape, see `sockudo.protocol.shapes`.
 
     The fields are in the order in which JSON writes them. System events carry their V1 prefix (``pusher:`` or
-    ``pusher_internal:``) and are rewritten for V2. ``data`` is a string, or `msgspec.Raw` with JSON text of any type, or
-    None where the frame has none. ``extras`` is decoded JSON. Never altered once it has been said.
+    ``pusher_internal:``) and are rewritten for V2. ``data`` is a string, or `msgspec.Raw` with JSON text of any type,
+    or None where the frame has none. ``extras`` is decoded JSON. Never altered once it has been said.
     """
 
     event: str

@@ -96,6 +96,7 @@ class ConnectQuery:
 
     ``protocol`` is 1 or 2. On V1 ``format`` is json, and the parameters that only V2 knows have their defaults.
     ``echo_messages`` is None when it was left to the configuration. ``token`` is kept on both: V1 refuses it.
+    ``client`` is the name of the SDK.
     """
 
     protocol: Literal[1, 2] = 1
@@ -104,6 +105,7 @@ class ConnectQuery:
     append_mode: Literal["delta", "full"] = "delta"
     append_rollup_window: int | None = None
     token: str | None = field(default=None, repr=False)
+    client: str = ""
 
 
 _FORMATS: Final[dict[str, Literal["json", "msgpack", "protobuf"]]] = {
@@ -115,6 +117,7 @@ _FORMATS: Final[dict[str, Literal["json", "msgpack", "protobuf"]]] = {
     "proto": "protobuf",
 }
 _APPEND_MODES: Final[dict[str, Literal["delta", "full"]]] = {"": "delta", "delta": "delta", "full": "full"}
+_MAX_CLIENT: Final = 64
 _ROLLUP_WINDOWS: Final = (0, 20, 40, 100, 500)
 _PARAMETERS: Final = frozenset(
     (
@@ -129,6 +132,8 @@ _PARAMETERS: Final = frozenset(
         "token",
     )
 )
+# Their values do not matter, so neither does which of several is meant.
+_IGNORED: Final = frozenset(("client", "version", "flash"))
 # A plus sign that was not percent-encoded arrives as a space.
 _INTEGER: Final = re.compile(r"[+ ]?([0-9]+)")
 
@@ -159,7 +164,8 @@ def parse_connect_query(query: bytes) -> ConnectQuery:
     mode = _APPEND_MODES.get(values.get("append_mode", ""))
     if mode is None:
         raise _invalid("append_mode", "delta or full")
-    return ConnectQuery(protocol, wire, echo_messages, mode, window, token)
+    client = values.get("client", "")[:_MAX_CLIENT]
+    return ConnectQuery(protocol, wire, echo_messages, mode, window, token, client)
 
 
 def _known_parameters(query: bytes) -> dict[str, str]:
@@ -168,7 +174,7 @@ def _known_parameters(query: bytes) -> dict[str, str]:
         raw_name, _, raw_value = pair.partition(b"=")
         name = _form_decoded(raw_name)
         if name in _PARAMETERS:
-            if name in values:
+            if name in values and name not in _IGNORED:
                 raise errors.UPGRADE_QUERY(f"Query parameter '{name}' is given more than once")
             values[name] = _form_decoded(raw_value)
     return values

@@ -11,24 +11,13 @@ import msgspec
 from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.protocol.json_text import MAX_NESTING, lone_surrogate, not_utf8, too_deep
+from sockudo.publishing.extras import check_extras
 
 __all__ = ["BatchBody", "EventBody", "decode_batch", "decode_event"]
 
 
-class _AiExtras(msgspec.Struct):
-    transport: dict[str, str] | None = None
-    codec: dict[str, str] | None = None
-
-
-class _Extras(msgspec.Struct):
-    headers: dict[str, str | float | bool] | None = None
-    ephemeral: bool | None = None
-    echo: bool | None = None
-    ai: _AiExtras | None = None
-
-
 class EventBody(msgspec.Struct):
-    """One event as a backend sends it. Only the fields that protocol V1 delivers have an effect."""
+    """One event as a backend sends it."""
 
     name: str | None = None
     data: Any = None
@@ -38,7 +27,7 @@ class EventBody(msgspec.Struct):
     info: str | None = None
     tags: dict[str, str] | None = None
     delta: bool | None = None
-    extras: _Extras | None = None
+    extras: dict[str, Any] | None = None
     idempotency_key: str | None = None
     message_id: str | None = None
 
@@ -81,6 +70,7 @@ def decode_event(body: bytes) -> EventBody:
     _check_text(body)
     if _may_repeat(event, body):
         _refuse_repeats(_members(body))
+    _check_extras(event)
     return event
 
 
@@ -110,7 +100,18 @@ def decode_batch(body: bytes) -> BatchBody:
         if name == "batch":
             for index, item in enumerate(items):
                 _refuse_repeats(item, f" (item {index} of the batch)")
+    for index, event in enumerate(batch.batch):
+        _check_extras(event, f" (item {index} of the batch)")
     return batch
+
+
+def _check_extras(event: EventBody, where: str = "") -> None:
+    if event.extras is None:
+        return
+    try:
+        check_extras(event.extras)
+    except msgspec.ValidationError as problem:
+        raise _wrong_shape(_in_our_words(problem) + where) from None
 
 
 def _check_text(body: bytes) -> None:

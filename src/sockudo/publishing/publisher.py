@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
+from sockudo.clock import Clock
 from sockudo.errors import SockudoError
-from sockudo.hub import AppState, Connection, Hub
+from sockudo.hub import AppState, Connection
 from sockudo.ids import unique_id
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint
-from sockudo.names import USER_CHANNEL_PREFIX, channel_kind, check_channel_name, check_event_name
-from sockudo.protocol import v1
+from sockudo.names import channel_kind, check_channel_name, check_event_name
+from sockudo.protocol.frame import Frame
 from sockudo.publishing.bodies import EventBody, decode_batch, decode_event
+from sockudo.publishing.extras import delivered, key_of
+from sockudo.publishing.pipeline import Pending, Pipeline, committed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["OK", "Publisher"]
+__all__ = ["OK", "Answer", "PublishOptions", "Publisher"]
 
 OK = b'{"ok":true}'
 """The reply to a publish that asked for nothing: always this very object."""
 
 _EMPTY = b"{}"
 _encode = msgspec.json.Encoder().encode
+
+# Bytes of a key inside the message, which is looked up per channel (contract 20 § 9.2).
+_MAX_MESSAGE_KEY = 128
 
 _AI_EVENTS = frozenset(
     (
@@ -47,24 +55,41 @@ _AI_EVENTS = frozenset(
 )
 
 
+Answer = bytes | asyncio.Task[bytes]
+"""The reply's JSON text, or the task that ends with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishOptions:
+    """Which features of a message's ``extras`` are on."""
+
+    ephemeral: bool = True
+    echo: bool = True
+
+
 class Publisher:
     """Publishes events and answers with the reply's JSON text.
 
-    Synchronous: a plain channel has nothing to wait for, so a publish is decided, said and answered in one go.
+    What goes to plain channels is decided, said and answered in one go. Where a channel is durable the answer is a task
+    that ends after the commit: nobody is told of success before it.
     """
 
-    def __init__(self, hub: Hub, keys: IdempotencyKeys, rates: AppRates) -> None:
-        self._hub = hub
+    def __init__(self, pipeline: Pipeline, keys: IdempotencyKeys, rates: AppRates, clock: Clock) -> None:
+        self._pipeline = pipeline
         self._keys = keys
         self._rates = rates
+        self._clock = clock
+        # Which of the optional members of `extras` are delivered; replaced when the configuration is.
+        self.options = PublishOptions()
+        self._tasks: set[asyncio.Task[bytes]] = set()
 
-    def events(self, app: LiveApp, state: AppState, body: bytes, header_key: str | None, now: float) -> bytes:
+    def events(self, app: LiveApp, state: AppState, body: bytes, header_key: str | None, now: float) -> Answer:
         """POST …/events: one event to one or several channels."""
         event = decode_event(body)
         key = event.idempotency_key if event.idempotency_key is not None else header_key
         if key is None or not app.idempotency_enabled:
             self._rates.check_publish(app, 1, now)
-            return self._answer(app, state, event, now)
+            return self._event(app, state, event, None, now)
         state.traffic.idempotent_publishes += 1
         self._keys.check_key(key)
         claim = self._keys.begin(app.id, "event", key, _fingerprint(event), app.idempotency_ttl, now)
@@ -73,11 +98,9 @@ class Publisher:
             return claim
         with _held(claim):
             self._rates.check_publish(app, 1, now)
-            reply = self._answer(app, state, event, now)
-            claim.complete(reply, now)
-        return reply
+            return self._keep(claim, self._event(app, state, event, key, now), now)
 
-    def batch(self, app: LiveApp, state: AppState, body: bytes, header_key: str | None, now: float) -> bytes:
+    def batch(self, app: LiveApp, state: AppState, body: bytes, header_key: str | None, now: float) -> Answer:
         """POST …/batch_events: several events, one after another; the first failure ends the batch."""
         items = decode_batch(body).batch
         limit = app.limits.max_batch_size
@@ -97,70 +120,68 @@ class Publisher:
             state.traffic.idempotent_repeats += 1
             return claim
         with _held(claim):
-            reply = self._batch(app, state, items, now)
-            claim.complete(reply, now)
-        return reply
+            return self._keep(claim, self._batch(app, state, items, now), now)
 
-    def _batch(self, app: LiveApp, state: AppState, items: Sequence[EventBody], now: float) -> bytes:
-        self._rates.check_publish(app, len(items), now)
-        entries: list[dict[str, object]] = []
-        for index, item in enumerate(items):
-            with _naming(index):
-                entries.append(self._item(app, state, item, now))
-        if not any(_wants_entry(item) for item in items):
-            return _EMPTY
-        return _encode({"batch": entries})
+    # ---- one event ----
 
-    def _item(self, app: LiveApp, state: AppState, item: EventBody, now: float) -> dict[str, object]:
-        key = item.idempotency_key
-        if key is None or not app.idempotency_enabled:
-            return self._item_entry(app, state, item, now)
-        state.traffic.idempotent_publishes += 1
-        try:
-            claim = self._keys.begin(app.id, "event", key, _fingerprint(item), app.idempotency_ttl, now)
-        except SockudoError as error:
-            if error.spec is errors.IDEMPOTENCY_RUNNING:
-                return {}
-            raise
-        if isinstance(claim, bytes):
-            state.traffic.idempotent_repeats += 1
-            return {}
-        with _held(claim):
-            entry = self._item_entry(app, state, item, now)
-            claim.complete(OK, now)
-        return entry
-
-    def _item_entry(self, app: LiveApp, state: AppState, item: EventBody, now: float) -> dict[str, object]:
-        channels = self._publish(app, state, item, now)
-        return _entry(state, item, channels[0]) if _wants_entry(item) else {}
-
-    def _answer(self, app: LiveApp, state: AppState, event: EventBody, now: float) -> bytes:
-        channels = self._publish(app, state, event, now)
+    def _event(self, app: LiveApp, state: AppState, event: EventBody, key: str | None, now: float) -> Answer:
+        channels, pending = self._publish(app, state, event, key, now)
         if not _wants_entry(event):
-            return OK
-        return _encode({"channels": {name: _entry(state, event, name) for name in channels}})
+            return OK if pending is None else self._own(_after(pending, lambda: OK))
 
-    def _publish(self, app: LiveApp, state: AppState, event: EventBody, now: float) -> Sequence[str]:
+        def reply() -> bytes:
+            return _encode({"channels": {name: _entry(state, event, name) for name in channels}})
+
+        return reply() if pending is None else self._own(_after(pending, reply))
+
+    def _publish(
+        self, app: LiveApp, state: AppState, event: EventBody, key: str | None, now: float
+    ) -> tuple[Sequence[str], list[Pending] | None]:
         """Checks in the order of § 5.2, then says the event; returns the channels in the order given.
 
-        A channel that fails does not stop the others: the first failure in list order is raised after all were tried.
+        A channel that fails does not stop the others: the first failure in list order is raised after all were tried,
+        as far as they could be tried without waiting. What is to be waited for comes second, None when there is none.
         """
         text = event.text()
         _check_event(app, event, text)
         channels = _targets(app, event)
-        exclude = state.connections.get(event.socket_id) if event.socket_id is not None else None
+        sender = state.connections.get(event.socket_id) if event.socket_id is not None else None
+        exclude = () if sender is None else (sender,)
+        own_key = self._message_key(app, event)
         if len(channels) == 1:
-            self._say(app, state, event, channels[0], text, exclude, now)
-            return channels
+            if own_key is None and app.streams is not None:
+                own_key = key
+            waits = self._say(app, state, event, channels[0], text, exclude, own_key, now)
+            return channels, None if waits is None else [waits]
+        if own_key is None:
+            own_key = key
         failure: SockudoError | None = None
+        pending: list[Pending] = []
         for channel in channels:
             try:
-                self._say(app, state, event, channel, text, exclude, now)
+                waits = self._say(app, state, event, channel, text, exclude, own_key, now)
             except SockudoError as error:
                 failure = failure or error
+                continue
+            if waits is not None:
+                pending.append(waits)
         if failure is not None:
+            _forget(pending)
             raise failure
-        return channels
+        return channels, pending or None
+
+    def _message_key(self, app: LiveApp, event: EventBody) -> str | None:
+        """What makes the message the same on each of its channels (§ 9.2)."""
+        if not app.idempotency_enabled:
+            return None
+        key = event.message_id if event.message_id is not None else key_of(event.extras)
+        if key is None:
+            return None
+        if not key:
+            raise errors.INVALID_INPUT("idempotency key must not be empty")
+        if len(key.encode()) > _MAX_MESSAGE_KEY:
+            raise errors.INVALID_INPUT(f"idempotency key exceeds {_MAX_MESSAGE_KEY} bytes")
+        return key
 
     def _say(
         self,
@@ -169,21 +190,123 @@ class Publisher:
         event: EventBody,
         channel: str,
         text: str,
-        exclude: Connection | None,
+        exclude: tuple[Connection, ...],
+        key: str | None,
         now: float,
-    ) -> None:
+    ) -> Pending | None:
         """Says the event to one channel, once its name and the event are allowed there."""
         check_channel_name(channel, max_length=app.limits.max_channel_name_length, namespaces=app.namespaces)
         name = event.name or ""
-        if name in _AI_EVENTS or (event.extras is not None and event.extras.ai is not None):
+        extras = event.extras
+        if name in _AI_EVENTS or (extras is not None and extras.get("ai") is not None):
             raise errors.AI_EVENT_NOT_PERMITTED(f"AI events are not permitted on channel '{channel}'")
-        kind = channel_kind(channel)
-        if kind.user:
-            self._hub.publish_to_user(state, channel.removeprefix(USER_CHANNEL_PREFIX), name, text, exclude)
-            return
-        self._hub.publish(state, channel, name, text, exclude)
-        if kind.cache:
-            state.cache.put(channel, v1.event_json(name, channel, text), now)
+        frame = Frame(name, channel, text)
+        if event.message_id is not None:
+            frame.message_id = event.message_id
+        if event.tags:
+            frame.tags = dict(sorted(event.tags.items()))
+        if extras is not None:
+            frame.extras = delivered(extras, ephemeral=self.options.ephemeral, echo=self.options.echo)
+        return self._pipeline.say(app, state, frame, exclude, now=now, key=key)
+
+    # ---- several events ----
+
+    def _batch(self, app: LiveApp, state: AppState, items: Sequence[EventBody], now: float) -> Answer:
+        self._rates.check_publish(app, len(items), now)
+        said: list[bool] = []
+        pending: list[Pending] = []
+        try:
+            for index, item in enumerate(items):
+                with _naming(index):
+                    said.append(self._item(app, state, item, pending, now))
+        except SockudoError:
+            _forget(pending)
+            raise
+
+        def reply() -> bytes:
+            if not any(_wants_entry(item) for item in items):
+                return _EMPTY
+            entries = [
+                _entry(state, item, _targets(app, item)[0]) if new and _wants_entry(item) else {}
+                for item, new in zip(items, said, strict=True)
+            ]
+            return _encode({"batch": entries})
+
+        return reply() if not pending else self._own(_after(pending, reply))
+
+    def _item(self, app: LiveApp, state: AppState, item: EventBody, pending: list[Pending], now: float) -> bool:
+        """Publishes one item; False for one that was published before under its key."""
+        key = item.idempotency_key
+        if key is None or not app.idempotency_enabled:
+            pending.extend(self._publish(app, state, item, None, now)[1] or ())
+            return True
+        state.traffic.idempotent_publishes += 1
+        try:
+            claim = self._keys.begin(app.id, "event", key, _fingerprint(item), app.idempotency_ttl, now)
+        except SockudoError as error:
+            if error.spec is errors.IDEMPOTENCY_RUNNING:
+                return False
+            raise
+        if isinstance(claim, bytes):
+            state.traffic.idempotent_repeats += 1
+            return False
+        with _held(claim):
+            waits = self._publish(app, state, item, key, now)[1]
+            if waits is None:
+                claim.complete(OK, now)
+            else:
+                pending.extend(waits)
+                self._keep(claim, self._own(_after(waits, lambda: OK)), now)
+        return True
+
+    # ---- what takes time ----
+
+    def _own(self, work: Coroutine[object, object, bytes]) -> asyncio.Task[bytes]:
+        """Starts the wait for a commit; it goes on when the caller has gone."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
+        return task
+
+    def _end(self, task: asyncio.Task[bytes]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # A caller that has gone does not ask any more.
+            task.exception()
+
+    def _keep(self, claim: Claim, answer: Answer, now: float) -> Answer:
+        """Has the key answer with this reply from when it is there, or gives the key back when it fails."""
+        if isinstance(answer, bytes):
+            claim.complete(answer, now)
+            return answer
+
+        def end(task: asyncio.Task[bytes]) -> None:
+            if task.cancelled() or task.exception() is not None:
+                claim.release()
+            else:
+                claim.complete(task.result(), self._clock.monotonic())
+
+        answer.add_done_callback(end)
+        return answer
+
+
+async def _after(pending: Sequence[Pending], reply: Callable[[], bytes]) -> bytes:
+    """The reply once all of it is stored; the first failure in order is raised after all have ended."""
+    failure: SockudoError | None = None
+    for waits in pending:
+        try:
+            await committed(waits)
+        except SockudoError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+    return reply()
+
+
+def _forget(pending: Sequence[Pending]) -> None:
+    """Messages that are being stored although the request as a whole has failed: nobody waits for them."""
+    for waits in pending:
+        waits.add_done_callback(lambda done: None if done.cancelled() else done.exception())
 
 
 def _entry(state: AppState, event: EventBody, name: str) -> dict[str, object]:
@@ -194,7 +317,7 @@ def _entry(state: AppState, event: EventBody, name: str) -> dict[str, object]:
     if "user_count" in wanted and channel_kind(name).presence:
         entry["user_count"] = len(channel.presence or ()) if channel is not None else 0
     if "subscription_count" in wanted:
-        entry["subscription_count"] = len(channel.subscribers) if channel is not None else 0
+        entry["subscription_count"] = channel.subscription_count if channel is not None else 0
     return entry
 
 

@@ -26,7 +26,7 @@ def list_channels(state: AppState, prefix: str, info: str | None) -> dict[str, o
         if "user_count" in wanted and presence is not None:
             attributes["user_count"] = len(presence)
         if "subscription_count" in wanted:
-            attributes["subscription_count"] = len(channel.subscribers)
+            attributes["subscription_count"] = channel.subscription_count
         if attributes or not info:
             found[name] = attributes
     return {"channels": found}
@@ -37,14 +37,14 @@ def channel_state(app: LiveApp, state: AppState, name: str, info: str | None, no
     _check_name(app, name)
     wanted = _words(info)
     channel = state.channels.get(name)
-    reply: dict[str, object] = {"occupied": channel is not None and bool(channel.subscribers)}
+    reply: dict[str, object] = {"occupied": channel is not None and channel.occupied}
     kind = channel_kind(name)
     if "user_count" in wanted:
         if not kind.presence:
             raise errors.INVALID_INPUT("user_count is only available for presence channels")
         reply["user_count"] = _members(channel)
     if "subscription_count" in wanted:
-        reply["subscription_count"] = len(channel.subscribers) if channel is not None else 0
+        reply["subscription_count"] = channel.subscription_count if channel is not None else 0
     if "cache" in wanted and kind.cache:
         cached = state.cache.get(name, now)
         if cached is not None:

@@ -1,15 +1,18 @@
-"""What a client may ask for on protocol V1 (contract 10 § 5)."""
+"""What a client may ask for (contract 10 § 5)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from sockudo import errors
-from sockudo.protocol import v1
+from sockudo.protocol import frames
 from sockudo.protocol.inbound import InboundFrame
+from sockudo.sessions.channel_history import channel_history
+from sockudo.sessions.presence_update import presence_update
+from sockudo.sessions.resume import resume
 from sockudo.sessions.signin import sign_in
 from sockudo.sessions.subscribe import subscribe, unsubscribe
+from sockudo.sessions.tokens import refresh_token
 
 if TYPE_CHECKING:
     from sockudo.sessions.session import Session
@@ -20,15 +23,11 @@ Action = Callable[["Session", InboundFrame], None]
 
 
 def _ping(session: Session, _: InboundFrame) -> None:
-    session.write(v1.PONG)
+    session.send(frames.PONG)
 
 
 def _nothing(_: Session, __: InboundFrame) -> None:
-    """A pong is activity, which was noted when it arrived; deltas have no effect on V1."""
-
-
-def _needs_v2(_: Session, frame: InboundFrame) -> None:
-    raise errors.NOT_ON_V1(f"Protocol error: {frame.event} requires protocol V2")
+    """A pong is activity, which was noted when it arrived."""
 
 
 def _table() -> dict[str, Action]:
@@ -40,15 +39,15 @@ def _table() -> dict[str, Action]:
         "signin": sign_in,
         "enable_delta_compression": _nothing,
         "delta_sync_error": _nothing,
-        "auth": _needs_v2,
-        "resume": _needs_v2,
-        "channel_history": _needs_v2,
+        "auth": refresh_token,
+        "resume": resume,
+        "channel_history": channel_history,
     }
     prefixes = ("pusher:", "sockudo:", "pusher_internal:", "sockudo_internal:")
     table = {prefix + name: action for prefix in prefixes for name, action in actions.items()}
-    table["channel_history"] = _needs_v2
+    table["channel_history"] = channel_history
     # The one action that insists on a prefix that is not internal (§ 1.1).
-    table["pusher:presence_update"] = table["sockudo:presence_update"] = _needs_v2
+    table["pusher:presence_update"] = table["sockudo:presence_update"] = presence_update
     return table
 
 

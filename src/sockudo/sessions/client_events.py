@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.names import channel_kind, is_meta, is_wildcard
-from sockudo.protocol import v1
+from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame
+from sockudo.publishing.pipeline import Pending
+from sockudo.sessions.access import check_publish
 
 if TYPE_CHECKING:
     from sockudo.sessions.session import Session
@@ -44,11 +48,24 @@ def client_event(session: Session, frame: InboundFrame) -> None:
     limit = live.limits.max_event_payload_kb
     if limit and len(data) > limit * 1024:
         raise _refused(f"Payload size ({len(data)} bytes) exceeds limit ({limit}KB)")
-    channel = session.channels.get(name)
-    if channel is None:
+    check_publish(session, name)
+    if name not in session.channels:
         raise _refused(f"Socket {session.socket_id} is not subscribed to channel {name}")
     user_id = session.members.get(name) if session.members is not None else None
-    channel.append(v1.client_event(frame.event, name, data, user_id), exclude=session)
+    said = Frame(frame.event, name, msgspec.Raw(data), user_id=user_id)
+    gateway = session.gateway
+    pending = gateway.pipeline.say(
+        live, session.app, said, () if session.echo else (session,), now=gateway.clock.monotonic()
+    )
+    if pending is not None:
+        pending.add_done_callback(lambda done: _tell_outcome(session, done))
+
+
+def _tell_outcome(session: Session, done: Pending) -> None:
+    """The sender hears of a message that could not be stored, and of nothing else."""
+    problem = None if done.cancelled() else done.exception()
+    if isinstance(problem, SockudoError) and not session.ended:
+        session.refuse(problem)
 
 
 def _refused(text: str) -> SockudoError:

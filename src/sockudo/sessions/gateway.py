@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Iterator
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.apps.registry import AppRegistry
+from sockudo.auth.revocations import Revocations
 from sockudo.clock import Clock
 from sockudo.config import Settings
 from sockudo.errors import SockudoError
@@ -18,6 +20,8 @@ from sockudo.hub import AppState, Hub, Peer
 from sockudo.hub.ports import Schedule
 from sockudo.ids import socket_id
 from sockudo.limits.windows import KeyedWindows
+from sockudo.protocol.shapes import V1_JSON, Shape
+from sockudo.publishing.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from sockudo.sessions.session import Session
@@ -31,8 +35,21 @@ class Gateway:
     ``settings`` is replaced as a whole when the configuration is reloaded; sessions read it when they need it.
     """
 
-    def __init__(self, hub: Hub, apps: AppRegistry, clock: Clock, settings: Settings, schedule: Schedule) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        apps: AppRegistry,
+        clock: Clock,
+        settings: Settings,
+        schedule: Schedule,
+        pipeline: Pipeline,
+        revocations: Revocations,
+    ) -> None:
         self.hub = hub
+        self.pipeline = pipeline
+        self.revocations = revocations
+        # Work of sessions that later frames do not wait for.
+        self._tasks: set[asyncio.Task[None]] = set()
         self.apps = apps
         self.clock = clock
         self.settings = settings
@@ -50,7 +67,7 @@ class Gateway:
         for state in self.hub.apps.values():
             yield from state.connections.values()  # type: ignore[misc]  # connections of the hub are sessions here
 
-    def admit(self, key: str, origin: str | None, protocol: int) -> LiveApp:
+    def admit(self, key: str, origin: str | None) -> LiveApp:
         """The app that a new connection belongs to, after the checks of contract 10 § 2.3 in their order.
 
         Raises the row of the catalogue whose frame and close code the peer gets.
@@ -68,23 +85,45 @@ class Gateway:
         state = self.hub.apps.get(app.id)
         if app.limits.max_connections and state is not None and len(state.connections) >= app.limits.max_connections:
             raise errors.OVER_QUOTA()
-        if protocol == 2:
-            raise errors.PROTOCOL_UNSUPPORTED("Protocol version 2 is not available; connect with protocol=7")
         return app
+
+    def own(self, work: Coroutine[Any, Any, None]) -> None:
+        """Starts work of a session that nothing waits for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Ends whatever sessions still work on."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def count_refusal(self, key: str, error: SockudoError) -> None:
         """Notes a refused connection for the metrics; keys that no app has are counted as one."""
         known = key if self.apps.by_key(key) is not None else "unknown"
         self.refused[known, error.spec.slug] += 1
 
-    def open(self, app: LiveApp, peer: Peer) -> Session:
-        """A registered session for an admitted connection; the greeting is the caller's to send."""
+    def open(
+        self, app: LiveApp, peer: Peer, shape: Shape = V1_JSON, *, echo: bool | None = None, client: str = ""
+    ) -> Session:
+        """A registered session for an admitted connection; the greeting is the caller's to send.
+
+        ``echo`` is what the client wants, None leaving it to the configuration; ``client`` is its SDK's name.
+        """
         from sockudo.sessions.session import Session
 
         state = self.state(app)
-        session = Session(self._free_socket_id(state), state, peer, app, self)
+        echoes = shape.v2 and self._echoes(echo)
+        session = Session(self._free_socket_id(state), state, peer, app, self, shape, echo=echoes, client=client)
         self.hub.connect(session)
         return session
+
+    def _echoes(self, wanted: bool | None) -> bool:
+        options = self.settings.echo_control
+        if not options.enabled:
+            return True
+        return options.default_echo_messages if wanted is None else wanted
 
     def state(self, app: LiveApp) -> AppState:
         """The live state of an app."""
@@ -93,11 +132,13 @@ class Gateway:
     def _new_state(self, app: LiveApp) -> AppState:
         state = self.hub.app(app.id)
         state.subscription_counts = bool(app.features.enable_subscription_count)
+        if app.recovery is not None:
+            state.replay.ttl = app.recovery.buffer_ttl
         return state
 
     def apply_app(self, app: LiveApp) -> None:
         """Gives the sessions of an app its changed record; those of an app that was disabled are ended."""
-        for session in self._sessions_of(app.id):
+        for session in self.sessions_of(app.id):
             session.live = app
             if not app.enabled:
                 session.end(errors.APP_DISABLED("Application disabled"))
@@ -105,11 +146,12 @@ class Gateway:
 
     def remove_app(self, app_id: str) -> None:
         """Ends the sessions of an app that no longer exists and forgets its state."""
-        for session in self._sessions_of(app_id):
+        for session in self.sessions_of(app_id):
             session.end(errors.UNKNOWN_APP())
         self.hub.apps.pop(app_id, None)
 
-    def _sessions_of(self, app_id: str) -> list[Session]:
+    def sessions_of(self, app_id: str) -> list[Session]:
+        """Every session of one app."""
         state = self.hub.apps.get(app_id)
         return list(state.connections.values()) if state is not None else []  # type: ignore[arg-type]  # as above
 

@@ -1,22 +1,27 @@
-"""One client's session on protocol V1: frames in, decisions, frames out.
+"""One client's session: frames in, decisions, frames out.
 
 Sequences only: what a frame means is in `sockudo.sessions.actions`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.errors import SockudoError
-from sockudo.hub import AppState, Connection, Peer
+from sockudo.hub import AppState, Connection, GateLimits, Peer
+from sockudo.hub.outgoing import visible
 from sockudo.ids import unique_id
 from sockudo.limits.windows import SocketWindow
-from sockudo.protocol import v1
-from sockudo.protocol.inbound import decode_frame
+from sockudo.protocol import frames
+from sockudo.protocol.filters import MessageView, Predicate
+from sockudo.protocol.frame import Frame
+from sockudo.protocol.shapes import V1_JSON, Shape
 from sockudo.sessions.actions import ACTIONS
 from sockudo.sessions.client_events import client_event
+from sockudo.sessions.v2 import V2State
 
 if TYPE_CHECKING:
     from sockudo.sessions.gateway import Gateway
@@ -37,16 +42,32 @@ class Session(Connection):
         "_queued_bytes",
         "_queued_frames",
         "authorized",
+        "echo",
         "ended",
         "gateway",
         "last_seen",
         "live",
         "opened_at",
         "pinged_at",
+        "v2",
     )
 
-    def __init__(self, socket_id: str, state: AppState, peer: Peer, live: LiveApp, gateway: Gateway) -> None:
-        super().__init__(socket_id, state, peer)
+    def __init__(
+        self,
+        socket_id: str,
+        state: AppState,
+        peer: Peer,
+        live: LiveApp,
+        gateway: Gateway,
+        shape: Shape = V1_JSON,
+        *,
+        echo: bool = False,
+        client: str = "",
+    ) -> None:
+        super().__init__(socket_id, state, peer, shape)
+        # Whether its own client events come back to it.
+        self.echo = echo
+        self.v2 = V2State(self, client) if shape.v2 else None
         self.live = live
         self.gateway = gateway
         self.opened_at = self.last_seen = gateway.clock.monotonic()
@@ -65,8 +86,15 @@ class Session(Connection):
         traffic = self.app.traffic
         traffic.messages_received += 1
         traffic.bytes_received += len(payload)
+        if self.v2 is not None and self.v2.busy:
+            self.v2.postpone(payload)
+            return
+        self.handle(payload)
+
+    def handle(self, payload: bytes) -> None:
+        """Acts on a message whose turn has come."""
         try:
-            frame = decode_frame(payload)
+            frame = self.shape.decode(payload)
             is_client_event = frame.event.startswith("client-")
             self._check_rates(is_client_event)
             if is_client_event:
@@ -82,6 +110,11 @@ class Session(Connection):
             reference = unique_id()
             self.gateway.log.exception("frame failed", socket_id=self.socket_id, reference=reference)
             self.refuse(errors.INTERNAL_ERROR(f"Internal server error {reference}"))
+
+    def pong(self, payload: bytes) -> None:
+        """The peer answered a native ping; only the answer to the one that was sent counts."""
+        if self.v2 is not None and payload == self.v2.last_ping:
+            self.v2.last_ping = None
 
     def _check_rates(self, is_client_event: bool) -> None:
         limits = self.live.limits
@@ -108,13 +141,13 @@ class Session(Connection):
 
     # ---- out ----
 
-    def refuse(self, error: SockudoError) -> None:
+    def refuse(self, error: SockudoError, channel: str | None = None) -> None:
         """Answers with an error frame, and ends the session where the catalogue says so."""
         if error.spec.closes:
             self.end(error)
             return
         self.app.traffic.errors[error.spec.slug] += 1
-        self.write(v1.error(error.spec.ws or 4000, error.text))
+        self.send(frames.error(error.spec.ws or 4000, error.text, channel))
         self.gateway.log.debug("frame refused", app_id=self.live.id, socket_id=self.socket_id, error=error.spec.slug)
 
     def end(self, error: SockudoError) -> None:
@@ -124,9 +157,9 @@ class Session(Connection):
         self.app.traffic.errors[error.spec.slug] += 1
         code = error.spec.ws or 4000
         self.catch_up()
-        if code >= 4000:
-            self.peer.write(v1.error(code, error.text))
-        self.leave(clean=error.spec is errors.PONG_TIMEOUT)
+        if code >= 4000 and not (self.shape.v2 and error.spec is errors.PONG_TIMEOUT):
+            self.peer.write(self.shape.encode(frames.error(code, error.text)))
+        self.leave(clean=error.spec is errors.PONG_TIMEOUT and not self.shape.v2)
         self.peer.close(code, error.text)
         self.gateway.log.debug(
             "connection ended", app_id=self.live.id, socket_id=self.socket_id, code=code, error=error.spec.slug
@@ -138,10 +171,38 @@ class Session(Connection):
             return
         self.ended = True
         self.write = _discard
-        grace = self.gateway.hub.options.presence_grace
+        if self.v2 is not None:
+            self.v2.stop()
+        options = self.gateway.hub.options
+        grace = options.v2_presence_grace if self.shape.v2 else options.presence_grace
         held_until = None if clean or not grace else self.gateway.clock.monotonic() + grace
         self.gateway.hub.disconnect(self, held_until=held_until)
         self.gateway.log.debug("disconnected", app_id=self.live.id, socket_id=self.socket_id, clean=clean)
+
+    def send_all(self, past: Iterable[Frame]) -> None:
+        """Writes several messages at once."""
+        shown = [self.shape.encode(visible(frame, tags=self.gateway.hub.options.show_tags)) for frame in past]
+        if shown:
+            self.gateway.hub.frames_in_write = len(shown)
+            self.write(b"".join(shown))
+            self.gateway.hub.frames_in_write = 1
+
+    @staticmethod
+    def accepting(predicate: Predicate | None) -> Callable[[Frame], bool]:
+        """Whether a message of the past passes a subscription's filter: the same test as for those said now."""
+        if predicate is None:
+            return lambda _: True
+        return lambda frame: predicate.matches(MessageView(frame))
+
+    def gate_limits(self) -> GateLimits:
+        """How much may be held back for the connection: as much as may wait for it otherwise."""
+        settings = self.gateway.settings
+
+        def overflow() -> None:
+            # Ending changes the channels that the publisher is walking: it waits for the end of the turn.
+            self.gateway.schedule(lambda: self.end(errors.SLOW_CONSUMER()))
+
+        return GateLimits(settings.outbound_messages, settings.websocket.max_bytes, overflow)
 
     # ---- a peer that reads too slowly (§ 17) ----
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sockudo import errors
+from sockudo.auth.capabilities import Capabilities
 from sockudo.auth.channels import check_user_auth
 from sockudo.errors import SockudoError
-from sockudo.protocol import v1
+from sockudo.protocol import frames
 from sockudo.protocol.inbound import InboundFrame, object_data
 from sockudo.sessions.refused_auth import log_refused_sign_in
 
@@ -27,6 +28,8 @@ def sign_in(session: Session, frame: InboundFrame) -> None:
     live = session.live
     if not live.features.enable_user_authentication:
         raise _refused("User authentication is disabled for this app")
+    if session.v2 is not None and session.v2.token is not None:
+        raise _refused("signin is not allowed on capability-token authenticated connections")
     data = object_data(frame, "Invalid message format: Invalid signin data format")
     user_data = data.get("user_data")
     if not isinstance(user_data, str):
@@ -38,8 +41,9 @@ def sign_in(session: Session, frame: InboundFrame) -> None:
     if not check_user_auth(live, session.socket_id, auth, user_data):
         log_refused_sign_in(session)
         raise _refused("Connection not authorized for signin.")
+    capabilities = Capabilities.from_user_data(user.get("capabilities")) if session.v2 is not None else None
     watchlist = _watchlist(user) if live.features.enable_watchlist_events else ()
-    session.write(v1.signin_success(user_data))
+    session.send(frames.signin_success(user_data))
     user_info = msgspec.json.encode(user.get("user_info", {}))
     if len(watchlist) > _MAX_WATCHLIST:
         session.refuse(
@@ -47,6 +51,8 @@ def sign_in(session: Session, frame: InboundFrame) -> None:
         )
         watchlist = ()
     session.app.users.sign_in(session, user["id"], user_info, watchlist)
+    if session.v2 is not None and capabilities is not None:
+        session.v2.capabilities = capabilities
     session.authorized = True
     session.gateway.log.debug("signed in", app_id=live.id, socket_id=session.socket_id, user_id=user["id"])
 

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from sockudo import errors
 from sockudo.auth.channels import check_channel_auth
 from sockudo.errors import SockudoError
-from sockudo.names import ChannelKind, channel_kind, check_channel_name, is_meta, is_wildcard
-from sockudo.protocol import v1
-from sockudo.protocol.framing import text_frame
+from sockudo.names import (
+    META,
+    META_PREFIX,
+    WILDCARD,
+    ChannelKind,
+    channel_kind,
+    check_channel_name,
+    check_pattern,
+    is_meta,
+    is_wildcard,
+)
 from sockudo.protocol.inbound import InboundFrame, data_value, object_data
+from sockudo.sessions.access import check_subscribe
+from sockudo.sessions.attach import Candidate, Request, attach, check_rewind, tell_refusal
 from sockudo.sessions.refused_auth import log_refused_channel
+from sockudo.sessions.subscribe_options import check_modes, read_predicate, read_rewind
 
 if TYPE_CHECKING:
     from sockudo.sessions.session import Session
@@ -21,13 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["subscribe", "unsubscribe"]
 
 _MAX_USER_ID = 128
-
-
-class _Candidate(NamedTuple):
-    """A member of a presence channel before it is let in; ``user_info`` is JSON text."""
-
-    user_id: str
-    user_info: bytes
 
 
 class _ChannelData(msgspec.Struct):
@@ -45,57 +49,65 @@ def subscribe(session: Session, frame: InboundFrame) -> None:
     if not isinstance(name, str):
         raise errors.MISSING_FIELD("Invalid message format: Missing channel in subscription data")
     try:
-        kind = _check(session, name, data)
-        candidate = _candidate(session, name, data) if kind.presence else None
+        attach(session, _request(session, name, data))
     except SockudoError as error:
-        if session.live.features.enable_subscription_error and not error.spec.closes:
-            status = 401 if error.spec.ws == 4009 else 400
-            session.write(v1.subscription_error(name, error.text, status))
+        tell_refusal(session, name, error)
         raise
-    # A repeated subscribe is acknowledged after what was said before it, like the first one.
-    joined = session.channels.get(name)
-    if joined is not None:
-        joined.catch_up(session)
-    hub = session.gateway.hub
-    if candidate is not None:
-        channel = hub.join(session, name, candidate.user_id, candidate.user_info)
-        members = channel.presence.infos() if channel.presence is not None else {}
-        session.write(v1.subscription_succeeded(name, v1.presence_data(members)))
-    else:
-        hub.subscribe(session, name)
-        session.write(v1.subscription_succeeded(name))
-    session.authorized |= kind.protected
-    if kind.cache:
-        cached = session.app.cache.get(name, session.last_seen)
-        session.write(v1.cache_miss(name) if cached is None else text_frame(cached.text))
-    session.gateway.log.debug("subscribed", app_id=session.live.id, socket_id=session.socket_id, channel=name)
 
 
-def _check(session: Session, name: str, data: dict[str, Any]) -> ChannelKind:
-    """The checks that do not depend on who is in the channel; returns the channel's kind."""
+def _request(session: Session, name: str, data: dict[str, Any]) -> Request:
+    """What is asked for, once every check has let it pass that does not take time."""
+    v2 = session.v2 is not None
+    rewind = read_rewind(data)
+    predicate = read_predicate(session, data) if v2 else None
+    kind = _check_name(session, name)
+    if rewind is not None:
+        check_rewind(session, name, kind)
+    if v2:
+        check_modes(data)
+    if kind.protected and not isinstance(data.get("auth"), str):
+        raise errors.CHANNEL_AUTH_MISSING()
+    check_subscribe(session, name, presence=kind.presence, rewind=rewind is not None)
+    if kind.protected:
+        _check_auth(session, name, kind, data)
+    candidate = _candidate(session, name, data) if kind.presence else None
+    return Request(name, kind, candidate, predicate, rewind)
+
+
+def _check_name(session: Session, name: str) -> ChannelKind:
     live = session.live
     if not live.enabled:
         raise errors.APP_DISABLED("Application disabled")
+    v2 = session.v2 is not None
     if is_meta(name):
-        raise errors.META_NEEDS_V2()
+        if not v2:
+            raise errors.META_NEEDS_V2()
+        _check_plain_name(session, name.removeprefix(META_PREFIX))
+        return META
     if is_wildcard(name):
-        raise errors.WILDCARD_NEEDS_V2()
+        if not v2:
+            raise errors.WILDCARD_NEEDS_V2()
+        check_pattern(name, max_length=live.limits.max_channel_name_length)
+        return WILDCARD
+    _check_plain_name(session, name)
+    return channel_kind(name)
+
+
+def _check_plain_name(session: Session, name: str) -> None:
+    live = session.live
     try:
         check_channel_name(
-            name, max_length=live.limits.max_channel_name_length, namespaces=live.namespaces, for_socket=True
+            name,
+            max_length=live.limits.max_channel_name_length,
+            namespaces=live.namespaces,
+            for_v1=session.v2 is None,
         )
     except SockudoError as error:
         raise errors.CHANNEL_NAME(f"Channel error: {error.text}") from None
-    kind = channel_kind(name)
-    if kind.protected:
-        _check_auth(session, name, kind, data)
-    return kind
 
 
 def _check_auth(session: Session, name: str, kind: ChannelKind, data: dict[str, Any]) -> None:
-    auth = data.get("auth")
-    if not isinstance(auth, str):
-        raise errors.CHANNEL_AUTH_MISSING()
+    auth: str = data["auth"]
     channel_data = data.get("channel_data") if kind.presence else None
     if kind.presence and not isinstance(channel_data, str):
         if session.user is None or channel_data is not None:
@@ -108,7 +120,7 @@ def _check_auth(session: Session, name: str, kind: ChannelKind, data: dict[str, 
     raise errors.CHANNEL_AUTH_INVALID()
 
 
-def _candidate(session: Session, name: str, data: dict[str, Any]) -> _Candidate:
+def _candidate(session: Session, name: str, data: dict[str, Any]) -> Candidate:
     """Who wants to join a presence channel, within the app's limits (§ 6.5)."""
     candidate = _read_candidate(session, data.get("channel_data"))
     limits = session.live.limits
@@ -127,9 +139,9 @@ def _candidate(session: Session, name: str, data: dict[str, Any]) -> _Candidate:
     return candidate
 
 
-def _read_candidate(session: Session, channel_data: object) -> _Candidate:
+def _read_candidate(session: Session, channel_data: object) -> Candidate:
     if channel_data is None and session.user is not None:
-        return _Candidate(session.user.user_id, session.user.user_info)
+        return Candidate(session.user.user_id, session.user.user_info)
     try:
         decoded = _decode_channel_data(channel_data if isinstance(channel_data, str) else "")
         # Raw is taken over as it came: decoding it once proves that it is sound all the way down.
@@ -144,7 +156,7 @@ def _read_candidate(session: Session, channel_data: object) -> _Candidate:
         raise errors.PRESENCE_MEMBER("Channel error: Missing user_id in channel_data")
     if not 1 <= len(user_id.encode()) <= _MAX_USER_ID:
         raise errors.PRESENCE_MEMBER(f"Channel error: user_id must have 1 to {_MAX_USER_ID} bytes")
-    return _Candidate(user_id, user_info)
+    return Candidate(user_id, user_info)
 
 
 def unsubscribe(session: Session, frame: InboundFrame) -> None:
@@ -155,5 +167,7 @@ def unsubscribe(session: Session, frame: InboundFrame) -> None:
     name = data.get("channel") if isinstance(data, dict) else data
     if not isinstance(name, str):
         raise errors.MISSING_FIELD("Invalid message format: Missing channel in unsubscribe message")
+    if session.v2 is not None:
+        session.v2.attached.pop(name, None)
     session.gateway.hub.unsubscribe(session, name)
     session.gateway.log.debug("unsubscribed", app_id=session.live.id, socket_id=session.socket_id, channel=name)

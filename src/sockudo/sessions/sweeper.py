@@ -7,18 +7,24 @@ second.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING
 
 from sockudo import errors
-from sockudo.protocol import v1
+from sockudo.protocol import frames
+from sockudo.protocol.framing import ping_frame
+from sockudo.sessions.resume import end_parked
+from sockudo.sessions.tokens import check_token
 
 if TYPE_CHECKING:
     from sockudo.sessions.gateway import Gateway
     from sockudo.sessions.session import Session
+    from sockudo.sessions.v2 import V2State
 
 __all__ = ["check", "sweep"]
 
 PONG_WAIT = 30.0
+_SHORTEST_PING = 5
 _INTERVAL = 1.0
 # So many sessions are looked at in one turn of the loop: well under a millisecond.
 _SLICE = 2000
@@ -26,15 +32,11 @@ _SLICE = 2000
 
 def check(session: Session, now: float) -> None:
     """Pings a quiet peer, ends one that stayed silent after a ping or was not authorized in time."""
-    settings = session.gateway.settings
-    if session.pinged_at > session.last_seen:
-        if now - session.pinged_at >= PONG_WAIT:
-            session.end(errors.PONG_TIMEOUT())
-            return
-    elif now - session.last_seen >= settings.activity_timeout:
-        session.pinged_at = now
-        session.write(v1.PING)
-    deadline = settings.user_authentication_timeout
+    if session.v2 is None:
+        _check_liveness(session, now)
+    else:
+        _check_v2(session, session.v2, now)
+    deadline = session.gateway.settings.user_authentication_timeout
     if (
         session.live.features.enable_user_authentication
         and not session.authorized
@@ -42,6 +44,38 @@ def check(session: Session, now: float) -> None:
         and now - session.opened_at >= deadline
     ):
         session.end(errors.AUTH_DEADLINE())
+
+
+def _check_liveness(session: Session, now: float) -> None:
+    settings = session.gateway.settings
+    if session.pinged_at > session.last_seen:
+        if now - session.pinged_at >= PONG_WAIT:
+            session.end(errors.PONG_TIMEOUT())
+            return
+    elif now - session.last_seen >= settings.activity_timeout:
+        session.pinged_at = now
+        session.send(frames.PING)
+
+
+def _check_v2(session: Session, v2: V2State, now: float) -> None:
+    """V2 is pinged by the WebSocket protocol itself, and only the answer to that ping counts (§ 4)."""
+    settings = session.gateway.settings
+    options = settings.websocket
+    silent = now - session.last_seen
+    if v2.last_ping is not None and now - session.pinged_at >= PONG_WAIT:
+        session.end(errors.PONG_TIMEOUT())
+        return
+    if options.idle_timeout and silent >= options.idle_timeout:
+        session.end(errors.IDLE_TIMEOUT())
+        return
+    every = max(options.ping_interval, settings.activity_timeout / 2, _SHORTEST_PING)
+    if options.auto_ping and options.ping_interval and v2.last_ping is None and silent >= every:
+        session.pinged_at = now
+        v2.last_ping = secrets.token_bytes(8)
+        session.write(ping_frame(v2.last_ping))
+    check_token(session, now)
+    if not session.ended and v2.parked is not None:
+        end_parked(session, now)
 
 
 async def sweep(gateway: Gateway) -> None:

@@ -1,0 +1,223 @@
+"""The subscribers of a channel that get the same bytes, and the frames that wait for the end of this turn of the loop.
+
+The rule of delivery
+--------------------
+
+What is published within one turn is joined and written once to each subscriber at the end of the turn. The order in
+which frames were appended is the order in which every subscriber gets them. Who hears what is settled at the moment of
+appending: a connection that joins later hears nothing from before it came, one that leaves has heard all that was said
+while it was there. So joining remembers a place in the pending frames (``_since``) and leaving writes the rest at once
+(`catch_up`), and neither has to flush the whole channel.
+
+A round over many subscribers is cut into slices (`deliver` with a budget), so that no turn lasts. While a round is
+under way new frames gather for the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable
+from typing import TYPE_CHECKING
+
+from sockudo.hub.latency import Latency, size_bucket
+from sockudo.protocol.filters import Predicate
+from sockudo.protocol.shapes import Shape
+
+if TYPE_CHECKING:
+    from sockudo.hub.channel import Channel
+    from sockudo.hub.connection import Connection
+    from sockudo.hub.outgoing import Outgoing
+
+__all__ = ["Fanout"]
+
+# Below this a round is never cut: the bookkeeping would cost more than the wait.
+_WHOLE = 500
+
+
+class Fanout:
+    """Everyone on one channel who wants one wire shape of the same frames.
+
+    ``predicate`` says which of the channel's messages they want, None being all. ``key`` is its place among the
+    channel's fan-outs.
+    """
+
+    __slots__ = (
+        "_excluded",
+        "_pending",
+        "_rest",
+        "_round",
+        "_round_frames",
+        "_since",
+        "_waiting_since",
+        "channel",
+        "key",
+        "predicate",
+        "queued",
+        "shape",
+        "subscribers",
+    )
+
+    def __init__(
+        self, channel: Channel, shape: Shape, predicate: Predicate | None = None, key: Hashable = None
+    ) -> None:
+        self.channel = channel
+        self.shape = shape
+        self.predicate = predicate
+        self.key = shape if key is None else key
+        self.subscribers: dict[Connection, None] = {}
+        self.queued = False
+        self._pending: list[bytes] = []
+        # When the oldest frame that is not written yet was said.
+        self._waiting_since = 0.0
+        # Places in the pending frames from which a newcomer listens; None while nobody joined this turn.
+        self._since: dict[Connection, int] | None = None
+        # Which connections must not get which pending frame; None while nothing is excluded.
+        self._excluded: list[tuple[Connection, int]] | None = None
+        # A round in several slices: its bytes, its number of frames and who has not got it yet.
+        self._round = b""
+        self._round_frames = 0
+        self._rest: dict[Connection, None] | None = None
+
+    @property
+    def unfinished(self) -> bool:
+        """True while something waits to be written."""
+        return bool(self._rest or self._pending)
+
+    def accepts(self, message: Outgoing) -> bool:
+        """Whether those who are here want this message."""
+        return self.predicate is None or message.matches(self.predicate)
+
+    def say(self, message: Outgoing, exclude: Collection[Connection]) -> None:
+        """Says the message to everyone here but ``exclude``, if they want it."""
+        if self.predicate is None or message.matches(self.predicate):
+            self.append(message.encoded(self.shape), exclude)
+
+    def append(self, data: bytes, exclude: Collection[Connection] = ()) -> None:
+        """Has ``data``, one encoded frame, written to everyone who is here now but ``exclude``."""
+        for connection in exclude:
+            if connection in self.subscribers:
+                if self._excluded is None:
+                    self._excluded = []
+                self._excluded.append((connection, len(self._pending)))
+        if not self._pending and self._rest is None:
+            self._waiting_since = self.channel.app.hub.now()
+        self._pending.append(data)
+        if not self.queued:
+            self.channel.app.hub.enqueue(self)
+
+    def add(self, connection: Connection) -> None:
+        """Subscribes; the connection hears what is said from now on."""
+        self.subscribers[connection] = None
+        if self._pending:
+            self._listen_from_here(connection)
+
+    def remove(self, connection: Connection) -> None:
+        """Unsubscribes; what was said before has been written by `catch_up` or does not matter any more."""
+        self.subscribers.pop(connection, None)
+        if self._rest is not None:
+            self._rest.pop(connection, None)
+        if self._since is not None:
+            self._since.pop(connection, None)
+
+    def catch_up(self, connection: Connection) -> None:
+        """Writes now what was said to ``connection`` so far and would be written at the end of the turn."""
+        if self._rest is not None and connection in self._rest:
+            del self._rest[connection]
+            connection.write(self._round)
+        if self._pending:
+            frames = self._frames_for(connection)
+            if frames:
+                connection.write(b"".join(frames))
+            self._listen_from_here(connection)
+
+    def _listen_from_here(self, connection: Connection) -> None:
+        if self._since is None:
+            self._since = {}
+        self._since[connection] = len(self._pending)
+
+    def _frames_for(self, connection: Connection) -> list[bytes]:
+        start = self._since.get(connection, 0) if self._since is not None else 0
+        if self._excluded is None:
+            return self._pending[start:]
+        skipped = {place for excluded, place in self._excluded if excluded is connection}
+        return [self._pending[place] for place in range(start, len(self._pending)) if place not in skipped]
+
+    def deliver(self, budget: int) -> int:
+        """Writes what waits to at most about ``budget`` subscribers and returns how many writes that took."""
+        if self._rest is not None:
+            return self._deliver_slice(self._rest, budget)
+        pending = self._pending
+        if not pending:
+            return 0
+        subscribers = self.subscribers
+        count = len(subscribers)
+        if count > budget and count > _WHOLE:
+            return self._deliver_slice(self._start_round(), budget)
+        data = pending[0] if len(pending) == 1 else b"".join(pending)
+        frames = len(pending)
+        self.channel.app.hub.frames_in_write = frames
+        if self._since is None and self._excluded is None:
+            for connection in subscribers:
+                connection.write(data)
+        else:
+            special = self._write_special()
+            for connection in subscribers:
+                if connection not in special:
+                    connection.write(data)
+        self._pending = []
+        self._account(count, frames, len(data))
+        self._note_latency(count)
+        return count
+
+    def _write_special(self) -> set[Connection]:
+        """Writes to those who do not get all frames, and says who they are."""
+        hub = self.channel.app.hub
+        special = set(self._since or ())
+        special.update(connection for connection, _ in self._excluded or () if connection in self.subscribers)
+        for connection in special:
+            frames = self._frames_for(connection)
+            if frames:
+                hub.frames_in_write = len(frames)
+                connection.write(b"".join(frames))
+        hub.frames_in_write = len(self._pending)
+        self._since = self._excluded = None
+        return special
+
+    def _start_round(self) -> dict[Connection, None]:
+        rest = dict(self.subscribers)
+        if self._since is not None or self._excluded is not None:
+            for connection in self._write_special():
+                rest.pop(connection, None)
+        self._round = b"".join(self._pending)
+        self._round_frames = len(self._pending)
+        self._pending = []
+        self._rest = rest
+        self._account(len(self.subscribers), self._round_frames, len(self._round))
+        return rest
+
+    def _deliver_slice(self, rest: dict[Connection, None], budget: int) -> int:
+        data = self._round
+        self.channel.app.hub.frames_in_write = self._round_frames
+        written = 0
+        while rest and written < budget:
+            rest.popitem()[0].write(data)
+            written += 1
+        if not rest:
+            self._rest = None
+            self._round = b""
+            self._note_latency(len(self.subscribers))
+        return written
+
+    def _account(self, connections: int, frames: int, size: int) -> None:
+        traffic = self.channel.app.traffic
+        traffic.messages_sent += connections * frames
+        traffic.bytes_sent += connections * size
+
+    def _note_latency(self, recipients: int) -> None:
+        app = self.channel.app
+        now = app.hub.now()
+        key = (self.channel.kind.label, size_bucket(recipients))
+        latency = app.traffic.latency.get(key)
+        if latency is None:
+            latency = app.traffic.latency[key] = Latency()
+        latency.note(now - self._waiting_since)
+        self._waiting_since = now

@@ -1,0 +1,59 @@
+"""Holds back what is said to one subscriber while it is being told what came before (contract 30 § 3.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+from sockudo.hub.fanout import Fanout
+from sockudo.protocol.filters import Predicate
+from sockudo.protocol.frame import Frame
+
+if TYPE_CHECKING:
+    from sockudo.hub.channel import Channel
+    from sockudo.hub.connection import Connection
+    from sockudo.hub.outgoing import Outgoing
+
+__all__ = ["Gate"]
+
+
+class Gate(Fanout):
+    """Stands in the place of a shared fan-out for one connection until `sockudo.hub.Hub.open`.
+
+    It is in place before the past is looked up, so that nothing falls between the two. Past ``limit`` messages or
+    ``max_bytes`` nothing is held any more and ``overflow`` is called, once: what was lost cannot be told apart later.
+    """
+
+    __slots__ = ("_limit", "_max_bytes", "_overflow", "_size", "connection", "held")
+
+    def __init__(
+        self,
+        channel: Channel,
+        connection: Connection,
+        predicate: Predicate | None,
+        limit: int,
+        max_bytes: int | None,
+        overflow: Callable[[], None],
+    ) -> None:
+        super().__init__(channel, connection.shape, predicate, key=self)
+        self.connection = connection
+        self.held: list[Frame] = []
+        self._limit = limit
+        self._max_bytes = max_bytes
+        self._size = 0
+        self._overflow: Callable[[], None] | None = overflow
+        self.subscribers[connection] = None
+
+    def say(self, message: Outgoing, exclude: Collection[Connection]) -> None:
+        if self._overflow is None or self.connection in exclude or not self.accepts(message):
+            return
+        if self._max_bytes is not None:
+            self._size += len(message.encoded(self.shape))
+        self.held.append(message.shown())
+        if len(self.held) > self._limit or (self._max_bytes is not None and self._size > self._max_bytes):
+            overflow, self._overflow = self._overflow, None
+            self.held.clear()
+            overflow()
+
+    def catch_up(self, connection: Connection) -> None:
+        """What is held has its time when the gate opens."""

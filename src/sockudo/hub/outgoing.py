@@ -1,0 +1,51 @@
+"""A message on its way to everyone who listens: what several fan-outs need of it is made once."""
+
+from __future__ import annotations
+
+import msgspec
+
+from sockudo.protocol.filters import MessageView, Predicate, is_filterable
+from sockudo.protocol.frame import Frame
+from sockudo.protocol.shapes import Shape
+
+__all__ = ["Outgoing", "visible"]
+
+
+class Outgoing:
+    """``frame`` as it was said. ``tags`` says whether V2 connections are shown the tags."""
+
+    __slots__ = ("_encoded", "_matches", "_view", "frame", "tags")
+
+    def __init__(self, frame: Frame, *, tags: bool) -> None:
+        self.frame = frame
+        self.tags = tags
+        self._encoded: dict[Shape, bytes] = {}
+        self._view: MessageView | None = None
+        self._matches: dict[Predicate, bool] | None = None
+
+    def encoded(self, shape: Shape) -> bytes:
+        """The whole WebSocket frame in this shape."""
+        data = self._encoded.get(shape)
+        if data is None:
+            data = self._encoded[shape] = shape.encode(self.shown())
+        return data
+
+    def matches(self, predicate: Predicate) -> bool:
+        """Whether the predicate lets the message through; frames about members always pass."""
+        if self._matches is None or self._view is None:
+            self._matches = {}
+            self._view = MessageView(self.frame)
+        known = self._matches.get(predicate)
+        if known is None:
+            known = not is_filterable(self.frame) or predicate.matches(self._view)
+            self._matches[predicate] = known
+        return known
+
+    def shown(self) -> Frame:
+        """The frame as a connection sees it."""
+        return visible(self.frame, tags=self.tags)
+
+
+def visible(frame: Frame, *, tags: bool) -> Frame:
+    """The frame with or without its tags, which filters see either way (contract 60 § 1.10)."""
+    return frame if tags or frame.tags is None else msgspec.structs.replace(frame, tags=None)

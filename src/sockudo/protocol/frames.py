@@ -1,0 +1,122 @@
+"""The frames that the server itself says, for every protocol version (contract 10 § 1.3).
+
+Event names carry V1's prefixes; the shape of a connection rewrites them. ``data`` that the contract wants as a JSON
+string is a string here, ``data`` that it wants as an object is JSON text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from sockudo.protocol.frame import Frame
+
+__all__ = [
+    "PING",
+    "PONG",
+    "cache_miss",
+    "connection_established",
+    "error",
+    "member_added",
+    "member_removed",
+    "meta_event",
+    "presence_data",
+    "presence_update",
+    "signin_success",
+    "subscription_count",
+    "subscription_error",
+    "subscription_succeeded",
+    "token_event",
+    "watchlist_events",
+]
+
+_encode = msgspec.json.Encoder().encode
+
+PING: Final = Frame("pusher:ping")
+PONG: Final = Frame("pusher:pong")
+
+
+def _text(value: Any) -> str:
+    return _encode(value).decode()
+
+
+def _object(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(_encode(value))
+
+
+def connection_established(socket_id: str, activity_timeout: int) -> Frame:
+    """The greeting (§ 3). ``activity_timeout`` in seconds, never 0."""
+    data = _text({"socket_id": socket_id, "activity_timeout": activity_timeout})
+    return Frame("pusher:connection_established", data=data)
+
+
+def error(code: int, message: str, channel: str | None = None) -> Frame:
+    """An error frame (§ 9); a connection that ends gets a close frame after it."""
+    return Frame("pusher:error", channel, _object({"code": code, "message": message}))
+
+
+def subscription_succeeded(channel: str, data: str = "{}") -> Frame:
+    """The acknowledgement of a subscribe; ``data`` is JSON text, see `presence_data`."""
+    return Frame("pusher_internal:subscription_succeeded", channel, data)
+
+
+def presence_data(members: Mapping[str, bytes]) -> dict[str, Any]:
+    """The member list inside a presence acknowledgement, from user ids to ``user_info`` as JSON text (§ 6.5)."""
+    infos = {user_id: msgspec.Raw(info) for user_id, info in members.items()}
+    return {"presence": {"ids": list(members), "hash": infos, "count": len(members)}}
+
+
+def member_added(channel: str, user_id: str, user_info: bytes) -> Frame:
+    """A user's first connection joined a presence channel; ``user_info`` is JSON text."""
+    data = _text({"user_id": user_id, "user_info": msgspec.Raw(user_info)})
+    return Frame("pusher_internal:member_added", channel, data)
+
+
+def member_removed(channel: str, user_id: str) -> Frame:
+    """A user's last connection left a presence channel."""
+    return Frame("pusher_internal:member_removed", channel, _text({"user_id": user_id}))
+
+
+def presence_update(channel: str, user_id: str, user_info: bytes) -> Frame:
+    """A member changed what it says about itself (§ 15.1); for V2 alone."""
+    data = _text({"user_id": user_id, "user_info": msgspec.Raw(user_info)})
+    return Frame("pusher_internal:presence_update", channel, data)
+
+
+def meta_event(event: str, channel: str, **about: Any) -> Frame:
+    """What the subscribers of ``[meta]{channel}`` are told about it (§ 6.8); for V2 alone."""
+    return Frame(f"pusher_internal:{event}", f"[meta]{channel}", _object({"channel": channel, **about}))
+
+
+def subscription_count(channel: str, count: int) -> Frame:
+    """How many connections are subscribed; sent where the app opted in (§ 6.8)."""
+    return Frame("pusher_internal:subscription_count", channel, _text({"subscription_count": count}))
+
+
+def subscription_error(channel: str, message: str, status: int) -> Frame:
+    """A refused subscribe, in the shape that client libraries raise themselves (§ 6.3); sent where the app opted in."""
+    data = _object({"type": "AuthError", "error": message, "status": status})
+    return Frame("pusher:subscription_error", channel, data)
+
+
+def cache_miss(channel: str) -> Frame:
+    """A cache channel has nothing to show to a new subscriber (§ 6.6)."""
+    return Frame("pusher:cache_miss", channel, "{}")
+
+
+def signin_success(user_data: str) -> Frame:
+    """The acknowledgement of a sign-in (§ 8.1)."""
+    return Frame("pusher:signin_success", data=_object({"user_data": user_data}))
+
+
+def watchlist_events(events: Mapping[str, list[str]]) -> Frame:
+    """Who of a watchlist is ``online`` and ``offline``; empty groups are left out (§ 8.2)."""
+    groups = [{"name": name, "user_ids": user_ids} for name, user_ids in events.items() if user_ids]
+    return Frame("pusher_internal:watchlist_events", data=_object({"events": groups}))
+
+
+def token_event(event: str, **about: Any) -> Frame:
+    """What happened to the connection's capability token (§ 14.3); for V2 alone."""
+    return Frame(f"pusher:{event}", data=_object(about))

@@ -1,0 +1,180 @@
+"""The one way in which anything is said on a channel: numbered where the channel is recoverable, stored where it is
+durable, then delivered (contract 30 § 2).
+
+A plain channel and one with a replay buffer alone are done when `Pipeline.say` returns. A durable one returns a future
+that is done after its commit: until then nobody has heard the message, and a failure means that nobody ever will.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+import msgspec
+
+from sockudo import errors
+from sockudo.apps.live import LiveApp
+from sockudo.apps.policies import StreamPolicy
+from sockudo.clock import Clock
+from sockudo.history import History
+from sockudo.hub import AppState, Connection, Hub
+from sockudo.ids import unique_id
+from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint
+from sockudo.names import USER_CHANNEL_PREFIX, channel_kind
+from sockudo.protocol.frame import Frame
+from sockudo.protocol.shapes import json_text
+from sockudo.publishing.extras import is_ephemeral
+from sockudo.streams.records import Append, Committed
+
+__all__ = ["Pending", "Pipeline", "committed"]
+
+_encode = msgspec.json.Encoder().encode
+
+Pending = asyncio.Future[Committed]
+"""A message that is being stored; see `committed`."""
+
+
+class Pipeline:
+    """Says messages on channels. ``history`` is None on a server without a durable store."""
+
+    def __init__(self, hub: Hub, keys: IdempotencyKeys, clock: Clock, history: History | None) -> None:
+        self._hub = hub
+        self._keys = keys
+        self._clock = clock
+        self.history = history
+        # Commits that are under way under an idempotency key: a repeat waits for the same one.
+        self._running: dict[tuple[str, str, str], Pending] = {}
+
+    def say(
+        self,
+        app: LiveApp,
+        state: AppState,
+        frame: Frame,
+        exclude: Collection[Connection] = (),
+        *,
+        now: float,
+        key: str | None = None,
+    ) -> Pending | None:
+        """Says ``frame`` on its channel, once per ``key``; None when it is done, else what `committed` waits for.
+
+        Raises errors.HISTORY_BUSY, errors.HISTORY_DEGRADED or errors.HISTORY_UNAVAILABLE when a durable channel cannot
+        take it, and errors.IDEMPOTENCY_CONFLICT when the key belongs to another message; nothing is said then.
+        """
+        policies = app.streams
+        policy = None if policies is None or is_ephemeral(frame.extras) else policies.of(frame.channel or "")
+        if key is not None:
+            return self._say_once(app, state, frame, exclude, policy, key, now)
+        if policy is None:
+            self._deliver(state, frame, exclude, now)
+            return None
+        return self._say_numbered(app, state, frame, exclude, policy, now)
+
+    def _say_once(
+        self,
+        app: LiveApp,
+        state: AppState,
+        frame: Frame,
+        exclude: Collection[Connection],
+        policy: StreamPolicy | None,
+        key: str,
+        now: float,
+    ) -> Pending | None:
+        channel = frame.channel or ""
+        mark = fingerprint(_encode(frame))
+        claim = self._keys.join(app.id, "message", f"{channel}\0{key}", mark, app.idempotency_ttl, now)
+        if claim is None:
+            return self._running[app.id, channel, key]
+        if isinstance(claim, bytes):
+            return None
+        try:
+            if policy is None:
+                self._deliver(state, frame, exclude, now)
+                pending = None
+            else:
+                pending = self._say_numbered(app, state, frame, exclude, policy, now, key, mark)
+        except BaseException:
+            claim.release()
+            raise
+        if pending is None:
+            claim.complete(b"", now)
+            return None
+        place = (app.id, channel, key)
+        self._running[place] = pending
+        pending.add_done_callback(lambda done: self._end_claim(place, claim, done))
+        return pending
+
+    def _end_claim(self, place: tuple[str, str, str], claim: Claim, done: Pending) -> None:
+        self._running.pop(place, None)
+        if done.cancelled() or done.exception() is not None or done.result().conflict:
+            claim.release()
+        else:
+            claim.complete(b"", self._clock.monotonic())
+
+    def _say_numbered(
+        self,
+        app: LiveApp,
+        state: AppState,
+        frame: Frame,
+        exclude: Collection[Connection],
+        policy: StreamPolicy,
+        now: float,
+        key: str | None = None,
+        mark: bytes = b"",
+    ) -> Pending | None:
+        history = policy.history
+        if history is None and policy.recovery is None:
+            self._deliver(state, frame, exclude, now)
+            return None
+        if frame.message_id is None:
+            frame.message_id = unique_id()
+        if history is None:
+            if policy.recovery is not None:
+                state.replay.number(frame, policy.recovery.max_size, now)
+            self._deliver(state, frame, exclude, now)
+            return None
+        if self.history is None:
+            raise errors.HISTORY_UNAVAILABLE("No history store is configured", retry_after=1)
+        append = Append(
+            app.id,
+            frame.channel or "",
+            json_text(frame),
+            frame.message_id,
+            frame.event,
+            int(self._clock.time() * 1000),
+            history.retention,
+            key=key,
+            fingerprint=mark,
+            key_ttl_ms=app.idempotency_ttl * 1000,
+        )
+
+        def deliver(outcome: Committed) -> None:
+            frame.stream_id, frame.serial = outcome.position
+            at = self._clock.monotonic()
+            if policy.recovery is not None:
+                state.replay.store(frame, policy.recovery.max_size, at)
+            self._deliver(state, frame, exclude, at)
+
+        return self.history.submit(append, deliver)
+
+    def _deliver(self, state: AppState, frame: Frame, exclude: Collection[Connection], now: float) -> None:
+        channel = frame.channel or ""
+        kind = channel_kind(channel)
+        if kind.user:
+            self._hub.publish_to_user(state, channel.removeprefix(USER_CHANNEL_PREFIX), frame, exclude)
+            return
+        self._hub.publish(state, frame, exclude)
+        if kind.cache:
+            state.cache.put(channel, frame, now)
+
+
+async def committed(pending: Pending) -> Committed:
+    """Waits for a message that `Pipeline.say` could not finish at once.
+
+    Raises what kept it from being stored, and errors.IDEMPOTENCY_CONFLICT when its key belongs to another message.
+    """
+    outcome = await asyncio.shield(pending)
+    if outcome.conflict:
+        raise errors.IDEMPOTENCY_CONFLICT(
+            "The idempotency key was already used with a different payload; make a new key for each new event"
+        )
+    return outcome

@@ -1,0 +1,67 @@
+"""What a connection on protocol V2 may do on a channel (contract 10 § 6.2 and 14.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sockudo import errors
+from sockudo.auth.capabilities import Operation, check
+from sockudo.names import META_PREFIX, is_meta, is_wildcard, namespace_of, users_of
+
+if TYPE_CHECKING:
+    from sockudo.sessions.session import Session
+
+__all__ = ["check_history", "check_publish", "check_read", "check_subscribe"]
+
+
+def check_subscribe(session: Session, name: str, *, presence: bool, rewind: bool = False) -> None:
+    """The checks of a subscribe, in their order; raises the row of the first that fails."""
+    v2 = session.v2
+    if v2 is None:
+        return
+    _check_namespace(session, name, "allow_subscribe_for_client", "client subscriptions")
+    if presence:
+        _check_namespace(session, name, "allow_presence_for_client", "client presence subscriptions")
+    subject = name.removeprefix(META_PREFIX) if is_meta(name) else name
+    check(v2.capabilities, Operation.SUBSCRIBE, subject)
+    if presence:
+        check(v2.capabilities, Operation.PRESENCE, subject)
+    if rewind:
+        check(v2.capabilities, Operation.HISTORY, subject)
+    _check_user(session, subject)
+
+
+def check_read(session: Session, name: str) -> None:
+    """Whether the connection could subscribe to a channel that needs no signature, and may be told what it missed."""
+    check_subscribe(session, name, presence=False)
+
+
+def check_history(session: Session, name: str) -> None:
+    """The checks of a question about a channel's past."""
+    _check_user(session, name)
+    if session.v2 is not None:
+        check(session.v2.capabilities, Operation.HISTORY, name)
+
+
+def check_publish(session: Session, name: str) -> None:
+    """The checks of a client event."""
+    v2 = session.v2
+    if v2 is None:
+        return
+    _check_namespace(session, name, "allow_publish_for_client", "client publishes")
+    check(v2.capabilities, Operation.PUBLISH, name)
+    _check_user(session, name)
+
+
+def _check_namespace(session: Session, name: str, flag: str, what: str) -> None:
+    if is_meta(name) or is_wildcard(name):
+        return
+    namespace = session.live.namespaces.get(namespace_of(name) or "")
+    if namespace is not None and getattr(namespace, flag) is False:
+        raise errors.NAMESPACE_DENIED(f"Authentication error: Namespace '{namespace.name}' does not allow {what}")
+
+
+def _check_user(session: Session, name: str) -> None:
+    users = users_of(name)
+    if users is not None and (session.user is None or session.user.user_id not in users):
+        raise errors.USER_LIMITED(f"Authentication error: Channel '{name}' is limited to the users in its name")

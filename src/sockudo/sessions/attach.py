@@ -1,0 +1,207 @@
+"""From an allowed subscribe to a subscription: the join, the acknowledgement and what comes behind it, in that order
+(contract 10 § 6.3, 30 § 5).
+
+Without a past to look up all of it is done at once. Otherwise the newcomer joins behind a gate, so that nothing falls
+between what is read from the store and what is said meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from sockudo import errors
+from sockudo.errors import SockudoError
+from sockudo.hub import Gate, GateLimits
+from sockudo.names import META, WILDCARD, ChannelKind
+from sockudo.protocol import frames
+from sockudo.protocol.filters import Predicate
+from sockudo.protocol.frame import Frame
+from sockudo.sessions.resume import awaits_attach, recover_on_attach, replay_on_attach
+from sockudo.sessions.subscribe_options import Rewind
+from sockudo.streams.records import Position
+
+if TYPE_CHECKING:
+    from sockudo.apps.policies import StreamPolicy
+    from sockudo.sessions.session import Session
+
+__all__ = ["Candidate", "Request", "attach", "check_rewind", "stream_policy", "tell_refusal"]
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Candidate(NamedTuple):
+    """A member of a presence channel before it is let in; ``user_info`` is JSON text."""
+
+    user_id: str
+    user_info: bytes
+
+
+class Request(NamedTuple):
+    """A subscribe that may be carried out."""
+
+    name: str
+    kind: ChannelKind
+    candidate: Candidate | None
+    predicate: Predicate | None
+    rewind: Rewind | None
+
+
+def stream_policy(session: Session, name: str, kind: ChannelKind | None = None) -> StreamPolicy | None:
+    """How the channel is numbered, as far as the connection is told of it."""
+    policies = session.live.streams
+    if policies is None or session.v2 is None or kind is META or kind is WILDCARD:
+        return None
+    return policies.of(name)
+
+
+def check_rewind(session: Session, name: str, kind: ChannelKind) -> None:
+    """Raises unless the channel's past may be asked for with a subscribe (contract 30 § 5.2)."""
+    if session.v2 is None:
+        raise errors.REWIND_NEEDS_V2()
+    policy = stream_policy(session, name, kind)
+    if policy is None or policy.history is None or not policy.history.rewind:
+        raise errors.REWIND_DISABLED(f"Channel error: Channel rewind is disabled by policy for channel '{name}'")
+
+
+def tell_refusal(session: Session, name: str, error: SockudoError) -> None:
+    """The optional frame that names the channel of a refused subscribe; the error frame is the caller's to send."""
+    if session.live.features.enable_subscription_error and not error.spec.closes:
+        session.send(frames.subscription_error(name, error.text, 401 if error.spec.ws == 4009 else 400))
+
+
+def attach(session: Session, request: Request) -> None:
+    """Carries out the request, now or in work of the session's own that later frames wait for."""
+    policy = stream_policy(session, request.name, request.kind)
+    v2 = session.v2
+    if policy is not None and policy.history is not None and v2 is not None:
+        buffer = session.app.replay.get(request.name)
+        if buffer is None or request.rewind is not None or awaits_attach(session, request.name):
+            v2.start(_attach_behind_gate(session, request, policy), lambda error: _refuse(session, request.name, error))
+            return
+        head: Position | None = buffer.head
+    elif policy is not None and policy.recovery is not None:
+        head = session.app.replay.position(request.name, session.last_seen)
+    else:
+        head = None
+    _join(session, request, None)
+    _acknowledge(session, request, policy, head)
+    if head is not None and awaits_attach(session, request.name):
+        replay_on_attach(session, request.name)
+    _finish(session, request)
+
+
+def _refuse(session: Session, name: str, error: SockudoError) -> None:
+    tell_refusal(session, name, error)
+    session.refuse(error)
+
+
+async def _attach_behind_gate(session: Session, request: Request, policy: StreamPolicy) -> None:
+    gateway, name = session.gateway, request.name
+    history = gateway.pipeline.history
+    if history is None:
+        raise errors.HISTORY_UNAVAILABLE("No history store is configured")
+    joined_before = name in session.channels
+    gate = _join(session, request, session.gate_limits())
+    if gate is None:
+        return
+    try:
+        info = await history.attach(session.live.id, name)
+    except SockudoError:
+        if joined_before:
+            gateway.hub.open(gate, None)
+        else:
+            gateway.hub.unsubscribe(session, name)
+        raise
+    if session.channels.get(name) is not gate:
+        return
+    head = info.head
+    session.app.replay.align(name, head, gateway.clock.monotonic())
+    _acknowledge(session, request, policy, head)
+    await _send_past(session, request, gate, head)
+    _finish(session, request)
+
+
+async def _send_past(session: Session, request: Request, gate: Gate, head: Position) -> None:
+    """What came before the head, if it was asked for, then what the gate has held back since."""
+    hub, name = session.gateway.hub, request.name
+    if awaits_attach(session, name):
+        terminal = await recover_on_attach(session, name, gate)
+        hub.open(gate, terminal.serial if terminal is not None else head.serial)
+        return
+    if request.rewind is None:
+        hub.open(gate, head.serial)
+        return
+    await _rewind(session, request, request.rewind, gate, head)
+
+
+async def _rewind(session: Session, request: Request, rewind: Rewind, gate: Gate, head: Position) -> None:
+    """The past that a subscribe asked for (contract 30 § 5.3); a store that fails now costs the past alone."""
+    history = session.gateway.pipeline.history
+    accepts = session.accepting(request.predicate)
+    count, complete, retention, limit = 0, False, False, False
+    try:
+        if history is None:
+            raise errors.HISTORY_UNAVAILABLE("No history store is configured")
+        past = await history.rewind(
+            session.live.id, request.name, count=rewind.count, seconds=rewind.seconds, head=head, predicate=accepts
+        )
+    except SockudoError as error:
+        session.refuse(error)
+    else:
+        session.send_all(past.frames)
+        count = len(past.frames)
+        retention, limit = past.truncated_by_retention, past.truncated_by_limit
+        complete = not retention and not limit
+    live = session.gateway.hub.open(gate, head.serial)
+    session.send(
+        Frame(
+            "pusher:rewind_complete",
+            request.name,
+            msgspec.Raw(
+                _encode(
+                    {
+                        "historical_count": count,
+                        "live_count": live,
+                        "complete": complete,
+                        "truncated_by_retention": retention,
+                        "truncated_by_limit": limit,
+                    }
+                )
+            ),
+        )
+    )
+
+
+def _join(session: Session, request: Request, limits: GateLimits | None) -> Gate | None:
+    hub, candidate = session.gateway.hub, request.candidate
+    if candidate is not None:
+        fanout = hub.join(session, request.name, candidate.user_id, candidate.user_info, request.predicate, limits)
+    else:
+        fanout = hub.subscribe(session, request.name, request.predicate, limits)
+    return fanout if isinstance(fanout, Gate) else None
+
+
+def _acknowledge(session: Session, request: Request, policy: StreamPolicy | None, head: Position | None) -> None:
+    name = request.name
+    data: dict[str, object] = {}
+    if request.candidate is not None:
+        presence = session.channels[name].channel.presence
+        data.update(frames.presence_data(presence.infos() if presence is not None else {}))
+    if policy is not None and policy.history is not None and head is not None and session.v2 is not None:
+        data["attach_serial"] = head.serial
+        session.v2.attached[name] = head
+    frame = frames.subscription_succeeded(name, _encode(data).decode() if data else "{}")
+    if policy is not None and policy.recovery is not None and head is not None:
+        frame.stream_id, frame.serial = head
+    session.send(frame)
+    session.authorized |= request.kind.protected
+
+
+def _finish(session: Session, request: Request) -> None:
+    name = request.name
+    if request.kind.cache:
+        cached = session.app.cache.get(name, session.last_seen)
+        session.send(frames.cache_miss(name) if cached is None else cached.shown)
+    session.gateway.log.debug("subscribed", app_id=session.live.id, socket_id=session.socket_id, channel=name)

@@ -1,0 +1,66 @@
+"""A page of a channel's past, over the socket (contract 10 § 13.3, 30 § 6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sockudo import errors
+from sockudo.errors import SockudoError
+from sockudo.protocol.frame import Frame
+from sockudo.protocol.inbound import InboundFrame, object_data
+from sockudo.sessions.access import check_history
+from sockudo.sessions.attach import stream_policy
+
+if TYPE_CHECKING:
+    from sockudo.sessions.session import Session
+
+__all__ = ["channel_history"]
+
+_AT_ONCE = 2
+_MAX_LIMIT = 1000
+_DEFAULT_LIMIT = 100
+
+_encode = msgspec.json.Encoder().encode
+
+
+def channel_history(session: Session, frame: InboundFrame) -> None:
+    """Asks the store for a page and answers when it is there; later frames do not wait for it."""
+    v2 = session.v2
+    if v2 is None:
+        raise errors.NOT_ON_V1(f"Protocol error: {frame.event} requires protocol V2")
+    if v2.history_requests >= _AT_ONCE:
+        raise errors.HISTORY_TOO_MANY()
+    data = object_data(frame, "Invalid message format: Missing data in channel_history message")
+    params = data.get("params")
+    query: dict[str, Any] = {**data, **params} if isinstance(params, dict) else data
+    name = query.get("channel")
+    if not isinstance(name, str):
+        raise errors.MISSING_FIELD("Invalid message format: Missing channel in channel_history message")
+    if name not in session.channels:
+        raise errors.HISTORY_NOT_SUBSCRIBED(f"Client event error: Not subscribed to channel '{name}'")
+    check_history(session, name)
+    policy = stream_policy(session, name)
+    if policy is None or policy.history is None:
+        raise errors.HISTORY_DISABLED(f"Channel error: Durable history is disabled by policy for channel '{name}'")
+    v2.history_requests += 1
+    session.gateway.own(_answer(session, name, query))
+
+
+async def _answer(session: Session, name: str, query: dict[str, Any]) -> None:
+    v2, history = session.v2, session.gateway.pipeline.history
+    if v2 is None:
+        return
+    try:
+        if history is None:
+            raise errors.HISTORY_UNAVAILABLE("No history store is configured")
+        page = await history.socket_page(session.live.id, name, query, v2.attached.get(name))
+    except SockudoError as error:
+        if not session.ended:
+            session.refuse(error, name)
+    else:
+        if not session.ended:
+            session.send(Frame("pusher:channel_history", name, msgspec.Raw(_encode(page))))
+    finally:
+        v2.history_requests -= 1

@@ -1,0 +1,327 @@
+"""Recovery after a disconnect: the client says where it was, and is told what it missed or why that cannot be
+(contract 10 § 12, 30 § 3.3 and 4).
+
+On the wire: replayed messages or one ``resume_failed`` for each channel, one ``resume_success`` whatever became of
+them, then what was said meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import msgspec
+
+from sockudo import errors
+from sockudo.errors import SockudoError
+from sockudo.history import Failed
+from sockudo.hub import Gate
+from sockudo.names import channel_kind, check_channel_name, is_meta, is_wildcard, user_of
+from sockudo.protocol.frame import Frame
+from sockudo.protocol.inbound import InboundFrame, object_data
+from sockudo.sessions.access import check_read
+from sockudo.sessions.parked import PARKED_SECONDS, Parked, Wanted
+from sockudo.streams.records import Position
+
+if TYPE_CHECKING:
+    from sockudo.sessions.session import Session
+
+__all__ = ["awaits_attach", "end_parked", "recover_on_attach", "replay_on_attach", "resume"]
+
+_MAX_POSITIONS = 1000
+_MAX_SERIAL = 2**64 - 1
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Recovered(NamedTuple):
+    source: str
+    frames: tuple[Frame, ...]
+    head: Position
+
+
+_Outcome: TypeAlias = _Recovered | Failed
+
+
+# ---- what the client sends ----
+
+
+class _Position(msgspec.Struct):
+    serial: int | str
+    stream_id: str | None = None
+    last_message_id: str | None = None
+
+
+class _Resume(msgspec.Struct):
+    channel_positions: Annotated[dict[str, _Position], msgspec.Meta(max_length=_MAX_POSITIONS)] | None = None
+    channel_serials: Annotated[dict[str, int | str], msgspec.Meta(max_length=_MAX_POSITIONS)] | None = None
+
+
+def _read(frame: InboundFrame) -> dict[str, Wanted]:
+    data = object_data(frame, "Invalid message format: Invalid resume data")
+    try:
+        sent = msgspec.convert(data, _Resume)
+        if sent.channel_positions is not None:
+            return {
+                name: Wanted(_serial(position.serial), position.stream_id, position.last_message_id)
+                for name, position in sent.channel_positions.items()
+            }
+        if sent.channel_serials is not None:
+            return {name: Wanted(_serial(serial), legacy=True) for name, serial in sent.channel_serials.items()}
+    except (msgspec.ValidationError, ValueError) as problem:
+        text = str(problem).replace("`", "'").replace("$.", "").replace("$", "data")
+        raise errors.MISSING_FIELD(f"Invalid message format: Invalid resume data: {text}") from None
+    raise errors.MISSING_FIELD("Invalid message format: Missing channel_positions in resume data")
+
+
+def _serial(value: int | str) -> int:
+    if isinstance(value, str):
+        if not (value.isascii() and value.isdigit() and len(value) <= 20):
+            raise ValueError("a serial must be an unsigned integer")
+        value = int(value)
+    if not 0 <= value <= _MAX_SERIAL:
+        raise ValueError("a serial must be an unsigned integer below 2^64")
+    return value
+
+
+# ---- the whole of it ----
+
+
+def resume(session: Session, frame: InboundFrame) -> None:
+    """Starts a recovery; the client's later frames wait for it. Raises and does nothing for a malformed one."""
+    v2 = session.v2
+    if v2 is None:
+        return
+    if session.live.recovery is None:
+        raise errors.RECOVERY_DISABLED()
+    wanted = _read(frame)
+    if not wanted:
+        raise errors.RECOVERY_EMPTY()
+    end_parked(session)
+    v2.start(_resume(session, wanted))
+
+
+async def _resume(session: Session, wanted: dict[str, Wanted]) -> None:
+    v2 = session.v2
+    if v2 is None:
+        return
+    answer = v2.parked = Parked(session.gateway.clock.monotonic() + PARKED_SECONDS)
+    gates: list[tuple[Gate, int | None]] = []
+    for name, position in wanted.items():
+        subscribed = _subscription(session, name)
+        if subscribed is None and (refusal := _may_not_read(session, name)) is not None:
+            if refusal == "later":
+                answer.positions[name] = position
+            else:
+                _fail(session, name, _unauthorized(), answer)
+            continue
+        gate = None if subscribed is None else session.gateway.hub.hold(session, subscribed, session.gate_limits())
+        outcome = await _recover(session, name, position)
+        terminal = _tell(session, name, position, outcome, answer, subscribed)
+        if gate is not None:
+            gates.append((gate, terminal.serial if terminal is not None else None))
+        elif terminal is not None:
+            answer.behind[name] = Wanted(terminal.serial, terminal.stream_id)
+    if not answer.positions:
+        _tell_all(session, answer)
+    for gate, after in gates:
+        session.gateway.hub.open(gate, after)
+
+
+def _subscription(session: Session, name: str) -> str | None:
+    """The subscription by which the connection hears the channel: its own, or a pattern that fits."""
+    if name in session.channels:
+        return name
+    patterns = session.app.patterns
+    if patterns:
+        for pattern in patterns.matching(name):
+            if pattern.name in session.channels:
+                return pattern.name
+    return None
+
+
+def _may_not_read(session: Session, name: str) -> str | None:
+    """None when the channel may be read without a subscription, ``later`` when a signature is needed for it."""
+    live = session.live
+    if is_meta(name) or is_wildcard(name):
+        return "never"
+    try:
+        check_channel_name(name, max_length=live.limits.max_channel_name_length, namespaces=live.namespaces)
+        check_read(session, name)
+    except SockudoError:
+        return "never"
+    user_id = user_of(name)
+    if user_id is not None:
+        return None if session.user is not None and session.user.user_id == user_id else "never"
+    return "later" if channel_kind(name).protected else None
+
+
+def _unauthorized() -> Failed:
+    return Failed("continuity_unverifiable", "channel_not_authorized", None, None, None, None)
+
+
+# ---- one channel ----
+
+
+async def _recover(session: Session, name: str, wanted: Wanted) -> _Outcome:
+    """Tries the replay buffer, then the durable store (contract 30 § 3.3)."""
+    outcome = _recover_hot(session, name, wanted)
+    live, history = session.live, session.gateway.pipeline.history
+    if outcome is not None or live.recovery is None or history is None:
+        return outcome or _unauthorized()
+    replayed = await history.replay(
+        live.id,
+        name,
+        stream_id=wanted.stream_id,
+        serial=wanted.serial,
+        last_message_id=wanted.last_message_id,
+        max_size=live.recovery.max_size,
+    )
+    if isinstance(replayed, Failed):
+        return replayed
+    return _Recovered("cold", tuple(replayed.frames), replayed.head)
+
+
+def _recover_hot(session: Session, name: str, wanted: Wanted) -> _Outcome | None:
+    """What the replay buffer alone can say; None when the store has to be asked."""
+    live = session.live
+    if live.recovery is None or live.streams is None:
+        return _unauthorized()
+    found = session.app.replay.lookup(name, wanted.stream_id, wanted.serial, session.gateway.clock.monotonic())
+    if found.outcome == "recovered" and found.head is not None:
+        if len(found.frames) > live.recovery.max_size:
+            return Failed("position_expired", "recovery_window_exceeded", wanted.stream_id, *_bounds(found.head))
+        return _Recovered("hot", found.frames, found.head)
+    if live.streams.of(name).history is None or session.gateway.pipeline.history is None:
+        if found.outcome == "reset":
+            return Failed("stream_reset", "stream_id_mismatch", wanted.stream_id, *_bounds(found.head))
+        reason = "hot_replay_expired_and_durable_history_disabled"
+        return Failed("position_expired", reason, wanted.stream_id, *_bounds(found.head))
+    if wanted.legacy:
+        reason = "legacy_serial_only_position_cannot_use_cold_recovery"
+        return Failed("continuity_unverifiable", reason, None, *_bounds(found.head))
+    return None
+
+
+def _bounds(head: Position | None) -> tuple[str | None, int | None, int | None]:
+    return (head.stream_id, None, head.serial or None) if head is not None else (None, None, None)
+
+
+def _tell(
+    session: Session, name: str, wanted: Wanted, outcome: _Outcome, answer: Parked, subscribed: str | None
+) -> Position | None:
+    """Sends what was missed, or why it cannot be; the place up to which the client has been told, None if it has not.
+
+    A message that the subscription's filter hides is passed over and still counts as told.
+    """
+    if isinstance(outcome, Failed):
+        _fail(session, name, outcome, answer)
+        return None
+    predicate = session.channels[subscribed].predicate if subscribed in session.channels else None
+    accepts = session.accepting(predicate)
+    frames = [
+        frame
+        for frame in outcome.frames
+        if accepts(frame) and (wanted.last_message_id is None or frame.message_id != wanted.last_message_id)
+    ]
+    session.send_all(frames)
+    last_message_id = outcome.frames[-1].message_id if outcome.frames else wanted.last_message_id
+    stream_id, serial = outcome.head
+    answer.recovered.append(
+        {
+            "channel": name,
+            "source": outcome.source,
+            "replayed": len(frames),
+            "position": {"stream_id": stream_id, "serial": serial, "last_message_id": last_message_id},
+        }
+    )
+    session.app.traffic.recovered[outcome.source] += 1
+    return outcome.head
+
+
+def _fail(session: Session, name: str, failed: Failed, answer: Parked) -> None:
+    entry = {"channel": name, **failed._asdict()}
+    answer.failed.append(entry)
+    session.app.traffic.recovery_failures[failed.code] += 1
+    session.send(Frame("pusher:resume_failed", name, _encode(entry).decode()))
+
+
+def _tell_all(session: Session, answer: Parked) -> None:
+    """The one frame that ends a resume."""
+    if not answer.told:
+        answer.told = True
+        data = _encode({"recovered": answer.recovered, "failed": answer.failed}).decode()
+        session.send(Frame("pusher:resume_success", data=data))
+
+
+# ---- channels that are subscribed to later ----
+
+
+def awaits_attach(session: Session, name: str) -> bool:
+    """Whether an earlier resume left a place from which the subscribe to this channel has to go on."""
+    answer = session.v2.parked if session.v2 is not None else None
+    return answer is not None and (name in answer.positions or name in answer.behind)
+
+
+def replay_on_attach(session: Session, name: str) -> None:
+    """Goes on from that place, right behind the acknowledgement, on a channel that is not durable."""
+    answer, wanted, counts = _take(session, name)
+    if answer is not None and wanted is not None:
+        outcome = _recover_hot(session, name, wanted) or _unauthorized()
+        _go_on(session, name, wanted, outcome, answer, counts=counts)
+
+
+async def recover_on_attach(session: Session, name: str, gate: Gate) -> Position | None:
+    """Goes on from that place behind the gate of a durable channel; where the client is then, None if unknown."""
+    answer, wanted, counts = _take(session, name)
+    if answer is None or wanted is None:
+        return None
+    outcome = await _recover(session, name, wanted)
+    if session.channels.get(name) is not gate:
+        return None
+    return _go_on(session, name, wanted, outcome, answer, counts=counts)
+
+
+def _take(session: Session, name: str) -> tuple[Parked | None, Wanted | None, bool]:
+    """The answer in the making, the place, and whether the aggregate waits for it."""
+    answer = session.v2.parked if session.v2 is not None else None
+    if answer is None:
+        return None, None, False
+    wanted = answer.positions.pop(name, None)
+    behind = answer.behind.pop(name, None)
+    return answer, wanted or behind, wanted is not None
+
+
+def _go_on(
+    session: Session, name: str, wanted: Wanted, outcome: _Outcome, answer: Parked, *, counts: bool
+) -> Position | None:
+    if counts:
+        terminal = _tell(session, name, wanted, outcome, answer, name)
+        _settle(session, answer)
+        return terminal
+    # The aggregate has said where the client is; this only closes the gap since.
+    aside = Parked(answer.until)
+    return _tell(session, name, wanted, outcome, aside, name)
+
+
+def _settle(session: Session, answer: Parked) -> None:
+    if not answer.positions:
+        _tell_all(session, answer)
+
+
+def end_parked(session: Session, now: float | None = None) -> None:
+    """Gives up the positions whose channels were not subscribed to in time; without ``now``, all of them."""
+    v2 = session.v2
+    answer = v2.parked if v2 is not None else None
+    if v2 is None or answer is None or (now is not None and now < answer.until):
+        return
+    for name in _names(answer):
+        _fail(session, name, _unauthorized(), answer)
+    _tell_all(session, answer)
+    v2.parked = None
+
+
+def _names(answer: Parked) -> Iterable[str]:
+    names = list(answer.positions)
+    answer.positions.clear()
+    return names
