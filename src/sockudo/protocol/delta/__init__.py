@@ -1,0 +1,37 @@
+"""Delta compression of protocol V2 (contract 60 § 2 and 3): frames sent as the difference from the one before.
+
+The caller keeps one `DeltaNode`, one `ChannelDeltas` per app, one `DeltaChannel` per channel that somebody gets deltas
+on, and one `DeltaTrack` for the connections there that have the same filter and get the same format.
+"""
+
+from sockudo.protocol.delta.algorithms import Algorithm
+from sockudo.protocol.delta.channel import DeltaChannel
+from sockudo.protocol.delta.node import DeltaNode
+from sockudo.protocol.delta.policy import (
+    DeltaRequest,
+    choose_algorithm,
+    has_one_base,
+    read_algorithms,
+    read_request,
+    wants_deltas,
+)
+from sockudo.protocol.delta.settings import INHERITED, ChannelDelta, ChannelDeltas, DeltaOptions
+from sockudo.protocol.delta.track import DeltaTrack, Said
+
+__all__ = [
+    "INHERITED",
+    "Algorithm",
+    "ChannelDelta",
+    "ChannelDeltas",
+    "DeltaChannel",
+    "DeltaNode",
+    "DeltaOptions",
+    "DeltaRequest",
+    "DeltaTrack",
+    "Said",
+    "choose_algorithm",
+    "has_one_base",
+    "read_algorithms",
+    "read_request",
+    "wants_deltas",
+]

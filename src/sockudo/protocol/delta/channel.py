@@ -1,0 +1,64 @@
+"""What the tracks of one channel have in common: settings, the conflation key of a frame, and the numbers in use."""
+
+from __future__ import annotations
+
+from sockudo.protocol.delta.conflation import key_reader
+from sockudo.protocol.delta.node import DeltaNode
+from sockudo.protocol.delta.settings import ChannelDelta
+from sockudo.protocol.frame import Frame
+
+__all__ = ["DeltaChannel"]
+
+
+class DeltaChannel:
+    """A channel of an app that somebody gets deltas on; dropped when nobody does any more.
+
+    Once ``keyed``, messages without a conflation key are plain for good: clients look for bases by key from then on
+    (contract 60 § 2.9 S6). A channel whose own settings say where the key is is keyed from the start, as clients may
+    remember it from an earlier connection. ``next_number`` is above all numbers that any track has used.
+    """
+
+    __slots__ = (
+        "_app_id",
+        "_key",
+        "_keyed_frame",
+        "_read_key",
+        "keyed",
+        "max_groups",
+        "members",
+        "name",
+        "next_number",
+        "node",
+        "options",
+    )
+
+    def __init__(self, node: DeltaNode, app_id: str, name: str, settings: ChannelDelta) -> None:
+        options = node.options
+        self.node = node
+        self.options = options
+        self.name = name
+        self.members = 0
+        self.keyed = settings.conflation_key is not None
+        own = settings.max_conflation_keys
+        self.max_groups = options.max_conflation_states_per_channel if own is None else own
+        self.next_number = node.recall(app_id, name)
+        self._app_id = app_id
+        self._read_key = key_reader(settings.conflation_key or options.conflation_key_path)
+        self._keyed_frame: Frame | None = None
+        self._key: str | None = None
+
+    def key_of(self, frame: Frame) -> str | None:
+        """The conflation key of a frame; looked for once, however many tracks say it."""
+        if self._keyed_frame is not frame:
+            self._keyed_frame = frame
+            self._key = self._read_key(frame)
+        return self._key
+
+    def first_number(self) -> int:
+        """The first number of keyed groups that begin now, or are told to somebody new: none was used before."""
+        return max(self.node.first_number(), self.next_number)
+
+    def left_by_all(self) -> None:
+        """Nobody is on any track: what the numbers came to is kept for those who come back."""
+        if self.keyed:
+            self.node.remember(self._app_id, self.name, self.next_number)
