@@ -32,7 +32,7 @@ _compact = msgspec.json.Encoder().encode
 
 
 class _BoundedFunctions(Functions):  # type: ignore[misc]
-    """The functions of the language. Arguments and results are paid for; four are put right."""
+    """The functions of the language. Arguments and results are paid for; five are put right."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -58,6 +58,14 @@ class _BoundedFunctions(Functions):  # type: ignore[misc]
     def _func_join(self, separator: str, array: list[str]) -> str:
         self._budget.spend(len(separator) * len(array) >> 6)
         return separator.join(array)
+
+    @signature({"types": ["object"], "variadic": True})  # type: ignore[untyped-decorator]
+    def _func_merge(self, *arguments: Any) -> dict[str, Any]:
+        # The library looks at the first one only, and Python makes an object of a list of pairs.
+        for argument in arguments[1:]:
+            self._type_check_single(argument, ["object"], "merge")
+        merged: dict[str, Any] = super()._func_merge(*arguments)
+        return merged
 
     @signature({"types": []})  # type: ignore[untyped-decorator]
     def _func_to_string(self, arg: Any) -> str:
