@@ -7,6 +7,8 @@ from collections.abc import Callable
 import msgspec
 
 from sockudo.hub import AppState, Connection, Hub, HubOptions
+from sockudo.protocol.frame import Frame
+from sockudo.protocol.shapes import V1_JSON, Shape
 
 __all__ = ["Peer", "World"]
 
@@ -54,10 +56,10 @@ class World:
         self.app: AppState = self.hub.app("app")
         self._count = 0
 
-    def connect(self) -> tuple[Connection, Peer]:
+    def connect(self, shape: Shape = V1_JSON) -> tuple[Connection, Peer]:
         self._count += 1
         peer = Peer()
-        connection = Connection(f"1.{self._count}", self.app, peer)
+        connection = Connection(f"1.{self._count}", self.app, peer, shape)
         self.hub.connect(connection)
         return connection, peer
 
@@ -68,7 +70,7 @@ class World:
         return pairs
 
     def publish(self, name: str, channel: str = "news", exclude: Connection | None = None) -> None:
-        self.hub.publish(self.app, channel, name, "{}", exclude)
+        self.hub.publish(self.app, Frame(name, channel, "{}"), () if exclude is None else (exclude,))
 
     def turn(self) -> int:
         """Ends one turn of the loop; returns how many functions had been scheduled for it."""

@@ -10,6 +10,7 @@ from sockudo import errors
 from sockudo.hub import HubOptions
 from sockudo.protocol.deflate import Inflater, compress
 from sockudo.protocol.framing import close_frame
+from sockudo.protocol.frame import Frame
 from support.edge import EdgeNode, Socket, settings
 from support.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 
@@ -226,7 +227,7 @@ class TestSlowReaders:
         node.hub.subscribe(socket.session, "news")
         socket.websocket.pause_writing()
         for name in ("a", "b", "c"):
-            node.hub.publish(node.state, "news", name, "{}", None)
+            node.hub.publish(node.state, Frame(name, "news", "{}"))
             node.settle()
         slow = (4100, "Client buffer full, disconnecting slow consumer")
         *events, error, close = socket.frames()

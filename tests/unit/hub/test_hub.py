@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sockudo.hub import HubOptions
+from sockudo.protocol.frame import Frame
 from support.world import World
 
 ROOM = "presence-room"
@@ -160,7 +161,7 @@ class TestUsers:
         two, two_peer = world.connect()
         for connection in (one, two):
             world.app.users.sign_in(connection, "u", b"{}", ())
-        world.hub.publish_to_user(world.app, "u", "hello", "{}", two)
+        world.hub.publish_to_user(world.app, "u", Frame("hello", "#server-to-user-u", "{}"), (two,))
         assert [event for event, _ in one_peer.events()] == ["hello"]
         assert two_peer.events() == []
 

@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 import pytest
 
 from sockudo.hub import Connection, HubOptions
+from sockudo.protocol.frame import Frame
 from support.world import Peer, World
 
 ROOMS = ("presence-a", "presence-b")
@@ -190,7 +191,9 @@ class History:
         exclude = connection if self.dice.random() < 0.3 else None
         if self.dice.random() < 0.2:
             user = self.dice.choice(USERS)
-            self.world.hub.publish_to_user(self.world.app, user, name, "{}", exclude)
+            self.world.hub.publish_to_user(
+                self.world.app, user, Frame(name, f"#server-to-user-{user}", "{}"), (exclude,)
+            )
             for other, signed_in_as in self.model.users.items():
                 if signed_in_as == user and other is not exclude:
                     self.model.told[other].append((f"#server-to-user-{user}", name, "{}"))
@@ -239,7 +242,7 @@ class History:
         app, model = self.world.app, self.model
         assert set(app.connections.values()) == model.connected
         occupied = {name: set(listeners) for name, listeners in model.subscribed.items() if listeners}
-        assert {name: set(channel.subscribers) for name, channel in app.occupied().items()} == occupied
+        assert {name: set(channel.subscribers()) for name, channel in app.occupied().items()} == occupied
         places = {
             (name, member.user_id): set(member.connections)
             for name, channel in app.channels.items()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sockudo.config.apps import Features, Limits
+from sockudo.protocol.frame import Frame
 from support.inside import Client, Node, live_app
 
 ALLOWED = Features(enable_client_messages=True)
@@ -159,7 +160,7 @@ class TestDelivery:
     def test_order_with_the_backends_events(self, node: Node) -> None:
         sender, other = joined(node, "private-a"), joined(node, "private-a")
         for name in ("one", "two"):
-            node.hub.publish(node.state, "private-a", name, "{}", None)
+            node.hub.publish(node.state, Frame(name, "private-a", "{}"))
             sender.send(f"client-{name}", 1, "private-a")
         assert other.events() == ["one", "client-one", "two", "client-two"]
         assert sender.events() == ["one", "two"]

@@ -11,6 +11,7 @@ from sockudo.config import Settings
 from sockudo.config.apps import Channels, Features, Limits
 from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.hub import HubOptions
+from sockudo.protocol.frame import Frame
 from sockudo.sessions import gateway as gateway_module
 from support.inside import Node, OrderedPeer, live_app
 
@@ -115,7 +116,7 @@ class TestOpen:
         for client in (one, two):
             client.subscribe("news")
             client.frames()
-        node.hub.publish(node.state, "news", "e", "{}", None)
+        node.hub.publish(node.state, Frame("e", "news", "{}"))
         assert one.events() == ["e"]
         assert two.events() == []
         assert {session.live.id for session in node.gateway.sessions()} == {"app", "other"}

@@ -12,6 +12,7 @@ from sockudo import errors
 from sockudo.config.apps import Features, Limits, MessageRateLimit
 from sockudo.hub import HubOptions
 from sockudo.protocol import v1
+from sockudo.protocol.frame import Frame
 from sockudo.protocol.framing import text_frame
 from sockudo.sessions import actions
 from support.inside import Client, Node, live_app
@@ -155,7 +156,7 @@ class TestEnd:
         client.session.end(errors.TERMINATED())
         client.session.end(errors.SERVER_SHUTDOWN())
         client.session.write(v1.PING)
-        node.hub.publish(node.state, "news", "late", "{}", None)
+        node.hub.publish(node.state, Frame("late", "news", "{}"))
         node.settle()
         text = "You got disconnected by the app."
         assert client.peer.log == [v1.error(4009, text), (4009, text)]
@@ -165,7 +166,7 @@ class TestEnd:
         client.subscribe("news")
         client.frames()
         client.peer.log.clear()
-        node.hub.publish(node.state, "news", "before", "{}", None)
+        node.hub.publish(node.state, Frame("before", "news", "{}"))
         client.session.end(errors.FORCE_RECONNECT())
         assert [type(entry) for entry in client.peer.log] == [bytes, bytes, tuple]
         assert client.events() == ["before", "pusher:error"]
@@ -233,7 +234,7 @@ def queue_of(client: Client, **websocket: object) -> None:
 def say(client: Client, *names: str) -> None:
     """Publishes each in a turn of its own."""
     for name in names:
-        client.node.hub.publish(client.node.state, "news", name, "{}", None)
+        client.node.hub.publish(client.node.state, Frame(name, "news", "{}"))
         client.node.settle()
 
 
@@ -261,7 +262,7 @@ class TestSlowConsumers:
         reader.session.pause()
         say(reader, "a", "b")
         assert not reader.session.ended
-        reader.node.hub.publish(reader.node.state, "news", "c", "{}", None)
+        reader.node.hub.publish(reader.node.state, Frame("c", "news", "{}"))
         reader.node.hub.deliver()
         assert not reader.session.ended
         reader.node.settle()
@@ -276,12 +277,12 @@ class TestSlowConsumers:
         queue_of(reader, max_messages=1)
         reader.session.pause()
         for name in ("a", "b"):
-            reader.node.hub.publish(reader.node.state, "news", name, "{}", None)
+            reader.node.hub.publish(reader.node.state, Frame(name, "news", "{}"))
         reader.node.hub.deliver()
         reader.session.resume()
         reader.session.pause()
         reader.send("pusher:ping")
-        reader.node.hub.publish(reader.node.state, "news", "c", "{}", None)
+        reader.node.hub.publish(reader.node.state, Frame("c", "news", "{}"))
         reader.node.settle()
         assert reader.events() == ["pusher:error"]
         assert reader.peer.closed == self.SLOW
@@ -290,7 +291,7 @@ class TestSlowConsumers:
         queue_of(reader, max_messages=3)
         reader.session.pause()
         for name in ("a", "b", "c"):
-            reader.node.hub.publish(reader.node.state, "news", name, "{}", None)
+            reader.node.hub.publish(reader.node.state, Frame(name, "news", "{}"))
         reader.node.settle()
         assert reader.events() == ["a", "b", "c"]
         say(reader, "d")
@@ -359,7 +360,7 @@ class TestSlowConsumers:
     def test_a_peer_that_is_gone_before_its_goodbye(self, reader: Client) -> None:
         queue_of(reader, max_messages=0, disconnect_on_buffer_full=True)
         reader.session.pause()
-        reader.node.hub.publish(reader.node.state, "news", "a", "{}", None)
+        reader.node.hub.publish(reader.node.state, Frame("a", "news", "{}"))
         reader.node.hub.deliver()
         reader.session.leave(clean=False)
         reader.node.settle()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sockudo.config.apps import Features
+from sockudo.protocol.frame import Frame
 from support.inside import Client, Node, credentials, live_app
 from support.signing import user_auth
 
@@ -140,7 +141,7 @@ class TestEffect:
 
     def test_events_for_the_user_arrive_without_a_subscription(self, node: Node) -> None:
         client = signed_in(node, "u")
-        node.hub.publish_to_user(node.state, "u", "e", "d", None)
+        node.hub.publish_to_user(node.state, "u", Frame("e", "#server-to-user-u", "d"))
         assert client.frames() == [{"event": "e", "channel": "#server-to-user-u", "data": "d"}]
 
 

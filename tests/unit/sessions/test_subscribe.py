@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sockudo.config.apps import Channels, Features, Limits, Namespace
+from sockudo.protocol.frame import Frame
 from support.inside import Client, Node, credentials, live_app
 from support.signing import channel_auth
 
@@ -117,7 +118,7 @@ class TestNames:
         client = node.connect()
         client.send("pusher:subscribe", {"channel": "#server-to-user-u", "auth": ""})
         assert client.events() == [SUCCEEDED]
-        node.hub.publish_to_user(node.state, "u", "e", "{}", None)
+        node.hub.publish_to_user(node.state, "u", Frame("e", "#server-to-user-u", "{}"))
         assert client.frames() == []
 
 
@@ -166,9 +167,9 @@ class TestAgain:
         client = node.connect()
         client.subscribe("news")
         client.frames()
-        node.hub.publish(node.state, "news", "before", "{}", None)
+        node.hub.publish(node.state, Frame("before", "news", "{}"))
         client.subscribe("news")
-        node.hub.publish(node.state, "news", "after", "{}", None)
+        node.hub.publish(node.state, Frame("after", "news", "{}"))
         assert client.events() == ["before", SUCCEEDED, "after"]
         assert node.state.traffic.subscribed["public"] == 1
 
@@ -177,7 +178,7 @@ class TestAgain:
         client.subscribe("private-a")
         client.send("pusher:subscribe", {"channel": "private-a", "auth": "wrong"})
         client.frames()
-        node.hub.publish(node.state, "private-a", "e", "{}", None)
+        node.hub.publish(node.state, Frame("e", "private-a", "{}"))
         assert client.events() == ["e"]
 
     def test_presence_again_with_other_info(self, node: Node) -> None:

@@ -11,6 +11,7 @@ import pytest
 from sockudo.config import Settings
 from sockudo.config.apps import Features
 from sockudo.hub import HubOptions
+from sockudo.protocol.frame import Frame
 from sockudo.sessions import sweeper
 from sockudo.sessions.sweeper import check, sweep
 from support.inside import Client, Node, live_app
@@ -47,7 +48,7 @@ class TestPings:
         client.subscribe("news")
         client.frames()
         node.clock.advance(119)
-        node.hub.publish(node.state, "news", "e", "{}", None)
+        node.hub.publish(node.state, Frame("e", "news", "{}"))
         client.frames()
         assert later(client, 1) == ["pusher:ping"]
 
