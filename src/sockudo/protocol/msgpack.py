@@ -154,14 +154,15 @@ def _elements(raw: bytes, of_array: int) -> tuple[int, list[msgspec.Raw]]:
     width, size, form = _HEADS[raw[0]]
     if form == _BYTES:
         raise msgspec.ValidationError("Expected an array or a map")
+    body = raw[1 + width :]
     size += int.from_bytes(raw[1 : 1 + width], "big")
+    # The decoder makes room for as many elements as it is told; and a length can be cut off itself.
+    if size * form > len(body) or len(raw) <= width:
+        raise malformed(f"unexpected end at byte {len(raw)}")
     if form == _ARRAY and size != of_array:
         raise msgspec.ValidationError(f"Expected an array of {of_array}, got {size}")
-    # The decoder makes room for as many elements as it is told.
-    if size * form > len(raw):
-        raise malformed(f"unexpected end at byte {len(raw)}")
     try:
-        return form, _decode_list(b"\xdd" + (size * form).to_bytes(4, "big") + raw[1 + width :])
+        return form, _decode_list(b"\xdd" + (size * form).to_bytes(4, "big") + body)
     except msgspec.DecodeError as error:
         # Only of the whole payload: a part of it has been looked through by then.
         found = _DECODER_ERROR.fullmatch(str(error))
