@@ -1,0 +1,81 @@
+"""The routes of a channel's durable history (contract 20 § 11, 30 § 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sockudo import errors
+from sockudo.apps.live import LiveApp
+from sockudo.auth.signing import query_param
+from sockudo.edge.paths import path_part
+from sockudo.edge.signed import authenticated, json_reply, typed_body
+from sockudo.history import Purge, Reset, http_query
+from sockudo.names import check_channel_name
+
+if TYPE_CHECKING:
+    from sockudo.edge.context import Edge
+
+__all__ = ["history_routes"]
+
+Answer = Callable[["Edge", LiveApp, str, Request], Awaitable[dict[str, Any]]]
+
+_PARAMETERS: Final = (
+    "limit",
+    "direction",
+    "cursor",
+    "start_serial",
+    "end_serial",
+    "start_time_ms",
+    "start",
+    "end_time_ms",
+    "end",
+    "until_attach",
+    "attach_serial",
+)
+
+
+def history_routes(edge: Edge) -> list[Route]:
+    """A page, the state of the stream, and what operators do to it by hand; all signed."""
+    history = "/apps/{app_id}/channels/{channel}/history"
+    return [
+        Route(history, _endpoint(edge, _page), methods=["GET"]),
+        Route(f"{history}/state", _endpoint(edge, _state), methods=["GET"]),
+        Route(f"{history}/reset", _endpoint(edge, _reset), methods=["POST"]),
+        Route(f"{history}/purge", _endpoint(edge, _purge), methods=["POST"]),
+    ]
+
+
+def _endpoint(edge: Edge, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        app = await authenticated(edge, request)
+        edge.rates.check_read(app, edge.clock.monotonic())
+        channel = path_part(request, "channel")
+        check_channel_name(channel, max_length=app.limits.max_channel_name_length, namespaces=app.namespaces)
+        if app.streams is None or app.streams.of(channel).history is None:
+            raise errors.HISTORY_DISABLED(f"Durable history is disabled by policy for channel '{channel}'")
+        return json_reply(await answer(edge, app, channel, request))
+
+    return endpoint
+
+
+async def _page(edge: Edge, app: LiveApp, channel: str, request: Request) -> dict[str, Any]:
+    query: bytes = request.scope["query_string"]
+    given = {name: value for name in _PARAMETERS if (value := query_param(query, name)) is not None}
+    return await edge.history.page(app.id, channel, http_query(given))
+
+
+async def _state(edge: Edge, app: LiveApp, channel: str, _: Request) -> dict[str, Any]:
+    return await edge.history.state(app.id, channel)
+
+
+async def _reset(edge: Edge, app: LiveApp, channel: str, request: Request) -> dict[str, Any]:
+    return await edge.history.reset(app.id, channel, await typed_body(request, Reset))
+
+
+async def _purge(edge: Edge, app: LiveApp, channel: str, request: Request) -> dict[str, Any]:
+    return await edge.history.purge(app.id, channel, await typed_body(request, Purge))

@@ -1,0 +1,24 @@
+"""Durable channels: what is said on them is stored before it is delivered, and can be asked for again."""
+
+from __future__ import annotations
+
+from sockudo.history.counters import WRITE_BUCKETS_MS, HistoryCounters
+from sockudo.history.operations import Purge, Reset
+from sockudo.history.query import HistoryQuery, http_query
+from sockudo.history.replay import Failed, Replayed
+from sockudo.history.rewind import Rewound
+from sockudo.history.service import History, HistoryOptions
+
+__all__ = [
+    "WRITE_BUCKETS_MS",
+    "Failed",
+    "History",
+    "HistoryCounters",
+    "HistoryOptions",
+    "HistoryQuery",
+    "Purge",
+    "Replayed",
+    "Reset",
+    "Rewound",
+    "http_query",
+]

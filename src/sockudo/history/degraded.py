@@ -1,0 +1,158 @@
+"""Streams of which it is not known whether the last publishes were stored, and their way back to health.
+
+Whoever published was told that it failed, and nobody heard it. So nothing is published on such a stream and nothing
+read from it, until the store answers and has taken back what it did store (contract 30 § 1.8 and invariant 5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from sockudo.clock import Clock
+from sockudo.errors import SockudoError
+from sockudo.history.calls import Sleep, StoreCalls
+from sockudo.history.counters import HistoryCounters
+from sockudo.history.heads import Heads, StreamKey, fell_back
+from sockudo.streams.ports import HistoryStore
+from sockudo.streams.records import Append, Position, StreamInfo
+
+__all__ = ["WRITE_FAILED", "Degraded", "DegradedStreams"]
+
+WRITE_FAILED: Final = "durable_history_write_failed"
+
+_FIRST_DELAY: Final = 0.1
+_MAX_DELAY: Final = 5.0
+
+_log = structlog.get_logger("sockudo.history")
+
+
+@dataclass(slots=True)
+class Degraded:
+    """One degraded stream. ``appends`` may have been stored behind ``after``, which is None where that is not known.
+
+    ``fallen``: the stream had fallen back, so it needs another id. ``marked``: the state may be written in the store.
+    """
+
+    node_id: str
+    since_ms: int
+    appends: Sequence[Append]
+    after: Position | None
+    fallen: bool
+    reason: str = WRITE_FAILED
+    marked: bool = False
+
+
+class DegradedStreams:
+    """The degraded streams of this process, and what makes them healthy again."""
+
+    def __init__(
+        self,
+        store: HistoryStore,
+        calls: StoreCalls,
+        heads: Heads,
+        clock: Clock,
+        sleep: Sleep,
+        node_id: str,
+        counters: HistoryCounters,
+    ) -> None:
+        self._store = store
+        self._calls = calls
+        self._heads = heads
+        self._clock = clock
+        self._sleep = sleep
+        self._node_id = node_id
+        self._counters = counters
+        self._streams: dict[StreamKey, Degraded] = {}
+        self._added = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def __contains__(self, key: StreamKey) -> bool:
+        return key in self._streams
+
+    def get(self, key: StreamKey) -> Degraded | None:
+        """What is known about a degraded stream; None for a healthy one."""
+        return self._streams.get(key)
+
+    def add(self, key: StreamKey, appends: Sequence[Append], after: Position | None, *, fallen: bool = False) -> None:
+        """These appends may have been stored, and their publishers were told that they failed."""
+        self._streams[key] = Degraded(self._node_id, self._now_ms(), appends, after, fallen)
+        self._counters.degradations += 1
+        self._added.set()
+        _log.error("stream degraded", app_id=key[0], channel=key[1], reason=WRITE_FAILED, messages=len(appends))
+
+    def learn(self, key: StreamKey, stored: Sequence[Append]) -> None:
+        """Which of the appends were stored has turned out after all."""
+        if (found := self._streams.get(key)) is not None:
+            found.appends = stored
+
+    def remove(self, key: StreamKey) -> None:
+        """The stream is healthy."""
+        if (found := self._streams.pop(key, None)) is not None:
+            self._counters.healings += 1
+            seconds = (self._now_ms() - found.since_ms) / 1000
+            _log.info("stream healthy again", app_id=key[0], channel=key[1], seconds=round(seconds, 1))
+
+    async def heal(self) -> None:
+        """Runs for as long as the process: tries at once, then ever more rarely, until every stream is healthy."""
+        while True:
+            await self._added.wait()
+            self._added.clear()
+            delay = _FIRST_DELAY
+            while self._streams:
+                await self._calls.free()
+                if await self.try_all():
+                    break
+                await self._sleep(delay)
+                delay = min(delay * 2, _MAX_DELAY)
+
+    async def try_all(self) -> bool:
+        """Tries each stream once, up to the first failure; whether all are healthy."""
+        async with self._calls.lock:
+            for key, stream in list(self._streams.items()):
+                try:
+                    await self._cure(key, stream)
+                except SockudoError as problem:
+                    _log.debug("stream stays degraded", app_id=key[0], channel=key[1], problem=problem.text)
+                    await self._mark(key, stream)
+                    return False
+        return True
+
+    async def _cure(self, key: StreamKey, stream: Degraded) -> None:
+        after = stream.after
+        info = await self._calls.change(self._store.info(*key))
+        if stream.appends:
+            # The serials of a stream that fell back, or of another one, say nothing about what is new.
+            goes_on = info and after and info.stream_id == after.stream_id and not fell_back(after, info.head)
+            start = after.serial if after and goes_on and not stream.fallen else 0
+            info = await self._calls.change(self._store.retract(stream.appends, start, self._now_ms()))
+        if info is not None and (stream.fallen or fell_back(after, info.head)):
+            info = await self._calls.change(self._store.rotate(*key, self._now_ms()))
+        if stream.marked:
+            await self._calls.change(self._store.mark(*key, "healthy", None, None, self._now_ms()))
+        self.remove(key)
+        self._tell(key, info)
+
+    def _tell(self, key: StreamKey, info: StreamInfo | None) -> None:
+        known = self._heads.get(key)
+        if info is not None and known is not None and known.stream_id != info.stream_id:
+            self._heads.move(key, info.head)
+
+    async def _mark(self, key: StreamKey, stream: Degraded) -> None:
+        if stream.marked or self._calls.hanging:
+            return
+        stream.marked = True
+        mark = self._store.mark(*key, "degraded", stream.reason, stream.node_id, stream.since_ms)
+        try:
+            await self._calls.change(mark)
+        except SockudoError as problem:
+            _log.debug("state not written", app_id=key[0], channel=key[1], problem=problem.text)
+
+    def _now_ms(self) -> int:
+        return int(self._clock.time() * 1000)

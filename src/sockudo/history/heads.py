@@ -1,0 +1,72 @@
+"""How far this process knows each stream to have come: what tells a wiped or restored store from the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from sockudo.streams.records import Position
+
+__all__ = ["Heads", "StreamChanged", "StreamKey", "fell_back"]
+
+StreamKey = tuple[str, str]
+"""App id and channel."""
+
+StreamChanged = Callable[[str, str, Position], None]
+"""App id, channel and where its stream is now: replay buffers of it are void, and so are positions from before."""
+
+# About 20 MB. A channel that is forgotten is taken as it is found the next time.
+_MAX_HEADS: Final = 100_000
+
+_log = structlog.get_logger("sockudo.history")
+
+
+def fell_back(known: Position | None, head: Position) -> bool:
+    """Whether a stream has lost what was confirmed of it: the same stream, but not as far as it was."""
+    return known is not None and known.stream_id == head.stream_id and head.serial < known.serial
+
+
+class Heads:
+    """The newest position of each channel that was heard of, the ones used last."""
+
+    def __init__(self, on_changed: StreamChanged | None = None) -> None:
+        self._on_changed = on_changed
+        self._positions: dict[StreamKey, Position] = {}
+
+    def get(self, key: StreamKey) -> Position | None:
+        """Where the channel was last; None when that is not known."""
+        return self._positions.get(key)
+
+    def advance(self, key: StreamKey, position: Position) -> None:
+        """The stream went on to ``position``."""
+        positions = self._positions
+        positions.pop(key, None)
+        positions[key] = position
+        if len(positions) > _MAX_HEADS:
+            del positions[next(iter(positions))]
+
+    def move(self, key: StreamKey, position: Position) -> None:
+        """The stream is not the one that was known, or elsewhere: everyone who keeps something of it is told."""
+        known = self._positions.get(key)
+        self.advance(key, position)
+        _log.warning(
+            "stream changed",
+            app_id=key[0],
+            channel=key[1],
+            stream_id=position.stream_id,
+            serial=position.serial,
+            previous_stream_id=known and known.stream_id,
+            previous_serial=known and known.serial,
+        )
+        if self._on_changed is None:
+            return
+        try:
+            self._on_changed(*key, position)
+        except Exception as defect:  # noqa: BLE001 - the stream has changed all the same, and others wait
+            _log.error("a changed stream could not be announced", channel=key[1], exc_info=defect)
+
+    def forget(self, key: StreamKey) -> None:
+        """Nobody keeps anything of the channel any more."""
+        self._positions.pop(key, None)

@@ -1,0 +1,118 @@
+"""What can be asked of a history, over HTTP and over a socket (contract 30 § 6 and 7.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from sockudo import errors
+from sockudo.streams.records import WHOLE_STREAM, Bounds, Direction, Position
+
+__all__ = ["HistoryQuery", "http_query", "socket_query"]
+
+_DIRECTIONS: Final[dict[str, Direction]] = {
+    "newest_first": "newest_first",
+    "backwards": "newest_first",
+    "reverse": "newest_first",
+    "oldest_first": "oldest_first",
+    "forwards": "oldest_first",
+    "forward": "oldest_first",
+}
+_INT64: Final = 1 << 63
+_SOCKET_LIMIT: Final = 100
+_MAX_SOCKET_LIMIT: Final = 1000
+
+
+class HistoryQuery(NamedTuple):
+    """A request for a page. ``limit`` of None is the server's page size.
+
+    ``until_attach`` asks for nothing above the place at which the connection attached.
+    """
+
+    limit: int | None = None
+    direction: Direction = "newest_first"
+    cursor: str | None = None
+    bounds: Bounds = WHOLE_STREAM
+    until_attach: bool = False
+
+    def bounded_by(self, attach: Position) -> HistoryQuery:
+        """The same with `until_attach` applied."""
+        end = self.bounds.end_serial
+        end = attach.serial if end is None else min(end, attach.serial)
+        return self._replace(bounds=self.bounds._replace(end_serial=end))
+
+
+def http_query(parameters: Mapping[str, str]) -> HistoryQuery:
+    """From the decoded parameters of a URL; unknown ones are ignored. Raises errors.HISTORY_QUERY.
+
+    A page can end at a given ``attach_serial`` here too, for proxies that pass a socket's request on.
+    """
+    direction = parameters.get("direction", "newest_first")
+    if direction.lower() not in _DIRECTIONS:
+        raise errors.HISTORY_QUERY(
+            f"Invalid direction '{direction[:100]}'. Accepted values: newest_first, oldest_first, backwards, forwards"
+        )
+    query = HistoryQuery(
+        _number(parameters, "limit", low=0),
+        _DIRECTIONS[direction.lower()],
+        parameters.get("cursor"),
+        Bounds(
+            _number(parameters, "start_serial", low=0),
+            _number(parameters, "end_serial", low=0),
+            _number(parameters, "start_time_ms", "start"),
+            _number(parameters, "end_time_ms", "end"),
+        ),
+    )
+    until_attach = parameters.get("until_attach", "false")
+    if until_attach not in {"true", "false", "1", "0"}:
+        raise errors.HISTORY_QUERY("until_attach must be true or false")
+    if until_attach in {"false", "0"}:
+        return query
+    attach = _number(parameters, "attach_serial", low=0)
+    if attach is None:
+        raise errors.HISTORY_QUERY("until_attach needs attach_serial here")
+    return query.bounded_by(Position("", attach))
+
+
+def socket_query(parameters: Mapping[str, Any]) -> HistoryQuery:
+    """From the decoded parameters of a frame, null ones as if absent. Raises errors.HISTORY_QUERY.
+
+    Here ``start`` and ``end`` are serials, and directions are case-sensitive.
+    """
+    parameters = {name: value for name, value in parameters.items() if value is not None}
+    direction = parameters.get("direction", "backwards")
+    if not isinstance(direction, str) or direction not in _DIRECTIONS:
+        raise errors.HISTORY_QUERY(f"Unsupported history direction: {str(direction)[:100]}")
+    cursor = parameters.get("cursor")
+    if cursor is not None and not isinstance(cursor, str):
+        raise errors.HISTORY_QUERY("cursor must be a string")
+    until_attach = parameters.get("until_attach", parameters.get("untilAttach", False))
+    if not isinstance(until_attach, bool):
+        raise errors.HISTORY_QUERY("until_attach must be true or false")
+    limit = _number(parameters, "limit", low=0)
+    return HistoryQuery(
+        _SOCKET_LIMIT if limit is None else min(limit, _MAX_SOCKET_LIMIT),
+        _DIRECTIONS[direction],
+        cursor,
+        Bounds(
+            _number(parameters, "start_serial", "start", low=0),
+            _number(parameters, "end_serial", "end", low=0),
+            _number(parameters, "start_time_ms"),
+            _number(parameters, "end_time_ms"),
+        ),
+        until_attach,
+    )
+
+
+def _number(parameters: Mapping[str, Any], *names: str, low: int = -_INT64) -> int | None:
+    """The whole number under the first of ``names`` that is there, as a number or in decimal."""
+    name = next((name for name in names if name in parameters), None)
+    if name is None:
+        return None
+    value = parameters[name]
+    if isinstance(value, str) and len(value) <= 20 and value.removeprefix("-").isascii():
+        value = int(value) if value.removeprefix("-").isdecimal() else None
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value < _INT64:
+        unsigned = " of 0 or more" if low == 0 else ""
+        raise errors.HISTORY_QUERY(f"{name} must be a whole number{unsigned}")
+    return value

@@ -1,0 +1,327 @@
+"""Durable channels as a service: everything that other rooms ask of the history goes through `History`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from sockudo.clock import Clock
+from sockudo.errors import SockudoError
+from sockudo.history.calls import Sleep, StoreCalls
+from sockudo.history.counters import HistoryCounters
+from sockudo.history.degraded import DegradedStreams
+from sockudo.history.heads import Heads, StreamChanged, StreamKey, fell_back
+from sockudo.history.operations import Purge, Reset
+from sockudo.history.pages import read_page
+from sockudo.history.query import HistoryQuery, socket_query
+from sockudo.history.reads import Reads
+from sockudo.history.replay import Failed, Replayed, Wanted, replay
+from sockudo.history.rewind import Predicate, Rewound, rewind
+from sockudo.history.states import authority, stream_object, stream_state
+from sockudo.history.writer import Deliver, Writer
+from sockudo.streams.ports import HistoryStore
+from sockudo.streams.records import KEEP_ALL, Append, Committed, Position, Purged, Retention, StreamInfo
+
+__all__ = ["History", "HistoryOptions", "StreamTrimmed"]
+
+StreamTrimmed = Callable[[str, str, int], None]
+"""App id, channel and the oldest serial that may still be replayed: what was before it is erased."""
+
+_MIN_PURGE_INTERVAL: Final = 10.0
+_PURGE_PAUSE: Final = 0.01
+
+_log = structlog.get_logger("sockudo.history")
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryOptions:
+    """``backend`` is the store's name in the configuration; times are in seconds."""
+
+    backend: str = "memory"
+    node_id: str = "local"
+    max_page_size: int = 100
+    queue_capacity: int = 4096
+    write_timeout: float = 5.0
+    purge_interval: float = 300.0
+    purge_batch_size: int = 1000
+    max_purge_per_tick: int = 100_000
+
+
+class History:
+    """The durable streams of this process, over one store that it starts and closes.
+
+    ``on_stream_changed`` is called whenever a channel goes on elsewhere than it was: after a reset, or in a store that
+    was wiped or restored. ``on_stream_trimmed`` is called when an operator erased messages. Both come before anything
+    is said in the new state. ``options`` may be replaced for another page size; the rest of them counts at the start.
+    """
+
+    def __init__(
+        self,
+        store: HistoryStore,
+        clock: Clock,
+        options: HistoryOptions | None = None,
+        on_stream_changed: StreamChanged | None = None,
+        on_stream_trimmed: StreamTrimmed | None = None,
+        *,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self.options = options or HistoryOptions()
+        self.counters = HistoryCounters()
+        self._store = store
+        self._clock = clock
+        self._sleep = sleep
+        self._on_trimmed = on_stream_trimmed
+        self._calls = StoreCalls(self.options.write_timeout, sleep)
+        self._heads = Heads(on_stream_changed)
+        self._degraded = DegradedStreams(
+            store, self._calls, self._heads, clock, sleep, self.options.node_id, self.counters
+        )
+        self._writer = Writer(
+            store, self._calls, self._heads, self._degraded, clock, self.counters, self.options.queue_capacity
+        )
+        self._reads = Reads(store, self._calls, self._writer, self._degraded)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # ---- the life of it ----
+
+    async def start(self) -> None:
+        """Opens the store and begins to write. Raises errors.HISTORY_UNAVAILABLE when the store cannot be used."""
+        await self._store.start()
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(work) for work in (self._writer.run(), self._degraded.heal(), self._maintain())]
+        for task in self._tasks:
+            task.add_done_callback(_report)
+
+    async def close(self) -> None:
+        """Answers the publishes that wait, takes back what nobody heard if that can be done, and closes the store."""
+        if self._tasks:
+            await self._writer.finish()
+            if self._degraded and not self._calls.hanging and not await self._degraded.try_all():
+                _log.error("streams stay degraded over the end of the process", streams=len(self._degraded))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        await self._calls.close()
+        await self._store.close()
+
+    async def check(self) -> bool:
+        """Whether the store answers, for health checks."""
+        return not self._calls.hanging and await self._calls.read(self._store.check())
+
+    # ---- publish and subscribe ----
+
+    def submit(self, append: Append, deliver: Deliver) -> asyncio.Future[Committed]:
+        """Stores a message; ``deliver`` is called once it is stored, then the future is done.
+
+        All messages of a channel are stored and delivered in the order in which they were submitted. A repeated one, or
+        one in conflict with its key, is not delivered. Raises errors.HISTORY_BUSY, errors.HISTORY_DEGRADED or
+        errors.HISTORY_UNAVAILABLE when it cannot be taken, and the future fails with one of the latter when it was not
+        stored: then it never is and nobody ever hears it.
+        """
+        return self._writer.submit(append, deliver)
+
+    async def attach(self, app_id: str, channel: str, retention: Retention = KEEP_ALL) -> StreamInfo:
+        """The stream of a channel, made where there is none, for who subscribes now (contract 30 § 5.1, Fix-20).
+
+        Everything up to its head has been delivered before this returns. Raises errors.HISTORY_UNAVAILABLE, and
+        errors.HISTORY_DEGRADED when it cannot be said where the stream is.
+        """
+        key = (app_id, channel)
+        known = self._heads.get(key)
+        info = await self._calls.read(self._store.ensure(*key, self._now_ms(), retention))
+        await self._reads.confirm(key)
+        latest = self._heads.get(key)
+        if fell_back(known, info.head) or (latest is not None and latest.stream_id != info.stream_id):
+            info = await self._reconcile(key, retention)
+        elif latest is None:
+            self._heads.advance(key, info.head)
+        return info
+
+    async def _reconcile(self, key: StreamKey, retention: Retention) -> StreamInfo:
+        """Looks again while nothing is being changed, since what was seen may have been on its way."""
+        async with self._calls.lock:
+            self._reads.check(key)
+            known = self._heads.get(key)
+            info = await self._calls.change(self._store.ensure(*key, self._now_ms(), retention))
+            if fell_back(known, info.head):
+                info = await self._calls.change(self._store.rotate(*key, self._now_ms()))
+            if known is None or known.stream_id != info.stream_id:
+                self._heads.move(key, info.head)
+            return info
+
+    def forget(self, app_id: str, channel: str) -> None:
+        """Nobody is subscribed to the channel and nothing of it is kept in memory any more."""
+        self._heads.forget((app_id, channel))
+
+    # ---- reading ----
+
+    async def page(
+        self, app_id: str, channel: str, query: HistoryQuery, attach: Position | None = None
+    ) -> dict[str, Any]:
+        """A page as it is answered over HTTP (contract 30 § 7.1); ``attach`` is where the connection attached.
+
+        Messages in it are `msgspec.Raw`. Raises errors.HISTORY_QUERY, errors.HISTORY_DEGRADED and
+        errors.HISTORY_UNAVAILABLE.
+        """
+        key = (app_id, channel)
+        info, reply = await read_page(self._reads, key, query, self.options.max_page_size, attach)
+        reply["stream_state"] = stream_state(info, None, self.options.backend)
+        return reply
+
+    async def socket_page(
+        self, app_id: str, channel: str, parameters: Mapping[str, Any], attach: Position | None
+    ) -> dict[str, Any]:
+        """A page as it is answered over a socket (contract 30 § 6), from the parameters of the frame."""
+        query = socket_query(parameters)
+        reply = await self.page(app_id, channel, query, attach)
+        reply["bounds"] |= {"until_attach": query.until_attach, "attach_serial": attach and attach.serial}
+        return reply
+
+    async def replay(
+        self,
+        app_id: str,
+        channel: str,
+        *,
+        stream_id: str | None,
+        serial: int,
+        last_message_id: str | None = None,
+        max_size: int,
+    ) -> Replayed | Failed:
+        """What came after a position, or why that cannot be said; raises nothing (contract 30 § 3.3)."""
+        wanted = Wanted(stream_id, serial, last_message_id)
+        return await replay(self._reads, (app_id, channel), wanted, max_size, self.options.max_page_size)
+
+    async def rewind(
+        self,
+        app_id: str,
+        channel: str,
+        *,
+        count: int | None = None,
+        seconds: int | None = None,
+        head: Position,
+        predicate: Predicate | None = None,
+    ) -> Rewound:
+        """The newest ``count`` messages up to ``head``, or those of the last ``seconds`` (contract 30 § 5.3).
+
+        Raises errors.HISTORY_DEGRADED and errors.HISTORY_UNAVAILABLE.
+        """
+        return await rewind(
+            self._reads,
+            (app_id, channel),
+            count=count,
+            since_ms=None if count is not None or seconds is None else self._now_ms() - seconds * 1000,
+            head=head,
+            predicate=predicate,
+            page_size=self.options.max_page_size,
+        )
+
+    # ---- operators ----
+
+    async def state(self, app_id: str, channel: str) -> dict[str, Any]:
+        """The stream as operators see it (contract 30 § 7.2). Raises errors.HISTORY_UNAVAILABLE."""
+        key = (app_id, channel)
+        info = await self._reads.info(key)
+        return {"channel": channel, "stream": stream_object(info, self._degraded.get(key), self.options.backend)}
+
+    async def reset(self, app_id: str, channel: str, request: Reset) -> dict[str, Any]:
+        """Drops everything and starts a new stream, healthy, on which live subscribers go on.
+
+        Raises errors.INVALID_INPUT and errors.HISTORY_UNAVAILABLE.
+        """
+        request.check(channel)
+        key = (app_id, channel)
+        async with self._calls.lock:
+            purged = await self._calls.change(
+                self._store.reset(*key, self._now_ms()), late=lambda task: self._was_reset_late(key, task)
+            )
+            self._was_reset(key, purged)
+        _log.warning("stream reset", app_id=app_id, channel=channel, reason=request.reason, by=request.requested_by)
+        return {
+            **request.echo(),
+            "previous_stream_id": purged.previous,
+            "new_stream_id": purged.info and purged.info.stream_id,
+            "purged_messages": purged.messages,
+            "purged_bytes": purged.size,
+            "stream": stream_object(purged.info, None, self.options.backend),
+        }
+
+    async def purge(self, app_id: str, channel: str, request: Purge) -> dict[str, Any]:
+        """Drops a prefix of the stream, which goes on. Raises errors.INVALID_INPUT and errors.HISTORY_UNAVAILABLE."""
+        request.check(channel)
+        key = (app_id, channel)
+        async with self._calls.lock:
+            purge = self._store.purge(
+                *key, self._now_ms(), before_serial=request.before_serial, before_time_ms=request.before_time_ms
+            )
+            purged = await self._calls.change(purge, late=lambda task: self._was_purged_late(key, task))
+            self._was_purged(key, purged)
+        _log.warning("stream purged", app_id=app_id, channel=channel, reason=request.reason, by=request.requested_by)
+        return {
+            **request.echo(),
+            "purged_messages": purged.messages,
+            "purged_bytes": purged.size,
+            "stream": stream_object(purged.info, self._degraded.get(key), self.options.backend),
+        }
+
+    def runtime_status(self) -> dict[str, Any]:
+        """The ``history`` block of ``/stats``."""
+        return {
+            "enabled": True,
+            "backend": self.options.backend,
+            "state_authority": authority(self.options.backend),
+            "degraded_channels": len(self._degraded),
+            "reset_required_channels": 0,
+            "queue_depth": self._writer.depth,
+        }
+
+    def _was_reset(self, key: StreamKey, purged: Purged) -> None:
+        self._degraded.remove(key)
+        if purged.info is not None:
+            self._heads.move(key, purged.info.head)
+
+    def _was_reset_late(self, key: StreamKey, task: asyncio.Task[Purged]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            self._was_reset(key, task.result())
+
+    def _was_purged(self, key: StreamKey, purged: Purged) -> None:
+        if self._on_trimmed is not None and purged.info is not None:
+            oldest = purged.info.retained.oldest_serial
+            self._on_trimmed(*key, purged.info.next_serial if oldest is None else oldest)
+
+    def _was_purged_late(self, key: StreamKey, task: asyncio.Task[Purged]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            self._was_purged(key, task.result())
+
+    # ---- what goes by itself ----
+
+    async def _maintain(self) -> None:
+        """Removes what is past its time, in batches between which publishes get their turn."""
+        while True:
+            await self._sleep(max(self.options.purge_interval, _MIN_PURGE_INTERVAL))
+            try:
+                await self._purge_tick()
+            except SockudoError as problem:
+                _log.warning("what is past its time could not be removed", reason=problem.text)
+
+    async def _purge_tick(self) -> None:
+        left, more = self.options.max_purge_per_tick, True
+        while more and left > 0:
+            limit = min(self.options.purge_batch_size, left)
+            removed, more = await self._calls.read(self._store.expire(self._now_ms(), limit))
+            self.counters.evictions += removed
+            left -= max(removed, 1)
+            await self._sleep(_PURGE_PAUSE)
+
+    def _now_ms(self) -> int:
+        return int(self._clock.time() * 1000)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """A task that ends by itself is a defect that must not stay unseen."""
+    if not task.cancelled() and (problem := task.exception()) is not None:
+        _log.error("a task of the history failed", exc_info=problem)

@@ -1,0 +1,306 @@
+"""Publishes to durable channels, committed in groups: whatever waits when a commit ends goes into the next one.
+
+The order of the queue is that of the serials, and that in which messages are delivered. A message is delivered, and
+its publisher answered, only after its commit (contract 30 § 2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Final
+
+import structlog
+
+from sockudo import errors
+from sockudo.clock import Clock
+from sockudo.errors import SockudoError
+from sockudo.history.calls import RETRY_AFTER, StoreCalls, unavailable
+from sockudo.history.counters import HistoryCounters
+from sockudo.history.degraded import DegradedStreams
+from sockudo.history.heads import Heads, StreamKey, fell_back
+from sockudo.streams.ports import HistoryStore, OutcomeUnknown
+from sockudo.streams.records import Append, Committed, Position
+
+__all__ = ["Deliver", "Writer"]
+
+Deliver = Callable[[Committed], None]
+"""Says a message that is stored: replay buffer, subscribers. Called once, never for a repeated one."""
+
+_MAX_ROWS: Final = 1000
+_MAX_BYTES: Final = 4 * 1024 * 1024
+_MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
+# Deliveries in one turn of the loop.
+_SLICE: Final = 250
+
+_log = structlog.get_logger("sockudo.history")
+
+
+class _Entry:
+    """One publish on its way: ``future`` is what its publisher waits for."""
+
+    __slots__ = ("append", "deliver", "future", "key")
+
+    def __init__(self, append: Append, deliver: Deliver, future: asyncio.Future[Committed]) -> None:
+        self.key: StreamKey = (append.app_id, append.channel)
+        self.append = append
+        self.deliver = deliver
+        self.future = future
+
+    def fail(self, problem: SockudoError) -> None:
+        if not self.future.done():
+            # Each publisher raises an exception of its own.
+            self.future.set_exception(SockudoError(problem.spec, problem.text, problem.retry_after))
+            # A publisher that is gone does not ask, which is no defect.
+            self.future.exception()
+
+
+_Batch = Sequence[_Entry]
+
+
+class Writer:
+    """The queue of one process and the only thing that commits."""
+
+    def __init__(
+        self,
+        store: HistoryStore,
+        calls: StoreCalls,
+        heads: Heads,
+        degraded: DegradedStreams,
+        clock: Clock,
+        counters: HistoryCounters,
+        capacity: int,
+    ) -> None:
+        self._store = store
+        self._calls = calls
+        self._heads = heads
+        self._degraded = degraded
+        self._clock = clock
+        self._counters = counters
+        self._capacity = capacity
+        self._waiting: deque[_Entry] = deque()
+        self._waiting_bytes = 0
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+        # The channels of the batch that is being committed, and what is set when all of it has been delivered.
+        self._under_way: frozenset[StreamKey] = frozenset()
+        self._batch_size = 0
+        self._settled = asyncio.Event()
+
+    @property
+    def depth(self) -> int:
+        """Publishes that are not answered yet."""
+        return len(self._waiting) + self._batch_size
+
+    def submit(self, append: Append, deliver: Deliver) -> asyncio.Future[Committed]:
+        """Queues a publish; see `History.submit`."""
+        if self._closed:
+            raise unavailable("The server is shutting down")
+        if (append.app_id, append.channel) in self._degraded:
+            raise _degraded(append.channel)
+        if self._calls.hanging:
+            raise unavailable("The history store hangs; nothing was published")
+        size = len(append.message)
+        if self.depth >= self._capacity or self._waiting_bytes + size > _MAX_WAITING_BYTES:
+            self._counters.refused_busy += 1
+            raise errors.HISTORY_BUSY(
+                f"{self.depth} publishes wait to be stored, the limit is {self._capacity}", retry_after=RETRY_AFTER
+            )
+        future: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Entry(append, deliver, future))
+        self._waiting_bytes += size
+        self._idle.clear()
+        self._arrived.set()
+        return future
+
+    async def run(self) -> None:
+        """Runs for as long as the process."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                async with self._calls.lock:
+                    await self._write(self._take())
+            self._idle.set()
+
+    async def finish(self) -> None:
+        """Takes no more publishes and returns once all those that were taken are answered."""
+        self._closed = True
+        await self._idle.wait()
+
+    async def settled(self, key: StreamKey) -> None:
+        """Returns once everything that was being committed to the channel has been delivered, or has failed."""
+        if key in self._under_way:
+            await self._settled.wait()
+
+    def _take(self) -> list[_Entry]:
+        """The next batch."""
+        batch: list[_Entry] = []
+        size = 0
+        while self._waiting and len(batch) < _MAX_ROWS and size < _MAX_BYTES:
+            entry = self._waiting.popleft()
+            size += len(entry.append.message)
+            batch.append(entry)
+        self._waiting_bytes -= size
+        return batch
+
+    async def _write(self, batch: _Batch) -> None:
+        self._under_way = frozenset([entry.key for entry in batch])
+        self._batch_size = len(batch)
+        self._settled = asyncio.Event()
+        try:
+            await self._commit(batch)
+        finally:
+            self._under_way = frozenset()
+            self._batch_size = 0
+            self._settled.set()
+
+    async def _commit(self, batch: _Batch) -> None:
+        if self._degraded:
+            batch = self._without_degraded(batch)
+        if not batch:
+            return
+        known = {entry.key: self._heads.get(entry.key) for entry in batch}
+        started = self._clock.monotonic()
+        try:
+            outcomes = await self._calls.change(
+                self._store.commit([entry.append for entry in batch]), late=partial(self._learn, batch)
+            )
+        except OutcomeUnknown as problem:
+            self._lose(batch, known, problem)
+        except SockudoError as problem:
+            if problem.spec is errors.HISTORY_UNAVAILABLE or len(batch) == 1:
+                self._refuse(batch, problem)
+            else:
+                # One of them cannot be stored: the others must not suffer, and their order stays.
+                middle = len(batch) // 2
+                await self._commit(batch[:middle])
+                await self._commit(batch[middle:])
+        else:
+            self._counters.note_commit(self._clock.monotonic() - started)
+            await self._accept(batch, outcomes, known)
+
+    def _without_degraded(self, batch: _Batch) -> _Batch:
+        """What is not for a stream that became degraded while it waited; the rest is refused."""
+        healthy = []
+        for entry in batch:
+            if entry.key in self._degraded:
+                self._refuse([entry], _degraded(entry.append.channel))
+            else:
+                healthy.append(entry)
+        return healthy
+
+    async def _accept(
+        self, batch: _Batch, outcomes: Sequence[Committed], known: dict[StreamKey, Position | None]
+    ) -> None:
+        """Delivers what was stored and answers the publishers, in order."""
+        streams = await self._check_streams(batch, outcomes, known)
+        for number, (entry, outcome) in enumerate(zip(batch, outcomes, strict=True), 1):
+            if _is_new(outcome):
+                stream_id = streams.get(entry.key)
+                if stream_id is None:
+                    continue
+                if stream_id != outcome.position.stream_id:
+                    outcome = Committed(Position(stream_id, outcome.position.serial))  # noqa: PLW2901 - the same one
+                self._heads.advance(entry.key, outcome.position)
+                self._counters.writes += 1
+                self._deliver(entry, outcome)
+            if not entry.future.done():
+                entry.future.set_result(outcome)
+            if number % _SLICE == 0:
+                await asyncio.sleep(0)
+
+    async def _check_streams(
+        self, batch: _Batch, outcomes: Sequence[Committed], known: dict[StreamKey, Position | None]
+    ) -> dict[StreamKey, str]:
+        """The stream that each channel's new messages belong to, once everyone who has to know has been told.
+
+        A store that was wiped or restored shows here: a stream that does not go on where it was must not go on at all
+        without its subscribers. A channel that cannot be brought in order is left out, and is degraded.
+        """
+        firsts: dict[StreamKey, Position] = {}
+        for entry, outcome in zip(batch, outcomes, strict=True):
+            if _is_new(outcome):
+                firsts.setdefault(entry.key, outcome.position)
+        streams: dict[StreamKey, str] = {}
+        for key, first in firsts.items():
+            before = known[key]
+            head = Position(first.stream_id, first.serial - 1)
+            if before is not None and head != before:
+                if fell_back(before, head):
+                    try:
+                        info = await self._calls.change(self._store.rotate(*key, self._now_ms()))
+                    except SockudoError as problem:
+                        self._lose_fallen(key, batch, outcomes, problem)
+                        continue
+                    head = Position(info.stream_id, head.serial)
+                self._heads.move(key, head)
+            streams[key] = head.stream_id
+        return streams
+
+    def _deliver(self, entry: _Entry, outcome: Committed) -> None:
+        try:
+            entry.deliver(outcome)
+        except Exception as defect:  # noqa: BLE001 - it is stored, and the others have to be delivered
+            _log.error("a stored message could not be delivered", channel=entry.append.channel, exc_info=defect)
+
+    def _lose(self, batch: _Batch, known: dict[StreamKey, Position | None], problem: SockudoError) -> None:
+        """Whether these were stored is not known: nothing of their streams is said or read until it is."""
+        appends: dict[StreamKey, list[Append]] = {}
+        for entry in batch:
+            appends.setdefault(entry.key, []).append(entry.append)
+        for key, unheard in appends.items():
+            self._degraded.add(key, unheard, known[key])
+        self._refuse(batch, problem)
+        self._give_up_waiting(problem)
+
+    def _lose_fallen(self, key: StreamKey, batch: _Batch, outcomes: Sequence[Committed], problem: SockudoError) -> None:
+        """These were stored where other messages had been: they are taken back, and the stream gets another id."""
+        unheard = [
+            entry for entry, outcome in zip(batch, outcomes, strict=True) if entry.key == key and _is_new(outcome)
+        ]
+        self._degraded.add(key, [entry.append for entry in unheard], None, fallen=True)
+        self._refuse(unheard, problem)
+        self._give_up_waiting(problem)
+
+    def _give_up_waiting(self, problem: SockudoError) -> None:
+        """Nobody waits longer for a store that hangs than the one whose commit hangs."""
+        if self._calls.hanging:
+            self._refuse(self._waiting, problem)
+            self._waiting.clear()
+            self._waiting_bytes = 0
+
+    def _learn(self, batch: _Batch, commit: asyncio.Task[list[Committed]]) -> None:
+        """A commit that was given up has ended: only what it did store has to be taken back."""
+        problem = None if commit.cancelled() else commit.exception()
+        if commit.cancelled() or isinstance(problem, OutcomeUnknown):
+            return
+        stored: dict[StreamKey, list[Append]] = {entry.key: [] for entry in batch}
+        if problem is None:
+            for entry, outcome in zip(batch, commit.result(), strict=True):
+                if _is_new(outcome):
+                    stored[entry.key].append(entry.append)
+        for key, appends in stored.items():
+            self._degraded.learn(key, appends)
+
+    def _refuse(self, entries: Iterable[_Entry], problem: SockudoError) -> None:
+        for entry in entries:
+            self._counters.write_failures += 1
+            entry.fail(problem)
+
+    def _now_ms(self) -> int:
+        return int(self._clock.time() * 1000)
+
+
+def _is_new(outcome: Committed) -> bool:
+    return not outcome.repeated and not outcome.conflict
+
+
+def _degraded(channel: str) -> SockudoError:
+    return errors.HISTORY_DEGRADED(
+        f"The durable stream of channel '{channel}' is degraded; nothing was published", retry_after=RETRY_AFTER
+    )
