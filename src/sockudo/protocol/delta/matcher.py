@@ -1,21 +1,22 @@
 """What two byte strings have in common: the part of delta encoding that both wire formats share (contract 60 § 3.1).
 
 A frame mostly differs from its base in a few short places. So the common start and the common end are found first, then
-from every difference on the place shortly after it where both go on alike, and only what is more than that is looked up
-in an index of the whole base. The work is linear in the lengths, whatever the bytes.
+for each of some differences the place shortly after it where both go on alike. Only what has changed more than that is
+looked up in an index of the base, unless it is large. The work is linear in the lengths, whatever the bytes.
 """
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-__all__ = ["TRIM_ONLY_ABOVE", "Piece", "match"]
+__all__ = ["INDEXED_UP_TO", "Piece", "match"]
 
-TRIM_ONLY_ABOVE: Final = 64 * 1024
-"""Bytes of either side above which only the common start and end are looked for."""
+INDEXED_UP_TO: Final = 64 * 1024
+"""Bytes of either side above which nothing is looked up in the base."""
 
 _BLOCK: Final = 16
-_MIDDLE: Final = range(32, 32 * 1024 + 1)
+_SHORT: Final = 32
+_LOOKED_UP: Final = 32 * 1024
 _OFFSETS_PER_BLOCK: Final = 8
 
 # The dearest reference to the base takes ten bytes in either format, so a longer copy always pays.
@@ -24,7 +25,7 @@ _WORTH_COPYING: Final = 11
 # How far behind a difference both sides are compared: a number, a time, a UUID, a sentence.
 _AHEAD: Final = (8, 20, 40, 80)
 _SHIFT: Final = 64
-_SURELY_RESUMED: Final = 32
+_MOST_DIFFERENCES: Final = 64
 
 
 class Piece(NamedTuple):
@@ -53,10 +54,7 @@ def match(base: bytes, target: bytes) -> list[Piece]:
     else:
         end = last - suffix
     pieces = [Piece(True, 0, prefix)] if prefix else []
-    if len(base) <= TRIM_ONLY_ABOVE and len(target) <= TRIM_ONLY_ABOVE and end - prefix in _MIDDLE:
-        _match_middle(base, usable, target, prefix, end, pieces)
-    else:
-        _add_literal(pieces, prefix, end)
+    _match_middle(base, usable, target, prefix, end, pieces)
     if suffix:
         pieces.append(Piece(True, usable - suffix, suffix))
         pieces.append(Piece(False, last, 1))
@@ -71,17 +69,21 @@ def _add_literal(pieces: list[Piece], start: int, end: int) -> None:
 def _match_middle(base: bytes, usable: int, target: bytes, start: int, end: int, pieces: list[Piece]) -> None:
     """Appends the pieces of ``target[start:end]``, which differs from the base at its start."""
     at = offset = start
-    while end - at in _MIDDLE:
+    for _ in range(_MOST_DIFFERENCES):
+        if end - at < _SHORT:
+            break
         resumed = _resume(base, usable, offset, target, at, end)
         if resumed is None:
-            _match_by_index(base, usable, target, at, end, pieces)
-            return
+            break
         changed, offset, count = resumed
         _add_literal(pieces, at, at + changed)
         pieces.append(Piece(True, offset, count))
         at += changed + count
         offset += count
-    _add_literal(pieces, at, end)
+    if _SHORT <= end - at <= _LOOKED_UP and len(base) <= INDEXED_UP_TO and len(target) <= INDEXED_UP_TO:
+        _match_by_index(base, usable, target, at, end, pieces)
+    else:
+        _add_literal(pieces, at, end)
 
 
 def _resume(base: bytes, usable: int, offset: int, target: bytes, at: int, end: int) -> tuple[int, int, int] | None:
@@ -101,7 +103,7 @@ def _resume(base: bytes, usable: int, offset: int, target: bytes, at: int, end: 
                 continue
         back = _common_end(base, found, target, place, min(ahead, found))
         count = back + _common_start(base, found, target, place, min(usable - found, end - place))
-        if count >= _SURELY_RESUMED:
+        if count >= _SHORT:
             return ahead - back, found - back, count
     return None
 

@@ -10,7 +10,7 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sockudo.protocol.delta.matcher import TRIM_ONLY_ABOVE, Piece, match
+from sockudo.protocol.delta.matcher import INDEXED_UP_TO, Piece, match
 
 EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "300")), deadline=None)
 
@@ -91,12 +91,27 @@ def test_what_moved_far_is_found_in_the_whole_base() -> None:
     assert rebuilt(base, inserted) == inserted
 
 
-def test_large_texts_are_only_trimmed_at_both_ends() -> None:
-    middle = random.Random(1).randbytes(200)
-    base = b"a" * (TRIM_ONLY_ABOVE - 200) + middle + b"z" * 100
-    target = b"a" * (TRIM_ONLY_ABOVE - 200) + b"!" + middle + b"?" + b"z" * 100
-    assert [piece.copied for piece in match(base, target)] == [True, False, True, False]
-    assert literals(base, target) == 200 + 2 + 1
+def test_in_large_texts_changes_are_followed_but_nothing_is_looked_up() -> None:
+    generator = random.Random(1)
+    rows = [generator.randbytes(50).hex().encode() for _ in range(INDEXED_UP_TO // 100 + 20)]
+    base = b"".join(rows)
+    changed = b"".join([*rows[:9], b"a new row", *rows[9:300], rows[300].replace(b"0", b"+"), *rows[301:]])
+    assert len(base) > INDEXED_UP_TO
+    assert literals(base, changed) < 150
+    assert rebuilt(base, changed) == changed
+    moved = b"".join(rows[200:] + rows[:200])
+    assert literals(base, moved) == len(moved)
+    small = b"".join(rows[:300])
+    assert literals(small, b"".join(rows[200:300] + rows[:200])) < 50
+
+
+def test_many_changes_in_a_large_text_are_not_all_followed() -> None:
+    base = bytes(range(1, 201)) * 1000
+    target = bytearray(base)
+    target[::100] = b"+" * (len(target) // 100)
+    pieces = match(base, bytes(target))
+    assert len(pieces) < 150
+    assert rebuilt(base, bytes(target)) == target
 
 
 def test_the_work_is_bounded_for_texts_made_to_be_slow() -> None:
@@ -109,6 +124,8 @@ def test_the_work_is_bounded_for_texts_made_to_be_slow() -> None:
         (nearly, b"q" + (b"x" * 46 + b"y") * 680 + b"q"),
         (nearly, b"q" + (b"x" * 15 + b"z") * 2_000 + b"q"),
         (b"x" * 65_536, b"q" + b"x" * 65_000 + b"q" * 500),
+        (b"x" * 1_000_000, b"q" + (b"x" * 33 + b"z") * 29_000),
+        (generator.randbytes(1_000_000), generator.randbytes(1_000_000)),
     ]
     for base, target in pairs:
         started = time.process_time()
