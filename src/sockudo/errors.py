@@ -393,14 +393,6 @@ TOKEN_NEEDS_V2 = _row(
     causes=("the connection URL of a Pusher client carries a parameter named token",),
     remedy="Leave the token out, or connect with protocol=2 where the server offers it.",
 )
-PROTOCOL_UNSUPPORTED = _row(
-    "protocol_unsupported",
-    "This server does not speak the requested protocol version yet.",
-    ws=4007,
-    closes=True,
-    causes=("a client that asks for protocol=2",),
-    remedy="Connect with protocol=7, as Pusher clients do.",
-)
 ORIGIN_NOT_ALLOWED = _row(
     "origin_not_allowed",
     "Origin not allowed",
@@ -810,7 +802,7 @@ STREAM_RESET = _row(
 POSITION_EXPIRED = _row(
     "position_expired",
     "Recovery failed: messages after the position are not kept any more.",
-    causes=("retention or a purge removed them", "the replay buffer expired and history is off", "too many were missed"),
+    causes=("retention or a purge removed them", "the buffer expired and history is off", "too many were missed"),
     remedy="Rebuild the channel's state; raise the retention or connection_recovery.max_buffer_size.",
 )
 CONTINUITY_UNVERIFIABLE = _row(

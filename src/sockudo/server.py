@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from sockudo import errors
 from sockudo.apps import AppRegistry, AppStore, Changes, Defaults
 from sockudo.auth.ports import RevocationStore
 from sockudo.auth.revocations import Revocations
@@ -38,13 +39,13 @@ from sockudo.edge.listeners import (
 )
 from sockudo.edge.operations import operations_routes
 from sockudo.edge.revocations import revocation_routes
+from sockudo.history import History, HistoryOptions
 from sockudo.hub import Hub, HubOptions
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.limits.ip import IpLimits
 from sockudo.loop_watch import LoopWatch
 from sockudo.metrics import Metrics
-from sockudo.history import History
 from sockudo.publishing import Publisher
 from sockudo.publishing.pipeline import Pipeline
 from sockudo.publishing.publisher import PublishOptions
@@ -52,7 +53,9 @@ from sockudo.sessions import Gateway
 from sockudo.sessions.sweeper import sweep
 from sockudo.sessions.tokens import revoke
 from sockudo.stores import MemoryAppStore, SqliteAppStore
+from sockudo.stores.histories import history_store, write_timeout
 from sockudo.stores.sqlite_revocations import SqliteRevocationStore
+from sockudo.streams.records import Position
 
 __all__ = ["Server"]
 
@@ -87,6 +90,7 @@ class Server:
         try:
             self._build()
             await self._open_apps()
+            await self._open_history()
             await self._open_listeners()
             await self._open_metrics()
             self._start_rounds()
@@ -101,9 +105,16 @@ class Server:
         self.apps = AppRegistry(_app_store(settings), Defaults.from_settings(settings))
         self.rates = AppRates()
         self.keys = IdempotencyKeys(max_key_length=settings.idempotency.max_key_length)
-        self.history = History(history_store(settings), self.clock, history_options(settings), self._streams_changed)
+        self.history = History(
+            history_store(settings),
+            self.clock,
+            _history_options(settings),
+            self._stream_changed,
+            self._stream_trimmed,
+        )
+        self.hub.on_forgotten = self.history.forget
         self.revocations = Revocations(_revocation_store(settings))
-        pipeline = Pipeline(self.hub, self.keys, self.clock, self.history)
+        self.pipeline = pipeline = Pipeline(self.hub, self.keys, self.clock, None)
         self.gateway = Gateway(self.hub, self.apps, self.clock, settings, loop.call_soon, pipeline, self.revocations)
         self.publisher = Publisher(pipeline, self.keys, self.rates, self.clock)
         self.publisher.options = _publish_options(settings)
@@ -156,6 +167,33 @@ class Server:
         for app in self.apps.all():
             self.gateway.state(app)
             _log.info("app", app_id=app.id, enabled=app.enabled)
+
+    async def _open_history(self) -> None:
+        """Opens the store of histories once an app needs it, and not before: nothing is made that nobody asked for."""
+        await self.revocations.start(self.clock.time())
+        await self._start_history_if_needed()
+
+    async def _start_history_if_needed(self) -> None:
+        if self.pipeline.history is not None:
+            return
+        if not any(app.streams is not None and app.streams.stores for app in self.apps.all()):
+            return
+        await self.history.start()
+        self._stack.push_async_callback(self.history.close)
+        self.pipeline.history = self.history
+        self.edge.checks["history"] = self.history.check
+        _log.info("history", backend=self.settings.history.backend)
+
+    def _stream_changed(self, app_id: str, channel: str, position: Position) -> None:
+        state = self.hub.apps.get(app_id)
+        if state is not None:
+            state.replay.align(channel, position, self.clock.monotonic())
+
+    def _stream_trimmed(self, app_id: str, channel: str, oldest: int) -> None:
+        state = self.hub.apps.get(app_id)
+        buffer = state.replay.get(channel) if state is not None else None
+        if buffer is not None:
+            buffer.trim(oldest)
 
     async def _open_listeners(self) -> None:
         settings = self.settings
@@ -210,6 +248,11 @@ class Server:
             await asyncio.sleep(1)
             self.edge.tell_time()
             self.edge.sweep(self.clock.monotonic())
+            try:
+                await self._start_history_if_needed()
+            except errors.SockudoError as problem:
+                # An app that was changed while the server runs: its publishes are refused until the store is there.
+                _log.error("no history", reason=problem.text)
 
     # ---- while it runs ----
 
@@ -245,6 +288,7 @@ class Server:
         self.keys.max_key_length = settings.idempotency.max_key_length
         self.hub.options = _hub_options(settings)
         self.publisher.options = _publish_options(settings)
+        self.history.options = _history_options(settings)
         for state in self.hub.apps.values():
             state.cache.ttl = settings.channel_limits.cache_ttl
         if changes:
@@ -284,6 +328,20 @@ def _hub_options(settings: Settings) -> HubOptions:
 
 def _publish_options(settings: Settings) -> PublishOptions:
     return PublishOptions(ephemeral=settings.ephemeral.enabled, echo=settings.echo_control.enabled)
+
+
+def _history_options(settings: Settings) -> HistoryOptions:
+    history = settings.history
+    return HistoryOptions(
+        backend=history.backend,
+        node_id=settings.instance.process_id,
+        max_page_size=history.max_page_size,
+        queue_capacity=history.writer_queue_capacity,
+        write_timeout=write_timeout(settings),
+        purge_interval=history.purge_interval_seconds,
+        purge_batch_size=history.purge_batch_size,
+        max_purge_per_tick=history.max_purge_per_tick,
+    )
 
 
 def _revocation_store(settings: Settings) -> RevocationStore | None:

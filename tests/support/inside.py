@@ -10,9 +10,13 @@ import msgspec
 
 from sockudo.apps.live import LiveApp
 from sockudo.apps.resolve import Defaults, resolve
+from sockudo.auth.revocations import Revocations
 from sockudo.config import Settings
 from sockudo.config.apps import App, Policy
 from sockudo.hub import AppState, Hub, HubOptions
+from sockudo.limits.idempotency import IdempotencyKeys
+from sockudo.protocol.shapes import V1_JSON, Shape
+from sockudo.publishing.pipeline import Pipeline
 from sockudo.sessions import Gateway, Session
 from sockudo.testing import FakeClock
 from support.signing import Credentials, channel_auth, user_auth
@@ -145,17 +149,28 @@ class Node:
         self.apps = Apps(*(apps or (live_app(),)))
         self.app = self.apps.all()[0]
         self.settings = settings or Settings()
-        self.gateway = Gateway(self.hub, self.apps, self.clock, self.settings, self.turns.append)  # type: ignore[arg-type]
+        self.keys = IdempotencyKeys(max_key_length=128)
+        self.pipeline = Pipeline(self.hub, self.keys, self.clock, None)
+        self.revocations = Revocations()
+        self.gateway = Gateway(
+            self.hub,
+            self.apps,  # type: ignore[arg-type]
+            self.clock,
+            self.settings,
+            self.turns.append,
+            self.pipeline,
+            self.revocations,
+        )
 
     @property
     def state(self) -> AppState:
         """The state of the first app."""
         return self.gateway.state(self.app)
 
-    def connect(self, app: LiveApp | None = None) -> Client:
+    def connect(self, app: LiveApp | None = None, shape: Shape = V1_JSON, **options: Any) -> Client:
         """A client whose greeting has been sent and read."""
         peer = OrderedPeer()
-        return Client(self, self.gateway.open(app or self.app, peer), peer)
+        return Client(self, self.gateway.open(app or self.app, peer, shape, **options), peer)
 
     def configure(self, **changes: Any) -> None:
         """Replaces settings, as a reload does."""

@@ -118,7 +118,7 @@ class TestKinds:
         assert kind in CHANNEL_KINDS
 
     def test_labels_are_distinct(self) -> None:
-        assert len({kind.label for kind in CHANNEL_KINDS}) == len(CHANNEL_KINDS) == 9
+        assert len({kind.label for kind in CHANNEL_KINDS}) == len(CHANNEL_KINDS) == 11
 
     @given(st.text())
     def test_private_and_presence_are_always_protected(self, name: str) -> None:

@@ -64,6 +64,8 @@ class Hub:
         self.apps: dict[str, AppState] = {}
         # How many frames the write being made holds: what a slow connection's queue counts.
         self.frames_in_write = 1
+        # Told of a channel whose stream nobody here has needed for long.
+        self.on_forgotten: Callable[[str, str], None] = lambda _app_id, _channel: None
         self._schedule = schedule
         self._scheduled = False
         self._queue: deque[Fanout] = deque()
@@ -301,7 +303,8 @@ class Hub:
         for channel in tuple(self._counts_due):
             self._say_count(channel)
         for app in self.apps.values():
-            app.replay.sweep(now, app.channels)
+            for name in app.replay.sweep(now, app.channels):
+                self.on_forgotten(app.app_id, name)
 
     def _count_changed(self, channel: Channel) -> None:
         if not channel.app.subscription_counts or channel.kind in (META, WILDCARD):

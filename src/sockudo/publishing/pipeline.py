@@ -152,6 +152,8 @@ class Pipeline:
             at = self._clock.monotonic()
             if policy.recovery is not None:
                 state.replay.store(frame, policy.recovery.max_size, at)
+            else:
+                state.replay.align(append.channel, outcome.position, at)
             self._deliver(state, frame, exclude, at)
 
         return self.history.submit(append, deliver)

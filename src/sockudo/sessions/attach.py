@@ -20,7 +20,7 @@ from sockudo.protocol.filters import Predicate
 from sockudo.protocol.frame import Frame
 from sockudo.sessions.resume import awaits_attach, recover_on_attach, replay_on_attach
 from sockudo.sessions.subscribe_options import Rewind
-from sockudo.streams.records import Position
+from sockudo.streams.records import KEEP_ALL, Position
 
 if TYPE_CHECKING:
     from sockudo.apps.policies import StreamPolicy
@@ -107,7 +107,7 @@ async def _attach_behind_gate(session: Session, request: Request, policy: Stream
     if gate is None:
         return
     try:
-        info = await history.attach(session.live.id, name)
+        info = await history.attach(session.live.id, name, policy.history.retention if policy.history else KEEP_ALL)
     except SockudoError:
         if joined_before:
             gateway.hub.open(gate, None)

@@ -11,7 +11,7 @@ PARKED_SECONDS = 10.0
 
 
 class Wanted(NamedTuple):
-    """Where a client was on one channel. ``legacy``: it sent a serial alone, which the replay buffer alone can answer."""
+    """Where a client was on one channel. ``legacy``: it sent no stream id, which the replay buffer alone can answer."""
 
     serial: int
     stream_id: str | None = None

@@ -8,7 +8,7 @@ them, then what was said meanwhile.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -91,7 +91,7 @@ def resume(session: Session, frame: InboundFrame) -> None:
     """Starts a recovery; the client's later frames wait for it. Raises and does nothing for a malformed one."""
     v2 = session.v2
     if v2 is None:
-        return
+        raise errors.NOT_ON_V1(f"Protocol error: {frame.event} requires protocol V2")
     if session.live.recovery is None:
         raise errors.RECOVERY_DISABLED()
     wanted = _read(frame)

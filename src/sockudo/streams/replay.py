@@ -8,7 +8,7 @@ which lives as long as the buffer does.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
 from sockudo.ids import unique_id
@@ -160,17 +160,18 @@ class ReplayBuffers:
         """Forgets a channel's buffer, and with it a stream that it owned."""
         self._buffers.pop(channel, None)
 
-    def sweep(self, now: float, occupied: Collection[str]) -> None:
-        """Forgets old messages, and buffers that hold none and that nobody has needed for as long.
+    def sweep(self, now: float, occupied: Collection[str]) -> Sequence[str]:
+        """Forgets old messages, and buffers that hold none and that nobody has needed for as long; says which.
 
         Called every second; looks at some of the buffers each time and at each one at least every ``ttl`` / 4 seconds.
         """
         if not self._to_sweep:
             if now < self._sweep_at:
-                return
+                return ()
             self._sweep_at = now + self.ttl / 4
             self._to_sweep = list(self._buffers)
         until = now - self.ttl
+        gone: list[str] = []
         for channel in self._to_sweep[-_SWEPT_AT_ONCE:]:
             buffer = self._buffers.get(channel)
             if buffer is None:
@@ -180,7 +181,9 @@ class ReplayBuffers:
                 buffer.touched_at = now
             elif not buffer and buffer.touched_at < until:
                 del self._buffers[channel]
+                gone.append(channel)
         del self._to_sweep[-_SWEPT_AT_ONCE:]
+        return gone
 
     def _buffer(self, channel: str, now: float) -> ReplayBuffer:
         buffer = self._buffers.get(channel)

@@ -259,7 +259,7 @@ class TestAccepted:
         assert (event.channel, event.socket_id, event.info) == ("c", "1.2", "user_count")
         assert (event.tags, event.delta, event.idempotency_key, event.message_id) == ({"t": "u"}, False, "k", "m")
         assert event.extras is not None
-        assert event.extras.headers == {"s": "x", "n": 1, "f": 1.5, "b": True}
+        assert event.extras["headers"] == {"s": "x", "n": 1, "f": 1.5, "b": True}
 
     def test_null_is_absent(self) -> None:
         nothing = b",".join(b'"%b":null' % field.encode() for field in EventBody.__struct_fields__)

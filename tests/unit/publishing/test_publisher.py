@@ -14,6 +14,7 @@ from sockudo.errors import SockudoError
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.publishing import OK, Publisher
+from sockudo.publishing.pipeline import Pipeline
 from support.inside import Client, Node, live_app
 
 
@@ -23,17 +24,22 @@ class Backend:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.keys = IdempotencyKeys(max_key_length=16)
-        self.publisher = Publisher(node.hub, self.keys, AppRates())
+        pipeline = Pipeline(node.hub, self.keys, node.clock, None)
+        self.publisher = Publisher(pipeline, self.keys, AppRates(), node.clock)
 
     def events(self, body: Any = None, key: str | None = None, **fields: Any) -> bytes:
         text = json.dumps(fields if body is None else body).encode()
         node = self.node
-        return self.publisher.events(node.app, node.state, text, key, node.clock.monotonic())
+        answer = self.publisher.events(node.app, node.state, text, key, node.clock.monotonic())
+        assert isinstance(answer, bytes)
+        return answer
 
     def batch(self, *items: dict[str, Any], key: str | None = None) -> bytes:
         text = json.dumps({"batch": items}).encode()
         node = self.node
-        return self.publisher.batch(node.app, node.state, text, key, node.clock.monotonic())
+        answer = self.publisher.batch(node.app, node.state, text, key, node.clock.monotonic())
+        assert isinstance(answer, bytes)
+        return answer
 
     def refusal(self, body: Any = None, key: str | None = None, **fields: Any) -> SockudoError:
         with pytest.raises(SockudoError) as caught:

@@ -10,6 +10,7 @@ import pytest
 from sockudo import errors
 from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.hub import HubOptions
+from sockudo.protocol.frame import Frame
 from sockudo.publishing import channel_state, channel_users, list_channels
 from support.inside import Node
 
@@ -136,7 +137,7 @@ class TestState:
     def test_the_cached_event_and_how_long_it_lasts(self, node: Node) -> None:
         assert state(node, "cache-a", "cache") == {"occupied": False}
         text = b'{"event":"e","channel":"cache-a","data":"d"}'
-        node.state.cache.put("cache-a", text, node.clock.monotonic())
+        node.state.cache.put("cache-a", Frame("e", "cache-a", "d"), node.clock.monotonic())
         node.clock.advance(10.5)
         assert state(node, "cache-a", "cache") == {"occupied": False, "cache": {"data": text.decode(), "ttl": 3589}}
         assert state(node, "cache-a", "subscription_count") == {"occupied": False, "subscription_count": 0}
@@ -146,7 +147,7 @@ class TestState:
         assert state(node, "cache-a", "cache") == {"occupied": False}
 
     def test_only_cache_channels_have_a_cached_event(self, node: Node) -> None:
-        node.state.cache.put("news", b"{}", node.clock.monotonic())
+        node.state.cache.put("news", Frame("e", "news", "d"), node.clock.monotonic())
         assert state(node, "news", "cache") == {"occupied": False}
 
 

@@ -16,9 +16,9 @@ from sockudo.sessions import gateway as gateway_module
 from support.inside import Node, OrderedPeer, live_app
 
 
-def refused(node: Node, key: str, origin: str | None = None, protocol: int = 1) -> ErrorSpec:
+def refused(node: Node, key: str, origin: str | None = None) -> ErrorSpec:
     with pytest.raises(SockudoError) as caught:
-        node.gateway.admit(key, origin, protocol)
+        node.gateway.admit(key, origin)
     return caught.value.spec
 
 
@@ -30,18 +30,17 @@ class TestAdmission:
         node = Node(disabled, settings=Settings(max_connections=1))
         node.connect()
         here, there = "https://shop.test", "https://elsewhere.test"
-        assert refused(node, "unknown", there, 2) is errors.UNKNOWN_APP
-        assert refused(node, "key-app", there, 2) is errors.APP_DISABLED
+        assert refused(node, "unknown", there) is errors.UNKNOWN_APP
+        assert refused(node, "key-app", there) is errors.APP_DISABLED
         app = live_app(limits=limits, channels=channels)
         node.apps.put(app)
-        assert refused(node, "key-app", there, 2) is errors.ORIGIN_NOT_ALLOWED
-        assert refused(node, "key-app", here, 2) is errors.OVER_CAPACITY
+        assert refused(node, "key-app", there) is errors.ORIGIN_NOT_ALLOWED
+        assert refused(node, "key-app", here) is errors.OVER_CAPACITY
         node.configure(max_connections=0)
-        assert refused(node, "key-app", here, 2) is errors.OVER_QUOTA
+        assert refused(node, "key-app", here) is errors.OVER_QUOTA
         app = live_app(channels=channels)
         node.apps.put(app)
-        assert refused(node, "key-app", here, 2) is errors.PROTOCOL_UNSUPPORTED
-        assert node.gateway.admit("key-app", here, 1) is app
+        assert node.gateway.admit("key-app", here) is app
 
     def test_texts_and_codes(self) -> None:
         expected = {
@@ -54,7 +53,7 @@ class TestAdmission:
         assert {spec: spec.ws for spec in expected} == expected
         node = Node(live_app(enabled=False))
         with pytest.raises(SockudoError, match=r"^Application disabled$"):
-            node.gateway.admit("key-app", None, 1)
+            node.gateway.admit("key-app", None)
 
     @pytest.mark.parametrize("key", ["", "app", "secret-app", "KEY-APP", "key-app "])
     def test_only_the_very_key(self, node: Node, key: str) -> None:
@@ -64,17 +63,17 @@ class TestAdmission:
     def test_origins(self, origin: str | None) -> None:
         strict = live_app("strict", channels=Channels(allowed_origins=("shop.test",)))
         node = Node(live_app(), strict)
-        assert node.gateway.admit("key-app", origin, 1).id == "app"
+        assert node.gateway.admit("key-app", origin).id == "app"
         assert refused(node, "key-strict", origin) is errors.ORIGIN_NOT_ALLOWED
-        assert node.gateway.admit("key-strict", "http://SHOP.test", 1) is strict
+        assert node.gateway.admit("key-strict", "http://SHOP.test") is strict
 
     def test_quotas_free_up_when_connections_end(self) -> None:
         node = Node(live_app(limits=Limits(max_connections=2)), live_app("other"))
-        clients = [node.connect(node.gateway.admit("key-app", None, 1)) for _ in range(2)]
+        clients = [node.connect(node.gateway.admit("key-app", None)) for _ in range(2)]
         assert refused(node, "key-app") is errors.OVER_QUOTA
-        assert node.gateway.admit("key-other", None, 1).id == "other"
+        assert node.gateway.admit("key-other", None).id == "other"
         clients[0].session.end(errors.TERMINATED())
-        assert node.gateway.admit("key-app", None, 1).id == "app"
+        assert node.gateway.admit("key-app", None).id == "app"
 
     def test_the_node_counts_all_apps(self) -> None:
         other = live_app("other")
@@ -83,7 +82,7 @@ class TestAdmission:
         client = node.connect(other)
         assert refused(node, "key-app") is errors.OVER_CAPACITY
         client.session.leave(clean=False)
-        assert node.gateway.admit("key-app", None, 1).id == "app"
+        assert node.gateway.admit("key-app", None).id == "app"
 
     def test_refusals_are_counted_by_key_and_unknown_keys_as_one(self, node: Node) -> None:
         for key, error in (

@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 from sockudo import errors
 from sockudo.config.apps import Features, Limits, MessageRateLimit
 from sockudo.hub import HubOptions
-from sockudo.protocol import v1
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.framing import text_frame
 from sockudo.sessions import actions
+from support import v1
 from support.inside import Client, Node, live_app
 
 LIVELY = Features(enable_client_messages=True)
@@ -307,7 +307,7 @@ class TestSlowConsumers:
         say(reader, "a", "b", "c")
         for other in others:
             assert other.events() == ["a", "b", "c"]
-        assert list(reader.node.state.channels["news"].subscribers) == [other.session for other in others]
+        assert list(reader.node.state.channels["news"].subscribers()) == [other.session for other in others]
 
     def test_told_not_to_disconnect_the_message_is_dropped(self, reader: Client) -> None:
         queue_of(reader, max_messages=2, disconnect_on_buffer_full=False)

@@ -293,7 +293,7 @@ class TestCacheChannels:
         client = node.connect()
         client.subscribe("cache-a")
         assert client.frames()[1:] == [{"event": "pusher:cache_miss", "channel": "cache-a", "data": "{}"}]
-        node.state.cache.put("cache-a", b'{"event":"e","channel":"cache-a","data":"d"}', node.clock.monotonic())
+        node.state.cache.put("cache-a", Frame("e", "cache-a", "d"), node.clock.monotonic())
         for _ in range(2):
             client.subscribe("cache-a")
             assert client.frames()[1:] == [{"event": "e", "channel": "cache-a", "data": "d"}]
