@@ -1,0 +1,244 @@
+"""Engines for the databases that stores are kept in: how to connect, and for how long to wait.
+
+Every statement ends in time. A server that works is told to give up after ``timeout_ms``; when it does not even say so,
+because it is stopped or the network swallows its answer, the connection is given up `GRACE_SECONDS` later. No
+connection string is ever made, so none with a password can be shown.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import sqlalchemy
+from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from sockudo.config.problems import ConfigError
+from sockudo.config.sections import SqlDatabase
+
+if TYPE_CHECKING:
+    import psycopg
+
+__all__ = [
+    "GRACE_SECONDS",
+    "Isolation",
+    "make_sqlite_file",
+    "mysql_engine",
+    "postgres_engine",
+    "sqlite_engine",
+]
+
+GRACE_SECONDS: Final = 1.0
+
+Isolation = Literal["READ COMMITTED", "REPEATABLE READ"]
+
+# The writer's working set; readers have the system's cache.
+_CACHE_KIB: Final = 16_384
+
+
+def sqlite_engine(path: Path, *, pool_size: int, timeout_ms: int, writing: bool, synchronous: str = "full") -> Engine:
+    """Connections to an SQLite file that exists, in write-ahead mode.
+
+    Transactions of a ``writing`` engine take the write lock at their start, waiting for it up to ``timeout_ms``; those
+    of another engine see the file as it was at their first statement. Commits survive the loss of power when
+    ``synchronous`` is "full"; when it is "normal", the loss of the process only. When the file is replaced, by a
+    restored backup for example, the next transaction uses the new one; one that was removed is an error until it is
+    back.
+    """
+    # Read and write, but never create: a file removed a moment ago must not come back empty.
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+
+    def connect() -> sqlite3.Connection:
+        seconds = timeout_ms / 1000
+        connection = sqlite3.connect(uri, uri=True, timeout=seconds, isolation_level=None, check_same_thread=False)
+        try:
+            _write_ahead(connection, time.monotonic() + seconds)
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
+            if writing:
+                connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    engine = _engine("sqlite+pysqlite", connect, pool_size)
+    begin = "BEGIN IMMEDIATE" if writing else "BEGIN"
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    @event.listens_for(engine, "connect")
+    def _connected(_connection: object, entry: ConnectionPoolEntry) -> None:
+        entry.info["file"] = _identity(path)
+
+    @event.listens_for(engine, "checkout")
+    def _checkout(_connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
+        if entry.info["file"] != _identity(path):
+            raise DisconnectionError
+
+    return engine
+
+
+def make_sqlite_file(path: Path) -> None:
+    """Makes the file and its folder, readable by their owner alone, where there are none. Raises `OSError`."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # SQLite gives its companion files the mode of the main one, which it would create readable by everybody.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def postgres_engine(
+    server: SqlDatabase, *, pool_size: int, timeout_ms: int, isolation: Isolation = "READ COMMITTED"
+) -> Engine:
+    """Connections to PostgreSQL. A ``host`` that begins with ``/`` is the folder of its Unix socket.
+
+    Raises `ConfigError` when the driver is not installed.
+    """
+    try:
+        import psycopg
+    except ImportError as error:
+        raise _missing("PostgreSQL", "postgres") from error
+
+    connection_class = _bounded(psycopg.Connection, timeout_ms / 1000 + GRACE_SECONDS)
+    seconds = max(2, round(timeout_ms / 1000))
+
+    def connect() -> psycopg.Connection[Any]:
+        connection = connection_class.connect(
+            host=server.host,
+            port=server.port,
+            user=server.username,
+            password=server.password,
+            dbname=server.database,
+            application_name="sockudo",
+            client_encoding="UTF8",
+            connect_timeout=seconds,
+            keepalives_idle=seconds,
+            keepalives_interval=seconds,
+            keepalives_count=3,
+            tcp_user_timeout=timeout_ms,
+            autocommit=True,
+        )
+        # The last one frees the rows that a node which stopped in the middle of a transaction holds.
+        for setting, limit in (
+            ("statement_timeout", timeout_ms),
+            ("lock_timeout", timeout_ms),
+            ("idle_in_transaction_session_timeout", 2 * timeout_ms),
+        ):
+            connection.execute(f"SET {setting} = {limit:d}".encode())
+        connection.autocommit = False
+        return connection
+
+    return _engine("postgresql+psycopg", connect, pool_size, isolation_level=isolation, use_native_hstore=False)
+
+
+def mysql_engine(
+    server: SqlDatabase, *, pool_size: int, timeout_ms: int, isolation: Isolation = "READ COMMITTED"
+) -> Engine:
+    """Connections to MySQL or MariaDB. A ``host`` that begins with ``/`` is its Unix socket.
+
+    Raises `ConfigError` when the driver is not installed.
+    """
+    try:
+        import pymysql
+    except ImportError as error:
+        raise _missing("MySQL", "mysql") from error
+
+    seconds = timeout_ms / 1000
+    place: dict[str, Any] = (
+        {"unix_socket": server.host} if server.host.startswith("/") else {"host": server.host, "port": server.port}
+    )
+    # The second one is MariaDB's alone, a comment to MySQL: it frees what a node holds that stopped in a transaction.
+    settings = (
+        f"SET SESSION innodb_lock_wait_timeout = {max(1, round(seconds))}"
+        f" /*M!100300 , SESSION idle_transaction_timeout = {max(1, round(2 * seconds))} */"
+    )
+
+    def connect() -> pymysql.Connection[Any]:
+        try:
+            return pymysql.connect(
+                **place,
+                user=server.username,
+                password=server.password,
+                database=server.database,
+                charset="utf8mb4",
+                sql_mode="TRADITIONAL",
+                init_command=settings,
+                connect_timeout=max(1, round(seconds)),
+                read_timeout=seconds + GRACE_SECONDS,
+                write_timeout=seconds + GRACE_SECONDS,
+                client_flag=pymysql.constants.CLIENT.FOUND_ROWS,
+            )
+        except RuntimeError as error:
+            # The way in which it says that a password needs the package `cryptography`.
+            raise pymysql.err.OperationalError(0, str(error)) from error
+
+    return _engine("mysql+pymysql", connect, pool_size, isolation_level=isolation)
+
+
+def _engine(driver: str, connect: Callable[[], Any], pool_size: int, **options: Any) -> Engine:
+    # Parameters are what clients published: they belong in no error text.
+    return sqlalchemy.create_engine(
+        URL.create(driver),
+        creator=connect,
+        poolclass=sqlalchemy.QueuePool,
+        pool_size=pool_size,
+        max_overflow=0,
+        hide_parameters=True,
+        **options,
+    )
+
+
+def _missing(database: str, extra: str) -> ConfigError:
+    return ConfigError([f"{database} needs a driver that is not installed: pip install 'sockudo[{extra}]'"])
+
+
+def _bounded(base: type[psycopg.Connection[Any]], seconds: float) -> type[psycopg.Connection[Any]]:
+    """A connection that waits for no answer longer: neither libpq nor TCP notices a server that is stopped."""
+    from psycopg import OperationalError
+    from psycopg.abc import PQGen
+
+    class BoundedConnection(base):  # type: ignore[misc, valid-type]
+        def wait(self, gen: PQGen[Any], *args: Any, **kwargs: Any) -> Any:
+            return super().wait(self._until(gen, time.monotonic() + seconds), *args, **kwargs)
+
+        def _until(self, answer: PQGen[Any], deadline: float) -> PQGen[Any]:
+            # Wakes up every tenth of a second for nothing, with a `ready` of 0.
+            ready: Any = None
+            while True:
+                try:
+                    wanted = answer.send(ready)
+                except StopIteration as ended:
+                    return ended.value
+                ready = yield wanted
+                if not ready and time.monotonic() > deadline:
+                    self.close()
+                    raise OperationalError("the server did not answer in time")
+
+    return BoundedConnection
+
+
+def _write_ahead(connection: sqlite3.Connection, deadline: float) -> None:
+    # Two processes that open a new file at once: the switch is refused to one of them without any waiting.
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,119 @@
+"""What went wrong in a database, in words of ours: no statement, name of a table or credential leaves this package.
+
+The driver's own words go to the log.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final, NoReturn
+
+import structlog
+from sqlalchemy.exc import DataError, DBAPIError
+
+from sockudo import errors
+
+__all__ = ["is_conflict", "is_lost", "refuse"]
+
+RETRY_AFTER: Final = 1
+
+_log = structlog.get_logger("sockudo.history")
+
+_TOO_LONG: Final = "a statement took too long"
+_FULL: Final = "its disk is full"
+_READ_ONLY: Final = "it may only be read"
+_NOT_ALLOWED: Final = "it does not let the configured user do this"
+_UNKNOWN_USER: Final = "it does not accept the configured user or password"
+_UNKNOWN_DATABASE: Final = "the configured database does not exist"
+_TOO_MANY: Final = "it has too many connections"
+
+_SQLITE: Final = {
+    sqlite3.SQLITE_BUSY: "it is locked by another process",
+    sqlite3.SQLITE_CANTOPEN: "its file cannot be opened",
+    sqlite3.SQLITE_CORRUPT: "its file is damaged",
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_IOERR: "the disk does not answer as it should",
+    sqlite3.SQLITE_NOTADB: "its file is not an SQLite database",
+    sqlite3.SQLITE_PERM: "its file may not be used by this user",
+    sqlite3.SQLITE_READONLY: "its file or folder is read-only",
+}
+_POSTGRES: Final = {
+    "25006": _READ_ONLY,
+    "28000": _UNKNOWN_USER,
+    "28P01": _UNKNOWN_USER,
+    "3D000": _UNKNOWN_DATABASE,
+    "42501": _NOT_ALLOWED,
+    "53100": _FULL,
+    "53300": _TOO_MANY,
+    "55P03": _TOO_LONG,
+    "57014": _TOO_LONG,
+}
+_MYSQL: Final = {
+    1021: _FULL,
+    1040: _TOO_MANY,
+    1044: _NOT_ALLOWED,
+    1045: _UNKNOWN_USER,
+    1049: _UNKNOWN_DATABASE,
+    1114: _FULL,
+    1142: _NOT_ALLOWED,
+    1205: _TOO_LONG,
+    1290: _READ_ONLY,
+    1698: _UNKNOWN_USER,
+    1836: _READ_ONLY,
+    1969: _TOO_LONG,
+    3024: _TOO_LONG,
+}
+
+# Two transactions that got in each other's way: one of them was undone, and may be tried again.
+_CONFLICTS: Final = frozenset({"40001", "40P01", 1213})
+
+
+def is_conflict(error: DBAPIError) -> bool:
+    """Whether the transaction was undone because of another one."""
+    return _code(error) in _CONFLICTS
+
+
+def is_lost(error: DBAPIError) -> bool:
+    """Whether a connection that stood was lost."""
+    return error.connection_invalidated
+
+
+def refuse(error: DBAPIError | OSError) -> NoReturn:
+    """Raises errors.HISTORY_UNAVAILABLE, or errors.INVALID_INPUT for data that the database cannot hold."""
+    if isinstance(error, OSError):
+        reason = (error.strerror or "it failed").lower()
+        raise errors.HISTORY_UNAVAILABLE(
+            f"The history's file cannot be used: {reason}", retry_after=RETRY_AFTER
+        ) from error
+    reason = _reason(error)
+    _log.warning("the history store failed", reason=reason, kind=type(error.orig).__name__, problem=_words(error))
+    if isinstance(error, DataError):
+        raise errors.INVALID_INPUT("The history store cannot hold this message") from error
+    raise errors.HISTORY_UNAVAILABLE(f"The history store does not answer: {reason}", retry_after=RETRY_AFTER) from error
+
+
+def _reason(error: DBAPIError) -> str:
+    code = _code(error)
+    if isinstance(error.orig, sqlite3.Error):
+        # The low byte is the kind, the rest tells variants apart.
+        return _SQLITE.get(code & 0xFF, "it failed") if isinstance(code, int) else "it failed"
+    if is_lost(error):
+        return "the connection was lost"
+    found = _POSTGRES.get(code) if isinstance(code, str) else _MYSQL.get(code) if isinstance(code, int) else None
+    return found or ("it failed" if code else "it cannot be reached, or refuses the connection")
+
+
+def _code(error: DBAPIError) -> str | int | None:
+    """SQLite's extended code, PostgreSQL's SQLSTATE, MySQL's number."""
+    driver = error.orig
+    for name in ("sqlite_errorcode", "sqlstate"):
+        code = getattr(driver, name, None)
+        if isinstance(code, (int, str)):
+            return code
+    first = driver.args[0] if driver is not None and driver.args else None
+    return first if isinstance(first, int) else None
+
+
+def _words(error: DBAPIError) -> str:
+    # What follows the first line may quote what was to be stored.
+    return (str(error.orig).splitlines() or [""])[0]

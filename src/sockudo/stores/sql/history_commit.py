@@ -1,0 +1,168 @@
+"""Storing a batch of messages: one transaction, with a few statements however long the batch (contract 30 § 1.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from hashlib import blake2b
+from itertools import chain
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from sockudo.stores.history_rules import MOST_PER_COMMIT, prefix, retention_cut
+from sockudo.stores.sql.statements import RANGES, Statements, padded
+from sockudo.stores.sql.stream_row import StreamRow
+from sockudo.stores.sql.streams import Place, opened_streams
+from sockudo.streams.records import Append, Committed, Position
+
+__all__ = ["commit", "key_hash"]
+
+# Rows that retention looks at beyond those that it expects to go.
+_SPARE = 8
+
+
+class _Key(NamedTuple):
+    """A key that counts; ``stream_id`` is that of the entry."""
+
+    fingerprint: bytes
+    stream_id: str
+    serial: int
+    expires_at_ms: int
+
+
+class _Grown:
+    """A stream that got messages. ``latest_ms`` is the time of the last one by its publisher's clock."""
+
+    __slots__ = ("added", "latest_ms", "stream")
+
+    def __init__(self, stream: StreamRow) -> None:
+        self.stream = stream
+        self.added = 0
+        self.latest_ms = 0
+
+
+def key_hash(channel: str, key: str) -> bytes:
+    """What is stored of a key of a channel."""
+    return blake2b(f"{channel}\0{key}".encode(), digest_size=16).digest()
+
+
+def commit(connection: Connection, sql: Statements, appends: Sequence[Append]) -> list[Committed]:
+    """The whole of the transaction but its end."""
+    streams = opened_streams(
+        connection, sql, {(each.app_id, each.channel): (each.published_at_ms, each.retention) for each in appends}
+    )
+    known = _known_keys(connection, sql, appends)
+    keys: dict[tuple[str, bytes], _Key] = {}
+    entries: list[dict[str, Any]] = []
+    grown: dict[Place, _Grown] = {}
+    outcomes = []
+    for append in appends:
+        place = append.app_id, append.channel
+        stream = streams[place]
+        if append.key is not None:
+            name = append.app_id, key_hash(append.channel, append.key)
+            stored = known.get(name)
+            if stored is not None and stored.expires_at_ms > append.published_at_ms:
+                outcomes.append(_repeated(append, stream, stored))
+                continue
+        position, published_at_ms = stream.append(append)
+        entries.append(_entry(append, stream, position.serial, published_at_ms))
+        if append.key is not None:
+            known[name] = keys[name] = _Key(
+                append.fingerprint, stream.entries_id, position.serial, append.published_at_ms + append.key_ttl_ms
+            )
+        growth = grown.get(place)
+        if growth is None:
+            growth = grown[place] = _Grown(stream)
+        growth.added += 1
+        growth.latest_ms = max(growth.latest_ms, append.published_at_ms)
+        outcomes.append(Committed(position))
+    if entries:
+        connection.execute(sql.insert_entries, entries)
+        if keys:
+            connection.execute(
+                sql.save_keys,
+                [{"app_id": app_id, "key_hash": key, **stored._asdict()} for (app_id, key), stored in keys.items()],
+            )
+        _retain(connection, sql, grown.values())
+        connection.execute(sql.save_streams, [growth.stream.values() for growth in grown.values()])
+    return outcomes
+
+
+def _known_keys(connection: Connection, sql: Statements, appends: Sequence[Append]) -> dict[tuple[str, bytes], _Key]:
+    wanted: dict[str, list[bytes]] = {}
+    for append in appends:
+        if append.key is not None:
+            wanted.setdefault(append.app_id, []).append(key_hash(append.channel, append.key))
+    known = {}
+    for app_id, hashes in wanted.items():
+        rows = connection.execute(sql.keys, {"app_id": app_id, "key_hashs": padded(hashes, hashes[-1])})
+        known.update({(app_id, row[0]): _Key(*row[1:]) for row in rows})
+    return known
+
+
+def _repeated(append: Append, stream: StreamRow, stored: _Key) -> Committed:
+    # The entries of a stream keep the id that it was made with.
+    stream_id = stream.stream_id if stored.stream_id == stream.entries_id else stored.stream_id
+    position = Position(stream_id, stored.serial)
+    return Committed(position, repeated=True, conflict=stored.fingerprint != append.fingerprint)
+
+
+def _entry(append: Append, stream: StreamRow, serial: int, published_at_ms: int) -> dict[str, Any]:
+    return {
+        "app_id": append.app_id,
+        "channel": append.channel,
+        "stream_id": stream.entries_id,
+        "serial": serial,
+        "published_at_ms": published_at_ms,
+        "message_id": append.message_id,
+        "event_name": append.event_name,
+        "operation_kind": append.operation_kind,
+        "payload_bytes": append.message,
+        "payload_size_bytes": len(append.message),
+    }
+
+
+def _retain(connection: Connection, sql: Statements, grown: Collection[_Grown]) -> None:
+    """Deletes what the channels no longer keep, at most `MOST_PER_COMMIT` rows of each."""
+    due = []
+    for growth in grown:
+        stream = growth.stream
+        cut = retention_cut(stream.retention, growth.latest_ms)
+        excess = max(0, stream.messages - cut.max_messages)
+        if excess or stream.size > cut.max_bytes or stream.oldest_at_ms < cut.before_time_ms:
+            # About as many go as have come.
+            due.append((stream, cut, min(MOST_PER_COMMIT, max(excess, 2 * growth.added) + _SPARE)))
+    gone = []
+    while due:
+        again = []
+        found = _oldest_rows(connection, sql, [(stream, limit) for stream, _, limit in due])
+        for (stream, cut, limit), rows in zip(due, found, strict=True):
+            dropped, size = prefix(rows[:limit], stream.retained, cut)
+            if dropped == limit < min(stream.messages, MOST_PER_COMMIT):
+                again.append((stream, cut, MOST_PER_COMMIT))
+            elif dropped:
+                gone.append(stream.entries(stream.oldest_serial, stream.oldest_serial + dropped - 1))
+                stream.drop_oldest(dropped, size, rows[dropped][1] if dropped < len(rows) else 0)
+        due = again
+    if gone:
+        connection.execute(sql.delete_entries, gone)
+
+
+def _oldest_rows(
+    connection: Connection, sql: Statements, wanted: Sequence[tuple[StreamRow, int]]
+) -> list[list[tuple[int, int, int]]]:
+    """Serial, time and size of so many of the oldest rows of each stream, and of the one after them."""
+    found: list[list[tuple[int, int, int]]] = [[] for _ in wanted]
+    for start in range(0, len(wanted), RANGES):
+        ranges = [
+            tuple(stream.entries(stream.oldest_serial, stream.oldest_serial + limit).values())
+            for stream, limit in wanted[start : start + RANGES]
+        ]
+        ranges = padded(ranges, ("", "", "", 1, 0))
+        parameters = tuple(chain.from_iterable(ranges))
+        for number, serial, published_at_ms, size in connection.exec_driver_sql(sql.oldest(len(ranges)), parameters):
+            found[start + number].append((serial, published_at_ms, size))
+    for rows in found:
+        rows.sort()
+    return found

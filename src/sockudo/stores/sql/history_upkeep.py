@@ -1,0 +1,192 @@
+"""What operators and time do to streams: each function is one transaction, of a bounded size."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from sockudo.ids import unique_id
+from sockudo.stores.sql.statements import Statements, padded
+from sockudo.stores.sql.stream_row import StreamRow
+from sockudo.stores.sql.streams import locked_stream, locked_streams, opened_streams, serial_at, time_of
+from sockudo.streams.records import KEEP_ALL, DurableState, Retention, StreamInfo
+
+__all__ = ["ROWS_AT_ONCE", "delete_some", "ensure", "expire", "mark", "purge_some", "reset_some", "rotate"]
+
+ROWS_AT_ONCE: Final = 5000
+"""Rows that a transaction deletes at most: it ends in time, and publishes wait for no longer than that."""
+
+_STREAMS_AT_ONCE: Final = 200
+_KEYS_AT_ONCE: Final = 1000
+
+
+def ensure(
+    connection: Connection, sql: Statements, app_id: str, channel: str, now_ms: int, retention: Retention
+) -> StreamInfo:
+    """A stream that nothing was written to has been asked for again, so its time begins anew."""
+    stream = opened_streams(connection, sql, {(app_id, channel): (now_ms, retention)})[app_id, channel]
+    if stream.next_serial == 1:
+        stream.retention, stream.updated_at_ms = retention, now_ms
+        connection.execute(sql.save_streams, stream.values())
+    return stream.info
+
+
+def mark(
+    connection: Connection,
+    sql: Statements,
+    app_id: str,
+    channel: str,
+    state: DurableState,
+    reason: str | None,
+    node_id: str | None,
+    now_ms: int,
+) -> None:
+    """Changes nothing else."""
+    connection.execute(sql.update_stream, _place(app_id, channel) | _state(state, reason, node_id, now_ms))
+
+
+def rotate(connection: Connection, sql: Statements, app_id: str, channel: str, now_ms: int) -> StreamInfo:
+    """Only the stream itself changes: its entries and keys have an id of their own."""
+    stream = opened_streams(connection, sql, {(app_id, channel): (now_ms, KEEP_ALL)})[app_id, channel]
+    stream.stream_id, stream.updated_at_ms = unique_id(), now_ms
+    changes = {"stream_id": stream.stream_id, "updated_at_ms": now_ms, "expires_at_ms": stream.expires_at_ms}
+    connection.execute(sql.update_stream, _place(app_id, channel) | changes)
+    return stream.info
+
+
+def reset_some(
+    connection: Connection, sql: Statements, app_id: str, channel: str, now_ms: int
+) -> tuple[int, int, str, StreamInfo | None]:
+    """Rows and bytes deleted, the id before, and the new stream: None while there are too many rows, call again."""
+    stream = locked_stream(connection, sql, app_id, channel)
+    if stream is not None and stream.messages > ROWS_AT_ONCE:
+        messages, size = _drop(connection, sql, stream, stream.next_serial, ROWS_AT_ONCE)
+        connection.execute(sql.save_streams, stream.values())
+        return messages, size, stream.stream_id, None
+    previous, messages, size = "", 0, 0
+    retention = KEEP_ALL
+    if stream is not None:
+        previous, messages, size, retention = stream.stream_id, stream.messages, stream.size, stream.retention
+        if messages:
+            connection.execute(sql.delete_entries, stream.entries(stream.oldest_serial, stream.next_serial - 1))
+        connection.execute(sql.delete_streams, {"app_id": app_id, "channels": [channel]})
+    place = app_id, channel
+    return messages, size, previous, opened_streams(connection, sql, {place: (now_ms, retention)})[place].info
+
+
+def purge_some(
+    connection: Connection,
+    sql: Statements,
+    app_id: str,
+    channel: str,
+    now_ms: int,
+    before_serial: int | None,
+    before_time_ms: int | None,
+) -> tuple[int, int, int, StreamInfo | None]:
+    """Rows and bytes deleted, the serial before which all have to go, and the stream; call again while rows go.
+
+    Without a bound all have to go that have been written by now.
+    """
+    stream = locked_stream(connection, sql, app_id, channel)
+    if stream is None:
+        return 0, 0, 0, None
+    bound = stream.next_serial if before_serial is None and before_time_ms is None else before_serial or 0
+    if before_time_ms is not None:
+        bound = max(bound, serial_at(connection, sql, stream, before_time_ms))
+    messages, size = _drop(connection, sql, stream, bound, ROWS_AT_ONCE)
+    stream.updated_at_ms = now_ms
+    connection.execute(sql.save_streams, stream.values())
+    return messages, size, bound, stream.info
+
+
+def expire(connection: Connection, sql: Statements, now_ms: int, limit: int) -> tuple[int, bool]:
+    """How many rows, streams and keys were deleted, and whether more are due."""
+    due = {"now_ms": now_ms, "most": min(limit, _STREAMS_AT_ONCE)}
+    places = connection.execute(sql.due_streams, due).tuples().all()
+    left = limit
+    unused, changed = [], []
+    for stream in locked_streams(connection, sql, places).values():
+        due_ms, window_ms = stream.expires_at_ms, stream.retention.window_ms
+        if left and due_ms is not None and window_ms is not None and due_ms < now_ms:
+            if stream.next_serial == 1:
+                unused.append(stream)
+                left -= 1
+                continue
+            messages, _ = _drop(connection, sql, stream, serial_at(connection, sql, stream, now_ms - window_ms), left)
+            left -= messages
+            changed.append(stream.values())
+    if changed:
+        connection.execute(sql.save_streams, changed)
+    for stream in unused:
+        connection.execute(sql.delete_streams, {"app_id": stream.app_id, "channels": [stream.channel]})
+    left -= _expire_keys(connection, sql, now_ms, left)
+    one = {"now_ms": now_ms, "most": 1}
+    more = any(connection.execute(statement, one).first() for statement in (sql.due_streams, sql.due_keys))
+    return limit - left, more
+
+
+def delete_some(connection: Connection, sql: Statements, app_id: str) -> bool:
+    """Deletes some of what is known about an app; whether there was anything: call again."""
+    some = {"app_id": app_id, "most": _STREAMS_AT_ONCE}
+    channels = connection.scalars(sql.streams_of_app, some).all()
+    left = ROWS_AT_ONCE
+    gone = []
+    for stream in locked_streams(connection, sql, [(app_id, channel) for channel in channels]).values():
+        if stream.messages > left:
+            if left:
+                _drop(connection, sql, stream, stream.next_serial, left)
+                connection.execute(sql.save_streams, stream.values())
+            break
+        if stream.messages:
+            connection.execute(sql.delete_entries, stream.entries(stream.oldest_serial, stream.next_serial - 1))
+        left -= stream.messages
+        gone.append(stream.channel)
+    if gone:
+        connection.execute(sql.delete_streams, {"app_id": app_id, "channels": padded(gone, gone[-1])})
+    if channels:
+        return True
+    keys = connection.scalars(sql.keys_of_app, {"app_id": app_id, "most": _KEYS_AT_ONCE}).all()
+    if keys:
+        connection.execute(sql.delete_keys, {"app_id": app_id, "key_hashs": padded(keys, keys[-1])})
+    return bool(keys)
+
+
+def _drop(connection: Connection, sql: Statements, stream: StreamRow, bound: int, most: int) -> tuple[int, int]:
+    """Deletes the oldest rows before ``bound``, at most so many; the stream itself is not written yet."""
+    first = stream.oldest_serial
+    last = min(bound, first + most, stream.next_serial) - 1
+    if last < first:
+        return 0, 0
+    entries = stream.entries(first, last)
+    size = int(connection.scalar(sql.size, entries) or 0)
+    connection.execute(sql.delete_entries, entries)
+    messages = last - first + 1
+    stream.drop_oldest(messages, size, time_of(connection, sql, stream, last + 1))
+    return messages, size
+
+
+def _expire_keys(connection: Connection, sql: Statements, now_ms: int, most: int) -> int:
+    if not most:
+        return 0
+    hashes: dict[str, list[bytes]] = {}
+    for app_id, key in connection.execute(sql.due_keys, {"now_ms": now_ms, "most": most}).tuples():
+        hashes.setdefault(app_id, []).append(key)
+    for app_id, keys in hashes.items():
+        # Not one that a publish has stored anew since.
+        which = {"app_id": app_id, "key_hashs": padded(keys, keys[-1]), "now_ms": now_ms}
+        connection.execute(sql.delete_due_keys, which)
+    return sum(map(len, hashes.values()))
+
+
+def _place(app_id: str, channel: str) -> dict[str, Any]:
+    return {"of_app": app_id, "of_channel": channel}
+
+
+def _state(state: DurableState, reason: str | None, node_id: str | None, now_ms: int) -> dict[str, Any]:
+    return {
+        "durable_state": state,
+        "durable_state_reason": reason,
+        "durable_state_node_id": node_id,
+        "durable_state_changed_at_ms": now_ms,
+    }

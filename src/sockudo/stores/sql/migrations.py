@@ -1,0 +1,95 @@
+"""Brings the tables of a store to the shape that this version works with; several nodes may do so at once.
+
+A step is a list of statements. Steps that a database has been through are numbered in ``<table_prefix>_migrations``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Connection, Engine, MetaData, Table, func, insert, inspect, select
+from sqlalchemy.exc import DBAPIError
+
+from sockudo import errors
+
+__all__ = ["migrate"]
+
+_WORD: Final = re.compile(r"\{(\w+)\}")
+
+# MySQL ends a transaction before it changes a table, so a node that died half-way through a step leaves some of it:
+# table, column or index exists already, or is gone already.
+_DONE_BEFORE: Final = frozenset({1050, 1060, 1061, 1091})
+
+
+def migrate(
+    engine: Engine, prefix: str, steps: Sequence[Sequence[str]], types: Mapping[str, str], timeout_ms: int
+) -> None:
+    """Takes the steps that are missing, under a lock that one node at a time can have.
+
+    ``{words}`` of a statement are replaced by ``types``, or they are names of tables and indexes without the prefix.
+    Raises errors.HISTORY_UNAVAILABLE when the tables are of a newer version, or are somebody else's.
+    """
+    done = Table(f"{prefix}_migrations", MetaData(), Column("number", BigInteger, primary_key=True))
+    quote = engine.dialect.identifier_preparer.quote_identifier
+
+    def filled(statement: str) -> str:
+        return _WORD.sub(lambda word: types[word[1]] if word[1] in types else quote(f"{prefix}_{word[1]}"), statement)
+
+    with engine.connect() as connection, _locked(connection, prefix, timeout_ms):
+        if not inspect(connection).has_table(done.name):
+            _check_unused(connection, prefix, {word for step in steps for each in step for word in _WORD.findall(each)})
+            connection.exec_driver_sql(filled("CREATE TABLE {migrations} (number BIGINT NOT NULL PRIMARY KEY) {end}"))
+        version: int = connection.execute(select(func.coalesce(func.max(done.c.number), 0))).scalar_one()
+        if version > len(steps):
+            raise errors.HISTORY_UNAVAILABLE(
+                f"The tables '{prefix}_…' were made by a newer version of sockudo: their schema is {version}, this "
+                f"version knows {len(steps)}. Run the newer version, or restore the database from before the upgrade."
+            )
+        for number in range(version + 1, len(steps) + 1):
+            for statement in steps[number - 1]:
+                _take(connection, filled(statement))
+            connection.execute(insert(done), {"number": number})
+        connection.commit()
+
+
+def _check_unused(connection: Connection, prefix: str, words: Iterable[str]) -> None:
+    for name in sorted(f"{prefix}_{word}" for word in words):
+        if inspect(connection).has_table(name):
+            raise errors.HISTORY_UNAVAILABLE(
+                f"The database has a table '{name}' that this server did not make. Choose another table_prefix."
+            )
+
+
+def _take(connection: Connection, statement: str) -> None:
+    try:
+        connection.exec_driver_sql(statement)
+    except DBAPIError as error:
+        code = error.orig.args[0] if error.orig and error.orig.args else None
+        if connection.dialect.name != "mysql" or code not in _DONE_BEFORE:
+            raise
+
+
+@contextmanager
+def _locked(connection: Connection, prefix: str, timeout_ms: int) -> Iterator[None]:
+    """SQLite needs nothing more: its transactions take the write lock at once."""
+    digest = hashlib.sha256(f"sockudo migrations of {prefix}".encode())
+    match connection.dialect.name:
+        case "postgresql":
+            number = int.from_bytes(digest.digest()[:8], signed=True)
+            connection.execute(select(func.pg_advisory_xact_lock(number)))
+            yield
+        case "mysql":
+            # Locks belong to the server, not to a database of it.
+            name = func.concat(digest.hexdigest()[:24], func.left(func.sha1(func.database()), 24))
+            if connection.scalar(select(func.get_lock(name, timeout_ms / 1000))) != 1:
+                raise errors.HISTORY_UNAVAILABLE("Another node has been working on the tables for too long. Try again.")
+            try:
+                yield
+            finally:
+                connection.execute(select(func.release_lock(name)))
+        case _:
+            yield

@@ -1,0 +1,184 @@
+"""The tables of the history (contract 30 § 1.7): as statements name them, and the steps that make them.
+
+Columns are those of the contract without what nothing writes: metadata, tombstones, times of creation. Entries have no
+index but their key: it would halve the speed of writing, and since times never run backwards in a stream, a time is
+found by probing serials. A stream's ``entries_stream_id`` is the id that its entries and keys have: the one it was made
+with, so that a stream can get another id and keep its million rows. Its ``expires_at_ms`` is the time after which
+something of it has to go, so that what is due is found without looking at rows. A key is stored as a digest of its
+channel and itself: short, and compared byte by byte whatever the collation.
+
+A step is never changed once released; a new shape is a new step at the end.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table
+
+from sockudo.config.problems import ConfigError
+
+__all__ = ["STEPS", "TYPES", "Tables", "history_tables"]
+
+# Leaves room for what is appended, within the 63 characters that PostgreSQL has for a name.
+_PREFIX: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of one ``table_prefix``."""
+
+    streams: Table
+    entries: Table
+    keys: Table
+
+
+def history_tables(prefix: str) -> Tables:
+    """Raises `ConfigError` for a prefix that is not a plain name."""
+    if not _PREFIX.fullmatch(prefix):
+        raise ConfigError(
+            [f"table_prefix {prefix!r} cannot be used: at most 40 letters, digits and '_', no digit first"]
+        )
+    metadata = MetaData()
+    streams = Table(
+        f"{prefix}_streams",
+        metadata,
+        Column("app_id", String, primary_key=True),
+        Column("channel", String, primary_key=True),
+        Column("stream_id", String),
+        Column("entries_stream_id", String),
+        Column("next_serial", BigInteger),
+        Column("durable_state", String),
+        Column("durable_state_reason", String),
+        Column("durable_state_node_id", String),
+        Column("durable_state_changed_at_ms", BigInteger),
+        Column("retained_messages", BigInteger),
+        Column("retained_bytes", BigInteger),
+        Column("oldest_available_serial", BigInteger),
+        Column("newest_available_serial", BigInteger),
+        Column("oldest_available_published_at_ms", BigInteger),
+        Column("newest_available_published_at_ms", BigInteger),
+        Column("updated_at_ms", BigInteger),
+        Column("retention_window_ms", BigInteger),
+        Column("max_messages", BigInteger),
+        Column("max_bytes", BigInteger),
+        Column("expires_at_ms", BigInteger),
+    )
+    entries = Table(
+        f"{prefix}_entries",
+        metadata,
+        Column("app_id", String, primary_key=True),
+        Column("channel", String, primary_key=True),
+        Column("stream_id", String, primary_key=True),
+        Column("serial", BigInteger, primary_key=True, autoincrement=False),
+        Column("published_at_ms", BigInteger),
+        Column("message_id", String),
+        Column("event_name", String),
+        Column("operation_kind", String),
+        Column("payload_bytes", LargeBinary),
+        Column("payload_size_bytes", BigInteger),
+    )
+    keys = Table(
+        f"{prefix}_keys",
+        metadata,
+        Column("app_id", String, primary_key=True),
+        Column("key_hash", LargeBinary, primary_key=True),
+        Column("fingerprint", LargeBinary),
+        Column("stream_id", String),
+        Column("serial", BigInteger),
+        Column("expires_at_ms", BigInteger),
+    )
+    return Tables(streams, entries, keys)
+
+
+TYPES: Final[dict[str, dict[str, str]]] = {
+    "sqlite": {
+        "name": "TEXT",
+        "word": "TEXT",
+        "text": "TEXT",
+        "hash": "BLOB",
+        "bytes": "BLOB",
+        "end": "",
+        "end_changing": "WITHOUT ROWID",
+    },
+    # Room on the pages lets a row that changes all the time stay on its own.
+    "postgresql": {
+        "name": 'TEXT COLLATE "C"',
+        "word": "TEXT",
+        "text": "TEXT",
+        "hash": "BYTEA",
+        "bytes": "BYTEA",
+        "end": "",
+        "end_changing": "WITH (fillfactor = 70)",
+    },
+    "mysql": {
+        "name": "VARCHAR(255)",
+        "word": "VARCHAR(64)",
+        "text": "LONGTEXT",
+        "hash": "VARBINARY(16)",
+        "bytes": "LONGBLOB",
+        "end": "ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        "end_changing": "ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+    },
+}
+"""What the types of the steps are called, by dialect."""
+
+_FIRST: Final = (
+    """
+    CREATE TABLE {streams} (
+      app_id {name} NOT NULL,
+      channel {name} NOT NULL,
+      stream_id {word} NOT NULL,
+      entries_stream_id {word} NOT NULL,
+      next_serial BIGINT NOT NULL,
+      durable_state {word} NOT NULL DEFAULT 'healthy',
+      durable_state_reason {text},
+      durable_state_node_id {text},
+      durable_state_changed_at_ms BIGINT,
+      retained_messages BIGINT NOT NULL DEFAULT 0,
+      retained_bytes BIGINT NOT NULL DEFAULT 0,
+      oldest_available_serial BIGINT,
+      newest_available_serial BIGINT,
+      oldest_available_published_at_ms BIGINT,
+      newest_available_published_at_ms BIGINT,
+      updated_at_ms BIGINT NOT NULL,
+      retention_window_ms BIGINT,
+      max_messages BIGINT,
+      max_bytes BIGINT,
+      expires_at_ms BIGINT,
+      PRIMARY KEY (app_id, channel)
+    ) {end_changing}
+    """,
+    "CREATE INDEX {streams_expiry} ON {streams} (expires_at_ms)",
+    """
+    CREATE TABLE {entries} (
+      app_id {name} NOT NULL,
+      channel {name} NOT NULL,
+      stream_id {word} NOT NULL,
+      serial BIGINT NOT NULL,
+      published_at_ms BIGINT NOT NULL,
+      message_id {text},
+      event_name {text},
+      operation_kind {word} NOT NULL,
+      payload_bytes {bytes} NOT NULL,
+      payload_size_bytes BIGINT NOT NULL,
+      PRIMARY KEY (app_id, channel, stream_id, serial)
+    ) {end}
+    """,
+    """
+    CREATE TABLE {keys} (
+      app_id {name} NOT NULL,
+      key_hash {hash} NOT NULL,
+      fingerprint {bytes} NOT NULL,
+      stream_id {word} NOT NULL,
+      serial BIGINT NOT NULL,
+      expires_at_ms BIGINT NOT NULL,
+      PRIMARY KEY (app_id, key_hash)
+    ) {end_changing}
+    """,
+    "CREATE INDEX {keys_expiry} ON {keys} (expires_at_ms)",
+)
+
+STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)

@@ -1,0 +1,141 @@
+"""The statements of the history, made once for a set of tables and a dialect.
+
+Each finds its rows by a key whatever the database believes about its tables: lists are of one app at a time, and ranges
+of several streams are put together by UNION ALL. Parameters are called as the columns; lists end in ``s``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import ColumnElement, Dialect, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+from sockudo.stores.sql.schema import Tables
+from sockudo.stores.sql.stream_row import CHANGING
+
+__all__ = ["RANGES", "Statements", "padded"]
+
+T = TypeVar("T")
+
+RANGES: Final = 64
+"""Ranges that `Statements.oldest` reads at most."""
+
+
+def padded(values: Sequence[T], filler: T) -> list[T]:
+    """As many values as the next power of two: a few different statements are prepared sooner than many."""
+    size = 1 << max(0, len(values) - 1).bit_length()
+    return [*values, *[filler] * (size - len(values))]
+
+
+class Statements:
+    """What the store says to its database."""
+
+    def __init__(self, tables: Tables, dialect: Dialect) -> None:
+        self._of_streams(tables.streams, dialect.name)
+        self._of_entries(tables.entries)
+        self._of_keys(tables.keys, dialect.name)
+        name = dialect.identifier_preparer.quote(tables.entries.name)
+        place = "?" if dialect.name == "sqlite" else "%s"
+        # Hundreds of parameters: as text it takes a tenth of the time.
+        self._range = (
+            f"serial, published_at_ms, payload_size_bytes FROM {name} WHERE app_id = {place} AND channel = {place} "
+            f"AND stream_id = {place} AND serial BETWEEN {place} AND {place}"
+        )
+        self._oldest: dict[int, str] = {}
+
+    def _of_streams(self, streams: Table, dialect: str) -> None:
+        of_app = _is(streams, "app_id")
+        self.stream = select(streams).where(*of_app, *_is(streams, "channel"))
+        self.lock_streams = (
+            select(streams).where(*of_app, _in(streams, "channel")).order_by(streams.c.channel).with_for_update()
+        )
+        self.make_streams = _upsert(streams, dialect, ())
+        self.save_streams = _upsert(streams, dialect, CHANGING)
+        # The columns to be set are those of the parameters, whose names these must not have.
+        self.update_stream = update(streams).where(
+            streams.c.app_id == bindparam("of_app"), streams.c.channel == bindparam("of_channel")
+        )
+        self.delete_streams = delete(streams).where(*of_app, _in(streams, "channel"))
+        self.due_streams = (
+            select(streams.c.app_id, streams.c.channel)
+            .where(streams.c.expires_at_ms < bindparam("now_ms"))
+            .order_by(streams.c.expires_at_ms)
+            .limit(bindparam("most"))
+        )
+        self.streams_of_app = (
+            select(streams.c.channel).where(*of_app).order_by(streams.c.channel).limit(bindparam("most"))
+        )
+
+    def _of_entries(self, entries: Table) -> None:
+        of_stream = _is(entries, "app_id", "channel", "stream_id")
+        within = entries.c.serial.between(bindparam("first"), bindparam("last"))
+        page = select(
+            entries.c.serial,
+            entries.c.published_at_ms,
+            entries.c.message_id,
+            entries.c.event_name,
+            entries.c.operation_kind,
+            entries.c.payload_bytes,
+        ).where(*of_stream, within)
+        self.oldest_first = page.order_by(entries.c.serial)
+        self.newest_first = page.order_by(entries.c.serial.desc())
+        self.times = select(entries.c.serial, entries.c.published_at_ms).where(*of_stream, _in(entries, "serial"))
+        self.size = select(func.sum(entries.c.payload_size_bytes)).where(*of_stream, within)
+        self.insert_entries = insert(entries)
+        self.delete_entries = delete(entries).where(*of_stream, within)
+        self.update_entry = update(entries).where(
+            entries.c.app_id == bindparam("of_app"),
+            entries.c.channel == bindparam("of_channel"),
+            entries.c.stream_id == bindparam("of_stream"),
+            entries.c.serial == bindparam("of_serial"),
+        )
+
+    def _of_keys(self, keys: Table, dialect: str) -> None:
+        of_app = _is(keys, "app_id")
+        self.keys = select(
+            keys.c.key_hash, keys.c.fingerprint, keys.c.stream_id, keys.c.serial, keys.c.expires_at_ms
+        ).where(*of_app, _in(keys, "key_hash"))
+        self.save_keys = _upsert(keys, dialect, ("fingerprint", "stream_id", "serial", "expires_at_ms"))
+        self.delete_keys = delete(keys).where(*of_app, _in(keys, "key_hash"))
+        self.delete_due_keys = self.delete_keys.where(keys.c.expires_at_ms <= bindparam("now_ms"))
+        self.due_keys = (
+            select(keys.c.app_id, keys.c.key_hash)
+            .where(keys.c.expires_at_ms <= bindparam("now_ms"))
+            .order_by(keys.c.expires_at_ms)
+            .limit(bindparam("most"))
+        )
+        self.keys_of_app = select(keys.c.key_hash).where(*of_app).limit(bindparam("most"))
+
+    def oldest(self, ranges: int) -> str:
+        """Number of the range, serial, time and size of the rows in several ranges, in no order, for the driver.
+
+        The parameters of a range are app, channel, stream id, first and last serial.
+        """
+        if ranges not in self._oldest:
+            legs = (f"SELECT {number}, {self._range}" for number in range(ranges))
+            self._oldest[ranges] = " UNION ALL ".join(legs)
+        return self._oldest[ranges]
+
+
+def _is(table: Table, *columns: str) -> list[ColumnElement[bool]]:
+    return [table.c[column] == bindparam(column) for column in columns]
+
+
+def _in(table: Table, column: str) -> ColumnElement[bool]:
+    return table.c[column].in_(bindparam(f"{column}s", expanding=True))
+
+
+def _upsert(table: Table, dialect: str, changing: Sequence[str]) -> Any:
+    """Inserts rows; of one that exists already, only the ``changing`` columns are replaced."""
+    if dialect == "mysql":
+        row = mysql.insert(table)
+        first = next(iter(table.primary_key))
+        changes = {name: row.inserted[name] for name in changing} or {first.name: first}
+        return row.on_duplicate_key_update(changes)
+    upsert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    keys = [column.name for column in table.primary_key]
+    if not changing:
+        return upsert.on_conflict_do_nothing(index_elements=keys)
+    return upsert.on_conflict_do_update(index_elements=keys, set_={name: upsert.excluded[name] for name in changing})

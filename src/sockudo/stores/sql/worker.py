@@ -1,0 +1,116 @@
+"""Threads that work on a database for the event loop: transactions go in, results come out.
+
+Each thread is its owner's, has a connection while it works, and ends with `Worker.close`: no statement lasts for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from sockudo import errors
+from sockudo.stores.sql.failures import RETRY_AFTER, is_conflict, is_lost, refuse
+from sockudo.streams.ports import OutcomeUnknown
+
+__all__ = ["Worker"]
+
+T = TypeVar("T")
+
+_ATTEMPTS: Final = 5
+_PAUSE_SECONDS: Final = 0.02
+
+
+class Worker:
+    """Runs transactions on ``engine`` in as many threads as it has connections, in the order in which they come.
+
+    A transaction that was undone because of another one, or because its connection was lost before the end, is tried
+    again as long as ``timeout_ms`` have not passed. What fails is errors.HISTORY_UNAVAILABLE.
+    """
+
+    def __init__(self, engine: Engine, name: str, threads: int, timeout_ms: int) -> None:
+        self._engine = engine
+        self._name = name
+        self._threads = threads
+        self._seconds = timeout_ms / 1000
+        self._executor: ThreadPoolExecutor | None = None
+
+    def start(self) -> None:
+        """Makes the threads; they have no connection before there is something to do."""
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix=self._name)
+
+    async def close(self) -> None:
+        """Waits for what is under way, which ends in time, and gives threads and connections back."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            await asyncio.to_thread(self._close, executor)
+
+    def _close(self, executor: ThreadPoolExecutor) -> None:
+        executor.shutdown()
+        self._engine.dispose()
+
+    async def call(self, work: Callable[[Engine], T]) -> T:
+        """The result of ``work``, which looks after its transactions itself."""
+        return await self._submit(partial(self._call, work))
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """The result of ``work`` in a transaction that changes nothing."""
+        return await self._submit(partial(self._transact, work, writing=False))
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """The result of ``work`` once its transaction is durable.
+
+        Raises `OutcomeUnknown` when the connection was lost while that was being confirmed.
+        """
+        return await self._submit(partial(self._transact, work, writing=True))
+
+    async def _submit(self, job: Callable[[], T]) -> T:
+        if self._executor is None:
+            raise errors.HISTORY_UNAVAILABLE("The history store is not open", retry_after=RETRY_AFTER)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, job)
+
+    # ---- what follows runs in the threads ----
+
+    def _call(self, work: Callable[[Engine], T]) -> T:
+        try:
+            return work(self._engine)
+        except (DBAPIError, OSError) as error:
+            refuse(error)
+
+    def _transact(self, work: Callable[[Connection], T], *, writing: bool) -> T:
+        deadline = time.monotonic() + self._seconds
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                with self._engine.connect() as connection:
+                    result = work(connection)
+                    if writing:
+                        _commit(connection)
+                    return result
+            except UnicodeError as error:
+                raise errors.INVALID_INPUT("A text in this message is no valid Unicode") from error
+            except DBAPIError as error:
+                late = attempt == _ATTEMPTS or time.monotonic() > deadline
+                if late or not (is_conflict(error) or is_lost(error)):
+                    refuse(error)
+            # Two that got in each other's way must not meet again at once.
+            time.sleep(random.uniform(0, _PAUSE_SECONDS * attempt))  # noqa: S311 - not a secret
+
+
+def _commit(connection: Connection) -> None:
+    try:
+        connection.commit()
+    except DBAPIError as error:
+        try:
+            refuse(error)
+        except errors.SockudoError as refusal:
+            raise OutcomeUnknown(refusal.spec, refusal.text, refusal.retry_after) from error
