@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from hashlib import blake2b
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -53,7 +53,7 @@ def commit(connection: Connection, sql: Statements, appends: Sequence[Append]) -
     )
     known = _known_keys(connection, sql, appends)
     keys: dict[tuple[str, bytes], _Key] = {}
-    entries: list[dict[str, Any]] = []
+    entries: list[tuple[object, ...]] = []
     grown: dict[Place, _Grown] = {}
     outcomes = []
     for append in appends:
@@ -78,14 +78,11 @@ def commit(connection: Connection, sql: Statements, appends: Sequence[Append]) -
         growth.latest_ms = max(growth.latest_ms, append.published_at_ms)
         outcomes.append(Committed(position))
     if entries:
-        connection.execute(sql.insert_entries, entries)
+        connection.exec_driver_sql(sql.insert_entries, entries)
         if keys:
-            connection.execute(
-                sql.save_keys,
-                [{"app_id": app_id, "key_hash": key, **stored._asdict()} for (app_id, key), stored in keys.items()],
-            )
+            connection.exec_driver_sql(sql.save_keys, [(*name, *stored) for name, stored in keys.items()])
         _retain(connection, sql, grown.values())
-        connection.execute(sql.save_streams, [growth.stream.values() for growth in grown.values()])
+        connection.exec_driver_sql(sql.save_streams, [growth.stream.saved() for growth in grown.values()])
     return outcomes
 
 
@@ -108,19 +105,20 @@ def _repeated(append: Append, stream: StreamRow, stored: _Key) -> Committed:
     return Committed(position, repeated=True, conflict=stored.fingerprint != append.fingerprint)
 
 
-def _entry(append: Append, stream: StreamRow, serial: int, published_at_ms: int) -> dict[str, Any]:
-    return {
-        "app_id": append.app_id,
-        "channel": append.channel,
-        "stream_id": stream.entries_id,
-        "serial": serial,
-        "published_at_ms": published_at_ms,
-        "message_id": append.message_id,
-        "event_name": append.event_name,
-        "operation_kind": append.operation_kind,
-        "payload_bytes": append.message,
-        "payload_size_bytes": len(append.message),
-    }
+def _entry(append: Append, stream: StreamRow, serial: int, published_at_ms: int) -> tuple[object, ...]:
+    """The values of `statements.ENTRY`."""
+    return (
+        append.app_id,
+        append.channel,
+        stream.entries_id,
+        serial,
+        published_at_ms,
+        append.message_id,
+        append.event_name,
+        append.operation_kind,
+        append.message,
+        len(append.message),
+    )
 
 
 def _retain(connection: Connection, sql: Statements, grown: Collection[_Grown]) -> None:

@@ -31,7 +31,7 @@ def retract(
         _take_newest(connection, sql, stream, sizes)
         _empty_others(connection, sql, stream, sizes)
         stream.updated_at_ms = now_ms
-        connection.execute(sql.save_streams, stream.values())
+        connection.exec_driver_sql(sql.save_streams, stream.saved())
     return stream.info
 
 

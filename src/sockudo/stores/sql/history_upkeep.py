@@ -28,7 +28,7 @@ def ensure(
     stream = opened_streams(connection, sql, {(app_id, channel): (now_ms, retention)})[app_id, channel]
     if stream.next_serial == 1:
         stream.retention, stream.updated_at_ms = retention, now_ms
-        connection.execute(sql.save_streams, stream.values())
+        connection.exec_driver_sql(sql.save_streams, stream.saved())
     return stream.info
 
 
@@ -62,7 +62,7 @@ def reset_some(
     stream = locked_stream(connection, sql, app_id, channel)
     if stream is not None and stream.messages > ROWS_AT_ONCE:
         messages, size = _drop(connection, sql, stream, stream.next_serial, ROWS_AT_ONCE)
-        connection.execute(sql.save_streams, stream.values())
+        connection.exec_driver_sql(sql.save_streams, stream.saved())
         return messages, size, stream.stream_id, None
     previous, messages, size = "", 0, 0
     retention = KEEP_ALL
@@ -96,7 +96,7 @@ def purge_some(
         bound = max(bound, serial_at(connection, sql, stream, before_time_ms))
     messages, size = _drop(connection, sql, stream, bound, ROWS_AT_ONCE)
     stream.updated_at_ms = now_ms
-    connection.execute(sql.save_streams, stream.values())
+    connection.exec_driver_sql(sql.save_streams, stream.saved())
     return messages, size, bound, stream.info
 
 
@@ -115,9 +115,9 @@ def expire(connection: Connection, sql: Statements, now_ms: int, limit: int) -> 
                 continue
             messages, _ = _drop(connection, sql, stream, serial_at(connection, sql, stream, now_ms - window_ms), left)
             left -= messages
-            changed.append(stream.values())
+            changed.append(stream.saved())
     if changed:
-        connection.execute(sql.save_streams, changed)
+        connection.exec_driver_sql(sql.save_streams, changed)
     for stream in unused:
         connection.execute(sql.delete_streams, {"app_id": stream.app_id, "channels": [stream.channel]})
     left -= _expire_keys(connection, sql, now_ms, left)
@@ -136,7 +136,7 @@ def delete_some(connection: Connection, sql: Statements, app_id: str) -> bool:
         if stream.messages > left:
             if left:
                 _drop(connection, sql, stream, stream.next_serial, left)
-                connection.execute(sql.save_streams, stream.values())
+                connection.exec_driver_sql(sql.save_streams, stream.saved())
             break
         if stream.messages:
             connection.execute(sql.delete_entries, stream.entries(stream.oldest_serial, stream.next_serial - 1))

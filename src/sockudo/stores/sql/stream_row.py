@@ -7,25 +7,9 @@ from typing import Any, Final, get_args
 
 from sockudo.streams.records import Append, DurableState, Position, Retained, Retention, StreamInfo
 
-__all__ = ["CHANGING", "StreamRow", "new_stream"]
+__all__ = ["StreamRow", "new_stream"]
 
 _STATES: Final = frozenset(get_args(DurableState))
-
-CHANGING: Final = (
-    "next_serial",
-    "retained_messages",
-    "retained_bytes",
-    "oldest_available_serial",
-    "newest_available_serial",
-    "oldest_available_published_at_ms",
-    "newest_available_published_at_ms",
-    "updated_at_ms",
-    "retention_window_ms",
-    "max_messages",
-    "max_bytes",
-    "expires_at_ms",
-)
-"""The columns that messages change, as they come and go."""
 
 
 class StreamRow:
@@ -52,24 +36,47 @@ class StreamRow:
         "updated_at_ms",
     )
 
-    def __init__(self, row: Sequence[Any]) -> None:
-        """``row`` has the columns in the order of the table."""
-        self.app_id: str = row[0]
-        self.channel: str = row[1]
-        self.stream_id: str = row[2]
-        self.entries_id: str = row[3]
-        self.next_serial: int = row[4]
+    app_id: str
+    channel: str
+    stream_id: str
+    entries_id: str
+    next_serial: int
+    reason: str | None
+    node_id: str | None
+    changed_at_ms: int | None
+    size: int
+    updated_at_ms: int
+
+    def __init__(self, columns: Sequence[Any]) -> None:
+        """``columns`` are those of the table, in its order."""
+        (
+            self.app_id,
+            self.channel,
+            self.stream_id,
+            self.entries_id,
+            self.next_serial,
+            state,
+            self.reason,
+            self.node_id,
+            self.changed_at_ms,
+            _messages,
+            self.size,
+            oldest_serial,
+            _newest_serial,
+            oldest_at_ms,
+            newest_at_ms,
+            self.updated_at_ms,
+            window_ms,
+            max_messages,
+            max_bytes,
+            _expires_at_ms,
+        ) = columns
         # What another version wrote is no reason to trust the stream.
-        self.state: DurableState = row[5] if row[5] in _STATES else "degraded"
-        self.reason: str | None = row[6]
-        self.node_id: str | None = row[7]
-        self.changed_at_ms: int | None = row[8]
-        self.size: int = row[10]
-        self.oldest_serial: int = row[11] or self.next_serial
-        self.oldest_at_ms: int = row[13] or 0
-        self.newest_at_ms: int = row[14] or 0
-        self.updated_at_ms: int = row[15]
-        self.retention = Retention(row[16], row[17], row[18])
+        self.state: DurableState = state if state in _STATES else "degraded"
+        self.oldest_serial: int = oldest_serial or self.next_serial
+        self.oldest_at_ms: int = oldest_at_ms or 0
+        self.newest_at_ms: int = newest_at_ms or 0
+        self.retention = Retention(window_ms, max_messages, max_bytes)
 
     @property
     def messages(self) -> int:
@@ -136,41 +143,22 @@ class StreamRow:
             "last": last,
         }
 
-    def values(self) -> dict[str, Any]:
-        """What an upsert writes."""
-        retained = self.retained
-        return {
-            "app_id": self.app_id,
-            "channel": self.channel,
-            "stream_id": self.stream_id,
-            "entries_stream_id": self.entries_id,
-            "next_serial": self.next_serial,
-            "retained_messages": retained.messages,
-            "retained_bytes": retained.size,
-            "oldest_available_serial": retained.oldest_serial,
-            "newest_available_serial": retained.newest_serial,
-            "oldest_available_published_at_ms": retained.oldest_at_ms,
-            "newest_available_published_at_ms": retained.newest_at_ms,
-            "updated_at_ms": self.updated_at_ms,
-            "retention_window_ms": self.retention.window_ms,
-            "max_messages": self.retention.max_messages,
-            "max_bytes": self.retention.max_bytes,
-            "expires_at_ms": self.expires_at_ms,
-        }
+    def saved(self) -> tuple[object, ...]:
+        """The values of `statements.STREAM`."""
+        return (
+            self.app_id,
+            self.channel,
+            self.stream_id,
+            self.entries_id,
+            self.next_serial,
+            self.updated_at_ms,
+            *self.retention,
+            self.expires_at_ms,
+            *self.retained,
+        )
 
 
-def new_stream(app_id: str, channel: str, stream_id: str, now_ms: int, retention: Retention) -> dict[str, Any]:
-    """The columns of a stream that nothing was written to."""
-    window_ms, max_messages, max_bytes = retention
-    return {
-        "app_id": app_id,
-        "channel": channel,
-        "stream_id": stream_id,
-        "entries_stream_id": stream_id,
-        "next_serial": 1,
-        "updated_at_ms": now_ms,
-        "retention_window_ms": window_ms,
-        "max_messages": max_messages,
-        "max_bytes": max_bytes,
-        "expires_at_ms": None if window_ms is None else now_ms + window_ms,
-    }
+def new_stream(app_id: str, channel: str, stream_id: str, now_ms: int, retention: Retention) -> tuple[object, ...]:
+    """The values of `statements.NEW_STREAM`."""
+    expires_at_ms = None if retention.window_ms is None else now_ms + retention.window_ms
+    return app_id, channel, stream_id, stream_id, 1, now_ms, *retention, expires_at_ms

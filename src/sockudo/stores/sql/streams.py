@@ -58,7 +58,7 @@ def opened_streams(
     while missing := sorted(place for place in places if place not in found):
         # Of two nodes that make the same stream one waits for the other, and then finds it made.
         made = [new_stream(*place, unique_id(), *places[place]) for place in missing]
-        connection.execute(sql.make_streams, made)
+        connection.exec_driver_sql(sql.make_streams, made)
         found |= locked_streams(connection, sql, missing)
     return found
 
