@@ -171,10 +171,11 @@ def test_a_parameter_that_does_not_parse_is_400(dial: Dial, query: str, named: s
     assert_error(ask(dial, f"/app/app-key?{query}"), 400, "invalid_input", named)
 
 
-@pytest.mark.parametrize("query", ["protocol=2", "protocol=02", "protocol=%2B2&format=msgpack"])
-def test_version_two_is_refused_until_there_is_one(connect: Connect, query: str) -> None:
-    refused = connect(query=query, greeted=False)
-    refused.ended(4007, "Protocol version 2 is not available; connect with protocol=7")
+@pytest.mark.parametrize("query", ["protocol=2", "protocol=02", "protocol=%2B2"])
+def test_version_two_greets_with_its_own_prefix(connect: Connect, query: str) -> None:
+    greeting = json.loads(connect(query=query, greeted=False).text())
+    assert greeting["event"] == "sockudo:connection_established"
+    assert sorted(json.loads(greeting["data"])) == ["activity_timeout", "socket_id"]
 
 
 # ---- admission ----

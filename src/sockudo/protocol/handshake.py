@@ -132,8 +132,6 @@ _PARAMETERS: Final = frozenset(
         "token",
     )
 )
-# Their values do not matter, so neither does which of several is meant.
-_IGNORED: Final = frozenset(("client", "version", "flash"))
 # A plus sign that was not percent-encoded arrives as a space.
 _INTEGER: Final = re.compile(r"[+ ]?([0-9]+)")
 
@@ -174,7 +172,7 @@ def _known_parameters(query: bytes) -> dict[str, str]:
         raw_name, _, raw_value = pair.partition(b"=")
         name = _form_decoded(raw_name)
         if name in _PARAMETERS:
-            if name in values and name not in _IGNORED:
+            if name in values:
                 raise errors.UPGRADE_QUERY(f"Query parameter '{name}' is given more than once")
             values[name] = _form_decoded(raw_value)
     return values

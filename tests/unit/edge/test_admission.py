@@ -157,7 +157,6 @@ class TestRefusedAfter:
             ("/app/key-full", {}, 4004, errors.OVER_QUOTA.meaning),
             ("/app/key-strict", {}, 4009, "Origin not allowed"),
             ("/app/key-strict", {"Origin": "https://elsewhere.test"}, 4009, "Origin not allowed"),
-            ("/app/key-app?protocol=2", {}, 4007, "Protocol version 2 is not available; connect with protocol=7"),
             ("/app/key-app?token=x", {}, 4009, "Authentication error: capability tokens need protocol V2"),
         ],
     )

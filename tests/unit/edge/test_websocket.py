@@ -278,7 +278,7 @@ class TestCompression:
         node.hub.subscribe(socket.session, "news")
         socket.feed(frame(compress(PING_EVENT), rsv=4), frame(PING_EVENT))
         assert socket.events() == [PONG_EVENT] * 2
-        node.hub.publish(node.state, "news", "e", "x" * 5000, None)
+        node.hub.publish(node.state, Frame("e", "news", "x" * 5000))
         [(first, payload)] = socket.frames()
         assert first == 0x80 | 0x40 | TEXT
         assert len(payload) < 200
