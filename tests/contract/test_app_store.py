@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,10 @@ from sockudo.config.apps import (
     Policy,
 )
 from sockudo.stores.memory_apps import MemoryAppStore
+from sockudo.stores.selection import app_store
 from sockudo.stores.sqlite_apps import SqliteAppStore
+from support.app_tables import app_settings, new_table
+from support.databases import DatabaseServer, mariadb_server, postgres_server
 
 FULL = Policy(
     limits=Limits(
@@ -54,9 +57,35 @@ def an_app(app_id: str = "shop", **fields: object) -> App:
     return App(**values)  # type: ignore[arg-type]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AppStore]:
-    store: AppStore = MemoryAppStore() if request.param == "memory" else SqliteAppStore(tmp_path / "data")
+KINDS = ("memory", "sqlite", "postgres", "mariadb")
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[DatabaseServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def mariadb() -> Iterator[DatabaseServer]:
+    with mariadb_server() as server:
+        yield server
+
+
+@pytest.fixture(params=KINDS)
+def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], AppStore]:
+    """Makes a store with nothing in it, not opened yet."""
+    if request.param == "memory":
+        return MemoryAppStore
+    if request.param == "sqlite":
+        return lambda: SqliteAppStore(tmp_path / new_table())
+    server: DatabaseServer = request.getfixturevalue(request.param)
+    return lambda: app_store(app_settings(server, new_table()))
+
+
+@pytest.fixture
+async def store(make_store: Callable[[], AppStore]) -> AsyncIterator[AppStore]:
+    store = make_store()
     await store.start()
     yield store
     await store.stop()
@@ -75,8 +104,8 @@ async def test_a_record_comes_back_as_it_was_saved(store: AppStore, app: App) ->
 
 
 async def test_apps_are_sorted_by_id(store: AppStore) -> None:
-    for app_id in ("b", "10", "a", "9", "ä", "Z"):
-        await store.save(an_app(app_id))
+    for number, app_id in enumerate(("b", "10", "a", "9", "ä", "Z")):
+        await store.save(an_app(app_id, key=f"k-{number}"))
     assert [app.id for app in await store.all()] == ["10", "9", "Z", "a", "b", "ä"]
 
 
@@ -224,22 +253,22 @@ async def test_a_record_that_could_not_be_read_again_is_refused(store: AppStore,
 _TEXT = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="/"), min_size=1, max_size=20)
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(apps=st.dictionaries(_TEXT, _TEXT, max_size=5), number=st.none() | st.integers(0, 2**32 - 1))
 def test_any_text_survives(
-    kind: str, apps: dict[str, str], number: int | None, tmp_path_factory: pytest.TempPathFactory
+    make_store: Callable[[], AppStore], apps: dict[str, str], number: int | None, request: pytest.FixtureRequest
 ) -> None:
     """Whatever ids, secrets and numbers are saved are what is read, sorted by id."""
-    folder = tmp_path_factory.mktemp("apps") if kind == "sqlite" else None
     webhook = {"url": "https://hooks.test", "event_types": list(apps)}
     policy = Policy(limits=Limits(max_event_payload_in_kb=number), webhooks=(webhook,))
+    # MySQL has keys in ASCII only.
+    keys = {name: ascii(name) if "mariadb" in request.node.name else name for name in apps}
 
     async def scenario() -> None:
-        store: AppStore = MemoryAppStore() if folder is None else SqliteAppStore(folder)
+        store = make_store()
         await store.start()
         try:
-            records = [App(name, f"key-{name}", secret, True, policy) for name, secret in apps.items()]
+            records = [App(name, f"key-{keys[name]}", secret, True, policy) for name, secret in apps.items()]
             for record in records:
                 await store.save(record)
             assert list(await store.all()) == sorted(records, key=lambda app: app.id)

@@ -17,7 +17,17 @@ from sockudo.protocol.framing import binary_frame, text_frame
 from sockudo.protocol.handshake import ConnectQuery
 from sockudo.protocol.inbound import InboundFrame, decode_frame
 
-__all__ = ["V1_JSON", "V2_JSON", "V2_MSGPACK", "V2_PROTOBUF", "Shape", "for_v2", "json_text", "shape_of"]
+__all__ = [
+    "RECOVERABLE_V1_JSON",
+    "V1_JSON",
+    "V2_JSON",
+    "V2_MSGPACK",
+    "V2_PROTOBUF",
+    "Shape",
+    "for_v2",
+    "json_text",
+    "shape_of",
+]
 
 _encode_json = msgspec.json.Encoder().encode
 
@@ -52,6 +62,14 @@ def for_v1(frame: Frame) -> Frame:
     return Frame(event, frame.channel, frame.data, frame.name, frame.user_id)
 
 
+def for_recoverable_v1(frame: Frame) -> Frame:
+    """The frame on V1 with its place in the stream, which clients without recovery do not look at."""
+    shown = for_v1(frame)
+    if frame.serial is None:
+        return shown
+    return msgspec.structs.replace(shown, stream_id=frame.stream_id, serial=frame.serial)
+
+
 def for_v2(frame: Frame) -> Frame:
     """The frame with the prefixes of protocol V2."""
     event = frame.event
@@ -69,6 +87,10 @@ def _v1_json(frame: Frame) -> bytes:
     return text_frame(_encode_json(for_v1(frame)))
 
 
+def _recoverable_v1_json(frame: Frame) -> bytes:
+    return text_frame(_encode_json(for_recoverable_v1(frame)))
+
+
 def _v2_json(frame: Frame) -> bytes:
     return text_frame(_encode_json(for_v2(frame)))
 
@@ -82,6 +104,9 @@ def _v2_protobuf(frame: Frame) -> bytes:
 
 
 V1_JSON: Final = Shape("v1", v2=False, json=True, encode=_v1_json, decode=decode_frame)
+RECOVERABLE_V1_JSON: Final = Shape(
+    "v1-recoverable", v2=False, json=True, encode=_recoverable_v1_json, decode=decode_frame
+)
 V2_JSON: Final = Shape("json", v2=True, json=True, encode=_v2_json, decode=decode_frame)
 V2_MSGPACK: Final = Shape("msgpack", v2=True, json=False, encode=_v2_msgpack, decode=msgpack.decode)
 V2_PROTOBUF: Final = Shape("protobuf", v2=True, json=False, encode=_v2_protobuf, decode=protobuf.decode)

@@ -51,7 +51,7 @@ class Request(NamedTuple):
 def stream_policy(session: Session, name: str, kind: ChannelKind | None = None) -> StreamPolicy | None:
     """How the channel is numbered, as far as the connection is told of it."""
     policies = session.live.streams
-    if policies is None or session.v2 is None or kind is META or kind is WILDCARD:
+    if policies is None or session.recoverable is None or kind is META or kind is WILDCARD:
         return None
     return policies.of(name)
 
@@ -74,11 +74,13 @@ def tell_refusal(session: Session, name: str, error: SockudoError) -> None:
 def attach(session: Session, request: Request) -> None:
     """Carries out the request, now or in work of the session's own that later frames wait for."""
     policy = stream_policy(session, request.name, request.kind)
-    v2 = session.v2
-    if policy is not None and policy.history is not None and v2 is not None:
+    recoverable = session.recoverable
+    if policy is not None and policy.history is not None and recoverable is not None:
         buffer = session.app.replay.get(request.name)
         if buffer is None or request.rewind is not None or awaits_attach(session, request.name):
-            v2.start(_attach_behind_gate(session, request, policy), lambda error: _refuse(session, request.name, error))
+            recoverable.start(
+                _attach_behind_gate(session, request, policy), lambda error: _refuse(session, request.name, error)
+            )
             return
         head: Position | None = buffer.head
     elif policy is not None and policy.recovery is not None:
@@ -189,9 +191,10 @@ def _acknowledge(session: Session, request: Request, policy: StreamPolicy | None
     if request.candidate is not None:
         presence = session.channels[name].channel.presence
         data.update(frames.presence_data(presence.infos() if presence is not None else {}))
-    if policy is not None and policy.history is not None and head is not None and session.v2 is not None:
-        data["attach_serial"] = head.serial
-        session.v2.attached[name] = head
+    if policy is not None and policy.history is not None and head is not None and session.recoverable is not None:
+        session.recoverable.attached[name] = head
+        if session.v2 is not None:
+            data["attach_serial"] = head.serial
     frame = frames.subscription_succeeded(name, _encode(data).decode() if data else "{}")
     if policy is not None and policy.recovery is not None and head is not None:
         frame.stream_id, frame.serial = head

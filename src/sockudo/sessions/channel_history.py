@@ -49,13 +49,13 @@ def channel_history(session: Session, frame: InboundFrame) -> None:
 
 
 async def _answer(session: Session, name: str, query: dict[str, Any]) -> None:
-    v2, history = session.v2, session.gateway.pipeline.history
-    if v2 is None:
+    v2, places, history = session.v2, session.recoverable, session.gateway.pipeline.history
+    if v2 is None or places is None:
         return
     try:
         if history is None:
             raise errors.HISTORY_UNAVAILABLE("No history store is configured")
-        page = await history.socket_page(session.live.id, name, query, v2.attached.get(name))
+        page = await history.socket_page(session.live.id, name, query, places.attached.get(name))
     except SockudoError as error:
         if not session.ended:
             session.refuse(error, name)

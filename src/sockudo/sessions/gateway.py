@@ -20,7 +20,7 @@ from sockudo.hub import AppState, Hub, Peer
 from sockudo.hub.ports import Schedule
 from sockudo.ids import socket_id
 from sockudo.limits.windows import KeyedWindows
-from sockudo.protocol.shapes import V1_JSON, Shape
+from sockudo.protocol.shapes import RECOVERABLE_V1_JSON, V1_JSON, Shape
 from sockudo.publishing.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ class Gateway:
 
         state = self.state(app)
         echoes = shape.v2 and self._echoes(echo)
+        if app.v1_recovery and shape is V1_JSON:
+            shape = RECOVERABLE_V1_JSON
         session = Session(self._free_socket_id(state), state, peer, app, self, shape, echo=echoes, client=client)
         self.hub.connect(session)
         return session

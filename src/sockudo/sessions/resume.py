@@ -89,8 +89,8 @@ def _serial(value: int | str) -> int:
 
 def resume(session: Session, frame: InboundFrame) -> None:
     """Starts a recovery; the client's later frames wait for it. Raises and does nothing for a malformed one."""
-    v2 = session.v2
-    if v2 is None:
+    places = session.recoverable
+    if places is None:
         raise errors.NOT_ON_V1(f"Protocol error: {frame.event} requires protocol V2")
     if session.live.recovery is None:
         raise errors.RECOVERY_DISABLED()
@@ -98,14 +98,14 @@ def resume(session: Session, frame: InboundFrame) -> None:
     if not wanted:
         raise errors.RECOVERY_EMPTY()
     end_parked(session)
-    v2.start(_resume(session, wanted))
+    places.start(_resume(session, wanted))
 
 
 async def _resume(session: Session, wanted: dict[str, Wanted]) -> None:
-    v2 = session.v2
-    if v2 is None:
+    places = session.recoverable
+    if places is None:
         return
-    answer = v2.parked = Parked(session.gateway.clock.monotonic() + PARKED_SECONDS)
+    answer = places.parked = Parked(session.gateway.clock.monotonic() + PARKED_SECONDS)
     gates: list[tuple[Gate, int | None]] = []
     for name, position in wanted.items():
         subscribed = _subscription(session, name)
@@ -259,7 +259,7 @@ def _tell_all(session: Session, answer: Parked) -> None:
 
 def awaits_attach(session: Session, name: str) -> bool:
     """Whether an earlier resume left a place from which the subscribe to this channel has to go on."""
-    answer = session.v2.parked if session.v2 is not None else None
+    answer = session.recoverable.parked if session.recoverable is not None else None
     return answer is not None and (name in answer.positions or name in answer.behind)
 
 
@@ -284,7 +284,7 @@ async def recover_on_attach(session: Session, name: str, gate: Gate) -> Position
 
 def _take(session: Session, name: str) -> tuple[Parked | None, Wanted | None, bool]:
     """The answer in the making, the place, and whether the aggregate waits for it."""
-    answer = session.v2.parked if session.v2 is not None else None
+    answer = session.recoverable.parked if session.recoverable is not None else None
     if answer is None:
         return None, None, False
     wanted = answer.positions.pop(name, None)
@@ -311,14 +311,14 @@ def _settle(session: Session, answer: Parked) -> None:
 
 def end_parked(session: Session, now: float | None = None) -> None:
     """Gives up the positions whose channels were not subscribed to in time; without ``now``, all of them."""
-    v2 = session.v2
-    answer = v2.parked if v2 is not None else None
-    if v2 is None or answer is None or (now is not None and now < answer.until):
+    places = session.recoverable
+    answer = places.parked if places is not None else None
+    if places is None or answer is None or (now is not None and now < answer.until):
         return
     for name in _names(answer):
         _fail(session, name, _unauthorized(), answer)
     _tell_all(session, answer)
-    v2.parked = None
+    places.parked = None
 
 
 def _names(answer: Parked) -> Iterable[str]:

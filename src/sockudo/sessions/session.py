@@ -21,6 +21,7 @@ from sockudo.protocol.frame import Frame
 from sockudo.protocol.shapes import V1_JSON, Shape
 from sockudo.sessions.actions import ACTIONS
 from sockudo.sessions.client_events import client_event
+from sockudo.sessions.recoverable import Recoverable
 from sockudo.sessions.v2 import V2State
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Session(Connection):
         "live",
         "opened_at",
         "pinged_at",
+        "recoverable",
         "v2",
     )
 
@@ -67,7 +69,8 @@ class Session(Connection):
         super().__init__(socket_id, state, peer, shape)
         # Whether its own client events come back to it.
         self.echo = echo
-        self.v2 = V2State(self, client) if shape.v2 else None
+        self.v2 = V2State(client) if shape.v2 else None
+        self.recoverable = Recoverable(self) if shape is not V1_JSON else None
         self.live = live
         self.gateway = gateway
         self.opened_at = self.last_seen = gateway.clock.monotonic()
@@ -86,8 +89,8 @@ class Session(Connection):
         traffic = self.app.traffic
         traffic.messages_received += 1
         traffic.bytes_received += len(payload)
-        if self.v2 is not None and self.v2.busy:
-            self.v2.postpone(payload)
+        if self.recoverable is not None and self.recoverable.busy:
+            self.recoverable.postpone(payload)
             return
         self.handle(payload)
 
@@ -171,8 +174,8 @@ class Session(Connection):
             return
         self.ended = True
         self.write = _discard
-        if self.v2 is not None:
-            self.v2.stop()
+        if self.recoverable is not None:
+            self.recoverable.stop()
         options = self.gateway.hub.options
         grace = options.v2_presence_grace if self.shape.v2 else options.presence_grace
         held_until = None if clean or not grace else self.gateway.clock.monotonic() + grace

@@ -167,7 +167,7 @@ def unsubscribe(session: Session, frame: InboundFrame) -> None:
     name = data.get("channel") if isinstance(data, dict) else data
     if not isinstance(name, str):
         raise errors.MISSING_FIELD("Invalid message format: Missing channel in unsubscribe message")
-    if session.v2 is not None:
-        session.v2.attached.pop(name, None)
+    if session.recoverable is not None:
+        session.recoverable.attached.pop(name, None)
     session.gateway.hub.unsubscribe(session, name)
     session.gateway.log.debug("unsubscribed", app_id=session.live.id, socket_id=session.socket_id, channel=name)

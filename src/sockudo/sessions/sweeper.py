@@ -36,6 +36,8 @@ def check(session: Session, now: float) -> None:
         _check_liveness(session, now)
     else:
         _check_v2(session, session.v2, now)
+    if session.recoverable is not None and session.recoverable.parked is not None:
+        end_parked(session, now)
     deadline = session.gateway.settings.user_authentication_timeout
     if (
         session.live.features.enable_user_authentication
@@ -74,8 +76,6 @@ def _check_v2(session: Session, v2: V2State, now: float) -> None:
         v2.last_ping = secrets.token_bytes(8)
         session.write(ping_frame(v2.last_ping))
     check_token(session, now)
-    if not session.ended and v2.parked is not None:
-        end_parked(session, now)
 
 
 async def sweep(gateway: Gateway) -> None:

@@ -113,6 +113,15 @@ def test_clients_that_cannot_read_fossil_get_vcdiff_or_nothing(client: str) -> N
     assert choose_algorithm(replace(OPTIONS, omit_delta_algorithm=True), INHERITED, None, frozenset(), client) is None
 
 
+def test_a_client_that_loses_every_delta_gets_none() -> None:
+    def chosen(client: str, version: str | None) -> Algorithm | None:
+        return choose_algorithm(OPTIONS, INHERITED, DeltaRequest(True, XDELTA3), frozenset(), client, version)
+
+    assert [chosen("python", version) for version in ("2.2.0", "2", "2.0")] == [None, None, None]
+    assert [chosen("python", version) for version in (None, "", "0.1.0", "20.1", "3.0")] == [XDELTA3] * 5
+    assert chosen("js", "2.2.0") is XDELTA3
+
+
 def test_other_clients_get_what_everybody_gets() -> None:
     for client in ("js", "csharp", "kotlin", "Python", "", None):
         assert choose_algorithm(OPTIONS, INHERITED, None, frozenset(), client) is FOSSIL
