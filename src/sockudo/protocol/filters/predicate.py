@@ -62,7 +62,8 @@ class Predicate:
 class SharedPredicates:
     """One object for all subscriptions that ask the same, so that each message is asked once. Holds none alive.
 
-    Keep one per app: a predicate that is tripped by an app's messages is tripped for all who share it.
+    Keep one per channel, or pattern of channels: what trips a predicate in one trips it for all who share it, and must
+    not reach those who ask the same elsewhere.
     """
 
     def __init__(self) -> None:
