@@ -34,9 +34,11 @@ _NAMES: Final = {
 _OFF: Final = frozenset(("disabled", "false", "none"))
 _ALL: Final = frozenset(Algorithm)
 
-# By the `client` of the connection URL. The checksum of these two fails on, or crashes with, what others accept.
+# By the `client` of the connection URL. Their checksum fails on, or crashes with, what all others accept.
 _WITHOUT_FOSSIL: Final = frozenset(("python", "swift"))
 _WITH_ONE_BASE: Final = frozenset(("python",))
+# By the major version, too: this one decodes a delta and then fails to make an event of it.
+_WITHOUT_DELTAS: Final = frozenset((("python", "2"),))
 
 # SDKs keep no base of platform events, and take from a delta nothing but the data: a client event has a sender too.
 _NEVER_COMPRESSED: Final = ("sockudo:", "sockudo_internal:", "pusher:", "pusher_internal:", "client-")
@@ -78,13 +80,16 @@ def choose_algorithm(
     request: DeltaRequest | None = None,
     listed: frozenset[Algorithm] = frozenset(),
     client: str | None = None,
+    version: str | None = None,
 ) -> Algorithm | None:
     """The format for one subscription: what it asks for, else the channel's, else the server's (§ 2.3).
 
-    Limited to what the connection ``listed`` when it enabled deltas, and to what the library named by ``client`` in the
-    connection URL decodes correctly (§ 2.9). None when nothing is left: such a subscription gets plain frames.
+    Limited to what the connection ``listed`` when it enabled deltas, and to what the library, by ``client`` and
+    ``version`` in the connection URL, decodes correctly (§ 2.9). None when nothing is left: no deltas for this one.
     """
     usable = listed or _ALL
+    if (client, (version or "").partition(".")[0]) in _WITHOUT_DELTAS:
+        return None
     if client in _WITHOUT_FOSSIL:
         usable -= {Algorithm.FOSSIL}
     if options.omit_delta_algorithm:

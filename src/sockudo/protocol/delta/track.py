@@ -37,15 +37,13 @@ _NEVER: Final = -1
 class Said:
     """One frame as each crowd gets it, as JSON texts: ``settled`` and ``newcomers``.
 
-    Both are either ``full``, the frame with its metadata (or the plain one), or ``delta``, which is None when nobody
-    gets one.
+    Each is either ``full``, the very object, which is the frame with its metadata or the plain one; or else a delta.
     """
 
-    __slots__ = ("delta", "full", "newcomers", "settled")
+    __slots__ = ("full", "newcomers", "settled")
 
-    def __init__(self, full: bytes, delta: bytes | None, settled: bytes, newcomers: bytes) -> None:
+    def __init__(self, full: bytes, settled: bytes, newcomers: bytes) -> None:
         self.full = full
-        self.delta = delta
         self.settled = settled
         self.newcomers = newcomers
 
@@ -81,7 +79,6 @@ class DeltaTrack:
         "_newest",
         "_one_base",
         "_place",
-        "_settled_until",
         "_unsettled_until",
         "algorithm",
         "last_said_at",
@@ -102,7 +99,6 @@ class DeltaTrack:
         # How many frames were said.
         self._place = 0
         self._newest = 0
-        self._settled_until = 0
         # No newcomer can be settled before this many frames were said.
         self._unsettled_until = 0
 
@@ -162,7 +158,6 @@ class DeltaTrack:
                 until = min(until, group.latest if group.previous == _NEVER else group.previous)
         # With many keys this is looked up no more often than costs one step per frame.
         self._unsettled_until = self._place + len(self._groups)
-        self._settled_until = max(self._settled_until, until)
         return until
 
     def say(self, frame: Frame, text: bytes, now: float, *, compress: bool = True) -> Said:
@@ -175,26 +170,22 @@ class DeltaTrack:
         if not compress or not is_eligible(frame, text, self._channel.options):
             if poisons_bases(text):
                 self.forget()
-            return Said(text, None, text, text)
+            return Said(text, text, text)
         key = self._channel.key_of(frame)
         if key is None and self._channel.keyed:
-            return Said(text, None, text, text)
+            return Said(text, text, text)
         group = self._group(key)
         number = max(group.next_number, self._floor)
         if number > LAST_NUMBER:
-            return Said(text, None, text, text)
+            return Said(text, text, text)
         full = full_frame(text, number, key)
-        settled = newcomers = full
         delta = self._delta(group, frame, text, key, number, now)
-        if delta is not None and len(delta) < len(full):
-            if self._settled_until <= group.previous:
-                settled = delta
-            if self._newest <= group.previous:
-                newcomers = delta
-        if settled is full and newcomers is full:
-            delta = None
-        self._advance(group, frame, text, number, now, is_delta=delta is not None)
-        return Said(full, delta, settled, newcomers)
+        if delta is None or len(delta) >= len(full):
+            said = Said(full, full, full)
+        else:
+            said = Said(full, delta, delta if self._newest <= group.previous else full)
+        self._advance(group, frame, text, number, now, is_delta=said.settled is not full)
+        return said
 
     def _group(self, key: str | None) -> _Group:
         """The group of the key, most recently used from now on."""
@@ -230,7 +221,7 @@ class DeltaTrack:
         base = group.base
         if (
             base is None
-            or group.previous < min(self._settled_until, self._newest)
+            or group.previous == _NEVER
             or group.deltas >= options.full_message_interval
             or group.event != frame.event
             or now - group.said_at > options.max_state_age_secs
