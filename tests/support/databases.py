@@ -13,9 +13,10 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pymysql
@@ -34,11 +35,40 @@ START_WITHIN = 60.0
 
 @dataclass(frozen=True)
 class DatabaseServer:
-    """A running server. The user may do everything in ``database``."""
+    """A running server, and how to reach it as a user that may do everything."""
 
-    kind: str
     database: Postgres | Mysql
     pid: int
+
+    @property
+    def postgres(self) -> Postgres:
+        assert isinstance(self.database, Postgres)
+        return self.database
+
+    @property
+    def mysql(self) -> Mysql:
+        assert isinstance(self.database, Mysql)
+        return self.database
+
+    def execute(self, *statements: str) -> list[tuple[Any, ...]]:
+        """The rows of the last statement; each is a transaction of its own, on a connection of its own."""
+        rows: list[tuple[Any, ...]] = []
+        with contextlib.closing(self._connect()) as connection:
+            for statement in statements:
+                with contextlib.closing(connection.cursor()) as cursor:
+                    cursor.execute(statement)
+                    rows = list(cursor.fetchall()) if cursor.description else []
+        return rows
+
+    def _connect(self) -> psycopg.Connection[Any] | pymysql.Connection[Any]:
+        of = self.database
+        if isinstance(of, Postgres):
+            return psycopg.connect(
+                host=of.host, port=of.port, user=of.username, password=of.password, dbname=of.database, autocommit=True
+            )
+        return pymysql.connect(
+            host=of.host, port=of.port, user=of.username, password=of.password, database=of.database, autocommit=True
+        )
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
@@ -57,12 +87,11 @@ class DatabaseServer:
 @contextlib.contextmanager
 def postgres_server() -> Iterator[DatabaseServer]:
     """PostgreSQL with one database."""
-    part = "PostgreSQL"
-    programs = _program("initdb", "/usr/lib/postgresql/*/bin"), _program("postgres", "/usr/lib/postgresql/*/bin")
-    initdb, postgres = programs
-    user = _user(part, "postgres")
+    part, binaries = "PostgreSQL", "/usr/lib/postgresql/*/bin"
+    initdb, postgres = _program("initdb", binaries), _program("postgres", binaries)
     if initdb is None or postgres is None:
         cannot_run(part, "the server is not installed (apt-get install postgresql)")
+    user = _user(part, "postgres")
     with _folder(user) as folder:
         secret = folder / "password"
         secret.write_text(PASSWORD)
@@ -74,17 +103,8 @@ def postgres_server() -> Iterator[DatabaseServer]:
         settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "max_connections": 60}
         command = [postgres, "-D", str(data), *(f"--{name}={value}" for name, value in settings.items())]
         database = Postgres("127.0.0.1", port, "sockudo", PASSWORD, "postgres")
-
-        def connect() -> bool:
-            with contextlib.suppress(psycopg.OperationalError):
-                psycopg.connect(
-                    host=database.host, port=port, user=database.username, password=PASSWORD, dbname=database.database
-                ).close()
-                return True
-            return False
-
-        with _running(part, command, user, folder, connect, signal.SIGQUIT) as pid:
-            yield DatabaseServer("postgres", database, pid)
+        with _running(part, command, user, folder, database, signal.SIGQUIT) as server:
+            yield server
 
 
 @contextlib.contextmanager
@@ -92,36 +112,26 @@ def mariadb_server() -> Iterator[DatabaseServer]:
     """MariaDB with one database."""
     part = "MariaDB"
     install, daemon = _program("mariadb-install-db"), _program("mariadbd", "/usr/sbin")
-    user = _user(part, "mysql")
     if install is None or daemon is None:
         cannot_run(part, "the server is not installed (apt-get install mariadb-server)")
+    user = _user(part, "mysql")
     with _folder(user) as folder:
-        data, local = folder / "data", folder / "socket"
+        data, first = folder / "data", folder / "first.sql"
+        first.write_text(
+            "CREATE DATABASE sockudo;\n"
+            f"CREATE USER sockudo@'%' IDENTIFIED BY '{PASSWORD}';\n"
+            "GRANT ALL ON *.* TO sockudo@'%';\n"
+        )
+        first.chmod(0o644)
         how = ["--auth-root-authentication-method=normal", "--skip-test-db"]
         _prepare(part, [install, "--no-defaults", f"--datadir={data}", *how], user)
         port = _free_port()
-        settings = {
-            "datadir": data,
-            "port": port,
-            "bind-address": "127.0.0.1",
-            "socket": local,
-            "pid-file": folder / "pid",
-        }
+        settings = {"datadir": data, "port": port, "bind-address": "127.0.0.1", "init-file": first}
+        settings |= {"socket": folder / "socket", "pid-file": folder / "pid"}
         command = [daemon, "--no-defaults", *(f"--{name}={value}" for name, value in settings.items())]
         database = Mysql("127.0.0.1", port, "sockudo", PASSWORD, "sockudo")
-
-        def connect() -> bool:
-            with contextlib.suppress(pymysql.err.OperationalError):
-                pymysql.connect(unix_socket=str(local), user="root").close()
-                return True
-            return False
-
-        with _running(part, command, user, folder, connect, signal.SIGKILL) as pid:
-            with pymysql.connect(unix_socket=str(local), user="root") as connection, connection.cursor() as cursor:
-                cursor.execute("CREATE DATABASE sockudo")
-                cursor.execute("CREATE USER sockudo@'%%' IDENTIFIED BY %s", (PASSWORD,))
-                cursor.execute("GRANT ALL ON *.* TO sockudo@'%'")
-            yield DatabaseServer("mysql", database, pid)
+        with _running(part, command, user, folder, database, signal.SIGKILL) as server:
+            yield server
 
 
 def _program(name: str, *places: str) -> str | None:
@@ -158,23 +168,24 @@ def _prepare(part: str, command: list[str], user: str | None) -> None:
 
 @contextlib.contextmanager
 def _running(
-    part: str, command: list[str], user: str | None, folder: Path, connect: Callable[[], bool], end: signal.Signals
-) -> Iterator[int]:
+    part: str, command: list[str], user: str | None, folder: Path, database: Postgres | Mysql, end: signal.Signals
+) -> Iterator[DatabaseServer]:
     log = folder / "log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, user=user, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
+        process = subprocess.Popen(command, user=user, cwd=folder, stdout=output, stderr=output)
+    server = DatabaseServer(database, process.pid)
+
+    def ready() -> bool:
+        if process.poll() is not None:
+            last = (log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
+            cannot_run(part, f"the server ended with {process.returncode} at its start: {last}")
+        with contextlib.suppress(psycopg.OperationalError, pymysql.err.OperationalError):
+            return server.execute("SELECT 1") == [(1,)]
+        return False
+
     try:
-
-        def ready() -> bool:
-            if process.poll() is not None:
-                last = (log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
-                cannot_run(part, f"the server ended with {process.returncode} at its start: {last}")
-            return connect()
-
         wait_until(ready, f"{part} to start", timeout=START_WITHIN)
-        yield process.pid
+        yield server
     finally:
         process.send_signal(end)
         process.wait(30)

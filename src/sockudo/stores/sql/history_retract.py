@@ -47,7 +47,7 @@ def _stored(
     sizes = {}
     for start in range(first, stream.next_serial, _PAGE):
         page = stream.entries(start, min(start + _PAGE, stream.next_serial) - 1)
-        for serial, published_at_ms, message_id, _, _, message in connection.execute(sql.oldest_first, page).tuples():
+        for serial, published_at_ms, message_id, _, _, message in connection.execute(sql.oldest_first, page):
             since_ms = earliest.get((message_id, message))
             if since_ms is not None and published_at_ms >= since_ms:
                 sizes[serial] = len(message)

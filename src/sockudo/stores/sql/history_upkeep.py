@@ -103,7 +103,7 @@ def purge_some(
 def expire(connection: Connection, sql: Statements, now_ms: int, limit: int) -> tuple[int, bool]:
     """How many rows, streams and keys were deleted, and whether more are due."""
     due = {"now_ms": now_ms, "most": min(limit, _STREAMS_AT_ONCE)}
-    places = connection.execute(sql.due_streams, due).tuples().all()
+    places = connection.execute(sql.due_streams, due).all()
     left = limit
     unused, changed = [], []
     for stream in locked_streams(connection, sql, places).values():
@@ -170,7 +170,7 @@ def _expire_keys(connection: Connection, sql: Statements, now_ms: int, most: int
     if not most:
         return 0
     hashes: dict[str, list[bytes]] = {}
-    for app_id, key in connection.execute(sql.due_keys, {"now_ms": now_ms, "most": most}).tuples():
+    for app_id, key in connection.execute(sql.due_keys, {"now_ms": now_ms, "most": most}):
         hashes.setdefault(app_id, []).append(key)
     for app_id, keys in hashes.items():
         # Not one that a publish has stored anew since.

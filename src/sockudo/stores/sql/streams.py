@@ -78,7 +78,7 @@ def serial_at(connection: Connection, sql: Statements, stream: StreamRow, at_ms:
     while low < high:
         probes = range(low, high, max(1, -(-(high - low) // _PROBES)))
         place = {"app_id": stream.app_id, "channel": stream.channel, "stream_id": stream.entries_id}
-        times = dict(connection.execute(sql.times, {**place, "serials": padded(probes, probes[-1])}).tuples().all())
+        times = dict(connection.execute(sql.times, {**place, "serials": padded(probes, probes[-1])}).all())
         for serial in probes:
             if times.get(serial, 0) >= at_ms:
                 high = serial
