@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytest
@@ -32,6 +33,12 @@ def connect(server: ServerProcess, opened: ExitStack) -> Connect:
         return socket.greeting() if greeted else socket
 
     return open_one
+
+
+@pytest.fixture
+def connect_v2(connect: Connect) -> Connect:
+    """The same on protocol V2."""
+    return partial(connect, protocol=2)
 
 
 @pytest.fixture

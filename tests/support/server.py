@@ -29,7 +29,7 @@ from typing import Any
 
 from support.signing import Credentials, signed_query
 
-__all__ = ["DEFAULT_APP", "NUMERIC_APP", "Reply", "ServerProcess", "app_record", "start_server"]
+__all__ = ["DEFAULT_APP", "NUMERIC_APP", "STREAMS", "Reply", "ServerProcess", "app_record", "start_server"]
 
 READY_WITHIN = 10.0
 """Seconds a start may take before it counts as failed."""
@@ -40,6 +40,13 @@ STOPPED_WITHIN = 15.0
 DEFAULT_APP = Credentials("app-id", "app-key", "app-secret")
 NUMERIC_APP = Credentials("4471", "pier-key-20c1", "tide-secret-9f4e")
 """Pusher's Python SDK refuses app ids that are not numbers."""
+
+STREAMS = {
+    "connection_recovery": {"enabled": True},
+    "history": {"enabled": True, "backend": "memory"},
+    "tag_filtering": {"enabled": True},
+}
+"""A configuration with everything on that protocol V2 has for every channel."""
 
 _KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE")
 _SIGNS_OF_A_BUG = ("Traceback (most recent call last)", "was never awaited", "Task exception was never retrieved")
@@ -167,10 +174,10 @@ class ServerProcess:
         headers = {"Content-Type": "application/json"} if raw else {}
         return self.request(method, f"{path}?{query}", body=raw or None, headers=headers)
 
-    def publish(self, channel: str, event: str, data: str, **fields: Any) -> Reply:
-        """Publishes one event to the default app and insists that it was accepted."""
+    def publish(self, channel: str, event: str, data: str, *, app: Credentials = DEFAULT_APP, **fields: Any) -> Reply:
+        """Publishes one event and insists that it was accepted; ``fields`` are further ones of the body."""
         body = {"name": event, "channels": [channel], "data": data, **fields}
-        reply = self.signed("POST", f"/apps/{self.app.id}/events", body=body)
+        reply = self.signed("POST", f"/apps/{app.id}/events", body=body, app=app)
         assert reply.status == 200, f"publish to {channel}: {reply.status} {reply.text}"
         return reply
 

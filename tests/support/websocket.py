@@ -9,9 +9,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, Self
 
-from support.raw import RawConnection, request_bytes
-from support.server import ServerProcess
+from support.raw import Address, RawConnection, request_bytes
+from support.server import DEFAULT_APP, ServerProcess
 from support.signing import Credentials, channel_auth, user_auth
+from support.wire import BINARY, JSON, TEXT, Event, Wire, compact
 
 __all__ = [
     "BINARY",
@@ -21,6 +22,7 @@ __all__ = [
     "PONG",
     "TEXT",
     "Connect",
+    "Event",
     "Frame",
     "WebSocket",
     "compact",
@@ -28,13 +30,11 @@ __all__ = [
     "handshake",
 ]
 
-CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+CONTINUATION, CLOSE, PING, PONG = 0, 8, 9, 10
 
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _MASK = b"\x37\xfa\x21\x3d"
 _KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-
-Event = dict[str, Any]
 
 
 class Frame(NamedTuple):
@@ -42,11 +42,6 @@ class Frame(NamedTuple):
 
     opcode: int
     payload: bytes
-
-
-def compact(value: object) -> str:
-    """JSON without white space."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def frame(payload: bytes | str, opcode: int = TEXT, *, fin: bool = True, rsv: int = 0, masked: bool = True) -> bytes:
@@ -80,28 +75,35 @@ def handshake(target: str, headers: Mapping[str, str | None] | None = None, *, m
 
 
 class WebSocket(RawConnection):
-    """A connection past its 101. `open` also takes the greeting; `upgraded` leaves it to be read.
+    """A connection past its 101, whose greeting is still to be read.
 
-    ``accepted`` are the headers of the 101.
+    ``protocol`` and ``wire`` are its version and format, ``params`` further parameters of its URL; ``query`` replaces
+    all of these, and ``target`` the path with them. ``accepted`` are the headers of the 101.
     """
 
     def __init__(
         self,
-        server: ServerProcess,
+        server: Address,
         *,
-        app: Credentials | None = None,
+        app: Credentials = DEFAULT_APP,
+        protocol: int = 7,
+        wire: Wire = JSON,
+        params: str = "client=test&version=1",
+        query: str | None = None,
         target: str | None = None,
-        query: str = "protocol=7&client=test&version=1",
         headers: Mapping[str, str | None] | None = None,
         early: bytes = b"",
         receive_buffer: int | None = None,
     ) -> None:
         super().__init__(server, receive_buffer=receive_buffer)
-        self.app = app or server.app
+        self.app = app
+        self.wire = wire
+        self.prefix = "sockudo" if protocol == 2 else "pusher"
         self.socket_id = ""
         self._pings = itertools.count(1)
+        chosen = f"protocol={protocol}&{params}" if wire is JSON else f"protocol={protocol}&format={wire}&{params}"
         try:
-            self.send(handshake(target or f"/app/{self.app.key}?{query}", headers) + early)
+            self.send(handshake(target or f"/app/{app.key}?{query or chosen}", headers) + early)
             self.accepted = self.answer()
             assert self.accepted.status == 101, self.accepted
             expected = base64.b64encode(hashlib.sha1((_KEY + _GUID).encode()).digest()).decode()
@@ -113,7 +115,7 @@ class WebSocket(RawConnection):
     def greeting(self) -> Self:
         """Takes the first frame, which names the connection."""
         greeting = self.event()
-        assert greeting["event"] == "pusher:connection_established", greeting
+        assert greeting["event"] == f"{self.prefix}:connection_established", greeting
         self.socket_id = json.loads(greeting["data"])["socket_id"]
         return self
 
@@ -126,7 +128,7 @@ class WebSocket(RawConnection):
             message["channel"] = channel
         if data is not None:
             message["data"] = data
-        self.say_text(compact(message))
+        self.send(frame(self.wire.encode(message), self.wire.opcode))
 
     def say_text(self, text: str | bytes) -> None:
         self.send(frame(text))
@@ -152,8 +154,12 @@ class WebSocket(RawConnection):
         return found.payload.decode()
 
     def event(self) -> Event:
-        found: Event = json.loads(self.text())
-        return found
+        """The next frame, which has to be in the connection's format."""
+        return self._decoded(self.frame())
+
+    def _decoded(self, found: Frame) -> Event:
+        assert found.opcode == self.wire.opcode, f"a frame in {self.wire} was due, not {found}"
+        return self.wire.decode(found.payload)
 
     def until_pong(self) -> list[Event]:
         """Everything that the server says before it answers two Pings: what has not come by then, does not.
@@ -165,8 +171,7 @@ class WebSocket(RawConnection):
             mark = b"fence %d" % next(self._pings)
             self.send(frame(mark, PING))
             while (next_frame := self.frame()) != Frame(PONG, mark):
-                assert next_frame.opcode == TEXT, f"a pong was due, not {next_frame}"
-                found.append(json.loads(next_frame.payload))
+                found.append(self._decoded(next_frame))
         return found
 
     def hears_nothing(self) -> None:
@@ -175,7 +180,7 @@ class WebSocket(RawConnection):
 
     def refused(self, code: int, text: str) -> None:
         """The next frame is exactly this error."""
-        assert self.event() == {"event": "pusher:error", "data": {"code": code, "message": text}}
+        assert self.event() == {"event": f"{self.prefix}:error", "data": {"code": code, "message": text}}
 
     def closed(self, code: int | None, reason: str = "") -> None:
         """The next frame is this close frame; answers it, after which the server ends the connection."""
@@ -195,13 +200,17 @@ class WebSocket(RawConnection):
     def auth(self, channel: str, channel_data: str | None = None) -> str:
         return channel_auth(self.app, self.socket_id, channel, channel_data)
 
-    def subscribe(self, channel: str, user_id: object = None, user_info: object = None) -> Event:
-        """Subscribes, signed if the channel needs it, and returns the acknowledgement."""
-        data = self.subscription(channel, user_id, user_info)
-        self.say("pusher:subscribe", data)
+    def subscribe(self, channel: str, user_id: object = None, user_info: object = None, **options: Any) -> Event:
+        """Subscribes, signed if the channel needs it, and returns the acknowledgement. ``options`` go with it."""
+        data = {**self.subscription(channel, user_id, user_info), **options}
+        self.say(f"{self.prefix}:subscribe", data)
+        return self.joined(channel)
+
+    def joined(self, channel: str) -> Event:
+        """The next frame, which acknowledges a subscribe."""
         acknowledgement = self.event()
-        assert acknowledgement["event"] == "pusher_internal:subscription_succeeded", acknowledgement
-        assert acknowledgement["channel"] == channel
+        assert acknowledgement["event"] == f"{self.prefix}_internal:subscription_succeeded", acknowledgement
+        assert acknowledgement["channel"] == channel, acknowledgement
         return acknowledgement
 
     def subscription(self, channel: str, user_id: object = None, user_info: object = None) -> Event:
@@ -217,8 +226,9 @@ class WebSocket(RawConnection):
     def sign_in(self, user_id: str, **fields: Any) -> None:
         """Signs in and takes the acknowledgement."""
         user_data = compact({"id": user_id, **fields})
-        self.say("pusher:signin", {"auth": user_auth(self.app, self.socket_id, user_data), "user_data": user_data})
-        assert self.event() == {"event": "pusher:signin_success", "data": {"user_data": user_data}}
+        signed = {"auth": user_auth(self.app, self.socket_id, user_data), "user_data": user_data}
+        self.say(f"{self.prefix}:signin", signed)
+        assert self.event() == {"event": f"{self.prefix}:signin_success", "data": {"user_data": user_data}}
 
 
 class Connect(Protocol):
