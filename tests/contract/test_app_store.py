@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,7 @@ from sockudo.stores.memory_apps import MemoryAppStore
 from sockudo.stores.selection import app_store
 from sockudo.stores.sqlite_apps import SqliteAppStore
 from support.app_tables import app_settings, new_table
-from support.databases import DatabaseServer, mariadb_server, postgres_server
+from support.databases import DatabaseServer
 
 FULL = Policy(
     limits=Limits(
@@ -58,18 +58,6 @@ def an_app(app_id: str = "shop", **fields: object) -> App:
 
 
 KINDS = ("memory", "sqlite", "postgres", "mariadb")
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[DatabaseServer]:
-    with postgres_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def mariadb() -> Iterator[DatabaseServer]:
-    with mariadb_server() as server:
-        yield server
 
 
 @pytest.fixture(params=KINDS)

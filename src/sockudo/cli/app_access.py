@@ -1,4 +1,4 @@
-"""How ``sockudo apps`` reaches the embedded store, and what it says when it cannot."""
+"""How ``sockudo apps`` reaches the store of the configuration, and what it says when it cannot."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from sockudo import errors
+from sockudo.apps.ports import AppStore
 from sockudo.cli.outcome import ExitCode, fail, note
 from sockudo.config import ConfigError, Settings, load
 from sockudo.config.apps import App
 from sockudo.config.problems import nearest
-from sockudo.stores.sqlite_apps import SqliteAppStore
+from sockudo.stores.selection import app_place, app_store
 
 __all__ = ["NO_SUCH_APP", "NoSuchAppError", "Place", "find_place"]
 
@@ -33,12 +34,14 @@ class NoSuchAppError(Exception):
 class Place:
     """The store of the configuration that was found, and the apps which that configuration itself names."""
 
-    path: Path
+    where: str
     settings: Settings
 
     def read(self) -> Sequence[App]:
-        """Every app, sorted by id; looking creates nothing."""
-        return self.run(_all) if self.path.exists() else ()
+        """Every app, sorted by id; looking creates no file."""
+        if self._embedded and not Path(self.where).exists():
+            return ()
+        return self.run(_all)
 
     def app(self, app_id: str) -> App:
         """The app of this id; ends the command when there is none."""
@@ -62,18 +65,21 @@ class Place:
         self.warn_configured(app_id)
         return changed
 
-    def run(self, work: Callable[[SqliteAppStore], Awaitable[_T]]) -> _T:
+    def run(self, work: Callable[[AppStore], Awaitable[_T]]) -> _T:
         """Does the work with the store open, creating it when there is none; ends the command when it is refused."""
+        try:
+            store = app_store(self.settings)
+        except ConfigError as error:
+            fail("The store of the apps cannot be used.", ExitCode.REFUSED, *error.problems)
 
         async def opened() -> _T:
-            store = SqliteAppStore(self.path.parent)
             await store.start()
             try:
                 return await work(store)
             finally:
                 await store.stop()
 
-        with _failures(self.path):
+        with self._failures():
             return asyncio.run(opened())
 
     def warn_configured(self, app_id: str) -> None:
@@ -88,8 +94,22 @@ class Place:
         guess = nearest(app_id, [app.id for app in apps])
         if guess is not None:
             hints.append(f"Did you mean '{guess}'?")
-        hints.append("`sockudo apps list` shows every app." if apps else f"There are no apps in {self.path}.")
+        hints.append("`sockudo apps list` shows every app." if apps else f"There are no apps in {self.where}.")
         fail(f"No app has the id '{app_id}'.", NO_SUCH_APP, *hints)
+
+    @property
+    def _embedded(self) -> bool:
+        return self.settings.app_manager.driver == "sqlite"
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except ConfigError as error:
+            fail("The app would not be valid.", ExitCode.USAGE, *error.problems)
+        except errors.SockudoError as error:
+            failed = error.spec is errors.SERVICE_UNAVAILABLE
+            fail(error.text, ExitCode.REFUSED, *([f"The file is {self.where}."] if failed and self._embedded else ()))
 
 
 def find_place(config: Path | None, data_dir: Path | None) -> Place:
@@ -101,7 +121,7 @@ def find_place(config: Path | None, data_dir: Path | None) -> Place:
         fail("The configuration cannot be used.", ExitCode.REFUSED, *error.problems)
     settings = loaded.settings
     driver = settings.app_manager.driver
-    if driver != "sqlite":
+    if driver == "memory":
         where = loaded.path or "the configuration"
         fail(
             f"app_manager.driver is '{driver}': the server keeps no app but those that {where} names.",
@@ -109,19 +129,8 @@ def find_place(config: Path | None, data_dir: Path | None) -> Place:
             f"Change the apps in {where}, then send the server SIGHUP.",
             'Or set app_manager.driver to "sqlite" and restart it; then this command manages the apps.',
         )
-    return Place(SqliteAppStore(settings.data_dir).path.absolute(), settings)
+    return Place(app_place(settings), settings)
 
 
-async def _all(store: SqliteAppStore) -> Sequence[App]:
+async def _all(store: AppStore) -> Sequence[App]:
     return await store.all()
-
-
-@contextmanager
-def _failures(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except ConfigError as error:
-        fail("The app would not be valid.", ExitCode.USAGE, *error.problems)
-    except errors.SockudoError as error:
-        hints = [f"The file is {path}."] if error.spec is errors.SERVICE_UNAVAILABLE else []
-        fail(error.text, ExitCode.REFUSED, *hints)

@@ -1,4 +1,4 @@
-"""``sockudo apps``: the apps of this machine's embedded store, which a running server follows within a second."""
+"""``sockudo apps``: the apps of the configured store, which running servers follow within seconds."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def list_apps(*, as_json: _Json = False, config: _Config = None, data_dir: _Data
     elif records:
         _print_rows([("ID", "KEY", "STATE"), *((record.id, record.key, _state(record)) for record in records)])
     else:
-        note(f"There are no apps in {place.path}. `sockudo apps add` makes one.")
+        note(f"There are no apps in {place.where}. `sockudo apps add` makes one.")
 
 
 @app.command(epilog=_example("sockudo apps show shop --reveal-secret"))

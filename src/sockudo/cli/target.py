@@ -142,7 +142,7 @@ def _knows_dev_app(url: str) -> bool:
 
 
 def _local_apps(config: Path | None) -> list[Credentials]:
-    """The enabled apps of this machine's configuration and embedded store; nothing is created by looking."""
+    """The enabled apps of this machine's configuration and its store; no file is created by looking."""
     from sockudo.client.auth import Credentials
     from sockudo.config import ConfigError, load
 
@@ -159,14 +159,16 @@ def _local_apps(config: Path | None) -> list[Credentials]:
 def _stored_apps(settings: Settings) -> Sequence[App]:
     import asyncio
 
+    from sockudo.config import ConfigError
     from sockudo.errors import SockudoError
-    from sockudo.stores.sqlite_apps import SqliteAppStore
+    from sockudo.stores.selection import app_place, app_store
 
-    store = SqliteAppStore(settings.data_dir)
-    if settings.app_manager.driver != "sqlite" or not store.path.exists():
+    driver = settings.app_manager.driver
+    if driver == "memory" or (driver == "sqlite" and not Path(app_place(settings)).exists()):
         return ()
 
     async def read() -> Sequence[App]:
+        store = app_store(settings)
         await store.start()
         try:
             return await store.all()
@@ -175,6 +177,6 @@ def _stored_apps(settings: Settings) -> Sequence[App]:
 
     try:
         return asyncio.run(read())
-    except SockudoError as error:
-        note(f"Note: {error.text}")
+    except (ConfigError, SockudoError) as error:
+        note(f"Note: {error}")
         return ()

@@ -1,0 +1,67 @@
+"""Which store the configuration asks for to keep the apps in."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sockudo.apps.ports import AppStore
+from sockudo.config import Settings
+from sockudo.config.sections.databases import SqlDatabase
+from sockudo.stores.memory_apps import MemoryAppStore
+from sockudo.stores.sqlite_apps import SqliteAppStore
+from sockudo.stores.stand_in import StandInAppStore
+
+__all__ = ["app_place", "app_store"]
+
+# That of contract 70 § 1.4 for a connection of the pool.
+_TIMEOUT_MS: Final = 5000
+
+
+def app_store(settings: Settings, *, serving: bool = False) -> AppStore:
+    """The store of ``app_manager.driver``, not opened yet.
+
+    ``serving`` is for the server, which starts without its database when the configuration has apps (contract 70
+    § 1.7). Raises ConfigError when the driver of the database is not installed.
+    """
+    match settings.app_manager.driver:
+        case "memory":
+            return MemoryAppStore()
+        case "sqlite":
+            return SqliteAppStore(settings.data_dir)
+    store = _sql_store(settings)
+    return StandInAppStore(store) if serving and settings.apps else store
+
+
+def app_place(settings: Settings) -> str:
+    """Where that store is, for people."""
+    match settings.app_manager.driver:
+        case "memory":
+            return "memory"
+        case "sqlite":
+            return str(SqliteAppStore(settings.data_dir).path.absolute())
+    _, server = _server(settings)
+    return f"table '{server.table_name}' of database '{server.database}' at {_address(server)}"
+
+
+def _sql_store(settings: Settings) -> AppStore:
+    # Takes a while to import, which those that need no database should not pay for.
+    from sockudo.stores.sql.apps import SqlAppStore
+    from sockudo.stores.sql.engine import mysql_engine, postgres_engine
+
+    section, server = _server(settings)
+    make = postgres_engine if section == "database.postgres" else mysql_engine
+    engine = make(server, pool_size=1, timeout_ms=_TIMEOUT_MS)
+    return SqlAppStore(engine, server.table_name, place=_address(server), section=section)
+
+
+def _server(settings: Settings) -> tuple[str, SqlDatabase]:
+    if settings.app_manager.driver == "pgsql":
+        return "database.postgres", settings.database.postgres
+    return "database.mysql", settings.database.mysql
+
+
+def _address(server: SqlDatabase) -> str:
+    if server.host.startswith("/"):
+        return server.host
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return f"{host}:{server.port}"
