@@ -46,6 +46,7 @@ from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.limits.ip import IpLimits
 from sockudo.loop_watch import LoopWatch
 from sockudo.metrics import Metrics
+from sockudo.protocol.delta import Algorithm, DeltaNode, DeltaOptions
 from sockudo.publishing import Publisher
 from sockudo.publishing.pipeline import Pipeline
 from sockudo.publishing.publisher import PublishOptions
@@ -101,7 +102,8 @@ class Server:
     def _build(self) -> None:
         settings = self.settings
         loop = asyncio.get_running_loop()
-        self.hub = Hub(loop.call_soon, self.clock.monotonic, _hub_options(settings))
+        deltas = DeltaNode(_delta_options(settings), self.clock.time)
+        self.hub = Hub(loop.call_soon, self.clock.monotonic, _hub_options(settings), deltas)
         self.apps = AppRegistry(_app_store(settings), Defaults.from_settings(settings))
         self.rates = AppRates()
         self.keys = IdempotencyKeys(max_key_length=settings.idempotency.max_key_length)
@@ -323,6 +325,20 @@ def _hub_options(settings: Settings) -> HubOptions:
         presence_grace=settings.presence.ungraceful_timeout_seconds,
         v2_presence_grace=settings.presence.v2_ungraceful_timeout_seconds,
         show_tags=settings.tag_filtering.enable_tags,
+    )
+
+
+def _delta_options(settings: Settings) -> DeltaOptions:
+    deltas = settings.delta_compression
+    return DeltaOptions(
+        enabled=deltas.enabled,
+        algorithm=Algorithm(deltas.algorithm),
+        full_message_interval=deltas.full_message_interval,
+        min_message_size=deltas.min_message_size,
+        max_state_age_secs=deltas.max_state_age_secs,
+        max_conflation_states_per_channel=deltas.max_conflation_states_per_channel,
+        conflation_key_path=deltas.conflation_key_path,
+        omit_delta_algorithm=deltas.omit_delta_algorithm,
     )
 
 

@@ -98,7 +98,9 @@ def _take_over(
         websocket.write(shape.encode(frames.error(code, error.text)))
         websocket.close(code, error.text)
     else:
-        session = gateway.open(app, websocket, shape, echo=query.echo_messages, client=query.client)
+        session = gateway.open(
+            app, websocket, shape, echo=query.echo_messages, client=query.client, client_version=query.version
+        )
         websocket.attach(session)
         session.send(frames.connection_established(session.socket_id, edge.settings.activity_timeout))
         if token is not None:

@@ -11,6 +11,7 @@ from sockudo.hub.latency import Latency
 from sockudo.hub.patterns import Patterns
 from sockudo.hub.users import Users
 from sockudo.names import META, WILDCARD, ChannelKind, channel_kind, is_meta, is_wildcard
+from sockudo.protocol.delta import ChannelDeltas
 from sockudo.protocol.filters import SharedPredicates
 from sockudo.streams.replay import ReplayBuffers
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["AppState", "Traffic"]
 
 
+NO_DELTA_SETTINGS = ChannelDeltas({})
+
+
 class Traffic:
     """What has passed, counted where it passes and read when metrics are scraped."""
 
@@ -29,6 +33,7 @@ class Traffic:
         "bytes_sent",
         "connections_closed",
         "connections_opened",
+        "delta_sync_errors",
         "errors",
         "http_bytes_received",
         "http_bytes_sent",
@@ -53,6 +58,7 @@ class Traffic:
         self.messages_received = 0
         self.messages_sent = 0
         self.messages_dropped = 0
+        self.delta_sync_errors = 0
         self.bytes_received = 0
         self.bytes_sent = 0
         self.http_calls = 0
@@ -83,6 +89,7 @@ class AppState:
         "cache",
         "channels",
         "connections",
+        "deltas",
         "hub",
         "metachannels",
         "patterns",
@@ -97,6 +104,8 @@ class AppState:
         self.app_id = app_id
         self.hub = hub
         self.connections: dict[str, Connection] = {}
+        # What the app says about deltas on its channels; replaced when its record is.
+        self.deltas = NO_DELTA_SETTINGS
         self.channels: dict[str, Channel] = {}
         # What is subscribed to and never published to: channels about channels, and patterns.
         self.metachannels: dict[str, Channel] = {}

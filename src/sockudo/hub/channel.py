@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterator
 from typing import TYPE_CHECKING
 
+from sockudo.hub.deltas import DeltaCrowds
 from sockudo.hub.fanout import Fanout
 from sockudo.hub.outgoing import Outgoing
 from sockudo.hub.presence import Presence
+from sockudo.hub.wants import EVERYTHING, Wants
 from sockudo.names import ChannelKind
-from sockudo.protocol.filters import Predicate
+from sockudo.protocol.delta import Algorithm, DeltaChannel
 from sockudo.protocol.frame import Frame
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ __all__ = ["Channel"]
 class Channel:
     """A channel that somebody is subscribed to, or that holds a presence member in its grace period."""
 
-    __slots__ = ("app", "fanouts", "kind", "name", "presence")
+    __slots__ = ("_crowds", "_deltas", "_show_tags", "app", "fanouts", "kind", "name", "presence")
 
     def __init__(self, name: str, kind: ChannelKind, app: AppState) -> None:
         self.name = name
@@ -31,6 +33,11 @@ class Channel:
         # By what their subscribers want: nearly always one, all of V1.
         self.fanouts: dict[Hashable, Fanout] = {}
         self.presence = Presence() if kind.presence else None
+        # The channel's own word on whether messages carry their tags; None leaves it to the server.
+        self._show_tags = app.deltas.of(name).enable_tags
+        # Subscribers that get differences, by what they want; None while nobody does.
+        self._crowds: dict[Wants, DeltaCrowds] | None = None
+        self._deltas: DeltaChannel | None = None
 
     @property
     def subscription_count(self) -> int:
@@ -47,22 +54,67 @@ class Channel:
         for fanout in self.fanouts.values():
             yield from fanout.subscribers
 
-    def append(self, frame: Frame, exclude: Collection[Connection] = (), *, v2_only: bool = False) -> None:
-        """Says the frame to everyone who is subscribed now but ``exclude``, or to those on protocol V2 alone."""
-        message = Outgoing(frame, tags=self.app.hub.options.show_tags)
+    def append(
+        self,
+        frame: Frame,
+        exclude: Collection[Connection] = (),
+        *,
+        v2_only: bool = False,
+        compress: bool = True,
+    ) -> None:
+        """Says the frame to everyone who is subscribed now but ``exclude``, or to those on protocol V2 alone.
+
+        Without ``compress`` nobody gets it as a difference.
+        """
+        hub = self.app.hub
+        tags = hub.options.show_tags if self._show_tags is None else self._show_tags
+        message = Outgoing(frame, tags=tags, compress=compress, now=hub.now() if self._deltas is not None else 0.0)
         for fanout in self.fanouts.values():
             if fanout.shape.v2 or not v2_only:
                 fanout.say(message, exclude)
+        for work in message.afterwards:
+            work()
 
-    def add(self, connection: Connection, predicate: Predicate | None = None) -> Fanout:
+    def add(self, connection: Connection, wants: Wants = EVERYTHING) -> Fanout:
         """Subscribes; the connection hears what is said from now on, together with those who want the same."""
         shape = connection.shape
-        key: Hashable = shape if predicate is None else (shape, predicate)
+        if wants.delta is not None:
+            return self._join_crowds(connection, wants, wants.delta)
+        key: Hashable = shape if wants is EVERYTHING else (shape, wants.key)
         fanout = self.fanouts.get(key)
         if fanout is None:
-            fanout = self.fanouts[key] = Fanout(self, shape, predicate, key)
+            fanout = self.fanouts[key] = Fanout(self, shape, wants, key)
         fanout.add(connection)
         return fanout
+
+    def _join_crowds(self, connection: Connection, wants: Wants, algorithm: Algorithm) -> Fanout:
+        if self._crowds is None:
+            self._crowds = {}
+        crowds = self._crowds.get(wants)
+        if crowds is None:
+            crowds = self._crowds[wants] = DeltaCrowds(self, wants, algorithm)
+            self.app.hub.tracks[crowds.track] = None
+        return crowds.join(connection, self.delta_channel().next_number)
+
+    def delta_channel(self) -> DeltaChannel:
+        """What the channel's delta tracks have in common."""
+        if self._deltas is None:
+            app = self.app
+            self._deltas = DeltaChannel(app.hub.delta_node, app.app_id, self.name, app.deltas.of(self.name))
+        return self._deltas
+
+    def forget_crowds(self, crowds: DeltaCrowds) -> None:
+        """Nobody is on this track any more."""
+        self.app.hub.tracks.pop(crowds.track, None)
+        if self._crowds is not None:
+            self._crowds = {wants: other for wants, other in self._crowds.items() if other is not crowds} or None
+        if self._crowds is None:
+            self._deltas = None
+
+    def rejoin(self, connection: Connection) -> None:
+        """A subscriber says that it cannot follow the differences any more, or has missed a message."""
+        for crowds in (self._crowds or {}).values():
+            crowds.rejoin(connection)
 
     def put(self, fanout: Fanout) -> Fanout:
         """Puts a fan-out of one subscriber in place, such as a gate."""

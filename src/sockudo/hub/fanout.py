@@ -19,7 +19,7 @@ from collections.abc import Collection, Hashable
 from typing import TYPE_CHECKING
 
 from sockudo.hub.latency import Latency, size_bucket
-from sockudo.protocol.filters import Predicate
+from sockudo.hub.wants import EVERYTHING, Wants
 from sockudo.protocol.shapes import Shape
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ _WHOLE = 500
 class Fanout:
     """Everyone on one channel who wants one wire shape of the same frames.
 
-    ``predicate`` says which of the channel's messages they want, None being all. ``key`` is its place among the
-    channel's fan-outs.
+    ``wants`` says which of the channel's messages, and how. ``key`` is its place among the channel's fan-outs.
     """
 
     __slots__ = (
@@ -54,14 +53,14 @@ class Fanout:
         "queued",
         "shape",
         "subscribers",
+        "wants",
     )
 
-    def __init__(
-        self, channel: Channel, shape: Shape, predicate: Predicate | None = None, key: Hashable = None
-    ) -> None:
+    def __init__(self, channel: Channel, shape: Shape, wants: Wants = EVERYTHING, key: Hashable = None) -> None:
         self.channel = channel
         self.shape = shape
-        self.predicate = predicate
+        self.wants = wants
+        self.predicate = wants.predicate
         self.key = shape if key is None else key
         self.subscribers: dict[Connection, None] = {}
         self.queued = False

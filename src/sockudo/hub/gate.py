@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from sockudo.hub.fanout import Fanout
-from sockudo.protocol.filters import Predicate
+from sockudo.hub.wants import Wants
 from sockudo.protocol.frame import Frame
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ class Gate(Fanout):
         self,
         channel: Channel,
         connection: Connection,
-        predicate: Predicate | None,
+        wants: Wants,
         limit: int,
         max_bytes: int | None,
         overflow: Callable[[], None],
     ) -> None:
-        super().__init__(channel, connection.shape, predicate, key=self)
+        super().__init__(channel, connection.shape, wants, key=self)
         self.connection = connection
         self.held: list[Frame] = []
         self._limit = limit

@@ -19,9 +19,10 @@ from sockudo.hub.fanout import Fanout
 from sockudo.hub.gate import Gate
 from sockudo.hub.outgoing import Outgoing
 from sockudo.hub.ports import Schedule
+from sockudo.hub.wants import EVERYTHING, Wants
 from sockudo.names import META, META_PREFIX, WILDCARD
 from sockudo.protocol import frames
-from sockudo.protocol.filters import Predicate
+from sockudo.protocol.delta import DeltaNode, DeltaOptions, DeltaTrack
 from sockudo.protocol.frame import Frame
 
 __all__ = ["GateLimits", "Hub", "HubOptions"]
@@ -30,6 +31,8 @@ __all__ = ["GateLimits", "Hub", "HubOptions"]
 SLICE = 1024
 # Above so many subscribers the count is told once a second instead of once a turn.
 _COUNT_AT_ONCE = 100
+# Seconds between two looks for delta bases that nobody has used for long.
+_TRACK_SWEEP = 60.0
 
 
 class GateLimits(NamedTuple):
@@ -58,7 +61,17 @@ class HubOptions:
 class Hub:
     """All apps' live state, and the queue of channels that have something to deliver."""
 
-    def __init__(self, schedule: Schedule, now: Callable[[], float], options: HubOptions = HubOptions()) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        now: Callable[[], float],
+        options: HubOptions = HubOptions(),
+        delta_node: DeltaNode | None = None,
+    ) -> None:
+        self.delta_node = delta_node or DeltaNode(DeltaOptions(), now)
+        # Every delta track of the node, for the sweep.
+        self.tracks: dict[DeltaTrack, None] = {}
+        self._sweep_tracks_at = 0.0
         self.options = options
         self.now = now
         self.apps: dict[str, AppState] = {}
@@ -91,11 +104,13 @@ class Hub:
 
     # ---- saying ----
 
-    def publish(self, app: AppState, frame: Frame, exclude: Collection[Connection] = ()) -> None:
+    def publish(
+        self, app: AppState, frame: Frame, exclude: Collection[Connection] = (), *, compress: bool = True
+    ) -> None:
         """Says a frame to its channel's subscribers and to those whose pattern fits."""
         channel = app.channels.get(frame.channel or "")
         if channel is not None and channel.fanouts:
-            channel.append(frame, exclude)
+            channel.append(frame, exclude, compress=compress)
         if app.patterns:
             app.patterns.append(frame, exclude)
 
@@ -160,18 +175,18 @@ class Hub:
         app.traffic.connections_opened += 1
 
     def subscribe(
-        self, connection: Connection, name: str, predicate: Predicate | None = None, limits: GateLimits | None = None
+        self, connection: Connection, name: str, wants: Wants = EVERYTHING, limits: GateLimits | None = None
     ) -> Fanout:
-        """Joins a channel that is not a presence channel; joining again replaces the predicate.
+        """Joins a channel that is not a presence channel; joining again replaces what it wants.
 
         With ``limits`` what is said from now on is held back until `open`.
         """
         app = connection.app
         joined = connection.channels.get(name)
         if joined is not None:
-            return self._move(connection, joined, predicate, limits)
+            return self._move(connection, joined, wants, limits)
         channel = app.channel(name)
-        fanout = self._place(channel, connection, predicate, limits)
+        fanout = self._place(channel, connection, wants, limits)
         app.traffic.subscribed[channel.kind.label] += 1
         self._count_changed(channel)
         self._tell_meta_of_join(channel)
@@ -183,7 +198,7 @@ class Hub:
         name: str,
         user_id: str,
         user_info: bytes,
-        predicate: Predicate | None = None,
+        wants: Wants = EVERYTHING,
         limits: GateLimits | None = None,
     ) -> Fanout:
         """Joins a presence channel as ``user_id``; the others learn of a user's first connection before it is in."""
@@ -197,14 +212,28 @@ class Hub:
         if connection.members is None:
             connection.members = {}
         connection.members[name] = user_id
-        return self.subscribe(connection, name, predicate, limits)
+        return self.subscribe(connection, name, wants, limits)
+
+    def change(self, connection: Connection, name: str, wants: Wants) -> None:
+        """From now on a subscriber wants something else of a channel; one behind a gate gets it when that opens."""
+        joined = connection.channels.get(name)
+        if isinstance(joined, Gate):
+            joined.wants = wants
+        elif joined is not None:
+            self._move(connection, joined, wants, None)
+
+    def missed(self, connection: Connection) -> None:
+        """Something that was said was not written to this connection: it has no base for differences any more."""
+        for fanout in tuple(connection.channels.values()):
+            if fanout.wants.delta is not None:
+                fanout.channel.rejoin(connection)
 
     def hold(self, connection: Connection, name: str, limits: GateLimits) -> Gate | None:
         """Holds back what is said to a subscriber from now on, until `open`; None when it is not subscribed."""
         joined = connection.channels.get(name)
         if joined is None:
             return None
-        fanout = self._move(connection, joined, joined.predicate, limits)
+        fanout = self._move(connection, joined, joined.wants, limits)
         return fanout if isinstance(fanout, Gate) else None
 
     def open(self, gate: Gate, after: int | None) -> int:
@@ -220,28 +249,24 @@ class Hub:
         for frame in held:
             connection.send(frame)
         gate.held.clear()
-        self._move(connection, gate, gate.predicate, None)
+        self._move(connection, gate, gate.wants, None)
         return len(held)
 
-    def _place(
-        self, channel: Channel, connection: Connection, predicate: Predicate | None, limits: GateLimits | None
-    ) -> Fanout:
+    def _place(self, channel: Channel, connection: Connection, wants: Wants, limits: GateLimits | None) -> Fanout:
         if limits is None:
-            fanout = channel.add(connection, predicate)
+            fanout = channel.add(connection, wants)
         else:
-            fanout = channel.put(Gate(channel, connection, predicate, *limits))
+            fanout = channel.put(Gate(channel, connection, wants, *limits))
         connection.channels[channel.name] = fanout
         return fanout
 
-    def _move(
-        self, connection: Connection, fanout: Fanout, predicate: Predicate | None, limits: GateLimits | None
-    ) -> Fanout:
+    def _move(self, connection: Connection, fanout: Fanout, wants: Wants, limits: GateLimits | None) -> Fanout:
         """Moves a subscriber to where it gets what it wants now; what was said before has been written by then."""
         fanout.catch_up(connection)
-        if limits is None and fanout.predicate == predicate and not isinstance(fanout, Gate):
+        if limits is None and fanout.wants.key == wants.key and not isinstance(fanout, Gate):
             return fanout
         fanout.channel.remove(connection, fanout)
-        return self._place(fanout.channel, connection, predicate, limits)
+        return self._place(fanout.channel, connection, wants, limits)
 
     def update_member(self, connection: Connection, channel: Channel, user_info: bytes) -> None:
         """Replaces what the connection's member says about itself; V2 subscribers are told, the sender too."""
@@ -302,6 +327,11 @@ class Hub:
                 channel.app.drop_if_empty(channel)
         for channel in tuple(self._counts_due):
             self._say_count(channel)
+        if self.tracks and now >= self._sweep_tracks_at:
+            self._sweep_tracks_at = now + _TRACK_SWEEP
+            self.delta_node.sweep()
+            for track in self.tracks:
+                track.sweep(now)
         for app in self.apps.values():
             for name in app.replay.sweep(now, app.channels):
                 self.on_forgotten(app.app_id, name)

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
+from sockudo.protocol.delta import DeltaTrack, Said
 from sockudo.protocol.filters import MessageView, Predicate, is_filterable
 from sockudo.protocol.frame import Frame
-from sockudo.protocol.shapes import Shape
+from sockudo.protocol.shapes import Shape, json_text
 
 __all__ = ["Outgoing", "visible"]
 
 
 class Outgoing:
-    """``frame`` as it was said. ``tags`` says whether V2 connections are shown the tags."""
+    """``frame`` as it was said. ``tags`` says whether V2 connections are shown the tags.
 
-    __slots__ = ("_encoded", "_matches", "_view", "frame", "tags")
+    ``compress`` is false for what must not be sent as a difference. ``afterwards`` is done once all have been told.
+    """
 
-    def __init__(self, frame: Frame, *, tags: bool) -> None:
+    __slots__ = ("_deltas", "_encoded", "_matches", "_now", "_text", "_view", "afterwards", "compress", "frame", "tags")
+
+    def __init__(self, frame: Frame, *, tags: bool, compress: bool = True, now: float = 0.0) -> None:
         self.frame = frame
         self.tags = tags
+        self.compress = compress
+        self.afterwards: list[Callable[[], None]] = []
+        self._now = now
+        self._text: bytes | None = None
+        self._deltas: dict[DeltaTrack, Said] | None = None
         self._encoded: dict[Shape, bytes] = {}
         self._view: MessageView | None = None
         self._matches: dict[Predicate, bool] | None = None
@@ -29,6 +40,22 @@ class Outgoing:
         if data is None:
             data = self._encoded[shape] = shape.encode(self.shown())
         return data
+
+    @property
+    def text(self) -> bytes:
+        """Its JSON text on V2: the same object each time."""
+        if self._text is None:
+            self._text = json_text(self.shown())
+        return self._text
+
+    def delta(self, track: DeltaTrack) -> Said:
+        """What the crowds of a track get; said to the track once."""
+        if self._deltas is None:
+            self._deltas = {}
+        said = self._deltas.get(track)
+        if said is None:
+            said = self._deltas[track] = track.say(self.frame, self.text, self._now, compress=self.compress)
+        return said
 
     def matches(self, predicate: Predicate) -> bool:
         """Whether the predicate lets the message through; frames about members always pass."""

@@ -18,6 +18,7 @@ __all__ = [
     "PONG",
     "cache_miss",
     "connection_established",
+    "deltas_enabled",
     "error",
     "member_added",
     "member_removed",
@@ -115,6 +116,14 @@ def watchlist_events(events: Mapping[str, list[str]]) -> Frame:
     """Who of a watchlist is ``online`` and ``offline``; empty groups are left out (§ 8.2)."""
     groups = [{"name": name, "user_ids": user_ids} for name, user_ids in events.items() if user_ids]
     return Frame("pusher_internal:watchlist_events", data=_object({"events": groups}))
+
+
+def deltas_enabled(enabled: bool, algorithm: str, channel: str | None = None) -> Frame:
+    """Whether messages come as differences, on the connection or on one channel (contract 60 § 2.2)."""
+    data: dict[str, Any] = {"enabled": enabled, "algorithm": algorithm}
+    if channel is not None:
+        data["channel"] = channel
+    return Frame("pusher:delta_compression_enabled", channel, _object(data))
 
 
 def token_event(event: str, **about: Any) -> Frame:

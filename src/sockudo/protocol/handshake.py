@@ -96,7 +96,7 @@ class ConnectQuery:
 
     ``protocol`` is 1 or 2. On V1 ``format`` is json, and the parameters that only V2 knows have their defaults.
     ``echo_messages`` is None when it was left to the configuration. ``token`` is kept on both: V1 refuses it.
-    ``client`` is the name of the SDK.
+    ``client`` and ``version`` are those of the SDK.
     """
 
     protocol: Literal[1, 2] = 1
@@ -106,6 +106,7 @@ class ConnectQuery:
     append_rollup_window: int | None = None
     token: str | None = field(default=None, repr=False)
     client: str = ""
+    version: str = ""
 
 
 _FORMATS: Final[dict[str, Literal["json", "msgpack", "protobuf"]]] = {
@@ -162,8 +163,8 @@ def parse_connect_query(query: bytes) -> ConnectQuery:
     mode = _APPEND_MODES.get(values.get("append_mode", ""))
     if mode is None:
         raise _invalid("append_mode", "delta or full")
-    client = values.get("client", "")[:_MAX_CLIENT]
-    return ConnectQuery(protocol, wire, echo_messages, mode, window, token, client)
+    client, version = (values.get(name, "")[:_MAX_CLIENT] for name in ("client", "version"))
+    return ConnectQuery(protocol, wire, echo_messages, mode, window, token, client, version)
 
 
 def _known_parameters(query: bytes) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,12 +27,20 @@ from sockudo.protocol.shapes import json_text
 from sockudo.publishing.extras import is_ephemeral
 from sockudo.streams.records import Append, Committed
 
-__all__ = ["Pending", "Pipeline", "committed"]
+__all__ = ["Message", "Pending", "Pipeline", "committed"]
 
 _encode = msgspec.json.Encoder().encode
 
 Pending = asyncio.Future[Committed]
 """A message that is being stored; see `committed`."""
+
+
+class Message(NamedTuple):
+    """What is to be said, to everyone but ``exclude``. Without ``compress`` nobody gets it as a difference."""
+
+    frame: Frame
+    exclude: Collection[Connection] = ()
+    compress: bool = True
 
 
 class Pipeline:
@@ -49,38 +58,36 @@ class Pipeline:
         self,
         app: LiveApp,
         state: AppState,
-        frame: Frame,
-        exclude: Collection[Connection] = (),
+        message: Message,
         *,
         now: float,
         key: str | None = None,
     ) -> Pending | None:
-        """Says ``frame`` on its channel, once per ``key``; None when it is done, else what `committed` waits for.
+        """Says a message on its channel, once per ``key``; None when it is done, else what `committed` waits for.
 
         Raises errors.HISTORY_BUSY, errors.HISTORY_DEGRADED or errors.HISTORY_UNAVAILABLE when a durable channel cannot
         take it, and errors.IDEMPOTENCY_CONFLICT when the key belongs to another message; nothing is said then.
         """
-        policies = app.streams
+        policies, frame = app.streams, message.frame
         policy = None if policies is None or is_ephemeral(frame.extras) else policies.of(frame.channel or "")
         if key is not None:
-            return self._say_once(app, state, frame, exclude, policy, key, now)
+            return self._say_once(app, state, message, policy, key, now)
         if policy is None:
-            self._deliver(state, frame, exclude, now)
+            self._deliver(state, message, now)
             return None
-        return self._say_numbered(app, state, frame, exclude, policy, now)
+        return self._say_numbered(app, state, message, policy, now)
 
     def _say_once(
         self,
         app: LiveApp,
         state: AppState,
-        frame: Frame,
-        exclude: Collection[Connection],
+        message: Message,
         policy: StreamPolicy | None,
         key: str,
         now: float,
     ) -> Pending | None:
-        channel = frame.channel or ""
-        mark = fingerprint(_encode(frame))
+        channel = message.frame.channel or ""
+        mark = fingerprint(_encode(message.frame))
         claim = self._keys.join(app.id, "message", f"{channel}\0{key}", mark, app.idempotency_ttl, now)
         if claim is None:
             return self._running[app.id, channel, key]
@@ -88,10 +95,10 @@ class Pipeline:
             return None
         try:
             if policy is None:
-                self._deliver(state, frame, exclude, now)
+                self._deliver(state, message, now)
                 pending = None
             else:
-                pending = self._say_numbered(app, state, frame, exclude, policy, now, key, mark)
+                pending = self._say_numbered(app, state, message, policy, now, key, mark)
         except BaseException:
             claim.release()
             raise
@@ -114,23 +121,22 @@ class Pipeline:
         self,
         app: LiveApp,
         state: AppState,
-        frame: Frame,
-        exclude: Collection[Connection],
+        message: Message,
         policy: StreamPolicy,
         now: float,
         key: str | None = None,
         mark: bytes = b"",
     ) -> Pending | None:
-        history = policy.history
+        history, frame = policy.history, message.frame
         if history is None and policy.recovery is None:
-            self._deliver(state, frame, exclude, now)
+            self._deliver(state, message, now)
             return None
         if frame.message_id is None:
             frame.message_id = unique_id()
         if history is None:
             if policy.recovery is not None:
                 state.replay.number(frame, policy.recovery.max_size, now)
-            self._deliver(state, frame, exclude, now)
+            self._deliver(state, message, now)
             return None
         if self.history is None:
             raise errors.HISTORY_UNAVAILABLE("No history store is configured", retry_after=1)
@@ -154,17 +160,18 @@ class Pipeline:
                 state.replay.store(frame, policy.recovery.max_size, at)
             else:
                 state.replay.align(append.channel, outcome.position, at)
-            self._deliver(state, frame, exclude, at)
+            self._deliver(state, message, at)
 
         return self.history.submit(append, deliver)
 
-    def _deliver(self, state: AppState, frame: Frame, exclude: Collection[Connection], now: float) -> None:
+    def _deliver(self, state: AppState, message: Message, now: float) -> None:
+        frame, exclude, compress = message
         channel = frame.channel or ""
         kind = channel_kind(channel)
         if kind.user:
             self._hub.publish_to_user(state, channel.removeprefix(USER_CHANNEL_PREFIX), frame, exclude)
             return
-        self._hub.publish(state, frame, exclude)
+        self._hub.publish(state, frame, exclude, compress=compress)
         if kind.cache:
             state.cache.put(channel, frame, now)
 

@@ -22,7 +22,7 @@ from sockudo.names import channel_kind, check_channel_name, check_event_name
 from sockudo.protocol.frame import Frame
 from sockudo.publishing.bodies import EventBody, decode_batch, decode_event
 from sockudo.publishing.extras import delivered, key_of
-from sockudo.publishing.pipeline import Pending, Pipeline, committed
+from sockudo.publishing.pipeline import Message, Pending, Pipeline, committed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,7 +207,7 @@ class Publisher:
             frame.tags = dict(sorted(event.tags.items()))
         if extras is not None:
             frame.extras = delivered(extras, ephemeral=self.options.ephemeral, echo=self.options.echo)
-        return self._pipeline.say(app, state, frame, exclude, now=now, key=key)
+        return self._pipeline.say(app, state, Message(frame, exclude, event.delta is not False), now=now, key=key)
 
     # ---- several events ----
 

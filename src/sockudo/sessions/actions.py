@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sockudo.protocol import frames
 from sockudo.protocol.inbound import InboundFrame
 from sockudo.sessions.channel_history import channel_history
+from sockudo.sessions.deltas import delta_sync_error, enable_deltas
 from sockudo.sessions.presence_update import presence_update
 from sockudo.sessions.resume import resume
 from sockudo.sessions.signin import sign_in
@@ -37,8 +38,8 @@ def _table() -> dict[str, Action]:
         "subscribe": subscribe,
         "unsubscribe": unsubscribe,
         "signin": sign_in,
-        "enable_delta_compression": _nothing,
-        "delta_sync_error": _nothing,
+        "enable_delta_compression": enable_deltas,
+        "delta_sync_error": delta_sync_error,
         "auth": refresh_token,
         "resume": resume,
         "channel_history": channel_history,

@@ -18,6 +18,7 @@ from sockudo.names import META, WILDCARD, ChannelKind
 from sockudo.protocol import frames
 from sockudo.protocol.filters import Predicate
 from sockudo.protocol.frame import Frame
+from sockudo.sessions.deltas import confirm_deltas, wants_of
 from sockudo.sessions.resume import awaits_attach, recover_on_attach, replay_on_attach
 from sockudo.sessions.subscribe_options import Rewind
 from sockudo.streams.records import KEEP_ALL, Position
@@ -177,11 +178,12 @@ async def _rewind(session: Session, request: Request, rewind: Rewind, gate: Gate
 
 
 def _join(session: Session, request: Request, limits: GateLimits | None) -> Gate | None:
-    hub, candidate = session.gateway.hub, request.candidate
+    hub, candidate, name = session.gateway.hub, request.candidate, request.name
+    wants = wants_of(session, name, request.kind, request.predicate)
     if candidate is not None:
-        fanout = hub.join(session, request.name, candidate.user_id, candidate.user_info, request.predicate, limits)
+        fanout = hub.join(session, name, candidate.user_id, candidate.user_info, wants, limits)
     else:
-        fanout = hub.subscribe(session, request.name, request.predicate, limits)
+        fanout = hub.subscribe(session, name, wants, limits)
     return fanout if isinstance(fanout, Gate) else None
 
 
@@ -204,6 +206,7 @@ def _acknowledge(session: Session, request: Request, policy: StreamPolicy | None
 
 def _finish(session: Session, request: Request) -> None:
     name = request.name
+    confirm_deltas(session, name)
     if request.kind.cache:
         cached = session.app.cache.get(name, session.last_seen)
         session.send(frames.cache_miss(name) if cached is None else cached.shown)

@@ -11,7 +11,7 @@ from sockudo.errors import SockudoError
 from sockudo.names import channel_kind, is_meta, is_wildcard
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame
-from sockudo.publishing.pipeline import Pending
+from sockudo.publishing.pipeline import Message, Pending
 from sockudo.sessions.access import check_publish
 
 if TYPE_CHECKING:
@@ -54,9 +54,8 @@ def client_event(session: Session, frame: InboundFrame) -> None:
     user_id = session.members.get(name) if session.members is not None else None
     said = Frame(frame.event, name, msgspec.Raw(data), user_id=user_id)
     gateway = session.gateway
-    pending = gateway.pipeline.say(
-        live, session.app, said, () if session.echo else (session,), now=gateway.clock.monotonic()
-    )
+    message = Message(said, () if session.echo else (session,), compress=False)
+    pending = gateway.pipeline.say(live, session.app, message, now=gateway.clock.monotonic())
     if pending is not None:
         pending.add_done_callback(lambda done: _tell_outcome(session, done))
 

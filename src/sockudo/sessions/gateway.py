@@ -20,6 +20,7 @@ from sockudo.hub import AppState, Hub, Peer
 from sockudo.hub.ports import Schedule
 from sockudo.ids import socket_id
 from sockudo.limits.windows import KeyedWindows
+from sockudo.protocol.delta import ChannelDeltas
 from sockudo.protocol.shapes import RECOVERABLE_V1_JSON, V1_JSON, Shape
 from sockudo.publishing.pipeline import Pipeline
 
@@ -105,7 +106,14 @@ class Gateway:
         self.refused[known, error.spec.slug] += 1
 
     def open(
-        self, app: LiveApp, peer: Peer, shape: Shape = V1_JSON, *, echo: bool | None = None, client: str = ""
+        self,
+        app: LiveApp,
+        peer: Peer,
+        shape: Shape = V1_JSON,
+        *,
+        echo: bool | None = None,
+        client: str = "",
+        client_version: str = "",
     ) -> Session:
         """A registered session for an admitted connection; the greeting is the caller's to send.
 
@@ -117,7 +125,17 @@ class Gateway:
         echoes = shape.v2 and self._echoes(echo)
         if app.v1_recovery and shape is V1_JSON:
             shape = RECOVERABLE_V1_JSON
-        session = Session(self._free_socket_id(state), state, peer, app, self, shape, echo=echoes, client=client)
+        session = Session(
+            self._free_socket_id(state),
+            state,
+            peer,
+            app,
+            self,
+            shape,
+            echo=echoes,
+            client=client,
+            client_version=client_version,
+        )
         self.hub.connect(session)
         return session
 
@@ -134,6 +152,7 @@ class Gateway:
     def _new_state(self, app: LiveApp) -> AppState:
         state = self.hub.app(app.id)
         state.subscription_counts = bool(app.features.enable_subscription_count)
+        state.deltas = ChannelDeltas(app.delta_channels)
         if app.recovery is not None:
             state.replay.ttl = app.recovery.buffer_ttl
         return state

@@ -65,11 +65,12 @@ class Session(Connection):
         *,
         echo: bool = False,
         client: str = "",
+        client_version: str = "",
     ) -> None:
         super().__init__(socket_id, state, peer, shape)
         # Whether its own client events come back to it.
         self.echo = echo
-        self.v2 = V2State(client) if shape.v2 else None
+        self.v2 = V2State(client, client_version) if shape.v2 else None
         self.recoverable = Recoverable(self) if shape is not V1_JSON else None
         self.live = live
         self.gateway = gateway
@@ -233,6 +234,8 @@ class Session(Connection):
             self.peer.write(data)
             return
         self.app.traffic.messages_dropped += frames
+        if self.v2 is not None:
+            self.gateway.schedule(lambda: self.gateway.hub.missed(self))
         if options.disconnect_on_buffer_full:
             # Ending changes the channels that the caller may be walking: it waits for the end of the turn.
             self.write = _discard

@@ -23,6 +23,7 @@ from sockudo.names import (
 from sockudo.protocol.inbound import InboundFrame, data_value, object_data
 from sockudo.sessions.access import check_subscribe
 from sockudo.sessions.attach import Candidate, Request, attach, check_rewind, tell_refusal
+from sockudo.sessions.deltas import note_delta_request
 from sockudo.sessions.refused_auth import log_refused_channel
 from sockudo.sessions.subscribe_options import check_modes, read_predicate, read_rewind
 
@@ -49,7 +50,9 @@ def subscribe(session: Session, frame: InboundFrame) -> None:
     if not isinstance(name, str):
         raise errors.MISSING_FIELD("Invalid message format: Missing channel in subscription data")
     try:
-        attach(session, _request(session, name, data))
+        request = _request(session, name, data)
+        note_delta_request(session, name, data)
+        attach(session, request)
     except SockudoError as error:
         tell_refusal(session, name, error)
         raise
@@ -169,5 +172,7 @@ def unsubscribe(session: Session, frame: InboundFrame) -> None:
         raise errors.MISSING_FIELD("Invalid message format: Missing channel in unsubscribe message")
     if session.recoverable is not None:
         session.recoverable.attached.pop(name, None)
+    if session.v2 is not None:
+        session.v2.delta_requests.pop(name, None)
     session.gateway.hub.unsubscribe(session, name)
     session.gateway.log.debug("unsubscribed", app_id=session.live.id, socket_id=session.socket_id, channel=name)

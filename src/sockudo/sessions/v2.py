@@ -9,6 +9,7 @@ from sockudo.auth.capabilities import NO_CAPABILITIES, Capabilities
 if TYPE_CHECKING:
     from sockudo.auth.tokens import Token
     from sockudo.limits.windows import SocketWindow
+    from sockudo.protocol.delta import Algorithm, DeltaRequest
 
 __all__ = ["V2State"]
 
@@ -19,6 +20,10 @@ class V2State:
     __slots__ = (
         "capabilities",
         "client",
+        "client_version",
+        "delta_algorithms",
+        "delta_requests",
+        "deltas_enabled",
         "expiry_told_at",
         "history_requests",
         "last_ping",
@@ -26,9 +31,14 @@ class V2State:
         "updates",
     )
 
-    def __init__(self, client: str = "") -> None:
-        # The `client` parameter of the connection's URL: which SDK it is.
+    def __init__(self, client: str = "", client_version: str = "") -> None:
+        # The parameters of the connection's URL that say which SDK it is.
         self.client = client
+        self.client_version = client_version
+        # Whether all subscriptions get differences, in which formats, and what single ones have asked for.
+        self.deltas_enabled = False
+        self.delta_algorithms: frozenset[Algorithm] = frozenset()
+        self.delta_requests: dict[str, DeltaRequest] = {}
         self.capabilities: Capabilities = NO_CAPABILITIES
         self.token: Token | None = None
         # When the client was told that its token has expired; None while it has not.

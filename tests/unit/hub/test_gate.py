@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sockudo.hub import Connection, Gate, GateLimits
+from sockudo.hub.wants import EVERYTHING
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.shapes import V2_JSON
 from support.world import Peer, World
@@ -16,7 +17,7 @@ class Gated:
         self.overflows = 0
         self.connection, self.peer = self.world.connect(V2_JSON)
         limits = GateLimits(messages, max_bytes, self.overflow)
-        gate = self.world.hub.subscribe(self.connection, "news", None, limits)
+        gate = self.world.hub.subscribe(self.connection, "news", EVERYTHING, limits)
         assert isinstance(gate, Gate)
         self.gate = gate
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sockudo.hub.patterns import fits
+from sockudo.hub.wants import Wants
 from sockudo.protocol.filters import FilterOptions, Predicate, compile_filter
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.shapes import V2_JSON
@@ -87,8 +88,8 @@ def predicate(*events: str) -> Predicate:
 def test_one_accepting_subscription_is_enough() -> None:
     world = World()
     connection, peer = world.connect(V2_JSON)
-    world.hub.subscribe(connection, "news", predicate("a"))
-    world.hub.subscribe(connection, "news*", predicate("b"))
+    world.hub.subscribe(connection, "news", Wants(predicate("a")))
+    world.hub.subscribe(connection, "news*", Wants(predicate("b")))
     for name in "abc":
         world.publish(name, "news")
     world.settle()
@@ -98,8 +99,8 @@ def test_one_accepting_subscription_is_enough() -> None:
 def test_filters_on_one_channel_do_not_disturb_each_other() -> None:
     world = World()
     (one, one_peer), (two, two_peer), (three, three_peer) = (world.connect(V2_JSON) for _ in range(3))
-    world.hub.subscribe(one, "news", predicate("a"))
-    world.hub.subscribe(two, "news", predicate("b", "a"))
+    world.hub.subscribe(one, "news", Wants(predicate("a")))
+    world.hub.subscribe(two, "news", Wants(predicate("b", "a")))
     world.hub.subscribe(three, "news")
     for name in "abc":
         world.publish(name, "news")
@@ -111,10 +112,10 @@ def test_filters_on_one_channel_do_not_disturb_each_other() -> None:
 def test_subscribing_again_replaces_the_filter_from_then_on() -> None:
     world = World()
     connection, peer = world.connect(V2_JSON)
-    world.hub.subscribe(connection, "news", predicate("a"))
+    world.hub.subscribe(connection, "news", Wants(predicate("a")))
     world.publish("a", "news")
     world.publish("b", "news")
-    world.hub.subscribe(connection, "news", predicate("b"))
+    world.hub.subscribe(connection, "news", Wants(predicate("b")))
     world.publish("a", "news")
     world.publish("b", "news")
     world.hub.subscribe(connection, "news")

@@ -436,7 +436,7 @@ class TestIdempotency:
 
     def test_a_defect_gives_the_key_back(self, backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as broken:
-            broken.setattr(backend.node.hub, "publish", lambda *_: 1 / 0)
+            broken.setattr(backend.node.hub, "publish", lambda *_, **__: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 backend.events(self.EVENT, key="k")
         assert backend.events(self.EVENT, key="k") is OK
@@ -525,7 +525,7 @@ class TestIdempotentBatches:
     def test_the_hint_to_wait_survives_the_naming_of_the_item(
         self, backend: Backend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def refuse(*_: object) -> None:
+        def refuse(*_: object, **__: object) -> None:
             raise errors.SERVICE_UNAVAILABLE("not now", retry_after=7)
 
         monkeypatch.setattr(backend.node.hub, "publish", refuse)

@@ -95,7 +95,15 @@ def test_any_other_name_is_ignored(node: Node, event: str) -> None:
     assert node.state.traffic.errors == {}
 
 
-@pytest.mark.parametrize("name", ["pong", "enable_delta_compression", "delta_sync_error"])
+def test_v1_is_told_that_it_gets_no_deltas(node: Node) -> None:
+    client = node.connect()
+    client.send("pusher:enable_delta_compression", {"algorithms": ["fossil"]})
+    assert client.frames() == [
+        {"event": "pusher:delta_compression_enabled", "data": {"enabled": False, "algorithm": "fossil"}}
+    ]
+
+
+@pytest.mark.parametrize("name", ["pong", "delta_sync_error"])
 @pytest.mark.parametrize("data", [None, {}, {"channel": "news"}, "text", [1]])
 def test_what_has_no_effect_has_none_whatever_its_data(node: Node, name: str, data: object) -> None:
     client = node.connect()

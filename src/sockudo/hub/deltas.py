@@ -1,0 +1,111 @@
+"""Subscribers that get messages as differences from the ones before (contract 60 § 2).
+
+They stand in two crowds, each a fan-out: those who may get a difference and newcomers, who are told whole messages
+until they can be settled; see `sockudo.protocol.delta.track`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from sockudo.hub.fanout import Fanout
+from sockudo.hub.wants import Wants
+from sockudo.protocol.delta import Algorithm, DeltaTrack
+from sockudo.protocol.framing import text_frame
+from sockudo.protocol.shapes import V2_JSON
+
+if TYPE_CHECKING:
+    from sockudo.hub.channel import Channel
+    from sockudo.hub.connection import Connection
+    from sockudo.hub.outgoing import Outgoing
+
+__all__ = ["DeltaCrowds"]
+
+
+class _Crowd(Fanout):
+    """One of the two crowds of a track."""
+
+    __slots__ = ("crowds", "settled")
+
+    def __init__(self, crowds: DeltaCrowds, channel: Channel, wants: Wants, *, settled: bool) -> None:
+        super().__init__(channel, V2_JSON, wants, (V2_JSON, wants.key, settled))
+        self.crowds = crowds
+        self.settled = settled
+
+    def say(self, message: Outgoing, exclude: Collection[Connection]) -> None:
+        if not self.accepts(message):
+            return
+        said = message.delta(self.crowds.track)
+        text = said.settled if self.settled else said.newcomers
+        plain = text is message.text
+        self.append(message.encoded(V2_JSON) if plain else text_frame(text), exclude)
+        for connection in exclude:
+            if not plain and connection in self.subscribers:
+                # It does not have the frame that the next difference is made from.
+                message.afterwards.append(lambda missed=connection: self.crowds.rejoin(missed))  # type: ignore[misc]
+
+    def remove(self, connection: Connection) -> None:
+        super().remove(connection)
+        self.crowds.left(connection)
+
+    def move_to(self, other: _Crowd, connection: Connection) -> None:
+        """Moves a subscriber; what was said to it before has been written by then."""
+        self.catch_up(connection)
+        super().remove(connection)
+        if not self.subscribers:
+            self.channel.fanouts.pop(self.key, None)
+        self.channel.put(other)
+        other.add(connection)
+        connection.channels[self.channel.name] = other
+
+    def deliver(self, budget: int) -> int:
+        written = super().deliver(budget)
+        if not self.settled and not self.unfinished:
+            self.crowds.settle()
+        return written
+
+
+class DeltaCrowds:
+    """Everyone on a channel who wants the same messages as differences in the same format."""
+
+    def __init__(self, channel: Channel, wants: Wants, algorithm: Algorithm) -> None:
+        self.channel = channel
+        self.track = DeltaTrack(channel.delta_channel(), algorithm, one_base=wants.one_base)
+        self._settled = _Crowd(self, channel, wants, settled=True)
+        self._newcomers = _Crowd(self, channel, wants, settled=False)
+        # The places of newcomers on the track, in the order in which they came.
+        self._places: dict[Connection, int] = {}
+
+    def join(self, connection: Connection, above: int = 0) -> Fanout:
+        """A newcomer; ``above`` is what the numbers came to where it was before."""
+        self._places[connection] = self.track.join(above)
+        self.channel.put(self._newcomers)
+        self._newcomers.add(connection)
+        return self._newcomers
+
+    def left(self, connection: Connection) -> None:
+        """Somebody has left the channel, or wants something else from now on."""
+        self._places.pop(connection, None)
+        self.track.leave()
+        if not self.track.members:
+            self.channel.forget_crowds(self)
+
+    def rejoin(self, connection: Connection) -> None:
+        """A subscriber has missed a message or lost its bases: it is a newcomer again."""
+        crowd = connection.channels.get(self.channel.name)
+        if crowd is self._settled:
+            self._settled.move_to(self._newcomers, connection)
+        elif crowd is not self._newcomers:
+            return
+        self._places.pop(connection, None)
+        self._places[connection] = self.track.rejoin()
+
+    def settle(self) -> None:
+        """Moves the newcomers who may get differences from now on."""
+        until = self.track.settle(self.channel.app.hub.now())
+        for connection, place in tuple(self._places.items()):
+            if place > until:
+                return
+            del self._places[connection]
+            self._newcomers.move_to(self._settled, connection)
