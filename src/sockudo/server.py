@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import structlog
 
 from sockudo import errors
-from sockudo.apps import AppRegistry, AppStore, Changes, Defaults
+from sockudo.apps import AppRegistry, Changes, Defaults
 from sockudo.auth.ports import RevocationStore
 from sockudo.auth.revocations import Revocations
 from sockudo.clock import Clock, SystemClock
@@ -53,8 +52,8 @@ from sockudo.publishing.publisher import PublishOptions
 from sockudo.sessions import Gateway
 from sockudo.sessions.sweeper import sweep
 from sockudo.sessions.tokens import revoke
-from sockudo.stores import MemoryAppStore, SqliteAppStore
 from sockudo.stores.histories import history_store, write_timeout
+from sockudo.stores.selection import app_store
 from sockudo.stores.sqlite_revocations import SqliteRevocationStore
 from sockudo.streams.records import Position
 
@@ -104,17 +103,9 @@ class Server:
         loop = asyncio.get_running_loop()
         deltas = DeltaNode(_delta_options(settings), self.clock.time)
         self.hub = Hub(loop.call_soon, self.clock.monotonic, _hub_options(settings), deltas)
-        self.apps = AppRegistry(_app_store(settings), Defaults.from_settings(settings))
+        self.apps = AppRegistry(app_store(settings, serving=True), Defaults.from_settings(settings))
         self.rates = AppRates()
         self.keys = IdempotencyKeys(max_key_length=settings.idempotency.max_key_length)
-        self.history = History(
-            history_store(settings),
-            self.clock,
-            _history_options(settings),
-            self._stream_changed,
-            self._stream_trimmed,
-        )
-        self.hub.on_forgotten = self.history.forget
         self.revocations = Revocations(_revocation_store(settings))
         self.pipeline = pipeline = Pipeline(self.hub, self.keys, self.clock, None)
         self.gateway = Gateway(self.hub, self.apps, self.clock, settings, loop.call_soon, pipeline, self.revocations)
@@ -129,7 +120,6 @@ class Server:
         self.edge = Edge(
             gateway=self.gateway,
             publisher=self.publisher,
-            history=self.history,
             apps=self.apps,
             rates=self.rates,
             clock=self.clock,
@@ -180,10 +170,15 @@ class Server:
             return
         if not any(app.streams is not None and app.streams.stores for app in self.apps.all()):
             return
-        await self.history.start()
-        self._stack.push_async_callback(self.history.close)
-        self.pipeline.history = self.history
-        self.edge.checks["history"] = self.history.check
+        settings = self.settings
+        history = History(
+            history_store(settings), self.clock, _history_options(settings), self._stream_changed, self._stream_trimmed
+        )
+        await history.start()
+        self._stack.push_async_callback(history.close)
+        self.hub.on_forgotten = history.forget
+        self.pipeline.history = self.edge.history = history
+        self.edge.checks["history"] = history.check
         _log.info("history", backend=self.settings.history.backend)
 
     def _stream_changed(self, app_id: str, channel: str, position: Position) -> None:
@@ -290,7 +285,8 @@ class Server:
         self.keys.max_key_length = settings.idempotency.max_key_length
         self.hub.options = _hub_options(settings)
         self.publisher.options = _publish_options(settings)
-        self.history.options = _history_options(settings)
+        if self.edge.history is not None:
+            self.edge.history.options = _history_options(settings)
         for state in self.hub.apps.values():
             state.cache.ttl = settings.channel_limits.cache_ttl
         if changes:
@@ -363,14 +359,6 @@ def _history_options(settings: Settings) -> HistoryOptions:
 def _revocation_store(settings: Settings) -> RevocationStore | None:
     """Revocations last as long as what they are of: apps in memory end with the process."""
     return None if settings.app_manager.driver == "memory" else SqliteRevocationStore(settings.data_dir)
-
-
-def _app_store(settings: Settings) -> AppStore:
-    stores: dict[str, Callable[[], AppStore]] = {
-        "memory": MemoryAppStore,
-        "sqlite": lambda: SqliteAppStore(settings.data_dir),
-    }
-    return stores[settings.app_manager.driver]()
 
 
 def _report(task: asyncio.Task[None]) -> None:

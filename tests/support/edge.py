@@ -22,13 +22,11 @@ from sockudo.edge.http_protocol import HttpProtocol
 from sockudo.edge.listeners import asgi_config
 from sockudo.edge.operations import operations_routes
 from sockudo.edge.websocket import WebSocketProtocol
-from sockudo.history import History
 from sockudo.hub import HubOptions
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.ip import IpLimits
 from sockudo.publishing import Publisher
 from sockudo.sessions import Session
-from sockudo.stores.memory_history import MemoryHistoryStore
 from support.inside import Node, credentials
 from support.signing import signed_query
 from support.websocket import CLOSE, TEXT, frame, handshake
@@ -288,7 +286,6 @@ class EdgeNode(Node):
         self.edge = Edge(
             gateway=self.gateway,
             publisher=Publisher(self.pipeline, self.keys, rates, self.clock),
-            history=History(MemoryHistoryStore(), self.clock),
             apps=self.apps,  # type: ignore[arg-type]
             rates=rates,
             clock=self.clock,

@@ -40,7 +40,6 @@ class Edge:
 
     gateway: Gateway
     publisher: Publisher
-    history: History
     apps: AppRegistry
     rates: AppRates
     clock: Clock
@@ -50,6 +49,8 @@ class Edge:
     uvicorn: Config
     checks: dict[str, HealthCheck] = field(default_factory=dict)
     state: ServerState = field(default_factory=ServerState)
+    # None while no app keeps a history.
+    history: History | None = None
     # Connections that were sent a close frame and have not answered it; a dict for its order.
     closing: dict[WebSocketProtocol, None] = field(default_factory=dict)
     # Headers of every reply, as bytes for the express lane; they change with the second.

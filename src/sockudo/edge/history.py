@@ -14,7 +14,7 @@ from sockudo.apps.live import LiveApp
 from sockudo.auth.signing import query_param
 from sockudo.edge.paths import path_part
 from sockudo.edge.signed import authenticated, json_reply, typed_body
-from sockudo.history import Purge, Reset, http_query
+from sockudo.history import History, Purge, Reset, http_query
 from sockudo.names import check_channel_name
 
 if TYPE_CHECKING:
@@ -66,16 +66,22 @@ def _endpoint(edge: Edge, answer: Answer) -> Callable[[Request], Awaitable[Respo
 async def _page(edge: Edge, app: LiveApp, channel: str, request: Request) -> dict[str, Any]:
     query: bytes = request.scope["query_string"]
     given = {name: value for name in _PARAMETERS if (value := query_param(query, name)) is not None}
-    return await edge.history.page(app.id, channel, http_query(given))
+    return await _history(edge).page(app.id, channel, http_query(given))
 
 
 async def _state(edge: Edge, app: LiveApp, channel: str, _: Request) -> dict[str, Any]:
-    return await edge.history.state(app.id, channel)
+    return await _history(edge).state(app.id, channel)
 
 
 async def _reset(edge: Edge, app: LiveApp, channel: str, request: Request) -> dict[str, Any]:
-    return await edge.history.reset(app.id, channel, await typed_body(request, Reset))
+    return await _history(edge).reset(app.id, channel, await typed_body(request, Reset))
 
 
 async def _purge(edge: Edge, app: LiveApp, channel: str, request: Request) -> dict[str, Any]:
-    return await edge.history.purge(app.id, channel, await typed_body(request, Purge))
+    return await _history(edge).purge(app.id, channel, await typed_body(request, Purge))
+
+
+def _history(edge: Edge) -> History:
+    if edge.history is None:
+        raise errors.HISTORY_UNAVAILABLE("The history store is not open yet", retry_after=1)
+    return edge.history

@@ -12,7 +12,6 @@ from sockudo.hub.patterns import Patterns
 from sockudo.hub.users import Users
 from sockudo.names import META, WILDCARD, ChannelKind, channel_kind, is_meta, is_wildcard
 from sockudo.protocol.delta import ChannelDeltas
-from sockudo.protocol.filters import SharedPredicates
 from sockudo.streams.replay import ReplayBuffers
 
 if TYPE_CHECKING:
@@ -93,7 +92,6 @@ class AppState:
         "hub",
         "metachannels",
         "patterns",
-        "predicates",
         "replay",
         "subscription_counts",
         "traffic",
@@ -112,7 +110,6 @@ class AppState:
         self.patterns = Patterns(self)
         self.users = Users()
         self.cache = ChannelCache(hub.options.cache_ttl, hub.options.cache_capacity)
-        self.predicates = SharedPredicates()
         self.replay = ReplayBuffers()
         self.traffic = Traffic()
         # Whether subscribers are told how many they are; the app opts in.

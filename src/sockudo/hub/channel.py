@@ -12,6 +12,7 @@ from sockudo.hub.presence import Presence
 from sockudo.hub.wants import EVERYTHING, Wants
 from sockudo.names import ChannelKind
 from sockudo.protocol.delta import Algorithm, DeltaChannel
+from sockudo.protocol.filters import SharedPredicates
 from sockudo.protocol.frame import Frame
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ __all__ = ["Channel"]
 class Channel:
     """A channel that somebody is subscribed to, or that holds a presence member in its grace period."""
 
-    __slots__ = ("_crowds", "_deltas", "_show_tags", "app", "fanouts", "kind", "name", "presence")
+    __slots__ = ("_crowds", "_deltas", "_predicates", "_show_tags", "app", "fanouts", "kind", "name", "presence")
 
     def __init__(self, name: str, kind: ChannelKind, app: AppState) -> None:
         self.name = name
@@ -35,6 +36,8 @@ class Channel:
         self.presence = Presence() if kind.presence else None
         # The channel's own word on whether messages carry their tags; None leaves it to the server.
         self._show_tags = app.deltas.of(name).enable_tags
+        # Filters that somebody here has; None while nobody ever had one.
+        self._predicates: SharedPredicates | None = None
         # Subscribers that get differences, by what they want; None while nobody does.
         self._crowds: dict[Wants, DeltaCrowds] | None = None
         self._deltas: DeltaChannel | None = None
@@ -74,6 +77,14 @@ class Channel:
                 fanout.say(message, exclude)
         for work in message.afterwards:
             work()
+
+    def shared(self, wants: Wants) -> Wants:
+        """The same with the very predicate that others here have who ask the same, so that it is asked once."""
+        if wants.predicate is None:
+            return wants
+        if self._predicates is None:
+            self._predicates = SharedPredicates()
+        return wants._replace(predicate=self._predicates.share(wants.predicate))
 
     def add(self, connection: Connection, wants: Wants = EVERYTHING) -> Fanout:
         """Subscribes; the connection hears what is said from now on, together with those who want the same."""

@@ -184,9 +184,9 @@ class Hub:
         app = connection.app
         joined = connection.channels.get(name)
         if joined is not None:
-            return self._move(connection, joined, wants, limits)
+            return self._move(connection, joined, joined.channel.shared(wants), limits)
         channel = app.channel(name)
-        fanout = self._place(channel, connection, wants, limits)
+        fanout = self._place(channel, connection, channel.shared(wants), limits)
         app.traffic.subscribed[channel.kind.label] += 1
         self._count_changed(channel)
         self._tell_meta_of_join(channel)

@@ -45,13 +45,13 @@ def _positive(value: object) -> int:
 
 
 def read_predicate(session: Session, data: dict[str, Any]) -> Predicate | None:
-    """The filter of a subscribe, shared with everyone in the app who asks the same; None for every message.
+    """The filter of a subscribe; None for every message.
 
     Raises errors.FILTER_INVALID.
     """
     settings = session.gateway.settings
     names, tags = settings.event_name_filtering, settings.tag_filtering
-    predicate = compile_filter(
+    return compile_filter(
         data,
         FilterOptions(
             events_enabled=names.enabled,
@@ -60,7 +60,6 @@ def read_predicate(session: Session, data: dict[str, Any]) -> Predicate | None:
             tags_enabled=tags.enabled,
         ),
     )
-    return None if predicate is None else session.app.predicates.share(predicate)
 
 
 def check_modes(data: dict[str, Any]) -> None:

@@ -8,12 +8,27 @@ from sockudo.streams.ports import HistoryStore
 
 __all__ = ["history_store", "write_timeout"]
 
+_MEMORY_TIMEOUT = 5.0
+
 
 def history_store(settings: Settings) -> HistoryStore:
-    """The store of ``history.backend``, not opened yet."""
-    return MemoryHistoryStore()
+    """The store of ``history.backend``, not opened yet. Raises ConfigError when its driver is not installed."""
+    history, database = settings.history, settings.database
+    if history.backend == "memory":
+        return MemoryHistoryStore()
+    # Takes a while to import, which those that need no database should not pay for.
+    from sockudo.stores.sql import mysql_history, postgres_history, sqlite_history
+
+    if history.backend == "postgres":
+        return postgres_history(database.postgres, history.postgres)
+    if history.backend == "mysql":
+        return mysql_history(database.mysql, history.mysql)
+    return sqlite_history(settings.data_dir, history.sqlite)
 
 
 def write_timeout(settings: Settings) -> float:
     """Seconds that one write may take."""
-    return 5.0
+    history = settings.history
+    limits = {"sqlite": history.sqlite, "postgres": history.postgres, "mysql": history.mysql}
+    section = limits.get(history.backend)
+    return _MEMORY_TIMEOUT if section is None else section.write_timeout_ms / 1000
