@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, TableClause, Text, cast, column, func, select
+from sqlalchemy import LargeBinary, Select, TableClause, Text, cast, column, func, select
 from sqlalchemy.dialects import mysql
 
 from sockudo.stores.sql.apps_schema import READ
@@ -25,6 +25,7 @@ def fingerprint(table: TableClause, dialect: str) -> Select[Any, Any]:
     if dialect == "postgresql":
         version = func.concat(cast(column("xmin"), Text), cast(column("ctid"), Text))
         return select(func.count(), func.sum(func.hashtextextended(version, 0))).select_from(table)
-    content = func.concat_ws(",", *(func.quote(table.c[name]) for name in READ))
+    # As bytes: columns of somebody else's table need not have one collation.
+    content = func.concat_ws(",", *(cast(func.quote(table.c[name]), LargeBinary) for name in READ))
     digest = func.conv(func.left(func.sha2(content, 256), 15), 16, 10)
     return select(func.count(), func.sum(cast(digest, mysql.INTEGER(unsigned=True)))).select_from(table)
