@@ -4,33 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import Any
 
 import pytest
 
 from sockudo.streams.ports import HistoryStore
 from sockudo.streams.records import Append, Bounds, Committed, Direction, Page, Position, Retained, Row
-
-NOW = 1_767_225_600_000
-
-
-def an_append(text: str = "hello", channel: str = "room", app_id: str = "app", at: int = NOW, **fields: Any) -> Append:
-    values: dict[str, Any] = {"message_id": f"id-{text}", "event_name": "said", **fields}
-    return Append(app_id, channel, text.encode(), published_at_ms=at, **values)
-
-
-async def fill(store: HistoryStore, count: int, *, step_ms: int = 10) -> str:
-    """Messages "1" … ``count``, a step apart in time; the id of their stream."""
-    outcomes = await store.commit([an_append(str(n), at=NOW + n * step_ms) for n in range(1, count + 1)])
-    return outcomes[0].position.stream_id
-
-
-def texts(page: Page) -> list[str]:
-    return [row.message.decode() for row in page.rows]
-
-
-def serials(page: Page) -> list[int]:
-    return [row.serial for row in page.rows]
+from support.history import NOW, Place, an_append, fill, serials, stream_of, texts
 
 
 async def test_a_channel_that_was_never_used_has_no_stream(store: HistoryStore) -> None:
@@ -81,8 +60,7 @@ async def test_a_batch_goes_to_many_channels_in_order(store: HistoryStore) -> No
 
 async def test_info_tells_what_is_retained(store: HistoryStore) -> None:
     stream_id = await fill(store, 12)
-    info = await store.info("app", "room")
-    assert info is not None
+    info = await stream_of(store)
     assert (info.stream_id, info.next_serial, info.head) == (stream_id, 13, Position(stream_id, 12))
     assert info.retained == Retained(12, 15, 1, 12, NOW + 10, NOW + 120)
     assert (info.state, info.reason, info.node_id, info.changed_at_ms) == ("healthy", None, None, None)
@@ -324,18 +302,15 @@ async def test_calls_at_once_are_served_in_order(store: HistoryStore) -> None:
 async def test_the_state_of_a_stream_is_kept(store: HistoryStore) -> None:
     await fill(store, 2)
     await store.mark("app", "room", "degraded", "durable_history_write_failed", "node-1", NOW + 5)
-    info = await store.info("app", "room")
-    assert info is not None
+    info = await stream_of(store)
     assert (info.state, info.reason, info.node_id) == ("degraded", "durable_history_write_failed", "node-1")
     assert (info.changed_at_ms, info.next_serial, info.retained.messages) == (NOW + 5, 3, 2)
     [outcome] = await store.commit([an_append()])
     assert outcome.position == Position(info.stream_id, 3)
-    info = await store.info("app", "room")
-    assert info is not None
+    info = await stream_of(store)
     assert info.state == "degraded"
     await store.mark("app", "room", "healthy", None, None, NOW + 9)
-    info = await store.info("app", "room")
-    assert info is not None
+    info = await stream_of(store)
     assert (info.state, info.reason, info.node_id, info.changed_at_ms) == ("healthy", None, None, NOW + 9)
 
 
@@ -343,6 +318,6 @@ async def test_a_started_store_answers(store: HistoryStore) -> None:
     assert await store.check() is True
 
 
-async def test_closing_twice_does_no_harm(store: HistoryStore) -> None:
-    await store.close()
-    await store.close()
+async def test_closing_twice_does_no_harm(place: Place) -> None:
+    async with place.open() as store:
+        await store.close()
