@@ -343,7 +343,8 @@ def test_what_cannot_be_compressed_is_full_and_no_longer_than_plain_plus_metadat
         frame, text = desk.message(pad=generator.randbytes(400).hex())
         said = desk.track.say(frame, text, desk.now)
         assert said.settled == text[:-1] + b',"__delta_seq":%d}' % n
-        assert desk.letters(13) == "F" + "D" * 10 + "FD"
+        assert said.settled is said.newcomers is said.full
+    assert desk.letters(13) == "F" + "D" * 10 + "FD"
 
 
 def test_a_full_frame_in_between_starts_the_count_of_deltas_again() -> None:
