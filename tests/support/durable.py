@@ -15,7 +15,7 @@ from sockudo.streams.ports import OutcomeUnknown
 from sockudo.streams.records import Append, Committed, Position, Retention, Row
 from sockudo.testing import FakeClock
 
-__all__ = ["APP", "NOW_MS", "Durable", "Held", "HandTime", "UnrulyStore", "lose", "refuse", "settle"]
+__all__ = ["APP", "NOW_MS", "Durable", "HandTime", "Held", "UnrulyStore", "failure", "lose", "refuse", "settle"]
 
 APP = "app"
 NOW = 1_767_225_600
@@ -39,6 +39,7 @@ class HandTime(FakeClock):
 
     async def elapse(self, seconds: float) -> None:
         """Moves the clock and lets everything happen that follows."""
+        await settle()
         self.advance(seconds)
         for due, woken in list(self._sleepers):
             if due <= self.monotonic() and not woken.done():
@@ -150,7 +151,11 @@ class Durable:
 
     async def __aexit__(self, *_: object) -> None:
         self.store.down = False
-        await self.history.close()
+        closing = asyncio.ensure_future(self.history.close())
+        await settle()
+        while not closing.done():
+            await self.time.elapse(10)
+        await closing
 
     def append(self, channel: str = "news", message_id: str | None = None, **options: Any) -> Append:
         """The next message of a test; ``message_id`` is also its idempotency key when it is given."""

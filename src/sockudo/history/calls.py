@@ -41,12 +41,13 @@ class StoreCalls:
         self.lock = asyncio.Lock()
         self._timeout = timeout
         self._sleep = sleep
-        self._change: asyncio.Task[Any] | None = None
+        # The change that was given up and has not ended.
+        self._hanging: asyncio.Task[Any] | None = None
 
     @property
     def hanging(self) -> bool:
         """Whether a change has been given up that is still under way."""
-        return self._change is not None
+        return self._hanging is not None
 
     async def read(self, call: Coroutine[Any, Any, T]) -> T:
         """The result of ``call``; raises errors.HISTORY_UNAVAILABLE when it takes too long."""
@@ -64,14 +65,13 @@ class StoreCalls:
         Raises `OutcomeUnknown` when it takes too long; ``late`` is then called with the task once it has ended. Raises
         errors.HISTORY_UNAVAILABLE, with nothing sent, while another one hangs.
         """
-        if self._change is not None:
+        if self._hanging is not None:
             call.close()
             raise unavailable("The history store hangs")
         task = asyncio.ensure_future(_mapped(call))
-        self._change = task
         if await self._ends(task):
-            self._change = None
             return task.result()
+        self._hanging = task
         _log.warning("the history store hangs", seconds=self._timeout)
         if late is not None:
             task.add_done_callback(late)
@@ -80,17 +80,17 @@ class StoreCalls:
 
     async def free(self) -> None:
         """Returns once no change hangs."""
-        if self._change is not None:
-            await asyncio.wait({self._change})
+        if self._hanging is not None:
+            await asyncio.wait({self._hanging})
 
     async def close(self) -> None:
         """Gives up a change that still hangs."""
-        if self._change is not None:
-            self._change.cancel()
-            await asyncio.wait({self._change})
+        if self._hanging is not None:
+            self._hanging.cancel()
+            await asyncio.wait({self._hanging})
 
     def _answered(self, task: asyncio.Task[Any]) -> None:
-        self._change = None
+        self._hanging = None
         problem = None if task.cancelled() else task.exception()
         _log.info("the history store answers again", problem=None if problem is None else type(problem).__name__)
 
