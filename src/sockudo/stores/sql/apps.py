@@ -211,10 +211,10 @@ def _code(error: DBAPIError) -> object:
 
 
 def _reason(error: DBAPIError) -> str:
-    """What the driver says, without the details that it has in lines of their own."""
+    """What the driver says, without details about rows and without advice, which have lines of their own."""
     if error.orig is None:
         return "it failed"
     diagnosis = getattr(error.orig, "diag", None)
     primary = diagnosis.message_primary if diagnosis is not None else None
     said = primary or next(reversed(error.orig.args), type(error.orig).__name__)
-    return " ".join(str(said).split())
+    return " ".join(line for line in str(said).splitlines() if not line.startswith("\t"))
