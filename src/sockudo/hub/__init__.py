@@ -7,5 +7,18 @@ from sockudo.hub.fanout import Fanout
 from sockudo.hub.gate import Gate
 from sockudo.hub.hub import GateLimits, Hub, HubOptions
 from sockudo.hub.ports import Peer
+from sockudo.hub.presence import MemberEvent
 
-__all__ = ["AppState", "Channel", "Connection", "Fanout", "Gate", "GateLimits", "Hub", "HubOptions", "Peer", "Traffic"]
+__all__ = [
+    "AppState",
+    "Channel",
+    "Connection",
+    "Fanout",
+    "Gate",
+    "GateLimits",
+    "Hub",
+    "HubOptions",
+    "MemberEvent",
+    "Peer",
+    "Traffic",
+]

@@ -69,10 +69,17 @@ class Channel:
 
         Without ``compress`` nobody gets it as a difference.
         """
+        fanouts = self.fanouts
+        if len(fanouts) == 1 and frame.tags is None and not v2_only:
+            # Nearly always: what several would share need not be kept for one.
+            (fanout,) = fanouts.values()
+            if type(fanout) is Fanout and fanout.predicate is None:
+                fanout.append(fanout.shape.encode(frame), exclude)
+                return
         hub = self.app.hub
         tags = hub.options.show_tags if self._show_tags is None else self._show_tags
         message = Outgoing(frame, tags=tags, compress=compress, now=hub.now() if self._deltas is not None else 0.0)
-        for fanout in self.fanouts.values():
+        for fanout in fanouts.values():
             if fanout.shape.v2 or not v2_only:
                 fanout.say(message, exclude)
         for work in message.afterwards:

@@ -41,11 +41,13 @@ class Fanout:
 
     __slots__ = (
         "_excluded",
+        "_hub",
         "_pending",
         "_rest",
         "_round",
         "_round_frames",
         "_since",
+        "_traffic",
         "_waiting_since",
         "channel",
         "key",
@@ -58,6 +60,8 @@ class Fanout:
 
     def __init__(self, channel: Channel, shape: Shape, wants: Wants = EVERYTHING, key: Hashable = None) -> None:
         self.channel = channel
+        self._hub = channel.app.hub
+        self._traffic = channel.app.traffic
         self.shape = shape
         self.wants = wants
         self.predicate = wants.predicate
@@ -92,16 +96,20 @@ class Fanout:
 
     def append(self, data: bytes, exclude: Collection[Connection] = ()) -> None:
         """Has ``data``, one encoded frame, written to everyone who is here now but ``exclude``."""
+        if exclude:
+            self._leave_out(exclude)
+        if not self._pending and self._rest is None:
+            self._waiting_since = self._hub.now()
+        self._pending.append(data)
+        if not self.queued:
+            self._hub.enqueue(self)
+
+    def _leave_out(self, exclude: Collection[Connection]) -> None:
         for connection in exclude:
             if connection in self.subscribers:
                 if self._excluded is None:
                     self._excluded = []
                 self._excluded.append((connection, len(self._pending)))
-        if not self._pending and self._rest is None:
-            self._waiting_since = self.channel.app.hub.now()
-        self._pending.append(data)
-        if not self.queued:
-            self.channel.app.hub.enqueue(self)
 
     def add(self, connection: Connection) -> None:
         """Subscribes; the connection hears what is said from now on."""
@@ -153,7 +161,7 @@ class Fanout:
             return self._deliver_slice(self._start_round(), budget)
         data = pending[0] if len(pending) == 1 else b"".join(pending)
         frames = len(pending)
-        self.channel.app.hub.frames_in_write = frames
+        self._hub.frames_in_write = frames
         if self._since is None and self._excluded is None:
             for connection in subscribers:
                 connection.write(data)
@@ -169,7 +177,7 @@ class Fanout:
 
     def _write_special(self) -> set[Connection]:
         """Writes to those who do not get all frames, and says who they are."""
-        hub = self.channel.app.hub
+        hub = self._hub
         special = set(self._since or ())
         special.update(connection for connection, _ in self._excluded or () if connection in self.subscribers)
         for connection in special:
@@ -195,7 +203,7 @@ class Fanout:
 
     def _deliver_slice(self, rest: dict[Connection, None], budget: int) -> int:
         data = self._round
-        self.channel.app.hub.frames_in_write = self._round_frames
+        self._hub.frames_in_write = self._round_frames
         written = 0
         while rest and written < budget:
             rest.popitem()[0].write(data)
@@ -207,16 +215,15 @@ class Fanout:
         return written
 
     def _account(self, connections: int, frames: int, size: int) -> None:
-        traffic = self.channel.app.traffic
+        traffic = self._traffic
         traffic.messages_sent += connections * frames
         traffic.bytes_sent += connections * size
 
     def _note_latency(self, recipients: int) -> None:
-        app = self.channel.app
-        now = app.hub.now()
+        now = self._hub.now()
         key = (self.channel.kind.label, size_bucket(recipients))
-        latency = app.traffic.latency.get(key)
+        latency = self._traffic.latency.get(key)
         if latency is None:
-            latency = app.traffic.latency[key] = Latency()
+            latency = self._traffic.latency[key] = Latency()
         latency.note(now - self._waiting_since)
         self._waiting_since = now

@@ -19,6 +19,7 @@ from sockudo.hub.fanout import Fanout
 from sockudo.hub.gate import Gate
 from sockudo.hub.outgoing import Outgoing
 from sockudo.hub.ports import Schedule
+from sockudo.hub.presence import Cause, MemberEvent
 from sockudo.hub.wants import EVERYTHING, Wants
 from sockudo.names import META, META_PREFIX, WILDCARD
 from sockudo.protocol import frames
@@ -79,13 +80,15 @@ class Hub:
         self.frames_in_write = 1
         # Told of a channel whose stream nobody here has needed for long.
         self.on_forgotten: Callable[[str, str], None] = lambda _app_id, _channel: None
+        # Told of every member's coming, change and going, in their order; None where nobody wants to know.
+        self.on_member: Callable[[Channel, MemberEvent], None] | None = None
         self._schedule = schedule
         self._scheduled = False
         self._queue: deque[Fanout] = deque()
         # Fan-outs whose round takes several turns, each in its turn.
         self._rounds: deque[Fanout] = deque()
         # Members whose last connection was lost without a goodbye: a heap, the one whose time runs out first on top.
-        self._held: list[tuple[float, int, Channel, str]] = []
+        self._held: list[tuple[float, int, Channel, MemberEvent]] = []
         self._held_count = 0
         # Channels whose count is told at the end of this turn, and those large enough to wait for the next second.
         self._counts_now: dict[Channel, None] = {}
@@ -209,6 +212,8 @@ class Hub:
         if presence.join(connection, user_id, user_info):
             channel.append(frames.member_added(name, user_id, user_info))
             self._tell_meta(channel, "member_added", user_id=user_id)
+            if self.on_member is not None:
+                self.on_member(channel, MemberEvent("member_added", "join", user_id, connection.socket_id, user_info))
         if connection.members is None:
             connection.members = {}
         connection.members[name] = user_id
@@ -277,25 +282,30 @@ class Hub:
         presence.update(user_id, user_info)
         channel.append(frames.presence_update(channel.name, user_id, user_info), v2_only=True)
         self._tell_meta(channel, "presence_update", user_id=user_id)
+        if self.on_member is not None:
+            self.on_member(channel, MemberEvent("member_updated", "join", user_id, connection.socket_id, user_info))
 
     def unsubscribe(self, connection: Connection, name: str) -> None:
         """Leaves a channel; one that was not joined is ignored."""
         fanout = connection.channels.get(name)
         if fanout is not None:
             fanout.catch_up(connection)
-            self._leave(connection, fanout, held_until=None)
+            self._leave(connection, fanout, None)
 
-    def disconnect(self, connection: Connection, *, held_until: float | None = None) -> None:
-        """Forgets a connection everywhere. With ``held_until`` its presence members may come back until then."""
+    def disconnect(self, connection: Connection, *, held_until: float | None = None, forced: bool = False) -> None:
+        """Forgets a connection everywhere. With ``held_until`` its presence members may come back until then.
+
+        ``forced``: the app's backend wanted it to end.
+        """
         app = connection.app
         if app.connections.pop(connection.socket_id, None) is None:
             return
         app.traffic.connections_closed += 1
         for fanout in tuple(connection.channels.values()):
-            self._leave(connection, fanout, held_until)
+            self._leave(connection, fanout, held_until, forced=forced)
         app.users.sign_out(connection)
 
-    def _leave(self, connection: Connection, fanout: Fanout, held_until: float | None) -> None:
+    def _leave(self, connection: Connection, fanout: Fanout, held_until: float | None, *, forced: bool = False) -> None:
         app, channel = connection.app, fanout.channel
         channel.remove(connection, fanout)
         connection.channels.pop(channel.name, None)
@@ -303,27 +313,31 @@ class Hub:
         if channel.presence is not None and connection.members is not None:
             user_id = connection.members.pop(channel.name)
             if channel.presence.leave(connection, user_id, held_until):
-                self._say_removed(channel, user_id)
+                cause: Cause = "forced_disconnect" if forced else "disconnect"
+                self._say_removed(channel, MemberEvent("member_removed", cause, user_id, connection.socket_id))
             elif held_until is not None and user_id in channel.presence:
                 self._held_count += 1
-                heappush(self._held, (held_until, self._held_count, channel, user_id))
+                event = MemberEvent("member_removed", "forced_disconnect" if forced else "timeout", user_id)
+                heappush(self._held, (held_until, self._held_count, channel, event))
         self._count_changed(channel)
         self._tell_meta_of_leave(channel)
         app.drop_if_empty(channel)
 
-    def _say_removed(self, channel: Channel, user_id: str) -> None:
-        channel.append(frames.member_removed(channel.name, user_id))
-        self._tell_meta(channel, "member_removed", user_id=user_id)
+    def _say_removed(self, channel: Channel, event: MemberEvent) -> None:
+        channel.append(frames.member_removed(channel.name, event.user_id))
+        self._tell_meta(channel, "member_removed", user_id=event.user_id)
+        if self.on_member is not None:
+            self.on_member(channel, event)
 
     # ---- what time brings ----
 
     def tick(self, now: float) -> None:
         """Once a second: ends grace periods that have run out, tells the counts of large channels."""
         while self._held and self._held[0][0] <= now:
-            until, _, channel, user_id = heappop(self._held)
+            until, _, channel, event = heappop(self._held)
             # Whoever came back and was lost again has a later entry, which is the one that counts.
-            if channel.presence is not None and channel.presence.release(user_id, until):
-                self._say_removed(channel, user_id)
+            if channel.presence is not None and channel.presence.release(event.user_id, until):
+                self._say_removed(channel, event)
                 channel.app.drop_if_empty(channel)
         for channel in tuple(self._counts_due):
             self._say_count(channel)

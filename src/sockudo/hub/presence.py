@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from sockudo.hub.connection import Connection
 
-__all__ = ["Member", "Presence"]
+__all__ = ["Cause", "Member", "MemberEvent", "MemberEventKind", "Presence"]
+
+MemberEventKind = Literal["member_added", "member_updated", "member_removed"]
+Cause = Literal["join", "disconnect", "timeout", "forced_disconnect", "orphan_cleanup"]
+"""Why a member came or went; ``orphan_cleanup`` is of members whose node died (contract 30 § 8.1)."""
+
+
+class MemberEvent(NamedTuple):
+    """What became of a member. ``socket_id`` is None where no connection did it, ``user_info`` where nothing is said.
+
+    ``user_info`` is JSON text.
+    """
+
+    kind: MemberEventKind
+    cause: Cause
+    user_id: str
+    socket_id: str | None = None
+    user_info: bytes | None = None
 
 
 class Member:

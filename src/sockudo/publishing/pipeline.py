@@ -73,7 +73,7 @@ class Pipeline:
         if key is not None:
             return self._say_once(app, state, message, policy, key, now)
         if policy is None:
-            self._deliver(state, message, now)
+            self.deliver(state, *message, now)
             return None
         return self._say_numbered(app, state, message, policy, now)
 
@@ -95,7 +95,7 @@ class Pipeline:
             return None
         try:
             if policy is None:
-                self._deliver(state, message, now)
+                self.deliver(state, *message, now)
                 pending = None
             else:
                 pending = self._say_numbered(app, state, message, policy, now, key, mark)
@@ -129,14 +129,14 @@ class Pipeline:
     ) -> Pending | None:
         history, frame = policy.history, message.frame
         if history is None and policy.recovery is None:
-            self._deliver(state, message, now)
+            self.deliver(state, *message, now)
             return None
         if frame.message_id is None:
             frame.message_id = unique_id()
         if history is None:
             if policy.recovery is not None:
                 state.replay.number(frame, policy.recovery.max_size, now)
-            self._deliver(state, message, now)
+            self.deliver(state, *message, now)
             return None
         if self.history is None:
             raise errors.HISTORY_UNAVAILABLE("No history store is configured", retry_after=1)
@@ -160,12 +160,14 @@ class Pipeline:
                 state.replay.store(frame, policy.recovery.max_size, at)
             else:
                 state.replay.align(append.channel, outcome.position, at)
-            self._deliver(state, message, at)
+            self.deliver(state, *message, at)
 
         return self.history.submit(append, deliver)
 
-    def _deliver(self, state: AppState, message: Message, now: float) -> None:
-        frame, exclude, compress = message
+    def deliver(
+        self, state: AppState, frame: Frame, exclude: Collection[Connection], compress: bool, now: float
+    ) -> None:
+        """Says what has its number, or needs none: all that there is to do on an app whose channels keep nothing."""
         channel = frame.channel or ""
         kind = channel_kind(channel)
         if kind.user:

@@ -147,7 +147,9 @@ class Publisher:
         channels = _targets(app, event)
         sender = state.connections.get(event.socket_id) if event.socket_id is not None else None
         exclude = () if sender is None else (sender,)
-        own_key = self._message_key(app, event)
+        own_key = None
+        if event.message_id is not None or event.extras is not None:
+            own_key = self._message_key(app, event)
         if len(channels) == 1:
             if own_key is None and app.streams is not None:
                 own_key = key
@@ -207,6 +209,9 @@ class Publisher:
             frame.tags = dict(sorted(event.tags.items()))
         if extras is not None:
             frame.extras = delivered(extras, ephemeral=self.options.ephemeral, echo=self.options.echo)
+        if key is None and app.streams is None:
+            self._pipeline.deliver(state, frame, exclude, event.delta is not False, now)
+            return None
         return self._pipeline.say(app, state, Message(frame, exclude, event.delta is not False), now=now, key=key)
 
     # ---- several events ----
