@@ -6,7 +6,7 @@ Sequences only: what a frame means is in `sockudo.sessions.actions`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from sockudo.sessions.gateway import Gateway
 
 __all__ = ["Session"]
+
+
+# Connections that end by these were ended through the HTTP API.
+_BY_BACKEND: Final = frozenset({errors.TERMINATED, errors.FORCE_RECONNECT, errors.TOKEN_REVOKED})
 
 
 def _discard(_: bytes) -> None:
@@ -163,14 +167,17 @@ class Session(Connection):
         self.catch_up()
         if code >= 4000 and not (self.shape.v2 and error.spec is errors.PONG_TIMEOUT):
             self.peer.write(self.shape.encode(frames.error(code, error.text)))
-        self.leave(clean=error.spec is errors.PONG_TIMEOUT and not self.shape.v2)
+        self.leave(clean=error.spec is errors.PONG_TIMEOUT and not self.shape.v2, forced=error.spec in _BY_BACKEND)
         self.peer.close(code, error.text)
         self.gateway.log.debug(
             "connection ended", app_id=self.live.id, socket_id=self.socket_id, code=code, error=error.spec.slug
         )
 
-    def leave(self, *, clean: bool) -> None:
-        """Takes the session out of the hub. ``clean``: its presence members go at once, without a grace (§ 6.5)."""
+    def leave(self, *, clean: bool, forced: bool = False) -> None:
+        """Takes the session out of the hub. ``clean``: its presence members go at once, without a grace (§ 6.5).
+
+        ``forced``: the app's backend wanted it to end.
+        """
         if self.ended:
             return
         self.ended = True
@@ -180,7 +187,7 @@ class Session(Connection):
         options = self.gateway.hub.options
         grace = options.v2_presence_grace if self.shape.v2 else options.presence_grace
         held_until = None if clean or not grace else self.gateway.clock.monotonic() + grace
-        self.gateway.hub.disconnect(self, held_until=held_until)
+        self.gateway.hub.disconnect(self, held_until=held_until, forced=forced)
         self.gateway.log.debug("disconnected", app_id=self.live.id, socket_id=self.socket_id, clean=clean)
 
     def send_all(self, past: Iterable[Frame]) -> None:
