@@ -37,13 +37,13 @@ class Cursor(msgspec.Struct):
     direction: str
     bounds: _Bounds
 
-    def check_stream(self, info: StreamInfo | None) -> None:
+    def check_stream(self, info: StreamInfo | None, subject: str = "History") -> None:
         """Raises errors.HISTORY_QUERY when the stream cannot go on from here."""
         if info is None or info.stream_id != self.stream_id:
-            raise errors.HISTORY_QUERY("Expired history cursor: channel stream changed")
+            raise errors.HISTORY_QUERY(f"Expired {subject.lower()} cursor: channel stream changed")
         oldest = info.retained.oldest_serial
         if self.serial < (info.next_serial if oldest is None else oldest):
-            raise errors.HISTORY_QUERY("Expired history cursor: cursor points before retained history")
+            raise errors.HISTORY_QUERY(f"Expired {subject.lower()} cursor: cursor points before retained history")
 
 
 _encode = msgspec.json.Encoder().encode
@@ -57,36 +57,39 @@ def encode_cursor(key: StreamKey, query: HistoryQuery, stream_id: str, serial: i
     return base64.urlsafe_b64encode(_encode(cursor)).rstrip(b"=").decode()
 
 
-def decode_cursor(key: StreamKey, query: HistoryQuery, text: str) -> Cursor:
-    """The cursor in ``text``, once it is clear that it belongs to this request. Raises errors.HISTORY_QUERY."""
+def decode_cursor(key: StreamKey, query: HistoryQuery, text: str, subject: str = "History") -> Cursor:
+    """The cursor in ``text``, once it is clear that it belongs to this request; ``subject`` is what is asked for.
+
+    Raises errors.HISTORY_QUERY.
+    """
     if len(text) > _MAX_SIZE:
-        raise errors.HISTORY_QUERY("History cursor exceeds 16 KiB")
-    cursor = _read(text)
+        raise errors.HISTORY_QUERY(f"{subject} cursor exceeds 16 KiB")
+    cursor = _read(text, subject.lower())
     if cursor.app_id != key[0]:
-        raise _other("app does")
+        raise _other(f"{subject} cursor app does")
     if cursor.channel != key[1]:
-        raise _other("channel does")
+        raise _other(f"{subject} cursor channel does")
     if cursor.direction != query.direction:
-        raise _other("direction does")
+        raise _other(f"{subject} cursor direction does")
     if cursor.bounds != _Bounds(*query.bounds):
-        raise _other("bounds do")
+        raise _other(f"{subject} cursor bounds do")
     return cursor
 
 
-def _read(text: str) -> Cursor:
+def _read(text: str, subject: str) -> Cursor:
     try:
         padded = text.encode() + b"=" * (-len(text) % 4)
         plain = base64.b64decode(padded, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as problem:
-        raise errors.HISTORY_QUERY("Invalid history cursor: it is not base64url") from problem
+        raise errors.HISTORY_QUERY(f"Invalid {subject} cursor: it is not base64url") from problem
     try:
         version = _decode_version(plain).get("version", msgspec.Raw(b"null"))
         if bytes(version) != b"%d" % _VERSION:
-            raise errors.HISTORY_QUERY(f"Unsupported history cursor version: {bytes(version)[:20].decode()}")
+            raise errors.HISTORY_QUERY(f"Unsupported {subject} cursor version: {bytes(version)[:20].decode()}")
         return _decode(plain)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise errors.HISTORY_QUERY("Invalid history cursor: it is not one of this server's") from problem
+        raise errors.HISTORY_QUERY(f"Invalid {subject} cursor: it is not one of this server's") from problem
 
 
 def _other(what: str) -> errors.SockudoError:
-    return errors.HISTORY_QUERY(f"History cursor {what} not match the request")
+    return errors.HISTORY_QUERY(f"{what} not match the request")

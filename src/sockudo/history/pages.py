@@ -10,7 +10,7 @@ from sockudo import errors
 from sockudo.history.cursors import decode_cursor, encode_cursor
 from sockudo.history.frames import StoredMessageError, is_shown, message_text
 from sockudo.history.heads import StreamKey
-from sockudo.history.query import HistoryQuery
+from sockudo.history.query import HistoryQuery, check_query
 from sockudo.history.reads import Reads
 from sockudo.history.states import retained_of
 from sockudo.streams.records import Bounds, Page, Position, Row, StreamInfo
@@ -63,13 +63,7 @@ def truncated_by_retention(info: StreamInfo | None, bounds: Bounds) -> bool:
 
 
 def _checked(query: HistoryQuery, attach: Position | None) -> HistoryQuery:
-    if query.limit == 0:
-        raise errors.HISTORY_QUERY("History limit must be greater than 0")
-    start, end, start_ms, end_ms = query.bounds
-    if start is not None and end is not None and start > end:
-        raise errors.HISTORY_QUERY("start_serial must be less than or equal to end_serial")
-    if start_ms is not None and end_ms is not None and start_ms > end_ms:
-        raise errors.HISTORY_QUERY("start_time_ms must be less than or equal to end_time_ms")
+    check_query(query)
     if not query.until_attach:
         return query
     if attach is None:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from sockudo import errors
 from sockudo.streams.records import WHOLE_STREAM, Bounds, Direction, Position
 
-__all__ = ["HistoryQuery", "http_query", "socket_query"]
+__all__ = ["HistoryQuery", "check_query", "http_query", "socket_query", "whole_number"]
 
 _DIRECTIONS: Final[dict[str, Direction]] = {
     "newest_first": "newest_first",
@@ -42,6 +42,17 @@ class HistoryQuery(NamedTuple):
         return self._replace(bounds=self.bounds._replace(end_serial=end))
 
 
+def check_query(query: HistoryQuery, subject: str = "History") -> None:
+    """Raises errors.HISTORY_QUERY for a query that cannot be meant; ``subject`` is what is asked for."""
+    start, end, start_ms, end_ms = query.bounds
+    if query.limit == 0:
+        raise errors.HISTORY_QUERY(f"{subject} limit must be greater than 0")
+    if start is not None and end is not None and start > end:
+        raise errors.HISTORY_QUERY("start_serial must be less than or equal to end_serial")
+    if start_ms is not None and end_ms is not None and start_ms > end_ms:
+        raise errors.HISTORY_QUERY("start_time_ms must be less than or equal to end_time_ms")
+
+
 def http_query(parameters: Mapping[str, str]) -> HistoryQuery:
     """From the decoded parameters of a URL; unknown ones are ignored. Raises errors.HISTORY_QUERY.
 
@@ -53,14 +64,14 @@ def http_query(parameters: Mapping[str, str]) -> HistoryQuery:
             f"Invalid direction '{direction[:100]}'. Accepted values: newest_first, oldest_first, backwards, forwards"
         )
     query = HistoryQuery(
-        _number(parameters, "limit", low=0),
+        whole_number(parameters, "limit", low=0),
         _DIRECTIONS[direction.lower()],
         parameters.get("cursor"),
         Bounds(
-            _number(parameters, "start_serial", low=0),
-            _number(parameters, "end_serial", low=0),
-            _number(parameters, "start_time_ms", "start"),
-            _number(parameters, "end_time_ms", "end"),
+            whole_number(parameters, "start_serial", low=0),
+            whole_number(parameters, "end_serial", low=0),
+            whole_number(parameters, "start_time_ms", "start"),
+            whole_number(parameters, "end_time_ms", "end"),
         ),
     )
     until_attach = parameters.get("until_attach", "false")
@@ -68,7 +79,7 @@ def http_query(parameters: Mapping[str, str]) -> HistoryQuery:
         raise errors.HISTORY_QUERY("until_attach must be true or false")
     if until_attach in {"false", "0"}:
         return query
-    attach = _number(parameters, "attach_serial", low=0)
+    attach = whole_number(parameters, "attach_serial", low=0)
     if attach is None:
         raise errors.HISTORY_QUERY("until_attach needs attach_serial here")
     return query.bounded_by(Position("", attach))
@@ -89,23 +100,26 @@ def socket_query(parameters: Mapping[str, Any]) -> HistoryQuery:
     until_attach = parameters.get("until_attach", parameters.get("untilAttach", False))
     if not isinstance(until_attach, bool):
         raise errors.HISTORY_QUERY("until_attach must be true or false")
-    limit = _number(parameters, "limit", low=0)
+    limit = whole_number(parameters, "limit", low=0)
     return HistoryQuery(
         _SOCKET_LIMIT if limit is None else min(limit, _MAX_SOCKET_LIMIT),
         _DIRECTIONS[direction],
         cursor,
         Bounds(
-            _number(parameters, "start_serial", "start", low=0),
-            _number(parameters, "end_serial", "end", low=0),
-            _number(parameters, "start_time_ms"),
-            _number(parameters, "end_time_ms"),
+            whole_number(parameters, "start_serial", "start", low=0),
+            whole_number(parameters, "end_serial", "end", low=0),
+            whole_number(parameters, "start_time_ms"),
+            whole_number(parameters, "end_time_ms"),
         ),
         until_attach,
     )
 
 
-def _number(parameters: Mapping[str, Any], *names: str, low: int = -_INT64) -> int | None:
-    """The whole number under the first of ``names`` that is there, as a number or in decimal."""
+def whole_number(parameters: Mapping[str, Any], *names: str, low: int = -_INT64) -> int | None:
+    """The whole number under the first of ``names`` that is there, as a number or in decimal.
+
+    Raises errors.HISTORY_QUERY for anything else, and below ``low``.
+    """
     name = next((name for name in names if name in parameters), None)
     if name is None:
         return None

@@ -24,7 +24,19 @@ from sockudo.history.rewind import Predicate, Rewound, rewind
 from sockudo.history.states import authority, stream_object, stream_state
 from sockudo.history.writer import Deliver, Writer
 from sockudo.streams.ports import HistoryStore
-from sockudo.streams.records import KEEP_ALL, Append, Committed, Position, Purged, Retention, StreamInfo
+from sockudo.streams.records import (
+    KEEP_ALL,
+    WHOLE_STREAM,
+    Append,
+    Bounds,
+    Committed,
+    Direction,
+    Page,
+    Position,
+    Purged,
+    Retention,
+    StreamInfo,
+)
 
 __all__ = ["History", "HistoryOptions", "StreamTrimmed"]
 
@@ -220,7 +232,37 @@ class History:
             page_size=self.options.max_page_size,
         )
 
+    async def rows(
+        self,
+        app_id: str,
+        channel: str,
+        *,
+        bounds: Bounds = WHOLE_STREAM,
+        direction: Direction = "newest_first",
+        limit: int,
+        after: int | None = None,
+    ) -> Page:
+        """Rows as they are stored, for who keeps something else than messages; see `HistoryStore.read`.
+
+        What the store says about the stream's state is in the page and stops nothing. Raises errors.HISTORY_DEGRADED
+        while it is not known what was stored, and errors.HISTORY_UNAVAILABLE.
+        """
+        key = (app_id, channel)
+        page = await self._reads.page(key, bounds=bounds, direction=direction, limit=limit, after=after)
+        await self._reads.confirm(key)
+        return page
+
     # ---- operators ----
+
+    async def require_reset(self, app_id: str, channel: str, reason: str) -> None:
+        """Writes down that the stream lacks something for good, which only a reset heals.
+
+        Raises errors.HISTORY_UNAVAILABLE.
+        """
+        async with self._calls.lock:
+            await self._calls.change(
+                self._store.mark(app_id, channel, "reset_required", reason, self.options.node_id, self._now_ms())
+            )
 
     async def state(self, app_id: str, channel: str) -> dict[str, Any]:
         """The stream as operators see it (contract 30 § 7.2). Raises errors.HISTORY_UNAVAILABLE."""
