@@ -15,7 +15,20 @@ from sockudo.streams.ports import OutcomeUnknown
 from sockudo.streams.records import Append, Committed, Position, Retention, Row
 from sockudo.testing import FakeClock
 
-__all__ = ["APP", "NOW_MS", "Durable", "HandTime", "Held", "UnrulyStore", "failure", "lose", "refuse", "settle"]
+__all__ = [
+    "APP",
+    "NOW_MS",
+    "Durable",
+    "HandTime",
+    "Held",
+    "Step",
+    "UnrulyStore",
+    "Work",
+    "failure",
+    "lose",
+    "refuse",
+    "settle",
+]
 
 APP = "app"
 NOW = 1_767_225_600

@@ -10,8 +10,8 @@ from sockudo import errors
 
 __all__ = ["Purge", "Reset"]
 
-_Serial = Annotated[int, msgspec.Meta(ge=0, lt=1 << 63)]
-_Time = Annotated[int, msgspec.Meta(ge=-(1 << 63), lt=1 << 63)]
+_Serial = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+_Time = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
 
 class Reset(msgspec.Struct):

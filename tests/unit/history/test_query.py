@@ -1,0 +1,116 @@
+"""Parameters of a history request, as URLs and as sockets send them (contract 30 § 6 and 7.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sockudo import errors
+from sockudo.errors import SockudoError
+from sockudo.history.query import HistoryQuery, http_query, socket_query
+from sockudo.streams.records import Bounds
+
+
+def test_a_url_without_parameters_asks_for_the_newest_page() -> None:
+    assert http_query({}) == HistoryQuery(None, "newest_first", None, Bounds(), False)
+
+
+def test_long_names_win_over_short_ones_in_a_url() -> None:
+    query = http_query({"start": "2", "start_time_ms": "1", "end": "9", "cursor": "abc"})
+    assert query == HistoryQuery(cursor="abc", bounds=Bounds(None, None, 1, 9))
+
+
+def test_times_may_be_before_the_epoch_and_serials_not_below_zero() -> None:
+    assert http_query({"start_time_ms": "-5"}).bounds.start_time_ms == -5
+    with pytest.raises(SockudoError) as refused:
+        http_query({"start_serial": "-1"})
+    assert refused.value.text == "start_serial must be a whole number of 0 or more"
+
+
+@pytest.mark.parametrize("value", ["", "abc", "1.5", "18446744073709551616", "٣", " 1", "+1", "--1", "9" * 5000])
+@pytest.mark.parametrize("name", ["limit", "start_serial", "end_serial", "start_time_ms", "end_time_ms", "start"])
+def test_what_is_no_number_is_refused_by_its_name(name: str, value: str) -> None:
+    with pytest.raises(SockudoError) as refused:
+        http_query({name: value})
+    assert refused.value.spec is errors.HISTORY_QUERY
+    assert refused.value.text.startswith(f"{name} must be a whole number")
+
+
+def test_directions_of_urls_are_named_when_they_are_unknown() -> None:
+    with pytest.raises(SockudoError) as refused:
+        http_query({"direction": "x"})
+    assert refused.value.text == (
+        "Invalid direction 'x'. Accepted values: newest_first, oldest_first, backwards, forwards"
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ({"until_attach": "maybe", "attach_serial": "1"}, "until_attach must be true or false"),
+        ({"until_attach": "true"}, "until_attach needs attach_serial here"),
+        ({"until_attach": "true", "attach_serial": "x"}, "attach_serial must be a whole number of 0 or more"),
+    ],
+)
+def test_a_url_has_no_connection_to_look_the_attach_up_at(parameters: dict[str, str], text: str) -> None:
+    with pytest.raises(SockudoError) as refused:
+        http_query(parameters)
+    assert refused.value.text == text
+
+
+def test_a_socket_asks_for_a_hundred_unless_it_says() -> None:
+    assert socket_query({}) == HistoryQuery(100, "newest_first", None, Bounds(), False)
+    assert socket_query({"limit": 5000}).limit == 1000
+    assert socket_query({"limit": 0}).limit == 0
+
+
+def test_start_and_end_of_a_socket_are_serials() -> None:
+    query = socket_query({"start": 2, "end": "3", "start_time_ms": "7", "end_time_ms": 8})
+    assert query.bounds == Bounds(2, 3, 7, 8)
+    assert socket_query({"start": 2, "start_serial": 5}).bounds.start_serial == 5
+
+
+def test_nulls_are_as_good_as_absent() -> None:
+    names = ("limit", "direction", "cursor", "start", "end", "until_attach", "untilAttach")
+    assert socket_query(dict.fromkeys(names)) == socket_query({})
+
+
+@pytest.mark.parametrize("name", ["until_attach", "untilAttach"])
+def test_until_attach_has_two_spellings(name: str) -> None:
+    assert socket_query({name: True}).until_attach
+    assert not socket_query({name: False}).until_attach
+
+
+@pytest.mark.parametrize("word", ["newest_first", "backwards", "reverse"])
+def test_newest_first(word: str) -> None:
+    assert socket_query({"direction": word}).direction == "newest_first"
+
+
+@pytest.mark.parametrize("word", ["oldest_first", "forwards", "forward"])
+def test_oldest_first(word: str) -> None:
+    assert socket_query({"direction": word}).direction == "oldest_first"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ({"direction": "NEWEST_FIRST"}, "Unsupported history direction: NEWEST_FIRST"),
+        ({"direction": 5}, "Unsupported history direction: 5"),
+        ({"cursor": 5}, "cursor must be a string"),
+        ({"limit": "abc"}, "limit must be a whole number of 0 or more"),
+        ({"limit": True}, "limit must be a whole number of 0 or more"),
+        ({"limit": 1.5}, "limit must be a whole number of 0 or more"),
+        ({"start": []}, "start must be a whole number of 0 or more"),
+        ({"end_serial": -1}, "end_serial must be a whole number of 0 or more"),
+        ({"start_time_ms": {}}, "start_time_ms must be a whole number"),
+        ({"end_time_ms": 2**63}, "end_time_ms must be a whole number"),
+        ({"until_attach": "yes"}, "until_attach must be true or false"),
+        ({"untilAttach": 1}, "until_attach must be true or false"),
+    ],
+)
+def test_wrong_types_are_refused_and_not_passed_over(parameters: dict[str, Any], text: str) -> None:
+    with pytest.raises(SockudoError) as refused:
+        socket_query(parameters)
+    assert refused.value.spec is errors.HISTORY_QUERY
+    assert refused.value.text == text
