@@ -39,8 +39,9 @@ class DeltaChannel:
         self.name = name
         self.members = 0
         self.keyed = settings.conflation_key is not None
-        own = settings.max_conflation_keys
-        self.max_groups = options.max_conflation_states_per_channel if own is None else own
+        most = settings.max_conflation_keys
+        most = options.max_conflation_states_per_channel if most is None else most
+        self.max_groups = None if most is None else max(most, 1)
         self.next_number = node.recall(app_id, name)
         self._app_id = app_id
         self._read_key = key_reader(settings.conflation_key or options.conflation_key_path)

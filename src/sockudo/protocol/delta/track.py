@@ -81,14 +81,12 @@ class DeltaTrack:
         "_place",
         "_unsettled_until",
         "algorithm",
-        "last_said_at",
         "members",
     )
 
     def __init__(self, channel: DeltaChannel, algorithm: Algorithm, *, one_base: bool = False) -> None:
         self.algorithm = algorithm
         self.members = 0
-        self.last_said_at = 0.0
         self._channel = channel
         self._frames = DeltaFrames(channel.name, algorithm, name_algorithm=not channel.options.omit_delta_algorithm)
         self._one_base = one_base
@@ -238,7 +236,7 @@ class DeltaTrack:
         group.next_number = number + 1
         group.event = frame.event
         group.deltas = group.deltas + 1 if is_delta else 0
-        group.said_at = self.last_said_at = now
+        group.said_at = now
         group.previous = group.latest
         group.latest = self._place
         self._place += 1

@@ -33,6 +33,7 @@ def test_the_limit_of_keys_is_the_channels_else_the_servers() -> None:
     assert make(DeltaOptions()).max_groups == 100
     assert make(DeltaOptions(max_conflation_states_per_channel=None)).max_groups is None
     assert make(DeltaOptions(), ChannelDelta(max_conflation_keys=7)).max_groups == 7
+    assert make(DeltaOptions(max_conflation_states_per_channel=0)).max_groups == 1
 
 
 def test_the_key_of_a_frame_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
