@@ -30,6 +30,9 @@ __all__ = ["DatabaseServer", "mariadb_server", "postgres_server"]
 PASSWORD = "p@ss/w:rd %41"
 """Has every character that a connection string could stumble over."""
 
+TESTER = "tester"
+"""Who the tests themselves are on MariaDB, so that its connections can be told apart."""
+
 START_WITHIN = 60.0
 
 
@@ -60,15 +63,19 @@ class DatabaseServer:
                     rows = list(cursor.fetchall()) if cursor.description else []
         return rows
 
-    def _connect(self) -> psycopg.Connection[Any] | pymysql.Connection[Any]:
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Any]:
+        """The cursor of a transaction that is undone at the end."""
+        with contextlib.closing(self._connect(autocommit=False)) as connection:
+            yield connection.cursor()
+            connection.rollback()
+
+    def _connect(self, *, autocommit: bool = True) -> psycopg.Connection[Any] | pymysql.Connection[Any]:
         of = self.database
+        place: dict[str, Any] = {"host": of.host, "port": of.port, "password": of.password, "autocommit": autocommit}
         if isinstance(of, Postgres):
-            return psycopg.connect(
-                host=of.host, port=of.port, user=of.username, password=of.password, dbname=of.database, autocommit=True
-            )
-        return pymysql.connect(
-            host=of.host, port=of.port, user=of.username, password=of.password, database=of.database, autocommit=True
-        )
+            return psycopg.connect(user=of.username, dbname=of.database, **place)
+        return pymysql.connect(user=TESTER, database=of.database, **place)
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
@@ -119,8 +126,10 @@ def mariadb_server() -> Iterator[DatabaseServer]:
         data, first = folder / "data", folder / "first.sql"
         first.write_text(
             "CREATE DATABASE sockudo;\n"
-            f"CREATE USER sockudo@'%' IDENTIFIED BY '{PASSWORD}';\n"
-            "GRANT ALL ON *.* TO sockudo@'%';\n"
+            + "".join(
+                f"CREATE USER {name}@'%' IDENTIFIED BY '{PASSWORD}';\nGRANT ALL ON *.* TO {name}@'%';\n"
+                for name in ("sockudo", TESTER)
+            )
         )
         first.chmod(0o644)
         how = ["--auth-root-authentication-method=normal", "--skip-test-db"]

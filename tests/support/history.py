@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from msgspec import json, structs
+
 from sockudo.config.sections import HistoryMysql, HistoryPostgres, HistorySqlite
 from sockudo.stores import MemoryHistoryStore
 from sockudo.stores.sql import SqlHistoryStore, mysql_history, postgres_history, sqlite_history
@@ -52,6 +54,17 @@ class Place:
             yield store
         finally:
             await store.close()
+
+    def description(self, synchronous: str) -> str:
+        """What `support/history_child.py` has to be told to open it."""
+        server = None if self.server is None else structs.asdict(self.server.database)
+        return json.encode([self.kind, str(self.folder), self.prefix, synchronous, server]).decode()
+
+    def drop(self) -> None:
+        """Takes the tables away."""
+        if self.server is not None:
+            names = [f"{self.prefix}_{name}" for name in ("streams", "entries", "keys", "migrations")]
+            self.server.execute(*(f"DROP TABLE IF EXISTS {name}" for name in names))
 
     def empty(self) -> None:
         """Takes out what another test has left; the tables stay."""

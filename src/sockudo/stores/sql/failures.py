@@ -104,14 +104,15 @@ def _reason(error: DBAPIError) -> str:
 
 
 def _code(error: DBAPIError) -> str | int | None:
-    """SQLite's extended code, PostgreSQL's SQLSTATE, MySQL's number."""
+    """MySQL's number, SQLite's extended code, PostgreSQL's SQLSTATE."""
     driver = error.orig
-    for name in ("sqlite_errorcode", "sqlstate"):
-        code = getattr(driver, name, None)
-        if isinstance(code, (int, str)):
-            return code
+    # MySQL's driver knows an SQLSTATE as well, which says less.
     first = driver.args[0] if driver is not None and driver.args else None
-    return first if isinstance(first, int) else None
+    for code in (first, getattr(driver, "sqlite_errorcode", None)):
+        if isinstance(code, int):
+            return code
+    state = getattr(driver, "sqlstate", None)
+    return state if isinstance(state, str) else None
 
 
 def _words(error: DBAPIError) -> str:
