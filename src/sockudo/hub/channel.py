@@ -126,8 +126,6 @@ class Channel:
         self.app.hub.tracks.pop(crowds.track, None)
         if self._crowds is not None:
             self._crowds = {wants: other for wants, other in self._crowds.items() if other is not crowds} or None
-        if self._crowds is None:
-            self._deltas = None
 
     def rejoin(self, connection: Connection) -> None:
         """A subscriber says that it cannot follow the differences any more, or has missed a message."""
