@@ -234,13 +234,15 @@ def test_a_lost_member_stays_for_a_while(start: Start, seconds: int) -> None:
     assert room.members() == ["watcher"]
 
 
-@pytest.mark.parametrize("how", ["close frame", "unsubscribe"])
+@pytest.mark.parametrize("how", ["close frame", "unsubscribe", "broken rules"])
 def test_a_member_that_leaves_is_gone_at_once(start: Start, how: str) -> None:
     room = Room(start())
     if how == "close frame":
         room.member.send(frame(b"\x03\xe8", CLOSE))
-    else:
+    elif how == "unsubscribe":
         room.member.say("sockudo:unsubscribe", {"channel": room.name})
+    else:
+        room.member.send(frame("x", rsv=1))
     room.is_told()
 
 

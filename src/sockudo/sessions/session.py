@@ -32,6 +32,8 @@ __all__ = ["Session"]
 
 # Connections that end by these were ended through the HTTP API.
 _BY_BACKEND: Final = frozenset({errors.TERMINATED, errors.FORCE_RECONNECT, errors.TOKEN_REVOKED})
+# These were ended because their peer broke the framing rules: it is not one that was lost and comes back.
+_BROKEN: Final = frozenset({errors.PROTOCOL_VIOLATION, errors.INVALID_TEXT, errors.MESSAGE_TOO_BIG})
 
 
 def _discard(_: bytes) -> None:
@@ -167,7 +169,8 @@ class Session(Connection):
         self.catch_up()
         if code >= 4000 and not (self.shape.v2 and error.spec is errors.PONG_TIMEOUT):
             self.peer.write(self.shape.encode(frames.error(code, error.text)))
-        self.leave(clean=error.spec is errors.PONG_TIMEOUT and not self.shape.v2, forced=error.spec in _BY_BACKEND)
+        silent_v1 = error.spec is errors.PONG_TIMEOUT and not self.shape.v2
+        self.leave(clean=silent_v1 or error.spec in _BROKEN, forced=error.spec in _BY_BACKEND)
         self.peer.close(code, error.text)
         self.gateway.log.debug(
             "connection ended", app_id=self.live.id, socket_id=self.socket_id, code=code, error=error.spec.slug
