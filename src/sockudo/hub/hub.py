@@ -7,9 +7,10 @@ connections' transports. Time comes from a clock that is passed in, in monotonic
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sockudo.hub.app_state import AppState
@@ -241,15 +242,18 @@ class Hub:
         fanout = self._move(connection, joined, joined.wants, limits)
         return fanout if isinstance(fanout, Gate) else None
 
-    def open(self, gate: Gate, after: int | None) -> int:
-        """Says what was held back, in the order of serials and without those up to ``after``; how many those were.
+    def open(self, gate: Gate, after: Mapping[str, int] = MappingProxyType({})) -> int:
+        """Says what was held back, in the order of serials; how many messages those were.
 
-        From here on the subscriber shares what it gets with the others. A gate that is no longer in place is ignored.
+        Left out is what has been told of a channel already, up to its serial in ``after``. From here on the subscriber
+        shares what it gets with the others. A gate that is no longer in place is ignored.
         """
         connection, channel = gate.connection, gate.channel
         if connection.channels.get(channel.name) is not gate:
             return 0
-        held = [frame for frame in gate.held if frame.serial is None or after is None or frame.serial > after]
+        held = [
+            frame for frame in gate.held if frame.serial is None or frame.serial > after.get(frame.channel or "", -1)
+        ]
         held.sort(key=lambda frame: frame.serial or 0)
         for frame in held:
             connection.send(frame)

@@ -113,7 +113,7 @@ async def _attach_behind_gate(session: Session, request: Request, policy: Stream
         info = await history.attach(session.live.id, name, policy.history.retention if policy.history else KEEP_ALL)
     except SockudoError:
         if joined_before:
-            gateway.hub.open(gate, None)
+            gateway.hub.open(gate)
         else:
             gateway.hub.unsubscribe(session, name)
         raise
@@ -131,10 +131,10 @@ async def _send_past(session: Session, request: Request, gate: Gate, head: Posit
     hub, name = session.gateway.hub, request.name
     if awaits_attach(session, name):
         terminal = await recover_on_attach(session, name, gate)
-        hub.open(gate, terminal.serial if terminal is not None else head.serial)
+        hub.open(gate, {name: terminal.serial if terminal is not None else head.serial})
         return
     if request.rewind is None:
-        hub.open(gate, head.serial)
+        hub.open(gate, {name: head.serial})
         return
     await _rewind(session, request, request.rewind, gate, head)
 
@@ -157,7 +157,7 @@ async def _rewind(session: Session, request: Request, rewind: Rewind, gate: Gate
         count = len(past.frames)
         retention, limit = past.truncated_by_retention, past.truncated_by_limit
         complete = not retention and not limit
-    live = session.gateway.hub.open(gate, head.serial)
+    live = session.gateway.hub.open(gate, {request.name: head.serial})
     session.send(
         Frame(
             "pusher:rewind_complete",

@@ -98,34 +98,41 @@ def resume(session: Session, frame: InboundFrame) -> None:
     if not wanted:
         raise errors.RECOVERY_EMPTY()
     end_parked(session)
-    places.start(_resume(session, wanted))
+    hub, limits = session.gateway.hub, session.gate_limits()
+    # Held back from this very moment: a live message before the replay would move the client past what it missed.
+    subscribed = {name: found for name in wanted if (found := _subscription(session, name)) is not None}
+    gates = {found: hub.hold(session, found, limits) for found in dict.fromkeys(subscribed.values())}
+    places.start(_resume(session, wanted, subscribed, gates))
 
 
-async def _resume(session: Session, wanted: dict[str, Wanted]) -> None:
+async def _resume(
+    session: Session, wanted: dict[str, Wanted], subscribed: dict[str, str], gates: dict[str, Gate | None]
+) -> None:
+    """``subscribed`` are the subscriptions by which the channels are heard, ``gates`` what they are held behind."""
     places = session.recoverable
     if places is None:
         return
     answer = places.parked = Parked(session.gateway.clock.monotonic() + PARKED_SECONDS)
-    gates: list[tuple[Gate, int | None]] = []
+    terminals: dict[str, int] = {}
     for name, position in wanted.items():
-        subscribed = _subscription(session, name)
-        if subscribed is None and (refusal := _may_not_read(session, name)) is not None:
+        subscription = subscribed.get(name)
+        if subscription is None and (refusal := _may_not_read(session, name)) is not None:
             if refusal == "later":
                 answer.positions[name] = position
             else:
                 _fail(session, name, _unauthorized(), answer)
             continue
-        gate = None if subscribed is None else session.gateway.hub.hold(session, subscribed, session.gate_limits())
         outcome = await _recover(session, name, position)
-        terminal = _tell(session, name, position, outcome, answer, subscribed)
-        if gate is not None:
-            gates.append((gate, terminal.serial if terminal is not None else None))
+        terminal = _tell(session, name, position, outcome, answer, subscription)
+        if terminal is not None and subscription is not None:
+            terminals[name] = terminal.serial
         elif terminal is not None:
             answer.behind[name] = Wanted(terminal.serial, terminal.stream_id)
     if not answer.positions:
         _tell_all(session, answer)
-    for gate, after in gates:
-        session.gateway.hub.open(gate, after)
+    for gate in gates.values():
+        if gate is not None:
+            session.gateway.hub.open(gate, terminals)
 
 
 def _subscription(session: Session, name: str) -> str | None:

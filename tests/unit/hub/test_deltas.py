@@ -155,7 +155,7 @@ def test_behind_a_gate_everything_is_whole() -> None:
     gate = world.hub.hold(connection, "fx", GateLimits(10, None, lambda: None))
     assert gate is not None
     say(world, 5)
-    world.hub.open(gate, None)
+    world.hub.open(gate)
     for number in range(6, 10):
         say(world, number)
     assert serials(reader, peer) == list(range(1, 10))

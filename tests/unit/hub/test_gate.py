@@ -37,7 +37,7 @@ def test_nothing_passes_until_it_opens() -> None:
     gated.say(5)
     gated.world.settle()
     assert gated.peer.writes == []
-    assert gated.world.hub.open(gated.gate, None) == 1
+    assert gated.world.hub.open(gated.gate) == 1
     assert serials(gated.peer) == [5]
 
 
@@ -45,14 +45,14 @@ def test_what_the_past_has_shown_already_is_left_out_and_the_rest_is_in_order() 
     gated = Gated()
     for serial in (3, 5, 4, 6):
         gated.say(serial)
-    assert gated.world.hub.open(gated.gate, 4) == 2
+    assert gated.world.hub.open(gated.gate, {"news": 4}) == 2
     assert serials(gated.peer) == [5, 6]
 
 
 def test_afterwards_it_shares_with_the_others() -> None:
     gated = Gated()
     gated.say(1)
-    gated.world.hub.open(gated.gate, None)
+    gated.world.hub.open(gated.gate)
     gated.say(2)
     gated.world.settle()
     assert serials(gated.peer) == [1, 2]
@@ -62,7 +62,7 @@ def test_afterwards_it_shares_with_the_others() -> None:
 def test_an_excluded_sender_gets_nothing_back() -> None:
     gated = Gated()
     gated.say(1, exclude=(gated.connection,))
-    assert gated.world.hub.open(gated.gate, None) == 0
+    assert gated.world.hub.open(gated.gate) == 0
 
 
 def test_too_many_messages_are_told_once_and_none_is_sent() -> None:
@@ -70,7 +70,7 @@ def test_too_many_messages_are_told_once_and_none_is_sent() -> None:
     for serial in range(1, 6):
         gated.say(serial)
     assert gated.overflows == 1
-    gated.world.hub.open(gated.gate, None)
+    gated.world.hub.open(gated.gate)
     assert gated.peer.writes == []
 
 
@@ -86,14 +86,14 @@ def test_a_gate_of_someone_who_has_left_opens_nothing() -> None:
     gated = Gated()
     gated.say(1)
     gated.world.hub.unsubscribe(gated.connection, "news")
-    assert gated.world.hub.open(gated.gate, None) == 0
+    assert gated.world.hub.open(gated.gate) == 0
     assert gated.peer.writes == []
     assert gated.world.app.channels == {}
 
 
 def test_holding_back_an_open_subscription_loses_and_repeats_nothing() -> None:
     gated = Gated()
-    gated.world.hub.open(gated.gate, None)
+    gated.world.hub.open(gated.gate)
     gated.say(1)
     gate = gated.world.hub.hold(gated.connection, "news", GateLimits(10, None, gated.overflow))
     assert gate is not None
@@ -101,7 +101,7 @@ def test_holding_back_an_open_subscription_loses_and_repeats_nothing() -> None:
     gated.say(2)
     gated.world.settle()
     assert gated.peer.writes == []
-    gated.world.hub.open(gate, None)
+    gated.world.hub.open(gate)
     gated.say(3)
     gated.world.settle()
     assert serials(gated.peer) == [2, 3]
@@ -117,5 +117,5 @@ def test_frames_without_a_serial_are_held_too() -> None:
     gated = Gated()
     gated.say(None, "ephemeral")
     gated.say(9)
-    assert gated.world.hub.open(gated.gate, 9) == 1
+    assert gated.world.hub.open(gated.gate, {"news": 9}) == 1
     assert [frame["event"] for frame in gated.peer.frames()] == ["ephemeral"]
