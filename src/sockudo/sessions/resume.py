@@ -8,6 +8,7 @@ them, then what was said meanwhile.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeAlias
 
 import msgspec
@@ -317,15 +318,23 @@ def _settle(session: Session, answer: Parked) -> None:
 
 
 def end_parked(session: Session, now: float | None = None) -> None:
-    """Gives up the positions whose channels were not subscribed to in time; without ``now``, all of them."""
+    """Gives up the positions whose channels were not subscribed to in time; without ``now``, all of them.
+
+    Places of public channels last until the next resume: an acknowledgement moves the client past what it has missed.
+    """
     places = session.recoverable
     answer = places.parked if places is not None else None
-    if places is None or answer is None or (now is not None and now < answer.until):
+    if places is None or answer is None:
+        return
+    if now is not None and (now < answer.until or places.busy):
+        # A place that is being looked up right now has come in time.
         return
     for name in _names(answer):
         _fail(session, name, _unauthorized(), answer)
     _tell_all(session, answer)
-    places.parked = None
+    answer.until = inf
+    if now is None or not answer.behind:
+        places.parked = None
 
 
 def _names(answer: Parked) -> Iterable[str]:
