@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from support.databases import DatabaseServer, mariadb_server, postgres_server
 from support.parts import missing_parts
 from support.server import ServerProcess, start_server
 
@@ -19,6 +20,20 @@ def server() -> Iterator[ServerProcess]:
     """A server with the default configuration, shared by the tests of a module: use channels and users of your own."""
     with start_server() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[DatabaseServer]:
+    """A PostgreSQL server of the run's own."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[DatabaseServer]:
+    """A MariaDB server of the run's own."""
+    with mariadb_server() as server:
+        yield server
 
 
 @pytest.fixture

@@ -9,22 +9,9 @@ import pytest
 
 from sockudo.stores.sql import SqlHistoryStore
 from sockudo.streams.ports import HistoryStore
-from support.databases import DatabaseServer, mariadb_server, postgres_server
 from support.history import Place
 
 SQL = ("sqlite", "postgres", "mariadb")
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[DatabaseServer]:
-    with postgres_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def mariadb() -> Iterator[DatabaseServer]:
-    with mariadb_server() as server:
-        yield server
 
 
 def _place(kind: str, request: pytest.FixtureRequest) -> Place:

@@ -249,7 +249,7 @@ def start_server(
     chosen = _merged(chosen, config or {})
     (folder / "config.json").write_text(json.dumps(chosen, indent=2))
     environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
-    environment.update(SOCKUDO_DATA_DIR=str(folder / "data"), PYTHONUNBUFFERED="1", **(env or {}))
+    environment.update({"SOCKUDO_DATA_DIR": str(folder / "data"), "PYTHONUNBUFFERED": "1", **(env or {})})
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             [*command, "serve", "--config", str(folder / "config.json"), *args],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,9 @@ from typer.testing import CliRunner
 from sockudo.cli.commands import app as command_line
 from sockudo.cli.target import resolve
 from support.app_tables import new_table
-from support.databases import DatabaseServer, postgres_server
+from support.databases import DatabaseServer
 
 Invoke = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[DatabaseServer]:
-    with postgres_server() as server:
-        yield server
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from sockudo import errors
 from sockudo.hub import HubOptions
 from sockudo.protocol.deflate import Inflater, compress
-from sockudo.protocol.framing import close_frame
 from sockudo.protocol.frame import Frame
+from sockudo.protocol.framing import close_frame
 from support.edge import EdgeNode, Socket, settings
 from support.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 

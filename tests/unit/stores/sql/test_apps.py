@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import psycopg
@@ -21,7 +21,7 @@ from sockudo.stores.sql.apps import RAREST_SECONDS, SqlAppStore
 from sockudo.stores.sql.apps_schema import READ, prepare
 from sockudo.stores.sql.engine import mysql_engine, postgres_engine
 from support.app_tables import app_settings, new_table
-from support.databases import DatabaseServer, mariadb_server, postgres_server
+from support.databases import DatabaseServer
 
 FAST_MS = 500
 SECRET = "s3cr3t-value"
@@ -41,18 +41,6 @@ class Time:
     def __call__(self) -> float:
         self.now += self.step
         return self.now
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[DatabaseServer]:
-    with postgres_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def mariadb() -> Iterator[DatabaseServer]:
-    with mariadb_server() as server:
-        yield server
 
 
 @pytest.fixture(params=["postgres", "mariadb"])

@@ -1,0 +1,152 @@
+"""Promise 1: a publish that was answered 200 on a durable channel survives ``kill -9`` right after the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from support.databases import DatabaseServer
+from support.follower import Backend, Follower, until
+from support.server import ServerProcess, start_server
+
+PUBLISHERS = 16
+ROUNDS = 3
+
+
+def _database(server: DatabaseServer, name: str, backend: str) -> dict[str, Any]:
+    database = server.database
+    section = {
+        "host": database.host,
+        "port": database.port,
+        "username": database.username,
+        "password": database.password,
+        "database": database.database,
+    }
+    history = {"enabled": True, "backend": backend, backend: {"table_prefix": f"promise_{name}"}}
+    return {"database": {backend: section}, "history": history}
+
+
+@pytest.fixture(params=["sqlite", "sqlite-normal", "postgres", "mariadb"])
+def stored(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Where the history is kept, as a configuration."""
+    kind: str = request.param
+    if kind == "postgres":
+        return _database(request.getfixturevalue("postgres"), "kill", "postgres")
+    if kind == "mariadb":
+        return _database(request.getfixturevalue("mariadb"), "kill", "mysql")
+    synchronous = "normal" if kind == "sqlite-normal" else "full"
+    return {"history": {"enabled": True, "backend": "sqlite", "sqlite": {"synchronous": synchronous}}}
+
+
+@pytest.fixture
+def restart(stored: dict[str, Any], tmp_path: Path) -> Iterator[Restart]:
+    made = Restart(stored, tmp_path / "data")
+    yield made
+    if made.server is not None:
+        made.server.close()
+
+
+class Restart:
+    """A server that comes back on the same port with the same data."""
+
+    def __init__(self, stored: dict[str, Any], data: Path) -> None:
+        self._config = {"log_level": "warn", "connection_recovery": {"enabled": True}, **stored}
+        self._data = data
+        self.server: ServerProcess | None = None
+
+    def __call__(self) -> ServerProcess:
+        if self.server is not None:
+            self._config["port"] = self.server.port
+            self.server.check_log()
+            self.server.close()
+        self.server = start_server(self._config, env={"SOCKUDO_DATA_DIR": str(self._data)})
+        return self.server
+
+
+async def publish_until_killed(server: ServerProcess, name: str, after: float) -> list[str]:
+    """What was answered 200 before the process was gone."""
+    accepted: list[str] = []
+
+    async def publish(number: int) -> None:
+        backend, count = Backend(server.host, server.port, server.app), 0
+        while True:
+            data = f"{name}:{number}:{count}"
+            try:
+                status, _ = await backend.publish("chat", data)
+            except (OSError, asyncio.IncompleteReadError):
+                return
+            assert status == 200
+            accepted.append(data)
+            count += 1
+
+    publishing = [asyncio.ensure_future(publish(number)) for number in range(PUBLISHERS)]
+    await asyncio.sleep(after)
+    server.send_signal(signal.SIGKILL)
+    await asyncio.gather(*publishing)
+    return accepted
+
+
+def everything_stored(server: ServerProcess) -> list[tuple[int, str]]:
+    found: list[tuple[int, str]] = []
+    params = {"direction": "oldest_first", "limit": "100"}
+    while True:
+        reply = server.signed("GET", f"/apps/{server.app.id}/channels/chat/history", params=params)
+        assert reply.status == 200, reply.text
+        page = reply.json()
+        found.extend((item["serial"], item["message"]["data"]) for item in page["items"])
+        if page["next_cursor"] is None:
+            return found
+        params["cursor"] = page["next_cursor"]
+
+
+def test_what_was_answered_is_there_after_kill_9(restart: Restart) -> None:
+    accepted: list[str] = []
+    server = restart()
+    for number in range(ROUNDS):
+        accepted += uvloop.run(publish_until_killed(server, str(number), random.uniform(0.15, 0.4)))
+        assert server.wait() == -signal.SIGKILL
+        server = restart()
+    stored = everything_stored(server)
+    assert [serial for serial, _ in stored] == list(range(1, len(stored) + 1))
+    data = [text for _, text in stored]
+    assert len(data) == len(set(data)), "a publish was stored twice"
+    assert len(accepted) > ROUNDS * PUBLISHERS
+    assert set(accepted) <= set(data), "an answered publish is gone"
+
+
+async def follow_through_a_crash(restart: Restart) -> tuple[Follower, list[str]]:
+    server = restart()
+    client = Follower(server.host, server.port, server.app, "chat", resume_first=True)
+    await client.connect()
+    await client.ready()
+    accepted = await publish_until_killed(server, "before", 0.2)
+    client.cut()
+    server.wait()
+    server = await asyncio.to_thread(restart)
+    backend = Backend(server.host, server.port, server.app)
+    assert (await backend.publish("chat", "after"))[0] == 200
+    await client.connect()
+    await client.ready()
+    await until(lambda: bool(client.heard) and client.heard[-1][1] == "after")
+    client.cut()
+    backend.close()
+    return client, accepted
+
+
+def test_a_client_that_comes_back_after_the_crash_misses_and_repeats_nothing(restart: Restart) -> None:
+    restart._config["connection_recovery"] = {"enabled": True, "max_buffer_size": 100_000}
+    client, accepted = uvloop.run(follow_through_a_crash(restart))
+    assert client.rebuilt == []
+    assert client.broken == []
+    serials = [serial for serial, _ in client.heard]
+    assert serials == list(range(serials[0], serials[0] + len(serials)))
+    heard = [data for _, data in client.heard]
+    assert set(accepted) <= set(heard)
+    assert len(heard) == len(set(heard))
