@@ -219,8 +219,10 @@ def test_connections_that_the_database_ends(on_postgres: ServerProcess, postgres
     with Listeners(server) as listeners:
         server.publish("chat", "e", "before")
         assert listeners.durable.event()["serial"] == 1
-        others = "pid <> pg_backend_pid() AND datname IS NOT NULL"
-        postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+        postgres.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
+        )
         heals(server)
         assert listeners.durable.event()["serial"] == 2
 
