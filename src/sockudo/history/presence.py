@@ -1,0 +1,208 @@
+"""The comings and goings on presence channels as a service: what is recorded of them, and what can be asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import structlog
+
+from sockudo import errors
+from sockudo.apps.policies import PresenceHistoryPolicy, StreamPolicies
+from sockudo.clock import Clock
+from sockudo.history.calls import Sleep
+from sockudo.history.heads import StreamKey
+from sockudo.history.operations import Reset
+from sockudo.history.presence_events import RecordedEvent, channel_of, stream_of
+from sockudo.history.presence_pages import presence_page, presence_stream, renamed
+from sockudo.history.presence_snapshot import presence_snapshot
+from sockudo.history.presence_writer import PresenceCounters, PresenceWriter
+from sockudo.history.query import HistoryQuery
+from sockudo.history.service import History
+from sockudo.history.states import authority
+from sockudo.hub import Channel, MemberEvent
+from sockudo.ids import unique_id
+from sockudo.streams.records import Bounds
+
+__all__ = ["Policies", "PresenceHistory", "PresenceHistoryOptions"]
+
+Policies = Callable[[str], StreamPolicies | None]
+"""The policies of an app by its id."""
+
+_log = structlog.get_logger("sockudo.presence_history")
+_OFF = {
+    "enabled": False,
+    "backend": "disabled",
+    "state_authority": "disabled",
+    "degraded_channels": 0,
+    "reset_required_channels": 0,
+    "queue_depth": 0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceHistoryOptions:
+    """``max_page_size`` in events."""
+
+    max_page_size: int = 100
+
+
+class _Kept(NamedTuple):
+    """How the presence history of a channel is kept; ``durable``: in the same store as its messages."""
+
+    policy: PresenceHistoryPolicy
+    durable: bool
+
+
+class PresenceHistory:
+    """Records what happens, behind it and without ever being in its way, and answers what is asked of the past.
+
+    A channel with a durable history has its presence history in the same store, once ``durable`` is set; every other
+    one in ``memory``, a history over a store of this process, which is started and closed from here. ``enabled`` says
+    whether any app wants one at all.
+    """
+
+    def __init__(
+        self,
+        memory: History,
+        policies: Policies,
+        clock: Clock,
+        options: PresenceHistoryOptions | None = None,
+        *,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self.options = options or PresenceHistoryOptions()
+        self.enabled = False
+        self._memory = memory
+        self._policies = policies
+        self._clock = clock
+        self._writer = PresenceWriter(memory, clock, sleep)
+
+    @property
+    def durable(self) -> History | None:
+        """The history that has the messages of channels, once it is open."""
+        return self._writer.durable
+
+    @durable.setter
+    def durable(self, history: History | None) -> None:
+        self._writer.durable = history
+
+    @property
+    def counters(self) -> PresenceCounters:
+        """What was written, what failed and what is lost; removals are counted for what is kept in memory."""
+        self._writer.counters.evictions = self._memory.counters.evictions
+        return self._writer.counters
+
+    async def start(self) -> None:
+        """Begins to keep what is kept in memory."""
+        await self._memory.start()
+
+    async def close(self) -> None:
+        """Writes what waits if that can be done at once; the durable history has to be open until then."""
+        await self._writer.close()
+        await self._memory.close()
+
+    def note(self, channel: Channel, event: MemberEvent) -> None:
+        """Takes what happened to a member; what the hub's ``on_member`` calls. Never waits and never refuses."""
+        app_id = channel.app.app_id
+        kept = self._kept(app_id, channel.name)
+        if kept is None:
+            return
+        recorded = RecordedEvent(
+            unique_id(),
+            event.kind,
+            event.cause,
+            event.user_id,
+            event.socket_id,
+            event.user_info,
+            int(self._clock.time() * 1000),
+        )
+        self._writer.record((app_id, channel.name), recorded, kept.policy.retention, durable=kept.durable)
+
+    # ---- what is asked (contract 30 § 8.3) ----
+
+    async def page(self, app_id: str, channel: str, query: HistoryQuery) -> dict[str, Any]:
+        """A page of events. What happened before the call is in it.
+
+        Raises errors.FEATURE_DISABLED, errors.HISTORY_QUERY, errors.HISTORY_UNAVAILABLE, and errors.HISTORY_DEGRADED
+        for a durable one that is not whole; one in memory is shown with what it lacks said in ``continuity``.
+        """
+        key = (app_id, channel)
+        history = await self._caught_up(key)
+        return await presence_page(history, key, query, self.options.max_page_size, self._writer.marks.get(key))
+
+    async def snapshot(
+        self, app_id: str, channel: str, *, at_serial: int | None = None, at_time_ms: int | None = None
+    ) -> dict[str, Any]:
+        """Who was in after an event, or at a time, or after all that is kept. Raises what `page` raises."""
+        key = (app_id, channel)
+        history = await self._caught_up(key)
+        bounds = Bounds(end_serial=at_serial, end_time_ms=at_time_ms)
+        return await presence_snapshot(history, key, bounds, self._writer.marks.get(key))
+
+    async def state(self, app_id: str, channel: str) -> dict[str, Any]:
+        """The stream as operators see it. Raises errors.FEATURE_DISABLED and errors.HISTORY_UNAVAILABLE."""
+        key = (app_id, channel)
+        history = await self._caught_up(key)
+        reply = await history.state(app_id, stream_of(channel))
+        return {
+            "channel": channel,
+            "stream": presence_stream(reply["stream"], history, self._writer.marks.get(key)),
+        }
+
+    async def reset(self, app_id: str, channel: str, request: Reset) -> dict[str, Any]:
+        """Drops everything and starts a new stream, healthy; who is in already is not in by it.
+
+        Raises errors.FEATURE_DISABLED, errors.INVALID_INPUT and errors.HISTORY_UNAVAILABLE.
+        """
+        key = (app_id, channel)
+        kept = self._wanted(key)
+        reply = await self._writer.reset(key, request, durable=kept.durable)
+        history = self._writer.history(durable=kept.durable)
+        return {**renamed(reply), "stream": presence_stream(reply["stream"], history, None)}
+
+    def stream_changed(self, app_id: str, stream: str) -> bool:
+        """A stream of the durable history goes on elsewhere than it was; whether it is one of these."""
+        channel = channel_of(stream)
+        if channel is None:
+            return False
+        self._writer.forget((app_id, channel))
+        return True
+
+    def runtime_status(self) -> dict[str, Any]:
+        """The ``presence_history`` block of ``/stats``."""
+        if not self.enabled:
+            return _OFF
+        backend = (self.durable or self._memory).options.backend
+        marks = self._writer.marks.values()
+        return {
+            "enabled": True,
+            "backend": backend,
+            "state_authority": authority(backend),
+            "degraded_channels": len(marks),
+            "reset_required_channels": sum(mark.state == "reset_required" for mark in marks),
+            "queue_depth": self._writer.depth,
+        }
+
+    def _kept(self, app_id: str, channel: str) -> _Kept | None:
+        policies = self._policies(app_id)
+        if policies is None:
+            return None
+        policy = policies.of(channel)
+        if policy.presence_history is None:
+            return None
+        return _Kept(policy.presence_history, policy.history is not None)
+
+    def _wanted(self, key: StreamKey) -> _Kept:
+        kept = self._kept(*key)
+        if kept is None:
+            raise errors.FEATURE_DISABLED(f"Presence history is disabled by policy for channel '{key[1]}'")
+        return kept
+
+    async def _caught_up(self, key: StreamKey) -> History:
+        durable = self._wanted(key).durable
+        history = self._writer.history(durable=durable)
+        await self._writer.catch_up(key, durable=durable)
+        return history

@@ -1,0 +1,134 @@
+"""One channel's presence history while it is being written: who is in by it, and what is still to be written.
+
+An event is written when it changes who is in, or what a member says, as the history itself has it. So the history of
+a stream never contradicts itself, whatever it could not be told (contract 30 § 8.1, Fix-15).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from sockudo.history.heads import StreamKey
+from sockudo.history.presence_events import RecordedEvent, StoredEvent, stream_of
+from sockudo.streams.records import KEEP_ALL, Append
+
+__all__ = ["Member", "PresenceLog", "Step", "fold"]
+
+# For as long as two nodes may take to report the same departure.
+_KEY_TTL_MS = 600_000
+
+
+class Member(NamedTuple):
+    """A user who is in by the history. ``generation`` is the id of the event by which it came, ``user_info`` JSON."""
+
+    generation: str
+    user_info: bytes | None
+
+
+def fold(members: dict[str, Member], event_id: str, event: StoredEvent) -> None:
+    """Goes on from who was in before an event to who is in after it."""
+    known = members.get(event.user_id)
+    if event.event == "member_removed":
+        members.pop(event.user_id, None)
+    elif known is not None:
+        members[event.user_id] = known._replace(user_info=bytes(event.user_info))
+    elif event.event == "member_added":
+        members[event.user_id] = Member(event_id, bytes(event.user_info))
+
+
+class Step(NamedTuple):
+    """What writing an event comes to; no ``append`` where the history says so already.
+
+    ``member`` is what is known of the user afterwards.
+    """
+
+    user_id: str
+    append: Append | None
+    member: Member | None
+
+
+class PresenceLog:
+    """``lock`` is held while anything is written or read of it. ``durable``: it is kept where the history is.
+
+    ``waiting`` are the events to be written, in order. ``task`` writes them, as long as there are any; ``failing`` says
+    that this could not be done the last time.
+    """
+
+    __slots__ = ("_members", "durable", "failing", "key", "lock", "retention", "task", "waiting")
+
+    def __init__(self, key: StreamKey, *, durable: bool) -> None:
+        self.key = key
+        self.durable = durable
+        self.retention = KEEP_ALL
+        self.waiting: list[RecordedEvent] = []
+        self.failing = False
+        self.lock = asyncio.Lock()
+        self.task: asyncio.Task[None] | None = None
+        self._members: dict[str, Member] | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known what the history says; else it has to be told with `learn`."""
+        return self._members is not None
+
+    def learn(self, members: dict[str, Member]) -> None:
+        """Takes who is in by the whole history; see `fold`."""
+        self._members = members
+
+    def forget(self) -> None:
+        """The history is not what it was; what was said of it has to be learnt again."""
+        self._members = None
+
+    def plan(self, limit: int) -> list[Step]:
+        """What is to be written of the next ``limit`` events; changes nothing."""
+        members = self._members or {}
+        changed: dict[str, Member | None] = {}
+        steps = []
+        for event in islice(self.waiting, limit):
+            known = changed[event.user_id] if event.user_id in changed else members.get(event.user_id)
+            step = self._step(event, known)
+            changed[event.user_id] = step.member
+            steps.append(step)
+        return steps
+
+    def _step(self, event: RecordedEvent, known: Member | None) -> Step:
+        after = known
+        key = f"{event.kind}:{event.id}"
+        if event.kind == "member_added":
+            after = known or Member(event.id, event.user_info)
+        elif known is not None and event.kind == "member_updated":
+            after = known._replace(user_info=event.user_info)
+        elif known is not None:
+            # One departure for each time that the user came, whoever reports it.
+            after, key = None, f"{event.kind}:{known.generation}"
+        return Step(event.user_id, None if after == known else self._append(event, key), after)
+
+    def _append(self, event: RecordedEvent, key: str) -> Append:
+        app_id, channel = self.key
+        return Append(
+            app_id,
+            stream_of(channel),
+            event.text(),
+            event.id,
+            f"presence:{event.kind}",
+            event.at_ms,
+            self.retention,
+            key=key,
+            key_ttl_ms=_KEY_TTL_MS,
+        )
+
+    def finish(self, steps: Sequence[Step], lost: Collection[int] = ()) -> None:
+        """The first events have been dealt with by these steps; those at the places in ``lost`` were not written."""
+        del self.waiting[: len(steps)]
+        if self._members is None:
+            return
+        for place, (user_id, append, member) in enumerate(steps):
+            if append is None or place in lost:
+                continue
+            if member is None:
+                self._members.pop(user_id, None)
+            else:
+                self._members[user_id] = member

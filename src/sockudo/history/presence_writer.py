@@ -1,0 +1,317 @@
+"""Writing presence histories: behind what happens and in its order, never in its way (contract 30 § 8.1 and 8.2).
+
+What cannot be written now waits and is tried again, so that a store that was away costs nothing but time. Only what is
+lost for good leaves a mark that needs a reset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import structlog
+
+from sockudo import errors
+from sockudo.clock import Clock
+from sockudo.errors import SockudoError
+from sockudo.history.calls import Sleep, unavailable
+from sockudo.history.counters import HistoryCounters
+from sockudo.history.frames import is_shown
+from sockudo.history.heads import StreamKey
+from sockudo.history.operations import Reset
+from sockudo.history.presence_events import RecordedEvent, StoredEventError, decode_event, stream_of
+from sockudo.history.presence_log import Member, PresenceLog, Step, fold
+from sockudo.history.service import History
+from sockudo.streams.records import Committed, Retention
+
+__all__ = ["EVENTS_LOST", "WRITE_FAILED", "Mark", "PresenceCounters", "PresenceWriter"]
+
+WRITE_FAILED: Final = "presence_history_write_failed"
+EVENTS_LOST: Final = "presence_history_reset_required_after_write_failure"
+
+# Together at most half of what may wait for the store by default: publishes have to find room.
+_CHUNK: Final = 32
+_CONCURRENT: Final = 64
+# About 50 MB. An event that finds so many waiting is lost.
+_MAX_WAITING: Final = 100_000
+# What a log says can be read again.
+_MAX_LOGS: Final = 50_000
+_PAGE: Final = 1000
+
+_FIRST_DELAY: Final = 0.1
+_MAX_DELAY: Final = 5.0
+_TRANSIENT: Final = (errors.HISTORY_UNAVAILABLE, errors.HISTORY_BUSY, errors.HISTORY_DEGRADED)
+
+_log = structlog.get_logger("sockudo.presence_history")
+
+
+@dataclass(slots=True)
+class Mark:
+    """Why a presence history is not what happened. ``written``: the store says so too."""
+
+    state: Literal["degraded", "reset_required"]
+    reason: str
+    since_ms: int
+    written: bool = False
+
+
+@dataclass(slots=True)
+class PresenceCounters(HistoryCounters):
+    """Events are counted in ``writes`` and ``lost``, attempts to write those of a channel in ``write_failures``."""
+
+    lost: int = 0
+
+
+class PresenceWriter:
+    """The logs of this process. ``durable`` is None until the server has a durable history."""
+
+    def __init__(self, memory: History, clock: Clock, sleep: Sleep) -> None:
+        self.durable: History | None = None
+        self.counters = PresenceCounters()
+        self.marks: dict[StreamKey, Mark] = {}
+        # Events that are not written yet.
+        self.depth = 0
+        self._memory = memory
+        self._clock = clock
+        self._sleep = sleep
+        # The ones used last at the end.
+        self._logs: dict[StreamKey, PresenceLog] = {}
+        self._slots = asyncio.Semaphore(_CONCURRENT)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def history(self, *, durable: bool) -> History:
+        """Where these events are kept. Raises errors.HISTORY_UNAVAILABLE while there is no durable history."""
+        if not durable:
+            return self._memory
+        if self.durable is None:
+            raise unavailable("No history store is open")
+        return self.durable
+
+    def log(self, key: StreamKey, *, durable: bool) -> PresenceLog:
+        """The log of a channel."""
+        log = self._logs.pop(key, None)
+        if log is not None and log.durable is not durable:
+            # From now on it is kept elsewhere.
+            self.marks.pop(key, None)
+            log = None
+        if log is None:
+            log = PresenceLog(key, durable=durable)
+            if len(self._logs) >= _MAX_LOGS:
+                self._drop_idle()
+        self._logs[key] = log
+        return log
+
+    def _drop_idle(self) -> None:
+        idle = next((log.key for log in self._logs.values() if log.task is None and not log.lock.locked()), None)
+        if idle is not None:
+            del self._logs[idle]
+
+    # ---- in ----
+
+    def record(self, key: StreamKey, event: RecordedEvent, retention: Retention, *, durable: bool) -> None:
+        """Takes an event; those of a channel are written in this order."""
+        if self._closed:
+            return
+        log = self.log(key, durable=durable)
+        if self.depth >= _MAX_WAITING:
+            self._lose(log, 1, f"{self.depth} events wait to be written")
+            return
+        log.retention = retention
+        log.waiting.append(event)
+        self.depth += 1
+        if log.task is None:
+            log.task = self._spawn(self._write_all(log))
+
+    async def catch_up(self, key: StreamKey, *, durable: bool) -> None:
+        """Returns once what has happened on the channel is written, or it has turned out that it cannot be now."""
+        log = self._logs.get(key)
+        if log is None or log.durable is not durable:
+            return
+        left = len(log.waiting)
+        while left > 0 and log.waiting and not log.failing and await self._attempt(log):
+            left -= _CHUNK
+
+    async def reset(self, key: StreamKey, request: Reset, *, durable: bool) -> dict[str, Any]:
+        """Starts the stream anew; see `History.reset`. Whoever is in is not in by the new one."""
+        history = self.history(durable=durable)
+        log = self.log(key, durable=durable)
+        async with log.lock:
+            reply = await history.reset(key[0], stream_of(key[1]), request)
+            log.forget()
+            log.failing = False
+            if self.marks.pop(key, None) is not None:
+                self.counters.healings += 1
+        return reply
+
+    def forget(self, key: StreamKey) -> None:
+        """The stream is not what it was, so what is known of it has to be read again."""
+        log = self._logs.get(key)
+        if log is not None:
+            log.forget()
+
+    async def close(self) -> None:
+        """Writes what can be written at once, and gives up the rest."""
+        self._closed = True
+        logs = [log for log in self._logs.values() if log.waiting]
+        await asyncio.gather(*(self.catch_up(log.key, durable=log.durable) for log in logs))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.depth:
+            _log.error("presence events were not written before the end of the process", events=self.depth)
+
+    # ---- out ----
+
+    async def _write_all(self, log: PresenceLog) -> None:
+        delay = _FIRST_DELAY
+        try:
+            while log.waiting or self._owes_mark(log):
+                if await self._attempt(log):
+                    delay = _FIRST_DELAY
+                else:
+                    await self._sleep(delay)
+                    delay = min(delay * 2, _MAX_DELAY)
+        finally:
+            log.task = None
+
+    async def _attempt(self, log: PresenceLog) -> bool:
+        """Writes the next events; whether that could be done."""
+        async with log.lock, self._slots:
+            try:
+                history = self.history(durable=log.durable)
+                if not log.known:
+                    await self._learn(history, log)
+                await self._write(history, log)
+                if self._owes_mark(log):
+                    await history.require_reset(log.key[0], stream_of(log.key[1]), EVENTS_LOST)
+                    self.marks[log.key].written = True
+            except SockudoError as problem:
+                self._failed(log, problem)
+                return False
+            self._went_well(log)
+            return True
+
+    async def _learn(self, history: History, log: PresenceLog) -> None:
+        """Reads who is in by the log, which another process may have written."""
+        app_id, channel = log.key
+        members: dict[str, Member] = {}
+        after, more = None, True
+        while more:
+            page = await history.rows(app_id, stream_of(channel), direction="oldest_first", limit=_PAGE, after=after)
+            for row in filter(is_shown, page.rows):
+                try:
+                    fold(members, row.message_id or "", decode_event(row))
+                except StoredEventError as problem:
+                    _log.error("a presence event cannot be read", app_id=app_id, channel=channel, reason=str(problem))
+            more = page.has_more and bool(page.rows)
+            after = page.rows[-1].serial if more else None
+        log.learn(members)
+
+    async def _write(self, history: History, log: PresenceLog) -> None:
+        steps = log.plan(_CHUNK)
+        started = self._clock.monotonic()
+        problems = await _stored(history, steps)
+        written = [place for place, step in enumerate(steps) if step.append is not None and problems[place] is None]
+        failed = [place for place, problem in enumerate(problems) if problem is not None]
+        if written:
+            self.counters.note_commit(self._clock.monotonic() - started)
+            self.counters.writes += len(written)
+        end = len(steps)
+        if failed:
+            # What comes before something that was written, or can never be written, has no place any more.
+            first = problems[failed[0]]
+            never = first is not None and first.spec not in _TRANSIENT
+            end = max(written[-1] + 1 if written else 0, failed[0] + never)
+        lost = [place for place in failed if place < end]
+        log.finish(steps[:end], lost)
+        self.depth -= end
+        if lost:
+            self._lose(log, len(lost), str(problems[lost[0]]))
+        left = next((problems[place] for place in failed if place >= end), None)
+        if left is not None:
+            raise left
+
+    def _failed(self, log: PresenceLog, problem: SockudoError) -> None:
+        self.counters.write_failures += 1
+        if log.failing:
+            return
+        log.failing = True
+        app_id, channel = log.key
+        _log.error("presence history cannot be written", app_id=app_id, channel=channel, reason=problem.text)
+        if log.key not in self.marks:
+            self._mark(log.key, Mark("degraded", WRITE_FAILED, self._now_ms()))
+
+    def _went_well(self, log: PresenceLog) -> None:
+        if not log.failing:
+            return
+        log.failing = False
+        _log.info("presence history is written again", app_id=log.key[0], channel=log.key[1])
+        if self.marks[log.key].state == "degraded":
+            del self.marks[log.key]
+            self.counters.healings += 1
+
+    def _lose(self, log: PresenceLog, count: int, reason: str) -> None:
+        self.counters.lost += count
+        mark = self.marks.get(log.key)
+        if mark is not None and mark.state == "reset_required":
+            return
+        app_id, channel = log.key
+        _log.error("presence events are lost", app_id=app_id, channel=channel, events=count, reason=reason)
+        self._mark(log.key, Mark("reset_required", EVENTS_LOST, self._now_ms()))
+        if log.task is None and self._owes_mark(log):
+            log.task = self._spawn(self._write_all(log))
+
+    def _mark(self, key: StreamKey, mark: Mark) -> None:
+        if key not in self.marks:
+            self.counters.degradations += 1
+        self.marks[key] = mark
+
+    def _owes_mark(self, log: PresenceLog) -> bool:
+        mark = self.marks.get(log.key)
+        return log.durable and mark is not None and mark.state == "reset_required" and not mark.written
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            _log.error("writing a presence history failed", exc_info=problem)
+
+    def _now_ms(self) -> int:
+        return int(self._clock.time() * 1000)
+
+
+async def _stored(history: History, steps: Sequence[Step]) -> list[SockudoError | None]:
+    """Writes the steps; for each what went wrong with it. Nothing is tried behind one that was refused."""
+    problems: list[SockudoError | None] = [None] * len(steps)
+    futures: dict[int, asyncio.Future[Committed]] = {}
+    refusal = None
+    for place, step in enumerate(steps):
+        if step.append is None:
+            continue
+        if refusal is None:
+            try:
+                futures[place] = history.submit(step.append, _nothing)
+            except SockudoError as problem:
+                refusal = problem
+        problems[place] = refusal
+    if futures:
+        await asyncio.wait(futures.values())
+    for place, future in futures.items():
+        failure = future.exception()
+        if isinstance(failure, SockudoError):
+            problems[place] = failure
+        elif failure is not None:
+            raise failure
+    return problems
+
+
+def _nothing(_: Committed) -> None:
+    """Nobody is told of an event of the past."""
