@@ -109,11 +109,20 @@ def test_what_only_version_two_has(connect: Connect, event: str) -> None:
     client.refused(4000, f"Protocol error: pusher:{event} requires protocol V2")
 
 
-@pytest.mark.parametrize("event", ["enable_delta_compression", "delta_sync_error", "pong"])
+@pytest.mark.parametrize("event", ["delta_sync_error", "pong"])
 def test_what_has_no_effect(connect: Connect, event: str) -> None:
     client = connect()
     client.say(f"pusher:{event}", {"channel": "x"})
     client.hears_nothing()
+
+
+def test_deltas_are_for_version_two(connect: Connect) -> None:
+    client = connect()
+    client.say("pusher:enable_delta_compression", {"algorithms": ["fossil"]})
+    assert client.event() == {
+        "event": "pusher:delta_compression_enabled",
+        "data": {"enabled": False, "algorithm": "fossil"},
+    }
 
 
 # ---- messages in every framing ----

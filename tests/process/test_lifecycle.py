@@ -21,7 +21,7 @@ import pytest
 from sockudo import errors
 from support.logs import log_lines, wait_for_line
 from support.raw import RawConnection, request_bytes
-from support.server import ServerProcess, app_record, start_server
+from support.server import DEFAULT_APP, ServerProcess, app_record, start_server
 from support.signing import Credentials
 from support.waiting import wait_until
 from support.websocket import CLOSE, WebSocket, handshake
@@ -82,7 +82,7 @@ def found(pattern: str, text: str) -> str:
     return match[1]
 
 
-def opened(server: ServerProcess, app: Credentials | None = None) -> WebSocket:
+def opened(server: ServerProcess, app: Credentials = DEFAULT_APP) -> WebSocket:
     """A connection that was greeted. It answers a close frame only where the test says so."""
     return WebSocket(server, app=app).greeting()
 
@@ -113,7 +113,7 @@ def test_what_dev_prints_works_when_pasted(tmp_path: Path) -> None:
         with socket.create_connection((metrics.hostname, metrics.port), timeout=5) as probe:
             probe.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
             assert probe.recv(100).startswith(b"HTTP/1.1 200")
-    assert list(tmp_path.iterdir()) == [], "--dev leaves nothing behind"
+    assert [path.name for path in tmp_path.iterdir()] == ["sockudo-data"], "what channels keep lasts with --dev too"
 
 
 def test_the_first_app_is_printed_once_and_kept(tmp_path: Path) -> None:
