@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.auth.signing import authenticate, query_param
+from sockudo.auth.signing import query_param
 from sockudo.edge.paths import path_part
 from sockudo.edge.publishing import finished_reply, publish_reply
+from sockudo.edge.signed import authenticated, json_reply, query_string
 from sockudo.errors import ErrorSpec
 from sockudo.publishing import channel_state, channel_users, list_channels
 from sockudo.sessions import Session
@@ -55,7 +55,7 @@ def _publish(edge: Edge, *, batch: bool) -> Endpoint:
             batch,
             request.path_params["app_id"],
             request.scope["raw_path"],
-            _query_string(request),
+            query_string(request),
             dict(request.scope["headers"]),
             body,
         )
@@ -71,20 +71,20 @@ def _publish(edge: Edge, *, batch: bool) -> Endpoint:
 
 def _query(edge: Edge, answer: Answer) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        app = await _authenticated(edge, request)
+        app = await authenticated(edge, request)
         edge.rates.check_read(app, edge.clock.monotonic())
-        return _json(answer(edge, app, request))
+        return json_reply(answer(edge, app, request))
 
     return endpoint
 
 
 def _user_endpoint(edge: Edge, spec: ErrorSpec) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        app = await _authenticated(edge, request)
+        app = await authenticated(edge, request)
         for connection in edge.gateway.state(app).connections_of(path_part(request, "user_id")):
             if isinstance(connection, Session):
                 connection.end(spec())
-        return _json({"ok": True})
+        return json_reply({"ok": True})
 
     return endpoint
 
@@ -104,31 +104,5 @@ def _users(edge: Edge, app: LiveApp, request: Request) -> object:
     return channel_users(app, edge.gateway.state(app), path_part(request, "channel"))
 
 
-async def _authenticated(edge: Edge, request: Request) -> LiveApp:
-    body = await request.body()
-    app = authenticate(
-        edge.apps,
-        method=request.method,
-        raw_path=request.scope["raw_path"],
-        query=_query_string(request),
-        body=body,
-        path_app_id=request.path_params.get("app_id"),
-        now=edge.clock.time(),
-    )
-    traffic = edge.gateway.state(app).traffic
-    traffic.http_calls += 1
-    traffic.http_bytes_received += len(body)
-    return app
-
-
 def _parameter(request: Request, name: str) -> str | None:
     return query_param(request.scope["query_string"], name)
-
-
-def _query_string(request: Request) -> bytes | None:
-    query: bytes = request.scope["query_string"]
-    return query if request.scope["state"]["has_query"] else None
-
-
-def _json(value: object) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
