@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -105,7 +106,7 @@ def postgres_server() -> Iterator[DatabaseServer]:
         secret.chmod(0o644)
         data = folder / "data"
         how = ["--username=sockudo", f"--pwfile={secret}", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
-        _prepare(part, [initdb, f"--pgdata={data}", "--no-sync", *how], user)
+        _prepare(part, [initdb, f"--pgdata={data}", "--no-sync", *how], user, folder)
         port = _free_port()
         settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "max_connections": 60}
         command = [postgres, "-D", str(data), *(f"--{name}={value}" for name, value in settings.items())]
@@ -133,7 +134,7 @@ def mariadb_server() -> Iterator[DatabaseServer]:
         )
         first.chmod(0o644)
         how = ["--auth-root-authentication-method=normal", "--skip-test-db"]
-        _prepare(part, [install, "--no-defaults", f"--datadir={data}", *how], user)
+        _prepare(part, [install, "--no-defaults", f"--datadir={data}", *how], user, folder)
         port = _free_port()
         settings = {"datadir": data, "port": port, "bind-address": "127.0.0.1", "init-file": first}
         settings |= {"socket": folder / "socket", "pid-file": folder / "pid"}
@@ -147,8 +148,12 @@ def _program(name: str, *places: str) -> str | None:
     found = shutil.which(name)
     if found is not None:
         return found
-    versions = sorted(str(path) for place in places for path in Path("/").glob(f"{place[1:]}/{name}"))
-    return versions[-1] if versions else None
+    versions = [path for place in places for path in Path("/").glob(f"{place[1:]}/{name}")]
+    return str(max(versions, key=_version)) if versions else None
+
+
+def _version(path: Path) -> list[int]:
+    return [int(number) for number in re.findall(r"[0-9]+", str(path))]
 
 
 def _user(part: str, name: str) -> str | None:
@@ -168,8 +173,11 @@ def _folder(user: str | None) -> Iterator[Path]:
         yield Path(name)
 
 
-def _prepare(part: str, command: list[str], user: str | None) -> None:
-    done = subprocess.run(command, user=user, capture_output=True, text=True, timeout=START_WITHIN, check=False)
+def _prepare(part: str, command: list[str], user: str | None, folder: Path) -> None:
+    # Not from the folder of the checkout, which that user may not enter.
+    done = subprocess.run(
+        command, user=user, cwd=folder, capture_output=True, text=True, timeout=START_WITHIN, check=False
+    )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         cannot_run(part, f"{Path(command[0]).name} ended with {done.returncode}: {last}")
