@@ -366,7 +366,7 @@ UPGRADE_QUERY = _row(
     "A query parameter of the connection URL is not valid.",
     code="invalid_input",
     http=400,
-    causes=("protocol is not a number", "a parameter given twice"),
+    causes=("protocol is not a number", "an unknown format or append_mode", "a parameter given twice"),
     remedy="Fix the parameter that the text names.",
 )
 UNKNOWN_APP = _row(
@@ -391,7 +391,7 @@ TOKEN_NEEDS_V2 = _row(
     ws=4009,
     closes=True,
     causes=("the connection URL of a Pusher client carries a parameter named token",),
-    remedy="Leave the token out, or connect with protocol=2 where the server offers it.",
+    remedy="Connect with protocol=2, or leave the token out.",
 )
 ORIGIN_NOT_ALLOWED = _row(
     "origin_not_allowed",
@@ -535,19 +535,19 @@ WILDCARD_NEEDS_V2 = _row(
     "wildcard_needs_v2",
     "Channel error: Wildcard subscriptions are only supported on protocol V2",
     ws=4300,
-    remedy="Subscribe to the channels by name.",
+    remedy="Connect with protocol=2, or subscribe to the channels by name.",
 )
 META_NEEDS_V2 = _row(
     "meta_needs_v2",
     "Channel error: Metachannel subscriptions are only supported on protocol V2",
     ws=4300,
-    remedy="Use webhooks or the HTTP API to follow a channel's occupancy.",
+    remedy="Connect with protocol=2, or ask the HTTP API for the channel's occupancy.",
 )
 NOT_ON_V1 = _row(
     "not_on_v1",
     "This action needs protocol V2.",
     ws=4000,
-    remedy="Connect with protocol=2 where the server offers it.",
+    remedy="Connect with protocol=2, as Sockudo's own clients do.",
 )
 CLIENT_EVENT = _row(
     "client_event",

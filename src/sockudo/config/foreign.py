@@ -33,7 +33,7 @@ READ: Mapping[str, str] = {
 """Names with an exact equivalent, in order of precedence, and the key that they set."""
 
 _CLIENT_SIDE = "clients and publishers use it to find the server; the server itself is set by HOST and PORT"
-_DRIVERS = "this version is one node and keeps apps in SQLite or memory (APP_MANAGER_DRIVER)"
+_DRIVERS = "this version is one node; APP_MANAGER_DRIVER says where apps are kept"
 _SECONDS = "it is in milliseconds there and in seconds here"
 
 ADVICE: Mapping[str, str] = {
