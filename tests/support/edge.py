@@ -18,6 +18,7 @@ from sockudo.edge.api import api_routes
 from sockudo.edge.context import Edge
 from sockudo.edge.cors import Cors
 from sockudo.edge.front import Front
+from sockudo.edge.history import history_routes
 from sockudo.edge.http_protocol import HttpProtocol
 from sockudo.edge.listeners import asgi_config
 from sockudo.edge.operations import operations_routes
@@ -294,7 +295,8 @@ class EdgeNode(Node):
             cors=Cors(self.settings),
             uvicorn=asgi_config(application),
         )
-        front = Front(self.edge, [*api_routes(self.edge), *operations_routes(self.edge), *(routes or ())])
+        own = [*api_routes(self.edge), *history_routes(self.edge), *operations_routes(self.edge)]
+        front = Front(self.edge, [*own, *(routes or ())])
         self.edge.tell_time()
 
     def wire(self, **options: Any) -> Wire:

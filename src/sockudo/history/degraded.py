@@ -17,7 +17,7 @@ from sockudo.clock import Clock
 from sockudo.errors import SockudoError
 from sockudo.history.calls import Sleep, StoreCalls
 from sockudo.history.counters import HistoryCounters
-from sockudo.history.heads import Heads, StreamKey, fell_back
+from sockudo.history.heads import Heads, StreamKey
 from sockudo.streams.ports import HistoryStore
 from sockudo.streams.records import Append, Position, StreamInfo
 
@@ -129,10 +129,10 @@ class DegradedStreams:
         info = await self._calls.change(self._store.info(*key))
         if stream.appends:
             # The serials of a stream that fell back, or of another one, say nothing about what is new.
-            goes_on = info and after and info.stream_id == after.stream_id and not fell_back(after, info.head)
-            start = after.serial if after and goes_on and not stream.fallen else 0
+            fallen = stream.fallen or info is None or self._heads.fell_back(after, info.head)
+            start = after.serial if after and info and info.stream_id == after.stream_id and not fallen else 0
             info = await self._calls.change(self._store.retract(stream.appends, start, self._now_ms()))
-        if info is not None and (stream.fallen or fell_back(after, info.head)):
+        if info is not None and (stream.fallen or self._heads.fell_back(after, info.head)):
             info = await self._calls.change(self._store.rotate(*key, self._now_ms()))
         if stream.marked:
             await self._calls.change(self._store.mark(*key, "healthy", None, None, self._now_ms()))

@@ -9,7 +9,7 @@ import structlog
 
 from sockudo.streams.records import Position
 
-__all__ = ["Heads", "StreamChanged", "StreamKey", "fell_back"]
+__all__ = ["Heads", "StreamChanged", "StreamKey"]
 
 StreamKey = tuple[str, str]
 """App id and channel."""
@@ -23,21 +23,26 @@ _MAX_HEADS: Final = 100_000
 _log = structlog.get_logger("sockudo.history")
 
 
-def fell_back(known: Position | None, head: Position) -> bool:
-    """Whether a stream has lost what was confirmed of it: the same stream, but not as far as it was."""
-    return known is not None and known.stream_id == head.stream_id and head.serial < known.serial
-
-
 class Heads:
-    """The newest position of each channel that was heard of, the ones used last."""
+    """The newest position of each channel that was heard of, the ones used last, and the streams that have ended."""
 
     def __init__(self, on_changed: StreamChanged | None = None) -> None:
         self._on_changed = on_changed
         self._positions: dict[StreamKey, Position] = {}
+        self._ended: dict[str, None] = {}
 
     def get(self, key: StreamKey) -> Position | None:
         """Where the channel was last; None when that is not known."""
         return self._positions.get(key)
+
+    def fell_back(self, known: Position | None, head: Position) -> bool:
+        """Whether a stream has lost what was confirmed of it, as one from a backup has.
+
+        It is the one that was ``known`` but not as far as it was, or one that had ended before.
+        """
+        if head.stream_id in self._ended:
+            return True
+        return known is not None and known.stream_id == head.stream_id and head.serial < known.serial
 
     def advance(self, key: StreamKey, position: Position) -> None:
         """The stream went on to ``position``."""
@@ -50,6 +55,10 @@ class Heads:
     def move(self, key: StreamKey, position: Position) -> None:
         """The stream is not the one that was known, or elsewhere: everyone who keeps something of it is told."""
         known = self._positions.get(key)
+        if known is not None and known.stream_id != position.stream_id:
+            self._ended[known.stream_id] = None
+            if len(self._ended) > _MAX_HEADS:
+                del self._ended[next(iter(self._ended))]
         self.advance(key, position)
         _log.warning(
             "stream changed",

@@ -14,7 +14,7 @@ from sockudo.errors import SockudoError
 from sockudo.history.calls import Sleep, StoreCalls
 from sockudo.history.counters import HistoryCounters
 from sockudo.history.degraded import DegradedStreams
-from sockudo.history.heads import Heads, StreamChanged, StreamKey, fell_back
+from sockudo.history.heads import Heads, StreamChanged, StreamKey
 from sockudo.history.operations import Purge, Reset
 from sockudo.history.pages import read_page
 from sockudo.history.query import HistoryQuery, socket_query
@@ -148,7 +148,7 @@ class History:
         info = await self._calls.read(self._store.ensure(*key, self._now_ms(), retention))
         await self._reads.confirm(key)
         latest = self._heads.get(key)
-        if fell_back(known, info.head) or (latest is not None and latest.stream_id != info.stream_id):
+        if self._heads.fell_back(known, info.head) or (latest is not None and latest.stream_id != info.stream_id):
             info = await self._reconcile(key, retention)
         elif latest is None:
             self._heads.advance(key, info.head)
@@ -160,7 +160,7 @@ class History:
             self._reads.check(key)
             known = self._heads.get(key)
             info = await self._calls.change(self._store.ensure(*key, self._now_ms(), retention))
-            if fell_back(known, info.head):
+            if self._heads.fell_back(known, info.head):
                 info = await self._calls.change(self._store.rotate(*key, self._now_ms()))
             if known is None or known.stream_id != info.stream_id:
                 self._heads.move(key, info.head)
@@ -293,10 +293,15 @@ class History:
         }
 
     async def purge(self, app_id: str, channel: str, request: Purge) -> dict[str, Any]:
-        """Drops a prefix of the stream, which goes on. Raises errors.INVALID_INPUT and errors.HISTORY_UNAVAILABLE."""
+        """Drops a prefix of the stream, which goes on.
+
+        Raises errors.INVALID_INPUT, errors.HISTORY_UNAVAILABLE, and errors.HISTORY_DEGRADED: what nobody heard has to
+        be taken back first, or its serial would be lost.
+        """
         request.check(channel)
         key = (app_id, channel)
         async with self._calls.lock:
+            self._reads.check(key)
             purge = self._store.purge(
                 *key, self._now_ms(), before_serial=request.before_serial, before_time_ms=request.before_time_ms
             )
@@ -307,7 +312,7 @@ class History:
             **request.echo(),
             "purged_messages": purged.messages,
             "purged_bytes": purged.size,
-            "stream": stream_object(purged.info, self._degraded.get(key), self.options.backend),
+            "stream": stream_object(purged.info, None, self.options.backend),
         }
 
     def runtime_status(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from sockudo.errors import SockudoError
 from sockudo.history.calls import RETRY_AFTER, StoreCalls, unavailable
 from sockudo.history.counters import HistoryCounters
 from sockudo.history.degraded import DegradedStreams
-from sockudo.history.heads import Heads, StreamKey, fell_back
+from sockudo.history.heads import Heads, StreamKey
 from sockudo.streams.ports import HistoryStore, OutcomeUnknown
 from sockudo.streams.records import Append, Committed, Position
 
@@ -230,14 +230,15 @@ class Writer:
         for key, first in firsts.items():
             before = known[key]
             head = Position(first.stream_id, first.serial - 1)
-            if before is not None and head != before:
-                if fell_back(before, head):
-                    try:
-                        info = await self._calls.change(self._store.rotate(*key, self._now_ms()))
-                    except SockudoError as problem:
-                        self._lose_fallen(key, batch, outcomes, problem)
-                        continue
-                    head = Position(info.stream_id, head.serial)
+            fallen = self._heads.fell_back(before, head)
+            if fallen:
+                try:
+                    info = await self._calls.change(self._store.rotate(*key, self._now_ms()))
+                except SockudoError as problem:
+                    self._lose_fallen(key, batch, outcomes, problem)
+                    continue
+                head = Position(info.stream_id, head.serial)
+            if fallen or (before is not None and head != before):
                 self._heads.move(key, head)
             streams[key] = head.stream_id
         return streams

@@ -48,9 +48,10 @@ class HistoryStore(Protocol):
     async def commit(self, appends: Sequence[Append]) -> list[Committed]:
         """Stores all of them in one transaction, in order; serials are contiguous in each channel.
 
-        A stream is made where there is none. Retention by age, count and bytes is applied in the same transaction, to
-        a bounded number of rows. Once it has returned the rows survive the loss of the process. Any other error than
-        errors.HISTORY_UNAVAILABLE means that one of the appends cannot be stored, and that none was.
+        A stream is made where there is none, and may be there, empty, when nothing could be stored. Retention by age,
+        count and bytes is applied in the same transaction, to a bounded number of rows. Once it has returned the rows
+        survive the loss of the process. Any other error than errors.HISTORY_UNAVAILABLE means that one of the appends
+        cannot be stored, and that none was.
         """
         ...
 

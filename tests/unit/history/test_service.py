@@ -297,6 +297,20 @@ async def test_a_purge_that_hangs_is_told_of_when_it_has_happened(durable: Durab
     assert durable.trims == [("news", 4)]
 
 
+async def test_a_degraded_stream_is_not_purged_before_it_is_healthy(durable: Durable) -> None:
+    """What nobody heard would be gone, and its serial could not be given again."""
+    durable.store.plan("commit", lose(done=True))
+    durable.store.plan("info", refuse())
+    await failure(durable.submit())
+    await settle()
+    with pytest.raises(SockudoError) as refused:
+        await durable.history.purge(APP, "news", purge())
+    assert refused.value.spec is errors.HISTORY_DEGRADED
+    await durable.time.elapse(0.1)
+    await durable.history.purge(APP, "news", purge())
+    assert [position.serial for position in await durable.say()] == [1]
+
+
 async def test_the_state_of_a_channel_that_was_never_used_has_no_ids(durable: Durable) -> None:
     state = await durable.history.state(APP, "news")
     assert state["channel"] == "news"

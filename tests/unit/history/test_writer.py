@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from itertools import pairwise
 
 import pytest
 
 from sockudo import errors
 from sockudo.errors import SockudoError
-from sockudo.history import History, HistoryOptions
+from sockudo.history import History, HistoryOptions, Reset
 from sockudo.streams.records import Append, Committed, Position
 from support.durable import APP, Durable, Held, failure, lose, refuse, settle
 
@@ -474,6 +475,19 @@ async def test_a_stream_that_fell_back_and_cannot_be_given_another_id_is_degrade
     assert position.serial == 2
     assert position.stream_id != first.stream_id
     assert durable.changes == [("news", Position(position.stream_id, 1))]
+
+
+async def test_a_stream_that_had_ended_does_not_come_back(durable: Durable) -> None:
+    """A backup from before a reset: its stream is another one than the newest, and yet not a new one."""
+    [first] = await durable.say()
+    backup = copy.deepcopy(durable.store.inner._streams)
+    await durable.say()
+    await durable.history.reset(APP, "news", Reset("news", "reset", "x"))
+    durable.store.inner._streams = backup
+    [position] = await durable.say()
+    assert position.serial == 2
+    assert position.stream_id not in {first.stream_id, durable.changes[0][1].stream_id}
+    assert durable.changes[1:] == [("news", Position(position.stream_id, 1))]
 
 
 async def test_a_wiped_store_is_noticed_with_the_next_message(durable: Durable) -> None:

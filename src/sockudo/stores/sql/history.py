@@ -69,8 +69,8 @@ def postgres_history(server: Postgres, settings: HistoryPostgres) -> SqlHistoryS
     """The history in a PostgreSQL database that nodes may share. Raises `ConfigError` without its driver."""
     timeout_ms = settings.write_timeout_ms
     return SqlHistoryStore(
-        postgres_engine(server, pool_size=1, timeout_ms=timeout_ms),
-        postgres_engine(server, pool_size=READERS, timeout_ms=timeout_ms, isolation="REPEATABLE READ"),
+        postgres_engine(server, pool_size=1, timeout_ms=timeout_ms, by_index=True),
+        postgres_engine(server, pool_size=READERS, timeout_ms=timeout_ms, isolation="REPEATABLE READ", by_index=True),
         table_prefix=settings.table_prefix,
         timeout_ms=timeout_ms,
     )
@@ -162,7 +162,7 @@ class SqlHistoryStore:
             messages += deleted
             size += its_size
             if info is not None:
-                return Purged(messages, size, info, previous or None)
+                return Purged(messages, size, info, previous)
 
     async def purge(
         self,

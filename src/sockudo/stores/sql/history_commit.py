@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from hashlib import blake2b
-from itertools import chain
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from sockudo.stores.history_rules import MOST_PER_COMMIT, prefix, retention_cut
-from sockudo.stores.sql.statements import RANGES, Statements, padded
+from sockudo.stores.sql.schema import key_hash
+from sockudo.stores.sql.statements import Statements, padded
 from sockudo.stores.sql.stream_row import StreamRow
-from sockudo.stores.sql.streams import Place, opened_streams
+from sockudo.stores.sql.streams import Place, delete_rows, opened_streams, rows_in
 from sockudo.streams.records import Append, Committed, Position
 
-__all__ = ["commit", "key_hash"]
+__all__ = ["commit"]
 
 # Rows that retention looks at beyond those that it expects to go.
 _SPARE = 8
@@ -41,18 +40,13 @@ class _Grown:
         self.latest_ms = 0
 
 
-def key_hash(channel: str, key: str) -> bytes:
-    """What is stored of a key of a channel."""
-    return blake2b(f"{channel}\0{key}".encode(), digest_size=16).digest()
-
-
 def commit(connection: Connection, sql: Statements, appends: Sequence[Append]) -> list[Committed]:
     """The whole of the transaction but its end."""
     streams = opened_streams(
         connection, sql, {(each.app_id, each.channel): (each.published_at_ms, each.retention) for each in appends}
     )
     known = _known_keys(connection, sql, appends)
-    keys: dict[tuple[str, bytes], _Key] = {}
+    keys: dict[bytes, tuple[object, ...]] = {}
     entries: list[tuple[object, ...]] = []
     grown: dict[Place, _Grown] = {}
     outcomes = []
@@ -60,7 +54,7 @@ def commit(connection: Connection, sql: Statements, appends: Sequence[Append]) -
         place = append.app_id, append.channel
         stream = streams[place]
         if append.key is not None:
-            name = append.app_id, key_hash(append.channel, append.key)
+            name = key_hash(append.app_id, append.channel, append.key)
             stored = known.get(name)
             if stored is not None and stored.expires_at_ms > append.published_at_ms:
                 outcomes.append(_repeated(append, stream, stored))
@@ -68,9 +62,9 @@ def commit(connection: Connection, sql: Statements, appends: Sequence[Append]) -
         position, published_at_ms = stream.append(append)
         entries.append(_entry(append, stream, position.serial, published_at_ms))
         if append.key is not None:
-            known[name] = keys[name] = _Key(
-                append.fingerprint, stream.entries_id, position.serial, append.published_at_ms + append.key_ttl_ms
-            )
+            expires_at_ms = append.published_at_ms + append.key_ttl_ms
+            known[name] = _Key(append.fingerprint, stream.entries_id, position.serial, expires_at_ms)
+            keys[name] = name, *known[name]
         growth = grown.get(place)
         if growth is None:
             growth = grown[place] = _Grown(stream)
@@ -80,22 +74,18 @@ def commit(connection: Connection, sql: Statements, appends: Sequence[Append]) -
     if entries:
         connection.exec_driver_sql(sql.insert_entries, entries)
         if keys:
-            connection.exec_driver_sql(sql.save_keys, [(*name, *stored) for name, stored in keys.items()])
+            connection.exec_driver_sql(sql.save_keys, list(keys.values()))
         _retain(connection, sql, grown.values())
         connection.exec_driver_sql(sql.save_streams, [growth.stream.saved() for growth in grown.values()])
     return outcomes
 
 
-def _known_keys(connection: Connection, sql: Statements, appends: Sequence[Append]) -> dict[tuple[str, bytes], _Key]:
-    wanted: dict[str, list[bytes]] = {}
-    for append in appends:
-        if append.key is not None:
-            wanted.setdefault(append.app_id, []).append(key_hash(append.channel, append.key))
-    known = {}
-    for app_id, hashes in wanted.items():
-        rows = connection.execute(sql.keys, {"app_id": app_id, "key_hashs": padded(hashes, hashes[-1])})
-        known.update({(app_id, row[0]): _Key(*row[1:]) for row in rows})
-    return known
+def _known_keys(connection: Connection, sql: Statements, appends: Sequence[Append]) -> dict[bytes, _Key]:
+    hashes = [key_hash(append.app_id, append.channel, append.key) for append in appends if append.key is not None]
+    if not hashes:
+        return {}
+    rows = connection.execute(sql.keys, {"key_hashs": padded(hashes, hashes[-1])})
+    return {name: _Key(*stored) for name, *stored in rows}
 
 
 def _repeated(append: Append, stream: StreamRow, stored: _Key) -> Committed:
@@ -134,33 +124,16 @@ def _retain(connection: Connection, sql: Statements, grown: Collection[_Grown]) 
     gone = []
     while due:
         again = []
-        found = _oldest_rows(connection, sql, [(stream, limit) for stream, _, limit in due])
+        # And the first one that stays.
+        ranges = [stream.range(stream.oldest_serial, stream.oldest_serial + limit) for stream, _, limit in due]
+        found = rows_in(connection, sql, ranges)
         for (stream, cut, limit), rows in zip(due, found, strict=True):
             dropped, size = prefix(rows[:limit], stream.retained, cut)
             if dropped == limit < min(stream.messages, MOST_PER_COMMIT):
                 again.append((stream, cut, MOST_PER_COMMIT))
             elif dropped:
-                gone.append(stream.entries(stream.oldest_serial, stream.oldest_serial + dropped - 1))
+                gone.append(stream.range(stream.oldest_serial, stream.oldest_serial + dropped - 1))
                 stream.drop_oldest(dropped, size, rows[dropped][1] if dropped < len(rows) else 0)
         due = again
     if gone:
-        connection.execute(sql.delete_entries, gone)
-
-
-def _oldest_rows(
-    connection: Connection, sql: Statements, wanted: Sequence[tuple[StreamRow, int]]
-) -> list[list[tuple[int, int, int]]]:
-    """Serial, time and size of so many of the oldest rows of each stream, and of the one after them."""
-    found: list[list[tuple[int, int, int]]] = [[] for _ in wanted]
-    for start in range(0, len(wanted), RANGES):
-        ranges = [
-            tuple(stream.entries(stream.oldest_serial, stream.oldest_serial + limit).values())
-            for stream, limit in wanted[start : start + RANGES]
-        ]
-        ranges = padded(ranges, ("", "", "", 1, 0))
-        parameters = tuple(chain.from_iterable(ranges))
-        for number, serial, published_at_ms, size in connection.exec_driver_sql(sql.oldest(len(ranges)), parameters):
-            found[start + number].append((serial, published_at_ms, size))
-    for rows in found:
-        rows.sort()
-    return found
+        delete_rows(connection, sql, gone)

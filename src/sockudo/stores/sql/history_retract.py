@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from sockudo.stores.sql.history_commit import key_hash
+from sockudo.stores.sql.schema import key_hash
 from sockudo.stores.sql.statements import Statements, padded
 from sockudo.stores.sql.stream_row import StreamRow
-from sockudo.stores.sql.streams import locked_stream, serial_at, time_of
+from sockudo.stores.sql.streams import delete_rows, locked_stream, serial_at, time_of
 from sockudo.streams.records import RETRACTED, Append, StreamInfo
 
 __all__ = ["retract"]
@@ -57,13 +57,13 @@ def _stored(
 def _forget_keys(
     connection: Connection, sql: Statements, stream: StreamRow, appends: Sequence[Append], sizes: dict[int, int]
 ) -> None:
-    hashes = [key_hash(stream.channel, append.key) for append in appends if append.key is not None]
+    hashes = [key_hash(append.app_id, append.channel, append.key) for append in appends if append.key is not None]
     if not hashes:
         return
-    rows = connection.execute(sql.keys, {"app_id": stream.app_id, "key_hashs": padded(hashes, hashes[-1])})
-    gone = [digest for digest, _, stream_id, serial, _ in rows if stream_id == stream.entries_id and serial in sizes]
+    rows = connection.execute(sql.keys, {"key_hashs": padded(hashes, hashes[-1])})
+    gone = [name for name, _, stream_id, serial, _ in rows if stream_id == stream.entries_id and serial in sizes]
     if gone:
-        connection.execute(sql.delete_keys, {"app_id": stream.app_id, "key_hashs": padded(gone, gone[-1])})
+        connection.execute(sql.delete_keys, {"key_hashs": padded(gone, gone[-1])})
 
 
 def _take_newest(connection: Connection, sql: Statements, stream: StreamRow, sizes: dict[int, int]) -> None:
@@ -74,7 +74,7 @@ def _take_newest(connection: Connection, sql: Statements, stream: StreamRow, siz
         size += sizes.pop(last)
         last -= 1
     if last < newest:
-        connection.execute(sql.delete_entries, stream.entries(last + 1, newest))
+        delete_rows(connection, sql, [stream.range(last + 1, newest)])
         stream.drop_newest(newest - last, size, time_of(connection, sql, stream, last))
 
 

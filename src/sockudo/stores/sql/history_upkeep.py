@@ -7,9 +7,10 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from sockudo.ids import unique_id
+from sockudo.stores.sql.schema import keys_of_app
 from sockudo.stores.sql.statements import Statements, padded
 from sockudo.stores.sql.stream_row import StreamRow
-from sockudo.stores.sql.streams import locked_stream, locked_streams, opened_streams, serial_at, time_of
+from sockudo.stores.sql.streams import delete_rows, locked_stream, locked_streams, opened_streams, serial_at, time_of
 from sockudo.streams.records import KEEP_ALL, DurableState, Retention, StreamInfo
 
 __all__ = ["ROWS_AT_ONCE", "delete_some", "ensure", "expire", "mark", "purge_some", "reset_some", "rotate"]
@@ -57,22 +58,25 @@ def rotate(connection: Connection, sql: Statements, app_id: str, channel: str, n
 
 def reset_some(
     connection: Connection, sql: Statements, app_id: str, channel: str, now_ms: int
-) -> tuple[int, int, str, StreamInfo | None]:
+) -> tuple[int, int, str | None, StreamInfo | None]:
     """Rows and bytes deleted, the id before, and the new stream: None while there are too many rows, call again."""
     stream = locked_stream(connection, sql, app_id, channel)
-    if stream is not None and stream.messages > ROWS_AT_ONCE:
+    if stream is None:
+        place = app_id, channel
+        return 0, 0, None, opened_streams(connection, sql, {place: (now_ms, KEEP_ALL)})[place].info
+    previous, messages, size = stream.stream_id, stream.messages, stream.size
+    if messages > ROWS_AT_ONCE:
         messages, size = _drop(connection, sql, stream, stream.next_serial, ROWS_AT_ONCE)
         connection.exec_driver_sql(sql.save_streams, stream.saved())
-        return messages, size, stream.stream_id, None
-    previous, messages, size = "", 0, 0
-    retention = KEEP_ALL
-    if stream is not None:
-        previous, messages, size, retention = stream.stream_id, stream.messages, stream.size, stream.retention
-        if messages:
-            connection.execute(sql.delete_entries, stream.entries(stream.oldest_serial, stream.next_serial - 1))
-        connection.execute(sql.delete_streams, {"app_id": app_id, "channels": [channel]})
-    place = app_id, channel
-    return messages, size, previous, opened_streams(connection, sql, {place: (now_ms, retention)})[place].info
+        return messages, size, previous, None
+    if messages:
+        delete_rows(connection, sql, [stream.range(stream.oldest_serial, stream.next_serial - 1)])
+    stream.restart(unique_id(), now_ms)
+    connection.exec_driver_sql(sql.save_streams, stream.saved())
+    ids = {"stream_id": stream.stream_id, "entries_stream_id": stream.entries_id}
+    healthy = _state("healthy", None, None, None)
+    connection.execute(sql.update_stream, _place(app_id, channel) | ids | healthy)
+    return messages, size, previous, stream.info
 
 
 def purge_some(
@@ -110,7 +114,7 @@ def expire(connection: Connection, sql: Statements, now_ms: int, limit: int) -> 
         due_ms, window_ms = stream.expires_at_ms, stream.retention.window_ms
         if left and due_ms is not None and window_ms is not None and due_ms < now_ms:
             if stream.next_serial == 1:
-                unused.append(stream)
+                unused.append(stream.place_hash)
                 left -= 1
                 continue
             messages, _ = _drop(connection, sql, stream, serial_at(connection, sql, stream, now_ms - window_ms), left)
@@ -118,8 +122,8 @@ def expire(connection: Connection, sql: Statements, now_ms: int, limit: int) -> 
             changed.append(stream.saved())
     if changed:
         connection.exec_driver_sql(sql.save_streams, changed)
-    for stream in unused:
-        connection.execute(sql.delete_streams, {"app_id": stream.app_id, "channels": [stream.channel]})
+    if unused:
+        connection.execute(sql.delete_streams, {"place_hashs": padded(unused, unused[-1])})
     left -= _expire_keys(connection, sql, now_ms, left)
     one = {"now_ms": now_ms, "most": 1}
     more = any(connection.execute(statement, one).first() for statement in (sql.due_streams, sql.due_keys))
@@ -127,7 +131,7 @@ def expire(connection: Connection, sql: Statements, now_ms: int, limit: int) -> 
 
 
 def delete_some(connection: Connection, sql: Statements, app_id: str) -> bool:
-    """Deletes some of what is known about an app; whether there was anything: call again."""
+    """Deletes some of what is known about an app; whether there may be more: call again."""
     some = {"app_id": app_id, "most": _STREAMS_AT_ONCE}
     channels = connection.scalars(sql.streams_of_app, some).all()
     left = ROWS_AT_ONCE
@@ -139,16 +143,17 @@ def delete_some(connection: Connection, sql: Statements, app_id: str) -> bool:
                 connection.exec_driver_sql(sql.save_streams, stream.saved())
             break
         if stream.messages:
-            connection.execute(sql.delete_entries, stream.entries(stream.oldest_serial, stream.next_serial - 1))
+            delete_rows(connection, sql, [stream.range(stream.oldest_serial, stream.next_serial - 1)])
         left -= stream.messages
-        gone.append(stream.channel)
+        gone.append(stream.place_hash)
     if gone:
-        connection.execute(sql.delete_streams, {"app_id": app_id, "channels": padded(gone, gone[-1])})
+        connection.execute(sql.delete_streams, {"place_hashs": padded(gone, gone[-1])})
     if channels:
         return True
-    keys = connection.scalars(sql.keys_of_app, {"app_id": app_id, "most": _KEYS_AT_ONCE}).all()
+    first, last = keys_of_app(app_id)
+    keys = connection.scalars(sql.keys_between, {"first": first, "last": last, "most": _KEYS_AT_ONCE}).all()
     if keys:
-        connection.execute(sql.delete_keys, {"app_id": app_id, "key_hashs": padded(keys, keys[-1])})
+        connection.execute(sql.delete_keys, {"key_hashs": padded(keys, keys[-1])})
     return bool(keys)
 
 
@@ -158,35 +163,29 @@ def _drop(connection: Connection, sql: Statements, stream: StreamRow, bound: int
     last = min(bound, first + most, stream.next_serial) - 1
     if last < first:
         return 0, 0
-    entries = stream.entries(first, last)
-    size = int(connection.scalar(sql.size, entries) or 0)
-    connection.execute(sql.delete_entries, entries)
+    size = int(connection.scalar(sql.size, stream.entries(first, last)) or 0)
+    delete_rows(connection, sql, [stream.range(first, last)])
     messages = last - first + 1
     stream.drop_oldest(messages, size, time_of(connection, sql, stream, last + 1))
     return messages, size
 
 
 def _expire_keys(connection: Connection, sql: Statements, now_ms: int, most: int) -> int:
-    if not most:
-        return 0
-    hashes: dict[str, list[bytes]] = {}
-    for app_id, key in connection.execute(sql.due_keys, {"now_ms": now_ms, "most": most}):
-        hashes.setdefault(app_id, []).append(key)
-    for app_id, keys in hashes.items():
+    keys = connection.scalars(sql.due_keys, {"now_ms": now_ms, "most": most}).all() if most else []
+    if keys:
         # Not one that a publish has stored anew since.
-        which = {"app_id": app_id, "key_hashs": padded(keys, keys[-1]), "now_ms": now_ms}
-        connection.execute(sql.delete_due_keys, which)
-    return sum(map(len, hashes.values()))
+        connection.execute(sql.delete_due_keys, {"key_hashs": padded(keys, keys[-1]), "now_ms": now_ms})
+    return len(keys)
 
 
 def _place(app_id: str, channel: str) -> dict[str, Any]:
     return {"of_app": app_id, "of_channel": channel}
 
 
-def _state(state: DurableState, reason: str | None, node_id: str | None, now_ms: int) -> dict[str, Any]:
+def _state(state: DurableState, reason: str | None, node_id: str | None, at_ms: int | None) -> dict[str, Any]:
     return {
         "durable_state": state,
         "durable_state_reason": reason,
         "durable_state_node_id": node_id,
-        "durable_state_changed_at_ms": now_ms,
+        "durable_state_changed_at_ms": at_ms,
     }

@@ -4,8 +4,12 @@ Columns are those of the contract without what nothing writes: metadata, tombsto
 index but their key: it would halve the speed of writing, and since times never run backwards in a stream, a time is
 found by probing serials. A stream's ``entries_stream_id`` is the id that its entries and keys have: the one it was made
 with, so that a stream can get another id and keep its million rows. Its ``expires_at_ms`` is the time after which
-something of it has to go, so that what is due is found without looking at rows. A key is stored as a digest of its
-channel and itself: short, and compared byte by byte whatever the collation.
+something of it has to go, so that what is due is found without looking at rows.
+
+Many streams, or keys, at once are looked for by digests of their names, the one column of a unique index. With two
+columns PostgreSQL may read all streams of an app instead, as long as it takes them for few. Digests also have one
+length, and are compared byte by byte whatever the collation. Those of an app's keys begin alike, so that they can be
+deleted together.
 
 A step is never changed once released; a new shape is a new step at the end.
 """
@@ -14,13 +18,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Final
 
 from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table
 
 from sockudo.config.problems import ConfigError
 
-__all__ = ["STEPS", "TYPES", "Tables", "history_tables"]
+__all__ = ["STEPS", "TYPES", "Tables", "history_tables", "key_hash", "keys_of_app", "place_hash"]
 
 # Leaves room for what is appended, within the 63 characters that PostgreSQL has for a name.
 _PREFIX: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
@@ -65,6 +70,7 @@ def history_tables(prefix: str) -> Tables:
         Column("max_messages", BigInteger),
         Column("max_bytes", BigInteger),
         Column("expires_at_ms", BigInteger),
+        Column("place_hash", LargeBinary),
     )
     entries = Table(
         f"{prefix}_entries",
@@ -83,7 +89,6 @@ def history_tables(prefix: str) -> Tables:
     keys = Table(
         f"{prefix}_keys",
         metadata,
-        Column("app_id", String, primary_key=True),
         Column("key_hash", LargeBinary, primary_key=True),
         Column("fingerprint", LargeBinary),
         Column("stream_id", String),
@@ -91,6 +96,26 @@ def history_tables(prefix: str) -> Tables:
         Column("expires_at_ms", BigInteger),
     )
     return Tables(streams, entries, keys)
+
+
+def place_hash(app_id: str, channel: str) -> bytes:
+    """What stands for the channel of an app; neither has a NUL in its name."""
+    return _digest(f"{app_id}\0{channel}", 16)
+
+
+def key_hash(app_id: str, channel: str, key: str) -> bytes:
+    """What stands for a key of a channel."""
+    return _digest(app_id, 8) + _digest(f"{app_id}\0{channel}\0{key}", 16)
+
+
+def keys_of_app(app_id: str) -> tuple[bytes, bytes]:
+    """The bounds between which all key hashes of an app are, both included."""
+    start = _digest(app_id, 8)
+    return start + bytes(16), start + b"\xff" * 16
+
+
+def _digest(text: str, size: int) -> bytes:
+    return blake2b(text.encode(), digest_size=size).digest()
 
 
 TYPES: Final[dict[str, dict[str, str]]] = {
@@ -117,7 +142,7 @@ TYPES: Final[dict[str, dict[str, str]]] = {
         "name": "VARCHAR(255)",
         "word": "VARCHAR(64)",
         "text": "LONGTEXT",
-        "hash": "VARBINARY(16)",
+        "hash": "VARBINARY(24)",
         "bytes": "LONGBLOB",
         "end": "ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
         "end_changing": "ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
@@ -148,9 +173,11 @@ _FIRST: Final = (
       max_messages BIGINT,
       max_bytes BIGINT,
       expires_at_ms BIGINT,
+      place_hash {hash} NOT NULL,
       PRIMARY KEY (app_id, channel)
     ) {end_changing}
     """,
+    "CREATE UNIQUE INDEX {streams_place} ON {streams} (place_hash)",
     "CREATE INDEX {streams_expiry} ON {streams} (expires_at_ms)",
     """
     CREATE TABLE {entries} (
@@ -169,13 +196,12 @@ _FIRST: Final = (
     """,
     """
     CREATE TABLE {keys} (
-      app_id {name} NOT NULL,
       key_hash {hash} NOT NULL,
       fingerprint {bytes} NOT NULL,
       stream_id {word} NOT NULL,
       serial BIGINT NOT NULL,
       expires_at_ms BIGINT NOT NULL,
-      PRIMARY KEY (app_id, key_hash)
+      PRIMARY KEY (key_hash)
     ) {end_changing}
     """,
     "CREATE INDEX {keys_expiry} ON {keys} (expires_at_ms)",

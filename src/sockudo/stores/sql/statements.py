@@ -1,9 +1,9 @@
 """The statements of the history, made once for a set of tables and a dialect.
 
-Each finds its rows by a key whatever the database believes about its tables: lists are of one app at a time, and ranges
-of several streams are put together by UNION ALL. Parameters are called as the columns; lists end in ``s``. What a
-commit executes for many rows at once is text for the driver, with a tuple of parameters for each row: preparing and
-checking them one by one takes longer than storing them.
+Each finds its rows by a key, whatever the database believes about its tables: lists are of digests, and ranges of
+serials are put together by UNION ALL. Parameters are called as the columns; lists end in ``s``. What a commit executes
+for many rows at once is text for the driver, with a tuple of parameters for each row: preparing and checking them one
+by one takes longer than storing them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["ENTRY", "KEY", "NEW_STREAM", "RANGES", "STREAM", "Statements", "padd
 T = TypeVar("T")
 
 RANGES: Final = 64
-"""Ranges that `Statements.oldest` reads at most."""
+"""Ranges that are read together at most."""
 
 ENTRY: Final = (
     "app_id",
@@ -36,12 +36,13 @@ ENTRY: Final = (
 )
 """The columns of `Statements.insert_entries`, in order."""
 
-KEY: Final = ("app_id", "key_hash", "fingerprint", "stream_id", "serial", "expires_at_ms")
+KEY: Final = ("key_hash", "fingerprint", "stream_id", "serial", "expires_at_ms")
 """The columns of `Statements.save_keys`, in order."""
 
 NEW_STREAM: Final = (
     "app_id",
     "channel",
+    "place_hash",
     "stream_id",
     "entries_stream_id",
     "next_serial",
@@ -79,28 +80,31 @@ class Statements:
         self._of_entries(tables.entries)
         self._of_keys(tables.keys)
         self.make_streams = _insert(tables.streams, dialect, NEW_STREAM, ())
-        self.save_streams = _insert(tables.streams, dialect, STREAM, STREAM[4:])
+        self.save_streams = _insert(tables.streams, dialect, STREAM, STREAM[5:])
         self.insert_entries = _insert(tables.entries, dialect, ENTRY, None)
-        self.save_keys = _insert(tables.keys, dialect, KEY, KEY[2:])
+        self.save_keys = _insert(tables.keys, dialect, KEY, KEY[1:])
         name = dialect.identifier_preparer.quote(tables.entries.name)
         place = _parameter(dialect)
-        self._range = (
-            f"serial, published_at_ms, payload_size_bytes FROM {name} WHERE app_id = {place} AND channel = {place} "
-            f"AND stream_id = {place} AND serial BETWEEN {place} AND {place}"
+        within = (
+            f"app_id = {place} AND channel = {place} AND stream_id = {place} AND serial BETWEEN {place} AND {place}"
         )
-        self._oldest: dict[int, str] = {}
+        self._range = f"serial, published_at_ms, payload_size_bytes FROM {name} WHERE {within}"
+        self._ranges: dict[int, str] = {}
+        self.delete_range = f"DELETE FROM {name} WHERE {within}"  # noqa: S608 - names of ours
+        # Of the drivers, MySQL's alone sends such statements one by one.
+        self.delete_ranges = f"{self.delete_range}{f' OR {within}' * (RANGES - 1)}" if dialect.name == "mysql" else None
 
     def _of_streams(self, streams: Table) -> None:
         of_app = _is(streams, "app_id")
         self.stream = select(streams).where(*of_app, *_is(streams, "channel"))
         self.lock_streams = (
-            select(streams).where(*of_app, _in(streams, "channel")).order_by(streams.c.channel).with_for_update()
+            select(streams).where(_in(streams, "place_hash")).order_by(streams.c.place_hash).with_for_update()
         )
         # The columns to be set are those of the parameters, whose names these must not have.
         self.update_stream = update(streams).where(
             streams.c.app_id == bindparam("of_app"), streams.c.channel == bindparam("of_channel")
         )
-        self.delete_streams = delete(streams).where(*of_app, _in(streams, "channel"))
+        self.delete_streams = delete(streams).where(_in(streams, "place_hash"))
         self.due_streams = (
             select(streams.c.app_id, streams.c.channel)
             .where(streams.c.expires_at_ms < bindparam("now_ms"))
@@ -124,9 +128,7 @@ class Statements:
         ).where(*of_stream, within)
         self.oldest_first = page.order_by(entries.c.serial)
         self.newest_first = page.order_by(entries.c.serial.desc())
-        self.times = select(entries.c.serial, entries.c.published_at_ms).where(*of_stream, _in(entries, "serial"))
         self.size = select(func.sum(entries.c.payload_size_bytes)).where(*of_stream, within)
-        self.delete_entries = delete(entries).where(*of_stream, within)
         self.update_entry = update(entries).where(
             entries.c.app_id == bindparam("of_app"),
             entries.c.channel == bindparam("of_channel"),
@@ -135,29 +137,26 @@ class Statements:
         )
 
     def _of_keys(self, keys: Table) -> None:
-        of_app = _is(keys, "app_id")
-        self.keys = select(
-            keys.c.key_hash, keys.c.fingerprint, keys.c.stream_id, keys.c.serial, keys.c.expires_at_ms
-        ).where(*of_app, _in(keys, "key_hash"))
-        self.delete_keys = delete(keys).where(*of_app, _in(keys, "key_hash"))
-        self.delete_due_keys = self.delete_keys.where(keys.c.expires_at_ms <= bindparam("now_ms"))
-        self.due_keys = (
-            select(keys.c.app_id, keys.c.key_hash)
-            .where(keys.c.expires_at_ms <= bindparam("now_ms"))
-            .order_by(keys.c.expires_at_ms)
-            .limit(bindparam("most"))
+        expiry = keys.c.expires_at_ms
+        self.keys = select(keys.c.key_hash, keys.c.fingerprint, keys.c.stream_id, keys.c.serial, expiry).where(
+            _in(keys, "key_hash")
         )
-        self.keys_of_app = select(keys.c.key_hash).where(*of_app).limit(bindparam("most"))
+        self.delete_keys = delete(keys).where(_in(keys, "key_hash"))
+        self.delete_due_keys = self.delete_keys.where(expiry <= bindparam("now_ms"))
+        self.due_keys = (
+            select(keys.c.key_hash).where(expiry <= bindparam("now_ms")).order_by(expiry).limit(bindparam("most"))
+        )
+        hashes = keys.c.key_hash.between(bindparam("first"), bindparam("last"))
+        self.keys_between = select(keys.c.key_hash).where(hashes).limit(bindparam("most"))
 
-    def oldest(self, ranges: int) -> str:
+    def ranges(self, count: int) -> str:
         """Number of the range, serial, time and size of the rows in several ranges, in no order; text for the driver.
 
-        The parameters of a range are app, channel, stream id, first and last serial.
+        The parameters of each range are app, channel, stream id, first and last serial.
         """
-        if ranges not in self._oldest:
-            legs = (f"SELECT {number}, {self._range}" for number in range(ranges))
-            self._oldest[ranges] = " UNION ALL ".join(legs)
-        return self._oldest[ranges]
+        if count not in self._ranges:
+            self._ranges[count] = " UNION ALL ".join(f"SELECT {number}, {self._range}" for number in range(count))
+        return self._ranges[count]
 
 
 def _is(table: Table, *columns: str) -> list[ColumnElement[bool]]:
@@ -183,6 +182,7 @@ def _insert(table: Table, dialect: Dialect, columns: Sequence[str], changing: Se
     if dialect.name == "mysql":
         changes = [f"{name} = VALUES({name})" for name in changing] or [f"{keys[0]} = {keys[0]}"]
         return f"{plain} ON DUPLICATE KEY UPDATE {', '.join(changes)}"
+    if not changing:
+        return f"{plain} ON CONFLICT DO NOTHING"
     changes = [f"{name} = excluded.{name}" for name in changing]
-    action = f"UPDATE SET {', '.join(changes)}" if changes else "NOTHING"
-    return f"{plain} ON CONFLICT ({', '.join(keys)}) DO {action}"
+    return f"{plain} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {', '.join(changes)}"

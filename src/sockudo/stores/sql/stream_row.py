@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, get_args
 
+from sockudo.stores.sql.schema import place_hash
 from sockudo.streams.records import Append, DurableState, Position, Retained, Retention, StreamInfo
 
 __all__ = ["StreamRow", "new_stream"]
@@ -28,6 +29,7 @@ class StreamRow:
         "node_id",
         "oldest_at_ms",
         "oldest_serial",
+        "place_hash",
         "reason",
         "retention",
         "size",
@@ -46,6 +48,7 @@ class StreamRow:
     changed_at_ms: int | None
     size: int
     updated_at_ms: int
+    place_hash: bytes
 
     def __init__(self, columns: Sequence[Any]) -> None:
         """``columns`` are those of the table, in its order."""
@@ -70,6 +73,7 @@ class StreamRow:
             max_messages,
             max_bytes,
             _expires_at_ms,
+            self.place_hash,
         ) = columns
         # What another version wrote is no reason to trust the stream.
         self.state: DurableState = state if state in _STATES else "degraded"
@@ -133,21 +137,30 @@ class StreamRow:
         self.size -= size
         self.newest_at_ms = newest_at_ms
 
+    def restart(self, stream_id: str, now_ms: int) -> None:
+        """Begins again under another id, with nothing in it."""
+        self.stream_id = self.entries_id = stream_id
+        self.next_serial = self.oldest_serial = 1
+        self.size = 0
+        self.updated_at_ms = now_ms
+        self.state = "healthy"
+        self.reason = self.node_id = self.changed_at_ms = None
+
     def entries(self, first: int, last: int) -> dict[str, Any]:
         """The parameters that name rows of this stream."""
-        return {
-            "app_id": self.app_id,
-            "channel": self.channel,
-            "stream_id": self.entries_id,
-            "first": first,
-            "last": last,
-        }
+        app_id, channel, stream_id, *_ = self.range(first, last)
+        return {"app_id": app_id, "channel": channel, "stream_id": stream_id, "first": first, "last": last}
+
+    def range(self, first: int, last: int) -> tuple[str, str, str, int, int]:
+        """The same, for one range of `Statements.ranges`."""
+        return self.app_id, self.channel, self.entries_id, first, last
 
     def saved(self) -> tuple[object, ...]:
         """The values of `statements.STREAM`."""
         return (
             self.app_id,
             self.channel,
+            self.place_hash,
             self.stream_id,
             self.entries_id,
             self.next_serial,
@@ -161,4 +174,4 @@ class StreamRow:
 def new_stream(app_id: str, channel: str, stream_id: str, now_ms: int, retention: Retention) -> tuple[object, ...]:
     """The values of `statements.NEW_STREAM`."""
     expires_at_ms = None if retention.window_ms is None else now_ms + retention.window_ms
-    return app_id, channel, stream_id, stream_id, 1, now_ms, *retention, expires_at_ms
+    return app_id, channel, place_hash(app_id, channel), stream_id, stream_id, 1, now_ms, *retention, expires_at_ms

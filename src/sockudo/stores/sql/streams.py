@@ -1,28 +1,40 @@
 """The rows of the streams, which everything else is ordered by.
 
-A transaction locks those of its channels, always in the same order, so two nodes wait for each other instead of giving
-up, and the serials that one of them gives are seen by nobody before it ends. SQLite has one lock for all, taken at the
-start of a transaction.
+A transaction locks those of its channels, always in the same order, so that nodes wait for each other in turn, and the
+serials that one of them gives are seen by nobody before it ends. SQLite has one lock for all, taken at the start of a
+transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Final
 
 from sqlalchemy import Connection
 
 from sockudo.ids import unique_id
-from sockudo.stores.sql.statements import Statements, padded
+from sockudo.stores.sql.schema import place_hash
+from sockudo.stores.sql.statements import RANGES, Statements, padded
 from sockudo.stores.sql.stream_row import StreamRow, new_stream
 from sockudo.streams.records import Retention
 
-__all__ = ["Place", "found_stream", "locked_stream", "locked_streams", "opened_streams", "serial_at", "time_of"]
+__all__ = [
+    "Place",
+    "delete_rows",
+    "found_stream",
+    "locked_stream",
+    "locked_streams",
+    "opened_streams",
+    "rows_in",
+    "serial_at",
+    "time_of",
+]
 
 Place = tuple[str, str]
 """App and channel."""
 
-# Serials whose times are looked at together: a million rows take four looks.
-_PROBES = 64
+_NO_ROWS: Final = ("", "", "", 1, 0)
 
 
 def found_stream(connection: Connection, sql: Statements, app_id: str, channel: str) -> StreamRow | None:
@@ -33,16 +45,12 @@ def found_stream(connection: Connection, sql: Statements, app_id: str, channel: 
 
 def locked_streams(connection: Connection, sql: Statements, places: Iterable[Place]) -> dict[Place, StreamRow]:
     """Those of the streams that exist; nobody else changes them before the transaction ends."""
-    channels: dict[str, list[str]] = {}
-    for app_id, channel in sorted(places):
-        channels.setdefault(app_id, []).append(channel)
-    found = {}
-    for app_id, names in channels.items():
-        rows = connection.execute(sql.lock_streams, {"app_id": app_id, "channels": padded(names, names[-1])})
-        for row in rows:
-            stream = StreamRow(row)
-            found[app_id, stream.channel] = stream
-    return found
+    hashes = [place_hash(*place) for place in places]
+    if not hashes:
+        return {}
+    rows = connection.execute(sql.lock_streams, {"place_hashs": padded(hashes, hashes[-1])})
+    streams = map(StreamRow, rows)
+    return {(stream.app_id, stream.channel): stream for stream in streams}
 
 
 def locked_stream(connection: Connection, sql: Statements, app_id: str, channel: str) -> StreamRow | None:
@@ -53,21 +61,57 @@ def locked_stream(connection: Connection, sql: Statements, app_id: str, channel:
 def opened_streams(
     connection: Connection, sql: Statements, places: Mapping[Place, tuple[int, Retention]]
 ) -> dict[Place, StreamRow]:
-    """All of the streams, locked; the ones that are missing are made, with the time and the retention given."""
-    found = locked_streams(connection, sql, places)
-    while missing := sorted(place for place in places if place not in found):
-        # Of two nodes that make the same stream one waits for the other, and then finds it made.
+    """All of the streams, locked; the ones that are missing are made, with the time and the retention given.
+
+    Call it first in a transaction: on a server, streams are made in one that ends at once. Nodes that make the same one
+    wait for each other, and would wait for ever if they had locked others before.
+    """
+    alone = connection.dialect.name == "sqlite"
+    while True:
+        found = locked_streams(connection, sql, places)
+        missing = [place for place in places if place not in found]
+        if not missing:
+            return found
+        if not alone:
+            connection.rollback()
+        missing.sort(key=lambda place: place_hash(*place))
         made = [new_stream(*place, unique_id(), *places[place]) for place in missing]
         connection.exec_driver_sql(sql.make_streams, made)
-        found |= locked_streams(connection, sql, missing)
+        if not alone:
+            connection.commit()
+
+
+def rows_in(
+    connection: Connection, sql: Statements, ranges: Sequence[tuple[str, str, str, int, int]]
+) -> list[list[tuple[int, int, int]]]:
+    """Serial, time and size of the rows in each range of serials, in order."""
+    found: list[list[tuple[int, int, int]]] = [[] for _ in ranges]
+    for start in range(0, len(ranges), RANGES):
+        some = padded(ranges[start : start + RANGES], _NO_ROWS)
+        rows = connection.exec_driver_sql(sql.ranges(len(some)), tuple(chain.from_iterable(some)))
+        for number, serial, published_at_ms, size in rows:
+            found[start + number].append((serial, published_at_ms, size))
+    for each in found:
+        each.sort()
     return found
+
+
+def delete_rows(connection: Connection, sql: Statements, ranges: Sequence[tuple[str, str, str, int, int]]) -> None:
+    """Deletes the rows in each range of serials."""
+    if sql.delete_ranges is None or len(ranges) == 1:
+        connection.exec_driver_sql(sql.delete_range, list(ranges))
+        return
+    for start in range(0, len(ranges), RANGES):
+        some = ranges[start : start + RANGES]
+        parameters = chain.from_iterable([*some, *[_NO_ROWS] * (RANGES - len(some))])
+        connection.exec_driver_sql(sql.delete_ranges, tuple(parameters))
 
 
 def serial_at(connection: Connection, sql: Statements, stream: StreamRow, at_ms: int) -> int:
     """The first retained serial whose time is not before ``at_ms``; the next serial when there is none.
 
-    Times never run backwards, so the place is found by looking at fewer and fewer serials. A row that is missing, which
-    somebody must have deleted by hand, counts as early.
+    Times never run backwards, so the place is found by looking at fewer and fewer serials: a million rows take four
+    looks. A row that is missing, which somebody must have deleted by hand, counts as early.
     """
     if not stream.messages or stream.newest_at_ms < at_ms:
         return stream.next_serial
@@ -76,11 +120,9 @@ def serial_at(connection: Connection, sql: Statements, stream: StreamRow, at_ms:
     # Before `low` all are early, from `high` on none is.
     low, high = stream.oldest_serial + 1, stream.next_serial - 1
     while low < high:
-        probes = range(low, high, max(1, -(-(high - low) // _PROBES)))
-        place = {"app_id": stream.app_id, "channel": stream.channel, "stream_id": stream.entries_id}
-        times = dict(connection.execute(sql.times, {**place, "serials": padded(probes, probes[-1])}).all())
-        for serial in probes:
-            if times.get(serial, 0) >= at_ms:
+        probes = range(low, high, max(1, -(-(high - low) // RANGES)))
+        for serial, rows in zip(probes, rows_in(connection, sql, [stream.range(n, n) for n in probes]), strict=True):
+            if rows and rows[0][1] >= at_ms:
                 high = serial
                 break
             low = serial + 1
@@ -89,8 +131,5 @@ def serial_at(connection: Connection, sql: Statements, stream: StreamRow, at_ms:
 
 def time_of(connection: Connection, sql: Statements, stream: StreamRow, serial: int) -> int:
     """The time of a row, 0 when there is none."""
-    if not stream.oldest_serial <= serial < stream.next_serial:
-        return 0
-    place = {"app_id": stream.app_id, "channel": stream.channel, "stream_id": stream.entries_id}
-    row = connection.execute(sql.times, {**place, "serials": [serial]}).first()
-    return 0 if row is None else int(row[1])
+    [rows] = rows_in(connection, sql, [stream.range(serial, serial)])
+    return rows[0][1] if rows else 0
