@@ -24,7 +24,7 @@ LAYERS = {
     3: ("apps", "auth", "limits", "history", "sessions", "publishing"),
     4: ("stores", "metrics"),
     5: ("edge",),
-    6: ("server", "process", "welcome", "logs", "loop_watch", "__main__", "cli", "client", "testing"),
+    6: ("server", "histories", "process", "welcome", "logs", "loop_watch", "__main__", "cli", "client", "testing"),
 }
 LAYER_OF = {room: layer for layer, rooms in LAYERS.items() for room in rooms}
 

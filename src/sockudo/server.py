@@ -37,8 +37,9 @@ from sockudo.edge.listeners import (
     tls_context,
 )
 from sockudo.edge.operations import operations_routes
+from sockudo.edge.presence_history import presence_history_routes
 from sockudo.edge.revocations import revocation_routes
-from sockudo.history import History, HistoryOptions
+from sockudo.histories import Histories
 from sockudo.hub import Hub, HubOptions
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
@@ -52,10 +53,8 @@ from sockudo.publishing.publisher import PublishOptions
 from sockudo.sessions import Gateway
 from sockudo.sessions.sweeper import sweep
 from sockudo.sessions.tokens import revoke
-from sockudo.stores.histories import history_store, write_timeout
 from sockudo.stores.selection import app_store
 from sockudo.stores.sqlite_revocations import SqliteRevocationStore
-from sockudo.streams.records import Position
 
 __all__ = ["Server"]
 
@@ -90,7 +89,7 @@ class Server:
         try:
             self._build()
             await self._open_apps()
-            await self._open_history()
+            await self._open_histories()
             await self._open_listeners()
             await self._open_metrics()
             self._start_rounds()
@@ -133,10 +132,12 @@ class Server:
             [
                 *api_routes(self.edge),
                 *history_routes(self.edge),
+                *presence_history_routes(self.edge),
                 *revocation_routes(self.edge, self.revocations, partial(revoke, self.gateway)),
                 *operations_routes(self.edge),
             ],
         )
+        self.histories = Histories(self.edge, pipeline, self.hub, settings)
         self.edge.checks["apps"] = self._apps_healthy
         self.watch = LoopWatch()
         self.metrics = Metrics(
@@ -160,37 +161,10 @@ class Server:
             self.gateway.state(app)
             _log.info("app", app_id=app.id, enabled=app.enabled)
 
-    async def _open_history(self) -> None:
-        """Opens the store of histories once an app needs it, and not before: nothing is made that nobody asked for."""
+    async def _open_histories(self) -> None:
         await self.revocations.start(self.clock.time())
-        await self._start_history_if_needed()
-
-    async def _start_history_if_needed(self) -> None:
-        if self.pipeline.history is not None:
-            return
-        if not any(app.streams is not None and app.streams.stores for app in self.apps.all()):
-            return
-        settings = self.settings
-        history = History(
-            history_store(settings), self.clock, _history_options(settings), self._stream_changed, self._stream_trimmed
-        )
-        await history.start()
-        self._stack.push_async_callback(history.close)
-        self.hub.on_forgotten = history.forget
-        self.pipeline.history = self.edge.history = history
-        self.edge.checks["history"] = history.check
-        _log.info("history", backend=self.settings.history.backend)
-
-    def _stream_changed(self, app_id: str, channel: str, position: Position) -> None:
-        state = self.hub.apps.get(app_id)
-        if state is not None:
-            state.replay.align(channel, position, self.clock.monotonic())
-
-    def _stream_trimmed(self, app_id: str, channel: str, oldest: int) -> None:
-        state = self.hub.apps.get(app_id)
-        buffer = state.replay.get(channel) if state is not None else None
-        if buffer is not None:
-            buffer.trim(oldest)
+        self._stack.push_async_callback(self.histories.close)
+        await self.histories.start_wanted()
 
     async def _open_listeners(self) -> None:
         settings = self.settings
@@ -246,7 +220,7 @@ class Server:
             self.edge.tell_time()
             self.edge.sweep(self.clock.monotonic())
             try:
-                await self._start_history_if_needed()
+                await self.histories.start_wanted()
             except errors.SockudoError as problem:
                 # An app that was changed while the server runs: its publishes are refused until the store is there.
                 _log.error("no history", reason=problem.text)
@@ -285,8 +259,7 @@ class Server:
         self.keys.max_key_length = settings.idempotency.max_key_length
         self.hub.options = _hub_options(settings)
         self.publisher.options = _publish_options(settings)
-        if self.edge.history is not None:
-            self.edge.history.options = _history_options(settings)
+        self.histories.configure(settings)
         for state in self.hub.apps.values():
             state.cache.ttl = settings.channel_limits.cache_ttl
         if changes:
@@ -340,20 +313,6 @@ def _delta_options(settings: Settings) -> DeltaOptions:
 
 def _publish_options(settings: Settings) -> PublishOptions:
     return PublishOptions(ephemeral=settings.ephemeral.enabled, echo=settings.echo_control.enabled)
-
-
-def _history_options(settings: Settings) -> HistoryOptions:
-    history = settings.history
-    return HistoryOptions(
-        backend=history.backend,
-        node_id=settings.instance.process_id,
-        max_page_size=history.max_page_size,
-        queue_capacity=history.writer_queue_capacity,
-        write_timeout=write_timeout(settings),
-        purge_interval=history.purge_interval_seconds,
-        purge_batch_size=history.purge_batch_size,
-        max_purge_per_tick=history.max_purge_per_tick,
-    )
 
 
 def _revocation_store(settings: Settings) -> RevocationStore | None:

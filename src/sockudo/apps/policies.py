@@ -112,8 +112,13 @@ class StreamPolicies:
 
     @property
     def stores(self) -> bool:
-        """Whether anything of any channel has to outlive the process."""
-        return any(policy.history or policy.presence_history for policy in (self.common, *self.by_head.values()))
+        """Whether anything of any channel has to outlive the process: a presence history does where a history does."""
+        return any(policy.history for policy in (self.common, *self.by_head.values()))
+
+    @property
+    def keeps_presence(self) -> bool:
+        """Whether any channel has a presence history."""
+        return any(policy.presence_history for policy in (self.common, *self.by_head.values()))
 
 
 _NO_OVERRIDE: Final = Namespace("")

@@ -16,7 +16,7 @@ from sockudo.config import Settings
 from sockudo.edge.cors import Cors
 from sockudo.edge.publishing import PLAIN_OK
 from sockudo.edge.replies import render
-from sockudo.history import History
+from sockudo.history import History, PresenceHistory
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.ip import IpLimits
 from sockudo.publishing import Publisher
@@ -51,6 +51,8 @@ class Edge:
     state: ServerState = field(default_factory=ServerState)
     # None while no app keeps a history.
     history: History | None = None
+    # None while no app keeps one.
+    presence_history: PresenceHistory | None = None
     # Connections that were sent a close frame and have not answered it; a dict for its order.
     closing: dict[WebSocketProtocol, None] = field(default_factory=dict)
     # Headers of every reply, as bytes for the express lane; they change with the second.

@@ -134,8 +134,8 @@ def _stats(edge: Edge) -> dict[str, object]:
     totals["occupancy"] = occupancy
     return {
         "memory": _memory(),
-        "history": _HISTORY_OFF,
-        "presence_history": _HISTORY_OFF,
+        "history": _HISTORY_OFF if edge.history is None else edge.history.runtime_status(),
+        "presence_history": _HISTORY_OFF if edge.presence_history is None else edge.presence_history.runtime_status(),
         "totals": totals,
         "apps": apps,
     }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from sockudo.history.counters import WRITE_BUCKETS_MS, HistoryCounters
 from sockudo.history.operations import Purge, Reset
-from sockudo.history.query import HistoryQuery, http_query
+from sockudo.history.presence import PresenceHistory, PresenceHistoryOptions
+from sockudo.history.presence_writer import PresenceCounters
+from sockudo.history.query import HistoryQuery, http_query, whole_number
 from sockudo.history.replay import Failed, Replayed
 from sockudo.history.rewind import Rewound
 from sockudo.history.service import History, HistoryOptions
@@ -16,9 +18,13 @@ __all__ = [
     "HistoryCounters",
     "HistoryOptions",
     "HistoryQuery",
+    "PresenceCounters",
+    "PresenceHistory",
+    "PresenceHistoryOptions",
     "Purge",
     "Replayed",
     "Reset",
     "Rewound",
     "http_query",
+    "whole_number",
 ]

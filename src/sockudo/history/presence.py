@@ -18,7 +18,7 @@ from sockudo.history.operations import Reset
 from sockudo.history.presence_events import RecordedEvent, channel_of, stream_of
 from sockudo.history.presence_pages import presence_page, presence_stream, renamed
 from sockudo.history.presence_snapshot import presence_snapshot
-from sockudo.history.presence_writer import PresenceCounters, PresenceWriter
+from sockudo.history.presence_writer import Mark, PresenceCounters, PresenceWriter
 from sockudo.history.query import HistoryQuery
 from sockudo.history.service import History
 from sockudo.history.states import authority
@@ -32,14 +32,6 @@ Policies = Callable[[str], StreamPolicies | None]
 """The policies of an app by its id."""
 
 _log = structlog.get_logger("sockudo.presence_history")
-_OFF = {
-    "enabled": False,
-    "backend": "disabled",
-    "state_authority": "disabled",
-    "degraded_channels": 0,
-    "reset_required_channels": 0,
-    "queue_depth": 0,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +52,7 @@ class PresenceHistory:
     """Records what happens, behind it and without ever being in its way, and answers what is asked of the past.
 
     A channel with a durable history has its presence history in the same store, once ``durable`` is set; every other
-    one in ``memory``, a history over a store of this process, which is started and closed from here. ``enabled`` says
-    whether any app wants one at all.
+    one in ``memory``, a history over a store of this process, which is started and closed from here.
     """
 
     def __init__(
@@ -74,7 +65,6 @@ class PresenceHistory:
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.options = options or PresenceHistoryOptions()
-        self.enabled = False
         self._memory = memory
         self._policies = policies
         self._clock = clock
@@ -130,27 +120,24 @@ class PresenceHistory:
         for a durable one that is not whole; one in memory is shown with what it lacks said in ``continuity``.
         """
         key = (app_id, channel)
-        history = await self._caught_up(key)
-        return await presence_page(history, key, query, self.options.max_page_size, self._writer.marks.get(key))
+        history, mark = await self._caught_up(key)
+        return await presence_page(history, key, query, self.options.max_page_size, mark)
 
     async def snapshot(
         self, app_id: str, channel: str, *, at_serial: int | None = None, at_time_ms: int | None = None
     ) -> dict[str, Any]:
         """Who was in after an event, or at a time, or after all that is kept. Raises what `page` raises."""
         key = (app_id, channel)
-        history = await self._caught_up(key)
+        history, mark = await self._caught_up(key)
         bounds = Bounds(end_serial=at_serial, end_time_ms=at_time_ms)
-        return await presence_snapshot(history, key, bounds, self._writer.marks.get(key))
+        return await presence_snapshot(history, key, bounds, mark)
 
     async def state(self, app_id: str, channel: str) -> dict[str, Any]:
         """The stream as operators see it. Raises errors.FEATURE_DISABLED and errors.HISTORY_UNAVAILABLE."""
         key = (app_id, channel)
-        history = await self._caught_up(key)
+        history, mark = await self._caught_up(key)
         reply = await history.state(app_id, stream_of(channel))
-        return {
-            "channel": channel,
-            "stream": presence_stream(reply["stream"], history, self._writer.marks.get(key)),
-        }
+        return {"channel": channel, "stream": presence_stream(reply["stream"], history, mark)}
 
     async def reset(self, app_id: str, channel: str, request: Reset) -> dict[str, Any]:
         """Drops everything and starts a new stream, healthy; who is in already is not in by it.
@@ -173,8 +160,6 @@ class PresenceHistory:
 
     def runtime_status(self) -> dict[str, Any]:
         """The ``presence_history`` block of ``/stats``."""
-        if not self.enabled:
-            return _OFF
         backend = (self.durable or self._memory).options.backend
         marks = self._writer.marks.values()
         return {
@@ -201,8 +186,9 @@ class PresenceHistory:
             raise errors.FEATURE_DISABLED(f"Presence history is disabled by policy for channel '{key[1]}'")
         return kept
 
-    async def _caught_up(self, key: StreamKey) -> History:
+    async def _caught_up(self, key: StreamKey) -> tuple[History, Mark | None]:
+        """Where the events of a channel are, all of them, and what is wrong with them."""
         durable = self._wanted(key).durable
         history = self._writer.history(durable=durable)
         await self._writer.catch_up(key, durable=durable)
-        return history
+        return history, self._writer.mark(key, durable=durable)

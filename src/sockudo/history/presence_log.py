@@ -11,11 +11,10 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from sockudo.history.heads import StreamKey
 from sockudo.history.presence_events import RecordedEvent, StoredEvent, stream_of
 from sockudo.streams.records import KEEP_ALL, Append
 
-__all__ = ["Member", "PresenceLog", "Step", "fold"]
+__all__ = ["LogKey", "Member", "PresenceLog", "Step", "fold"]
 
 # For as long as two nodes may take to report the same departure.
 _KEY_TTL_MS = 600_000
@@ -50,18 +49,25 @@ class Step(NamedTuple):
     member: Member | None
 
 
+class LogKey(NamedTuple):
+    """``durable``: it is kept where the channel's messages are, else in memory. A channel that changes has both."""
+
+    app_id: str
+    channel: str
+    durable: bool
+
+
 class PresenceLog:
-    """``lock`` is held while anything is written or read of it. ``durable``: it is kept where the history is.
+    """``lock`` is held while anything is written or read of it.
 
     ``waiting`` are the events to be written, in order. ``task`` writes them, as long as there are any; ``failing`` says
     that this could not be done the last time.
     """
 
-    __slots__ = ("_members", "durable", "failing", "key", "lock", "retention", "task", "waiting")
+    __slots__ = ("_members", "failing", "key", "lock", "retention", "task", "waiting")
 
-    def __init__(self, key: StreamKey, *, durable: bool) -> None:
+    def __init__(self, key: LogKey) -> None:
         self.key = key
-        self.durable = durable
         self.retention = KEEP_ALL
         self.waiting: list[RecordedEvent] = []
         self.failing = False
@@ -107,10 +113,9 @@ class PresenceLog:
         return Step(event.user_id, None if after == known else self._append(event, key), after)
 
     def _append(self, event: RecordedEvent, key: str) -> Append:
-        app_id, channel = self.key
         return Append(
-            app_id,
-            stream_of(channel),
+            self.key.app_id,
+            stream_of(self.key.channel),
             event.text(),
             event.id,
             f"presence:{event.kind}",

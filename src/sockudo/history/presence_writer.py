@@ -22,7 +22,7 @@ from sockudo.history.frames import is_shown
 from sockudo.history.heads import StreamKey
 from sockudo.history.operations import Reset
 from sockudo.history.presence_events import RecordedEvent, StoredEventError, decode_event, stream_of
-from sockudo.history.presence_log import Member, PresenceLog, Step, fold
+from sockudo.history.presence_log import LogKey, Member, PresenceLog, Step, fold
 from sockudo.history.service import History
 from sockudo.streams.records import Committed, Retention
 
@@ -42,6 +42,7 @@ _PAGE: Final = 1000
 
 _FIRST_DELAY: Final = 0.1
 _MAX_DELAY: Final = 5.0
+_CLOSING: Final = 5.0
 _TRANSIENT: Final = (errors.HISTORY_UNAVAILABLE, errors.HISTORY_BUSY, errors.HISTORY_DEGRADED)
 
 _log = structlog.get_logger("sockudo.presence_history")
@@ -70,14 +71,14 @@ class PresenceWriter:
     def __init__(self, memory: History, clock: Clock, sleep: Sleep) -> None:
         self.durable: History | None = None
         self.counters = PresenceCounters()
-        self.marks: dict[StreamKey, Mark] = {}
+        self.marks: dict[LogKey, Mark] = {}
         # Events that are not written yet.
         self.depth = 0
         self._memory = memory
         self._clock = clock
         self._sleep = sleep
         # The ones used last at the end.
-        self._logs: dict[StreamKey, PresenceLog] = {}
+        self._logs: dict[LogKey, PresenceLog] = {}
         self._slots = asyncio.Semaphore(_CONCURRENT)
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -90,15 +91,14 @@ class PresenceWriter:
             raise unavailable("No history store is open")
         return self.durable
 
-    def log(self, key: StreamKey, *, durable: bool) -> PresenceLog:
-        """The log of a channel."""
+    def mark(self, key: StreamKey, *, durable: bool) -> Mark | None:
+        """What is known to be wrong with the presence history of a channel."""
+        return self.marks.get(LogKey(*key, durable))
+
+    def _of(self, key: LogKey) -> PresenceLog:
         log = self._logs.pop(key, None)
-        if log is not None and log.durable is not durable:
-            # From now on it is kept elsewhere.
-            self.marks.pop(key, None)
-            log = None
         if log is None:
-            log = PresenceLog(key, durable=durable)
+            log = PresenceLog(key)
             if len(self._logs) >= _MAX_LOGS:
                 self._drop_idle()
         self._logs[key] = log
@@ -115,7 +115,7 @@ class PresenceWriter:
         """Takes an event; those of a channel are written in this order."""
         if self._closed:
             return
-        log = self.log(key, durable=durable)
+        log = self._of(LogKey(*key, durable))
         if self.depth >= _MAX_WAITING:
             self._lose(log, 1, f"{self.depth} events wait to be written")
             return
@@ -127,9 +127,11 @@ class PresenceWriter:
 
     async def catch_up(self, key: StreamKey, *, durable: bool) -> None:
         """Returns once what has happened on the channel is written, or it has turned out that it cannot be now."""
-        log = self._logs.get(key)
-        if log is None or log.durable is not durable:
-            return
+        log = self._logs.get(LogKey(*key, durable))
+        if log is not None:
+            await self._catch_up(log)
+
+    async def _catch_up(self, log: PresenceLog) -> None:
         left = len(log.waiting)
         while left > 0 and log.waiting and not log.failing and await self._attempt(log):
             left -= _CHUNK
@@ -137,27 +139,33 @@ class PresenceWriter:
     async def reset(self, key: StreamKey, request: Reset, *, durable: bool) -> dict[str, Any]:
         """Starts the stream anew; see `History.reset`. Whoever is in is not in by the new one."""
         history = self.history(durable=durable)
-        log = self.log(key, durable=durable)
+        log = self._of(LogKey(*key, durable))
         async with log.lock:
             reply = await history.reset(key[0], stream_of(key[1]), request)
             log.forget()
             log.failing = False
-            if self.marks.pop(key, None) is not None:
+            if self.marks.pop(log.key, None) is not None:
                 self.counters.healings += 1
         return reply
 
     def forget(self, key: StreamKey) -> None:
-        """The stream is not what it was, so what is known of it has to be read again."""
-        log = self._logs.get(key)
+        """The durable stream is not what it was, so what is known of it has to be read again."""
+        log = self._logs.get(LogKey(*key, True))
         if log is not None:
             log.forget()
 
     async def close(self) -> None:
-        """Writes what can be written at once, and gives up the rest."""
+        """Writes what can be written at once, within seconds, and gives up the rest."""
         self._closed = True
-        logs = [log for log in self._logs.values() if log.waiting]
-        await asyncio.gather(*(self.catch_up(log.key, durable=log.durable) for log in logs))
-        for task in self._tasks:
+        rest = [self._spawn(self._catch_up(log)) for log in self._logs.values() if log.waiting]
+        if rest:
+            ends: list[asyncio.Future[Any]] = [
+                asyncio.ensure_future(each) for each in (asyncio.wait(rest), self._sleep(_CLOSING))
+            ]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for end in ends:
+                end.cancel()
+        for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.depth:
@@ -181,12 +189,12 @@ class PresenceWriter:
         """Writes the next events; whether that could be done."""
         async with log.lock, self._slots:
             try:
-                history = self.history(durable=log.durable)
+                history = self.history(durable=log.key.durable)
                 if not log.known:
                     await self._learn(history, log)
                 await self._write(history, log)
                 if self._owes_mark(log):
-                    await history.require_reset(log.key[0], stream_of(log.key[1]), EVENTS_LOST)
+                    await history.require_reset(log.key.app_id, stream_of(log.key.channel), EVENTS_LOST)
                     self.marks[log.key].written = True
             except SockudoError as problem:
                 self._failed(log, problem)
@@ -196,7 +204,7 @@ class PresenceWriter:
 
     async def _learn(self, history: History, log: PresenceLog) -> None:
         """Reads who is in by the log, which another process may have written."""
-        app_id, channel = log.key
+        app_id, channel, _ = log.key
         members: dict[str, Member] = {}
         after, more = None, True
         while more:
@@ -239,7 +247,7 @@ class PresenceWriter:
         if log.failing:
             return
         log.failing = True
-        app_id, channel = log.key
+        app_id, channel, _ = log.key
         _log.error("presence history cannot be written", app_id=app_id, channel=channel, reason=problem.text)
         if log.key not in self.marks:
             self._mark(log.key, Mark("degraded", WRITE_FAILED, self._now_ms()))
@@ -248,8 +256,9 @@ class PresenceWriter:
         if not log.failing:
             return
         log.failing = False
-        _log.info("presence history is written again", app_id=log.key[0], channel=log.key[1])
-        if self.marks[log.key].state == "degraded":
+        _log.info("presence history is written again", app_id=log.key.app_id, channel=log.key.channel)
+        mark = self.marks.get(log.key)
+        if mark is not None and mark.state == "degraded":
             del self.marks[log.key]
             self.counters.healings += 1
 
@@ -258,20 +267,20 @@ class PresenceWriter:
         mark = self.marks.get(log.key)
         if mark is not None and mark.state == "reset_required":
             return
-        app_id, channel = log.key
+        app_id, channel, _ = log.key
         _log.error("presence events are lost", app_id=app_id, channel=channel, events=count, reason=reason)
         self._mark(log.key, Mark("reset_required", EVENTS_LOST, self._now_ms()))
         if log.task is None and self._owes_mark(log):
             log.task = self._spawn(self._write_all(log))
 
-    def _mark(self, key: StreamKey, mark: Mark) -> None:
+    def _mark(self, key: LogKey, mark: Mark) -> None:
         if key not in self.marks:
             self.counters.degradations += 1
         self.marks[key] = mark
 
     def _owes_mark(self, log: PresenceLog) -> bool:
         mark = self.marks.get(log.key)
-        return log.durable and mark is not None and mark.state == "reset_required" and not mark.written
+        return log.key.durable and mark is not None and mark.state == "reset_required" and not mark.written
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

@@ -134,7 +134,7 @@ def test_presence_history_may_be_on_in_one_namespace_alone() -> None:
     assert found.of("presence-chat:room") == StreamPolicy(
         presence_history=PresenceHistoryPolicy(Retention(60_000, 4, None))
     )
-    assert found.stores
+    assert found.keeps_presence
 
 
 def test_presence_history_may_be_off_in_one_namespace_alone() -> None:
@@ -191,15 +191,17 @@ def test_a_namespace_that_changes_nothing_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "stores"),
+    ("values", "stores", "keeps_presence"),
     [
-        ({"connection_recovery.enabled": True}, False),
-        ({"connection_recovery.enabled": True, "history.enabled": True}, True),
-        ({"presence_history.enabled": True}, True),
+        ({"connection_recovery.enabled": True}, False, False),
+        ({"connection_recovery.enabled": True, "history.enabled": True}, True, False),
+        ({"presence_history.enabled": True}, False, True),
+        ({"history.enabled": True, "presence_history.enabled": True}, True, True),
     ],
 )
-def test_what_needs_a_store(values: dict[str, bool], stores: bool) -> None:
-    assert policies(Policy(), StreamDefaults.from_settings(build(values))).stores is stores
+def test_what_needs_a_store(values: dict[str, bool], stores: bool, keeps_presence: bool) -> None:
+    found = policies(Policy(), StreamDefaults.from_settings(build(values)))
+    assert (found.stores, found.keeps_presence) == (stores, keeps_presence)
 
 
 _FLAG = st.none() | st.booleans()

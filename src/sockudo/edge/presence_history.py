@@ -1,0 +1,93 @@
+"""The routes of a channel's presence history (contract 20 § 12, 30 § 8.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sockudo import errors
+from sockudo.apps.live import LiveApp
+from sockudo.auth.signing import query_param
+from sockudo.edge.paths import path_part
+from sockudo.edge.signed import authenticated, json_reply, typed_body
+from sockudo.history import PresenceHistory, Reset, http_query, whole_number
+from sockudo.names import channel_kind, check_channel_name
+
+if TYPE_CHECKING:
+    from sockudo.edge.context import Edge
+
+__all__ = ["presence_history_routes"]
+
+Answer = Callable[["PresenceHistory", LiveApp, str, Request], Awaitable[dict[str, Any]]]
+
+_PAGE: Final = (
+    "limit",
+    "direction",
+    "cursor",
+    "start_serial",
+    "end_serial",
+    "start_time_ms",
+    "start",
+    "end_time_ms",
+    "end",
+)
+_SNAPSHOT: Final = ("at_serial", "at_time_ms", "at")
+
+
+def presence_history_routes(edge: Edge) -> list[Route]:
+    """A page of events, who was in at a moment, the state of the stream, and its reset; all signed."""
+    history = "/apps/{app_id}/channels/{channel}/presence/history"
+    return [
+        Route(history, _endpoint(edge, _page), methods=["GET"]),
+        Route(f"{history}/state", _endpoint(edge, _state), methods=["GET"]),
+        Route(f"{history}/reset", _endpoint(edge, _reset), methods=["POST"]),
+        Route(f"{history}/snapshot", _endpoint(edge, _snapshot), methods=["GET"]),
+    ]
+
+
+def _endpoint(edge: Edge, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        app = await authenticated(edge, request)
+        edge.rates.check_read(app, edge.clock.monotonic())
+        channel = path_part(request, "channel")
+        check_channel_name(channel, max_length=app.limits.max_channel_name_length, namespaces=app.namespaces)
+        if not channel_kind(channel).presence:
+            raise errors.INVALID_INPUT("Only presence channels support this endpoint")
+        if app.streams is None or app.streams.of(channel).presence_history is None:
+            raise errors.FEATURE_DISABLED(f"Presence history is disabled by policy for channel '{channel}'")
+        if edge.presence_history is None:
+            raise errors.HISTORY_UNAVAILABLE("The presence history is not open yet", retry_after=1)
+        return json_reply(await answer(edge.presence_history, app, channel, request))
+
+    return endpoint
+
+
+async def _page(history: PresenceHistory, app: LiveApp, channel: str, request: Request) -> dict[str, Any]:
+    return await history.page(app.id, channel, http_query(_given(request, _PAGE)))
+
+
+async def _snapshot(history: PresenceHistory, app: LiveApp, channel: str, request: Request) -> dict[str, Any]:
+    given = _given(request, _SNAPSHOT)
+    return await history.snapshot(
+        app.id,
+        channel,
+        at_serial=whole_number(given, "at_serial", low=0),
+        at_time_ms=whole_number(given, "at_time_ms", "at"),
+    )
+
+
+async def _state(history: PresenceHistory, app: LiveApp, channel: str, _: Request) -> dict[str, Any]:
+    return await history.state(app.id, channel)
+
+
+async def _reset(history: PresenceHistory, app: LiveApp, channel: str, request: Request) -> dict[str, Any]:
+    return await history.reset(app.id, channel, await typed_body(request, Reset))
+
+
+def _given(request: Request, names: tuple[str, ...]) -> dict[str, str]:
+    query: bytes = request.scope["query_string"]
+    return {name: value for name in names if (value := query_param(query, name)) is not None}
