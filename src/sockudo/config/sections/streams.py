@@ -148,7 +148,7 @@ class History(msgspec.Struct, frozen=True):
 
 
 class PresenceHistory(msgspec.Struct, frozen=True):
-    """Who came to and left presence channels; stored where the channel's messages are, in memory where those are not."""
+    """Who came to and left presence channels; stored where the channel's messages are, else in memory."""
 
     enabled: Annotated[bool, Key("Comings and goings are stored", env="PRESENCE_HISTORY_ENABLED")] = False
     retention_window_seconds: Annotated[
