@@ -1,4 +1,4 @@
-"""The Node process that drives the stock JavaScript clients (`tests/clients/harness.mjs`)."""
+"""The Node process that drives the stock JavaScript clients (`tests/clients/harness.mjs` and its like)."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def install_packages() -> Path:
 class Node:
     """The harness process: `call` sends a request and waits for its answer, reports go to the client they are about."""
 
-    def __init__(self) -> None:
+    def __init__(self, script: str = "harness.mjs") -> None:
         install_packages()
         self._process = subprocess.Popen(
-            ["node", str(CLIENTS / "harness.mjs")],
+            ["node", str(CLIENTS / script)],
             cwd=CLIENTS,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
