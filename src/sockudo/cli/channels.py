@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sockudo.cli.outcome import ExitCode, fail, failures
+from sockudo.cli.tables import print_table
 from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Target, Url, resolve
 
 __all__ = ["channels"]
@@ -44,9 +45,9 @@ def channels(
     if as_json:
         typer.echo(json.dumps(reply, ensure_ascii=False))
     elif users:
-        _print_table(["user"], [[user["id"]] for user in reply["users"]], f"Nobody is on {channel}.")
+        print_table(["user"], [[user["id"]] for user in reply["users"]], f"Nobody is on {channel}.")
     elif channel is not None:
-        _print_table(["attribute", "value"], [[name, _cell(value)] for name, value in reply.items()], "")
+        print_table(["attribute", "value"], [[name, _cell(value)] for name, value in reply.items()], "")
     else:
         _print_channels(reply["channels"])
 
@@ -72,21 +73,7 @@ async def _ask(target: Target, channel: str | None, prefix: str, info: list[str]
 def _print_channels(found: Mapping[str, Mapping[str, Any]]) -> None:
     columns = sorted({label for attributes in found.values() for label in attributes})
     rows = [[name, *(_cell(found[name].get(label, "")) for label in columns)] for name in sorted(found)]
-    _print_table(["channel", *columns], rows, "No channel is occupied.")
-
-
-def _print_table(columns: list[str], rows: list[list[str]], empty: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    if not rows:
-        typer.echo(empty)
-        return
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    Console().print(table)
+    print_table(["channel", *columns], rows, "No channel is occupied.")
 
 
 def _cell(value: Any) -> str:

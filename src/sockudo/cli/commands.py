@@ -1,7 +1,7 @@
 """The table of commands: what ``sockudo`` can do and where each command lives.
 
-The modules of single commands import little and load what they need when they run. ``config``, ``apps`` and ``token``
-are groups with imports of their own, so they are loaded only when they, or the list of all commands, are asked for.
+The modules of single commands import little and load what they need when they run. Groups have imports of their own,
+so they are loaded only when they, or the list of all commands, are asked for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ from sockudo.version import __version__
 
 __all__ = ["app", "main"]
 
-_GROUPS: Final = {"apps": "sockudo.cli.apps", "config": "sockudo.cli.config", "token": "sockudo.cli.token"}
+_GROUPS: Final = {
+    "history": "sockudo.cli.history",
+    "apps": "sockudo.cli.apps",
+    "config": "sockudo.cli.config",
+    "token": "sockudo.cli.token",
+}
 
 
 class _Commands(TyperGroup):

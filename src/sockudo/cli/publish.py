@@ -34,6 +34,24 @@ def publish(
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="Publishing again under the same key does nothing.")
     ] = None,
+    message_id: Annotated[
+        str | None,
+        typer.Option("--message-id", metavar="ID", help="Your own id: the same one again is answered, not published."),
+    ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="NAME=VALUE", help="What filters of subscribers look at; may be repeated."),
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--header", metavar="NAME=VALUE", help="A header; a number, true or false is sent as such. May be repeated."
+        ),
+    ] = None,
+    ephemeral: Annotated[bool, typer.Option("--ephemeral", help="Deliver it, but keep it nowhere.")] = False,
+    echo: Annotated[
+        bool | None, typer.Option("--echo/--no-echo", help="Whether the sender of an AI event gets it, too.")
+    ] = None,
     as_text: Annotated[bool, typer.Option("--text", help="DATA is text, even if it begins like JSON.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the server's reply as JSON.")] = False,
     url: Url = DEFAULT_URL,
@@ -55,6 +73,9 @@ def publish(
         "socket_id": socket_id,
         "info": [word.strip() for word in info.split(",")] if info else (),
         "idempotency_key": idempotency_key,
+        "message_id": message_id,
+        "tags": _pairs(tag, "--tag"),
+        "extras": _extras(_pairs(header, "--header"), ephemeral=ephemeral, echo=echo),
     }
     with failures():
         target = resolve(url, app_id, key, secret, config)
@@ -63,9 +84,10 @@ def publish(
         typer.echo(json.dumps(reply, ensure_ascii=False))
         return
     typer.echo(f"Published {event} to {', '.join(channels)}.")
-    for name, counts in reply.get("channels", {}).items():
-        described = ", ".join(f"{label} {value}" for label, value in counts.items() if label.endswith("_count"))
-        typer.echo(f"  {name}: {described}")
+    for name, answers in reply.get("channels", {}).items():
+        # Ids and serials are for those who gave an id.
+        shown = {label: value for label, value in answers.items() if message_id is not None or label.endswith("_count")}
+        typer.echo(f"  {name}: {', '.join(f'{label} {value}' for label, value in shown.items())}")
 
 
 async def _publish(
@@ -75,6 +97,45 @@ async def _publish(
 
     async with ApiClient(target.url, target.credentials) as api:
         return await api.publish(channels, event, data, **options)
+
+
+def _pairs(options: Sequence[str] | None, option: str) -> dict[str, str]:
+    """Names and values; a value may have equals signs in it, a name has none."""
+    pairs: dict[str, str] = {}
+    for text in options or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            fail(f"{option}: '{text}' is not of the form NAME=VALUE.", ExitCode.USAGE)
+        if name in pairs:
+            fail(f"{option}: {name} is given twice.", ExitCode.USAGE)
+        pairs[name] = value
+    return pairs
+
+
+def _extras(headers: dict[str, str], *, ephemeral: bool, echo: bool | None) -> dict[str, Any]:
+    """The envelope of protocol V2 (contract 20 § 5.5); empty when nothing was asked for."""
+    extras: dict[str, Any] = {}
+    if headers:
+        extras["headers"] = {name: _header(value) for name, value in headers.items()}
+    if ephemeral:
+        extras["ephemeral"] = True
+    if echo is not None:
+        extras["echo"] = echo
+    return extras
+
+
+def _header(text: str) -> str | int | float | bool:
+    """A number or a truth value that is written as JSON writes it, a string in JSON's quotes, else the text itself."""
+    import json
+
+    def refuse(word: str) -> Any:
+        raise ValueError(word)
+
+    try:
+        value = json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, str | int | float) else text
 
 
 def _read(data: str | None, *, as_text: bool) -> str | None:

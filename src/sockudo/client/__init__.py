@@ -1,4 +1,4 @@
-"""Clients of a Sockudo server: the signed HTTP API, protocol V1 over WebSocket, and what a backend signs.
+"""Clients of a Sockudo server: the signed HTTP API, both protocols over WebSocket, and what a backend signs.
 
 `ApiClient` is in `sockudo.client.http` and `Socket` in `sockudo.client.socket`; importing this package loads neither
 httpx nor websockets.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import quote, urlsplit
+from collections.abc import Mapping
+from urllib.parse import quote, urlencode, urlsplit
 
 from sockudo.version import __version__
 
@@ -21,9 +22,13 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def socket_url(url: str, key: str) -> str:
-    """The WebSocket URL of the app with ``key`` on the server at ``url``: http becomes ws, https becomes wss."""
+def socket_url(url: str, key: str, parameters: Mapping[str, str]) -> str:
+    """The WebSocket URL of the app with ``key`` on the server at ``url``: http becomes ws, https becomes wss.
+
+    ``parameters`` come first in its query, before those that name this client.
+    """
     parts = urlsplit(url)
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     path = f"{parts.path.rstrip('/')}/app/{quote(key, safe='')}"
-    return f"{scheme}://{parts.netloc}{path}?protocol=7&client=sockudo-python&version={__version__}"
+    query = urlencode({**parameters, "client": "sockudo-python", "version": __version__})
+    return f"{scheme}://{parts.netloc}{path}?{query}"

@@ -1,4 +1,4 @@
-"""A signed client of the HTTP API (contract 20 § 5 to § 8), asynchronous, on httpx."""
+"""A signed client of the HTTP API (contract 20 § 5 to § 8, § 11 and § 12), asynchronous, on httpx."""
 
 from __future__ import annotations
 
@@ -63,11 +63,16 @@ class ApiClient:
         socket_id: str | None = None,
         info: Sequence[str] = (),
         idempotency_key: str | None = None,
+        message_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        extras: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Publish one event to one or several channels; answers the server's reply.
 
         ``data`` that is text is sent as it is, anything else as its JSON. ``socket_id`` names a connection that must
-        not receive the event. ``info`` asks for counts: ``user_count``, ``subscription_count``.
+        not receive the event. ``info`` asks for counts: ``user_count``, ``subscription_count``. What follows is seen by
+        subscribers on protocol V2 only: ``message_id`` is the publisher's own id, under which a message is published
+        once; ``tags`` are what filters look at; ``extras`` are headers and switches (contract 20 § 5.5).
         """
         body: dict[str, Any] = {"name": event, "channels": [channels] if isinstance(channels, str) else list(channels)}
         if data is not None:
@@ -78,6 +83,12 @@ class ApiClient:
             body["info"] = ",".join(info)
         if idempotency_key is not None:
             body["idempotency_key"] = idempotency_key
+        if message_id is not None:
+            body["message_id"] = message_id
+        if tags:
+            body["tags"] = dict(tags)
+        if extras:
+            body["extras"] = dict(extras)
         return await self.request("POST", "/events", body=body)
 
     async def publish_batch(
@@ -113,6 +124,68 @@ class ApiClient:
     async def force_reconnect(self, user_id: str) -> dict[str, Any]:
         """Close every connection of the user with 4200: clients come back at once."""
         return await self.request("POST", f"/users/{_segment(user_id)}/force_reconnect", body={})
+
+    # ---- what channels keep ----
+
+    async def history(
+        self,
+        channel: str,
+        *,
+        presence: bool = False,
+        limit: int | None = None,
+        oldest_first: bool = False,
+        cursor: str | None = None,
+        bounds: Mapping[str, int] | None = None,
+    ) -> dict[str, Any]:
+        """A page of what the channel keeps; with ``presence``, of who came and went.
+
+        ``bounds`` are inclusive: ``start_serial``, ``end_serial``, ``start_time_ms``, ``end_time_ms``. For the next
+        page pass the ``next_cursor`` of this one, with everything but ``limit`` as it was. The server may make a page
+        smaller than ``limit``.
+        """
+        parameters = {name: str(value) for name, value in (bounds or {}).items()}
+        parameters["direction"] = "oldest_first" if oldest_first else "newest_first"
+        if limit is not None:
+            parameters["limit"] = str(limit)
+        if cursor is not None:
+            parameters["cursor"] = cursor
+        return await self.request("GET", _history(channel, presence), parameters)
+
+    async def history_state(self, channel: str, *, presence: bool = False) -> dict[str, Any]:
+        """The stream of the channel: its id, what is kept of it, and whether it can be relied on."""
+        return await self.request("GET", f"{_history(channel, presence)}/state")
+
+    async def purge_history(
+        self,
+        channel: str,
+        *,
+        reason: str,
+        requested_by: str | None = None,
+        before_serial: int | None = None,
+        before_time_ms: int | None = None,
+    ) -> dict[str, Any]:
+        """Drop what the channel keeps from strictly before one of the two bounds, or all of it; the stream goes on."""
+        body = _operation("purge", channel, reason, requested_by)
+        if before_serial is not None:
+            body |= {"mode": "before_serial", "before_serial": before_serial}
+        if before_time_ms is not None:
+            body |= {"mode": "before_time_ms", "before_time_ms": before_time_ms}
+        return await self.request("POST", f"{_history(channel, False)}/purge", body={"mode": "all"} | body)
+
+    async def reset_history(
+        self, channel: str, *, reason: str, requested_by: str | None = None, presence: bool = False
+    ) -> dict[str, Any]:
+        """Drop everything and begin a new stream, whose serials start at 1."""
+        body = _operation("reset", channel, reason, requested_by)
+        return await self.request("POST", f"{_history(channel, presence)}/reset", body=body)
+
+    async def presence_snapshot(
+        self, channel: str, *, at_time_ms: int | None = None, at_serial: int | None = None
+    ) -> dict[str, Any]:
+        """Who was on the presence channel at a moment or a serial, both inclusive; without either, at the end."""
+        given = {"at_time_ms": at_time_ms, "at_serial": at_serial}
+        parameters = {name: str(value) for name, value in given.items() if value is not None}
+        return await self.request("GET", f"{_history(channel, True)}/snapshot", parameters)
 
     async def request(
         self,
@@ -162,6 +235,15 @@ def _reply(response: httpx.Response) -> dict[str, Any]:
         docs=str(envelope.get("docs") or ""),
         retry_after=int(retry_after) if retry_after.isdecimal() else None,
     )
+
+
+def _history(channel: str, presence: bool) -> str:
+    return f"/channels/{_segment(channel)}/{'presence/' if presence else ''}history"
+
+
+def _operation(name: str, channel: str, reason: str, requested_by: str | None) -> dict[str, Any]:
+    body = {"confirm_channel": channel, "confirm_operation": name, "reason": reason}
+    return body if requested_by is None else {**body, "requested_by": requested_by}
 
 
 def _text(data: Any) -> str:

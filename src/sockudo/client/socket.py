@@ -1,10 +1,10 @@
-"""A WebSocket client of protocol V1 (contract 10): what `sockudo listen` and the test kit connect with."""
+"""A WebSocket client (contract 10): what `sockudo listen` and the test kit connect with."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -15,39 +15,15 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from sockudo.client.address import is_loopback, socket_url
 from sockudo.client.auth import Credentials, authorize_channel, needs_auth, user_auth, user_data
+from sockudo.client.deltas import Deltas, LostBaseError
+from sockudo.client.events import Event
 from sockudo.client.failures import ApiError, ClientError, ClosedError, UnreachableError, network_reason
+from sockudo.client.wire import V1, Wire
 
 __all__ = ["Event", "Socket"]
 
 _MAX_FRAME: Final = 64 * 1024 * 1024
 _BROKEN_OFF: Final = 1006
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One frame from the server.
-
-    ``data`` is what a stock client hands to the application: text that holds JSON is decoded, other text stays text;
-    None where the frame has none. ``raw`` is the frame as it came.
-    """
-
-    event: str
-    channel: str | None
-    data: Any
-    user_id: str | None
-    raw: str
-
-    @property
-    def is_app_event(self) -> bool:
-        """Whether an application published it, over HTTP or as a client event."""
-        return not self.event.startswith(("pusher:", "pusher_internal:"))
-
-
-class _Frame(msgspec.Struct):
-    event: str
-    channel: str | None = None
-    data: Any = None
-    user_id: str | None = None
 
 
 class _Established(msgspec.Struct):
@@ -61,14 +37,21 @@ class Socket:
     Iterating yields every frame after the handshake, in order, and ends when the connection ends; `receive` gives them
     one by one. A ``pusher:ping`` is answered while frames are received (unless ``answer_pings`` is off) and is also
     yielded. ``close_code`` and ``close_reason`` are None until the connection has ended.
+
+    On protocol V2 messages that come as differences are yielded whole. One that cannot be put together is yielded as
+    the ``sockudo:delta`` that it came as, and the server is asked for whole messages again.
     """
 
-    def __init__(self, connection: ClientConnection, established: Event, *, answer_pings: bool) -> None:
+    def __init__(
+        self, connection: ClientConnection, established: Event, *, answer_pings: bool, wire: Wire = V1
+    ) -> None:
         self.socket_id: str = established.data["socket_id"]
         self.activity_timeout: int = established.data["activity_timeout"]
         self.established = established
         self.answer_pings = answer_pings
         self._connection = connection
+        self._wire = wire
+        self._deltas = Deltas() if wire.protocol == 2 and not wire.is_binary else None
 
     @classmethod
     async def connect(
@@ -80,20 +63,22 @@ class Socket:
         keepalive: float | None = 20.0,
         answer_pings: bool = True,
         origin: str | None = None,
+        wire: Wire = V1,
     ) -> Self:
         """Connect to the server at ``url`` (http, https, ws or wss) as a client of the app with ``key``.
 
         ``keepalive`` is the interval of native pings in seconds; with None the client is silent until it is asked.
+        ``wire`` is the protocol and the format, and on V2 perhaps a token.
         Raises `UnreachableError` when nobody answers within ``open_timeout`` seconds, `ApiError` when the upgrade is
         refused with an HTTP status, `ClosedError` when the server refuses with a close code.
         """
         try:
             async with asyncio.timeout(open_timeout):
-                connection = await _dial(url, key, keepalive, origin)
-                established = await _handshake(connection)
+                connection = await _dial(url, key, keepalive, origin, wire)
+                established = await _handshake(connection, wire)
         except TimeoutError:
             raise UnreachableError(url, "no answer in time") from None
-        return cls(connection, established, answer_pings=answer_pings)
+        return cls(connection, established, answer_pings=answer_pings, wire=wire)
 
     async def __aenter__(self) -> Self:
         return self
@@ -123,10 +108,15 @@ class Socket:
     async def receive(self) -> Event:
         """The next frame; raises `ClosedError` when the connection has ended."""
         try:
-            text = await self._connection.recv(decode=True)
+            event = await _receive(self._connection, self._wire)
         except ConnectionClosed:
             raise self._closed() from None
-        event = _decode(text)
+        if self._deltas is not None:
+            try:
+                event = self._deltas.read(event)
+            except LostBaseError as lost:
+                with suppress(ClosedError):
+                    await self.send({"event": "pusher:delta_sync_error", "data": {"channel": lost.channel}})
         if event.event == "pusher:ping" and self.answer_pings:
             with suppress(ClosedError):  # what came before the end is still to be read
                 await self.send({"event": "pusher:pong"})
@@ -141,14 +131,15 @@ class Socket:
         user_info: Any = None,
         auth: str | None = None,
         channel_data: str | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         """Ask for a channel; the acknowledgement or the refusal arrives as a frame.
 
         For private and presence channels the app's ``credentials`` sign here what a backend would sign; ``auth`` and
-        ``channel_data`` are for an answer that a backend has given. Raises ValueError for a presence channel without
-        ``user_id``.
+        ``channel_data`` are for an answer that a backend has given. ``options`` are those of protocol V2: ``filter``,
+        ``rewind``, ``delta``. Raises ValueError for a presence channel without ``user_id``.
         """
-        data = {"channel": channel}
+        data: dict[str, Any] = {"channel": channel, **(options or {})}
         if auth is None and credentials is not None and needs_auth(channel):
             data |= authorize_channel(credentials, self.socket_id, channel, user_id=user_id, user_info=user_info)
         if auth is not None:
@@ -178,13 +169,21 @@ class Socket:
         """Send a client event: ``event`` begins with ``client-`` and the channel is a private or presence one."""
         await self.send({"event": event, "channel": channel, "data": data})
 
+    async def enable_deltas(self, *algorithms: str) -> None:
+        """Ask for messages as differences, in one of these formats: ``fossil``, ``xdelta3``. Protocol V2 in JSON."""
+        await self.send({"event": "pusher:enable_delta_compression", "data": {"algorithms": list(algorithms)}})
+
+    async def resume(self, positions: Mapping[str, Mapping[str, Any]]) -> None:
+        """Ask for what was missed on some channels, each behind its ``serial`` of a ``stream_id`` (§ 12)."""
+        await self.send({"event": "pusher:resume", "data": {"channel_positions": dict(positions)}})
+
     async def ping(self) -> None:
         """Send ``pusher:ping``; the server answers with ``pusher:pong``."""
         await self.send({"event": "pusher:ping"})
 
     async def send(self, frame: dict[str, Any]) -> None:
         """Send one frame; raises `ClosedError` when the connection has ended."""
-        await self.send_raw(msgspec.json.encode(frame).decode())
+        await self.send_raw(self._wire.encode(frame))
 
     async def send_raw(self, payload: str | bytes) -> None:
         """Send a message as it is: text in a text frame, bytes in a binary one."""
@@ -206,10 +205,10 @@ class Socket:
         return ClosedError(_BROKEN_OFF if code is None else code, self._connection.close_reason or "")
 
 
-async def _dial(url: str, key: str, keepalive: float | None, origin: str | None) -> ClientConnection:
+async def _dial(url: str, key: str, keepalive: float | None, origin: str | None, wire: Wire) -> ClientConnection:
     try:
         return await dial(
-            socket_url(url, key),
+            socket_url(url, key, wire.parameters()),
             additional_headers=None if origin is None else {"Origin": origin},
             compression=None,
             open_timeout=None,
@@ -226,12 +225,16 @@ async def _dial(url: str, key: str, keepalive: float | None, origin: str | None)
         raise UnreachableError(url, network_reason(error)) from None
 
 
-async def _handshake(connection: ClientConnection) -> Event:
+async def _receive(connection: ClientConnection, wire: Wire) -> Event:
+    return wire.decode(await connection.recv(decode=None if wire.is_binary else True))
+
+
+async def _handshake(connection: ClientConnection, wire: Wire) -> Event:
     """Wait for ``connection_established``; an error frame before it comes with the close that follows."""
     try:
         while True:
-            event = _decode(await connection.recv(decode=True))
-            if event.event == "pusher:connection_established":
+            event = await _receive(connection, wire)
+            if event.system == "connection_established":
                 return _checked(event)
     except ConnectionClosed:
         code = connection.close_code
@@ -258,16 +261,3 @@ def _checked(established: Event) -> Event:
     except msgspec.ValidationError as error:
         raise ClientError(f"The server's greeting is not one of the protocol: {error}") from None
     return established
-
-
-def _decode(text: str) -> Event:
-    """Read a frame; raises `ClientError` when the server does not speak the protocol."""
-    try:
-        frame = msgspec.json.decode(text, type=_Frame)
-    except msgspec.DecodeError as error:
-        raise ClientError(f"The server sent something that is not a frame of the protocol: {error}") from None
-    data = frame.data
-    if isinstance(data, str):
-        with suppress(msgspec.DecodeError):
-            data = msgspec.json.decode(data)
-    return Event(frame.event, frame.channel, data, frame.user_id, text)

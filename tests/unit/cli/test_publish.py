@@ -18,7 +18,14 @@ def test_publishes_as_the_app_of_the_environment(run: Any, api: Any) -> None:
         (
             "publish",
             (["harbor"], "tide-rise", '{"metres": 2.4}'),
-            {"socket_id": None, "info": (), "idempotency_key": None},
+            {
+                "socket_id": None,
+                "info": (),
+                "idempotency_key": None,
+                "message_id": None,
+                "tags": {},
+                "extras": {},
+            },
         )
     ]
 
@@ -34,18 +41,60 @@ def test_every_option_is_passed_on(run: Any, api: Any) -> None:
     api.replies["publish"] = {"channels": counts}
     result = run(
         "publish", "harbor", "x", "text", "--channel", "pier", "--socket-id", "1.2",
-        "--info", "subscription_count, user_count", "--idempotency-key", "k1",
+        "--info", "subscription_count, user_count", "--idempotency-key", "k1", "--message-id", "m1",
+        "--tag", "venue=ldn", "--tag", "sum=a=b", "--header", "n=7", "--header", "text=7 metres",
+        "--header", 'word="7"', "--header", "on=true", "--header", "odd=NaN", "--header", "list=[1]", "--ephemeral", "--no-echo",
     )  # fmt: skip
     assert result.exit_code == 0
-    assert "harbor: subscription_count 3" in result.stdout
+    assert "harbor: acknowledgement_id a1, subscription_count 3" in result.stdout
     assert "pier: subscription_count 0" in result.stdout
     assert api.calls == [
         (
             "publish",
             (["harbor", "pier"], "x", "text"),
-            {"socket_id": "1.2", "info": ["subscription_count", "user_count"], "idempotency_key": "k1"},
+            {
+                "socket_id": "1.2",
+                "info": ["subscription_count", "user_count"],
+                "idempotency_key": "k1",
+                "message_id": "m1",
+                "tags": {"venue": "ldn", "sum": "a=b"},
+                "extras": {
+                    "headers": {
+                        "n": 7,
+                        "text": "7 metres",
+                        "word": "7",
+                        "on": True,
+                        "odd": "NaN",
+                        "list": "[1]",
+                    },
+                    "ephemeral": True,
+                    "echo": False,
+                },
+            },
         )
     ]
+
+
+def test_whoever_gives_an_id_is_told_what_became_of_it(run: Any, api: Any) -> None:
+    api.replies["publish"] = {"channels": {"harbor": {"acknowledgement_id": "m1", "history_serial": 4}}}
+    assert (
+        "harbor: acknowledgement_id m1, history_serial 4" in run("publish", "harbor", "x", "--message-id", "m1").stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--tag", "venue"), "--tag: 'venue' is not of the form NAME=VALUE."),
+        (("--header", "=x"), "--header: '=x' is not of the form"),
+        (("--tag", "a=1", "--tag", "a=2"), "--tag: a is given twice."),
+    ],
+)
+def test_tags_and_headers_have_a_name_and_a_value(run: Any, api: Any, arguments: tuple[str, ...], said: str) -> None:
+    result = run("publish", "harbor", "x", *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert api.calls == []
 
 
 def test_json_is_the_reply(run: Any, api: Any) -> None:

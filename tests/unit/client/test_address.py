@@ -32,4 +32,4 @@ def test_which_servers_are_on_this_machine(url: str, expected: bool) -> None:
     ],
 )
 def test_socket_url(url: str, beginning: str) -> None:
-    assert socket_url(url, "k/ey").startswith(beginning)
+    assert socket_url(url, "k/ey", {"protocol": "7"}).startswith(beginning)

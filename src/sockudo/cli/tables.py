@@ -1,0 +1,29 @@
+"""Tables for people, and texts from elsewhere made fit for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+
+__all__ = ["print_table", "printable"]
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
+    """Write the rows under their headings, or the sentence ``empty`` when there are none."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not rows:
+        typer.echo(empty)
+        return
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    Console().print(table)
+
+
+def printable(text: str) -> str:
+    """The text on one line and without control characters, which could command the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

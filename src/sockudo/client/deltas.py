@@ -1,0 +1,69 @@
+"""Messages that come as the difference from the one before, put together again (contract 60 § 2.6 and § 2.9)."""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from typing import Final
+
+from sockudo.client import vcdiff
+from sockudo.client.events import Event, read_event
+from sockudo.protocol.delta import fossil
+
+__all__ = ["Deltas", "LostBaseError"]
+
+# Metadata are the last members of a frame, without spaces.
+_METADATA: Final = re.compile(r',"__delta_seq":([0-9]+)(?:,"__conflation_key":("(?:[^"\\]|\\.)*"))?\}\Z')
+_MAX_GROUPS: Final = 1000
+_DECODERS: Final = {"fossil": fossil.decode, "xdelta3": vcdiff.decode}
+
+
+class LostBaseError(Exception):
+    """A difference from a message that is not here; ``channel`` is the one to ask anew for whole messages of."""
+
+    def __init__(self, channel: str, reason: str) -> None:
+        super().__init__(f"A message of {channel} could not be put together: {reason}")
+        self.channel = channel
+
+
+class Deltas:
+    """The last message of each channel and conflation key on one connection; begins anew with the next one."""
+
+    def __init__(self) -> None:
+        self._bases: dict[tuple[str, str | None], tuple[int, str]] = {}
+        self._algorithm = "fossil"
+
+    def read(self, event: Event) -> Event:
+        """The event itself, or the one that it stands for; raises `LostBaseError` when that cannot be told."""
+        if event.event == "sockudo:delta" and event.channel is not None:
+            return self._whole(event, event.channel)
+        if event.event == "sockudo:delta_compression_enabled" and isinstance(event.data, dict):
+            self._algorithm = str(event.data.get("algorithm") or self._algorithm)
+        elif event.channel is not None and (found := _METADATA.search(event.raw)) is not None:
+            key = None if found[2] is None else json.loads(found[2])
+            self._keep(event.channel, key, int(found[1]), event.raw[: found.start()] + "}")
+        return event
+
+    def _keep(self, channel: str, key: str | None, number: int, text: str) -> None:
+        group = (channel, key)
+        self._bases.pop(group, None)
+        self._bases[group] = (number, text)
+        if len(self._bases) > _MAX_GROUPS:
+            del self._bases[next(iter(self._bases))]
+
+    def _whole(self, event: Event, channel: str) -> Event:
+        said = event.data if isinstance(event.data, dict) else {}
+        key, number = said.get("conflation_key"), said.get("seq")
+        base_number, base = self._bases.get((channel, key), (None, ""))
+        if base_number is None or base_number != said.get("base_index") or not isinstance(number, int):
+            raise LostBaseError(channel, "the message that it is the difference from is not here")
+        decode = _DECODERS.get(str(said.get("algorithm") or self._algorithm))
+        if decode is None:
+            raise LostBaseError(channel, f"the format '{said.get('algorithm')}' is not known")
+        try:
+            text = decode(base.encode(), binascii.a2b_base64(str(said.get("delta")))).decode()
+        except ValueError as error:
+            raise LostBaseError(channel, str(error)) from None
+        self._keep(channel, key, number, text)
+        return read_event(text)
