@@ -48,17 +48,33 @@ _POSTGRES: Final = {
     "55P03": _TOO_LONG,
     "57014": _TOO_LONG,
 }
+# What PostgreSQL says, where it speaks English, when it refuses a connection: its driver has no SQLSTATE then.
+_REFUSED: Final = {
+    'database "': _UNKNOWN_DATABASE,
+    "no pg_hba.conf entry": _UNKNOWN_USER,
+    "password authentication failed": _UNKNOWN_USER,
+    "permission denied": _NOT_ALLOWED,
+    "remaining connection slots": _TOO_MANY,
+    'role "': _UNKNOWN_USER,
+    "sorry, too many clients": _TOO_MANY,
+    "too many connections": _TOO_MANY,
+}
 _MYSQL: Final = {
     1021: _FULL,
+    1036: _READ_ONLY,
     1040: _TOO_MANY,
     1044: _NOT_ALLOWED,
     1045: _UNKNOWN_USER,
     1049: _UNKNOWN_DATABASE,
     1114: _FULL,
     1142: _NOT_ALLOWED,
+    1203: _TOO_MANY,
     1205: _TOO_LONG,
+    1226: _TOO_MANY,
     1290: _READ_ONLY,
+    1317: _TOO_LONG,
     1698: _UNKNOWN_USER,
+    1792: _READ_ONLY,
     1836: _READ_ONLY,
     1969: _TOO_LONG,
     3024: _TOO_LONG,
@@ -99,8 +115,13 @@ def _reason(error: DBAPIError) -> str:
         return _SQLITE.get(code & 0xFF, "it failed") if isinstance(code, int) else "it failed"
     if is_lost(error):
         return "the connection was lost"
-    found = _POSTGRES.get(code) if isinstance(code, str) else _MYSQL.get(code) if isinstance(code, int) else None
-    return found or ("it failed" if code else "it cannot be reached, or refuses the connection")
+    if isinstance(code, str):
+        return _POSTGRES.get(code, "it failed")
+    if code:
+        return _MYSQL.get(code, "it failed")
+    words = _words(error).rpartition("FATAL:  ")[2]
+    found = (reason for start, reason in _REFUSED.items() if words.startswith(start))
+    return next(found, "it cannot be reached, or refuses the connection")
 
 
 def _code(error: DBAPIError) -> str | int | None:
