@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Final
 
 import psycopg
 import pymysql
@@ -21,20 +20,18 @@ from sockudo.stores.sql.failures import is_conflict, is_lost, refuse
 from support.databases import PASSWORD, DatabaseServer
 from support.waiting import wait_until
 
-TABLE: Final = "failing"
-
 
 @pytest.fixture(params=["postgres", "mariadb"])
 def server(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
     """With a table of two rows."""
     server: DatabaseServer = request.getfixturevalue(request.param)
     server.execute(
-        f"DROP TABLE IF EXISTS {TABLE}",
-        f"CREATE TABLE {TABLE} (number INTEGER PRIMARY KEY, text VARCHAR(9))",
-        f"INSERT INTO {TABLE} VALUES (1, ''), (2, '')",
+        "DROP TABLE IF EXISTS failing",
+        "CREATE TABLE failing (number INTEGER PRIMARY KEY, text VARCHAR(9))",
+        "INSERT INTO failing VALUES (1, ''), (2, '')",
     )
     yield server
-    server.execute(f"DROP TABLE {TABLE}")
+    server.execute("DROP TABLE failing")
 
 
 def engine_of(server: DatabaseServer, pool_size: int = 1, timeout_ms: int = 5000, **changes: str) -> Engine:
@@ -67,7 +64,7 @@ def reason(error: DBAPIError) -> str:
 
 
 def lock(connection: Connection, number: int) -> None:
-    connection.exec_driver_sql(f"UPDATE {TABLE} SET text = 'x' WHERE number = {number}")  # noqa: S608
+    connection.exec_driver_sql(f"UPDATE failing SET text = 'x' WHERE number = {number}")  # noqa: S608
 
 
 def test_of_two_that_wait_for_each_other_one_has_a_conflict(server: DatabaseServer) -> None:
@@ -97,8 +94,8 @@ def test_of_two_that_wait_for_each_other_one_has_a_conflict(server: DatabaseServ
 
 def test_a_row_that_somebody_holds_for_too_long(server: DatabaseServer, connection: Connection) -> None:
     with server.transaction() as other:
-        other.execute(f"SELECT * FROM {TABLE} FOR UPDATE")
-        error = failure(connection, f"UPDATE {TABLE} SET text = 'y'")
+        other.execute("SELECT * FROM failing FOR UPDATE")
+        error = failure(connection, "UPDATE failing SET text = 'y'")
     assert reason(error) == "a statement took too long"
     assert not is_conflict(error)
     assert not is_lost(error)
@@ -119,7 +116,7 @@ def test_a_database_that_may_only_be_read(server: DatabaseServer, connection: Co
     read_only = "SET SESSION CHARACTERISTICS AS" if isinstance(server.database, Postgres) else "SET SESSION"
     connection.exec_driver_sql(f"{read_only} TRANSACTION READ ONLY")
     connection.commit()
-    error = failure(connection, f"DELETE FROM {TABLE}")
+    error = failure(connection, "DELETE FROM failing")
     assert reason(error) == "it may only be read"
     assert not is_conflict(error)
 
@@ -134,8 +131,7 @@ def test_no_room_for_more_connections(server: DatabaseServer) -> None:
         engine, undo = engine_of(server, 20), f"SET GLOBAL max_connections = {limit}"
     try:
         with ExitStack() as connections, pytest.raises(DBAPIError) as caught:
-            for _ in range(20):
-                connections.enter_context(engine.connect())
+            all(connections.enter_context(engine.connect()) for _ in range(20))
         assert reason(caught.value) == "it has too many connections"
     finally:
         engine.dispose()
@@ -163,15 +159,15 @@ def test_a_table_that_is_full(mariadb: DatabaseServer) -> None:
 
 
 def test_a_user_who_may_not_do_this(postgres: DatabaseServer) -> None:
-    postgres.execute(f"CREATE ROLE guest LOGIN PASSWORD '{PASSWORD}'", f"CREATE TABLE {TABLE}_own (a INTEGER)")
+    postgres.execute(f"CREATE ROLE guest LOGIN PASSWORD '{PASSWORD}'", "CREATE TABLE own (a INTEGER)")
     engine = engine_of(postgres, username="guest")
     try:
         with engine.connect() as connection:
-            error = failure(connection, f"INSERT INTO {TABLE}_own VALUES (1)")
+            error = failure(connection, "INSERT INTO own VALUES (1)")
         assert reason(error) == "it does not let the configured user do this"
     finally:
         engine.dispose()
-        postgres.execute(f"DROP TABLE {TABLE}_own", "DROP ROLE guest")
+        postgres.execute("DROP TABLE own", "DROP ROLE guest")
 
 
 @pytest.mark.parametrize(
