@@ -115,6 +115,10 @@ class UnrulyStore:
     def plan(self, method: str, *steps: Step | None) -> None:
         self._plans[method].extend(steps)
 
+    def obey(self) -> None:
+        """Forgets what was planned."""
+        self._plans.clear()
+
     def names(self) -> list[str]:
         """The methods called since the last look."""
         names = [name for name, _ in self.calls]

@@ -89,14 +89,20 @@ class PresenceLog:
         self._members = None
 
     def plan(self, limit: int) -> list[Step]:
-        """What is to be written of the next ``limit`` events; changes nothing."""
+        """What is to be written of the next ``limit`` events, or fewer; changes nothing.
+
+        No event of a user comes behind one of the same user that is to be written: should that fail, what comes after
+        it has to be looked at anew.
+        """
         members = self._members or {}
-        changed: dict[str, Member | None] = {}
-        steps = []
+        steps: list[Step] = []
+        written: set[str] = set()
         for event in islice(self.waiting, limit):
-            known = changed[event.user_id] if event.user_id in changed else members.get(event.user_id)
-            step = self._step(event, known)
-            changed[event.user_id] = step.member
+            if event.user_id in written:
+                break
+            step = self._step(event, members.get(event.user_id))
+            if step.append is not None:
+                written.add(event.user_id)
             steps.append(step)
         return steps
 
@@ -125,13 +131,16 @@ class PresenceLog:
             key_ttl_ms=_KEY_TTL_MS,
         )
 
-    def finish(self, steps: Sequence[Step], lost: Collection[int] = ()) -> None:
-        """The first events have been dealt with by these steps; those at the places in ``lost`` were not written."""
-        del self.waiting[: len(steps)]
+    def finish(self, steps: Sequence[Step], *, again: Collection[int] = (), lost: Collection[int] = ()) -> None:
+        """These steps have been taken for the first events.
+
+        Those at the places in ``again`` could not be, and wait on; those in ``lost`` never can.
+        """
+        self.waiting[: len(steps)] = [self.waiting[place] for place in sorted(again)]
         if self._members is None:
             return
         for place, (user_id, append, member) in enumerate(steps):
-            if append is None or place in lost:
+            if append is None or place in lost or place in again:
                 continue
             if member is None:
                 self._members.pop(user_id, None)

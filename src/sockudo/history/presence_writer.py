@@ -222,25 +222,19 @@ class PresenceWriter:
         steps = log.plan(_CHUNK)
         started = self._clock.monotonic()
         problems = await _stored(history, steps)
-        written = [place for place, step in enumerate(steps) if step.append is not None and problems[place] is None]
-        failed = [place for place, problem in enumerate(problems) if problem is not None]
+        failed = {place: problem for place, problem in enumerate(problems) if problem is not None}
+        written = sum(step.append is not None for step in steps) - len(failed)
         if written:
             self.counters.note_commit(self._clock.monotonic() - started)
-            self.counters.writes += len(written)
-        end = len(steps)
-        if failed:
-            # What comes before something that was written, or can never be written, has no place any more.
-            first = problems[failed[0]]
-            never = first is not None and first.spec not in _TRANSIENT
-            end = max(written[-1] + 1 if written else 0, failed[0] + never)
-        lost = [place for place in failed if place < end]
-        log.finish(steps[:end], lost)
-        self.depth -= end
+            self.counters.writes += written
+        again = [place for place, problem in failed.items() if problem.spec in _TRANSIENT]
+        lost = [place for place, problem in failed.items() if problem.spec not in _TRANSIENT]
+        log.finish(steps, again=again, lost=lost)
+        self.depth -= len(steps) - len(again)
         if lost:
-            self._lose(log, len(lost), str(problems[lost[0]]))
-        left = next((problems[place] for place in failed if place >= end), None)
-        if left is not None:
-            raise left
+            self._lose(log, len(lost), failed[lost[0]].text)
+        if again:
+            raise failed[again[0]]
 
     def _failed(self, log: PresenceLog, problem: SockudoError) -> None:
         self.counters.write_failures += 1
