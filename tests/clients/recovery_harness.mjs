@@ -102,6 +102,11 @@ const operations = {
     known(client).pusher.unsubscribe(channel)
   },
 
+  async publish({ client, channel, event, data }) {
+    const response = await known(client).backend.trigger(channel, event, data)
+    if (response.status !== 200) throw new Error(`publish: ${response.status}`)
+  },
+
   clientEvent({ client, channel, event, data }) {
     return known(client).pusher.channel(channel).trigger(event, data)
   },
@@ -126,8 +131,8 @@ const operations = {
     known(client).away = true
   },
 
-  back({ client }) {
-    known(client).away = false
+  back({ client, away = false }) {
+    known(client).away = away
     known(client).retry()
   },
 

@@ -3,6 +3,7 @@ application is told of a gap."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 import threading
@@ -146,6 +147,11 @@ class Client:
         """The names of all events on the channel so far."""
         return [report["event"] for report in self.js.reports("event", channel=channel)]
 
+    def publish(self, channel: str, *numbers: int) -> None:
+        """Publishes as the app's backend does, with its SDK, which encrypts what has to be."""
+        for number in numbers:
+            self.do("publish", channel=channel, event="said", data=number)
+
     def heard(self, channel: str) -> list[Any]:
         """The data of what was published on the channel, as far as it has arrived."""
         return [report["data"] for report in self.js.reports("event", channel=channel, event="said")]
@@ -182,26 +188,459 @@ def say(server: ServerProcess, channel: str, *numbers: int, app: Credentials = B
 
 # ---- what is recovered ----
 
+KINDS = ["", "private-", "presence-", "private-encrypted-"]
+
 
 @pytest.mark.parametrize("version", [7, 8])
 @pytest.mark.parametrize("app", [BUFFERED, DURABLE], ids=["buffered", "durable"])
-@pytest.mark.parametrize(
-    "prefix", ["", "private-", "presence-", "private-encrypted-"], ids=lambda kind: kind or "public-"
-)
+@pytest.mark.parametrize("auth_takes", [None, 40], ids=["authorized at once", "authorized later"])
 def test_what_was_missed_arrives_once_and_in_order(
-    connect: Connect, server: ServerProcess, unique: str, prefix: str, app: Credentials, version: int
+    connect: Connect, unique: str, app: Credentials, auth_takes: int | None, version: int
 ) -> None:
-    channel = prefix + unique
-    client = connect(app, version=version, member=ANA, authTakes=30)
-    client.subscribe(channel)
-    if prefix == "private-encrypted-":
-        pytest.skip("below")
-    say(server, channel, 1, 2, app=app)
-    client.has_heard(channel, [1, 2])
+    client = connect(app, version=version, member=ANA, authTakes=auth_takes)
+    channels = [f"{kind}{unique}" for kind in KINDS]
+    for channel in channels:
+        client.subscribe(channel)
+    for channel in channels:
+        client.publish(channel, 1, 2)
+        client.has_heard(channel, [1, 2])
     client.cut()
-    say(server, channel, 3, 4, 5, app=app)
+    for channel in channels:
+        client.publish(channel, 3, 4, 5)
     client.back()
-    assert client.recovered(channel) == 3
+    for channel in channels:
+        assert client.recovered(channel) == 3
+        client.has_heard(channel, [1, 2, 3, 4, 5])
+        client.publish(channel, 6)
+        client.has_heard(channel, [1, 2, 3, 4, 5, 6])
+        events = client.events(channel)
+        # Each subscribe is acknowledged as ever, and the outcome is told to a channel that is subscribed.
+        assert events.count("pusher:subscription_succeeded") == 2
+        assert events[events.index("pusher:subscription_succeeded", 1) :].count("recovered") == 1
+        assert "gap" not in events
+
+
+@pytest.mark.parametrize("app", [BUFFERED, DURABLE], ids=["buffered", "durable"])
+def test_nothing_was_missed(connect: Connect, server: ServerProcess, unique: str, app: Credentials) -> None:
+    """The acknowledgement alone says where a client is: one that has never got a message can be recovered too."""
+    client = connect(app)
+    client.subscribe(unique)
+    client.cut()
+    client.back()
+    assert client.recovered(unique) == 0
+    client.cut()
+    say(server, unique, 1, app=app)
+    client.back()
+    assert client.recovered(unique) == 1
+    client.has_heard(unique, [1])
+
+
+def test_client_that_disconnects_for_a_while(connect: Connect, server: ServerProcess, unique: str) -> None:
+    client = connect()
+    client.subscribe(unique)
+    say(server, unique, 1)
+    client.has_heard(unique, [1])
+    client.do("disconnect")
+    client.js.expect("state", state="disconnected")
+    say(server, unique, 2)
+    client.do("connect")
+    assert client.recovered(unique) == 1
+    client.has_heard(unique, [1, 2])
+
+
+def test_new_subscription_of_the_same_name_starts_afresh(connect: Connect, server: ServerProcess, unique: str) -> None:
+    """What was published between an unsubscribe and the next subscribe was not missed."""
+    client = connect()
+    client.subscribe(unique)
+    say(server, unique, 1)
+    client.has_heard(unique, [1])
+    client.do("unsubscribe", channel=unique)
+    client.subscribe(f"{unique}-marker")
+    say(server, unique, 2)
+    client.subscribe(unique)
+    client.cut()
+    say(server, unique, 3)
+    client.back()
+    assert client.recovered(unique) == 1
+    client.has_heard(unique, [1, 3])
+
+
+def test_channel_that_is_left_while_away(connect: Connect, server: ServerProcess, unique: str) -> None:
+    left, kept = f"{unique}-left", f"private-{unique}-kept"
+    client = connect(authTakes=20)
+    client.subscribe(left)
+    client.subscribe(kept)
+    client.cut()
+    client.do("unsubscribe", channel=left)
+    say(server, left, 1)
+    say(server, kept, 1)
+    client.back()
+    assert client.recovered(kept) == 1
+    client.has_heard(kept, [1])
+    assert client.events(left) == ["pusher:subscription_succeeded"]
+    # It may be joined again, as a new one.
+    client.subscribe(left)
+    say(server, left, 2)
+    client.has_heard(left, [2])
+    assert "gap" not in client.events(left)
+
+
+def test_channel_that_is_left_while_it_is_authorized(connect: Connect, server: ServerProcess, unique: str) -> None:
+    channel = f"private-{unique}"
+    client = connect()
+    client.subscribe(channel)
+    client.subscribe(f"{unique}-kept")
+    client.cut()
+    say(server, f"{unique}-kept", 1)
+    client.do("authTakes", milliseconds=100)
+    client.back()
+    client.do("unsubscribe", channel=channel)
+    assert client.recovered(f"{unique}-kept") == 1
+    say(server, channel, 1)
+    assert client.heard(channel) == []
+    assert client.events(channel) == ["pusher:subscription_succeeded"]
+
+
+def test_presence_members_after_a_cut(connect: Connect, server: ServerProcess, unique: str) -> None:
+    channel = f"presence-{unique}"
+    ana = connect(member=ANA, authTakes=20)
+    ana.subscribe(channel)
+    ben = connect(member={"user_id": "ben"})
+    ben.subscribe(channel)
+    assert ana.js.data(channel, "pusher:member_added")["id"] == "ben"
+    ana.cut()
+    say(server, channel, 1)
+    ben.do("unsubscribe", channel=channel)
+    ana.back()
+    assert ana.recovered(channel) == 1
+    ana.has_heard(channel, [1])
+    assert ana.do("members", channel=channel) == ["ana"]
+
+
+@pytest.mark.parametrize("kind", ["cache-", "private-cache-"])
+@pytest.mark.parametrize("app", [BUFFERED, DURABLE], ids=["buffered", "durable"])
+def test_cached_event_is_not_said_again(
+    connect: Connect, server: ServerProcess, unique: str, kind: str, app: Credentials
+) -> None:
+    channel = f"{kind}{unique}"
+    say(server, channel, 1, app=app)
+    client = connect(app, authTakes=20)
+    client.subscribe(channel)
+    client.has_heard(channel, [1])
+    for first in (2, 4):
+        client.cut()
+        say(server, channel, first, first + 1, app=app)
+        client.back()
+        assert client.recovered(channel) == 2
+        client.has_heard(channel, list(range(1, first + 2)))
+    # A cut in which nothing is said.
+    client.cut()
+    client.back()
+    assert client.recovered(channel) == 0
     say(server, channel, 6, app=app)
     client.has_heard(channel, [1, 2, 3, 4, 5, 6])
-    assert client.events(channel).count("pusher:subscription_succeeded") == 2
+
+
+def test_cached_event_that_is_not_recovered_is_delivered(connect: Connect, server: ServerProcess, unique: str) -> None:
+    channel = f"cache-{unique}"
+    client = connect(BRIEF)
+    client.subscribe(channel)
+    client.cut()
+    say(server, channel, 1, 2, 3, app=BRIEF)
+    client.back()
+    client.gap(channel)
+    client.has_heard(channel, [3])
+
+
+def test_many_channels(connect: Connect, server: ServerProcess, unique: str) -> None:
+    client = connect()
+    channels = [f"{unique}-{number}" for number in range(200)]
+    for channel in channels:
+        client.do("subscribe", channel=channel)
+    for channel in channels:
+        client.js.data(channel, "pusher:subscription_succeeded")
+    client.cut()
+    for channel in channels:
+        say(server, channel, 1)
+    client.back()
+    for channel in channels:
+        assert client.recovered(channel) == 1
+        assert client.heard(channel) == [1]
+
+
+def test_more_channels_than_fit_into_one_resume(connect: Connect, unique: str) -> None:
+    """The rest is told of a gap; a resume that is too large would end the connection, again and again."""
+    client = connect()
+    channels = [f"{unique}-{number}" for number in range(600)]
+    for channel in channels:
+        client.do("subscribe", channel=channel)
+    for channel in channels:
+        client.js.data(channel, "pusher:subscription_succeeded")
+    client.cut()
+    client.back()
+    outcomes = [client.outcome(channel) for channel in channels]
+    recovered = [event for event, _ in outcomes].count("recovered")
+    assert 300 < recovered < 600
+    assert {data["reason"] for event, data in outcomes if event == "gap"} == {"too_many_channels"}
+    assert len(client.js.reports("state", state="connected")) == 2
+
+
+# ---- gaps ----
+
+
+def test_more_was_missed_than_is_kept(connect: Connect, server: ServerProcess, unique: str) -> None:
+    channels = [unique, f"private-{unique}"]
+    client = connect(BRIEF, authTakes=20)
+    for channel in channels:
+        client.subscribe(channel)
+    client.cut()
+    for channel in channels:
+        say(server, channel, 1, 2, 3, app=BRIEF)
+    client.back()
+    for channel in channels:
+        reason = "hot_replay_expired_and_durable_history_disabled"
+        assert client.gap(channel) == ("position_expired", reason)
+        # It is told once the channel is subscribed: what is fetched then misses nothing.
+        events = client.events(channel)
+        assert events.index("gap") > events.index("pusher:subscription_succeeded", 1)
+        say(server, channel, 4, app=BRIEF)
+        client.has_heard(channel, [4])
+    # From there it goes on.
+    client.cut()
+    for channel in channels:
+        say(server, channel, 5, 6, app=BRIEF)
+    client.back()
+    for channel in channels:
+        assert client.recovered(channel) == 2
+        client.has_heard(channel, [4, 5, 6])
+
+
+def test_stream_that_was_reset(connect: Connect, server: ServerProcess, unique: str) -> None:
+    client = connect(DURABLE)
+    client.subscribe(unique)
+    say(server, unique, 1, 2, app=DURABLE)
+    client.has_heard(unique, [1, 2])
+    client.cut()
+    reset = {"confirm_channel": unique, "confirm_operation": "reset", "reason": "a test", "requested_by": "a test"}
+    reply = server.signed("POST", f"/apps/{DURABLE.id}/channels/{unique}/history/reset", body=reset, app=DURABLE)
+    assert reply.status == 200, reply.text
+    client.back()
+    code, _ = client.gap(unique)
+    assert code == "stream_reset"
+    say(server, unique, 3, app=DURABLE)
+    client.has_heard(unique, [1, 2, 3])
+    client.cut()
+    say(server, unique, 4, app=DURABLE)
+    client.back()
+    assert client.recovered(unique) == 1
+    client.has_heard(unique, [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("app", [BUFFERED, DURABLE], ids=["buffered", "durable"])
+def test_server_restarts(
+    connect: Connect, lines: Callable[[ServerProcess], Line], tmp_path: Path, unique: str, app: Credentials
+) -> None:
+    """What is stored is still there, what was in memory alone is not."""
+    data = {"SOCKUDO_DATA_DIR": str(tmp_path)}
+    channels = [unique, f"private-{unique}"]
+    with start_server(config(), env=data) as first:
+        client = connect(app, line=lines(first), authTakes=20)
+        for channel in channels:
+            client.subscribe(channel)
+            say(first, channel, 1, app=app)
+            client.has_heard(channel, [1])
+        client.do("away")
+        # Published by the old server after the client has left it.
+        client.cut()
+        for channel in channels:
+            say(first, channel, 2, app=app)
+    with start_server(config(port=first.port), env=data) as second:
+        for channel in channels:
+            say(second, channel, 3, app=app)
+        client.back()
+        for channel in channels:
+            if app is DURABLE:
+                assert client.recovered(channel) == 2
+                client.has_heard(channel, [1, 2, 3])
+            else:
+                code, _ = client.gap(channel)
+                assert code in ("stream_reset", "position_expired")
+                assert client.heard(channel) == [1]
+        client.js.close()
+
+
+CHANGED_POLICIES = {
+    "resuming is not allowed any more": config(app_manager={"array": {"apps": [app_record(BUFFERED)]}}),
+    "nothing is kept any more": config(connection_recovery={"enabled": False}),
+}
+
+
+@pytest.mark.parametrize("changed", list(CHANGED_POLICIES))
+def test_server_that_no_longer_recovers(
+    connect: Connect, lines: Callable[[ServerProcess], Line], unique: str, changed: str
+) -> None:
+    with start_server(config()) as first:
+        client = connect(line=lines(first))
+        client.subscribe(unique)
+        client.cut()
+    with start_server({**CHANGED_POLICIES[changed], "port": first.port}) as second:
+        client.back()
+        code, reason = client.gap(unique)
+        assert code == "recovery_unavailable"
+        assert reason in ("refused_by_server", "server_does_not_recover")
+        say(second, unique, 1)
+        client.has_heard(unique, [1])
+        assert client.events(unique).count("gap") == 1
+        client.js.close()
+
+
+def test_server_that_does_not_recover(connect: Connect, server: ServerProcess, unique: str) -> None:
+    """Nothing is asked for, and every reconnect is a gap."""
+    client = connect(PLAIN)
+    client.subscribe(unique)
+    say(server, unique, 1, app=PLAIN)
+    client.has_heard(unique, [1])
+    for number in (2, 3):
+        client.cut()
+        client.back()
+        assert client.gap(unique) == ("recovery_unavailable", "server_does_not_recover")
+        say(server, unique, number, app=PLAIN)
+    client.has_heard(unique, [1, 2, 3])
+    refusals = [report["error"] for report in client.js.reports("error") if "message" in report["error"]]
+    assert refusals == []
+
+
+def test_channel_that_may_not_be_joined_again(connect: Connect, server: ServerProcess, unique: str) -> None:
+    """The application hears of the refusal as ever, the other channels lose nothing, and when it may join again it is
+    told that it has missed something."""
+    refused, other = f"private-{unique}", f"{unique}-other"
+    client = connect(authTakes=20)
+    client.subscribe(refused)
+    client.subscribe(other)
+    client.cut()
+    say(server, refused, 1)
+    say(server, other, 1)
+    client.do("deny", channel=refused, denied=True)
+    client.back()
+    client.has_heard(other, [1])
+    client.js.data(refused, "pusher:subscription_error")
+    # The server waits ten seconds for the channel before it says what became of the others.
+    client.js.expect("event", channel=other, event="recovered", timeout=20)
+    assert "gap" not in client.events(refused)
+    client.do("deny", channel=refused, denied=False)
+    client.subscribe(refused)
+    assert client.gap(refused) == ("continuity_unverifiable", "channel_not_authorized")
+    assert client.heard(refused) == []
+
+
+# ---- beside the application ----
+
+
+def test_stock_client_notices_nothing(connect: Connect, server: ServerProcess, unique: str) -> None:
+    client = connect(plugin=False)
+    client.subscribe(unique)
+    say(server, unique, 1)
+    client.has_heard(unique, [1])
+    client.cut()
+    say(server, unique, 2)
+    client.back()
+    client.js.data(unique, "pusher:subscription_succeeded")
+    say(server, unique, 3)
+    client.has_heard(unique, [1, 3])
+    assert client.events(unique) == ["pusher:subscription_succeeded", "said", "pusher:subscription_succeeded", "said"]
+
+
+def test_switched_on_late_and_twice(connect: Connect, server: ServerProcess, unique: str) -> None:
+    """A channel of which nothing was heard since may have missed something; one that got a message is known."""
+    quiet, busy = f"{unique}-quiet", f"{unique}-busy"
+    client = connect(late=True)
+    client.subscribe(quiet)
+    client.subscribe(busy)
+    client.do("enable")
+    client.do("enable")
+    say(server, busy, 1)
+    client.has_heard(busy, [1])
+    client.cut()
+    say(server, busy, 2)
+    client.back()
+    assert client.recovered(busy) == 1
+    assert client.gap(quiet) == ("recovery_unavailable", "no_position")
+    client.has_heard(busy, [1, 2])
+
+
+def test_events_can_be_called_something_else(connect: Connect, server: ServerProcess, unique: str) -> None:
+    client = connect(late=True)
+    client.do("enable", options={"prefix": "sockudo:"})
+    client.subscribe(unique)
+    client.cut()
+    client.back()
+    assert client.js.data(unique, "sockudo:recovered") == {"channel": unique, "count": 0, "source": "hot"}
+    assert client.js.reports("told") == []
+
+
+@pytest.mark.parametrize("event", ["said", "recovered"])
+def test_listener_with_a_mistake(connect: Connect, server: ServerProcess, unique: str, event: str) -> None:
+    """It costs no other channel anything, and is reported as the platform reports it."""
+    channels = [f"{unique}-{number}" for number in range(3)]
+    client = connect()
+    for channel in channels:
+        client.subscribe(channel)
+    client.cut()
+    for channel in channels:
+        say(server, channel, 1)
+    client.do("stumble", channel=channels[0], event=event)
+    client.back()
+    for channel in channels:
+        client.js.expect("event", channel=channel, event="recovered")
+        client.has_heard(channel, [1])
+    assert client.js.expect("uncaught")["message"] == f"stumbled over {event}"
+
+
+# ---- again and again ----
+
+CUTS = 50
+
+
+@pytest.mark.parametrize("app", [BUFFERED, DURABLE], ids=["buffered", "durable"])
+def test_cut_at_random_moments(
+    connect: Connect, server: ServerProcess, line: Line, unique: str, app: Credentials
+) -> None:
+    """Wherever the line is cut, in the middle of a frame too, every message arrives once and in order."""
+    chance = random.Random(20260)
+    channels = [unique, f"private-{unique}", f"presence-{unique}"]
+    client = connect(app, member=ANA, authTakes=3)
+    # A stock client that is cut off before it was greeted waits for a quarter of a minute.
+    greeting = line.proxy.bytes_to_client + 20
+    for channel in channels:
+        client.subscribe(channel)
+    client.do("away")
+    stop = threading.Event()
+    published = dict.fromkeys(channels, 0)
+
+    def publish() -> None:
+        for channel in itertools.cycle(channels):
+            if stop.wait(0.002):
+                return
+            say(server, channel, published[channel] + 1, app=app)
+            published[channel] += 1
+
+    publisher = threading.Thread(target=publish, name="publisher")
+    publisher.start()
+    try:
+        for _ in range(CUTS):
+            # In the acknowledgements, in the replay, or in what is live.
+            count = greeting + chance.choice([chance.randrange(1200), chance.randrange(6000)])
+            line.loop.call(functools.partial(line.proxy.cut_after, count))
+            client.js.expect("cut")
+            line.loop.call(line.proxy.heal)
+            client.do("back", away=True)
+            client.js.connected()
+    finally:
+        stop.set()
+        publisher.join(PATIENCE)
+    for channel in channels:
+        say(server, channel, published[channel] + 1, app=app)
+        client.has_heard(channel, list(range(1, published[channel] + 2)))
+        assert "gap" not in client.events(channel)
+        assert "recovered" in client.events(channel)
+    assert len(client.js.reports("cut")) == CUTS

@@ -54,6 +54,8 @@ class Recoverable:
     def start(self, work: Coroutine[Any, Any, None], failed: Callable[[SockudoError], None] | None = None) -> None:
         """Works on something that has to wait; a refusal goes to ``failed``, or to the client as an error frame."""
         self._work = asyncio.get_running_loop().create_task(self._carry_out(work, failed))
+        # A task that is cancelled before its first step never gets to await its work.
+        self._work.add_done_callback(lambda _: work.close())
 
     async def _carry_out(self, work: Coroutine[Any, Any, None], failed: Callable[[SockudoError], None] | None) -> None:
         session = self._session
