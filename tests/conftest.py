@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from support.databases import DatabaseServer, mariadb_server, postgres_server
 from support.parts import missing_parts
 from support.server import ServerProcess, start_server
+
+EXAMPLES = os.environ.get("SOCKUDO_EXAMPLES")
+"""How many examples each property test tries, where it is not to be its own number."""
+
+if EXAMPLES is not None:
+    settings.register_profile("long", max_examples=int(EXAMPLES), deadline=None)
+    settings.load_profile("long")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With more examples than usual a test may take as long as it takes."""
+    if EXAMPLES is not None:
+        for item in items:
+            item.add_marker(pytest.mark.timeout(0), append=False)
 
 
 @pytest.fixture(scope="module")
