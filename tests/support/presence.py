@@ -43,6 +43,7 @@ class Observed:
     """The presence history of one app. ``durable`` says where it is kept, and ``backend`` how that is called."""
 
     def __init__(self, *, durable: bool = True, backend: str = "sqlite", store: UnrulyStore | None = None) -> None:
+        self.durable = durable
         self.time = HandTime()
         self.store = store or UnrulyStore()
         self.app = observed_app(durable=durable)

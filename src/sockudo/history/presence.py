@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import structlog
+import msgspec
 
 from sockudo import errors
 from sockudo.apps.policies import PresenceHistoryPolicy, StreamPolicies
@@ -30,8 +30,6 @@ __all__ = ["Policies", "PresenceHistory", "PresenceHistoryOptions"]
 
 Policies = Callable[[str], StreamPolicies | None]
 """The policies of an app by its id."""
-
-_log = structlog.get_logger("sockudo.presence_history")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +142,13 @@ class PresenceHistory:
 
         Raises errors.FEATURE_DISABLED, errors.INVALID_INPUT and errors.HISTORY_UNAVAILABLE.
         """
+        request.check(channel)
         key = (app_id, channel)
         kept = self._wanted(key)
-        reply = await self._writer.reset(key, request, durable=kept.durable)
+        of_stream = msgspec.structs.replace(request, confirm_channel=stream_of(channel))
+        reply = await self._writer.reset(key, of_stream, durable=kept.durable)
         history = self._writer.history(durable=kept.durable)
-        return {**renamed(reply), "stream": presence_stream(reply["stream"], history, None)}
+        return {**renamed(reply), "channel": channel, "stream": presence_stream(reply["stream"], history, None)}
 
     def stream_changed(self, app_id: str, stream: str) -> bool:
         """A stream of the durable history goes on elsewhere than it was; whether it is one of these."""

@@ -60,16 +60,17 @@ class LogKey(NamedTuple):
 class PresenceLog:
     """``lock`` is held while anything is written or read of it.
 
-    ``waiting`` are the events to be written, in order. ``task`` writes them, as long as there are any; ``failing`` says
-    that this could not be done the last time.
+    ``waiting`` are the events to be written, in order, ``taken`` counts those that were dealt with. ``task`` writes
+    them, as long as there are any; ``failing`` says that this could not be done the last time.
     """
 
-    __slots__ = ("_members", "failing", "key", "lock", "retention", "task", "waiting")
+    __slots__ = ("_members", "failing", "key", "lock", "retention", "taken", "task", "waiting")
 
     def __init__(self, key: LogKey) -> None:
         self.key = key
         self.retention = KEEP_ALL
         self.waiting: list[RecordedEvent] = []
+        self.taken = 0
         self.failing = False
         self.lock = asyncio.Lock()
         self.task: asyncio.Task[None] | None = None
@@ -137,6 +138,7 @@ class PresenceLog:
         Those at the places in ``again`` could not be, and wait on; those in ``lost`` never can.
         """
         self.waiting[: len(steps)] = [self.waiting[place] for place in sorted(again)]
+        self.taken += len(steps) - len(again)
         if self._members is None:
             return
         for place, (user_id, append, member) in enumerate(steps):

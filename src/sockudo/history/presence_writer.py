@@ -132,9 +132,9 @@ class PresenceWriter:
             await self._catch_up(log)
 
     async def _catch_up(self, log: PresenceLog) -> None:
-        left = len(log.waiting)
-        while left > 0 and log.waiting and not log.failing and await self._attempt(log):
-            left -= _CHUNK
+        end = log.taken + len(log.waiting)
+        while log.taken < end and not log.failing and await self._attempt(log):
+            pass
 
     async def reset(self, key: StreamKey, request: Reset, *, durable: bool) -> dict[str, Any]:
         """Starts the stream anew; see `History.reset`. Whoever is in is not in by the new one."""
