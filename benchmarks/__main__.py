@@ -1,6 +1,6 @@
 """``scripts/bench``: measures the server beside uWebSockets.js and a bare C loop, and prints one table.
 
-Everything runs on this machine, over loopback: the server on one core, the load generator on another. Rates are
+With --v2 it measures protocol V2 beside V1, and what is stored beside what is not. Everything runs on this machine, over loopback: the server on one core, the load generator on another. Rates are
 per second of CPU time that the server used, which a busy neighbour disturbs less than wall time.
 """
 
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks import v2
 from benchmarks.docs import write_docs
 from benchmarks.loads import GENERATOR_LOADS, LOADS
 from benchmarks.peers import PEERS
@@ -26,6 +27,8 @@ _EXAMPLES = """examples:
   scripts/bench --rows fan-1,publish        only these
   scripts/bench --write-docs                measures, and puts the table into docs/benchmarks.md
   scripts/bench --peers --json peers.json   every peer that can be built here beside every other
+  scripts/bench --v2 --quick                protocol V2: recovery, history, filters, deltas; about three minutes
+  scripts/bench --v2 --rows fan,sqlite      only these of its rows
   scripts/bench --from peers.json --peers   prints the tables of an earlier run
 """
 
@@ -45,17 +48,24 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one repetition of 2 s each instead of three of 4 s")
     parser.add_argument("--repetitions", type=int, metavar="N", help="so many instead")
     parser.add_argument("--seconds", type=float, metavar="S", help="so long for each load instead")
-    parser.add_argument("--rows", type=_names(list(LOADS), "row"), metavar="A,B", help="only these loads: " + ", ".join(LOADS))
+    parser.add_argument("--rows", type=_names([*LOADS, *v2.GROUPS], "row"), metavar="A,B", help="only these loads: " + ", ".join(LOADS) + "; with --v2: " + ", ".join(v2.GROUPS))
+    parser.add_argument("--v2", action="store_true", help="protocol V2 instead: its speed, durable publishes, recovery, filters and deltas")
     parser.add_argument("--peers", nargs="?", const=list(PEERS), type=_names(list(PEERS), "peer"), metavar="A,B", help="the comparison of all peers, or of these: " + ", ".join(PEERS))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every run there, after each one")
     parser.add_argument("--from", type=Path, metavar="FILE", dest="source", help="measure nothing: use the runs of such a file")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/benchmarks.md")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.v2 and options.peers:
+        parser.error("--v2 and --peers are two tables")
+    if unknown := set(options.rows or ()) - set(v2.GROUPS if options.v2 else LOADS):
+        parser.error(f"no rows of this table: {', '.join(sorted(unknown))}")
+    return options
 
 
 def _command(options: argparse.Namespace) -> str:
     """The command that gives such a table again."""
     parts = ["scripts/bench"]
+    parts += ["--v2"] if options.v2 else []
     parts += ["--quick"] if options.quick else []
     parts += ["--write-docs"] if options.write_docs else []
     for name in ("rows", "peers"):
@@ -73,14 +83,31 @@ def _results(options: argparse.Namespace) -> Results:
     build_generator()
     plan = Plan(
         peers=options.peers or ["sockudo", "uws", "starlette"],
-        loads=[name for name in options.rows or LOADS if not options.peers or name in GENERATOR_LOADS],
+        loads=_loads(options),
         repetitions=options.repetitions or (1 if options.quick else 3),
         seconds=options.seconds or (2 if options.quick else 4),
         quick=options.quick,
         command=_command(options),
         save_to=options.json,
     )
-    return measure(plan)
+    return v2.measure(plan) if options.v2 else measure(plan)
+
+
+def _loads(options: argparse.Namespace) -> list[str]:
+    if options.v2:
+        return options.rows or list(v2.GROUPS)
+    return [name for name in options.rows or LOADS if not options.peers or name in GENERATOR_LOADS]
+
+
+def _part(options: argparse.Namespace) -> str:
+    """The part of the page that the table belongs to."""
+    return "v2" if options.v2 else "peers" if options.peers else "targets"
+
+
+def _tables(results: Results, options: argparse.Namespace) -> list[str]:
+    if options.peers:
+        return [f"{title}\n\n{plain(table)}" for title, table in comparison(results)]
+    return [plain(v2.table(results) if options.v2 else targets(results))]
 
 
 def main() -> int:
@@ -95,10 +122,9 @@ def main() -> int:
         print(f"bench: {missing}", file=sys.stderr)
         return 2
     if options.write_docs:
-        write_docs(results, peers=bool(options.peers))
-    tables = [f"{title}\n\n{plain(table)}" for title, table in comparison(results)] if options.peers else [plain(targets(results))]
-    print("\n\n".join(filter(None, ["\n".join(head(results)), *tables, noise(results)])))
-    return int(any(run["peer"] == "sockudo" and not run["figures"]["ok"] for run in results.runs))
+        write_docs(results, _part(options))
+    print("\n\n".join(filter(None, ["\n".join(head(results)), *_tables(results, options), noise(results)])))
+    return int(any((options.v2 or run["peer"] == "sockudo") and not run["figures"]["ok"] for run in results.runs))
 
 
 if __name__ == "__main__":

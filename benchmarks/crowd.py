@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.generator import Figures, generator, outcome
 from benchmarks.processes import Running
 
-__all__ = ["run_crowd"]
+__all__ = ["prefer", "run_crowd"]
 
 _CROWD = 15_000
 _SPARE_DESCRIPTORS = 500
@@ -44,8 +44,8 @@ def _longest_turn_ms(server: Running) -> float | None:
     return None
 
 
-def _prefer(process: subprocess.Popen[str]) -> None:
-    """The small channel's clients must not wait for the crowd's on the core they share."""
+def prefer(process: subprocess.Popen[str]) -> None:
+    """The clients whose latency is measured must not wait for the crowd's on the core they share."""
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, process.pid, -15)
 
@@ -61,7 +61,7 @@ def run_crowd(server: Running, seconds: float) -> Figures:
     time.sleep(0.2)
     _longest_turn_ms(server)  # now the block that the first question itself may have been is out as well
     small = generator(server, "-c", "10", "-C", "small", "-r", "10", "-w", "16", "-W", "1", "-d", str(seconds))
-    _prefer(small)
+    prefer(small)
     of_small = outcome(small)
     longest = _longest_turn_ms(server)
     of_crowd = outcome(crowd)

@@ -56,14 +56,19 @@ def apply_load(server: Running, load: Load, seconds: float) -> Figures:
     return outcome(generator(server, *load.arguments, *span))
 
 
-def watched(server: Running, run: Callable[[], Figures]) -> Figures:
-    """The figures of a run, and how many cores everything else used meanwhile: ``foreign_cores``."""
-    began, busy = time.monotonic(), machine_busy_seconds() - cpu_seconds(server.pids)
-    own = resource.getrusage(resource.RUSAGE_CHILDREN)
+def watched(server: Running, run: Callable[[], Figures], beside: Callable[[], float] = float) -> Figures:
+    """The figures of a run, and how many cores everything else used meanwhile: ``foreign_cores``.
+
+    ``beside`` tells the CPU seconds so far of what else belongs to the run, a database for example.
+    """
+
+    def ours() -> float:
+        spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return cpu_seconds(server.pids) + beside() + sum(each.ru_utime + each.ru_stime for each in spent)
+
+    began, others = time.monotonic(), machine_busy_seconds() - ours()
     figures = run()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    generated = after.ru_utime + after.ru_stime - own.ru_utime - own.ru_stime
-    foreign = machine_busy_seconds() - cpu_seconds(server.pids) - busy - generated
+    foreign = machine_busy_seconds() - ours() - others
     figures["foreign_cores"] = round(foreign / (time.monotonic() - began), 3)
     return figures
 

@@ -29,6 +29,16 @@
  *   -o SEC              only connect and subscribe, hold so many seconds, then read memory
  *   -x                  no subscribers take part: measure the publish API alone
  *   --announce          write "ready" to standard error once everyone is subscribed
+ *   --query Q[,Q...]    pusher: query strings of the connections, dealt in turn; format=msgpack and format=protobuf
+ *                       among them make a connection speak that (protocol=7)
+ *   --tags              pusher: every publish carries tags
+ *   --filters N         pusher: subscribe with a tag filter, N different ones dealt in turn; every publish passes each
+ *   --delta             pusher, protocol=2: ask for Fossil deltas, apply each, and look for the data in the outcome
+ *   --document          the data is a JSON document of -b bytes in which one field changes
+ *   --resume K          pusher, protocol=2: once all are subscribed, -w at a time ask for the last K messages of their
+ *                       channel; nothing is published
+ *   --at-once           with --resume: all connect at once, and each resumes as soon as it is subscribed; answer_ms
+ *                       counts from the first connect
  *   -t SEC              how long the last deliveries may take after the load stops (5)
  * SIGINT ends the load early; the figures are then of the time until that moment.
  * Closed loop: a slot publishes again once its publish is answered AND has reached every subscriber.
@@ -37,6 +47,7 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -57,10 +68,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "sockudo_v2.h"
+
 enum { PUSHER, PLAIN, CENTRIFUGE, NCHAN } proto = PUSHER;
 static const char *host = "127.0.0.1", *app_id = "app-id", *app_key = "app-key", *secret = "app-secret";
 static const char *channel = "bench", *pids = NULL;
 static int port = 6001, publish_port = 0, conns = 1000, window = 1, bytes = 100, channels = 1, api_only = 0, only_connect = 0, announce = 0;
+static const char *queries[16] = {"protocol=7"}; static int query_count = 1, tags = 0, filters = 0, delta = 0, document = 0, resume_count = 0, at_once = 0;
 static double measure_s = 6, warm_s = 1, drain_s = 5, hold_s = 0, rate = 0;
 
 static int proto_named(const char *name) {
@@ -106,10 +120,12 @@ static const char *channel_name(int k) { static char name[256]; if (channels == 
 
 static void hex(const unsigned char *in, int n, char *out) { for (int i = 0; i < n; i++) sprintf(out + 2 * i, "%02x", in[i]); }
 
-static char *upgrade_request(int ch) {
-  char path[512], *req = NULL;
+static const char *query_of(int number) { return queries[number / channels % query_count]; }
+
+static char *upgrade_request(int number) {
+  char path[512], *req = NULL; int ch = number % channels;
   switch (proto) {
-    case PUSHER: snprintf(path, sizeof path, "/app/%s?protocol=7&client=rawbench&version=1", app_key); break;
+    case PUSHER: snprintf(path, sizeof path, "/app/%s?%s&client=rawbench&version=1", app_key, query_of(number)); break;
     case PLAIN: snprintf(path, sizeof path, "/"); break;
     case CENTRIFUGE: snprintf(path, sizeof path, "/connection/websocket"); break;
     case NCHAN: snprintf(path, sizeof path, "/sub?id=%s", channel_name(ch)); break;
@@ -120,22 +136,43 @@ static char *upgrade_request(int ch) {
 
 /* The text to send at each step of subscribing, or NULL when there is nothing to send. */
 static const char *first_text(void) { return proto == CENTRIFUGE ? "{\"id\":1,\"connect\":{}}" : NULL; }
+static const char *subscribe_data(int number) {
+  static char t[1024], filter[256];
+  if (filters) snprintf(filter, sizeof filter, ",\"filter\":{\"tags\":{\"op\":\"and\",\"nodes\":[{\"key\":\"venue\",\"cmp\":\"in\",\"vals\":[\"ldn\",\"nyc\"]},{\"key\":\"size\",\"cmp\":\"gte\",\"val\":%d}]}}", number / channels / query_count % filters);
+  snprintf(t, sizeof t, "{\"channel\":\"%s\"%s%s}", channel_name(number % channels), filters ? filter : "", delta ? ",\"delta\":\"fossil\"" : "");
+  return t;
+}
 static const char *subscribe_text(int ch) {
   static char t[512];
   if (proto == CENTRIFUGE) snprintf(t, sizeof t, "{\"id\":2,\"subscribe\":{\"channel\":\"%s\"}}", channel_name(ch));
-  else if (proto == PUSHER) snprintf(t, sizeof t, "{\"event\":\"pusher:subscribe\",\"data\":{\"channel\":\"%s\"}}", channel_name(ch));
   else snprintf(t, sizeof t, "{\"subscribe\":\"%s\"}", channel_name(ch));
   return t;
 }
 static const char *welcome_mark(void) { return proto == PUSHER ? "connection_established" : proto == CENTRIFUGE ? "\"connect\"" : NULL; }
 static const char *subscribed_mark(void) { return proto == PUSHER ? "subscription_succeeded" : proto == CENTRIFUGE ? "\"subscribe\"" : "subscribed"; }
 
+/* BYTES bytes that begin with the number; or a JSON document with it in the middle, as it stands in a JSON string. */
+static char *data_text(uint32_t seq) {
+  char *data = malloc(2 * bytes + 256), head[16]; snprintf(head, sizeof head, "~%08x", seq);
+  if (!document) { memset(data, 'x', bytes); data[bytes] = 0; memcpy(data, head, 9); return data; }
+  uint32_t noise = 1; int size = 2, fields = 0; char *p = data; *p++ = '{'; /* size: without the backslashes */
+  for (;; fields++) {
+    int last = size + 80 > bytes, room = last ? bytes - size - 13 : 32; if (room < 1) room = 1;
+    p += sprintf(p, "%s\\\"field%03d\\\":\\\"", fields ? "," : "", fields);
+    if (size < bytes / 2 && size + 47 >= bytes / 2) { p += sprintf(p, "%s", head); size += 9; }
+    else { for (int i = 0; i < room; i++) { noise = noise * 1103515245 + 12345; *p++ = "abcdefghijklmnopqrstuvwxyz012345"[noise >> 16 & 31]; } size += room; }
+    p += sprintf(p, "\\\""); size += 13 + !!fields;
+    if (last) break;
+  }
+  strcpy(p, "}"); return data;
+}
+
 static char *publish_request(const char *to, uint32_t seq, size_t *len) {
-  char *data = malloc(bytes + 16), *body = NULL, *path = NULL, *req = NULL;
-  memset(data, 'x', bytes); data[bytes] = 0; { char head[16]; snprintf(head, sizeof head, "~%08x", seq); memcpy(data, head, 9); }
+  char *data = data_text(seq), *body = NULL, *path = NULL, *req = NULL;
   int ok = 0;
   switch (proto) {
-    case PUSHER: case PLAIN: ok = asprintf(&body, "{\"name\":\"bench-event\",\"channel\":\"%s\",\"data\":\"%s\"}", to, data); break;
+    case PUSHER: ok = asprintf(&body, "{\"name\":\"bench-event\",\"channel\":\"%s\",\"data\":\"%s\"%s}", to, data, tags ? ",\"tags\":{\"size\":\"5000\",\"venue\":\"ldn\"}" : ""); break;
+    case PLAIN: ok = asprintf(&body, "{\"name\":\"bench-event\",\"channel\":\"%s\",\"data\":\"%s\"}", to, data); break;
     case CENTRIFUGE: ok = asprintf(&body, "{\"channel\":\"%s\",\"data\":\"%s\"}", to, data); break;
     case NCHAN: ok = asprintf(&body, "{\"event\":\"bench-event\",\"channel\":\"%s\",\"data\":\"%s\"}", to, data); break;
   }
@@ -187,9 +224,10 @@ static void delivered(int ch, uint32_t seq, double t) {
 
 /* ---- subscribers ---- */
 
-enum { HANDSHAKE, WELCOME, SUBSCRIBING, READY, GONE };
-typedef struct { int fd, state; uint32_t received; unsigned char *tail; size_t have; } conn_t;
-static conn_t *ws; static int ep, ready, gone;
+enum { HANDSHAKE, WELCOME, SUBSCRIBING, READY, RESUMING, GONE };
+typedef struct { int fd, state, format; uint32_t received; unsigned char *tail; size_t have; unsigned char *base; size_t base_n; long number; char stream[64]; long serial; double asked_at; } conn_t;
+static conn_t *ws; static int ep, ready, gone, answered, refused, cold;
+static uint64_t bytes_in, deltas, delta_bytes, wholes, whole_bytes;
 static unsigned char buf[1 << 20];
 
 static int dial(int to) {
@@ -200,24 +238,78 @@ static int dial(int to) {
   fcntl(fd, F_SETFL, O_NONBLOCK); return fd;
 }
 static void send_frame(int fd, int opcode, const void *text, size_t n) {
-  unsigned char f[1200]; size_t k = 2; f[0] = 0x80 | opcode;
+  unsigned char f[1200]; size_t k = 2; if (n > sizeof f - 8) { fprintf(stderr, "rawbench: a frame of %zu bytes\n", n); exit(2); } f[0] = 0x80 | opcode;
   if (n < 126) f[1] = 0x80 | n; else { f[1] = 0x80 | 126; f[2] = n >> 8; f[3] = n; k = 4; }
   memset(f + k, 0, 4); k += 4; memcpy(f + k, text, n);
   if (write(fd, f, k + n) != (ssize_t)(k + n)) die("write frame");
 }
 static void send_text(int fd, const char *t) { send_frame(fd, 1, t, strlen(t)); }
 
+static void send_event(conn_t *c, const char *event, const char *json) {
+  unsigned char payload[1200]; size_t n = encode_event(c->format, event, json, payload);
+  send_frame(c->fd, c->format == JSON ? 1 : 2, payload, n);
+}
+static void subscribe(conn_t *c) {
+  int number = c - ws; c->state = SUBSCRIBING;
+  if (proto != PUSHER) send_text(c->fd, subscribe_text(number % channels));
+  else send_event(c, strstr(query_of(number), "protocol=2") ? "sockudo:subscribe" : "pusher:subscribe", subscribe_data(number));
+}
+
+static void resume(conn_t *c) { /* as one that has missed the last messages */
+  char t[512];
+  snprintf(t, sizeof t, "{\"channel_positions\":{\"%s\":{\"stream_id\":\"%s\",\"serial\":%ld}}}", channel_name((c - ws) % channels), c->stream, c->serial - resume_count);
+  c->state = RESUMING; if (!at_once) c->asked_at = now();
+  send_event(c, "sockudo:resume", t);
+}
+static void note_position(conn_t *c, const unsigned char *p, size_t n) { /* the acknowledgement of a recoverable channel */
+  unsigned char *s = memmem(p, n, "\"stream_id\":\"", 13), *e = s ? memchr(s + 13, '"', p + n - s - 13) : NULL, *q = memmem(p, n, "\"serial\":", 9);
+  if (!e || !q || e - s - 13 >= (long)sizeof c->stream) { fprintf(stderr, "rawbench: no position in %.*s\n", (int)(n < 300 ? n : 300), p); exit(1); }
+  memcpy(c->stream, s + 13, e - s - 13); c->serial = strtol((char *)q + 9, NULL, 10);
+  if (c->serial < resume_count) { fprintf(stderr, "rawbench: the channel has only %ld messages\n", c->serial); exit(1); }
+}
+
 static void step(conn_t *c, const unsigned char *p, size_t n) { /* p NULL: the upgrade has just been answered */
-  int ch = (c - ws) % channels; const char *mark;
+  const char *mark;
   if (!p) {
     if (proto == NCHAN) { c->state = READY; ready++; return; } /* the upgrade is the subscription */
     if (first_text()) send_text(c->fd, first_text());
-    if (welcome_mark()) c->state = WELCOME; else { c->state = SUBSCRIBING; send_text(c->fd, subscribe_text(ch)); }
+    if (welcome_mark()) c->state = WELCOME; else subscribe(c);
     return;
   }
-  if (c->state == WELCOME && (mark = welcome_mark()) && memmem(p, n, mark, strlen(mark))) { c->state = SUBSCRIBING; send_text(c->fd, subscribe_text(ch)); }
-  else if (c->state == SUBSCRIBING && (mark = subscribed_mark()) && memmem(p, n, mark, strlen(mark))) { c->state = READY; ready++; }
+  if (c->state == WELCOME && (mark = welcome_mark()) && memmem(p, n, mark, strlen(mark))) subscribe(c);
+  else if (c->state == SUBSCRIBING && (mark = subscribed_mark()) && memmem(p, n, mark, strlen(mark))) {
+    c->state = READY; ready++;
+    if (resume_count) { note_position(c, p, n); if (at_once) resume(c); }
+  }
   else fprintf(stderr, "rawbench: while subscribing the server says %.*s\n", (int)(n < 300 ? n : 300), p);
+}
+
+static list_t answer_lat;
+static void on_resuming(conn_t *c, unsigned char *p, size_t n, double t) {
+  if (memchr(p, '~', n)) { c->received++; return; }
+  if (memmem(p, n, "resume_failed", 13)) { if (!refused++) fprintf(stderr, "rawbench: %.*s\n", (int)(n < 300 ? n : 300), p); return; }
+  if (memmem(p, n, "resume_success", 14)) { c->state = READY; answered++; cold += !!memmem(p, n, "\\\"cold\\\"", 8); push(&answer_lat, t - c->asked_at); return; }
+  if (memmem(p, n, "error", 5) && !refused++) fprintf(stderr, "rawbench: the server says %.*s\n", (int)(n < 300 ? n : 300), p);
+}
+
+/* Brings a frame back to what it was before delta compression: the text, which is the next base, or NULL. */
+static const unsigned char *undelta(conn_t *c, const unsigned char *p, size_t *n) {
+  static const char begin[] = "{\"event\":\"sockudo:delta\",", number[] = ",\"__delta_seq\":", encoded[] = "\"delta\":\"", seq[] = "\"seq\":", base[] = "\"base_index\":";
+  const unsigned char *end = p + *n; unsigned char *text; size_t length;
+  if (*n > sizeof begin && !memcmp(p, begin, sizeof begin - 1)) {
+    const unsigned char *from = memmem(p, *n, encoded, sizeof encoded - 1), *its = memmem(p, *n, seq, sizeof seq - 1), *of = memmem(p, *n, base, sizeof base - 1);
+    if (!from || !its || !of || !c->base || strtol((char *)of + sizeof base - 1, NULL, 10) != c->number) return NULL;
+    from += sizeof encoded - 1;
+    unsigned char *d = malloc(*n); size_t dn = base64_decode(from, end - from, d);
+    text = fossil_apply(c->base, c->base_n, d, dn, &length); free(d);
+    if (!text) return NULL;
+    c->number = strtol((char *)its + sizeof seq - 1, NULL, 10); deltas++; delta_bytes += *n;
+  } else {
+    const unsigned char *its = memmem(p, *n, number, sizeof number - 1); if (!its) return p;
+    length = its - p + 1; text = malloc(length + 1); memcpy(text, p, length - 1); text[length - 1] = '}';
+    c->number = strtol((char *)its + sizeof number - 1, NULL, 10); wholes++; whole_bytes += *n;
+  }
+  free(c->base); c->base = text; c->base_n = length; *n = length; return text;
 }
 
 static int digit(unsigned char c) { return c <= '9' ? c - '0' : (c | 32) - 'a' + 10; }
@@ -226,10 +318,13 @@ static void on_frame(conn_t *c, unsigned char *p, size_t n, int opcode, double t
   if (opcode == 9) { send_frame(c->fd, 10, p, n < 125 ? n : 125); return; }
   if (opcode == 10) return;
   if (opcode == 8) { if (!gone) fprintf(stderr, "rawbench: closed by the server: %d %.*s\n", n >= 2 ? p[0] << 8 | p[1] : 0, n > 2 ? (int)n - 2 : 0, p + 2); return; }
+  if (c->state == RESUMING) { on_resuming(c, p, n, t); return; }
   if (c->state != READY) { step(c, p, n); return; }
+  if (delta && !(p = (unsigned char *)undelta(c, p, &n))) { if (!stray++) fprintf(stderr, "rawbench: a delta that does not fit\n"); return; }
   unsigned char *end = p + n, *q = p, *m; int any = 0;
   while (q + 9 <= end && (m = memchr(q, '~', end - q)) && m + 9 <= end) {
-    uint32_t seq = 0; for (int i = 1; i < 9; i++) seq = seq << 4 | digit(m[i]);
+    uint32_t seq = 0; int i; for (i = 1; i < 9 && isxdigit(m[i]); i++) seq = seq << 4 | digit(m[i]);
+    if (i < 9) { q = m + 1; continue; } /* a length in a binary format */
     c->received++; any = 1; delivered((c - ws) % channels, seq, t);
     q = m + bytes < end ? m + bytes : end;
   }
@@ -265,6 +360,7 @@ static void on_readable(conn_t *c) {
   ssize_t r = read(c->fd, buf + c->have, sizeof buf - c->have);
   if (r == 0 || (r < 0 && errno != EAGAIN)) { conn_gone(c); return; }
   if (r < 0) return;
+  bytes_in += r;
   size_t n = c->have + r, used = parse(c, buf, n, now()), rest = n - used;
   if (rest == sizeof buf) { fprintf(stderr, "rawbench: a frame over %zu bytes\n", sizeof buf); exit(2); }
   if (rest) { c->tail = realloc(c->tail, rest); memcpy(c->tail, buf + used, rest); } else if (c->tail) { free(c->tail); c->tail = NULL; }
@@ -348,17 +444,39 @@ static void load(double seconds) {
   while ((in_flight || acked < sent) && now() < give_up && !gone) pump(0.02);
 }
 
+/* Everyone is subscribed, and has asked already when all do it at once. */
+static int resume_all(double began, double cpu_before, double deadline, double connect_us) {
+  int next = at_once ? conns : 0;
+  while (answered < conns && now() < deadline && !gone && !interrupted) {
+    while (next < conns && next - answered < window) resume(&ws[next++]);
+    pump(0.05);
+  }
+  long rss; double took = now() - began, cpu = cpu_of(&rss) - cpu_before; uint64_t replayed = 0, due = (uint64_t)conns * resume_count;
+  for (int i = 0; i < conns; i++) replayed += ws[i].received;
+  qsort(answer_lat.v, answer_lat.n, sizeof(double), by);
+  printf("{\"subscribers\":%d,\"channels\":%d,\"resumes\":%d,\"messages\":%d,\"seconds\":%.3f,\"replayed\":%lu,\"lost\":%lu,\"extra\":%lu,\"gone\":%d,\"unanswered\":%d,\"http_errors\":%d,\"cold\":%d,"
+         "\"server_cpu_s\":%.2f,\"cpu_ms_per_resume\":%.4f,\"connect_cpu_us\":%.1f,\"answer_ms\":{\"p50\":%.3f,\"p99\":%.3f,\"max\":%.3f}}\n",
+         conns, channels, answered, resume_count, took, (unsigned long)replayed, (unsigned long)(replayed < due ? due - replayed : 0), (unsigned long)(replayed > due ? replayed - due : 0), gone,
+         conns - answered, refused, cold, cpu, cpu * 1e3 / conns, connect_us, at(&answer_lat, .5), at(&answer_lat, .99), at(&answer_lat, 1));
+  return answered < conns || replayed != due || gone || refused ? 1 : 0;
+}
+
 int main(int argc, char **argv) {
-  static struct option longs[] = {{"proto", required_argument, 0, 'R'}, {"announce", no_argument, 0, 'A'}, {0, 0, 0, 0}};
+  static struct option longs[] = {{"proto", required_argument, 0, 'R'}, {"announce", no_argument, 0, 'A'}, {"query", required_argument, 0, 'Q'}, {"tags", no_argument, 0, 'T'}, {"filters", required_argument, 0, 'F'},
+    {"delta", no_argument, 0, 'D'}, {"document", no_argument, 0, 'J'}, {"resume", required_argument, 0, 'E'}, {"at-once", no_argument, 0, 'O'}, {0, 0, 0, 0}};
   int o; while ((o = getopt_long(argc, argv, "h:p:U:i:k:s:c:w:d:W:b:C:n:r:P:o:xt:", longs, NULL)) != -1) switch (o) {
     case 'R': proto = proto_named(optarg); break; case 'A': announce = 1; break;
+    case 'Q': query_count = 0; for (char *q = strtok(optarg, ","); q && query_count < 16; q = strtok(NULL, ",")) queries[query_count++] = q; break;
+    case 'T': tags = 1; break; case 'F': filters = atoi(optarg); tags = 1; break; case 'D': delta = 1; break; case 'J': document = 1; break;
+    case 'E': resume_count = atoi(optarg); break; case 'O': at_once = 1; break;
     case 'h': host = optarg; break; case 'p': port = atoi(optarg); break; case 'U': publish_port = atoi(optarg); break;
     case 'i': app_id = optarg; break; case 'k': app_key = optarg; break; case 's': secret = optarg; break;
     case 'c': conns = atoi(optarg); break; case 'w': window = atoi(optarg); break; case 'd': measure_s = atof(optarg); break; case 'W': warm_s = atof(optarg); break;
     case 'b': bytes = atoi(optarg); break; case 'C': channel = optarg; break; case 'n': channels = atoi(optarg); break; case 'r': rate = atof(optarg); break;
     case 'P': pids = optarg; break; case 'o': only_connect = 1; hold_s = atof(optarg); break; case 'x': api_only = 1; break; case 't': drain_s = atof(optarg); break; default: return 2; }
   if (!publish_port) publish_port = port;
-  if (bytes < 9 || window < 1 || channels < 1 || conns < 0) { fprintf(stderr, "rawbench: -b at least 9; -w, -n at least 1\n"); return 2; }
+  if (!query_count) queries[query_count++] = "protocol=7";
+  if (bytes < 9 || (document && bytes < 400) || window < 1 || channels < 1 || conns < 0) { fprintf(stderr, "rawbench: -b at least 9; -w, -n at least 1\n"); return 2; }
   if (!api_only && !only_connect && conns < channels) { fprintf(stderr, "rawbench: fewer subscribers than channels\n"); return 2; }
   struct rlimit rl; getrlimit(RLIMIT_NOFILE, &rl); rl.rlim_cur = rl.rlim_max; setrlimit(RLIMIT_NOFILE, &rl);
   prctl(PR_SET_TIMERSLACK, 1000UL);
@@ -367,8 +485,8 @@ int main(int argc, char **argv) {
   ep = epoll_create1(0); ws = calloc(conns + 1, sizeof *ws);
   long rss0, rss1, rss2; double cpu0 = cpu_of(&rss0), t0 = now(), deadline = t0 + 60;
   for (int started = 0; ready < conns && now() < deadline;) {
-    while (started < conns && started - ready < 64) {
-      conn_t *c = &ws[started]; char *req = upgrade_request(started % channels); c->fd = dial(port); c->state = HANDSHAKE;
+    while (started < conns && (started - ready < 64 || at_once)) {
+      conn_t *c = &ws[started]; char *req = upgrade_request(started); c->fd = dial(port); c->state = HANDSHAKE; c->format = format_named(query_of(started)); c->asked_at = t0;
       if (write(c->fd, req, strlen(req)) != (ssize_t)strlen(req)) die("write upgrade");
       free(req);
       struct epoll_event e = {.events = EPOLLIN, .data.u32 = started}; epoll_ctl(ep, EPOLL_CTL_ADD, c->fd, &e); started++;
@@ -379,6 +497,7 @@ int main(int argc, char **argv) {
   if (ready < conns) { fprintf(stderr, "rawbench: only %d of %d subscribed\n", ready, conns); return 1; }
   if (announce) fprintf(stderr, "ready\n");
   double connect_us = conns ? (cpu1 - cpu0) * 1e6 / conns : 0, connect_rate = conns ? conns / (t1 - t0) : 0;
+  if (resume_count) return resume_all(at_once ? t0 : now(), at_once ? cpu0 : cpu1, deadline, connect_us);
   if (only_connect) {
     for (double until = now() + hold_s; now() < until;) pump(0.2);
     double cpu2 = cpu_of(&rss2);
@@ -395,7 +514,7 @@ int main(int argc, char **argv) {
 
   if (warm_s > 0) load(warm_s);
   int warm_broken = in_flight || gone;
-  deliveries = acked = completed = 0; done_lat.n = ack_lat.n = 0; memset(hist, 0, sizeof hist); hist_max = 0;
+  deliveries = acked = completed = 0; bytes_in = deltas = delta_bytes = wholes = whole_bytes = 0; done_lat.n = ack_lat.n = 0; memset(hist, 0, sizeof hist); hist_max = 0;
   uint64_t base = sent, segments0 = segments(); acked = sent; double steal0 = host_steal(), mine = own_cpu(); cpu1 = cpu_of(&rss1); t1 = now();
   if (!warm_broken) load(measure_s);
   double t2 = now(), own = own_cpu() - mine; cpu0 = cpu1; double cpu2 = cpu_of(&rss2), steal = host_steal() - steal0;
@@ -410,10 +529,11 @@ int main(int argc, char **argv) {
   printf("{\"subscribers\":%d,\"channels\":%d,\"window\":%d,\"rate\":%.0f,\"bytes\":%d,\"publishes\":%lu,\"seconds\":%.3f,\"deliveries\":%lu,\"lost\":%lu,\"extra\":%lu,"
          "\"gone\":%d,\"unanswered\":%lu,\"http_errors\":%d,\"reconnects\":%d,\"per_second\":%.0f,\"publishes_per_second\":%.0f,\"server_cpu_s\":%.2f,\"server_busy\":%.3f,"
          "\"per_server_cpu_second\":%.0f,\"latency_ms\":{\"p50\":%.3f,\"p99\":%.3f,\"max\":%.3f},\"delivery_ms\":{\"p50\":%.3f,\"p99\":%.3f,\"max\":%.3f},"
-         "\"ack_ms\":{\"p50\":%.3f,\"p99\":%.3f,\"max\":%.3f},\"deliveries_per_segment\":%.2f,\"generator_busy\":%.3f,\"steal_s\":%.2f,\"connect_per_second\":%.0f,\"connect_cpu_us\":%.1f,\"rss_kb\":%ld}\n",
+         "\"ack_ms\":{\"p50\":%.3f,\"p99\":%.3f,\"max\":%.3f},\"bytes_per_delivery\":%.1f,\"deltas\":%lu,\"bytes_per_delta\":%.1f,\"bytes_per_whole\":%.1f,\"server_cpu_us_per_publish\":%.1f,\"deliveries_per_segment\":%.2f,\"generator_busy\":%.3f,\"steal_s\":%.2f,\"connect_per_second\":%.0f,\"connect_cpu_us\":%.1f,\"rss_kb\":%ld}\n",
          conns, channels, window, rate, bytes, (unsigned long)count, took, (unsigned long)deliveries, (unsigned long)lost, (unsigned long)extra, gone, (unsigned long)unanswered,
          http_errors, reopened, units / took, (double)count / took, cpu, cpu / took, cpu > 0 ? units / cpu : 0,
          at(&done_lat, .5), at(&done_lat, .99), at(&done_lat, 1), hist_at(.5), hist_at(.99), hist_max * 1e3,
-         at(&ack_lat, .5), at(&ack_lat, .99), at(&ack_lat, 1), segs ? (double)deliveries / segs : 0, own / took, steal, connect_rate, connect_us, rss2);
+         at(&ack_lat, .5), at(&ack_lat, .99), at(&ack_lat, 1), deliveries ? (double)bytes_in / deliveries : 0, (unsigned long)deltas, deltas ? (double)delta_bytes / deltas : 0,
+         wholes ? (double)whole_bytes / wholes : 0, count ? cpu * 1e6 / count : 0, segs ? (double)deliveries / segs : 0, own / took, steal, connect_rate, connect_us, rss2);
   return warm_broken || lost || extra || gone || unanswered || http_errors ? 1 : 0;
 }

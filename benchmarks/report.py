@@ -41,9 +41,10 @@ def head(results: Results) -> list[str]:
     lines = [
         f"Measured {meta['date']} on {meta['machine']}; {meta['repetitions']} × {meta['seconds']:g} s, medians.",
         f"Server on core {meta['server_core']}, load generator on core {meta['client_core']}.",
-        *(f"{name}: {meta['versions'][name]}" for name in results.peers() if name in meta["versions"]),
-        f"floor: one bare send() of {FRAME} bytes per delivery, from C, and nothing else",
+        *(f"{name}: {version}" for name, version in meta["versions"].items()),
     ]
+    if any(run["peer"] == "floor" for run in results.runs):
+        lines.append(f"floor: one bare send() of {FRAME} bytes per delivery, from C, and nothing else")
     return lines + [f"left out: {name} ({why})" for name, why in meta.get("left_out", {}).items()]
 
 

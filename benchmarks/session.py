@@ -20,7 +20,7 @@ from benchmarks.settings import CLIENT_CORE, SERVER_CORE
 from benchmarks.stalled import run_stalled
 from benchmarks.tools import Missing
 
-__all__ = ["Plan", "measure"]
+__all__ = ["Plan", "describe", "measure", "say"]
 
 _SHOWN = ("ok", "per_server_cpu_second", "latency_ms", "rss_kb_per_connection", "connect_cpu_us", "longest_turn_ms", "slower", "closed", "growth_mb", "foreign_cores", "said")
 
@@ -38,11 +38,13 @@ class Plan:
     save_to: Path | None = None
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """How it goes, on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
-def _describe(plan: Plan, peers: list[Peer], left_out: dict[str, str]) -> dict[str, Any]:
+def describe(plan: Plan, peers: list[Peer], left_out: dict[str, str]) -> dict[str, Any]:
+    """What the results say about where, when and of what they are."""
     cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "?")
     return {
         "date": time.strftime("%Y-%m-%d"),
@@ -66,7 +68,7 @@ def _built(names: list[str]) -> tuple[list[Peer], dict[str, str]]:
             peers.append(PEERS[name])
         except Missing as missing:
             left_out[name] = str(missing)
-            _say(f"bench: without {name}: {missing}")
+            say(f"bench: without {name}: {missing}")
     return peers, left_out
 
 
@@ -87,10 +89,10 @@ class _Session:
         if self._plan.save_to:
             self._results.write(self._plan.save_to)
         shown = ", ".join(f"{key} {figures[key]}" for key in _SHOWN if figures.get(key) is not None)
-        _say(f"{repetition + 1}/{self._plan.repetitions} {load} {peer}: {shown}")
+        say(f"{repetition + 1}/{self._plan.repetitions} {load} {peer}: {shown}")
 
     def _failed(self, peer: Peer, loads: list[Load], repetition: int, failure: DidNotStart) -> None:
-        _say(f"bench: {failure}")
+        say(f"bench: {failure}")
         for load in loads:
             if _wants(peer, load):
                 self._results.add(peer.name, load.name, repetition, {"ok": False, "said": "did not start"})
@@ -139,7 +141,7 @@ class _Session:
 def measure(plan: Plan) -> Results:
     """Carries the plan out; says how it goes on standard error."""
     peers, left_out = _built(plan.peers)
-    results = Results(_describe(plan, peers, left_out))
+    results = Results(describe(plan, peers, left_out))
     session = _Session(plan, results)
     chosen = [LOADS[name] for name in plan.loads]
     for repetition in range(plan.repetitions):

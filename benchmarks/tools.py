@@ -36,8 +36,8 @@ def output_of(*command: str | Path) -> str:
     return (done.stdout + done.stderr).strip()
 
 
-def _stale(target: Path, source: Path) -> bool:
-    return not target.exists() or target.stat().st_mtime < source.stat().st_mtime
+def _stale(target: Path, *sources: Path) -> bool:
+    return not target.exists() or any(target.stat().st_mtime < source.stat().st_mtime for source in sources)
 
 
 def build_generator() -> None:
@@ -45,5 +45,5 @@ def build_generator() -> None:
     BUILD.mkdir(exist_ok=True)
     hint = "install a C compiler and OpenSSL's headers (Debian: apt install gcc libc6-dev libssl-dev)"
     for name in ("rawbench", "sendfloor"):
-        if _stale(BUILD / name, HERE / f"{name}.c"):
+        if _stale(BUILD / name, HERE / f"{name}.c", *HERE.glob("*.h")):
             run("cc", "-O2", "-Wall", "-o", BUILD / name, HERE / f"{name}.c", "-lcrypto", "-lm", hint=hint)

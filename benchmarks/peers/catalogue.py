@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.settings import BUILD, HERE, PYTHON, ROOT
 from benchmarks.tools import Missing, output_of, run
 
-__all__ = ["PEERS", "Peer"]
+__all__ = ["PEERS", "Command", "Peer", "sockudo_config"]
 
 Command = tuple[list[str], dict[str, str]]
 
@@ -52,7 +52,8 @@ def _python_package(name: str) -> str:
 # ---- ours ----
 
 
-def _sockudo_config(port: int) -> dict[str, object]:
+def sockudo_config(port: int) -> dict[str, object]:
+    """The configuration of the server as it is measured: one app, metrics on the next port, no limits per address."""
     return {
         "host": "127.0.0.1",
         "port": port,
@@ -63,7 +64,7 @@ def _sockudo_config(port: int) -> dict[str, object]:
 
 
 def _start_sockudo(port: int, folder: Path) -> Command:
-    (folder / "config.json").write_text(json.dumps(_sockudo_config(port)))
+    (folder / "config.json").write_text(json.dumps(sockudo_config(port)))
     return [str(ROOT / ".venv/bin/sockudo"), "serve", "--config", str(folder / "config.json")], {}
 
 
@@ -88,7 +89,7 @@ def _reference() -> str:
 def _start_reference(port: int, folder: Path) -> Command:
     policy: dict[str, object] = {"limits": {}, "features": {}, "channels": {}}
     config = {
-        **_sockudo_config(port),
+        **sockudo_config(port),
         "mode": "production",
         "shutdown_grace_period": 1,
         "adapter": {"driver": "local"},
