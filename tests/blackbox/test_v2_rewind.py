@@ -184,7 +184,7 @@ def test_a_search_has_an_end(connect_v2: Connect, server: ServerProcess, unique:
 # ---- where ----
 
 
-@pytest.mark.parametrize("prefix", ["private-", "presence-", "private-encrypted-", "#server-to-user-"])
+@pytest.mark.parametrize("prefix", ["private-", "presence-", "private-encrypted-"])
 def test_every_kind_of_channel(connect_v2: Connect, server: ServerProcess, unique: str, prefix: str) -> None:
     channel = f"{prefix}{unique[-60:]}"
     publish(server, channel, 2)

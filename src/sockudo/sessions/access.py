@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from sockudo import errors
 from sockudo.auth.capabilities import Operation, check
-from sockudo.names import META_PREFIX, is_meta, is_wildcard, namespace_of, users_of
+from sockudo.names import META_PREFIX, is_meta, is_wildcard, namespace_of, user_of, users_of
 
 if TYPE_CHECKING:
     from sockudo.sessions.session import Session
 
-__all__ = ["check_history", "check_publish", "check_read", "check_subscribe"]
+__all__ = ["check_history", "check_owner", "check_publish", "check_read", "check_subscribe", "owns_past"]
 
 
 def check_subscribe(session: Session, name: str, *, presence: bool, rewind: bool = False) -> None:
@@ -39,8 +39,24 @@ def check_read(session: Session, name: str) -> None:
 def check_history(session: Session, name: str) -> None:
     """The checks of a question about a channel's past."""
     _check_user(session, name)
+    check_owner(session, name)
     if session.v2 is not None:
         check(session.v2.capabilities, Operation.HISTORY, name)
+
+
+def owns_past(session: Session, name: str) -> bool:
+    """Whether the past of a channel may be shown, as far as it is one user's own.
+
+    Anybody may subscribe to such a channel, since that delivers nothing: only its user is sent what is said there.
+    """
+    user_id = user_of(name)
+    return user_id is None or (session.user is not None and session.user.user_id == user_id)
+
+
+def check_owner(session: Session, name: str) -> None:
+    """Raises when the channel's past is that of somebody else."""
+    if not owns_past(session, name):
+        raise errors.USER_LIMITED(f"Authentication error: Channel '{name}' shows its past to its user alone")
 
 
 def check_publish(session: Session, name: str) -> None:

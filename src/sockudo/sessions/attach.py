@@ -18,6 +18,7 @@ from sockudo.names import META, WILDCARD, ChannelKind
 from sockudo.protocol import frames
 from sockudo.protocol.filters import Predicate
 from sockudo.protocol.frame import Frame
+from sockudo.sessions.access import check_owner, owns_past
 from sockudo.sessions.deltas import confirm_deltas, wants_of
 from sockudo.sessions.resume import awaits_attach, recover_on_attach, replay_on_attach
 from sockudo.sessions.subscribe_options import Rewind
@@ -54,6 +55,8 @@ def stream_policy(session: Session, name: str, kind: ChannelKind | None = None) 
     policies = session.live.streams
     if policies is None or session.recoverable is None or kind is META or kind is WILDCARD:
         return None
+    if not owns_past(session, name):
+        return None
     return policies.of(name)
 
 
@@ -61,6 +64,7 @@ def check_rewind(session: Session, name: str, kind: ChannelKind) -> None:
     """Raises unless the channel's past may be asked for with a subscribe (contract 30 § 5.2)."""
     if session.v2 is None:
         raise errors.REWIND_NEEDS_V2()
+    check_owner(session, name)
     policy = stream_policy(session, name, kind)
     if policy is None or policy.history is None or not policy.history.rewind:
         raise errors.REWIND_DISABLED(f"Channel error: Channel rewind is disabled by policy for channel '{name}'")

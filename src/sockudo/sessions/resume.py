@@ -20,7 +20,7 @@ from sockudo.hub import Gate
 from sockudo.names import channel_kind, check_channel_name, is_meta, is_wildcard, user_of
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame, object_data
-from sockudo.sessions.access import check_read
+from sockudo.sessions.access import check_read, owns_past
 from sockudo.sessions.parked import PARKED_SECONDS, Parked, Wanted
 from sockudo.streams.records import Position
 
@@ -138,6 +138,8 @@ async def _resume(
 
 def _subscription(session: Session, name: str) -> str | None:
     """The subscription by which the connection hears the channel: its own, or a pattern that fits."""
+    if not owns_past(session, name):
+        return None
     if name in session.channels:
         return name
     patterns = session.app.patterns
@@ -158,9 +160,8 @@ def _may_not_read(session: Session, name: str) -> str | None:
         check_read(session, name)
     except SockudoError:
         return "never"
-    user_id = user_of(name)
-    if user_id is not None:
-        return None if session.user is not None and session.user.user_id == user_id else "never"
+    if user_of(name) is not None:
+        return None if owns_past(session, name) else "never"
     return "later" if channel_kind(name).protected else None
 
 
