@@ -40,22 +40,26 @@ def removed(user_id: str = "ana", socket_id: str | None = "1.1") -> MemberEvent:
 
 
 class Observed:
-    """The presence history of one app. ``durable`` says where it is kept, and ``backend`` how that is called."""
+    """The presence history of one app. ``durable`` says where it is kept.
 
-    def __init__(self, *, durable: bool = True, backend: str = "sqlite", store: UnrulyStore | None = None) -> None:
+    ``alone``: every other process has ended.
+    """
+
+    def __init__(self, *, durable: bool = True, alone: bool = False, store: UnrulyStore | None = None) -> None:
         self.durable = durable
         self.time = HandTime()
         self.store = store or UnrulyStore()
         self.app = observed_app(durable=durable)
         self.world = World()
         self.changes: list[tuple[str, str]] = []
-        self.kept = self._history(self.store if durable else UnrulyStore(), backend if durable else "memory")
+        self.kept = self._history(self.store if durable else UnrulyStore(), "sqlite" if durable else "memory")
         self.memory = self._history(UnrulyStore() if durable else self.store, "memory")
         self.presence = PresenceHistory(
             self.memory,
             lambda app_id: self.app.streams if app_id == self.app.id else None,
             self.time,
             PresenceHistoryOptions(max_page_size=3),
+            lives=None if alone else lambda _: True,
             sleep=self.time.sleep,
         )
         self.presence.durable = self.kept

@@ -50,7 +50,9 @@ class PresenceHistory:
     """Records what happens, behind it and without ever being in its way, and answers what is asked of the past.
 
     A channel with a durable history has its presence history in the same store, once ``durable`` is set; every other
-    one in ``memory``, a history over a store of this process, which is started and closed from here.
+    one in ``memory``, a history over a store of this process, which is started and closed from here and whose options
+    name this process. ``lives`` says which processes still run, by their ids; this one is the only one by default. A
+    member whose process has ended without taking it out is taken out when its channel is next heard of.
     """
 
     def __init__(
@@ -60,13 +62,16 @@ class PresenceHistory:
         clock: Clock,
         options: PresenceHistoryOptions | None = None,
         *,
+        lives: Callable[[str | None], bool] | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.options = options or PresenceHistoryOptions()
         self._memory = memory
         self._policies = policies
         self._clock = clock
-        self._writer = PresenceWriter(memory, clock, sleep)
+        # Another one after each start, also where the configuration names the process.
+        self._node_id = f"{memory.options.node_id}:{unique_id()[:8]}"
+        self._writer = PresenceWriter(memory, clock, sleep, self._node_id, lives or self._is_this_node)
 
     @property
     def durable(self) -> History | None:
@@ -106,6 +111,7 @@ class PresenceHistory:
             event.socket_id,
             event.user_info,
             int(self._clock.time() * 1000),
+            self._node_id,
         )
         self._writer.record((app_id, channel.name), recorded, kept.policy.retention, durable=kept.durable)
 
@@ -171,6 +177,9 @@ class PresenceHistory:
             "queue_depth": self._writer.depth,
         }
 
+    def _is_this_node(self, node_id: str | None) -> bool:
+        return node_id == self._node_id
+
     def _kept(self, app_id: str, channel: str) -> _Kept | None:
         policies = self._policies(app_id)
         if policies is None:
@@ -188,7 +197,7 @@ class PresenceHistory:
 
     async def _caught_up(self, key: StreamKey) -> tuple[History, Mark | None]:
         """Where the events of a channel are, all of them, and what is wrong with them."""
-        durable = self._wanted(key).durable
+        policy, durable = self._wanted(key)
         history = self._writer.history(durable=durable)
-        await self._writer.catch_up(key, durable=durable)
+        await self._writer.catch_up(key, policy.retention, durable=durable)
         return history, self._writer.mark(key, durable=durable)

@@ -15,7 +15,10 @@ _PREFIX: Final = "[presence-history]"
 
 
 class RecordedEvent(NamedTuple):
-    """Something that happened, until it is written. ``id`` is made once, however often it takes to write it."""
+    """Something that happened, until it is written. ``id`` is made once, however often it takes to write it.
+
+    ``node_id`` is the process that saw it, ``dead_node_id`` one that did not live to see it.
+    """
 
     id: str
     kind: MemberEventKind
@@ -24,15 +27,21 @@ class RecordedEvent(NamedTuple):
     connection_id: str | None
     user_info: bytes | None
     at_ms: int
+    node_id: str
+    dead_node_id: str | None = None
 
     def text(self) -> bytes:
         """The JSON that is stored; position and time are those of the row."""
         info = msgspec.Raw(b"null" if self.user_info is None else self.user_info)
-        return _encode(StoredEvent(self.kind, self.cause, self.user_id, self.connection_id, info))
+        return _encode(
+            StoredEvent(
+                self.kind, self.cause, self.user_id, self.connection_id, info, self.dead_node_id, node_id=self.node_id
+            )
+        )
 
 
 class StoredEvent(msgspec.Struct):
-    """An event as it is stored. ``dead_node_id`` is of members that a cluster removes after the loss of their node."""
+    """An event as it is stored: what is shown, and the process that saw it, which is not."""
 
     event: MemberEventKind
     cause: Cause
@@ -40,6 +49,7 @@ class StoredEvent(msgspec.Struct):
     connection_id: str | None = None
     user_info: msgspec.Raw = msgspec.Raw(b"null")
     dead_node_id: str | None = None
+    node_id: str | None = None
 
 
 class StoredEventError(Exception):

@@ -21,10 +21,14 @@ _KEY_TTL_MS = 600_000
 
 
 class Member(NamedTuple):
-    """A user who is in by the history. ``generation`` is the id of the event by which it came, ``user_info`` JSON."""
+    """A user who is in by the history.
+
+    ``generation`` is the id of the event by which it came, ``node_id`` the process that saw it; ``user_info`` is JSON.
+    """
 
     generation: str
     user_info: bytes | None
+    node_id: str | None
 
 
 def fold(members: dict[str, Member], event_id: str, event: StoredEvent) -> None:
@@ -35,7 +39,7 @@ def fold(members: dict[str, Member], event_id: str, event: StoredEvent) -> None:
     elif known is not None:
         members[event.user_id] = known._replace(user_info=bytes(event.user_info))
     elif event.event == "member_added":
-        members[event.user_id] = Member(event_id, bytes(event.user_info))
+        members[event.user_id] = Member(event_id, bytes(event.user_info), event.node_id)
 
 
 class Step(NamedTuple):
@@ -81,9 +85,10 @@ class PresenceLog:
         """Whether it is known what the history says; else it has to be told with `learn`."""
         return self._members is not None
 
-    def learn(self, members: dict[str, Member]) -> None:
-        """Takes who is in by the whole history; see `fold`."""
+    def learn(self, members: dict[str, Member], before: Sequence[RecordedEvent] = ()) -> None:
+        """Takes who is in by the whole history, see `fold`, and what happened before all that waits."""
         self._members = members
+        self.waiting[:0] = before
 
     def forget(self) -> None:
         """The history is not what it was; what was said of it has to be learnt again."""
@@ -111,7 +116,7 @@ class PresenceLog:
         after = known
         key = f"{event.kind}:{event.id}"
         if event.kind == "member_added":
-            after = known or Member(event.id, event.user_info)
+            after = known or Member(event.id, event.user_info, event.node_id)
         elif known is not None and event.kind == "member_updated":
             after = known._replace(user_info=event.user_info)
         elif known is not None:

@@ -7,7 +7,7 @@ lost for good leaves a mark that needs a reset.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -24,6 +24,7 @@ from sockudo.history.operations import Reset
 from sockudo.history.presence_events import RecordedEvent, StoredEventError, decode_event, stream_of
 from sockudo.history.presence_log import LogKey, Member, PresenceLog, Step, fold
 from sockudo.history.service import History
+from sockudo.ids import unique_id
 from sockudo.streams.records import Committed, Retention
 
 __all__ = ["EVENTS_LOST", "WRITE_FAILED", "Mark", "PresenceCounters", "PresenceWriter"]
@@ -66,9 +67,15 @@ class PresenceCounters(HistoryCounters):
 
 
 class PresenceWriter:
-    """The logs of this process. ``durable`` is None until the server has a durable history."""
+    """The logs of this process. ``durable`` is None until the server has a durable history.
 
-    def __init__(self, memory: History, clock: Clock, sleep: Sleep) -> None:
+    Members of a process that has not taken them out itself, and that does not live by ``lives``, are taken out by
+    whoever reads its logs first.
+    """
+
+    def __init__(
+        self, memory: History, clock: Clock, sleep: Sleep, node_id: str, lives: Callable[[str | None], bool]
+    ) -> None:
         self.durable: History | None = None
         self.counters = PresenceCounters()
         self.marks: dict[LogKey, Mark] = {}
@@ -77,6 +84,8 @@ class PresenceWriter:
         self._memory = memory
         self._clock = clock
         self._sleep = sleep
+        self._node_id = node_id
+        self._lives = lives
         # The ones used last at the end.
         self._logs: dict[LogKey, PresenceLog] = {}
         self._slots = asyncio.Semaphore(_CONCURRENT)
@@ -125,13 +134,15 @@ class PresenceWriter:
         if log.task is None:
             log.task = self._spawn(self._write_all(log))
 
-    async def catch_up(self, key: StreamKey, *, durable: bool) -> None:
+    async def catch_up(self, key: StreamKey, retention: Retention, *, durable: bool) -> None:
         """Returns once what has happened on the channel is written, or it has turned out that it cannot be now."""
-        log = self._logs.get(LogKey(*key, durable))
-        if log is not None:
-            await self._catch_up(log)
+        log = self._of(LogKey(*key, durable))
+        log.retention = retention
+        await self._catch_up(log)
 
     async def _catch_up(self, log: PresenceLog) -> None:
+        if not log.known and (log.failing or not await self._attempt(log)):
+            return
         end = log.taken + len(log.waiting)
         while log.taken < end and not log.failing and await self._attempt(log):
             pass
@@ -216,7 +227,24 @@ class PresenceWriter:
                     _log.error("a presence event cannot be read", app_id=app_id, channel=channel, reason=str(problem))
             more = page.has_more and bool(page.rows)
             after = page.rows[-1].serial if more else None
-        log.learn(members)
+        orphans = [self._orphan(*member) for member in members.items() if not self._lives(member[1].node_id)]
+        if orphans:
+            _log.info("members of a process that has ended", app_id=app_id, channel=channel, members=len(orphans))
+        log.learn(members, orphans)
+        self.depth += len(orphans)
+
+    def _orphan(self, user_id: str, member: Member) -> RecordedEvent:
+        return RecordedEvent(
+            unique_id(),
+            "member_removed",
+            "orphan_cleanup",
+            user_id,
+            None,
+            None,
+            self._now_ms(),
+            self._node_id,
+            dead_node_id=member.node_id,
+        )
 
     async def _write(self, history: History, log: PresenceLog) -> None:
         steps = log.plan(_CHUNK)

@@ -10,7 +10,7 @@ import pytest
 
 from sockudo import errors
 from sockudo.hub import MemberEvent
-from sockudo.streams.records import Append, Committed
+from sockudo.streams.records import Append, Bounds, Committed
 from support.durable import Held, lose, refuse, settle
 from support.presence import ROOM, Observed, added, observed_app, removed, updated
 
@@ -71,7 +71,9 @@ async def test_a_row_carries_what_a_reader_needs(observed: Observed) -> None:
     [row] = observed.rows()
     assert row.event_name == "presence:member_added"
     assert row.published_at_ms == int(observed.time.time() * 1000)
-    assert json.loads(row.message) == {
+    stored = json.loads(row.message)
+    assert stored.pop("node_id").startswith("this-node:")
+    assert stored == {
         "event": "member_added",
         "cause": "join",
         "user_id": "ana",
@@ -122,6 +124,54 @@ async def test_one_departure_that_two_nodes_report_is_written_once() -> None:
         other.note(MemberEvent("member_removed", "orphan_cleanup", "ana"))
         await settle()
         assert told(one) == [("added", "ana"), ("removed", "ana")]
+
+
+# ---- members of a process that did not live to see them go ----
+
+
+async def test_whoever_comes_next_takes_out_who_was_left_in() -> None:
+    async with Observed() as ended:
+        await ended.happen(added("ana"), added("ben", socket_id="1.2"), added("cid"), removed("cid"))
+        dead = json.loads(ended.rows()[0].message)["node_id"]
+    async with Observed(store=ended.store, alone=True) as observed:
+        await observed.happen(added("ana", socket_id="2.1"))
+        page = await observed.page(direction="oldest_first", bounds=Bounds(5))
+        shown = [(i["event"], i["cause"], i["user_id"], i["connection_id"], i["dead_node_id"]) for i in page["items"]]
+        assert shown == [
+            ("member_removed", "orphan_cleanup", "ana", None, dead),
+            ("member_removed", "orphan_cleanup", "ben", None, dead),
+            ("member_added", "join", "ana", "2.1", None),
+        ]
+        assert await observed.members() == ["ana"]
+
+
+@pytest.mark.parametrize("ask", ["page", "members"])
+async def test_nobody_has_to_come_for_that_who_asks_is_enough(ask: str) -> None:
+    async with Observed() as ended:
+        await ended.happen(added("ana"))
+    async with Observed(store=ended.store, alone=True) as observed:
+        await getattr(observed, ask)()
+        assert told(observed) == [("added", "ana"), ("removed", "ana")]
+        await observed.page()
+        assert len(observed.rows()) == 2
+
+
+async def test_who_asks_does_not_change_for_how_long_a_stream_is_kept() -> None:
+    async with Observed() as ended:
+        ended.app = observed_app(max_events_per_channel=7)
+        await ended.happen(added("ana"))
+    async with Observed(store=ended.store, alone=True) as observed:
+        observed.app = observed_app(max_events_per_channel=7)
+        await observed.page()
+        retention = observed.store.inner._streams["app", f"[presence-history]{ROOM}"].retention
+        assert (len(observed.rows()), retention.max_messages) == (2, 7)
+
+
+async def test_members_of_this_process_stay_when_its_log_is_read_again() -> None:
+    async with Observed(alone=True) as observed:
+        await observed.happen(added("ana"))
+        observed.presence.stream_changed("app", f"[presence-history]{ROOM}")
+        assert await observed.members() == ["ana"]
 
 
 # ---- failures that pass ----
