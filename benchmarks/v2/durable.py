@@ -13,7 +13,6 @@ import signal
 import statistics
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlencode
 
 from benchmarks.crowd import prefer

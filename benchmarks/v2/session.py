@@ -19,7 +19,14 @@ from benchmarks.results import Results
 from benchmarks.session import Plan, describe, say
 from benchmarks.settings import CLIENT_CORE, DISK, PYTHON, ROOT
 from benchmarks.tools import Missing
-from benchmarks.v2.durable import page_figures, publish_figures, resume_figures, stock_for_resumes, stock_for_storm, storm_figures
+from benchmarks.v2.durable import (
+    page_figures,
+    publish_figures,
+    resume_figures,
+    stock_for_resumes,
+    stock_for_storm,
+    storm_figures,
+)
 from benchmarks.v2.loads import CASES, Case
 from benchmarks.v2.servers import PLAIN, SERVERS, counted, durable, one_per_commit, reference
 
