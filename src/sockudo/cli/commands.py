@@ -72,10 +72,12 @@ def _root(
     """A self-hosted realtime server that stock Pusher clients use unchanged."""
 
 
+_LISTEN_V2: Final = "sockudo listen harbor --protocol 2 --rewind 10 --event tide-rise --filter 'metres>2'"
+
 for _command, _example in (
     (serve, "sockudo serve --dev"),
     (publish, "sockudo publish harbor tide-rise '{\"metres\": 2.4}'"),
-    (listen, "sockudo listen harbor presence-crew --user-id crew-8"),
+    (listen, f"sockudo listen harbor presence-crew --user-id crew-8[/bold]\n\nOn protocol 2: [bold]{_LISTEN_V2}"),
     (channels, "sockudo channels --prefix presence- --info user_count"),
     (explain, "sockudo explain 4009"),
     (version, "sockudo version --json"),

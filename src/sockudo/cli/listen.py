@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
+from sockudo.cli.filters import FILTER_HELP
+from sockudo.cli.listen_options import Delta, Format, Wishes, read_options
 from sockudo.cli.outcome import ExitCode, fail, failures
 from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Url, resolve
 
 __all__ = ["listen"]
+
+_PANEL: Final = "Protocol 2"
 
 
 def listen(
@@ -27,17 +31,59 @@ def listen(
         bool, typer.Option("--all", help="Print acknowledgements, counts and pings too, not only events and members.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
+    protocol: Annotated[
+        int, typer.Option(min=1, max=2, help="1 is what stock Pusher clients speak; 2 is Sockudo's own.")
+    ] = 1,
+    rewind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|TIME", rich_help_panel=_PANEL, help="Begin with the last N events, or with 90s, 5m, 2h."
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SERIAL[@STREAM]", rich_help_panel=_PANEL, help="Begin behind this event, the last one you have."
+        ),
+    ] = None,
+    event: Annotated[
+        list[str] | None,
+        typer.Option("--event", metavar="NAME", rich_help_panel=_PANEL, help="Only these events; may be repeated."),
+    ] = None,
+    filter_: Annotated[
+        list[str] | None, typer.Option("--filter", metavar="FILTER", rich_help_panel=_PANEL, help=FILTER_HELP)
+    ] = None,
+    format_: Annotated[
+        Format | None, typer.Option("--format", rich_help_panel=_PANEL, help="How frames are written on the way.")
+    ] = None,
+    delta: Annotated[
+        Delta | None,
+        typer.Option("--delta", rich_help_panel=_PANEL, help="Let events come as differences, in this format."),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JWT", rich_help_panel=_PANEL, help="Connect with this capability token; - reads standard input."
+        ),
+    ] = None,
     url: Url = DEFAULT_URL,
     app_id: AppId = None,
     key: Key = None,
     secret: Secret = None,
     config: Config = None,
 ) -> None:
-    """Subscribe to channels and print what arrives, until Ctrl-C."""
+    """Subscribe to channels and print what arrives, until Ctrl-C.
+
+    With --protocol 2 a lost connection costs nothing, as long as the server keeps what was missed: the listener goes on
+    where it was, and says how many events it has recovered, or why it could not.
+    """
     import asyncio
 
-    from sockudo.cli.listening import Listener, Printer
+    from sockudo.cli.listening import Listener
+    from sockudo.cli.printer import Printer
 
+    wishes = Wishes(format_, token, filter_ or (), event or (), rewind, since, delta)
+    v2 = read_options(protocol, wishes, channels)
     info = _user_info(user_info)
     for name in channels:
         if name.startswith("presence-") and user_id is None:
@@ -51,6 +97,7 @@ def listen(
             user_id=user_id,
             user_info=info,
             count=count,
+            v2=v2,
         )
         try:
             in_time = asyncio.run(listener.run(timeout))

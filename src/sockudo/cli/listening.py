@@ -3,65 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
-import typer
-
+from sockudo.cli.listen_options import V2Options
 from sockudo.cli.outcome import ExitCode, explanation, fail, note
+from sockudo.cli.printer import Printer
+from sockudo.cli.recovery import Recovery
 from sockudo.cli.target import Target
+from sockudo.client.events import Event
 from sockudo.client.failures import ApiError, ClosedError, UnreachableError
 from sockudo.client.reconnect import Reconnect
-from sockudo.client.socket import Event, Socket
+from sockudo.client.socket import Socket
+from sockudo.client.wire import V1, Wire
 
-__all__ = ["Listener", "Printer"]
+__all__ = ["Listener"]
 
-_ACKNOWLEDGED = "pusher_internal:subscription_succeeded"
-_USER = "#server-to-user-"
-_MEMBERS = ("pusher_internal:member_added", "pusher_internal:member_removed")
-
-
-class Printer:
-    """Writes events to standard output: columns for people, one JSON object per line for programs."""
-
-    def __init__(self, *, as_json: bool, everything: bool) -> None:
-        self._as_json = as_json
-        self._everything = everything
-
-    def wants(self, event: Event) -> bool:
-        """Whether the event is for the reader, or only for the protocol."""
-        return self._everything or event.is_app_event or event.event in _MEMBERS
-
-    def write(self, event: Event) -> None:
-        typer.echo(self._line(event))
-
-    def _line(self, event: Event) -> str:
-        now = time.time()
-        if self._as_json:
-            members = {"time": round(now, 3), "event": event.event, "channel": event.channel, "data": event.data}
-            if event.user_id is not None:
-                members["user_id"] = event.user_id
-            return json.dumps(members, ensure_ascii=False)
-        data = event.data if isinstance(event.data, str) else json.dumps(event.data, ensure_ascii=False)
-        clock = datetime.fromtimestamp(now, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
-        sender = "" if event.user_id is None else f" ({event.user_id})"
-        return "  ".join(
-            (
-                typer.style(clock, dim=True),
-                typer.style(event.channel or "-", fg=typer.colors.CYAN),
-                typer.style(event.event, bold=True) + sender,
-                _printable(data),
-            )
-        )
+_USER: Final = "#server-to-user-"
 
 
 class Listener:
     """Keeps subscriptions to ``channels`` and hands their events to the printer.
 
-    ``printed`` counts the events written so far.
+    With ``v2`` it speaks protocol V2, and goes on where it was when it comes back. ``printed`` counts the events
+    written so far.
     """
 
     def __init__(
@@ -73,6 +38,7 @@ class Listener:
         user_id: str | None = None,
         user_info: Any = None,
         count: int | None = None,
+        v2: V2Options | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._target = target
@@ -83,6 +49,12 @@ class Listener:
         self._count = count
         self._sleep = sleep
         self._reconnect = Reconnect()
+        self._v2 = v2
+        self._wire = V1
+        self._recovery = Recovery()
+        if v2 is not None:
+            self._wire = Wire(2, v2.format, v2.token)
+            self._recovery = Recovery(channel=self._channels[0], rewind=v2.rewind, since=v2.since)
         self.printed = 0
 
     async def run(self, seconds: float | None) -> bool:
@@ -101,7 +73,7 @@ class Listener:
         connected = False
         while True:
             try:
-                socket = await Socket.connect(self._target.url, self._target.credentials.key)
+                socket = await Socket.connect(self._target.url, self._target.credentials.key, wire=self._wire)
                 connected = True
                 async with socket:
                     if await self._follow(socket):
@@ -115,34 +87,78 @@ class Listener:
 
     async def _follow(self, socket: Socket) -> bool:
         """Subscribe and print until enough was printed; raises `ClosedError` when the connection ends."""
-        for user in (name.removeprefix(_USER) for name in self._channels if name.startswith(_USER)):
-            await socket.signin(self._target.credentials, user)
-        for channel in self._channels:
-            await socket.subscribe(channel, self._target.credentials, user_id=self._user_id, user_info=self._user_info)
+        await self._subscribe(socket)
         waiting = set(self._channels)
         while True:
             event = await socket.receive()
-            if event.event == _ACKNOWLEDGED:
-                waiting.discard(event.channel or "")
-                if not waiting:
-                    self._reconnect.established()
-                    note(f"Listening to {', '.join(self._channels)} on {self._target.url} (Ctrl-C ends)")
-            elif event.event == "pusher:error":
-                self._report(event, subscribing=bool(waiting))
-            if self._printer.wants(event):
-                self._printer.write(event)
-                self.printed += 1
-                if self.printed == self._count:
-                    return True
+            for ready in [*await self._understand(socket, event, waiting), *self._recovery.take(event)]:
+                if self._printer.wants(ready):
+                    self._printer.write(ready)
+                    self.printed += 1
+                    if self.printed == self._count:
+                        return True
 
-    def _report(self, event: Event, *, subscribing: bool) -> None:
+    async def _subscribe(self, socket: Socket) -> None:
+        credentials, v2 = self._target.credentials, self._v2
+        positions = self._recovery.begin()
+        if v2 is not None and v2.delta is not None:
+            await socket.enable_deltas(v2.delta)
+        # Whoever comes with a token is somebody already.
+        if v2 is None or v2.token is None:
+            for user in (name.removeprefix(_USER) for name in self._channels if name.startswith(_USER)):
+                await socket.signin(credentials, user)
+        for channel in self._channels:
+            options = self._recovery.subscription(channel)
+            if v2 is not None and v2.filter is not None:
+                options["filter"] = v2.filter
+            await socket.subscribe(
+                channel, credentials, user_id=self._user_id, user_info=self._user_info, options=options
+            )
+        if positions:
+            await socket.resume(positions)
+
+    async def _understand(self, socket: Socket, event: Event, waiting: set[str]) -> list[Event]:
+        """Act on a system event; answers the events that had to wait for it."""
+        data = event.data if isinstance(event.data, dict) else {}
+        match event.system:
+            case "subscription_succeeded":
+                await self._acknowledged(socket, event, waiting)
+            case "rewind_complete":
+                self._recovery.rewound(event)
+            case "resume_success":
+                return self._recovery.resumed(event)
+            case "error":
+                return self._complained(event, waiting)
+            case "delta_compression_enabled" if data.get("enabled") is False:
+                note("The server sends no differences: its configuration has them off.")
+            case "delta":
+                note(f"An event of {event.channel} was lost: it came as a difference from one that is not here.")
+            case "token_expired":
+                note(f"The token is {data.get('reason', 'expired')}.")
+        return []
+
+    async def _acknowledged(self, socket: Socket, event: Event, waiting: set[str]) -> None:
+        position = self._recovery.acknowledged(event)
+        if position:
+            await socket.resume(position)
+        if event.channel in waiting:
+            waiting.discard(event.channel)
+            if not waiting:
+                self._reconnect.established()
+                note(f"Listening to {', '.join(self._channels)} on {self._target.url} (Ctrl-C ends)")
+
+    def _complained(self, event: Event, waiting: set[str]) -> list[Event]:
         """Say what the server complains about; a refused subscription ends the command, which has no other use."""
         data = event.data if isinstance(event.data, dict) else {}
         code, text = data.get("code"), str(data.get("message", ""))
         number = code if isinstance(code, int) else 0
-        if subscribing and not 4100 <= number < 4300:
+        closes = 4100 <= number < 4300
+        if waiting and not closes:
             fail(f"{text} ({code})", ExitCode.REFUSED, *explanation(number, text))
+        if self._recovery.is_awaited and not closes:
+            return self._recovery.refused(f"{text} ({code})")
         note(f"The server says: {text} ({code})")
+        return []
 
     async def _wait(self, closed: ClosedError | None, text: str, *, established: bool) -> None:
         delay = self._reconnect.delay(None if closed is None else closed.code, established=established)
@@ -155,8 +171,3 @@ class Listener:
 def _passing(error: ApiError) -> bool:
     """Whether the refused upgrade may work later: a server that drains or is asked too often."""
     return error.status == 429 or error.status >= 500
-
-
-def _printable(text: str) -> str:
-    """The text on one line and without control characters, which could command the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

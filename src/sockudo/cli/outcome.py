@@ -48,7 +48,7 @@ def fail(text: str, code: ExitCode, *remedies: str) -> NoReturn:
 @contextmanager
 def failures() -> Iterator[None]:
     """Turn what a client may meet (refusal, no connection, an early close) into a message and an exit code."""
-    from sockudo.client.failures import ApiError, ClosedError, UnreachableError
+    from sockudo.client.failures import ApiError, ClientError, ClosedError, UnreachableError
 
     try:
         yield
@@ -63,6 +63,8 @@ def failures() -> Iterator[None]:
             ExitCode.UNREACHABLE,
             "Is the server running? Start one with `sockudo serve --dev`, or name it with --url or SOCKUDO_URL.",
         )
+    except ClientError as error:
+        fail(str(error), ExitCode.REFUSED, "Is this a Sockudo server? Compare its version with `sockudo version`.")
 
 
 def explanation(code: int, reason: str) -> tuple[str, ...]:

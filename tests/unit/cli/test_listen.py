@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 from sockudo.cli import listening
+from sockudo.cli.listen_options import V2Options
 from sockudo.client.failures import ClosedError, UnreachableError
 
 
@@ -45,8 +46,20 @@ def test_arguments(run: Any, listener: type[FakeListener]) -> None:
         "user_id": "8",
         "user_info": {"a": 1},
         "count": 2,
+        "v2": None,
         "seconds": 1.5,
     }
+
+
+def test_arguments_of_protocol_two(run: Any, listener: type[FakeListener]) -> None:
+    result = run(
+        "listen", "harbor", "--protocol", "2", "--rewind", "5m", "--event", "tide", "--filter", "metres>2",
+        "--format", "msgpack", "--token", "-", stdin="a.b.c\n",
+    )  # fmt: skip
+    assert result.exit_code == 0
+    tags = {"key": "metres", "cmp": "gt", "val": "2"}
+    wanted = {"events": ["tide"], "tags": tags}
+    assert listener.made["v2"] == V2Options("msgpack", "a.b.c", wanted, {"seconds": 300})
 
 
 @pytest.mark.parametrize(
@@ -80,6 +93,8 @@ def test_too_few_events_in_time_have_an_exit_code_of_their_own(run: Any, listene
         (("presence-crew", "--user-id", "8", "--user-info", "{"), "--user-info is not JSON"),
         (("harbor", "--count", "0"), "--count"),
         ((), "CHANNEL"),
+        (("harbor", "--filter", "a=b"), "--filter is not known to protocol 1."),
+        (("harbor", "--protocol", "3"), "--protocol"),
     ],
 )
 def test_usage(run: Any, listener: type[FakeListener], arguments: tuple[str, ...], said: str) -> None:

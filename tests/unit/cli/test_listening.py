@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import typer
 
 from sockudo.cli import listening
-from sockudo.cli.listening import Listener, Printer
+from sockudo.cli.listen_options import Since, V2Options
+from sockudo.cli.listening import Listener
+from sockudo.cli.printer import Printer
 from sockudo.cli.target import Target
 from sockudo.client.auth import Credentials
+from sockudo.client.events import Event
 from sockudo.client.failures import ApiError, ClosedError, UnreachableError
-from sockudo.client.socket import Event
+from sockudo.client.wire import V1, Wire
 
 APP = Credentials("4471", "pier-key", "tide-secret")
 TARGET = Target("http://127.0.0.1:6001", APP)
@@ -50,6 +52,12 @@ class FakeSocket:
     async def subscribe(self, channel: str, credentials: Credentials, **member: Any) -> None:
         self.sent.append(("subscribe", channel, credentials, member))
 
+    async def resume(self, positions: Any) -> None:
+        self.sent.append(("resume", positions))
+
+    async def enable_deltas(self, *algorithms: str) -> None:
+        self.sent.append(("enable_deltas", *algorithms))
+
     async def signin(self, credentials: Credentials, user_id: str) -> None:
         self.sent.append(("signin", user_id, credentials))
 
@@ -69,9 +77,12 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     attempts: list[FakeSocket | Exception] = []
 
     class Connector:
-        @staticmethod
-        async def connect(url: str, key: str) -> FakeSocket:
+        wires: ClassVar[list[Wire]] = []
+
+        @classmethod
+        async def connect(cls, url: str, key: str, *, wire: Wire) -> FakeSocket:
             assert (url, key) == ("http://127.0.0.1:6001", "pier-key")
+            cls.wires.append(wire)
             attempt = attempts.pop(0)
             if isinstance(attempt, Exception):
                 raise attempt
@@ -119,26 +130,11 @@ async def test_events_become_json_lines_until_enough_came(connect: Any, capsys: 
         {"event": "pusher_internal:member_added", "channel": "presence-crew", "data": {"user_id": "crew-9"}},
     ]
     assert captured.err.count("Listening to harbor, presence-crew on http://127.0.0.1:6001") == 1
-    member = {"user_id": "crew-8", "user_info": {"a": 1}}
+    member = {"user_id": "crew-8", "user_info": {"a": 1}, "options": {}}
     assert socket.sent == [
         ("subscribe", "harbor", APP, member),
         ("subscribe", "presence-crew", APP, member),
     ]
-
-
-async def test_everything_can_be_shown(connect: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    connect(FakeSocket(_ack("harbor"), _event("pusher:ping")))
-    assert await _listener(["harbor"], everything=True, count=2).run(None)
-    assert [line["event"] for line in _lines(capsys)] == ["pusher_internal:subscription_succeeded", "pusher:ping"]
-
-
-async def test_people_get_columns_without_control_characters(connect: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    connect(FakeSocket(_ack("harbor"), _event("tide", "harbor", "a\x1b[2Jb\nc", "crew-8")))
-    assert await _listener(["harbor"], as_json=False, count=1).run(None)
-    line = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out)
-    time, channel, event, data = line.rstrip("\n").split("  ")
-    assert len(time) == len("12:00:00.000")
-    assert (channel, event, data) == ("harbor", "tide (crew-8)", "a\\x1b[2Jb\\nc")
 
 
 async def test_time_runs_out(connect: Any) -> None:
@@ -227,3 +223,102 @@ async def test_the_warning_before_a_close_is_not_a_refused_subscription(connect:
         FakeSocket(_ack("harbor"), _event("x", "harbor")),
     )
     assert await _listener(["harbor"], count=1).run(None)
+
+
+# ---- protocol V2 ----
+
+
+def _ack_v2(channel: str, serial: int, stream: str = "s-1") -> Event:
+    return Event(
+        "sockudo_internal:subscription_succeeded", channel, {}, None, "", None, None, None, stream, serial, None
+    )
+
+
+def _message(channel: str, serial: int, stream: str = "s-1") -> Event:
+    return Event("tide", channel, serial, None, "", None, None, f"m-{serial}", stream, serial, None)
+
+
+def _resumed(recovered: list[Any] = [], failed: list[Any] = []) -> Event:  # noqa: B006
+    return _event("sockudo:resume_success", None, {"recovered": recovered, "failed": failed})
+
+
+async def test_v1_is_spoken_unless_asked_otherwise(connect: Any) -> None:
+    connect(FakeSocket(_ack("harbor"), _event("x", "harbor")))
+    await _listener(["harbor"], count=1).run(None)
+    assert listening.Socket.wires == [V1]  # type: ignore[attr-defined]
+
+
+async def test_all_that_v2_knows_goes_into_the_subscription(connect: Any) -> None:
+    socket = FakeSocket(_ack_v2("harbor", 3), _message("harbor", 4))
+    connect(socket)
+    v2 = V2Options("json", "a.b.c", {"events": ["tide"]}, {"seconds": 90}, None, "xdelta3")
+    assert await _listener(["harbor", "#server-to-user-crew-8"], count=1, v2=v2).run(None)
+    assert listening.Socket.wires == [Wire(2, "json", "a.b.c")]  # type: ignore[attr-defined]
+    asked = {"rewind": {"seconds": 90}, "filter": {"events": ["tide"]}}
+    member = {"user_id": None, "user_info": None, "options": asked}
+    # With a token the connection is somebody already: it must not sign in.
+    assert socket.sent == [
+        ("enable_deltas", "xdelta3"),
+        ("subscribe", "harbor", APP, member),
+        ("subscribe", "#server-to-user-crew-8", APP, member),
+    ]
+
+
+async def test_after_a_loss_it_goes_on_where_it_was(connect: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    second = FakeSocket(
+        _ack_v2("harbor", 7),
+        _message("harbor", 8),  # live, before the server has got to the resume
+        _message("harbor", 6),
+        _message("harbor", 7),
+        _message("harbor", 8),
+        _resumed([{"channel": "harbor", "source": "cold", "replayed": 3, "position": None}]),
+        _message("harbor", 9),
+    )
+    connect(FakeSocket(_ack_v2("harbor", 4), _message("harbor", 5), ClosedError(4200, "Server shutting down")), second)
+    assert await _listener(["harbor"], count=5, v2=V2Options(rewind=2)).run(None)
+    captured = capsys.readouterr()
+    assert [json.loads(line)["serial"] for line in captured.out.splitlines()] == [5, 6, 7, 8, 9]
+    assert "harbor: recovered 3 events from the history." in captured.err
+    position = {"harbor": {"stream_id": "s-1", "serial": 5, "last_message_id": "m-5"}}
+    member = {"user_id": None, "user_info": None, "options": {}}
+    assert second.sent == [("subscribe", "harbor", APP, member), ("resume", position)]
+
+
+async def test_going_on_from_a_serial_waits_for_the_stream(connect: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    socket = FakeSocket(
+        _ack_v2("harbor", 7),
+        _message("harbor", 7),
+        _resumed([{"channel": "harbor", "source": "hot", "replayed": 1, "position": None}]),
+    )
+    connect(socket)
+    assert await _listener(["harbor"], count=1, v2=V2Options(since=Since(6))).run(None)
+    assert socket.sent[1] == ("resume", {"harbor": {"stream_id": "s-1", "serial": 6}})
+    assert "harbor: recovered 1 event from memory." in capsys.readouterr().err
+
+
+async def test_a_server_that_recovers_nothing_any_more(connect: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    connect(
+        FakeSocket(_ack_v2("harbor", 4), ClosedError(4200, "")),
+        FakeSocket(_ack("harbor"), _error(4301, "Connection recovery is not enabled"), _event("x", "harbor")),
+    )
+    assert await _listener(["harbor"], count=1, v2=V2Options()).run(None)
+    said = capsys.readouterr().err
+    assert "harbor: not recovered: Connection recovery is not enabled (4301). Events after serial 4 may be" in said
+
+
+async def test_what_the_server_says_of_tokens_and_differences(connect: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    connect(
+        FakeSocket(
+            _event("sockudo:delta_compression_enabled", None, {"enabled": False, "algorithm": "fossil"}),
+            _ack_v2("harbor", 1),
+            _event("sockudo:delta", "harbor", {}),
+            _event("sockudo:token_expired", None, {"code": 40160, "reason": "revoked"}),
+            ClosedError(4009, "capability token revoked"),
+        )
+    )
+    with pytest.raises(ClosedError):
+        await _listener(["harbor"], v2=V2Options(delta="fossil")).run(None)
+    said = capsys.readouterr().err
+    assert "The server sends no differences" in said
+    assert "An event of harbor was lost" in said
+    assert "The token is revoked." in said

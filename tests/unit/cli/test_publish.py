@@ -43,7 +43,8 @@ def test_every_option_is_passed_on(run: Any, api: Any) -> None:
         "publish", "harbor", "x", "text", "--channel", "pier", "--socket-id", "1.2",
         "--info", "subscription_count, user_count", "--idempotency-key", "k1", "--message-id", "m1",
         "--tag", "venue=ldn", "--tag", "sum=a=b", "--header", "n=7", "--header", "text=7 metres",
-        "--header", 'word="7"', "--header", "on=true", "--header", "odd=NaN", "--header", "list=[1]", "--ephemeral", "--no-echo",
+        "--header", 'word="7"', "--header", "on=true", "--header", "odd=NaN", "--header", "list=[1]",
+        "--ephemeral", "--no-echo",
     )  # fmt: skip
     assert result.exit_code == 0
     assert "harbor: acknowledgement_id a1, subscription_count 3" in result.stdout
