@@ -20,12 +20,13 @@ __all__ = ["Recoverable"]
 
 # Messages of the client that wait while one is being worked on. Nobody needs that many in the time a store takes.
 _MAX_BACKLOG = 1000
+_MAX_BACKLOG_BYTES = 1024 * 1024
 
 
 class Recoverable:
     """The places of one session. All of protocol V2 has them, and V1 where the app lets it resume."""
 
-    __slots__ = ("_backlog", "_session", "_work", "attached", "parked")
+    __slots__ = ("_backlog", "_backlog_bytes", "_session", "_work", "attached", "parked")
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -35,6 +36,7 @@ class Recoverable:
         self.parked: Parked | None = None
         self._work: asyncio.Task[None] | None = None
         self._backlog: deque[bytes] = deque()
+        self._backlog_bytes = 0
 
     # ---- work that takes time ----
 
@@ -45,7 +47,9 @@ class Recoverable:
 
     def postpone(self, payload: bytes) -> None:
         """Keeps a message until those before it have been worked on."""
-        if len(self._backlog) >= _MAX_BACKLOG:
+        self._backlog_bytes += len(payload)
+        # A single message has a limit of its own.
+        if self._backlog and (len(self._backlog) >= _MAX_BACKLOG or self._backlog_bytes > _MAX_BACKLOG_BYTES):
             self._backlog.clear()
             self._session.end(errors.OVER_CAPACITY("Over capacity: too many messages wait for the history store"))
             return
@@ -71,7 +75,9 @@ class Recoverable:
                 session.refuse(errors.INTERNAL_ERROR(f"Internal server error {reference}"))
         self._work = None
         while self._backlog and not self.busy and not session.ended:
-            session.handle(self._backlog.popleft())
+            payload = self._backlog.popleft()
+            self._backlog_bytes -= len(payload)
+            session.handle(payload)
 
     def stop(self) -> None:
         """The session has ended: nobody waits for anything any more."""
