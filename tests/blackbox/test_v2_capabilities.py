@@ -134,7 +134,8 @@ def test_a_channels_history(grant: Grant, server: ServerProcess, unique: str) ->
         server.publish(channel, "tide", "high", app=TOKEN_APP)
         client.subscribe(channel)
     client.say("sockudo:channel_history", {"channel": f"{unique}-2"})
-    denied(client, "history", f"{unique}-2")
+    error = client.event()
+    assert (error["channel"], error["data"]["code"]) == (f"{unique}-2", 4009)
     client.say("sockudo:channel_history", {"channel": unique})
     assert len(client.event()["data"]["items"]) == 1
 

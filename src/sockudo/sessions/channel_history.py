@@ -38,14 +38,22 @@ def channel_history(session: Session, frame: InboundFrame) -> None:
     name = query.get("channel")
     if not isinstance(name, str):
         raise errors.MISSING_FIELD("Invalid message format: Missing channel in channel_history message")
+    try:
+        _check(session, name)
+    except SockudoError as error:
+        session.refuse(error, name)
+        return
+    v2.history_requests += 1
+    session.gateway.own(_answer(session, name, query))
+
+
+def _check(session: Session, name: str) -> None:
     if name not in session.channels:
         raise errors.HISTORY_NOT_SUBSCRIBED(f"Client event error: Not subscribed to channel '{name}'")
     check_history(session, name)
     policy = stream_policy(session, name)
     if policy is None or policy.history is None:
         raise errors.HISTORY_DISABLED(f"Channel error: Durable history is disabled by policy for channel '{name}'")
-    v2.history_requests += 1
-    session.gateway.own(_answer(session, name, query))
 
 
 async def _answer(session: Session, name: str, query: dict[str, Any]) -> None:
