@@ -27,7 +27,8 @@
    * `recovered` ({channel, count, source}): everything that was missed has been delivered, in order;
    * `gap` ({channel, code, reason, …}): something may be missing, fetch what the channel shows anew.
    *
-   * `options.prefix` is put before both names, for applications whose own events are called so.
+   * `options.prefix` is put before both names, for applications whose own events are called so. `options.answerWithin`
+   * is how many milliseconds the server has for its answer to a resume.
    */
   function sockudoRecovery(pusher, options) {
     if (!enabled.has(pusher)) {
@@ -95,13 +96,14 @@
       if (place === null) {
         if (this.known) this.lost({ code: CLIENT_CODE, reason: "server_does_not_recover" })
         this.place = null
-      } else if (this.resume === "asked") {
-        // The answer is still to come, and if the connection is cut before it the old place is the right one.
-        this.head = place
       } else if (this.resume === "") {
         this.place = place
+      } else {
+        // Not all that was missed has come yet: if the connection is cut now, the old place is the right one.
+        this.head = place
       }
       this.known = true
+      this.moved = false
       this.awaitsCached = this.isCache
     }
 
@@ -150,6 +152,7 @@
     constructor(pusher, options) {
       this.pusher = pusher
       this.prefix = options.prefix || ""
+      this.answerWithin = options.answerWithin || ANSWER_WITHIN
       this.subscriptions = new Map()
       this.transport = null
       // The place on the message that is being handled.
@@ -211,7 +214,7 @@
       if (count === 0) return
       // pusher-js subscribes only after this, so no live message can overtake what was missed.
       this.pusher.send_event("pusher:resume", { channel_positions: places })
-      this.timer = setTimeout(() => this.unanswered({ code: CLIENT_CODE, reason: "no_answer" }), ANSWER_WITHIN)
+      this.timer = setTimeout(() => this.unanswered({ code: CLIENT_CODE, reason: "no_answer" }), this.answerWithin)
     }
 
     // ---- messages ----

@@ -75,13 +75,6 @@ def server() -> Iterator[ServerProcess]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def harness() -> Iterator[Node]:
-    running = Node("recovery_harness.mjs")
-    yield running
-    running.stop()
-
-
 @pytest.fixture
 def lines() -> Iterator[Callable[[ServerProcess], Line]]:
     loop = LoopThread("lines")
@@ -163,12 +156,12 @@ class Client:
 
 
 @pytest.fixture
-def connect(harness: Node, line: Line) -> Iterator[Callable[..., Client]]:
+def connect(recovery_node: Node, line: Line) -> Iterator[Callable[..., Client]]:
     opened: list[JsClient] = []
 
     def open_one(app: Credentials = BUFFERED, *, line: Line = line, **fields: Any) -> Client:
         target = {"id": app.id, "key": app.key, "secret": app.secret}
-        js = open_pusher(harness, line, f"recovery-{next(_names)}", app=target, **fields)  # type: ignore[arg-type]  # where it listens
+        js = open_pusher(recovery_node, line, f"recovery-{next(_names)}", app=target, **fields)  # type: ignore[arg-type]  # where it listens
         opened.append(js)
         js.connected()
         return Client(js, line)
