@@ -136,6 +136,11 @@ const operations = {
     known(client).retry()
   },
 
+  // Answers after every timer of a client that is due by then.
+  elapse({ milliseconds }) {
+    return new Promise((resolve) => setTimeout(resolve, milliseconds))
+  },
+
   disconnect({ client }) {
     known(client).pusher.disconnect()
   },

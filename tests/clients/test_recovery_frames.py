@@ -341,7 +341,11 @@ def test_no_answer_and_messages_meanwhile(connect: Open, script: Script) -> None
     second.acknowledge(9)
     second.say(10)
     assert gap(client) == ("recovery_unavailable", "no_answer")
-    second.say(10, 11)
+    second.say(10)
+    second.cut()
+    third = script.link()
+    assert third.resumed() == {CHANNEL: place(10)}
+    third.say(11)
     has_heard(client, 10, 11)
 
 
@@ -446,6 +450,7 @@ def test_a_client_that_disconnects_before_the_answer(connect: Open, script: Scri
     second.subscribed()
     client.do("disconnect")
     client.expect("state", state="disconnected")
+    client.do("elapse", milliseconds=60)
     client.do("connect")
     third = script.link()
     assert third.resumed() == {CHANNEL: place(5)}
