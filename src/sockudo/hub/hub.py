@@ -83,6 +83,8 @@ class Hub:
         self.on_forgotten: Callable[[str, str], None] = lambda _app_id, _channel: None
         # Told of every member's coming, change and going, in their order; None where nobody wants to know.
         self.on_member: Callable[[Channel, MemberEvent], None] | None = None
+        # Told of every expression that could not be asked: app, reason and the predicate's id.
+        self.on_predicate_error: Callable[[str, str, str], None] = lambda _app_id, _reason, _predicate_id: None
         self._schedule = schedule
         self._scheduled = False
         self._queue: deque[Fanout] = deque()

@@ -56,6 +56,8 @@ def client_event(session: Session, frame: InboundFrame) -> None:
     gateway = session.gateway
     message = Message(said, () if session.echo else (session,), compress=False)
     pending = gateway.pipeline.say(live, session.app, message, now=gateway.clock.monotonic())
+    if session.v2 is not None and not session.echo:
+        session.app.traffic.echoes_suppressed += 1
     if pending is not None:
         pending.add_done_callback(lambda done: _tell_outcome(session, done))
 
