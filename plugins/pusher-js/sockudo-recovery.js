@@ -12,6 +12,7 @@
   // The server takes no more places in one resume, and by default no message above 64 KB.
   const MAX_PLACES = 1000
   const MAX_LENGTH = 60000
+  const MESSAGE_TOO_BIG = 1009
   // The server gives up places whose channels were not subscribed to after 10 s, and then answers.
   const ANSWER_WITHIN = 30000
 
@@ -153,6 +154,7 @@
       this.pusher = pusher
       this.prefix = options.prefix || ""
       this.answerWithin = options.answerWithin || ANSWER_WITHIN
+      this.maxLength = MAX_LENGTH
       this.subscriptions = new Map()
       this.transport = null
       // The place on the message that is being handled.
@@ -167,6 +169,7 @@
         if (event === "message") this.receive(data, pass)
         else {
           if (event === "state_change") this.changed(data.current)
+          else if (event === "error") this.failed(data)
           pass()
         }
         return connection
@@ -178,10 +181,16 @@
     // ---- the connection ----
 
     changed(state) {
-      clearTimeout(this.timer)
+      this.stopWaiting()
       if (state !== "connected") return
       this.listen()
       this.askForMissed()
+    }
+
+    // A server that takes only smaller messages closes the connection; it would do so again and again.
+    failed(error) {
+      const closed = error && error.data
+      if (closed && closed.code === MESSAGE_TOO_BIG && this.timer !== null) this.maxLength /= 2
     }
 
     listen() {
@@ -204,7 +213,7 @@
         if (subscription.resume !== "asked") continue
         const { name } = subscription.channel
         length += JSON.stringify([name, subscription.place]).length + 1
-        if (count < MAX_PLACES && length <= MAX_LENGTH) {
+        if (count < MAX_PLACES && length <= this.maxLength) {
           places[name] = subscription.place
           count += 1
         } else {
@@ -268,11 +277,16 @@
 
     // Everything that was asked for and has got no answer gets none any more.
     unanswered(why) {
-      clearTimeout(this.timer)
+      this.stopWaiting()
       for (const subscription of this.currentSubscriptions()) {
         if (subscription.resume === "asked") subscription.lost(why)
         this.tell(subscription)
       }
+    }
+
+    stopWaiting() {
+      clearTimeout(this.timer)
+      this.timer = null
     }
 
     // ---- what the application is told ----

@@ -78,8 +78,8 @@ class Link:
         self.send("pusher:resume_failed", CHANNEL, entry)
         self.send("pusher:resume_success", data={"recovered": [], "failed": [entry]})
 
-    def cut(self) -> None:
-        self._connection.close(1001)
+    def cut(self, code: int = 1001) -> None:
+        self._connection.close(code)
 
 
 class Script:
@@ -458,3 +458,26 @@ def test_a_client_that_disconnects_before_the_answer(connect: Open, script: Scri
     third.acknowledge(5)
     client.data(CHANNEL, "recovered")
     was_told(client, "recovered")
+
+
+def test_a_server_that_takes_only_small_messages(connect: Open, script: Script) -> None:
+    """It gets smaller ones until it takes them: the connection is not to be lost over it for ever."""
+    channels = [f"a-channel-with-quite-a-long-name-{number:03}" for number in range(200)]
+    client = connect(*channels)
+    first = script.link()
+    for channel in channels:
+        first.acknowledge(1, channel=channel)
+    for channel in channels:
+        client.data(channel, "pusher:subscription_succeeded")
+    first.cut()
+    link = script.link()
+    while (size := len(link.resumed())) > 100:
+        link.cut(1009)
+        link = script.link()
+    for channel in channels:
+        link.acknowledge(1, channel=channel)
+    for channel in channels[size:]:
+        assert client.data(channel, "gap")["reason"] == "too_many_channels"
+    # Any other end of a connection says nothing about size.
+    link.cut()
+    assert len(script.link().resumed()) == size

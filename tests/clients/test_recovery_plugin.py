@@ -378,6 +378,25 @@ def test_more_channels_than_fit_into_one_resume(connect: Connect, unique: str) -
     assert len(client.js.reports("state", state="connected")) == 2
 
 
+def test_server_that_takes_only_small_messages(
+    connect: Connect, lines: Callable[[ServerProcess], Line], unique: str
+) -> None:
+    with start_server(config(websocket_max_payload_kb=4)) as small:
+        client = connect(line=lines(small))
+        channels = [f"{unique}-{number}" for number in range(100)]
+        for channel in channels:
+            client.do("subscribe", channel=channel)
+        for channel in channels:
+            client.js.data(channel, "pusher:subscription_succeeded")
+        client.cut()
+        client.do("back")
+        outcomes = [client.outcome(channel)[0] for channel in channels]
+        assert 10 < outcomes.count("recovered") < 90
+        say(small, unique + "-0", 1)
+        client.has_heard(unique + "-0", [1])
+        client.js.close()
+
+
 # ---- gaps ----
 
 
