@@ -184,11 +184,17 @@ async def _rewind(session: Session, request: Request, rewind: Rewind, gate: Gate
 def _join(session: Session, request: Request, limits: GateLimits | None) -> Gate | None:
     hub, candidate, name = session.gateway.hub, request.candidate, request.name
     wants = wants_of(session, name, request.kind, request.predicate)
+    joined_before = name in session.channels
     if candidate is not None:
         fanout = hub.join(session, name, candidate.user_id, candidate.user_info, wants, limits)
     else:
         fanout = hub.subscribe(session, name, wants, limits)
-    return fanout if isinstance(fanout, Gate) else None
+    if isinstance(fanout, Gate):
+        return fanout
+    if joined_before and wants.delta is not None:
+        # A client that subscribes again may have dropped its bases: SDKs do, after a resume that failed.
+        fanout.channel.rejoin(session)
+    return None
 
 
 def _acknowledge(session: Session, request: Request, policy: StreamPolicy | None, head: Position | None) -> None:
