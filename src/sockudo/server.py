@@ -45,7 +45,7 @@ from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.limits.ip import IpLimits
 from sockudo.loop_watch import LoopWatch
-from sockudo.metrics import Metrics
+from sockudo.metrics import HistorySources, Metrics
 from sockudo.protocol.delta import Algorithm, DeltaNode, DeltaOptions
 from sockudo.publishing import Publisher
 from sockudo.publishing.pipeline import Pipeline
@@ -147,6 +147,7 @@ class Server:
             loop=self.watch,
             prefix=settings.metrics.prometheus.prefix,
             port=settings.metrics.port,
+            histories=HistorySources(lambda: self.edge.history, lambda: self.edge.presence_history),
         )
 
     async def _apps_healthy(self) -> bool:
@@ -191,13 +192,17 @@ class Server:
         if not metrics.enabled:
             return
         try:
-            listener = await serve_app(metrics.host, metrics.port, admin_app(self.metrics.render))
+            listener = await serve_app(metrics.host, metrics.port, admin_app(self._scrape))
         except ListenError as problem:
             _log.warning("no metrics", reason=str(problem))
             return
         self._own(listener)
         self.metrics_port = self.metrics.port = listener.port
         _log.info("metrics", host=metrics.host, port=listener.port)
+
+    async def _scrape(self) -> bytes:
+        await self.histories.refresh_totals()
+        return self.metrics.render()
 
     def _own(self, listener: Listener) -> None:
         self._listeners.append(listener)

@@ -103,7 +103,7 @@ async def test_a_burst_on_many_channels_is_written_in_the_order_of_each(observed
     for name in names:
         assert [json.loads(row.message)["user_id"] for row in observed.rows(name)] == ["ana", "ben", "cid", "ben"]
     assert observed.presence.runtime_status()["queue_depth"] == 0
-    assert observed.presence.counters.writes == 800
+    assert observed.presence.counters.writes == {"app": 800}
 
 
 async def test_what_a_process_before_this_one_wrote_is_gone_on_with() -> None:
@@ -196,8 +196,9 @@ async def test_what_cannot_be_written_now_is_written_later_and_presence_never_wa
     status = observed.presence.runtime_status()
     assert (status["degraded_channels"], status["queue_depth"]) == (0, 0)
     counters = observed.presence.counters
-    assert (counters.writes, counters.write_failures, counters.lost) == (2, 2, 0)
-    assert (counters.degradations, counters.healings) == (1, 1)
+    assert (counters.writes, counters.write_failures, counters.lost) == ({"app": 2}, {"app": 2}, {})
+    assert (counters.degradations, counters.healings) == ({"app": 1}, {"app": 1})
+    assert counters.latency["app"].counts[0] == 2
 
 
 async def test_an_event_has_the_time_at_which_it_happened(durable: Observed) -> None:
@@ -274,7 +275,7 @@ async def test_an_event_that_can_never_be_written_is_lost_alone_and_marks_the_st
     await settle()
     await durable.time.elapse(10)
     assert told(durable) == [("added", "ana"), ("added", "cid")]
-    assert durable.presence.counters.lost == 1
+    assert durable.presence.counters.lost == {"app": 1}
     assert durable.presence.runtime_status()["reset_required_channels"] == 1
     info = await durable.store.inner.info("app", f"[presence-history]{ROOM}")
     assert info is not None
@@ -313,7 +314,7 @@ async def test_more_than_may_wait_is_lost(monkeypatch: pytest.MonkeyPatch) -> No
     async with Observed() as observed:
         observed.store.down = True
         await observed.happen(*[added(f"user-{number}") for number in range(7)])
-        assert observed.presence.counters.lost == 2
+        assert observed.presence.counters.lost == {"app": 2}
         assert observed.presence.runtime_status()["queue_depth"] == 5
         observed.store.down = False
         await observed.time.elapse(10)

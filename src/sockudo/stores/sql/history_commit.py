@@ -11,8 +11,9 @@ from sockudo.stores.history_rules import MOST_PER_COMMIT, prefix, retention_cut
 from sockudo.stores.sql.schema import key_hash
 from sockudo.stores.sql.statements import Statements, padded
 from sockudo.stores.sql.stream_row import StreamRow
-from sockudo.stores.sql.streams import Place, delete_rows, opened_streams, rows_in
+from sockudo.stores.sql.streams import Place, Taken, delete_rows, opened_streams, rows_in
 from sockudo.streams.records import Append, Committed, Position
+from sockudo.streams.totals import group_of
 
 __all__ = ["commit"]
 
@@ -40,8 +41,8 @@ class _Grown:
         self.latest_ms = 0
 
 
-def commit(connection: Connection, sql: Statements, appends: Sequence[Append]) -> list[Committed]:
-    """The whole of the transaction but its end."""
+def commit(connection: Connection, sql: Statements, appends: Sequence[Append]) -> tuple[list[Committed], list[Taken]]:
+    """The whole of the transaction but its end; also what retention takes away in it."""
     streams = opened_streams(
         connection, sql, {(each.app_id, each.channel): (each.published_at_ms, each.retention) for each in appends}
     )
@@ -50,6 +51,7 @@ def commit(connection: Connection, sql: Statements, appends: Sequence[Append]) -
     entries: list[tuple[object, ...]] = []
     grown: dict[Place, _Grown] = {}
     outcomes = []
+    taken: list[Taken] = []
     for append in appends:
         place = append.app_id, append.channel
         stream = streams[place]
@@ -75,9 +77,9 @@ def commit(connection: Connection, sql: Statements, appends: Sequence[Append]) -
         connection.exec_driver_sql(sql.insert_entries, entries)
         if keys:
             connection.exec_driver_sql(sql.save_keys, list(keys.values()))
-        _retain(connection, sql, grown.values())
+        taken = _retain(connection, sql, grown.values())
         connection.exec_driver_sql(sql.save_streams, [growth.stream.saved() for growth in grown.values()])
-    return outcomes
+    return outcomes, taken
 
 
 def _known_keys(connection: Connection, sql: Statements, appends: Sequence[Append]) -> dict[bytes, _Key]:
@@ -111,7 +113,7 @@ def _entry(append: Append, stream: StreamRow, serial: int, published_at_ms: int)
     )
 
 
-def _retain(connection: Connection, sql: Statements, grown: Collection[_Grown]) -> None:
+def _retain(connection: Connection, sql: Statements, grown: Collection[_Grown]) -> list[Taken]:
     """Deletes what the channels no longer keep, at most `MOST_PER_COMMIT` rows of each."""
     due = []
     for growth in grown:
@@ -122,6 +124,7 @@ def _retain(connection: Connection, sql: Statements, grown: Collection[_Grown]) 
             # About as many go as have come.
             due.append((stream, cut, min(MOST_PER_COMMIT, max(excess, 2 * growth.added) + _SPARE)))
     gone = []
+    taken = []
     while due:
         again = []
         # And the first one that stays.
@@ -133,7 +136,9 @@ def _retain(connection: Connection, sql: Statements, grown: Collection[_Grown]) 
                 again.append((stream, cut, MOST_PER_COMMIT))
             elif dropped:
                 gone.append(stream.range(stream.oldest_serial, stream.oldest_serial + dropped - 1))
+                taken.append((group_of(stream.app_id, stream.channel), dropped, size))
                 stream.drop_oldest(dropped, size, rows[dropped][1] if dropped < len(rows) else 0)
         due = again
     if gone:
         delete_rows(connection, sql, gone)
+    return taken

@@ -10,8 +10,17 @@ from sockudo.ids import unique_id
 from sockudo.stores.sql.schema import keys_of_app
 from sockudo.stores.sql.statements import Statements, padded
 from sockudo.stores.sql.stream_row import StreamRow
-from sockudo.stores.sql.streams import delete_rows, locked_stream, locked_streams, opened_streams, serial_at, time_of
+from sockudo.stores.sql.streams import (
+    Taken,
+    delete_rows,
+    locked_stream,
+    locked_streams,
+    opened_streams,
+    serial_at,
+    time_of,
+)
 from sockudo.streams.records import KEEP_ALL, DurableState, Retention, StreamInfo
+from sockudo.streams.totals import group_of
 
 __all__ = ["ROWS_AT_ONCE", "delete_some", "ensure", "expire", "mark", "purge_some", "reset_some", "rotate"]
 
@@ -104,12 +113,13 @@ def purge_some(
     return messages, size, bound, stream.info
 
 
-def expire(connection: Connection, sql: Statements, now_ms: int, limit: int) -> tuple[int, bool]:
-    """How many rows, streams and keys were deleted, and whether more are due."""
+def expire(connection: Connection, sql: Statements, now_ms: int, limit: int) -> tuple[int, bool, list[Taken]]:
+    """How many rows, streams and keys were deleted, whether more are due, and which rows went."""
     due = {"now_ms": now_ms, "most": min(limit, _STREAMS_AT_ONCE)}
     places = connection.execute(sql.due_streams, due).all()
     left = limit
     unused, changed = [], []
+    taken: list[Taken] = []
     for stream in locked_streams(connection, sql, places).values():
         due_ms, window_ms = stream.expires_at_ms, stream.retention.window_ms
         if left and due_ms is not None and window_ms is not None and due_ms < now_ms:
@@ -117,7 +127,9 @@ def expire(connection: Connection, sql: Statements, now_ms: int, limit: int) -> 
                 unused.append(stream.place_hash)
                 left -= 1
                 continue
-            messages, _ = _drop(connection, sql, stream, serial_at(connection, sql, stream, now_ms - window_ms), left)
+            bound = serial_at(connection, sql, stream, now_ms - window_ms)
+            messages, size = _drop(connection, sql, stream, bound, left)
+            taken.append((group_of(stream.app_id, stream.channel), messages, size))
             left -= messages
             changed.append(stream.saved())
     if changed:
@@ -127,7 +139,7 @@ def expire(connection: Connection, sql: Statements, now_ms: int, limit: int) -> 
     left -= _expire_keys(connection, sql, now_ms, left)
     one = {"now_ms": now_ms, "most": 1}
     more = any(connection.execute(statement, one).first() for statement in (sql.due_streams, sql.due_keys))
-    return limit - left, more
+    return limit - left, more, taken
 
 
 def delete_some(connection: Connection, sql: Statements, app_id: str) -> bool:

@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 
 from sockudo.stores.sql.schema import Tables
+from sockudo.streams.totals import PRESENCE_PREFIX
 
 __all__ = ["ENTRY", "KEY", "NEW_STREAM", "RANGES", "STREAM", "Statements", "padded"]
 
@@ -124,6 +125,12 @@ class Statements:
             .where(streams.c.expires_at_ms < bindparam("now_ms"))
             .order_by(streams.c.expires_at_ms)
             .limit(bindparam("most"))
+        )
+        presence = case((streams.c.channel.startswith(PRESENCE_PREFIX, autoescape=True), 1), else_=0)
+        lost = case((streams.c.durable_state == "reset_required", 1), else_=0)
+        sums = (func.sum(streams.c.retained_messages), func.sum(streams.c.retained_bytes), func.sum(lost))
+        self.totals = select(streams.c.app_id, presence.label("presence"), *sums).group_by(
+            streams.c.app_id, literal_column("presence")
         )
         self.streams_of_app = (
             select(streams.c.channel).where(*of_app).order_by(streams.c.channel).limit(bindparam("most"))

@@ -18,9 +18,11 @@ from sockudo.stores.sql.schema import place_hash
 from sockudo.stores.sql.statements import RANGES, Statements, padded
 from sockudo.stores.sql.stream_row import StreamRow, new_stream
 from sockudo.streams.records import Retention
+from sockudo.streams.totals import Group
 
 __all__ = [
     "Place",
+    "Taken",
     "delete_rows",
     "found_stream",
     "locked_stream",
@@ -33,6 +35,9 @@ __all__ = [
 
 Place = tuple[str, str]
 """App and channel."""
+
+Taken = tuple[Group, int, int]
+"""Messages and bytes that retention took away from streams of a group."""
 
 _NO_ROWS: Final = ("", "", "", 1, 0)
 
