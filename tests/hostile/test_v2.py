@@ -307,8 +307,8 @@ def test_bombs_in_filters_do_not_delay_anybody(server: ServerProcess) -> None:
                 server.publish(channel, "event", data)
                 assert client.event()["channel"] == channel
                 took.append(time.monotonic() - started)
-        assert max(took) < 2
-        assert sorted(took)[len(took) // 2] < 0.3
+        assert max(took) < 5
+        assert sorted(took)[len(took) // 2] < 0.5
 
 
 # ---- tokens ----
