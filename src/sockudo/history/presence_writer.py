@@ -132,13 +132,25 @@ class PresenceWriter:
         log.retention = retention
         log.waiting.append(event)
         self.depth += 1
-        if log.task is None:
+        self._begin(log)
+
+    def _begin(self, log: PresenceLog) -> None:
+        if log.waiting and log.task is None and not self._closed:
             log.task = self._spawn(self._write_all(log))
 
     async def catch_up(self, key: StreamKey, retention: Retention, *, durable: bool) -> None:
-        """Returns once what has happened on the channel is written, or it has turned out that it cannot be now."""
+        """Returns once what has happened on the channel is written, or it has turned out that it cannot be now.
+
+        Raises errors.HISTORY_UNAVAILABLE and errors.HISTORY_DEGRADED when nothing has, and it cannot be looked whether
+        another process left somebody in.
+        """
         log = self._of(LogKey(*key, durable))
         log.retention = retention
+        if not log.known and not log.waiting:
+            async with log.lock, self._slots:
+                if not log.known:
+                    await self._learn(self.history(durable=durable), log)
+            self._begin(log)
         await self._catch_up(log)
 
     async def _catch_up(self, log: PresenceLog) -> None:

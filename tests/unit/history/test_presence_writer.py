@@ -156,6 +156,24 @@ async def test_nobody_has_to_come_for_that_who_asks_is_enough(ask: str) -> None:
         assert len(observed.rows()) == 2
 
 
+async def test_who_asks_while_the_store_is_away_leaves_nothing_behind() -> None:
+    async with Observed() as ended:
+        await ended.happen(added("ana"))
+    async with Observed(store=ended.store, alone=True) as observed:
+        observed.store.plan("read", refuse())
+        with pytest.raises(errors.SockudoError) as problem:
+            await observed.page()
+        assert problem.value.spec is errors.HISTORY_UNAVAILABLE
+        assert observed.presence.runtime_status()["degraded_channels"] == 0
+        observed.store.plan("commit", refuse())
+        with pytest.raises(errors.SockudoError) as problem:
+            await observed.page()
+        assert problem.value.spec is errors.HISTORY_DEGRADED
+        await observed.time.elapse(1)
+        assert len((await observed.page())["items"]) == 2
+        assert observed.presence.runtime_status()["degraded_channels"] == 0
+
+
 async def test_who_asks_does_not_change_for_how_long_a_stream_is_kept() -> None:
     async with Observed() as ended:
         ended.app = observed_app(max_events_per_channel=7)
