@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 
 from sockudo.stores.history_rules import MOST_PER_COMMIT, prefix, retention_cut
 from sockudo.stores.sql.schema import key_hash
-from sockudo.stores.sql.statements import Statements, padded
+from sockudo.stores.sql.statements import Statements
 from sockudo.stores.sql.stream_row import StreamRow
-from sockudo.stores.sql.streams import Place, Taken, delete_rows, opened_streams, rows_in
+from sockudo.stores.sql.streams import Place, Taken, opened_streams
 from sockudo.streams.records import Append, Committed, Position
 from sockudo.streams.totals import group_of
 
@@ -74,11 +74,11 @@ def commit(connection: Connection, sql: Statements, appends: Sequence[Append]) -
         growth.latest_ms = max(growth.latest_ms, append.published_at_ms)
         outcomes.append(Committed(position))
     if entries:
-        connection.exec_driver_sql(sql.insert_entries, entries)
+        sql.insert_entries.run(connection, entries)
         if keys:
-            connection.exec_driver_sql(sql.save_keys, list(keys.values()))
+            sql.save_keys.run(connection, list(keys.values()))
         taken = _retain(connection, sql, grown.values())
-        connection.exec_driver_sql(sql.save_streams, [growth.stream.saved() for growth in grown.values()])
+        sql.save_streams.run(connection, [growth.stream.saved() for growth in grown.values()])
     return outcomes, taken
 
 
@@ -86,7 +86,7 @@ def _known_keys(connection: Connection, sql: Statements, appends: Sequence[Appen
     hashes = [key_hash(append.app_id, append.channel, append.key) for append in appends if append.key is not None]
     if not hashes:
         return {}
-    rows = connection.execute(sql.keys, {"key_hashs": padded(hashes, hashes[-1])})
+    rows = sql.keys.run(connection, hashes)
     return {name: _Key(*stored) for name, *stored in rows}
 
 
@@ -129,7 +129,7 @@ def _retain(connection: Connection, sql: Statements, grown: Collection[_Grown]) 
         again = []
         # And the first one that stays.
         ranges = [stream.range(stream.oldest_serial, stream.oldest_serial + limit) for stream, _, limit in due]
-        found = rows_in(connection, sql, ranges)
+        found = sql.ranges.read(connection, ranges)
         for (stream, cut, limit), rows in zip(due, found, strict=True):
             dropped, size = prefix(rows[:limit], stream.retained, cut)
             if dropped == limit < min(stream.messages, MOST_PER_COMMIT):
@@ -140,5 +140,5 @@ def _retain(connection: Connection, sql: Statements, grown: Collection[_Grown]) 
                 stream.drop_oldest(dropped, size, rows[dropped][1] if dropped < len(rows) else 0)
         due = again
     if gone:
-        delete_rows(connection, sql, gone)
+        sql.ranges.delete(connection, gone)
     return taken
