@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from support.deltas import CHOSEN_APP, ENABLED, DeltaReader, Witness, delta_server, enable, publish, quote
+from support.recovery import place
 from support.server import DEFAULT_APP, ServerProcess
 from support.websocket import Connect, Event
 
@@ -237,7 +238,8 @@ def test_whatever_happens_every_text_is_whole(connect_v2: Connect, server: Serve
     witness = Witness(connect_v2(app=CHOSEN_APP))
     witness.client.subscribe(name)
     readers: list[DeltaReader] = []
-    for number in range(120):
+    last = b""
+    for number in range(150):
         step = chance.random()
         if step < 0.1 and len(readers) < 6:
             reader = enable(connect_v2(app=CHOSEN_APP))
@@ -250,10 +252,18 @@ def test_whatever_happens_every_text_is_whole(connect_v2: Connect, server: Serve
             reader.client.say("sockudo:delta_sync_error", {"channel": name})
             reader.client.hears_nothing()
             reader.forget(name)
+        elif step < 0.25 and readers:
+            reader = chance.choice(readers)
+            reader.client.subscribe(name)
+            reader.forget(name)
+        elif step < 0.3 and readers and last:
+            reader = chance.choice(readers)
+            reader.client.say("sockudo:resume", {"channel_positions": {name: place(json.loads(last))}})
+            assert reader.client.event()["event"] == "sockudo:resume_success"
         pair = chance.choice(["EURUSD", "EURSEK", None])
         flags = {"delta": False} if chance.random() < 0.05 else {}
         data = quote(number, pair=pair) if chance.random() < 0.9 else "tiny"
         server.publish(name, chance.choice(["quote", "quote", "quote", "news"]), data, app=CHOSEN_APP, **flags)
-        due = witness.messages(1)
+        (last,) = witness.messages(1)
         for reader in readers:
-            assert reader.messages(1) == due
+            assert reader.messages(1) == [last]
