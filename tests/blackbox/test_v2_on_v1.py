@@ -177,9 +177,11 @@ def test_a_place_is_the_same_on_both_versions(
 
 def test_a_client_hears_its_own_events_only_when_it_was_away(connect: Connect, unique: str) -> None:
     channel = f"private-{unique}"
-    client = connect()
+    client, other = connect(), connect()
     start = place(client.subscribe(channel))
+    other.subscribe(channel)
     client.say("client-a", 1, channel)
+    assert other.event()["data"] == 1
     client.hears_nothing()
     found, _ = resume(client, **{channel: start})
     assert [each["data"] for each in found] == [1]
