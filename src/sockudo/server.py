@@ -12,7 +12,6 @@ import structlog
 
 from sockudo import errors
 from sockudo.apps import AppRegistry, Changes, Defaults
-from sockudo.auth.ports import RevocationStore
 from sockudo.auth.revocations import Revocations
 from sockudo.clock import Clock, SystemClock
 from sockudo.config import Settings
@@ -105,7 +104,7 @@ class Server:
         self.apps = AppRegistry(app_store(settings, serving=True), Defaults.from_settings(settings))
         self.rates = AppRates()
         self.keys = IdempotencyKeys(max_key_length=settings.idempotency.max_key_length)
-        self.revocations = Revocations(_revocation_store(settings))
+        self.revocations = Revocations(SqliteRevocationStore(settings.data_dir))
         self.pipeline = pipeline = Pipeline(self.hub, self.keys, self.clock, None)
         self.gateway = Gateway(self.hub, self.apps, self.clock, settings, loop.call_soon, pipeline, self.revocations)
         self.publisher = Publisher(pipeline, self.keys, self.rates, self.clock)
@@ -318,11 +317,6 @@ def _delta_options(settings: Settings) -> DeltaOptions:
 
 def _publish_options(settings: Settings) -> PublishOptions:
     return PublishOptions(ephemeral=settings.ephemeral.enabled, echo=settings.echo_control.enabled)
-
-
-def _revocation_store(settings: Settings) -> RevocationStore | None:
-    """Revocations last as long as what they are of: apps in memory end with the process."""
-    return None if settings.app_manager.driver == "memory" else SqliteRevocationStore(settings.data_dir)
 
 
 def _report(task: asyncio.Task[None]) -> None:
