@@ -63,8 +63,9 @@ class SqliteRevocationStore:
     # ---- what follows runs in a thread ----
 
     def _in_force(self, now: float) -> Sequence[Revocation]:
-        if not self._path.exists() and not self._path.parent.is_file():
-            return []
+        with _foreign_errors():
+            if not self._path.exists() and not self._path.parent.is_file():
+                return []
         with self._changing() as connection:
             rows = connection.execute("SELECT app_id, kind, value, until FROM revocations WHERE until > ?", (now,))
             return [Revocation(*row) for row in rows]
