@@ -96,7 +96,7 @@ class History:
             store, self._calls, self._heads, clock, sleep, self.options.node_id, self.counters
         )
         self._writer = Writer(
-            store, self._calls, self._heads, self._degraded, clock, self.counters, self.options.queue_capacity
+            store, self._calls, self._heads, self._degraded, clock, sleep, self.counters, self.options.queue_capacity
         )
         self._reads = Reads(store, self._calls, self._writer, self._degraded)
         self._tally = Tally(store, self._calls, clock)
