@@ -47,13 +47,15 @@ def end_connections(place: Place) -> int:
     """Has the server end every connection of the stores, and waits until it has; how many there were."""
     server = server_of(place)
     if isinstance(server.database, Postgres):
-        theirs = "FROM pg_stat_activity WHERE application_name = 'sockudo'"
-        ended = server.execute(f"SELECT pg_terminate_backend(pid) {theirs}")
+        theirs = "SELECT pid FROM pg_stat_activity WHERE application_name = 'sockudo'"
+        end = "SELECT pg_terminate_backend(%d)"
     else:
-        theirs = "FROM information_schema.processlist WHERE user = 'sockudo'"
-        ended = server.execute(f"SELECT id {theirs}")
-        server.execute(*(f"KILL {number}" for (number,) in ended))
-    wait_until(lambda: server.execute(f"SELECT 1 {theirs}") == [], "the connections to end")
+        theirs = "SELECT id FROM information_schema.processlist WHERE user = 'sockudo'"
+        end = "KILL %d"
+    ended = server.execute(theirs)
+    server.execute(*(end % row for row in ended))
+    # Others may have taken their place by now: what was lost is tried again at once.
+    wait_until(lambda: not set(ended) & set(server.execute(theirs)), "the connections to end")
     return len(ended)
 
 
