@@ -1,0 +1,126 @@
+"""The webhooks of an app as they stand in its record (contract 70 § 5.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+__all__ = ["EVENT_TYPES", "Webhook", "WebhookError", "WebhookFilter", "WebhookRetry", "read_webhook"]
+
+EVENT_TYPES: Final = frozenset(
+    {
+        "channel_occupied",
+        "channel_vacated",
+        "member_added",
+        "member_removed",
+        "member_updated",
+        "client_event",
+        "cache_miss",
+        "subscription_count",
+        "user_online",
+        "user_offline",
+    }
+)
+"""Events that are sent. Names of other versions' events may be listed too; nothing is sent for them."""
+
+_ADDRESS: Final = re.compile(r"https?://[^\s/?#]+\S*")
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# What is said by the server itself, or about the connection.
+_RESERVED: Final = re.compile(
+    r"(?i)x-pusher-.*|x-sockudo-.*|content-(type|length|encoding)|host|connection|transfer-encoding"
+)
+
+
+class WebhookError(Exception):
+    """The entry is no webhook; the text says what is wrong with it, without values that may be secret."""
+
+
+class WebhookFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Conditions on the channel, all of which must hold."""
+
+    channel_prefix: str | None = None
+    channel_suffix: str | None = None
+    channel_pattern: str | None = None
+    channel_namespace: str | None = None
+    channel_namespaces: tuple[str, ...] | None = None
+
+
+class WebhookRetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """In place of the server's values, one by one; None means the server's."""
+
+    enabled: bool | None = None
+    max_attempts: int | None = None
+    max_elapsed_time_ms: int | None = None
+    initial_backoff_ms: int | None = None
+    max_backoff_ms: int | None = None
+
+
+class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One endpoint. ``url`` is None for the ones that are not an HTTP address, which this version cannot call."""
+
+    event_types: tuple[str, ...]
+    url: str | None = None
+    lambda_target: dict[str, Any] | None = msgspec.field(default=None, name="lambda")
+    lambda_function: str | None = None
+    filter: WebhookFilter = WebhookFilter()
+    headers: dict[str, str] = {}
+    retry: WebhookRetry = WebhookRetry()
+    request_timeout_ms: int | None = None
+
+
+def read_webhook(entry: Mapping[str, Any]) -> Webhook:
+    """Reads an entry of ``policy.webhooks``; nulls count as absent. Raises `WebhookError`."""
+    given = {name: value for name, value in entry.items() if value is not None}
+    try:
+        webhook = msgspec.convert(given, Webhook)
+    except msgspec.ValidationError as error:
+        raise WebhookError(_readable(str(error))) from None
+    if webhook.url is None and webhook.lambda_target is None and webhook.lambda_function is None:
+        raise WebhookError("has no url")
+    if webhook.url is not None and not _ADDRESS.fullmatch(webhook.url):
+        raise WebhookError("has a url that is not an absolute http or https address")
+    _check_filter(webhook.filter)
+    _check_headers(webhook.headers)
+    _check_numbers(webhook)
+    return webhook
+
+
+def _readable(problem: str) -> str:
+    if "missing required field `event_types`" in problem:
+        return "has no event_types, a list of event names"
+    return "does not fit: " + problem.replace("`", "'").replace("$.", "").replace("$", "the entry")
+
+
+def _check_filter(condition: WebhookFilter) -> None:
+    if condition.channel_pattern is not None:
+        try:
+            re.compile(condition.channel_pattern)
+        except re.error as error:
+            raise WebhookError(f"has a filter.channel_pattern that is no regular expression: {error}") from None
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
+        if not _HEADER.fullmatch(name):
+            raise WebhookError(f"has a header name that HTTP does not allow: {name!r}")
+        if _RESERVED.fullmatch(name):
+            raise WebhookError(f"has the header {name!r}, which the server sets itself")
+        if not all(" " <= letter <= "~" or letter == "\t" for letter in value):
+            raise WebhookError(f"has a value of the header {name!r} that is not plain text in one line")
+
+
+def _check_numbers(webhook: Webhook) -> None:
+    retry = webhook.retry
+    numbers = {
+        "request_timeout_ms": webhook.request_timeout_ms,
+        "retry.max_attempts": retry.max_attempts,
+        "retry.max_elapsed_time_ms": retry.max_elapsed_time_ms,
+        "retry.initial_backoff_ms": retry.initial_backoff_ms,
+        "retry.max_backoff_ms": retry.max_backoff_ms,
+    }
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise WebhookError(f"has {name} = {number}; it must be at least 1")
