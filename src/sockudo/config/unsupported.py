@@ -12,6 +12,8 @@ from typing import Any
 __all__ = ["MISNOMERS", "NO_EFFECT", "PARTS", "SWITCHES", "known_below", "part_of", "part_of_variable", "switched_on"]
 
 _NO_DATABASE = "the databases of this version are SQLite, PostgreSQL and MySQL"
+_QUEUE = "webhook deliveries wait in this version's own queue"
+_BROKERS = "redis redis_cluster nats pulsar rabbitmq google_pubsub kafka iggy sqs sns"
 _COORDINATION = "every node makes its own differences, and nothing has to be agreed on"
 _APPS_IN_MEMORY = "apps are held in memory and changes are seen at once"
 
@@ -33,7 +35,6 @@ PARTS: Mapping[str, str] = {
     "push_rules": "push notifications are not part of this version",
     "rate_limiter.redis": "rate limits are counted in this process",
     "versioned_messages": "message versions are not part of this version",
-    "webhooks": "webhooks are not part of this version",
 }
 """Sections and keys of parts that are not here yet, with the reason."""
 
@@ -56,7 +57,8 @@ NO_EFFECT: Mapping[str, str] = {
     "history.writer_shards": "one writer stores what waits for it in few transactions",
     "http_api.accept_traffic": "nothing reads it",
     "path_prefix": "nothing reads it; let the proxy in front strip the prefix",
-    "queue": "webhooks are the only jobs, and not part of this version",
+    **{f"queue.{broker}": _QUEUE for broker in _BROKERS.split()},
+    "queue.reliability": "`webhooks.retry` says how a delivery is tried again; leases and polling have no settings",
     "rate_limiter.api_rate_limit.identifier": "nothing reads it",
     "rate_limiter.websocket_rate_limit.identifier": "nothing reads it",
     "ssl.ca_path": "nothing reads it",
@@ -99,14 +101,13 @@ _PREFIXES: Mapping[str, str] = {
     "DATABASE_SURREALDB_": "database.surrealdb",
     "METRICS_TCP_EXPORTER_": "metrics.tcp_exporter",
     "PUSH_": "push",
-    "QUEUE_IGGY_": "queue",
-    "QUEUE_REDIS_": "queue",
-    "QUEUE_SNS_": "queue",
-    "QUEUE_SQS_": "queue",
-    "REDIS_CLUSTER_QUEUE_": "queue",
+    "QUEUE_IGGY_": "queue.iggy",
+    "QUEUE_REDIS_": "queue.redis",
+    "QUEUE_SNS_": "queue.sns",
+    "QUEUE_SQS_": "queue.sqs",
+    "REDIS_CLUSTER_QUEUE_": "queue.redis_cluster",
     "SOCKUDO_ABLY_COMPAT_": "ably_compat",
     "VERSIONED_MESSAGES_": "versioned_messages",
-    "WEBHOOK_": "webhooks",
 }
 
 # Names that other software uses too are listed one by one: Kubernetes, for one, tells every container NATS_PORT.
@@ -144,12 +145,12 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "annotations": ("", "ANNOTATIONS_ENABLED"),
     "cache.memory.cleanup_interval": ("", "CACHE_CLEANUP_INTERVAL"),
     "history.writer_shards": ("", "HISTORY_WRITER_SHARDS"),
-    "queue": (
+    "queue.reliability": (
         "QUEUE_",
         (
             "MAX_ATTEMPTS RETRY_BASE_DELAY_MS RETRY_MAX_DELAY_MS RETRY_JITTER LEASE_DURATION_MS "
             "LEASE_RENEW_INTERVAL_MS STALLED_BATCH_SIZE WORKER_POLL_INTERVAL_MS WORKER_PREFETCH SHUTDOWN_TIMEOUT_MS "
-            "COMPLETED_RETENTION FAILED_RETENTION EVENT_RETENTION DEDUPLICATION_TTL_MS MEMORY_CAPACITY MAX_BATCH_SIZE"
+            "EVENT_RETENTION DEDUPLICATION_TTL_MS MAX_BATCH_SIZE"
         ),
     ),
     "rate_limiter.redis": ("", "RATE_LIMITER_REDIS_PREFIX"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
-__all__ = ["EVENT_TYPES", "Webhook", "WebhookError", "WebhookFilter", "WebhookRetry", "read_webhook"]
+from sockudo.config.problems import nearest
+
+__all__ = ["EVENT_TYPES", "Webhook", "WebhookError", "WebhookFilter", "WebhookRetry", "read_webhook", "unused_webhooks"]
 
 EVENT_TYPES: Final = frozenset(
     {
@@ -86,6 +88,23 @@ def read_webhook(entry: Mapping[str, Any]) -> Webhook:
     _check_headers(webhook.headers)
     _check_numbers(webhook)
     return webhook
+
+
+def unused_webhooks(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What is allowed and has no effect: targets that cannot be called, events that are never sent."""
+    for number, entry in enumerate(entries):
+        try:
+            webhook = read_webhook(entry)
+        except WebhookError:
+            continue
+        if webhook.url is None:
+            yield f"policy.webhooks[{number}] is a Lambda function, which this version cannot call"
+        elif not webhook.event_types:
+            yield f"policy.webhooks[{number}] has no event types, so it gets nothing"
+        for name in sorted(set(webhook.event_types) - EVENT_TYPES):
+            guess = nearest(name, EVENT_TYPES)
+            hint = f"; did you mean {guess!r}?" if guess else ""
+            yield f"policy.webhooks[{number}] lists {name!r}, an event that this version never sends{hint}"
 
 
 def _readable(problem: str) -> str:

@@ -19,7 +19,7 @@ from sockudo.hub.connection import Connection
 from sockudo.hub.fanout import Fanout
 from sockudo.hub.gate import Gate
 from sockudo.hub.outgoing import Outgoing
-from sockudo.hub.ports import Schedule
+from sockudo.hub.ports import Observer, Schedule
 from sockudo.hub.presence import Cause, MemberEvent
 from sockudo.hub.wants import EVERYTHING, Wants
 from sockudo.names import META, META_PREFIX, WILDCARD
@@ -83,6 +83,8 @@ class Hub:
         self.on_forgotten: Callable[[str, str], None] = lambda _app_id, _channel: None
         # Told of every member's coming, change and going, in their order; None where nobody wants to know.
         self.on_member: Callable[[Channel, MemberEvent], None] | None = None
+        # Who is told of channels, users and what clients say; None where nobody wants to know.
+        self.observer: Observer | None = None
         self._schedule = schedule
         self._scheduled = False
         self._queue: deque[Fanout] = deque()
@@ -194,6 +196,8 @@ class Hub:
         app.traffic.subscribed[channel.kind.label] += 1
         self._count_changed(channel)
         self._tell_meta_of_join(channel)
+        if self.observer is not None:
+            self.observer.subscribed(channel)
         return fanout
 
     def join(
@@ -325,6 +329,8 @@ class Hub:
                 heappush(self._held, (held_until, self._held_count, channel, event))
         self._count_changed(channel)
         self._tell_meta_of_leave(channel)
+        if self.observer is not None:
+            self.observer.unsubscribed(channel)
         app.drop_if_empty(channel)
 
     def _say_removed(self, channel: Channel, event: MemberEvent) -> None:

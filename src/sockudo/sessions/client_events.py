@@ -56,6 +56,9 @@ def client_event(session: Session, frame: InboundFrame) -> None:
     gateway = session.gateway
     message = Message(said, () if session.echo else (session,), compress=False)
     pending = gateway.pipeline.say(live, session.app, message, now=gateway.clock.monotonic())
+    observer = gateway.hub.observer
+    if observer is not None:
+        observer.client_said(live.id, name, frame.event, data, session.socket_id, user_id)
     if pending is not None:
         pending.add_done_callback(lambda done: _tell_outcome(session, done))
 

@@ -159,6 +159,23 @@ class Webhooks:
         if not count:
             self.recorder.vacated(app_id, channel.name)
 
+    def user_changed(self, app_id: str, user_id: str, *, online: bool) -> None:
+        """A user came online or went offline."""
+        if online:
+            self.recorder.online(app_id, user_id)
+        else:
+            self.recorder.offline(app_id, user_id)
+
+    def cache_missed(self, app_id: str, channel: str) -> None:
+        """A subscriber of a cache channel found nothing in it."""
+        self.recorder.missed(app_id, channel)
+
+    def client_said(
+        self, app_id: str, channel: str, event: str, data: bytes, socket_id: str, user_id: str | None
+    ) -> None:
+        """A client event is being delivered."""
+        self.recorder.said(app_id, channel, event, data, socket_id, user_id)
+
     def member(self, channel: Channel, event: MemberEvent) -> None:
         """A member came, changed or went."""
         app_id = channel.app.app_id

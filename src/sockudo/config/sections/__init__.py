@@ -16,7 +16,6 @@ from sockudo.config.sections.drivers import (
     Cache,
     InlineApps,
     MemoryCache,
-    Queue,
 )
 from sockudo.config.sections.limits import (
     ApiRateLimit,
@@ -39,6 +38,7 @@ from sockudo.config.sections.streams import (
     HistoryTables,
     PresenceHistory,
 )
+from sockudo.config.sections.webhooks import Queue, QueueReliability, WebhookBatching, WebhookRetries, Webhooks
 
 __all__ = [
     "Adapter",
@@ -73,6 +73,7 @@ __all__ = [
     "PresenceHistory",
     "Prometheus",
     "Queue",
+    "QueueReliability",
     "RateLimit",
     "RateLimiter",
     "SqlDatabase",
@@ -81,4 +82,7 @@ __all__ = [
     "UnixSocket",
     "WebSocket",
     "WebSocketRateLimit",
+    "WebhookBatching",
+    "WebhookRetries",
+    "Webhooks",
 ]
