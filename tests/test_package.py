@@ -61,7 +61,7 @@ def home(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.partition("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"sockudo"}
+    assert {top for top in tops if not top.endswith((".dist-info", ".data"))} == {"sockudo"}
     assert "sockudo/py.typed" in names
     assert "sockudo/cli/__init__.py" in names
     assert any(name.endswith("/licenses/LICENSE") for name in names)
@@ -74,6 +74,12 @@ def test_command_runs_from_the_wheel(home: Path, tmp_path: Path) -> None:
     about = run(home / "bin" / "python", "-c", "import sockudo; print(sockudo.__version__)", cwd=tmp_path)
     assert about.strip() in run(home / "bin" / "sockudo", "version", cwd=tmp_path)
     assert "serve" in run(home / "bin" / "sockudo", "--help", cwd=tmp_path)
+
+
+def test_plugins_come_with_it(home: Path) -> None:
+    plugins = home / "share" / "sockudo" / "plugins"
+    [script] = plugins.rglob("*.js")
+    assert script.read_bytes() == (PROJECT / "plugins" / script.relative_to(plugins)).read_bytes()
 
 
 def test_server_runs_from_the_wheel(home: Path) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 from benchmarks.crowd import prefer
 from benchmarks.generator import Figures, generator, outcome
-from benchmarks.processes import Running
+from benchmarks.processes import Running, cpu_seconds
 from benchmarks.settings import CLIENT_CORE
 from benchmarks.v2.loads import STREAM
 
@@ -88,7 +88,7 @@ def _check(page: dict[str, object], serials: range) -> None:
 def page_figures(server: Running, messages: int, samples: int) -> Figures:
     """Pages of 100 at random places: each way on from a serial, and from the cursor of the page before."""
     times: dict[str, list[float]] = {}
-    dice = random.Random(1)
+    dice, spent = random.Random(1), cpu_seconds(server.pids)
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     try:
         with _on_client_core():
@@ -106,10 +106,12 @@ def page_figures(server: Running, messages: int, samples: int) -> Figures:
     finally:
         connection.close()
     ways = {way: statistics.quantiles(found, n=100) for way, found in times.items()}
+    pages = sum(map(len, times.values()))
     return {
         "ok": True,
         "messages": messages,
-        "pages": sum(map(len, times.values())),
+        "pages": pages,
+        "cpu_ms_per_page": (cpu_seconds(server.pids) - spent) * 1000 / pages,
         "p50": max(quantiles[49] for quantiles in ways.values()),
         "p99": max(quantiles[98] for quantiles in ways.values()),
         "ways": {way: {"p50": quantiles[49], "p99": quantiles[98], "max": max(times[way])} for way, quantiles in ways.items()},

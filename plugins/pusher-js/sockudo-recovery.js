@@ -12,6 +12,7 @@
   // The server takes no more places in one resume, and by default no message above 64 KB.
   const MAX_PLACES = 1000
   const MAX_LENGTH = 60000
+  const MESSAGE_TOO_BIG = 1009
   // The server gives up places whose channels were not subscribed to after 10 s, and then answers.
   const ANSWER_WITHIN = 30000
 
@@ -27,7 +28,8 @@
    * `recovered` ({channel, count, source}): everything that was missed has been delivered, in order;
    * `gap` ({channel, code, reason, …}): something may be missing, fetch what the channel shows anew.
    *
-   * `options.prefix` is put before both names, for applications whose own events are called so.
+   * `options.prefix` is put before both names, for applications whose own events are called so. `options.answerWithin`
+   * is how many milliseconds the server has for its answer to a resume.
    */
   function sockudoRecovery(pusher, options) {
     if (!enabled.has(pusher)) {
@@ -95,13 +97,14 @@
       if (place === null) {
         if (this.known) this.lost({ code: CLIENT_CODE, reason: "server_does_not_recover" })
         this.place = null
-      } else if (this.resume === "asked") {
-        // The answer is still to come, and if the connection is cut before it the old place is the right one.
-        this.head = place
       } else if (this.resume === "") {
         this.place = place
+      } else {
+        // Not all that was missed has come yet: if the connection is cut now, the old place is the right one.
+        this.head = place
       }
       this.known = true
+      this.moved = false
       this.awaitsCached = this.isCache
     }
 
@@ -150,6 +153,8 @@
     constructor(pusher, options) {
       this.pusher = pusher
       this.prefix = options.prefix || ""
+      this.answerWithin = options.answerWithin || ANSWER_WITHIN
+      this.maxLength = MAX_LENGTH
       this.subscriptions = new Map()
       this.transport = null
       // The place on the message that is being handled.
@@ -164,6 +169,7 @@
         if (event === "message") this.receive(data, pass)
         else {
           if (event === "state_change") this.changed(data.current)
+          else if (event === "error") this.failed(data)
           pass()
         }
         return connection
@@ -175,10 +181,16 @@
     // ---- the connection ----
 
     changed(state) {
-      clearTimeout(this.timer)
+      this.stopWaiting()
       if (state !== "connected") return
       this.listen()
       this.askForMissed()
+    }
+
+    // A server that takes only smaller messages closes the connection; it would do so again and again.
+    failed(error) {
+      const closed = error && error.data
+      if (closed && closed.code === MESSAGE_TOO_BIG && this.timer !== null) this.maxLength /= 2
     }
 
     listen() {
@@ -201,7 +213,7 @@
         if (subscription.resume !== "asked") continue
         const { name } = subscription.channel
         length += JSON.stringify([name, subscription.place]).length + 1
-        if (count < MAX_PLACES && length <= MAX_LENGTH) {
+        if (count < MAX_PLACES && length <= this.maxLength) {
           places[name] = subscription.place
           count += 1
         } else {
@@ -211,7 +223,7 @@
       if (count === 0) return
       // pusher-js subscribes only after this, so no live message can overtake what was missed.
       this.pusher.send_event("pusher:resume", { channel_positions: places })
-      this.timer = setTimeout(() => this.unanswered({ code: CLIENT_CODE, reason: "no_answer" }), ANSWER_WITHIN)
+      this.timer = setTimeout(() => this.unanswered({ code: CLIENT_CODE, reason: "no_answer" }), this.answerWithin)
     }
 
     // ---- messages ----
@@ -265,11 +277,16 @@
 
     // Everything that was asked for and has got no answer gets none any more.
     unanswered(why) {
-      clearTimeout(this.timer)
+      this.stopWaiting()
       for (const subscription of this.currentSubscriptions()) {
         if (subscription.resume === "asked") subscription.lost(why)
         this.tell(subscription)
       }
+    }
+
+    stopWaiting() {
+      clearTimeout(this.timer)
+      this.timer = null
     }
 
     // ---- what the application is told ----

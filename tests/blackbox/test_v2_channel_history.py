@@ -345,6 +345,7 @@ def test_only_who_is_subscribed_may_ask(
     refused(client, unique, 4301, f"Client event error: Not subscribed to channel '{unique}'")
     client.subscribe(unique)
     client.say("sockudo:unsubscribe", {"channel": unique})
+    client.until_pong()
     refused(client, unique, 4301, f"Client event error: Not subscribed to channel '{unique}'")
 
 

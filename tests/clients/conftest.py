@@ -22,6 +22,14 @@ def node() -> Iterator[Node]:
     running.stop()
 
 
+@pytest.fixture(scope="session")
+def recovery_node() -> Iterator[Node]:
+    """The same with the recovery plug-in in its clients."""
+    running = Node("recovery_harness.mjs")
+    yield running
+    running.stop()
+
+
 @pytest.fixture
 def pusher_js(node: Node, server: ServerProcess) -> Iterator[Callable[..., JsClient]]:
     """Opens pusher-js connections to the module's server; see `open_pusher` for the fields. Closed at the end."""

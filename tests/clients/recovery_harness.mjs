@@ -51,7 +51,7 @@ function reconnectOnDemand(found, report) {
 
 const operations = {
   open(request) {
-    const { client, app, host, port, masterKey, version = 8, plugin = true, late = false } = request
+    const { client, app, host, port, masterKey, version = 8, plugin = true, late = false, options } = request
     const { id: appId, key, secret } = app
     const found = {
       backend: new PusherServer({ appId, key, secret, host, port: String(port), useTLS: false, encryptionMasterKeyBase64: masterKey }),
@@ -77,7 +77,7 @@ const operations = {
     pusher.connection.bind("error", (error) => report("error", { error: error.data ?? error.error?.data ?? String(error) }))
     pusher.user.bind_global((event, data) => report("user", { event, data }))
     for (const event of ["recovered", "gap"]) pusher.bind(event, (data) => report("told", { event, data }))
-    if (plugin && !late) operations.enable({ client })
+    if (plugin && !late) operations.enable({ client, options })
   },
 
   enable({ client, options }) {
@@ -134,6 +134,11 @@ const operations = {
   back({ client, away = false }) {
     known(client).away = away
     known(client).retry()
+  },
+
+  // Answers after every timer of a client that is due by then.
+  elapse({ milliseconds }) {
+    return new Promise((resolve) => setTimeout(resolve, milliseconds))
   },
 
   disconnect({ client }) {

@@ -75,13 +75,6 @@ def server() -> Iterator[ServerProcess]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def harness() -> Iterator[Node]:
-    running = Node("recovery_harness.mjs")
-    yield running
-    running.stop()
-
-
 @pytest.fixture
 def lines() -> Iterator[Callable[[ServerProcess], Line]]:
     loop = LoopThread("lines")
@@ -163,12 +156,12 @@ class Client:
 
 
 @pytest.fixture
-def connect(harness: Node, line: Line) -> Iterator[Callable[..., Client]]:
+def connect(recovery_node: Node, line: Line) -> Iterator[Callable[..., Client]]:
     opened: list[JsClient] = []
 
     def open_one(app: Credentials = BUFFERED, *, line: Line = line, **fields: Any) -> Client:
         target = {"id": app.id, "key": app.key, "secret": app.secret}
-        js = open_pusher(harness, line, f"recovery-{next(_names)}", app=target, **fields)  # type: ignore[arg-type]  # where it listens
+        js = open_pusher(recovery_node, line, f"recovery-{next(_names)}", app=target, **fields)  # type: ignore[arg-type]  # where it listens
         opened.append(js)
         js.connected()
         return Client(js, line)
@@ -383,6 +376,25 @@ def test_more_channels_than_fit_into_one_resume(connect: Connect, unique: str) -
     assert 300 < recovered < 600
     assert {data["reason"] for event, data in outcomes if event == "gap"} == {"too_many_channels"}
     assert len(client.js.reports("state", state="connected")) == 2
+
+
+def test_server_that_takes_only_small_messages(
+    connect: Connect, lines: Callable[[ServerProcess], Line], unique: str
+) -> None:
+    with start_server(config(websocket_max_payload_kb=4)) as small:
+        client = connect(line=lines(small))
+        channels = [f"{unique}-{number}" for number in range(100)]
+        for channel in channels:
+            client.do("subscribe", channel=channel)
+        for channel in channels:
+            client.js.data(channel, "pusher:subscription_succeeded")
+        client.cut()
+        client.do("back")
+        outcomes = [client.outcome(channel)[0] for channel in channels]
+        assert 10 < outcomes.count("recovered") < 90
+        say(small, unique + "-0", 1)
+        client.has_heard(unique + "-0", [1])
+        client.js.close()
 
 
 # ---- gaps ----

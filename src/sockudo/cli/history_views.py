@@ -72,7 +72,7 @@ def _message_row(item: Mapping[str, Any]) -> list[str]:
 def _presence_row(item: Mapping[str, Any]) -> list[str]:
     where = item["connection_id"] or (f"on node {item['dead_node_id']}" if item["dead_node_id"] else "-")
     when = local_time(item["published_at_ms"])
-    return [str(item["serial"]), when, item["event"], item["user_id"], item["cause"], where]
+    return [str(item["serial"]), when, item["event"].removeprefix("member_"), item["user_id"], item["cause"], where]
 
 
 def what_is_left(page: Mapping[str, Any], *, oldest: bool) -> Iterator[str]:

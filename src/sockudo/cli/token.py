@@ -41,7 +41,12 @@ def _example(text: str) -> str:
     return f"Example: [bold]{text}[/bold]\n\n{_EXIT_CODES}"
 
 
-@app.command(epilog=_example("sockudo token create --client-id crew-8 --capability 'harbor-*=subscribe,history'"))
+@app.command(
+    epilog=_example(
+        "sockudo token create --client-id crew-8 --capability 'harbor-*=subscribe,history'[/bold]\n\n"
+        "Try it: [bold]sockudo listen harbor-1 --protocol 2 --token TOKEN"
+    )
+)
 def create(
     *,
     client_id: Annotated[str, typer.Option("--client-id", metavar="ID", help="The user that the connection will be.")],

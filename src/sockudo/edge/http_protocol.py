@@ -29,6 +29,7 @@ from sockudo.edge.address import client_address
 from sockudo.edge.admission import upgrade
 from sockudo.edge.awaited import AwaitedReply
 from sockudo.edge.http_head import MAX_HEAD, MAX_HEADERS, MAX_TARGET, check_head, head_too_large, target_too_long
+from sockudo.edge.outgoing import WhileOpen
 from sockudo.edge.proxy_protocol import parse as parse_proxy_header
 from sockudo.edge.publishing import PLAIN_OK, finished_reply, publish_reply
 from sockudo.edge.replies import Reply, error_reply, render
@@ -246,6 +247,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._start_scope(parser.get_method(), version)
         super().on_headers_complete()
+        self.cycle.transport = WhileOpen(self.transport)  # type: ignore[assignment]  # all that a cycle uses of it
 
     def _plain_publish(self, headers: dict[bytes, bytes]) -> _Publish | None:
         """What is needed to answer this request on the express lane; None if it has to take the other way.

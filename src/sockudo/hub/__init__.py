@@ -1,6 +1,6 @@
 """The domain: who is connected to what, and what is said to whom. No IO, no clock."""
 
-from sockudo.hub.app_state import AppState, Traffic
+from sockudo.hub.app_state import AppState
 from sockudo.hub.channel import Channel
 from sockudo.hub.connection import Connection
 from sockudo.hub.fanout import Fanout
@@ -8,6 +8,7 @@ from sockudo.hub.gate import Gate
 from sockudo.hub.hub import GateLimits, Hub, HubOptions
 from sockudo.hub.ports import Observer, Peer
 from sockudo.hub.presence import MemberEvent
+from sockudo.hub.traffic import Traffic
 
 __all__ = [
     "AppState",

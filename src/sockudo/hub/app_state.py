@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from sockudo.hub.cache import ChannelCache
 from sockudo.hub.channel import Channel
-from sockudo.hub.latency import Latency
 from sockudo.hub.patterns import Patterns
+from sockudo.hub.traffic import Traffic
 from sockudo.hub.users import Users
 from sockudo.names import META, WILDCARD, ChannelKind, channel_kind, is_meta, is_wildcard
 from sockudo.protocol.delta import ChannelDeltas
@@ -18,66 +17,10 @@ if TYPE_CHECKING:
     from sockudo.hub.connection import Connection
     from sockudo.hub.hub import Hub
 
-__all__ = ["AppState", "Traffic"]
+__all__ = ["AppState"]
 
 
 NO_DELTA_SETTINGS = ChannelDeltas({})
-
-
-class Traffic:
-    """What has passed, counted where it passes and read when metrics are scraped."""
-
-    __slots__ = (
-        "bytes_received",
-        "bytes_sent",
-        "connections_closed",
-        "connections_opened",
-        "delta_sync_errors",
-        "errors",
-        "http_bytes_received",
-        "http_bytes_sent",
-        "http_calls",
-        "idempotent_publishes",
-        "idempotent_repeats",
-        "latency",
-        "messages_dropped",
-        "messages_received",
-        "messages_sent",
-        "rate_checks",
-        "rate_refusals",
-        "recovered",
-        "recovery_failures",
-        "subscribed",
-        "unsubscribed",
-    )
-
-    def __init__(self) -> None:
-        self.connections_opened = 0
-        self.connections_closed = 0
-        self.messages_received = 0
-        self.messages_sent = 0
-        self.messages_dropped = 0
-        self.delta_sync_errors = 0
-        self.bytes_received = 0
-        self.bytes_sent = 0
-        self.http_calls = 0
-        self.http_bytes_received = 0
-        self.http_bytes_sent = 0
-        self.idempotent_publishes = 0
-        self.idempotent_repeats = 0
-        # By slug of the error catalogue.
-        self.errors: Counter[str] = Counter()
-        # By label of the limit on one connection's messages.
-        self.rate_checks: Counter[str] = Counter()
-        self.rate_refusals: Counter[str] = Counter()
-        # By source of what was replayed, and by code of what could not be.
-        self.recovered: Counter[str] = Counter()
-        self.recovery_failures: Counter[str] = Counter()
-        # By label of the channel kind.
-        self.subscribed: Counter[str] = Counter()
-        self.unsubscribed: Counter[str] = Counter()
-        # By label of the channel kind and label of the number of recipients.
-        self.latency: dict[tuple[str, str], Latency] = {}
 
 
 class AppState:
@@ -136,6 +79,11 @@ class AppState:
         if is_wildcard(name):
             return WILDCARD, self.patterns.channels
         return channel_kind(name), self.channels
+
+    def predicate_failed(self, reason: str, predicate_id: str) -> None:
+        """An expression could not be asked of a message, which counts as no match."""
+        self.traffic.predicate_errors[reason] += 1
+        self.hub.on_predicate_error(self.app_id, reason, predicate_id)
 
     def drop_if_empty(self, channel: Channel) -> None:
         """Forgets a channel that nobody is subscribed to and that holds no member."""

@@ -76,9 +76,10 @@ class Channel:
             if type(fanout) is Fanout and fanout.predicate is None:
                 fanout.append(fanout.shape.encode(frame), exclude)
                 return
-        hub = self.app.hub
+        app, hub = self.app, self.app.hub
         tags = hub.options.show_tags if self._show_tags is None else self._show_tags
-        message = Outgoing(frame, tags=tags, compress=compress, now=hub.now() if self._deltas is not None else 0.0)
+        now = hub.now() if self._deltas is not None else 0.0
+        message = Outgoing(frame, tags=tags, compress=compress, now=now, on_error=app.predicate_failed)
         for fanout in fanouts.values():
             if fanout.shape.v2 or not v2_only:
                 fanout.say(message, exclude)

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from sockudo.hub.fanout import Fanout
+from sockudo.hub.traffic import DeltaTraffic
 from sockudo.hub.wants import Wants
 from sockudo.protocol.delta import Algorithm, DeltaTrack
 from sockudo.protocol.framing import text_frame
@@ -35,11 +36,14 @@ class _Crowd(Fanout):
 
     def say(self, message: Outgoing, exclude: Collection[Connection]) -> None:
         if not self.accepts(message):
+            self._traffic.filtered += self.listeners(exclude)
             return
         said = message.delta(self.crowds.track)
         text = said.settled if self.settled else said.newcomers
         plain = text is message.text
         self.append(message.encoded(V2_JSON) if plain else text_frame(text), exclude)
+        if not plain:
+            self.crowds.count(len(message.text), None if text is said.full else len(text), self.listeners(exclude))
         for connection in exclude:
             if not plain and connection in self.subscribers:
                 # It does not have the frame that the next difference is made from.
@@ -74,8 +78,19 @@ class DeltaCrowds:
         self.track = DeltaTrack(channel.delta_channel(), algorithm, one_base=wants.one_base)
         self._settled = _Crowd(self, channel, wants, settled=True)
         self._newcomers = _Crowd(self, channel, wants, settled=False)
+        self._traffic = channel.app.traffic.deltas.setdefault(channel.kind.label, DeltaTraffic())
         # The places of newcomers on the track, in the order in which they came.
         self._places: dict[Connection, int] = {}
+
+    def count(self, size: int, delta_size: int | None, deliveries: int) -> None:
+        """A text of ``size`` bytes was said to so many: as a difference of ``delta_size``, or whole."""
+        traffic = self._traffic
+        traffic.original_bytes += size * deliveries
+        if delta_size is None:
+            traffic.whole += deliveries
+        else:
+            traffic.differences += deliveries
+            traffic.saved_bytes += max(size - delta_size, 0) * deliveries
 
     def join(self, connection: Connection, above: int = 0) -> Fanout:
         """A newcomer; ``above`` is what the numbers came to where it was before."""

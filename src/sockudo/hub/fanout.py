@@ -93,6 +93,12 @@ class Fanout:
         """Says the message to everyone here but ``exclude``, if they want it."""
         if self.predicate is None or message.matches(self.predicate):
             self.append(message.encoded(self.shape), exclude)
+        else:
+            self._traffic.filtered += self.listeners(exclude)
+
+    def listeners(self, exclude: Collection[Connection]) -> int:
+        """How many are here but ``exclude``."""
+        return len(self.subscribers) - sum(connection in self.subscribers for connection in set(exclude))
 
     def append(self, data: bytes, exclude: Collection[Connection] = ()) -> None:
         """Has ``data``, one encoded frame, written to everyone who is here now but ``exclude``."""

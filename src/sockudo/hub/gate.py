@@ -35,7 +35,8 @@ class Gate(Fanout):
         max_bytes: int | None,
         overflow: Callable[[], None],
     ) -> None:
-        super().__init__(channel, connection.shape, wants, key=self)
+        # A key that is like no other. Not the gate: what holds itself only the garbage collector frees.
+        super().__init__(channel, connection.shape, wants, key=object())
         self.connection = connection
         self.held: list[Frame] = []
         self._limit = limit

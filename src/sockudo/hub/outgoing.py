@@ -17,17 +17,39 @@ __all__ = ["Outgoing", "visible"]
 class Outgoing:
     """``frame`` as it was said. ``tags`` says whether V2 connections are shown the tags.
 
-    ``compress`` is false for what must not be sent as a difference. ``afterwards`` is done once all have been told.
+    ``compress`` is false for what must not be sent as a difference. ``on_error`` is that of `MessageView`.
+    ``afterwards`` is done once all have been told.
     """
 
-    __slots__ = ("_deltas", "_encoded", "_matches", "_now", "_text", "_view", "afterwards", "compress", "frame", "tags")
+    __slots__ = (
+        "_deltas",
+        "_encoded",
+        "_matches",
+        "_now",
+        "_on_error",
+        "_text",
+        "_view",
+        "afterwards",
+        "compress",
+        "frame",
+        "tags",
+    )
 
-    def __init__(self, frame: Frame, *, tags: bool, compress: bool = True, now: float = 0.0) -> None:
+    def __init__(
+        self,
+        frame: Frame,
+        *,
+        tags: bool,
+        compress: bool = True,
+        now: float = 0.0,
+        on_error: Callable[[str, str], None] | None = None,
+    ) -> None:
         self.frame = frame
         self.tags = tags
         self.compress = compress
         self.afterwards: list[Callable[[], None]] = []
         self._now = now
+        self._on_error = on_error
         self._text: bytes | None = None
         self._deltas: dict[DeltaTrack, Said] | None = None
         self._encoded: dict[Shape, bytes] = {}
@@ -61,7 +83,7 @@ class Outgoing:
         """Whether the predicate lets the message through; frames about members always pass."""
         if self._matches is None or self._view is None:
             self._matches = {}
-            self._view = MessageView(self.frame)
+            self._view = MessageView(self.frame, self._on_error)
         known = self._matches.get(predicate)
         if known is None:
             known = not is_filterable(self.frame) or predicate.matches(self._view)

@@ -54,7 +54,7 @@ class Patterns:
         name = frame.channel or ""
         served: set[Connection] = set(exclude)
         exact = self._app.channels.get(name)
-        message = Outgoing(frame, tags=self._app.hub.options.show_tags)
+        message = Outgoing(frame, tags=self._app.hub.options.show_tags, on_error=self._app.predicate_failed)
         for pattern in self.matching(name):
             if exact is not None:
                 served.update(_served(exact, pattern, message))

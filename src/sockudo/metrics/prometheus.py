@@ -88,6 +88,8 @@ class _NodeCollector(Collector):
         yield from self._channels()
         yield from self._errors()
         yield from self._rate_limits()
+        yield from self._deltas()
+        yield from self._by_word()
         yield self._latency()
 
     def _metric(self, name: str, kind: str, text: str, samples: Iterable[tuple[Labels, float]]) -> Metric:
@@ -160,6 +162,25 @@ class _NodeCollector(Collector):
         yield self._metric("rate_limit_checks_total", "counter", "What a rate limit looked at", checks)
         yield self._metric("rate_limit_triggered_total", "counter", "What a rate limit refused", refusals)
 
+    def _deltas(self) -> Iterator[Metric]:
+        """The label ``channel_name`` holds the kind of channel, as the reference's does elsewhere."""
+        for name, text, attribute in _DELTAS:
+            samples = [
+                ({"app_id": app_id, "channel_name": kind}, float(getattr(traffic, attribute)))
+                for app_id, state in self._hub.apps.items()
+                for kind, traffic in state.traffic.deltas.items()
+            ]
+            yield self._metric(name, "counter", text, samples)
+
+    def _by_word(self) -> Iterator[Metric]:
+        for name, text, label, attribute in _BY_WORD:
+            samples = [
+                ({"app_id": app_id, label: word}, float(count))
+                for app_id, state in self._hub.apps.items()
+                for word, count in getattr(state.traffic, attribute).items()
+            ]
+            yield self._metric(name, "counter", text, samples)
+
     def _latency(self) -> Metric:
         full = self._prefix + "broadcast_latency_ms"
         metric = Metric(full, "From the publish to the last write of its round", "histogram")
@@ -189,6 +210,28 @@ _TRAFFIC = (
     ("http_calls_received_total", "Calls of the signed HTTP API", "http_calls"),
     ("idempotency_publish_total", "Publishes that carried an idempotency key", "idempotent_publishes"),
     ("idempotency_duplicates_total", "Publishes that repeated one", "idempotent_repeats"),
+    ("ephemeral_messages_total", "Messages published to be kept nowhere", "ephemeral"),
+    ("event_filter_suppressed_total", "Deliveries that a subscription's filter held back", "filtered"),
+    ("echo_suppressed_total", "Client events that their sender did not want back", "echoes_suppressed"),
+    ("delta_sync_errors_total", "Clients that said they had lost the base of a difference", "delta_sync_errors"),
+)
+
+_DELTAS = (
+    ("delta_compression_full_messages_total", "Messages delivered whole where differences are wanted", "whole"),
+    ("delta_compression_delta_messages_total", "Messages delivered as differences", "differences"),
+    ("delta_compression_bandwidth_original_bytes", "Bytes of both, had all been whole", "original_bytes"),
+    ("delta_compression_bandwidth_saved_bytes", "Bytes that differences were less", "saved_bytes"),
+)
+
+_BY_WORD = (
+    (
+        "subscription_predicate_errors_total",
+        "Messages that a filter's expression could not be asked of, which is no match",
+        "reason",
+        "predicate_errors",
+    ),
+    ("history_recovery_success_total", "Channels recovered on a connection that came back", "source", "recovered"),
+    ("history_recovery_failures_total", "Channels that could not be recovered", "code", "recovery_failures"),
 )
 
 

@@ -21,7 +21,7 @@ from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint
 from sockudo.names import channel_kind, check_channel_name, check_event_name
 from sockudo.protocol.frame import Frame
 from sockudo.publishing.bodies import EventBody, decode_batch, decode_event
-from sockudo.publishing.extras import delivered, key_of
+from sockudo.publishing.extras import delivered, is_ephemeral, key_of
 from sockudo.publishing.pipeline import Message, Pending, Pipeline, committed
 
 if TYPE_CHECKING:
@@ -209,6 +209,8 @@ class Publisher:
             frame.tags = dict(sorted(event.tags.items()))
         if extras is not None:
             frame.extras = delivered(extras, ephemeral=self.options.ephemeral, echo=self.options.echo)
+            if is_ephemeral(frame.extras):
+                state.traffic.ephemeral += 1
         if key is None and app.streams is None:
             self._pipeline.deliver(state, frame, exclude, event.delta is not False, now)
             return None

@@ -59,6 +59,8 @@ def client_event(session: Session, frame: InboundFrame) -> None:
     observer = gateway.hub.observer
     if observer is not None:
         observer.client_said(live.id, name, frame.event, data, session.socket_id, user_id)
+    if session.v2 is not None and not session.echo:
+        session.app.traffic.echoes_suppressed += 1
     if pending is not None:
         pending.add_done_callback(lambda done: _tell_outcome(session, done))
 

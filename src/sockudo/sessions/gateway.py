@@ -23,6 +23,7 @@ from sockudo.limits.windows import KeyedWindows
 from sockudo.protocol.delta import ChannelDeltas
 from sockudo.protocol.shapes import RECOVERABLE_V1_JSON, V1_JSON, Shape
 from sockudo.publishing.pipeline import Pipeline
+from sockudo.sessions.filter_warnings import FilterWarnings
 
 if TYPE_CHECKING:
     from sockudo.sessions.session import Session
@@ -60,6 +61,7 @@ class Gateway:
         self.refused: Counter[tuple[str, str]] = Counter()
         # Warnings of refused signatures, by app.
         self.auth_warnings = KeyedWindows(1)
+        hub.on_predicate_error = FilterWarnings(clock).note
         # Bound once: every connection logs several lines at debug, and nearly nobody wants them.
         self.log: structlog.stdlib.BoundLogger = structlog.get_logger("sockudo.sessions").bind()
 

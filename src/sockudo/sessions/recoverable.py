@@ -29,7 +29,8 @@ class Recoverable:
     __slots__ = ("_backlog", "_backlog_bytes", "_session", "_work", "attached", "parked")
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        # The session holds this, too: given up at its end, since nothing else would free the two of them.
+        self._session: Session | None = session
         # Where each channel was when this connection was attached to it.
         self.attached: dict[str, Position] = {}
         # A resume whose answer is in the making, or the places that the last one left.
@@ -51,7 +52,8 @@ class Recoverable:
         # A single message has a limit of its own.
         if self._backlog and (len(self._backlog) >= _MAX_BACKLOG or self._backlog_bytes > _MAX_BACKLOG_BYTES):
             self._backlog.clear()
-            self._session.end(errors.OVER_CAPACITY("Over capacity: too many messages wait for the history store"))
+            if self._session is not None:
+                self._session.end(errors.OVER_CAPACITY("Over capacity: too many messages wait for the history store"))
             return
         self._backlog.append(payload)
 
@@ -63,6 +65,8 @@ class Recoverable:
 
     async def _carry_out(self, work: Coroutine[Any, Any, None], failed: Callable[[SockudoError], None] | None) -> None:
         session = self._session
+        if session is None:
+            return
         try:
             await work
         except SockudoError as error:
@@ -81,6 +85,7 @@ class Recoverable:
 
     def stop(self) -> None:
         """The session has ended: nobody waits for anything any more."""
+        self._session = None
         self._backlog.clear()
         self.parked = None
         if self._work is not None:

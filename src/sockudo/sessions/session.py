@@ -201,12 +201,11 @@ class Session(Connection):
             self.write(b"".join(shown))
             self.gateway.hub.frames_in_write = 1
 
-    @staticmethod
-    def accepting(predicate: Predicate | None) -> Callable[[Frame], bool]:
+    def accepting(self, predicate: Predicate | None) -> Callable[[Frame], bool]:
         """Whether a message of the past passes a subscription's filter: the same test as for those said now."""
         if predicate is None:
             return lambda _: True
-        return lambda frame: predicate.matches(MessageView(frame))
+        return lambda frame: predicate.matches(MessageView(frame, self.app.predicate_failed))
 
     def gate_limits(self) -> GateLimits:
         """How much may be held back for the connection: as much as may wait for it otherwise."""

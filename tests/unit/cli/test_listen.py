@@ -8,7 +8,7 @@ import pytest
 
 from sockudo.cli import listening
 from sockudo.cli.listen_options import V2Options
-from sockudo.client.failures import ClosedError, UnreachableError
+from sockudo.client.failures import ClientError, ClosedError, UnreachableError
 
 
 class FakeListener:
@@ -68,6 +68,7 @@ def test_arguments_of_protocol_two(run: Any, listener: type[FakeListener]) -> No
         (KeyboardInterrupt(), 0, ""),
         (UnreachableError("https://ws.example.com", "Connection refused"), 3, "Connection refused"),
         (ClosedError(4001, "Application does not exist", established=False), 1, "sockudo explain unknown_app"),
+        (ClientError("The server sent something else"), 1, "Is this a Sockudo server?"),
     ],
 )
 def test_how_it_ends(run: Any, listener: type[FakeListener], outcome: BaseException, code: int, said: str) -> None:

@@ -179,3 +179,65 @@ async def test_what_was_signed_is_what_goes_over_the_wire() -> None:
     assert line.startswith(
         "GET /apps/4471/channels/%23a%3Ab%2Cc%3D%40d?info=a%2Cb%20c%2Bd%26e%3Df%2F%C3%A9~&filter_by_prefix=%23%2A%27&"
     )
+
+
+# ---- what only V2 subscribers see, and what channels keep ----
+
+
+async def test_what_a_message_of_v2_may_have() -> None:
+    recorder = Recorder()
+    async with _client(recorder) as api:
+        await api.publish("harbor", "x", message_id="m-1", tags={"venue": "ldn"}, extras={"ephemeral": True})
+        assert recorder.body == {
+            "name": "x",
+            "channels": ["harbor"],
+            "message_id": "m-1",
+            "tags": {"venue": "ldn"},
+            "extras": {"ephemeral": True},
+        }
+        await api.publish("harbor", "x", tags={}, extras={})
+        assert recorder.body == {"name": "x", "channels": ["harbor"]}
+
+
+async def test_pages_of_what_a_channel_keeps() -> None:
+    recorder = Recorder(body={"items": []})
+    async with _client(recorder) as api:
+        assert await api.history("chat:room-1") == {"items": []}
+        assert recorder.target.startswith("/apps/4471/channels/chat%3Aroom-1/history?direction=newest_first&auth_key=")
+        bounds = {"start_serial": 3, "end_time_ms": 1767225600123}
+        await api.history("presence-a", presence=True, limit=5, oldest_first=True, cursor="eyJ2", bounds=bounds)
+        assert recorder.target.startswith(
+            "/apps/4471/channels/presence-a/presence/history?start_serial=3&end_time_ms=1767225600123"
+            "&direction=oldest_first&limit=5&cursor=eyJ2&auth_key="
+        )
+        await api.history_state("harbor")
+        assert recorder.target.startswith("/apps/4471/channels/harbor/history/state?")
+        await api.history_state("presence-a", presence=True)
+        assert recorder.target.startswith("/apps/4471/channels/presence-a/presence/history/state?")
+        await api.presence_snapshot("presence-a", at_time_ms=5, at_serial=7)
+        assert recorder.target.startswith(
+            "/apps/4471/channels/presence-a/presence/history/snapshot?at_time_ms=5&at_serial=7&auth_key="
+        )
+        await api.presence_snapshot("presence-a")
+        assert recorder.target.startswith("/apps/4471/channels/presence-a/presence/history/snapshot?auth_key=")
+        assert {request.method for request in recorder.requests} == {"GET"}
+
+
+async def test_operations_name_channel_and_operation_again() -> None:
+    recorder = Recorder()
+    confirmed = {"confirm_channel": "harbor", "confirm_operation": "purge", "reason": "why"}
+    async with _client(recorder) as api:
+        await api.purge_history("harbor", reason="why")
+        assert recorder.target.startswith("/apps/4471/channels/harbor/history/purge?")
+        assert recorder.body == {**confirmed, "mode": "all"}
+        await api.purge_history("harbor", reason="why", requested_by="ana", before_serial=0)
+        assert recorder.body == {**confirmed, "requested_by": "ana", "mode": "before_serial", "before_serial": 0}
+        await api.purge_history("harbor", reason="why", before_time_ms=0)
+        assert recorder.body == {**confirmed, "mode": "before_time_ms", "before_time_ms": 0}
+        await api.reset_history("harbor", reason="why")
+        assert recorder.target.startswith("/apps/4471/channels/harbor/history/reset?")
+        assert recorder.body == {**confirmed, "confirm_operation": "reset"}
+        await api.reset_history("presence-a", reason="why", requested_by="ana", presence=True)
+        assert recorder.target.startswith("/apps/4471/channels/presence-a/presence/history/reset?")
+        assert recorder.body["requested_by"] == "ana"
+        assert {request.method for request in recorder.requests} == {"POST"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +18,10 @@ from websockets.http11 import Request, Response
 from sockudo.client.auth import Credentials, channel_auth, user_auth
 from sockudo.client.failures import ApiError, ClientError, ClosedError, UnreachableError
 from sockudo.client.socket import Event, Socket
+from sockudo.client.wire import Wire
+from sockudo.protocol import msgpack
+from sockudo.protocol.delta import fossil
+from sockudo.protocol.frame import Frame
 
 APP = Credentials("app-id", "app-key", "app-secret")
 GREETING = '{"event":"pusher:connection_established","data":"{\\"socket_id\\":\\"1.2\\",\\"activity_timeout\\":120}"}'
@@ -234,3 +239,79 @@ async def test_abort_says_no_goodbye() -> None:
         socket = await Socket.connect(url, "app-key")
         socket.abort()
         assert await ended == 1006
+
+
+# ---- protocol V2 ----
+
+GREETING_V2 = GREETING.replace("pusher:", "sockudo:")
+
+
+async def test_v2_asks_for_what_only_it_knows() -> None:
+    asked: list[Any] = []
+    paths: list[str] = []
+
+    async def script(connection: ServerConnection) -> None:
+        assert connection.request is not None
+        paths.append(connection.request.path)
+        await connection.send(GREETING_V2)
+        asked.extend([await _asked(connection) for _ in range(3)])
+        await connection.close(1000)
+
+    async with _scripted(script) as url, await Socket.connect(url, "app-key", wire=Wire(2, token="a.b")) as socket:
+        await socket.enable_deltas("fossil")
+        await socket.subscribe("private-pier", APP, options={"rewind": 3, "filter": {"events": ["a"]}})
+        await socket.resume({"private-pier": {"serial": 4, "stream_id": "s-1"}})
+        assert [event async for event in socket] == []
+    assert paths[0].startswith("/app/app-key?protocol=2&token=a.b&client=sockudo-python&version=")
+    auth = channel_auth(APP, "1.2", "private-pier")
+    assert asked == [
+        {"event": "pusher:enable_delta_compression", "data": {"algorithms": ["fossil"]}},
+        {
+            "event": "pusher:subscribe",
+            "data": {"channel": "private-pier", "rewind": 3, "filter": {"events": ["a"]}, "auth": auth},
+        },
+        {"event": "pusher:resume", "data": {"channel_positions": {"private-pier": {"serial": 4, "stream_id": "s-1"}}}},
+    ]
+
+
+async def test_binary_frames_both_ways() -> None:
+    asked: list[Any] = []
+
+    async def script(connection: ServerConnection) -> None:
+        data = '{"socket_id":"1.2","activity_timeout":120}'
+        await connection.send(msgpack.encode(Frame("sockudo:connection_established", None, data)))
+        asked.append(msgpack.decode(await connection.recv(decode=False)))
+        await connection.send(msgpack.encode(Frame("tide", "harbor", '{"n":1}', serial=7)))
+        await connection.close(1000)
+
+    async with _scripted(script) as url, await Socket.connect(url, "app-key", wire=Wire(2, "msgpack")) as socket:
+        await socket.subscribe("harbor")
+        events = [event async for event in socket]
+    assert [(frame.event, frame.data) for frame in asked] == [("pusher:subscribe", b'{"channel":"harbor"}')]
+    assert [(event.event, event.channel, event.data, event.serial) for event in events] == [
+        ("tide", "harbor", {"n": 1}, 7)
+    ]
+
+
+async def test_differences_are_put_together_and_asked_for_anew_when_that_fails() -> None:
+    base, target = b'{"event":"tide","channel":"harbor","data":"1"}', b'{"event":"tide","channel":"harbor","data":"2"}'
+    delta = base64.b64encode(fossil.encode(base, target)).decode()
+    asked: list[Any] = []
+
+    async def script(connection: ServerConnection) -> None:
+        await connection.send(GREETING_V2)
+        await connection.send('{"event":"tide","channel":"harbor","data":"1","__delta_seq":4}')
+        for number, base_number in ((5, 4), (7, 6)):
+            data = {"event": "tide", "delta": delta, "seq": number, "algorithm": "fossil", "base_index": base_number}
+            await connection.send(json.dumps({"event": "sockudo:delta", "channel": "harbor", "data": data}))
+        asked.append(await _asked(connection))
+        await connection.close(1000)
+
+    async with _scripted(script) as url, await Socket.connect(url, "app-key", wire=Wire(2)) as socket:
+        events = [event async for event in socket]
+    assert [(event.event, event.data if event.system is None else "lost") for event in events] == [
+        ("tide", 1),
+        ("tide", 2),
+        ("sockudo:delta", "lost"),
+    ]
+    assert asked == [{"event": "pusher:delta_sync_error", "data": {"channel": "harbor"}}]

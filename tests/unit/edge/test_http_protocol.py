@@ -634,3 +634,26 @@ async def test_a_route_sees_the_request_as_it_came() -> None:
     head = request("POST", "/echo/a%20b?x=%C3%A9&y", {"Content-Length": "3"})
     assert (await Wire(node).ask(head + b"abc")).body == b"abc"
     assert seen == [(b"/echo/a%20b", b"x=%C3%A9&y", ("10.0.0.7", 40_000))]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_an_answer_to_somebody_who_has_just_gone_is_dropped(method: str) -> None:
+    """The transport is closed and nobody has been told yet: what was written then raised within the request."""
+    asked, ready = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: Request) -> Response:
+        asked.set()
+        await ready.wait()
+        return Response("late")
+
+    node = EdgeNode(routes=[Route("/slow", slow)])
+    wire = node.wire()
+    with capture_logs() as logs:
+        wire.feed(request(method, "/slow"))
+        await asked.wait()
+        wire.transport.close()
+        ready.set()
+        await wire.settle()
+        wire.lose()
+    assert not wire.transport.sent
+    assert [entry for entry in logs if entry["log_level"] != "debug"] == []

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
+import weakref
 
 import pytest
 
 from sockudo import errors
+from sockudo.config.apps import ConnectionRecovery
 from sockudo.hub import HubOptions
 from sockudo.protocol.deflate import Inflater, compress
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.framing import close_frame
 from support.edge import EdgeNode, Socket, settings
+from support.inside import live_app
 from support.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 
 PING_EVENT = b'{"event":"pusher:ping"}'
@@ -291,3 +296,39 @@ class TestCompression:
     async def test_damaged_data(self, socket: Socket) -> None:
         socket.feed(frame(b"\xff\xff\xff", rsv=4))
         assert socket.goodbye()[1][0] == 1002
+
+
+V2_ACTIONS = [
+    ("subscribe", {"channel": "news", "filter": {"events": ["e"]}, "delta": True}),
+    ("subscribe", {"channel": "presence-x", "auth": "x", "channel_data": "{}"}),
+    ("enable_delta_compression", {}),
+    ("resume", {"channel_positions": {"news": {"serial": 1}, "private-x": {"serial": 1}}}),
+    ("channel_history", {"channel": "news"}),
+    ("auth", {"token": "x.y.z"}),
+]
+
+
+@pytest.mark.parametrize("protocol", [7, 2])
+@pytest.mark.parametrize("last", [frame(b"half a message" * 1000)[:9000], masked_close()], ids=["lost", "left"])
+async def test_nothing_of_a_session_is_left_for_the_garbage_collector(protocol: int, last: bytes) -> None:
+    """Collections are rare in this process: what each of many clients had begun to send would pile up until then."""
+    node = EdgeNode(live_app(connection_recovery=ConnectionRecovery(enabled=True)))
+    gc.disable()
+    try:
+        socket = node.socket()
+        socket.upgrade(f"/app/key-app?protocol={protocol}")
+        for name, data in V2_ACTIONS:
+            socket.say(f"pusher:{name}", data)
+            for _ in range(5):
+                await asyncio.sleep(0)
+        node.settle()
+        left = weakref.ref(socket.transport)
+        socket.feed(last)
+        socket.lose()
+        node.settle()
+        socket.transport.protocol = None  # as uvloop does it
+        del socket
+        await asyncio.sleep(0)
+        assert left() is None
+    finally:
+        gc.enable()

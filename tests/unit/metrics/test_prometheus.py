@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -9,10 +10,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sockudo.hub.latency import Latency
+from sockudo.hub.wants import Wants
 from sockudo.metrics import Metrics
+from sockudo.protocol.delta import Algorithm
+from sockudo.protocol.filters import Predicate
+from sockudo.protocol.frame import Frame
+from sockudo.protocol.shapes import V2_JSON, json_text
 from support.world import World
 
-# Contract 70 § 6.2, what is marked P1 and exists without protocol V2.
+# Contract 70 § 6.2 and 60 § 2.12, on any server.
 PROMISED = {
     "connected": "gauge",
     "new_connections_total": "counter",
@@ -33,6 +39,17 @@ PROMISED = {
     "rate_limit_triggered_total": "counter",
     "idempotency_publish_total": "counter",
     "idempotency_duplicates_total": "counter",
+    "ephemeral_messages_total": "counter",
+    "event_filter_suppressed_total": "counter",
+    "echo_suppressed_total": "counter",
+    "delta_compression_full_messages_total": "counter",
+    "delta_compression_delta_messages_total": "counter",
+    "delta_compression_bandwidth_original_bytes": "counter",
+    "delta_compression_bandwidth_saved_bytes": "counter",
+    "delta_sync_errors_total": "counter",
+    "subscription_predicate_errors_total": "counter",
+    "history_recovery_success_total": "counter",
+    "history_recovery_failures_total": "counter",
 }
 PROCESS = ("process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds", "process_max_fds")
 
@@ -195,6 +212,70 @@ def test_limits_of_addresses_are_global_and_those_of_connections_the_apps(exposi
     client = {"app_id": "app", "limiter_type": "client_events", "request_context": "other"}
     assert exposition.value("rate_limit_checks_total", **client) == 5
     assert exposition.value("rate_limit_triggered_total", **client) == 2
+
+
+def test_what_differences_saved(exposition: Exposition) -> None:
+    """Per delivery, of the texts that may be differences, by kind of channel (contract 60 § 2.12)."""
+    world = exposition.world
+    texts = [json_text(Frame("quote", "fx", "x" * 500 + str(number))) for number in range(4)]
+    for _ in range(2):
+        connection, _ = world.connect(V2_JSON)
+        world.hub.subscribe(connection, "fx", Wants(delta=Algorithm.FOSSIL))
+    plain, _ = world.connect(V2_JSON)
+    world.hub.subscribe(plain, "fx")
+    for number in range(4):
+        world.hub.publish(world.app, Frame("quote", "fx", "x" * 500 + str(number)))
+        world.settle()
+    world.hub.publish(world.app, Frame("quote", "fx", "tiny"))
+    world.settle()
+    labels = {"app_id": "app", "channel_name": "public"}
+    assert exposition.value("delta_compression_full_messages_total", **labels) == 4
+    assert exposition.value("delta_compression_delta_messages_total", **labels) == 4
+    original = 2 * sum(map(len, texts))
+    rest = '{app_id="app",channel_name="public",port="9601"}'
+    text = exposition.text
+    assert f"sockudo_delta_compression_bandwidth_original_bytes{rest} {float(original)}\n" in text
+    [saved] = re.findall(rf"sockudo_delta_compression_bandwidth_saved_bytes{re.escape(rest)} (.*)\n", text)
+    assert 4 * 300 < float(saved) < original / 2
+
+
+def test_differences_that_nobody_wants_are_not_shown(exposition: Exposition) -> None:
+    exposition.world.subscribers(1)
+    exposition.world.publish("greeting")
+    exposition.world.settle()
+    assert "delta_compression_full_messages_total{" not in exposition.text
+
+
+def test_what_filters_held_back_and_could_not_be_asked(exposition: Exposition) -> None:
+    world = exposition.world
+    told: list[tuple[str, str, str]] = []
+    world.hub.on_predicate_error = lambda *about: told.append(about)
+    never = Predicate(events=["other"])
+    failing = Predicate(expression="abs(name)")
+    for predicate in (never, never, failing, None):
+        connection, _ = world.connect(V2_JSON)
+        world.hub.subscribe(connection, "news", Wants(predicate))
+    for name in ("one", "two"):
+        world.publish(name)
+        world.settle()
+    assert exposition.value("event_filter_suppressed_total", app_id="app") == 6
+    assert exposition.value("subscription_predicate_errors_total", app_id="app", reason="evaluation") == 2
+    assert told == [("app", "evaluation", failing.id)] * 2
+    world.publish("three", exclude=connection)
+    world.settle()
+    assert exposition.value("event_filter_suppressed_total", app_id="app") == 9
+
+
+def test_recovery_by_source_and_code(exposition: Exposition) -> None:
+    traffic = exposition.world.app.traffic
+    traffic.recovered["hot"] += 2
+    traffic.recovered["cold"] += 1
+    traffic.recovery_failures["stream_reset"] += 3
+    traffic.delta_sync_errors = 4
+    assert exposition.value("history_recovery_success_total", app_id="app", source="hot") == 2
+    assert exposition.value("history_recovery_success_total", app_id="app", source="cold") == 1
+    assert exposition.value("history_recovery_failures_total", app_id="app", code="stream_reset") == 3
+    assert exposition.value("delta_sync_errors_total", app_id="app") == 4
 
 
 def test_without_limits_nothing_is_said_of_them(exposition: Exposition) -> None:

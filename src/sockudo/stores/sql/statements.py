@@ -11,7 +11,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from sqlalchemy import ColumnElement, Dialect, Table, bindparam, delete, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Dialect,
+    Select,
+    Table,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    literal_column,
+    select,
+    update,
+)
 
 from sockudo.stores.sql.schema import Tables
 
@@ -128,6 +142,7 @@ class Statements:
         ).where(*of_stream, within)
         self.oldest_first = page.order_by(entries.c.serial)
         self.newest_first = page.order_by(entries.c.serial.desc())
+        self.first_since = _first_since(entries)
         self.size = select(func.sum(entries.c.payload_size_bytes)).where(*of_stream, within)
         self.update_entry = update(entries).where(
             entries.c.app_id == bindparam("of_app"),
@@ -157,6 +172,27 @@ class Statements:
         if count not in self._ranges:
             self._ranges[count] = " UNION ALL ".join(f"SELECT {number}, {self._range}" for number in range(count))
         return self._ranges[count]
+
+
+def _first_since(entries: Table) -> Select[int]:
+    """The first serial whose time is not before ``at_ms``, ``last`` when there is none before it.
+
+    It is searched for by halving: before ``low`` all are early, from ``high`` on none is.
+    """
+    span = select(
+        cast(bindparam("first"), BigInteger).label("low"), cast(bindparam("last"), BigInteger).label("high")
+    ).cte("span", recursive=True)
+    middle = (span.c.low + span.c.high).op(">>")(literal_column("1"))
+    # As a value of its own, which no database can make a join of.
+    time = (
+        select(entries.c.published_at_ms)
+        .where(*_is(entries, "app_id", "channel", "stream_id"), entries.c.serial == middle)
+        .scalar_subquery()
+    )
+    late = time >= bindparam("at_ms")
+    half = select(case((late, span.c.low), else_=middle + literal_column("1")), case((late, middle), else_=span.c.high))
+    halved = span.union_all(half.where(span.c.low < span.c.high))
+    return select(halved.c.low).where(halved.c.low >= halved.c.high)
 
 
 def _is(table: Table, *columns: str) -> list[ColumnElement[bool]]:

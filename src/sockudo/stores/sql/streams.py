@@ -110,23 +110,15 @@ def delete_rows(connection: Connection, sql: Statements, ranges: Sequence[tuple[
 def serial_at(connection: Connection, sql: Statements, stream: StreamRow, at_ms: int) -> int:
     """The first retained serial whose time is not before ``at_ms``; the next serial when there is none.
 
-    Times never run backwards, so the place is found by looking at fewer and fewer serials: a million rows take four
-    looks. A row that is missing, which somebody must have deleted by hand, counts as early.
+    Times never run backwards, so halving finds it: a million rows take twenty looks, all in one statement. A row that
+    is missing, which somebody must have deleted by hand, counts as early.
     """
     if not stream.messages or stream.newest_at_ms < at_ms:
         return stream.next_serial
     if stream.oldest_at_ms >= at_ms:
         return stream.oldest_serial
-    # Before `low` all are early, from `high` on none is.
-    low, high = stream.oldest_serial + 1, stream.next_serial - 1
-    while low < high:
-        probes = range(low, high, max(1, -(-(high - low) // RANGES)))
-        for serial, rows in zip(probes, rows_in(connection, sql, [stream.range(n, n) for n in probes]), strict=True):
-            if rows and rows[0][1] >= at_ms:
-                high = serial
-                break
-            low = serial + 1
-    return low
+    within = stream.entries(stream.oldest_serial + 1, stream.next_serial - 1)
+    return int(connection.execute(sql.first_since, {**within, "at_ms": at_ms}).scalar_one())
 
 
 def time_of(connection: Connection, sql: Statements, stream: StreamRow, serial: int) -> int:

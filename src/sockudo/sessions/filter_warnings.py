@@ -1,0 +1,43 @@
+"""Warnings of filters whose expression cannot be asked: one for each, and never a flood (contract 60 § 1.9)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+
+from sockudo.clock import Clock
+from sockudo.limits.windows import KeyedWindows
+
+__all__ = ["FilterWarnings"]
+
+# Expressions that were warned of, and warnings of one app in a second.
+_REMEMBERED: Final = 1000
+_PER_SECOND: Final = 5
+
+_log = structlog.get_logger("sockudo.filters")
+
+
+class FilterWarnings:
+    """What the hub's ``on_predicate_error`` calls. Neither the expression nor the message is in the log."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._windows = KeyedWindows(1)
+        self._warned: dict[tuple[str, str], None] = {}
+
+    def note(self, app_id: str, reason: str, predicate_id: str) -> None:
+        """Warns, unless that was done for this expression or the app has had its share of this second."""
+        warned, key = self._warned, (app_id, predicate_id)
+        if key in warned:
+            return
+        window = self._windows.window(app_id, self._clock.monotonic())
+        window.count += 1
+        if window.count > _PER_SECOND:
+            return
+        warned[key] = None
+        if len(warned) > _REMEMBERED:
+            del warned[next(iter(warned))]
+        _log.warning(
+            "a filter fails, which is no match", app_id=app_id, filter=predicate_id, reason=reason
+        )

@@ -1,0 +1,146 @@
+"""The recovery plug-in in a real browser, behind a script tag: a page whose line is cut."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, quote
+
+import pusher
+import pytest
+
+from sockudo.testing.loop_thread import LoopThread
+from sockudo.testing.proxy import FaultProxy
+from support.chromium import Page, open_page
+from support.node import CLIENTS, MASTER_KEY, install_packages
+from support.server import NUMERIC_APP, ServerProcess, app_record, start_server
+
+PLUGIN = CLIENTS.parent.parent / "plugins" / "pusher-js" / "sockudo-recovery.js"
+
+CUTS = {"pusher-js": 2, "pusher-js-7": 1}
+"""Version 7 gives its only transport up for good when it is cut off a second time soon after the first."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    app = app_record(NUMERIC_APP, channels={"v1_recovery": True})
+    config = {"connection_recovery": {"enabled": True}, "app_manager": {"array": {"apps": [app]}}}
+    with start_server(config) as running:
+        yield running
+
+
+@pytest.fixture
+def backend(server: ServerProcess) -> pusher.Pusher:
+    return pusher.Pusher(
+        app_id=NUMERIC_APP.id,
+        key=NUMERIC_APP.key,
+        secret=NUMERIC_APP.secret,
+        ssl=False,
+        host=server.host,
+        port=server.port,
+        encryption_master_key_base64=MASTER_KEY,
+    )
+
+
+@pytest.fixture
+def proxy(server: ServerProcess) -> Iterator[tuple[LoopThread, FaultProxy]]:
+    loop = LoopThread("line")
+    line = FaultProxy(server.url)
+    loop.run(line.__aenter__())
+    yield loop, line
+    loop.run(line.__aexit__(None, None, None))
+    loop.close()
+
+
+@pytest.fixture(params=list(CUTS))
+def library(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def website(library: str, backend: pusher.Pusher) -> Iterator[int]:
+    """The port of the application's web server: the page, the client library, the plug-in and the auth endpoint."""
+    script = install_packages() / library / "dist" / "web" / "pusher-with-encryption.min.js"
+    files = {"/": CLIENTS / "recovery_page.html", "/pusher.js": script, "/sockudo-recovery.js": PLUGIN}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = files.get(self.path.partition("?")[0])
+            if found is None:
+                self.send_error(404)
+            else:
+                self.answer(found.read_bytes(), "text/javascript" if found.suffix == ".js" else "text/html")
+
+        def do_POST(self) -> None:
+            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            channel = form["channel_name"][0]
+            member = {"user_id": "page"} if channel.startswith("presence-") else None
+            answer = backend.authenticate(channel, form["socket_id"][0], member)
+            self.answer(json.dumps(answer, default=bytes.decode).encode(), "application/json")
+
+        def answer(self, body: bytes, kind: str) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, name="website")
+    thread.start()
+    yield http.server_address[1]
+    http.shutdown()
+    http.server_close()
+    thread.join()
+
+
+def shown(page: Page) -> list[list[Any]]:
+    """Everything that the page lists: channel, event, data."""
+    texts: list[str] = page.evaluate("[...document.querySelectorAll('#events li')].map(item => item.textContent)")
+    return [json.loads(text) for text in texts]
+
+
+def wait_for_events(page: Page, count: int, *event: Any) -> None:
+    """Waits until the page lists so many events that begin like this one."""
+    start = json.dumps(json.dumps(event, separators=(",", ":")).rstrip("]}"))
+    items = "[...document.querySelectorAll('#events li')]"
+    page.wait_for(f"{items}.filter(item => item.textContent.startsWith({start})).length === {count}")
+
+
+def test_page_that_is_cut_off_shows_every_message_once(
+    library: str, website: int, backend: pusher.Pusher, proxy: tuple[LoopThread, FaultProxy]
+) -> None:
+    loop, line = proxy
+    channels = [f"{kind}{website}" for kind in ("", "private-", "presence-", "private-encrypted-", "cache-")]
+    address = f"http://127.0.0.1:{website}/?key={NUMERIC_APP.key}&port={line.port}"
+    with open_page(f"{address}&channels={quote(','.join(channels), safe='')}") as page:
+        for channel in channels:
+            wait_for_events(page, 1, channel, "pusher:subscription_succeeded")
+        count = 0
+        for cut in range(1, CUTS[library] + 1):
+            for channel in channels:
+                backend.trigger(channel, "said", count + 1)
+            for channel in channels:
+                wait_for_events(page, 1, channel, "said", count + 1)
+            # A page of stock pusher-js connects again after a second; this is said long before.
+            loop.call(line.cut)
+            for channel in channels:
+                backend.trigger(channel, "said", count + 2)
+                backend.trigger(channel, "said", count + 3)
+            page.wait_for(f"document.getElementById('connections').textContent === '{cut + 1}'")
+            count += 3
+            for channel in channels:
+                wait_for_events(page, cut, "", "recovered", {"channel": channel})
+                wait_for_events(page, 1, channel, "said", count)
+        told = shown(page)
+        for channel in channels:
+            assert [data for at, event, data in told if (at, event) == (channel, "said")] == list(range(1, count + 1))
+            assert len([1 for at, event, _ in told if (at, event) == (channel, "recovered")]) == CUTS[library]
+        assert [entry for entry in told if entry[1] == "gap"] == []
