@@ -21,10 +21,22 @@ LAYERS = {
     0: ("__init__", "errors", "names", "ids", "clock", "version", "config"),
     1: ("protocol",),
     2: ("hub", "streams"),
-    3: ("apps", "auth", "limits", "history", "sessions", "publishing"),
-    4: ("stores", "metrics"),
+    3: ("apps", "auth", "limits", "history", "sessions", "publishing", "webhooks"),
+    4: ("stores", "metrics", "queues", "outbound"),
     5: ("edge",),
-    6: ("server", "histories", "process", "welcome", "logs", "loop_watch", "__main__", "cli", "client", "testing"),
+    6: (
+        "server",
+        "histories",
+        "telling",
+        "process",
+        "welcome",
+        "logs",
+        "loop_watch",
+        "__main__",
+        "cli",
+        "client",
+        "testing",
+    ),
 }
 LAYER_OF = {room: layer for layer, rooms in LAYERS.items() for room in rooms}
 

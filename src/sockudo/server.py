@@ -55,6 +55,7 @@ from sockudo.sessions.sweeper import sweep
 from sockudo.sessions.tokens import revoke
 from sockudo.stores.selection import app_store
 from sockudo.stores.sqlite_revocations import SqliteRevocationStore
+from sockudo.telling import Telling
 
 __all__ = ["Server"]
 
@@ -90,6 +91,7 @@ class Server:
             self._build()
             await self._open_apps()
             await self._open_histories()
+            await self._open_webhooks()
             await self._open_listeners()
             await self._open_metrics()
             self._start_rounds()
@@ -138,6 +140,7 @@ class Server:
             ],
         )
         self.histories = Histories(self.edge, pipeline, self.hub, settings)
+        self.telling = Telling(self.edge, self.hub, settings)
         self.edge.checks["apps"] = self._apps_healthy
         self.watch = LoopWatch()
         self.metrics = Metrics(
@@ -165,6 +168,10 @@ class Server:
         await self.revocations.start(self.clock.time())
         self._stack.push_async_callback(self.histories.close)
         await self.histories.start_wanted()
+
+    async def _open_webhooks(self) -> None:
+        self._stack.push_async_callback(self.telling.close)
+        await self.telling.start_wanted()
 
     async def _open_listeners(self) -> None:
         settings = self.settings
@@ -224,6 +231,10 @@ class Server:
             except errors.SockudoError as problem:
                 # An app that was changed while the server runs: its publishes are refused until the store is there.
                 _log.error("no history", reason=problem.text)
+            try:
+                await self.telling.start_wanted()
+            except errors.SockudoError as problem:
+                _log.error("no webhooks", reason=problem.text)
 
     # ---- while it runs ----
 

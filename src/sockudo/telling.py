@@ -51,7 +51,6 @@ class Telling:
 def webhook_options(settings: Settings) -> WebhookOptions:
     """What the configuration says about webhooks."""
     webhooks, kept = settings.webhooks, settings.queue.reliability
-    timeouts = [webhooks.request_timeout_ms]
     return WebhookOptions(
         batches=BatchOptions(
             enabled=webhooks.batching.enabled,
@@ -68,5 +67,5 @@ def webhook_options(settings: Settings) -> WebhookOptions:
             initial_backoff_ms=webhooks.retry.initial_backoff_ms,
             max_backoff_ms=webhooks.retry.max_backoff_ms,
         ),
-        timeout_ms=max(timeouts),
+        timeout_ms=webhooks.request_timeout_ms,
     )

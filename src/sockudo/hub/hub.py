@@ -219,9 +219,7 @@ class Hub:
         if presence.join(connection, user_id, user_info):
             channel.append(frames.member_added(name, user_id, user_info))
             self._tell_meta(channel, "member_added", user_id=user_id)
-            self._tell_member(
-                channel, MemberEvent("member_added", "join", user_id, connection.socket_id, user_info)
-            )
+            self._tell_member(channel, MemberEvent("member_added", "join", user_id, connection.socket_id, user_info))
         if connection.members is None:
             connection.members = {}
         connection.members[name] = user_id

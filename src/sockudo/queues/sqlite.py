@@ -27,6 +27,8 @@ FILE_NAME: Final = "webhooks.sqlite3"
 
 T = TypeVar("T")
 
+_PROCESS: Final = f"{os.getpid()}-{unique_id()}"
+
 # How long a writer waits for another process.
 _BUSY_SECONDS: Final = 5.0
 _AT_ONCE: Final = 1000
@@ -142,6 +144,7 @@ class SqliteWebhookQueue:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             migrate(connection)
+            _free_lanes_of_the_dead(connection)
             self._connection = connection
 
     def _close(self) -> None:
@@ -193,7 +196,7 @@ class SqliteWebhookQueue:
                 (now_ms, *values, limit),
             ).fetchall()
             for *lane, head in heads:
-                token = unique_id()
+                token = f"{_PROCESS}:{unique_id()}"
                 connection.execute(
                     f"UPDATE lanes SET token = ?, ready_at_ms = max(due_at_ms, ?) WHERE {_LANE}",  # noqa: S608
                     (token, lease_until_ms, *lane),
@@ -308,6 +311,20 @@ class SqliteWebhookQueue:
                 connection.executemany("DELETE FROM attempts WHERE delivery = ?", rows)
                 count += len(rows)
         return count
+
+
+def _free_lanes_of_the_dead(connection: sqlite3.Connection) -> None:
+    """Takes over at once what a process had that has ended; who is not of this machine is waited for."""
+    tokens = connection.execute("SELECT token FROM lanes WHERE token IS NOT NULL").fetchall()
+    dead = [(token,) for (token,) in tokens if not _is_alive(token)]
+    connection.executemany("UPDATE lanes SET token = NULL, ready_at_ms = due_at_ms WHERE token = ?", dead)
+
+
+def _is_alive(token: str) -> bool:
+    process = token.rpartition(":")[0]
+    pid = int(process.partition("-")[0])
+    # A process of our number that is not this one was there before it.
+    return process == _PROCESS if pid == os.getpid() else Path(f"/proc/{pid}").exists()
 
 
 def _settle(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now_ms: int) -> bool:

@@ -1,5 +1,7 @@
 """Telling backends what happens: events, endpoints, and deliveries that arrive at least once and in order."""
 
+from sockudo.webhooks.batches import BatchOptions
+from sockudo.webhooks.deliverer import DeliveryOptions
 from sockudo.webhooks.endpoints import AppEndpoints, Endpoint, Retry, app_endpoints
 from sockudo.webhooks.ports import Claim, Outcome, Sender, WebhookQueue
 from sockudo.webhooks.records import Answer, Attempt, Counts, Delivery, Event, State, Target
@@ -9,9 +11,11 @@ __all__ = [
     "Answer",
     "AppEndpoints",
     "Attempt",
+    "BatchOptions",
     "Claim",
     "Counts",
     "Delivery",
+    "DeliveryOptions",
     "Endpoint",
     "Event",
     "Outcome",

@@ -23,8 +23,8 @@ Resolve = Callable[[str, str], "tuple[Endpoint, str, Signer] | str"]
 """An endpoint of an app by both ids, with the app's key and its signer; or why there is none."""
 
 _RETRIED: Final = frozenset({408, 409, 425, 429})
-# Beyond the limit of a request: claiming, settling, a busy process.
-_LEASE_BEYOND_TIMEOUT_MS: Final = 20_000
+# Long enough for a process that is busy; it is renewed while the request is made.
+_LEASE_MS: Final = 30_000
 _QUEUE_PAUSE: Final = 1.0
 
 _log = structlog.get_logger("sockudo.webhooks")
@@ -34,11 +34,10 @@ _log = structlog.get_logger("sockudo.webhooks")
 class DeliveryOptions:
     """``concurrency`` bounds the requests of this process; each lane of an endpoint makes one at a time.
 
-    ``longest_timeout`` is the longest that a request of any endpoint may take, in seconds.
+    ``poll`` is how often, in seconds, the queue is looked at though nothing was said.
     """
 
     concurrency: int = 256
-    longest_timeout: float = 10.0
     poll: float = 5.0
     keep_delivered: int = 1000
     keep_dead: int = 10_000
@@ -80,7 +79,7 @@ class Deliverer:
         self._wake = asyncio.Event()
         # Set whenever a round has begun everything that could begin.
         self._rested = asyncio.Event()
-        self._attempts: set[asyncio.Task[None]] = set()
+        self._attempts: dict[asyncio.Task[None], Claim] = {}
 
     def wake(self) -> None:
         """Something was appended, or may be tried again."""
@@ -116,13 +115,14 @@ class Deliverer:
             await self._rested.wait()
             if not self._attempts:
                 return
-            await asyncio.wait(self._attempts)
+            await asyncio.wait(tuple(self._attempts))
 
     async def drain(self) -> None:
         """Ends the requests under way; whoever comes next makes them again."""
-        for attempt in self._attempts:
+        attempts = tuple(self._attempts)
+        for attempt in attempts:
             attempt.cancel()
-        await asyncio.gather(*self._attempts, return_exceptions=True)
+        await asyncio.gather(*attempts, return_exceptions=True)
 
     async def _round(self) -> float:
         """Begins what can begin; returns the seconds after which there may be more."""
@@ -131,11 +131,10 @@ class Deliverer:
             return self.options.poll
         now_ms = self._now_ms()
         held = self._held_back()
-        lease = now_ms + int(self.options.longest_timeout * 1000) + _LEASE_BEYOND_TIMEOUT_MS
-        claims = await self._queue.claim(now_ms, lease, free, besides=held)
+        claims = await self._queue.claim(now_ms, now_ms + _LEASE_MS, free, besides=held)
         for claim in claims:
             task = asyncio.get_running_loop().create_task(self._attempt(claim))
-            self._attempts.add(task)
+            self._attempts[task] = claim
             task.add_done_callback(self._ended)
         if len(claims) == free:
             return self.options.poll
@@ -158,16 +157,20 @@ class Deliverer:
         return frozenset(key for key, of in self.counters.items() if of.breaker is not None and of.breaker.open)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._attempts.discard(task)
+        del self._attempts[task]
         self._wake.set()
         if not task.cancelled() and (problem := task.exception()) is not None:
             _log.error("a webhook attempt failed", exc_info=problem)
 
     async def keep_house(self) -> None:
-        """For ever: gives up what has waited too long for endpoints that fail, and drops what was kept long enough."""
+        """For ever: keeps the leases of requests that take long, gives up what has waited too long for endpoints that
+        fail, and drops what was kept long enough.
+        """
         while True:
             await asyncio.sleep(self.options.poll)
             try:
+                if self._attempts:
+                    await self._queue.renew(tuple(self._attempts.values()), self._now_ms() + _LEASE_MS)
                 for key, counters in tuple(self.counters.items()):
                     if counters.breaker is not None and counters.breaker.tripped:
                         await self._expire(key, counters)
