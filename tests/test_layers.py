@@ -44,7 +44,7 @@ ADAPTERS = frozenset(LAYERS[4])
 """Rooms that must not know each other: each stands behind a port of its own."""
 
 OWNERS = {
-    "sqlite3": {"stores"},
+    "sqlite3": {"queues", "stores"},
     "sqlalchemy": {"stores"},
     "psycopg": {"stores"},
     "pymysql": {"stores"},
@@ -58,6 +58,7 @@ OWNERS = {
     "uvloop": {"server", "process", "testing"},
     "typer": {"cli"},
     "rich": {"cli"},
+    "httpcore": {"outbound"},
     "httpx": {"client", "cli", "testing"},
     "websockets": {"client", "cli", "testing"},
     "websockets.speedups": {"protocol"},

@@ -88,7 +88,10 @@ class Resolver:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(tell, addresses, problem)
 
-        threading.Thread(target=look_up, name="resolver", daemon=True).start()
+        try:
+            threading.Thread(target=look_up, name="resolver", daemon=True).start()
+        except RuntimeError as error:
+            raise OSError("no thread can be started") from error
         return await answer
 
 
