@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
@@ -60,7 +61,7 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         options = None if socket_options is None else tuple(socket_options)
 
         async def connect(address: str) -> httpcore.AsyncNetworkStream:
-            return await self._connector.connect_tcp(address, port, timeout, local_address, options)
+            return _Stream(await self._connector.connect_tcp(address, port, timeout, local_address, options))
 
         if len(addresses) == 1:
             return await connect(addresses[0])
@@ -76,6 +77,29 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    """A connection that is closed when its TLS handshake is given up; the engine's own would stay open."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+        self._inner = inner
+        self.read = inner.read  # type: ignore[method-assign]
+        self.write = inner.write  # type: ignore[method-assign]
+        self.aclose = inner.aclose  # type: ignore[method-assign]
+        self.get_extra_info = inner.get_extra_info  # type: ignore[method-assign]
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the engine's interface
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return await self._inner.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            await self._inner.aclose()
+            raise
 
 
 def _by_turns(addresses: Sequence[str]) -> list[str]:

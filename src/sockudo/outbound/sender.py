@@ -225,7 +225,7 @@ def _connect_problem(causes: tuple[BaseException, ...]) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it was raised from."""
+    """The error and what it was raised for; the engine's pool hides the cause of what it passes on."""
     while error is not None:
         yield error
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
