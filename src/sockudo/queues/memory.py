@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
+import structlog
 
 from sockudo import errors
 from sockudo.ids import unique_id
@@ -21,6 +22,8 @@ KEPT_ATTEMPTS: Final = 20
 _EXPIRED_AT_ONCE: Final = 1000
 
 _LaneKey = tuple[str, str, int]
+
+_log = structlog.get_logger("sockudo.webhooks")
 
 
 class _Lane:
@@ -60,7 +63,9 @@ class MemoryWebhookQueue:
         """Nothing has to be opened."""
 
     async def close(self) -> None:
-        """Nothing has to be closed."""
+        """Says what is lost with the process."""
+        if self._waiting:
+            _log.warning("webhooks are lost with the process: their queue is in memory", deliveries=self._waiting)
 
     async def append(self, deliveries: Sequence[Delivery]) -> None:
         new = [delivery for delivery in deliveries if delivery.id not in self._known]

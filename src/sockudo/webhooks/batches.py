@@ -148,20 +148,26 @@ class Batches:
     async def run(self) -> None:
         """Appends what is ready, for ever."""
         while True:
-            await self._wake.wait()
             self._wake.clear()
-            while self._lanes or self._ready:
-                if self._ready:
-                    await self._append()
-                else:
-                    await asyncio.sleep(self._close_due())
+            if self._ready:
+                await self._append()
+                continue
+            pause = self._close_due() if self._lanes else None
+            if self._ready:
+                continue
+            try:
+                async with asyncio.timeout(pause):
+                    # A lane that is full is not waited for.
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
 
     async def flush(self) -> None:
         """Appends everything that has been gathered, if the queue takes it; for when `run` has ended."""
         for key in tuple(self._lanes):
             self._close_lane(key)
-        while self._ready and not await self._try_append():
-            if self._failing:
+        while self._ready:
+            if not await self._try_append():
                 _log.error("webhook events are lost with the process: the queue takes none", events=self._waiting)
                 return
 
@@ -175,7 +181,7 @@ class Batches:
                 self._close_lane(key)
             else:
                 pause = min(pause, left)
-        return 0 if self._ready else pause
+        return pause
 
     async def _append(self) -> None:
         pause = _FIRST_PAUSE

@@ -47,6 +47,10 @@ class Breaker:
         if self.tripped:
             self._probing = True
 
+    def abandoned(self) -> None:
+        """The attempt was given up before it came to anything."""
+        self._probing = False
+
     def succeeded(self) -> None:
         """The endpoint took something."""
         self._failures = 0

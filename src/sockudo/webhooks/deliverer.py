@@ -23,6 +23,8 @@ Resolve = Callable[[str, str], "tuple[Endpoint, str, Signer] | str"]
 """An endpoint of an app by both ids, with the app's key and its signer; or why there is none."""
 
 _RETRIED: Final = frozenset({408, 409, 425, 429})
+# Problems that stay until somebody changes something.
+_PERMANENT: Final = frozenset({"address_refused", "url_invalid"})
 # Long enough for a process that is busy; it is renewed while the request is made.
 _LEASE_MS: Final = 30_000
 _QUEUE_PAUSE: Final = 1.0
@@ -77,8 +79,8 @@ class Deliverer:
         self._now = now
         self._time = time
         self._wake = asyncio.Event()
-        # Set whenever a round has begun everything that could begin.
-        self._rested = asyncio.Event()
+        # Those who wait for the end of a round that begins everything there is to begin.
+        self._idlers: list[asyncio.Future[None]] = []
         self._attempts: dict[asyncio.Task[None], Claim] = {}
 
     def wake(self) -> None:
@@ -110,25 +112,51 @@ class Deliverer:
     async def idle(self) -> None:
         """Returns once nothing is due and no request is being made."""
         while True:
-            self._rested.clear()
+            rested: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._idlers.append(rested)
             self._wake.set()
-            await self._rested.wait()
+            await rested
             if not self._attempts:
                 return
             await asyncio.wait(tuple(self._attempts))
 
     async def drain(self) -> None:
-        """Ends the requests under way; whoever comes next makes them again."""
-        attempts = tuple(self._attempts)
+        """Ends the requests under way and gives their deliveries back; for when `run` has ended.
+
+        Whoever comes next makes the same requests again, at once.
+        """
+        attempts = dict(self._attempts)
         for attempt in attempts:
             attempt.cancel()
         await asyncio.gather(*attempts, return_exceptions=True)
+        back = [(claim, Outcome("waiting", None, claim.delivery.due_at_ms)) for claim in attempts.values()]
+        try:
+            await self._queue.settle(back, self._now_ms())
+        except SockudoError as problem:
+            self._queue_failed(problem)
 
     async def _round(self) -> float:
         """Begins what can begin; returns the seconds after which there may be more."""
+        # Who asks while this round is under way may have something in mind that it has not seen.
+        idlers, self._idlers = self._idlers, []
+        try:
+            pause = await self._begin()
+        except SockudoError:
+            self._idlers += idlers
+            raise
+        if pause is None:
+            self._idlers += idlers
+            return self.options.poll
+        for idler in idlers:
+            if not idler.done():
+                idler.set_result(None)
+        return pause
+
+    async def _begin(self) -> float | None:
+        """Like `_round`; None when there may be more that can begin once a request has ended."""
         free = self.options.concurrency - len(self._attempts)
         if free <= 0:
-            return self.options.poll
+            return None
         now_ms = self._now_ms()
         held = self._held_back()
         claims = await self._queue.claim(now_ms, now_ms + _LEASE_MS, free, besides=held)
@@ -137,10 +165,8 @@ class Deliverer:
             self._attempts[task] = claim
             task.add_done_callback(self._ended)
         if len(claims) == free:
-            return self.options.poll
-        pause = await self._until_next(held)
-        self._rested.set()
-        return pause
+            return None
+        return await self._until_next(held)
 
     async def _until_next(self, held: frozenset[tuple[str, str]]) -> float:
         due_ms = await self._queue.next_due(besides=held)
@@ -208,7 +234,11 @@ class Deliverer:
             return
         breaker.begin()
         started = self._now_ms()
-        answer = await self._sender.send(_target(endpoint, key, signer, delivery), delivery.body)
+        try:
+            answer = await self._sender.send(_target(endpoint, key, signer, delivery), delivery.body)
+        except BaseException:
+            breaker.abandoned()
+            raise
         self._count(counters, answer)
         attempt = Attempt(delivery.attempts + 1, started, answer.took_ms, answer.status, answer.problem, answer.snippet)
         outcome = self._outcome(endpoint, delivery, answer, attempt)
@@ -315,7 +345,7 @@ class Deliverer:
 def _is_retried(answer: Answer) -> bool:
     """Whether the same request may well succeed later."""
     if answer.status is None:
-        return answer.problem != "address_refused"
+        return answer.problem not in _PERMANENT
     return answer.status >= 500 or answer.status in _RETRIED
 
 

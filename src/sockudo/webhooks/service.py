@@ -88,6 +88,7 @@ class Webhooks:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.deliverer.drain()
         await self._sender.close()
         await self.queue.close()
 
@@ -96,7 +97,6 @@ class Webhooks:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.deliverer.idle()
-        await self.deliverer.drain()
 
     async def _tick(self) -> None:
         while True:
