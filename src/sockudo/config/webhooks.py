@@ -80,6 +80,8 @@ def read_webhook(entry: Mapping[str, Any]) -> Webhook:
         webhook = msgspec.convert(given, Webhook)
     except msgspec.ValidationError as error:
         raise WebhookError(_readable(str(error))) from None
+    except UnicodeEncodeError:
+        raise WebhookError("has text that is no Unicode: half of a pair of surrogates") from None
     if webhook.url is None and webhook.lambda_target is None and webhook.lambda_function is None:
         raise WebhookError("has no url")
     if webhook.url is not None and not _ADDRESS.fullmatch(webhook.url):
@@ -117,7 +119,7 @@ def _check_filter(condition: WebhookFilter) -> None:
     if condition.channel_pattern is not None:
         try:
             re.compile(condition.channel_pattern)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise WebhookError(f"has a filter.channel_pattern that is no regular expression: {error}") from None
 
 
