@@ -240,7 +240,7 @@ def test_flat_fields_next_to_a_policy_are_ignored_and_told() -> None:
             for pattern in ("(", "x{99999999999}")
         ),
         (
-            {"webhooks": [{"url": "https://a.test", "event_types": [], "headers": {"X-A": "\ud800"}}]},
+            {"webhooks": [{"url": "https://a.test", "event_types": [], "request_timeout_ms": "\ud800"}]},
             "apps[0] (app 'shop'): webhooks[0] has text that is no Unicode",
         ),
     ],

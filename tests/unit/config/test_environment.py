@@ -119,8 +119,10 @@ def test_variables_of_absent_parts_are_told_by_reason(loaded: Load) -> None:
         "ADAPTER_FALLBACK_TO_LOCAL, NATS_SERVERS, REDIS_CLUSTER_NODES have no effect: this version is one node",
         "DATABASE_DYNAMODB_REGION has no effect: the databases of this version are SQLite, PostgreSQL and MySQL",
         "HISTORY_WRITER_SHARDS has no effect: one writer stores what waits for it in few transactions",
-        "QUEUE_MAX_ATTEMPTS has no effect: `webhooks.retry` says how a delivery is tried again; leases and polling have "
-        "no settings",
+        (
+            "QUEUE_MAX_ATTEMPTS has no effect: `webhooks.retry` says how a delivery is tried again; leases and polling "
+            "have no settings"
+        ),
         "CONFIG_FILE is not read: use --config",
     )
 
