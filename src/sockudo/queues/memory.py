@@ -46,7 +46,7 @@ class _Lane:
 
 
 class MemoryWebhookQueue:
-    """Holds at most ``capacity`` deliveries that wait."""
+    """Holds at most ``capacity`` deliveries that wait, or as many as come in one call while none do."""
 
     def __init__(self, capacity: int = 100_000) -> None:
         self._capacity = capacity
@@ -69,7 +69,7 @@ class MemoryWebhookQueue:
 
     async def append(self, deliveries: Sequence[Delivery]) -> None:
         new = [delivery for delivery in deliveries if delivery.id not in self._known]
-        if self._waiting + len(new) > self._capacity:
+        if self._waiting and self._waiting + len(new) > self._capacity:
             raise errors.SERVICE_UNAVAILABLE(f"The webhook queue is full: {self._waiting} deliveries wait")
         for delivery in new:
             if delivery.id not in self._known:
@@ -188,6 +188,7 @@ class MemoryWebhookQueue:
             known = (self._known.get(delivery_id) for delivery_id in dict.fromkeys(ids))
             chosen = [each for each in known if each is not None and each.state != "waiting"]
         chosen = [each for each in chosen if each.app_id == app_id]
+        chosen.sort(key=lambda delivery: delivery.sequence)
         for delivery in chosen:
             (self._delivered if delivery.state == "delivered" else self._dead).pop(delivery.id)
             delivery.state = "waiting"
@@ -200,10 +201,13 @@ class MemoryWebhookQueue:
     async def expire(self, app_id: str, endpoint: str, created_before_ms: int, now_ms: int, reason: str) -> int:
         count = 0
         for key, lane in tuple(self._lanes.items()):
-            if key[:2] != (app_id, endpoint) or lane.token is not None:
+            if key[:2] != (app_id, endpoint) or not lane.free(now_ms):
                 continue
-            while lane.waiting and count < _EXPIRED_AT_ONCE and lane.waiting[0].created_at_ms < created_before_ms:
-                self._end(lane.waiting.popleft(), "dead", reason, now_ms)
+            lane.token = None
+            overdue = [each for each in lane.waiting if each.created_at_ms < created_before_ms]
+            for delivery in overdue[: _EXPIRED_AT_ONCE - count]:
+                lane.waiting.remove(delivery)
+                self._end(delivery, "dead", reason, now_ms)
                 count += 1
             if not lane.waiting:
                 del self._lanes[key]

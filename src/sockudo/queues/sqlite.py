@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -141,10 +142,14 @@ class SqliteWebhookQueue:
             # SQLite would create the file readable by everybody.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            migrate(connection)
-            _free_lanes_of_the_dead(connection)
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+                migrate(connection)
+                _free_lanes_of_the_dead(connection)
+            except BaseException:
+                connection.close()
+                raise
             self._connection = connection
 
     def _close(self) -> None:
@@ -273,17 +278,25 @@ class SqliteWebhookQueue:
     def _replay(self, app_id: str, now_ms: int, ids: list[str] | None, endpoint: str | None) -> int:
         with self._transaction() as connection:
             if ids is None:
-                dead = (
-                    "SELECT id FROM deliveries WHERE app_id = ? AND state = 'dead' AND endpoint = coalesce(?, endpoint)"
-                )
-                ids = [row[0] for row in connection.execute(f"{dead} ORDER BY sequence", (app_id, endpoint))]
-            return sum(_replay(connection, app_id, delivery_id, now_ms) for delivery_id in ids)
+                chosen = connection.execute(
+                    "SELECT id, sequence FROM deliveries WHERE app_id = ? AND state = 'dead' "
+                    "AND endpoint = coalesce(?, endpoint) ORDER BY sequence",
+                    (app_id, endpoint),
+                ).fetchall()
+            else:
+                settled = "SELECT id, sequence FROM deliveries WHERE id = ? AND app_id = ? AND state <> 'waiting'"
+                chosen = [row for name in ids for row in connection.execute(settled, (name, app_id))]
+                chosen.sort(key=itemgetter(1))
+            for delivery_id, sequence in chosen:
+                _replay(connection, delivery_id, sequence, now_ms)
+            return len(chosen)
 
     def _expire(self, app_id: str, endpoint: str, created_before_ms: int, now_ms: int, reason: str) -> int:
         count = 0
         with self._transaction() as connection:
             lanes = connection.execute(
-                "SELECT lane FROM lanes WHERE app_id = ? AND endpoint = ? AND token IS NULL", (app_id, endpoint)
+                "SELECT lane FROM lanes WHERE app_id = ? AND endpoint = ? AND (token IS NULL OR ready_at_ms <= ?)",
+                (app_id, endpoint, now_ms),
             ).fetchall()
             for (lane,) in lanes:
                 overdue = connection.execute(
@@ -379,14 +392,8 @@ def _next_head(connection: sqlite3.Connection, lane: tuple[str, str, int]) -> No
         )
 
 
-def _replay(connection: sqlite3.Connection, app_id: str, delivery_id: str, now_ms: int) -> int:
+def _replay(connection: sqlite3.Connection, delivery_id: str, old: int, now_ms: int) -> None:
     """Gives the delivery a new sequence, the last of all."""
-    row = connection.execute(
-        "SELECT sequence FROM deliveries WHERE id = ? AND app_id = ? AND state <> 'waiting'", (delivery_id, app_id)
-    ).fetchone()
-    if row is None:
-        return 0
-    (old,) = row
     new = connection.execute(
         "UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'deliveries' RETURNING seq"
     ).fetchone()[0]
@@ -398,7 +405,6 @@ def _replay(connection: sqlite3.Connection, app_id: str, delivery_id: str, now_m
     )
     connection.execute("UPDATE attempts SET delivery = ? WHERE delivery = ?", (new, old))
     connection.execute(_OPEN_LANE, (delivery_id,))
-    return 1
 
 
 def _lane(delivery: Delivery) -> tuple[str, str, int]:

@@ -55,6 +55,7 @@ class EndpointCounters:
     dead: int = 0
     seconds: float = 0.0
     last: Answer | None = None
+    last_at_ms: int | None = None
     breaker: Breaker | None = field(default=None, repr=False)
 
 
@@ -82,6 +83,8 @@ class Deliverer:
         # Those who wait for the end of a round that begins everything there is to begin.
         self._idlers: list[asyncio.Future[None]] = []
         self._attempts: dict[asyncio.Task[None], Claim] = {}
+        # Claims whose outcome the queue would not take so far.
+        self._untold: set[str] = set()
 
     def wake(self) -> None:
         """Something was appended, or may be tried again."""
@@ -250,7 +253,7 @@ class Deliverer:
     def _count(self, counters: EndpointCounters, answer: Answer) -> None:
         counters.attempts += 1
         counters.seconds += answer.took_ms / 1000
-        counters.last = answer
+        counters.last, counters.last_at_ms = answer, self._now_ms()
         breaker = counters.breaker
         if answer.delivered:
             counters.delivered += 1
@@ -283,19 +286,24 @@ class Deliverer:
         return Outcome("waiting", attempt, due_at_ms=due)
 
     async def _settle(self, claim: Claim, outcome: Outcome) -> None:
+        try:
+            if not await self._told(claim, outcome):
+                _log.warning("another process took over a webhook delivery", delivery=claim.delivery.id)
+        finally:
+            self._untold.discard(claim.token)
+
+    async def _told(self, claim: Claim, outcome: Outcome) -> bool:
+        """Tells the queue until it knows, or the lease ends and the delivery is made once more."""
         pause = _QUEUE_PAUSE / 4
         while True:
             try:
                 (kept,) = await self._queue.settle([(claim, outcome)], self._now_ms())
+                return kept
             except SockudoError as problem:
-                # Not known to the queue yet: told again until it is, or the lease ends and it is delivered once more.
+                self._untold.add(claim.token)
                 self._queue_failed(problem)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, 5.0)
-                continue
-            if not kept:
-                _log.warning("another process took over a webhook delivery", delivery=claim.delivery.id)
-            return
 
     # ---- what is said about it ----
 
@@ -321,7 +329,7 @@ class Deliverer:
             _log.error("the webhook queue does not answer", reason=problem.text)
 
     def _recovered(self) -> None:
-        if self.failing:
+        if self.failing and not self._untold:
             self.failing = False
             _log.info("the webhook queue answers again")
 
