@@ -48,6 +48,7 @@ OWNERS = {
     "sqlalchemy": {"stores"},
     "psycopg": {"stores"},
     "pymysql": {"stores"},
+    "redis": {"queues"},
     "google.protobuf": {"protocol"},
     "jmespath": {"protocol"},
     "jwt": {"auth"},

@@ -12,8 +12,9 @@ from typing import Any
 __all__ = ["MISNOMERS", "NO_EFFECT", "PARTS", "SWITCHES", "known_below", "part_of", "part_of_variable", "switched_on"]
 
 _NO_DATABASE = "the databases of this version are SQLite, PostgreSQL and MySQL"
+_ONE_REDIS = "this version knows one Redis server: name it, or the master, in `database.redis.host`"
 _QUEUE = "webhook deliveries wait in this version's own queue"
-_BROKERS = "redis redis_cluster nats pulsar rabbitmq google_pubsub kafka iggy sqs sns"
+_BROKERS = "redis_cluster nats pulsar rabbitmq google_pubsub kafka iggy sqs sns"
 _COORDINATION = "every node makes its own differences, and nothing has to be agreed on"
 _APPS_IN_MEMORY = "apps are held in memory and changes are seen at once"
 
@@ -24,7 +25,13 @@ PARTS: Mapping[str, str] = {
     "annotations": "annotations are not part of this version",
     "cluster_health": "this version is one node",
     "database.dynamodb": _NO_DATABASE,
-    "database.redis": "this version is one node",
+    "database.redis.cluster": _ONE_REDIS,
+    "database.redis.cluster_nodes": _ONE_REDIS,
+    "database.redis.name": _ONE_REDIS,
+    "database.redis.sentinel_password": _ONE_REDIS,
+    "database.redis.sentinel_tls": _ONE_REDIS,
+    "database.redis.sentinel_username": _ONE_REDIS,
+    "database.redis.sentinels": _ONE_REDIS,
     "database.scylladb": _NO_DATABASE,
     "database.surrealdb": _NO_DATABASE,
     "history.dynamodb": _NO_DATABASE,
@@ -51,6 +58,7 @@ NO_EFFECT: Mapping[str, str] = {
     "database.postgres.cache_cleanup_interval": _APPS_IN_MEMORY,
     "database.postgres.cache_max_capacity": _APPS_IN_MEMORY,
     "database.postgres.cache_ttl": _APPS_IN_MEMORY,
+    "database.redis.key_prefix": "what is kept in Redis has a prefix of its own, like `queue.redis.prefix`",
     "delta_compression.cluster_coordination": _COORDINATION,
     "delta_compression.coordination_backend": _COORDINATION,
     "history.memory": "messages in memory have no tables, and no writes to wait for",
@@ -58,6 +66,8 @@ NO_EFFECT: Mapping[str, str] = {
     "http_api.accept_traffic": "nothing reads it",
     "path_prefix": "nothing reads it; let the proxy in front strip the prefix",
     **{f"queue.{broker}": _QUEUE for broker in _BROKERS.split()},
+    "queue.redis.cluster_mode": "nothing reads it",
+    "queue.redis.concurrency": "`webhooks.concurrency` says how many requests are made at a time",
     "queue.reliability": "`webhooks.retry` says how a delivery is tried again; leases and polling have no settings",
     "rate_limiter.api_rate_limit.identifier": "nothing reads it",
     "rate_limiter.websocket_rate_limit.identifier": "nothing reads it",
@@ -97,12 +107,12 @@ _PREFIXES: Mapping[str, str] = {
     "CLEANUP_": "cleanup",
     "CLUSTER_HEALTH_": "cluster_health",
     "DATABASE_DYNAMODB_": "database.dynamodb",
-    "DATABASE_REDIS_": "database.redis",
+    "DATABASE_REDIS_CLUSTER_": "database.redis.cluster",
+    "DATABASE_REDIS_SENTINEL_": "database.redis.sentinels",
     "DATABASE_SURREALDB_": "database.surrealdb",
     "METRICS_TCP_EXPORTER_": "metrics.tcp_exporter",
     "PUSH_": "push",
     "QUEUE_IGGY_": "queue.iggy",
-    "QUEUE_REDIS_": "queue.redis",
     "QUEUE_SNS_": "queue.sns",
     "QUEUE_SQS_": "queue.sqs",
     "REDIS_CLUSTER_QUEUE_": "queue.redis_cluster",
@@ -115,7 +125,7 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "adapter": (
         "",
         (
-            "REDIS_URL REDIS_CLUSTER_NODES PUBSUB_EMULATOR_HOST "
+            "REDIS_CLUSTER_NODES PUBSUB_EMULATOR_HOST "
             "ADAPTER_BUFFER_MULTIPLIER_PER_CPU ADAPTER_ENABLE_SOCKET_COUNTING ADAPTER_FALLBACK_TO_LOCAL "
             "ADAPTER_AGGREGATE_COUNTS ADAPTER_FAST_PRESENCE_TRANSITIONS"
         ),
@@ -144,7 +154,9 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     ),
     "annotations": ("", "ANNOTATIONS_ENABLED"),
     "cache.memory.cleanup_interval": ("", "CACHE_CLEANUP_INTERVAL"),
+    "database.redis.key_prefix": ("", "DATABASE_REDIS_KEY_PREFIX"),
     "history.writer_shards": ("", "HISTORY_WRITER_SHARDS"),
+    "queue.redis.concurrency": ("", "QUEUE_REDIS_CONCURRENCY"),
     "queue.reliability": (
         "QUEUE_",
         (

@@ -28,6 +28,7 @@ from sockudo.config.sections.limits import (
     WebSocket,
     WebSocketRateLimit,
 )
+from sockudo.config.sections.redis import Redis, RedisServer, RedisTls
 from sockudo.config.sections.server import Cors, HttpApi, Instance, Logging, Metrics, Prometheus, Ssl, UnixSocket
 from sockudo.config.sections.streams import (
     ConnectionRecovery,
@@ -38,7 +39,14 @@ from sockudo.config.sections.streams import (
     HistoryTables,
     PresenceHistory,
 )
-from sockudo.config.sections.webhooks import Queue, QueueReliability, WebhookBatching, WebhookRetries, Webhooks
+from sockudo.config.sections.webhooks import (
+    Queue,
+    QueueRedis,
+    QueueReliability,
+    WebhookBatching,
+    WebhookRetries,
+    Webhooks,
+)
 
 __all__ = [
     "Adapter",
@@ -73,9 +81,13 @@ __all__ = [
     "PresenceHistory",
     "Prometheus",
     "Queue",
+    "QueueRedis",
     "QueueReliability",
     "RateLimit",
     "RateLimiter",
+    "Redis",
+    "RedisServer",
+    "RedisTls",
     "SqlDatabase",
     "Ssl",
     "TagFiltering",

@@ -8,9 +8,9 @@ import msgspec
 
 from sockudo.config.keys import Key
 
-__all__ = ["Queue", "QueueReliability", "WebhookBatching", "WebhookRetries", "Webhooks"]
+__all__ = ["Queue", "QueueRedis", "QueueReliability", "WebhookBatching", "WebhookRetries", "Webhooks"]
 
-_BROKERS = ("redis", "redis-cluster", "nats", "pulsar", "rabbitmq", "google-pubsub", "kafka", "iggy")
+_BROKERS = ("redis-cluster", "nats", "pulsar", "rabbitmq", "google-pubsub", "kafka", "iggy")
 _SPELLINGS = (
     ("rabbit-mq", "rabbitmq"),
     ("gcp-pubsub", "google-pubsub"),
@@ -39,20 +39,41 @@ class QueueReliability(msgspec.Struct, frozen=True):
     ] = 100_000
 
 
+class QueueRedis(msgspec.Struct, frozen=True):
+    """The queue in the Redis server of `database.redis`, which several processes may share."""
+
+    prefix: Annotated[str, Key("Begins the names of its keys there", env="QUEUE_REDIS_PREFIX")] = "sockudo_queue:"
+    response_timeout_ms: Annotated[
+        int, Key("Limit of one call; 0 = a minute", env="QUEUE_REDIS_RESPONSE_TIMEOUT_MS", unit="ms", high=3_600_000)
+    ] = 5000
+    url_override: Annotated[
+        str | None,
+        Key(
+            "Address of another server, in place of all keys of `database.redis` but the files of its TLS",
+            env="REDIS_URL",
+            secret=True,
+        ),
+    ] = None
+
+    def __repr__(self) -> str:
+        return f"QueueRedis(prefix={self.prefix!r}, response_timeout_ms={self.response_timeout_ms})"
+
+
 class Queue(msgspec.Struct, frozen=True):
     """Where webhook deliveries wait."""
 
     driver: Annotated[
         str,
         Key(
-            "Where webhook deliveries wait: `sqlite` in `data_dir` survives the process, `memory` does not, `none` "
-            "switches webhooks off",
+            "Where webhook deliveries wait: `sqlite` in `data_dir` survives the process, `redis` is shared by several, "
+            "`memory` is lost with it, `none` switches webhooks off",
             env="QUEUE_DRIVER",
-            choices=("sqlite", "memory", "none"),
+            choices=("sqlite", "redis", "memory", "none"),
             elsewhere=(*_BROKERS, "sqs", "sns"),
             aliases=_SPELLINGS,
         ),
     ] = "sqlite"
+    redis: QueueRedis = QueueRedis()
     reliability: QueueReliability = QueueReliability()
 
 
