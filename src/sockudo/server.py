@@ -39,6 +39,7 @@ from sockudo.edge.listeners import (
 from sockudo.edge.operations import operations_routes
 from sockudo.edge.presence_history import presence_history_routes
 from sockudo.edge.revocations import revocation_routes
+from sockudo.edge.webhooks import webhook_routes
 from sockudo.histories import Histories
 from sockudo.hub import Hub, HubOptions
 from sockudo.limits.app_rates import AppRates
@@ -135,6 +136,7 @@ class Server:
                 *api_routes(self.edge),
                 *history_routes(self.edge),
                 *presence_history_routes(self.edge),
+                *webhook_routes(self.edge),
                 *revocation_routes(self.edge, self.revocations, partial(revoke, self.gateway)),
                 *operations_routes(self.edge),
             ],

@@ -57,6 +57,7 @@ class Webhooks:
         self.queue = queue
         self._sender = sender
         self._apps = apps
+        self._time = clock.time
         self._endpoints: dict[str, tuple[LiveApp, AppEndpoints]] = {}
         self.recorder = Recorder(self.endpoints, self._say, clock.monotonic, clock.time)
         self.deliverer = Deliverer(queue, sender, self._resolve, clock.monotonic, clock.time, options.delivery)
@@ -106,6 +107,10 @@ class Webhooks:
     async def check(self) -> bool:
         """Whether the queue does its work."""
         return not (self.batches.failing or self.deliverer.failing)
+
+    def now_ms(self) -> int:
+        """The time of day as deliveries have it."""
+        return int(self._time() * 1000)
 
     # ---- who hears of what ----
 
