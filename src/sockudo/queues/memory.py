@@ -200,7 +200,7 @@ class MemoryWebhookQueue:
 
     async def expire(self, app_id: str, endpoint: str, created_before_ms: int, now_ms: int, reason: str) -> int:
         count = 0
-        for key, lane in tuple(self._lanes.items()):
+        for key, lane in sorted(self._lanes.items(), key=lambda item: item[0]):
             if key[:2] != (app_id, endpoint) or not lane.free(now_ms):
                 continue
             lane.token = None

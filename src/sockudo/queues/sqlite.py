@@ -295,7 +295,8 @@ class SqliteWebhookQueue:
         count = 0
         with self._transaction() as connection:
             lanes = connection.execute(
-                "SELECT lane FROM lanes WHERE app_id = ? AND endpoint = ? AND (token IS NULL OR ready_at_ms <= ?)",
+                "SELECT lane FROM lanes WHERE app_id = ? AND endpoint = ? AND (token IS NULL OR ready_at_ms <= ?) "
+                "ORDER BY lane",
                 (app_id, endpoint, now_ms),
             ).fetchall()
             for (lane,) in lanes:

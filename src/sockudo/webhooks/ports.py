@@ -54,8 +54,8 @@ class WebhookQueue(Protocol):
     ) -> list[Claim]:
         """At most ``limit`` heads that are due and that nobody has, those that have been due for longest first.
 
-        Nobody else gets one of these lanes before ``lease_until_ms``; a lease that has ended is as if it had never
-        been. Lanes of the endpoints in ``besides`` are left alone.
+        Nobody else gets one of these lanes before ``lease_until_ms``. After that anybody may; until somebody has, the
+        holder may still renew the lease and settle. Lanes of the endpoints in ``besides`` are left alone.
         """
         ...
 
@@ -63,7 +63,7 @@ class WebhookQueue(Protocol):
         """Keeps the leases for longer; one that has been lost stays lost."""
 
     async def settle(self, outcomes: Sequence[tuple[Claim, Outcome]], now_ms: int) -> list[bool]:
-        """Ends claims, for each whether it still held its lease; nothing changes for one that did not.
+        """Ends claims, for each whether it was still the lane's last; nothing changes for one that was not.
 
         An attempt is counted in the delivery and kept beside it. One that goes on waiting stays the head of its lane.
         """
@@ -98,14 +98,15 @@ class WebhookQueue(Protocol):
     ) -> int:
         """Has settled deliveries made again, at the ends of their lanes and as if for the first time; how many.
 
-        With ``ids`` those, delivered or dead; else every dead one, of an endpoint or of all.
+        With ``ids`` those, delivered or dead; else every dead one, of an endpoint or of all. They keep the order that
+        they had among themselves.
         """
         ...
 
     async def expire(self, app_id: str, endpoint: str, created_before_ms: int, now_ms: int, reason: str) -> int:
-        """Gives up what has waited for too long for an endpoint that is left alone; how many. Bounded: call it again.
+        """Gives up what was created earlier and waits for an endpoint that is left alone; how many. Bounded: call again.
 
-        What is leased is not touched.
+        Lanes that are leased are not touched; of the others any delivery may go, wherever it stands.
         """
         ...
 
