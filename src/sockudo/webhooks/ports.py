@@ -104,9 +104,10 @@ class WebhookQueue(Protocol):
         ...
 
     async def expire(self, app_id: str, endpoint: str, created_before_ms: int, now_ms: int, reason: str) -> int:
-        """Gives up what was created earlier and waits for an endpoint that is left alone; how many. Bounded: call again.
+        """Gives up what was created earlier and waits for an endpoint that is left alone; how many.
 
-        Lanes that are leased are not touched; of the others any delivery may go, wherever it stands.
+        Lanes that are leased are not touched; of the others any delivery may go, wherever it stands. Bounded work: call
+        it again.
         """
         ...
 
