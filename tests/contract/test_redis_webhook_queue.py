@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from sockudo.config.sections import Redis, RedisTls
 from sockudo.errors import SockudoError
@@ -21,7 +22,8 @@ from sockudo.queues.redis import RedisWebhookQueue
 from sockudo.webhooks.ports import Claim, Outcome, WebhookQueue
 from sockudo.webhooks.records import Attempt, Delivery
 from support.certificates import write_certificate
-from support.redis import PASSWORD, RedisProcess, redis_server
+from support.redis import PASSWORD, RedisProcess, free_port, redis_server
+from support.waiting import wait_until
 
 TESTS = Path(__file__).parent.parent
 SECONDS = 20.0
@@ -179,15 +181,70 @@ async def drain(queue: WebhookQueue, now: int) -> list[str]:
 # ---- names, formats, addresses ----
 
 
-async def test_all_keys_are_in_one_hash_slot(queue: RedisWebhookQueue, redis: RedisProcess, prefix: str) -> None:
-    await queue.append([delivery("one"), delivery("two", endpoint="{other}")])
-    (claim, _) = await queue.claim(1, 2, 2)
-    await queue.settle([(claim, Outcome("dead", Attempt(1, 1, 1), reason="refused"))], 1)
-    keys = redis.keys(prefix)
-    assert len(keys) > 8
-    assert all(key.startswith(f"{prefix}v2:{{webhooks}}:") for key in keys)
-    with redis.client() as client:
-        assert len({client.cluster("KEYSLOT", key) for key in keys} if client.info()["cluster_enabled"] else {0}) == 1
+async def test_all_keys_are_in_one_hash_slot_of_a_cluster(prefix: str) -> None:
+    with redis_server(cluster_enabled="yes", cluster_port=str(free_port())) as server:
+        with server.client() as client:
+            client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+            wait_until(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok", "the cluster")
+        queue = server.queue(prefix)
+        await queue.start()
+        memory = MemoryWebhookQueue()
+        pair = Pair(99, memory, queue)
+        for _ in range(100):
+            await pair.step()
+            await pair.look()
+        await queue.close()
+        keys = server.keys(prefix)
+        with server.client() as client:
+            slots = {client.execute_command("CLUSTER KEYSLOT", key) for key in (*keys, "webhooks")}
+    assert len(keys) > 30
+    assert len(slots) == 1
+
+
+async def test_a_server_that_is_full_takes_nothing_of_what_it_refuses(prefix: str) -> None:
+    with redis_server(maxmemory="4mb", maxmemory_policy="noeviction") as server:
+        queue = server.queue(prefix)
+        await queue.start()
+        told = [await asyncio.gather(queue.append(big(number)), return_exceptions=True) for number in range(60)]
+        refused = [problem.text for (problem,) in told if isinstance(problem, SockudoError)]
+        accepted = 2 * (len(told) - len(refused))
+        assert accepted > 0
+        assert set(refused) == {
+            f"The webhook queue does not answer: Redis at 127.0.0.1:{server.port} (OutOfMemoryError)"
+        }
+        assert (await queue.counts())["app", "ep"].waiting == accepted
+        # What frees memory goes on.
+        with server.client() as client:
+            client.config_set("maxmemory", "0")
+        assert len(await drain(queue, 10)) == accepted
+        await queue.close()
+
+
+def big(number: int) -> list[Delivery]:
+    both = [delivery(f"{number}-{half}") for half in range(2)]
+    for each in both:
+        each.body = b"x" * 50_000
+    return both
+
+
+async def test_a_server_that_may_lose_what_was_accepted_is_told_of(prefix: str) -> None:
+    with redis_server(appendonly="no", maxmemory="100mb", maxmemory_policy="allkeys-lru") as server:
+        queue = server.queue(prefix)
+        with capture_logs() as lines:
+            await queue.start()
+        await queue.close()
+    assert [(line["log_level"], line["event"].partition(":")[0]) for line in lines] == [
+        ("warning", "Redis keeps no append-only file"),
+        ("warning", "Redis may drop webhooks to free memory"),
+    ]
+
+
+async def test_a_server_that_keeps_everything_needs_no_words(redis: RedisProcess, prefix: str) -> None:
+    queue = redis.queue(prefix)
+    with capture_logs() as lines:
+        await queue.start()
+    await queue.close()
+    assert lines == []
 
 
 async def test_two_prefixes_are_two_queues(redis: RedisProcess, queue: RedisWebhookQueue, prefix: str) -> None:
@@ -229,7 +286,8 @@ async def test_a_wrong_password_is_told_and_not_shown(redis: RedisProcess, prefi
     with pytest.raises(SockudoError) as caught:
         await queue.start()
     assert caught.value.text == (
-        f"The webhook queue does not answer: Redis at 127.0.0.1:{redis.port} (AuthenticationError)"
+        f"The webhook queue does not answer: Redis at 127.0.0.1:{redis.port} (AuthenticationError). See that it "
+        "runs and that database.redis, or queue.redis.url_override, says how to reach it."
     )
     assert "wrong-secret" not in repr((caught.value, server, Redis(password="wrong-secret")))
 
@@ -248,7 +306,7 @@ async def test_tls_checks_who_answers(tmp_path: Path, prefix: str) -> None:
         await careless.start()
         assert await careless.get("app", "one") is not None
         await careless.close()
-        with pytest.raises(SockudoError, match="does not answer"):
+        with pytest.raises(SockudoError, match="its certificate is not trusted: self-signed certificate"):
             await RedisWebhookQueue(address, RedisTls(), prefix=prefix, timeout_ms=5000).start()
 
 
@@ -333,7 +391,7 @@ async def test_what_was_accepted_survives_the_server(own: RedisProcess, prefix: 
     await queue.settle([(claims[0], Outcome("waiting", Attempt(1, 10, 5, 500), due_at_ms=15))], 11)
     before = await queue.page("app")
     own.kill()
-    with pytest.raises(SockudoError, match=r"does not answer: Redis at 127\.0\.0\.1:\d+ \(\w+\)"):
+    with pytest.raises(SockudoError, match=r"does not answer: Redis at 127\.0\.0\.1:\d+ \([\w ]+\)"):
         await queue.append([delivery("lost")])
     own.start()
     assert await queue.page("app") == before
@@ -375,7 +433,7 @@ async def test_a_server_that_says_nothing_is_waited_for_no_longer_than_set(own: 
 async def test_a_server_that_is_not_there_is_told(prefix: str) -> None:
     with redis_server() as server:
         queue = server.queue(prefix, timeout_ms=1000)
-    with pytest.raises(SockudoError, match="does not answer"):
+    with pytest.raises(SockudoError, match=r"\(connection refused\)"):
         await queue.start()
     await queue.close()
     with pytest.raises(SockudoError, match="not open"):

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from sockudo.queues.redis import RedisWebhookQueue
 from support.parts import cannot_run
 from support.waiting import wait_until
 
-__all__ = ["PASSWORD", "RedisProcess", "redis_server"]
+__all__ = ["PASSWORD", "RedisProcess", "free_port", "redis_server"]
 
 PASSWORD = "p@ss/w:rd %41"
 """Has every character that an address could stumble over."""
@@ -31,12 +31,13 @@ PART = "Redis"
 class RedisProcess:
     """A server that can be ended, stopped and started again on the same port, with what it wrote."""
 
-    def __init__(self, program: str, folder: Path, *, tls: tuple[Path, Path] | None = None) -> None:
+    def __init__(self, program: str, folder: Path, tls: tuple[Path, Path] | None, options: Mapping[str, str]) -> None:
         self._program = program
         self._folder = folder
         self._tls = tls
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
 
     @property
     def settings(self) -> Redis:
@@ -66,6 +67,7 @@ class RedisProcess:
             certificate, key = self._tls
             options |= {"port": 0, "tls-port": self.port, "tls-auth-clients": "no"}
             options |= {"tls-cert-file": certificate, "tls-key-file": key, "tls-ca-cert-file": certificate}
+        options |= self._options
         config = self._folder / "redis.conf"
         config.write_text("".join(f'{name} "{value}"\n' for name, value in options.items()))
         log = self._folder / "log"
@@ -103,13 +105,17 @@ class RedisProcess:
 
 
 @contextlib.contextmanager
-def redis_server(*, tls: tuple[Path, Path] | None = None) -> Iterator[RedisProcess]:
-    """A running server. With ``tls``, a certificate and its key, it speaks nothing else."""
+def redis_server(*, tls: tuple[Path, Path] | None = None, **options: str) -> Iterator[RedisProcess]:
+    """A running server. With ``tls``, a certificate and its key, it speaks nothing else.
+
+    ``options`` are lines of its configuration, with ``_`` for ``-``.
+    """
     program = shutil.which("redis-server")
     if program is None:
         cannot_run(PART, "the server is not installed (apt-get install redis-server)")
     with tempfile.TemporaryDirectory(prefix="sockudo-redis-", ignore_cleanup_errors=True) as folder:
-        server = RedisProcess(program, Path(folder), tls=tls)
+        settings = {name.replace("_", "-"): value for name, value in options.items()}
+        server = RedisProcess(program, Path(folder), tls, settings)
         server.start()
         try:
             yield server
@@ -117,7 +123,8 @@ def redis_server(*, tls: tuple[Path, Path] | None = None) -> Iterator[RedisProce
             server.kill()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -27,6 +27,9 @@ knows of ends with its lease, and a settled delivery is not claimed again.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -82,15 +85,19 @@ class RedisWebhookQueue:
             self._scripts = {name: self._client.register_script(text) for name, text in SCRIPTS.items()}
         try:
             version = int(await self._run("open", _FORMAT))
-            if version > _FORMAT:
-                raise errors.SERVICE_UNAVAILABLE(
-                    f"The webhook queue was written by a newer version of sockudo: its format is {version}, this "
-                    f"version knows {_FORMAT}. Run the newer version, or set another queue.redis.prefix."
-                )
-            await self._warn()
-        except SockudoError:
+        except SockudoError as problem:
             await self.close()
-            raise
+            raise errors.SERVICE_UNAVAILABLE(
+                f"{problem.text}. See that it runs and that database.redis, or queue.redis.url_override, says how to "
+                "reach it."
+            ) from problem
+        if version > _FORMAT:
+            await self.close()
+            raise errors.SERVICE_UNAVAILABLE(
+                f"The webhook queue was written by a newer version of sockudo: its format is {version}, this version "
+                f"knows {_FORMAT}. Run the newer version, or set another queue.redis.prefix."
+            )
+        await self._warn()
 
     async def close(self) -> None:
         client, self._client = self._client, None
@@ -205,7 +212,7 @@ class RedisWebhookQueue:
         except (RedisError, OSError) as error:
             # The text of an error may quote what was sent.
             raise errors.SERVICE_UNAVAILABLE(
-                f"The webhook queue does not answer: Redis at {self._server.place} ({_kind(error)})"
+                f"The webhook queue does not answer: Redis at {self._server.place} ({_reason(error)})"
             ) from None
 
     async def _warn(self) -> None:
@@ -230,8 +237,17 @@ class RedisWebhookQueue:
             )
 
 
-def _kind(error: Exception) -> str:
-    """What went wrong, in a word that holds nothing of what was sent."""
+def _reason(error: Exception) -> str:
+    """What went wrong, in words that hold nothing of what was sent."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted: {cause.verify_message}"
+        if isinstance(cause, socket.gaierror):
+            return "its name has no address"
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno).lower()
+        cause = cause.__cause__ or cause.__context__
     word = str(error).partition(" ")[0]
     return word if type(error) is ResponseError and word.isalpha() and word.isupper() else type(error).__name__
 
