@@ -17,7 +17,7 @@ from sockudo.webhooks.endpoints import Endpoint
 from sockudo.webhooks.ports import Claim, Outcome, Sender, WebhookQueue
 from sockudo.webhooks.records import Answer, Attempt, Delivery, Target
 
-__all__ = ["Deliverer", "DeliveryOptions", "EndpointCounters", "Resolve"]
+__all__ = ["Deliverer", "DeliveryOptions", "EndpointCounters", "Resolve", "is_retried", "request_of"]
 
 Resolve = Callable[[str, str], "tuple[Endpoint, str, Signer] | str"]
 """An endpoint of an app by both ids, with the app's key and its signer; or why there is none."""
@@ -238,7 +238,7 @@ class Deliverer:
         breaker.begin()
         started = self._now_ms()
         try:
-            answer = await self._sender.send(_target(endpoint, key, signer, delivery), delivery.body)
+            answer = await self._sender.send(request_of(endpoint, key, signer, delivery), delivery.body)
         except BaseException:
             breaker.abandoned()
             raise
@@ -261,7 +261,7 @@ class Deliverer:
             counters.failed += 1
         if breaker is None:
             return
-        if _is_retried(answer):
+        if is_retried(answer):
             breaker.failed()
         else:
             # It answered; that it does not want this one says nothing about the next.
@@ -270,7 +270,7 @@ class Deliverer:
     def _outcome(self, endpoint: Endpoint, delivery: Delivery, answer: Answer, attempt: Attempt) -> Outcome:
         if answer.delivered:
             return Outcome("delivered", attempt)
-        if not _is_retried(answer):
+        if not is_retried(answer):
             return Outcome("dead", attempt, reason="refused")
         retry = endpoint.retry
         if not retry.enabled:
@@ -350,14 +350,15 @@ class Deliverer:
         return int(self._time() * 1000)
 
 
-def _is_retried(answer: Answer) -> bool:
+def is_retried(answer: Answer) -> bool:
     """Whether the same request may well succeed later."""
     if answer.status is None:
         return answer.problem not in _PERMANENT
     return answer.status >= 500 or answer.status in _RETRIED
 
 
-def _target(endpoint: Endpoint, key: str, signer: Signer, delivery: Delivery) -> Target:
+def request_of(endpoint: Endpoint, key: str, signer: Signer, delivery: Delivery) -> Target:
+    """The request of the next attempt: where it goes, and its headers (contract 70 § 5.2 and ours)."""
     headers = (
         ("Content-Type", "application/json"),
         ("X-Pusher-Key", key),
