@@ -31,7 +31,12 @@ def _sqlite(request: pytest.FixtureRequest) -> Open:
     return lambda: SqliteWebhookQueue(folder)
 
 
-KINDS: dict[str, Callable[[pytest.FixtureRequest], Open]] = {"memory": _memory, "sqlite": _sqlite}
+def _redis(request: pytest.FixtureRequest) -> Open:
+    server, prefix = request.getfixturevalue("redis"), request.getfixturevalue("unique")
+    return lambda: server.queue(prefix)
+
+
+KINDS: dict[str, Callable[[pytest.FixtureRequest], Open]] = {"memory": _memory, "sqlite": _sqlite, "redis": _redis}
 
 
 @pytest.fixture(params=KINDS)
