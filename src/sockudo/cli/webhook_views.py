@@ -40,21 +40,34 @@ def print_json(reply: Any) -> None:
 
 
 def print_endpoints(reply: Mapping[str, Any]) -> None:
-    """The endpoints of an app as a table."""
-    columns = ["id", "url", "events", "waiting", "dead", "delivered", "state", "last answer"]
-    rows = [_endpoint_row(endpoint) for endpoint in reply["endpoints"]]
-    print_table(columns, rows, "The app has no webhooks: they stand in its record, under policy.webhooks.")
+    """The endpoints of an app, each with its addresses in full: a table would cut them."""
+    if not reply["endpoints"]:
+        typer.echo("The app has no webhooks: they stand in its record, under policy.webhooks.")
+    for number, endpoint in enumerate(reply["endpoints"]):
+        if number:
+            typer.echo()
+        typer.echo(f"{typer.style(endpoint['id'], bold=True)}  {printable(endpoint['url'] or '(removed)')}")
+        _print_rows(_endpoint_rows(endpoint))
 
 
-def _endpoint_row(endpoint: Mapping[str, Any]) -> list[str]:
-    counts = [f"{endpoint[name]:,}" for name in ("waiting", "dead", "delivered")]
+def _endpoint_rows(endpoint: Mapping[str, Any]) -> dict[str, str]:
+    counts = ", ".join(f"{endpoint[name]:,} {name}" for name in ("waiting", "dead", "delivered"))
     if endpoint["url"] is None:
-        return [endpoint["id"], "-", "-", *counts, "removed", "-"]
-    events = " ".join(endpoint["events"]) + _filter(endpoint["filter"])
-    state = _STATES.get(endpoint["state"], endpoint["state"])
+        return {"deliveries": counts}
     last = endpoint["last_answer"]
-    answer = "-" if last is None else f"{spelled(last)}, {last['took_ms']:,} ms, {local_time(last['at_ms'])}"
-    return [endpoint["id"], endpoint["url"], events, *counts, state, answer]
+    rows = {
+        "events": " ".join(endpoint["events"]) + _filter(endpoint["filter"]),
+        "deliveries": counts,
+        "state": _STATES.get(endpoint["state"], endpoint["state"]),
+    }
+    if last is not None:
+        rows["last answer"] = f"{spelled(last)} after {last['took_ms']:,} ms, {local_time(last['at_ms'])}"
+    return rows
+
+
+def _print_rows(rows: Mapping[str, str]) -> None:
+    for label, text in rows.items():
+        typer.echo(f"  {label + ':':<{_LABEL}} {printable(text)}")
 
 
 def _filter(condition: Mapping[str, Any]) -> str:
@@ -93,19 +106,26 @@ def dead_sentence(reply: Mapping[str, Any], endpoint_id: str | None) -> tuple[in
 
 
 def print_deliveries(deliveries: Sequence[Mapping[str, Any]], empty: str) -> None:
-    """Deliveries as a table."""
+    """Deliveries, one per line and never cut: ids are there to be copied."""
     rows = [
         [
             each["id"],
             local_time(each["created_at_ms"]),
-            each["url"] or f"{each['endpoint']} (removed)",
             _outcome(each),
             str(each["attempt_count"]),
             str(each["events"]),
+            each["url"] or f"{each['endpoint']} (removed)",
         ]
         for each in deliveries
     ]
-    print_table(["id", "created", "endpoint", "state", "attempts", "events"], rows, empty)
+    if not rows:
+        typer.echo(empty)
+        return
+    rows.insert(0, ["id", "queued", "state", "attempts", "events", "endpoint"])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for number, row in enumerate(rows):
+        line = "  ".join(printable(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        typer.echo(typer.style(line, bold=True) if number == 0 else line)
 
 
 def _outcome(delivery: Mapping[str, Any]) -> str:
@@ -117,7 +137,7 @@ def print_delivery(delivery: Mapping[str, Any]) -> None:
     rows = {
         "state": _outcome(delivery),
         "endpoint": f"{delivery['endpoint']} {delivery['url'] or '(removed)'}",
-        "created": local_time(delivery["created_at_ms"]),
+        "queued": local_time(delivery["created_at_ms"]),
         "attempts": str(delivery["attempt_count"]),
         "holds": f"{_number(delivery['events'], 'event')}, {delivery['bytes']:,} bytes",
     }
@@ -126,8 +146,7 @@ def print_delivery(delivery: Mapping[str, Any]) -> None:
     if delivery["settled_at_ms"] is not None:
         rows["given up" if delivery["state"] == "dead" else "delivered"] = local_time(delivery["settled_at_ms"])
     typer.secho(printable(delivery["id"]), bold=True)
-    for label, text in rows.items():
-        typer.echo(f"  {label + ':':<{_LABEL}} {printable(text)}")
+    _print_rows(rows)
     if delivery["attempts"]:
         typer.echo()
         print_table(["attempt", "time", "took", "answer", "said"], [_attempt_row(a) for a in delivery["attempts"]], "")

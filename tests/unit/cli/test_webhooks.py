@@ -132,10 +132,28 @@ def test_endpoints_are_listed_with_what_to_do(run: Any, api: Any) -> None:
     result = run("webhooks", "list")
     assert result.exit_code == 0
     text = " ".join(result.stdout.split())
-    for word in ("5f0c", "https://hooks.test/in?token=…", "1,234", "channel_prefix=room-", "200, 34 ms", "failing"):
+    for word in (
+        "5f0c",
+        "https://hooks.test/in?token=…",
+        "1,234",
+        "channel_prefix=room-",
+        "200 after 34 ms",
+        "failing",
+    ):
         assert word in text
     assert "77aa: Correct the url.\n" in result.stderr
     assert "`sockudo webhooks dead`" in result.stderr
+
+
+def test_addresses_and_ids_are_never_cut(run: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    long = "https://hooks.test/" + "x" * 300
+    api.replies["webhooks"] = overview(endpoint(url=long))
+    assert long in run("webhooks", "list").stdout
+    api.replies["webhook_deliveries"] = page(delivery("7c453016-5eba-4141-9d79-847c0411ae8f", url=long))
+    text = run("webhooks", "dead").stdout
+    assert "7c453016-5eba-4141-9d79-847c0411ae8f" in text
+    assert long in text
 
 
 def test_nothing_is_remarked_when_all_is_well(run: Any, api: Any) -> None:
@@ -192,8 +210,11 @@ def test_dead_letters_are_listed(run: Any, api: Any) -> None:
     assert api.calls == [
         ("webhook_deliveries", (), {"endpoint": "5f0c", "state": "dead", "before": None, "limit": 50}),
     ]
-    for word in ("d1", "d0", "dead: refused", "https://hooks.test/in", "5f0c (removed)"):
-        assert word in result.stdout
+    heading, first, second = result.stdout.splitlines()
+    assert heading.split() == ["id", "queued", "state", "attempts", "events", "endpoint"]
+    assert (first.split()[0], second.split()[0]) == ("d1", "d0")
+    assert first.endswith("dead: refused           1         2       https://hooks.test/in")
+    assert second.endswith("dead: endpoint_removed  1         2       5f0c (removed)")
     assert result.stderr == "`sockudo webhooks show ID` has the body of one, and what was answered.\n"
 
 
