@@ -50,6 +50,12 @@ class Histories:
         if self._edge.presence_history is not None:
             self._edge.presence_history.options = _presence_history_options(settings)
 
+    async def refresh_totals(self) -> None:
+        """Looks again what is kept; takes a moment at most."""
+        for each in (self._edge.history, self._edge.presence_history):
+            if each is not None:
+                await each.refresh_totals()
+
     async def close(self) -> None:
         """What is known of members goes into the durable history, so that is closed last."""
         if self._edge.presence_history is not None:

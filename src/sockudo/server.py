@@ -12,7 +12,6 @@ import structlog
 
 from sockudo import errors
 from sockudo.apps import AppRegistry, Changes, Defaults
-from sockudo.auth.ports import RevocationStore
 from sockudo.auth.revocations import Revocations
 from sockudo.clock import Clock, SystemClock
 from sockudo.config import Settings
@@ -46,7 +45,7 @@ from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.limits.ip import IpLimits
 from sockudo.loop_watch import LoopWatch
-from sockudo.metrics import Metrics
+from sockudo.metrics import HistorySources, Metrics
 from sockudo.protocol.delta import Algorithm, DeltaNode, DeltaOptions
 from sockudo.publishing import Publisher
 from sockudo.publishing.pipeline import Pipeline
@@ -108,7 +107,7 @@ class Server:
         self.apps = AppRegistry(app_store(settings, serving=True), Defaults.from_settings(settings))
         self.rates = AppRates()
         self.keys = IdempotencyKeys(max_key_length=settings.idempotency.max_key_length)
-        self.revocations = Revocations(_revocation_store(settings))
+        self.revocations = Revocations(SqliteRevocationStore(settings.data_dir))
         self.pipeline = pipeline = Pipeline(self.hub, self.keys, self.clock, None)
         self.gateway = Gateway(self.hub, self.apps, self.clock, settings, loop.call_soon, pipeline, self.revocations)
         self.publisher = Publisher(pipeline, self.keys, self.rates, self.clock)
@@ -152,6 +151,7 @@ class Server:
             loop=self.watch,
             prefix=settings.metrics.prometheus.prefix,
             port=settings.metrics.port,
+            histories=HistorySources(lambda: self.edge.history, lambda: self.edge.presence_history),
         )
 
     async def _apps_healthy(self) -> bool:
@@ -200,13 +200,17 @@ class Server:
         if not metrics.enabled:
             return
         try:
-            listener = await serve_app(metrics.host, metrics.port, admin_app(self.metrics.render))
+            listener = await serve_app(metrics.host, metrics.port, admin_app(self._scrape))
         except ListenError as problem:
             _log.warning("no metrics", reason=str(problem))
             return
         self._own(listener)
         self.metrics_port = self.metrics.port = listener.port
         _log.info("metrics", host=metrics.host, port=listener.port)
+
+    async def _scrape(self) -> bytes:
+        await self.histories.refresh_totals()
+        return self.metrics.render()
 
     def _own(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -326,11 +330,6 @@ def _delta_options(settings: Settings) -> DeltaOptions:
 
 def _publish_options(settings: Settings) -> PublishOptions:
     return PublishOptions(ephemeral=settings.ephemeral.enabled, echo=settings.echo_control.enabled)
-
-
-def _revocation_store(settings: Settings) -> RevocationStore | None:
-    """Revocations last as long as what they are of: apps in memory end with the process."""
-    return None if settings.app_manager.driver == "memory" else SqliteRevocationStore(settings.data_dir)
 
 
 def _report(task: asyncio.Task[None]) -> None:

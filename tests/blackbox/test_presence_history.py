@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -324,3 +325,56 @@ def test_what_a_reload_changes_holds_at_once(serve: Callable[..., ServerProcess]
     assert asked.get(limit=50)["limit"] == 2
     assert "early" not in {item["user_id"] for item in asked.events()}
     assert asked.get("/state")["stream"]["next_serial"] == 7
+
+
+def samples(server: ServerProcess) -> dict[str, float]:
+    """Every sample of our own, by name and labels without the port."""
+    found = {}
+    for line in server.metrics().splitlines():
+        if line.startswith("sockudo_"):
+            series, value = line.rsplit(" ", 1)
+            found[re.sub(r',?port="\d+"', "", series)] = float(value)
+    return found
+
+
+def test_metrics_tell_of_messages_members_recovery_filters_and_differences(
+    serve: Callable[..., ServerProcess], room: str
+) -> None:
+    server = serve({**STREAMS, **BOTH, "delta_compression": {"enabled": True}})
+    with WebSocket(server, protocol=2).greeting() as client, WebSocket(server, protocol=2).greeting() as other:
+        client.subscribe(room, "ana")
+        client.subscribe("news", filter={"events": ["wanted"]})
+        other.say("sockudo:subscribe", {"channel": "plain", "delta": "fossil"})
+        other.until_pong()
+        for number in range(6):
+            server.publish("news", "unwanted", "hello")
+            server.publish("plain", "quote", "x" * 400 + str(number))
+        server.publish("news", "brief", "hello", extras={"ephemeral": True})
+        stream_id = other.until_pong()[-1]["stream_id"]
+        other.say("sockudo:resume", {"channel_positions": {"plain": {"stream_id": stream_id, "serial": 2}}})
+        other.say("sockudo:resume", {"channel_positions": {"plain": {"stream_id": "gone", "serial": 2}}})
+        other.until_pong()
+
+        def settled() -> dict[str, float] | None:
+            found = samples(server)
+            return found if found.get('sockudo_history_retained_messages{app_id="app-id"}') == 12 else None
+
+        found = wait_until(settled, "the sums of what is kept")
+    expected = {
+        'history_writes_total{app_id="app-id"}': 12,
+        'history_write_latency_ms_count{app_id="app-id"}': 12,
+        "history_queue_depth{}": 0,
+        'presence_history_writes_total{app_id="app-id"}': 1,
+        'presence_history_retained_events{app_id="app-id"}': 1,
+        "presence_history_queue_depth{}": 0,
+        'history_recovery_success_total{app_id="app-id",source="hot"}': 1,
+        'history_recovery_failures_total{app_id="app-id",code="stream_reset"}': 1,
+        'event_filter_suppressed_total{app_id="app-id"}': 7,
+        'ephemeral_messages_total{app_id="app-id"}': 1,
+        'delta_compression_full_messages_total{app_id="app-id",channel_name="public"}': 2,
+        'delta_compression_delta_messages_total{app_id="app-id",channel_name="public"}': 4,
+    }
+    assert {name: found.get(f"sockudo_{name}") for name in expected} == expected
+    saved = found['sockudo_delta_compression_bandwidth_saved_bytes{app_id="app-id",channel_name="public"}']
+    original = found['sockudo_delta_compression_bandwidth_original_bytes{app_id="app-id",channel_name="public"}']
+    assert 4 * 100 < saved < original

@@ -228,3 +228,46 @@ def test_a_public_channel_is_gone_on_with_however_late_the_subscribe(history: bo
         assert client.subscribe("news")["serial"] == 2
         assert client.event()["data"] == "2"
         client.hears_nothing()
+
+
+def test_a_rewind_of_the_subscribe_ends_though_the_resume_was_enough(
+    connect_v2: Connect, server: ServerProcess, unique: str
+) -> None:
+    start = left_at(connect_v2(), unique)
+    for data in ("1", "2"):
+        server.publish(unique, "tide", data)
+    client = connect_v2()
+    assert resume(client, **{unique: start}).data == ["1", "2"]
+    client.subscribe(unique, rewind=10)
+    ended = client.event()
+    assert (ended["event"], ended["channel"]) == ("sockudo:rewind_complete", unique)
+    assert ended["data"] == {
+        "historical_count": 0,
+        "live_count": 0,
+        "complete": True,
+        "truncated_by_retention": False,
+        "truncated_by_limit": False,
+    }
+    client.hears_nothing()
+
+
+def test_a_rewind_of_the_subscribe_is_done_when_the_resume_failed(
+    connect_v2: Connect, server: ServerProcess, unique: str
+) -> None:
+    channel = f"private-{unique}"
+    for data in ("1", "2"):
+        server.publish(channel, "tide", data)
+    client = connect_v2()
+    ask(client, **{channel: {"stream_id": "other", "serial": 1}})
+    client.subscribe(channel, rewind=10)
+    said = [client.event() for _ in range(5)]
+    assert [frame["event"] for frame in said if frame["event"] == "tide"] == ["tide", "tide"]
+    assert {frame["event"] for frame in said} == {
+        "sockudo:resume_failed",
+        "sockudo:resume_success",
+        "tide",
+        "sockudo:rewind_complete",
+    }
+    ended = next(frame for frame in said if frame["event"] == "sockudo:rewind_complete")
+    assert ended["data"]["historical_count"] == 2
+    client.hears_nothing()

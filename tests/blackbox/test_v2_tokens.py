@@ -336,9 +336,10 @@ def test_a_revocation_ends_at_its_time(timed: TimedServer) -> None:
     timed.connect(app=TOKEN_APP, params=f"token={text}").subscribe("news")
 
 
-def test_a_restart_forgets_no_revocation() -> None:
+@pytest.mark.parametrize("driver", ["sqlite", "memory"])
+def test_a_restart_forgets_no_revocation(driver: str) -> None:
     apps = [app_record(DEFAULT_APP), app_record(TOKEN_APP)]
-    config = {"app_manager": {"driver": "sqlite", "array": {"apps": apps}}}
+    config = {"app_manager": {"driver": driver, "array": {"apps": apps}}}
     text = token(jti="stolen")
     with ExitStack() as opened:
         first = opened.enter_context(start_server(config))

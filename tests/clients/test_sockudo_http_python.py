@@ -16,6 +16,8 @@ from sockudo_http_python import (
     Event,
     HistoryParams,
     MessageExtras,
+    PresenceHistoryParams,
+    PresenceSnapshotParams,
     PresenceUser,
     Result,
     Sockudo,
@@ -44,11 +46,17 @@ def server() -> Iterator[ServerProcess]:
     namespaces = [{"name": "room", "allow_user_limited_channels": True}]
     apps = [
         app_record(DEFAULT_APP),
-        app_record(PLAIN_APP, history={"enabled": False}, connection_recovery={"enabled": False}),
+        app_record(
+            PLAIN_APP,
+            history={"enabled": False},
+            connection_recovery={"enabled": False},
+            presence_history={"enabled": False},
+        ),
         app_record(NAMED_APP, channels={"channel_namespaces": namespaces}),
         app_record(LIMITED_APP, limits={"max_event_batch_size": 2, "max_event_payload_in_kb": 1}),
     ]
-    with start_server({**STREAMS, "app_manager": {"array": {"apps": apps}}}) as running:
+    config = {**STREAMS, "presence_history": {"enabled": True}, "app_manager": {"array": {"apps": apps}}}
+    with start_server(config) as running:
         yield running
 
 
@@ -301,6 +309,33 @@ def test_what_an_operator_does(sdk: Sockudo, unique: str) -> None:
     assert text == "reason must not be empty"
 
 
+def test_the_past_of_a_presence_channel(sdk: Sockudo, listen: Open, unique: str) -> None:
+    channel = f"presence-{unique}"
+    clients = [listen() for _ in range(2)]
+    for client, user in zip(clients, ("ana", "ben"), strict=True):
+        client.subscribe(channel, user, {"name": user})
+    clients[1].say("sockudo:unsubscribe", {"channel": channel})
+    clients[1].until_pong()
+    page = done(sdk.get_channel_presence_history(channel, PresenceHistoryParams(2, "oldest_first")))
+    assert [(item["event"], item["user_id"]) for item in page["items"]] == [
+        ("member_added", "ana"),
+        ("member_added", "ben"),
+    ]
+    params = PresenceHistoryParams(direction="oldest_first", cursor=page["next_cursor"])
+    (last,) = done(sdk.get_channel_presence_history(channel, params))["items"]
+    assert (last["event"], last["cause"], last["presence_event"]["user_id"]) == ("member_removed", "disconnect", "ben")
+    then = done(sdk.get_channel_presence_snapshot(channel, PresenceSnapshotParams(at_serial=2)))
+    assert [member["user_id"] for member in then["members"]] == ["ana", "ben"]
+    at_ms = PresenceSnapshotParams(at_time_ms=last["published_at_ms"] + 1000)
+    assert done(sdk.get_channel_presence_snapshot(channel, at_ms))["member_count"] == 1
+    state = done(sdk.get_channel_presence_history_state(channel))["stream"]
+    assert (state["next_serial"], state["retained"]["retained_events"]) == (4, 3)
+    reset = done(sdk.reset_channel_presence_history(channel, "test", "ops@pier"))
+    assert (reset["purged_events"], reset["previous_stream_id"]) == (3, state["stream_id"])
+    assert done(sdk.get_channel_presence_history(channel))["items"] == []
+    refused(sdk.get_channel_presence_history(unique), Status.CLIENT_ERROR, 400, "invalid_input")
+
+
 def test_where_nothing_is_kept(make_sdk: MakeSdk) -> None:
     """The SDK reads 403 as a refusal of its credentials."""
     sdk = make_sdk(PLAIN_APP)
@@ -312,6 +347,14 @@ def test_where_nothing_is_kept(make_sdk: MakeSdk) -> None:
     ):
         text = refused(result, Status.AUTHENTICATION_ERROR, 403, "feature_disabled")
         assert text == "Durable history is disabled by policy for channel 'news'"
+    for result in (
+        sdk.get_channel_presence_history("presence-a"),
+        sdk.get_channel_presence_history_state("presence-a"),
+        sdk.reset_channel_presence_history("presence-a", "x"),
+        sdk.get_channel_presence_snapshot("presence-a"),
+    ):
+        text = refused(result, Status.AUTHENTICATION_ERROR, 403, "feature_disabled")
+        assert text == "Presence history is disabled by policy for channel 'presence-a'"
 
 
 # ---- signatures ----

@@ -23,6 +23,7 @@ from sockudo_python import (
     SubscriptionRewind,
     TokenAuthData,
 )
+from sockudo_python.client import PresenceHistoryParams, PresenceSnapshotParams
 
 from support.backend import AppBackend
 from support.node import MASTER_KEY
@@ -37,7 +38,8 @@ Listen = Callable[..., Listener]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
-    config = {**STREAMS, "app_manager": {"array": {"apps": [app_record(APP), app_record(TOKEN_APP)]}}}
+    apps = {"app_manager": {"array": {"apps": [app_record(APP), app_record(TOKEN_APP)]}}}
+    config = {**STREAMS, **apps, "presence_history": {"enabled": True}}
     with start_server(config) as running:
         yield running
 
@@ -128,8 +130,7 @@ async def test_presence_channels(listen: Listen, backend: AppBackend, unique: st
     async with listen() as ana:
         here = await ana.join(channel)
         assert (here.members.count, here.members.me.id, here.members.me.info) == (1, "ana", {"name": "Ana"})
-        backend.user = {"id": "ben", "user_info": {"name": "Ben"}}
-        try:
+        with backend.as_user("ben", user_info={"name": "Ben"}):
             async with listen() as ben:
                 there = await ben.join(channel)
                 assert there.members.count == 2
@@ -148,8 +149,6 @@ async def test_presence_channels(listen: Listen, backend: AppBackend, unique: st
                 await ben.client.unsubscribe(channel)
                 gone = await ana.next(channel, "sockudo:member_removed")
                 assert (gone.id, here.members.count) == ("ben", 1)
-        finally:
-            backend.user = {"id": "ana", "user_info": {"name": "Ana"}}
 
 
 async def test_encrypted_channels(listen: Listen, sdk: Sockudo, unique: str) -> None:
@@ -301,13 +300,48 @@ async def test_history(listen: Listen, sdk: Sockudo, unique: str) -> None:
             await channel.history(ChannelHistoryParams(limit=0))
 
 
+async def test_presence_history(listen: Listen, backend: AppBackend, unique: str) -> None:
+    channel = f"presence-{unique}"
+    async with listen() as ana:
+        here = await ana.join(channel)
+        with backend.as_user("ben", user_info={"name": "Ben"}):
+            async with listen() as ben:
+                there = await ben.join(channel)
+                await there.update({"name": "Ben", "away": True})
+                await ana.next(channel, "sockudo:presence_update")
+                await ben.client.unsubscribe(channel)
+                await ana.next(channel, "sockudo:member_removed")
+        page = await here.history(PresenceHistoryParams(direction="oldest_first", limit=3))
+        last = await page.next()
+        events = [(item.serial, item.event, item.cause, item.user_id) for item in (*page.items, *last.items)]
+        assert events == [
+            (1, "member_added", "join", "ana"),
+            (2, "member_added", "join", "ben"),
+            (3, "member_updated", "join", "ben"),
+            (4, "member_removed", "disconnect", "ben"),
+        ]
+        assert page.items[0].connection_id == ana.socket_id
+        assert page.items[0].presence_event["user_info"] == {"name": "Ana"}
+        assert (page.continuity.retained_events, page.continuity.degraded) == (4, False)
+        assert not last.has_next()
+        now = await here.snapshot()
+        assert [(member.user_id, member.last_event) for member in now.members] == [("ana", "member_added")]
+        then = await here.snapshot(PresenceSnapshotParams(at_serial=3))
+        assert [(member.user_id, member.last_event) for member in then.members] == [
+            ("ana", "member_added"),
+            ("ben", "member_updated"),
+        ]
+        assert (then.member_count, then.snapshot_serial, then.continuity.complete) == (2, 3, True)
+        with pytest.raises(SockudoException, match=r"\(400\).*limit must be greater than 0"):
+            await here.history(PresenceHistoryParams(limit=0))
+
+
 # ---- users and tokens ----
 
 
 async def test_users(listen: Listen, sdk: Sockudo, backend: AppBackend, unique: str) -> None:
     user, friend = f"u-{unique}"[:60], f"f-{unique}"[:60]
-    backend.user = {"id": user, "watchlist": [friend]}
-    try:
+    with backend.as_user(user, watchlist=[friend]):
         async with listen() as client:
             await client.client.signin()
             assert (await client.next("watchlist", "offline"))["user_ids"] == [friend]
@@ -321,8 +355,6 @@ async def test_users(listen: Listen, sdk: Sockudo, backend: AppBackend, unique: 
                 await other.client.signin()
                 assert (await client.next("watchlist", "online"))["user_ids"] == [friend]
             assert (await client.next("watchlist", "offline"))["user_ids"] == [friend]
-    finally:
-        backend.user = {"id": "ana", "user_info": {"name": "Ana"}}
 
 
 async def test_a_token(listen_json: Listen, unique: str) -> None:
@@ -412,8 +444,7 @@ async def test_on_protocol_v1(listen_json: Listen, sdk: Sockudo, unique: str) ->
 async def test_a_user_whose_connections_are_ended(
     listen: Listen, sdk: Sockudo, backend: AppBackend, unique: str
 ) -> None:
-    backend.user = {"id": f"u-{unique}"[:60]}
-    try:
+    with backend.as_user(f"u-{unique}"[:60]):
         async with listen() as client:
             await client.client.signin()
             await client.until(lambda: client.client.user.user_id is not None, "the acknowledgement")
@@ -421,8 +452,6 @@ async def test_a_user_whose_connections_are_ended(
             error = {"code": 4009, "message": "You got disconnected by the app."}
             assert await client.next("", "error") == error
             await client.until(lambda: client.state is ConnectionState.DISCONNECTED, "the end")
-    finally:
-        backend.user = {"id": "ana", "user_info": {"name": "Ana"}}
 
 
 async def test_nothing_is_heard_twice(listen: Listen, sdk: Sockudo, unique: str) -> None:

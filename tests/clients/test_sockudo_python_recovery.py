@@ -182,8 +182,7 @@ async def test_whatever_is_cut_nothing_is_lost(
 
 
 async def test_a_forced_reconnect(line: FaultProxy, backend: AppBackend, sdk: Sockudo, unique: str) -> None:
-    backend.user = {"id": unique[:60]}
-    try:
+    with backend.as_user(unique[:60]):
         async with listener(line, backend) as client:
             await client.join(unique)
             await client.client.signin()
@@ -196,8 +195,6 @@ async def test_a_forced_reconnect(line: FaultProxy, backend: AppBackend, sdk: So
             assert client.socket_id != first
             say(sdk, unique, 1)
             await client.next(unique, "tide")
-    finally:
-        backend.user = {"id": "ana", "user_info": {"name": "Ana"}}
 
 
 async def test_a_restart_of_the_server(backend: AppBackend, unique: str) -> None:

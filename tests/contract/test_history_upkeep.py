@@ -19,6 +19,7 @@ from sockudo.streams.records import (
     Retained,
     Retention,
 )
+from sockudo.streams.totals import Group, Total
 from support.history import NOW, an_append, fill, serials, stream_of, texts
 
 
@@ -422,3 +423,45 @@ async def test_a_stream_that_is_given_an_id_is_made_where_there_is_none(store: H
     info = await store.rotate("app", "room", NOW)
     assert (info.next_serial, info.retained) == (1, Retained())
     assert await stream_of(store) == info
+
+
+# ---- sums ----
+
+
+async def test_totals_are_sums_over_the_streams_of_a_kind(store: HistoryStore) -> None:
+    before = await store.totals()
+    assert before == {}
+    room, other = "[presence-history]presence-a", "[presence-history]presence-b"
+    await store.commit([an_append("12345"), an_append("123", "hall"), an_append("1", room), an_append("12", other)])
+    await store.commit([an_append("1234", room, "else"), an_append("1", "%presence-history]x")])
+    assert await store.totals() == {
+        Group("app"): Total(3, 9, 0),
+        Group("app", presence=True): Total(2, 3, 0),
+        Group("else", presence=True): Total(1, 4, 0),
+    }
+    await store.mark("app", other, "reset_required", None, None, NOW)
+    await store.mark("app", room, "degraded", None, None, NOW)
+    await store.purge("app", "room", NOW)
+    found = await store.totals()
+    assert found[Group("app")] == Total(2, 4, 0)
+    assert found[Group("app", presence=True)] == Total(2, 3, 1)
+
+
+async def test_what_retention_takes_is_counted(store: HistoryStore) -> None:
+    def evicted(group: Group) -> tuple[int, int]:
+        return store.evicted.messages[group], store.evicted.size[group]
+
+    ours, theirs = Group("app"), Group("app", presence=True)
+    before, before_theirs = evicted(ours), evicted(theirs)
+    keep_two = Retention(max_messages=2)
+    await store.commit([an_append("12345", retention=keep_two), an_append("123", retention=keep_two)])
+    assert evicted(ours) == before
+    await store.commit([an_append("1", retention=keep_two)])
+    assert evicted(ours) == (before[0] + 1, before[1] + 5)
+    room = "[presence-history]presence-a"
+    await store.commit([an_append("12", room, retention=Retention(window_ms=100))])
+    await store.expire(NOW + 101, 10)
+    assert evicted(theirs) == (before_theirs[0] + 1, before_theirs[1] + 2)
+    await store.purge("app", "room", NOW)
+    await store.reset("app", "room", NOW)
+    assert evicted(ours) == (before[0] + 1, before[1] + 5)

@@ -15,7 +15,7 @@ import pytest
 import uvloop
 
 from support.attacks import ATTACKS, Attack, attacks
-from support.server import ServerProcess, start_server
+from support.server import STREAMS, ServerProcess, start_server
 from support.waiting import wait_until
 from support.websocket import WebSocket
 
@@ -34,7 +34,14 @@ MAY_GROW = 2 * 1024 * 1024
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
-    with start_server({"log_level": "warn"}) as running:
+    # What a server is told to keep of messages is full before the warm-up ends.
+    config = {
+        **STREAMS,
+        "connection_recovery": {"enabled": True, "max_buffer_size": 5},
+        "history": {"enabled": True, "backend": "memory", "max_messages_per_channel": 5},
+        "log_level": "warn",
+    }
+    with start_server(config) as running:
         yield running
 
 

@@ -9,10 +9,25 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
 
+from support.hostile import (
+    BRACKETS,
+    WRONG,
+    bad_cursor,
+    bad_token,
+    deep_payloads,
+    false_lengths,
+    mutated,
+    raw_json,
+    spoilt,
+)
+from support.hostile import payload as hostile_payload
 from support.raw import request_bytes, signed_target
 from support.signing import Credentials
 from support.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, compact, frame, handshake
+from support.wire import JSON as JSON_FORMAT
+from support.wire import WIRES
 
 __all__ = ["ATTACKS", "Attack", "attacks"]
 
@@ -35,71 +50,7 @@ Make = Callable[[random.Random, Credentials], list[bytes]]
 
 JSON = {"Content-Type": "application/json"}
 UPGRADE = handshake("/app/app-key?protocol=7")
-BRACKETS = "[" * 20_000
-
-# What stands in place of a value of another type, or of the right type and the wrong kind.
-WRONG: list[Any] = [
-    None,
-    True,
-    0,
-    -1,
-    1.5,
-    10**30,
-    "",
-    " ",
-    "x" * 300,
-    "\x00",
-    "é\u202e😀",
-    "*",
-    "[meta]x",
-    "private-",
-    "presence-x",
-    "#server-to-user-x",
-    "{}",
-    "[]",
-    "{",
-    '{"user_id":{}}',
-    [],
-    {},
-    [[[]]],
-    {"": ""},
-    {"a": {"b": [None]}},
-    ["x"] * 200,
-    BRACKETS,
-    '{"a":' * 3000,
-]
-
-
-def raw_json(value: Any, rng: random.Random) -> str:
-    """JSON text, sometimes with one character that makes it something else."""
-    text = compact(value)
-    if rng.random() < 0.3 and text:
-        at = rng.randrange(len(text))
-        text = (
-            text[:at] + rng.choice(['"', "\\", "{", "}", "]", ",", ":", "\ud7ff", "\x01", "1e999", ""]) + text[at + 1 :]
-        )
-    return text
-
-
-def mutated(data: bytes, rng: random.Random) -> bytes:
-    """The same with a few bytes changed, left out, doubled or cut off."""
-    changed = bytearray(data)
-    for _ in range(rng.randint(1, 5)):
-        if not changed:
-            break
-        at = rng.randrange(len(changed))
-        match rng.randrange(5):
-            case 0:
-                changed[at] = rng.randrange(256)
-            case 1:
-                del changed[at : at + rng.randint(1, 8)]
-            case 2:
-                changed[at:at] = rng.randbytes(rng.randint(1, 8))
-            case 3:
-                changed[at:at] = changed[at : at + 40]
-            case 4:
-                del changed[at:]
-    return bytes(changed)
+V2 = {wire: handshake(f"/app/app-key?protocol=2&format={wire}&client=x") for wire in WIRES}
 
 
 # ---- HTTP ----
@@ -269,6 +220,83 @@ def vanishing_subscribers(rng: random.Random, _: Credentials) -> list[bytes]:
     return [UPGRADE, b"".join(frames), frame(b"", CLOSE) if rng.random() < 0.3 else frame(b"ping", PING)]
 
 
+# ---- protocol V2 ----
+
+
+def v2_frames(rng: random.Random, _: Credentials) -> list[bytes]:
+    wire = rng.choice(WIRES)
+    opcodes = [wire.opcode, wire.opcode, wire.opcode, TEXT, BINARY]
+    return [V2[wire], *(frame(hostile_payload(wire, rng), rng.choice(opcodes)) for _ in range(rng.randint(1, 6)))]
+
+
+def v2_noise(rng: random.Random, _: Credentials) -> list[bytes]:
+    wire = rng.choice(WIRES)
+    noise = [rng.randbytes(rng.randint(0, 300)) for _ in range(rng.randint(1, 4))]
+    return [V2[wire], *(frame(each, BINARY, fin=rng.random() < 0.8) for each in noise)]
+
+
+def v2_false_lengths(rng: random.Random, _: Credentials) -> list[bytes]:
+    wire = rng.choice(WIRES)
+    return [V2[wire], *(frame(false_lengths(wire, rng), wire.opcode) for _ in range(rng.randint(1, 4)))]
+
+
+DEEP_FRAMES = {wire: [frame(deep, wire.opcode) for deep in deep_payloads(wire)] for wire in WIRES}
+
+
+def v2_nesting(rng: random.Random, _: Credentials) -> list[bytes]:
+    wire = rng.choice(WIRES)
+    return [V2[wire], rng.choice(DEEP_FRAMES[wire])]
+
+
+def v2_tokens(rng: random.Random, _: Credentials) -> list[bytes]:
+    refresh = compact({"event": "sockudo:auth", "data": {"token": bad_token(rng)}})
+    if rng.random() < 0.5:
+        return [V2[JSON_FORMAT], frame(refresh)]
+    text = quote(bad_token(rng)[:9000])
+    return [handshake(f"/app/app-key?protocol={rng.choice([2, 2, 7])}&token={text}"), frame(refresh)]
+
+
+def v2_vanishing(rng: random.Random, _: Credentials) -> list[bytes]:
+    """Asks for what takes the server time, and is gone before it is there."""
+    channel = f"news-{rng.randrange(20)}"
+    position = {"serial": rng.randrange(100), "stream_id": "s"}
+    asked = [
+        ("subscribe", {"channel": channel, "rewind": 100, "filter": {"key": "k", "cmp": "ex"}, "delta": True}),
+        ("resume", {"channel_positions": {channel: position, "private-x": position, "presence-x": position}}),
+        ("channel_history", {"channel": channel}),
+        ("subscribe", {"channel": "new*", "delta": "fossil"}),
+    ]
+    rng.shuffle(asked)
+    frames = [frame(compact({"event": f"sockudo:{name}", "data": data})) for name, data in asked]
+    return [V2[JSON_FORMAT], b"".join(frames), frame(b"", CLOSE) if rng.random() < 0.3 else frame(b"ping", PING)]
+
+
+def history_queries(rng: random.Random, app: Credentials) -> list[bytes]:
+    numbers = ["0", "-1", "1", str(2**63), "9" * 5000, "1e9", "x", "", "٣", "1" + "0" * 18, "%00"]
+    names = ["limit", "start_serial", "end_serial", "start_time_ms", "end_time_ms", "start", "end", "attach_serial"]
+    query = {name: rng.choice(numbers) for name in names if rng.random() < 0.3}
+    query |= {"cursor": bad_cursor(rng)} if rng.random() < 0.5 else {}
+    query |= {"direction": rng.choice(["newest_first", "x" * 3000, ""])} if rng.random() < 0.3 else {}
+    query |= {"until_attach": rng.choice(["true", "1", "yes"])} if rng.random() < 0.3 else {}
+    channel = quote(
+        rng.choice(["news", "news", "private-x", "new*", "a b", "x" * 300, "[meta]news", "é", "presence-x"]), ""
+    )
+    path = f"/apps/{app.id}/channels/{channel}/history"
+    if rng.random() < 0.3:
+        sound = {
+            "confirm_channel": "news",
+            "confirm_operation": "purge",
+            "reason": "x",
+            "mode": "all",
+            "before_serial": 1,
+        }
+        body = raw_json(spoilt(sound, rng), rng).encode()
+        path += rng.choice(["/reset", "/purge"])
+        return [request_bytes("POST", signed_target(app, "POST", path, body), JSON, body)]
+    path += rng.choice(["", "", "", "/state"])
+    return [request_bytes("GET", signed_target(app, "GET", path, params=query))]
+
+
 ATTACKS: dict[str, Make] = {
     make.__name__: make
     for make in (
@@ -285,6 +313,13 @@ ATTACKS: dict[str, Make] = {
         frame_garbage,
         wrong_frames,
         vanishing_subscribers,
+        v2_frames,
+        v2_noise,
+        v2_false_lengths,
+        v2_nesting,
+        v2_tokens,
+        v2_vanishing,
+        history_queries,
     )
 }
 

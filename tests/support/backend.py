@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, quote
@@ -59,6 +61,15 @@ class AppBackend:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+    @contextmanager
+    def as_user(self, user_id: str, **fields: Any) -> Iterator[None]:
+        """Meanwhile whoever asks is this user."""
+        before, self.user = self.user, {"id": user_id, **fields}
+        try:
+            yield
+        finally:
+            self.user = before
 
     def answer(self, path: str, body: str) -> tuple[int, str]:
         """Status and JSON text."""

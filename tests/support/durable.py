@@ -13,6 +13,7 @@ from sockudo.history import History, HistoryOptions
 from sockudo.stores import MemoryHistoryStore
 from sockudo.streams.ports import OutcomeUnknown
 from sockudo.streams.records import Append, Committed, Position, Retention, Row
+from sockudo.streams.totals import Evicted
 from sockudo.testing import FakeClock
 
 __all__ = [
@@ -114,6 +115,10 @@ class UnrulyStore:
 
     def plan(self, method: str, *steps: Step | None) -> None:
         self._plans[method].extend(steps)
+
+    @property
+    def evicted(self) -> Evicted:
+        return self.inner.evicted
 
     def obey(self) -> None:
         """Forgets what was planned."""

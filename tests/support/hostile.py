@@ -20,6 +20,7 @@ __all__ = [
     "BRACKETS",
     "DEEP",
     "WRONG",
+    "bad_cursor",
     "bad_token",
     "deep_payloads",
     "false_lengths",
@@ -216,7 +217,8 @@ def bad_token(rng: random.Random, key: str = "app-key") -> str:
     return f"{_part(spoilt(header, rng))}.{_part(spoilt(claims, rng))}.{signature}"
 
 
-def _cursor(rng: random.Random) -> str:
+def bad_cursor(rng: random.Random) -> str:
+    """Something that would like to be the cursor of a page."""
     bounds = dict.fromkeys(("start_serial", "end_serial", "start_time_ms", "end_time_ms"))
     sound = {
         "version": 1,
@@ -259,7 +261,7 @@ def _history(rng: random.Random) -> Event:
     names = ("limit", "start_serial", "start", "end_serial", "end", "start_time_ms", "end_time_ms")
     query: Event = {name: rng.choice(numbers) for name in names if rng.random() < 0.3}
     if rng.random() < 0.3:
-        query["cursor"] = _cursor(rng)
+        query["cursor"] = bad_cursor(rng)
     if rng.random() < 0.3:
         query[rng.choice(["until_attach", "untilAttach"])] = rng.choice([True, False, "true", 1])
     if rng.random() < 0.3:

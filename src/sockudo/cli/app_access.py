@@ -16,6 +16,7 @@ from sockudo.cli.outcome import ExitCode, fail, note
 from sockudo.config import ConfigError, Settings, load
 from sockudo.config.apps import App
 from sockudo.config.problems import nearest
+from sockudo.stores.histories import history_exists, history_store
 from sockudo.stores.selection import app_place, app_store
 
 __all__ = ["NO_SUCH_APP", "NoSuchAppError", "Place", "find_place"]
@@ -81,6 +82,28 @@ class Place:
 
         with self._failures():
             return asyncio.run(opened())
+
+    def delete_history(self, app_id: str) -> None:
+        """Deletes everything that the channels of an app keep, in the store of the configuration.
+
+        Ends the command when that cannot be reached; it may be given again.
+        """
+        if not history_exists(self.settings):
+            return
+        try:
+            store = history_store(self.settings)
+        except ConfigError as error:
+            fail("The store of the history cannot be used.", ExitCode.REFUSED, *error.problems)
+
+        async def delete() -> None:
+            await store.start()
+            try:
+                await store.delete_app(app_id)
+            finally:
+                await store.close()
+
+        with self._failures():
+            asyncio.run(delete())
 
     def warn_configured(self, app_id: str) -> None:
         """Says so when the next start of the server will undo a change of this app."""

@@ -179,17 +179,26 @@ def enable(app_id: _Id, *, as_json: _Json = False, config: _Config = None, data_
 def remove(
     app_id: _Id,
     *,
+    with_history: Annotated[
+        bool, typer.Option("--with-history", help="Delete what its channels keep too: messages, presence, keys.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: _Json = False,
     config: _Config = None,
     data_dir: _DataDir = None,
 ) -> None:
-    """Remove an app for good: its credentials are lost and its connections are closed."""
+    """Remove an app for good: its credentials are lost and its connections are closed.
+
+    What its channels keep stays until its retention ends, unless --with-history deletes it at once.
+    """
     place = find_place(config, data_dir)
     record = place.app(app_id)
-    if not yes and not typer.confirm(f"Remove app '{record.id}' with key '{record.key}' for good?", err=True):
+    what = f"app '{record.id}' with key '{record.key}'{' and its history' if with_history else ''}"
+    if not yes and not typer.confirm(f"Remove {what} for good?", err=True):
         fail("Nothing was removed.", ExitCode.REFUSED)
     removed = place.run(lambda store: store.remove(app_id))
+    if with_history:
+        place.delete_history(app_id)
     place.warn_configured(app_id)
     if as_json:
         _print_json({"id": app_id, "removed": removed})

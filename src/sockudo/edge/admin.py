@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -11,14 +11,14 @@ __all__ = ["admin_app"]
 _TEXT_FORMAT = b"text/plain; version=0.0.4; charset=utf-8"
 
 
-def admin_app(render_metrics: Callable[[], bytes]) -> ASGIApp:
+def admin_app(render_metrics: Callable[[], Awaitable[bytes]]) -> ASGIApp:
     """Serves ``/metrics`` in the text format of Prometheus; any other path is an empty 404 (contract 20 § 13)."""
 
     async def app(scope: Scope, _: Receive, send: Send) -> None:
         status, body, headers = 404, b"", []
         if scope["path"].rstrip("/") == "/metrics":
             if scope["method"] in ("GET", "HEAD"):
-                status, body, headers = 200, render_metrics(), [(b"content-type", _TEXT_FORMAT)]
+                status, body, headers = 200, await render_metrics(), [(b"content-type", _TEXT_FORMAT)]
             else:
                 status, headers = 405, [(b"allow", b"GET,HEAD")]
         headers.append((b"content-length", b"%d" % len(body)))

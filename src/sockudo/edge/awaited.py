@@ -8,6 +8,16 @@ from collections.abc import Callable
 __all__ = ["AwaitedReply"]
 
 
+class _Nobody:
+    """What uvicorn wakes when a connection is lost; nothing sleeps here."""
+
+    def set(self) -> None:
+        pass
+
+
+_NOBODY = _Nobody()
+
+
 class AwaitedReply:
     """Stands where uvicorn keeps its request cycle, so that requests pipelined behind this one wait for its answer.
 
@@ -15,19 +25,18 @@ class AwaitedReply:
     """
 
     def __init__(self, task: asyncio.Task[bytes], answer: Callable[[asyncio.Task[bytes]], None]) -> None:
-        self.message_event = self
+        self.message_event = _NOBODY
         self.response_complete = False
         self.response_started = False
         self.more_body = False
         self.disconnected = False
         self.keep_alive = True
-        self._answer = answer
+        self._answer: Callable[[asyncio.Task[bytes]], None] | None = answer
         task.add_done_callback(self._end)
-
-    def set(self) -> None:
-        """uvicorn wakes the request cycle of a connection that was lost; nothing sleeps here."""
 
     def _end(self, task: asyncio.Task[bytes]) -> None:
         self.response_complete = True
-        if not self.disconnected:
-            self._answer(task)
+        # It leads to the connection, and that leads here: given up, or only the garbage collector would free them.
+        answer, self._answer = self._answer, None
+        if answer is not None and not self.disconnected:
+            answer(task)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sockudo.history.counters import WRITE_BUCKETS_MS, HistoryCounters
+from sockudo.history.counters import HistoryCounters
 from sockudo.history.operations import Purge, Reset
 from sockudo.history.presence import PresenceHistory, PresenceHistoryOptions
 from sockudo.history.presence_writer import PresenceCounters
@@ -12,7 +12,6 @@ from sockudo.history.rewind import Rewound
 from sockudo.history.service import History, HistoryOptions
 
 __all__ = [
-    "WRITE_BUCKETS_MS",
     "Failed",
     "History",
     "HistoryCounters",

@@ -7,7 +7,7 @@ read from it, until the store answers and has taken back what it did store (cont
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -73,6 +73,9 @@ class DegradedStreams:
     def __len__(self) -> int:
         return len(self._streams)
 
+    def __iter__(self) -> Iterator[StreamKey]:
+        return iter(self._streams)
+
     def __contains__(self, key: StreamKey) -> bool:
         return key in self._streams
 
@@ -83,7 +86,7 @@ class DegradedStreams:
     def add(self, key: StreamKey, appends: Sequence[Append], after: Position | None, *, fallen: bool = False) -> None:
         """These appends may have been stored, and their publishers were told that they failed."""
         self._streams[key] = Degraded(self._node_id, self._now_ms(), appends, after, fallen)
-        self._counters.degradations += 1
+        self._counters.degradations[key[0]] += 1
         self._added.set()
         _log.error("stream degraded", app_id=key[0], channel=key[1], reason=WRITE_FAILED, messages=len(appends))
 
@@ -95,7 +98,7 @@ class DegradedStreams:
     def remove(self, key: StreamKey) -> None:
         """The stream is healthy."""
         if (found := self._streams.pop(key, None)) is not None:
-            self._counters.healings += 1
+            self._counters.healings[key[0]] += 1
             seconds = (self._now_ms() - found.since_ms) / 1000
             _log.info("stream healthy again", app_id=key[0], channel=key[1], seconds=round(seconds, 1))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from sockudo.history.states import authority
 from sockudo.hub import Channel, MemberEvent
 from sockudo.ids import unique_id
 from sockudo.streams.records import Bounds
+from sockudo.streams.totals import Total
 
 __all__ = ["Policies", "PresenceHistory", "PresenceHistoryOptions"]
 
@@ -84,8 +86,7 @@ class PresenceHistory:
 
     @property
     def counters(self) -> PresenceCounters:
-        """What was written, what failed and what is lost; removals are counted for what is kept in memory."""
-        self._writer.counters.evictions = self._memory.counters.evictions
+        """What was written, what failed and what is lost."""
         return self._writer.counters
 
     async def start(self) -> None:
@@ -176,6 +177,38 @@ class PresenceHistory:
             "reset_required_channels": sum(mark.state == "reset_required" for mark in marks),
             "queue_depth": self._writer.depth,
         }
+
+    def totals(self) -> dict[str, Total]:
+        """What is kept of each app, as `refresh_totals` has found it."""
+        found: dict[str, Total] = {}
+        for history in self._histories():
+            for group, (messages, size, lost) in history.totals.items():
+                if group.presence:
+                    known = found.get(group.app_id, Total())
+                    found[group.app_id] = Total(
+                        known.messages + messages, known.size + size, known.reset_required + lost
+                    )
+        return found
+
+    def evicted(self) -> list[tuple[str, int, int]]:
+        """App, events and bytes that retention took away, of every place in which they are kept."""
+        taken = [history.evicted for history in self._histories()]
+        groups = {group for each in taken for group in each.messages if group.presence}
+        return [
+            (group.app_id, sum(each.messages[group] for each in taken), sum(each.size[group] for each in taken))
+            for group in sorted(groups)
+        ]
+
+    def marked(self, state: str) -> Counter[str]:
+        """How many presence histories of each app are known here to be in a state that is not health."""
+        return Counter(key.app_id for key, mark in self._writer.marks.items() if mark.state == state)
+
+    async def refresh_totals(self) -> None:
+        """Looks again what is kept in memory; what is durable is looked for by its history."""
+        await self._memory.refresh_totals()
+
+    def _histories(self) -> list[History]:
+        return [history for history in (self.durable, self._memory) if history is not None]
 
     def _is_this_node(self, node_id: str | None) -> bool:
         return node_id == self._node_id

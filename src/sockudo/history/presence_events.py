@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from sockudo.hub.presence import Cause, MemberEventKind
 from sockudo.streams.records import Row
+from sockudo.streams.totals import PRESENCE_PREFIX
 
 __all__ = ["RecordedEvent", "StoredEvent", "StoredEventError", "channel_of", "decode_event", "shown", "stream_of"]
-
-_PREFIX: Final = "[presence-history]"
 
 
 class RecordedEvent(NamedTuple):
@@ -62,12 +61,12 @@ _decode = msgspec.json.Decoder(StoredEvent).decode
 
 def stream_of(channel: str) -> str:
     """The name of the stream that holds the presence history of a channel; no channel can be called so."""
-    return _PREFIX + channel
+    return PRESENCE_PREFIX + channel
 
 
 def channel_of(stream: str) -> str | None:
     """The channel whose presence history a stream holds; None for the stream of a channel."""
-    return stream.removeprefix(_PREFIX) if stream.startswith(_PREFIX) else None
+    return stream.removeprefix(PRESENCE_PREFIX) if stream.startswith(PRESENCE_PREFIX) else None
 
 
 def decode_event(row: Row) -> StoredEvent:

@@ -7,8 +7,9 @@ lost for good leaves a mark that needs a reset.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import structlog
@@ -59,11 +60,11 @@ class Mark:
     written: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class PresenceCounters(HistoryCounters):
-    """Events are counted in ``writes`` and ``lost``, attempts to write those of a channel in ``write_failures``."""
+    """Events are counted in place of messages; those in ``lost`` can never be written."""
 
-    lost: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
 
 
 class PresenceWriter:
@@ -131,13 +132,25 @@ class PresenceWriter:
         log.retention = retention
         log.waiting.append(event)
         self.depth += 1
-        if log.task is None:
+        self._begin(log)
+
+    def _begin(self, log: PresenceLog) -> None:
+        if log.waiting and log.task is None and not self._closed:
             log.task = self._spawn(self._write_all(log))
 
     async def catch_up(self, key: StreamKey, retention: Retention, *, durable: bool) -> None:
-        """Returns once what has happened on the channel is written, or it has turned out that it cannot be now."""
+        """Returns once what has happened on the channel is written, or it has turned out that it cannot be now.
+
+        Raises errors.HISTORY_UNAVAILABLE and errors.HISTORY_DEGRADED when nothing has, and it cannot be looked whether
+        another process left somebody in.
+        """
         log = self._of(LogKey(*key, durable))
         log.retention = retention
+        if not log.known and not log.waiting:
+            async with log.lock, self._slots:
+                if not log.known:
+                    await self._learn(self.history(durable=durable), log)
+            self._begin(log)
         await self._catch_up(log)
 
     async def _catch_up(self, log: PresenceLog) -> None:
@@ -156,7 +169,7 @@ class PresenceWriter:
             log.forget()
             log.failing = False
             if self.marks.pop(log.key, None) is not None:
-                self.counters.healings += 1
+                self.counters.healings[key[0]] += 1
         return reply
 
     def forget(self, key: StreamKey) -> None:
@@ -248,13 +261,8 @@ class PresenceWriter:
 
     async def _write(self, history: History, log: PresenceLog) -> None:
         steps = log.plan(_CHUNK)
-        started = self._clock.monotonic()
-        problems = await _stored(history, steps)
+        problems = await self._stored(history, steps)
         failed = {place: problem for place, problem in enumerate(problems) if problem is not None}
-        written = sum(step.append is not None for step in steps) - len(failed)
-        if written:
-            self.counters.note_commit(self._clock.monotonic() - started)
-            self.counters.writes += written
         again = [place for place, problem in failed.items() if problem.spec in _TRANSIENT]
         lost = [place for place, problem in failed.items() if problem.spec not in _TRANSIENT]
         log.finish(steps, again=again, lost=lost)
@@ -264,8 +272,31 @@ class PresenceWriter:
         if again:
             raise failed[again[0]]
 
+    async def _stored(self, history: History, steps: Sequence[Step]) -> list[SockudoError | None]:
+        """Writes the steps; for each what went wrong with it. Nothing is tried behind one that was refused."""
+        problems: list[SockudoError | None] = [None] * len(steps)
+        futures: dict[int, asyncio.Future[Committed]] = {}
+        refusal = None
+        for place, step in enumerate(steps):
+            if step.append is None:
+                continue
+            if refusal is None:
+                try:
+                    futures[place] = history.submit(step.append, _nothing, self.counters)
+                except SockudoError as problem:
+                    refusal = problem
+            problems[place] = refusal
+        if futures:
+            await asyncio.wait(futures.values())
+        for place, future in futures.items():
+            failure = future.exception()
+            if isinstance(failure, SockudoError):
+                problems[place] = failure
+            elif failure is not None:
+                raise failure
+        return problems
+
     def _failed(self, log: PresenceLog, problem: SockudoError) -> None:
-        self.counters.write_failures += 1
         if log.failing:
             return
         log.failing = True
@@ -282,10 +313,10 @@ class PresenceWriter:
         mark = self.marks.get(log.key)
         if mark is not None and mark.state == "degraded":
             del self.marks[log.key]
-            self.counters.healings += 1
+            self.counters.healings[log.key.app_id] += 1
 
     def _lose(self, log: PresenceLog, count: int, reason: str) -> None:
-        self.counters.lost += count
+        self.counters.lost[log.key.app_id] += count
         mark = self.marks.get(log.key)
         if mark is not None and mark.state == "reset_required":
             return
@@ -297,7 +328,7 @@ class PresenceWriter:
 
     def _mark(self, key: LogKey, mark: Mark) -> None:
         if key not in self.marks:
-            self.counters.degradations += 1
+            self.counters.degradations[key.app_id] += 1
         self.marks[key] = mark
 
     def _owes_mark(self, log: PresenceLog) -> bool:
@@ -317,31 +348,6 @@ class PresenceWriter:
 
     def _now_ms(self) -> int:
         return int(self._clock.time() * 1000)
-
-
-async def _stored(history: History, steps: Sequence[Step]) -> list[SockudoError | None]:
-    """Writes the steps; for each what went wrong with it. Nothing is tried behind one that was refused."""
-    problems: list[SockudoError | None] = [None] * len(steps)
-    futures: dict[int, asyncio.Future[Committed]] = {}
-    refusal = None
-    for place, step in enumerate(steps):
-        if step.append is None:
-            continue
-        if refusal is None:
-            try:
-                futures[place] = history.submit(step.append, _nothing)
-            except SockudoError as problem:
-                refusal = problem
-        problems[place] = refusal
-    if futures:
-        await asyncio.wait(futures.values())
-    for place, future in futures.items():
-        failure = future.exception()
-        if isinstance(failure, SockudoError):
-            problems[place] = failure
-        elif failure is not None:
-            raise failure
-    return problems
 
 
 def _nothing(_: Committed) -> None:

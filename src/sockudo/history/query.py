@@ -74,7 +74,8 @@ def http_query(parameters: Mapping[str, str]) -> HistoryQuery:
             whole_number(parameters, "end_time_ms", "end"),
         ),
     )
-    until_attach = parameters.get("until_attach", "false")
+    # Proxies pass a socket's request on as their language prints it: Python has "True".
+    until_attach = parameters.get("until_attach", "false").lower()
     if until_attach not in {"true", "false", "1", "0"}:
         raise errors.HISTORY_QUERY("until_attach must be true or false")
     if until_attach in {"false", "0"}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,6 +23,7 @@ from sockudo.history.reads import Reads
 from sockudo.history.replay import Failed, Replayed, Wanted, replay
 from sockudo.history.rewind import Predicate, Rewound, rewind
 from sockudo.history.states import authority, stream_object, stream_state
+from sockudo.history.tally import Tally
 from sockudo.history.writer import Deliver, Writer
 from sockudo.streams.ports import HistoryStore
 from sockudo.streams.records import (
@@ -37,6 +39,7 @@ from sockudo.streams.records import (
     Retention,
     StreamInfo,
 )
+from sockudo.streams.totals import Evicted, Group, Total, group_of
 
 __all__ = ["History", "HistoryOptions", "StreamTrimmed"]
 
@@ -96,6 +99,7 @@ class History:
             store, self._calls, self._heads, self._degraded, clock, self.counters, self.options.queue_capacity
         )
         self._reads = Reads(store, self._calls, self._writer, self._degraded)
+        self._tally = Tally(store, self._calls, clock)
         self._tasks: list[asyncio.Task[None]] = []
 
     # ---- the life of it ----
@@ -118,6 +122,7 @@ class History:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+        await self._tally.close()
         await self._calls.close()
         await self._store.close()
 
@@ -127,15 +132,18 @@ class History:
 
     # ---- publish and subscribe ----
 
-    def submit(self, append: Append, deliver: Deliver) -> asyncio.Future[Committed]:
+    def submit(
+        self, append: Append, deliver: Deliver, counters: HistoryCounters | None = None
+    ) -> asyncio.Future[Committed]:
         """Stores a message; ``deliver`` is called once it is stored, then the future is done.
 
+        What is no message of a channel is counted in ``counters``, not in those of the history.
         All messages of a channel are stored and delivered in the order in which they were submitted. A repeated one, or
         one in conflict with its key, is not delivered. Raises errors.HISTORY_BUSY, errors.HISTORY_DEGRADED or
         errors.HISTORY_UNAVAILABLE when it cannot be taken, and the future fails with one of the latter when it was not
         stored: then it never is and nobody ever hears it.
         """
-        return self._writer.submit(append, deliver)
+        return self._writer.submit(append, deliver, counters)
 
     async def attach(self, app_id: str, channel: str, retention: Retention = KEEP_ALL) -> StreamInfo:
         """The stream of a channel, made where there is none, for who subscribes now (contract 30 § 5.1, Fix-20).
@@ -326,6 +334,24 @@ class History:
             "queue_depth": self._writer.depth,
         }
 
+    @property
+    def totals(self) -> Mapping[Group, Total]:
+        """What the streams held when `refresh_totals` looked last."""
+        return self._tally.totals
+
+    @property
+    def evicted(self) -> Evicted:
+        """What retention took away."""
+        return self._store.evicted
+
+    def degraded(self) -> Counter[Group]:
+        """How many streams are degraded now."""
+        return Counter(group_of(*key) for key in self._degraded)
+
+    async def refresh_totals(self) -> None:
+        """Looks again what the streams hold; raises nothing and takes a moment at most."""
+        await self._tally.refresh()
+
     def _was_reset(self, key: StreamKey, purged: Purged) -> None:
         self._degraded.remove(key)
         if purged.info is not None:
@@ -360,7 +386,6 @@ class History:
         while more and left > 0:
             limit = min(self.options.purge_batch_size, left)
             removed, more = await self._calls.read(self._store.expire(self._now_ms(), limit))
-            self.counters.evictions += removed
             left -= max(removed, 1)
             await self._sleep(_PURGE_PAUSE)
 

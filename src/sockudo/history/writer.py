@@ -39,15 +39,18 @@ _log = structlog.get_logger("sockudo.history")
 
 
 class _Entry:
-    """One publish on its way: ``future`` is what its publisher waits for."""
+    """One publish on its way: ``future`` is what its publisher waits for; it is counted in ``counters``."""
 
-    __slots__ = ("append", "deliver", "future", "key")
+    __slots__ = ("append", "counters", "deliver", "future", "key")
 
-    def __init__(self, append: Append, deliver: Deliver, future: asyncio.Future[Committed]) -> None:
+    def __init__(
+        self, append: Append, deliver: Deliver, future: asyncio.Future[Committed], counters: HistoryCounters
+    ) -> None:
         self.key: StreamKey = (append.app_id, append.channel)
         self.append = append
         self.deliver = deliver
         self.future = future
+        self.counters = counters
 
     def fail(self, problem: SockudoError) -> None:
         if not self.future.done():
@@ -96,8 +99,11 @@ class Writer:
         """Publishes that are not answered yet."""
         return len(self._waiting) + self._batch_size
 
-    def submit(self, append: Append, deliver: Deliver) -> asyncio.Future[Committed]:
+    def submit(
+        self, append: Append, deliver: Deliver, counters: HistoryCounters | None = None
+    ) -> asyncio.Future[Committed]:
         """Queues a publish; see `History.submit`."""
+        counters = counters or self._counters
         if self._closed:
             raise unavailable("The server is shutting down")
         if (append.app_id, append.channel) in self._degraded:
@@ -106,12 +112,12 @@ class Writer:
             raise unavailable("The history store hangs; nothing was published")
         size = len(append.message)
         if self.depth >= self._capacity or self._waiting_bytes + size > _MAX_WAITING_BYTES:
-            self._counters.refused_busy += 1
+            counters.refused_busy[append.app_id] += 1
             raise errors.HISTORY_BUSY(
                 f"{self.depth} publishes wait to be stored, the limit is {self._capacity}", retry_after=RETRY_AFTER
             )
         future: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Entry(append, deliver, future))
+        self._waiting.append(_Entry(append, deliver, future, counters))
         self._waiting_bytes += size
         self._idle.clear()
         self._arrived.set()
@@ -181,7 +187,9 @@ class Writer:
                 await self._commit(batch[:middle])
                 await self._commit(batch[middle:])
         else:
-            self._counters.note_commit(self._clock.monotonic() - started)
+            took = self._clock.monotonic() - started
+            for counters, app_id in {(entry.counters, entry.key[0]) for entry in batch}:
+                counters.note_commit(app_id, took)
             await self._accept(batch, outcomes, known)
 
     def _without_degraded(self, batch: _Batch) -> _Batch:
@@ -207,7 +215,7 @@ class Writer:
                 if stream_id != outcome.position.stream_id:
                     outcome = Committed(Position(stream_id, outcome.position.serial))  # noqa: PLW2901 - the same one
                 self._heads.advance(entry.key, outcome.position)
-                self._counters.writes += 1
+                entry.counters.writes[entry.key[0]] += 1
                 self._deliver(entry, outcome)
             if not entry.future.done():
                 entry.future.set_result(outcome)
@@ -290,7 +298,7 @@ class Writer:
 
     def _refuse(self, entries: Iterable[_Entry], problem: SockudoError) -> None:
         for entry in entries:
-            self._counters.write_failures += 1
+            entry.counters.write_failures[entry.key[0]] += 1
             entry.fail(problem)
 
     def _now_ms(self) -> int:

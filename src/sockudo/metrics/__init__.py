@@ -1,5 +1,6 @@
 """Metrics for Prometheus: the only room that imports its client library."""
 
+from sockudo.metrics.histories import HistorySources
 from sockudo.metrics.prometheus import Metrics
 
-__all__ = ["Metrics"]
+__all__ = ["HistorySources", "Metrics"]

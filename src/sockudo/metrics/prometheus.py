@@ -12,11 +12,15 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.registry import Collector
 
 from sockudo.hub import AppState, Hub
-from sockudo.hub.latency import BUCKETS_MS
+from sockudo.hub.latency import BUCKETS_MS, Latency
+from sockudo.metrics.histories import SERVER, Histogram, HistorySources, history_numbers
 
 __all__ = ["LimitCounts", "LoopTimes", "Metrics"]
 
 Labels = dict[str, str]
+
+
+_NO_HISTORIES = HistorySources()
 
 
 class LoopTimes(Protocol):
@@ -39,7 +43,7 @@ class Metrics:
     """Renders the exposition. ``port`` is the metrics port, a label on every series.
 
     ``refused`` counts connections that never became sessions, by app key and slug of the error catalogue;
-    ``limits`` returns the current limiter counts, None while there is no limiter.
+    ``limits`` returns the current limiter counts, None while there is no limiter. ``histories`` are shown once open.
     """
 
     def __init__(
@@ -51,10 +55,11 @@ class Metrics:
         loop: LoopTimes,
         prefix: str,
         port: int,
+        histories: HistorySources = _NO_HISTORIES,
     ) -> None:
         self.port = port
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_NodeCollector(self, hub, refused, limits, loop, prefix))
+        self._registry.register(_NodeCollector(self, hub, refused, limits, loop, prefix, histories))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
@@ -74,6 +79,7 @@ class _NodeCollector(Collector):
         limits: Callable[[], LimitCounts | None],
         loop: LoopTimes,
         prefix: str,
+        histories: HistorySources,
     ) -> None:
         self._metrics = metrics
         self._hub = hub
@@ -81,6 +87,7 @@ class _NodeCollector(Collector):
         self._limits = limits
         self._loop = loop
         self._prefix = prefix
+        self._histories = histories
 
     def collect(self) -> Iterable[Metric]:
         yield from self._loop_times()
@@ -91,6 +98,7 @@ class _NodeCollector(Collector):
         yield from self._deltas()
         yield from self._by_word()
         yield self._latency()
+        yield from self._of_histories()
 
     def _metric(self, name: str, kind: str, text: str, samples: Iterable[tuple[Labels, float]]) -> Metric:
         # The names are the promise; the library would add _total to the counters that have none.
@@ -182,19 +190,34 @@ class _NodeCollector(Collector):
             yield self._metric(name, "counter", text, samples)
 
     def _latency(self) -> Metric:
-        full = self._prefix + "broadcast_latency_ms"
-        metric = Metric(full, "From the publish to the last write of its round", "histogram")
-        port = str(self._metrics.port)
-        for app_id, state in self._hub.apps.items():
-            for (kind, size), times in state.traffic.latency.items():
-                labels = {"app_id": app_id, "channel_type": kind, "recipient_count_bucket": size, "port": port}
-                total = 0
-                for bound, count in zip((*map(str, BUCKETS_MS), "+Inf"), times.counts, strict=True):
-                    total += count
-                    metric.add_sample(f"{full}_bucket", {**labels, "le": bound}, total)
-                metric.add_sample(f"{full}_count", labels, total)
-                metric.add_sample(f"{full}_sum", labels, times.sum_ms)
+        times = (
+            ({"app_id": app_id, "channel_type": kind, "recipient_count_bucket": size}, latency)
+            for app_id, state in self._hub.apps.items()
+            for (kind, size), latency in state.traffic.latency.items()
+        )
+        return self._histogram("broadcast_latency_ms", "From the publish to the last write of its round", times)
+
+    def _histogram(self, name: str, text: str, samples: Iterable[tuple[Labels, Latency]]) -> Metric:
+        full = self._prefix + name
+        metric = Metric(full, text, "histogram")
+        for place, times in samples:
+            labels = {**place, "port": str(self._metrics.port)}
+            total = 0
+            for bound, count in zip((*map(str, BUCKETS_MS), "+Inf"), times.counts, strict=True):
+                total += count
+                metric.add_sample(f"{full}_bucket", {**labels, "le": bound}, total)
+            metric.add_sample(f"{full}_count", labels, total)
+            metric.add_sample(f"{full}_sum", labels, times.sum_ms)
         return metric
+
+    def _of_histories(self) -> Iterator[Metric]:
+        for each in history_numbers(self._histories):
+            if isinstance(each, Histogram):
+                times = (({"app_id": app_id}, latency) for app_id, latency in each.times.items())
+                yield self._histogram(each.name, each.text, times)
+                continue
+            samples = (({} if app_id == SERVER else {"app_id": app_id}, value) for app_id, value in each.values.items())
+            yield self._metric(each.name, each.kind, each.text, samples)
 
 
 _TRAFFIC = (

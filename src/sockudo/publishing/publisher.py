@@ -17,7 +17,7 @@ from sockudo.errors import SockudoError
 from sockudo.hub import AppState, Connection
 from sockudo.ids import unique_id
 from sockudo.limits.app_rates import AppRates
-from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint
+from sockudo.limits.idempotency import Claim, IdempotencyKeys, Space, fingerprint
 from sockudo.names import channel_kind, check_channel_name, check_event_name
 from sockudo.protocol.frame import Frame
 from sockudo.publishing.bodies import EventBody, decode_batch, decode_event
@@ -58,6 +58,9 @@ _AI_EVENTS = frozenset(
 Answer = bytes | asyncio.Task[bytes]
 """The reply's JSON text, or the task that ends with it."""
 
+_Waits = Pending | asyncio.Task[bytes]
+"""A message that is being stored, or the answer to another request that publishes it."""
+
 
 @dataclass(frozen=True, slots=True)
 class PublishOptions:
@@ -82,6 +85,8 @@ class Publisher:
         # Which of the optional members of `extras` are delivered; replaced when the configuration is.
         self.options = PublishOptions()
         self._tasks: set[asyncio.Task[bytes]] = set()
+        # Answers that are still to come, by the key that they are for.
+        self._running: dict[tuple[str, Space, str], asyncio.Task[bytes]] = {}
 
     def events(self, app: LiveApp, state: AppState, body: bytes, header_key: str | None, now: float) -> Answer:
         """POST …/events: one event to one or several channels."""
@@ -92,8 +97,8 @@ class Publisher:
             return self._event(app, state, event, None, now)
         state.traffic.idempotent_publishes += 1
         self._keys.check_key(key)
-        claim = self._keys.begin(app.id, "event", key, _fingerprint(event), app.idempotency_ttl, now)
-        if isinstance(claim, bytes):
+        claim = self._begin(app, "event", key, _fingerprint(event), now)
+        if not isinstance(claim, Claim):
             state.traffic.idempotent_repeats += 1
             return claim
         with _held(claim):
@@ -115,8 +120,8 @@ class Publisher:
         if header_key is None:
             return self._batch(app, state, items, now)
         self._keys.check_key(header_key)
-        claim = self._keys.begin(app.id, "batch", header_key, fingerprint(body), app.idempotency_ttl, now)
-        if isinstance(claim, bytes):
+        claim = self._begin(app, "batch", header_key, fingerprint(body), now)
+        if not isinstance(claim, Claim):
             state.traffic.idempotent_repeats += 1
             return claim
         with _held(claim):
@@ -221,7 +226,7 @@ class Publisher:
     def _batch(self, app: LiveApp, state: AppState, items: Sequence[EventBody], now: float) -> Answer:
         self._rates.check_publish(app, len(items), now)
         said: list[bool] = []
-        pending: list[Pending] = []
+        pending: list[_Waits] = []
         try:
             for index, item in enumerate(items):
                 with _naming(index):
@@ -241,21 +246,19 @@ class Publisher:
 
         return reply() if not pending else self._own(_after(pending, reply))
 
-    def _item(self, app: LiveApp, state: AppState, item: EventBody, pending: list[Pending], now: float) -> bool:
-        """Publishes one item; False for one that was published before under its key."""
+    def _item(self, app: LiveApp, state: AppState, item: EventBody, pending: list[_Waits], now: float) -> bool:
+        """Publishes one item; False for one that was published before under its key, or is being published."""
         key = item.idempotency_key
         if key is None or not app.idempotency_enabled:
             pending.extend(self._publish(app, state, item, None, now)[1] or ())
             return True
         state.traffic.idempotent_publishes += 1
-        try:
-            claim = self._keys.begin(app.id, "event", key, _fingerprint(item), app.idempotency_ttl, now)
-        except SockudoError as error:
-            if error.spec is errors.IDEMPOTENCY_RUNNING:
-                return False
-            raise
-        if isinstance(claim, bytes):
+        claim = self._begin(app, "event", key, _fingerprint(item), now)
+        if not isinstance(claim, Claim):
             state.traffic.idempotent_repeats += 1
+            if isinstance(claim, asyncio.Task):
+                # The batch promises what the other request has not been promised yet.
+                pending.append(claim)
             return False
         with _held(claim):
             waits = self._publish(app, state, item, key, now)[1]
@@ -281,6 +284,19 @@ class Publisher:
             # A caller that has gone does not ask any more.
             task.exception()
 
+    def _begin(self, app: LiveApp, space: Space, key: str, mark: bytes, now: float) -> Claim | Answer:
+        """The claim to publish under a key, or the answer of who has it: the one that was given, or that is to come.
+
+        Raises errors.IDEMPOTENCY_CONFLICT when the key belongs to other content.
+        """
+        try:
+            return self._keys.begin(app.id, space, key, mark, app.idempotency_ttl, now)
+        except SockudoError as error:
+            running = self._running.get((app.id, space, key))
+            if error.spec is not errors.IDEMPOTENCY_RUNNING or running is None:
+                raise
+            return running
+
     def _keep(self, claim: Claim, answer: Answer, now: float) -> Answer:
         """Has the key answer with this reply from when it is there, or gives the key back when it fails."""
         if isinstance(answer, bytes):
@@ -288,21 +304,23 @@ class Publisher:
             return answer
 
         def end(task: asyncio.Task[bytes]) -> None:
+            del self._running[claim.key]
             if task.cancelled() or task.exception() is not None:
                 claim.release()
             else:
                 claim.complete(task.result(), self._clock.monotonic())
 
+        self._running[claim.key] = answer
         answer.add_done_callback(end)
         return answer
 
 
-async def _after(pending: Sequence[Pending], reply: Callable[[], bytes]) -> bytes:
+async def _after(pending: Sequence[_Waits], reply: Callable[[], bytes]) -> bytes:
     """The reply once all of it is stored; the first failure in order is raised after all have ended."""
     failure: SockudoError | None = None
     for waits in pending:
         try:
-            await committed(waits)
+            await (asyncio.shield(waits) if isinstance(waits, asyncio.Task) else committed(waits))
         except SockudoError as error:
             failure = failure or error
     if failure is not None:
@@ -310,7 +328,7 @@ async def _after(pending: Sequence[Pending], reply: Callable[[], bytes]) -> byte
     return reply()
 
 
-def _forget(pending: Sequence[Pending]) -> None:
+def _forget(pending: Sequence[_Waits]) -> None:
     """Messages that are being stored although the request as a whole has failed: nobody waits for them."""
     for waits in pending:
         waits.add_done_callback(lambda done: None if done.cancelled() else done.exception())

@@ -50,6 +50,16 @@ class Request(NamedTuple):
     rewind: Rewind | None
 
 
+class Rewound(NamedTuple):
+    """What `rewind_complete` says: how many messages were of the past and how many came since, and what is missing."""
+
+    historical: int = 0
+    live: int = 0
+    complete: bool = True
+    by_retention: bool = False
+    by_limit: bool = False
+
+
 def stream_policy(session: Session, name: str, kind: ChannelKind | None = None) -> StreamPolicy | None:
     """How the channel is numbered, as far as the connection is told of it."""
     policies = session.live.streams
@@ -135,8 +145,12 @@ async def _send_past(session: Session, request: Request, gate: Gate, head: Posit
     hub, name = session.gateway.hub, request.name
     if awaits_attach(session, name):
         terminal = await recover_on_attach(session, name, gate)
-        hub.open(gate, {name: terminal.serial if terminal is not None else head.serial})
-        return
+        if terminal is not None or request.rewind is None:
+            live = hub.open(gate, {name: terminal.serial if terminal is not None else head.serial})
+            if request.rewind is not None:
+                # What it wanted to see again came with the resume; whoever waits for the end of the past is told it.
+                _tell_rewound(session, name, Rewound(live=live))
+            return
     if request.rewind is None:
         hub.open(gate, {name: head.serial})
         return
@@ -147,7 +161,7 @@ async def _rewind(session: Session, request: Request, rewind: Rewind, gate: Gate
     """The past that a subscribe asked for (contract 30 § 5.3); a store that fails now costs the past alone."""
     history = session.gateway.pipeline.history
     accepts = session.accepting(request.predicate)
-    count, complete, retention, limit = 0, False, False, False
+    told = Rewound(complete=False)
     try:
         if history is None:
             raise errors.HISTORY_UNAVAILABLE("No history store is configured")
@@ -158,37 +172,37 @@ async def _rewind(session: Session, request: Request, rewind: Rewind, gate: Gate
         session.refuse(error)
     else:
         session.send_all(past.frames)
-        count = len(past.frames)
         retention, limit = past.truncated_by_retention, past.truncated_by_limit
-        complete = not retention and not limit
+        told = Rewound(len(past.frames), 0, not retention and not limit, retention, limit)
     live = session.gateway.hub.open(gate, {request.name: head.serial})
-    session.send(
-        Frame(
-            "pusher:rewind_complete",
-            request.name,
-            msgspec.Raw(
-                _encode(
-                    {
-                        "historical_count": count,
-                        "live_count": live,
-                        "complete": complete,
-                        "truncated_by_retention": retention,
-                        "truncated_by_limit": limit,
-                    }
-                )
-            ),
-        )
-    )
+    _tell_rewound(session, request.name, told._replace(live=live))
+
+
+def _tell_rewound(session: Session, name: str, told: Rewound) -> None:
+    data = {
+        "historical_count": told.historical,
+        "live_count": told.live,
+        "complete": told.complete,
+        "truncated_by_retention": told.by_retention,
+        "truncated_by_limit": told.by_limit,
+    }
+    session.send(Frame("pusher:rewind_complete", name, msgspec.Raw(_encode(data))))
 
 
 def _join(session: Session, request: Request, limits: GateLimits | None) -> Gate | None:
     hub, candidate, name = session.gateway.hub, request.candidate, request.name
     wants = wants_of(session, name, request.kind, request.predicate)
+    joined_before = name in session.channels
     if candidate is not None:
         fanout = hub.join(session, name, candidate.user_id, candidate.user_info, wants, limits)
     else:
         fanout = hub.subscribe(session, name, wants, limits)
-    return fanout if isinstance(fanout, Gate) else None
+    if isinstance(fanout, Gate):
+        return fanout
+    if joined_before and wants.delta is not None:
+        # A client that subscribes again may have dropped its bases: SDKs do, after a resume that failed.
+        fanout.channel.rejoin(session)
+    return None
 
 
 def _acknowledge(session: Session, request: Request, policy: StreamPolicy | None, head: Position | None) -> None:

@@ -38,6 +38,4 @@ class FilterWarnings:
         warned[key] = None
         if len(warned) > _REMEMBERED:
             del warned[next(iter(warned))]
-        _log.warning(
-            "a filter fails, which is no match", app_id=app_id, filter=predicate_id, reason=reason
-        )
+        _log.warning("a filter fails, which is no match", app_id=app_id, filter=predicate_id, reason=reason)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sockudo.config import Settings
 from sockudo.stores.memory_history import MemoryHistoryStore
 from sockudo.streams.ports import HistoryStore
 
-__all__ = ["history_store", "write_timeout"]
+__all__ = ["history_exists", "history_store", "write_timeout"]
 
 _MEMORY_TIMEOUT = 5.0
 
@@ -24,6 +26,15 @@ def history_store(settings: Settings) -> HistoryStore:
     if history.backend == "mysql":
         return mysql_history(database.mysql, history.mysql)
     return sqlite_history(settings.data_dir, history.sqlite)
+
+
+def history_exists(settings: Settings) -> bool:
+    """Whether there may be something in the store: not in one of another process's memory, nor in a file never made."""
+    if settings.history.backend == "sqlite":
+        from sockudo.stores.sql.history import FILE_NAME
+
+        return (Path(settings.data_dir) / FILE_NAME).exists()
+    return settings.history.backend != "memory"
 
 
 def write_timeout(settings: Settings) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import islice
@@ -25,8 +26,12 @@ from sockudo.streams.records import (
     Row,
     StreamInfo,
 )
+from sockudo.streams.totals import Evicted, Group, Total, group_of
 
 __all__ = ["MemoryHistoryStore"]
+
+# Streams in one turn of the loop.
+_SLICE = 5000
 
 
 class _Stream:
@@ -135,6 +140,7 @@ class MemoryHistoryStore:
     """Keeps streams as long as the process lives. Nothing in it waits, so no two calls ever overlap."""
 
     def __init__(self) -> None:
+        self.evicted = Evicted()
         self._streams: dict[tuple[str, str], _Stream] = {}
         # App, channel and key → fingerprint, position and the time until which it counts.
         self._keys: dict[tuple[str, str, str], tuple[bytes, Position, int]] = {}
@@ -156,7 +162,8 @@ class MemoryHistoryStore:
                 latest[place] = max(append.published_at_ms, latest.get(place, 0))
         for place, now_ms in latest.items():
             stream = self._streams[place]
-            stream.trim(retention_cut(stream.retention, now_ms), MOST_PER_COMMIT)
+            taken = stream.trim(retention_cut(stream.retention, now_ms), MOST_PER_COMMIT)
+            self.evicted.note(group_of(*place), *taken)
         return outcomes
 
     def _commit(self, append: Append) -> Committed:
@@ -269,7 +276,9 @@ class MemoryHistoryStore:
                 continue
             cut = Cut(before_time_ms=now_ms - window_ms)
             if stream.next_serial > 1:
-                left -= stream.trim(cut, left)[0]
+                taken = stream.trim(cut, left)
+                self.evicted.note(group_of(*place), *taken)
+                left -= taken[0]
                 if stream.rows and stream.rows[0].published_at_ms < cut.before_time_ms:
                     return limit, True
             elif stream.updated_at_ms < cut.before_time_ms:
@@ -285,6 +294,17 @@ class MemoryHistoryStore:
     async def delete_app(self, app_id: str) -> None:
         self._streams = {place: stream for place, stream in self._streams.items() if place[0] != app_id}
         self._keys = {place: stored for place, stored in self._keys.items() if place[0] != app_id}
+
+    async def totals(self) -> dict[Group, Total]:
+        found: dict[Group, Total] = {}
+        for number, (place, stream) in enumerate(list(self._streams.items()), 1):
+            group = group_of(*place)
+            messages, size, lost = found.get(group, Total())
+            lost += stream.state == "reset_required"
+            found[group] = Total(messages + len(stream.rows), size + stream.size, lost)
+            if number % _SLICE == 0:
+                await asyncio.sleep(0)
+        return found
 
     async def check(self) -> bool:
         return True

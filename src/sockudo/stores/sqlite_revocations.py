@@ -1,7 +1,7 @@
 """Revocations in an SQLite file: what a restart must not forget.
 
-The file is read once, at the start, and written when a backend revokes something, so every call has a connection of
-its own, in a thread: a slow disk never stops the event loop.
+The file is read once, at the start, and made and written when a backend revokes something, so every call has a
+connection of its own, in a thread: a slow disk never stops the event loop.
 """
 
 from __future__ import annotations
@@ -63,6 +63,9 @@ class SqliteRevocationStore:
     # ---- what follows runs in a thread ----
 
     def _in_force(self, now: float) -> Sequence[Revocation]:
+        with _foreign_errors():
+            if not self._path.exists() and not self._path.parent.is_file():
+                return []
         with self._changing() as connection:
             rows = connection.execute("SELECT app_id, kind, value, until FROM revocations WHERE until > ?", (now,))
             return [Revocation(*row) for row in rows]

@@ -19,6 +19,7 @@ from sockudo.streams.records import (
     Retention,
     StreamInfo,
 )
+from sockudo.streams.totals import Evicted, Group, Total
 
 __all__ = ["HistoryStore", "OutcomeUnknown"]
 
@@ -38,6 +39,11 @@ class HistoryStore(Protocol):
     `purge` and `delete_app` may have deleted some of what they should: they work in many small transactions. Nothing
     creates a stream but `commit`, `ensure` and `reset`.
     """
+
+    @property
+    def evicted(self) -> Evicted:
+        """What retention has taken away, in `commit` and in `expire`."""
+        ...
 
     async def start(self) -> None:
         """Connects and brings the schema up to date; several nodes may do so at once."""
@@ -128,6 +134,10 @@ class HistoryStore(Protocol):
 
     async def delete_app(self, app_id: str) -> None:
         """Forgets everything about an app."""
+
+    async def totals(self) -> dict[Group, Total]:
+        """What all streams hold together; it looks at every stream, but at no message."""
+        ...
 
     async def check(self) -> bool:
         """Whether the store answers, for health checks."""

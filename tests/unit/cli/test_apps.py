@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,11 @@ from typer.testing import CliRunner
 
 from sockudo.cli.commands import app as command_line
 from sockudo.config.apps import App, Channels, Features, History, Limits, MessageRateLimit, Policy
+from sockudo.config.sections import HistorySqlite
+from sockudo.stores.sql import sqlite_history
 from sockudo.stores.sqlite_apps import FILE_NAME, SqliteAppStore
+from sockudo.streams.ports import HistoryStore
+from sockudo.streams.records import KEEP_ALL, Append
 
 Invoke = Callable[..., Any]
 SHOP = App("shop", "k-shop", "s3cr3t-shop", True)
@@ -61,6 +65,34 @@ def stored(folder: Path) -> Sequence[App]:
             await store.stop()
 
     return asyncio.run(read())
+
+
+def on_history(folder: Path, work: Callable[[HistoryStore], Awaitable[Any]]) -> Any:
+    async def opened() -> Any:
+        store = sqlite_history(folder / "sockudo-data", HistorySqlite())
+        await store.start()
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(opened())
+
+
+def keep(folder: Path, *app_ids: str) -> None:
+    """Stores a message on a channel of each app."""
+    appends = [Append(app_id, "news", b"{}", "m", "e", 1_000, KEEP_ALL) for app_id in app_ids]
+    on_history(folder, lambda store: store.commit(appends))
+
+
+def kept(folder: Path, *app_ids: str) -> list[int]:
+    """How many messages there are of each app."""
+
+    async def count(store: HistoryStore) -> list[int]:
+        found = [await store.info(app_id, "news") for app_id in app_ids]
+        return [0 if info is None else info.retained.messages for info in found]
+
+    return list(on_history(folder, count))
 
 
 # ---- list and show ----
@@ -297,6 +329,24 @@ def test_remove(folder: Path, apps: Invoke) -> None:
     assert apps("remove", "b", "--yes").stdout == "App 'b' is removed.\n"
     assert json.loads(apps("remove", "c", "-y", "--json").stdout) == {"id": "c", "removed": True}
     assert list(stored(folder)) == []
+
+
+def test_remove_with_what_the_channels_keep(folder: Path, apps: Invoke) -> None:
+    put(folder, SHOP, App("b", "k-b", "s"), App("c", "k-c", "s"))
+    keep(folder, "shop", "b")
+    assert apps("remove", "shop", "--with-history", "-y").exit_code == 0
+    assert kept(folder, "shop", "b") == [0, 1]
+    assert apps("remove", "b", "-y").exit_code == 0
+    assert kept(folder, "shop", "b") == [0, 1]
+    result = apps("remove", "c", "--with-history", stdin="n\n")
+    assert "Remove app 'c' with key 'k-c' and its history for good?" in result.stderr
+    assert [app.id for app in stored(folder)] == ["c"]
+
+
+def test_remove_makes_no_file_for_a_history_that_never_was(folder: Path, apps: Invoke) -> None:
+    put(folder, SHOP)
+    assert apps("remove", "shop", "--with-history", "-y").exit_code == 0
+    assert not (folder / "sockudo-data" / "history.sqlite3").exists()
 
 
 # ---- which store ----

@@ -103,7 +103,7 @@ async def test_a_burst_on_many_channels_is_written_in_the_order_of_each(observed
     for name in names:
         assert [json.loads(row.message)["user_id"] for row in observed.rows(name)] == ["ana", "ben", "cid", "ben"]
     assert observed.presence.runtime_status()["queue_depth"] == 0
-    assert observed.presence.counters.writes == 800
+    assert observed.presence.counters.writes == {"app": 800}
 
 
 async def test_what_a_process_before_this_one_wrote_is_gone_on_with() -> None:
@@ -156,6 +156,24 @@ async def test_nobody_has_to_come_for_that_who_asks_is_enough(ask: str) -> None:
         assert len(observed.rows()) == 2
 
 
+async def test_who_asks_while_the_store_is_away_leaves_nothing_behind() -> None:
+    async with Observed() as ended:
+        await ended.happen(added("ana"))
+    async with Observed(store=ended.store, alone=True) as observed:
+        observed.store.plan("read", refuse())
+        with pytest.raises(errors.SockudoError) as problem:
+            await observed.page()
+        assert problem.value.spec is errors.HISTORY_UNAVAILABLE
+        assert observed.presence.runtime_status()["degraded_channels"] == 0
+        observed.store.plan("commit", refuse())
+        with pytest.raises(errors.SockudoError) as problem:
+            await observed.page()
+        assert problem.value.spec is errors.HISTORY_DEGRADED
+        await observed.time.elapse(1)
+        assert len((await observed.page())["items"]) == 2
+        assert observed.presence.runtime_status()["degraded_channels"] == 0
+
+
 async def test_who_asks_does_not_change_for_how_long_a_stream_is_kept() -> None:
     async with Observed() as ended:
         ended.app = observed_app(max_events_per_channel=7)
@@ -196,8 +214,9 @@ async def test_what_cannot_be_written_now_is_written_later_and_presence_never_wa
     status = observed.presence.runtime_status()
     assert (status["degraded_channels"], status["queue_depth"]) == (0, 0)
     counters = observed.presence.counters
-    assert (counters.writes, counters.write_failures, counters.lost) == (2, 2, 0)
-    assert (counters.degradations, counters.healings) == (1, 1)
+    assert (counters.writes, counters.write_failures, counters.lost) == ({"app": 2}, {"app": 2}, {})
+    assert (counters.degradations, counters.healings) == ({"app": 1}, {"app": 1})
+    assert counters.latency["app"].counts[0] == 2
 
 
 async def test_an_event_has_the_time_at_which_it_happened(durable: Observed) -> None:
@@ -274,7 +293,7 @@ async def test_an_event_that_can_never_be_written_is_lost_alone_and_marks_the_st
     await settle()
     await durable.time.elapse(10)
     assert told(durable) == [("added", "ana"), ("added", "cid")]
-    assert durable.presence.counters.lost == 1
+    assert durable.presence.counters.lost == {"app": 1}
     assert durable.presence.runtime_status()["reset_required_channels"] == 1
     info = await durable.store.inner.info("app", f"[presence-history]{ROOM}")
     assert info is not None
@@ -313,7 +332,7 @@ async def test_more_than_may_wait_is_lost(monkeypatch: pytest.MonkeyPatch) -> No
     async with Observed() as observed:
         observed.store.down = True
         await observed.happen(*[added(f"user-{number}") for number in range(7)])
-        assert observed.presence.counters.lost == 2
+        assert observed.presence.counters.lost == {"app": 2}
         assert observed.presence.runtime_status()["queue_depth"] == 5
         observed.store.down = False
         await observed.time.elapse(10)

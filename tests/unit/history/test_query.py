@@ -76,6 +76,11 @@ def test_nulls_are_as_good_as_absent() -> None:
     assert socket_query(dict.fromkeys(names)) == socket_query({})
 
 
+@pytest.mark.parametrize("word", ["true", "True", "1"])
+def test_a_proxy_may_say_true_in_its_own_language(word: str) -> None:
+    assert http_query({"until_attach": word, "attach_serial": "7"}).bounds.end_serial == 7
+
+
 @pytest.mark.parametrize("name", ["until_attach", "untilAttach"])
 def test_until_attach_has_two_spellings(name: str) -> None:
     assert socket_query({name: True}).until_attach

@@ -10,6 +10,7 @@ from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.history import Purge, Reset, http_query
 from sockudo.streams.records import Position, Retention
+from sockudo.streams.totals import Group
 from support.durable import APP, NOW_MS, Durable, Held, UnrulyStore, failure, lose, refuse, settle
 
 
@@ -390,7 +391,7 @@ async def test_what_is_past_its_time_is_removed_in_batches_and_a_tick_has_an_end
         await durable.time.elapse(0.01)
         assert len(durable.rows()) == 15
         assert durable.store.names() == ["expire"] * 3
-        assert durable.history.counters.evictions == 25
+        assert durable.history.evicted.messages == {Group(APP): 25}
         await durable.time.elapse(60)
         await durable.time.elapse(0.01)
         await durable.time.elapse(0.01)

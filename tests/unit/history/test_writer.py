@@ -145,7 +145,7 @@ async def test_a_full_queue_refuses_before_anything_is_allocated() -> None:
         assert refused.value.spec is errors.HISTORY_BUSY
         assert refused.value.retry_after == 1
         assert durable.history.runtime_status()["queue_depth"] == 2
-        assert durable.history.counters.refused_busy == 1
+        assert durable.history.counters.refused_busy == {APP: 1}
 
         await held.release()
         await asyncio.gather(*accepted)
@@ -177,7 +177,7 @@ async def test_a_store_that_refuses_fails_the_publishes_and_changes_nothing(dura
     assert [name for name, _ in durable.delivered] == ["m1"]
     assert (await durable.durable_state())["durable_state"] == "healthy"
     assert [position.serial for position in await durable.say("news", "sport")] == [2, 1]
-    assert durable.history.counters.write_failures == 2
+    assert durable.history.counters.write_failures == {APP: 2}
 
 
 async def test_a_message_that_cannot_be_stored_fails_alone(durable: Durable) -> None:
@@ -221,7 +221,8 @@ async def test_a_connection_lost_during_commit_is_resolved_and_nobody_hears_what
     assert [position.serial for position in await durable.say()] == [3]
     assert durable.serials() == [1, 2, 3]
     assert durable.changes == []
-    assert (durable.history.counters.degradations, durable.history.counters.healings) == (1, 1)
+    counters = durable.history.counters
+    assert (counters.degradations, counters.healings) == ({APP: 1}, {APP: 1})
 
 
 async def test_what_was_taken_back_may_be_published_again_under_its_key(durable: Durable) -> None:
@@ -580,7 +581,8 @@ async def test_commits_are_counted_with_the_time_they_took(durable: Durable) -> 
     await held.release()
     await asyncio.gather(*futures)
     counters = durable.history.counters
-    assert counters.writes == 2
-    assert sum(counters.latency) == 1
-    assert counters.latency[5] == 1
-    assert round(counters.latency_sum_ms, 6) == 20
+    assert counters.writes == {APP: 2}
+    latency = counters.latency[APP]
+    assert sum(latency.counts) == 1
+    assert latency.counts[5] == 1
+    assert round(latency.sum_ms, 6) == 20

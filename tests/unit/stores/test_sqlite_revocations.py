@@ -49,6 +49,7 @@ async def test_what_was_kept_is_there_for_the_next_process(store: SqliteRevocati
 
 async def test_a_new_folder_holds_nothing(tmp_path: Path) -> None:
     assert await SqliteRevocationStore(tmp_path / "new" / "data").in_force(NOW) == []
+    assert not (tmp_path / "new").exists(), "looking makes no file"
 
 
 async def test_those_that_have_ended_are_not_read_and_go_with_the_next_write(store: SqliteRevocationStore) -> None:

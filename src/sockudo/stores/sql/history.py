@@ -6,7 +6,7 @@ with its own connection, and never wait for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, TypeVar
@@ -17,12 +17,13 @@ from sockudo import errors
 from sockudo.config.sections import HistoryMysql, HistoryPostgres, HistorySqlite, Mysql, Postgres
 from sockudo.stores.sql.engine import make_sqlite_file, mysql_engine, postgres_engine, sqlite_engine
 from sockudo.stores.sql.history_commit import commit
-from sockudo.stores.sql.history_read import read_info, read_page
+from sockudo.stores.sql.history_read import read_info, read_page, read_totals
 from sockudo.stores.sql.history_retract import retract
 from sockudo.stores.sql.history_upkeep import delete_some, ensure, expire, mark, purge_some, reset_some, rotate
 from sockudo.stores.sql.migrations import migrate
 from sockudo.stores.sql.schema import STEPS, TYPES, history_tables
 from sockudo.stores.sql.statements import Statements
+from sockudo.stores.sql.streams import Taken
 from sockudo.stores.sql.worker import Worker
 from sockudo.streams.records import (
     KEEP_ALL,
@@ -37,6 +38,7 @@ from sockudo.streams.records import (
     Retention,
     StreamInfo,
 )
+from sockudo.streams.totals import Evicted, Group, Total
 
 __all__ = ["FILE_NAME", "READERS", "SqlHistoryStore", "mysql_history", "postgres_history", "sqlite_history"]
 
@@ -106,6 +108,7 @@ class SqlHistoryStore:
         timeout_ms: int,
         prepare: Callable[[], None] | None = None,
     ) -> None:
+        self.evicted = Evicted()
         self._prefix = table_prefix
         self._timeout_ms = timeout_ms
         self._prepare = prepare
@@ -129,7 +132,9 @@ class SqlHistoryStore:
     async def commit(self, appends: Sequence[Append]) -> list[Committed]:
         if not appends:
             return []
-        return await self._write(commit, appends)
+        outcomes, taken = await self._write(commit, appends)
+        self._note(taken)
+        return outcomes
 
     async def retract(self, appends: Sequence[Append], after: int, now_ms: int) -> StreamInfo | None:
         return await self._write(retract, appends, after, now_ms)
@@ -191,11 +196,20 @@ class SqlHistoryStore:
         await self._write(mark, app_id, channel, state, reason, node_id, now_ms)
 
     async def expire(self, now_ms: int, limit: int) -> tuple[int, bool]:
-        return await self._write(expire, now_ms, limit)
+        deleted, more, taken = await self._write(expire, now_ms, limit)
+        self._note(taken)
+        return deleted, more
 
     async def delete_app(self, app_id: str) -> None:
         while await self._write(delete_some, app_id):
             pass
+
+    async def totals(self) -> dict[Group, Total]:
+        return await self._read(read_totals)
+
+    def _note(self, taken: Iterable[Taken]) -> None:
+        for each in taken:
+            self.evicted.note(*each)
 
     async def check(self) -> bool:
         try:

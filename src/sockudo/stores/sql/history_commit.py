@@ -9,10 +9,11 @@ from sqlalchemy import Connection
 
 from sockudo.stores.history_rules import MOST_PER_COMMIT, prefix, retention_cut
 from sockudo.stores.sql.schema import key_hash
-from sockudo.stores.sql.statements import Statements, padded
+from sockudo.stores.sql.statements import Statements
 from sockudo.stores.sql.stream_row import StreamRow
-from sockudo.stores.sql.streams import Place, delete_rows, opened_streams, rows_in
+from sockudo.stores.sql.streams import Place, Taken, opened_streams
 from sockudo.streams.records import Append, Committed, Position
+from sockudo.streams.totals import group_of
 
 __all__ = ["commit"]
 
@@ -40,8 +41,8 @@ class _Grown:
         self.latest_ms = 0
 
 
-def commit(connection: Connection, sql: Statements, appends: Sequence[Append]) -> list[Committed]:
-    """The whole of the transaction but its end."""
+def commit(connection: Connection, sql: Statements, appends: Sequence[Append]) -> tuple[list[Committed], list[Taken]]:
+    """The whole of the transaction but its end; also what retention takes away in it."""
     streams = opened_streams(
         connection, sql, {(each.app_id, each.channel): (each.published_at_ms, each.retention) for each in appends}
     )
@@ -50,6 +51,7 @@ def commit(connection: Connection, sql: Statements, appends: Sequence[Append]) -
     entries: list[tuple[object, ...]] = []
     grown: dict[Place, _Grown] = {}
     outcomes = []
+    taken: list[Taken] = []
     for append in appends:
         place = append.app_id, append.channel
         stream = streams[place]
@@ -72,19 +74,19 @@ def commit(connection: Connection, sql: Statements, appends: Sequence[Append]) -
         growth.latest_ms = max(growth.latest_ms, append.published_at_ms)
         outcomes.append(Committed(position))
     if entries:
-        connection.exec_driver_sql(sql.insert_entries, entries)
+        sql.insert_entries.run(connection, entries)
         if keys:
-            connection.exec_driver_sql(sql.save_keys, list(keys.values()))
-        _retain(connection, sql, grown.values())
-        connection.exec_driver_sql(sql.save_streams, [growth.stream.saved() for growth in grown.values()])
-    return outcomes
+            sql.save_keys.run(connection, list(keys.values()))
+        taken = _retain(connection, sql, grown.values())
+        sql.save_streams.run(connection, [growth.stream.saved() for growth in grown.values()])
+    return outcomes, taken
 
 
 def _known_keys(connection: Connection, sql: Statements, appends: Sequence[Append]) -> dict[bytes, _Key]:
     hashes = [key_hash(append.app_id, append.channel, append.key) for append in appends if append.key is not None]
     if not hashes:
         return {}
-    rows = connection.execute(sql.keys, {"key_hashs": padded(hashes, hashes[-1])})
+    rows = sql.keys.run(connection, hashes)
     return {name: _Key(*stored) for name, *stored in rows}
 
 
@@ -111,7 +113,7 @@ def _entry(append: Append, stream: StreamRow, serial: int, published_at_ms: int)
     )
 
 
-def _retain(connection: Connection, sql: Statements, grown: Collection[_Grown]) -> None:
+def _retain(connection: Connection, sql: Statements, grown: Collection[_Grown]) -> list[Taken]:
     """Deletes what the channels no longer keep, at most `MOST_PER_COMMIT` rows of each."""
     due = []
     for growth in grown:
@@ -122,18 +124,21 @@ def _retain(connection: Connection, sql: Statements, grown: Collection[_Grown]) 
             # About as many go as have come.
             due.append((stream, cut, min(MOST_PER_COMMIT, max(excess, 2 * growth.added) + _SPARE)))
     gone = []
+    taken = []
     while due:
         again = []
         # And the first one that stays.
         ranges = [stream.range(stream.oldest_serial, stream.oldest_serial + limit) for stream, _, limit in due]
-        found = rows_in(connection, sql, ranges)
+        found = sql.ranges.read(connection, ranges)
         for (stream, cut, limit), rows in zip(due, found, strict=True):
             dropped, size = prefix(rows[:limit], stream.retained, cut)
             if dropped == limit < min(stream.messages, MOST_PER_COMMIT):
                 again.append((stream, cut, MOST_PER_COMMIT))
             elif dropped:
                 gone.append(stream.range(stream.oldest_serial, stream.oldest_serial + dropped - 1))
+                taken.append((group_of(stream.app_id, stream.channel), dropped, size))
                 stream.drop_oldest(dropped, size, rows[dropped][1] if dropped < len(rows) else 0)
         due = again
     if gone:
-        delete_rows(connection, sql, gone)
+        sql.ranges.delete(connection, gone)
+    return taken

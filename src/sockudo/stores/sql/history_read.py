@@ -9,13 +9,19 @@ from sockudo.stores.sql.statements import Statements
 from sockudo.stores.sql.stream_row import StreamRow
 from sockudo.stores.sql.streams import found_stream, serial_at
 from sockudo.streams.records import Bounds, Direction, Page, Row, StreamInfo
+from sockudo.streams.totals import Group, Total
 
-__all__ = ["read_info", "read_page"]
+__all__ = ["read_info", "read_page", "read_totals"]
 
 
 def read_info(connection: Connection, sql: Statements, app_id: str, channel: str) -> StreamInfo | None:
     stream = found_stream(connection, sql, app_id, channel)
     return None if stream is None else stream.info
+
+
+def read_totals(connection: Connection, sql: Statements) -> dict[Group, Total]:
+    rows = connection.execute(sql.totals)
+    return {Group(app_id, bool(presence)): Total(*map(int, sums)) for app_id, presence, *sums in rows}
 
 
 def read_page(

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from sockudo.stores.sql.schema import key_hash
-from sockudo.stores.sql.statements import Statements, padded
+from sockudo.stores.sql.statements import Statements
 from sockudo.stores.sql.stream_row import StreamRow
-from sockudo.stores.sql.streams import delete_rows, locked_stream, serial_at, time_of
+from sockudo.stores.sql.streams import locked_stream, serial_at, time_of
 from sockudo.streams.records import RETRACTED, Append, StreamInfo
 
 __all__ = ["retract"]
@@ -31,7 +31,7 @@ def retract(
         _take_newest(connection, sql, stream, sizes)
         _empty_others(connection, sql, stream, sizes)
         stream.updated_at_ms = now_ms
-        connection.exec_driver_sql(sql.save_streams, stream.saved())
+        sql.save_streams.run(connection, [stream.saved()])
     return stream.info
 
 
@@ -60,10 +60,10 @@ def _forget_keys(
     hashes = [key_hash(append.app_id, append.channel, append.key) for append in appends if append.key is not None]
     if not hashes:
         return
-    rows = connection.execute(sql.keys, {"key_hashs": padded(hashes, hashes[-1])})
+    rows = sql.keys.run(connection, hashes)
     gone = [name for name, _, stream_id, serial, _ in rows if stream_id == stream.entries_id and serial in sizes]
     if gone:
-        connection.execute(sql.delete_keys, {"key_hashs": padded(gone, gone[-1])})
+        sql.delete_keys.run(connection, gone)
 
 
 def _take_newest(connection: Connection, sql: Statements, stream: StreamRow, sizes: dict[int, int]) -> None:
@@ -74,7 +74,7 @@ def _take_newest(connection: Connection, sql: Statements, stream: StreamRow, siz
         size += sizes.pop(last)
         last -= 1
     if last < newest:
-        delete_rows(connection, sql, [stream.range(last + 1, newest)])
+        sql.ranges.delete(connection, [stream.range(last + 1, newest)])
         stream.drop_newest(newest - last, size, time_of(connection, sql, stream, last))
 
 

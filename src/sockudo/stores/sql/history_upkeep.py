@@ -8,10 +8,18 @@ from sqlalchemy import Connection
 
 from sockudo.ids import unique_id
 from sockudo.stores.sql.schema import keys_of_app
-from sockudo.stores.sql.statements import Statements, padded
+from sockudo.stores.sql.statements import Statements
 from sockudo.stores.sql.stream_row import StreamRow
-from sockudo.stores.sql.streams import delete_rows, locked_stream, locked_streams, opened_streams, serial_at, time_of
+from sockudo.stores.sql.streams import (
+    Taken,
+    locked_stream,
+    locked_streams,
+    opened_streams,
+    serial_at,
+    time_of,
+)
 from sockudo.streams.records import KEEP_ALL, DurableState, Retention, StreamInfo
+from sockudo.streams.totals import group_of
 
 __all__ = ["ROWS_AT_ONCE", "delete_some", "ensure", "expire", "mark", "purge_some", "reset_some", "rotate"]
 
@@ -29,7 +37,7 @@ def ensure(
     stream = opened_streams(connection, sql, {(app_id, channel): (now_ms, retention)})[app_id, channel]
     if stream.next_serial == 1:
         stream.retention, stream.updated_at_ms = retention, now_ms
-        connection.exec_driver_sql(sql.save_streams, stream.saved())
+        sql.save_streams.run(connection, [stream.saved()])
     return stream.info
 
 
@@ -67,12 +75,12 @@ def reset_some(
     previous, messages, size = stream.stream_id, stream.messages, stream.size
     if messages > ROWS_AT_ONCE:
         messages, size = _drop(connection, sql, stream, stream.next_serial, ROWS_AT_ONCE)
-        connection.exec_driver_sql(sql.save_streams, stream.saved())
+        sql.save_streams.run(connection, [stream.saved()])
         return messages, size, previous, None
     if messages:
-        delete_rows(connection, sql, [stream.range(stream.oldest_serial, stream.next_serial - 1)])
+        sql.ranges.delete(connection, [stream.range(stream.oldest_serial, stream.next_serial - 1)])
     stream.restart(unique_id(), now_ms)
-    connection.exec_driver_sql(sql.save_streams, stream.saved())
+    sql.save_streams.run(connection, [stream.saved()])
     ids = {"stream_id": stream.stream_id, "entries_stream_id": stream.entries_id}
     healthy = _state("healthy", None, None, None)
     connection.execute(sql.update_stream, _place(app_id, channel) | ids | healthy)
@@ -100,16 +108,17 @@ def purge_some(
         bound = max(bound, serial_at(connection, sql, stream, before_time_ms))
     messages, size = _drop(connection, sql, stream, bound, ROWS_AT_ONCE)
     stream.updated_at_ms = now_ms
-    connection.exec_driver_sql(sql.save_streams, stream.saved())
+    sql.save_streams.run(connection, [stream.saved()])
     return messages, size, bound, stream.info
 
 
-def expire(connection: Connection, sql: Statements, now_ms: int, limit: int) -> tuple[int, bool]:
-    """How many rows, streams and keys were deleted, and whether more are due."""
+def expire(connection: Connection, sql: Statements, now_ms: int, limit: int) -> tuple[int, bool, list[Taken]]:
+    """How many rows, streams and keys were deleted, whether more are due, and which rows went."""
     due = {"now_ms": now_ms, "most": min(limit, _STREAMS_AT_ONCE)}
     places = connection.execute(sql.due_streams, due).all()
     left = limit
     unused, changed = [], []
+    taken: list[Taken] = []
     for stream in locked_streams(connection, sql, places).values():
         due_ms, window_ms = stream.expires_at_ms, stream.retention.window_ms
         if left and due_ms is not None and window_ms is not None and due_ms < now_ms:
@@ -117,17 +126,19 @@ def expire(connection: Connection, sql: Statements, now_ms: int, limit: int) -> 
                 unused.append(stream.place_hash)
                 left -= 1
                 continue
-            messages, _ = _drop(connection, sql, stream, serial_at(connection, sql, stream, now_ms - window_ms), left)
+            bound = serial_at(connection, sql, stream, now_ms - window_ms)
+            messages, size = _drop(connection, sql, stream, bound, left)
+            taken.append((group_of(stream.app_id, stream.channel), messages, size))
             left -= messages
             changed.append(stream.saved())
     if changed:
-        connection.exec_driver_sql(sql.save_streams, changed)
+        sql.save_streams.run(connection, changed)
     if unused:
-        connection.execute(sql.delete_streams, {"place_hashs": padded(unused, unused[-1])})
+        sql.delete_streams.run(connection, unused)
     left -= _expire_keys(connection, sql, now_ms, left)
     one = {"now_ms": now_ms, "most": 1}
     more = any(connection.execute(statement, one).first() for statement in (sql.due_streams, sql.due_keys))
-    return limit - left, more
+    return limit - left, more, taken
 
 
 def delete_some(connection: Connection, sql: Statements, app_id: str) -> bool:
@@ -140,20 +151,20 @@ def delete_some(connection: Connection, sql: Statements, app_id: str) -> bool:
         if stream.messages > left:
             if left:
                 _drop(connection, sql, stream, stream.next_serial, left)
-                connection.exec_driver_sql(sql.save_streams, stream.saved())
+                sql.save_streams.run(connection, [stream.saved()])
             break
         if stream.messages:
-            delete_rows(connection, sql, [stream.range(stream.oldest_serial, stream.next_serial - 1)])
+            sql.ranges.delete(connection, [stream.range(stream.oldest_serial, stream.next_serial - 1)])
         left -= stream.messages
         gone.append(stream.place_hash)
     if gone:
-        connection.execute(sql.delete_streams, {"place_hashs": padded(gone, gone[-1])})
+        sql.delete_streams.run(connection, gone)
     if channels:
         return True
     first, last = keys_of_app(app_id)
     keys = connection.scalars(sql.keys_between, {"first": first, "last": last, "most": _KEYS_AT_ONCE}).all()
     if keys:
-        connection.execute(sql.delete_keys, {"key_hashs": padded(keys, keys[-1])})
+        sql.delete_keys.run(connection, keys)
     return bool(keys)
 
 
@@ -164,7 +175,7 @@ def _drop(connection: Connection, sql: Statements, stream: StreamRow, bound: int
     if last < first:
         return 0, 0
     size = int(connection.scalar(sql.size, stream.entries(first, last)) or 0)
-    delete_rows(connection, sql, [stream.range(first, last)])
+    sql.ranges.delete(connection, [stream.range(first, last)])
     messages = last - first + 1
     stream.drop_oldest(messages, size, time_of(connection, sql, stream, last + 1))
     return messages, size
@@ -174,7 +185,7 @@ def _expire_keys(connection: Connection, sql: Statements, now_ms: int, most: int
     keys = connection.scalars(sql.due_keys, {"now_ms": now_ms, "most": most}).all() if most else []
     if keys:
         # Not one that a publish has stored anew since.
-        connection.execute(sql.delete_due_keys, {"key_hashs": padded(keys, keys[-1]), "now_ms": now_ms})
+        sql.delete_due_keys.run(connection, keys, now_ms)
     return len(keys)
 
 

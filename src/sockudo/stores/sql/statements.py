@@ -1,15 +1,12 @@
 """The statements of the history, made once for a set of tables and a dialect.
 
-Each finds its rows by a key, whatever the database believes about its tables: lists are of digests, and ranges of
-serials are put together by UNION ALL. Parameters are called as the columns; lists end in ``s``. What a commit executes
-for many rows at once is text for the driver, with a tuple of parameters for each row: preparing and checking them one
-by one takes longer than storing them.
+Each finds its rows by a key, whatever the database believes about its tables: lists are of digests. Parameters are
+called as the columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -20,21 +17,17 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
-    delete,
     func,
     literal_column,
     select,
     update,
 )
 
+from sockudo.stores.sql.many import Insert, Listed, ranges_of
 from sockudo.stores.sql.schema import Tables
+from sockudo.streams.totals import PRESENCE_PREFIX
 
-__all__ = ["ENTRY", "KEY", "NEW_STREAM", "RANGES", "STREAM", "Statements", "padded"]
-
-T = TypeVar("T")
-
-RANGES: Final = 64
-"""Ranges that are read together at most."""
+__all__ = ["ENTRY", "KEY", "NEW_STREAM", "STREAM", "Statements"]
 
 ENTRY: Final = (
     "app_id",
@@ -80,56 +73,46 @@ STREAM: Final = (
 """The columns of `Statements.save_streams`, in order. The ids of a stream that exists stay as they are."""
 
 
-def padded(values: Sequence[T], filler: T) -> list[T]:
-    """As many values as the next power of two: a few different statements are prepared sooner than many."""
-    size = 1 << max(0, len(values) - 1).bit_length()
-    return [*values, *[filler] * (size - len(values))]
-
-
 class Statements:
     """What the store says to its database."""
 
     def __init__(self, tables: Tables, dialect: Dialect) -> None:
-        self._of_streams(tables.streams)
-        self._of_entries(tables.entries)
-        self._of_keys(tables.keys)
-        self.make_streams = _insert(tables.streams, dialect, NEW_STREAM, ())
-        self.save_streams = _insert(tables.streams, dialect, STREAM, STREAM[5:])
-        self.insert_entries = _insert(tables.entries, dialect, ENTRY, None)
-        self.save_keys = _insert(tables.keys, dialect, KEY, KEY[1:])
-        name = dialect.identifier_preparer.quote(tables.entries.name)
-        place = _parameter(dialect)
-        within = (
-            f"app_id = {place} AND channel = {place} AND stream_id = {place} AND serial BETWEEN {place} AND {place}"
-        )
-        self._range = f"serial, published_at_ms, payload_size_bytes FROM {name} WHERE {within}"
-        self._ranges: dict[int, str] = {}
-        self.delete_range = f"DELETE FROM {name} WHERE {within}"  # noqa: S608 - names of ours
-        # Of the drivers, MySQL's alone sends such statements one by one.
-        self.delete_ranges = f"{self.delete_range}{f' OR {within}' * (RANGES - 1)}" if dialect.name == "mysql" else None
+        self._of_streams(tables.streams, dialect)
+        self._of_entries(tables.entries, dialect)
+        self._of_keys(tables.keys, dialect)
 
-    def _of_streams(self, streams: Table) -> None:
+    def _of_streams(self, streams: Table, dialect: Dialect) -> None:
+        self.make_streams = Insert(streams, dialect, NEW_STREAM, ())
+        self.save_streams = Insert(streams, dialect, STREAM, STREAM[5:])
         of_app = _is(streams, "app_id")
         self.stream = select(streams).where(*of_app, *_is(streams, "channel"))
-        self.lock_streams = (
-            select(streams).where(_in(streams, "place_hash")).order_by(streams.c.place_hash).with_for_update()
-        )
+        columns = ", ".join(column.name for column in streams.c)
+        lock = "" if dialect.name == "sqlite" else " FOR UPDATE"
+        self.lock_streams = Listed(streams, dialect, f"SELECT {columns}", "place_hash", f"ORDER BY place_hash{lock}")
         # The columns to be set are those of the parameters, whose names these must not have.
         self.update_stream = update(streams).where(
             streams.c.app_id == bindparam("of_app"), streams.c.channel == bindparam("of_channel")
         )
-        self.delete_streams = delete(streams).where(_in(streams, "place_hash"))
+        self.delete_streams = Listed(streams, dialect, "DELETE", "place_hash")
         self.due_streams = (
             select(streams.c.app_id, streams.c.channel)
             .where(streams.c.expires_at_ms < bindparam("now_ms"))
             .order_by(streams.c.expires_at_ms)
             .limit(bindparam("most"))
         )
+        presence = case((streams.c.channel.startswith(PRESENCE_PREFIX, autoescape=True), 1), else_=0)
+        lost = case((streams.c.durable_state == "reset_required", 1), else_=0)
+        sums = (func.sum(streams.c.retained_messages), func.sum(streams.c.retained_bytes), func.sum(lost))
+        self.totals = select(streams.c.app_id, presence.label("presence"), *sums).group_by(
+            streams.c.app_id, literal_column("presence")
+        )
         self.streams_of_app = (
             select(streams.c.channel).where(*of_app).order_by(streams.c.channel).limit(bindparam("most"))
         )
 
-    def _of_entries(self, entries: Table) -> None:
+    def _of_entries(self, entries: Table, dialect: Dialect) -> None:
+        self.insert_entries = Insert(entries, dialect, ENTRY, None)
+        self.ranges = ranges_of(entries, dialect)
         of_stream = _is(entries, "app_id", "channel", "stream_id")
         within = entries.c.serial.between(bindparam("first"), bindparam("last"))
         page = select(
@@ -151,27 +134,17 @@ class Statements:
             entries.c.serial == bindparam("of_serial"),
         )
 
-    def _of_keys(self, keys: Table) -> None:
+    def _of_keys(self, keys: Table, dialect: Dialect) -> None:
+        self.save_keys = Insert(keys, dialect, KEY, KEY[1:])
+        self.keys = Listed(keys, dialect, f"SELECT {', '.join(KEY)}", "key_hash")
+        self.delete_keys = Listed(keys, dialect, "DELETE", "key_hash")
+        self.delete_due_keys = Listed(keys, dialect, "DELETE", "key_hash", "AND expires_at_ms <= {}")
         expiry = keys.c.expires_at_ms
-        self.keys = select(keys.c.key_hash, keys.c.fingerprint, keys.c.stream_id, keys.c.serial, expiry).where(
-            _in(keys, "key_hash")
-        )
-        self.delete_keys = delete(keys).where(_in(keys, "key_hash"))
-        self.delete_due_keys = self.delete_keys.where(expiry <= bindparam("now_ms"))
         self.due_keys = (
             select(keys.c.key_hash).where(expiry <= bindparam("now_ms")).order_by(expiry).limit(bindparam("most"))
         )
         hashes = keys.c.key_hash.between(bindparam("first"), bindparam("last"))
         self.keys_between = select(keys.c.key_hash).where(hashes).limit(bindparam("most"))
-
-    def ranges(self, count: int) -> str:
-        """Number of the range, serial, time and size of the rows in several ranges, in no order; text for the driver.
-
-        The parameters of each range are app, channel, stream id, first and last serial.
-        """
-        if count not in self._ranges:
-            self._ranges[count] = " UNION ALL ".join(f"SELECT {number}, {self._range}" for number in range(count))
-        return self._ranges[count]
 
 
 def _first_since(entries: Table) -> Select[int]:
@@ -197,28 +170,3 @@ def _first_since(entries: Table) -> Select[int]:
 
 def _is(table: Table, *columns: str) -> list[ColumnElement[bool]]:
     return [table.c[column] == bindparam(column) for column in columns]
-
-
-def _in(table: Table, column: str) -> ColumnElement[bool]:
-    return table.c[column].in_(bindparam(f"{column}s", expanding=True))
-
-
-def _parameter(dialect: Dialect) -> str:
-    return "?" if dialect.name == "sqlite" else "%s"
-
-
-def _insert(table: Table, dialect: Dialect, columns: Sequence[str], changing: Sequence[str] | None) -> str:
-    """Inserts rows; of one that exists already, only the ``changing`` columns are replaced. None: there is none."""
-    quote = dialect.identifier_preparer.quote
-    keys = [column.name for column in table.primary_key]
-    places = ", ".join([_parameter(dialect)] * len(columns))
-    plain = f"INSERT INTO {quote(table.name)} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608 - names of ours
-    if changing is None:
-        return plain
-    if dialect.name == "mysql":
-        changes = [f"{name} = VALUES({name})" for name in changing] or [f"{keys[0]} = {keys[0]}"]
-        return f"{plain} ON DUPLICATE KEY UPDATE {', '.join(changes)}"
-    if not changing:
-        return f"{plain} ON CONFLICT DO NOTHING"
-    changes = [f"{name} = excluded.{name}" for name in changing]
-    return f"{plain} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {', '.join(changes)}"

@@ -7,26 +7,24 @@ transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
-from typing import Final
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection
 
 from sockudo.ids import unique_id
 from sockudo.stores.sql.schema import place_hash
-from sockudo.stores.sql.statements import RANGES, Statements, padded
+from sockudo.stores.sql.statements import Statements
 from sockudo.stores.sql.stream_row import StreamRow, new_stream
 from sockudo.streams.records import Retention
+from sockudo.streams.totals import Group
 
 __all__ = [
     "Place",
-    "delete_rows",
+    "Taken",
     "found_stream",
     "locked_stream",
     "locked_streams",
     "opened_streams",
-    "rows_in",
     "serial_at",
     "time_of",
 ]
@@ -34,7 +32,8 @@ __all__ = [
 Place = tuple[str, str]
 """App and channel."""
 
-_NO_ROWS: Final = ("", "", "", 1, 0)
+Taken = tuple[Group, int, int]
+"""Messages and bytes that retention took away from streams of a group."""
 
 
 def found_stream(connection: Connection, sql: Statements, app_id: str, channel: str) -> StreamRow | None:
@@ -48,8 +47,7 @@ def locked_streams(connection: Connection, sql: Statements, places: Iterable[Pla
     hashes = [place_hash(*place) for place in places]
     if not hashes:
         return {}
-    rows = connection.execute(sql.lock_streams, {"place_hashs": padded(hashes, hashes[-1])})
-    streams = map(StreamRow, rows)
+    streams = map(StreamRow, sql.lock_streams.run(connection, hashes))
     return {(stream.app_id, stream.channel): stream for stream in streams}
 
 
@@ -76,35 +74,9 @@ def opened_streams(
             connection.rollback()
         missing.sort(key=lambda place: place_hash(*place))
         made = [new_stream(*place, unique_id(), *places[place]) for place in missing]
-        connection.exec_driver_sql(sql.make_streams, made)
+        sql.make_streams.run(connection, made)
         if not alone:
             connection.commit()
-
-
-def rows_in(
-    connection: Connection, sql: Statements, ranges: Sequence[tuple[str, str, str, int, int]]
-) -> list[list[tuple[int, int, int]]]:
-    """Serial, time and size of the rows in each range of serials, in order."""
-    found: list[list[tuple[int, int, int]]] = [[] for _ in ranges]
-    for start in range(0, len(ranges), RANGES):
-        some = padded(ranges[start : start + RANGES], _NO_ROWS)
-        rows = connection.exec_driver_sql(sql.ranges(len(some)), tuple(chain.from_iterable(some)))
-        for number, serial, published_at_ms, size in rows:
-            found[start + number].append((serial, published_at_ms, size))
-    for each in found:
-        each.sort()
-    return found
-
-
-def delete_rows(connection: Connection, sql: Statements, ranges: Sequence[tuple[str, str, str, int, int]]) -> None:
-    """Deletes the rows in each range of serials."""
-    if sql.delete_ranges is None or len(ranges) == 1:
-        connection.exec_driver_sql(sql.delete_range, list(ranges))
-        return
-    for start in range(0, len(ranges), RANGES):
-        some = ranges[start : start + RANGES]
-        parameters = chain.from_iterable([*some, *[_NO_ROWS] * (RANGES - len(some))])
-        connection.exec_driver_sql(sql.delete_ranges, tuple(parameters))
 
 
 def serial_at(connection: Connection, sql: Statements, stream: StreamRow, at_ms: int) -> int:
@@ -123,5 +95,5 @@ def serial_at(connection: Connection, sql: Statements, stream: StreamRow, at_ms:
 
 def time_of(connection: Connection, sql: Statements, stream: StreamRow, serial: int) -> int:
     """The time of a row, 0 when there is none."""
-    [rows] = rows_in(connection, sql, [stream.range(serial, serial)])
+    [rows] = sql.ranges.read(connection, [stream.range(serial, serial)])
     return rows[0][1] if rows else 0
