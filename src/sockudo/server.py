@@ -56,6 +56,7 @@ from sockudo.sessions.tokens import revoke
 from sockudo.stores.selection import app_store
 from sockudo.stores.sqlite_revocations import SqliteRevocationStore
 from sockudo.telling import Telling
+from sockudo.webhooks import Webhooks
 
 __all__ = ["Server"]
 
@@ -152,7 +153,12 @@ class Server:
             prefix=settings.metrics.prometheus.prefix,
             port=settings.metrics.port,
             histories=HistorySources(lambda: self.edge.history, lambda: self.edge.presence_history),
+            webhooks=self._webhooks,
         )
+
+    def _webhooks(self) -> tuple[Webhooks, str] | None:
+        webhooks = self.edge.webhooks
+        return None if webhooks is None else (webhooks, self.settings.queue.driver)
 
     async def _apps_healthy(self) -> bool:
         return self.apps.healthy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 
+from sockudo import errors
 from sockudo.config import Settings
 from sockudo.edge.context import Edge
 from sockudo.hub import Hub
@@ -34,7 +35,11 @@ class Telling:
             return
         sender = HttpSender(allow_private=self._settings.webhooks.allow_private_addresses)
         webhooks = Webhooks(queue, sender, edge.apps.by_id, edge.clock, webhook_options(self._settings))
-        await webhooks.start()
+        try:
+            await webhooks.start()
+        except errors.SockudoError:
+            await sender.close()
+            raise
         edge.webhooks = webhooks
         edge.degrading["webhooks"] = webhooks.check
         self._hub.on_member.append(webhooks.member)

@@ -1,7 +1,7 @@
 """Telling backends what happens: events, endpoints, and deliveries that arrive at least once and in order."""
 
 from sockudo.webhooks.batches import BatchOptions
-from sockudo.webhooks.deliverer import DeliveryOptions
+from sockudo.webhooks.deliverer import DeliveryOptions, EndpointCounters
 from sockudo.webhooks.endpoints import AppEndpoints, Endpoint, Retry, app_endpoints
 from sockudo.webhooks.ports import Claim, Outcome, Sender, WebhookQueue
 from sockudo.webhooks.records import Answer, Attempt, Counts, Delivery, Event, State, Target
@@ -17,6 +17,7 @@ __all__ = [
     "Delivery",
     "DeliveryOptions",
     "Endpoint",
+    "EndpointCounters",
     "Event",
     "Outcome",
     "Retry",

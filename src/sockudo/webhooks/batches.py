@@ -78,6 +78,8 @@ class Batches:
     ) -> None:
         self.options = options
         self.lost = 0
+        # Deliveries that the queue took.
+        self.queued = 0
         self._queue = queue
         self._now = now
         self._time = time
@@ -203,6 +205,7 @@ class Batches:
             _log.info("the webhook queue takes events again", waiting=self._waiting)
         del self._ready[: len(deliveries)]
         self._waiting -= sum(delivery.events for delivery in deliveries)
+        self.queued += len(deliveries)
         self._appended()
         return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,7 +15,7 @@ from sockudo.errors import SockudoError
 from sockudo.webhooks.breaker import Breaker
 from sockudo.webhooks.endpoints import Endpoint
 from sockudo.webhooks.ports import Claim, Outcome, Sender, WebhookQueue
-from sockudo.webhooks.records import Answer, Attempt, Delivery, Target
+from sockudo.webhooks.records import Answer, Attempt, Counts, Delivery, Target
 
 __all__ = ["Deliverer", "DeliveryOptions", "EndpointCounters", "Resolve", "is_retried", "request_of"]
 
@@ -52,6 +52,7 @@ class EndpointCounters:
     attempts: int = 0
     delivered: int = 0
     failed: int = 0
+    retried: int = 0
     dead: int = 0
     seconds: float = 0.0
     last: Answer | None = None
@@ -73,6 +74,8 @@ class Deliverer:
     ) -> None:
         self.options = options
         self.counters: dict[tuple[str, str], EndpointCounters] = {}
+        # What the queue held when it was last counted.
+        self.counts: Mapping[tuple[str, str], Counts] = {}
         self.failing = False
         self._queue = queue
         self._sender = sender
@@ -193,7 +196,7 @@ class Deliverer:
 
     async def keep_house(self) -> None:
         """For ever: keeps the leases of requests that take long, gives up what has waited too long for endpoints that
-        fail, and drops what was kept long enough.
+        fail, drops what was kept long enough, and counts what there is.
         """
         while True:
             await asyncio.sleep(self.options.poll)
@@ -205,6 +208,7 @@ class Deliverer:
                         await self._expire(key, counters)
                 while await self._queue.trim(self.options.keep_delivered, self.options.keep_dead):
                     pass
+                self.counts = await self._queue.counts()
             except SockudoError as problem:
                 self._queue_failed(problem)
 
@@ -247,6 +251,8 @@ class Deliverer:
         outcome = self._outcome(endpoint, delivery, answer, attempt)
         if outcome.state == "dead":
             counters.dead += 1
+        elif outcome.state == "waiting":
+            counters.retried += 1
         self._log(endpoint, delivery, answer, outcome)
         await self._settle(claim, outcome)
 
