@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -28,12 +29,16 @@ EVENT_TYPES: Final = frozenset(
 )
 """Events that are sent. Names of other versions' events may be listed too; nothing is sent for them."""
 
-_ADDRESS: Final = re.compile(r"https?://[^\s/?#]+\S*")
+_ADDRESS: Final = re.compile(r"(?i:https?)://[^\s/?#]+\S*")
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # What is said by the server itself, or about the connection.
 _RESERVED: Final = re.compile(
-    r"(?i)x-pusher-.*|x-sockudo-.*|content-(type|length|encoding)|host|connection|transfer-encoding"
+    r"(?i)x-pusher-.*|x-sockudo-.*|content-(type|length|encoding)|host|connection|transfer-encoding|keep-alive|expect|te"
+    r"|trailer|upgrade|proxy-.*"
 )
+
+# Thirty days in milliseconds: nobody waits for longer, and times stay within 64 bits.
+_LARGEST: Final = 30 * 24 * 3600 * 1000
 
 
 class WebhookError(Exception):
@@ -84,12 +89,25 @@ def read_webhook(entry: Mapping[str, Any]) -> Webhook:
         raise WebhookError("has text that is no Unicode: half of a pair of surrogates") from None
     if webhook.url is None and webhook.lambda_target is None and webhook.lambda_function is None:
         raise WebhookError("has no url")
-    if webhook.url is not None and not _ADDRESS.fullmatch(webhook.url):
+    if webhook.url is not None and not _is_callable(webhook.url):
         raise WebhookError("has a url that is not an absolute http or https address")
     _check_filter(webhook.filter)
     _check_headers(webhook.headers)
     _check_numbers(webhook)
     return webhook
+
+
+def _is_callable(url: str) -> bool:
+    """Whether somebody can be called there; the address may still lead nowhere."""
+    if not _ADDRESS.fullmatch(url):
+        return False
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        # UnicodeError, for a label that is empty or too long, is a ValueError as well.
+        return bool(host) and parts.port != 0 and (":" in host or bool(host.encode("idna")))
+    except ValueError:
+        return False
 
 
 def unused_webhooks(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -143,5 +161,5 @@ def _check_numbers(webhook: Webhook) -> None:
         "retry.max_backoff_ms": retry.max_backoff_ms,
     }
     for name, number in numbers.items():
-        if number is not None and number < 1:
-            raise WebhookError(f"has {name} = {number}; it must be at least 1")
+        if number is not None and not 1 <= number <= _LARGEST:
+            raise WebhookError(f"has {name} = {number}; it must be from 1 to {_LARGEST}")

@@ -25,7 +25,7 @@ __all__ = ["PROBLEMS", "HttpSender"]
 
 PROBLEMS: Final = {
     "timeout": "no answer within the time limit",
-    "url_invalid": "the address is none that can be called",
+    "url_invalid": "the address is none that can be called, or a header none that HTTP allows",
     "dns_failed": "the host's name cannot be resolved",
     "address_refused": "the host is at a private address, which is not allowed",
     "connection_refused": "nothing listens there",
@@ -156,7 +156,9 @@ def _request(target: Target, body: bytes) -> httpcore.Request:
         headers["Authorization"] = _basic(parts.username, parts.password or "")
     given = {header.lower() for header, _ in target.headers}
     own = [(header, value) for header, value in headers.items() if header.lower() not in given]
-    return httpcore.Request("POST", url, headers=[*own, *target.headers], content=body)
+    # The parser refuses what stands around a value.
+    theirs = [(header, value.strip()) for header, value in target.headers]
+    return httpcore.Request("POST", url, headers=[*own, *theirs], content=body)
 
 
 def _host_header(name: str, port: int | None, scheme: str) -> str:

@@ -75,6 +75,22 @@ async def test_headers_of_the_target_go_before_our_own(receiver: Receiver, sende
     assert receiver.received[0].headers["authorization"] == "Bearer x"
 
 
+async def test_space_around_a_value_is_left_out(receiver: Receiver, sender: HttpSender) -> None:
+    got = await sender.send(target(receiver.url, ("X-One", " a b\t"), ("X-Two", "")), b"")
+    assert got.status == 200
+    assert receiver.received[0].headers["x-one"] == "a b"
+    assert receiver.received[0].headers["x-two"] == ""
+
+
+@pytest.mark.parametrize("header", [("X-One", "a\r\nX-Two: b"), ("X One", "a"), ("X-One", "\x00"), ("", "a")])
+async def test_a_header_that_would_be_another_request_is_not_sent(
+    receiver: Receiver, sender: HttpSender, header: tuple[str, str]
+) -> None:
+    got = await sender.send(target(receiver.url, header), b"")
+    assert (got.status, got.problem) == (None, "url_invalid")
+    assert receiver.received == []
+
+
 async def test_user_and_password_of_the_url_are_sent_as_basic_authorization(
     receiver: Receiver, sender: HttpSender
 ) -> None:
