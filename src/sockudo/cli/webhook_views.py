@@ -51,7 +51,7 @@ def print_endpoints(reply: Mapping[str, Any]) -> None:
 
 
 def _endpoint_rows(endpoint: Mapping[str, Any]) -> dict[str, str]:
-    counts = ", ".join(f"{endpoint[name]:,} {name}" for name in ("waiting", "dead", "delivered"))
+    counts = ", ".join(f"{endpoint['counts'][name]:,} {name}" for name in ("waiting", "dead", "delivered"))
     if endpoint["url"] is None:
         return {"deliveries": counts}
     last = endpoint["last_answer"]
@@ -83,7 +83,7 @@ def remarks(reply: Mapping[str, Any]) -> Iterator[str]:
         advice = (endpoint.get("last_answer") or {}).get("advice")
         if advice:
             yield f"{endpoint['id']}: {advice}"
-    if any(endpoint["dead"] for endpoint in reply["endpoints"]):
+    if any(endpoint["counts"]["dead"] for endpoint in reply["endpoints"]):
         yield "`sockudo webhooks dead` shows the dead letters, `sockudo webhooks replay` sends them again."
     yield from reply["ignored"]
     queue = reply["queue"]
@@ -97,7 +97,7 @@ def remarks(reply: Mapping[str, Any]) -> Iterator[str]:
 def dead_sentence(reply: Mapping[str, Any], endpoint_id: str | None) -> tuple[int, str]:
     """How many dead letters an endpoint has, or all together, and that in words."""
     chosen = [each for each in reply["endpoints"] if endpoint_id is None or each["id"] == endpoint_id]
-    count = sum(each["dead"] for each in chosen)
+    count = sum(each["counts"]["dead"] for each in chosen)
     where = "The app" if endpoint_id is None else f"{endpoint_id} ({chosen[0]['url'] or 'removed'})" if chosen else ""
     return count, f"{printable(where or endpoint_id or '')} has {_number(count, 'dead letter')}."
 

@@ -81,7 +81,7 @@ async def overview(webhooks: Webhooks, app_id: str) -> dict[str, Any]:
     known = {} if configured is None else dict(configured.by_id)
     shown = [_endpoint(webhooks, endpoint, counts) for endpoint in known.values()]
     gone = sorted(name for app, name in counts if app == app_id and name not in known)
-    shown += [{"id": name, "url": None, **_counts(counts[app_id, name])} for name in gone]
+    shown += [{"id": name, "url": None, "counts": _counts(counts[app_id, name])} for name in gone]
     return {
         "endpoints": shown,
         "ignored": [] if configured is None else list(configured.ignored),
@@ -106,7 +106,7 @@ def _endpoint(webhooks: Webhooks, endpoint: Endpoint, counts: Mapping[tuple[str,
         "headers": sorted(name for name, _ in endpoint.headers),
         "retry": _retry(endpoint),
         "timeout_ms": int(endpoint.timeout * 1000),
-        **_counts(counts.get(key, Counts())),
+        "counts": _counts(counts.get(key, Counts())),
         "state": _breaker(counters),
         "attempt_count": counters.attempts,
         "failed_count": counters.failed,

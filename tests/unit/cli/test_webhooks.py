@@ -22,6 +22,10 @@ TIME = 1767225600123
 COMMANDS = ["list", "deliveries", "dead", "show", "replay", "test"]
 
 
+def counts(waiting: int = 0, delivered: int = 1234, dead: int = 0) -> dict[str, int]:
+    return {"waiting": waiting, "in_flight": 0, "delivered": delivered, "dead": dead}
+
+
 def endpoint(**changes: Any) -> dict[str, Any]:
     return {
         "id": "5f0c",
@@ -30,10 +34,7 @@ def endpoint(**changes: Any) -> dict[str, Any]:
         "filter": {},
         "headers": [],
         "timeout_ms": 10_000,
-        "waiting": 0,
-        "in_flight": 0,
-        "delivered": 1234,
-        "dead": 0,
+        "counts": counts(),
         "state": "ok",
         "attempt_count": 1234,
         "failed_count": 0,
@@ -51,7 +52,9 @@ def endpoint(**changes: Any) -> dict[str, Any]:
 
 def failing(**changes: Any) -> dict[str, Any]:
     last = {"at_ms": TIME, "status": 404, "problem": None, "took_ms": 5, "snippet": "", "advice": "Correct the url."}
-    return endpoint(id="77aa", url="https://b.test", state="failing", dead=12, last_answer=last, **changes)
+    return endpoint(
+        id="77aa", url="https://b.test", state="failing", counts=counts(dead=12), last_answer=last, **changes
+    )
 
 
 def overview(*endpoints: Any, ignored: Any = (), **queue: Any) -> dict[str, Any]:
@@ -165,7 +168,7 @@ def test_nothing_is_remarked_when_all_is_well(run: Any, api: Any) -> None:
 
 
 def test_a_removed_endpoint_and_one_that_is_left_alone(run: Any, api: Any) -> None:
-    removed = {"id": "00ff", "url": None, "waiting": 0, "in_flight": 0, "delivered": 3, "dead": 2}
+    removed = {"id": "00ff", "url": None, "counts": counts(delivered=3, dead=2)}
     api.replies["webhooks"] = overview(endpoint(state="held_back"), removed)
     text = run("webhooks", "list").stdout
     assert "left alone for now" in text
@@ -330,7 +333,7 @@ def test_it_asks_first_and_no_means_no(run: Any, api: Any) -> None:
 
 @pytest.mark.usefixtures("terminal")
 def test_yes_sends_all(run: Any, api: Any) -> None:
-    api.replies["webhooks"] = overview(endpoint(dead=1), failing())
+    api.replies["webhooks"] = overview(endpoint(counts=counts(dead=1)), failing())
     api.replies["replay_webhooks"] = REPLAYED | {"replayed": 13}
     result = run("webhooks", "replay", "--all", stdin="y\n")
     assert result.exit_code == 0
