@@ -101,9 +101,10 @@ def test_a_dead_letter_is_found_explained_and_sent_again(server: ServerProcess, 
 
 
 def test_an_endpoint_is_tried_out(server: ServerProcess, endpoint: WebhookEndpoint) -> None:
-    assert "private address" in run(server, "test", endpoint.url, code=1).stderr
-    config = str(server.folder / "config.json")
-    tried = run(server, "test", endpoint.url, "--config", config, "--event", "member_added")
+    other = ("--app-id", "1", "--key", "k", "--secret", "s")
+    assert "private address" in run(server, "test", endpoint.url, *other, code=1).stderr
+    assert endpoint.requests == []
+    tried = run(server, "test", endpoint.url, *other, "--allow-private", "--event", "member_added")
     assert "The endpoint takes webhooks." in tried.stdout
     [request] = endpoint.requests
     assert request.events[0]["name"] == "member_added"
