@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 import httpcore
 
 from sockudo.outbound.network import AddressRefusedError, CheckedNetwork, UnknownNameError
+from sockudo.outbound.pools import Pools
 from sockudo.outbound.resolver import Resolver
 from sockudo.version import __version__
 from sockudo.webhooks.records import MAX_SNIPPET, Answer, Target
@@ -42,10 +43,6 @@ PROBLEMS: Final = {
 _MOST_READ: Final = 64 * 1024
 # An answer counts once its status is there; its body only gets so long for the connection's sake.
 _DRAIN_SECONDS: Final = 1.0
-# Connections that wait for the next request. Common servers close theirs after five seconds, and a request that
-# crosses with that is lost.
-_KEPT: Final = 128
-_KEPT_SECONDS: Final = 4.0
 _LONGEST_RETRY_AFTER: Final = 24 * 3600
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -57,7 +54,7 @@ class HttpSender:
 
     TLS is verified with the system's certificates, or those that ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name. Variables
     that name a proxy mean nothing here: the addresses would be checked by somebody else then, or by nobody. ``time``
-    are Unix seconds, for a ``Retry-After`` that is a date.
+    are Unix seconds, for a ``Retry-After`` that is a date; ``monotonic`` says how long a connection was idle.
     """
 
     def __init__(
@@ -67,20 +64,16 @@ class HttpSender:
         resolver: Resolver | None = None,
         connector: httpcore.AsyncNetworkBackend | None = None,
         time: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._resolver = resolver or Resolver()
         self._time = time
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=ssl.create_default_context(),
-            max_connections=None,
-            max_keepalive_connections=_KEPT,
-            keepalive_expiry=_KEPT_SECONDS,
-            network_backend=CheckedNetwork(self._resolver, allow_private=allow_private, connector=connector),
-        )
+        network = CheckedNetwork(self._resolver, allow_private=allow_private, connector=connector)
+        self._pools = Pools(network, monotonic)
 
     async def close(self) -> None:
         """Ends the connections that are kept. No request may be under way."""
-        await self._pool.aclose()
+        await self._pools.close()
         await self._resolver.close()
 
     async def send(self, target: Target, body: bytes) -> Answer:
@@ -98,13 +91,14 @@ class HttpSender:
             request = _request(target, body)
         except ValueError:
             return Answer(None, "url_invalid", took_ms())
-        try:
-            async with asyncio.timeout_at(started + target.timeout):
-                response = await self._pool.handle_async_request(request)
-        except (AddressRefusedError, UnknownNameError, TimeoutError, OSError, ValueError, *_ENGINE_ERRORS) as error:
-            return Answer(None, _problem(error), took_ms())
-        took = took_ms()
-        snippet = await _drain(response, min(loop.time() + _DRAIN_SECONDS, started + target.timeout))
+        async with self._pools.using(request.url.origin) as pool:
+            try:
+                async with asyncio.timeout_at(started + target.timeout):
+                    response = await pool.handle_async_request(request)
+            except (AddressRefusedError, UnknownNameError, TimeoutError, OSError, ValueError, *_ENGINE_ERRORS) as error:
+                return Answer(None, _problem(error), took_ms())
+            took = took_ms()
+            snippet = await _drain(response, min(loop.time() + _DRAIN_SECONDS, started + target.timeout))
         return Answer(response.status, None, took, snippet, self._retry_after(response))
 
     def _retry_after(self, response: httpcore.Response) -> int | None:

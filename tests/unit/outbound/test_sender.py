@@ -17,6 +17,7 @@ import pytest
 from sockudo.outbound import HttpSender
 from sockudo.outbound.resolver import Resolver
 from sockudo.outbound.sender import PROBLEMS
+from sockudo.testing import FakeClock
 from sockudo.version import __version__
 from sockudo.webhooks.records import MAX_SNIPPET, Answer, Target
 from support.certificates import write_certificate
@@ -160,6 +161,33 @@ async def test_a_connection_that_the_server_has_closed_is_not_used_again(
         # Until the end of the connection has come through to this side.
         await asyncio.sleep(0.05)
     assert receiver.connections == 3
+
+
+async def test_connections_that_nobody_uses_are_closed(receiver: Receiver) -> None:
+    clock = FakeClock()
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 204 Gone\r\n\r\n")
+        await reader.read()
+        ended.set()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    sender = HttpSender(allow_private=True, monotonic=clock.monotonic)
+    assert (await sender.send(target(f"http://127.0.0.1:{port}/"), b"")).status == 204
+    clock.advance(3)
+    await sender.send(target(receiver.url), b"")
+    assert not ended.is_set()
+    clock.advance(3)
+    await sender.send(target(receiver.url), b"")
+    async with asyncio.timeout(5):
+        await ended.wait()
+    await sender.send(target(receiver.url), b"")
+    await sender.close()
+    server.close()
 
 
 async def test_variables_that_name_a_proxy_mean_nothing(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
