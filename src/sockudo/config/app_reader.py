@@ -147,7 +147,7 @@ def _check_policy(policy: Policy, shaper: Shaper) -> None:
         if namespace.channel_name_pattern is not None:
             try:
                 re.compile(namespace.channel_name_pattern)
-            except re.error as error:
+            except (re.error, OverflowError, RecursionError) as error:
                 shaper.refuse(f"{path}.channel_name_pattern", f"is no regular expression: {error}")
     for number, entry in enumerate(policy.webhooks):
         try:
