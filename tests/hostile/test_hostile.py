@@ -39,6 +39,7 @@ def server() -> Iterator[ServerProcess]:
         **STREAMS,
         "connection_recovery": {"enabled": True, "max_buffer_size": 5},
         "history": {"enabled": True, "backend": "memory", "max_messages_per_channel": 5},
+        "presence_history": {"enabled": True, "max_events_per_channel": 5},
         "log_level": "warn",
     }
     with start_server(config) as running:

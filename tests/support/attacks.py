@@ -281,7 +281,7 @@ def history_queries(rng: random.Random, app: Credentials) -> list[bytes]:
     channel = quote(
         rng.choice(["news", "news", "private-x", "new*", "a b", "x" * 300, "[meta]news", "é", "presence-x"]), ""
     )
-    path = f"/apps/{app.id}/channels/{channel}/history"
+    path = f"/apps/{app.id}/channels/{channel}/{rng.choice(['history', 'history', 'presence/history'])}"
     if rng.random() < 0.3:
         sound = {
             "confirm_channel": "news",
@@ -293,7 +293,7 @@ def history_queries(rng: random.Random, app: Credentials) -> list[bytes]:
         body = raw_json(spoilt(sound, rng), rng).encode()
         path += rng.choice(["/reset", "/purge"])
         return [request_bytes("POST", signed_target(app, "POST", path, body), JSON, body)]
-    path += rng.choice(["", "", "", "/state"])
+    path += rng.choice(["", "", "", "/state", "/snapshot"])
     return [request_bytes("GET", signed_target(app, "GET", path, params=query))]
 
 

@@ -11,11 +11,8 @@ from starlette.routing import Route
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.auth.signing import query_param
-from sockudo.edge.paths import path_part
-from sockudo.edge.signed import authenticated, json_reply, typed_body
+from sockudo.edge.signed import authenticated_for_channel, json_reply, parameters, typed_body
 from sockudo.history import History, Purge, Reset, http_query
-from sockudo.names import check_channel_name
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
@@ -52,10 +49,7 @@ def history_routes(edge: Edge) -> list[Route]:
 
 def _endpoint(edge: Edge, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        app = await authenticated(edge, request)
-        edge.rates.check_read(app, edge.clock.monotonic())
-        channel = path_part(request, "channel")
-        check_channel_name(channel, max_length=app.limits.max_channel_name_length, namespaces=app.namespaces)
+        app, channel = await authenticated_for_channel(edge, request)
         if app.streams is None or app.streams.of(channel).history is None:
             raise errors.HISTORY_DISABLED(f"Durable history is disabled by policy for channel '{channel}'")
         return json_reply(await answer(edge, app, channel, request))
@@ -64,9 +58,7 @@ def _endpoint(edge: Edge, answer: Answer) -> Callable[[Request], Awaitable[Respo
 
 
 async def _page(edge: Edge, app: LiveApp, channel: str, request: Request) -> dict[str, Any]:
-    query: bytes = request.scope["query_string"]
-    given = {name: value for name in _PARAMETERS if (value := query_param(query, name)) is not None}
-    return await _history(edge).page(app.id, channel, http_query(given))
+    return await _history(edge).page(app.id, channel, http_query(parameters(request, _PARAMETERS)))
 
 
 async def _state(edge: Edge, app: LiveApp, channel: str, _: Request) -> dict[str, Any]:

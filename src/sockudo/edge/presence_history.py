@@ -11,11 +11,9 @@ from starlette.routing import Route
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.auth.signing import query_param
-from sockudo.edge.paths import path_part
-from sockudo.edge.signed import authenticated, json_reply, typed_body
+from sockudo.edge.signed import authenticated_for_channel, json_reply, parameters, typed_body
 from sockudo.history import PresenceHistory, Reset, http_query, whole_number
-from sockudo.names import channel_kind, check_channel_name
+from sockudo.names import channel_kind
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
@@ -51,10 +49,7 @@ def presence_history_routes(edge: Edge) -> list[Route]:
 
 def _endpoint(edge: Edge, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        app = await authenticated(edge, request)
-        edge.rates.check_read(app, edge.clock.monotonic())
-        channel = path_part(request, "channel")
-        check_channel_name(channel, max_length=app.limits.max_channel_name_length, namespaces=app.namespaces)
+        app, channel = await authenticated_for_channel(edge, request)
         if not channel_kind(channel).presence:
             raise errors.INVALID_INPUT("Only presence channels support this endpoint")
         if app.streams is None or app.streams.of(channel).presence_history is None:
@@ -67,11 +62,11 @@ def _endpoint(edge: Edge, answer: Answer) -> Callable[[Request], Awaitable[Respo
 
 
 async def _page(history: PresenceHistory, app: LiveApp, channel: str, request: Request) -> dict[str, Any]:
-    return await history.page(app.id, channel, http_query(_given(request, _PAGE)))
+    return await history.page(app.id, channel, http_query(parameters(request, _PAGE)))
 
 
 async def _snapshot(history: PresenceHistory, app: LiveApp, channel: str, request: Request) -> dict[str, Any]:
-    given = _given(request, _SNAPSHOT)
+    given = parameters(request, _SNAPSHOT)
     return await history.snapshot(
         app.id,
         channel,
@@ -86,8 +81,3 @@ async def _state(history: PresenceHistory, app: LiveApp, channel: str, _: Reques
 
 async def _reset(history: PresenceHistory, app: LiveApp, channel: str, request: Request) -> dict[str, Any]:
     return await history.reset(app.id, channel, await typed_body(request, Reset))
-
-
-def _given(request: Request, names: tuple[str, ...]) -> dict[str, str]:
-    query: bytes = request.scope["query_string"]
-    return {name: value for name in names if (value := query_param(query, name)) is not None}

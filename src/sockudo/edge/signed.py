@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -9,14 +10,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sockudo.apps.live import LiveApp
-from sockudo.auth.signing import authenticate
+from sockudo.auth.signing import authenticate, query_param
+from sockudo.edge.paths import path_part
 from sockudo.edge.publishing import check_json
+from sockudo.names import check_channel_name
 from sockudo.publishing.json_body import decode, members, refuse_repeats
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
 
-__all__ = ["authenticated", "json_reply", "query_string", "typed_body"]
+__all__ = ["authenticated", "authenticated_for_channel", "json_reply", "parameters", "query_string", "typed_body"]
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
@@ -37,6 +40,24 @@ async def authenticated(edge: Edge, request: Request) -> LiveApp:
     traffic.http_calls += 1
     traffic.http_bytes_received += len(body)
     return app
+
+
+async def authenticated_for_channel(edge: Edge, request: Request) -> tuple[LiveApp, str]:
+    """The app and the channel of a question about a channel's past; counts as a read of the app.
+
+    Raises what `authenticated` does, errors.RATE_LIMITED and, for a name that no channel can have, errors.CHANNEL_NAME.
+    """
+    app = await authenticated(edge, request)
+    edge.rates.check_read(app, edge.clock.monotonic())
+    channel = path_part(request, "channel")
+    check_channel_name(channel, max_length=app.limits.max_channel_name_length, namespaces=app.namespaces)
+    return app, channel
+
+
+def parameters(request: Request, names: Iterable[str]) -> dict[str, str]:
+    """The decoded parameters of the query, as far as they are among ``names``."""
+    query: bytes = request.scope["query_string"]
+    return {name: value for name in names if (value := query_param(query, name)) is not None}
 
 
 def query_string(request: Request) -> bytes | None:

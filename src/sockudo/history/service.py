@@ -96,7 +96,7 @@ class History:
             store, self._calls, self._heads, clock, sleep, self.options.node_id, self.counters
         )
         self._writer = Writer(
-            store, self._calls, self._heads, self._degraded, clock, self.counters, self.options.queue_capacity
+            store, self._calls, self._heads, self._degraded, clock, sleep, self.counters, self.options.queue_capacity
         )
         self._reads = Reads(store, self._calls, self._writer, self._degraded)
         self._tally = Tally(store, self._calls, clock)
@@ -385,9 +385,11 @@ class History:
         left, more = self.options.max_purge_per_tick, True
         while more and left > 0:
             limit = min(self.options.purge_batch_size, left)
+            started = self._clock.monotonic()
             removed, more = await self._calls.read(self._store.expire(self._now_ms(), limit))
             left -= max(removed, 1)
-            await self._sleep(_PURGE_PAUSE)
+            # Publishes have at least as much of the store's time.
+            await self._sleep(max(_PURGE_PAUSE, self._clock.monotonic() - started))
 
     def _now_ms(self) -> int:
         return int(self._clock.time() * 1000)

@@ -17,10 +17,11 @@ import structlog
 from sockudo import errors
 from sockudo.clock import Clock
 from sockudo.errors import SockudoError
-from sockudo.history.calls import RETRY_AFTER, StoreCalls, unavailable
+from sockudo.history.calls import RETRY_AFTER, Sleep, StoreCalls, unavailable
 from sockudo.history.counters import HistoryCounters
 from sockudo.history.degraded import DegradedStreams
 from sockudo.history.heads import Heads, StreamKey
+from sockudo.history.regrouping import Regrouping
 from sockudo.streams.ports import HistoryStore, OutcomeUnknown
 from sockudo.streams.records import Append, Committed, Position
 
@@ -73,6 +74,7 @@ class Writer:
         heads: Heads,
         degraded: DegradedStreams,
         clock: Clock,
+        sleep: Sleep,
         counters: HistoryCounters,
         capacity: int,
     ) -> None:
@@ -89,6 +91,7 @@ class Writer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
+        self._regrouping = Regrouping(clock, sleep)
         # The channels of the batch that is being committed, and what is set when all of it has been delivered.
         self._under_way: frozenset[StreamKey] = frozenset()
         self._batch_size = 0
@@ -121,6 +124,7 @@ class Writer:
         self._waiting_bytes += size
         self._idle.clear()
         self._arrived.set()
+        self._regrouping.arrived()
         return future
 
     async def run(self) -> None:
@@ -129,6 +133,8 @@ class Writer:
             await self._arrived.wait()
             self._arrived.clear()
             while self._waiting:
+                if len(self._waiting) < _MAX_ROWS:
+                    await self._regrouping.wait()
                 async with self._calls.lock:
                     await self._write(self._take())
             self._idle.set()
@@ -191,6 +197,7 @@ class Writer:
             for counters, app_id in {(entry.counters, entry.key[0]) for entry in batch}:
                 counters.note_commit(app_id, took)
             await self._accept(batch, outcomes, known)
+            self._regrouping.answered(len(batch), took)
 
     def _without_degraded(self, batch: _Batch) -> _Batch:
         """What is not for a stream that became degraded while it waited; the rest is refused."""

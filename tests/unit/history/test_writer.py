@@ -84,6 +84,24 @@ async def test_a_commit_takes_no_more_once_it_has_four_megabytes(durable: Durabl
     assert committed(durable) == [4, 2]
 
 
+async def test_publishers_who_come_back_soon_are_brought_together(durable: Durable) -> None:
+    """They would take turns otherwise, each waiting for the commit of the other."""
+    held = [Held(), Held(), Held()]
+    durable.store.plan("commit", *held)
+    first = durable.submit()
+    await settle()
+    second = durable.submit()
+    for commit, publisher in ((held[0], first), (held[1], second)):
+        await durable.time.elapse(1)
+        await commit.release()
+        assert publisher.done()
+        await durable.time.elapse(0.01)
+        durable.submit()
+        await settle()
+    assert committed(durable) == [1, 1, 2]
+    await held[2].release()
+
+
 async def test_a_repeated_message_is_answered_with_the_first_position_and_not_delivered_again(durable: Durable) -> None:
     first = await durable.submit(message_id="once")
     repeated = await durable.submit(message_id="once")
