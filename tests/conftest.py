@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from support.databases import DatabaseServer, mariadb_server, postgres_server
 from support.parts import missing_parts
+from support.redis import RedisProcess, redis_server
 from support.server import ServerProcess, start_server
 
 EXAMPLES = os.environ.get("SOCKUDO_EXAMPLES")
@@ -49,6 +50,13 @@ def postgres() -> Iterator[DatabaseServer]:
 def mariadb() -> Iterator[DatabaseServer]:
     """A MariaDB server of the run's own."""
     with mariadb_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisProcess]:
+    """A Redis server of the run's own."""
+    with redis_server() as server:
         yield server
 
 

@@ -21,10 +21,22 @@ LAYERS = {
     0: ("__init__", "errors", "names", "ids", "clock", "version", "config"),
     1: ("protocol",),
     2: ("hub", "streams"),
-    3: ("apps", "auth", "limits", "history", "sessions", "publishing"),
-    4: ("stores", "metrics"),
+    3: ("apps", "auth", "limits", "history", "sessions", "publishing", "webhooks"),
+    4: ("stores", "metrics", "queues", "outbound"),
     5: ("edge",),
-    6: ("server", "histories", "process", "welcome", "logs", "loop_watch", "__main__", "cli", "client", "testing"),
+    6: (
+        "server",
+        "histories",
+        "telling",
+        "process",
+        "welcome",
+        "logs",
+        "loop_watch",
+        "__main__",
+        "cli",
+        "client",
+        "testing",
+    ),
 }
 LAYER_OF = {room: layer for layer, rooms in LAYERS.items() for room in rooms}
 
@@ -32,10 +44,11 @@ ADAPTERS = frozenset(LAYERS[4])
 """Rooms that must not know each other: each stands behind a port of its own."""
 
 OWNERS = {
-    "sqlite3": {"stores"},
+    "sqlite3": {"queues", "stores"},
     "sqlalchemy": {"stores"},
     "psycopg": {"stores"},
     "pymysql": {"stores"},
+    "redis": {"queues"},
     "google.protobuf": {"protocol"},
     "jmespath": {"protocol"},
     "jwt": {"auth"},
@@ -46,6 +59,7 @@ OWNERS = {
     "uvloop": {"server", "process", "testing"},
     "typer": {"cli"},
     "rich": {"cli"},
+    "httpcore": {"outbound"},
     "httpx": {"client", "cli", "testing"},
     "websockets": {"client", "cli", "testing"},
     "websockets.speedups": {"protocol"},

@@ -81,7 +81,7 @@ class Histories:
         presence = PresenceHistory(memory, self._policies, edge.clock, _presence_history_options(settings))
         await presence.start()
         presence.durable = edge.history
-        self._hub.on_member = presence.note
+        self._hub.on_member.append(presence.note)
         edge.presence_history = presence
         _log.info("presence history")
 

@@ -38,6 +38,7 @@ from sockudo.edge.listeners import (
 from sockudo.edge.operations import operations_routes
 from sockudo.edge.presence_history import presence_history_routes
 from sockudo.edge.revocations import revocation_routes
+from sockudo.edge.webhooks import webhook_routes
 from sockudo.histories import Histories
 from sockudo.hub import Hub, HubOptions
 from sockudo.limits.app_rates import AppRates
@@ -54,6 +55,8 @@ from sockudo.sessions.sweeper import sweep
 from sockudo.sessions.tokens import revoke
 from sockudo.stores.selection import app_store
 from sockudo.stores.sqlite_revocations import SqliteRevocationStore
+from sockudo.telling import Telling
+from sockudo.webhooks import Webhooks
 
 __all__ = ["Server"]
 
@@ -89,6 +92,7 @@ class Server:
             self._build()
             await self._open_apps()
             await self._open_histories()
+            await self._open_webhooks()
             await self._open_listeners()
             await self._open_metrics()
             self._start_rounds()
@@ -132,11 +136,13 @@ class Server:
                 *api_routes(self.edge),
                 *history_routes(self.edge),
                 *presence_history_routes(self.edge),
+                *webhook_routes(self.edge),
                 *revocation_routes(self.edge, self.revocations, partial(revoke, self.gateway)),
                 *operations_routes(self.edge),
             ],
         )
         self.histories = Histories(self.edge, pipeline, self.hub, settings)
+        self.telling = Telling(self.edge, self.hub, settings)
         self.edge.checks["apps"] = self._apps_healthy
         self.watch = LoopWatch()
         self.metrics = Metrics(
@@ -147,7 +153,12 @@ class Server:
             prefix=settings.metrics.prometheus.prefix,
             port=settings.metrics.port,
             histories=HistorySources(lambda: self.edge.history, lambda: self.edge.presence_history),
+            webhooks=self._webhooks,
         )
+
+    def _webhooks(self) -> tuple[Webhooks, str] | None:
+        webhooks = self.edge.webhooks
+        return None if webhooks is None else (webhooks, self.settings.queue.driver)
 
     async def _apps_healthy(self) -> bool:
         return self.apps.healthy
@@ -165,6 +176,10 @@ class Server:
         await self.revocations.start(self.clock.time())
         self._stack.push_async_callback(self.histories.close)
         await self.histories.start_wanted()
+
+    async def _open_webhooks(self) -> None:
+        self._stack.push_async_callback(self.telling.close)
+        await self.telling.start_wanted()
 
     async def _open_listeners(self) -> None:
         settings = self.settings
@@ -228,6 +243,10 @@ class Server:
             except errors.SockudoError as problem:
                 # An app that was changed while the server runs: its publishes are refused until the store is there.
                 _log.error("no history", reason=problem.text)
+            try:
+                await self.telling.start_wanted()
+            except errors.SockudoError as problem:
+                _log.error("no webhooks", reason=problem.text)
 
     # ---- while it runs ----
 

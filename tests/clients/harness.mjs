@@ -241,6 +241,12 @@ const operations = {
   async terminate(request) {
     return readReply(backendOf(request).terminateUserConnections(request.user))
   },
+
+  webhook(request) {
+    const webhook = backendOf(request).webhook({ headers: request.headers, rawBody: request.rawBody })
+    const valid = webhook.isValid(request.extraTokens)
+    return valid ? { valid, events: webhook.getEvents(), time: webhook.getTime().getTime() } : { valid }
+  },
 }
 
 async function readReply(promise) {

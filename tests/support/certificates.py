@@ -14,15 +14,20 @@ from cryptography.x509.oid import NameOID
 __all__ = ["write_certificate"]
 
 
-def write_certificate(folder: Path, name: str = "localhost") -> tuple[Path, Path]:
-    """Writes a self-signed certificate for localhost and 127.0.0.1 and its key, and returns both paths.
+def write_certificate(
+    folder: Path, name: str = "localhost", *, host: str | None = None, expired: bool = False
+) -> tuple[Path, Path]:
+    """Writes a self-signed certificate and its key, and returns both paths.
 
-    ``name`` is its common name: what tells two of them apart.
+    It is for localhost and 127.0.0.1, or for another ``host``; ``name`` is its common name: what tells two of them
+    apart.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    here = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    names = here if host is None else [x509.DNSName(host)]
     now = datetime.datetime.now(datetime.UTC)
+    end = now - datetime.timedelta(minutes=5) if expired else now + datetime.timedelta(days=1)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -30,7 +35,7 @@ def write_certificate(folder: Path, name: str = "localhost") -> tuple[Path, Path
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_after(end)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(key, hashes.SHA256())
     )

@@ -23,6 +23,7 @@ from sockudo.edge.http_protocol import HttpProtocol
 from sockudo.edge.listeners import asgi_config
 from sockudo.edge.operations import operations_routes
 from sockudo.edge.presence_history import presence_history_routes
+from sockudo.edge.webhooks import webhook_routes
 from sockudo.edge.websocket import WebSocketProtocol
 from sockudo.hub import HubOptions
 from sockudo.limits.app_rates import AppRates
@@ -297,7 +298,8 @@ class EdgeNode(Node):
             uvicorn=asgi_config(application),
         )
         own = [*api_routes(self.edge), *history_routes(self.edge), *presence_history_routes(self.edge)]
-        front = Front(self.edge, [*own, *operations_routes(self.edge), *(routes or ())])
+        own += [*webhook_routes(self.edge), *operations_routes(self.edge)]
+        front = Front(self.edge, [*own, *(routes or ())])
         self.edge.tell_time()
 
     def wire(self, **options: Any) -> Wire:

@@ -216,6 +216,10 @@ class NodeSdk:
     def terminate(self, user: str) -> Any:
         return self.do("terminate", user=user)
 
+    def webhook(self, headers: dict[str, str], body: str) -> Any:
+        """What the SDK makes of a webhook: ``valid``, and then ``events`` and ``time`` in Unix milliseconds."""
+        return self.do("webhook", headers=headers, rawBody=body)
+
 
 def open_pusher(node: Node, server: ServerProcess, name: str, **fields: Any) -> JsClient:
     """A new pusher-js connection; it connects at once, `JsClient.connected` waits for that."""

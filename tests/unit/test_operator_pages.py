@@ -24,11 +24,11 @@ from sockudo.stores import MemoryHistoryStore
 from sockudo.testing import FakeClock
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("operations.md", "moving.md")
+PAGES = ("operations.md", "moving.md", "webhooks.md")
 TEXTS = {page: (DOCS / page).read_text() for page in PAGES}
 
-# Laravel's, and one that an example makes up.
-OTHER_VARIABLES = frozenset({"BROADCAST_CONNECTION", "SHOP_SECRET"})
+# Laravel's, one that an example makes up, the TLS library's, and one that is said to mean nothing.
+OTHER_VARIABLES = frozenset({"BROADCAST_CONNECTION", "SHOP_SECRET", "SSL_CERT_FILE", "HTTPS_PROXY"})
 HEALTH_WORDS = frozenset({"NOT_FOUND"})
 OF_THE_COMMAND_LINE = frozenset({"SOCKUDO_URL", "SOCKUDO_APP_ID", "SOCKUDO_APP_KEY", "SOCKUDO_APP_SECRET"})
 

@@ -26,6 +26,7 @@ __all__ = ["app", "main"]
 
 _GROUPS: Final = {
     "history": "sockudo.cli.history",
+    "webhooks": "sockudo.cli.webhooks",
     "apps": "sockudo.cli.apps",
     "config": "sockudo.cli.config",
     "token": "sockudo.cli.token",

@@ -26,7 +26,8 @@ _HTTP = "HTTP"
 _BOTH = "HTTP and WebSocket"
 _CLOSING = "WebSocket, with a close"
 _OPEN = "WebSocket, the connection stays open"
-_ORDER = (_HTTP, _BOTH, _CLOSING, _OPEN)
+_INSIDE = "Reasons inside of replies, events and log lines"
+_ORDER = (_HTTP, _BOTH, _CLOSING, _OPEN, _INSIDE)
 
 
 def render() -> str:
@@ -42,7 +43,7 @@ def render() -> str:
 
 def _group(spec: ErrorSpec) -> str:
     if spec.ws is None:
-        return _HTTP
+        return _HTTP if spec.status is not None else _INSIDE
     if spec.status is not None:
         return _BOTH
     return _CLOSING if spec.closes else _OPEN
@@ -74,6 +75,8 @@ def _section(spec: ErrorSpec) -> Iterator[str]:
         yield f"| HTTP | {spec.status}, `code` is `{spec.code}` |"
     if spec.ws is not None:
         yield f"| WebSocket | {_on_socket(spec)} |"
+    if spec.status is None and spec.ws is None:
+        yield f"| Written as | `{spec.code}` |"
     yield f"| Trying again | {'can help' if spec.retry else 'does not help: the same request fails again'} |"
     yield ""
     if spec.causes:

@@ -115,7 +115,7 @@ def _forms(row: ErrorSpec) -> list[str]:
         forms.append(f"WebSocket error frame and close {row.ws}: {_reaction(row.ws)}")
     elif row.ws is not None:
         forms.append(f"WebSocket error frame {row.ws}; the connection stays open")
-    return forms
+    return forms or [f"{row.code}, in replies, events or the log"]
 
 
 def _reaction(close_code: int) -> str:

@@ -1,4 +1,4 @@
-"""A signed client of the HTTP API (contract 20 § 5 to § 8, § 11 and § 12), asynchronous, on httpx."""
+"""A signed client of the HTTP API (contract 20 § 5 to § 8, § 11 and § 12; webhooks), asynchronous, on httpx."""
 
 from __future__ import annotations
 
@@ -186,6 +186,34 @@ class ApiClient:
         given = {"at_time_ms": at_time_ms, "at_serial": at_serial}
         parameters = {name: str(value) for name, value in given.items() if value is not None}
         return await self.request("GET", f"{_history(channel, True)}/snapshot", parameters)
+
+    # ---- webhooks ----
+
+    async def webhooks(self) -> dict[str, Any]:
+        """The app's endpoints, with what became of their deliveries."""
+        return await self.request("GET", "/webhooks")
+
+    async def webhook_deliveries(
+        self,
+        *,
+        endpoint: str | None = None,
+        state: str | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> dict[str, Any]:
+        """A page of deliveries, the newest first. For the next one pass ``next_before`` of this one as ``before``."""
+        given = {"endpoint": endpoint, "state": state, "before": before, "limit": limit}
+        parameters = {name: str(value) for name, value in given.items() if value is not None}
+        return await self.request("GET", "/webhooks/deliveries", parameters)
+
+    async def webhook_delivery(self, delivery_id: str) -> dict[str, Any]:
+        """One delivery, with its body and every attempt that is kept."""
+        return await self.request("GET", f"/webhooks/deliveries/{_segment(delivery_id)}")
+
+    async def replay_webhooks(self, *, ids: Sequence[str] | None = None, endpoint: str | None = None) -> dict[str, Any]:
+        """Send these deliveries again; or the dead ones of the endpoint; or, without either, all dead ones."""
+        body: dict[str, Any] = {"all": True} if endpoint is None else {"endpoint": endpoint}
+        return await self.request("POST", "/webhooks/replay", body=body if ids is None else {"ids": list(ids)})
 
     async def request(
         self,

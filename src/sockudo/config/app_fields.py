@@ -109,7 +109,7 @@ APP_FIELDS: Mapping[str, AppField] = {
     "policy.channels.channel_namespaces.allow_presence_for_client": AppField("Protocol V2 only; false denies"),
     **_history("policy.channels.channel_namespaces.history", _WIDER),
     **_presence_history("policy.channels.channel_namespaces.presence_history", _WIDER),
-    "policy.webhooks": AppField("Kept; not sent in this version"),
+    "policy.webhooks": AppField("Endpoints that are told what happens; see Webhooks in `docs/webhooks.md`"),
     "policy.idempotency.enabled": AppField(f"Idempotency keys are honoured; null = {_SERVERS}"),
     "policy.idempotency.ttl_seconds": AppField(f"How long a key is remembered, in seconds; null = {_SERVERS}", low=1),
     "policy.connection_recovery.enabled": AppField(f"Channels keep their last messages; null = {_SERVERS}"),

@@ -17,6 +17,7 @@ from sockudo.config.app_deltas import read_deltas
 from sockudo.config.app_shape import Shaper
 from sockudo.config.apps import App, Channels, Features, Limits, Policy
 from sockudo.config.problems import ConfigError, nearest
+from sockudo.config.webhooks import WebhookError, read_webhook, unused_webhooks
 
 __all__ = ["app_warnings", "read_app", "read_apps"]
 
@@ -65,8 +66,7 @@ def app_warnings(raw: Mapping[str, Any], app: App, where: str) -> list[str]:
     found: list[str] = []
     if raw.get("enabled") is None:
         found.append(f"{label}: `enabled` is left out, which means false: it takes neither connections nor requests")
-    if app.policy.webhooks:
-        found.append(f"{label}: its webhooks are not sent: webhooks are not part of this version")
+    found.extend(f"{label}: {unused}" for unused in unused_webhooks(app.policy.webhooks))
     if raw.get("policy") is not None:
         ignored = sorted(raw.keys() & _FLAT.keys())
         if ignored:
@@ -147,21 +147,10 @@ def _check_policy(policy: Policy, shaper: Shaper) -> None:
         if namespace.channel_name_pattern is not None:
             try:
                 re.compile(namespace.channel_name_pattern)
-            except re.error as error:
+            except (re.error, OverflowError, RecursionError) as error:
                 shaper.refuse(f"{path}.channel_name_pattern", f"is no regular expression: {error}")
-    for number, webhook in enumerate(policy.webhooks):
-        problem = _webhook_problem(webhook)
-        if problem:
-            shaper.refuse(f"policy.webhooks[{number}]", problem)
-
-
-def _webhook_problem(webhook: Mapping[str, Any]) -> str | None:
-    url = webhook.get("url")
-    if url is None and "lambda" not in webhook and "lambda_function" not in webhook:
-        return "has no url"
-    if url is not None and not (isinstance(url, str) and re.fullmatch(r"https?://[^\s/]+\S*", url)):
-        return "has a url that is not an absolute http or https address"
-    events = webhook.get("event_types")
-    if not isinstance(events, (list, tuple)) or not all(isinstance(event, str) for event in events):
-        return "has no event_types, a list of event names"
-    return None
+    for number, entry in enumerate(policy.webhooks):
+        try:
+            read_webhook(entry)
+        except WebhookError as problem:
+            shaper.refuse(f"policy.webhooks[{number}]", str(problem))

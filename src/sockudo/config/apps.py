@@ -133,7 +133,7 @@ class ConnectionRecovery(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything about an app besides its credentials.
 
-    Webhooks, which this server does not send yet, are kept as they came, so that a record survives a round trip.
+    Webhooks are kept as they came, so that a record survives a round trip; see `sockudo.config.webhooks`.
     """
 
     limits: Limits = Limits()

@@ -9,6 +9,7 @@ from typing import Any
 from sockudo.config.app_choice import DEV_APP, is_loopback
 from sockudo.config.draft import Draft
 from sockudo.config.schema import APPS, declared
+from sockudo.config.sections.redis import useless_redis_url
 
 __all__ = ["check"]
 
@@ -21,6 +22,7 @@ def check(draft: Draft) -> None:
     _check_tls(draft)
     _check_unix_socket(draft)
     _check_pools(draft)
+    _check_redis(draft)
     _check_deltas(draft)
     _check_credentials(draft)
 
@@ -101,6 +103,28 @@ def _check_pools(draft: Draft) -> None:
 def _bound(draft: Draft, server: str, bound: str) -> str:
     own = f"database.{server}.pool_{bound}"
     return f"database_pooling.{bound}" if _value(draft, own) is None else own
+
+
+def _check_redis(draft: Draft) -> None:
+    if "@" in _value(draft, "database.redis.host"):
+        draft.problems.append(
+            f"{_place(draft, 'database.redis.host')}: database.redis.host has a user or a password in it, and it is "
+            "shown: use database.redis.username and database.redis.password"
+        )
+    if _value(draft, "queue.driver") != "redis":
+        # `REDIS_URL` is a variable that other software has too.
+        return
+    url = _value(draft, "queue.redis.url_override")
+    problem = None if url is None else useless_redis_url(url)
+    if problem is not None:
+        draft.problems.append(f"{_place(draft, 'queue.redis.url_override')}: queue.redis.url_override {problem}")
+    certificate, key = (f"database.redis.master_tls.client_{name}_path" for name in ("cert", "key"))
+    if (_value(draft, certificate) is None) != (_value(draft, key) is None):
+        draft.problems.append(f"{_place(draft, certificate, key)}: {certificate} and {key} go together")
+    for path in ("database.redis.master_tls.ca_path", certificate, key):
+        name = _value(draft, path)
+        if name is not None and not os.access(name, os.R_OK):
+            draft.problems.append(f"{_place(draft, path)}: {path} = {name!r} is no file that this user can read")
 
 
 def _check_deltas(draft: Draft) -> None:

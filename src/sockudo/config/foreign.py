@@ -63,7 +63,7 @@ ADVICE: Mapping[str, str] = {
     "SOKETI_SSL_KEY": "set SSL_ENABLED=true, SSL_CERT_PATH and SSL_KEY_PATH",
     "SOKETI_SSL_PASS": "store the private key without a passphrase, readable by the server alone",
     "SOKETI_SSL_CA": "put the whole chain into the file of SSL_CERT_PATH",
-    "SOKETI_DEFAULT_APP_WEBHOOKS": "webhooks are not part of this version",
+    "SOKETI_DEFAULT_APP_WEBHOOKS": "list them in the configuration file, under policy.webhooks of the app",
 }
 """Names without an exact equivalent, and what to do instead."""
 
@@ -72,7 +72,7 @@ FAMILIES: Mapping[str, str] = {
     "SOKETI_APP_MANAGER_": _DRIVERS,
     "SOKETI_CACHE_": _DRIVERS,
     "SOKETI_DB_": _DRIVERS,
-    "SOKETI_QUEUE_": "webhooks are the only jobs, and not part of this version",
+    "SOKETI_QUEUE_": "webhooks wait in a queue of the server's own; QUEUE_DRIVER chooses it",
 }
 """Beginnings of further names without an equivalent."""
 

@@ -26,6 +26,8 @@ _DEV: Mapping[str, Any] = {
     "history.enabled": True,
     "presence_history.enabled": True,
     "tag_filtering.enabled": True,
+    "queue.driver": "memory",
+    "webhooks.allow_private_addresses": True,
 }
 
 

@@ -35,6 +35,7 @@ from sockudo.config.sections import (
     Ssl,
     TagFiltering,
     UnixSocket,
+    Webhooks,
     WebSocket,
 )
 
@@ -147,6 +148,7 @@ class Settings(msgspec.Struct, frozen=True):
     app_manager: AppManager = AppManager()
     cache: Cache = Cache()
     queue: Queue = Queue()
+    webhooks: Webhooks = Webhooks()
     database: Database = Database()
     database_pooling: DatabasePooling = DatabasePooling()
     dev: bool = False

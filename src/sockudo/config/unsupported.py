@@ -12,6 +12,9 @@ from typing import Any
 __all__ = ["MISNOMERS", "NO_EFFECT", "PARTS", "SWITCHES", "known_below", "part_of", "part_of_variable", "switched_on"]
 
 _NO_DATABASE = "the databases of this version are SQLite, PostgreSQL and MySQL"
+_ONE_REDIS = "this version knows one Redis server: name it, or the master, in `database.redis.host`"
+_QUEUE = "webhook deliveries wait in this version's own queue"
+_BROKERS = "redis_cluster nats pulsar rabbitmq google_pubsub kafka iggy sqs sns"
 _COORDINATION = "every node makes its own differences, and nothing has to be agreed on"
 _APPS_IN_MEMORY = "apps are held in memory and changes are seen at once"
 
@@ -22,7 +25,13 @@ PARTS: Mapping[str, str] = {
     "annotations": "annotations are not part of this version",
     "cluster_health": "this version is one node",
     "database.dynamodb": _NO_DATABASE,
-    "database.redis": "this version is one node",
+    "database.redis.cluster": _ONE_REDIS,
+    "database.redis.cluster_nodes": _ONE_REDIS,
+    "database.redis.name": _ONE_REDIS,
+    "database.redis.sentinel_password": _ONE_REDIS,
+    "database.redis.sentinel_tls": _ONE_REDIS,
+    "database.redis.sentinel_username": _ONE_REDIS,
+    "database.redis.sentinels": _ONE_REDIS,
     "database.scylladb": _NO_DATABASE,
     "database.surrealdb": _NO_DATABASE,
     "history.dynamodb": _NO_DATABASE,
@@ -33,7 +42,6 @@ PARTS: Mapping[str, str] = {
     "push_rules": "push notifications are not part of this version",
     "rate_limiter.redis": "rate limits are counted in this process",
     "versioned_messages": "message versions are not part of this version",
-    "webhooks": "webhooks are not part of this version",
 }
 """Sections and keys of parts that are not here yet, with the reason."""
 
@@ -50,13 +58,17 @@ NO_EFFECT: Mapping[str, str] = {
     "database.postgres.cache_cleanup_interval": _APPS_IN_MEMORY,
     "database.postgres.cache_max_capacity": _APPS_IN_MEMORY,
     "database.postgres.cache_ttl": _APPS_IN_MEMORY,
+    "database.redis.key_prefix": "what is kept in Redis has a prefix of its own, like `queue.redis.prefix`",
     "delta_compression.cluster_coordination": _COORDINATION,
     "delta_compression.coordination_backend": _COORDINATION,
     "history.memory": "messages in memory have no tables, and no writes to wait for",
     "history.writer_shards": "one writer stores what waits for it in few transactions",
     "http_api.accept_traffic": "nothing reads it",
     "path_prefix": "nothing reads it; let the proxy in front strip the prefix",
-    "queue": "webhooks are the only jobs, and not part of this version",
+    **{f"queue.{broker}": _QUEUE for broker in _BROKERS.split()},
+    "queue.redis.cluster_mode": "nothing reads it",
+    "queue.redis.concurrency": "`webhooks.concurrency` says how many requests are made at a time",
+    "queue.reliability": "`webhooks.retry` says how a delivery is tried again; leases and polling have no settings",
     "rate_limiter.api_rate_limit.identifier": "nothing reads it",
     "rate_limiter.websocket_rate_limit.identifier": "nothing reads it",
     "ssl.ca_path": "nothing reads it",
@@ -95,18 +107,17 @@ _PREFIXES: Mapping[str, str] = {
     "CLEANUP_": "cleanup",
     "CLUSTER_HEALTH_": "cluster_health",
     "DATABASE_DYNAMODB_": "database.dynamodb",
-    "DATABASE_REDIS_": "database.redis",
+    "DATABASE_REDIS_CLUSTER_": "database.redis.cluster",
+    "DATABASE_REDIS_SENTINEL_": "database.redis.sentinels",
     "DATABASE_SURREALDB_": "database.surrealdb",
     "METRICS_TCP_EXPORTER_": "metrics.tcp_exporter",
     "PUSH_": "push",
-    "QUEUE_IGGY_": "queue",
-    "QUEUE_REDIS_": "queue",
-    "QUEUE_SNS_": "queue",
-    "QUEUE_SQS_": "queue",
-    "REDIS_CLUSTER_QUEUE_": "queue",
+    "QUEUE_IGGY_": "queue.iggy",
+    "QUEUE_SNS_": "queue.sns",
+    "QUEUE_SQS_": "queue.sqs",
+    "REDIS_CLUSTER_QUEUE_": "queue.redis_cluster",
     "SOCKUDO_ABLY_COMPAT_": "ably_compat",
     "VERSIONED_MESSAGES_": "versioned_messages",
-    "WEBHOOK_": "webhooks",
 }
 
 # Names that other software uses too are listed one by one: Kubernetes, for one, tells every container NATS_PORT.
@@ -114,7 +125,7 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "adapter": (
         "",
         (
-            "REDIS_URL REDIS_CLUSTER_NODES PUBSUB_EMULATOR_HOST "
+            "REDIS_CLUSTER_NODES PUBSUB_EMULATOR_HOST "
             "ADAPTER_BUFFER_MULTIPLIER_PER_CPU ADAPTER_ENABLE_SOCKET_COUNTING ADAPTER_FALLBACK_TO_LOCAL "
             "ADAPTER_AGGREGATE_COUNTS ADAPTER_FAST_PRESENCE_TRANSITIONS"
         ),
@@ -143,13 +154,15 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     ),
     "annotations": ("", "ANNOTATIONS_ENABLED"),
     "cache.memory.cleanup_interval": ("", "CACHE_CLEANUP_INTERVAL"),
+    "database.redis.key_prefix": ("", "DATABASE_REDIS_KEY_PREFIX"),
     "history.writer_shards": ("", "HISTORY_WRITER_SHARDS"),
-    "queue": (
+    "queue.redis.concurrency": ("", "QUEUE_REDIS_CONCURRENCY"),
+    "queue.reliability": (
         "QUEUE_",
         (
             "MAX_ATTEMPTS RETRY_BASE_DELAY_MS RETRY_MAX_DELAY_MS RETRY_JITTER LEASE_DURATION_MS "
             "LEASE_RENEW_INTERVAL_MS STALLED_BATCH_SIZE WORKER_POLL_INTERVAL_MS WORKER_PREFETCH SHUTDOWN_TIMEOUT_MS "
-            "COMPLETED_RETENTION FAILED_RETENTION EVENT_RETENTION DEDUPLICATION_TTL_MS MEMORY_CAPACITY MAX_BATCH_SIZE"
+            "EVENT_RETENTION DEDUPLICATION_TTL_MS MAX_BATCH_SIZE"
         ),
     ),
     "rate_limiter.redis": ("", "RATE_LIMITER_REDIS_PREFIX"),

@@ -21,6 +21,7 @@ from sockudo.limits.app_rates import AppRates
 from sockudo.limits.ip import IpLimits
 from sockudo.publishing import Publisher
 from sockudo.sessions import Gateway
+from sockudo.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from sockudo.edge.websocket import WebSocketProtocol
@@ -48,11 +49,15 @@ class Edge:
     cors: Cors
     uvicorn: Config
     checks: dict[str, HealthCheck] = field(default_factory=dict)
+    # Checks whose failure leaves the server in service, but not whole.
+    degrading: dict[str, HealthCheck] = field(default_factory=dict)
     state: ServerState = field(default_factory=ServerState)
     # None while no app keeps a history.
     history: History | None = None
     # None while no app keeps one.
     presence_history: PresenceHistory | None = None
+    # None while no app has an endpoint, or the queue is switched off.
+    webhooks: Webhooks | None = None
     # Connections that were sent a close frame and have not answered it; a dict for its order.
     closing: dict[WebSocketProtocol, None] = field(default_factory=dict)
     # Headers of every reply, as bytes for the express lane; they change with the second.

@@ -85,8 +85,12 @@ async def _word(edge: Edge, app_id: str | None) -> tuple[str, int]:
         _log.warning("not healthy", reason="no apps configured")
         return "ERROR", 503
     timeout = edge.settings.health_check_timeout_ms / 1000
-    passed = await asyncio.gather(*(_passes(name, check, timeout) for name, check in edge.checks.items()))
-    return ("OK", 200) if all(passed) else ("ERROR", 503)
+    checks = {**edge.checks, **edge.degrading}
+    passed = await asyncio.gather(*(_passes(name, check, timeout) for name, check in checks.items()))
+    failed = {name for name, passes in zip(checks, passed, strict=True) if not passes}
+    if failed - edge.degrading.keys():
+        return "ERROR", 503
+    return ("DEGRADED" if failed else "OK"), 200
 
 
 async def _passes(name: str, check: HealthCheck, seconds: float) -> bool:

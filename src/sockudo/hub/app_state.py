@@ -51,12 +51,16 @@ class AppState:
         # What is subscribed to and never published to: channels about channels, and patterns.
         self.metachannels: dict[str, Channel] = {}
         self.patterns = Patterns(self)
-        self.users = Users()
+        self.users = Users(self._user_changed)
         self.cache = ChannelCache(hub.options.cache_ttl, hub.options.cache_capacity)
         self.replay = ReplayBuffers()
         self.traffic = Traffic()
         # Whether subscribers are told how many they are; the app opts in.
         self.subscription_counts = False
+
+    def _user_changed(self, user_id: str, online: bool) -> None:
+        if self.hub.observer is not None:
+            self.hub.observer.user_changed(self.app_id, user_id, online=online)
 
     def channel(self, name: str) -> Channel:
         """The channel of this name, made when it is missing; also a metachannel or a pattern."""

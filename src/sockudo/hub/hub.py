@@ -19,7 +19,7 @@ from sockudo.hub.connection import Connection
 from sockudo.hub.fanout import Fanout
 from sockudo.hub.gate import Gate
 from sockudo.hub.outgoing import Outgoing
-from sockudo.hub.ports import Schedule
+from sockudo.hub.ports import Observer, Schedule
 from sockudo.hub.presence import Cause, MemberEvent
 from sockudo.hub.wants import EVERYTHING, Wants
 from sockudo.names import META, META_PREFIX, WILDCARD
@@ -81,8 +81,10 @@ class Hub:
         self.frames_in_write = 1
         # Told of a channel whose stream nobody here has needed for long.
         self.on_forgotten: Callable[[str, str], None] = lambda _app_id, _channel: None
-        # Told of every member's coming, change and going, in their order; None where nobody wants to know.
-        self.on_member: Callable[[Channel, MemberEvent], None] | None = None
+        # Told of every member's coming, change and going, in their order.
+        self.on_member: list[Callable[[Channel, MemberEvent], None]] = []
+        # Who is told of channels, users and what clients say; None where nobody wants to know.
+        self.observer: Observer | None = None
         # Told of every expression that could not be asked: app, reason and the predicate's id.
         self.on_predicate_error: Callable[[str, str, str], None] = lambda _app_id, _reason, _predicate_id: None
         self._schedule = schedule
@@ -196,6 +198,8 @@ class Hub:
         app.traffic.subscribed[channel.kind.label] += 1
         self._count_changed(channel)
         self._tell_meta_of_join(channel)
+        if self.observer is not None:
+            self.observer.subscribed(channel)
         return fanout
 
     def join(
@@ -215,8 +219,7 @@ class Hub:
         if presence.join(connection, user_id, user_info):
             channel.append(frames.member_added(name, user_id, user_info))
             self._tell_meta(channel, "member_added", user_id=user_id)
-            if self.on_member is not None:
-                self.on_member(channel, MemberEvent("member_added", "join", user_id, connection.socket_id, user_info))
+            self._tell_member(channel, MemberEvent("member_added", "join", user_id, connection.socket_id, user_info))
         if connection.members is None:
             connection.members = {}
         connection.members[name] = user_id
@@ -288,8 +291,7 @@ class Hub:
         presence.update(user_id, user_info)
         channel.append(frames.presence_update(channel.name, user_id, user_info), v2_only=True)
         self._tell_meta(channel, "presence_update", user_id=user_id)
-        if self.on_member is not None:
-            self.on_member(channel, MemberEvent("member_updated", "join", user_id, connection.socket_id, user_info))
+        self._tell_member(channel, MemberEvent("member_updated", "join", user_id, connection.socket_id, user_info))
 
     def unsubscribe(self, connection: Connection, name: str) -> None:
         """Leaves a channel; one that was not joined is ignored."""
@@ -327,13 +329,18 @@ class Hub:
                 heappush(self._held, (held_until, self._held_count, channel, event))
         self._count_changed(channel)
         self._tell_meta_of_leave(channel)
+        if self.observer is not None:
+            self.observer.unsubscribed(channel)
         app.drop_if_empty(channel)
 
     def _say_removed(self, channel: Channel, event: MemberEvent) -> None:
         channel.append(frames.member_removed(channel.name, event.user_id))
         self._tell_meta(channel, "member_removed", user_id=event.user_id)
-        if self.on_member is not None:
-            self.on_member(channel, event)
+        self._tell_member(channel, event)
+
+    def _tell_member(self, channel: Channel, event: MemberEvent) -> None:
+        for told in self.on_member:
+            told(channel, event)
 
     # ---- what time brings ----
 

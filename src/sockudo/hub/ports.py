@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-__all__ = ["Peer", "Schedule"]
+if TYPE_CHECKING:
+    from sockudo.hub.channel import Channel
+
+__all__ = ["Observer", "Peer", "Schedule"]
 
 Schedule = Callable[[Callable[[], None]], object]
 """Runs a function once the current turn of the loop has done its work: ``loop.call_soon``."""
@@ -22,3 +25,24 @@ class Peer(Protocol):
     def close(self, code: int, reason: str) -> None:
         """Sends a close frame and ends the connection once the peer has answered it or has had its time."""
         ...
+
+
+class Observer(Protocol):
+    """Who is told what happens, right when it has happened; must neither wait nor raise."""
+
+    def subscribed(self, channel: Channel) -> None:
+        """A channel has one subscription more."""
+
+    def unsubscribed(self, channel: Channel) -> None:
+        """A channel has one subscription less."""
+
+    def user_changed(self, app_id: str, user_id: str, *, online: bool) -> None:
+        """A user signed in on its first connection, or lost its last one."""
+
+    def cache_missed(self, app_id: str, channel: str) -> None:
+        """A subscriber of a cache channel found nothing in it."""
+
+    def client_said(
+        self, app_id: str, channel: str, event: str, data: bytes, socket_id: str, user_id: str | None
+    ) -> None:
+        """A client event is being delivered. ``data`` is JSON text, ``user_id`` that of the presence channel."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from sockudo.hub.outgoing import Outgoing
@@ -30,11 +30,12 @@ class User:
 
 
 class Users:
-    """The signed-in users of one app on this node."""
+    """The signed-in users of one app on this node. ``changed`` is told of each that comes online or goes offline."""
 
-    __slots__ = ("_users", "_watchers")
+    __slots__ = ("_changed", "_users", "_watchers")
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[str, bool], None] = lambda _user_id, _online: None) -> None:
+        self._changed = changed
         self._users: dict[str, User] = {}
         # By watched user id: the connections to tell, whether or not that user is online.
         self._watchers: dict[str, dict[Connection, None]] = {}
@@ -68,6 +69,7 @@ class Users:
                 self._watchers.setdefault(watched, {})[connection] = None
         if came_online:
             self._tell_watchers(user_id, "online", besides=connection)
+            self._changed(user_id, True)
         if watchlist:
             online = [watched for watched in watchlist if watched in self._users]
             offline = [watched for watched in watchlist if watched not in self._users]
@@ -84,6 +86,7 @@ class Users:
         if not user.connections:
             del self._users[user.user_id]
             self._tell_watchers(user.user_id, "offline", besides=connection)
+            self._changed(user.user_id, False)
 
     def _unwatch(self, connection: Connection, user: User) -> None:
         for watched in user.watchlists.pop(connection, ()):

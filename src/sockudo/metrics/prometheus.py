@@ -14,10 +14,14 @@ from prometheus_client.registry import Collector
 from sockudo.hub import AppState, Hub
 from sockudo.hub.latency import BUCKETS_MS, Latency
 from sockudo.metrics.histories import SERVER, Histogram, HistorySources, history_numbers
+from sockudo.metrics.webhooks import webhook_numbers
+from sockudo.webhooks import Webhooks
 
 __all__ = ["LimitCounts", "LoopTimes", "Metrics"]
 
 Labels = dict[str, str]
+
+WebhookSource = Callable[[], tuple[Webhooks, str] | None]
 
 
 _NO_HISTORIES = HistorySources()
@@ -43,7 +47,8 @@ class Metrics:
     """Renders the exposition. ``port`` is the metrics port, a label on every series.
 
     ``refused`` counts connections that never became sessions, by app key and slug of the error catalogue;
-    ``limits`` returns the current limiter counts, None while there is no limiter. ``histories`` are shown once open.
+    ``limits`` returns the current limiter counts, None while there is no limiter. ``histories`` are shown once open,
+    and so are ``webhooks``, with the driver of their queue.
     """
 
     def __init__(
@@ -56,10 +61,11 @@ class Metrics:
         prefix: str,
         port: int,
         histories: HistorySources = _NO_HISTORIES,
+        webhooks: WebhookSource = lambda: None,
     ) -> None:
         self.port = port
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_NodeCollector(self, hub, refused, limits, loop, prefix, histories))
+        self._registry.register(_NodeCollector(self, hub, refused, limits, loop, prefix, histories, webhooks))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
@@ -80,6 +86,7 @@ class _NodeCollector(Collector):
         loop: LoopTimes,
         prefix: str,
         histories: HistorySources,
+        webhooks: WebhookSource,
     ) -> None:
         self._metrics = metrics
         self._hub = hub
@@ -88,6 +95,7 @@ class _NodeCollector(Collector):
         self._loop = loop
         self._prefix = prefix
         self._histories = histories
+        self._webhooks = webhooks
 
     def collect(self) -> Iterable[Metric]:
         yield from self._loop_times()
@@ -99,10 +107,21 @@ class _NodeCollector(Collector):
         yield from self._by_word()
         yield self._latency()
         yield from self._of_histories()
+        yield from self._of_webhooks()
 
-    def _metric(self, name: str, kind: str, text: str, samples: Iterable[tuple[Labels, float]]) -> Metric:
+    def _of_webhooks(self) -> Iterator[Metric]:
+        source = self._webhooks()
+        if source is None:
+            return
+        for numbers in webhook_numbers(*source):
+            prefix = "" if numbers.fixed else self._prefix
+            yield self._metric(numbers.name, numbers.kind, numbers.text, numbers.samples, prefix)
+
+    def _metric(
+        self, name: str, kind: str, text: str, samples: Iterable[tuple[Labels, float]], prefix: str | None = None
+    ) -> Metric:
         # The names are the promise; the library would add _total to the counters that have none.
-        full = self._prefix + name
+        full = (self._prefix if prefix is None else prefix) + name
         declared = kind if kind != "counter" or name.endswith("_total") else "unknown"
         metric = Metric(full.removesuffix("_total") if declared == "counter" else full, text, declared)
         for labels, value in samples:

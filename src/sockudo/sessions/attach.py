@@ -228,4 +228,7 @@ def _finish(session: Session, request: Request) -> None:
     if request.kind.cache:
         cached = session.app.cache.get(name, session.last_seen)
         session.send(frames.cache_miss(name) if cached is None else cached.shown)
+        observer = session.gateway.hub.observer
+        if cached is None and observer is not None:
+            observer.cache_missed(session.live.id, name)
     session.gateway.log.debug("subscribed", app_id=session.live.id, socket_id=session.socket_id, channel=name)

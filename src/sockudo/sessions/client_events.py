@@ -51,11 +51,17 @@ def client_event(session: Session, frame: InboundFrame) -> None:
     check_publish(session, name)
     if name not in session.channels:
         raise _refused(f"Socket {session.socket_id} is not subscribed to channel {name}")
+    _say(session, name, frame.event, data)
+
+
+def _say(session: Session, name: str, event: str, data: bytes) -> None:
+    live, gateway = session.live, session.gateway
     user_id = session.members.get(name) if session.members is not None else None
-    said = Frame(frame.event, name, msgspec.Raw(data), user_id=user_id)
-    gateway = session.gateway
+    said = Frame(event, name, msgspec.Raw(data), user_id=user_id)
     message = Message(said, () if session.echo else (session,), compress=False)
     pending = gateway.pipeline.say(live, session.app, message, now=gateway.clock.monotonic())
+    if gateway.hub.observer is not None:
+        gateway.hub.observer.client_said(live.id, name, event, data, session.socket_id, user_id)
     if session.v2 is not None and not session.echo:
         session.app.traffic.echoes_suppressed += 1
     if pending is not None:

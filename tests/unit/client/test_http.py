@@ -241,3 +241,26 @@ async def test_operations_name_channel_and_operation_again() -> None:
         assert recorder.target.startswith("/apps/4471/channels/presence-a/presence/history/reset?")
         assert recorder.body["requested_by"] == "ana"
         assert {request.method for request in recorder.requests} == {"POST"}
+
+
+async def test_webhooks_are_asked_about_and_replayed() -> None:
+    recorder = Recorder()
+    async with _client(recorder) as api:
+        await api.webhooks()
+        assert recorder.target.startswith("/apps/4471/webhooks?auth_key=")
+        await api.webhook_deliveries()
+        assert recorder.target.startswith("/apps/4471/webhooks/deliveries?auth_key=")
+        await api.webhook_deliveries(endpoint="5f0c", state="dead", before=0, limit=3)
+        assert recorder.target.startswith(
+            "/apps/4471/webhooks/deliveries?endpoint=5f0c&state=dead&before=0&limit=3&auth_key="
+        )
+        await api.webhook_delivery("d/1")
+        assert recorder.target.startswith("/apps/4471/webhooks/deliveries/d%2F1?auth_key=")
+        await api.replay_webhooks(ids=["d1"])
+        assert recorder.target.startswith("/apps/4471/webhooks/replay?")
+        assert recorder.body == {"ids": ["d1"]}
+        await api.replay_webhooks(endpoint="5f0c")
+        assert recorder.body == {"endpoint": "5f0c"}
+        await api.replay_webhooks()
+        assert recorder.body == {"all": True}
+        assert [request.method for request in recorder.requests] == ["GET"] * 4 + ["POST"] * 3

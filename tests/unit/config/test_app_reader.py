@@ -232,6 +232,17 @@ def test_flat_fields_next_to_a_policy_are_ignored_and_told() -> None:
             "apps[0] (app 'shop'): webhooks[0] has a url that is not an",
         ),
         ({"webhooks": [{"url": "https://a.test"}]}, "apps[0] (app 'shop'): webhooks[0] has no event_types"),
+        *(
+            (
+                {"webhooks": [{"url": "https://a.test", "event_types": [], "filter": {"channel_pattern": pattern}}]},
+                "apps[0] (app 'shop'): webhooks[0] has a filter.channel_pattern that is no regular expression: ",
+            )
+            for pattern in ("(", "x{99999999999}")
+        ),
+        (
+            {"webhooks": [{"url": "https://a.test", "event_types": [], "request_timeout_ms": "\ud800"}]},
+            "apps[0] (app 'shop'): webhooks[0] has text that is no Unicode",
+        ),
     ],
 )
 def test_refusals(fields: dict[str, Any], problem: str) -> None:
@@ -265,7 +276,7 @@ def test_what_may_surprise() -> None:
     assert app.enabled is False
     assert app_warnings(raw, app, "apps[0]") == [
         "apps[0] (app 'shop'): `enabled` is left out, which means false: it takes neither connections nor requests",
-        "apps[0] (app 'shop'): its webhooks are not sent: webhooks are not part of this version",
+        "apps[0] (app 'shop'): policy.webhooks[0] has no event types, so it gets nothing",
     ]
     assert app_warnings(record(), read_app(record(), "x"), "x") == []
 

@@ -111,15 +111,18 @@ def test_a_filter_for_other_programs_is_only_told(loaded: Load, problems: Proble
 
 def test_variables_of_absent_parts_are_told_by_reason(loaded: Load) -> None:
     environ = {
-        "REDIS_URL": "redis://x", "NATS_SERVERS": "nats://x", "ADAPTER_FALLBACK_TO_LOCAL": "false",
+        "REDIS_CLUSTER_NODES": "redis://x", "NATS_SERVERS": "nats://x", "ADAPTER_FALLBACK_TO_LOCAL": "false",
         "DATABASE_DYNAMODB_REGION": "x", "HISTORY_WRITER_SHARDS": "5", "ANNOTATIONS_ENABLED": "false",
         "QUEUE_MAX_ATTEMPTS": "3", "CONFIG_FILE": "x.toml",
     }  # fmt: skip
     assert loaded(env=environ).warnings == (
-        "ADAPTER_FALLBACK_TO_LOCAL, NATS_SERVERS, REDIS_URL have no effect: this version is one node",
+        "ADAPTER_FALLBACK_TO_LOCAL, NATS_SERVERS, REDIS_CLUSTER_NODES have no effect: this version is one node",
         "DATABASE_DYNAMODB_REGION has no effect: the databases of this version are SQLite, PostgreSQL and MySQL",
         "HISTORY_WRITER_SHARDS has no effect: one writer stores what waits for it in few transactions",
-        "QUEUE_MAX_ATTEMPTS has no effect: webhooks are the only jobs, and not part of this version",
+        (
+            "QUEUE_MAX_ATTEMPTS has no effect: `webhooks.retry` says how a delivery is tried again; leases and polling "
+            "have no settings"
+        ),
         "CONFIG_FILE is not read: use --config",
     )
 

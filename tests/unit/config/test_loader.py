@@ -205,7 +205,7 @@ def test_an_existing_deployment_s_file_loads(loaded: Load) -> None:
     assert settings.rate_limiter.api_rate_limit.max_requests == 500
     assert settings.cache.memory.max_capacity == 20_000
     assert [app.policy.limits.max_connections for app in settings.apps] == [250]
-    assert len(got.warnings) == 7
+    assert len(got.warnings) == 6
     assert all("has no effect" in warning for warning in got.warnings)
 
 

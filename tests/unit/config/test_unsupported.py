@@ -43,8 +43,15 @@ def test_a_part_that_is_on_by_default_is_told(switch: str, loaded: Load) -> None
             "sockudo.toml: adapter.fallback_to_local has no effect: this version is",
         ),
         ("[adapter.redis]\nprefix = 'x'", "sockudo.toml: adapter.redis has no effect: this version is one node"),
-        ("[webhooks.batching]\nenabled = true", "sockudo.toml: [webhooks] has no effect: webhooks are not part of"),
-        ("[database.redis]\nhost = 'x'", "sockudo.toml: [database.redis] has no effect: this version is one node"),
+        ("[queue.nats]\nprefix = 'x'", "sockudo.toml: queue.nats has no effect: webhook deliveries wait in this"),
+        (
+            "[queue.reliability]\nmax_attempts = 3",
+            "sockudo.toml: queue.reliability.max_attempts has no effect: `webhooks",
+        ),
+        (
+            "[database.redis]\nsentinels = []",
+            "sockudo.toml: [database.redis.sentinels] has no effect: this version knows one Redis server",
+        ),
         ("[database.scylladb]\nkeyspace = 'x'", "sockudo.toml: [database.scylladb] has no effect: the databases of"),
         ("[database.mysql]\ncache_ttl = 1", "sockudo.toml: database.mysql.cache_ttl has no effect: apps are held in"),
         ("[history]\nwriter_shards = 16", "sockudo.toml: history.writer_shards has no effect: one writer stores what"),

@@ -40,7 +40,7 @@ class Site(EdgeNode):
             PresenceHistoryOptions(max_page_size=3),
         )
         self.presence.durable = self.history
-        self.hub.on_member = self.presence.note
+        self.hub.on_member.append(self.presence.note)
         self.edge.presence_history = self.presence
 
     def _history(self, store: UnrulyStore, backend: str) -> History:

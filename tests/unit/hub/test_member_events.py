@@ -27,7 +27,7 @@ def observed(world: World, seen: list[MemberEvent]) -> World:
         assert channel.app is world.app
         seen.append(event)
 
-    world.hub.on_member = note
+    world.hub.on_member.append(note)
     return world
 
 

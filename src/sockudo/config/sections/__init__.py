@@ -16,7 +16,6 @@ from sockudo.config.sections.drivers import (
     Cache,
     InlineApps,
     MemoryCache,
-    Queue,
 )
 from sockudo.config.sections.limits import (
     ApiRateLimit,
@@ -29,6 +28,7 @@ from sockudo.config.sections.limits import (
     WebSocket,
     WebSocketRateLimit,
 )
+from sockudo.config.sections.redis import Redis, RedisServer, RedisTls
 from sockudo.config.sections.server import Cors, HttpApi, Instance, Logging, Metrics, Prometheus, Ssl, UnixSocket
 from sockudo.config.sections.streams import (
     ConnectionRecovery,
@@ -38,6 +38,14 @@ from sockudo.config.sections.streams import (
     HistorySqlite,
     HistoryTables,
     PresenceHistory,
+)
+from sockudo.config.sections.webhooks import (
+    Queue,
+    QueueRedis,
+    QueueReliability,
+    WebhookBatching,
+    WebhookRetries,
+    Webhooks,
 )
 
 __all__ = [
@@ -73,12 +81,20 @@ __all__ = [
     "PresenceHistory",
     "Prometheus",
     "Queue",
+    "QueueRedis",
+    "QueueReliability",
     "RateLimit",
     "RateLimiter",
+    "Redis",
+    "RedisServer",
+    "RedisTls",
     "SqlDatabase",
     "Ssl",
     "TagFiltering",
     "UnixSocket",
     "WebSocket",
     "WebSocketRateLimit",
+    "WebhookBatching",
+    "WebhookRetries",
+    "Webhooks",
 ]

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 
 from sockudo.config.keys import Key
+from sockudo.config.sections.redis import Redis
 
 __all__ = ["Database", "DatabasePooling", "Mysql", "Postgres", "SqlDatabase"]
 
@@ -93,6 +94,7 @@ class Database(msgspec.Struct, frozen=True):
 
     postgres: Postgres = Postgres()
     mysql: Mysql = Mysql()
+    redis: Redis = Redis()
 
 
 class DatabasePooling(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Where things are kept and how nodes are joined: ``adapter app_manager cache queue`` (contract 70 § 1.4)."""
+"""Where things are kept and how nodes are joined: ``adapter app_manager cache`` (contract 70 § 1.4)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from sockudo.config.apps import App
 from sockudo.config.keys import Key
 
-__all__ = ["Adapter", "AppManager", "Cache", "InlineApps", "MemoryCache", "Queue"]
+__all__ = ["Adapter", "AppManager", "Cache", "InlineApps", "MemoryCache"]
 
 _BROKERS = ("redis", "redis-cluster", "nats", "pulsar", "rabbitmq", "google-pubsub", "kafka", "iggy")
 _BROKER_SPELLINGS = (
@@ -88,18 +88,3 @@ class Cache(msgspec.Struct, frozen=True):
         ),
     ] = "memory"
     memory: MemoryCache = MemoryCache()
-
-
-class Queue(msgspec.Struct, frozen=True):
-    """Where jobs wait. Webhooks are the only jobs, and not part of this version."""
-
-    driver: Annotated[
-        str,
-        Key(
-            "Where webhook jobs wait; webhooks are not part of this version, so neither value has an effect",
-            env="QUEUE_DRIVER",
-            choices=("none", "memory"),
-            elsewhere=(*_BROKERS, "sqs", "sns"),
-            aliases=_BROKER_SPELLINGS,
-        ),
-    ] = "none"

@@ -1,0 +1,319 @@
+"""``sockudo webhooks``: what endpoints were sent and answered, dead letters and their replay, and trying one out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from sockudo.cli import webhook_views as views
+from sockudo.cli.outcome import ExitCode, fail, failures, note
+from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Target, Url, resolve
+from sockudo.cli.webhook_trial import try_endpoint
+
+if TYPE_CHECKING:
+    from sockudo.client.http import ApiClient
+
+__all__ = ["app"]
+
+_EXIT_CODES: Final = (
+    "Exit codes: 0 done · 1 refused by the server or the endpoint, or the question was answered with no · "
+    "2 wrong usage · 3 the server or the endpoint could not be reached"
+)
+# Ids that one request may hold.
+_IDS_AT_ONCE: Final = 100
+
+app = typer.Typer(
+    help="See what the app's webhooks were sent and what they answered, and send dead letters again.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EXIT_CODES,
+)
+
+
+def _example(text: str) -> str:
+    return f"Example: [bold]{text}[/bold]\n\n{_EXIT_CODES}"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print the server's reply as JSON.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+Endpoint = Annotated[
+    str | None, typer.Option("--endpoint", metavar="ID", help="Only of this endpoint; `sockudo webhooks list` has ids.")
+]
+Limit = Annotated[int, typer.Option(min=1, metavar="N", help="Show so many, the newest.")]
+Everything = Annotated[bool, typer.Option("--all", help="Show all, page by page.")]
+
+
+@app.command("list", epilog=_example("sockudo webhooks list"))
+def list_endpoints(
+    *,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    app_id: AppId = None,
+    key: Key = None,
+    secret: Secret = None,
+    config: Config = None,
+) -> None:
+    """List the app's endpoints: what waits, what is dead, and what each answered last."""
+
+    async def run(api: ApiClient) -> None:
+        reply = await api.webhooks()
+        if as_json:
+            views.print_json(reply)
+            return
+        views.print_endpoints(reply)
+        for sentence in views.remarks(reply):
+            note(sentence)
+
+    _with_api(resolve(url, app_id, key, secret, config), run)
+
+
+@app.command(epilog=_example("sockudo webhooks deliveries --state waiting"))
+def deliveries(
+    *,
+    endpoint: Endpoint = None,
+    state: Annotated[
+        str | None, typer.Option(metavar="STATE", help="Only those that are waiting, delivered or dead.")
+    ] = None,
+    limit: Limit = 50,
+    everything: Everything = False,
+    as_json: JsonLines = False,
+    url: Url = DEFAULT_URL,
+    app_id: AppId = None,
+    key: Key = None,
+    secret: Secret = None,
+    config: Config = None,
+) -> None:
+    """List deliveries, the newest first: what was sent when, and what became of it."""
+    if state not in (None, "waiting", "delivered", "dead"):
+        fail(f"--state is waiting, delivered or dead, not '{state}'.", ExitCode.USAGE)
+    target = resolve(url, app_id, key, secret, config)
+    _show_deliveries(target, endpoint, state, None if everything else limit, as_json=as_json)
+
+
+@app.command(epilog=_example("sockudo webhooks dead --endpoint 5f0c7ab2e91d"))
+def dead(
+    *,
+    endpoint: Endpoint = None,
+    limit: Limit = 50,
+    everything: Everything = False,
+    as_json: JsonLines = False,
+    url: Url = DEFAULT_URL,
+    app_id: AppId = None,
+    key: Key = None,
+    secret: Secret = None,
+    config: Config = None,
+) -> None:
+    """List dead letters, the newest first: what was given up, and why."""
+    target = resolve(url, app_id, key, secret, config)
+    _show_deliveries(target, endpoint, "dead", None if everything else limit, as_json=as_json)
+
+
+def _show_deliveries(
+    target: Target, endpoint: str | None, state: str | None, limit: int | None, *, as_json: bool
+) -> None:
+    what = {"dead": "dead letters", None: "deliveries"}.get(state, f"{state} deliveries")
+
+    async def run(api: ApiClient) -> None:
+        left, before, first = limit, None, True
+        while True:
+            page = await api.webhook_deliveries(endpoint=endpoint, state=state, before=before, limit=left)
+            before = page["next_before"]
+            found = page["deliveries"]
+            if as_json:
+                for each in found:
+                    views.print_json(each)
+            elif found or first:
+                views.print_deliveries(found, f"There are no {what}.")
+            left, first = None if left is None else left - len(found), False
+            if before is None or left == 0:
+                break
+        if before is not None and not as_json:
+            note("There is more: see all of it with --all.")
+        if not as_json and found:
+            note("`sockudo webhooks show ID` has the body of one, and what was answered.")
+
+    _with_api(target, run)
+
+
+@app.command(epilog=_example("sockudo webhooks show 0f8e2c4ab7d94f0e"))
+def show(
+    *,
+    delivery_id: Annotated[str, typer.Argument(metavar="ID", help="The delivery: X-Sockudo-Delivery of its requests.")],
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    app_id: AppId = None,
+    key: Key = None,
+    secret: Secret = None,
+    config: Config = None,
+) -> None:
+    """Show one delivery: its body, every attempt with its answer, why it failed and what to do."""
+
+    async def run(api: ApiClient) -> None:
+        delivery = await api.webhook_delivery(delivery_id)
+        if as_json:
+            views.print_json(delivery)
+            return
+        views.print_delivery(delivery)
+        for sentence in _what_to_do(delivery):
+            note(sentence)
+
+    _with_api(resolve(url, app_id, key, secret, config), run)
+
+
+def _what_to_do(delivery: dict[str, Any]) -> list[str]:
+    from sockudo.webhooks.advice import explanation
+
+    if delivery["state"] == "delivered":
+        return []
+    attempts = delivery["attempts"]
+    sentences = []
+    last = attempts[-1] if attempts else None
+    if last is not None and last["status"] is None and (problem := explanation(last["problem"] or "")) is not None:
+        sentences.append(problem.meaning)
+    row = explanation(delivery["reason"] or "")
+    if row is not None:
+        sentences.append(row.meaning)
+    if last is not None and last["advice"]:
+        sentences.append(f"  → {last['advice']}")
+    elif row is not None:
+        sentences.append(f"  → {row.remedy}")
+    if delivery["state"] == "dead":
+        sentences.append(f"  → Then: sockudo webhooks replay {delivery['id']}")
+    return sentences
+
+
+@app.command(epilog=_example("sockudo webhooks replay --endpoint 5f0c7ab2e91d"))
+def replay(
+    *,
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="These deliveries, dead or delivered.")
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", metavar="ID", help="All dead letters of this endpoint.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All dead letters of the app.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    app_id: AppId = None,
+    key: Key = None,
+    secret: Secret = None,
+    config: Config = None,
+) -> None:
+    """Send deliveries again, with the same ids and bodies, after everything that waits now."""
+    if bool(ids) + (endpoint is not None) + everything != 1:
+        fail("Say what to send again: ids, --endpoint or --all, one of them.", ExitCode.USAGE)
+
+    async def run(api: ApiClient) -> None:
+        if not yes:
+            _ask(await _question(api, ids, endpoint))
+        if ids:
+            slices = [ids[first : first + _IDS_AT_ONCE] for first in range(0, len(ids), _IDS_AT_ONCE)]
+            replies = [await api.replay_webhooks(ids=each) for each in slices]
+        else:
+            replies = [await api.replay_webhooks(endpoint=endpoint)]
+        if as_json:
+            for reply in replies:
+                views.print_json(reply)
+        else:
+            typer.echo(views.replayed_sentence(replies))
+
+    _refuse_without_terminal(yes)
+    _with_api(resolve(url, app_id, key, secret, config), run)
+
+
+async def _question(api: ApiClient, ids: list[str] | None, endpoint: str | None) -> str:
+    if ids:
+        return f"Send {len(ids)} {'delivery' if len(ids) == 1 else 'deliveries'} again?"
+    count, sentence = views.dead_sentence(await api.webhooks(), endpoint)
+    if not count:
+        typer.echo(sentence)
+        raise typer.Exit(ExitCode.DONE)
+    return f"{sentence} Send {'it' if count == 1 else 'them'} again?"
+
+
+@app.command("test", epilog=_example("sockudo webhooks test https://example.com/pusher --event member_added"))
+def send_test(
+    *,
+    endpoint_url: Annotated[str, typer.Argument(metavar="URL", help="The endpoint.")],
+    event: Annotated[str, typer.Option(metavar="NAME", help="The event of the example.")] = "channel_occupied",
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--header", "-H", metavar="NAME:VALUE", help="A header as in the webhook's `headers`; repeatable."
+        ),
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, max=300, metavar="SECONDS", help="Limit of the request.")] = 10.0,
+    allow_private: Annotated[
+        bool,
+        typer.Option(
+            "--allow-private",
+            help="Also call a private address; on where the configuration found here allows it, or the app is that "
+            "of --dev.",
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    url: Url = DEFAULT_URL,
+    app_id: AppId = None,
+    key: Key = None,
+    secret: Secret = None,
+    config: Config = None,
+) -> None:
+    """Send one signed example to an endpoint, from here and not from the server, and say what came back."""
+    credentials = resolve(url, app_id, key, secret, config).credentials
+    try_endpoint(
+        credentials,
+        endpoint_url,
+        event=event,
+        headers=header or (),
+        timeout=timeout,
+        allow_private=allow_private or _allowed_here(credentials.app_id, credentials.key, config),
+        as_json=as_json,
+    )
+
+
+def _allowed_here(app_id: str, key: str, config: Any) -> bool:
+    """Whether a server with the configuration of this place would call private addresses."""
+    import os
+    from pathlib import Path
+
+    from sockudo.config import ConfigError, load
+
+    if (app_id, key) == ("app-id", "app-key"):
+        return True
+    try:
+        settings = load(path=config, environ=os.environ, cwd=Path.cwd(), dev=False, overrides={}).settings
+    except ConfigError:
+        return False
+    return settings.webhooks.allow_private_addresses
+
+
+def _with_api(target: Target, run: Callable[[ApiClient], Coroutine[Any, Any, None]]) -> None:
+    with failures():
+        asyncio.run(_opened(target, run))
+
+
+async def _opened(target: Target, run: Callable[[ApiClient], Coroutine[Any, Any, None]]) -> None:
+    from sockudo.client.http import ApiClient
+
+    async with ApiClient(target.url, target.credentials) as api:
+        await run(api)
+
+
+def _refuse_without_terminal(yes: bool) -> None:
+    import sys
+
+    if not yes and not sys.stdin.isatty():
+        fail("Nobody is at a terminal to be asked.", ExitCode.USAGE, "Add --yes to do it without asking.")
+
+
+def _ask(question: str) -> None:
+    if not typer.confirm(question, err=True):
+        note("Nothing was sent.")
+        raise typer.Exit(ExitCode.REFUSED)

@@ -1,0 +1,118 @@
+"""Webhooks and the queue they wait in: ``webhooks queue`` (contract 70 § 1.4)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from sockudo.config.keys import Key
+
+__all__ = ["Queue", "QueueRedis", "QueueReliability", "WebhookBatching", "WebhookRetries", "Webhooks"]
+
+_BROKERS = ("redis-cluster", "nats", "pulsar", "rabbitmq", "google-pubsub", "kafka", "iggy")
+_SPELLINGS = (
+    ("rabbit-mq", "rabbitmq"),
+    ("gcp-pubsub", "google-pubsub"),
+    ("pubsub", "google-pubsub"),
+    ("apache-iggy", "iggy"),
+    ("redis_cluster", "redis-cluster"),
+)
+
+
+class QueueReliability(msgspec.Struct, frozen=True):
+    """What the queue keeps. Retries of webhooks are set under ``webhooks.retry``."""
+
+    completed_retention: Annotated[
+        int, Key("Deliveries that are kept after success, to be looked at", env="QUEUE_COMPLETED_RETENTION")
+    ] = 1000
+    failed_retention: Annotated[
+        int, Key("Dead letters that are kept; the oldest go first", env="QUEUE_FAILED_RETENTION")
+    ] = 10_000
+    memory_capacity: Annotated[
+        int,
+        Key(
+            "Events that wait in this process for the queue, and deliveries in a queue in memory; more are refused",
+            env="QUEUE_MEMORY_CAPACITY",
+            low=1,
+        ),
+    ] = 100_000
+
+
+class QueueRedis(msgspec.Struct, frozen=True):
+    """The queue in the Redis server of `database.redis`, which several processes may share."""
+
+    prefix: Annotated[str, Key("Begins the names of its keys there", env="QUEUE_REDIS_PREFIX")] = "sockudo_queue:"
+    response_timeout_ms: Annotated[
+        int, Key("Limit of one call; 0 = a minute", env="QUEUE_REDIS_RESPONSE_TIMEOUT_MS", unit="ms", high=3_600_000)
+    ] = 5000
+    url_override: Annotated[
+        str | None,
+        Key(
+            "Address of another server, in place of all keys of `database.redis` but the files of its TLS",
+            env="REDIS_URL",
+            secret=True,
+        ),
+    ] = None
+
+    def __repr__(self) -> str:
+        return f"QueueRedis(prefix={self.prefix!r}, response_timeout_ms={self.response_timeout_ms})"
+
+
+class Queue(msgspec.Struct, frozen=True):
+    """Where webhook deliveries wait."""
+
+    driver: Annotated[
+        str,
+        Key(
+            "Where webhook deliveries wait: `sqlite` in `data_dir` survives the process, `redis` is shared by several, "
+            "`memory` is lost with it, `none` switches webhooks off",
+            env="QUEUE_DRIVER",
+            choices=("sqlite", "redis", "memory", "none"),
+            elsewhere=(*_BROKERS, "sqs", "sns"),
+            aliases=_SPELLINGS,
+        ),
+    ] = "sqlite"
+    redis: QueueRedis = QueueRedis()
+    reliability: QueueReliability = QueueReliability()
+
+
+class WebhookBatching(msgspec.Struct, frozen=True):
+    """How events are gathered into one request."""
+
+    enabled: Annotated[bool, Key("Events are gathered; false: a request each", env="WEBHOOK_BATCHING_ENABLED")] = True
+    duration: Annotated[
+        int, Key("How long events are gathered", env="WEBHOOK_BATCHING_DURATION", unit="ms", low=1, high=60_000)
+    ] = 50
+    size: Annotated[int, Key("Events of a request at most", env="WEBHOOK_BATCHING_SIZE", low=1, high=10_000)] = 100
+
+
+class WebhookRetries(msgspec.Struct, frozen=True):
+    """How an endpoint that fails is tried again; an app's webhook may have values of its own."""
+
+    enabled: Annotated[bool, Key("Failed requests are made again")] = True
+    max_attempts: Annotated[int | None, Key("Attempts at most; `none` = as many as fit in the time", low=1)] = None
+    max_elapsed_time_ms: Annotated[
+        int, Key("Time after which a delivery is given up as a dead letter", unit="ms", low=1)
+    ] = 300_000
+    initial_backoff_ms: Annotated[int, Key("Pause after the first attempt; it doubles", unit="ms", low=1)] = 1000
+    max_backoff_ms: Annotated[int, Key("Longest pause", unit="ms", low=1)] = 60_000
+
+
+class Webhooks(msgspec.Struct, frozen=True):
+    """Requests to the endpoints of apps."""
+
+    batching: WebhookBatching = WebhookBatching()
+    retry: WebhookRetries = WebhookRetries()
+    request_timeout_ms: Annotated[int, Key("Limit of one request", unit="ms", low=1, high=300_000)] = 10_000
+    concurrency: Annotated[
+        int, Key("Requests at a time to one endpoint; those of a channel are in order", low=1, high=64)
+    ] = 4
+    allow_private_addresses: Annotated[
+        bool,
+        Key(
+            "Endpoints may have loopback, private and link-local addresses; false refuses them, whatever their name "
+            "resolves to",
+            env="WEBHOOK_ALLOW_PRIVATE_ADDRESSES",
+        ),
+    ] = False

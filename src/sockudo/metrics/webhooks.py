@@ -1,0 +1,92 @@
+"""The metrics of webhooks and their queue (contract 70 § 6.3): where their numbers come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sockudo.webhooks import EndpointCounters, Webhooks
+
+__all__ = ["WebhookNumbers", "webhook_numbers"]
+
+Labels = dict[str, str]
+
+_QUEUE = "webhooks"
+
+
+class WebhookNumbers(NamedTuple):
+    """One counter or gauge. ``fixed`` names take no prefix, whatever the configuration says."""
+
+    name: str
+    kind: str
+    text: str
+    samples: list[tuple[Labels, float]]
+    fixed: bool = False
+
+
+def webhook_numbers(webhooks: Webhooks, backend: str) -> Iterator[WebhookNumbers]:
+    """All of them; ``backend`` is the driver of the queue. What the queue holds was counted some seconds ago."""
+    yield from _requests(list(webhooks.deliverer.counters.items()))
+    batches = webhooks.batches
+    yield WebhookNumbers(
+        "webhook_events_waiting", "gauge", "Events that are not in the queue yet", [({}, float(batches.depth))]
+    )
+    yield WebhookNumbers(
+        "webhook_events_lost_total", "counter", "Events that the queue could not take", [({}, float(batches.lost))]
+    )
+    yield from _queue(webhooks, {"backend": backend, "queue": _QUEUE})
+
+
+def _requests(counters: list[tuple[tuple[str, str], EndpointCounters]]) -> Iterator[WebhookNumbers]:
+    labelled = [({"app_id": app_id, "endpoint": endpoint}, of) for (app_id, endpoint), of in counters]
+    outcomes: list[tuple[Labels, float]] = []
+    for labels, of in labelled:
+        outcomes.append(({**labels, "outcome": "delivered"}, float(of.delivered)))
+        outcomes.append(({**labels, "outcome": "failed"}, float(of.failed)))
+    yield WebhookNumbers("webhook_requests_total", "counter", "Requests to endpoints", outcomes)
+    for name, kind, text, value in (
+        ("webhook_request_seconds_total", "counter", "Time that they took", lambda of: of.seconds),
+        ("webhook_dead_letters_total", "counter", "Deliveries that were given up", lambda of: float(of.dead)),
+        (
+            "webhook_circuit_open",
+            "gauge",
+            "1 while an endpoint is left alone because it fails",
+            lambda of: float(of.breaker is not None and of.breaker.tripped),
+        ),
+    ):
+        yield WebhookNumbers(name, kind, text, [(labels, value(of)) for labels, of in labelled])
+
+
+def _queue(webhooks: Webhooks, labels: Labels) -> Iterator[WebhookNumbers]:
+    counters = [of for _, of in webhooks.deliverer.counters.items()]
+    appended = [({**labels, "outcome": "enqueued"}, float(webhooks.batches.queued))]
+    yield WebhookNumbers(
+        "sockudo_queue_enqueue_total", "counter", "Deliveries put into the queue", appended, fixed=True
+    )
+    settled = {
+        "completed": sum(of.delivered for of in counters),
+        "retry": sum(of.retried for of in counters),
+        "dead-letter": sum(of.dead for of in counters),
+    }
+    yield WebhookNumbers(
+        "sockudo_queue_settled_total",
+        "counter",
+        "Attempts by what became of their delivery",
+        [({**labels, "outcome": outcome}, float(count)) for outcome, count in settled.items()],
+        fixed=True,
+    )
+    counts = webhooks.deliverer.counts.values()
+    active = sum(count.leased for count in counts)
+    depth = {
+        "ready": sum(count.waiting for count in counts) - active,
+        "active": active,
+        "dead-letter": sum(count.dead for count in counts),
+        "completed": sum(count.delivered for count in counts),
+    }
+    yield WebhookNumbers(
+        "sockudo_queue_depth",
+        "gauge",
+        "Deliveries in the queue",
+        [({**labels, "state": state}, float(count)) for state, count in depth.items()],
+        fixed=True,
+    )

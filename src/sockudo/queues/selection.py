@@ -1,0 +1,41 @@
+"""Which queue the configuration asks for to keep webhook deliveries in."""
+
+from __future__ import annotations
+
+from sockudo.config import Settings
+from sockudo.config.problems import ConfigError
+from sockudo.queues.memory import MemoryWebhookQueue
+from sockudo.queues.sqlite import SqliteWebhookQueue
+from sockudo.webhooks.ports import WebhookQueue
+
+__all__ = ["webhook_queue"]
+
+
+def webhook_queue(settings: Settings) -> WebhookQueue | None:
+    """The queue of ``queue.driver``, not opened yet; None when webhooks are switched off.
+
+    Raises ConfigError when its driver is not installed.
+    """
+    match settings.queue.driver:
+        case "none":
+            return None
+        case "memory":
+            return MemoryWebhookQueue(settings.queue.reliability.memory_capacity)
+        case "redis":
+            return _redis_queue(settings)
+    return SqliteWebhookQueue(settings.data_dir)
+
+
+def _redis_queue(settings: Settings) -> WebhookQueue:
+    try:
+        # Takes a while to import, and is an extra.
+        from sockudo.queues.redis import RedisWebhookQueue
+    except ImportError as error:
+        raise ConfigError(["Redis needs a driver that is not installed: pip install 'sockudo[redis]'"]) from error
+    server, queue = settings.database.redis, settings.queue.redis
+    return RedisWebhookQueue(
+        server.server(queue.url_override),
+        server.master_tls,
+        prefix=queue.prefix,
+        timeout_ms=queue.response_timeout_ms,
+    )

@@ -1,0 +1,438 @@
+"""Webhook deliveries in an SQLite file: what was accepted survives the process, whatever ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from sockudo import errors
+from sockudo.ids import unique_id
+from sockudo.queues.memory import KEPT_ATTEMPTS
+from sockudo.queues.sqlite_schema import migrate
+from sockudo.webhooks.ports import Claim, Endpoints, Outcome
+from sockudo.webhooks.records import Attempt, Counts, Delivery, State
+
+__all__ = ["FILE_NAME", "SqliteWebhookQueue"]
+
+FILE_NAME: Final = "webhooks.sqlite3"
+
+T = TypeVar("T")
+
+_PROCESS: Final = f"{os.getpid()}-{unique_id()}"
+
+# How long a writer waits for another process.
+_BUSY_SECONDS: Final = 5.0
+_AT_ONCE: Final = 1000
+
+_COLUMNS: Final = (
+    "id, app_id, endpoint, lane, body, events, created_at_ms, due_at_ms, state, attempts, first_attempt_at_ms, "
+    "settled_at_ms, reason, sequence, trace"
+)
+_APPEND: Final = """
+INSERT INTO deliveries (id, app_id, endpoint, lane, body, events, created_at_ms, due_at_ms, state, trace)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?) ON CONFLICT (id) DO NOTHING
+"""
+# A lane that waits already keeps its head.
+_OPEN_LANE: Final = """
+INSERT INTO lanes (app_id, endpoint, lane, head, due_at_ms, ready_at_ms)
+SELECT app_id, endpoint, lane, sequence, due_at_ms, due_at_ms FROM deliveries WHERE id = ? AND state = 'waiting'
+ON CONFLICT DO NOTHING
+"""
+_LANE: Final = "app_id = ? AND endpoint = ? AND lane = ?"
+_HEAD: Final = f"""
+SELECT sequence, due_at_ms FROM deliveries WHERE {_LANE} AND state = 'waiting' ORDER BY sequence LIMIT 1
+"""  # noqa: S608 - words of ours
+
+
+class SqliteWebhookQueue:
+    """Keeps deliveries in ``webhooks.sqlite3`` in the data directory, both made readable by their owner alone.
+
+    Everything is done in one thread, which has the one connection; a power cut loses nothing that was appended.
+    """
+
+    def __init__(self, data_dir: Path | str) -> None:
+        self._path = Path(data_dir) / FILE_NAME
+        self._executor: ThreadPoolExecutor | None = None
+        self._connection: sqlite3.Connection | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where the deliveries are kept."""
+        return self._path
+
+    async def start(self) -> None:
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix="webhook-queue")
+        await self._run(self._open)
+
+    async def close(self) -> None:
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            await asyncio.get_running_loop().run_in_executor(executor, self._close)
+            executor.shutdown(wait=False)
+
+    async def append(self, deliveries: Sequence[Delivery]) -> None:
+        await self._run(partial(self._append, list(deliveries)))
+
+    async def claim(
+        self, now_ms: int, lease_until_ms: int, limit: int, *, besides: Endpoints = frozenset()
+    ) -> list[Claim]:
+        return await self._run(partial(self._claim, now_ms, lease_until_ms, limit, tuple(besides)))
+
+    async def renew(self, claims: Sequence[Claim], lease_until_ms: int) -> None:
+        await self._run(partial(self._renew, list(claims), lease_until_ms))
+
+    async def settle(self, outcomes: Sequence[tuple[Claim, Outcome]], now_ms: int) -> list[bool]:
+        return await self._run(partial(self._settle, list(outcomes), now_ms))
+
+    async def next_due(self, *, besides: Endpoints = frozenset()) -> int | None:
+        return await self._run(partial(self._next_due, tuple(besides)))
+
+    async def counts(self) -> Mapping[tuple[str, str], Counts]:
+        return await self._run(self._counts)
+
+    async def page(
+        self,
+        app_id: str,
+        *,
+        endpoint: str | None = None,
+        state: State | None = None,
+        before: int | None = None,
+        limit: int = 50,
+    ) -> list[Delivery]:
+        return await self._run(partial(self._page, app_id, endpoint, state, before, limit))
+
+    async def get(self, app_id: str, delivery_id: str) -> tuple[Delivery, list[Attempt]] | None:
+        return await self._run(partial(self._get, app_id, delivery_id))
+
+    async def replay(
+        self, app_id: str, now_ms: int, *, ids: Sequence[str] | None = None, endpoint: str | None = None
+    ) -> int:
+        chosen = None if ids is None else list(dict.fromkeys(ids))
+        return await self._run(partial(self._replay, app_id, now_ms, chosen, endpoint))
+
+    async def expire(self, app_id: str, endpoint: str, created_before_ms: int, now_ms: int, reason: str) -> int:
+        return await self._run(partial(self._expire, app_id, endpoint, created_before_ms, now_ms, reason))
+
+    async def trim(self, keep_delivered: int, keep_dead: int) -> int:
+        return await self._run(partial(self._trim, keep_delivered, keep_dead))
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        if self._executor is None:
+            raise errors.SERVICE_UNAVAILABLE("The webhook queue is not open")
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    # ---- what follows runs in the thread ----
+
+    def _open(self) -> None:
+        with _foreign_errors():
+            if self._connection is not None:
+                return
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # SQLite would create the file readable by everybody.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+                migrate(connection)
+                _free_lanes_of_the_dead(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def _transaction(self, *, writing: bool = True) -> Iterator[sqlite3.Connection]:
+        with _foreign_errors():
+            if self._connection is None:
+                raise errors.SERVICE_UNAVAILABLE("The webhook queue is not open")
+            connection = self._connection
+            connection.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.rollback()
+                raise
+
+    def _append(self, deliveries: Sequence[Delivery]) -> None:
+        rows = [
+            (
+                each.id,
+                each.app_id,
+                each.endpoint,
+                each.lane,
+                each.body,
+                each.events,
+                each.created_at_ms,
+                each.due_at_ms,
+                msgspec.json.encode(each.trace),
+            )
+            for each in deliveries
+        ]
+        with self._transaction() as connection:
+            connection.executemany(_APPEND, rows)
+            connection.executemany(_OPEN_LANE, [(each.id,) for each in deliveries])
+
+    def _claim(self, now_ms: int, lease_until_ms: int, limit: int, besides: Sequence[tuple[str, str]]) -> list[Claim]:
+        where, values = _besides(besides)
+        claims = []
+        with self._transaction() as connection:
+            heads = connection.execute(
+                f"SELECT app_id, endpoint, lane, head FROM lanes WHERE ready_at_ms <= ?{where} "  # noqa: S608
+                "ORDER BY due_at_ms, head LIMIT ?",
+                (now_ms, *values, limit),
+            ).fetchall()
+            for *lane, head in heads:
+                token = f"{_PROCESS}:{unique_id()}"
+                connection.execute(
+                    f"UPDATE lanes SET token = ?, ready_at_ms = max(due_at_ms, ?) WHERE {_LANE}",  # noqa: S608
+                    (token, lease_until_ms, *lane),
+                )
+                row = connection.execute(f"SELECT {_COLUMNS} FROM deliveries WHERE sequence = ?", (head,))  # noqa: S608
+                claims.append(Claim(_delivery(row.fetchone()), token))
+        return claims
+
+    def _renew(self, claims: Sequence[Claim], lease_until_ms: int) -> None:
+        with self._transaction() as connection:
+            connection.executemany(
+                f"UPDATE lanes SET ready_at_ms = max(ready_at_ms, ?) WHERE {_LANE} AND token = ?",  # noqa: S608
+                [(lease_until_ms, *_lane(claim.delivery), claim.token) for claim in claims],
+            )
+
+    def _settle(self, outcomes: Sequence[tuple[Claim, Outcome]], now_ms: int) -> list[bool]:
+        with self._transaction() as connection:
+            return [_settle(connection, claim, outcome, now_ms) for claim, outcome in outcomes]
+
+    def _next_due(self, besides: Sequence[tuple[str, str]]) -> int | None:
+        where, values = _besides(besides)
+        with self._transaction(writing=False) as connection:
+            query = f"SELECT ready_at_ms FROM lanes WHERE true{where} ORDER BY ready_at_ms LIMIT 1"  # noqa: S608
+            row = connection.execute(query, values).fetchone()
+        return None if row is None else int(row[0])
+
+    def _counts(self) -> dict[tuple[str, str], Counts]:
+        found: dict[tuple[str, str], dict[str, int]] = {}
+        with self._transaction(writing=False) as connection:
+            for app_id, endpoint, state, count in connection.execute(
+                "SELECT app_id, endpoint, state, count(*) FROM deliveries GROUP BY app_id, endpoint, state"
+            ):
+                found.setdefault((app_id, endpoint), {})[state] = count
+            for app_id, endpoint, count in connection.execute(
+                "SELECT app_id, endpoint, count(*) FROM lanes WHERE token IS NOT NULL GROUP BY app_id, endpoint"
+            ):
+                found[app_id, endpoint]["leased"] = count
+        return {key: Counts(**counts) for key, counts in found.items()}
+
+    def _page(
+        self, app_id: str, endpoint: str | None, state: State | None, before: int | None, limit: int
+    ) -> list[Delivery]:
+        conditions, values = ["app_id = ?"], [app_id]
+        given: tuple[tuple[str, Any], ...] = (
+            ("endpoint = ?", endpoint),
+            ("state = ?", state),
+            ("sequence < ?", before),
+        )
+        for condition, value in given:
+            if value is not None:
+                conditions.append(condition)
+                values.append(value)
+        query = f"SELECT {_COLUMNS} FROM deliveries WHERE {' AND '.join(conditions)} "  # noqa: S608
+        with self._transaction(writing=False) as connection:
+            rows = connection.execute(f"{query} ORDER BY sequence DESC LIMIT ?", (*values, limit))
+            return [_delivery(row) for row in rows]
+
+    def _get(self, app_id: str, delivery_id: str) -> tuple[Delivery, list[Attempt]] | None:
+        with self._transaction(writing=False) as connection:
+            row = connection.execute(
+                f"SELECT {_COLUMNS} FROM deliveries WHERE id = ? AND app_id = ?",  # noqa: S608
+                (delivery_id, app_id),
+            ).fetchone()
+            if row is None:
+                return None
+            delivery = _delivery(row)
+            attempts = connection.execute(
+                "SELECT number, at_ms, took_ms, status, problem, snippet FROM attempts WHERE delivery = ? "
+                "ORDER BY rowid",
+                (delivery.sequence,),
+            )
+            return delivery, [Attempt(*attempt) for attempt in attempts]
+
+    def _replay(self, app_id: str, now_ms: int, ids: list[str] | None, endpoint: str | None) -> int:
+        with self._transaction() as connection:
+            if ids is None:
+                chosen = connection.execute(
+                    "SELECT id, sequence FROM deliveries WHERE app_id = ? AND state = 'dead' "
+                    "AND endpoint = coalesce(?, endpoint) ORDER BY sequence",
+                    (app_id, endpoint),
+                ).fetchall()
+            else:
+                settled = "SELECT id, sequence FROM deliveries WHERE id = ? AND app_id = ? AND state <> 'waiting'"
+                chosen = [row for name in ids for row in connection.execute(settled, (name, app_id))]
+                chosen.sort(key=itemgetter(1))
+            for delivery_id, sequence in chosen:
+                _replay(connection, delivery_id, sequence, now_ms)
+            return len(chosen)
+
+    def _expire(self, app_id: str, endpoint: str, created_before_ms: int, now_ms: int, reason: str) -> int:
+        count = 0
+        with self._transaction() as connection:
+            lanes = connection.execute(
+                "SELECT lane FROM lanes WHERE app_id = ? AND endpoint = ? AND (token IS NULL OR ready_at_ms <= ?) "
+                "ORDER BY lane",
+                (app_id, endpoint, now_ms),
+            ).fetchall()
+            for (lane,) in lanes:
+                overdue = connection.execute(
+                    f"SELECT sequence FROM deliveries WHERE {_LANE} AND state = 'waiting' AND created_at_ms < ? "  # noqa: S608
+                    "ORDER BY sequence LIMIT ?",
+                    (app_id, endpoint, lane, created_before_ms, _AT_ONCE - count),
+                ).fetchall()
+                for (sequence,) in overdue:
+                    _end(connection, sequence, "dead", reason, now_ms)
+                _next_head(connection, (app_id, endpoint, lane))
+                count += len(overdue)
+        return count
+
+    def _trim(self, keep_delivered: int, keep_dead: int) -> int:
+        count = 0
+        with self._transaction() as connection:
+            for state, keep in (("delivered", keep_delivered), ("dead", keep_dead)):
+                # The newest ones are skipped along the index.
+                rows = connection.execute(
+                    f"SELECT sequence FROM deliveries WHERE state = '{state}' AND state <> 'waiting' "  # noqa: S608
+                    "ORDER BY settled_sequence DESC LIMIT ? OFFSET ?",
+                    (_AT_ONCE, keep),
+                ).fetchall()
+                connection.executemany("DELETE FROM deliveries WHERE sequence = ?", rows)
+                connection.executemany("DELETE FROM attempts WHERE delivery = ?", rows)
+                count += len(rows)
+        return count
+
+
+def _free_lanes_of_the_dead(connection: sqlite3.Connection) -> None:
+    """Takes over at once what a process had that has ended; who is not of this machine is waited for."""
+    tokens = connection.execute("SELECT token FROM lanes WHERE token IS NOT NULL").fetchall()
+    dead = [(token,) for (token,) in tokens if not _is_alive(token)]
+    connection.executemany("UPDATE lanes SET token = NULL, ready_at_ms = due_at_ms WHERE token = ?", dead)
+
+
+def _is_alive(token: str) -> bool:
+    process = token.rpartition(":")[0]
+    pid = int(process.partition("-")[0])
+    # A process of our number that is not this one was there before it.
+    return process == _PROCESS if pid == os.getpid() else Path(f"/proc/{pid}").exists()
+
+
+def _settle(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now_ms: int) -> bool:
+    lane = _lane(claim.delivery)
+    row = connection.execute(f"SELECT head FROM lanes WHERE {_LANE} AND token = ?", (*lane, claim.token)).fetchone()  # noqa: S608
+    if row is None:
+        return False
+    (head,) = row
+    if outcome.attempt is not None:
+        _keep_attempt(connection, head, outcome.attempt)
+    if outcome.state == "waiting":
+        connection.execute("UPDATE deliveries SET due_at_ms = ? WHERE sequence = ?", (outcome.due_at_ms, head))
+    else:
+        _end(connection, head, outcome.state, outcome.reason, now_ms)
+    _next_head(connection, lane)
+    return True
+
+
+def _keep_attempt(connection: sqlite3.Connection, head: int, attempt: Attempt) -> None:
+    connection.execute(
+        "UPDATE deliveries SET attempts = attempts + 1, first_attempt_at_ms = coalesce(first_attempt_at_ms, ?) "
+        "WHERE sequence = ?",
+        (attempt.at_ms, head),
+    )
+    connection.execute("INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?)", (head, *msgspec.structs.astuple(attempt)))
+    connection.execute(
+        "DELETE FROM attempts WHERE delivery = ? AND rowid NOT IN "
+        "(SELECT rowid FROM attempts WHERE delivery = ? ORDER BY rowid DESC LIMIT ?)",
+        (head, head, KEPT_ATTEMPTS),
+    )
+
+
+def _end(connection: sqlite3.Connection, sequence: int, state: State, reason: str | None, now_ms: int) -> None:
+    connection.execute(
+        "UPDATE deliveries SET state = ?, reason = ?, settled_at_ms = ?, settled_sequence = "
+        "(SELECT coalesce(max(settled_sequence), 0) + 1 FROM deliveries WHERE state = ? AND state <> 'waiting') "
+        "WHERE sequence = ?",
+        (state, reason, now_ms, state, sequence),
+    )
+
+
+def _next_head(connection: sqlite3.Connection, lane: tuple[str, str, int]) -> None:
+    """The lane is free, and its head is whatever waits first in it."""
+    row = connection.execute(_HEAD, lane).fetchone()
+    if row is None:
+        connection.execute(f"DELETE FROM lanes WHERE {_LANE}", lane)  # noqa: S608
+    else:
+        head, due = row
+        connection.execute(
+            f"UPDATE lanes SET head = ?, due_at_ms = ?, ready_at_ms = ?, token = NULL WHERE {_LANE}",  # noqa: S608
+            (head, due, due, *lane),
+        )
+
+
+def _replay(connection: sqlite3.Connection, delivery_id: str, old: int, now_ms: int) -> None:
+    """Gives the delivery a new sequence, the last of all."""
+    new = connection.execute(
+        "UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'deliveries' RETURNING seq"
+    ).fetchone()[0]
+    connection.execute(
+        "UPDATE deliveries SET sequence = ?, state = 'waiting', attempts = 0, first_attempt_at_ms = NULL, "
+        "settled_at_ms = NULL, settled_sequence = NULL, reason = NULL, created_at_ms = ?, due_at_ms = ? "
+        "WHERE sequence = ?",
+        (new, now_ms, now_ms, old),
+    )
+    connection.execute("UPDATE attempts SET delivery = ? WHERE delivery = ?", (new, old))
+    connection.execute(_OPEN_LANE, (delivery_id,))
+
+
+def _lane(delivery: Delivery) -> tuple[str, str, int]:
+    return delivery.app_id, delivery.endpoint, delivery.lane
+
+
+def _besides(endpoints: Sequence[tuple[str, str]]) -> tuple[str, list[str]]:
+    """A condition that leaves them out, and its values."""
+    if not endpoints:
+        return "", []
+    places = ", ".join(["(?, ?)"] * len(endpoints))
+    return f" AND (app_id, endpoint) NOT IN (VALUES {places})", [name for pair in endpoints for name in pair]
+
+
+def _delivery(row: Sequence[Any]) -> Delivery:
+    delivery = Delivery(*row[:-1])
+    delivery.trace = msgspec.json.decode(row[-1], type=tuple[tuple[str, str], ...])
+    return delivery
+
+
+@contextmanager
+def _foreign_errors() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", "unknown reason")
+        raise errors.SERVICE_UNAVAILABLE(f"The webhook queue does not answer ({name})") from error
+    except OSError as error:
+        reason = (error.strerror or "it failed").lower()
+        raise errors.SERVICE_UNAVAILABLE(f"The webhook queue's file cannot be used: {reason}") from error

@@ -1,0 +1,91 @@
+"""The tables of the embedded webhook queue, and the steps that lead to them.
+
+``lanes`` has a row for each lane with something waiting: when its head is due, and who has it until when. So what is
+due is found by an index, however much waits behind it. A step is never changed once released.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from sockudo import errors
+
+__all__ = ["STEPS", "migrate"]
+
+_FIRST: Final = (
+    """
+    CREATE TABLE deliveries (
+      sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+      id TEXT NOT NULL UNIQUE,
+      app_id TEXT NOT NULL,
+      endpoint TEXT NOT NULL,
+      lane INTEGER NOT NULL,
+      state TEXT NOT NULL CHECK (state IN ('waiting', 'delivered', 'dead')),
+      body BLOB NOT NULL,
+      events INTEGER NOT NULL,
+      created_at_ms INTEGER NOT NULL,
+      due_at_ms INTEGER NOT NULL,
+      attempts INTEGER NOT NULL DEFAULT 0,
+      first_attempt_at_ms INTEGER,
+      settled_at_ms INTEGER,
+      reason TEXT,
+      trace BLOB NOT NULL DEFAULT '[]',
+      settled_sequence INTEGER
+    )
+    """,
+    "CREATE INDEX deliveries_waiting ON deliveries (app_id, endpoint, lane, sequence) WHERE state = 'waiting'",
+    "CREATE INDEX deliveries_of_app ON deliveries (app_id, sequence)",
+    "CREATE INDEX deliveries_of_endpoint ON deliveries (app_id, endpoint, state, sequence)",
+    "CREATE INDEX deliveries_settled ON deliveries (state, settled_sequence) WHERE state <> 'waiting'",
+    """
+    CREATE TABLE lanes (
+      app_id TEXT NOT NULL,
+      endpoint TEXT NOT NULL,
+      lane INTEGER NOT NULL,
+      head INTEGER NOT NULL,
+      due_at_ms INTEGER NOT NULL,
+      token TEXT,
+      ready_at_ms INTEGER NOT NULL,
+      PRIMARY KEY (app_id, endpoint, lane)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX lanes_ready ON lanes (ready_at_ms)",
+    """
+    CREATE TABLE attempts (
+      delivery INTEGER NOT NULL,
+      number INTEGER NOT NULL,
+      at_ms INTEGER NOT NULL,
+      took_ms INTEGER NOT NULL,
+      status INTEGER,
+      problem TEXT,
+      snippet TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX attempts_of_delivery ON attempts (delivery, at_ms)",
+)
+
+STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Brings the file to the current schema, in one transaction; several processes may do so at once.
+
+    The connection must be in autocommit mode. Raises errors.SERVICE_UNAVAILABLE for a file of a newer version.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > len(STEPS):
+            raise errors.SERVICE_UNAVAILABLE(
+                f"The webhook queue was written by a newer version of sockudo: its schema is {version}, this version "
+                f"knows {len(STEPS)}. Run the newer version, or move the file away."
+            )
+        for step in STEPS[version:]:
+            for statement in step:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(STEPS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise

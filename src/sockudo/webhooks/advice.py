@@ -1,0 +1,56 @@
+"""What to do about an endpoint that does not take what it is sent, in words for people."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sockudo.errors import CATALOGUE, ErrorSpec
+
+__all__ = ["advice_on", "explanation"]
+
+_REDIRECT: Final = "Redirects are not followed: put the address that it leads to into the webhook's url."
+_CREDENTIALS: Final = (
+    "The endpoint refuses the signature or asks for credentials. The signature is over the raw body, with the secret "
+    "of the app in X-Pusher-Key; credentials go into the webhook's headers."
+)
+_BY_STATUS: Final = {
+    400: "The endpoint does not understand the request. It is JSON with time_ms and events; its log says more.",
+    401: _CREDENTIALS,
+    403: _CREDENTIALS,
+    404: "Nothing is at this path: correct the webhook's url.",
+    405: "The path takes no POST: correct the webhook's url.",
+    408: "The endpoint waited for the request in vain; it is sent again.",
+    410: "The endpoint is gone for good: correct or remove the webhook.",
+    413: "The request is too large for the endpoint: lower webhooks.batching.size, or let it take more.",
+    415: "The endpoint takes no JSON: let it accept Content-Type application/json.",
+    419: "Laravel's protection against cross-site requests refuses it: leave the route out of that.",
+    422: "The endpoint does not accept what the request holds; its log says more.",
+    429: "The endpoint wants fewer requests: raise webhooks.batching.duration, or its own limit.",
+    502: "A proxy answers in the endpoint's place: is the endpoint running behind it?",
+    503: "The endpoint, or a proxy in its place, says that it cannot now: is it running?",
+    504: "A proxy waited for the endpoint in vain: answer first and work afterwards.",
+}
+
+
+def explanation(word: str) -> ErrorSpec | None:
+    """The row of the catalogue for a ``problem`` of an answer or a ``reason`` of a dead letter."""
+    return CATALOGUE.get(f"webhook_{word}")
+
+
+def advice_on(status: int | None, problem: str | None) -> str | None:
+    """What to do about an answer with this status, or about the problem that kept one from coming; None if all is well.
+
+    Never empty for an answer that is no success.
+    """
+    if status is None:
+        row = explanation(problem or "")
+        return row.remedy if row is not None else "Look at the log of the endpoint, and of the proxy in front of it."
+    if 200 <= status < 300:
+        return None
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if 300 <= status < 400:
+        return _REDIRECT
+    if status >= 500:
+        return "The endpoint failed: look at its log."
+    return "The endpoint refuses the request; its log says more."

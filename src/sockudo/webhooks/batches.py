@@ -1,0 +1,215 @@
+"""From events to deliveries: what is gathered for each lane of an endpoint, and how it gets into the queue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from zlib import crc32
+
+import structlog
+
+from sockudo.errors import SockudoError
+from sockudo.ids import unique_id
+from sockudo.webhooks.endpoints import AppEndpoints
+from sockudo.webhooks.ports import WebhookQueue
+from sockudo.webhooks.records import Delivery, Event
+
+__all__ = ["BatchOptions", "Batches"]
+
+Sleep = Callable[[float], "asyncio.Future[None] | asyncio.Task[None]"]
+
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 5.0
+# Deliveries that go to the queue in one call.
+_AT_ONCE: Final = 500
+
+_log = structlog.get_logger("sockudo.webhooks")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """``duration`` in seconds, ``size`` in events; ``lanes`` of an endpoint are what it gets side by side.
+
+    ``capacity`` bounds the events that wait for the queue in this process.
+    """
+
+    enabled: bool = True
+    duration: float = 0.05
+    size: int = 100
+    lanes: int = 4
+    capacity: int = 100_000
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What one lane has gathered since ``opened_at``, in monotonic seconds."""
+
+    opened_at: float
+    events: list[Event] = field(default_factory=list)
+    # Where the newest count of each channel stands: only that one is worth telling.
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, event: Event) -> None:
+        if event.name == "subscription_count":
+            place = self.counts.get(event.channel)
+            if place is not None:
+                self.events[place] = event
+                return
+            self.counts[event.channel] = len(self.events)
+        self.events.append(event)
+
+
+class Batches:
+    """Gathers events and appends them to the queue, all from one task of its own, in the order in which they came.
+
+    While the queue does not take them they wait here, up to the capacity; what does not fit is lost, counted and
+    logged. ``appended`` is called after each append.
+    """
+
+    def __init__(
+        self,
+        queue: WebhookQueue,
+        now: Callable[[], float],
+        time: Callable[[], float],
+        options: BatchOptions,
+        appended: Callable[[], None],
+    ) -> None:
+        self.options = options
+        self.lost = 0
+        # Deliveries that the queue took.
+        self.queued = 0
+        self._queue = queue
+        self._now = now
+        self._time = time
+        self._appended = appended
+        self._lanes: dict[tuple[str, str, int], _Lane] = {}
+        self._ready: list[Delivery] = []
+        self._waiting = 0
+        self._wake = asyncio.Event()
+        self._failing = False
+
+    @property
+    def depth(self) -> int:
+        """Events that are not in the queue yet."""
+        return self._waiting
+
+    @property
+    def failing(self) -> bool:
+        """Whether the queue refused the last append."""
+        return self._failing
+
+    def add(self, endpoints: AppEndpoints, event: Event) -> None:
+        """Takes an event for every endpoint that wants it. Never waits."""
+        for endpoint in endpoints.endpoints:
+            if not endpoint.wants(event.name, event.channel):
+                continue
+            if self._waiting >= self.options.capacity:
+                self._lose(endpoint.app_id, endpoint.id)
+                continue
+            number = crc32(event.channel.encode()) % self.options.lanes
+            key = (endpoint.app_id, endpoint.id, number)
+            lane = self._lanes.get(key)
+            if lane is None:
+                lane = self._lanes[key] = _Lane(self._now())
+                self._wake.set()
+            before = len(lane.events)
+            lane.add(event)
+            self._waiting += len(lane.events) - before
+            if not self.options.enabled or len(lane.events) >= self.options.size:
+                self._close_lane(key)
+
+    def _lose(self, app_id: str, endpoint: str) -> None:
+        self.lost += 1
+        if self.lost & (self.lost - 1) == 0:
+            _log.error(
+                "webhook events are lost: the queue takes none", app_id=app_id, endpoint=endpoint, lost=self.lost
+            )
+
+    def _close_lane(self, key: tuple[str, str, int]) -> None:
+        lane = self._lanes.pop(key)
+        app_id, endpoint, number = key
+        now_ms = int(self._time() * 1000)
+        self._ready.append(
+            Delivery(
+                id=unique_id(),
+                app_id=app_id,
+                endpoint=endpoint,
+                lane=number,
+                body=_body(lane.events),
+                events=len(lane.events),
+                created_at_ms=now_ms,
+                due_at_ms=now_ms,
+            )
+        )
+        self._wake.set()
+
+    # ---- into the queue ----
+
+    async def run(self) -> None:
+        """Appends what is ready, for ever."""
+        while True:
+            self._wake.clear()
+            if self._ready:
+                await self._append()
+                continue
+            pause = self._close_due() if self._lanes else None
+            if self._ready:
+                continue
+            try:
+                async with asyncio.timeout(pause):
+                    # A lane that is full is not waited for.
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def flush(self) -> None:
+        """Appends everything that has been gathered, if the queue takes it; for when `run` has ended."""
+        for key in tuple(self._lanes):
+            self._close_lane(key)
+        while self._ready:
+            if not await self._try_append():
+                _log.error("webhook events are lost with the process: the queue takes none", events=self._waiting)
+                return
+
+    def _close_due(self) -> float:
+        """Closes the lanes that have gathered for long enough; seconds until the next one has."""
+        now = self._now()
+        pause = self.options.duration
+        for key, lane in tuple(self._lanes.items()):
+            left = lane.opened_at + self.options.duration - now
+            if left <= 0:
+                self._close_lane(key)
+            else:
+                pause = min(pause, left)
+        return pause
+
+    async def _append(self) -> None:
+        pause = _FIRST_PAUSE
+        while not await self._try_append():
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _try_append(self) -> bool:
+        deliveries = self._ready[:_AT_ONCE]
+        try:
+            await self._queue.append(deliveries)
+        except SockudoError as problem:
+            if not self._failing:
+                self._failing = True
+                _log.error("the webhook queue takes nothing; events wait in memory", reason=problem.text)
+            return False
+        if self._failing:
+            self._failing = False
+            _log.info("the webhook queue takes events again", waiting=self._waiting)
+        del self._ready[: len(deliveries)]
+        self._waiting -= sum(delivery.events for delivery in deliveries)
+        self.queued += len(deliveries)
+        self._appended()
+        return True
+
+
+def _body(events: Sequence[Event]) -> bytes:
+    time_ms = min(event.time_ms for event in events)
+    return b'{"time_ms":%d,"events":[%b]}' % (time_ms, b",".join(event.body for event in events))

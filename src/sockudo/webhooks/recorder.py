@@ -1,0 +1,160 @@
+"""What becomes an event: the observer of channels, members and users (contract 70 § 5.3).
+
+Whatever undoes itself within the grace period was never there for an endpoint: a page that is loaded again leaves and
+comes back, and neither is told. So a departure is held for that long, and a return takes it away.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from sockudo.webhooks import events
+from sockudo.webhooks.endpoints import AppEndpoints
+from sockudo.webhooks.records import Event
+
+__all__ = ["GRACE", "Recorder"]
+
+GRACE = 3.0
+"""Seconds for which a departure is held."""
+
+_Kind = Literal["channel", "member", "user"]
+
+_CAME: dict[_Kind, str] = {"channel": "channel_occupied", "member": "member_added", "user": "user_online"}
+_WENT: dict[_Kind, str] = {"channel": "channel_vacated", "member": "member_removed", "user": "user_offline"}
+
+
+class _Who(NamedTuple):
+    """``channel`` is empty for a user of the app, ``user_id`` for a channel itself."""
+
+    app_id: str
+    kind: _Kind
+    channel: str
+    user_id: str
+
+
+class Recorder:
+    """Turns what happens into events for ``say``, which is called in their order and must not wait.
+
+    ``endpoints`` are those of an app by its id, None for an app without any; ``now`` are monotonic seconds and ``time``
+    Unix seconds. Someone has to call `tick` now and then: nothing else ends a grace period.
+    """
+
+    def __init__(
+        self,
+        endpoints: Callable[[str], AppEndpoints | None],
+        say: Callable[[str, Event], None],
+        now: Callable[[], float],
+        time: Callable[[], float],
+        grace: float = GRACE,
+    ) -> None:
+        self._endpoints = endpoints
+        self._say = say
+        self._now = now
+        self._time = time
+        self._grace = grace
+        # Departures by when they are to be told, the first one first: all are held for the same time.
+        self._held: OrderedDict[_Who, float] = OrderedDict()
+
+    # ---- channels ----
+
+    def occupied(self, app_id: str, channel: str) -> None:
+        """A channel has its first subscription."""
+        self._came(_Who(app_id, "channel", channel, ""))
+
+    def vacated(self, app_id: str, channel: str) -> None:
+        """A channel has lost its last subscription."""
+        self._went(_Who(app_id, "channel", channel, ""))
+
+    def counted(self, app_id: str, channel: str, count: int) -> None:
+        """A channel that is not a presence channel has so many subscriptions now."""
+        if self._wanted(app_id, "subscription_count"):
+            self._say(app_id, events.subscription_count(channel, count, self._now_ms()))
+
+    def missed(self, app_id: str, channel: str) -> None:
+        """Somebody found an empty cache channel."""
+        if self._wanted(app_id, "cache_miss"):
+            self._say(app_id, events.cache_miss(channel, self._now_ms()))
+
+    def said(self, app_id: str, channel: str, event: str, data: bytes, socket_id: str, user_id: str | None) -> None:
+        """A client said something to a channel; ``data`` is JSON text."""
+        if self._wanted(app_id, "client_event"):
+            self._say(app_id, events.client_event(channel, event, data, socket_id, user_id, self._now_ms()))
+
+    # ---- members and users ----
+
+    def member_added(self, app_id: str, channel: str, user_id: str) -> None:
+        """A user has its first connection in a presence channel."""
+        self._came(_Who(app_id, "member", channel, user_id))
+
+    def member_removed(self, app_id: str, channel: str, user_id: str) -> None:
+        """A user has lost its last connection there, and any grace of the channel's own is over."""
+        self._went(_Who(app_id, "member", channel, user_id))
+
+    def member_updated(self, app_id: str, channel: str, user_id: str, user_info: bytes | None) -> None:
+        """A member says something else about itself; ``user_info`` is JSON text."""
+        if self._wanted(app_id, "member_updated"):
+            event = events.member_event("member_updated", channel, user_id, self._now_ms(), user_info)
+            self._say(app_id, event)
+
+    def online(self, app_id: str, user_id: str) -> None:
+        """A user is signed in on its first connection."""
+        self._came(_Who(app_id, "user", "", user_id))
+
+    def offline(self, app_id: str, user_id: str) -> None:
+        """A user has lost its last signed-in connection."""
+        self._went(_Who(app_id, "user", "", user_id))
+
+    # ---- what time brings ----
+
+    def tick(self) -> None:
+        """Tells the departures whose grace is over."""
+        now = self._now()
+        while self._held:
+            who, due = next(iter(self._held.items()))
+            if due > now:
+                return
+            del self._held[who]
+            self._tell(_WENT[who.kind], who)
+
+    def flush(self) -> None:
+        """Tells every departure that is held: the process ends, so nobody will come back here."""
+        while self._held:
+            who, _ = self._held.popitem(last=False)
+            self._tell(_WENT[who.kind], who)
+
+    @property
+    def next_due(self) -> float | None:
+        """When `tick` has something to do next, in monotonic seconds."""
+        return next(iter(self._held.values()), None)
+
+    def _came(self, who: _Who) -> None:
+        if self._held.pop(who, None) is None:
+            self._tell(_CAME[who.kind], who)
+
+    def _went(self, who: _Who) -> None:
+        wanted = self._endpoints(who.app_id)
+        if wanted is None or not wanted.events.intersection((_CAME[who.kind], _WENT[who.kind])):
+            return
+        # A departure that is told again counts from now: the one before was a return that nobody was told of.
+        self._held.pop(who, None)
+        self._held[who] = self._now() + self._grace
+
+    def _tell(self, name: str, who: _Who) -> None:
+        if not self._wanted(who.app_id, name):
+            return
+        now_ms = self._now_ms()
+        if who.kind == "channel":
+            self._say(who.app_id, events.channel_event(name, who.channel, now_ms))
+        elif who.kind == "member":
+            self._say(who.app_id, events.member_event(name, who.channel, who.user_id, now_ms))
+        else:
+            self._say(who.app_id, events.user_event(name, who.user_id, now_ms))
+
+    def _wanted(self, app_id: str, event: str) -> bool:
+        endpoints = self._endpoints(app_id)
+        return endpoints is not None and event in endpoints.events
+
+    def _now_ms(self) -> int:
+        return int(self._time() * 1000)

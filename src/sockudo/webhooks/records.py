@@ -1,0 +1,94 @@
+"""What happens to channels and users, and what becomes of telling backends about it (contract 70 § 5)."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+__all__ = ["MAX_SNIPPET", "Answer", "Attempt", "Counts", "Delivery", "Event", "State", "Target"]
+
+State = Literal["waiting", "delivered", "dead"]
+"""``waiting`` for its turn or its next attempt; ``dead`` once it was given up, until it is replayed."""
+
+MAX_SNIPPET: Final = 200
+"""Bytes that are kept of what an endpoint answered."""
+
+
+class Event(NamedTuple):
+    """Something that happened. ``body`` is its JSON object as endpoints get it; times are Unix milliseconds."""
+
+    name: str
+    channel: str
+    body: bytes
+    time_ms: int
+
+
+class Answer(NamedTuple):
+    """What one request to an endpoint came to: a status, or the reason why there is none.
+
+    ``snippet`` is the beginning of what the endpoint answered, as text; ``retry_after`` in seconds, if it asked for it.
+    """
+
+    status: int | None
+    problem: str | None = None
+    took_ms: int = 0
+    snippet: str = ""
+    retry_after: int | None = None
+
+    @property
+    def delivered(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+
+class Target(NamedTuple):
+    """Where a request goes, and with which headers; ``timeout`` in seconds, for all of it."""
+
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    timeout: float
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One request that was made, for whoever asks why an endpoint got nothing."""
+
+    number: int
+    at_ms: int
+    took_ms: int
+    status: int | None = None
+    problem: str | None = None
+    snippet: str = ""
+
+
+class Delivery(msgspec.Struct):
+    """A request that an endpoint is to get, again and again until it takes it: the same id and bytes every time.
+
+    Those of one ``lane`` of an endpoint are delivered one after the other, in the order in which they were appended;
+    all events of a channel are in one lane. ``body`` is exactly what is sent and signed. ``sequence`` is its number in
+    the queue, ascending. ``trace`` are the W3C headers of what caused it.
+    """
+
+    id: str
+    app_id: str
+    endpoint: str
+    lane: int
+    body: bytes
+    events: int
+    created_at_ms: int
+    due_at_ms: int
+    state: State = "waiting"
+    attempts: int = 0
+    first_attempt_at_ms: int | None = None
+    settled_at_ms: int | None = None
+    reason: str | None = None
+    sequence: int = 0
+    trace: tuple[tuple[str, str], ...] = ()
+
+
+class Counts(NamedTuple):
+    """Deliveries of an endpoint by what became of them; ``leased`` are being attempted, and are in ``waiting`` too."""
+
+    waiting: int = 0
+    leased: int = 0
+    delivered: int = 0
+    dead: int = 0

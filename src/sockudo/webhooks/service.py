@@ -1,0 +1,198 @@
+"""Webhooks as a service: from what happens in the hub to what endpoints are told of it (contract 70 § 5)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from sockudo.apps.live import LiveApp
+from sockudo.auth.signing import Signer
+from sockudo.clock import Clock
+from sockudo.hub import Channel, MemberEvent
+from sockudo.names import META, WILDCARD
+from sockudo.webhooks.batches import Batches, BatchOptions
+from sockudo.webhooks.deliverer import Deliverer, DeliveryOptions
+from sockudo.webhooks.endpoints import AppEndpoints, Endpoint, Retry, app_endpoints
+from sockudo.webhooks.ports import Sender, WebhookQueue
+from sockudo.webhooks.recorder import Recorder
+from sockudo.webhooks.records import Event
+
+__all__ = ["WebhookOptions", "Webhooks"]
+
+_TICK: Final = 0.25
+
+_log = structlog.get_logger("sockudo.webhooks")
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookOptions:
+    """``timeout_ms`` of a request where the endpoint has none of its own."""
+
+    batches: BatchOptions = field(default_factory=BatchOptions)
+    delivery: DeliveryOptions = field(default_factory=DeliveryOptions)
+    retry: Retry = field(default_factory=Retry)
+    timeout_ms: int = 10_000
+
+
+class Webhooks:
+    """Hears what happens, keeps it in ``queue`` and has it sent. The queue is opened and closed here.
+
+    ``apps`` looks an app up by its id. Nothing that is called from the hub waits or fails.
+    """
+
+    def __init__(
+        self,
+        queue: WebhookQueue,
+        sender: Sender,
+        apps: Callable[[str], LiveApp | None],
+        clock: Clock,
+        options: WebhookOptions | None = None,
+    ) -> None:
+        self.options = options = options or WebhookOptions()
+        self.queue = queue
+        self._sender = sender
+        self._apps = apps
+        self._time = clock.time
+        self._endpoints: dict[str, tuple[LiveApp, AppEndpoints]] = {}
+        self.recorder = Recorder(self.endpoints, self._say, clock.monotonic, clock.time)
+        self.deliverer = Deliverer(queue, sender, self._resolve, clock.monotonic, clock.time, options.delivery)
+        self.batches = Batches(queue, clock.monotonic, clock.time, options.batches, self.deliverer.wake)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # ---- running ----
+
+    async def start(self) -> None:
+        """Opens the queue and goes on with what it holds. Raises errors.SERVICE_UNAVAILABLE."""
+        await self.queue.start()
+        loop = asyncio.get_running_loop()
+        works = (self.batches.run(), self.deliverer.run(), self.deliverer.keep_house(), self._tick())
+        self._tasks = [loop.create_task(work) for work in works]
+        for task in self._tasks:
+            task.add_done_callback(_report)
+
+    async def close(self, seconds: float = 5.0) -> None:
+        """Puts everything into the queue, gives the requests under way so long to end, and closes.
+
+        What the queue holds then is sent by the next process; with a queue in memory it is lost, and logged.
+        """
+        self.recorder.flush()
+        for task in self._tasks[:1] + self._tasks[3:]:
+            task.cancel()
+        await asyncio.gather(*self._tasks[:1], *self._tasks[3:], return_exceptions=True)
+        await self.batches.flush()
+        await self._finish(seconds)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.deliverer.drain()
+        await self._sender.close()
+        await self.queue.close()
+
+    async def _finish(self, seconds: float) -> None:
+        """Lets what is due now go out, for so long at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.deliverer.idle()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK)
+            self.recorder.tick()
+
+    async def check(self) -> bool:
+        """Whether the queue does its work."""
+        return not (self.batches.failing or self.deliverer.failing)
+
+    def now_ms(self) -> int:
+        """The time of day as deliveries have it."""
+        return int(self._time() * 1000)
+
+    # ---- who hears of what ----
+
+    def endpoints(self, app_id: str) -> AppEndpoints | None:
+        """The endpoints of an app, None when it has none."""
+        app = self._apps(app_id)
+        if app is None or not app.record.policy.webhooks:
+            return None
+        known = self._endpoints.get(app_id)
+        if known is None or known[0].record is not app.record:
+            made = app_endpoints(app_id, app.record.policy.webhooks, self.options.retry, self.options.timeout_ms)
+            for reason in made.ignored:
+                _log.warning("a webhook is not used", app_id=app_id, reason=reason)
+            known = self._endpoints[app_id] = (app, made)
+        return known[1]
+
+    def _resolve(self, app_id: str, endpoint_id: str) -> tuple[Endpoint, str, Signer] | str:
+        app = self._apps(app_id)
+        if app is None:
+            return "app_removed"
+        endpoints = self.endpoints(app_id)
+        endpoint = endpoints.by_id.get(endpoint_id) if endpoints is not None else None
+        if endpoint is None:
+            return "endpoint_removed"
+        return endpoint, app.key, app.signer
+
+    def _say(self, app_id: str, event: Event) -> None:
+        endpoints = self.endpoints(app_id)
+        if endpoints is not None:
+            self.batches.add(endpoints, event)
+
+    # ---- what the hub tells ----
+
+    def subscribed(self, channel: Channel) -> None:
+        """A channel has one subscription more."""
+        if channel.kind in (META, WILDCARD):
+            return
+        app_id, count = channel.app.app_id, channel.subscription_count
+        if count == 1:
+            self.recorder.occupied(app_id, channel.name)
+        if channel.presence is None:
+            self.recorder.counted(app_id, channel.name, count)
+
+    def unsubscribed(self, channel: Channel) -> None:
+        """A channel has one subscription less."""
+        if channel.kind in (META, WILDCARD):
+            return
+        app_id, count = channel.app.app_id, channel.subscription_count
+        if channel.presence is None:
+            self.recorder.counted(app_id, channel.name, count)
+        if not count:
+            self.recorder.vacated(app_id, channel.name)
+
+    def user_changed(self, app_id: str, user_id: str, *, online: bool) -> None:
+        """A user came online or went offline."""
+        if online:
+            self.recorder.online(app_id, user_id)
+        else:
+            self.recorder.offline(app_id, user_id)
+
+    def cache_missed(self, app_id: str, channel: str) -> None:
+        """A subscriber of a cache channel found nothing in it."""
+        self.recorder.missed(app_id, channel)
+
+    def client_said(
+        self, app_id: str, channel: str, event: str, data: bytes, socket_id: str, user_id: str | None
+    ) -> None:
+        """A client event is being delivered."""
+        self.recorder.said(app_id, channel, event, data, socket_id, user_id)
+
+    def member(self, channel: Channel, event: MemberEvent) -> None:
+        """A member came, changed or went."""
+        app_id = channel.app.app_id
+        if event.kind == "member_added":
+            self.recorder.member_added(app_id, channel.name, event.user_id)
+        elif event.kind == "member_removed":
+            self.recorder.member_removed(app_id, channel.name, event.user_id)
+        else:
+            self.recorder.member_updated(app_id, channel.name, event.user_id, event.user_info)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """Work that ends by itself is a defect that must not stay unseen."""
+    if not task.cancelled() and (problem := task.exception()) is not None:
+        _log.error("webhooks have stopped working", exc_info=problem)

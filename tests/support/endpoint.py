@@ -1,0 +1,94 @@
+"""An endpoint of webhooks that runs beside a test in a thread of its own."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from support.waiting import wait_until
+
+__all__ = ["WebhookEndpoint", "WebhookRequest"]
+
+
+@dataclass(frozen=True)
+class WebhookRequest:
+    """One request, and the status that it was answered with. Header names are lower-cased."""
+
+    headers: dict[str, str]
+    body: bytes
+    status: int
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return list(json.loads(self.body)["events"])
+
+    @property
+    def delivery(self) -> str:
+        return self.headers["x-sockudo-delivery"]
+
+
+class WebhookEndpoint:
+    """For ``with``. ``status`` is what it answers, after ``delay`` seconds; both may be changed."""
+
+    def __init__(self, status: int = 200, delay: float = 0.0) -> None:
+        self.status = status
+        self.delay = delay
+        self._requests: list[WebhookRequest] = []
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/hook"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def requests(self) -> list[WebhookRequest]:
+        """Everything that was asked so far, in order of arrival."""
+        return list(self._requests)
+
+    def taken(self, *names: str) -> list[dict[str, Any]]:
+        """The events that it answered with success, in order; of these names, or all."""
+        events = [event for request in self.requests if request.status < 300 for event in request.events]
+        return [event for event in events if not names or event["name"] in names]
+
+    def waits_for(self, condition: Callable[[list[dict[str, Any]]], bool], seconds: float = 15.0) -> None:
+        """Returns once what it has taken fulfils the condition."""
+        wait_until(lambda: condition(self.taken()), "events at the endpoint", timeout=seconds)
+
+    def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
+        endpoint = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                status = endpoint.status
+                time.sleep(endpoint.delay)
+                endpoint._requests.append(WebhookRequest(headers, body, status))
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Says nothing."""
+
+        return Handler

@@ -1,0 +1,91 @@
+"""The metrics of webhooks, fed by real ones over a queue in memory (contract 70 § 6.3)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from sockudo.clock import SystemClock
+from sockudo.metrics import Metrics
+from sockudo.queues.memory import MemoryWebhookQueue
+from sockudo.webhooks import Answer, BatchOptions, DeliveryOptions, Target, WebhookOptions, Webhooks
+from support.inside import live_app
+from support.world import World
+
+HOOK = {"url": "http://hooks.test/in", "event_types": ["channel_occupied"]}
+FAST = WebhookOptions(batches=BatchOptions(size=1), delivery=DeliveryOptions(poll=0.01))
+
+
+class Loop:
+    worst_ms = 0.0
+    stalls = 0
+
+    def take_worst_ms(self) -> float:
+        return 0.0
+
+
+class Sender:
+    """Answers the first request 404 and the others 200."""
+
+    def __init__(self) -> None:
+        self.answers = [404]
+
+    async def send(self, target: Target, body: bytes) -> Answer:
+        return Answer(self.answers.pop() if self.answers else 200, took_ms=500)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def scraped(metrics: Metrics) -> dict[tuple[str, ...], float]:
+    """Values by name and the labels that tell series of the name apart."""
+    found = {}
+    for family in text_string_to_metric_families(metrics.render().decode()):
+        for sample in family.samples:
+            labels = (sample.labels[name] for name in ("app_id", "outcome", "state") if name in sample.labels)
+            found[(sample.name, *labels)] = sample.value
+    return found
+
+
+async def test_everything_that_became_of_deliveries() -> None:
+    app = live_app("shop", webhooks=[HOOK])
+    queue = MemoryWebhookQueue()
+    webhooks = Webhooks(queue, Sender(), {"shop": app}.get, SystemClock(), FAST)
+    metrics = Metrics(
+        World().hub,
+        refused=Counter(),
+        limits=lambda: None,
+        loop=Loop(),
+        prefix="mine_",
+        port=9601,
+        webhooks=lambda: (webhooks, "memory"),
+    )
+    await webhooks.start()
+    for channel in ("a", "b", "c"):
+        webhooks.recorder.occupied("shop", channel)
+    async with asyncio.timeout(10):
+        while sum(count.delivered + count.dead for count in webhooks.deliverer.counts.values()) < 3:  # noqa: ASYNC110 - nobody announces it
+            await asyncio.sleep(0.01)
+    found = scraped(metrics)
+    await webhooks.close()
+    assert found["mine_webhook_requests_total", "shop", "delivered"] == 2
+    assert found["mine_webhook_requests_total", "shop", "failed"] == 1
+    assert found["mine_webhook_request_seconds_total", "shop"] == 1.5
+    assert found["mine_webhook_dead_letters_total", "shop"] == 1
+    assert found["mine_webhook_circuit_open", "shop"] == 0
+    assert found["mine_webhook_events_waiting",] == 0
+    assert found["mine_webhook_events_lost_total",] == 0
+    assert found["sockudo_queue_enqueue_total", "enqueued"] == 3
+    assert found["sockudo_queue_settled_total", "completed"] == 2
+    assert found["sockudo_queue_settled_total", "retry"] == 0
+    assert found["sockudo_queue_settled_total", "dead-letter"] == 1
+    assert found["sockudo_queue_depth", "completed"] == 2
+    assert found["sockudo_queue_depth", "dead-letter"] == 1
+    assert found["sockudo_queue_depth", "ready"] == found["sockudo_queue_depth", "active"] == 0
+
+
+def test_without_webhooks_there_are_none() -> None:
+    metrics = Metrics(World().hub, refused=Counter(), limits=lambda: None, loop=Loop(), prefix="mine_", port=9601)
+    assert not [name for name, *_ in scraped(metrics) if "webhook" in name or "queue" in name]
