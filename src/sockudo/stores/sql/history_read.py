@@ -42,7 +42,7 @@ def read_page(
     if first > last:
         return Page(info)
     statement = sql.oldest_first if direction == "oldest_first" else sql.newest_first
-    rows = connection.execute(statement, stream.entries(first, last))
+    rows = connection.execute(statement, stream.entries(first, last)).all()
     return Page(info, tuple([Row(info.stream_id, *row) for row in rows]), has_more)
 
 

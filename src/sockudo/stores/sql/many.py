@@ -8,7 +8,7 @@ checked one by one takes longer than storing them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final, Protocol, TypeVar
 
@@ -58,13 +58,15 @@ class Listed:
         self._place = _place(dialect)
         self._has_arrays = _has_arrays(dialect)
 
-    def run(self, connection: Connection, values: Sequence[bytes], *others: object) -> Iterable[Sequence[Any]]:
+    def run(self, connection: Connection, values: Sequence[bytes], *others: object) -> Sequence[Sequence[Any]]:
         """The rows, if it is a SELECT; there has to be a value, and ``others`` are the parameters of the end."""
         if self._has_arrays:
-            return connection.exec_driver_sql(f"{self._start}= ANY (%b){self._end}", (list(values), *others))
-        padded = _padded(values, values[-1])
-        places = ", ".join([self._place] * len(padded))
-        return connection.exec_driver_sql(f"{self._start}IN ({places}){self._end}", (*padded, *others))
+            result = connection.exec_driver_sql(f"{self._start}= ANY (%b){self._end}", (list(values), *others))
+        else:
+            padded = _padded(values, values[-1])
+            places = ", ".join([self._place] * len(padded))
+            result = connection.exec_driver_sql(f"{self._start}IN ({places}){self._end}", (*padded, *others))
+        return result.all() if result.returns_rows else ()
 
 
 class Ranges(Protocol):
@@ -99,7 +101,7 @@ class _PlainRanges:
             some = _padded(ranges[start : start + _RANGES_AT_ONCE], _NO_ROWS)
             parts = (f"SELECT {number}, {self._read}" for number in range(len(some)))
             rows = connection.exec_driver_sql(" UNION ALL ".join(parts), tuple(chain.from_iterable(some)))
-            for number, serial, published_at_ms, size in rows:
+            for number, serial, published_at_ms, size in rows.all():
                 found[start + number].append((serial, published_at_ms, size))
         for each in found:
             each.sort()
@@ -135,7 +137,7 @@ class _ArrayRanges:
 
     def read(self, connection: Connection, ranges: Sequence[Range]) -> list[list[tuple[int, int, int]]]:
         found: list[list[tuple[int, int, int]]] = [[] for _ in ranges]
-        for number, serial, published_at_ms, size in connection.exec_driver_sql(self._read, _numbered(ranges)):
+        for number, serial, published_at_ms, size in connection.exec_driver_sql(self._read, _numbered(ranges)).all():
             found[number].append((serial, published_at_ms, size))
         for each in found:
             each.sort()
