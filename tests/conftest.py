@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -13,7 +14,7 @@ from hypothesis import settings
 sys.path.insert(0, str(Path(__file__).parent))
 
 from support.databases import DatabaseServer, mariadb_server, postgres_server
-from support.parts import missing_parts
+from support.parts import missing_parts, remember
 from support.redis import RedisProcess, redis_server
 from support.server import ServerProcess, start_server
 
@@ -65,6 +66,19 @@ def unique(request: pytest.FixtureRequest) -> str:
     """A word that no other test of the run uses: for channels and user ids on a shared server."""
     letters = [letter if letter.isalnum() and letter.isascii() else "-" for letter in request.node.name]
     return "".join(letters).strip("-")[-80:]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of a run in several processes hands on what it could not run."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["missing_parts"] = missing_parts()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """The process that reports takes it over."""
+    remember(getattr(node, "workeroutput", {}).get("missing_parts", {}))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import pytest
 
-__all__ = ["cannot_run", "missing_parts"]
+__all__ = ["cannot_run", "missing_parts", "remember"]
 
 _MISSING: dict[str, str] = {}
 
@@ -20,3 +20,8 @@ def cannot_run(part: str, reason: str) -> NoReturn:
 def missing_parts() -> dict[str, str]:
     """Part → reason, for the summary."""
     return dict(_MISSING)
+
+
+def remember(parts: dict[str, str]) -> None:
+    """Takes over what another process of the run could not run."""
+    _MISSING.update(parts)
