@@ -152,8 +152,33 @@ async def test_expiry_works_in_bounded_steps(store: HistoryStore) -> None:
     steps = []
     while not steps or steps[-1][1]:
         steps.append(await store.expire(NOW + 1000, 7))
-    assert steps == [(7, True), (7, True), (7, True), (7, True), (2, False)]
+    assert sum(removed for removed, _ in steps) == 30
+    assert all(0 < removed <= 7 for removed, _ in steps)
+    assert [more for _, more in steps] == [True] * (len(steps) - 1) + [False]
     assert [await held(store, channel) for channel in ("a", "b", "c")] == [[], [], []]
+
+
+async def test_expiry_takes_something_of_every_stream_that_is_due(store: HistoryStore) -> None:
+    keep = Retention(window_ms=1000)
+    channels = [f"room-{number}" for number in range(20)]
+    await store.commit([an_append(str(n), channel, retention=keep) for n in range(3) for channel in channels])
+    await store.commit([an_append(str(n), at=NOW - 10, retention=keep) for n in range(100)])
+    assert await store.expire(NOW + 1001, 63) == (63, True)
+    assert [await held(store, channel) for channel in channels] == [[]] * 20
+    assert await held(store) == list(range(4, 101))
+    assert await store.expire(NOW + 1001, 63) == (63, True)
+    assert await store.expire(NOW + 1001, 63) == (34, False)
+    assert await held(store) == []
+
+
+async def test_a_commit_to_many_channels_drops_a_bounded_number_of_rows(store: HistoryStore) -> None:
+    channels = [f"room-{number}" for number in range(10)]
+    await store.commit([an_append(str(n), channel) for n in range(300) for channel in channels])
+    soon = Retention(window_ms=1)
+    outcomes = await store.commit([an_append("last", channel, at=NOW + 10, retention=soon) for channel in channels])
+    left = [await held(store, channel) for channel in channels]
+    assert [serials[-1] for serials in left] == [outcome.position.serial for outcome in outcomes] == [301] * 10
+    assert all(1 <= len(serials) <= 291 for serials in left)
 
 
 async def test_numbering_goes_on_after_everything_expired(store: HistoryStore) -> None:

@@ -17,13 +17,13 @@ from sockudo import errors
 from sockudo.config.sections import HistoryMysql, HistoryPostgres, HistorySqlite, Mysql, Postgres
 from sockudo.stores.sql.engine import make_sqlite_file, mysql_engine, postgres_engine, sqlite_engine
 from sockudo.stores.sql.history_commit import commit
+from sockudo.stores.sql.history_evict import Taken
 from sockudo.stores.sql.history_read import read_info, read_page, read_totals
 from sockudo.stores.sql.history_retract import retract
 from sockudo.stores.sql.history_upkeep import delete_some, ensure, expire, mark, purge_some, reset_some, rotate
 from sockudo.stores.sql.migrations import migrate
 from sockudo.stores.sql.schema import STEPS, TYPES, history_tables
 from sockudo.stores.sql.statements import Statements
-from sockudo.stores.sql.streams import Taken
 from sockudo.stores.sql.worker import Worker
 from sockudo.streams.records import (
     KEEP_ALL,

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from sockudo.stores.history_rules import MOST_PER_COMMIT, prefix, retention_cut
+from sockudo.stores.history_rules import MOST_PER_COMMIT, Cut, retention_cut
+from sockudo.stores.sql.history_evict import Due, Taken, evict
 from sockudo.stores.sql.schema import key_hash
 from sockudo.stores.sql.statements import Statements
 from sockudo.stores.sql.stream_row import StreamRow
-from sockudo.stores.sql.streams import Place, Taken, opened_streams
+from sockudo.stores.sql.streams import Place, opened_streams
 from sockudo.streams.records import Append, Committed, Position
-from sockudo.streams.totals import group_of
 
 __all__ = ["commit"]
 
@@ -114,31 +114,20 @@ def _entry(append: Append, stream: StreamRow, serial: int, published_at_ms: int)
 
 
 def _retain(connection: Connection, sql: Statements, grown: Collection[_Grown]) -> list[Taken]:
-    """Deletes what the channels no longer keep, at most `MOST_PER_COMMIT` rows of each."""
+    """Deletes what the channels no longer keep: of each about as much as has come, or else its share of the most."""
+    cuts = [(each, retention_cut(each.stream.retention, each.latest_ms)) for each in grown]
+    over = [(each, cut) for each, cut in cuts if _is_over(each.stream, cut)]
     due = []
-    for growth in grown:
-        stream = growth.stream
-        cut = retention_cut(stream.retention, growth.latest_ms)
-        excess = max(0, stream.messages - cut.max_messages)
-        if excess or stream.size > cut.max_bytes or stream.oldest_at_ms < cut.before_time_ms:
-            # About as many go as have come.
-            due.append((stream, cut, min(MOST_PER_COMMIT, max(excess, 2 * growth.added) + _SPARE)))
-    gone = []
-    taken = []
-    while due:
-        again = []
-        # And the first one that stays.
-        ranges = [stream.range(stream.oldest_serial, stream.oldest_serial + limit) for stream, _, limit in due]
-        found = sql.ranges.read(connection, ranges)
-        for (stream, cut, limit), rows in zip(due, found, strict=True):
-            dropped, size = prefix(rows[:limit], stream.retained, cut)
-            if dropped == limit < min(stream.messages, MOST_PER_COMMIT):
-                again.append((stream, cut, MOST_PER_COMMIT))
-            elif dropped:
-                gone.append(stream.range(stream.oldest_serial, stream.oldest_serial + dropped - 1))
-                taken.append((group_of(stream.app_id, stream.channel), dropped, size))
-                stream.drop_oldest(dropped, size, rows[dropped][1] if dropped < len(rows) else 0)
-        due = again
-    if gone:
-        sql.ranges.delete(connection, gone)
-    return taken
+    for each, cut in over:
+        excess = max(0, each.stream.messages - cut.max_messages)
+        expected = min(MOST_PER_COMMIT, max(excess, 2 * each.added) + _SPARE)
+        due.append(Due(each.stream, cut, expected, max(expected, MOST_PER_COMMIT // len(over))))
+    return evict(connection, sql, due)
+
+
+def _is_over(stream: StreamRow, cut: Cut) -> bool:
+    return (
+        stream.messages > cut.max_messages
+        or stream.size > cut.max_bytes
+        or (stream.messages > 0 and stream.oldest_at_ms < cut.before_time_ms)
+    )

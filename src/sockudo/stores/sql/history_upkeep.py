@@ -7,19 +7,13 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from sockudo.ids import unique_id
+from sockudo.stores.history_rules import retention_cut
+from sockudo.stores.sql.history_evict import Due, Taken, evict
 from sockudo.stores.sql.schema import keys_of_app
 from sockudo.stores.sql.statements import Statements
 from sockudo.stores.sql.stream_row import StreamRow
-from sockudo.stores.sql.streams import (
-    Taken,
-    locked_stream,
-    locked_streams,
-    opened_streams,
-    serial_at,
-    time_of,
-)
+from sockudo.stores.sql.streams import locked_stream, locked_streams, opened_streams, serial_at, time_of
 from sockudo.streams.records import KEEP_ALL, DurableState, Retention, StreamInfo
-from sockudo.streams.totals import group_of
 
 __all__ = ["ROWS_AT_ONCE", "delete_some", "ensure", "expire", "mark", "purge_some", "reset_some", "rotate"]
 
@@ -114,27 +108,23 @@ def purge_some(
 
 def expire(connection: Connection, sql: Statements, now_ms: int, limit: int) -> tuple[int, bool, list[Taken]]:
     """How many rows, streams and keys were deleted, whether more are due, and which rows went."""
-    due = {"now_ms": now_ms, "most": min(limit, _STREAMS_AT_ONCE)}
-    places = connection.execute(sql.due_streams, due).all()
-    left = limit
-    unused, changed = [], []
-    taken: list[Taken] = []
-    for stream in locked_streams(connection, sql, places).values():
-        due_ms, window_ms = stream.expires_at_ms, stream.retention.window_ms
-        if left and due_ms is not None and window_ms is not None and due_ms < now_ms:
-            if stream.next_serial == 1:
-                unused.append(stream.place_hash)
-                left -= 1
-                continue
-            bound = serial_at(connection, sql, stream, now_ms - window_ms)
-            messages, size = _drop(connection, sql, stream, bound, left)
-            taken.append((group_of(stream.app_id, stream.channel), messages, size))
-            left -= messages
-            changed.append(stream.saved())
-    if changed:
-        sql.save_streams.run(connection, changed)
+    wanted = {"now_ms": now_ms, "most": min(limit, _STREAMS_AT_ONCE)}
+    places = connection.execute(sql.due_streams, wanted).all()
+    streams = [each for each in locked_streams(connection, sql, places).values() if _is_due(each, now_ms)]
+    unused = [each for each in streams if each.next_serial == 1]
+    used = [each for each in streams if each.next_serial > 1]
+    left = limit - len(unused)
     if unused:
-        sql.delete_streams.run(connection, unused)
+        sql.delete_streams.run(connection, [each.place_hash for each in unused])
+    taken: list[Taken] = []
+    if used:
+        due = []
+        for number, each in enumerate(used):
+            share = (left + number) // len(used)
+            due.append(Due(each, retention_cut(Retention(each.retention.window_ms), now_ms), share, share))
+        taken = evict(connection, sql, due)
+        sql.save_streams.run(connection, [each.saved() for each in used])
+        left -= sum(messages for _, messages, _ in taken)
     left -= _expire_keys(connection, sql, now_ms, left)
     one = {"now_ms": now_ms, "most": 1}
     more = any(connection.execute(statement, one).first() for statement in (sql.due_streams, sql.due_keys))
@@ -146,7 +136,7 @@ def delete_some(connection: Connection, sql: Statements, app_id: str) -> bool:
     some = {"app_id": app_id, "most": _STREAMS_AT_ONCE}
     channels = connection.scalars(sql.streams_of_app, some).all()
     left = ROWS_AT_ONCE
-    gone = []
+    gone, ranges = [], []
     for stream in locked_streams(connection, sql, [(app_id, channel) for channel in channels]).values():
         if stream.messages > left:
             if left:
@@ -154,9 +144,11 @@ def delete_some(connection: Connection, sql: Statements, app_id: str) -> bool:
                 sql.save_streams.run(connection, [stream.saved()])
             break
         if stream.messages:
-            sql.ranges.delete(connection, [stream.range(stream.oldest_serial, stream.next_serial - 1)])
+            ranges.append(stream.range(stream.oldest_serial, stream.next_serial - 1))
         left -= stream.messages
         gone.append(stream.place_hash)
+    if ranges:
+        sql.ranges.delete(connection, ranges)
     if gone:
         sql.delete_streams.run(connection, gone)
     if channels:
@@ -166,6 +158,11 @@ def delete_some(connection: Connection, sql: Statements, app_id: str) -> bool:
     if keys:
         sql.delete_keys.run(connection, keys)
     return bool(keys)
+
+
+def _is_due(stream: StreamRow, now_ms: int) -> bool:
+    """Whether it still is: it was found before it was locked."""
+    return stream.expires_at_ms is not None and stream.expires_at_ms < now_ms
 
 
 def _drop(connection: Connection, sql: Statements, stream: StreamRow, bound: int, most: int) -> tuple[int, int]:

@@ -16,11 +16,9 @@ from sockudo.stores.sql.schema import place_hash
 from sockudo.stores.sql.statements import Statements
 from sockudo.stores.sql.stream_row import StreamRow, new_stream
 from sockudo.streams.records import Retention
-from sockudo.streams.totals import Group
 
 __all__ = [
     "Place",
-    "Taken",
     "found_stream",
     "locked_stream",
     "locked_streams",
@@ -31,9 +29,6 @@ __all__ = [
 
 Place = tuple[str, str]
 """App and channel."""
-
-Taken = tuple[Group, int, int]
-"""Messages and bytes that retention took away from streams of a group."""
 
 
 def found_stream(connection: Connection, sql: Statements, app_id: str, channel: str) -> StreamRow | None:
