@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,9 @@ from sqlalchemy import Connection, Engine, event
 from sockudo import errors
 from sockudo.config.sections import HistoryMysql, HistoryPostgres, Postgres
 from sockudo.stores.sql import SqlHistoryStore, mysql_history, postgres_history
+from sockudo.stores.sql.history import FILE_NAME
 from sockudo.streams.ports import HistoryStore, OutcomeUnknown
-from sockudo.streams.records import Append, Committed, Position, Retention
+from sockudo.streams.records import Append, Committed, Position, Retained, Retention
 from support.databases import PASSWORD, DatabaseServer
 from support.history import NOW, Place, an_append, fill, serials, stream_of, texts
 from support.waiting import wait_until
@@ -359,6 +362,36 @@ async def test_what_was_committed_survives_kill_9(shared: Place, synchronous: st
         assert (info.next_serial - 1) % 10 == 0
         page = await store.read("app", "room", limit=10_000, direction="oldest_first")
         assert texts(page) == [str(number) for number in range(1, info.next_serial)]
+
+
+# ---- rows that somebody has deleted by hand ----
+
+
+@pytest.mark.parametrize("missing", [range(1, 4), (1, 3, 5), range(4, 11), range(1, 11)])
+async def test_retention_goes_on_over_rows_that_are_missing(shared: Place, missing: Iterable[int]) -> None:
+    keep = Retention(window_ms=100)
+    async with shared.open() as store:
+        await store.commit([an_append(str(n), at=NOW + n, retention=keep) for n in range(1, 11)])
+        delete_by_hand(shared, missing)
+        while (await store.expire(NOW + 104, 2))[1]:
+            pass
+        page = await store.read("app", "room", limit=10, direction="oldest_first")
+        assert serials(page) == [serial for serial in range(4, 11) if serial not in missing]
+        while (await store.expire(NOW + 1000, 2))[1]:
+            pass
+        assert (await stream_of(store)).retained == Retained()
+        [outcome] = await store.commit([an_append("11", at=NOW + 1000, retention=keep)])
+        assert outcome.position.serial == 11
+
+
+def delete_by_hand(place: Place, serials: Iterable[int]) -> None:
+    numbers = ", ".join(map(str, serials))
+    statement = f"DELETE FROM {place.prefix}_entries WHERE serial IN ({numbers})"  # noqa: S608
+    if place.server is None:
+        with contextlib.closing(sqlite3.connect(place.folder / FILE_NAME, isolation_level=None)) as connection:
+            connection.execute(statement)
+    else:
+        place.server.execute(statement)
 
 
 # ---- what it takes ----
