@@ -18,7 +18,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src"
 
 LAYERS = {
-    0: ("__init__", "errors", "names", "ids", "clock", "version", "config"),
+    0: ("__init__", "errors", "names", "ids", "clock", "version", "config", "sqlite_files"),
     1: ("protocol",),
     2: ("hub", "streams"),
     3: ("apps", "auth", "limits", "history", "sessions", "publishing", "webhooks"),
@@ -44,7 +44,7 @@ ADAPTERS = frozenset(LAYERS[4])
 """Rooms that must not know each other: each stands behind a port of its own."""
 
 OWNERS = {
-    "sqlite3": {"queues", "stores"},
+    "sqlite3": {"queues", "sqlite_files", "stores"},
     "sqlalchemy": {"stores"},
     "psycopg": {"stores"},
     "pymysql": {"stores"},

@@ -19,6 +19,7 @@ from sockudo import errors
 from sockudo.ids import unique_id
 from sockudo.queues.memory import KEPT_ATTEMPTS
 from sockudo.queues.sqlite_schema import migrate
+from sockudo.sqlite_files import make_private_file, write_ahead
 from sockudo.webhooks.ports import Claim, Endpoints, Outcome
 from sockudo.webhooks.records import Attempt, Counts, Delivery, State
 
@@ -138,12 +139,10 @@ class SqliteWebhookQueue:
         with _foreign_errors():
             if self._connection is not None:
                 return
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # SQLite would create the file readable by everybody.
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            make_private_file(self._path)
             connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
             try:
-                connection.execute("PRAGMA journal_mode = WAL")
+                write_ahead(connection, _BUSY_SECONDS)
                 connection.execute("PRAGMA synchronous = FULL")
                 migrate(connection)
                 _free_lanes_of_the_dead(connection)

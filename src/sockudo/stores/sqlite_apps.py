@@ -8,9 +8,7 @@ waits for it up to `BUSY_SECONDS`.
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -24,6 +22,7 @@ from sockudo.apps.ports import Edit
 from sockudo.config.app_reader import read_app
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
+from sockudo.sqlite_files import make_private_file, write_ahead
 from sockudo.stores.app_records import key_taken, plain_record
 from sockudo.stores.sqlite_schema import migrate
 
@@ -109,9 +108,7 @@ class SqliteAppStore:
     # ---- what follows runs in the thread ----
 
     def _start(self) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # SQLite gives its companion files the mode of the main one, which it would create readable by everybody.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        make_private_file(self._path)
         self._opened()
 
     def _opened(self) -> sqlite3.Connection:
@@ -158,25 +155,11 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     try:
         migrate(connection)
-        _write_ahead(connection)
+        write_ahead(connection, BUSY_SECONDS)
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    # Two processes that open a new file at once: the switch is refused to one of them without any waiting.
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
 
 
 @contextmanager

@@ -7,7 +7,6 @@ connection of its own, in a thread: a slow disk never stops the event loop.
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -16,6 +15,7 @@ from typing import Final
 
 from sockudo import errors
 from sockudo.auth.revocations import Revocation
+from sockudo.sqlite_files import make_private_file
 
 __all__ = ["FILE_NAME", "SqliteRevocationStore"]
 
@@ -80,9 +80,7 @@ class SqliteRevocationStore:
     def _changing(self) -> Iterator[sqlite3.Connection]:
         """One transaction; the file and its table are made where there are none."""
         with _foreign_errors():
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # SQLite would create the file readable by everybody.
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            make_private_file(self._path)
             with closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 _check_version(connection)

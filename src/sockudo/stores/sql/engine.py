@@ -7,7 +7,6 @@ connection string is ever made, so none with a password can be shown.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from sockudo.config.problems import ConfigError
 from sockudo.config.sections import SqlDatabase
+from sockudo.sqlite_files import write_ahead
 
 if TYPE_CHECKING:
     import psycopg
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = [
     "GRACE_SECONDS",
     "Isolation",
-    "make_sqlite_file",
     "mysql_engine",
     "postgres_engine",
     "sqlite_engine",
@@ -58,7 +57,7 @@ def sqlite_engine(path: Path, *, pool_size: int, timeout_ms: int, writing: bool,
         seconds = timeout_ms / 1000
         connection = sqlite3.connect(uri, uri=True, timeout=seconds, isolation_level=None, check_same_thread=False)
         try:
-            _write_ahead(connection, time.monotonic() + seconds)
+            write_ahead(connection, seconds)
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             if writing:
                 connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
@@ -84,13 +83,6 @@ def sqlite_engine(path: Path, *, pool_size: int, timeout_ms: int, writing: bool,
             raise DisconnectionError
 
     return engine
-
-
-def make_sqlite_file(path: Path) -> None:
-    """Makes the file and its folder, readable by their owner alone, where there are none. Raises `OSError`."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # SQLite gives its companion files the mode of the main one, which it would create readable by everybody.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def postgres_engine(
@@ -231,19 +223,6 @@ def _bounded(base: type[psycopg.Connection[Any]], seconds: float) -> type[psycop
                     raise OperationalError("the server did not answer in time")
 
     return BoundedConnection
-
-
-def _write_ahead(connection: sqlite3.Connection, deadline: float) -> None:
-    # Two processes that open a new file at once: the switch is refused to one of them without any waiting.
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Engine, text
 
 from sockudo import errors
 from sockudo.config.sections import HistoryMysql, HistoryPostgres, HistorySqlite, Mysql, Postgres
-from sockudo.stores.sql.engine import make_sqlite_file, mysql_engine, postgres_engine, sqlite_engine
+from sockudo.sqlite_files import make_private_file
+from sockudo.stores.sql.engine import mysql_engine, postgres_engine, sqlite_engine
 from sockudo.stores.sql.history_commit import commit
 from sockudo.stores.sql.history_evict import Taken
 from sockudo.stores.sql.history_read import read_info, read_page, read_totals
@@ -63,7 +64,7 @@ def sqlite_history(data_dir: Path | str, settings: HistorySqlite) -> SqlHistoryS
         sqlite_engine(path, pool_size=READERS, timeout_ms=timeout_ms, writing=False),
         table_prefix=settings.table_prefix,
         timeout_ms=timeout_ms,
-        prepare=partial(make_sqlite_file, path),
+        prepare=partial(make_private_file, path),
     )
 
 
