@@ -12,8 +12,9 @@ from sqlalchemy.exc import DBAPIError
 
 from sockudo import errors
 from sockudo.config.sections import HistorySqlite
+from sockudo.sqlite_files import make_private_file
 from sockudo.stores.sql import sqlite_history
-from sockudo.stores.sql.engine import make_sqlite_file, sqlite_engine
+from sockudo.stores.sql.engine import sqlite_engine
 from sockudo.stores.sql.failures import is_conflict, is_lost, refuse
 from support.history import an_append, serials
 
@@ -163,7 +164,7 @@ def broken(path: Path, *statements: str) -> DBAPIError:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "some.sqlite3"
-    make_sqlite_file(path)
+    make_private_file(path)
     return path
 
 
