@@ -14,6 +14,7 @@ from msgspec import structs
 from sockudo import errors, ids
 from sockudo.cli.app_access import find_place
 from sockudo.cli.app_options import changed, settled, with_policy_options
+from sockudo.cli.groups import command_group, examples_with
 from sockudo.cli.outcome import ExitCode, fail, note
 from sockudo.config.app_writer import app_to_builtins
 from sockudo.config.apps import App
@@ -25,17 +26,10 @@ _EXIT_CODES: Final = (
     "elsewhere · 2 wrong usage · 3 no such app"
 )
 
-app = typer.Typer(
-    help=(
-        "List and change the apps of this machine's server. A running server follows within a second. "
-        "One that was started with --dev keeps its app in memory and knows nothing of these."
-    ),
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_show_locals=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=_EXIT_CODES,
+app = command_group(
+    "List and change the apps of this machine's server. A running server follows within a second. "
+    "One that was started with --dev keeps its app in memory and knows nothing of these.",
+    _EXIT_CODES,
 )
 
 _Id = Annotated[str, typer.Argument(metavar="ID", help="The app's id.")]
@@ -46,10 +40,7 @@ _DataDir = Annotated[
     Path | None, typer.Option("--data-dir", metavar="DIR", help="The server's data_dir, where the store lies.")
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-
-
-def _example(text: str) -> str:
-    return f"Example: [bold]{text}[/bold]\n\n{_EXIT_CODES}"
+_example = examples_with(_EXIT_CODES)
 
 
 @app.command("list", epilog=_example("sockudo apps list --json"))

@@ -15,6 +15,7 @@ from typer.main import get_command as build_command
 
 from sockudo.cli.channels import channels
 from sockudo.cli.explain import explain
+from sockudo.cli.groups import examples_with
 from sockudo.cli.listen import listen
 from sockudo.cli.outcome import EXIT_CODES
 from sockudo.cli.publish import publish
@@ -75,6 +76,8 @@ def _root(
 
 _LISTEN_V2: Final = "sockudo listen harbor --protocol 2 --rewind 10 --event tide-rise --filter 'metres>2'"
 
+_closing = examples_with(EXIT_CODES)
+
 for _command, _example in (
     (serve, "sockudo serve --dev"),
     (publish, "sockudo publish harbor tide-rise '{\"metres\": 2.4}'"),
@@ -83,7 +86,7 @@ for _command, _example in (
     (explain, "sockudo explain 4009"),
     (version, "sockudo version --json"),
 ):
-    app.command(epilog=f"Example: [bold]{_example}[/bold]\n\n{EXIT_CODES}")(_command)
+    app.command(epilog=_closing(_example))(_command)
 
 
 def main() -> None:

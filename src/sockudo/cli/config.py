@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sockudo.cli.groups import command_group
 from sockudo.cli.outcome import EXIT_CODES, ExitCode, note
 
 if TYPE_CHECKING:
@@ -16,12 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(
-    help="Check the configuration, or show what it comes to.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_show_locals=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+app = command_group(
+    "Check the configuration, or show what it comes to.",
 )
 
 _Config = Annotated[

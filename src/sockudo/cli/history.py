@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from sockudo.cli import history_views as views
+from sockudo.cli.groups import command_group, examples_with
 from sockudo.cli.moments import read_moment
 from sockudo.cli.outcome import ExitCode, fail, failures, note
 from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Target, Url, resolve
@@ -23,19 +24,11 @@ _EXIT_CODES: Final = (
     "3 the server could not be reached"
 )
 
-app = typer.Typer(
-    help="Read what channels keep, purge it, or begin it anew. `history.enabled` makes a server keep messages.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_show_locals=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=_EXIT_CODES,
+app = command_group(
+    "Read what channels keep, purge it, or begin it anew. `history.enabled` makes a server keep messages.",
+    _EXIT_CODES,
 )
-
-
-def _example(text: str) -> str:
-    return f"Example: [bold]{text}[/bold]\n\n{_EXIT_CODES}"
+_example = examples_with(_EXIT_CODES)
 
 
 Channel = Annotated[str, typer.Argument(metavar="CHANNEL", help="The channel.")]

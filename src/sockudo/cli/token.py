@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from sockudo.cli.groups import command_group, examples_with
 from sockudo.cli.outcome import ExitCode, fail, note
 from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Url, resolve
 
@@ -23,22 +24,12 @@ __all__ = ["app"]
 _EXIT_CODES: Final = "Exit codes: 0 done, accepted · 1 the server would refuse the token · 2 wrong usage"
 _LONGEST: Final = 86_400
 
-app = typer.Typer(
-    help=(
-        "Make and check capability tokens, with which clients of protocol V2 connect. "
-        "An app's own backend makes them with any JWT library."
-    ),
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_show_locals=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=_EXIT_CODES,
+app = command_group(
+    "Make and check capability tokens, with which clients of protocol V2 connect. "
+    "An app's own backend makes them with any JWT library.",
+    _EXIT_CODES,
 )
-
-
-def _example(text: str) -> str:
-    return f"Example: [bold]{text}[/bold]\n\n{_EXIT_CODES}"
+_example = examples_with(_EXIT_CODES)
 
 
 @app.command(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from sockudo.cli import webhook_views as views
+from sockudo.cli.groups import command_group, examples_with
 from sockudo.cli.outcome import ExitCode, fail, failures, note
 from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Target, Url, resolve
 from sockudo.cli.webhook_trial import try_endpoint
@@ -25,19 +26,11 @@ _EXIT_CODES: Final = (
 # Ids that one request may hold.
 _IDS_AT_ONCE: Final = 100
 
-app = typer.Typer(
-    help="See what the app's webhooks were sent and what they answered, and send dead letters again.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_show_locals=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=_EXIT_CODES,
+app = command_group(
+    "See what the app's webhooks were sent and what they answered, and send dead letters again.",
+    _EXIT_CODES,
 )
-
-
-def _example(text: str) -> str:
-    return f"Example: [bold]{text}[/bold]\n\n{_EXIT_CODES}"
+_example = examples_with(_EXIT_CODES)
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print the server's reply as JSON.")]
