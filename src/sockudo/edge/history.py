@@ -12,7 +12,7 @@ from starlette.routing import Route
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.edge.signed import authenticated_for_channel, json_reply, parameters, typed_body
-from sockudo.history import History, Purge, Reset, http_query
+from sockudo.history import PAGE_PARAMETERS, History, Purge, Reset, http_query
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
@@ -21,19 +21,7 @@ __all__ = ["history_routes"]
 
 Answer = Callable[["Edge", LiveApp, str, Request], Awaitable[dict[str, Any]]]
 
-_PARAMETERS: Final = (
-    "limit",
-    "direction",
-    "cursor",
-    "start_serial",
-    "end_serial",
-    "start_time_ms",
-    "start",
-    "end_time_ms",
-    "end",
-    "until_attach",
-    "attach_serial",
-)
+_PARAMETERS: Final = (*PAGE_PARAMETERS, "until_attach", "attach_serial")
 
 
 def history_routes(edge: Edge) -> list[Route]:

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.edge.signed import authenticated_for_channel, json_reply, parameters, typed_body
-from sockudo.history import PresenceHistory, Reset, http_query, whole_number
+from sockudo.history import PAGE_PARAMETERS, PresenceHistory, Reset, http_query, whole_number
 from sockudo.names import channel_kind
 
 if TYPE_CHECKING:
@@ -22,17 +22,6 @@ __all__ = ["presence_history_routes"]
 
 Answer = Callable[["PresenceHistory", LiveApp, str, Request], Awaitable[dict[str, Any]]]
 
-_PAGE: Final = (
-    "limit",
-    "direction",
-    "cursor",
-    "start_serial",
-    "end_serial",
-    "start_time_ms",
-    "start",
-    "end_time_ms",
-    "end",
-)
 _SNAPSHOT: Final = ("at_serial", "at_time_ms", "at")
 
 
@@ -62,7 +51,7 @@ def _endpoint(edge: Edge, answer: Answer) -> Callable[[Request], Awaitable[Respo
 
 
 async def _page(history: PresenceHistory, app: LiveApp, channel: str, request: Request) -> dict[str, Any]:
-    return await history.page(app.id, channel, http_query(parameters(request, _PAGE)))
+    return await history.page(app.id, channel, http_query(parameters(request, PAGE_PARAMETERS)))
 
 
 async def _snapshot(history: PresenceHistory, app: LiveApp, channel: str, request: Request) -> dict[str, Any]:

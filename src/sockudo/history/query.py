@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from sockudo import errors
 from sockudo.streams.records import WHOLE_STREAM, Bounds, Direction, Position
 
-__all__ = ["HistoryQuery", "check_query", "http_query", "socket_query", "whole_number"]
+__all__ = ["PAGE_PARAMETERS", "HistoryQuery", "check_query", "http_query", "socket_query", "whole_number"]
 
 _DIRECTIONS: Final[dict[str, Direction]] = {
     "newest_first": "newest_first",
@@ -51,6 +51,20 @@ def check_query(query: HistoryQuery, subject: str = "History") -> None:
         raise errors.HISTORY_QUERY("start_serial must be less than or equal to end_serial")
     if start_ms is not None and end_ms is not None and start_ms > end_ms:
         raise errors.HISTORY_QUERY("start_time_ms must be less than or equal to end_time_ms")
+
+
+PAGE_PARAMETERS: Final = (
+    "limit",
+    "direction",
+    "cursor",
+    "start_serial",
+    "end_serial",
+    "start_time_ms",
+    "start",
+    "end_time_ms",
+    "end",
+)
+"""What `http_query` reads of a URL, besides the place at which a connection attached."""
 
 
 def http_query(parameters: Mapping[str, str]) -> HistoryQuery:
