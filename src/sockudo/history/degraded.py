@@ -19,7 +19,7 @@ from sockudo.history.calls import Sleep, StoreCalls
 from sockudo.history.counters import HistoryCounters
 from sockudo.history.heads import Heads, StreamKey
 from sockudo.streams.ports import HistoryStore
-from sockudo.streams.records import Append, Position, StreamInfo
+from sockudo.streams.records import Append, Bounds, Position, StreamInfo
 
 __all__ = ["WRITE_FAILED", "Degraded", "DegradedStreams"]
 
@@ -132,6 +132,7 @@ class DegradedStreams:
         info = await self._calls.change(self._store.info(*key))
         if stream.appends:
             # The serials of a stream that fell back, or of another one, say nothing about what is new.
+            stream.fallen = stream.fallen or (info is not None and await self._is_another(key, after, info))
             fallen = stream.fallen or info is None or self._heads.fell_back(after, info.head)
             start = after.serial if after and info and info.stream_id == after.stream_id and not fallen else 0
             info = await self._calls.change(self._store.retract(stream.appends, start, self._now_ms()))
@@ -141,6 +142,15 @@ class DegradedStreams:
             await self._calls.change(self._store.mark(*key, "healthy", None, None, self._now_ms()))
         self.remove(key)
         self._tell(key, info)
+
+    async def _is_another(self, key: StreamKey, after: Position | None, info: StreamInfo) -> bool:
+        """Whether something else stands where the newest confirmed message was, as in a backup that was added to."""
+        known = self._heads.message_id(key)
+        if known is None or after is None or after.stream_id != info.stream_id or info.head.serial < after.serial:
+            return False
+        bounds = Bounds(start_serial=after.serial, end_serial=after.serial)
+        page = await self._calls.read(self._store.read(*key, bounds=bounds, limit=1))
+        return any(row.message_id != known for row in page.rows)
 
     def _tell(self, key: StreamKey, info: StreamInfo | None) -> None:
         known = self._heads.get(key)

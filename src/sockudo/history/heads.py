@@ -29,6 +29,8 @@ class Heads:
     def __init__(self, on_changed: StreamChanged | None = None) -> None:
         self._on_changed = on_changed
         self._positions: dict[StreamKey, Position] = {}
+        # The id of the message at that position, where this process has stored it.
+        self._messages: dict[StreamKey, str] = {}
         self._ended: dict[str, None] = {}
 
     def get(self, key: StreamKey) -> Position | None:
@@ -44,13 +46,21 @@ class Heads:
             return True
         return known is not None and known.stream_id == head.stream_id and head.serial < known.serial
 
-    def advance(self, key: StreamKey, position: Position) -> None:
-        """The stream went on to ``position``."""
+    def message_id(self, key: StreamKey) -> str | None:
+        """The id of the message at the position of `get`; None when that is not known."""
+        return self._messages.get(key)
+
+    def advance(self, key: StreamKey, position: Position, message_id: str | None = None) -> None:
+        """The stream went on to ``position``, with a message of this id if this process has stored it."""
         positions = self._positions
         positions.pop(key, None)
         positions[key] = position
+        if message_id is None:
+            self._messages.pop(key, None)
+        else:
+            self._messages[key] = message_id
         if len(positions) > _MAX_HEADS:
-            del positions[next(iter(positions))]
+            self.forget(next(iter(positions)))
 
     def move(self, key: StreamKey, position: Position) -> None:
         """The stream is not the one that was known, or elsewhere: everyone who keeps something of it is told."""
@@ -79,3 +89,4 @@ class Heads:
     def forget(self, key: StreamKey) -> None:
         """Nobody keeps anything of the channel any more."""
         self._positions.pop(key, None)
+        self._messages.pop(key, None)

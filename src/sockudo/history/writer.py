@@ -221,7 +221,7 @@ class Writer:
                     continue
                 if stream_id != outcome.position.stream_id:
                     outcome = Committed(Position(stream_id, outcome.position.serial))  # noqa: PLW2901 - the same one
-                self._heads.advance(entry.key, outcome.position)
+                self._heads.advance(entry.key, outcome.position, entry.append.message_id)
                 entry.counters.writes[entry.key[0]] += 1
                 self._deliver(entry, outcome)
             if not entry.future.done():

@@ -14,7 +14,7 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sockudo.errors import SockudoError
@@ -249,6 +249,18 @@ async def _run(plan: list[tuple[Any, ...]]) -> None:
 
 
 @given(st.lists(actions, max_size=40))
+# A backup that grew to the length of what it took the place of, by a commit that nobody was told of.
+@example(
+    [
+        ("say", "news"),
+        ("back up",),
+        ("say", "news"),
+        ("restore",),
+        ("say", "news"),
+        ("next commit", "lost, done"),
+        ("next commit hangs",),
+    ]
+)
 @settings(max_examples=EXAMPLES, deadline=None)
 def test_whatever_happens_what_was_confirmed_was_heard_and_what_failed_was_not(plan: list[tuple[Any, ...]]) -> None:
     asyncio.run(_run(plan))
