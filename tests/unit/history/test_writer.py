@@ -396,17 +396,17 @@ async def test_the_way_back_is_tried_again_and_again_and_the_state_is_written_do
     await failure(durable.submit())
     durable.store.names()
     await settle()
-    assert durable.store.names() == ["info", "retract", "mark"]
+    assert durable.store.names() == ["info", "read", "retract", "mark"]
     assert durable.store.inner._streams[APP, "news"].state == "degraded"
 
     await durable.time.elapse(0.05)
     assert durable.store.names() == []
     await durable.time.elapse(0.05)
-    assert durable.store.names() == ["info", "retract"]
+    assert durable.store.names() == ["info", "read", "retract"]
     await durable.time.elapse(0.2)
-    assert durable.store.names() == ["info", "retract"]
+    assert durable.store.names() == ["info", "read", "retract"]
     await durable.time.elapse(0.4)
-    assert durable.store.names() == ["info", "retract", "mark"]
+    assert durable.store.names() == ["info", "read", "retract", "mark"]
     assert durable.store.inner._streams[APP, "news"].state == "healthy"
     assert durable.ids() == ["m1"]
     assert [position.serial for position in await durable.say()] == [2]
