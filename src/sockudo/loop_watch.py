@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 
@@ -18,6 +20,9 @@ _WARN = 0.05
 # A block is seen short by up to an interval, as it may begin right after a look: by half of one on average.
 _STALL = _WARN - _INTERVAL / 2
 _WARN_AT_MOST_EVERY = 10.0
+
+# Measurements that are remembered: those of about ten seconds.
+_RECENT: Final = 400
 
 
 class LoopWatch:
@@ -33,6 +38,9 @@ class LoopWatch:
         self._unsaid = 0
         self.worst_ms = 0.0
         self.stalls = 0
+        # The last measurements, the newest last, and how many there ever were.
+        self.recent: deque[float] = deque(maxlen=_RECENT)
+        self.measured = 0
 
     async def run(self) -> None:
         """Watches until cancelled; a block of about 50 ms or more is a warning, at most one every ten seconds."""
@@ -46,6 +54,8 @@ class LoopWatch:
         milliseconds = max(0.0, late * 1000)
         self._worst_since_read = max(self._worst_since_read, milliseconds)
         self.worst_ms = max(self.worst_ms, milliseconds)
+        self.recent.append(milliseconds)
+        self.measured += 1
         if late <= _STALL:
             return
         self.stalls += 1

@@ -48,6 +48,7 @@ class Traffic:
         "messages_received",
         "messages_sent",
         "predicate_errors",
+        "published",
         "rate_checks",
         "rate_refusals",
         "recovered",
@@ -59,6 +60,8 @@ class Traffic:
     def __init__(self) -> None:
         self.connections_opened = 0
         self.connections_closed = 0
+        # Publishes and client events, one for each channel that they name.
+        self.published = 0
         self.messages_received = 0
         self.messages_sent = 0
         self.messages_dropped = 0

@@ -168,6 +168,7 @@ class Pipeline:
         self, state: AppState, frame: Frame, exclude: Collection[Connection], compress: bool, now: float
     ) -> None:
         """Says what has its number, or needs none: all that there is to do on an app whose channels keep nothing."""
+        state.traffic.published += 1
         channel = frame.channel or ""
         kind = channel_kind(channel)
         if kind.user:
