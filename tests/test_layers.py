@@ -18,7 +18,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src"
 
 LAYERS = {
-    0: ("__init__", "errors", "names", "ids", "clock", "version", "config", "sqlite_files"),
+    0: ("__init__", "errors", "catalogue", "names", "ids", "clock", "version", "config", "sqlite_files"),
     1: ("protocol",),
     2: ("hub", "streams"),
     3: ("apps", "auth", "limits", "history", "sessions", "publishing", "webhooks"),
@@ -26,6 +26,7 @@ LAYERS = {
     5: ("edge",),
     6: (
         "server",
+        "dashboard",
         "histories",
         "telling",
         "process",
@@ -54,7 +55,8 @@ OWNERS = {
     "jwt": {"auth"},
     "prometheus_client": {"metrics"},
     "uvicorn": {"edge", "server"},
-    "starlette": {"edge", "server"},
+    "starlette": {"dashboard", "edge", "server"},
+    "jinja2": {"dashboard"},
     "httptools": {"edge", "server"},
     "uvloop": {"server", "process", "testing"},
     "typer": {"cli"},
