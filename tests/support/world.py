@@ -16,12 +16,17 @@ __all__ = ["Peer", "World"]
 class Peer:
     """Keeps the bytes of every write, in order."""
 
+    address = "10.0.0.7"
+
     def __init__(self) -> None:
         self.writes: list[bytes] = []
         self.closed: tuple[int, str] | None = None
 
     def write(self, data: bytes) -> None:
         self.writes.append(data)
+
+    def buffered(self) -> int:
+        return 0
 
     def close(self, code: int, reason: str) -> None:
         self.closed = (code, reason)

@@ -40,8 +40,9 @@ def upgrade(http: HttpProtocol, rest: bytes) -> Reply | None:
     route = _ROUTE.fullmatch(http.url)
     if route is None:
         return error_reply(errors.NOT_FOUND("There is no WebSocket at this path; connect to /app/{key}"))
+    address = client_address(http.client, http.headers, edge.limits.upgrade_trust_hops, unix=http.unix)
     try:
-        limited = _check_rate(edge, http)
+        limited = _check_rate(edge, address)
         if limited is not None:
             return limited
         if http.scope["method"] != "GET":
@@ -55,14 +56,13 @@ def upgrade(http: HttpProtocol, rest: bytes) -> Reply | None:
         return error_reply(error, version)
     origin = next((value.decode("latin-1") for name, value in http.headers if name == b"origin"), None)
     key = unquote_to_bytes(route[1]).decode("utf-8", "replace")
-    _take_over(http, handshake, key, origin, query, rest)
+    _take_over(http, handshake, key, origin, query, rest, address)
     return None
 
 
-def _check_rate(edge: Edge, http: HttpProtocol) -> Reply | None:
+def _check_rate(edge: Edge, address: str) -> Reply | None:
     if not edge.limits.enabled:
         return None
-    address = client_address(http.client, http.headers, edge.limits.upgrade_trust_hops, unix=http.unix)
     verdict = edge.limits.upgrade(address, edge.clock.monotonic())
     if verdict is None or verdict.allowed:
         return None
@@ -70,7 +70,13 @@ def _check_rate(edge: Edge, http: HttpProtocol) -> Reply | None:
 
 
 def _take_over(
-    http: HttpProtocol, handshake: Upgrade, key: str, origin: str | None, query: ConnectQuery, rest: bytes
+    http: HttpProtocol,
+    handshake: Upgrade,
+    key: str,
+    origin: str | None,
+    query: ConnectQuery,
+    rest: bytes,
+    address: str,
 ) -> None:
     edge = http.edge
     transport = http.transport
@@ -79,7 +85,7 @@ def _take_over(
         deflate = negotiate(handshake.extensions)
     transport.write(accept_response(handshake, deflate))
     transport.set_write_buffer_limits(edge.settings.websocket.max_backpressure)
-    websocket = WebSocketProtocol(edge, transport, deflate)
+    websocket = WebSocketProtocol(edge, transport, deflate, address)
     http.release()
     transport.set_protocol(websocket)
     shape = shape_of(query)
@@ -93,7 +99,7 @@ def _take_over(
             token = admit_token(gateway, app, query.token)
     except SockudoError as error:
         code = error.spec.ws or 4000
-        gateway.count_refusal(key, error)
+        gateway.note_refusal(key, error, address, origin)
         _log.debug("connection refused", code=code, error=error.spec.slug)
         websocket.write(shape.encode(frames.error(code, error.text)))
         websocket.close(code, error.text)
@@ -105,6 +111,8 @@ def _take_over(
         session.send(frames.connection_established(session.socket_id, edge.settings.activity_timeout))
         if token is not None:
             adopt_token(session, token)
+        if gateway.inspector.watching:
+            gateway.inspector.connected(session, _spoken(session), origin)
         _log.debug("connected", app_id=app.id, socket_id=session.socket_id)
     if rest:
         websocket.data_received(rest)

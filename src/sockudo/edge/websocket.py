@@ -27,11 +27,12 @@ class WebSocketProtocol(asyncio.Protocol):
     Everything happens in the transport's callbacks: there is no task, future or timer per connection.
     """
 
-    __slots__ = ("_close_by", "_edge", "_reader", "_session", "_transport", "write")
+    __slots__ = ("_close_by", "_edge", "_reader", "_session", "_transport", "address", "write")
 
-    def __init__(self, edge: Edge, transport: asyncio.Transport, deflate: DeflateParams | None) -> None:
+    def __init__(self, edge: Edge, transport: asyncio.Transport, deflate: DeflateParams | None, address: str) -> None:
         self._edge = edge
         self._transport = transport
+        self.address = address
         self._reader = FrameReader(edge.settings.inbound_limit, Inflater() if deflate is not None else None)
         self._session: Session | None = None
         # When the connection is cut if the peer has not answered our close frame; None while it is open.
@@ -73,7 +74,7 @@ class WebSocketProtocol(asyncio.Protocol):
         code, _ = parse_close(payload)
         if self._close_by is None:
             if self._session is not None:
-                self._session.leave(clean=True)
+                self._session.leave(code=code)
             self._transport.write(close_frame(code))
         self._transport.close()
 
@@ -104,10 +105,13 @@ class WebSocketProtocol(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         self._edge.closing.pop(self, None)
         if self._session is not None:
-            self._session.leave(clean=False)
+            self._session.leave()
             self._session = None
 
     # ---- Peer ----
+
+    def buffered(self) -> int:
+        return self._transport.get_write_buffer_size()
 
     def close(self, code: int, reason: str) -> None:
         if self._close_by is not None:

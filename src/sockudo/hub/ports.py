@@ -18,8 +18,17 @@ class Peer(Protocol):
     """The other end of a connection: where whole WebSocket frames go."""
 
     @property
+    def address(self) -> str:
+        """Where it connects from, as far as the proxies in front are trusted."""
+        ...
+
+    @property
     def write(self) -> Callable[[bytes], None]:
         """Hands bytes to the transport; never blocks and never raises."""
+        ...
+
+    def buffered(self) -> int:
+        """Bytes that were written and have not left for the network yet."""
         ...
 
     def close(self, code: int, reason: str) -> None:

@@ -153,8 +153,9 @@ def parse_connect_query(query: bytes) -> ConnectQuery:
     window = _integer(values, "append_rollup_window", 2**64 - 1) if "append_rollup_window" in values else None
     token = values.get("token")
     echo_messages = None if echo is None else echo == "true"
+    client, version = (values.get(name, "")[:_MAX_CLIENT] for name in ("client", "version"))
     if protocol == 1:
-        return ConnectQuery(echo_messages=echo_messages, token=token)
+        return ConnectQuery(echo_messages=echo_messages, token=token, client=client, version=version)
     wire = _FORMATS.get(values.get("format", "").strip().lower())
     if wire is None:
         raise _invalid("format", "json, msgpack or protobuf")
@@ -163,7 +164,6 @@ def parse_connect_query(query: bytes) -> ConnectQuery:
     mode = _APPEND_MODES.get(values.get("append_mode", ""))
     if mode is None:
         raise _invalid("append_mode", "delta or full")
-    client, version = (values.get(name, "")[:_MAX_CLIENT] for name in ("client", "version"))
     return ConnectQuery(protocol, wire, echo_messages, mode, window, token, client, version)
 
 

@@ -71,7 +71,7 @@ def wants_of(session: Session, name: str, kind: ChannelKind, predicate: Predicat
     algorithm = _algorithm(session, name) if _is_on(session, name) else None
     if algorithm is None:
         return EVERYTHING if predicate is None else Wants(predicate)
-    return Wants(predicate, algorithm, has_one_base(v2.client))
+    return Wants(predicate, algorithm, has_one_base(session.sdk.name))
 
 
 def confirm_deltas(session: Session, name: str) -> None:
@@ -109,6 +109,6 @@ def _algorithm(session: Session, name: str) -> Algorithm | None:
         session.app.deltas.of(name),
         v2.delta_requests.get(name),
         v2.delta_algorithms,
-        v2.client,
-        v2.client_version,
+        session.sdk.name,
+        session.sdk.version,
     )

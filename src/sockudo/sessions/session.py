@@ -18,10 +18,13 @@ from sockudo.limits.windows import SocketWindow
 from sockudo.protocol import frames
 from sockudo.protocol.filters import MessageView, Predicate
 from sockudo.protocol.frame import Frame
+from sockudo.protocol.inbound import InboundFrame
 from sockudo.protocol.shapes import V1_JSON, Shape
 from sockudo.sessions.actions import ACTIONS
 from sockudo.sessions.client_events import client_event
 from sockudo.sessions.recoverable import Recoverable
+from sockudo.sessions.refusals import note_refusal
+from sockudo.sessions.sdk import sdk
 from sockudo.sessions.v2 import V2State
 
 if TYPE_CHECKING:
@@ -54,9 +57,11 @@ class Session(Connection):
         "gateway",
         "last_seen",
         "live",
+        "messages_received",
         "opened_at",
         "pinged_at",
         "recoverable",
+        "sdk",
         "v2",
     )
 
@@ -76,12 +81,14 @@ class Session(Connection):
         super().__init__(socket_id, state, peer, shape)
         # Whether its own client events come back to it.
         self.echo = echo
-        self.v2 = V2State(client, client_version) if shape.v2 else None
+        self.sdk = sdk(client, client_version)
+        self.v2 = V2State() if shape.v2 else None
         self.recoverable = Recoverable(self) if shape is not V1_JSON else None
         self.live = live
         self.gateway = gateway
         self.opened_at = self.last_seen = gateway.clock.monotonic()
         self.pinged_at = 0.0
+        self.messages_received = 0
         self.authorized = False
         self.ended = False
         self._all_window: SocketWindow | None = None
@@ -95,6 +102,7 @@ class Session(Connection):
         """Acts on one message of the client; a refusal becomes an error frame and the connection stays (§ 5)."""
         traffic = self.app.traffic
         traffic.messages_received += 1
+        self.messages_received += 1
         traffic.bytes_received += len(payload)
         if self.recoverable is not None and self.recoverable.busy:
             self.recoverable.postpone(payload)
@@ -103,6 +111,7 @@ class Session(Connection):
 
     def handle(self, payload: bytes) -> None:
         """Acts on a message whose turn has come."""
+        frame: InboundFrame | None = None
         try:
             frame = self.shape.decode(payload)
             is_client_event = frame.event.startswith("client-")
@@ -114,12 +123,12 @@ class Session(Connection):
             if action is not None:
                 action(self, frame)
         except SockudoError as error:
-            self.refuse(error)
+            self.refuse(error, about=frame)
         except Exception:
             # A defect costs one frame, not the connection; the client gets an id that leads to the log.
             reference = unique_id()
             self.gateway.log.exception("frame failed", socket_id=self.socket_id, reference=reference)
-            self.refuse(errors.INTERNAL_ERROR(f"Internal server error {reference}"))
+            self.refuse(errors.INTERNAL_ERROR(f"Internal server error {reference}"), about=frame)
 
     def pong(self, payload: bytes) -> None:
         """The peer answered a native ping; only the answer to the one that was sent counts."""
@@ -151,13 +160,20 @@ class Session(Connection):
 
     # ---- out ----
 
-    def refuse(self, error: SockudoError, channel: str | None = None) -> None:
-        """Answers with an error frame, and ends the session where the catalogue says so."""
+    def refuse(
+        self, error: SockudoError, channel: str | None = None, *, about: InboundFrame | str | None = None
+    ) -> None:
+        """Answers with an error frame, and ends the session where the catalogue says so.
+
+        ``channel`` is named in the frame. ``about`` is what was refused, for the operator: the client's frame, or the
+        channel that it wanted to join.
+        """
         if error.spec.closes:
             self.end(error)
             return
         self.app.traffic.errors[error.spec.slug] += 1
         self.send(frames.error(error.spec.ws or 4000, error.text, channel))
+        note_refusal(self, error, channel, about)
         self.gateway.log.debug("frame refused", app_id=self.live.id, socket_id=self.socket_id, error=error.spec.slug)
 
     def end(self, error: SockudoError) -> None:
@@ -169,20 +185,27 @@ class Session(Connection):
         self.catch_up()
         if code >= 4000 and not (self.shape.v2 and error.spec is errors.PONG_TIMEOUT):
             self.peer.write(self.shape.encode(frames.error(code, error.text)))
+        backend = error.spec in _BY_BACKEND
+        self.gateway.inspector.ended(self, error, "backend" if backend else "server")
         silent_v1 = error.spec is errors.PONG_TIMEOUT and not self.shape.v2
-        self.leave(clean=silent_v1 or error.spec in _BROKEN, forced=error.spec in _BY_BACKEND)
+        self._leave(clean=silent_v1 or error.spec in _BROKEN, forced=backend)
         self.peer.close(code, error.text)
         self.gateway.log.debug(
             "connection ended", app_id=self.live.id, socket_id=self.socket_id, code=code, error=error.spec.slug
         )
 
-    def leave(self, *, clean: bool, forced: bool = False) -> None:
-        """Takes the session out of the hub. ``clean``: its presence members go at once, without a grace (§ 6.5).
+    def leave(self, *, code: int | None = None) -> None:
+        """Takes the session out of the hub because its peer has closed with this code, or was lost without one.
 
-        ``forced``: the app's backend wanted it to end.
+        After a close its presence members go at once, without a grace (§ 6.5).
         """
         if self.ended:
             return
+        if self.gateway.inspector.watching:
+            self.gateway.inspector.left(self, code)
+        self._leave(clean=code is not None)
+
+    def _leave(self, *, clean: bool, forced: bool = False) -> None:
         self.ended = True
         self.write = _discard
         if self.recoverable is not None:
@@ -248,4 +271,12 @@ class Session(Connection):
         if options.disconnect_on_buffer_full:
             # Ending changes the channels that the caller may be walking: it waits for the end of the turn.
             self.write = _discard
-            self.gateway.schedule(lambda: self.end(errors.SLOW_CONSUMER()))
+            self.gateway.schedule(lambda: self.end(self._too_slow()))
+
+    def _too_slow(self) -> SockudoError:
+        error = errors.SLOW_CONSUMER()
+        error.likely_cause = (
+            f"the client read too slowly: {self._queued_frames} messages of {self._queued_bytes} bytes waited for it "
+            "behind a full network buffer"
+        )
+        return error

@@ -19,8 +19,6 @@ class V2State:
 
     __slots__ = (
         "capabilities",
-        "client",
-        "client_version",
         "delta_algorithms",
         "delta_requests",
         "deltas_enabled",
@@ -31,10 +29,7 @@ class V2State:
         "updates",
     )
 
-    def __init__(self, client: str = "", client_version: str = "") -> None:
-        # The parameters of the connection's URL that say which SDK it is.
-        self.client = client
-        self.client_version = client_version
+    def __init__(self) -> None:
         # Whether all subscriptions get differences, in which formats, and what single ones have asked for.
         self.deltas_enabled = False
         self.delta_algorithms: frozenset[Algorithm] = frozenset()
