@@ -73,6 +73,14 @@ class AppState:
             channel = shelf[name] = Channel(name, kind, self)
         return channel
 
+    def find(self, name: str) -> Channel | None:
+        """The channel of this name if there is one; also a metachannel or a pattern."""
+        return self._place(name)[1].get(name)
+
+    def everything(self) -> list[Channel]:
+        """All channels, metachannels and patterns, as they are now."""
+        return [*self.channels.values(), *self.metachannels.values(), *self.patterns.channels.values()]
+
     def _place(self, name: str) -> tuple[ChannelKind, dict[str, Channel]]:
         if is_meta(name):
             return META, self.metachannels

@@ -17,10 +17,11 @@ __all__ = ["Predicate", "SharedPredicates"]
 class Predicate:
     """Never altered; equal to every other that asks the same, by ``id``, which is stable across nodes and restarts.
 
+    ``text`` is what it asks, as a JSON array: event names, tags in their normal form, the expression.
     Only whether its expression was given up is its own: see `tripped`.
     """
 
-    __slots__ = ("__weakref__", "_events", "_expression", "_tags", "id")
+    __slots__ = ("__weakref__", "_events", "_expression", "_tags", "id", "text")
 
     def __init__(self, events: Iterable[str] = (), tags: object = None, expression: str | None = None) -> None:
         """``events`` are names, none for any event; ``tags`` is a decoded tag tree, ``expression`` JMESPath.
@@ -33,8 +34,8 @@ class Predicate:
         if tags is not None:
             form, self._tags = compile_tags(tags)
         self._expression = None if expression is None else Expression(expression)
-        canonical = json.dumps([sorted(self._events or ()), form, expression], separators=(",", ":"))
-        self.id = hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
+        self.text = json.dumps([sorted(self._events or ()), form, expression], separators=(",", ":"))
+        self.id = hashlib.blake2b(self.text.encode(), digest_size=16).hexdigest()
 
     def __eq__(self, other: object) -> bool:
         return self.id == other.id if isinstance(other, Predicate) else NotImplemented

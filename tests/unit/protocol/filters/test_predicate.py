@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 
 import pytest
 
@@ -105,6 +106,14 @@ def test_predicates_that_ask_something_else_are_not() -> None:
     ]
     assert len(set(different)) == len({predicate.id for predicate in different}) == len(different)
     assert different[0] != "a"
+
+
+def test_the_text_says_what_is_asked() -> None:
+    predicate = Predicate(["b", "a"], {"key": "kind", "cmp": "eq", "val": "x"}, "data.price > `1`")
+    events, tags, expression = json.loads(predicate.text)
+    assert (events, expression) == (["a", "b"], "data.price > `1`")
+    assert "kind" in json.dumps(tags)
+    assert json.loads(Predicate().text) == [[], None, None]
 
 
 def test_a_repr_tells_nothing_of_the_filter() -> None:
