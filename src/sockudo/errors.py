@@ -45,15 +45,19 @@ class ErrorSpec:
 
 
 class SockudoError(Exception):
-    """A refusal with its row of the catalogue. ``retry_after`` is in whole seconds."""
+    """A refusal with its row of the catalogue. ``retry_after`` is in whole seconds.
 
-    __slots__ = ("retry_after", "spec", "text")
+    ``likely_cause`` is for the operator alone and never sent to who was refused.
+    """
+
+    __slots__ = ("likely_cause", "retry_after", "spec", "text")
 
     def __init__(self, spec: ErrorSpec, text: str, retry_after: int | None = None) -> None:
         super().__init__(text)
         self.spec = spec
         self.text = text
         self.retry_after = retry_after
+        self.likely_cause: str | None = None
 
     def body(self) -> dict[str, Any]:
         """The HTTP error envelope (contract 00): error, code, status and where to read more."""
@@ -163,6 +167,34 @@ APP_NOT_FOUND = _row(
     http=404,
     causes=("a mistyped app id", "the key used in place of the id"),
     remedy="Compare the id with `sockudo apps list`.",
+)
+APP_EXISTS = _row(
+    "app_exists",
+    "Another app has the id that the new one was to get.",
+    http=409,
+    causes=("the app was added before", "somebody else added one with this id at the same time"),
+    remedy="Choose another id, leave it out to have one made, or change the app that is there.",
+)
+APP_KEY_TAKEN = _row(
+    "app_key_taken",
+    "Another app has the key that this one was to get; keys are unique.",
+    http=409,
+    causes=("a record that was copied together with its key",),
+    remedy="Choose another key, or leave it out to have one made.",
+)
+APP_CHANGED = _row(
+    "app_changed",
+    "The app was changed by somebody else since it was read.",
+    http=412,
+    causes=("two operators at work on one app", "a page or a reply that is older than the last change"),
+    remedy="Read the app again, see what changed, and make the change once more.",
+)
+APPS_READ_ONLY = _row(
+    "apps_read_only",
+    "The server only serves the apps that its configuration names; they cannot be changed while it runs.",
+    http=409,
+    causes=('app_manager.driver is "memory", which keeps nothing', "the server was started with --dev"),
+    remedy="Change the file that the text names and send the server SIGHUP, or set app_manager.driver to a store.",
 )
 APP_DISABLED = _row(
     "app_disabled",
@@ -332,6 +364,15 @@ SERVICE_UNAVAILABLE = _row(
     http=503,
     retry=True,
     remedy="Try again; look at /up and the log for the part that fails.",
+)
+WATCHERS_FULL = _row(
+    "watchers_full",
+    "As many people watch the server already as may at once.",
+    code="backpressure",
+    http=503,
+    retry=True,
+    causes=("pages of the inspector left open", "`sockudo tail` running in many places"),
+    remedy="Close a page of the inspector or end a `sockudo tail`; its place is free a moment later.",
 )
 DRAINING = _row(
     "draining",
@@ -881,6 +922,14 @@ WEBHOOK_REFUSED = _row(
     causes=("a redirect", "a wrong path", "an endpoint that refuses the signature, or asks for credentials"),
     remedy="`sockudo webhooks show ID` has the answer. Repair the endpoint, then `sockudo webhooks replay ID`.",
 )
+WEBHOOK_FAILED = _row(
+    "webhook_failed",
+    "The endpoint answered that it failed; it is tried again.",
+    code="failed",
+    retry=True,
+    causes=("an error in the endpoint's own code", "a proxy in front of an endpoint that does not run"),
+    remedy="Look at the endpoint's log; `sockudo webhooks show ID` has what it answered.",
+)
 WEBHOOK_TIME_EXHAUSTED = _row(
     "webhook_time_exhausted",
     "The endpoint failed until the time for retries was over: a dead letter.",
@@ -1000,4 +1049,48 @@ WEBHOOK_PROTOCOL_ERROR = _row(
     retry=True,
     causes=("the port of another service",),
     remedy="Correct the port in the webhook's url.",
+)
+
+# ---- the dashboard ----
+
+LOGIN_REQUIRED = _row(
+    "login_required",
+    "This part of the dashboard needs a login.",
+    code="auth_failed",
+    http=401,
+    causes=("the session ended or the server was restarted", "the password was changed", "no Authorization header"),
+    remedy="Log in at /dashboard/login; programs send Authorization: Bearer with the password.",
+)
+PASSWORD_WRONG = _row(
+    "password_wrong",
+    "The password of the dashboard is wrong.",
+    code="auth_failed",
+    http=401,
+    causes=("a password of another server", "it was changed since"),
+    remedy="Use dashboard.password of the configuration, or make a new one with `sockudo dashboard password`.",
+)
+LOGIN_LIMITED = _row(
+    "login_limited",
+    "The password of the dashboard was tried too often.",
+    code="rate_limited",
+    http=429,
+    retry=True,
+    causes=("a program that uses an old password", "somebody who guesses"),
+    remedy="Wait for Retry-After seconds; behind a proxy, set dashboard.trust_hops so that clients are told apart.",
+)
+CROSS_SITE = _row(
+    "cross_site",
+    "The request comes from a page of another origin.",
+    code="forbidden",
+    http=403,
+    causes=("another site sent a form here", "a proxy in front that changes the Host header"),
+    remedy="Use the dashboard's own pages; behind a proxy, pass Host on, or X-Forwarded-Host with dashboard.trust_hops.",
+)
+CSRF_TOKEN = _row(
+    "csrf_token",
+    "The request lacks the token of its session.",
+    code="forbidden",
+    http=403,
+    causes=("a page from before the last login", "a program that uses the cookie"),
+    remedy="Load the page again; programs send Authorization: Bearer instead of the cookie.",
 )

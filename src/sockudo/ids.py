@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["app_credentials", "socket_id", "unique_id"]
+__all__ = ["app_credentials", "app_secret", "socket_id", "unique_id"]
 
 _SOCKET_ID_LIMIT = 10_000_000_000
 _random = random.SystemRandom()
@@ -47,4 +47,9 @@ def _draw(count: int) -> Iterator[str]:
 
 def app_credentials() -> tuple[str, str, str]:
     """Random id, key and secret of a new app."""
-    return str(100_000 + secrets.randbelow(900_000)), secrets.token_hex(10), secrets.token_hex(20)
+    return str(100_000 + secrets.randbelow(900_000)), secrets.token_hex(10), app_secret()
+
+
+def app_secret() -> str:
+    """A random secret of an app: 24 bytes as hex (contract 70 § 8.1)."""
+    return secrets.token_hex(24)

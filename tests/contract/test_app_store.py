@@ -108,7 +108,7 @@ async def test_a_key_belongs_to_one_app(store: AppStore) -> None:
     await store.save(an_app("a", key="same"))
     with pytest.raises(errors.SockudoError) as caught:
         await store.save(an_app("b", key="same", secret="very-secret"))
-    assert caught.value.spec is errors.INVALID_INPUT
+    assert caught.value.spec is errors.APP_KEY_TAKEN
     assert caught.value.text == "App 'b' cannot have key 'same': another app has it"
     assert [app.id for app in await store.all()] == ["a"]
 
@@ -119,7 +119,7 @@ async def test_an_existing_app_cannot_take_the_key_of_another(store: AppStore) -
     before = await store.revision()
     with pytest.raises(errors.SockudoError) as caught:
         await store.save(an_app("b", key="k-a"))
-    assert caught.value.spec is errors.INVALID_INPUT
+    assert caught.value.spec is errors.APP_KEY_TAKEN
     assert [app.key for app in await store.all()] == ["k-a", "k-b"]
     assert await store.revision() == before
 

@@ -35,8 +35,8 @@ class AppStore(Protocol):
     async def save(self, app: App) -> None:
         """Creates the app or replaces the one of the same id.
 
-        Raises ``errors.INVALID_INPUT`` when another app already has this key, or when the record is not one that a
-        configuration could hold (an empty secret, a pattern that does not compile).
+        Raises ``errors.APP_KEY_TAKEN`` when another app already has this key, and ``errors.INVALID_INPUT`` when the
+        record is not one that a configuration could hold (an empty secret, a pattern that does not compile).
         """
         ...
 

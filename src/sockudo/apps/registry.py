@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 
@@ -20,6 +21,8 @@ from sockudo.apps.resolve import Defaults, resolve
 from sockudo.config.apps import App
 
 __all__ = ["AppRegistry", "Changes"]
+
+_T = TypeVar("_T")
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -68,6 +71,11 @@ class AppRegistry:
         """Whether the store answered when it was last asked."""
         return self._healthy
 
+    @property
+    def configured(self) -> frozenset[str]:
+        """The ids of the apps that the configuration names."""
+        return self._inline
+
     def by_key(self, key: str) -> LiveApp | None:
         """The app with this key, disabled ones included."""
         return self._by_key.get(key)
@@ -83,7 +91,7 @@ class AppRegistry:
     async def start(self, inline: Sequence[App] = ()) -> None:
         """Opens the store, puts the configured apps into it, over rows of the same id, and reads all.
 
-        Raises ``errors.SERVICE_UNAVAILABLE`` when the store does not answer and ``errors.INVALID_INPUT`` when a
+        Raises ``errors.SERVICE_UNAVAILABLE`` when the store does not answer and ``errors.APP_KEY_TAKEN`` when a
         configured app has the key of another app.
         """
         await self._store.start()
@@ -139,6 +147,26 @@ class AppRegistry:
             revision = await self._store.revision()
             return Changes() if revision == self._revision else await self._load(revision)
 
+    async def write(self, work: Callable[[AppStore], Awaitable[_T]], on_change: Callable[[Changes], None]) -> _T:
+        """Lets ``work`` change the store; when this returns, the server goes by what it changed.
+
+        ``on_change`` is told what changed, as by `watch`. Should the store stop answering once ``work`` is done, its
+        result is returned all the same, and the change is noticed when the store answers again. Raises what ``work``
+        does.
+        """
+        async with self._lock:
+            result = await work(self._store)
+            try:
+                revision = await self._store.revision()
+                changes = Changes() if revision == self._revision else await self._load(revision)
+            except errors.SockudoError as error:
+                self._healthy = False
+                _log.warning("a changed app is not served yet", reason=error.text)
+                return result
+            if changes:
+                on_change(changes)
+            return result
+
     async def watch(
         self,
         interval: float,
@@ -191,7 +219,7 @@ def _check_keys(apps: Sequence[App], others: Iterable[App]) -> None:
     holder = {app.key: app.id for app in others}
     for app in apps:
         if holder.setdefault(app.key, app.id) != app.id:
-            raise errors.INVALID_INPUT(f"App '{app.id}' cannot have key '{app.key}': app '{holder[app.key]}' has it")
+            raise errors.APP_KEY_TAKEN(f"App '{app.id}' cannot have key '{app.key}': app '{holder[app.key]}' has it")
 
 
 def _compare(before: dict[str, LiveApp], after: dict[str, LiveApp]) -> Changes:

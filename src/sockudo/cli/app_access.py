@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from sockudo import errors
+from sockudo.apps.admin import AppAdmin
 from sockudo.apps.ports import AppStore
 from sockudo.cli.outcome import ExitCode, fail, note
 from sockudo.config import ConfigError, Settings, load
@@ -19,16 +20,12 @@ from sockudo.config.problems import nearest
 from sockudo.stores.histories import history_exists, history_store
 from sockudo.stores.selection import app_place, app_store
 
-__all__ = ["NO_SUCH_APP", "NoSuchAppError", "Place", "find_place"]
+__all__ = ["NO_SUCH_APP", "Place", "find_place"]
 
 # The number that every command of ours gives to "what you asked for is not there".
 NO_SUCH_APP: Final = ExitCode.UNREACHABLE
 
 _T = TypeVar("_T")
-
-
-class NoSuchAppError(Exception):
-    """The store holds no app with this id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +47,17 @@ class Place:
         found = next((app for app in apps if app.id == app_id), None)
         return found if found is not None else self._missing(app_id, apps)
 
-    def change(self, app_id: str, edit: Callable[[App], App]) -> App:
-        """Changes an app that is there; ends the command when it is not."""
+    def change(self, app_id: str, work: Callable[[AppAdmin], Awaitable[App]]) -> App:
+        """Does the work on an app that is there; ends the command when it is not, or when the work is refused."""
+        # Looking first creates no store.
         self.app(app_id)
-
-        def existing(app: App | None) -> App:
-            if app is None:
-                raise NoSuchAppError
-            return edit(app)
-
-        try:
-            changed = self.run(lambda store: store.change(app_id, existing))
-        except NoSuchAppError:
-            return self._missing(app_id, self.read())
+        changed = self.administer(work)
         self.warn_configured(app_id)
         return changed
+
+    def administer(self, work: Callable[[AppAdmin], Awaitable[_T]]) -> _T:
+        """`run` for work that goes through `AppAdmin`."""
+        return self.run(lambda store: work(AppAdmin(store)))
 
     def run(self, work: Callable[[AppStore], Awaitable[_T]]) -> _T:
         """Does the work with the store open, creating it when there is none; ends the command when it is refused."""
@@ -131,6 +124,8 @@ class Place:
         except ConfigError as error:
             fail("The app would not be valid.", ExitCode.USAGE, *error.problems)
         except errors.SockudoError as error:
+            if error.spec is errors.APP_NOT_FOUND:
+                fail(error.text, NO_SUCH_APP)
             failed = error.spec is errors.SERVICE_UNAVAILABLE
             fail(error.text, ExitCode.REFUSED, *([f"The file is {self.where}."] if failed and self._embedded else ()))
 

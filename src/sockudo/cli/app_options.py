@@ -1,4 +1,4 @@
-"""Options of ``sockudo apps`` that stand for fields of an app's policy, and how they change a record.
+"""Options of ``sockudo apps`` that stand for fields of an app's policy.
 
 Every field can be given as ``--set NAME=VALUE`` under its flat name (contract 70 § 2.2); the most common ones have an
 option of their own. The values are judged by the reader that reads configuration files, so both accept the same.
@@ -14,13 +14,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from sockudo.apps.edits import FLAT_NAMES
 from sockudo.cli.outcome import ExitCode, fail
-from sockudo.config.app_reader import read_app
-from sockudo.config.app_writer import app_to_builtins
-from sockudo.config.apps import App, Channels, Features, Limits, Policy
 from sockudo.config.problems import nearest
 
-__all__ = ["changed", "settled", "with_policy_options"]
+__all__ = ["with_policy_options"]
 
 _PANEL: Final = "What the app may do"
 
@@ -61,13 +59,6 @@ _FURTHER: Final = _list(
     "Any other field, once for each. An empty VALUE means the default; an object or a list is written as JSON.",
 )
 
-_SECTIONS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(Limits.__struct_fields__, "limits"),
-    **dict.fromkeys(Features.__struct_fields__, "features"),
-    **dict.fromkeys(Channels.__struct_fields__, "channels"),
-}
-_WHOLE: Final = tuple(name for name in Policy.__struct_fields__ if name not in _SECTIONS.values())
-
 
 def with_policy_options(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command the options for fields of a policy, in place of its parameter ``wanted``.
@@ -96,8 +87,8 @@ def _wishes(given: Mapping[str, object], further: Sequence[str] | None) -> dict[
         name, equals, value = (part.strip() for part in text.partition("="))
         if not equals:
             fail(f"--set {text} lacks a value.", ExitCode.USAGE, "Example: --set max_event_batch_size=20")
-        if name not in _SECTIONS and name not in _WHOLE:
-            guess = nearest(name, (*_SECTIONS, *_WHOLE))
+        if name not in FLAT_NAMES:
+            guess = nearest(name, FLAT_NAMES)
             fail(f"No field is called '{name}'.", ExitCode.USAGE, *([f"Did you mean '{guess}'?"] if guess else []))
         wanted[name] = _value(name, value)
     return wanted
@@ -114,24 +105,3 @@ def _value(name: str, text: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         fail(f"--set {name} begins like JSON and is none: {error}", ExitCode.USAGE)
-
-
-def changed(app: App, wanted: Mapping[str, Any]) -> App:
-    """The app with these fields in place of its own. Raises ConfigError with every value that is not allowed."""
-    plain = app_to_builtins(app)
-    policy = plain["policy"]
-    for name, value in wanted.items():
-        part = policy.setdefault(_SECTIONS[name], {}) if name in _SECTIONS else policy
-        part[name] = value
-    return read_app(plain, "command line")
-
-
-def settled(app: App) -> dict[str, Any]:
-    """The fields of the policy that are not at their default, by flat name."""
-    policy, default = app_to_builtins(app)["policy"], app_to_builtins(App("", "", ""))["policy"]
-    found: dict[str, Any] = {}
-    for name in (*_SECTIONS, *_WHOLE):
-        own, usual = (part.get(_SECTIONS[name], {}) if name in _SECTIONS else part for part in (policy, default))
-        if own.get(name) != usual.get(name):
-            found[name] = own[name]
-    return found

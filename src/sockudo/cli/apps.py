@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from msgspec import structs
 
-from sockudo import errors, ids
+from sockudo.apps.edits import FLAT_NAMES, settled, with_values
 from sockudo.cli.app_access import find_place
-from sockudo.cli.app_options import changed, settled, with_policy_options
+from sockudo.cli.app_options import with_policy_options
 from sockudo.cli.groups import command_group, examples_with
 from sockudo.cli.outcome import ExitCode, fail, note
 from sockudo.config.app_writer import app_to_builtins
@@ -31,6 +30,9 @@ app = command_group(
     "One that was started with --dev keeps its app in memory and knows nothing of these.",
     _EXIT_CODES,
 )
+
+# How what is said about a value begins.
+_WHERE: Final = "command line"
 
 _Id = Annotated[str, typer.Argument(metavar="ID", help="The app's id.")]
 _Config = Annotated[
@@ -98,20 +100,8 @@ def add(
     place = find_place(config, data_dir)
     if secret == "-":  # noqa: S105 - the word for standard input
         secret = sys.stdin.readline().rstrip("\r\n")
-    taken = {record.id for record in place.read()}
-    made_up = ids.app_credentials()
-    while made_up[0] in taken:
-        made_up = ids.app_credentials()
-    given = (app_id, key, secret)
-    new_id, new_key, new_secret = (own if own is not None else part for own, part in zip(given, made_up, strict=True))
-    new = App(new_id, new_key, new_secret, enabled)
-
-    def create(current: App | None) -> App:
-        if current is not None:
-            raise errors.INVALID_INPUT(f"App '{new.id}' exists already; `sockudo apps set {new.id} …` changes it")
-        return changed(new, wanted)
-
-    record = place.run(lambda store: store.change(new.id, create))
+    given = {"id": app_id, "key": key, "secret": secret, "enabled": enabled}
+    record = place.administer(lambda admin: admin.add(given, _WHERE, fields=wanted))
     place.warn_configured(record.id)
     _print_credentials(record, as_json=as_json)
 
@@ -129,7 +119,10 @@ def set_fields(
     """Change what an app may do; fields that are not named stay as they are."""
     if not wanted:
         fail("Nothing to change.", ExitCode.USAGE, f"Example: sockudo apps set {app_id} --max-connections 500")
-    record = find_place(config, data_dir).change(app_id, lambda current: changed(current, wanted))
+    values = {FLAT_NAMES[name]: value for name, value in wanted.items()}
+    record = find_place(config, data_dir).change(
+        app_id, lambda admin: admin.edit(app_id, lambda current: with_values(current, values, _WHERE))
+    )
     _print_done(record, f"App '{app_id}' is changed.", as_json=as_json)
 
 
@@ -143,26 +136,21 @@ def rotate(
     data_dir: _DataDir = None,
 ) -> None:
     """Give an app a new secret and print it. The old one is refused as soon as the server follows."""
-    _, new_key, new_secret = ids.app_credentials()
-
-    def renew(current: App) -> App:
-        return structs.replace(current, secret=new_secret, key=new_key if key else current.key)
-
-    record = find_place(config, data_dir).change(app_id, renew)
+    record = find_place(config, data_dir).change(app_id, lambda admin: admin.rotate(app_id, key=key))
     _print_credentials(record, as_json=as_json)
 
 
 @app.command(epilog=_example("sockudo apps disable shop"))
 def disable(app_id: _Id, *, as_json: _Json = False, config: _Config = None, data_dir: _DataDir = None) -> None:
     """Refuse an app's requests and close its connections, keeping its record."""
-    record = find_place(config, data_dir).change(app_id, lambda current: structs.replace(current, enabled=False))
+    record = find_place(config, data_dir).change(app_id, lambda admin: admin.switch(app_id, enabled=False))
     _print_done(record, f"App '{app_id}' is disabled; a running server closes its connections.", as_json=as_json)
 
 
 @app.command(epilog=_example("sockudo apps enable shop"))
 def enable(app_id: _Id, *, as_json: _Json = False, config: _Config = None, data_dir: _DataDir = None) -> None:
     """Let a disabled app be used again."""
-    record = find_place(config, data_dir).change(app_id, lambda current: structs.replace(current, enabled=True))
+    record = find_place(config, data_dir).change(app_id, lambda admin: admin.switch(app_id, enabled=True))
     _print_done(record, f"App '{app_id}' is enabled.", as_json=as_json)
 
 
@@ -187,12 +175,12 @@ def remove(
     what = f"app '{record.id}' with key '{record.key}'{' and its history' if with_history else ''}"
     if not yes and not typer.confirm(f"Remove {what} for good?", err=True):
         fail("Nothing was removed.", ExitCode.REFUSED)
-    removed = place.run(lambda store: store.remove(app_id))
+    place.administer(lambda admin: admin.remove(app_id))
     if with_history:
         place.delete_history(app_id)
     place.warn_configured(app_id)
     if as_json:
-        _print_json({"id": app_id, "removed": removed})
+        _print_json({"id": app_id, "removed": True})
     else:
         typer.echo(f"App '{app_id}' is removed.")
 

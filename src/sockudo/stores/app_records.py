@@ -25,4 +25,4 @@ def plain_record(app: App) -> dict[str, Any]:
 
 def key_taken(app: App) -> errors.SockudoError:
     """The refusal of a key that another app has."""
-    return errors.INVALID_INPUT(f"App '{app.id}' cannot have key '{app.key}': another app has it")
+    return errors.APP_KEY_TAKEN(f"App '{app.id}' cannot have key '{app.key}': another app has it")

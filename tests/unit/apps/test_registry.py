@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sockudo import errors
+from sockudo.apps.ports import AppStore
 from sockudo.apps.registry import AppRegistry, Changes
 from sockudo.apps.resolve import Defaults
 from sockudo.config.apps import App, Limits, Policy
@@ -87,7 +88,7 @@ async def test_a_configured_key_that_a_stored_app_has_stops_the_start(
     await store.save(an_app("a", key="same"))
     with pytest.raises(errors.SockudoError) as caught:
         await registry.start([an_app("b"), an_app("c", key="same")])
-    assert caught.value.spec is errors.INVALID_INPUT
+    assert caught.value.spec is errors.APP_KEY_TAKEN
     assert caught.value.text == "App 'c' cannot have key 'same': app 'a' has it"
     assert [app.id for app in await store.all()] == ["a"]
 
@@ -164,7 +165,7 @@ async def test_the_first_app_is_made_once(store: FragileStore, registry: AppRegi
     assert app is not None
     assert app.enabled
     assert len(app.key) == 20
-    assert len(app.secret) == 40
+    assert len(app.secret) == 48
     live = registry.by_key(app.key)
     assert live is not None
     assert live.record == app
@@ -202,7 +203,7 @@ async def test_a_refused_replacement_changes_nothing(store: FragileStore, regist
     for apps in ([an_app("b"), an_app("c", key="k-stored")], [an_app("b", key="x"), an_app("c", key="x")]):
         with pytest.raises(errors.SockudoError) as caught:
             await registry.replace_inline(apps)
-        assert caught.value.spec is errors.INVALID_INPUT
+        assert caught.value.spec is errors.APP_KEY_TAKEN
     assert await store.revision() == before
     assert [live.id for live in registry.all()] == ["a", "stored"]
 
@@ -295,3 +296,62 @@ async def test_refresh_and_replace_do_not_overtake_each_other(store: FragileStor
     assert live is not None
     assert [live.record] == list(await store.all())
     assert msgspec.structs.asdict(live.record)["secret"] == "9"
+
+
+# ---- writing through the registry ----
+
+
+async def test_what_is_written_is_served_at_once(store: FragileStore, registry: AppRegistry) -> None:
+    await registry.start()
+    told: list[tuple[Changes, bool]] = []
+
+    async def work(given: AppStore) -> str:
+        await given.save(an_app("a"))
+        return "done"
+
+    def hear(changes: Changes) -> None:
+        told.append((changes, registry.by_id("a") is not None))
+
+    assert await registry.write(work, hear) == "done"
+    assert told == [(Changes(added=("a",)), True)]
+    assert await registry.refresh() == Changes()
+
+
+async def test_writing_what_is_there_tells_nobody(store: FragileStore, registry: AppRegistry) -> None:
+    await store.save(an_app("a"))
+    await registry.start()
+    told: list[Changes] = []
+    await registry.write(lambda given: given.save(an_app("a")), told.append)
+    assert told == []
+
+
+async def test_a_refused_write_is_raised_and_changes_nothing(store: FragileStore, registry: AppRegistry) -> None:
+    await store.save(an_app("a"))
+    await registry.start()
+    told: list[Changes] = []
+    with pytest.raises(errors.SockudoError):
+        await registry.write(lambda given: given.save(an_app("b", key="k-a")), told.append)
+    assert told == []
+    assert [live.id for live in registry.all()] == ["a"]
+
+
+async def test_a_store_that_fails_after_the_write_is_followed_later(store: FragileStore, registry: AppRegistry) -> None:
+    await registry.start()
+    told: list[Changes] = []
+
+    async def work(given: AppStore) -> str:
+        await given.save(an_app("a"))
+        store.broken = True
+        return "done"
+
+    assert await registry.write(work, told.append) == "done"
+    assert told == []
+    assert not registry.healthy
+    store.broken = False
+    assert await registry.refresh() == Changes(added=("a",))
+
+
+async def test_the_apps_of_the_configuration_are_known(store: FragileStore, registry: AppRegistry) -> None:
+    await store.save(an_app("stored"))
+    await registry.start([an_app("a")])
+    assert registry.configured == {"a"}

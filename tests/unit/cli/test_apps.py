@@ -182,7 +182,7 @@ def test_add_makes_up_what_is_left_out(folder: Path, apps: Invoke) -> None:
     printed = [line.rsplit(maxsplit=1) for line in result.stdout.splitlines()]
     assert printed == [["app id", record.id], ["key", record.key], ["secret", record.secret]]
     assert record.id.isdecimal()
-    assert (len(record.key), len(record.secret)) == (20, 40)
+    assert (len(record.key), len(record.secret)) == (20, 48)
     assert record.enabled
     assert record.policy == Policy()
 
@@ -291,7 +291,7 @@ def test_rotate_makes_a_new_secret(folder: Path, apps: Invoke) -> None:
     assert (record.id, record.key, record.enabled) == ("shop", "k-shop", True)
     assert record.policy.limits.max_connections == 5
     assert record.secret != "old"
-    assert len(record.secret) == 40
+    assert len(record.secret) == 48
 
 
 def test_rotate_makes_a_new_key_when_asked(folder: Path, apps: Invoke) -> None:

@@ -483,7 +483,7 @@ async def test_a_key_that_somebody_takes_meanwhile_is_taken(
 
     with pytest.raises(errors.SockudoError) as caught:
         await store.change("shop", edit)
-    assert caught.value.spec is errors.INVALID_INPUT
+    assert caught.value.spec is errors.APP_KEY_TAKEN
     assert caught.value.text == "App 'shop' cannot have key 'k-shop': another app has it"
 
 
@@ -499,7 +499,7 @@ async def test_apps_that_swap_keys_do_not_wait_for_each_other_for_ever(
     )
     for result in results:
         assert isinstance(result, errors.SockudoError)
-        assert result.spec is errors.INVALID_INPUT
+        assert result.spec is errors.APP_KEY_TAKEN
     await other.stop()
 
 
