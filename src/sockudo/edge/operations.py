@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,9 +21,29 @@ from sockudo.protocol.handshake import SUPPORTED_VERSION
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge, HealthCheck
 
-__all__ = ["operations_routes"]
+__all__ = ["Checked", "Health", "health", "host_memory", "node_stats", "operations_routes"]
 
 _log = structlog.get_logger("sockudo.health")
+
+
+class Checked(msgspec.Struct):
+    """How one check went. ``degrading``: its failure leaves the server in service, but not whole."""
+
+    name: str
+    passed: bool
+    degrading: bool
+    took_ms: float
+    reason: str | None = None
+
+
+class Health(msgspec.Struct):
+    """The word of ``/up`` with its HTTP status, and why: ``reason`` where it is no check's, else the ``checks``."""
+
+    word: str
+    status: int
+    reason: str | None = None
+    checks: list[Checked] = []
+
 
 _HISTORY_OFF = {
     "enabled": False,
@@ -42,15 +63,15 @@ def operations_routes(edge: Edge) -> list[Route]:
 
     async def up(request: Request) -> Response:
         app_id = path_part(request, "app_id") if request.path_params else None
-        return _health(*await _word(edge, app_id))
+        return _one_word(await health(edge, app_id))
 
     async def usage(_: Request) -> Response:
         _require_usage(edge)
-        return _json({"memory": _memory()})
+        return _json({"memory": host_memory()})
 
     async def stats(_: Request) -> Response:
         _require_usage(edge)
-        return _json(_stats(edge))
+        return _json(node_stats(edge))
 
     async def websocket(_: Request) -> Response:
         error = errors.UPGRADE_INVALID(
@@ -71,42 +92,48 @@ def operations_routes(edge: Edge) -> list[Route]:
     ]
 
 
-async def _word(edge: Edge, app_id: str | None) -> tuple[str, int]:
-    """The one word of ``/up`` and its status; reasons go to the log only."""
+async def health(edge: Edge, app_id: str | None = None) -> Health:
+    """Whether the server, or one app on it, is in service; all checks run at once, each for a limited time."""
     if edge.gateway.draining:
-        return "DRAINING", 503
+        return Health("DRAINING", 503, "the server is shutting down")
     if app_id is not None:
         app = edge.apps.by_id(app_id)
         if app is None:
-            return "NOT_FOUND", 404
+            return Health("NOT_FOUND", 404, "no app has this id")
         if not app.enabled:
-            return "ERROR", 503
+            return Health("ERROR", 503, "the app is disabled")
     elif not edge.apps.all():
         _log.warning("not healthy", reason="no apps configured")
-        return "ERROR", 503
+        return Health("ERROR", 503, "no apps configured")
     timeout = edge.settings.health_check_timeout_ms / 1000
     checks = {**edge.checks, **edge.degrading}
-    passed = await asyncio.gather(*(_passes(name, check, timeout) for name, check in checks.items()))
-    failed = {name for name, passes in zip(checks, passed, strict=True) if not passes}
-    if failed - edge.degrading.keys():
-        return "ERROR", 503
-    return ("DEGRADED" if failed else "OK"), 200
+    done = await asyncio.gather(
+        *(_check(name, check, timeout, name in edge.degrading) for name, check in checks.items())
+    )
+    if any(not check.passed and not check.degrading for check in done):
+        return Health("ERROR", 503, checks=done)
+    return Health("OK" if all(check.passed for check in done) else "DEGRADED", 200, checks=done)
 
 
-async def _passes(name: str, check: HealthCheck, seconds: float) -> bool:
+async def _check(name: str, check: HealthCheck, seconds: float, degrading: bool) -> Checked:
+    began = perf_counter()
+    reason = None
     try:
         async with asyncio.timeout(seconds):
             passed = await check()
-    except (TimeoutError, OSError, errors.SockudoError) as problem:
-        _log.warning("health check failed", check=name, reason=type(problem).__name__)
-        return False
+    except TimeoutError:
+        passed, reason = False, f"no answer within {seconds:g} s"
+    except errors.SockudoError as problem:
+        passed, reason = False, problem.text
+    except OSError as problem:
+        passed, reason = False, type(problem).__name__
     if not passed:
-        _log.warning("health check failed", check=name)
-    return passed
+        _log.warning("health check failed", check=name, reason=reason)
+    return Checked(name, passed, degrading, round((perf_counter() - began) * 1000, 2), reason)
 
 
-def _health(word: str, status: int) -> Response:
-    return Response(word, status, headers={"X-Health-Check": word}, media_type="text/plain")
+def _one_word(found: Health) -> Response:
+    return Response(found.word, found.status, headers={"X-Health-Check": found.word}, media_type="text/plain")
 
 
 def _require_usage(edge: Edge) -> None:
@@ -114,7 +141,7 @@ def _require_usage(edge: Edge) -> None:
         raise errors.NOT_FOUND("Usage is switched off (http_api.usage_enabled)")
 
 
-def _memory() -> dict[str, float]:
+def host_memory() -> dict[str, float]:
     """The host's memory in bytes, from ``/proc/meminfo``."""
     lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     total, free = (int(lines[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
@@ -122,7 +149,8 @@ def _memory() -> dict[str, float]:
     return {"free": free, "used": used, "total": total, "percent": round(100 * used / total, 2)}
 
 
-def _stats(edge: Edge) -> dict[str, object]:
+def node_stats(edge: Edge) -> dict[str, object]:
+    """The reply of ``/stats``: this node's memory, histories and counts, in all and by app."""
     apps = [
         {"app_id": app.id, **_counts(state)}
         for app in edge.apps.all()
@@ -137,7 +165,7 @@ def _stats(edge: Edge) -> dict[str, object]:
             occupancy[name] = occupancy.get(name, 0) + count
     totals["occupancy"] = occupancy
     return {
-        "memory": _memory(),
+        "memory": host_memory(),
         "history": _HISTORY_OFF if edge.history is None else edge.history.runtime_status(),
         "presence_history": _HISTORY_OFF if edge.presence_history is None else edge.presence_history.runtime_status(),
         "totals": totals,
