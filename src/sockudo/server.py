@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import structlog
+from starlette.types import Receive, Scope, Send
 
 from sockudo import errors
 from sockudo.apps import AppRegistry, Changes, Defaults
@@ -16,7 +17,8 @@ from sockudo.auth.revocations import Revocations
 from sockudo.clock import Clock, SystemClock
 from sockudo.config import Settings
 from sockudo.config.apps import App
-from sockudo.edge.admin import admin_app
+from sockudo.dashboard import Board, dashboard_app
+from sockudo.edge.admin import admin_app, is_dashboard
 from sockudo.edge.api import api_routes
 from sockudo.edge.context import Edge
 from sockudo.edge.cors import Cors
@@ -73,6 +75,8 @@ class Server:
         self.settings = settings
         self.clock = clock or SystemClock()
         self.first_app: App | None = None
+        # Known only when it was made just now.
+        self.dashboard_password: str | None = None
         self.port = settings.port
         self.metrics_port: int | None = None
         self._stack = contextlib.AsyncExitStack()
@@ -93,6 +97,7 @@ class Server:
             await self._open_apps()
             await self._open_histories()
             await self._open_webhooks()
+            await self._open_dashboard()
             await self._open_listeners()
             await self._open_metrics()
             self._start_rounds()
@@ -115,9 +120,11 @@ class Server:
         self.publisher.options = _publish_options(settings)
         front: Front | None = None
 
-        async def application(scope: object, receive: object, send: object) -> None:
-            if front is not None:
-                await front(scope, receive, send)  # type: ignore[arg-type]  # passed through as they come
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            if settings.dashboard.public and settings.dashboard.enabled and is_dashboard(scope["raw_path"]):
+                await self.dashboard(scope, receive, send)
+            elif front is not None:
+                await front(scope, receive, send)
 
         self.edge = Edge(
             gateway=self.gateway,
@@ -141,6 +148,8 @@ class Server:
                 *operations_routes(self.edge),
             ],
         )
+        self.board = Board.of(self.edge, self.apply_changes)
+        self.dashboard = dashboard_app(self.board)
         self.histories = Histories(self.edge, pipeline, self.hub, settings)
         self.telling = Telling(self.edge, self.hub, settings)
         self.edge.checks["apps"] = self._apps_healthy
@@ -181,6 +190,10 @@ class Server:
         self._stack.push_async_callback(self.telling.close)
         await self.telling.start_wanted()
 
+    async def _open_dashboard(self) -> None:
+        if self.settings.dashboard.enabled:
+            self.dashboard_password = await self.board.credentials.prepare()
+
     async def _open_listeners(self) -> None:
         settings = self.settings
         self.edge.tell_time()
@@ -202,13 +215,14 @@ class Server:
 
     async def _open_metrics(self) -> None:
         """A metrics port that is taken is no reason not to serve (contract 70 § 1.7)."""
-        metrics = self.settings.metrics
-        if not metrics.enabled:
+        metrics, dashboard = self.settings.metrics, self.settings.dashboard
+        if not (metrics.enabled or dashboard.enabled):
             return
+        app = admin_app(self._scrape if metrics.enabled else None, self.dashboard if dashboard.enabled else None)
         try:
-            listener = await serve_app(metrics.host, metrics.port, admin_app(self._scrape))
+            listener = await serve_app(metrics.host, metrics.port, app)
         except ListenError as problem:
-            _log.warning("no metrics", reason=str(problem))
+            _log.warning("no metrics and no dashboard", reason=str(problem))
             return
         self._own(listener)
         self.metrics_port = self.metrics.port = listener.port
@@ -299,6 +313,7 @@ class Server:
         _log.info("stopped")
 
     def _close_listeners(self) -> None:
+        self.board.close()
         while self._listeners:
             self._listeners.pop().close()
 

@@ -28,6 +28,8 @@ _DEV: Mapping[str, Any] = {
     "tag_filtering.enabled": True,
     "queue.driver": "memory",
     "webhooks.allow_private_addresses": True,
+    # Known to everybody, like the credentials of the development app.
+    "dashboard.password": "dashboard",
 }
 
 
@@ -67,6 +69,7 @@ def load(
     _read_overrides(draft, overrides or {})
     app_choice.choose(draft, environ, dev=dev)
     environment.settle_log_level(draft, environ)
+    _settle_dashboard(draft)
     checks.check(draft)
     if draft.problems:
         raise ConfigError(draft.problems)
@@ -77,6 +80,13 @@ def load(
         draft.origins,
         found,
     )
+
+
+def _settle_dashboard(draft: Draft) -> None:
+    """Whoever switches metrics off expects no second listener, unless they ask for the dashboard."""
+    asked = "dashboard.enabled" in draft.origins or draft.values.get("dashboard.public", False)
+    if draft.values.get("metrics.enabled") is False and not asked:
+        draft.put("dashboard.enabled", False, draft.origins["metrics.enabled"])
 
 
 def _read_file(draft: Draft, path: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | None:

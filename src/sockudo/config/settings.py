@@ -15,6 +15,7 @@ from sockudo.config.sections import (
     ChannelLimits,
     ConnectionRecovery,
     Cors,
+    Dashboard,
     Database,
     DatabasePooling,
     DeltaCompression,
@@ -142,6 +143,7 @@ class Settings(msgspec.Struct, frozen=True):
     ssl: Ssl = Ssl()
     unix_socket: UnixSocket = UnixSocket()
     metrics: Metrics = Metrics()
+    dashboard: Dashboard = Dashboard()
     logging: Logging = Logging()
     instance: Instance = msgspec.field(default_factory=Instance)
     adapter: Adapter = Adapter()

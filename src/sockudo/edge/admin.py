@@ -6,17 +6,23 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["admin_app"]
+__all__ = ["admin_app", "is_dashboard"]
 
 _TEXT_FORMAT = b"text/plain; version=0.0.4; charset=utf-8"
 
 
-def admin_app(render_metrics: Callable[[], Awaitable[bytes]]) -> ASGIApp:
-    """Serves ``/metrics`` in the text format of Prometheus; any other path is an empty 404 (contract 20 § 13)."""
+def admin_app(render_metrics: Callable[[], Awaitable[bytes]] | None, dashboard: ASGIApp | None = None) -> ASGIApp:
+    """Serves ``/metrics`` in the text format of Prometheus; any other path is an empty 404 (contract 20 § 13).
 
-    async def app(scope: Scope, _: Receive, send: Send) -> None:
+    ``dashboard`` gets everything below ``/dashboard``. Either is None when it is switched off.
+    """
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if dashboard is not None and is_dashboard(scope["raw_path"]):
+            await dashboard(scope, receive, send)
+            return
         status, body, headers = 404, b"", []
-        if scope["path"].rstrip("/") == "/metrics":
+        if render_metrics is not None and scope["path"].rstrip("/") == "/metrics":
             if scope["method"] in ("GET", "HEAD"):
                 status, body, headers = 200, await render_metrics(), [(b"content-type", _TEXT_FORMAT)]
             else:
@@ -26,3 +32,8 @@ def admin_app(render_metrics: Callable[[], Awaitable[bytes]]) -> ASGIApp:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
     return app
+
+
+def is_dashboard(raw_path: bytes) -> bool:
+    """Whether a path belongs to the dashboard."""
+    return raw_path == b"/dashboard" or raw_path.startswith(b"/dashboard/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sockudo.config.sections.dashboard import Dashboard
 from sockudo.config.sections.databases import Database, DatabasePooling, Mysql, Postgres, SqlDatabase
 from sockudo.config.sections.delivery import (
     DeltaCompression,
@@ -56,6 +57,7 @@ __all__ = [
     "ChannelLimits",
     "ConnectionRecovery",
     "Cors",
+    "Dashboard",
     "Database",
     "DatabasePooling",
     "DeltaCompression",

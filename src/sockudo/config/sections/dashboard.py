@@ -1,0 +1,63 @@
+"""The dashboard for operators: ``dashboard`` (contract 70 § 8.1)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from sockudo.config.keys import Key
+
+__all__ = ["Dashboard"]
+
+
+def _useless_password(text: str | None) -> str | None:
+    if text is not None and len(text) < 8:
+        return "is shorter than 8 characters"
+    return None
+
+
+class Dashboard(msgspec.Struct, frozen=True):
+    """Pages for operators, on the listener of metrics."""
+
+    enabled: Annotated[
+        bool,
+        Key(
+            "Serves `/dashboard` on the listener of metrics; with metrics off, only where it is set by hand",
+            env="SOCKUDO_DASHBOARD_ENABLED",
+        ),
+    ] = True
+    password: Annotated[
+        str | None,
+        Key(
+            "Password of the dashboard; without one, it is made at the first start and printed once",
+            env="SOCKUDO_DASHBOARD_PASSWORD",
+            check=_useless_password,
+            secret=True,
+            reload=True,
+        ),
+    ] = None
+    public: Annotated[bool, Key("Serves `/dashboard` on the main port too", env="SOCKUDO_DASHBOARD_PUBLIC")] = False
+    session_lifetime: Annotated[
+        int,
+        Key(
+            "Time after which one has to log in again",
+            env="SOCKUDO_DASHBOARD_SESSION_LIFETIME",
+            unit="s",
+            low=60,
+            high=2_592_000,
+            reload=True,
+        ),
+    ] = 28_800
+    trust_hops: Annotated[
+        int,
+        Key(
+            "Proxies in front whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed",
+            env="SOCKUDO_DASHBOARD_TRUST_HOPS",
+            high=100,
+            reload=True,
+        ),
+    ] = 0
+
+    def __repr__(self) -> str:
+        return f"Dashboard(enabled={self.enabled!r}, public={self.public!r})"

@@ -1,0 +1,233 @@
+"""The door: one check in front of every route, which lets nothing pass that it does not know to be allowed.
+
+Open are the login and the files under ``static/``. Everything else needs a session, by its cookie or, for programs,
+the password itself as ``Authorization: Bearer``. A request that changes something and comes with the cookie must also
+carry the session's token and come from this origin: a browser sends the cookie by itself, the token it does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlencode, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sockudo import errors
+from sockudo.dashboard import assets
+from sockudo.dashboard.board import Board
+from sockudo.dashboard.bodies import is_form, parse_form
+from sockudo.dashboard.replies import error_reply, is_api
+from sockudo.dashboard.sessions import Session
+from sockudo.edge.address import client_address
+from sockudo.errors import SockudoError
+
+__all__ = ["COOKIE", "LOGIN", "Gate", "address_of", "check_password", "check_same_origin", "is_secure"]
+
+COOKIE = "sockudo_dashboard_session"
+LOGIN = "/dashboard/login"
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_MAX_BODY = 1024 * 1024
+_BODY_SECONDS = 30.0
+_BEARER = "bearer "
+
+_CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+_HEADERS = (
+    (b"content-security-policy", _CSP.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    # With no-referrer, browsers would send `Origin: null` with our own forms.
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    (b"x-robots-tag", b"noindex"),
+)
+
+
+class Gate:
+    """The ASGI application in front of all pages: checks, then adds the headers of every answer."""
+
+    def __init__(self, board: Board, inner: ASGIApp) -> None:
+        self._board = board
+        self._inner = inner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raw: bytes = scope["raw_path"]
+        if len(raw) > 1 and raw.endswith(b"/"):
+            raw = scope["raw_path"] = raw[:-1]
+        # As it was sent: see `sockudo.edge.paths`.
+        scope["path"] = raw.decode("latin-1")
+        scope.setdefault("state", {})["session"] = None
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = _with_headers(message["headers"])
+            await send(message)
+
+        try:
+            if scope["method"] not in _SAFE:
+                receive = await _whole_body(scope, receive)
+            await self._admit(scope)
+        except SockudoError as error:
+            await self._refusal(Request(scope, receive), error)(scope, receive, send_with_headers)
+            return
+        await self._inner(scope, receive, send_with_headers)
+
+    async def _admit(self, scope: Scope) -> None:
+        """Puts the session into the request's state, or raises what is missing."""
+        request = Request(scope)
+        session, ambient = await self._session(request)
+        scope["state"]["session"] = session
+        if _is_open(scope["path"]):
+            return
+        if session is None:
+            raise errors.LOGIN_REQUIRED()
+        if ambient and request.method not in _SAFE:
+            check_same_origin(self._board, request)
+            if not session.accepts(_csrf_of(request)):
+                raise errors.CSRF_TOKEN()
+
+    async def _session(self, request: Request) -> tuple[Session | None, bool]:
+        """The session and whether it came unasked, with a cookie."""
+        board = self._board
+        given = request.headers.get("authorization")
+        if given is not None and not _is_open(request.scope["path"]):
+            if not given.lower().startswith(_BEARER):
+                raise errors.LOGIN_REQUIRED("Authorization must be 'Bearer' and the password")
+            version = await check_password(board, request, given[len(_BEARER) :].strip())
+            return board.sessions.programs(version), False
+        token = _cookie(request)
+        return (None if token is None else board.sessions.find(token, board.credentials.version())), True
+
+    def _refusal(self, request: Request, error: SockudoError) -> Response:
+        path = request.scope["path"]
+        if error.spec.status != 401:
+            return error_reply(self._board, request, error)
+        if is_api(path) or "authorization" in request.headers:
+            return error_reply(self._board, request, error, {"www-authenticate": 'Bearer realm="sockudo dashboard"'})
+        if request.headers.get("hx-request") == "true":
+            here = urlsplit(request.headers.get("hx-current-url", "")).path
+            return error_reply(self._board, request, error, {"hx-redirect": _login_for(here)})
+        query = request.scope["query_string"].decode("latin-1")
+        wanted = f"{path}?{query}" if query else path
+        return Response(status_code=303, headers={"location": _login_for(wanted if request.method in _SAFE else "")})
+
+
+def _login_for(wanted: str) -> str:
+    return f"{LOGIN}?{urlencode({'next': wanted})}" if wanted and wanted != "/dashboard" else LOGIN
+
+
+def _is_open(path: str) -> bool:
+    return path == LOGIN or path.startswith(assets.PREFIX)
+
+
+def _with_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    kept = [*headers, *_HEADERS]
+    if not any(name.lower() == b"cache-control" for name, _ in headers):
+        kept.append((b"cache-control", b"no-store"))
+    return kept
+
+
+def _cookie(request: Request) -> str | None:
+    for line in request.headers.getlist("cookie"):
+        try:
+            found = SimpleCookie(line).get(COOKIE)
+        except CookieError:
+            continue
+        if found is not None:
+            return found.value
+    return None
+
+
+def _csrf_of(request: Request) -> str | None:
+    header = request.headers.get("x-csrf-token")
+    if header is not None:
+        return header
+    if is_form(request.headers.get("content-type", "").encode("latin-1")):
+        return parse_form(request.scope["state"]["body"]).get("csrf_token") or None
+    return None
+
+
+async def _whole_body(scope: Scope, receive: Receive) -> Receive:
+    """Reads the body, within limits, and returns a ``receive`` that gives it once more."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise errors.MALFORMED_REQUEST("The connection was closed before the body was complete")
+                body += message.get("body", b"")
+                if len(body) > _MAX_BODY:
+                    raise errors.BODY_TOO_LARGE(f"The request body is over {_MAX_BODY} bytes")
+                more = message.get("more_body", False)
+    except TimeoutError:
+        raise errors.REQUEST_TIMEOUT() from None
+    whole = scope["state"]["body"] = bytes(body)
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": whole, "more_body": False}
+
+    return again
+
+
+# ---- what the login needs too ----
+
+
+async def check_password(board: Board, request: Request, password: str) -> bytes:
+    """The version of the password, if this is it; raises `errors.PASSWORD_WRONG` and `errors.LOGIN_LIMITED`."""
+    address, now = address_of(board, request), board.edge.clock.monotonic()
+    board.attempts.check(address, now)
+    version = await board.credentials.right(password)
+    if version is None:
+        raise errors.PASSWORD_WRONG()
+    board.attempts.forgive(address, board.edge.clock.monotonic())
+    return version
+
+
+def address_of(board: Board, request: Request) -> str:
+    """The client's address, through the proxies that are trusted."""
+    hops, unix = board.edge.settings.dashboard.trust_hops, request.scope.get("client") is None
+    return client_address(request.scope.get("client"), request.scope["headers"], hops, unix=unix)
+
+
+def is_secure(board: Board, request: Request) -> bool:
+    """Whether the browser speaks https, to us or to a proxy that is trusted."""
+    if request.scope["scheme"] == "https":
+        return True
+    told = request.headers.get("x-forwarded-proto", "")
+    return board.edge.settings.dashboard.trust_hops > 0 and told.rpartition(",")[2].strip().lower() == "https"
+
+
+def check_same_origin(board: Board, request: Request) -> None:
+    """Raises `errors.CROSS_SITE` for a request that a page of another origin has made.
+
+    Browsers say so in Sec-Fetch-Site, and in Origin where they do not send that (over plain http). Programs send
+    neither.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        if site not in ("same-origin", "none"):
+            raise errors.CROSS_SITE()
+        return
+    origin = request.headers.get("origin")
+    if origin is None:
+        return
+    known = {request.headers.get("host", "").lower()}
+    if board.edge.settings.dashboard.trust_hops > 0:
+        known.add(request.headers.get("x-forwarded-host", "").rpartition(",")[2].strip().lower())
+    if urlsplit(origin).netloc.lower() not in known - {""}:
+        raise errors.CROSS_SITE(f"The request comes from a page of {origin[:200]}")

@@ -1,0 +1,87 @@
+"""Login and logout, for people and for programs."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sockudo.dashboard.access import COOKIE, LOGIN, address_of, check_password, check_same_origin, is_secure
+from sockudo.dashboard.board import Board
+from sockudo.dashboard.bodies import read_form
+from sockudo.dashboard.replies import json, page, redirect
+from sockudo.errors import SockudoError
+
+__all__ = ["routes", "safe_next"]
+
+_log = structlog.get_logger("sockudo.dashboard")
+
+_HOME = "/dashboard"
+
+
+def routes(board: Board) -> list[Route]:
+    """``/dashboard/login`` and ``/dashboard/logout``; ``/dashboard/api/v1/session`` says who asks."""
+
+    async def form(request: Request) -> Response:
+        wanted = safe_next(request.query_params.get("next"))
+        if request.state.session is not None:
+            return redirect(request, wanted)
+        return page(board, request, "login.html", wanted=wanted, error=None)
+
+    async def login(request: Request) -> Response:
+        wanted = _HOME
+        try:
+            check_same_origin(board, request)
+            sent = await read_form(request)
+            wanted = safe_next(sent.get("next"))
+            version = await check_password(board, request, sent.get("password"))
+        except SockudoError as error:
+            _log.warning("login refused", error=error.spec.slug, address=address_of(board, request))
+            retry = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+            status = error.spec.status or 500
+            return page(board, request, "login.html", status=status, headers=retry, wanted=wanted, error=error)
+        if request.state.session is not None:
+            board.sessions.close(request.state.session)
+        lifetime = board.edge.settings.dashboard.session_lifetime
+        token, _ = board.sessions.open(version, lifetime)
+        _log.info("login", address=address_of(board, request))
+        answer = redirect(request, wanted)
+        answer.headers.append("set-cookie", _cookie(board, request, token, lifetime))
+        return answer
+
+    async def logout(request: Request) -> Response:
+        board.sessions.close(request.state.session)
+        answer = redirect(request, LOGIN)
+        answer.headers.append("set-cookie", _cookie(board, request, "", 0))
+        return answer
+
+    async def session(request: Request) -> Response:
+        ends = request.state.session.ends
+        left = None if ends == float("inf") else int(ends - board.edge.clock.monotonic())
+        return json({"csrf_token": request.state.session.csrf or None, "expires_in": left})
+
+    return [
+        Route(LOGIN, form, methods=["GET"]),
+        Route(LOGIN, login, methods=["POST"]),
+        Route("/dashboard/logout", logout, methods=["POST"]),
+        Route("/dashboard/api/v1/session", session, methods=["GET"]),
+    ]
+
+
+def safe_next(wanted: str | None) -> str:
+    """Where to go after the login: a path of the dashboard, whatever the URL of the login says."""
+    if not wanted or not wanted.isascii() or not wanted.isprintable() or "\\" in wanted:
+        return _HOME
+    parts = urlsplit(wanted)
+    inside = parts.path == _HOME or parts.path.startswith(f"{_HOME}/")
+    if parts.scheme or parts.netloc or not inside or parts.path.startswith((LOGIN, "/dashboard/api/")):
+        return _HOME
+    return wanted
+
+
+def _cookie(board: Board, request: Request, token: str, lifetime: int) -> str:
+    secure = "; Secure" if is_secure(board, request) else ""
+    return f"{COOKIE}={token}; Path=/dashboard; Max-Age={lifetime}; HttpOnly; SameSite=Strict{secure}"

@@ -1,0 +1,119 @@
+"""Long lists, a page at a time: ``?q=&page=&per_page=`` on pages and in the API alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+
+from sockudo import errors
+
+__all__ = ["DEFAULT_PER_PAGE", "MAX_PER_PAGE", "Page", "Paging"]
+
+DEFAULT_PER_PAGE = 50
+MAX_PER_PAGE = 200
+_MAX_PAGE = 1_000_000
+_MAX_QUERY = 200
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """What part of a list is asked for. ``page`` begins at 1; ``q`` is what is searched for, without outer spaces."""
+
+    q: str
+    page: int
+    per_page: int
+    # The other parameters of the URL, which links to other pages keep.
+    kept: tuple[tuple[str, str], ...] = ()
+    path: str = ""
+
+    @classmethod
+    def of(cls, request: Request) -> Paging:
+        """Raises `errors.INVALID_INPUT` for numbers that are none or out of range."""
+        query = request.query_params
+        kept = tuple((name, value) for name, value in query.multi_items() if name not in ("q", "page", "per_page"))
+        return cls(
+            query.get("q", "").strip()[:_MAX_QUERY],
+            _number(query.get("page"), "page", 1, _MAX_PAGE),
+            _number(query.get("per_page"), "per_page", DEFAULT_PER_PAGE, MAX_PER_PAGE),
+            kept,
+            request.scope["path"],
+        )
+
+    @property
+    def start(self) -> int:
+        """How many entries come before this page."""
+        return (self.page - 1) * self.per_page
+
+    def cut(self, entries: Sequence[T]) -> Page[T]:
+        """The page out of a list that is whole, sorted and searched already."""
+        return Page(entries[self.start : self.start + self.per_page], len(entries), self)
+
+    def cut_iterable(self, entries: Iterable[T], total: int) -> Page[T]:
+        """The page out of something that is walked through; ``total`` is known."""
+        return Page(list(islice(entries, self.start, self.start + self.per_page)), total, self)
+
+    def url(self, page: int) -> str:
+        """The link to another page of the same list."""
+        pairs = [*self.kept, *([("q", self.q)] if self.q else []), ("page", str(page))]
+        if self.per_page != DEFAULT_PER_PAGE:
+            pairs.append(("per_page", str(self.per_page)))
+        return f"{self.path}?{urlencode(pairs)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list and where it lies in it."""
+
+    entries: Sequence[T]
+    total: int
+    paging: Paging
+
+    @property
+    def pages(self) -> int:
+        """How many there are, at least one."""
+        return max(1, -(-self.total // self.paging.per_page))
+
+    @property
+    def first(self) -> int:
+        """Place of the first entry here, from 1; 0 on a page without entries."""
+        return self.paging.start + 1 if self.entries else 0
+
+    @property
+    def last(self) -> int:
+        """Place of the last entry here."""
+        return self.paging.start + len(self.entries)
+
+    @property
+    def previous_url(self) -> str | None:
+        """The link to the page before this one."""
+        return self.paging.url(min(self.paging.page - 1, self.pages)) if self.paging.page > 1 else None
+
+    @property
+    def next_url(self) -> str | None:
+        """The link to the page after this one."""
+        return self.paging.url(self.paging.page + 1) if self.paging.page < self.pages else None
+
+    def body(self, entries: Sequence[Any]) -> dict[str, Any]:
+        """The page as the API gives it, with its entries as plain values."""
+        return {
+            "items": entries,
+            "total": self.total,
+            "page": self.paging.page,
+            "per_page": self.paging.per_page,
+            "pages": self.pages,
+        }
+
+
+def _number(text: str | None, name: str, default: int, high: int) -> int:
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= high):
+        raise errors.INVALID_INPUT(f"'{name}' must be a whole number from 1 to {high}")
+    return int(text)

@@ -1,0 +1,202 @@
+"""The dashboard's password: configured, or kept as a salted hash in the data folder.
+
+A configured password wins. Without one, the hash of `password_file` counts; it is made at the first start, and
+``sockudo dashboard password`` replaces it while the server runs. Passwords themselves are never kept in a file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+
+from sockudo.config import Settings
+
+__all__ = ["Credentials", "hash_password", "made_password", "matches", "password_file", "write_hash"]
+
+_log = structlog.get_logger("sockudo.dashboard")
+
+MAX_LENGTH = 1024
+"""Characters of a password at most; a longer one is never right."""
+
+# No letters that are taken for others when read off a screen.
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+_GROUPS, _GROUP = 5, 4
+_SALT = 16
+_LOOK_EVERY = 1.0
+_AT_ONCE = 2
+
+
+class Cost(NamedTuple):
+    """What scrypt takes: memory is 128 · n · r bytes, time grows with n · r · p."""
+
+    n: int
+    r: int
+    p: int
+
+
+# A made password has about 100 random bits, which nobody guesses however fast a guess is.
+_MADE = Cost(2**14, 8, 1)
+_CHOSEN = Cost(2**15, 8, 3)
+_MOST = 256 * 1024 * 1024
+
+
+def made_password() -> str:
+    """A new random password that can be read aloud."""
+    return "-".join("".join(secrets.choice(_ALPHABET) for _ in range(_GROUP)) for _ in range(_GROUPS))
+
+
+def password_file(settings: Settings) -> Path:
+    """Where the hash is kept."""
+    return Path(settings.data_dir) / "dashboard-password"
+
+
+def hash_password(password: str, *, made: bool = False) -> str:
+    """One line to keep: parameters, salt and hash. ``made`` ones need little work. Takes up to half a second."""
+    salt = secrets.token_bytes(_SALT)
+    cost = _MADE if made else _CHOSEN
+    digest = _scrypt(password, salt, cost)
+    return ":".join(("scrypt", *map(str, cost), _text(salt), _text(digest)))
+
+
+def matches(password: str, kept: str) -> bool:
+    """Whether a hash was made of this password. Takes as long as making one; False for a line that is no hash."""
+    try:
+        kind, n, r, p, salt, digest = kept.strip().split(":")
+        cost = Cost(int(n), int(r), int(p))
+        expected = base64.b64decode(digest, validate=True)
+        if kind != "scrypt" or 128 * cost.n * cost.r > _MOST or not expected:
+            return False
+        return hmac.compare_digest(_scrypt(password, base64.b64decode(salt, validate=True), cost), expected)
+    except ValueError:
+        return False
+
+
+def _scrypt(password: str, salt: bytes, cost: Cost) -> bytes:
+    raw = password.encode("utf-8", "surrogatepass")
+    return hashlib.scrypt(raw, salt=salt, n=cost.n, r=cost.r, p=cost.p, maxmem=_MOST + 2**20, dklen=32)
+
+
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode("ascii")
+
+
+def write_hash(path: Path, line: str) -> None:
+    """Replaces the file as a whole, readable by this user alone; raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+class _Secret(NamedTuple):
+    """What a password is compared with; ``version`` is another one after every change."""
+
+    version: bytes
+    plain: str | None
+    kept: str | None
+
+
+class Credentials:
+    """The password in force. Looks at its sources again while the server runs: a change counts at once."""
+
+    def __init__(self, settings: Callable[[], Settings], monotonic: Callable[[], float]) -> None:
+        self._settings = settings
+        self._monotonic = monotonic
+        self._key = secrets.token_bytes(32)
+        # The hash of this process alone, where the data folder cannot be written to.
+        self._unsaved: str | None = None
+        self._stamp: tuple[int, ...] | None = None
+        self._kept: str | None = None
+        self._looked_at = float("-inf")
+        # A password that was right, as a keyed digest: the next call with it costs nothing.
+        self._known: bytes | None = None
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def prepare(self) -> str | None:
+        """Makes a password if there is none; returns it, for the only time it can be shown."""
+        if self._settings().dashboard.password is not None or self._line(fresh=True) is not None:
+            return None
+        path = password_file(self._settings())
+        made = made_password()
+        line = await asyncio.to_thread(hash_password, made, made=True)
+        try:
+            await asyncio.to_thread(write_hash, path, line)
+        except OSError as problem:
+            self._unsaved = line
+            _log.warning(
+                "the password of the dashboard could not be kept: the next start makes another one",
+                path=str(path),
+                reason=problem.strerror,
+            )
+        self._line(fresh=True)
+        return made
+
+    def version(self, *, fresh: bool = False) -> bytes | None:
+        """Changes with the password; None while there is none. ``fresh``: looks at the file again in any case."""
+        found = self._secret(fresh=fresh)
+        return None if found is None else found.version
+
+    async def right(self, password: str) -> bytes | None:
+        """The version that this password is right for; None for a wrong one."""
+        found = self._secret(fresh=True)
+        if found is None or len(password) > MAX_LENGTH:
+            return None
+        digest = self._digest(found.version, password)
+        if self._known is not None and hmac.compare_digest(self._known, digest):
+            return found.version
+        if found.plain is not None:
+            right = hmac.compare_digest(self._digest(b"", found.plain), self._digest(b"", password))
+        else:
+            async with self._slots:
+                right = await asyncio.to_thread(matches, password, found.kept or "")
+        if not right:
+            return None
+        self._known = digest
+        return found.version
+
+    def _secret(self, *, fresh: bool) -> _Secret | None:
+        plain = self._settings().dashboard.password
+        if plain is not None:
+            return _Secret(self._digest(b"plain", plain), plain, None)
+        line = self._line(fresh=fresh)
+        return None if line is None else _Secret(self._digest(b"kept", line), None, line)
+
+    def _digest(self, purpose: bytes, text: str) -> bytes:
+        return hmac.digest(self._key, purpose + b"\0" + text.encode("utf-8", "surrogatepass"), "sha256")
+
+    def _line(self, *, fresh: bool) -> str | None:
+        """The kept hash, read again when its file has changed."""
+        now = self._monotonic()
+        if not fresh and now - self._looked_at < _LOOK_EVERY:
+            return self._kept
+        self._looked_at = now
+        path = password_file(self._settings())
+        try:
+            about = path.stat()
+            stamp = (about.st_ino, about.st_mtime_ns, about.st_size)
+            if stamp != self._stamp:
+                self._kept, self._stamp = path.read_text("ascii", "replace").strip() or None, stamp
+        except FileNotFoundError:
+            self._kept, self._stamp = self._unsaved, None
+        except OSError as problem:
+            if self._stamp is not None or self._kept is not None:
+                _log.error("the password of the dashboard cannot be read", path=str(path), reason=problem.strerror)
+            self._kept = self._stamp = None
+        return self._kept

@@ -1,0 +1,134 @@
+"""Answers: pages, parts of pages, JSON, and what went wrong as each of them."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sockudo.dashboard.assets import asset_url
+from sockudo.dashboard.streams import event_stream
+from sockudo.errors import SockudoError
+from sockudo.version import __version__
+
+if TYPE_CHECKING:
+    from sockudo.dashboard.board import Board
+    from sockudo.dashboard.sessions import Session
+
+__all__ = ["NAVIGATION", "error_reply", "event_stream", "is_api", "json", "page", "redirect", "render", "wants_part"]
+
+API = "/dashboard/api/"
+
+NAVIGATION = (
+    ("Overview", "/dashboard"),
+    ("Apps", "/dashboard/apps"),
+    ("Channels", "/dashboard/channels"),
+    ("Connections", "/dashboard/connections"),
+    ("Inspector", "/dashboard/inspector"),
+    ("Why?", "/dashboard/why"),
+    ("Webhooks", "/dashboard/webhooks"),
+)
+"""Name and path of each area, in the order of the menu."""
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """Everything that is put into a template is text: nothing but a macro's own markup goes out unescaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.globals.update(asset=asset_url, navigation=NAVIGATION, version=__version__)
+    # At hand in every block, also when that is rendered alone.
+    environment.globals["ui"] = environment.get_template("ui.html").module
+    return environment
+
+
+def render(template: str, /, *, block: str | None = None, **context: Any) -> str:
+    """A template, or one block of it, as text."""
+    found = _environment().get_template(template)
+    if block is None:
+        return found.render(context)
+    return "".join(found.blocks[block](found.new_context(context)))
+
+
+def page(
+    board: Board,
+    request: Request,
+    template: str,
+    /,
+    *,
+    block: str | None = None,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    **context: Any,
+) -> Response:
+    """The page of a template that extends ``base.html``.
+
+    When htmx asks for a part and ``block`` names one, that block alone. Templates find beside ``context``: ``request``,
+    ``path`` (of this page), ``session`` (None before the login), ``csrf_token``, ``navigation``, ``asset(name)``,
+    ``ui`` (the macros of ``ui.html``) and ``notices``.
+    """
+    session: Session | None = getattr(request.state, "session", None)
+    part = block if wants_part(request) else None
+    notices: list[str] = []
+    if session is not None and part is None:
+        notices, session.notices = session.notices, []
+    values = {
+        "request": request,
+        "path": request.scope["path"],
+        "session": session,
+        "csrf_token": "" if session is None else session.csrf,
+        "notices": notices,
+        "app_count": len(board.edge.apps.all()),
+        **context,
+    }
+    body = render(template, block=part, **values)
+    return Response(body, status, headers={"vary": "HX-Request", **(headers or {})}, media_type="text/html")
+
+
+def wants_part(request: Request) -> bool:
+    """Whether htmx asks for a part of a page to put into the one it shows."""
+    headers = request.headers
+    whole = ("hx-boosted", "hx-history-restore-request")
+    return headers.get("hx-request") == "true" and not any(headers.get(name) == "true" for name in whole)
+
+
+def is_api(path: str) -> bool:
+    """Whether a path belongs to the API, whose errors are JSON."""
+    return path.startswith(API)
+
+
+def json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A value as JSON, as msgspec encodes it."""
+    return Response(msgspec.json.encode(value), status, headers=headers, media_type="application/json")
+
+
+def redirect(request: Request, url: str, notice: str | None = None) -> Response:
+    """Goes on to another page of the dashboard after a form was accepted; ``notice`` is shown there once."""
+    session: Session | None = getattr(request.state, "session", None)
+    if notice is not None and session is not None:
+        session.notices.append(notice)
+    if request.headers.get("hx-request") == "true":
+        return Response(status_code=204, headers={"hx-redirect": url})
+    return Response(status_code=303, headers={"location": url})
+
+
+def error_reply(board: Board, request: Request, error: SockudoError, headers: dict[str, str] | None = None) -> Response:
+    """The envelope for programs and for the script that shows it beside a part of a page; a page for people."""
+    extra = dict(headers or {})
+    if error.retry_after is not None:
+        extra["retry-after"] = str(error.retry_after)
+    status = error.spec.status or 500
+    if is_api(request.scope["path"]) or request.headers.get("hx-request") == "true":
+        return json(error.body(), status, extra)
+    return page(board, request, "error.html", status=status, headers=extra, error=error)
