@@ -33,7 +33,7 @@ class LoopWatch:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._worst_since_read = 0.0
+        self.worst_since_read_ms = 0.0
         self._warned_at = -_WARN_AT_MOST_EVERY
         self._unsaid = 0
         self.worst_ms = 0.0
@@ -52,7 +52,7 @@ class LoopWatch:
     def note(self, late: float) -> None:
         """Takes in one measurement, in seconds."""
         milliseconds = max(0.0, late * 1000)
-        self._worst_since_read = max(self._worst_since_read, milliseconds)
+        self.worst_since_read_ms = max(self.worst_since_read_ms, milliseconds)
         self.worst_ms = max(self.worst_ms, milliseconds)
         self.recent.append(milliseconds)
         self.measured += 1
@@ -67,5 +67,5 @@ class LoopWatch:
 
     def take_worst_ms(self) -> float:
         """The worst since the last call: what a scrape reports, so that no stall falls between two scrapes."""
-        worst, self._worst_since_read = self._worst_since_read, 0.0
+        worst, self.worst_since_read_ms = self.worst_since_read_ms, 0.0
         return worst

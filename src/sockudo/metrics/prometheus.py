@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import Metric
@@ -31,6 +31,7 @@ class LoopTimes(Protocol):
     """What the exposition asks of whoever watches the event loop. Milliseconds."""
 
     worst_ms: float
+    worst_since_read_ms: float
     stalls: int
 
     def take_worst_ms(self) -> float: ...
@@ -64,16 +65,36 @@ class Metrics:
         webhooks: WebhookSource = lambda: None,
     ) -> None:
         self.port = port
+        self.scraping = True
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_NodeCollector(self, hub, refused, limits, loop, prefix, histories, webhooks))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
 
-    def render(self) -> bytes:
-        """The whole exposition in the text format 0.0.4."""
+    def render(self, *, scrape: bool = True) -> bytes:
+        """The whole exposition in the text format 0.0.4.
+
+        What is measured from one scrape to the next begins anew, unless this is not a ``scrape`` but a look in between.
+        """
+        self.scraping = scrape
         # The library knows no counter whose name does not end in _total; only those of ours come out without a type.
         return generate_latest(self._registry).replace(b" untyped\n", b" counter\n")
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Every metric with its samples for a program: of a histogram count and sum alone. No scrape."""
+        self.scraping = False
+        found = []
+        for family in self._registry.collect():
+            # As in `render`: nothing here is untyped.
+            kind = "counter" if family.type == "unknown" else family.type
+            samples = [
+                {"name": sample.name, "labels": dict(sample.labels), "value": sample.value}
+                for sample in family.samples
+                if not sample.name.endswith("_bucket")
+            ]
+            found.append({"name": family.name, "type": kind, "help": family.documentation, "samples": samples})
+        return found
 
 
 class _NodeCollector(Collector):
@@ -133,7 +154,7 @@ class _NodeCollector(Collector):
             yield {"app_id": app_id}, value(state)
 
     def _loop_times(self) -> Iterator[Metric]:
-        worst = self._loop.take_worst_ms()
+        worst = self._loop.take_worst_ms() if self._metrics.scraping else self._loop.worst_since_read_ms
         yield self._metric(
             "event_loop_lag_ms", "gauge", "Longest block of the loop since the last scrape", [({}, worst)]
         )

@@ -66,10 +66,10 @@ class Limits:
 class Loop:
     worst_ms: float = 0.0
     stalls: int = 0
-    worst_since_read: float = 0.0
+    worst_since_read_ms: float = 0.0
 
     def take_worst_ms(self) -> float:
-        worst, self.worst_since_read = self.worst_since_read, 0.0
+        worst, self.worst_since_read_ms = self.worst_since_read_ms, 0.0
         return worst
 
 
@@ -284,7 +284,7 @@ def test_without_limits_nothing_is_said_of_them(exposition: Exposition) -> None:
 
 
 def test_the_lag_since_the_last_scrape_starts_again(exposition: Exposition) -> None:
-    exposition.loop.worst_since_read = 80.0
+    exposition.loop.worst_since_read_ms = 80.0
     exposition.loop.worst_ms = 120.0
     exposition.loop.stalls = 3
     first = exposition.samples()
@@ -293,6 +293,34 @@ def test_the_lag_since_the_last_scrape_starts_again(exposition: Exposition) -> N
     assert first["sockudo_event_loop_lag_max_ms", port] == 120
     assert first["sockudo_event_loop_stalls_total", port] == 3
     assert exposition.samples()["sockudo_event_loop_lag_ms", port] == 0
+
+
+def test_a_look_in_between_takes_nothing_from_the_next_scrape(exposition: Exposition) -> None:
+    exposition.loop.worst_since_read_ms = 80.0
+    lag = "sockudo_event_loop_lag_ms"
+    looked = {family["name"]: family for family in exposition.metrics.summary()}[lag]
+    assert [sample["value"] for sample in looked["samples"]] == [80]
+    assert f"{lag}{{".encode() in exposition.metrics.render(scrape=False)
+    assert exposition.samples()[lag, frozenset({("port", "9601")})] == 80
+
+
+def test_the_summary_says_what_the_exposition_says_but_for_buckets(exposition: Exposition) -> None:
+    exposition.world.app.traffic.latency["public", "xs"] = latency = Latency()
+    latency.note(0.002)
+    summary = exposition.metrics.summary()
+    assert {family["name"] for family in summary} >= {"sockudo_connected", "sockudo_broadcast_latency_ms"}
+    found = {
+        (sample["name"].removesuffix("_total"), frozenset(sample["labels"].items())): sample["value"]
+        for family in summary
+        for sample in family["samples"]
+        if sample["name"].startswith("sockudo_")
+    }
+    # The parser calls every counter _total.
+    whole = {(name.removesuffix("_total"), labels): value for (name, labels), value in exposition.samples().items()}
+    assert found == {
+        key: value for key, value in whole.items() if key[0].startswith("sockudo_") and not key[0].endswith("_bucket")
+    }
+    assert {family["type"] for family in summary} <= {"counter", "gauge", "histogram", "info"}
 
 
 def test_the_prefix_is_the_configured_one() -> None:
