@@ -1,0 +1,154 @@
+"""What a sample is made of: the counters of the node, read without a walk over connections or channels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from math import ceil, nan
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sockudo.dashboard.machine import resident_bytes
+from sockudo.hub.traffic import Traffic
+
+if TYPE_CHECKING:
+    from sockudo.edge.context import Edge
+    from sockudo.loop_watch import LoopWatch
+    from sockudo.webhooks import Webhooks
+
+__all__ = ["Growth", "NodeReader", "Reading"]
+
+
+class Growth(NamedTuple):
+    """How much the counters of all apps have grown between two readings."""
+
+    published: int = 0
+    delivered: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    requests: int = 0
+
+
+class Reading(NamedTuple):
+    """One look at the node. ``errors`` by slug and ``rate_limited`` are since the reading before, as is ``grown``.
+
+    Milliseconds of the loop: ``lag_p99`` of the last ten seconds, ``lag_max`` since the reading before. NaN stands for
+    what is not known; for webhooks also when there are none.
+    """
+
+    connections: int
+    channels: int
+    grown: Growth
+    lag_p99: float
+    lag_max: float
+    memory: float
+    errors: Mapping[str, int]
+    rate_limited: int
+    webhooks_pending: float
+    webhooks_dead: float
+
+
+_NOTHING: Final = (0,) * len(Growth._fields)
+
+
+class NodeReader:
+    """Reads the node, and remembers where its counters stood. The cost grows with the apps, with nothing else."""
+
+    def __init__(self, edge: Edge, loop: LoopWatch) -> None:
+        self._edge = edge
+        self._loop = loop
+        self._measured = loop.measured
+        # By app, as long as it is there; one that is removed and comes back counts from 0 again.
+        self._counters: dict[Traffic, tuple[int, ...]] = {}
+        self._errors: dict[object, Counter[str]] = {}
+        self._limited: dict[object, int] = {}
+        self.read()
+
+    def read(self) -> Reading:
+        """The node now."""
+        apps = self._edge.gateway.hub.apps.values()
+        pending, dead = _webhook_counts(self._edge.webhooks)
+        p99, longest = self._lag()
+        memory = resident_bytes()
+        return Reading(
+            connections=sum(len(state.connections) for state in apps),
+            channels=sum(len(state.channels) for state in apps),
+            grown=self._grown(),
+            lag_p99=p99,
+            lag_max=longest,
+            memory=nan if memory is None else memory,
+            errors=self._new_errors(),
+            rate_limited=self._new_refusals(),
+            webhooks_pending=pending,
+            webhooks_dead=dead,
+        )
+
+    def _grown(self) -> Growth:
+        before, self._counters = self._counters, {}
+        sums = list(_NOTHING)
+        for state in self._edge.gateway.hub.apps.values():
+            traffic = state.traffic
+            now = (
+                traffic.published,
+                traffic.messages_sent,
+                traffic.bytes_sent,
+                traffic.bytes_received,
+                traffic.http_calls,
+            )
+            self._counters[traffic] = now
+            was = before.get(traffic, _NOTHING)
+            if now != was:
+                for place, (new, old) in enumerate(zip(now, was, strict=True)):
+                    sums[place] += new - old
+        return Growth(*sums)
+
+    def _new_errors(self) -> Counter[str]:
+        """Refused connections, refused messages and closes by the server, by slug."""
+        refused: Counter[str] = Counter()
+        for (_, slug), count in self._edge.gateway.refused.items():
+            refused[slug] += count
+        now: dict[object, Counter[str]] = {"refused": refused}
+        for state in self._edge.gateway.hub.apps.values():
+            if state.traffic.errors:
+                now[state.traffic] = state.traffic.errors
+        new: Counter[str] = Counter()
+        for whose, counts in now.items():
+            was = self._errors.get(whose)
+            if counts == was:
+                # Nearly always: what is remembered already need not be copied again.
+                now[whose] = was
+                continue
+            now[whose] = counts.copy()
+            new += counts if was is None else counts - was
+        self._errors = now
+        return new
+
+    def _new_refusals(self) -> int:
+        limits = self._edge.limits
+        now: dict[object, int] = {limits: limits.triggered.total()}
+        for state in self._edge.gateway.hub.apps.values():
+            if state.traffic.rate_refusals:
+                now[state.traffic] = state.traffic.rate_refusals.total()
+        new = sum(count - self._limited.get(whose, 0) for whose, count in now.items())
+        self._limited = now
+        return new
+
+    def _lag(self) -> tuple[float, float]:
+        loop = self._loop
+        recent = list(loop.recent)
+        fresh = recent[max(0, len(recent) - (loop.measured - self._measured)) :] if recent else []
+        self._measured = loop.measured
+        if not fresh:
+            return nan, nan
+        ordered = sorted(recent)
+        return ordered[ceil(0.99 * len(ordered)) - 1], max(fresh)
+
+
+def _webhook_counts(webhooks: Webhooks | None) -> tuple[float, float]:
+    """Deliveries that wait and that were given up, as the queue was counted some seconds ago.
+
+    The deliverer counts in its own time: nothing is asked of the queue here, so one that hangs holds up nothing.
+    """
+    if webhooks is None or webhooks.batches.failing or webhooks.deliverer.failing:
+        return nan, nan
+    counts = webhooks.deliverer.counts.values()
+    return float(sum(count.waiting for count in counts)), float(sum(count.dead for count in counts))
