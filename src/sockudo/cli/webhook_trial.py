@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -15,12 +15,9 @@ from sockudo.cli.tables import printable
 if TYPE_CHECKING:
     from sockudo.client.auth import Credentials
     from sockudo.webhooks import Answer, Endpoint, Sender
-    from sockudo.webhooks.records import Delivery
+    from sockudo.webhooks.trial import Trial
 
 __all__ = ["try_endpoint"]
-
-# Longer is near enough to the usual limits that a busy day turns it into failures.
-_SLOW_MS: Final = 2000
 
 
 def try_endpoint(
@@ -38,12 +35,13 @@ def try_endpoint(
     ``timeout`` in seconds; ``headers`` as ``Name: value``.
     """
     endpoint = _endpoint(credentials.app_id, url, event, headers, timeout)
-    delivery = _delivery(endpoint, event)
-    answer = asyncio.run(_send(_sender(allow_private), credentials, endpoint, delivery))
+    trial = asyncio.run(_send(_sender(allow_private), credentials, endpoint, event))
     if as_json:
-        _print_json(url, event, delivery, answer)
-        raise typer.Exit(_exit_code(answer))
-    _print(credentials, endpoint, event, delivery, answer)
+        import json
+
+        typer.echo(json.dumps(trial.as_dict(), ensure_ascii=False))
+        raise typer.Exit(_exit_code(trial.answer))
+    _print(credentials, trial)
 
 
 def _endpoint(app_id: str, url: str, event: str, headers: Sequence[str], timeout: float) -> Endpoint:
@@ -69,29 +67,19 @@ def _endpoint(app_id: str, url: str, event: str, headers: Sequence[str], timeout
     return endpoint
 
 
-def _delivery(endpoint: Endpoint, event: str) -> Delivery:
-    from sockudo.ids import unique_id
-    from sockudo.webhooks import Delivery
-    from sockudo.webhooks.samples import sample_body
-
-    now_ms = int(time.time() * 1000)
-    body = sample_body(event, now_ms)
-    return Delivery(f"test-{unique_id()}", endpoint.app_id, endpoint.id, 0, body, 1, now_ms, now_ms)
-
-
 def _sender(allow_private: bool) -> Sender:
     from sockudo.outbound import HttpSender
 
     return HttpSender(allow_private=allow_private)
 
 
-async def _send(sender: Sender, credentials: Credentials, endpoint: Endpoint, delivery: Delivery) -> Answer:
+async def _send(sender: Sender, credentials: Credentials, endpoint: Endpoint, event: str) -> Trial:
     from sockudo.auth.signing import Signer
-    from sockudo.webhooks.deliverer import request_of
+    from sockudo.webhooks.trial import try_out
 
     try:
-        target = request_of(endpoint, credentials.key, Signer(credentials.secret), delivery)
-        return await sender.send(target, delivery.body)
+        signer = Signer(credentials.secret)
+        return await try_out(sender, endpoint, credentials.key, signer, event, int(time.time() * 1000))
     finally:
         await sender.close()
 
@@ -108,31 +96,11 @@ def _exit_code(answer: Answer) -> ExitCode:
     return ExitCode.UNREACHABLE if unreached else ExitCode.REFUSED
 
 
-def _print_json(url: str, event: str, delivery: Delivery, answer: Answer) -> None:
-    import json
-
-    from sockudo.webhooks.advice import advice_on
-    from sockudo.webhooks.operations import shown_url
-
-    result = {
-        "url": shown_url(url),
-        "event": event,
-        "delivery": delivery.id,
-        "body": delivery.body.decode(),
-        "delivered": answer.delivered,
-        "status": answer.status,
-        "problem": answer.problem,
-        "took_ms": answer.took_ms,
-        "snippet": answer.snippet,
-        "advice": advice_on(answer.status, answer.problem),
-    }
-    typer.echo(json.dumps(result, ensure_ascii=False))
-
-
-def _print(credentials: Credentials, endpoint: Endpoint, event: str, delivery: Delivery, answer: Answer) -> None:
+def _print(credentials: Credentials, trial: Trial) -> None:
     from sockudo.webhooks.advice import advice_on, explanation
     from sockudo.webhooks.operations import shown_url
 
+    endpoint, event, delivery, answer = trial
     rows = {
         "sent": f"{event} to {shown_url(endpoint.url)}",
         "signed as": f"app {credentials.app_id}, key {credentials.key}",
@@ -143,8 +111,7 @@ def _print(credentials: Credentials, endpoint: Endpoint, event: str, delivery: D
         rows["said"] = answer.snippet
     for label, text in rows.items():
         typer.echo(f"  {label + ':':<12} {printable(text)}")
-    slow = answer.status is not None and answer.took_ms > _SLOW_MS
-    if slow:
+    if trial.slow:
         note("It is slow: answer first and work afterwards, or a busy day makes it miss the limit.")
     if answer.delivered:
         typer.echo("The endpoint takes webhooks.")

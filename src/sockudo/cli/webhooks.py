@@ -160,22 +160,11 @@ def show(
 
 
 def _what_to_do(delivery: dict[str, Any]) -> list[str]:
-    from sockudo.webhooks.advice import explanation
+    from sockudo.webhooks.advice import what_went_wrong
 
-    if delivery["state"] == "delivered":
-        return []
-    attempts = delivery["attempts"]
-    sentences = []
-    last = attempts[-1] if attempts else None
-    if last is not None and last["status"] is None and (problem := explanation(last["problem"] or "")) is not None:
-        sentences.append(problem.meaning)
-    row = explanation(delivery["reason"] or "")
-    if row is not None:
-        sentences.append(row.meaning)
-    if last is not None and last["advice"]:
-        sentences.append(f"  → {last['advice']}")
-    elif row is not None:
-        sentences.append(f"  → {row.remedy}")
+    sentences, remedy = what_went_wrong(delivery)
+    if remedy is not None:
+        sentences.append(f"  → {remedy}")
     if delivery["state"] == "dead":
         sentences.append(f"  → Then: sockudo webhooks replay {delivery['id']}")
     return sentences

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from sockudo.errors import CATALOGUE, ErrorSpec
 
-__all__ = ["advice_on", "explanation"]
+__all__ = ["advice_on", "explanation", "what_went_wrong"]
 
 _REDIRECT: Final = "Redirects are not followed: put the address that it leads to into the webhook's url."
 _CREDENTIALS: Final = (
@@ -54,3 +55,20 @@ def advice_on(status: int | None, problem: str | None) -> str | None:
     if status >= 500:
         return "The endpoint failed: look at its log."
     return "The endpoint refuses the request; its log says more."
+
+
+def what_went_wrong(delivery: Mapping[str, Any]) -> tuple[list[str], str | None]:
+    """Why a delivery is not delivered, in sentences, and what to do; nothing for one that is.
+
+    ``delivery`` is what `sockudo.webhooks.operations.one_delivery` says of it.
+    """
+    if delivery["state"] == "delivered":
+        return [], None
+    attempts = delivery["attempts"]
+    last = attempts[-1] if attempts else None
+    problem = explanation(last["problem"] or "") if last is not None and last["status"] is None else None
+    reason = explanation(delivery["reason"] or "")
+    sentences = [row.meaning for row in (problem, reason) if row is not None]
+    if last is not None and last["advice"]:
+        return sentences, last["advice"]
+    return sentences, None if reason is None else reason.remedy
