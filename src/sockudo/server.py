@@ -148,13 +148,13 @@ class Server:
                 *operations_routes(self.edge),
             ],
         )
-        self.board = Board.of(self.edge, self.apply_changes)
+        self.watch = LoopWatch()
+        self.board = Board.of(self.edge, self.apply_changes, self.watch)
         self.dashboard = dashboard_app(self.board)
         self.histories = Histories(self.edge, pipeline, self.hub, settings)
         self.telling = Telling(self.edge, self.hub, settings)
         self.edge.checks["apps"] = self._apps_healthy
-        self.watch = LoopWatch()
-        self.metrics = Metrics(
+        self.metrics = self.board.metrics = Metrics(
             self.hub,
             refused=self.gateway.refused,
             limits=lambda: self.edge.limits if self.edge.limits.enabled else None,
@@ -200,6 +200,7 @@ class Server:
         if settings.unix_socket.enabled:
             path, mode = Path(settings.unix_socket.path), int(settings.unix_socket.permission_mode, 8)
             self._own(await UnixListener.open(path, mode, partial(HttpProtocol, self.edge, unix=True)))
+            self.board.listens("Clients and HTTP API", f"unix:{path}")
             _log.info("listening", path=str(path))
             return
         self._tls = tls_context(settings)
@@ -207,10 +208,12 @@ class Server:
         main = await TcpListener.open(settings.host, settings.port, protocol, self._tls)
         self._own(main)
         self.port = main.port
+        self.board.listens("Clients and HTTP API", settings.host, main.port, tls=self._tls is not None)
         _log.info("listening", host=settings.host, port=main.port, tls=self._tls is not None)
         if self._tls is not None and settings.ssl.redirect_http:
             redirect = await serve_app(settings.host, settings.ssl.http_port, redirect_app(lambda: self.port))
             self._own(redirect)
+            self.board.listens("Redirect to https", settings.host, redirect.port)
             _log.info("redirecting to https", host=settings.host, port=redirect.port)
 
     async def _open_metrics(self) -> None:
@@ -226,6 +229,7 @@ class Server:
             return
         self._own(listener)
         self.metrics_port = self.metrics.port = listener.port
+        self.board.listens("Metrics and dashboard", metrics.host, listener.port)
         _log.info("metrics", host=metrics.host, port=listener.port)
 
     async def _scrape(self) -> bytes:
@@ -241,6 +245,7 @@ class Server:
             self._sweep_edge(),
             self.apps.watch(1.0, self.apply_changes),
             self.watch.run(),
+            *((self.board.samples.run(),) if self.settings.dashboard.enabled else ()),
         )
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(work) for work in rounds]

@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 from sockudo.apps import Changes
 from sockudo.dashboard.attempts import Attempts
 from sockudo.dashboard.passwords import Credentials
+from sockudo.dashboard.readings import NodeReader
+from sockudo.dashboard.samples import Samples
 from sockudo.dashboard.sessions import Sessions
 from sockudo.edge.context import Edge
+from sockudo.loop_watch import LoopWatch
+from sockudo.metrics import Metrics
 
 __all__ = ["Board"]
 
@@ -20,25 +24,35 @@ class Board:
     """The running server as the dashboard sees it. ``started_at`` is in Unix seconds.
 
     ``edge`` leads to the apps, the gateway and its hub, the histories, the webhooks, the settings and the clock.
-    ``apply_changes`` gives changed apps to the running server.
+    ``apply_changes`` gives changed apps to the running server. ``samples`` are the last hour. ``metrics`` and
+    ``listeners``, as (for what, where), are the server's to fill in.
     """
 
     edge: Edge
     apply_changes: Callable[[Changes], None]
     credentials: Credentials
     sessions: Sessions
+    samples: Samples
     started_at: float
+    metrics: Metrics | None = None
+    listeners: list[tuple[str, str]] = field(default_factory=list)
     attempts: Attempts = field(default_factory=Attempts)
     # Event streams that are open; each ends soon after `closing` is set.
     streams: int = 0
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
-    def of(cls, edge: Edge, apply_changes: Callable[[Changes], None]) -> Board:
-        """The board of a server that is being built."""
+    def of(cls, edge: Edge, apply_changes: Callable[[Changes], None], loop: LoopWatch | None = None) -> Board:
+        """The board of a server that is being built; ``loop`` is what watches its event loop."""
         clock = edge.clock
         credentials = Credentials(lambda: edge.settings, clock.monotonic)
-        return cls(edge, apply_changes, credentials, Sessions(clock.monotonic), clock.time())
+        samples = Samples(NodeReader(edge, loop or LoopWatch()).read, clock)
+        return cls(edge, apply_changes, credentials, Sessions(clock.monotonic), samples, clock.time())
+
+    def listens(self, what: str, host: str, port: int | None = None, *, tls: bool = False) -> None:
+        """Notes a listener; without a ``port``, ``host`` says all."""
+        scheme, name = "https" if tls else "http", f"[{host}]" if ":" in host else host
+        self.listeners.append((what, host if port is None else f"{scheme}://{name}:{port}"))
 
     def close(self) -> None:
         """Ends all sessions and event streams: the server stops."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,7 +16,10 @@ from sockudo import errors
 if TYPE_CHECKING:
     from sockudo.dashboard.board import Board
 
-__all__ = ["EventStream", "event_stream"]
+__all__ = ["Event", "EventStream", "event_stream"]
+
+Event: TypeAlias = tuple[str, bytes] | tuple[str, bytes, str]
+"""Name, data and, for who can go on where it stopped, the id that a client comes back with as Last-Event-ID."""
 
 MAX_STREAMS = 64
 """Event streams at a time; another one is refused."""
@@ -30,8 +33,8 @@ _HEARTBEAT = 15.0
 _GOODBYE = 1.0
 
 
-def event_stream(board: Board, request: Request, events: AsyncIterator[tuple[str, bytes]]) -> EventStream:
-    """Sends (event name, data) as they come; the data is text in UTF-8, mostly JSON on one line.
+def event_stream(board: Board, request: Request, events: AsyncIterator[Event]) -> EventStream:
+    """Sends events as they come; the data is text in UTF-8, mostly JSON on one line.
 
     The iterator is closed when the client leaves, the session ends or the server stops, so its ``finally`` is the
     place to give things back. Raises `errors.SERVICE_UNAVAILABLE` when too many streams are open.
@@ -44,7 +47,7 @@ def event_stream(board: Board, request: Request, events: AsyncIterator[tuple[str
 class EventStream(Response):
     """The response made by `event_stream`."""
 
-    def __init__(self, board: Board, request: Request, events: AsyncIterator[tuple[str, bytes]]) -> None:
+    def __init__(self, board: Board, request: Request, events: AsyncIterator[Event]) -> None:
         super().__init__()
         self._board = board
         self._session = request.state.session
@@ -98,9 +101,10 @@ class EventStream(Response):
             await send(_chunk(_framed(*event)))
 
 
-def _framed(name: str, data: bytes) -> bytes:
+def _framed(name: str, data: bytes, place: str | None = None) -> bytes:
     lines = b"".join(b"data: %b\n" % line for line in data.split(b"\n")) if b"\n" in data else b"data: %b\n" % data
-    return b"event: %b\n%b\n" % (name.encode(), lines)
+    head = b"" if place is None else b"id: %b\n" % place.encode()
+    return b"%bevent: %b\n%b\n" % (head, name.encode(), lines)
 
 
 def _chunk(body: bytes, *, more: bool = True) -> Message:
