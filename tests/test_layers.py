@@ -18,11 +18,11 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src"
 
 LAYERS = {
-    0: ("__init__", "errors", "catalogue", "names", "ids", "clock", "version", "config", "sqlite_files"),
+    0: ("__init__", "errors", "catalogue", "names", "ids", "clock", "spans", "version", "config", "sqlite_files"),
     1: ("protocol",),
-    2: ("hub", "streams"),
+    2: ("hub", "inspector", "streams"),
     3: ("apps", "auth", "limits", "history", "sessions", "publishing", "webhooks"),
-    4: ("stores", "metrics", "queues", "outbound"),
+    4: ("stores", "metrics", "queues", "outbound", "tracing"),
     5: ("edge",),
     6: (
         "server",
@@ -53,6 +53,7 @@ OWNERS = {
     "google.protobuf": {"protocol"},
     "jmespath": {"protocol"},
     "jwt": {"auth"},
+    "opentelemetry": {"tracing"},
     "prometheus_client": {"metrics"},
     "uvicorn": {"edge", "server"},
     "starlette": {"dashboard", "edge", "server"},
@@ -68,7 +69,7 @@ OWNERS = {
 }
 """Package → the only rooms that may import it; of several names that fit, the longest counts."""
 
-NO_WAITING = frozenset({"protocol", "hub", "streams"})
+NO_WAITING = frozenset({"protocol", "hub", "inspector", "streams"})
 """Rooms of plain synchronous code: no event loop, no clock, no input or output."""
 
 OUTSIDE_WORLD = frozenset({"asyncio", "socket", "ssl", "subprocess", "threading", "time", "datetime", "selectors"})

@@ -39,9 +39,11 @@ class ErrorSpec:
     # The number that AI-transport errors carry besides their word (contract 20 § 3.1).
     ai_code: int | None = None
 
-    def __call__(self, text: str | None = None, *, retry_after: int | None = None) -> SockudoError:
+    def __call__(
+        self, text: str | None = None, *, retry_after: int | None = None, likely_cause: str | None = None
+    ) -> SockudoError:
         """The exception for this row; ``text`` says what was wrong with this very request."""
-        return SockudoError(self, text or self.meaning, retry_after)
+        return SockudoError(self, text or self.meaning, retry_after, likely_cause)
 
 
 class SockudoError(Exception):
@@ -52,12 +54,14 @@ class SockudoError(Exception):
 
     __slots__ = ("likely_cause", "retry_after", "spec", "text")
 
-    def __init__(self, spec: ErrorSpec, text: str, retry_after: int | None = None) -> None:
+    def __init__(
+        self, spec: ErrorSpec, text: str, retry_after: int | None = None, likely_cause: str | None = None
+    ) -> None:
         super().__init__(text)
         self.spec = spec
         self.text = text
         self.retry_after = retry_after
-        self.likely_cause: str | None = None
+        self.likely_cause = likely_cause
 
     def body(self) -> dict[str, Any]:
         """The HTTP error envelope (contract 00): error, code, status and where to read more."""

@@ -43,6 +43,7 @@ from sockudo.edge.revocations import revocation_routes
 from sockudo.edge.webhooks import webhook_routes
 from sockudo.histories import Histories
 from sockudo.hub import Hub, HubOptions
+from sockudo.inspector import Inspector
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.limits.ip import IpLimits
@@ -109,7 +110,8 @@ class Server:
         settings = self.settings
         loop = asyncio.get_running_loop()
         deltas = DeltaNode(_delta_options(settings), self.clock.time)
-        self.hub = Hub(loop.call_soon, self.clock.monotonic, _hub_options(settings), deltas)
+        inspector = Inspector(self.clock.time)
+        self.hub = Hub(loop.call_soon, self.clock.monotonic, _hub_options(settings), deltas, inspector)
         self.apps = AppRegistry(app_store(settings, serving=True), Defaults.from_settings(settings))
         self.rates = AppRates()
         self.keys = IdempotencyKeys(max_key_length=settings.idempotency.max_key_length)

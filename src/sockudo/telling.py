@@ -11,6 +11,7 @@ from sockudo.hub import Hub
 from sockudo.outbound import HttpSender
 from sockudo.queues import webhook_queue
 from sockudo.webhooks import BatchOptions, DeliveryOptions, Retry, WebhookOptions, Webhooks
+from sockudo.webhooks.traced import WebhookTraces
 
 __all__ = ["Telling"]
 
@@ -33,8 +34,11 @@ class Telling:
         queue = webhook_queue(self._settings)
         if queue is None:
             return
+        options = webhook_options(self._settings)
         sender = HttpSender(allow_private=self._settings.webhooks.allow_private_addresses)
-        webhooks = Webhooks(queue, sender, edge.apps.by_id, edge.clock, webhook_options(self._settings))
+        webhooks = Webhooks(queue, sender, edge.apps.by_id, edge.clock, options, self._hub.inspector)
+        if edge.tracer is not None:
+            webhooks.trace(WebhookTraces(edge.tracer))
         try:
             await webhooks.start()
         except errors.SockudoError:

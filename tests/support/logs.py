@@ -24,4 +24,7 @@ def wait_for_line(server: ServerProcess, message: str, *, after: int = 0) -> dic
         fields = (line["fields"] for line in log_lines(server)[after:])
         return next((each for each in fields if each["message"] == message), None)
 
-    return wait_until(found, f"the log line {message!r}")
+    try:
+        return wait_until(found, f"the log line {message!r}")
+    except AssertionError as timeout:
+        raise AssertionError(f"{timeout}; the log after line {after}:\n{server.log[-6000:]}") from None

@@ -11,7 +11,8 @@ import structlog
 from sockudo import errors
 from sockudo.auth.tokens import Token
 from sockudo.edge.address import client_address
-from sockudo.edge.replies import Reply, error_reply
+from sockudo.edge.refusals import note_upgrade
+from sockudo.edge.replies import Refusal, Reply, error_reply
 from sockudo.edge.websocket import WebSocketProtocol
 from sockudo.errors import SockudoError
 from sockudo.protocol import frames
@@ -23,6 +24,7 @@ from sockudo.sessions.tokens import admit_token, adopt_token
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
     from sockudo.edge.http_protocol import HttpProtocol
+    from sockudo.sessions import Session
 
 __all__ = ["upgrade"]
 
@@ -41,9 +43,13 @@ def upgrade(http: HttpProtocol, rest: bytes) -> Reply | None:
     if route is None:
         return error_reply(errors.NOT_FOUND("There is no WebSocket at this path; connect to /app/{key}"))
     address = client_address(http.client, http.headers, edge.limits.upgrade_trust_hops, unix=http.unix)
+    origin = next((value.decode("latin-1") for name, value in http.headers if name == b"origin"), None)
+    key = unquote_to_bytes(route[1]).decode("utf-8", "replace")
     try:
         limited = _check_rate(edge, address)
         if limited is not None:
+            if limited.refusal is not None:
+                note_upgrade(edge, limited.refusal, key, address, origin)
             return limited
         if http.scope["method"] != "GET":
             return error_reply(errors.METHOD_NOT_ALLOWED("A WebSocket handshake is a GET"), [(b"allow", b"GET")])
@@ -52,10 +58,9 @@ def upgrade(http: HttpProtocol, rest: bytes) -> Reply | None:
         if edge.gateway.draining:
             raise errors.DRAINING(retry_after=1)
     except SockudoError as error:
+        note_upgrade(edge, Refusal.of(error), key, address, origin)
         version = [(b"sec-websocket-version", b"13")] if error.spec is errors.UPGRADE_INVALID else []
         return error_reply(error, version)
-    origin = next((value.decode("latin-1") for name, value in http.headers if name == b"origin"), None)
-    key = unquote_to_bytes(route[1]).decode("utf-8", "replace")
     _take_over(http, handshake, key, origin, query, rest, address)
     return None
 
@@ -116,3 +121,9 @@ def _take_over(
         _log.debug("connected", app_id=app.id, socket_id=session.socket_id)
     if rest:
         websocket.data_received(rest)
+
+
+def _spoken(session: Session) -> str:
+    """Which SDK it is and how it speaks, for people."""
+    protocol = "V2" if session.shape.v2 else "V1"
+    return " ".join(word for word in (*session.sdk, protocol, session.shape.label) if word)

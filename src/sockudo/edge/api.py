@@ -15,6 +15,7 @@ from sockudo.apps.live import LiveApp
 from sockudo.auth.signing import query_param
 from sockudo.edge.paths import path_part
 from sockudo.edge.publishing import finished_reply, publish_reply
+from sockudo.edge.refusals import note_scope
 from sockudo.edge.signed import authenticated, json_reply, query_string
 from sockudo.errors import ErrorSpec
 from sockudo.publishing import channel_state, channel_users, list_channels
@@ -62,6 +63,8 @@ def _publish(edge: Edge, *, batch: bool) -> Endpoint:
         if isinstance(reply, asyncio.Task):
             await asyncio.wait((reply,))
             reply = finished_reply(reply)
+        if reply.refusal is not None:
+            note_scope(edge, reply.refusal, request.scope)
         response = Response(reply.body, reply.status, media_type="application/json")
         response.raw_headers.extend(reply.headers)
         return response

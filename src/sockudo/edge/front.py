@@ -12,7 +12,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from sockudo import errors
 from sockudo.edge.address import client_address
-from sockudo.edge.replies import Reply, error_reply
+from sockudo.edge.refusals import note_scope
+from sockudo.edge.replies import Refusal, Reply, error_reply
 from sockudo.errors import SockudoError
 from sockudo.ids import unique_id
 
@@ -47,10 +48,13 @@ class Front:
         try:
             route = self._route(scope, extra)
             if isinstance(route, Reply):
+                if route.refusal is not None:
+                    note_scope(self._edge, route.refusal, scope)
                 await _send(send_with_headers, route)
             else:
                 await route.handle(scope, receive, send_with_headers)
         except SockudoError as error:
+            note_scope(self._edge, Refusal.of(error), scope)
             await _send(send_with_headers, error_reply(error))
         except ClientDisconnect:
             return

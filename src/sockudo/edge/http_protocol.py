@@ -31,8 +31,10 @@ from sockudo.edge.awaited import AwaitedReply
 from sockudo.edge.http_head import MAX_HEAD, MAX_HEADERS, MAX_TARGET, check_head, head_too_large, target_too_long
 from sockudo.edge.outgoing import WhileOpen
 from sockudo.edge.proxy_protocol import parse as parse_proxy_header
-from sockudo.edge.publishing import PLAIN_OK, finished_reply, publish_reply
+from sockudo.edge.publishing import PLAIN_OK, finished_reply
+from sockudo.edge.refusals import note_request
 from sockudo.edge.replies import Reply, error_reply, render
+from sockudo.edge.traced import traced_refusal
 from sockudo.errors import SockudoError
 from sockudo.ids import unique_id
 
@@ -297,8 +299,9 @@ class HttpProtocol(HttpToolsProtocol):
             "scheme": "https" if self._secure else "http",
             "root_path": "",
             "headers": self.headers,
-            # The query string of a scope does not tell `/path?` from `/path`.
-            "state": {"has_query": b"?" in self.url},
+            # The query string of a scope does not tell `/path?` from `/path`; see `sockudo.edge.event_stream` for the
+            # other.
+            "state": {"has_query": b"?" in self.url, "abort": self.transport.abort},
             "method": method.decode("ascii"),
         }  # type: ignore[typeddict-item]  # path and query are filled in by uvicorn
 
@@ -337,8 +340,9 @@ class HttpProtocol(HttpToolsProtocol):
                 extra = edge.limits.headers(verdict)
                 if not verdict.allowed:
                     reply = error_reply(edge.limits.refusal(verdict))
+                    traced_refusal(edge, reply, *publish)
         if reply is None:
-            reply = publish_reply(edge, *publish, body)
+            reply = edge.answer(edge, *publish, body)
         close = not self.parser.should_keep_alive()
         if isinstance(reply, Reply):
             self._write_publish(publish, reply, extra, close=close)
@@ -357,6 +361,9 @@ class HttpProtocol(HttpToolsProtocol):
         if reply is PLAIN_OK and edge.plain_ok is not None and not close:
             self.transport.write(edge.plain_ok)
             return
+        if reply.refusal is not None:
+            request = f"POST {publish.raw_path.decode('latin-1')}"
+            note_request(edge, reply.refusal, request, publish.app_id, self.address())
         headers = [*edge.cors.headers(publish.headers.get(b"origin")), *extra, *reply.headers]
         self.transport.write(render(reply._replace(headers=headers), edge.common_head, close=close))
         if close:

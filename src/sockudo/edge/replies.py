@@ -8,13 +8,25 @@ from typing import NamedTuple
 
 import msgspec
 
-from sockudo.errors import SockudoError
+from sockudo.errors import ErrorSpec, SockudoError
 
-__all__ = ["Reply", "error_reply", "render"]
+__all__ = ["Refusal", "Reply", "error_reply", "render"]
 
 _JSON = (b"content-type", b"application/json")
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
+
+
+class Refusal(NamedTuple):
+    """What a reply tells of, for operators: an error without the traceback that would keep its frames alive."""
+
+    spec: ErrorSpec
+    text: str
+    likely_cause: str | None
+
+    @classmethod
+    def of(cls, error: SockudoError) -> Refusal:
+        return cls(error.spec, error.text, error.likely_cause)
 
 
 class Reply(NamedTuple):
@@ -23,6 +35,7 @@ class Reply(NamedTuple):
     status: int
     body: bytes
     headers: Sequence[tuple[bytes, bytes]] = ()
+    refusal: Refusal | None = None
 
 
 def error_reply(error: SockudoError, headers: Sequence[tuple[bytes, bytes]] = ()) -> Reply:
@@ -30,7 +43,7 @@ def error_reply(error: SockudoError, headers: Sequence[tuple[bytes, bytes]] = ()
     extra = list(headers)
     if error.retry_after is not None and not any(name == b"retry-after" for name, _ in extra):
         extra.append((b"retry-after", str(error.retry_after).encode()))
-    return Reply(error.spec.status or 500, msgspec.json.encode(error.body()), extra)
+    return Reply(error.spec.status or 500, msgspec.json.encode(error.body()), extra, Refusal.of(error))
 
 
 def render(reply: Reply, common_head: bytes, *, close: bool = False) -> bytes:

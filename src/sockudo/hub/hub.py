@@ -22,6 +22,7 @@ from sockudo.hub.outgoing import Outgoing
 from sockudo.hub.ports import Observer, Schedule
 from sockudo.hub.presence import Cause, MemberEvent
 from sockudo.hub.wants import EVERYTHING, Wants
+from sockudo.inspector import Inspector
 from sockudo.names import META, META_PREFIX, WILDCARD
 from sockudo.protocol import frames
 from sockudo.protocol.delta import DeltaNode, DeltaOptions, DeltaTrack
@@ -69,7 +70,10 @@ class Hub:
         now: Callable[[], float],
         options: HubOptions = HubOptions(),
         delta_node: DeltaNode | None = None,
+        inspector: Inspector | None = None,
     ) -> None:
+        # Whoever looks on, and what went wrong lately.
+        self.inspector = inspector or Inspector(now)
         self.delta_node = delta_node or DeltaNode(DeltaOptions(), now)
         # Every delta track of the node, for the sweep.
         self.tracks: dict[DeltaTrack, None] = {}
@@ -200,6 +204,8 @@ class Hub:
         self._tell_meta_of_join(channel)
         if self.observer is not None:
             self.observer.subscribed(channel)
+        if self.inspector.watching:
+            self.inspector.subscribed(connection, name)
         return fanout
 
     def join(
@@ -298,6 +304,8 @@ class Hub:
         fanout = connection.channels.get(name)
         if fanout is not None:
             fanout.catch_up(connection)
+            if self.inspector.watching:
+                self.inspector.unsubscribed(connection, name)
             self._leave(connection, fanout, None)
 
     def disconnect(self, connection: Connection, *, held_until: float | None = None, forced: bool = False) -> None:

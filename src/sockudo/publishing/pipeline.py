@@ -36,11 +36,15 @@ Pending = asyncio.Future[Committed]
 
 
 class Message(NamedTuple):
-    """What is to be said, to everyone but ``exclude``. Without ``compress`` nobody gets it as a difference."""
+    """What is to be said, to everyone but ``exclude``. Without ``compress`` nobody gets it as a difference.
+
+    ``sender`` is the connection that says it, None being the app's backend.
+    """
 
     frame: Frame
     exclude: Collection[Connection] = ()
     compress: bool = True
+    sender: Connection | None = None
 
 
 class Pipeline:
@@ -165,11 +169,19 @@ class Pipeline:
         return self.history.submit(append, deliver)
 
     def deliver(
-        self, state: AppState, frame: Frame, exclude: Collection[Connection], compress: bool, now: float
+        self,
+        state: AppState,
+        frame: Frame,
+        exclude: Collection[Connection],
+        compress: bool,
+        sender: Connection | None,
+        now: float,
     ) -> None:
         """Says what has its number, or needs none: all that there is to do on an app whose channels keep nothing."""
         state.traffic.published += 1
         channel = frame.channel or ""
+        if self._hub.inspector.watching:
+            self._hub.inspector.message(state, frame, exclude, sender)
         kind = channel_kind(channel)
         if kind.user:
             self._hub.publish_to_user(state, channel.removeprefix(USER_CHANNEL_PREFIX), frame, exclude)

@@ -217,7 +217,7 @@ class Publisher:
             if is_ephemeral(frame.extras):
                 state.traffic.ephemeral += 1
         if key is None and app.streams is None:
-            self._pipeline.deliver(state, frame, exclude, event.delta is not False, now)
+            self._pipeline.deliver(state, frame, exclude, event.delta is not False, None, now)
             return None
         return self._pipeline.say(app, state, Message(frame, exclude, event.delta is not False), now=now, key=key)
 

@@ -111,7 +111,7 @@ def attach(session: Session, request: Request) -> None:
 
 def _refuse(session: Session, name: str, error: SockudoError) -> None:
     tell_refusal(session, name, error)
-    session.refuse(error)
+    session.refuse(error, about=name)
 
 
 async def _attach_behind_gate(session: Session, request: Request, policy: StreamPolicy) -> None:
@@ -169,7 +169,7 @@ async def _rewind(session: Session, request: Request, rewind: Rewind, gate: Gate
             session.live.id, request.name, count=rewind.count, seconds=rewind.seconds, head=head, predicate=accepts
         )
     except SockudoError as error:
-        session.refuse(error)
+        session.refuse(error, about=request.name)
     else:
         session.send_all(past.frames)
         retention, limit = past.truncated_by_retention, past.truncated_by_limit

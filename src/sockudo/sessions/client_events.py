@@ -58,7 +58,7 @@ def _say(session: Session, name: str, event: str, data: bytes) -> None:
     live, gateway = session.live, session.gateway
     user_id = session.members.get(name) if session.members is not None else None
     said = Frame(event, name, msgspec.Raw(data), user_id=user_id)
-    message = Message(said, () if session.echo else (session,), compress=False)
+    message = Message(said, () if session.echo else (session,), compress=False, sender=session)
     pending = gateway.pipeline.say(live, session.app, message, now=gateway.clock.monotonic())
     if gateway.hub.observer is not None:
         gateway.hub.observer.client_said(live.id, name, event, data, session.socket_id, user_id)

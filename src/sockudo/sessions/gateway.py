@@ -48,6 +48,7 @@ class Gateway:
         revocations: Revocations,
     ) -> None:
         self.hub = hub
+        self.inspector = hub.inspector
         self.pipeline = pipeline
         self.revocations = revocations
         # Work of sessions that later frames do not wait for.
@@ -102,10 +103,14 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def count_refusal(self, key: str, error: SockudoError) -> None:
-        """Notes a refused connection for the metrics; keys that no app has are counted as one."""
-        known = key if self.apps.by_key(key) is not None else "unknown"
-        self.refused[known, error.spec.slug] += 1
+    def note_refusal(self, key: str, error: SockudoError, address: str, origin: str | None) -> None:
+        """Counts a refused connection for the metrics, where keys that no app has are one, and tells the inspector."""
+        app = self.apps.by_key(key)
+        self.refused[key if app is not None else "unknown", error.spec.slug] += 1
+        app_id = app.id if app is not None else None
+        self.inspector.connect_refused(
+            error.spec, error.text, error.likely_cause, app_id=app_id, address=address, origin=origin
+        )
 
     def open(
         self,

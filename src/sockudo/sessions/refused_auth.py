@@ -16,8 +16,9 @@ __all__ = ["log_refused_channel", "log_refused_sign_in"]
 _WARNINGS_PER_SECOND = 10
 
 
-def log_refused_channel(session: Session, channel: str, auth: str, channel_data: str | None) -> None:
-    """Warns of a refused subscribe with its likely cause; past ten a second in one app the bare fact goes to debug.
+def log_refused_channel(session: Session, channel: str, auth: str, channel_data: str | None) -> str | None:
+    """Warns of a refused subscribe, and returns its likely cause; past ten a second in one app nobody looks for it and
+    the bare fact goes to debug.
 
     ``channel_data`` is the text that came, also where none is signed.
     """
@@ -25,7 +26,7 @@ def log_refused_channel(session: Session, channel: str, auth: str, channel_data:
     log = gateway.log.bind(app_id=app.id, socket_id=session.socket_id, channel=channel)
     if not _may_warn(session):
         log.debug("channel authorization refused")
-        return
+        return None
     cause = likely_mistake(
         app,
         session.socket_id,
@@ -37,6 +38,7 @@ def log_refused_channel(session: Session, channel: str, auth: str, channel_data:
         other_apps=[other for other in gateway.apps.all() if other.id != app.id],
     )
     log.warning("channel authorization refused", likely_cause=cause)
+    return cause
 
 
 def log_refused_sign_in(session: Session) -> None:

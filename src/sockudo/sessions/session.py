@@ -274,9 +274,7 @@ class Session(Connection):
             self.gateway.schedule(lambda: self.end(self._too_slow()))
 
     def _too_slow(self) -> SockudoError:
-        error = errors.SLOW_CONSUMER()
-        error.likely_cause = (
-            f"the client read too slowly: {self._queued_frames} messages of {self._queued_bytes} bytes waited for it "
-            "behind a full network buffer"
+        return errors.SLOW_CONSUMER(
+            likely_cause=f"the client read too slowly: {self._queued_frames} messages of {self._queued_bytes} bytes "
+            "waited for it behind a full network buffer"
         )
-        return error

@@ -54,6 +54,8 @@ def sign_in(session: Session, frame: InboundFrame) -> None:
     if session.v2 is not None and capabilities is not None:
         session.v2.capabilities = capabilities
     session.authorized = True
+    if session.gateway.inspector.watching:
+        session.gateway.inspector.signed_in(session)
     session.gateway.log.debug("signed in", app_id=live.id, socket_id=session.socket_id, user_id=user["id"])
 
 

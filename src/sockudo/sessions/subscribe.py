@@ -119,8 +119,8 @@ def _check_auth(session: Session, name: str, kind: ChannelKind, data: dict[str, 
     if check_channel_auth(session.live, session.socket_id, name, auth, channel_data):
         return
     sent = data.get("channel_data")
-    log_refused_channel(session, name, auth, sent if isinstance(sent, str) else None)
-    raise errors.CHANNEL_AUTH_INVALID()
+    cause = log_refused_channel(session, name, auth, sent if isinstance(sent, str) else None)
+    raise errors.CHANNEL_AUTH_INVALID(likely_cause=cause)
 
 
 def _candidate(session: Session, name: str, data: dict[str, Any]) -> Candidate:

@@ -12,10 +12,14 @@ import structlog
 
 from sockudo.auth.signing import Signer
 from sockudo.errors import SockudoError
+from sockudo.spans import TraceHeaders
+from sockudo.inspector import Inspector
 from sockudo.webhooks.breaker import Breaker
 from sockudo.webhooks.endpoints import Endpoint
+from sockudo.webhooks.inspection import entry_of
 from sockudo.webhooks.ports import Claim, Outcome, Sender, WebhookQueue
 from sockudo.webhooks.records import Answer, Attempt, Counts, Delivery, Target
+from sockudo.webhooks.traced import WebhookTraces
 
 __all__ = ["Deliverer", "DeliveryOptions", "EndpointCounters", "Resolve", "is_retried", "request_of"]
 
@@ -71,8 +75,10 @@ class Deliverer:
         now: Callable[[], float],
         time: Callable[[], float],
         options: DeliveryOptions,
+        inspector: Inspector,
     ) -> None:
         self.options = options
+        self._inspector = inspector
         self.counters: dict[tuple[str, str], EndpointCounters] = {}
         # What the queue held when it was last counted.
         self.counts: Mapping[tuple[str, str], Counts] = {}
@@ -88,6 +94,8 @@ class Deliverer:
         self._attempts: dict[asyncio.Task[None], Claim] = {}
         # Claims whose outcome the queue would not take so far.
         self._untold: set[str] = set()
+        # None where nothing is traced.
+        self.traces: WebhookTraces | None = None
 
     def wake(self) -> None:
         """Something was appended, or may be tried again."""
@@ -241,10 +249,14 @@ class Deliverer:
             return
         breaker.begin()
         started = self._now_ms()
+        span = None if self.traces is None else self.traces.attempt(endpoint, delivery)
+        trace = delivery.trace if span is None else span.headers
         try:
-            answer = await self._sender.send(request_of(endpoint, key, signer, delivery), delivery.body)
+            answer = await self._sender.send(request_of(endpoint, key, signer, delivery, trace), delivery.body)
         except BaseException:
             breaker.abandoned()
+            if span is not None:
+                span.end(error="abandoned")
             raise
         self._count(counters, answer)
         attempt = Attempt(delivery.attempts + 1, started, answer.took_ms, answer.status, answer.problem, answer.snippet)
@@ -253,6 +265,8 @@ class Deliverer:
             counters.dead += 1
         elif outcome.state == "waiting":
             counters.retried += 1
+        if span is not None and self.traces is not None:
+            self.traces.attempted(span, answer, outcome)
         self._log(endpoint, delivery, answer, outcome)
         await self._settle(claim, outcome)
 
@@ -322,12 +336,18 @@ class Deliverer:
             "status": answer.status,
             "took_ms": answer.took_ms,
         }
+        self._show(endpoint, delivery, answer, outcome)
         if outcome.state == "delivered":
             _log.debug("webhook delivered", **about)
         elif outcome.state == "dead":
             _log.error("webhook given up", reason=outcome.reason, problem=answer.problem, **about)
         else:
             _log.warning("webhook failed; it is tried again", problem=answer.problem, **about)
+
+    def _show(self, endpoint: Endpoint, delivery: Delivery, answer: Answer, outcome: Outcome) -> None:
+        """Tells the inspector, for which a delivery that went well is nothing while nobody watches."""
+        if outcome.state != "delivered" or self._inspector.watching:
+            self._inspector.note(entry_of(endpoint, delivery, answer, outcome, self._inspector.now_ms()))
 
     def _queue_failed(self, problem: SockudoError) -> None:
         if not self.failing:
@@ -363,15 +383,23 @@ def is_retried(answer: Answer) -> bool:
     return answer.status >= 500 or answer.status in _RETRIED
 
 
-def request_of(endpoint: Endpoint, key: str, signer: Signer, delivery: Delivery) -> Target:
-    """The request of the next attempt: where it goes, and its headers (contract 70 § 5.2 and ours)."""
+def request_of(
+    endpoint: Endpoint, key: str, signer: Signer, delivery: Delivery, trace: TraceHeaders | None = None
+) -> Target:
+    """The request of the next attempt: where it goes, and its headers (contract 70 § 5.2 and ours).
+
+    ``trace`` are those of the attempt, or else the delivery's own; an endpoint that has such headers keeps them.
+    """
+    trace = delivery.trace if trace is None else trace
+    if trace and any(name.lower() in ("traceparent", "tracestate") for name, _ in endpoint.headers):
+        trace = ()
     headers = (
         ("Content-Type", "application/json"),
         ("X-Pusher-Key", key),
         ("X-Pusher-Signature", signer.hexdigest(delivery.body)),
         ("X-Sockudo-Delivery", delivery.id),
         ("X-Sockudo-Attempt", str(delivery.attempts + 1)),
-        *delivery.trace,
+        *trace,
         *endpoint.headers,
     )
     return Target(endpoint.url, headers, endpoint.timeout)

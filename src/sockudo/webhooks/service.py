@@ -14,6 +14,7 @@ from sockudo.apps.live import LiveApp
 from sockudo.auth.signing import Signer
 from sockudo.clock import Clock
 from sockudo.hub import Channel, MemberEvent
+from sockudo.inspector import Inspector
 from sockudo.names import META, WILDCARD
 from sockudo.webhooks.batches import Batches, BatchOptions
 from sockudo.webhooks.deliverer import Deliverer, DeliveryOptions
@@ -21,6 +22,7 @@ from sockudo.webhooks.endpoints import AppEndpoints, Endpoint, Retry, app_endpoi
 from sockudo.webhooks.ports import Sender, WebhookQueue
 from sockudo.webhooks.recorder import Recorder
 from sockudo.webhooks.records import Event
+from sockudo.webhooks.traced import WebhookTraces
 
 __all__ = ["WebhookOptions", "Webhooks"]
 
@@ -52,6 +54,7 @@ class Webhooks:
         apps: Callable[[str], LiveApp | None],
         clock: Clock,
         options: WebhookOptions | None = None,
+        inspector: Inspector | None = None,
     ) -> None:
         self.options = options = options or WebhookOptions()
         self.queue = queue
@@ -59,10 +62,25 @@ class Webhooks:
         self._apps = apps
         self._time = clock.time
         self._endpoints: dict[str, tuple[LiveApp, AppEndpoints]] = {}
+        # None where nothing is traced.
+        self._traces: WebhookTraces | None = None
         self.recorder = Recorder(self.endpoints, self._say, clock.monotonic, clock.time)
-        self.deliverer = Deliverer(queue, sender, self._resolve, clock.monotonic, clock.time, options.delivery)
+        self.deliverer = Deliverer(
+            queue,
+            sender,
+            self._resolve,
+            clock.monotonic,
+            clock.time,
+            options.delivery,
+            inspector or Inspector(clock.time),
+        )
         self.batches = Batches(queue, clock.monotonic, clock.time, options.batches, self.deliverer.wake)
         self._tasks: list[asyncio.Task[None]] = []
+
+    def trace(self, traces: WebhookTraces) -> None:
+        """Has every delivery traced; to be called before `start`."""
+        self._traces = self.batches.traces = self.deliverer.traces = traces
+        self.recorder.cause = traces.cause
 
     # ---- running ----
 
@@ -140,6 +158,8 @@ class Webhooks:
     def _say(self, app_id: str, event: Event) -> None:
         endpoints = self.endpoints(app_id)
         if endpoints is not None:
+            if self._traces is not None and not event.trace:
+                event = event._replace(trace=self._traces.cause())
             self.batches.add(endpoints, event)
 
     # ---- what the hub tells ----

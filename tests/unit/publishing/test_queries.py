@@ -95,7 +95,7 @@ class TestList:
         node = Node(options=HubOptions(presence_grace=15))
         client = node.connect()
         node.hub.join(client.session, "presence-a", "u", b"{}")
-        client.session.leave(clean=False)
+        client.session.leave()
         assert listed(node) == {}
         assert state(node, "presence-a", "user_count,subscription_count") == {
             "occupied": False,

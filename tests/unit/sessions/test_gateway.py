@@ -81,7 +81,7 @@ class TestAdmission:
         node.connect()
         client = node.connect(other)
         assert refused(node, "key-app") is errors.OVER_CAPACITY
-        client.session.leave(clean=False)
+        client.session.leave()
         assert node.gateway.admit("key-app", None).id == "app"
 
     def test_refusals_are_counted_by_key_and_unknown_keys_as_one(self, node: Node) -> None:
@@ -90,7 +90,7 @@ class TestAdmission:
             ("guess-1", errors.UNKNOWN_APP()),
             ("guess-2", errors.UNKNOWN_APP()),
         ):
-            node.gateway.count_refusal(key, error)
+            node.gateway.note_refusal(key, error, "192.0.2.1", None)
         assert node.gateway.refused == {("key-app", "origin_not_allowed"): 1, ("unknown", "unknown_app"): 2}
 
 

@@ -124,9 +124,9 @@ async def test_whatever_a_client_says_the_session_goes_on_and_forgets(shape: Sha
             await victim.publish(number)
             await victim.settle(client)
         if number % PER_CONNECTION == PER_CONNECTION - 1:
-            client.session.leave(clean=True)
+            client.session.leave(code=1000)
             await victim.settle(client)
-    client.session.leave(clean=True)
+    client.session.leave(code=1000)
     await victim.settle(client)
     assert victim.refused > EXAMPLES // 20
     assert not victim.node.state.connections

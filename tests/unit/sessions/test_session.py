@@ -211,8 +211,8 @@ class TestEnd:
 
     def test_leaving_twice_is_leaving_once(self, node: Node) -> None:
         client = node.connect()
-        client.session.leave(clean=False)
-        client.session.leave(clean=True)
+        client.session.leave()
+        client.session.leave(code=1000)
         client.session.end(errors.TERMINATED())
         assert client.peer.log == []
         assert node.state.traffic.connections_closed == 1
@@ -222,7 +222,7 @@ class TestEnd:
         for clean in (True, False):
             client = node.connect()
             client.subscribe("presence-a", {"user_id": "u"})
-            client.session.leave(clean=clean)
+            client.session.leave(code=1000 if clean else None)
             assert ("presence-a" in node.state.channels) is not clean
 
 
@@ -362,7 +362,7 @@ class TestSlowConsumers:
         reader.session.pause()
         reader.node.hub.publish(reader.node.state, Frame("a", "news", "{}"))
         reader.node.hub.deliver()
-        reader.session.leave(clean=False)
+        reader.session.leave()
         reader.node.settle()
         assert reader.peer.log == []
         assert reader.node.state.traffic.connections_closed == 1

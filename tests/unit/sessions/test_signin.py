@@ -161,9 +161,9 @@ class TestWatchlists:
         first = signed_in(node, "u")
         assert watch_events(watcher) == [("online", ["u"])]
         second = signed_in(node, "u")
-        first.session.leave(clean=True)
+        first.session.leave(code=1000)
         assert watch_events(watcher) == []
-        second.session.leave(clean=True)
+        second.session.leave(code=1000)
         assert watch_events(watcher) == [("offline", ["u"])]
 
     def test_every_connection_of_a_watcher_that_watches_hears(self, node: Node) -> None:
@@ -216,6 +216,6 @@ class TestWatchlists:
     def test_nothing_is_left_when_all_are_gone(self, node: Node) -> None:
         clients = [signed_in(node, f"u{number % 3}", "u0", "u1", "never") for number in range(9)]
         for client in clients:
-            client.session.leave(clean=False)
+            client.session.leave()
         assert len(node.state.users) == 0
         assert node.state.users._watchers == {}

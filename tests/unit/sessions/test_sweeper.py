@@ -181,7 +181,7 @@ class TestRound:
         def end_all(session: Any, _: float) -> None:
             looked_at.append(session)
             for client in clients:
-                client.session.leave(clean=True)
+                client.session.leave(code=1000)
 
         monkeypatch.setattr(sweeper, "check", end_all)
         await self.rounds(node, 2, monkeypatch)
@@ -200,7 +200,7 @@ class TestRound:
         client, watcher = node.connect(), node.connect()
         watcher.subscribe("presence-a", {"user_id": "w"})
         client.subscribe("presence-a", {"user_id": "u"})
-        client.session.leave(clean=False)
+        client.session.leave()
         watcher.frames()
         await self.rounds(node, 4, monkeypatch)
         assert watcher.events() == []

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sockudo.inspector import Inspector
 from sockudo.queues.memory import MemoryWebhookQueue
 from sockudo.webhooks import Answer, Attempt, Counts, Delivery, DeliveryOptions, Outcome, Retry
 from sockudo.webhooks.deliverer import Deliverer
@@ -43,6 +44,7 @@ class Delivering:
             CLOCK.monotonic,
             CLOCK.time,
             options or DeliveryOptions(),
+            Inspector(CLOCK.time),
         )
 
     async def append(self, *names: str, to: str = "a", **fields: Any) -> None:

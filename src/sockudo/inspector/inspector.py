@@ -1,0 +1,231 @@
+"""Where everything that happens is told, and who hears of it.
+
+Nothing is made of what happens while nobody watches: the ways of messages, subscribes and closes ask ``watching``
+first, one attribute. Problems are kept always: they are rare, and a flood of them costs one small object each.
+Whatever is told must be told before the state is gone that the entry speaks of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+from sockudo import errors
+from sockudo.errors import ErrorSpec, SockudoError
+from sockudo.inspector.entry import PROBLEMS, By, Entry, Kind
+from sockudo.inspector.misnamed import similar_channel
+from sockudo.inspector.problems import Problems
+from sockudo.inspector.watcher import Selection, Watcher
+from sockudo.names import USER_CHANNEL_PREFIX
+
+if TYPE_CHECKING:
+    from sockudo.hub.app_state import AppState
+    from sockudo.hub.connection import Connection
+    from sockudo.protocol.frame import Frame
+
+__all__ = ["Inspector"]
+
+_SHOWN_DATA = 2000
+
+
+class Inspector:
+    """Tells watchers what happens, and keeps the last problems. ``time`` is the time of day in seconds."""
+
+    def __init__(self, time: Callable[[], float]) -> None:
+        self._time = time
+        self._watchers: dict[Watcher, None] = {}
+        self.watching = False
+        self.problems = Problems()
+
+    def __len__(self) -> int:
+        """How many watch."""
+        return len(self._watchers)
+
+    def watch(self, selection: Selection, wake: Callable[[], None], capacity: int = 1000) -> Watcher:
+        """From now on, until it is closed, the watcher gathers what fits its selection."""
+        watcher = Watcher(self, selection, wake, capacity)
+        self._watchers[watcher] = None
+        self.watching = True
+        return watcher
+
+    def forget(self, watcher: Watcher) -> None:
+        """Ends what `watch` began."""
+        self._watchers.pop(watcher, None)
+        self.watching = bool(self._watchers)
+
+    def now_ms(self) -> int:
+        """The time of day as entries have it."""
+        return int(self._time() * 1000)
+
+    def note(self, entry: Entry) -> None:
+        """Tells the watchers whose selection it fits, and keeps it if it is a problem."""
+        if entry.kind in PROBLEMS and (entry.kind != "closed" or entry.error is not None):
+            self.problems.add(entry)
+        for watcher in self._watchers:
+            if watcher.selection.accepts(entry):
+                watcher.put(entry)
+
+    # ---- connections ----
+
+    def connected(self, connection: Connection, client: str, origin: str | None) -> None:
+        """A connection was let in; only for watchers. ``client`` says which SDK it is and how it speaks."""
+        self._of(connection, "connected", client=client or None, origin=origin)
+
+    def connect_refused(
+        self,
+        spec: ErrorSpec,
+        text: str,
+        cause: str | None,
+        *,
+        app_id: str | None,
+        address: str | None,
+        origin: str | None = None,
+    ) -> None:
+        """A connection was not let in, before or behind its upgrade."""
+        self.note(
+            Entry(
+                self.now_ms(),
+                "connect_refused",
+                app_id,
+                address=address,
+                origin=origin,
+                error=spec.slug,
+                code=spec.ws,
+                text=text,
+                cause=cause,
+                status=spec.status if spec.ws is None else None,
+            )
+        )
+
+    def ended(self, connection: Connection, error: SockudoError, by: By) -> None:
+        """The server ended a connection, of itself or because the app's backend wanted it."""
+        if error.spec is errors.SERVER_SHUTDOWN and not self.watching:
+            # Nobody will be here to ask why.
+            return
+        self._of(
+            connection,
+            "closed",
+            error=error.spec.slug,
+            code=error.spec.ws,
+            text=error.text,
+            cause=error.likely_cause,
+            by=by,
+        )
+
+    def left(self, connection: Connection, code: int | None) -> None:
+        """A connection was closed from outside; only for watchers. Without a ``code`` it was lost."""
+        self._of(connection, "closed", code=code, by="network" if code is None else "client")
+
+    def signed_in(self, connection: Connection) -> None:
+        """A connection is a user's now; only for watchers."""
+        self._of(connection, "signed_in")
+
+    # ---- what clients ask for ----
+
+    def subscribed(self, connection: Connection, channel: str) -> None:
+        """Only for watchers."""
+        self._of(connection, "subscribed", channel=channel)
+
+    def unsubscribed(self, connection: Connection, channel: str) -> None:
+        """A connection that stays left a channel; only for watchers."""
+        self._of(connection, "unsubscribed", channel=channel)
+
+    def refused(
+        self, connection: Connection, kind: Kind, error: SockudoError, channel: str | None, event: str | None
+    ) -> None:
+        """A client asked for something and did not get it."""
+        self._of(
+            connection,
+            kind,
+            channel=channel,
+            event=event,
+            error=error.spec.slug,
+            code=error.spec.ws,
+            text=error.text,
+            cause=error.likely_cause,
+        )
+
+    def _of(self, connection: Connection, kind: Kind, *, channel: str | None = None, **more: object) -> None:
+        entry = Entry(
+            self.now_ms(),
+            kind,
+            connection.app.app_id,
+            channel,
+            connection.socket_id,
+            _user_of(connection, channel),
+            connection.peer.address,
+            **more,  # type: ignore[arg-type]  # fields of an entry, each checked where it is given
+        )
+        self.note(entry)
+
+    # ---- messages ----
+
+    def message(
+        self, state: AppState, frame: Frame, exclude: Collection[Connection], sender: Connection | None
+    ) -> None:
+        """Something is said on a channel; only for watchers. ``sender`` said it, None being the app's backend."""
+        channel = frame.channel or ""
+        to_user = channel.removeprefix(USER_CHANNEL_PREFIX) if channel.startswith(USER_CHANNEL_PREFIX) else None
+        entry: Entry | None = None
+        for watcher in self._watchers:
+            if not watcher.selection.hears(state, channel, sender, to_user):
+                continue
+            if watcher.full:
+                watcher.skip()
+                continue
+            if entry is None:
+                entry = self._said(state, frame, exclude, sender, to_user)
+            watcher.put(entry)
+
+    def _said(
+        self,
+        state: AppState,
+        frame: Frame,
+        exclude: Collection[Connection],
+        sender: Connection | None,
+        to_user: str | None,
+    ) -> Entry:
+        channel = frame.channel or ""
+        data = _data_text(frame)
+        recipients = _recipients(state, channel, exclude, to_user)
+        return Entry(
+            self.now_ms(),
+            "message",
+            state.app_id,
+            channel,
+            sender.socket_id if sender is not None else None,
+            to_user or (_user_of(sender, channel) if sender is not None else None),
+            sender.peer.address if sender is not None else None,
+            event=frame.event,
+            cause=None if recipients or to_user is not None else similar_channel(state, channel),
+            source="api" if sender is None else "client",
+            recipients=recipients,
+            bytes=len(data),
+            data=data[:_SHOWN_DATA].decode("utf-8", "replace"),
+            serial=frame.serial,
+        )
+
+
+def _data_text(frame: Frame) -> bytes:
+    """What a message says, as the text that SDKs hand to the page."""
+    data = frame.data
+    return data.encode("utf-8", "replace") if isinstance(data, str) else bytes(data or b"")
+
+
+def _user_of(connection: Connection, channel: str | None) -> str | None:
+    """Who a connection is: the member of this presence channel, else the user that it is signed in as."""
+    if channel is not None and connection.members is not None and channel in connection.members:
+        return connection.members[channel]
+    return connection.user.user_id if connection.user is not None else None
+
+
+def _recipients(state: AppState, channel: str, exclude: Collection[Connection], to_user: str | None) -> int:
+    if to_user is not None:
+        return sum(connection not in exclude for connection in state.users.connections(to_user))
+    exact = state.channels.get(channel)
+    count = exact.subscription_count if exact is not None else 0
+    count -= sum(channel in connection.channels for connection in set(exclude))
+    if state.patterns:
+        others = {one for pattern in state.patterns.matching(channel) for one in pattern.subscribers()}
+        count += sum(channel not in one.channels and one not in exclude for one in others)
+    return count

@@ -1,0 +1,36 @@
+"""Which channel may have been meant by a message that nobody heard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from sockudo.hub.app_state import AppState
+
+__all__ = ["similar_channel"]
+
+_PREFIXES: Final = ("private-encrypted-cache-", "private-encrypted-", "private-cache-", "presence-cache-", "cache-")
+_KINDS: Final = (*_PREFIXES, "private-", "presence-")
+
+
+def similar_channel(state: AppState, channel: str) -> str:
+    """Why nobody heard a message on the channel: it is not subscribed to, though perhaps one like it is.
+
+    Only names made of this one by the usual mistakes are tried, so that it costs the same however many channels there
+    are.
+    """
+    for name in _spellings(channel):
+        other = state.channels.get(name)
+        if name != channel and other is not None and other.occupied:
+            return f"nobody is subscribed to this channel; {other.subscription_count} are to {name}"
+    return "nobody is subscribed to this channel"
+
+
+def _spellings(channel: str) -> Iterator[str]:
+    bare = next((channel.removeprefix(kind) for kind in _KINDS if channel.startswith(kind)), channel)
+    for name in dict.fromkeys((channel, bare)):
+        yield from (name, name.lower(), name.strip("-_. "), name.replace("_", "-"), name.replace("-", "_"))
+        yield from (name.replace(".", "-"), name.replace("-", "."))
+    yield from (f"{kind}{bare}" for kind in _KINDS)
+    yield from (f"{kind}{bare.lower()}" for kind in _KINDS)
