@@ -11,7 +11,7 @@ import msgspec
 from sockudo.config import app_choice, checks, environment, files
 from sockudo.config.draft import Draft
 from sockudo.config.problems import ConfigError
-from sockudo.config.schema import build, declared
+from sockudo.config.schema import APPS, build, declared
 from sockudo.config.settings import Settings
 from sockudo.config.tree import read_tree, unknown_key
 
@@ -74,7 +74,7 @@ def load(
     if draft.problems:
         raise ConfigError(draft.problems)
     return Loaded(
-        build(draft.values, dev=dev),
+        build(draft.values, dev=dev, apps_from=_apps_from(draft, found, cwd)),
         tuple(draft.sources),
         tuple(dict.fromkeys(draft.warnings)),
         draft.origins,
@@ -89,12 +89,22 @@ def _settle_dashboard(draft: Draft) -> None:
         draft.put("dashboard.enabled", False, draft.origins["metrics.enabled"])
 
 
+def _apps_from(draft: Draft, file: Path | None, cwd: Path) -> str:
+    origin = draft.origins[APPS] if draft.values.get(APPS) else ""
+    # The file goes by a short name in texts about it; whoever is to change it needs to find it.
+    return str(file) if file is not None and origin == _place(file, cwd) else origin
+
+
+def _place(file: Path, cwd: Path) -> str:
+    return str(file.relative_to(cwd)) if file.is_relative_to(cwd) else str(file)
+
+
 def _read_file(draft: Draft, path: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | None:
     found = files.find(path, cwd)
     if found is None:
         draft.sources.append("no configuration file: defaults")
         return None
-    place = str(found.relative_to(cwd)) if found.is_relative_to(cwd) else str(found)
+    place = _place(found, cwd)
     draft.sources.append(f"file {place}")
     try:
         read_tree(draft, files.read(found, place, environ), place)

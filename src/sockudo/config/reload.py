@@ -21,4 +21,4 @@ def reloadable_changes(old: Settings, new: Settings) -> tuple[tuple[str, ...], t
 def reloaded(old: Settings, new: Settings) -> Settings:
     """The old settings with everything taken over from ``new`` that may change at once, and nothing else."""
     values = {path: value_at(new if setting.key.reload else old, path) for path, setting in declared().items()}
-    return build(values, dev=old.dev)
+    return build(values, dev=old.dev, apps_from=new.apps_from)

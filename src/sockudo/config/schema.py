@@ -60,10 +60,10 @@ def variables() -> Mapping[str, Setting]:
     return {name: setting for setting in declared().values() for name in setting.key.names}
 
 
-def build(values: Mapping[str, Any], *, dev: bool = False) -> Settings:
+def build(values: Mapping[str, Any], *, dev: bool = False, apps_from: str = "") -> Settings:
     """The settings tree with these values by dotted path, defaults everywhere else."""
     settings: Settings = _assemble(Settings, "", values)
-    return structs.replace(settings, dev=dev)
+    return structs.replace(settings, dev=dev, apps_from=apps_from)
 
 
 def value_at(settings: Settings, path: str) -> Any:

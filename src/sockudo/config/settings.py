@@ -154,6 +154,8 @@ class Settings(msgspec.Struct, frozen=True):
     database: Database = Database()
     database_pooling: DatabasePooling = DatabasePooling()
     dev: bool = False
+    # Where the apps of `app_manager.array.apps` come from, for people: the file's path or the variables.
+    apps_from: str = ""
 
     @property
     def apps(self) -> tuple[App, ...]:

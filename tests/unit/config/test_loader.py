@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -220,3 +221,21 @@ def test_importing_the_configuration_loads_no_parser() -> None:
     code = f"import sys, sockudo.config; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# ---- where the apps come from ----
+
+
+def test_the_settings_say_where_their_apps_come_from(tmp_path: Path) -> None:
+    app = {"id": "a", "key": "k", "secret": "s", "enabled": True}
+    file = tmp_path / "sockudo.json"
+    file.write_text(json.dumps({"app_manager": {"array": {"apps": [app]}}}))
+    own = {f"SOCKUDO_DEFAULT_APP_{name}": "x" for name in ("ID", "KEY", "SECRET")}
+
+    def came_from(path: Path | None, environ: dict[str, str], *, dev: bool = False) -> str:
+        return load(path=path, environ=environ, cwd=tmp_path, dev=dev).settings.apps_from
+
+    assert came_from(Path("sockudo.json"), {}) == str(file)
+    assert came_from(file, own) == "SOCKUDO_DEFAULT_APP_*"
+    assert came_from(None, {}) == ""
+    assert came_from(None, {}, dev=True) == "--dev"
