@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,9 +49,34 @@ def _environment() -> jinja2.Environment:
         auto_reload=False,
     )
     environment.globals.update(asset=asset_url, navigation=NAVIGATION, version=__version__)
+    environment.filters.update(number=_number, size=_size, iso=_iso, moment=_moment)
     # At hand in every block, also when that is rendered alone.
     environment.globals["ui"] = environment.get_template("ui.html").module
     return environment
+
+
+def _number(value: float) -> str:
+    """1234567 → 1,234,567."""
+    return f"{value:,}"
+
+
+def _size(value: float) -> str:
+    """Bytes for people: 1536 → 1.5 KiB."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:,.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:,.1f} TiB"
+
+
+def _iso(at: float) -> str:
+    """Milliseconds since the epoch, as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def _moment(at: float) -> str:
+    """Milliseconds since the epoch, for people without a script."""
+    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def render(template: str, /, *, block: str | None = None, **context: Any) -> str:
@@ -76,7 +102,8 @@ def page(
 
     When htmx asks for a part and ``block`` names one, that block alone. Templates find beside ``context``: ``request``,
     ``path`` (of this page), ``session`` (None before the login), ``csrf_token``, ``navigation``, ``asset(name)``,
-    ``ui`` (the macros of ``ui.html``) and ``notices``.
+    ``ui`` (the macros of ``ui.html``) and ``notices``; filters beside Jinja's: ``number``, ``size`` (bytes), ``iso``
+    and ``moment`` (of milliseconds since the epoch).
     """
     session: Session | None = getattr(request.state, "session", None)
     part = block if wants_part(request) else None

@@ -1,1 +1,152 @@
+// What all pages share: messages, times in the reader's zone, questions before something is done, copying.
+// Scripts of areas find it as `window.dashboard`. Texts are only ever put in with textContent.
 "use strict";
+
+(() => {
+  const SHOWN_FOR = 8000;
+
+  function toast(text, kind) {
+    const box = document.getElementById("toasts");
+    const line = document.createElement("p");
+    line.className = kind === "bad" ? "toast bad" : "toast";
+    const words = document.createElement("span");
+    words.textContent = text;
+    line.append(words);
+    box.append(line);
+    settle(line);
+  }
+
+  // A message that tells of a failure stays until it is closed.
+  function settle(line) {
+    const close = document.createElement("button");
+    close.type = "button";
+    close.textContent = "✕";
+    close.setAttribute("aria-label", "Close this message");
+    close.addEventListener("click", () => line.remove());
+    line.append(close);
+    if (!line.classList.contains("bad")) setTimeout(() => line.remove(), SHOWN_FOR);
+  }
+
+  const csrfToken = () => document.querySelector('meta[name="csrf-token"]')?.content ?? "";
+
+  // A call of the API with the session of this page: the decoded answer, or an Error with the text of the refusal.
+  async function call(method, path, body) {
+    const answer = await fetch(path, {
+      method,
+      headers: { "X-CSRF-Token": csrfToken(), ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    if (answer.status === 401) toLogin();
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(refusal(text, answer.status));
+    return text ? JSON.parse(text) : null;
+  }
+
+  function refusal(text, status) {
+    try {
+      return JSON.parse(text).error;
+    } catch {
+      return `The server answered ${status}.`;
+    }
+  }
+
+  function toLogin() {
+    location.assign(`/dashboard/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+  }
+
+  // An event stream: handlers by event name get the decoded data. `state` is told "open", "waiting" or "closed".
+  // The browser connects again by itself; where it gives up, the session has ended or too many streams are open.
+  function stream(path, handlers, state = () => {}) {
+    let source = null;
+    let timer = 0;
+    const open = () => {
+      source = new EventSource(path);
+      source.addEventListener("open", () => state("open"));
+      source.addEventListener("error", () => {
+        const gaveUp = source.readyState === EventSource.CLOSED;
+        state("waiting");
+        if (gaveUp) again();
+      });
+      for (const [name, handler] of Object.entries(handlers)) {
+        source.addEventListener(name, (event) => handler(event.data === "" ? null : JSON.parse(event.data)));
+      }
+    };
+    const again = async () => {
+      try {
+        const answer = await fetch("/dashboard/api/v1/session");
+        if (answer.status === 401) {
+          toLogin();
+          return;
+        }
+      } catch {
+        // The server is away: it is asked again below.
+      }
+      clearTimeout(timer);
+      timer = setTimeout(open, 3000);
+    };
+    open();
+    return {
+      close() {
+        clearTimeout(timer);
+        source.close();
+        state("closed");
+      },
+    };
+  }
+
+  function localTimes(root) {
+    for (const time of root.querySelectorAll("time[datetime]:not([data-local])")) {
+      const moment = new Date(time.dateTime);
+      if (Number.isNaN(moment.getTime())) continue;
+      time.title = time.textContent;
+      time.textContent = moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+      time.dataset.local = "";
+    }
+  }
+
+  document.addEventListener("submit", (event) => {
+    const question = event.submitter?.dataset.confirm ?? event.target.dataset.confirm;
+    if (question && !window.confirm(question)) event.preventDefault();
+  });
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    const text = document.getElementById(button.dataset.copy)?.textContent.trim() ?? "";
+    try {
+      await navigator.clipboard.writeText(text);
+      toast("Copied.");
+    } catch {
+      // Browsers offer the clipboard over https and on this machine only.
+      const range = document.createRange();
+      range.selectNodeContents(document.getElementById(button.dataset.copy));
+      getSelection().removeAllRanges();
+      getSelection().addRange(range);
+      toast("Selected: copy it with the keyboard.");
+    }
+  });
+
+  // A form that was refused comes back as 422 with what is wrong in it, and takes the place of the one that was sent.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { xhr } = event.detail;
+    if (xhr.status === 422 && xhr.getResponseHeader("Content-Type")?.startsWith("text/html")) {
+      event.detail.shouldSwap = true;
+      event.detail.isError = false;
+    }
+  });
+  document.addEventListener("htmx:responseError", (event) => {
+    const { xhr } = event.detail;
+    if (xhr.status !== 401) toast(refusal(xhr.responseText, xhr.status), "bad");
+  });
+  document.addEventListener("htmx:sendError", () => toast("The server cannot be reached.", "bad"));
+  // An answer may carry HX-Trigger: {"toast": "text"}.
+  document.addEventListener("toast", (event) => toast(event.detail.value));
+  document.addEventListener("htmx:load", (event) => localTimes(event.target));
+
+  document.addEventListener("DOMContentLoaded", () => {
+    localTimes(document);
+    for (const line of document.querySelectorAll("#toasts .toast")) settle(line);
+  });
+
+  window.dashboard = { toast, call, stream, csrfToken, localTimes };
+})();
