@@ -73,7 +73,7 @@ class Hub:
         inspector: Inspector | None = None,
     ) -> None:
         # Whoever looks on, and what went wrong lately.
-        self.inspector = inspector or Inspector(now)
+        self.inspector = Inspector(now) if inspector is None else inspector
         self.delta_node = delta_node or DeltaNode(DeltaOptions(), now)
         # Every delta track of the node, for the sweep.
         self.tracks: dict[DeltaTrack, None] = {}

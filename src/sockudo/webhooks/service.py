@@ -72,7 +72,7 @@ class Webhooks:
             clock.monotonic,
             clock.time,
             options.delivery,
-            inspector or Inspector(clock.time),
+            Inspector(clock.time) if inspector is None else inspector,
         )
         self.batches = Batches(queue, clock.monotonic, clock.time, options.batches, self.deliverer.wake)
         self._tasks: list[asyncio.Task[None]] = []
