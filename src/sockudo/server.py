@@ -26,6 +26,7 @@ from sockudo.edge.drain import end_requests, end_sessions
 from sockudo.edge.front import Front
 from sockudo.edge.history import history_routes
 from sockudo.edge.http_protocol import HttpProtocol
+from sockudo.edge.inspector import inspector_routes
 from sockudo.edge.listeners import (
     Listener,
     ListenError,
@@ -139,6 +140,7 @@ class Server:
             cors=Cors(settings),
             uvicorn=asgi_config(application),
         )
+        self._stack.push_async_callback(self.edge.tails.close)
         front = Front(
             self.edge,
             [
@@ -146,6 +148,7 @@ class Server:
                 *history_routes(self.edge),
                 *presence_history_routes(self.edge),
                 *webhook_routes(self.edge),
+                *inspector_routes(self.edge),
                 *revocation_routes(self.edge, self.revocations, partial(revoke, self.gateway)),
                 *operations_routes(self.edge),
             ],

@@ -16,6 +16,7 @@ from sockudo.config import Settings
 from sockudo.edge.cors import Cors
 from sockudo.edge.publishing import PLAIN_OK
 from sockudo.edge.replies import render
+from sockudo.edge.tails import Tails
 from sockudo.history import History, PresenceHistory
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.ip import IpLimits
@@ -64,6 +65,11 @@ class Edge:
     common_head: bytes = b""
     # The whole reply to a publish that asked for nothing; None while it depends on the request.
     plain_ok: bytes | None = None
+    # Who follows what happens.
+    tails: Tails = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tails = Tails(self.gateway.inspector, lambda: self.gateway.draining)
 
     def tell_time(self) -> None:
         """Renews the Date header of all replies; called once a second."""

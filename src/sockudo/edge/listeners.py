@@ -250,8 +250,16 @@ class _AppListener:
             connection.shutdown()
 
 
+class _AppProtocol(HttpToolsProtocol):
+    """A connection whose requests can cut it off, see `sockudo.edge.event_stream`."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(transport)
+        self.app_state = {"abort": transport.abort}
+
+
 async def serve_app(host: str, port: int, app: ASGIApp) -> _AppListener:
     """A plain HTTP listener for an application that needs none of the main listener's rules."""
     config = asgi_config(app)
     state = ServerState()
-    return _AppListener(await TcpListener.open(host, port, lambda: HttpToolsProtocol(config, state, {})), state)
+    return _AppListener(await TcpListener.open(host, port, lambda: _AppProtocol(config, state, {})), state)

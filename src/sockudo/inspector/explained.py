@@ -10,10 +10,10 @@ from sockudo.catalogue import plain_row
 from sockudo.errors import CATALOGUE
 from sockudo.inspector.entry import KINDS, PROBLEMS, Entry, Kind
 from sockudo.inspector.lines import LABELS, line_of
-from sockudo.inspector.problems import Group
+from sockudo.inspector.problems import Group, Problems
 from sockudo.inspector.watcher import Selection
 
-__all__ = ["PROBLEM_KINDS", "SELECTING", "explained", "fits", "line_values", "read_kinds", "read_selection"]
+__all__ = ["PROBLEM_KINDS", "SELECTING", "explained", "find_problems", "fits", "read_kinds", "read_selection"]
 
 SELECTING: Final = ("channel", "user_id", "socket_id", "kinds")
 """The parameters of a selection besides the app."""
@@ -47,6 +47,15 @@ def read_kinds(text: str | None) -> frozenset[Kind] | None:
     return cast("frozenset[Kind]", frozenset(words)) if words else None
 
 
+def find_problems(problems: Problems, app_id: str | None, kinds: str | None, text: str | None) -> list[Group]:
+    """The groups that hold every word of ``text``, the newest first; None and an empty text stand for all.
+
+    Raises errors.INVALID_INPUT for unknown ``kinds``.
+    """
+    chosen, words = read_kinds(kinds), (text or "").lower().split()
+    return [group for group in problems.groups(app_id) if fits(group, chosen, words)]
+
+
 def fits(group: Group, kinds: frozenset[Kind] | None, words: Iterable[str]) -> bool:
     """Whether a group has one of the kinds and holds every word, in lower case, in what is shown of it."""
     if kinds is not None and group.kind not in kinds:
@@ -78,8 +87,3 @@ def explained(group: Group, examples: int) -> dict[str, Any]:
         "explanation": None if row is None else plain_row(row),
         "last": newest,
     }
-
-
-def line_values(entry: Entry) -> dict[str, Any]:
-    """The line of an entry as JSON has it."""
-    return line_of(entry)._asdict()

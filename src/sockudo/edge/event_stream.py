@@ -1,0 +1,110 @@
+"""Replies that do not end by themselves: server-sent events, written at a steady pace to whoever reads them.
+
+What is to be sent is asked for a few times a second, not pushed: however much happens, a stream holds no more than one
+piece and what the transport buffers. A reader that takes nothing for a while is cut off, one that vanishes is noticed,
+by the next comment line at the latest, and all of them end when the server does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+__all__ = ["HEARTBEAT", "TICK", "EventStream", "Poll", "event_text"]
+
+Poll = Callable[[], "tuple[bytes, bool]"]
+"""What is due now, as text of the stream, empty for nothing; and whether the stream is over with it."""
+
+TICK: Final = 0.25
+HEARTBEAT: Final = 10.0
+_UNREAD: Final = 20.0
+
+_HEADERS: Final = {
+    "cache-control": "no-store",
+    # Proxies that collect what they pass on would hold the events back.
+    "x-accel-buffering": "no",
+}
+
+
+class EventStream(Response):
+    """Asks ``poll`` every ``tick`` seconds until it says that it is over or the reader is gone; then calls ``end``.
+
+    ``end`` is called once in every case, also when the reply could not even begin. After ``heartbeat`` seconds without
+    an event a comment line is sent; a reader that has not taken what was sent for ``unread`` seconds is cut off, for
+    which the server's protocol puts the ``abort`` of its transport into the state of the request.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        poll: Poll,
+        end: Callable[[], None],
+        *,
+        tick: float = TICK,
+        heartbeat: float = HEARTBEAT,
+        unread: float = _UNREAD,
+    ) -> None:
+        super().__init__(headers=_HEADERS)
+        del self.headers["content-length"]
+        self._poll = poll
+        self._end = end
+        self._tick = tick
+        self._heartbeat = heartbeat
+        self._unread = unread
+        self._abort: Callable[[], None] | None = None
+
+    def cut(self) -> None:
+        """Ends the connection at once, whatever the reader has not taken yet."""
+        if self._abort is not None:
+            self._abort()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._abort = scope.get("state", {}).get("abort")
+        gone = asyncio.ensure_future(_until_gone(receive))
+        try:
+            await self._write(scope, send, gone)
+        except TimeoutError:
+            # Closing would wait for the reader to take the rest, which it never will.
+            self.cut()
+            await gone
+        finally:
+            self._end()
+            gone.cancel()
+
+    async def _write(self, scope: Scope, send: Send, gone: asyncio.Future[None]) -> None:
+        start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        await self._send(send, start)
+        if scope["method"] == "HEAD":
+            await self._send(send, {"type": "http.response.body"})
+            return
+        now = asyncio.get_running_loop().time
+        last_sent = now()
+        over = False
+        while not over and not gone.done():
+            text, over = self._poll()
+            if not text and now() - last_sent >= self._heartbeat:
+                text = b": still here\n\n"
+            if text or over:
+                await self._send(send, {"type": "http.response.body", "body": text, "more_body": not over})
+                last_sent = now()
+            if not over:
+                await asyncio.wait((gone,), timeout=self._tick)
+
+    async def _send(self, send: Send, message: dict[str, Any]) -> None:
+        async with asyncio.timeout(self._unread):
+            await send(message)
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def event_text(event: str, data: bytes) -> bytes:
+    """One event of a stream; ``data`` is JSON on one line."""
+    return b"event: %b\ndata: %b\n\n" % (event.encode(), data)

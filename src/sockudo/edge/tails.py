@@ -1,0 +1,157 @@
+"""Who follows what happens on the server, over HTTP: so many at once, each in bounded pieces."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from sockudo import errors
+from sockudo.edge.event_stream import TICK, EventStream, event_text
+from sockudo.errors import SockudoError
+from sockudo.inspector import Entry, Inspector, Selection, Watcher
+from sockudo.inspector.lines import line_of
+
+__all__ = ["AT_MOST", "AT_MOST_OF_APP", "Tails"]
+
+AT_MOST: Final = 32
+AT_MOST_OF_APP: Final = 8
+# Of all, so many stay free for the operator, whatever apps ask for.
+_KEPT_FOR_OPERATORS: Final = 8
+# Entries in one piece, and how many may wait for theirs.
+_PIECE: Final = 200
+_CAPACITY: Final = 1000
+# Seconds that streams have to end by themselves.
+_LAST_WORDS: Final = 1.0
+
+
+class Tails:
+    """Opens streams of entries and knows those that are open. ``draining`` says that the server is about to stop."""
+
+    def __init__(self, inspector: Inspector, draining: Callable[[], bool]) -> None:
+        self._inspector = inspector
+        self._draining = draining
+        self._open: dict[_Tail, EventStream] = {}
+        self._stopped = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def follow(
+        self,
+        selection: Selection,
+        *,
+        refuse: Callable[[], SockudoError | None] = lambda: None,
+        of_app: bool = False,
+        with_lines: bool = False,
+    ) -> EventStream:
+        """A reply that shows the selection as it happens: ``hello``, then ``entries``, and ``end`` with a reason.
+
+        ``refuse`` is asked a few times a second and ends the stream with what it answers. ``of_app``: it is an app
+        that asks, for its own entries. ``with_lines``: each entry has a ``line``, in words for people. Raises
+        errors.WATCHERS_FULL, and errors.DRAINING when the server is about to stop.
+        """
+        if self.ending:
+            raise errors.DRAINING(retry_after=1)
+        self._check_room(selection.app_id if of_app else None)
+        watcher = self._inspector.watch(selection, _nothing, _CAPACITY)
+        tail = _Tail(self, watcher, refuse, of_app, with_lines)
+        stream = self._open[tail] = EventStream(tail.poll, tail.end)
+        return stream
+
+    @property
+    def ending(self) -> bool:
+        """Whether open streams are to end."""
+        return self._stopped or self._draining()
+
+    def _check_room(self, app_id: str | None) -> None:
+        limit = AT_MOST
+        if app_id is not None:
+            limit -= _KEPT_FOR_OPERATORS
+            mine = sum(tail.of_app and tail.selection.app_id == app_id for tail in self._open)
+            if mine >= AT_MOST_OF_APP:
+                raise errors.WATCHERS_FULL(
+                    f"The app {app_id} is watched {mine} times already, which is the most", retry_after=5
+                )
+        if len(self._open) >= limit:
+            raise errors.WATCHERS_FULL(retry_after=5)
+
+    def forget(self, tail: _Tail) -> None:
+        """A stream has ended."""
+        self._open.pop(tail, None)
+
+    async def close(self) -> None:
+        """Ends every stream and returns when they have ended; those that are not read are cut off."""
+        self._stopped = True
+        await self._until_none()
+        for stream in list(self._open.values()):
+            stream.cut()
+        await self._until_none()
+
+    async def _until_none(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS):
+                while self._open:  # noqa: ASYNC110 - an event would have to be told by every stream, for this one time
+                    await asyncio.sleep(TICK / 5)
+
+
+class _Tail:
+    """One open stream."""
+
+    def __init__(
+        self,
+        tails: Tails,
+        watcher: Watcher,
+        refuse: Callable[[], SockudoError | None],
+        of_app: bool,
+        with_lines: bool,
+    ) -> None:
+        self.watcher = watcher
+        self.selection = watcher.selection
+        self.of_app = of_app
+        self._tails = tails
+        self._refuse = refuse
+        self._with_lines = with_lines
+        self._greeted = False
+
+    def poll(self) -> tuple[bytes, bool]:
+        """What there is to tell by now."""
+        text = b""
+        if not self._greeted:
+            self._greeted = True
+            text = event_text("hello", msgspec.json.encode({"watching": _shown(self.selection)}))
+        entries, skipped = self.watcher.take(_PIECE)
+        if entries or skipped:
+            text += event_text("entries", msgspec.json.encode({"entries": self._values(entries), "skipped": skipped}))
+        reason = errors.DRAINING() if self._tails.ending else self._refuse()
+        if reason is None:
+            return text, False
+        return text + event_text("end", msgspec.json.encode({"error": reason.spec.slug, "text": reason.text})), True
+
+    def _values(self, entries: list[Entry]) -> list[Any]:
+        if not self._with_lines:
+            return list(entries)
+        return [{**msgspec.to_builtins(entry), "line": line_of(entry)._asdict()} for entry in entries]
+
+    def end(self) -> None:
+        """Stops watching."""
+        self.watcher.close()
+        self._tails.forget(self)
+
+
+def _nothing() -> None:
+    """Streams look by themselves whether there is something."""
+
+
+def _shown(selection: Selection) -> dict[str, Any]:
+    given = {
+        "app_id": selection.app_id,
+        "channel": selection.channel,
+        "user_id": selection.user_id,
+        "socket_id": selection.socket_id,
+        "kinds": None if selection.kinds is None else sorted(selection.kinds),
+    }
+    return {name: value for name, value in given.items() if value is not None}
