@@ -20,6 +20,7 @@ from sockudo.cli.listen import listen
 from sockudo.cli.outcome import EXIT_CODES
 from sockudo.cli.publish import publish
 from sockudo.cli.serve import serve
+from sockudo.cli.tail import tail
 from sockudo.cli.version import version
 from sockudo.version import __version__
 
@@ -82,6 +83,7 @@ for _command, _example in (
     (serve, "sockudo serve --dev"),
     (publish, "sockudo publish harbor tide-rise '{\"metres\": 2.4}'"),
     (listen, f"sockudo listen harbor presence-crew --user-id crew-8[/bold]\n\nOn protocol 2: [bold]{_LISTEN_V2}"),
+    (tail, "sockudo tail --problems --channel private-orders"),
     (channels, "sockudo channels --prefix presence- --info user_count"),
     (explain, "sockudo explain 4009"),
     (version, "sockudo version --json"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -11,12 +11,16 @@ import httpx
 import msgspec
 
 from sockudo.client.auth import Credentials
+from sockudo.client.event_stream import EventReader
 from sockudo.client.failures import ApiError, UnreachableError, network_reason
 from sockudo.client.signing import signed_target
 from sockudo.clock import Clock, SystemClock
 from sockudo.version import __version__
 
 __all__ = ["ApiClient"]
+
+# The server says at least something every ten seconds on a stream.
+_STREAM_SILENCE = 30.0
 
 
 class ApiClient:
@@ -215,6 +219,54 @@ class ApiClient:
         body: dict[str, Any] = {"all": True} if endpoint is None else {"endpoint": endpoint}
         return await self.request("POST", "/webhooks/replay", body=body if ids is None else {"ids": list(ids)})
 
+    # ---- what happens ----
+
+    async def problems(self, *, kinds: str | None = None, text: str | None = None) -> dict[str, Any]:
+        """What went wrong lately in the app, grouped, the newest first; of these kinds, with these words in it."""
+        given = {"kinds": kinds, "q": text}
+        return await self.request("GET", "/problems", {name: value for name, value in given.items() if value})
+
+    async def inspect(
+        self,
+        *,
+        channel: str | None = None,
+        user_id: str | None = None,
+        socket_id: str | None = None,
+        kinds: str | None = None,
+    ) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
+        """What happens in the app, as it happens: ``hello``, then ``entries`` and at last perhaps ``end``, with data.
+
+        Ends when the server ends the stream; raises `UnreachableError` when it breaks off or the server is silent.
+        """
+        given = {"channel": channel, "user_id": user_id, "socket_id": socket_id, "kinds": kinds}
+        target = self._target("GET", "/inspector/stream", {name: value for name, value in given.items() if value})
+        timeout = httpx.Timeout(self._http.timeout.connect, read=_STREAM_SILENCE)
+        try:
+            async with self._http.stream("GET", self.url + target, timeout=timeout) as response:
+                if not response.is_success:
+                    await response.aread()
+                    _reply(response)
+                reader = EventReader()
+                async for piece in response.aiter_raw():
+                    for event, data in reader.feed(piece):
+                        yield event, msgspec.json.decode(data)
+        except httpx.TimeoutException:
+            raise UnreachableError(self.url, "no answer in time") from None
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise UnreachableError(self.url, network_reason(error)) from None
+
+    def _target(
+        self, method: str, path: str, parameters: Mapping[str, str] | None = None, content: bytes | None = None
+    ) -> str:
+        return signed_target(
+            self._credentials,
+            method,
+            f"/apps/{_segment(self._credentials.app_id)}{path}",
+            parameters,
+            body=content,
+            timestamp=int(self._clock.time()),
+        )
+
     async def request(
         self,
         method: str,
@@ -226,14 +278,7 @@ class ApiClient:
     ) -> dict[str, Any]:
         """Send one signed request; ``path`` is percent-encoded and comes after ``/apps/{id}``."""
         content = None if body is None else msgspec.json.encode(body)
-        target = signed_target(
-            self._credentials,
-            method,
-            f"/apps/{_segment(self._credentials.app_id)}{path}",
-            parameters,
-            body=content,
-            timestamp=int(self._clock.time()),
-        )
+        target = self._target(method, path, parameters, content)
         sent = dict(headers or {})
         if content is not None:
             sent["Content-Type"] = "application/json"

@@ -1,0 +1,65 @@
+"""``sockudo tail``: print what happens in an app, as it happens, with the reasons of what is refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+
+from sockudo.cli.outcome import ExitCode, fail, failures
+from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Url, resolve
+
+__all__ = ["KINDS_HELP", "tail"]
+
+_PANEL: Final = "What to show"
+
+KINDS_HELP: Final = (
+    "Only these, with commas: connected, connect_refused, closed, signed_in, signin_refused, subscribed, "
+    "subscribe_refused, unsubscribed, message, frame_refused, request_refused, webhook_delivered, webhook_failed, "
+    "webhook_dead."
+)
+
+
+def tail(
+    *,
+    channel: Annotated[
+        str | None, typer.Option(metavar="NAME", rich_help_panel=_PANEL, help="Only what concerns this channel.")
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="ID", rich_help_panel=_PANEL, help="Only what concerns this user.")
+    ] = None,
+    socket: Annotated[
+        str | None, typer.Option(metavar="ID", rich_help_panel=_PANEL, help="Only what concerns this connection.")
+    ] = None,
+    kinds: Annotated[str | None, typer.Option(metavar="LIST", rich_help_panel=_PANEL, help=KINDS_HELP)] = None,
+    problems: Annotated[
+        bool, typer.Option("--problems", help="Print what went wrong lately first, grouped, with what to do.")
+    ] = False,
+    count: Annotated[int | None, typer.Option(min=1, metavar="N", help="End after N lines.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="End after this time.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
+    url: Url = DEFAULT_URL,
+    app_id: AppId = None,
+    key: Key = None,
+    secret: Secret = None,
+    config: Config = None,
+) -> None:
+    """Show what happens in an app until Ctrl-C: connects, subscribes, messages, webhooks, closes, and every refusal.
+
+    A refusal comes with its likely cause and, the first time, with what to do. It is of one server: behind a load
+    balancer, name each with --url.
+    """
+    import asyncio
+
+    from sockudo.cli.tail_views import TailPrinter
+    from sockudo.cli.tailing import Tailer, Wanted
+
+    with failures():
+        target = resolve(url, app_id, key, secret, config)
+        tailer = Tailer(target, Wanted(channel, user, socket, kinds), TailPrinter(as_json=as_json), count=count)
+        try:
+            in_time = asyncio.run(tailer.run(timeout, problems=problems))
+        except KeyboardInterrupt:
+            raise typer.Exit(ExitCode.DONE) from None
+    if not in_time and count is not None:
+        fail(f"{tailer.printed} of {count} lines came within {timeout:g} seconds.", ExitCode.TOO_FEW)
