@@ -546,7 +546,7 @@ CHANNEL_AUTH_INVALID = _row(
         "the signature was made for another socket_id or channel",
         "channel_data was changed or serialized again after signing",
     ),
-    remedy="The server's log names the likely mistake for each refused subscription.",
+    remedy="The likely mistake is on the dashboard's page Why?, in `sockudo tail --problems` and in the server's log.",
 )
 PRESENCE_DATA = _row(
     "presence_data",

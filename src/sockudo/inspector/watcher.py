@@ -72,8 +72,9 @@ def _reaches(state: AppState, connection: Connection, channel: str, to_user: str
 class Watcher:
     """Gathers entries for somebody who takes them now and then; a context manager that ends the watching.
 
-    Never holds more than ``capacity``: the oldest are kept in their order, and what does not fit is counted. ``wake``
-    is called when the first entry has come after nothing was left.
+    Never holds more than ``capacity``: the oldest are kept in their order, and what does not fit is counted. Once
+    something did not fit, nothing more is kept until all is taken: what is here has no gap, and one of known size
+    behind it, however long the flood lasts. ``wake`` is called when the first entry has come after nothing was left.
     """
 
     __slots__ = ("_capacity", "_entries", "_inspector", "_skipped", "_wake", "selection")
@@ -88,8 +89,8 @@ class Watcher:
 
     @property
     def full(self) -> bool:
-        """Nothing more fits until something is taken."""
-        return len(self._entries) >= self._capacity
+        """Nothing more is kept for the time being."""
+        return self._skipped > 0 or len(self._entries) >= self._capacity
 
     def put(self, entry: Entry) -> None:
         """Keeps the entry, or counts it when there is no room."""
@@ -105,7 +106,7 @@ class Watcher:
         self._skipped += 1
 
     def take(self, limit: int) -> tuple[list[Entry], int]:
-        """The oldest entries, at most ``limit``, and how many were skipped behind the last one of all that is here.
+        """The oldest entries, at most ``limit``, and how many were skipped behind the last of all that is here.
 
         The number is told once, with the entries that came before the gap.
         """
