@@ -8,6 +8,7 @@ from sockudo.apps.policies import StreamPolicies
 from sockudo.config import Settings
 from sockudo.edge.context import Edge
 from sockudo.history import History, HistoryOptions, PresenceHistory, PresenceHistoryOptions
+from sockudo.history.traced import TracedHistory
 from sockudo.hub import Hub
 from sockudo.publishing.pipeline import Pipeline
 from sockudo.stores import MemoryHistoryStore
@@ -65,8 +66,9 @@ class Histories:
 
     async def _start_history(self) -> None:
         settings, edge = self._settings, self._edge
-        store, options = history_store(settings), _history_options(settings)
-        history = History(store, edge.clock, options, self._stream_changed, self._stream_trimmed)
+        options = _history_options(settings)
+        given = (history_store(settings), edge.clock, options, self._stream_changed, self._stream_trimmed)
+        history = History(*given) if edge.tracer is None else TracedHistory(*given, edge.tracer)
         await history.start()
         self._hub.on_forgotten = history.forget
         self._pipeline.history = edge.history = history

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,7 @@ from sockudo.edge.listeners import (
 from sockudo.edge.operations import operations_routes
 from sockudo.edge.presence_history import presence_history_routes
 from sockudo.edge.revocations import revocation_routes
+from sockudo.edge.traced import TracedFront, trace_calls
 from sockudo.edge.webhooks import webhook_routes
 from sockudo.histories import Histories
 from sockudo.hub import Hub, HubOptions
@@ -60,9 +62,14 @@ from sockudo.sessions.tokens import revoke
 from sockudo.stores.selection import app_store
 from sockudo.stores.sqlite_revocations import SqliteRevocationStore
 from sockudo.telling import Telling
+from sockudo.tracing import Tracing, start_tracing
 from sockudo.webhooks import Webhooks
 
 __all__ = ["Server"]
+
+# Seconds for traces that are not sent yet: also when the grace period is over, and not all of it for nothing.
+_LEAST_FLUSH = 1.0
+_LONGEST_FLUSH = 5.0
 
 _log = structlog.get_logger("sockudo.server")
 
@@ -81,6 +88,7 @@ class Server:
         self.dashboard_password: str | None = None
         self.port = settings.port
         self.metrics_port: int | None = None
+        self._tracing: Tracing | None = None
         self._stack = contextlib.AsyncExitStack()
         self._listeners: list[Listener] = []
         self._tls: ssl.SSLContext | None = None
@@ -121,7 +129,7 @@ class Server:
         self.gateway = Gateway(self.hub, self.apps, self.clock, settings, loop.call_soon, pipeline, self.revocations)
         self.publisher = Publisher(pipeline, self.keys, self.rates, self.clock)
         self.publisher.options = _publish_options(settings)
-        front: Front | None = None
+        front: Front | TracedFront | None = None
 
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
             if settings.dashboard.public and settings.dashboard.enabled and is_dashboard(scope["raw_path"]):
@@ -153,6 +161,9 @@ class Server:
                 *operations_routes(self.edge),
             ],
         )
+        self._tracing = start_tracing(os.environ, settings.instance.process_id)
+        if self._tracing is not None:
+            front = trace_calls(self.edge, front, self._tracing.tracer)
         self.watch = LoopWatch()
         self.board = Board.of(self.edge, self.apply_changes, self.watch)
         self.dashboard = dashboard_app(self.board)
@@ -319,7 +330,7 @@ class Server:
         deadline = await end_sessions(self.edge, self.settings.shutdown_grace_period)
         self._close_listeners()
         await end_requests(self.edge, deadline)
-        await self._close()
+        await self._close(deadline)
         _log.info("stopped")
 
     def _close_listeners(self) -> None:
@@ -327,12 +338,16 @@ class Server:
         while self._listeners:
             self._listeners.pop().close()
 
-    async def _close(self) -> None:
+    async def _close(self, deadline: float = 0.0) -> None:
         self._close_listeners()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._stack.aclose()
+        if self._tracing is not None:
+            # Last, since what was closed before has left spans.
+            left = deadline - asyncio.get_running_loop().time()
+            await self._tracing.close(min(max(left, _LEAST_FLUSH), _LONGEST_FLUSH))
 
 
 def _hub_options(settings: Settings) -> HubOptions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -14,20 +15,24 @@ from sockudo.apps.registry import AppRegistry
 from sockudo.clock import Clock
 from sockudo.config import Settings
 from sockudo.edge.cors import Cors
-from sockudo.edge.publishing import PLAIN_OK
-from sockudo.edge.replies import render
+from sockudo.edge.publishing import PLAIN_OK, publish_reply
+from sockudo.edge.replies import Reply, render
 from sockudo.edge.tails import Tails
 from sockudo.history import History, PresenceHistory
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.ip import IpLimits
 from sockudo.publishing import Publisher
 from sockudo.sessions import Gateway
+from sockudo.spans import Tracer
 from sockudo.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from sockudo.edge.websocket import WebSocketProtocol
 
-__all__ = ["Edge", "HealthCheck"]
+__all__ = ["AnswerPublish", "Edge", "HealthCheck"]
+
+AnswerPublish = Callable[..., Reply | asyncio.Task[bytes]]
+"""Takes and gives what `publish_reply` does."""
 
 HealthCheck = Callable[[], Awaitable[bool]]
 """One check of ``/up``: False, an exception or no answer in time make it fail."""
@@ -59,6 +64,9 @@ class Edge:
     presence_history: PresenceHistory | None = None
     # None while no app has an endpoint, or the queue is switched off.
     webhooks: Webhooks | None = None
+    # None while nothing is traced; then what answers a publish on the express lane does that, too.
+    tracer: Tracer | None = None
+    answer: AnswerPublish = publish_reply
     # Connections that were sent a close frame and have not answered it; a dict for its order.
     closing: dict[WebSocketProtocol, None] = field(default_factory=dict)
     # Headers of every reply, as bytes for the express lane; they change with the second.

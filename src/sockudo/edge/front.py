@@ -34,6 +34,11 @@ class Front:
         self._edge = edge
         self._routes = routes
 
+    @property
+    def routes(self) -> Sequence[Route]:
+        """What can be asked for."""
+        return self._routes
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         extra: Headers = []
         started = False

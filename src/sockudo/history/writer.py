@@ -102,6 +102,11 @@ class Writer:
         """Publishes that are not answered yet."""
         return len(self._waiting) + self._batch_size
 
+    @property
+    def group_size(self) -> int:
+        """Publishes that were taken for the commit which is under way, or whose messages are being delivered."""
+        return self._batch_size
+
     def submit(
         self, append: Append, deliver: Deliver, counters: HistoryCounters | None = None
     ) -> asyncio.Future[Committed]:

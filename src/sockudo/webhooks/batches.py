@@ -15,6 +15,7 @@ from sockudo.ids import unique_id
 from sockudo.webhooks.endpoints import AppEndpoints
 from sockudo.webhooks.ports import WebhookQueue
 from sockudo.webhooks.records import Delivery, Event
+from sockudo.webhooks.traced import WebhookTraces
 
 __all__ = ["BatchOptions", "Batches"]
 
@@ -84,6 +85,8 @@ class Batches:
         self._now = now
         self._time = time
         self._appended = appended
+        # None where nothing is traced.
+        self.traces: WebhookTraces | None = None
         self._lanes: dict[tuple[str, str, int], _Lane] = {}
         self._ready: list[Delivery] = []
         self._waiting = 0
@@ -131,18 +134,19 @@ class Batches:
         lane = self._lanes.pop(key)
         app_id, endpoint, number = key
         now_ms = int(self._time() * 1000)
-        self._ready.append(
-            Delivery(
-                id=unique_id(),
-                app_id=app_id,
-                endpoint=endpoint,
-                lane=number,
-                body=_body(lane.events),
-                events=len(lane.events),
-                created_at_ms=now_ms,
-                due_at_ms=now_ms,
-            )
+        delivery = Delivery(
+            id=unique_id(),
+            app_id=app_id,
+            endpoint=endpoint,
+            lane=number,
+            body=_body(lane.events),
+            events=len(lane.events),
+            created_at_ms=now_ms,
+            due_at_ms=now_ms,
         )
+        if self.traces is not None:
+            self.traces.begin(delivery, lane.events)
+        self._ready.append(delivery)
         self._wake.set()
 
     # ---- into the queue ----
@@ -171,6 +175,8 @@ class Batches:
         while self._ready:
             if not await self._try_append():
                 _log.error("webhook events are lost with the process: the queue takes none", events=self._waiting)
+                if self.traces is not None:
+                    self.traces.lost(self._ready)
                 return
 
     def _close_due(self) -> float:
@@ -206,6 +212,8 @@ class Batches:
         del self._ready[: len(deliveries)]
         self._waiting -= sum(delivery.events for delivery in deliveries)
         self.queued += len(deliveries)
+        if self.traces is not None:
+            self.traces.queued(deliveries)
         self._appended()
         return True
 

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from sockudo.spans import TraceHeaders
 from sockudo.webhooks import events
 from sockudo.webhooks.endpoints import AppEndpoints
 from sockudo.webhooks.records import Event
@@ -54,8 +55,10 @@ class Recorder:
         self._now = now
         self._time = time
         self._grace = grace
+        # What is being done right now: what is told later is a part of what it was when it happened.
+        self.cause: Callable[[], TraceHeaders] = tuple
         # Departures by when they are to be told, the first one first: all are held for the same time.
-        self._held: OrderedDict[_Who, float] = OrderedDict()
+        self._held: OrderedDict[_Who, tuple[float, TraceHeaders]] = OrderedDict()
 
     # ---- channels ----
 
@@ -112,22 +115,22 @@ class Recorder:
         """Tells the departures whose grace is over."""
         now = self._now()
         while self._held:
-            who, due = next(iter(self._held.items()))
+            who, (due, cause) = next(iter(self._held.items()))
             if due > now:
                 return
             del self._held[who]
-            self._tell(_WENT[who.kind], who)
+            self._tell(_WENT[who.kind], who, cause)
 
     def flush(self) -> None:
         """Tells every departure that is held: the process ends, so nobody will come back here."""
         while self._held:
-            who, _ = self._held.popitem(last=False)
-            self._tell(_WENT[who.kind], who)
+            who, (_, cause) = self._held.popitem(last=False)
+            self._tell(_WENT[who.kind], who, cause)
 
     @property
     def next_due(self) -> float | None:
         """When `tick` has something to do next, in monotonic seconds."""
-        return next(iter(self._held.values()), None)
+        return next((due for due, _ in self._held.values()), None)
 
     def _came(self, who: _Who) -> None:
         if self._held.pop(who, None) is None:
@@ -139,18 +142,19 @@ class Recorder:
             return
         # A departure that is told again counts from now: the one before was a return that nobody was told of.
         self._held.pop(who, None)
-        self._held[who] = self._now() + self._grace
+        self._held[who] = (self._now() + self._grace, self.cause())
 
-    def _tell(self, name: str, who: _Who) -> None:
+    def _tell(self, name: str, who: _Who, cause: TraceHeaders = ()) -> None:
         if not self._wanted(who.app_id, name):
             return
         now_ms = self._now_ms()
         if who.kind == "channel":
-            self._say(who.app_id, events.channel_event(name, who.channel, now_ms))
+            event = events.channel_event(name, who.channel, now_ms)
         elif who.kind == "member":
-            self._say(who.app_id, events.member_event(name, who.channel, who.user_id, now_ms))
+            event = events.member_event(name, who.channel, who.user_id, now_ms)
         else:
-            self._say(who.app_id, events.user_event(name, who.user_id, now_ms))
+            event = events.user_event(name, who.user_id, now_ms)
+        self._say(who.app_id, event._replace(trace=cause) if cause else event)
 
     def _wanted(self, app_id: str, event: str) -> bool:
         endpoints = self._endpoints(app_id)

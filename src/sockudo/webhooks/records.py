@@ -6,6 +6,8 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from sockudo.spans import TraceHeaders
+
 __all__ = ["MAX_SNIPPET", "Answer", "Attempt", "Counts", "Delivery", "Event", "State", "Target"]
 
 State = Literal["waiting", "delivered", "dead"]
@@ -16,12 +18,16 @@ MAX_SNIPPET: Final = 200
 
 
 class Event(NamedTuple):
-    """Something that happened. ``body`` is its JSON object as endpoints get it; times are Unix milliseconds."""
+    """Something that happened. ``body`` is its JSON object as endpoints get it; times are Unix milliseconds.
+
+    ``trace`` are the W3C headers of what caused it, as far as that is traced.
+    """
 
     name: str
     channel: str
     body: bytes
     time_ms: int
+    trace: TraceHeaders = ()
 
 
 class Answer(NamedTuple):
@@ -82,7 +88,7 @@ class Delivery(msgspec.Struct):
     settled_at_ms: int | None = None
     reason: str | None = None
     sequence: int = 0
-    trace: tuple[tuple[str, str], ...] = ()
+    trace: TraceHeaders = ()
 
 
 class Counts(NamedTuple):
