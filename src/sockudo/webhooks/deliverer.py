@@ -12,8 +12,8 @@ import structlog
 
 from sockudo.auth.signing import Signer
 from sockudo.errors import SockudoError
-from sockudo.spans import TraceHeaders
 from sockudo.inspector import Inspector
+from sockudo.spans import TraceHeaders
 from sockudo.webhooks.breaker import Breaker
 from sockudo.webhooks.endpoints import Endpoint
 from sockudo.webhooks.inspection import entry_of
