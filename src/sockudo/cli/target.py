@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sockudo.config import Settings
     from sockudo.config.apps import App
 
-__all__ = ["DEFAULT_URL", "AppId", "Config", "Key", "Secret", "Target", "Url", "resolve"]
+__all__ = ["DEFAULT_URL", "AppId", "Config", "Key", "Secret", "Target", "Url", "checked_url", "find", "resolve"]
 
 _PANEL: Final = "Which server, which app"
 DEFAULT_URL: Final = "http://127.0.0.1:6001"
@@ -81,10 +81,31 @@ def resolve(
     ``local_apps`` reads this machine's configuration and app store, ``is_dev`` asks a server whether it knows the
     development app; both are replaced in tests.
     """
+    url = checked_url(url)
+    found = find(url, app_id, key, secret, config, local_apps=local_apps, is_dev=is_dev)
+    if found is None:
+        fail(
+            f"No credentials for {url}.",
+            ExitCode.USAGE,
+            "Give --app-id, --key and --secret, or set SOCKUDO_APP_ID, SOCKUDO_APP_KEY and SOCKUDO_APP_SECRET.",
+        )
+    return found
+
+
+def find(
+    url: str,
+    app_id: str | None,
+    key: str | None,
+    secret: str | None,
+    config: Path | None,
+    *,
+    local_apps: Callable[[Path | None], list[Credentials]] | None = None,
+    is_dev: Callable[[str], bool] | None = None,
+) -> Target | None:
+    """As `resolve` for a URL that has been checked; None where no credentials were given and none are found here."""
     from sockudo.client.address import is_loopback
     from sockudo.client.auth import Credentials
 
-    url = _checked(url)
     given = {"--app-id": app_id, "--key": key, "--secret": secret}
     if app_id and key and secret:
         return Target(url, Credentials(app_id, key, secret))
@@ -93,13 +114,7 @@ def resolve(
         return Target(url, _completed(given, apps))
     if config is None and is_loopback(url) and (not apps or (is_dev or _knows_dev_app)(url)):
         return Target(url, Credentials("app-id", "app-key", "app-secret"))
-    if not apps:
-        fail(
-            f"No credentials for {url}.",
-            ExitCode.USAGE,
-            "Give --app-id, --key and --secret, or set SOCKUDO_APP_ID, SOCKUDO_APP_KEY and SOCKUDO_APP_SECRET.",
-        )
-    return Target(url, apps[0])
+    return Target(url, apps[0]) if apps else None
 
 
 def _completed(given: Mapping[str, str | None], apps: list[Credentials]) -> Credentials:
@@ -118,7 +133,7 @@ def _completed(given: Mapping[str, str | None], apps: list[Credentials]) -> Cred
     return fitting[0]
 
 
-def _checked(url: str) -> str:
+def checked_url(url: str) -> str:
     """The URL in a form that everything else can rely on; host:port alone means http."""
     full = url if "://" in url else f"http://{url}"
     try:
