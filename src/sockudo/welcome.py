@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sockudo.config import Settings
-from sockudo.config.app_choice import DEV_APP
+from sockudo.config.app_choice import DEV_APP, DEV_PASSWORD
 from sockudo.config.apps import App
 from sockudo.server import Server
 from sockudo.version import __version__
@@ -17,11 +17,12 @@ def welcome(server: Server, seconds: float) -> str:
     """The text for a person at a terminal. Secrets appear only in development and when an app was just created."""
     settings = server.settings
     lines = [f"Sockudo {__version__} is ready in {seconds:.2f} s", "", f"  listening on   {_url(server)}"]
-    if server.metrics_port is not None:
+    if server.metrics_port is not None and settings.metrics.enabled:
         lines.append(f"  metrics        http://{_host(settings.metrics.host)}:{server.metrics_port}/metrics")
     elif settings.metrics.enabled:
         lines.append("  metrics        none: their port could not be opened, see the log")
-    lines += [f"  apps           {_apps(server)}", *_rate_limit(settings)]
+    lines += [*_dashboard(server), f"  apps           {_apps(server)}", *_rate_limit(settings)]
+    lines += _dashboard_password(server)
     app = server.first_app or (_dev_app(server) if settings.dev else None)
     if app is not None:
         lines += ["", *_credentials(server, app)]
@@ -36,6 +37,31 @@ def _url(server: Server) -> str:
         return f"unix:{settings.unix_socket.path}"
     scheme = "https" if settings.ssl.enabled else "http"
     return f"{scheme}://{_host(settings.host)}:{server.port}"
+
+
+def _dashboard(server: Server) -> list[str]:
+    settings = server.settings
+    if not settings.dashboard.enabled:
+        return []
+    if server.metrics_port is not None:
+        return [f"  dashboard      http://{_host(settings.metrics.host)}:{server.metrics_port}/dashboard"]
+    if settings.dashboard.public and not settings.unix_socket.enabled:
+        return [f"  dashboard      {_url(server)}/dashboard"]
+    return []
+
+
+def _dashboard_password(server: Server) -> list[str]:
+    """The one that was just made, or the one that everybody knows."""
+    if server.dashboard_password is not None:
+        return [
+            "",
+            "  A password for the dashboard was made; it is shown only now:",
+            f"    password  {server.dashboard_password}",
+        ]
+    dashboard = server.settings.dashboard
+    if server.settings.dev and dashboard.enabled and dashboard.password == DEV_PASSWORD:
+        return ["", f"  Password of the dashboard, in development: {DEV_PASSWORD}"]
+    return []
 
 
 def _host(configured: str) -> str:

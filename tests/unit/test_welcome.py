@@ -23,13 +23,19 @@ def said(
     first: App | None = None,
     apps: tuple[App, ...] = (SHOP,),
     metrics: int | None = 9601,
+    password: str | None = None,
     **values: Any,
 ) -> str:
     """The text of a server on port 6001 with these settings by dotted path (``__`` for a dot)."""
     settings = build({name.replace("__", "."): value for name, value in values.items()}, dev=dev)
     live = [SimpleNamespace(record=app, enabled=app.enabled) for app in apps]
     server = SimpleNamespace(
-        settings=settings, port=6001, metrics_port=metrics, first_app=first, apps=SimpleNamespace(all=lambda: live)
+        settings=settings,
+        port=6001,
+        metrics_port=metrics,
+        first_app=first,
+        dashboard_password=password,
+        apps=SimpleNamespace(all=lambda: live),
     )
     return welcome(cast(Server, server), 0.4321)
 
@@ -101,6 +107,7 @@ def test_in_development_an_enabled_app_is_shown() -> None:
 
 def test_metrics_that_are_off_or_could_not_be_opened() -> None:
     assert "metrics" not in said(metrics=None, metrics__enabled=False)
+    assert "metrics" not in said(metrics__enabled=False)
     assert "metrics        none: their port could not be opened" in said(metrics=None)
 
 
@@ -108,3 +115,18 @@ def test_the_rate_limit_is_said_as_it_surprises_people() -> None:
     assert "rate limit     100 API requests in 60 s per address (RATE_LIMITER_ENABLED=false turns it off)" in said()
     assert "rate limit" not in said(rate_limiter__enabled=False)
     assert "rate limit" not in said(rate_limiter__driver="none")
+
+
+def test_where_the_dashboard_is() -> None:
+    assert "dashboard      http://127.0.0.1:9601/dashboard\n" in said()
+    assert "dashboard      http://127.0.0.1:9601/dashboard\n" in said(metrics__enabled=False)
+    assert "dashboard" not in said(dashboard__enabled=False)
+    assert "dashboard" not in said(metrics=None)
+    assert "dashboard      http://127.0.0.1:6001/dashboard\n" in said(metrics=None, dashboard__public=True)
+
+
+def test_the_password_of_the_dashboard_is_said_once_or_when_everybody_knows_it() -> None:
+    assert "    password  abcd-efgh\n" in said(password="abcd-efgh")
+    assert "password" not in said(dashboard__password="kept to oneself")
+    assert "in development: dashboard\n" in said(dev=True, apps=(DEV_APP,), dashboard__password="dashboard")
+    assert "kept to oneself" not in said(dev=True, apps=(DEV_APP,), dashboard__password="kept to oneself")

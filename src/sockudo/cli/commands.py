@@ -29,6 +29,7 @@ __all__ = ["app", "main"]
 _GROUPS: Final = {
     "history": "sockudo.cli.history",
     "webhooks": "sockudo.cli.webhooks",
+    "dashboard": "sockudo.cli.dashboard",
     "apps": "sockudo.cli.apps",
     "config": "sockudo.cli.config",
     "token": "sockudo.cli.token",

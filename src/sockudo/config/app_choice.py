@@ -16,7 +16,7 @@ from sockudo.config.draft import Draft
 from sockudo.config.problems import ConfigError
 from sockudo.config.schema import APPS
 
-__all__ = ["DEV_APP", "choose", "is_app_variable", "is_loopback"]
+__all__ = ["DEV_APP", "DEV_PASSWORD", "choose", "is_app_variable", "is_loopback"]
 
 DEV_APP = App(
     id="app-id",
@@ -28,6 +28,7 @@ DEV_APP = App(
     ),
 )
 
+DEV_PASSWORD = "dashboard"  # noqa: S105 - the dashboard's, as well known as the app's secret
 _OWN = "SOCKUDO_DEFAULT_APP_"
 _FOREIGN = ("SOKETI_DEFAULT_APP_", "REVERB_APP_", "PUSHER_APP_")
 _CREDENTIALS = ("ID", "KEY", "SECRET")

@@ -6,7 +6,7 @@ import os
 from pathlib import PurePosixPath
 from typing import Any
 
-from sockudo.config.app_choice import DEV_APP, is_loopback
+from sockudo.config.app_choice import DEV_APP, DEV_PASSWORD, is_loopback
 from sockudo.config.draft import Draft
 from sockudo.config.schema import APPS, declared
 from sockudo.config.sections.redis import useless_redis_url
@@ -25,6 +25,7 @@ def check(draft: Draft) -> None:
     _check_redis(draft)
     _check_deltas(draft)
     _check_credentials(draft)
+    _check_dashboard(draft)
 
 
 def _value(draft: Draft, path: str) -> Any:
@@ -37,7 +38,8 @@ def _place(draft: Draft, *paths: str) -> str:
 
 def _check_ports(draft: Draft) -> None:
     port, metrics = _value(draft, "port"), _value(draft, "metrics.port")
-    if _value(draft, "metrics.enabled") and port == metrics != 0 and not _value(draft, "unix_socket.enabled"):
+    listens = _value(draft, "metrics.enabled") or _value(draft, "dashboard.enabled")
+    if listens and port == metrics != 0 and not _value(draft, "unix_socket.enabled"):
         draft.problems.append(
             f"{_place(draft, 'metrics.port', 'port')}: metrics.port = {metrics} is the main port as well"
         )
@@ -144,3 +146,16 @@ def _check_credentials(draft: Draft) -> None:
         for app in _value(draft, APPS)
         if app.secret in _KNOWN_SECRETS
     )
+
+
+def _check_dashboard(draft: Draft) -> None:
+    if not _value(draft, "dashboard.enabled"):
+        if _value(draft, "dashboard.public"):
+            draft.warnings.append("dashboard.public has no effect: dashboard.enabled is false")
+        return
+    hosts = ["metrics.host", *(["host"] if _value(draft, "dashboard.public") else [])]
+    reachable = any(not is_loopback(_value(draft, path)) for path in hosts)
+    if reachable and _value(draft, "dashboard.password") in {DEV_PASSWORD, *_KNOWN_SECRETS}:
+        draft.warnings.append(
+            "dashboard.password is one that everybody knows, and others can reach the dashboard: change it"
+        )

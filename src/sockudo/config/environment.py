@@ -101,7 +101,7 @@ def _note_misspelt(draft: Draft, given: Mapping[str, str]) -> None:
 def _is_known_otherwise(name: str) -> bool:
     if _SERVICE_LINK.match(name) or is_app_variable(name) or name in _LOG_PRESETS.values():
         return True
-    return unsupported.part_of_variable(name) is not None
+    return unsupported.part_of_variable(name) is not None or foreign.advice(name) is not None
 
 
 def settle_log_level(draft: Draft, environ: Mapping[str, str]) -> None:

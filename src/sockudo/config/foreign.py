@@ -1,4 +1,4 @@
-"""Variables that people know from Pusher, Soketi and Reverb, and what they are here.
+"""Variables that people know from Pusher, Soketi, Reverb and a dashboard of its own, and what they are here.
 
 One with an exact equivalent is read, unless our own name is set too. The others are answered with the name to use.
 Credentials of an app are not here: `app_choice` reads them.
@@ -36,7 +36,19 @@ _CLIENT_SIDE = "clients and publishers use it to find the server; the server its
 _DRIVERS = "this version is one node; APP_MANAGER_DRIVER says where apps are kept"
 _SECONDS = "it is in milliseconds there and in seconds here"
 
+_SAME_SERVER = "the dashboard is part of the server"
+_ONE_PASSWORD = "the dashboard has one password: SOCKUDO_DASHBOARD_PASSWORD, or `sockudo dashboard password`"  # noqa: S105 - no password
+_IN_MEMORY = "sessions of the dashboard have random ids and live in memory; there is nothing to sign or to store"
+
 ADVICE: Mapping[str, str] = {
+    "DASHBOARD_API_PORT": f"{_SAME_SERVER}; METRICS_PORT is its port",
+    "DASHBOARD_CORS_ORIGIN": f"{_SAME_SERVER}, and no page of another origin may call it",
+    "DASHBOARD_SESSION_SECRET": _IN_MEMORY,
+    "DASHBOARD_DATABASE_DRIVER": _IN_MEMORY,
+    "DASHBOARD_SQLITE_PATH": _IN_MEMORY,
+    "DASHBOARD_TRUST_PROXY": "use SOCKUDO_DASHBOARD_TRUST_HOPS, the number of proxies in front",
+    "SOCKUDO_HTTP_URL": _SAME_SERVER,
+    "SOCKUDO_METRICS_URL": _SAME_SERVER,
     "PUSHER_HOST": _CLIENT_SIDE,
     "PUSHER_PORT": _CLIENT_SIDE,
     "PUSHER_SCHEME": _CLIENT_SIDE,
@@ -68,6 +80,7 @@ ADVICE: Mapping[str, str] = {
 """Names without an exact equivalent, and what to do instead."""
 
 FAMILIES: Mapping[str, str] = {
+    "DASHBOARD_SEED_": _ONE_PASSWORD,
     "SOKETI_ADAPTER_": _DRIVERS,
     "SOKETI_APP_MANAGER_": _DRIVERS,
     "SOKETI_CACHE_": _DRIVERS,

@@ -28,8 +28,7 @@ _DEV: Mapping[str, Any] = {
     "tag_filtering.enabled": True,
     "queue.driver": "memory",
     "webhooks.allow_private_addresses": True,
-    # Known to everybody, like the credentials of the development app.
-    "dashboard.password": "dashboard",
+    "dashboard.password": app_choice.DEV_PASSWORD,
 }
 
 

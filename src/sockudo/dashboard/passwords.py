@@ -20,9 +20,21 @@ import structlog
 
 from sockudo.config import Settings
 
-__all__ = ["Credentials", "hash_password", "made_password", "matches", "password_file", "write_hash"]
+__all__ = [
+    "MAX_LENGTH",
+    "MIN_LENGTH",
+    "Credentials",
+    "hash_password",
+    "made_password",
+    "matches",
+    "password_file",
+    "write_hash",
+]
 
 _log = structlog.get_logger("sockudo.dashboard")
+
+MIN_LENGTH = 8
+"""Characters of a chosen password at least, as for the one of the configuration."""
 
 MAX_LENGTH = 1024
 """Characters of a password at most; a longer one is never right."""

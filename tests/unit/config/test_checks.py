@@ -17,6 +17,8 @@ def test_two_listeners_on_one_port(problems: Problems, loaded: Load) -> None:
     (told,) = problems("port = 9601")
     assert told == "sockudo.toml: metrics.port = 9601 is the main port as well"
     assert loaded("port = 9601\n[metrics]\nenabled = false").warnings == ()
+    asked = "port = 9601\n[metrics]\nenabled = false\n[dashboard]\nenabled = true"
+    assert problems(asked) == ("sockudo.toml: metrics.port = 9601 is the main port as well",)
     assert loaded("port = 0\n[metrics]\nport = 0").warnings == ()
 
 
@@ -99,3 +101,32 @@ def test_known_secrets_on_a_public_address(loaded: Load) -> None:
     (warning,) = loaded(app).warnings
     assert warning == "app 'a' has a secret that everybody knows, and others can reach this server: rotate it"
     assert loaded(f'host = "127.0.0.1"\n{app}').warnings == ()
+
+
+def test_without_metrics_the_dashboard_has_to_be_asked_for(loaded: Load) -> None:
+    assert loaded().settings.dashboard.enabled
+    off = loaded("[metrics]\nenabled = false")
+    assert (off.settings.dashboard.enabled, off.origins["dashboard.enabled"]) == (False, "sockudo.toml")
+    assert loaded("[metrics]\nenabled = false\n[dashboard]\nenabled = true").settings.dashboard.enabled
+    assert loaded("[metrics]\nenabled = false\n[dashboard]\npublic = true").settings.dashboard.enabled
+    assert not loaded(env={"METRICS_ENABLED": "no"}).settings.dashboard.enabled
+    assert loaded(env={"METRICS_ENABLED": "no", "SOCKUDO_DASHBOARD_ENABLED": "yes"}).settings.dashboard.enabled
+
+
+def test_a_password_of_the_dashboard_that_protects_nothing(loaded: Load, problems: Problems) -> None:
+    (told,) = problems('[dashboard]\npassword = "short"')
+    assert told == "sockudo.toml: dashboard.password is shorter than 8 characters"
+    (warning,) = loaded('[dashboard]\npassword = "changeme"').warnings
+    assert warning.startswith("dashboard.password is one that everybody knows, and others can reach the dashboard")
+    assert loaded('[dashboard]\npassword = "changeme"\n[metrics]\nhost = "127.0.0.1"').warnings == ()
+    public = '[dashboard]\npassword = "changeme"\npublic = true\n[metrics]\nhost = "127.0.0.1"'
+    assert len(loaded(public).warnings) == 1
+    (warning,) = loaded("[dashboard]\nenabled = false\npublic = true").warnings
+    assert warning == "dashboard.public has no effect: dashboard.enabled is false"
+
+
+def test_in_development_the_dashboard_has_a_known_password_on_loopback(loaded: Load) -> None:
+    got = loaded(dev=True)
+    assert (got.settings.dashboard.password, got.warnings) == ("dashboard", ())
+    (warning,) = loaded("[metrics]\nhost = '0.0.0.0'", dev=True).warnings
+    assert warning.startswith("dashboard.password is one that everybody knows")

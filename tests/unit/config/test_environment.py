@@ -28,7 +28,12 @@ def other_value(setting: Setting) -> tuple[str, object]:
         case "list":
             return "PUT, https://a.test", ("PUT", "https://a.test")
         case _:
-            texts = {"unix_socket.permission_mode": "600", "log_level": "error", "metrics.prometheus.prefix": "x_"}
+            texts = {
+                "unix_socket.permission_mode": "600",
+                "log_level": "error",
+                "metrics.prometheus.prefix": "x_",
+                "dashboard.password": "eight or more",
+            }
             named = "table_x" if setting.path.endswith(("table_prefix", "table_name")) else "/a b"
             return texts.get(setting.path, named), texts.get(setting.path, named)
 
