@@ -78,6 +78,8 @@ def merged(app: App, change: Mapping[str, Any], where: str, *, replace_policy: b
     problems = [_unknown(name, where) for name in change if name not in App.__struct_fields__]
     if change.get("id", app.id) != app.id:
         problems.append(f"{where}: id cannot be changed: add another app and remove this one")
+    if replace_policy and change.get("policy") is None:
+        problems.append(f"{where}: policy is missing, which was to replace the whole policy")
     if problems:
         raise ConfigError(problems)
     plain = app_to_builtins(app)

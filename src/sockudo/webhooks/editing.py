@@ -6,7 +6,7 @@ for what the record holds already.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sockudo import errors
@@ -15,7 +15,7 @@ from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
 from sockudo.webhooks.operations import shown_url
 
-__all__ = ["shown_webhook", "shown_webhooks", "with_webhook", "without_webhook"]
+__all__ = ["shown_webhook", "shown_webhooks", "with_webhook", "without_webhook", "written_back"]
 
 _HIDDEN: Final = "…"
 
@@ -43,7 +43,10 @@ def with_webhook(app: App, entry: Mapping[str, Any], where: str, *, index: int |
     """
     entries: list[Mapping[str, Any]] = list(app.policy.webhooks)
     number = len(entries) if index is None else _checked(app, index)
-    whole = _completed(entry, {} if index is None else entries[number], f"{where}: policy.webhooks[{number}]")
+    label = f"{where}: policy.webhooks[{number}]"
+    if entry.get("event_types") in ([], ()):
+        raise ConfigError([f"{label} has no event types, so it would get nothing"])
+    whole = _completed(entry, {} if index is None else entries[number], label)
     entries[number : number + 1] = [whole]
     return with_values(app, {"webhooks": entries}, where)
 
@@ -53,6 +56,30 @@ def without_webhook(app: App, index: int, where: str) -> App:
     entries = list(app.policy.webhooks)
     del entries[_checked(app, index)]
     return with_values(app, {"webhooks": entries}, where)
+
+
+def written_back(app: App | None, entries: object, where: str) -> object:
+    """A whole list of webhooks in which what is hidden stands for what the app holds, by index or by address.
+
+    What is no list of objects is returned as it is, for the reader of records to refuse. Raises ConfigError for a
+    hidden part that nothing is known of.
+    """
+    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+        return entries
+    known = () if app is None else app.policy.webhooks
+    return [
+        _completed(entry, _counterpart(entry, number, known), f"{where}: policy.webhooks[{number}]")
+        for number, entry in enumerate(entries)
+    ]
+
+
+def _counterpart(entry: Mapping[str, Any], number: int, known: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    def fits(other: Mapping[str, Any]) -> bool:
+        url = other.get("url")
+        return isinstance(url, str) and entry.get("url") in (url, shown_url(url))
+
+    same_place = [known[number]] if number < len(known) else []
+    return next((other for other in (*same_place, *known) if fits(other)), {})
 
 
 def _checked(app: App, index: int) -> int:
@@ -76,6 +103,4 @@ def _completed(entry: Mapping[str, Any], known: Mapping[str, Any], label: str) -
         if missing:
             raise ConfigError([f"{label} has the header '{missing[0]}' without a value"])
         whole["headers"] = given
-    if whole.get("event_types") in ([], ()):
-        raise ConfigError([f"{label} has no event types, so it would get nothing"])
     return whole

@@ -128,6 +128,12 @@ def test_a_whole_policy_in_place_of_the_old_one() -> None:
     assert after == structs.replace(FULL, policy=Policy(limits=Limits(max_connections=4)))
 
 
+@pytest.mark.parametrize("change", [{}, {"policy": None}])
+def test_nothing_in_place_of_the_policy_is_a_mistake(change: dict[str, Any]) -> None:
+    [problem] = problems(merged, FULL, change, "request", replace_policy=True)
+    assert problem == "request: policy is missing, which was to replace the whole policy"
+
+
 def test_null_changes_nothing_that_has_no_default() -> None:
     assert merged(FULL, {"key": None, "secret": None, "enabled": None, "policy": None}, "request") == FULL
 

@@ -9,7 +9,7 @@ import pytest
 from sockudo import errors
 from sockudo.config.apps import App, Policy
 from sockudo.config.problems import ConfigError
-from sockudo.webhooks.editing import shown_webhooks, with_webhook, without_webhook
+from sockudo.webhooks.editing import shown_webhooks, with_webhook, without_webhook, written_back
 
 SECRET = {
     "url": "https://ana:pass@hooks.test/in?token=t0ken",
@@ -84,3 +84,26 @@ def test_an_index_that_there_is_not(index: int) -> None:
 )
 def test_one_that_could_not_be_used_is_refused(entry: dict[str, Any], said: str) -> None:
     assert said in problem(with_webhook, APP, entry, "request")
+
+
+# ---- whole lists ----
+
+
+def test_a_list_that_was_read_may_be_written_back_in_any_order() -> None:
+    shown = shown_webhooks(APP)
+    assert written_back(APP, shown, "request") == [SECRET, PLAIN]
+    assert written_back(APP, shown[::-1], "request") == [PLAIN, SECRET]
+    assert written_back(APP, shown[:1], "request") == [SECRET]
+
+
+def test_hidden_parts_of_another_app_stand_for_nothing() -> None:
+    [shown, _] = shown_webhooks(APP)
+    assert "has a url with a hidden part" in problem(written_back, None, [shown], "request")
+    assert "has the header 'X-Api-Key' without a value" in problem(
+        written_back, None, [{**shown, "url": "https://c.test"}], "request"
+    )
+
+
+@pytest.mark.parametrize("entries", [None, 5, "x", [5], {"a": 1}])
+def test_what_is_no_list_of_webhooks_is_left_to_the_reader(entries: object) -> None:
+    assert written_back(APP, entries, "request") == entries

@@ -1,0 +1,220 @@
+"""``/dashboard/api/v1/apps``: apps and their webhooks for programs (contract 70 § 8.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sockudo import errors
+from sockudo.apps.admin import AppAdmin
+from sockudo.apps.edits import merged, version_of
+from sockudo.config.app_reader import app_warnings
+from sockudo.config.apps import App
+from sockudo.config.problems import ConfigError
+from sockudo.dashboard.apps.desk import administer, app_of, put_back
+from sockudo.dashboard.apps.problems import WHERE, body_of, problems_of
+from sockudo.dashboard.apps.views import app_page, app_values, record_values, row_values
+from sockudo.dashboard.board import Board
+from sockudo.dashboard.bodies import read_json
+from sockudo.dashboard.paging import Paging
+from sockudo.dashboard.replies import json
+from sockudo.edge.paths import path_part
+from sockudo.webhooks.editing import shown_webhooks, with_webhook, without_webhook, written_back
+
+__all__ = ["api_routes"]
+
+Answer = Callable[[Request], Awaitable[Response]]
+
+_APPS = "/dashboard/api/v1/apps"
+
+
+def api_routes(board: Board) -> list[Route]:
+    """List, read, create, update, remove, rotate and switch apps; list, add, replace and remove their webhooks."""
+    return [
+        Route(_APPS, _listing(board), methods=["GET"]),
+        Route(_APPS, _checked(_adding(board)), methods=["POST"]),
+        Route(f"{_APPS}/{{app_id}}", _reading(board), methods=["GET"]),
+        Route(f"{_APPS}/{{app_id}}", _checked(_updating(board)), methods=["PATCH"]),
+        Route(f"{_APPS}/{{app_id}}", _removing(board), methods=["DELETE"]),
+        Route(f"{_APPS}/{{app_id}}/rotate", _rotating(board), methods=["POST"]),
+        Route(f"{_APPS}/{{app_id}}/enable", _switching(board, enabled=True), methods=["POST"]),
+        Route(f"{_APPS}/{{app_id}}/disable", _switching(board, enabled=False), methods=["POST"]),
+        *_webhook_routes(board),
+    ]
+
+
+def _checked(answer: Answer) -> Answer:
+    """With values that are not allowed told field by field."""
+
+    async def checked(request: Request) -> Response:
+        try:
+            return await answer(request)
+        except ConfigError as error:
+            return json(body_of(problems_of(error)), 400)
+
+    return checked
+
+
+def _app_id(request: Request) -> str:
+    return path_part(request, "app_id")
+
+
+def _version(request: Request) -> str | None:
+    """The version that the client has seen, from If-Match; None when it does not care."""
+    given = request.headers.get("if-match", "").strip()
+    return given.removeprefix("W/").strip('"') if given not in ("", "*") else None
+
+
+def _reply(board: Board, record: App, *, reveal: bool, status: int = 200) -> Response:
+    """A record after a change, with what may surprise about it."""
+    values = record_values(record, reveal=reveal)
+    warnings = [
+        warning.removeprefix(f"{WHERE} (app {record.id!r}): ") for warning in app_warnings(values, record, WHERE)
+    ]
+    configured = put_back(board, record.id)
+    values["warnings"] = warnings if configured is None else [*warnings, configured]
+    return json(values, status, {"etag": f'"{values["version"]}"'})
+
+
+# ---- apps ----
+
+
+def _listing(board: Board) -> Answer:
+    async def listing(request: Request) -> Response:
+        found = app_page(board, Paging.of(request))
+        return json(found.body([row_values(board, app) for app in found.entries]))
+
+    return listing
+
+
+def _reading(board: Board) -> Answer:
+    async def reading(request: Request) -> Response:
+        app = app_of(board, _app_id(request))
+        reveal = request.query_params.get("reveal_secret") == "true"
+        return json(app_values(board, app, reveal=reveal), headers={"etag": f'"{version_of(app.record)}"'})
+
+    return reading
+
+
+def _adding(board: Board) -> Answer:
+    async def adding(request: Request) -> Response:
+        given = await read_json(request, dict[str, Any])
+        record = await administer(board, lambda admin: admin.add(_whole(given, None), WHERE))
+        return _reply(board, record, reveal=True, status=201)
+
+    return adding
+
+
+def _whole(record: dict[str, Any], app: App | None) -> dict[str, Any]:
+    """The record with what is hidden in its webhooks put back."""
+    policy = record.get("policy")
+    if isinstance(policy, dict) and "webhooks" in policy:
+        return {**record, "policy": {**policy, "webhooks": written_back(app, policy["webhooks"], WHERE)}}
+    if "webhooks" in record:
+        return {**record, "webhooks": written_back(app, record["webhooks"], WHERE)}
+    return record
+
+
+def _updating(board: Board) -> Answer:
+    async def updating(request: Request) -> Response:
+        app_id, version = _app_id(request), _version(request)
+        change = await read_json(request, dict[str, Any])
+        replace = change.pop("replace_policy", False)
+        if not isinstance(replace, bool):
+            raise errors.INVALID_INPUT("replace_policy must be true or false")
+
+        def edit(app: App) -> App:
+            return merged(app, _whole(change, app), WHERE, replace_policy=replace)
+
+        record = await administer(board, lambda admin: admin.edit(app_id, edit, version=version))
+        return _reply(board, record, reveal=False)
+
+    return updating
+
+
+def _removing(board: Board) -> Answer:
+    async def removing(request: Request) -> Response:
+        app_id, version = _app_id(request), _version(request)
+        record = await administer(board, lambda admin: admin.remove(app_id, version=version))
+        return json({"id": record.id, "removed": True})
+
+    return removing
+
+
+def _rotating(board: Board) -> Answer:
+    async def rotating(request: Request) -> Response:
+        app_id, version = _app_id(request), _version(request)
+        wanted = await read_json(request, dict[str, Any]) if await request.body() else {}
+        key = wanted.get("key", False)
+        if not isinstance(key, bool):
+            raise errors.INVALID_INPUT("key must be true or false: whether the app gets a new key as well")
+        record = await administer(board, lambda admin: admin.rotate(app_id, key=key, version=version))
+        return _reply(board, record, reveal=True)
+
+    return rotating
+
+
+def _switching(board: Board, *, enabled: bool) -> Answer:
+    async def switching(request: Request) -> Response:
+        app_id, version = _app_id(request), _version(request)
+        record = await administer(board, lambda admin: admin.switch(app_id, enabled=enabled, version=version))
+        return _reply(board, record, reveal=False)
+
+    return switching
+
+
+# ---- the webhooks of a record ----
+
+
+def _webhook_routes(board: Board) -> list[Route]:
+    several = f"{_APPS}/{{app_id}}/webhooks"
+
+    async def listing(request: Request) -> Response:
+        app = app_of(board, _app_id(request)).record
+        return json({"webhooks": shown_webhooks(app), "version": version_of(app)})
+
+    async def adding(request: Request) -> Response:
+        entry = await read_json(request, dict[str, Any])
+        record = await _edited(board, request, lambda app: with_webhook(app, entry, WHERE))
+        return json(_webhooks(record), 201)
+
+    async def replacing(request: Request) -> Response:
+        index, entry = _index(request), await read_json(request, dict[str, Any])
+        record = await _edited(board, request, lambda app: with_webhook(app, entry, WHERE, index=index))
+        return json(_webhooks(record))
+
+    async def removing(request: Request) -> Response:
+        index = _index(request)
+        return json(_webhooks(await _edited(board, request, lambda app: without_webhook(app, index, WHERE))))
+
+    return [
+        Route(several, listing, methods=["GET"]),
+        Route(several, _checked(adding), methods=["POST"]),
+        Route(f"{several}/{{index}}", _checked(replacing), methods=["PUT"]),
+        Route(f"{several}/{{index}}", _checked(removing), methods=["DELETE"]),
+    ]
+
+
+async def _edited(board: Board, request: Request, edit: Callable[[App], App]) -> App:
+    app_id, version = _app_id(request), _version(request)
+
+    def work(admin: AppAdmin) -> Awaitable[App]:
+        return admin.edit(app_id, edit, version=version)
+
+    return await administer(board, work)
+
+
+def _webhooks(app: App) -> dict[str, Any]:
+    warnings = app_warnings({"enabled": app.enabled}, app, WHERE)
+    return {"webhooks": shown_webhooks(app), "version": version_of(app), "warnings": warnings}
+
+
+def _index(request: Request) -> int:
+    text = path_part(request, "index")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 6):
+        raise errors.INVALID_INPUT("A webhook is named by its index, a whole number from 0")
+    return int(text)

@@ -1,0 +1,79 @@
+"""Changing the apps of the running server, with effect at once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from sockudo import errors
+from sockudo.apps.admin import AppAdmin
+from sockudo.apps.live import LiveApp
+from sockudo.apps.ports import AppStore
+from sockudo.config import Settings
+from sockudo.config.problems import nearest
+from sockudo.dashboard.board import Board
+from sockudo.errors import SockudoError
+
+__all__ = ["administer", "app_of", "put_back", "why_read_only"]
+
+_T = TypeVar("_T")
+
+
+async def administer(board: Board, work: Callable[[AppAdmin], Awaitable[_T]]) -> _T:
+    """Does the work on the store of the apps; when this returns, open connections and new requests go by it.
+
+    Raises errors.APPS_READ_ONLY where there is no store that lasts, and what the work raises.
+    """
+    reason = why_read_only(board.edge.settings)
+    if reason is not None:
+        raise errors.APPS_READ_ONLY(reason)
+
+    async def with_admin(store: AppStore) -> _T:
+        return await work(AppAdmin(store))
+
+    apps = board.edge.apps
+    try:
+        return await apps.write(with_admin, board.apply_changes)
+    except SockudoError as error:
+        if error.spec in (errors.APP_CHANGED, errors.APP_NOT_FOUND, errors.APP_EXISTS, errors.APP_KEY_TAKEN):
+            # Somebody else was faster; whoever looks again now is to see it.
+            await apps.write(_nothing, board.apply_changes)
+        raise
+
+
+async def _nothing(_: AppStore) -> None:
+    pass
+
+
+def why_read_only(settings: Settings) -> str | None:
+    """Why no app can be changed here, and what to change instead; None when they can be."""
+    if settings.app_manager.driver != "memory":
+        return None
+    if settings.dev:
+        return (
+            "The server was started with --dev and keeps its app in memory: nothing could be kept. "
+            'Start it without --dev, or set app_manager.driver to "sqlite".'
+        )
+    where = settings.apps_from or "the configuration"
+    return (
+        f'app_manager.driver is "memory": the server keeps no app but those that {where} names. Change the apps in '
+        f'{where}, then send the server SIGHUP; or set app_manager.driver to "sqlite" and restart it.'
+    )
+
+
+def put_back(board: Board, app_id: str) -> str | None:
+    """A warning when the configuration names the app too, so that a change of it does not last; else None."""
+    settings = board.edge.settings
+    if app_id not in board.edge.apps.configured or why_read_only(settings) is not None:
+        return None
+    where = settings.apps_from or "The configuration"
+    return f"{where} names this app too and puts it back when the server starts or reloads: change it there as well."
+
+
+def app_of(board: Board, app_id: str) -> LiveApp:
+    """The app of this id; raises errors.APP_NOT_FOUND with the id that was probably meant."""
+    found = board.edge.apps.by_id(app_id)
+    if found is not None:
+        return found
+    guess = nearest(app_id, [app.id for app in board.edge.apps.all()])
+    raise errors.APP_NOT_FOUND(f"No app has the id '{app_id[:100]}'." + (f" Did you mean '{guess}'?" if guess else ""))

@@ -1,0 +1,53 @@
+"""Apps as the dashboard shows them; the secret and what a webhook hides only where it was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sockudo.apps.edits import version_of
+from sockudo.apps.live import LiveApp
+from sockudo.config.app_writer import app_to_builtins
+from sockudo.config.apps import App
+from sockudo.dashboard.board import Board
+from sockudo.dashboard.paging import Page, Paging
+from sockudo.webhooks.editing import shown_webhook
+
+__all__ = ["app_page", "app_values", "record_values", "row_values"]
+
+
+def app_page(board: Board, paging: Paging) -> Page[LiveApp]:
+    """The apps whose id or key holds what is searched for, sorted by id."""
+    wanted = paging.q.lower()
+    apps: Sequence[LiveApp] = board.edge.apps.all()
+    if wanted:
+        apps = [app for app in apps if wanted in app.id.lower() or wanted in app.key.lower()]
+    return paging.cut(apps)
+
+
+def row_values(board: Board, app: LiveApp) -> dict[str, Any]:
+    """An app in a list: counts are those of this node, now."""
+    state = board.edge.gateway.hub.apps.get(app.id)
+    return {
+        "id": app.id,
+        "key": app.key,
+        "enabled": app.enabled,
+        "configured": app.id in board.edge.apps.configured,
+        "connections": 0 if state is None else len(state.connections),
+        "channels": 0 if state is None else sum(channel.occupied for channel in state.channels.values()),
+        "webhooks": len(app.record.policy.webhooks),
+    }
+
+
+def app_values(board: Board, app: LiveApp, *, reveal: bool = False) -> dict[str, Any]:
+    """Everything about an app."""
+    return {**row_values(board, app), **record_values(app.record, reveal=reveal)}
+
+
+def record_values(record: App, *, reveal: bool = False) -> dict[str, Any]:
+    """A record and its version, which whoever changes it may send along."""
+    values = app_to_builtins(record)
+    if not reveal:
+        del values["secret"]
+        values["policy"]["webhooks"] = [shown_webhook(entry) for entry in values["policy"].get("webhooks", ())]
+    return {**values, "version": version_of(record)}
