@@ -8,7 +8,7 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sockudo import errors
-from sockudo.dashboard import assets, channels, connections, login, overview
+from sockudo.dashboard import apps, assets, channels, connections, login, overview
 from sockudo.dashboard.access import Gate
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.replies import error_reply
@@ -22,6 +22,7 @@ _log = structlog.get_logger("sockudo.dashboard")
 AREAS = (
     login,
     overview,
+    apps,
     channels,
     connections,
 )
