@@ -36,6 +36,7 @@ LAYERS = {
         "__main__",
         "cli",
         "client",
+        "doctor",
         "testing",
     ),
 }
@@ -63,7 +64,7 @@ OWNERS = {
     "typer": {"cli"},
     "rich": {"cli"},
     "httpcore": {"outbound"},
-    "httpx": {"client", "cli", "testing"},
+    "httpx": {"client", "cli", "doctor", "testing"},
     "websockets": {"client", "cli", "testing"},
     "websockets.speedups": {"protocol"},
 }

@@ -1,0 +1,206 @@
+"""``sockudo doctor``: what is wrong with a running deployment, and what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from sockudo.cli.outcome import ExitCode, fail
+from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Url, checked_url, find
+
+if TYPE_CHECKING:
+    from sockudo.client.auth import Credentials
+    from sockudo.config import Loaded, Settings
+    from sockudo.config.apps import App
+    from sockudo.doctor import Deployment, Finding, Options
+
+__all__ = ["DOCTOR_EXIT_CODES", "doctor"]
+
+DOCTOR_EXIT_CODES: Final = (
+    "Exit codes: 0 all is well, or only warnings · 1 problems; with --strict also warnings · 2 wrong usage"
+)
+
+_WHAT: Final = "What is checked"
+_NAMES: Final = "NAME[,NAME]"
+
+
+def doctor(
+    context: typer.Context,
+    *,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar=_NAMES, rich_help_panel=_WHAT, help="Only these checks; --list names all. Repeatable."),
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option(metavar=_NAMES, rich_help_panel=_WHAT, help="All but these checks. Repeatable.")
+    ] = None,
+    list_checks: Annotated[
+        bool, typer.Option("--list", rich_help_panel=_WHAT, help="Name the checks, and check nothing.")
+    ] = False,
+    origin: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ORIGIN", rich_help_panel=_WHAT, help="The origin of your pages, like https://shop.example.com."
+        ),
+    ] = None,
+    idle: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=3600,
+            metavar="SECONDS",
+            rich_help_panel=_WHAT,
+            help="Silence that a connection has to survive; 155 tries what clients need, 0 skips it.",
+        ),
+    ] = 3.0,
+    rounds: Annotated[
+        int, typer.Option(min=1, max=100, metavar="N", rich_help_panel=_WHAT, help="Events that are published.")
+    ] = 5,
+    allow_private: Annotated[
+        bool,
+        typer.Option(
+            "--allow-private",
+            rich_help_panel=_WHAT,
+            help="Also call webhook endpoints at private addresses; on where --config allows it.",
+        ),
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=0.1, max=60, metavar="SECONDS", help="Limit of one answer.")] = 5.0,
+    strict: Annotated[bool, typer.Option("--strict", help="Leave with 1 for warnings too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, at the end.")] = False,
+    url: Url = DEFAULT_URL,
+    app_id: AppId = None,
+    key: Key = None,
+    secret: Secret = None,
+    config: Config = None,
+) -> None:
+    """Check a running server from here, and say what is wrong and what to do.
+
+    From outside, with the URL that clients use and the app's credentials, it sees what clients see: port, TLS, proxy,
+    WebSockets, origins, latency. On the server's machine with --config it also looks at the configuration, the process,
+    the stores and the metrics. Nothing is changed. It publishes a few events to a channel of its own that are kept
+    nowhere, of which webhooks are told as of any channel, and sends each webhook endpoint a signed test event and one
+    with a wrong signature; --skip publish,frames,webhooks leaves that out.
+    """
+    from sockudo.cli import doctor_report as report
+    from sockudo.doctor import Options
+
+    if list_checks:
+        report.print_checks()
+        return
+    names = _chosen(only, skip)
+    given_url = None if context.get_parameter_source("url") is _default_source() else url
+    options = Options(timeout=timeout, idle=idle, rounds=rounds, origin=origin, allow_private=allow_private)
+    deployment = _deployment(given_url, (app_id, key, secret), config, options)
+    findings = asyncio.run(_examine(deployment, names, as_json=as_json))
+    report.finish(deployment, findings, as_json=as_json)
+    bad = ("problem", "warning") if strict else ("problem",)
+    raise typer.Exit(ExitCode.REFUSED if any(finding.state in bad for finding in findings) else ExitCode.DONE)
+
+
+def _default_source() -> object:
+    from click.core import ParameterSource
+
+    return ParameterSource.DEFAULT
+
+
+async def _examine(deployment: Deployment, names: Sequence[str], *, as_json: bool) -> list[Finding]:
+    from sockudo.cli.doctor_report import Progress
+    from sockudo.doctor import examine
+
+    progress = Progress(deployment, quiet=as_json)
+    findings: list[Finding] = []
+    async with deployment:
+        async for finding in examine(deployment, names, progress.began):
+            findings.append(finding)
+            progress.found(finding)
+    progress.end()
+    return findings
+
+
+# ---- what the options come to ----
+
+
+def _chosen(only: list[str] | None, skip: list[str] | None) -> list[str]:
+    from sockudo.config.problems import nearest
+    from sockudo.doctor import CHECKS
+
+    known = [check.name for check in CHECKS]
+    asked, left_out = _names(only), _names(skip)
+    for name in (*asked, *left_out):
+        if name not in known:
+            guess = nearest(name, known)
+            hint = f"Did you mean {guess}?" if guess else f"Checks: {', '.join(known)}."
+            fail(f"No check is called '{name}'.", ExitCode.USAGE, hint)
+    chosen = [name for name in known if (not asked or name in asked) and name not in left_out]
+    if not chosen:
+        fail("No check is left.", ExitCode.USAGE, "Name at least one with --only that --skip does not name.")
+    return chosen
+
+
+def _names(given: list[str] | None) -> list[str]:
+    return [name.strip() for words in given or () for name in words.split(",") if name.strip()]
+
+
+def _deployment(
+    url: str | None, given: tuple[str | None, str | None, str | None], config: Path | None, options: Options
+) -> Deployment:
+    """What the options name. A configuration that cannot be used, or a store that cannot be read, is a finding."""
+    from sockudo.client.auth import Credentials
+    from sockudo.doctor import Deployment
+    from sockudo.doctor.storage import read_apps
+
+    loaded, problems = _load(config)
+    if loaded is None:
+        place = checked_url(url or DEFAULT_URL)
+        # What the broken file would say of apps is not asked for.
+        target = find(place, *given, config, local_apps=(lambda _: []) if config is not None else None)
+        return Deployment(place, None if target is None else target.credentials, options, config_problems=problems)
+    place = checked_url(url) if url is not None else _url_of(loaded.settings)
+    stored, store_problem = asyncio.run(read_apps(loaded.settings))
+    apps = [*loaded.settings.apps, *(stored or ())]
+    known = [Credentials(app.id, app.key, app.secret) for app in apps if app.enabled]
+    target = find(place, *given, config, local_apps=lambda _: known)
+    credentials = None if target is None else target.credentials
+    return Deployment(
+        place,
+        credentials,
+        options,
+        loaded,
+        app=_record(apps, credentials),
+        store_problem=store_problem,
+        stored_apps=None if stored is None else len(stored),
+    )
+
+
+def _load(config: Path | None) -> tuple[Loaded | None, tuple[str, ...]]:
+    import os
+
+    from sockudo.config import ConfigError, load
+
+    if config is None:
+        return None, ()
+    try:
+        return load(path=config, environ=os.environ, cwd=Path.cwd()), ()
+    except ConfigError as error:
+        return None, error.problems
+
+
+def _record(apps: Sequence[App], credentials: Credentials | None) -> App | None:
+    if credentials is None:
+        return None
+    return next((app for app in apps if (app.id, app.key) == (credentials.app_id, credentials.key)), None)
+
+
+def _url_of(settings: Settings) -> str:
+    """Where a server with these settings is reached from its own machine."""
+    if settings.unix_socket.enabled or settings.ssl.enabled:
+        what = "listens on a Unix socket" if settings.unix_socket.enabled else "has a certificate for a name"
+        fail(f"The server {what}: where do clients reach it?", ExitCode.USAGE, "Add --url with the URL that they use.")
+    host = settings.host
+    if host in ("", "0.0.0.0", "::"):
+        host = "127.0.0.1"
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"

@@ -1,0 +1,13 @@
+"""Examining a running deployment, from outside and from the machine that it runs on: what is wrong, and what to do.
+
+Each check is a function from the `Deployment` to its findings; `examine` runs them in order and leaves out those that
+a failed one makes pointless. Nothing here prints, and no secret is in any finding.
+"""
+
+from __future__ import annotations
+
+from sockudo.doctor.deployment import Deployment, Options
+from sockudo.doctor.examination import CHECKS, examine
+from sockudo.doctor.finding import Finding, State
+
+__all__ = ["CHECKS", "Deployment", "Finding", "Options", "State", "examine"]

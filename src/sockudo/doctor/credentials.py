@@ -1,0 +1,60 @@
+"""Do id, key and secret belong to one app that is enabled? What does not fit is told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from sockudo.client.failures import ApiError
+from sockudo.doctor.deployment import Deployment
+from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
+
+__all__ = ["check_credentials", "judge_refusal"]
+
+_PREFIX: Final = "sockudo-doctor-"
+
+_SAID: Final = {
+    "app_not_found": "no app has the id {id}",
+    "unknown_key": "no app has the key {key}",
+    "app_mismatch": "the key {key} is that of another app than {id}",
+    "signature_mismatch": "the secret is not that of the app {id} with the key {key}",
+    "timestamp_stale": "the clocks are too far apart: the signature counts as old",
+    "app_disabled": "id, key and secret fit, but the app {id} is disabled",
+}
+_FITTING: Final = "`sockudo apps show {id}` prints what belongs together, on the server's machine."
+_ADVICE: Final[dict[str, tuple[str, ...]]] = {
+    "signature_mismatch": (
+        "Compare the secret: it may be an old one, or have lost a character. " + _FITTING,
+        "If it is the right one, a proxy changes path or query on the way, which are signed.",
+    ),
+    "unknown_key": (_FITTING,),
+}
+
+
+async def check_credentials(deployment: Deployment) -> Sequence[Finding]:
+    """Asks a signed question that changes nothing and is answered at once."""
+    if deployment.credentials is None:
+        return [
+            not_checked("no credentials: give --app-id, --key and --secret, their variables, or --config"),
+        ]
+    credentials = deployment.credentials
+    try:
+        await deployment.api().channels(prefix=_PREFIX)
+    except ApiError as error:
+        return [judge_refusal(error, credentials.app_id, credentials.key)]
+    return [ok(f"the server takes them: app {credentials.app_id}, key {credentials.key}")]
+
+
+def judge_refusal(error: ApiError, app_id: str, key: str) -> Finding:
+    """What the server's refusal of a signed question says about the credentials."""
+    slug = error.docs.rpartition("#")[2]
+    if error.status == 429:
+        again = f" Try again in {error.retry_after} s." if error.retry_after is not None else ""
+        return warning(f"too many requests from this address: {error.text}.{again}", row="rate_limited")
+    text = _SAID.get(slug)
+    if text is None:
+        advice: tuple[str, ...] = () if slug else ("A proxy answers in the server's place: let it pass /apps on.",)
+        return problem(f"{error.text} (HTTP {error.status})", *advice, row=slug)
+    names = {"id": app_id, "key": key}
+    advice = tuple(line.format(**names) for line in _ADVICE.get(slug, ()))
+    return problem(text.format(**names), *advice, row=slug)

@@ -1,0 +1,103 @@
+"""The order of the checks, and which of them others make pointless."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sockudo.client.failures import ClientError
+from sockudo.doctor.addresses import check_address
+from sockudo.doctor.configuration import check_config
+from sockudo.doctor.credentials import check_credentials
+from sockudo.doctor.deployment import Deployment
+from sockudo.doctor.finding import Finding, not_checked, problem
+from sockudo.doctor.operators import check_exposure, check_metrics
+from sockudo.doctor.process import check_descriptors
+from sockudo.doctor.reach import check_port
+from sockudo.doctor.roundtrip import check_publish
+from sockudo.doctor.service import check_clock, check_health, check_server, check_version
+from sockudo.doctor.sockets import check_frames, check_idle, check_origin, check_websocket
+from sockudo.doctor.storage import check_disk, check_files, check_stores
+from sockudo.doctor.tls import check_tls
+from sockudo.doctor.webhooks import check_endpoints, check_queue
+
+__all__ = ["CHECKS", "Check", "examine"]
+
+Run = Callable[[Deployment], Awaitable[Sequence[Finding]]]
+
+# A bound on what no answer's own limit bounds: many endpoints, many rounds.
+_LONGEST: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check: its ``name`` on the command line, what it is about, and the checks without which it is pointless."""
+
+    name: str
+    about: str
+    run: Run
+    needs: tuple[str, ...] = ()
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    Check("config", "the configuration, as `sockudo config check`", check_config),
+    Check("port", "every address of the name answers", check_port),
+    Check("tls", "certificate, name, chain, days left, protocol", check_tls, ("port",)),
+    Check("server", "it is Sockudo that answers", check_server, ("port", "tls")),
+    Check("version", "what runs, and what is installed", check_version),
+    Check("clock", "the clocks, within what signatures allow", check_clock, ("server",)),
+    Check("credentials", "id, key and secret of one enabled app", check_credentials, ("server",)),
+    Check("health", "/up, and which part fails", check_health, ("server",)),
+    Check("stores", "app store and databases answer", check_stores),
+    Check("files", "files of the embedded stores: owner, mode, form", check_files),
+    Check("disk", "room in data_dir", check_disk),
+    Check("descriptors", "the limit of the process, against connections", check_descriptors),
+    Check("address", "the server sees who the client is", check_address, ("server", "credentials")),
+    Check("websocket", "the upgrade comes through", check_websocket, ("server",)),
+    Check("origin", "pages of --origin may connect", check_origin, ("websocket",)),
+    Check("frames", "large messages pass both ways", check_frames, ("credentials", "origin")),
+    Check("idle", "a silent connection survives --idle", check_idle, ("origin",)),
+    Check("publish", "events arrive, and how fast", check_publish, ("credentials", "origin")),
+    Check("queue", "deliveries that wait, fail or are dead", check_queue, ("server", "credentials")),
+    Check("webhooks", "endpoints take a signed test event", check_endpoints, ("credentials",)),
+    Check("metrics", "the listener for operators answers", check_metrics),
+    Check("exposure", "what only operators may reach", check_exposure),
+)
+"""Every check, in the order in which they run."""
+
+
+async def examine(
+    deployment: Deployment, names: Collection[str], began: Callable[[Check], None] = lambda _: None
+) -> AsyncIterator[Finding]:
+    """The findings of these checks, as they come; ``began`` is told of each check before it runs.
+
+    A check is left out, and says so, when one that it needs found a problem or was left out for one. One that was not
+    asked for counts as passed.
+    """
+    failed: dict[str, str] = {}
+    for check in CHECKS:
+        if check.name not in names:
+            continue
+        cause = next((failed[name] for name in check.needs if name in failed), None)
+        if cause is not None:
+            failed[check.name] = cause
+            yield replace(not_checked(f"because of the problem with {cause}"), check=check.name)
+            continue
+        began(check)
+        findings = await _findings(check, deployment)
+        if any(finding.state == "problem" for finding in findings):
+            failed[check.name] = check.name
+        for finding in findings:
+            yield replace(finding, check=check.name)
+
+
+async def _findings(check: Check, deployment: Deployment) -> Sequence[Finding]:
+    try:
+        async with asyncio.timeout(_LONGEST + deployment.options.idle):
+            return await check.run(deployment)
+    except ClientError as error:
+        return [problem(str(error), "Ask again with --only and a longer --timeout, to see whether it comes and goes.")]
+    except TimeoutError:
+        return [problem(f"it did not end within {_LONGEST:g} s", "See the log of the server.")]

@@ -1,0 +1,133 @@
+"""What it is all for: an event that is published arrives, on both protocols, and how long that takes."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import statistics
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Final, Literal
+
+from sockudo.client.auth import Credentials
+from sockudo.client.failures import ApiError, ClientError
+from sockudo.client.socket import Socket
+from sockudo.client.wire import Wire
+from sockudo.doctor.deployment import Deployment
+from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
+from sockudo.doctor.sockets import origin_of, until
+
+__all__ = ["check_publish", "judge"]
+
+_SLOW_MS: Final = 1000.0
+_EVENT: Final = "sockudo-doctor"
+Protocol = Literal[1, 2]
+
+
+async def check_publish(deployment: Deployment) -> Sequence[Finding]:
+    """Several events to one channel that nobody else has; they are kept nowhere.
+
+    Both connections hear of every one. The time is that from the request to the event, as a client sees it.
+    """
+    credentials = deployment.credentials
+    if credentials is None or deployment.socket is None:
+        return [not_checked("there is no connection, or no credentials to publish with")]
+    protocols: tuple[Protocol, ...] = (1, 2)
+    channel = f"sockudo-doctor-{secrets.token_hex(6)}"
+    async with AsyncExitStack() as stack:
+        open_sockets: dict[Protocol, Socket] = {}
+        found: list[Finding] = []
+        for protocol in protocols:
+            try:
+                connection = await _subscriber(deployment, credentials, protocol, channel)
+            except (ClientError, TimeoutError) as error:
+                found.append(_no_subscriber(protocol, error))
+                continue
+            stack.push_async_callback(connection.close)
+            open_sockets[protocol] = connection
+        times: dict[Protocol, list[float | None]] = {protocol: [] for protocol in open_sockets}
+        try:
+            for number in range(deployment.options.rounds if open_sockets else 0):
+                await _round(deployment, open_sockets, times, channel, f"{number}")
+        except ApiError as error:
+            slug = error.docs.rpartition("#")[2]
+            return [*found, problem(f"the publish is refused: {error.text} (HTTP {error.status})", row=slug)]
+    return [*found, *(judge(protocol, taken) for protocol, taken in times.items())]
+
+
+async def _subscriber(deployment: Deployment, credentials: Credentials, protocol: Protocol, channel: str) -> Socket:
+    connection = await Socket.connect(
+        deployment.url,
+        credentials.key,
+        open_timeout=deployment.options.timeout,
+        origin=origin_of(deployment),
+        wire=Wire(protocol),
+    )
+    try:
+        await connection.subscribe(channel)
+        await until(connection, lambda event: event.system == "subscription_succeeded", deployment.options.timeout)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+def _no_subscriber(protocol: Protocol, error: Exception) -> Finding:
+    reason = str(error) or "no answer in time"
+    return problem(
+        f"protocol V{protocol}: no subscription ({reason})",
+        "Limits of the app and of the address are the usual reasons: the text names which.",
+    )
+
+
+async def _round(
+    deployment: Deployment,
+    connections: dict[Protocol, Socket],
+    times: dict[Protocol, list[float | None]],
+    channel: str,
+    mark: str,
+) -> None:
+    began = time.monotonic()
+
+    async def arrival(connection: Socket) -> float | None:
+        try:
+            await until(
+                connection, lambda event: event.event == _EVENT and str(event.data) == mark, deployment.options.timeout
+            )
+        except (TimeoutError, ClientError):
+            return None
+        return (time.monotonic() - began) * 1000
+
+    waiting = [asyncio.ensure_future(arrival(connection)) for connection in connections.values()]
+    try:
+        await deployment.api().publish(channel, _EVENT, mark, extras={"ephemeral": True})
+        for protocol, took in zip(connections, await asyncio.gather(*waiting), strict=True):
+            times[protocol].append(took)
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+def judge(protocol: Protocol, times: Sequence[float | None]) -> Finding:
+    """Milliseconds of each event, None for one that did not arrive."""
+    arrived = [each for each in times if each is not None]
+    lost = len(times) - len(arrived)
+    facts: dict[str, Any] = {"protocol": protocol, "rounds": len(times), "lost": lost}
+    if lost:
+        return problem(
+            f"protocol V{protocol}: {lost} of {len(times)} events did not arrive",
+            "With several servers behind one name, an event reaches only the clients of the one that it was published "
+            "to: this version is one node. Else see the server's log.",
+            **facts,
+        )
+    median, longest = statistics.median(arrived), max(arrived)
+    facts |= {"p50_ms": round(median, 2), "max_ms": round(longest, 2)}
+    text = f"protocol V{protocol}: {len(times)} of {len(times)} arrived, p50 {median:.1f} ms, max {longest:.1f} ms"
+    if median > _SLOW_MS:
+        return warning(
+            f"{text}: slow",
+            "Is it the network, or is the server's core busy? sockudo_event_loop_lag_ms says the latter.",
+            **facts,
+        )
+    return ok(text, **facts)

@@ -1,0 +1,239 @@
+"""A WebSocket as clients open it: the upgrade, the page's origin, large messages, silence."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from sockudo import errors
+from sockudo.client.events import Event
+from sockudo.client.failures import ApiError, ClientError, ClosedError, UnreachableError
+from sockudo.client.socket import Socket
+from sockudo.config.origins import allows_everything, matcher
+from sockudo.doctor.deployment import Deployment
+from sockudo.doctor.finding import Finding, not_checked, ok, problem
+
+__all__ = ["check_frames", "check_idle", "check_origin", "check_websocket", "judge_refusal", "origin_of", "until"]
+
+# Below what a server takes by default: 64 KB of a client, 100 KB of a backend.
+_FROM_CLIENT: Final = 32 * 1024
+_FROM_SERVER: Final = 60 * 1024
+_SLOW_PROXY: Final = 150
+_SOME_KEY: Final = "sockudo-doctor"
+_NGINX: Final = (
+    "Let the proxy speak HTTP/1.1 to the server and pass Upgrade, Connection and Sec-WebSocket-* on "
+    "(docs/operations.md, behind a proxy)."
+)
+
+
+def origin_of(deployment: Deployment) -> str | None:
+    """The Origin to connect with: the given one, else one that the app's record allows, else none."""
+    if deployment.options.origin is not None or deployment.app is None:
+        return deployment.options.origin
+    patterns = [pattern.strip() for pattern in deployment.app.policy.channels.allowed_origins]
+    if not patterns or allows_everything(patterns):
+        return None
+    plain = [pattern.replace("*.", "").replace("*", "") for pattern in patterns]
+    tries = [pattern if "://" in pattern else f"https://{pattern}" for pattern in plain]
+    return next(filter(matcher(patterns), tries), None)
+
+
+# ---- the upgrade ----
+
+
+async def check_websocket(deployment: Deployment) -> Sequence[Finding]:
+    """Opens a connection, which the checks behind this one use; without a key, as an app that nobody has."""
+    credentials = deployment.credentials
+    key = _SOME_KEY if credentials is None else credentials.key
+    began = time.monotonic()
+    try:
+        connection = await Socket.connect(
+            deployment.url,
+            key,
+            open_timeout=deployment.options.timeout,
+            keepalive=None,
+            origin=origin_of(deployment),
+        )
+    except ClosedError as error:
+        deployment.refusal = error
+        if credentials is None and error.code == errors.UNKNOWN_APP.ws:
+            return [ok("the upgrade comes through, and the server's refusal of an app that nobody has")]
+        return [judge_refusal(error)]
+    except ApiError as error:
+        return [_no_upgrade(error)]
+    except UnreachableError as error:
+        return [problem(f"no upgrade: {error.reason}", _NGINX)]
+    deployment.socket = deployment.own(connection)
+    took = round((time.monotonic() - began) * 1000, 1)
+    return [ok(f"the upgrade comes through, greeted after {took} ms", ms=took)]
+
+
+def _no_upgrade(error: ApiError) -> Finding:
+    slug = error.docs.rpartition("#")[2]
+    if slug == errors.UPGRADE_INVALID.slug:
+        return problem("the upgrade arrives without its headers: a proxy strips them", _NGINX, row=slug)
+    if slug:
+        return problem(f"the server refuses the upgrade: {error.text} (HTTP {error.status})", row=slug)
+    return problem(
+        f"a proxy answers the upgrade with {error.status}, and the server never sees it",
+        f"{_NGINX} The path /app/ has to reach the server.",
+    )
+
+
+def judge_refusal(error: ClosedError) -> Finding:
+    """A close code in place of a greeting: the upgrade came through, but the connection is not wanted."""
+    if error.code == errors.ORIGIN_NOT_ALLOWED.ws:
+        return ok("the upgrade comes through; the origin is refused, see there", code=error.code)
+    rows = [row for row in errors.CATALOGUE.values() if row.ws == error.code]
+    exact = [row for row in rows if row.meaning == error.reason] or rows
+    return problem(
+        f"the upgrade comes through, but the server closes with {error.code} {error.reason}".rstrip(),
+        row=exact[0] if exact else None,
+        code=error.code,
+    )
+
+
+# ---- the page's origin ----
+
+
+async def check_origin(deployment: Deployment) -> Sequence[Finding]:
+    """What the connection with the Origin came to; see `origin_of` for which that was."""
+    given, refusal = deployment.options.origin, deployment.refusal
+    refused = isinstance(refusal, ClosedError) and refusal.code == errors.ORIGIN_NOT_ALLOWED.ws
+    if deployment.socket is None and not refused:
+        return [not_checked("no connection was opened: give the app's credentials")]
+    if given is not None and refused:
+        return [_refused(deployment, given)]
+    if given is not None:
+        return [ok(f"pages of {given} may connect", origin=given)]
+    if refused:
+        return [not_checked("the app names the origins that may connect: give one of them with --origin")]
+    if origin_of(deployment) is not None:
+        return [ok(f"pages of {origin_of(deployment)} may connect; others with --origin", origin=origin_of(deployment))]
+    return [ok("pages of every origin may connect: the app names none")]
+
+
+def _refused(deployment: Deployment, origin: str) -> Finding:
+    patterns = () if deployment.app is None else deployment.app.policy.channels.allowed_origins
+    if patterns and matcher(patterns)(origin):
+        return problem(
+            f"{origin} is refused, though the app's record allows it",
+            "A proxy drops or changes the Origin header; or the server has not taken the record over yet.",
+            row=errors.ORIGIN_NOT_ALLOWED,
+        )
+    named = f"; it allows {', '.join(patterns[:5])}" if patterns else ""
+    return problem(f"the app does not let pages of {origin} connect{named}", row=errors.ORIGIN_NOT_ALLOWED)
+
+
+# ---- large messages ----
+
+
+async def check_frames(deployment: Deployment) -> Sequence[Finding]:
+    """A large message to the server, and one from it, as proxies have buffers and limits of their own."""
+    connection = deployment.socket
+    if connection is None or deployment.credentials is None:
+        return [not_checked("there is no connection to send it on")]
+    settings = deployment.settings
+    size = _FROM_CLIENT if settings is None else min(_FROM_CLIENT, settings.inbound_limit - 256)
+    found: list[Finding] = []
+    try:
+        found.append(await _to_server(connection, size, deployment.options.timeout))
+        found.append(await _to_client(deployment, connection))
+    except ClosedError as error:
+        found.append(
+            problem(
+                f"the connection ended over a large message: {error.code} {error.reason}".rstrip(),
+                "With 1009 the limit is the server's, websocket_max_payload_kb; otherwise look at the proxy.",
+                row=errors.MESSAGE_TOO_BIG if error.code == errors.MESSAGE_TOO_BIG.ws else None,
+            )
+        )
+    except TimeoutError:
+        found.append(problem("a large message does not arrive in time", "Look at the limits and the log of the proxy."))
+    return found
+
+
+async def _to_server(connection: Socket, size: int, seconds: float) -> Finding:
+    await connection.send({"event": "pusher:ping", "data": {"filler": "x" * size}})
+    await until(connection, lambda event: event.system == "pong", seconds)
+    return ok(f"{size // 1024} KB pass to the server", bytes=size)
+
+
+async def _to_client(deployment: Deployment, connection: Socket) -> Finding:
+    channel = f"sockudo-doctor-{secrets.token_hex(6)}"
+    timeout = deployment.options.timeout
+    await connection.subscribe(channel)
+    await until(connection, lambda event: event.channel == channel, timeout)
+    try:
+        await deployment.api().publish(channel, "large", "x" * _FROM_SERVER, extras={"ephemeral": True})
+    except ApiError as error:
+        if error.status != 413:
+            raise
+        return _refused_body(error)
+    found = await until(connection, lambda event: event.event == "large", timeout)
+    await connection.unsubscribe(channel)
+    if len(found.data) != _FROM_SERVER:
+        return problem("a large event arrives changed", "Look at the proxy.")
+    return ok(f"{_FROM_SERVER // 1024} KB pass to the client", bytes=_FROM_SERVER)
+
+
+def _refused_body(error: ApiError) -> Finding:
+    if error.code == "unknown":
+        return problem(
+            f"a proxy takes no body of {_FROM_SERVER // 1024} KB",
+            "Raise its limit (nginx: client_max_body_size) to that of the server, http_api.request_limit_in_mb.",
+        )
+    return not_checked(f"the app takes no event of {_FROM_SERVER // 1024} KB: {error.text}")
+
+
+# ---- silence ----
+
+
+async def check_idle(deployment: Deployment) -> Sequence[Finding]:
+    """Nothing is said for a while but answers to pings; then the connection still has to work."""
+    connection, seconds = deployment.socket, deployment.options.idle
+    if seconds <= 0:
+        return [not_checked("--idle is 0")]
+    if connection is None:
+        return [not_checked("there is no connection to be silent on")]
+    began = time.monotonic()
+    try:
+        await _silence(connection, seconds)
+        await connection.ping()
+        await until(connection, lambda event: event.system == "pong", deployment.options.timeout)
+    except ClosedError as error:
+        lasted = round(time.monotonic() - began, 1)
+        return [
+            problem(
+                f"a silent connection is cut after {lasted} s ({error.code} {error.reason})".replace(" )", ")"),
+                "Raise the read timeout of the proxy above 150 s: that is how long a client may be silent.",
+                seconds=lasted,
+            )
+        ]
+    except TimeoutError:
+        return [problem(f"after {seconds:g} s of silence nothing comes through any more", "Look at the proxy.")]
+    if seconds < _SLOW_PROXY:
+        return [ok(f"{seconds:g} s of silence do no harm; --idle {_SLOW_PROXY + 5} tries what clients need", s=seconds)]
+    return [ok(f"{seconds:g} s of silence do no harm", s=seconds)]
+
+
+async def _silence(connection: Socket, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                await connection.receive()
+    except TimeoutError:
+        return
+
+
+async def until(connection: Socket, wanted: Callable[[Event], bool], seconds: float) -> Event:
+    """The first event that is ``wanted``; raises `TimeoutError`, `ClosedError`, or `ClientError` for a refusal."""
+    async with asyncio.timeout(seconds):
+        while True:
+            event = await connection.receive()
+            if wanted(event):
+                return event
+            if event.system in ("error", "subscription_error"):
+                raise ClientError(f"The server refuses it: {event.data}")

@@ -1,0 +1,229 @@
+"""What the server keeps, looked at from its own machine: databases, files, room on the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sockudo.client.failures import network_reason
+from sockudo.config import Settings
+from sockudo.config.apps import App
+from sockudo.config.sections.databases import SqlDatabase
+from sockudo.doctor.deployment import Deployment
+from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
+
+__all__ = ["SqliteFile", "check_disk", "check_files", "check_stores", "judge_disk", "judge_file", "read_apps"]
+
+_MEGABYTE: Final = 1024 * 1024
+_LITTLE: Final = 1024 * _MEGABYTE
+_NEARLY_NONE: Final = 100 * _MEGABYTE
+_FORM: Final = b"SQLite format 3\0"
+_NO_CONFIG: Final = "no --config: where the stores are is not known"
+
+
+# ---- stores ----
+
+
+async def read_apps(settings: Settings) -> tuple[Sequence[App] | None, str | None]:
+    """The apps of the store, None where there is none yet; and why they cannot be read. No file is made by looking."""
+    from sockudo.config import ConfigError
+    from sockudo.errors import SockudoError
+    from sockudo.stores.selection import app_place, app_store
+
+    driver = settings.app_manager.driver
+    if driver == "memory" or (driver == "sqlite" and not _exists(app_place(settings))):
+        return None, None
+    try:
+        store = app_store(settings)
+        await store.start()
+        try:
+            return await store.all(), None
+        finally:
+            await store.stop()
+    except (ConfigError, SockudoError) as error:
+        return None, str(error)
+
+
+async def check_stores(deployment: Deployment) -> Sequence[Finding]:
+    """Whether the app store can be read from here, and whether the databases and Redis take connections."""
+    settings = deployment.settings
+    if settings is None:
+        return [not_checked(_NO_CONFIG)]
+    found = [_app_store(deployment, settings)]
+    places = dict(_databases(settings))
+    reached = await asyncio.gather(
+        *(_reach(host, port, deployment.options.timeout) for _, host, port in places.values())
+    )
+    for (name, host, port), failure in zip(places.values(), reached, strict=True):
+        place = host if host.startswith("/") else f"{host}:{port}"
+        if failure is None:
+            found.append(ok(f"{name} at {place} takes connections"))
+        else:
+            found.append(
+                problem(f"{name} at {place} does not answer: {failure}", "Is it running, and is this its address?")
+            )
+    return found
+
+
+def _app_store(deployment: Deployment, settings: Settings) -> Finding:
+    driver = settings.app_manager.driver
+    if deployment.store_problem is not None:
+        return problem(
+            f"the apps cannot be read ({driver}): {deployment.store_problem}",
+            "A running server keeps the apps as they were last known, and /up says ERROR.",
+        )
+    if driver == "memory":
+        return ok(f"{len(settings.apps)} apps in the configuration, and no store besides")
+    count = deployment.stored_apps
+    return ok(f"the app store ({driver}) holds {'nothing yet' if count is None else f'{count} apps'}")
+
+
+def _databases(settings: Settings) -> Iterator[tuple[tuple[str, int], tuple[str, str, int]]]:
+    """What is to be reached over the network, by address: a database may serve for several things."""
+    drivers = {settings.app_manager.driver}
+    if settings.history.enabled:
+        drivers.add(settings.history.backend)
+    for names, label, server in (
+        ({"pgsql", "postgres"}, "PostgreSQL", settings.database.postgres),
+        ({"mysql"}, "MySQL", settings.database.mysql),
+    ):
+        if drivers & names:
+            yield _place(server), (label, server.host, server.port)
+    if settings.queue.driver == "redis":
+        redis = settings.database.redis.server(settings.queue.redis.url_override)
+        yield (redis.host, redis.port), ("Redis", redis.host, redis.port)
+
+
+def _place(server: SqlDatabase) -> tuple[str, int]:
+    return server.host, server.port
+
+
+async def _reach(host: str, port: int, seconds: float) -> str | None:
+    try:
+        async with asyncio.timeout(seconds):
+            if host.startswith("/"):
+                _, writer = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+            else:
+                _, writer = await asyncio.open_connection(host, port)
+    except TimeoutError:
+        return "no answer in time"
+    except OSError as error:
+        return network_reason(error)
+    writer.transport.abort()
+    return None
+
+
+def _exists(place: str) -> bool:
+    return Path(place).exists()
+
+
+# ---- files ----
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteFile:
+    """A file of an embedded store. ``head`` are its first bytes, None when they could not be read."""
+
+    path: Path
+    owner: int
+    mode: int
+    size: int
+    head: bytes | None
+
+
+async def check_files(deployment: Deployment) -> Sequence[Finding]:
+    """Owner, mode and form of every SQLite file in ``data_dir``."""
+    folder = deployment.data_dir()
+    if folder is None:
+        return [not_checked(_NO_CONFIG)]
+    process = deployment.process()
+    try:
+        paths = sorted(folder.glob("*.sqlite3"))
+        files = [_file(path) for path in paths]
+        mode = folder.stat().st_mode
+    except FileNotFoundError:
+        return [not_checked(f"{folder} is not on this machine, or nothing was kept yet")]
+    except PermissionError:
+        return [not_checked(f"{folder} cannot be looked into by this user: run it as the server's user or root")]
+    found: list[Finding] = []
+    if mode & stat.S_IWOTH:
+        found.append(problem(f"everybody may write to {folder}", f"chmod 700 {folder}"))
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        found.append(problem(f"{folder} is on a file system that is mounted read-only", "Mount it for writing."))
+    user = None if process is None else process.user
+    found += [judge_file(file, user) for file in files]
+    return found or [ok(f"{folder} holds no SQLite files")]
+
+
+def _file(path: Path) -> SqliteFile:
+    status = path.stat()
+    try:
+        with path.open("rb") as content:
+            head: bytes | None = content.read(len(_FORM))
+    except OSError:
+        head = None
+    return SqliteFile(path, status.st_uid, stat.S_IMODE(status.st_mode), status.st_size, head)
+
+
+def judge_file(file: SqliteFile, user: int | None) -> Finding:
+    """``user`` is who the server runs as, None when that is not known."""
+    facts: dict[str, Any] = {"path": str(file.path), "mode": f"{file.mode:o}", "bytes": file.size}
+    if file.size and file.head is not None and file.head != _FORM:
+        return problem(
+            f"{file.path} is no SQLite file any more",
+            "Put a backup in its place (docs/operations.md, backups), with the server stopped.",
+            **facts,
+        )
+    if user is not None and not _may_write(file, user):
+        return problem(
+            f"{file.path} cannot be written by the server's user ({user})",
+            f"chown {user} {file.path}; chmod 600 {file.path}: a command that somebody else ran may have made it.",
+            **facts,
+        )
+    if file.mode & 0o077:
+        return warning(f"{file.path} can be read by others (mode {file.mode:o})", f"chmod 600 {file.path}", **facts)
+    return ok(f"{file.path}: mode {file.mode:o}, {file.size / _MEGABYTE:.1f} MB", **facts)
+
+
+def _may_write(file: SqliteFile, user: int) -> bool:
+    """As far as owner and mode tell: groups are left out."""
+    if user == 0:
+        return True
+    if file.owner == user:
+        return bool(file.mode & stat.S_IWUSR)
+    return bool(file.mode & (stat.S_IWOTH | stat.S_IWGRP))
+
+
+# ---- room ----
+
+
+async def check_disk(deployment: Deployment) -> Sequence[Finding]:
+    """Room on the disk of ``data_dir``."""
+    folder = deployment.data_dir()
+    if folder is None:
+        return [not_checked(_NO_CONFIG)]
+    there = next((each for each in (folder, *folder.absolute().parents) if each.exists()), None)
+    if there is None:
+        return [not_checked(f"{folder} is not on this machine")]
+    usage = shutil.disk_usage(there)
+    return [judge_disk(str(folder), usage.free, usage.total)]
+
+
+def judge_disk(folder: str, free: int, total: int) -> Finding:
+    """Bytes that are free, of how many."""
+    facts: dict[str, Any] = {"free_bytes": free, "total_bytes": total}
+    text = f"{free / 1024 / _MEGABYTE:.1f} GB free for {folder}"
+    advice = (
+        "Make room, or lower the retention of the history and of delivered webhooks: a full disk refuses publishes."
+    )
+    if free < _NEARLY_NONE:
+        return problem(text, advice, **facts)
+    if free < _LITTLE or free < total / 20:
+        return warning(f"{text}, of {total / 1024 / _MEGABYTE:.1f} GB", advice, **facts)
+    return ok(text, **facts)
