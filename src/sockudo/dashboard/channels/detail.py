@@ -1,0 +1,209 @@
+"""One channel: what it is, who is in it, what its cache holds, and a test event for it."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from sockudo import errors
+from sockudo.apps.live import LiveApp
+from sockudo.dashboard.connections.listing import shown_user
+from sockudo.dashboard.connections.subscriptions import FilterView, subscription_of
+from sockudo.dashboard.paging import Page, Paging
+from sockudo.errors import SockudoError
+from sockudo.hub import Channel, Connection
+from sockudo.names import (
+    META,
+    META_PREFIX,
+    WILDCARD,
+    channel_kind,
+    check_channel_name,
+    check_pattern,
+    is_meta,
+    is_wildcard,
+    user_of,
+)
+
+if TYPE_CHECKING:
+    from sockudo.edge.context import Edge
+
+__all__ = [
+    "CachedView",
+    "ChannelView",
+    "MemberRow",
+    "SubscriberRow",
+    "TestEvent",
+    "channel_view",
+    "members",
+    "publish",
+    "subscribers",
+]
+
+_SOCKETS_OF_MEMBER: Final = 20
+
+
+class CachedView(msgspec.Struct, frozen=True):
+    """The event that a cache channel gives to whoever subscribes. ``frame`` is JSON text as V1 gets it."""
+
+    event: str
+    frame: msgspec.Raw
+    expires_in_seconds: int
+
+
+class ChannelView(msgspec.Struct, frozen=True):
+    """One channel, subscribed to or not.
+
+    ``refused`` is why nobody can subscribe to a channel of this name; None for a name that is allowed. ``user_count``
+    is None for what has no members, and ``user_id`` the user of a channel to one user. ``history``,
+    ``presence_history`` and ``recovery`` say what is kept of it.
+    """
+
+    app_id: str
+    channel: str
+    kind: str
+    occupied: bool
+    subscription_count: int
+    user_count: int | None
+    user_id: str | None
+    refused: str | None
+    encrypted: bool
+    recovery: bool
+    history: bool
+    presence_history: bool
+    caches: bool
+    cache: CachedView | None
+
+
+class MemberRow(msgspec.Struct, frozen=True):
+    """A member of a presence channel. ``socket_ids`` are the first of its connections.
+
+    ``lost``: its last connection was lost without a goodbye, and it is kept for a while in case it comes back.
+    """
+
+    user_id: str
+    user_info: msgspec.Raw
+    connection_count: int
+    socket_ids: list[str]
+    lost: bool
+
+
+class SubscriberRow(msgspec.Struct, frozen=True):
+    """A connection that is subscribed. ``user_id`` is that of the channel's member, else of the signed-in user."""
+
+    socket_id: str
+    user_id: str | None
+    address: str
+    format: str
+    filter: FilterView | None
+    delta: str | None
+
+
+class TestEvent(msgspec.Struct, forbid_unknown_fields=True):
+    """An event as an operator sends it; ``data`` is text, or JSON that becomes text (contract 20 § 5.1)."""
+
+    # Not a test, whatever pytest thinks of the name.
+    __test__ = False
+
+    name: str
+    data: Any
+
+
+def channel_view(edge: Edge, app: LiveApp, name: str) -> ChannelView:
+    """What there is to say of a channel."""
+    state = edge.gateway.state(app)
+    channel = state.find(name)
+    kind = META if is_meta(name) else WILDCARD if is_wildcard(name) else channel_kind(name)
+    policy = None if app.streams is None or kind in (META, WILDCARD) else app.streams.of(name)
+    presence = None if channel is None else channel.presence
+    return ChannelView(
+        app.id,
+        name,
+        kind.label,
+        channel is not None and channel.occupied,
+        0 if channel is None else channel.subscription_count,
+        len(presence or ()) if kind.presence else None,
+        user_of(name),
+        _refusal(app, name),
+        kind.encrypted,
+        policy is not None and policy.recovery is not None,
+        policy is not None and policy.history is not None,
+        policy is not None and policy.presence_history is not None and kind.presence,
+        kind.cache,
+        _cached(edge, app, name) if kind.cache else None,
+    )
+
+
+def _refusal(app: LiveApp, name: str) -> str | None:
+    limit = app.limits.max_channel_name_length
+    try:
+        if is_wildcard(name) and not is_meta(name):
+            check_pattern(name, max_length=limit)
+        else:
+            check_channel_name(name.removeprefix(META_PREFIX), max_length=limit, namespaces=app.namespaces)
+    except SockudoError as error:
+        return error.text
+    return None
+
+
+def _cached(edge: Edge, app: LiveApp, name: str) -> CachedView | None:
+    now = edge.clock.monotonic()
+    cached = edge.gateway.state(app).cache.get(name, now)
+    if cached is None:
+        return None
+    return CachedView(cached.shown.event, msgspec.Raw(cached.text), max(1, int(cached.expires_at - now)))
+
+
+def members(channel: Channel | None, paging: Paging) -> Page[MemberRow]:
+    """A page of the members of a presence channel, in the order in which they came."""
+    presence = (channel.presence if channel is not None else None) or ()
+    page = paging.cut_iterable(presence, len(presence))
+    rows = [
+        MemberRow(
+            member.user_id,
+            msgspec.Raw(member.user_info),
+            len(member.connections),
+            [connection.socket_id for connection in islice(member.connections, _SOCKETS_OF_MEMBER)],
+            not member.connections,
+        )
+        for member in page.entries
+    ]
+    return Page(rows, page.total, paging)
+
+
+def subscribers(channel: Channel | None, paging: Paging) -> Page[SubscriberRow]:
+    """A page of those who are subscribed."""
+    if channel is None:
+        return Page([], 0, paging)
+    page = paging.cut_iterable(channel.subscribers(), channel.subscription_count)
+    return Page([_subscriber(channel, connection) for connection in page.entries], page.total, paging)
+
+
+def _subscriber(channel: Channel, connection: Connection) -> SubscriberRow:
+    subscription = subscription_of(connection, connection.channels[channel.name])
+    return SubscriberRow(
+        connection.socket_id,
+        subscription.user_id if subscription.user_id is not None else shown_user(connection),
+        connection.peer.address,
+        connection.shape.label,
+        subscription.filter,
+        subscription.delta,
+    )
+
+
+async def publish(edge: Edge, app: LiveApp, channel: str, event: TestEvent) -> None:
+    """Publishes as the app's backend does, with every check and limit, and waits until it is stored where it has to be.
+
+    Raises what a publish over HTTP is refused with.
+    """
+    if not app.enabled:
+        raise errors.APP_DISABLED()
+    body = msgspec.json.encode({"name": event.name, "channel": channel, "data": event.data})
+    answer = edge.publisher.events(app, edge.gateway.state(app), body, None, edge.clock.monotonic())
+    if isinstance(answer, asyncio.Task):
+        await asyncio.wait((answer,))
+        if answer.cancelled():
+            raise errors.DRAINING(retry_after=1)
+        answer.result()

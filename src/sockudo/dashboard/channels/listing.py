@@ -1,0 +1,93 @@
+"""Which channels there are: searched, in order, a page at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+
+from sockudo.dashboard.paging import Page, Paging
+from sockudo.dashboard.selection import select
+from sockudo.hub import Channel, Hub
+from sockudo.names import CHANNEL_KINDS
+
+__all__ = ["KINDS", "MATCHES", "SORTS", "ChannelQuery", "ChannelRow", "channel_row", "find_channels"]
+
+Sort = Literal["name", "subscriptions", "users"]
+Match = Literal["contains", "prefix"]
+
+KINDS: Final = tuple(kind.label for kind in CHANNEL_KINDS)
+SORTS: Final[tuple[Sort, ...]] = ("name", "subscriptions", "users")
+MATCHES: Final[tuple[Match, ...]] = ("contains", "prefix")
+
+
+class ChannelQuery(NamedTuple):
+    """What is looked for. Upper and lower case are the same in ``text``: a channel of the wrong case is found, too.
+
+    ``app_id`` and ``kind`` of None stand for all.
+    """
+
+    app_id: str | None = None
+    text: str = ""
+    match: Match = "contains"
+    kind: str | None = None
+    sort: Sort = "name"
+
+
+class ChannelRow(msgspec.Struct, frozen=True):
+    """One channel of a list. ``user_count`` is None where there are no members, which is not 0 members."""
+
+    app_id: str
+    channel: str
+    kind: str
+    subscription_count: int
+    user_count: int | None
+
+
+async def find_channels(hub: Hub, query: ChannelQuery, paging: Paging) -> Page[ChannelRow]:
+    """A page of the channels that somebody is subscribed to; metachannels and patterns are among them."""
+    found = await select(_channels(hub, query.app_id), _key(query), paging.start, paging.per_page)
+    return Page([channel_row(channel) for channel in found.items], found.total, paging)
+
+
+def channel_row(channel: Channel) -> ChannelRow:
+    """What a list says of a channel."""
+    return ChannelRow(
+        channel.app.app_id,
+        channel.name,
+        channel.kind.label,
+        channel.subscription_count,
+        None if channel.presence is None else len(channel.presence),
+    )
+
+
+def _channels(hub: Hub, app_id: str | None) -> list[Channel]:
+    if app_id is None:
+        return [channel for state in hub.apps.values() for channel in state.everything()]
+    state = hub.apps.get(app_id)
+    return [] if state is None else state.everything()
+
+
+def _key(query: ChannelQuery) -> Callable[[Channel], tuple[Any, ...] | None]:
+    text, kind, prefix = query.text.casefold(), query.kind, query.match == "prefix"
+
+    def wanted(channel: Channel) -> bool:
+        if kind is not None and channel.kind.label != kind:
+            return False
+        if not text:
+            return True
+        name = channel.name.casefold()
+        return name.startswith(text) if prefix else text in name
+
+    def by_name(channel: Channel) -> tuple[Any, ...] | None:
+        return (channel.name, channel.app.app_id) if wanted(channel) else None
+
+    def by_subscriptions(channel: Channel) -> tuple[Any, ...] | None:
+        return (-channel.subscription_count, channel.name, channel.app.app_id) if wanted(channel) else None
+
+    def by_users(channel: Channel) -> tuple[Any, ...] | None:
+        users = -1 if channel.presence is None else len(channel.presence)
+        return (-users, channel.name, channel.app.app_id) if wanted(channel) else None
+
+    return {"name": by_name, "subscriptions": by_subscriptions, "users": by_users}[query.sort]

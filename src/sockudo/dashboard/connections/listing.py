@@ -1,0 +1,142 @@
+"""Which connections there are: searched, in order, a page at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+
+from sockudo.dashboard.paging import Page, Paging
+from sockudo.dashboard.selection import select
+from sockudo.hub import Connection
+from sockudo.sessions import Gateway, Session
+
+__all__ = ["BY", "SORTS", "ConnectionQuery", "ConnectionRow", "connection_row", "find_connections", "shown_user"]
+
+By = Literal["any", "socket_id", "user_id", "channel", "address"]
+Sort = Literal["newest", "oldest", "subscriptions", "buffered", "quiet"]
+
+BY: Final[tuple[By, ...]] = ("any", "socket_id", "user_id", "channel", "address")
+SORTS: Final[tuple[Sort, ...]] = ("newest", "oldest", "subscriptions", "buffered", "quiet")
+
+
+class ConnectionQuery(NamedTuple):
+    """What is looked for, in which of a connection's properties.
+
+    A socket id or an address needs to hold the text, a user id too, in upper or lower case; a channel has to be that
+    very one. ``app_id`` of None stands for all apps.
+    """
+
+    app_id: str | None = None
+    text: str = ""
+    by: By = "any"
+    sort: Sort = "newest"
+
+
+class ConnectionRow(msgspec.Struct, frozen=True):
+    """One connection of a list. ``connected_at_ms`` is in Unix milliseconds.
+
+    ``user_id`` is the signed-in user, else that of a presence channel; ``format`` that of its frames.
+    """
+
+    app_id: str
+    socket_id: str
+    user_id: str | None
+    address: str
+    connected_at_ms: int
+    quiet_seconds: float
+    protocol: int
+    format: str
+    client: str
+    client_version: str
+    subscription_count: int
+    buffered_bytes: int
+
+
+async def find_connections(gateway: Gateway, query: ConnectionQuery, paging: Paging) -> Page[ConnectionRow]:
+    """A page of the connections of this node."""
+    found = await select(_candidates(gateway, query), _key(query), paging.start, paging.per_page)
+    return Page([connection_row(session) for session in found.items], found.total, paging)
+
+
+def connection_row(session: Session) -> ConnectionRow:
+    """What a list says of a connection."""
+    clock = session.gateway.clock
+    return ConnectionRow(
+        session.app.app_id,
+        session.socket_id,
+        shown_user(session),
+        session.peer.address,
+        int((clock.time() - clock.monotonic() + session.opened_at) * 1000),
+        round(max(0.0, clock.monotonic() - session.last_seen), 1),
+        2 if session.shape.v2 else 1,
+        session.shape.label if session.shape.v2 else "json",
+        session.sdk.name,
+        session.sdk.version,
+        len(session.channels),
+        session.peer.buffered(),
+    )
+
+
+def shown_user(connection: Connection) -> str | None:
+    """The signed-in user, else that of a presence channel; None for neither."""
+    if connection.user is not None:
+        return connection.user.user_id
+    return next(iter(connection.members.values()), None) if connection.members else None
+
+
+def _candidates(gateway: Gateway, query: ConnectionQuery) -> list[Session]:
+    if query.by != "channel" or not query.text:
+        return list(gateway.sessions()) if query.app_id is None else gateway.sessions_of(query.app_id)
+    found: list[Session] = []
+    for app_id, state in gateway.hub.apps.items():
+        channel = state.find(query.text) if query.app_id in (None, app_id) else None
+        if channel is not None:
+            found.extend(one for one in channel.subscribers() if isinstance(one, Session))
+    return found
+
+
+def _key(query: ConnectionQuery) -> Callable[[Session], tuple[Any, ...] | None]:
+    wanted, order = _filter(query), _ORDERS[query.sort]
+
+    def key(session: Session) -> tuple[Any, ...] | None:
+        if session.ended or not wanted(session):
+            return None
+        return (order(session), session.app.app_id, session.socket_id)
+
+    return key
+
+
+_ORDERS: Final[dict[Sort, Callable[[Session], float]]] = {
+    "newest": lambda session: -session.opened_at,
+    "oldest": lambda session: session.opened_at,
+    "subscriptions": lambda session: -len(session.channels),
+    "buffered": lambda session: -session.peer.buffered(),
+    "quiet": lambda session: session.last_seen,
+}
+
+
+def _filter(query: ConnectionQuery) -> Callable[[Session], bool]:
+    given, text = query.text, query.text.casefold()
+    if not given:
+        return lambda _: True
+
+    def is_user(session: Session) -> bool:
+        if session.user is not None and text in session.user.user_id.casefold():
+            return True
+        return any(text in user_id.casefold() for user_id in (session.members or {}).values())
+
+    def is_any(session: Session) -> bool:
+        return (
+            text in session.socket_id or text in session.peer.address or given in session.channels or is_user(session)
+        )
+
+    filters: dict[By, Callable[[Session], bool]] = {
+        "any": is_any,
+        "socket_id": lambda session: text in session.socket_id,
+        "user_id": is_user,
+        "channel": lambda session: given in session.channels,
+        "address": lambda session: text in session.peer.address,
+    }
+    return filters[query.by]

@@ -1,0 +1,125 @@
+"""Pages and API of the area Connections."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sockudo import errors
+from sockudo.dashboard.asked import asked_app, channel_url, choice, connection_url, inspector_url
+from sockudo.dashboard.board import Board
+from sockudo.dashboard.bodies import read_form
+from sockudo.dashboard.connections.detail import connection_view, end_connection, find_session, subscriptions
+from sockudo.dashboard.connections.listing import BY, SORTS, ConnectionQuery, ConnectionRow, find_connections
+from sockudo.dashboard.paging import Page, Paging
+from sockudo.dashboard.replies import json, page, redirect, wants_part
+from sockudo.dashboard.texts import duration, pretty
+from sockudo.edge.paths import path_part
+from sockudo.errors import SockudoError
+from sockudo.sessions import Session
+
+__all__ = ["routes"]
+
+_TOOLS: Final[dict[str, Any]] = {
+    "channel_url": channel_url,
+    "connection_url": connection_url,
+    "duration": duration,
+    "inspector_url": inspector_url,
+    "pretty": pretty,
+}
+
+_log = structlog.get_logger("sockudo.dashboard")
+
+
+def routes(board: Board) -> list[Route]:
+    """``/dashboard/connections`` and ``/dashboard/api/v1/connections``."""
+
+    async def index(request: Request) -> Response:
+        query, found = await _found(board, request)
+        apps = [app.id for app in board.edge.apps.all()]
+        return page(
+            board, request, "connections/index.html", block="results", query=query, found=found, apps=apps, **_TOOLS
+        )
+
+    async def show(request: Request) -> Response:
+        return _detail(board, request, path_part(request, "socket_id"))
+
+    async def close(request: Request) -> Response:
+        form = await read_form(request)
+        session = find_session(board.edge.gateway, path_part(request, "socket_id"), form.get("app_id") or None)
+        _end(session)
+        return redirect(request, "/dashboard/connections", f"Connection {session.socket_id} was closed")
+
+    path = "/dashboard/connections"
+    return [
+        Route(path, index, methods=["GET"]),
+        Route(f"{path}/{{socket_id}}", show, methods=["GET"]),
+        Route(f"{path}/{{socket_id}}/close", close, methods=["POST"]),
+        *_api(board),
+    ]
+
+
+def _api(board: Board) -> list[Route]:
+    async def listed(request: Request) -> Response:
+        _, found = await _found(board, request)
+        return json(found.body(list(found.entries)))
+
+    async def about(request: Request) -> Response:
+        session = _asked(board, request)
+        page = subscriptions(session, Paging.of(request))
+        return json({"connection": connection_view(session), "subscriptions": page.body(list(page.entries))})
+
+    async def close(request: Request) -> Response:
+        _end(_asked(board, request))
+        return json({"ok": True})
+
+    path = "/dashboard/api/v1/connections"
+    return [
+        Route(path, listed, methods=["GET"]),
+        Route(f"{path}/{{socket_id}}", about, methods=["GET"]),
+        Route(f"{path}/{{socket_id}}", close, methods=["DELETE"]),
+        Route(f"{path}/{{socket_id}}/close", close, methods=["POST"]),
+    ]
+
+
+async def _found(board: Board, request: Request) -> tuple[ConnectionQuery, Page[ConnectionRow]]:
+    paging = Paging.of(request)
+    query = ConnectionQuery(
+        asked_app(board, request), paging.q, choice(request, "by", BY), choice(request, "sort", SORTS)
+    )
+    return query, await find_connections(board.edge.gateway, query, paging)
+
+
+def _asked(board: Board, request: Request) -> Session:
+    return find_session(board.edge.gateway, path_part(request, "socket_id"), asked_app(board, request))
+
+
+def _detail(board: Board, request: Request, socket_id: str) -> Response:
+    app_id = asked_app(board, request)
+    try:
+        session = find_session(board.edge.gateway, socket_id, app_id)
+    except SockudoError as error:
+        if error.spec is not errors.NOT_FOUND:
+            raise
+        # For a part of a page that asks again and again: here is the end of it, which htmx is told by this status.
+        status = 286 if wants_part(request) else 404
+        gone = {"app_id": app_id, "socket_id": socket_id, **_TOOLS}
+        return page(board, request, "connections/gone.html", block="live", status=status, **gone)
+    return page(
+        board,
+        request,
+        "connections/connection.html",
+        block="live",
+        about=connection_view(session),
+        found=subscriptions(session, Paging.of(request)),
+        **_TOOLS,
+    )
+
+
+def _end(session: Session) -> None:
+    end_connection(session)
+    _log.info("connection closed by an operator", app_id=session.app.app_id, socket_id=session.socket_id)
