@@ -546,7 +546,8 @@ CHANNEL_AUTH_INVALID = _row(
         "the signature was made for another socket_id or channel",
         "channel_data was changed or serialized again after signing",
     ),
-    remedy="The likely mistake is on the dashboard's page Why?, in `sockudo tail --problems` and in the server's log.",
+    remedy="Sign with the app's own secret exactly the socket_id, channel and channel_data that the client sends. "
+    "The page Why?, `sockudo tail --problems` and the server's log name the likely mistake.",
 )
 PRESENCE_DATA = _row(
     "presence_data",

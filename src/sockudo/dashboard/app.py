@@ -8,7 +8,17 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sockudo import errors
-from sockudo.dashboard import apps, assets, channels, connections, login, overview
+from sockudo.dashboard import (
+    apps,
+    assets,
+    channels,
+    connections,
+    error_pages,
+    inspector,
+    login,
+    overview,
+    why,
+)
 from sockudo.dashboard.access import Gate
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.replies import error_reply
@@ -25,6 +35,9 @@ AREAS = (
     apps,
     channels,
     connections,
+    inspector,
+    why,
+    error_pages,
 )
 """The modules with pages: each has ``routes(board)``."""
 

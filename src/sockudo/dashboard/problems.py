@@ -1,0 +1,42 @@
+"""Groups of problems as the pages show them."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from sockudo.dashboard.asked import channel_url, connection_url, inspector_url
+from sockudo.errors import CATALOGUE, ErrorSpec
+from sockudo.inspector import Entry, Group
+from sockudo.inspector.lines import LABELS, Line, line_of
+
+__all__ = ["Example", "ShownGroup", "page_links", "shown_group"]
+
+_EXAMPLES: Final = 10
+
+
+class Example(NamedTuple):
+    """One problem and its line."""
+
+    entry: Entry
+    line: Line
+
+
+class ShownGroup(NamedTuple):
+    """A group in words; ``row`` is None for an error that the catalogue does not have. The newest example is first."""
+
+    group: Group
+    label: str
+    row: ErrorSpec | None
+    examples: list[Example]
+
+
+def shown_group(group: Group) -> ShownGroup:
+    """What a page shows of a group."""
+    newest = list(group.last)[::-1][:_EXAMPLES]
+    examples = [Example(entry, line_of(entry)) for entry in newest]
+    return ShownGroup(group, LABELS[group.kind], CATALOGUE.get(group.error or ""), examples)
+
+
+def page_links() -> dict[str, Any]:
+    """The ways to other pages, for templates."""
+    return {"channel_url": channel_url, "connection_url": connection_url, "inspector_url": inspector_url}
