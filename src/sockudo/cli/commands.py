@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from typer.main import get_command as build_command
 
 from sockudo.cli.channels import channels
+from sockudo.cli.doctor import DOCTOR_EXIT_CODES, doctor
 from sockudo.cli.explain import explain
 from sockudo.cli.groups import examples_with
 from sockudo.cli.listen import listen
@@ -90,6 +91,14 @@ for _command, _example in (
     (version, "sockudo version --json"),
 ):
     app.command(epilog=_closing(_example))(_command)
+
+
+app.command(
+    epilog=examples_with(DOCTOR_EXIT_CODES)(
+        "sockudo doctor --url https://realtime.example.com --origin https://shop.example.com[/bold]\n\n"
+        "On the server's machine: [bold]sockudo doctor --config /etc/sockudo/sockudo.toml --strict"
+    )
+)(doctor)
 
 
 def main() -> None:

@@ -92,19 +92,14 @@ def doctor(
         report.print_checks()
         return
     names = _chosen(only, skip)
-    given_url = None if context.get_parameter_source("url") is _default_source() else url
+    source = context.get_parameter_source("url")
+    given_url = None if source is not None and source.name == "DEFAULT" else url
     options = Options(timeout=timeout, idle=idle, rounds=rounds, origin=origin, allow_private=allow_private)
     deployment = _deployment(given_url, (app_id, key, secret), config, options)
     findings = asyncio.run(_examine(deployment, names, as_json=as_json))
     report.finish(deployment, findings, as_json=as_json)
     bad = ("problem", "warning") if strict else ("problem",)
     raise typer.Exit(ExitCode.REFUSED if any(finding.state in bad for finding in findings) else ExitCode.DONE)
-
-
-def _default_source() -> object:
-    from click.core import ParameterSource
-
-    return ParameterSource.DEFAULT
 
 
 async def _examine(deployment: Deployment, names: Sequence[str], *, as_json: bool) -> list[Finding]:

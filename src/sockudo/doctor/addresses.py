@@ -122,7 +122,7 @@ def judge(what: str, probe: Probe, around: Surroundings) -> Finding:
         "counted_of_others": probe.others,
     }
     advice = _TOO_FEW.format(setting=around.setting)
-    if probe.believed and around.here:
+    if probe.believed and around.here and around.proxy is None:
         return not_checked(
             f"{what}: X-Forwarded-For counts on loopback, as it must for a proxy on this machine; whether clients can "
             "forge it shows only with --url of the proxy"

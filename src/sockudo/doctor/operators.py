@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
-from typing import Final
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from sockudo.client.failures import UnreachableError
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
 from sockudo.doctor.probe import Http
 
-__all__ = ["check_exposure", "check_metrics", "judge_binding", "metrics_text"]
+__all__ = ["check_exposure", "check_metrics", "failed_parts", "judge_binding", "metrics_text", "metrics_url"]
 
 _USUAL_PORT: Final = 9601
 _EVERYWHERE: Final = frozenset({"", "0.0.0.0", "::"})
@@ -43,6 +44,36 @@ def metrics_url(deployment: Deployment) -> str:
     if host == "::":
         host = "::1"
     return f"http://{_in_url('127.0.0.1' if host in _EVERYWHERE else host)}:{settings.metrics.port}"
+
+
+async def operator_health(deployment: Deployment) -> dict[str, Any]:
+    """What the dashboard tells operators about the server: its version, each health check with its reason.
+
+    Empty where it cannot be asked. Only a process that is known to be the server gets to see the password.
+    """
+    settings = deployment.settings
+    if settings is None or not settings.dashboard.password or not settings.metrics.enabled:
+        return {}
+    if deployment.machine.server_at(settings.metrics.port) is None:
+        return {}
+    http = Http(metrics_url(deployment), deployment.options.timeout)
+    try:
+        answer = await http.get("/dashboard/api/v1/health", {"Authorization": f"Bearer {settings.dashboard.password}"})
+        told = json.loads(answer.body)
+    except (UnreachableError, ValueError):
+        return {}
+    finally:
+        await http.close()
+    return told if answer.status == 200 and isinstance(told, dict) else {}
+
+
+def failed_parts(told: Mapping[str, Any]) -> list[str]:
+    """The checks that fail, each with its reason, from what `operator_health` told."""
+    return [
+        f"{check['name']}: {check.get('reason') or 'it fails'}"
+        for check in told.get("checks", ())
+        if isinstance(check, dict) and not check.get("passed")
+    ]
 
 
 def _in_url(host: str) -> str:

@@ -15,6 +15,7 @@ from sockudo.client.signing import signed_target
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
 from sockudo.doctor.machine import Process
+from sockudo.doctor.operators import failed_parts, operator_health
 from sockudo.doctor.probe import Answer
 from sockudo.version import __version__
 
@@ -27,6 +28,7 @@ _SLOWEST: Final = 10.0
 _SERVER_CLOCK: Final = re.compile(r"clock, which says (-?[0-9]+)")
 _GATEWAY: Final = frozenset({502, 503, 504})
 _CHANNEL: Final = "sockudo-doctor"
+_STORE: Final = "Look whether the database, or the file in data_dir, can be reached and read by the server's user."
 _NTP: Final = "Synchronise the clocks of both machines (NTP, `timedatectl`)."
 
 
@@ -90,12 +92,16 @@ async def _speaks_tls(deployment: Deployment) -> bool:
 
 
 async def check_version(deployment: Deployment) -> Sequence[Finding]:
-    """A server does not tell strangers its version; its files do, on its machine."""
+    """A server tells its version to operators alone; on its machine its files do as well."""
+    running = (await operator_health(deployment)).get("version")
+    if isinstance(running, str):
+        return [judge_version(running, __version__, newer=False)]
     process = deployment.process()
     if process is None:
         return [
             not_checked(
-                f"a server tells its version to nobody, and none runs here that may be looked at; this is {__version__}"
+                "a server tells its version to operators alone, and none runs here that may be looked at; this is "
+                f"{__version__}"
             )
         ]
     installed = _installed(process)
@@ -212,11 +218,14 @@ async def check_health(deployment: Deployment) -> Sequence[Finding]:
             problem("the server is stopping: it takes no new connections", row=errors.DRAINING, word=word),
         ]
     if word == "DEGRADED":
+        told = failed_parts(await operator_health(deployment))
+        reason = f" ({'; '.join(told)})" if told else ""
         return [
             problem(
-                "in service, but not whole: the webhook queue does not answer, so webhooks wait in memory",
+                f"in service, but not whole: the webhook queue does not answer{reason}, so webhooks wait in memory",
                 f"{_queue_place(deployment)} The log names the reason ('health check failed', webhooks).",
                 word=word,
+                part="webhooks",
             )
         ]
     if word == "ERROR":
@@ -239,7 +248,10 @@ async def _app_health(deployment: Deployment) -> Finding:
 
 
 async def _failing_part(deployment: Deployment) -> Finding:
-    """`/up` gives no reason; a route that reads the history does, and otherwise it is the apps."""
+    """`/up` gives no reason. The dashboard does, to who has its password; else a route that reads the history tells."""
+    told = failed_parts(await operator_health(deployment))
+    if told:
+        return problem(f"/up says ERROR: {'; '.join(told)}", _STORE, word="ERROR", parts=told)
     if deployment.credentials is None:
         return problem(
             "/up says ERROR: the app store or the history store does not answer, or there is no app",
@@ -258,8 +270,7 @@ async def _failing_part(deployment: Deployment) -> Finding:
             )
     return problem(
         "/up says ERROR: the app store does not answer, and apps stay as they were last known; or there is no app",
-        "Look whether the database, or the file in data_dir, can be reached and read by the server's user; the log "
-        "names the reason ('health check failed', apps).",
+        f"{_STORE} The log names the reason ('health check failed', apps).",
         word="ERROR",
         part="apps",
     )

@@ -79,9 +79,13 @@ def _app_store(deployment: Deployment, settings: Settings) -> Finding:
             "A running server keeps the apps as they were last known, and /up says ERROR.",
         )
     if driver == "memory":
-        return ok(f"{len(settings.apps)} apps in the configuration, and no store besides")
+        return ok(f"{_apps(len(settings.apps))} in the configuration, and no store besides")
     count = deployment.stored_apps
-    return ok(f"the app store ({driver}) holds {'nothing yet' if count is None else f'{count} apps'}")
+    return ok(f"the app store ({driver}) holds {'nothing yet' if count is None else _apps(count)}")
+
+
+def _apps(count: int) -> str:
+    return f"{count} {'app' if count == 1 else 'apps'}"
 
 
 def _databases(settings: Settings) -> Iterator[tuple[tuple[str, int], tuple[str, str, int]]]:
@@ -188,7 +192,11 @@ def judge_file(file: SqliteFile, user: int | None) -> Finding:
         )
     if file.mode & 0o077:
         return warning(f"{file.path} can be read by others (mode {file.mode:o})", f"chmod 600 {file.path}", **facts)
-    return ok(f"{file.path}: mode {file.mode:o}, {file.size / _MEGABYTE:.1f} MB", **facts)
+    return ok(f"{file.path}: mode {file.mode:o}, {_size(file.size)}", **facts)
+
+
+def _size(count: int) -> str:
+    return f"{count // 1024} KB" if count < _MEGABYTE else f"{count / _MEGABYTE:,.1f} MB"
 
 
 def _may_write(file: SqliteFile, user: int) -> bool:
