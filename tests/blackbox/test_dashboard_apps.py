@@ -1,0 +1,308 @@
+"""Apps at the dashboard: what is changed there holds at once, and what cannot be changed is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
+from typing import Any
+
+import pytest
+
+from support.operator import PASSWORD, Operator, dashboard_config
+from support.server import ServerProcess, start_server
+from support.signing import Credentials
+from support.websocket import WebSocket
+
+NAMES = count(1)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with start_server(dashboard_config()) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def operator(server: ServerProcess) -> Operator:
+    return Operator(server)
+
+
+@pytest.fixture
+def app(operator: Operator) -> Credentials:
+    """An app of the test's own, made at the dashboard."""
+    name = f"app-{next(NAMES)}"
+    made = operator.api("POST", "/apps", {"id": name}, status=201)
+    return Credentials(made["id"], made["key"], made["secret"])
+
+
+@pytest.fixture
+def connect(server: ServerProcess, opened: ExitStack) -> Callable[..., WebSocket]:
+    def open_one(app: Credentials, **fields: Any) -> WebSocket:
+        return opened.enter_context(WebSocket(server, app=app, **fields))
+
+    return open_one
+
+
+def change(operator: Operator, app: Credentials, **policy: Any) -> dict[str, Any]:
+    return operator.api("PATCH", f"/apps/{app.id}", {"policy": policy})
+
+
+def events(server: ServerProcess, app: Credentials) -> int:
+    body = {"name": "e", "channels": ["room"], "data": "x"}
+    return server.signed("POST", f"/apps/{app.id}/events", body=body, app=app).status
+
+
+# ---- over the API: made and used ----
+
+
+def test_a_created_app_can_be_used_at_once(server: ServerProcess, operator: Operator, connect: Any) -> None:
+    made = operator.api("POST", "/apps", {"policy": {"features": {"enable_client_messages": True}}}, status=201)
+    assert made["enabled"]
+    assert len(bytes.fromhex(made["secret"])) == 24
+    assert made["warnings"] == []
+    app = Credentials(made["id"], made["key"], made["secret"])
+    socket = connect(app).greeting()
+    socket.subscribe("private-room")
+    server.publish("private-room", "hello", "x", app=app)
+    assert socket.event()["event"] == "hello"
+
+
+def test_ids_and_keys_that_are_taken_are_told_apart(operator: Operator, app: Credentials) -> None:
+    same_id = operator.api("POST", "/apps", {"id": app.id}, status=409)
+    assert (same_id["code"], same_id["error"]) == ("app_exists", f"App '{app.id}' exists already")
+    same_key = operator.api("POST", "/apps", {"id": "another", "key": app.key}, status=409)
+    assert same_key["code"] == "app_key_taken"
+    assert operator.api("GET", "/apps/another", status=404)["code"] == "app_not_found"
+
+
+def test_what_is_wrong_with_a_new_app_is_told_field_by_field(operator: Operator) -> None:
+    policy = {"limits": {"max_connections": "many", "max_conections": 1}, "webhooks": [{"url": "https://a.test"}]}
+    said = operator.api("POST", "/apps", {"id": "a/b", "secret": "", "policy": policy}, status=400)
+    assert {(each["field"], each["text"]) for each in said["problems"]} == {
+        ("id", "contains '/', which no request path can carry"),
+        ("secret", "is empty"),
+        ("policy.limits.max_connections", "= 'many' is not a whole number of 0 or more"),
+        ("policy.limits.max_conections", "is not known; did you mean 'max_connections'?"),
+        ("policy.webhooks[0]", "has no event_types, a list of event names"),
+    }
+    assert (said["code"], said["status"]) == ("invalid_input", 400)
+
+
+def test_a_body_that_is_no_record(operator: Operator) -> None:
+    assert operator.api("POST", "/apps", [1], status=422)["code"] == "invalid_input"
+
+
+# ---- over the API: read ----
+
+
+def test_the_list_is_searched_and_paged(operator: Operator) -> None:
+    for number in range(3):
+        operator.api("POST", "/apps", {"id": f"list-{number}", "key": f"KEY-{number}-list"}, status=201)
+    found = operator.api("GET", "/apps?q=LIST-&per_page=2&page=2")
+    assert [each["id"] for each in found["items"]] == ["list-2"]
+    assert (found["total"], found["page"], found["pages"]) == (3, 2, 2)
+    assert [each["id"] for each in operator.api("GET", "/apps?q=key-1-l")["items"]] == ["list-1"]
+
+
+def test_counts_are_of_now(operator: Operator, app: Credentials, connect: Any) -> None:
+    assert operator.api("GET", f"/apps/{app.id}")["connections"] == 0
+    connect(app).greeting().subscribe("room")
+    seen = operator.api("GET", f"/apps/{app.id}")
+    assert (seen["connections"], seen["channels"]) == (1, 1)
+
+
+def test_a_secret_is_shown_only_when_it_is_asked_for(operator: Operator, app: Credentials) -> None:
+    hook = {"url": "https://u:p4ss@hooks.test/?t=t0ken", "event_types": ["cache_miss"], "headers": {"X-Key": "k3y"}}
+    change(operator, app, webhooks=[hook])
+    hidden = operator.api("GET", f"/apps/{app.id}")
+    assert not any(word in str(hidden) for word in (app.secret, "p4ss", "t0ken", "k3y"))
+    assert "secret" not in hidden
+    shown = operator.api("GET", f"/apps/{app.id}?reveal_secret=true")
+    assert shown["secret"] == app.secret
+    assert shown["policy"]["webhooks"] == [hook]
+    for answer in (operator.api("GET", "/apps"), change(operator, app, limits={})):
+        assert app.secret not in str(answer)
+
+
+def test_what_was_read_may_be_written_back(operator: Operator, app: Credentials) -> None:
+    hook = {"url": "https://u:p4ss@hooks.test/?t=t0ken", "event_types": ["cache_miss"], "headers": {"X-Key": "k3y"}}
+    change(operator, app, webhooks=[hook], limits={"max_connections": 4})
+    seen = operator.api("GET", f"/apps/{app.id}")
+    body = {"policy": seen["policy"], "replace_policy": True}
+    assert operator.api("PATCH", f"/apps/{app.id}", body)["version"] == seen["version"]
+    assert operator.api("GET", f"/apps/{app.id}?reveal_secret=true")["policy"]["webhooks"] == [hook]
+
+
+def test_an_app_that_is_not_there(operator: Operator, app: Credentials) -> None:
+    for method, path, body in (
+        ("GET", "", None),
+        ("PATCH", "", {}),
+        ("DELETE", "", None),
+        ("POST", "/rotate", None),
+        ("POST", "/disable", None),
+        ("GET", "/webhooks", None),
+    ):
+        said = operator.api(method, f"/apps/{app.id}x{path}", body, status=404)
+        assert said["code"] == "app_not_found"
+        assert f"Did you mean '{app.id}'?" in said["error"]
+
+
+# ---- over the API: changed ----
+
+
+def test_a_limit_holds_at_once(server: ServerProcess, operator: Operator, app: Credentials, connect: Any) -> None:
+    first = connect(app).greeting()
+    change(operator, app, limits={"max_connections": 1, "max_event_payload_in_kb": 1})
+    connect(app).ended(4004, "Application is over adapter quota")
+    body = {"name": "e", "channels": ["room"], "data": "x" * 2000}
+    assert server.signed("POST", f"/apps/{app.id}/events", body=body, app=app).status == 413
+    change(operator, app, limits={"max_connections": None})
+    connect(app).greeting()
+    first.hears_nothing()
+
+
+def test_open_connections_go_by_what_is_changed(operator: Operator, app: Credentials, connect: Any) -> None:
+    socket, other = connect(app).greeting(), connect(app).greeting()
+    for each in (socket, other):
+        each.subscribe("private-room")
+    socket.say("client-hi", "1", "private-room")
+    assert socket.event()["event"] == "pusher:error"
+    change(operator, app, features={"enable_client_messages": True})
+    socket.say("client-hi", "2", "private-room")
+    assert other.event()["event"] == "client-hi"
+
+
+def test_a_rotated_secret_counts_from_the_next_request(
+    server: ServerProcess, operator: Operator, app: Credentials, connect: Any
+) -> None:
+    socket = connect(app).greeting()
+    assert events(server, app) == 200
+    rotated = operator.api("POST", f"/apps/{app.id}/rotate")
+    assert rotated["key"] == app.key
+    assert len(bytes.fromhex(rotated["secret"])) == 24
+    assert events(server, app) == 401
+    assert events(server, Credentials(app.id, app.key, rotated["secret"])) == 200
+    # Those who are connected stay; what they ask for from now on needs the new secret.
+    socket.say("pusher:subscribe", {"channel": "private-room", "auth": socket.auth("private-room")})
+    assert socket.event()["event"] == "pusher:error"
+
+
+def test_a_new_key_ends_the_old_one(operator: Operator, app: Credentials, connect: Any) -> None:
+    rotated = operator.api("POST", f"/apps/{app.id}/rotate", {"key": True})
+    assert rotated["key"] != app.key
+    assert connect(app).event()["data"]["code"] == 4001
+    connect(Credentials(app.id, rotated["key"], rotated["secret"])).greeting()
+
+
+def test_a_disabled_app_ends_its_connections(
+    server: ServerProcess, operator: Operator, app: Credentials, connect: Any
+) -> None:
+    socket = connect(app).greeting()
+    assert operator.api("POST", f"/apps/{app.id}/disable")["enabled"] is False
+    socket.ended(4003, "Application disabled")
+    connect(app).ended(4003, "Application disabled")
+    assert events(server, app) == 403
+    assert operator.api("POST", f"/apps/{app.id}/enable")["enabled"] is True
+    connect(app).greeting()
+
+
+def test_a_removed_app_is_unknown(server: ServerProcess, operator: Operator, app: Credentials, connect: Any) -> None:
+    socket = connect(app).greeting()
+    assert operator.api("DELETE", f"/apps/{app.id}") == {"id": app.id, "removed": True}
+    assert socket.event()["data"]["code"] == 4001
+    assert events(server, app) == 404
+    assert app.id not in str(operator.api("GET", f"/apps?q={app.id}")["items"])
+
+
+def test_of_two_operators_the_later_is_told(operator: Operator, app: Credentials) -> None:
+    seen = operator.api("GET", f"/apps/{app.id}")["version"]
+    change(operator, app, limits={"max_connections": 3})
+    stale = {"If-Match": f'"{seen}"'}
+    for method, path, body in (
+        ("PATCH", "", {"policy": {"limits": {"max_connections": 9}}}),
+        ("POST", "/rotate", None),
+        ("POST", "/disable", None),
+        ("DELETE", "", None),
+        ("POST", "/webhooks", {"url": "https://a.test", "event_types": ["cache_miss"]}),
+    ):
+        said = operator.api(method, f"/apps/{app.id}{path}", body, status=412, headers=stale)
+        assert said["code"] == "app_changed"
+    now = operator.api("GET", f"/apps/{app.id}?reveal_secret=true")
+    assert (now["policy"]["limits"]["max_connections"], now["enabled"], now["secret"]) == (3, True, app.secret)
+    fresh = {"If-Match": now["version"]}
+    operator.api("POST", f"/apps/{app.id}/disable", headers=fresh)
+
+
+def test_a_change_that_is_not_allowed_changes_nothing(operator: Operator, app: Credentials) -> None:
+    before = operator.api("GET", f"/apps/{app.id}")["version"]
+    said = operator.api("PATCH", f"/apps/{app.id}", {"policy": {"limits": {"decay_seconds": 0}}}, status=400)
+    assert said["problems"][0]["field"] == "policy.limits.decay_seconds"
+    for body, words in (
+        ({"max_connections": 5}, "policy.limits.max_connections"),
+        ({"id": "other"}, "id cannot be changed"),
+        ({"replace_policy": True}, "policy is missing"),
+        ({"replace_policy": 1}, "replace_policy must be true or false"),
+    ):
+        assert words in operator.api("PATCH", f"/apps/{app.id}", body, status=400)["error"]
+    assert operator.api("GET", f"/apps/{app.id}")["version"] == before
+
+
+# ---- over the API: the webhooks of an app ----
+
+
+def test_webhooks_are_added_replaced_and_removed_by_their_index(operator: Operator, app: Credentials) -> None:
+    path = f"/apps/{app.id}/webhooks"
+    one = {"url": "https://a.test/?t=t0ken", "event_types": ["cache_miss"], "headers": {"X-Key": "k3y"}}
+    two = {"url": "https://b.test", "event_types": ["member_added"]}
+    operator.api("POST", path, one, status=201)
+    added = operator.api("POST", path, {**two, "event_types": ["member_addd"]}, status=201)
+    assert "did you mean 'member_added'?" in added["warnings"][0]
+    assert [each["index"] for each in added["webhooks"]] == [0, 1]
+    assert "t0ken" not in str(added)
+    operator.api("PUT", f"{path}/1", two)
+    kept = {**operator.api("GET", path)["webhooks"][0], "event_types": ["cache_miss", "client_event"]}
+    operator.api("PUT", f"{path}/0", kept)
+    stored = operator.api("GET", f"/apps/{app.id}?reveal_secret=true")["policy"]["webhooks"]
+    assert stored == [{**one, "event_types": ["cache_miss", "client_event"]}, two]
+    assert [each["url"] for each in operator.api("DELETE", f"{path}/0")["webhooks"]] == ["https://b.test"]
+
+
+def test_a_webhook_needs_events_and_a_target(operator: Operator, app: Credentials) -> None:
+    path = f"/apps/{app.id}/webhooks"
+    for body in ({"url": "https://a.test"}, {"url": "https://a.test", "event_types": []}, {"event_types": ["x"]}):
+        assert operator.api("POST", path, body, status=400)["problems"][0]["field"] == "policy.webhooks[0]"
+    for method, index, status in (("DELETE", "0", 404), ("DELETE", "x", 400), ("DELETE", "-1", 400)):
+        operator.api(method, f"{path}/{index}", status=status)
+
+
+# ---- apps that cannot be changed, or not for long ----
+
+
+def test_apps_that_only_the_file_has_are_read_only(serve: Callable[..., ServerProcess]) -> None:
+    server = serve({"dashboard": {"password": PASSWORD}})
+    operator = Operator(server)
+    file = str(server.folder / "config.json")
+    for method, path, body in (
+        ("POST", "/apps", {"id": "new"}),
+        ("PATCH", "/apps/app-id", {"enabled": False}),
+        ("POST", "/apps/app-id/rotate", None),
+        ("POST", "/apps/app-id/disable", None),
+        ("DELETE", "/apps/app-id", None),
+        ("POST", "/apps/app-id/webhooks", {"url": "https://a.test", "event_types": ["cache_miss"]}),
+    ):
+        said = operator.api(method, path, body, status=409)
+        assert said["code"] == "apps_read_only"
+        assert file in said["error"]
+    assert operator.api("GET", "/apps/app-id?reveal_secret=true")["secret"] == "app-secret"
+    assert operator.api("GET", "/apps")["total"] == 2
+
+
+def test_whoever_changes_an_app_of_the_file_is_warned(serve: Callable[..., ServerProcess]) -> None:
+    server = serve({"dashboard": {"password": PASSWORD}, "app_manager": {"driver": "sqlite"}})
+    operator = Operator(server)
+    said = operator.api("POST", "/apps/app-id/disable")
+    assert said["enabled"] is False
+    [warning] = said["warnings"]
+    assert str(server.folder / "config.json") in warning
+    assert operator.api("GET", "/apps/app-id")["configured"]
