@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sockudo.inspector.entry import Entry, Kind
+from sockudo.inspector.entry import PROBLEMS, Entry, Kind
 
 if TYPE_CHECKING:
     from sockudo.hub.app_state import AppState
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from sockudo.inspector.inspector import Inspector
 
 __all__ = ["Selection", "Watcher"]
+
+# Room for problems that come while messages have taken all other.
+_RESERVED: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class Watcher:
 
     Never holds more than ``capacity``: the oldest are kept in their order, and what does not fit is counted. Once
     something did not fit, nothing more is kept until all is taken: what is here has no gap, and one of known size
-    behind it, however long the flood lasts. ``wake`` is called when the first entry has come after nothing was left.
+    behind it, however long the flood lasts. Only of problems up to 200 are kept on top: they are what most look for. ``wake`` is called when the first entry has come after nothing was left.
     """
 
     __slots__ = ("_capacity", "_entries", "_inspector", "_skipped", "_wake", "selection")
@@ -94,7 +97,7 @@ class Watcher:
 
     def put(self, entry: Entry) -> None:
         """Keeps the entry, or counts it when there is no room."""
-        if self.full:
+        if self.full and (entry.kind not in PROBLEMS or len(self._entries) >= self._capacity + _RESERVED):
             self._skipped += 1
             return
         self._entries.append(entry)

@@ -75,3 +75,15 @@ def test_a_selection_takes_what_fits_each_of_its_parts() -> None:
     )
     assert all(selection.accepts(entry) for selection in fitting)
     assert not any(selection.accepts(entry) for selection in others)
+
+
+def test_a_flood_does_not_hide_what_goes_wrong() -> None:
+    inspector = Inspector(lambda: 0.0)
+    with inspector.watch(Selection(), lambda: None, capacity=10) as watcher:
+        for at in range(1000):
+            inspector.note(_entry(at))
+        for at in range(1000, 3000):
+            inspector.note(Entry(at, "subscribe_refused", "a", error="channel_auth_invalid"))
+        entries, skipped = watcher.take(10_000)
+        assert [entry.at for entry in entries] == [*range(10), *range(1000, 1200)]
+        assert skipped == 3000 - len(entries)
