@@ -77,7 +77,8 @@ class Watcher:
 
     Never holds more than ``capacity``: the oldest are kept in their order, and what does not fit is counted. Once
     something did not fit, nothing more is kept until all is taken: what is here has no gap, and one of known size
-    behind it, however long the flood lasts. Only of problems up to 200 are kept on top: they are what most look for. ``wake`` is called when the first entry has come after nothing was left.
+    behind it, however long the flood lasts. Only of problems up to 200 are kept on top: they are what most look for.
+    ``wake`` is called when the first entry has come after nothing was left.
     """
 
     __slots__ = ("_capacity", "_entries", "_inspector", "_skipped", "_wake", "selection")
