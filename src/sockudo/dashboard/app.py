@@ -16,6 +16,7 @@ from sockudo.dashboard import (
     error_pages,
     inspector,
     login,
+    operations,
     overview,
     why,
 )
@@ -32,6 +33,7 @@ _log = structlog.get_logger("sockudo.dashboard")
 AREAS = (
     login,
     overview,
+    operations,
     apps,
     channels,
     connections,

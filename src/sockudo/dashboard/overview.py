@@ -1,21 +1,145 @@
-"""The first page: how the server is doing."""
+"""The first page: how the server is doing now and how the last hour was (contract 70 § 8.1)."""
 
 from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sockudo.dashboard.board import Board
-from sockudo.dashboard.replies import page
+from sockudo import errors
+from sockudo.dashboard.concerns import concerns
+from sockudo.dashboard.plots import PLOTS, TILES, numbers, shown
+from sockudo.dashboard.replies import event_stream, json, page
+from sockudo.dashboard.texts import duration
+from sockudo.edge.operations import health
+from sockudo.errors import CATALOGUE
+
+if TYPE_CHECKING:
+    from sockudo.dashboard.board import Board
+    from sockudo.dashboard.ring import Rows
+    from sockudo.dashboard.samples import Samples
+    from sockudo.dashboard.streams import Event
 
 __all__ = ["routes"]
 
+_MINUTES: Final = (5, 15, 60)
+_DEFAULT: Final = 15
+_ERRORS: Final = 20
+_LATEST: Final = 2**53
+
+
+class _ErrorRow(NamedTuple):
+    slug: str
+    times: int
+    per_minute: str
+    code: str
+    meaning: str
+
 
 def routes(board: Board) -> list[Route]:
-    """``/dashboard``."""
+    """``/dashboard`` with the parts of it that are asked for again, and ``/dashboard/api/v1/overview``."""
+    samples = board.samples
 
     async def overview(request: Request) -> Response:
-        return page(board, request, "overview/index.html")
+        minutes, rows = _asked(request, samples)
+        return page(
+            board,
+            request,
+            "overview/index.html",
+            tiles=TILES,
+            plots=PLOTS,
+            numbers=numbers(rows),
+            shown=shown,
+            ranges=_MINUTES,
+            newest=_time(rows.at[-1] / 1000) if rows.at else None,
+            **await _state(board),
+            **_errors(rows, minutes),
+        )
 
-    return [Route("/dashboard", overview)]
+    async def state(request: Request) -> Response:
+        return page(board, request, "overview/state.html", block="main", **await _state(board))
+
+    async def errors_table(request: Request) -> Response:
+        minutes, rows = _asked(request, samples)
+        return page(board, request, "overview/errors.html", block="main", **_errors(rows, minutes))
+
+    async def series(request: Request) -> Response:
+        return json(samples.body(_since(request)))
+
+    async def stream(request: Request) -> Response:
+        resumed = request.headers.get("last-event-id")
+        after = _since(request) if resumed is None else _moment(resumed, "Last-Event-ID")
+        return event_stream(board, request, _events(samples, after))
+
+    return [
+        Route("/dashboard", overview),
+        Route("/dashboard/overview/state", state),
+        Route("/dashboard/overview/errors", errors_table),
+        Route("/dashboard/api/v1/overview", series),
+        Route("/dashboard/api/v1/overview/stream", stream),
+    ]
+
+
+async def _events(samples: Samples, after_ms: int | None) -> AsyncIterator[Event]:
+    async for news in samples.follow(after_ms):
+        yield news.event, news.data, str(news.at)
+
+
+def _since(request: Request) -> int | None:
+    given = request.query_params.get("since")
+    return None if not given else _moment(given, "since")
+
+
+def _moment(text: str, name: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 16 and int(text) <= _LATEST):
+        raise errors.INVALID_INPUT(f"'{name}' must be a time in Unix milliseconds")
+    return int(text)
+
+
+def _asked(request: Request, samples: Samples) -> tuple[int, Rows]:
+    """How many minutes are to be shown, and their samples."""
+    given = request.query_params.get("minutes")
+    minutes = next((minutes for minutes in _MINUTES if str(minutes) == given), None)
+    if given and minutes is None:
+        raise errors.INVALID_INPUT(f"'minutes' must be one of: {', '.join(map(str, _MINUTES))}")
+    minutes = minutes or _DEFAULT
+    ring = samples.ring
+    return minutes, ring.rows(ring.number_after((ring.last_at or 0) - minutes * 60_000))
+
+
+async def _state(board: Board) -> dict[str, Any]:
+    edge, clock = board.edge, board.edge.clock
+    return {
+        "health": await health(edge),
+        "concerns": concerns(board),
+        "started": _time(board.started_at),
+        "uptime": duration(clock.time() - board.started_at),
+        "listeners": board.listeners,
+        "process_id": edge.settings.instance.process_id,
+    }
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _errors(rows: Rows, minutes: int) -> dict[str, Any]:
+    """The errors of these samples, the most frequent first."""
+    totals = sorted(((sum(counts), slug) for slug, counts in rows.counts.items()), key=lambda each: (-each[0], each[1]))
+    covered = max(1, len(rows.at)) / 30
+    found = [_error_row(slug, count, count / covered) for count, slug in totals[:_ERRORS]]
+    return {"error_rows": found, "error_kinds": len(totals), "minutes": minutes}
+
+
+def _error_row(slug: str, count: int, per_minute: float) -> _ErrorRow:
+    spec = CATALOGUE.get(slug)
+    rate = f"{per_minute:,.1f}" if per_minute >= 0.1 else "< 0.1"
+    if spec is None:
+        return _ErrorRow(slug, count, rate, "–", "–")
+    codes = [f"WebSocket {spec.ws}"] if spec.ws is not None else []
+    codes += [f"HTTP {spec.status}"] if spec.status is not None else []
+    return _ErrorRow(slug, count, rate, ", ".join(codes) or "–", spec.meaning)

@@ -1,0 +1,120 @@
+"""What an operator should look at now, found in what the server knows of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isnan
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from sockudo.dashboard.machine import descriptor_limit, open_descriptors
+from sockudo.dashboard.samples import INTERVAL
+
+if TYPE_CHECKING:
+    from sockudo.apps.live import LiveApp
+    from sockudo.dashboard.board import Board
+
+__all__ = ["Concern", "concerns"]
+
+_MINUTE: Final = int(60 / INTERVAL)
+_NEAR: Final = 0.9
+_SLOW_MS: Final = 50
+_NAMED: Final = 3
+
+
+class Concern(msgspec.Struct):
+    """One thing, and the path of the page that says more. ``bad`` means that something is refused or lost."""
+
+    level: Literal["bad", "warn"]
+    text: str
+    link: str | None = None
+
+    @property
+    def page(self) -> str:
+        """What that page is called."""
+        return (self.link or "").rpartition("/")[2].capitalize()
+
+
+def concerns(board: Board) -> list[Concern]:
+    """All of them, the bad ones first; the cost grows with apps and endpoints, with nothing else."""
+    found = [*_capacity(board), *_apps_near_their_quota(board), *_streams(board), *_webhooks(board), *_pace(board)]
+    return sorted(found, key=lambda concern: concern.level)
+
+
+def _capacity(board: Board) -> Iterator[Concern]:
+    edge = board.edge
+    if edge.gateway.draining:
+        yield Concern("bad", "The server is shutting down: new connections are refused.")
+    if not any(app.enabled for app in edge.apps.all()):
+        yield Concern("bad", "No app is enabled: nobody can connect.", "/dashboard/apps")
+    yield from _near("connections", edge.gateway.hub.connection_count(), edge.settings.max_connections, "the server's")
+    yield from _near("file descriptors", open_descriptors() or 0, descriptor_limit() or 0, "the process's")
+
+
+def _near(what: str, used: int, limit: int, whose: str, link: str | None = None) -> Iterator[Concern]:
+    if limit and used >= _NEAR * limit:
+        level: Literal["bad", "warn"] = "bad" if used >= limit else "warn"
+        yield Concern(level, f"{used:,} of {limit:,} {what} are in use, {whose} limit.", link)
+
+
+def _apps_near_their_quota(board: Board) -> Iterator[Concern]:
+    full = [app for app in board.edge.apps.all() if _used(board, app) >= _NEAR]
+    full.sort(key=lambda app: -_used(board, app))
+    for app in full[:_NAMED]:
+        count = len(board.edge.gateway.hub.apps[app.id].connections)
+        yield from _near("connections", count, app.limits.max_connections, f"app {app.id}'s", "/dashboard/apps")
+    if len(full) > _NAMED:
+        more = len(full) - _NAMED
+        yield Concern("warn", f"{more:,} more apps are near their limit of connections.", "/dashboard/apps")
+
+
+def _used(board: Board, app: LiveApp) -> float:
+    """What share of its connections an app has."""
+    state = board.edge.gateway.hub.apps.get(app.id)
+    limit = app.limits.max_connections
+    return len(state.connections) / limit if limit and state is not None else 0.0
+
+
+def _streams(board: Board) -> Iterator[Concern]:
+    edge = board.edge
+    for name, history in (("History", edge.history), ("Presence history", edge.presence_history)):
+        if history is None:
+            continue
+        status = history.runtime_status()
+        degraded, lost = status["degraded_channels"], status["reset_required_channels"]
+        if degraded:
+            text = f"{name}: {degraded:,} channels are degraded; they heal by themselves once the store answers."
+            yield Concern("bad", text, "/dashboard/channels")
+        if lost:
+            text = f"{name}: {lost:,} channels have lost something and have to be reset."
+            yield Concern("bad", text, "/dashboard/channels")
+
+
+def _webhooks(board: Board) -> Iterator[Concern]:
+    webhooks, link = board.edge.webhooks, "/dashboard/webhooks"
+    if webhooks is None:
+        return
+    if webhooks.batches.failing or webhooks.deliverer.failing:
+        yield Concern("bad", "The queue of webhooks does not answer: events wait in memory.", link)
+    if webhooks.batches.lost:
+        lost = webhooks.batches.lost
+        yield Concern("bad", f"{lost:,} events for webhooks were lost since the start: the queue could not take them.")
+    for (app_id, endpoint), counters in webhooks.deliverer.counters.items():
+        if counters.breaker is not None and counters.breaker.tripped:
+            yield Concern("bad", f"The webhook endpoint {endpoint} of app {app_id} fails and is left alone.", link)
+    dead = sum(counts.dead for counts in webhooks.deliverer.counts.values())
+    if dead:
+        yield Concern("warn", f"{dead:,} webhook deliveries were given up and can be sent again.", link)
+
+
+def _pace(board: Board) -> Iterator[Concern]:
+    """What the samples of the last minute say."""
+    ring = board.samples.ring
+    limited = sum(ring.column("rate_limited_per_second", _MINUTE)) * INTERVAL
+    if limited:
+        yield Concern("warn", f"Rate limits refused about {limited:,.0f} requests or messages in the last minute.")
+    longest = max((value for value in ring.column("loop_lag_max_ms", _MINUTE) if not isnan(value)), default=0.0)
+    if longest >= _SLOW_MS:
+        text = f"The event loop was blocked for {longest:,.0f} ms in the last minute; everybody waited that long."
+        yield Concern("warn", text)

@@ -1,0 +1,92 @@
+"""What operators and their programs ask about the whole server: the Operations of contract 70 § 8.1."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sockudo import errors
+from sockudo.config.loader import Loaded
+from sockudo.config.schema import APPS, declared, value_at
+from sockudo.config.show import as_tree
+from sockudo.dashboard.concerns import concerns
+from sockudo.dashboard.replies import json
+from sockudo.edge.operations import health, host_memory, node_stats
+from sockudo.version import __version__
+
+if TYPE_CHECKING:
+    from sockudo.config import Settings
+    from sockudo.dashboard.board import Board
+
+__all__ = ["configuration", "routes"]
+
+_API: Final = "/dashboard/api/v1"
+_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def routes(board: Board) -> list[Route]:
+    """``stats``, ``usage``, ``health``, ``configuration`` and ``metrics`` of the API."""
+    edge = board.edge
+
+    async def stats(_: Request) -> Response:
+        return json(node_stats(edge))
+
+    async def usage(_: Request) -> Response:
+        return json({"memory": host_memory()})
+
+    async def health_of(request: Request) -> Response:
+        found = await health(edge, request.query_params.get("app_id"))
+        body = {
+            **msgspec.structs.asdict(found),
+            "warnings": concerns(board),
+            "version": __version__,
+            "process_id": edge.settings.instance.process_id,
+            "started_at_ms": int(board.started_at * 1000),
+            "uptime_seconds": round(edge.clock.time() - board.started_at),
+            "listeners": [{"name": name, "address": address} for name, address in board.listeners],
+        }
+        # The question was answered, whatever the answer is: `status` says what /up would.
+        return json(body)
+
+    async def settings(_: Request) -> Response:
+        return json(configuration(edge.settings))
+
+    async def metrics(request: Request) -> Response:
+        form = request.query_params.get("format", "json")
+        if form not in ("json", "text"):
+            raise errors.INVALID_INPUT("'format' must be one of: json, text")
+        if board.metrics is None:
+            raise errors.SERVICE_UNAVAILABLE("There are no metrics yet", retry_after=1)
+        for history in (edge.history, edge.presence_history):
+            if history is not None:
+                await history.refresh_totals()
+        if form == "text":
+            return Response(board.metrics.render(scrape=False), headers={"content-type": _TEXT})
+        return json({"metrics": board.metrics.summary()})
+
+    return [
+        Route(f"{_API}/stats", stats),
+        Route(f"{_API}/usage", usage),
+        Route(f"{_API}/health", health_of),
+        Route(f"{_API}/configuration", settings),
+        Route(f"{_API}/metrics", metrics),
+    ]
+
+
+def configuration(settings: Settings) -> dict[str, Any]:
+    """The settings in force without secrets, and which of them are not at their defaults.
+
+    Of configured apps id and state alone: their records hold secrets in several places, and have an area of their own.
+    """
+    tree = as_tree(Loaded(settings))
+    *sections, name = APPS.split(".")
+    part = tree
+    for section in sections:
+        part = part[section]
+    part[name] = [{"id": app.id, "enabled": app.enabled} for app in settings.apps]
+    changed = [path for path, setting in declared().items() if value_at(settings, path) != setting.default]
+    return {"settings": tree, "changed": changed, "dev": settings.dev}
