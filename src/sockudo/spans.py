@@ -30,9 +30,7 @@ class Span(Protocol):
         """What makes work elsewhere, or later, a part of this one."""
         ...
 
-    def end(
-        self, attributes: Attributes | None = None, *, error: str | None = None, failed: bool | None = None
-    ) -> None:
+    def end(self, attributes: Attributes | None = None, *, error: str | None = None, failed: bool = True) -> None:
         """The work has ended; to be called once.
 
         ``error`` is a slug of the catalogue, or a word as stable. Where there is one, ``failed`` says whether the work

@@ -109,6 +109,12 @@ def test_a_span_has_its_name_kind_and_attributes(traced: Traced) -> None:
     assert (seen.error, seen.failed) == (None, False)
 
 
+def test_an_error_counts_as_a_failure(traced: Traced) -> None:
+    traced.tracer.start("x", "internal", {}, cause=()).end(error="history_busy")
+    [seen] = traced.seen()
+    assert (seen.error, seen.failed) == ("history_busy", True)
+
+
 @pytest.mark.parametrize("failed", [True, False])
 def test_an_error_is_told_and_need_not_be_a_failure(traced: Traced, failed: bool) -> None:
     traced.tracer.start("x", "internal", {}, cause=()).end(error="history_busy", failed=failed)

@@ -16,6 +16,7 @@ from starlette.routing import Match
 from starlette.types import Message, Receive, Scope, Send
 
 from sockudo import errors
+from sockudo.auth.signing import query_param
 from sockudo.edge.publishing import publish_reply
 from sockudo.edge.replies import Reply, error_reply
 from sockudo.errors import SockudoError
@@ -38,7 +39,7 @@ def trace_calls(edge: Edge, front: Front, tracer: Tracer) -> TracedFront:
     """Has every call of the API leave a span, on the express lane and behind ``front``; to be called before any."""
     edge.tracer = tracer
     edge.answer = partial(traced_publish_reply, tracer)
-    return TracedFront(front, tracer)
+    return TracedFront(edge, front, tracer)
 
 
 def traced_publish_reply(
@@ -130,7 +131,8 @@ def _slug(body: bytes) -> str | None:
 class TracedFront:
     """The front with a span around each call of the API; whatever else is asked of it leaves none."""
 
-    def __init__(self, front: Front, tracer: Tracer) -> None:
+    def __init__(self, edge: Edge, front: Front, tracer: Tracer) -> None:
+        self._edge = edge
         self._front = front
         self._tracer = tracer
 
@@ -162,9 +164,20 @@ class TracedFront:
 
     def _begin(self, scope: Scope) -> Span:
         route, parameters = self._find(scope)
-        path, app_id = scope["raw_path"].decode("latin-1"), parameters.get("app_id")
+        path = scope["raw_path"].decode("latin-1")
+        app_id = parameters.get("app_id") or self._app_of_key(scope["query_string"])
         cause = trace_headers(scope["headers"])
         return _start(self._tracer, scope["method"], route, path, scope["scheme"], app_id, cause)
+
+    def _app_of_key(self, query: bytes) -> str | None:
+        """The app of a request that names it by its key alone."""
+        try:
+            key = query_param(query, "auth_key")
+        except SockudoError:
+            # Refused further on, where it is told to who asks.
+            return None
+        app = None if key is None else self._edge.apps.by_key(key)
+        return None if app is None else app.id
 
     def _find(self, scope: Scope) -> tuple[str | None, Mapping[str, str]]:
         """The pattern of the path and what stands in it, read as the front reads it."""

@@ -128,9 +128,7 @@ class OtelSpan:
         """See `Span.headers`."""
         return _written(trace.set_span_in_context(self.span, Context()))
 
-    def end(
-        self, attributes: Attributes | None = None, *, error: str | None = None, failed: bool | None = None
-    ) -> None:
+    def end(self, attributes: Attributes | None = None, *, error: str | None = None, failed: bool = True) -> None:
         """See `Span.end`."""
         span = self.span
         if attributes:
