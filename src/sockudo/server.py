@@ -328,13 +328,14 @@ class Server:
     async def stop(self) -> None:
         """Drains, in the order of contract 70 § 7.4, within the grace period; then closes everything."""
         deadline = await end_sessions(self.edge, self.settings.shutdown_grace_period)
+        # Its event streams would keep their connections open.
+        await self.board.close()
         self._close_listeners()
         await end_requests(self.edge, deadline)
         await self._close(deadline)
         _log.info("stopped")
 
     def _close_listeners(self) -> None:
-        self.board.close()
         while self._listeners:
             self._listeners.pop().close()
 

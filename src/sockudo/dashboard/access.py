@@ -11,6 +11,7 @@ import asyncio
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlencode, urlsplit
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,6 +26,8 @@ from sockudo.edge.address import client_address
 from sockudo.errors import SockudoError
 
 __all__ = ["COOKIE", "LOGIN", "Gate", "address_of", "check_password", "check_same_origin", "is_secure"]
+
+_log = structlog.get_logger("sockudo.dashboard")
 
 COOKIE = "sockudo_dashboard_session"
 LOGIN = "/dashboard/login"
@@ -104,7 +107,7 @@ class Gate:
             version = await check_password(board, request, given[len(_BEARER) :].strip())
             return board.sessions.programs(version), False
         token = _cookie(request)
-        return (None if token is None else board.sessions.find(token, board.credentials.version())), True
+        return (None if token is None else board.sessions.find(token, board.credentials.version(fresh=True))), True
 
     def _refusal(self, request: Request, error: SockudoError) -> Response:
         path = request.scope["path"]
@@ -193,6 +196,8 @@ async def check_password(board: Board, request: Request, password: str) -> bytes
     board.attempts.check(address, now)
     version = await board.credentials.right(password)
     if version is None:
+        # Their number is limited, and so is that of these lines.
+        _log.warning("wrong password", address=address)
         raise errors.PASSWORD_WRONG()
     board.attempts.forgive(address, board.edge.clock.monotonic())
     return version

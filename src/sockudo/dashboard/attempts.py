@@ -13,37 +13,54 @@ _WINDOW = 300
 _PER_ADDRESS = 10
 _IN_ALL = 200
 _MAX_ADDRESSES = 10_000
+_MAX_FAMILIAR = 1000
 
 
 class Attempts:
     """Wrong passwords by client address, and in all.
 
-    The second limit is the account's: it is far above what people need, so that nobody is locked out by a single
-    stranger, and low enough that many addresses together do not get anywhere.
+    The second limit is the account's: many addresses together get no further than one. An address from which the
+    password was right before is exempt from it, so that nobody who guesses can lock the operators out.
     """
 
     def __init__(self) -> None:
         self._addresses = FixedWindows(_PER_ADDRESS, _WINDOW, _MAX_ADDRESSES)
         self._account = FixedWindows(_IN_ALL, _WINDOW)
+        # In the order of the last time; a dict for that order.
+        self._familiar: dict[str, None] = {}
 
     def check(self, address: str, now: float) -> None:
         """Counts an attempt before it is looked at; raises `errors.LOGIN_LIMITED` when there were too many."""
-        for windows, key, who in (
-            (self._addresses, _network(address), "from this address"),
-            (self._account, "", "from all addresses together"),
-        ):
-            verdict = windows.hit(key, now)
-            if not verdict.allowed:
-                raise errors.LOGIN_LIMITED(
-                    f"More than {verdict.limit} attempts in {verdict.window} s {who}; try again in {verdict.reset} s",
-                    retry_after=verdict.reset,
-                )
+        key = _network(address)
+        _count(self._addresses, key, now, "from this address")
+        if key not in self._familiar:
+            _count(self._account, "", now, "from all addresses together")
 
     def forgive(self, address: str, now: float) -> None:
-        """Takes back an attempt that was right."""
-        for windows, key in ((self._addresses, _network(address)), (self._account, "")):
-            window = windows.windows.window(key, now)
-            window.count = max(0, window.count - 1)
+        """Takes back an attempt that was right, and remembers where it came from."""
+        key = _network(address)
+        _take_back(self._addresses, key, now)
+        if key in self._familiar:
+            del self._familiar[key]
+        else:
+            _take_back(self._account, "", now)
+        self._familiar[key] = None
+        if len(self._familiar) > _MAX_FAMILIAR:
+            del self._familiar[next(iter(self._familiar))]
+
+
+def _count(windows: FixedWindows, key: str, now: float, who: str) -> None:
+    verdict = windows.hit(key, now)
+    if not verdict.allowed:
+        raise errors.LOGIN_LIMITED(
+            f"More than {verdict.limit} attempts in {verdict.window} s {who}; try again in {verdict.reset} s",
+            retry_after=verdict.reset,
+        )
+
+
+def _take_back(windows: FixedWindows, key: str, now: float) -> None:
+    window = windows.windows.window(key, now)
+    window.count = max(0, window.count - 1)
 
 
 def _network(address: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from sockudo.apps import Changes
@@ -17,6 +18,9 @@ from sockudo.loop_watch import LoopWatch
 from sockudo.metrics import Metrics
 
 __all__ = ["Board"]
+
+# More than a stream takes to say goodbye to a client that does not read.
+_ENDING = 2.0
 
 
 @dataclass(slots=True)
@@ -37,8 +41,8 @@ class Board:
     metrics: Metrics | None = None
     listeners: list[tuple[str, str]] = field(default_factory=list)
     attempts: Attempts = field(default_factory=Attempts)
-    # Event streams that are open; each ends soon after `closing` is set.
-    streams: int = 0
+    # Event streams that are open, each with what it sets at its end, which comes soon after `closing` is set.
+    streams: set[asyncio.Event] = field(default_factory=set)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
@@ -54,7 +58,11 @@ class Board:
         scheme, name = "https" if tls else "http", f"[{host}]" if ":" in host else host
         self.listeners.append((what, host if port is None else f"{scheme}://{name}:{port}"))
 
-    def close(self) -> None:
-        """Ends all sessions and event streams: the server stops."""
+    async def close(self) -> None:
+        """Ends all sessions and event streams, when the server stops; returns when the streams have said so."""
         self.closing.set()
         self.sessions.close_all()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ENDING):
+                for over in list(self.streams):
+                    await over.wait()

@@ -39,7 +39,6 @@ def routes(board: Board) -> list[Route]:
             wanted = safe_next(sent.get("next"))
             version = await check_password(board, request, sent.get("password"))
         except SockudoError as error:
-            _log.warning("login refused", error=error.spec.slug, address=address_of(board, request))
             retry = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
             status = error.spec.status or 500
             return page(board, request, "login.html", status=status, headers=retry, wanted=wanted, error=error)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 from starlette.requests import Request
@@ -30,6 +29,8 @@ _HEADERS = [
     (b"x-accel-buffering", b"no"),
 ]
 _HEARTBEAT = 15.0
+# A reader that takes nothing for so long is cut off.
+_UNREAD = 20.0
 _GOODBYE = 1.0
 
 
@@ -39,7 +40,7 @@ def event_stream(board: Board, request: Request, events: AsyncIterator[Event]) -
     The iterator is closed when the client leaves, the session ends or the server stops, so its ``finally`` is the
     place to give things back. Raises `errors.SERVICE_UNAVAILABLE` when too many streams are open.
     """
-    if board.streams >= MAX_STREAMS:
+    if len(board.streams) >= MAX_STREAMS:
         raise errors.SERVICE_UNAVAILABLE(f"{MAX_STREAMS} event streams are open already", retry_after=5)
     return EventStream(board, request, events)
 
@@ -54,51 +55,71 @@ class EventStream(Response):
         self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._board.streams += 1
-        gone = asyncio.create_task(_disconnected(receive))
-        endings = [
-            gone,
-            asyncio.create_task(self._pump(send)),
-            asyncio.create_task(self._session.ended.wait()),
-            asyncio.create_task(self._board.closing.wait()),
-        ]
+        abort = scope["state"].get("abort")
+        over = asyncio.Event()
+        self._board.streams.add(over)
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
-            done, _ = await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
-            left = gone in done
+            await _soon(send, {"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+            if scope["method"] != "HEAD":
+                await self._run(receive, send)
+            await _soon(send, _chunk(b"", more=False), _GOODBYE)
+        except _UnreadError:
+            # Closing would wait for a reader that takes nothing.
+            if abort is not None:
+                abort()
         finally:
-            self._board.streams -= 1
+            if isinstance(self._events, AsyncGenerator):
+                await self._events.aclose()
+            self._board.streams.discard(over)
+            over.set()
+
+    async def _run(self, receive: Receive, send: Send) -> None:
+        """Sends until the events, the client, the session or the server come to an end."""
+        pump = asyncio.create_task(self._pump(send))
+        waits = (_disconnected(receive), self._session.ended.wait(), self._board.closing.wait())
+        endings = [pump, *(asyncio.create_task(wait) for wait in waits)]
+        try:
+            await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
+        finally:
             for task in endings:
                 task.cancel()
             await asyncio.gather(*endings, return_exceptions=True)
-            if isinstance(self._events, AsyncGenerator):
-                await self._events.aclose()
-        # A stream that failed ends like any other and then says why.
-        if not left:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_GOODBYE):
-                    await send(_chunk(b"", more=False))
-        endings[1].cancelled() or endings[1].result()
+        if not pump.cancelled():
+            pump.result()
 
     async def _pump(self, send: Send) -> None:
-        """Sends until there are no more events, with a sign of life in every pause."""
-        await send(_chunk(b": hello\n\n"))
+        """Sends event by event, with a sign of life in every pause."""
+        await _soon(send, _chunk(b": hello\n\n"))
         while True:
             coming = asyncio.ensure_future(anext(self._events, None))
             try:
-                while not (await asyncio.wait([coming], timeout=_HEARTBEAT))[0]:
-                    board = self._board
-                    if not board.sessions.holds(self._session, board.credentials.version()):
+                while not coming.done() and not (await asyncio.wait([coming], timeout=_HEARTBEAT))[0]:
+                    if not self._allowed():
                         return
-                    await send(_chunk(b": \n\n"))
+                    await _soon(send, _chunk(b": \n\n"))
             finally:
                 if not coming.done():
                     coming.cancel()
                     await asyncio.wait([coming])
             event = coming.result()
-            if event is None:
+            if event is None or not self._allowed():
                 return
-            await send(_chunk(_framed(*event)))
+            await _soon(send, _chunk(_framed(*event)))
+
+    def _allowed(self) -> bool:
+        return self._board.sessions.holds(self._session, self._board.credentials.version())
+
+
+class _UnreadError(Exception):
+    """The client does not take what is sent."""
+
+
+async def _soon(send: Send, message: Message, seconds: float = _UNREAD) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await send(message)
+    except TimeoutError:
+        raise _UnreadError from None
 
 
 def _framed(name: str, data: bytes, place: str | None = None) -> bytes:
