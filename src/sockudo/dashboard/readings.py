@@ -102,9 +102,10 @@ class NodeReader:
         return Growth(*sums)
 
     def _new_errors(self) -> Counter[str]:
-        """Refused connections, refused messages and closes by the server, by slug."""
-        refused: Counter[str] = Counter()
-        for (_, slug), count in self._edge.gateway.refused.items():
+        """Refused requests, connections and messages, and closes by the server, by slug."""
+        gateway = self._edge.gateway
+        refused = gateway.refused_requests.copy()
+        for (_, slug), count in gateway.refused.items():
             refused[slug] += count
         now: dict[object, Counter[str]] = {"refused": refused}
         for state in self._edge.gateway.hub.apps.values():

@@ -19,7 +19,8 @@ _LONGEST = 300
 
 
 def note_request(edge: Edge, refusal: Refusal, request: str, app_id: str | None, address: str) -> None:
-    """Tells the inspector of a request of the API. ``request`` is method and path, never the query."""
+    """Counts a request of the API and tells the inspector. ``request`` is method and path, never the query."""
+    edge.gateway.refused_requests[refusal.spec.slug] += 1
     app = edge.apps.by_id(app_id) if app_id is not None else None
     inspector = edge.gateway.inspector
     inspector.note(
@@ -49,7 +50,8 @@ def note_scope(edge: Edge, refusal: Refusal, scope: Scope) -> None:
 
 
 def note_upgrade(edge: Edge, refusal: Refusal, key: str, address: str, origin: str | None = None) -> None:
-    """Tells the inspector of a WebSocket that was refused before its handshake."""
+    """Counts a WebSocket that was refused before its handshake and tells the inspector."""
+    edge.gateway.refused_requests[refusal.spec.slug] += 1
     app = edge.apps.by_key(key)
     edge.gateway.inspector.connect_refused(
         *refusal, app_id=app.id if app is not None else None, address=address, origin=origin

@@ -60,6 +60,8 @@ class Gateway:
         self.draining = False
         # Connections that were refused before they had a session, by key and slug of the error catalogue.
         self.refused: Counter[tuple[str, str]] = Counter()
+        # Requests of the HTTP API, and upgrades before their handshake, by slug.
+        self.refused_requests: Counter[str] = Counter()
         # Warnings of refused signatures, by app.
         self.auth_warnings = KeyedWindows(1)
         hub.on_predicate_error = FilterWarnings(clock).note

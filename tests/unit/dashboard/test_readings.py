@@ -62,15 +62,16 @@ def test_an_app_that_is_removed_makes_no_rate_negative(node: EdgeNode, watch: Lo
     assert reader.read().grown.published == 7
 
 
-def test_errors_are_counted_by_slug_over_apps_and_refused_connections(node: EdgeNode, watch: LoopWatch) -> None:
+def test_errors_are_counted_by_slug_over_apps_connections_and_requests(node: EdgeNode, watch: LoopWatch) -> None:
     unknown, origin = errors.UNKNOWN_APP.slug, errors.ORIGIN_NOT_ALLOWED.slug
     node.gateway.refused["unknown", unknown] += 1
     reader = NodeReader(node.edge, watch)
     node.gateway.refused["unknown", unknown] += 1
     node.gateway.refused["key-a", origin] += 1
+    node.gateway.refused_requests["timestamp_stale"] += 2
     node.hub.app("a").traffic.errors["malformed_frame"] += 2
     node.hub.app("b").traffic.errors["malformed_frame"] += 3
-    assert reader.read().errors == {unknown: 1, origin: 1, "malformed_frame": 5}
+    assert reader.read().errors == {unknown: 1, origin: 1, "timestamp_stale": 2, "malformed_frame": 5}
     assert reader.read().errors == {}
 
 
