@@ -21,7 +21,7 @@ LAYERS = {
     0: ("__init__", "errors", "catalogue", "names", "ids", "clock", "spans", "version", "config", "sqlite_files"),
     1: ("protocol",),
     2: ("hub", "inspector", "streams"),
-    3: ("apps", "auth", "limits", "history", "sessions", "publishing", "webhooks"),
+    3: ("apps", "auth", "limits", "history", "sessions", "publishing", "push", "webhooks"),
     4: ("stores", "metrics", "queues", "outbound", "tracing"),
     5: ("edge",),
     6: (

@@ -1,0 +1,86 @@
+"""What goes through the pipeline to a provider, and what providers are asked (contract 50 § 7, 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from sockudo.push.recipients import Provider, Recipient
+from sockudo.push.records import Outcome, OutcomeError
+
+__all__ = ["Batch", "Job", "PushProvider", "Readiness", "Sent", "delivery_key"]
+
+
+class Job(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One recipient of a batch; ``device_id`` is None for a raw one, which no answer of a provider can delete."""
+
+    recipient: Recipient
+    device_id: str | None = None
+
+
+class Batch(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """The same notification for up to 500 recipients of one provider, as it waits in the queue.
+
+    ``payload`` is rendered for the provider, once for all. ``attempt`` counts sends from 1. Planning a publish again
+    gives the same ids to the same batches.
+    """
+
+    app_id: str
+    publish_id: str
+    provider: Provider
+    batch_id: str
+    payload: msgspec.Raw
+    jobs: list[Job]
+    attempt: int = 1
+    first_attempt_at_ms: int | None = None
+    not_before_ms: int | None = None
+    expires_at_ms: int | None = None
+    trace: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Batch {self.app_id} {self.publish_id} {self.batch_id} of {len(self.jobs)}>"
+
+
+def delivery_key(batch: Batch, job: Job) -> str:
+    """The same for every attempt at one recipient of a publish: what outcomes are counted by (§ 7.3, D25).
+
+    A retry has a batch of its own, whose id begins with that of the first.
+    """
+    first = batch.batch_id.partition("-retry-")[0].partition("-deferred-")[0]
+    parts = (batch.app_id, batch.publish_id, batch.provider, first, job.recipient.token)
+    return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Sent(NamedTuple):
+    """What one send came to; ``accepted``, ``rejected`` or ``retryable``. Texts hold no token and no endpoint."""
+
+    outcome: Outcome
+    message_id: str | None = None
+    error: OutcomeError | None = None
+
+
+class Readiness(NamedTuple):
+    """Whether a provider can send for an app, from which credential, or what to set so that it can."""
+
+    ready: bool
+    source: str | None = None
+    missing: str | None = None
+
+
+class PushProvider(Protocol):
+    """One provider. Never raises for what the other side does: that is an answer (§ 8)."""
+
+    async def send(
+        self, app_id: str, payload: Mapping[str, Any], recipient: Recipient, *, expires_at_ms: int | None
+    ) -> Sent:
+        """Makes one request, or two where a rejected provider token was renewed; ends within 10 seconds."""
+        ...
+
+    async def readiness(self, app_id: str) -> Readiness:
+        """Looks at what is configured and stored, never at the network."""
+        ...
+
+    async def close(self) -> None: ...
