@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 import structlog
 from starlette.requests import Request
@@ -74,11 +74,12 @@ def safe_next(wanted: str | None) -> str:
     """Where to go after the login: a path of the dashboard, whatever the URL of the login says."""
     if not wanted or not wanted.isascii() or not wanted.isprintable() or "\\" in wanted:
         return _HOME
-    parts = urlsplit(wanted)
-    inside = parts.path == _HOME or parts.path.startswith(f"{_HOME}/")
-    if parts.scheme or parts.netloc or not inside or parts.path.startswith((LOGIN, "/dashboard/api/")):
+    # No scheme and no host can stand before it, whatever a browser makes of the rest.
+    path = wanted.partition("?")[0].partition("#")[0]
+    if path != _HOME and not path.startswith(f"{_HOME}/"):
         return _HOME
-    return wanted
+    climbs = any(unquote(part) in (".", "..") for part in path.split("/"))
+    return _HOME if climbs or path.startswith((LOGIN, "/dashboard/api/")) else wanted
 
 
 def _cookie(board: Board, request: Request, token: str, lifetime: int) -> str:

@@ -208,7 +208,7 @@ class Credentials:
         except FileNotFoundError:
             self._kept, self._stamp = self._unsaved, None
         except OSError as problem:
-            if self._stamp is not None or self._kept is not None:
+            if self._stamp is not None:
                 _log.error("the password of the dashboard cannot be read", path=str(path), reason=problem.strerror)
-            self._kept = self._stamp = None
+            self._kept, self._stamp = self._unsaved, None
         return self._kept
