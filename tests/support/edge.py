@@ -20,9 +20,11 @@ from sockudo.edge.cors import Cors
 from sockudo.edge.front import Front
 from sockudo.edge.history import history_routes
 from sockudo.edge.http_protocol import HttpProtocol
+from sockudo.edge.inspector import inspector_routes
 from sockudo.edge.listeners import asgi_config
 from sockudo.edge.operations import operations_routes
 from sockudo.edge.presence_history import presence_history_routes
+from sockudo.edge.traced import TracedFront, trace_calls
 from sockudo.edge.webhooks import webhook_routes
 from sockudo.edge.websocket import WebSocketProtocol
 from sockudo.hub import HubOptions
@@ -30,6 +32,7 @@ from sockudo.limits.app_rates import AppRates
 from sockudo.limits.ip import IpLimits
 from sockudo.publishing import Publisher
 from sockudo.sessions import Session
+from sockudo.spans import Tracer
 from support.inside import Node, credentials
 from support.signing import signed_query
 from support.websocket import CLOSE, TEXT, frame, handshake
@@ -279,6 +282,7 @@ class EdgeNode(Node):
         settings: Settings | None = None,
         options: HubOptions | None = None,
         routes: list[Route] | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         super().__init__(*apps, settings=settings or _UNLIMITED, options=options)
 
@@ -298,8 +302,10 @@ class EdgeNode(Node):
             uvicorn=asgi_config(application),
         )
         own = [*api_routes(self.edge), *history_routes(self.edge), *presence_history_routes(self.edge)]
-        own += [*webhook_routes(self.edge), *operations_routes(self.edge)]
-        front = Front(self.edge, [*own, *(routes or ())])
+        own += [*webhook_routes(self.edge), *inspector_routes(self.edge), *operations_routes(self.edge)]
+        front: Front | TracedFront = Front(self.edge, [*own, *(routes or ())])
+        if tracer is not None:
+            front = trace_calls(self.edge, front, tracer)
         self.edge.tell_time()
 
     def wire(self, **options: Any) -> Wire:
