@@ -46,10 +46,10 @@ _SOCKETS_OF_MEMBER: Final = 20
 
 
 class CachedView(msgspec.Struct, frozen=True):
-    """The event that a cache channel gives to whoever subscribes. ``frame`` is JSON text as V1 gets it."""
+    """The event that a cache channel gives to whoever subscribes, with its data as clients get it."""
 
     event: str
-    frame: msgspec.Raw
+    data: str | msgspec.Raw | None
     expires_in_seconds: int
 
 
@@ -153,7 +153,7 @@ def _cached(edge: Edge, app: LiveApp, name: str) -> CachedView | None:
     cached = edge.gateway.state(app).cache.get(name, now)
     if cached is None:
         return None
-    return CachedView(cached.shown.event, msgspec.Raw(cached.text), max(1, int(cached.expires_at - now)))
+    return CachedView(cached.frame.event, cached.frame.data, max(1, int(cached.expires_at - now)))
 
 
 def members(channel: Channel | None, paging: Paging) -> Page[MemberRow]:

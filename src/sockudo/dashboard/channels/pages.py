@@ -17,7 +17,7 @@ from sockudo.dashboard.channels.listing import KINDS, ChannelQuery, ChannelRow
 from sockudo.dashboard.channels.past import shown_messages, told
 from sockudo.dashboard.paging import Page, Paging
 from sockudo.dashboard.replies import page, redirect
-from sockudo.dashboard.texts import pretty
+from sockudo.dashboard.texts import duration, pretty
 from sockudo.errors import SockudoError
 
 __all__ = ["channel_page", "list_page", "publish_form"]
@@ -27,6 +27,7 @@ _HISTORY_LIMIT: Final = "50"
 _TOOLS: Final[dict[str, Any]] = {
     "channel_url": channel_url,
     "connection_url": connection_url,
+    "duration": duration,
     "inspector_url": inspector_url,
     "pretty": pretty,
 }
