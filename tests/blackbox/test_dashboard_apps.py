@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from support.operator import PASSWORD, Operator, dashboard_config
+from support.operator import PASSWORD, Operator, Page, dashboard_config
 from support.server import ServerProcess, start_server
 from support.signing import Credentials
 from support.websocket import WebSocket
@@ -306,3 +312,243 @@ def test_whoever_changes_an_app_of_the_file_is_warned(serve: Callable[..., Serve
     [warning] = said["warnings"]
     assert str(server.folder / "config.json") in warning
     assert operator.api("GET", "/apps/app-id")["configured"]
+
+
+# ---- the pages ----
+
+
+def problem_beside(page: Page, field: str) -> str:
+    """What stands beside a field that is marked as wrong."""
+    assert page.tags(rf'<[^>]*name="{re.escape(field)}"[^>]*aria-invalid="true"'), page.text
+    [said] = page.tags(rf'id="{re.escape(field)}-problem"[^>]*>([^<]*)<')
+    return said
+
+
+def test_an_app_is_created_with_the_form_and_used(server: ServerProcess, operator: Operator, connect: Any) -> None:
+    name = f"form-{next(NAMES)}"
+    form = operator.page("/dashboard/apps/-/new")
+    made = operator.submit(form, "/dashboard/apps/-/new", {"id": name, "enable_client_messages": "on"})
+    assert made.text.count(name) > 0
+    assert f"App '{name}' is there and can be used." in made.text
+    seen = operator.api("GET", f"/apps/{name}?reveal_secret=true")
+    assert seen["policy"]["features"]["enable_client_messages"] is True
+    assert seen["secret"] not in made.source
+    app = Credentials(name, seen["key"], seen["secret"])
+    socket = connect(app).greeting()
+    socket.subscribe("room")
+    server.publish("room", "hello", "x", app=app)
+    assert socket.event()["event"] == "hello"
+
+
+def test_what_is_wrong_with_a_new_app_stands_beside_its_field(operator: Operator, app: Credentials) -> None:
+    new = "/dashboard/apps/-/new"
+    form = operator.page(new)
+    refused = operator.submit(form, new, {"id": "a/b", "secret": " s3cr\u0007t "}, status=422)
+    assert problem_beside(refused, "id") == "Id contains '/', which no request path can carry"
+    assert "control character" in problem_beside(refused, "secret")
+    assert "s3cr" not in refused.source
+    assert dict(refused.form(new))["id"] == "a/b"
+    taken = operator.submit(refused, new, {"id": app.id, "secret": ""}, status=422)
+    assert "exists already" in problem_beside(taken, "id")
+    same_key = operator.submit(taken, new, {"id": "other", "key": app.key}, status=422)
+    assert "another app has it" in problem_beside(same_key, "key")
+    assert operator.api("GET", "/apps/other", status=404)
+
+
+def test_the_list_page_is_searched_and_paged(operator: Operator, app: Credentials) -> None:
+    assert app.key in operator.page(f"/dashboard/apps?q={app.key.upper()}").text
+    assert "No app has this" in operator.page("/dashboard/apps?q=nothing-like-that").text
+    operator.page("/dashboard/apps?page=0", status=400)
+
+
+def test_a_secret_stays_hidden_until_it_is_asked_for(operator: Operator, app: Credentials) -> None:
+    url = f"/dashboard/apps/{app.id}"
+    for path in ("/dashboard/apps", url, f"{url}/limits", f"{url}/channels"):
+        assert app.secret not in operator.page(path).source
+    shown = operator.submit(operator.page(url), f"{url}/secret", status=200)
+    assert app.secret in shown.text
+    assert shown.headers["cache-control"] == "no-store"
+    assert app.secret not in operator.server.log
+
+
+def test_the_secret_is_rotated_once_the_id_is_typed(
+    server: ServerProcess, operator: Operator, app: Credentials
+) -> None:
+    url = f"/dashboard/apps/{app.id}"
+    page = operator.page(url)
+    for typed in ("", "something"):
+        refused = operator.submit(page, f"{url}/rotate", {"confirm": typed}, status=422)
+        assert app.id in refused.tags(r'id="rotate-problem"[^>]*>([^<]*)<')[0]
+    assert events(server, app) == 200
+    done = operator.submit(page, f"{url}/rotate", {"confirm": app.id}, status=200)
+    [secret] = done.tags(r'id="app-secret">([^<]*)<')
+    assert events(server, app) == 401
+    assert events(server, Credentials(app.id, app.key, secret)) == 200
+    # Sent once more, as a browser does when the page is loaded again: nothing is rotated twice.
+    again = operator.submit(page, f"{url}/rotate", {"confirm": app.id}, status=412)
+    assert "changed by somebody else" in again.text
+    assert events(server, Credentials(app.id, app.key, secret)) == 200
+
+
+def test_an_app_is_disabled_and_enabled_with_a_button(operator: Operator, app: Credentials, connect: Any) -> None:
+    url = f"/dashboard/apps/{app.id}"
+    socket = connect(app).greeting()
+    off = operator.submit(operator.page(url), f"{url}/disable")
+    socket.ended(4003, "Application disabled")
+    assert f"App '{app.id}' is disabled" in off.text
+    operator.submit(off, f"{url}/enable")
+    connect(app).greeting()
+
+
+def test_an_app_is_removed_once_its_id_is_typed(operator: Operator, app: Credentials) -> None:
+    url = f"/dashboard/apps/{app.id}"
+    page = operator.page(url)
+    operator.submit(page, f"{url}/remove", {"confirm": app.id.upper()}, status=422)
+    assert f"App '{app.id}' is removed." in operator.submit(page, f"{url}/remove", {"confirm": app.id}).text
+    operator.page(url, status=404)
+
+
+def test_limits_are_changed_with_the_form(operator: Operator, app: Credentials, connect: Any) -> None:
+    url = f"/dashboard/apps/{app.id}/limits"
+    connect(app).greeting()
+    fields = {"limits.max_connections": "1", "limits.terminate_on_limit": "on", "idempotency.enabled": "off"}
+    saved = operator.submit(operator.page(url), url, fields)
+    assert "Saved." in saved.text
+    connect(app).ended(4004, "Application is over adapter quota")
+    policy = operator.api("GET", f"/apps/{app.id}")["policy"]
+    assert policy["limits"] == {
+        "max_connections": 1,
+        "max_client_events_per_second": 0,
+        "decay_seconds": 1,
+        "terminate_on_limit": True,
+    }
+    assert policy["idempotency"] == {"enabled": False}
+    shown = dict(saved.form(url))
+    assert (shown["limits.max_connections"], shown["idempotency.enabled"]) == ("1", "off")
+    cleared = {"limits.max_connections": "", "limits.terminate_on_limit": None, "idempotency.enabled": ""}
+    operator.submit(saved, url, cleared)
+    connect(app).greeting()
+    assert operator.api("GET", f"/apps/{app.id}")["policy"]["idempotency"] == {}
+
+
+def test_saving_without_a_change_changes_nothing(operator: Operator, app: Credentials) -> None:
+    change(
+        operator,
+        app,
+        limits={"message_rate_limit": {"enabled": True}},
+        channels={"channel_namespaces": [{"name": "chat"}], "allowed_origins": ["*.a.test", "https://b.test"]},
+    )
+    before = operator.api("GET", f"/apps/{app.id}")
+    for tab in ("limits", "channels"):
+        url = f"/dashboard/apps/{app.id}/{tab}"
+        operator.submit(operator.page(url), url)
+    assert operator.api("GET", f"/apps/{app.id}")["version"] == before["version"]
+
+
+def test_channels_are_changed_with_the_form(operator: Operator, app: Credentials) -> None:
+    url = f"/dashboard/apps/{app.id}/channels"
+    fields = {
+        "features.enable_client_messages": "on",
+        "channels.allowed_origins": "https://a.test\r\n\r\n *.b.test ",
+        "history.enabled": "on",
+        "history.retention_window_seconds": "60",
+        "channels.channel_namespaces": '[{"name": "chat"}]',
+    }
+    saved = operator.submit(operator.page(url), url, fields)
+    policy = operator.api("GET", f"/apps/{app.id}")["policy"]
+    assert policy["channels"]["allowed_origins"] == ["https://a.test", "*.b.test"]
+    assert policy["channels"]["channel_namespaces"][0]["name"] == "chat"
+    assert policy["history"] == {"enabled": True, "retention_window_seconds": 60}
+    operator.submit(saved, url, {"channels.allowed_origins": "", "channels.channel_namespaces": ""})
+    channels = operator.api("GET", f"/apps/{app.id}")["policy"]["channels"]
+    assert channels == {"allowed_origins": [], "channel_namespaces": []}
+
+
+def test_what_is_wrong_with_a_value_stands_beside_its_field(operator: Operator, app: Credentials) -> None:
+    url = f"/dashboard/apps/{app.id}/limits"
+    wrong = {"limits.max_connections": "many", "limits.decay_seconds": "0", "limits.max_event_batch_size": "7"}
+    refused = operator.submit(operator.page(url), url, wrong, status=422)
+    assert "is not a whole number of 0 or more" in problem_beside(refused, "limits.max_connections")
+    assert "whole number" in problem_beside(refused, "limits.decay_seconds")
+    assert "2 values are not allowed" in refused.text
+    assert operator.api("GET", f"/apps/{app.id}")["policy"]["limits"].get("max_event_batch_size") is None
+    # What was typed is still there, and is saved once the rest is right.
+    operator.submit(refused, url, {"limits.max_connections": "5", "limits.decay_seconds": "2"})
+    limits = operator.api("GET", f"/apps/{app.id}")["policy"]["limits"]
+    assert (limits["max_connections"], limits["decay_seconds"], limits["max_event_batch_size"]) == (5, 2, 7)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("channels.channel_namespaces", "[{", "is no JSON"),
+        ("channels.channel_namespaces", '[{"name": "a:b"}]', "[0].name = 'a:b' is empty or contains ':'"),
+        ("channels.channel_delta_compression", '{"a-*": "zip"}', "zip"),
+        ("channels.allowed_origins", "*.*.test", "more than one '*'"),
+    ],
+)
+def test_what_is_wrong_with_a_list_stands_beside_it(
+    operator: Operator, app: Credentials, field: str, value: str, said: str
+) -> None:
+    url = f"/dashboard/apps/{app.id}/channels"
+    assert said in problem_beside(operator.submit(operator.page(url), url, {field: value}, status=422), field)
+
+
+def test_of_two_operators_with_the_same_form_the_later_sees_both(operator: Operator, app: Credentials) -> None:
+    url = f"/dashboard/apps/{app.id}/limits"
+    mine = theirs = operator.page(url)
+    operator.submit(theirs, url, {"limits.max_connections": "3", "limits.decay_seconds": "7"})
+    fields = {"limits.max_connections": "9", "limits.max_event_batch_size": "4"}
+    conflict = operator.submit(mine, url, fields, status=412)
+    assert "changed by somebody else" in conflict.text
+    assert "Somebody else has set it to: 3" in conflict.text
+    assert operator.api("GET", f"/apps/{app.id}")["policy"]["limits"]["max_connections"] == 3
+    shown = dict(conflict.form(url))
+    assert (shown["limits.max_connections"], shown["limits.decay_seconds"]) == ("9", "7")
+    operator.submit(conflict, url)
+    limits = operator.api("GET", f"/apps/{app.id}")["policy"]["limits"]
+    assert (limits["max_connections"], limits["decay_seconds"], limits["max_event_batch_size"]) == (9, 7, 4)
+
+
+def test_the_code_to_paste_works(operator: Operator, connect: Any, tmp_path: Path) -> None:
+    """The shell's and Python's are run as they stand in the page; a client hears both."""
+    made = operator.api("POST", "/apps", {}, status=201)
+    app = Credentials(made["id"], made["key"], made["secret"])
+    url = f"/dashboard/apps/{app.id}"
+    shown = operator.submit(operator.page(url), f"{url}/secret", status=200)
+    socket = connect(app).greeting()
+    socket.subscribe("my-channel")
+    [curl] = shown.tags(r'(?s)id="code-curl">(.*?)</code>')
+    [python] = shown.tags(r'(?s)id="code-python">(.*?)</code>')
+    for command in (["sh", "-c", curl], [sys.executable, "-W", "ignore", "-c", python]):
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=30, check=False)
+        assert done.returncode == 0, done.stderr
+        heard = socket.event()
+        assert (heard["event"], json.loads(heard["data"])) == ("my-event", {"hello": "world"}), done
+    [javascript] = shown.tags(r'(?s)id="code-javascript">(.*?)</code>')
+    assert f'new Pusher("{app.key}"' in javascript
+    assert f"wsPort: {operator.server.port}" in javascript
+    assert app.secret not in javascript
+
+
+def test_markup_in_names_is_text(operator: Operator) -> None:
+    name, key = f"<b>{next(NAMES)}\"'&amp;", f"<i>{next(NAMES)}"
+    operator.api("POST", "/apps", {"id": name, "key": key, "secret": "<u>s</u>"}, status=201)
+    url = f"/dashboard/apps/{quote(name, safe='')}"
+    pages = [operator.page(path) for path in ("/dashboard/apps", url, f"{url}/limits", f"{url}/channels")]
+    pages.append(operator.submit(pages[1], f"{url}/secret", status=200))
+    for page in pages:
+        assert name in page.text
+        assert not any(tag in page.source for tag in ("<b>", "<i>", "<u>"))
+    operator.submit(pages[1], f"{url}/remove", {"confirm": name})
+
+
+def test_the_pages_of_apps_that_only_the_file_has_say_so(serve: Callable[..., ServerProcess]) -> None:
+    server = serve({"dashboard": {"password": PASSWORD}})
+    operator = Operator(server)
+    for path in ("", "/-/new", "/app-id", "/app-id/limits", "/app-id/channels"):
+        page = operator.page(f"/dashboard/apps{path}")
+        assert str(server.folder / "config.json") in page.text
+    refused = operator.submit(operator.page("/dashboard/apps/app-id"), "/dashboard/apps/app-id/disable", status=409)
+    assert "apps_read_only" in refused.text
+    assert operator.api("GET", "/apps/app-id")["enabled"]

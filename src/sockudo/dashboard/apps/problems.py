@@ -16,7 +16,7 @@ WHERE = "request"
 """How problems with a record begin that the dashboard was given."""
 
 _LABEL = re.compile(rf"{WHERE}(?: \(app .*?\))?: ", re.DOTALL)
-_FIELD = re.compile(r"(policy(?:\.[\w-]+|\[\d+\])*|id|key|secret|enabled) (?=\S)")
+_FIELD = re.compile(r"(policy(?:\.[\w-]+|\[[^\]]*\])*|id|key|secret|enabled) (?=\S)")
 _OF_SPEC = {errors.APP_EXISTS: "id", errors.APP_KEY_TAKEN: "key"}
 
 

@@ -1,0 +1,102 @@
+"""Code to paste for an app: a client in a page, and backends that publish."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import NamedTuple
+from urllib.parse import quote, urlsplit
+
+from sockudo.config.apps import App
+from sockudo.dashboard.board import Board
+
+__all__ = ["Snippet", "snippets"]
+
+SECRET = "the app's secret"  # noqa: S105 - what stands in its place
+
+_EVERYWHERE = frozenset({"", "0.0.0.0", "::"})
+_CHANNEL, _EVENT = "my-channel", "my-event"
+_MAIN = "Clients and HTTP API"
+
+
+class Snippet(NamedTuple):
+    """``name`` is an id within the page."""
+
+    name: str
+    title: str
+    code: str
+    secret: bool = False
+
+
+def snippets(board: Board, app: App, reached: str, *, reveal: bool) -> list[Snippet]:
+    """For this server, under the name by which the operator's browser has reached it."""
+    secure, host, port = _address(board, reached)
+    secret = app.secret if reveal else SECRET
+    return [
+        Snippet("javascript", "JavaScript, in a page (pusher-js)", _javascript(app, host, port, secure=secure)),
+        Snippet(
+            "python", "Python, in a backend (pusher)", _python(app, secret, host, port, secure=secure), secret=True
+        ),
+        Snippet("curl", "A shell, with curl", _curl(app, secret, host, port, secure=secure), secret=True),
+    ]
+
+
+def _address(board: Board, reached: str) -> tuple[bool, str, int]:
+    """TLS or not, host and port of the main listener."""
+    settings = board.edge.settings
+    url = urlsplit(next((where for what, where in board.listeners if what == _MAIN), ""))
+    try:
+        name = urlsplit(f"//{reached}").hostname
+    except ValueError:
+        name = None
+    host = settings.host if settings.host not in _EVERYWHERE else name or "127.0.0.1"
+    return settings.ssl.enabled, host, (url.port if url.scheme != "unix" else None) or settings.port
+
+
+def _javascript(app: App, host: str, port: int, *, secure: bool) -> str:
+    return f"""\
+<script src="https://js.pusher.com/8.4.0/pusher.min.js"></script>
+<script>
+  const pusher = new Pusher({_script(app.key)}, {{
+    wsHost: {_script(host)}, wsPort: {port}, wssPort: {port}, forceTLS: {"true" if secure else "false"},
+    enabledTransports: ["ws", "wss"], cluster: "",
+  }});
+  pusher.subscribe("{_CHANNEL}").bind("{_EVENT}", (data) => console.log(data));
+</script>"""
+
+
+def _script(text: str) -> str:
+    # What ends a script must not stand in one.
+    return json.dumps(text).replace("</", "<\\/")
+
+
+def _python(app: App, secret: str, host: str, port: int, *, secure: bool) -> str:
+    note = (
+        ""
+        if app.id.isdecimal()
+        else "# This SDK takes app ids that are numbers only; make an app with such an id for it.\n"
+    )
+    return f"""\
+import pusher
+
+{note}client = pusher.Pusher(
+    app_id={app.id!r}, key={app.key!r}, secret={secret!r},
+    host={host!r}, port={port}, ssl={secure},
+)
+client.trigger("{_CHANNEL}", "{_EVENT}", {{"hello": "world"}})"""
+
+
+def _curl(app: App, secret: str, host: str, port: int, *, secure: bool) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    url = f"{'https' if secure else 'http'}://{shown}:{port}"
+    body = json.dumps({"name": _EVENT, "channel": _CHANNEL, "data": json.dumps({"hello": "world"})})
+    path = f"/apps/{quote(app.id, safe='')}/events"
+    return f"""\
+SECRET={shlex.quote(secret)}
+BODY={shlex.quote(body)}
+MD5=$(printf %s "$BODY" | openssl dgst -md5 -r | cut -d' ' -f1)
+QUERY="auth_key="{shlex.quote(quote(app.key, safe=""))}"&auth_timestamp=$(date +%s)&auth_version=1.0&body_md5=$MD5"
+TO_SIGN=$(printf 'POST\\n%s\\n%s' {shlex.quote(path)} "$QUERY")
+SIGNATURE=$(printf %s "$TO_SIGN" | openssl dgst -sha256 -hmac "$SECRET" -r | cut -d' ' -f1)
+curl -sS -H 'Content-Type: application/json' -d "$BODY" \\
+  {shlex.quote(url + path)}"?$QUERY&auth_signature=$SIGNATURE\""""
