@@ -6,6 +6,7 @@ import asyncio
 
 from sockudo.clock import Clock
 from sockudo.errors import SockudoError
+from sockudo.history.calls import Sleep
 from sockudo.history.counters import HistoryCounters
 from sockudo.history.heads import StreamChanged
 from sockudo.history.service import History, HistoryOptions, StreamTrimmed
@@ -33,8 +34,10 @@ class TracedHistory(History):
         on_stream_changed: StreamChanged,
         on_stream_trimmed: StreamTrimmed,
         tracer: Tracer,
+        *,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
-        super().__init__(store, clock, options, on_stream_changed, on_stream_trimmed)
+        super().__init__(store, clock, options, on_stream_changed, on_stream_trimmed, sleep=sleep)
         self._tracer = tracer
 
     def submit(
