@@ -8,7 +8,7 @@ carry the session's token and come from this origin: a browser sends the cookie 
 from __future__ import annotations
 
 import asyncio
-from http.cookies import CookieError, SimpleCookie
+from collections.abc import Iterator
 from urllib.parse import urlencode, urlsplit
 
 import structlog
@@ -104,10 +104,11 @@ class Gate:
         if given is not None and not _is_open(request.scope["path"]):
             if not given.lower().startswith(_BEARER):
                 raise errors.LOGIN_REQUIRED("Authorization must be 'Bearer' and the password")
-            version = await check_password(board, request, given[len(_BEARER) :].strip())
-            return board.sessions.programs(version), False
-        token = _cookie(request)
-        return (None if token is None else board.sessions.find(token, board.credentials.version(fresh=True))), True
+            right = await check_password(board, request, _utf8(given[len(_BEARER) :].strip()))
+            return board.sessions.programs(right), False
+        version = board.credentials.version(fresh=True)
+        found = (board.sessions.find(token, version) for token in _cookies(request))
+        return next((session for session in found if session is not None), None), True
 
     def _refusal(self, request: Request, error: SockudoError) -> Response:
         path = request.scope["path"]
@@ -138,15 +139,21 @@ def _with_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes
     return kept
 
 
-def _cookie(request: Request) -> str | None:
+def _utf8(text: str) -> str:
+    """What a header says, where it is more than ASCII; the framework reads headers as Latin-1."""
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return text
+
+
+def _cookies(request: Request) -> Iterator[str]:
+    """Every value of our cookie. By hand: the library drops a whole line over another application's cookie."""
     for line in request.headers.getlist("cookie"):
-        try:
-            found = SimpleCookie(line).get(COOKIE)
-        except CookieError:
-            continue
-        if found is not None:
-            return found.value
-    return None
+        for pair in line.split(";"):
+            name, _, value = pair.strip().partition("=")
+            if name == COOKIE:
+                yield value
 
 
 def _csrf_of(request: Request) -> str | None:

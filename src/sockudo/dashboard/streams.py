@@ -114,9 +114,9 @@ class _UnreadError(Exception):
     """The client does not take what is sent."""
 
 
-async def _soon(send: Send, message: Message, seconds: float = _UNREAD) -> None:
+async def _soon(send: Send, message: Message, seconds: float | None = None) -> None:
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(seconds or _UNREAD):
             await send(message)
     except TimeoutError:
         raise _UnreadError from None
