@@ -10,6 +10,7 @@ import pytest
 
 from sockudo import errors
 from sockudo.config.apps import Channels, Limits
+from sockudo.config.sections.limits import RateLimit
 from support.edge import EdgeNode, request, settings
 from support.inside import live_app
 from support.websocket import frame, handshake
@@ -66,6 +67,29 @@ class TestAdmitted:
         reply = node.socket().upgrade(headers=offer)
         assert ("sec-websocket-extensions" in reply.headers) is agreed
         assert "sec-websocket-extensions" not in node.socket().upgrade().headers
+
+    @pytest.mark.parametrize(("hops", "expected"), [(0, "10.0.0.7"), (1, "203.0.113.2"), (2, "203.0.113.1")])
+    @pytest.mark.parametrize("limited", [False, True])
+    async def test_a_connection_knows_where_it_came_from(self, hops: int, expected: str, limited: bool) -> None:
+        limiter = {"enabled": limited, "driver": "memory", "websocket_rate_limit": RateLimit(1000, 60, hops)}
+        socket = EdgeNode(settings=settings(rate_limiter=limiter)).socket()
+        socket.greet(headers={"X-Forwarded-For": "203.0.113.1, 203.0.113.2"})
+        assert socket.session.peer.address == expected
+
+    @pytest.mark.parametrize("protocol", ["7", "2"])
+    async def test_a_connection_knows_its_library(self, node: EdgeNode, protocol: str) -> None:
+        sockets = [node.socket() for _ in range(2)]
+        for socket in sockets:
+            socket.upgrade(f"/app/key-app?protocol={protocol}&client=js&version=8.4")
+        one, other = (socket.session.sdk for socket in sockets)
+        assert (one.name, one.version) == ("js", "8.4")
+        assert one is other
+
+    async def test_what_the_transport_has_not_sent_yet_is_known(self, node: EdgeNode) -> None:
+        socket = node.socket()
+        socket.greet()
+        socket.transport.get_write_buffer_size = lambda: 77  # type: ignore[method-assign]
+        assert socket.session.peer.buffered() == 77
 
     async def test_after_other_requests_on_the_same_connection(self, node: EdgeNode) -> None:
         socket = node.socket()
