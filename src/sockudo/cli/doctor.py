@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -85,6 +84,8 @@ def doctor(
     nowhere, of which webhooks are told as of any channel, and sends each webhook endpoint a signed test event and one
     with a wrong signature; --skip publish,frames,webhooks leaves that out.
     """
+    import asyncio
+
     from sockudo.cli import doctor_report as report
     from sockudo.doctor import Options
 
@@ -144,6 +145,8 @@ def _deployment(
     url: str | None, given: tuple[str | None, str | None, str | None], config: Path | None, options: Options
 ) -> Deployment:
     """What the options name. A configuration that cannot be used, or a store that cannot be read, is a finding."""
+    import asyncio
+
     from sockudo.client.auth import Credentials
     from sockudo.doctor import Deployment
     from sockudo.doctor.storage import read_apps

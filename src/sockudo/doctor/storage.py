@@ -14,7 +14,6 @@ from typing import Any, Final
 from sockudo.client.failures import network_reason
 from sockudo.config import Settings
 from sockudo.config.apps import App
-from sockudo.config.sections.databases import SqlDatabase
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
 
@@ -56,11 +55,9 @@ async def check_stores(deployment: Deployment) -> Sequence[Finding]:
     if settings is None:
         return [not_checked(_NO_CONFIG)]
     found = [_app_store(deployment, settings)]
-    places = dict(_databases(settings))
-    reached = await asyncio.gather(
-        *(_reach(host, port, deployment.options.timeout) for _, host, port in places.values())
-    )
-    for (name, host, port), failure in zip(places.values(), reached, strict=True):
+    places = list(_databases(settings))
+    reached = await asyncio.gather(*(_reach(host, port, deployment.options.timeout) for _, host, port in places))
+    for (name, host, port), failure in zip(places, reached, strict=True):
         place = host if host.startswith("/") else f"{host}:{port}"
         if failure is None:
             found.append(ok(f"{name} at {place} takes connections"))
@@ -88,8 +85,8 @@ def _apps(count: int) -> str:
     return f"{count} {'app' if count == 1 else 'apps'}"
 
 
-def _databases(settings: Settings) -> Iterator[tuple[tuple[str, int], tuple[str, str, int]]]:
-    """What is to be reached over the network, by address: a database may serve for several things."""
+def _databases(settings: Settings) -> Iterator[tuple[str, str, int]]:
+    """What is to be reached over the network: what it is, its host and port."""
     drivers = {settings.app_manager.driver}
     if settings.history.enabled:
         drivers.add(settings.history.backend)
@@ -98,14 +95,10 @@ def _databases(settings: Settings) -> Iterator[tuple[tuple[str, int], tuple[str,
         ({"mysql"}, "MySQL", settings.database.mysql),
     ):
         if drivers & names:
-            yield _place(server), (label, server.host, server.port)
+            yield label, server.host, server.port
     if settings.queue.driver == "redis":
         redis = settings.database.redis.server(settings.queue.redis.url_override)
-        yield (redis.host, redis.port), ("Redis", redis.host, redis.port)
-
-
-def _place(server: SqlDatabase) -> tuple[str, int]:
-    return server.host, server.port
+        yield "Redis", redis.host, redis.port
 
 
 async def _reach(host: str, port: int, seconds: float) -> str | None:

@@ -18,10 +18,9 @@ from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
 if TYPE_CHECKING:
     from sockudo.webhooks import Answer, Endpoint, Sender
 
-__all__ = ["Trial", "check_endpoints", "check_queue", "judge_endpoint", "judge_overview", "judge_trial"]
+__all__ = ["Tried", "check_endpoints", "check_queue", "judge_endpoint", "judge_overview", "judge_trial"]
 
 _BACKLOG: Final = 1000
-_SLOW_MS: Final = 2000
 _HIDDEN: Final = "…"
 _LONGEST: Final = 10.0
 _MOST: Final = 50
@@ -109,7 +108,7 @@ def judge_endpoint(endpoint: Mapping[str, Any]) -> Finding | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class Tried:
     """What an endpoint answered to an event with the app's signature, and to one with another's."""
 
     url: str
@@ -158,30 +157,23 @@ async def _endpoints(deployment: Deployment, app_id: str) -> tuple[list[Endpoint
     ]
 
 
-async def _try(sender: Sender, credentials: Credentials, endpoint: Endpoint) -> Trial:
-    from sockudo.webhooks.operations import shown_url
-
-    signed = await _send(sender, credentials.key, credentials.secret, endpoint)
-    forged = await _send(sender, credentials.key, secrets.token_hex(16), endpoint) if signed.delivered else None
-    return Trial(shown_url(endpoint.url), signed, forged)
-
-
-async def _send(sender: Sender, key: str, secret: str, endpoint: Endpoint) -> Answer:
+async def _try(sender: Sender, credentials: Credentials, endpoint: Endpoint) -> Tried:
     from sockudo.auth.signing import Signer
-    from sockudo.ids import unique_id
-    from sockudo.webhooks import Delivery
-    from sockudo.webhooks.deliverer import request_of
-    from sockudo.webhooks.samples import sample_body
+    from sockudo.webhooks.operations import shown_url
+    from sockudo.webhooks.trial import try_out
 
-    now_ms = int(time.time() * 1000)
-    body = sample_body(min(endpoint.events, default="channel_occupied"), now_ms)
-    delivery = Delivery(f"test-{unique_id()}", endpoint.app_id, endpoint.id, 0, body, 1, now_ms, now_ms)
-    return await sender.send(request_of(endpoint, key, Signer(secret), delivery), body)
+    async def answer(secret: str) -> Answer:
+        event, now_ms = min(endpoint.events, default="channel_occupied"), int(time.time() * 1000)
+        return (await try_out(sender, endpoint, credentials.key, Signer(secret), event, now_ms)).answer
+
+    signed = await answer(credentials.secret)
+    return Tried(shown_url(endpoint.url), signed, await answer(secrets.token_hex(16)) if signed.delivered else None)
 
 
-def judge_trial(trial: Trial) -> Finding:
+def judge_trial(trial: Tried) -> Finding:
     """An endpoint has to take what is signed, quickly, and to refuse what is not."""
     from sockudo.webhooks.advice import advice_on, explanation
+    from sockudo.webhooks.trial import SLOW_MS
 
     signed, forged = trial.signed, trial.forged
     facts: dict[str, Any] = {
@@ -207,7 +199,7 @@ def judge_trial(trial: Trial) -> Finding:
             "Verify X-Pusher-Signature over the raw body with the app's secret (docs/webhooks.md), and answer 401.",
             **facts,
         )
-    if signed.took_ms > _SLOW_MS:
+    if signed.took_ms > SLOW_MS:
         return warning(
             f"{trial.url} takes it, but needs {signed.took_ms:,} ms", "Answer first and work afterwards.", **facts
         )

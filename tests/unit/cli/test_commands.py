@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-COMMANDS = ("serve", "publish", "listen", "tail", "channels", "explain", "version")
+COMMANDS = ("serve", "publish", "listen", "tail", "channels", "doctor", "explain", "version")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
