@@ -1,0 +1,179 @@
+"""Logging in at a running server: where the password comes from, how long a session lasts, how guessing ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from support.server import Reply, ServerProcess, start_server
+from support.waiting import wait_until
+
+PASSWORD = "correct horse battery staple"
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def ask(server: ServerProcess, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    return server.request(method, path, body=body, headers=sent, port=server.metrics_port)
+
+
+def log_in(server: ServerProcess, password: str = PASSWORD) -> Reply:
+    body = urlencode({"password": password}).encode()
+    return server.request("POST", "/dashboard/login", body=body, headers=FORM, port=server.metrics_port)
+
+
+def cookie_of(reply: Reply) -> str:
+    assert reply.status == 303, reply.text
+    return reply.headers["set-cookie"].partition(";")[0]
+
+
+def made_password(server: ServerProcess) -> str:
+    found = re.findall(r"^    password  (\S+)$", server.log, re.MULTILINE)
+    assert len(found) == 1, server.log
+    return str(found[0])
+
+
+def log_lines(server: ServerProcess) -> list[str]:
+    return [line for line in server.log.splitlines() if line.startswith("{")]
+
+
+def new_password(server: ServerProcess, *arguments: str, stdin: str | None = None) -> str:
+    """What ``sockudo dashboard password`` prints on standard output."""
+    command = [sys.executable, "-m", "sockudo", "dashboard", "password", "--config", "config.json", *arguments]
+    done = subprocess.run(
+        [*command, "--data-dir", str(server.folder / "data")],
+        cwd=server.folder,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def server() -> ServerProcess:  # type: ignore[misc]  # a generator
+    with start_server({"dashboard": {"password": PASSWORD}}) as running:
+        yield running  # type: ignore[misc]
+
+
+def test_the_first_start_makes_a_password_and_prints_it_once(tmp_path: Path) -> None:
+    env = {"SOCKUDO_DATA_DIR": str(tmp_path / "data")}
+    with start_server(env=env) as server:
+        wait_until(lambda: "is ready in" in server.log, "the welcome")
+        assert f"dashboard      http://127.0.0.1:{server.metrics_port}/dashboard\n" in server.log
+        password = made_password(server)
+        kept = tmp_path / "data" / "dashboard-password"
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+        assert password not in kept.read_text()
+        assert log_in(server, password[:-1]).status == 401
+        cookie = cookie_of(log_in(server, password))
+        assert ask(server, "GET", "/dashboard", cookie=cookie).status == 200
+        wait_until(lambda: '"message": "login"' in server.log, "the line about the login")
+        assert server.log.count(password) == 1
+        assert all(password not in line and cookie.partition("=")[2] not in line for line in log_lines(server))
+    with start_server(env=env) as server:
+        wait_until(lambda: "is ready in" in server.log, "the welcome")
+        assert "    password  " not in server.log
+        # Sessions live in memory, the password in the folder.
+        assert ask(server, "GET", "/dashboard", cookie=cookie).status == 303
+        assert log_in(server, password).status == 303
+
+
+def test_a_configured_password_is_neither_printed_nor_kept(server: ServerProcess) -> None:
+    assert log_in(server).status == 303
+    assert PASSWORD not in server.log
+    assert not (server.folder / "data" / "dashboard-password").exists()
+
+
+def test_the_way_in_and_out(server: ServerProcess) -> None:
+    reply = ask(server, "GET", "/dashboard")
+    assert (reply.status, reply.headers["location"]) == (303, "/dashboard/login")
+    assert 'type="password"' in ask(server, "GET", "/dashboard/login").text
+    cookie = cookie_of(log_in(server))
+    page = ask(server, "GET", "/dashboard", cookie=cookie)
+    assert page.status == 200
+    [token] = re.findall(r'<meta name="csrf-token" content="([\w-]+)">', page.text)
+    form = {"cookie": cookie, "content_type": FORM["Content-Type"]}
+    assert ask(server, "POST", "/dashboard/logout", b"", **form).status == 403
+    out = ask(server, "POST", "/dashboard/logout", urlencode({"csrf_token": token}).encode(), **form)
+    assert (out.status, out.headers["location"]) == (303, "/dashboard/login")
+    assert ask(server, "GET", "/dashboard", cookie=cookie).status == 303
+
+
+def test_programs_send_the_password_itself(server: ServerProcess) -> None:
+    reply = ask(server, "GET", "/dashboard/api/v1/session", authorization=f"Bearer {PASSWORD}")
+    assert reply.json() == {"csrf_token": None, "expires_in": None}
+    refused = ask(server, "GET", "/dashboard/api/v1/session")
+    assert (refused.status, refused.json()["code"]) == (401, "auth_failed")
+
+
+def test_guessing_comes_to_an_end() -> None:
+    with start_server({"dashboard": {"password": PASSWORD, "trust_hops": 1}}) as server:
+
+        def guess(address: str, password: str) -> Reply:
+            body = urlencode({"password": password}).encode()
+            headers = {**FORM, "X-Forwarded-For": address}
+            return server.request("POST", "/dashboard/login", body=body, headers=headers, port=server.metrics_port)
+
+        assert [guess("203.0.113.1", f"guess {i}").status for i in range(12)] == [401] * 10 + [429] * 2
+        limited = guess("203.0.113.1", PASSWORD)
+        assert limited.status == 429
+        assert 1 <= int(limited.headers["retry-after"]) <= 300
+        assert guess("203.0.113.2", PASSWORD).status == 303
+
+
+def test_a_new_password_counts_at_once_and_ends_sessions() -> None:
+    with start_server() as server:
+        wait_until(lambda: "is ready in" in server.log, "the welcome")
+        old = made_password(server)
+        cookie = cookie_of(log_in(server, old))
+        made = new_password(server)
+        assert ask(server, "GET", "/dashboard", cookie=cookie).status == 303
+        assert log_in(server, old).status == 401
+        assert ask(server, "GET", "/dashboard", cookie=cookie_of(log_in(server, made))).status == 200
+        assert new_password(server, "--stdin", stdin="chosen by hand\n") == ""
+        assert log_in(server, made).status == 401
+        assert log_in(server, "chosen by hand").status == 303
+        assert "chosen by hand" not in (server.folder / "data" / "dashboard-password").read_text()
+
+
+def test_a_configured_password_changes_with_a_reload() -> None:
+    with start_server({"dashboard": {"password": PASSWORD}}) as server:
+        cookie = cookie_of(log_in(server))
+        path = server.folder / "config.json"
+        config = json.loads(path.read_text())
+        config["dashboard"]["password"] = "another password"
+        path.write_text(json.dumps(config))
+        server.send_signal(signal.SIGHUP)
+        wait_until(lambda: "configuration reloaded" in server.log, "the reload")
+        assert ask(server, "GET", "/dashboard", cookie=cookie).status == 303
+        assert log_in(server).status == 401
+        assert log_in(server, "another password").status == 303
+        assert "dashboard.password" in server.log
+        assert "another password" not in server.log
+
+
+def test_in_development_the_password_is_known_and_said() -> None:
+    with start_server(args=["--dev"]) as server:
+        wait_until(lambda: "is ready in" in server.log, "the welcome")
+        assert "  Password of the dashboard, in development: dashboard\n" in server.log
+        assert log_in(server, "dashboard").status == 303
+
+
+def test_the_cookie_is_secure_behind_a_proxy_that_ends_tls() -> None:
+    with start_server({"dashboard": {"password": PASSWORD, "trust_hops": 1}}) as server:
+        body = urlencode({"password": PASSWORD}).encode()
+        headers = {**FORM, "X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.1"}
+        reply = server.request("POST", "/dashboard/login", body=body, headers=headers, port=server.metrics_port)
+        assert reply.headers["set-cookie"].endswith("; HttpOnly; SameSite=Strict; Secure")
