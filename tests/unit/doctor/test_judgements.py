@@ -1,0 +1,398 @@
+"""What the checks make of what they see: every decision, without a deployment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sockudo.client.failures import ApiError, ClosedError
+from sockudo.config.apps import App, Channels, Policy
+from sockudo.doctor import addresses, credentials, process, reach, roundtrip, service, sockets, storage, tls, webhooks
+from sockudo.doctor.addresses import Probe, Surroundings
+from sockudo.doctor.deployment import Deployment, Options
+from sockudo.doctor.operators import failed_parts, judge_binding
+from sockudo.doctor.probe import Answer
+from sockudo.doctor.reach import Knock
+from sockudo.doctor.storage import SqliteFile
+from sockudo.doctor.tls import Certificate
+from sockudo.doctor.webhooks import Tried
+from sockudo.errors import CATALOGUE
+from sockudo.webhooks import Answer as EndpointAnswer
+
+DAY = 86_400.0
+GIGABYTE = 1024**3
+
+
+# ---- port ----
+
+
+def test_every_address_that_answers_is_well() -> None:
+    found = reach.judge([Knock("192.0.2.1", None, 0.0123), Knock("2001:db8::1", None, 0.004)], 443)
+    assert [(each.state, each.seen) for each in found] == [
+        ("ok", "192.0.2.1:443 answers after 12.3 ms"),
+        ("ok", "[2001:db8::1]:443 answers after 4.0 ms"),
+    ]
+
+
+def test_one_family_that_does_not_answer_is_a_warning_and_none_a_problem() -> None:
+    half = reach.judge([Knock("192.0.2.1", None), Knock("2001:db8::1", "Connection refused")], 443)
+    assert [each.state for each in half] == ["ok", "warning"]
+    assert "IPv6" in half[1].advice[0]
+    none = reach.judge([Knock("192.0.2.1", "no answer within 5 s"), Knock("2001:db8::1", "Connection refused")], 443)
+    assert [each.state for each in none] == ["problem", "problem"]
+
+
+# ---- TLS ----
+
+
+def certificate(**changes: Any) -> Certificate:
+    fields = {"names": ("shop.test",), "issuer": "Harbor", "begins": 0.0, "ends": 90 * DAY, "fits": True, "chain": 0}
+    return Certificate(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("now", "state", "words"),
+    [
+        (60.0, "ok", "89 days left"),
+        (75.9 * DAY, "ok", "14 days left"),
+        (76.1 * DAY, "warning", "ends in 13 days"),
+        (89.5 * DAY, "warning", "ends in 12 hours"),
+        (91 * DAY, "problem", "expired 24 hours ago"),
+        (-1.0, "problem", "not valid yet"),
+    ],
+)
+def test_the_days_of_a_certificate(now: float, state: str, words: str) -> None:
+    found = tls.judge(certificate(), "shop.test", now)
+    assert found[0].state == state
+    assert words in found[0].seen
+
+
+def test_a_certificate_of_few_days_is_not_warned_of_all_its_life() -> None:
+    six_days = certificate(ends=6 * DAY)
+    assert [each.state for each in tls.judge(six_days, "shop.test", 3 * DAY)] == ["ok"]
+    assert tls.judge(six_days, "shop.test", 4.5 * DAY)[0].state == "warning"
+
+
+@pytest.mark.parametrize(
+    ("chain", "words"),
+    [(18, "self-signed"), (19, "an authority that is not trusted"), (20, "ends before"), (7, "reason 7")],
+)
+def test_reasons_for_distrust(chain: int, words: str) -> None:
+    (found,) = tls.judge(certificate(chain=chain), "shop.test", DAY)
+    assert found.state == "problem"
+    assert words in found.seen
+
+
+def test_everything_that_is_wrong_with_a_certificate_is_said() -> None:
+    found = tls.judge(certificate(fits=False, chain=18), "harbor.test", 100 * DAY)
+    assert [each.state for each in found] == ["problem"] * 3
+    assert "for shop.test, not for harbor.test" in found[1].seen
+
+
+def test_reading_what_python_makes_of_a_certificate() -> None:
+    shown = {
+        "subject": ((("commonName", "shop.test"),),),
+        "issuer": ((("organizationName", "Harbor"),), (("commonName", "R1"),)),
+        "notBefore": "Jan  5 09:30:00 2026 GMT",
+        "notAfter": "Jan  6 09:30:00 2026 GMT",
+    }
+    read = tls.read_certificate(shown, fits=True, chain=0)
+    assert (read.names, read.issuer, read.ends - read.begins) == (("shop.test",), "Harbor", DAY)
+    named = tls.read_certificate({**shown, "subjectAltName": (("DNS", "a.test"),)}, fits=True, chain=0)
+    assert named.names == ("a.test",)
+
+
+# ---- what answers, clock, version ----
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "words"),
+    [
+        (Answer(200, {}, b""), "ok", "Sockudo answers"),
+        (Answer(200, {"server": "nginx"}, b""), "ok", "behind a proxy (Server: nginx)"),
+        (
+            Answer(301, {"location": "https://shop.test/live?a=b"}, b""),
+            "problem",
+            "sends clients on to https://shop.test",
+        ),
+        (Answer(502, {"server": "nginx"}, b"<html>"), "problem", "a proxy answers 502"),
+        (Answer(400, {}, b"The plain HTTP request was sent to HTTPS port"), "problem", "speaks TLS"),
+        (Answer(200, {}, b"hello"), "problem", "something else answers: 200"),
+        (Answer(404, {}, b""), "problem", "something else answers: 404"),
+    ],
+)
+def test_what_answers(answer: Answer, state: str, words: str) -> None:
+    found = service.judge_live(answer)
+    assert (found.state, words in found.seen) == (state, True), found
+    assert bool(found.advice) == (state == "problem")
+
+
+@pytest.mark.parametrize(
+    ("skew", "state"),
+    [
+        (0.4, "ok"),
+        (-2.4, "ok"),
+        (30.0, "ok"),
+        (31.0, "warning"),
+        (-599.0, "warning"),
+        (600.0, "problem"),
+        (-4000, "problem"),
+    ],
+)
+def test_clocks(skew: float, state: str) -> None:
+    found = service.judge_skew(skew, of_proxy=False)
+    assert found.state == state
+    assert found.slug == (None if state == "ok" else "timestamp_stale")
+    if abs(skew) > 3:
+        assert ("ahead of" if skew > 0 else "behind") in found.seen
+
+
+def test_versions() -> None:
+    assert service.judge_version("1.2.0", "1.2.0", newer=False).state == "ok"
+    assert "this command is 1.3.0" in service.judge_version("1.2.0", "1.3.0", newer=False).seen
+    assert "Restart" in service.judge_version("1.2.0", "1.2.0", newer=True).advice[0]
+
+
+# ---- credentials, websocket, origin ----
+
+
+@pytest.mark.parametrize(
+    ("slug", "words"),
+    [
+        ("app_not_found", "no app has the id shop"),
+        ("unknown_key", "no app has the key k1"),
+        ("app_mismatch", "another app than shop"),
+        ("signature_mismatch", "the secret is not that of the app shop"),
+        ("timestamp_stale", "clocks"),
+        ("app_disabled", "disabled"),
+    ],
+)
+def test_what_does_not_fit_is_told_apart(slug: str, words: str) -> None:
+    row = CATALOGUE[slug]
+    error = ApiError(row.status or 0, row.code, "refused", docs=f"errors.md#{slug}")
+    found = credentials.judge_refusal(error, "shop", "k1")
+    assert (found.state, found.slug) == ("problem", slug)
+    assert words in found.seen
+    assert found.advice
+
+
+def test_a_limit_is_no_fault_of_the_credentials_and_a_proxy_is_named() -> None:
+    limited = ApiError(429, "rate_limited", "Too many", docs="errors.md#rate_limited", retry_after=7)
+    assert credentials.judge_refusal(limited, "shop", "k1").state == "warning"
+    page = ApiError(403, "unknown", "The answer is not one of a Sockudo server")
+    assert "A proxy" in credentials.judge_refusal(page, "shop", "k1").advice[0]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "state", "slug"),
+    [
+        (4009, "Origin not allowed", "ok", None),
+        (4001, "Application does not exist", "problem", "unknown_app"),
+        (4003, "The app is disabled.", "problem", "app_disabled"),
+        (4100, "Over capacity", "problem", "over_capacity"),
+        (1006, "", "problem", None),
+    ],
+)
+def test_closes_in_place_of_a_greeting(code: int, reason: str, state: str, slug: str | None) -> None:
+    found = sockets.judge_refusal(ClosedError(code, reason, established=False))
+    assert (found.state, found.slug) == (state, slug)
+
+
+def record(*origins: str) -> App:
+    return App("shop", "k1", "hidden", True, Policy(channels=Channels(allowed_origins=origins)))
+
+
+@pytest.mark.parametrize(
+    ("origins", "given", "used"),
+    [
+        ((), None, None),
+        (("*",), None, None),
+        (("https://shop.test",), None, "https://shop.test"),
+        (("*.shop.test",), None, "https://shop.test"),
+        (("https://*.shop.test",), None, None),
+        (("shop.test:8443",), None, "https://shop.test:8443"),
+        (("https://shop.test",), "https://evil.test", "https://evil.test"),
+    ],
+)
+def test_the_origin_to_connect_with(origins: tuple[str, ...], given: str | None, used: str | None) -> None:
+    deployment = Deployment("https://ws.test", None, Options(origin=given), app=record(*origins))
+    assert sockets.origin_of(deployment) == used
+
+
+# ---- who the client is ----
+
+ALONE = Probe(before=90, forged=89, after=88)
+BELIEVED = Probe(before=90, forged=99, after=89)
+
+
+@pytest.mark.parametrize(
+    ("probe", "hops", "proxy", "here", "state", "words"),
+    [
+        (ALONE, 0, None, False, "ok", "trust_hops = 0"),
+        (ALONE, 1, "Server: nginx", False, "ok", "trust_hops = 1"),
+        (ALONE, 0, "Server: nginx", False, "problem", "all clients share one limit"),
+        (ALONE, None, "Server: nginx", False, "not_checked", "--config"),
+        (ALONE, None, None, False, "not_checked", "--config"),
+        (ALONE, 1, None, False, "not_checked", "no proxy was met"),
+        (Probe(90, 85, 80), 1, "Server: nginx", False, "warning", "8 requests of others"),
+        (BELIEVED, 1, "Server: nginx", False, "problem", "pass for any address"),
+        (BELIEVED, None, None, False, "problem", "pass for any address"),
+        (BELIEVED, 1, "Server: nginx", True, "problem", "pass for any address"),
+        (BELIEVED, 1, None, True, "not_checked", "on loopback"),
+    ],
+)
+def test_addresses(probe: Probe, hops: int | None, proxy: str | None, here: bool, state: str, words: str) -> None:
+    found = addresses.judge("HTTP API", probe, Surroundings("rate_limiter.x.trust_hops", hops, proxy, here))
+    assert (found.state, words in found.seen) == (state, True), found
+
+
+def test_a_first_request_of_a_window_is_not_taken_for_a_forged_one() -> None:
+    assert not Probe(before=99, forged=98, after=97).believed
+    assert Probe(before=99, forged=99, after=98).believed
+    assert Probe(before=99, forged=99, after=98).others == 0
+
+
+# ---- round trip ----
+
+
+def test_times_of_events() -> None:
+    found = roundtrip.judge(2, [3.0, 1.0, 9.0])
+    assert (found.state, found.facts["p50_ms"], found.facts["max_ms"]) == ("ok", 3.0, 9.0)
+    assert roundtrip.judge(1, [1500.0, 1600.0]).state == "warning"
+    lost = roundtrip.judge(1, [3.0, None])
+    assert (lost.state, lost.facts["lost"]) == ("problem", 1)
+
+
+# ---- webhooks ----
+
+
+def endpoint(**changes: Any) -> dict[str, Any]:
+    counts = {"waiting": 0, "in_flight": 0, "delivered": 5, "dead": 0} | changes.pop("counts", {})
+    return {"id": "5f0c", "url": "https://hooks.test", "state": "ok", "last_answer": None, "counts": counts} | changes
+
+
+def overview(*endpoints: Any, ignored: Any = (), **queue: Any) -> dict[str, Any]:
+    whole = {"healthy": True, "events_not_queued": 0, "events_lost": 0}
+    return {"endpoints": list(endpoints), "ignored": list(ignored), "queue": whole | queue}
+
+
+def test_a_queue_that_does_well() -> None:
+    (found,) = webhooks.judge_overview(overview(endpoint(), endpoint()))
+    assert (found.state, found.facts) == ("ok", {"waiting": 0, "delivered": 10, "dead": 0})
+    assert webhooks.judge_overview(overview())[0].seen == "the app has no webhooks"
+
+
+@pytest.mark.parametrize(
+    ("told", "state", "words"),
+    [
+        (overview(healthy=False), "problem", "the webhook queue fails"),
+        (overview(events_lost=3), "problem", "3 events were lost"),
+        (overview(ignored=["policy.webhooks[0] is odd"]), "warning", "is odd"),
+        (overview(endpoint(counts={"dead": 2})), "warning", "2 deliveries were given up"),
+        (overview(endpoint(counts={"waiting": 1001})), "warning", "1,001 deliveries wait"),
+        (
+            overview(endpoint(state="held_back", last_answer={"status": 500, "advice": "See."})),
+            "problem",
+            "fails (500)",
+        ),
+        (
+            overview(endpoint(state="failing", last_answer={"status": None, "problem": "timeout"})),
+            "problem",
+            "(timeout)",
+        ),
+    ],
+)
+def test_a_queue_that_does_not(told: dict[str, Any], state: str, words: str) -> None:
+    (found,) = webhooks.judge_overview(told)
+    assert (found.state, words in found.seen, bool(found.advice)) == (state, True, True), found
+
+
+TAKEN, REFUSED = EndpointAnswer(200, took_ms=5), EndpointAnswer(401, took_ms=5)
+
+
+@pytest.mark.parametrize(
+    ("signed", "forged", "state", "words"),
+    [
+        (TAKEN, REFUSED, "ok", "refuses a wrong signature"),
+        (TAKEN, TAKEN, "warning", "wrong signature"),
+        (EndpointAnswer(200, took_ms=2500), REFUSED, "warning", "needs 2,500 ms"),
+        (EndpointAnswer(401), None, "problem", "answers 401 to a signed event"),
+        (EndpointAnswer(302), None, "problem", "answers 302"),
+        (EndpointAnswer(None, "timeout"), None, "problem", "not reached from here: timeout"),
+        (EndpointAnswer(None, "address_refused"), None, "not_checked", "private address"),
+    ],
+)
+def test_endpoints(signed: EndpointAnswer, forged: EndpointAnswer | None, state: str, words: str) -> None:
+    found = webhooks.judge_trial(Tried("https://hooks.test", signed, forged))
+    assert (found.state, words in found.seen) == (state, True), found
+    assert bool(found.advice) == (state != "ok")
+
+
+# ---- process, stores, operators ----
+
+
+@pytest.mark.parametrize(
+    ("limit", "in_use", "wanted", "state"),
+    [
+        (65_536, 100, 0, "ok"),
+        (65_536, None, 60_000, "ok"),
+        (1024, 20, 0, "warning"),
+        (65_536, 60_000, 0, "warning"),
+        (65_536, 64_000, 0, "problem"),
+        (10_000, 20, 10_000, "problem"),
+    ],
+)
+def test_descriptors(limit: int, in_use: int | None, wanted: int, state: str) -> None:
+    found = process.judge(limit, in_use, wanted, "process 7")
+    assert found.state == state
+    assert bool(found.advice) == (state != "ok")
+
+
+@pytest.mark.parametrize(
+    ("free", "state"),
+    [(50 * GIGABYTE, "ok"), (4 * GIGABYTE, "warning"), (GIGABYTE // 2, "warning"), (GIGABYTE // 20, "problem")],
+)
+def test_room_on_the_disk(free: int, state: str) -> None:
+    assert storage.judge_disk("/var/lib/sockudo", free, 100 * GIGABYTE).state == state
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "head", "user", "state"),
+    [
+        (7, 0o600, b"SQLite format 3\0", 7, "ok"),
+        (7, 0o600, None, None, "ok"),
+        (0, 0o600, b"SQLite format 3\0", 7, "problem"),
+        (7, 0o400, b"SQLite format 3\0", 7, "problem"),
+        (7, 0o600, b"SQLite format 3\0", 0, "ok"),
+        (7, 0o644, b"SQLite format 3\0", 7, "warning"),
+        (7, 0o600, b"<!DOCTYPE html> ", 7, "problem"),
+    ],
+)
+def test_files(owner: int, mode: int, head: bytes | None, user: int | None, state: str) -> None:
+    assert storage.judge_file(SqliteFile(Path("apps.sqlite3"), owner, mode, 4096, head), user).state == state
+
+
+def test_an_empty_file_is_a_store_that_holds_nothing_yet() -> None:
+    assert storage.judge_file(SqliteFile(Path("apps.sqlite3"), 7, 0o600, 0, b""), 7).state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("address", "mode", "state"),
+    [
+        ("0.0.0.0", "production", "warning"),
+        ("::", "production", "warning"),
+        ("0.0.0.0", "staging", "ok"),
+        ("127.0.0.1", "production", "ok"),
+        ("10.0.0.5", "production", "ok"),
+    ],
+)
+def test_where_metrics_listen(address: str, mode: str, state: str) -> None:
+    assert judge_binding(address, mode).state == state
+
+
+def test_the_parts_that_fail_are_named_with_their_reasons() -> None:
+    told = {"checks": [{"name": "apps", "passed": True}, {"name": "history", "passed": False, "reason": "no answer"}]}
+    assert failed_parts(told) == ["history: no answer"]
+    assert failed_parts({}) == []
