@@ -18,6 +18,7 @@ from sockudo.dashboard import (
     login,
     operations,
     overview,
+    webhooks,
     why,
 )
 from sockudo.dashboard.access import Gate
@@ -40,6 +41,7 @@ AREAS = (
     inspector,
     why,
     error_pages,
+    webhooks,
 )
 """The modules with pages: each has ``routes(board)``."""
 

@@ -24,8 +24,10 @@ __all__ = [
     "Replay",
     "delivery_page",
     "delivery_state",
+    "endpoint_values",
     "one_delivery",
     "overview",
+    "queue_values",
     "replay",
     "shown_url",
 ]
@@ -79,18 +81,32 @@ async def overview(webhooks: Webhooks, app_id: str) -> dict[str, Any]:
     configured = webhooks.endpoints(app_id)
     counts = await webhooks.queue.counts()
     known = {} if configured is None else dict(configured.by_id)
-    shown = [_endpoint(webhooks, endpoint, counts) for endpoint in known.values()]
     gone = sorted(name for app, name in counts if app == app_id and name not in known)
-    shown += [{"id": name, "url": None, "counts": _counts(counts[app_id, name])} for name in gone]
     return {
-        "endpoints": shown,
+        "endpoints": [endpoint_values(webhooks, app_id, name, counts) for name in (*known, *gone)],
         "ignored": [] if configured is None else list(configured.ignored),
-        "queue": {
-            "healthy": await webhooks.check(),
-            "events_not_queued": webhooks.batches.depth,
-            "events_lost": webhooks.batches.lost,
-        },
+        "queue": await queue_values(webhooks),
     }
+
+
+async def queue_values(webhooks: Webhooks) -> dict[str, Any]:
+    """How the queue is."""
+    return {
+        "healthy": await webhooks.check(),
+        "events_not_queued": webhooks.batches.depth,
+        "events_lost": webhooks.batches.lost,
+    }
+
+
+def endpoint_values(
+    webhooks: Webhooks, app_id: str, name: str, counts: Mapping[tuple[str, str], Counts]
+) -> dict[str, Any]:
+    """One endpoint, by its id; ``counts`` are the queue's. One that the app does not have any more has no url."""
+    configured = webhooks.endpoints(app_id)
+    endpoint = None if configured is None else configured.by_id.get(name)
+    if endpoint is None:
+        return {"id": name, "url": None, "counts": _counts(counts.get((app_id, name), Counts()))}
+    return _endpoint(webhooks, endpoint, counts)
 
 
 def _endpoint(webhooks: Webhooks, endpoint: Endpoint, counts: Mapping[tuple[str, str], Counts]) -> dict[str, Any]:

@@ -1,0 +1,194 @@
+"""The tab Webhooks of an app: its endpoints, and a form for each (contract 70 § 8.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sockudo import errors
+from sockudo.config.app_reader import app_warnings
+from sockudo.config.apps import App
+from sockudo.config.problems import ConfigError
+from sockudo.dashboard.apps.desk import administer, app_of
+from sockudo.dashboard.apps.pages import app_url, shared
+from sockudo.dashboard.apps.problems import WHERE, problems_of
+from sockudo.dashboard.apps.webhook_forms import EVENTS, NUMBERS, entry_of, fields_of_entry
+from sockudo.dashboard.board import Board
+from sockudo.dashboard.bodies import Form, read_form
+from sockudo.dashboard.replies import page, redirect
+from sockudo.dashboard.webhooks.desk import why_closed
+from sockudo.dashboard.webhooks.pages import deliveries_url, test_url
+from sockudo.edge.paths import path_part
+from sockudo.errors import SockudoError
+from sockudo.webhooks import Retry
+from sockudo.webhooks.editing import shown_webhooks, with_webhook, without_webhook
+from sockudo.webhooks.endpoints import app_endpoints
+
+__all__ = ["webhook_page_routes"]
+
+Answer = Callable[[Request], Awaitable[Response]]
+
+_NEW = "new"
+
+
+def webhook_page_routes(board: Board) -> list[Route]:
+    """The list, the form for a new one or one at an index, and its removal."""
+    several = "/dashboard/apps/{app_id}/webhooks"
+    return [
+        Route(several, _listing(board), methods=["GET"]),
+        Route(f"{several}/{{index}}", _form(board), methods=["GET"]),
+        Route(f"{several}/{{index}}", _saving(board), methods=["POST"]),
+        Route(f"{several}/{{index}}/remove", _removing(board), methods=["POST"]),
+    ]
+
+
+def _record(board: Board, request: Request) -> App:
+    return app_of(board, path_part(request, "app_id")).record
+
+
+def _index(request: Request, app: App) -> int | None:
+    """The index in the path, None for a new one; raises errors.ENDPOINT_NOT_FOUND."""
+    text = path_part(request, "index")
+    if text == _NEW:
+        return None
+    if text.isascii() and text.isdecimal() and int(text[:9]) < len(app.policy.webhooks):
+        return int(text[:9])
+    raise errors.ENDPOINT_NOT_FOUND("The app has no such webhook: it was removed, or it has moved up in the list")
+
+
+def _rows(app: App) -> list[dict[str, Any]]:
+    """Every webhook with the id that its deliveries know it by; one that is not called has none."""
+    made = iter(app_endpoints(app.id, app.policy.webhooks, Retry(), 1).endpoints)
+    return [
+        {
+            **each,
+            "id": next(made).id if each.get("url") else None,
+            "edit": f"{app_url(app.id, 'webhooks')}/{each['index']}",
+        }
+        for each in shown_webhooks(app)
+    ]
+
+
+def _list_page(board: Board, request: Request, app: App, *, error: str | None = None, status: int = 200) -> Response:
+    warnings = app_warnings({"enabled": app.enabled}, app, WHERE)
+    prefix = f"{WHERE} (app {app.id!r}): "
+    return page(
+        board,
+        request,
+        "apps/webhooks.html",
+        status=status,
+        **{**shared(board, app, "webhooks"), "error": error},
+        rows=_rows(app),
+        warnings=[warning.removeprefix(prefix) for warning in warnings],
+        off=why_closed(board),
+        new_url=f"{app_url(app.id, 'webhooks')}/{_NEW}",
+        deliveries_url=deliveries_url,
+        test_url=test_url,
+    )
+
+
+def _listing(board: Board) -> Answer:
+    async def listing(request: Request) -> Response:
+        return _list_page(board, request, _record(board, request))
+
+    return listing
+
+
+def _form_page(
+    board: Board,
+    request: Request,
+    app: App,
+    index: int | None,
+    sent: Form,
+    *,
+    problems: list[str] | None = None,
+    status: int = 200,
+) -> Response:
+    return page(
+        board,
+        request,
+        "apps/webhook.html",
+        status=status,
+        **shared(board, app, "webhooks"),
+        index=index,
+        action=f"{app_url(app.id, 'webhooks')}/{_NEW if index is None else index}",
+        sent=sent,
+        problems=problems or [],
+        events=EVENTS,
+        numbers=NUMBERS,
+        defaults=board.edge.settings.webhooks,
+    )
+
+
+def _form(board: Board) -> Answer:
+    async def form(request: Request) -> Response:
+        app = _record(board, request)
+        index = _index(request, app)
+        blank = Form([("event", "channel_occupied"), ("event", "channel_vacated")])
+        return _form_page(
+            board, request, app, index, blank if index is None else fields_of_entry(app.policy.webhooks[index])
+        )
+
+    return form
+
+
+def _saving(board: Board) -> Answer:
+    async def saving(request: Request) -> Response:
+        app, sent = _record(board, request), await read_form(request)
+        version = sent.get("version") or None
+        entry = entry_of(sent)
+        try:
+            index = _index(request, app)
+            await administer(
+                board,
+                lambda admin: admin.edit(
+                    app.id, lambda now: with_webhook(now, entry, WHERE, index=index), version=version
+                ),
+            )
+        except ConfigError as problem:
+            texts = [each.text for each in problems_of(problem)]
+            return _form_page(board, request, app, index, _without_secrets(sent), problems=texts, status=422)
+        except SockudoError as refusal:
+            return _conflict(board, request, app.id, refusal)
+        what = "is added" if index is None else "is saved"
+        return redirect(request, app_url(app.id, "webhooks"), f"The webhook {what}; it is told of what happens now.")
+
+    return saving
+
+
+def _without_secrets(sent: Form) -> Form:
+    """The form as it was sent, but for values of headers, which have to be given once more."""
+    lines = [line.partition(":") for line in sent.get("headers").splitlines() if line.strip()]
+    kept = "\n".join(f"{name.strip()}: {value.strip() if value.strip() == '…' else ''}" for name, _, value in lines)
+    return Form([*((name, value) for name, value in sent.fields if name != "headers"), ("headers", kept)])
+
+
+def _removing(board: Board) -> Answer:
+    async def removing(request: Request) -> Response:
+        app, sent = _record(board, request), await read_form(request)
+        version = sent.get("version") or None
+        try:
+            index = _index(request, app)
+            if index is None:
+                raise errors.NOT_FOUND("A webhook that is not there cannot be removed")
+            await administer(
+                board,
+                lambda admin: admin.edit(app.id, lambda now: without_webhook(now, index, WHERE), version=version),
+            )
+        except SockudoError as refusal:
+            return _conflict(board, request, app.id, refusal)
+        return redirect(request, app_url(app.id, "webhooks"), "The webhook is removed.")
+
+    return removing
+
+
+def _conflict(board: Board, request: Request, app_id: str, refusal: SockudoError) -> Response:
+    """Somebody else was faster: the list as it is now, since an index may mean another webhook."""
+    if refusal.spec not in (errors.APP_CHANGED, errors.ENDPOINT_NOT_FOUND):
+        raise refusal
+    text = f"{refusal.text}. These are its webhooks as they are now."
+    return _list_page(board, request, app_of(board, app_id).record, error=text, status=412)
