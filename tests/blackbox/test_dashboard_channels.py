@@ -220,6 +220,14 @@ def test_history_goes_back_page_by_page(
     assert "cursor" in operator.page(f"/dashboard{path(unique)}/history?cursor=x").text.lower()
 
 
+def test_long_data_is_folded(server: ServerProcess, operator: Operator, unique: str) -> None:
+    server.publish(unique, "ev", json.dumps({"text": f"{MARKUP}{'y' * 5_000}"}))
+    page = operator.page(f"/dashboard{path(unique)}/history")
+    assert "<details><summary>" in page.source
+    assert "y" * 5_000 in page.source
+    assert "<img src=x" not in page.source
+
+
 def test_a_history_that_is_off_is_not_offered(operator: Operator) -> None:
     refusal = operator.api("GET", f"{path('news', NUMERIC_APP.id)}/history", status=403)
     assert refusal["docs"] == "errors.md#history_disabled"
