@@ -1,4 +1,4 @@
-"""Every page of the dashboard: in a phone's window and a desk's, in light and dark, with markup in all that it shows."""
+"""Every page of the dashboard: in the window of a phone and of a desk, in light and dark, with markup in what it shows."""
 
 from __future__ import annotations
 
