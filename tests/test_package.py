@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -68,6 +69,17 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert [name for name in names if "__pycache__" in name] == []
 
 
+def test_the_dashboard_comes_with_its_templates_files_and_their_licences(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    source = PROJECT / "src"
+    dashboard = source / "sockudo" / "dashboard"
+    kept = [path for folder in ("templates", "static") for path in (dashboard / folder).rglob("*") if path.is_file()]
+    assert len(kept) > 10
+    assert {path.relative_to(source).as_posix() for path in kept} <= names
+    vendor = "sockudo/dashboard/static/vendor"
+    assert {f"{vendor}/htmx/LICENSE", f"{vendor}/uplot/LICENSE"} <= names
+
+
 def test_command_runs_from_the_wheel(home: Path, tmp_path: Path) -> None:
     where = run(home / "bin" / "python", "-c", "import sockudo; print(sockudo.__file__)", cwd=tmp_path)
     assert Path(where.strip()).is_relative_to(home)
@@ -86,3 +98,7 @@ def test_server_runs_from_the_wheel(home: Path) -> None:
     with start_server(command=[str(home / "bin" / "sockudo")]) as server:
         assert server.request("GET", "/up").text == "OK"
         server.publish("news", "hello", "{}")
+        login = server.request("GET", "/dashboard/login", port=server.metrics_port)
+        assert (login.status, "Log in" in login.text) == (200, True)
+        [style] = re.findall(r'href="([^"]+dashboard\.css)"', login.text)
+        assert server.request("GET", style, port=server.metrics_port).status == 200

@@ -18,7 +18,8 @@ from sockudo.auth.revocations import Revocations
 from sockudo.clock import Clock, SystemClock
 from sockudo.config import Settings
 from sockudo.config.apps import App
-from sockudo.dashboard import Board, dashboard_app
+from sockudo.dashboard.app import dashboard_app
+from sockudo.dashboard.board import Board
 from sockudo.edge.admin import admin_app, is_dashboard
 from sockudo.edge.api import api_routes
 from sockudo.edge.context import Edge
