@@ -143,13 +143,22 @@
     return words.every((word) => text.includes(word));
   };
 
+  // The row that goes first: what went wrong stays as long as there is anything else.
+  const oldest = () => {
+    let row = list.lastElementChild;
+    while (row && row.classList.contains("tone-bad")) {
+      row = row.previousElementSibling;
+    }
+    return row || list.lastElementChild;
+  };
+
   const place = (items) => {
     for (const item of items) {
       item.hidden = !fits(item);
     }
     list.prepend(...items.reverse());
     while (list.childElementCount > MAX_ROWS) {
-      list.lastElementChild.remove();
+      oldest().remove();
     }
     empty.hidden = list.childElementCount > 0;
   };
@@ -170,18 +179,27 @@
     showState(text);
   };
 
+  const hold = (values) => {
+    held.push(...values);
+    let over = held.length - MAX_ROWS;
+    const drop = (value) => {
+      over -= 1;
+      lost += value.skipped || 1;
+      return false;
+    };
+    held = held.filter((value) => over <= 0 || value.line?.tone === "bad" || drop(value));
+    while (over > 0) {
+      drop(held.shift());
+    }
+  };
+
   const take = (values) => {
     if (paused) {
-      held.push(...values);
-      if (held.length > MAX_ROWS) {
-        lost += held.length - MAX_ROWS;
-        held = held.slice(-MAX_ROWS);
-      }
+      hold(values);
       showState(stateText);
       return;
     }
-    // Of a large piece only as many as stay.
-    place(values.slice(-MAX_ROWS).map((value) => (value.skipped ? gapOf(value.skipped) : rowOf(value))));
+    place(values.map((value) => (value.skipped ? gapOf(value.skipped) : rowOf(value))));
   };
 
   pauseButton.addEventListener("click", () => {
