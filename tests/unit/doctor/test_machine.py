@@ -9,7 +9,7 @@ import pytest
 from sockudo.doctor.machine import Machine
 
 ROW = "   0: {address} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000     0        0 {inode} 1 0 100 0"
-LIMITS = "Limit               Soft Limit    Hard Limit    Units\nMax open files      {soft}        65536         files\n"
+LIMITS = "Limit               Soft Limit    Hard Limit   Units\nMax open files      {soft}        65536        files\n"
 
 
 @pytest.fixture
