@@ -84,7 +84,7 @@ def _text(answer: Answer, outcome: Outcome) -> str:
     if answer.status is not None:
         said = f"the endpoint answered {answer.status}"
     else:
-        said = row.meaning if row is not None else f"no answer: {answer.problem}"
+        said = row.meaning.removesuffix(".") if row is not None else f"no answer: {answer.problem}"
     if outcome.state == "waiting":
         return f"{said}; it is tried again"
     return said if outcome.state == "delivered" else f"{said}; given up"
