@@ -145,6 +145,9 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     localTimes(document);
+    // On a narrow screen the menu scrolls: the place where one is should be in sight.
+    const here = document.querySelector(".menu [aria-current]");
+    if (here) here.closest("ul").scrollLeft = here.offsetLeft - here.closest("ul").offsetLeft - 16;
     for (const line of document.querySelectorAll("#toasts .toast")) settle(line);
   });
 
