@@ -74,12 +74,16 @@ class Group:
     text: str = ""
 
 
+_CLOSE: Final = "Close the connection over that limit"
+
+
 def _switches(section: str, *names: str) -> list[Field]:
     return [Field(f"{section}.{name}", "choice") for name in names]
 
 
 def _of_server(section: str, **kinds: Kind) -> list[Field]:
-    return [Field(f"{section}.{name}", kind, f"{section}.{name}") for name, kind in kinds.items()]
+    names = {"enabled": "Switched on"}
+    return [Field(f"{section}.{name}", kind, f"{section}.{name}", names.get(name, "")) for name, kind in kinds.items()]
 
 
 TABS: Final[dict[Tab, Sequence[Group]]] = {
@@ -89,17 +93,17 @@ TABS: Final[dict[Tab, Sequence[Group]]] = {
             (
                 Field("limits.max_connections"),
                 Field("limits.max_client_events_per_second"),
-                Field("limits.decay_seconds"),
-                Field("limits.terminate_on_limit", "switch"),
+                Field("limits.decay_seconds", name="Window of client events, in seconds"),
+                Field("limits.terminate_on_limit", "switch", name=_CLOSE),
             ),
         ),
         Group(
             "Every message of a connection",
             (
-                Field("limits.message_rate_limit.enabled", "switch"),
-                Field("limits.message_rate_limit.max_attempts"),
-                Field("limits.message_rate_limit.decay_seconds"),
-                Field("limits.message_rate_limit.terminate_on_limit", "switch"),
+                Field("limits.message_rate_limit.enabled", "switch", name="Limit every message"),
+                Field("limits.message_rate_limit.max_attempts", name="Messages in a window"),
+                Field("limits.message_rate_limit.decay_seconds", name="Window, in seconds"),
+                Field("limits.message_rate_limit.terminate_on_limit", "switch", name=_CLOSE),
             ),
         ),
         Group(
@@ -110,7 +114,7 @@ TABS: Final[dict[Tab, Sequence[Group]]] = {
                 Field("limits.max_event_channels_at_once", server="event_limits.max_channels_at_once"),
                 Field("limits.max_event_batch_size", server="event_limits.max_batch_size"),
                 Field("idempotency.enabled", "choice", "idempotency.enabled", "Idempotency keys"),
-                Field("idempotency.ttl_seconds", "number", "idempotency.ttl_seconds", "Idempotency keys, TTL seconds"),
+                Field("idempotency.ttl_seconds", "number", "idempotency.ttl_seconds", "Idempotency keys, seconds"),
             ),
         ),
         Group(

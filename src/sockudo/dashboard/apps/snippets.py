@@ -12,7 +12,7 @@ from sockudo.dashboard.board import Board
 
 __all__ = ["Snippet", "snippets"]
 
-SECRET = "the app's secret"  # noqa: S105 - what stands in its place
+SECRET = "YOUR-SECRET"  # noqa: S105 - what stands in its place
 
 _EVERYWHERE = frozenset({"", "0.0.0.0", "::"})
 _CHANNEL, _EVENT = "my-channel", "my-event"
