@@ -205,6 +205,12 @@ def test_without_credentials_it_still_looks_at_what_it_can(server: ServerProcess
     assert report.states("server") == report.states("health") == report.states("websocket") == {"ok"}
 
 
+@pytest.mark.parametrize("check", ["origin", "frames", "idle", "publish", "clock", "webhooks"])
+def test_one_check_alone(server: ServerProcess, check: str) -> None:
+    report = doctor(server.url, check)
+    assert report.states(check) == {"not_checked" if check == "webhooks" else "ok"}
+
+
 # ---- port, TLS, who answers ----
 
 
@@ -655,3 +661,15 @@ def test_wrong_use(arguments: Sequence[str]) -> None:
     done = run(*arguments)
     assert done.returncode == 2
     assert done.stdout == ""
+
+
+def test_a_password_in_the_url_is_in_no_text(server: ServerProcess, tmp_path: Path) -> None:
+    place = f"me:{HIDDEN}@127.0.0.1"
+    closed = run("--idle", "0", url=f"http://{place}:{free_port()}")
+    plain = run("--only", "tls", url=f"https://{place}:{server.port}")
+    assert (closed.returncode, plain.returncode) == (1, 1)
+    alone = run("--only", "publish,origin,health", url=f"http://{place}:{free_port()}")
+    assert "Connection refused" in alone.stdout
+    with tls_server(write_certificate(tmp_path)) as secure:
+        wrong = run("--only", "server", url=f"http://{place}:{secure.port}")
+    assert f"Use https://127.0.0.1:{secure.port}." in wrong.stdout

@@ -45,7 +45,7 @@ class Progress:
         if not quiet:
             credentials = deployment.credentials
             who = f"app {credentials.app_id}" if credentials is not None else "no app: no credentials were given"
-            typer.echo(f"{printable(deployment.url)} ({printable(who)})\n")
+            typer.echo(f"{printable(_shown(deployment))} ({printable(who)})\n")
 
     def began(self, check: Check) -> None:
         """The check runs now."""
@@ -94,13 +94,20 @@ def finish(deployment: Deployment, findings: Sequence[Finding], *, as_json: bool
     counts = Counter(finding.state for finding in findings)
     credentials = deployment.credentials
     report = {
-        "url": deployment.url,
+        "url": _shown(deployment),
         "app_id": credentials.app_id if credentials is not None else None,
         "ok": not counts["problem"],
         "counts": {state: counts[state] for state in ("ok", "warning", "problem", "not_checked")},
         "findings": [_plain(finding) for finding in findings],
     }
     typer.echo(json.dumps(report, ensure_ascii=False))
+
+
+def _shown(deployment: Deployment) -> str:
+    """The URL without a user and a password that may stand in it."""
+    from sockudo.webhooks.operations import shown_url
+
+    return shown_url(deployment.url)
 
 
 def _plain(finding: Finding) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 
 from sockudo.client.address import is_loopback
 from sockudo.client.auth import Credentials
-from sockudo.client.failures import ClientError
+from sockudo.client.failures import ClientError, UnreachableError
 from sockudo.config import Loaded, Settings
 from sockudo.config.apps import App
 from sockudo.doctor.machine import Machine, Process
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from sockudo.client.socket import Socket
 
 __all__ = ["Deployment", "Options"]
+
+Address = tuple[int, str]
+"""The family, as in the ``socket`` module, and the address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,9 @@ class Deployment:
     live: Answer | None = None
     socket: Socket | None = None
     refusal: ClientError | None = None
+    addresses: tuple[Address, ...] = ()
+    no_address: str | None = None
+    _process: list[Process | None] = field(default_factory=list)
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     _http: Http | None = None
     _api: ApiClient | None = None
@@ -85,15 +92,27 @@ class Deployment:
     def on_loopback(self) -> bool:
         return is_loopback(self.url)
 
-    def is_here(self) -> bool:
-        """Whether the URL leads to an address of this machine."""
-        if self.on_loopback:
-            return True
+    async def locate(self) -> None:
+        """Looks up the addresses of the host; ``no_address`` says why there are none."""
+        loop = asyncio.get_running_loop()
         try:
-            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-        except OSError:
-            return False
-        return any(_is_own(family, str(address[0])) for family, _, _, _, address in found)
+            async with asyncio.timeout(self.options.timeout):
+                found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        except TimeoutError:
+            self.no_address = "it was not resolved in time"
+        except socket.gaierror as error:
+            self.no_address = str(error.strerror)
+        else:
+            self.addresses = tuple(dict.fromkeys((family, str(address[0])) for family, *_, address in found))
+
+    def is_here(self) -> bool:
+        """Whether the URL leads to an address of this machine, as far as `locate` has found some."""
+        return self.on_loopback or any(_is_own(family, address) for family, address in self.addresses)
+
+    def place(self, scheme: str) -> str:
+        """The URL in another scheme, without a user and a password that may stand in it."""
+        parts = urlsplit(self.url)
+        return f"{scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     # ---- what is known of it ----
 
@@ -102,7 +121,12 @@ class Deployment:
         return None if self.loaded is None else self.loaded.settings
 
     def process(self) -> Process | None:
-        """The server's process, if it runs on this machine and may be looked at."""
+        """The server's process, if it runs on this machine and may be looked at; looked for once."""
+        if not self._process:
+            self._process.append(self._find_process())
+        return self._process[0]
+
+    def _find_process(self) -> Process | None:
         settings = self.settings
         if settings is not None and settings.unix_socket.enabled:
             return self.machine.server_at(Path(settings.unix_socket.path))
@@ -116,6 +140,11 @@ class Deployment:
             return None
         process = self.process()
         return (process.folder if process is not None and process.folder else Path()) / self.settings.data_dir
+
+    @property
+    def refusal_text(self) -> str:
+        """Why there is no connection."""
+        return self.refusal.reason if isinstance(self.refusal, UnreachableError) else str(self.refusal)
 
     # ---- talking to it ----
 

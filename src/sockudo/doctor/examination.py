@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sockudo.client.failures import ClientError
+from sockudo.client.failures import ClientError, UnreachableError
 from sockudo.doctor.addresses import check_address
 from sockudo.doctor.configuration import check_config
 from sockudo.doctor.credentials import check_credentials
@@ -77,6 +77,7 @@ async def examine(
     asked for counts as passed.
     """
     failed: dict[str, str] = {}
+    await deployment.locate()
     for check in CHECKS:
         if check.name not in names:
             continue
@@ -97,6 +98,13 @@ async def _findings(check: Check, deployment: Deployment) -> Sequence[Finding]:
     try:
         async with asyncio.timeout(_LONGEST + deployment.options.idle):
             return await check.run(deployment)
+    except UnreachableError as error:
+        return [
+            problem(
+                f"no answer: {error.reason}",
+                "Ask again with --only and a longer --timeout, to see whether it comes and goes.",
+            )
+        ]
     except ClientError as error:
         return [problem(str(error), "Ask again with --only and a longer --timeout, to see whether it comes and goes.")]
     except TimeoutError:

@@ -109,8 +109,9 @@ async def check_exposure(deployment: Deployment) -> Sequence[Finding]:
     found: list[Finding] = []
     settings = deployment.settings
     if settings is not None and settings.metrics.enabled:
-        here = deployment.machine.addresses(settings.metrics.port) or [settings.metrics.host]
-        found += [judge_binding(address, settings.mode) for address in here]
+        port, machine = settings.metrics.port, deployment.machine
+        bound = machine.addresses(port) if machine.server_at(port) is not None else [settings.metrics.host]
+        found += [judge_binding(address, settings.mode) for address in bound]
     if deployment.is_here():
         found.append(not_checked("whether others reach metrics and /usage shows only from another machine"))
         return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,15 +28,15 @@ class Knock:
 async def check_port(deployment: Deployment) -> Sequence[Finding]:
     """Connects to each address in turn of both families."""
     host, port = deployment.host, deployment.port
-    try:
-        async with asyncio.timeout(deployment.options.timeout):
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except TimeoutError:
-        return [problem(f"the name {host} was not resolved in time", "Look at the resolver of this machine.")]
-    except socket.gaierror as error:
-        return [problem(f"the name {host} leads nowhere: {error.strerror}", "Correct the URL, or the DNS record.")]
-    addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
-    knocks = await asyncio.gather(*(_knock(each, port, deployment.options.timeout) for each in addresses))
+    if deployment.no_address is not None:
+        return [
+            problem(
+                f"the name {host} leads nowhere: {deployment.no_address}",
+                "Correct the URL or the DNS record, or look at the resolver of this machine.",
+            )
+        ]
+    seconds = deployment.options.timeout
+    knocks = await asyncio.gather(*(_knock(address, port, seconds) for _, address in deployment.addresses))
     return judge(knocks, port)
 
 

@@ -16,7 +16,7 @@ from sockudo.client.socket import Socket
 from sockudo.client.wire import Wire
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
-from sockudo.doctor.sockets import origin_of, until
+from sockudo.doctor.sockets import connection_of, origin_of, until
 
 __all__ = ["check_publish", "judge"]
 
@@ -31,8 +31,10 @@ async def check_publish(deployment: Deployment) -> Sequence[Finding]:
     Both connections hear of every one. The time is that from the request to the event, as a client sees it.
     """
     credentials = deployment.credentials
-    if credentials is None or deployment.socket is None:
-        return [not_checked("there is no connection, or no credentials to publish with")]
+    if credentials is None:
+        return [not_checked("no credentials to publish with")]
+    if await connection_of(deployment) is None:
+        return [not_checked(f"no connection is opened: {deployment.refusal_text}")]
     protocols: tuple[Protocol, ...] = (1, 2)
     channel = f"sockudo-doctor-{secrets.token_hex(6)}"
     async with AsyncExitStack() as stack:
@@ -50,6 +52,8 @@ async def check_publish(deployment: Deployment) -> Sequence[Finding]:
         try:
             for number in range(deployment.options.rounds if open_sockets else 0):
                 await _round(deployment, open_sockets, times, channel, f"{number}")
+                if all(taken[-1] is None for taken in times.values()):
+                    break
         except ApiError as error:
             slug = error.docs.rpartition("#")[2]
             return [*found, problem(f"the publish is refused: {error.text} (HTTP {error.status})", row=slug)]
@@ -107,6 +111,7 @@ async def _round(
     finally:
         for task in waiting:
             task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def judge(protocol: Protocol, times: Sequence[float | None]) -> Finding:

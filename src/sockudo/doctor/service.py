@@ -44,7 +44,7 @@ async def check_server(deployment: Deployment) -> Sequence[Finding]:
             return [
                 problem(
                     "the port speaks TLS, and the URL says http",
-                    f"Use https://{deployment.url.partition('://')[2]}.",
+                    f"Use {deployment.place('https')}.",
                 )
             ]
         return [problem(f"no answer in HTTP: {error.reason}", "Is it another service's port? See the server's log.")]
@@ -262,17 +262,23 @@ async def _failing_part(deployment: Deployment) -> Finding:
         await deployment.api().history_state(_CHANNEL)
     except ApiError as error:
         if error.status == 503:
-            return problem(
-                f"/up says ERROR: the history store does not answer ({error.text})",
-                row=errors.HISTORY_UNAVAILABLE,
-                word="ERROR",
-                part="history",
-            )
+            return _no_history(error.text)
+    except UnreachableError as error:
+        return _no_history(error.reason)
     return problem(
         "/up says ERROR: the app store does not answer, and apps stay as they were last known; or there is no app",
         f"{_STORE} The log names the reason ('health check failed', apps).",
         word="ERROR",
         part="apps",
+    )
+
+
+def _no_history(reason: str) -> Finding:
+    return problem(
+        f"/up says ERROR: the history store does not answer ({reason})",
+        row=errors.HISTORY_UNAVAILABLE,
+        word="ERROR",
+        part="history",
     )
 
 

@@ -16,14 +16,23 @@ from sockudo.config.origins import allows_everything, matcher
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem
 
-__all__ = ["check_frames", "check_idle", "check_origin", "check_websocket", "judge_refusal", "origin_of", "until"]
+__all__ = [
+    "check_frames",
+    "check_idle",
+    "check_origin",
+    "check_websocket",
+    "connection_of",
+    "judge_refusal",
+    "origin_of",
+    "until",
+]
 
 # Below what a server takes by default: 64 KB of a client, 100 KB of a backend.
 _FROM_CLIENT: Final = 32 * 1024
 _FROM_SERVER: Final = 60 * 1024
 _SLOW_PROXY: Final = 150
 _SOME_KEY: Final = "sockudo-doctor"
-_NGINX: Final = (
+_LET_UPGRADE: Final = (
     "Let the proxy speak HTTP/1.1 to the server and pass Upgrade, Connection and Sec-WebSocket-* on "
     "(docs/operations.md, behind a proxy)."
 )
@@ -44,42 +53,55 @@ def origin_of(deployment: Deployment) -> str | None:
 # ---- the upgrade ----
 
 
-async def check_websocket(deployment: Deployment) -> Sequence[Finding]:
-    """Opens a connection, which the checks behind this one use; without a key, as an app that nobody has."""
+async def connection_of(deployment: Deployment) -> Socket | None:
+    """The connection of the examination, opened when it is first asked for; None, with a ``refusal``, if it is not.
+
+    Without credentials it is asked for as an app that nobody has.
+    """
+    if deployment.socket is not None or deployment.refusal is not None:
+        return deployment.socket
     credentials = deployment.credentials
-    key = _SOME_KEY if credentials is None else credentials.key
-    began = time.monotonic()
     try:
         connection = await Socket.connect(
             deployment.url,
-            key,
+            _SOME_KEY if credentials is None else credentials.key,
             open_timeout=deployment.options.timeout,
             keepalive=None,
             origin=origin_of(deployment),
         )
-    except ClosedError as error:
+    except ClientError as error:
         deployment.refusal = error
-        if credentials is None and error.code == errors.UNKNOWN_APP.ws:
-            return [ok("the upgrade comes through, and the server's refusal of an app that nobody has")]
-        return [judge_refusal(error)]
-    except ApiError as error:
-        return [_no_upgrade(error)]
-    except UnreachableError as error:
-        return [problem(f"no upgrade: {error.reason}", _NGINX)]
+        return None
     deployment.socket = deployment.own(connection)
-    took = round((time.monotonic() - began) * 1000, 1)
-    return [ok(f"the upgrade comes through, greeted after {took} ms", ms=took)]
+    return connection
+
+
+async def check_websocket(deployment: Deployment) -> Sequence[Finding]:
+    """Opens the connection that the checks behind this one use."""
+    began = time.monotonic()
+    if await connection_of(deployment) is not None:
+        took = round((time.monotonic() - began) * 1000, 1)
+        return [ok(f"the upgrade comes through, greeted after {took} ms", ms=took)]
+    error = deployment.refusal
+    if isinstance(error, ClosedError):
+        if deployment.credentials is None and error.code == errors.UNKNOWN_APP.ws:
+            return [ok("the upgrade comes through, and the server refuses an app that nobody has")]
+        return [judge_refusal(error)]
+    if isinstance(error, ApiError):
+        return [_no_upgrade(error)]
+    reason = error.reason if isinstance(error, UnreachableError) else str(error)
+    return [problem(f"no upgrade: {reason}", _LET_UPGRADE)]
 
 
 def _no_upgrade(error: ApiError) -> Finding:
     slug = error.docs.rpartition("#")[2]
     if slug == errors.UPGRADE_INVALID.slug:
-        return problem("the upgrade arrives without its headers: a proxy strips them", _NGINX, row=slug)
+        return problem("the upgrade arrives without its headers: a proxy strips them", _LET_UPGRADE, row=slug)
     if slug:
         return problem(f"the server refuses the upgrade: {error.text} (HTTP {error.status})", row=slug)
     return problem(
         f"a proxy answers the upgrade with {error.status}, and the server never sees it",
-        f"{_NGINX} The path /app/ has to reach the server.",
+        f"{_LET_UPGRADE} The path /app/ has to reach the server.",
     )
 
 
@@ -101,10 +123,11 @@ def judge_refusal(error: ClosedError) -> Finding:
 
 async def check_origin(deployment: Deployment) -> Sequence[Finding]:
     """What the connection with the Origin came to; see `origin_of` for which that was."""
-    given, refusal = deployment.options.origin, deployment.refusal
+    connection, given = await connection_of(deployment), deployment.options.origin
+    refusal = deployment.refusal
     refused = isinstance(refusal, ClosedError) and refusal.code == errors.ORIGIN_NOT_ALLOWED.ws
-    if deployment.socket is None and not refused:
-        return [not_checked("no connection was opened: give the app's credentials")]
+    if connection is None and not refused:
+        return [not_checked(f"no connection is opened: {deployment.refusal_text}")]
     if given is not None and refused:
         return [_refused(deployment, given)]
     if given is not None:
@@ -133,9 +156,11 @@ def _refused(deployment: Deployment, origin: str) -> Finding:
 
 async def check_frames(deployment: Deployment) -> Sequence[Finding]:
     """A large message to the server, and one from it, as proxies have buffers and limits of their own."""
-    connection = deployment.socket
-    if connection is None or deployment.credentials is None:
-        return [not_checked("there is no connection to send it on")]
+    connection = await connection_of(deployment)
+    if connection is None:
+        return [not_checked(f"no connection is opened: {deployment.refusal_text}")]
+    if deployment.credentials is None:
+        return [not_checked("no credentials to publish with")]
     settings = deployment.settings
     size = _FROM_CLIENT if settings is None else min(_FROM_CLIENT, settings.inbound_limit - 256)
     found: list[Finding] = []
@@ -193,11 +218,12 @@ def _refused_body(error: ApiError) -> Finding:
 
 async def check_idle(deployment: Deployment) -> Sequence[Finding]:
     """Nothing is said for a while but answers to pings; then the connection still has to work."""
-    connection, seconds = deployment.socket, deployment.options.idle
+    seconds = deployment.options.idle
     if seconds <= 0:
         return [not_checked("--idle is 0")]
+    connection = await connection_of(deployment)
     if connection is None:
-        return [not_checked("there is no connection to be silent on")]
+        return [not_checked(f"no connection is opened: {deployment.refusal_text}")]
     began = time.monotonic()
     try:
         await _silence(connection, seconds)

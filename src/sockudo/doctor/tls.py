@@ -242,7 +242,7 @@ async def _no_tls(deployment: Deployment, error: Exception) -> Finding:
     from sockudo.client.failures import UnreachableError
     from sockudo.doctor.probe import Http
 
-    plain = Http(f"http://{deployment.url.partition('://')[2]}", deployment.options.timeout)
+    plain = Http(deployment.place("http"), deployment.options.timeout)
     try:
         await plain.get("/live")
     except UnreachableError:
@@ -252,5 +252,6 @@ async def _no_tls(deployment: Deployment, error: Exception) -> Finding:
         await plain.close()
     return problem(
         "the port speaks plain HTTP, and the URL says https",
-        f"Use {plain.url}, or the port where TLS is served; ssl.enabled is off there, or the proxy is another port's.",
+        f"Use {deployment.place('http')}, or the port where TLS is served: ssl.enabled is off here, or the proxy that ends "
+        "TLS listens elsewhere.",
     )

@@ -54,6 +54,13 @@ def test_it_prints_what_was_found_and_what_to_do(run: Any, examined: Examined) -
     assert examined.names == [check.name for check in CHECKS]
 
 
+def test_a_password_in_the_url_is_not_shown(run: Any, examined: Examined) -> None:
+    for arguments in ([], ["--json"]):
+        result = run("doctor", "--url", "https://me:hidden@ws.test", *arguments)
+        assert "https://ws.test" in result.stdout
+        assert "hidden" not in result.output
+
+
 def test_json(run: Any, examined: Examined) -> None:
     result = run("doctor", "--json")
     told = json.loads(result.stdout)

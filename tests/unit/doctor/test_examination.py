@@ -107,6 +107,16 @@ def test_where_a_deployment_is(url: str, host: str, port: int, secure: bool, loo
     assert (at.host, at.port, at.secure, at.on_loopback) == (host, port, secure, loopback)
 
 
-def test_which_addresses_are_of_this_machine() -> None:
-    assert Deployment("http://192.0.2.1").is_here() is False
-    assert Deployment("http://127.0.0.1").is_here() is True
+async def test_which_addresses_are_of_this_machine() -> None:
+    elsewhere, here = Deployment("http://192.0.2.1:6001"), Deployment("http://127.0.0.1")
+    await elsewhere.locate()
+    assert [address for _, address in elsewhere.addresses] == ["192.0.2.1"]
+    assert elsewhere.is_here() is False
+    assert here.is_here() is True
+
+
+async def test_a_name_that_leads_nowhere() -> None:
+    nowhere = Deployment("http://nowhere.invalid")
+    (found,) = [each async for each in examine(nowhere, ["port"])]
+    assert found.state == "problem"
+    assert "nowhere.invalid leads nowhere" in found.seen
