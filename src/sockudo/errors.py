@@ -1089,7 +1089,7 @@ CROSS_SITE = _row(
     code="forbidden",
     http=403,
     causes=("another site sent a form here", "a proxy in front that changes the Host header"),
-    remedy="Use the dashboard's own pages; a proxy in front passes Host on, or X-Forwarded-Host with dashboard.trust_hops.",
+    remedy="Use the dashboard's own pages; let a proxy pass Host on, or X-Forwarded-Host with dashboard.trust_hops.",
 )
 CSRF_TOKEN = _row(
     "csrf_token",
