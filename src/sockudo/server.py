@@ -242,7 +242,8 @@ class Server:
         try:
             listener = await serve_app(metrics.host, metrics.port, app)
         except ListenError as problem:
-            _log.warning("no metrics and no dashboard", reason=str(problem))
+            missing = [name for name, on in (("metrics", metrics.enabled), ("dashboard", dashboard.enabled)) if on]
+            _log.warning(" and ".join(f"no {name}" for name in missing), reason=str(problem))
             return
         self._own(listener)
         self.metrics_port = self.metrics.port = listener.port
