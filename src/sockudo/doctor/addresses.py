@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from sockudo.client.signing import signed_target
+from sockudo.config import Settings
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
 from sockudo.doctor.probe import Answer
@@ -70,7 +71,6 @@ async def check_address(deployment: Deployment) -> Sequence[Finding]:
     credentials, settings = deployment.credentials, deployment.settings
     if credentials is None:
         return [not_checked("no credentials: only requests of an app are counted")]
-    limiter = None if settings is None else settings.rate_limiter
 
     async def api(headers: Mapping[str, str]) -> Answer:
         path = f"/apps/{quote(credentials.app_id, safe='')}/channels"
@@ -84,16 +84,8 @@ async def check_address(deployment: Deployment) -> Sequence[Finding]:
 
     proxy = _proxy(deployment)
     found: list[Finding] = []
-    ways: tuple[tuple[str, str, Ask, int | None], ...] = (
-        ("HTTP API", "api_rate_limit", api, None if limiter is None else limiter.api_rate_limit.trust_hops),
-        (
-            "upgrades",
-            "websocket_rate_limit",
-            upgrade,
-            None if limiter is None else limiter.websocket_rate_limit.trust_hops,
-        ),
-    )
-    for what, section, ask, hops in ways:
+    for what, section, ask in (("HTTP API", "api_rate_limit", api), ("upgrades", "websocket_rate_limit", upgrade)):
+        hops = None if settings is None else _hops(settings, section)
         surroundings = Surroundings(f"rate_limiter.{section}.trust_hops", hops, proxy, deployment.on_loopback)
         found.append(await _look(what, ask, surroundings))
     return found
@@ -155,6 +147,12 @@ def judge(what: str, probe: Probe, around: Surroundings) -> Finding:
             f"{what}: trust_hops is {around.hops}, and no proxy was met on this way; give --url of the proxy"
         )
     return ok(f"{what}: a forged X-Forwarded-For is not believed, trust_hops = {around.hops}", **facts)
+
+
+def _hops(settings: Settings, section: str) -> int:
+    """How many proxies are trusted; on a Unix socket one at least, as whoever connects there is one."""
+    hops: int = getattr(settings.rate_limiter, section).trust_hops
+    return max(1, hops) if settings.unix_socket.enabled else hops
 
 
 def _left(answer: Answer) -> int | None:

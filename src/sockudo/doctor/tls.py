@@ -252,6 +252,6 @@ async def _no_tls(deployment: Deployment, error: Exception) -> Finding:
         await plain.close()
     return problem(
         "the port speaks plain HTTP, and the URL says https",
-        f"Use {deployment.place('http')}, or the port where TLS is served: ssl.enabled is off here, or the proxy that ends "
-        "TLS listens elsewhere.",
+        f"Use {deployment.place('http')}, or the port where TLS is served: ssl.enabled is off here, or the proxy that "
+        "ends TLS listens elsewhere.",
     )

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from sockudo.client.failures import ApiError, ClosedError
+from sockudo.config import Settings
 from sockudo.config.apps import App, Channels, Policy
+from sockudo.config.sections import UnixSocket
 from sockudo.doctor import addresses, credentials, process, reach, roundtrip, service, sockets, storage, tls, webhooks
 from sockudo.doctor.addresses import Probe, Surroundings
 from sockudo.doctor.deployment import Deployment, Options
@@ -246,6 +248,12 @@ BELIEVED = Probe(before=90, forged=99, after=89)
 def test_addresses(probe: Probe, hops: int | None, proxy: str | None, here: bool, state: str, words: str) -> None:
     found = addresses.judge("HTTP API", probe, Surroundings("rate_limiter.x.trust_hops", hops, proxy, here))
     assert (found.state, words in found.seen) == (state, True), found
+
+
+def test_on_a_unix_socket_one_proxy_at_least_is_trusted() -> None:
+    on_tcp, on_a_file = Settings(), Settings(unix_socket=UnixSocket(enabled=True))
+    assert addresses._hops(on_tcp, "api_rate_limit") == 0
+    assert addresses._hops(on_a_file, "websocket_rate_limit") == 1
 
 
 def test_a_first_request_of_a_window_is_not_taken_for_a_forged_one() -> None:
