@@ -20,11 +20,18 @@ __all__ = ["shown_webhook", "shown_webhooks", "with_webhook", "without_webhook",
 _HIDDEN: Final = "…"
 
 
+def _shown_address(url: str) -> str:
+    """The address with `…` for every part that is hidden, so that nobody takes what is left for the whole."""
+    shown = shown_url(url)
+    scheme, separator, rest = shown.partition("://")
+    return f"{scheme}{separator}{_HIDDEN}@{rest}" if "@" in url.partition("://")[2].partition("/")[0] else shown
+
+
 def shown_webhook(entry: Mapping[str, Any]) -> dict[str, Any]:
     """An entry of ``policy.webhooks`` without what may be secret: parts of the address, values of headers."""
     shown = dict(entry)
     if isinstance(url := entry.get("url"), str):
-        shown["url"] = shown_url(url)
+        shown["url"] = _shown_address(url)
     if isinstance(headers := entry.get("headers"), Mapping):
         shown["headers"] = dict.fromkeys(headers)
     return shown
@@ -76,7 +83,7 @@ def written_back(app: App | None, entries: object, where: str) -> object:
 def _counterpart(entry: Mapping[str, Any], number: int, known: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     def fits(other: Mapping[str, Any]) -> bool:
         url = other.get("url")
-        return isinstance(url, str) and entry.get("url") in (url, shown_url(url))
+        return isinstance(url, str) and entry.get("url") in (url, _shown_address(url))
 
     same_place = [known[number]] if number < len(known) else []
     return next((other for other in (*same_place, *known) if fits(other)), {})
@@ -92,7 +99,7 @@ def _checked(app: App, index: int) -> int:
 def _completed(entry: Mapping[str, Any], known: Mapping[str, Any], label: str) -> dict[str, Any]:
     whole = {name: value for name, value in entry.items() if value is not None and name != "index"}
     url, known_url = whole.get("url"), known.get("url")
-    if isinstance(url, str) and isinstance(known_url, str) and url == shown_url(known_url):
+    if isinstance(url, str) and isinstance(known_url, str) and url == _shown_address(known_url):
         whole["url"] = known_url
     elif isinstance(url, str) and _HIDDEN in url:
         raise ConfigError([f"{label} has a url with a hidden part: give the whole address"])

@@ -30,7 +30,7 @@ def problem(change: Any, *arguments: Any, **options: Any) -> str:
 def test_what_may_be_secret_is_not_shown() -> None:
     shown = shown_webhooks(APP)
     assert [each["index"] for each in shown] == [0, 1]
-    assert shown[0]["url"] == "https://hooks.test/in?token=…"
+    assert shown[0]["url"] == "https://…@hooks.test/in?token=…"
     assert shown[0]["headers"] == {"X-Api-Key": None, "X-Other": None}
     assert not any(word in str(shown) for word in ("pass", "t0ken", "k3y"))
 
@@ -75,6 +75,7 @@ def test_an_index_that_there_is_not(index: int) -> None:
         ({"url": "https://c.test", "event_types": []}, "policy.webhooks[2] has no event types"),
         ({"event_types": ["cache_miss"]}, "policy.webhooks[2] has no url"),
         ({"url": "c.test", "event_types": ["cache_miss"]}, "not an absolute http or https address"),
+        ({"url": "https://…@c.test", "event_types": ["cache_miss"]}, "has a url with a hidden part"),
         ({"url": "https://c.test/?a=…", "event_types": ["cache_miss"]}, "has a url with a hidden part"),
         ({**PLAIN, "headers": {"X-A": None}}, "has the header 'X-A' without a value"),
         ({**PLAIN, "headers": {"Host": "x"}}, "which the server sets itself"),

@@ -89,7 +89,7 @@ async def find_endpoints(board: Board, paging: Paging, app_id: str | None) -> Fo
     for app in board.edge.apps.all():
         if (app_id is not None and app.id != app_id) or not app.record.policy.webhooks:
             continue
-        found = of_app(board, app)
+        found = (None if webhooks is None else webhooks.endpoints(app.id)) or of_app(board, app)
         ignored += (f"App {app.id}: {text}" for text in found.ignored)
         urls.update({(app.id, name): shown_url(endpoint.url) for name, endpoint in found.by_id.items()})
     names = [*urls, *sorted(key for key in counts if key not in urls and app_id in (None, key[0]))]
