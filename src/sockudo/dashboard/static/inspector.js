@@ -249,6 +249,14 @@
 
   // ---- the stream ----
 
+  // The entries stay to be read, so nobody is sent away.
+  const askForLogin = () => {
+    const again = byId("inspector-login");
+    again.href = `/dashboard/login?next=${encodeURIComponent(location.pathname + location.search)}`;
+    again.hidden = false;
+    summary.textContent = state.textContent;
+  };
+
   const understand = (event, data) => {
     if (event === "hello") {
       say("Live");
@@ -263,6 +271,7 @@
     if (event === "end") {
       say(data.text);
       if (data.error === "login_required") {
+        askForLogin();
         return false;
       }
     }
@@ -308,6 +317,9 @@
         } else {
           const refusal = await response.json().catch(() => ({}));
           say(refusal.error || `The server answered ${response.status}`);
+          if (response.status === 401) {
+            askForLogin();
+          }
           if (response.status < 500 && response.status !== 429) {
             return;
           }
