@@ -7,11 +7,14 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from support.browser import Visit, Visitor, log_in, running_chromium
 from support.operator import dashboard_config
 from support.server import ServerProcess, start_server
+from support.waiting import PATIENCE
+
+expect.set_options(timeout=PATIENCE * 1000)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Every page of the dashboard: in the window of a phone and of a desk, in light and dark, with markup in what it shows."""
+"""Every page of the dashboard: in the window of a phone and of a desk, in light and dark, with markup in its texts."""
 
 from __future__ import annotations
 
