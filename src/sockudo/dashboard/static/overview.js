@@ -155,7 +155,7 @@
       cell.textContent = shown(column[column.length - 1], cell.dataset.unit);
     }
     // Who wants no motion sees the lines move in steps of ten seconds.
-    if (!calm.matches || heard % PART_EVERY === 1) draw();
+    if (!calm.matches || !plots.length || heard % PART_EVERY === 1) draw();
     if (heard % PART_EVERY === 0) {
       for (const part of ["state", "errors"]) htmx.trigger(document.getElementById(part), "refresh");
     }
