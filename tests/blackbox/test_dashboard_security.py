@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from urllib.parse import urlencode
 
 import pytest
@@ -222,20 +222,30 @@ def test_a_drain_does_not_wait_for_event_streams() -> None:
 def test_a_head_without_end_is_not_gathered(server: ServerProcess) -> None:
     with socket.create_connection(("127.0.0.1", server.metrics_port), timeout=10) as raw:
         raw.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nA: ")
-        raw.sendall(b"a" * 200_000)
-        assert raw.recv(100).startswith(b"HTTP/1.1 400 ")
+        with suppress(ConnectionError):
+            raw.sendall(b"a" * 200_000)
+        # Whoever is still sending may be cut before the answer can be read.
+        assert _received(raw)[:13] in (b"HTTP/1.1 400 ", b"")
     assert ask(server, "GET", "/metrics").status == 200
 
 
 def test_connections_to_the_operators_listener_are_bounded() -> None:
     with start_server(CONFIG) as server:
         held = [socket.create_connection(("127.0.0.1", server.metrics_port), timeout=10) for _ in range(600)]
-        cut = [each for each in held[512:] if each.recv(1) == b""]
+        cut = [each for each in held[512:] if _received(each) == b""]
         assert len(cut) == 88
         for each in held:
             each.close()
         wait_until(lambda: _answers(server), "an answer once they are gone")
         assert server.request("GET", "/up").text == "OK"
+
+
+def _received(raw: socket.socket) -> bytes:
+    """What comes before the server ends the connection; a TimeoutError when it does not."""
+    try:
+        return raw.recv(100)
+    except ConnectionError:
+        return b""
 
 
 def _answers(server: ServerProcess) -> bool:

@@ -30,6 +30,8 @@ class Call:
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytearray = field(default_factory=bytearray)
     over: bool = False
+    # Pieces of the body that the application has not asked for.
+    unread: int = 0
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     # Set while the client reads; a send waits for it.
     reads: asyncio.Event = field(default_factory=asyncio.Event)
@@ -69,10 +71,12 @@ class Desk:
         call = Call()
         call.reads.set()
         pieces = list(chunks or [body])
+        call.unread = len(pieces)
         sent = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
 
         async def receive() -> dict[str, Any]:
             if pieces:
+                call.unread -= 1
                 return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
             await call.gone.wait()
             return {"type": "http.disconnect"}

@@ -34,6 +34,8 @@ LOGIN = "/dashboard/login"
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _MAX_BODY = 1024 * 1024
+# Enough for the longest password in the longest spelling.
+_MAX_OPEN_BODY = 32 * 1024
 _BODY_SECONDS = 30.0
 _BEARER = "bearer "
 
@@ -75,27 +77,31 @@ class Gate:
             await send(message)
 
         try:
-            if scope["method"] not in _SAFE:
-                receive = await _whole_body(scope, receive)
-            await self._admit(scope)
+            receive = await self._admit(scope, receive)
         except SockudoError as error:
             await self._refusal(Request(scope, receive), error)(scope, receive, send_with_headers)
             return
         await self._inner(scope, receive, send_with_headers)
 
-    async def _admit(self, scope: Scope) -> None:
-        """Puts the session into the request's state, or raises what is missing."""
+    async def _admit(self, scope: Scope, receive: Receive) -> Receive:
+        """Puts the session into the request's state, or raises what is missing; returns where the body comes from.
+
+        Of those who may not enter no body is read, and of the login a small one.
+        """
         request = Request(scope)
         session, ambient = await self._session(request)
         scope["state"]["session"] = session
-        if _is_open(scope["path"]):
-            return
-        if session is None:
+        is_open = _is_open(scope["path"])
+        if session is None and not is_open:
             raise errors.LOGIN_REQUIRED()
-        if ambient and request.method not in _SAFE:
+        if request.method in _SAFE:
+            return receive
+        again = await _whole_body(scope, receive, _MAX_BODY if session is not None else _MAX_OPEN_BODY)
+        if session is not None and ambient and not is_open:
             check_same_origin(self._board, request)
             if not session.accepts(_csrf_of(request)):
                 raise errors.CSRF_TOKEN()
+        return again
 
     async def _session(self, request: Request) -> tuple[Session | None, bool]:
         """The session and whether it came unasked, with a cookie."""
@@ -165,7 +171,7 @@ def _csrf_of(request: Request) -> str | None:
     return None
 
 
-async def _whole_body(scope: Scope, receive: Receive) -> Receive:
+async def _whole_body(scope: Scope, receive: Receive, limit: int) -> Receive:
     """Reads the body, within limits, and returns a ``receive`` that gives it once more."""
     body = bytearray()
     try:
@@ -176,8 +182,8 @@ async def _whole_body(scope: Scope, receive: Receive) -> Receive:
                 if message["type"] == "http.disconnect":
                     raise errors.MALFORMED_REQUEST("The connection was closed before the body was complete")
                 body += message.get("body", b"")
-                if len(body) > _MAX_BODY:
-                    raise errors.BODY_TOO_LARGE(f"The request body is over {_MAX_BODY} bytes")
+                if len(body) > limit:
+                    raise errors.BODY_TOO_LARGE(f"The request body is over {limit} bytes")
                 more = message.get("more_body", False)
     except TimeoutError:
         raise errors.REQUEST_TIMEOUT() from None
@@ -212,8 +218,9 @@ async def check_password(board: Board, request: Request, password: str) -> bytes
 
 def address_of(board: Board, request: Request) -> str:
     """The client's address, through the proxies that are trusted."""
-    hops, unix = board.edge.settings.dashboard.trust_hops, request.scope.get("client") is None
-    return client_address(request.scope.get("client"), request.scope["headers"], hops, unix=unix)
+    settings, peer = board.edge.settings, request.scope.get("client")
+    unix = peer is None and settings.unix_socket.enabled
+    return client_address(peer, request.scope["headers"], settings.dashboard.trust_hops, unix=unix)
 
 
 def is_secure(board: Board, request: Request) -> bool:

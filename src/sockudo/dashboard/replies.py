@@ -102,8 +102,8 @@ def page(
 
     When htmx asks for a part and ``block`` names one, that block alone. Templates find beside ``context``: ``request``,
     ``path`` (of this page), ``session`` (None before the login), ``csrf_token``, ``navigation``, ``asset(name)``,
-    ``ui`` (the macros of ``ui.html``) and ``notices``; filters beside Jinja's: ``number``, ``size`` (bytes), ``iso``
-    and ``moment`` (of milliseconds since the epoch).
+    ``ui`` (the macros of ``ui.html``), ``app_count`` and ``notices``; filters beside Jinja's: ``number``, ``size``
+    (bytes), ``iso`` and ``moment`` (of milliseconds since the epoch).
     """
     session: Session | None = getattr(request.state, "session", None)
     part = block if wants_part(request) else None

@@ -291,7 +291,7 @@ async def test_the_cookie(desk: Desk) -> None:
 
 
 async def test_a_wrong_password_says_so_on_the_form(desk: Desk) -> None:
-    for wrong in ("wrong", "", PASSWORD + " ", "x" * 100_000):
+    for wrong in ("wrong", "", PASSWORD + " ", "x" * 20_000):
         reply = await desk.login(wrong)
         assert reply.status == 401
         assert "set-cookie" not in reply.headers
@@ -340,8 +340,22 @@ async def test_a_body_in_pieces_arrives_whole(desk: Desk) -> None:
 
 
 async def test_a_body_that_is_too_large_is_not_read_to_its_end(desk: Desk) -> None:
-    reply = await desk.ask("POST", "/dashboard/login", {"content-type": FORM}, chunks=[b"x" * 600_000] * 1000)
-    assert reply.status == 413
+    visitor = await desk.visitor()
+    for path, headers, piece in (
+        ("/dashboard/login", {}, 30_000),
+        ("/dashboard/api/v1/probe", BEARER, 600_000),
+        ("/dashboard/probe", {"cookie": visitor.cookie, "x-csrf-token": visitor.csrf}, 600_000),
+    ):
+        chunks = [b"x" * piece] * 1000
+        reply = await desk.ask("POST", path, {"content-type": FORM, **headers}, chunks=chunks)
+        assert reply.status == 413, path
+
+
+async def test_of_strangers_no_body_is_read(desk: Desk) -> None:
+    call = desk.start("POST", "/dashboard/probe", {"content-type": FORM})
+    assert call.task is not None
+    await call.task
+    assert (call.status, call.unread) == (303, 1)
 
 
 @pytest.mark.parametrize(("path", "status"), [("/dashboard/api/v1/broken", 500), ("/dashboard/broken", 500)])
