@@ -31,8 +31,8 @@ __all__ = ["TracedFront", "trace_calls", "traced_publish_reply", "traced_refusal
 _API: Final = ("/apps/", "/users/")
 # Any other word is the client's invention, and there may be many.
 _METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
-_UNSENT: Final = 499
-"""The status that proxies log for a client that did not wait; nobody gets it."""
+_UNSENT: Final = 0
+"""In place of a status while no answer has begun."""
 
 
 def trace_calls(edge: Edge, front: Front, tracer: Tracer) -> TracedFront:
@@ -154,8 +154,11 @@ class TracedFront:
         try:
             with self._tracer.active(span):
                 await self._front(scope, receive, watched)
-        except BaseException:
-            _end(span, 500, b"")
+        except BaseException as problem:
+            # Cut off: by the end of the process, or by a defect after the answer had begun, which the log tells of.
+            cancelled = isinstance(problem, asyncio.CancelledError)
+            sent = {} if status == _UNSENT else {"http.response.status_code": status}
+            span.end(sent, error="cancelled" if cancelled else type(problem).__name__, failed=not cancelled)
             raise
         if status == _UNSENT:
             span.end(error="client_disconnected", failed=False)

@@ -31,19 +31,18 @@ class RareLines(logging.Handler):
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
         self._mutex = threading.Lock()
         self._logger: logging.Logger | None = None
-        self._propagated = True
 
     def install(self, logger: logging.Logger) -> None:
         """Takes over everything that is said by this logger and those below it."""
-        self._logger, self._propagated = logger, logger.propagate
+        self._logger = logger
         logger.addHandler(self)
         logger.propagate = False
 
     def remove(self) -> None:
-        """Gives the logger back."""
+        """Gives the logger back, unless another server of the process still has it."""
         if self._logger is not None:
             self._logger.removeHandler(self)
-            self._logger.propagate = self._propagated
+            self._logger.propagate = not any(isinstance(each, RareLines) for each in self._logger.handlers)
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler.emit`."""

@@ -9,6 +9,8 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+from structlog.testing import capture_logs
 
 from sockudo import errors
 from sockudo.config.apps import History as HistoryOverride
@@ -135,6 +137,26 @@ async def test_a_defect_behind_the_front_ends_the_call(tracer: RecordingTracer) 
     node = EdgeNode(routes=[Route("/apps/{app_id}/fail", fail)], tracer=tracer)
     assert (await node.wire().ask(request("GET", "/apps/app/fail"))).status == 500
     assert status(tracer.only("GET /apps/{app_id}/fail")) == (500, "internal_error", True)
+
+
+@pytest.mark.parametrize("cut", [asyncio.CancelledError, OSError])
+async def test_an_answer_that_is_cut_off(tracer: RecordingTracer, cut: type[BaseException]) -> None:
+    class Cut(Response):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            raise cut
+
+    async def answer(_: Request) -> Response:
+        return Cut()
+
+    node = EdgeNode(routes=[Route("/apps/{app_id}/stream", answer)], tracer=tracer)
+    wire = node.wire()
+    wire.feed(request("GET", "/apps/app/stream"))
+    with capture_logs():
+        await wire.settle()
+    span = tracer.only("GET /apps/{app_id}/stream")
+    word = "cancelled" if cut is asyncio.CancelledError else "OSError"
+    assert status(span) == (200, word, cut is OSError)
 
 
 async def test_a_client_that_does_not_finish_its_request(tracer: RecordingTracer) -> None:

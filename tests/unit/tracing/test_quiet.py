@@ -79,6 +79,16 @@ def test_nothing_is_said_twice_through_the_root(logger: logging.Logger) -> None:
     assert [record.name for record in heard if record.name.startswith("telemetry_of_the_test")] == []
 
 
+def test_two_servers_of_a_process_share_the_logger() -> None:
+    logger, first, second = logging.getLogger("telemetry_of_two"), RareLines(), RareLines()
+    first.install(logger)
+    second.install(logger)
+    first.remove()
+    assert not logger.propagate
+    second.remove()
+    assert logger.propagate
+
+
 def test_what_is_remembered_is_bounded(logger: logging.Logger) -> None:
     with capture_logs() as said:
         for number in range(1000):
