@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from sockudo.dashboard.assets import asset_url
 from sockudo.dashboard.streams import event_stream
+from sockudo.dashboard.texts import moment
 from sockudo.errors import SockudoError
 from sockudo.version import __version__
 
@@ -49,7 +50,7 @@ def _environment() -> jinja2.Environment:
         auto_reload=False,
     )
     environment.globals.update(asset=asset_url, navigation=NAVIGATION, version=__version__)
-    environment.filters.update(number=_number, size=_size, iso=_iso, moment=_moment)
+    environment.filters.update(number=_number, size=_size, iso=_iso, moment=moment)
     # At hand in every block, also when that is rendered alone.
     environment.globals["ui"] = environment.get_template("ui.html").module
     return environment
@@ -72,11 +73,6 @@ def _size(value: float) -> str:
 def _iso(at: float) -> str:
     """Milliseconds since the epoch, as ISO 8601 in UTC."""
     return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")
-
-
-def _moment(at: float) -> str:
-    """Milliseconds since the epoch, for people without a script."""
-    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def render(template: str, /, *, block: str | None = None, **context: Any) -> str:
