@@ -1077,7 +1077,6 @@ PASSWORD_WRONG = _row(
 LOGIN_LIMITED = _row(
     "login_limited",
     "The password of the dashboard was tried too often.",
-    code="rate_limited",
     http=429,
     retry=True,
     causes=("a program that uses an old password", "somebody who guesses"),
