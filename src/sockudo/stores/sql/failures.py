@@ -6,18 +6,48 @@ The driver's own words go to the log.
 from __future__ import annotations
 
 import sqlite3
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 import structlog
 from sqlalchemy.exc import DataError, DBAPIError
 
 from sockudo import errors
 
-__all__ = ["is_conflict", "is_lost", "refuse"]
+__all__ = ["HISTORY", "PUSH", "RETRY_AFTER", "Subject", "is_conflict", "is_lost", "is_taken", "refuse"]
 
 RETRY_AFTER: Final = 1
 
-_log = structlog.get_logger("sockudo.history")
+
+class Subject(NamedTuple):
+    """Whose database it is: which refusal its failures are, and what its parts are called in texts.
+
+    ``item`` is what it is asked to hold, ``elsewhere`` what to do when its tables are somebody else's.
+    """
+
+    spec: errors.ErrorSpec
+    logger: str
+    store: str
+    file: str
+    item: str
+    elsewhere: str
+
+
+HISTORY: Final = Subject(
+    errors.HISTORY_UNAVAILABLE,
+    "sockudo.history",
+    "the history store",
+    "the history's file",
+    "this message",
+    "Choose another table_prefix.",
+)
+PUSH: Final = Subject(
+    errors.SERVICE_UNAVAILABLE,
+    "sockudo.push",
+    "the push store",
+    "the push store's file",
+    "this record",
+    "Choose another database.",
+)
 
 _TOO_LONG: Final = "a statement took too long"
 _FULL: Final = "its disk is full"
@@ -82,6 +112,10 @@ _MYSQL: Final = {
 
 # Two transactions that got in each other's way: one of them was undone, and may be tried again.
 _CONFLICTS: Final = frozenset({"40001", "40P01", 1213})
+# A key that is there already.
+_TAKEN: Final = frozenset({"23505", 1062, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE})
+# More than an index has room for: what PostgreSQL takes for an error of its operation, and MySQL's "too long".
+_TOO_LARGE: Final = frozenset({"54000", 1406})
 
 
 def is_conflict(error: DBAPIError) -> bool:
@@ -89,23 +123,31 @@ def is_conflict(error: DBAPIError) -> bool:
     return _code(error) in _CONFLICTS
 
 
+def is_taken(error: DBAPIError) -> bool:
+    """Whether a key was there already."""
+    return _code(error) in _TAKEN
+
+
 def is_lost(error: DBAPIError) -> bool:
     """Whether a connection that stood was lost."""
     return error.connection_invalidated
 
 
-def refuse(error: DBAPIError | OSError) -> NoReturn:
-    """Raises errors.HISTORY_UNAVAILABLE, or errors.INVALID_INPUT for data that the database cannot hold."""
+def refuse(error: DBAPIError | OSError, of: Subject = HISTORY) -> NoReturn:
+    """Raises the subject's refusal, or errors.INVALID_INPUT for data that the database cannot hold."""
     if isinstance(error, OSError):
         reason = (error.strerror or "it failed").lower()
-        raise errors.HISTORY_UNAVAILABLE(
-            f"The history's file cannot be used: {reason}", retry_after=RETRY_AFTER
-        ) from error
+        raise of.spec(f"{_capital(of.file)} cannot be used: {reason}", retry_after=RETRY_AFTER) from error
     reason = _reason(error)
-    _log.warning("the history store failed", reason=reason, kind=type(error.orig).__name__, problem=_words(error))
-    if isinstance(error, DataError):
-        raise errors.INVALID_INPUT("The history store cannot hold this message") from error
-    raise errors.HISTORY_UNAVAILABLE(f"The history store does not answer: {reason}", retry_after=RETRY_AFTER) from error
+    log, said = structlog.get_logger(of.logger), f"{of.store} failed"
+    log.warning(said, reason=reason, kind=type(error.orig).__name__, problem=_words(error))
+    if isinstance(error, DataError) or _code(error) in _TOO_LARGE:
+        raise errors.INVALID_INPUT(f"{_capital(of.store)} cannot hold {of.item}") from error
+    raise of.spec(f"{_capital(of.store)} does not answer: {reason}", retry_after=RETRY_AFTER) from error
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _reason(error: DBAPIError) -> str:

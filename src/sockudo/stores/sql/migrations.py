@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import BigInteger, Column, Connection, Engine, MetaData, Table, func, insert, inspect, select
 from sqlalchemy.exc import DBAPIError
 
-from sockudo import errors
+from sockudo.stores.sql.failures import HISTORY, Subject
 
 __all__ = ["migrate"]
 
@@ -26,12 +26,17 @@ _DONE_BEFORE: Final = frozenset({1050, 1060, 1061, 1091})
 
 
 def migrate(
-    engine: Engine, prefix: str, steps: Sequence[Sequence[str]], types: Mapping[str, str], timeout_ms: int
+    engine: Engine,
+    prefix: str,
+    steps: Sequence[Sequence[str]],
+    types: Mapping[str, str],
+    timeout_ms: int,
+    of: Subject = HISTORY,
 ) -> None:
     """Takes the steps that are missing, under a lock that one node at a time can have.
 
     ``{words}`` of a statement are replaced by ``types``, or they are names of tables and indexes without the prefix.
-    Raises errors.HISTORY_UNAVAILABLE when the tables are of a newer version, or are somebody else's.
+    Refuses in the name of the subject when the tables are of a newer version, or are somebody else's.
     """
     done = Table(f"{prefix}_migrations", MetaData(), Column("number", BigInteger, primary_key=True))
     quote = engine.dialect.identifier_preparer.quote_identifier
@@ -39,13 +44,14 @@ def migrate(
     def filled(statement: str) -> str:
         return _WORD.sub(lambda word: types[word[1]] if word[1] in types else quote(f"{prefix}_{word[1]}"), statement)
 
-    with engine.connect() as connection, _locked(connection, prefix, timeout_ms):
+    with engine.connect() as connection, _locked(connection, prefix, timeout_ms, of):
         if not inspect(connection).has_table(done.name):
-            _check_unused(connection, prefix, {word for step in steps for each in step for word in _WORD.findall(each)})
+            words = {word for step in steps for each in step for word in _WORD.findall(each)}
+            _check_unused(connection, prefix, words, of)
             connection.exec_driver_sql(filled("CREATE TABLE {migrations} (number BIGINT NOT NULL PRIMARY KEY) {end}"))
         version: int = connection.execute(select(func.coalesce(func.max(done.c.number), 0))).scalar_one()
         if version > len(steps):
-            raise errors.HISTORY_UNAVAILABLE(
+            raise of.spec(
                 f"The tables '{prefix}_…' were made by a newer version of sockudo: their schema is {version}, this "
                 f"version knows {len(steps)}. Run the newer version, or restore the database from before the upgrade."
             )
@@ -56,12 +62,10 @@ def migrate(
         connection.commit()
 
 
-def _check_unused(connection: Connection, prefix: str, words: Iterable[str]) -> None:
+def _check_unused(connection: Connection, prefix: str, words: Iterable[str], of: Subject) -> None:
     for name in sorted(f"{prefix}_{word}" for word in words):
         if inspect(connection).has_table(name):
-            raise errors.HISTORY_UNAVAILABLE(
-                f"The database has a table '{name}' that this server did not make. Choose another table_prefix."
-            )
+            raise of.spec(f"The database has a table '{name}' that this server did not make. {of.elsewhere}")
 
 
 def _take(connection: Connection, statement: str) -> None:
@@ -74,7 +78,7 @@ def _take(connection: Connection, statement: str) -> None:
 
 
 @contextmanager
-def _locked(connection: Connection, prefix: str, timeout_ms: int) -> Iterator[None]:
+def _locked(connection: Connection, prefix: str, timeout_ms: int, of: Subject) -> Iterator[None]:
     """SQLite needs nothing more: its transactions take the write lock at once."""
     digest = hashlib.sha256(f"sockudo migrations of {prefix}".encode())
     match connection.dialect.name:
@@ -86,7 +90,7 @@ def _locked(connection: Connection, prefix: str, timeout_ms: int) -> Iterator[No
             # Locks belong to the server, not to a database of it.
             name = func.concat(digest.hexdigest()[:24], func.left(func.sha1(func.database()), 24))
             if connection.scalar(select(func.get_lock(name, timeout_ms / 1000))) != 1:
-                raise errors.HISTORY_UNAVAILABLE("Another node has been working on the tables for too long. Try again.")
+                raise of.spec("Another node has been working on the tables for too long. Try again.")
             try:
                 yield
             finally:

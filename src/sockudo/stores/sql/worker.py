@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from sockudo import errors
-from sockudo.stores.sql.failures import RETRY_AFTER, is_conflict, is_lost, refuse
+from sockudo.stores.sql.failures import HISTORY, RETRY_AFTER, Subject, is_conflict, is_lost, is_taken, refuse
 from sockudo.streams.ports import OutcomeUnknown
 
 __all__ = ["Worker"]
@@ -32,11 +32,23 @@ class Worker:
     """Runs transactions on ``engine`` in as many threads as it has connections, in the order in which they come.
 
     A transaction that was undone because of another one, or because its connection was lost before the end, is tried
-    again as long as ``timeout_ms`` have not passed. What fails is errors.HISTORY_UNAVAILABLE.
+    again as long as ``timeout_ms`` have not passed. So is one, with ``optimistic``, that found a key taken which it had
+    not seen before. What fails is refused in the name of the subject.
     """
 
-    def __init__(self, engine: Engine, name: str, threads: int, timeout_ms: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        threads: int,
+        timeout_ms: int,
+        of: Subject = HISTORY,
+        *,
+        optimistic: bool = False,
+    ) -> None:
         self._engine = engine
+        self._of = of
+        self._optimistic = optimistic
         self._name = name
         self._threads = threads
         self._seconds = timeout_ms / 1000
@@ -74,7 +86,7 @@ class Worker:
 
     async def _submit(self, job: Callable[[], T]) -> T:
         if self._executor is None:
-            raise errors.HISTORY_UNAVAILABLE("The history store is not open", retry_after=RETRY_AFTER)
+            raise self._of.spec(f"T{self._of.store[1:]} is not open", retry_after=RETRY_AFTER)
         return await asyncio.get_running_loop().run_in_executor(self._executor, job)
 
     # ---- what follows runs in the threads ----
@@ -83,7 +95,7 @@ class Worker:
         try:
             return work(self._engine)
         except (DBAPIError, OSError) as error:
-            refuse(error)
+            refuse(error, self._of)
 
     def _transact(self, work: Callable[[Connection], T], *, writing: bool) -> T:
         deadline = time.monotonic() + self._seconds
@@ -94,23 +106,25 @@ class Worker:
                 with self._engine.connect() as connection:
                     result = work(connection)
                     if writing:
-                        _commit(connection)
+                        self._commit(connection)
                     return result
             except UnicodeError as error:
-                raise errors.INVALID_INPUT("A text in this message is no valid Unicode") from error
+                raise errors.INVALID_INPUT(f"A text in {self._of.item} is no valid Unicode") from error
             except DBAPIError as error:
                 late = attempt == _ATTEMPTS or time.monotonic() > deadline
-                if late or not (is_conflict(error) or is_lost(error)):
-                    refuse(error)
+                if late or not self._may_try_again(error):
+                    refuse(error, self._of)
             # Two that got in each other's way must not meet again at once.
             time.sleep(random.uniform(0, _PAUSE_SECONDS * attempt))  # noqa: S311 - not a secret
 
+    def _may_try_again(self, error: DBAPIError) -> bool:
+        return is_conflict(error) or is_lost(error) or (self._optimistic and is_taken(error))
 
-def _commit(connection: Connection) -> None:
-    try:
-        connection.commit()
-    except DBAPIError as error:
+    def _commit(self, connection: Connection) -> None:
         try:
-            refuse(error)
-        except errors.SockudoError as refusal:
-            raise OutcomeUnknown(refusal.spec, refusal.text, refusal.retry_after) from error
+            connection.commit()
+        except DBAPIError as error:
+            try:
+                refuse(error, self._of)
+            except errors.SockudoError as refusal:
+                raise OutcomeUnknown(refusal.spec, refusal.text, refusal.retry_after) from error
