@@ -83,14 +83,18 @@ def _advice(error: ApiError, spec: ErrorSpec | None) -> list[str]:
 
 
 def _row_of(error: ApiError) -> ErrorSpec | None:
-    """The row that the server meant: named by the anchor in ``docs``, else the only one with code and status."""
+    """The row that the server meant: named by the anchor in ``docs``, else by code and status.
+
+    Of several with that code, the one it is named after stands for all.
+    """
     from sockudo.errors import CATALOGUE
 
     named = CATALOGUE.get(error.docs.rpartition("#")[2])
     if named is not None:
         return named
     rows = [spec for spec in CATALOGUE.values() if (spec.code, spec.status) == (error.code, error.status)]
-    return rows[0] if len(rows) == 1 else None
+    named_after = [spec for spec in rows if spec.slug == error.code]
+    return rows[0] if len(rows) == 1 else next(iter(named_after), None)
 
 
 def _socket_row(code: int, reason: str) -> ErrorSpec | None:
