@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, expect
 from support.browser import Visit, Visitor, log_in, running_chromium
 from support.operator import dashboard_config
 from support.server import ServerProcess, start_server
+from support.town import Town, town
 from support.waiting import PATIENCE
 
 expect.set_options(timeout=PATIENCE * 1000)
@@ -29,6 +30,14 @@ def server(chromium: Browser) -> Iterator[ServerProcess]:
     del chromium
     with start_server(dashboard_config()) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def built(chromium: Browser) -> Iterator[Town]:
+    """For modules whose `server` is the town's."""
+    del chromium
+    with town() as ready:
+        yield ready
 
 
 @pytest.fixture(scope="module")

@@ -150,7 +150,7 @@ def test_a_disabled_app_closes_its_connections(visit: Visit, connect: Open, serv
 
 
 def test_the_plots_move(visit: Visit, server: ServerProcess, app: Credentials) -> None:
-    page = visit().open("/dashboard?minutes=5")
+    page = visit(calm=False).open("/dashboard?minutes=5")
     figure = page.locator("figure").filter(has=page.get_by_role("heading", name="Messages"))
     plot = figure.locator(".plot")
     expect(plot.locator("canvas")).to_be_visible()

@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
+from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from starlette.routing import Match
 
 from sockudo.dashboard.app import dashboard_routes
 from support.browser import SIZES, Visitor, log_in
 from support.node import install_packages
 from support.server import ServerProcess
-from support.town import PAGES, Town, town
+from support.town import EVENT, MARKUP, PAGES, ROOM, SHOP, Town
 
 LAYOUT = (Path(__file__).parent / "layout.js").read_text()
 NOT_FOUND = "the server responded with a status of 404"
@@ -26,6 +27,22 @@ WITHOUT_A_PAGE_OF_ITS_OWN = {
     "/dashboard/overview/errors": "a part of the overview",
 }
 
+TELLING = (
+    "odd-app",
+    "channels-none",
+    "channel-members",
+    "channel-subscribers",
+    "channel-presence-history",
+    "channel-history",
+    "channel-cached",
+    "connections",
+    "connection",
+    "delivery",
+    "why",
+    "error",
+)
+"""Pages that show what came from outside."""
+
 AXE = {
     # The guidelines up to level AA, and what is good practice.
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
@@ -35,13 +52,6 @@ AXE = {
 }
 COLOURS = {**AXE, "runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}, "rules": {}}
 """What another colour scheme can change."""
-
-
-@pytest.fixture(scope="module")
-def built(chromium: Browser) -> Iterator[Town]:
-    del chromium
-    with town() as ready:
-        yield ready
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +113,34 @@ def test_no_page_is_left_out(built: Town) -> None:
         )
     }
     assert left_out - WITHOUT_A_PAGE_OF_ITS_OWN.keys() == set()
+
+
+@pytest.mark.parametrize("name", TELLING)
+def test_markup_is_text(name: str, walker: Visitor, built: Town) -> None:
+    page = walker.open(built.pages[name])
+    page.evaluate("() => { for (const each of document.querySelectorAll('main details')) each.open = true }")
+    shown = page.locator("main").inner_text()
+    assert "<img class=injected src=x onerror=alert(" in shown
+    # Neither made into elements, nor escaped twice.
+    assert page.locator(".injected").count() == 0
+    assert "&lt;" not in shown
+    assert walker.mistakes == []
+
+
+def test_markup_is_text_in_the_inspector(walker: Visitor, built: Town) -> None:
+    page = walker.open("/dashboard/inspector")
+    expect(page.locator("#inspector-state")).to_have_text("Live")
+    built.ana.say(EVENT, MARKUP, ROOM)
+    built.ana.say("pusher:subscribe", {"channel": MARKUP})
+    built.server.publish(ROOM, MARKUP, MARKUP, app=SHOP)
+    built.connect(params=urlencode({"client": MARKUP, "version": MARKUP})).sign_in(MARKUP)
+    entries = page.locator("#inspector-entries > li")
+    for kind in ("message", "subscribe refused", "connected", "signed in"):
+        entry = entries.filter(has_text=kind).first
+        expect(entry).to_contain_text("<img class=injected src=x onerror=alert(1)>")
+        entry.locator("summary").first.click()
+        entry.locator("a").first.wait_for()
+    page.get_by_label("Search in the shown entries").fill("<script class=injected>")
+    expect(entries.filter(has_text="<script class=injected>").first).to_be_visible()
+    assert page.locator(".injected").count() == 0
+    assert walker.mistakes == []

@@ -73,10 +73,7 @@ def test_a_page_finds_its_server_again(
 
 
 @pytest.mark.parametrize("path", ["/dashboard", "/dashboard/inspector", "/dashboard/connections", "/dashboard/apps"])
-def test_a_session_that_has_ended_leads_back_to_the_login(
-    path: str, chromium: Browser, ports: tuple[int, int], started: ExitStack
-) -> None:
-    server = started.enter_context(start(ports))
+def test_a_session_that_has_ended_leads_back_to_the_login(path: str, chromium: Browser, server: ServerProcess) -> None:
     with Visitor(chromium, server, log_in(server), expected=AWAY) as visitor:
         page = visitor.open(path)
         elsewhere = visitor.new_page()

@@ -1,4 +1,4 @@
-"""Headless Chromium driven by Playwright: visitors with a session, a size and a colour scheme, who notice mistakes.
+"""Headless Chromium driven by Playwright: visitors with a session and a size, who notice mistakes.
 
 Playwright keeps an event loop in the thread that started it, so a module that uses it has no asynchronous tests.
 """
@@ -80,6 +80,7 @@ class Visitor:
     cookie: str | None = None
     size: Size = DESK
     dark: bool = False
+    calm: bool = True
     scripts: bool = True
     expected: list[str] = field(default_factory=list)
     mistakes: list[str] = field(default_factory=list)
@@ -93,7 +94,7 @@ class Visitor:
             viewport={"width": width, "height": height},
             color_scheme="dark" if self.dark else "light",
             java_script_enabled=self.scripts,
-            reduced_motion="reduce",
+            reduced_motion="reduce" if self.calm else "no-preference",
             locale="en-GB",
             timezone_id="UTC",
         )

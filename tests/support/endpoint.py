@@ -34,10 +34,11 @@ class WebhookRequest:
 
 
 class WebhookEndpoint:
-    """For ``with``. ``status`` is what it answers, after ``delay`` seconds; both may be changed."""
+    """For ``with``. ``status`` and ``text`` are what it answers, after ``delay`` seconds; all may be changed."""
 
-    def __init__(self, status: int = 200, delay: float = 0.0) -> None:
+    def __init__(self, status: int = 200, delay: float = 0.0, text: str = "") -> None:
         self.status = status
+        self.text = text
         self.delay = delay
         self._requests: list[WebhookRequest] = []
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -85,8 +86,10 @@ class WebhookEndpoint:
                 time.sleep(endpoint.delay)
                 endpoint._requests.append(WebhookRequest(headers, body, status))
                 self.send_response(status)
-                self.send_header("Content-Length", "0")
+                answer = endpoint.text.encode()
+                self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
+                self.wfile.write(answer)
 
             def log_message(self, *_: object) -> None:
                 """Says nothing."""

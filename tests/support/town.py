@@ -25,7 +25,7 @@ MARKUP: Final = "\"'><img class=injected src=x onerror=alert(1)><script class=in
 
 EVENT: Final = f"client-{MARKUP}"
 SHOP: Final = Credentials("shop", "shop-key", "shop-secret")
-ODD: Final = Credentials("\"><img class=injected src=x onerror=alert(3)>", "odd-key", "odd-secret")
+ODD: Final = Credentials('"><img class=injected src=x onerror=alert(3)>', "odd-key", "odd-secret")
 ROOM: Final = "presence-room"
 
 
@@ -55,11 +55,12 @@ class Town:
             self.server.publish(channel, MARKUP, json.dumps({"said": MARKUP}), app=SHOP)
         for number in range(60):
             self.server.publish("prices", "changed", str(number), app=SHOP)
+        self.server.publish("prices", MARKUP, json.dumps({"said": MARKUP}), app=SHOP)
         self.server.publish("nobody-here", MARKUP, MARKUP, app=SHOP)
         self.ana.say(EVENT, MARKUP, ROOM)
         self._refusals()
         self.cut.close()
-        wait_until(lambda: "webhook_dead_letters_total{" in self.server.metrics(), "a webhook to be given up")
+        self.delivery = wait_until(self._dead, "a webhook to be given up")
 
     def _refusals(self) -> None:
         self.ana.say("pusher:subscribe", {"channel": MARKUP})
@@ -71,13 +72,19 @@ class Town:
             wrong = Credentials(SHOP.id, SHOP.key, "another secret")
             assert self.server.signed("GET", path, app=wrong).status in (401, 405)
 
+    def _dead(self) -> dict[str, Any] | None:
+        found: list[dict[str, Any]] = self.operator.api("GET", f"/webhooks/{SHOP.id}/deliveries?state=dead")[
+            "deliveries"
+        ]
+        return found[0] if found else None
+
     @property
     def pages(self) -> dict[str, str]:
         """Every page, by a name for it: those of `PAGES`."""
-        return _pages(self.ana.socket_id, self.cut.socket_id)
+        return _pages(self.ana.socket_id, self.cut.socket_id, self.delivery["id"], self.delivery["endpoint"])
 
 
-def _pages(open_socket: str, cut_socket: str) -> dict[str, str]:
+def _pages(open_socket: str, cut_socket: str, delivery: str, endpoint: str) -> dict[str, str]:
     shop, odd = f"/dashboard/apps/{SHOP.id}", f"/dashboard/apps/{quote(ODD.id, safe='')}"
     room = f"/dashboard/channels/{SHOP.id}/{ROOM}"
     prices = f"/dashboard/channels/{SHOP.id}/prices"
@@ -102,6 +109,13 @@ def _pages(open_socket: str, cut_socket: str) -> dict[str, str]:
         "connections": "/dashboard/connections",
         "connection": f"/dashboard/connections/{open_socket}?{of_shop}",
         "connection-gone": f"/dashboard/connections/{cut_socket}?{of_shop}",
+        "app-webhooks": f"{shop}/webhooks",
+        "app-webhook": f"{shop}/webhooks/0",
+        "new-webhook": f"{shop}/webhooks/new",
+        "webhooks": "/dashboard/webhooks",
+        "deliveries": f"/dashboard/webhooks/{SHOP.id}/deliveries",
+        "delivery": f"/dashboard/webhooks/{SHOP.id}/deliveries/{delivery}",
+        "webhook-test": f"/dashboard/webhooks/{SHOP.id}/endpoints/{endpoint}/test",
         "inspector": "/dashboard/inspector",
         "why": "/dashboard/why",
         "errors": "/dashboard/errors",
@@ -110,7 +124,7 @@ def _pages(open_socket: str, cut_socket: str) -> dict[str, str]:
     }
 
 
-PAGES: Final = tuple(_pages("1.1", "1.2"))
+PAGES: Final = tuple(_pages("1.1", "1.2", "delivery", "endpoint"))
 
 
 def _join(client: WebSocket, channel: str, *member: object) -> None:
@@ -123,7 +137,11 @@ def _join(client: WebSocket, channel: str, *member: object) -> None:
 @contextlib.contextmanager
 def town() -> Iterator[Town]:
     """Built and settled."""
-    with WebhookEndpoint() as good, WebhookEndpoint(status=503) as failing, WebhookEndpoint(status=404) as refusing:
+    with (
+        WebhookEndpoint() as good,
+        WebhookEndpoint(status=503, text=MARKUP) as failing,
+        WebhookEndpoint(status=404, text=MARKUP) as refusing,
+    ):
         every = {"event_types": ["channel_occupied", "member_added", "client_event"], "headers": {"X-Note": "plain"}}
         webhooks = [{**every, "url": f"{each.url}?{urlencode({'m': MARKUP})}"} for each in (good, failing, refusing)]
         shop = app_record(SHOP, webhooks=webhooks)
