@@ -1,6 +1,7 @@
 """``scripts/bench``: measures the server beside uWebSockets.js and a bare C loop, and prints one table.
 
-With --v2 it measures protocol V2 beside V1, and what is stored beside what is not. Everything runs on this machine, over loopback: the server on one core, the load generator on another. Rates are
+With --v2 it measures protocol V2 beside V1, and what is stored beside what is not; with --operators what webhooks and watchers cost, and
+how fast the dashboard is. Everything runs on this machine, over loopback: the server on one core, the load generator on another. Rates are
 per second of CPU time that the server used, which a busy neighbour disturbs less than wall time.
 """
 
@@ -12,8 +13,9 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
-from benchmarks import v2
+from benchmarks import operators, v2
 from benchmarks.docs import write_docs
 from benchmarks.loads import GENERATOR_LOADS, LOADS
 from benchmarks.peers import PEERS
@@ -29,6 +31,7 @@ _EXAMPLES = """examples:
   scripts/bench --peers --json peers.json   every peer that can be built here beside every other
   scripts/bench --v2 --quick                protocol V2: recovery, history, filters, deltas; about three minutes
   scripts/bench --v2 --rows fan,sqlite      only these of its rows
+  scripts/bench --operators --quick         webhooks, the inspector and the dashboard; about two minutes
   scripts/bench --from peers.json --peers   prints the tables of an earlier run
 """
 
@@ -48,24 +51,35 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one repetition of 2 s each instead of three of 4 s")
     parser.add_argument("--repetitions", type=int, metavar="N", help="so many instead")
     parser.add_argument("--seconds", type=float, metavar="S", help="so long for each load instead")
-    parser.add_argument("--rows", type=_names([*LOADS, *v2.GROUPS], "row"), metavar="A,B", help="only these loads: " + ", ".join(LOADS) + "; with --v2: " + ", ".join(v2.GROUPS))
+    parser.add_argument("--rows", type=_names([*LOADS, *v2.GROUPS, *operators.GROUPS], "row"), metavar="A,B", help="only these loads: " + ", ".join(LOADS) + "; with --v2: " + ", ".join(v2.GROUPS) + "; with --operators: " + ", ".join(operators.GROUPS))
     parser.add_argument("--v2", action="store_true", help="protocol V2 instead: its speed, durable publishes, recovery, filters and deltas")
+    parser.add_argument("--operators", action="store_true", help="what webhooks and watchers cost, and how fast the dashboard is, instead")
     parser.add_argument("--peers", nargs="?", const=list(PEERS), type=_names(list(PEERS), "peer"), metavar="A,B", help="the comparison of all peers, or of these: " + ", ".join(PEERS))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every run there, after each one")
     parser.add_argument("--from", type=Path, metavar="FILE", dest="source", help="measure nothing: use the runs of such a file")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/benchmarks.md")
     options = parser.parse_args()
-    if options.v2 and options.peers:
-        parser.error("--v2 and --peers are two tables")
-    if unknown := set(options.rows or ()) - set(v2.GROUPS if options.v2 else LOADS):
+    if sum(map(bool, (options.v2, options.operators, options.peers))) > 1:
+        parser.error("--v2, --operators and --peers are tables of their own")
+    if unknown := set(options.rows or ()) - set(_known(options)):
         parser.error(f"no rows of this table: {', '.join(sorted(unknown))}")
     return options
+
+
+def _own_table(options: argparse.Namespace) -> ModuleType | None:
+    """The package that measures a table of its own."""
+    return v2 if options.v2 else operators if options.operators else None
+
+
+def _known(options: argparse.Namespace) -> list[str]:
+    own = _own_table(options)
+    return list(LOADS if own is None else own.GROUPS)
 
 
 def _command(options: argparse.Namespace) -> str:
     """The command that gives such a table again."""
     parts = ["scripts/bench"]
-    parts += ["--v2"] if options.v2 else []
+    parts += ["--v2"] if options.v2 else ["--operators"] if options.operators else []
     parts += ["--quick"] if options.quick else []
     parts += ["--write-docs"] if options.write_docs else []
     for name in ("rows", "peers"):
@@ -90,24 +104,26 @@ def _results(options: argparse.Namespace) -> Results:
         command=_command(options),
         save_to=options.json,
     )
-    return v2.measure(plan) if options.v2 else measure(plan)
+    own = _own_table(options)
+    return measure(plan) if own is None else own.measure(plan)
 
 
 def _loads(options: argparse.Namespace) -> list[str]:
-    if options.v2:
-        return options.rows or list(v2.GROUPS)
+    if _own_table(options) is not None:
+        return options.rows or _known(options)
     return [name for name in options.rows or LOADS if not options.peers or name in GENERATOR_LOADS]
 
 
 def _part(options: argparse.Namespace) -> str:
     """The part of the page that the table belongs to."""
-    return "v2" if options.v2 else "peers" if options.peers else "targets"
+    return "v2" if options.v2 else "operators" if options.operators else "peers" if options.peers else "targets"
 
 
 def _tables(results: Results, options: argparse.Namespace) -> list[str]:
     if options.peers:
         return [f"{title}\n\n{plain(table)}" for title, table in comparison(results)]
-    return [plain(v2.table(results) if options.v2 else targets(results))]
+    own = _own_table(options)
+    return [plain(targets(results) if own is None else own.table(results))]
 
 
 def main() -> int:
@@ -124,7 +140,7 @@ def main() -> int:
     if options.write_docs:
         write_docs(results, _part(options))
     print("\n\n".join(filter(None, ["\n".join(head(results)), *_tables(results, options), noise(results)])))
-    return int(any((options.v2 or run["peer"] == "sockudo") and not run["figures"]["ok"] for run in results.runs))
+    return int(any((_own_table(options) or run["peer"] == "sockudo") and not run["figures"]["ok"] for run in results.runs))
 
 
 if __name__ == "__main__":

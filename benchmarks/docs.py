@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from benchmarks.operators import table as operators_table
 from benchmarks.report import comparison, head, markdown, noise, targets
 from benchmarks.results import Results
 from benchmarks.settings import ROOT
@@ -12,6 +13,7 @@ from benchmarks.v2 import table as v2_table
 __all__ = ["write_docs"]
 
 _PAGE = ROOT / "docs/benchmarks.md"
+_TABLES = {"v2": v2_table, "operators": operators_table, "targets": targets}
 
 
 def _generated(results: Results, part: str) -> str:
@@ -20,12 +22,12 @@ def _generated(results: Results, part: str) -> str:
     if part == "peers":
         parts += [f"### {title}\n\n{markdown(table)}" for title, table in comparison(results)]
     else:
-        parts.append(markdown(v2_table(results) if part == "v2" else targets(results)))
+        parts.append(markdown(_TABLES[part](results)))
     return "\n\n".join([*parts, *filter(None, [noise(results)])])
 
 
 def write_docs(results: Results, part: str) -> None:
-    """Replaces the part named ``peers``, ``targets`` or ``v2``. Raises SystemExit when the page has lost its markers."""
+    """Replaces the part named ``peers``, ``targets``, ``v2`` or ``operators``. Raises SystemExit when the page has lost its markers."""
     begin, end = f"<!-- generated: {part} -->", f"<!-- end of generated: {part} -->"
     page = _PAGE.read_text()
     found = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
