@@ -11,7 +11,7 @@ import msgspec
 from sockudo.push.recipients import Provider, Recipient
 from sockudo.push.records import Outcome, OutcomeError
 
-__all__ = ["Batch", "Job", "PushProvider", "Readiness", "Sent", "delivery_key"]
+__all__ = ["Batch", "Job", "Material", "Materials", "PushProvider", "Readiness", "Sent", "delivery_key"]
 
 
 class Job(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -68,6 +68,29 @@ class Readiness(NamedTuple):
     ready: bool
     source: str | None = None
     missing: str | None = None
+
+
+class Material(NamedTuple):
+    """A stored credential with its envelopes opened: fields as § 2.3 names them. Its text holds none of them."""
+
+    credential_id: str
+    version: int
+    fields: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"<Material {self.credential_id} version {self.version}>"
+
+
+class Materials(Protocol):
+    """Where providers get stored credentials from."""
+
+    async def __call__(self, app_id: str, provider: Provider, credential_id: str | None = None) -> Material | None:
+        """The app's credential for the provider, or the one of that id; None when it has none.
+
+        Raises errors.SERVICE_UNAVAILABLE when the store cannot be reached, and another SockudoError, whose text says
+        what to do, for one that cannot be opened. Providers ask again every few seconds, and so find a new one.
+        """
+        ...
 
 
 class PushProvider(Protocol):
