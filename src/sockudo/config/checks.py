@@ -13,6 +13,7 @@ from sockudo.config.sections.redis import useless_redis_url
 
 __all__ = ["check"]
 
+_PUSH_PROVIDERS = ("fcm", "apns", "webpush", "hms", "wns")
 _KNOWN_SECRETS = frozenset({DEV_APP.secret, "secret", "changeme"})
 
 
@@ -26,6 +27,7 @@ def check(draft: Draft) -> None:
     _check_deltas(draft)
     _check_credentials(draft)
     _check_dashboard(draft)
+    _check_push(draft)
 
 
 def _value(draft: Draft, path: str) -> Any:
@@ -113,7 +115,7 @@ def _check_redis(draft: Draft) -> None:
             f"{_place(draft, 'database.redis.host')}: database.redis.host has a user or a password in it, and it is "
             "shown: use database.redis.username and database.redis.password"
         )
-    if _value(draft, "queue.driver") != "redis":
+    if "redis" not in (_value(draft, "queue.driver"), _value(draft, "push.queue_driver")):
         # `REDIS_URL` is a variable that other software has too.
         return
     url = _value(draft, "queue.redis.url_override")
@@ -158,4 +160,26 @@ def _check_dashboard(draft: Draft) -> None:
     if reachable and _value(draft, "dashboard.password") in {DEV_PASSWORD, *_KNOWN_SECRETS}:
         draft.warnings.append(
             "dashboard.password is one that everybody knows, and others can reach the dashboard: change it"
+        )
+
+
+def _check_push(draft: Draft) -> None:
+    initial, longest = (_value(draft, f"push.retry.{name}_backoff_ms") for name in ("initial", "max"))
+    if initial > longest:
+        draft.problems.append(
+            f"{_place(draft, 'push.retry.initial_backoff_ms', 'push.retry.max_backoff_ms')}: "
+            f"push.retry.initial_backoff_ms = {initial} is more than push.retry.max_backoff_ms = {longest}"
+        )
+    sending = [name for name in _PUSH_PROVIDERS if _value(draft, f"push.{name}_enabled")]
+    forgetful = [name for name in ("push.storage_driver", "push.queue_driver") if _value(draft, name) == "memory"]
+    production = _value(draft, "mode") == "production" and not _value(draft, "push.allow_memory_drivers")
+    if sending and forgetful and production:
+        draft.problems.append(
+            f"{_place(draft, *forgetful)}: {' and '.join(forgetful)} = 'memory' would lose notifications with the "
+            f"process, and push.{sending[0]}_enabled is true: use 'sqlite', set push.allow_memory_drivers, or a `mode` "
+            "other than 'production'"
+        )
+    if _value(draft, "push.webpush.allow_local_endpoints") and not is_loopback(_value(draft, "host")):
+        draft.warnings.append(
+            "push.webpush.allow_local_endpoints lets whoever registers a device have this server call private addresses"
         )

@@ -15,14 +15,14 @@ __all__ = ["read", "settle_log_level"]
 
 _LOG_PRESETS = {True: "SOCKUDO_LOG_DEBUG", False: "SOCKUDO_LOG_PROD"}
 # Beginnings that no other software has: a name that is nearly one of ours is a mistake.
-_OURS = ("SOCKUDO_", "CONNECTION_RECOVERY_", "DATABASE_MYSQL_", "DATABASE_POSTGRES_", "PRESENCE_HISTORY_")
+_OURS = ("SOCKUDO_", "CONNECTION_RECOVERY_", "DATABASE_MYSQL_", "DATABASE_POSTGRES_", "PRESENCE_HISTORY_", "PUSH_")
 # What Kubernetes tells every container about a service that happens to be called sockudo.
 _SERVICE_LINK = re.compile(r"SOCKUDO_(SERVICE_(HOST|PORT)|PORT(_[0-9]+_.*)?$)")
 
 
 def read(draft: Draft, environ: Mapping[str, str]) -> None:
-    """Puts every variable into the draft; an empty one counts as not set."""
-    given = {name: value for name, value in environ.items() if value}
+    """Puts every variable into the draft; an empty or blank one counts as not set."""
+    given = {name: value for name, value in environ.items() if value.strip()}
     used = _read_own(draft, given)
     if used:
         draft.sources.append(f"environment: {', '.join(dict.fromkeys(used))}")
@@ -100,6 +100,8 @@ def _note_misspelt(draft: Draft, given: Mapping[str, str]) -> None:
 
 def _is_known_otherwise(name: str) -> bool:
     if _SERVICE_LINK.match(name) or is_app_variable(name) or name in _LOG_PRESETS.values():
+        return True
+    if unsupported.is_inert_variable(name):
         return True
     return unsupported.part_of_variable(name) is not None or foreign.advice(name) is not None
 

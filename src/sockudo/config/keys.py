@@ -28,7 +28,7 @@ class Key(msgspec.Struct, frozen=True):
     other spellings to one of them, and ``elsewhere`` lists values of existing configurations that this version does
     not support. ``check`` returns what is wrong with a value of the right type, or None. ``reload`` says that
     SIGHUP applies a change without a restart. ``default_text`` stands in the reference for a default that is made up.
-    ``secret`` values are never shown.
+    ``secret`` values are never shown. ``keeps_zero`` says that 0 is a number also where None is possible.
     """
 
     meaning: str
@@ -43,6 +43,7 @@ class Key(msgspec.Struct, frozen=True):
     reload: bool = False
     default_text: str = ""
     secret: bool = False
+    keeps_zero: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:

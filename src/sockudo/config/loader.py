@@ -28,6 +28,12 @@ _DEV: Mapping[str, Any] = {
     "tag_filtering.enabled": True,
     "queue.driver": "memory",
     "webhooks.allow_private_addresses": True,
+    "push.storage_driver": "memory",
+    "push.queue_driver": "memory",
+    "push.allow_memory_drivers": True,
+    **{f"push.{provider}_enabled": True for provider in ("fcm", "apns", "webpush", "hms", "wns")},
+    "push.credential_encryption_key": app_choice.DEV_PASSWORD,
+    "push.webpush.allow_local_endpoints": True,
     "dashboard.password": app_choice.DEV_PASSWORD,
 }
 
@@ -116,7 +122,7 @@ def _read_overrides(draft: Draft, overrides: Mapping[str, object]) -> None:
     given = {key: value for key, value in overrides.items() if value is not None}
     for key, value in given.items():
         setting = declared().get(key)
-        if setting is None or setting.kind == "apps":
+        if setting is None or setting.kind in ("apps", "rules"):
             draft.problems.append(f"command line: {unknown_key(key)}")
         else:
             draft.read(setting, value, place="command line", name=key, origin="command line")

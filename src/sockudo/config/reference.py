@@ -31,10 +31,10 @@ Later sources replace earlier ones, key by key:
 
 1. the defaults below;
 2. with `--dev`: loopback only, apps in memory, no rate limits, one app `app-id` / `app-key` / `app-secret`, and on what
-   is off otherwise: connection recovery, history, presence history and tag filters;
+   is off otherwise: connection recovery, history, presence history, tag filters and push notifications;
 3. one file: the one of `--config FILE`, else `config/config.toml`, else `config/config.json`, under the working
    directory; a name that ends in `.toml` is TOML, any other JSON;
-4. environment variables; an empty one counts as not set;
+4. environment variables; an empty or blank one counts as not set;
 5. options of `sockudo serve`.
 
 In a file, `${NAME}` is replaced by that variable, and `${NAME:-fallback}` by the fallback when the variable is not
@@ -92,6 +92,27 @@ The fields of `policy.limits`, `policy.features` and `policy.channels`, and `web
 has no `policy`. In limits, 0 means no limit.
 """
 
+_RULES = """\
+## Push rules
+
+A rule makes notifications of events that are published over HTTP: the devices subscribed to the event's channel get
+them. The event's data must be an object with the texts that `payload_mapping` names, or the whole request is refused.
+
+```toml
+[[push_rules]]
+channel_pattern = "parcel-*" # a name, `*`, or a beginning with a `*` behind it
+event_filter = ["shipped"] # 1 to 32 events
+enabled = true
+rate_limit_per_second = 100 # for each app
+
+[push_rules.payload_mapping] # the defaults
+title_field = "title"
+body_field = "body"
+template_data_field = "data"
+include_remaining_fields = true
+```
+"""
+
 _DELTAS = """\
 ### Differences by channel
 
@@ -134,6 +155,7 @@ def render_reference() -> str:
         _app_table(),
         _DELTAS,
         _APP_VARIABLES,
+        _RULES,
         *_foreign_tables(),
         *_absent_tables(),
     ]
@@ -168,7 +190,7 @@ def _kind(setting: Setting) -> str:
         bounds = f"{key.low}–{key.high}" if key.high < U32 else f"{key.low} or more" if key.low else "number"
         unit = f" {key.unit}" if key.unit else ""
         return f"{bounds}{unit}{' or none' if setting.kind == 'count' else ''}"
-    return {"bool": "true or false", "apps": "list of apps"}.get(setting.kind, setting.kind)
+    return {"bool": "true or false", "apps": "list of apps", "rules": "list of rules"}.get(setting.kind, setting.kind)
 
 
 def _default(setting: Setting) -> str:

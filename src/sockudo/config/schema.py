@@ -12,13 +12,16 @@ from msgspec import structs
 
 from sockudo.config.apps import App
 from sockudo.config.keys import Key
+from sockudo.config.push_rules import PushRule
 from sockudo.config.settings import Settings
 
 __all__ = ["APPS", "Kind", "Setting", "build", "declared", "sections", "value_at", "variables"]
 
-Kind = Literal["bool", "int", "count", "text", "text or none", "list", "apps"]
+Kind = Literal["bool", "int", "count", "text", "text or none", "list", "apps", "rules"]
 
 APPS = "app_manager.array.apps"
+
+_LISTS: Mapping[Any, Kind] = {App: "apps", PushRule: "rules"}
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -98,7 +101,7 @@ def _kind(hint: Any) -> Kind:
     if get_origin(hint) in (Union, UnionType):
         return "count" if int in get_args(hint) else "text or none"
     if get_origin(hint) is tuple:
-        return "apps" if get_args(hint)[0] is App else "list"
+        return _LISTS.get(get_args(hint)[0], "list")
     return "text"
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from sockudo.config.apps import App
 from sockudo.config.keys import Key
+from sockudo.config.push_rules import PushRule
 from sockudo.config.sections import (
     Adapter,
     AppManager,
@@ -31,6 +32,7 @@ from sockudo.config.sections import (
     Metrics,
     Presence,
     PresenceHistory,
+    Push,
     Queue,
     RateLimiter,
     Ssl,
@@ -151,6 +153,10 @@ class Settings(msgspec.Struct, frozen=True):
     cache: Cache = Cache()
     queue: Queue = Queue()
     webhooks: Webhooks = Webhooks()
+    push: Push = Push()
+    push_rules: Annotated[
+        tuple[PushRule, ...], Key("Events that are pushed to the subscribers of their channel; see Push rules")
+    ] = ()
     database: Database = Database()
     database_pooling: DatabasePooling = DatabasePooling()
     dev: bool = False

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from sockudo.config.app_writer import app_to_builtins
 from sockudo.config.apps import App
 from sockudo.config.loader import Loaded
@@ -58,6 +60,8 @@ def as_toml(loaded: Loaded) -> str:
 def _shown(setting: Setting, value: Any) -> Any:
     if setting.kind == "apps":
         return [_masked(app) for app in value]
+    if setting.kind == "rules":
+        return [msgspec.to_builtins(rule) for rule in value]
     if setting.key.secret and value:
         return MASK
     return list(value) if isinstance(value, tuple) else value

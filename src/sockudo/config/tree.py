@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sockudo.config import app_reader, unsupported
+from sockudo.config import app_reader, push_rules, unsupported
 from sockudo.config.draft import Draft
 from sockudo.config.problems import nearest
 from sockudo.config.schema import declared, sections
@@ -24,6 +24,8 @@ def _read_section(draft: Draft, section: Mapping[str, Any], prefix: str, place: 
         setting = declared().get(path)
         if setting is not None and setting.kind == "apps":
             _read_apps(draft, raw, path, place)
+        elif setting is not None and setting.kind == "rules":
+            _read_rules(draft, raw, path, place)
         elif setting is not None:
             draft.read(setting, raw, place=place, name=path, origin=place)
         elif path in sections():
@@ -31,6 +33,8 @@ def _read_section(draft: Draft, section: Mapping[str, Any], prefix: str, place: 
                 _read_section(draft, raw, f"{path}.", place)
             else:
                 draft.problems.append(f"{place}: {path} is a section, not a value")
+        elif unsupported.is_inert(path):
+            continue
         elif unsupported.part_of(path) is not None:
             _weigh_part(draft, raw, path, place)
         else:
@@ -42,6 +46,12 @@ def _read_apps(draft: Draft, raw: Any, path: str, place: str) -> None:
     draft.put(path, apps, place)
     draft.problems.extend(f"{place}: {problem}" for problem in problems)
     draft.warnings.extend(f"{place}: {warning}" for warning in warnings)
+
+
+def _read_rules(draft: Draft, raw: Any, path: str, place: str) -> None:
+    rules, problems = push_rules.read_rules(raw, path)
+    draft.put(path, rules, place)
+    draft.problems.extend(f"{place}: {problem}" for problem in problems)
 
 
 def _weigh_part(draft: Draft, raw: Any, path: str, place: str) -> None:

@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["MISNOMERS", "NO_EFFECT", "PARTS", "SWITCHES", "known_below", "part_of", "part_of_variable", "switched_on"]
+__all__ = [
+    "INERT",
+    "MISNOMERS",
+    "NO_EFFECT",
+    "PARTS",
+    "SWITCHES",
+    "is_inert",
+    "is_inert_variable",
+    "known_below",
+    "part_of",
+    "part_of_variable",
+    "switched_on",
+]
 
 _NO_DATABASE = "the databases of this version are SQLite, PostgreSQL and MySQL"
 _ONE_REDIS = "this version knows one Redis server: name it, or the master, in `database.redis.host`"
@@ -38,8 +50,6 @@ PARTS: Mapping[str, str] = {
     "history.scylladb": _NO_DATABASE,
     "history.surrealdb": _NO_DATABASE,
     "metrics.tcp_exporter": "the TCP exporter is not part of this version",
-    "push": "push notifications are not part of this version",
-    "push_rules": "push notifications are not part of this version",
     "rate_limiter.redis": "rate limits are counted in this process",
     "versioned_messages": "message versions are not part of this version",
 }
@@ -82,14 +92,36 @@ SWITCHES: Mapping[str, bool] = {
     "annotations.enabled": True,
     "cluster_health.enabled": False,
     "metrics.tcp_exporter.enabled": True,
-    "push.apns_enabled": True,
-    "push.fcm_enabled": True,
-    "push.hms_enabled": True,
-    "push.webpush_enabled": True,
-    "push.wns_enabled": True,
     "versioned_messages.enabled": True,
 }
 """Switches of those parts: True when switching on is refused, False when it is on by default and only warned about."""
+
+INERT: frozenset[str] = frozenset(
+    {
+        "push.accept_worker_count",
+        "push.analytics_enabled",
+        "push.apns_credential_ref",
+        "push.channel_shard_count",
+        "push.default_quotas.inflight_max",
+        "push.dry_run",
+        "push.fanout_sync_threshold",
+        "push.fcm_credential_ref",
+        "push.hms_credential_ref",
+        "push.kms_key_ref",
+        "push.payload_redaction",
+        "push.queue_partition_count",
+        "push.scheduler_interval_secs",
+        "push.stale_device_max_age_days",
+        "push.vault_secret_ref",
+        "push.webpush_credential_ref",
+        "push.wns_credential_ref",
+    }
+)
+"""Keys that no server of this kind reads, ours included: files that have them load without a word."""
+
+_INERT_VARIABLES: frozenset[str] = frozenset(
+    {*(path.upper().replace(".", "_") for path in INERT), "PUSH_DEFAULT_INFLIGHT_MAX", "PUSH_INFLIGHT_MAX"}
+)
 
 MISNOMERS: Mapping[str, str] = {
     "recovery": "connection_recovery",
@@ -111,7 +143,6 @@ _PREFIXES: Mapping[str, str] = {
     "DATABASE_REDIS_SENTINEL_": "database.redis.sentinels",
     "DATABASE_SURREALDB_": "database.surrealdb",
     "METRICS_TCP_EXPORTER_": "metrics.tcp_exporter",
-    "PUSH_": "push",
     "QUEUE_IGGY_": "queue.iggy",
     "QUEUE_SNS_": "queue.sns",
     "QUEUE_SQS_": "queue.sqs",
@@ -185,6 +216,16 @@ def part_of(path: str) -> tuple[str, str] | None:
     return None
 
 
+def is_inert(path: str) -> bool:
+    """Whether a dotted path is one of `INERT` or lies in one."""
+    return any(path == known or path.startswith(f"{known}.") for known in INERT)
+
+
+def is_inert_variable(name: str) -> bool:
+    """The same for a variable."""
+    return name in _INERT_VARIABLES or name.startswith("PUSH_PAYLOAD_REDACTION_")
+
+
 def part_of_variable(name: str) -> tuple[str, str | None] | None:
     """The dotted path that a variable belongs to, and its switch when it is one; None when it is not in the table."""
     path = _VARIABLES.get(name) or next((path for prefix, path in _PREFIXES.items() if name.startswith(prefix)), None)
@@ -200,6 +241,6 @@ def switched_on(value: Any) -> bool:
 
 def known_below(prefix: str) -> Iterator[str]:
     """The names of this table that stand directly under a section (``""`` or ``"section."``)."""
-    for path in (*PARTS, *NO_EFFECT):
+    for path in (*PARTS, *NO_EFFECT, *sorted(INERT)):
         if path.startswith(prefix):
             yield path[len(prefix) :].partition(".")[0]

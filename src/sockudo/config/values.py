@@ -18,7 +18,8 @@ __all__ = ["read_bool", "read_list", "read_number", "read_text", "read_value"]
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _NUMBER = re.compile(r"[+-]?[0-9]{1,20}")
-_NOTHING = frozenset({"none", "null", "0"})
+_NO_NUMBER = frozenset({"none", "null"})
+_NOTHING = _NO_NUMBER | {"0"}
 
 
 def read_value(setting: Setting, raw: object) -> Any:
@@ -38,9 +39,10 @@ def _read(setting: Setting, raw: object) -> Any:
         case "int":
             return read_number(raw, key.low, key.high)
         case "count":
-            if raw is None or raw == 0 or (isinstance(raw, str) and raw.strip().lower() in _NOTHING):
+            nothing = _NO_NUMBER if key.keeps_zero else _NOTHING
+            if raw is None or str(raw).strip().lower() in nothing:
                 return None
-            return read_number(raw, max(key.low, 1), key.high, or_none=True)
+            return read_number(raw, key.low if key.keeps_zero else max(key.low, 1), key.high, or_none=True)
         case "list":
             return read_list(raw)
         case "text or none" if raw is None or raw == "":

@@ -35,6 +35,7 @@ def other_value(setting: Setting) -> tuple[str, object]:
                 "dashboard.password": "eight or more",
             }
             named = "table_x" if setting.path.endswith(("table_prefix", "table_name")) else "/a b"
+            named = "https://other.test/x" if setting.path.endswith("endpoint") else named
             return texts.get(setting.path, named), texts.get(setting.path, named)
 
 
@@ -48,6 +49,8 @@ def test_every_variable_sets_its_key(setting: Setting, name: str, loaded: Load) 
     environ = {name: text}
     if setting.path == "ssl.enabled":
         environ |= {"SSL_CERT_PATH": __file__, "SSL_KEY_PATH": __file__}
+    if setting.path == "push.retry.max_backoff_ms":
+        environ |= {"PUSH_RETRY_INITIAL_BACKOFF_MS": "1"}
     got = loaded(env=environ)
     assert value_at(got.settings, setting.path) == value
     assert got.origins[setting.path] == name
@@ -133,9 +136,9 @@ def test_variables_of_absent_parts_are_told_by_reason(loaded: Load) -> None:
 
 
 def test_switching_an_absent_part_on_ends_the_start(problems: Problems) -> None:
-    assert problems(env={"ANNOTATIONS_ENABLED": "true", "PUSH_FCM_ENABLED": "1"}) == (
+    assert problems(env={"ANNOTATIONS_ENABLED": "true", "AI_TRANSPORT_ENABLED": "1"}) == (
+        "environment: AI_TRANSPORT_ENABLED = '1': AI transport is not part of this version",
         "environment: ANNOTATIONS_ENABLED = 'true': annotations are not part of this version",
-        "environment: PUSH_FCM_ENABLED = '1': push notifications are not part of this version",
     )
 
 

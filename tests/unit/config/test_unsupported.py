@@ -69,7 +69,6 @@ def test_a_part_that_is_on_by_default_is_told(switch: str, loaded: Load) -> None
             "sockudo.toml: rate_limiter.api_rate_limit.identifier has no",
         ),
         ("[metrics.tcp_exporter]\nport = 1", "sockudo.toml: [metrics.tcp_exporter] has no effect: the TCP exporter is"),
-        ("[[push_rules]]\nenabled = true", "sockudo.toml: [push_rules] has no effect: push notifications are not part"),
     ],
 )
 def test_what_has_no_effect_is_told(toml: str, warning: str, loaded: Load) -> None:
@@ -82,7 +81,6 @@ def test_what_has_no_effect_is_told(toml: str, warning: str, loaded: Load) -> No
     [
         ("VERSIONED_MESSAGES_ENABLED", "versioned_messages.enabled"),
         ("ANNOTATIONS_ENABLED", "annotations.enabled"),
-        ("PUSH_FCM_ENABLED", "push.fcm_enabled"),
         ("METRICS_TCP_EXPORTER_ENABLED", "metrics.tcp_exporter.enabled"),
         ("SOCKUDO_ABLY_COMPAT_ENABLED", "ably_compat.enabled"),
         ("CLUSTER_HEALTH_ENABLED", "cluster_health.enabled"),

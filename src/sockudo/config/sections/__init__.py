@@ -29,6 +29,15 @@ from sockudo.config.sections.limits import (
     WebSocket,
     WebSocketRateLimit,
 )
+from sockudo.config.sections.push import (
+    Push,
+    PushBackpressure,
+    PushCircuitBreaker,
+    PushDefaultQuotas,
+    PushQuotas,
+    PushRetry,
+)
+from sockudo.config.sections.push_providers import PushApns, PushFcm, PushHms, PushWebpush, PushWns
 from sockudo.config.sections.redis import Redis, RedisServer, RedisTls
 from sockudo.config.sections.server import Cors, HttpApi, Instance, Logging, Metrics, Prometheus, Ssl, UnixSocket
 from sockudo.config.sections.streams import (
@@ -82,6 +91,17 @@ __all__ = [
     "Presence",
     "PresenceHistory",
     "Prometheus",
+    "Push",
+    "PushApns",
+    "PushBackpressure",
+    "PushCircuitBreaker",
+    "PushDefaultQuotas",
+    "PushFcm",
+    "PushHms",
+    "PushQuotas",
+    "PushRetry",
+    "PushWebpush",
+    "PushWns",
     "Queue",
     "QueueRedis",
     "QueueReliability",
