@@ -1,0 +1,7 @@
+"""The push store: in memory, or in an SQL database (contract 50 § 3.1, 3.2)."""
+
+from __future__ import annotations
+
+from sockudo.stores.push.memory import MemoryPushStore
+
+__all__ = ["MemoryPushStore"]
