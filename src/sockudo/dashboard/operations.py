@@ -88,5 +88,10 @@ def configuration(settings: Settings) -> dict[str, Any]:
     for section in sections:
         part = part[section]
     part[name] = [{"id": app.id, "enabled": app.enabled} for app in settings.apps]
-    changed = [path for path, setting in declared().items() if value_at(settings, path) != setting.default]
+    changed = [
+        path
+        for path, setting in declared().items()
+        # A default that is made up is another one each time.
+        if value_at(settings, path) != setting.default and not setting.key.default_text
+    ]
     return {"settings": tree, "changed": changed, "dev": settings.dev}
