@@ -83,13 +83,12 @@ def findings(page: Page, axe: str, options: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page(name: str, walker: Visitor, built: Town, axe: str) -> None:
     wrong: list[str] = []
-    page = walker.page
+    page = walker.open(built.pages[name])
+    # What is folded away counts too.
+    page.evaluate("() => { for (const each of document.querySelectorAll('main details')) each.open = true }")
     for size, (width, height) in SIZES.items():
         page.set_viewport_size({"width": width, "height": height})
         page.emulate_media(color_scheme="light")
-        walker.open(built.pages[name])
-        # What is folded away counts too.
-        page.evaluate("() => { for (const each of document.querySelectorAll('main details')) each.open = true }")
         wrong += [f"{size}: {each}" for each in page.evaluate(LAYOUT)]
         wrong += [f"{size}: {each}" for each in findings(page, axe, AXE)]
         page.emulate_media(color_scheme="dark")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-from playwright.sync_api import expect
+from collections.abc import Iterator
 
-from support.browser import PHONE, Visit
+import pytest
+from playwright.sync_api import Browser, expect
+
+from support.browser import PHONE, Visit, Visitor, log_in
 from support.operator import PASSWORD
 from support.server import ServerProcess
 from support.town import PAGES, ROOM, SHOP, Town
@@ -31,10 +33,16 @@ def server(built: Town) -> ServerProcess:
     return built.server
 
 
+@pytest.fixture(scope="module")
+def walker(chromium: Browser, server: ServerProcess) -> Iterator[Visitor]:
+    """One visitor for all pages."""
+    with Visitor(chromium, server, log_in(server), size=PHONE, scripts=False, expected=[NOT_FOUND]) as visitor:
+        yield visitor
+
+
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_says_what_it_is_about(name: str, visit: Visit, built: Town) -> None:
-    visitor = visit(scripts=False, size=PHONE, expected=[NOT_FOUND])
-    page = visitor.open(built.pages[name])
+def test_a_page_says_what_it_is_about(name: str, walker: Visitor, built: Town) -> None:
+    page = walker.open(built.pages[name])
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     shown = page.locator("main").inner_text()
     assert [words for words in SAYS.get(name, ()) if words not in shown] == []
