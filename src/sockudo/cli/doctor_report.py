@@ -105,7 +105,7 @@ def finish(deployment: Deployment, findings: Sequence[Finding], *, as_json: bool
 
 def _shown(deployment: Deployment) -> str:
     """The URL without a user and a password that may stand in it."""
-    from sockudo.webhooks.operations import shown_url
+    from sockudo.config.webhooks import shown_url
 
     return shown_url(deployment.url)
 

@@ -97,8 +97,8 @@ def _exit_code(answer: Answer) -> ExitCode:
 
 
 def _print(credentials: Credentials, trial: Trial) -> None:
+    from sockudo.config.webhooks import shown_url
     from sockudo.webhooks.advice import advice_on, explanation
-    from sockudo.webhooks.operations import shown_url
 
     endpoint, event, delivery, answer = trial
     rows = {

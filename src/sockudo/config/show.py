@@ -11,6 +11,7 @@ from sockudo.config.app_writer import app_to_builtins
 from sockudo.config.apps import App
 from sockudo.config.loader import Loaded
 from sockudo.config.schema import Setting, declared, value_at
+from sockudo.config.webhooks import shown_url
 
 __all__ = ["MASK", "as_toml", "as_tree", "rows"]
 
@@ -68,7 +69,21 @@ def _shown(setting: Setting, value: Any) -> Any:
 
 
 def _masked(app: App) -> dict[str, Any]:
-    return {**app_to_builtins(app), "secret": MASK}
+    tree = {**app_to_builtins(app), "secret": MASK}
+    policy = tree.get("policy", {})
+    if policy.get("webhooks"):
+        tree["policy"] = {**policy, "webhooks": [_masked_webhook(entry) for entry in policy["webhooks"]]}
+    return tree
+
+
+def _masked_webhook(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Addresses and headers of webhooks often carry what lets somebody in."""
+    shown = dict(entry)
+    if isinstance(url := entry.get("url"), str):
+        shown["url"] = shown_url(url)
+    if isinstance(headers := entry.get("headers"), Mapping):
+        shown["headers"] = dict.fromkeys(headers, MASK)
+    return shown
 
 
 def _toml(value: Any) -> str:

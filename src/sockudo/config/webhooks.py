@@ -5,13 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
 
 from sockudo.config.problems import nearest
 
-__all__ = ["EVENT_TYPES", "Webhook", "WebhookError", "WebhookFilter", "WebhookRetry", "read_webhook", "unused_webhooks"]
+__all__ = [
+    "EVENT_TYPES",
+    "Webhook",
+    "WebhookError",
+    "WebhookFilter",
+    "WebhookRetry",
+    "read_webhook",
+    "shown_url",
+    "unused_webhooks",
+]
 
 EVENT_TYPES: Final = frozenset(
     {
@@ -163,3 +172,15 @@ def _check_numbers(webhook: Webhook) -> None:
     for name, number in numbers.items():
         if number is not None and not 1 <= number <= _LARGEST:
             raise WebhookError(f"has {name} = {number}; it must be from 1 to {_LARGEST}")
+
+
+def shown_url(url: str) -> str:
+    """The address without what may be secret in it: no user and password, no values in the query, no fragment."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        # Half of an IPv6 address: nothing can be sent there either.
+        return "…"
+    host = parts.netloc.rpartition("@")[2]
+    names = "&".join(f"{quote(name)}=…" for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+    return f"{parts.scheme}://{host}{parts.path}{'?' if names else ''}{names}"

@@ -13,7 +13,7 @@ from sockudo import errors
 from sockudo.apps.edits import with_values
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
-from sockudo.webhooks.operations import shown_url
+from sockudo.config.webhooks import shown_url
 
 __all__ = ["shown_webhook", "shown_webhooks", "with_webhook", "without_webhook", "written_back"]
 

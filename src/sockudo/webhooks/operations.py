@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, get_args
-from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
 import structlog
 
 from sockudo import errors
+from sockudo.config.webhooks import shown_url
 from sockudo.webhooks.advice import advice_on
 from sockudo.webhooks.deliverer import EndpointCounters
 from sockudo.webhooks.endpoints import Endpoint
@@ -29,7 +29,6 @@ __all__ = [
     "overview",
     "queue_values",
     "replay",
-    "shown_url",
 ]
 
 MAX_PAGE: Final = 100
@@ -174,18 +173,6 @@ def _last(counters: EndpointCounters) -> dict[str, Any] | None:
         "snippet": last.snippet,
         "advice": advice_on(last.status, last.problem),
     }
-
-
-def shown_url(url: str) -> str:
-    """The address without what may be secret in it: no user and password, no values in the query, no fragment."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        # Half of an IPv6 address: nothing can be sent there either.
-        return "…"
-    host = parts.netloc.rpartition("@")[2]
-    names = "&".join(f"{quote(name)}=…" for name, _ in parse_qsl(parts.query, keep_blank_values=True))
-    return f"{parts.scheme}://{host}{parts.path}{'?' if names else ''}{names}"
 
 
 # ---- deliveries ----

@@ -7,12 +7,11 @@ from typing import Any, Final, NamedTuple
 from sockudo import errors
 from sockudo.auth.signing import Signer
 from sockudo.config.problems import nearest
-from sockudo.config.webhooks import EVENT_TYPES
+from sockudo.config.webhooks import EVENT_TYPES, shown_url
 from sockudo.ids import unique_id
 from sockudo.webhooks.advice import advice_on
 from sockudo.webhooks.deliverer import request_of
 from sockudo.webhooks.endpoints import Endpoint
-from sockudo.webhooks.operations import shown_url
 from sockudo.webhooks.ports import Sender
 from sockudo.webhooks.records import Answer, Delivery
 from sockudo.webhooks.samples import sample_body

@@ -50,6 +50,27 @@ def test_secrets_are_masked(loaded: Load) -> None:
     assert [app["secret"] for app in as_tree(got)["app_manager"]["array"]["apps"]] == [MASK, MASK]
 
 
+def test_what_webhooks_are_called_with_is_masked(loaded: Load) -> None:
+    got = loaded(
+        """
+[[app_manager.array.apps]]
+id = "a"
+key = "k"
+secret = "s"
+[[app_manager.array.apps.policy.webhooks]]
+url = "https://ops:pass-word@hooks.example/in?token=query-token"
+event_types = ["channel_occupied"]
+headers = { Authorization = "Bearer header-token" }
+"""
+    )
+    [app] = as_tree(got)["app_manager"]["array"]["apps"]
+    [webhook] = app["policy"]["webhooks"]
+    assert webhook["url"] == "https://hooks.example/in?token=…"
+    assert webhook["headers"] == {"Authorization": MASK}
+    for text in (as_toml(got), str(as_tree(got))):
+        assert not any(secret in text for secret in ("pass-word", "query-token", "header-token"))
+
+
 def test_passwords_are_masked_where_there_are_some(loaded: Load) -> None:
     got = loaded('[database.postgres]\npassword = "very-hidden"')
     assert "hidden" not in as_toml(got)

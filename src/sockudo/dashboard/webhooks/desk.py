@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
+from sockudo.config.webhooks import shown_url
 from sockudo.dashboard.asked import known_app
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.paging import Page, Paging
@@ -15,7 +16,7 @@ from sockudo.telling import webhook_options
 from sockudo.webhooks import Webhooks
 from sockudo.webhooks.advice import what_went_wrong
 from sockudo.webhooks.endpoints import AppEndpoints, app_endpoints
-from sockudo.webhooks.operations import Replay, endpoint_values, one_delivery, queue_values, replay, shown_url
+from sockudo.webhooks.operations import Replay, endpoint_values, one_delivery, queue_values, replay
 from sockudo.webhooks.records import Counts
 from sockudo.webhooks.trial import Trial, try_out
 

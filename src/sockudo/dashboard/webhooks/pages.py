@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo import errors
-from sockudo.config.webhooks import EVENT_TYPES
+from sockudo.config.webhooks import EVENT_TYPES, shown_url
 from sockudo.dashboard.asked import known_app
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.bodies import Form, read_form
@@ -29,7 +29,7 @@ from sockudo.dashboard.webhooks.desk import (
     why_closed,
 )
 from sockudo.edge.paths import path_part
-from sockudo.webhooks.operations import Replay, shown_url
+from sockudo.webhooks.operations import Replay
 
 __all__ = ["deliveries_url", "page_routes", "test_url"]
 
