@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final, Generic, TypeVar
 
 import httpcore
 
 from sockudo.outbound.addresses import is_public
 from sockudo.outbound.resolver import Resolver
 
-__all__ = ["AddressRefusedError", "CheckedNetwork", "UnknownNameError"]
+__all__ = ["AddressRefusedError", "CheckedNetwork", "UnknownNameError", "checked_addresses", "first_connected"]
 
-_Connect = Callable[[str], Coroutine[Any, Any, httpcore.AsyncNetworkStream]]
+_Connection = TypeVar("_Connection")
 
 # Head start of an address before the next one is tried beside it (RFC 8305).
 _HEAD_START: Final = 0.25
@@ -27,6 +27,29 @@ class AddressRefusedError(Exception):
 
 class UnknownNameError(Exception):
     """The name leads nowhere."""
+
+
+async def checked_addresses(resolver: Resolver, host: str, *, allow_private: bool) -> list[str]:
+    """The name's addresses that may be called. Raises UnknownNameError and AddressRefusedError."""
+    try:
+        found = await resolver.resolve(host)
+    except OSError as error:
+        raise UnknownNameError from error
+    addresses = [address for address in found if allow_private or is_public(address)]
+    if not addresses:
+        raise AddressRefusedError
+    return addresses
+
+
+async def first_connected(
+    connect: Callable[[str], Coroutine[Any, Any, _Connection]],
+    close: Callable[[_Connection], Awaitable[None]],
+    addresses: Sequence[str],
+) -> _Connection:
+    """A connection to one of the addresses; no other stays open. Raises what the last attempt failed with."""
+    if len(addresses) == 1:
+        return await connect(addresses[0])
+    return await _Race(connect, close, _by_turns(addresses)[:_MOST_ADDRESSES]).run()
 
 
 class CheckedNetwork(httpcore.AsyncNetworkBackend):
@@ -51,21 +74,13 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        try:
-            found = await self._resolver.resolve(host)
-        except OSError as error:
-            raise UnknownNameError from error
-        addresses = [address for address in found if self._allow_private or is_public(address)]
-        if not addresses:
-            raise AddressRefusedError
+        addresses = await checked_addresses(self._resolver, host, allow_private=self._allow_private)
         options = None if socket_options is None else tuple(socket_options)
 
         async def connect(address: str) -> httpcore.AsyncNetworkStream:
             return _Stream(await self._connector.connect_tcp(address, port, timeout, local_address, options))
 
-        if len(addresses) == 1:
-            return await connect(addresses[0])
-        return await _Race(connect, _by_turns(addresses)[:_MOST_ADDRESSES]).run()
+        return await first_connected(connect, lambda stream: stream.aclose(), addresses)
 
     async def connect_unix_socket(
         self,
@@ -111,18 +126,24 @@ def _by_turns(addresses: Sequence[str]) -> list[str]:
     return [kind[number] for number in range(longest) for kind in kinds if number < len(kind)]
 
 
-class _Race:
+class _Race(Generic[_Connection]):
     """Connects to several addresses, each a moment after the one before it or as soon as that one has failed."""
 
-    def __init__(self, connect: _Connect, addresses: Sequence[str]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[str], Coroutine[Any, Any, _Connection]],
+        close: Callable[[_Connection], Awaitable[None]],
+        addresses: Sequence[str],
+    ) -> None:
         self._connect = connect
+        self._close = close
         self._rest = list(addresses)
-        self._running: set[asyncio.Task[httpcore.AsyncNetworkStream]] = set()
-        self._connected: list[httpcore.AsyncNetworkStream] = []
+        self._running: set[asyncio.Task[_Connection]] = set()
+        self._connected: list[_Connection] = []
 
-    async def run(self) -> httpcore.AsyncNetworkStream:
+    async def run(self) -> _Connection:
         """The first connection; all others are closed. Raises what the last attempt failed with."""
-        winner: httpcore.AsyncNetworkStream | None = None
+        winner: _Connection | None = None
         try:
             await self._until_connected()
             winner = self._connected[0]
@@ -147,12 +168,12 @@ class _Race:
                 if task.exception() is None:
                     self._connected.append(task.result())
 
-    async def _give_up_besides(self, winner: httpcore.AsyncNetworkStream | None) -> None:
+    async def _give_up_besides(self, winner: _Connection | None) -> None:
         for task in self._running:
             task.cancel()
         for result in await asyncio.gather(*self._running, return_exceptions=True):
-            if isinstance(result, httpcore.AsyncNetworkStream):
+            if not isinstance(result, BaseException):
                 self._connected.append(result)
-        for stream in self._connected:
-            if stream is not winner:
-                await stream.aclose()
+        for connection in self._connected:
+            if connection is not winner:
+                await self._close(connection)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import codecs
-import errno
-import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -18,26 +16,12 @@ import httpcore
 
 from sockudo.outbound.network import AddressRefusedError, CheckedNetwork, UnknownNameError
 from sockudo.outbound.pools import Pools
+from sockudo.outbound.problems import ENGINE_ERRORS, PROBLEMS, problem_of
 from sockudo.outbound.resolver import Resolver
 from sockudo.version import __version__
 from sockudo.webhooks.records import MAX_SNIPPET, Answer, Target
 
 __all__ = ["PROBLEMS", "HttpSender"]
-
-PROBLEMS: Final = {
-    "timeout": "no answer within the time limit",
-    "url_invalid": "the address is none that can be called, or a header none that HTTP allows",
-    "dns_failed": "the host's name cannot be resolved",
-    "address_refused": "the host is at a private address, which is not allowed",
-    "connection_refused": "nothing listens there",
-    "unreachable": "there is no way to the host",
-    "connection_failed": "the connection could not be made",
-    "tls_failed": "the certificate is not one to trust, or the host does not speak TLS",
-    "connection_reset": "the connection broke before there was an answer",
-    "connection_closed": "the host closed the connection without an answer",
-    "protocol_error": "the answer is not HTTP",
-}
-"""Every ``problem`` of an answer, and what it means."""
 
 # More of an answer than this is not read: the connection is given up instead.
 _MOST_READ: Final = 64 * 1024
@@ -95,8 +79,8 @@ class HttpSender:
             try:
                 async with asyncio.timeout_at(started + target.timeout):
                     response = await pool.handle_async_request(request)
-            except (AddressRefusedError, UnknownNameError, TimeoutError, OSError, ValueError, *_ENGINE_ERRORS) as error:
-                return Answer(None, _problem(error), took_ms())
+            except (AddressRefusedError, UnknownNameError, TimeoutError, OSError, ValueError, *ENGINE_ERRORS) as error:
+                return Answer(None, problem_of(error), took_ms())
             took = took_ms()
             snippet = await _drain(response, min(loop.time() + _DRAIN_SECONDS, started + target.timeout))
         return Answer(response.status, None, took, snippet, self._retry_after(response))
@@ -113,15 +97,6 @@ class HttpSender:
         # A date without a zone is in GMT: HTTP knows no other.
         seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - self._time()
         return max(0, min(round(seconds), _LONGEST_RETRY_AFTER))
-
-
-_ENGINE_ERRORS: Final = (
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.UnsupportedProtocol,
-    httpcore.ConnectionNotAvailable,
-)
 
 
 def _request(target: Target, body: bytes) -> httpcore.Request:
@@ -175,7 +150,7 @@ async def _drain(response: httpcore.Response, deadline: float) -> str:
                 length += len(chunk)
                 if length > _MOST_READ:
                     break
-    except (TimeoutError, OSError, *_ENGINE_ERRORS):
+    except (TimeoutError, OSError, *ENGINE_ERRORS):
         # The status is what counts, and it is there.
         pass
     finally:
@@ -187,41 +162,3 @@ def _printable(beginning: bytes) -> str:
     """A letter that was cut in two is left out."""
     text = codecs.getincrementaldecoder("utf-8")("replace").decode(beginning, len(beginning) < MAX_SNIPPET)
     return "".join(letter if letter.isprintable() else " " for letter in text).strip()
-
-
-def _problem(error: Exception) -> str:
-    if isinstance(error, AddressRefusedError):
-        return "address_refused"
-    if isinstance(error, UnknownNameError):
-        return "dns_failed"
-    if isinstance(error, (TimeoutError, httpcore.TimeoutException)):
-        return "timeout"
-    causes = tuple(_causes(error))
-    if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        return "tls_failed"
-    if isinstance(error, httpcore.ConnectError):
-        return _connect_problem(causes)
-    if isinstance(error, (httpcore.ReadError, httpcore.WriteError, OSError)):
-        return "connection_reset"
-    if isinstance(error, httpcore.RemoteProtocolError) and len(causes) == 1:
-        # Raised by the engine itself and not by its parser: there was nothing to parse.
-        return "connection_closed"
-    return "protocol_error" if isinstance(error, httpcore.RemoteProtocolError) else "url_invalid"
-
-
-def _connect_problem(causes: tuple[BaseException, ...]) -> str:
-    for cause in causes:
-        if isinstance(cause, ConnectionRefusedError):
-            return "connection_refused"
-        if isinstance(cause, ConnectionResetError):
-            return "connection_reset"
-        if isinstance(cause, OSError) and cause.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
-            return "unreachable"
-    return "connection_failed"
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it was raised for; the engine's pool hides the cause of what it passes on."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

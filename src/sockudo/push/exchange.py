@@ -1,4 +1,4 @@
-"""How providers talk to servers of others: a port, implemented by `sockudo.outbound`."""
+"""How providers talk to servers of others: a port, implemented in `sockudo.outbound`."""
 
 from __future__ import annotations
 
