@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -39,6 +39,8 @@ class Batch(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_
     not_before_ms: int | None = None
     expires_at_ms: int | None = None
     trace: tuple[tuple[str, str], ...] = ()
+    # Of a dead letter that is replayed: the counter in which its jobs stand until they have another outcome.
+    replaces: Literal["dead_lettered", "expired"] | None = None
 
     def __repr__(self) -> str:
         return f"<Batch {self.app_id} {self.publish_id} {self.batch_id} of {len(self.jobs)}>"

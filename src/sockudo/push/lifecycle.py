@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
@@ -12,6 +13,7 @@ from sockudo.push.records import (
     TERMINAL,
     Counters,
     DeliveryEvent,
+    FailureClass,
     FailureSample,
     OutcomeError,
     PublishStatus,
@@ -37,6 +39,10 @@ _SUMMARIES: Final[frozenset[State]] = frozenset(
 )
 _MOST_SAMPLES: Final = 40
 
+_SETTLING: Final[frozenset[StepKind]] = frozenset(
+    {"accepted", "rejected", "expired", "retry_expired", "retry_exhausted"}
+)
+
 _COUNTED: Final[dict[StepKind, tuple[str, ...]]] = {
     "accepted": ("dispatched", "succeeded"),
     "rejected": ("dispatched", "failed"),
@@ -52,8 +58,9 @@ _COUNTED: Final[dict[StepKind, tuple[str, ...]]] = {
 class Step(NamedTuple):
     """Something that became of one recipient. A step whose ``key`` was taken before changes nothing.
 
-    ``error`` says why it was not accepted; ``text`` is what the status says of a delivery that was given up.
-    ``event`` is kept beside the status where there is one.
+    ``error`` says why it was not accepted; ``text`` is what the status then says, ``code`` the catalogue's word for it.
+    ``event`` is kept beside the status where there is one. ``replaces`` is the counter in which the recipient stood
+    already, for a dead letter that was replayed: the outcome takes its place.
     """
 
     key: str
@@ -64,6 +71,8 @@ class Step(NamedTuple):
     retry_after_ms: int | None = None
     text: str | None = None
     event: DeliveryEvent | None = None
+    code: str | None = None
+    replaces: Literal["dead_lettered", "expired"] | None = None
 
 
 def may_become(before: State, after: State) -> bool:
@@ -96,55 +105,79 @@ def planned(status: PublishStatus, emitted: int, *, retry_after_ms: int | None =
     counters = replace(status.counters, planned=emitted)
     if emitted == 0:
         return _into(replace(status, counters=counters, error_reason="no_recipients", code="no_recipients"), "failed")
-    after = _into(replace(status, counters=counters, retry_after_ms=retry_after_ms), "dispatching")
-    return _completed(after)
+    if retry_after_ms is not None:
+        status = replace(status, retry_after_ms=retry_after_ms)
+    return _completed(_into(replace(status, counters=counters), "dispatching"))
 
 
 def with_steps(status: PublishStatus, steps: Iterable[Step]) -> PublishStatus:
     """The status after these steps, each new. While planning goes on nothing is complete, whatever has come already."""
+    counted: Counter[str] = Counter()
+    retry_after_ms, text, code = status.retry_after_ms, status.error_reason, status.code
+    samples = {_kind_of(sample): sample for sample in status.failures}
     for step in steps:
-        counters = status.counters
-        for name in _COUNTED[step.kind]:
-            counters = replace(counters, **{name: getattr(counters, name) + 1})
-        status = replace(status, counters=counters)
+        counted.update(_COUNTED[step.kind])
+        if step.replaces is not None and step.kind in _SETTLING:
+            counted[step.replaces] -= 1
         if step.kind == "retry_scheduled":
-            status = replace(status, retry_after_ms=step.retry_after_ms)
+            retry_after_ms = step.retry_after_ms
         elif step.kind == "retry_dispatched":
-            status = replace(status, retry_after_ms=None)
+            retry_after_ms = None
         if step.text is not None:
-            status = replace(status, error_reason=step.text)
+            text, code = step.text, step.code
         if step.error is not None and step.error.failure_class is not None:
-            status = replace(status, failures=_sampled(status.failures, step))
-    return _completed(status)
+            _sample(samples, step, step.error, step.error.failure_class)
+    counters = status.counters
+    changed = {name: max(0, getattr(counters, name) + count) for name, count in counted.items() if count}
+    return _completed(
+        replace(
+            status,
+            counters=replace(counters, **changed),
+            retry_after_ms=retry_after_ms,
+            error_reason=text,
+            code=code,
+            failures=list(samples.values()),
+        )
+    )
 
 
 def _completed(status: PublishStatus) -> PublishStatus:
     if status.state != "dispatching" and status.state not in _SUMMARIES:
         return status
     after = outcome_state(status.counters)
-    return status if after is None else _into(status, after)
+    if after is None:
+        return status
+    if after == "succeeded":
+        # What went wrong on the way is in ``failures``; in the end nothing did.
+        status = replace(status, error_reason=None, code=None, retry_after_ms=None)
+    return _into(status, after)
 
 
 def _into(status: PublishStatus, state: State) -> PublishStatus:
     return replace(status, state=state) if may_become(status.state, state) else status
 
 
-def _sampled(samples: list[FailureSample], step: Step) -> list[FailureSample]:
+def _kind_of(sample: FailureSample) -> tuple[Provider, FailureClass, str]:
+    return sample.provider, sample.failure_class, sample.code
+
+
+def _sample(
+    samples: dict[tuple[Provider, FailureClass, str], FailureSample],
+    step: Step,
+    error: OutcomeError,
+    failure_class: FailureClass,
+) -> None:
     """Counts the failure beside others of its provider and class, with the first as an example."""
-    error = step.error
-    if error is None or error.failure_class is None:
-        return samples
-    for place, sample in enumerate(samples):
-        if (sample.provider, sample.failure_class, sample.code) == (step.provider, error.failure_class, error.kind):
-            return [*samples[:place], replace(sample, count=sample.count + 1), *samples[place + 1 :]]
-    if len(samples) >= _MOST_SAMPLES:
-        return samples
-    made = FailureSample(
-        provider=step.provider,
-        failure_class=error.failure_class,
-        code=error.kind,
-        count=1,
-        device_id=step.device_id,
-        reason=error.reason,
-    )
-    return [*samples, made]
+    kind = step.provider, failure_class, error.kind
+    known = samples.get(kind)
+    if known is not None:
+        samples[kind] = replace(known, count=known.count + 1)
+    elif len(samples) < _MOST_SAMPLES:
+        samples[kind] = FailureSample(
+            provider=step.provider,
+            failure_class=failure_class,
+            code=error.kind,
+            count=1,
+            device_id=step.device_id,
+            reason=error.reason,
+        )
