@@ -1,0 +1,222 @@
+"""The push queue in an SQL database: SQLite, which needs nothing installed, PostgreSQL, MySQL or MariaDB.
+
+One thread writes, so what is asked for while a transaction is under way is done in the next one, together. Processes
+share the work: rows that another one is about to take are passed over where the database can do that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from sockudo import errors
+from sockudo.config.sections import Mysql, Postgres
+from sockudo.ids import unique_id
+from sockudo.push.queue import Depth, Lease, Message, Stage
+from sockudo.sqlite_files import make_private_file
+from sockudo.stores.sql.engine import mysql_engine, postgres_engine, sqlite_engine
+from sockudo.stores.sql.failures import Subject
+from sockudo.stores.sql.holders import is_gone, this_process
+from sockudo.stores.sql.migrations import migrate
+from sockudo.stores.sql.push_queue_schema import PREFIX, STEPS, TYPES
+from sockudo.stores.sql.push_queue_statements import PushQueueStatements
+from sockudo.stores.sql.push_queue_work import Call, Consume, Extend, Finish, GiveBack, depths, do_round
+from sockudo.stores.sql.rounds import Rounds
+from sockudo.stores.sql.worker import Worker
+
+__all__ = ["FILE_NAME", "SqlPushQueue", "mysql_push_queue", "postgres_push_queue", "sqlite_push_queue"]
+
+FILE_NAME: Final = "push-queue.sqlite3"
+
+T = TypeVar("T")
+
+_TIMEOUT_MS: Final = 5000
+_LOOK_SECONDS: Final = 1.0
+
+# About what a call costs beside its bodies.
+_ROW_BYTES: Final = 1024
+_TAKEN_BYTES: Final = 16_384
+
+_SUBJECT: Final = Subject(
+    errors.SERVICE_UNAVAILABLE,
+    "sockudo.push",
+    "the push queue",
+    "the push queue's file",
+    "this message",
+    "Choose another database.",
+)
+
+
+def sqlite_push_queue(data_dir: Path | str, *, timeout_ms: int = _TIMEOUT_MS) -> SqlPushQueue:
+    """The queue in ``push-queue.sqlite3`` in the data directory, both made readable by their owner alone.
+
+    What was produced survives the end of the process in any way, and the loss of power as far as the disk keeps what it
+    confirms. Processes of one machine may share it; what one had that is gone is taken over within a second.
+    """
+    path = Path(data_dir) / FILE_NAME
+    return SqlPushQueue(
+        sqlite_engine(path, pool_size=1, timeout_ms=timeout_ms, writing=True),
+        sqlite_engine(path, pool_size=1, timeout_ms=timeout_ms, writing=False),
+        timeout_ms=timeout_ms,
+        prepare=partial(make_private_file, path),
+        one_machine=True,
+    )
+
+
+def postgres_push_queue(server: Postgres, *, timeout_ms: int = _TIMEOUT_MS) -> SqlPushQueue:
+    """The queue in a PostgreSQL database that nodes may share. Raises `ConfigError` without its driver."""
+    return SqlPushQueue(
+        postgres_engine(server, pool_size=1, timeout_ms=timeout_ms, by_index=True),
+        postgres_engine(server, pool_size=1, timeout_ms=timeout_ms, isolation="REPEATABLE READ", by_index=True),
+        timeout_ms=timeout_ms,
+    )
+
+
+def mysql_push_queue(server: Mysql, *, timeout_ms: int = _TIMEOUT_MS) -> SqlPushQueue:
+    """The queue in a MySQL or MariaDB database that nodes may share. Raises `ConfigError` without its driver.
+
+    Before MySQL 8 and MariaDB 10.6 nodes wait for each other instead of passing over what another one takes.
+    """
+    return SqlPushQueue(
+        mysql_engine(server, pool_size=1, timeout_ms=timeout_ms),
+        mysql_engine(server, pool_size=1, timeout_ms=timeout_ms, isolation="REPEATABLE READ"),
+        timeout_ms=timeout_ms,
+    )
+
+
+class SqlPushQueue:
+    """A `PushQueue` in the tables ``push_queue_…`` of a database.
+
+    ``prepare`` is what has to be done before the first connection. ``one_machine``: whoever shares it is a process
+    of this machine, so it can be seen whether it still runs.
+    """
+
+    def __init__(
+        self,
+        writing: Engine,
+        reading: Engine,
+        *,
+        timeout_ms: int,
+        prepare: Callable[[], None] | None = None,
+        one_machine: bool = False,
+    ) -> None:
+        self._timeout_ms = timeout_ms
+        self._prepare = prepare
+        self._one_machine = one_machine
+        self._holder = ""
+        self._looked_at = 0.0
+        # The latest time that was heard of in each stage; none before its first look.
+        self._latest: dict[Stage, int] = {}
+        self._sql: PushQueueStatements | None = None
+        self._writer = Worker(writing, "push-queue-writer", 1, timeout_ms, _SUBJECT)
+        self._reader = Worker(reading, "push-queue-reader", 1, timeout_ms, _SUBJECT)
+        self._rounds: Rounds[Call] = Rounds(self._do, _weight, _unclaimed, _SUBJECT)
+
+    async def start(self) -> None:
+        self._writer.start()
+        self._reader.start()
+        self._holder = f"{this_process()}:" if self._one_machine else ""
+        try:
+            self._sql = await self._writer.call(self._open)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        await self._rounds.close()
+        await self._writer.close()
+        await self._reader.close()
+
+    async def produce(self, messages: Sequence[Message], now_ms: int) -> None:
+        if messages:
+            await self._rounds.call(Finish((), tuple(messages), now_ms))
+            self._heard({message.stage for message in messages}, now_ms)
+
+    async def consume(
+        self, stage: Stage, limit: int, now_ms: int, lease_until_ms: int, *, per_app: int | None = None
+    ) -> list[Lease]:
+        turned_back = now_ms < self._latest.get(stage, now_ms + 1)
+        token = f"{self._holder}{unique_id()}"
+        call = Consume(stage, limit, now_ms, lease_until_ms, per_app, token, turned_back)
+        leases: list[Lease] = await self._rounds.call(call)
+        self._latest[stage] = now_ms
+        return leases
+
+    async def extend(self, leases: Sequence[Lease], lease_until_ms: int) -> list[bool]:
+        return await self._rounds.call(Extend(tuple(leases), lease_until_ms)) if leases else []
+
+    async def finish(self, leases: Sequence[Lease], follow_up: Sequence[Message], now_ms: int) -> list[bool]:
+        if not leases and not follow_up:
+            return []
+        done: list[bool] = await self._rounds.call(Finish(tuple(leases), tuple(follow_up), now_ms))
+        self._heard({message.stage for message in follow_up}, now_ms)
+        return done
+
+    async def give_back(self, leases: Sequence[Lease], due_at_ms: int) -> None:
+        if leases:
+            await self._rounds.call(GiveBack(tuple(leases), due_at_ms))
+
+    async def next_due(self, stages: Sequence[Stage]) -> int | None:
+        if not stages:
+            return None
+        return await self._reader.read(lambda connection: self._statements.next_due(connection, stages))
+
+    async def depths(self, now_ms: int) -> dict[Stage, Depth]:
+        return await self._reader.read(lambda connection: depths(connection, self._statements, now_ms))
+
+    def _heard(self, stages: set[Stage], now_ms: int) -> None:
+        for stage in stages & self._latest.keys():
+            self._latest[stage] = max(self._latest[stage], now_ms)
+
+    async def _do(self, calls: Sequence[Call]) -> list[Any]:
+        look = self._one_machine and time.monotonic() - self._looked_at >= _LOOK_SECONDS
+        if look:
+            self._looked_at = time.monotonic()
+        return await self._writer.write(partial(self._in_thread, calls, look))
+
+    # ---- what follows runs in the threads ----
+
+    @property
+    def _statements(self) -> PushQueueStatements:
+        if self._sql is None:
+            raise errors.SERVICE_UNAVAILABLE("The push queue is not open")
+        return self._sql
+
+    def _open(self, engine: Engine) -> PushQueueStatements:
+        if self._prepare is not None:
+            self._prepare()
+        migrate(engine, PREFIX, STEPS, TYPES[engine.dialect.name], self._timeout_ms, _SUBJECT)
+        return PushQueueStatements(engine.dialect)
+
+    def _in_thread(self, calls: Sequence[Call], look: bool, connection: Connection) -> list[Any]:
+        if look:
+            _free_of_the_gone(connection, self._statements)
+        return do_round(connection, self._statements, calls)
+
+
+def _free_of_the_gone(connection: Connection, sql: PushQueueStatements) -> None:
+    tokens = sql.tokens(connection)
+    gone = {name: is_gone(name) for name in {token.partition(":")[0] for token in tokens}}
+    sql.free_tokens(connection, [token for token in tokens if gone[token.partition(":")[0]]])
+
+
+def _weight(call: Call) -> int:
+    if isinstance(call, Consume):
+        return max(call.limit, 0) * _TAKEN_BYTES
+    size = _ROW_BYTES * len(call.leases)
+    if isinstance(call, Finish):
+        size += sum(_ROW_BYTES + len(message.body) for message in call.messages)
+    return size
+
+
+def _unclaimed(call: Call, result: Any) -> list[Call]:
+    """Nobody came for what was taken: others may."""
+    if not isinstance(call, Consume):
+        return []
+    leases: list[Lease] = result
+    return [GiveBack((lease,), lease.message.due_at_ms) for lease in leases]

@@ -1,0 +1,236 @@
+"""What the push queue says to its database, made once for a dialect.
+
+Lists are of digests and always of a few lengths, so that few different statements have to be prepared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Dialect
+
+from sockudo.push.queue import Stage
+from sockudo.stores.sql.many import Insert, Listed
+from sockudo.stores.sql.push_queue_schema import messages_table
+
+__all__ = ["Candidate", "PushQueueStatements"]
+
+Candidate = tuple[int, int, bytes]
+"""When a message may be taken, its sequence, and the hash of its app."""
+
+_NEW: Final = (
+    "key_hash",
+    "stage",
+    "app_hash",
+    "message_id",
+    "enqueued_at_ms",
+    "due_at_ms",
+    "ready_at_ms",
+    "app_id",
+    "message_key",
+    "body",
+)
+_TAKEN: Final = (
+    "sequence, ready_at_ms, key_hash, message_id, enqueued_at_ms, due_at_ms, attempt, app_id, message_key, body"
+)
+_CANDIDATE: Final = "ready_at_ms, sequence, app_hash"
+_DUE: Final = "FROM {messages} WHERE stage = {} AND ready_at_ms <= {}"
+_IN_ORDER: Final = "ORDER BY ready_at_ms, sequence LIMIT {}"
+_PART: Final = f"SELECT {_CANDIDATE} FROM"
+_THESE: Final = f"SELECT {_TAKEN} FROM {{messages}} WHERE ready_at_ms <= {{}}"  # noqa: S608 - words of ours
+_LEASED: Final = "FROM {messages} WHERE leased_at_ms IS NOT NULL"
+_UPDATE: Final = "UPDATE {messages} SET"
+_COUNTS: Final = """
+SELECT stage, COUNT(*), SUM(CASE WHEN ready_at_ms <= {} THEN 1 ELSE 0 END), MIN(ready_at_ms)
+FROM {messages} GROUP BY stage
+"""
+_FREE_TOKENS: Final = """
+UPDATE {messages} SET
+  ready_at_ms = CASE WHEN enqueued_at_ms > due_at_ms THEN enqueued_at_ms ELSE due_at_ms END,
+  token = NULL,
+  leased_at_ms = NULL
+WHERE leased_at_ms IS NOT NULL AND token = {}
+"""
+_TURN_BACK: Final = """
+UPDATE {messages} SET ready_at_ms = CASE WHEN due_at_ms > {now} THEN due_at_ms ELSE {now} END, enqueued_at_ms = {now}
+WHERE stage = {} AND ready_at_ms > {now} AND enqueued_at_ms > {now} AND leased_at_ms IS NULL
+"""
+_TURN_LEASES_BACK: Final = """
+UPDATE {messages} SET
+  ready_at_ms = {now} + ready_at_ms - leased_at_ms,
+  enqueued_at_ms = CASE WHEN enqueued_at_ms > {now} THEN {now} ELSE enqueued_at_ms END,
+  leased_at_ms = {now}
+WHERE leased_at_ms > {now} AND stage = {}
+"""
+# From each app to the next along the index, and from there to the first message of each.
+_HEADS: Final = """
+WITH RECURSIVE apps AS (
+  SELECT (SELECT app_hash FROM {messages} WHERE stage = {} ORDER BY app_hash LIMIT 1) AS app_hash
+  UNION ALL
+  SELECT (
+    SELECT following.app_hash FROM {messages} AS following
+    WHERE following.stage = {} AND following.app_hash > apps.app_hash ORDER BY following.app_hash LIMIT 1
+  ) FROM apps WHERE apps.app_hash IS NOT NULL
+)
+SELECT head.ready_at_ms, head.sequence, head.app_hash
+FROM (
+  SELECT (
+    SELECT first.sequence FROM {messages} AS first
+    WHERE first.stage = {} AND first.app_hash = apps.app_hash ORDER BY first.ready_at_ms, first.sequence LIMIT 1
+  ) AS sequence FROM apps WHERE apps.app_hash IS NOT NULL
+) AS heads JOIN {messages} AS head ON head.sequence = heads.sequence
+WHERE head.ready_at_ms <= {} ORDER BY head.ready_at_ms, head.sequence LIMIT {}
+"""
+_AT_ONCE: Final = 512
+
+# Numbers of the versions from which rows that somebody else has can be passed over.
+_MARIADB_SKIPS: Final = (10, 6)
+_MYSQL_SKIPS: Final = (8, 0, 1)
+
+
+class PushQueueStatements:
+    """Needs a dialect that has been connected, and so knows the version of its server."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        table = messages_table()
+        self._dialect = dialect
+        self._name = dialect.identifier_preparer.quote(table.name)
+        lock = "" if dialect.name == "sqlite" else " FOR UPDATE"
+        self._skipping = f"{lock} SKIP LOCKED" if _skips(dialect) else lock
+        self.insert = Insert(table, dialect, _NEW, ())
+        self._held = Listed(table, dialect, "SELECT key_hash, token", "key_hash", f"ORDER BY key_hash{lock}")
+        self._delete = Listed(table, dialect, "DELETE", "key_hash")
+        self._first = self._filled(f"SELECT {_TAKEN} {_DUE} {_IN_ORDER}{self._skipping}")
+        self._front = self._filled(f"SELECT {_CANDIDATE} {_DUE} {_IN_ORDER}")
+        self._of_app = self._filled(f"SELECT {_CANDIDATE} {_DUE} AND app_hash = {{}} {_IN_ORDER}")
+        self._heads = self._filled(_HEADS)
+        self._least = self._filled("SELECT MIN(ready_at_ms) FROM {messages} WHERE stage = {}")
+        self._counts = self._filled(_COUNTS)
+        self._leased = self._filled(f"SELECT stage, ready_at_ms, enqueued_at_ms, due_at_ms {_LEASED}")
+        self._tokens = self._filled(f"SELECT DISTINCT token {_LEASED}")
+        self._free_tokens = self._filled(_FREE_TOKENS)
+        self._turn_back = self._filled(_TURN_BACK)
+        self._turn_leases_back = self._filled(_TURN_LEASES_BACK)
+
+    def _filled(self, statement: str) -> str:
+        place = "?" if self._dialect.name == "sqlite" else "%s"
+        return statement.replace("{messages}", self._name).replace("{}", place)
+
+    # ---- messages that somebody has ----
+
+    def held(self, connection: Connection, hashes: Sequence[bytes]) -> dict[bytes, str | None]:
+        """Who has each of these messages; those that are gone are not there. They stay as they are until the end."""
+        found: dict[bytes, str | None] = {}
+        for some in _parts(sorted(set(hashes))):
+            found.update((bytes(digest), token) for digest, token in self._held.run(connection, some))
+        return found
+
+    def delete(self, connection: Connection, hashes: Sequence[bytes]) -> None:
+        for some in _parts(hashes):
+            self._delete.run(connection, some)
+
+    def lease(self, connection: Connection, hashes: Sequence[bytes], token: str, now_ms: int, until_ms: int) -> None:
+        what = "token = {}, leased_at_ms = {}, ready_at_ms = {}, attempt = attempt + 1"
+        self._update(connection, what, hashes, token, now_ms, until_ms)
+
+    def extend(self, connection: Connection, hashes: Sequence[bytes], until_ms: int) -> None:
+        what = "ready_at_ms = CASE WHEN ready_at_ms < {} THEN {} ELSE ready_at_ms END"
+        self._update(connection, what, hashes, until_ms, until_ms)
+
+    def free(self, connection: Connection, hashes: Sequence[bytes], due_at_ms: int) -> None:
+        """Takes the last attempt back."""
+        what = (
+            "ready_at_ms = CASE WHEN enqueued_at_ms > {} THEN enqueued_at_ms ELSE {} END, due_at_ms = {}, "
+            "token = NULL, leased_at_ms = NULL, attempt = attempt - 1"
+        )
+        self._update(connection, what, hashes, due_at_ms, due_at_ms, due_at_ms)
+
+    def _update(self, connection: Connection, what: str, hashes: Sequence[bytes], *values: object) -> None:
+        for some in _parts(hashes):
+            if self._dialect.name == "postgresql":
+                chosen, parameters = "= ANY (%b)", (*values, list(some))
+            else:
+                padded = _padded(some)
+                chosen, parameters = f"IN ({', '.join(['{}'] * len(padded))})", (*values, *padded)
+            connection.exec_driver_sql(self._filled(f"{_UPDATE} {what} WHERE key_hash {chosen}"), parameters)
+
+    def tokens(self, connection: Connection) -> list[str]:
+        """Of all leases, also of those that ended."""
+        return [token for (token,) in connection.exec_driver_sql(self._tokens)]
+
+    def free_tokens(self, connection: Connection, tokens: Sequence[str]) -> None:
+        """What they have may be taken at once; the attempt counts."""
+        for token in tokens:
+            connection.exec_driver_sql(self._free_tokens, (token,))
+
+    def turn_back(self, connection: Connection, stage: Stage, now_ms: int) -> None:
+        """The clock was put back: nothing was produced, or taken, later than now."""
+        for statement in (self._turn_back, self._turn_leases_back):
+            connection.exec_driver_sql(statement.replace("{now}", f"{now_ms:d}"), (stage,))
+
+    # ---- messages that are due ----
+
+    def first(self, connection: Connection, stage: Stage, now_ms: int, limit: int) -> Sequence[Any]:
+        """The first that are due and nobody else is about to take."""
+        return connection.exec_driver_sql(self._first, (stage, now_ms, limit)).all()
+
+    def front(self, connection: Connection, stage: Stage, now_ms: int, limit: int) -> list[Candidate]:
+        """Where the first are that are due."""
+        return [_candidate(row) for row in connection.exec_driver_sql(self._front, (stage, now_ms, limit))]
+
+    def heads(self, connection: Connection, stage: Stage, now_ms: int, limit: int) -> list[Candidate]:
+        """Where the first of each app is, as far as it is due. Takes as long as there are apps, not messages."""
+        return [
+            _candidate(row) for row in connection.exec_driver_sql(self._heads, (stage, stage, stage, now_ms, limit))
+        ]
+
+    def of_apps(
+        self, connection: Connection, stage: Stage, apps: Sequence[bytes], now_ms: int, limit: int
+    ) -> list[Candidate]:
+        """The first of each of these apps, in order."""
+        # A limit of its own for each needs parentheses, which SQLite only takes around a table.
+        parts = (f"{_PART} ({self._of_app}) AS a{number}" for number in range(len(apps)))
+        values = [value for app in apps for value in (stage, now_ms, app, limit)]
+        rows = connection.exec_driver_sql(" UNION ALL ".join(parts), tuple(values))
+        return sorted(_candidate(row) for row in rows)
+
+    def these(self, connection: Connection, sequences: Sequence[int], now_ms: int) -> Sequence[Any]:
+        """Those of them that are still due and nobody else is about to take."""
+        places = ", ".join(["{}"] * len(sequences))
+        statement = self._filled(f"{_THESE} AND sequence IN ({places}){self._skipping}")
+        return connection.exec_driver_sql(statement, (now_ms, *sequences)).all()
+
+    # ---- for those who look ----
+
+    def next_due(self, connection: Connection, stages: Sequence[Stage]) -> int | None:
+        rows = connection.exec_driver_sql(" UNION ALL ".join([self._least] * len(stages)), tuple(stages))
+        return min((int(least) for (least,) in rows if least is not None), default=None)
+
+    def counts(self, connection: Connection, now_ms: int) -> Sequence[Any]:
+        """Stage, number of messages, of those that may be taken, and when the first may."""
+        return connection.exec_driver_sql(self._counts, (now_ms,)).all()
+
+    def leased(self, connection: Connection) -> Sequence[Any]:
+        """Of messages that somebody has or had: stage, when they may be taken, when they came and were due."""
+        return connection.exec_driver_sql(self._leased).all()
+
+
+def _skips(dialect: Dialect) -> bool:
+    if dialect.name != "mysql":
+        return dialect.name == "postgresql"
+    version = dialect.server_version_info or ()
+    return version >= (_MARIADB_SKIPS if getattr(dialect, "is_mariadb", False) else _MYSQL_SKIPS)
+
+
+def _candidate(row: Sequence[Any]) -> Candidate:
+    return int(row[0]), int(row[1]), bytes(row[2])
+
+
+def _parts(hashes: Sequence[bytes]) -> list[Sequence[bytes]]:
+    return [hashes[start : start + _AT_ONCE] for start in range(0, len(hashes), _AT_ONCE)]
+
+
+def _padded(values: Sequence[bytes]) -> list[bytes]:
+    size = 1 << (len(values) - 1).bit_length()
+    return [*values, *[values[-1]] * (size - len(values))]
