@@ -1,0 +1,234 @@
+"""Whether a publish is taken, and what is kept of it when it is (contract 50 § 5).
+
+The steps of the contract are taken in its order, but for one: that a device does not exist, or that a scheduled publish
+is late, is said only of a publish that is new. Whoever repeats one that was accepted learns what became of it, also
+when its device has gone since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+
+from sockudo import errors
+from sockudo.limits.windows import FixedWindows
+from sockudo.push.audience import named_providers
+from sockudo.push.delivery import Readiness
+from sockudo.push.queue import Depth, Stage
+from sockudo.push.quotas import Quotas
+from sockudo.push.recipients import PROVIDERS, ROUTE_NAMES, Provider
+from sockudo.push.records import PublishIntent, Regime, Target
+
+__all__ = [
+    "Acceptance",
+    "AdmissionOptions",
+    "AdmissionProbe",
+    "NoProbe",
+    "Ready",
+    "check_pressure",
+    "check_ready",
+    "idempotency_keys",
+    "regime_of",
+]
+
+Ready = Callable[[str], Awaitable[Mapping[Provider, Readiness]]]
+"""What each provider can do for an app; one that is switched off is not ready, or not there."""
+
+_CRITICAL: Final[tuple[Stage, ...]] = ("shard_jobs", "delivery_results", "retry_schedule", "dead_letters")
+_UNAVAILABLE: Final = "push admission unavailable: "
+_encode: Final = msgspec.json.Encoder(order="deterministic").encode
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionOptions:
+    """What the configuration says. ``providers`` are the ones that are switched on.
+
+    ``acceptance_rps`` 0 is no limit. ``refusal`` is why nothing is taken at all, such as drivers that lose what they
+    hold. ``repairs`` says whether publishes that nobody plans are looked for.
+    """
+
+    providers: frozenset[Provider] = frozenset()
+    refusal: str | None = None
+    planner_workers: int = 1
+    shard_workers: int = 1
+    feedback_workers: int = 1
+    dispatch_workers: int = 1
+    fast_threshold: int = 10_000
+    acceptance_rps: int = 0
+    quotas: Quotas = field(default_factory=Quotas)
+    pressure: bool = False
+    publish_log_max_lag: int = 100_000
+    critical_queue_max_lag: int = 100_000
+    lag_threshold_secs: int = 60
+    pressure_retry_after: int = 5
+    repairs: bool = True
+
+
+class AdmissionProbe(Protocol):
+    """Is told what admission comes to, for metrics. Nothing here waits or fails."""
+
+    def published(self, app_id: str, result: str, recipients: int, seconds: float) -> None:
+        """A new publish was taken: ``accepted`` or ``quota_exceeded``."""
+
+    def rate_limited(self, app_id: str) -> None:
+        """One was refused for the app's rate."""
+
+    def channels(self, count: int) -> None:
+        """An accepted publish has so many channels among its targets."""
+
+    def rule_queued(self, app_id: str) -> None:
+        """A rule has made a publish of an event."""
+
+    def rule_dropped(self, app_id: str) -> None:
+        """A rule's publish was not taken: over its rate, or too many waited."""
+
+
+class NoProbe:
+    """Nobody wants to know."""
+
+    def published(self, app_id: str, result: str, recipients: int, seconds: float) -> None:
+        pass
+
+    def rate_limited(self, app_id: str) -> None:
+        pass
+
+    def channels(self, count: int) -> None:
+        pass
+
+    def rule_queued(self, app_id: str) -> None:
+        pass
+
+    def rule_dropped(self, app_id: str) -> None:
+        pass
+
+
+def regime_of(count: int, options: AdmissionOptions) -> Regime:
+    """How a publish with so many recipients is planned."""
+    return "fastPath" if count < options.fast_threshold else "shardPath"
+
+
+# ---- step 5 ----
+
+
+def check_ready(
+    options: AdmissionOptions, ready: Mapping[Provider, Readiness], targets: Sequence[Target], regime: Regime
+) -> None:
+    """Raises errors.PUSH_DISABLED, or errors.CREDENTIAL_MISSING with what to set."""
+    if options.refusal is not None:
+        raise errors.PUSH_DISABLED(_UNAVAILABLE + options.refusal)
+    for name, workers in (("planner", options.planner_workers), ("feedback", options.feedback_workers)):
+        if not workers:
+            raise errors.PUSH_DISABLED(f"{_UNAVAILABLE}push.{name}_worker_count is 0")
+    if regime == "shardPath" and not options.shard_workers:
+        raise errors.PUSH_DISABLED(f"{_UNAVAILABLE}push.shard_worker_count is 0, and the publish is a large one")
+    named = dict.fromkeys(named_providers(targets))
+    if named:
+        lacking = [provider for provider in named if not _is_ready(ready, provider)]
+        if lacking:
+            raise _missing(options, ready, lacking)
+        return
+    if not options.providers:
+        raise errors.PUSH_DISABLED(f"{_UNAVAILABLE}push providers are disabled")
+    if not options.dispatch_workers:
+        raise errors.PUSH_DISABLED(f"{_UNAVAILABLE}no provider delivery worker is active")
+    if not any(_is_ready(ready, provider) for provider in options.providers):
+        raise _missing(options, ready, [provider for provider in PROVIDERS if provider in options.providers])
+
+
+def _is_ready(ready: Mapping[Provider, Readiness], provider: Provider) -> bool:
+    found = ready.get(provider)
+    return found is not None and found.ready
+
+
+def _missing(
+    options: AdmissionOptions, ready: Mapping[Provider, Readiness], lacking: Sequence[Provider]
+) -> errors.SockudoError:
+    wanted = []
+    for provider in lacking:
+        name, found = ROUTE_NAMES[provider], ready.get(provider)
+        if found is not None and found.missing:
+            wanted.append(f"{name}: {found.missing}")
+        elif provider not in options.providers and provider != "realtime":
+            wanted.append(f"{name}: push.{name}_enabled is off")
+        else:
+            wanted.append(f"{name}: POST /apps/ID/push/credentials/{name}")
+    return errors.CREDENTIAL_MISSING(f"{_UNAVAILABLE}provider credentials are not ready ({'; '.join(wanted)})")
+
+
+# ---- steps 6 and 7 ----
+
+
+class Acceptance:
+    """How many publishes an app may have accepted in a second; refused ones count, too."""
+
+    def __init__(self) -> None:
+        self._windows = FixedWindows(0, 1)
+
+    def check(self, app_id: str, limit: int, now: float) -> None:
+        """Raises errors.PUSH_RATE_LIMITED. ``now`` is monotonic."""
+        self._windows.max_requests = limit
+        verdict = self._windows.hit(app_id, now)
+        if not verdict.allowed:
+            raise errors.PUSH_RATE_LIMITED(
+                f"push.acceptance_rate_limit exceeded: more than {limit} publishes in one second",
+                retry_after=max(verdict.reset, 1),
+            )
+
+
+def check_pressure(
+    options: AdmissionOptions, depths: Mapping[Stage, Depth], ready: Mapping[Provider, Readiness]
+) -> None:
+    """Raises errors.PUSH_BACKPRESSURE for the first stage that holds too much, or for too long (D6)."""
+    if options.pressure:
+        raise _pressure(options, "push backpressure is switched on (PUSH_BACKPRESSURE)")
+    active: list[Stage] = [
+        f"delivery_jobs_{ROUTE_NAMES[provider]}"  # type: ignore[misc]  # one of `DELIVERY_STAGES`
+        for provider in PROVIDERS
+        if _is_ready(ready, provider)
+    ]
+    oldest = options.lag_threshold_secs * 1000
+    for stage in ("publish_log", *_CRITICAL, *active):
+        depth = depths.get(stage)
+        if depth is None:
+            continue
+        most = options.publish_log_max_lag if stage == "publish_log" else options.critical_queue_max_lag
+        if depth.ready + depth.delayed >= most:
+            raise _pressure(options, f"push {stage} lag exceeded: {depth.ready + depth.delayed} messages wait")
+        age = max(depth.oldest_ready_ms, depth.oldest_inflight_ms)
+        if oldest and stage != "dead_letters" and age >= oldest:
+            raise _pressure(options, f"push {stage} lag exceeded: the oldest message is {age // 1000} s old")
+
+
+def _pressure(options: AdmissionOptions, text: str) -> errors.SockudoError:
+    return errors.PUSH_BACKPRESSURE(text, retry_after=options.pressure_retry_after)
+
+
+# ---- steps 10 and 13 ----
+
+
+class Keys(NamedTuple):
+    """Under which a publish is found again."""
+
+    names: list[str]
+    until_ms: int
+
+
+_DAY_MS: Final = 86_400_000
+
+
+def idempotency_keys(intent: PublishIntent, *, chosen: bool) -> Keys:
+    """By its id and by what it says; an id that was made up here is known to nobody, so it is enough.
+
+    A publish that waits is remembered for a day after its time.
+    """
+    names = [f"publish-id:{intent.app_id}:{intent.publish_id}"]
+    if chosen:
+        said = (intent.publish_id, intent.targets, intent.payload, intent.overrides, intent.not_before_ms)
+        mark = sha256(_encode((*said, intent.expires_at_ms))).hexdigest()
+        names.append(f"intent:{intent.app_id}:{mark}")
+    start = max(intent.accepted_at_ms, intent.not_before_ms or 0)
+    return Keys(names, intent.expires_at_ms or start + _DAY_MS)

@@ -1,0 +1,92 @@
+"""Whom a publish would reach now: counted at admission, found one by one at planning (contract 50 § 5.2)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from sockudo.push.ports import Devices
+from sockudo.push.recipients import Provider
+from sockudo.push.records import Device, Target
+
+__all__ = ["Audience", "audience", "named_providers", "providers_of"]
+
+_PAGE: Final = 1000
+
+
+class Audience(NamedTuple):
+    """``missing`` are the targets that reach nobody, as their kind and id; ``devices`` those that targets name.
+
+    ``lost`` is the id of a device when there is no target but devices that do not exist.
+    """
+
+    total: int
+    missing: list[str]
+    devices: list[Device]
+    lost: str | None
+
+
+async def audience(store: Devices, app_id: str, targets: Sequence[Target]) -> Audience:
+    """Counts devices, devices of clients and subscriptions of channels; any other target counts as one."""
+    ids = list(dict.fromkeys(target.device_id for target in targets if target.device_id is not None))
+    devices = await store.devices_by_id(app_id, ids) if ids else []
+    known = {device.id for device in devices}
+    counts: dict[tuple[str, str], int] = {}
+    total = 0
+    missing: dict[str, None] = {}
+    for target in targets:
+        name = target.device_id or target.client_id or target.channel
+        if name is None or target.type not in ("device", "client", "channel"):
+            total += 1
+            continue
+        key = target.type, name
+        if key not in counts:
+            counts[key] = int(name in known) if target.type == "device" else await _count(store, app_id, *key)
+        total += counts[key]
+        if not counts[key]:
+            missing[f"{target.type}:{name}"] = None
+    lost = ids[0] if not known and ids and all(target.type == "device" for target in targets) else None
+    return Audience(total, list(missing), devices, lost)
+
+
+async def _count(store: Devices, app_id: str, kind: str, name: str) -> int:
+    if kind == "client":
+        return await store.count_devices_of(app_id, name)
+    return await store.count_subscriptions(app_id, name)
+
+
+def named_providers(targets: Sequence[Target]) -> list[Provider]:
+    """The provider of each target that names one itself."""
+    named = (target.provider if target.recipient is None else target.recipient.provider for target in targets)
+    return [provider for provider in named if provider is not None]
+
+
+async def providers_of(
+    store: Devices, app_id: str, targets: Sequence[Target], devices: Sequence[Device], ceilings: Mapping[Provider, int]
+) -> Counter[Provider]:
+    """How many recipients each provider has; counting ends once one of the ceilings is passed."""
+    found: Counter[Provider] = Counter(named_providers(targets))
+    by_id = {device.id: device for device in devices}
+    for target in targets:
+        if target.device_id in by_id and target.type == "device":
+            found[by_id[target.device_id].recipient.provider] += 1
+    for target in targets:
+        name = target.client_id if target.type == "client" else target.channel
+        if name is None or target.type not in ("client", "channel"):
+            continue
+        after = ""
+        while not any(found[provider] > most for provider, most in ceilings.items()):
+            page, after = await _page(store, app_id, target.type, name, after)
+            found.update(page)
+            if len(page) < _PAGE:
+                break
+    return found
+
+
+async def _page(store: Devices, app_id: str, kind: str, name: str, after: str) -> tuple[list[Provider], str]:
+    if kind == "client":
+        devices = await store.devices_of(app_id, name, after, _PAGE)
+        return [device.recipient.provider for device in devices], devices[-1].id if devices else after
+    rows = await store.subscriptions(app_id, channel=name, after=after, limit=_PAGE)
+    return [row.provider for row in rows], rows[-1].device_id if rows else after

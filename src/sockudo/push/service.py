@@ -1,0 +1,262 @@
+"""Push as routes, commands, the dashboard and rules use it: publish, cancel, ask (contract 50 § 2.4, 2.5, 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+import structlog
+
+from sockudo import errors
+from sockudo.clock import Clock
+from sockudo.errors import SockudoError
+from sockudo.ids import unique_id
+from sockudo.push.admission import (
+    Acceptance,
+    AdmissionOptions,
+    AdmissionProbe,
+    NoProbe,
+    Ready,
+    check_pressure,
+    check_ready,
+    idempotency_keys,
+    regime_of,
+)
+from sockudo.push.audience import Audience, audience
+from sockudo.push.bodies import PublishRequest
+from sockudo.push.endpoints import EndpointRules
+from sockudo.push.messages import publish_message
+from sockudo.push.meta import audit, meta_event
+from sockudo.push.ports import PushStore
+from sockudo.push.queue import PushQueue, Stage
+from sockudo.push.quotas import DeviceRates, exceeded
+from sockudo.push.readings import QueueReadings
+from sockudo.push.records import Counters, Override, Payload, PublishIntent, PublishStatus, Regime, State
+from sockudo.push.rendering import Rendering, render_all
+from sockudo.push.requests import check_request
+from sockudo.push.templating import merged
+from sockudo.push.validation import check_payload
+from sockudo.spans import Tracer
+
+__all__ = ["Accepted", "Push"]
+
+_log = structlog.get_logger("sockudo.push")
+
+
+class Accepted(NamedTuple):
+    """The answer to a publish. ``status`` is that of the first one where it is a repetition."""
+
+    status: PublishStatus
+    expected: int
+    regime: Regime
+    renderings: Sequence[Rendering]
+
+    @property
+    def word(self) -> str:
+        """``accepted`` while it waits to be planned, the state in snake_case after that."""
+        return _WORDS.get(self.status.state, self.status.state)
+
+
+_WORDS: Final[dict[State, str]] = {"queued": "accepted", "partiallySucceeded": "partially_succeeded"}
+
+
+class Push:
+    """Takes publishes. Store and queue are opened and closed by whoever made them; ``wake`` is told which stage has
+    something new.
+
+    ``options`` is replaced when the configuration is.
+    """
+
+    def __init__(
+        self,
+        store: PushStore,
+        queue: PushQueue,
+        clock: Clock,
+        ready: Ready,
+        rules: EndpointRules,
+        options: AdmissionOptions,
+        *,
+        wake: Callable[[Stage], None] = lambda _: None,
+        probe: AdmissionProbe | None = None,
+        tracer: Tracer | None = None,
+        readings: QueueReadings | None = None,
+    ) -> None:
+        self.store = store
+        self.queue = queue
+        self.clock = clock
+        self.ready = ready
+        self.rules = rules
+        self.options = options
+        self.wake = wake
+        self.probe: AdmissionProbe = probe or NoProbe()
+        self.tracer = tracer
+        self.readings = readings or QueueReadings(queue, clock)
+        self._acceptance = Acceptance()
+        self._device_rates = DeviceRates()
+
+    def now_ms(self) -> int:
+        """The time of day in milliseconds."""
+        return int(self.clock.time() * 1000)
+
+    # ---- publishing ----
+
+    async def publish(
+        self,
+        app_id: str,
+        request: PublishRequest,
+        *,
+        admin: bool = True,
+        over_quota: bool = False,
+        limited: bool = True,
+        scheduled: bool = False,
+    ) -> Accepted:
+        """Accepts a publish: when this returns, status, keys and log are durable, and it will be planned.
+
+        ``over_quota`` skips the quotas and is audited; ``limited`` is False for rules and ``extras.push``, which have
+        rates of their own; ``scheduled`` is for a publish that must be for later. Raises errors.PUSH_CAPABILITY,
+        errors.INVALID_INPUT, errors.PUSH_DISABLED, errors.CREDENTIAL_MISSING, errors.PUSH_RATE_LIMITED,
+        errors.PUSH_BACKPRESSURE, errors.PUSH_PAYLOAD_TOO_LARGE, errors.DEVICE_NOT_FOUND,
+        errors.SCHEDULED_PUSH_INVALID and errors.SERVICE_UNAVAILABLE: nothing is kept then.
+        """
+        begun = self.clock.monotonic()
+        if not admin and any(target.type == "recipient" for target in request.targets):
+            raise errors.PUSH_CAPABILITY("push-admin capability is required to publish to a raw recipient")
+        # Before anything is counted: it costs nothing, and what is counted has names.
+        check_request(request, self.rules, self.now_ms())
+        options = self.options
+        found = await audience(self.store, app_id, request.targets)
+        regime = regime_of(found.total, options)
+        payload, overrides = await self._merged(app_id, request)
+        await self._check_room(app_id, request, regime, limited=limited)
+        if over_quota:
+            audit("quotaOverride", app_id, publish_id=request.publish_id, recipients=found.total)
+        renderings = render_all(payload, overrides)
+        intent = self._intent(app_id, request, payload, overrides, regime)
+        keys = idempotency_keys(intent, chosen=request.publish_id is not None)
+        if request.publish_id is not None:
+            first = await self.store.accepted(app_id, keys.names, intent.accepted_at_ms)
+            if first is None:
+                # Its keys may have ended before it has.
+                first = await self._ended_or_running(app_id, request.publish_id)
+            if first is not None:
+                return await self._repeated(first, regime, renderings)
+        _check_new(found, intent, scheduled=scheduled)
+        reason = None
+        if not over_quota:
+            reason = await exceeded(
+                options.quotas, self._device_rates, self.store, app_id, request.targets, found, begun
+            )
+        status = _status(intent, found, reason)
+        winner = await self.store.accept(status, intent if reason is None else None, keys.names, keys.until_ms)
+        if winner is not None:
+            return await self._repeated(winner, regime, renderings)
+        result = "accepted"
+        if reason is None:
+            await self._produce(app_id, intent.publish_id)
+            meta_event("push-accepted", app_id, intent.publish_id, expectedRecipients=found.total)
+            self.probe.channels(sum(target.type == "channel" for target in intent.targets))
+        else:
+            result = "quota_exceeded"
+            meta_event("quota-event", app_id, intent.publish_id, reason=reason.partition(" ")[0])
+        self.probe.published(app_id, result, found.total, self.clock.monotonic() - begun)
+        return Accepted(status, found.total, regime, renderings)
+
+    async def _merged(self, app_id: str, request: PublishRequest) -> tuple[Payload, list[Override]]:
+        """Step 4: the payload over its template, checked once more."""
+        payload, overrides = request.payload, list(request.overrides)
+        if payload.template_id is None:
+            return payload, overrides
+        template = await self.store.template(app_id, payload.template_id)
+        if template is None:
+            raise errors.INVALID_INPUT(f"push template {payload.template_id} not found")
+        payload, overrides = merged(payload, overrides, template)
+        check_payload(payload)
+        return payload, overrides
+
+    async def _check_room(self, app_id: str, request: PublishRequest, regime: Regime, *, limited: bool) -> None:
+        """Steps 5 to 7: who could send it, how often the app may, and how much waits already."""
+        options = self.options
+        ready = await self.ready(app_id)
+        check_ready(options, ready, request.targets, regime)
+        if limited and options.acceptance_rps:
+            try:
+                self._acceptance.check(app_id, options.acceptance_rps, self.clock.monotonic())
+            except SockudoError:
+                self.probe.rate_limited(app_id)
+                raise
+        try:
+            depths = await self.readings.depths()
+        except SockudoError as problem:
+            text = "push admission unavailable: the push queue does not answer"
+            raise errors.SERVICE_UNAVAILABLE(text, likely_cause=problem.text) from None
+        check_pressure(options, depths, ready)
+
+    def _intent(
+        self, app_id: str, request: PublishRequest, payload: Payload, overrides: list[Override], regime: Regime
+    ) -> PublishIntent:
+        return PublishIntent(
+            app_id=app_id,
+            publish_id=request.publish_id or unique_id(),
+            targets=list(request.targets),
+            payload=payload,
+            overrides=overrides,
+            not_before_ms=request.not_before_ms,
+            expires_at_ms=request.expires_at_ms,
+            regime=regime,
+            accepted_at_ms=self.now_ms(),
+            trace=() if self.tracer is None else self.tracer.headers(),
+        )
+
+    async def _ended_or_running(self, app_id: str, publish_id: str) -> PublishStatus | None:
+        """The status of a publish that somebody has begun with; one that is only queued may be an attempt that went
+        no further, which the store takes over."""
+        status = await self.store.status(app_id, publish_id)
+        return None if status is None or status.state == "queued" else status
+
+    async def _repeated(self, first: PublishStatus, regime: Regime, renderings: Sequence[Rendering]) -> Accepted:
+        """What became of the first. While it is queued it is produced again, in case that was all it lacked."""
+        if first.state == "queued":
+            await self._produce(first.app_id, first.publish_id)
+        return Accepted(first, first.counters.planned, first.regime or regime, renderings)
+
+    async def _produce(self, app_id: str, publish_id: str) -> None:
+        try:
+            await self.queue.produce([publish_message(app_id, publish_id)], self.now_ms())
+        except SockudoError as problem:
+            if not self.options.repairs:
+                raise
+            # It is in the log, and whoever repairs finds it there: the caller must not send it twice.
+            _log.warning("a publish waits for repair", app_id=app_id, publish_id=publish_id, reason=problem.text)
+            return
+        self.wake("publish_log")
+
+
+def _check_new(found: Audience, intent: PublishIntent, *, scheduled: bool) -> None:
+    """What is said of a publish only when it is not a repetition."""
+    if scheduled and (intent.not_before_ms is None or intent.not_before_ms <= intent.accepted_at_ms):
+        raise errors.SCHEDULED_PUSH_INVALID(
+            "a scheduled push requires notBeforeMs"
+            if intent.not_before_ms is None
+            else f"notBeforeMs must be in the future: it is {intent.not_before_ms}, and now is {intent.accepted_at_ms}"
+        )
+    if found.lost is not None:
+        others = len(found.missing) - 1
+        more = f", and neither are the {others} others that the publish names" if others else ""
+        raise errors.DEVICE_NOT_FOUND(f"device '{found.lost}' is not registered{more}")
+
+
+def _status(intent: PublishIntent, found: Audience, reason: str | None) -> PublishStatus:
+    return PublishStatus(
+        app_id=intent.app_id,
+        publish_id=intent.publish_id,
+        state="queued" if reason is None else "quota_exceeded",
+        counters=Counters(planned=found.total),
+        regime=intent.regime,
+        error_reason=reason,
+        code=None if reason is None else errors.PUSH_QUOTA_EXCEEDED.code,
+        missing=found.missing,
+        not_before_ms=intent.not_before_ms,
+        expires_at_ms=intent.expires_at_ms,
+        created_at_ms=intent.accepted_at_ms,
+        updated_at_ms=intent.accepted_at_ms,
+    )
