@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from sockudo.stores.push.memory import MemoryPushStore
+from sockudo.stores.push.selection import push_store
 
-__all__ = ["MemoryPushStore"]
+__all__ = ["MemoryPushStore", "push_store"]

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DataError, DBAPIError
 
 from sockudo import errors
 
-__all__ = ["HISTORY", "PUSH", "RETRY_AFTER", "Subject", "is_conflict", "is_lost", "is_taken", "refuse"]
+__all__ = ["HISTORY", "PUSH", "RETRY_AFTER", "Subject", "capital", "is_conflict", "is_lost", "is_taken", "refuse"]
 
 RETRY_AFTER: Final = 1
 
@@ -137,16 +137,17 @@ def refuse(error: DBAPIError | OSError, of: Subject = HISTORY) -> NoReturn:
     """Raises the subject's refusal, or errors.INVALID_INPUT for data that the database cannot hold."""
     if isinstance(error, OSError):
         reason = (error.strerror or "it failed").lower()
-        raise of.spec(f"{_capital(of.file)} cannot be used: {reason}", retry_after=RETRY_AFTER) from error
+        raise of.spec(f"{capital(of.file)} cannot be used: {reason}", retry_after=RETRY_AFTER) from error
     reason = _reason(error)
     log, said = structlog.get_logger(of.logger), f"{of.store} failed"
     log.warning(said, reason=reason, kind=type(error.orig).__name__, problem=_words(error))
     if isinstance(error, DataError) or _code(error) in _TOO_LARGE:
-        raise errors.INVALID_INPUT(f"{_capital(of.store)} cannot hold {of.item}") from error
-    raise of.spec(f"{_capital(of.store)} does not answer: {reason}", retry_after=RETRY_AFTER) from error
+        raise errors.INVALID_INPUT(f"{capital(of.store)} cannot hold {of.item}") from error
+    raise of.spec(f"{capital(of.store)} does not answer: {reason}", retry_after=RETRY_AFTER) from error
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
+    """The text as it begins a sentence."""
     return text[:1].upper() + text[1:]
 
 

@@ -58,7 +58,9 @@ class Listed:
         self._place = _place(dialect)
         self._has_arrays = _has_arrays(dialect)
 
-    def run(self, connection: Connection, values: Sequence[bytes], *others: object) -> Sequence[Sequence[Any]]:
+    def run(
+        self, connection: Connection, values: Sequence[bytes] | Sequence[str], *others: object
+    ) -> Sequence[Sequence[Any]]:
         """The rows, if it is a SELECT; there has to be a value, and ``others`` are the parameters of the end."""
         if self._has_arrays:
             result = connection.exec_driver_sql(f"{self._start}= ANY (%b){self._end}", (list(values), *others))

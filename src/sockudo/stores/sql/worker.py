@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from sockudo import errors
-from sockudo.stores.sql.failures import HISTORY, RETRY_AFTER, Subject, is_conflict, is_lost, is_taken, refuse
+from sockudo.stores.sql.failures import HISTORY, RETRY_AFTER, Subject, capital, is_conflict, is_lost, is_taken, refuse
 from sockudo.streams.ports import OutcomeUnknown
 
 __all__ = ["Worker"]
@@ -86,7 +86,7 @@ class Worker:
 
     async def _submit(self, job: Callable[[], T]) -> T:
         if self._executor is None:
-            raise self._of.spec(f"T{self._of.store[1:]} is not open", retry_after=RETRY_AFTER)
+            raise self._of.spec(f"{capital(self._of.store)} is not open", retry_after=RETRY_AFTER)
         return await asyncio.get_running_loop().run_in_executor(self._executor, job)
 
     # ---- what follows runs in the threads ----

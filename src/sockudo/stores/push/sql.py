@@ -1,0 +1,190 @@
+"""The push store in an SQL database: SQLite, which needs nothing installed, PostgreSQL, MySQL or MariaDB.
+
+One thread writes, with a connection of its own; changes that come while it commits go into its next transaction
+together. A few others read, each with its own connection, and never wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, Engine, func, select, text
+
+from sockudo import errors
+from sockudo.config.sections import Mysql, Postgres
+from sockudo.ids import unique_id
+from sockudo.push.ports import Category, Cleaned, OperatorNote
+from sockudo.push.positions import time_after
+from sockudo.sqlite_files import make_private_file
+from sockudo.stores.push.cleaning import clean_category
+from sockudo.stores.push.grouping import Groups
+from sockudo.stores.push.publish_changes import change_publishes, owners_of
+from sockudo.stores.push.rows import note_of
+from sockudo.stores.push.rules import is_live, stored_key
+from sockudo.stores.push.schema import SCHEMA_VERSION, STEPS, TYPES, push_tables
+from sockudo.stores.push.sql_devices import SqlDevices
+from sockudo.stores.push.sql_keys import Locking, Recording, change_locks, record_keys
+from sockudo.stores.push.sql_publishes import SqlPublishes
+from sockudo.stores.push.sql_room import one_by_one
+from sockudo.stores.push.sql_settings import SqlSettings
+from sockudo.stores.push.statements import Statements, behind
+from sockudo.stores.sql.engine import mysql_engine, postgres_engine, sqlite_engine
+from sockudo.stores.sql.failures import PUSH
+from sockudo.stores.sql.migrations import migrate
+from sockudo.stores.sql.worker import Worker
+
+__all__ = ["FILE_NAME", "READERS", "SqlPushStore", "mysql_push", "postgres_push", "sqlite_push"]
+
+FILE_NAME: Final = "push.sqlite3"
+
+READERS: Final = 3
+
+_PREFIX: Final = "push"
+_TIMEOUT_MS: Final = 5000
+
+
+def sqlite_push(data_dir: Path | str, *, timeout_ms: int = _TIMEOUT_MS) -> SqlPushStore:
+    """The store in ``push.sqlite3`` in the data directory, both made readable by their owner alone.
+
+    What was changed survives the end of the process in any way, and the loss of power as far as the disk keeps what it
+    confirms. Other processes may use the file at the same time.
+    """
+    path = Path(data_dir) / FILE_NAME
+    return SqlPushStore(
+        sqlite_engine(path, pool_size=1, timeout_ms=timeout_ms, writing=True),
+        sqlite_engine(path, pool_size=READERS, timeout_ms=timeout_ms, writing=False),
+        timeout_ms=timeout_ms,
+        prepare=partial(make_private_file, path),
+    )
+
+
+def postgres_push(server: Postgres, *, prefix: str = _PREFIX, timeout_ms: int = _TIMEOUT_MS) -> SqlPushStore:
+    """The store in a PostgreSQL database that nodes may share. Raises `ConfigError` without its driver."""
+    return SqlPushStore(
+        postgres_engine(server, pool_size=1, timeout_ms=timeout_ms, by_index=True),
+        postgres_engine(server, pool_size=READERS, timeout_ms=timeout_ms, isolation="REPEATABLE READ", by_index=True),
+        prefix=prefix,
+        timeout_ms=timeout_ms,
+    )
+
+
+def mysql_push(server: Mysql, *, prefix: str = _PREFIX, timeout_ms: int = _TIMEOUT_MS) -> SqlPushStore:
+    """The store in a MySQL or MariaDB database that nodes may share. Raises `ConfigError` without its driver."""
+    return SqlPushStore(
+        mysql_engine(server, pool_size=1, timeout_ms=timeout_ms),
+        mysql_engine(server, pool_size=READERS, timeout_ms=timeout_ms, isolation="REPEATABLE READ"),
+        prefix=prefix,
+        timeout_ms=timeout_ms,
+    )
+
+
+class SqlPushStore(SqlDevices, SqlSettings, SqlPublishes):
+    """A `PushStore` in the tables ``<prefix>_…`` of a database; on a server, names have up to 255 characters.
+
+    ``writing`` takes whatever locks it needs with its transactions, those of ``reading`` see one state of the database.
+    ``prepare`` is what has to be done before the first connection. Raises `ConfigError` for an unusable prefix.
+    """
+
+    def __init__(
+        self,
+        writing: Engine,
+        reading: Engine,
+        *,
+        prefix: str = _PREFIX,
+        timeout_ms: int = _TIMEOUT_MS,
+        prepare: Callable[[], None] | None = None,
+    ) -> None:
+        tables = push_tables(prefix)
+        sql = Statements(tables, writing.dialect)
+        self._prefix = prefix
+        self._timeout_ms = timeout_ms
+        self._prepare = prepare
+        self._writer = Worker(writing, "push-writer", 1, timeout_ms, PUSH, optimistic=True)
+        publishes = partial(change_publishes, sql)
+        self._locking = partial(change_locks, sql)
+        self._recording = partial(record_keys, sql)
+        super().__init__(
+            tables,
+            sql,
+            Worker(reading, "push-reader", READERS, timeout_ms, PUSH),
+            Groups(self._writer, (publishes, self._recording, self._locking, one_by_one), PUSH),
+            publishes,
+        )
+
+    async def start(self) -> None:
+        self._writer.start()
+        self._readers.start()
+        try:
+            await self._writer.call(self._migrate)
+        except BaseException:
+            await self.close()
+            raise
+        self._groups.start()
+
+    async def close(self) -> None:
+        await self._groups.close()
+        await self._writer.close()
+        await self._readers.close()
+
+    async def check(self) -> bool:
+        try:
+            return await self._read(lambda connection: connection.scalar(text("SELECT 1")) == 1)
+        except errors.SockudoError:
+            return False
+
+    async def lock(self, app_id: str, name: str, owner: str, now_ms: int, until_ms: int) -> bool:
+        request = Locking((app_id, stored_key(name)), owner, now_ms, until_ms)
+        granted: bool = await self._groups.do(self._locking, request)
+        return granted
+
+    async def unlock(self, app_id: str, name: str, owner: str) -> None:
+        await self._groups.do(self._locking, Locking((app_id, stored_key(name)), owner, 0, None))
+
+    async def record_once(self, app_id: str, key: str, now_ms: int, until_ms: int) -> bool:
+        first: bool = await self._groups.do(self._recording, Recording((app_id, stored_key(key)), now_ms, until_ms))
+        return first
+
+    async def recorded(self, app_id: str, key: str, now_ms: int) -> bool:
+        place = app_id, stored_key(key)
+
+        def read(connection: Connection) -> bool:
+            owner = owners_of(self._sql, connection, [place], locked=False).get(place)
+            return owner is not None and is_live(owner.expires_at_ms, now_ms)
+
+        return await self._read(read)
+
+    async def note_operator(self, app_id: str, subject: str, at_ms: int) -> None:
+        row = app_id, at_ms, unique_id(), subject
+        await self._write(lambda connection: self._sql.insert_notes.run(connection, [row]))
+
+    async def operator_notes(self, app_id: str, after: str, limit: int) -> list[OperatorNote]:
+        of = self._tables.operator_invalidations.c
+        wanted = select(self._tables.operator_invalidations).where(of.app_id == app_id)
+        if after:
+            wanted = wanted.where(behind(of.occurred_at_ms, of.event_id, time_after(after)))
+        return await self._all(wanted.order_by(of.occurred_at_ms, of.event_id).limit(limit), note_of)
+
+    async def clean(self, before: Mapping[Category, int], now_ms: int, limit: int) -> list[Cleaned]:
+        ends: dict[Category, int] = {**before, "idempotency": now_ms + 1, "locks": now_ms + 1}
+        return [await self._clean(category, before_ms, limit) for category, before_ms in ends.items()]
+
+    async def _clean(self, category: Category, before_ms: int, limit: int) -> Cleaned:
+        return await self._write(
+            lambda connection: clean_category(self._sql, connection, category, before_ms, limit), weight=limit
+        )
+
+    def _migrate(self, engine: Engine) -> None:
+        if self._prepare is not None:
+            self._prepare()
+        migrate(engine, self._prefix, STEPS, TYPES[engine.dialect.name], self._timeout_ms, PUSH)
+        table = self._tables.schema_version
+        with engine.connect() as connection:
+            version = connection.scalar(select(func.max(table.c.version)))
+        if version != SCHEMA_VERSION:
+            raise errors.SERVICE_UNAVAILABLE(
+                f"The tables '{self._prefix}_…' have version {version} of the push schema, this version of sockudo "
+                f"works with {SCHEMA_VERSION}. Run the one that made them, or choose another database."
+            )

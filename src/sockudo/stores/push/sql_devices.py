@@ -1,0 +1,188 @@
+"""Devices and subscriptions in an SQL database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec.structs import replace
+from sqlalchemy import Connection, and_, delete, func, literal, or_, select
+
+from sockudo.push.ports import Change, StateChange, Touch
+from sockudo.push.positions import pair_after
+from sockudo.push.records import Device, Subscription
+from sockudo.stores.push.rows import device_of, device_row, subscription_of, subscription_row
+from sockudo.stores.push.rules import day_of, touched
+from sockudo.stores.push.sql_room import SqlRoom
+from sockudo.stores.push.statements import values
+
+__all__ = ["SqlDevices"]
+
+# MySQL stops a recursion after a thousand.
+_CHANNELS_AT_ONCE: Final = 500
+
+
+class SqlDevices(SqlRoom):
+    """See `sockudo.push.ports.Devices`."""
+
+    async def put_device(self, device: Device, *, keep_secret: bool = False) -> Change:
+        return await self._write(lambda connection: self._put(connection, device, keep_secret))
+
+    async def device(self, app_id: str, device_id: str) -> Device | None:
+        return next(iter(await self.devices_by_id(app_id, [device_id])), None)
+
+    async def devices(self, app_id: str, after: str, limit: int) -> list[Device]:
+        of = self._tables.devices.c
+        wanted = select(self._tables.devices).where(of.app_id == app_id, of.device_id > after)
+        return await self._all(wanted.order_by(of.device_id).limit(limit), device_of)
+
+    async def devices_of(self, app_id: str, client_id: str, after: str, limit: int) -> list[Device]:
+        of = self._tables.devices.c
+        wanted = select(self._tables.devices).where(
+            of.app_id == app_id, of.client_id == client_id, of.device_id > after
+        )
+        return await self._all(wanted.order_by(of.device_id).limit(limit), device_of)
+
+    async def devices_by_id(self, app_id: str, device_ids: Sequence[str]) -> list[Device]:
+        def read(connection: Connection) -> list[Device]:
+            return [device_of(row) for row in values(self._sql.devices, connection, app_id, device_ids)]
+
+        return await self._read(read)
+
+    async def stale_devices(self, before_ms: int, limit: int) -> list[Device]:
+        of = self._tables.devices.c
+        wanted = select(self._tables.devices).where(of.last_active_at_ms < day_of(before_ms))
+        return await self._all(wanted.order_by(of.last_active_at_ms, of.app_id, of.device_id).limit(limit), device_of)
+
+    async def count_devices_of(self, app_id: str, client_id: str) -> int:
+        of = self._tables.devices.c
+        wanted = select(func.count()).where(of.app_id == app_id, of.client_id == client_id)
+        return await self._read(lambda connection: connection.scalar(wanted) or 0)
+
+    async def delete_device(self, app_id: str, device_id: str, *, token_hash: str | None = None) -> bool:
+        of = self._tables.devices.c
+        gone = delete(self._tables.devices).where(of.app_id == app_id, of.device_id == device_id)
+        if token_hash is not None:
+            gone = gone.where(of.token_hash == token_hash)
+
+        def work(connection: Connection) -> bool:
+            if not connection.execute(gone).rowcount:
+                return False
+            self._sql.delete_subscriptions.run(connection, [device_id], app_id)
+            return True
+
+        return await self._write(work)
+
+    async def delete_devices_of(self, app_id: str, client_id: str) -> int:
+        of = self._tables.devices.c
+        found = select(of.device_id).where(of.app_id == app_id, of.client_id == client_id)
+
+        def work(connection: Connection) -> int:
+            device_ids = connection.scalars(found.order_by(of.device_id).with_for_update()).all()
+            list(values(self._sql.delete_devices, connection, app_id, device_ids))
+            list(values(self._sql.delete_subscriptions, connection, app_id, device_ids))
+            return len(device_ids)
+
+        return await self._write(work)
+
+    async def touch_devices(self, app_id: str, touches: Sequence[Touch]) -> list[StateChange]:
+        def work(connection: Connection) -> list[StateChange]:
+            rows = values(self._sql.lock_devices, connection, app_id, [touch.device_id for touch in touches])
+            before = {device.id: device for device in map(device_of, rows)}
+            after = dict(before)
+            changes = []
+            for touch in touches:
+                device = after.get(touch.device_id)
+                if device is not None:
+                    after[device.id] = new = touched(device, touch)
+                    if new.state != device.state:
+                        changes.append(StateChange(device.id, device.state, new.state))
+            now_ms = self._now_ms()
+            written = [device_row(device, now_ms) for device in after.values() if device is not before[device.id]]
+            if written:
+                self._sql.save_devices.run(connection, written)
+            return changes
+
+        return await self._write(work, weight=len(touches)) if touches else []
+
+    async def put_subscription(self, subscription: Subscription) -> None:
+        row = subscription_row(subscription, self._now_ms())
+        await self._write(lambda connection: self._sql.save_subscriptions.run(connection, [row]))
+
+    async def subscriptions(
+        self, app_id: str, *, channel: str | None = None, device_id: str | None = None, after: str, limit: int
+    ) -> list[Subscription]:
+        of = self._tables.channel_subscribers.c
+        wanted = select(self._tables.channel_subscribers).where(of.app_id == app_id).limit(limit)
+        if channel is not None:
+            wanted = wanted.where(of.channel == channel, of.device_id > after).order_by(of.device_id)
+            if device_id is not None:
+                wanted = wanted.where(of.device_id == device_id)
+        elif device_id is not None:
+            wanted = wanted.where(of.device_id == device_id, of.channel > after).order_by(of.channel)
+        else:
+            text, last = pair_after(after)
+            # Two may have the same position.
+            further = or_(of.list_position > text, and_(of.list_position == text, of.channel > last))
+            wanted = wanted.where(of.list_position >= text, further).order_by(of.list_position, of.channel)
+
+        return await self._all(wanted, subscription_of)
+
+    async def delete_subscriptions(
+        self, app_id: str, *, channel: str | None = None, device_id: str | None = None
+    ) -> int:
+        if channel is None and device_id is None:
+            return 0
+        of = self._tables.channel_subscribers.c
+        gone = delete(self._tables.channel_subscribers).where(of.app_id == app_id)
+        if channel is not None:
+            gone = gone.where(of.channel == channel)
+        if device_id is not None:
+            gone = gone.where(of.device_id == device_id)
+        return await self._write(lambda connection: connection.execute(gone).rowcount)
+
+    async def subscribed_channels(self, app_id: str, after: str, limit: int) -> list[str]:
+        def read(connection: Connection) -> list[str]:
+            found: list[str] = []
+            while len(found) < limit:
+                most = min(_CHANNELS_AT_ONCE, limit - len(found))
+                some = self._channels_after(connection, app_id, found[-1] if found else after, most)
+                found += some
+                if len(some) < most:
+                    break
+            return found
+
+        return await self._read(read)
+
+    async def count_subscriptions(self, app_id: str, channel: str) -> int:
+        of = self._tables.channel_subscribers.c
+        wanted = select(func.count()).where(of.app_id == app_id, of.channel == channel)
+        return await self._read(lambda connection: connection.scalar(wanted) or 0)
+
+    # ---- what follows runs in the threads ----
+
+    def _put(self, connection: Connection, device: Device, keep_secret: bool) -> Change:
+        rows = values(self._sql.lock_devices, connection, device.app_id, [device.id])
+        before = next(map(device_of, rows), None)
+        if before is not None and keep_secret:
+            device = replace(device, secret_hash=before.secret_hash)
+        if before == device:
+            return "unchanged"
+        self._sql.save_devices.run(connection, [device_row(device, self._now_ms())])
+        return "inserted" if before is None else "updated"
+
+    def _channels_after(self, connection: Connection, app_id: str, after: str, most: int) -> list[str]:
+        """From one channel to the next by the index, however many devices are in between."""
+        table = self._tables.channel_subscribers
+        first = select(func.min(table.c.channel).label("channel")).where(
+            table.c.app_id == app_id, table.c.channel > literal(after)
+        )
+        found = first.cte("found", recursive=True)
+        further = (
+            select(func.min(table.c.channel))
+            .where(table.c.app_id == app_id, table.c.channel > found.c.channel)
+            .scalar_subquery()
+        )
+        every = found.union_all(select(further).where(found.c.channel.is_not(None)))
+        wanted = select(every.c.channel).where(every.c.channel.is_not(None)).limit(most)
+        return list(connection.scalars(wanted).all())
