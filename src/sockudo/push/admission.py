@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -26,8 +26,6 @@ from sockudo.push.records import PublishIntent, Regime, Target
 __all__ = [
     "Acceptance",
     "AdmissionOptions",
-    "AdmissionProbe",
-    "NoProbe",
     "Ready",
     "check_pressure",
     "check_ready",
@@ -66,44 +64,6 @@ class AdmissionOptions:
     lag_threshold_secs: int = 60
     pressure_retry_after: int = 5
     repairs: bool = True
-
-
-class AdmissionProbe(Protocol):
-    """Is told what admission comes to, for metrics. Nothing here waits or fails."""
-
-    def published(self, app_id: str, result: str, recipients: int, seconds: float) -> None:
-        """A new publish was taken: ``accepted`` or ``quota_exceeded``."""
-
-    def rate_limited(self, app_id: str) -> None:
-        """One was refused for the app's rate."""
-
-    def channels(self, count: int) -> None:
-        """An accepted publish has so many channels among its targets."""
-
-    def rule_queued(self, app_id: str) -> None:
-        """A rule has made a publish of an event."""
-
-    def rule_dropped(self, app_id: str) -> None:
-        """A rule's publish was not taken: over its rate, or too many waited."""
-
-
-class NoProbe:
-    """Nobody wants to know."""
-
-    def published(self, app_id: str, result: str, recipients: int, seconds: float) -> None:
-        pass
-
-    def rate_limited(self, app_id: str) -> None:
-        pass
-
-    def channels(self, count: int) -> None:
-        pass
-
-    def rule_queued(self, app_id: str) -> None:
-        pass
-
-    def rule_dropped(self, app_id: str) -> None:
-        pass
 
 
 def regime_of(count: int, options: AdmissionOptions) -> Regime:
@@ -168,8 +128,8 @@ class Acceptance:
     def __init__(self) -> None:
         self._windows = FixedWindows(0, 1)
 
-    def check(self, app_id: str, limit: int, now: float) -> None:
-        """Raises errors.PUSH_RATE_LIMITED. ``now`` is monotonic."""
+    def check(self, app_id: str, limit: int, now: float) -> int:
+        """How many there were in this second. Raises errors.PUSH_RATE_LIMITED. ``now`` is monotonic."""
         self._windows.max_requests = limit
         verdict = self._windows.hit(app_id, now)
         if not verdict.allowed:
@@ -177,6 +137,7 @@ class Acceptance:
                 f"push.acceptance_rate_limit exceeded: more than {limit} publishes in one second",
                 retry_after=max(verdict.reset, 1),
             )
+        return limit - verdict.remaining
 
 
 def check_pressure(

@@ -14,8 +14,6 @@ from sockudo.ids import unique_id
 from sockudo.push.admission import (
     Acceptance,
     AdmissionOptions,
-    AdmissionProbe,
-    NoProbe,
     Ready,
     check_pressure,
     check_ready,
@@ -24,6 +22,7 @@ from sockudo.push.admission import (
 )
 from sockudo.push.audience import Audience, audience
 from sockudo.push.bodies import PublishRequest
+from sockudo.push.counters import PushCounters
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.messages import publish_message
 from sockudo.push.meta import audit, meta_event
@@ -77,7 +76,7 @@ class Push:
         options: AdmissionOptions,
         *,
         wake: Callable[[Stage], None] = lambda _: None,
-        probe: AdmissionProbe | None = None,
+        counters: PushCounters | None = None,
         tracer: Tracer | None = None,
         readings: QueueReadings | None = None,
     ) -> None:
@@ -88,7 +87,7 @@ class Push:
         self.rules = rules
         self.options = options
         self.wake = wake
-        self.probe: AdmissionProbe = probe or NoProbe()
+        self.counters = counters or PushCounters()
         self.tracer = tracer
         self.readings = readings or QueueReadings(queue, clock)
         self._acceptance = Acceptance()
@@ -154,11 +153,13 @@ class Push:
         if reason is None:
             await self._produce(app_id, intent.publish_id)
             meta_event("push-accepted", app_id, intent.publish_id, expectedRecipients=found.total)
-            self.probe.channels(sum(target.type == "channel" for target in intent.targets))
+            self.counters.count("channel_publish_total", by=sum(target.type == "channel" for target in intent.targets))
         else:
             result = "quota_exceeded"
             meta_event("quota-event", app_id, intent.publish_id, reason=reason.partition(" ")[0])
-        self.probe.published(app_id, result, found.total, self.clock.monotonic() - begun)
+        self.counters.count("publish_accepted_total", app_id, result)
+        self.counters.set("quota_consumed_delivery", found.total, app_id)
+        self.counters.note("publish_acceptance_duration_seconds", self.clock.monotonic() - begun, app_id)
         return Accepted(status, found.total, regime, renderings)
 
     async def _merged(self, app_id: str, request: PublishRequest) -> tuple[Payload, list[Override]]:
@@ -180,10 +181,11 @@ class Push:
         check_ready(options, ready, request.targets, regime)
         if limited and options.acceptance_rps:
             try:
-                self._acceptance.check(app_id, options.acceptance_rps, self.clock.monotonic())
+                taken = self._acceptance.check(app_id, options.acceptance_rps, self.clock.monotonic())
             except SockudoError:
-                self.probe.rate_limited(app_id)
+                self.counters.count("quota_acceptance_rejections_total", app_id)
                 raise
+            self.counters.set("quota_consumed_acceptance", taken, app_id)
         try:
             depths = await self.readings.depths()
         except SockudoError as problem:

@@ -1,0 +1,217 @@
+"""What became of publishes: states, single deliveries, what was given up; and how to stop or repeat (contract 50 § 2.5,
+7.7).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from sockudo import errors
+from sockudo.push.advice import row_of_class, row_of_status
+from sockudo.push.messages import replayed
+from sockudo.push.meta import audit
+from sockudo.push.ports import PushStore
+from sockudo.push.positions import event_position, status_position
+from sockudo.push.records import TERMINAL, DeadLetter, DeliveryEvent, FailureSample, OutcomeError, PublishStatus, State
+from sockudo.push.service import Push
+from sockudo.push.statuses import change_status
+
+__all__ = [
+    "cancel",
+    "dead_letter_view",
+    "deliveries_to",
+    "delivery_view",
+    "publish_status",
+    "replay",
+    "state_named",
+    "status_view",
+    "waiting",
+]
+
+_PAGE: Final = 1000
+_MOST_PAGES: Final = 20
+"""Pages that one question reads at most while it looks for what it is asked for."""
+
+_RUNNING: Final[tuple[State, ...]] = ("queued", "planning", "throttled", "dispatching")
+_STATES: Final[dict[str, State]] = {
+    **{state: state for state in (*_RUNNING, *TERMINAL)},
+    "partially_succeeded": "partiallySucceeded",
+    "quotaExceeded": "quota_exceeded",
+    "deadLettered": "dead_lettered",
+}
+
+
+def state_named(text: str) -> State:
+    """The state that a caller means, however it is spelt. Raises errors.INVALID_INPUT."""
+    found = _STATES.get(text)
+    if found is None:
+        raise errors.INVALID_INPUT(f"state must be one of {', '.join(sorted({*_RUNNING, *TERMINAL}))}")
+    return found
+
+
+async def publish_status(store: PushStore, app_id: str, publish_id: str) -> PublishStatus:
+    """Raises errors.PUBLISH_NOT_FOUND."""
+    status = await store.status(app_id, publish_id)
+    if status is None:
+        raise errors.PUBLISH_NOT_FOUND(f"publish status not found: this app has no push publish '{publish_id[:100]}'")
+    return status
+
+
+# ---- looking for something ----
+
+
+async def deliveries_to(
+    store: PushStore, app_id: str, publish_id: str, device_id: str, after: str, limit: int
+) -> tuple[list[DeliveryEvent], str | None]:
+    """Outcomes at one device, the oldest first; and from where to go on when there was not the time to find all."""
+    found: list[DeliveryEvent] = []
+    for _ in range(_MOST_PAGES):
+        page = await store.events(app_id, publish_id, after, _PAGE)
+        found.extend(event for event in page if event.result.device_id == device_id)
+        if len(page) < _PAGE or len(found) >= limit:
+            return found[:limit], None
+        after = event_position(page[-1])
+    return found, after
+
+
+async def waiting(
+    store: PushStore, app_id: str, after: str, limit: int, now_ms: int
+) -> tuple[list[PublishStatus], str | None]:
+    """Publishes whose time has not come, the newest first; and from where to go on, like `deliveries_to`."""
+    found: list[PublishStatus] = []
+    for _ in range(_MOST_PAGES):
+        page = await store.statuses(app_id, states=_RUNNING, after=after, limit=_PAGE)
+        found.extend(status for status in page if status.not_before_ms is not None and status.not_before_ms > now_ms)
+        if len(page) < _PAGE or len(found) >= limit:
+            return found[:limit], None
+        after = status_position(page[-1])
+    return found, after
+
+
+# ---- stopping and repeating ----
+
+
+async def cancel(push: Push, app_id: str, publish_id: str) -> bool:
+    """Stops a publish whose time has not come; whether there was one. Nothing is sent of it once this returns (D4)."""
+    now_ms = push.now_ms()
+    deleted = await push.store.delete_job(app_id, publish_id)
+    cancelled = False
+
+    def edit(status: PublishStatus) -> PublishStatus | None:
+        nonlocal cancelled
+        cancelled = False
+        if status.state in TERMINAL or not (deleted or (status.not_before_ms or 0) > now_ms):
+            return None
+        cancelled = True
+        return replace(status, state="cancelled", retry_after_ms=None)
+
+    await change_status(
+        push.store,
+        app_id,
+        publish_id,
+        edit,
+        now_ms,
+        conflict=lambda: push.counters.count("status_cas_conflicts_total", "cancel"),
+    )
+    return deleted or cancelled
+
+
+async def replay(push: Push, app_id: str, dead_letter_id: str) -> str:
+    """Has what was given up tried again; the id of the message. The letter stays in the list.
+
+    Raises errors.DEAD_LETTER_NOT_FOUND and errors.DEAD_LETTER_NOT_REPLAYABLE.
+    """
+    letter = await push.store.dead_letter(app_id, dead_letter_id)
+    if letter is None:
+        raise errors.DEAD_LETTER_NOT_FOUND(
+            f"dead letter not found: this app has none with the id '{dead_letter_id[:80]}'"
+        )
+    message = replayed(letter)
+    if message is None:
+        raise errors.DEAD_LETTER_NOT_REPLAYABLE("dead-letter does not retain an original queue payload")
+    await push.queue.produce([message], push.now_ms())
+    push.wake(message.stage)
+    audit("deadLetterReplay", app_id, dead_letter_id=dead_letter_id, publish_id=letter.publish_id)
+    return message.key
+
+
+# ---- as it is shown ----
+
+
+def status_view(status: PublishStatus) -> dict[str, Any]:
+    """§ 2.5, with what explains a failure: the word of the catalogue, and an example of each kind."""
+    counters = status.counters
+    shown: dict[str, Any] = {
+        "appId": status.app_id,
+        "publishId": status.publish_id,
+        "state": status.state,
+        "counters": counters,
+    }
+    row = row_of_status(status.state, status.code, status.error_reason)
+    optional = {
+        "fanoutRegime": status.regime,
+        "retryAfterMs": status.retry_after_ms,
+        "errorReason": status.error_reason,
+        "code": row.code if row is not None else status.code,
+        "docs": None if row is None else f"errors.md#{row.slug}",
+        "failures": [_failure_view(sample) for sample in status.failures] or None,
+        "missing": status.missing or None,
+        "notBeforeMs": status.not_before_ms,
+        "expiresAtMs": status.expires_at_ms,
+    }
+    shown.update((name, value) for name, value in optional.items() if value is not None)
+    return shown | {"createdAtMs": status.created_at_ms, "updatedAtMs": status.updated_at_ms}
+
+
+def _failure_view(sample: FailureSample) -> dict[str, Any]:
+    row = row_of_class(sample.code)
+    example = {"deviceId": sample.device_id, "reason": sample.reason}
+    shown: dict[str, Any] = {
+        "provider": sample.provider,
+        "class": sample.code,
+        "failureClass": sample.failure_class,
+        "count": sample.count,
+        "example": {name: value for name, value in example.items() if value is not None},
+    }
+    return shown if row is None else shown | {"code": row.code, "docs": f"errors.md#{row.slug}"}
+
+
+def delivery_view(event: DeliveryEvent) -> dict[str, Any]:
+    """One outcome; a raw recipient has no device id."""
+    result = event.result
+    shown: dict[str, Any] = {
+        "eventId": event.event_id,
+        "occurredAtMs": event.occurred_at_ms,
+        "deviceId": result.device_id,
+        "provider": result.provider,
+        "outcome": result.outcome,
+        "attempt": result.attempt,
+    }
+    if result.provider_message_id is not None:
+        shown["providerMessageId"] = result.provider_message_id
+    if result.error is not None:
+        shown |= _error_view(result.error)
+    return shown
+
+
+def _error_view(error: OutcomeError) -> dict[str, Any]:
+    row = row_of_class(error.kind)
+    shown: dict[str, Any] = {"error": error}
+    return shown if row is None else shown | {"code": row.code, "docs": f"errors.md#{row.slug}"}
+
+
+def dead_letter_view(letter: DeadLetter) -> dict[str, Any]:
+    """§ 2.5: without what it holds."""
+    shown: dict[str, Any] = {
+        "deadLetterId": letter.dead_letter_id,
+        "appId": letter.app_id,
+        "publishId": letter.publish_id,
+        "stage": letter.stage,
+        "key": letter.key,
+        "reason": letter.reason,
+        "occurredAtMs": letter.occurred_at_ms,
+        "replayable": letter.replayable,
+    }
+    return shown if letter.provider is None else shown | {"provider": letter.provider}
