@@ -22,6 +22,7 @@ Work = Callable[[Connection, Sequence[Any]], Sequence[Any]]
 """Makes several changes of one kind; a result for each, in order."""
 
 _MOST_WEIGHT: Final = 2000
+_MOST_WAITING: Final = 200_000
 
 
 class _Entry:
@@ -56,6 +57,7 @@ class Groups:
         self._kinds = tuple(kinds)
         self._of = of
         self._waiting: deque[_Entry] = deque()
+        self._waiting_weight = 0
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -73,11 +75,17 @@ class Groups:
             await task
 
     async def do(self, work: Work, request: Any, *, weight: int = 1) -> Any:
-        """The result of the change once it is durable. ``weight`` is how many rows it is about."""
+        """The result of the change once it is durable. ``weight`` is how many rows it is about.
+
+        A change whose caller has gone before it was begun is not made.
+        """
         if self._task is None:
             raise self._closed()
+        if self._waiting_weight > _MOST_WAITING:
+            raise self._of.spec(f"{capital(self._of.store)} has more to do than it can", retry_after=RETRY_AFTER)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Entry(work, request, weight, future))
+        self._waiting_weight += weight
         self._arrived.set()
         return await future
 
@@ -86,7 +94,9 @@ class Groups:
             while self._waiting or self._task is not None:
                 await self._arrived.wait()
                 if self._waiting:
-                    await self._commit(self._take())
+                    group = self._take()
+                    if group:
+                        await self._commit(group)
                 elif self._task is not None:
                     self._arrived.clear()
         finally:
@@ -97,11 +107,14 @@ class Groups:
         return self._of.spec(f"{capital(self._of.store)} is not open", retry_after=RETRY_AFTER)
 
     def _take(self) -> list[_Entry]:
-        group = [self._waiting.popleft()]
-        weight = group[0].weight
-        while self._waiting and weight + self._waiting[0].weight <= _MOST_WEIGHT:
-            group.append(self._waiting.popleft())
-            weight += group[-1].weight
+        group: list[_Entry] = []
+        weight = 0
+        while self._waiting and (not group or weight + self._waiting[0].weight <= _MOST_WEIGHT):
+            entry = self._waiting.popleft()
+            self._waiting_weight -= entry.weight
+            if not entry.future.cancelled():
+                group.append(entry)
+                weight += entry.weight
         return group
 
     async def _commit(self, group: Sequence[_Entry]) -> None:
