@@ -1,0 +1,124 @@
+"""Push messages in Redis, where several processes share them.
+
+All keys begin with ``{prefix}:v2:{push}``, whose inner braces are part of the name: in a Redis Cluster they are all in
+one hash slot (contract 70 § 4.2).
+
+=========================  ==========  ================================================================================
+``:format``                text        version of this layout
+``:sequence``              number      of the newest message; 16 digits of it are the message's ref
+``:message:{ref}``         hash        the message, its attempts, and who has it since when
+``:keys:{stage}``          hash        key → ref of what the stage holds
+``:lane:{stage}:{app}``    sorted set  refs of an app's messages by when they may be taken: who is had, when it is not
+``:heads:{stage}``         sorted set  the first ref of each lane, with the app's id behind it, by when it may be taken
+``:held:{stage}``          set         refs that somebody has, or had and let the lease end
+=========================  ==========  ================================================================================
+
+Whatever changes is one script; when its answer does not come in time it may still have been carried out. That does no
+harm: a key is produced once, a lease that nobody knows of ends, and a message that is finished is not given out again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from sockudo.config.sections import RedisServer, RedisTls
+from sockudo.ids import unique_id
+from sockudo.push.queue import STAGES, Depth, Lease, Message, Stage
+from sockudo.queues.push_redis_scripts import SCRIPTS
+from sockudo.queues.redis_connection import Kept, RedisScripts
+
+__all__ = ["RedisPushQueue"]
+
+_FORMAT: Final = 1
+_KEPT: Final = Kept("The push queue", "notifications", "sockudo.push")
+
+
+class RedisPushQueue:
+    """Keeps messages in a Redis server, version 6 or newer.
+
+    What was produced survives this process; whether it survives the Redis server is up to that server: with
+    ``appendfsync always`` everything does, with ``everysec`` all but the last second, without an append-only file
+    nothing since the last snapshot. Every call ends within ``timeout_ms``; 0 stands for a minute.
+    """
+
+    def __init__(self, server: RedisServer, tls: RedisTls, *, prefix: str, timeout_ms: int) -> None:
+        base = f"{prefix.rstrip(':')}:v2:{{push}}"
+        self._redis = RedisScripts(server, tls, SCRIPTS, base=base, timeout_ms=timeout_ms, of=_KEPT)
+        # The latest time that was heard of in each stage; none before its first look.
+        self._latest: dict[Stage, int] = {}
+
+    async def start(self) -> None:
+        await self._redis.open(_FORMAT)
+
+    async def close(self) -> None:
+        await self._redis.close()
+
+    async def produce(self, messages: Sequence[Message], now_ms: int) -> None:
+        if messages:
+            await self._redis.run("produce", now_ms, *_produced(messages))
+            self._heard(messages, now_ms)
+
+    async def consume(
+        self, stage: Stage, limit: int, now_ms: int, lease_until_ms: int, *, per_app: int | None = None
+    ) -> list[Lease]:
+        turned_back = now_ms < self._latest.get(stage, now_ms + 1)
+        most, token = "" if per_app is None else per_app, unique_id()
+        taken = await self._redis.run("consume", stage, limit, now_ms, lease_until_ms, most, token, int(turned_back))
+        self._latest[stage] = now_ms
+        return [_lease(stage, token, fields) for fields in taken]
+
+    async def extend(self, leases: Sequence[Lease], lease_until_ms: int) -> list[bool]:
+        if not leases:
+            return []
+        return [had == 1 for had in await self._redis.run("extend", lease_until_ms, *_held(leases))]
+
+    async def finish(self, leases: Sequence[Lease], follow_up: Sequence[Message], now_ms: int) -> list[bool]:
+        if not leases and not follow_up:
+            return []
+        held = list(_held(leases))
+        done = await self._redis.run("finish", len(held), *held, now_ms, *_produced(follow_up))
+        self._heard(follow_up, now_ms)
+        return [had == 1 for had in done]
+
+    async def give_back(self, leases: Sequence[Lease], due_at_ms: int) -> None:
+        if leases:
+            await self._redis.run("give_back", due_at_ms, *_held(leases))
+
+    async def next_due(self, stages: Sequence[Stage]) -> int | None:
+        least = await self._redis.run("next_due", *stages)
+        return None if least is None else int(least)
+
+    async def depths(self, now_ms: int) -> dict[Stage, Depth]:
+        found = await self._redis.run("depths", now_ms, *STAGES)
+        return {stage: _depth(now_ms, *map(int, each)) for stage, each in zip(STAGES, found, strict=True)}
+
+    def _heard(self, messages: Sequence[Message], now_ms: int) -> None:
+        for stage in {message.stage for message in messages} & self._latest.keys():
+            self._latest[stage] = max(self._latest[stage], now_ms)
+
+
+def _produced(messages: Sequence[Message]) -> Iterator[str | bytes | int]:
+    for message in messages:
+        yield from (message.stage, message.key, message.app_id, message.body, message.due_at_ms, unique_id())
+
+
+def _held(leases: Sequence[Lease]) -> Iterator[str]:
+    for lease in leases:
+        yield from (lease.message.stage, lease.message.key, lease.token)
+
+
+def _lease(stage: Stage, token: str, fields: Sequence[Any]) -> Lease:
+    key, app_id, body, due, message_id, attempt, enqueued = fields
+    message = Message(stage, key.decode(), app_id.decode(), body, int(due))
+    return Lease(message, message_id.decode(), token, int(attempt), int(enqueued))
+
+
+def _depth(now_ms: int, count: int, ready: int, inflight: int, oldest_ready: int, oldest_inflight: int) -> Depth:
+    return Depth(
+        ready=ready,
+        delayed=count - ready - inflight,
+        inflight=inflight,
+        oldest_ready_ms=max(0, now_ms - oldest_ready),
+        oldest_inflight_ms=max(0, now_ms - oldest_inflight),
+    )

@@ -1,0 +1,231 @@
+"""What is done to the push queue in Redis, as scripts: each runs as a whole, with nothing between its steps.
+
+The keys and what is in them are described in `sockudo.queues.push_redis`. All of them are in one hash slot, so a script
+may make their names from the one that it is given. Times and numbers are decimal text, an absent value is "".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["SCRIPTS"]
+
+_COMMON: Final = """
+local base = KEYS[1]
+
+local function message_key(ref) return base .. ':message:' .. ref end
+local function keys_key(stage) return base .. ':keys:' .. stage end
+local function lane_key(stage, app) return base .. ':lane:' .. stage .. ':' .. app end
+local function heads_key(stage) return base .. ':heads:' .. stage end
+local function held_key(stage) return base .. ':held:' .. stage end
+
+-- Numbers as text would lose digits of a time.
+local function text(number) return string.format('%.0f', number) end
+local function later(one, other) if tonumber(one) > tonumber(other) then return one end return other end
+
+-- Says among the heads which message of an app is the first.
+local function announce(stage, app)
+  local first = redis.call('ZRANGE', lane_key(stage, app), 0, 0, 'WITHSCORES')
+  if first[1] then redis.call('ZADD', heads_key(stage), first[2], first[1] .. app) end
+end
+
+-- A message may be taken from then on; with false it is no longer there.
+local function place(stage, app, ref, ready)
+  local lane = lane_key(stage, app)
+  local before = redis.call('ZRANGE', lane, 0, 0)[1]
+  if ready then redis.call('ZADD', lane, ready, ref) else redis.call('ZREM', lane, ref) end
+  if before then redis.call('ZREM', heads_key(stage), before .. app) end
+  announce(stage, app)
+end
+
+-- The messages of leases, which are stage, key and token each, from one argument to another; false for one that the
+-- token does not have.
+local function having(first, last)
+  local found = {}
+  for i = first, last, 3 do
+    local ref = redis.call('HGET', keys_key(ARGV[i]), ARGV[i + 1])
+    local message = ref and redis.call('HMGET', message_key(ref), 'token', 'app', 'enqueued_at_ms') or {}
+    found[#found + 1] = message[1] == ARGV[i + 2]
+      and {stage = ARGV[i], key = ARGV[i + 1], ref = ref, app = message[2], enqueued = message[3]}
+  end
+  return found
+end
+
+-- Now, then for each message: stage, key, app, body, due, id.
+local function produce(first)
+  local now = ARGV[first]
+  for i = first + 1, #ARGV, 6 do
+    local stage, key, app, due = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 4]
+    if redis.call('HEXISTS', keys_key(stage), key) == 0 then
+      local ref = string.format('%016d', redis.call('INCR', base .. ':sequence'))
+      redis.call('HSET', keys_key(stage), key, ref)
+      redis.call('HSET', message_key(ref), 'key', key, 'app', app, 'body', ARGV[i + 3], 'due_at_ms', due,
+        'id', ARGV[i + 5], 'enqueued_at_ms', now, 'attempt', 0)
+      place(stage, app, ref, later(now, due))
+    end
+  end
+end
+"""
+
+# The version of the keys. One that is newer stays as it is.
+_OPEN: Final = """
+redis.call('SET', base .. ':format', ARGV[1], 'NX')
+return redis.call('GET', base .. ':format')
+"""
+
+_PRODUCE: Final = """
+produce(1)
+"""
+
+# Stage, limit, now, end of the lease, how many of an app or "", token, 1 if the clock may have been put back.
+_CONSUME: Final = """
+local stage, limit, now, lease_until = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local per_app, token, turned_back = tonumber(ARGV[5]) or limit, ARGV[6], ARGV[7]
+local heads = heads_key(stage)
+
+-- Nothing was produced, or taken, later than now.
+local function turn_back(app, ref)
+  local known = redis.call('HMGET', message_key(ref), 'enqueued_at_ms', 'due_at_ms', 'leased_at_ms')
+  local enqueued, due, leased = known[1], known[2], known[3]
+  if tonumber(enqueued) > tonumber(now) then redis.call('HSET', message_key(ref), 'enqueued_at_ms', now) end
+  if not leased then
+    if tonumber(enqueued) > tonumber(now) then place(stage, app, ref, later(now, due)) end
+  elseif tonumber(leased) > tonumber(now) then
+    local ready = redis.call('ZSCORE', lane_key(stage, app), ref)
+    redis.call('HSET', message_key(ref), 'leased_at_ms', now)
+    place(stage, app, ref, text(tonumber(now) + tonumber(ready) - tonumber(leased)))
+  end
+end
+if turned_back == '1' then
+  for _, head in ipairs(redis.call('ZRANGE', heads, 0, -1)) do
+    local app = string.sub(head, 17)
+    for _, ref in ipairs(redis.call('ZRANGEBYSCORE', lane_key(stage, app), '(' .. now, '+inf')) do
+      turn_back(app, ref)
+    end
+  end
+  for _, ref in ipairs(redis.call('SMEMBERS', held_key(stage))) do
+    turn_back(redis.call('HGET', message_key(ref), 'app'), ref)
+  end
+end
+
+local chosen, counts = {}, {}
+while #chosen < limit and per_app > 0 do
+  local head = redis.call('ZRANGEBYSCORE', heads, '-inf', now, 'LIMIT', 0, 1)[1]
+  if not head then break end
+  local ref, app = string.sub(head, 1, 16), string.sub(head, 17)
+  redis.call('ZREM', heads, head)
+  redis.call('ZREM', lane_key(stage, app), ref)
+  chosen[#chosen + 1] = {ref, app}
+  counts[app] = (counts[app] or 0) + 1
+  if counts[app] < per_app then announce(stage, app) end
+end
+for app in pairs(counts) do announce(stage, app) end
+
+local taken = {}
+for i, each in ipairs(chosen) do
+  local ref, app = each[1], each[2]
+  redis.call('HSET', message_key(ref), 'token', token, 'leased_at_ms', now)
+  local attempt = redis.call('HINCRBY', message_key(ref), 'attempt', 1)
+  redis.call('SADD', held_key(stage), ref)
+  place(stage, app, ref, lease_until)
+  local known = redis.call('HMGET', message_key(ref), 'key', 'body', 'due_at_ms', 'id', 'enqueued_at_ms')
+  taken[i] = {known[1], app, known[2], known[3], known[4], attempt, known[5]}
+end
+return taken
+"""
+
+# End of the lease, leases.
+_EXTEND: Final = """
+local had = {}
+for i, each in ipairs(having(2, #ARGV)) do
+  had[i] = each and 1 or 0
+  if each then
+    local ready = redis.call('ZSCORE', lane_key(each.stage, each.app), each.ref)
+    place(each.stage, each.app, each.ref, later(ready, ARGV[1]))
+  end
+end
+return had
+"""
+
+# How many arguments are leases, leases; what produce takes.
+_FINISH: Final = """
+local last = tonumber(ARGV[1]) + 1
+local had = {}
+for i, each in ipairs(having(2, last)) do
+  -- A lease that is listed twice.
+  local new = each and redis.call('DEL', message_key(each.ref)) == 1
+  had[i] = new and 1 or 0
+  if new then
+    redis.call('HDEL', keys_key(each.stage), each.key)
+    redis.call('SREM', held_key(each.stage), each.ref)
+    place(each.stage, each.app, each.ref, false)
+  end
+end
+produce(last + 1)
+return had
+"""
+
+# When they are due, leases.
+_GIVE_BACK: Final = """
+for _, each in ipairs(having(2, #ARGV)) do
+  if each and redis.call('SREM', held_key(each.stage), each.ref) == 1 then
+    redis.call('HSET', message_key(each.ref), 'due_at_ms', ARGV[1])
+    redis.call('HDEL', message_key(each.ref), 'token', 'leased_at_ms')
+    redis.call('HINCRBY', message_key(each.ref), 'attempt', -1)
+    place(each.stage, each.app, each.ref, later(each.enqueued, ARGV[1]))
+  end
+end
+"""
+
+# Stages.
+_NEXT_DUE: Final = """
+local least = false
+for _, stage in ipairs(ARGV) do
+  local first = redis.call('ZRANGE', heads_key(stage), 0, 0, 'WITHSCORES')[2]
+  if first and (not least or tonumber(first) < tonumber(least)) then least = first end
+end
+return least
+"""
+
+# Now, stages. For each: how many messages, how many of them may be taken, how many somebody has, and since when the
+# oldest of both could first be taken.
+_DEPTHS: Final = """
+local now = tonumber(ARGV[1])
+local depths = {}
+for i = 2, #ARGV do
+  local stage = ARGV[i]
+  local count, ready, inflight, oldest_ready, oldest_inflight = redis.call('HLEN', keys_key(stage)), 0, 0, now, now
+  for _, head in ipairs(redis.call('ZRANGEBYSCORE', heads_key(stage), '-inf', now)) do
+    ready = ready + redis.call('ZCOUNT', lane_key(stage, string.sub(head, 17)), '-inf', now)
+  end
+  local first = redis.call('ZRANGE', heads_key(stage), 0, 0, 'WITHSCORES')[2]
+  if first then oldest_ready = math.min(now, tonumber(first)) end
+  for _, ref in ipairs(redis.call('SMEMBERS', held_key(stage))) do
+    local known = redis.call('HMGET', message_key(ref), 'app', 'enqueued_at_ms', 'due_at_ms')
+    local since = tonumber(later(known[2], known[3]))
+    if tonumber(redis.call('ZSCORE', lane_key(stage, known[1]), ref)) > now then
+      inflight = inflight + 1
+      oldest_inflight = math.min(oldest_inflight, since)
+    else
+      oldest_ready = math.min(oldest_ready, since)
+    end
+  end
+  depths[i - 1] = {count, ready, inflight, text(oldest_ready), text(oldest_inflight)}
+end
+return depths
+"""
+
+SCRIPTS: Final = {
+    name: _COMMON + script
+    for name, script in (
+        ("open", _OPEN),
+        ("produce", _PRODUCE),
+        ("consume", _CONSUME),
+        ("extend", _EXTEND),
+        ("finish", _FINISH),
+        ("give_back", _GIVE_BACK),
+        ("next_due", _NEXT_DUE),
+        ("depths", _DEPTHS),
+    )
+}
+"""The scripts by what they do."""

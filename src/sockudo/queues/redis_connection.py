@@ -1,0 +1,171 @@
+"""How queues reach a Redis server: connections, scripts that run in it, and what is said when it does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import redis.asyncio as redis_client
+import structlog
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from sockudo import errors
+from sockudo.config.sections import RedisServer, RedisTls
+from sockudo.errors import SockudoError
+
+__all__ = ["Kept", "RedisScripts"]
+
+_LONGEST_MS: Final = 60_000
+# Calls are short; more at a time than this wait for a connection.
+_CONNECTIONS: Final = 8
+
+
+class Kept(NamedTuple):
+    """What is kept in the server, in the words of errors and warnings."""
+
+    queue: str
+    items: str
+    logger: str
+
+
+class RedisScripts:
+    """Runs ``scripts`` in a Redis server, version 6 or newer, on keys whose names begin with ``base``.
+
+    Every call ends within ``timeout_ms``, 0 stands for a minute, or raises errors.SERVICE_UNAVAILABLE: then the script
+    may still have been carried out. A text that is no valid Unicode is errors.INVALID_INPUT.
+    """
+
+    def __init__(
+        self,
+        server: RedisServer,
+        tls: RedisTls,
+        scripts: Mapping[str, str],
+        *,
+        base: str,
+        timeout_ms: int,
+        of: Kept,
+    ) -> None:
+        self._server = server
+        self._tls = tls
+        self._texts = scripts
+        self._base = base
+        self._timeout_ms = timeout_ms or _LONGEST_MS
+        self._of = of
+        self._client: redis_client.Redis | None = None
+        self._scripts: dict[str, Any] = {}
+
+    async def open(self, layout: int) -> None:
+        """Connects, and sees that what is there is not of a newer version than ``layout``.
+
+        The script ``open`` returns the version that is there. Says once what would lose what was accepted.
+        """
+        if self._client is None:
+            self._client = self._connect()
+            self._scripts = {name: self._client.register_script(text) for name, text in self._texts.items()}
+        try:
+            version = int(await self.run("open", layout))
+        except SockudoError as problem:
+            await self.close()
+            raise errors.SERVICE_UNAVAILABLE(
+                f"{problem.text}. See that it runs and that database.redis, or queue.redis.url_override, says how to "
+                "reach it."
+            ) from problem
+        if version > layout:
+            await self.close()
+            raise errors.SERVICE_UNAVAILABLE(
+                f"{self._of.queue} was written by a newer version of sockudo: its format is {version}, this version "
+                f"knows {layout}. Run the newer version, or set another queue.redis.prefix."
+            )
+        await self._warn()
+
+    async def close(self) -> None:
+        """Gives the connections back. Calling it twice does no harm."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def run(self, name: str, *values: str | bytes | int) -> Any:
+        """What the script of this name answers."""
+        if self._client is None:
+            raise errors.SERVICE_UNAVAILABLE(f"{self._of.queue} is not open")
+        try:
+            async with asyncio.timeout(self._timeout_ms / 1000):
+                return await self._scripts[name](keys=[self._base], args=values)
+        except (TimeoutError, RedisTimeoutError) as error:
+            raise errors.SERVICE_UNAVAILABLE(
+                f"{self._of.queue} does not answer: nothing came from Redis at {self._server.place} within "
+                f"{self._timeout_ms} ms"
+            ) from error
+        except (RedisError, OSError) as error:
+            # The text of an error may quote what was sent.
+            raise errors.SERVICE_UNAVAILABLE(
+                f"{self._of.queue} does not answer: Redis at {self._server.place} ({_reason(error)})"
+            ) from None
+        except UnicodeError as error:
+            raise errors.INVALID_INPUT("A text in this message is no valid Unicode") from error
+
+    def _connect(self) -> redis_client.Redis:
+        server, seconds = self._server, self._timeout_ms / 1000
+        options: dict[str, Any] = {
+            "host": server.host,
+            "port": server.port,
+            "db": server.db,
+            "username": server.username or None,
+            "password": server.password or None,
+            "socket_timeout": seconds,
+            "socket_connect_timeout": seconds,
+            "socket_keepalive": True,
+            "client_name": "sockudo",
+            "protocol": 2,
+            # Whoever calls tries again: it knows for how long it may.
+            "retry": Retry(NoBackoff(), 0),
+        }
+        if server.tls:
+            options["connection_class"] = redis_client.SSLConnection
+            options["ssl_cert_reqs"] = "none" if self._tls.accept_invalid_certs else "required"
+            options["ssl_check_hostname"] = not self._tls.accept_invalid_certs
+            options["ssl_ca_certs"] = self._tls.ca_path
+            options["ssl_certfile"] = self._tls.client_cert_path
+            options["ssl_keyfile"] = self._tls.client_key_path
+        pool = redis_client.BlockingConnectionPool(max_connections=_CONNECTIONS, timeout=seconds, **options)
+        return redis_client.Redis.from_pool(pool)
+
+    async def _warn(self) -> None:
+        """Says once what would lose what was accepted, as far as the server tells."""
+        if self._client is None:
+            return
+        try:
+            async with asyncio.timeout(self._timeout_ms / 1000):
+                told = await self._client.info()
+        except (TimeoutError, RedisError, OSError):
+            # Not every user may ask.
+            return
+        items, log = self._of.items, structlog.get_logger(self._of.logger)
+        if told.get("aof_enabled") == 0:
+            problem = "Redis keeps no append-only file: {} that were accepted since its last snapshot are lost with it"
+            log.warning(problem.format(items), server=self._server.place)
+        if told.get("maxmemory") and str(told.get("maxmemory_policy")).startswith("allkeys"):
+            problem = "Redis may drop {} to free memory: set its maxmemory-policy to noeviction"
+            log.warning(problem.format(items), server=self._server.place)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in words that hold nothing of what was sent."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted: {cause.verify_message}"
+        if isinstance(cause, socket.gaierror):
+            return "its name has no address"
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno).lower()
+        cause = cause.__cause__ or cause.__context__
+    word = str(error).partition(" ")[0]
+    return word if type(error) is ResponseError and word.isalpha() and word.isupper() else type(error).__name__
