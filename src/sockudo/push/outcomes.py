@@ -6,23 +6,40 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
 from msgspec.structs import replace
 
 from sockudo import errors
 from sockudo.push.advice import row_of_class, row_of_status
+from sockudo.push.bodies import decoded
 from sockudo.push.messages import replayed
 from sockudo.push.meta import audit
 from sockudo.push.ports import PushStore
 from sockudo.push.positions import event_position, status_position
-from sockudo.push.records import TERMINAL, DeadLetter, DeliveryEvent, FailureSample, OutcomeError, PublishStatus, State
+from sockudo.push.recipients import PROVIDERS, provider_named
+from sockudo.push.records import (
+    TERMINAL,
+    DeadLetter,
+    DeliveryEvent,
+    DeliveryResult,
+    FailureSample,
+    Outcome,
+    OutcomeError,
+    PublishStatus,
+    State,
+)
+from sockudo.push.redaction import redacted
 from sockudo.push.service import Push
 from sockudo.push.statuses import change_status
+from sockudo.push.validation import check_id
 
 __all__ = [
     "cancel",
     "dead_letter_view",
     "deliveries_to",
+    "delivery_report",
     "delivery_view",
+    "note_report",
     "publish_status",
     "replay",
     "state_named",
@@ -31,8 +48,7 @@ __all__ = [
 ]
 
 _PAGE: Final = 1000
-_MOST_PAGES: Final = 20
-"""Pages that one question reads at most while it looks for what it is asked for."""
+_LATEST_MS: Final = 2**53 - 1
 
 _RUNNING: Final[tuple[State, ...]] = ("queued", "planning", "throttled", "dispatching")
 _STATES: Final[dict[str, State]] = {
@@ -64,30 +80,28 @@ async def publish_status(store: PushStore, app_id: str, publish_id: str) -> Publ
 
 async def deliveries_to(
     store: PushStore, app_id: str, publish_id: str, device_id: str, after: str, limit: int
-) -> tuple[list[DeliveryEvent], str | None]:
-    """Outcomes at one device, the oldest first; and from where to go on when there was not the time to find all."""
+) -> list[DeliveryEvent]:
+    """What became of a publish at one device, the oldest first."""
     found: list[DeliveryEvent] = []
-    for _ in range(_MOST_PAGES):
+    while len(found) < limit:
         page = await store.events(app_id, publish_id, after, _PAGE)
         found.extend(event for event in page if event.result.device_id == device_id)
-        if len(page) < _PAGE or len(found) >= limit:
-            return found[:limit], None
+        if len(page) < _PAGE:
+            break
         after = event_position(page[-1])
-    return found, after
+    return found[:limit]
 
 
-async def waiting(
-    store: PushStore, app_id: str, after: str, limit: int, now_ms: int
-) -> tuple[list[PublishStatus], str | None]:
-    """Publishes whose time has not come, the newest first; and from where to go on, like `deliveries_to`."""
+async def waiting(store: PushStore, app_id: str, after: str, limit: int, now_ms: int) -> list[PublishStatus]:
+    """Publishes whose time has not come, the newest first."""
     found: list[PublishStatus] = []
-    for _ in range(_MOST_PAGES):
+    while len(found) < limit:
         page = await store.statuses(app_id, states=_RUNNING, after=after, limit=_PAGE)
         found.extend(status for status in page if status.not_before_ms is not None and status.not_before_ms > now_ms)
-        if len(page) < _PAGE or len(found) >= limit:
-            return found[:limit], None
+        if len(page) < _PAGE:
+            break
         after = status_position(page[-1])
-    return found, after
+    return found[:limit]
 
 
 # ---- stopping and repeating ----
@@ -135,6 +149,68 @@ async def replay(push: Push, app_id: str, dead_letter_id: str) -> str:
     push.wake(message.stage)
     audit("deadLetterReplay", app_id, dead_letter_id=dead_letter_id, publish_id=letter.publish_id)
     return message.key
+
+
+# ---- what others tell ----
+
+
+class _Result(msgspec.Struct, rename="camel", kw_only=True):
+    app_id: str | None = None
+    publish_id: str | None = None
+    provider: str
+    batch_id: str = ""
+    device_id: str | None = None
+    outcome: Outcome
+    provider_message_id: str | None = None
+    error: OutcomeError | None = None
+    attempt: int = 1
+
+
+class _Report(msgspec.Struct, rename="camel", kw_only=True):
+    publish_id: str
+    event_id: str
+    occurred_at_ms: int
+    result: _Result
+
+
+def delivery_report(body: bytes, app_id: str) -> DeliveryEvent:
+    """An outcome that somebody else has seen; reasons are redacted.
+
+    Raises what `sockudo.push.bodies.decoded` does, and errors.INVALID_INPUT.
+    """
+    given = decoded(body, _Report)
+    result = given.result
+    for value, field in ((given.publish_id, "publishId"), (given.event_id, "eventId")):
+        check_id(value, field)
+    if result.publish_id not in (None, given.publish_id):
+        raise errors.INVALID_INPUT("result.publishId must be the same as publishId")
+    provider = provider_named(result.provider)
+    if provider is None:
+        raise errors.INVALID_INPUT(f"result.provider must be one of {', '.join(PROVIDERS)}")
+    if not 0 <= given.occurred_at_ms <= _LATEST_MS:
+        raise errors.INVALID_INPUT("occurredAtMs must be a Unix time in whole milliseconds")
+    error = result.error
+    if error is not None:
+        reason = None if error.reason is None else redacted(error.reason)
+        error = replace(error, kind=redacted(error.kind), reason=reason)
+    made = DeliveryResult(
+        app_id=app_id,
+        publish_id=given.publish_id,
+        provider=provider,
+        batch_id=result.batch_id,
+        device_id=result.device_id,
+        outcome=result.outcome,
+        provider_message_id=result.provider_message_id,
+        error=error,
+        attempt=result.attempt,
+    )
+    return DeliveryEvent(event_id=given.event_id, occurred_at_ms=given.occurred_at_ms, result=made)
+
+
+async def note_report(push: Push, event: DeliveryEvent) -> None:
+    """Keeps it beside the publish; counters, states and devices stay as they are (§ 2.5)."""
+    await push.store.append_events([event])
+    push.counters.count("delivery_status_total", event.result.outcome, event.result.app_id)
 
 
 # ---- as it is shown ----
