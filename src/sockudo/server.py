@@ -42,6 +42,7 @@ from sockudo.edge.listeners import (
 )
 from sockudo.edge.operations import operations_routes
 from sockudo.edge.presence_history import presence_history_routes
+from sockudo.edge.push.routes import push_routes
 from sockudo.edge.revocations import revocation_routes
 from sockudo.edge.traced import TracedFront, trace_calls
 from sockudo.edge.webhooks import webhook_routes
@@ -157,6 +158,7 @@ class Server:
                 *history_routes(self.edge),
                 *presence_history_routes(self.edge),
                 *webhook_routes(self.edge),
+                *push_routes(self.edge),
                 *inspector_routes(self.edge),
                 *revocation_routes(self.edge, self.revocations, partial(revoke, self.gateway)),
                 *operations_routes(self.edge),

@@ -24,6 +24,7 @@ from sockudo.edge.inspector import inspector_routes
 from sockudo.edge.listeners import asgi_config
 from sockudo.edge.operations import operations_routes
 from sockudo.edge.presence_history import presence_history_routes
+from sockudo.edge.push.routes import push_routes
 from sockudo.edge.traced import TracedFront, trace_calls
 from sockudo.edge.webhooks import webhook_routes
 from sockudo.edge.websocket import WebSocketProtocol
@@ -302,7 +303,12 @@ class EdgeNode(Node):
             uvicorn=asgi_config(application),
         )
         own = [*api_routes(self.edge), *history_routes(self.edge), *presence_history_routes(self.edge)]
-        own += [*webhook_routes(self.edge), *inspector_routes(self.edge), *operations_routes(self.edge)]
+        own += [
+            *push_routes(self.edge),
+            *webhook_routes(self.edge),
+            *inspector_routes(self.edge),
+            *operations_routes(self.edge),
+        ]
         front: Front | TracedFront = Front(self.edge, [*own, *(routes or ())])
         if tracer is not None:
             front = trace_calls(self.edge, front, tracer)

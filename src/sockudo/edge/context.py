@@ -22,6 +22,7 @@ from sockudo.history import History, PresenceHistory
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.ip import IpLimits
 from sockudo.publishing import Publisher
+from sockudo.push.directory import Directory
 from sockudo.push.service import Push
 from sockudo.sessions import Gateway
 from sockudo.spans import Tracer
@@ -67,6 +68,8 @@ class Edge:
     webhooks: Webhooks | None = None
     # None while push is off.
     push: Push | None = None
+    # None until the push store is open.
+    push_directory: Directory | None = None
     # None while nothing is traced; then what answers a publish on the express lane does that, too.
     tracer: Tracer | None = None
     answer: AnswerPublish = publish_reply

@@ -1,0 +1,109 @@
+"""Secrets of credentials as they are stored: encrypted, each by itself (contract 50 § 2.3).
+
+``envelope:v1:aes256gcm:`` is followed by base64url of nonce (12 bytes), ciphertext and tag (16 bytes), without padding
+and without associated data. ``envelope:v1:local:`` and ``envelope:v1:sha256:`` are of other versions: the first is
+plain text in base64url, the second a mere hash.
+"""
+
+from __future__ import annotations
+
+import os
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Final
+
+from sockudo import errors
+
+__all__ = ["Envelopes"]
+
+_SEALED: Final = "envelope:v1:aes256gcm:"
+_LOCAL: Final = "envelope:v1:local:"
+_HASHED: Final = "envelope:v1:sha256:"
+_NONCE: Final = 12
+_TAG: Final = 16
+
+
+class Envelopes:
+    """Seals and opens with the key that the text of ``PUSH_CREDENTIAL_ENCRYPTION_KEY`` stands for.
+
+    ``random`` gives as many random bytes as it is asked for.
+    """
+
+    def __init__(self, key_text: str | None, random: Callable[[int], bytes] = os.urandom) -> None:
+        stripped = (key_text or "").strip()
+        self._key = sha256(stripped.encode()).digest() if stripped else None
+        self._random = random
+
+    def __repr__(self) -> str:
+        return f"<Envelopes {'with' if self.can_seal else 'without'} a key>"
+
+    @property
+    def can_seal(self) -> bool:
+        """Whether there is a key."""
+        return self._key is not None
+
+    def seal(self, secret: str) -> str:
+        """The envelope. Raises errors.ENCRYPTION_KEY_MISSING without a key."""
+        if self._key is None:
+            raise errors.ENCRYPTION_KEY_MISSING(
+                "PUSH_CREDENTIAL_ENCRYPTION_KEY must be configured before storing push credentials"
+            )
+        # Costs twenty milliseconds to load, which servers without push need not spend.
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        nonce = self._random(_NONCE)
+        sealed = nonce + AESGCM(self._key).encrypt(nonce, secret.encode("utf-8", "surrogatepass"), None)
+        return _SEALED + urlsafe_b64encode(sealed).rstrip(b"=").decode()
+
+    def open(self, envelope: str) -> str:
+        """The secret. Raises errors.CREDENTIAL_UNREADABLE, whose text says what to do and nothing of what is inside."""
+        if envelope.startswith(_SEALED):
+            return _text(self._decrypted(envelope.removeprefix(_SEALED)))
+        if envelope.startswith(_LOCAL):
+            return _text(_decoded(envelope.removeprefix(_LOCAL)))
+        if envelope.startswith(_HASHED):
+            raise errors.CREDENTIAL_UNREADABLE(
+                "Only the hash of the stored push credential was kept: upload the credential again"
+            )
+        raise _broken()
+
+    def _decrypted(self, text: str) -> bytes:
+        if self._key is None:
+            raise errors.CREDENTIAL_UNREADABLE(
+                "The stored push credential is encrypted, and PUSH_CREDENTIAL_ENCRYPTION_KEY is not set"
+            )
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        sealed = _decoded(text)
+        if len(sealed) < _NONCE + _TAG:
+            raise _broken()
+        try:
+            return AESGCM(self._key).decrypt(sealed[:_NONCE], sealed[_NONCE:], None)
+        except InvalidTag:
+            raise errors.CREDENTIAL_UNREADABLE(
+                "The stored push credential was encrypted with another PUSH_CREDENTIAL_ENCRYPTION_KEY: set that one, "
+                "or upload the credential again"
+            ) from None
+
+
+def _decoded(text: str) -> bytes:
+    bare = text.rstrip("=")
+    try:
+        if not bare.isascii() or "+" in bare or "/" in bare:
+            raise _broken()
+        return urlsafe_b64decode(bare + "=" * (-len(bare) % 4))
+    except ValueError:
+        raise _broken() from None
+
+
+def _text(secret: bytes) -> str:
+    try:
+        return secret.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        raise _broken() from None
+
+
+def _broken() -> errors.SockudoError:
+    return errors.CREDENTIAL_UNREADABLE("The stored push credential is damaged: upload the credential again")
