@@ -30,6 +30,7 @@ __all__ = ["app", "main"]
 _GROUPS: Final = {
     "history": "sockudo.cli.history",
     "webhooks": "sockudo.cli.webhooks",
+    "push": "sockudo.cli.push",
     "dashboard": "sockudo.cli.dashboard",
     "apps": "sockudo.cli.apps",
     "config": "sockudo.cli.config",

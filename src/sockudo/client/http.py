@@ -276,7 +276,7 @@ class ApiClient:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Send one signed request; ``path`` is percent-encoded and comes after ``/apps/{id}``."""
+        """Send one signed request; ``path`` is percent-encoded, after ``/apps/{id}``. A 204 answers an empty dict."""
         content = None if body is None else msgspec.json.encode(body)
         target = self._target(method, path, parameters, content)
         sent = dict(headers or {})
@@ -292,6 +292,8 @@ class ApiClient:
 
 
 def _reply(response: httpx.Response) -> dict[str, Any]:
+    if response.status_code == httpx.codes.NO_CONTENT:
+        return {}
     try:
         body = msgspec.json.decode(response.content)
     except msgspec.DecodeError:

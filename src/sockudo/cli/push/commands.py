@@ -1,0 +1,28 @@
+"""The table of ``sockudo push``."""
+
+from __future__ import annotations
+
+from sockudo.cli.groups import command_group
+from sockudo.cli.push.devices import app as devices
+from sockudo.cli.push.letters import dead_letters, replay
+from sockudo.cli.push.options import EXIT_CODES, example
+from sockudo.cli.push.publishing import cancel, publish, status
+from sockudo.cli.push.trial import try_provider
+from sockudo.cli.push.vapid import vapid
+
+__all__ = ["app"]
+
+app = command_group("Send notifications to phones and browsers, and see what became of each.", EXIT_CODES)
+
+for _name, _command, _example in (
+    ("publish", publish, "sockudo push publish --channel parcel-8841 --title Shipped --body 'On its way' --wait"),
+    ("status", status, "sockudo push status ship-8841 --deliveries"),
+    ("cancel", cancel, "sockudo push cancel ship-8841"),
+    ("dead-letters", dead_letters, "sockudo push dead-letters --provider fcm --since 2026-01-05"),
+    ("replay", replay, "sockudo push replay --all --provider fcm"),
+    ("test", try_provider, "sockudo push test fcm --device tablet-7"),
+    ("vapid", vapid, "sockudo push vapid --contact mailto:ops@example.com > push.env"),
+):
+    app.command(_name, epilog=example(_example))(_command)
+
+app.add_typer(devices, name="devices")
