@@ -20,7 +20,7 @@ from support.websocket import WebSocket
 
 __all__ = ["EVENT", "MARKUP", "ODD", "PAGES", "ROOM", "SHOP", "Town", "town"]
 
-MARKUP: Final = "\"'><img class=injected src=x onerror=alert(1)><script class=injected>alert(2)</script>{{7*7}}"
+MARKUP: Final = "\"'><img class=injected src=x onerror=alert(1)><script class=injected>alert(2)</script>{{7+7}}"
 """What a page must show and never do. Neither its elements nor its dialog may ever be there."""
 
 EVENT: Final = f"client-{MARKUP}"
