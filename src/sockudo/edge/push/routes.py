@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.routing import Route
 
 from sockudo.edge.push.directory import push_directory_routes
+from sockudo.edge.push.publishing import push_publish_routes
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
@@ -16,4 +17,4 @@ __all__ = ["push_routes"]
 
 def push_routes(edge: Edge) -> list[Route]:
     """What is kept for push, and publishes; all signed."""
-    return [*push_directory_routes(edge)]
+    return [*push_directory_routes(edge), *push_publish_routes(edge)]
