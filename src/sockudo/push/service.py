@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import structlog
@@ -23,6 +24,7 @@ from sockudo.push.admission import (
 from sockudo.push.audience import Audience, audience
 from sockudo.push.bodies import PublishRequest
 from sockudo.push.counters import PushCounters
+from sockudo.push.delivery import PushProvider
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.messages import publish_message
 from sockudo.push.meta import audit, meta_event
@@ -30,6 +32,7 @@ from sockudo.push.ports import PushStore
 from sockudo.push.queue import PushQueue, Stage
 from sockudo.push.quotas import DeviceRates, exceeded
 from sockudo.push.readings import QueueReadings
+from sockudo.push.recipients import Provider
 from sockudo.push.records import Counters, Override, Payload, PublishIntent, PublishStatus, Regime, State
 from sockudo.push.rendering import Rendering, render_all
 from sockudo.push.requests import check_request
@@ -63,7 +66,7 @@ class Push:
     """Takes publishes. Store and queue are opened and closed by whoever made them; ``wake`` is told which stage has
     something new.
 
-    ``options`` is replaced when the configuration is.
+    ``options`` is replaced when the configuration is. ``providers`` are those that are switched on, to be tried out.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Push:
         counters: PushCounters | None = None,
         tracer: Tracer | None = None,
         readings: QueueReadings | None = None,
+        providers: Mapping[Provider, PushProvider] = MappingProxyType({}),
     ) -> None:
         self.store = store
         self.queue = queue
@@ -90,6 +94,7 @@ class Push:
         self.counters = counters or PushCounters()
         self.tracer = tracer
         self.readings = readings or QueueReadings(queue, clock)
+        self.providers = providers
         self._acceptance = Acceptance()
         self._device_rates = DeviceRates()
 

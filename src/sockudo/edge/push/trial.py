@@ -1,0 +1,29 @@
+"""The route that tries a provider out: ours alone, signed, and for push-admin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sockudo import errors
+from sockudo.edge.push.common import Asked, body_of, push_route, reply
+from sockudo.push.trial import trial_from, try_out
+
+if TYPE_CHECKING:
+    from sockudo.edge.context import Edge
+
+__all__ = ["push_trial_routes"]
+
+
+def push_trial_routes(edge: Edge) -> list[Route]:
+    """``POST /test``: ``provider``, and ``deviceId`` or ``recipient``; 200 whatever the provider answered."""
+
+    async def test(asked: Asked) -> Response:
+        wanted = trial_from(await body_of(asked))
+        if edge.push is None:
+            raise errors.PUSH_DISABLED("no provider can be tried: push providers are disabled")
+        return reply((await try_out(edge.push, asked.app_id, wanted)).as_dict())
+
+    return [push_route(edge, "POST", "/test", test)]
