@@ -1,4 +1,4 @@
-"""Every kind of history store, on real databases."""
+"""Every kind of history store and of push store, on real databases."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from sockudo.push.ports import PushStore
 from sockudo.stores.sql import SqlHistoryStore
 from sockudo.streams.ports import HistoryStore
 from support.history import Place
+from support.push_stores import PushPlace
 
 SQL = ("sqlite", "postgres", "mariadb")
 
@@ -54,3 +56,35 @@ async def store(place: Place, opened: dict[str, SqlHistoryStore]) -> AsyncIterat
         await fresh.start()
         opened[place.kind] = fresh
     yield opened[place.kind]
+
+
+def _push_place(kind: str, request: pytest.FixtureRequest) -> PushPlace:
+    server = request.getfixturevalue(kind) if kind in ("postgres", "mariadb") else None
+    place = PushPlace(kind, request.getfixturevalue("tmp_path") / "data", server)
+    place.empty()
+    return place
+
+
+@pytest.fixture(params=["memory", *SQL])
+def push_place(request: pytest.FixtureRequest) -> PushPlace:
+    """A place of every kind, used by nobody else."""
+    return _push_place(request.param, request)
+
+
+@pytest.fixture(params=SQL)
+def shared_push(request: pytest.FixtureRequest) -> PushPlace:
+    """A place that several nodes may use."""
+    return _push_place(request.param, request)
+
+
+@pytest.fixture(params=["postgres", "mariadb"])
+def remote_push(request: pytest.FixtureRequest) -> PushPlace:
+    """A place on a server."""
+    return _push_place(request.param, request)
+
+
+@pytest.fixture
+async def push_store(push_place: PushPlace) -> AsyncIterator[PushStore]:
+    """A started store of every kind, with nothing in it."""
+    async with push_place.open() as store:
+        yield store
