@@ -11,9 +11,12 @@ import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sockudo import errors
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 __all__ = ["Envelopes"]
 
@@ -49,11 +52,8 @@ class Envelopes:
             raise errors.ENCRYPTION_KEY_MISSING(
                 "PUSH_CREDENTIAL_ENCRYPTION_KEY must be configured before storing push credentials"
             )
-        # Costs twenty milliseconds to load, which servers without push need not spend.
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
         nonce = self._random(_NONCE)
-        sealed = nonce + AESGCM(self._key).encrypt(nonce, secret.encode("utf-8", "surrogatepass"), None)
+        sealed = nonce + _cipher(self._key).encrypt(nonce, secret.encode("utf-8", "surrogatepass"), None)
         return _SEALED + urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
     def open(self, envelope: str) -> str:
@@ -73,19 +73,30 @@ class Envelopes:
             raise errors.CREDENTIAL_UNREADABLE(
                 "The stored push credential is encrypted, and PUSH_CREDENTIAL_ENCRYPTION_KEY is not set"
             )
-        from cryptography.exceptions import InvalidTag
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
         sealed = _decoded(text)
         if len(sealed) < _NONCE + _TAG:
             raise _broken()
+        cipher = _cipher(self._key)
+        from cryptography.exceptions import InvalidTag
+
         try:
-            return AESGCM(self._key).decrypt(sealed[:_NONCE], sealed[_NONCE:], None)
+            return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], None)
         except InvalidTag:
             raise errors.CREDENTIAL_UNREADABLE(
                 "The stored push credential was encrypted with another PUSH_CREDENTIAL_ENCRYPTION_KEY: set that one, "
                 "or upload the credential again"
             ) from None
+
+
+def _cipher(key: bytes) -> AESGCM:
+    # An extra, and twenty milliseconds to load, which servers without push need not spend.
+    try:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    except ImportError:
+        raise errors.SERVICE_UNAVAILABLE(
+            "Push credentials cannot be encrypted here: install the server with pip install 'sockudo[push]'"
+        ) from None
+    return AESGCM(key)
 
 
 def _decoded(text: str) -> bytes:
