@@ -15,7 +15,7 @@ from sockudo.push.bodies import decoded
 from sockudo.push.messages import replayed
 from sockudo.push.meta import audit
 from sockudo.push.ports import PushStore
-from sockudo.push.positions import event_position, status_position
+from sockudo.push.positions import status_position
 from sockudo.push.recipients import PROVIDERS, provider_named
 from sockudo.push.records import (
     TERMINAL,
@@ -82,14 +82,7 @@ async def deliveries_to(
     store: PushStore, app_id: str, publish_id: str, device_id: str, after: str, limit: int
 ) -> list[DeliveryEvent]:
     """What became of a publish at one device, the oldest first."""
-    found: list[DeliveryEvent] = []
-    while len(found) < limit:
-        page = await store.events(app_id, publish_id, after, _PAGE)
-        found.extend(event for event in page if event.result.device_id == device_id)
-        if len(page) < _PAGE:
-            break
-        after = event_position(page[-1])
-    return found[:limit]
+    return await store.events(app_id, publish_id, after, limit, device_id=device_id)
 
 
 async def waiting(store: PushStore, app_id: str, after: str, limit: int, now_ms: int) -> list[PublishStatus]:

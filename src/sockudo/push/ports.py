@@ -249,8 +249,10 @@ class Publishes(Protocol):
         """One that is there already, by publish, time and id, stays as it is."""
         ...
 
-    async def events(self, app_id: str, publish_id: str, after: str, limit: int) -> list[DeliveryEvent]:
-        """The oldest first."""
+    async def events(
+        self, app_id: str, publish_id: str, after: str, limit: int, *, device_id: str | None = None
+    ) -> list[DeliveryEvent]:
+        """The oldest first; of every recipient, or of one device."""
         ...
 
     async def append_dead_letters(self, letters: Sequence[DeadLetter]) -> None:

@@ -172,8 +172,15 @@ class MemoryPublishes:
                 self._events_by_time.put(key, event)
                 self._events.put((app_id, publish_id), TimePosition(event.occurred_at_ms, event.event_id), event)
 
-    async def events(self, app_id: str, publish_id: str, after: str, limit: int) -> list[DeliveryEvent]:
-        return self._events[app_id, publish_id].after(time_after(after) if after else None, limit)
+    async def events(
+        self, app_id: str, publish_id: str, after: str, limit: int, *, device_id: str | None = None
+    ) -> list[DeliveryEvent]:
+        events = self._events[app_id, publish_id]
+        behind = time_after(after) if after else None
+        if device_id is None:
+            return events.after(behind, limit)
+        found = (event for event in events.after(behind, len(events)) if event.result.device_id == device_id)
+        return list(islice(found, limit))
 
     async def append_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         for letter in letters:

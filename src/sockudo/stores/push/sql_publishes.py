@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Row, delete, func, select
 
 from sockudo.push.lifecycle import Step
@@ -200,9 +201,16 @@ class SqlPublishes(SqlRoom):
             rows = [event_row(event) for event in events]
             await self._write(lambda connection: self._sql.keep_events.run(connection, rows), weight=len(rows))
 
-    async def events(self, app_id: str, publish_id: str, after: str, limit: int) -> list[DeliveryEvent]:
+    async def events(
+        self, app_id: str, publish_id: str, after: str, limit: int, *, device_id: str | None = None
+    ) -> list[DeliveryEvent]:
         of = self._tables.delivery_events.c
         wanted = select(self._tables.delivery_events).where(of.app_id == app_id, of.publish_id == publish_id)
+        if device_id is not None:
+            # Quotes within a text are escaped, so that this can only be the field.
+            field = f'"deviceId":{msgspec.json.encode(device_id).decode()}'
+            place = func.strpos if self._sql.dialect.name == "postgresql" else func.instr
+            wanted = wanted.where(place(of.result_json, field) > 0)
         if after:
             wanted = wanted.where(behind(of.occurred_at_ms, of.event_id, time_after(after)))
         return await self._all(wanted.order_by(of.occurred_at_ms, of.event_id).limit(limit), event_of)
