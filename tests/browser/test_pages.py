@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from support.server import ServerProcess
 from support.town import EVENT, MARKUP, PAGES, ROOM, SHOP, Town
 
 LAYOUT = (Path(__file__).parent / "layout.js").read_text()
+SETTLED_WITHIN = 3.0
 NOT_FOUND = "the server responded with a status of 404"
 
 WITHOUT_A_PAGE_OF_ITS_OWN = {
@@ -71,6 +73,14 @@ def axe() -> str:
     return (install_packages() / "axe-core" / "axe.min.js").read_text()
 
 
+def misplaced(page: Page) -> list[str]:
+    """What is wrong with the layout once the page has taken to its window: plots are drawn anew after a change."""
+    deadline = time.monotonic() + SETTLED_WITHIN
+    while (found := page.evaluate(LAYOUT)) and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
+    return list(found)
+
+
 def findings(page: Page, axe: str, options: dict[str, Any]) -> list[str]:
     """What a checker of accessibility calls serious or critical."""
     if not page.evaluate("() => 'axe' in window"):
@@ -89,7 +99,7 @@ def test_a_page(name: str, walker: Visitor, built: Town, axe: str) -> None:
     for size, (width, height) in SIZES.items():
         page.set_viewport_size({"width": width, "height": height})
         page.emulate_media(color_scheme="light")
-        wrong += [f"{size}: {each}" for each in page.evaluate(LAYOUT)]
+        wrong += [f"{size}: {each}" for each in misplaced(page)]
         wrong += [f"{size}: {each}" for each in findings(page, axe, AXE)]
         page.emulate_media(color_scheme="dark")
         wrong += [f"{size}, dark: {each}" for each in findings(page, axe, COLOURS)]

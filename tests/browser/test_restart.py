@@ -9,6 +9,8 @@ from contextlib import ExitStack
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from sockudo.testing import FaultProxy
+from sockudo.testing.loop_thread import LoopThread
 from support.browser import Visitor, dashboard_url, log_in
 from support.operator import PASSWORD, Operator, dashboard_config
 from support.server import ServerProcess, start_server
@@ -84,3 +86,38 @@ def test_a_session_that_has_ended_leads_back_to_the_login(path: str, chromium: B
             # Nothing of these pages asks again by itself.
             page.get_by_role("button", name="Search").click()
         comes_back(page, f"{path}*" if path.endswith(("connections", "apps")) else path)
+
+
+@pytest.fixture
+def proxy(server: ServerProcess) -> Iterator[tuple[FaultProxy, LoopThread]]:
+    """Between the browser and the dashboard, with the thread in which it runs."""
+    thread = LoopThread("proxy")
+    proxy = FaultProxy(dashboard_url(server, ""))
+    thread.run(proxy.__aenter__())
+    try:
+        yield proxy, thread
+    finally:
+        thread.run(proxy.__aexit__(None, None, None))
+        thread.close()
+
+
+@pytest.mark.parametrize("path", ["/dashboard", "/dashboard/inspector"])
+def test_a_stream_goes_on_after_the_network_was_away(
+    path: str, chromium: Browser, server: ServerProcess, proxy: tuple[FaultProxy, LoopThread]
+) -> None:
+    """The session lasts, so nothing is asked of the operator."""
+    between, thread = proxy
+    port = int(between.url.rpartition(":")[2])
+    with Visitor(chromium, server, log_in(server), expected=[*AWAY, "net::ERR"], port=port, calm=False) as visitor:
+        page = visitor.open(path)
+        if path.endswith("inspector"):
+            state, well, ill = page.locator("#inspector-state"), "Live", "Connecting again"
+        else:
+            state, well, ill = page.locator("#freshness"), "Live", "No news since"
+        expect(state).to_contain_text(well)
+        thread.call(between.refuse)
+        thread.call(between.cut)
+        expect(state).to_contain_text(ill, timeout=PATIENCE * 2000)
+        thread.call(between.heal)
+        expect(state).to_contain_text(well, timeout=PATIENCE * 2000)
+        assert visitor.path() == path

@@ -72,7 +72,8 @@ class Visitor:
 
     Whatever a page does wrong on the way is noted, and fails the test at the end: errors and warnings of the console
     (the ones of the content security policy are among them), exceptions, requests to another origin, dialogs that
-    nobody expected. ``expected`` are parts of console messages that belong to what the test does.
+    nobody expected. ``expected`` are parts of console messages that belong to what the test does. ``port`` is that of
+    something between browser and dashboard.
     """
 
     browser: Browser
@@ -82,6 +83,7 @@ class Visitor:
     dark: bool = False
     calm: bool = True
     scripts: bool = True
+    port: int | None = None
     expected: list[str] = field(default_factory=list)
     mistakes: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
@@ -120,8 +122,12 @@ class Visitor:
 
     def open(self, path: str = "/dashboard") -> Page:
         """Goes to a path of the dashboard and returns when its scripts have been carried out."""
-        self.page.goto(dashboard_url(self.server, path), wait_until="load")
+        self.page.goto(f"http://{self._host}{path}", wait_until="load")
         return self.page
+
+    @property
+    def _host(self) -> str:
+        return f"127.0.0.1:{self.port or self.server.metrics_port}"
 
     def path(self) -> str:
         """Where the visitor is, without the query."""
@@ -133,7 +139,7 @@ class Visitor:
 
     def _request(self, request: Request) -> None:
         parts = urlsplit(request.url)
-        if parts.scheme != "data" and parts.netloc != f"127.0.0.1:{self.server.metrics_port}":
+        if parts.scheme != "data" and parts.netloc != self._host:
             self.mistakes.append(f"a request to {request.url} from {self.page.url}")
 
     def _dialog(self, dialog: Dialog) -> None:
