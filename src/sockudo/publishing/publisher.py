@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -15,14 +16,14 @@ from sockudo.apps.live import LiveApp
 from sockudo.clock import Clock
 from sockudo.errors import SockudoError
 from sockudo.hub import AppState, Connection
-from sockudo.ids import unique_id
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import Claim, IdempotencyKeys, Space, fingerprint
-from sockudo.names import channel_kind, check_channel_name, check_event_name
 from sockudo.protocol.frame import Frame
 from sockudo.publishing.bodies import EventBody, decode_batch, decode_event
+from sockudo.publishing.event_checks import check_channel, check_event, entry, mark_of, targets_of, wants_entry
 from sockudo.publishing.extras import delivered, is_ephemeral, key_of
 from sockudo.publishing.pipeline import Message, Pending, Pipeline, committed
+from sockudo.publishing.pushes import EventPushes, NoPushes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,23 +38,6 @@ _encode = msgspec.json.Encoder().encode
 
 # Bytes of a key inside the message, which is looked up per channel (contract 20 § 9.2).
 _MAX_MESSAGE_KEY = 128
-
-_AI_EVENTS = frozenset(
-    (
-        "ai-input",
-        "ai-output",
-        "ai-run-start",
-        "ai-run-suspend",
-        "ai-run-resume",
-        "ai-run-end",
-        "ai-cancel",
-        "ai-step-start",
-        "ai-step-end",
-        "ai-turn-start",
-        "ai-turn-end",
-    )
-)
-
 
 Answer = bytes | asyncio.Task[bytes]
 """The reply's JSON text, or the task that ends with it."""
@@ -84,6 +68,8 @@ class Publisher:
         self._clock = clock
         # Which of the optional members of `extras` are delivered; replaced when the configuration is.
         self.options = PublishOptions()
+        # Asked about events that become notifications.
+        self.pushes: EventPushes = NoPushes()
         self._tasks: set[asyncio.Task[bytes]] = set()
         # Answers that are still to come, by the key that they are for.
         self._running: dict[tuple[str, Space, str], asyncio.Task[bytes]] = {}
@@ -97,7 +83,7 @@ class Publisher:
             return self._event(app, state, event, None, now)
         state.traffic.idempotent_publishes += 1
         self._keys.check_key(key)
-        claim = self._begin(app, "event", key, _fingerprint(event), now)
+        claim = self._begin(app, "event", key, mark_of(event), now)
         if not isinstance(claim, Claim):
             state.traffic.idempotent_repeats += 1
             return claim
@@ -130,12 +116,17 @@ class Publisher:
     # ---- one event ----
 
     def _event(self, app: LiveApp, state: AppState, event: EventBody, key: str | None, now: float) -> Answer:
+        if self._is_pushed(event):
+            return self._own(self._pushed_event(app, state, event, key))
+        return self._said_event(app, state, event, key, now)
+
+    def _said_event(self, app: LiveApp, state: AppState, event: EventBody, key: str | None, now: float) -> Answer:
         channels, pending = self._publish(app, state, event, key, now)
-        if not _wants_entry(event):
+        if not wants_entry(event):
             return OK if pending is None else self._own(_after(pending, lambda: OK))
 
         def reply() -> bytes:
-            return _encode({"channels": {name: _entry(state, event, name) for name in channels}})
+            return _encode({"channels": {name: entry(state, event, name) for name in channels}})
 
         return reply() if pending is None else self._own(_after(pending, reply))
 
@@ -148,8 +139,8 @@ class Publisher:
         as far as they could be tried without waiting. What is to be waited for comes second, None when there is none.
         """
         text = event.text()
-        _check_event(app, event, text)
-        channels = _targets(app, event)
+        check_event(app, event, text)
+        channels = targets_of(app, event)
         sender = state.connections.get(event.socket_id) if event.socket_id is not None else None
         exclude = () if sender is None else (sender,)
         own_key = None
@@ -202,12 +193,9 @@ class Publisher:
         now: float,
     ) -> Pending | None:
         """Says the event to one channel, once its name and the event are allowed there."""
-        check_channel_name(channel, max_length=app.limits.max_channel_name_length, namespaces=app.namespaces)
-        name = event.name or ""
+        check_channel(app, event, channel)
         extras = event.extras
-        if name in _AI_EVENTS or (extras is not None and extras.get("ai") is not None):
-            raise errors.AI_EVENT_NOT_PERMITTED(f"AI events are not permitted on channel '{channel}'")
-        frame = Frame(name, channel, text)
+        frame = Frame(event.name or "", channel, text)
         if event.message_id is not None:
             frame.message_id = event.message_id
         if event.tags:
@@ -225,6 +213,8 @@ class Publisher:
 
     def _batch(self, app: LiveApp, state: AppState, items: Sequence[EventBody], now: float) -> Answer:
         self._rates.check_publish(app, len(items), now)
+        if any(self._is_pushed(item) for item in items):
+            return self._own(self._pushed_batch(app, state, items))
         said: list[bool] = []
         pending: list[_Waits] = []
         try:
@@ -234,39 +224,104 @@ class Publisher:
         except SockudoError:
             _forget(pending)
             raise
-
-        def reply() -> bytes:
-            if not any(_wants_entry(item) for item in items):
-                return _EMPTY
-            entries = [
-                _entry(state, item, _targets(app, item)[0]) if new and _wants_entry(item) else {}
-                for item, new in zip(items, said, strict=True)
-            ]
-            return _encode({"batch": entries})
-
+        reply = partial(_batch_reply, app, state, items, said)
         return reply() if not pending else self._own(_after(pending, reply))
 
     def _item(self, app: LiveApp, state: AppState, item: EventBody, pending: list[_Waits], now: float) -> bool:
         """Publishes one item; False for one that was published before under its key, or is being published."""
+        claim = self._claim(app, state, item, pending, now)
+        if claim is not False:
+            with _held(claim):
+                self._say_item(app, state, item, claim, pending, now)
+        return claim is not False
+
+    def _claim(
+        self, app: LiveApp, state: AppState, item: EventBody, pending: list[_Waits], now: float
+    ) -> Claim | Literal[False] | None:
+        """The claim to publish an item, None for one without a key, False for one that somebody else publishes."""
         key = item.idempotency_key
         if key is None or not app.idempotency_enabled:
-            pending.extend(self._publish(app, state, item, None, now)[1] or ())
-            return True
+            return None
         state.traffic.idempotent_publishes += 1
-        claim = self._begin(app, "event", key, _fingerprint(item), now)
-        if not isinstance(claim, Claim):
-            state.traffic.idempotent_repeats += 1
-            if isinstance(claim, asyncio.Task):
-                # The batch promises what the other request has not been promised yet.
-                pending.append(claim)
+        claim = self._begin(app, "event", key, mark_of(item), now)
+        if isinstance(claim, Claim):
+            return claim
+        state.traffic.idempotent_repeats += 1
+        if isinstance(claim, asyncio.Task):
+            # The batch promises what the other request has not been promised yet.
+            pending.append(claim)
+        return False
+
+    def _say_item(
+        self,
+        app: LiveApp,
+        state: AppState,
+        item: EventBody,
+        claim: Claim | None,
+        pending: list[_Waits],
+        now: float,
+    ) -> None:
+        key = None if claim is None else item.idempotency_key
+        waits = self._publish(app, state, item, key, now)[1]
+        if claim is None:
+            pending.extend(waits or ())
+        elif waits is None:
+            claim.complete(OK, now)
+        else:
+            pending.extend(waits)
+            self._keep(claim, self._own(_after(waits, lambda: OK)), now)
+
+    # ---- events that are notifications, too (contract 50 § 9) ----
+
+    def _is_pushed(self, event: EventBody) -> bool:
+        extras = event.extras
+        return (extras is not None and extras.get("push") is not None) or event.name in self.pushes.events
+
+    async def _pushed_event(self, app: LiveApp, state: AppState, event: EventBody, key: str | None) -> bytes:
+        told = await self._tell(app, event)
+        answer = self._said_event(app, state, event, key, self._clock.monotonic())
+        if not isinstance(answer, bytes):
+            answer = await asyncio.shield(answer)
+        self.pushes.after(told)
+        return answer
+
+    async def _tell(self, app: LiveApp, event: EventBody) -> object:
+        """Has the notifications of an event accepted that may be said as it is; for `EventPushes.after`."""
+        check_event(app, event, event.text())
+        channels = targets_of(app, event)
+        for channel in channels:
+            check_channel(app, event, channel)
+        extras = event.extras or {}
+        return await self.pushes.before(app.id, event.name or "", event.data, channels, extras.get("push"))
+
+    async def _pushed_batch(self, app: LiveApp, state: AppState, items: Sequence[EventBody]) -> bytes:
+        said: list[bool] = []
+        pending: list[_Waits] = []
+        told: list[object] = []
+        try:
+            for index, item in enumerate(items):
+                with _naming(index):
+                    said.append(await self._pushed_item(app, state, item, pending, told))
+            return await _after(pending, partial(_batch_reply, app, state, items, said))
+        except BaseException:
+            _forget(pending)
+            raise
+        finally:
+            for each in told:
+                self.pushes.after(each)
+
+    async def _pushed_item(
+        self, app: LiveApp, state: AppState, item: EventBody, pending: list[_Waits], told: list[object]
+    ) -> bool:
+        """Like `_item`; what rules make of it is put into ``told``."""
+        claim = self._claim(app, state, item, pending, self._clock.monotonic())
+        if claim is False:
             return False
         with _held(claim):
-            waits = self._publish(app, state, item, key, now)[1]
-            if waits is None:
-                claim.complete(OK, now)
-            else:
-                pending.extend(waits)
-                self._keep(claim, self._own(_after(waits, lambda: OK)), now)
+            notices = await self._tell(app, item) if self._is_pushed(item) else None
+            self._say_item(app, state, item, claim, pending, self._clock.monotonic())
+        if notices is not None:
+            told.append(notices)
         return True
 
     # ---- what takes time ----
@@ -328,70 +383,30 @@ async def _after(pending: Sequence[_Waits], reply: Callable[[], bytes]) -> bytes
     return reply()
 
 
+def _batch_reply(app: LiveApp, state: AppState, items: Sequence[EventBody], said: Sequence[bool]) -> bytes:
+    if not any(wants_entry(item) for item in items):
+        return _EMPTY
+    entries = [
+        entry(state, item, targets_of(app, item)[0]) if new and wants_entry(item) else {}
+        for item, new in zip(items, said, strict=True)
+    ]
+    return _encode({"batch": entries})
+
+
 def _forget(pending: Sequence[_Waits]) -> None:
     """Messages that are being stored although the request as a whole has failed: nobody waits for them."""
     for waits in pending:
         waits.add_done_callback(lambda done: None if done.cancelled() else done.exception())
 
 
-def _entry(state: AppState, event: EventBody, name: str) -> dict[str, object]:
-    """What the reply tells about one channel (§ 5.3), counted after the publish."""
-    entry: dict[str, object] = {"acknowledgement_id": event.message_id or unique_id()}
-    wanted = {word.strip() for word in event.info.split(",")} if event.info else ()
-    channel = state.channels.get(name)
-    if "user_count" in wanted and channel_kind(name).presence:
-        entry["user_count"] = len(channel.presence or ()) if channel is not None else 0
-    if "subscription_count" in wanted:
-        entry["subscription_count"] = channel.subscription_count if channel is not None else 0
-    return entry
-
-
-def _check_event(app: LiveApp, event: EventBody, text: str) -> None:
-    """Steps 5 to 7 of § 5.2: the event's name and the size of its data."""
-    if event.name is None:
-        raise errors.INVALID_INPUT("Event name is required")
-    check_event_name(event.name, app.limits.max_event_name_length)
-    limit = app.limits.max_event_payload_kb
-    # A character has at most four bytes, so most events need no encoding to be measured.
-    if limit and len(text) * 4 > limit * 1024 and (size := len(text.encode())) > limit * 1024:
-        raise errors.EVENT_TOO_LARGE(
-            f"Event payload size ({size} bytes) for event '{event.name}' exceeds limit ({limit}KB)"
-        )
-
-
-def _targets(app: LiveApp, event: EventBody) -> Sequence[str]:
-    """Step 8 of § 5.2: the channels, in the order given."""
-    channels = event.channels
-    if channels is None:
-        if event.channel is None:
-            raise errors.MISSING_CHANNEL()
-        return (event.channel,)
-    if not channels:
-        raise errors.MISSING_CHANNEL()
-    limit = app.limits.max_channels_at_once
-    if limit and len(channels) > limit:
-        raise errors.LIMIT_EXCEEDED(f"Number of channels ({len(channels)}) exceeds limit ({limit})")
-    return channels
-
-
-def _wants_entry(event: EventBody) -> bool:
-    return event.info is not None or event.message_id is not None
-
-
-def _fingerprint(event: EventBody) -> bytes:
-    """What makes two events the same: everything but which connection sent it and the key itself (§ 9.2)."""
-    return fingerprint(
-        _encode([event.name, event.data, event.channels, event.channel, event.tags, event.extras, event.message_id])
-    )
-
-
 @contextmanager
-def _held(claim: Claim) -> Iterator[None]:
+def _held(claim: Claim | None) -> Iterator[None]:
     """Gives the key back when the publish fails, so that a retry is not refused."""
     try:
         yield
     except BaseException:
-        claim.release()
+        if claim is not None:
+            claim.release()
         raise
 
 

@@ -1,0 +1,93 @@
+"""What is checked of one event, and what is told of it, whatever becomes of it then (contract 20 § 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from sockudo import errors
+from sockudo.apps.live import LiveApp
+from sockudo.hub import AppState
+from sockudo.ids import unique_id
+from sockudo.limits.idempotency import fingerprint
+from sockudo.names import channel_kind, check_channel_name, check_event_name
+from sockudo.publishing.bodies import EventBody
+
+__all__ = ["check_channel", "check_event", "entry", "mark_of", "targets_of", "wants_entry"]
+
+_encode = msgspec.json.Encoder().encode
+
+_AI_EVENTS = frozenset(
+    (
+        "ai-input",
+        "ai-output",
+        "ai-run-start",
+        "ai-run-suspend",
+        "ai-run-resume",
+        "ai-run-end",
+        "ai-cancel",
+        "ai-step-start",
+        "ai-step-end",
+        "ai-turn-start",
+        "ai-turn-end",
+    )
+)
+
+
+def check_channel(app: LiveApp, event: EventBody, channel: str) -> None:
+    """Whether there can be such a channel, and such an event on it."""
+    check_channel_name(channel, max_length=app.limits.max_channel_name_length, namespaces=app.namespaces)
+    if event.name in _AI_EVENTS or (event.extras is not None and event.extras.get("ai") is not None):
+        raise errors.AI_EVENT_NOT_PERMITTED(f"AI events are not permitted on channel '{channel}'")
+
+
+def entry(state: AppState, event: EventBody, name: str) -> dict[str, object]:
+    """What the reply tells about one channel (§ 5.3), counted after the publish."""
+    entry: dict[str, object] = {"acknowledgement_id": event.message_id or unique_id()}
+    wanted = {word.strip() for word in event.info.split(",")} if event.info else ()
+    channel = state.channels.get(name)
+    if "user_count" in wanted and channel_kind(name).presence:
+        entry["user_count"] = len(channel.presence or ()) if channel is not None else 0
+    if "subscription_count" in wanted:
+        entry["subscription_count"] = channel.subscription_count if channel is not None else 0
+    return entry
+
+
+def check_event(app: LiveApp, event: EventBody, text: str) -> None:
+    """Steps 5 to 7 of § 5.2: the event's name and the size of its data."""
+    if event.name is None:
+        raise errors.INVALID_INPUT("Event name is required")
+    check_event_name(event.name, app.limits.max_event_name_length)
+    limit = app.limits.max_event_payload_kb
+    # A character has at most four bytes, so most events need no encoding to be measured.
+    if limit and len(text) * 4 > limit * 1024 and (size := len(text.encode())) > limit * 1024:
+        raise errors.EVENT_TOO_LARGE(
+            f"Event payload size ({size} bytes) for event '{event.name}' exceeds limit ({limit}KB)"
+        )
+
+
+def targets_of(app: LiveApp, event: EventBody) -> Sequence[str]:
+    """Step 8 of § 5.2: the channels, in the order given."""
+    channels = event.channels
+    if channels is None:
+        if event.channel is None:
+            raise errors.MISSING_CHANNEL()
+        return (event.channel,)
+    if not channels:
+        raise errors.MISSING_CHANNEL()
+    limit = app.limits.max_channels_at_once
+    if limit and len(channels) > limit:
+        raise errors.LIMIT_EXCEEDED(f"Number of channels ({len(channels)}) exceeds limit ({limit})")
+    return channels
+
+
+def wants_entry(event: EventBody) -> bool:
+    return event.info is not None or event.message_id is not None
+
+
+def mark_of(event: EventBody) -> bytes:
+    """What makes two events the same: everything but which connection sent it and the key itself (§ 9.2)."""
+    return fingerprint(
+        _encode([event.name, event.data, event.channels, event.channel, event.tags, event.extras, event.message_id])
+    )
