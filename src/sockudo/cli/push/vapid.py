@@ -24,11 +24,9 @@ class VapidKeys(NamedTuple):
 
 def new_keys() -> VapidKeys:
     """A pair that nobody has had before."""
-    try:
-        from cryptography.hazmat.primitives.asymmetric import ec
-        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-    except ImportError:
-        fail("Keys need a package that is not installed.", ExitCode.REFUSED, "pip install 'sockudo[push]'")
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     key = ec.generate_private_key(ec.SECP256R1())
     point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     number = key.private_numbers().private_value.to_bytes(_PRIVATE_BYTES, "big")

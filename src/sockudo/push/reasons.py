@@ -1,0 +1,292 @@
+"""Why somebody got no notification: everything that is known of a device or a client, with what to do. Ours alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from sockudo import errors
+from sockudo.errors import ErrorSpec
+from sockudo.push.advice import STATE_WORDS, row_of_class, row_of_status
+from sockudo.push.delivery import Readiness
+from sockudo.push.outcomes import delivery_view
+from sockudo.push.positions import event_position
+from sockudo.push.recipients import ROUTE_NAMES, Provider
+from sockudo.push.records import TERMINAL, DeliveryEvent, Device, PublishStatus, Target
+from sockudo.push.registrations import device_view
+from sockudo.push.service import Push
+
+__all__ = ["Explanation", "Finding", "Reach", "explained"]
+
+_LOOKED_AT: Final = 20
+"""Publishes that are gone through, the newest."""
+
+_MOST_DEVICES: Final = 50
+_MOST_CHANNELS: Final = 200
+_MOST_EVENTS: Final = 20
+
+
+class Finding(NamedTuple):
+    """One thing that was found: in words, how bad it is, and the row of the catalogue that says what to do.
+
+    ``kind`` is ``bad`` for what keeps notifications away, ``warn`` for what may, ``info`` for the rest.
+    """
+
+    kind: str
+    text: str
+    row: ErrorSpec | None = None
+    remedy: str | None = None
+    publish_id: str | None = None
+
+    @property
+    def advice(self) -> str | None:
+        return self.remedy or (None if self.row is None else self.row.remedy)
+
+
+class Reach(NamedTuple):
+    """A publish that was meant for the device or the client, and what became of it there.
+
+    ``why`` says it in words; ``events`` are the outcomes, the oldest first, and empty where nothing was sent.
+    ``reached`` says that the provider took it for every device.
+    """
+
+    status: PublishStatus
+    events: list[DeliveryEvent]
+    why: str
+    row: ErrorSpec | None = None
+    reached: bool = False
+
+
+class Explanation(NamedTuple):
+    """``channels`` are those of each device. ``looked_at`` is how many publishes were gone through."""
+
+    app_id: str
+    who: str
+    devices: list[Device]
+    channels: Mapping[str, list[str]]
+    readiness: Mapping[Provider, Readiness]
+    reaches: list[Reach]
+    findings: list[Finding]
+    looked_at: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; without tokens and endpoints."""
+        return {
+            "appId": self.app_id,
+            "who": self.who,
+            "findings": [_finding_view(finding) for finding in self.findings],
+            "devices": [{**device_view(each), "channels": self.channels[each.id]} for each in self.devices],
+            "publishes": [_reach_view(reach) for reach in self.reaches],
+            "lookedAt": self.looked_at,
+        }
+
+
+def _finding_view(finding: Finding) -> dict[str, Any]:
+    shown = {
+        "kind": finding.kind,
+        "text": finding.text,
+        "code": None if finding.row is None else finding.row.slug,
+        "remedy": finding.advice,
+        "publishId": finding.publish_id,
+    }
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def _reach_view(reach: Reach) -> dict[str, Any]:
+    return {
+        "publishId": reach.status.publish_id,
+        "state": reach.status.state,
+        "createdAtMs": reach.status.created_at_ms,
+        "reached": reach.reached,
+        "why": reach.why,
+        "code": None if reach.row is None else reach.row.slug,
+        "deliveries": [delivery_view(event) for event in reach.events],
+    }
+
+
+async def explained(push: Push, app_id: str, who: str, publish_id: str | None = None) -> Explanation:
+    """What is known of ``who``, the id of a device or of a client: of one publish, or of the newest ones.
+
+    A device that is gone is looked for, too, among the outcomes. Raises errors.PUBLISH_NOT_FOUND and
+    errors.SERVICE_UNAVAILABLE.
+    """
+    devices = await _devices(push, app_id, who)
+    channels = {each.id: await _channels(push, app_id, each.id) for each in devices}
+    ready = await push.ready(app_id)
+    statuses = await _statuses(push, app_id, publish_id)
+    found = await asyncio.gather(*(_reach(push, status, who, devices, channels, ready) for status in statuses))
+    reaches = [reach for reach in found if reach is not None]
+    findings = [*_of_devices(who, devices, channels, ready), *_of_reaches(reaches, devices, asked=publish_id)]
+    return Explanation(app_id, who, devices, channels, ready, reaches, findings, len(statuses))
+
+
+async def _devices(push: Push, app_id: str, who: str) -> list[Device]:
+    own = await push.store.device(app_id, who)
+    of_client = await push.store.devices_of(app_id, who, "", _MOST_DEVICES)
+    return [*([own] if own is not None else []), *(each for each in of_client if own is None or each.id != own.id)]
+
+
+async def _channels(push: Push, app_id: str, device_id: str) -> list[str]:
+    rows = await push.store.subscriptions(app_id, device_id=device_id, after="", limit=_MOST_CHANNELS)
+    return [row.channel for row in rows]
+
+
+async def _statuses(push: Push, app_id: str, publish_id: str | None) -> list[PublishStatus]:
+    if publish_id is None:
+        return await push.store.statuses(app_id, states=None, after="", limit=_LOOKED_AT)
+    status = await push.store.status(app_id, publish_id)
+    if status is None:
+        raise errors.PUBLISH_NOT_FOUND(f"This app has no push publish '{publish_id[:100]}'")
+    return [status]
+
+
+# ---- what became of one publish ----
+
+
+async def _reach(
+    push: Push,
+    status: PublishStatus,
+    who: str,
+    devices: Sequence[Device],
+    channels: Mapping[str, list[str]],
+    ready: Mapping[Provider, Readiness],
+) -> Reach | None:
+    """None for a publish that was not meant for them."""
+    intent = await push.store.intent(status.app_id, status.publish_id)
+    meant = intent is not None and any(_names(target, who, devices, channels) for target in intent.targets)
+    events: list[DeliveryEvent] = []
+    # A device that is gone may have been on any channel.
+    if meant or not devices:
+        for device_id in [each.id for each in devices] or [who]:
+            events += await push.store.events(status.app_id, status.publish_id, "", _MOST_EVENTS, device_id=device_id)
+    named = any(name.partition(":")[2] == who for name in status.missing)
+    if not (events or meant or named):
+        return None
+    if not events:
+        why, row = _untold(status, devices, ready, push.now_ms())
+        return Reach(status, [], why, row)
+    last = list({event.result.device_id: event for event in sorted(events, key=event_position)}.values())
+    failed = [event for event in last if event.result.outcome != "accepted"]
+    why, row = _told((failed or last)[0])
+    if failed and len(last) > 1:
+        why = f"{failed[0].result.device_id}: {why}"
+    return Reach(status, sorted(events, key=event_position), why, row, reached=not failed)
+
+
+def _names(target: Target, who: str, devices: Sequence[Device], channels: Mapping[str, list[str]]) -> bool:
+    match target.type:
+        case "device":
+            return target.device_id == who or any(target.device_id == each.id for each in devices)
+        case "client":
+            return target.client_id == who or any(target.client_id == each.client_id for each in devices)
+        case "channel":
+            return any(target.channel in names for names in channels.values())
+        case _:
+            return False
+
+
+def _told(event: DeliveryEvent) -> tuple[str, ErrorSpec | None]:
+    result = event.result
+    name = ROUTE_NAMES[result.provider]
+    error = result.error
+    said = "" if error is None or error.reason is None else f" It said: {error.reason}."
+    row = None if error is None else row_of_class(error.kind)
+    match result.outcome:
+        case "accepted":
+            return f"{name} took it: what happens to it on the way to the screen is up to the device.", None
+        case "expired":
+            return f"It expired before it could be sent to {name}.", errors.PUSH_EXPIRED
+        case "cancelled":
+            return "It was cancelled before it was sent.", None
+        case "retryable":
+            return f"{name} did not take it at attempt {result.attempt}: it is tried again.{said}", row
+        case _:
+            gone = " The device was removed for that." if error is not None and error.kind == "invalid_token" else ""
+            return f"{name} refused it.{said}{gone}", row
+
+
+def _untold(
+    status: PublishStatus, devices: Sequence[Device], ready: Mapping[Provider, Readiness], now_ms: int
+) -> tuple[str, ErrorSpec | None]:
+    """Why nothing has been sent of a publish."""
+    row = row_of_status(status.state, status.code, status.error_reason)
+    if status.state not in TERMINAL:
+        if status.not_before_ms is not None and status.not_before_ms > now_ms:
+            return "It waits for its time (notBeforeMs).", None
+        lacking = [each for each in devices if not _is_ready(ready, each.recipient.provider)]
+        if lacking:
+            return f"It waits: {ROUTE_NAMES[lacking[0].recipient.provider]} cannot send now.", errors.CREDENTIAL_MISSING
+        return f"It is {STATE_WORDS[status.state]}.", row
+    if status.state in ("quota_exceeded", "expired", "cancelled") or row is not None:
+        reason = f": {status.error_reason}" if status.error_reason else ""
+        return f"It is {STATE_WORDS[status.state]}{reason}.", row
+    return "It was sent to others: this device was not among the recipients when it was planned.", errors.NO_RECIPIENTS
+
+
+# ---- what stands out ----
+
+
+def _of_devices(
+    who: str,
+    devices: Sequence[Device],
+    channels: Mapping[str, list[str]],
+    ready: Mapping[Provider, Readiness],
+) -> Iterator[Finding]:
+    if not devices:
+        yield Finding("bad", f"No device has the id {who}, and no client of that id has one.", errors.DEVICE_NOT_FOUND)
+    for device in devices:
+        if device.state == "FAILED":
+            yield Finding(
+                "warn",
+                f"Device {device.id} is FAILED after {device.failure_count} failures in a row.",
+                remedy="Register it again from the app: that takes a fresh token and makes it ACTIVE.",
+            )
+        elif device.state == "FAILING":
+            yield Finding("warn", f"Device {device.id} is FAILING: {device.failure_count} failures in a row.")
+        if not channels[device.id]:
+            yield Finding(
+                "info",
+                f"Device {device.id} is on no channel: only what is sent to its id or its client's reaches it.",
+                remedy="Subscribe it: POST /apps/ID/push/channelSubscriptions with its deviceId and a channel.",
+            )
+    for provider in dict.fromkeys(each.recipient.provider for each in devices):
+        if not _is_ready(ready, provider):
+            name = ROUTE_NAMES[provider]
+            found = ready.get(provider)
+            missing = (None if found is None else found.missing) or f"push.{name}_enabled is off"
+            yield Finding("bad", f"{name} cannot send for this app: {missing}.", errors.CREDENTIAL_MISSING)
+
+
+def _of_reaches(reaches: Sequence[Reach], devices: Sequence[Device], *, asked: str | None) -> Iterator[Finding]:
+    """The newest failure of each kind; that everything was taken; that nothing was meant for them."""
+    if not reaches:
+        where = f"Publish {asked}" if asked else f"None of the newest {_LOOKED_AT} publishes"
+        was = "was not meant" if asked else "was meant"
+        yield Finding(
+            "warn",
+            f"{where} {was} for them.",
+            remedy="Look at the targets of the publish: a channel reaches the devices that are subscribed to it.",
+        )
+        return
+    seen: set[ErrorSpec | None] = set()
+    for reach in reaches:
+        if reach.reached or reach.row in seen:
+            continue
+        seen.add(reach.row)
+        kind = "bad" if reach.row is not None else "info"
+        name = reach.status.publish_id
+        yield Finding(kind, f"Publish {name}: {reach.why}", reach.row, publish_id=name)
+    if devices and reaches[0].reached:
+        yield Finding(
+            "info",
+            f"The newest one, {reaches[0].status.publish_id}, was taken by the provider.",
+            remedy="Look at the device: whether it is online, lets the app notify and is in no quiet mode, and whether "
+            "the app shows what it gets.",
+            publish_id=reaches[0].status.publish_id,
+        )
+
+
+def _is_ready(ready: Mapping[Provider, Readiness], provider: Provider) -> bool:
+    found = ready.get(provider)
+    return found is not None and found.ready
