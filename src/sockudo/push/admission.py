@@ -26,6 +26,7 @@ from sockudo.push.records import PublishIntent, Regime, Target
 __all__ = [
     "Acceptance",
     "AdmissionOptions",
+    "Keys",
     "Ready",
     "check_pressure",
     "check_ready",

@@ -15,6 +15,7 @@ from sockudo.ids import unique_id
 from sockudo.push.admission import (
     Acceptance,
     AdmissionOptions,
+    Keys,
     Ready,
     check_pressure,
     check_ready,
@@ -38,7 +39,7 @@ from sockudo.push.rendering import Rendering, render_all
 from sockudo.push.requests import check_request
 from sockudo.push.templating import merged
 from sockudo.push.validation import check_payload
-from sockudo.spans import Tracer
+from sockudo.spans import TraceHeaders, Tracer
 
 __all__ = ["Accepted", "Push"]
 
@@ -113,14 +114,17 @@ class Push:
         over_quota: bool = False,
         limited: bool = True,
         scheduled: bool = False,
+        trace: TraceHeaders | None = None,
     ) -> Accepted:
         """Accepts a publish: when this returns, status, keys and log are durable, and it will be planned.
 
         ``over_quota`` skips the quotas and is audited; ``limited`` is False for rules and ``extras.push``, which have
-        rates of their own; ``scheduled`` is for a publish that must be for later. Raises errors.PUSH_CAPABILITY,
-        errors.INVALID_INPUT, errors.PUSH_DISABLED, errors.CREDENTIAL_MISSING, errors.PUSH_RATE_LIMITED,
-        errors.PUSH_BACKPRESSURE, errors.PUSH_PAYLOAD_TOO_LARGE, errors.DEVICE_NOT_FOUND,
-        errors.SCHEDULED_PUSH_INVALID and errors.SERVICE_UNAVAILABLE: nothing is kept then.
+        rates of their own; ``scheduled`` is for a publish that must be for later; ``trace`` is what it is a part of,
+        None for the span that is active.
+
+        Raises errors.PUSH_CAPABILITY, errors.INVALID_INPUT, errors.PROVIDER_TOKEN_INVALID, errors.PUSH_DISABLED,
+        errors.CREDENTIAL_MISSING, errors.PUSH_RATE_LIMITED, errors.PUSH_BACKPRESSURE, errors.PUSH_PAYLOAD_TOO_LARGE,
+        errors.DEVICE_NOT_FOUND, errors.SCHEDULED_PUSH_INVALID and errors.SERVICE_UNAVAILABLE: nothing is kept then.
         """
         begun = self.clock.monotonic()
         if not admin and any(target.type == "recipient" for target in request.targets):
@@ -135,15 +139,11 @@ class Push:
         if over_quota:
             audit("quotaOverride", app_id, publish_id=request.publish_id, recipients=found.total)
         renderings = render_all(payload, overrides)
-        intent = self._intent(app_id, request, payload, overrides, regime)
+        intent = self._intent(app_id, request, payload, overrides, regime, trace)
         keys = idempotency_keys(intent, chosen=request.publish_id is not None)
-        if request.publish_id is not None:
-            first = await self.store.accepted(app_id, keys.names, intent.accepted_at_ms)
-            if first is None:
-                # Its keys may have ended before it has.
-                first = await self._ended_or_running(app_id, request.publish_id)
-            if first is not None:
-                return await self._repeated(first, regime, renderings)
+        first = None if request.publish_id is None else await self._first(intent, keys)
+        if first is not None:
+            return await self._repeated(first, regime, renderings)
         _check_new(found, intent, scheduled=scheduled)
         reason = None
         if not over_quota:
@@ -154,18 +154,22 @@ class Push:
         winner = await self.store.accept(status, intent if reason is None else None, keys.names, keys.until_ms)
         if winner is not None:
             return await self._repeated(winner, regime, renderings)
-        result = "accepted"
         if reason is None:
             await self._produce(app_id, intent.publish_id)
-            meta_event("push-accepted", app_id, intent.publish_id, expectedRecipients=found.total)
-            self.counters.count("channel_publish_total", by=sum(target.type == "channel" for target in intent.targets))
-        else:
-            result = "quota_exceeded"
-            meta_event("quota-event", app_id, intent.publish_id, reason=reason.partition(" ")[0])
-        self.counters.count("publish_accepted_total", app_id, result)
-        self.counters.set("quota_consumed_delivery", found.total, app_id)
-        self.counters.note("publish_acceptance_duration_seconds", self.clock.monotonic() - begun, app_id)
+        self._tell(intent, found, reason, begun)
         return Accepted(status, found.total, regime, renderings)
+
+    def _tell(self, intent: PublishIntent, found: Audience, reason: str | None, begun: float) -> None:
+        """Step 14: what operators hear of it."""
+        app_id, counters = intent.app_id, self.counters
+        if reason is None:
+            meta_event("push-accepted", app_id, intent.publish_id, expectedRecipients=found.total)
+            counters.count("channel_publish_total", by=sum(target.type == "channel" for target in intent.targets))
+        else:
+            meta_event("quota-event", app_id, intent.publish_id, reason=reason.partition(" ")[0])
+        counters.count("publish_accepted_total", app_id, "accepted" if reason is None else "quota_exceeded")
+        counters.set("quota_consumed_delivery", found.total, app_id)
+        counters.note("publish_acceptance_duration_seconds", self.clock.monotonic() - begun, app_id)
 
     async def _merged(self, app_id: str, request: PublishRequest) -> tuple[Payload, list[Override]]:
         """Step 4: the payload over its template, checked once more."""
@@ -199,8 +203,16 @@ class Push:
         check_pressure(options, depths, ready)
 
     def _intent(
-        self, app_id: str, request: PublishRequest, payload: Payload, overrides: list[Override], regime: Regime
+        self,
+        app_id: str,
+        request: PublishRequest,
+        payload: Payload,
+        overrides: list[Override],
+        regime: Regime,
+        trace: TraceHeaders | None,
     ) -> PublishIntent:
+        if trace is None:
+            trace = () if self.tracer is None else self.tracer.headers()
         return PublishIntent(
             app_id=app_id,
             publish_id=request.publish_id or unique_id(),
@@ -211,13 +223,16 @@ class Push:
             expires_at_ms=request.expires_at_ms,
             regime=regime,
             accepted_at_ms=self.now_ms(),
-            trace=() if self.tracer is None else self.tracer.headers(),
+            trace=trace,
         )
 
-    async def _ended_or_running(self, app_id: str, publish_id: str) -> PublishStatus | None:
-        """The status of a publish that somebody has begun with; one that is only queued may be an attempt that went
-        no further, which the store takes over."""
-        status = await self.store.status(app_id, publish_id)
+    async def _first(self, intent: PublishIntent, keys: Keys) -> PublishStatus | None:
+        """The status of the publish that this one repeats. Its keys may have ended before it has; but one that is only
+        queued may be an attempt that went no further, which the store takes over."""
+        known = await self.store.accepted(intent.app_id, keys.names, intent.accepted_at_ms)
+        if known is not None:
+            return known
+        status = await self.store.status(intent.app_id, intent.publish_id)
         return None if status is None or status.state == "queued" else status
 
     async def _repeated(self, first: PublishStatus, regime: Regime, renderings: Sequence[Rendering]) -> Accepted:

@@ -1,0 +1,107 @@
+"""Publishes that nobody waits for: those of rules, accepted after their event was said (contract 50 § 9)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from typing import Final, NamedTuple
+
+import structlog
+
+from sockudo.errors import SockudoError
+from sockudo.push.bodies import PublishRequest
+from sockudo.push.service import Push
+from sockudo.spans import TraceHeaders
+
+__all__ = ["Background", "Waiting"]
+
+_CAPACITY: Final = 10_000
+_WORKERS: Final = 8
+
+_log = structlog.get_logger("sockudo.push")
+
+
+class Waiting(NamedTuple):
+    """A publish of an app, and the trace that it is a part of."""
+
+    app_id: str
+    request: PublishRequest
+    trace: TraceHeaders = ()
+
+
+class Background:
+    """Accepts publishes a few at a time; what does not fit is dropped, counted and logged.
+
+    They are in this process alone until they are accepted.
+    """
+
+    def __init__(self, push: Callable[[], Push | None], *, capacity: int = _CAPACITY) -> None:
+        self._push = push
+        self._capacity = capacity
+        self._waiting: deque[Waiting] = deque()
+        self._workers: set[asyncio.Task[None]] = set()
+        self.dropped = 0
+
+    def add(self, waiting: Waiting) -> None:
+        """Never waits."""
+        if len(self._waiting) >= self._capacity:
+            self._drop(waiting.app_id)
+            return
+        self._waiting.append(waiting)
+        if len(self._workers) < _WORKERS:
+            # In a context of its own: it goes on with what others add.
+            task = asyncio.get_running_loop().create_task(self._work(), context=Context())
+            self._workers.add(task)
+            task.add_done_callback(self._end)
+
+    async def idle(self) -> None:
+        """Returns when nothing waits."""
+        while self._workers:
+            await asyncio.wait(self._workers)
+
+    async def close(self, seconds: float = 5.0) -> None:
+        """Gives what waits so long to be accepted."""
+        workers = set(self._workers)
+        if workers:
+            await asyncio.wait(workers, timeout=seconds)
+        for task in workers:
+            task.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        if self._waiting:
+            _log.error("notifications of rules are lost with the process", lost=len(self._waiting))
+            self._waiting.clear()
+
+    async def _work(self) -> None:
+        while self._waiting:
+            app_id, request, trace = self._waiting.popleft()
+            push = self._push()
+            if push is None:
+                _log.warning("a notification of a rule is not sent", app_id=app_id, reason="push is off")
+                continue
+            try:
+                await push.publish(app_id, request, limited=False, trace=trace)
+            except SockudoError as problem:
+                _log.warning(
+                    "a notification of a rule is not sent",
+                    app_id=app_id,
+                    error=problem.spec.slug,
+                    reason=problem.text,
+                )
+
+    def _drop(self, app_id: str) -> None:
+        self.dropped += 1
+        push = self._push()
+        if push is not None:
+            push.counters.count("rate_dropped_total", app_id)
+        if self.dropped & (self.dropped - 1) == 0:
+            _log.error("notifications of rules are dropped: too many wait", app_id=app_id, dropped=self.dropped)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._workers.discard(task)
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            _log.error("notifications of rules have stopped", exc_info=problem)
+            # The others are not lost for that.
+            if self._waiting:
+                self.add(self._waiting.popleft())

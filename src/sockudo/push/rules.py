@@ -1,0 +1,127 @@
+"""Events of the HTTP API that become notifications: by a rule, or because they say so (contract 50 § 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from sockudo import errors
+from sockudo.clock import Clock
+from sockudo.config.push_rules import PushRule
+from sockudo.limits.windows import KeyedWindows
+from sockudo.push.background import Background, Waiting
+from sockudo.push.bodies import PublishRequest, payload_from
+from sockudo.push.records import Payload, Target
+from sockudo.push.service import Push
+
+__all__ = ["EventRules", "mapped"]
+
+_SECONDS: Final = 1
+
+_decode: Final = msgspec.json.Decoder().decode
+
+
+class EventRules:
+    """A `sockudo.publishing.pushes.EventPushes`. ``push`` gives None while push is off."""
+
+    def __init__(self, push: Callable[[], Push | None], rules: Sequence[PushRule], clock: Clock) -> None:
+        self._push = push
+        self._clock = clock
+        self._windows = KeyedWindows(_SECONDS)
+        self.background = Background(push)
+        self.events: frozenset[str] = frozenset()
+        self._rules: dict[str, list[tuple[int, PushRule]]] = {}
+        self.configure(rules)
+
+    def configure(self, rules: Sequence[PushRule]) -> None:
+        """Replaces the rules."""
+        by_event: dict[str, list[tuple[int, PushRule]]] = {}
+        for number, rule in enumerate(rules):
+            for event in rule.event_filter if rule.enabled else ():
+                by_event.setdefault(event, []).append((number, rule))
+        self._rules = by_event
+        self.events = frozenset(by_event)
+
+    async def before(self, app_id: str, name: str, data: Any, channels: Sequence[str], wanted: object) -> object:
+        """Maps the event by each rule that matches, and has ``extras.push`` accepted for each channel.
+
+        Raises errors.WRONG_SHAPE and errors.INVALID_INPUT for data or a payload that do not fit,
+        errors.PUSH_RATE_LIMITED for a rule that is over its rate, and what `Push.publish` does.
+        """
+        made = self._made(app_id, name, data, channels)
+        if wanted is not None:
+            payload = payload_from(wanted)
+            push = self._push()
+            if push is None:
+                raise errors.PUSH_DISABLED("push admission unavailable: push providers are disabled")
+            for channel in channels:
+                await push.publish(app_id, _to(channel, payload), limited=False)
+        return made or None
+
+    def after(self, told: object) -> None:
+        """Has what rules made of the event accepted, in the background."""
+        for waiting in told if isinstance(told, list) else ():
+            self.background.add(waiting)
+
+    async def close(self) -> None:
+        """Gives what is on its way a few seconds."""
+        await self.background.close()
+
+    def _made(self, app_id: str, name: str, data: Any, channels: Sequence[str]) -> list[Waiting]:
+        made: list[Waiting] = []
+        push = self._push()
+        trace = () if push is None or push.tracer is None else push.tracer.headers()
+        for number, rule in self._rules.get(name, ()):
+            matching = [channel for channel in channels if rule.matches(channel, name)]
+            if not matching:
+                continue
+            payload = mapped(rule, data)
+            self._check_rate(app_id, number, rule, len(matching), push)
+            made.extend(Waiting(app_id, _to(channel, payload), trace) for channel in matching)
+        return made
+
+    def _check_rate(self, app_id: str, number: int, rule: PushRule, count: int, push: Push | None) -> None:
+        window = self._windows.window(f"{number}\0{app_id}", self._clock.monotonic())
+        if window.count + count > rule.rate_limit_per_second:
+            if push is not None:
+                push.counters.count("rate_dropped_total", app_id, by=count)
+            raise errors.PUSH_RATE_LIMITED(
+                f"push rule for '{rule.channel_pattern}' exceeded: more than {rule.rate_limit_per_second} "
+                "notifications in one second (rate_limit_per_second)",
+                retry_after=_SECONDS,
+            )
+        window.count += count
+
+
+def mapped(rule: PushRule, data: Any) -> Payload:
+    """The notification that a rule makes of an event's data. Raises errors.INVALID_INPUT."""
+    mapping, where = rule.payload_mapping, f"push rule for '{rule.channel_pattern}'"
+    given = _object(data)
+    if given is None:
+        raise errors.INVALID_INPUT(f"{where}: the event's data must be a JSON object")
+    texts = []
+    for field in (mapping.title_field, mapping.body_field):
+        text = given.get(field)
+        if not isinstance(text, str):
+            raise errors.INVALID_INPUT(f"{where}: the event's data must have a string '{field}'")
+        texts.append(text)
+    title, body = texts
+    rest = {name: value for name, value in given.items() if name not in (mapping.title_field, mapping.body_field)}
+    kept = mapping.include_remaining_fields and bool(rest)
+    return Payload(title=title, body=body, template_data={mapping.template_data_field: rest} if kept else {})
+
+
+def _object(data: Any) -> Mapping[str, Any] | None:
+    """An object, or the text of one."""
+    if isinstance(data, str):
+        try:
+            data = _decode(data)
+        except (msgspec.DecodeError, RecursionError, UnicodeError):
+            return None
+    return data if isinstance(data, dict) else None
+
+
+def _to(channel: str, payload: Payload) -> PublishRequest:
+    return PublishRequest(None, [Target(type="channel", channel=channel)], payload, [])
