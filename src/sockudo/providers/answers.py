@@ -1,0 +1,106 @@
+"""What providers answer, in the words of push (contract 50 § 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import msgspec
+
+from sockudo.push.delivery import Sent
+from sockudo.push.exchange import Reply
+from sockudo.push.records import FailureClass, OutcomeError
+from sockudo.push.redaction import redacted
+
+__all__ = ["FailedError", "accepted", "failed", "json_of", "reason_of", "refused", "retry_after_ms"]
+
+_FAILURE_CLASSES: Final[Mapping[str, FailureClass]] = {
+    "invalid_token": "device_terminal",
+    "quota": "provider_quota",
+    "unavailable": "provider_transient",
+    "auth_failure": "credential_auth",
+    "project_mismatch": "credential_auth",
+    "apns_topic_mismatch": "credential_auth",
+    "invalid_payload": "caller_payload",
+    "network_transport": "network_transport",
+    "provider_rejected": "unknown",
+}
+_RETRYABLE: Final = frozenset({"quota", "unavailable", "network_transport"})
+_LONGEST_RETRY_AFTER: Final = 24 * 3600
+_LONGEST_ID: Final = 512
+
+_decode: Final = msgspec.json.Decoder().decode
+
+
+class FailedError(Exception):
+    """The send came to its end before the provider had answered; ``sent`` says how."""
+
+    def __init__(self, sent: Sent) -> None:
+        super().__init__(sent.error.kind if sent.error else sent.outcome)
+        self.sent = sent
+
+
+def accepted(message_id: object = None, *, token: str = "") -> Sent:
+    """``message_id`` is the provider's; one that is no text, or holds the recipient's token, is left out."""
+    usable = isinstance(message_id, str) and message_id.isprintable() and 0 < len(message_id) <= _LONGEST_ID
+    return Sent("accepted", str(message_id) if usable and not (token and token in str(message_id)) else None)
+
+
+def failed(kind: str, reason: str, *, retry: bool | None = None, retry_after_ms: int | None = None) -> Sent:
+    """``kind`` is a class of § 8 and decides whether the send is tried again, unless ``retry`` does."""
+    retryable = kind in _RETRYABLE if retry is None else retry
+    error = OutcomeError(
+        kind=kind,
+        failure_class=_FAILURE_CLASSES[kind],
+        reason=reason,
+        retry_after_ms=retry_after_ms if retryable else None,
+    )
+    return Sent("retryable" if retryable else "rejected", None, error)
+
+
+def refused(
+    kind: str, reply: Reply, now: float, *, token: str = "", reason: str | None = None, retry: bool | None = None
+) -> Sent:
+    """A refusal with the reason that the provider gave, never with the recipient's ``token``."""
+    if not reply.whole and not (kind in _RETRYABLE or retry):
+        # Which row of the table it is stands in the part that is missing.
+        return failed("network_transport", "connection_reset")
+    text = reason or reason_of(reply)
+    if token and token in text:
+        text = f"provider status {reply.status}"
+    return failed(kind, redacted(text), retry=retry, retry_after_ms=retry_after_ms(reply, now))
+
+
+def json_of(reply: Reply) -> Mapping[str, Any]:
+    """The body's object; an empty one when it has none."""
+    try:
+        found = _decode(reply.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def reason_of(reply: Reply) -> str:
+    body = json_of(reply)
+    error = body.get("error")
+    for reason in (error.get("status") if isinstance(error, dict) else None, body.get("reason")):
+        if isinstance(reason, str) and reason.strip():
+            return reason.strip()
+    return f"provider status {reply.status}"
+
+
+def retry_after_ms(reply: Reply, now: float) -> int | None:
+    """``Retry-After`` as a moment in Unix milliseconds, whether it has seconds or a date; a day away at most."""
+    value = reply.headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        seconds = float(min(int(value[:10]), _LONGEST_RETRY_AFTER))
+    else:
+        try:
+            date = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        # A date without a zone is in GMT: HTTP knows no other.
+        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
+    return int((now + max(0.0, min(seconds, _LONGEST_RETRY_AFTER))) * 1000)

@@ -1,0 +1,46 @@
+"""All providers, as the server is configured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sockudo.config.sections.push import Push
+from sockudo.providers.apns import ApnsProvider
+from sockudo.providers.base import Surroundings
+from sockudo.providers.fcm import FcmProvider
+from sockudo.providers.hms import HmsProvider
+from sockudo.providers.realtime import PublishOnChannel, RealtimeProvider
+from sockudo.providers.webpush import WebPushProvider
+from sockudo.providers.wns import WnsProvider
+from sockudo.push.delivery import Materials, PushProvider
+from sockudo.push.endpoints import EndpointRules
+from sockudo.push.recipients import Provider
+
+__all__ = ["push_providers"]
+
+
+def push_providers(
+    settings: Push,
+    rules: EndpointRules,
+    materials: Materials,
+    publish: PublishOnChannel,
+    around: Surroundings,
+) -> Mapping[Provider, PushProvider]:
+    """Those that are enabled, and ``realtime``. Closing them leaves ``around.http`` open.
+
+    ``materials`` finds stored credentials, ``publish`` is how ``realtime`` delivers, ``rules`` hold for the addresses
+    that browsers and Windows have brought along.
+    """
+    found: dict[Provider, PushProvider] = {}
+    if settings.fcm_enabled:
+        found["fcm"] = FcmProvider(settings.fcm, materials, around)
+    if settings.apns_enabled:
+        found["apns"] = ApnsProvider(settings.apns, materials, around)
+    if settings.webpush_enabled:
+        found["webPush"] = WebPushProvider(settings.webpush, rules, materials, around)
+    if settings.hms_enabled:
+        found["hms"] = HmsProvider(settings.hms, materials, around)
+    if settings.wns_enabled:
+        found["wns"] = WnsProvider(settings.wns, rules, materials, around)
+    found["realtime"] = RealtimeProvider(publish)
+    return found
