@@ -12,16 +12,23 @@ from sockudo.testing.asserts import assert_not_published, assert_published
 from sockudo.testing.blocking import BlockingClient
 from sockudo.testing.clock import FakeClock
 from sockudo.testing.proxy import FaultProxy
+from sockudo.testing.push_answers import ProviderAnswer, ProviderRequest
+from sockudo.testing.push_provider import MockPushProvider
 from sockudo.testing.recorder import ANYTHING, RecordingClient
 from sockudo.testing.server import TestServer, serve
+from sockudo.testing.web_push import BrowserKeys
 
 __all__ = [
     "ANYTHING",
     "BlockingClient",
+    "BrowserKeys",
     "Credentials",
     "Event",
     "FakeClock",
     "FaultProxy",
+    "MockPushProvider",
+    "ProviderAnswer",
+    "ProviderRequest",
     "RecordingClient",
     "TestServer",
     "assert_not_published",
