@@ -13,6 +13,7 @@ from sockudo.config.problems import nearest
 
 __all__ = [
     "EVENT_TYPES",
+    "PUSH_EVENTS",
     "Webhook",
     "WebhookError",
     "WebhookFilter",
@@ -22,7 +23,10 @@ __all__ = [
     "unused_webhooks",
 ]
 
-EVENT_TYPES: Final = frozenset(
+PUSH_EVENTS: Final = frozenset({"push.publish_failed", "push.device_invalidated"})
+"""Events about notifications; they are only sent while ``push.webhooks_enabled``."""
+
+EVENT_TYPES: Final = PUSH_EVENTS | frozenset(
     {
         "channel_occupied",
         "channel_vacated",

@@ -39,6 +39,7 @@ from sockudo.push.rendering import Rendering, render_all
 from sockudo.push.requests import check_request
 from sockudo.push.templating import merged
 from sockudo.push.validation import check_payload
+from sockudo.push.webhooks import PushWebhooks
 from sockudo.spans import TraceHeaders, Tracer
 
 __all__ = ["Accepted", "Push"]
@@ -81,6 +82,7 @@ class Push:
         *,
         wake: Callable[[Stage], None] = lambda _: None,
         counters: PushCounters | None = None,
+        webhooks: PushWebhooks | None = None,
         tracer: Tracer | None = None,
         readings: QueueReadings | None = None,
         providers: Mapping[Provider, PushProvider] = MappingProxyType({}),
@@ -93,6 +95,7 @@ class Push:
         self.options = options
         self.wake = wake
         self.counters = counters or PushCounters()
+        self.webhooks = webhooks
         self.tracer = tracer
         self.readings = readings or QueueReadings(queue, clock)
         self.providers = providers
@@ -156,6 +159,8 @@ class Push:
             return await self._repeated(winner, regime, renderings)
         if reason is None:
             await self._produce(app_id, intent.publish_id)
+        elif self.webhooks is not None:
+            self.webhooks.publish_ended(status)
         self._tell(intent, found, reason, begun)
         return Accepted(status, found.total, regime, renderings)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +14,9 @@ __all__ = [
     "cache_miss",
     "channel_event",
     "client_event",
+    "device_invalidated",
     "member_event",
+    "publish_failed",
     "subscription_count",
     "user_event",
 ]
@@ -64,3 +67,21 @@ def subscription_count(channel: str, count: int, time_ms: int) -> Event:
 def user_event(name: str, user_id: str, time_ms: int) -> Event:
     """``user_online`` or ``user_offline``, on the channel that reaches the user."""
     return _event(name, USER_CHANNEL_PREFIX + user_id, time_ms, user_id=user_id)
+
+
+def publish_failed(
+    publish_id: str, state: str, code: str | None, reason: str | None, counters: Mapping[str, int], time_ms: int
+) -> Event:
+    """A push publish that has ended without reaching anybody. It is about no channel."""
+    about = {"publish_id": publish_id, "state": state, "code": code, "error_reason": reason, "counters": counters}
+    return _push_event("push.publish_failed", about, time_ms)
+
+
+def device_invalidated(device_id: str, provider: str, publish_id: str | None, time_ms: int) -> Event:
+    """A device that was deleted because its provider says that its token is dead. It is about no channel."""
+    about = {"device_id": device_id, "provider": provider, "publish_id": publish_id}
+    return _push_event("push.device_invalidated", about, time_ms)
+
+
+def _push_event(name: str, about: Mapping[str, Any], time_ms: int) -> Event:
+    return Event(name, "", _encode({"name": name, **about}), time_ms)

@@ -35,6 +35,13 @@ def _sample(name: str, time_ms: int) -> Event:
             return events.cache_miss(f"cache-{_CHANNEL}", time_ms)
         case "subscription_count":
             return events.subscription_count(_CHANNEL, 1, time_ms)
+        case "push.publish_failed":
+            counters = {"planned": 1, "dispatched": 1, "failed": 1}
+            return events.publish_failed(
+                "sockudo-test", "failed", "provider_auth_failed", "auth_failure", counters, time_ms
+            )
+        case "push.device_invalidated":
+            return events.device_invalidated("sockudo-test-device", "fcm", "sockudo-test", time_ms)
         case "user_online" | "user_offline":
             return events.user_event(name, _USER, time_ms)
     return events.channel_event(name, _CHANNEL, time_ms)

@@ -64,7 +64,7 @@ class Webhooks:
         self._endpoints: dict[str, tuple[LiveApp, AppEndpoints]] = {}
         # None where nothing is traced.
         self._traces: WebhookTraces | None = None
-        self.recorder = Recorder(self.endpoints, self._say, clock.monotonic, clock.time)
+        self.recorder = Recorder(self.endpoints, self.say, clock.monotonic, clock.time)
         self.deliverer = Deliverer(
             queue,
             sender,
@@ -155,7 +155,8 @@ class Webhooks:
             return "endpoint_removed"
         return endpoint, app.key, app.signer
 
-    def _say(self, app_id: str, event: Event) -> None:
+    def say(self, app_id: str, event: Event) -> None:
+        """Tells the endpoints of an app that want to hear of it."""
         endpoints = self.endpoints(app_id)
         if endpoints is not None:
             if self._traces is not None and not event.trace:

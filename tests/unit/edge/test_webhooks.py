@@ -70,7 +70,7 @@ class Site(EdgeNode):
     async def happen(self, *channels: str, app: LiveApp = SHOP) -> None:
         """Occupies the channels, and waits until every endpoint has been called as far as it can be now."""
         for channel in channels:
-            self.webhooks._say(app.id, channel_event("channel_occupied", channel, int(self.clock.time() * 1000)))
+            self.webhooks.say(app.id, channel_event("channel_occupied", channel, int(self.clock.time() * 1000)))
         async with asyncio.timeout(10):
             while self.webhooks.batches.depth:  # noqa: ASYNC110 - nobody announces it
                 await asyncio.sleep(0)

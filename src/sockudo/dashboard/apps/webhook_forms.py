@@ -22,6 +22,8 @@ EVENTS: Final = (
     ("subscription_count", "A channel has more or fewer subscribers"),
     ("user_online", "A signed-in user has come"),
     ("user_offline", "A signed-in user has gone"),
+    ("push.publish_failed", "A push publish has reached nobody (push.webhooks_enabled)"),
+    ("push.device_invalidated", "A device was deleted because its token is dead (push.webhooks_enabled)"),
 )
 """What can be ticked, in the order of the form."""
 
