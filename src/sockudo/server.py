@@ -58,6 +58,7 @@ from sockudo.protocol.delta import Algorithm, DeltaNode, DeltaOptions
 from sockudo.publishing import Publisher
 from sockudo.publishing.pipeline import Pipeline
 from sockudo.publishing.publisher import PublishOptions
+from sockudo.push.rules import EventRules
 from sockudo.sessions import Gateway
 from sockudo.sessions.sweeper import sweep
 from sockudo.sessions.tokens import revoke
@@ -109,6 +110,8 @@ class Server:
             await self._open_apps()
             await self._open_histories()
             await self._open_webhooks()
+            # Opened after push, so that it is closed before.
+            self._stack.push_async_callback(self.event_rules.close)
             await self._open_dashboard()
             await self._open_listeners()
             await self._open_metrics()
@@ -150,6 +153,7 @@ class Server:
             cors=Cors(settings),
             uvicorn=asgi_config(application),
         )
+        self.publisher.pushes = self.event_rules = EventRules(lambda: self.edge.push, settings.push_rules, self.clock)
         self._stack.push_async_callback(self.edge.tails.close)
         front = Front(
             self.edge,
