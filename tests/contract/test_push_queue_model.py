@@ -1,0 +1,159 @@
+"""Every push queue does what the one in memory does, whatever is asked of both in whatever order."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from sockudo.push.queue import STAGES, Lease, Message, PushQueue, Stage
+from sockudo.queues.push_memory import MemoryPushQueue
+from support.push_queues import NOW, QueuePlace
+
+T = TypeVar("T")
+
+FAST = Path("/dev/shm")  # noqa: S108
+"""Nothing here is about what survives, and a disk would take its time for every call."""
+
+USED: tuple[Stage, ...] = ("publish_log", "delivery_jobs_fcm")
+SOME_STAGE = st.sampled_from(USED)
+KEYS = st.sampled_from([f"k{number}" for number in range(25)])
+APPS = st.sampled_from(["a", "b:", "c ☃"])
+TIMES = st.integers(-50, 150)
+MESSAGES = st.lists(st.tuples(SOME_STAGE, KEYS, APPS, st.binary(max_size=3), st.none() | TIMES), max_size=6)
+
+Seen = tuple[Message, int, int]
+
+
+def seen(leases: Iterable[Lease]) -> list[Seen]:
+    """Without what is random."""
+    return [(lease.message, lease.attempt, lease.enqueued_at_ms) for lease in leases]
+
+
+class Queues(RuleBasedStateMachine):
+    """The same for both; tokens differ, so leases are held in pairs."""
+
+    def __init__(self, make: Callable[[Path], PushQueue]) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory(prefix="push-queue-", dir=FAST if FAST.exists() else None)
+        self.runner = asyncio.Runner()
+        self.make = lambda: make(Path(self.folder.name))
+        self.model: PushQueue = MemoryPushQueue()
+        self.queue = self.make()
+        self.now = NOW
+        self.latest = NOW
+        self.leases: list[tuple[Lease, Lease]] = []
+        self.run(self.queue.start())
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    def both(self, ask: Callable[[PushQueue], Coroutine[Any, Any, T]]) -> T:
+        """What both answer."""
+        answer = self.run(ask(self.model))
+        assert self.run(ask(self.queue)) == answer
+        return answer
+
+    def teardown(self) -> None:
+        # What is left is for nobody: the next example begins with nothing.
+        end = self.latest + 1_000_000
+        for stage in USED:
+            ours = self.run(self.model.consume(stage, 1000, end, end + 1))
+            theirs = self.run(self.queue.consume(stage, 1000, end, end + 1))
+            assert seen(theirs) == seen(ours)
+            assert self.run(self.queue.finish(theirs, [], end)) == [True] * len(theirs)
+        self.run(self.queue.close())
+        self.runner.close()
+        self.folder.cleanup()
+
+    def messages(self, given: Iterable[tuple[Stage, str, str, bytes, int | None]]) -> list[Message]:
+        return [
+            Message(stage, key, app, body, 0 if due is None else self.now + due) for stage, key, app, body, due in given
+        ]
+
+    @rule(given=MESSAGES)
+    def produce(self, given: list[tuple[Stage, str, str, bytes, int | None]]) -> None:
+        new = self.messages(given)
+        self.both(lambda queue: queue.produce(new, self.now))
+
+    @rule(by=st.integers(-30, 300) | st.integers(-5000, 5000))
+    def wait(self, by: int) -> None:
+        self.now += by
+        self.latest = max(self.latest, self.now)
+
+    @rule(stage=SOME_STAGE, limit=st.integers(0, 7), lease=st.integers(0, 200), per_app=st.none() | st.integers(0, 3))
+    def consume(self, stage: Stage, limit: int, lease: int, per_app: int | None) -> None:
+        what = (stage, limit, self.now, self.now + lease)
+        ours = self.run(self.model.consume(*what, per_app=per_app))
+        theirs = self.run(self.queue.consume(*what, per_app=per_app))
+        assert seen(theirs) == seen(ours)
+        self.leases += zip(ours, theirs, strict=True)
+
+    def some(self, data: st.DataObject) -> tuple[Sequence[Lease], Sequence[Lease]]:
+        pairs = data.draw(st.lists(st.sampled_from(self.leases[-20:]), max_size=4))
+        return [ours for ours, _ in pairs], [theirs for _, theirs in pairs]
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), until=TIMES)
+    def extend(self, data: st.DataObject, until: int) -> None:
+        ours, theirs = self.some(data)
+        had = self.run(self.model.extend(ours, self.now + until))
+        assert self.run(self.queue.extend(theirs, self.now + until)) == had
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), given=MESSAGES)
+    def finish(self, data: st.DataObject, given: list[tuple[Stage, str, str, bytes, int | None]]) -> None:
+        ours, theirs = self.some(data)
+        new = self.messages(given)
+        had = self.run(self.model.finish(ours, new, self.now))
+        assert self.run(self.queue.finish(theirs, new, self.now)) == had
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), due=st.none() | TIMES)
+    def give_back(self, data: st.DataObject, due: int | None) -> None:
+        ours, theirs = self.some(data)
+        due_at_ms = 0 if due is None else self.now + due
+        self.run(self.model.give_back(ours, due_at_ms))
+        self.run(self.queue.give_back(theirs, due_at_ms))
+
+    @rule()
+    def reopen(self) -> None:
+        self.run(self.queue.close())
+        self.queue = self.make()
+        self.run(self.queue.start())
+
+    @invariant()
+    def they_say_the_same(self) -> None:
+        self.both(lambda queue: queue.next_due(STAGES))
+        self.both(lambda queue: queue.depths(self.now))
+
+
+@pytest.mark.parametrize(("kind", "examples"), [("sqlite", 60), ("postgres", 12), ("mariadb", 8), ("redis", 30)])
+def test_queues_agree(
+    kind: str, examples: int, request: pytest.FixtureRequest, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A few messages are to be as good as a flood.
+    monkeypatch.setattr("sockudo.stores.sql.push_queue_work._FRONT", 1)
+    server = None if kind == "sqlite" else request.getfixturevalue(kind)
+
+    def make(folder: Path) -> PushQueue:
+        return QueuePlace(kind, folder, place.server, unique).make()
+
+    place = QueuePlace.of(kind, Path(), server, unique)
+    run_state_machine_as_test(
+        lambda: Queues(make),
+        settings=settings(
+            settings.default,
+            max_examples=examples,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        ),
+    )
