@@ -9,9 +9,10 @@ from sockudo.errors import SockudoError
 from sockudo.providers.answers import FailedError, failed
 from sockudo.providers.single_flight import SingleFlight
 from sockudo.push.delivery import Material, Materials, Readiness
+from sockudo.push.exchange import HttpExchange
 from sockudo.push.recipients import Provider
 
-__all__ = ["AccountError", "Accounts", "Own", "SharedCredential"]
+__all__ = ["AccountError", "Accounts", "Own", "SharedCredential", "checked_endpoint", "given"]
 
 _AGAIN_AFTER: Final = 2.0
 _MOST_APPS: Final = 4096
@@ -19,6 +20,18 @@ _MOST_APPS: Final = 4096
 
 class AccountError(Exception):
     """Nothing can be sent from this account; the text says what to do and holds no secret."""
+
+
+def given(text: str | None) -> str | None:
+    """A setting that is blank is none."""
+    return text.strip() or None if text is not None else None
+
+
+def checked_endpoint(url: str, setting: str, http: HttpExchange) -> str:
+    """The address without its last slash. Raises AccountError for http where that is not allowed (D18)."""
+    if not url.startswith("https://") and not http.allows_local:
+        raise AccountError(f"{setting} must be https, unless PUSH_ALLOW_LOCAL_WEB_PUSH_ENDPOINTS is set")
+    return url.rstrip("/")
 
 
 class _Account(Protocol):
@@ -40,6 +53,11 @@ class SharedCredential(NamedTuple):
 
     app_id: str
     credential_id: str | None
+
+    @classmethod
+    def of(cls, app_id: str | None, credential_id: str | None) -> SharedCredential | None:
+        app = given(app_id)
+        return None if app is None else cls(app, given(credential_id))
 
 
 class _Known(NamedTuple, Generic[_Some]):

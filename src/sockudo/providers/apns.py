@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from sockudo.config.sections.push_providers import PushApns
-from sockudo.providers.accounts import AccountError, Accounts, Own, SharedCredential
+from sockudo.providers.accounts import AccountError, Accounts, Own, SharedCredential, checked_endpoint, given
 from sockudo.providers.answers import accepted, json_of, refused
 from sockudo.providers.base import HttpProvider, Shapes, Surroundings, encode
 from sockudo.providers.collapse import apns_collapse_id
@@ -54,7 +54,7 @@ class ApnsProvider(HttpProvider[ApnsAccount]):
     """A `PushProvider` for APNs."""
 
     def __init__(self, settings: PushApns, materials: Materials, around: Surroundings) -> None:
-        shared = SharedCredential(settings.app_id, settings.credential_id) if settings.app_id else None
+        shared = SharedCredential.of(settings.app_id, settings.credential_id)
         accounts: Accounts[ApnsAccount] = Accounts(
             "apns", materials, self._account, lambda: _own(settings), monotonic=around.monotonic, shared=shared
         )
@@ -93,7 +93,8 @@ class ApnsProvider(HttpProvider[ApnsAccount]):
 
     def _account(self, material: Material, theirs: bool) -> ApnsAccount:
         fields = material.fields
-        topic = fields.get("topic") or self._settings.topic
+        checked_endpoint(self._settings.endpoint, "APNS_ENDPOINT", self._around.http)
+        topic = given(self._settings.topic)
         if not topic:
             raise AccountError("there is no topic: set APNS_TOPIC to the bundle id of the app")
         static = fields.get("providerToken")
@@ -169,12 +170,15 @@ def _text(value: object) -> str | None:
 
 
 def _own(settings: PushApns) -> Own:
-    if settings.provider_token is not None:
-        return Own("APNS_PROVIDER_TOKEN", Material("process", 0, {"providerToken": settings.provider_token}))
-    key, source = settings.private_key, "APNS_PRIVATE_KEY"
-    if key is None and settings.private_key_path is not None:
-        key, source = text_of(settings.private_key_path, "APNS_PRIVATE_KEY_PATH"), "APNS_PRIVATE_KEY_PATH"
-    if settings.team_id is None or settings.key_id is None or key is None:
+    """A ready token, else a key; the key's text before its file."""
+    token = given(settings.provider_token)
+    if token is not None:
+        return Own("APNS_PROVIDER_TOKEN", Material("process", 0, {"providerToken": token}))
+    team, key_id = given(settings.team_id), given(settings.key_id)
+    key, source, path = given(settings.private_key), "APNS_PRIVATE_KEY", given(settings.private_key_path)
+    if key is None and path is not None:
+        source = "APNS_PRIVATE_KEY_PATH"
+        key = text_of(path, source)
+    if team is None or key_id is None or key is None:
         raise AccountError(_MISSING)
-    fields = {"teamId": settings.team_id, "keyId": settings.key_id, "privateKey": key}
-    return Own(source, Material("process", 0, fields))
+    return Own(source, Material("process", 0, {"teamId": team, "keyId": key_id, "privateKey": key}))

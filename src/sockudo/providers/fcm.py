@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from sockudo.config.sections.push_providers import PushFcm
-from sockudo.providers.accounts import AccountError, Accounts, Own, SharedCredential
+from sockudo.providers.accounts import AccountError, Accounts, Own, SharedCredential, checked_endpoint, given
 from sockudo.providers.answers import accepted, json_of, refused
 from sockudo.providers.base import (
     HttpProvider,
@@ -64,7 +64,7 @@ class FcmProvider(HttpProvider[FcmAccount]):
     """A `PushProvider` for FCM."""
 
     def __init__(self, settings: PushFcm, materials: Materials, around: Surroundings) -> None:
-        shared = SharedCredential(settings.app_id, settings.credential_id) if settings.app_id else None
+        shared = SharedCredential.of(settings.app_id, settings.credential_id)
         accounts: Accounts[FcmAccount] = Accounts(
             "fcm", materials, self._account, lambda: _own(settings), monotonic=around.monotonic, shared=shared
         )
@@ -94,7 +94,7 @@ class FcmProvider(HttpProvider[FcmAccount]):
         return await self._with_token(account.tokens, deadline, request, meaning, credential_rejected)
 
     def _account(self, material: Material, theirs: bool) -> FcmAccount:
-        fields, ours = material.fields, self._settings.project_id
+        fields, ours = material.fields, given(self._settings.project_id)
         static = fields.get("providerToken")
         if static is not None:
             return FcmAccount(StaticToken(static), self._url(ours))
@@ -105,7 +105,8 @@ class FcmProvider(HttpProvider[FcmAccount]):
     def _url(self, project: str | None) -> str:
         if not project:
             raise AccountError("there is no project id: set FCM_PROJECT_ID")
-        return f"{self._settings.endpoint.rstrip('/')}/v1/projects/{quote(project, safe='')}/messages:send"
+        base = checked_endpoint(self._settings.endpoint, "FCM_ENDPOINT", self._around.http)
+        return f"{base}/v1/projects/{quote(project, safe='')}/messages:send"
 
     def _fetching(self, account: _ServiceAccount) -> Callable[[], Any]:
         signer = rsa_signer(account.private_key, account.private_key_id, "private_key of the service account")
@@ -168,11 +169,13 @@ def _service_account(text: str) -> _ServiceAccount:
 
 
 def _own(settings: PushFcm) -> Own:
-    text, source = settings.service_account_json, "FCM_SERVICE_ACCOUNT_JSON"
-    if text is None and settings.service_account_json_path is not None:
-        text, source = text_of(settings.service_account_json_path, "FCM_SERVICE_ACCOUNT_JSON_PATH"), "the key file"
+    text, source = given(settings.service_account_json), "FCM_SERVICE_ACCOUNT_JSON"
+    path, token = given(settings.service_account_json_path), given(settings.provider_token)
+    if text is None and path is not None:
+        source = "FCM_SERVICE_ACCOUNT_JSON_PATH"
+        text = text_of(path, f"{source} or GOOGLE_APPLICATION_CREDENTIALS")
     if text is not None:
         return Own(source, Material("process", 0, {"serviceAccountJson": text}))
-    if settings.provider_token is not None:
-        return Own("FCM_PROVIDER_TOKEN", Material("process", 0, {"providerToken": settings.provider_token}))
+    if token is not None:
+        return Own("FCM_PROVIDER_TOKEN", Material("process", 0, {"providerToken": token}))
     raise AccountError(_MISSING)

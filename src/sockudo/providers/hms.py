@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from sockudo.config.sections.push_providers import PushHms
-from sockudo.providers.accounts import AccountError, Accounts, Own
+from sockudo.providers.accounts import AccountError, Accounts, Own, checked_endpoint, given
 from sockudo.providers.answers import accepted, json_of, refused
 from sockudo.providers.base import HttpProvider, Shapes, Surroundings, TokenAccount, credential_rejected, encode
 from sockudo.providers.messages import message_shape
@@ -69,7 +69,8 @@ class HmsProvider(HttpProvider[HmsAccount]):
         app = fields.get("hmsAppId", "").strip()
         if not app:
             raise AccountError("there is no app id: set HMS_APP_ID")
-        url = f"{self._settings.endpoint.rstrip('/')}/v1/{quote(app, safe='')}/messages:send"
+        base = checked_endpoint(self._settings.endpoint, "HMS_ENDPOINT", self._around.http)
+        url = f"{base}/v1/{quote(app, safe='')}/messages:send"
         static = fields.get("providerToken")
         if static is not None:
             return HmsAccount(StaticToken(static), url)
@@ -102,7 +103,7 @@ def _kind(status: int, code: str | None, body: bytes) -> str:
         return "quota"
     if status in (401, 403):
         return "auth_failure"
-    return "unavailable" if status >= 500 else "provider_rejected"
+    return "unavailable" if 500 <= status < 600 else "provider_rejected"
 
 
 def _as_text(data: Any) -> Any:
@@ -111,7 +112,7 @@ def _as_text(data: Any) -> Any:
 
 
 def _own(settings: PushHms) -> Own:
-    if settings.provider_token is None or settings.app_id is None:
+    app, token = given(settings.app_id), given(settings.provider_token)
+    if app is None or token is None:
         raise AccountError(_MISSING)
-    fields = {"hmsAppId": settings.app_id, "providerToken": settings.provider_token}
-    return Own("HMS_PROVIDER_TOKEN", Material("process", 0, fields))
+    return Own("HMS_PROVIDER_TOKEN", Material("process", 0, {"hmsAppId": app, "providerToken": token}))

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from sockudo.config.sections.push_providers import PushWebpush
 from sockudo.errors import SockudoError
-from sockudo.providers.accounts import AccountError, Accounts, Own
+from sockudo.providers.accounts import AccountError, Accounts, Own, given
 from sockudo.providers.answers import accepted, failed, refused
 from sockudo.providers.base import HttpProvider, Shapes, Surroundings, encode
 from sockudo.providers.collapse import webpush_topic
@@ -129,7 +129,7 @@ def webpush_meaning(reply: Reply, endpoint: str, now: float) -> Sent:
     status = reply.status
     if 200 <= status <= 202:
         return accepted(reply.headers.get("location"), token=endpoint)
-    kind = _KINDS.get(status) or ("unavailable" if status >= 500 else "provider_rejected")
+    kind = _KINDS.get(status) or ("unavailable" if 500 <= status < 600 else "provider_rejected")
     return refused(kind, reply, now, token=endpoint)
 
 
@@ -168,6 +168,7 @@ def _seconds(value: object) -> int:
 
 
 def _own(settings: PushWebpush) -> Own:
-    if settings.vapid_private_key is None:
+    key = given(settings.vapid_private_key)
+    if key is None:
         raise AccountError(_MISSING)
-    return Own("VAPID_PRIVATE_KEY", Material("process", 0, {"privateKey": settings.vapid_private_key}))
+    return Own("VAPID_PRIVATE_KEY", Material("process", 0, {"privateKey": key}))

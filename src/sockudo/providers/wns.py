@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from sockudo.config.sections.push_providers import PushWns
 from sockudo.errors import SockudoError
-from sockudo.providers.accounts import AccountError, Accounts, Own
+from sockudo.providers.accounts import AccountError, Accounts, Own, given
 from sockudo.providers.answers import accepted, failed, refused
 from sockudo.providers.base import HttpProvider, Shapes, Surroundings, TokenAccount, credential_rejected, encode
 from sockudo.providers.oauth import access_token
@@ -100,7 +100,7 @@ def wns_meaning(reply: Reply, url: str, now: float) -> Sent:
     status = reply.status
     if 200 <= status <= 202:
         return accepted(reply.headers.get("x-wns-msg-id"), token=url)
-    kind = _KINDS.get(status) or ("unavailable" if status >= 500 else "provider_rejected")
+    kind = _KINDS.get(status) or ("unavailable" if 500 <= status < 600 else "provider_rejected")
     return refused(kind, reply, now, token=url)
 
 
@@ -124,6 +124,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _own(settings: PushWns) -> Own:
-    if settings.provider_token is None:
+    token = given(settings.provider_token)
+    if token is None:
         raise AccountError(_MISSING)
-    return Own("WNS_PROVIDER_TOKEN", Material("process", 0, {"providerToken": settings.provider_token}))
+    return Own("WNS_PROVIDER_TOKEN", Material("process", 0, {"providerToken": token}))
