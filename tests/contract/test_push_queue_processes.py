@@ -1,0 +1,224 @@
+"""Push queues that processes share: the work is shared, kill -9 loses nothing, and what is gone comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sockudo.errors import SockudoError
+from sockudo.push.queue import Lease, PushQueue, Stage
+from support.databases import DatabaseServer
+from support.push_queues import SHARED, QueuePlace, a_message, keys
+from support.redis import RedisProcess, redis_server
+
+CHILD = Path(__file__).parent.parent / "support" / "push_queue_child.py"
+SECONDS = 30.0
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+@pytest.fixture(params=SHARED)
+def place(request: pytest.FixtureRequest, tmp_path: Path, unique: str) -> QueuePlace:
+    server = None if request.param == "sqlite" else request.getfixturevalue(request.param)
+    return QueuePlace.of(request.param, tmp_path / "data", server, unique)
+
+
+@pytest.fixture
+async def queue(place: QueuePlace) -> AsyncIterator[PushQueue]:
+    async with place.open() as opened:
+        yield opened
+
+
+@contextmanager
+def child(place: QueuePlace, *words: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-P", CHILD, place.description(), *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+async def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    async with asyncio.timeout(SECONDS):
+        return await asyncio.to_thread(process.stdout.readline)
+
+
+async def output(process: subprocess.Popen[str]) -> list[str]:
+    """All that it still says, in words."""
+    return (await asyncio.to_thread(process.communicate, timeout=SECONDS))[0].split()
+
+
+async def everything(queue: PushQueue, stage: Stage, *, ahead_ms: int = 0) -> list[str]:
+    """All that can be taken in so many milliseconds."""
+    leases: list[Lease] = []
+    now = now_ms() + ahead_ms
+    while some := await queue.consume(stage, 500, now, now + 60_000):
+        leases += some
+    return keys(leases)
+
+
+async def test_processes_share_the_work(place: QueuePlace, queue: PushQueue) -> None:
+    names = [f"{n}" for n in range(400)]
+    await queue.produce([a_message(name, app=f"app{n % 7 % 5}") for n, name in enumerate(names)], now_ms())
+    with child(place, "work", "60000") as one, child(place, "work", "60000") as other:
+        done = await asyncio.gather(output(one), output(other))
+        assert (one.returncode, other.returncode) == (0, 0)
+    # Nobody got what the other had, or their leases would have been lost.
+    assert sorted(done[0] + done[1]) == sorted(names)
+    assert sorted(await everything(queue, "delivery_results")) == sorted(names)
+
+
+async def test_kill_9_of_a_worker(place: QueuePlace, queue: PushQueue) -> None:
+    names = [f"{n}" for n in range(150)]
+    await queue.produce([a_message(name) for name in names], now_ms())
+    with child(place, "work", "700") as killed:
+        done = [*(await line(killed)).split(), *(await line(killed)).split()]
+        killed.send_signal(signal.SIGKILL)
+        done += await output(killed)
+    with child(place, "work", "700") as other:
+        rest = await output(other)
+        assert other.returncode == 0
+    assert 6 <= len(done) < len(names)
+    assert not set(done) & set(rest)
+    # The last one may have been finished without its word getting out.
+    assert len(done) + len(rest) >= len(names) - 8
+    assert sorted(await everything(queue, "delivery_results")) == sorted(names)
+
+
+async def test_kill_9_loses_nothing_that_was_produced(place: QueuePlace, queue: PushQueue) -> None:
+    with child(place, "produce") as process:
+        safe = -1
+        while safe < 20:
+            safe = int(await line(process))
+        process.send_signal(signal.SIGKILL)
+        rest = await output(process)
+        safe = int(rest[-1]) if rest else safe
+    found = await everything(queue, "publish_log")
+    assert len(set(found)) == len(found)
+    assert {f"{number}-{part}" for number in range(safe + 1) for part in range(3)} <= set(found)
+    # What was under way is there as a whole or not at all.
+    assert len(found) % 3 == 0
+
+
+async def test_what_a_process_of_this_machine_had_is_taken_over_soon_after_its_end(tmp_path: Path) -> None:
+    place = QueuePlace.of("sqlite", tmp_path, None, "")
+    async with place.open() as queue:
+        await queue.produce([a_message("one"), a_message("two")], now_ms())
+        with child(place, "hold") as process:
+            assert (await line(process)).split() == ["one", "two"]
+            # It lives: for longer than it takes to see that.
+            deadline = time.monotonic() + 1.5
+            while time.monotonic() < deadline:
+                assert await queue.consume("publish_log", 5, now_ms(), now_ms() + 1000) == []
+                await asyncio.sleep(0.1)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        deadline = time.monotonic() + SECONDS
+        while not (leases := await queue.consume("publish_log", 5, now_ms(), now_ms() + 60_000)):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        assert [(lease.message.key, lease.attempt) for lease in leases] == [("one", 2), ("two", 2)]
+
+
+# ---- servers that go away and come back ----
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mariadb", "redis"])
+async def test_a_server_that_does_not_answer(kind: str, request: pytest.FixtureRequest, unique: str) -> None:
+    server: DatabaseServer | RedisProcess = request.getfixturevalue(kind)
+    place = QueuePlace.of(kind, Path(), server, unique)
+    async with place.open(timeout_ms=1000) as queue:
+        await queue.produce([a_message("before")], now_ms())
+        [lease] = await queue.consume("publish_log", 1, now_ms(), now_ms() + 60_000)
+        with server.frozen():
+            async with asyncio.timeout(SECONDS):
+                answers = await asyncio.gather(
+                    queue.produce([a_message("meanwhile")], now_ms()),
+                    queue.finish([lease], [a_message("result", "delivery_results")], now_ms()),
+                    queue.consume("publish_log", 1, now_ms(), now_ms() + 50),
+                    queue.next_due(["publish_log"]),
+                    queue.depths(now_ms()),
+                    return_exceptions=True,
+                )
+        for answer in answers:
+            assert isinstance(answer, SockudoError)
+            assert answer.spec.slug == "service_unavailable"
+            assert answer.text.startswith("The push queue")
+        # Asked for again, it is done once.
+        await queue.produce([a_message("meanwhile")], now_ms())
+        await queue.finish([lease], [a_message("result", "delivery_results")], now_ms())
+        # It may have been taken by the call whose answer was lost.
+        assert await everything(queue, "publish_log", ahead_ms=1000) == ["meanwhile"]
+        assert await everything(queue, "delivery_results") == ["result"]
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mariadb"])
+async def test_connections_that_are_cut_are_made_again(kind: str, request: pytest.FixtureRequest, unique: str) -> None:
+    server: DatabaseServer = request.getfixturevalue(kind)
+    place = QueuePlace.of(kind, Path(), server, unique)
+    async with place.open() as queue:
+        await queue.produce([a_message("one")], now_ms())
+        await queue.depths(now_ms())
+        cut(kind, server)
+        await queue.produce([a_message("two")], now_ms())
+        cut(kind, server)
+        assert (await queue.depths(now_ms()))["publish_log"].ready == 2
+        assert await everything(queue, "publish_log") == ["one", "two"]
+
+
+def cut(kind: str, server: DatabaseServer) -> None:
+    if kind == "postgres":
+        server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sockudo'")
+        return
+    for (number,) in server.execute("SELECT id FROM information_schema.processlist WHERE user = 'sockudo'"):
+        with contextlib.suppress(Exception):
+            server.execute(f"KILL {number}")
+
+
+async def test_a_redis_server_that_ends_and_comes_back() -> None:
+    with redis_server() as server:
+        place = QueuePlace.of("redis", Path(), server, "back")
+        async with place.open(timeout_ms=2000) as queue:
+            await queue.produce([a_message("one"), a_message("two")], now_ms())
+            [lease] = await queue.consume("publish_log", 1, now_ms(), now_ms() + 60_000)
+            server.kill()
+            with pytest.raises(SockudoError, match="The push queue does not answer: Redis at"):
+                await queue.produce([a_message("three")], now_ms())
+            server.start()
+            await queue.produce([a_message("three")], now_ms())
+            assert await queue.finish([lease], [], now_ms()) == [True]
+            assert await everything(queue, "publish_log") == ["two", "three"]
+
+
+async def test_an_older_server_makes_processes_wait(mariadb: DatabaseServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before MariaDB 10.6 and MySQL 8 nothing can be passed over."""
+    monkeypatch.setattr("sockudo.stores.sql.push_queue_statements._MARIADB_SKIPS", (99,))
+    place = QueuePlace.of("mariadb", Path(), mariadb, "")
+    async with place.open() as one, place.open() as other:
+        await one.produce([a_message(f"{n}", app=f"{n % 3}") for n in range(120)], now_ms())
+
+        async def work(queue: PushQueue) -> list[str]:
+            done: list[str] = []
+            while leases := await queue.consume("publish_log", 10, now_ms(), now_ms() + 60_000, per_app=4):
+                assert all(await queue.finish(leases, [], now_ms()))
+                done += keys(leases)
+            return done
+
+        done = await asyncio.gather(work(one), work(other))
+    assert sorted(done[0] + done[1]) == sorted(f"{n}" for n in range(120))
