@@ -5,6 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import Page, expect
 
 from support.browser import Visit, Visitor
+from support.looks import wrong_looks
 from support.operator import PASSWORD
 from support.server import ServerProcess
 
@@ -65,3 +66,11 @@ def test_logging_out_ends_the_session(visit: Visit, server: ServerProcess) -> No
     assert not logged_in(visitor)
     header = {"Cookie": f"{used['name']}={used['value']}"}
     assert server.request("GET", "/dashboard", headers=header, port=server.metrics_port).status == 303
+
+
+def test_the_login_looks_right_before_and_after_a_wrong_password(visit: Visit) -> None:
+    page = visit(cookie=None, expected=[REFUSED]).open("/dashboard/login")
+    assert wrong_looks(page) == []
+    enter(page, "not this one")
+    page.get_by_role("alert").wait_for()
+    assert wrong_looks(page) == []

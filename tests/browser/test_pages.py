@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 from unittest.mock import MagicMock
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 from starlette.routing import Match
 
 from sockudo.dashboard.app import dashboard_routes
-from support.browser import SIZES, Visitor, log_in
-from support.node import install_packages
+from support.browser import Visitor, log_in
+from support.looks import wrong_looks
 from support.server import ServerProcess
 from support.town import EVENT, MARKUP, PAGES, ROOM, SHOP, Town
 
-LAYOUT = (Path(__file__).parent / "layout.js").read_text()
-SETTLED_WITHIN = 3.0
 NOT_FOUND = "the server responded with a status of 404"
 
 WITHOUT_A_PAGE_OF_ITS_OWN = {
@@ -45,16 +40,6 @@ TELLING = (
 )
 """Pages that show what came from outside."""
 
-AXE = {
-    # The guidelines up to level AA, and what is good practice.
-    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    "rules": {"target-size": {"enabled": True}},
-    "resultTypes": ["violations"],
-    "preload": False,
-}
-COLOURS = {**AXE, "runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}, "rules": {}}
-"""What another colour scheme can change."""
-
 
 @pytest.fixture(scope="module")
 def server(built: Town) -> ServerProcess:
@@ -68,41 +53,10 @@ def walker(chromium: Browser, server: ServerProcess) -> Iterator[Visitor]:
         yield visitor
 
 
-@pytest.fixture(scope="module")
-def axe() -> str:
-    return (install_packages() / "axe-core" / "axe.min.js").read_text()
-
-
-def misplaced(page: Page) -> list[str]:
-    """What is wrong with the layout once the page has taken to its window: plots are drawn anew after a change."""
-    deadline = time.monotonic() + SETTLED_WITHIN
-    while (found := page.evaluate(LAYOUT)) and time.monotonic() < deadline:
-        page.wait_for_timeout(50)
-    return list(found)
-
-
-def findings(page: Page, axe: str, options: dict[str, Any]) -> list[str]:
-    """What a checker of accessibility calls serious or critical."""
-    if not page.evaluate("() => 'axe' in window"):
-        page.evaluate(f"() => {{ {axe} }}")
-    report: dict[str, Any] = page.evaluate("options => axe.run(document, options)", options)
-    grave = [each for each in report["violations"] if each["impact"] in ("serious", "critical")]
-    return [f"{each['id']}: {node['html']} {node['failureSummary']}" for each in grave for node in each["nodes"]]
-
-
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page(name: str, walker: Visitor, built: Town, axe: str) -> None:
-    wrong: list[str] = []
+def test_a_page(name: str, walker: Visitor, built: Town) -> None:
     page = walker.open(built.pages[name])
-    # What is folded away counts too.
-    page.evaluate("() => { for (const each of document.querySelectorAll('main details')) each.open = true }")
-    for size, (width, height) in SIZES.items():
-        page.set_viewport_size({"width": width, "height": height})
-        page.emulate_media(color_scheme="light")
-        wrong += [f"{size}: {each}" for each in misplaced(page)]
-        wrong += [f"{size}: {each}" for each in findings(page, axe, AXE)]
-        page.emulate_media(color_scheme="dark")
-        wrong += [f"{size}, dark: {each}" for each in findings(page, axe, COLOURS)]
+    wrong = wrong_looks(page)
     assert page.locator(".injected, img[src=x]").count() == 0
     mistakes, walker.mistakes = walker.mistakes, []
     assert not (wrong + mistakes), "\n".join(wrong + mistakes)
