@@ -1,0 +1,91 @@
+"""Push over a store and a queue in memory, with readiness by hand; behind the edge, too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sockudo.apps.live import LiveApp
+from sockudo.outbound.addresses import is_public
+from sockudo.push.admission import AdmissionOptions
+from sockudo.push.bodies import PublishRequest
+from sockudo.push.delivery import Readiness
+from sockudo.push.endpoints import EndpointRules
+from sockudo.push.ports import PushStore
+from sockudo.push.queue import Lease, Stage
+from sockudo.push.recipients import Provider
+from sockudo.push.records import Payload, Target
+from sockudo.push.service import Push
+from sockudo.queues.push_memory import MemoryPushQueue
+from sockudo.stores.push import MemoryPushStore
+from sockudo.testing import FakeClock
+from support.push_directory import PushNode
+from support.push_stores import NOW
+
+__all__ = ["FCM", "Desk", "PublishNode", "a_publish", "channel", "device", "waiting"]
+
+FCM: Mapping[Provider, Readiness] = {"fcm": Readiness(True)}
+RULES = EndpointRules(is_public)
+
+
+def channel(name: str = "news") -> Target:
+    return Target(type="channel", channel=name)
+
+
+def device(device_id: str) -> Target:
+    return Target(type="device", device_id=device_id)
+
+
+def a_publish(*targets: Target, publish_id: str | None = None, **fields: Any) -> PublishRequest:
+    """To a channel unless told otherwise; fields of `PublishRequest`, or of its payload."""
+    own = {name: fields.pop(name) for name in ("overrides", "not_before_ms", "expires_at_ms", "sync") if name in fields}
+    payload = Payload(**{"title": "Shipped", **fields})
+    return PublishRequest(publish_id, list(targets or (channel(),)), payload, own.pop("overrides", []), **own)
+
+
+async def waiting(queue: MemoryPushQueue, stage: Stage = "publish_log", now_ms: int = NOW * 2) -> list[Lease]:
+    """Every message of a stage, taken away."""
+    return await queue.consume(stage, 1000, now_ms, now_ms + 30_000)
+
+
+class Desk:
+    """The service, and all that it works with. ``woken`` are the stages that it has told to."""
+
+    def __init__(self, store: PushStore | None = None, **options: Any) -> None:
+        self.clock = FakeClock(NOW / 1000)
+        self.store = store or MemoryPushStore()
+        self.queue = MemoryPushQueue()
+        self.ready: Mapping[Provider, Readiness] = FCM
+        self.woken: list[Stage] = []
+        self.options = AdmissionOptions(**{"providers": frozenset({"fcm", "apns"}), **options})
+        self.push = Push(self.store, self.queue, self.clock, self._ready, RULES, self.options, wake=self.woken.append)
+
+    async def _ready(self, app_id: str) -> Mapping[Provider, Readiness]:
+        return self.ready
+
+    async def log(self) -> Sequence[str]:
+        """Ids of the publishes in the log."""
+        return [intent.publish_id for intent in await self.store.intents("app", "", 1000)]
+
+    async def queued(self) -> list[str]:
+        """Keys of what waits to be planned."""
+        return [lease.message.key for lease in await waiting(self.queue)]
+
+
+class PublishNode(PushNode):
+    """A node that takes publishes, with a queue in memory that nobody empties."""
+
+    def __init__(self, *apps: LiveApp, **options: Any) -> None:
+        super().__init__(*apps)
+        self.queue = MemoryPushQueue()
+        self.ready: Mapping[Provider, Readiness] = FCM
+        made = AdmissionOptions(**{"providers": frozenset({"fcm", "apns"}), **options})
+        self.push = Push(self.store, self.queue, self.clock, self._ready, self.rules, made)
+        self.edge.push = self.push
+
+    async def _ready(self, app_id: str) -> Mapping[Provider, Readiness]:
+        return self.ready
+
+    @property
+    def now_ms(self) -> int:
+        return self.push.now_ms()
