@@ -1,0 +1,233 @@
+"""Before a publish is kept: who could send it, how much waits, and by what it is found again (contract 50 § 5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from sockudo import errors
+from sockudo.errors import ErrorSpec, SockudoError
+from sockudo.push.admission import (
+    Acceptance,
+    AdmissionOptions,
+    check_pressure,
+    check_ready,
+    idempotency_keys,
+    regime_of,
+)
+from sockudo.push.delivery import Readiness
+from sockudo.push.queue import STAGES, Depth, Stage
+from sockudo.push.recipients import FcmRecipient, Provider, RealtimeRecipient
+from sockudo.push.records import Regime, Target
+from support.push_service import channel
+from support.push_stores import DAY, NOW, an_intent
+
+BOTH = AdmissionOptions(providers=frozenset({"fcm", "apns"}))
+FCM_ONLY: dict[Provider, Readiness] = {
+    "fcm": Readiness(True, "environment"),
+    "apns": Readiness(False, None, "set APNS_TOPIC"),
+}
+NEITHER: dict[Provider, Readiness] = {"apns": Readiness(False, None, "set APNS_TOPIC"), "fcm": Readiness(False)}
+RAW_FCM = Target(type="recipient", recipient=FcmRecipient("planted-token"))
+RAW_REALTIME = Target(type="recipient", recipient=RealtimeRecipient("room"))
+TOPIC = Target(type="providerTopic", provider="apns", topic="t")
+CONDITION = Target(type="providerCondition", provider="hms", condition="c")
+
+
+def changed(**fields: Any) -> AdmissionOptions:
+    return AdmissionOptions(**{"providers": BOTH.providers, **fields})
+
+
+@pytest.mark.parametrize(("count", "regime"), [(0, "fastPath"), (9_999, "fastPath"), (10_000, "shardPath")])
+def test_large_publishes_are_planned_in_shards(count: int, regime: Regime) -> None:
+    assert regime_of(count, BOTH) == regime
+
+
+@pytest.mark.parametrize(
+    ("options", "ready", "targets", "regime", "spec", "text"),
+    [
+        (AdmissionOptions(), {}, [channel()], "fastPath", errors.PUSH_DISABLED, "push providers are disabled"),
+        (
+            AdmissionOptions(),
+            {"realtime": Readiness(True)},
+            [channel()],
+            "fastPath",
+            errors.PUSH_DISABLED,
+            "push providers are disabled",
+        ),
+        (
+            changed(dispatch_workers=0),
+            FCM_ONLY,
+            [channel()],
+            "fastPath",
+            errors.PUSH_DISABLED,
+            "no provider delivery worker is active",
+        ),
+        (
+            BOTH,
+            NEITHER,
+            [channel()],
+            "fastPath",
+            errors.CREDENTIAL_MISSING,
+            "provider credentials are not ready (fcm: POST /apps/ID/push/credentials/fcm; apns: set APNS_TOPIC)",
+        ),
+        (
+            BOTH,
+            FCM_ONLY,
+            [channel(), TOPIC],
+            "fastPath",
+            errors.CREDENTIAL_MISSING,
+            "provider credentials are not ready (apns: set APNS_TOPIC)",
+        ),
+        (
+            changed(providers=frozenset({"apns"})),
+            {"apns": Readiness(True)},
+            [RAW_FCM, CONDITION],
+            "fastPath",
+            errors.CREDENTIAL_MISSING,
+            "provider credentials are not ready (fcm: push.fcm_enabled is off; hms: push.hms_enabled is off)",
+        ),
+        (changed(refusal="for a reason"), FCM_ONLY, [channel()], "fastPath", errors.PUSH_DISABLED, "for a reason"),
+        (
+            changed(planner_workers=0),
+            FCM_ONLY,
+            [channel()],
+            "fastPath",
+            errors.PUSH_DISABLED,
+            "push.planner_worker_count is 0",
+        ),
+        (
+            changed(feedback_workers=0),
+            FCM_ONLY,
+            [channel()],
+            "fastPath",
+            errors.PUSH_DISABLED,
+            "push.feedback_worker_count is 0",
+        ),
+        (
+            changed(shard_workers=0),
+            FCM_ONLY,
+            [channel()],
+            "shardPath",
+            errors.PUSH_DISABLED,
+            "push.shard_worker_count is 0, and the publish is a large one",
+        ),
+    ],
+)
+def test_nobody_could_send_it(
+    options: AdmissionOptions,
+    ready: dict[Provider, Readiness],
+    targets: list[Target],
+    regime: Regime,
+    spec: ErrorSpec,
+    text: str,
+) -> None:
+    with pytest.raises(SockudoError) as caught:
+        check_ready(options, ready, targets, regime)
+    assert caught.value.spec is spec
+    assert caught.value.spec.status == 503
+    assert caught.value.text == f"push admission unavailable: {text}"
+    assert "planted" not in caught.value.text
+
+
+@pytest.mark.parametrize(
+    ("options", "targets", "regime"),
+    [
+        (BOTH, [channel()], "shardPath"),
+        (BOTH, [RAW_FCM], "fastPath"),
+        (changed(shard_workers=0), [channel()], "fastPath"),
+        # Nobody else is asked where a target names its provider.
+        (AdmissionOptions(), [RAW_REALTIME], "fastPath"),
+    ],
+)
+def test_somebody_could(options: AdmissionOptions, targets: list[Target], regime: Regime) -> None:
+    check_ready(options, {**FCM_ONLY, "realtime": Readiness(True)}, targets, regime)
+
+
+# ---- how often, and how much waits ----
+
+
+def test_an_app_may_so_often_in_a_second() -> None:
+    acceptance = Acceptance()
+    assert [acceptance.check("app", 2, 10.0), acceptance.check("app", 2, 10.4)] == [1, 2]
+    with pytest.raises(SockudoError) as caught:
+        acceptance.check("app", 2, 10.9)
+    assert caught.value.spec is errors.PUSH_RATE_LIMITED
+    assert caught.value.retry_after == 1
+    assert caught.value.text.startswith("push.acceptance_rate_limit exceeded: more than 2 publishes")
+    acceptance.check("other", 2, 10.9)
+    assert acceptance.check("app", 2, 11.0) == 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "depth", "text"),
+    [
+        ("publish_log", Depth(ready=6, delayed=4), "push publish_log lag exceeded: 10 messages wait"),
+        ("shard_jobs", Depth(ready=20), "push shard_jobs lag exceeded: 20 messages wait"),
+        ("delivery_results", Depth(delayed=20), "push delivery_results lag exceeded: 20 messages wait"),
+        ("retry_schedule", Depth(ready=21), "push retry_schedule lag exceeded: 21 messages wait"),
+        ("dead_letters", Depth(ready=20), "push dead_letters lag exceeded: 20 messages wait"),
+        ("delivery_jobs_fcm", Depth(ready=20), "push delivery_jobs_fcm lag exceeded: 20 messages wait"),
+        ("shard_jobs", Depth(oldest_ready_ms=60_000), "push shard_jobs lag exceeded: the oldest message is 60 s old"),
+        (
+            "publish_log",
+            Depth(inflight=1, oldest_inflight_ms=61_999),
+            "push publish_log lag exceeded: the oldest message is 61 s old",
+        ),
+    ],
+)
+def test_too_much_waits(stage: Stage, depth: Depth, text: str) -> None:
+    options = changed(publish_log_max_lag=10, critical_queue_max_lag=20, pressure_retry_after=7)
+    with pytest.raises(SockudoError) as caught:
+        check_pressure(options, {stage: depth}, FCM_ONLY)
+    assert caught.value.spec is errors.PUSH_BACKPRESSURE
+    assert caught.value.retry_after == 7
+    assert caught.value.text == text
+
+
+@pytest.mark.parametrize(
+    ("stage", "depth"),
+    [
+        # Of a provider that cannot send for the app nothing is asked.
+        ("delivery_jobs_apns", Depth(ready=1000, oldest_ready_ms=10**9)),
+        # Nobody takes dead letters away: only their number counts.
+        ("dead_letters", Depth(ready=19, oldest_ready_ms=10**9)),
+        ("publish_log", Depth(ready=9, inflight=1000, oldest_ready_ms=59_999)),
+        ("retry_schedule", Depth(delayed=19, oldest_delayed_ms=10**9)),
+    ],
+)
+def test_what_waits_is_not_too_much(stage: Stage, depth: Depth) -> None:
+    check_pressure(changed(publish_log_max_lag=10, critical_queue_max_lag=20), {stage: depth}, FCM_ONLY)
+
+
+def test_no_threshold_of_age_and_none_at_all() -> None:
+    old = {stage: Depth(ready=1, oldest_ready_ms=10**9) for stage in STAGES}
+    check_pressure(changed(lag_threshold_secs=0), old, FCM_ONLY)
+    with pytest.raises(SockudoError, match="PUSH_BACKPRESSURE"):
+        check_pressure(changed(pressure=True), {}, FCM_ONLY)
+
+
+# ---- found again ----
+
+
+def test_keys_name_the_app_and_the_publish_and_what_it_says() -> None:
+    intent = an_intent("ship")
+    keys = idempotency_keys(intent, chosen=True)
+    assert keys.names[0] == "publish-id:app:ship"
+    assert keys.names[1].startswith("intent:app:")
+    assert keys.until_ms == NOW + DAY
+    later = replace(intent, accepted_at_ms=NOW + 5, trace=(("traceparent", "x"),))
+    assert idempotency_keys(later, chosen=True).names == keys.names
+    for change in ({"publish_id": "other"}, {"expires_at_ms": NOW + 9}, {"not_before_ms": 1}, {"targets": []}):
+        assert idempotency_keys(replace(intent, **change), chosen=True).names[1] != keys.names[1]
+
+
+def test_an_id_that_was_made_up_is_key_enough() -> None:
+    assert idempotency_keys(an_intent("ship"), chosen=False).names == ["publish-id:app:ship"]
+
+
+def test_keys_last_as_long_as_the_publish_matters() -> None:
+    assert idempotency_keys(an_intent(expires_at_ms=NOW + 5), chosen=True).until_ms == NOW + 5
+    assert idempotency_keys(an_intent(not_before_ms=NOW + 9 * DAY), chosen=True).until_ms == NOW + 10 * DAY
