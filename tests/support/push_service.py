@@ -45,7 +45,9 @@ def a_publish(*targets: Target, publish_id: str | None = None, **fields: Any) ->
 
 async def waiting(queue: MemoryPushQueue, stage: Stage = "publish_log", now_ms: int = NOW * 2) -> list[Lease]:
     """Every message of a stage, taken away."""
-    return await queue.consume(stage, 1000, now_ms, now_ms + 30_000)
+    leases = await queue.consume(stage, 1000, now_ms, now_ms + 30_000)
+    await queue.finish(leases, [], now_ms)
+    return leases
 
 
 class Desk:
