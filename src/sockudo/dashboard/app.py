@@ -18,6 +18,7 @@ from sockudo.dashboard import (
     login,
     operations,
     overview,
+    push,
     webhooks,
     why,
 )
@@ -42,6 +43,7 @@ AREAS = (
     why,
     error_pages,
     webhooks,
+    push,
 )
 """The modules with pages: each has ``routes(board)``."""
 

@@ -34,6 +34,7 @@ NAVIGATION = (
     ("Inspector", "/dashboard/inspector"),
     ("Why?", "/dashboard/why"),
     ("Webhooks", "/dashboard/webhooks"),
+    ("Push", "/dashboard/push"),
 )
 """Name and path of each area, in the order of the menu."""
 

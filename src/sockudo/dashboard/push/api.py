@@ -1,0 +1,114 @@
+"""``/dashboard/api/v1/push``: publishes, devices, dead letters, credentials, test sends and reasons for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sockudo import errors
+from sockudo.dashboard.asked import known_app
+from sockudo.dashboard.board import Board
+from sockudo.dashboard.push import desk
+from sockudo.dashboard.replies import json
+from sockudo.edge.paths import path_part
+from sockudo.push.access import Access
+from sockudo.push.credentials import credential_from
+from sockudo.push.outcomes import cancel, replay
+from sockudo.push.reasons import explained
+from sockudo.push.trial import trial_from, try_out
+
+__all__ = ["api_routes"]
+
+_PUSH: Final = "/dashboard/api/v1/push"
+_ADMIN: Final = Access(admin=True)
+
+Answer = Callable[[Board, Request, str], Awaitable[Any]]
+
+
+def api_routes(board: Board) -> list[Route]:
+    """What the pages show and do; without an app in the path, which providers there are is told of the first app."""
+
+    def route(path: str, answer: Answer, method: str = "GET") -> Route:
+        async def endpoint(request: Request) -> Response:
+            return json(await answer(board, request, known_app(board, path_part(request, "app_id")).id))
+
+        return Route(f"{_PUSH}/{{app_id}}{path}", endpoint, methods=[method])
+
+    async def overview(request: Request) -> Response:
+        app_id = desk.chosen_app(board, request)
+        providers = [] if app_id is None else await desk.readiness(board, app_id)
+        return json({"app_id": app_id, "off": desk.why_off(board), "providers": providers})
+
+    return [
+        Route(_PUSH, overview, methods=["GET"]),
+        route("/publishes", _publishes),
+        route("/publishes/{publish_id}", _publish),
+        route("/publishes/{publish_id}/deliveries", _deliveries),
+        route("/publishes/{publish_id}/cancel", _cancel, "POST"),
+        route("/devices", _devices),
+        route("/devices/{device_id}", _remove, "DELETE"),
+        route("/dead-letters", _dead_letters),
+        route("/dead-letters/{dead_letter_id}/replay", _replay, "POST"),
+        route("/credentials", _credentials),
+        route("/credentials/{provider}", _store, "POST"),
+        route("/test", _test, "POST"),
+        route("/why", _why),
+    ]
+
+
+async def _publishes(board: Board, request: Request, app_id: str) -> Any:
+    return (await desk.publishes(board, request, app_id)).body()
+
+
+async def _publish(board: Board, request: Request, app_id: str) -> Any:
+    return await desk.publish_shown(board, app_id, path_part(request, "publish_id"))
+
+
+async def _deliveries(board: Board, request: Request, app_id: str) -> Any:
+    return (await desk.deliveries(board, request, app_id, path_part(request, "publish_id"))).body()
+
+
+async def _cancel(board: Board, request: Request, app_id: str) -> Any:
+    return {"cancelled": await cancel(desk.opened(board), app_id, path_part(request, "publish_id"))}
+
+
+async def _devices(board: Board, request: Request, app_id: str) -> Any:
+    return (await desk.devices(board, request, app_id)).body()
+
+
+async def _remove(board: Board, request: Request, app_id: str) -> Any:
+    await desk.directory(board).devices.delete(_ADMIN, app_id, path_part(request, "device_id"))
+    return {"removed": True}
+
+
+async def _dead_letters(board: Board, request: Request, app_id: str) -> Any:
+    return (await desk.dead_letters(board, request, app_id)).body()
+
+
+async def _replay(board: Board, request: Request, app_id: str) -> Any:
+    return {"messageId": await replay(desk.opened(board), app_id, path_part(request, "dead_letter_id"))}
+
+
+async def _credentials(board: Board, _: Request, app_id: str) -> Any:
+    return {"off": desk.why_off(board), "providers": await desk.readiness(board, app_id)}
+
+
+async def _store(board: Board, request: Request, app_id: str) -> Any:
+    wanted = credential_from(await request.body(), desk.asked_provider(path_part(request, "provider")))
+    return await desk.directory(board).credentials.put(app_id, wanted)
+
+
+async def _test(board: Board, request: Request, app_id: str) -> Any:
+    return (await try_out(desk.opened(board), app_id, trial_from(await request.body()))).as_dict()
+
+
+async def _why(board: Board, request: Request, app_id: str) -> Any:
+    who = request.query_params.get("q", "").strip()
+    if not who:
+        raise errors.INVALID_INPUT("q must be the id of a device or of a client")
+    found = await explained(desk.opened(board), app_id, who, request.query_params.get("publish_id") or None)
+    return {**found.as_dict(), "refused": desk.refused_lately(board, app_id)}

@@ -1,0 +1,267 @@
+"""What the area asks of push, also while it is off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
+
+from starlette.requests import Request
+
+from sockudo import errors
+from sockudo.dashboard.asked import known_app
+from sockudo.dashboard.board import Board
+from sockudo.errors import CATALOGUE
+from sockudo.inspector.problems import Group
+from sockudo.push.advice import row_of_class, row_of_status
+from sockudo.push.directory import Directory
+from sockudo.push.funnel import funnel
+from sockudo.push.outcomes import dead_letter_view, delivery_view, publish_status, state_named, status_view
+from sockudo.push.positions import dead_letter_position, event_position, status_position
+from sockudo.push.recipients import ROUTE_NAMES, Provider, provider_named
+from sockudo.push.records import Device, PublishStatus, State
+from sockudo.push.registrations import device_view
+from sockudo.push.service import Push
+from sockudo.push.trial import TRIED
+
+__all__ = [
+    "Slice",
+    "asked_provider",
+    "chosen_app",
+    "dead_letters",
+    "deliveries",
+    "devices",
+    "directory",
+    "opened",
+    "publish_shown",
+    "publishes",
+    "readiness",
+    "refused_lately",
+    "why_off",
+]
+
+PER_PAGE: Final = 50
+_LONGEST_POSITION: Final = 600
+_REFUSED: Final = 10
+
+# Rows of the catalogue that a publish which was never taken can have been refused with.
+_REFUSALS: Final = frozenset(
+    {
+        "credential_missing",
+        "credential_unreadable",
+        "device_not_found",
+        "provider_token_invalid",
+        "push_backpressure",
+        "push_disabled",
+        "push_payload_too_large",
+        "push_rate_limited",
+        "scheduled_push_invalid",
+    }
+)
+
+Row = TypeVar("Row")
+
+
+def why_off(board: Board) -> str | None:
+    """Why there is no push at all; None when there is."""
+    if board.edge.push is not None:
+        return None
+    return "Push is off on this server: no provider is switched on in [push], such as push.webpush_enabled."
+
+
+def opened(board: Board) -> Push:
+    """Push itself. Raises errors.PUSH_DISABLED."""
+    if board.edge.push is None:
+        raise errors.PUSH_DISABLED(why_off(board))
+    return board.edge.push
+
+
+def directory(board: Board) -> Directory:
+    """What is kept besides publishes. Raises errors.PUSH_DISABLED."""
+    if board.edge.push_directory is None:
+        raise errors.PUSH_DISABLED(why_off(board) or "The push store is not open yet")
+    return board.edge.push_directory
+
+
+def chosen_app(board: Board, request: Request) -> str | None:
+    """The app in the query, else the first one; None where there is no app. Raises errors.APP_NOT_FOUND."""
+    given = request.query_params.get("app_id")
+    if given:
+        return known_app(board, given).id
+    return next((app.id for app in board.edge.apps.all()), None)
+
+
+def asked_provider(text: str) -> Provider:
+    """Raises errors.INVALID_INPUT."""
+    found = provider_named(text)
+    if found is None or found not in TRIED:
+        raise errors.INVALID_INPUT(f"provider must be one of {', '.join(ROUTE_NAMES[name] for name in TRIED)}")
+    return found
+
+
+# ---- lists ----
+
+
+class Slice(NamedTuple):
+    """Part of a list that is walked through from its beginning: ``after`` is where the next part begins."""
+
+    rows: list[dict[str, Any]]
+    after: str | None
+
+    def body(self) -> dict[str, Any]:
+        """As the API gives it."""
+        return {"items": self.rows, "after": self.after, "has_more": self.after is not None}
+
+
+NOTHING: Final = Slice([], None)
+
+
+def _slice(rows: Sequence[Row], position: Callable[[Row], str], view: Callable[[Row], dict[str, Any]]) -> Slice:
+    shown = rows[:PER_PAGE]
+    return Slice([view(row) for row in shown], position(shown[-1]) if len(rows) > PER_PAGE else None)
+
+
+def _after(request: Request) -> str:
+    text = request.query_params.get("after", "")
+    if len(text) > _LONGEST_POSITION:
+        raise errors.INVALID_INPUT("after is not one of this list")
+    return text
+
+
+async def publishes(board: Board, request: Request, app_id: str) -> Slice:
+    """The newest first; ``?state=`` and ``?after=``. Raises errors.INVALID_INPUT for a state that there is not."""
+    wanted = request.query_params.get("state")
+    states: list[State] | None = [state_named(wanted)] if wanted else None
+    if board.edge.push is None:
+        return NOTHING
+    store = board.edge.push.store
+    rows = await store.statuses(app_id, states=states, after=_after(request), limit=PER_PAGE + 1)
+    return _slice(rows, status_position, _publish_view)
+
+
+def _publish_view(status: PublishStatus) -> dict[str, Any]:
+    return {**status_view(status), "funnel": funnel(status.counters)._asdict()}
+
+
+async def publish_shown(board: Board, app_id: str, publish_id: str) -> dict[str, Any]:
+    """One publish: its funnel, and what each failure means. Raises errors.PUBLISH_NOT_FOUND."""
+    push = opened(board)
+    status = await publish_status(push.store, app_id, publish_id)
+    row = row_of_status(status.state, status.code, status.error_reason)
+    failures = []
+    for sample in status.failures:
+        about = row_of_class(sample.code)
+        failures.append(
+            {
+                "provider": ROUTE_NAMES[sample.provider],
+                "class": sample.code,
+                "failureClass": sample.failure_class,
+                "count": sample.count,
+                "deviceId": sample.device_id,
+                "reason": sample.reason,
+                "code": None if about is None else about.slug,
+                "meaning": None if about is None else about.meaning,
+                "remedy": None if about is None else about.remedy,
+            }
+        )
+    told = None if row is None else {"code": row.slug, "meaning": row.meaning, "remedy": row.remedy}
+    cancellable = (status.not_before_ms or 0) > push.now_ms() and status.state in _ACTIVE
+    shown = {"failures": failures, "explanation": told, "active": status.state in _ACTIVE, "cancellable": cancellable}
+    return {**_publish_view(status), **shown}
+
+
+_ACTIVE: Final[frozenset[State]] = frozenset({"queued", "planning", "throttled", "dispatching"})
+
+
+async def deliveries(board: Board, request: Request, app_id: str, publish_id: str) -> Slice:
+    """What became of single recipients, the oldest first; ``?device_id=`` and ``?after=``."""
+    device_id = request.query_params.get("device_id") or None
+    rows = await opened(board).store.events(app_id, publish_id, _after(request), PER_PAGE + 1, device_id=device_id)
+    return _slice(rows, event_position, delivery_view)
+
+
+async def dead_letters(board: Board, request: Request, app_id: str) -> Slice:
+    """The oldest first; ``?provider=`` and ``?after=``."""
+    given = request.query_params.get("provider")
+    provider = asked_provider(given) if given else None
+    if board.edge.push is None:
+        return NOTHING
+    rows = await board.edge.push.store.dead_letters(
+        app_id, provider=provider, since_ms=None, until_ms=None, after=_after(request), limit=PER_PAGE + 1
+    )
+    return _slice(rows, dead_letter_position, dead_letter_view)
+
+
+async def devices(board: Board, request: Request, app_id: str) -> Slice:
+    """By id; ``?q=`` is the id of a device or of a client, ``?after=``."""
+    if board.edge.push is None:
+        return NOTHING
+    store, wanted, after = board.edge.push.store, request.query_params.get("q", "").strip(), _after(request)
+    if not wanted:
+        rows = await store.devices(app_id, after, PER_PAGE + 1)
+        return _slice(rows, lambda device: device.id, device_view)
+    rows = await store.devices_of(app_id, wanted, after, PER_PAGE + 1)
+    own: Device | None = None if after else await store.device(app_id, wanted)
+    if own is not None and all(row.id != own.id for row in rows):
+        rows = [own, *rows]
+    return _slice(rows, lambda device: device.id, device_view)
+
+
+# ---- providers ----
+
+
+async def readiness(board: Board, app_id: str) -> list[dict[str, Any]]:
+    """Each provider: whether it can send for the app, with which credentials, or what is missing."""
+    settings = board.edge.settings.push
+    ready = {} if board.edge.push is None else await board.edge.push.ready(app_id)
+    stored = await _stored(board, app_id)
+    shown = []
+    for provider in TRIED:
+        name = ROUTE_NAMES[provider]
+        enabled = bool(getattr(settings, f"{name}_enabled"))
+        found = ready.get(provider)
+        missing = None if found is None or found.ready else found.missing
+        shown.append(
+            {
+                "provider": name,
+                "enabled": enabled,
+                "ready": enabled and found is not None and found.ready,
+                "source": None if found is None else found.source,
+                "missing": missing if enabled else f"push.{name}_enabled is off (PUSH_{name.upper()}_ENABLED)",
+                "stored": [each for each in stored if ROUTE_NAMES[each["provider"]] == name],
+            }
+        )
+    return shown
+
+
+async def _stored(board: Board, app_id: str) -> list[dict[str, Any]]:
+    if board.edge.push is None:
+        return []
+    rows = await board.edge.push.store.credentials(app_id, "", 200)
+    return [
+        {
+            "credentialId": row.credential_id,
+            "provider": row.provider,
+            "version": row.version,
+            "updatedAtMs": row.updated_at_ms,
+        }
+        for row in rows
+    ]
+
+
+# ---- what never became a publish ----
+
+
+def refused_lately(board: Board, app_id: str) -> list[dict[str, Any]]:
+    """Calls of the app that were refused with a reason of push, the newest first; of this node, since its start."""
+    groups: Sequence[Group] = board.edge.gateway.inspector.problems.groups(app_id)
+    found = [group for group in groups if group.kind == "request_refused" and group.error in _REFUSALS][:_REFUSED]
+    return [
+        {
+            "code": group.error,
+            "count": group.count,
+            "lastAtMs": group.last_at,
+            "text": group.last[-1].text if group.last else "",
+            "remedy": CATALOGUE[group.error].remedy if group.error else "",
+        }
+        for group in found
+    ]

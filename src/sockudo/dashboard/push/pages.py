@@ -1,0 +1,201 @@
+"""The pages of the area Push."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sockudo.dashboard.asked import known_app
+from sockudo.dashboard.board import Board
+from sockudo.dashboard.push import desk
+from sockudo.dashboard.push.addresses import AREA, TOOLS, list_url, publish_url
+from sockudo.dashboard.replies import page
+from sockudo.edge.paths import path_part
+from sockudo.errors import SockudoError
+from sockudo.push.advice import STATE_WORDS
+from sockudo.push.outcomes import delivery_view
+from sockudo.push.reasons import Explanation, explained
+from sockudo.push.recipients import ROUTE_NAMES
+from sockudo.push.registrations import device_view
+from sockudo.push.trial import TRIED
+
+__all__ = ["credentials_page", "page_routes", "shown_page", "trial_page"]
+
+PROVIDERS = [(ROUTE_NAMES[name], ROUTE_NAMES[name]) for name in TRIED]
+
+
+def page_routes(board: Board) -> list[Route]:
+    """Lists, one publish, and the pages with forms."""
+
+    async def publishes(request: Request) -> Response:
+        return await _publishes(board, request)
+
+    async def publish(request: Request) -> Response:
+        return await _publish(board, request)
+
+    async def devices(request: Request) -> Response:
+        app_id = desk.chosen_app(board, request)
+        found = desk.NOTHING if app_id is None else await desk.devices(board, request, app_id)
+        wanted = request.query_params.get("q", "").strip()
+        more = _next(found, "devices", app_id, q=wanted)
+        return shown_page(board, request, "devices", app_id, found=found, q=wanted, more=more)
+
+    async def dead_letters(request: Request) -> Response:
+        app_id = desk.chosen_app(board, request)
+        found = desk.NOTHING if app_id is None else await desk.dead_letters(board, request, app_id)
+        provider = request.query_params.get("provider", "")
+        more = _next(found, "dead-letters", app_id, provider=provider)
+        return shown_page(board, request, "dead-letters", app_id, found=found, provider=provider, more=more)
+
+    async def credentials(request: Request) -> Response:
+        return await credentials_page(board, request, desk.chosen_app(board, request))
+
+    async def trial(request: Request) -> Response:
+        return trial_page(board, request, desk.chosen_app(board, request))
+
+    async def why(request: Request) -> Response:
+        return await _why(board, request)
+
+    return [
+        Route(AREA, publishes, methods=["GET"]),
+        Route(f"{AREA}/devices", devices, methods=["GET"]),
+        Route(f"{AREA}/dead-letters", dead_letters, methods=["GET"]),
+        Route(f"{AREA}/credentials", credentials, methods=["GET"]),
+        Route(f"{AREA}/test", trial, methods=["GET"]),
+        Route(f"{AREA}/why", why, methods=["GET"]),
+        Route(f"{AREA}/{{app_id}}/publishes/{{publish_id}}", publish, methods=["GET"]),
+    ]
+
+
+def shown_page(
+    board: Board, request: Request, view: str, app_id: str | None, *, status: int = 200, **context: Any
+) -> Response:
+    """A page of the area, with its tabs; ``view`` names the template and, as in the address, the tab."""
+    return page(
+        board,
+        request,
+        f"push/{view or 'publishes'}.html",
+        block="results",
+        status=status,
+        view=view,
+        app_id=app_id,
+        apps=[app.id for app in board.edge.apps.all()],
+        off=desk.why_off(board),
+        providers=PROVIDERS,
+        **context,
+        **TOOLS,
+    )
+
+
+def _next(found: desk.Slice, view: str, app_id: str | None, **query: str) -> str | None:
+    """The link to what comes behind this part of a list."""
+    if found.after is None:
+        return None
+    kept = {name: value for name, value in query.items() if value}
+    return list_url(view, app_id=app_id or "", **kept, after=found.after)
+
+
+async def _publishes(board: Board, request: Request) -> Response:
+    app_id = desk.chosen_app(board, request)
+    found = desk.NOTHING if app_id is None else await desk.publishes(board, request, app_id)
+    state = request.query_params.get("state", "")
+    first = not request.query_params.get("after")
+    moving = first and any(row["state"] in ("queued", "planning", "throttled", "dispatching") for row in found.rows)
+    kept = {"state": state} if state else {}
+    return shown_page(
+        board,
+        request,
+        "",
+        app_id,
+        found=found,
+        state=state,
+        states=[("", "Any"), *STATE_WORDS.items()],
+        words=STATE_WORDS,
+        here=list_url(app_id=app_id or "", **kept),
+        moving=moving,
+        first=first,
+        more=_next(found, "", app_id, state=state),
+    )
+
+
+async def _publish(board: Board, request: Request) -> Response:
+    app_id = known_app(board, path_part(request, "app_id")).id
+    publish_id = path_part(request, "publish_id")
+    shown = await desk.publish_shown(board, app_id, publish_id)
+    sent = await desk.deliveries(board, request, app_id, publish_id)
+    device_id = request.query_params.get("device_id", "")
+    kept = {"device_id": device_id} if device_id else {}
+    return page(
+        board,
+        request,
+        "push/publish.html",
+        block="live",
+        app_id=app_id,
+        publish=shown,
+        sent=sent,
+        words=STATE_WORDS,
+        device_id=device_id,
+        more=None if sent.after is None else publish_url(app_id, publish_id, **kept, after=sent.after),
+        **TOOLS,
+    )
+
+
+async def credentials_page(
+    board: Board, request: Request, app_id: str | None, error: SockudoError | None = None, provider: str = ""
+) -> Response:
+    """Readiness and the forms; ``error`` stands above the form of ``provider``, which begins anew."""
+    shown = [] if app_id is None else await desk.readiness(board, app_id)
+    key = board.edge.settings.push.credential_encryption_key is not None
+    status = 200 if error is None else error.spec.status or 400
+    return shown_page(
+        board,
+        request,
+        "credentials",
+        app_id,
+        status=status,
+        readiness=shown,
+        encrypts=key,
+        error=error,
+        failed=provider,
+    )
+
+
+def trial_page(
+    board: Board,
+    request: Request,
+    app_id: str | None,
+    *,
+    given: dict[str, str] | None = None,
+    result: dict[str, Any] | None = None,
+    error: SockudoError | None = None,
+) -> Response:
+    """The form of a test send, with what came of the last one."""
+    query = request.query_params
+    asked = {"provider": query.get("provider", ""), "device_id": query.get("device_id", "")}
+    status = 200 if error is None else error.spec.status or 400
+    return shown_page(board, request, "test", app_id, status=status, given=given or asked, result=result, error=error)
+
+
+async def _why(board: Board, request: Request) -> Response:
+    app_id = desk.chosen_app(board, request)
+    who = request.query_params.get("q", "").strip()
+    publish_id = request.query_params.get("publish_id", "").strip()
+    found: Explanation | None = None
+    if app_id is not None and who and board.edge.push is not None:
+        found = await explained(board.edge.push, app_id, who, publish_id or None)
+    return shown_page(
+        board,
+        request,
+        "why",
+        app_id,
+        q=who,
+        publish_id=publish_id,
+        found=found,
+        devices=[] if found is None else [device_view(each) for each in found.devices],
+        outcomes=[] if found is None else [list(map(delivery_view, reach.events)) for reach in found.reaches],
+        refused=[] if app_id is None else desk.refused_lately(board, app_id),
+        words=STATE_WORDS,
+    )
