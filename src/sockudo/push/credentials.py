@@ -127,6 +127,7 @@ class Credentials:
         self._envelopes = envelopes
         self._clock = clock
         self._remembered: OrderedDict[tuple[str, str, str | None], _Remembered] = OrderedDict()
+        self._writes = 0
 
     async def put(self, app_id: str, wanted: CredentialRequest) -> dict[str, Any]:
         """Replaces the one of that id, and is used within seconds.
@@ -171,21 +172,18 @@ class Credentials:
         known = self._remembered.get(key)
         if known is None or self._clock.monotonic() >= known.until:
             known = await self._look_up(app_id, provider, credential_id)
-            self._remembered[key] = known
-            self._remembered.move_to_end(key)
-            if len(self._remembered) > _MOST_REMEMBERED:
-                self._remembered.popitem(last=False)
         if isinstance(known.found, SockudoError):
             raise known.found.spec(known.found.text)
         return known.found
 
     def forget(self, app_id: str) -> None:
         """The next question about this app goes to the store."""
+        self._writes += 1
         for key in [key for key in self._remembered if key[0] == app_id]:
             del self._remembered[key]
 
     async def _look_up(self, app_id: str, provider: Provider, credential_id: str | None) -> _Remembered:
-        # What is written while the store is asked is not older than the answer.
+        writes = self._writes
         until = self._clock.monotonic() + RENEWED_AFTER
         if credential_id is not None:
             credential = await self._store.credential(app_id, credential_id)
@@ -193,7 +191,15 @@ class Credentials:
                 credential = None
         else:
             credential = await self._newest(app_id, provider)
-        return _Remembered(None if credential is None else self._opened(credential), until)
+        known = _Remembered(None if credential is None else self._opened(credential), until)
+        # The answer may be older than what was written while the store was asked.
+        if writes == self._writes:
+            key = (app_id, provider, credential_id)
+            self._remembered[key] = known
+            self._remembered.move_to_end(key)
+            if len(self._remembered) > _MOST_REMEMBERED:
+                self._remembered.popitem(last=False)
+        return known
 
     async def _newest(self, app_id: str, provider: Provider) -> Credential | None:
         newest: Credential | None = None

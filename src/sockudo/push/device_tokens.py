@@ -48,7 +48,7 @@ class DeviceTokens:
     often is answered at once. Close it when done.
     """
 
-    def __init__(self, *, threads: int = 1, waiting: int = 256, random: Callable[[int], bytes] = os.urandom) -> None:
+    def __init__(self, *, threads: int = 2, waiting: int = 256, random: Callable[[int], bytes] = os.urandom) -> None:
         self._threads = threads
         self._most_waiting = waiting
         self._waiting = 0

@@ -76,6 +76,23 @@ async def test_what_this_process_writes_is_seen_at_once(credentials: Credentials
     assert await secret_of(credentials, "app", "hms") == "two"
 
 
+async def test_an_answer_that_a_write_has_overtaken_is_not_remembered(
+    credentials: Credentials, store: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await credentials.put("app", wanted("one"))
+    read = store.credentials
+
+    async def slow(app_id: str, after: str, limit: int) -> list[Credential]:
+        rows = await read(app_id, after, limit)
+        monkeypatch.setattr(store, "credentials", read)
+        await credentials.put("app", wanted("two"))
+        return rows
+
+    monkeypatch.setattr(store, "credentials", slow)
+    assert await secret_of(credentials, "app", "hms") == "one"
+    assert await secret_of(credentials, "app", "hms") == "two"
+
+
 async def test_what_another_process_writes_is_seen_within_seconds(
     credentials: Credentials, store: Counting, clock: FakeClock
 ) -> None:
