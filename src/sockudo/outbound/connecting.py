@@ -78,11 +78,11 @@ class Connector:
         self._resolver = resolver
         self._allow_private = allow_private
 
-    async def connect(self, make: Callable[[], _Made], address: Address, tls: ssl.SSLContext) -> _Made:
+    async def connect(self, make: Callable[[], _Made], address: Address, tls: ssl.SSLContext | None) -> _Made:
         """A connection as ``make`` makes it. Raises ExchangeError."""
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                return await self._connect(make, address, tls if address.secure else None)
+                return await self._connect(make, address, tls)
         except (AddressRefusedError, UnknownNameError, TimeoutError) as error:
             raise ExchangeError(problem_of(error)) from None
         except (OSError, ValueError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,7 @@ class Exchange:
         self._resolver = resolver or Resolver()
         self._cafile = cafile
         self._connector = Connector(self._resolver, allow_private=allow_local)
-        self._http1 = Http1(self._connector, ssl.create_default_context(cafile=cafile))
+        self._http1 = Http1(self._connector, cafile=cafile)
         self._http2: Http2 | None = None
         self._without_http2: set[tuple[str, int]] = set()
 

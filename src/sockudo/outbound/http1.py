@@ -7,6 +7,7 @@ line. Addresses are checked as in `sockudo.outbound.network`.
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
 from collections import deque
 from collections.abc import Sequence
@@ -25,14 +26,20 @@ _AGENT: Final = f"Sockudo/{__version__}"
 
 
 class Http1:
-    """``most`` connections per origin. Redirects are not followed, TLS is verified."""
+    """``most`` connections per origin. Redirects are not followed, TLS is verified, with the
+    certificates of ``cafile`` instead of the system's where it is given."""
 
-    def __init__(self, connector: Connector, tls: ssl.SSLContext, *, most: int = 128) -> None:
+    def __init__(self, connector: Connector, *, cafile: str | None = None, most: int = 128) -> None:
         self._connector = connector
-        self._tls = tls
+        self._cafile = cafile
         self._most = most
         self._origins: dict[tuple[bool, str, int], _Origin] = {}
         self._sweep: asyncio.TimerHandle | None = None
+
+    @functools.cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Reading the certificates takes a while, and not everybody needs them."""
+        return ssl.create_default_context(cafile=self._cafile)
 
     @property
     def connections(self) -> int:
@@ -79,7 +86,7 @@ class Http1:
         """A new connection in the place that was taken for it."""
         connection: Connection | None = None
         try:
-            connection = await self._connector.connect(Connection, address, self._tls)
+            connection = await self._connector.connect(Connection, address, self._tls if address.secure else None)
         finally:
             if connection is None:
                 origin.free_place()

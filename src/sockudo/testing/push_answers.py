@@ -84,7 +84,7 @@ def request_of(
         token = _message_token(body)
     elif bare.startswith("/3/device/"):
         provider = "apns"
-    elif "token" in token or "oauth" in bare:
+    elif token in ("token", "accesstoken.srf") or "oauth" in bare:
         provider, token = "oauth", "oauth"
     elif bare.startswith("/wns/"):
         provider = "wns"

@@ -10,7 +10,6 @@ from urllib.parse import parse_qs
 
 import jwt
 import pytest
-from support.push_accounts import Desk, Stored, desk, preview, public_key_of, service_account
 
 from sockudo import errors
 from sockudo.config.sections.push_providers import PushFcm
@@ -18,6 +17,7 @@ from sockudo.providers.fcm import FcmProvider
 from sockudo.push.delivery import Sent
 from sockudo.push.recipients import FcmRecipient
 from sockudo.testing import ProviderAnswer
+from support.push_accounts import Desk, Stored, desk, preview, public_key_of, service_account
 
 TOKEN = "device-token-4711"
 
