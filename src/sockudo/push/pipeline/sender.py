@@ -1,0 +1,219 @@
+"""The workers of a provider: which batches are sent now, and which are not yet (contract 50 § 7.3)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from functools import partial
+from typing import ClassVar, Final
+
+import structlog
+
+from sockudo.errors import SockudoError
+from sockudo.push.delivery import Batch, PushProvider, Sent
+from sockudo.push.messages import Delivery, Feedback, delivery_stage, feedback_message, read_body
+from sockudo.push.pipeline.breaker import Breaker, Lane
+from sockudo.push.pipeline.options import LEASE_MS
+from sockudo.push.pipeline.sending import Sending
+from sockudo.push.pipeline.works import Worker, Works
+from sockudo.push.queue import Lease, Message
+from sockudo.push.recipients import ROUTE_NAMES, Provider
+
+__all__ = ["AT_ONCE", "Sender"]
+
+AT_ONCE: Final = 128
+"""Batches of one worker at a time; a large one counts for several."""
+
+# Of one app: so many small batches or four of the largest.
+_PER_APP: Final = 32
+_JOBS: Final = 64
+_TICK: Final = 32
+_SHARE: Final = 8
+_RENEWED_EVERY: Final = 10.0
+_UNREADY_MS: Final = 5000
+_SOON_MS: Final = 1000
+_LONGEST_PAUSE: Final = 5.0
+
+_log = structlog.get_logger("sockudo.push")
+
+
+class Sender(Worker):
+    """Sends the batches of one provider: some at a time, of each app a few, so that none keeps the others waiting.
+
+    Each app has a circuit breaker and a lane of its own.
+    """
+
+    kind: ClassVar[str] = "sender"
+
+    def __init__(self, works: Works, provider: Provider, adapter: PushProvider, number: int = 0) -> None:
+        super().__init__(works, delivery_stage(provider), number)
+        self.name = f"sender-{ROUTE_NAMES[provider]}-{number}"
+        self.provider = provider
+        self.breakers: dict[str, Breaker] = {}
+        self._adapter = adapter
+        self._lanes: dict[str, Lane] = {}
+        self._batches: dict[asyncio.Task[None], Lease] = {}
+        self._sendings: dict[asyncio.Task[None], Sending] = {}
+        self._per_app: Counter[str] = Counter()
+
+    @property
+    def busy(self) -> int:
+        """Batches being sent."""
+        return len(self._batches)
+
+    # ---- taking batches ----
+
+    async def round(self) -> bool:
+        free = AT_ONCE - self._per_app.total()
+        if free <= 0 or self.stopping:
+            return False
+        works = self.works
+        now = works.now_ms()
+        busiest = max(self._per_app.values(), default=0)
+        # One app alone gets all it may have; of several each gets its turn, also while one of them has enough.
+        share = _SHARE if len(self._per_app) > 1 else max(1, _PER_APP - busiest)
+        leases = await works.queue.consume(self.stage, min(free, _TICK), now, now + LEASE_MS, per_app=min(share, _TICK))
+        enough = []
+        for lease in leases:
+            if self._per_app[lease.message.app_id] >= _PER_APP:
+                enough.append(lease)
+            else:
+                self._begin(lease)
+        if enough:
+            works.counters.count("queue_local_requeued_total", self.stage, "fairness", by=len(enough))
+            await works.queue.give_back(enough, works.now_ms() + _SOON_MS)
+        return len(leases) > len(enough) and max(self._per_app.values(), default=0) < _PER_APP
+
+    def _begin(self, lease: Lease) -> None:
+        body = read_body(lease.message.body)
+        batch = body.batch if isinstance(body, Delivery) and body.batch.provider == self.provider else None
+        weight = 1 if batch is None else 1 + len(batch.jobs) // _JOBS
+        work = self.works.refuse(lease) if batch is None else self._deliver(lease, batch)
+        task = asyncio.get_running_loop().create_task(work)
+        self._batches[task] = lease
+        self._per_app[lease.message.app_id] += weight
+        task.add_done_callback(partial(self._ended, weight))
+
+    def _ended(self, weight: int, task: asyncio.Task[None]) -> None:
+        app_id = self._batches.pop(task).message.app_id
+        self._sendings.pop(task, None)
+        self._per_app[app_id] -= weight
+        if not self._per_app[app_id]:
+            del self._per_app[app_id]
+        self.news.set()
+        if task.cancelled() or (problem := task.exception()) is None:
+            return
+        # It comes back when its lease ends.
+        if isinstance(problem, SockudoError):
+            _log.error("a push batch waits", worker=self.name, reason=problem.text)
+        else:
+            self._failed("exception")
+            _log.error("a push batch failed", worker=self.name, exc_info=problem)
+
+    async def renew(self) -> None:
+        """For ever: keeps the batches being sent; those that another process has by now are stopped."""
+        while True:
+            await asyncio.sleep(_RENEWED_EVERY)
+            held = dict(self._batches)
+            if not held:
+                continue
+            try:
+                kept = await self.works.queue.extend(list(held.values()), self.works.now_ms() + LEASE_MS)
+            except SockudoError as problem:
+                _log.error("push batches cannot be kept for longer", worker=self.name, reason=problem.text)
+                continue
+            for task, still in zip(held, kept, strict=True):
+                sending = self._sendings.get(task)
+                if not still and sending is not None:
+                    sending.lost = True
+
+    def stop(self) -> None:
+        super().stop()
+        for sending in self._sendings.values():
+            sending.stopping = True
+
+    async def finish(self, seconds: float) -> None:
+        """Lets what is under way end, for so long; then it is given back, to be sent again by somebody else."""
+        if self._batches:
+            await asyncio.wait(tuple(self._batches), timeout=max(0.0, seconds))
+        left = dict(self._batches)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        if left:
+            try:
+                await self.works.queue.give_back(list(left.values()), self.works.now_ms())
+            except SockudoError as problem:
+                _log.error("push batches come back when their leases end", worker=self.name, reason=problem.text)
+
+    # ---- one batch ----
+
+    async def _deliver(self, lease: Lease, batch: Batch) -> None:
+        works = self.works
+        now = works.now_ms()
+        if _expired(batch, now):
+            outcomes = [Sent("expired")] * len(batch.jobs)
+            await self._finish(lease, [feedback_message(Feedback(batch=batch, sent=outcomes, at_ms=now))])
+            return
+        if batch.not_before_ms is not None and batch.not_before_ms > now:
+            await self.put_back(lease, "not_before", batch.not_before_ms)
+            return
+        breaker = self.breakers.get(batch.app_id)
+        if breaker is None:
+            breaker = self.breakers[batch.app_id] = Breaker(works.options.breaker)
+        if await self._is_held(lease, batch, breaker):
+            return
+        lane = self._lanes.setdefault(batch.app_id, Lane())
+        sending = Sending(works, batch, self._adapter, breaker, lane)
+        sending.stopping = self.stopping
+        task = asyncio.current_task()
+        if task is not None:
+            self._sendings[task] = sending
+        works.counters.count("wfq_dispatched_total", ROUTE_NAMES[self.provider], batch.app_id)
+        await self._finish(lease, await sending.run())
+
+    async def _is_held(self, lease: Lease, batch: Batch, breaker: Breaker) -> bool:
+        """Puts the batch back while its provider cannot be asked, as it is left alone or has no credentials."""
+        works, now = self.works, self.works.now_ms()
+        labels = ROUTE_NAMES[self.provider], batch.app_id
+        held = breaker.held_until(now)
+        if held is None and not (await self._adapter.readiness(batch.app_id)).ready:
+            await self.put_back(lease, "credential_missing", _not_later(batch, now + _UNREADY_MS))
+            return True
+        # Somebody else may have begun to try it meanwhile.
+        held = breaker.held_until(now)
+        if held is None:
+            return False
+        works.counters.count("circuit_breaker_deferred_total", *labels)
+        if batch.attempt > 1:
+            works.counters.count("retry_deferred_total", *labels)
+        works.counters.set("retry_deferred_delay_seconds", (held - now) / 1000, *labels)
+        await self.put_back(lease, "circuit_open", _not_later(batch, held))
+        return True
+
+    async def _finish(self, lease: Lease, messages: list[Message]) -> None:
+        """What was sent is sent: this must not be lost while there is a chance that the queue comes back."""
+        pause = 0.25
+        while True:
+            try:
+                await self.works.queue.finish([lease], messages, self.works.now_ms())
+                break
+            except SockudoError as problem:
+                _log.error("the push queue does not answer", worker=self.name, reason=problem.text)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        self.works.wake("delivery_results")
+        self._wake_deferred(messages)
+
+    def _wake_deferred(self, messages: list[Message]) -> None:
+        if any(message.stage == self.stage for message in messages):
+            self.news.set()
+
+
+def _expired(batch: Batch, now_ms: int) -> bool:
+    return batch.expires_at_ms is not None and batch.expires_at_ms <= max(now_ms, batch.not_before_ms or 0)
+
+
+def _not_later(batch: Batch, due_ms: int) -> int:
+    """Whoever waits learns in time that it has expired."""
+    return due_ms if batch.expires_at_ms is None else min(due_ms, batch.expires_at_ms)

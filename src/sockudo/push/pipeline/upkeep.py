@@ -1,0 +1,153 @@
+"""What the pipeline does by the clock: publishes whose time has come, publishes that nobody plans, and what is old
+(contract 50 § 7.6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Final
+
+import structlog
+
+from sockudo.errors import SockudoError
+from sockudo.push.messages import publish_message
+from sockudo.push.meta import meta_event
+from sockudo.push.pipeline.works import Works
+from sockudo.push.ports import Category, Cleaned
+from sockudo.push.records import PublishIntent, ScheduledJob
+
+__all__ = ["SYSTEM", "Upkeep"]
+
+SYSTEM: Final = "_system"
+"""Stands for an app where none is meant; ids of apps may look like it, but locks have names of their own."""
+
+_TICK: Final = 1.0
+_JOBS: Final = 100
+_LOCK_MS: Final = 30_000
+
+_log = structlog.get_logger("sockudo.push")
+
+
+class Upkeep:
+    """Three rounds. `run_jobs`, `run_repair` and `run_cleanup` do them for ever; whoever owns the tasks ends them.
+
+    ``owner`` is this process in locks.
+    """
+
+    def __init__(self, works: Works, owner: str) -> None:
+        self.works = works
+        self._owner = owner
+
+    # ---- jobs whose time has come ----
+
+    async def run_jobs(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK)
+            try:
+                while await self.start_due():
+                    pass
+            except SockudoError as problem:
+                _log.error("scheduled pushes wait", reason=problem.text)
+
+    async def start_due(self) -> bool:
+        """Has the publishes planned whose jobs are due; True when there may be more."""
+        works = self.works
+        jobs = await works.store.due_jobs(works.now_ms(), _JOBS)
+        started = [await self._start(job) for job in jobs]
+        return len(jobs) == _JOBS and any(started)
+
+    async def _start(self, job: ScheduledJob) -> bool:
+        works, name, now = self.works, f"scheduler:{job.publish_id}", self.works.now_ms()
+        if not await works.store.lock(job.app_id, name, self._owner, now, now + _LOCK_MS):
+            return False
+        await works.store.append_log(job.intent)
+        await works.queue.produce([publish_message(job.app_id, job.publish_id)], now)
+        await works.store.delete_job(job.app_id, job.publish_id)
+        await works.store.unlock(job.app_id, name, self._owner)
+        works.wake("publish_log")
+        return True
+
+    # ---- publishes that nobody plans ----
+
+    async def run_repair(self) -> None:
+        while interval := self.works.options.repair_interval:
+            await asyncio.sleep(interval)
+            try:
+                await self.repair()
+            except SockudoError as problem:
+                _log.error("push cannot be repaired for now", reason=problem.text)
+
+    async def repair(self) -> int:
+        """Produces again what is still queued though it was accepted some time ago; how many there were.
+
+        What the queue holds all along is not there twice, by its key.
+        """
+        works, count, after = self.works, 0, -1
+        while True:
+            before = works.now_ms() - works.options.repair_min_age_ms
+            found = await works.store.stuck("queued", before, works.options.repair_batch, accepted_after_ms=after)
+            works.counters.count("repair_scanned_total", "publish_log", by=len(found))
+            for intent in found:
+                count += await self._repair(intent)
+            # Two that were accepted in the same moment may lie on both sides of the edge: the next tick finds the rest.
+            if len(found) < works.options.repair_batch or found[-1].accepted_at_ms <= after:
+                return count
+            after = found[-1].accepted_at_ms
+
+    async def _repair(self, intent: PublishIntent) -> bool:
+        works, now = self.works, self.works.now_ms()
+        name = f"repair:publish-log:{intent.publish_id}"
+        kept = max(int(works.options.repair_interval * 1000), works.options.repair_min_age_ms)
+        if not await works.store.lock(intent.app_id, name, f"{self._owner}:{now}", now, now + kept):
+            works.counters.count("repair_skipped_total", "locked")
+            return False
+        await works.queue.produce([publish_message(intent.app_id, intent.publish_id)], now)
+        works.counters.count("repair_requeued_total", "publish_log", "queued")
+        works.wake("publish_log")
+        return True
+
+    # ---- what is old ----
+
+    async def run_cleanup(self) -> None:
+        while interval := self.works.options.cleanup_interval:
+            await asyncio.sleep(interval)
+            try:
+                await self.clean()
+            except SockudoError as problem:
+                self.works.counters.count("cleanup_errors_total", "store", "all")
+                _log.error("old pushes cannot be deleted for now", reason=problem.text)
+
+    async def clean(self) -> int:
+        """Deletes what was kept long enough, in small steps and in bounds; how many rows went."""
+        works = self.works
+        began = works.clock.monotonic()
+        deleted = 0
+        while deleted < works.options.cleanup_most:
+            now = works.now_ms()
+            limit = min(works.options.cleanup_batch, works.options.cleanup_most - deleted)
+            cleaned = await works.store.clean(dict(self._ends(now)), now, limit)
+            count = self._cleaned(cleaned)
+            deleted += count
+            if all(each.scanned < limit for each in cleaned) or not count:
+                break
+        works.counters.note("cleanup_tick_duration_seconds", works.clock.monotonic() - began)
+        return deleted
+
+    def _ends(self, now: int) -> Iterator[tuple[Category, int]]:
+        options = self.works.options
+        if options.statuses_kept_ms:
+            for category in ("publish_status", "dead_letters", "operator_invalidations"):
+                yield category, now - options.statuses_kept_ms
+        if options.events_kept_ms:
+            yield "delivery_events", now - options.events_kept_ms
+
+    def _cleaned(self, cleaned: list[Cleaned]) -> int:
+        counters, total = self.works.counters, 0
+        for each in cleaned:
+            counters.count("cleanup_scanned_total", each.category, by=each.scanned)
+            counters.count("cleanup_deleted_total", each.category, by=each.deleted)
+            if each.deleted:
+                meta_event("cleanup-event", SYSTEM, category=each.category, deleted=each.deleted)
+            total += each.deleted
+        return total

@@ -1,0 +1,187 @@
+"""What all workers share, and how each of them runs: woken by what comes, started again when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import ClassVar, Final, Protocol
+
+import structlog
+
+from sockudo.clock import Clock
+from sockudo.errors import SockudoError
+from sockudo.push.counters import PushCounters
+from sockudo.push.meta import meta_event
+from sockudo.push.pipeline.options import LEASE_MS, PipelineOptions
+from sockudo.push.ports import PushStore
+from sockudo.push.queue import Lease, PushQueue, Stage
+from sockudo.push.recipients import Provider
+from sockudo.push.records import TERMINAL, DeadLetter, PublishStatus
+
+__all__ = ["Nobody", "PipelineProbe", "Worker", "Works", "dead_letter_id"]
+
+_RESTART: Final = 1.0
+_AGAIN_MS: Final = 1000
+
+_log = structlog.get_logger("sockudo.push")
+
+
+class PipelineProbe(Protocol):
+    """Is told what somebody outside may want to hear of. Nothing here waits or fails."""
+
+    def completed(self, status: PublishStatus) -> None:
+        """A publish has ended; it may be told again, of another end, when a late outcome changes it."""
+
+    def invalidated(self, app_id: str, publish_id: str, provider: Provider, device_id: str) -> None:
+        """A device was deleted, as its provider said that its token is dead."""
+
+
+class Nobody:
+    """Nobody wants to hear."""
+
+    def completed(self, status: PublishStatus) -> None:
+        pass
+
+    def invalidated(self, app_id: str, publish_id: str, provider: Provider, device_id: str) -> None:
+        pass
+
+
+@dataclass(slots=True)
+class Works:
+    """``wake`` tells the workers of a stage that it has something new. ``options`` is replaced when the configuration
+    is.
+    """
+
+    store: PushStore
+    queue: PushQueue
+    clock: Clock
+    options: PipelineOptions = field(default_factory=PipelineOptions)
+    counters: PushCounters = field(default_factory=PushCounters)
+    probe: PipelineProbe = field(default_factory=Nobody)
+    wake: Callable[[Stage], None] = lambda _: None
+
+    def now_ms(self) -> int:
+        return int(self.clock.time() * 1000)
+
+    def conflict(self, component: str) -> Callable[[], None]:
+        """Counts that a status was changed by somebody else meanwhile."""
+        return lambda: self.counters.count("status_cas_conflicts_total", component)
+
+    def ended(self, status: PublishStatus) -> None:
+        """Tells that a publish has come to its end, if it has."""
+        if status.state in TERMINAL:
+            meta_event("publish-completed", status.app_id, status.publish_id, status=status.state)
+            self.probe.completed(status)
+
+    async def give_up(
+        self,
+        lease: Lease,
+        reason: str,
+        *,
+        publish_id: str = "",
+        provider: Provider | None = None,
+        at_ms: int | None = None,
+    ) -> None:
+        """Keeps the message as a dead letter that can be replayed; whoever has it has to finish it then."""
+        message = lease.message
+        at = lease.enqueued_at_ms if at_ms is None else at_ms
+        letter = DeadLetter(
+            dead_letter_id=dead_letter_id(
+                message.app_id, publish_id, message.stage, message.key, reason, str(at), lease.message_id
+            ),
+            app_id=message.app_id,
+            publish_id=publish_id,
+            provider=provider,
+            stage=message.stage,
+            key=message.key,
+            reason=reason,
+            occurred_at_ms=at,
+            payload=message.body,
+        )
+        await self.store.append_dead_letters([letter])
+        meta_event("dead-letter", message.app_id, publish_id or None, provider, stage=message.stage, reason=reason)
+
+    async def refuse(self, lease: Lease) -> None:
+        """A message that nobody here understands: a dead letter, and done with."""
+        await self.give_up(lease, f"unexpected payload for {lease.message.stage}")
+        await self.queue.finish([lease], [], self.now_ms())
+
+
+def dead_letter_id(*parts: str) -> str:
+    """SHA-256 of what it is about (§ 2.5): giving the same message up again makes the same letter."""
+    return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Worker:
+    """One task. `round` does what there is to do now and says whether there may be more at once.
+
+    One that fails is counted and starts again after a second; what it had in hand comes back when its lease ends.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, works: Works, stage: Stage, number: int = 0) -> None:
+        self.works = works
+        self.stage: Stage = stage
+        self.name = f"{self.kind}-{number}"
+        self.failing = False
+        self.stopping = False
+        self.news = asyncio.Event()
+
+    async def round(self) -> bool:
+        raise NotImplementedError
+
+    async def run(self) -> None:
+        """Until `stop`, or for ever."""
+        while not self.stopping:
+            self.news.clear()
+            try:
+                more = await self.round()
+                self.failing = False
+            except SockudoError as problem:
+                self._failed(problem.spec.slug)
+                if not self.failing:
+                    _log.error("push cannot go on for now", worker=self.name, stage=self.stage, reason=problem.text)
+                self.failing = True
+            except Exception:  # noqa: BLE001 - logged, counted and started again, whatever it was (§ 7.1)
+                self._failed("exception")
+                _log.exception("a push worker failed and starts again", worker=self.name, stage=self.stage)
+                self.failing = True
+            if self.failing:
+                await self._rest(_RESTART)
+            elif not more and not self.stopping:
+                await self.news.wait()
+
+    async def _rest(self, seconds: float) -> None:
+        """Sleeps, unless it is to stop."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while not self.stopping:
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                return
+            self.news.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self.news.wait()
+
+    def _failed(self, reason: str) -> None:
+        self.works.counters.count("worker_exits_total", self.kind, self.name, reason)
+
+    def stop(self) -> None:
+        """Has it end once what is under way has ended."""
+        self.stopping = True
+        self.news.set()
+
+    async def take(self, limit: int) -> list[Lease]:
+        """What the stage has, for this worker alone."""
+        now = self.works.now_ms()
+        return await self.works.queue.consume(self.stage, limit, now, now + LEASE_MS)
+
+    async def put_back(self, lease: Lease, reason: str, due_at_ms: int | None = None) -> None:
+        """For later: a second from now, if nothing else is said."""
+        self.works.counters.count("queue_local_requeued_total", self.stage, reason)
+        due = self.works.now_ms() + _AGAIN_MS if due_at_ms is None else due_at_ms
+        await self.works.queue.give_back([lease], due)
