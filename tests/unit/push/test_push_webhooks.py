@@ -1,0 +1,94 @@
+"""What endpoints are told of push, and that they are told nothing unless it was switched on (contract 50 § 9)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sockudo.push.quotas import Quotas
+from sockudo.push.records import Counters, State
+from sockudo.push.webhooks import PushWebhooks
+from sockudo.webhooks.records import Event
+from support.push_service import Desk, a_publish
+from support.push_stores import NOW, a_status, a_subscription
+
+
+class Told:
+    """In place of the webhooks of a server."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Event]] = []
+
+    def say(self, app_id: str, event: Event) -> None:
+        self.events.append((app_id, event))
+
+    def now_ms(self) -> int:
+        return NOW
+
+
+def webhooks(told: Told | None, *, enabled: bool = True) -> PushWebhooks:
+    return PushWebhooks(lambda: told, enabled=enabled)  # type: ignore[arg-type, return-value]
+
+
+@pytest.mark.parametrize("state", ["failed", "expired", "dead_lettered", "quota_exceeded"])
+def test_a_publish_that_reached_nobody(state: State) -> None:
+    told = Told()
+    status = a_status(
+        state=state, error_reason="no_recipients", code="no_recipients", counters=Counters(planned=2, failed=2)
+    )
+    webhooks(told).publish_ended(status)
+    [(app_id, event)] = told.events
+    assert (app_id, event.name, event.channel, event.time_ms) == ("app", "push.publish_failed", "", NOW)
+    body = json.loads(event.body)
+    assert body["counters"] == {
+        "planned": 2,
+        "dispatched": 0,
+        "succeeded": 0,
+        "failed": 2,
+        "expired": 0,
+        "retryScheduled": 0,
+        "retryAttempted": 0,
+        "deadLettered": 0,
+    }
+    assert (body["name"], body["publish_id"], body["state"]) == ("push.publish_failed", "ship", state)
+    assert (body["code"], body["error_reason"]) == ("no_recipients", "no_recipients")
+
+
+@pytest.mark.parametrize("state", ["queued", "dispatching", "succeeded", "partiallySucceeded", "cancelled"])
+def test_no_other_end_is_told(state: State) -> None:
+    told = Told()
+    webhooks(told).publish_ended(a_status(state=state))
+    assert told.events == []
+
+
+def test_a_device_whose_token_is_dead() -> None:
+    told = Told()
+    webhooks(told).device_invalidated("app", "phone", "webPush", "ship")
+    [(app_id, event)] = told.events
+    assert app_id == "app"
+    assert json.loads(event.body) == {
+        "name": "push.device_invalidated",
+        "device_id": "phone",
+        "provider": "webpush",
+        "publish_id": "ship",
+    }
+
+
+def test_nothing_is_told_unless_it_is_switched_on_and_somebody_listens() -> None:
+    told = Told()
+    for off in (webhooks(told, enabled=False), webhooks(None)):
+        off.publish_ended(a_status(state="failed"))
+        off.device_invalidated("app", "phone", "fcm", None)
+    assert told.events == []
+
+
+async def test_a_quota_that_is_exceeded_is_told_where_nobody_waits_for_the_answer() -> None:
+    told = Told()
+    desk = Desk(quotas=Quotas(fanout_max=0))
+    desk.push.webhooks = webhooks(told)
+    await desk.store.put_subscription(a_subscription("news", "d"))
+    await desk.push.publish("app", a_publish(publish_id="ship"))
+    await desk.push.publish("app", a_publish(publish_id="ship"))
+    await desk.push.publish("app", a_publish(publish_id="more"), over_quota=True)
+    assert [json.loads(event.body)["publish_id"] for _, event in told.events] == ["ship"]
