@@ -22,6 +22,7 @@ WITHOUT_A_PAGE_OF_ITS_OWN = {
     "/dashboard/login": "tested with the login",
     "/dashboard/overview/state": "a part of the overview",
     "/dashboard/overview/errors": "a part of the overview",
+    "/dashboard/push/{app_id}/publishes/{publish_id}": "tested with a browser that is subscribed",
 }
 
 TELLING = (
