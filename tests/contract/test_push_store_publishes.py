@@ -205,20 +205,52 @@ async def test_of_concurrent_swaps_exactly_one_wins(push_store: PushStore) -> No
     assert winner.revision == 2
 
 
-async def test_changing_a_status_tries_again(push_store: PushStore) -> None:
+def one_more(status: PublishStatus) -> PublishStatus:
+    return replace(status, counters=replace(status.counters, planned=status.counters.planned + 1))
+
+
+async def test_an_edit_is_a_change_like_others(push_store: PushStore) -> None:
+    first = await accept(push_store)
+    assert await push_store.edit_status("app", "ship", lambda _: None, NOW + 9) == first
+    assert await push_store.edit_status("app", "ship", lambda status: status, NOW + 9) == first
+    assert await push_store.edit_status("app", "unknown", one_more, NOW) is None
+    second = await push_store.edit_status("app", "ship", one_more, NOW + 5)
+    assert second == await push_store.status("app", "ship")
+    assert second is not None
+    assert (second.revision, second.updated_at_ms, second.counters.planned) == (2, NOW + 5, 4)
+    assert await push_store.swap_status(first, first) is None
+
+
+async def test_an_edit_that_fails_fails_alone(push_store: PushStore) -> None:
+    for publish_id in ("a", "b"):
+        await accept(push_store, publish_id)
+
+    def broken(_: PublishStatus) -> PublishStatus:
+        raise LookupError("a defect")
+
+    edits = [
+        push_store.edit_status("app", publish_id, edit, NOW) for publish_id, edit in (("a", broken), ("b", one_more))
+    ]
+    failed, changed = await asyncio.gather(*edits, return_exceptions=True)
+    assert isinstance(failed, LookupError)
+    assert isinstance(changed, PublishStatus)
+    assert changed.counters.planned == 4
+    assert await counters_of(push_store, "a") == Counters(planned=3)
+
+
+async def test_changing_a_status_loses_nothing_whoever_is_faster(push_store: PushStore) -> None:
     await accept(push_store)
-    conflicts = []
-
-    def add(status: PublishStatus) -> PublishStatus:
-        return replace(status, counters=replace(status.counters, planned=status.counters.planned + 1))
-
-    def change() -> object:
-        return change_status(push_store, "app", "ship", add, NOW, conflict=lambda: conflicts.append(1))
-
-    await asyncio.gather(*(change() for _ in range(4)))  # type: ignore[arg-type]
+    conflicts: list[int] = []
+    changes = [
+        change_status(push_store, "app", "ship", one_more, NOW, conflict=lambda: conflicts.append(1)) for _ in range(20)
+    ]
+    steps = [push_store.take_steps("app", "ship", [a_step(str(number))], NOW, UNTIL) for number in range(20)]
+    await asyncio.gather(*changes, *steps)
     status = await push_store.status("app", "ship")
     assert status is not None
-    assert (status.counters.planned, status.revision, status.updated_at_ms) == (7, 5, NOW + 4)
+    assert (status.counters.planned, status.counters.succeeded) == (23, 20)
+    assert (status.revision, status.updated_at_ms) == (41, NOW + 40)
+    assert len(conflicts) <= 20
 
 
 async def test_statuses_come_newest_first(push_store: PushStore) -> None:

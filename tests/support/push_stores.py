@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 from msgspec import convert, json, structs
 
@@ -26,6 +28,7 @@ from sockudo.push.records import (
     Subscription,
     Target,
 )
+from sockudo.push.statuses import change_status
 from sockudo.stores.push.memory import MemoryPushStore
 from sockudo.stores.push.schema import push_tables
 from sockudo.stores.push.sql import SqlPushStore, mysql_push, postgres_push, sqlite_push
@@ -34,7 +37,9 @@ from support.databases import DatabaseServer
 __all__ = [
     "DAY",
     "NOW",
+    "RACED",
     "PushPlace",
+    "Raced",
     "a_device",
     "a_letter",
     "a_status",
@@ -43,13 +48,26 @@ __all__ = [
     "accept",
     "an_event",
     "an_intent",
+    "raced",
     "walked",
 ]
 
 NOW = 1_767_225_600_000
 DAY = 86_400_000
 
-T = TypeVar("T")
+RACED = 60
+"""Publishes, locks and keys that processes race for; ten steps for each."""
+
+
+class Raced(NamedTuple):
+    """What one of them got: names of publishes, steps, locks and keys, and how often it changed the shared status."""
+
+    accepted: list[str]
+    lost: dict[str, int]
+    steps: list[str]
+    locks: list[str]
+    keys: list[str]
+    changes: int
 
 
 class PushPlace:
@@ -206,3 +224,55 @@ async def walked(page: Callable[[str, int], Any], position: Callable[[Any], str]
         found += rows
         after = position(rows[-1])
     raise AssertionError("the list has no end")
+
+
+async def raced(store: PushStore, name: str) -> Raced:
+    """Asks for everything that others want as well, all at once; there has to be a publish ``shared``.
+
+    ``name`` is a small number: publishes plan as many recipients, so that one can tell who accepted them.
+    """
+    names = [f"n{number:02d}" for number in range(RACED)]
+    order = random.Random(name)
+
+    def shuffled(count: int) -> list[int]:
+        return order.sample(range(count), count)
+
+    async def one_accept(publish_id: str) -> PublishStatus | None:
+        status = a_status(publish_id, counters=Counters(planned=int(name)))
+        return await store.accept(
+            status, an_intent(publish_id), [f"id:{publish_id}", f"intent:{publish_id}"], NOW + DAY
+        )
+
+    async def some_steps() -> list[str]:
+        found: list[str] = []
+        steps = [a_step(f"s{number:03d}", publish_id="shared") for number in shuffled(10 * RACED)]
+        for start in range(0, len(steps), 20):
+            taken, _ = await store.take_steps("app", "shared", steps[start : start + 20], NOW, NOW + DAY)
+            found += [step.key for step in taken]
+        return found
+
+    async def some_changes() -> int:
+        for _ in range(10):
+            await change_status(store, "app", "shared", _one_more_planned, NOW)
+        return 10
+
+    accepts, steps, locks, keys, changes = await asyncio.gather(
+        asyncio.gather(*(one_accept(names[number]) for number in shuffled(RACED))),
+        some_steps(),
+        asyncio.gather(*(store.lock("app", each, name, NOW, NOW + DAY) for each in names)),
+        asyncio.gather(*(store.record_once("app", f"key:{each}", NOW, NOW + DAY) for each in names)),
+        some_changes(),
+    )
+    lost = {status.publish_id: status.counters.planned for status in accepts if status is not None}
+    return Raced(
+        accepted=sorted(set(names) - set(lost)),
+        lost=lost,
+        steps=steps,
+        locks=[each for each, got in zip(names, locks, strict=True) if got],
+        keys=[each for each, got in zip(names, keys, strict=True) if got],
+        changes=changes,
+    )
+
+
+def _one_more_planned(status: PublishStatus) -> PublishStatus:
+    return structs.replace(status, counters=structs.replace(status.counters, planned=status.counters.planned + 1))

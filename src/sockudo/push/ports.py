@@ -10,7 +10,7 @@ by the position that `sockudo.push.positions` gives their records, byte by byte,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple, Protocol
 
 from sockudo.push.lifecycle import Step
@@ -194,6 +194,19 @@ class Publishes(Protocol):
 
         Both rise with every change: the time is that of ``after``, or a millisecond more than before. Use
         `sockudo.push.statuses.change_status`, which tries again.
+        """
+        ...
+
+    async def edit_status(
+        self,
+        app_id: str,
+        publish_id: str,
+        edit: Callable[[PublishStatus], PublishStatus | None],
+        now_ms: int,
+    ) -> PublishStatus | None:
+        """The status after ``edit``, which nobody can get in between; None when there is none.
+
+        ``edit`` returns None to leave it alone, may be asked more than once, and is called in another thread.
         """
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 from sockudo.push.lifecycle import Step
@@ -19,7 +19,17 @@ from sockudo.push.records import (
     Shard,
     State,
 )
-from sockudo.stores.push.rules import ENDED, KeyOwner, accept_winner, as_accepted, is_live, stepped, stored_key, swapped
+from sockudo.stores.push.rules import (
+    ENDED,
+    KeyOwner,
+    accept_winner,
+    as_accepted,
+    edited,
+    is_live,
+    stepped,
+    stored_key,
+    swapped,
+)
 from sockudo.stores.push.sorted_map import Shelves, SortedMap
 
 __all__ = ["MemoryPublishes"]
@@ -90,6 +100,17 @@ class MemoryPublishes:
         if status is not None:
             self._save(status)
         return status
+
+    async def edit_status(
+        self, app_id: str, publish_id: str, edit: Callable[[PublishStatus], PublishStatus | None], now_ms: int
+    ) -> PublishStatus | None:
+        before = self._statuses.get((app_id, publish_id))
+        if before is None:
+            return None
+        after = edited(before, edit, now_ms)
+        if after is not before:
+            self._save(after)
+        return after
 
     async def append_log(self, intent: PublishIntent) -> bool:
         place = intent.app_id, intent.publish_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -11,11 +11,20 @@ from sqlalchemy import Connection
 from sockudo.push.lifecycle import Step
 from sockudo.push.records import PublishIntent, PublishStatus
 from sockudo.stores.push.rows import event_row, log_row, status_of, status_row
-from sockudo.stores.push.rules import KeyOwner, accept_winner, as_accepted, is_live, stepped, stored_key, swapped
+from sockudo.stores.push.rules import (
+    KeyOwner,
+    accept_winner,
+    as_accepted,
+    edited,
+    is_live,
+    stepped,
+    stored_key,
+    swapped,
+)
 from sockudo.stores.push.schema import step_key_hash
 from sockudo.stores.push.statements import Statements, by_app, chunks, values
 
-__all__ = ["Accept", "Change", "Steps", "Swap", "change_publishes", "live_owner", "owners_of", "statuses_of"]
+__all__ = ["Accept", "Change", "Edit", "Steps", "Swap", "change_publishes", "live_owner", "owners_of", "statuses_of"]
 
 Place = tuple[str, str]
 """App and publish, or app and key."""
@@ -45,6 +54,14 @@ class Swap(NamedTuple):
         return self.before.app_id, self.before.publish_id
 
 
+class Edit(NamedTuple):
+    """See `Publishes.edit_status`."""
+
+    place: Place
+    edit: Callable[[PublishStatus], PublishStatus | None]
+    now_ms: int
+
+
 class Steps(NamedTuple):
     """See `Publishes.take_steps`."""
 
@@ -54,7 +71,7 @@ class Steps(NamedTuple):
     keys_until_ms: int
 
 
-Change = Accept | Swap | Steps
+Change = Accept | Swap | Edit | Steps
 
 
 def change_publishes(sql: Statements, connection: Connection, changes: Sequence[Change]) -> list[Any]:
@@ -98,9 +115,15 @@ class _Batch:
         self._events: list[tuple[object, ...]] = []
 
     def make(self, change: Change) -> Any:
-        if isinstance(change, Accept):
-            return self._accept(change)
-        return self._swap(change) if isinstance(change, Swap) else self._take(change)
+        match change:
+            case Accept():
+                return self._accept(change)
+            case Swap():
+                return self._swap(change)
+            case Edit():
+                return self._edit(change)
+            case Steps():
+                return self._take(change)
 
     def _accept(self, accept: Accept) -> PublishStatus | None:
         place, status = accept.place, accept.status
@@ -123,6 +146,15 @@ class _Batch:
         if status is not None:
             self._save(swap.place, status)
         return status
+
+    def _edit(self, change: Edit) -> PublishStatus | None:
+        before = self._statuses.get(change.place)
+        if before is None:
+            return None
+        after = edited(before, change.edit, change.now_ms)
+        if after is not before:
+            self._save(change.place, after)
+        return after
 
     def _take(self, change: Steps) -> tuple[list[Step], PublishStatus | None]:
         taken = []

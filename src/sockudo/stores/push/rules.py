@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -18,6 +18,7 @@ __all__ = [
     "accept_winner",
     "as_accepted",
     "day_of",
+    "edited",
     "is_live",
     "stepped",
     "stored_key",
@@ -88,6 +89,12 @@ def swapped(stored: PublishStatus | None, before: PublishStatus, after: PublishS
     if stored is None or (stored.revision, stored.updated_at_ms) != (before.revision, before.updated_at_ms):
         return None
     return _next(stored, after, after.updated_at_ms)
+
+
+def edited(stored: PublishStatus, edit: Callable[[PublishStatus], PublishStatus | None], now_ms: int) -> PublishStatus:
+    """The status after the edit; the same one when it is left alone."""
+    after = edit(stored)
+    return stored if after is None or after == stored else _next(stored, after, now_ms)
 
 
 def stepped(stored: PublishStatus, steps: Sequence[Step], now_ms: int) -> PublishStatus:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -23,6 +23,7 @@ from sockudo.push.records import (
 from sockudo.stores.push.grouping import Groups, Work
 from sockudo.stores.push.publish_changes import (
     Accept,
+    Edit,
     Steps,
     Swap,
     live_owner,
@@ -110,6 +111,13 @@ class SqlPublishes(SqlRoom):
     async def swap_status(self, before: PublishStatus, after: PublishStatus) -> PublishStatus | None:
         stored: PublishStatus | None = await self._groups.do(self._publishes, Swap(before, after))
         return stored
+
+    async def edit_status(
+        self, app_id: str, publish_id: str, edit: Callable[[PublishStatus], PublishStatus | None], now_ms: int
+    ) -> PublishStatus | None:
+        status: PublishStatus | None
+        status = await self._groups.do(self._publishes, Edit((app_id, publish_id), edit, now_ms))
+        return status
 
     async def append_log(self, intent: PublishIntent) -> bool:
         of = self._tables.publish_log.c
