@@ -24,7 +24,7 @@ class FakeApi:
     calls: list[Call] = field(default_factory=list)
     opened: list[tuple[str, Credentials]] = field(default_factory=list)
 
-    def __call__(self, url: str, credentials: Credentials) -> FakeApi:
+    def __call__(self, url: str, credentials: Credentials, **_: object) -> FakeApi:
         self.opened.append((url, credentials))
         return self
 

@@ -14,6 +14,7 @@ from sockudo.cli.outcome import ExitCode, fail, failures, note
 
 if TYPE_CHECKING:
     from sockudo.cli.target import Target
+    from sockudo.client.http import ApiClient
     from sockudo.client.push import PushApi
 
 __all__ = [
@@ -61,11 +62,16 @@ def with_push(target: Target, run: Callable[[PushApi], Coroutine[Any, Any, None]
 
 async def _opened(target: Target, run: Callable[[PushApi], Coroutine[Any, Any, None]]) -> None:
     from sockudo.client.http import ApiClient
-    from sockudo.client.push import PushApi
 
     # A test waits for the provider, ten seconds at most.
     async with ApiClient(target.url, target.credentials, timeout=20.0) as api:
-        await run(PushApi(api))
+        await run(_client(api))
+
+
+def _client(api: ApiClient) -> PushApi:
+    from sockudo.client.push import PushApi
+
+    return PushApi(api)
 
 
 _Page = dict[str, Any]

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from sockudo.cli.moments import local_time
-from sockudo.cli.tables import print_table, printable
+from sockudo.cli.tables import printable
 from sockudo.push.advice import STATE_WORDS, row_of_class, row_of_status
 from sockudo.push.funnel import Funnel, funnel
 from sockudo.push.records import Counters
@@ -82,7 +82,8 @@ def print_status(status: Mapping[str, Any]) -> None:
     failures = status.get("failures", ())
     if failures:
         typer.echo()
-        print_table(["provider", "failure", "what it said", "count", "for example"], list(map(_failure, failures)), "")
+        head = ["provider", "failure", "count", "for example", "what it said"]
+        _print_aligned([head, *map(_failure, failures)], "")
 
 
 def _failure(sample: Mapping[str, Any]) -> list[str]:
@@ -90,9 +91,9 @@ def _failure(sample: Mapping[str, Any]) -> list[str]:
     return [
         sample["provider"],
         sample.get("failureClass", ""),
-        " ".join(dict.fromkeys(filter(None, (sample["class"], example.get("reason"))))),
         f"{sample['count']:,}",
         example.get("deviceId", "a raw recipient"),
+        " ".join(dict.fromkeys(filter(None, (sample["class"], example.get("reason"))))),
     ]
 
 
