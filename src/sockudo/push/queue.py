@@ -65,13 +65,13 @@ class PushQueue(Protocol):
     """Messages that survive the process once `produce` has returned. One contract suite runs over every implementation,
     the memory one first.
 
-    Every method raises errors.SERVICE_UNAVAILABLE when the queue cannot be reached, and nothing has changed then, as far
-    as can be known: what a server had done when its answer was lost may be asked for again. None hangs for good. At
+    Every method raises errors.SERVICE_UNAVAILABLE when the queue cannot be reached, and nothing has changed then, as
+    far as can be known: what a server had done when its answer was lost may be asked for again. None hangs for good. At
     least once: a message whose lease ended is given out again with the next attempt. Of messages that are due, those
     that have been due for longest come first; one whose lease ended has been due since then.
 
-    Times are the caller's. When they go back, as clocks that are put right do, what was produced to be taken at once may
-    still be, leases keep the length that is left of them, and what waits for a time waits for it.
+    Times are the caller's. When they go back, as clocks that are put right do, what was produced to be taken at once
+    still may be, leases keep the length that is left of them, and what waits for a time waits for it.
     """
 
     async def start(self) -> None:
@@ -105,7 +105,7 @@ class PushQueue(Protocol):
         """Others may take them from then on; the attempt does not count."""
 
     async def next_due(self, stages: Sequence[Stage]) -> int | None:
-        """When the earliest message may be taken, one that somebody has when its lease ends; None when there is none."""
+        """When the earliest message may be taken, None when there is none; one that somebody has, when its lease ends."""
         ...
 
     async def depths(self, now_ms: int) -> dict[Stage, Depth]:

@@ -9,22 +9,28 @@ one hash slot (contract 70 § 4.2).
 ``:message:{ref}``         hash        the message, its attempts, and who has it since when
 ``:keys:{stage}``          hash        key → ref of what the stage holds
 ``:lane:{stage}:{app}``    sorted set  refs of an app's messages by when they may be taken: who is had, when it is not
+``:order:{stage}``         sorted set  all refs of a stage by when they may be taken
+``:enqueued:{stage}``      sorted set  the same by when they came
 ``:heads:{stage}``         sorted set  the first ref of each lane, with the app's id behind it, by when it may be taken
 ``:held:{stage}``          set         refs that somebody has, or had and let the lease end
 =========================  ==========  ================================================================================
 
-Whatever changes is one script; when its answer does not come in time it may still have been carried out. That does no
-harm: a key is produced once, a lease that nobody knows of ends, and a message that is finished is not given out again.
+Whatever changes is one script, which takes the calls that have come meanwhile together where messages are produced or
+finished. A server that has no memory left refuses what is produced, and goes on with what frees memory. When an answer
+does not come in time the script may still have been carried out. That does no harm: a key is produced once, a lease
+that nobody knows of ends, and a message that is finished is not given out again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, NamedTuple
 
 from sockudo.config.sections import RedisServer, RedisTls
 from sockudo.ids import unique_id
 from sockudo.push.queue import STAGES, Depth, Lease, Message, Stage
+from sockudo.push.rounds import Rounds
 from sockudo.queues.push_redis_scripts import SCRIPTS
 from sockudo.queues.redis_connection import Kept, RedisScripts
 
@@ -32,6 +38,14 @@ __all__ = ["RedisPushQueue"]
 
 _FORMAT: Final = 1
 _KEPT: Final = Kept("The push queue", "notifications", "sockudo.push")
+# About what a call costs beside its bodies.
+_ROW_BYTES: Final = 1024
+
+
+class _Finish(NamedTuple):
+    leases: Sequence[Lease]
+    messages: Sequence[Message]
+    now_ms: int
 
 
 class RedisPushQueue:
@@ -45,6 +59,7 @@ class RedisPushQueue:
     def __init__(self, server: RedisServer, tls: RedisTls, *, prefix: str, timeout_ms: int) -> None:
         base = f"{prefix.rstrip(':')}:v2:{{push}}"
         self._redis = RedisScripts(server, tls, SCRIPTS, base=base, timeout_ms=timeout_ms, of=_KEPT)
+        self._rounds: Rounds[_Finish] = Rounds(self._finish, _weight, lambda _call, _done: (), _KEPT.queue)
         # The latest time that was heard of in each stage; none before its first look.
         self._latest: dict[Stage, int] = {}
 
@@ -52,12 +67,11 @@ class RedisPushQueue:
         await self._redis.open(_FORMAT)
 
     async def close(self) -> None:
+        await self._rounds.close()
         await self._redis.close()
 
     async def produce(self, messages: Sequence[Message], now_ms: int) -> None:
-        if messages:
-            await self._redis.run("produce", now_ms, *_produced(messages))
-            self._heard(messages, now_ms)
+        await self.finish((), messages, now_ms)
 
     async def consume(
         self, stage: Stage, limit: int, now_ms: int, lease_until_ms: int, *, per_app: int | None = None
@@ -76,10 +90,15 @@ class RedisPushQueue:
     async def finish(self, leases: Sequence[Lease], follow_up: Sequence[Message], now_ms: int) -> list[bool]:
         if not leases and not follow_up:
             return []
-        held = list(_held(leases))
-        done = await self._redis.run("finish", len(held), *held, now_ms, *_produced(follow_up))
+        done: list[bool] = await self._rounds.call(_Finish(tuple(leases), tuple(follow_up), now_ms))
         self._heard(follow_up, now_ms)
-        return [had == 1 for had in done]
+        return done
+
+    async def _finish(self, calls: Sequence[_Finish]) -> list[list[bool]]:
+        held = [word for call in calls for word in _held(call.leases)]
+        produced = (word for call in calls for word in _produced(call.messages, call.now_ms))
+        done = iter([had == 1 for had in await self._redis.run("finish", len(held), *held, *produced)])
+        return [list(islice(done, len(call.leases))) for call in calls]
 
     async def give_back(self, leases: Sequence[Lease], due_at_ms: int) -> None:
         if leases:
@@ -98,9 +117,13 @@ class RedisPushQueue:
             self._latest[stage] = max(self._latest[stage], now_ms)
 
 
-def _produced(messages: Sequence[Message]) -> Iterator[str | bytes | int]:
+def _weight(call: _Finish) -> int:
+    return _ROW_BYTES * len(call.leases) + sum(_ROW_BYTES + len(message.body) for message in call.messages)
+
+
+def _produced(messages: Sequence[Message], now_ms: int) -> Iterator[str | bytes | int]:
     for message in messages:
-        yield from (message.stage, message.key, message.app_id, message.body, message.due_at_ms, unique_id())
+        yield from (now_ms, message.stage, message.key, message.app_id, message.body, message.due_at_ms, unique_id())
 
 
 def _held(leases: Sequence[Lease]) -> Iterator[str]:

@@ -17,6 +17,8 @@ local function message_key(ref) return base .. ':message:' .. ref end
 local function keys_key(stage) return base .. ':keys:' .. stage end
 local function lane_key(stage, app) return base .. ':lane:' .. stage .. ':' .. app end
 local function heads_key(stage) return base .. ':heads:' .. stage end
+local function order_key(stage) return base .. ':order:' .. stage end
+local function enqueued_key(stage) return base .. ':enqueued:' .. stage end
 local function held_key(stage) return base .. ':held:' .. stage end
 
 -- Numbers as text would lose digits of a time.
@@ -33,7 +35,13 @@ end
 local function place(stage, app, ref, ready)
   local lane = lane_key(stage, app)
   local before = redis.call('ZRANGE', lane, 0, 0)[1]
-  if ready then redis.call('ZADD', lane, ready, ref) else redis.call('ZREM', lane, ref) end
+  if ready then
+    redis.call('ZADD', lane, ready, ref)
+    redis.call('ZADD', order_key(stage), ready, ref)
+  else
+    redis.call('ZREM', lane, ref)
+    redis.call('ZREM', order_key(stage), ref)
+  end
   if before then redis.call('ZREM', heads_key(stage), before .. app) end
   announce(stage, app)
 end
@@ -51,16 +59,16 @@ local function having(first, last)
   return found
 end
 
--- Now, then for each message: stage, key, app, body, due, id.
+-- For each message: now, stage, key, app, body, due, id.
 local function produce(first)
-  local now = ARGV[first]
-  for i = first + 1, #ARGV, 6 do
-    local stage, key, app, due = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 4]
+  for i = first, #ARGV, 7 do
+    local now, stage, key, app, due = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 5]
     if redis.call('HEXISTS', keys_key(stage), key) == 0 then
       local ref = string.format('%016d', redis.call('INCR', base .. ':sequence'))
       redis.call('HSET', keys_key(stage), key, ref)
-      redis.call('HSET', message_key(ref), 'key', key, 'app', app, 'body', ARGV[i + 3], 'due_at_ms', due,
-        'id', ARGV[i + 5], 'enqueued_at_ms', now, 'attempt', 0)
+      redis.call('HSET', message_key(ref), 'key', key, 'app', app, 'body', ARGV[i + 4], 'due_at_ms', due,
+        'id', ARGV[i + 6], 'enqueued_at_ms', now, 'attempt', 0)
+      redis.call('ZADD', enqueued_key(stage), now, ref)
       place(stage, app, ref, later(now, due))
     end
   end
@@ -73,10 +81,6 @@ redis.call('SET', base .. ':format', ARGV[1], 'NX')
 return redis.call('GET', base .. ':format')
 """
 
-_PRODUCE: Final = """
-produce(1)
-"""
-
 # Stage, limit, now, end of the lease, how many of an app or "", token, 1 if the clock may have been put back.
 _CONSUME: Final = """
 local stage, limit, now, lease_until = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
@@ -84,27 +88,20 @@ local per_app, token, turned_back = tonumber(ARGV[5]) or limit, ARGV[6], ARGV[7]
 local heads = heads_key(stage)
 
 -- Nothing was produced, or taken, later than now.
-local function turn_back(app, ref)
-  local known = redis.call('HMGET', message_key(ref), 'enqueued_at_ms', 'due_at_ms', 'leased_at_ms')
-  local enqueued, due, leased = known[1], known[2], known[3]
-  if tonumber(enqueued) > tonumber(now) then redis.call('HSET', message_key(ref), 'enqueued_at_ms', now) end
-  if not leased then
-    if tonumber(enqueued) > tonumber(now) then place(stage, app, ref, later(now, due)) end
-  elseif tonumber(leased) > tonumber(now) then
-    local ready = redis.call('ZSCORE', lane_key(stage, app), ref)
-    redis.call('HSET', message_key(ref), 'leased_at_ms', now)
-    place(stage, app, ref, text(tonumber(now) + tonumber(ready) - tonumber(leased)))
-  end
-end
 if turned_back == '1' then
-  for _, head in ipairs(redis.call('ZRANGE', heads, 0, -1)) do
-    local app = string.sub(head, 17)
-    for _, ref in ipairs(redis.call('ZRANGEBYSCORE', lane_key(stage, app), '(' .. now, '+inf')) do
-      turn_back(app, ref)
-    end
+  for _, ref in ipairs(redis.call('ZRANGEBYSCORE', enqueued_key(stage), '(' .. now, '+inf')) do
+    local known = redis.call('HMGET', message_key(ref), 'app', 'due_at_ms', 'leased_at_ms')
+    redis.call('HSET', message_key(ref), 'enqueued_at_ms', now)
+    redis.call('ZADD', enqueued_key(stage), now, ref)
+    if not known[3] then place(stage, known[1], ref, later(now, known[2])) end
   end
   for _, ref in ipairs(redis.call('SMEMBERS', held_key(stage))) do
-    turn_back(redis.call('HGET', message_key(ref), 'app'), ref)
+    local known = redis.call('HMGET', message_key(ref), 'app', 'leased_at_ms')
+    local later_by = tonumber(known[2]) - tonumber(now)
+    if later_by > 0 then
+      redis.call('HSET', message_key(ref), 'leased_at_ms', now)
+      place(stage, known[1], ref, text(tonumber(redis.call('ZSCORE', order_key(stage), ref)) - later_by))
+    end
   end
 end
 
@@ -140,14 +137,14 @@ local had = {}
 for i, each in ipairs(having(2, #ARGV)) do
   had[i] = each and 1 or 0
   if each then
-    local ready = redis.call('ZSCORE', lane_key(each.stage, each.app), each.ref)
+    local ready = redis.call('ZSCORE', order_key(each.stage), each.ref)
     place(each.stage, each.app, each.ref, later(ready, ARGV[1]))
   end
 end
 return had
 """
 
-# How many arguments are leases, leases; what produce takes.
+# How many arguments are leases, leases; messages. Without leases it is produce.
 _FINISH: Final = """
 local last = tonumber(ARGV[1]) + 1
 local had = {}
@@ -158,6 +155,7 @@ for i, each in ipairs(having(2, last)) do
   if new then
     redis.call('HDEL', keys_key(each.stage), each.key)
     redis.call('SREM', held_key(each.stage), each.ref)
+    redis.call('ZREM', enqueued_key(each.stage), each.ref)
     place(each.stage, each.app, each.ref, false)
   end
 end
@@ -181,7 +179,7 @@ end
 _NEXT_DUE: Final = """
 local least = false
 for _, stage in ipairs(ARGV) do
-  local first = redis.call('ZRANGE', heads_key(stage), 0, 0, 'WITHSCORES')[2]
+  local first = redis.call('ZRANGE', order_key(stage), 0, 0, 'WITHSCORES')[2]
   if first and (not least or tonumber(first) < tonumber(least)) then least = first end
 end
 return least
@@ -194,16 +192,14 @@ local now = tonumber(ARGV[1])
 local depths = {}
 for i = 2, #ARGV do
   local stage = ARGV[i]
-  local count, ready, inflight, oldest_ready, oldest_inflight = redis.call('HLEN', keys_key(stage)), 0, 0, now, now
-  for _, head in ipairs(redis.call('ZRANGEBYSCORE', heads_key(stage), '-inf', now)) do
-    ready = ready + redis.call('ZCOUNT', lane_key(stage, string.sub(head, 17)), '-inf', now)
-  end
-  local first = redis.call('ZRANGE', heads_key(stage), 0, 0, 'WITHSCORES')[2]
-  if first then oldest_ready = math.min(now, tonumber(first)) end
+  local order = order_key(stage)
+  local count, ready = redis.call('ZCARD', order), redis.call('ZCOUNT', order, '-inf', now)
+  local inflight, oldest_ready, oldest_inflight = 0, now, now
+  if ready > 0 then oldest_ready = tonumber(redis.call('ZRANGE', order, 0, 0, 'WITHSCORES')[2]) end
   for _, ref in ipairs(redis.call('SMEMBERS', held_key(stage))) do
-    local known = redis.call('HMGET', message_key(ref), 'app', 'enqueued_at_ms', 'due_at_ms')
-    local since = tonumber(later(known[2], known[3]))
-    if tonumber(redis.call('ZSCORE', lane_key(stage, known[1]), ref)) > now then
+    local known = redis.call('HMGET', message_key(ref), 'enqueued_at_ms', 'due_at_ms')
+    local since = tonumber(later(known[1], known[2]))
+    if tonumber(redis.call('ZSCORE', order, ref)) > now then
       inflight = inflight + 1
       oldest_inflight = math.min(oldest_inflight, since)
     else
@@ -219,7 +215,6 @@ SCRIPTS: Final = {
     name: _COMMON + script
     for name, script in (
         ("open", _OPEN),
-        ("produce", _PRODUCE),
         ("consume", _CONSUME),
         ("extend", _EXTEND),
         ("finish", _FINISH),

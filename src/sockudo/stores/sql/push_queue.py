@@ -18,6 +18,7 @@ from sockudo import errors
 from sockudo.config.sections import Mysql, Postgres
 from sockudo.ids import unique_id
 from sockudo.push.queue import Depth, Lease, Message, Stage
+from sockudo.push.rounds import Rounds
 from sockudo.sqlite_files import make_private_file
 from sockudo.stores.sql.engine import mysql_engine, postgres_engine, sqlite_engine
 from sockudo.stores.sql.failures import Subject
@@ -26,7 +27,6 @@ from sockudo.stores.sql.migrations import migrate
 from sockudo.stores.sql.push_queue_schema import PREFIX, STEPS, TYPES
 from sockudo.stores.sql.push_queue_statements import PushQueueStatements
 from sockudo.stores.sql.push_queue_work import Call, Consume, Extend, Finish, GiveBack, depths, do_round
-from sockudo.stores.sql.rounds import Rounds
 from sockudo.stores.sql.worker import Worker
 
 __all__ = ["FILE_NAME", "SqlPushQueue", "mysql_push_queue", "postgres_push_queue", "sqlite_push_queue"]
@@ -115,7 +115,7 @@ class SqlPushQueue:
         self._sql: PushQueueStatements | None = None
         self._writer = Worker(writing, "push-queue-writer", 1, timeout_ms, _SUBJECT)
         self._reader = Worker(reading, "push-queue-reader", 1, timeout_ms, _SUBJECT)
-        self._rounds: Rounds[Call] = Rounds(self._do, _weight, _unclaimed, _SUBJECT)
+        self._rounds: Rounds[Call] = Rounds(self._do, _weight, _unclaimed, "The push queue")
 
     async def start(self) -> None:
         self._writer.start()

@@ -1,7 +1,8 @@
 """The table of the push queue, and the steps that make it.
 
 A row is a message. ``ready_at_ms`` is when it may be taken: its due time or the time it came, and while somebody has it
-the end of the lease, so one index finds all that is due in order. ``leased_at_ms`` and ``token`` are there while
+the end of the lease, so one index finds all that is due in order. Another one finds what came later than now, when
+clocks were put back. ``leased_at_ms`` and ``token`` are there while
 somebody has it, or had it and let the lease end. Messages are found by the digest of their stage and key, apps by one
 of their id: digests have one length and are compared byte by byte whatever the collation.
 
@@ -94,6 +95,7 @@ _FIRST: Final = (
     "CREATE UNIQUE INDEX {messages_key} ON {messages} (key_hash)",
     "CREATE INDEX {messages_ready} ON {messages} (stage, ready_at_ms, sequence, app_hash)",
     "CREATE INDEX {messages_app} ON {messages} (stage, app_hash, ready_at_ms, sequence)",
+    "CREATE INDEX {messages_enqueued} ON {messages} (stage, enqueued_at_ms)",
     "CREATE INDEX {messages_held} ON {messages} (leased_at_ms) {if_held}",
 )
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Dialect
 
 from sockudo.push.queue import Stage
 from sockudo.stores.sql.many import Insert, Listed
-from sockudo.stores.sql.push_queue_schema import messages_table
+from sockudo.stores.sql.push_queue_schema import PREFIX, messages_table
 
 __all__ = ["Candidate", "PushQueueStatements"]
 
@@ -54,7 +54,7 @@ WHERE leased_at_ms IS NOT NULL AND token = {}
 """
 _TURN_BACK: Final = """
 UPDATE {messages} SET ready_at_ms = CASE WHEN due_at_ms > {now} THEN due_at_ms ELSE {now} END, enqueued_at_ms = {now}
-WHERE stage = {} AND ready_at_ms > {now} AND enqueued_at_ms > {now} AND leased_at_ms IS NULL
+WHERE stage = {} AND enqueued_at_ms > {now} AND leased_at_ms IS NULL
 """
 _TURN_LEASES_BACK: Final = """
 UPDATE {messages} SET
@@ -83,6 +83,18 @@ FROM (
 WHERE head.ready_at_ms <= {} ORDER BY head.ready_at_ms, head.sequence LIMIT {}
 """
 _AT_ONCE: Final = 512
+# MySQL goes along the index in another way, and only if it is told to; the stage must not be one value for that.
+_MYSQL_HEADS: Final = f"""
+SELECT heads.least, (
+  SELECT MIN(first.sequence) FROM {{messages}} AS first FORCE INDEX ({PREFIX}_messages_app)
+  WHERE first.stage = {{}} AND first.app_hash = heads.app_hash AND first.ready_at_ms = heads.least
+) AS sequence, heads.app_hash
+FROM (
+  SELECT app_hash, MIN(ready_at_ms) AS least FROM {{messages}} FORCE INDEX ({PREFIX}_messages_app)
+  WHERE stage >= {{}} AND stage <= {{}} GROUP BY stage, app_hash
+) AS heads
+WHERE heads.least <= {{}} ORDER BY heads.least, sequence LIMIT {{}}
+"""  # noqa: S608 - words of ours
 
 # Numbers of the versions from which rows that somebody else has can be passed over.
 _MARIADB_SKIPS: Final = (10, 6)
@@ -104,7 +116,7 @@ class PushQueueStatements:
         self._first = self._filled(f"SELECT {_TAKEN} {_DUE} {_IN_ORDER}{self._skipping}")
         self._front = self._filled(f"SELECT {_CANDIDATE} {_DUE} {_IN_ORDER}")
         self._of_app = self._filled(f"SELECT {_CANDIDATE} {_DUE} AND app_hash = {{}} {_IN_ORDER}")
-        self._heads = self._filled(_HEADS)
+        self._heads = self._filled(_MYSQL_HEADS if dialect.name == "mysql" else _HEADS)
         self._least = self._filled("SELECT MIN(ready_at_ms) FROM {messages} WHERE stage = {}")
         self._counts = self._filled(_COUNTS)
         self._leased = self._filled(f"SELECT stage, ready_at_ms, enqueued_at_ms, due_at_ms {_LEASED}")

@@ -1,4 +1,4 @@
-"""Group commit: calls that come while a transaction is under way are done together in the next one."""
+"""Group commit for queues: calls that come while others are being stored are done together in the next step."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from sockudo import errors
-from sockudo.stores.sql.failures import RETRY_AFTER, Subject
 
 __all__ = ["Rounds"]
 
@@ -26,7 +25,7 @@ class Rounds(Generic[C]):
     ``work`` does all of a round or none of it. A round that cannot be stored as it is (errors.INVALID_INPUT) is done
     again call by call, so that one call fails alone. ``weight`` is about how many bytes a call has: rounds are bounded,
     and so is what waits for one. A call whose caller has gone is not begun; when one goes during the round,
-    ``unclaimed`` says with which calls its result is taken back.
+    ``unclaimed`` says with which calls its result is taken back. ``name`` is that of the queue in texts.
     """
 
     def __init__(
@@ -34,12 +33,12 @@ class Rounds(Generic[C]):
         work: Callable[[Sequence[C]], Awaitable[Sequence[Any]]],
         weight: Callable[[C], int],
         unclaimed: Callable[[C, Any], Sequence[C]],
-        of: Subject,
+        name: str,
     ) -> None:
         self._work = work
         self._weight = weight
         self._unclaimed = unclaimed
-        self._of = of
+        self._name = name
         self._waiting: deque[_Waiting[C]] = deque()
         self._bytes = 0
         self._running: asyncio.Task[None] | None = None
@@ -47,7 +46,7 @@ class Rounds(Generic[C]):
     async def call(self, call: C) -> Any:
         """The result of the call, once its round is durable."""
         if self._bytes > _WAITING_BYTES:
-            raise self._of.spec(f"T{self._of.store[1:]} has more to do than it can", retry_after=RETRY_AFTER)
+            raise errors.SERVICE_UNAVAILABLE(f"{self._name} has more to do than it can", retry_after=1)
         return await self._add(call)
 
     def _add(self, call: C) -> asyncio.Future[Any]:
@@ -55,7 +54,7 @@ class Rounds(Generic[C]):
         self._waiting.append((call, future))
         self._bytes += self._weight(call)
         if self._running is None:
-            self._running = asyncio.create_task(self._run(), name=f"rounds of {self._of.store}")
+            self._running = asyncio.create_task(self._run(), name=f"rounds of {self._name}")
         return future
 
     async def close(self) -> None:
