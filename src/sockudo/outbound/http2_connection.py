@@ -110,13 +110,14 @@ class Connection(OutgoingConnection):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        self._heard_at = self._loop.time()
         try:
             events = self._http.receive_data(data)
         except h2.exceptions.ProtocolError:
             self._flush()
             self._end("protocol_error")
             return
+        if events:
+            self._heard_at = self._loop.time()
         for event in events:
             self._take(event)
         self._flush()
@@ -166,7 +167,7 @@ class Connection(OutgoingConnection):
     def _expire(self, stream_id: int, began: float) -> None:
         self._fail(stream_id, ExchangeError("timeout"))
         if self._heard_at < began:
-            # Not a word since: the connection leads nowhere any more.
+            # Not a word that could be understood since: the connection leads nowhere any more.
             self._end("timeout")
 
     def _leave(self, stream_id: int) -> None:

@@ -18,6 +18,8 @@ __all__ = ["Answers", "WireProtocol"]
 
 _CONFIG: Final = h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
 _GARBAGE: Final = b"\x00\xff what is this?\r\n\r\n"
+# A frame with data of no stream.
+_GARBAGE_2: Final = b"\x00\x00\x01" + b"\x00" * 6 + b"?"
 
 
 class Answers(Protocol):
@@ -169,7 +171,7 @@ class _Http2(asyncio.Protocol):
             self._transport.abort()
             return
         if answer.broken == "garbage":
-            self._transport.write(_GARBAGE)
+            self._transport.write(_GARBAGE_2)
             return
         head = [(":status", str(answer.status)), *answer.headers.items()]
         try:
