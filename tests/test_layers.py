@@ -29,6 +29,7 @@ LAYERS = {
         "dashboard",
         "histories",
         "push_queues",
+        "pushing",
         "telling",
         "process",
         "welcome",

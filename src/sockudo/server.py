@@ -58,7 +58,9 @@ from sockudo.protocol.delta import Algorithm, DeltaNode, DeltaOptions
 from sockudo.publishing import Publisher
 from sockudo.publishing.pipeline import Pipeline
 from sockudo.publishing.publisher import PublishOptions
+from sockudo.push.counters import PushCounters
 from sockudo.push.rules import EventRules
+from sockudo.pushing import Pushing
 from sockudo.sessions import Gateway
 from sockudo.sessions.sweeper import sweep
 from sockudo.sessions.tokens import revoke
@@ -110,6 +112,7 @@ class Server:
             await self._open_apps()
             await self._open_histories()
             await self._open_webhooks()
+            await self._open_push()
             # Opened after push, so that it is closed before.
             self._stack.push_async_callback(self.event_rules.close)
             await self._open_dashboard()
@@ -176,6 +179,7 @@ class Server:
         self.dashboard = dashboard_app(self.board)
         self.histories = Histories(self.edge, pipeline, self.hub, settings)
         self.telling = Telling(self.edge, self.hub, settings)
+        self.pushing = Pushing(self.edge, pipeline, settings)
         self.edge.checks["apps"] = self._apps_healthy
         self.metrics = self.board.metrics = Metrics(
             self.hub,
@@ -186,11 +190,15 @@ class Server:
             port=settings.metrics.port,
             histories=HistorySources(lambda: self.edge.history, lambda: self.edge.presence_history),
             webhooks=self._webhooks,
+            push=self._pushed,
         )
 
     def _webhooks(self) -> tuple[Webhooks, str] | None:
         webhooks = self.edge.webhooks
         return None if webhooks is None else (webhooks, self.settings.queue.driver)
+
+    def _pushed(self) -> PushCounters | None:
+        return None if self.pushing.pipeline is None else self.pushing.counters
 
     async def _apps_healthy(self) -> bool:
         return self.apps.healthy
@@ -212,6 +220,17 @@ class Server:
     async def _open_webhooks(self) -> None:
         self._stack.push_async_callback(self.telling.close)
         await self.telling.start_wanted()
+
+    async def _open_push(self) -> None:
+        """Without its database there is no push for now, which is no reason not to serve."""
+        self._stack.push_async_callback(self.pushing.close)
+        await self._start_push()
+
+    async def _start_push(self) -> None:
+        try:
+            await self.pushing.start_wanted()
+        except errors.SockudoError as problem:
+            _log.error("no push", reason=problem.text)
 
     async def _open_dashboard(self) -> None:
         if self.settings.dashboard.enabled:
@@ -258,6 +277,7 @@ class Server:
 
     async def _scrape(self) -> bytes:
         await self.histories.refresh_totals()
+        await self.pushing.measure()
         return self.metrics.render()
 
     def _own(self, listener: Listener) -> None:
@@ -290,6 +310,7 @@ class Server:
                 await self.telling.start_wanted()
             except errors.SockudoError as problem:
                 _log.error("no webhooks", reason=problem.text)
+            await self._start_push()
 
     # ---- while it runs ----
 
@@ -326,6 +347,7 @@ class Server:
         self.hub.options = _hub_options(settings)
         self.publisher.options = _publish_options(settings)
         self.histories.configure(settings)
+        self.pushing.configure(settings)
         for state in self.hub.apps.values():
             state.cache.ttl = settings.channel_limits.cache_ttl
         if changes:
@@ -340,6 +362,7 @@ class Server:
         await self.board.close()
         self._close_listeners()
         await end_requests(self.edge, deadline)
+        await self.pushing.drain(deadline)
         await self._close(deadline)
         _log.info("stopped")
 

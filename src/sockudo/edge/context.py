@@ -70,6 +70,8 @@ class Edge:
     push: Push | None = None
     # None until the push store is open.
     push_directory: Directory | None = None
+    # Opens it, for the first who asks.
+    open_push: Callable[[], Awaitable[None]] | None = None
     # None while nothing is traced; then what answers a publish on the express lane does that, too.
     tracer: Tracer | None = None
     answer: AnswerPublish = publish_reply

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
@@ -14,7 +14,9 @@ from prometheus_client.registry import Collector
 from sockudo.hub import AppState, Hub
 from sockudo.hub.latency import BUCKETS_MS, Latency
 from sockudo.metrics.histories import SERVER, Histogram, HistorySources, history_numbers
+from sockudo.metrics.push import PREFIX, PushSpread, push_numbers
 from sockudo.metrics.webhooks import webhook_numbers
+from sockudo.push.counters import PushCounters
 from sockudo.webhooks import Webhooks
 
 __all__ = ["LimitCounts", "LoopTimes", "Metrics"]
@@ -22,6 +24,10 @@ __all__ = ["LimitCounts", "LoopTimes", "Metrics"]
 Labels = dict[str, str]
 
 WebhookSource = Callable[[], tuple[Webhooks, str] | None]
+_Buckets = tuple[Sequence[str], Sequence[int], float]
+"""Upper bounds, how many fell into each, and the sum of all."""
+
+PushSource = Callable[[], PushCounters | None]
 
 
 _NO_HISTORIES = HistorySources()
@@ -49,7 +55,7 @@ class Metrics:
 
     ``refused`` counts connections that never became sessions, by app key and slug of the error catalogue;
     ``limits`` returns the current limiter counts, None while there is no limiter. ``histories`` are shown once open,
-    and so are ``webhooks``, with the driver of their queue.
+    and so are ``webhooks``, with the driver of their queue, and ``push``.
     """
 
     def __init__(
@@ -63,11 +69,12 @@ class Metrics:
         port: int,
         histories: HistorySources = _NO_HISTORIES,
         webhooks: WebhookSource = lambda: None,
+        push: PushSource = lambda: None,
     ) -> None:
         self.port = port
         self.scraping = True
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_NodeCollector(self, hub, refused, limits, loop, prefix, histories, webhooks))
+        self._registry.register(_NodeCollector(self, hub, refused, limits, loop, prefix, histories, webhooks, push))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
@@ -108,6 +115,7 @@ class _NodeCollector(Collector):
         prefix: str,
         histories: HistorySources,
         webhooks: WebhookSource,
+        push: PushSource,
     ) -> None:
         self._metrics = metrics
         self._hub = hub
@@ -117,6 +125,7 @@ class _NodeCollector(Collector):
         self._prefix = prefix
         self._histories = histories
         self._webhooks = webhooks
+        self._push = push
 
     def collect(self) -> Iterable[Metric]:
         yield from self._loop_times()
@@ -129,6 +138,19 @@ class _NodeCollector(Collector):
         yield self._latency()
         yield from self._of_histories()
         yield from self._of_webhooks()
+        yield from self._of_push()
+
+    def _of_push(self) -> Iterator[Metric]:
+        counters = self._push()
+        for each in () if counters is None else push_numbers(counters):
+            if not isinstance(each, PushSpread):
+                yield self._metric(each.name, each.kind, each.text, each.samples, PREFIX)
+                continue
+            rows = [
+                (labels, ((*map(str, spread.bounds), "+Inf"), spread.counts, spread.total))
+                for labels, spread in each.samples
+            ]
+            yield self._buckets(PREFIX + each.name, each.text, rows)
 
     def _of_webhooks(self) -> Iterator[Metric]:
         source = self._webhooks()
@@ -238,16 +260,20 @@ class _NodeCollector(Collector):
         return self._histogram("broadcast_latency_ms", "From the publish to the last write of its round", times)
 
     def _histogram(self, name: str, text: str, samples: Iterable[tuple[Labels, Latency]]) -> Metric:
-        full = self._prefix + name
+        bounds = (*map(str, BUCKETS_MS), "+Inf")
+        rows = ((place, (bounds, times.counts, times.sum_ms)) for place, times in samples)
+        return self._buckets(self._prefix + name, text, rows)
+
+    def _buckets(self, full: str, text: str, samples: Iterable[tuple[Labels, _Buckets]]) -> Metric:
         metric = Metric(full, text, "histogram")
-        for place, times in samples:
+        for place, (bounds, counts, total) in samples:
             labels = {**place, "port": str(self._metrics.port)}
-            total = 0
-            for bound, count in zip((*map(str, BUCKETS_MS), "+Inf"), times.counts, strict=True):
-                total += count
-                metric.add_sample(f"{full}_bucket", {**labels, "le": bound}, total)
-            metric.add_sample(f"{full}_count", labels, total)
-            metric.add_sample(f"{full}_sum", labels, times.sum_ms)
+            seen = 0
+            for bound, count in zip(bounds, counts, strict=True):
+                seen += count
+                metric.add_sample(f"{full}_bucket", {**labels, "le": bound}, seen)
+            metric.add_sample(f"{full}_count", labels, seen)
+            metric.add_sample(f"{full}_sum", labels, total)
         return metric
 
     def _of_histories(self) -> Iterator[Metric]:

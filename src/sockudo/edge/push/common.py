@@ -62,6 +62,8 @@ def push_route(
         asked = Asked(app, request)
         if admin:
             asked.access.require_admin()
+        if edge.push_directory is None and edge.open_push is not None:
+            await edge.open_push()
         return await answer(asked)
 
     return Route(f"{PREFIX}{path}", endpoint, methods=[method])
