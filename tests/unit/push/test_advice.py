@@ -1,0 +1,57 @@
+"""Every state and every class of a provider's answer has words, and those that are failures a row of the catalogue."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from sockudo import errors
+from sockudo.errors import CATALOGUE, ErrorSpec
+from sockudo.push.advice import STATE_WORDS, row_of_class, row_of_status
+from sockudo.push.records import State
+
+CLASSES = [
+    "invalid_token",
+    "quota",
+    "unavailable",
+    "auth_failure",
+    "project_mismatch",
+    "apns_topic_mismatch",
+    "invalid_payload",
+    "network_transport",
+    "provider_rejected",
+]
+
+
+def test_every_state_has_words() -> None:
+    assert set(STATE_WORDS) == set(get_args(State))
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_every_class_is_explained(kind: str) -> None:
+    row = row_of_class(kind)
+    assert row is not None
+    assert row.slug in CATALOGUE
+    assert row.remedy
+
+
+def test_an_unknown_class_is_not() -> None:
+    assert row_of_class("something") is None
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "reason", "row"),
+    [
+        ("failed", "no_recipients", "no_recipients", errors.NO_RECIPIENTS),
+        ("failed", None, "no_recipients", errors.NO_RECIPIENTS),
+        ("quota_exceeded", "quota_exceeded", "fanout_max exceeded", errors.PUSH_QUOTA_EXCEEDED),
+        ("expired", None, None, errors.PUSH_EXPIRED),
+        ("dead_lettered", None, "retry attempts exhausted: quota", errors.PUSH_RETRIES_EXHAUSTED),
+        ("partiallySucceeded", None, "retry attempts exhausted: quota", errors.PROVIDER_THROTTLED),
+        ("succeeded", None, None, None),
+        ("dispatching", None, None, None),
+    ],
+)
+def test_a_status_is_explained(state: str, code: str | None, reason: str | None, row: ErrorSpec | None) -> None:
+    assert row_of_status(state, code, reason) is row
