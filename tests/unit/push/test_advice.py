@@ -11,7 +11,7 @@ from sockudo.errors import CATALOGUE, ErrorSpec
 from sockudo.push.advice import STATE_WORDS, row_of_class, row_of_status
 from sockudo.push.records import State
 
-CLASSES = [
+CLASSES = (
     "invalid_token",
     "quota",
     "unavailable",
@@ -21,7 +21,7 @@ CLASSES = [
     "invalid_payload",
     "network_transport",
     "provider_rejected",
-]
+)
 
 
 def test_every_state_has_words() -> None:
