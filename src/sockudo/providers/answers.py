@@ -30,6 +30,7 @@ _FAILURE_CLASSES: Final[Mapping[str, FailureClass]] = {
 _RETRYABLE: Final = frozenset({"quota", "unavailable", "network_transport"})
 _LONGEST_RETRY_AFTER: Final = 24 * 3600
 _LONGEST_ID: Final = 512
+_SHORTEST_END: Final = 8
 
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -44,8 +45,9 @@ class FailedError(Exception):
 
 def accepted(message_id: object = None, *, token: str = "") -> Sent:
     """``message_id`` is the provider's; one that is no text, or holds the recipient's token, is left out."""
-    usable = isinstance(message_id, str) and message_id.isprintable() and 0 < len(message_id) <= _LONGEST_ID
-    return Sent("accepted", str(message_id) if usable and not (token and token in str(message_id)) else None)
+    if not isinstance(message_id, str) or not message_id.isprintable() or not 0 < len(message_id) <= _LONGEST_ID:
+        return Sent("accepted")
+    return Sent("accepted", None if _tells(message_id, token) else message_id)
 
 
 def failed(kind: str, reason: str, *, retry: bool | None = None, retry_after_ms: int | None = None) -> Sent:
@@ -68,9 +70,17 @@ def refused(
         # Which row of the table it is stands in the part that is missing.
         return failed("network_transport", "connection_reset")
     text = reason or reason_of(reply)
-    if token and token in text:
+    if _tells(text, token):
         text = f"provider status {reply.status}"
     return failed(kind, redacted(text), retry=retry, retry_after_ms=retry_after_ms(reply, now))
+
+
+def _tells(text: str, token: str) -> bool:
+    """Whether the text has the token in it, or the end of an address, which is what makes it a secret."""
+    if not token:
+        return False
+    end = token.rstrip("/").rpartition("/")[2] if "://" in token else ""
+    return token in text or (len(end) >= _SHORTEST_END and end in text)
 
 
 def json_of(reply: Reply) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ssl
+import sys
 
 import uvloop
 
@@ -14,6 +15,8 @@ from sockudo.testing.push_provider import MockPushProvider
 
 async def _serve(provider: MockPushProvider) -> None:
     async with provider:
+        sys.stdout.write(f"listening on {provider.url}\n")
+        sys.stdout.flush()
         await asyncio.Event().wait()
 
 

@@ -46,7 +46,7 @@ class BrowserKeys:
             content_key = hmac.digest(start, b"Content-Encoding: aes128gcm\0\x01", "sha256")[:16]
             nonce = hmac.digest(start, b"Content-Encoding: nonce\0\x01", "sha256")[:12]
             plaintext = AESGCM(content_key).decrypt(nonce, sealed, None)
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise ValueError("the notification was not encrypted for these keys") from None
         notification: Mapping[str, Any] = msgspec.json.decode(plaintext.rstrip(b"\0")[:-1])
         return notification
