@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sockudo.apps.live import LiveApp
+from sockudo.config.push_rules import PushRule
 from sockudo.outbound.addresses import is_public
 from sockudo.push.admission import AdmissionOptions
 from sockudo.push.bodies import PublishRequest
@@ -15,10 +17,12 @@ from sockudo.push.ports import PushStore
 from sockudo.push.queue import Lease, Stage
 from sockudo.push.recipients import Provider
 from sockudo.push.records import Payload, Target
+from sockudo.push.rules import EventRules
 from sockudo.push.service import Push
 from sockudo.queues.push_memory import MemoryPushQueue
 from sockudo.stores.push import MemoryPushStore
 from sockudo.testing import FakeClock
+from support.edge import Response
 from support.push_directory import PushNode
 from support.push_stores import NOW
 
@@ -77,13 +81,15 @@ class Desk:
 class PublishNode(PushNode):
     """A node that takes publishes, with a queue in memory that nobody empties."""
 
-    def __init__(self, *apps: LiveApp, **options: Any) -> None:
+    def __init__(self, *apps: LiveApp, rules: Sequence[PushRule] = (), **options: Any) -> None:
         super().__init__(*apps)
         self.queue = MemoryPushQueue()
         self.ready: Mapping[Provider, Readiness] = FCM
         made = AdmissionOptions(**{"providers": frozenset({"fcm", "apns"}), **options})
         self.push = Push(self.store, self.queue, self.clock, self._ready, self.rules, made)
         self.edge.push = self.push
+        self.rules_of_events = EventRules(lambda: self.edge.push, rules, self.clock)
+        self.edge.publisher.pushes = self.rules_of_events
 
     async def _ready(self, app_id: str) -> Mapping[Provider, Readiness]:
         return self.ready
@@ -91,3 +97,19 @@ class PublishNode(PushNode):
     @property
     def now_ms(self) -> int:
         return self.push.now_ms()
+
+    async def event(self, body: Any, path: str = "events", **options: Any) -> Response:
+        """An event that a backend publishes, once it is answered."""
+        wire = self.wire()
+        wire.feed(self.publish(body, path=f"/apps/{self.app.id}/{path}", **options))
+        for _ in range(1000):
+            if wire.transport.sent:
+                return wire.reply()
+            await asyncio.sleep(0)
+        raise AssertionError("an event is not answered")
+
+    async def published(self) -> list[tuple[list[str | None], str | None]]:
+        """Channels and title of what was accepted."""
+        await self.rules_of_events.background.idle()
+        intents = await self.store.intents(self.app.id, "", 1000)
+        return [([target.channel for target in intent.targets], intent.payload.title) for intent in intents]
