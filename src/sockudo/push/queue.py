@@ -105,7 +105,7 @@ class PushQueue(Protocol):
         """Others may take them from then on; the attempt does not count."""
 
     async def next_due(self, stages: Sequence[Stage]) -> int | None:
-        """When the earliest message may be taken, None when there is none; one that somebody has, when its lease ends."""
+        """When the earliest message may be taken, one that somebody has when its lease ends; None without any."""
         ...
 
     async def depths(self, now_ms: int) -> dict[Stage, Depth]:

@@ -96,7 +96,7 @@ _FIRST: Final = (
     "CREATE INDEX {messages_ready} ON {messages} (stage, ready_at_ms, sequence, app_hash)",
     "CREATE INDEX {messages_app} ON {messages} (stage, app_hash, ready_at_ms, sequence)",
     "CREATE INDEX {messages_enqueued} ON {messages} (stage, enqueued_at_ms)",
-    "CREATE INDEX {messages_held} ON {messages} (leased_at_ms) {if_held}",
+    "CREATE INDEX {messages_held} ON {messages} (stage, leased_at_ms) {if_held}",
 )
 
 STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Dialect
 
-from sockudo.push.queue import Stage
+from sockudo.push.queue import STAGES, Stage
 from sockudo.stores.sql.many import Insert, Listed
 from sockudo.stores.sql.push_queue_schema import PREFIX, messages_table
 
@@ -39,7 +39,9 @@ _DUE: Final = "FROM {messages} WHERE stage = {} AND ready_at_ms <= {}"
 _IN_ORDER: Final = "ORDER BY ready_at_ms, sequence LIMIT {}"
 _PART: Final = f"SELECT {_CANDIDATE} FROM"
 _THESE: Final = f"SELECT {_TAKEN} FROM {{messages}} WHERE ready_at_ms <= {{}}"  # noqa: S608 - words of ours
-_LEASED: Final = "FROM {messages} WHERE leased_at_ms IS NOT NULL"
+# One stage after the other: the index begins with it.
+_ANY: Final = ", ".join(f"'{stage}'" for stage in STAGES)
+_LEASED: Final = "FROM {messages} WHERE stage IN ({any}) AND leased_at_ms IS NOT NULL"
 _UPDATE: Final = "UPDATE {messages} SET"
 _COUNTS: Final = """
 SELECT stage, COUNT(*), SUM(CASE WHEN ready_at_ms <= {} THEN 1 ELSE 0 END), MIN(ready_at_ms)
@@ -50,7 +52,7 @@ UPDATE {messages} SET
   ready_at_ms = CASE WHEN enqueued_at_ms > due_at_ms THEN enqueued_at_ms ELSE due_at_ms END,
   token = NULL,
   leased_at_ms = NULL
-WHERE leased_at_ms IS NOT NULL AND token = {}
+WHERE stage IN ({any}) AND leased_at_ms IS NOT NULL AND token = {}
 """
 _TURN_BACK: Final = """
 UPDATE {messages} SET ready_at_ms = CASE WHEN due_at_ms > {now} THEN due_at_ms ELSE {now} END, enqueued_at_ms = {now}
@@ -127,7 +129,7 @@ class PushQueueStatements:
 
     def _filled(self, statement: str) -> str:
         place = "?" if self._dialect.name == "sqlite" else "%s"
-        return statement.replace("{messages}", self._name).replace("{}", place)
+        return statement.replace("{messages}", self._name).replace("{any}", _ANY).replace("{}", place)
 
     # ---- messages that somebody has ----
 
