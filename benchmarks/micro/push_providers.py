@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import base64
 import os
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,6 @@ from pathlib import Path
 
 import httpcore
 import msgspec
-import ssl
 import uvloop
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
