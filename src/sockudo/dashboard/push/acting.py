@@ -61,7 +61,7 @@ def acting_routes(board: Board) -> list[Route]:
     async def remove(request: Request) -> Response:
         sent = await read_form(request)
         app_id, device_id = known_app(board, sent.get("app_id")).id, sent.get("id")
-        await desk.directory(board).devices.delete(_ADMIN, app_id, device_id)
+        await (await desk.directory(board)).devices.delete(_ADMIN, app_id, device_id)
         return redirect(request, list_url("devices", app_id=app_id), f"Device {device_id} is removed.")
 
     async def store(request: Request) -> Response:
@@ -72,9 +72,9 @@ def acting_routes(board: Board) -> list[Route]:
 
     return [
         Route(f"{AREA}/{{app_id}}/publishes/{{publish_id}}/cancel", stop, methods=["POST"]),
-        Route(f"{AREA}/dead-letters", again, methods=["POST"]),
-        Route(f"{AREA}/devices", remove, methods=["POST"]),
-        Route(f"{AREA}/credentials", store, methods=["POST"]),
+        Route(f"{AREA}/dead-letters/replay", again, methods=["POST"]),
+        Route(f"{AREA}/devices/remove", remove, methods=["POST"]),
+        Route(f"{AREA}/credentials/store", store, methods=["POST"]),
         Route(f"{AREA}/test", test, methods=["POST"]),
     ]
 
@@ -89,7 +89,7 @@ async def _store(board: Board, request: Request) -> Response:
         fields["credentialId"] = sent.get("credentialId").strip()
     try:
         wanted = credential_from(msgspec.json.encode(fields), provider)
-        await desk.directory(board).credentials.put(app_id, wanted)
+        await (await desk.directory(board)).credentials.put(app_id, wanted)
     except SockudoError as error:
         return await credentials_page(board, request, app_id, error, name)
     notice = f"The credential {wanted.credential_id} is stored. It is used within seconds."

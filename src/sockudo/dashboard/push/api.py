@@ -39,7 +39,7 @@ def api_routes(board: Board) -> list[Route]:
         return Route(f"{_PUSH}/{{app_id}}{path}", endpoint, methods=[method])
 
     async def overview(request: Request) -> Response:
-        app_id = desk.chosen_app(board, request)
+        app_id = await desk.chosen_app(board, request)
         providers = [] if app_id is None else await desk.readiness(board, app_id)
         return json({"app_id": app_id, "off": desk.why_off(board), "providers": providers})
 
@@ -81,7 +81,7 @@ async def _devices(board: Board, request: Request, app_id: str) -> Any:
 
 
 async def _remove(board: Board, request: Request, app_id: str) -> Any:
-    await desk.directory(board).devices.delete(_ADMIN, app_id, path_part(request, "device_id"))
+    await (await desk.directory(board)).devices.delete(_ADMIN, app_id, path_part(request, "device_id"))
     return {"removed": True}
 
 
@@ -99,7 +99,7 @@ async def _credentials(board: Board, _: Request, app_id: str) -> Any:
 
 async def _store(board: Board, request: Request, app_id: str) -> Any:
     wanted = credential_from(await request.body(), desk.asked_provider(path_part(request, "provider")))
-    return await desk.directory(board).credentials.put(app_id, wanted)
+    return await (await desk.directory(board)).credentials.put(app_id, wanted)
 
 
 async def _test(board: Board, request: Request, app_id: str) -> Any:

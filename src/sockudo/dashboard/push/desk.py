@@ -42,6 +42,7 @@ __all__ = [
 PER_PAGE: Final = 50
 _LONGEST_POSITION: Final = 600
 _REFUSED: Final = 10
+_CONSIDERED: Final = 20
 
 # Rows of the catalogue that a publish which was never taken can have been refused with.
 _REFUSALS: Final = frozenset(
@@ -65,6 +66,9 @@ def why_off(board: Board) -> str | None:
     """Why there is no push at all; None when there is."""
     if board.edge.push is not None:
         return None
+    settings = board.edge.settings.push
+    if any(getattr(settings, f"{ROUTE_NAMES[name]}_enabled") for name in TRIED):
+        return "Push does not work now: its store or queue cannot be reached. The server's log says why."
     return "Push is off on this server: no provider is switched on in [push], such as push.webpush_enabled."
 
 
@@ -75,19 +79,30 @@ def opened(board: Board) -> Push:
     return board.edge.push
 
 
-def directory(board: Board) -> Directory:
-    """What is kept besides publishes. Raises errors.PUSH_DISABLED."""
+async def directory(board: Board) -> Directory:
+    """What is kept besides publishes, opened if need be. Raises errors.PUSH_DISABLED, errors.SERVICE_UNAVAILABLE."""
+    if board.edge.push_directory is None and board.edge.open_push is not None:
+        await board.edge.open_push()
     if board.edge.push_directory is None:
         raise errors.PUSH_DISABLED(why_off(board) or "The push store is not open yet")
     return board.edge.push_directory
 
 
-def chosen_app(board: Board, request: Request) -> str | None:
-    """The app in the query, else the first one; None where there is no app. Raises errors.APP_NOT_FOUND."""
+async def chosen_app(board: Board, request: Request) -> str | None:
+    """The app in the query, else the one of the first that published last; None where there is no app.
+
+    Raises errors.APP_NOT_FOUND.
+    """
     given = request.query_params.get("app_id")
     if given:
         return known_app(board, given).id
-    return next((app.id for app in board.edge.apps.all()), None)
+    apps = [app.id for app in board.edge.apps.all()]
+    if len(apps) < 2 or board.edge.push is None:
+        return next(iter(apps), None)
+    store = board.edge.push.store
+    newest = [await store.statuses(app_id, states=None, after="", limit=1) for app_id in apps[:_CONSIDERED]]
+    latest = max(range(len(newest)), key=lambda place: newest[place][0].created_at_ms if newest[place] else -place)
+    return apps[latest]
 
 
 def asked_provider(text: str) -> Provider:

@@ -37,24 +37,24 @@ def page_routes(board: Board) -> list[Route]:
         return await _publish(board, request)
 
     async def devices(request: Request) -> Response:
-        app_id = desk.chosen_app(board, request)
+        app_id = await desk.chosen_app(board, request)
         found = desk.NOTHING if app_id is None else await desk.devices(board, request, app_id)
         wanted = request.query_params.get("q", "").strip()
         more = _next(found, "devices", app_id, q=wanted)
         return shown_page(board, request, "devices", app_id, found=found, q=wanted, more=more)
 
     async def dead_letters(request: Request) -> Response:
-        app_id = desk.chosen_app(board, request)
+        app_id = await desk.chosen_app(board, request)
         found = desk.NOTHING if app_id is None else await desk.dead_letters(board, request, app_id)
         provider = request.query_params.get("provider", "")
         more = _next(found, "dead-letters", app_id, provider=provider)
         return shown_page(board, request, "dead-letters", app_id, found=found, provider=provider, more=more)
 
     async def credentials(request: Request) -> Response:
-        return await credentials_page(board, request, desk.chosen_app(board, request))
+        return await credentials_page(board, request, await desk.chosen_app(board, request))
 
     async def trial(request: Request) -> Response:
-        return trial_page(board, request, desk.chosen_app(board, request))
+        return trial_page(board, request, await desk.chosen_app(board, request))
 
     async def why(request: Request) -> Response:
         return await _why(board, request)
@@ -99,7 +99,7 @@ def _next(found: desk.Slice, view: str, app_id: str | None, **query: str) -> str
 
 
 async def _publishes(board: Board, request: Request) -> Response:
-    app_id = desk.chosen_app(board, request)
+    app_id = await desk.chosen_app(board, request)
     found = desk.NOTHING if app_id is None else await desk.publishes(board, request, app_id)
     state = request.query_params.get("state", "")
     first = not request.query_params.get("after")
@@ -180,7 +180,7 @@ def trial_page(
 
 
 async def _why(board: Board, request: Request) -> Response:
-    app_id = desk.chosen_app(board, request)
+    app_id = await desk.chosen_app(board, request)
     who = request.query_params.get("q", "").strip()
     publish_id = request.query_params.get("publish_id", "").strip()
     found: Explanation | None = None

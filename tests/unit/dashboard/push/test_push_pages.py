@@ -126,7 +126,7 @@ async def test_devices_are_found_and_removed(desk: PushDesk, visitor: Visitor) -
     assert "q=tab" in await text(visitor, "/dashboard/push/devices?q=tab")
     assert "No device and no client" in await text(visitor, "/dashboard/push/devices?q=x")
     sent = {"csrf_token": visitor.csrf, "app_id": desk.app_id, "id": "phone"}
-    assert (await visitor.post("/dashboard/push/devices", **sent)).status == 303
+    assert (await visitor.post("/dashboard/push/devices/remove", **sent)).status == 303
     assert await desk.store.device(desk.app_id, "phone") is None
     assert await desk.store.subscriptions(desk.app_id, device_id="phone", after="", limit=5) == []
 
@@ -140,9 +140,9 @@ async def test_dead_letters_are_sent_again(desk: PushDesk, visitor: Visitor) -> 
     assert "invalid_payload" in shown
     assert "There are no dead letters" in await text(visitor, "/dashboard/push/dead-letters?provider=wns")
     sent = {"csrf_token": visitor.csrf, "app_id": desk.app_id}
-    refused = await visitor.post("/dashboard/push/dead-letters", **sent, id=marker.dead_letter_id)
+    refused = await visitor.post("/dashboard/push/dead-letters/replay", **sent, id=marker.dead_letter_id)
     assert refused.status == 400
-    unknown = await visitor.post("/dashboard/push/dead-letters", **sent, id="x")
+    unknown = await visitor.post("/dashboard/push/dead-letters/replay", **sent, id="x")
     assert unknown.status == 404
 
 
@@ -151,11 +151,11 @@ async def test_credentials_are_stored_and_never_shown(desk: PushDesk, visitor: V
     for words in ("stored credential fcm", "APNS_TOPIC is not set", "push.wns_enabled is off", "PUSH_WNS_ENABLED"):
         assert words in shown
     sent = {"csrf_token": visitor.csrf, "app_id": desk.app_id, "provider": "webpush", "publicKey": "public-part"}
-    bad = await visitor.post("/dashboard/push/credentials", **sent)
+    bad = await visitor.post("/dashboard/push/credentials/store", **sent)
     assert bad.status in (400, 422)
     assert "privateKey" in bad.text
     assert "public-part" not in bad.text
-    good = await visitor.post("/dashboard/push/credentials", **sent, privateKey=SECRET, credentialId="pair-1")
+    good = await visitor.post("/dashboard/push/credentials/store", **sent, privateKey=SECRET, credentialId="pair-1")
     assert good.status == 303
     shown = await text(visitor, "/dashboard/push/credentials")
     assert "pair-1" in shown
