@@ -118,10 +118,12 @@ class _Origin:
 
     def take(self) -> Connection | None:
         """The one that was used last, so that the others can go."""
+        before = asyncio.get_running_loop().time() - _KEPT_SECONDS
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable:
+            if connection.usable and connection.idle_since >= before:
                 return connection
+            connection.abort()
             self.open -= 1
         return None
 

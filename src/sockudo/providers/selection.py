@@ -1,17 +1,12 @@
-"""All providers, as the server is configured."""
+"""All providers, as the server is configured; each is loaded only where it is enabled, so that starts stay quick."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from sockudo.config.sections.push import Push
-from sockudo.providers.apns import ApnsProvider
 from sockudo.providers.base import Surroundings
-from sockudo.providers.fcm import FcmProvider
-from sockudo.providers.hms import HmsProvider
 from sockudo.providers.realtime import PublishOnChannel, RealtimeProvider
-from sockudo.providers.webpush import WebPushProvider
-from sockudo.providers.wns import WnsProvider
 from sockudo.push.delivery import Materials, PushProvider
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.recipients import Provider
@@ -33,14 +28,24 @@ def push_providers(
     """
     found: dict[Provider, PushProvider] = {}
     if settings.fcm_enabled:
+        from sockudo.providers.fcm import FcmProvider
+
         found["fcm"] = FcmProvider(settings.fcm, materials, around)
     if settings.apns_enabled:
+        from sockudo.providers.apns import ApnsProvider
+
         found["apns"] = ApnsProvider(settings.apns, materials, around)
     if settings.webpush_enabled:
+        from sockudo.providers.webpush import WebPushProvider
+
         found["webPush"] = WebPushProvider(settings.webpush, rules, materials, around)
     if settings.hms_enabled:
+        from sockudo.providers.hms import HmsProvider
+
         found["hms"] = HmsProvider(settings.hms, materials, around)
     if settings.wns_enabled:
+        from sockudo.providers.wns import WnsProvider
+
         found["wns"] = WnsProvider(settings.wns, rules, materials, around)
     found["realtime"] = RealtimeProvider(publish)
     return found

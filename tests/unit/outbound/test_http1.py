@@ -245,6 +245,19 @@ async def test_a_place_is_free_again_after_a_failure() -> None:
     await http.close()
 
 
+async def test_a_connection_that_was_idle_for_long_is_not_used_again() -> None:
+    http = Http1(Connector(Resolver(), allow_private=True))
+    async with Receiver() as receiver:
+        for _ in range(3):
+            await started(http, receiver)
+            (origin,) = http._origins.values()
+            (idle,) = origin._idle
+            idle.idle_since -= 5
+        assert (receiver.connections, http.connections) == (3, 1)
+        await http.close()
+        assert http.connections == 0
+
+
 # ---- who may be called ----
 
 
