@@ -21,14 +21,14 @@ from sockudo.push.positions import time_after
 from sockudo.sqlite_files import make_private_file
 from sockudo.stores.push.cleaning import clean_category
 from sockudo.stores.push.grouping import Groups
-from sockudo.stores.push.publish_changes import change_publishes, owners_of
+from sockudo.stores.push.publish_changes import owners_of
 from sockudo.stores.push.rows import note_of
 from sockudo.stores.push.rules import is_live, stored_key
 from sockudo.stores.push.schema import SCHEMA_VERSION, STEPS, TYPES, push_tables
-from sockudo.stores.push.sql_devices import SqlDevices
-from sockudo.stores.push.sql_keys import Locking, Recording, change_locks, record_keys
+from sockudo.stores.push.sql_devices import SqlDevices, count_channels
+from sockudo.stores.push.sql_keys import Locking, Recording
 from sockudo.stores.push.sql_publishes import SqlPublishes
-from sockudo.stores.push.sql_room import one_by_one
+from sockudo.stores.push.sql_room import kinds_of
 from sockudo.stores.push.sql_settings import SqlSettings
 from sockudo.stores.push.statements import Statements, behind
 from sockudo.stores.sql.engine import mysql_engine, postgres_engine, sqlite_engine
@@ -103,16 +103,11 @@ class SqlPushStore(SqlDevices, SqlSettings, SqlPublishes):
         self._timeout_ms = timeout_ms
         self._prepare = prepare
         self._writer = Worker(writing, "push-writer", 1, timeout_ms, PUSH, optimistic=True)
-        publishes = partial(change_publishes, sql)
-        self._locking = partial(change_locks, sql)
-        self._recording = partial(record_keys, sql)
-        super().__init__(
-            tables,
-            sql,
-            Worker(reading, "push-reader", READERS, timeout_ms, PUSH),
-            Groups(self._writer, (publishes, self._recording, self._locking, one_by_one), PUSH),
-            publishes,
-        )
+        kinds = kinds_of(sql)
+        readers = Worker(reading, "push-reader", READERS, timeout_ms, PUSH)
+        super().__init__(tables, sql, readers, Groups(self._writer, kinds, PUSH), kinds)
+        self._counting = partial(count_channels, sql)
+        self._counts = Groups(readers, (self._counting,), PUSH)
 
     async def start(self) -> None:
         self._writer.start()
@@ -123,9 +118,11 @@ class SqlPushStore(SqlDevices, SqlSettings, SqlPublishes):
             await self.close()
             raise
         self._groups.start()
+        self._counts.start()
 
     async def close(self) -> None:
         await self._groups.close()
+        await self._counts.close()
         await self._writer.close()
         await self._readers.close()
 
@@ -137,14 +134,16 @@ class SqlPushStore(SqlDevices, SqlSettings, SqlPublishes):
 
     async def lock(self, app_id: str, name: str, owner: str, now_ms: int, until_ms: int) -> bool:
         request = Locking((app_id, stored_key(name)), owner, now_ms, until_ms)
-        granted: bool = await self._groups.do(self._locking, request)
+        granted: bool = await self._groups.do(self._kinds.locking, request)
         return granted
 
     async def unlock(self, app_id: str, name: str, owner: str) -> None:
-        await self._groups.do(self._locking, Locking((app_id, stored_key(name)), owner, 0, None))
+        await self._groups.do(self._kinds.locking, Locking((app_id, stored_key(name)), owner, 0, None))
 
     async def record_once(self, app_id: str, key: str, now_ms: int, until_ms: int) -> bool:
-        first: bool = await self._groups.do(self._recording, Recording((app_id, stored_key(key)), now_ms, until_ms))
+        first: bool = await self._groups.do(
+            self._kinds.recording, Recording((app_id, stored_key(key)), now_ms, until_ms)
+        )
         return first
 
     async def recorded(self, app_id: str, key: str, now_ms: int) -> bool:

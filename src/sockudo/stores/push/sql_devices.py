@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
-from msgspec.structs import replace
-from sqlalchemy import Connection, and_, delete, func, literal, or_, select
+from sqlalchemy import Connection, and_, delete, func, or_, select
 
 from sockudo.push.ports import Change, StateChange, Touch
 from sockudo.push.positions import pair_after
 from sockudo.push.records import Device, Subscription
-from sockudo.stores.push.rows import device_of, device_row, subscription_of, subscription_row
+from sockudo.stores.push.device_changes import Putting, now_ms
+from sockudo.stores.push.grouping import Groups, Work
+from sockudo.stores.push.rows import device_of, device_row, subscription_of
 from sockudo.stores.push.rules import day_of, touched
 from sockudo.stores.push.sql_room import SqlRoom
-from sockudo.stores.push.statements import values
+from sockudo.stores.push.statements import Statements, by_app, values
 
-__all__ = ["SqlDevices"]
-
-# MySQL stops a recursion after a thousand.
-_CHANNELS_AT_ONCE: Final = 500
+__all__ = ["SqlDevices", "count_channels"]
 
 
 class SqlDevices(SqlRoom):
     """See `sockudo.push.ports.Devices`."""
 
+    _counts: Groups
+    _counting: Work
+
+    @property
+    def _by_position(self) -> str:
+        # MySQL would rather sort all subscriptions of the app for each page.
+        prefix = self._tables.devices.name.removesuffix("devices")
+        return f"FORCE INDEX ({prefix}subscribers_position)"
+
     async def put_device(self, device: Device, *, keep_secret: bool = False) -> Change:
-        return await self._write(lambda connection: self._put(connection, device, keep_secret))
+        change: Change = await self._groups.do(self._kinds.devices, Putting(device, keep_secret))
+        return change
 
     async def device(self, app_id: str, device_id: str) -> Device | None:
         return next(iter(await self.devices_by_id(app_id, [device_id])), None)
@@ -97,8 +104,8 @@ class SqlDevices(SqlRoom):
                     after[device.id] = new = touched(device, touch)
                     if new.state != device.state:
                         changes.append(StateChange(device.id, device.state, new.state))
-            now_ms = self._now_ms()
-            written = [device_row(device, now_ms) for device in after.values() if device is not before[device.id]]
+            at_ms = now_ms()
+            written = [device_row(device, at_ms) for device in after.values() if device is not before[device.id]]
             if written:
                 self._sql.save_devices.run(connection, written)
             return changes
@@ -106,8 +113,7 @@ class SqlDevices(SqlRoom):
         return await self._write(work, weight=len(touches)) if touches else []
 
     async def put_subscription(self, subscription: Subscription) -> None:
-        row = subscription_row(subscription, self._now_ms())
-        await self._write(lambda connection: self._sql.save_subscriptions.run(connection, [row]))
+        await self._groups.do(self._kinds.subscriptions, subscription)
 
     async def subscriptions(
         self, app_id: str, *, channel: str | None = None, device_id: str | None = None, after: str, limit: int
@@ -125,6 +131,7 @@ class SqlDevices(SqlRoom):
             # Two may have the same position.
             further = or_(of.list_position > text, and_(of.list_position == text, of.channel > last))
             wanted = wanted.where(of.list_position >= text, further).order_by(of.list_position, of.channel)
+            wanted = wanted.with_hint(self._tables.channel_subscribers, self._by_position, "mysql")
 
         return await self._all(wanted, subscription_of)
 
@@ -142,47 +149,39 @@ class SqlDevices(SqlRoom):
         return await self._write(lambda connection: connection.execute(gone).rowcount)
 
     async def subscribed_channels(self, app_id: str, after: str, limit: int) -> list[str]:
-        def read(connection: Connection) -> list[str]:
-            found: list[str] = []
-            while len(found) < limit:
-                most = min(_CHANNELS_AT_ONCE, limit - len(found))
-                some = self._channels_after(connection, app_id, found[-1] if found else after, most)
-                found += some
-                if len(some) < most:
-                    break
-            return found
-
-        return await self._read(read)
+        return list(await self._read(lambda connection: self._channels_after(connection, app_id, after, limit)))
 
     async def count_subscriptions(self, app_id: str, channel: str) -> int:
-        of = self._tables.channel_subscribers.c
-        wanted = select(func.count()).where(of.app_id == app_id, of.channel == channel)
-        return await self._read(lambda connection: connection.scalar(wanted) or 0)
+        """Counts that are asked for while others are made are made together: every publish to a channel asks."""
+        count: int = await self._counts.do(self._counting, (app_id, channel))
+        return count
 
     # ---- what follows runs in the threads ----
 
-    def _put(self, connection: Connection, device: Device, keep_secret: bool) -> Change:
-        rows = values(self._sql.lock_devices, connection, device.app_id, [device.id])
-        before = next(map(device_of, rows), None)
-        if before is not None and keep_secret:
-            device = replace(device, secret_hash=before.secret_hash)
-        if before == device:
-            return "unchanged"
-        self._sql.save_devices.run(connection, [device_row(device, self._now_ms())])
-        return "inserted" if before is None else "updated"
-
-    def _channels_after(self, connection: Connection, app_id: str, after: str, most: int) -> list[str]:
+    def _channels_after(self, connection: Connection, app_id: str, after: str, most: int) -> Sequence[str]:
         """From one channel to the next by the index, however many devices are in between."""
         table = self._tables.channel_subscribers
-        first = select(func.min(table.c.channel).label("channel")).where(
-            table.c.app_id == app_id, table.c.channel > literal(after)
-        )
-        found = first.cte("found", recursive=True)
-        further = (
+        of_app = (table.c.app_id == app_id, table.c.channel > after)
+        if connection.dialect.name == "mysql":
+            # It does so by itself, and does not in what follows.
+            every = select(table.c.channel).where(*of_app).group_by(table.c.channel).order_by(table.c.channel)
+            return connection.scalars(every.limit(most)).all()
+        found = select(func.min(table.c.channel).label("channel")).where(*of_app).cte("found", recursive=True)
+        following = (
             select(func.min(table.c.channel))
             .where(table.c.app_id == app_id, table.c.channel > found.c.channel)
             .scalar_subquery()
         )
-        every = found.union_all(select(further).where(found.c.channel.is_not(None)))
-        wanted = select(every.c.channel).where(every.c.channel.is_not(None)).limit(most)
-        return list(connection.scalars(wanted).all())
+        all_of_them = found.union_all(select(following).where(found.c.channel.is_not(None)))
+        named = select(all_of_them.c.channel).where(all_of_them.c.channel.is_not(None))
+        return connection.scalars(named.limit(most)).all()
+
+
+def count_channels(sql: Statements, connection: Connection, places: Sequence[tuple[str, str]]) -> list[int]:
+    """How many subscriptions each has, of app and channel."""
+    found = {
+        (app_id, channel): count
+        for app_id, channels in by_app(places)
+        for channel, count in values(sql.count_subscriptions, connection, app_id, channels)
+    }
+    return [found.get(place, 0) for place in places]

@@ -20,7 +20,6 @@ from sockudo.push.records import (
     Shard,
     State,
 )
-from sockudo.stores.push.grouping import Groups, Work
 from sockudo.stores.push.publish_changes import (
     Accept,
     Edit,
@@ -46,10 +45,8 @@ from sockudo.stores.push.rows import (
     status_of,
 )
 from sockudo.stores.push.rules import stored_key
-from sockudo.stores.push.schema import Tables
 from sockudo.stores.push.sql_room import SqlRoom
-from sockudo.stores.push.statements import Statements, behind
-from sockudo.stores.sql.worker import Worker
+from sockudo.stores.push.statements import behind
 
 __all__ = ["SqlPublishes"]
 
@@ -57,15 +54,11 @@ __all__ = ["SqlPublishes"]
 class SqlPublishes(SqlRoom):
     """See `sockudo.push.ports.Publishes`."""
 
-    def __init__(self, tables: Tables, sql: Statements, readers: Worker, groups: Groups, publishes: Work) -> None:
-        super().__init__(tables, sql, readers, groups)
-        self._publishes = publishes
-
     async def accept(
         self, status: PublishStatus, intent: PublishIntent | None, keys: Sequence[str], keys_until_ms: int
     ) -> PublishStatus | None:
         request = Accept(status, intent, keys, keys_until_ms)
-        winner: PublishStatus | None = await self._groups.do(self._publishes, request, weight=2 + len(keys))
+        winner: PublishStatus | None = await self._groups.do(self._kinds.publishes, request, weight=2 + len(keys))
         return winner
 
     async def accepted(self, app_id: str, keys: Sequence[str], now_ms: int) -> PublishStatus | None:
@@ -109,14 +102,14 @@ class SqlPublishes(SqlRoom):
         return await self._read(read)
 
     async def swap_status(self, before: PublishStatus, after: PublishStatus) -> PublishStatus | None:
-        stored: PublishStatus | None = await self._groups.do(self._publishes, Swap(before, after))
+        stored: PublishStatus | None = await self._groups.do(self._kinds.publishes, Swap(before, after))
         return stored
 
     async def edit_status(
         self, app_id: str, publish_id: str, edit: Callable[[PublishStatus], PublishStatus | None], now_ms: int
     ) -> PublishStatus | None:
         status: PublishStatus | None
-        status = await self._groups.do(self._publishes, Edit((app_id, publish_id), edit, now_ms))
+        status = await self._groups.do(self._kinds.publishes, Edit((app_id, publish_id), edit, now_ms))
         return status
 
     async def append_log(self, intent: PublishIntent) -> bool:
@@ -201,7 +194,7 @@ class SqlPublishes(SqlRoom):
     ) -> tuple[list[Step], PublishStatus | None]:
         request = Steps((app_id, publish_id), steps, now_ms, keys_until_ms)
         result: tuple[list[Step], PublishStatus | None]
-        result = await self._groups.do(self._publishes, request, weight=1 + len(steps))
+        result = await self._groups.do(self._kinds.publishes, request, weight=1 + len(steps))
         return result
 
     async def append_events(self, events: Sequence[DeliveryEvent]) -> None:

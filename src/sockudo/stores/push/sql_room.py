@@ -2,30 +2,56 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Row, Select
 
-from sockudo.stores.push.grouping import Groups
+from sockudo.stores.push.device_changes import put_devices, put_subscriptions
+from sockudo.stores.push.grouping import Groups, Work
+from sockudo.stores.push.publish_changes import change_publishes
 from sockudo.stores.push.schema import Tables
+from sockudo.stores.push.sql_keys import change_locks, record_keys
 from sockudo.stores.push.statements import Statements
 from sockudo.stores.sql.worker import Worker
 
-__all__ = ["SqlRoom", "one_by_one"]
+__all__ = ["Kinds", "SqlRoom", "kinds_of", "one_by_one"]
 
 T = TypeVar("T")
+
+
+class Kinds(NamedTuple):
+    """Work that is done for many at a time, in the order in which it takes its locks."""
+
+    publishes: Work
+    recording: Work
+    locking: Work
+    devices: Work
+    subscriptions: Work
+    others: Work
+
+
+def kinds_of(sql: Statements) -> Kinds:
+    return Kinds(
+        publishes=partial(change_publishes, sql),
+        recording=partial(record_keys, sql),
+        locking=partial(change_locks, sql),
+        devices=partial(put_devices, sql),
+        subscriptions=partial(put_subscriptions, sql),
+        others=one_by_one,
+    )
 
 
 class SqlRoom:
     """Reads go to threads that never wait for a writer, changes into the next transaction."""
 
-    def __init__(self, tables: Tables, sql: Statements, readers: Worker, groups: Groups) -> None:
+    def __init__(self, tables: Tables, sql: Statements, readers: Worker, groups: Groups, kinds: Kinds) -> None:
         self._tables = tables
         self._sql = sql
         self._readers = readers
         self._groups = groups
+        self._kinds = kinds
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
         return await self._readers.read(work)
@@ -37,15 +63,11 @@ class SqlRoom:
         return await self._read(read)
 
     async def _write(self, work: Callable[[Connection], T], *, weight: int = 1) -> T:
-        """Makes a change of its own kind, after those that are made many at a time."""
-        result: T = await self._groups.do(one_by_one, work, weight=weight)
+        """Makes a change that gains nothing from being made with others."""
+        result: T = await self._groups.do(self._kinds.others, work, weight=weight)
         return result
-
-    def _now_ms(self) -> int:
-        """For the columns that say when a row was written, which nothing reads."""
-        return int(time.time() * 1000)
 
 
 def one_by_one(connection: Connection, requests: Sequence[Callable[[Connection], Any]]) -> list[Any]:
-    """A kind of work for changes that gain nothing from being made together."""
+    """The kind of work of changes that gain nothing from being made together."""
     return [request(connection) for request in requests]

@@ -6,6 +6,7 @@ from sqlalchemy import delete, select
 
 from sockudo.push.recipients import Provider
 from sockudo.push.records import Credential, Template
+from sockudo.stores.push.device_changes import now_ms
 from sockudo.stores.push.rows import credential_of, credential_row, template_of, template_row
 from sockudo.stores.push.sql_room import SqlRoom
 
@@ -35,7 +36,7 @@ class SqlSettings(SqlRoom):
         return await self._all(wanted.order_by(of.updated_at_ms.desc(), of.app_id, of.credential_id), credential_of)
 
     async def put_template(self, template: Template) -> None:
-        row = template_row(template, self._now_ms())
+        row = template_row(template, now_ms())
         await self._write(lambda connection: self._sql.save_templates.run(connection, [row]))
 
     async def template(self, app_id: str, template_id: str) -> Template | None:

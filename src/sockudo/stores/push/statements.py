@@ -41,6 +41,7 @@ class Statements:
         self.lock_devices = locked(devices, _listed(devices), "device_id")
         self.delete_devices = of_app(devices, "DELETE", "device_id")
         self.save_subscriptions = save(subscribers)
+        self.count_subscriptions = of_app(subscribers, "SELECT channel, COUNT(*)", "channel", " GROUP BY channel")
         self.delete_subscriptions = of_app(subscribers, "DELETE", "device_id")
         self.save_credentials = save(tables.provider_credentials)
         self.save_templates = save(tables.notification_templates)
