@@ -351,3 +351,15 @@ async def test_an_account_that_is_known_outlives_its_store(here: Desk) -> None:
     stored.error = errors.SERVICE_UNAVAILABLE("the store is down")
     here.clock.advance(3)
     assert (await send(fcm)).outcome == "accepted"
+
+
+async def test_a_credential_that_cannot_be_opened_is_not_passed_over(here: Desk) -> None:
+    """An app that has its own must not send from the account of others, whatever is wrong with its own."""
+    stored = Stored()
+    stored.error = errors.CREDENTIAL_UNREADABLE("fcm credential 'own': set the key that it was stored with")
+    fcm = provider(here, stored)
+    assert (await fcm.readiness("app")).missing == "fcm credential 'own': set the key that it was stored with"
+    sent = await send(fcm)
+    assert sent.error is not None
+    assert (sent.outcome, sent.error.kind) == ("rejected", "auth_failure")
+    assert not here.mock.requests
