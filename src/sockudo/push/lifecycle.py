@@ -43,6 +43,8 @@ _SETTLING: Final[frozenset[StepKind]] = frozenset(
     {"accepted", "rejected", "expired", "retry_expired", "retry_exhausted"}
 )
 
+_LOSING: Final[frozenset[StepKind]] = _SETTLING - {"accepted"}
+
 _COUNTED: Final[dict[StepKind, tuple[str, ...]]] = {
     "accepted": ("dispatched", "succeeded"),
     "rejected": ("dispatched", "failed"),
@@ -115,6 +117,8 @@ def with_steps(status: PublishStatus, steps: Iterable[Step]) -> PublishStatus:
     counted: Counter[str] = Counter()
     retry_after_ms, text, code = status.retry_after_ms, status.error_reason, status.code
     samples = {_kind_of(sample): sample for sample in status.failures}
+    # What is tried again is said of a publish only as long as nobody is lost to it.
+    lost = status.counters.settled > status.counters.succeeded
     for step in steps:
         counted.update(_COUNTED[step.kind])
         if step.replaces is not None and step.kind in _SETTLING:
@@ -123,8 +127,9 @@ def with_steps(status: PublishStatus, steps: Iterable[Step]) -> PublishStatus:
             retry_after_ms = step.retry_after_ms
         elif step.kind == "retry_dispatched":
             retry_after_ms = None
-        if step.text is not None:
+        if step.text is not None and (step.kind != "retry_scheduled" or not lost):
             text, code = step.text, step.code
+        lost = lost or step.kind in _LOSING
         if step.error is not None and step.error.failure_class is not None:
             _sample(samples, step, step.error, step.error.failure_class)
     counters = status.counters

@@ -117,14 +117,19 @@ class Sender(Worker):
             held = dict(self._batches)
             if not held:
                 continue
+            until = self.works.now_ms() + LEASE_MS
             try:
-                kept = await self.works.queue.extend(list(held.values()), self.works.now_ms() + LEASE_MS)
+                kept = await self.works.queue.extend(list(held.values()), until)
             except SockudoError as problem:
                 _log.error("push batches cannot be kept for longer", worker=self.name, reason=problem.text)
                 continue
             for task, still in zip(held, kept, strict=True):
                 sending = self._sendings.get(task)
-                if not still and sending is not None:
+                if sending is None:
+                    continue
+                if still:
+                    sending.held_until_ms = until
+                else:
                     sending.lost = True
 
     def stop(self) -> None:
@@ -153,7 +158,7 @@ class Sender(Worker):
         now = works.now_ms()
         if _expired(batch, now):
             outcomes = [Sent("expired")] * len(batch.jobs)
-            await self._finish(lease, [feedback_message(Feedback(batch=batch, sent=outcomes, at_ms=now))])
+            await self._finish([lease], [feedback_message(Feedback(batch=batch, sent=outcomes, at_ms=now))])
             return
         if batch.not_before_ms is not None and batch.not_before_ms > now:
             await self.put_back(lease, "not_before", batch.not_before_ms)
@@ -165,12 +170,14 @@ class Sender(Worker):
             return
         lane = self._lanes.setdefault(batch.app_id, Lane())
         sending = Sending(works, batch, self._adapter, breaker, lane)
+        sending.held_until_ms = now + LEASE_MS
         sending.stopping = self.stopping
         task = asyncio.current_task()
         if task is not None:
             self._sendings[task] = sending
         works.counters.count("wfq_dispatched_total", ROUTE_NAMES[self.provider], batch.app_id)
-        await self._finish(lease, await sending.run())
+        messages = await sending.run()
+        await self._finish([] if sending.lost else [lease], messages)
 
     async def _is_held(self, lease: Lease, batch: Batch, breaker: Breaker) -> bool:
         """Puts the batch back while its provider cannot be asked, as it is left alone or has no credentials."""
@@ -191,12 +198,12 @@ class Sender(Worker):
         await self.put_back(lease, "circuit_open", _not_later(batch, held))
         return True
 
-    async def _finish(self, lease: Lease, messages: list[Message]) -> None:
+    async def _finish(self, leases: list[Lease], messages: list[Message]) -> None:
         """What was sent is sent: this must not be lost while there is a chance that the queue comes back."""
         pause = 0.25
         while True:
             try:
-                await self.works.queue.finish([lease], messages, self.works.now_ms())
+                await self.works.queue.finish(leases, messages, self.works.now_ms())
                 break
             except SockudoError as problem:
                 _log.error("the push queue does not answer", worker=self.name, reason=problem.text)

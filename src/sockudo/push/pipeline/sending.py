@@ -15,6 +15,7 @@ from sockudo.push.delivery import Batch, Job, PushProvider, Sent
 from sockudo.push.messages import Feedback, delivery_message, feedback_message
 from sockudo.push.meta import meta_event
 from sockudo.push.pipeline.breaker import Breaker, Lane
+from sockudo.push.pipeline.options import LEASE_MS
 from sockudo.push.pipeline.works import Works
 from sockudo.push.queue import Message
 from sockudo.push.recipients import ROUTE_NAMES
@@ -33,11 +34,12 @@ _log = structlog.get_logger("sockudo.push")
 
 
 class Sending:
-    """Sends a batch as far as it goes. ``lost`` and ``stopping`` are set from outside: by whoever finds that another
-    process has the batch now, and by a stop.
+    """Sends a batch as far as it goes. From outside are set ``held_until_ms``, when its lease ends, ``lost`` once
+    another process may have the batch, and ``stopping``.
     """
 
     def __init__(self, works: Works, batch: Batch, provider: PushProvider, breaker: Breaker, lane: Lane) -> None:
+        self.held_until_ms = works.now_ms() + LEASE_MS
         self.lost = False
         self.stopping = False
         self._works = works
@@ -54,6 +56,8 @@ class Sending:
 
     async def run(self) -> list[Message]:
         """Returns what follows: what became of the jobs, and those that wait for later as a batch of their own.
+
+        When the batch is ``lost`` then, it must not be finished: nobody else may have taken it yet.
 
         Raises errors.SERVICE_UNAVAILABLE only before the first chunk.
         """
@@ -99,6 +103,10 @@ class Sending:
     async def _chunk(self, jobs: list[Job], *, probing: bool) -> int | None:
         """Sends the next ones; returns when to go on, None for at once."""
         works, done = self._works, len(self._sent)
+        if works.now_ms() >= self.held_until_ms:
+            # This process stood still, or could not ask for longer: somebody else may have begun by now.
+            self.lost = True
+            return None
         if self.stopping:
             return works.now_ms()
         held = None if probing else self._breaker.held_until(works.now_ms())

@@ -1,0 +1,168 @@
+"""Processes that die between any two steps: every device gets its notification, and counters add up to the end.
+
+The seed of a run is in its name. What is asserted are the invariants of contract 50 § 13.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+
+import pytest
+
+from sockudo.push.delivery import Sent
+from sockudo.push.lifecycle import outcome_state
+from sockudo.push.messages import publish_message
+from sockudo.push.pipeline import PipelineOptions, RetryOptions
+from sockudo.push.pipeline.options import LEASE_MS
+from sockudo.push.records import Counters, PublishStatus, Target
+from support.push_pipeline import APP, World, device, failure, on_channel
+from support.virtual_time import in_virtual_time
+
+_MOST_ATTEMPTS = 4
+
+
+def _check(world: World, status: PublishStatus, expected: int) -> None:
+    counters = status.counters
+    assert counters.planned == expected
+    assert counters.settled == expected
+    assert status.state == outcome_state(counters)
+    assert counters.dispatched == counters.succeeded + counters.failed + counters.expired
+    assert counters.retry_attempted <= counters.retry_scheduled
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_kills_at_random_moments(seed: int) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        dice = random.Random(seed)
+        options = PipelineOptions(
+            retry=RetryOptions(max_attempts=_MOST_ATTEMPTS, initial_backoff_ms=200), shard_size=100, fast_threshold=150
+        )
+        world = World(options, dice=dice)
+        devices = dice.choice((1, 40, 300))
+        await world.register(*map(device, range(devices)), channel="news")
+        dead = {f"token-{n}" for n in range(devices) if dice.random() < 0.05}
+
+        def answer(token: str) -> Sent:
+            if token in dead:
+                return failure("invalid_token")
+            luck = dice.random()
+            if luck < 0.1:
+                return failure(dice.choice(("unavailable", "quota", "network_transport")))
+            return failure("auth_failure") if luck > 0.99 else Sent("accepted")
+
+        world.fcm.otherwise = answer
+        world.fcm.latency = lambda: dice.random() * 0.1
+        world.start()
+        regime = "shardPath" if dice.random() < 0.5 else "fastPath"
+        # The second target leads to the same devices.
+        publish_id = await world.publish(on_channel(), Target(type="channel", channel="news"), regime=regime)
+        for _ in range(dice.randrange(12)):
+            await asyncio.sleep(dice.random() * dice.choice((0.2, 2.0, 40.0)))
+            await world.kill()
+            world.start()
+            if dice.random() < 0.3:
+                # Repair does not know that somebody plans it still.
+                await world.queue.produce([publish_message(APP, publish_id)], world.clock.ms())
+        status = await world.ended(publish_id, within=20_000)
+        await world.kill()
+        _check(world, status, devices)
+        sends = Counter(world.fcm.tokens)
+        assert set(sends) == {f"token-{n}" for n in range(devices)}
+        assert max(sends.values()) <= _MOST_ATTEMPTS + world.kills
+        left = {each.recipient.token for each in await world.store.devices(APP, "", 1000)}
+        assert left == {f"token-{n}" for n in range(devices)} - dead
+
+    run()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_two_processes_share_the_work_and_one_stops(seed: int) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        dice = random.Random(seed)
+        world = World(dice=dice)
+        await world.register(*map(device, range(1200)), channel="news")
+        world.start()
+        first = world.pipeline
+        world.start()
+        publish_id = await world.publish(on_channel())
+        await world.until(lambda: len(world.fcm.sends) > 100)
+        await first.close(0.0)
+        status = await world.ended(publish_id)
+        assert status.counters == Counters(planned=1200, dispatched=1200, succeeded=1200)
+        assert max(Counter(world.fcm.tokens).values()) <= 2
+        await world.kill()
+
+    run()
+
+
+@in_virtual_time
+async def test_a_worker_that_dies_after_the_answer_costs_one_more_send_and_no_count() -> None:
+    """The batch comes back when its lease ends, not before."""
+    world = World(dice=random.Random(1))
+    await world.register(device(1), channel="news")
+    world.start()
+    publish_id = await world.publish(on_channel())
+    await world.until(lambda: len(world.fcm.sends) == 1)
+    await asyncio.sleep(0.02)
+    await world.kill()
+    world.start()
+    status = await world.ended(publish_id)
+    first, second = world.fcm.times("token-1")
+    assert second - first >= LEASE_MS - 1000
+    assert status.counters == Counters(planned=1, dispatched=1, succeeded=1)
+    await world.kill()
+
+
+@in_virtual_time
+async def test_a_process_that_stands_still_for_longer_than_its_leases_counts_nothing_twice() -> None:
+    """Its messages have gone to another one by then; both have sent, and both say so."""
+    async with World() as world:
+        await world.register(*map(device, range(60)), channel="news")
+        world.fcm.latency = lambda: 45.0 if len(world.fcm.sends) <= 60 else 0.01
+        sender = world.pipeline.senders[0]
+        # It renews nothing.
+        world.pipeline._rounds[-1].cancel()
+        publish_id = await world.publish(on_channel())
+        await world.until(lambda: world.fcm.sends)
+        other = World(world.options)
+        other.store, other.queue, other.providers = world.store, world.queue, world.providers
+        other.start()
+        status = await world.ended(publish_id)
+        await asyncio.sleep(200)
+        assert (await world.status(publish_id)).counters == status.counters
+        assert status.counters == Counters(planned=60, dispatched=60, succeeded=60)
+        # Where the first one stood it has sent, and no further.
+        assert max(Counter(world.fcm.tokens).values()) <= 3
+        assert sender.busy == 0
+        await other.pipeline.close(0.0)
+
+
+@in_virtual_time
+async def test_who_was_too_slow_to_keep_a_batch_loses_nothing_of_it() -> None:
+    """Nobody else is there: what was sent is counted, and the rest is taken once more."""
+    async with World() as world:
+        await world.register(*map(device, range(60)), channel="news")
+        world.fcm.latency = lambda: 45.0 if len(world.fcm.sends) <= 32 else 0.01
+        world.pipeline._rounds[-1].cancel()
+        status = await world.ended(await world.publish(on_channel()))
+        assert status.counters == Counters(planned=60, dispatched=60, succeeded=60)
+        assert Counter(Counter(world.fcm.tokens).values()) == {2: 32, 1: 28}
+
+
+@in_virtual_time
+async def test_a_publish_whose_message_is_lost_is_found_by_repair() -> None:
+    async with World(PipelineOptions(repair_interval=30.0, repair_min_age_ms=30_000)) as world:
+        await world.register(device(1), channel="news")
+        await world.pipeline.close(0.0)
+        publish_id = await world.publish(on_channel())
+        now = world.clock.ms()
+        leases = await world.queue.consume("publish_log", 10, now, now + 1000)
+        await world.queue.finish(leases, [], now)
+        world.start()
+        status = await world.ended(publish_id, within=100.0)
+        assert status.counters.succeeded == 1
+        assert world.counted("repair_requeued_total") == 1
