@@ -47,7 +47,14 @@ class Rounds(Generic[C]):
         """The result of the call, once its round is durable."""
         if self._bytes > _WAITING_BYTES:
             raise errors.SERVICE_UNAVAILABLE(f"{self._name} has more to do than it can", retry_after=1)
-        return await self._add(call)
+        future = self._add(call)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            # The result was on its way.
+            if not future.cancelled() and future.exception() is None:
+                self._take_back(call, future.result())
+            raise
 
     def _add(self, call: C) -> asyncio.Future[Any]:
         future = asyncio.get_running_loop().create_future()
@@ -106,11 +113,14 @@ class Rounds(Generic[C]):
 
     def _answer(self, calls: Sequence[_Waiting[C]], results: Sequence[Any]) -> None:
         for (call, future), result in zip(calls, results, strict=True):
-            if not future.cancelled():
+            if future.cancelled():
+                self._take_back(call, result)
+            else:
                 future.set_result(result)
-                continue
-            for back in self._unclaimed(call, result):
-                self._add(back).add_done_callback(_seen)
+
+    def _take_back(self, call: C, result: Any) -> None:
+        for back in self._unclaimed(call, result):
+            self._add(back).add_done_callback(_seen)
 
 
 def _refuse(calls: Sequence[_Waiting[C]], problem: Exception) -> None:

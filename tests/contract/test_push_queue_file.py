@@ -1,0 +1,135 @@
+"""The push queue in a file: who may read it, files that cannot be used, callers that leave."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sockudo.errors import SockudoError
+from sockudo.stores.sql.push_queue import FILE_NAME, sqlite_push_queue
+from support.push_queues import NOW, QueuePlace, a_message, drain, keys
+
+LATER = NOW + 30_000
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> QueuePlace:
+    return QueuePlace("sqlite", tmp_path / "data", None, "")
+
+
+async def test_only_the_owner_may_read_it(place: QueuePlace) -> None:
+    async with place.open() as queue:
+        await queue.produce([a_message()], NOW)
+        assert stat.S_IMODE(place.folder.stat().st_mode) == 0o700
+        files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in place.folder.iterdir()}
+        assert FILE_NAME in files
+        assert set(files.values()) == {0o600}
+
+
+async def test_a_file_of_a_newer_version_is_left_alone(place: QueuePlace) -> None:
+    async with place.open():
+        pass
+    with closing(sqlite3.connect(place.folder / FILE_NAME)) as connection, connection:
+        connection.execute("INSERT INTO push_queue_migrations VALUES (99)")
+    queue = place.make()
+    with pytest.raises(SockudoError, match=r"newer version of sockudo: their schema is 99"):
+        await queue.start()
+    with pytest.raises(SockudoError, match="The push queue is not open"):
+        await queue.produce([a_message()], NOW)
+
+
+async def test_a_file_that_is_no_database(place: QueuePlace) -> None:
+    place.folder.mkdir()
+    (place.folder / FILE_NAME).write_bytes(b"this is no database, whatever its name says. " * 100)
+    with pytest.raises(SockudoError, match="The push queue does not answer: its file is not an SQLite database"):
+        await place.make().start()
+    assert (place.folder / FILE_NAME).read_bytes().startswith(b"this is no database")
+
+
+async def test_a_start_that_failed_may_be_repeated(place: QueuePlace) -> None:
+    place.folder.write_text("in the way")
+    queue = place.make()
+    with pytest.raises(SockudoError, match="The push queue's file cannot be used"):
+        await queue.start()
+    place.folder.unlink()
+    await queue.start()
+    await queue.produce([a_message()], NOW)
+    await queue.close()
+
+
+async def test_a_writer_that_keeps_the_file_makes_calls_fail_and_changes_nothing(place: QueuePlace) -> None:
+    async with place.open(timeout_ms=200) as queue:
+        await queue.produce([a_message("one")], NOW)
+        [lease] = await queue.consume("publish_log", 1, NOW, LATER)
+        with closing(sqlite3.connect(place.folder / FILE_NAME, isolation_level=None)) as blocker:
+            blocker.execute("BEGIN IMMEDIATE")
+            answers = await asyncio.gather(
+                queue.produce([a_message("two")], NOW),
+                queue.finish([lease], [a_message("three")], NOW),
+                queue.extend([lease], LATER + 1000),
+                return_exceptions=True,
+            )
+            assert {str(answer) for answer in answers} == {
+                "The push queue does not answer: it is locked by another process"
+            }
+            # Who only looks is not held up.
+            assert (await queue.depths(NOW))["publish_log"].inflight == 1
+        assert await queue.finish([lease], [], NOW) == [True]
+        assert await drain(queue) == []
+
+
+async def test_a_caller_that_leaves_takes_nothing_along(place: QueuePlace) -> None:
+    async with place.open() as queue:
+        await queue.produce([a_message("one"), a_message("timed", due=NOW - 5)], NOW)
+        for turns in range(12):
+            taking = asyncio.create_task(queue.consume("publish_log", 5, NOW, LATER))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            taking.cancel()
+            await asyncio.wait({taking})
+        # One that goes while the disk works.
+        taking = asyncio.create_task(queue.consume("publish_log", 5, NOW, LATER))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await asyncio.to_thread(time.sleep, 0.02)
+        taking.cancel()
+        await asyncio.wait({taking})
+        leases = [] if taking.cancelled() else taking.result()
+        await queue.give_back(leases, 0)
+        found = await queue.consume("publish_log", 5, NOW, LATER)
+        assert keys(found) == ["one", "timed"]
+        assert [lease.attempt for lease in found] == [1, 1]
+
+
+async def test_what_waits_costs_nothing(place: QueuePlace) -> None:
+    """A message is found, taken and counted without reading the bodies of others."""
+    async with place.open() as queue:
+
+        async def best(limit: int = 1) -> float:
+            times = []
+            for _ in range(15):
+                started = time.perf_counter()
+                leases = await queue.consume("publish_log", limit, NOW, LATER, per_app=1)
+                await queue.depths(NOW)
+                await queue.give_back(leases, 0)
+                times.append(time.perf_counter() - started)
+            return min(times)
+
+        await queue.produce([a_message("first")], NOW)
+        alone = await best()
+        for chunk in range(10):
+            await queue.produce([a_message(f"{chunk}-{n}", body=b"x" * 20_000) for n in range(200)], NOW)
+        assert await best() < alone * 5 + 0.01
+
+
+async def test_the_place_is_the_data_directory(tmp_path: Path) -> None:
+    queue = sqlite_push_queue(str(tmp_path))
+    await queue.start()
+    await queue.close()
+    assert (tmp_path / "push-queue.sqlite3").exists()
