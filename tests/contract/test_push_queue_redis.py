@@ -1,0 +1,148 @@
+"""What only the push queue in Redis has to do; what every queue does is in test_push_queue.py."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from sockudo.config.sections import Redis, RedisTls
+from sockudo.errors import SockudoError
+from sockudo.push.queue import STAGES, PushQueue
+from sockudo.queues.push_redis import RedisPushQueue
+from support.push_queues import NOW, a_message, drain, keys
+from support.redis import RedisProcess, free_port, redis_server
+from support.waiting import wait_until
+
+LATER = NOW + 30_000
+
+
+@pytest.fixture
+def prefix(unique: str) -> str:
+    return f"{unique}:"
+
+
+def queue_in(server: RedisProcess, prefix: str) -> RedisPushQueue:
+    return RedisPushQueue(server.server, RedisTls(), prefix=prefix, timeout_ms=5000)
+
+
+async def fill(queue: PushQueue) -> None:
+    """Something in every state."""
+    for stage in STAGES:
+        await queue.produce([a_message(f"{n}", stage, app=f"app{n % 2}") for n in range(6)], NOW)
+        await queue.produce([a_message("later", stage, due=LATER)], NOW)
+        one, two, three = await queue.consume(stage, 3, NOW, LATER)
+        await queue.give_back([one], NOW + 5)
+        await queue.finish([two], [], NOW)
+        await queue.extend([three], LATER + 5)
+
+
+async def test_all_keys_are_in_one_hash_slot_of_a_cluster(prefix: str) -> None:
+    with redis_server(cluster_enabled="yes", cluster_port=str(free_port())) as server:
+        with server.client() as client:
+            client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+            wait_until(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok", "the cluster")
+        queue = queue_in(server, prefix)
+        await queue.start()
+        await fill(queue)
+        await queue.depths(NOW)
+        await queue.consume("publish_log", 5, NOW - 1000, LATER)
+        await queue.close()
+        found = server.keys(prefix)
+        with server.client() as client:
+            slots = {client.execute_command("CLUSTER KEYSLOT", key) for key in (*found, "push")}
+    assert len(found) > 60
+    assert len(slots) == 1
+
+
+async def test_nothing_is_left_of_what_is_finished(redis: RedisProcess, prefix: str) -> None:
+    queue = queue_in(redis, prefix)
+    await queue.start()
+    await fill(queue)
+    for stage in STAGES:
+        assert len(await drain(queue, stage, LATER + 100)) == 6
+    await queue.close()
+    base = f"{prefix}v2:{{push}}"
+    assert redis.keys(prefix) == {f"{base}:format", f"{base}:sequence"}
+
+
+async def test_a_server_that_is_full_takes_nothing_of_what_it_refuses_and_goes_on_with_the_rest(prefix: str) -> None:
+    with redis_server(maxmemory="6mb", maxmemory_policy="noeviction") as server:
+        queue = queue_in(server, prefix)
+        await queue.start()
+        pairs = [[a_message(f"{number}-{half}", body=b"x" * 40_000) for half in range(2)] for number in range(100)]
+        told = [await asyncio.gather(queue.produce(pair, NOW), return_exceptions=True) for pair in pairs]
+        accepted = [
+            message.key for pair, (problem,) in zip(pairs, told, strict=True) if problem is None for message in pair
+        ]
+        assert {str(problem) for (problem,) in told if problem is not None} == {
+            f"The push queue does not answer: Redis at 127.0.0.1:{server.port} (OutOfMemoryError)"
+        }
+        assert (await queue.depths(NOW))["publish_log"].ready == len(accepted) > 10
+        # What is there is taken and finished, which makes room, and what follows from it is kept.
+        [lease] = await queue.consume("publish_log", 1, NOW, LATER)
+        assert await queue.finish([lease], [a_message("result", "delivery_results")], NOW) == [True]
+        assert await drain(queue) == accepted[1:]
+        assert await drain(queue, "delivery_results") == ["result"]
+        await queue.produce([a_message("again")], NOW)
+        await queue.close()
+
+
+async def test_calls_that_come_together_are_one_script(redis: RedisProcess, prefix: str) -> None:
+    queue = queue_in(redis, prefix)
+    await queue.start()
+    await queue.produce([a_message("warm", "shard_jobs")], NOW)
+    with redis.client() as client:
+        before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+        await asyncio.gather(*(queue.produce([a_message(f"{n}")], NOW) for n in range(50)))
+        assert client.info("commandstats")["cmdstat_evalsha"]["calls"] - before <= 2
+    leases = await queue.consume("publish_log", 100, NOW, LATER)
+    assert keys(leases) == [f"{n}" for n in range(50)]
+    # Each hears of its own, and of a message that two finish one.
+    done = await asyncio.gather(*(queue.finish([one, leases[0]], [], NOW) for one in leases[1:4]))
+    assert sorted(done) == [[True, False], [True, False], [True, True]]
+    await queue.close()
+
+
+async def test_two_prefixes_are_two_queues(redis: RedisProcess, prefix: str) -> None:
+    one, other = queue_in(redis, prefix), queue_in(redis, f"{prefix}other:")
+    await one.start()
+    await other.start()
+    await one.produce([a_message("one")], NOW)
+    assert await other.next_due(STAGES) is None
+    await one.close()
+    await other.close()
+
+
+async def test_a_queue_of_a_newer_version_is_left_alone(redis: RedisProcess, prefix: str) -> None:
+    with redis.client() as client:
+        client.set(f"{prefix}v2:{{push}}:format", 7)
+    queue = queue_in(redis, prefix)
+    with pytest.raises(SockudoError, match="The push queue was written by a newer version of sockudo: its format is 7"):
+        await queue.start()
+    with pytest.raises(SockudoError, match="The push queue is not open"):
+        await queue.next_due(STAGES)
+
+
+async def test_a_wrong_password_is_told_and_not_shown(redis: RedisProcess, prefix: str) -> None:
+    server = Redis(port=redis.port, password="wrong-secret").server()
+    queue = RedisPushQueue(server, RedisTls(), prefix=prefix, timeout_ms=5000)
+    with pytest.raises(SockudoError) as caught:
+        await queue.start()
+    assert caught.value.text.startswith(
+        f"The push queue does not answer: Redis at 127.0.0.1:{redis.port} (AuthenticationError)."
+    )
+    assert "wrong-secret" not in repr((caught.value, server))
+
+
+async def test_a_server_that_may_lose_what_was_accepted_is_told_of(prefix: str) -> None:
+    with redis_server(appendonly="no", maxmemory="100mb", maxmemory_policy="allkeys-lru") as server:
+        queue = queue_in(server, prefix)
+        with capture_logs() as lines:
+            await queue.start()
+        await queue.close()
+    assert [(line["log_level"], line["event"].partition(":")[0]) for line in lines] == [
+        ("warning", "Redis keeps no append-only file"),
+        ("warning", "Redis may drop notifications to free memory"),
+    ]

@@ -1,0 +1,55 @@
+"""Which push queue the configuration asks for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from sockudo.config import Settings
+from sockudo.config.loader import load
+from sockudo.config.problems import ConfigError
+from sockudo.push_queues import push_queue
+from sockudo.queues.push_memory import MemoryPushQueue
+from sockudo.queues.push_redis import RedisPushQueue
+from sockudo.stores.sql.push_queue import SqlPushQueue
+
+
+def settings(driver: str | None, **environ: str) -> Settings:
+    chosen = {} if driver is None else {"PUSH_QUEUE_DRIVER": driver}
+    return load(path=None, environ={**chosen, **environ}, cwd=Path("/nonexistent")).settings
+
+
+def test_each_driver_has_its_queue() -> None:
+    assert isinstance(push_queue(settings("memory")), MemoryPushQueue)
+    assert isinstance(push_queue(settings("redis")), RedisPushQueue)
+    for driver in ("sqlite", "postgres", "mysql", "mariadb", None):
+        assert isinstance(push_queue(settings(driver)), SqlPushQueue)
+
+
+async def test_the_file_is_in_the_data_directory(tmp_path: Path) -> None:
+    queue = push_queue(settings(None, SOCKUDO_DATA_DIR=str(tmp_path / "data")))
+    assert not (tmp_path / "data").exists()
+    await queue.start()
+    await queue.close()
+    assert (tmp_path / "data" / "push-queue.sqlite3").exists()
+
+
+@pytest.mark.parametrize(
+    ("driver", "module", "text"),
+    [
+        ("redis", "redis.asyncio", "Redis needs a driver that is not installed: pip install 'sockudo[redis]'"),
+        ("postgres", "psycopg", "PostgreSQL needs a driver that is not installed: pip install 'sockudo[postgres]'"),
+        ("mysql", "pymysql", "MySQL needs a driver that is not installed: pip install 'sockudo[mysql]'"),
+    ],
+)
+def test_a_driver_that_is_not_installed_is_one_sentence(
+    driver: str, module: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("push_redis", "redis_connection"):
+        monkeypatch.delitem(sys.modules, f"sockudo.queues.{name}")
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigError) as caught:
+        push_queue(settings(driver))
+    assert str(caught.value) == text
