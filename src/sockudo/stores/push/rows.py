@@ -161,6 +161,7 @@ def subscription_row(subscription: Subscription, now_ms: int) -> Values:
         subscription.credential_version,
         None,
         f"{subscription.channel}:{subscription.device_id}",
+        len(subscription.channel),
         now_ms,
     )
 

@@ -1,8 +1,9 @@
 """The tables of the push store (contract 50 § 3.2): the steps that make them, and how statements name them.
 
-Columns are those of the contract, with a few more: times by which lists are sorted, the position of a subscription
-among all of its app, a device's rate policy. ``push_step_keys`` is not in the contract: millions of keys of outcomes,
-each known by a digest that begins with that of its publish, so that those of one publish lie together.
+Columns are those of the contract, with a few more: times by which lists are sorted, a device's rate policy, and the
+position of a subscription among all of its app. Those that have one in common differ in where the channel ends: the one
+with the shorter channel is first. ``push_step_keys`` is not in the contract: keys of outcomes, which are many, are each
+known by a digest that begins with that of its publish, so that those of one publish lie together.
 
 Names are compared byte by byte in every database, and no blank at their end is lost. Servers have room for names of 255
 characters. A step is never changed once released; a new shape is a new step at the end, and
@@ -109,12 +110,13 @@ _FIRST: Final = (
       credential_version BIGINT,
       recipient_json {text},
       list_position {pair} NOT NULL,
+      channel_length BIGINT NOT NULL,
       updated_at_ms BIGINT NOT NULL,
       PRIMARY KEY (app_id, channel, device_id)
     ) {end}
     """,
     "CREATE INDEX {subscribers_device} ON {channel_subscribers} (app_id, device_id, channel)",
-    "CREATE INDEX {subscribers_position} ON {channel_subscribers} (app_id, list_position)",
+    "CREATE INDEX {subscribers_position} ON {channel_subscribers} (app_id, list_position, channel_length)",
     """
     CREATE TABLE {provider_credentials} (
       app_id {app} NOT NULL,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, and_, delete, func, or_, select
+from sqlalchemy import Connection, delete, func, select
 
 from sockudo.push.ports import Change, StateChange, Touch
 from sockudo.push.positions import pair_after
@@ -14,7 +14,7 @@ from sockudo.stores.push.grouping import Groups, Work
 from sockudo.stores.push.rows import device_of, device_row, subscription_of
 from sockudo.stores.push.rules import day_of, touched
 from sockudo.stores.push.sql_room import SqlRoom
-from sockudo.stores.push.statements import Statements, by_app, values
+from sockudo.stores.push.statements import Statements, behind, by_app, values
 
 __all__ = ["SqlDevices", "count_channels"]
 
@@ -128,9 +128,8 @@ class SqlDevices(SqlRoom):
             wanted = wanted.where(of.device_id == device_id, of.channel > after).order_by(of.channel)
         else:
             text, last = pair_after(after)
-            # Two may have the same position.
-            further = or_(of.list_position > text, and_(of.list_position == text, of.channel > last))
-            wanted = wanted.where(of.list_position >= text, further).order_by(of.list_position, of.channel)
+            wanted = wanted.where(behind(of.list_position, of.channel_length, (text, len(last))))
+            wanted = wanted.order_by(of.list_position, of.channel_length)
             wanted = wanted.with_hint(self._tables.channel_subscribers, self._by_position, "mysql")
 
         return await self._all(wanted, subscription_of)
