@@ -27,6 +27,7 @@ from sockudo.push.delivery import PushProvider, Readiness
 from sockudo.push.directory import Directory
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.envelopes import Envelopes
+from sockudo.push.off import push_off
 from sockudo.push.pipeline import BreakerOptions, Pipeline, PipelineOptions, RetryOptions
 from sockudo.push.pipeline.works import Works
 from sockudo.push.ports import PushStore
@@ -104,6 +105,7 @@ class Pushing:
             self._store = store
             envelopes = Envelopes(settings.push.credential_encryption_key)
             edge.push_directory = Directory(store, rules, envelopes, edge.clock)
+            edge.push_off = push_off(store, edge.clock, rules, self.counters)
             edge.degrading["push_store"] = store.check
             _log.info("push store", storage=settings.push.storage_driver)
 
@@ -194,7 +196,7 @@ class Pushing:
         """What the queue holds then is sent by the next process, or another one."""
         edge = self._edge
         await self.drain(0.0)
-        edge.push = None
+        edge.push = edge.push_off = None
         for adapter in self._providers.values():
             await adapter.close()
         if self._exchange is not None:

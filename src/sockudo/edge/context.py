@@ -68,6 +68,8 @@ class Edge:
     webhooks: Webhooks | None = None
     # None while push is off.
     push: Push | None = None
+    # In its place while push is off and its store is open: tells what was, and takes nothing.
+    push_off: Push | None = None
     # None until the push store is open.
     push_directory: Directory | None = None
     # Opens it, for the first who asks.

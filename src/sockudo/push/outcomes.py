@@ -36,7 +36,6 @@ from sockudo.push.validation import check_id
 __all__ = [
     "cancel",
     "dead_letter_view",
-    "deliveries_to",
     "delivery_report",
     "delivery_view",
     "note_report",
@@ -76,13 +75,6 @@ async def publish_status(store: PushStore, app_id: str, publish_id: str) -> Publ
 
 
 # ---- looking for something ----
-
-
-async def deliveries_to(
-    store: PushStore, app_id: str, publish_id: str, device_id: str, after: str, limit: int
-) -> list[DeliveryEvent]:
-    """What became of a publish at one device, the oldest first."""
-    return await store.events(app_id, publish_id, after, limit, device_id=device_id)
 
 
 async def waiting(store: PushStore, app_id: str, after: str, limit: int, now_ms: int) -> list[PublishStatus]:

@@ -11,8 +11,10 @@ import pytest
 from msgspec.structs import replace
 
 from sockudo.config.apps import Limits
+from sockudo.push.counters import PushCounters
 from sockudo.push.delivery import Batch, Job, Readiness
 from sockudo.push.messages import Retry, retry_message
+from sockudo.push.off import push_off
 from sockudo.push.quotas import Quotas
 from sockudo.push.recipients import FcmRecipient
 from support.edge import Response
@@ -460,6 +462,23 @@ async def test_questions_count_as_reads_of_the_app() -> None:
     assert (await node.ask("GET", "/publishes")).status == 200
     assert (await node.ask("GET", "/publishes")).status == 429
     assert (await node.ask("POST", "/publish", BODY)).status == 202
+
+
+async def test_while_push_is_off_what_is_kept_can_still_be_asked_for(node: PublishNode) -> None:
+    await publish(node, publishId="ship")
+    await node.store.append_dead_letters([a_letter("kept", 2000), a_letter("marker", 3000, payload=None)])
+    node.edge.push = None
+    node.edge.push_off = push_off(node.store, node.clock, node.rules, PushCounters())
+    assert (await node.ask("GET", "/publish/ship/status")).json()["state"] == "queued"
+    assert [row["publishId"] for row in await node.walk("/publishes")] == ["ship"]
+    assert [row["deadLetterId"] for row in await node.walk("/deadLetters")] == ["kept", "marker"]
+    assert (await node.ask("DELETE", "/scheduled/nope")).status == 204
+    assert (await node.ask("POST", "/batch/publish", [])).json() == {"items": []}
+    assert (await node.ask("POST", "/publish", {**BODY, "recipients": []})).status == 400
+    for path, body in (("/publish", BODY), ("/deadLetters/kept/replay", b"")):
+        reply = await node.ask("POST", path, body)
+        assert error(reply) == (503, "service_unavailable", "push admission unavailable: push providers are disabled")
+    assert (await node.ask("POST", "/deadLetters/marker/replay", b"")).status == 400
 
 
 async def test_apps_do_not_see_each_other(node: PublishNode) -> None:

@@ -18,7 +18,7 @@ def test_a_meta_event_has_its_five_fields() -> None:
             "publish_id": "ship",
             "provider": None,
             "detail": {"status": "succeeded"},
-            "log_level": "info",
+            "log_level": "debug",
         },
         {
             "event": "cleanup-event",

@@ -17,7 +17,6 @@ from sockudo.push.messages import Delivery, Retry, read_body, retry_message
 from sockudo.push.outcomes import (
     cancel,
     dead_letter_view,
-    deliveries_to,
     delivery_report,
     delivery_view,
     note_report,
@@ -148,15 +147,6 @@ async def test_a_publish_that_does_not_exist(desk: Desk) -> None:
 def an_event_at(device_id: str | None, number: int) -> DeliveryEvent:
     event = an_event(f"e{number:04}", NOW + number)
     return replace(event, result=replace(event.result, device_id=device_id))
-
-
-async def test_outcomes_at_one_device_are_found_among_many(desk: Desk) -> None:
-    events = [an_event_at("mine" if number in (3, 1500, 2100) else f"d{number}", number) for number in range(2200)]
-    await desk.store.append_events(events)
-    found = await deliveries_to(desk.store, "app", "ship", "mine", "", 10)
-    assert [event.event_id for event in found] == ["e0003", "e1500", "e2100"]
-    assert len(await deliveries_to(desk.store, "app", "ship", "mine", "", 2)) == 2
-    assert await deliveries_to(desk.store, "app", "ship", "nobody", "", 2) == []
 
 
 async def test_what_waits_for_its_time(desk: Desk) -> None:

@@ -17,7 +17,6 @@ from sockudo.push.cursors import as_page
 from sockudo.push.outcomes import (
     cancel,
     dead_letter_view,
-    deliveries_to,
     delivery_report,
     delivery_view,
     note_report,
@@ -68,10 +67,11 @@ def push_publish_routes(edge: Edge) -> list[Route]:
 
 
 def _push_of(edge: Edge, asked: Asked) -> Push:
-    if edge.push is None:
+    push = edge.push or edge.push_off
+    if push is None:
         asked.access.require_admin()
         raise errors.PUSH_DISABLED("push admission unavailable: push providers are disabled")
-    return edge.push
+    return push
 
 
 # ---- publishing ----
@@ -146,11 +146,7 @@ async def _deliveries(push: Push, asked: Asked) -> Response:
     publish_id = (await _of_path(push, asked)).publish_id
     device_id = parameter(asked, "deviceId", "device_id")
     page = page_of(asked, f"deliveries:{publish_id}:{device_id or ''}")
-    store = push.store
-    if device_id is None:
-        rows = await store.events(asked.app_id, publish_id, page.after, page.ask)
-    else:
-        rows = await deliveries_to(store, asked.app_id, publish_id, device_id, page.after, page.ask)
+    rows = await push.store.events(asked.app_id, publish_id, page.after, page.ask, device_id=device_id)
     return page_reply(as_page(page, rows, event_position, delivery_view, push.now_ms()))
 
 

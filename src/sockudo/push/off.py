@@ -1,0 +1,61 @@
+"""Push without a provider: what is kept can be asked for, and nothing is taken (contract 50 § 5.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sockudo import errors
+from sockudo.clock import Clock
+from sockudo.push.admission import AdmissionOptions
+from sockudo.push.counters import PushCounters
+from sockudo.push.delivery import Readiness
+from sockudo.push.endpoints import EndpointRules
+from sockudo.push.ports import PushStore
+from sockudo.push.queue import Depth, Lease, Message, Stage
+from sockudo.push.recipients import Provider
+from sockudo.push.service import Push
+
+__all__ = ["push_off"]
+
+
+def push_off(store: PushStore, clock: Clock, rules: EndpointRules, counters: PushCounters) -> Push:
+    """Over a store that is open; every publish that is otherwise right gets errors.PUSH_DISABLED."""
+    return Push(store, _NoQueue(), clock, _nobody, rules, AdmissionOptions(), counters=counters)
+
+
+async def _nobody(app_id: str) -> Mapping[Provider, Readiness]:
+    return {}
+
+
+class _NoQueue:
+    """A queue that holds nothing."""
+
+    async def start(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def produce(self, messages: Sequence[Message], now_ms: int) -> None:
+        raise errors.PUSH_DISABLED("push admission unavailable: push providers are disabled")
+
+    async def consume(
+        self, stage: Stage, limit: int, now_ms: int, lease_until_ms: int, *, per_app: int | None = None
+    ) -> list[Lease]:
+        return []
+
+    async def extend(self, leases: Sequence[Lease], lease_until_ms: int) -> list[bool]:
+        return [False for _ in leases]
+
+    async def finish(self, leases: Sequence[Lease], follow_up: Sequence[Message], now_ms: int) -> list[bool]:
+        await self.produce(follow_up, now_ms)
+        return []
+
+    async def give_back(self, leases: Sequence[Lease], due_at_ms: int) -> None:
+        pass
+
+    async def next_due(self, stages: Sequence[Stage]) -> int | None:
+        return None
+
+    async def depths(self, now_ms: int) -> dict[Stage, Depth]:
+        return {}
