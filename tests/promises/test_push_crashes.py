@@ -1,0 +1,91 @@
+"""A publish that was answered 202 is not lost, whatever happens to the process, and is counted once (contract 50 § 7.8).
+
+``SOCKUDO_KILLS`` is how often a process is killed while it delivers: 200 of them kill it among 10,000 deliveries.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.push_ground import OVER, Ground, ground, kill, seeded, tokens
+from support.push_server import PushServer
+from support.waiting import wait_until
+
+KILLS = int(os.environ.get("SOCKUDO_KILLS", "15"))
+DELIVERIES = 2000 if KILLS <= 15 else 50 * KILLS
+
+
+def ended(server: PushServer, publish_id: str, timeout: float) -> Any:
+    def look() -> Any:
+        status = server.done("GET", f"/publish/{publish_id}/status")
+        return status if status["state"] in OVER else None
+
+    return wait_until(look, f"the end of {publish_id}", timeout=timeout)
+
+
+def test_what_was_accepted_survives_kill_9_right_after_the_answer(tmp_path: Path) -> None:
+    with ground(tmp_path) as place:
+        seeded(tmp_path, tokens(20), channel="news")
+        names = []
+        for number in range(5):
+            server = place.start()
+            try:
+                for each in range(4):
+                    names.append(f"parcel-{number}-{each}")
+                    server.publish(names[-1])
+            finally:
+                kill(server.server)
+        with place.server() as server:
+            counters = [ended(server, name, 40)["counters"] for name in names]
+        assert [found["succeeded"] for found in counters] == [20] * 20
+        assert [found["planned"] for found in counters] == [20] * 20
+        sends = place.sends
+    assert set(sends) == {each.token for each in tokens(20)}
+    # Each at least once for every publish, and once more at most for every kill.
+    assert min(sends.values()) >= 20
+    assert max(sends.values()) <= 20 + 5 * 4
+
+
+@pytest.mark.timeout(120 if KILLS <= 15 else 3600)
+def test_every_device_gets_it_however_often_the_process_is_killed(tmp_path: Path) -> None:
+    dice = random.Random(KILLS)
+    with ground(tmp_path, delay=0.02) as place:
+        seeded(tmp_path, tokens(DELIVERIES), channel="news")
+        done = kills = 0
+        server = place.start(fanout_fast_threshold=1000)
+        try:
+            server.publish("all")
+            while kills < KILLS:
+                # So much more is to be sent before the next kill, which is then due at any moment.
+                done = _wait_for_some(place, server, done, DELIVERIES // (KILLS + 2))
+                time.sleep(dice.random() * 0.1)
+                kill(server.server)
+                kills += 1
+                server = place.start(fanout_fast_threshold=1000)
+            status = ended(server, "all", 60 + DELIVERIES / 50)
+            letters = server.done("GET", "/deadLetters")["items"]
+        finally:
+            kill(server.server)
+        sends = place.sends
+    counters = status["counters"]
+    assert status["state"] == "succeeded"
+    assert (counters["planned"], counters["succeeded"], counters["dispatched"]) == (DELIVERIES,) * 3
+    assert letters == []
+    assert set(sends) == {each.token for each in tokens(DELIVERIES)}
+    assert max(sends.values()) <= 1 + kills
+
+
+def _wait_for_some(place: Ground, server: PushServer, done: int, more: int) -> int:
+    """How many devices have got it once so many more have, or all of them."""
+
+    def reached() -> int:
+        count = len(place.sends)
+        return count if count >= min(done + more, DELIVERIES) else 0
+
+    return wait_until(reached, f"{more} more deliveries after {done}", timeout=40)
