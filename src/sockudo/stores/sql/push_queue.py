@@ -194,6 +194,8 @@ class SqlPushQueue:
         return PushQueueStatements(engine.dialect)
 
     def _in_thread(self, calls: Sequence[Call], look: bool, connection: Connection) -> list[Any]:
+        # Who has what need not outlast a failure of the power: nobody has it any more then.
+        self._statements.begin(connection, any(isinstance(call, Finish) for call in calls))
         if look:
             _free_of_the_gone(connection, self._statements)
         return do_round(connection, self._statements, calls)

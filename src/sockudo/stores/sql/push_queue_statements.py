@@ -5,6 +5,7 @@ Lists are of digests and always of a few lengths, so that few different statemen
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -130,6 +131,15 @@ class PushQueueStatements:
     def _filled(self, statement: str) -> str:
         place = "?" if self._dialect.name == "sqlite" else "%s"
         return statement.replace("{messages}", self._name).replace("{any}", _ANY).replace("{}", place)
+
+    def begin(self, connection: Connection, lasting: bool) -> None:
+        """Comes first in a transaction: one that is not ``lasting`` may be lost with the power, if that is faster."""
+        match self._dialect.name, connection.connection.driver_connection:
+            case "sqlite", sqlite3.Connection() as driver:
+                # Not within a transaction, which the first statement begins.
+                driver.execute(f"PRAGMA synchronous = {'full' if lasting else 'normal'}")
+            case "postgresql", _ if not lasting:
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
 
     # ---- messages that somebody has ----
 
