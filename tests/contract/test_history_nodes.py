@@ -347,7 +347,7 @@ async def test_what_was_committed_survives_kill_9(shared: Place, synchronous: st
         return
     async with shared.open():
         pass
-    command = [sys.executable, str(CHILD), shared.description(synchronous)]
+    command = [sys.executable, "-P", str(CHILD), shared.description(synchronous)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         try:

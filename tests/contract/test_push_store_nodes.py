@@ -9,13 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import json
+from msgspec import json, structs
 from sqlalchemy import Connection, Engine, event
 
 from sockudo import errors
@@ -23,7 +23,7 @@ from sockudo.config.sections import Postgres
 from sockudo.push.ports import PushStore
 from sockudo.push.records import Counters
 from sockudo.stores.push.rules import stored_key
-from sockudo.stores.push.sql import FILE_NAME, SqlPushStore
+from sockudo.stores.push.sql import FILE_NAME, SqlPushStore, postgres_push
 from support.databases import PASSWORD, DatabaseServer
 from support.push_stores import (
     DAY,
@@ -91,6 +91,16 @@ def end_connections(place: PushPlace) -> int:
     return len(ended)
 
 
+@contextmanager
+def listening(what: str, listener: Callable[..., None]) -> Iterator[None]:
+    """Has the listener called for every database."""
+    event.listen(Engine, what, listener)
+    try:
+        yield
+    finally:
+        event.remove(Engine, what, listener)
+
+
 def push_threads() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name.startswith("push-")}
 
@@ -121,6 +131,72 @@ async def test_processes_that_race_share_everything_out(shared_push: PushPlace) 
         assert status is not None
         assert status.counters == Counters(planned=20, dispatched=10 * RACED, succeeded=10 * RACED)
         assert len(await store.events("app", "shared", "", 10 * RACED + 1)) == 10 * RACED
+
+
+async def test_a_publish_that_another_process_accepts_in_between_is_that_one(remote_push: PushPlace) -> None:
+    """It was looked for in vain, and is there when it is to be inserted: the transaction begins again."""
+    server = server_of(remote_push)
+    table = f"{remote_push.prefix}_publish_status"
+
+    def other(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT INTO") and table in statement and not inserted:
+            inserted.append(statement)
+            columns = (
+                "state, REPLACE(counters_json, 'first', 'ship'), error_reason, revision, created_at_ms, updated_at_ms"
+            )
+            server.execute(f"INSERT INTO {table} SELECT app_id, 'ship', {columns} FROM {table}")  # noqa: S608
+
+    async with remote_push.open() as store:
+        await accept(store, "first", counters=Counters(planned=77))
+        inserted: list[str] = []
+        with listening("before_cursor_execute", other):
+            found = await store.accept(a_status(), an_intent(), ["id:ship"], UNTIL)
+        assert len(inserted) == 1
+        assert found == await store.status("app", "ship")
+        assert found is not None
+        assert (found.publish_id, found.counters.planned) == ("ship", 77)
+        assert await store.accepted("app", ["id:ship"], NOW) is None
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_steps_whose_outcome_stayed_open_are_taken_once(remote_push: PushPlace, stored: bool) -> None:
+    """The connection is lost while the end of the transaction is confirmed; asking again counts nothing twice."""
+
+    def lose(connection: Connection) -> None:
+        if stored:
+            connection.connection.commit()
+            connection.connection.cursor().execute("SELECT 1")
+        end_connections(remote_push)
+
+    async with remote_push.open() as store:
+        await accept(store)
+        with listening("commit", lose), pytest.raises(errors.SockudoError) as caught:
+            await store.take_steps("app", "ship", [a_step("a")], NOW, UNTIL)
+        assert caught.value.spec is errors.SERVICE_UNAVAILABLE
+        taken, status = await store.take_steps("app", "ship", [a_step("a"), a_step("b")], NOW, UNTIL)
+        assert [step.key for step in taken] == (["b"] if stored else ["a", "b"])
+        assert status is not None
+        assert status.counters.succeeded == 2
+
+
+async def test_names_are_sorted_byte_by_byte_whatever_the_database_sorts_by(postgres: DatabaseServer) -> None:
+    how = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'und-u-ks-level2' LOCALE 'C'"
+    postgres.execute("DROP DATABASE IF EXISTS sorted", f"CREATE DATABASE sorted {how}")
+    names = ["b", "a", "B", "A", "é", "-", "a b", "ab"]
+    store = postgres_push(structs.replace(postgres.postgres, database="sorted"))
+    await store.start()
+    try:
+        for name in names:
+            await store.put_device(a_device(name))
+            await store.put_subscription(a_subscription(name, "d"))
+        assert [device.id for device in await store.devices("app", "", 100)] == sorted(names)
+        assert [device.id for device in await store.devices("app", "a", 100)] == sorted(n for n in names if n > "a")
+        assert await store.subscribed_channels("app", "", 100) == sorted(names)
+        every = await store.subscriptions("app", after="", limit=100)
+        assert [each.channel for each in every] == sorted(names, key=lambda name: f"{name}:d")
+    finally:
+        await store.close()
+        postgres.execute("DROP DATABASE sorted")
 
 
 async def test_processes_that_start_at_once_make_the_tables_once(shared_push: PushPlace) -> None:
@@ -202,11 +278,8 @@ async def test_changes_that_wait_share_transactions(shared_push: PushPlace) -> N
         commits.append(connection)
 
     async with shared_push.open() as store:
-        event.listen(Engine, "commit", count)
-        try:
+        with listening("commit", count):
             await asyncio.gather(*(accept_only(store, f"p{number}") for number in range(200)))
-        finally:
-            event.remove(Engine, "commit", count)
     assert len(commits) <= 10
 
 

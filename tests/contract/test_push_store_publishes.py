@@ -467,6 +467,24 @@ async def test_events_of_a_publish_by_time_and_id(push_store: PushStore) -> None
     assert found[1:3] == [events[1], events[0]]
 
 
+async def test_events_of_a_publish_at_one_device(push_store: PushStore) -> None:
+    names = ["d", "D", "d1", 'd"x', "d\\", "%", "é", None]
+    events = [
+        replace(each, result=replace(each.result, device_id=name, provider_message_id='"deviceId":"d1"'))
+        for number, name in enumerate(names)
+        for each in (an_event(f"a{number}", NOW), an_event(f"b{number}", NOW + 1))
+    ]
+    await push_store.append_events(events)
+    for number, name in enumerate(names):
+        if name is not None:
+            found = await push_store.events("app", "ship", "", 10, device_id=name)
+            assert [event.event_id for event in found] == [f"a{number}", f"b{number}"]
+            after = event_position(found[0])
+            assert await push_store.events("app", "ship", after, 10, device_id=name) == found[1:]
+            assert await push_store.events("app", "ship", "", 1, device_id=name) == found[:1]
+    assert await push_store.events("app", "ship", "", 10, device_id="unknown") == []
+
+
 async def test_dead_letters_are_found_by_provider_and_time(push_store: PushStore) -> None:
     letters = [
         a_letter("a", NOW),
