@@ -30,7 +30,7 @@ def now_ms() -> int:
 
 @contextmanager
 def child(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen([sys.executable, CHILD, folder, *words], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-P", CHILD, folder, *words], stdout=subprocess.PIPE, text=True)
     try:
         yield process
     finally:
