@@ -57,7 +57,7 @@ def app_hash(app_id: str) -> bytes:
 
 
 # Rows come and go all the time: PostgreSQL is to clean up behind them sooner than by default.
-_SOON: Final = "WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_insert_scale_factor = 0.01)"
+_SOON: Final = "WITH (autovacuum_vacuum_scale_factor = 0.01)"
 
 TYPES: Final[dict[str, dict[str, str]]] = {
     "sqlite": {**_TYPES["sqlite"], "number": "INTEGER PRIMARY KEY", "if_held": "WHERE leased_at_ms IS NOT NULL"},
