@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from starlette.requests import ClientDisconnect
@@ -26,6 +26,12 @@ _log = structlog.get_logger("sockudo.http")
 
 Headers = list[tuple[bytes, bytes]]
 
+_TELLING: Final = (1, 3, 4)
+"""Places of a path that tell routes apart: `/apps/ID/push/publish` has `apps`, `push` and `publish` there."""
+
+_MOST_PARTS: Final = 16
+"""Parts of a path that are counted: no route has so many."""
+
 
 class Front:
     """An ASGI application around the routes: whatever goes wrong inside is answered with the error envelope."""
@@ -33,6 +39,7 @@ class Front:
     def __init__(self, edge: Edge, routes: Sequence[Route]) -> None:
         self._edge = edge
         self._routes = routes
+        self._shelves = _Shelves(routes)
 
     @property
     def routes(self) -> Sequence[Route]:
@@ -99,7 +106,7 @@ class Front:
     def _find(self, scope: Scope) -> tuple[Route | None, list[str]]:
         """The route for this path and method, and which methods the path has at all."""
         allow: list[str] = []
-        for route in self._routes:
+        for route in self._shelves.of(scope["path"]):
             match, child = route.matches(scope)
             if match is Match.NONE:
                 continue
@@ -124,6 +131,42 @@ class Front:
             return None
         extra.extend(limits.headers(verdict))
         return None if verdict.allowed else error_reply(limits.refusal(verdict))
+
+
+class _Shelves:
+    """Routes by what their paths look like: of many routes, a path is compared with the few that it may be of.
+
+    No parameter of a route holds a slash, so that a path has as many parts as its route.
+    """
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._shapes = [(route, route.path.split("/")) for route in routes]
+        # Words that stand at these places in some route; any other word is the value of a parameter.
+        self._words = [
+            frozenset(parts[place] for _, parts in self._shapes if len(parts) > place and "{" not in parts[place])
+            for place in _TELLING
+        ]
+        self._kept: dict[tuple[object, ...], list[Route]] = {}
+
+    def of(self, path: str) -> Sequence[Route]:
+        """In the order in which they were given."""
+        parts = path.split("/")
+        found = [
+            parts[place] if len(parts) > place and parts[place] in words else None
+            for place, words in zip(_TELLING, self._words, strict=True)
+        ]
+        key = (min(len(parts), _MOST_PARTS), *found)
+        kept = self._kept.get(key)
+        if kept is None:
+            kept = self._kept[key] = [route for route, shape in self._shapes if _may_be(shape, key)]
+        return kept
+
+
+def _may_be(shape: Sequence[str], key: tuple[object, ...]) -> bool:
+    return min(len(shape), _MOST_PARTS) == key[0] and all(
+        len(shape) <= place or "{" in shape[place] or shape[place] == word
+        for place, word in zip(_TELLING, key[1:], strict=True)
+    )
 
 
 async def _send(send: Send, reply: Reply) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
+import random
 from typing import Any
 
 import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from structlog.testing import capture_logs
 
 from sockudo import errors
+from sockudo.edge.api import api_routes
 from sockudo.edge.cors import Cors
+from sockudo.edge.front import Front
+from sockudo.edge.history import history_routes
+from sockudo.edge.operations import operations_routes
 from sockudo.edge.paths import path_part
+from sockudo.edge.push.routes import push_routes
 from support.edge import EdgeNode, request, settings
 
 
@@ -211,3 +217,37 @@ class TestLimits:
     async def test_a_websocket_endpoint_counts_as_an_upgrade(self, node: EdgeNode) -> None:
         reply = await node.wire().ask(request("GET", "/app/key-app"))
         assert (reply.status, reply.headers["x-ratelimit-limit"]) == (400, "20")
+
+
+class TestShelves:
+    """Paths are compared with few of the routes, and find what comparing them with all would."""
+
+    def test_whatever_is_asked_for(self) -> None:
+        async def answer(_: Request) -> Response:
+            return Response()
+
+        node = EdgeNode()
+        routes = [
+            *api_routes(node.edge),
+            *history_routes(node.edge),
+            *push_routes(node.edge),
+            *operations_routes(node.edge),
+            *(Route(path, answer) for path in ("/", "/a/{x}/c", "/{x}/b/c", "/{x}/{y}/c", "/a/b/{x}")),
+        ]
+        front = Front(node.edge, routes)
+        words = sorted({part for route in routes for part in route.path.split("/")} | {"x", "%2F", "..", "{x}"})
+        rng = random.Random(7)
+        paths = [route.path.replace("{", "").replace("}", "") for route in routes]
+        paths += ["/".join(["", *rng.choices(words, k=rng.randrange(8))]) for _ in range(4000)]
+        paths += ["", "/", "//", "/" * 40, "/a/b/c", "/apps/1/push/publish", "/apps/push/push/push"]
+        found = 0
+        for path in paths:
+            for method in ("GET", "POST", "DELETE"):
+                scope = {"type": "http", "method": method, "path": path, "root_path": ""}
+                every = [route for route in routes if route.matches(dict(scope))[0] is not Match.NONE]
+                first = next((route for route in every if method in (route.methods or ())), None)
+                route, _ = front._find(dict(scope))
+                assert route is first, path
+                found += route is not None
+        assert found > len(routes)
+        assert len(front._shelves._kept) < 2000
