@@ -17,7 +17,7 @@ from sockudo.push.records import TERMINAL, DeliveryEvent, Device, PublishStatus,
 from sockudo.push.registrations import device_view
 from sockudo.push.service import Push
 
-__all__ = ["Explanation", "Finding", "Reach", "explained"]
+__all__ = ["Explanation", "Finding", "Reach", "explained", "waits_for"]
 
 _LOOKED_AT: Final = 20
 """Publishes that are gone through, the newest."""
@@ -119,6 +119,19 @@ async def explained(push: Push, app_id: str, who: str, publish_id: str | None = 
     reaches = [reach for reach in found if reach is not None]
     findings = [*_of_devices(who, devices, channels, ready), *_of_reaches(reaches, devices, asked=publish_id)]
     return Explanation(app_id, who, devices, channels, ready, reaches, findings, len(statuses))
+
+
+async def waits_for(push: Push, status: PublishStatus) -> list[dict[str, str]]:
+    """Providers that are switched on and cannot send for the app, with what is missing: what is left of the publish may
+    wait for them. Empty once nothing is left of it.
+    """
+    if status.state != "dispatching" or status.counters.settled >= status.counters.planned:
+        return []
+    lacking = [(provider, found) for provider, found in (await push.ready(status.app_id)).items() if not found.ready]
+    return [
+        {"provider": ROUTE_NAMES[provider], "missing": found.missing or "it has no credentials"}
+        for provider, found in lacking
+    ]
 
 
 async def _devices(push: Push, app_id: str, who: str) -> list[Device]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sockudo.cli.push import body, waiting
 from sockudo.cli.push.trial import recipient_of
 from sockudo.client.failures import ApiError, UnreachableError
+from sockudo.errors import CATALOGUE
 from sockudo.push.advice import STATE_WORDS
 from sockudo.push.records import TERMINAL
 
@@ -343,6 +345,13 @@ def test_cancel(run: Any, push: FakePush) -> None:
     assert "it is sent to everybody" in result.stderr
 
 
+def test_a_provider_that_cannot_send_is_named(run: Any, push: FakePush) -> None:
+    push.replies["status"] = [status(waitsFor=[{"provider": "apns", "missing": "set APNS_TOPIC"}])]
+    result = run("push", "status", "ship-8841")
+    assert "apns cannot send now; its recipients wait." in result.stderr
+    assert "set APNS_TOPIC" in result.stderr
+
+
 # ---- devices ----
 
 
@@ -473,3 +482,25 @@ def test_vapid_prints_what_a_server_is_started_with(run: Any) -> None:
     assert settings["VAPID_CONTACT"] == "mailto:ops@example.com"
     assert {"VAPID_PRIVATE_KEY", "VAPID_PUBLIC_KEY"} <= settings.keys()
     assert run("push", "vapid", "--contact", "ops@example.com").exit_code == 2
+
+
+# ---- the page ----
+
+
+def test_the_page_names_every_command_state_and_code() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "push.md").read_text()
+    for command in {command[0] for command in COMMANDS}:
+        assert f"`sockudo push {command}" in page
+    for state in STATE_WORDS.keys() - {"throttled"}:
+        assert f"`{state}`" in page
+    for code in (
+        "device_not_found",
+        "provider_token_invalid",
+        "credential_missing",
+        "publish_not_found",
+        "scheduled_push_invalid",
+        "provider_throttled",
+        "push_payload_too_large",
+    ):
+        assert f"`{code}`" in page
+        assert code in CATALOGUE

@@ -98,7 +98,10 @@ def _failure(sample: Mapping[str, Any]) -> list[str]:
 
 
 def remarks(status: Mapping[str, Any]) -> Iterator[str]:
-    """What to do, for each kind of failure once, and for the outcome."""
+    """What to do, for each kind of failure once, for what it waits for, and for the outcome."""
+    for each in status.get("waitsFor", ()):
+        yield f"{each['provider']} cannot send now; its recipients wait."
+        yield f"  → {each['missing']}"
     rows = [row_of_class(sample["class"]) for sample in status.get("failures", ())]
     rows.append(row_of_status(status["state"], status.get("code"), status.get("errorReason")))
     for row in dict.fromkeys(filter(None, rows)):

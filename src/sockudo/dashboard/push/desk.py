@@ -17,6 +17,7 @@ from sockudo.push.directory import Directory
 from sockudo.push.funnel import funnel
 from sockudo.push.outcomes import dead_letter_view, delivery_view, publish_status, state_named, status_view
 from sockudo.push.positions import dead_letter_position, event_position, status_position
+from sockudo.push.reasons import waits_for
 from sockudo.push.recipients import ROUTE_NAMES, Provider, provider_named
 from sockudo.push.records import Device, PublishStatus, State
 from sockudo.push.registrations import device_view
@@ -180,7 +181,13 @@ async def publish_shown(board: Board, app_id: str, publish_id: str) -> dict[str,
         )
     told = None if row is None else {"code": row.slug, "meaning": row.meaning, "remedy": row.remedy}
     cancellable = (status.not_before_ms or 0) > push.now_ms() and status.state in _ACTIVE
-    shown = {"failures": failures, "explanation": told, "active": status.state in _ACTIVE, "cancellable": cancellable}
+    shown = {
+        "waitsFor": await waits_for(push, status),
+        "failures": failures,
+        "explanation": told,
+        "active": status.state in _ACTIVE,
+        "cancellable": cancellable,
+    }
     return {**_publish_view(status), **shown}
 
 

@@ -27,6 +27,7 @@ from sockudo.push.outcomes import (
     waiting,
 )
 from sockudo.push.positions import dead_letter_position, event_position, status_position
+from sockudo.push.reasons import waits_for
 from sockudo.push.recipients import Provider, provider_named
 from sockudo.push.records import PublishStatus
 from sockudo.push.service import Accepted, Push
@@ -135,7 +136,9 @@ def _view(accepted: Accepted) -> dict[str, Any]:
 
 
 async def _status(push: Push, asked: Asked) -> Response:
-    return reply(status_view(await _of_path(push, asked)))
+    status = await _of_path(push, asked)
+    lacking = await waits_for(push, status)
+    return reply(status_view(status) | ({"waitsFor": lacking} if lacking else {}))
 
 
 async def _of_path(push: Push, asked: Asked) -> PublishStatus:

@@ -100,6 +100,15 @@ async def test_one_publish_says_what_failed_and_what_to_do(desk: PushDesk, visit
     await text(visitor, "/dashboard/push/nobody/publishes/ship", 404)
 
 
+async def test_a_publish_that_waits_for_credentials_says_so(desk: PushDesk, visitor: Visitor) -> None:
+    await desk.publish("ship", count=2)
+    await desk.outcome("ship", "tab")
+    page = f"/dashboard/push/{desk.app_id}/publishes/ship"
+    assert "apns cannot send now: APNS_TOPIC is not set" in await text(visitor, page)
+    await desk.outcome("ship", "phone")
+    assert "cannot send now" not in await text(visitor, page)
+
+
 async def test_a_publish_whose_time_has_not_come_is_cancelled(desk: PushDesk, visitor: Visitor) -> None:
     await desk.publish("later", not_before_ms=desk.now + 60_000)
     page = f"/dashboard/push/{desk.app_id}/publishes/later"
