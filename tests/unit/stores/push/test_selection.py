@@ -1,0 +1,31 @@
+"""Which store ``push.storage_driver`` asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sockudo.config import Settings
+from sockudo.config.sections import Push
+from sockudo.stores.push import MemoryPushStore, push_store
+from sockudo.stores.push.sql import FILE_NAME, SqlPushStore
+
+
+def test_memory_is_for_those_that_ask_for_it() -> None:
+    assert isinstance(push_store(Settings(push=Push(storage_driver="memory"))), MemoryPushStore)
+
+
+@pytest.mark.parametrize("driver", ["sqlite", "postgres", "mysql"])
+def test_databases(driver: str, tmp_path: Path) -> None:
+    store = push_store(Settings(data_dir=str(tmp_path / "data"), push=Push(storage_driver=driver)))
+    assert isinstance(store, SqlPushStore)
+    assert not (tmp_path / "data").exists()
+
+
+async def test_a_file_in_the_data_directory_is_the_default(tmp_path: Path) -> None:
+    store = push_store(Settings(data_dir=str(tmp_path)))
+    await store.start()
+    assert await store.check()
+    await store.close()
+    assert (tmp_path / FILE_NAME).exists()
