@@ -111,14 +111,24 @@ def kill(server: ServerProcess) -> None:
         server.close()
 
 
-def seeded(folder: Path, recipients: Iterable[Recipient], *, channel: str, app: Credentials = DEFAULT_APP) -> int:
-    """Registers devices in the store of a server that does not run, and subscribes them; how many."""
+def seeded(
+    folder: Path,
+    recipients: Iterable[Recipient],
+    *,
+    channel: str,
+    app: Credentials = DEFAULT_APP,
+    name: str = "device",
+) -> int:
+    """Registers devices in the store of a server that does not run, and subscribes them; how many.
+
+    Their ids are ``name`` with a number.
+    """
 
     async def put() -> int:
         store = sqlite_push(folder)
         await store.start()
         try:
-            devices = [_device(app.id, number, each) for number, each in enumerate(recipients)]
+            devices = [_device(app.id, f"{name}-{number:05}", each) for number, each in enumerate(recipients)]
             for start in range(0, len(devices), 1000):
                 some = devices[start : start + 1000]
                 await asyncio.gather(*(store.put_device(each) for each in some))
@@ -134,10 +144,10 @@ def tokens(count: int, prefix: str = "token") -> list[FcmRecipient]:
     return [FcmRecipient(f"{prefix}-{number:05}") for number in range(count)]
 
 
-def _device(app_id: str, number: int, recipient: Recipient) -> Device:
+def _device(app_id: str, name: str, recipient: Recipient) -> Device:
     return Device(
         app_id=app_id,
-        id=f"device-{number:05}",
+        id=name,
         form_factor="phone",
         platform="android",
         timezone="UTC",
