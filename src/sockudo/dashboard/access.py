@@ -25,12 +25,13 @@ from sockudo.dashboard.sessions import Session
 from sockudo.edge.address import client_address
 from sockudo.errors import SockudoError
 
-__all__ = ["COOKIE", "LOGIN", "Gate", "address_of", "check_password", "check_same_origin", "is_secure"]
+__all__ = ["COOKIE", "LOGIN", "LOGOUT", "Gate", "address_of", "check_password", "check_same_origin", "is_secure"]
 
 _log = structlog.get_logger("sockudo.dashboard")
 
 COOKIE = "sockudo_dashboard_session"
 LOGIN = "/dashboard/login"
+LOGOUT = "/dashboard/logout"
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _MAX_BODY = 1024 * 1024
@@ -122,16 +123,22 @@ class Gate:
             return error_reply(self._board, request, error)
         if is_api(path) or "authorization" in request.headers:
             return error_reply(self._board, request, error, {"www-authenticate": 'Bearer realm="sockudo dashboard"'})
+        unsent = request.method not in _SAFE and path != LOGOUT
         if request.headers.get("hx-request") == "true":
             here = urlsplit(request.headers.get("hx-current-url", "")).path
-            return error_reply(self._board, request, error, {"hx-redirect": _login_for(here)})
+            return error_reply(self._board, request, error, {"hx-redirect": _login_for(here, unsent=unsent)})
         query = request.scope["query_string"].decode("latin-1")
         wanted = f"{path}?{query}" if query else path
-        return Response(status_code=303, headers={"location": _login_for(wanted if request.method in _SAFE else "")})
+        there = _login_for(wanted if request.method in _SAFE else "", unsent=unsent)
+        return Response(status_code=303, headers={"location": there})
 
 
-def _login_for(wanted: str) -> str:
-    return f"{LOGIN}?{urlencode({'next': wanted})}" if wanted and wanted != "/dashboard" else LOGIN
+def _login_for(wanted: str, *, unsent: bool) -> str:
+    """The login that leads there; ``unsent``: it says that a form was not carried out."""
+    asked = {"next": wanted} if wanted and wanted != "/dashboard" else {}
+    if unsent:
+        asked["unsent"] = "1"
+    return f"{LOGIN}?{urlencode(asked)}" if asked else LOGIN
 
 
 def _is_open(path: str) -> bool:

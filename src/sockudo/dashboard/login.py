@@ -9,7 +9,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sockudo.dashboard.access import COOKIE, LOGIN, address_of, check_password, check_same_origin, is_secure
+from sockudo.dashboard.access import (
+    COOKIE,
+    LOGIN,
+    LOGOUT,
+    address_of,
+    check_password,
+    check_same_origin,
+    is_secure,
+)
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.bodies import read_form
 from sockudo.dashboard.replies import json, page, redirect
@@ -29,7 +37,8 @@ def routes(board: Board) -> list[Route]:
         wanted = safe_next(request.query_params.get("next"))
         if request.state.session is not None:
             return redirect(request, wanted)
-        return page(board, request, "login.html", wanted=wanted, error=None)
+        unsent = "unsent" in request.query_params
+        return page(board, request, "login.html", wanted=wanted, unsent=unsent, error=None)
 
     async def login(request: Request) -> Response:
         wanted = _HOME
@@ -41,7 +50,9 @@ def routes(board: Board) -> list[Route]:
         except SockudoError as error:
             retry = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
             status = error.spec.status or 500
-            return page(board, request, "login.html", status=status, headers=retry, wanted=wanted, error=error)
+            return page(
+                board, request, "login.html", status=status, headers=retry, wanted=wanted, unsent=False, error=error
+            )
         if request.state.session is not None:
             board.sessions.close(request.state.session)
         lifetime = board.edge.settings.dashboard.session_lifetime
@@ -65,7 +76,7 @@ def routes(board: Board) -> list[Route]:
     return [
         Route(LOGIN, form, methods=["GET"]),
         Route(LOGIN, login, methods=["POST"]),
-        Route("/dashboard/logout", logout, methods=["POST"]),
+        Route(LOGOUT, logout, methods=["POST"]),
         Route("/dashboard/api/v1/session", session, methods=["GET"]),
     ]
 

@@ -115,7 +115,18 @@ async def test_people_come_back_to_the_page_they_wanted(desk: Desk) -> None:
     assert reply.headers["location"] == "/dashboard/login?next=%2Fdashboard%2Fchannels%3Fq%3Da%2520b%26page%3D2"
     form = await desk.ask("GET", reply.headers["location"])
     assert 'name="next" value="/dashboard/channels?q=a%20b&amp;page=2"' in form.text
-    assert (await desk.ask("POST", "/dashboard/apps")).headers["location"] == "/dashboard/login"
+
+
+async def test_who_sent_a_form_without_a_session_is_told_that_nothing_was_done(desk: Desk) -> None:
+    reply = await desk.ask("POST", "/dashboard/apps")
+    assert (reply.status, reply.headers["location"]) == (303, "/dashboard/login?unsent=1")
+    assert "What you sent was not carried out" in (await desk.ask("GET", reply.headers["location"])).text
+    part = {"hx-request": "true", "hx-current-url": "http://dashboard.test:9601/dashboard/why"}
+    asked = await desk.ask("POST", "/dashboard/apps", part)
+    assert asked.headers["hx-redirect"] == "/dashboard/login?next=%2Fdashboard%2Fwhy&unsent=1"
+    for method, path in (("GET", "/dashboard/apps"), ("POST", "/dashboard/logout")):
+        reply = await desk.ask(method, path)
+        assert "not carried out" not in (await desk.ask("GET", reply.headers["location"])).text
 
 
 async def test_a_part_of_a_page_sends_the_whole_page_to_the_login(desk: Desk) -> None:
