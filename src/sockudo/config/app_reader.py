@@ -120,6 +120,8 @@ def _credential(raw: object, name: str, shaper: Shaper) -> str:
         shaper.refuse(name, "has white space around it or a control character in it")
     elif "/" in raw and name != "secret":
         shaper.refuse(name, "contains '/', which no request path can carry")
+    elif raw in (".", "..") and name != "secret":
+        shaper.refuse(name, f"is '{raw}', which clients take out of a request path")
     return raw
 
 

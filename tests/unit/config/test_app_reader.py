@@ -149,6 +149,8 @@ def test_flat_fields_next_to_a_policy_are_ignored_and_told() -> None:
         ({"id": 7}, "apps[0]: id is not text: put it in quotes"),
         ({"id": "a/b"}, "apps[0] (app 'a/b'): id contains '/', which no request path can carry"),
         ({"key": "a/b"}, "apps[0] (app 'shop'): key contains '/', which no request path can carry"),
+        ({"id": ".."}, "apps[0] (app '..'): id is '..', which clients take out of a request path"),
+        ({"key": "."}, "apps[0] (app 'shop'): key is '.', which clients take out of a request path"),
         ({"key": ""}, "apps[0] (app 'shop'): key is empty"),
         ({"secret": ""}, "apps[0] (app 'shop'): secret is empty"),
         ({"secret": "x\n"}, "apps[0] (app 'shop'): secret has white space around it or a control character in it"),
