@@ -99,7 +99,7 @@ def test_each_documented_failure_is_found_on_one_page(push: PushServer, operator
     # Credential missing: APNs lacks its topic.
     push.register("apple-1", "why-apple", recipient={"transportType": "apns", "deviceToken": f"{SECRET}-a"})
     push.publish("why-apple", {"type": "channel", "channel": "why-apple"})
-    wait_until(lambda: push.done("GET", "/publish/why-apple/status")["state"] == "dispatching", "the plan")
+    wait_until(lambda: push.done("GET", "/publish/why-apple/status").get("waitsFor"), "APNs to be missed")
     page = why(operator, "apple-1")
     assert "apns cannot send now" in shown(operator, f"/{push.app_id}/publishes/why-apple")
     [lacking] = push.done("GET", "/publish/why-apple/status")["waitsFor"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sockudo import errors
-from sockudo.errors import ErrorSpec
+from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.push.advice import STATE_WORDS, row_of_class, row_of_status
 from sockudo.push.delivery import Readiness
 from sockudo.push.outcomes import delivery_view
@@ -122,15 +122,22 @@ async def explained(push: Push, app_id: str, who: str, publish_id: str | None = 
 
 
 async def waits_for(push: Push, status: PublishStatus) -> list[dict[str, str]]:
-    """Providers that are switched on and cannot send for the app, with what is missing: what is left of the publish may
-    wait for them. Empty once nothing is left of it.
+    """Providers that cannot send for the app while something waits for them, with what is missing: what is left of the
+    publish may be theirs. Empty once nothing is left of it.
     """
     if status.state != "dispatching" or status.counters.settled >= status.counters.planned:
         return []
-    lacking = [(provider, found) for provider, found in (await push.ready(status.app_id)).items() if not found.ready]
+    ready = await push.ready(status.app_id)
+    try:
+        depths = await push.readings.depths()
+    except SockudoError:
+        # How the queue is, is not what was asked for.
+        return []
+    waiting = {stage for stage, depth in depths.items() if depth.ready or depth.delayed or depth.inflight}
     return [
         {"provider": ROUTE_NAMES[provider], "missing": found.missing or "it has no credentials"}
-        for provider, found in lacking
+        for provider, found in ready.items()
+        if not found.ready and f"delivery_jobs_{ROUTE_NAMES[provider]}" in waiting
     ]
 
 

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from sockudo.push.delivery import Sent
+from sockudo.push.queue import Message
 from sockudo.push.records import Counters, OutcomeError, Target
 from support.desk import Desk, Visitor
 from support.push_desk import SECRET, PushDesk
@@ -104,6 +105,9 @@ async def test_a_publish_that_waits_for_credentials_says_so(desk: PushDesk, visi
     await desk.publish("ship", count=2)
     await desk.outcome("ship", "tab")
     page = f"/dashboard/push/{desk.app_id}/publishes/ship"
+    assert "cannot send now" not in await text(visitor, page)
+    await desk.push.queue.produce([Message("delivery_jobs_apns", "k", desk.app_id, b"{}")], desk.now)
+    desk.clock.advance(1)
     assert "apns cannot send now: APNS_TOPIC is not set" in await text(visitor, page)
     await desk.outcome("ship", "phone")
     assert "cannot send now" not in await text(visitor, page)
