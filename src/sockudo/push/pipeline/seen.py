@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from base64 import b64decode, b64encode
+from collections import Counter
 from hashlib import sha256
 from typing import Final
 
@@ -27,8 +28,9 @@ class Seen:
     __slots__ = ("_counts", "_tables", "count", "fresh")
 
     def __init__(self) -> None:
-        self._tables = [array("Q", bytes(8 * _FIRST_ROOM)) for _ in range(_PARTS)]
-        self._counts = [0] * _PARTS
+        # Made as they are needed: most publishes have few recipients, and there may be many publishes.
+        self._tables: dict[int, array[int]] = {}
+        self._counts: Counter[int] = Counter()
         self.count = 0
         # What came since it was last taken.
         self.fresh = array("Q")
@@ -57,7 +59,9 @@ class Seen:
 
     def _put(self, value: int) -> bool:
         part = value & (_PARTS - 1)
-        table = self._tables[part]
+        table = self._tables.get(part)
+        if table is None:
+            table = self._tables[part] = array("Q", bytes(8 * _FIRST_ROOM))
         mask = len(table) - 1
         place = (value >> 8) & mask
         while table[place]:
