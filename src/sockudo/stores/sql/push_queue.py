@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 
 from sockudo import errors
 from sockudo.config.sections import Mysql, Postgres
@@ -70,8 +70,16 @@ def sqlite_push_queue(data_dir: Path | str, *, timeout_ms: int = _TIMEOUT_MS) ->
 
 def postgres_push_queue(server: Postgres, *, timeout_ms: int = _TIMEOUT_MS) -> SqlPushQueue:
     """The queue in a PostgreSQL database that nodes may share. Raises `ConfigError` without its driver."""
+    writing = postgres_engine(server, pool_size=1, timeout_ms=timeout_ms, by_index=True)
+
+    @event.listens_for(writing, "connect")
+    def _in_order(connection: Any, _entry: object) -> None:
+        # The first of many rows along an index, instead of all of them to be sorted.
+        connection.execute("SET enable_bitmapscan = off")
+        connection.commit()
+
     return SqlPushQueue(
-        postgres_engine(server, pool_size=1, timeout_ms=timeout_ms, by_index=True),
+        writing,
         postgres_engine(server, pool_size=1, timeout_ms=timeout_ms, isolation="REPEATABLE READ", by_index=True),
         timeout_ms=timeout_ms,
     )
