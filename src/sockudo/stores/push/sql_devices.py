@@ -118,12 +118,13 @@ class SqlDevices(SqlRoom):
     async def subscriptions(
         self, app_id: str, *, channel: str | None = None, device_id: str | None = None, after: str, limit: int
     ) -> list[Subscription]:
+        if channel is not None and device_id is None:
+            page = {"app": app_id, "of_channel": channel, "behind": after, "most": limit}
+            return await self._all(self._sql.subscriptions_of_channel, subscription_of, page)
         of = self._tables.channel_subscribers.c
         wanted = select(self._tables.channel_subscribers).where(of.app_id == app_id).limit(limit)
         if channel is not None:
-            wanted = wanted.where(of.channel == channel, of.device_id > after).order_by(of.device_id)
-            if device_id is not None:
-                wanted = wanted.where(of.device_id == device_id)
+            wanted = wanted.where(of.channel == channel, of.device_id == device_id, of.device_id > after)
         elif device_id is not None:
             wanted = wanted.where(of.device_id == device_id, of.channel > after).order_by(of.channel)
         else:

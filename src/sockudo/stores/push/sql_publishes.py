@@ -46,7 +46,7 @@ from sockudo.stores.push.rows import (
 )
 from sockudo.stores.push.rules import stored_key
 from sockudo.stores.push.sql_room import SqlRoom
-from sockudo.stores.push.statements import behind
+from sockudo.stores.push.statements import behind, values
 
 __all__ = ["SqlPublishes"]
 
@@ -125,9 +125,11 @@ class SqlPublishes(SqlRoom):
         return await self._write(work)
 
     async def intent(self, app_id: str, publish_id: str) -> PublishIntent | None:
-        of = self._tables.publish_log.c
-        wanted = select(of.event_json).where(of.app_id == app_id, of.publish_id == publish_id)
-        return next(iter(await self._all(wanted, lambda row: intent_of(row[0]))), None)
+        def read(connection: Connection) -> PublishIntent | None:
+            rows = values(self._sql.log, connection, app_id, [publish_id])
+            return next((intent_of(row[0]) for row in rows), None)
+
+        return await self._read(read)
 
     async def intents(self, app_id: str, after: str, limit: int) -> list[PublishIntent]:
         of = self._tables.publish_log.c

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -56,9 +56,11 @@ class SqlRoom:
     async def _read(self, work: Callable[[Connection], T]) -> T:
         return await self._readers.read(work)
 
-    async def _all(self, wanted: Select[Any], record_of: Callable[[Row[Any]], T]) -> list[T]:
+    async def _all(
+        self, wanted: Select[Any], record_of: Callable[[Row[Any]], T], given: Mapping[str, object] | None = None
+    ) -> list[T]:
         def read(connection: Connection) -> list[T]:
-            return [record_of(row) for row in connection.execute(wanted).all()]
+            return [record_of(row) for row in connection.execute(wanted, given).all()]
 
         return await self._read(read)
 

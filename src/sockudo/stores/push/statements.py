@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Dialect, Table, and_, or_
+from sqlalchemy import ColumnElement, Connection, Dialect, Integer, Select, Table, and_, bindparam, or_, select
 
 from sockudo.stores.push.schema import Tables
 from sockudo.stores.sql.many import Insert, Listed
@@ -42,6 +42,7 @@ class Statements:
         self.delete_devices = of_app(devices, "DELETE", "device_id")
         self.save_subscriptions = save(subscribers)
         self.count_subscriptions = of_app(subscribers, "SELECT channel, COUNT(*)", "channel", " GROUP BY channel")
+        self.subscriptions_of_channel = _page_of_channel(subscribers)
         self.delete_subscriptions = of_app(subscribers, "DELETE", "device_id")
         self.save_credentials = save(tables.provider_credentials)
         self.save_templates = save(tables.notification_templates)
@@ -54,6 +55,7 @@ class Statements:
         self.delete_statuses = of_app(status, "DELETE", "publish_id")
         self.keep_log = Insert(tables.publish_log, dialect, _columns(tables.publish_log), ())
         self.insert_log = Insert(tables.publish_log, dialect, _columns(tables.publish_log), None)
+        self.log = of_app(tables.publish_log, "SELECT event_json", "publish_id")
         self.delete_log = of_app(tables.publish_log, "DELETE", "publish_id")
         self.save_shards = save(tables.fanout_shards)
         self.delete_shards = of_app(tables.fanout_shards, "DELETE", "publish_id")
@@ -75,6 +77,17 @@ class Statements:
         self.insert_notes = Insert(
             tables.operator_invalidations, dialect, _columns(tables.operator_invalidations), None
         )
+
+
+def _page_of_channel(subscribers: Table) -> Select[Any]:
+    """Asked for at every publish to a channel: putting a statement together takes longer than most databases do."""
+    of = subscribers.c
+    return (
+        select(subscribers)
+        .where(of.app_id == bindparam("app"), of.channel == bindparam("of_channel"), of.device_id > bindparam("behind"))
+        .order_by(of.device_id)
+        .limit(bindparam("most", type_=Integer))
+    )
 
 
 def values(listed: Listed, connection: Connection, app_id: str, names: Iterable[str]) -> Iterator[Any]:
