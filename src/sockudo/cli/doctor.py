@@ -93,6 +93,7 @@ def doctor(
         report.print_checks()
         return
     names = _chosen(only, skip)
+    _check_origin(origin)
     source = context.get_parameter_source("url")
     given_url = None if source is not None and source.name == "DEFAULT" else url
     options = Options(timeout=timeout, idle=idle, rounds=rounds, origin=origin, allow_private=allow_private)
@@ -135,6 +136,15 @@ def _chosen(only: list[str] | None, skip: list[str] | None) -> list[str]:
     if not chosen:
         fail("No check is left.", ExitCode.USAGE, "Name at least one with --only that --skip does not name.")
     return chosen
+
+
+def _check_origin(origin: str | None) -> None:
+    """Refuses what no browser sends; where every origin may connect, the server would not notice."""
+    if origin is None or origin == "null":
+        return
+    scheme, _, rest = origin.partition("://")
+    if not scheme.isalnum() or not set(rest).isdisjoint("/?#@ ") or (not rest and scheme != "file"):
+        fail(f"'{origin}' is not an origin.", ExitCode.USAGE, "It has no path: use the form https://shop.example.com.")
 
 
 def _names(given: list[str] | None) -> list[str]:

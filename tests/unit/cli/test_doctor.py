@@ -103,6 +103,21 @@ def test_a_mistyped_check(run: Any, examined: Examined) -> None:
     assert examined.deployment is None
 
 
+@pytest.mark.parametrize("origin", ["null", "https://shop.test:8443", "capacitor://localhost", "file://"])
+def test_origins(run: Any, examined: Examined, origin: str) -> None:
+    assert run("doctor", "--origin", origin).exit_code == 0
+    assert examined.deployment.options.origin == origin
+
+
+@pytest.mark.parametrize("origin", ["", "shop.test", "https://shop.test/", "https://shop.test/cart", "javascript:x"])
+def test_what_no_browser_sends_as_origin(run: Any, examined: Examined, origin: str) -> None:
+    result = run("doctor", "--origin", origin)
+    assert result.exit_code == 2
+    assert f"'{origin}' is not an origin" in result.stderr
+    assert "https://shop.example.com" in result.stderr
+    assert examined.deployment is None
+
+
 def test_options_reach_the_deployment(run: Any, examined: Examined) -> None:
     run(
         "doctor", "--idle", "155", "--origin", "https://shop.test", "--timeout", "2", "--rounds", "9", "--allow-private"
