@@ -1,0 +1,163 @@
+"""Push in real processes: killed, stopped, several on one database; FCM is a stand-in (contract 50 § 7.8, 13)."""
+
+from __future__ import annotations
+
+import random
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sockudo.testing.push_answers import ProviderAnswer
+from support.databases import DatabaseServer
+from support.push_node import fcm, push_server
+from support.redis import PASSWORD, RedisProcess
+from support.waiting import wait_until
+
+_COUNT = 80
+_GONE = b'{"error":{"status":"NOT_FOUND","details":[{"errorCode":"UNREGISTERED"}]}}'
+
+
+def _numbers(planned: int, **others: int) -> dict[str, int]:
+    names = ("dispatched", "succeeded", "failed", "expired", "retryScheduled", "retryAttempted", "deadLettered")
+    return {"planned": planned, **{name: others.get(name, 0) for name in names}}
+
+
+def test_a_publish_reaches_its_devices_and_says_so(tmp_path: Path) -> None:
+    with fcm() as provider, push_server(provider, tmp_path) as push:
+        push.register(3, "news")
+        provider.provider.script("token-1", ProviderAnswer(404, body=_GONE))
+        provider.provider.script("token-2", ProviderAnswer(429, headers={"retry-after": "1"}))
+        push.publish("news", "first")
+        status = push.ended("first")
+        assert status["state"] == "partiallySucceeded"
+        assert status["counters"] == _numbers(
+            3, dispatched=3, succeeded=2, failed=1, retryScheduled=1, retryAttempted=1
+        )
+        assert status["code"] == "provider_token_invalid"
+        assert provider.sends == {"token-0": 1, "token-1": 1, "token-2": 2}
+        left = push.call("GET", "/deviceRegistrations")["items"]
+        assert [device["id"] for device in left] == ["device-0", "device-2"]
+        metrics = push.server.metrics()
+        assert 'sockudo_push_dispatched_total{app="app-id",' in metrics
+        assert "token-" not in metrics
+
+
+def test_kills_at_random_moments_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:
+    dice = random.Random(11)
+    kills = 0
+    with fcm(delay=0.05) as provider:
+        with push_server(provider, tmp_path) as push:
+            push.register(_COUNT, "news")
+            push.publish("news", "killed")
+            # Right after the answer.
+            push.server.send_signal(signal.SIGKILL)
+            kills += 1
+            assert push.server.wait() == -signal.SIGKILL
+        for _ in range(4):
+            with push_server(provider, tmp_path, PUSH_DISPATCH_MAX_OUTBOUND_REQUESTS="8") as push:
+                before = sum(provider.sends.values())
+                wait_until(lambda before=before: sum(provider.sends.values()) > before, "sends", timeout=40)
+                dice_wait = dice.randrange(1, 60)
+                wait_until(
+                    lambda before=before, more=dice_wait: (
+                        sum(provider.sends.values()) > before + more or push.status("killed")["state"] == "succeeded"
+                    ),
+                    "some more sends",
+                )
+                push.server.send_signal(signal.SIGKILL)
+                kills += 1
+                assert push.server.wait() == -signal.SIGKILL
+        with push_server(provider, tmp_path) as push:
+            status = push.ended("killed", timeout=60)
+        assert status["state"] == "succeeded"
+        assert status["counters"] == _numbers(_COUNT, dispatched=_COUNT, succeeded=_COUNT)
+        assert set(provider.sends) == {f"token-{number}" for number in range(_COUNT)}
+        assert max(provider.sends.values()) <= 1 + kills
+
+
+def test_a_stop_ends_what_is_under_way_and_the_next_process_goes_on(tmp_path: Path) -> None:
+    with fcm(delay=0.2) as provider:
+        with push_server(provider, tmp_path, PUSH_DISPATCH_MAX_OUTBOUND_REQUESTS="8") as push:
+            push.register(_COUNT, "news")
+            push.publish("news", "stopped")
+            wait_until(lambda: provider.sends.total() > 20, "sends")
+            assert push.server.terminate() == 0
+        assert provider.sends.total() < _COUNT
+        with push_server(provider, tmp_path) as push:
+            status = push.ended("stopped", timeout=20)
+        assert status["counters"] == _numbers(_COUNT, dispatched=_COUNT, succeeded=_COUNT)
+        assert set(provider.sends.values()) == {1}
+
+
+def test_nothing_is_opened_for_push_that_nobody_uses(tmp_path: Path) -> None:
+    with fcm() as provider, push_server(provider, tmp_path, PUSH_FCM_ENABLED="false") as push:
+        assert push.server.request("GET", "/up").status == 200
+        assert not list(tmp_path.glob("push*"))
+        push.register(1, "news")
+        assert list(tmp_path.glob("push.sqlite3"))
+        assert not list(tmp_path.glob("push-queue*"))
+        reply = push.server.signed(
+            "POST",
+            "/apps/app-id/push/publish",
+            body={"recipients": [{"type": "channel", "channel": "news"}], "payload": {"title": "x"}},
+        )
+        assert (reply.status, reply.json()["code"]) == (503, "service_unavailable")
+
+
+def _shared(queue: str, postgres: DatabaseServer, redis: RedisProcess, unique: str) -> dict[str, Any]:
+    database = postgres.postgres
+    return {
+        "push": {"storage_driver": "postgres", "queue_driver": queue},
+        "queue": {"redis": {"prefix": unique}},
+        "database": {
+            "redis": {"port": redis.port, "password": PASSWORD},
+            "postgres": {
+                "host": database.host,
+                "port": database.port,
+                "username": database.username,
+                "password": database.password,
+                "database": database.database,
+            },
+        },
+    }
+
+
+@pytest.mark.parametrize("queue", ["postgres", "redis"])
+def test_processes_share_the_work(
+    queue: str, postgres: DatabaseServer, redis: RedisProcess, unique: str, tmp_path: Path
+) -> None:
+    config = _shared(queue, postgres, redis, unique)
+    with (
+        fcm(delay=0.1) as provider,
+        push_server(provider, tmp_path / "a", config) as first,
+        push_server(provider, tmp_path / "b", config) as second,
+    ):
+        first.register(_COUNT, unique)
+        for number in range(10):
+            first.publish(unique, f"{unique}-{number}")
+        ends = [second.ended(f"{unique}-{number}") for number in range(10)]
+        assert {end["state"] for end in ends} == {"succeeded"}
+        assert set(provider.sends.values()) == {10}
+        for each in (first, second):
+            assert 'dispatched_total{app="app-id"' in each.server.metrics()
+
+
+def test_what_a_process_that_dies_was_sending_another_one_sends(
+    postgres: DatabaseServer, redis: RedisProcess, unique: str, tmp_path: Path
+) -> None:
+    config = _shared("redis", postgres, redis, unique)
+    with (
+        fcm(delay=0.1) as provider,
+        push_server(provider, tmp_path / "a", config, PUSH_DISPATCH_MAX_OUTBOUND_REQUESTS="4") as first,
+    ):
+        first.register(_COUNT, unique)
+        first.publish(unique, unique)
+        wait_until(lambda: provider.sends.total() > 5, "sends")
+        with push_server(provider, tmp_path / "b", config) as second:
+            first.server.send_signal(signal.SIGKILL)
+            assert first.server.wait() == -signal.SIGKILL
+            status = second.ended(unique, timeout=60)
+        assert status["counters"] == _numbers(_COUNT, dispatched=_COUNT, succeeded=_COUNT)
+        assert max(provider.sends.values()) <= 2
