@@ -9,24 +9,15 @@ import os
 import random
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from support.push_ground import OVER, Ground, ground, kill, seeded, tokens
+from support.push_ground import Ground, ended, ground, kill, seeded, tokens
 from support.push_server import PushServer
 from support.waiting import wait_until
 
 KILLS = int(os.environ.get("SOCKUDO_KILLS", "15"))
 DELIVERIES = 2000 if KILLS <= 15 else 50 * KILLS
-
-
-def ended(server: PushServer, publish_id: str, timeout: float) -> Any:
-    def look() -> Any:
-        status = server.done("GET", f"/publish/{publish_id}/status")
-        return status if status["state"] in OVER else None
-
-    return wait_until(look, f"the end of {publish_id}", timeout=timeout)
 
 
 def test_what_was_accepted_survives_kill_9_right_after_the_answer(tmp_path: Path) -> None:

@@ -22,8 +22,9 @@ from sockudo.testing.loop_thread import LoopThread
 from support.push_server import VAPID_KEY, Providers, PushServer
 from support.server import DEFAULT_APP, ServerProcess, start_server
 from support.signing import Credentials
+from support.waiting import wait_until
 
-__all__ = ["OVER", "Ground", "ground", "kill", "seeded", "tokens"]
+__all__ = ["OVER", "Ground", "ended", "ground", "kill", "seeded", "tokens"]
 
 OVER = ("cancelled", "expired", "failed", "succeeded", "partiallySucceeded", "quota_exceeded", "dead_lettered")
 """States from which nothing goes on."""
@@ -35,6 +36,8 @@ class Ground:
     def __init__(self, mock: MockPushProvider, thread: LoopThread, folder: Path) -> None:
         self.mock = mock
         self.folder = folder
+        # Variables for servers.
+        self.environ: dict[str, str] = {}
         self._thread = thread
 
     @contextmanager
@@ -59,7 +62,8 @@ class Ground:
             "circuit_breaker": {"cooldown_secs": 1},
             **push,
         }
-        process = start_server({**(config or {}), "push": section}, env={"SOCKUDO_DATA_DIR": str(self.folder)})
+        environ = {"SOCKUDO_DATA_DIR": str(self.folder), **self.environ}
+        process = start_server({**(config or {}), "push": section}, env=environ)
         return PushServer(process, Providers(url))
 
     # ---- the providers ----
@@ -109,6 +113,23 @@ def kill(server: ServerProcess) -> None:
         server.check_log()
     finally:
         server.close()
+
+
+def ended(server: PushServer, publish_id: str, timeout: float = 60.0) -> Any:
+    """The status of a publish once it is over."""
+
+    status = {}
+
+    def is_over() -> bool:
+        nonlocal status
+        status = server.done("GET", f"/publish/{publish_id}/status")
+        return status["state"] in OVER
+
+    try:
+        wait_until(is_over, f"the end of {publish_id}", timeout=timeout)
+    except AssertionError as late:
+        raise AssertionError(f"{late}; {status}") from None
+    return status
 
 
 def seeded(
