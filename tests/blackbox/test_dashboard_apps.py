@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
-from support.operator import PASSWORD, Operator, Page, dashboard_config
+from support.operators import PASSWORD, Operator, Page, dashboard_config
 from support.server import ServerProcess, start_server
 from support.signing import Credentials
 from support.websocket import WebSocket

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from support.operator import PASSWORD, Operator
+from support.operators import PASSWORD, Operator
 from support.server import DEFAULT_APP, NUMERIC_APP, ServerProcess, app_record, start_server
 from support.waiting import wait_until
 from support.websocket import Connect

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from support.operator import PASSWORD, Operator
+from support.operators import PASSWORD, Operator
 from support.server import DEFAULT_APP, NUMERIC_APP, ServerProcess, start_server
 from support.waiting import wait_until
 from support.websocket import Connect, WebSocket

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from support.operator import PASSWORD, Operator, Page
+from support.operators import PASSWORD, Operator, Page
 from support.push_server import SECRET, PushServer, push_server
 from support.waiting import wait_until
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from support.endpoint import WebhookEndpoint
-from support.operator import PASSWORD, Operator, dashboard_config
+from support.operators import PASSWORD, Operator, dashboard_config
 from support.server import ServerProcess, start_server
 from support.signing import Credentials
 from support.waiting import wait_until

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from support.browser import Visit, Visitor, log_in, running_chromium
-from support.operator import dashboard_config
+from support.operators import dashboard_config
 from support.server import ServerProcess, start_server
 from support.town import Town, town
 from support.waiting import PATIENCE

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from support.browser import PHONE, Visit, Visitor
-from support.operator import PASSWORD
+from support.operators import PASSWORD
 from support.server import ServerProcess
 
 FOCUS = """() => {

@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 
 from support.browser import Visit, Visitor
 from support.looks import wrong_looks
-from support.operator import PASSWORD
+from support.operators import PASSWORD
 from support.server import ServerProcess
 
 REFUSED = "Failed to load resource: the server responded with a status of 401"

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from support.browser import Visit
 from support.node import JsClient, Node, open_pusher
-from support.operator import Operator
+from support.operators import Operator
 from support.server import ServerProcess
 from support.signing import Credentials
 from support.waiting import wait_until

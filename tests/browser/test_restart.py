@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from sockudo.testing import FaultProxy
 from sockudo.testing.loop_thread import LoopThread
 from support.browser import Visitor, dashboard_url, log_in
-from support.operator import PASSWORD, Operator, dashboard_config
+from support.operators import PASSWORD, Operator, dashboard_config
 from support.server import ServerProcess, start_server
 from support.waiting import PATIENCE
 

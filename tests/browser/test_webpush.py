@@ -25,7 +25,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sockudo.testing.web_push import BrowserKeys
 from support.browser import Visitor, log_in
 from support.looks import wrong_looks
-from support.operator import PASSWORD
+from support.operators import PASSWORD
 from support.push_server import PushServer, push_server
 from support.server import DEFAULT_APP
 from support.waiting import wait_until

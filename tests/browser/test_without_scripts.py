@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from support.browser import PHONE, Visit, Visitor, log_in
-from support.operator import PASSWORD
+from support.operators import PASSWORD
 from support.server import ServerProcess
 from support.town import PAGES, ROOM, SHOP, Town
 

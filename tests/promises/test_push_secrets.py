@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sockudo.testing import ProviderAnswer
-from support.operator import PASSWORD, Operator
+from support.operators import PASSWORD, Operator
 from support.push_accounts import service_account
 from support.push_ground import Ground, ended, ground
 from support.push_server import PushServer

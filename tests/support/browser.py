@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Error, Page, Request, sync_playwright
 
-from support.operator import PASSWORD
+from support.operators import PASSWORD
 from support.parts import cannot_run
 from support.server import ServerProcess
 from support.waiting import PATIENCE

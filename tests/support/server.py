@@ -32,7 +32,7 @@ from support.signing import Credentials, signed_query
 __all__ = ["DEFAULT_APP", "NUMERIC_APP", "STREAMS", "Reply", "ServerProcess", "app_record", "start_server"]
 
 READY_WITHIN = 30.0
-"""Seconds a start may take before it counts as failed: far above what one needs, so that a busy machine fails nothing."""
+"""Seconds a start may take before it counts as failed: far above what it needs, so a busy machine fails nothing."""
 
 STOPPED_WITHIN = 15.0
 """Seconds a stop may take, with the configured grace period inside."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from support.endpoint import WebhookEndpoint
-from support.operator import dashboard_config
+from support.operators import dashboard_config
 from support.server import ServerProcess, start_server
 from support.signing import Credentials, channel_auth
 from support.waiting import wait_until

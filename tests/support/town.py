@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from support.endpoint import WebhookEndpoint
-from support.operator import Operator, dashboard_config
+from support.operators import Operator, dashboard_config
 from support.server import STREAMS, ServerProcess, app_record, start_server
 from support.signing import Credentials
 from support.waiting import wait_until
