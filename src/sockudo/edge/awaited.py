@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 __all__ = ["AwaitedReply"]
 
@@ -24,17 +25,17 @@ class AwaitedReply:
     ``answer`` is called with the finished task while the connection is still there.
     """
 
-    def __init__(self, task: asyncio.Task[bytes], answer: Callable[[asyncio.Task[bytes]], None]) -> None:
+    def __init__(self, task: asyncio.Task[Any], answer: Callable[[asyncio.Task[Any]], None]) -> None:
         self.message_event = _NOBODY
         self.response_complete = False
         self.response_started = False
         self.more_body = False
         self.disconnected = False
         self.keep_alive = True
-        self._answer: Callable[[asyncio.Task[bytes]], None] | None = answer
+        self._answer: Callable[[asyncio.Task[Any]], None] | None = answer
         task.add_done_callback(self._end)
 
-    def _end(self, task: asyncio.Task[bytes]) -> None:
+    def _end(self, task: asyncio.Task[Any]) -> None:
         self.response_complete = True
         # It leads to the connection, and that leads here: given up, or only the garbage collector would free them.
         answer, self._answer = self._answer, None

@@ -5,7 +5,8 @@ The express lane
 
 A publish to a plain channel has nothing to wait for, so it is answered from within the parser's callback, without a
 task or a scope, and one to a durable channel is answered when its commit has ended; every other request takes uvicorn's
-way to the web framework. Both call `sockudo.edge.publishing.publish_reply`, so that they cannot drift apart. A request
+way to the web framework. Both call `sockudo.edge.publishing.publish_reply`, so that they cannot drift apart. So do
+publishes of notifications, unless push is off or they are traced, with `sockudo.edge.push.lane.push_reply`. A request
 takes the lane only if nothing else is under way on its connection; otherwise it queues behind the others like any
 request.
 
@@ -16,9 +17,7 @@ loudly when a new version moves them.
 from __future__ import annotations
 
 import asyncio
-import re
-from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import httptools
 import structlog
@@ -29,9 +28,11 @@ from sockudo.edge.address import client_address
 from sockudo.edge.admission import upgrade
 from sockudo.edge.awaited import AwaitedReply
 from sockudo.edge.http_head import MAX_HEAD, MAX_HEADERS, MAX_TARGET, check_head, head_too_large, target_too_long
+from sockudo.edge.lane import LanePublish, lane_route
 from sockudo.edge.outgoing import WhileOpen
 from sockudo.edge.proxy_protocol import parse as parse_proxy_header
 from sockudo.edge.publishing import PLAIN_OK, finished_reply
+from sockudo.edge.push.lane import push_reply
 from sockudo.edge.refusals import note_request
 from sockudo.edge.replies import Reply, error_reply, render
 from sockudo.edge.traced import traced_refusal
@@ -49,28 +50,10 @@ _REQUEST_SECONDS = 60.0
 # How long a client may go on sending what was refused: it reads the refusal only after that.
 _LINGER_SECONDS = 5.0
 
-_PUBLISH = re.compile(rb"/apps/([^/]+)/(events|batch_events)/?")
 # Headers that send a publish the long way round.
 _NOT_PLAIN = frozenset((b"expect", b"transfer-encoding", b"upgrade"))
 
 _log = structlog.get_logger("sockudo.http")
-
-
-class _Publish(NamedTuple):
-    """A publish before its body: what `publish_reply` takes, in its order."""
-
-    batch: bool
-    app_id: str
-    raw_path: bytes
-    query: bytes | None
-    headers: dict[bytes, bytes]
-
-
-@lru_cache(maxsize=1024)
-def _publish_route(path: bytes) -> tuple[bool, str] | None:
-    """Whether this is a publish endpoint, which of the two, and the app id as it stands in the path."""
-    found = _PUBLISH.fullmatch(path)
-    return (found[2] == b"batch_events", found[1].decode("latin-1")) if found else None
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -94,7 +77,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._body_limit = edge.settings.http_api.request_limit_in_mb * 1024 * 1024
         self._refused: SockudoError | None = None
         # The publish that takes the express lane, once its head has arrived; then its body, in one piece or several.
-        self._lane: _Publish | None = None
+        self._lane: LanePublish | None = None
         self._lane_body: bytes | bytearray = b""
 
     # ---- bytes in ----
@@ -251,15 +234,17 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self.cycle.transport = WhileOpen(self.transport)  # type: ignore[assignment]  # all that a cycle uses of it
 
-    def _plain_publish(self, headers: dict[bytes, bytes]) -> _Publish | None:
+    def _plain_publish(self, headers: dict[bytes, bytes]) -> LanePublish | None:
         """What is needed to answer this request on the express lane; None if it has to take the other way.
 
         Whatever is out of the ordinary goes the other way, where it is told apart and refused if need be.
         """
         path, mark, query = self.url.partition(b"?")
-        route = _publish_route(path)
+        route = lane_route(path)
         parser = self.parser
         if route is None or parser.get_method() != b"POST" or not self._free:
+            return None
+        if route[0] is None and (self.edge.push is None or self.edge.tracer is not None):
             return None
         if not len(headers) == len(self.headers) <= MAX_HEADERS or not headers.keys().isdisjoint(_NOT_PLAIN):
             return None
@@ -268,7 +253,7 @@ class HttpProtocol(HttpToolsProtocol):
         # Without a Connection header only HTTP/1.1 keeps a connection open.
         if (b"connection" in headers or not parser.should_keep_alive()) and parser.get_http_version() != "1.1":
             return None
-        return _Publish(route[0], route[1], path.removesuffix(b"/"), query if mark else None, headers)
+        return LanePublish(route[0], route[1], path.removesuffix(b"/"), query if mark else None, headers)
 
     @property
     def _free(self) -> bool:
@@ -330,25 +315,27 @@ class HttpProtocol(HttpToolsProtocol):
 
     # ---- the express lane ----
 
-    def _answer_publish(self, publish: _Publish, body: bytes) -> None:
+    def _answer_publish(self, publish: LanePublish, body: bytes) -> None:
         edge = self.edge
         extra: list[tuple[bytes, bytes]] = []
-        reply: Reply | asyncio.Task[bytes] | None = None
+        reply: Reply | asyncio.Task[Any] | None = None
         if edge.limits.enabled:
             verdict = edge.limits.api(self.address(), self._active_at)
             if verdict is not None:
                 extra = edge.limits.headers(verdict)
                 if not verdict.allowed:
                     reply = error_reply(edge.limits.refusal(verdict))
-                    traced_refusal(edge, reply, *publish)
+                    if publish.batch is not None:
+                        traced_refusal(edge, reply, *publish)  # type: ignore[arg-type]  # it is one of events
         if reply is None:
-            reply = edge.answer(edge, *publish, body)
+            push = publish.batch is None
+            reply = push_reply(edge, *publish[1:], body) if push else edge.answer(edge, *publish, body)
         close = not self.parser.should_keep_alive()
         if isinstance(reply, Reply):
             self._write_publish(publish, reply, extra, close=close)
             return
 
-        def answer(task: asyncio.Task[bytes]) -> None:
+        def answer(task: asyncio.Task[Any]) -> None:
             if not self.transport.is_closing():
                 self._write_publish(publish, finished_reply(task), extra, close=close or not awaited.keep_alive)
             self.on_response_complete()
@@ -356,7 +343,9 @@ class HttpProtocol(HttpToolsProtocol):
         awaited = AwaitedReply(reply, answer)
         self.cycle = awaited  # type: ignore[assignment]  # as much of a request cycle as uvicorn looks at
 
-    def _write_publish(self, publish: _Publish, reply: Reply, extra: list[tuple[bytes, bytes]], *, close: bool) -> None:
+    def _write_publish(
+        self, publish: LanePublish, reply: Reply, extra: list[tuple[bytes, bytes]], *, close: bool
+    ) -> None:
         edge = self.edge
         if reply is PLAIN_OK and edge.plain_ok is not None and not close:
             self.transport.write(edge.plain_ok)

@@ -73,13 +73,15 @@ def publish_reply(
     return reply
 
 
-def finished_reply(task: asyncio.Task[bytes]) -> Reply:
+def finished_reply(task: asyncio.Task[bytes] | asyncio.Task[Reply]) -> Reply:
     """The reply of a publish whose commit has ended, one way or the other."""
     if task.cancelled():
         return error_reply(errors.DRAINING(retry_after=1))
     problem = task.exception()
     if problem is None:
         body = task.result()
+        if isinstance(body, Reply):
+            return body
         return PLAIN_OK if body is OK else Reply(200, body)
     if isinstance(problem, SockudoError):
         return error_reply(problem)

@@ -10,7 +10,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from sockudo import errors
 from sockudo.config.apps import Limits
+from sockudo.edge import http_protocol
+from sockudo.edge.replies import error_reply
 from sockudo.push.counters import PushCounters
 from sockudo.push.delivery import Batch, Job, Readiness
 from sockudo.push.messages import Retry, retry_message
@@ -126,6 +129,66 @@ async def test_whoever_wants_to_wait_is_told_that_nobody_does(
     reply = await node.ask("POST", "/publish", {**BODY, **body}, **params)
     assert reply.status == 202
     assert reply.headers["x-sockudo-forced-async"] == "publish-api-is-async"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "params"),
+    [
+        ({**BODY, "publishId": "ship"}, {}, {}),
+        ({**BODY, "publishId": "ship", "sync": True}, {}, {}),
+        ({**BODY, "publishId": "ship"}, {}, {"mode": "sync"}),
+        ({**BODY, "publishId": "ship"}, {"X-Sockudo-Push-Capability": "push-admin"}, {}),
+        ({**BODY, "publishId": "ship"}, {"X-Sockudo-Push-Capability": "push-subscribe"}, {}),
+        (
+            {**BODY, "publishId": "ship"},
+            {"X-Sockudo-Push-Capability": "push-subscribe", "Authorization": "Basic x"},
+            {},
+        ),
+        ({**BODY, "publishId": "ship"}, {"X-Sockudo-Push-Capability": "zzz"}, {}),
+        ({**BODY, "publishId": "ship"}, {"X-Sockudo-Push-Quota-Override": "1"}, {}),
+        ({**BODY, "publishId": "ship"}, {"Content-Type": "text/plain"}, {}),
+        ({**BODY, "publishId": "ship", "expiresAtMs": 1}, {}, {}),
+        ({**BODY, "recipients": [{"type": "device", "deviceId": "ghost"}]}, {}, {}),
+        ({**BODY, "payload": {"templateData": {"x": "y" * 4200}}}, {}, {}),
+        (b"{", {}, {}),
+        ([], {}, {}),
+    ],
+)
+async def test_the_express_lane_answers_what_the_route_does(
+    body: Any, headers: dict[str, str], params: dict[str, str]
+) -> None:
+    replies = []
+    for way in ({}, {"Upgrade": "h2c", "Connection": "Upgrade"}):
+        node = PublishNode(quotas=Quotas(fanout_max=0))
+        await node.register("tab-1")
+        await node.subscribe("parcel-1", "tab-1")
+        reply = await node.ask("POST", "/publish", body, headers=headers | way, **params)
+        kept = [replace(intent, accepted_at_ms=0) for intent in await node.store.intents("app", "", 10)]
+        told = {name: value for name, value in reply.headers.items() if name != "date"}
+        replies.append((reply.status, told, reply.body, kept, dict(node.gateway.refused_requests)))
+        assert not node.edge.state.tasks
+    assert replies[0] == replies[1]
+
+
+async def test_a_traced_publish_takes_the_way_that_is_traced(
+    node: PublishNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Tracer:
+        def headers(self) -> tuple[tuple[str, str], ...]:
+            return (("traceparent", "active"),)
+
+    taken: list[object] = []
+    monkeypatch.setattr(
+        http_protocol, "push_reply", lambda *parts: taken.append(parts) or error_reply(errors.DRAINING())
+    )
+    assert (await node.ask("POST", "/publish", BODY)).status == errors.DRAINING.status
+    assert len(taken) == 1
+    node.edge.tracer = node.push.tracer = Tracer()  # type: ignore[assignment]
+    await publish(node, publishId="ship")
+    intent = await node.store.intent("app", "ship")
+    assert intent is not None
+    assert intent.trace == (("traceparent", "active"),)
+    assert len(taken) == 1
 
 
 async def test_a_batch_ends_with_its_first_refusal_and_keeps_what_came_before(node: PublishNode) -> None:

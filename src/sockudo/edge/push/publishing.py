@@ -35,9 +35,10 @@ from sockudo.push.service import Accepted, Push
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
 
-__all__ = ["push_publish_routes"]
+__all__ = ["FORCED_ASYNC", "QUOTA_OVERRIDE", "publish_view", "push_publish_routes"]
 
-_OVERRIDE: Final = "x-sockudo-push-quota-override"
+QUOTA_OVERRIDE: Final = "x-sockudo-push-quota-override"
+FORCED_ASYNC: Final = ("x-sockudo-forced-async", "publish-api-is-async")
 _LATEST_MS: Final = 2**53 - 1
 
 Answer = Callable[[Push, Asked], Awaitable[Response]]
@@ -91,9 +92,9 @@ async def _schedule(push: Push, asked: Asked) -> Response:
 
 
 def _answered(asked: Asked, given: PublishRequest, accepted: Accepted) -> Response:
-    answer = reply(_view(accepted), 202)
+    answer = reply(publish_view(accepted), 202)
     if given.sync or parameter(asked, "mode") == "sync":
-        answer.headers["X-Sockudo-Forced-Async"] = "publish-api-is-async"
+        answer.headers[FORCED_ASYNC[0]] = FORCED_ASYNC[1]
     return answer
 
 
@@ -101,7 +102,7 @@ async def _batch(push: Push, asked: Asked) -> Response:
     """The first refusal ends the batch; what was accepted before stays (§ 2.4)."""
     items = batch_from(await body_of(asked))
     asked.access.require_admin()
-    return reply({"items": [_view(await _admitted(push, asked, given)) for given in items]}, 202)
+    return reply({"items": [publish_view(await _admitted(push, asked, given)) for given in items]}, 202)
 
 
 async def _admitted(push: Push, asked: Asked, given: PublishRequest, *, scheduled: bool = False) -> Accepted:
@@ -109,12 +110,13 @@ async def _admitted(push: Push, asked: Asked, given: PublishRequest, *, schedule
         asked.app_id,
         given,
         admin=asked.access.admin,
-        over_quota=_OVERRIDE in asked.request.headers,
+        over_quota=QUOTA_OVERRIDE in asked.request.headers,
         scheduled=scheduled,
     )
 
 
-def _view(accepted: Accepted) -> dict[str, Any]:
+def publish_view(accepted: Accepted) -> dict[str, Any]:
+    """The answer to a publish."""
     status = accepted.status
     shown: dict[str, Any] = {
         "publishId": status.publish_id,

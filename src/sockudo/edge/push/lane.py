@@ -1,0 +1,74 @@
+"""Publishes of notifications on the express lane: as their route, without the framework (contract 50 § 2.4)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sockudo import errors
+from sockudo.auth.signing import authenticate, query_param
+from sockudo.edge.publishing import check_json
+from sockudo.edge.push.publishing import FORCED_ASYNC, QUOTA_OVERRIDE, publish_view
+from sockudo.edge.replies import Reply, error_reply
+from sockudo.errors import SockudoError
+from sockudo.push.access import read_access
+from sockudo.push.bodies import PublishRequest, publish_from
+from sockudo.push.service import Push
+from sockudo.push.validation import check_app_id
+
+if TYPE_CHECKING:
+    from sockudo.edge.context import Edge
+
+__all__ = ["push_reply"]
+
+
+def push_reply(
+    edge: Edge, app_id: str, raw_path: bytes, query: bytes | None, headers: Mapping[bytes, bytes], body: bytes
+) -> Reply | asyncio.Task[Reply]:
+    """Checks who asks and reads what for; the task, which is the server's, ends with the answer once it is durable."""
+    try:
+        app = authenticate(
+            edge.apps,
+            method="POST",
+            raw_path=raw_path,
+            query=query,
+            body=body,
+            path_app_id=app_id,
+            now=edge.clock.time(),
+        )
+        traffic = edge.gateway.state(app).traffic
+        traffic.http_calls += 1
+        traffic.http_bytes_received += len(body)
+        check_app_id(app.id)
+        check_json(headers.get(b"content-type"))
+        given = publish_from(body)
+        text = {name: value.decode("latin-1") for name, value in headers.items() if name in _ASKED}
+        access = read_access(text.get(_CAPABILITY), text.get(_TOKEN), text.get(_AUTHORIZATION))
+        access.require_admin()
+        if edge.push is None:
+            raise errors.PUSH_DISABLED("push admission unavailable: push providers are disabled")
+        waits = given.sync or (query is not None and query_param(query, "mode") == "sync")
+    except SockudoError as error:
+        return error_reply(error)
+    over_quota = QUOTA_OVERRIDE.encode() in headers
+    task = asyncio.get_running_loop().create_task(_accepted(edge.push, app.id, given, over_quota, waits))
+    # Where the tasks of requests are that take the other way.
+    tasks: set[asyncio.Task[Any]] = edge.state.tasks
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+    return task
+
+
+_CAPABILITY = b"x-sockudo-push-capability"
+_TOKEN = b"x-sockudo-device-identity-token"
+_AUTHORIZATION = b"authorization"
+_ASKED = frozenset((_CAPABILITY, _TOKEN, _AUTHORIZATION))
+
+
+async def _accepted(push: Push, app_id: str, given: PublishRequest, over_quota: bool, waits: bool) -> Reply:
+    accepted = await push.publish(app_id, given, over_quota=over_quota)
+    body = msgspec.json.encode(publish_view(accepted))
+    return Reply(202, body, ((FORCED_ASYNC[0].encode(), FORCED_ASYNC[1].encode()),) if waits else ())
