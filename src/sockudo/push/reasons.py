@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -25,6 +24,9 @@ _LOOKED_AT: Final = 20
 _MOST_DEVICES: Final = 50
 _MOST_CHANNELS: Final = 200
 _MOST_EVENTS: Final = 20
+
+_SECONDS: Final = 0.03
+"""For so long publishes are gone through unless more is asked for: large ones take their time."""
 
 
 class Finding(NamedTuple):
@@ -59,7 +61,9 @@ class Reach(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """``channels`` are those of each device. ``looked_at`` is how many publishes were gone through."""
+    """``channels`` are those of each device. ``looked_at`` is how many publishes were gone through, and ``complete``
+    whether these are as many as are ever gone through.
+    """
 
     app_id: str
     who: str
@@ -69,6 +73,7 @@ class Explanation(NamedTuple):
     reaches: list[Reach]
     findings: list[Finding]
     looked_at: int
+    complete: bool
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; without tokens and endpoints."""
@@ -79,6 +84,7 @@ class Explanation(NamedTuple):
             "devices": [{**device_view(each), "channels": self.channels[each.id]} for each in self.devices],
             "publishes": [_reach_view(reach) for reach in self.reaches],
             "lookedAt": self.looked_at,
+            "complete": self.complete,
         }
 
 
@@ -105,8 +111,11 @@ def _reach_view(reach: Reach) -> dict[str, Any]:
     }
 
 
-async def explained(push: Push, app_id: str, who: str, publish_id: str | None = None) -> Explanation:
-    """What is known of ``who``, the id of a device or of a client: of one publish, or of the newest ones.
+async def explained(
+    push: Push, app_id: str, who: str, publish_id: str | None = None, *, seconds: float = _SECONDS
+) -> Explanation:
+    """What is known of ``who``, the id of a device or of a client: of one publish, or of the newest ones, as many as
+    can be gone through in so many seconds, one at least.
 
     A device that is gone is looked for, too, among the outcomes. Raises errors.PUBLISH_NOT_FOUND and
     errors.SERVICE_UNAVAILABLE.
@@ -115,10 +124,18 @@ async def explained(push: Push, app_id: str, who: str, publish_id: str | None = 
     channels = {each.id: await _channels(push, app_id, each.id) for each in devices}
     ready = await push.ready(app_id)
     statuses = await _statuses(push, app_id, publish_id)
-    found = await asyncio.gather(*(_reach(push, status, who, devices, channels, ready) for status in statuses))
-    reaches = [reach for reach in found if reach is not None]
-    findings = [*_of_devices(who, devices, channels, ready), *_of_reaches(reaches, devices, asked=publish_id)]
-    return Explanation(app_id, who, devices, channels, ready, reaches, findings, len(statuses))
+    reaches, looked_at, until = [], 0, push.clock.monotonic() + seconds
+    for status in statuses:
+        if looked_at and push.clock.monotonic() >= until:
+            break
+        looked_at += 1
+        reach = await _reach(push, status, who, devices, channels, ready)
+        if reach is not None:
+            reaches.append(reach)
+    about_publishes = _of_reaches(reaches, devices, looked_at, asked=publish_id)
+    findings = [*_of_devices(who, devices, channels, ready), *about_publishes]
+    complete = looked_at == len(statuses)
+    return Explanation(app_id, who, devices, channels, ready, reaches, findings, looked_at, complete)
 
 
 async def waits_for(push: Push, status: PublishStatus) -> list[dict[str, str]]:
@@ -278,10 +295,12 @@ def _of_devices(
             yield Finding("bad", f"{name} cannot send for this app: {missing}.", errors.CREDENTIAL_MISSING)
 
 
-def _of_reaches(reaches: Sequence[Reach], devices: Sequence[Device], *, asked: str | None) -> Iterator[Finding]:
+def _of_reaches(
+    reaches: Sequence[Reach], devices: Sequence[Device], looked_at: int, *, asked: str | None
+) -> Iterator[Finding]:
     """The newest failure of each kind; that everything was taken; that nothing was meant for them."""
     if not reaches:
-        where = f"Publish {asked}" if asked else f"None of the newest {_LOOKED_AT} publishes"
+        where = f"Publish {asked}" if asked else f"None of the newest {looked_at} publishes"
         was = "was not meant" if asked else "was meant"
         yield Finding(
             "warn",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
@@ -90,7 +92,7 @@ async def test_a_device_on_no_channel_that_nothing_was_meant_for(desk: PushDesk)
     texts = " ".join(finding.text for finding in (await asked(desk, "phone")).findings)
     assert "FAILED after 3 failures" in texts
     assert "is on no channel" in texts
-    assert "None of the newest 20 publishes was meant for them" in texts
+    assert "None of the newest 1 publishes was meant for them" in texts
 
 
 async def test_registered_after_it_was_planned(desk: PushDesk) -> None:
@@ -159,3 +161,21 @@ async def test_the_newest_failure_of_each_kind_is_enough(desk: PushDesk) -> None
     found = await asked(desk, "phone")
     assert (found.looked_at, len(found.reaches), rows(found)) == (20, 20, [errors.PROVIDER_AUTH_FAILED])
     assert found.findings[0].publish_id == "p-24"
+
+
+async def test_large_publishes_are_not_gone_through_for_long(desk: PushDesk) -> None:
+    await desk.device("phone", "news")
+    for number in range(5):
+        await desk.publish(f"p-{number}")
+        await desk.outcome(f"p-{number}")
+    events = desk.store.events
+
+    async def slow(*arguments: Any, **options: Any) -> Any:
+        desk.clock.advance(0.02)
+        return await events(*arguments, **options)
+
+    desk.store.events = slow  # type: ignore[method-assign]
+    found = await asked(desk, "phone")
+    assert (found.looked_at, found.complete) == (2, False)
+    whole = await explained(desk.push, desk.app_id, "phone", seconds=10)
+    assert (whole.looked_at, whole.complete) == (5, True)

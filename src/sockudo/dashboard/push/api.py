@@ -18,7 +18,6 @@ from sockudo.edge.paths import path_part
 from sockudo.push.access import Access
 from sockudo.push.credentials import credential_from
 from sockudo.push.outcomes import cancel, replay
-from sockudo.push.reasons import explained
 from sockudo.push.trial import trial_from, try_out
 
 __all__ = ["api_routes"]
@@ -110,5 +109,5 @@ async def _why(board: Board, request: Request, app_id: str) -> Any:
     who = request.query_params.get("q", "").strip()
     if not who:
         raise errors.INVALID_INPUT("q must be the id of a device or of a client")
-    found = await explained(desk.opened(board), app_id, who, request.query_params.get("publish_id") or None)
+    found = await desk.why(board, request, app_id, who, request.query_params.get("publish_id") or None)
     return {**found.as_dict(), "refused": desk.refused_lately(board, app_id)}

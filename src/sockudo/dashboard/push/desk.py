@@ -17,7 +17,7 @@ from sockudo.push.directory import Directory
 from sockudo.push.funnel import funnel
 from sockudo.push.outcomes import dead_letter_view, delivery_view, publish_status, state_named, status_view
 from sockudo.push.positions import dead_letter_position, event_position, status_position
-from sockudo.push.reasons import waits_for
+from sockudo.push.reasons import Explanation, explained, waits_for
 from sockudo.push.recipients import ROUTE_NAMES, Provider, provider_named
 from sockudo.push.records import Device, PublishStatus, State
 from sockudo.push.registrations import device_view
@@ -37,6 +37,7 @@ __all__ = [
     "publishes",
     "readiness",
     "refused_lately",
+    "why",
     "why_off",
 ]
 
@@ -44,6 +45,7 @@ PER_PAGE: Final = 50
 _LONGEST_POSITION: Final = 600
 _REFUSED: Final = 10
 _CONSIDERED: Final = 20
+_PATIENCE: Final = 20.0
 
 # Rows of the catalogue that a publish which was never taken can have been refused with.
 _REFUSALS: Final = frozenset(
@@ -268,6 +270,17 @@ async def _stored(board: Board, app_id: str) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+
+# ---- why ----
+
+
+async def why(board: Board, request: Request, app_id: str, who: str, publish_id: str | None) -> Explanation:
+    """See `sockudo.push.reasons.explained`; ``?thorough=yes`` goes through more than can be at once."""
+    push = opened(board)
+    if request.query_params.get("thorough") == "yes":
+        return await explained(push, app_id, who, publish_id, seconds=_PATIENCE)
+    return await explained(push, app_id, who, publish_id)
 
 
 # ---- what never became a publish ----

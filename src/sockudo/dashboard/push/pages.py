@@ -17,7 +17,7 @@ from sockudo.edge.paths import path_part
 from sockudo.errors import SockudoError
 from sockudo.push.advice import STATE_WORDS
 from sockudo.push.outcomes import delivery_view
-from sockudo.push.reasons import Explanation, explained
+from sockudo.push.reasons import Explanation
 from sockudo.push.recipients import ROUTE_NAMES
 from sockudo.push.registrations import device_view
 from sockudo.push.trial import TRIED
@@ -185,7 +185,7 @@ async def _why(board: Board, request: Request) -> Response:
     publish_id = request.query_params.get("publish_id", "").strip()
     found: Explanation | None = None
     if app_id is not None and who and board.edge.push is not None:
-        found = await explained(board.edge.push, app_id, who, publish_id or None)
+        found = await desk.why(board, request, app_id, who, publish_id or None)
     return shown_page(
         board,
         request,
