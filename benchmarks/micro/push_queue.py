@@ -1,10 +1,11 @@
 """How many notifications a second a push queue takes and gives, and what it costs to look at a long one.
 
 Each queue is measured in this process: messages that go through in batches of 64 (produced, taken, finished with a
-result that is taken and finished in turn) by one worker and by four, the same with large ones, messages produced one by
-one by 32 callers that wait for each, and, behind a flood of one app beside 1000 others, how long single calls take:
-taking 32, taking them with 8 of an app at most, the depths, when the next is due. SQLite is in a folder on the disk given. PostgreSQL, MariaDB and
-Redis are the throw-away servers of the test suite, with their default durability, Redis with an fsync for each write.
+result that is taken and finished in turn) by one worker, with this process's CPU for each, and by four; the same with
+large ones; messages produced one by one by 32 callers that wait for each; and, behind a flood of one app beside 1000
+others, how long single calls take: taking 32, taking them with 8 of an app at most, the depths, when the next is due.
+SQLite is in a folder on the disk given. PostgreSQL, MariaDB and Redis are the throw-away servers of the test suite, with
+their default durability, Redis with an fsync for each write.
 
     .venv/bin/python benchmarks/micro/push_queue.py [--queues sqlite,memory] [--messages 20000] [--backlog 100000]
 """
@@ -50,8 +51,11 @@ def messages(stage: Stage, first: int, count: int, size: int, apps: int = 5) -> 
     return [Message(stage, f"{n}", f"app{n % apps}", b"x" * size) for n in range(first, first + count)]
 
 
-async def through(queue: PushQueue, count: int, size: int, workers: int = 1) -> float:
-    """Messages a second; each is taken and finished twice, once as a job and once as its result."""
+async def through(queue: PushQueue, count: int, size: int, workers: int = 1) -> tuple[float, float]:
+    """Messages a second, and microseconds of this process's CPU for each.
+
+    Each is taken and finished twice, once as a job and once as its result.
+    """
     batches = iter(range(0, count, BATCH))
 
     async def work() -> None:
@@ -63,9 +67,9 @@ async def through(queue: PushQueue, count: int, size: int, workers: int = 1) -> 
             leases = await queue.consume("delivery_results", BATCH, now_ms(), now_ms() + LEASE_MS)
             assert all(await queue.finish(leases, [], now_ms()))
 
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(work() for _ in range(workers)))
-    return count / (time.perf_counter() - started)
+    return count / (time.perf_counter() - started), (time.process_time() - cpu) / count * 1e6
 
 
 async def one_by_one(queue: PushQueue, count: int, size: int) -> float:
@@ -114,15 +118,11 @@ def place(kind: str, disk: str) -> Iterator[QueuePlace]:
 async def measure(kind: str, count: int, backlog: int, disk: str) -> list[float]:
     with place(kind, disk) as where:
         async with where.open(timeout_ms=60_000) as queue:
-            alone, together = await through(queue, count, 300), await through(queue, count, 300, workers=4)
-            large = await through(queue, max(count // 40, BATCH), 100_000)
-            return [
-                alone,
-                together,
-                large,
-                await one_by_one(queue, count // 2, 300),
-                *await behind_a_flood(queue, backlog),
-            ]
+            alone, cpu = await through(queue, count, 300)
+            together, _ = await through(queue, count, 300, workers=4)
+            large, _ = await through(queue, max(count // 40, BATCH), 100_000)
+            single = await one_by_one(queue, count // 2, 300)
+            return [alone, cpu, together, large, single, *await behind_a_flood(queue, backlog)]
 
 
 def main() -> None:
@@ -132,13 +132,13 @@ def main() -> None:
     parser.add_argument("--backlog", type=int, default=100_000)
     parser.add_argument("--disk", default=str(ROOT))
     given = parser.parse_args()
-    rates = ("through/s", "by four", "100 KB/s", "single/s")
+    rates = ("through/s", "CPU µs", "by four", "100 KB/s", "single/s")
     calls = ("take", "fair", "depths", "due")
     print(f"{'':10}" + "".join(f"{name:>10}" for name in rates) + "".join(f"{name:>8}" for name in calls) + "  ms")
     for kind in given.queues.split(","):
         found = asyncio.run(measure(kind, given.messages, given.backlog, given.disk))
         print(
-            f"{kind:10}" + "".join(f"{rate:10,.0f}" for rate in found[:4]) + "".join(f"{ms:8.2f}" for ms in found[4:])
+            f"{kind:10}" + "".join(f"{rate:10,.0f}" for rate in found[:5]) + "".join(f"{ms:8.2f}" for ms in found[5:])
         )
 
 
