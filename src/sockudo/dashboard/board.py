@@ -11,6 +11,7 @@ from sockudo.apps import Changes
 from sockudo.dashboard.attempts import Attempts
 from sockudo.dashboard.passwords import Credentials
 from sockudo.dashboard.readings import NodeReader
+from sockudo.dashboard.replies import prepare_templates
 from sockudo.dashboard.samples import Samples
 from sockudo.dashboard.sessions import Sessions
 from sockudo.edge.context import Edge
@@ -44,6 +45,7 @@ class Board:
     # Event streams that are open, each with what it sets at its end, which comes soon after `closing` is set.
     streams: set[asyncio.Event] = field(default_factory=set)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
+    _preparing: asyncio.Task[None] | None = None
 
     @classmethod
     def of(cls, edge: Edge, apply_changes: Callable[[Changes], None], loop: LoopWatch | None = None) -> Board:
@@ -58,9 +60,17 @@ class Board:
         scheme, name = "https" if tls else "http", f"[{host}]" if ":" in host else host
         self.listeners.append((what, host if port is None else f"{scheme}://{name}:{port}"))
 
+    def prepare_pages(self) -> asyncio.Task[None]:
+        """Begins, once, what pages take long for at their first visit; not before somebody comes to look at them."""
+        if self._preparing is None:
+            self._preparing = asyncio.create_task(prepare_templates())
+        return self._preparing
+
     async def close(self) -> None:
         """Ends all sessions and event streams, when the server stops; returns when the streams have said so."""
         self.closing.set()
+        if self._preparing is not None:
+            self._preparing.cancel()
         self.sessions.close_all()
         with suppress(TimeoutError):
             async with asyncio.timeout(_ENDING):

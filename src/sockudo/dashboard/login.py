@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from urllib.parse import unquote
 
 import structlog
@@ -37,6 +38,7 @@ def routes(board: Board) -> list[Route]:
         wanted = safe_next(request.query_params.get("next"))
         if request.state.session is not None:
             return redirect(request, wanted)
+        board.prepare_pages()
         unsent = "unsent" in request.query_params
         return page(board, request, "login.html", wanted=wanted, unsent=unsent, error=None)
 
@@ -48,11 +50,9 @@ def routes(board: Board) -> list[Route]:
             wanted = safe_next(sent.get("next"))
             version = await check_password(board, request, sent.get("password"))
         except SockudoError as error:
-            retry = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
-            status = error.spec.status or 500
-            return page(
-                board, request, "login.html", status=status, headers=retry, wanted=wanted, unsent=False, error=error
-            )
+            return _refused(board, request, wanted, error)
+        # A visitor who leaves meanwhile does not end it for others.
+        await asyncio.shield(board.prepare_pages())
         if request.state.session is not None:
             board.sessions.close(request.state.session)
         lifetime = board.edge.settings.dashboard.session_lifetime
@@ -79,6 +79,13 @@ def routes(board: Board) -> list[Route]:
         Route(LOGOUT, logout, methods=["POST"]),
         Route("/dashboard/api/v1/session", session, methods=["GET"]),
     ]
+
+
+def _refused(board: Board, request: Request, wanted: str, error: SockudoError) -> Response:
+    """The form once more, with what was wrong."""
+    retry = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+    status = error.spec.status or 500
+    return page(board, request, "login.html", status=status, headers=retry, wanted=wanted, unsent=False, error=error)
 
 
 def safe_next(wanted: str | None) -> str:

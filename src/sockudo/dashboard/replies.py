@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
     from sockudo.dashboard.board import Board
     from sockudo.dashboard.sessions import Session
 
-__all__ = ["NAVIGATION", "error_reply", "event_stream", "is_api", "json", "page", "redirect", "render", "wants_part"]
+__all__ = [
+    "NAVIGATION",
+    "error_reply",
+    "event_stream",
+    "is_api",
+    "json",
+    "page",
+    "prepare_templates",
+    "redirect",
+    "render",
+    "wants_part",
+]
 
 API = "/dashboard/api/"
 
@@ -55,6 +67,13 @@ def _environment() -> jinja2.Environment:
     # At hand in every block, also when that is rendered alone.
     environment.globals["ui"] = environment.get_template("ui.html").module
     return environment
+
+
+async def prepare_templates() -> None:
+    """Compiles every template, each in a thread: on the loop, messages would wait behind the first visit to a page."""
+    environment = _environment()
+    for name in environment.list_templates(("html",)):
+        await asyncio.to_thread(environment.get_template, name)
 
 
 def _number(value: float) -> str:

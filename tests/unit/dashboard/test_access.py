@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
 from typing import Any
 
+import jinja2
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sockudo.dashboard import replies
 from sockudo.dashboard.access import COOKIE
 from sockudo.dashboard.bodies import read_form
 from sockudo.edge.paths import path_part
@@ -324,6 +327,25 @@ async def test_a_login_ends_the_session_before_it(desk: Desk) -> None:
     again = await desk.login(headers={"cookie": visitor.cookie})
     assert again.headers["set-cookie"].partition(";")[0] != visitor.cookie
     assert (await visitor.get("/dashboard")).status == 303
+
+
+async def test_no_first_visit_to_a_page_holds_the_loop_up(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[threading.Thread] = []
+    compile_one = jinja2.Environment.compile
+
+    def watched(*given: Any, **named: Any) -> Any:
+        compiled.append(threading.current_thread())
+        return compile_one(*given, **named)
+
+    replies._environment.cache_clear()
+    monkeypatch.setattr(jinja2.Environment, "compile", watched)
+    visitor = await desk.visitor()
+    beside = [thread for thread in compiled if thread is not threading.main_thread()]
+    assert len(beside) > 30
+    before = len(compiled)
+    for path in ("/dashboard", "/dashboard/channels", "/dashboard/connections", "/dashboard/errors", "/dashboard/why"):
+        assert (await visitor.get(path)).status == 200
+    assert len(compiled) == before
 
 
 async def test_logout(desk: Desk) -> None:
