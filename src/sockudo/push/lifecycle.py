@@ -152,9 +152,10 @@ def _completed(status: PublishStatus) -> PublishStatus:
     after = outcome_state(status.counters)
     if after is None:
         return status
+    status = replace(status, retry_after_ms=None)
     if after == "succeeded":
         # What went wrong on the way is in ``failures``; in the end nothing did.
-        status = replace(status, error_reason=None, code=None, retry_after_ms=None)
+        status = replace(status, error_reason=None, code=None)
     return _into(status, after)
 
 
