@@ -21,7 +21,7 @@ _SAID: Final = {
     "timestamp_stale": "the clocks are too far apart: the signature counts as old",
     "app_disabled": "id, key and secret fit, but the app {id} is disabled",
 }
-_FITTING: Final = "`sockudo apps show {id}` prints what belongs together, on the server's machine."
+_FITTING: Final = "`sockudo apps show {id} --reveal-secret` prints what belongs together, on the server's machine."
 _ADVICE: Final[dict[str, tuple[str, ...]]] = {
     "signature_mismatch": (
         "Compare the secret: it may be an old one, or have lost a character. " + _FITTING,

@@ -23,7 +23,8 @@ def similar_channel(state: AppState, channel: str) -> str:
     for name in _spellings(channel):
         other = state.channels.get(name)
         if name != channel and other is not None and other.occupied:
-            return f"nobody is subscribed to this channel; {other.subscription_count} are to {name}"
+            count = other.subscription_count
+            return f"nobody is subscribed to this channel; {count} {'is' if count == 1 else 'are'} to {name}"
     return "nobody is subscribed to this channel"
 
 
