@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 from pathlib import Path
@@ -14,6 +15,7 @@ from support.databases import DatabaseServer
 from support.push_node import fcm, push_server
 from support.redis import PASSWORD, RedisProcess
 from support.waiting import wait_until
+from support.websocket import WebSocket
 
 _COUNT = 80
 _GONE = b'{"error":{"status":"NOT_FOUND","details":[{"errorCode":"UNREGISTERED"}]}}'
@@ -42,6 +44,20 @@ def test_a_publish_reaches_its_devices_and_says_so(tmp_path: Path) -> None:
         metrics = push.server.metrics()
         assert 'sockudo_push_dispatched_total{app="app-id",' in metrics
         assert "token-" not in metrics
+
+
+def test_a_notification_may_go_to_a_channel_of_this_server(tmp_path: Path) -> None:
+    with fcm() as provider, push_server(provider, tmp_path) as push, WebSocket(push.server) as client:
+        client.greeting()
+        client.subscribe("room")
+        recipient = {"transportType": "realtime", "channel": "room"}
+        body = {"recipients": [{"type": "recipient", "recipient": recipient}], "payload": {"title": "Hello"}}
+        answer = push.call("POST", "/publish", body)
+        event = client.event()
+        assert (event["event"], event["channel"]) == ("push", "room")
+        assert json.loads(event["data"])["notification"]["title"] == "Hello"
+        status = push.ended(answer["publishId"])
+        assert status["counters"] == _numbers(1, dispatched=1, succeeded=1)
 
 
 def test_kills_at_random_moments_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:

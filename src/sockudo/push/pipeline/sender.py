@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 
 import structlog
 
+from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.push.delivery import Batch, PushProvider, Sent
 from sockudo.push.messages import Delivery, Feedback, delivery_stage, feedback_message, read_body
@@ -21,7 +22,7 @@ from sockudo.push.recipients import ROUTE_NAMES, Provider
 
 __all__ = ["AT_ONCE", "Sender"]
 
-AT_ONCE: Final = 128
+AT_ONCE: Final = 256
 """Batches of one worker at a time; a large one counts for several."""
 
 # Of one app: so many small batches or four of the largest.
@@ -206,6 +207,8 @@ class Sender(Worker):
                 await self.works.queue.finish(leases, messages, self.works.now_ms())
                 break
             except SockudoError as problem:
+                if problem.spec is not errors.SERVICE_UNAVAILABLE:
+                    raise
                 _log.error("the push queue does not answer", worker=self.name, reason=problem.text)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
