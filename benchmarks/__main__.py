@@ -1,7 +1,7 @@
 """``scripts/bench``: measures the server beside uWebSockets.js and a bare C loop, and prints one table.
 
 With --v2 it measures protocol V2 beside V1, and what is stored beside what is not; with --operators what webhooks and watchers cost, and
-how fast the dashboard is. Everything runs on this machine, over loopback: the server on one core, the load generator on another. Rates are
+how fast the dashboard is; with --push how many notifications it takes and delivers. Everything runs on this machine, over loopback: the server on one core, the load generator on another. Rates are
 per second of CPU time that the server used, which a busy neighbour disturbs less than wall time.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks import operators, v2
+from benchmarks import operators, push, v2
 from benchmarks.docs import write_docs
 from benchmarks.loads import GENERATOR_LOADS, LOADS
 from benchmarks.peers import PEERS
@@ -32,6 +32,7 @@ _EXAMPLES = """examples:
   scripts/bench --v2 --quick                protocol V2: recovery, history, filters, deltas; about three minutes
   scripts/bench --v2 --rows fan,sqlite      only these of its rows
   scripts/bench --operators --quick         webhooks, the inspector and the dashboard; about two minutes
+  scripts/bench --push --quick              notifications: admission, FCM, Web Push, and people on line beside them
   scripts/bench --from peers.json --peers   prints the tables of an earlier run
 """
 
@@ -51,16 +52,17 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one repetition of 2 s each instead of three of 4 s")
     parser.add_argument("--repetitions", type=int, metavar="N", help="so many instead")
     parser.add_argument("--seconds", type=float, metavar="S", help="so long for each load instead")
-    parser.add_argument("--rows", type=_names([*LOADS, *v2.GROUPS, *operators.GROUPS], "row"), metavar="A,B", help="only these loads: " + ", ".join(LOADS) + "; with --v2: " + ", ".join(v2.GROUPS) + "; with --operators: " + ", ".join(operators.GROUPS))
+    parser.add_argument("--rows", type=_names([*LOADS, *v2.GROUPS, *operators.GROUPS, *push.GROUPS], "row"), metavar="A,B", help="only these loads: " + ", ".join(LOADS) + "; with --v2: " + ", ".join(v2.GROUPS) + "; with --operators: " + ", ".join(operators.GROUPS) + "; with --push: " + ", ".join(push.GROUPS))
     parser.add_argument("--v2", action="store_true", help="protocol V2 instead: its speed, durable publishes, recovery, filters and deltas")
     parser.add_argument("--operators", action="store_true", help="what webhooks and watchers cost, and how fast the dashboard is, instead")
+    parser.add_argument("--push", action="store_true", help="how many notifications are taken and delivered, and what live events cost beside them, instead")
     parser.add_argument("--peers", nargs="?", const=list(PEERS), type=_names(list(PEERS), "peer"), metavar="A,B", help="the comparison of all peers, or of these: " + ", ".join(PEERS))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every run there, after each one")
     parser.add_argument("--from", type=Path, metavar="FILE", dest="source", help="measure nothing: use the runs of such a file")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/benchmarks.md")
     options = parser.parse_args()
-    if sum(map(bool, (options.v2, options.operators, options.peers))) > 1:
-        parser.error("--v2, --operators and --peers are tables of their own")
+    if sum(map(bool, (options.v2, options.operators, options.push, options.peers))) > 1:
+        parser.error("--v2, --operators, --push and --peers are tables of their own")
     if unknown := set(options.rows or ()) - set(_known(options)):
         parser.error(f"no rows of this table: {', '.join(sorted(unknown))}")
     return options
@@ -68,7 +70,7 @@ def _options() -> argparse.Namespace:
 
 def _own_table(options: argparse.Namespace) -> ModuleType | None:
     """The package that measures a table of its own."""
-    return v2 if options.v2 else operators if options.operators else None
+    return v2 if options.v2 else operators if options.operators else push if options.push else None
 
 
 def _known(options: argparse.Namespace) -> list[str]:
@@ -79,7 +81,7 @@ def _known(options: argparse.Namespace) -> list[str]:
 def _command(options: argparse.Namespace) -> str:
     """The command that gives such a table again."""
     parts = ["scripts/bench"]
-    parts += ["--v2"] if options.v2 else ["--operators"] if options.operators else []
+    parts += ["--v2"] if options.v2 else ["--operators"] if options.operators else ["--push"] if options.push else []
     parts += ["--quick"] if options.quick else []
     parts += ["--write-docs"] if options.write_docs else []
     for name in ("rows", "peers"):
@@ -116,7 +118,7 @@ def _loads(options: argparse.Namespace) -> list[str]:
 
 def _part(options: argparse.Namespace) -> str:
     """The part of the page that the table belongs to."""
-    return "v2" if options.v2 else "operators" if options.operators else "peers" if options.peers else "targets"
+    return "v2" if options.v2 else "operators" if options.operators else "push" if options.push else "peers" if options.peers else "targets"
 
 
 def _tables(results: Results, options: argparse.Namespace) -> list[str]:
