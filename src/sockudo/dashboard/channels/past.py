@@ -63,6 +63,9 @@ async def told(edge: Edge, app: LiveApp, channel: str, parameters: Mapping[str, 
         page = await read(edge, app, channel, parameters)
     except SockudoError as problem:
         error = problem
+        if error.spec is errors.HISTORY_UNAVAILABLE:
+            # A store that does not answer is waited for once.
+            return Past(None, None, error)
     try:
         history = _presence_history(edge, app, channel) if presence else _history(edge, app, channel)
         stream = (await history.state(app.id, channel))["stream"]

@@ -78,13 +78,13 @@ async def test_a_degraded_stream_says_so_beside_its_state(site: Site) -> None:
     assert (past.stream["state"]["durable_state"], past.stream["state"]["reason"]) == ("degraded", "disk full")
 
 
-async def test_a_store_that_does_not_answer_is_told_once(site: Site) -> None:
+async def test_a_store_that_does_not_answer_is_waited_for_once(site: Site) -> None:
     site.store.plan("read", refuse())
-    site.store.plan("info", refuse())
     past = await told(site.edge, site.app, "news", {}, presence=False)
     assert past.page is None
     assert past.error is not None
     assert past.error.spec is errors.HISTORY_UNAVAILABLE
+    assert past.stream is None
 
 
 @pytest.mark.parametrize(
