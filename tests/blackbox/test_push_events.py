@@ -1,0 +1,78 @@
+"""Events that are notifications, too, on a running server; and what endpoints hear of push (contract 50 § 9)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from support.endpoint import WebhookEndpoint
+from support.push_node import fcm, push_server
+from support.server import DEFAULT_APP, app_record, start_server
+from support.waiting import wait_until
+from support.websocket import WebSocket
+
+RULES = {"push_rules": [{"channel_pattern": "parcel-*", "event_filter": ["shipped"]}]}
+DATA = {"title": "planted-title", "body": "planted-body", "no": 8841}
+EVENTS = f"/apps/{DEFAULT_APP.id}/events"
+
+
+def test_events_reach_sockets_and_devices(tmp_path: Path) -> None:
+    with fcm() as provider, push_server(provider, tmp_path, RULES) as push, WebSocket(push.server) as client:
+        client.greeting()
+        client.subscribe("parcel-1")
+        push.register(1, "parcel-1")
+        own = {"title": "planted-own", "templateData": {"planted": "value"}}
+        event = {"name": "shipped", "data": json.dumps(DATA), "channel": "parcel-1", "extras": {"push": own}}
+        reply = push.server.signed("POST", EVENTS, body=event)
+        assert (reply.status, reply.text) == (200, '{"ok":true}')
+        said = client.event()
+        assert said == {"event": "shipped", "channel": "parcel-1", "data": json.dumps(DATA)}
+        wait_until(lambda: len(provider.provider.requests) == 2, "both notifications")
+        publishes = push.call("GET", "/publishes")["items"]
+        assert len(publishes) == 2
+        for publish in publishes:
+            assert push.ended(publish["publishId"])["state"] == "succeeded"
+        sent = sorted(
+            json.loads(request.body)["message"]["notification"]["title"] for request in provider.provider.requests
+        )
+        assert sent == ["planted-own", "planted-title"]
+        assert "planted" not in push.server.log
+        assert "planted" not in push.server.metrics()
+
+
+def test_without_a_provider_what_should_be_pushed_is_not_said() -> None:
+    with start_server(RULES) as server, WebSocket(server) as client:
+        client.greeting()
+        client.subscribe("parcel-1")
+        event: dict[str, Any] = {"name": "tide", "data": "1", "channel": "parcel-1", "extras": {"push": {"title": "x"}}}
+        reply = server.signed("POST", EVENTS, body=event)
+        assert reply.status == 503
+        assert reply.json()["error"] == "push admission unavailable: push providers are disabled"
+        reply = server.signed("POST", EVENTS, body={"name": "shipped", "data": {"title": "x"}, "channel": "parcel-1"})
+        assert reply.status == 400
+        assert reply.json()["error"] == "push rule for 'parcel-*': the event's data must have a string 'body'"
+        # The rule's own failure is only logged: nobody waits for it.
+        assert (
+            server.signed("POST", EVENTS, body={"name": "shipped", "data": DATA, "channel": "parcel-1"}).status == 200
+        )
+        assert client.event()["event"] == "shipped"
+        wait_until(lambda: "a notification of a rule is not sent" in server.log, "the log line")
+        assert "planted" not in server.log
+
+
+def test_endpoints_hear_of_a_publish_that_reached_nobody(tmp_path: Path) -> None:
+    with fcm() as provider, WebhookEndpoint() as endpoint:
+        hook = {"url": endpoint.url, "event_types": ["push.publish_failed"]}
+        config = {
+            "push": {"webhooks_enabled": True},
+            "webhooks": {"allow_private_addresses": True},
+            "app_manager": {"array": {"apps": [app_record(DEFAULT_APP, webhooks=[hook])]}},
+        }
+        with push_server(provider, tmp_path, config) as push:
+            push.publish("empty", "nobody")
+            assert push.ended("nobody")["state"] == "failed"
+            endpoint.waits_for(bool)
+            [event] = endpoint.taken()
+            told = (event["name"], event["publish_id"], event["code"])
+            assert told == ("push.publish_failed", "nobody", "no_recipients")
