@@ -179,6 +179,13 @@ def _dashboard(context: BrowserContext, push: PushServer, publish_id: str) -> No
             assert wrong_looks(page) == []
 
 
+ACTIVATED = """navigator.serviceWorker.ready.then(({ active }) => new Promise((resolve) => {
+  const look = () => active.state === "activated" && resolve(true);
+  active.addEventListener("statechange", look);
+  look();
+}))"""
+
+
 def deliver(context: BrowserContext, page: Page, example: str, data: str) -> None:
     """Hands a push message to the page's service worker, decrypted, as the browser does."""
     registrations: list[str] = []
@@ -191,7 +198,8 @@ def deliver(context: BrowserContext, page: Page, example: str, data: str) -> Non
 
     devtools.on("ServiceWorker.workerRegistrationUpdated", registered)
     devtools.send("ServiceWorker.enable")
-    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    # Before that the browser has nobody to hand a message to.
+    page.evaluate(ACTIVATED)
     wait_until(lambda: page.evaluate("1") and registrations, "the worker's registration")
     devtools.send(
         "ServiceWorker.deliverPushMessage", {"origin": example, "registrationId": registrations[0], "data": data}

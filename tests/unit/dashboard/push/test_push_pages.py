@@ -101,6 +101,18 @@ async def test_one_publish_says_what_failed_and_what_to_do(desk: PushDesk, visit
     await text(visitor, "/dashboard/push/nobody/publishes/ship", 404)
 
 
+async def test_one_publish_moves_by_itself(desk: PushDesk, visitor: Visitor) -> None:
+    await desk.publish("ship", count=2)
+    await desk.outcome("ship", "phone", "rejected", DEAD)
+    page = f"/dashboard/push/{desk.app_id}/publishes/ship"
+    part = (await visitor.get(page, **{"hx-request": "true"})).text.strip()
+    assert part.startswith(f'<div class="stack" id="live" hx-get="{page}" hx-trigger="every 2s"')
+    assert "invalid_token" in part
+    assert "Deliveries" not in part
+    await desk.outcome("ship", "tab")
+    assert "every 2s" not in (await visitor.get(page, **{"hx-request": "true"})).text
+
+
 async def test_a_publish_that_waits_for_credentials_says_so(desk: PushDesk, visitor: Visitor) -> None:
     await desk.publish("ship", count=2)
     await desk.outcome("ship", "tab")
