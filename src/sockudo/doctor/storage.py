@@ -87,7 +87,7 @@ def _apps(count: int) -> str:
 
 def _databases(settings: Settings) -> Iterator[tuple[str, str, int]]:
     """What is to be reached over the network: what it is, its host and port."""
-    drivers = {settings.app_manager.driver}
+    drivers = {settings.app_manager.driver, settings.push.storage_driver, settings.push.queue_driver}
     if settings.history.enabled:
         drivers.add(settings.history.backend)
     for names, label, server in (
@@ -96,7 +96,7 @@ def _databases(settings: Settings) -> Iterator[tuple[str, str, int]]:
     ):
         if drivers & names:
             yield label, server.host, server.port
-    if settings.queue.driver == "redis":
+    if "redis" in (settings.queue.driver, settings.push.queue_driver):
         redis = settings.database.redis.server(settings.queue.redis.url_override)
         yield "Redis", redis.host, redis.port
 

@@ -10,7 +10,7 @@ import pytest
 from sockudo.client.failures import ApiError, ClosedError
 from sockudo.config import Settings
 from sockudo.config.apps import App, Channels, Policy
-from sockudo.config.sections import UnixSocket
+from sockudo.config.sections import Push, UnixSocket
 from sockudo.doctor import addresses, credentials, process, reach, roundtrip, service, sockets, storage, tls, webhooks
 from sockudo.doctor.addresses import Probe, Surroundings
 from sockudo.doctor.deployment import Deployment, Options
@@ -404,3 +404,9 @@ def test_the_parts_that_fail_are_named_with_their_reasons() -> None:
     told = {"checks": [{"name": "apps", "passed": True}, {"name": "history", "passed": False, "reason": "no answer"}]}
     assert failed_parts(told) == ["history: no answer"]
     assert failed_parts({}) == []
+
+
+def test_the_databases_of_push_are_reached_too() -> None:
+    settings = Settings(push=Push(storage_driver="postgres", queue_driver="redis"))
+    assert [name for name, _, _ in storage._databases(settings)] == ["PostgreSQL", "Redis"]
+    assert not list(storage._databases(Settings()))
