@@ -35,7 +35,7 @@ KEYS_KEPT_MS: Final = 7 * 86_400_000
 """How long it is remembered that an outcome was counted."""
 
 _TICK: Final = 64
-_AT_ONCE: Final = 16
+_AT_ONCE: Final = 64
 _SLICE: Final = 50
 _DELETED_AT_ONCE: Final = 32
 _MOST_ATTEMPTS: Final = 5

@@ -41,7 +41,8 @@ __all__ = ["Planner", "ShardWorker"]
 
 _Edit = Callable[[PublishStatus], PublishStatus | None]
 
-_AT_ONCE: Final = 16
+# What they ask of the store at the same time shares its transactions.
+_AT_ONCE: Final = 64
 _SHARDS_AT_ONCE: Final = 1
 _PLANNED: Final[frozenset[State]] = frozenset({"queued", "planning"})
 # Recipients of one step: so many batches are produced together.
@@ -209,9 +210,6 @@ class Planner(_Steps):
 
     async def _begin(self, lease: Lease, found: PublishLog) -> None:
         works, app_id, publish_id = self.works, found.app_id, found.publish_id
-        if not await self._waits(app_id, publish_id):
-            await works.queue.finish([lease], [], works.now_ms())
-            return
         # The message is the owner: whoever takes it over has the lock, too, and nobody who was given another one (D24).
         name, now = f"planner:publish-log:{publish_id}", works.now_ms()
         if not await works.store.lock(app_id, name, lease.message_id, now, now + LEASE_MS):
@@ -236,10 +234,6 @@ class Planner(_Steps):
             # It ends by itself.
             with contextlib.suppress(SockudoError):
                 await works.store.unlock(app_id, name, lease.message_id)
-
-    async def _waits(self, app_id: str, publish_id: str) -> bool:
-        status = await self.works.store.status(app_id, publish_id)
-        return status is not None and status.state in _PLANNED
 
     async def _conclude(self, lease: Lease, ended: Planned) -> None:
         works = self.works
