@@ -13,7 +13,7 @@ import pytest
 from sockudo.testing.push_answers import ProviderAnswer
 from support.databases import DatabaseServer
 from support.push_node import fcm, push_server
-from support.redis import PASSWORD, RedisProcess
+from support.redis import PASSWORD, RedisProcess, free_port
 from support.waiting import wait_until
 from support.websocket import WebSocket
 
@@ -177,3 +177,16 @@ def test_what_a_process_that_dies_was_sending_another_one_sends(
             status = second.ended(unique, timeout=60)
         assert status["counters"] == _numbers(_COUNT, dispatched=_COUNT, succeeded=_COUNT)
         assert max(provider.sends.values()) <= 2
+
+
+def test_a_database_that_is_away_stops_push_and_nothing_else(tmp_path: Path) -> None:
+    config = {
+        "push": {"storage_driver": "postgres", "queue_driver": "postgres"},
+        "database": {"postgres": {"host": "127.0.0.1", "port": free_port()}},
+    }
+    with fcm() as provider, push_server(provider, tmp_path, config) as push:
+        assert push.server.publish("room", "event", "x").status == 200
+        reply = push.server.signed("GET", "/apps/app-id/push/deviceRegistrations")
+        assert (reply.status, reply.json()["code"]) == (503, "service_unavailable")
+        reply = push.server.signed("GET", "/apps/app-id/push/publishes")
+        assert reply.status == 503
