@@ -339,6 +339,14 @@ def test_what_is_wrong_with_a_webhook_is_said_in_the_form(
     assert operator.api("GET", f"/apps/{app.id}/webhooks")["webhooks"] == []
 
 
+@pytest.mark.parametrize("index", ["1", "0000000001", "1000000000", "-1", "x"])
+def test_an_index_that_is_none_opens_no_webhook(operator: Operator, app: Credentials, index: str) -> None:
+    path = f"/apps/{app.id}/webhooks"
+    operator.api("POST", path, {"url": "https://a.test", "event_types": ["cache_miss"]}, status=201)
+    operator.page(f"/dashboard{path}/0")
+    operator.page(f"/dashboard{path}/{index}", status=404)
+
+
 def test_of_two_operators_the_later_does_not_hit_another_webhook(operator: Operator, app: Credentials) -> None:
     """An index means another webhook once one before it is gone."""
     several = f"/dashboard/apps/{app.id}/webhooks"

@@ -46,7 +46,7 @@ def known_app(board: Board, app_id: str) -> LiveApp:
 
 def channel_url(app_id: str, channel: str, view: str = "", **query: str) -> str:
     """The page of a channel, or one of its views."""
-    if app_id in (".", "..") or channel in (".", ".."):
+    if channel in (".", ".."):
         # A browser would take these out of a path, escaped or not.
         asked = {"app_id": app_id, "channel": channel, **({"view": view} if view else {}), **query}
         return f"/dashboard/channels/open?{urlencode(asked)}"

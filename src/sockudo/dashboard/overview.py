@@ -14,6 +14,7 @@ from sockudo import errors
 from sockudo.dashboard.concerns import concerns
 from sockudo.dashboard.plots import PLOTS, TILES, numbers, shown
 from sockudo.dashboard.replies import event_stream, json, page
+from sockudo.dashboard.samples import INTERVAL
 from sockudo.dashboard.texts import duration
 from sockudo.edge.operations import health
 from sockudo.errors import CATALOGUE
@@ -130,7 +131,7 @@ def _time(seconds: float) -> datetime:
 def _errors(rows: Rows, minutes: int) -> dict[str, Any]:
     """The errors of these samples, the most frequent first."""
     totals = sorted(((sum(counts), slug) for slug, counts in rows.counts.items()), key=lambda each: (-each[0], each[1]))
-    covered = max(1, len(rows.at)) / 30
+    covered = max(1, len(rows.at)) * INTERVAL / 60
     found = [_error_row(slug, count, count / covered) for count, slug in totals[:_ERRORS]]
     return {"error_rows": found, "error_kinds": len(totals), "minutes": minutes}
 

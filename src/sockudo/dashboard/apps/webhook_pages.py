@@ -55,8 +55,8 @@ def _index(request: Request, app: App) -> int | None:
     text = path_part(request, "index")
     if text == _NEW:
         return None
-    if text.isascii() and text.isdecimal() and int(text[:9]) < len(app.policy.webhooks):
-        return int(text[:9])
+    if text.isascii() and text.isdecimal() and len(text) <= 6 and int(text) < len(app.policy.webhooks):
+        return int(text)
     raise errors.ENDPOINT_NOT_FOUND("The app has no such webhook: it was removed, or it has moved up in the list")
 
 
