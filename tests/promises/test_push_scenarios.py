@@ -280,8 +280,9 @@ def test_21_and_22_devices_of_their_own(server: PushServer) -> None:
 def test_24_every_row_once(place: Ground, server: PushServer, path: str) -> None:
     for number in range(3):
         place.script(server.register(f"s24-{number}", "chan-1", "chan-11"), ProviderAnswer(401), forever=True)
-    server.publish("s24", {"type": "channel", "channel": "chan-1"})
-    ended(server, "s24")
+        # A batch has one letter for each reason.
+        server.publish(f"s24-{number}", device(f"s24-{number}"))
+        ended(server, f"s24-{number}")
     found, cursor = [], ""
     while True:
         page = asked(server, "GET", f"{path}?limit=1" + (f"&cursor={cursor}" if cursor else "")).json()
