@@ -146,16 +146,17 @@ def test_processes_share_the_work(
 ) -> None:
     config = _shared(queue, postgres, redis, unique)
     with (
-        fcm(delay=0.1) as provider,
+        fcm(delay=0.2) as provider,
         push_server(provider, tmp_path / "a", config) as first,
         push_server(provider, tmp_path / "b", config) as second,
     ):
         first.register(_COUNT, unique)
-        for number in range(10):
+        # More than one process takes at a time.
+        for number in range(30):
             first.publish(unique, f"{unique}-{number}")
-        ends = [second.ended(f"{unique}-{number}") for number in range(10)]
+        ends = [second.ended(f"{unique}-{number}") for number in range(30)]
         assert {end["state"] for end in ends} == {"succeeded"}
-        assert set(provider.sends.values()) == {10}
+        assert set(provider.sends.values()) == {30}
         for each in (first, second):
             assert 'dispatched_total{app="app-id"' in each.server.metrics()
 
