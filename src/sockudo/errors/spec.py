@@ -1,0 +1,90 @@
+"""What a row of the error catalogue is, and the exception that is made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+__all__ = ["CATALOGUE", "ErrorSpec", "SockudoError", "row"]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSpec:
+    """One row of the error catalogue.
+
+    ``slug`` is ours and unique: the anchor in the error reference. ``code`` is the stable word in an HTTP body and may
+    be shared by rows that tell causes apart. ``status`` is the HTTP status, ``ws`` the number in an error frame; either
+    is None where the error cannot arise on that side. ``closes`` says that the WebSocket connection ends with it.
+    """
+
+    slug: str
+    code: str
+    status: int | None
+    ws: int | None
+    retry: bool
+    closes: bool
+    meaning: str
+    causes: tuple[str, ...]
+    remedy: str
+    # The number that AI-transport errors carry besides their word (contract 20 § 3.1).
+    ai_code: int | None = None
+
+    def __call__(
+        self, text: str | None = None, *, retry_after: int | None = None, likely_cause: str | None = None
+    ) -> SockudoError:
+        """The exception for this row; ``text`` says what was wrong with this very request."""
+        return SockudoError(self, text or self.meaning, retry_after, likely_cause)
+
+
+class SockudoError(Exception):
+    """A refusal with its row of the catalogue. ``retry_after`` is in whole seconds.
+
+    ``likely_cause`` is for the operator alone and never sent to who was refused.
+    """
+
+    __slots__ = ("likely_cause", "retry_after", "spec", "text")
+
+    def __init__(
+        self, spec: ErrorSpec, text: str, retry_after: int | None = None, likely_cause: str | None = None
+    ) -> None:
+        super().__init__(text)
+        self.spec = spec
+        self.text = text
+        self.retry_after = retry_after
+        self.likely_cause = likely_cause
+
+    def body(self) -> dict[str, Any]:
+        """The HTTP error envelope (contract 00): error, code, status and where to read more."""
+        body = {
+            "error": self.text,
+            "code": self.spec.code,
+            "status": self.spec.status or 500,
+            "docs": f"errors.md#{self.spec.slug}",
+        }
+        if self.spec.ai_code is not None:
+            body["ai_code"] = self.spec.ai_code
+        return body
+
+
+CATALOGUE: Final[dict[str, ErrorSpec]] = {}
+
+
+def row(
+    slug: str,
+    meaning: str,
+    *,
+    code: str | None = None,
+    http: int | None = None,
+    ws: int | None = None,
+    retry: bool = False,
+    closes: bool = False,
+    causes: tuple[str, ...] = (),
+    remedy: str,
+    ai_code: int | None = None,
+) -> ErrorSpec:
+    """Puts a row into the catalogue. Raises ValueError for a slug that it has already."""
+    if slug in CATALOGUE:
+        raise ValueError(f"error slug declared twice: {slug}")
+    spec = ErrorSpec(slug, code or slug, http, ws, retry, closes, meaning, causes, remedy, ai_code)
+    CATALOGUE[slug] = spec
+    return spec
