@@ -1,6 +1,6 @@
-"""Why a channel signature was refused, as far as trying the usual mistakes can tell (contract 00).
+"""Why a channel signature or a key was refused, as far as trying the usual mistakes can tell (contract 00).
 
-For the operator's log only: the client gets the plain refusal, so that nobody can use the server to find out what a
+For the operator only: the client gets the plain refusal, so that nobody can use the server to find out what a
 signature was made for.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -20,13 +21,16 @@ from sockudo.auth.channels import channel_message
 if TYPE_CHECKING:
     from sockudo.apps.live import LiveApp
 
-__all__ = ["likely_mistake"]
+__all__ = ["likely_mistake", "mistaken_key"]
 
 _MAX_SOCKET_IDS: Final = 1000
 _MAX_APPS: Final = 100
 # What the search through other connections may hash, so that a large channel_data does not hold up the server.
 _MAX_HASHED_BYTES: Final = 1_000_000
 _MAX_RESERIALIZED: Final = 20_000
+
+# Of a shorter one, its beginning would be too much of it.
+_LONG_KEY: Final = 16
 
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -68,6 +72,22 @@ def likely_mistake(
         if other.signer.matches(message, signature):
             return f"signed with the secret of the app {other.id}"
     return _UNKNOWN
+
+
+def mistaken_key(key: str, apps: Iterable[LiveApp]) -> str:
+    """What a client probably connects with in place of an app's key, as no app has this one.
+
+    Of ``apps`` the first 100 are tried. The key itself is not repeated, but for its beginning: it may be a secret.
+    """
+    for app in islice(apps, _MAX_APPS):
+        if key == app.id:
+            return f"the id of the app {app.id} in place of its key"
+        if hmac.compare_digest(key.encode("utf-8", "replace"), app.record.secret.encode("utf-8", "replace")):
+            return f"the secret of the app {app.id} in place of its key: whoever can read the page has it, replace it"
+        if key.strip().lower() == app.key.lower():
+            return f"the key of the app {app.id}, with white space around it or in the wrong case"
+    begins = f" and begins with {key[:4]}" if len(key) >= _LONG_KEY and key.isprintable() else ""
+    return f"no app has the key: it has {len(key)} characters{begins}"
 
 
 def _malformed(app: LiveApp, key: str, colon: str, given: str) -> str:

@@ -12,6 +12,7 @@ import structlog
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.apps.registry import AppRegistry
+from sockudo.auth.diagnose import mistaken_key
 from sockudo.auth.revocations import Revocations
 from sockudo.clock import Clock
 from sockudo.config import Settings
@@ -110,9 +111,8 @@ class Gateway:
         app = self.apps.by_key(key)
         self.refused[key if app is not None else "unknown", error.spec.slug] += 1
         app_id = app.id if app is not None else None
-        self.inspector.connect_refused(
-            error.spec, error.text, error.likely_cause, app_id=app_id, address=address, origin=origin
-        )
+        cause = mistaken_key(key, self.apps.all()) if error.spec is errors.UNKNOWN_APP else error.likely_cause
+        self.inspector.connect_refused(error.spec, error.text, cause, app_id=app_id, address=address, origin=origin)
 
     def open(
         self,
@@ -177,7 +177,7 @@ class Gateway:
     def remove_app(self, app_id: str) -> None:
         """Ends the sessions of an app that no longer exists and forgets its state."""
         for session in self.sessions_of(app_id):
-            session.end(errors.UNKNOWN_APP())
+            session.end(errors.UNKNOWN_APP(likely_cause="the app was removed while the client was connected"))
         self.hub.apps.pop(app_id, None)
 
     def sessions_of(self, app_id: str) -> list[Session]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sockudo.apps.live import LiveApp
 from sockudo.apps.resolve import Defaults, resolve
 from sockudo.auth.channels import check_channel_auth
-from sockudo.auth.diagnose import likely_mistake
+from sockudo.auth.diagnose import likely_mistake, mistaken_key
 from sockudo.config.apps import App
 
 KEY, SECRET, SOCKET = "pier-key-20c1", "tide-secret-9f4e", "311.902"
@@ -178,3 +178,30 @@ def test_always_answers(channel: str, auth: str, channel_data: str | None) -> No
     )
     assert sentence
     assert SECRET not in sentence
+
+
+# ---- keys ----
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("4472", "the id of the app 4472 in place of its key"),
+        ("quay-secret", "the secret of the app 4472 in place of its key: "),
+        (" pier-KEY-20c1", "the key of the app 4471, with white space around it or in the wrong case"),
+        ("0123456789abcdef0123", "no app has the key: it has 20 characters and begins with 0123"),
+        ("short-secret", "no app has the key: it has 12 characters"),
+        ("\x1b[31m0123456789abc", "no app has the key: it has 18 characters"),
+        ("", "no app has the key: it has 0 characters"),
+    ],
+)
+def test_what_is_used_in_place_of_a_key(key: str, said: str) -> None:
+    told = mistaken_key(key, [APP, QUAY])
+    assert told.startswith(said)
+    assert "quay-secret" not in told
+    assert "\x1b" not in told
+
+
+@given(st.text())
+def test_any_key_is_told_of(key: str) -> None:
+    assert mistaken_key(key, [APP, QUAY])

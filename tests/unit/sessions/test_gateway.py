@@ -92,6 +92,9 @@ class TestAdmission:
         ):
             node.gateway.note_refusal(key, error, "192.0.2.1", None)
         assert node.gateway.refused == {("key-app", "origin_not_allowed"): 1, ("unknown", "unknown_app"): 2}
+        node.gateway.note_refusal("app", errors.UNKNOWN_APP(), "192.0.2.1", None)
+        newest = node.gateway.inspector.problems.groups()[0]
+        assert newest.cause == "the id of the app app in place of its key"
 
 
 class TestOpen:
@@ -162,6 +165,8 @@ class TestChangedApps:
         node.apps.remove("app")
         node.gateway.remove_app("app")
         assert client.error() == (4001, "Application does not exist")
+        [group] = node.gateway.inspector.problems.groups("app")
+        assert group.cause == "the app was removed while the client was connected"
         assert not stranger.session.ended
         assert list(node.hub.apps) == ["other"]
         node.gateway.remove_app("app")
