@@ -24,7 +24,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
 
 @pytest.fixture(scope="module")
 def server(place: Ground) -> Iterator[PushServer]:
-    with place.server() as running:
+    # Whoever gives up does so because it has expired.
+    with place.server(retry={"initial_backoff_ms": 50, "max_backoff_ms": 50, "max_attempts": 100}) as running:
         yield running
 
 
@@ -52,20 +53,20 @@ def test_not_before_its_time(place: Ground, server: PushServer) -> None:
 
 def test_not_after_a_cancel_was_answered(place: Ground, server: PushServer) -> None:
     token = server.register("cancelled")
+    due, answered = {}, {}
     for number in range(20):
-        # Some are cancelled while they are on their way already: a cancel that comes too late changes nothing.
-        server.publish(f"cancel-{number}", to("cancelled"), notBeforeMs=ms() + 100 + 20 * number)
-    answered = {}
+        # Some are cancelled when they are on their way already: a cancel that comes too late changes nothing.
+        due[number] = ms() + 50 + 100 * number
+        server.publish(f"cancel-{number}", to("cancelled"), notBeforeMs=due[number])
     for number in range(20):
         server.done("DELETE", f"/scheduled/cancel-{number}")
-        answered[number] = time.time()
-    statuses = [server.ended(f"cancel-{number}") for number in range(20)]
-    sent = place.sent_at(token)
-    succeeded = [each["publishId"] for each in statuses if each["state"] == "succeeded"]
-    assert {each["state"] for each in statuses} <= {"cancelled", "succeeded"}
-    assert len(sent) == len(succeeded)
-    assert statuses[-1]["state"] == "cancelled"
-    assert sum(1 for at in sent if at > max(answered.values())) == 0
+        answered[number] = ms()
+    states = [server.ended(f"cancel-{number}")["state"] for number in range(20)]
+    in_time = [number for number in range(20) if answered[number] < due[number]]
+    assert in_time
+    assert {states[number] for number in in_time} == {"cancelled"}
+    wait_until(lambda: ms() > due[19] + 300, "the time of the last one")
+    assert len(place.sent_at(token)) == states.count("succeeded") == 20 - states.count("cancelled")
 
 
 def test_not_after_it_has_expired(place: Ground, server: PushServer) -> None:
@@ -77,7 +78,8 @@ def test_not_after_it_has_expired(place: Ground, server: PushServer) -> None:
     assert status["state"] == "expired"
     assert (status["counters"]["planned"], status["counters"]["expired"]) == (1, 1)
     assert place.sent_at(token)
-    assert max(place.sent_at(token)) <= expires / 1000 + 0.005
+    # A request takes a moment to its provider; one more attempt would come later than that.
+    assert max(place.sent_at(token)) <= expires / 1000 + 0.04
 
 
 def test_what_expires_while_the_server_is_down_is_not_sent(tmp_path: Path) -> None:
