@@ -8,13 +8,17 @@ import hmac
 import http.client
 import json
 import statistics
+import subprocess
+import sys
 import time
 from typing import Any
 from urllib.parse import urlencode
 
 import uvloop
 
+from benchmarks.processes import pinned
 from benchmarks.push.devices import CHANNEL
+from benchmarks.settings import CLIENT_CORE, PYTHON, ROOT
 
 __all__ = ["Backend", "admitted"]
 
@@ -64,8 +68,16 @@ class Backend:
 
 
 def admitted(port: int, inflight: int, seconds: float, channel: str) -> dict[str, Any]:
-    """Publishes a second, each waiting for its answer, and the milliseconds until that."""
-    return uvloop.run(_admitted(port, inflight, seconds, channel))
+    """Publishes a second, each waiting for its answer, and the milliseconds until that.
+
+    They come from a process of their own on the clients' core. Raises RuntimeError when it fails.
+    """
+    command = [str(PYTHON), "-m", "benchmarks.push.backend", *map(str, (port, inflight, seconds, channel))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, preexec_fn=pinned(CLIENT_CORE))
+    if done.returncode:
+        raise RuntimeError(done.stderr[-300:].strip())
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
 
 
 async def _admitted(port: int, inflight: int, seconds: float, channel: str) -> dict[str, Any]:
@@ -92,3 +104,7 @@ async def _admitted(port: int, inflight: int, seconds: float, channel: str) -> d
     await asyncio.gather(*(caller() for _ in range(inflight)))
     quantiles = statistics.quantiles(times, n=100)
     return {"per_second": round(len(times) / seconds, 1), "ack_ms": {"p50": round(quantiles[49], 2), "p99": round(quantiles[98], 2)}}
+
+
+if __name__ == "__main__":
+    print(json.dumps(uvloop.run(_admitted(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]))))

@@ -21,7 +21,7 @@ __all__ = ["measure"]
 
 _ANDROID, _ANDROID_QUICK = 50_000, 10_000
 _BROWSERS, _BROWSERS_QUICK = 20_000, 5000
-_SHOWN = ("ok", "per_second", "per_server_cpu_second", "growth_mb", "seconds", "ack_ms", "latency_ms", "server_busy", "pushed", "foreign_cores", "said")
+_SHOWN = ("ok", "per_second", "per_server_cpu_second", "growth_mb", "seconds", "ack_ms", "latency_ms", "pushed", "foreign_cores", "said")
 
 
 @contextlib.contextmanager
