@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -118,7 +117,7 @@ class Pushing:
         await _opened(queue, queue.start)
         self._queue = queue
         self._exchange = Exchange(allow_local=settings.push.webpush.allow_local_endpoints)
-        around = Surroundings(self._exchange, edge.clock.time, time.monotonic)
+        around = Surroundings(self._exchange, edge.clock.time, edge.clock.monotonic)
         materials = directory.credentials.material_for
         self._providers = push_providers(settings.push, rules, materials, self._say, around)
         webhooks = PushWebhooks(lambda: edge.webhooks, enabled=settings.push.webhooks_enabled)
