@@ -90,6 +90,11 @@ class Desk:
                 call.body += message.get("body", b"")
                 call.over = not message.get("more_body", False)
 
+        def abort() -> None:
+            call.gone.set()
+            # What is sent to a connection that is lost goes nowhere, at once.
+            call.reads.set()
+
         scope = {
             "type": "http",
             "method": method,
@@ -100,7 +105,7 @@ class Desk:
             "scheme": scheme,
             "client": client,
             "headers": [(b"host", b"dashboard.test:9601"), *sent],
-            "state": {"abort": call.gone.set},
+            "state": {"abort": abort},
         }
         call.task = asyncio.ensure_future(self.app(scope, receive, send))
         return call

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from sockudo.apps import Changes
@@ -14,14 +13,13 @@ from sockudo.dashboard.readings import NodeReader
 from sockudo.dashboard.replies import prepare_templates
 from sockudo.dashboard.samples import Samples
 from sockudo.dashboard.sessions import Sessions
+from sockudo.dashboard.streams import Told
 from sockudo.edge.context import Edge
+from sockudo.edge.event_stream import OpenStreams
 from sockudo.loop_watch import LoopWatch
 from sockudo.metrics import Metrics
 
 __all__ = ["Board"]
-
-# More than a stream takes to say goodbye to a client that does not read.
-_ENDING = 2.0
 
 
 @dataclass(slots=True)
@@ -42,9 +40,7 @@ class Board:
     metrics: Metrics | None = None
     listeners: list[tuple[str, str]] = field(default_factory=list)
     attempts: Attempts = field(default_factory=Attempts)
-    # Event streams that are open, each with what it sets at its end, which comes soon after `closing` is set.
-    streams: set[asyncio.Event] = field(default_factory=set)
-    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    streams: OpenStreams[Told] = field(default_factory=OpenStreams)
     _preparing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -67,12 +63,8 @@ class Board:
         return self._preparing
 
     async def close(self) -> None:
-        """Ends all sessions and event streams, when the server stops; returns when the streams have said so."""
-        self.closing.set()
+        """Ends all sessions and event streams, when the server stops; returns when the streams have ended."""
         if self._preparing is not None:
             self._preparing.cancel()
         self.sessions.close_all()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_ENDING):
-                for over in list(self.streams):
-                    await over.wait()
+        await self.streams.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -13,8 +12,9 @@ from starlette.routing import Route
 from sockudo import errors
 from sockudo.dashboard.concerns import concerns
 from sockudo.dashboard.plots import PLOTS, TILES, numbers, shown
-from sockudo.dashboard.replies import event_stream, json, page
+from sockudo.dashboard.replies import json, page
 from sockudo.dashboard.samples import INTERVAL
+from sockudo.dashboard.streams import event_stream
 from sockudo.dashboard.texts import duration
 from sockudo.edge.operations import health
 from sockudo.errors import CATALOGUE
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from sockudo.dashboard.board import Board
     from sockudo.dashboard.ring import Rows
     from sockudo.dashboard.samples import Samples
-    from sockudo.dashboard.streams import Event
 
 __all__ = ["routes"]
 
@@ -74,7 +73,7 @@ def routes(board: Board) -> list[Route]:
     async def stream(request: Request) -> Response:
         resumed = request.headers.get("last-event-id")
         after = _since(request) if resumed is None else _moment(resumed, "Last-Event-ID")
-        return event_stream(board, request, _events(samples, after))
+        return event_stream(board, request, samples.follow(after))
 
     return [
         Route("/dashboard", overview),
@@ -83,11 +82,6 @@ def routes(board: Board) -> list[Route]:
         Route("/dashboard/api/v1/overview", series),
         Route("/dashboard/api/v1/overview/stream", stream),
     ]
-
-
-async def _events(samples: Samples, after_ms: int | None) -> AsyncIterator[Event]:
-    async for news in samples.follow(after_ms):
-        yield news.event, news.data, str(news.at)
 
 
 def _since(request: Request) -> int | None:

@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sockudo.dashboard.assets import asset_url
-from sockudo.dashboard.streams import event_stream
 from sockudo.dashboard.texts import moment
 from sockudo.errors import SockudoError
 from sockudo.version import __version__
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = [
     "NAVIGATION",
     "error_reply",
-    "event_stream",
     "is_api",
     "json",
     "page",

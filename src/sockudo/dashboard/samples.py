@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from math import isnan
 from typing import Any, Final, NamedTuple
 
@@ -63,7 +63,6 @@ class Samples:
         self._read = read
         self._clock = clock
         self._taken = clock.monotonic()
-        self._wake = asyncio.Event()
         self._newest: News | None = None
 
     async def run(self) -> None:
@@ -86,8 +85,6 @@ class Samples:
             self.ring.shift(at - max(1, int(elapsed * 1000)) - last)
         self.ring.append(at, _row(reading, elapsed), reading.errors)
         self._newest = None
-        self._wake.set()
-        self._wake = asyncio.Event()
 
     def newest(self) -> dict[str, Any] | None:
         """The newest sample; None before the first."""
@@ -114,20 +111,23 @@ class Samples:
             "error_counts": rows.counts,
         }
 
-    async def follow(self, after_ms: int | None = None) -> AsyncIterator[News]:
-        """Every sample later than ``after_ms``, or from now on; ends only when it is closed.
+    def follow(self, after_ms: int | None = None) -> Callable[[], News | None]:
+        """Answers, whenever it is called, what is later than ``after_ms``, or than now, and was not told yet.
 
         What many watchers are told is encoded once.
         """
         place = self.ring.count if after_ms is None else self.ring.number_after(after_ms)
-        while True:
+
+        def news() -> News | None:
+            nonlocal place
             missed = self.ring.count - place
             if not missed:
-                await self._wake.wait()
-                continue
-            news = self._news() if missed == 1 else self._missed(place)
+                return None
+            told = self._news() if missed == 1 else self._missed(place)
             place = self.ring.count
-            yield news
+            return told
+
+        return news
 
     def _news(self) -> News:
         if self._newest is None:

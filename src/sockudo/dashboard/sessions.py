@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import secrets
@@ -21,14 +20,14 @@ _TOKEN_BYTES = 32
 class Session:
     """One login, or all programs that use the password itself (``csrf`` is empty then, as nothing sends it unasked).
 
-    ``ends`` is a monotonic time. ``ended`` is set when the session ends for whatever reason; event streams wait for it.
+    ``ends`` is a monotonic time; ``ended`` is true once the session has ended for whatever reason.
     """
 
     key: bytes
     csrf: str
     ends: float
     version: bytes
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: bool = False
     # Shown on the next page, once.
     notices: list[str] = field(default_factory=list)
 
@@ -76,18 +75,18 @@ class Sessions:
         """The session of everybody who sends the password with each request."""
         if self._programs is None or self._programs.version != version:
             if self._programs is not None:
-                self._programs.ended.set()
+                self._programs.ended = True
             self._programs = Session(b"", "", float("inf"), version)
         return self._programs
 
     def holds(self, session: Session, version: bytes | None) -> bool:
         """Whether a session has neither ended nor outlived its password."""
-        return not session.ended.is_set() and session.version == version and self._monotonic() < session.ends
+        return not session.ended and session.version == version and self._monotonic() < session.ends
 
     def close(self, session: Session) -> None:
         """Ends a session and everything that is open in it."""
         self._open.pop(session.key, None)
-        session.ended.set()
+        session.ended = True
 
     def close_all(self) -> None:
         """Ends every session: for when the server stops."""

@@ -8,13 +8,14 @@ by the next comment line at the latest, and all of them end when the server does
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, Final
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-__all__ = ["HEARTBEAT", "TICK", "EventStream", "Poll", "event_text"]
+__all__ = ["HEARTBEAT", "TICK", "EventStream", "OpenStreams", "Poll", "Source", "event_text"]
 
 Poll = Callable[[], "tuple[bytes, bool]"]
 """What is due now, as text of the stream, empty for nothing; and whether the stream is over with it."""
@@ -22,6 +23,8 @@ Poll = Callable[[], "tuple[bytes, bool]"]
 TICK: Final = 0.25
 HEARTBEAT: Final = 10.0
 _UNREAD: Final = 20.0
+# Seconds that streams have to end by themselves when the server stops.
+_LAST_WORDS: Final = 1.0
 
 _HEADERS: Final = {
     "cache-control": "no-store",
@@ -105,6 +108,62 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-def event_text(event: str, data: bytes) -> bytes:
-    """One event of a stream; ``data`` is JSON on one line."""
-    return b"event: %b\ndata: %b\n\n" % (event.encode(), data)
+class Source(Protocol):
+    """What one stream tells."""
+
+    def poll(self) -> tuple[bytes, bool]:
+        """What is due now, see `Poll`."""
+        ...
+
+
+S = TypeVar("S", bound=Source)
+
+
+class OpenStreams(Generic[S]):
+    """The streams of one kind that are open, by what they tell; all of them end when the server stops.
+
+    Iterating gives the sources. Once ``stopped`` is true, a source has to say at its next poll that it is over.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._open: dict[S, EventStream] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[S]:
+        return iter(self._open)
+
+    def open(self, source: S, end: Callable[[], None] = lambda: None) -> EventStream:
+        """The reply that tells what ``source`` has to tell, open from now on; ``end`` is called when it has ended."""
+
+        def ended() -> None:
+            self._open.pop(source, None)
+            end()
+
+        stream = self._open[source] = EventStream(source.poll, ended)
+        return stream
+
+    async def close(self) -> None:
+        """Sets ``stopped``, for sources to end, and returns when they have; streams that are not read are cut off."""
+        self.stopped = True
+        await self._until_none()
+        for stream in list(self._open.values()):
+            stream.cut()
+        await self._until_none()
+
+    async def _until_none(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS):
+                while self._open:  # noqa: ASYNC110 - an event would have to be told by every stream, for this one time
+                    await asyncio.sleep(TICK / 5)
+
+
+def event_text(event: str, data: bytes, place: str | None = None) -> bytes:
+    """One event of a stream; ``data`` is JSON on one line.
+
+    ``place`` is for those who can go on where they stopped: what a client comes back with as Last-Event-ID.
+    """
+    head = b"" if place is None else b"id: %b\n" % place.encode()
+    return b"%bevent: %b\ndata: %b\n\n" % (head, event.encode(), data)

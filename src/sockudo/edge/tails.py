@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
 from sockudo import errors
-from sockudo.edge.event_stream import TICK, EventStream, event_text
+from sockudo.edge.event_stream import EventStream, OpenStreams, event_text
 from sockudo.errors import SockudoError
 from sockudo.inspector import Entry, Inspector, Selection, Watcher
 from sockudo.inspector.lines import line_of
@@ -24,8 +22,6 @@ _KEPT_FOR_OPERATORS: Final = 8
 # Entries in one piece, and how many may wait for theirs.
 _PIECE: Final = 200
 _CAPACITY: Final = 1000
-# Seconds that streams have to end by themselves.
-_LAST_WORDS: Final = 1.0
 
 
 class Tails:
@@ -34,8 +30,7 @@ class Tails:
     def __init__(self, inspector: Inspector, draining: Callable[[], bool]) -> None:
         self._inspector = inspector
         self._draining = draining
-        self._open: dict[_Tail, EventStream] = {}
-        self._stopped = False
+        self._open: OpenStreams[_Tail] = OpenStreams()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -58,14 +53,12 @@ class Tails:
             raise errors.DRAINING(retry_after=1)
         self._check_room(selection.app_id if of_app else None)
         watcher = self._inspector.watch(selection, _nothing, _CAPACITY)
-        tail = _Tail(self, watcher, refuse, of_app, with_lines)
-        stream = self._open[tail] = EventStream(tail.poll, tail.end)
-        return stream
+        return self._open.open(_Tail(self, watcher, refuse, of_app, with_lines), watcher.close)
 
     @property
     def ending(self) -> bool:
         """Whether open streams are to end."""
-        return self._stopped or self._draining()
+        return self._open.stopped or self._draining()
 
     def _check_room(self, app_id: str | None) -> None:
         limit = AT_MOST
@@ -79,23 +72,9 @@ class Tails:
         if len(self._open) >= limit:
             raise errors.WATCHERS_FULL(retry_after=5)
 
-    def forget(self, tail: _Tail) -> None:
-        """A stream has ended."""
-        self._open.pop(tail, None)
-
     async def close(self) -> None:
         """Ends every stream and returns when they have ended; those that are not read are cut off."""
-        self._stopped = True
-        await self._until_none()
-        for stream in list(self._open.values()):
-            stream.cut()
-        await self._until_none()
-
-    async def _until_none(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_WORDS):
-                while self._open:  # noqa: ASYNC110 - an event would have to be told by every stream, for this one time
-                    await asyncio.sleep(TICK / 5)
+        await self._open.close()
 
 
 class _Tail:
@@ -135,11 +114,6 @@ class _Tail:
         if not self._with_lines:
             return list(entries)
         return [{**msgspec.to_builtins(entry), "line": line_of(entry)._asdict()} for entry in entries]
-
-    def end(self) -> None:
-        """Stops watching."""
-        self.watcher.close()
-        self._tails.forget(self)
 
 
 def _nothing() -> None:

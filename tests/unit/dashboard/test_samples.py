@@ -151,8 +151,13 @@ async def running() -> AsyncIterator[tuple[Node, Samples]]:
 
 
 async def following(samples: Samples, after_ms: int | None, count: int) -> list[News]:
-    stream = samples.follow(after_ms)
-    return [await anext(stream) for _ in range(count)]
+    news, told = samples.follow(after_ms), []
+    while len(told) < count:
+        if (found := news()) is not None:
+            told.append(found)
+        else:
+            await asyncio.sleep(0.25)
+    return told
 
 
 def at(seconds: float) -> int:
@@ -207,9 +212,15 @@ async def test_who_was_away_for_longer_than_is_kept_gets_all_there_is() -> None:
 @in_virtual_time
 async def test_a_watcher_that_reads_slowly_is_told_the_rest_at_once() -> None:
     async with running() as (_, samples):
-        stream = samples.follow()
-        assert (await anext(stream)).at == at(2)
-        await asyncio.sleep(9)
-        late = await anext(stream)
+        news = samples.follow()
+        assert news() is None
+        await asyncio.sleep(2.5)
+        first = news()
+        assert first is not None
+        assert first.at == at(2)
+        await asyncio.sleep(8)
+        late = news()
+        assert news() is None
+    assert late is not None
     assert late.event == "series"
     assert json.loads(late.data)["at"] == [at(4), at(6), at(8), at(10)]

@@ -43,7 +43,7 @@ def test_eight_hours_and_no_longer(sessions: Sessions, clock: FakeClock) -> None
     assert sessions.find(token, b"v1") is session
     clock.advance(1)
     assert sessions.find(token, b"v1") is None
-    assert session.ended.is_set()
+    assert session.ended
 
 
 def test_use_does_not_make_it_longer(sessions: Sessions, clock: FakeClock) -> None:
@@ -57,7 +57,7 @@ def test_use_does_not_make_it_longer(sessions: Sessions, clock: FakeClock) -> No
 def test_a_changed_password_ends_all(sessions: Sessions) -> None:
     made = [sessions.open(b"v1", HOURS) for _ in range(3)]
     assert [sessions.find(token, b"v2") for token, _ in made] == [None, None, None]
-    assert all(session.ended.is_set() for _, session in made)
+    assert all(session.ended for _, session in made)
     # Going back to the old one opens nothing again.
     assert sessions.find(made[0][0], b"v1") is None
 
@@ -73,7 +73,7 @@ def test_logout(sessions: Sessions) -> None:
     sessions.close(session)
     assert sessions.find(token, b"v1") is None
     assert sessions.find(other, b"v1") is not None
-    assert session.ended.is_set()
+    assert session.ended
 
 
 def test_one_too_many_ends_the_oldest(sessions: Sessions) -> None:
@@ -107,7 +107,7 @@ def test_programs_share_one_until_the_password_changes(sessions: Sessions, clock
     assert sessions.programs(b"v1") is session
     assert sessions.holds(session, b"v1")
     sessions.programs(b"v2")
-    assert session.ended.is_set()
+    assert session.ended
     assert not sessions.holds(session, b"v1")
 
 
@@ -115,6 +115,6 @@ def test_the_end_of_the_server_is_the_end_of_all(sessions: Sessions) -> None:
     token, session = sessions.open(b"v1", HOURS)
     programs = sessions.programs(b"v1")
     sessions.close_all()
-    assert session.ended.is_set()
-    assert programs.ended.is_set()
+    assert session.ended
+    assert programs.ended
     assert sessions.find(token, b"v1") is None
