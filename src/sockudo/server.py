@@ -348,6 +348,7 @@ class Server:
         self.publisher.options = _publish_options(settings)
         self.histories.configure(settings)
         self.pushing.configure(settings)
+        self.event_rules.configure(settings.push_rules)
         for state in self.hub.apps.values():
             state.cache.ttl = settings.channel_limits.cache_ttl
         if changes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +77,39 @@ def test_endpoints_hear_of_a_publish_that_reached_nobody(tmp_path: Path) -> None
             [event] = endpoint.taken()
             told = (event["name"], event["publish_id"], event["code"])
             assert told == ("push.publish_failed", "nobody", "no_recipients")
+
+
+def test_rules_change_with_a_reload_and_a_bad_one_changes_nothing(tmp_path: Path) -> None:
+    with fcm() as provider, push_server(provider, tmp_path, RULES) as push:
+        server = push.server
+        path = server.folder / "config.json"
+        config = json.loads(path.read_text())
+        for number, channel in enumerate(("parcel-1", "letter-1")):
+            push.register(number, channel)
+
+        def reload(rules: list[dict[str, Any]], says: str) -> None:
+            before = server.log.count(says)
+            path.write_text(json.dumps({**config, "push_rules": rules}))
+            server.send_signal(signal.SIGHUP)
+            wait_until(lambda: server.log.count(says) > before, says)
+
+        def notified(event: str, channel: str) -> bool:
+            """Whether a rule took the event; one that did would refuse it without texts."""
+            reply = server.signed("POST", EVENTS, body={"name": event, "data": {}, "channel": channel})
+            assert reply.status in (200, 400), reply.text
+            return reply.status == 400
+
+        assert notified("shipped", "parcel-1")
+        reload([{"channel_pattern": "letter-*", "event_filter": ["posted"]}], "configuration reloaded")
+        assert "need a restart" not in server.log
+        assert (notified("shipped", "parcel-1"), notified("posted", "letter-1")) == (False, True)
+        body = {"name": "posted", "data": json.dumps(DATA), "channel": "letter-1"}
+        assert server.signed("POST", EVENTS, body=body).status == 200
+        wait_until(lambda: len(provider.provider.requests) == 1, "the notification of the new rule")
+
+        bad = [{"channel_pattern": "*-parcel", "event_filter": ["shipped"]}]
+        reload(bad, "the configuration was not reloaded; nothing changed")
+        assert "push_rules[0]: channel_pattern = '*-parcel' may have one '*', at its end" in server.log
+        assert (notified("shipped", "parcel-1"), notified("posted", "letter-1")) == (False, True)
+        reload([], "configuration reloaded")
+        assert not notified("posted", "letter-1")

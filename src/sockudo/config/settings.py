@@ -155,7 +155,8 @@ class Settings(msgspec.Struct, frozen=True):
     webhooks: Webhooks = Webhooks()
     push: Push = Push()
     push_rules: Annotated[
-        tuple[PushRule, ...], Key("Events that are pushed to the subscribers of their channel; see Push rules")
+        tuple[PushRule, ...],
+        Key("Events that are pushed to the subscribers of their channel; see Push rules", reload=True),
     ] = ()
     database: Database = Database()
     database_pooling: DatabasePooling = DatabasePooling()

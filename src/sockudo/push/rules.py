@@ -33,10 +33,16 @@ class EventRules:
         self.background = Background(push)
         self.events: frozenset[str] = frozenset()
         self._rules: dict[str, list[tuple[int, PushRule]]] = {}
+        self._configured: tuple[PushRule, ...] = ()
         self.configure(rules)
 
     def configure(self, rules: Sequence[PushRule]) -> None:
-        """Replaces the rules."""
+        """Replaces the rules, for the next event; an event that was mapped already is pushed as it was."""
+        if tuple(rules) == self._configured:
+            return
+        self._configured = tuple(rules)
+        # Rules are counted by their number, which may be another one's now.
+        self._windows = KeyedWindows(_SECONDS)
         by_event: dict[str, list[tuple[int, PushRule]]] = {}
         for number, rule in enumerate(rules):
             for event in rule.event_filter if rule.enabled else ():

@@ -258,3 +258,32 @@ async def test_rules_and_the_event_itself_may_both_push() -> None:
     site = Site()
     await site.said("parcel-1", wanted={"title": "own"})
     assert sorted(payload.title or "" for _, payload in await site.published()) == ["Shipped", "own"]
+
+
+# ---- while it runs ----
+
+
+async def test_other_rules_hold_from_the_next_event_on() -> None:
+    site = Site()
+    await site.said("parcel-1")
+    site.rules.configure([PushRule(channel_pattern="letter-*", event_filter=("posted",))])
+    assert site.rules.events == {"posted"}
+    await site.said("parcel-1")
+    await site.said("letter-1", name="posted")
+    assert sorted(channels for channels, _ in await site.published()) == [["letter-1"], ["parcel-1"]]
+    site.rules.configure([])
+    await site.said("letter-1", name="posted")
+    assert len(await site.published()) == 2
+
+
+async def test_rules_that_stay_the_same_go_on_counting_and_others_begin_anew() -> None:
+    site = Site()
+    for _ in range(RULE.rate_limit_per_second):
+        await site.said("parcel-1")
+    site.rules.configure([RULE])
+    with pytest.raises(SockudoError) as caught:
+        await site.said("parcel-1")
+    assert caught.value.spec is errors.PUSH_RATE_LIMITED
+    # It has the number of the one before, and not its count.
+    site.rules.configure([PushRule(channel_pattern="parcel-1", event_filter=("shipped",), rate_limit_per_second=1)])
+    await site.said("parcel-1")
