@@ -14,7 +14,7 @@ from sockudo.push.exchange import Reply
 from sockudo.push.records import FailureClass, OutcomeError
 from sockudo.push.redaction import redacted
 
-__all__ = ["FailedError", "accepted", "failed", "json_of", "reason_of", "refused", "retry_after_ms"]
+__all__ = ["FailedError", "accepted", "failed", "is_unread", "json_of", "reason_of", "refused", "retry_after_ms"]
 
 _FAILURE_CLASSES: Final[Mapping[str, FailureClass]] = {
     "invalid_token": "device_terminal",
@@ -85,11 +85,25 @@ def _tells(text: str, token: str) -> bool:
 
 def json_of(reply: Reply) -> Mapping[str, Any]:
     """The body's object; an empty one when it has none."""
+    return _object_of(reply.body) or {}
+
+
+def _object_of(body: bytes) -> Mapping[str, Any] | None:
     try:
-        found = _decode(reply.body)
+        found = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def is_unread(reply: Reply) -> bool:
+    """Whether the body says something that cannot be read: it was cut, or is no object of JSON.
+
+    A 2xx is a verdict by itself where the status is all that the provider has to say, and FCM's body only adds the id
+    of the message: whoever sends again then notifies twice. Of providers whose verdict is in the body this asks whether
+    it arrived. An empty body that is whole says nothing, and hides nothing.
+    """
+    return (bool(reply.body) or not reply.whole) and _object_of(reply.body) is None
 
 
 def reason_of(reply: Reply) -> str:

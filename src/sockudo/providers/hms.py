@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from sockudo.config.sections.push_providers import PushHms
 from sockudo.providers.accounts import AccountError, Accounts, Own, checked_endpoint, given
-from sockudo.providers.answers import accepted, json_of, refused
+from sockudo.providers.answers import accepted, failed, is_unread, json_of, refused
 from sockudo.providers.base import HttpProvider, Shapes, Surroundings, TokenAccount, credential_rejected, encode
 from sockudo.providers.messages import message_shape
 from sockudo.providers.oauth import access_token
@@ -83,8 +83,14 @@ class HmsProvider(HttpProvider[HmsAccount]):
 
 
 def hms_meaning(reply: Reply, token: str, now: float) -> Sent:
-    """The table of § 8; the first row that matches, those of the account before all others (D15)."""
+    """The table of § 8; the first row that matches, those of the account before all others (D15).
+
+    A 200 may be a refusal: one whose body cannot be read is neither, and the notification is sent again, so that nobody
+    is believed to have it who has not.
+    """
     status, body = reply.status, json_of(reply)
+    if 200 <= status < 300 and is_unread(reply):
+        return failed("network_transport", "protocol_error" if reply.whole else "connection_reset")
     given = body.get("code")
     code = None if given is None else str(given)
     if code in _AUTH_CODES:

@@ -363,3 +363,18 @@ async def test_a_credential_that_cannot_be_opened_is_not_passed_over(here: Desk)
     assert sent.error is not None
     assert (sent.outcome, sent.error.kind) == ("rejected", "auth_failure")
     assert not here.mock.requests
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ProviderAnswer(200, {}, b'{"name":"projects/p/messages/1"}', broken="cut_within"),
+        ProviderAnswer(200, {}, b"<html>"),
+        ProviderAnswer(200, {}, b""),
+    ],
+)
+async def test_a_200_is_the_verdict_whatever_becomes_of_its_body(here: Desk, answer: ProviderAnswer) -> None:
+    """FCM refuses by the status alone; all that is lost is the id, and sending again would notify twice."""
+    here.mock.script(TOKEN, answer)
+    assert await send(exchanged(here)) == Sent("accepted")
+    assert len(here.mock.sent(TOKEN)) == 1

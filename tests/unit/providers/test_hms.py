@@ -77,6 +77,34 @@ ROWS: list[tuple[int, Any, str | None]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (ProviderAnswer(200, {}, b'{"code":"80300007","msg":"All tokens are invalid"}', broken="cut_within"), "reset"),
+        (ProviderAnswer(200, {}, b'{"code":"80000000","msg":"Success"}', broken="cut_within"), "reset"),
+        (ProviderAnswer(200, {}, b"<html>Log in to the network</html>"), "protocol_error"),
+        (ProviderAnswer(200, {}, b'["80000000"]'), "protocol_error"),
+        (ProviderAnswer(200, {}, b'{"code":"\xff"}'), "protocol_error"),
+    ],
+)
+async def test_a_verdict_that_cannot_be_read_is_none(here: Desk, answer: ProviderAnswer, reason: str) -> None:
+    """A 200 of HMS may be a refusal, so what says that is what counts: without it nobody is said to have been reached,
+    no device is deleted, and the notification is sent again.
+    """
+    here.mock.script(TOKEN, answer)
+    sent = await send(provider(here))
+    assert sent.outcome == "retryable"
+    assert sent.error is not None
+    assert sent.error.kind == "network_transport"
+    assert str(sent.error.reason).endswith(reason)
+    assert (await send(provider(here))).outcome == "accepted"
+
+
+async def test_an_object_without_a_code_is_a_success(here: Desk) -> None:
+    here.mock.script(TOKEN, ProviderAnswer(200, {}, b"{}"))
+    assert (await send(provider(here))).outcome == "accepted"
+
+
 @pytest.mark.parametrize(("status", "body", "kind"), ROWS)
 async def test_rows_of_the_table(here: Desk, status: int, body: Any, kind: str | None) -> None:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
