@@ -42,13 +42,18 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class LoopClock:
-    """A `sockudo.clock.Clock` that shows the running loop's time; it begins at 0 and at `START`."""
+    """A `sockudo.clock.Clock` that shows the running loop's time; it begins at 0 and at `START`.
+
+    The time of day is ``behind`` by so many seconds once somebody puts it back.
+    """
+
+    behind = 0.0
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
 
     def time(self) -> float:
-        return START + self.monotonic()
+        return START + self.monotonic() - self.behind
 
     def ms(self) -> int:
         """Unix milliseconds."""

@@ -24,11 +24,12 @@ class Breaker:
     a clean one in between wipes the slate. Then one batch tries: it closes again, or opens again at once.
     """
 
-    __slots__ = ("_failures", "_open_until_ms", "_options", "_probing", "_tripped")
+    __slots__ = ("_failures", "_latest_ms", "_open_until_ms", "_options", "_probing", "_tripped")
 
     def __init__(self, options: BreakerOptions) -> None:
         self._options = options
         self._failures = 0
+        self._latest_ms = 0
         self._open_until_ms = 0
         self._tripped = False
         self._probing = False
@@ -38,15 +39,22 @@ class Breaker:
         """Whether a batch is trying it."""
         return self._probing
 
+    def _is_open(self, now_ms: int) -> bool:
+        """A clock that is put back takes the end along: what is left of the time stays as long as it was."""
+        if now_ms < self._latest_ms:
+            self._open_until_ms -= self._latest_ms - now_ms
+        self._latest_ms = now_ms
+        return now_ms < self._open_until_ms
+
     def state(self, now_ms: int) -> Literal[0, 1, 2]:
         """Closed, trying or open, as a metric."""
-        if now_ms < self._open_until_ms:
+        if self._is_open(now_ms):
             return 2
         return 1 if self._tripped else 0
 
     def held_until(self, now_ms: int) -> int | None:
         """When to ask again before a batch is begun; None when it may be."""
-        if now_ms < self._open_until_ms:
+        if self._is_open(now_ms):
             return max(self._open_until_ms, now_ms + _SOON_MS)
         return now_ms + _SOON_MS if self._probing else None
 
@@ -58,7 +66,7 @@ class Breaker:
 
     def asked_to_wait(self, until_ms: int, now_ms: int) -> bool:
         """The provider has named a time; True when that opens it."""
-        opened = now_ms >= self._open_until_ms
+        opened = not self._is_open(now_ms)
         self._open_until_ms = max(self._open_until_ms, min(until_ms, now_ms + _LONGEST_MS))
         self._tripped = True
         self._probing = False
@@ -70,14 +78,14 @@ class Breaker:
         self._probing = False
         if not self._tripped and self._failures < self._options.failure_threshold:
             return False
-        opened = now_ms >= self._open_until_ms
+        opened = not self._is_open(now_ms)
         self._open_until_ms = max(self._open_until_ms, now_ms + self._options.cooldown_ms)
         self._tripped = True
         return opened
 
     def clean(self, now_ms: int) -> None:
         """Everything was answered as it should be; while it is open, that was begun before."""
-        if now_ms < self._open_until_ms:
+        if self._is_open(now_ms):
             return
         self._failures = 0
         self._tripped = False

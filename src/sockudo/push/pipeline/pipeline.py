@@ -24,6 +24,8 @@ from sockudo.push.recipients import ROUTE_NAMES, Provider
 __all__ = ["Pipeline"]
 
 _POLL: Final = 0.2
+# However late the queue says that something is due: the time of day may have been put back since that was written.
+_LOOKED_AFTER: Final = 10.0
 _LEAST_PAUSE: Final = 0.005
 
 _log = structlog.get_logger("sockudo.push")
@@ -102,8 +104,12 @@ class Pipeline:
         self._running, self._rounds = [], []
 
     async def _poll(self) -> None:
-        """For ever: finds what other processes have produced, and what has become due."""
-        stages = list(self._by_stage)
+        """For ever: finds what other processes have produced, and what has become due.
+
+        Every stage is looked at now and then whatever its times say: the queue notices then that clocks were put back.
+        """
+        stages, loop = list(self._by_stage), asyncio.get_running_loop()
+        woken = loop.time()
         while True:
             pause = _POLL
             try:
@@ -111,13 +117,13 @@ class Pipeline:
             except SockudoError:
                 # The workers say so themselves.
                 due = self.works.now_ms()
-            if due is not None:
-                left = (due - self.works.now_ms()) / 1000
-                if left <= 0:
-                    for stage in stages:
-                        self.wake(stage)
-                else:
-                    pause = min(_POLL, left + _LEAST_PAUSE)
+            left = None if due is None else (due - self.works.now_ms()) / 1000
+            if (left is not None and left <= 0) or loop.time() - woken >= _LOOKED_AFTER:
+                woken = loop.time()
+                for stage in stages:
+                    self.wake(stage)
+            elif left is not None:
+                pause = min(_POLL, left + _LEAST_PAUSE)
             await asyncio.sleep(pause)
 
     # ---- numbers ----

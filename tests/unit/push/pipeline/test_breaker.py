@@ -32,6 +32,18 @@ def test_a_clean_batch_wipes_the_slate() -> None:
     assert breaker.held_until(0) is None
 
 
+def test_a_clock_that_is_put_back_makes_nobody_wait_longer() -> None:
+    hour = 3_600_000
+    breaker = Breaker(_OPTIONS)
+    for _ in range(3):
+        breaker.failed(hour)
+    assert breaker.held_until(hour + 20_000) == hour + 60_000
+    # An hour back: 40 seconds are left.
+    assert breaker.held_until(20_000) == 60_000
+    assert breaker.state(59_999) == 2
+    assert breaker.held_until(60_000) is None
+
+
 def test_one_batch_tries_and_the_others_wait() -> None:
     breaker = _tripped()
     assert breaker.begin()

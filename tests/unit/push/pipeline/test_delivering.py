@@ -358,3 +358,26 @@ def _push(world: World) -> Push:
 
     rules = EndpointRules(lambda host: True)
     return Push(world.store, world.queue, world.clock, ready, rules, AdmissionOptions(), wake=world.pipeline.wake)
+
+
+@in_virtual_time
+async def test_a_clock_that_is_put_back_delays_nothing_by_an_hour() -> None:
+    """By a clock that was an hour ahead one message was taken, by a process that died then, and one was produced."""
+    async with World(PipelineOptions(repair_interval=0)) as world:
+        await world.pipeline.close(0.0)
+        await world.register(device(1), channel="news")
+        world.clock.behind = -3600.0
+        taken = await world.publish(on_channel())
+        assert await world.queue.consume("publish_log", 1, world.clock.ms(), world.clock.ms() + 30_000)
+        world.start()
+        await asyncio.sleep(1)
+        world.pipeline.wake = lambda _stage: None  # type: ignore[method-assign]  # produced by another process
+        produced = await world.publish(on_channel())
+        del world.pipeline.wake
+        world.clock.behind = 0.0
+        began = world.clock.ms()
+        assert (await world.ended(taken, within=60)).state == "succeeded"
+        assert (await world.status(produced)).state == "succeeded"
+        first, second = world.fcm.times("token-1")
+        assert first <= began + 11_000
+        assert second <= began + 41_000
