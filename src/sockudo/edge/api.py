@@ -60,7 +60,7 @@ def _publish(edge: Edge, *, batch: bool) -> Endpoint:
             dict(request.scope["headers"]),
             body,
         )
-        if isinstance(reply, asyncio.Task):
+        if isinstance(reply, asyncio.Future):
             await asyncio.wait((reply,))
             reply = finished_reply(reply)
         if reply.refusal is not None:

@@ -22,22 +22,22 @@ _NOBODY = _Nobody()
 class AwaitedReply:
     """Stands where uvicorn keeps its request cycle, so that requests pipelined behind this one wait for its answer.
 
-    ``answer`` is called with the finished task while the connection is still there.
+    ``answer`` is called with the reply, which is there, while the connection is still there.
     """
 
-    def __init__(self, task: asyncio.Task[Any], answer: Callable[[asyncio.Task[Any]], None]) -> None:
+    def __init__(self, reply: asyncio.Future[Any], answer: Callable[[asyncio.Future[Any]], None]) -> None:
         self.message_event = _NOBODY
         self.response_complete = False
         self.response_started = False
         self.more_body = False
         self.disconnected = False
         self.keep_alive = True
-        self._answer: Callable[[asyncio.Task[Any]], None] | None = answer
-        task.add_done_callback(self._end)
+        self._answer: Callable[[asyncio.Future[Any]], None] | None = answer
+        reply.add_done_callback(self._end)
 
-    def _end(self, task: asyncio.Task[Any]) -> None:
+    def _end(self, reply: asyncio.Future[Any]) -> None:
         self.response_complete = True
         # It leads to the connection, and that leads here: given up, or only the garbage collector would free them.
         answer, self._answer = self._answer, None
         if answer is not None and not self.disconnected:
-            answer(task)
+            answer(reply)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AnswerPublish", "Edge", "HealthCheck"]
 
-AnswerPublish = Callable[..., Reply | asyncio.Task[bytes]]
+AnswerPublish = Callable[..., Reply | asyncio.Future[bytes]]
 """Takes and gives what `publish_reply` does."""
 
 HealthCheck = Callable[[], Awaitable[bool]]

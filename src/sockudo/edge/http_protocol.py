@@ -318,7 +318,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _answer_publish(self, publish: LanePublish, body: bytes) -> None:
         edge = self.edge
         extra: list[tuple[bytes, bytes]] = []
-        reply: Reply | asyncio.Task[Any] | None = None
+        reply: Reply | asyncio.Future[Any] | None = None
         if edge.limits.enabled:
             verdict = edge.limits.api(self.address(), self._active_at)
             if verdict is not None:
@@ -335,9 +335,9 @@ class HttpProtocol(HttpToolsProtocol):
             self._write_publish(publish, reply, extra, close=close)
             return
 
-        def answer(task: asyncio.Task[Any]) -> None:
+        def answer(done: asyncio.Future[Any]) -> None:
             if not self.transport.is_closing():
-                self._write_publish(publish, finished_reply(task), extra, close=close or not awaited.keep_alive)
+                self._write_publish(publish, finished_reply(done), extra, close=close or not awaited.keep_alive)
             self.on_response_complete()
 
         awaited = AwaitedReply(reply, answer)

@@ -43,11 +43,11 @@ def publish_reply(
     query: bytes | None,
     headers: Mapping[bytes, bytes],
     body: bytes,
-) -> Reply | asyncio.Task[bytes]:
+) -> Reply | asyncio.Future[bytes]:
     """Checks the signature, publishes, and answers. ``headers`` have lower-case names; refusals are replies too.
 
-    The reply to a publish that asked for nothing is always `PLAIN_OK` itself. A task means that the answer waits for a
-    commit; `finished_reply` makes it of the task when that has ended.
+    The reply to a publish that asked for nothing is always `PLAIN_OK` itself. A future means that the answer waits for
+    a commit; `finished_reply` makes it of the future when that has ended.
     """
     clock = edge.clock
     try:
@@ -73,13 +73,13 @@ def publish_reply(
     return reply
 
 
-def finished_reply(task: asyncio.Task[bytes] | asyncio.Task[Reply]) -> Reply:
+def finished_reply(done: asyncio.Future[bytes] | asyncio.Future[Reply]) -> Reply:
     """The reply of a publish whose commit has ended, one way or the other."""
-    if task.cancelled():
+    if done.cancelled():
         return error_reply(errors.DRAINING(retry_after=1))
-    problem = task.exception()
+    problem = done.exception()
     if problem is None:
-        body = task.result()
+        body = done.result()
         if isinstance(body, Reply):
             return body
         return PLAIN_OK if body is OK else Reply(200, body)

@@ -51,15 +51,15 @@ def traced_publish_reply(
     query: bytes | None,
     headers: Mapping[bytes, bytes],
     body: bytes,
-) -> Reply | asyncio.Task[bytes]:
-    """What `publish_reply` does, within a span that ends with the answer or, where there is a task, with that."""
+) -> Reply | asyncio.Future[bytes]:
+    """What `publish_reply` does, within a span that ends with the answer or, where it has to wait, with that."""
     span = _publish_span(tracer, edge, batch, app_id, raw_path, headers)
     with tracer.active(span):
         reply = publish_reply(edge, batch, app_id, raw_path, query, headers, body)
     if isinstance(reply, Reply):
         _end(span, reply.status, reply.body)
     else:
-        reply.add_done_callback(lambda task: _end_with(span, task))
+        reply.add_done_callback(lambda done: _end_with(span, done))
     return reply
 
 
@@ -105,9 +105,9 @@ def _end(span: Span, status: int, body: bytes) -> None:
     span.end({"http.response.status_code": status}, error=error, failed=status >= 500)
 
 
-def _end_with(span: Span, task: asyncio.Task[bytes]) -> None:
-    """Says what `finished_reply` makes of the task, or would for a client that has gone."""
-    problem = errors.DRAINING() if task.cancelled() else task.exception()
+def _end_with(span: Span, done: asyncio.Future[bytes]) -> None:
+    """Says what `finished_reply` makes of it, or would for a client that has gone."""
+    problem = errors.DRAINING() if done.cancelled() else done.exception()
     if problem is None:
         _end(span, 200, b"")
         return

@@ -27,7 +27,7 @@ from sockudo.protocol.shapes import json_text
 from sockudo.publishing.extras import is_ephemeral
 from sockudo.streams.records import Append, Committed
 
-__all__ = ["Message", "Pending", "Pipeline", "committed"]
+__all__ = ["Message", "Pending", "Pipeline", "check_stored", "committed"]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -192,13 +192,19 @@ class Pipeline:
 
 
 async def committed(pending: Pending) -> Committed:
-    """Waits for a message that `Pipeline.say` could not finish at once.
+    """Waits for a message that `Pipeline.say` could not finish at once; raises what `check_stored` does."""
+    outcome = await asyncio.shield(pending)
+    check_stored(pending)
+    return outcome
+
+
+def check_stored(done: asyncio.Future[Committed] | asyncio.Future[bytes]) -> None:
+    """Whether what was waited for went well: a message that was being stored, or the answer to whoever published it.
 
     Raises what kept it from being stored, and errors.IDEMPOTENCY_CONFLICT when its key belongs to another message.
     """
-    outcome = await asyncio.shield(pending)
-    if outcome.conflict:
+    outcome = done.result()
+    if isinstance(outcome, Committed) and outcome.conflict:
         raise errors.IDEMPOTENCY_CONFLICT(
             "The idempotency key was already used with a different payload; make a new key for each new event"
         )
-    return outcome

@@ -22,8 +22,9 @@ from sockudo.protocol.frame import Frame
 from sockudo.publishing.bodies import EventBody, decode_batch, decode_event
 from sockudo.publishing.event_checks import check_channel, check_event, entry, mark_of, targets_of, wants_entry
 from sockudo.publishing.extras import delivered, is_ephemeral, key_of
-from sockudo.publishing.pipeline import Message, Pending, Pipeline, committed
+from sockudo.publishing.pipeline import Message, Pending, Pipeline, check_stored
 from sockudo.publishing.pushes import EventPushes, NoPushes
+from sockudo.streams.records import Committed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,10 +40,10 @@ _encode = msgspec.json.Encoder().encode
 # Bytes of a key inside the message, which is looked up per channel (contract 20 § 9.2).
 _MAX_MESSAGE_KEY = 128
 
-Answer = bytes | asyncio.Task[bytes]
-"""The reply's JSON text, or the task that ends with it."""
+Answer = bytes | asyncio.Future[bytes]
+"""The reply's JSON text, or the future that ends with it."""
 
-_Waits = Pending | asyncio.Task[bytes]
+_Waits = Pending | asyncio.Future[bytes]
 """A message that is being stored, or the answer to another request that publishes it."""
 
 
@@ -57,8 +58,8 @@ class PublishOptions:
 class Publisher:
     """Publishes events and answers with the reply's JSON text.
 
-    What goes to plain channels is decided, said and answered in one go. Where a channel is durable the answer is a task
-    that ends after the commit: nobody is told of success before it.
+    What goes to plain channels is decided, said and answered in one go. Where a channel is durable the answer is a
+    future that ends after the commit: nobody is told of success before it.
     """
 
     def __init__(self, pipeline: Pipeline, keys: IdempotencyKeys, rates: AppRates, clock: Clock) -> None:
@@ -72,7 +73,7 @@ class Publisher:
         self.pushes: EventPushes = NoPushes()
         self._tasks: set[asyncio.Task[bytes]] = set()
         # Answers that are still to come, by the key that they are for.
-        self._running: dict[tuple[str, Space, str], asyncio.Task[bytes]] = {}
+        self._running: dict[tuple[str, Space, str], asyncio.Future[bytes]] = {}
 
     def events(self, app: LiveApp, state: AppState, body: bytes, header_key: str | None, now: float) -> Answer:
         """POST …/events: one event to one or several channels."""
@@ -123,12 +124,12 @@ class Publisher:
     def _said_event(self, app: LiveApp, state: AppState, event: EventBody, key: str | None, now: float) -> Answer:
         channels, pending = self._publish(app, state, event, key, now)
         if not wants_entry(event):
-            return OK if pending is None else self._own(_after(pending, lambda: OK))
+            return OK if pending is None else self._when_stored(pending, _ok)
 
         def reply() -> bytes:
             return _encode({"channels": {name: entry(state, event, name) for name in channels}})
 
-        return reply() if pending is None else self._own(_after(pending, reply))
+        return reply() if pending is None else self._when_stored(pending, reply)
 
     def _publish(
         self, app: LiveApp, state: AppState, event: EventBody, key: str | None, now: float
@@ -225,7 +226,7 @@ class Publisher:
             _forget(pending)
             raise
         reply = partial(_batch_reply, app, state, items, said)
-        return reply() if not pending else self._own(_after(pending, reply))
+        return reply() if not pending else self._when_stored(pending, reply)
 
     def _item(self, app: LiveApp, state: AppState, item: EventBody, pending: list[_Waits], now: float) -> bool:
         """Publishes one item; False for one that was published before under its key, or is being published."""
@@ -247,7 +248,7 @@ class Publisher:
         if isinstance(claim, Claim):
             return claim
         state.traffic.idempotent_repeats += 1
-        if isinstance(claim, asyncio.Task):
+        if isinstance(claim, asyncio.Future):
             # The batch promises what the other request has not been promised yet.
             pending.append(claim)
         return False
@@ -269,7 +270,7 @@ class Publisher:
             claim.complete(OK, now)
         else:
             pending.extend(waits)
-            self._keep(claim, self._own(_after(waits, lambda: OK)), now)
+            self._keep(claim, self._when_stored(waits, _ok), now)
 
     # ---- events that are notifications, too (contract 50 § 9) ----
 
@@ -326,6 +327,10 @@ class Publisher:
 
     # ---- what takes time ----
 
+    def _when_stored(self, pending: Sequence[_Waits], reply: Callable[[], bytes]) -> asyncio.Future[bytes]:
+        """The answer that comes when all of it is stored; as a rule it is one message, which needs no task."""
+        return _answer_to(pending[0], reply) if len(pending) == 1 else self._own(_after(pending, reply))
+
     def _own(self, work: Coroutine[object, object, bytes]) -> asyncio.Task[bytes]:
         """Starts the wait for a commit; it goes on when the caller has gone."""
         task = asyncio.get_running_loop().create_task(work)
@@ -358,24 +363,52 @@ class Publisher:
             claim.complete(answer, now)
             return answer
 
-        def end(task: asyncio.Task[bytes]) -> None:
+        def end(done: asyncio.Future[bytes]) -> None:
             del self._running[claim.key]
-            if task.cancelled() or task.exception() is not None:
+            if done.cancelled() or done.exception() is not None:
                 claim.release()
             else:
-                claim.complete(task.result(), self._clock.monotonic())
+                claim.complete(done.result(), self._clock.monotonic())
 
         self._running[claim.key] = answer
         answer.add_done_callback(end)
         return answer
 
 
+def _ok() -> bytes:
+    return OK
+
+
+def _answer_to(waits: _Waits, reply: Callable[[], bytes]) -> asyncio.Future[bytes]:
+    """A future of its own, so that nobody who gives up takes the message from whoever else waits for it."""
+    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def end(done: asyncio.Future[Committed] | asyncio.Future[bytes]) -> None:
+        if answer.done():
+            return
+        if done.cancelled():
+            answer.cancel()
+            return
+        try:
+            check_stored(done)
+            answer.set_result(reply())
+        except Exception as problem:  # noqa: BLE001 - told to whoever waits, like that of a task
+            answer.set_exception(problem)
+            # A caller that has gone does not ask any more.
+            answer.exception()
+
+    waits.add_done_callback(end)
+    return answer
+
+
 async def _after(pending: Sequence[_Waits], reply: Callable[[], bytes]) -> bytes:
     """The reply once all of it is stored; the first failure in order is raised after all have ended."""
+    if pending:
+        await asyncio.wait(pending)
     failure: SockudoError | None = None
     for waits in pending:
         try:
-            await (asyncio.shield(waits) if isinstance(waits, asyncio.Task) else committed(waits))
+            check_stored(waits)
         except SockudoError as error:
             failure = failure or error
     if failure is not None:

@@ -29,17 +29,17 @@ class Backend:
         self.held = Held()
         durable.store.plan("commit", self.held)
 
-    def events(self, data: str = "1", key: str = "k", **fields: Any) -> asyncio.Task[bytes]:
+    def events(self, data: str = "1", key: str = "k", **fields: Any) -> asyncio.Future[bytes]:
         body = {"name": "tide", "channel": "news", "data": data, "idempotency_key": key, **fields}
         answer = self.publisher.events(*self._asked(body))
-        assert isinstance(answer, asyncio.Task)
+        assert isinstance(answer, asyncio.Future)
         return answer
 
-    def batch(self, *keys: str, header: str | None = None) -> asyncio.Task[bytes]:
+    def batch(self, *keys: str, header: str | None = None) -> asyncio.Future[bytes]:
         items = [{"name": "tide", "channel": "news", "data": "1", "idempotency_key": key} for key in keys]
         app, state, body, _, now = self._asked({"batch": items})
         answer = self.publisher.batch(app, state, body, header, now)
-        assert isinstance(answer, asyncio.Task)
+        assert isinstance(answer, asyncio.Future)
         return answer
 
     def _asked(self, body: Any) -> tuple[Any, Any, bytes, None, float]:
@@ -49,7 +49,7 @@ class Backend:
         return self.durable.rows()
 
 
-async def outcome(answer: asyncio.Task[bytes]) -> bytes | errors.ErrorSpec:
+async def outcome(answer: asyncio.Future[bytes]) -> bytes | errors.ErrorSpec:
     try:
         return await answer
     except SockudoError as problem:
