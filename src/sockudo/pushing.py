@@ -122,6 +122,7 @@ class Pushing:
         self._providers = push_providers(settings.push, rules, materials, self._say, around)
         webhooks = PushWebhooks(lambda: edge.webhooks, enabled=settings.push.webhooks_enabled)
         works = Works(store, queue, edge.clock, _pipeline_options(settings), self.counters, _Webhooks(webhooks))
+        works.tracer = edge.tracer
         self.pipeline = Pipeline(works, self._providers)
         self._readings = QueueReadings(queue, edge.clock)
         edge.push = Push(
