@@ -16,6 +16,7 @@ from sockudo.push.messages import Delivery, Feedback, delivery_stage, feedback_m
 from sockudo.push.pipeline.breaker import Breaker, Lane
 from sockudo.push.pipeline.options import LEASE_MS
 from sockudo.push.pipeline.sending import Sending
+from sockudo.push.pipeline.traced import run_traced
 from sockudo.push.pipeline.works import Worker, Works
 from sockudo.push.queue import Lease, Message
 from sockudo.push.recipients import ROUTE_NAMES, Provider
@@ -177,7 +178,8 @@ class Sender(Worker):
         if task is not None:
             self._sendings[task] = sending
         works.counters.count("wfq_dispatched_total", ROUTE_NAMES[self.provider], batch.app_id)
-        messages = await sending.run()
+        tracer = works.tracer
+        messages = await (sending.run() if tracer is None else run_traced(tracer, batch, sending))
         await self._finish([] if sending.lost else [lease], messages)
 
     async def _is_held(self, lease: Lease, batch: Batch, breaker: Breaker) -> bool:

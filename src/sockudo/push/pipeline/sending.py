@@ -35,7 +35,7 @@ _log = structlog.get_logger("sockudo.push")
 
 class Sending:
     """Sends a batch as far as it goes. From outside are set ``held_until_ms``, when its lease ends, ``lost`` once
-    another process may have the batch, and ``stopping``.
+    another process may have the batch, and ``stopping``. ``sent`` is what became of the first jobs so far.
     """
 
     def __init__(self, works: Works, batch: Batch, provider: PushProvider, breaker: Breaker, lane: Lane) -> None:
@@ -48,7 +48,7 @@ class Sending:
         self._breaker = breaker
         self._lane = lane
         self._payload: dict[str, Any] = {}
-        self._sent: list[Sent] = []
+        self.sent: list[Sent] = []
         self._counted_as_failing = False
         # Counted by outcome, class and failure class.
         self._outcomes: Counter[tuple[Outcome, str, str]] = Counter()
@@ -67,17 +67,17 @@ class Sending:
         later_ms: int | None = None
         try:
             self._payload = msgspec.json.decode(self._batch.payload, type=dict[str, Any])
-            while len(self._sent) < len(jobs):
+            while len(self.sent) < len(jobs):
                 try:
                     settled = await self._look()
                 except SockudoError:
-                    if not self._sent:
+                    if not self.sent:
                         raise
                     # What was sent is told, whatever becomes of the rest.
                     later_ms = self._works.now_ms() + _SOON_MS
                     break
                 if settled is not None:
-                    self._sent += [Sent(settled)] * (len(jobs) - len(self._sent))
+                    self.sent += [Sent(settled)] * (len(jobs) - len(self.sent))
                     break
                 later_ms = await self._chunk(jobs, probing=probing)
                 if later_ms is not None or self.lost:
@@ -102,7 +102,7 @@ class Sending:
 
     async def _chunk(self, jobs: list[Job], *, probing: bool) -> int | None:
         """Sends the next ones; returns when to go on, None for at once."""
-        works, done = self._works, len(self._sent)
+        works, done = self._works, len(self.sent)
         if works.now_ms() >= self.held_until_ms:
             # This process stood still, or could not ask for longer: somebody else may have begun by now.
             self.lost = True
@@ -127,7 +127,7 @@ class Sending:
         finally:
             self._lane.leave(size)
             works.counters.set("dispatch_inflight", self._lane.busy, *self._labels)
-        self._sent += answers
+        self.sent += answers
         return self._learn(answers)
 
     async def _ask(self, jobs: list[Job]) -> list[Sent]:
@@ -229,11 +229,11 @@ class Sending:
             )
 
     def _follow_up(self, begun_ms: int, later_ms: int | None) -> list[Message]:
-        batch, done = self._batch, len(self._sent)
+        batch, done = self._batch, len(self.sent)
         messages = []
         if done:
             sent = replace(batch, jobs=batch.jobs[:done], first_attempt_at_ms=batch.first_attempt_at_ms or begun_ms)
-            messages.append(feedback_message(Feedback(batch=sent, sent=self._sent, at_ms=self._works.now_ms())))
+            messages.append(feedback_message(Feedback(batch=sent, sent=self.sent, at_ms=self._works.now_ms())))
         if done < len(batch.jobs) and not self.lost:
             due = later_ms if later_ms is not None else self._works.now_ms()
             messages.append(delivery_message(_deferred(batch, batch.jobs[done:], due), due))

@@ -20,6 +20,7 @@ from sockudo.push.ports import PushStore
 from sockudo.push.queue import Lease, PushQueue, Stage
 from sockudo.push.recipients import Provider
 from sockudo.push.records import TERMINAL, DeadLetter, PublishStatus
+from sockudo.spans import Tracer
 
 __all__ = ["Nobody", "PipelineProbe", "Worker", "Works", "dead_letter_id"]
 
@@ -52,7 +53,7 @@ class Nobody:
 @dataclass(slots=True)
 class Works:
     """``wake`` tells the workers of a stage that it has something new. ``options`` is replaced when the configuration
-    is.
+    is. ``tracer`` is there when somebody collects traces.
     """
 
     store: PushStore
@@ -62,6 +63,7 @@ class Works:
     counters: PushCounters = field(default_factory=PushCounters)
     probe: PipelineProbe = field(default_factory=Nobody)
     wake: Callable[[Stage], None] = lambda _: None
+    tracer: Tracer | None = None
 
     def now_ms(self) -> int:
         return int(self.clock.time() * 1000)
