@@ -14,6 +14,7 @@ import pytest
 
 from support.causes import CAUSES, Cause, Scene
 from support.server import DEFAULT_APP, NUMERIC_APP, Reply, ServerProcess, start_server
+from support.signing import Credentials
 from support.waiting import wait_until
 from support.websocket import WebSocket
 
@@ -135,10 +136,27 @@ def test_lists_are_paged_on_the_server(server: ServerProcess) -> None:
     assert "Page 2 of" in get(server, "/dashboard/why?per_page=3&page=2").text
 
 
-@pytest.mark.parametrize("query", ["?kinds=shut", "?page=0", "?app_id=nobody"])
+@pytest.mark.parametrize("query", ["?kinds=shut", "?page=0"])
 def test_what_cannot_be_asked(server: ServerProcess, query: str) -> None:
     for path in ("/dashboard/api/v1/problems", "/dashboard/why"):
-        assert get(server, path + query).status in (400, 404)
+        assert get(server, path + query).status == 400
+
+
+def test_an_app_that_is_not_there_has_its_refusals(server: ServerProcess) -> None:
+    gone = Credentials("app-that-went", "key-that-went", "secret-that-went")
+    other = Credentials("app-that-went-too", "another-key", "another-secret")
+    assert not groups(server, f"?app_id={gone.id}")
+    body = {"name": "e", "channel": "harbor", "data": ""}
+    assert server.signed("POST", f"/apps/{other.id}/events", body=body, app=other).status in (401, 404)
+    assert not groups(server, f"?app_id={gone.id}")
+    assert server.signed("POST", f"/apps/{gone.id}/events", body=body, app=gone).status in (401, 404)
+    [group] = groups(server, f"?app_id={gone.id}")
+    assert group["last"][0]["request"] == f"POST /apps/{gone.id}/events"
+    shown = get(server, f"/dashboard/why?app_id={gone.id}")
+    assert shown.status == 200
+    assert "This server has no app with the id app-that-went: it was removed" in text_of(shown.text)
+    assert f'<option value="{gone.id}" selected>' in shown.text
+    assert "This server has no app" not in get(server, "/dashboard/why?app_id=app-id").text
 
 
 def test_markup_is_text(server: ServerProcess) -> None:

@@ -143,7 +143,7 @@ class Visitor:
     async def get(self, target: str, **headers: str) -> Reply:
         return await self.desk.ask("GET", target, {"cookie": self.cookie, **headers})
 
-    async def post(self, target: str, headers: Mapping[str, str] | None = None, **fields: str) -> Reply:
+    async def post(self, target: str, headers: Mapping[str, str] | None = None, /, **fields: str) -> Reply:
         """A form, with just these fields."""
         sent = {"cookie": self.cookie, "content-type": FORM, **(headers or {})}
         return await self.desk.ask("POST", target, sent, urlencode(fields).encode())

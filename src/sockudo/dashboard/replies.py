@@ -31,6 +31,7 @@ __all__ = [
     "prepare_templates",
     "redirect",
     "render",
+    "retry_headers",
     "wants_part",
 ]
 
@@ -155,20 +156,26 @@ def json(value: object, status: int = 200, headers: dict[str, str] | None = None
 
 
 def redirect(request: Request, url: str, notice: str | None = None) -> Response:
-    """Goes on to another page of the dashboard after a form was accepted; ``notice`` is shown there once."""
+    """Goes on to another page of the dashboard after a form was accepted; ``notice`` is shown there once.
+
+    Programs get no notices: they share one session, and look at no pages.
+    """
     session: Session | None = getattr(request.state, "session", None)
-    if notice is not None and session is not None:
+    if notice is not None and session is not None and not session.of_programs:
         session.notices.append(notice)
     if request.headers.get("hx-request") == "true":
         return Response(status_code=204, headers={"hx-redirect": url})
     return Response(status_code=303, headers={"location": url})
 
 
+def retry_headers(error: SockudoError) -> dict[str, str]:
+    """What a refusal says of the next try, as headers of its answer."""
+    return {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+
+
 def error_reply(board: Board, request: Request, error: SockudoError, headers: dict[str, str] | None = None) -> Response:
     """The envelope for programs and for the script that shows it beside a part of a page; a page for people."""
-    extra = dict(headers or {})
-    if error.retry_after is not None:
-        extra["retry-after"] = str(error.retry_after)
+    extra = {**(headers or {}), **retry_headers(error)}
     status = error.spec.status or 500
     if is_api(request.scope["path"]) or request.headers.get("hx-request") == "true":
         return json(error.body(), status, extra)

@@ -31,6 +31,11 @@ class Session:
     # Shown on the next page, once.
     notices: list[str] = field(default_factory=list)
 
+    @property
+    def of_programs(self) -> bool:
+        """Whether it is the one of all programs."""
+        return not self.key
+
     def accepts(self, csrf: str | None) -> bool:
         """Whether a request that changes something carries the token of this session."""
         return csrf is not None and hmac.compare_digest(self.csrf.encode(), csrf.encode("utf-8", "surrogatepass"))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sockudo.dashboard.asked import asked_app
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.paging import Page, Paging
 from sockudo.dashboard.problems import page_links, shown_group
@@ -26,12 +26,14 @@ def routes(board: Board) -> list[Route]:
     """``/dashboard/why`` and its API."""
 
     def found(request: Request) -> Page[Group]:
-        paging = Paging.of(request)
-        app_id, kinds = asked_app(board, request), request.query_params.get("kinds")
-        return paging.cut(find_problems(board.edge.gateway.inspector.problems, app_id, kinds, paging.q))
+        paging, app_id = Paging.of(request), request.query_params.get("app_id")
+        groups = find_problems(board.edge.gateway.inspector.problems, None, request.query_params.get("kinds"), paging.q)
+        known = app_id is not None and board.edge.apps.by_id(app_id) is not None
+        return paging.cut([group for group in groups if not app_id or _is_about(group, app_id, known=known)])
 
     async def why(request: Request) -> Response:
-        groups = found(request)
+        groups, app_id = found(request), request.query_params.get("app_id", "")
+        apps = {app.id for app in board.edge.apps.all()}
         return page(
             board,
             request,
@@ -39,8 +41,9 @@ def routes(board: Board) -> list[Route]:
             list=groups,
             groups=[shown_group(group) for group in groups.entries],
             kinds=[(kind, LABELS[kind]) for kind in PROBLEM_KINDS],
-            apps=sorted(app.id for app in board.edge.apps.all()),
-            app_id=request.query_params.get("app_id", ""),
+            apps=sorted({*apps, app_id} - {""}),
+            app_id=app_id,
+            unknown=app_id not in apps if app_id else False,
             kind=request.query_params.get("kinds", ""),
             **page_links(),
         )
@@ -50,3 +53,11 @@ def routes(board: Board) -> list[Route]:
         return json(groups.body([explained(group, _EXAMPLES) for group in groups.entries]))
 
     return [Route("/dashboard/why", why), Route("/dashboard/api/v1/problems", problems)]
+
+
+def _is_about(group: Group, app_id: str, *, known: bool) -> bool:
+    """What is refused to an app that is ``known`` is its own; to another one, what names it and belongs to no app."""
+    if group.app_id is not None or known:
+        return group.app_id == app_id
+    name = re.compile(rf"(?<![\w-]){re.escape(app_id)}(?![\w-])")
+    return any(name.search(text) for entry in group.last for text in (entry.request, entry.text, entry.cause) if text)

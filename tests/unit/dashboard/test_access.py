@@ -16,6 +16,7 @@ from starlette.routing import Route
 from sockudo.dashboard import replies
 from sockudo.dashboard.access import COOKIE
 from sockudo.dashboard.bodies import read_form
+from sockudo.dashboard.replies import redirect
 from sockudo.edge.paths import path_part
 from support.desk import FORM, PASSWORD, Desk
 
@@ -443,3 +444,21 @@ async def test_headers_of_every_answer(desk: Desk, method: str, path: str) -> No
     assert headers["referrer-policy"] == "same-origin"
     assert headers["cache-control"] == "no-store"
     assert "access-control-allow-origin" not in headers
+
+
+async def test_programs_that_post_forms_get_no_notices() -> None:
+    """They share one session and look at no pages, so nobody would ever take the notices away."""
+
+    async def save(request: Request) -> Response:
+        return redirect(request, "/dashboard", "Saved.")
+
+    desk = Desk([Route("/dashboard/save", save, methods=["POST"])])
+    bearer = {"authorization": f"Bearer {PASSWORD}", "content-type": FORM}
+    assert (await desk.ask("POST", "/dashboard/save", bearer)).status == 303
+    version = desk.board.credentials.version(fresh=True)
+    assert version is not None
+    assert desk.board.sessions.programs(version).notices == []
+    visitor = await desk.visitor()
+    await visitor.post("/dashboard/save", csrf_token=visitor.csrf)
+    first, second = await visitor.get("/dashboard/apps"), await visitor.get("/dashboard/apps")
+    assert ("Saved." in first.text, "Saved." in second.text) == (True, False)

@@ -18,13 +18,13 @@ from sockudo.config.problems import ConfigError
 from sockudo.dashboard.apps.desk import administer, app_of, put_back, why_read_only
 from sockudo.dashboard.apps.fields import Tab
 from sockudo.dashboard.apps.forms import PolicyForm
-from sockudo.dashboard.apps.problems import WHERE, FieldProblem, problems_of
+from sockudo.dashboard.apps.problems import WHERE, FieldProblem, failure_text, problems_of
 from sockudo.dashboard.apps.snippets import snippets
 from sockudo.dashboard.apps.views import app_page, row_values
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.bodies import Form, read_form
 from sockudo.dashboard.paging import Paging
-from sockudo.dashboard.replies import page, redirect
+from sockudo.dashboard.replies import page, redirect, retry_headers
 from sockudo.edge.paths import path_part
 from sockudo.errors import SockudoError
 
@@ -81,6 +81,10 @@ def shared(board: Board, app: App, view: View) -> dict[str, Any]:
     }
 
 
+def _status(refusal: SockudoError) -> int:
+    return refusal.spec.status or 500
+
+
 def _asked(board: Board, request: Request) -> LiveApp:
     return app_of(board, path_part(request, "app_id"))
 
@@ -99,7 +103,12 @@ def _listing(board: Board) -> Answer:
 
 
 def _new_page(
-    board: Board, request: Request, sent: Form, problems: list[FieldProblem] | None = None, status: int = 200
+    board: Board,
+    request: Request,
+    sent: Form,
+    problems: list[FieldProblem] | None = None,
+    *,
+    refusal: SockudoError | None = None,
 ) -> Response:
     told: dict[str | None, list[str]] = {}
     for field, text in problems or ():
@@ -108,7 +117,8 @@ def _new_page(
         board,
         request,
         "apps/new.html",
-        status=status,
+        status=_status(refusal) if refusal is not None else 422 if problems else 200,
+        headers=retry_headers(refusal) if refusal is not None else None,
         sent=sent,
         problems=told,
         new_url=_NEW,
@@ -131,10 +141,13 @@ def _adding(board: Board) -> Answer:
         given = {**record, "enabled": "enabled" in sent, "policy": {"features": features}}
         try:
             app = await administer(board, lambda admin: admin.add(given, WHERE))
-        except (ConfigError, SockudoError) as error:
-            if isinstance(error, SockudoError) and error.spec not in (errors.APP_EXISTS, errors.APP_KEY_TAKEN):
-                raise
-            return _new_page(board, request, sent, problems_of(error), 422)
+        except SockudoError as refusal:
+            if refusal.spec in (errors.APP_EXISTS, errors.APP_KEY_TAKEN):
+                return _new_page(board, request, sent, problems_of(refusal))
+            told = [FieldProblem(None, failure_text(refusal))]
+            return _new_page(board, request, sent, told, refusal=refusal)
+        except ConfigError as error:
+            return _new_page(board, request, sent, problems_of(error))
         return redirect(request, app_url(app.id), f"App '{app.id}' is there and can be used.")
 
     return adding
@@ -150,10 +163,14 @@ def _general_page(
     *,
     reveal: bool = False,
     fresh: bool = False,
-    told: dict[str, str] | None = None,
+    acted: str = "",
+    sent: Form | None = None,
+    told: str | None = None,
     status: int = 200,
     error: str | None = None,
+    refusal: SockudoError | None = None,
 ) -> Response:
+    """``acted`` is which form was sent and how it was filled in, when it was not carried out."""
     live = board.edge.apps.by_id(app.id)
     return page(
         board,
@@ -165,7 +182,10 @@ def _general_page(
         reveal=reveal,
         fresh=fresh,
         snippets=snippets(board, app, request.headers.get("host", ""), reveal=reveal),
-        told=told or {},
+        acted=acted,
+        sent=sent or Form([]),
+        told=told,
+        headers=retry_headers(refusal) if refusal is not None else None,
     )
 
 
@@ -202,14 +222,22 @@ def _acting(
         app, sent = _asked(board, request), await read_form(request)
         problem = _confirmed(app.id, sent) if confirm else None
         if problem is not None:
-            return _general_page(board, request, app.record, told={name: problem}, status=422)
+            return _general_page(board, request, app.record, acted=name, sent=sent, told=problem, status=422)
         try:
             return await act(app.id, sent, request)
-        except SockudoError as error:
-            if error.spec is not errors.APP_CHANGED:
-                raise
+        except SockudoError as refusal:
             now = app_of(board, app.id).record
-            return _general_page(board, request, now, error=f"{error.text}. This is the app as it is now.", status=412)
+            changed = refusal.spec is errors.APP_CHANGED
+            return _general_page(
+                board,
+                request,
+                now,
+                acted=name,
+                sent=sent,
+                status=_status(refusal),
+                error=f"{refusal.text}. This is the app as it is now." if changed else failure_text(refusal),
+                refusal=refusal,
+            )
 
     return acting
 
@@ -256,6 +284,7 @@ def _fields_page(
     problems: list[FieldProblem] | None = None,
     error: str | None = None,
     status: int = 200,
+    refusal: SockudoError | None = None,
 ) -> Response:
     groups = form.view(board.edge.settings, problems or ())
     beside = {field.problem for group in groups for field in group.fields if field.problem}
@@ -270,6 +299,7 @@ def _fields_page(
         groups=groups,
         problems=[f"{field} {text}" if field else text for field, text in rest],
         wrong=len(beside),
+        headers=retry_headers(refusal) if refusal is not None else None,
     )
 
 
@@ -296,7 +326,8 @@ def _saving(board: Board, tab: Tab) -> Answer:
             return _fields_page(board, request, app, tab, form, problems=problems_of(problem), status=422)
         except SockudoError as refusal:
             if refusal.spec is not errors.APP_CHANGED:
-                raise
+                text, status = failure_text(refusal), _status(refusal)
+                return _fields_page(board, request, app, tab, form, error=text, status=status, refusal=refusal)
             now = app_of(board, app.id).record
             text = (
                 f"{refusal.text}. Below is what it holds now with your changes in it: look them through and save again."

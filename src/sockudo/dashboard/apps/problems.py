@@ -10,7 +10,7 @@ from sockudo import errors
 from sockudo.config.problems import ConfigError
 from sockudo.errors import SockudoError
 
-__all__ = ["WHERE", "FieldProblem", "body_of", "problems_of"]
+__all__ = ["WHERE", "FieldProblem", "body_of", "failure_text", "problems_of"]
 
 WHERE = "request"
 """How problems with a record begin that the dashboard was given."""
@@ -32,6 +32,11 @@ def problems_of(error: ConfigError | SockudoError) -> list[FieldProblem]:
     if isinstance(error, SockudoError):
         return [FieldProblem(_OF_SPEC.get(error.spec), error.text)]
     return [_problem(text) for text in error.problems]
+
+
+def failure_text(refusal: SockudoError) -> str:
+    """Why a form was not carried out, above that form as it was filled in."""
+    return f"{refusal.text.rstrip('.')}. What you filled in is still here. {refusal.spec.remedy}"
 
 
 def _problem(text: str) -> FieldProblem:

@@ -15,11 +15,11 @@ from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
 from sockudo.dashboard.apps.desk import administer, app_of
 from sockudo.dashboard.apps.pages import app_url, shared
-from sockudo.dashboard.apps.problems import WHERE, problems_of
+from sockudo.dashboard.apps.problems import WHERE, failure_text, problems_of
 from sockudo.dashboard.apps.webhook_forms import EVENTS, NUMBERS, entry_of, fields_of_entry
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.bodies import Form, read_form
-from sockudo.dashboard.replies import page, redirect
+from sockudo.dashboard.replies import page, redirect, retry_headers
 from sockudo.dashboard.webhooks.desk import why_closed
 from sockudo.dashboard.webhooks.pages import deliveries_url, test_url
 from sockudo.edge.paths import path_part
@@ -73,7 +73,15 @@ def _rows(app: App) -> list[dict[str, Any]]:
     ]
 
 
-def _list_page(board: Board, request: Request, app: App, *, error: str | None = None, status: int = 200) -> Response:
+def _list_page(
+    board: Board,
+    request: Request,
+    app: App,
+    *,
+    error: str | None = None,
+    status: int = 200,
+    refusal: SockudoError | None = None,
+) -> Response:
     warnings = app_warnings({"enabled": app.enabled}, app, WHERE)
     prefix = f"{WHERE} (app {app.id!r}): "
     return page(
@@ -81,6 +89,7 @@ def _list_page(board: Board, request: Request, app: App, *, error: str | None = 
         request,
         "apps/webhooks.html",
         status=status,
+        headers=retry_headers(refusal) if refusal is not None else None,
         **{**shared(board, app, "webhooks"), "error": error},
         rows=_rows(app),
         warnings=[warning.removeprefix(prefix) for warning in warnings],
@@ -106,14 +115,17 @@ def _form_page(
     sent: Form,
     *,
     problems: list[str] | None = None,
+    error: str | None = None,
     status: int = 200,
+    refusal: SockudoError | None = None,
 ) -> Response:
     return page(
         board,
         request,
         "apps/webhook.html",
         status=status,
-        **shared(board, app, "webhooks"),
+        headers=retry_headers(refusal) if refusal is not None else None,
+        **{**shared(board, app, "webhooks"), "error": error},
         index=index,
         action=f"{app_url(app.id, 'webhooks')}/{_NEW if index is None else index}",
         sent=sent,
@@ -141,6 +153,7 @@ def _saving(board: Board) -> Answer:
         app, sent = _record(board, request), await read_form(request)
         version = sent.get("version") or None
         entry = entry_of(sent)
+        index: int | None = None
         try:
             index = _index(request, app)
             await administer(
@@ -153,7 +166,7 @@ def _saving(board: Board) -> Answer:
             texts = [each.text for each in problems_of(problem)]
             return _form_page(board, request, app, index, _without_secrets(sent), problems=texts, status=422)
         except SockudoError as refusal:
-            return _conflict(board, request, app.id, refusal)
+            return _not_saved(board, request, app, index, _without_secrets(sent), refusal)
         what = "is added" if index is None else "is saved"
         return redirect(request, app_url(app.id, "webhooks"), f"The webhook {what}; it is told of what happens now.")
 
@@ -180,15 +193,35 @@ def _removing(board: Board) -> Answer:
                 lambda admin: admin.edit(app.id, lambda now: without_webhook(now, index, WHERE), version=version),
             )
         except SockudoError as refusal:
-            return _conflict(board, request, app.id, refusal)
+            return _not_removed(board, request, app, refusal)
         return redirect(request, app_url(app.id, "webhooks"), "The webhook is removed.")
 
     return removing
 
 
-def _conflict(board: Board, request: Request, app_id: str, refusal: SockudoError) -> Response:
-    """Somebody else was faster: the list as it is now, since an index may mean another webhook."""
-    if refusal.spec not in (errors.APP_CHANGED, errors.ENDPOINT_NOT_FOUND):
-        raise refusal
-    text = f"{refusal.text}. These are its webhooks as they are now."
-    return _list_page(board, request, app_of(board, app_id).record, error=text, status=412)
+def _not_saved(
+    board: Board, request: Request, app: App, index: int | None, kept: Form, refusal: SockudoError
+) -> Response:
+    """The form as it was filled in. After somebody else's change its index may mean another webhook, or none."""
+    if refusal.spec is errors.ENDPOINT_NOT_FOUND:
+        index, text = None, f"{refusal.text}. What you filled in is still here: as a new webhook."
+    elif refusal.spec is errors.APP_CHANGED:
+        app = app_of(board, app.id).record
+        if index is None or index >= len(app.policy.webhooks):
+            index, text = None, f"{refusal.text}. What you filled in is still here: as a new webhook."
+        else:
+            there = shown_webhooks(app)[index].get("url")
+            text = f"{refusal.text}. What you filled in would now replace webhook {index + 1}: {there or 'no address'}."
+    else:
+        text = failure_text(refusal)
+    status = refusal.spec.status or 500
+    return _form_page(board, request, app, index, kept, error=text, status=status, refusal=refusal)
+
+
+def _not_removed(board: Board, request: Request, app: App, refusal: SockudoError) -> Response:
+    """The list: as it is now where somebody else was faster, since an index may mean another webhook then."""
+    if refusal.spec in (errors.APP_CHANGED, errors.ENDPOINT_NOT_FOUND):
+        text = f"{refusal.text}. These are its webhooks as they are now."
+        return _list_page(board, request, app_of(board, app.id).record, error=text, status=412)
+    text = f"{refusal.text.rstrip('.')}. {refusal.spec.remedy}"
+    return _list_page(board, request, app, error=text, status=refusal.spec.status or 500, refusal=refusal)
