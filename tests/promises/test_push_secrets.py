@@ -116,6 +116,10 @@ def refusals(server: PushServer) -> list[str]:
 def everything(server: PushServer, publishes: list[str]) -> dict[str, str]:
     """All that can be read of a server, by where it stands."""
     found = {path: server.ask("GET", path).text for path in ROUTES}
+    for who in ("android-0", "android-4", "apple-2", "browser-1", *publishes):
+        reasons = server.ask("GET", "/why", params={"who": who, "thorough": "true"})
+        assert reasons.status == 200, reasons.text
+        found[f"why {who}"] = reasons.text
     for name in publishes:
         for part in ("status", "deliveries"):
             found[f"{name}/{part}"] = server.ask("GET", f"/publish/{name}/{part}").text

@@ -42,6 +42,12 @@ class PushApi:
         """Publishes, the newest first; in this state alone."""
         return await self._list("/push/publishes", state=state, cursor=cursor, limit=limit)
 
+    async def why(self, who: str, *, publish_id: str | None = None) -> dict[str, Any]:
+        """Why a device or a client got no notification, or a publish did not reach everybody; takes its time."""
+        given = {"who": who, "publishId": publish_id, "thorough": "true"}
+        parameters = {name: value for name, value in given.items() if value is not None}
+        return await self._api.request("GET", "/push/why", parameters)
+
     async def cancel(self, publish_id: str) -> None:
         """Nothing is sent any more of a publish that waits for its time."""
         await self._api.request("DELETE", f"/push/scheduled/{_segment(publish_id)}")

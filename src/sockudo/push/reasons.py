@@ -1,126 +1,64 @@
-"""Why somebody got no notification: everything that is known of a device or a client, with what to do. Ours alone."""
+"""Why somebody got no notification: all that is known of a device, a client or a publish, with what to do. Ours alone.
+
+The dashboard, the HTTP API and the command line ask here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, Literal
 
 from sockudo import errors
 from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.push.advice import STATE_WORDS, row_of_class, row_of_status
 from sockudo.push.delivery import Readiness
-from sockudo.push.outcomes import delivery_view
+from sockudo.push.explanation import Explanation, Finding, Reach
 from sockudo.push.positions import event_position
+from sockudo.push.publish_reasons import CANCELLED_REMEDY, MOVING_REMEDY, WAITING_REMEDY, about_publish
 from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.push.records import TERMINAL, DeliveryEvent, Device, PublishStatus, Target
-from sockudo.push.registrations import device_view
 from sockudo.push.service import Push
+from sockudo.push.validation import check_id
 
-__all__ = ["Explanation", "Finding", "Reach", "explained", "waits_for"]
+__all__ = ["THOROUGH_SECONDS", "explained", "waits_for"]
 
 _LOOKED_AT: Final = 20
 """Publishes that are gone through, the newest."""
 
+_MOST_TARGETS: Final = 5
 _MOST_DEVICES: Final = 50
 _MOST_CHANNELS: Final = 200
 _MOST_EVENTS: Final = 20
 
+_SUBSCRIBE_REMEDY: Final = (
+    "Subscribe the device: POST /apps/ID/push/channelSubscriptions with its deviceId and the channel."
+)
+_RULES_REMEDY: Final = (
+    "Look at the targets of the publish: a channel reaches the devices that are subscribed to it. An event becomes a "
+    "publish only where event_filter and channel_pattern of a [[push_rules]] match it, or by its extras.push."
+)
+
 _SECONDS: Final = 0.03
 """For so long publishes are gone through unless more is asked for: large ones take their time."""
 
-
-class Finding(NamedTuple):
-    """One thing that was found: in words, how bad it is, and the row of the catalogue that says what to do.
-
-    ``kind`` is ``bad`` for what keeps notifications away, ``warn`` for what may, ``info`` for the rest.
-    """
-
-    kind: str
-    text: str
-    row: ErrorSpec | None = None
-    remedy: str | None = None
-    publish_id: str | None = None
-
-    @property
-    def advice(self) -> str | None:
-        return self.remedy or (None if self.row is None else self.row.remedy)
-
-
-class Reach(NamedTuple):
-    """A publish that was meant for the device or the client, and what became of it there.
-
-    ``why`` says it in words; ``events`` are the outcomes, the oldest first, and empty where nothing was sent.
-    ``reached`` says that the provider took it for every device.
-    """
-
-    status: PublishStatus
-    events: list[DeliveryEvent]
-    why: str
-    row: ErrorSpec | None = None
-    reached: bool = False
-
-
-class Explanation(NamedTuple):
-    """``channels`` are those of each device. ``looked_at`` is how many publishes were gone through, and ``complete``
-    whether these are as many as are ever gone through.
-    """
-
-    app_id: str
-    who: str
-    devices: list[Device]
-    channels: Mapping[str, list[str]]
-    readiness: Mapping[Provider, Readiness]
-    reaches: list[Reach]
-    findings: list[Finding]
-    looked_at: int
-    complete: bool
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON; without tokens and endpoints."""
-        return {
-            "appId": self.app_id,
-            "who": self.who,
-            "findings": [_finding_view(finding) for finding in self.findings],
-            "devices": [{**device_view(each), "channels": self.channels[each.id]} for each in self.devices],
-            "publishes": [_reach_view(reach) for reach in self.reaches],
-            "lookedAt": self.looked_at,
-            "complete": self.complete,
-        }
-
-
-def _finding_view(finding: Finding) -> dict[str, Any]:
-    shown = {
-        "kind": finding.kind,
-        "text": finding.text,
-        "code": None if finding.row is None else finding.row.slug,
-        "remedy": finding.advice,
-        "publishId": finding.publish_id,
-    }
-    return {name: value for name, value in shown.items() if value is not None}
-
-
-def _reach_view(reach: Reach) -> dict[str, Any]:
-    return {
-        "publishId": reach.status.publish_id,
-        "state": reach.status.state,
-        "createdAtMs": reach.status.created_at_ms,
-        "reached": reach.reached,
-        "why": reach.why,
-        "code": None if reach.row is None else reach.row.slug,
-        "deliveries": [delivery_view(event) for event in reach.events],
-    }
+THOROUGH_SECONDS: Final = 10.0
+"""For who asks for more."""
 
 
 async def explained(
     push: Push, app_id: str, who: str, publish_id: str | None = None, *, seconds: float = _SECONDS
 ) -> Explanation:
     """What is known of ``who``, the id of a device or of a client: of one publish, or of the newest ones, as many as
-    can be gone through in so many seconds, one at least.
+    can be gone through in so many seconds, one at least. An id that neither has may be that of a publish.
 
-    A device that is gone is looked for, too, among the outcomes. Raises errors.PUBLISH_NOT_FOUND and
-    errors.SERVICE_UNAVAILABLE.
+    A device that is gone is looked for, too, among the outcomes. Raises errors.PUBLISH_NOT_FOUND,
+    errors.INVALID_INPUT for an id that nothing can have, and errors.SERVICE_UNAVAILABLE.
     """
+    check_id(who, "who")
     devices = await _devices(push, app_id, who)
+    if not devices and publish_id is None and (asked := await push.store.status(app_id, who)) is not None:
+        events = await push.store.events(app_id, who, "", _MOST_EVENTS)
+        return about_publish(asked, await waits_for(push, asked), events, push.now_ms())
     channels = {each.id: await _channels(push, app_id, each.id) for each in devices}
     ready = await push.ready(app_id)
     statuses = await _statuses(push, app_id, publish_id)
@@ -132,10 +70,28 @@ async def explained(
         reach = await _reach(push, status, who, devices, channels, ready)
         if reach is not None:
             reaches.append(reach)
-    about_publishes = _of_reaches(reaches, devices, looked_at, asked=publish_id)
-    findings = [*_of_devices(who, devices, channels, ready), *about_publishes]
-    complete = looked_at == len(statuses)
-    return Explanation(app_id, who, devices, channels, ready, reaches, findings, looked_at, complete)
+    findings = list(_of_devices(who, devices, channels, ready))
+    if reaches:
+        findings += _of_reaches(reaches, devices)
+    else:
+        findings += await _of_nothing(push, devices, statuses[:looked_at], asked=publish_id is not None)
+    return Explanation(
+        app_id=app_id,
+        who=who,
+        of=_kind_of(who, devices),
+        devices=devices,
+        channels=channels,
+        reaches=reaches,
+        findings=findings,
+        looked_at=looked_at,
+        complete=looked_at == len(statuses),
+    )
+
+
+def _kind_of(who: str, devices: Sequence[Device]) -> Literal["device", "client"] | None:
+    if not devices:
+        return None
+    return "device" if devices[0].id == who else "client"
 
 
 async def waits_for(push: Push, status: PublishStatus) -> list[dict[str, str]]:
@@ -201,8 +157,7 @@ async def _reach(
     if not (events or meant or named):
         return None
     if not events:
-        why, row = _untold(status, devices, ready, push.now_ms())
-        return Reach(status, [], why, row)
+        return _untold(status, devices, ready, push.now_ms())
     last = list({event.result.device_id: event for event in sorted(events, key=event_position)}.values())
     failed = [event for event in last if event.result.outcome != "accepted"]
     why, row = _told((failed or last)[0])
@@ -245,20 +200,23 @@ def _told(event: DeliveryEvent) -> tuple[str, ErrorSpec | None]:
 
 def _untold(
     status: PublishStatus, devices: Sequence[Device], ready: Mapping[Provider, Readiness], now_ms: int
-) -> tuple[str, ErrorSpec | None]:
+) -> Reach:
     """Why nothing has been sent of a publish."""
     row = row_of_status(status.state, status.code, status.error_reason)
     if status.state not in TERMINAL:
         if status.not_before_ms is not None and status.not_before_ms > now_ms:
-            return "It waits for its time (notBeforeMs).", None
+            return Reach(status, [], "It waits for its time (notBeforeMs).", remedy=WAITING_REMEDY)
         lacking = [each for each in devices if not _is_ready(ready, each.recipient.provider)]
         if lacking:
-            return f"It waits: {ROUTE_NAMES[lacking[0].recipient.provider]} cannot send now.", errors.CREDENTIAL_MISSING
-        return f"It is {STATE_WORDS[status.state]}.", row
+            text = f"It waits: {ROUTE_NAMES[lacking[0].recipient.provider]} cannot send now."
+            return Reach(status, [], text, errors.CREDENTIAL_MISSING)
+        return Reach(status, [], f"It is {STATE_WORDS[status.state]}.", row, remedy=None if row else MOVING_REMEDY)
     if status.state in ("quota_exceeded", "expired", "cancelled") or row is not None:
         reason = f": {status.error_reason}" if status.error_reason else ""
-        return f"It is {STATE_WORDS[status.state]}{reason}.", row
-    return "It was sent to others: this device was not among the recipients when it was planned.", errors.NO_RECIPIENTS
+        remedy = CANCELLED_REMEDY if status.state == "cancelled" else None
+        return Reach(status, [], f"It is {STATE_WORDS[status.state]}{reason}.", row, remedy=remedy)
+    text = "It was sent to others: this device was not among the recipients when it was planned."
+    return Reach(status, [], text, errors.NO_RECIPIENTS)
 
 
 # ---- what stands out ----
@@ -285,7 +243,7 @@ def _of_devices(
             yield Finding(
                 "info",
                 f"Device {device.id} is on no channel: only what is sent to its id or its client's reaches it.",
-                remedy="Subscribe it: POST /apps/ID/push/channelSubscriptions with its deviceId and a channel.",
+                remedy=_SUBSCRIBE_REMEDY,
             )
     for provider in dict.fromkeys(each.recipient.provider for each in devices):
         if not _is_ready(ready, provider):
@@ -295,27 +253,54 @@ def _of_devices(
             yield Finding("bad", f"{name} cannot send for this app: {missing}.", errors.CREDENTIAL_MISSING)
 
 
-def _of_reaches(
-    reaches: Sequence[Reach], devices: Sequence[Device], looked_at: int, *, asked: str | None
-) -> Iterator[Finding]:
-    """The newest failure of each kind; that everything was taken; that nothing was meant for them."""
-    if not reaches:
-        where = f"Publish {asked}" if asked else f"None of the newest {looked_at} publishes"
-        was = "was not meant" if asked else "was meant"
-        yield Finding(
-            "warn",
-            f"{where} {was} for them.",
-            remedy="Look at the targets of the publish: a channel reaches the devices that are subscribed to it.",
-        )
-        return
-    seen: set[ErrorSpec | None] = set()
+async def _of_nothing(
+    push: Push, devices: Sequence[Device], statuses: Sequence[PublishStatus], *, asked: bool
+) -> list[Finding]:
+    """That nothing was meant for them, and for whom the newest one was."""
+    unknown = Finding("info", "No publish of the app has this id, either.", errors.PUBLISH_NOT_FOUND)
+    neither = [unknown] if not (devices or asked) else []
+    if not statuses:
+        text = "The app has not published a notification yet, or none is kept any more."
+        return [Finding("warn", text, remedy=_RULES_REMEDY), *neither]
+    newest = statuses[0]
+    name = newest.publish_id
+    intent = await push.store.intent(newest.app_id, name)
+    targets = "" if intent is None else _words(intent.targets)
+    others = f" It went to {targets}." if asked and targets else f" The newest, {name}, went to {targets}."
+    where = f"Publish {name} was not" if asked else f"None of the newest {len(statuses)} publishes was"
+    remedy = _RULES_REMEDY
+    if devices and intent is not None and any(target.type == "channel" for target in intent.targets):
+        remedy = f"{_SUBSCRIBE_REMEDY} {_RULES_REMEDY}"
+    text = f"{where} meant for them.{others if targets else ''}"
+    return [Finding("warn", text, remedy=remedy, publish_id=name if asked else None), *neither]
+
+
+def _words(targets: Sequence[Target]) -> str:
+    """Targets for people; a raw recipient is not told."""
+    found = []
+    for target in targets[:_MOST_TARGETS]:
+        name = target.device_id or target.client_id or target.channel
+        found.append(f"the {target.type} {name}" if name is not None else f"a {target.type}")
+    more = len(targets) - _MOST_TARGETS
+    return ", ".join(found) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _of_reaches(reaches: Sequence[Reach], devices: Sequence[Device]) -> Iterator[Finding]:
+    """The newest failure of each kind; that the newest one was taken."""
+    seen: set[tuple[ErrorSpec | None, str | None]] = set()
     for reach in reaches:
-        if reach.reached or reach.row in seen:
+        kind_of_it = reach.row, reach.remedy
+        if reach.reached or kind_of_it in seen:
             continue
-        seen.add(reach.row)
-        kind = "bad" if reach.row is not None else "info"
+        seen.add(kind_of_it)
         name = reach.status.publish_id
-        yield Finding(kind, f"Publish {name}: {reach.why}", reach.row, publish_id=name)
+        yield Finding(
+            "bad" if reach.row is not None else "info",
+            f"Publish {name}: {reach.why}",
+            reach.row,
+            reach.remedy,
+            publish_id=name,
+        )
     if devices and reaches[0].reached:
         yield Finding(
             "info",

@@ -32,6 +32,7 @@ COUNTERS = {
 COMMANDS = [
     ["publish"],
     ["status"],
+    ["why"],
     ["cancel"],
     ["dead-letters"],
     ["replay"],
@@ -281,6 +282,92 @@ def test_every_refusal_says_what_to_do(run: Any, push: FakePush, error: Exceptio
     result = run("push", "publish", "--device", "x", "--title", "x")
     assert result.exit_code == code
     assert words in result.stderr
+
+
+# ---- why ----
+
+
+def reasons(**more: Any) -> dict[str, Any]:
+    finding = {
+        "kind": "bad",
+        "text": "Publish ship-8841: fcm refused it. It said: Unregistered.",
+        "code": "provider_token_invalid",
+        "remedy": "Take the token afresh.",
+        "publishId": "ship-8841",
+    }
+    reach = {
+        "publishId": "ship-8841",
+        "state": "failed",
+        "createdAtMs": TIME,
+        "reached": False,
+        "why": "fcm refused it.",
+        "code": "provider_token_invalid",
+        "deliveries": [],
+    }
+    return {
+        "appId": "4471",
+        "who": "u-91",
+        "of": "client",
+        "delivered": False,
+        "findings": [finding],
+        "devices": [{**device(), "channels": ["news", "sport"]}],
+        "publishes": [reach],
+        "lookedAt": 3,
+        "complete": True,
+        "refused": [],
+        **more,
+    }
+
+
+def test_why_says_the_reason_and_what_to_do(run: Any, push: FakePush) -> None:
+    push.replies["why"] = [reasons()]
+    result = run("push", "why", "u-91")
+    assert result.exit_code == 1
+    for words in (
+        "u-91: a client with 1 device",
+        "tablet-7  u-91    fcm       ACTIVE  news, sport",
+        "problem  Publish ship-8841: fcm refused it. It said: Unregistered.",
+        "→ Take the token afresh.",
+        "→ More: sockudo explain provider_token_invalid",
+    ):
+        assert words in result.stdout
+    assert "Of the newest 3 publishes" in result.stderr
+    assert "Error" not in result.stderr
+    assert push.calls == [("why", ("u-91",), {"publish_id": None})]
+
+
+def test_why_ends_with_0_when_all_was_delivered(run: Any, push: FakePush) -> None:
+    finding = {"kind": "info", "text": "The newest one was taken by the provider.", "remedy": "Look at the device."}
+    refused = [{"code": "device_not_found", "count": 2, "lastAtMs": TIME, "text": "no x", "remedy": "Register it."}]
+    push.replies["why"] = [reasons(delivered=True, findings=[finding], refused=refused)]
+    result = run("push", "why", "tablet-7", "--publish", "ship-8841")
+    assert result.exit_code == 0
+    assert "note     The newest one was taken" in result.stdout
+    assert "device_not_found" not in result.stdout
+    assert push.calls == [("why", ("tablet-7",), {"publish_id": "ship-8841"})]
+
+
+def test_why_tells_what_was_refused_and_that_it_did_not_see_all(run: Any, push: FakePush) -> None:
+    refused = [{"code": "device_not_found", "count": 2, "lastAtMs": TIME, "text": "no x", "remedy": "Register it."}]
+    push.replies["why"] = [reasons(of=None, devices=[], publishes=[], findings=[], refused=refused, complete=False)]
+    result = run("push", "why", "ghost")
+    assert result.exit_code == 1
+    assert "no device, and no client that has one" in result.stdout
+    assert "device_not_found, 2 times, last at" in result.stdout
+    assert "→ Register it." in result.stdout
+    assert "--publish" in result.stderr
+
+
+def test_why_as_json_and_what_cannot_be_answered(run: Any, push: FakePush) -> None:
+    push.replies["why"] = [reasons()]
+    result = run("push", "why", "u-91", "--json")
+    assert (result.exit_code, json.loads(result.stdout)) == (1, reasons())
+    assert result.stderr == ""
+    push.replies["why"] = [ApiError(404, "publish_not_found", "This app has no push publish 'x'")]
+    result = run("push", "why", "u-91", "--publish", "x")
+    assert result.exit_code == 1
+    assert "sockudo explain publish_not_found" in result.stderr
+    assert run("push", "why").exit_code == 2
 
 
 # ---- status and cancel ----

@@ -373,6 +373,7 @@ async def test_only_json_is_read(node: PublishNode) -> None:
         ("GET", "/publish/x/status", None),
         ("GET", "/publish/x/deliveries", None),
         ("GET", "/publishes", None),
+        ("GET", "/why", None),
         ("GET", "/deadLetters", None),
         ("POST", "/deadLetters/x/replay", b""),
         (
@@ -520,10 +521,44 @@ async def test_a_report_of_a_delivery_is_echoed_and_kept(node: PublishNode) -> N
     assert (row["deviceId"], row["eventId"], row["attempt"]) == ("phone", "e1", 2)
 
 
+async def test_why_somebody_got_nothing(node: PublishNode) -> None:
+    await node.register("tab-1")
+    await publish(node, publishId="ship")
+    reply = await node.ask("GET", "/why", who="tab-1")
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
+    told = reply.json()
+    assert (told["who"], told["of"], told["delivered"]) == ("tab-1", "device", False)
+    assert [each["channels"] for each in told["devices"]] == [[]]
+    assert "planted-token" not in reply.body.decode()
+    assert told["refused"] == []
+    assert "went to the channel parcel-1" in told["findings"][-1]["text"]
+    await node.ask("POST", "/publish", {**BODY, "recipients": [{"type": "device", "deviceId": "ghost"}]})
+    for name in ("publishId", "publish_id"):
+        told = (await node.ask("GET", "/why", who="tab-1", thorough="true", **{name: "ship"})).json()
+        assert (told["lookedAt"], told["complete"]) == (1, True)
+    assert [(each["code"], each["count"]) for each in told["refused"]] == [("device_not_found", 1)]
+
+
+@pytest.mark.parametrize(
+    ("params", "status", "code"),
+    [
+        ({}, 400, "invalid_input"),
+        ({"who": ""}, 400, "invalid_input"),
+        ({"who": "x" * 256}, 400, "invalid_input"),
+        ({"who": "tab-1", "thorough": "maybe"}, 400, "invalid_input"),
+        ({"who": "tab-1", "publishId": "nope"}, 404, "publish_not_found"),
+    ],
+)
+async def test_why_cannot_be_asked(node: PublishNode, params: dict[str, str], status: int, code: str) -> None:
+    found, told, _ = error(await node.ask("GET", "/why", **params))
+    assert (found, told) == (status, code)
+
+
 async def test_questions_count_as_reads_of_the_app() -> None:
     node = PublishNode(live_app("app", limits=Limits(max_read_requests_per_second=1)))
     assert (await node.ask("GET", "/publishes")).status == 200
     assert (await node.ask("GET", "/publishes")).status == 429
+    assert (await node.ask("GET", "/why", who="tab-1")).status == 429
     assert (await node.ask("POST", "/publish", BODY)).status == 202
 
 
@@ -534,6 +569,7 @@ async def test_while_push_is_off_what_is_kept_can_still_be_asked_for(node: Publi
     node.edge.push_off = push_off(node.store, node.clock, node.rules, PushCounters())
     assert (await node.ask("GET", "/publish/ship/status")).json()["state"] == "queued"
     assert [row["publishId"] for row in await node.walk("/publishes")] == ["ship"]
+    assert (await node.ask("GET", "/why", who="ship")).json()["of"] == "publish"
     assert [row["deadLetterId"] for row in await node.walk("/deadLetters")] == ["kept", "marker"]
     assert (await node.ask("DELETE", "/scheduled/nope")).status == 204
     assert (await node.ask("POST", "/batch/publish", [])).json() == {"items": []}
@@ -549,5 +585,6 @@ async def test_apps_do_not_see_each_other(node: PublishNode) -> None:
     other = node.apps.by_id("other")
     assert (await node.ask("GET", "/publish/ship/status", app=other)).status == 404
     assert (await node.ask("GET", "/publishes", app=other)).json()["items"] == []
+    assert (await node.ask("GET", "/why", app=other, who="ship")).json()["of"] is None
     await node.ask("DELETE", "/scheduled/ship", app=other)
     assert json.loads((await node.ask("GET", "/publish/ship/status")).body)["state"] == "queued"

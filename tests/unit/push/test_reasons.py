@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from sockudo import errors
 from sockudo.errors import ErrorSpec, SockudoError
-from sockudo.push.reasons import Explanation, explained
+from sockudo.push.explanation import Explanation
+from sockudo.push.reasons import explained
 from sockudo.push.recipients import ApnsRecipient
 from sockudo.push.records import OutcomeError, Target
 from support.push_desk import SECRET, PushDesk
@@ -32,10 +33,16 @@ def rows(found: Explanation) -> list[ErrorSpec | None]:
     return [finding.row for finding in found.findings]
 
 
+def texts(found: Explanation) -> str:
+    return " ".join(f"{finding.text} {finding.advice}" for finding in found.findings)
+
+
 async def test_nobody_has_the_id(desk: PushDesk) -> None:
     found = await asked(desk, "ghost")
     assert errors.DEVICE_NOT_FOUND in rows(found)
-    assert found.devices == []
+    assert errors.PUBLISH_NOT_FOUND in rows(found)
+    assert "has not published a notification yet" in texts(found)
+    assert (found.of, found.devices, found.delivered) == (None, [], False)
 
 
 async def test_a_device_that_was_removed_because_its_token_was_dead(desk: PushDesk) -> None:
@@ -107,7 +114,20 @@ async def test_registered_after_it_was_planned(desk: PushDesk) -> None:
 async def test_a_publish_that_waits_for_its_time(desk: PushDesk) -> None:
     await desk.device("phone", "news")
     await desk.publish("ship", not_before_ms=desk.now + 60_000)
-    assert "waits for its time" in (await asked(desk, "phone")).reaches[0].why
+    found = await asked(desk, "phone")
+    assert "waits for its time" in found.reaches[0].why
+    assert "notBeforeMs" in (found.findings[0].advice or "")
+    assert not found.delivered
+
+
+async def test_a_publish_that_was_cancelled(desk: PushDesk) -> None:
+    await desk.device("phone", "news")
+    await desk.publish("ship", state="cancelled")
+    for who in ("phone", "ship"):
+        found = await asked(desk, who)
+        assert "cancelled before it was sent" in texts(found)
+        assert "under another id" in texts(found)
+        assert not found.delivered
 
 
 async def test_a_publish_over_a_quota(desk: PushDesk) -> None:
@@ -124,6 +144,7 @@ async def test_the_provider_took_it(desk: PushDesk) -> None:
     await desk.outcome("ship", "phone")
     found = await asked(desk, "phone")
     assert found.reaches[0].reached
+    assert (found.of, found.delivered) == ("device", True)
     assert "was taken by the provider" in found.findings[0].text
     assert "Look at the device" in (found.findings[0].advice or "")
 
@@ -146,7 +167,10 @@ async def test_of_one_publish(desk: PushDesk) -> None:
     await desk.publish("ship")
     await desk.outcome("ship", "phone", "rejected", DEAD)
     await desk.publish("elsewhere", Target(type="channel", channel="sport"))
-    assert "was not meant for them" in (await asked(desk, "phone", "elsewhere")).findings[0].text
+    found = await asked(desk, "phone", "elsewhere")
+    assert "was not meant for them. It went to the channel sport." in found.findings[0].text
+    assert "Subscribe the device" in (found.findings[0].advice or "")
+    assert not found.delivered
     assert rows(await asked(desk, "phone", "ship")) == [errors.PROVIDER_TOKEN_INVALID]
     with pytest.raises(SockudoError) as refused:
         await asked(desk, "phone", "nothing")
@@ -179,3 +203,71 @@ async def test_large_publishes_are_not_gone_through_for_long(desk: PushDesk) -> 
     assert (found.looked_at, found.complete) == (2, False)
     whole = await explained(desk.push, desk.app_id, "phone", seconds=10)
     assert (whole.looked_at, whole.complete) == (5, True)
+
+
+# ---- asked about a publish itself ----
+
+
+async def test_a_publish_that_reached_everybody(desk: PushDesk) -> None:
+    await desk.device("phone", "news")
+    await desk.publish("ship")
+    await desk.outcome("ship", "phone", "retry_scheduled", replace(DEAD, kind="quota"))
+    await desk.outcome("ship", "phone", attempt=2)
+    found = await asked(desk, "ship")
+    assert (found.of, found.who, found.delivered, found.devices) == ("publish", "ship", True, [])
+    assert {finding.kind for finding in found.findings} == {"info"}
+    assert "fcm answered quota once" in texts(found)
+    assert "took it for everybody: 1 of 1" in texts(found)
+    assert [event.result.outcome for event in found.reaches[0].events] == ["retryable", "accepted"]
+
+
+async def test_a_publish_that_failed_in_more_than_one_way(desk: PushDesk) -> None:
+    for name in ("a", "b", "c", "d"):
+        await desk.device(name, "news")
+    await desk.publish("ship", count=4)
+    await desk.outcome("ship", "a")
+    await desk.outcome("ship", "b", "rejected", DEAD)
+    await desk.outcome("ship", "c", "rejected", replace(DEAD, kind="auth_failure", failure_class="credential_auth"))
+    await desk.outcome("ship", "d", "expired")
+    found = await asked(desk, "ship")
+    assert rows(found) == [errors.PROVIDER_TOKEN_INVALID, errors.PROVIDER_AUTH_FAILED, errors.PUSH_EXPIRED]
+    assert "for example for device b. It said: Unregistered." in found.findings[0].text
+    assert "1 of 4 expired" in found.findings[2].text
+    assert not found.delivered
+
+
+async def test_a_publish_to_nobody(desk: PushDesk) -> None:
+    await desk.publish("ship", Target(type="client", client_id="u-0"), count=0, missing=["client:u-0"])
+    for who in ("ship", "u-0"):
+        found = await asked(desk, who)
+        assert errors.NO_RECIPIENTS in rows(found)
+        assert not found.delivered
+    assert rows(await asked(desk, "ship")) == [errors.NO_RECIPIENTS]
+    await desk.publish("later", count=0)
+    assert rows(await asked(desk, "later")) == [errors.NO_RECIPIENTS]
+
+
+async def test_a_publish_over_a_quota_or_under_way(desk: PushDesk) -> None:
+    await desk.publish("much", state="quota_exceeded", error_reason="fanout_max exceeded")
+    assert rows(await asked(desk, "much")) == [errors.PUSH_QUOTA_EXCEEDED]
+    await desk.publish("ship", count=2)
+    await desk.outcome("ship", "a")
+    found = await asked(desk, "ship")
+    assert "1 of 2 are settled" in texts(found)
+    assert not found.delivered
+    await desk.publish("later", not_before_ms=desk.now + 60_000)
+    assert "waits for its time" in texts(await asked(desk, "later"))
+
+
+async def test_a_device_has_precedence_over_a_publish_of_its_name(desk: PushDesk) -> None:
+    await desk.device("both", "news")
+    await desk.publish("both", Target(type="channel", channel="sport"))
+    assert (await asked(desk, "both")).of == "device"
+    assert (await asked(desk, "both", "both")).looked_at == 1
+
+
+async def test_what_nothing_can_be_called(desk: PushDesk) -> None:
+    for who in ("", " ", "x" * 300, "a\nb"):
+        with pytest.raises(SockudoError) as refused:
+            await asked(desk, who)
+        assert refused.value.spec is errors.INVALID_INPUT

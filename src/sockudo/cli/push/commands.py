@@ -9,6 +9,7 @@ from sockudo.cli.push.options import EXIT_CODES, example
 from sockudo.cli.push.publishing import cancel, publish, status
 from sockudo.cli.push.trial import try_provider
 from sockudo.cli.push.vapid import vapid
+from sockudo.cli.push.why import why
 
 __all__ = ["app"]
 
@@ -17,6 +18,7 @@ app = command_group("Send notifications to phones and browsers, and see what bec
 for _name, _command, _example in (
     ("publish", publish, "sockudo push publish --channel parcel-8841 --title Shipped --body 'On its way' --wait"),
     ("status", status, "sockudo push status ship-8841 --deliveries"),
+    ("why", why, "sockudo push why u-91"),
     ("cancel", cancel, "sockudo push cancel ship-8841"),
     ("dead-letters", dead_letters, "sockudo push dead-letters --provider fcm --since 2026-01-05"),
     ("replay", replay, "sockudo push replay --all --provider fcm"),

@@ -16,6 +16,7 @@ from sockudo.push.records import Counters
 
 __all__ = [
     "funnel_of",
+    "print_aligned",
     "print_dead_letters",
     "print_deliveries",
     "print_device",
@@ -51,7 +52,7 @@ def print_publishes(statuses: Sequence[Mapping[str, Any]], empty: str) -> None:
         numbers = (counts.planned, counts.succeeded, counts.failed, counts.expired, counts.retrying)
         cells = [f"{number:,}" for number in (*numbers, counts.dead_lettered)]
         rows.append([status["publishId"], local_time(status.get("createdAtMs")), status["state"], *cells])
-    _print_aligned(rows, empty)
+    print_aligned(rows, empty)
 
 
 def print_status(status: Mapping[str, Any]) -> None:
@@ -83,7 +84,7 @@ def print_status(status: Mapping[str, Any]) -> None:
     if failures:
         typer.echo()
         head = ["provider", "failure", "count", "for example", "what it said"]
-        _print_aligned([head, *map(_failure, failures)], "")
+        print_aligned([head, *map(_failure, failures)], "")
 
 
 def _failure(sample: Mapping[str, Any]) -> list[str]:
@@ -119,7 +120,7 @@ def print_deliveries(deliveries: Sequence[Mapping[str, Any]], empty: str) -> Non
         device = each.get("deviceId") or "(raw recipient)"
         attempt = str(each.get("attempt", 1))
         rows.append([local_time(each["occurredAtMs"]), device, each["provider"], each["outcome"], attempt, said])
-    _print_aligned(rows, empty)
+    print_aligned(rows, empty)
 
 
 # ---- devices ----
@@ -127,7 +128,7 @@ def print_deliveries(deliveries: Sequence[Mapping[str, Any]], empty: str) -> Non
 
 def print_devices(devices: Sequence[Mapping[str, Any]], empty: str) -> None:
     head = ["id", "client", "platform", "provider", "state", "last active"]
-    _print_aligned([head, *map(_device_row, devices)], empty)
+    print_aligned([head, *map(_device_row, devices)], empty)
 
 
 def _device_row(device: Mapping[str, Any]) -> list[str]:
@@ -171,7 +172,7 @@ def _device_state(device: Mapping[str, Any]) -> str:
 
 def print_dead_letters(letters: Sequence[Mapping[str, Any]], empty: str) -> None:
     head = ["id", "given up", "publish", "provider", "stage", "replay", "reason"]
-    _print_aligned([head, *map(_letter_row, letters)], empty)
+    print_aligned([head, *map(_letter_row, letters)], empty)
 
 
 def _letter_row(letter: Mapping[str, Any]) -> list[str]:
@@ -186,7 +187,8 @@ def _letter_row(letter: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _print_aligned(rows: list[list[str]], empty: str) -> None:
+def print_aligned(rows: list[list[str]], empty: str) -> None:
+    """A table whose first row is its head; ``empty`` where it has no other."""
     if len(rows) == 1:
         typer.echo(empty)
         return

@@ -108,6 +108,6 @@ async def _test(board: Board, request: Request, app_id: str) -> Any:
 async def _why(board: Board, request: Request, app_id: str) -> Any:
     who = request.query_params.get("q", "").strip()
     if not who:
-        raise errors.INVALID_INPUT("q must be the id of a device or of a client")
+        raise errors.INVALID_INPUT("q must be the id of a device, of a client or of a publish")
     found = await desk.why(board, request, app_id, who, request.query_params.get("publish_id") or None)
-    return {**found.as_dict(), "refused": desk.refused_lately(board, app_id)}
+    return {**found.as_dict(), "refused": desk.refused(board, app_id)}

@@ -10,16 +10,16 @@ from starlette.requests import Request
 from sockudo import errors
 from sockudo.dashboard.asked import known_app
 from sockudo.dashboard.board import Board
-from sockudo.errors import CATALOGUE
-from sockudo.inspector.problems import Group
 from sockudo.push.advice import row_of_class, row_of_status
 from sockudo.push.directory import Directory
+from sockudo.push.explanation import Explanation
 from sockudo.push.funnel import funnel
 from sockudo.push.outcomes import dead_letter_view, delivery_view, publish_status, state_named, status_view
 from sockudo.push.positions import dead_letter_position, event_position, status_position
-from sockudo.push.reasons import Explanation, explained, waits_for
+from sockudo.push.reasons import THOROUGH_SECONDS, explained, waits_for
 from sockudo.push.recipients import ROUTE_NAMES, Provider, provider_named
 from sockudo.push.records import Device, PublishStatus, State
+from sockudo.push.refused import refused_lately
 from sockudo.push.registrations import device_view
 from sockudo.push.service import Push
 from sockudo.push.trial import TRIED
@@ -36,31 +36,14 @@ __all__ = [
     "publish_shown",
     "publishes",
     "readiness",
-    "refused_lately",
+    "refused",
     "why",
     "why_off",
 ]
 
 PER_PAGE: Final = 50
 _LONGEST_POSITION: Final = 600
-_REFUSED: Final = 10
 _CONSIDERED: Final = 20
-_PATIENCE: Final = 20.0
-
-# Rows of the catalogue that a publish which was never taken can have been refused with.
-_REFUSALS: Final = frozenset(
-    {
-        "credential_missing",
-        "credential_unreadable",
-        "device_not_found",
-        "provider_token_invalid",
-        "push_backpressure",
-        "push_disabled",
-        "push_payload_too_large",
-        "push_rate_limited",
-        "scheduled_push_invalid",
-    }
-)
 
 Row = TypeVar("Row")
 
@@ -279,24 +262,13 @@ async def why(board: Board, request: Request, app_id: str, who: str, publish_id:
     """See `sockudo.push.reasons.explained`; ``?thorough=yes`` goes through more than can be at once."""
     push = opened(board)
     if request.query_params.get("thorough") == "yes":
-        return await explained(push, app_id, who, publish_id, seconds=_PATIENCE)
+        return await explained(push, app_id, who, publish_id, seconds=THOROUGH_SECONDS)
     return await explained(push, app_id, who, publish_id)
 
 
 # ---- what never became a publish ----
 
 
-def refused_lately(board: Board, app_id: str) -> list[dict[str, Any]]:
-    """Calls of the app that were refused with a reason of push, the newest first; of this node, since its start."""
-    groups: Sequence[Group] = board.edge.gateway.inspector.problems.groups(app_id)
-    found = [group for group in groups if group.kind == "request_refused" and group.error in _REFUSALS][:_REFUSED]
-    return [
-        {
-            "code": group.error,
-            "count": group.count,
-            "lastAtMs": group.last_at,
-            "text": group.last[-1].text if group.last else "",
-            "remedy": CATALOGUE[group.error].remedy if group.error else "",
-        }
-        for group in found
-    ]
+def refused(board: Board, app_id: str) -> list[dict[str, Any]]:
+    """See `sockudo.push.refused.refused_lately`."""
+    return refused_lately(board.edge.gateway.inspector.problems, app_id)

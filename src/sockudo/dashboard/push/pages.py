@@ -16,8 +16,8 @@ from sockudo.dashboard.replies import page
 from sockudo.edge.paths import path_part
 from sockudo.errors import SockudoError
 from sockudo.push.advice import STATE_WORDS
+from sockudo.push.explanation import Explanation
 from sockudo.push.outcomes import delivery_view
-from sockudo.push.reasons import Explanation
 from sockudo.push.recipients import ROUTE_NAMES
 from sockudo.push.registrations import device_view
 from sockudo.push.trial import TRIED
@@ -196,6 +196,6 @@ async def _why(board: Board, request: Request) -> Response:
         found=found,
         devices=[] if found is None else [device_view(each) for each in found.devices],
         outcomes=[] if found is None else [list(map(delivery_view, reach.events)) for reach in found.reaches],
-        refused=[] if app_id is None else desk.refused_lately(board, app_id),
+        refused=[] if app_id is None else desk.refused(board, app_id),
         words=STATE_WORDS,
     )

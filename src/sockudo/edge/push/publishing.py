@@ -27,10 +27,12 @@ from sockudo.push.outcomes import (
     waiting,
 )
 from sockudo.push.positions import dead_letter_position, event_position, status_position
-from sockudo.push.reasons import waits_for
+from sockudo.push.reasons import THOROUGH_SECONDS, explained, waits_for
 from sockudo.push.recipients import Provider, provider_named
 from sockudo.push.records import PublishStatus
+from sockudo.push.refused import refused_lately
 from sockudo.push.service import Accepted, Push
+from sockudo.push.validation import one_of
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
@@ -53,12 +55,17 @@ def push_publish_routes(edge: Edge) -> list[Route]:
 
         return push_route(edge, method, path, answered, admin=not body)
 
+    async def why(push: Push, asked: Asked) -> Response:
+        told = await _why(push, asked)
+        return reply(told | {"refused": refused_lately(edge.gateway.inspector.problems, asked.app_id)})
+
     return [
         route("POST", "/publish", _publish, body=True),
         route("POST", "/batch/publish", _batch, body=True),
         route("GET", "/publish/{publish_id}/status", _status),
         route("GET", "/publish/{publish_id}/deliveries", _deliveries),
         route("GET", "/publishes", _publishes),
+        route("GET", "/why", why),
         route("POST", "/scheduled", _schedule, body=True),
         route("GET", "/scheduled", _scheduled),
         route("DELETE", "/scheduled/{publish_id}", _cancel),
@@ -161,6 +168,16 @@ async def _publishes(push: Push, asked: Asked) -> Response:
     page = page_of(asked, f"publishes:{states[0] if states else ''}")
     rows = await push.store.statuses(asked.app_id, states=states, after=page.after, limit=page.ask)
     return page_reply(as_page(page, rows, status_position, status_view, push.now_ms()))
+
+
+async def _why(push: Push, asked: Asked) -> dict[str, Any]:
+    """Why somebody got no notification: ours alone, as is what the dashboard shows of it."""
+    who, publish_id = parameter(asked, "who"), parameter(asked, "publishId", "publish_id")
+    if who is None:
+        raise errors.INVALID_INPUT("who must be the id of a device, of a client or of a publish")
+    thorough = one_of(parameter(asked, "thorough") or "false", ("true", "false"), "thorough") == "true"
+    limit = {"seconds": THOROUGH_SECONDS} if thorough else {}
+    return (await explained(push, asked.app_id, who, publish_id, **limit)).as_dict()
 
 
 async def _scheduled(push: Push, asked: Asked) -> Response:

@@ -1,0 +1,97 @@
+"""Why a publish did not reach everybody, from its status (contract 50 § 6, 12). Plain decisions, no IO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Literal
+
+from sockudo import errors
+from sockudo.push.advice import STATE_WORDS, row_of_class, row_of_status
+from sockudo.push.explanation import Explanation, Finding, Reach
+from sockudo.push.funnel import funnel
+from sockudo.push.recipients import ROUTE_NAMES
+from sockudo.push.records import TERMINAL, DeliveryEvent, FailureSample, PublishStatus
+
+__all__ = ["CANCELLED_REMEDY", "MOVING_REMEDY", "WAITING_REMEDY", "about_publish"]
+
+CANCELLED_REMEDY: Final = (
+    "If it is to be sent after all, publish it under another id: under this one it is answered that it is cancelled."
+)
+WAITING_REMEDY: Final = "Wait until then; or cancel it, and publish it under another id without notBeforeMs."
+MOVING_REMEDY: Final = "Ask again in a moment; `sockudo push status ID` shows how far it is."
+
+_MOST_NAMED: Final = 10
+
+
+def about_publish(
+    status: PublishStatus, lacking: Sequence[Mapping[str, str]], events: Sequence[DeliveryEvent], now_ms: int
+) -> Explanation:
+    """``lacking`` are the providers that it waits for, ``events`` some of its outcomes."""
+    reached = status.state == "succeeded"
+    row = row_of_status(status.state, status.code, status.error_reason)
+    reach = Reach(status, events, f"It is {STATE_WORDS[status.state]}.", row, reached=reached)
+    findings = list(_of_status(status, lacking, now_ms))
+    return Explanation(status.app_id, status.publish_id, "publish", [], {}, [reach], findings, 1, complete=True)
+
+
+def _of_status(status: PublishStatus, lacking: Sequence[Mapping[str, str]], now_ms: int) -> Iterator[Finding]:
+    name = status.publish_id
+    for each in lacking:
+        text = f"{each['provider']} cannot send for this app, and its recipients wait: {each['missing']}."
+        yield Finding("bad", text, errors.CREDENTIAL_MISSING, publish_id=name)
+    for sample in status.failures:
+        yield _of_failure(sample, name, reached=status.state == "succeeded")
+    if status.missing:
+        names = ", ".join(status.missing[:_MOST_NAMED])
+        more = len(status.missing) - _MOST_NAMED
+        names += f" and {more:,} more" if more > 0 else ""
+        kind: Literal["bad", "warn"] = "bad" if status.state == "failed" else "warn"
+        yield Finding(kind, f"Nobody was there to be notified behind {names}.", errors.NO_RECIPIENTS, publish_id=name)
+    yield from _of_ends(status)
+    if status.state == "cancelled":
+        yield Finding("bad", "It was cancelled before it was sent.", remedy=CANCELLED_REMEDY, publish_id=name)
+    elif status.state == "succeeded":
+        yield Finding(
+            "info",
+            f"Providers took it for everybody: {status.counters.succeeded:,} of {status.counters.planned:,}.",
+            remedy="Ask about the device or the client that shows nothing: `sockudo push why ID`.",
+            publish_id=name,
+        )
+    elif status.state not in TERMINAL:
+        yield _of_progress(status, now_ms)
+
+
+def _of_failure(sample: FailureSample, publish_id: str, *, reached: bool) -> Finding:
+    who = "a raw recipient" if sample.device_id is None else f"device {sample.device_id}"
+    said = "" if sample.reason is None else f" It said: {sample.reason}."
+    times = "once" if sample.count == 1 else f"{sample.count:,} times"
+    text = f"{ROUTE_NAMES[sample.provider]} answered {sample.code} {times}, for example for {who}.{said}"
+    # What was tried again with success keeps nothing away.
+    return Finding("info" if reached else "bad", text, row_of_class(sample.code), publish_id=publish_id)
+
+
+def _of_ends(status: PublishStatus) -> Iterator[Finding]:
+    """What is told by the state and the counters alone, and not by what a provider said."""
+    counters, name = status.counters, status.publish_id
+    if counters.expired or status.state == "expired":
+        text = f"{counters.expired:,} of {counters.planned:,} expired before they could be sent."
+        yield Finding("bad", text, errors.PUSH_EXPIRED, publish_id=name)
+    if counters.dead_lettered or status.state == "dead_lettered":
+        text = f"{counters.dead_lettered:,} of {counters.planned:,} were given up after the retries."
+        yield Finding("bad", text, errors.PUSH_RETRIES_EXHAUSTED, publish_id=name)
+    if status.state == "quota_exceeded":
+        yield Finding("bad", f"Nothing was sent: {status.error_reason}.", errors.PUSH_QUOTA_EXCEEDED, publish_id=name)
+    if status.state == "failed" and not (status.failures or status.missing):
+        row = row_of_status(status.state, status.code, status.error_reason)
+        text = f"It {STATE_WORDS[status.state]}: {status.error_reason or 'no reason was kept'}."
+        yield Finding("bad", text, row, publish_id=name)
+
+
+def _of_progress(status: PublishStatus, now_ms: int) -> Finding:
+    name = status.publish_id
+    if status.not_before_ms is not None and status.not_before_ms > now_ms:
+        return Finding("info", "It waits for its time (notBeforeMs).", remedy=WAITING_REMEDY, publish_id=name)
+    counts = funnel(status.counters)
+    text = f"It is {STATE_WORDS[status.state]}: {counts.settled:,} of {counts.planned:,} are settled"
+    text += f", {counts.retrying:,} are tried again." if counts.retrying else "."
+    return Finding("info", text, remedy=MOVING_REMEDY, publish_id=name)
