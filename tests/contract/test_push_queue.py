@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sockudo.errors import SockudoError
-from sockudo.push.queue import STAGES, Depth, Lease, PushQueue
+from sockudo.push.queue import STAGES, Depth, Lease, PushQueue, Stage
 from support.push_queues import NOW, SHARED, QueuePlace, a_message, drain, keys
 
 LATER = NOW + 30_000
@@ -141,6 +141,7 @@ async def test_nothing_is_nothing(queue: PushQueue) -> None:
     assert await queue.extend([], NOW) == []
     await queue.give_back([], NOW)
     assert await queue.next_due([]) is None
+    assert await queue.holds([]) == []
     await queue.produce([a_message()], NOW)
     assert await take(queue, 0) == []
     assert await queue.consume("publish_log", 5, NOW, LATER, per_app=0) == []
@@ -365,6 +366,46 @@ async def test_depths_and_ages(queue: PushQueue) -> None:
     assert everything.keys() == set(STAGES)
     assert everything["dead_letters"] == Depth(ready=2, oldest_ready_ms=690)
     assert everything["retry_schedule"] == Depth()
+
+
+async def test_whose_the_messages_of_a_stage_are(queue: PushQueue) -> None:
+    assert await queue.shares("publish_log", NOW) == {}
+    await queue.produce([a_message("one", app="a"), a_message("two", app="b:☃")], NOW)
+    await queue.produce([a_message("three", app="b:☃"), a_message("timed", app="a", due=NOW + 400)], NOW + 10)
+    await queue.produce([a_message("else", "dead_letters", app="c")], NOW)
+    assert await queue.shares("publish_log", NOW + 30) == {
+        "a": Depth(ready=1, delayed=1, oldest_ready_ms=30),
+        "b:☃": Depth(ready=2, oldest_ready_ms=30),
+    }
+    _, second = await take(queue, 2, NOW + 30, NOW + 100)
+    assert await queue.shares("publish_log", NOW + 50) == {
+        "a": Depth(delayed=1, inflight=1, oldest_inflight_ms=50),
+        "b:☃": Depth(ready=1, inflight=1, oldest_ready_ms=40, oldest_inflight_ms=50),
+    }
+    await queue.finish([second], [], NOW + 60)
+    # A lease that ended: it is as old as it is.
+    assert await queue.shares("publish_log", NOW + 150) == {
+        "a": Depth(ready=1, delayed=1, oldest_ready_ms=150),
+        "b:☃": Depth(ready=1, oldest_ready_ms=140),
+    }
+    assert sorted(await drain(queue, now_ms=NOW + 400)) == ["one", "three", "timed"]
+    assert await queue.shares("publish_log", NOW + 500) == {}
+
+
+async def test_what_is_there_by_its_key(queue: PushQueue) -> None:
+    await queue.produce([a_message("waits", due=NOW + 5000), a_message("had"), a_message("done")], NOW)
+    had, done = await take(queue, 2)
+    await queue.finish([done], [], NOW)
+    asked: list[tuple[Stage, str]] = [
+        ("publish_log", "waits"),
+        ("publish_log", "had"),
+        ("publish_log", "done"),
+        ("shard_jobs", "had"),
+        ("publish_log", "waits"),
+    ]
+    assert await queue.holds(asked) == [True, True, False, False, True]
+    await queue.finish([had], [], NOW)
+    assert await queue.holds(asked[1:2]) == [False]
 
 
 async def test_ages_are_never_negative(queue: PushQueue) -> None:

@@ -132,7 +132,14 @@ class Queues(RuleBasedStateMachine):
     @invariant()
     def they_say_the_same(self) -> None:
         self.both(lambda queue: queue.next_due(STAGES))
-        self.both(lambda queue: queue.depths(self.now))
+        depths = self.both(lambda queue: queue.depths(self.now))
+        for stage in USED:
+            shares = self.both(lambda queue, stage=stage: queue.shares(stage, self.now))
+            numbers = [sum(numbers) for numbers in zip(*(share[:3] for share in shares.values()), strict=True)]
+            assert numbers == [*depths[stage][:3]] or not shares
+            ages = [max(ages) for ages in zip(*(share[3:] for share in shares.values()), strict=True)]
+            assert ages == [*depths[stage][3:]] or not shares
+        self.both(lambda queue: queue.holds([(stage, f"k{number}") for stage in USED for number in range(25)]))
 
 
 @pytest.mark.parametrize(("kind", "examples"), [("sqlite", 60), ("postgres", 12), ("mariadb", 8), ("redis", 30)])

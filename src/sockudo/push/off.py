@@ -59,3 +59,9 @@ class _NoQueue:
 
     async def depths(self, now_ms: int) -> dict[Stage, Depth]:
         return {}
+
+    async def shares(self, stage: Stage, now_ms: int) -> dict[str, Depth]:
+        return {}
+
+    async def holds(self, keys: Sequence[tuple[Stage, str]]) -> list[bool]:
+        return [False for _ in keys]

@@ -111,3 +111,14 @@ class PushQueue(Protocol):
     async def depths(self, now_ms: int) -> dict[Stage, Depth]:
         """Of every stage."""
         ...
+
+    async def shares(self, stage: Stage, now_ms: int) -> dict[str, Depth]:
+        """Whose the messages of a stage are, by app; apps without any are left out. Together they are its depth.
+
+        Takes as long as there are messages.
+        """
+        ...
+
+    async def holds(self, keys: Sequence[tuple[Stage, str]]) -> list[bool]:
+        """Whether each stage has a message of this key, waiting or in somebody's hands; of one moment for all keys."""
+        ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -109,18 +109,29 @@ class _Stage:
                 entry.leased_at_ms = now_ms
 
     def depth(self, now_ms: int) -> Depth:
-        ready = sum(bisect_right(lane, (now_ms, math.inf)) for lane in self.lanes.values())
-        held = list(self.held.values())
-        inflight = [entry.since_ms for entry in held if entry.ready_at_ms > now_ms]
-        over = [entry.since_ms for entry in held if entry.ready_at_ms <= now_ms]
-        first = [lane[0][0] for lane in self.lanes.values() if lane[0][0] <= now_ms]
-        return Depth(
-            ready=ready,
-            delayed=len(self.entries) - ready - len(inflight),
-            inflight=len(inflight),
-            oldest_ready_ms=max(0, now_ms - min([*first, *over], default=now_ms)),
-            oldest_inflight_ms=max(0, now_ms - min(inflight, default=now_ms)),
-        )
+        return _depth(self.lanes.values(), self.held.values(), now_ms)
+
+    def shares(self, now_ms: int) -> dict[str, Depth]:
+        held: dict[str, list[_Entry]] = {}
+        for entry in self.held.values():
+            held.setdefault(entry.message.app_id, []).append(entry)
+        return {app_id: _depth([lane], held.get(app_id, ()), now_ms) for app_id, lane in self.lanes.items()}
+
+
+def _depth(lanes: Collection[list[_Place]], held: Iterable[_Entry], now_ms: int) -> Depth:
+    """Of these lanes, of whose messages some are held."""
+    ready = sum(bisect_right(lane, (now_ms, math.inf)) for lane in lanes)
+    inflight: list[int] = []
+    waiting = [lane[0][0] for lane in lanes if lane[0][0] <= now_ms]
+    for entry in held:
+        (inflight if entry.ready_at_ms > now_ms else waiting).append(entry.since_ms)
+    return Depth(
+        ready=ready,
+        delayed=sum(map(len, lanes)) - ready - len(inflight),
+        inflight=len(inflight),
+        oldest_ready_ms=max(0, now_ms - min(waiting, default=now_ms)),
+        oldest_inflight_ms=max(0, now_ms - min(inflight, default=now_ms)),
+    )
 
 
 class MemoryPushQueue:
@@ -215,3 +226,9 @@ class MemoryPushQueue:
 
     async def depths(self, now_ms: int) -> dict[Stage, Depth]:
         return {name: stage.depth(now_ms) for name, stage in self._stages.items()}
+
+    async def shares(self, stage: Stage, now_ms: int) -> dict[str, Depth]:
+        return self._stages[stage].shares(now_ms)
+
+    async def holds(self, keys: Sequence[tuple[Stage, str]]) -> list[bool]:
+        return [key in self._stages[stage].numbers for stage, key in keys]

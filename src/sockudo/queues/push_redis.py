@@ -112,6 +112,15 @@ class RedisPushQueue:
         found = await self._redis.run("depths", now_ms, *STAGES)
         return {stage: _depth(now_ms, *map(int, each)) for stage, each in zip(STAGES, found, strict=True)}
 
+    async def shares(self, stage: Stage, now_ms: int) -> dict[str, Depth]:
+        found = await self._redis.run("shares", now_ms, stage)
+        return {app.decode(): _depth(now_ms, *map(int, numbers)) for app, *numbers in found}
+
+    async def holds(self, keys: Sequence[tuple[Stage, str]]) -> list[bool]:
+        if not keys:
+            return []
+        return [has == 1 for has in await self._redis.run("holds", *(word for each in keys for word in each))]
+
     def _heard(self, messages: Sequence[Message], now_ms: int) -> None:
         for stage in {message.stage for message in messages} & self._latest.keys():
             self._latest[stage] = max(self._latest[stage], now_ms)

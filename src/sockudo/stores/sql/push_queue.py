@@ -26,7 +26,7 @@ from sockudo.stores.sql.holders import is_gone, this_process
 from sockudo.stores.sql.migrations import migrate
 from sockudo.stores.sql.push_queue_schema import PREFIX, STEPS, TYPES
 from sockudo.stores.sql.push_queue_statements import PushQueueStatements
-from sockudo.stores.sql.push_queue_work import Call, Consume, Extend, Finish, GiveBack, depths, do_round
+from sockudo.stores.sql.push_queue_work import Call, Consume, Extend, Finish, GiveBack, depths, do_round, holds, shares
 from sockudo.stores.sql.worker import Worker
 
 __all__ = ["FILE_NAME", "SqlPushQueue", "mysql_push_queue", "postgres_push_queue", "sqlite_push_queue"]
@@ -176,6 +176,12 @@ class SqlPushQueue:
 
     async def depths(self, now_ms: int) -> dict[Stage, Depth]:
         return await self._reader.read(lambda connection: depths(connection, self._statements, now_ms))
+
+    async def shares(self, stage: Stage, now_ms: int) -> dict[str, Depth]:
+        return await self._reader.read(lambda connection: shares(connection, self._statements, stage, now_ms))
+
+    async def holds(self, keys: Sequence[tuple[Stage, str]]) -> list[bool]:
+        return await self._reader.read(lambda connection: holds(connection, self._statements, keys)) if keys else []
 
     def _heard(self, stages: set[Stage], now_ms: int) -> None:
         for stage in stages & self._latest.keys():

@@ -48,6 +48,16 @@ _COUNTS: Final = """
 SELECT stage, COUNT(*), SUM(CASE WHEN ready_at_ms <= {} THEN 1 ELSE 0 END), MIN(ready_at_ms)
 FROM {messages} GROUP BY stage
 """
+_SINCE: Final = "CASE WHEN enqueued_at_ms > due_at_ms THEN enqueued_at_ms ELSE due_at_ms END"
+# Of an app: messages, those that may be taken, those that somebody has, and since when the oldest of both could be.
+_SHARES: Final = f"""
+SELECT
+  MIN(app_id), COUNT(*), SUM(CASE WHEN ready_at_ms <= {{now}} THEN 1 ELSE 0 END),
+  SUM(CASE WHEN ready_at_ms > {{now}} AND leased_at_ms IS NOT NULL THEN 1 ELSE 0 END),
+  MIN(CASE WHEN ready_at_ms > {{now}} THEN {{now}} WHEN leased_at_ms IS NULL THEN ready_at_ms ELSE {_SINCE} END),
+  MIN(CASE WHEN ready_at_ms > {{now}} AND leased_at_ms IS NOT NULL THEN {_SINCE} ELSE {{now}} END)
+FROM {{messages}} WHERE stage = {{}} GROUP BY app_hash
+"""  # noqa: S608 - words of ours
 _FREE_TOKENS: Final = """
 UPDATE {messages} SET
   ready_at_ms = CASE WHEN enqueued_at_ms > due_at_ms THEN enqueued_at_ms ELSE due_at_ms END,
@@ -122,6 +132,8 @@ class PushQueueStatements:
         self._heads = self._filled(_MYSQL_HEADS if dialect.name == "mysql" else _HEADS)
         self._least = self._filled("SELECT MIN(ready_at_ms) FROM {messages} WHERE stage = {}")
         self._counts = self._filled(_COUNTS)
+        self._shares = self._filled(_SHARES)
+        self._kept = Listed(table, dialect, "SELECT key_hash", "key_hash")
         self._leased = self._filled(f"SELECT stage, ready_at_ms, enqueued_at_ms, due_at_ms {_LEASED}")
         self._tokens = self._filled(f"SELECT DISTINCT token {_LEASED}")
         self._free_tokens = self._filled(_FREE_TOKENS)
@@ -234,6 +246,14 @@ class PushQueueStatements:
     def counts(self, connection: Connection, now_ms: int) -> Sequence[Any]:
         """Stage, number of messages, of those that may be taken, and when the first may."""
         return connection.exec_driver_sql(self._counts, (now_ms,)).all()
+
+    def shares(self, connection: Connection, stage: Stage, now_ms: int) -> Sequence[Any]:
+        """By app what `Depth` says, with times instead of ages, which are now where there is nothing."""
+        return connection.exec_driver_sql(self._shares.replace("{now}", f"{now_ms:d}"), (stage,)).all()
+
+    def kept(self, connection: Connection, hashes: Sequence[bytes]) -> set[bytes]:
+        """Those that there are."""
+        return {bytes(row[0]) for some in _parts(hashes) for row in self._kept.run(connection, some)}
 
     def leased(self, connection: Connection) -> Sequence[Any]:
         """Of messages that somebody has or had: stage, when they may be taken, when they came and were due."""

@@ -13,7 +13,7 @@ from sockudo.push.queue import STAGES, Depth, Lease, Message, Stage
 from sockudo.stores.sql.push_queue_schema import app_hash, key_hash
 from sockudo.stores.sql.push_queue_statements import Candidate, PushQueueStatements
 
-__all__ = ["Call", "Consume", "Extend", "Finish", "GiveBack", "depths", "do_round"]
+__all__ = ["Call", "Consume", "Extend", "Finish", "GiveBack", "depths", "do_round", "holds", "shares"]
 
 # How far beyond what is asked for the front is looked at before one app after the other is.
 _FRONT: Final = 4
@@ -190,6 +190,28 @@ def depths(connection: Connection, sql: PushQueueStatements, now_ms: int) -> dic
             oldest_inflight_ms=max(0, now_ms - min(taken, default=now_ms)),
         )
     return result
+
+
+def shares(connection: Connection, sql: PushQueueStatements, stage: Stage, now_ms: int) -> dict[str, Depth]:
+    """Of a stage, by app."""
+    result = {}
+    for app_id, *numbers in sql.shares(connection, stage, now_ms):
+        count, ready, inflight, oldest_ready, oldest_inflight = map(int, numbers)
+        result[app_id] = Depth(
+            ready=ready,
+            delayed=count - ready - inflight,
+            inflight=inflight,
+            oldest_ready_ms=max(0, now_ms - oldest_ready),
+            oldest_inflight_ms=max(0, now_ms - oldest_inflight),
+        )
+    return result
+
+
+def holds(connection: Connection, sql: PushQueueStatements, keys: Sequence[tuple[Stage, str]]) -> list[bool]:
+    """In one statement as long as they are few."""
+    hashes = [key_hash(stage, key) for stage, key in keys]
+    kept = sql.kept(connection, hashes)
+    return [each in kept for each in hashes]
 
 
 def _hash(lease: Lease) -> bytes:
