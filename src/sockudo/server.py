@@ -17,6 +17,7 @@ from sockudo.apps import AppRegistry, Changes, Defaults
 from sockudo.auth.revocations import Revocations
 from sockudo.clock import Clock, SystemClock
 from sockudo.config import Settings
+from sockudo.config.app_reader import origin_warnings
 from sockudo.config.apps import App
 from sockudo.dashboard.app import dashboard_app
 from sockudo.dashboard.board import Board
@@ -211,6 +212,9 @@ class Server:
         for app in self.apps.all():
             self.gateway.state(app)
             _log.info("app", app_id=app.id, enabled=app.enabled)
+            # Of configured ones the configuration has said it already.
+            for warning in () if app.id in self.apps.configured else origin_warnings(app.record):
+                _log.warning("app", app_id=app.id, warning=warning)
 
     async def _open_histories(self) -> None:
         await self.revocations.start(self.clock.time())

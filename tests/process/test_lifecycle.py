@@ -438,3 +438,17 @@ def test_refused_signatures_do_not_flood_the_log() -> None:
         assert 10 <= len(refusals) < 100
         assert all(line["level"] == "WARN" for line in refusals)
         assert 'error_type="authentication_failed",port="' in server.metrics()
+
+
+def test_a_start_warns_of_origins_that_no_page_has(tmp_path: Path) -> None:
+    """Of an app in the store as of one in the configuration, each once."""
+    data = tmp_path / "data"
+    command = [sys.executable, "-m", "sockudo", "apps", "add", "--id", "kept", "--data-dir", str(data)]
+    subprocess.run([*command, "--allowed-origin", "https://kept.test:443"], check=True, capture_output=True, timeout=30)
+    configured = app_record(DEFAULT_APP, channels={"allowed_origins": ["shop.test/"]})
+    store = {"driver": "sqlite", "array": {"apps": [configured]}}
+    with start_server({"app_manager": store}, env={"SOCKUDO_DATA_DIR": str(data)}) as server:
+        said = [line["fields"]["warning"] for line in log_lines(server) if "allowed_origins" in str(line)]
+    assert len(said) == 2
+    assert "'shop.test/', which has '/' behind the host" in said[0]
+    assert "'https://kept.test:443', which names the port 443" in said[1]

@@ -15,6 +15,7 @@ from sockudo.cli.app_access import find_place
 from sockudo.cli.app_options import with_policy_options
 from sockudo.cli.groups import command_group, examples_with
 from sockudo.cli.outcome import ExitCode, fail, note
+from sockudo.config.app_reader import origin_warnings
 from sockudo.config.app_writer import app_to_builtins
 from sockudo.config.apps import App
 
@@ -103,6 +104,7 @@ def add(
     given = {"id": app_id, "key": key, "secret": secret, "enabled": enabled}
     record = place.administer(lambda admin: admin.add(given, _WHERE, fields=wanted))
     place.warn_configured(record.id)
+    _warn_of_origins(record)
     _print_credentials(record, as_json=as_json)
 
 
@@ -123,6 +125,7 @@ def set_fields(
     record = find_place(config, data_dir).change(
         app_id, lambda admin: admin.edit(app_id, lambda current: with_values(current, values, _WHERE))
     )
+    _warn_of_origins(record)
     _print_done(record, f"App '{app_id}' is changed.", as_json=as_json)
 
 
@@ -183,6 +186,11 @@ def remove(
         _print_json({"id": app_id, "removed": True})
     else:
         typer.echo(f"App '{app_id}' is removed.")
+
+
+def _warn_of_origins(record: App) -> None:
+    for warning in origin_warnings(record):
+        note(f"Note: {warning}.")
 
 
 def _public(record: App) -> dict[str, Any]:

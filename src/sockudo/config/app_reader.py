@@ -19,7 +19,7 @@ from sockudo.config.apps import App, Channels, Features, Limits, Policy
 from sockudo.config.problems import ConfigError, nearest
 from sockudo.config.webhooks import WebhookError, read_webhook, unused_webhooks
 
-__all__ = ["app_warnings", "read_app", "read_apps"]
+__all__ = ["app_warnings", "origin_warnings", "read_app", "read_apps"]
 
 _CREDENTIALS = ("id", "key", "secret")
 _FLAT: Mapping[str, tuple[str, ...]] = {
@@ -61,17 +61,24 @@ def read_apps(raw: object, where: str) -> tuple[tuple[App, ...], list[str], list
 
 
 def app_warnings(raw: Mapping[str, Any], app: App, where: str) -> list[str]:
-    """What is allowed and may surprise: left out ``enabled``, webhooks, ignored flat fields."""
+    """What is allowed and may surprise: left out ``enabled``, origins, webhooks, ignored flat fields."""
     label = _label(app.id, where)
     found: list[str] = []
     if raw.get("enabled") is None:
         found.append(f"{label}: `enabled` is left out, which means false: it takes neither connections nor requests")
+    found.extend(f"{label}: {useless}" for useless in origin_warnings(app))
     found.extend(f"{label}: {unused}" for unused in unused_webhooks(app.policy.webhooks))
     if raw.get("policy") is not None:
         ignored = sorted(raw.keys() & _FLAT.keys())
         if ignored:
             found.append(f"{label}: {', '.join(ignored)} next to `policy` is ignored; move it into `policy`")
     return found
+
+
+def origin_warnings(app: App) -> list[str]:
+    """A sentence for each pattern of ``allowed_origins`` that no page can match."""
+    reasons = ((pattern, origins.why_unmatched(pattern)) for pattern in app.policy.channels.allowed_origins)
+    return [f"policy.channels.allowed_origins has {pattern!r}, which {why}" for pattern, why in reasons if why]
 
 
 def _label(app_id: object, where: str) -> str:

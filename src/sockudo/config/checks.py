@@ -6,6 +6,7 @@ import os
 from pathlib import PurePosixPath
 from typing import Any
 
+from sockudo.config import origins
 from sockudo.config.app_choice import DEV_APP, DEV_PASSWORD, is_loopback
 from sockudo.config.draft import Draft
 from sockudo.config.schema import APPS, declared
@@ -28,6 +29,7 @@ def check(draft: Draft) -> None:
     _check_credentials(draft)
     _check_dashboard(draft)
     _check_push(draft)
+    _check_cors(draft)
 
 
 def _value(draft: Draft, path: str) -> Any:
@@ -183,3 +185,8 @@ def _check_push(draft: Draft) -> None:
         draft.warnings.append(
             "push.webpush.allow_local_endpoints lets whoever registers a device have this server call private addresses"
         )
+
+
+def _check_cors(draft: Draft) -> None:
+    reasons = ((pattern, origins.why_unmatched(pattern)) for pattern in _value(draft, "cors.origin"))
+    draft.warnings.extend(f"cors.origin has {pattern!r}, which {why}" for pattern, why in reasons if why)

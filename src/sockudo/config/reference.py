@@ -59,7 +59,9 @@ LEVELS.
 
 Origin patterns, compared without regard to case: `*` or `any` is everything; `https://shop.test` exactly that;
 `shop.test:8443` that host and port under any scheme; `*.shop.test` that domain and its subdomains under any scheme;
-`https://*.shop.test` what stands before and after the `*`.
+`https://*.shop.test` what stands before and after the `*`. One that no browser's origin can match (a path, a scheme's
+own port, `wss://`, a host that is empty or not in ASCII) is kept and warned about: by `sockudo config check` and
+`sockudo apps`, in the log of the start and on the dashboard.
 
 ## Keys
 """

@@ -211,6 +211,18 @@ def test_add_takes_what_is_given(folder: Path, apps: Invoke) -> None:
     assert record.policy.history == History(enabled=True)
 
 
+def test_origins_that_no_page_has_are_kept_and_told(folder: Path, apps: Invoke) -> None:
+    added = apps("add", "--id", "shop", "--allowed-origin", "https://shop.test:443", "--json")
+    assert "has 'https://shop.test:443', which names the port 443" in added.stderr
+    assert json.loads(added.stdout)["id"] == "shop"
+    changed = apps("set", "shop", "--allowed-origin", "wss://shop.test")
+    assert "is the address of a WebSocket" in changed.stderr
+    good = apps("set", "shop", "--allowed-origin", "https://shop.test")
+    assert good.stderr == ""
+    (record,) = stored(folder)
+    assert record.policy.channels.allowed_origins == ("https://shop.test",)
+
+
 def test_a_secret_may_come_from_standard_input(folder: Path, apps: Invoke) -> None:
     assert apps("add", "--id", "shop", "--secret", "-", stdin="from-a-file\nmore\n").exit_code == 0
     assert stored(folder)[0].secret == "from-a-file"

@@ -130,3 +130,23 @@ def test_in_development_the_dashboard_has_a_known_password_on_loopback(loaded: L
     assert (got.settings.dashboard.password, got.warnings) == ("dashboard", ())
     (warning,) = loaded("[metrics]\nhost = '0.0.0.0'", dev=True).warnings
     assert warning.startswith("dashboard.password is one that everybody knows")
+
+
+def test_origins_that_no_page_has(loaded: Load) -> None:
+    toml = """
+    [cors]
+    origin = ["shop.test/", "https://shop.test"]
+
+    [[app_manager.array.apps]]
+    id = "shop"
+    key = "shop-key"
+    secret = "shop-secret"
+    enabled = true
+    policy.channels.allowed_origins = ["https://shop.test/basket", "*.shop.test", "https://*."]
+    """
+    cors, path, empty = sorted(
+        loaded(toml).warnings, key=lambda warning: ("cors" not in warning, "basket" not in warning)
+    )
+    assert cors == "cors.origin has 'shop.test/', which has '/' behind the host: an origin has no path"
+    assert "(app 'shop'): policy.channels.allowed_origins has 'https://shop.test/basket', which has '/basket'" in path
+    assert "has 'https://*.', which has no domain" in empty

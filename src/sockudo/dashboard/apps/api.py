@@ -15,6 +15,7 @@ from sockudo.apps.edits import merged, version_of
 from sockudo.config.app_reader import app_warnings
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
+from sockudo.config.webhooks import unused_webhooks
 from sockudo.dashboard.apps.desk import administer, app_of, put_back
 from sockudo.dashboard.apps.problems import WHERE, body_of, problems_of
 from sockudo.dashboard.apps.views import app_page, app_values, record_values, row_values
@@ -209,7 +210,7 @@ async def _edited(board: Board, request: Request, edit: Callable[[App], App]) ->
 
 
 def _webhooks(app: App) -> dict[str, Any]:
-    warnings = app_warnings({"enabled": app.enabled}, app, WHERE)
+    warnings = list(unused_webhooks(app.policy.webhooks))
     return {"webhooks": shown_webhooks(app), "version": version_of(app), "warnings": warnings}
 
 

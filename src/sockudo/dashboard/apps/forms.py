@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 from sockudo.config import Settings
 from sockudo.config.app_writer import app_to_builtins
 from sockudo.config.apps import App
+from sockudo.config.origins import why_unmatched
 from sockudo.config.problems import ConfigError
 from sockudo.dashboard.apps.fields import TABS, Field, Tab, fields_of
 from sockudo.dashboard.apps.problems import WHERE, FieldProblem
@@ -28,7 +30,10 @@ _WAS = "was."
 
 @dataclass(frozen=True, slots=True)
 class FieldView:
-    """A field as a template shows it. ``now`` is what the record holds, where somebody else has changed it."""
+    """A field as a template shows it. ``now`` is what the record holds, where somebody else has changed it.
+
+    ``warnings`` are about what is allowed and may surprise.
+    """
 
     field: Field
     value: str
@@ -36,6 +41,7 @@ class FieldView:
     default: str
     problem: str | None = None
     now: str | None = None
+    warnings: list[str] = dataclass_field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -101,14 +107,22 @@ class PolicyForm:
         path = field.path
         now, was, typed = self._now[path], self._was[path], self._typed[path]
         touched = typed != was
+        value = typed if touched else now
         return FieldView(
             field,
-            typed if touched else now,
+            value,
             now,
             field.default(settings) if field.kind in ("number", "choice") else "",
             told.get(path),
             now or "nothing" if touched and now not in (was, typed) else None,
+            _unmatched(value) if path == "channels.allowed_origins" else [],
         )
+
+
+def _unmatched(lines: str) -> list[str]:
+    """What is to be said of origins that no page has."""
+    reasons = ((pattern, why_unmatched(pattern)) for pattern in lines.split("\n"))
+    return [f"No page can match {pattern}: it {why}." for pattern, why in reasons if why]
 
 
 def _by_field(tab: Tab, problems: Iterable[FieldProblem]) -> dict[str, str]:

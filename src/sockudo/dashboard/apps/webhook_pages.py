@@ -10,9 +10,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo import errors
-from sockudo.config.app_reader import app_warnings
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
+from sockudo.config.webhooks import unused_webhooks
 from sockudo.dashboard.apps.desk import administer, app_of
 from sockudo.dashboard.apps.pages import app_url, shared
 from sockudo.dashboard.apps.problems import WHERE, failure_text, problems_of
@@ -82,8 +82,6 @@ def _list_page(
     status: int = 200,
     refusal: SockudoError | None = None,
 ) -> Response:
-    warnings = app_warnings({"enabled": app.enabled}, app, WHERE)
-    prefix = f"{WHERE} (app {app.id!r}): "
     return page(
         board,
         request,
@@ -92,7 +90,7 @@ def _list_page(
         headers=retry_headers(refusal) if refusal is not None else None,
         **{**shared(board, app, "webhooks"), "error": error},
         rows=_rows(app),
-        warnings=[warning.removeprefix(prefix) for warning in warnings],
+        warnings=list(unused_webhooks(app.policy.webhooks)),
         off=why_closed(board),
         new_url=f"{app_url(app.id, 'webhooks')}/{_NEW}",
         deliveries_url=deliveries_url,

@@ -12,7 +12,7 @@ from sockudo.apps.registry import AppRegistry
 from sockudo.apps.resolve import Defaults
 from sockudo.config.apps import App, Policy
 from sockudo.stores.memory_apps import MemoryAppStore
-from support.desk import Desk, Visitor
+from support.desk import PASSWORD, Desk, Visitor
 from support.operators import Page
 
 HOOK = {"url": "https://hooks.test/a", "event_types": ["cache_miss"], "headers": {"X-Key": "k3y"}}
@@ -151,3 +151,23 @@ async def test_a_webhook_that_cannot_be_removed_stays_in_the_list(store: Freezin
     page = await sent(visitor, "/dashboard/apps/shop/webhooks/0/remove", 503)
     assert WHY in page.text
     assert "https://hooks.test/a" in page.text
+
+
+async def test_origins_that_no_page_has_are_told_beside_the_field(visitor: Visitor) -> None:
+    url = "/dashboard/apps/shop/channels"
+    await sent(visitor, url, 303, **{"channels.allowed_origins": "https://shop.test/basket\r\n*.shop.test"})
+    page = Page(await visitor.get(url))
+    told = "No page can match https://shop.test/basket: it has '/basket' behind the host: an origin has no path."
+    assert page.text.count("No page can match") == 1
+    assert told in page.text
+    hooks = Page(await visitor.get("/dashboard/apps/shop/webhooks"))
+    assert "/basket" not in hooks.text
+
+
+async def test_programs_are_told_of_origins_that_no_page_has(visitor: Visitor) -> None:
+    change = {"policy": {"channels": {"allowed_origins": ["https://*."]}}}
+    headers = {"authorization": f"Bearer {PASSWORD}", "content-type": "application/json"}
+    reply = await visitor.desk.ask("PATCH", "/dashboard/api/v1/apps/shop", headers, msgspec.json.encode(change))
+    assert reply.status == 200
+    [warning] = reply.json()["warnings"]
+    assert warning == "policy.channels.allowed_origins has 'https://*.', which has no domain beside the '.'"
