@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +18,7 @@ from sockudo.names import check_channel_name
 from sockudo.outbound import Exchange
 from sockudo.outbound.addresses import is_public
 from sockudo.protocol.frame import Frame
-from sockudo.providers import Surroundings, push_providers
+from sockudo.providers import Surroundings, check_credential, push_providers
 from sockudo.publishing.pipeline import Message, committed
 from sockudo.publishing.pipeline import Pipeline as Publishing
 from sockudo.push.admission import AdmissionOptions
@@ -103,7 +104,8 @@ class Pushing:
             await _opened(store, store.start)
             self._store = store
             envelopes = Envelopes(settings.push.credential_encryption_key)
-            edge.push_directory = Directory(store, rules, envelopes, edge.clock)
+            check = partial(check_credential, allow_local=settings.push.webpush.allow_local_endpoints)
+            edge.push_directory = Directory(store, rules, envelopes, edge.clock, check)
             edge.push_off = push_off(store, edge.clock, rules, self.counters)
             edge.degrading["push_store"] = store.check
             _log.info("push store", storage=settings.push.storage_driver)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sockudo_http_python import PushCursorParams, PushSubscriptionParams, Result, Sockudo, SockudoOptions
 
+from support.push_accounts import service_account
 from support.server import DEFAULT_APP, ServerProcess, app_record, start_server
 
 
@@ -107,10 +108,14 @@ def test_subscriptions(sdk: Sockudo) -> None:
 
 def test_credentials(sdk: Sockudo) -> None:
     shown = {"app_id": DEFAULT_APP.id, "credential_id": "fcm", "provider": "fcm", "version": 1}
-    credential = {"serviceAccountJson": {"project_id": "pier", "private_key": "planted"}}
+    account = json.loads(service_account("https://oauth.test/token"))
+    credential = {"serviceAccountJson": {**account, "note": "planted"}}
     assert body(sdk.put_push_credential("fcm", credential), 201) == shown
     assert body(sdk.list_push_credentials())["items"] == [shown]
     assert body(sdk.put_push_credential("webpush", {"publicKey": "p"}), 422)["code"] == "invalid_input"
+    broken = {"serviceAccountJson": {**account, "private_key": "planted"}, "credentialId": "broken"}
+    assert body(sdk.put_push_credential("fcm", broken), 400)["code"] == "invalid_input"
+    assert body(sdk.list_push_credentials())["items"] == [shown]
 
 
 def test_nothing_planted_is_in_the_log(server: ServerProcess) -> None:

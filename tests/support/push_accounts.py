@@ -7,15 +7,20 @@ import functools
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.x509.oid import NameOID
 
 from sockudo.errors import SockudoError
 from sockudo.outbound.addresses import is_public
 from sockudo.outbound.exchange import Exchange
 from sockudo.providers import Surroundings
+from sockudo.providers.credentials import check_fields
 from sockudo.push.delivery import Material
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.recipients import Provider
@@ -26,13 +31,17 @@ from sockudo.testing import FakeClock, MockPushProvider
 __all__ = [
     "Desk",
     "Stored",
+    "apns_certificate",
     "apns_key",
+    "apns_p12",
+    "check_inline",
     "desk",
     "no_materials",
     "preview",
     "public_key_of",
     "service_account",
     "vapid_key",
+    "vapid_public_key",
 ]
 
 
@@ -58,6 +67,11 @@ class Stored:
 
 async def no_materials(app_id: str, provider: Provider, credential_id: str | None = None) -> Material | None:
     return None
+
+
+async def check_inline(provider: Provider, fields: Mapping[str, str], now: float) -> None:
+    """A check of what is uploaded that needs no thread."""
+    check_fields(provider, fields, now)
 
 
 class Desk(NamedTuple):
@@ -122,6 +136,40 @@ def vapid_key() -> str:
     """Base64url without padding."""
     number = _ec_key().private_numbers().private_value
     return base64.urlsafe_b64encode(number.to_bytes(32)).rstrip(b"=").decode()
+
+
+def vapid_public_key() -> str:
+    """That of `vapid_key`, in the same form."""
+    point = (
+        _ec_key().public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+    )
+    return base64.urlsafe_b64encode(point).rstrip(b"=").decode()
+
+
+def _certificate(ends: datetime) -> x509.Certificate:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Apple Push Services: test.harbour")])
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(_rsa_key().public_key())
+    made = made.serial_number(7).not_valid_before(ends - timedelta(days=365)).not_valid_after(ends)
+    return made.sign(_rsa_key(), hashes.SHA256())
+
+
+def _ends(ends: datetime | None) -> datetime:
+    return ends or datetime.now(UTC) + timedelta(days=30)
+
+
+def apns_certificate(ends: datetime | None = None, *, key: str | None = None) -> str:
+    """As PEM, with its key or another one; valid for a month from now unless told otherwise."""
+    certificate = _certificate(_ends(ends)).public_bytes(serialization.Encoding.PEM).decode()
+    return certificate + (_pem(_rsa_key()) if key is None else key)
+
+
+def apns_p12(password: str | None = None, ends: datetime | None = None) -> str:
+    """The same as PKCS #12 in base64."""
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if password is not None:
+        encryption = serialization.BestAvailableEncryption(password.encode())
+    data = pkcs12.serialize_key_and_certificates(b"push", _rsa_key(), _certificate(_ends(ends)), None, encryption)
+    return base64.b64encode(data).decode()
 
 
 def public_key_of(kind: str) -> Any:

@@ -21,6 +21,7 @@ from sockudo.push.statuses import change_status
 from sockudo.queues.push_memory import MemoryPushQueue
 from sockudo.stores.push import MemoryPushStore
 from support.desk import Desk
+from support.push_accounts import check_inline
 from support.push_directory import InlineTokens
 from support.push_stores import DAY, a_device, a_status, a_subscription, an_event, an_intent
 
@@ -81,7 +82,7 @@ class PushDesk(Desk):
         )
         edge.push = self.push
         edge.push_directory = Directory(
-            self.store, rules, Envelopes("planted-encryption-key"), self.clock, tokens=InlineTokens()
+            self.store, rules, Envelopes("planted-encryption-key"), self.clock, check_inline, tokens=InlineTokens()
         )
 
     @property

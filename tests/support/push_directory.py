@@ -16,6 +16,7 @@ from sockudo.push.ports import PushStore
 from sockudo.stores.push import MemoryPushStore
 from support.edge import EdgeNode, Response, request
 from support.inside import credentials, live_app
+from support.push_accounts import check_inline
 from support.signing import signed_query
 
 __all__ = ["ENCRYPTION_KEY", "InlineTokens", "PushNode", "device_body"]
@@ -54,7 +55,8 @@ class PushNode(EdgeNode):
         super().__init__(*(apps or (live_app("app"), live_app("other"))))
         self.store: PushStore = MemoryPushStore()
         self.rules = EndpointRules(is_public, allow_local=allow_local)
-        self.directory = Directory(self.store, self.rules, Envelopes(encryption_key), self.clock, tokens=InlineTokens())
+        envelopes = Envelopes(encryption_key)
+        self.directory = Directory(self.store, self.rules, envelopes, self.clock, check_inline, tokens=InlineTokens())
         self.edge.push_directory = self.directory
 
     async def ask(

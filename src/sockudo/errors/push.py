@@ -5,6 +5,7 @@ from __future__ import annotations
 from sockudo.errors.spec import row
 
 __all__ = [
+    "CREDENTIAL_INVALID",
     "CREDENTIAL_MISSING",
     "CREDENTIAL_UNREADABLE",
     "DEAD_LETTER_NOT_FOUND",
@@ -120,6 +121,21 @@ PROVIDER_TOKEN_INVALID = row(
         "in the status of a publish: the app was removed from the device, or its token was renewed",
     ),
     remedy="Take the endpoint or token afresh from the device and register it again; a dead one is deleted by itself.",
+)
+CREDENTIAL_INVALID = row(
+    "credential_invalid",
+    "What was uploaded is no credential that anything could be sent with; nothing was stored.",
+    code="invalid_input",
+    http=400,
+    causes=(
+        "another file of the provider's console than the key file",
+        "a key that was cut off, or pasted without its BEGIN and END lines",
+        "the passphrase of a .p12 is missing or another one",
+        "a certificate that has expired, or one whose key is another",
+        "the two keys of webpush are of different pairs",
+    ),
+    remedy="The text names the field: take the key afresh from the provider's console, and upload the whole of it. "
+    "docs/push.md says where each is found; sockudo push vapid makes a pair for webpush.",
 )
 CREDENTIAL_MISSING = row(
     "credential_missing",

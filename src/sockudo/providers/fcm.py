@@ -20,7 +20,7 @@ from sockudo.providers.base import (
     encode,
 )
 from sockudo.providers.files import text_of
-from sockudo.providers.keys import rsa_signer
+from sockudo.providers.keys import Signer, rsa_signer
 from sockudo.providers.messages import message_shape
 from sockudo.providers.oauth import access_token
 from sockudo.providers.tokens import RenewedToken, StaticToken, Token, TokenSource
@@ -28,7 +28,7 @@ from sockudo.push.delivery import Material, Materials, Sent
 from sockudo.push.exchange import Reply
 from sockudo.push.recipients import Recipient
 
-__all__ = ["FcmProvider", "fcm_meaning"]
+__all__ = ["FcmProvider", "ServiceAccount", "account_signer", "fcm_meaning", "service_account"]
 
 _SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
 _TOKEN_URI: Final = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
@@ -46,7 +46,9 @@ _MISSING: Final = (
 )
 
 
-class _ServiceAccount(msgspec.Struct):
+class ServiceAccount(msgspec.Struct):
+    """What is needed of a key file."""
+
     client_email: str
     private_key: str
     project_id: str | None = None
@@ -98,7 +100,7 @@ class FcmProvider(HttpProvider[FcmAccount]):
         static = fields.get("providerToken")
         if static is not None:
             return FcmAccount(StaticToken(static), self._url(ours))
-        account = _service_account(fields.get("serviceAccountJson", ""))
+        account = service_account(fields.get("serviceAccountJson", ""))
         project = account.project_id or ours if theirs else ours or account.project_id
         return FcmAccount(RenewedToken(self._fetching(account), self._around.monotonic), self._url(project))
 
@@ -108,8 +110,8 @@ class FcmProvider(HttpProvider[FcmAccount]):
         base = checked_endpoint(self._settings.endpoint, "FCM_ENDPOINT", self._around.http)
         return f"{base}/v1/projects/{quote(project, safe='')}/messages:send"
 
-    def _fetching(self, account: _ServiceAccount) -> Callable[[], Any]:
-        signer = rsa_signer(account.private_key, account.private_key_id, "private_key of the service account")
+    def _fetching(self, account: ServiceAccount) -> Callable[[], Any]:
+        signer = account_signer(account)
         url = account.token_uri or _TOKEN_URI
 
         async def fetch() -> Token:
@@ -156,9 +158,10 @@ def _with_texts(data: Any) -> Any:
     return {key: value if isinstance(value, str) else encode(value).decode() for key, value in data.items()}
 
 
-def _service_account(text: str) -> _ServiceAccount:
+def service_account(text: str) -> ServiceAccount:
+    """Raises AccountError for what is no key file of a service account."""
     try:
-        account = msgspec.json.decode(text, type=_ServiceAccount)
+        account = msgspec.json.decode(text, type=ServiceAccount)
     except (msgspec.DecodeError, UnicodeError):
         raise AccountError(
             "the service account is not the JSON of a key file with client_email and private_key"
@@ -166,6 +169,11 @@ def _service_account(text: str) -> _ServiceAccount:
     if not account.client_email.strip() or not account.private_key.strip():
         raise AccountError("the service account has an empty client_email or private_key")
     return account
+
+
+def account_signer(account: ServiceAccount) -> Signer:
+    """What it signs its requests for tokens with. Raises AccountError."""
+    return rsa_signer(account.private_key, account.private_key_id, "private_key of the service account")
 
 
 def _own(settings: PushFcm) -> Own:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 import jwt
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -21,7 +23,18 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from sockudo.providers.accounts import AccountError
 from sockudo.push.exchange import ClientIdentity
 
-__all__ = ["Signer", "ec_signer", "p12_identity", "pem_identity", "rsa_signer", "vapid_signer"]
+__all__ = [
+    "Signer",
+    "check_certificate",
+    "ec_signer",
+    "p12_identity",
+    "pem_identity",
+    "public_point",
+    "rsa_signer",
+    "vapid_signer",
+]
+
+_POINT_BYTES: Final = 65
 
 
 class Signer:
@@ -74,13 +87,37 @@ def vapid_signer(text: str, field: str) -> Signer:
     return Signer(key, "ES256", None)
 
 
+def public_point(text: str, field: str) -> str:
+    """A public key as `Signer.public_point` writes it, from base64 of either alphabet."""
+    try:
+        raw = _from_base64(text)
+        if len(raw) != _POINT_BYTES:
+            raise ValueError
+        ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), raw)
+    except ValueError:
+        raise AccountError(f"{field} is no P-256 public key of {_POINT_BYTES} bytes in base64url") from None
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
 def p12_identity(encoded: str, password: str | None, field: str) -> ClientIdentity:
     """Certificate and key of a PKCS #12 file, given as base64."""
     try:
         data = _from_base64(encoded)
+    except ValueError:
+        raise AccountError(f"{field} is not base64 of a PKCS #12 file") from None
+    try:
         key, certificate, others = pkcs12.load_key_and_certificates(data, password.encode() if password else None)
-    except (ValueError, UnsupportedAlgorithm):
-        raise AccountError(f"{field} is no PKCS #12 file in base64, or its password is another one") from None
+    except UnsupportedAlgorithm:
+        raise AccountError(
+            f"{field} is encrypted in a way that this machine cannot read: export it anew, or as PEM"
+        ) from None
+    except ValueError as problem:
+        # The library tells the two apart by its words alone.
+        if "password" not in str(problem):
+            raise AccountError(f"{field} is no PKCS #12 file") from None
+        if password:
+            raise AccountError(f"{field} has another passphrase than {field}Password") from None
+        raise AccountError(f"{field} is protected by a passphrase: give it as {field}Password") from None
     if key is None or certificate is None:
         raise AccountError(f"{field} lacks the certificate or its private key")
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -96,6 +133,20 @@ def pem_identity(text: str, field: str) -> ClientIdentity:
     if "-----BEGIN CERTIFICATE-----" not in pem:
         raise AccountError(f"{field} lacks the certificate")
     return _identity(pem.encode())
+
+
+def check_certificate(identity: ClientIdentity, field: str, now: float) -> None:
+    """That its first certificate is the key's and has not ended; ``now`` is Unix seconds."""
+    try:
+        certificate = x509.load_pem_x509_certificates(identity.pem)[0]
+        public, ends = certificate.public_key(), certificate.not_valid_after_utc
+    except (ValueError, UnsupportedAlgorithm):
+        raise AccountError(f"{field} has a certificate that cannot be read") from None
+    key = _private_key(identity.pem.decode(), field)
+    if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) or key.public_key() != public:
+        raise AccountError(f"{field} has a private key that is not its first certificate's")
+    if ends <= datetime.fromtimestamp(now, UTC):
+        raise AccountError(f"the certificate in {field} expired on {ends:%Y-%m-%d}: make a new one")
 
 
 def with_line_ends(text: str) -> str:
@@ -115,8 +166,10 @@ def _private_key(text: str, field: str) -> object:
         start = max(start, pem.find(f"-----BEGIN {label}-----"))
     try:
         return serialization.load_pem_private_key(pem[max(start, 0) :].encode(), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise AccountError(f"{field} holds no private key in PEM form without a password") from None
+    except TypeError:
+        raise AccountError(f"{field} is protected by a passphrase: take that off first") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise AccountError(f"{field} holds no private key in PEM form") from None
 
 
 def _from_base64(text: str) -> bytes:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -23,7 +21,14 @@ from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.push.records import Credential
 from sockudo.push.validation import check_id
 
-__all__ = ["RENEWED_AFTER", "CredentialRequest", "Credentials", "credential_from", "credential_view"]
+__all__ = [
+    "RENEWED_AFTER",
+    "CredentialCheck",
+    "CredentialRequest",
+    "Credentials",
+    "credential_from",
+    "credential_view",
+]
 
 RENEWED_AFTER: Final = 3.0
 """Seconds until a change that another process made is seen (D23)."""
@@ -32,7 +37,6 @@ _MOST_REMEMBERED: Final = 10_000
 _PAGE: Final = 100
 _ENVELOPE: Final = "envelope:"
 _OPEN_FIELDS: Final = frozenset({"teamId", "keyId", "publicKey", "hmsAppId", "packageSid"})
-_APNS_TOKEN: Final = ("teamId", "keyId", "privateKey")
 
 
 class CredentialRequest(NamedTuple):
@@ -45,6 +49,13 @@ class CredentialRequest(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<CredentialRequest {self.provider} {self.credential_id}>"
+
+
+class CredentialCheck(Protocol):
+    """What knows the keys and certificates of each provider."""
+
+    async def __call__(self, provider: Provider, fields: Mapping[str, str], now: float) -> None:
+        """Raises errors.CREDENTIAL_INVALID for fields that nothing can be sent with; ``now`` is Unix seconds."""
 
 
 class _Body(msgspec.Struct, rename="camel", kw_only=True):
@@ -122,19 +133,21 @@ class _Remembered(NamedTuple):
 class Credentials:
     """Raises what the store does, and what is named at each method."""
 
-    def __init__(self, store: PushStore, envelopes: Envelopes, clock: Clock) -> None:
+    def __init__(self, store: PushStore, envelopes: Envelopes, clock: Clock, check: CredentialCheck) -> None:
         self._store = store
         self._envelopes = envelopes
         self._clock = clock
+        self._check = check
         self._remembered: OrderedDict[tuple[str, str, str | None], _Remembered] = OrderedDict()
         self._writes = 0
 
     async def put(self, app_id: str, wanted: CredentialRequest) -> dict[str, Any]:
         """Replaces the one of that id, and is used within seconds.
 
-        Raises errors.INVALID_INPUT and errors.ENCRYPTION_KEY_MISSING.
+        Raises errors.INVALID_INPUT, errors.CREDENTIAL_INVALID and errors.ENCRYPTION_KEY_MISSING: nothing is stored.
         """
         _check(wanted)
+        await self._check(wanted.provider, wanted.fields, self._clock.time())
         now_ms = int(self._clock.time() * 1000)
         credential = Credential(
             app_id=app_id,
@@ -234,30 +247,4 @@ def _check(wanted: CredentialRequest) -> None:
         raise errors.INVALID_INPUT("version must be 1 or more")
     for name, value in wanted.fields.items():
         if name != "p12Password" and not value.strip():
-            raise errors.INVALID_INPUT(f"{name} must not be empty")
-    if wanted.provider == "fcm":
-        _check_service_account(wanted.fields["serviceAccountJson"])
-    elif wanted.provider == "apns":
-        _check_apns(wanted.fields)
-
-
-def _check_service_account(text: str) -> None:
-    try:
-        found = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        raise errors.INVALID_INPUT(
-            "serviceAccountJson must be the JSON object of a service account's key file"
-        ) from None
-    if not isinstance(found, dict) or not found:
-        raise errors.INVALID_INPUT("serviceAccountJson must be the JSON object of a service account's key file")
-
-
-def _check_apns(fields: Mapping[str, str]) -> None:
-    if "p12" in fields:
-        try:
-            b64decode("".join(fields["p12"].split()), validate=True)
-        except (binascii.Error, ValueError):
-            raise errors.INVALID_INPUT("p12 must be base64") from None
-    complete = all(name in fields for name in _APNS_TOKEN)
-    if not ("p12" in fields or "pem" in fields or complete):
-        raise errors.INVALID_INPUT("apns credentials need p12, or pem, or all of teamId, keyId and privateKey")
+            raise errors.CREDENTIAL_INVALID(f"{name} must not be empty")

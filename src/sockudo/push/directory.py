@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sockudo.clock import Clock
-from sockudo.push.credentials import Credentials
+from sockudo.push.credentials import CredentialCheck, Credentials
 from sockudo.push.device_tokens import DeviceTokens
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.envelopes import Envelopes
@@ -24,6 +24,7 @@ class Directory:
         rules: EndpointRules,
         envelopes: Envelopes,
         clock: Clock,
+        check_credential: CredentialCheck,
         *,
         tokens: DeviceTokens | None = None,
     ) -> None:
@@ -31,7 +32,7 @@ class Directory:
         self._tokens = tokens or DeviceTokens()
         self.devices = Registrations(store, self._tokens, rules, self.now_ms)
         self.subscriptions = Subscriptions(store, self.devices, self.now_ms)
-        self.credentials = Credentials(store, envelopes, clock)
+        self.credentials = Credentials(store, envelopes, clock, check_credential)
         self.templates = Templates(store, rules, self.now_ms)
 
     def now_ms(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -12,13 +13,14 @@ import structlog
 from sockudo.push.envelopes import Envelopes
 from support.edge import Response
 from support.inside import live_app
+from support.push_accounts import apns_certificate, apns_key, apns_p12, service_account, vapid_key, vapid_public_key
 from support.push_directory import ENCRYPTION_KEY, PushNode, device_body
 
-ACCOUNT = {"project_id": "pier", "client_email": "a@b", "private_key": "planted-key"}
+ACCOUNT = json.loads(service_account("https://oauth.test/token")) | {"note": "planted-key"}
 BODIES: dict[str, dict[str, Any]] = {
     "fcm": {"serviceAccountJson": ACCOUNT},
-    "apns": {"teamId": "TEAM", "keyId": "KEY", "privateKey": "planted-key"},
-    "webpush": {"publicKey": "BPx", "privateKey": "planted-key"},
+    "apns": {"teamId": "TEAM", "keyId": "KEY", "privateKey": f"planted-key {apns_key()}"},
+    "webpush": {"publicKey": vapid_public_key(), "privateKey": vapid_key()},
     "hms": {"hmsAppId": "100", "clientSecret": "planted-key"},
     "wns": {"packageSid": "ms-app://x", "clientSecret": "planted-key"},
 }
@@ -59,7 +61,8 @@ async def test_a_credential_is_stored_under_its_route_and_never_shown(
     assert stored is not None
     assert b"planted" not in msgspec.json.encode(stored)
     sealed = [value for value in stored.material.values() if value.startswith("envelope:v1:aes256gcm:")]
-    assert any("planted-key" in Envelopes(ENCRYPTION_KEY).open(value) for value in sealed)
+    planted = "planted-key" if "planted-key" in str(BODIES[route]) else vapid_key()
+    assert any(planted in Envelopes(ENCRYPTION_KEY).open(value) for value in sealed)
     notes = await node.store.operator_notes("app", "", 10)
     assert [note.subject for note in notes] == [f"credential:{route}:{route}:1"]
     material = await node.directory.credentials.material_for("app", provider)  # type: ignore[arg-type]
@@ -81,12 +84,12 @@ async def test_a_credential_with_an_id_and_a_version_in_the_other_spelling(node:
 @pytest.mark.parametrize(
     "body",
     [
-        {"p12": "cGxhbnRlZA=="},
-        {"p12": "cGxhbnRlZA==", "p12Password": ""},
-        {"p12": "cGxhb\nnRlZA==\n", "p12_password": "x"},
-        {"pem": "planted"},
-        {"teamId": "t", "keyId": "k", "privateKey": "planted"},
-        {"pem": "planted", "teamId": "t"},
+        {"p12": apns_p12()},
+        {"p12": apns_p12(), "p12Password": ""},
+        {"p12": re.sub("(.{76})", r"\1\n", apns_p12("x")), "p12_password": "x"},
+        {"pem": apns_certificate()},
+        {"teamId": "t", "keyId": "k", "privateKey": apns_key()},
+        {"pem": apns_certificate(), "teamId": "t"},
     ],
 )
 async def test_every_form_of_apns(node: PushNode, body: dict[str, str]) -> None:
@@ -106,7 +109,15 @@ async def test_every_form_of_apns(node: PushNode, body: dict[str, str]) -> None:
         ("fcm", {**BODIES["fcm"], "credentialId": " "}, 400, "credentialId must not be empty"),
         ("apns", {}, 400, "apns credentials need p12, or pem, or all of teamId, keyId and privateKey"),
         ("apns", {"teamId": "t", "keyId": "k"}, 400, "apns credentials need p12, or pem, or all of teamId, keyId and"),
-        ("apns", {"p12": "planted!"}, 400, "p12 must be base64"),
+        ("apns", {"p12": "planted!"}, 400, "p12 is not base64 of a PKCS #12 file"),
+        ("apns", {"p12": apns_p12("planted")}, 400, "p12 is protected by a passphrase: give it as p12Password"),
+        ("apns", {**BODIES["apns"], "privateKey": "planted"}, 400, "privateKey holds no private key in PEM form"),
+        (
+            "webpush",
+            {**BODIES["webpush"], "privateKey": "planted"},
+            400,
+            "privateKey is no P-256 private key of 32 bytes",
+        ),
         ("apns", {"pem": ""}, 400, "pem must not be empty"),
         (
             "webpush",
@@ -123,7 +134,8 @@ async def test_credentials_that_are_refused(
     node: PushNode, route: str, body: dict[str, Any], status: int, told: str
 ) -> None:
     reply = await node.ask("POST", f"/credentials/{route}", body)
-    text = refused(reply, status, "invalid_input", "wrong_shape" if status == 422 else "invalid_input")
+    kept = "invalid_input" if "version" in told or "credentialId" in told else "credential_invalid"
+    text = refused(reply, status, "invalid_input", "wrong_shape" if status == 422 else kept)
     assert text.startswith(told)
     assert "planted" not in text
     assert await node.store.credentials("app", "", 10) == []

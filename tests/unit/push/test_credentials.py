@@ -14,6 +14,7 @@ from sockudo.push.recipients import Provider
 from sockudo.push.records import Credential
 from sockudo.stores.push import MemoryPushStore
 from sockudo.testing import FakeClock
+from support.push_accounts import check_inline
 
 START = 1_767_225_600
 
@@ -31,7 +32,8 @@ class Counting(MemoryPushStore):
 
 
 def wanted(secret: str, provider: Provider = "hms", name: str = "hms", version: int = 1) -> CredentialRequest:
-    return CredentialRequest(provider, name, version, {"hmsAppId": "100", "clientSecret": secret})
+    app = "packageSid" if provider == "wns" else "hmsAppId"
+    return CredentialRequest(provider, name, version, {app: "100", "clientSecret": secret})
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def store() -> Counting:
 
 @pytest.fixture
 def credentials(store: Counting, clock: FakeClock) -> Credentials:
-    return Credentials(store, Envelopes("key"), clock)
+    return Credentials(store, Envelopes("key"), clock, check_inline)
 
 
 async def secret_of(credentials: Credentials, *parts: Any) -> str | None:
@@ -96,7 +98,7 @@ async def test_an_answer_that_a_write_has_overtaken_is_not_remembered(
 async def test_what_another_process_writes_is_seen_within_seconds(
     credentials: Credentials, store: Counting, clock: FakeClock
 ) -> None:
-    other = Credentials(store, Envelopes("key"), clock)
+    other = Credentials(store, Envelopes("key"), clock, check_inline)
     assert await credentials.material_for("app", "hms") is None
     await other.put("app", wanted("one"))
     assert await credentials.material_for("app", "hms") is None
@@ -130,7 +132,7 @@ async def test_the_newest_is_found_on_any_page(credentials: Credentials, clock: 
 async def test_one_that_cannot_be_opened_says_what_to_do_until_it_is_uploaded_again(
     credentials: Credentials, store: Counting, clock: FakeClock
 ) -> None:
-    await Credentials(store, Envelopes("another"), clock).put("app", wanted("planted"))
+    await Credentials(store, Envelopes("another"), clock, check_inline).put("app", wanted("planted"))
     for _ in range(2):
         with pytest.raises(SockudoError) as caught:
             await credentials.material_for("app", "hms")

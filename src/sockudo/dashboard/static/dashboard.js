@@ -4,6 +4,7 @@
 
 (() => {
   const SHOWN_FOR = 8000;
+  const LARGEST_FILE = 65536;
 
   function toast(text, kind) {
     const box = document.getElementById("toasts");
@@ -126,6 +127,22 @@
     }
   });
 
+  // What is in a chosen file goes into the field that is sent, as text or in base64.
+  document.addEventListener("change", async (event) => {
+    const chooser = event.target.closest("input[type=file][data-fills]");
+    const file = chooser?.files[0];
+    if (!file) return;
+    const field = chooser.form.elements[chooser.dataset.fills];
+    if (file.size > LARGEST_FILE) {
+      chooser.value = "";
+      toast("The file is too large to be one of these.", "bad");
+      return;
+    }
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    const base64 = chooser.dataset.encoding === "base64";
+    field.value = base64 ? btoa(String.fromCharCode(...bytes)) : new TextDecoder().decode(bytes);
+  });
+
   // A form that was refused comes back as 422 with what is wrong in it, and takes the place of the one that was sent.
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { xhr } = event.detail;
@@ -145,6 +162,7 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     localTimes(document);
+    for (const chooser of document.querySelectorAll("input[type=file][data-fills]")) chooser.closest("label").hidden = false;
     // On a narrow screen the menu scrolls: the place where one is should be in sight.
     const here = document.querySelector(".menu [aria-current]");
     if (here) here.closest("ul").scrollLeft = here.offsetLeft - here.closest("ul").offsetLeft - 16;

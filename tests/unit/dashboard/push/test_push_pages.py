@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from sockudo.push.delivery import Sent
 from sockudo.push.queue import Message
 from sockudo.push.records import Counters, OutcomeError, Target
 from support.desk import Desk, Visitor
+from support.push_accounts import apns_p12, vapid_key, vapid_public_key
 from support.push_desk import SECRET, PushDesk
 from support.push_stores import a_letter
 
@@ -180,13 +182,42 @@ async def test_credentials_are_stored_and_never_shown(desk: PushDesk, visitor: V
     assert bad.status in (400, 422)
     assert "privateKey" in bad.text
     assert "public-part" not in bad.text
-    good = await visitor.post("/dashboard/push/credentials/store", **sent, privateKey=SECRET, credentialId="pair-1")
+    bad = await visitor.post("/dashboard/push/credentials/store", **sent, privateKey=SECRET)
+    assert bad.status == 400
+    assert "privateKey is no P-256 private key of 32 bytes in base64url" in bad.text
+    assert SECRET not in bad.text
+    assert await desk.store.credentials(desk.app_id, "", 10) == []
+    pair = {"publicKey": vapid_public_key(), "privateKey": vapid_key(), "credentialId": "pair-1"}
+    good = await visitor.post("/dashboard/push/credentials/store", **{**sent, **pair})
     assert good.status == 303
     shown = await text(visitor, "/dashboard/push/credentials")
     assert "pair-1" in shown
     stored = await desk.store.credential(desk.app_id, "pair-1")
     assert stored is not None
+    assert vapid_key() not in str(stored.material)
+
+
+async def test_a_certificate_of_apns_is_stored_from_its_p12(desk: PushDesk, visitor: Visitor) -> None:
+    shown = await text(visitor, "/dashboard/push/credentials")
+    assert 'data-fills="p12" data-encoding="base64"' in shown
+    sent = {"csrf_token": visitor.csrf, "app_id": desk.app_id, "provider": "apns", "teamId": "", "pem": ""}
+    now = datetime.fromtimestamp(desk.clock.time(), UTC)
+    p12 = apns_p12(SECRET, now + timedelta(days=1))
+    for password, told in (("", "p12 is protected by a passphrase"), ("other", "p12 has another passphrase than")):
+        bad = await visitor.post("/dashboard/push/credentials/store", **sent, p12=p12, p12Password=password)
+        assert bad.status == 400
+        assert told in bad.text
+        assert p12 not in bad.text
+    good = await visitor.post("/dashboard/push/credentials/store", **sent, p12=p12, p12Password=SECRET)
+    assert good.status == 303
+    stored = await desk.store.credential(desk.app_id, "apns")
+    assert stored is not None
+    assert set(stored.material) == {"p12", "p12Password"}
     assert SECRET not in str(stored.material)
+    over = apns_p12(SECRET, now - timedelta(days=1))
+    late = await visitor.post("/dashboard/push/credentials/store", **sent, p12=over, p12Password=SECRET)
+    assert late.status == 400
+    assert f"the certificate in p12 expired on {now - timedelta(days=1):%Y-%m-%d}" in late.text
 
 
 async def test_a_test_send_says_what_the_provider_answered(desk: PushDesk, visitor: Visitor) -> None:
