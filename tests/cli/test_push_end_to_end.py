@@ -88,6 +88,8 @@ def test_everybody_is_reached(push: PushServer) -> None:
     both = run(push, "status", "tide-1", "--deliveries")
     assert both.stdout.count("accepted  1") == 2
     assert "tide-1" in run(push, "status", "--state", "succeeded").stdout
+    for whom in ("u-1", "a-1", "tide-1"):
+        assert "Error" not in run(push, "why", whom).stderr
 
 
 def test_what_failed_says_why_and_what_to_do(push: PushServer) -> None:
@@ -99,6 +101,9 @@ def test_what_failed_says_why_and_what_to_do(push: PushServer) -> None:
     assert "invalid_token" in done.stdout
     assert "b-1" in done.stdout
     assert "Take the endpoint or token afresh" in done.stderr
+    for whom in ("b-1", "pier-1"):
+        assert "More: sockudo explain provider_token_invalid" in run(push, "why", whom, code=1).stdout
+    assert json.loads(run(push, "why", "b-2", "--json").stdout)["delivered"] is True
     assert "device 'b-1' is not registered" in run(push, "publish", "--device", "b-1", "--title", "x", code=1).stderr
     assert "sockudo push devices" in run(push, "devices", "show", "b-1", code=1).stderr
     assert "this app has no push publish" in run(push, "status", "nothing", code=1).stderr

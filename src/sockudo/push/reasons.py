@@ -160,7 +160,7 @@ async def _reach(
         return _untold(status, devices, ready, push.now_ms())
     last = list({event.result.device_id: event for event in sorted(events, key=event_position)}.values())
     failed = [event for event in last if event.result.outcome != "accepted"]
-    why, row = _told((failed or last)[0])
+    why, row = _told(status, (failed or last)[0])
     if failed and len(last) > 1:
         why = f"{failed[0].result.device_id}: {why}"
     return Reach(status, sorted(events, key=event_position), why, row, reached=not failed)
@@ -178,7 +178,7 @@ def _names(target: Target, who: str, devices: Sequence[Device], channels: Mappin
             return False
 
 
-def _told(event: DeliveryEvent) -> tuple[str, ErrorSpec | None]:
+def _told(status: PublishStatus, event: DeliveryEvent) -> tuple[str, ErrorSpec | None]:
     result = event.result
     name = ROUTE_NAMES[result.provider]
     error = result.error
@@ -191,6 +191,13 @@ def _told(event: DeliveryEvent) -> tuple[str, ErrorSpec | None]:
             return f"It expired before it could be sent to {name}.", errors.PUSH_EXPIRED
         case "cancelled":
             return "It was cancelled before it was sent.", None
+        case "retryable" if status.state in TERMINAL:
+            # The end of a retry is counted, and is no outcome of a send.
+            counters, last = status.counters, f"{name} did not take it at attempt {result.attempt}, which was the last"
+            if counters.expired and not counters.dead_lettered:
+                return f"{last}: it expired before another one.{said}", errors.PUSH_EXPIRED
+            end = "given up after the retries" if counters.dead_lettered else f"{STATE_WORDS[status.state]} then"
+            return f"{last}: it was {end}.{said}", row
         case "retryable":
             return f"{name} did not take it at attempt {result.attempt}: it is tried again.{said}", row
         case _:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from sockudo import errors
 from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.push.explanation import Explanation
+from sockudo.push.lifecycle import Step
 from sockudo.push.reasons import explained
 from sockudo.push.recipients import ApnsRecipient
 from sockudo.push.records import OutcomeError, Target
@@ -82,6 +83,25 @@ async def test_expired_on_the_way(desk: PushDesk) -> None:
     await desk.publish("ship")
     await desk.outcome("ship", "phone", "expired")
     assert rows(await asked(desk, "phone")) == [errors.PUSH_EXPIRED]
+
+
+@pytest.mark.parametrize(
+    ("end", "row", "words"),
+    [
+        ("retry_expired", errors.PUSH_EXPIRED, "it expired before another one. It said: Busy."),
+        ("retry_exhausted", errors.PROVIDER_THROTTLED, "it was given up after the retries. It said: Busy."),
+    ],
+)
+async def test_a_retry_that_came_to_nothing(desk: PushDesk, end: Any, row: ErrorSpec, words: str) -> None:
+    await desk.device("phone", "news")
+    await desk.publish("ship")
+    await desk.outcome("ship", "phone", "retry_scheduled", replace(DEAD, kind="quota", reason="Busy"))
+    assert "it is tried again" in texts(await asked(desk, "phone"))
+    await desk.store.take_steps(desk.app_id, "ship", [Step("end", end, "fcm", "phone")], desk.now, desk.now + 1000)
+    found = await asked(desk, "phone")
+    assert rows(found) == [row]
+    assert words in found.findings[0].text
+    assert "it is tried again" not in found.findings[0].text
 
 
 async def test_a_provider_that_lacks_credentials(desk: PushDesk) -> None:
