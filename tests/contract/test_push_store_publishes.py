@@ -398,6 +398,17 @@ async def test_keys_of_steps_are_those_of_a_publish(push_store: PushStore) -> No
         assert status.counters.succeeded == 1
 
 
+async def test_which_steps_were_taken(push_store: PushStore) -> None:
+    await accept(push_store)
+    asked = ["a", "b☃", "c", *(f"other-{number}" for number in range(1200))]
+    assert await push_store.steps_taken("app", "ship", asked) == set()
+    await push_store.take_steps("app", "ship", [a_step("a"), a_step("b☃"), a_step("unasked")], NOW, UNTIL)
+    assert await push_store.steps_taken("app", "ship", asked) == {"a", "b☃"}
+    assert await push_store.steps_taken("app", "other", asked) == set()
+    assert await push_store.steps_taken("other", "ship", asked) == set()
+    assert await push_store.steps_taken("app", "ship", []) == set()
+
+
 async def test_steps_of_a_publish_that_is_gone_are_kept(push_store: PushStore) -> None:
     assert await push_store.take_steps("app", "ship", [a_step("a")], NOW, UNTIL) == ([a_step("a")], None)
     assert await push_store.take_steps("app", "ship", [a_step("a")], NOW, UNTIL) == ([], None)

@@ -11,7 +11,7 @@ import msgspec
 from sockudo.push.recipients import Provider, Recipient
 from sockudo.push.records import Outcome, OutcomeError
 
-__all__ = ["Batch", "Job", "Material", "Materials", "PushProvider", "Readiness", "Sent", "delivery_key"]
+__all__ = ["Batch", "Job", "Material", "Materials", "PushProvider", "Readiness", "Sent", "delivery_key", "settling_key"]
 
 
 class Job(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -54,6 +54,11 @@ def delivery_key(batch: Batch, job: Job) -> str:
     first = batch.batch_id.partition("-retry-")[0].partition("-deferred-")[0]
     parts = (batch.app_id, batch.publish_id, batch.provider, first, job.recipient.token)
     return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def settling_key(batch: Batch, job: Job) -> str:
+    """The key of the one step that settles a recipient, whichever attempt comes to it (D25)."""
+    return f"{delivery_key(batch, job)}:end"
 
 
 class Sent(NamedTuple):

@@ -28,6 +28,7 @@ __all__ = [
     "delivery_stage",
     "feedback_message",
     "planned_message",
+    "planning_keys",
     "publish_message",
     "read_body",
     "replayed",
@@ -51,6 +52,9 @@ class ShardJob(_Body, frozen=True, kw_only=True, tag="shardJob"):
     """Where planning goes on: with the target of this index, behind ``cursor``.
 
     ``emitted`` deliveries were planned by the ``step`` steps before; ``batches`` counts them by provider.
+
+    When it is planned again, since the queue had lost that, ``settled`` recipients had their outcome by then; ``known``
+    of them were met by the steps before, counted among the emitted, and not sent to again.
     """
 
     app_id: str
@@ -60,6 +64,8 @@ class ShardJob(_Body, frozen=True, kw_only=True, tag="shardJob"):
     emitted: int = 0
     batches: dict[Provider, int] = {}
     step: int = 0
+    settled: int = 0
+    known: int = 0
 
 
 class Planned(_Body, frozen=True, kw_only=True, tag="planned"):
@@ -120,13 +126,28 @@ def publish_message(app_id: str, publish_id: str) -> Message:
 
 
 def shard_message(job: ShardJob, stage: Stage) -> Message:
-    key = f":step:{job.app_id}:{job.publish_id}:{job.step}"
-    return Message(stage, key, job.app_id, _encode(job))
+    return Message(stage, _step_key(job.app_id, job.publish_id, job.step), job.app_id, _encode(job))
 
 
 def planned_message(planned: Planned) -> Message:
-    key = f":planned:{planned.app_id}:{planned.publish_id}"
-    return Message("publish_log", key, planned.app_id, _encode(planned))
+    return Message("publish_log", _planned_key(planned.app_id, planned.publish_id), planned.app_id, _encode(planned))
+
+
+def planning_keys(app_id: str, publish_id: str, steps: int) -> list[tuple[Stage, str]]:
+    """Where the planning of a publish can stand in the queue that has come to its step of this number at most."""
+    keys: list[tuple[Stage, str]] = [("publish_log", f"{app_id}:{publish_id}")]
+    for step in range(steps + 1):
+        key = _step_key(app_id, publish_id, step)
+        keys += [("shard_jobs", key), ("publish_log", key)]
+    return [*keys, ("publish_log", _planned_key(app_id, publish_id))]
+
+
+def _step_key(app_id: str, publish_id: str, step: int) -> str:
+    return f":step:{app_id}:{publish_id}:{step}"
+
+
+def _planned_key(app_id: str, publish_id: str) -> str:
+    return f":planned:{app_id}:{publish_id}"
 
 
 def delivery_message(batch: Batch, due_at_ms: int = 0) -> Message:

@@ -258,6 +258,10 @@ class Publishes(Protocol):
         """
         ...
 
+    async def steps_taken(self, app_id: str, publish_id: str, keys: Sequence[str]) -> set[str]:
+        """Those of the keys whose step was taken, as long as they are known."""
+        ...
+
     async def append_events(self, events: Sequence[DeliveryEvent]) -> None:
         """One that is there already, by publish, time and id, stays as it is."""
         ...

@@ -7,12 +7,13 @@ from collections import Counter
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
-from sockudo.push.delivery import Batch, Job
+from sockudo.push.delivery import Batch, Job, settling_key
 from sockudo.push.messages import ShardJob, delivery_message
 from sockudo.push.pipeline.recruiting import pages
 from sockudo.push.pipeline.seen import Seen
-from sockudo.push.ports import Devices
+from sockudo.push.ports import PushStore
 from sockudo.push.queue import Message
 from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.push.records import PublishIntent
@@ -26,17 +27,23 @@ _SLICE: Final = 100
 
 
 class Planning(NamedTuple):
-    """What a step has made. ``rest`` is where the next one goes on, None when all is planned."""
+    """What a step has made. ``planned`` deliveries are in its batches and those of the steps before, or have their
+    outcome already; ``counts`` are those in the batches. ``rest`` is where the next one goes on, None when all is
+    planned.
+    """
 
     messages: list[Message]
     counts: Counter[Provider]
+    planned: int
     rest: ShardJob | None
 
 
 async def plan_step(
-    store: Devices, intent: PublishIntent, job: ShardJob, seen: Seen, most: int, now_ms: int
+    store: PushStore, intent: PublishIntent, job: ShardJob, seen: Seen, most: int, now_ms: int
 ) -> Planning:
     """Plans about ``most`` recipients from where ``job`` says; what it found before is in ``seen``.
+
+    Whoever has an outcome when a publish is planned again is not sent to again, and has a place in the same batch.
 
     Raises what `sockudo.push.rendering.render` raises.
     """
@@ -59,11 +66,27 @@ async def plan_step(
             )
             break
     filling.flush()
+    batches = filling.batches
+    counts, known = filling.counts, job.known
+    if job.settled:
+        batches = [await _unsettled(store, batch) for batch in batches]
+        counts = Counter()
+        for batch in batches:
+            counts[batch.provider] += len(batch.jobs)
+        known += filling.emitted - counts.total()
+    emitted = job.emitted + filling.emitted
     if rest is not None:
-        rest = msgspec.structs.replace(
-            rest, emitted=job.emitted + filling.emitted, batches=dict(filling.numbers) if filling.fast else {}
-        )
-    return Planning(filling.messages, filling.counts, rest)
+        numbers = dict(filling.numbers) if filling.fast else {}
+        rest = replace(rest, emitted=emitted, batches=numbers, settled=job.settled, known=known)
+    messages = [delivery_message(batch, filling.due_at_ms) for batch in batches if batch.jobs]
+    # Of those with an outcome some are not among the recipients any more: a device goes when its token is dead.
+    return Planning(messages, counts, emitted + max(0, job.settled - known), rest)
+
+
+async def _unsettled(store: PushStore, batch: Batch) -> Batch:
+    keys = {settling_key(batch, job): job for job in batch.jobs}
+    taken = await store.steps_taken(batch.app_id, batch.publish_id, list(keys))
+    return replace(batch, jobs=[job for key, job in keys.items() if key not in taken]) if taken else batch
 
 
 class _Filling:
@@ -71,7 +94,7 @@ class _Filling:
 
     def __init__(self, intent: PublishIntent, job: ShardJob, now_ms: int) -> None:
         self.fast = intent.regime == "fastPath"
-        self.messages: list[Message] = []
+        self.batches: list[Batch] = []
         self.counts: Counter[Provider] = Counter()
         self.emitted = 0
         self.numbers: Counter[Provider] = Counter(job.batches)
@@ -81,7 +104,7 @@ class _Filling:
         self._payloads: dict[Provider, msgspec.Raw] = {}
         self._prefix = "fast"
         waits = intent.not_before_ms is not None and intent.not_before_ms > now_ms
-        self._due_at_ms = intent.not_before_ms or 0 if waits else 0
+        self.due_at_ms = intent.not_before_ms or 0 if waits else 0
 
     def turn_to(self, origin: int, *, large: bool) -> None:
         """Of a large publish each target has batches of its own."""
@@ -111,18 +134,19 @@ class _Filling:
     def _close(self, provider: Provider) -> None:
         intent = self._intent
         self.numbers[provider] += 1
-        batch = Batch(
-            app_id=intent.app_id,
-            publish_id=intent.publish_id,
-            provider=provider,
-            batch_id=f"{self._prefix}-batch-{ROUTE_NAMES[provider]}-{self.numbers[provider]}",
-            payload=self._payload(provider),
-            jobs=self._open.pop(provider),
-            not_before_ms=intent.not_before_ms,
-            expires_at_ms=intent.expires_at_ms,
-            trace=intent.trace,
+        self.batches.append(
+            Batch(
+                app_id=intent.app_id,
+                publish_id=intent.publish_id,
+                provider=provider,
+                batch_id=f"{self._prefix}-batch-{ROUTE_NAMES[provider]}-{self.numbers[provider]}",
+                payload=self._payload(provider),
+                jobs=self._open.pop(provider),
+                not_before_ms=intent.not_before_ms,
+                expires_at_ms=intent.expires_at_ms,
+                trace=intent.trace,
+            )
         )
-        self.messages.append(delivery_message(batch, self._due_at_ms))
 
     def _payload(self, provider: Provider) -> msgspec.Raw:
         made = self._payloads.get(provider)

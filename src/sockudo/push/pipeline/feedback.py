@@ -17,7 +17,7 @@ import structlog
 from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.push.advice import row_of_class
-from sockudo.push.delivery import Batch, Job, Sent, delivery_key
+from sockudo.push.delivery import Batch, Job, Sent, delivery_key, settling_key
 from sockudo.push.lifecycle import Step, StepKind
 from sockudo.push.messages import Feedback, Retry, read_body, retry_message
 from sockudo.push.meta import meta_event
@@ -262,7 +262,7 @@ async def _steps(feedback: Feedback, again: Sequence[Retry]) -> list[Step]:
         else:
             steps.append(
                 Step(
-                    f"{key}:end",
+                    settling_key(batch, job),
                     kind,
                     batch.provider,
                     job.device_id,

@@ -4,6 +4,9 @@
 A step that does not come to its end has emitted nothing, so another one may do it again whatever devices there are
 then; one that has is never done again. So what was emitted, added up along the way, is what outcomes are counted
 against: it is set when the last step is in the queue, by a message of its own.
+
+That holds as long as the queue keeps what it has. Where it does not, repair has the publish planned from its beginning:
+batches get the ids that they had, and whoever has an outcome by then is not sent to again.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import ClassVar, Final
 
+import structlog
 from msgspec.structs import replace
 
 from sockudo import errors
@@ -30,7 +34,7 @@ from sockudo.push.messages import (
 )
 from sockudo.push.pipeline.batches import Planning, plan_step
 from sockudo.push.pipeline.options import LEASE_MS
-from sockudo.push.pipeline.seen import Seen
+from sockudo.push.pipeline.seen import Seen, seen_id
 from sockudo.push.pipeline.works import Worker, Works
 from sockudo.push.queue import Lease, Stage
 from sockudo.push.recipients import ROUTE_NAMES
@@ -50,6 +54,9 @@ _STEP: Final = 4000
 # Sets of recipients that are remembered from step to step; any of them can be read back.
 _REMEMBERED: Final = 4
 _SLOW_MS: Final = 10_000
+_MOST_ATTEMPTS: Final = 5
+
+_log = structlog.get_logger("sockudo.push")
 
 
 class _Steps(Worker):
@@ -61,10 +68,23 @@ class _Steps(Worker):
 
     async def _all(self, leases: list[Lease]) -> None:
         """Each by itself: one that fails comes back when its lease ends, and the others go on."""
-        outcomes = await asyncio.gather(*(self._take(lease) for lease in leases), return_exceptions=True)
+        outcomes = await asyncio.gather(*(self._try(lease) for lease in leases), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
+
+    async def _try(self, lease: Lease) -> None:
+        """A defect that comes up whenever this is planned must not keep it for ever. An outage passes."""
+        try:
+            await self._take(lease)
+        except Exception as problem:
+            outage = isinstance(problem, SockudoError) and problem.spec is errors.SERVICE_UNAVAILABLE
+            body = read_body(lease.message.body)
+            if outage or lease.attempt < _MOST_ATTEMPTS or not isinstance(body, PublishLog | ShardJob | Planned):
+                raise
+            _log.exception("a push publish cannot be planned", app_id=body.app_id, publish_id=body.publish_id)
+            text = f"planning failed {lease.attempt} times, by a defect of the server that its log tells of"
+            await self._fail(lease, body.app_id, body.publish_id, errors.INTERNAL_ERROR(text))
 
     async def _take(self, lease: Lease) -> None:
         raise NotImplementedError
@@ -73,8 +93,11 @@ class _Steps(Worker):
         works = self.works
         status = await works.store.status(job.app_id, job.publish_id)
         intent = await works.store.intent(job.app_id, job.publish_id)
-        if status is None or status.state not in _PLANNED or intent is None:
+        if status is None or status.state not in _PLANNED:
             await works.queue.finish([lease], [], works.now_ms())
+            return
+        if intent is None:
+            await self._fail(lease, job.app_id, job.publish_id, _not_in_the_log())
             return
         await self._step(lease, intent, job, min(_STEP, works.options.shard_size))
 
@@ -91,7 +114,6 @@ class _Steps(Worker):
                 raise
             await self._fail(lease, intent.app_id, intent.publish_id, problem)
             return
-        emitted = job.emitted + made.counts.total()
         messages = made.messages
         if made.rest is None:
             waits = intent.not_before_ms is not None and intent.not_before_ms > works.now_ms()
@@ -100,7 +122,7 @@ class _Steps(Worker):
                     Planned(
                         app_id=intent.app_id,
                         publish_id=intent.publish_id,
-                        emitted=emitted,
+                        emitted=made.planned,
                         retry_after_ms=intent.not_before_ms if waits else None,
                     )
                 )
@@ -123,7 +145,7 @@ class _Steps(Worker):
             counters.count("delivery_jobs_emitted_total", ROUTE_NAMES[provider], intent.app_id, by=count)
             self.works.wake(delivery_stage(provider))
         if made.rest is None:
-            counters.note("fanout_size", job.emitted + made.counts.total(), intent.app_id)
+            counters.note("fanout_size", made.planned, intent.app_id)
             self._seen.pop((intent.app_id, intent.publish_id), None)
             self.works.wake("publish_log")
         else:
@@ -138,7 +160,7 @@ class _Steps(Worker):
             return remembered[1]
         seen = Seen()
         for step in range(1, job.step + 1):
-            shard = await self.works.store.shard(job.app_id, job.publish_id, _shard_id(step))
+            shard = await self.works.store.shard(job.app_id, job.publish_id, seen_id(step))
             if shard is not None and shard.cursor is not None:
                 seen.restore(shard.cursor)
         return seen
@@ -148,7 +170,7 @@ class _Steps(Worker):
             Shard(
                 app_id=intent.app_id,
                 publish_id=intent.publish_id,
-                shard_id=_shard_id(rest.step),
+                shard_id=seen_id(rest.step),
                 target=intent.targets[rest.target],
                 cursor=seen.take_fresh(),
                 emitted=rest.emitted,
@@ -222,9 +244,9 @@ class Planner(_Steps):
                 await works.queue.finish([lease], [], works.now_ms())
                 return
             if intent is None:
-                await self._fail(lease, app_id, publish_id, errors.INVALID_INPUT("the publish is not in the log"))
+                await self._fail(lease, app_id, publish_id, _not_in_the_log())
                 return
-            job = ShardJob(app_id=app_id, publish_id=publish_id, target=0)
+            job = ShardJob(app_id=app_id, publish_id=publish_id, target=0, settled=status.counters.settled)
             if intent.regime == "shardPath" and works.options.shard_workers:
                 await works.queue.finish([lease], [shard_message(job, "shard_jobs")], works.now_ms())
                 works.wake("shard_jobs")
@@ -277,5 +299,5 @@ def _to_planning(status: PublishStatus) -> PublishStatus | None:
     return replace(status, state="planning") if status.state == "queued" else None
 
 
-def _shard_id(step: int) -> str:
-    return f"seen-{step}"
+def _not_in_the_log() -> SockudoError:
+    return errors.INVALID_INPUT("the publish is not in the log")

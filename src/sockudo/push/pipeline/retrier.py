@@ -7,7 +7,7 @@ from typing import ClassVar, Final, Literal, NamedTuple
 
 from sockudo import errors
 from sockudo.errors import ErrorSpec, SockudoError
-from sockudo.push.delivery import Batch, delivery_key
+from sockudo.push.delivery import Batch, delivery_key, settling_key
 from sockudo.push.lifecycle import Step, StepKind
 from sockudo.push.messages import Retry, delivery_message, delivery_stage, read_body
 from sockudo.push.meta import meta_event
@@ -110,7 +110,7 @@ class Retrier(Worker):
         kind: StepKind = end.kind
         steps = [
             Step(
-                f"{delivery_key(batch, job)}:end",
+                settling_key(batch, job),
                 kind,
                 batch.provider,
                 job.device_id,

@@ -10,12 +10,17 @@ from typing import Final
 
 from sockudo.push.recipients import Provider
 
-__all__ = ["MOST", "Seen"]
+__all__ = ["MOST", "Seen", "seen_id"]
 
 _PARTS: Final = 256
 _FIRST_ROOM: Final = 16
 MOST: Final = 4_194_304
 """Recipients of one publish that are remembered; whoever comes later is told from the others of its step alone."""
+
+
+def seen_id(step: int) -> str:
+    """Under which a publish keeps whom the steps before this one have seen; steps count from 1 here, without a gap."""
+    return f"seen-{step}"
 
 
 class Seen:

@@ -11,11 +11,12 @@ from typing import Final
 import structlog
 
 from sockudo.errors import SockudoError
-from sockudo.push.messages import publish_message
+from sockudo.push.messages import planning_keys, publish_message
 from sockudo.push.meta import meta_event
+from sockudo.push.pipeline.seen import seen_id
 from sockudo.push.pipeline.works import Works
 from sockudo.push.ports import Category, Cleaned
-from sockudo.push.records import PublishIntent, ScheduledJob
+from sockudo.push.records import PublishIntent, ScheduledJob, State
 
 __all__ = ["SYSTEM", "Upkeep"]
 
@@ -79,33 +80,84 @@ class Upkeep:
                 _log.error("push cannot be repaired for now", reason=problem.text)
 
     async def repair(self) -> int:
-        """Produces again what is still queued though it was accepted some time ago; how many there were.
+        """Has publishes planned again whose planning the queue does not have any more; how many there were."""
+        return await self._repair_all("queued") + await self._repair_all("planning")
 
-        What the queue holds all along is not there twice, by its key.
-        """
+    async def _repair_all(self, state: State) -> int:
         works, count, after = self.works, 0, -1
         while True:
             before = works.now_ms() - works.options.repair_min_age_ms
-            found = await works.store.stuck("queued", before, works.options.repair_batch, accepted_after_ms=after)
+            found = await works.store.stuck(state, before, works.options.repair_batch, accepted_after_ms=after)
             works.counters.count("repair_scanned_total", "publish_log", by=len(found))
             for intent in found:
-                count += await self._repair(intent)
+                count += await self._repair(intent, state)
             # Two that were accepted in the same moment may lie on both sides of the edge: the next tick finds the rest.
             if len(found) < works.options.repair_batch or found[-1].accepted_at_ms <= after:
                 return count
             after = found[-1].accepted_at_ms
 
-    async def _repair(self, intent: PublishIntent) -> bool:
+    async def _repair(self, intent: PublishIntent, state: State) -> bool:
         works, now = self.works, self.works.now_ms()
         name = f"repair:publish-log:{intent.publish_id}"
         kept = max(int(works.options.repair_interval * 1000), works.options.repair_min_age_ms)
         if not await works.store.lock(intent.app_id, name, f"{self._owner}:{now}", now, now + kept):
             works.counters.count("repair_skipped_total", "locked")
             return False
+        reason = await self._left_alone(intent, state, now)
+        if reason is not None:
+            works.counters.count("repair_skipped_total", reason)
+            return False
+        if state == "planning":
+            _log.warning("a push publish is planned again", app_id=intent.app_id, publish_id=intent.publish_id)
         await works.queue.produce([publish_message(intent.app_id, intent.publish_id)], now)
-        works.counters.count("repair_requeued_total", "publish_log", "queued")
+        works.counters.count("repair_requeued_total", "publish_log", state)
         works.wake("publish_log")
         return True
+
+    async def _left_alone(self, intent: PublishIntent, state: State, now_ms: int) -> str | None:
+        """Why nothing has to be done after all. What the queue holds of one that is queued is there once, by its key;
+        one that is being planned may be at any of its steps.
+        """
+        works = self.works
+        status = await works.store.status(intent.app_id, intent.publish_id)
+        if status is None:
+            return "missing_status"
+        if status.state != state:
+            return "not_queued"
+        if now_ms - status.updated_at_ms < works.options.repair_min_age_ms:
+            return "fresh"
+        return "held" if state == "planning" and await self._is_held(intent) else None
+
+    async def _is_held(self, intent: PublishIntent) -> bool:
+        """Whether the queue has the planning of it, or it has just gone on, so that it had.
+
+        Each step is kept by the store before it is in the queue, where it takes the place of the one before.
+        """
+        store, place = self.works.store, (intent.app_id, intent.publish_id)
+        steps = await self._steps_kept(*place)
+        if any(await self.works.queue.holds(planning_keys(*place, steps))):
+            return True
+        status = await store.status(*place)
+        return status is None or status.state != "planning" or await self._steps_kept(*place) != steps
+
+    async def _steps_kept(self, app_id: str, publish_id: str) -> int:
+        """How many there are, without reading all of them: there may be hundreds, and none is left out."""
+        store = self.works.store
+
+        async def kept(step: int) -> bool:
+            return await store.shard(app_id, publish_id, seen_id(step)) is not None
+
+        beyond = 1
+        while await kept(beyond):
+            beyond *= 2
+        known = beyond // 2
+        while beyond - known > 1:
+            middle = (known + beyond) // 2
+            if await kept(middle):
+                known = middle
+            else:
+                beyond = middle
+        return known
 
     # ---- what is old ----
 

@@ -185,6 +185,9 @@ class MemoryPublishes:
             self._save(status)
         return taken, status
 
+    async def steps_taken(self, app_id: str, publish_id: str, keys: Sequence[str]) -> set[str]:
+        return self._step_keys.get((app_id, publish_id), set()).intersection(keys)
+
     async def append_events(self, events: Sequence[DeliveryEvent]) -> None:
         for event in events:
             app_id, publish_id = event.result.app_id, event.result.publish_id

@@ -45,8 +45,9 @@ from sockudo.stores.push.rows import (
     status_of,
 )
 from sockudo.stores.push.rules import stored_key
+from sockudo.stores.push.schema import step_key_hash
 from sockudo.stores.push.sql_room import SqlRoom
-from sockudo.stores.push.statements import behind, values
+from sockudo.stores.push.statements import behind, chunks, values
 
 __all__ = ["SqlPublishes"]
 
@@ -198,6 +199,14 @@ class SqlPublishes(SqlRoom):
         result: tuple[list[Step], PublishStatus | None]
         result = await self._groups.do(self._kinds.publishes, request, weight=1 + len(steps))
         return result
+
+    async def steps_taken(self, app_id: str, publish_id: str, keys: Sequence[str]) -> set[str]:
+        def read(connection: Connection) -> set[str]:
+            hashes = {step_key_hash(app_id, publish_id, key): key for key in keys}
+            rows = (row for some in chunks(sorted(hashes)) for row in self._sql.steps.run(connection, some))
+            return {hashes[bytes(row[0])] for row in rows}
+
+        return await self._read(read)
 
     async def append_events(self, events: Sequence[DeliveryEvent]) -> None:
         if events:
