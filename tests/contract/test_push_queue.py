@@ -498,3 +498,29 @@ async def test_one_that_cannot_be_kept_fails_alone(shared: QueuePlace) -> None:
         )
         assert [isinstance(result, SockudoError) for result in results] == [n % 5 == 0 for n in range(40)]
         assert sorted(await drain(queue), key=int) == [f"{n}" for n in range(40) if n % 5]
+
+
+# ---- an app that is gone ----
+
+
+async def test_the_messages_of_an_app_are_forgotten_a_few_at_a_time(queue: PushQueue) -> None:
+    stages: tuple[Stage, ...] = ("publish_log", "delivery_jobs_fcm", "retry_schedule")
+    for stage in stages:
+        messages = [a_message(f"{app}-{n}", stage, app=app) for n in range(4) for app in ("gone", "kept", "Gone")]
+        await queue.produce([*messages, a_message("gone-later", stage, app="gone", due=NOW + 90_000)], NOW)
+    held = await take(queue, 5)
+    assert await queue.forget("nobody", 100) == 0
+    assert [await queue.forget("gone", 6) for _ in range(4)] == [6, 6, 3, 0]
+    # Who had one of them is told so, and makes nothing of it.
+    had = dict(zip(keys(held), await queue.finish(held, [], NOW), strict=True))
+    assert {name: still for name, still in had.items() if name.startswith("gone")} == dict.fromkeys(
+        (name for name in keys(held) if name.startswith("gone")), False
+    )
+    assert all(still for name, still in had.items() if not name.startswith("gone"))
+    for stage in stages[1:]:
+        assert set(await drain(queue, stage)) == {f"{app}-{n}" for n in range(4) for app in ("kept", "Gone")}
+    assert not any(name.startswith("gone") for name in await drain(queue))
+    assert await queue.next_due(stages) is None
+    # The same may come again.
+    await queue.produce([a_message("gone-1", app="gone")], NOW)
+    assert await drain(queue) == ["gone-1"]

@@ -122,3 +122,7 @@ class PushQueue(Protocol):
     async def holds(self, keys: Sequence[tuple[Stage, str]]) -> list[bool]:
         """Whether each stage has a message of this key, waiting or in somebody's hands; of one moment for all keys."""
         ...
+
+    async def forget(self, app_id: str, limit: int) -> int:
+        """Deletes at most ``limit`` messages of an app, whenever they are due and whoever has them; how many went."""
+        ...

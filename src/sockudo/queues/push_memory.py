@@ -200,9 +200,7 @@ class MemoryPushQueue:
         for stage, entry in self._having(leases):
             done.append(entry is not None)
             if entry is not None:
-                stage.remove(entry)
-                self._count -= 1
-                self._bytes -= len(entry.message.body)
+                self._remove(stage, entry)
         self._produce(follow_up, now_ms)
         return done
 
@@ -232,3 +230,14 @@ class MemoryPushQueue:
 
     async def holds(self, keys: Sequence[tuple[Stage, str]]) -> list[bool]:
         return [key in self._stages[stage].numbers for stage, key in keys]
+
+    async def forget(self, app_id: str, limit: int) -> int:
+        every = [(stage, number) for stage in self._stages.values() for _, number in stage.lanes.get(app_id, ())]
+        for stage, number in every[:limit]:
+            self._remove(stage, stage.entries[number])
+        return len(every[:limit])
+
+    def _remove(self, stage: _Stage, entry: _Entry) -> None:
+        stage.remove(entry)
+        self._count -= 1
+        self._bytes -= len(entry.message.body)

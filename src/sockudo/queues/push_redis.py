@@ -121,6 +121,9 @@ class RedisPushQueue:
             return []
         return [has == 1 for has in await self._redis.run("holds", *(word for each in keys for word in each))]
 
+    async def forget(self, app_id: str, limit: int) -> int:
+        return int(await self._redis.run("forget", app_id, limit, *STAGES))
+
     def _heard(self, messages: Sequence[Message], now_ms: int) -> None:
         for stage in {message.stage for message in messages} & self._latest.keys():
             self._latest[stage] = max(self._latest[stage], now_ms)

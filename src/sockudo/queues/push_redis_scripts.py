@@ -59,6 +59,16 @@ local function having(first, last)
   return found
 end
 
+-- The message is gone; false if it was already.
+local function remove(stage, app, key, ref)
+  if redis.call('DEL', message_key(ref)) == 0 then return false end
+  redis.call('HDEL', keys_key(stage), key)
+  redis.call('SREM', held_key(stage), ref)
+  redis.call('ZREM', enqueued_key(stage), ref)
+  place(stage, app, ref, false)
+  return true
+end
+
 -- For each message: now, stage, key, app, body, due, id.
 local function produce(first)
   for i = first, #ARGV, 7 do
@@ -149,15 +159,8 @@ _FINISH: Final = """
 local last = tonumber(ARGV[1]) + 1
 local had = {}
 for i, each in ipairs(having(2, last)) do
-  -- A lease that is listed twice.
-  local new = each and redis.call('DEL', message_key(each.ref)) == 1
-  had[i] = new and 1 or 0
-  if new then
-    redis.call('HDEL', keys_key(each.stage), each.key)
-    redis.call('SREM', held_key(each.stage), each.ref)
-    redis.call('ZREM', enqueued_key(each.stage), each.ref)
-    place(each.stage, each.app, each.ref, false)
-  end
+  -- It may be listed twice.
+  had[i] = each and remove(each.stage, each.app, each.key, each.ref) and 1 or 0
 end
 produce(last + 1)
 return had
@@ -243,6 +246,19 @@ for i = 1, #ARGV, 2 do has[#has + 1] = redis.call('HEXISTS', keys_key(ARGV[i]), 
 return has
 """
 
+# App, limit, stages.
+_FORGET: Final = """
+local app, limit, gone = ARGV[1], tonumber(ARGV[2]), 0
+for i = 3, #ARGV do
+  for _, ref in ipairs(redis.call('ZRANGE', lane_key(ARGV[i], app), 0, limit - gone - 1)) do
+    if gone == limit then return gone end
+    remove(ARGV[i], app, redis.call('HGET', message_key(ref), 'key'), ref)
+    gone = gone + 1
+  end
+end
+return gone
+"""
+
 SCRIPTS: Final = {
     name: _COMMON + script
     for name, script in (
@@ -255,6 +271,7 @@ SCRIPTS: Final = {
         ("depths", _DEPTHS),
         ("shares", _SHARES),
         ("holds", _HOLDS),
+        ("forget", _FORGET),
     )
 }
 """The scripts by what they do."""

@@ -24,7 +24,7 @@ from sockudo.stores.sql.engine import mysql_engine, postgres_engine, sqlite_engi
 from sockudo.stores.sql.failures import Subject
 from sockudo.stores.sql.holders import is_gone, this_process
 from sockudo.stores.sql.migrations import migrate
-from sockudo.stores.sql.push_queue_schema import PREFIX, STEPS, TYPES
+from sockudo.stores.sql.push_queue_schema import PREFIX, STEPS, TYPES, app_hash
 from sockudo.stores.sql.push_queue_statements import PushQueueStatements
 from sockudo.stores.sql.push_queue_work import Call, Consume, Extend, Finish, GiveBack, depths, do_round, holds, shares
 from sockudo.stores.sql.worker import Worker
@@ -182,6 +182,13 @@ class SqlPushQueue:
 
     async def holds(self, keys: Sequence[tuple[Stage, str]]) -> list[bool]:
         return await self._reader.read(lambda connection: holds(connection, self._statements, keys)) if keys else []
+
+    async def forget(self, app_id: str, limit: int) -> int:
+        def delete(connection: Connection) -> int:
+            self._statements.begin(connection, lasting=True)
+            return self._statements.forget(connection, app_hash(app_id), app_id, limit)
+
+        return await self._writer.write(delete)
 
     def _heard(self, stages: set[Stage], now_ms: int) -> None:
         for stage in stages & self._latest.keys():

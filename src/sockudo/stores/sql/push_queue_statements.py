@@ -76,6 +76,7 @@ UPDATE {messages} SET
   leased_at_ms = {now}
 WHERE leased_at_ms > {now} AND stage = {}
 """
+_APP: Final = "SELECT key_hash FROM {messages} WHERE stage = {} AND app_hash = {} AND app_id = {} LIMIT {}"
 # From each app to the next along the index, and from there to the first message of each.
 _HEADS: Final = """
 WITH RECURSIVE apps AS (
@@ -133,6 +134,7 @@ class PushQueueStatements:
         self._least = self._filled("SELECT MIN(ready_at_ms) FROM {messages} WHERE stage = {}")
         self._counts = self._filled(_COUNTS)
         self._shares = self._filled(_SHARES)
+        self._app = self._filled(f"{_APP}{lock}")
         self._kept = Listed(table, dialect, "SELECT key_hash", "key_hash")
         self._leased = self._filled(f"SELECT stage, ready_at_ms, enqueued_at_ms, due_at_ms {_LEASED}")
         self._tokens = self._filled(f"SELECT DISTINCT token {_LEASED}")
@@ -236,6 +238,19 @@ class PushQueueStatements:
         places = ", ".join(["{}"] * len(sequences))
         statement = self._filled(f"{_THESE} AND sequence IN ({places}){self._skipping}")
         return connection.exec_driver_sql(statement, (now_ms, *sequences)).all()
+
+    # ---- messages of an app ----
+
+    def forget(self, connection: Connection, app: bytes, app_id: str, limit: int) -> int:
+        """Deletes so many of its messages, one stage after the other: the index begins with it."""
+        deleted = 0
+        for stage in STAGES:
+            if deleted == limit:
+                break
+            rows = connection.exec_driver_sql(self._app, (stage, app, app_id, limit - deleted)).all()
+            self.delete(connection, [bytes(digest) for (digest,) in rows])
+            deleted += len(rows)
+        return deleted
 
     # ---- for those who look ----
 
