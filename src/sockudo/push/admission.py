@@ -18,7 +18,6 @@ from sockudo import errors
 from sockudo.limits.windows import FixedWindows
 from sockudo.push.audience import named_providers
 from sockudo.push.delivery import Readiness
-from sockudo.push.queue import Depth, Stage
 from sockudo.push.quotas import Quotas
 from sockudo.push.recipients import PROVIDERS, ROUTE_NAMES, Provider
 from sockudo.push.records import PublishIntent, Regime, Target
@@ -28,7 +27,6 @@ __all__ = [
     "AdmissionOptions",
     "Keys",
     "Ready",
-    "check_pressure",
     "check_ready",
     "idempotency_keys",
     "regime_of",
@@ -37,7 +35,6 @@ __all__ = [
 Ready = Callable[[str], Awaitable[Mapping[Provider, Readiness]]]
 """What each provider can do for an app; one that is switched off is not ready, or not there."""
 
-_CRITICAL: Final[tuple[Stage, ...]] = ("shard_jobs", "delivery_results", "retry_schedule", "dead_letters")
 _UNAVAILABLE: Final = "push admission unavailable: "
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
@@ -120,7 +117,7 @@ def _missing(
     return errors.CREDENTIAL_MISSING(f"{_UNAVAILABLE}provider credentials are not ready ({'; '.join(wanted)})")
 
 
-# ---- steps 6 and 7 ----
+# ---- step 6 ----
 
 
 class Acceptance:
@@ -139,34 +136,6 @@ class Acceptance:
                 retry_after=max(verdict.reset, 1),
             )
         return limit - verdict.remaining
-
-
-def check_pressure(
-    options: AdmissionOptions, depths: Mapping[Stage, Depth], ready: Mapping[Provider, Readiness]
-) -> None:
-    """Raises errors.PUSH_BACKPRESSURE for the first stage that holds too much, or for too long (D6)."""
-    if options.pressure:
-        raise _pressure(options, "push backpressure is switched on (PUSH_BACKPRESSURE)")
-    active: list[Stage] = [
-        f"delivery_jobs_{ROUTE_NAMES[provider]}"  # type: ignore[misc]  # one of `DELIVERY_STAGES`
-        for provider in PROVIDERS
-        if _is_ready(ready, provider)
-    ]
-    oldest = options.lag_threshold_secs * 1000
-    for stage in ("publish_log", *_CRITICAL, *active):
-        depth = depths.get(stage)
-        if depth is None:
-            continue
-        most = options.publish_log_max_lag if stage == "publish_log" else options.critical_queue_max_lag
-        if depth.ready + depth.delayed >= most:
-            raise _pressure(options, f"push {stage} lag exceeded: {depth.ready + depth.delayed} messages wait")
-        age = max(depth.oldest_ready_ms, depth.oldest_inflight_ms)
-        if oldest and stage != "dead_letters" and age >= oldest:
-            raise _pressure(options, f"push {stage} lag exceeded: the oldest message is {age // 1000} s old")
-
-
-def _pressure(options: AdmissionOptions, text: str) -> errors.SockudoError:
-    return errors.PUSH_BACKPRESSURE(text, retry_after=options.pressure_retry_after)
 
 
 # ---- steps 10 and 13 ----

@@ -67,7 +67,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "queue_local_requeued_total": _counter("Messages given back to the queue", "stage", "reason"),
     "repair_scanned_total": _counter("Publishes that repair looked at", "category"),
     "repair_requeued_total": _counter("Publishes that repair had planned", "stage", "reason"),
-    "repair_skipped_total": _counter("Publishes that repair left alone: held, fresh, locked, not_queued or missing_status", "reason"),
+    "repair_skipped_total": _counter("Publishes that repair left alone", "reason"),
     "cleanup_scanned_total": _counter("Rows found to be over", "category"),
     "cleanup_deleted_total": _counter("Rows deleted", "category"),
     "cleanup_errors_total": _counter("Cleanups that failed", "backend", "category"),

@@ -12,6 +12,7 @@ from sockudo.push.queue import Depth, PushQueue, Stage
 __all__ = ["QueueReadings"]
 
 _SECONDS: Final = 0.25
+_SHARES_SECONDS: Final = 1.0
 
 
 class QueueReadings:
@@ -22,6 +23,7 @@ class QueueReadings:
         self._clock = clock
         self._read_at = float("-inf")
         self._depths: Mapping[Stage, Depth] = {}
+        self._shares: dict[Stage, tuple[float, Mapping[str, Depth]]] = {}
         self._lock = asyncio.Lock()
 
     async def depths(self) -> Mapping[Stage, Depth]:
@@ -33,6 +35,17 @@ class QueueReadings:
                 self._depths = await self._queue.depths(int(self._clock.time() * 1000))
                 self._read_at = self._clock.monotonic()
         return self._depths
+
+    async def shares(self, stage: Stage) -> Mapping[str, Depth]:
+        """Of each app in a stage, at most a second old. Raises errors.SERVICE_UNAVAILABLE when the queue does not
+        answer.
+        """
+        async with self._lock:
+            read_at, shares = self._shares.get(stage, (float("-inf"), {}))
+            if self._clock.monotonic() - read_at >= _SHARES_SECONDS:
+                shares = await self._queue.shares(stage, int(self._clock.time() * 1000))
+                self._shares[stage] = self._clock.monotonic(), shares
+        return shares
 
     def _fresh(self) -> bool:
         return self._clock.monotonic() - self._read_at < _SECONDS

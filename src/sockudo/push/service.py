@@ -17,7 +17,6 @@ from sockudo.push.admission import (
     AdmissionOptions,
     Keys,
     Ready,
-    check_pressure,
     check_ready,
     idempotency_keys,
     regime_of,
@@ -30,6 +29,7 @@ from sockudo.push.endpoints import EndpointRules
 from sockudo.push.messages import publish_message
 from sockudo.push.meta import audit, meta_event
 from sockudo.push.ports import PushStore
+from sockudo.push.pressure import check_pressure
 from sockudo.push.queue import PushQueue, Stage
 from sockudo.push.quotas import DeviceRates, exceeded
 from sockudo.push.readings import QueueReadings
@@ -138,7 +138,7 @@ class Push:
         found = await audience(self.store, app_id, request.targets)
         regime = regime_of(found.total, options)
         payload, overrides = await self._merged(app_id, request)
-        await self._check_room(app_id, request, regime, limited=limited)
+        await self._check_room(app_id, request, found, regime, limited=limited)
         if over_quota:
             audit("quotaOverride", app_id, publish_id=request.publish_id, recipients=found.total)
         renderings = render_all(payload, overrides)
@@ -188,7 +188,9 @@ class Push:
         check_payload(payload)
         return payload, overrides
 
-    async def _check_room(self, app_id: str, request: PublishRequest, regime: Regime, *, limited: bool) -> None:
+    async def _check_room(
+        self, app_id: str, request: PublishRequest, found: Audience, regime: Regime, *, limited: bool
+    ) -> None:
         """Steps 5 to 7: who could send it, how often the app may, and how much waits already."""
         options = self.options
         ready = await self.ready(app_id)
@@ -200,12 +202,7 @@ class Push:
                 self.counters.count("quota_acceptance_rejections_total", app_id)
                 raise
             self.counters.set("quota_consumed_acceptance", taken, app_id)
-        try:
-            depths = await self.readings.depths()
-        except SockudoError as problem:
-            text = "push admission unavailable: the push queue does not answer"
-            raise errors.SERVICE_UNAVAILABLE(text, likely_cause=problem.text) from None
-        check_pressure(options, depths, ready)
+        await check_pressure(options, self.readings, app_id, request.targets, found.devices, ready)
 
     def _intent(
         self,

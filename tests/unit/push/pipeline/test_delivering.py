@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+import pytest
+
+from sockudo.errors import SockudoError
 from sockudo.push.admission import AdmissionOptions
+from sockudo.push.bodies import PublishRequest
 from sockudo.push.delivery import Readiness, Sent
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.outcomes import replay
@@ -352,12 +356,12 @@ class _Told(Nobody):
         self.devices.append(device_id)
 
 
-def _push(world: World) -> Push:
+def _push(world: World, *providers: Provider) -> Push:
     async def ready(app_id: str) -> Mapping[Provider, Readiness]:
-        return {}
+        return {provider: Readiness(True) for provider in providers}
 
-    rules = EndpointRules(lambda host: True)
-    return Push(world.store, world.queue, world.clock, ready, rules, AdmissionOptions(), wake=world.pipeline.wake)
+    rules, options = EndpointRules(lambda host: True), AdmissionOptions(providers=frozenset(providers))
+    return Push(world.store, world.queue, world.clock, ready, rules, options, wake=world.pipeline.wake)
 
 
 @in_virtual_time
@@ -381,3 +385,27 @@ async def test_a_clock_that_is_put_back_delays_nothing_by_an_hour() -> None:
         first, second = world.fcm.times("token-1")
         assert first <= began + 11_000
         assert second <= began + 41_000
+
+
+@in_virtual_time
+async def test_a_provider_that_hangs_for_one_app_closes_the_door_to_no_other() -> None:
+    """What it has in hand for minutes is a reason to refuse more of the same, and nothing else."""
+    breaker = BreakerOptions(failure_threshold=1000)
+    options = PipelineOptions(repair_interval=0, breaker=breaker, retry=RetryOptions(max_attempts=1))
+    async with World(options, providers=("fcm", "apns")) as world:
+        await world.register(*map(device, range(640)), channel="news")
+        await world.register(device("other", app_id="app-2"), channel="news")
+        world.fcm.latency = lambda: 10.0
+        push = _push(world, "fcm", "apns")
+        only_fcm = _push(world, "fcm")
+        await world.publish(on_channel())
+        await asyncio.sleep(75)
+        assert (await world.queue.depths(world.clock.ms()))["delivery_jobs_fcm"].oldest_inflight_ms > 60_000
+        request = PublishRequest(None, [on_channel()], Payload(title="Hello"), [])
+        with pytest.raises(SockudoError, match="oldest message of this app"):
+            await only_fcm.publish(APP, request)
+        # With another provider for those it may reach, and another app at the same provider.
+        assert (await push.publish(APP, request)).word == "accepted"
+        accepted = await only_fcm.publish("app-2", request)
+        status = await world.ended(accepted.status.publish_id, "app-2")
+        assert status.state == "succeeded"

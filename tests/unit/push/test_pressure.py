@@ -1,0 +1,203 @@
+"""Whether so much waits that a publish is refused, and for whom it counts (contract 50 § 5, step 7; D6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from sockudo import errors
+from sockudo.errors import SockudoError
+from sockudo.push.admission import AdmissionOptions
+from sockudo.push.delivery import Readiness
+from sockudo.push.pressure import check_pressure
+from sockudo.push.queue import STAGES, Depth, Message, Stage
+from sockudo.push.readings import QueueReadings
+from sockudo.push.recipients import ApnsRecipient, FcmRecipient, Provider, Recipient
+from sockudo.push.records import Device, Target
+from sockudo.queues.push_memory import MemoryPushQueue
+from sockudo.testing import FakeClock
+from support.push_pipeline import device
+from support.push_service import channel
+
+_OPTIONS = AdmissionOptions(
+    providers=frozenset({"fcm", "apns"}), publish_log_max_lag=10, critical_queue_max_lag=20, pressure_retry_after=7
+)
+_FCM: Mapping[Provider, Readiness] = {"fcm": Readiness(True), "apns": Readiness(False, None, "set APNS_TOPIC")}
+_BOTH: Mapping[Provider, Readiness] = {"fcm": Readiness(True), "apns": Readiness(True)}
+_OLD = Depth(ready=1, oldest_ready_ms=60_000)
+_HUNG = Depth(inflight=1, oldest_inflight_ms=61_999)
+
+
+class _Readings(QueueReadings):
+    """What is said by hand: of each stage whose its messages are. ``asked`` are the stages that were looked into."""
+
+    def __init__(self, given: Mapping[Stage, Mapping[str, Depth]]) -> None:
+        super().__init__(MemoryPushQueue(), FakeClock())
+        self.given = given
+        self.asked: list[Stage] = []
+
+    async def depths(self) -> Mapping[Stage, Depth]:
+        return {stage: _together(shares.values()) for stage, shares in self.given.items()}
+
+    async def shares(self, stage: Stage) -> Mapping[str, Depth]:
+        self.asked.append(stage)
+        return self.given[stage]
+
+
+def _together(shares: object) -> Depth:
+    columns = list(zip(*shares, strict=True))  # type: ignore[call-overload]
+    return Depth(*(sum(column) for column in columns[:3]), *(max(column) for column in columns[3:]))
+
+
+async def _check(
+    given: Mapping[Stage, Mapping[str, Depth]],
+    app_id: str = "app",
+    *targets: Target,
+    devices: Sequence[Device] = (),
+    ready: Mapping[Provider, Readiness] = _BOTH,
+    options: AdmissionOptions = _OPTIONS,
+) -> None:
+    await check_pressure(options, _Readings(given), app_id, targets or (channel(),), devices, ready)
+
+
+async def _refused(
+    given: Mapping[Stage, Mapping[str, Depth]],
+    app_id: str = "app",
+    *targets: Target,
+    devices: Sequence[Device] = (),
+    ready: Mapping[Provider, Readiness] = _BOTH,
+) -> str:
+    with pytest.raises(SockudoError) as caught:
+        await _check(given, app_id, *targets, devices=devices, ready=ready)
+    assert caught.value.spec is errors.PUSH_BACKPRESSURE
+    assert caught.value.retry_after == 7
+    return caught.value.text
+
+
+def _raw(recipient: Recipient) -> Target:
+    return Target(type="recipient", recipient=recipient)
+
+
+@pytest.mark.parametrize(
+    ("stage", "depth", "text"),
+    [
+        ("publish_log", Depth(ready=6, delayed=4), "10 messages wait"),
+        ("shard_jobs", Depth(ready=20), "20 messages wait"),
+        ("delivery_results", Depth(delayed=20), "20 messages wait"),
+        ("dead_letters", Depth(ready=20), "20 messages wait"),
+        ("shard_jobs", _OLD, "the oldest message is 60 s old"),
+        ("publish_log", _HUNG, "the oldest message is 61 s old"),
+    ],
+)
+async def test_what_all_go_through_counts_for_everybody(stage: Stage, depth: Depth, text: str) -> None:
+    for app_id in ("app", "other"):
+        assert await _refused({stage: {"app": depth}}, app_id) == f"push {stage} lag exceeded: {text}"
+
+
+@pytest.mark.parametrize(
+    ("stage", "depth", "text"),
+    [
+        ("retry_schedule", Depth(ready=21), "21 messages of this app wait"),
+        ("retry_schedule", _OLD, "the oldest message of this app is 60 s old"),
+        ("delivery_jobs_fcm", Depth(ready=15, delayed=5), "20 messages of this app wait"),
+        ("delivery_jobs_fcm", _OLD, "the oldest message of this app is 60 s old"),
+        ("delivery_jobs_fcm", _HUNG, "the oldest message of this app is 61 s old"),
+    ],
+)
+async def test_what_waits_for_a_provider_counts_for_its_app(stage: Stage, depth: Depth, text: str) -> None:
+    """However slow a provider is for one app: others are not refused for that."""
+    given = {stage: {"app": depth, "third": Depth(ready=1)}}
+    await _check(given, "other", ready=_FCM)
+    await _check(given, "third", ready=_FCM)
+    if "messages" in text:
+        given = {stage: {"app": depth}}
+    assert await _refused(given, ready=_FCM) == f"push {stage} lag exceeded: {text}"
+
+
+async def test_a_slow_provider_is_no_reason_to_refuse_what_may_go_to_another() -> None:
+    given: dict[Stage, Mapping[str, Depth]] = {"delivery_jobs_fcm": {"app": _OLD}}
+    await _check(given)
+    await _check(given, "app", _raw(ApnsRecipient("ab" * 32)))
+    apple = device("apple", recipient=ApnsRecipient("ab" * 32))
+    await _check(given, "app", Target(type="device", device_id="device-apple"), devices=[apple])
+    # What leads nowhere else is refused.
+    assert "delivery_jobs_fcm" in await _refused(given, "app", _raw(FcmRecipient("t")))
+    one = Target(type="device", device_id="device-1")
+    assert "delivery_jobs_fcm" in await _refused(given, "app", one, devices=[device(1)])
+    assert "delivery_jobs_fcm" in await _refused(given, ready=_FCM)
+    given["delivery_jobs_apns"] = {"app": _HUNG}
+    assert "delivery_jobs_fcm" in await _refused(given)
+    # Late in one provider's stage for this app, and in the other's for another one.
+    given["delivery_jobs_apns"] = {"other": _HUNG}
+    await _check(given)
+
+
+async def test_a_full_stage_is_closed_to_those_with_more_than_an_equal_part() -> None:
+    given: dict[Stage, Mapping[str, Depth]] = {
+        "delivery_jobs_fcm": {"flood": Depth(ready=15, delayed=3), "small": Depth(ready=6), "big": Depth(delayed=7)}
+    }
+    assert await _refused(given, "flood") == "push delivery_jobs_fcm lag exceeded: 18 messages of this app wait"
+    assert "7 messages" in await _refused(given, "big")
+    await _check(given, "small")
+    await _check(given, "new")
+    await _check(given, "flood", _raw(ApnsRecipient("ab" * 32)))
+
+
+async def test_a_stage_that_is_not_full_is_open_to_the_largest() -> None:
+    await _check({"delivery_jobs_fcm": {"app": Depth(ready=19, inflight=100)}})
+
+
+@pytest.mark.parametrize(
+    ("stage", "depth"),
+    [
+        # Of a provider that cannot send for the app nothing is asked.
+        ("delivery_jobs_apns", Depth(ready=1000, oldest_ready_ms=10**9)),
+        # Nobody takes dead letters away: only their number counts.
+        ("dead_letters", Depth(ready=19, oldest_ready_ms=10**9)),
+        ("publish_log", Depth(ready=9, inflight=1000, oldest_ready_ms=59_999)),
+        ("retry_schedule", Depth(delayed=19, oldest_delayed_ms=10**9)),
+    ],
+)
+async def test_what_waits_is_not_too_much(stage: Stage, depth: Depth) -> None:
+    await _check({stage: {"app": depth}}, ready=_FCM)
+
+
+async def test_no_threshold_of_age_and_none_at_all() -> None:
+    old = {stage: {"app": Depth(ready=1, oldest_ready_ms=10**9)} for stage in STAGES}
+    await _check(old, options=AdmissionOptions(providers=_OPTIONS.providers, lag_threshold_secs=0))
+    with pytest.raises(SockudoError, match="PUSH_BACKPRESSURE"):
+        await _check({}, options=AdmissionOptions(pressure=True))
+
+
+async def test_whose_messages_they_are_is_asked_only_when_it_matters() -> None:
+    readings = _Readings({"delivery_jobs_fcm": {"app": Depth(ready=19)}, "delivery_jobs_apns": {"other": _OLD}})
+    await check_pressure(_OPTIONS, readings, "app", [channel()], [], _FCM)
+    assert readings.asked == []
+    await check_pressure(_OPTIONS, readings, "app", [channel()], [], _BOTH)
+    assert readings.asked == ["delivery_jobs_apns"]
+
+
+async def test_shares_are_read_once_a_second() -> None:
+    queue, clock = MemoryPushQueue(), FakeClock()
+    readings = QueueReadings(queue, clock)
+    await queue.produce([Message("retry_schedule", "one", "app", b"")], 0)
+    first = await readings.shares("retry_schedule")
+    assert first["app"].ready == 1
+    await queue.produce([Message("retry_schedule", "two", "app", b"")], 0)
+    clock.advance(0.9)
+    assert await readings.shares("retry_schedule") is first
+    assert await readings.shares("delivery_jobs_fcm") == {}
+    clock.advance(0.2)
+    assert (await readings.shares("retry_schedule"))["app"].ready == 2
+
+
+async def test_a_queue_that_fails_on_the_second_question() -> None:
+    class Failing(_Readings):
+        async def shares(self, stage: Stage) -> Mapping[str, Depth]:
+            raise errors.SERVICE_UNAVAILABLE("connection to queue.internal refused")
+
+    with pytest.raises(SockudoError) as caught:
+        await check_pressure(_OPTIONS, Failing({"retry_schedule": {"app": _OLD}}), "app", [channel()], [], _FCM)
+    assert caught.value.spec is errors.SERVICE_UNAVAILABLE
+    assert "internal" not in caught.value.text
