@@ -24,10 +24,10 @@ from typer.testing import CliRunner
 
 from sockudo.cli.commands import app
 from support.certificates import write_certificate, write_chain
-from support.databases import DatabaseServer
+from support.databases import PASSWORD, DatabaseServer
 from support.endpoint import WebhookEndpoint
 from support.http_proxy import HttpProxy, Ways
-from support.redis import redis_server
+from support.redis import RedisProcess, redis_server
 from support.server import DEFAULT_APP, ServerProcess, app_record, start_server
 from support.waiting import wait_until
 from support.websocket import WebSocket
@@ -585,6 +585,66 @@ def test_databases_that_are_not_there(tmp_path: Path) -> None:
     assert any("the apps cannot be read (pgsql)" in each for each in seen), seen
     assert any(each.startswith(f"PostgreSQL at 127.0.0.1:{port} does not answer") for each in seen), seen
     assert any(each.startswith(f"Redis at 127.0.0.1:{other} does not answer") for each in seen), seen
+
+
+def stored(tmp_path: Path, database: dict[str, Any], **drivers: Any) -> Path:
+    """A configuration of a server that is not running, for a look at its stores alone."""
+    config = tmp_path / "sockudo.json"
+    config.write_text(json.dumps({**drivers, "database": database}))
+    return config
+
+
+def logged_in(config: Path, *options: str) -> Report:
+    report = doctor("http://127.0.0.1:9", "stores", "--config", str(config), *options)
+    assert PASSWORD not in json.dumps(report.findings)
+    return report
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mariadb"])
+def test_databases_are_logged_in_to(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    server: DatabaseServer = request.getfixturevalue(kind)
+    section, name = ("postgres", "PostgreSQL") if kind == "postgres" else ("mysql", "MySQL")
+    right = {each: getattr(server.database, each) for each in ("host", "port", "username", "password", "database")}
+
+    def look(*options: str, **changes: Any) -> Report:
+        history = {"enabled": True, "backend": section}
+        return logged_in(stored(tmp_path, {section: {**right, **changes}}, history=history), *options)
+
+    [good] = [each for each in look().findings if each["seen"].startswith(name)]
+    assert (good["state"], good["seen"].endswith("lets the server in and answers")) == ("ok", True)
+    wrong = look(password=HIDDEN).of("stores", "problem")
+    assert wrong["seen"].endswith("does not let the server in: it does not accept the configured user or password")
+    keys = f"database.{section}.username and database.{section}.password"
+    assert wrong["advice"] == [f"Correct {keys}, or give that user this password at {name}."]
+    missing = look(database="harbor_gone").of("stores", "problem")
+    assert missing["seen"].endswith("does not let the server in: the configured database does not exist")
+    assert missing["advice"] == [f"Create the database 'harbor_gone' there, or correct database.{section}.database."]
+    with server.frozen():
+        frozen = look("--timeout", "0.5").of("stores", "problem")
+    assert frozen["seen"].endswith("takes connections and then says nothing")
+
+
+def test_redis_is_logged_in_to(redis: RedisProcess, tmp_path: Path) -> None:
+    right = {each: getattr(redis.settings, each) for each in ("host", "port", "password")}
+
+    def look(*options: str, queue: dict[str, Any] | None = None, **changes: Any) -> Report:
+        driver = {"driver": "redis", **(queue or {})}
+        return logged_in(stored(tmp_path, {"redis": {**right, **changes}}, queue=driver), *options)
+
+    [good] = [each for each in look().findings if each["seen"].startswith("Redis")]
+    assert (good["state"], good["seen"].endswith("lets the server in and answers")) == ("ok", True)
+    for changes in ({"password": HIDDEN}, {"password": None}, {"username": "nobody"}):
+        wrong = look(**changes).of("stores", "problem")
+        assert wrong["seen"].endswith("it does not accept the configured user or password"), changes
+        assert "database.redis.password" in wrong["advice"][0]
+    missing = look(db=9999).of("stores", "problem")
+    assert missing["seen"].endswith("it has no database of the configured number")
+    assert missing["advice"][0].startswith("Correct database.redis.db, which is 9999 now")
+    override = {"redis": {"url_override": f"redis://:{HIDDEN}@127.0.0.1:{redis.port}"}}
+    assert "in queue.redis.url_override" in look(queue=override).of("stores", "problem")["advice"][0]
+    with redis.frozen():
+        frozen = look("--timeout", "0.5").of("stores", "problem")
+    assert frozen["seen"].endswith("takes connections and then says nothing")
 
 
 def test_a_queue_that_is_down() -> None:

@@ -159,7 +159,7 @@ def _deployment(
 
     from sockudo.client.auth import Credentials
     from sockudo.doctor import Deployment
-    from sockudo.doctor.storage import read_apps
+    from sockudo.doctor.stores import read_apps
 
     loaded, problems = _load(config)
     if loaded is None:

@@ -19,7 +19,8 @@ from sockudo.doctor.reach import check_port
 from sockudo.doctor.roundtrip import check_publish
 from sockudo.doctor.service import check_clock, check_health, check_server, check_version
 from sockudo.doctor.sockets import check_frames, check_idle, check_origin, check_websocket
-from sockudo.doctor.storage import check_disk, check_files, check_stores
+from sockudo.doctor.storage import check_disk, check_files
+from sockudo.doctor.stores import check_stores
 from sockudo.doctor.tls import check_tls
 from sockudo.doctor.webhooks import check_endpoints, check_queue
 
@@ -50,7 +51,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check("clock", "the clocks, within what signatures allow", check_clock, ("server",)),
     Check("credentials", "id, key and secret of one enabled app", check_credentials, ("server",)),
     Check("health", "/up, and which part fails", check_health, ("server",)),
-    Check("stores", "app store and databases answer", check_stores),
+    Check("stores", "app store, databases and Redis let the server in", check_stores),
     Check("files", "files of the embedded stores: owner, mode, form", check_files),
     Check("disk", "room in data_dir", check_disk),
     Check("descriptors", "the limit of the process, against connections", check_descriptors),

@@ -1,123 +1,25 @@
-"""What the server keeps, looked at from its own machine: databases, files, room on the disk."""
+"""What the server keeps on its own machine: files, and room on the disk."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sockudo.client.failures import network_reason
-from sockudo.config import Settings
-from sockudo.config.apps import App
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
 
-__all__ = ["SqliteFile", "check_disk", "check_files", "check_stores", "judge_disk", "judge_file", "read_apps"]
+__all__ = ["SqliteFile", "check_disk", "check_files", "judge_disk", "judge_file"]
 
 _MEGABYTE: Final = 1024 * 1024
 _LITTLE: Final = 1024 * _MEGABYTE
 _NEARLY_NONE: Final = 100 * _MEGABYTE
 _FORM: Final = b"SQLite format 3\0"
 _NO_CONFIG: Final = "no --config: where the stores are is not known"
-
-
-# ---- stores ----
-
-
-async def read_apps(settings: Settings) -> tuple[Sequence[App] | None, str | None]:
-    """The apps of the store, None where there is none yet; and why they cannot be read. No file is made by looking."""
-    from sockudo.config import ConfigError
-    from sockudo.errors import SockudoError
-    from sockudo.stores.selection import app_place, app_store
-
-    driver = settings.app_manager.driver
-    if driver == "memory" or (driver == "sqlite" and not _exists(app_place(settings))):
-        return None, None
-    try:
-        store = app_store(settings)
-        await store.start()
-        try:
-            return await store.all(), None
-        finally:
-            await store.stop()
-    except (ConfigError, SockudoError) as error:
-        return None, str(error)
-
-
-async def check_stores(deployment: Deployment) -> Sequence[Finding]:
-    """Whether the app store can be read from here, and whether the databases and Redis take connections."""
-    settings = deployment.settings
-    if settings is None:
-        return [not_checked(_NO_CONFIG)]
-    found = [_app_store(deployment, settings)]
-    places = list(_databases(settings))
-    reached = await asyncio.gather(*(_reach(host, port, deployment.options.timeout) for _, host, port in places))
-    for (name, host, port), failure in zip(places, reached, strict=True):
-        place = host if host.startswith("/") else f"{host}:{port}"
-        if failure is None:
-            found.append(ok(f"{name} at {place} takes connections"))
-        else:
-            found.append(
-                problem(f"{name} at {place} does not answer: {failure}", "Is it running, and is this its address?")
-            )
-    return found
-
-
-def _app_store(deployment: Deployment, settings: Settings) -> Finding:
-    driver = settings.app_manager.driver
-    if deployment.store_problem is not None:
-        return problem(
-            f"the apps cannot be read ({driver}): {deployment.store_problem}",
-            "A running server keeps the apps as they were last known, and /up says ERROR.",
-        )
-    if driver == "memory":
-        return ok(f"{_apps(len(settings.apps))} in the configuration, and no store besides")
-    count = deployment.stored_apps
-    return ok(f"the app store ({driver}) holds {'nothing yet' if count is None else _apps(count)}")
-
-
-def _apps(count: int) -> str:
-    return f"{count} {'app' if count == 1 else 'apps'}"
-
-
-def _databases(settings: Settings) -> Iterator[tuple[str, str, int]]:
-    """What is to be reached over the network: what it is, its host and port."""
-    drivers = {settings.app_manager.driver, settings.push.storage_driver, settings.push.queue_driver}
-    if settings.history.enabled:
-        drivers.add(settings.history.backend)
-    for names, label, server in (
-        ({"pgsql", "postgres"}, "PostgreSQL", settings.database.postgres),
-        ({"mysql"}, "MySQL", settings.database.mysql),
-    ):
-        if drivers & names:
-            yield label, server.host, server.port
-    if "redis" in (settings.queue.driver, settings.push.queue_driver):
-        redis = settings.database.redis.server(settings.queue.redis.url_override)
-        yield "Redis", redis.host, redis.port
-
-
-async def _reach(host: str, port: int, seconds: float) -> str | None:
-    try:
-        async with asyncio.timeout(seconds):
-            if host.startswith("/"):
-                _, writer = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
-            else:
-                _, writer = await asyncio.open_connection(host, port)
-    except TimeoutError:
-        return "no answer in time"
-    except OSError as error:
-        return network_reason(error)
-    writer.transport.abort()
-    return None
-
-
-def _exists(place: str) -> bool:
-    return Path(place).exists()
 
 
 # ---- files ----

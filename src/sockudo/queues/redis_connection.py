@@ -13,14 +13,17 @@ import redis.asyncio as redis_client
 import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from sockudo import errors
 from sockudo.config.sections import RedisServer, RedisTls
 from sockudo.errors import SockudoError
 
-__all__ = ["Kept", "RedisScripts"]
+__all__ = ["UNKNOWN_DATABASE", "UNKNOWN_USER", "Kept", "RedisScripts", "try_login"]
+
+UNKNOWN_USER: Final = "it does not accept the configured user or password"
+UNKNOWN_DATABASE: Final = "it has no database of the configured number"
 
 _LONGEST_MS: Final = 60_000
 # Calls are short; more at a time than this wait for a connection.
@@ -67,7 +70,7 @@ class RedisScripts:
         The script ``open`` returns the version that is there. Says once what would lose what was accepted.
         """
         if self._client is None:
-            self._client = self._connect()
+            self._client = _client(self._server, self._tls, self._timeout_ms / 1000)
             self._scripts = {name: self._client.register_script(text) for name, text in self._texts.items()}
         try:
             version = int(await self.run("open", layout))
@@ -111,32 +114,6 @@ class RedisScripts:
         except UnicodeError as error:
             raise errors.INVALID_INPUT("A text in this message is no valid Unicode") from error
 
-    def _connect(self) -> redis_client.Redis:
-        server, seconds = self._server, self._timeout_ms / 1000
-        options: dict[str, Any] = {
-            "host": server.host,
-            "port": server.port,
-            "db": server.db,
-            "username": server.username or None,
-            "password": server.password or None,
-            "socket_timeout": seconds,
-            "socket_connect_timeout": seconds,
-            "socket_keepalive": True,
-            "client_name": "sockudo",
-            "protocol": 2,
-            # Whoever calls tries again: it knows for how long it may.
-            "retry": Retry(NoBackoff(), 0),
-        }
-        if server.tls:
-            options["connection_class"] = redis_client.SSLConnection
-            options["ssl_cert_reqs"] = "none" if self._tls.accept_invalid_certs else "required"
-            options["ssl_check_hostname"] = not self._tls.accept_invalid_certs
-            options["ssl_ca_certs"] = self._tls.ca_path
-            options["ssl_certfile"] = self._tls.client_cert_path
-            options["ssl_keyfile"] = self._tls.client_key_path
-        pool = redis_client.BlockingConnectionPool(max_connections=_CONNECTIONS, timeout=seconds, **options)
-        return redis_client.Redis.from_pool(pool)
-
     async def _warn(self) -> None:
         """Says once what would lose what was accepted, as far as the server tells."""
         if self._client is None:
@@ -154,6 +131,52 @@ class RedisScripts:
         if told.get("maxmemory") and str(told.get("maxmemory_policy")).startswith("allkeys"):
             problem = "Redis may drop {} to free memory: set its maxmemory-policy to noeviction"
             log.warning(problem.format(items), server=self._server.place)
+
+
+async def try_login(server: RedisServer, tls: RedisTls, seconds: float) -> str | None:
+    """Logs in, chooses the database and says PING; says why that fails, with nothing of the password in it, else None.
+
+    Each wait ends after ``seconds``.
+    """
+    client = _client(server, tls, seconds)
+    try:
+        await client.ping()
+    except (TimeoutError, RedisTimeoutError):
+        return "no answer in time"
+    except (RedisError, OSError) as error:
+        said = str(error)
+        if isinstance(error, AuthenticationError) or said.startswith(("NOAUTH", "WRONGPASS", "invalid username")):
+            return UNKNOWN_USER
+        return UNKNOWN_DATABASE if "DB index" in said else _reason(error)
+    finally:
+        await client.aclose()
+    return None
+
+
+def _client(server: RedisServer, tls: RedisTls, seconds: float) -> redis_client.Redis:
+    options: dict[str, Any] = {
+        "host": server.host,
+        "port": server.port,
+        "db": server.db,
+        "username": server.username or None,
+        "password": server.password or None,
+        "socket_timeout": seconds,
+        "socket_connect_timeout": seconds,
+        "socket_keepalive": True,
+        "client_name": "sockudo",
+        "protocol": 2,
+        # Whoever calls tries again: it knows for how long it may.
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if server.tls:
+        options["connection_class"] = redis_client.SSLConnection
+        options["ssl_cert_reqs"] = "none" if tls.accept_invalid_certs else "required"
+        options["ssl_check_hostname"] = not tls.accept_invalid_certs
+        options["ssl_ca_certs"] = tls.ca_path
+        options["ssl_certfile"] = tls.client_cert_path
+        options["ssl_keyfile"] = tls.client_key_path
+    pool = redis_client.BlockingConnectionPool(max_connections=_CONNECTIONS, timeout=seconds, **options)
+    return redis_client.Redis.from_pool(pool)
 
 
 def _reason(error: Exception) -> str:

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sockudo.client.failures import ApiError, ClosedError
-from sockudo.config import Settings
+from sockudo.config import ConfigError, Settings
 from sockudo.config.apps import App, Channels, Policy
 from sockudo.config.sections import Push, UnixSocket
-from sockudo.doctor import addresses, credentials, process, reach, roundtrip, service, sockets, storage, tls, webhooks
+from sockudo.doctor import (
+    addresses,
+    credentials,
+    process,
+    reach,
+    roundtrip,
+    service,
+    sockets,
+    storage,
+    stores,
+    tls,
+    webhooks,
+)
 from sockudo.doctor.addresses import Probe, Surroundings
 from sockudo.doctor.deployment import Deployment, Options
 from sockudo.doctor.operators import failed_parts, judge_binding
 from sockudo.doctor.probe import Answer
 from sockudo.doctor.reach import Knock
 from sockudo.doctor.storage import SqliteFile
+from sockudo.doctor.stores import Server
 from sockudo.doctor.tls import Certificate
 from sockudo.doctor.webhooks import Tried
 from sockudo.errors import CATALOGUE
+from sockudo.queues import redis_connection
+from sockudo.stores.sql import failures
 from sockudo.webhooks import Answer as EndpointAnswer
 
 DAY = 86_400.0
@@ -408,5 +424,33 @@ def test_the_parts_that_fail_are_named_with_their_reasons() -> None:
 
 def test_the_databases_of_push_are_reached_too() -> None:
     settings = Settings(push=Push(storage_driver="postgres", queue_driver="redis"))
-    assert [name for name, _, _ in storage._databases(settings)] == ["PostgreSQL", "Redis"]
-    assert not list(storage._databases(Settings()))
+    assert [server.name for server in stores._servers(settings)] == ["PostgreSQL", "Redis"]
+    assert not list(stores._servers(Settings()))
+
+
+# ---- databases and Redis ----
+
+
+def server_of(name: str, login: Callable[[float], Awaitable[str | None]]) -> Server:
+    return Server(name, "database.redis", "127.0.0.1", 1, "0", login)
+
+
+async def test_a_server_whose_driver_is_not_installed_is_only_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def login(_: float) -> str | None:
+        raise ConfigError(["Redis needs a driver that is not installed: pip install 'sockudo[redis]'"])
+
+    async def reached(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(stores, "_reach", reached)
+    found = await stores._look_at(server_of("Redis", login), 1)
+    assert (found.state, found.advice) == (
+        "not_checked",
+        ("Redis needs a driver that is not installed: pip install 'sockudo[redis]'",),
+    )
+    assert found.seen.startswith("Redis at 127.0.0.1:1 takes connections")
+
+
+def test_both_drivers_say_the_same_of_a_wrong_password() -> None:
+    """The advice is found by these words."""
+    assert redis_connection.UNKNOWN_USER == failures.UNKNOWN_USER

@@ -13,7 +13,21 @@ from sqlalchemy.exc import DataError, DBAPIError
 
 from sockudo import errors
 
-__all__ = ["HISTORY", "PUSH", "RETRY_AFTER", "Subject", "capital", "is_conflict", "is_lost", "is_taken", "refuse"]
+__all__ = [
+    "HISTORY",
+    "NOT_ALLOWED",
+    "PUSH",
+    "RETRY_AFTER",
+    "UNKNOWN_DATABASE",
+    "UNKNOWN_USER",
+    "Subject",
+    "capital",
+    "is_conflict",
+    "is_lost",
+    "is_taken",
+    "reason_of",
+    "refuse",
+]
 
 RETRY_AFTER: Final = 1
 
@@ -52,9 +66,9 @@ PUSH: Final = Subject(
 _TOO_LONG: Final = "a statement took too long"
 _FULL: Final = "its disk is full"
 _READ_ONLY: Final = "it may only be read"
-_NOT_ALLOWED: Final = "it does not let the configured user do this"
-_UNKNOWN_USER: Final = "it does not accept the configured user or password"
-_UNKNOWN_DATABASE: Final = "the configured database does not exist"
+NOT_ALLOWED: Final = "it does not let the configured user do this"
+UNKNOWN_USER: Final = "it does not accept the configured user or password"
+UNKNOWN_DATABASE: Final = "the configured database does not exist"
 _TOO_MANY: Final = "it has too many connections"
 
 _SQLITE: Final = {
@@ -69,10 +83,10 @@ _SQLITE: Final = {
 }
 _POSTGRES: Final = {
     "25006": _READ_ONLY,
-    "28000": _UNKNOWN_USER,
-    "28P01": _UNKNOWN_USER,
-    "3D000": _UNKNOWN_DATABASE,
-    "42501": _NOT_ALLOWED,
+    "28000": UNKNOWN_USER,
+    "28P01": UNKNOWN_USER,
+    "3D000": UNKNOWN_DATABASE,
+    "42501": NOT_ALLOWED,
     "53100": _FULL,
     "53300": _TOO_MANY,
     "55P03": _TOO_LONG,
@@ -80,12 +94,12 @@ _POSTGRES: Final = {
 }
 # What PostgreSQL says, where it speaks English, when it refuses a connection: its driver has no SQLSTATE then.
 _REFUSED: Final = {
-    'database "': _UNKNOWN_DATABASE,
-    "no pg_hba.conf entry": _UNKNOWN_USER,
-    "password authentication failed": _UNKNOWN_USER,
-    "permission denied": _NOT_ALLOWED,
+    'database "': UNKNOWN_DATABASE,
+    "no pg_hba.conf entry": UNKNOWN_USER,
+    "password authentication failed": UNKNOWN_USER,
+    "permission denied": NOT_ALLOWED,
     "remaining connection slots": _TOO_MANY,
-    'role "': _UNKNOWN_USER,
+    'role "': UNKNOWN_USER,
     "sorry, too many clients": _TOO_MANY,
     "too many connections": _TOO_MANY,
 }
@@ -93,17 +107,17 @@ _MYSQL: Final = {
     1021: _FULL,
     1036: _READ_ONLY,
     1040: _TOO_MANY,
-    1044: _NOT_ALLOWED,
-    1045: _UNKNOWN_USER,
-    1049: _UNKNOWN_DATABASE,
+    1044: NOT_ALLOWED,
+    1045: UNKNOWN_USER,
+    1049: UNKNOWN_DATABASE,
     1114: _FULL,
-    1142: _NOT_ALLOWED,
+    1142: NOT_ALLOWED,
     1203: _TOO_MANY,
     1205: _TOO_LONG,
     1226: _TOO_MANY,
     1290: _READ_ONLY,
     1317: _TOO_LONG,
-    1698: _UNKNOWN_USER,
+    1698: UNKNOWN_USER,
     1792: _READ_ONLY,
     1836: _READ_ONLY,
     1969: _TOO_LONG,
@@ -138,7 +152,7 @@ def refuse(error: DBAPIError | OSError, of: Subject = HISTORY) -> NoReturn:
     if isinstance(error, OSError):
         reason = (error.strerror or "it failed").lower()
         raise of.spec(f"{capital(of.file)} cannot be used: {reason}", retry_after=RETRY_AFTER) from error
-    reason = _reason(error)
+    reason = reason_of(error)
     log, said = structlog.get_logger(of.logger), f"{of.store} failed"
     log.warning(said, reason=reason, kind=type(error.orig).__name__, problem=_words(error))
     if isinstance(error, DataError) or _code(error) in _TOO_LARGE:
@@ -151,7 +165,8 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _reason(error: DBAPIError) -> str:
+def reason_of(error: DBAPIError) -> str:
+    """What went wrong, as the end of a sentence about the database."""
     code = _code(error)
     if isinstance(error.orig, sqlite3.Error):
         # The low byte is the kind, the rest tells variants apart.

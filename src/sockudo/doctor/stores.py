@@ -1,0 +1,197 @@
+"""The stores that the server uses: what they hold, and whether databases and Redis let the server in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sockudo.client.failures import network_reason
+from sockudo.config import ConfigError, Settings
+from sockudo.config.apps import App
+from sockudo.config.sections import RedisServer, RedisTls, SqlDatabase
+from sockudo.doctor.deployment import Deployment
+from sockudo.doctor.finding import Finding, not_checked, ok, problem
+from sockudo.errors import SockudoError
+
+__all__ = ["Server", "check_stores", "judge_login", "read_apps"]
+
+_NO_CONFIG: Final = "no --config: where the stores are is not known"
+_IN_TIME: Final = "no answer in time"
+
+
+async def read_apps(settings: Settings) -> tuple[Sequence[App] | None, str | None]:
+    """The apps of the store, None where there is none yet; and why they cannot be read. No file is made by looking."""
+    from sockudo.stores.selection import app_place, app_store
+
+    driver = settings.app_manager.driver
+    if driver == "memory" or (driver == "sqlite" and not _exists(app_place(settings))):
+        return None, None
+    try:
+        store = app_store(settings)
+        await store.start()
+        try:
+            return await store.all(), None
+        finally:
+            await store.stop()
+    except (ConfigError, SockudoError) as error:
+        return None, str(error)
+
+
+def _exists(place: str) -> bool:
+    return Path(place).exists()
+
+
+async def check_stores(deployment: Deployment) -> Sequence[Finding]:
+    """Whether the app store can be read from here, and whether databases and Redis take the configured login."""
+    settings = deployment.settings
+    if settings is None:
+        return [not_checked(_NO_CONFIG)]
+    tried = (_look_at(server, deployment.options.timeout) for server in _servers(settings))
+    return [_app_store(deployment, settings), *await asyncio.gather(*tried)]
+
+
+def _app_store(deployment: Deployment, settings: Settings) -> Finding:
+    driver = settings.app_manager.driver
+    if deployment.store_problem is not None:
+        return problem(
+            f"the apps cannot be read ({driver}): {deployment.store_problem}",
+            "A running server keeps the apps as they were last known, and /up says ERROR.",
+        )
+    if driver == "memory":
+        return ok(f"{_apps(len(settings.apps))} in the configuration, and no store besides")
+    count = deployment.stored_apps
+    return ok(f"the app store ({driver}) holds {'nothing yet' if count is None else _apps(count)}")
+
+
+def _apps(count: int) -> str:
+    return f"{count} {'app' if count == 1 else 'apps'}"
+
+
+# ---- servers elsewhere ----
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One that is to be reached: its ``name`` for people, the ``section`` of the configuration that says how.
+
+    ``database`` is which one is used there, and ``login`` tries it within so many seconds: it answers why that fails,
+    None when it does not, and raises ConfigError when the driver is not installed.
+    """
+
+    name: str
+    section: str
+    host: str
+    port: int
+    database: str
+    login: Callable[[float], Awaitable[str | None]]
+
+    @property
+    def place(self) -> str:
+        """The name and where it is."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.name} at {host if host.startswith('/') else f'{host}:{self.port}'}"
+
+
+def _servers(settings: Settings) -> Iterator[Server]:
+    drivers = {settings.app_manager.driver, settings.push.storage_driver, settings.push.queue_driver}
+    if settings.history.enabled:
+        drivers.add(settings.history.backend)
+    database = settings.database
+    if drivers & {"pgsql", "postgres"}:
+        yield _sql("PostgreSQL", "database.postgres", database.postgres)
+    if "mysql" in drivers:
+        yield _sql("MySQL", "database.mysql", database.mysql)
+    if "redis" in (settings.queue.driver, settings.push.queue_driver):
+        url = settings.queue.redis.url_override
+        section = "database.redis" if url is None else "queue.redis.url_override"
+        yield _redis(section, database.redis.server(url), database.redis.master_tls)
+
+
+def _sql(name: str, section: str, server: SqlDatabase) -> Server:
+    async def login(seconds: float) -> str | None:
+        from sockudo.stores.sql.login import try_login
+
+        # Whoever waits gives up first: the driver has no word for it.
+        return await asyncio.to_thread(try_login, server, round((seconds + 1) * 1000))
+
+    return Server(name, section, server.host, server.port, server.database, login)
+
+
+def _redis(section: str, server: RedisServer, tls: RedisTls) -> Server:
+    async def login(seconds: float) -> str | None:
+        try:
+            from sockudo.queues.redis_connection import try_login
+        except ImportError as error:
+            raise ConfigError(["Redis needs a driver that is not installed: pip install 'sockudo[redis]'"]) from error
+        return await try_login(server, tls, seconds)
+
+    return Server("Redis", section, server.host, server.port, str(server.db), login)
+
+
+async def _look_at(server: Server, seconds: float) -> Finding:
+    failure = await _reach(server.host, server.port, seconds)
+    if failure is not None:
+        return problem(f"{server.place} does not answer: {failure}", "Is it running, and is this its address?")
+    try:
+        async with asyncio.timeout(seconds):
+            return judge_login(server, await server.login(seconds))
+    except TimeoutError:
+        return judge_login(server, _IN_TIME)
+    except ConfigError as error:
+        return not_checked(
+            f"{server.place} takes connections; whether it lets the server in could not be tried", str(error)
+        )
+
+
+async def _reach(host: str, port: int, seconds: float) -> str | None:
+    try:
+        async with asyncio.timeout(seconds):
+            if host.startswith("/"):
+                _, writer = await asyncio.open_unix_connection(_socket(host, port))
+            else:
+                _, writer = await asyncio.open_connection(host, port)
+    except TimeoutError:
+        return _IN_TIME
+    except OSError as error:
+        return network_reason(error)
+    writer.transport.abort()
+    return None
+
+
+def _socket(host: str, port: int) -> Path:
+    """PostgreSQL's host is the folder of its socket, MySQL's is the socket."""
+    path = Path(host)
+    return path / f".s.PGSQL.{port}" if path.is_dir() else path
+
+
+def judge_login(server: Server, refusal: str | None) -> Finding:
+    """What came of the login: None, or why it failed."""
+    if refusal is None:
+        return ok(f"{server.place} lets the server in and answers")
+    if refusal == _IN_TIME:
+        return problem(
+            f"{server.place} takes connections and then says nothing",
+            "It hangs, is overloaded, or is another service: see its log and its load. The server waits for it too.",
+        )
+    return problem(f"{server.place} does not let the server in: {refusal}", _advice(server, refusal))
+
+
+def _advice(server: Server, refusal: str) -> str:
+    """What to do; the words of both adapters are the same where they mean the same."""
+    from sockudo.stores.sql.failures import NOT_ALLOWED, UNKNOWN_DATABASE, UNKNOWN_USER
+
+    section, override = server.section, server.section.endswith("url_override")
+    if refusal == UNKNOWN_USER:
+        keys = f"the user and the password in {section}" if override else f"{section}.username and {section}.password"
+        return f"Correct {keys}, or give that user this password at {server.name}."
+    if refusal == UNKNOWN_DATABASE:
+        return f"Create the database '{server.database}' there, or correct {section}.database."
+    if refusal == NOT_ALLOWED:
+        return f"See that the database '{server.database}' exists, and grant the user all rights on it."
+    if server.name == "Redis" and "database" in refusal:
+        key = section if override else f"{section}.db"
+        return f"Correct {key}, which is {server.database} now: it counts from 0, and a cluster has that one alone."
+    return f"Look at the log of {server.name}, and at {section} in docs/configuration.md."
