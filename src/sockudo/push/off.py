@@ -65,3 +65,6 @@ class _NoQueue:
 
     async def holds(self, keys: Sequence[tuple[Stage, str]]) -> list[bool]:
         return [False for _ in keys]
+
+    async def forget(self, app_id: str, limit: int) -> int:
+        return 0

@@ -39,6 +39,7 @@ __all__ = [
     "OperatorNote",
     "Publishes",
     "PushStore",
+    "Removal",
     "Settings",
     "StateChange",
     "Touch",
@@ -85,6 +86,13 @@ class OperatorNote(NamedTuple):
     event_id: str
     occurred_at_ms: int
     subject: str
+
+
+class Removal(NamedTuple):
+    """An app that was removed, and whose data is to go."""
+
+    app_id: str
+    removed_at_ms: int
 
 
 class Devices(Protocol):
@@ -325,6 +333,24 @@ class PushStore(Devices, Settings, Publishes, Protocol):
 
     async def operator_notes(self, app_id: str, after: str, limit: int) -> list[OperatorNote]:
         """The oldest first."""
+        ...
+
+    async def note_removal(self, app_id: str, at_ms: int) -> None:
+        """The app was removed; of one that is noted already the first time stays."""
+
+    async def removals(self) -> list[Removal]:
+        """All that are noted, by app."""
+        ...
+
+    async def end_removal(self, app_id: str) -> None:
+        """Nothing of it is left, or it is there again."""
+
+    async def delete_app(self, app_id: str, limit: int) -> int:
+        """Deletes at most ``limit`` rows of what is kept of an app, in one step; how many went.
+
+        Its note stays, and so do keys of outcomes, which are digests and end by themselves. Subscriptions of a device
+        may go with it and are not counted then.
+        """
         ...
 
     async def clean(self, before: Mapping[Category, int], now_ms: int, limit: int) -> list[Cleaned]:

@@ -1,4 +1,4 @@
-"""What time takes away: each function is a bounded part of a transaction (contract 50 § 7.6)."""
+"""What time takes away, and the removal of an app: each is a bounded part of a transaction (contract 50 § 7.6)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sockudo.stores.push.rows import sql_state
 from sockudo.stores.push.rules import ENDED
 from sockudo.stores.push.statements import Statements, by_app, values
 
-__all__ = ["clean_category"]
+__all__ = ["clean_category", "delete_app"]
 
 _FIRST_EVER: Final = -(2**63)
 
@@ -63,20 +63,58 @@ def _clean_statuses(sql: Statements, connection: Connection, before_ms: int, lim
     return len(found), len(over)
 
 
+def delete_app(sql: Statements, connection: Connection, app_id: str, limit: int) -> int:
+    """Deletes at most so many rows of an app, one table after the other; how many went."""
+    tables, deleted = sql.tables, 0
+    for table in (
+        # What is still to be done comes first.
+        tables.scheduled_jobs,
+        tables.publish_status,
+        tables.publish_log,
+        tables.fanout_shards,
+        tables.channel_subscribers,
+        tables.devices,
+        tables.provider_credentials,
+        tables.notification_templates,
+        tables.delivery_events,
+        tables.dead_letters,
+        tables.idempotency,
+        tables.operator_invalidations,
+        tables.scheduler_locks,
+    ):
+        if deleted < limit:
+            deleted += _delete_some(sql, connection, table, "app_id = {}", (app_id,), limit - deleted, "")
+    return deleted
+
+
 def _delete(
     sql: Statements, connection: Connection, table: Table, column: str, since_ms: int, before_ms: int, limit: int
 ) -> int:
     """Of rows whose time is in between, the first excluded bound being the last."""
+    where = f"{column} >= {{}} AND {column} < {{}} ORDER BY {column}"
+    return _delete_some(sql, connection, table, where, (since_ms, before_ms), limit, " SKIP LOCKED")
+
+
+def _delete_some(
+    sql: Statements,
+    connection: Connection,
+    table: Table,
+    where: str,
+    given: tuple[object, ...],
+    limit: int,
+    skipping: str,
+) -> int:
+    """``skipping`` is what becomes of rows that somebody else has, where they can be passed over."""
     place = "?" if sql.dialect.name == "sqlite" else "%s"
     name = sql.dialect.identifier_preparer.quote(table.name)
-    found = f"{name} WHERE {column} >= {place} AND {column} < {place} ORDER BY {column} LIMIT {place}"
+    found = f"{name} WHERE {where} LIMIT {{}}".replace("{}", place)
     match sql.dialect.name:
         case "mysql":
             statement = f"DELETE FROM {found}"  # noqa: S608 - names of ours
         case "postgresql":
-            rows = f"SELECT ctid FROM {found} FOR UPDATE SKIP LOCKED"  # noqa: S608 - names of ours
+            rows = f"SELECT ctid FROM {found} FOR UPDATE{skipping}"  # noqa: S608 - names of ours
             statement = f"DELETE FROM {name} WHERE ctid = ANY (ARRAY({rows}))"  # noqa: S608 - names of ours
         case _:
             key = ", ".join(each.name for each in table.primary_key)
             statement = f"DELETE FROM {name} WHERE ({key}) IN (SELECT {key} FROM {found})"  # noqa: S608 - names of ours
-    return connection.exec_driver_sql(statement, (since_ms, before_ms, limit)).rowcount
+    return connection.exec_driver_sql(statement, (*given, limit)).rowcount

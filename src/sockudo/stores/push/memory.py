@@ -7,7 +7,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from sockudo.ids import unique_id
-from sockudo.push.ports import Category, Cleaned, OperatorNote
+from sockudo.push.ports import Category, Cleaned, OperatorNote, Removal
 from sockudo.push.positions import TimePosition, time_after
 from sockudo.stores.push.memory_devices import MemoryDevices, MemorySettings
 from sockudo.stores.push.memory_publishes import MemoryPublishes
@@ -27,6 +27,7 @@ class MemoryPushStore(MemoryDevices, MemorySettings, MemoryPublishes):
 
     def __init__(self) -> None:
         super().__init__()
+        self._removals: dict[str, Removal] = {}
         self._locks: dict[tuple[str, str], _Lock] = {}
         self._notes: Shelves[TimePosition, OperatorNote] = Shelves()
         self._notes_by_time: SortedMap[tuple[int, str, str], tuple[str, OperatorNote]] = SortedMap()
@@ -69,6 +70,28 @@ class MemoryPushStore(MemoryDevices, MemorySettings, MemoryPublishes):
 
     async def operator_notes(self, app_id: str, after: str, limit: int) -> list[OperatorNote]:
         return self._notes[app_id].after(time_after(after) if after else None, limit)
+
+    async def note_removal(self, app_id: str, at_ms: int) -> None:
+        self._removals.setdefault(app_id, Removal(app_id, at_ms))
+
+    async def removals(self) -> list[Removal]:
+        return sorted(self._removals.values())
+
+    async def end_removal(self, app_id: str) -> None:
+        self._removals.pop(app_id, None)
+
+    async def delete_app(self, app_id: str, limit: int) -> int:
+        deleted = await self._delete_publishes(app_id, limit)
+        deleted += await self._delete_devices(app_id, limit - deleted)
+        deleted += self._delete_settings(app_id, limit - deleted)
+        for note in self._notes[app_id].after(None, limit - deleted):
+            self._notes.pop(app_id, TimePosition(note.occurred_at_ms, note.event_id))
+            self._notes_by_time.pop((note.occurred_at_ms, app_id, note.event_id))
+            deleted += 1
+        for name in list(islice((name for name in self._locks if name[0] == app_id), limit - deleted)):
+            del self._locks[name]
+            deleted += 1
+        return deleted
 
     async def clean(self, before: Mapping[Category, int], now_ms: int, limit: int) -> list[Cleaned]:
         cleaned = self._clean_timed(before, now_ms, limit)

@@ -128,6 +128,15 @@ class MemoryDevices:
     async def count_subscriptions(self, app_id: str, channel: str) -> int:
         return len(self._of_channel[app_id, channel])
 
+    async def _delete_devices(self, app_id: str, limit: int) -> int:
+        devices = self._devices[app_id].after(None, limit)
+        for device in devices:
+            self._drop(device)
+        subscriptions = self._subscriptions[app_id].after(None, limit - len(devices))
+        for subscription in subscriptions:
+            self._unsubscribe(subscription)
+        return len(devices) + len(subscriptions)
+
     def _put(self, before: Device | None, device: Device) -> None:
         if before is not None and before.client_id is not None and before.client_id != device.client_id:
             self._of_client.pop((device.app_id, before.client_id), device.id)
@@ -174,6 +183,16 @@ class MemorySettings:
     async def credentials_for(self, provider: Provider) -> list[Credential]:
         found = [each for each in self._for_provider.values() if each.provider == provider]
         return sorted(found, key=lambda each: (-each.updated_at_ms, each.app_id, each.credential_id))
+
+    def _delete_settings(self, app_id: str, limit: int) -> int:
+        credentials = self._credentials[app_id].after(None, limit)
+        for credential in credentials:
+            self._credentials.pop(app_id, credential.credential_id)
+            del self._for_provider[app_id, credential.credential_id]
+        templates = self._templates[app_id].after(None, limit - len(credentials))
+        for template in templates:
+            self._templates.pop(app_id, template.template_id)
+        return len(credentials) + len(templates)
 
     async def put_template(self, template: Template) -> None:
         self._templates.put(template.app_id, template.template_id, template)

@@ -256,6 +256,46 @@ class MemoryPublishes:
     def _created(self, intent: PublishIntent) -> int:
         return self._statuses[intent.app_id, intent.publish_id].created_at_ms
 
+    # ---- an app that is gone ----
+
+    async def _delete_publishes(self, app_id: str, limit: int) -> int:
+        left = limit
+        for job in self._jobs[app_id].after(None, left):
+            await self.delete_job(app_id, job.publish_id)
+            left -= 1
+        for place in self._by_time[app_id].after(None, left):
+            self._forget(self._statuses[place])
+            left -= 1
+        for intent in self._log_by_time[app_id].after(None, left):
+            del self._log[app_id, intent.publish_id]
+            self._log_by_time.pop(app_id, TimePosition(intent.accepted_at_ms, intent.publish_id))
+            left -= 1
+        for place in list(islice((place for place in self._shards if place[0] == app_id), left)):
+            del self._shards[place]
+            left -= 1
+        events = (event for event in self._events_by_time.values() if event.result.app_id == app_id)
+        for event in list(islice(events, left)):
+            self._drop_event(event)
+            left -= 1
+        for letter in self._letters[app_id].after(None, left):
+            self._drop_letter(letter)
+            left -= 1
+        for name in list(islice((name for name in self._keys if name[0] == app_id), left)):
+            del self._keys[name]
+            left -= 1
+        return limit - left
+
+    def _drop_event(self, event: DeliveryEvent) -> None:
+        app_id, publish_id = event.result.app_id, event.result.publish_id
+        self._events_by_time.pop((event.occurred_at_ms, app_id, publish_id, event.event_id))
+        self._events.pop((app_id, publish_id), TimePosition(event.occurred_at_ms, event.event_id))
+
+    def _drop_letter(self, letter: DeadLetter) -> None:
+        name = letter.app_id, letter.dead_letter_id
+        del self._letters_by_id[name]
+        self._letters_by_time.pop((letter.occurred_at_ms, *name))
+        self._letters.pop(letter.app_id, TimePosition(letter.occurred_at_ms, letter.dead_letter_id))
+
     # ---- cleaning; each returns how many were over and how many of them went ----
 
     def _clean_timed(self, before: Mapping[Category, int], now_ms: int, limit: int) -> list[Cleaned]:

@@ -3,7 +3,8 @@
 Columns are those of the contract, with a few more: times by which lists are sorted, a device's rate policy, and the
 position of a subscription among all of its app. Those that have one in common differ in where the channel ends: the one
 with the shorter channel is first. ``push_step_keys`` is not in the contract: keys of outcomes, which are many, are each
-known by a digest that begins with that of its publish, so that those of one publish lie together.
+known by a digest that begins with that of its publish, so that those of one publish lie together. Neither is
+``push_removals``: apps that were removed, and of which not everything is deleted yet.
 
 Names are compared byte by byte in every database, and no blank at their end is lost. Servers have room for names of 255
 characters. A step is never changed once released; a new shape is a new step at the end, and
@@ -268,7 +269,17 @@ _FIRST: Final = (
     "INSERT INTO {schema_version} (version) VALUES (2)",
 )
 
-STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+_REMOVALS: Final = (
+    """
+    CREATE TABLE {removals} (
+      app_id {app} NOT NULL,
+      removed_at_ms BIGINT NOT NULL,
+      PRIMARY KEY (app_id)
+    ) {end_small}
+    """,
+)
+
+STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _REMOVALS)
 
 _CREATE: Final = re.compile(r"CREATE TABLE \{(\w+)\} \((.*)\) \{\w+\}", re.DOTALL)
 _KEY: Final = re.compile(r"PRIMARY KEY \(([\w, ]+)\)")
@@ -293,6 +304,7 @@ class Tables:
     idempotency: Table
     step_keys: Table
     operator_invalidations: Table
+    removals: Table
     schema_version: Table
 
 
@@ -301,7 +313,7 @@ def push_tables(prefix: str) -> Tables:
     if not _PREFIX.fullmatch(prefix):
         raise ConfigError([f"prefix {prefix!r} cannot be used: at most 32 letters, digits and '_', no digit first"])
     metadata = MetaData()
-    bodies = {found[1]: found[2] for statement in _FIRST if (found := _CREATE.search(statement))}
+    bodies = {found[1]: found[2] for step in STEPS for statement in step if (found := _CREATE.search(statement))}
     return Tables(**{field.name: _table(prefix, field.name, bodies[field.name], metadata) for field in fields(Tables)})
 
 

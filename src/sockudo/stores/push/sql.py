@@ -11,15 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import Connection, Engine, delete, func, select, text
 
 from sockudo import errors
 from sockudo.config.sections import Mysql, Postgres
 from sockudo.ids import unique_id
-from sockudo.push.ports import Category, Cleaned, OperatorNote
+from sockudo.push.ports import Category, Cleaned, OperatorNote, Removal
 from sockudo.push.positions import time_after
 from sockudo.sqlite_files import make_private_file
-from sockudo.stores.push.cleaning import clean_category
+from sockudo.stores.push.cleaning import clean_category, delete_app
 from sockudo.stores.push.grouping import Groups
 from sockudo.stores.push.publish_changes import owners_of
 from sockudo.stores.push.rows import note_of
@@ -165,6 +165,22 @@ class SqlPushStore(SqlDevices, SqlSettings, SqlPublishes):
         if after:
             wanted = wanted.where(behind(of.occurred_at_ms, of.event_id, time_after(after)))
         return await self._all(wanted.order_by(of.occurred_at_ms, of.event_id).limit(limit), note_of)
+
+    async def note_removal(self, app_id: str, at_ms: int) -> None:
+        await self._write(lambda connection: self._sql.keep_removals.run(connection, [(app_id, at_ms)]))
+
+    async def removals(self) -> list[Removal]:
+        table = self._tables.removals
+        return await self._all(
+            select(table).order_by(table.c.app_id), lambda row: Removal(row.app_id, row.removed_at_ms)
+        )
+
+    async def end_removal(self, app_id: str) -> None:
+        gone = delete(self._tables.removals).where(self._tables.removals.c.app_id == app_id)
+        await self._write(lambda connection: connection.execute(gone))
+
+    async def delete_app(self, app_id: str, limit: int) -> int:
+        return await self._write(lambda connection: delete_app(self._sql, connection, app_id, limit), weight=limit)
 
     async def clean(self, before: Mapping[Category, int], now_ms: int, limit: int) -> list[Cleaned]:
         ends: dict[Category, int] = {**before, "idempotency": now_ms + 1, "locks": now_ms + 1}

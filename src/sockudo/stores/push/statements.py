@@ -74,6 +74,7 @@ class Statements:
         self.save_locks = save(locks)
         self.delete_locks = of_app(locks, "DELETE", "publish_id")
         self.lock_locks = locked(locks, "publish_id, owner_id, expires_at_ms", "publish_id")
+        self.keep_removals = Insert(tables.removals, dialect, _columns(tables.removals), ())
         self.insert_notes = Insert(
             tables.operator_invalidations, dialect, _columns(tables.operator_invalidations), None
         )
