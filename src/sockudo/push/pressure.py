@@ -23,7 +23,6 @@ from sockudo.push.records import Device, Target
 __all__ = ["check_pressure"]
 
 _SHARED: Final[tuple[Stage, ...]] = ("publish_log", "shard_jobs", "delivery_results", "dead_letters")
-_NOTHING: Final = Depth()
 
 
 async def check_pressure(
@@ -43,29 +42,25 @@ async def check_pressure(
     """
     if options.pressure:
         raise _refusal(options, "push backpressure is switched on (PUSH_BACKPRESSURE)")
+    active = [provider for provider in PROVIDERS if (found := ready.get(provider)) is not None and found.ready]
     try:
         depths = await readings.depths()
-        for stage in _SHARED:
-            _check_shared(options, stage, depths.get(stage, _NOTHING))
-        active = [provider for provider in PROVIDERS if (found := ready.get(provider)) is not None and found.ready]
-        single: list[Stage] = ["retry_schedule", *map(delivery_stage, active)]
-        beyond = [stage for stage in single if _is_full(options, stage, depths) or _is_late(options, depths.get(stage))]
+        stages: tuple[Stage, ...] = (*_SHARED, "retry_schedule", *map(delivery_stage, active))
+        beyond = [stage for stage in stages if stage in depths and _is_beyond(options, stage, depths[stage])]
+        if not beyond:
+            return
+        for stage in beyond:
+            if stage in _SHARED:
+                full = _waits(depths[stage]) >= _most(options, stage)
+                raise (_too_many if full else _too_old)(options, stage, depths[stage], "")
         shares = {stage: await readings.shares(stage) for stage in beyond}
     except SockudoError as problem:
         if problem.spec is errors.PUSH_BACKPRESSURE:
             raise
         text = "push admission unavailable: the push queue does not answer"
         raise errors.SERVICE_UNAVAILABLE(text, likely_cause=problem.text) from None
-    if beyond:
-        possible = _possible(targets, devices, active)
-        _check_own(options, app_id, depths, shares, [delivery_stage(each) for each in active if each in possible])
-
-
-def _check_shared(options: AdmissionOptions, stage: Stage, depth: Depth) -> None:
-    if depth.ready + depth.delayed >= _most(options, stage):
-        raise _refusal(options, f"push {stage} lag exceeded: {depth.ready + depth.delayed} messages wait")
-    if stage != "dead_letters" and _is_late(options, depth):
-        raise _refusal(options, f"push {stage} lag exceeded: the oldest message is {_age(depth) // 1000} s old")
+    possible = _possible(targets, devices, active)
+    _check_own(options, app_id, depths, shares, [delivery_stage(each) for each in active if each in possible])
 
 
 def _check_own(
@@ -80,14 +75,12 @@ def _check_own(
         own = of.get(app_id)
         if own is None or stage not in ("retry_schedule", *leads_to):
             continue
-        waits = own.ready + own.delayed
-        if _is_full(options, stage, depths) and waits * len(of) >= _most(options, stage):
-            raise _refusal(options, f"push {stage} lag exceeded: {waits} messages of this app wait")
-        if _is_late(options, own):
+        if _waits(depths[stage]) >= _most(options, stage) <= _waits(own) * len(of):
+            raise _too_many(options, stage, own, " of this app")
+        if _is_late(options, stage, own):
             late.append(stage)
     if late and ("retry_schedule" in late or set(late).issuperset(leads_to)):
-        age = _age(shares[late[0]][app_id])
-        raise _refusal(options, f"push {late[0]} lag exceeded: the oldest message of this app is {age // 1000} s old")
+        raise _too_old(options, late[0], shares[late[0]][app_id], " of this app")
 
 
 def _possible(targets: Sequence[Target], devices: Sequence[Device], active: Iterable[Provider]) -> set[Provider]:
@@ -97,21 +90,33 @@ def _possible(targets: Sequence[Target], devices: Sequence[Device], active: Iter
     return {*named_providers(targets), *(device.recipient.provider for device in devices)}
 
 
+def _is_beyond(options: AdmissionOptions, stage: Stage, depth: Depth) -> bool:
+    return _waits(depth) >= _most(options, stage) or _is_late(options, stage, depth)
+
+
 def _most(options: AdmissionOptions, stage: Stage) -> int:
     return options.publish_log_max_lag if stage == "publish_log" else options.critical_queue_max_lag
 
 
-def _is_full(options: AdmissionOptions, stage: Stage, depths: Mapping[Stage, Depth]) -> bool:
-    depth = depths.get(stage, _NOTHING)
-    return depth.ready + depth.delayed >= _most(options, stage)
+def _waits(depth: Depth) -> int:
+    return depth.ready + depth.delayed
 
 
-def _is_late(options: AdmissionOptions, depth: Depth | None) -> bool:
-    return depth is not None and 0 < options.lag_threshold_secs * 1000 <= _age(depth)
+def _is_late(options: AdmissionOptions, stage: Stage, depth: Depth) -> bool:
+    """Nobody takes dead letters away: they may be as old as they are."""
+    return 0 < options.lag_threshold_secs * 1000 <= _age(depth) and stage != "dead_letters"
 
 
 def _age(depth: Depth) -> int:
     return max(depth.oldest_ready_ms, depth.oldest_inflight_ms)
+
+
+def _too_many(options: AdmissionOptions, stage: Stage, depth: Depth, whose: str) -> SockudoError:
+    return _refusal(options, f"push {stage} lag exceeded: {_waits(depth)} messages{whose} wait")
+
+
+def _too_old(options: AdmissionOptions, stage: Stage, depth: Depth, whose: str) -> SockudoError:
+    return _refusal(options, f"push {stage} lag exceeded: the oldest message{whose} is {_age(depth) // 1000} s old")
 
 
 def _refusal(options: AdmissionOptions, text: str) -> SockudoError:
