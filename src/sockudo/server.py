@@ -27,6 +27,7 @@ from sockudo.edge.context import Edge
 from sockudo.edge.cors import Cors
 from sockudo.edge.drain import end_requests, end_sessions
 from sockudo.edge.front import Front
+from sockudo.edge.held_replies import HeldReplies
 from sockudo.edge.history import history_routes
 from sockudo.edge.http_protocol import HttpProtocol
 from sockudo.edge.inspector import inspector_routes
@@ -156,6 +157,7 @@ class Server:
             limits=IpLimits(settings.rate_limiter),
             cors=Cors(settings),
             uvicorn=asgi_config(application),
+            replies=HeldReplies(loop.call_soon),
         )
         self.publisher.pushes = self.event_rules = EventRules(lambda: self.edge.push, settings.push_rules, self.clock)
         self._stack.push_async_callback(self.edge.tails.close)

@@ -18,6 +18,7 @@ from sockudo.edge.api import api_routes
 from sockudo.edge.context import Edge
 from sockudo.edge.cors import Cors
 from sockudo.edge.front import Front
+from sockudo.edge.held_replies import HeldReplies
 from sockudo.edge.history import history_routes
 from sockudo.edge.http_protocol import HttpProtocol
 from sockudo.edge.inspector import inspector_routes
@@ -175,7 +176,8 @@ class Wire:
         self.transport.get_protocol().connection_lost(None)  # type: ignore[attr-defined]
 
     def replies(self) -> list[Response]:
-        """Every reply since the last look; what follows a 101 is left."""
+        """Every reply since the last look, as if the turn had ended; what follows a 101 is left."""
+        self.node.edge.replies.flush()
         found = []
         while self.transport.sent:
             head, mark, rest = bytes(self.transport.sent).partition(b"\r\n\r\n")
@@ -301,6 +303,7 @@ class EdgeNode(Node):
             limits=IpLimits(self.settings.rate_limiter),
             cors=Cors(self.settings),
             uvicorn=asgi_config(application),
+            replies=HeldReplies(self.turns.append),
         )
         own = [*api_routes(self.edge), *history_routes(self.edge), *presence_history_routes(self.edge)]
         own += [

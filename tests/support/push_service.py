@@ -103,6 +103,7 @@ class PublishNode(PushNode):
         wire = self.wire()
         wire.feed(self.publish(body, path=f"/apps/{self.app.id}/{path}", **options))
         for _ in range(1000):
+            self.edge.replies.flush()
             if wire.transport.sent:
                 return wire.reply()
             await asyncio.sleep(0)

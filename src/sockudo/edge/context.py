@@ -15,6 +15,7 @@ from sockudo.apps.registry import AppRegistry
 from sockudo.clock import Clock
 from sockudo.config import Settings
 from sockudo.edge.cors import Cors
+from sockudo.edge.held_replies import HeldReplies
 from sockudo.edge.publishing import PLAIN_OK, publish_reply
 from sockudo.edge.replies import Reply, render
 from sockudo.edge.tails import Tails
@@ -56,6 +57,7 @@ class Edge:
     limits: IpLimits
     cors: Cors
     uvicorn: Config
+    replies: HeldReplies
     checks: dict[str, HealthCheck] = field(default_factory=dict)
     # Checks whose failure leaves the server in service, but not whole.
     degrading: dict[str, HealthCheck] = field(default_factory=dict)

@@ -177,6 +177,7 @@ class HttpProtocol(HttpToolsProtocol):
 
         Closing under a client that still sends would reset the connection, and the answer be lost with it.
         """
+        self.edge.replies.flush()
         self.transport.write(render(reply, self.edge.common_head, close=True))
         self._cut_at = self._active_at + _LINGER_SECONDS
         self.flow.resume_reading()
@@ -220,6 +221,7 @@ class HttpProtocol(HttpToolsProtocol):
         if publish is not None:
             self._lane = publish
             self._lane_body = b""
+            self.edge.replies.expect()
             return
         parser = self.parser
         version = parser.get_http_version()
@@ -348,14 +350,15 @@ class HttpProtocol(HttpToolsProtocol):
     ) -> None:
         edge = self.edge
         if reply is PLAIN_OK and edge.plain_ok is not None and not close:
-            self.transport.write(edge.plain_ok)
+            edge.replies.put(self.transport, edge.plain_ok)
             return
         if reply.refusal is not None:
             request = f"POST {publish.raw_path.decode('latin-1')}"
             note_request(edge, reply.refusal, request, publish.app_id, self.address())
         headers = [*edge.cors.headers(publish.headers.get(b"origin")), *extra, *reply.headers]
-        self.transport.write(render(reply._replace(headers=headers), edge.common_head, close=close))
+        edge.replies.put(self.transport, render(reply._replace(headers=headers), edge.common_head, close=close))
         if close:
+            edge.replies.flush()
             self.transport.close()
 
     def address(self) -> str:
@@ -388,6 +391,7 @@ class HttpProtocol(HttpToolsProtocol):
             # An upgrade pipelined behind a request would overtake its answer.
             self._send_refusal(errors.MALFORMED_REQUEST("An upgrade must not be pipelined behind another request"))
             return
+        self.edge.replies.flush()
         reply = upgrade(self, rest)
         if reply is not None:
             self._say_last(reply)
@@ -399,6 +403,11 @@ class HttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self.pipeline.clear()
         self.cycle = None  # type: ignore[assignment]
+
+    def shutdown(self) -> None:
+        """The server stops, and with it this connection once nothing is under way."""
+        self.edge.replies.flush()
+        super().shutdown()
 
     def release(self) -> None:
         """Forgets what ties this object to the connection once another protocol has taken over."""

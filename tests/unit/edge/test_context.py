@@ -35,6 +35,7 @@ async def test_the_plain_reply_is_ready_where_it_is_the_same_for_all(changes: di
     assert (node.edge.plain_ok is not None) is ready
     wire = node.wire()
     wire.feed(node.publish(EVENT))
+    node.settle()
     assert (wire.transport.writes == [node.edge.plain_ok]) is ready
     assert wire.reply().body == b'{"ok":true}'
 
