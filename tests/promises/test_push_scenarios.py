@@ -1,4 +1,8 @@
-"""The scenarios of contract 50 § 13 against a running server, each by its number; those of crashes are elsewhere."""
+"""The scenarios of contract 50 § 13 against a running server, each by its number.
+
+2, 3, 19, 20 and 28 are in test_push_faults, 12 in test_push_times, 23 in test_push_formats, 27 in
+tests/blackbox/test_push_events; the invariants in test_push_invariants.
+"""
 
 from __future__ import annotations
 
