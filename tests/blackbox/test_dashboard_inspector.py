@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from support.causes import CAUSES, Cause, Scene
 from support.entries import EntryStream, signed_stream
+from support.operators import PASSWORD
 from support.raw import Dial, RawConnection, request_bytes, signed_target
 from support.server import DEFAULT_APP, NUMERIC_APP, ServerProcess, app_record, start_server
 from support.signing import Credentials
+from support.situations import CAUSES, Cause, bring_about, stage
 from support.waiting import wait_until
 from support.websocket import Connect
 
-PASSWORD = "lighthouse-keeper-81"
 BEARER = {"Authorization": f"Bearer {PASSWORD}"}
 STREAM = "/dashboard/api/v1/inspector/stream"
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -35,10 +35,8 @@ def server() -> Iterator[ServerProcess]:
 @pytest.fixture(scope="module")
 def told() -> Iterator[list[dict[str, Any]]]:
     """What the stream said while everything went wrong that can."""
-    with start_server({**Scene.config(), "dashboard": {"password": PASSWORD}}) as running, ExitStack() as opened:
-        scene = Scene(running, opened)
-        stream = opened.enter_context(board_stream(running))
-        scene.bring_about()
+    with stage(DEFAULT_APP, NUMERIC_APP) as on, board_stream(on.server) as stream:
+        bring_about(on)
         stream.entry(kind="webhook_failed")
         yield stream.entries.seen
 
@@ -76,7 +74,7 @@ def test_no_secret_is_shown(told: list[dict[str, Any]]) -> None:
     text = json.dumps(told)
     assert DEFAULT_APP.secret not in text
     assert NUMERIC_APP.secret not in text
-    assert "not-the-secret" not in text
+    assert "the-secret-before" not in text
     assert "auth_signature" not in text
 
 
