@@ -151,6 +151,8 @@ class Connection(OutgoingConnection):
 
     def _fail(self, problem: str) -> None:
         self.usable = False
+        if self._answered:
+            self._done(reusable=False, whole=False)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(ExchangeError(problem))
         if self._transport is not None:

@@ -184,7 +184,11 @@ class Connection(OutgoingConnection):
 
     def _fail(self, stream_id: int, error: Exception) -> None:
         stream = self._streams.get(stream_id)
-        if stream is not None and not stream.answer.done():
+        if stream is None or stream.answer.done():
+            return
+        if stream.status:
+            self._answer(stream_id, whole=False)
+        else:
             stream.answer.set_exception(error)
 
     # ---- what the server says ----
@@ -232,8 +236,8 @@ class Connection(OutgoingConnection):
         if stream is None:
             return
         stream.ended = True
-        if isinstance(event, h2.events.StreamEnded) or stream.status >= 200:
-            self._answer(stream_id, whole=isinstance(event, h2.events.StreamEnded))
+        if isinstance(event, h2.events.StreamEnded):
+            self._answer(stream_id)
             return
         refused = event.error_code == h2.errors.ErrorCodes.REFUSED_STREAM
         self._fail(stream_id, UnsentError() if refused else ExchangeError("connection_reset"))

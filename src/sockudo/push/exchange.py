@@ -11,7 +11,8 @@ __all__ = ["ClientIdentity", "ExchangeError", "HttpExchange", "Reply"]
 class Reply(NamedTuple):
     """An answer. Names of ``headers`` are in lower case; ``body`` has 64 KiB at most.
 
-    ``whole`` is False when the connection broke within the body.
+    ``whole`` is False when the connection broke within the body, or its end had not come by the deadline: what the head
+    says was said all the same.
     """
 
     status: int

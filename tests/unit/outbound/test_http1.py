@@ -108,6 +108,24 @@ async def test_a_body_that_is_cut_is_not_whole(http: Exchange) -> None:
 
 
 @pytest.mark.parametrize(
+    "behaviour",
+    [
+        raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nX-On: 1\r\n\r\nsome"),
+        raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-On: 1\r\n\r\n4\r\nsome\r\n"),
+        raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-On: 1\r\n\r\n4\r\nsome\r\nno number\r\n"),
+    ],
+)
+async def test_what_a_head_said_was_said_whatever_becomes_of_its_body(http: Exchange, behaviour: Behaviour) -> None:
+    """Who was told that a notification was taken must not send it again because the rest hangs or is garbage."""
+    async with Receiver(behaviour) as receiver:
+        reply = await post(http, receiver.url, within=0.2)
+        assert (reply.status, reply.headers["x-on"], reply.body, reply.whole) == (200, "1", b"some", False)
+        receiver.behaviour = answer()
+        assert (await post(http, receiver.url)).whole
+        assert receiver.connections == 2
+
+
+@pytest.mark.parametrize(
     ("behaviour", "word"),
     [
         (raw(b"\x00\xff what is this?\r\n\r\n"), "protocol_error"),
