@@ -36,6 +36,7 @@ from sockudo.push.quotas import Quotas
 from sockudo.push.readings import QueueReadings
 from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.push.records import PublishStatus
+from sockudo.push.removals import ForLivingApps, Removals
 from sockudo.push.service import Push
 from sockudo.push.webhooks import PushWebhooks
 from sockudo.push_queues import push_queue
@@ -68,6 +69,8 @@ class Pushing:
         self._queue: PushQueue | None = None
         self._exchange: Exchange | None = None
         self._readings: QueueReadings | None = None
+        self._removals: Removals | None = None
+        self._removing: asyncio.Task[None] | None = None
         self._providers: Mapping[Provider, PushProvider] = {}
         self.pipeline: Pipeline | None = None
         edge.open_push = self.open_directory
@@ -101,27 +104,31 @@ class Pushing:
             settings, edge = self._settings, self._edge
             rules = self._rules = _endpoint_rules(settings)
             store = push_store(settings)
-            await _opened(store, store.start)
-            self._store = store
+            removals = Removals(store, edge.clock, lambda app_id: edge.apps.by_id(app_id) is not None)
+            await _opened(store, partial(_loaded, store, removals))
+            self._store, self._removals = store, removals
+            self._removing = asyncio.create_task(removals.run(), name="push-removals")
+            self._removing.add_done_callback(_report)
             envelopes = Envelopes(settings.push.credential_encryption_key)
             check = partial(check_credential, allow_local=settings.push.webpush.allow_local_endpoints)
-            edge.push_directory = Directory(store, rules, envelopes, edge.clock, check)
+            edge.push_directory = Directory(store, rules, envelopes, edge.clock, check, removals=removals)
             edge.push_off = push_off(store, edge.clock, rules, self.counters)
             edge.degrading["push_store"] = store.check
             _log.info("push store", storage=settings.push.storage_driver)
 
     async def _open_pipeline(self) -> None:
         settings, edge = self._settings, self._edge
-        store, rules, directory = self._store, self._rules, edge.push_directory
-        if store is None or rules is None or directory is None:
+        store, rules, directory, removals = self._store, self._rules, edge.push_directory, self._removals
+        if store is None or rules is None or directory is None or removals is None:
             return
         queue = push_queue(settings)
         await _opened(queue, queue.start)
-        self._queue = queue
+        self._queue = removals.queue = queue
         self._exchange = Exchange(allow_local=settings.push.webpush.allow_local_endpoints)
         around = Surroundings(self._exchange, edge.clock.time, edge.clock.monotonic)
         materials = directory.credentials.material_for
-        self._providers = push_providers(settings.push, rules, materials, self._say, around)
+        providers = push_providers(settings.push, rules, materials, self._say, around)
+        self._providers = {provider: ForLivingApps(adapter, removals) for provider, adapter in providers.items()}
         webhooks = PushWebhooks(lambda: edge.webhooks, enabled=settings.push.webhooks_enabled)
         works = Works(store, queue, edge.clock, _pipeline_options(settings), self.counters, _Webhooks(webhooks))
         works.tracer = edge.tracer
@@ -199,6 +206,10 @@ class Pushing:
         edge = self._edge
         await self.drain(0.0)
         edge.push = edge.push_off = None
+        if self._removing is not None:
+            self._removing.cancel()
+            await asyncio.gather(self._removing, return_exceptions=True)
+            self._removals = self._removing = None
         for adapter in self._providers.values():
             await adapter.close()
         if self._exchange is not None:
@@ -224,6 +235,16 @@ class _Webhooks:
 
     def invalidated(self, app_id: str, publish_id: str, provider: Provider, device_id: str) -> None:
         self._webhooks.device_invalidated(app_id, device_id, provider, publish_id)
+
+
+async def _loaded(store: PushStore, removals: Removals) -> None:
+    await store.start()
+    await removals.load()
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (problem := task.exception()) is not None:
+        _log.error("deleting data of removed apps has stopped", exc_info=problem)
 
 
 async def _opened(thing: PushStore | PushQueue, start: Callable[[], Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from sockudo.config import ConfigError, Settings, load
 from sockudo.config.apps import App
 from sockudo.config.problems import nearest
 from sockudo.stores.histories import history_exists, history_store
+from sockudo.stores.push.selection import push_exists, push_store
 from sockudo.stores.selection import app_place, app_store
 
 __all__ = ["NO_SUCH_APP", "Place", "find_place"]
@@ -98,12 +100,39 @@ class Place:
         with self._failures():
             asyncio.run(delete())
 
+    def note_removal(self, app_id: str) -> None:
+        """Has what an app keeps for push deleted by the servers, once the app is removed.
+
+        One that the configuration names comes back, and keeps it. Says so when it cannot be noted: whose credentials
+        have leaked must not wait for it.
+        """
+        if self._names(app_id) or not push_exists(self.settings):
+            return
+
+        async def noted() -> None:
+            store = push_store(self.settings)
+            try:
+                await store.start()
+                await store.note_removal(app_id, int(time.time() * 1000))
+            finally:
+                await store.close()
+
+        try:
+            asyncio.run(noted())
+        except ConfigError as error:
+            note(f"Note: what the app keeps for push stays: {'; '.join(error.problems)}")
+        except errors.SockudoError as error:
+            note(f"Note: what the app keeps for push stays: {error.text}")
+
     def warn_configured(self, app_id: str) -> None:
         """Says so when the next start of the server will undo a change of this app."""
-        if any(app.id == app_id for app in self.settings.apps):
+        if self._names(app_id):
             note(
                 f"Note: the configuration names app '{app_id}' too, and puts it back when the server starts or reloads."
             )
+
+    def _names(self, app_id: str) -> bool:
+        return any(app.id == app_id for app in self.settings.apps)
 
     def _missing(self, app_id: str, apps: Sequence[App]) -> App:
         hints = [f"'{app_id}' is the key of app '{app.id}'." for app in apps if app.key == app_id]

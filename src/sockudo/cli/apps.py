@@ -171,13 +171,15 @@ def remove(
 ) -> None:
     """Remove an app for good: its credentials are lost and its connections are closed.
 
-    What its channels keep stays until its retention ends, unless --with-history deletes it at once.
+    What its channels keep stays until its retention ends, unless --with-history deletes it at once. What it keeps for
+    push (devices, credentials, notifications) is deleted by the running servers.
     """
     place = find_place(config, data_dir)
     record = place.app(app_id)
     what = f"app '{record.id}' with key '{record.key}'{' and its history' if with_history else ''}"
     if not yes and not typer.confirm(f"Remove {what} for good?", err=True):
         fail("Nothing was removed.", ExitCode.REFUSED)
+    place.note_removal(app_id)
     place.administer(lambda admin: admin.remove(app_id))
     if with_history:
         place.delete_history(app_id)

@@ -16,7 +16,7 @@ from sockudo.config.app_reader import app_warnings
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
 from sockudo.config.webhooks import unused_webhooks
-from sockudo.dashboard.apps.desk import administer, app_of, put_back
+from sockudo.dashboard.apps.desk import administer, app_of, put_back, remove
 from sockudo.dashboard.apps.problems import WHERE, body_of, problems_of
 from sockudo.dashboard.apps.views import app_page, app_values, record_values, row_values
 from sockudo.dashboard.board import Board
@@ -140,7 +140,7 @@ def _updating(board: Board) -> Answer:
 def _removing(board: Board) -> Answer:
     async def removing(request: Request) -> Response:
         app_id, version = _app_id(request), _version(request)
-        record = await administer(board, lambda admin: admin.remove(app_id, version=version))
+        record = await remove(board, app_id, version)
         return json({"id": record.id, "removed": True})
 
     return removing

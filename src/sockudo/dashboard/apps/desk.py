@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import structlog
+
 from sockudo import errors
 from sockudo.apps.admin import AppAdmin
 from sockudo.apps.live import LiveApp
 from sockudo.apps.ports import AppStore
 from sockudo.config import Settings
+from sockudo.config.apps import App
 from sockudo.config.problems import nearest
 from sockudo.dashboard.board import Board
 from sockudo.errors import SockudoError
+from sockudo.push.removals import Removals
+from sockudo.stores.push.selection import push_exists
 
-__all__ = ["administer", "app_of", "put_back", "why_read_only"]
+__all__ = ["administer", "app_of", "put_back", "remove", "why_read_only"]
+
+_log = structlog.get_logger("sockudo.dashboard")
 
 _T = TypeVar("_T")
 
@@ -39,6 +46,36 @@ async def administer(board: Board, work: Callable[[AppAdmin], Awaitable[_T]]) ->
             # Somebody else was faster; whoever looks again now is to see it.
             await apps.write(_nothing, board.apply_changes)
         raise
+
+
+async def remove(board: Board, app_id: str, version: str | None) -> App:
+    """Removes an app for good, and has what it keeps for push deleted in the background; an app that the configuration
+    names comes back, and keeps it. Raises as `administer` does.
+    """
+    removals = None if app_id in board.edge.apps.configured else await _push_removals(board, app_id)
+
+    async def work(admin: AppAdmin) -> App:
+        # What is refused leaves nothing noted.
+        await admin.edit(app_id, lambda app: app, version=version)
+        if removals is not None:
+            # Before: whatever ends this process in between, nothing stays behind of an app that is gone.
+            await removals.begin(app_id)
+        return await admin.remove(app_id, version=version)
+
+    return await administer(board, work)
+
+
+async def _push_removals(board: Board, app_id: str) -> Removals | None:
+    edge = board.edge
+    if edge.push_directory is None and edge.open_push is not None and push_exists(edge.settings):
+        try:
+            await edge.open_push()
+        except SockudoError as problem:
+            # Whose credentials have leaked must not wait for that.
+            _log.error(
+                "a removed app's push data stays: its store cannot be reached", app_id=app_id, reason=problem.text
+            )
+    return None if edge.push_directory is None else edge.push_directory.removals
 
 
 async def _nothing(_: AppStore) -> None:

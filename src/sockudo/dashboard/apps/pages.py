@@ -16,6 +16,7 @@ from sockudo.apps.live import LiveApp
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
 from sockudo.dashboard.apps.desk import administer, app_of, put_back, why_read_only
+from sockudo.dashboard.apps.desk import remove as remove_app
 from sockudo.dashboard.apps.fields import Tab
 from sockudo.dashboard.apps.forms import PolicyForm
 from sockudo.dashboard.apps.problems import WHERE, FieldProblem, failure_text, problems_of
@@ -255,7 +256,7 @@ def _rotating(board: Board) -> Answer:
 def _removing(board: Board) -> Answer:
     async def remove(app_id: str, sent: Form, request: Request) -> Response:
         version = sent.get("version") or None
-        await administer(board, lambda admin: admin.remove(app_id, version=version))
+        await remove_app(board, app_id, version)
         return redirect(request, "/dashboard/apps", f"App '{app_id}' is removed.")
 
     return _acting(board, "remove", remove, confirm=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sockudo.config import Settings
 from sockudo.push.ports import PushStore
 from sockudo.stores.push.memory import MemoryPushStore
 
-__all__ = ["push_store"]
+__all__ = ["push_exists", "push_store"]
 
 
 def push_store(settings: Settings) -> PushStore:
@@ -22,3 +24,12 @@ def push_store(settings: Settings) -> PushStore:
     if driver == "mysql":
         return mysql_push(database.mysql)
     return sqlite_push(settings.data_dir)
+
+
+def push_exists(settings: Settings) -> bool:
+    """Whether there may be something in the store: not in one of another process's memory, nor in a file never made."""
+    if settings.push.storage_driver == "sqlite":
+        from sockudo.stores.push.sql import FILE_NAME
+
+        return (Path(settings.data_dir) / FILE_NAME).exists()
+    return settings.push.storage_driver != "memory"
