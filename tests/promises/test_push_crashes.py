@@ -74,6 +74,31 @@ def test_every_device_gets_it_however_often_the_process_is_killed(tmp_path: Path
     assert max(sends.values()) <= 1 + kills
 
 
+def test_planning_that_is_lost_with_the_queue_is_done_again(tmp_path: Path) -> None:
+    """What the queue had of a large publish is gone, with all batches that were not sent yet."""
+    count = 12_000
+    settings = {"fanout_fast_threshold": 1000, "repair_interval_secs": 1, "repair_min_age_secs": 2}
+    with ground(tmp_path) as place:
+        seeded(tmp_path, tokens(count), channel="news")
+        server = place.start(**settings)
+        try:
+            server.publish("all")
+            wait_until(lambda: place.sends, "the first deliveries")
+            kill(server.server)
+            for file in tmp_path.glob("push-queue.sqlite3*"):
+                file.unlink()
+            server = place.start(**settings)
+            assert server.done("GET", "/publish/all/status")["state"] == "planning"
+            status = ended(server, "all", 60)
+        finally:
+            kill(server.server)
+        sends = place.sends
+    counters = status["counters"]
+    assert (counters["planned"], counters["succeeded"], counters["dispatched"]) == (count,) * 3
+    assert set(sends) == {each.token for each in tokens(count)}
+    assert max(sends.values()) <= 2
+
+
 def _wait_for_some(place: Ground, server: PushServer, done: int, more: int) -> int:
     """How many devices have got it once so many more have, or all of them."""
 
