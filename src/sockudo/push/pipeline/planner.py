@@ -39,7 +39,6 @@ from sockudo.push.pipeline.works import Worker, Works
 from sockudo.push.queue import Lease, Stage
 from sockudo.push.recipients import ROUTE_NAMES
 from sockudo.push.records import PublishIntent, PublishStatus, Shard, State
-from sockudo.push.statuses import change_status
 
 __all__ = ["Planner", "ShardWorker"]
 
@@ -198,9 +197,8 @@ class _Steps(Worker):
     async def _change(self, app_id: str, publish_id: str, edit: _Edit) -> PublishStatus | None:
         works = self.works
         try:
-            return await change_status(
-                works.store, app_id, publish_id, edit, works.now_ms(), conflict=works.conflict("planner")
-            )
+            # Not read first: the changes of all who plan at the same time share a transaction, in which they are.
+            return await works.store.edit_status(app_id, publish_id, edit, works.now_ms())
         except SockudoError:
             works.counters.count("status_cas_exhausted_total", "planner")
             raise

@@ -68,10 +68,6 @@ class Works:
     def now_ms(self) -> int:
         return int(self.clock.time() * 1000)
 
-    def conflict(self, component: str) -> Callable[[], None]:
-        """Counts that a status was changed by somebody else meanwhile."""
-        return lambda: self.counters.count("status_cas_conflicts_total", component)
-
     def ended(self, status: PublishStatus) -> None:
         """Tells that a publish has come to its end, if it has."""
         if status.state in TERMINAL:

@@ -27,8 +27,8 @@ from sockudo.stores.push.rules import is_live, stored_key
 from sockudo.stores.push.schema import SCHEMA_VERSION, STEPS, TYPES, push_tables
 from sockudo.stores.push.sql_devices import SqlDevices, count_channels
 from sockudo.stores.push.sql_keys import Locking, Recording
-from sockudo.stores.push.sql_publishes import SqlPublishes
-from sockudo.stores.push.sql_room import kinds_of
+from sockudo.stores.push.sql_publishes import SqlPublishes, find_intents
+from sockudo.stores.push.sql_room import kinds_of, one_by_one
 from sockudo.stores.push.sql_settings import SqlSettings
 from sockudo.stores.push.statements import Statements, behind
 from sockudo.stores.sql.engine import mysql_engine, postgres_engine, sqlite_engine
@@ -108,6 +108,8 @@ class SqlPushStore(SqlDevices, SqlSettings, SqlPublishes):
         super().__init__(tables, sql, readers, Groups(self._writer, kinds, PUSH), kinds)
         self._counting = partial(count_channels, sql)
         self._counts = Groups(readers, (self._counting,), PUSH)
+        self._finding = partial(find_intents, sql)
+        self._planning = Groups(readers, (self._finding, one_by_one), PUSH)
 
     async def start(self) -> None:
         self._writer.start()
@@ -119,10 +121,12 @@ class SqlPushStore(SqlDevices, SqlSettings, SqlPublishes):
             raise
         self._groups.start()
         self._counts.start()
+        self._planning.start()
 
     async def close(self) -> None:
         await self._groups.close()
         await self._counts.close()
+        await self._planning.close()
         await self._writer.close()
         await self._readers.close()
 

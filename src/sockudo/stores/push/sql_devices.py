@@ -13,7 +13,7 @@ from sockudo.stores.push.device_changes import Putting, now_ms
 from sockudo.stores.push.grouping import Groups, Work
 from sockudo.stores.push.rows import device_of, device_row, subscription_of
 from sockudo.stores.push.rules import day_of, touched
-from sockudo.stores.push.sql_room import SqlRoom
+from sockudo.stores.push.sql_room import SqlRoom, one_by_one
 from sockudo.stores.push.statements import Statements, behind, by_app, values
 
 __all__ = ["SqlDevices", "count_channels"]
@@ -24,6 +24,7 @@ class SqlDevices(SqlRoom):
 
     _counts: Groups
     _counting: Work
+    _planning: Groups
 
     @property
     def _by_position(self) -> str:
@@ -120,7 +121,13 @@ class SqlDevices(SqlRoom):
     ) -> list[Subscription]:
         if channel is not None and device_id is None:
             page = {"app": app_id, "of_channel": channel, "behind": after, "most": limit}
-            return await self._all(self._sql.subscriptions_of_channel, subscription_of, page)
+            wanted = self._sql.subscriptions_of_channel
+
+            def read(connection: Connection) -> list[Subscription]:
+                return [subscription_of(row) for row in connection.execute(wanted, page).all()]
+
+            subscriptions: list[Subscription] = await self._planning.do(one_by_one, read)
+            return subscriptions
         of = self._tables.channel_subscribers.c
         wanted = select(self._tables.channel_subscribers).where(of.app_id == app_id).limit(limit)
         if channel is not None:

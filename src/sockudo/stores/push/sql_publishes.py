@@ -20,6 +20,7 @@ from sockudo.push.records import (
     Shard,
     State,
 )
+from sockudo.stores.push.grouping import Groups, Work
 from sockudo.stores.push.publish_changes import (
     Accept,
     Edit,
@@ -47,13 +48,17 @@ from sockudo.stores.push.rows import (
 from sockudo.stores.push.rules import stored_key
 from sockudo.stores.push.schema import step_key_hash
 from sockudo.stores.push.sql_room import SqlRoom
-from sockudo.stores.push.statements import behind, chunks, values
+from sockudo.stores.push.statements import Statements, behind, by_app, chunks, values
 
-__all__ = ["SqlPublishes"]
+__all__ = ["SqlPublishes", "find_intents"]
 
 
 class SqlPublishes(SqlRoom):
     """See `sockudo.push.ports.Publishes`."""
+
+    # What planners ask for at the same time is read together.
+    _planning: Groups
+    _finding: Work
 
     async def accept(
         self, status: PublishStatus, intent: PublishIntent | None, keys: Sequence[str], keys_until_ms: int
@@ -126,11 +131,8 @@ class SqlPublishes(SqlRoom):
         return await self._write(work)
 
     async def intent(self, app_id: str, publish_id: str) -> PublishIntent | None:
-        def read(connection: Connection) -> PublishIntent | None:
-            rows = values(self._sql.log, connection, app_id, [publish_id])
-            return next((intent_of(row[0]) for row in rows), None)
-
-        return await self._read(read)
+        intent: PublishIntent | None = await self._planning.do(self._finding, (app_id, publish_id))
+        return intent
 
     async def intents(self, app_id: str, after: str, limit: int) -> list[PublishIntent]:
         of = self._tables.publish_log.c
@@ -259,6 +261,18 @@ class SqlPublishes(SqlRoom):
         of = self._tables.dead_letters.c
         wanted = select(of.payload_json).where(of.app_id == app_id, of.dead_letter_id == dead_letter_id)
         return next(iter(await self._all(wanted, lambda row: letter_of(row[0]))), None)
+
+
+def find_intents(
+    sql: Statements, connection: Connection, places: Sequence[tuple[str, str]]
+) -> list[PublishIntent | None]:
+    """The intent of each, of app and publish id."""
+    found = {
+        (app_id, intent.publish_id): intent
+        for app_id, names in by_app(places)
+        for intent in (intent_of(row[0]) for row in values(sql.log, connection, app_id, names))
+    }
+    return [found.get(place) for place in places]
 
 
 def _state_count(row: Row[Any]) -> tuple[State, int]:
