@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pty
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from support.push_accounts import apns_p12
 from support.push_server import SECRET, PushServer, push_server
 from support.server import DEFAULT_APP
 from support.waiting import wait_until
@@ -167,6 +169,29 @@ def test_devices_are_listed_shown_and_removed(push: PushServer) -> None:
     assert run(push, "devices", "remove", "f-1", "--yes").stdout == "1 device removed.\n"
     assert run(push, "devices", "remove", "--client", "u-f", "--yes").stdout == "1 device removed.\n"
     assert "has no device" in run(push, "devices", "list", "--client", "u-f").stdout
+
+
+def test_credentials_are_stored_from_files_and_refused_with_what_is_wrong(push: PushServer, tmp_path: Path) -> None:
+    p12, passphrase = tmp_path / "push.p12", tmp_path / "passphrase"
+    p12.write_bytes(base64.b64decode(apns_p12(SECRET)))
+    passphrase.write_text(f"{SECRET}\n")
+    refused = run(push, "credentials", "store", "apns", str(p12), code=1).stderr
+    assert "p12 is protected by a passphrase: give it as p12Password" in refused
+    assert "sockudo explain credential_invalid" in refused
+    assert run(push, "credentials", "list").stdout == "No credential is stored.\n"
+    stored = run(push, "credentials", "store", "apns", str(p12), "--passphrase-file", str(passphrase)).stdout
+    assert stored == "The credential apns of apns is stored. It is used within seconds.\n"
+    pair = run(push, "vapid", "--json").stdout
+    reply = run(push, "credentials", "store", "webpush", "-", "--id", "pair-1", "--json", stdin=pair).stdout
+    assert json.loads(reply) == {
+        "app_id": DEFAULT_APP.id,
+        "credential_id": "pair-1",
+        "provider": "webPush",
+        "version": 1,
+    }
+    listed = run(push, "credentials", "list").stdout.split()
+    assert [listed[place] for place in (3, 6)] == ["apns", "pair-1"]
+    assert "cannot be read" in run(push, "credentials", "store", "fcm", "no-such-file", code=2).stderr
 
 
 def test_a_terminal_sees_a_bar(push: PushServer) -> None:

@@ -81,6 +81,16 @@ class PushApi:
         """The channels that a device is subscribed to."""
         return await self._list("/push/channelSubscriptions", deviceId=device_id, cursor=cursor, limit=limit)
 
+    # ---- credentials ----
+
+    async def credentials(self, *, cursor: str | None = None, limit: int | None = None) -> dict[str, Any]:
+        """Which ones are stored, without what is in them."""
+        return await self._list("/push/credentials", cursor=cursor, limit=limit)
+
+    async def store_credential(self, provider: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Store one, in place of that of the same id; the body is that of contract 50 § 2.3."""
+        return await self._api.request("POST", f"/push/credentials/{_segment(provider)}", body=body)
+
     # ---- dead letters ----
 
     async def dead_letters(

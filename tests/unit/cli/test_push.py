@@ -41,6 +41,8 @@ COMMANDS = [
     ["devices", "list"],
     ["devices", "show"],
     ["devices", "remove"],
+    ["credentials", "list"],
+    ["credentials", "store"],
 ]
 
 

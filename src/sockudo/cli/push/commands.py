@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sockudo.cli.groups import command_group
+from sockudo.cli.push.credentials import app as credentials
 from sockudo.cli.push.devices import app as devices
 from sockudo.cli.push.letters import dead_letters, replay
 from sockudo.cli.push.options import EXIT_CODES, example
@@ -28,3 +29,4 @@ for _name, _command, _example in (
     app.command(_name, epilog=example(_example))(_command)
 
 app.add_typer(devices, name="devices")
+app.add_typer(credentials, name="credentials")
