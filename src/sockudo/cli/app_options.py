@@ -6,16 +6,14 @@ option of their own. The values are judged by the reader that reads configuratio
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from inspect import Parameter
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import typer
 
 from sockudo.apps.edits import FLAT_NAMES
 from sockudo.cli.outcome import ExitCode, fail
+from sockudo.cli.signatures import Command, in_place_of
 from sockudo.config.problems import nearest
 
 __all__ = ["with_policy_options"]
@@ -60,28 +58,16 @@ _FURTHER: Final = _list(
 )
 
 
-def with_policy_options(command: Callable[..., None]) -> Callable[..., None]:
+def with_policy_options(command: Command) -> Command:
     """Gives a command the options for fields of a policy, in place of its parameter ``wanted``.
 
     ``wanted`` then holds the fields to change by flat name; None in it is the wish for the default.
     """
-
-    @functools.wraps(command)
-    def wrapped(**arguments: Any) -> None:
-        given = {name: arguments.pop(name) for name in _OPTIONS}
-        further = arguments.pop("further")
-        command(**arguments, wanted=_wishes(given, further))
-
-    signature = inspect.signature(command, eval_str=True)
-    parameters = [parameter for parameter in signature.parameters.values() if parameter.name != "wanted"]
-    for name, hint in {**_OPTIONS, "further": _FURTHER}.items():
-        parameters.append(Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=hint))
-    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    return wrapped
+    options = {name: (hint, None) for name, hint in {**_OPTIONS, "further": _FURTHER}.items()}
+    return in_place_of("wanted", options, _wishes)(command)
 
 
-def _wishes(given: Mapping[str, object], further: Sequence[str] | None) -> dict[str, Any]:
+def _wishes(*, further: Sequence[str] | None, **given: object) -> dict[str, Any]:
     wanted = {name: value for name, value in given.items() if value is not None and value != []}
     for text in further or ():
         name, equals, value = (part.strip() for part in text.partition("="))

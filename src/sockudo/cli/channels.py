@@ -7,13 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
+from sockudo.cli.options import Json
 from sockudo.cli.outcome import ExitCode, fail, failures
-from sockudo.cli.tables import print_table
-from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Target, Url, resolve
+from sockudo.cli.tables import print_json, print_table
+from sockudo.cli.target import ServerOptions, Target, with_server
 
 __all__ = ["channels"]
 
 
+@with_server
 def channels(
     *,
     channel: Annotated[str | None, typer.Argument(metavar="CHANNEL", help="Only this channel.")] = None,
@@ -23,16 +25,11 @@ def channels(
         typer.Option(metavar="LIST", help="Attributes: subscription_count, user_count (presence only), cache."),
     ] = None,
     users: Annotated[bool, typer.Option("--users", help="The members of the presence channel CHANNEL.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the server's reply as JSON.")] = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    as_json: Json = False,
+    server: ServerOptions,
 ) -> None:
     """List the occupied channels, or show one of them."""
     import asyncio
-    import json
 
     if users and channel is None:
         fail("--users needs a CHANNEL.", ExitCode.USAGE, "Example: sockudo channels presence-crew --users")
@@ -40,10 +37,10 @@ def channels(
         fail("--prefix and CHANNEL exclude each other.", ExitCode.USAGE)
     wanted = _wanted(info, channel or prefix or "")
     with failures():
-        target = resolve(url, app_id, key, secret, config)
+        target = server.resolve()
         reply = asyncio.run(_ask(target, channel, prefix or "", wanted, users=users))
     if as_json:
-        typer.echo(json.dumps(reply, ensure_ascii=False))
+        print_json(reply)
     elif users:
         print_table(["user"], [[user["id"]] for user in reply["users"]], f"Nobody is on {channel}.")
     elif channel is not None:

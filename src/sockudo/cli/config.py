@@ -11,6 +11,7 @@ import typer
 
 from sockudo.cli.groups import command_group
 from sockudo.cli.outcome import EXIT_CODES, ExitCode, note
+from sockudo.cli.tables import print_json
 
 if TYPE_CHECKING:
     from sockudo.config import Loaded
@@ -39,7 +40,7 @@ def check(
     warnings = () if loaded is None else loaded.warnings
     sources = () if loaded is None else loaded.sources
     if as_json:
-        _print_json({"ok": not problems, "problems": problems, "warnings": warnings, "sources": sources})
+        print_json({"ok": not problems, "problems": problems, "warnings": warnings, "sources": sources})
     else:
         for source in sources:
             typer.echo(source)
@@ -65,7 +66,7 @@ def show(
     loaded, problems = _load(config, dev=dev)
     if loaded is None:
         if as_json:
-            _print_json({"problems": problems})
+            print_json({"problems": problems})
         _tell(problems)
         raise typer.Exit(ExitCode.REFUSED)
     from sockudo.config import show as shown
@@ -73,7 +74,7 @@ def show(
     if as_json:
         origins = {path: origin for path, _, origin in shown.rows(loaded)}
         tree = shown.as_tree(loaded)
-        _print_json({"settings": tree, "origins": origins, "sources": loaded.sources, "warnings": loaded.warnings})
+        print_json({"settings": tree, "origins": origins, "sources": loaded.sources, "warnings": loaded.warnings})
     elif as_toml:
         typer.echo(shown.as_toml(loaded), nl=False)
     else:
@@ -94,10 +95,6 @@ def _tell(problems: tuple[str, ...]) -> None:
         typer.secho("The configuration cannot be used:", fg=typer.colors.RED, err=True)
     for problem in problems:
         note(f"  • {problem}")
-
-
-def _print_json(content: dict[str, Any]) -> None:
-    typer.echo(json.dumps(content, ensure_ascii=False))
 
 
 def _print_table(rows: Any) -> None:

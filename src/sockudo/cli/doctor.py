@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from sockudo.cli.outcome import ExitCode, fail
-from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Url, checked_url, find
+from sockudo.cli.target import DEFAULT_URL, ServerOptions, checked_url, find, with_server
 
 if TYPE_CHECKING:
     from sockudo.client.auth import Credentials
@@ -27,54 +27,61 @@ _WHAT: Final = "What is checked"
 _NAMES: Final = "NAME[,NAME]"
 
 
+Only = Annotated[
+    list[str] | None,
+    typer.Option(metavar=_NAMES, rich_help_panel=_WHAT, help="Only these checks; --list names all. Repeatable."),
+]
+Skip = Annotated[
+    list[str] | None, typer.Option(metavar=_NAMES, rich_help_panel=_WHAT, help="All but these checks. Repeatable.")
+]
+ListChecks = Annotated[bool, typer.Option("--list", rich_help_panel=_WHAT, help="Name the checks, and check nothing.")]
+Origin = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ORIGIN", rich_help_panel=_WHAT, help="The origin of your pages, like https://shop.example.com."
+    ),
+]
+Idle = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=3600,
+        metavar="SECONDS",
+        rich_help_panel=_WHAT,
+        help="Silence that a connection has to survive; 155 tries what clients need, 0 skips it.",
+    ),
+]
+Rounds = Annotated[
+    int, typer.Option(min=1, max=100, metavar="N", rich_help_panel=_WHAT, help="Events that are published.")
+]
+AllowPrivate = Annotated[
+    bool,
+    typer.Option(
+        "--allow-private",
+        rich_help_panel=_WHAT,
+        help="Also call webhook endpoints at private addresses; on where --config allows it.",
+    ),
+]
+Timeout = Annotated[float, typer.Option(min=0.1, max=60, metavar="SECONDS", help="Limit of one answer.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Leave with 1 for warnings too.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, at the end.")]
+
+
+@with_server
 def doctor(
     context: typer.Context,
     *,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(metavar=_NAMES, rich_help_panel=_WHAT, help="Only these checks; --list names all. Repeatable."),
-    ] = None,
-    skip: Annotated[
-        list[str] | None, typer.Option(metavar=_NAMES, rich_help_panel=_WHAT, help="All but these checks. Repeatable.")
-    ] = None,
-    list_checks: Annotated[
-        bool, typer.Option("--list", rich_help_panel=_WHAT, help="Name the checks, and check nothing.")
-    ] = False,
-    origin: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ORIGIN", rich_help_panel=_WHAT, help="The origin of your pages, like https://shop.example.com."
-        ),
-    ] = None,
-    idle: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=3600,
-            metavar="SECONDS",
-            rich_help_panel=_WHAT,
-            help="Silence that a connection has to survive; 155 tries what clients need, 0 skips it.",
-        ),
-    ] = 3.0,
-    rounds: Annotated[
-        int, typer.Option(min=1, max=100, metavar="N", rich_help_panel=_WHAT, help="Events that are published.")
-    ] = 5,
-    allow_private: Annotated[
-        bool,
-        typer.Option(
-            "--allow-private",
-            rich_help_panel=_WHAT,
-            help="Also call webhook endpoints at private addresses; on where --config allows it.",
-        ),
-    ] = False,
-    timeout: Annotated[float, typer.Option(min=0.1, max=60, metavar="SECONDS", help="Limit of one answer.")] = 5.0,
-    strict: Annotated[bool, typer.Option("--strict", help="Leave with 1 for warnings too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, at the end.")] = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    only: Only = None,
+    skip: Skip = None,
+    list_checks: ListChecks = False,
+    origin: Origin = None,
+    idle: Idle = 3.0,
+    rounds: Rounds = 5,
+    allow_private: AllowPrivate = False,
+    timeout: Timeout = 5.0,
+    strict: Strict = False,
+    as_json: AsJson = False,
+    server: ServerOptions,
 ) -> None:
     """Check a running server from here, and say what is wrong and what to do.
 
@@ -95,9 +102,9 @@ def doctor(
     names = _chosen(only, skip)
     _check_origin(origin)
     source = context.get_parameter_source("url")
-    given_url = None if source is not None and source.name == "DEFAULT" else url
+    given_url = None if source is not None and source.name == "DEFAULT" else server.url
     options = Options(timeout=timeout, idle=idle, rounds=rounds, origin=origin, allow_private=allow_private)
-    deployment = _deployment(given_url, (app_id, key, secret), config, options)
+    deployment = _deployment(given_url, server, options)
     findings = asyncio.run(_examine(deployment, names, as_json=as_json))
     report.finish(deployment, findings, as_json=as_json)
     bad = ("problem", "warning") if strict else ("problem",)
@@ -151,16 +158,18 @@ def _names(given: list[str] | None) -> list[str]:
     return [name.strip() for words in given or () for name in words.split(",") if name.strip()]
 
 
-def _deployment(
-    url: str | None, given: tuple[str | None, str | None, str | None], config: Path | None, options: Options
-) -> Deployment:
-    """What the options name. A configuration that cannot be used, or a store that cannot be read, is a finding."""
+def _deployment(url: str | None, server: ServerOptions, options: Options) -> Deployment:
+    """What the options name; ``url`` is None where none was given.
+
+    A configuration that cannot be used, or a store that cannot be read, is a finding.
+    """
     import asyncio
 
     from sockudo.client.auth import Credentials
     from sockudo.doctor import Deployment
     from sockudo.doctor.stores import read_apps
 
+    given, config = (server.app_id, server.key, server.secret), server.config
     loaded, problems = _load(config)
     if loaded is None:
         place = checked_url(url or DEFAULT_URL)

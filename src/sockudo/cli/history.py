@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from sockudo.cli import history_views as views
+from sockudo.cli.calls import ask, refuse_without_terminal, with_api
 from sockudo.cli.groups import command_group, examples_with
 from sockudo.cli.moments import read_moment
-from sockudo.cli.outcome import ExitCode, fail, failures, note
-from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Target, Url, resolve
+from sockudo.cli.options import Everything, Json, JsonLines, Yes
+from sockudo.cli.outcome import ExitCode, fail, note
+from sockudo.cli.tables import print_json
+from sockudo.cli.target import ServerOptions, with_server
 
 if TYPE_CHECKING:
     from sockudo.client.http import ApiClient
@@ -29,19 +31,19 @@ app = command_group(
     _EXIT_CODES,
 )
 _example = examples_with(_EXIT_CODES)
+_UNDONE: Final = "Nothing was changed."
 
 
 Channel = Annotated[str, typer.Argument(metavar="CHANNEL", help="The channel.")]
 Presence = Annotated[bool, typer.Option("--presence", help="Who came and went on a presence channel, not messages.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the server's reply as JSON.")]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; the server logs it.")]
 RequestedBy = Annotated[
     str | None, typer.Option("--requested-by", metavar="WHO", help="Who asks for it; the server logs it.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 
 
 @app.command(epilog=_example("sockudo history show harbor --oldest --start-time 2026-01-05T09:30 --all"))
+@with_server
 def show(
     *,
     channel: Channel,
@@ -49,7 +51,7 @@ def show(
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Show so many. Without it, one page of the server's size.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Show all, page by page.")] = False,
+    everything: Everything = False,
     oldest: Annotated[bool, typer.Option("--oldest/--newest", help="Which end to begin at.")] = False,
     start_serial: Annotated[int | None, typer.Option(min=0, metavar="SERIAL", help="Only from this serial.")] = None,
     end_serial: Annotated[int | None, typer.Option(min=0, metavar="SERIAL", help="Only up to this serial.")] = None,
@@ -57,12 +59,8 @@ def show(
         str | None, typer.Option(metavar="TIME", help="Only from this time: ISO 8601, or milliseconds since 1970.")
     ] = None,
     end_time: Annotated[str | None, typer.Option(metavar="TIME", help="Only up to this time.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    as_json: JsonLines = False,
+    server: ServerOptions,
 ) -> None:
     """Show what a channel keeps, the newest first."""
     if limit is not None and everything:
@@ -89,7 +87,7 @@ def show(
         for sentence in views.what_is_left(page, oldest=oldest):
             note(sentence)
 
-    _with_api(url, app_id, key, secret, config, run)
+    with_api(server, run)
 
 
 async def _pages(
@@ -108,16 +106,13 @@ async def _pages(
 
 
 @app.command(epilog=_example("sockudo history state harbor"))
+@with_server
 def state(
     *,
     channel: Channel,
     presence: Presence = False,
     as_json: Json = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """Show a channel's stream: how much is kept, and whether it can be relied on."""
     _check_presence(channel, presence)
@@ -125,14 +120,15 @@ def state(
     async def run(api: ApiClient) -> None:
         reply = await api.history_state(channel, presence=presence)
         if as_json:
-            views.print_json(reply)
+            print_json(reply)
         else:
             views.print_state(reply)
 
-    _with_api(url, app_id, key, secret, config, run)
+    with_api(server, run)
 
 
 @app.command(epilog=_example("sockudo history purge harbor --before-time 2026-01-05 --reason 'retention request 7'"))
+@with_server
 def purge(
     *,
     channel: Channel,
@@ -148,11 +144,7 @@ def purge(
     requested_by: RequestedBy = None,
     yes: Yes = False,
     as_json: Json = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """Drop messages that a channel keeps. Serials go on as before."""
     if (before_serial is not None) + (before_time is not None) + everything != 1:
@@ -168,18 +160,20 @@ def purge(
 
     async def run(api: ApiClient) -> None:
         if not yes:
-            _ask(views.kept_sentence(await api.history_state(channel)), f"Drop {what} for good?")
+            kept = views.kept_sentence(await api.history_state(channel))
+            ask(f"{kept} Drop {what} for good?", _UNDONE)
         reply = await api.purge_history(channel, reason=reason, requested_by=requested_by, **bounds)
         if as_json:
-            views.print_json(reply)
+            print_json(reply)
         else:
             views.print_purged(reply)
 
-    _refuse_without_terminal(yes)
-    _with_api(url, app_id, key, secret, config, run)
+    refuse_without_terminal(yes)
+    with_api(server, run)
 
 
 @app.command(epilog=_example("sockudo history reset harbor --reason 'bad import'"))
+@with_server
 def reset(
     *,
     channel: Channel,
@@ -188,11 +182,7 @@ def reset(
     requested_by: RequestedBy = None,
     yes: Yes = False,
     as_json: Json = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """Drop all that a channel keeps and begin a new stream. The cure for a degraded one."""
     _check_presence(channel, presence)
@@ -201,18 +191,19 @@ def reset(
     async def run(api: ApiClient) -> None:
         if not yes:
             kept = views.kept_sentence(await api.history_state(channel, presence=presence))
-            _ask(kept, "Drop it for good and begin a new stream? Who is away now cannot catch up then.")
+            ask(f"{kept} Drop it for good and begin a new stream? Who is away now cannot catch up then.", _UNDONE)
         reply = await api.reset_history(channel, reason=reason, requested_by=requested_by, presence=presence)
         if as_json:
-            views.print_json(reply)
+            print_json(reply)
         else:
             views.print_reset(reply)
 
-    _refuse_without_terminal(yes)
-    _with_api(url, app_id, key, secret, config, run)
+    refuse_without_terminal(yes)
+    with_api(server, run)
 
 
 @app.command(epilog=_example("sockudo history snapshot presence-crew --at 2026-01-05T09:30"))
+@with_server
 def snapshot(
     *,
     channel: Annotated[str, typer.Argument(metavar="CHANNEL", help="The presence channel.")],
@@ -224,11 +215,7 @@ def snapshot(
         int | None, typer.Option(min=0, metavar="SERIAL", help="After the event with this serial.")
     ] = None,
     as_json: Json = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """Show who was on a presence channel at some time, by what is kept of comings and goings."""
     _check_presence(channel, True)
@@ -237,32 +224,13 @@ def snapshot(
     async def run(api: ApiClient) -> None:
         reply = await api.presence_snapshot(channel, at_time_ms=at_time_ms, at_serial=at_serial)
         if as_json:
-            views.print_json(reply)
+            print_json(reply)
         else:
             views.print_snapshot(reply)
         if reply["continuity"]["truncated_by_retention"]:
             note("The oldest events are gone: who came before and stayed may be missing.")
 
-    _with_api(url, app_id, key, secret, config, run)
-
-
-def _with_api(
-    url: str,
-    app_id: str | None,
-    key: str | None,
-    secret: str | None,
-    config: Any,
-    run: Callable[[ApiClient], Coroutine[Any, Any, None]],
-) -> None:
-    with failures():
-        asyncio.run(_opened(resolve(url, app_id, key, secret, config), run))
-
-
-async def _opened(target: Target, run: Callable[[ApiClient], Coroutine[Any, Any, None]]) -> None:
-    from sockudo.client.http import ApiClient
-
-    async with ApiClient(target.url, target.credentials) as api:
-        await run(api)
+    with_api(server, run)
 
 
 def _check_presence(channel: str, presence: bool) -> None:
@@ -273,16 +241,3 @@ def _check_presence(channel: str, presence: bool) -> None:
 def _check_reason(reason: str) -> None:
     if not reason.strip():
         fail("--reason is empty.", ExitCode.USAGE, "Example: --reason 'bad import'")
-
-
-def _refuse_without_terminal(yes: bool) -> None:
-    import sys
-
-    if not yes and not sys.stdin.isatty():
-        fail("Nobody is at a terminal to be asked.", ExitCode.USAGE, "Add --yes to do it without asking.")
-
-
-def _ask(*sentences: str) -> None:
-    if not typer.confirm(" ".join(sentences), err=True):
-        note("Nothing was changed.")
-        raise typer.Exit(ExitCode.REFUSED)

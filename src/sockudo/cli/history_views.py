@@ -9,11 +9,10 @@ from typing import Any, Final
 import typer
 
 from sockudo.cli.moments import local_time
-from sockudo.cli.tables import print_table, printable
+from sockudo.cli.tables import print_json, print_table, printable
 
 __all__ = [
     "kept_sentence",
-    "print_json",
     "print_lines",
     "print_page",
     "print_purged",
@@ -29,11 +28,6 @@ _STATES: Final = {
     "degraded": "degraded: a message may be missing, so nothing is read from it until it is reset",
     "reset_required": "unusable until it is reset",
 }
-
-
-def print_json(reply: Any) -> None:
-    """One JSON text on one line."""
-    typer.echo(json.dumps(reply, ensure_ascii=False))
 
 
 def print_lines(page: Mapping[str, Any]) -> None:

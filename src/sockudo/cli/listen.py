@@ -8,69 +8,77 @@ import typer
 
 from sockudo.cli.filters import FILTER_HELP
 from sockudo.cli.listen_options import Delta, Format, Wishes, read_options
+from sockudo.cli.options import JsonLines
 from sockudo.cli.outcome import ExitCode, fail, failures
-from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Url, resolve
+from sockudo.cli.target import ServerOptions, with_server
 
 __all__ = ["listen"]
 
 _PANEL: Final = "Protocol 2"
 
 
+Channels = Annotated[list[str], typer.Argument(metavar="CHANNEL", help="The channels to subscribe to.")]
+UserId = Annotated[str | None, typer.Option("--user-id", metavar="ID", help="Who to be on presence channels.")]
+UserInfo = Annotated[
+    str | None, typer.Option("--user-info", metavar="JSON", help="What the other members see of that user.")
+]
+Count = Annotated[int | None, typer.Option(min=1, metavar="N", help="End after N events.")]
+Timeout = Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="End after this time.")]
+Everything = Annotated[
+    bool, typer.Option("--all", help="Print acknowledgements, counts and pings too, not only events and members.")
+]
+Protocol = Annotated[int, typer.Option(min=1, max=2, help="1 is what stock Pusher clients speak; 2 is Sockudo's own.")]
+Rewind = Annotated[
+    str | None,
+    typer.Option(metavar="N|TIME", rich_help_panel=_PANEL, help="Begin with the last N events, or with 90s, 5m, 2h."),
+]
+SinceText = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SERIAL[@STREAM]", rich_help_panel=_PANEL, help="Begin behind this event, the last one you have."
+    ),
+]
+Events = Annotated[
+    list[str] | None,
+    typer.Option("--event", metavar="NAME", rich_help_panel=_PANEL, help="Only these events; may be repeated."),
+]
+Filters = Annotated[
+    list[str] | None, typer.Option("--filter", metavar="FILTER", rich_help_panel=_PANEL, help=FILTER_HELP)
+]
+FormatName = Annotated[
+    Format | None, typer.Option("--format", rich_help_panel=_PANEL, help="How frames are written on the way.")
+]
+DeltaName = Annotated[
+    Delta | None,
+    typer.Option("--delta", rich_help_panel=_PANEL, help="Let events come as differences, in this format."),
+]
+TokenText = Annotated[
+    str | None,
+    typer.Option(
+        metavar="JWT", rich_help_panel=_PANEL, help="Connect with this capability token; - reads standard input."
+    ),
+]
+
+
+@with_server
 def listen(
     *,
-    channels: Annotated[list[str], typer.Argument(metavar="CHANNEL", help="The channels to subscribe to.")],
-    user_id: Annotated[
-        str | None, typer.Option("--user-id", metavar="ID", help="Who to be on presence channels.")
-    ] = None,
-    user_info: Annotated[
-        str | None, typer.Option("--user-info", metavar="JSON", help="What the other members see of that user.")
-    ] = None,
-    count: Annotated[int | None, typer.Option(min=1, metavar="N", help="End after N events.")] = None,
-    timeout: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="End after this time.")] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Print acknowledgements, counts and pings too, not only events and members.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
-    protocol: Annotated[
-        int, typer.Option(min=1, max=2, help="1 is what stock Pusher clients speak; 2 is Sockudo's own.")
-    ] = 1,
-    rewind: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|TIME", rich_help_panel=_PANEL, help="Begin with the last N events, or with 90s, 5m, 2h."
-        ),
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SERIAL[@STREAM]", rich_help_panel=_PANEL, help="Begin behind this event, the last one you have."
-        ),
-    ] = None,
-    event: Annotated[
-        list[str] | None,
-        typer.Option("--event", metavar="NAME", rich_help_panel=_PANEL, help="Only these events; may be repeated."),
-    ] = None,
-    filter_: Annotated[
-        list[str] | None, typer.Option("--filter", metavar="FILTER", rich_help_panel=_PANEL, help=FILTER_HELP)
-    ] = None,
-    format_: Annotated[
-        Format | None, typer.Option("--format", rich_help_panel=_PANEL, help="How frames are written on the way.")
-    ] = None,
-    delta: Annotated[
-        Delta | None,
-        typer.Option("--delta", rich_help_panel=_PANEL, help="Let events come as differences, in this format."),
-    ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option(
-            metavar="JWT", rich_help_panel=_PANEL, help="Connect with this capability token; - reads standard input."
-        ),
-    ] = None,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    channels: Channels,
+    user_id: UserId = None,
+    user_info: UserInfo = None,
+    count: Count = None,
+    timeout: Timeout = None,
+    everything: Everything = False,
+    as_json: JsonLines = False,
+    protocol: Protocol = 1,
+    rewind: Rewind = None,
+    since: SinceText = None,
+    event: Events = None,
+    filter_: Filters = None,
+    format_: FormatName = None,
+    delta: DeltaName = None,
+    token: TokenText = None,
+    server: ServerOptions,
 ) -> None:
     """Subscribe to channels and print what arrives, until Ctrl-C.
 
@@ -89,7 +97,7 @@ def listen(
         if name.startswith("presence-") and user_id is None:
             fail(f"{name} is a presence channel: say who to be.", ExitCode.USAGE, "Add --user-id ID.")
     with failures():
-        target = resolve(url, app_id, key, secret, config)
+        target = server.resolve()
         listener = Listener(
             target,
             channels,

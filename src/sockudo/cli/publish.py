@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sockudo.cli.options import Json
 from sockudo.cli.outcome import ExitCode, fail, failures, note
-from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Target, Url, resolve
+from sockudo.cli.tables import print_json
+from sockudo.cli.target import ServerOptions, Target, with_server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,54 +17,59 @@ if TYPE_CHECKING:
 __all__ = ["publish"]
 
 
+Channel = Annotated[str, typer.Argument(metavar="CHANNEL", help="The channel to publish to.")]
+Event = Annotated[str, typer.Argument(metavar="EVENT", help="The event's name.")]
+Data = Annotated[str | None, typer.Argument(metavar="DATA", help="JSON or text; - reads it from standard input.")]
+More = Annotated[
+    list[str] | None, typer.Option("--channel", metavar="CHANNEL", help="Another channel; may be repeated.")
+]
+SocketId = Annotated[
+    str | None, typer.Option("--socket-id", metavar="ID", help="The connection that must not receive the event.")
+]
+Info = Annotated[str | None, typer.Option(metavar="LIST", help="Counts to answer: user_count,subscription_count.")]
+IdempotencyKey = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Publishing again under the same key does nothing.")
+]
+MessageId = Annotated[
+    str | None,
+    typer.Option("--message-id", metavar="ID", help="Your own id: the same one again is answered, not published."),
+]
+Tags = Annotated[
+    list[str] | None,
+    typer.Option("--tag", metavar="NAME=VALUE", help="What filters of subscribers look at; may be repeated."),
+]
+Headers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--header", metavar="NAME=VALUE", help="A header; a number, true or false is sent as such. May be repeated."
+    ),
+]
+Ephemeral = Annotated[bool, typer.Option("--ephemeral", help="Deliver it, but keep it nowhere.")]
+Echo = Annotated[bool | None, typer.Option("--echo/--no-echo", help="Whether the sender of an AI event gets it, too.")]
+AsText = Annotated[bool, typer.Option("--text", help="DATA is text, even if it begins like JSON.")]
+
+
+@with_server
 def publish(
     *,
-    channel: Annotated[str, typer.Argument(metavar="CHANNEL", help="The channel to publish to.")],
-    event: Annotated[str, typer.Argument(metavar="EVENT", help="The event's name.")],
-    data: Annotated[
-        str | None, typer.Argument(metavar="DATA", help="JSON or text; - reads it from standard input.")
-    ] = None,
-    more: Annotated[
-        list[str] | None, typer.Option("--channel", metavar="CHANNEL", help="Another channel; may be repeated.")
-    ] = None,
-    socket_id: Annotated[
-        str | None, typer.Option("--socket-id", metavar="ID", help="The connection that must not receive the event.")
-    ] = None,
-    info: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Counts to answer: user_count,subscription_count.")
-    ] = None,
-    idempotency_key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Publishing again under the same key does nothing.")
-    ] = None,
-    message_id: Annotated[
-        str | None,
-        typer.Option("--message-id", metavar="ID", help="Your own id: the same one again is answered, not published."),
-    ] = None,
-    tag: Annotated[
-        list[str] | None,
-        typer.Option("--tag", metavar="NAME=VALUE", help="What filters of subscribers look at; may be repeated."),
-    ] = None,
-    header: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--header", metavar="NAME=VALUE", help="A header; a number, true or false is sent as such. May be repeated."
-        ),
-    ] = None,
-    ephemeral: Annotated[bool, typer.Option("--ephemeral", help="Deliver it, but keep it nowhere.")] = False,
-    echo: Annotated[
-        bool | None, typer.Option("--echo/--no-echo", help="Whether the sender of an AI event gets it, too.")
-    ] = None,
-    as_text: Annotated[bool, typer.Option("--text", help="DATA is text, even if it begins like JSON.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the server's reply as JSON.")] = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    channel: Channel,
+    event: Event,
+    data: Data = None,
+    more: More = None,
+    socket_id: SocketId = None,
+    info: Info = None,
+    idempotency_key: IdempotencyKey = None,
+    message_id: MessageId = None,
+    tag: Tags = None,
+    header: Headers = None,
+    ephemeral: Ephemeral = False,
+    echo: Echo = None,
+    as_text: AsText = False,
+    as_json: Json = False,
+    server: ServerOptions,
 ) -> None:
     """Publish an event."""
     import asyncio
-    import json
 
     text = _read(data, as_text=as_text)
     channels = [channel, *(more or [])]
@@ -78,10 +85,10 @@ def publish(
         "extras": _extras(_pairs(header, "--header"), ephemeral=ephemeral, echo=echo),
     }
     with failures():
-        target = resolve(url, app_id, key, secret, config)
+        target = server.resolve()
         reply = asyncio.run(_publish(target, channels, event, text, options))
     if as_json:
-        typer.echo(json.dumps(reply, ensure_ascii=False))
+        print_json(reply)
         return
     typer.echo(f"Published {event} to {', '.join(channels)}.")
     for name, answers in reply.get("channels", {}).items():

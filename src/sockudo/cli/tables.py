@@ -1,12 +1,14 @@
-"""Tables for people, and texts from elsewhere made fit for a terminal."""
+"""Tables for people, JSON for programs, and texts from elsewhere made fit for a terminal."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
-__all__ = ["print_table", "printable"]
+__all__ = ["print_json", "print_table", "printable"]
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
@@ -22,6 +24,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: st
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     Console().print(table)
+
+
+def print_json(value: Any) -> None:
+    """One JSON text on one line."""
+    typer.echo(json.dumps(value, ensure_ascii=False))
 
 
 def printable(text: str) -> str:

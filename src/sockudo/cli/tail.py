@@ -6,8 +6,9 @@ from typing import Annotated, Final
 
 import typer
 
+from sockudo.cli.options import JsonLines
 from sockudo.cli.outcome import ExitCode, fail, failures
-from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Url, resolve
+from sockudo.cli.target import ServerOptions, with_server
 
 __all__ = ["KINDS_HELP", "tail"]
 
@@ -20,6 +21,7 @@ KINDS_HELP: Final = (
 )
 
 
+@with_server
 def tail(
     *,
     channel: Annotated[
@@ -37,12 +39,8 @@ def tail(
     ] = False,
     count: Annotated[int | None, typer.Option(min=1, metavar="N", help="End after N lines.")] = None,
     timeout: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="End after this time.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    as_json: JsonLines = False,
+    server: ServerOptions,
 ) -> None:
     """Show what happens in an app until Ctrl-C: connects, subscribes, messages, webhooks, closes, and every refusal.
 
@@ -55,7 +53,7 @@ def tail(
     from sockudo.cli.tailing import Tailer, Wanted
 
     with failures():
-        target = resolve(url, app_id, key, secret, config)
+        target = server.resolve()
         tailer = Tailer(target, Wanted(channel, user, socket, kinds), TailPrinter(as_json=as_json), count=count)
         try:
             in_time = asyncio.run(tailer.run(timeout, problems=problems))

@@ -16,13 +16,27 @@ from urllib.parse import urlsplit
 import typer
 
 from sockudo.cli.outcome import ExitCode, fail, note
+from sockudo.cli.signatures import Command, in_place_of
 
 if TYPE_CHECKING:
     from sockudo.client.auth import Credentials
     from sockudo.config import Settings
     from sockudo.config.apps import App
 
-__all__ = ["DEFAULT_URL", "AppId", "Config", "Key", "Secret", "Target", "Url", "checked_url", "find", "resolve"]
+__all__ = [
+    "DEFAULT_URL",
+    "AppId",
+    "Config",
+    "Key",
+    "Secret",
+    "ServerOptions",
+    "Target",
+    "Url",
+    "checked_url",
+    "find",
+    "resolve",
+    "with_server",
+]
 
 _PANEL: Final = "Which server, which app"
 DEFAULT_URL: Final = "http://127.0.0.1:6001"
@@ -64,6 +78,33 @@ class Target:
 
     url: str
     credentials: Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """The options as they were given."""
+
+    url: str
+    app_id: str | None
+    key: str | None
+    secret: str | None
+    config: Path | None
+
+    def resolve(self) -> Target:
+        """Find the target, or end the command with what is missing."""
+        return resolve(self.url, self.app_id, self.key, self.secret, self.config)
+
+
+def with_server(command: Command) -> Command:
+    """Gives a command the options that say which server and which app, in place of its parameter ``server``."""
+    options = {
+        "url": (Url, DEFAULT_URL),
+        "app_id": (AppId, None),
+        "key": (Key, None),
+        "secret": (Secret, None),
+        "config": (Config, None),
+    }
+    return in_place_of("server", options, ServerOptions)(command)
 
 
 def resolve(

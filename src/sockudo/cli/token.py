@@ -13,7 +13,8 @@ import typer
 
 from sockudo.cli.groups import command_group, examples_with
 from sockudo.cli.outcome import ExitCode, fail, note
-from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Url, resolve
+from sockudo.cli.tables import print_json
+from sockudo.cli.target import ServerOptions, with_server
 
 if TYPE_CHECKING:
     from sockudo.auth.tokens import Token
@@ -38,6 +39,7 @@ _example = examples_with(_EXIT_CODES)
         "Try it: [bold]sockudo listen harbor-1 --protocol 2 --token TOKEN"
     )
 )
+@with_server
 def create(
     *,
     client_id: Annotated[str, typer.Option("--client-id", metavar="ID", help="The user that the connection will be.")],
@@ -56,17 +58,13 @@ def create(
     ] = None,
     ttl: Annotated[int, typer.Option(metavar="SECONDS", min=1, max=_LONGEST, help="How long it is valid.")] = 3600,
     as_json: Annotated[bool, typer.Option("--json", help="Print the token and its claims as JSON.")] = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """Make a token and print it."""
     from sockudo.auth.tokens import make_token
 
     granted = _granted(capability, capability_json)
-    credentials = resolve(url, app_id, key, secret, config).credentials
+    credentials = server.resolve().credentials
     now = time.time()
     try:
         text = make_token(credentials.key, credentials.secret, client_id, granted, ttl, now)
@@ -77,34 +75,31 @@ def create(
         fail(f"A server would refuse this token: {read}.", ExitCode.USAGE)
     if as_json:
         claims = {"client_id": client_id, "capability": granted, "jti": read.jti, "iat": read.issued_at}
-        _print_json({"token": text, **claims, "exp": read.expires_at})
+        print_json({"token": text, **claims, "exp": read.expires_at})
         return
     typer.echo(text)
     note(f"For {client_id}, as app {credentials.app_id}, until {_date(read.expires_at)}; its jti is {read.jti}.")
 
 
 @app.command(epilog=_example("sockudo token show eyJhbGciOiJIUzI1NiIs…"))
+@with_server
 def show(
     *,
     token: Annotated[str, typer.Argument(metavar="TOKEN", help="The token; - reads it from standard input.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object: accepted, reason, header, claims.")] = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """Show what a token says, and whether a server would accept it now. Only the server knows the revoked ones."""
     text = token
     if token == "-":  # noqa: S105 - the word for standard input
         text = sys.stdin.buffer.readline().decode("latin-1").strip()
-    credentials = resolve(url, app_id, key, secret, config).credentials
+    credentials = server.resolve().credentials
     now = time.time()
     header, claims = _unverified(text)
     read = _read(credentials, text, now)
     reason = read if isinstance(read, str) else None
     if as_json:
-        _print_json({"accepted": reason is None, "reason": reason, "header": header, "claims": claims})
+        print_json({"accepted": reason is None, "reason": reason, "header": header, "claims": claims})
         raise typer.Exit(ExitCode.DONE if reason is None else ExitCode.REFUSED)
     _print_rows({**header, **claims}, now)
     if reason is not None:
@@ -166,10 +161,6 @@ def _unverified(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
         return unverified_token(text)
     except SockudoError:
         return {}, {}
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False))
 
 
 def _print_rows(values: Mapping[str, Any], now: float) -> None:

@@ -16,7 +16,6 @@ __all__ = [
     "print_deliveries",
     "print_delivery",
     "print_endpoints",
-    "print_json",
     "remarks",
     "replayed_sentence",
     "spelled",
@@ -29,11 +28,6 @@ _STATES: Final = {
     "held_back": "failing, left alone for now",
     "untried": "not tried yet",
 }
-
-
-def print_json(reply: Any) -> None:
-    """One JSON text on one line."""
-    typer.echo(json.dumps(reply, ensure_ascii=False))
 
 
 # ---- endpoints ----

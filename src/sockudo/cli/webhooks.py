@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from sockudo.cli import webhook_views as views
+from sockudo.cli.calls import ask, refuse_without_terminal, with_api
 from sockudo.cli.groups import command_group, examples_with
-from sockudo.cli.outcome import ExitCode, fail, failures, note
-from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Target, Url, resolve
+from sockudo.cli.options import Everything, Json, JsonLines, Limit, Yes
+from sockudo.cli.outcome import ExitCode, fail, note
+from sockudo.cli.tables import print_json
+from sockudo.cli.target import ServerOptions, with_server
 from sockudo.cli.webhook_trial import try_endpoint
 
 if TYPE_CHECKING:
@@ -33,40 +34,34 @@ app = command_group(
 _example = examples_with(_EXIT_CODES)
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print the server's reply as JSON.")]
-JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 Endpoint = Annotated[
     str | None, typer.Option("--endpoint", metavar="ID", help="Only of this endpoint; `sockudo webhooks list` has ids.")
 ]
-Limit = Annotated[int, typer.Option(min=1, metavar="N", help="Show so many, the newest.")]
-Everything = Annotated[bool, typer.Option("--all", help="Show all, page by page.")]
 
 
 @app.command("list", epilog=_example("sockudo webhooks list"))
+@with_server
 def list_endpoints(
     *,
     as_json: Json = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """List the app's endpoints: what waits, what is dead, and what each answered last."""
 
     async def run(api: ApiClient) -> None:
         reply = await api.webhooks()
         if as_json:
-            views.print_json(reply)
+            print_json(reply)
             return
         views.print_endpoints(reply)
         for sentence in views.remarks(reply):
             note(sentence)
 
-    _with_api(resolve(url, app_id, key, secret, config), run)
+    with_api(server, run)
 
 
 @app.command(epilog=_example("sockudo webhooks deliveries --state waiting"))
+@with_server
 def deliveries(
     *,
     endpoint: Endpoint = None,
@@ -76,39 +71,30 @@ def deliveries(
     limit: Limit = 50,
     everything: Everything = False,
     as_json: JsonLines = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """List deliveries, the newest first: what was sent when, and what became of it."""
     if state not in (None, "waiting", "delivered", "dead"):
         fail(f"--state is waiting, delivered or dead, not '{state}'.", ExitCode.USAGE)
-    target = resolve(url, app_id, key, secret, config)
-    _show_deliveries(target, endpoint, state, None if everything else limit, as_json=as_json)
+    _show_deliveries(server, endpoint, state, None if everything else limit, as_json=as_json)
 
 
 @app.command(epilog=_example("sockudo webhooks dead --endpoint 5f0c7ab2e91d"))
+@with_server
 def dead(
     *,
     endpoint: Endpoint = None,
     limit: Limit = 50,
     everything: Everything = False,
     as_json: JsonLines = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """List dead letters, the newest first: what was given up, and why."""
-    target = resolve(url, app_id, key, secret, config)
-    _show_deliveries(target, endpoint, "dead", None if everything else limit, as_json=as_json)
+    _show_deliveries(server, endpoint, "dead", None if everything else limit, as_json=as_json)
 
 
 def _show_deliveries(
-    target: Target, endpoint: str | None, state: str | None, limit: int | None, *, as_json: bool
+    server: ServerOptions, endpoint: str | None, state: str | None, limit: int | None, *, as_json: bool
 ) -> None:
     what = {"dead": "dead letters", None: "deliveries"}.get(state, f"{state} deliveries")
 
@@ -120,7 +106,7 @@ def _show_deliveries(
             found = page["deliveries"]
             if as_json:
                 for each in found:
-                    views.print_json(each)
+                    print_json(each)
             elif found or first:
                 views.print_deliveries(found, f"There are no {what}.")
             left, first = None if left is None else left - len(found), False
@@ -131,32 +117,29 @@ def _show_deliveries(
         if not as_json and found:
             note("`sockudo webhooks show ID` has the body of one, and what was answered.")
 
-    _with_api(target, run)
+    with_api(server, run)
 
 
 @app.command(epilog=_example("sockudo webhooks show 0f8e2c4ab7d94f0e"))
+@with_server
 def show(
     *,
     delivery_id: Annotated[str, typer.Argument(metavar="ID", help="The delivery: X-Sockudo-Delivery of its requests.")],
     as_json: Json = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """Show one delivery: its body, every attempt with its answer, why it failed and what to do."""
 
     async def run(api: ApiClient) -> None:
         delivery = await api.webhook_delivery(delivery_id)
         if as_json:
-            views.print_json(delivery)
+            print_json(delivery)
             return
         views.print_delivery(delivery)
         for sentence in _what_to_do(delivery):
             note(sentence)
 
-    _with_api(resolve(url, app_id, key, secret, config), run)
+    with_api(server, run)
 
 
 def _what_to_do(delivery: dict[str, Any]) -> list[str]:
@@ -171,6 +154,7 @@ def _what_to_do(delivery: dict[str, Any]) -> list[str]:
 
 
 @app.command(epilog=_example("sockudo webhooks replay --endpoint 5f0c7ab2e91d"))
+@with_server
 def replay(
     *,
     ids: Annotated[
@@ -180,13 +164,9 @@ def replay(
         str | None, typer.Option("--endpoint", metavar="ID", help="All dead letters of this endpoint.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All dead letters of the app.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,
+    yes: Yes = False,
     as_json: Json = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """Send deliveries again, with the same ids and bodies, after everything that waits now."""
     if bool(ids) + (endpoint is not None) + everything != 1:
@@ -194,7 +174,7 @@ def replay(
 
     async def run(api: ApiClient) -> None:
         if not yes:
-            _ask(await _question(api, ids, endpoint))
+            ask(await _question(api, ids, endpoint), "Nothing was sent.")
         if ids:
             slices = [ids[first : first + _IDS_AT_ONCE] for first in range(0, len(ids), _IDS_AT_ONCE)]
             replies = [await api.replay_webhooks(ids=each) for each in slices]
@@ -202,12 +182,12 @@ def replay(
             replies = [await api.replay_webhooks(endpoint=endpoint)]
         if as_json:
             for reply in replies:
-                views.print_json(reply)
+                print_json(reply)
         else:
             typer.echo(views.replayed_sentence(replies))
 
-    _refuse_without_terminal(yes)
-    _with_api(resolve(url, app_id, key, secret, config), run)
+    refuse_without_terminal(yes)
+    with_api(server, run)
 
 
 async def _question(api: ApiClient, ids: list[str] | None, endpoint: str | None) -> str:
@@ -221,6 +201,7 @@ async def _question(api: ApiClient, ids: list[str] | None, endpoint: str | None)
 
 
 @app.command("test", epilog=_example("sockudo webhooks test https://example.com/pusher --event member_added"))
+@with_server
 def send_test(
     *,
     endpoint_url: Annotated[str, typer.Argument(metavar="URL", help="The endpoint.")],
@@ -241,21 +222,17 @@ def send_test(
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """Send one signed example to an endpoint, from here and not from the server, and say what came back."""
-    credentials = resolve(url, app_id, key, secret, config).credentials
+    credentials = server.resolve().credentials
     try_endpoint(
         credentials,
         endpoint_url,
         event=event,
         headers=header or (),
         timeout=timeout,
-        allow_private=allow_private or _allowed_here(credentials.app_id, credentials.key, config),
+        allow_private=allow_private or _allowed_here(credentials.app_id, credentials.key, server.config),
         as_json=as_json,
     )
 
@@ -274,28 +251,3 @@ def _allowed_here(app_id: str, key: str, config: Any) -> bool:
     except ConfigError:
         return False
     return settings.webhooks.allow_private_addresses
-
-
-def _with_api(target: Target, run: Callable[[ApiClient], Coroutine[Any, Any, None]]) -> None:
-    with failures():
-        asyncio.run(_opened(target, run))
-
-
-async def _opened(target: Target, run: Callable[[ApiClient], Coroutine[Any, Any, None]]) -> None:
-    from sockudo.client.http import ApiClient
-
-    async with ApiClient(target.url, target.credentials) as api:
-        await run(api)
-
-
-def _refuse_without_terminal(yes: bool) -> None:
-    import sys
-
-    if not yes and not sys.stdin.isatty():
-        fail("Nobody is at a terminal to be asked.", ExitCode.USAGE, "Add --yes to do it without asking.")
-
-
-def _ask(question: str) -> None:
-    if not typer.confirm(question, err=True):
-        note("Nothing was sent.")
-        raise typer.Exit(ExitCode.REFUSED)

@@ -91,7 +91,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "_refuse_without_terminal", lambda _: None)
+    monkeypatch.setattr(history, "refuse_without_terminal", lambda _: None)
 
 
 @pytest.mark.parametrize("command", ["show", "state", "purge", "reset", "snapshot"])

@@ -116,7 +116,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhooks, "_refuse_without_terminal", lambda _: None)
+    monkeypatch.setattr(webhooks, "refuse_without_terminal", lambda _: None)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from sockudo.cli.calls import ask, refuse_without_terminal
 from sockudo.cli.groups import examples_with
+from sockudo.cli.options import Everything, Json, JsonLines, Yes
 from sockudo.cli.outcome import ExitCode, fail, failures, note
+from sockudo.cli.tables import print_json
 
 if TYPE_CHECKING:
     from sockudo.cli.target import Target
@@ -44,11 +46,7 @@ PROVIDER_NAMES: Final = ("fcm", "apns", "webpush", "hms", "wns")
 
 example = examples_with(EXIT_CODES)
 
-Json = Annotated[bool, typer.Option("--json", help="Print the server's reply as JSON.")]
-JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 Limit = Annotated[int, typer.Option(min=1, metavar="N", help="Show so many.")]
-Everything = Annotated[bool, typer.Option("--all", help="Show all, page by page.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 
 # Rows of one request at most (contract 50 § 1).
 _PAGE: Final = 1000
@@ -105,28 +103,9 @@ async def show_pages(
         note("There is more: see all of it with --all.")
 
 
-def print_json(reply: Any) -> None:
-    """One JSON text on one line."""
-    import json
-
-    typer.echo(json.dumps(reply, ensure_ascii=False))
-
-
 def checked_provider(name: str) -> str:
     """The provider as it stands in routes; ends the command for one that there is not."""
     word = name.lower().replace("_", "").replace("-", "")
     if word not in PROVIDER_NAMES:
         fail(f"No provider is called '{name}'.", ExitCode.USAGE, f"Providers: {', '.join(PROVIDER_NAMES)}.")
     return word
-
-
-def refuse_without_terminal(yes: bool) -> None:
-    if not yes and not sys.stdin.isatty():
-        fail("Nobody is at a terminal to be asked.", ExitCode.USAGE, "Add --yes to do it without asking.")
-
-
-def ask(question: str, otherwise: str) -> None:
-    """Ends the command, with what was not done, unless the answer is yes."""
-    if not typer.confirm(question, err=True):
-        note(otherwise)
-        raise typer.Exit(ExitCode.REFUSED)
