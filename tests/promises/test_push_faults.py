@@ -6,18 +6,23 @@ between just these two steps.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from sockudo.stores.push.sql import sqlite_push
 from sockudo.stores.sql.push_queue_schema import key_hash
 from sockudo.testing import ProviderAnswer
-from support.push_ground import ended, ground, kill, seeded, tokens
+from support.push_ground import ended, ground, kill
 from support.push_server import PushServer
+from support.push_stores import a_device, a_subscription
+from support.server import DEFAULT_APP
 from support.waiting import wait_until
 
 QUEUE, STORE = "push-queue.sqlite3", "push.sqlite3"
@@ -34,6 +39,33 @@ def locked(path: Path) -> Iterator[None]:
 def rows(path: Path, statement: str, *parameters: Any) -> list[Any]:
     with closing(sqlite3.connect(path, isolation_level=None, timeout=20)) as connection:
         return connection.execute(statement, parameters).fetchall()
+
+
+STEP_BY_STEP = {"fanout_fast_threshold": 1, "fanout_shard_size": 1}
+"""Each target is planned by itself, and is a batch."""
+
+
+def towns(folder: Path, count: int) -> tuple[list[dict[str, str]], set[str]]:
+    """So many channels with two devices each, put into the store of a server that does not run: as the targets of a
+    publish, and the tokens."""
+
+    async def put() -> None:
+        store = sqlite_push(folder)
+        await store.start()
+        try:
+            devices = [
+                a_device(f"device-{number}", f"token-{number}", app_id=DEFAULT_APP.id) for number in range(2 * count)
+            ]
+            await asyncio.gather(*(store.put_device(each) for each in devices))
+            places = [(f"town-{number // 2}", each.id) for number, each in enumerate(devices)]
+            rows = [a_subscription(channel, device_id, DEFAULT_APP.id) for channel, device_id in places]
+            await asyncio.gather(*(store.put_subscription(each) for each in rows))
+        finally:
+            await store.close()
+
+    asyncio.run(put())
+    targets = [{"type": "channel", "channel": f"town-{number}"} for number in range(count)]
+    return targets, {f"token-{number}" for number in range(2 * count)}
 
 
 def status_of(server: PushServer, publish_id: str) -> Any:
@@ -54,12 +86,12 @@ def test_2_killed_between_the_providers_answer_and_its_note(tmp_path: Path) -> N
     with ground(tmp_path) as place:
         server = place.start()
         token = server.register("s2")
-        place.script(token, ProviderAnswer(delay=1.0))
+        place.script(token, ProviderAnswer(delay=2.0))
         server.publish("s2", {"type": "device", "deviceId": "s2"})
         [sent_at] = wait_until(lambda: place.sent_at(token), "the send")
         try:
             with locked(tmp_path / QUEUE):
-                wait_until(lambda: time.time() > sent_at + 1.3, "the provider's answer")
+                wait_until(lambda: time.time() > sent_at + 2.3, "the provider's answer")
                 assert counters(status_of(server, "s2")) == {"planned": 1}
                 kill(server.server)
         finally:
@@ -74,10 +106,10 @@ def test_3_what_providers_said_twice_and_at_once(tmp_path: Path) -> None:
         server.register("s3-phone", "s3")
         server.register("s3-apple", "s3", recipient={"transportType": "apns", "deviceToken": "planted-apple"})
         for token in ("planted-token-s3-phone", "planted-apple"):
-            place.script(token, ProviderAnswer(delay=1.0))
-        server.publish("s3", {"type": "channel", "channel": "s3"})
+            place.script(token, ProviderAnswer(delay=2.0))
+        server.publish("s3", {"type": "channel", "channel": "s3"}, notBeforeMs=int(time.time() * 1000) + 1500)
+        wait_until(lambda: status_of(server, "s3")["state"] == "dispatching", "the plan")
         wait_until(lambda: len(place.requests) == 2, "both sends")
-        assert status_of(server, "s3")["state"] == "dispatching"
         with locked(tmp_path / STORE):
             # Each provider's batch has an answer of its own; both wait for the store at the same time.
             noted = "SELECT message_key FROM push_queue_messages WHERE stage = 'delivery_results'"
@@ -116,12 +148,12 @@ def test_19_a_publish_whose_message_is_lost(tmp_path: Path) -> None:
 
 
 def test_20_killed_while_planning(tmp_path: Path) -> None:
-    count = 2000
     with ground(tmp_path) as place:
-        seeded(tmp_path, tokens(count), channel="news")
-        server = place.start(fanout_fast_threshold=100, fanout_shard_size=2)
+        targets, everybody = towns(tmp_path, 120)
+        count = len(everybody)
+        server = place.start(**STEP_BY_STEP)
         try:
-            server.publish("s20")
+            server.publish("s20", *targets)
             wait_until(lambda: place.sends, "the first batches")
             with locked(tmp_path / QUEUE):
                 assert status_of(server, "s20")["state"] == "planning"
@@ -129,10 +161,10 @@ def test_20_killed_while_planning(tmp_path: Path) -> None:
         finally:
             server.server.close()
         assert 0 < len(place.sends) < count
-        with place.server(fanout_fast_threshold=100, fanout_shard_size=2) as again:
+        with place.server(**STEP_BY_STEP) as again:
             status = ended(again, "s20")
         assert counters(status) == {"planned": count, "dispatched": count, "succeeded": count}
-        assert set(place.sends) == {each.token for each in tokens(count)}
+        assert set(place.sends) == everybody
         assert max(place.sends.values()) <= 2
 
 
@@ -162,6 +194,22 @@ def test_28_of_those_who_change_a_status_at_once_one_does(tmp_path: Path) -> Non
         assert revisions(tmp_path) == {name: revision + 1 for name, revision in before.items()}
         assert set(before) == set(names)
         assert place.requests == []
+
+
+def test_28_nothing_is_lost_where_two_processes_count_at_once(tmp_path: Path) -> None:
+    """Whoever changes a status that another one has just changed has to try again: the sum shows it."""
+    with ground(tmp_path, delay=0.5) as place:
+        targets, everybody = towns(tmp_path, 80)
+        count = len(everybody)
+        with place.server(**STEP_BY_STEP) as first, place.server(**STEP_BY_STEP) as second:
+            # All of it is due at one moment, at which both are there.
+            first.publish("s28", *targets, notBeforeMs=int(time.time() * 1000) + 3000)
+            status = ended(second, "s28")
+            both = [metric(server, "dispatched_total") for server in (first, second)]
+        assert counters(status) == {"planned": count, "dispatched": count, "succeeded": count}
+        assert place.sends == Counter(everybody)
+        assert min(both) > 0
+        assert sum(both) == count
 
 
 def revisions(folder: Path) -> dict[str, int]:
