@@ -49,7 +49,7 @@ def sections() -> Mapping[str, str]:
     pending: list[tuple[str, Any]] = [("", Settings)]
     while pending:
         prefix, struct = pending.pop(0)
-        for field in structs.fields(struct):
+        for field in _fields(struct):
             if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
                 path = f"{prefix}{field.name}"
                 found[path] = (field.type.__doc__ or "").strip()
@@ -77,8 +77,14 @@ def value_at(settings: Settings, path: str) -> Any:
     return found
 
 
+@cache
+def _fields(struct: type[msgspec.Struct]) -> tuple[structs.FieldInfo, ...]:
+    # msgspec evaluates the annotations anew each time, which takes longer than all the rest of loading.
+    return structs.fields(struct)
+
+
 def _walk(struct: type[msgspec.Struct], prefix: str) -> Iterator[Setting]:
-    for field in structs.fields(struct):
+    for field in _fields(struct):
         path = f"{prefix}{field.name}"
         if get_origin(field.type) is Annotated:
             hint, key = get_args(field.type)
@@ -107,7 +113,7 @@ def _kind(hint: Any) -> Kind:
 
 def _assemble(struct: type[msgspec.Struct], prefix: str, values: Mapping[str, Any]) -> Any:
     given: dict[str, Any] = {}
-    for field in structs.fields(struct):
+    for field in _fields(struct):
         path = f"{prefix}{field.name}"
         if path in values:
             given[field.name] = values[path]
