@@ -355,10 +355,16 @@ def test_of_two_operators_the_later_does_not_hit_another_webhook(operator: Opera
         operator.api("POST", f"/apps/{app.id}/webhooks", entry, status=201)
     mine, edit = operator.page(several), operator.page(f"{several}/1")
     operator.api("DELETE", f"/apps/{app.id}/webhooks/0")
-    for page, action in ((mine, f"{several}/1/remove"), (edit, f"{several}/1"), (mine, f"{several}/2/remove")):
-        assert "as they are now" in operator.submit(page, action, status=412).text
+    for action in (f"{several}/1/remove", f"{several}/2/remove"):
+        assert "as they are now" in operator.submit(mine, action, status=412).text
+    again = operator.submit(edit, f"{several}/1", {"filter.channel_prefix": "order-"}, status=412)
+    assert "for webhook 1, https://b.test" in again.text
     left = [each["url"] for each in operator.api("GET", f"/apps/{app.id}/webhooks")["webhooks"]]
     assert left == ["https://b.test", "https://c.test"]
+    operator.submit(again, f"{several}/0")
+    changed, other = operator.api("GET", f"/apps/{app.id}/webhooks")["webhooks"]
+    assert (changed["url"], changed["filter"]) == ("https://b.test", {"channel_prefix": "order-"})
+    assert "filter" not in other
 
 
 def test_markup_from_outside_is_text(

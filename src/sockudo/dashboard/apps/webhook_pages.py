@@ -125,6 +125,7 @@ def _form_page(
         headers=retry_headers(refusal) if refusal is not None else None,
         **{**shared(board, app, "webhooks"), "error": error},
         index=index,
+        was="" if index is None else shown_webhooks(app)[index].get("url") or "",
         action=f"{app_url(app.id, 'webhooks')}/{_NEW if index is None else index}",
         sent=sent,
         problems=problems or [],
@@ -200,18 +201,16 @@ def _removing(board: Board) -> Answer:
 def _not_saved(
     board: Board, request: Request, app: App, index: int | None, kept: Form, refusal: SockudoError
 ) -> Response:
-    """The form as it was filled in. After somebody else's change its index may mean another webhook, or none."""
-    if refusal.spec is errors.ENDPOINT_NOT_FOUND:
-        index, text = None, f"{refusal.text}. What you filled in is still here: as a new webhook."
-    elif refusal.spec is errors.APP_CHANGED:
+    """The form as it was filled in. After somebody else's change an index may mean another webhook, or none: the form
+    is for the one that has the address from before, else for a new one.
+    """
+    text = failure_text(refusal)
+    if refusal.spec in (errors.APP_CHANGED, errors.ENDPOINT_NOT_FOUND):
         app = app_of(board, app.id).record
-        if index is None or index >= len(app.policy.webhooks):
-            index, text = None, f"{refusal.text}. What you filled in is still here: as a new webhook."
-        else:
-            there = shown_webhooks(app)[index].get("url")
-            text = f"{refusal.text}. What you filled in would now replace webhook {index + 1}: {there or 'no address'}."
-    else:
-        text = failure_text(refusal)
+        was = kept.get("was")
+        index = next((each["index"] for each in shown_webhooks(app) if was and each.get("url") == was), None)
+        what = "as a new webhook" if index is None else f"for webhook {index + 1}, {was}, as it is now"
+        text = f"{refusal.text}. What you filled in is still here: {what}."
     status = refusal.spec.status or 500
     return _form_page(board, request, app, index, kept, error=text, status=status, refusal=refusal)
 

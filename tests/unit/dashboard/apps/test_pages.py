@@ -134,9 +134,14 @@ async def test_a_webhook_comes_back_but_for_values_of_headers(
 
 async def test_a_webhook_changed_by_somebody_else_keeps_what_was_typed(visitor: Visitor) -> None:
     url = "/dashboard/apps/shop/webhooks/0"
-    page = await sent(visitor, url, 412, version="an-old-one", url="https://hooks.test/b", event="cache_miss")
-    assert "would now replace webhook 1: https://hooks.test/a" in page.text
-    assert filled_in(page, url)["url"] == "https://hooks.test/b"
+    typed = {"version": "an-old-one", "url": "https://hooks.test/b", "event": "cache_miss"}
+    page = await sent(visitor, url, 412, was="https://hooks.test/a", **typed)
+    assert "is still here: for webhook 1, https://hooks.test/a, as it is now." in page.text
+    again = filled_in(page, url)
+    assert (again["url"], again["was"]) == ("https://hooks.test/b", "https://hooks.test/a")
+    page = await sent(visitor, url, 412, was="https://hooks.test/gone", **typed)
+    assert "is still here: as a new webhook." in page.text
+    assert filled_in(page, "/dashboard/apps/shop/webhooks/new")["url"] == "https://hooks.test/b"
 
 
 async def test_a_webhook_that_is_gone_comes_back_as_a_new_one(visitor: Visitor) -> None:
