@@ -12,7 +12,7 @@ from sockudo import errors
 from sockudo.catalogue import as_sent, can_retry, nearest_names, plain_row, search_rows
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.paging import Page, Paging
-from sockudo.dashboard.problems import page_links, shown_group
+from sockudo.dashboard.problems import shown_group
 from sockudo.dashboard.replies import json, page
 from sockudo.edge.paths import path_part
 from sockudo.errors import CATALOGUE, ErrorSpec
@@ -58,7 +58,6 @@ def routes(board: Board) -> list[Route]:
             forms=as_sent(row),
             retry=can_retry(row),
             groups=[shown_group(group) for group in groups_of(row)],
-            **page_links(),
         )
 
     async def catalogue_json(request: Request) -> Response:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from sockudo.dashboard.asked import channel_url, connection_url, inspector_url
 from sockudo.errors import CATALOGUE, ErrorSpec
 from sockudo.inspector import Entry, Group
 from sockudo.inspector.lines import LABELS, Line, line_of
 
-__all__ = ["Example", "ShownGroup", "page_links", "shown_group"]
+__all__ = ["Example", "ShownGroup", "shown_group"]
 
 _EXAMPLES: Final = 10
 
@@ -35,8 +34,3 @@ def shown_group(group: Group) -> ShownGroup:
     newest = list(group.last)[::-1][:_EXAMPLES]
     examples = [Example(entry, line_of(entry)) for entry in newest]
     return ShownGroup(group, LABELS[group.kind], CATALOGUE.get(group.error or ""), examples)
-
-
-def page_links() -> dict[str, Any]:
-    """The ways to other pages, for templates."""
-    return {"channel_url": channel_url, "connection_url": connection_url, "inspector_url": inspector_url}

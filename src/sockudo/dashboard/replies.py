@@ -13,8 +13,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sockudo.dashboard.asked import channel_url, connection_url, inspector_url
 from sockudo.dashboard.assets import asset_url
-from sockudo.dashboard.texts import moment
+from sockudo.dashboard.texts import duration, moment, pretty
 from sockudo.errors import SockudoError
 from sockudo.version import __version__
 
@@ -61,7 +62,16 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.globals.update(asset=asset_url, navigation=NAVIGATION, version=__version__)
+    environment.globals.update(
+        asset=asset_url,
+        navigation=NAVIGATION,
+        version=__version__,
+        channel_url=channel_url,
+        connection_url=connection_url,
+        inspector_url=inspector_url,
+        duration=duration,
+        pretty=pretty,
+    )
     environment.filters.update(number=_number, size=_size, iso=_iso, moment=moment)
     # At hand in every block, also when that is rendered alone.
     environment.globals["ui"] = environment.get_template("ui.html").module
@@ -117,7 +127,8 @@ def page(
 
     When htmx asks for a part and ``block`` names one, that block alone. Templates find beside ``context``: ``request``,
     ``path`` (of this page), ``session`` (None before the login), ``csrf_token``, ``navigation``, ``asset(name)``,
-    ``ui`` (the macros of ``ui.html``), ``app_count`` and ``notices``; filters beside Jinja's: ``number``, ``size``
+    ``ui`` (the macros of ``ui.html``), ``app_count`` and ``notices``, the addresses of `sockudo.dashboard.asked`,
+    ``duration`` and ``pretty`` of `sockudo.dashboard.texts`; filters beside Jinja's: ``number``, ``size``
     (bytes), ``iso`` and ``moment`` (of milliseconds since the epoch).
     """
     session: Session | None = getattr(request.state, "session", None)

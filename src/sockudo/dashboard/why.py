@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.paging import Page, Paging
-from sockudo.dashboard.problems import page_links, shown_group
+from sockudo.dashboard.problems import shown_group
 from sockudo.dashboard.replies import json, page
 from sockudo.inspector import Group
 from sockudo.inspector.explained import PROBLEM_KINDS, explained, find_problems
@@ -45,7 +45,6 @@ def routes(board: Board) -> list[Route]:
             app_id=app_id,
             unknown=app_id not in apps if app_id else False,
             kind=request.query_params.get("kinds", ""),
-            **page_links(),
         )
 
     async def problems(request: Request) -> Response:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.dashboard.asked import channel_url, connection_url, inspector_url, known_app
+from sockudo.dashboard.asked import channel_url, known_app
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.bodies import Form, read_form
 from sockudo.dashboard.channels.detail import ChannelView, TestEvent, channel_view, members, publish, subscribers
@@ -17,20 +17,12 @@ from sockudo.dashboard.channels.listing import KINDS, ChannelQuery, ChannelRow
 from sockudo.dashboard.channels.past import shown_messages, told
 from sockudo.dashboard.paging import Page, Paging
 from sockudo.dashboard.replies import page, redirect
-from sockudo.dashboard.texts import duration, pretty
 from sockudo.errors import SockudoError
 
 __all__ = ["channel_page", "list_page", "publish_form"]
 
 _TEST_EVENT: Final = {"name": "my-event", "data": '{"message": "hello"}'}
 _HISTORY_LIMIT: Final = "50"
-_TOOLS: Final[dict[str, Any]] = {
-    "channel_url": channel_url,
-    "connection_url": connection_url,
-    "duration": duration,
-    "inspector_url": inspector_url,
-    "pretty": pretty,
-}
 
 
 def list_page(board: Board, request: Request, query: ChannelQuery, found: Page[ChannelRow]) -> Response:
@@ -44,7 +36,6 @@ def list_page(board: Board, request: Request, query: ChannelQuery, found: Page[C
         found=found,
         kinds=[("", "All kinds"), *((kind, kind) for kind in KINDS)],
         apps=[app.id for app in board.edge.apps.all()],
-        **_TOOLS,
     )
 
 
@@ -117,5 +108,4 @@ def _page(board: Board, request: Request, about: ChannelView, view: str, *, stat
         view=view,
         views=_views(about),
         **more,
-        **_TOOLS,
     )

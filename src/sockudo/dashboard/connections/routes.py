@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo import errors
-from sockudo.dashboard.asked import asked_app, channel_url, choice, connection_url, inspector_url
+from sockudo.dashboard.asked import asked_app, choice
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.bodies import read_form
 from sockudo.dashboard.connections.detail import connection_view, end_connection, find_session, subscriptions
 from sockudo.dashboard.connections.listing import BY, SORTS, ConnectionQuery, ConnectionRow, find_connections
 from sockudo.dashboard.paging import Page, Paging
 from sockudo.dashboard.replies import json, page, redirect, wants_part
-from sockudo.dashboard.texts import duration, pretty
 from sockudo.edge.paths import path_part
 from sockudo.errors import SockudoError
 from sockudo.sessions import Session
 
 __all__ = ["routes"]
 
-_TOOLS: Final[dict[str, Any]] = {
-    "channel_url": channel_url,
-    "connection_url": connection_url,
-    "duration": duration,
-    "inspector_url": inspector_url,
-    "pretty": pretty,
-}
 
 _log = structlog.get_logger("sockudo.dashboard")
 
@@ -41,9 +31,7 @@ def routes(board: Board) -> list[Route]:
     async def index(request: Request) -> Response:
         query, found = await _found(board, request)
         apps = [app.id for app in board.edge.apps.all()]
-        return page(
-            board, request, "connections/index.html", block="results", query=query, found=found, apps=apps, **_TOOLS
-        )
+        return page(board, request, "connections/index.html", block="results", query=query, found=found, apps=apps)
 
     async def show(request: Request) -> Response:
         return _detail(board, request, path_part(request, "socket_id"))
@@ -107,8 +95,15 @@ def _detail(board: Board, request: Request, socket_id: str) -> Response:
             raise
         # For a part of a page that asks again and again: here is the end of it, which htmx is told by this status.
         status = 286 if wants_part(request) else 404
-        gone = {"app_id": app_id, "socket_id": socket_id, **_TOOLS}
-        return page(board, request, "connections/gone.html", block="live", status=status, **gone)
+        return page(
+            board,
+            request,
+            "connections/gone.html",
+            block="live",
+            status=status,
+            app_id=app_id,
+            socket_id=socket_id,
+        )
     return page(
         board,
         request,
@@ -116,7 +111,6 @@ def _detail(board: Board, request: Request, socket_id: str) -> Response:
         block="live",
         about=connection_view(session),
         found=subscriptions(session, Paging.of(request)),
-        **_TOOLS,
     )
 
 
