@@ -9,6 +9,7 @@ import pytest
 from sockudo.config import Settings
 from sockudo.config.sections import Push
 from sockudo.stores.push import MemoryPushStore, push_store
+from sockudo.stores.push.selection import push_exists
 from sockudo.stores.push.sql import FILE_NAME, SqlPushStore
 
 
@@ -29,3 +30,12 @@ async def test_a_file_in_the_data_directory_is_the_default(tmp_path: Path) -> No
     assert await store.check()
     await store.close()
     assert (tmp_path / FILE_NAME).exists()
+
+
+def test_there_is_a_store_where_something_may_be_in_it(tmp_path: Path) -> None:
+    settings = Settings(data_dir=str(tmp_path))
+    assert not push_exists(settings)
+    (tmp_path / FILE_NAME).touch()
+    assert push_exists(settings)
+    assert not push_exists(Settings(data_dir=str(tmp_path), push=Push(storage_driver="memory")))
+    assert push_exists(Settings(data_dir=str(tmp_path), push=Push(storage_driver="postgres")))
