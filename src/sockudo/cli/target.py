@@ -217,22 +217,10 @@ def _stored_apps(settings: Settings) -> Sequence[App]:
 
     from sockudo.config import ConfigError
     from sockudo.errors import SockudoError
-    from sockudo.stores.selection import app_place, app_store
-
-    driver = settings.app_manager.driver
-    if driver == "memory" or (driver == "sqlite" and not Path(app_place(settings)).exists()):
-        return ()
-
-    async def read() -> Sequence[App]:
-        store = app_store(settings)
-        await store.start()
-        try:
-            return await store.all()
-        finally:
-            await store.stop()
+    from sockudo.stores.selection import stored_apps
 
     try:
-        return asyncio.run(read())
+        return asyncio.run(stored_apps(settings)) or ()
     except (ConfigError, SockudoError) as error:
         note(f"Note: {error}")
         return ()

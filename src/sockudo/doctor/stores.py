@@ -24,24 +24,12 @@ _IN_TIME: Final = "no answer in time"
 
 async def read_apps(settings: Settings) -> tuple[Sequence[App] | None, str | None]:
     """The apps of the store, None where there is none yet; and why they cannot be read. No file is made by looking."""
-    from sockudo.stores.selection import app_place, app_store
+    from sockudo.stores.selection import stored_apps
 
-    driver = settings.app_manager.driver
-    if driver == "memory" or (driver == "sqlite" and not _exists(app_place(settings))):
-        return None, None
     try:
-        store = app_store(settings)
-        await store.start()
-        try:
-            return await store.all(), None
-        finally:
-            await store.stop()
+        return await stored_apps(settings), None
     except (ConfigError, SockudoError) as error:
         return None, str(error)
-
-
-def _exists(place: str) -> bool:
-    return Path(place).exists()
 
 
 async def check_stores(deployment: Deployment) -> Sequence[Finding]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from sockudo.apps.ports import AppStore
 from sockudo.config import Settings
+from sockudo.config.apps import App
 from sockudo.config.sections.databases import SqlDatabase
 from sockudo.stores.memory_apps import MemoryAppStore
 from sockudo.stores.sqlite_apps import SqliteAppStore
 from sockudo.stores.stand_in import StandInAppStore
 
-__all__ = ["app_place", "app_store"]
+__all__ = ["app_place", "app_store", "stored_apps"]
 
 # That of contract 70 § 1.4 for a connection of the pool.
 _TIMEOUT_MS: Final = 5000
@@ -30,6 +32,22 @@ def app_store(settings: Settings, *, serving: bool = False) -> AppStore:
             return SqliteAppStore(settings.data_dir)
     store = _sql_store(settings)
     return StandInAppStore(store) if serving and settings.apps else store
+
+
+async def stored_apps(settings: Settings) -> Sequence[App] | None:
+    """Every app in that store, None where there is no store yet: none is made by looking.
+
+    Raises ConfigError when the driver of the database is not installed, and errors.SERVICE_UNAVAILABLE.
+    """
+    driver = settings.app_manager.driver
+    if driver == "memory" or (driver == "sqlite" and not SqliteAppStore(settings.data_dir).path.exists()):
+        return None
+    store = app_store(settings)
+    await store.start()
+    try:
+        return await store.all()
+    finally:
+        await store.stop()
 
 
 def app_place(settings: Settings) -> str:
