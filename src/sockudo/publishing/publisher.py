@@ -19,32 +19,23 @@ from sockudo.hub import AppState, Connection
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import Claim, IdempotencyKeys, Space, fingerprint
 from sockudo.protocol.frame import Frame
+from sockudo.publishing.answers import OK, Answer, Waits, after, answer_to, forget, ok
 from sockudo.publishing.bodies import EventBody, decode_batch, decode_event
 from sockudo.publishing.event_checks import check_channel, check_event, entry, mark_of, targets_of, wants_entry
 from sockudo.publishing.extras import delivered, is_ephemeral, key_of
-from sockudo.publishing.pipeline import Message, Pending, Pipeline, check_stored
+from sockudo.publishing.pipeline import Message, Pending, Pipeline
 from sockudo.publishing.pushes import EventPushes, NoPushes
-from sockudo.streams.records import Committed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["OK", "Answer", "PublishOptions", "Publisher"]
-
-OK = b'{"ok":true}'
-"""The reply to a publish that asked for nothing: always this very object."""
+__all__ = ["PublishOptions", "Publisher"]
 
 _EMPTY = b"{}"
 _encode = msgspec.json.Encoder().encode
 
 # Bytes of a key inside the message, which is looked up per channel (contract 20 § 9.2).
 _MAX_MESSAGE_KEY = 128
-
-Answer = bytes | asyncio.Future[bytes]
-"""The reply's JSON text, or the future that ends with it."""
-
-_Waits = Pending | asyncio.Future[bytes]
-"""A message that is being stored, or the answer to another request that publishes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +115,7 @@ class Publisher:
     def _said_event(self, app: LiveApp, state: AppState, event: EventBody, key: str | None, now: float) -> Answer:
         channels, pending = self._publish(app, state, event, key, now)
         if not wants_entry(event):
-            return OK if pending is None else self._when_stored(pending, _ok)
+            return OK if pending is None else self._when_stored(pending, ok)
 
         def reply() -> bytes:
             return _encode({"channels": {name: entry(state, event, name) for name in channels}})
@@ -165,7 +156,7 @@ class Publisher:
             if waits is not None:
                 pending.append(waits)
         if failure is not None:
-            _forget(pending)
+            forget(pending)
             raise failure
         return channels, pending or None
 
@@ -217,18 +208,18 @@ class Publisher:
         if any(self._is_pushed(item) for item in items):
             return self._own(self._pushed_batch(app, state, items))
         said: list[bool] = []
-        pending: list[_Waits] = []
+        pending: list[Waits] = []
         try:
             for index, item in enumerate(items):
                 with _naming(index):
                     said.append(self._item(app, state, item, pending, now))
         except SockudoError:
-            _forget(pending)
+            forget(pending)
             raise
         reply = partial(_batch_reply, app, state, items, said)
         return reply() if not pending else self._when_stored(pending, reply)
 
-    def _item(self, app: LiveApp, state: AppState, item: EventBody, pending: list[_Waits], now: float) -> bool:
+    def _item(self, app: LiveApp, state: AppState, item: EventBody, pending: list[Waits], now: float) -> bool:
         """Publishes one item; False for one that was published before under its key, or is being published."""
         claim = self._claim(app, state, item, pending, now)
         if claim is not False:
@@ -237,7 +228,7 @@ class Publisher:
         return claim is not False
 
     def _claim(
-        self, app: LiveApp, state: AppState, item: EventBody, pending: list[_Waits], now: float
+        self, app: LiveApp, state: AppState, item: EventBody, pending: list[Waits], now: float
     ) -> Claim | Literal[False] | None:
         """The claim to publish an item, None for one without a key, False for one that somebody else publishes."""
         key = item.idempotency_key
@@ -259,7 +250,7 @@ class Publisher:
         state: AppState,
         item: EventBody,
         claim: Claim | None,
-        pending: list[_Waits],
+        pending: list[Waits],
         now: float,
     ) -> None:
         key = None if claim is None else item.idempotency_key
@@ -270,7 +261,7 @@ class Publisher:
             claim.complete(OK, now)
         else:
             pending.extend(waits)
-            self._keep(claim, self._when_stored(waits, _ok), now)
+            self._keep(claim, self._when_stored(waits, ok), now)
 
     # ---- events that are notifications, too (contract 50 § 9) ----
 
@@ -297,22 +288,22 @@ class Publisher:
 
     async def _pushed_batch(self, app: LiveApp, state: AppState, items: Sequence[EventBody]) -> bytes:
         said: list[bool] = []
-        pending: list[_Waits] = []
+        pending: list[Waits] = []
         told: list[object] = []
         try:
             for index, item in enumerate(items):
                 with _naming(index):
                     said.append(await self._pushed_item(app, state, item, pending, told))
-            return await _after(pending, partial(_batch_reply, app, state, items, said))
+            return await after(pending, partial(_batch_reply, app, state, items, said))
         except BaseException:
-            _forget(pending)
+            forget(pending)
             raise
         finally:
             for each in told:
                 self.pushes.after(each)
 
     async def _pushed_item(
-        self, app: LiveApp, state: AppState, item: EventBody, pending: list[_Waits], told: list[object]
+        self, app: LiveApp, state: AppState, item: EventBody, pending: list[Waits], told: list[object]
     ) -> bool:
         """Like `_item`; what rules make of it is put into ``told``."""
         claim = self._claim(app, state, item, pending, self._clock.monotonic())
@@ -327,9 +318,9 @@ class Publisher:
 
     # ---- what takes time ----
 
-    def _when_stored(self, pending: Sequence[_Waits], reply: Callable[[], bytes]) -> asyncio.Future[bytes]:
+    def _when_stored(self, pending: Sequence[Waits], reply: Callable[[], bytes]) -> asyncio.Future[bytes]:
         """The answer that comes when all of it is stored; as a rule it is one message, which needs no task."""
-        return _answer_to(pending[0], reply) if len(pending) == 1 else self._own(_after(pending, reply))
+        return answer_to(pending[0], reply) if len(pending) == 1 else self._own(after(pending, reply))
 
     def _own(self, work: Coroutine[object, object, bytes]) -> asyncio.Task[bytes]:
         """Starts the wait for a commit; it goes on when the caller has gone."""
@@ -375,47 +366,6 @@ class Publisher:
         return answer
 
 
-def _ok() -> bytes:
-    return OK
-
-
-def _answer_to(waits: _Waits, reply: Callable[[], bytes]) -> asyncio.Future[bytes]:
-    """A future of its own, so that nobody who gives up takes the message from whoever else waits for it."""
-    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    def end(done: asyncio.Future[Committed] | asyncio.Future[bytes]) -> None:
-        if answer.done():
-            return
-        if done.cancelled():
-            answer.cancel()
-            return
-        try:
-            check_stored(done)
-            answer.set_result(reply())
-        except Exception as problem:  # noqa: BLE001 - told to whoever waits, like that of a task
-            answer.set_exception(problem)
-            # A caller that has gone does not ask any more.
-            answer.exception()
-
-    waits.add_done_callback(end)
-    return answer
-
-
-async def _after(pending: Sequence[_Waits], reply: Callable[[], bytes]) -> bytes:
-    """The reply once all of it is stored; the first failure in order is raised after all have ended."""
-    if pending:
-        await asyncio.wait(pending)
-    failure: SockudoError | None = None
-    for waits in pending:
-        try:
-            check_stored(waits)
-        except SockudoError as error:
-            failure = failure or error
-    if failure is not None:
-        raise failure
-    return reply()
-
-
 def _batch_reply(app: LiveApp, state: AppState, items: Sequence[EventBody], said: Sequence[bool]) -> bytes:
     if not any(wants_entry(item) for item in items):
         return _EMPTY
@@ -424,12 +374,6 @@ def _batch_reply(app: LiveApp, state: AppState, items: Sequence[EventBody], said
         for item, new in zip(items, said, strict=True)
     ]
     return _encode({"batch": entries})
-
-
-def _forget(pending: Sequence[_Waits]) -> None:
-    """Messages that are being stored although the request as a whole has failed: nobody waits for them."""
-    for waits in pending:
-        waits.add_done_callback(lambda done: None if done.cancelled() else done.exception())
 
 
 @contextmanager

@@ -1,0 +1,69 @@
+"""What a publish is answered, at once or when what it said has been stored."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from sockudo.errors import SockudoError
+from sockudo.publishing.pipeline import Pending, check_stored
+from sockudo.streams.records import Committed
+
+__all__ = ["OK", "Answer", "Waits", "after", "answer_to", "forget", "ok"]
+
+OK = b'{"ok":true}'
+"""The reply to a publish that asked for nothing: always this very object."""
+
+Answer = bytes | asyncio.Future[bytes]
+"""The reply's JSON text, or the future that ends with it."""
+
+Waits = Pending | asyncio.Future[bytes]
+"""A message that is being stored, or the answer to another request that publishes it."""
+
+
+def ok() -> bytes:
+    """The reply to a publish that asked for nothing."""
+    return OK
+
+
+def answer_to(waits: Waits, reply: Callable[[], bytes]) -> asyncio.Future[bytes]:
+    """A future of its own, so that nobody who gives up takes the message from whoever else waits for it."""
+    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def end(done: asyncio.Future[Committed] | asyncio.Future[bytes]) -> None:
+        if answer.done():
+            return
+        if done.cancelled():
+            answer.cancel()
+            return
+        try:
+            check_stored(done)
+            answer.set_result(reply())
+        except Exception as problem:  # noqa: BLE001 - told to whoever waits, like that of a task
+            answer.set_exception(problem)
+            # A caller that has gone does not ask any more.
+            answer.exception()
+
+    waits.add_done_callback(end)
+    return answer
+
+
+async def after(pending: Sequence[Waits], reply: Callable[[], bytes]) -> bytes:
+    """The reply once all of it is stored; the first failure in order is raised after all have ended."""
+    if pending:
+        await asyncio.wait(pending)
+    failure: SockudoError | None = None
+    for waits in pending:
+        try:
+            check_stored(waits)
+        except SockudoError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+    return reply()
+
+
+def forget(pending: Sequence[Waits]) -> None:
+    """Messages that are being stored although the request as a whole has failed: nobody waits for them."""
+    for waits in pending:
+        waits.add_done_callback(lambda done: None if done.cancelled() else done.exception())
