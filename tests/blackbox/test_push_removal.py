@@ -82,7 +82,8 @@ def remove_by_command(server: ServerProcess, data: Path, app_id: str) -> None:
 def test_nothing_is_sent_and_everything_is_deleted_also_after_a_kill(tmp_path: Path) -> None:
     with fcm() as provider:
         env = environment(provider, tmp_path)
-        later_ms = int(time.time() * 1000) + 9_000
+        # Before anything is deleted, and after everything was removed, also where all of this takes long.
+        later_ms = int(time.time() * 1000) + 18_000
         with start_server(configuration(DEFAULT_APP), env=env) as server:
             operator = Operator(server)
             for name in APPS:
@@ -100,7 +101,9 @@ def test_nothing_is_sent_and_everything_is_deleted_also_after_a_kill(tmp_path: P
         assert {rows(tmp_path, table, name) for table in TABLES for name in GONE} == {1}
         with start_server(configuration(DEFAULT_APP), env=env):
             wait_until(
-                lambda: len(provider.provider.requests) == 2, "what was to be sent later, of those that are there"
+                lambda: len(provider.provider.requests) == 2,
+                "what was to be sent later, of those that are there",
+                timeout=60,
             )
             wait_until(
                 lambda: not any(rows(tmp_path, table, name) for table in TABLES for name in GONE),
