@@ -45,7 +45,7 @@ def test_the_server_is_found_only_when_the_command_asks_for_it() -> None:
     def look(server: ServerOptions) -> None:
         got.append(server)
 
-    unset = {name: None for name in ("SOCKUDO_URL", "SOCKUDO_APP_ID", "PUSHER_APP_ID", "SOCKUDO_APP_KEY")}
+    unset = dict.fromkeys(("SOCKUDO_URL", "SOCKUDO_APP_ID", "PUSHER_APP_ID", "SOCKUDO_APP_KEY"))
     done = CliRunner().invoke(app, ["--url", "no server", "--secret", "s"], env={**unset, "PUSHER_APP_KEY": "k"})
     assert done.exit_code == 0
     assert got == [ServerOptions("no server", None, "k", "s", None)]
