@@ -93,9 +93,7 @@ def listen(
     wishes = Wishes(format_, token, filter_ or (), event or (), rewind, since, delta)
     v2 = read_options(protocol, wishes, channels)
     info = _user_info(user_info)
-    for name in channels:
-        if name.startswith("presence-") and user_id is None:
-            fail(f"{name} is a presence channel: say who to be.", ExitCode.USAGE, "Add --user-id ID.")
+    _check_user(channels, user_id)
     with failures():
         target = server.resolve()
         listener = Listener(
@@ -113,6 +111,12 @@ def listen(
             raise typer.Exit(ExitCode.DONE) from None
     if not in_time and count is not None:
         fail(f"{listener.printed} of {count} events came within {timeout:g} seconds.", ExitCode.TOO_FEW)
+
+
+def _check_user(channels: list[str], user_id: str | None) -> None:
+    for name in channels:
+        if name.startswith("presence-") and user_id is None:
+            fail(f"{name} is a presence channel: say who to be.", ExitCode.USAGE, "Add --user-id ID.")
 
 
 def _user_info(text: str | None) -> Any:
