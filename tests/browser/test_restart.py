@@ -47,8 +47,8 @@ def comes_back(page: Page, path: str) -> None:
     """The visitor stands at the login or is offered it, and gets from there to where they were."""
     if path.endswith("inspector"):
         # What it shows may be wanted still: nobody is sent away from it.
-        page.get_by_role("link", name="Log in again").click(timeout=PATIENCE * 2000)
-    page.wait_for_url("**/dashboard/login?next=*", timeout=PATIENCE * 2000)
+        page.get_by_role("link", name="Log in again").click(timeout=PATIENCE * 1000)
+    page.wait_for_url("**/dashboard/login?next=*", timeout=PATIENCE * 1000)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
     page.wait_for_url(f"**{path}")
@@ -117,7 +117,7 @@ def test_a_stream_goes_on_after_the_network_was_away(
         expect(state).to_contain_text(well)
         thread.call(between.refuse)
         thread.call(between.cut)
-        expect(state).to_contain_text(ill, timeout=PATIENCE * 2000)
+        expect(state).to_contain_text(ill, timeout=PATIENCE * 1000)
         thread.call(between.heal)
-        expect(state).to_contain_text(well, timeout=PATIENCE * 2000)
+        expect(state).to_contain_text(well, timeout=PATIENCE * 1000)
         assert visitor.path() == path

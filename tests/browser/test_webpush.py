@@ -28,7 +28,7 @@ from support.looks import wrong_looks
 from support.operators import PASSWORD
 from support.push_server import PushServer, push_server
 from support.server import DEFAULT_APP
-from support.waiting import PATIENCE, wait_until
+from support.waiting import wait_until
 
 EXAMPLE = Path(__file__).parents[2] / "examples/webpush"
 
@@ -219,7 +219,7 @@ def deliver(context: BrowserContext, page: Page, example: str, data: str) -> lis
             handed_over = time.monotonic()
         return notifications(page)
 
-    found = wait_until(shown, "a notification", timeout=3 * PATIENCE)
+    found = wait_until(shown, "a notification")
     return [each for place, each in enumerate(found) if each not in found[:place]]
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from support.server import ServerProcess, start_server
+from support.waiting import PATIENCE
 
 SOCKUDO = [sys.executable, "-m", "sockudo"]
 
@@ -98,7 +99,7 @@ def test_what_is_published_is_heard(server: ServerProcess, unique: str, kind: st
         }
         assert _run(server, "publish", channel, "said", "-", stdin="from a pipe\n").returncode == 0
         assert listening.event()["data"] == "from a pipe"
-        assert listening.process.wait(10) == 0
+        assert listening.process.wait(PATIENCE) == 0
 
 
 def test_presence(server: ServerProcess, unique: str) -> None:
@@ -158,7 +159,7 @@ def test_time_runs_out(server: ServerProcess, unique: str) -> None:
 def test_interrupt_is_a_clean_end(server: ServerProcess, unique: str) -> None:
     with _listening(server, unique) as listening:
         listening.process.send_signal(signal.SIGINT)
-        assert listening.process.wait(10) == 0
+        assert listening.process.wait(PATIENCE) == 0
         assert listening.process.stderr is not None
         assert "Traceback" not in listening.process.stderr.read()
 

@@ -17,7 +17,7 @@ import pytest
 from support.push_accounts import apns_p12
 from support.push_server import SECRET, PushServer, push_server
 from support.server import DEFAULT_APP
-from support.waiting import wait_until
+from support.waiting import PATIENCE, wait_until
 
 SOCKUDO = [sys.executable, "-m", "sockudo", "push"]
 GONE = {"status": 404, "body": {"error": {"status": "NOT_FOUND", "details": [{"errorCode": "UNREGISTERED"}]}}}
@@ -213,6 +213,6 @@ def test_a_terminal_sees_a_bar(push: PushServer) -> None:
             except OSError:
                 break
         os.close(ours)
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE) == 0
     assert b"1/1" in seen
     assert b"1 succeeded" in seen

@@ -195,7 +195,7 @@ def test_nothing_is_lost_or_doubled_while_the_server_is_killed_again_and_again(
         ben.hears(lines[seen])
         dev_server.kill()
         dev_server.start()
-    talking.join(4 * PATIENCE)
+    talking.join(2 * PATIENCE)
     assert not talking.is_alive()
     ben.say("end")
     for chatter in (ana, ben):

@@ -84,6 +84,7 @@ class DatabaseServer:
         pids = [self.pid, *_children(self.pid)]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: all(map(_is_stopped, pids)), "the server to stop")
         try:
             yield
         finally:
@@ -217,3 +218,12 @@ def _free_port() -> int:
 
 def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _is_stopped(pid: int) -> bool:
+    """With each of its threads, and those go on for a moment after the signal; or ended."""
+    states = set()
+    for thread in Path(f"/proc/{pid}/task").glob("*"):
+        with contextlib.suppress(OSError):
+            states.add((thread / "stat").read_text().rpartition(") ")[2][0])
+    return states <= {"T", "Z"}

@@ -28,6 +28,7 @@ from types import TracebackType
 from typing import Any
 
 from support.signing import Credentials, signed_query
+from support.waiting import PATIENCE
 
 __all__ = ["DEFAULT_APP", "NUMERIC_APP", "STREAMS", "Reply", "ServerProcess", "app_record", "start_server"]
 
@@ -152,7 +153,7 @@ class ServerProcess:
         port: int | None = None,
     ) -> Reply:
         """One request on a connection of its own; ``target`` goes out as it is."""
-        connection = http.client.HTTPConnection(self.host, port or self.port, timeout=10)
+        connection = http.client.HTTPConnection(self.host, port or self.port, timeout=PATIENCE)
         with contextlib.closing(connection):
             connection.request(method, target, body=body, headers=dict(headers or {}))
             response = connection.getresponse()

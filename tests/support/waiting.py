@@ -11,7 +11,7 @@ __all__ = ["PATIENCE", "Mailbox", "wait_until"]
 
 T = TypeVar("T")
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds after which a test gives up: far above what a healthy run needs, so that a busy machine fails nothing."""
 
 

@@ -13,6 +13,7 @@ import pytest
 from sockudo.client.failures import ApiError, ClosedError, UnreachableError
 from sockudo.config import ConfigError
 from sockudo.testing import Credentials, FakeClock, RecordingClient, TestServer, serve
+from support.waiting import PATIENCE
 
 
 async def test_publish_reaches_a_client() -> None:
@@ -150,7 +151,7 @@ def test_what_cannot_be_done_is_said() -> None:
 
 
 async def test_a_process_of_its_own() -> None:
-    async with serve(process=True) as server:
+    async with serve(process=True, start_timeout=PATIENCE) as server:
         async with server.client() as client, server.api() as api:
             await client.subscribe("harbor")
             await api.publish("harbor", "tide", "1")
@@ -171,6 +172,6 @@ def test_a_port_that_is_taken_is_reported(process: bool) -> None:
         holder.listen()
         port = holder.getsockname()[1]
         with pytest.raises(Exception, match=str(port)) as caught:
-            serve({"port": port}, process=process).start()
+            serve({"port": port}, process=process, start_timeout=PATIENCE).start()
     assert isinstance(caught.value, RuntimeError) or not process
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("sockudo-test")]

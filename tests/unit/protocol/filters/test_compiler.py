@@ -164,15 +164,15 @@ def test_a_giant_is_refused_at_once() -> None:
     for giant in giants:
         took = []
         for _ in range(3):
-            started = time.perf_counter()
+            started = time.thread_time()
             refusal(giant)
-            took.append(time.perf_counter() - started)
+            took.append(time.thread_time() - started)
         assert min(took) < 0.05
     # Not looked at, so not refused either; but its type is.
     off = FilterOptions(events_enabled=False)
-    started = time.perf_counter()
+    started = time.thread_time()
     assert compiled({"events": ["a"] * 250_000}, off) is None
-    assert time.perf_counter() - started < 0.2
+    assert time.thread_time() - started < 0.2
 
 
 def test_half_a_character_breaks_nothing() -> None:

@@ -175,9 +175,9 @@ def test_limits_of_the_syntax_tree(largest: str, next_larger: str, limit: str) -
 def test_the_largest_sources_take_no_time(source: str) -> None:
     took = []
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.thread_time()
         refusal(source)
-        took.append(time.perf_counter() - started)
+        took.append(time.thread_time() - started)
     assert min(took) < 0.05
 
 

@@ -215,10 +215,10 @@ def test_a_bomb_does_not_go_off(name: str, large: dict[str, Any]) -> None:
     interpreter = Interpreter()
     took = []
     for _ in range(2):
-        started = time.perf_counter()
+        started = time.thread_time()
         with pytest.raises(BudgetExceededError):
             interpreter.evaluate(tree, large)
-        took.append(time.perf_counter() - started)
+        took.append(time.thread_time() - started)
     assert min(took) < 0.4
     # What the last step was short of is less than what one step may cost.
     assert -2 * WORK_UNITS < interpreter.budget.left < 0

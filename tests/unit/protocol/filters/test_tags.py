@@ -287,9 +287,9 @@ def test_a_giant_is_refused_at_once(number: int) -> None:
     tree = hostile_trees()[number]
     took = []
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.thread_time()
         refusal(tree)
-        took.append(time.perf_counter() - started)
+        took.append(time.thread_time() - started)
     assert min(took) < 0.05
 
 
