@@ -20,6 +20,7 @@ from sockudo.ids import unique_id
 from sockudo.queues.memory import KEPT_ATTEMPTS
 from sockudo.queues.sqlite_schema import migrate
 from sockudo.sqlite_files import make_private_file, write_ahead
+from sockudo.threads import background_threads
 from sockudo.webhooks.ports import Claim, Endpoints, Outcome
 from sockudo.webhooks.records import Attempt, Counts, Delivery, State
 
@@ -58,13 +59,16 @@ SELECT sequence, due_at_ms FROM deliveries WHERE {_LANE} AND state = 'waiting' O
 class SqliteWebhookQueue:
     """Keeps deliveries in ``webhooks.sqlite3`` in the data directory, both made readable by their owner alone.
 
-    Everything is done in one thread, which has the one connection; a power cut loses nothing that was appended.
+    Everything is done in one thread, which has the one connection; a power cut loses nothing that was appended. What
+    has become of a delivery is not waited for on the disk: a power cut may undo the latest, and they are sent again.
     """
 
     def __init__(self, data_dir: Path | str) -> None:
         self._path = Path(data_dir) / FILE_NAME
         self._executor: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
+        # Whether the connection waits for the disk when it commits.
+        self._waits_for_disk = False
 
     @property
     def path(self) -> Path:
@@ -73,7 +77,7 @@ class SqliteWebhookQueue:
 
     async def start(self) -> None:
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(1, thread_name_prefix="webhook-queue")
+            self._executor = background_threads(1, "webhook-queue")
         await self._run(self._open)
 
     async def close(self) -> None:
@@ -144,6 +148,7 @@ class SqliteWebhookQueue:
             try:
                 write_ahead(connection, _BUSY_SECONDS)
                 connection.execute("PRAGMA synchronous = FULL")
+                self._waits_for_disk = True
                 migrate(connection)
                 _free_lanes_of_the_dead(connection)
             except BaseException:
@@ -157,11 +162,14 @@ class SqliteWebhookQueue:
             self._connection = None
 
     @contextmanager
-    def _transaction(self, *, writing: bool = True) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, *, writing: bool = True, durable: bool = True) -> Iterator[sqlite3.Connection]:
         with _foreign_errors():
             if self._connection is None:
                 raise errors.SERVICE_UNAVAILABLE("The webhook queue is not open")
             connection = self._connection
+            if writing and durable != self._waits_for_disk:
+                connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._waits_for_disk = durable
             connection.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
             try:
                 yield connection
@@ -193,7 +201,7 @@ class SqliteWebhookQueue:
     def _claim(self, now_ms: int, lease_until_ms: int, limit: int, besides: Sequence[tuple[str, str]]) -> list[Claim]:
         where, values = _besides(besides)
         claims = []
-        with self._transaction() as connection:
+        with self._transaction(durable=False) as connection:
             heads = connection.execute(
                 f"SELECT app_id, endpoint, lane, head FROM lanes WHERE ready_at_ms <= ?{where} "  # noqa: S608
                 "ORDER BY due_at_ms, head LIMIT ?",
@@ -210,14 +218,14 @@ class SqliteWebhookQueue:
         return claims
 
     def _renew(self, claims: Sequence[Claim], lease_until_ms: int) -> None:
-        with self._transaction() as connection:
+        with self._transaction(durable=False) as connection:
             connection.executemany(
                 f"UPDATE lanes SET ready_at_ms = max(ready_at_ms, ?) WHERE {_LANE} AND token = ?",  # noqa: S608
                 [(lease_until_ms, *_lane(claim.delivery), claim.token) for claim in claims],
             )
 
     def _settle(self, outcomes: Sequence[tuple[Claim, Outcome]], now_ms: int) -> list[bool]:
-        with self._transaction() as connection:
+        with self._transaction(durable=False) as connection:
             return [_settle(connection, claim, outcome, now_ms) for claim, outcome in outcomes]
 
     def _next_due(self, besides: Sequence[tuple[str, str]]) -> int | None:

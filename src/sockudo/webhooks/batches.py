@@ -105,13 +105,13 @@ class Batches:
 
     def add(self, endpoints: AppEndpoints, event: Event) -> None:
         """Takes an event for every endpoint that wants it. Never waits."""
+        number = crc32(event.channel.encode()) % self.options.lanes
         for endpoint in endpoints.endpoints:
             if not endpoint.wants(event.name, event.channel):
                 continue
             if self._waiting >= self.options.capacity:
                 self._lose(endpoint.app_id, endpoint.id)
                 continue
-            number = crc32(event.channel.encode()) % self.options.lanes
             key = (endpoint.app_id, endpoint.id, number)
             lane = self._lanes.get(key)
             if lane is None:

@@ -111,15 +111,18 @@ class Recorder:
 
     # ---- what time brings ----
 
-    def tick(self) -> None:
-        """Tells the departures whose grace is over."""
+    def tick(self, most: int | None = None) -> bool:
+        """Tells the departures whose grace is over, ``most`` of them at a time; whether there may be more."""
         now = self._now()
-        while self._held:
+        told = 0
+        while self._held and told != most:
             who, (due, cause) = next(iter(self._held.items()))
             if due > now:
-                return
+                return False
             del self._held[who]
             self._tell(_WENT[who.kind], who, cause)
+            told += 1
+        return bool(self._held)
 
     def flush(self) -> None:
         """Tells every departure that is held: the process ends, so nobody will come back here."""

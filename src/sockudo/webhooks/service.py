@@ -27,6 +27,8 @@ from sockudo.webhooks.traced import WebhookTraces
 __all__ = ["WebhookOptions", "Webhooks"]
 
 _TICK: Final = 0.25
+# Departures that are told in one turn of the loop: thousands may be due together, and publishes must not wait for them.
+_SLICE: Final = 20
 
 _log = structlog.get_logger("sockudo.webhooks")
 
@@ -119,8 +121,8 @@ class Webhooks:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(_TICK)
-            self.recorder.tick()
+            more = self.recorder.tick(_SLICE)
+            await asyncio.sleep(0 if more else _TICK)
 
     async def check(self) -> bool:
         """Whether the queue does its work."""

@@ -123,6 +123,16 @@ def test_a_return_takes_back_whatever_was_not_told_yet() -> None:
     assert recording.names == []
 
 
+def test_many_that_are_due_together_are_told_a_few_at_a_time() -> None:
+    recording = Recording()
+    for number in range(5):
+        recording.recorder.member_removed("app", "presence-room", str(number))
+    assert recording.recorder.tick(2) is False
+    recording.clock.advance(GRACE)
+    assert [recording.recorder.tick(2) for _ in range(4)] == [True, True, False, False]
+    assert [body["user_id"] for body in recording.bodies()] == ["0", "1", "2", "3", "4"]
+
+
 def test_a_return_only_takes_back_its_own_departure() -> None:
     recording = Recording()
     recording.recorder.vacated("app", "room")
