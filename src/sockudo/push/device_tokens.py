@@ -14,7 +14,6 @@ from hmac import compare_digest
 from typing import Final, TypeVar
 
 from sockudo import errors
-from sockudo.threads import background_threads
 
 __all__ = ["DeviceTokens", "hash_token", "matches"]
 
@@ -88,7 +87,7 @@ class DeviceTokens:
         if self._waiting >= self._most_waiting:
             raise errors.SERVICE_UNAVAILABLE("Too many device identity tokens wait to be checked", retry_after=1)
         if self._executor is None:
-            self._executor = background_threads(self._threads, "push-tokens")
+            self._executor = ThreadPoolExecutor(self._threads, "push-tokens")
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, work, *parts)

@@ -17,10 +17,10 @@ import msgspec
 
 from sockudo import errors
 from sockudo.ids import unique_id
+from sockudo.queues.background import background_threads
 from sockudo.queues.memory import KEPT_ATTEMPTS
 from sockudo.queues.sqlite_schema import migrate
 from sockudo.sqlite_files import make_private_file, write_ahead
-from sockudo.threads import background_threads
 from sockudo.webhooks.ports import Claim, Endpoints, Outcome
 from sockudo.webhooks.records import Attempt, Counts, Delivery, State
 

@@ -25,7 +25,6 @@ from sockudo.config.problems import ConfigError
 from sockudo.sqlite_files import make_private_file, write_ahead
 from sockudo.stores.app_records import key_taken, plain_record
 from sockudo.stores.sqlite_schema import migrate
-from sockudo.threads import background_threads
 
 __all__ = ["BUSY_SECONDS", "FILE_NAME", "SqliteAppStore"]
 
@@ -66,7 +65,7 @@ class SqliteAppStore:
 
     async def start(self) -> None:
         if self._executor is None:
-            self._executor = background_threads(1, "app-store")
+            self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="app-store")
         try:
             await self._run(SqliteAppStore._start)
         except errors.SockudoError:

@@ -22,7 +22,6 @@ from sockudo.stores.app_records import key_taken
 from sockudo.stores.sql.apps_fingerprint import fingerprint
 from sockudo.stores.sql.apps_rows import app_of, check_room, row_of
 from sockudo.stores.sql.apps_schema import READ, app_table, prepare
-from sockudo.threads import background_threads
 
 __all__ = ["RAREST_SECONDS", "SqlAppStore"]
 
@@ -68,7 +67,7 @@ class SqlAppStore:
 
     async def start(self) -> None:
         if self._executor is None:
-            self._executor = background_threads(1, "app-store")
+            self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="app-store")
         try:
             await self._run(SqlAppStore._start)
         except errors.SockudoError:

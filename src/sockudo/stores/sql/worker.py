@@ -19,7 +19,6 @@ from sqlalchemy.exc import DBAPIError
 from sockudo import errors
 from sockudo.stores.sql.failures import HISTORY, RETRY_AFTER, Subject, capital, is_conflict, is_lost, is_taken, refuse
 from sockudo.streams.ports import OutcomeUnknown
-from sockudo.threads import background_threads
 
 __all__ = ["Worker"]
 
@@ -58,7 +57,7 @@ class Worker:
     def start(self) -> None:
         """Makes the threads; they have no connection before there is something to do."""
         if self._executor is None:
-            self._executor = background_threads(self._threads, self._name)
+            self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix=self._name)
 
     async def close(self) -> None:
         """Waits for what is under way, which ends in time, and gives threads and connections back."""

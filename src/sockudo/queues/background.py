@@ -1,4 +1,4 @@
-"""Threads that work for the event loop, in its process and often on its core."""
+"""Threads whose work nobody waits for, in the loop's process and often on its core."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def background_threads(count: int, name: str) -> ThreadPoolExecutor:
 
     A thread that works on a database sleeps and wakes at each of its statements. By default the system lets whoever
     wakes interrupt whoever runs: the loop would be stopped thousands of times a second, each time for a thread that has
-    to wait for the interpreter's lock, which the loop holds. Their share of the core stays what it was.
+    to wait for the interpreter's lock, which the loop holds. Their share of the core stays what it was, but a loop that
+    has much to do makes them wait: nothing for a store whose commits are waited for.
     """
     return ThreadPoolExecutor(count, thread_name_prefix=name, initializer=_never_interrupt)
 

@@ -1,4 +1,4 @@
-"""Threads that work for the event loop leave the loop's thread alone."""
+"""Threads whose work nobody waits for leave the loop's thread alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from sockudo.threads import background_threads
+from sockudo.queues.background import background_threads
 
 LINUX = hasattr(os, "SCHED_BATCH")
 
