@@ -25,7 +25,7 @@ from sockudo.cli.push.options import (
     with_push,
 )
 from sockudo.cli.push.views import print_aligned
-from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Url, resolve
+from sockudo.cli.target import ServerOptions, with_server
 
 if TYPE_CHECKING:
     from sockudo.client.push import PushApi
@@ -47,14 +47,11 @@ _ACCOUNTS: Final = {"hms": "hmsAppId", "wns": "packageSid"}
 
 
 @app.command("list", epilog=example("sockudo push credentials list"))
+@with_server
 def list_credentials(
     *,
     as_json: JsonLines = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """List which credentials are stored; what is in them is never shown."""
 
@@ -65,10 +62,11 @@ def list_credentials(
     async def run(push: PushApi) -> None:
         await show_pages(push.credentials, None, show, as_json=as_json)
 
-    with_push(resolve(url, app_id, key, secret, config), run)
+    with_push(server.resolve(), run)
 
 
 @app.command("store", epilog=example("sockudo push credentials store apns AuthKey_ABC.p8 --key-id ABC --team-id TEAM"))
+@with_server
 def store(
     *,
     provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="fcm, apns, webpush, hms or wns.")],
@@ -93,11 +91,7 @@ def store(
         str | None, typer.Option("--id", metavar="ID", help="Its id; the same one takes the place of the one before.")
     ] = None,
     as_json: Json = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """Store a credential of the app, encrypted. One that nothing could be sent with is refused, with what is wrong."""
     name = checked_provider(provider)
@@ -115,7 +109,7 @@ def store(
         else:
             typer.echo(f"The credential {reply['credential_id']} of {name} is stored. It is used within seconds.")
 
-    with_push(resolve(url, app_id, key, secret, config), run)
+    with_push(server.resolve(), run)
 
 
 def fields_of(

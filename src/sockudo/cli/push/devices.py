@@ -23,7 +23,7 @@ from sockudo.cli.push.options import (
     show_pages,
     with_push,
 )
-from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Target, Url, resolve
+from sockudo.cli.target import ServerOptions, Target, with_server
 
 if TYPE_CHECKING:
     from sockudo.client.push import PushApi
@@ -43,33 +43,27 @@ _Client = Annotated[str | None, typer.Option("--client", metavar="ID", help="Onl
 
 
 @app.callback()
+@with_server
 def _root(
     context: typer.Context,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     if context.invoked_subcommand is None:
-        _list(resolve(url, app_id, key, secret, config), None, 50, as_json=False)
+        _list(server.resolve(), None, 50, as_json=False)
 
 
 @app.command("list", epilog=example("sockudo push devices list --client u-91"))
+@with_server
 def list_devices(
     *,
     client: _Client = None,
     limit: Limit = 50,
     everything: Everything = False,
     as_json: JsonLines = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """List registered devices with their state, by id."""
-    _list(resolve(url, app_id, key, secret, config), client, None if everything else limit, as_json=as_json)
+    _list(server.resolve(), client, None if everything else limit, as_json=as_json)
 
 
 def _list(target: Target, client: str | None, limit: int | None, *, as_json: bool) -> None:
@@ -85,15 +79,12 @@ def _list(target: Target, client: str | None, limit: int | None, *, as_json: boo
 
 
 @app.command(epilog=example("sockudo push devices show tablet-7"))
+@with_server
 def show(
     *,
     device_id: Annotated[str, typer.Argument(metavar="ID", help="The device.")],
     as_json: Json = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """Show one device: its state, and the channels that it is subscribed to."""
 
@@ -111,28 +102,25 @@ def show(
         else:
             views.print_device(device, channels)
 
-    with_push(resolve(url, app_id, key, secret, config), run)
+    with_push(server.resolve(), run)
 
 
 @app.command(epilog=example("sockudo push devices remove tablet-7"))
+@with_server
 def remove(
     *,
     device_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="The device.")] = None,
     client: Annotated[str | None, typer.Option("--client", metavar="ID", help="All devices of this client.")] = None,
     yes: Yes = False,
     as_json: Json = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """Remove a device and its subscriptions: it gets nothing any more until it is registered again."""
     if (device_id is None) == (client is None):
         fail("Say what to remove: a device's id or --client, one of them.", ExitCode.USAGE)
     refuse_without_terminal(yes)
     what = f"device {device_id}" if client is None else f"all devices of client {client}"
-    target = resolve(url, app_id, key, secret, config)
+    target = server.resolve()
     if not yes:
         ask(f"Remove {what}?", "Nothing was removed.")
 

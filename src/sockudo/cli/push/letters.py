@@ -23,7 +23,7 @@ from sockudo.cli.push.options import (
     show_pages,
     with_push,
 )
-from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Url, resolve
+from sockudo.cli.target import ServerOptions, with_server
 
 if TYPE_CHECKING:
     from sockudo.client.push import PushApi
@@ -33,6 +33,7 @@ __all__ = ["dead_letters", "replay"]
 Provider = Annotated[str | None, typer.Option("--provider", metavar="NAME", help="Only of this provider.")]
 
 
+@with_server
 def dead_letters(
     *,
     provider: Provider = None,
@@ -41,11 +42,7 @@ def dead_letters(
     limit: Limit = 50,
     everything: Everything = False,
     as_json: JsonLines = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """List what was given up, the oldest first, and why."""
     asked: dict[str, Any] = {
@@ -65,9 +62,10 @@ def dead_letters(
 
         await show_pages(ask_for, None if everything else limit, show, as_json=as_json)
 
-    with_push(resolve(url, app_id, key, secret, config), run)
+    with_push(server.resolve(), run)
 
 
+@with_server
 def replay(
     *,
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="These dead letters.")] = None,
@@ -75,11 +73,7 @@ def replay(
     provider: Provider = None,
     yes: Yes = False,
     as_json: Json = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """Send dead letters again, as they were; they stay in the list."""
     if bool(ids) == everything:
@@ -104,7 +98,7 @@ def replay(
         if not as_json:
             typer.echo(f"{count:,} {'dead letter' if count == 1 else 'dead letters'} sent again.")
 
-    with_push(resolve(url, app_id, key, secret, config), run)
+    with_push(server.resolve(), run)
 
 
 async def _replayable(push: PushApi, provider: str | None) -> list[str]:

@@ -13,7 +13,7 @@ from sockudo.cli.push import views
 from sockudo.cli.push.body import data_of, moment_of, overrides_of, targets_of
 from sockudo.cli.push.options import Everything, Json, JsonLines, Limit, print_json, show_pages, with_push
 from sockudo.cli.push.waiting import exit_code, followed
-from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Url, resolve
+from sockudo.cli.target import ServerOptions, with_server
 from sockudo.push.advice import STATE_WORDS
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ _WHAT: Final = "What to say"
 _WHEN: Final = "When"
 
 
+@with_server
 def publish(
     *,
     channel: Annotated[
@@ -79,11 +80,7 @@ def publish(
         float | None, typer.Option(min=0, metavar="SECONDS", help="With --wait: for so long at most.")
     ] = None,
     as_json: Json = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """Send a notification to devices, to a client's devices, or to everybody on a channel."""
     if at is not None and in_ is not None:
@@ -120,7 +117,7 @@ def publish(
         else:
             _print_accepted(reply, request.get("notBeforeMs"))
 
-    with_push(resolve(url, app_id, key, secret, config), run)
+    with_push(server.resolve(), run)
 
 
 def _print_accepted(reply: dict[str, Any], not_before: int | None) -> None:
@@ -155,6 +152,7 @@ def _print_whole(status: dict[str, Any]) -> None:
         note(sentence)
 
 
+@with_server
 def status(
     *,
     publish_id: Annotated[
@@ -167,11 +165,7 @@ def status(
     limit: Limit = 50,
     everything: Everything = False,
     as_json: JsonLines = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """Say what became of a publish, why it failed and what to do; or list the newest ones."""
     if state is not None and state not in STATE_WORDS:
@@ -194,7 +188,7 @@ def status(
         elif found["counters"]["planned"] and not as_json:
             note(f"`sockudo push status {publish_id} --deliveries` has the outcome of each device.")
 
-    with_push(resolve(url, app_id, key, secret, config), run)
+    with_push(server.resolve(), run)
 
 
 async def _list(push: PushApi, state: str | None, limit: int | None, *, as_json: bool) -> None:
@@ -217,15 +211,12 @@ async def _deliveries(push: PushApi, publish_id: str, limit: int | None, *, as_j
     await show_pages(ask_for, limit, show, as_json=as_json)
 
 
+@with_server
 def cancel(
     *,
     publish_id: Annotated[str, typer.Argument(metavar="ID", help="A publish that waits for its time.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print its status as JSON.")] = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """Cancel a publish that was to be sent later. What has been sent cannot be taken back."""
 
@@ -245,4 +236,4 @@ def cancel(
             "Only a publish whose --at or --in is still to come can be cancelled.",
         )
 
-    with_push(resolve(url, app_id, key, secret, config), run)
+    with_push(server.resolve(), run)

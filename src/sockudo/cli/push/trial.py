@@ -13,7 +13,7 @@ from sockudo.cli.moments import local_time
 from sockudo.cli.outcome import ExitCode, fail, note
 from sockudo.cli.push.options import Json, checked_provider, print_json, with_push
 from sockudo.cli.push.views import print_rows
-from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Url, resolve
+from sockudo.cli.target import ServerOptions, with_server
 
 if TYPE_CHECKING:
     from sockudo.client.push import PushApi
@@ -33,6 +33,7 @@ _SAID: Final = {
 }
 
 
+@with_server
 def try_provider(
     *,
     provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="fcm, apns, webpush, hms or wns.")],
@@ -49,11 +50,7 @@ def try_provider(
     title: Annotated[str, typer.Option(help="The title.")] = "A test",
     body: Annotated[str, typer.Option(help="The text.")] = "Sent by sockudo push test.",
     as_json: Json = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """Send one notification past the queue, say what the provider answered and what to do. No device is removed."""
     name = checked_provider(provider)
@@ -81,7 +78,7 @@ def try_provider(
             fail(f"{name} {said}.", ExitCode.REFUSED, *remedies)
         typer.echo(f"{name} took it. Whether it is shown is up to the device.")
 
-    with_push(resolve(url, app_id, key, secret, config), run)
+    with_push(server.resolve(), run)
 
 
 def recipient_of(provider: str, token: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from sockudo.cli.outcome import ExitCode, note
 from sockudo.cli.push.options import Json, print_json, with_push
 from sockudo.cli.push.views import print_aligned
 from sockudo.cli.tables import printable
-from sockudo.cli.target import DEFAULT_URL, AppId, Config, Key, Secret, Url, resolve
+from sockudo.cli.target import ServerOptions, with_server
 
 if TYPE_CHECKING:
     from sockudo.client.push import PushApi
@@ -24,6 +24,7 @@ _COLOURS: Final = {"bad": typer.colors.RED, "warn": typer.colors.YELLOW}
 _WIDTH: Final = max(map(len, _WORDS.values()))
 
 
+@with_server
 def why(
     *,
     whom: Annotated[
@@ -33,11 +34,7 @@ def why(
         str | None, typer.Option("--publish", metavar="ID", help="Only what became of this publish at them.")
     ] = None,
     as_json: Json = False,
-    url: Url = DEFAULT_URL,
-    app_id: AppId = None,
-    key: Key = None,
-    secret: Secret = None,
-    config: Config = None,
+    server: ServerOptions,
 ) -> None:
     """Say why somebody got no notification, and what to do. The exit code is 0 when everything was delivered."""
 
@@ -49,7 +46,7 @@ def why(
             _print(found)
         raise typer.Exit(ExitCode.DONE if found["delivered"] else ExitCode.REFUSED)
 
-    with_push(resolve(url, app_id, key, secret, config), run)
+    with_push(server.resolve(), run)
 
 
 def _print(found: Mapping[str, Any]) -> None:
