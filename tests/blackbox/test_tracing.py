@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from support.endpoint import WebhookEndpoint, WebhookRequest
-from support.server import DEFAULT_APP, Reply, ServerProcess, app_record, start_server
+from support.server import DEFAULT_APP, FROM_NOTHING, Reply, ServerProcess, app_record, start_server
 from support.signing import signed_query
 from support.traces import CollectedSpan, Collector, traceparent
 from support.waiting import wait_until
@@ -436,7 +436,7 @@ def test_a_missing_extra_is_named_and_the_server_serves(serve: Serve, tmp_path: 
     (tmp_path / "opentelemetry").mkdir()
     (tmp_path / "opentelemetry" / "__init__.py").write_text("raise ImportError('as if it were not there')\n")
     env = {"PYTHONPATH": str(tmp_path), "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
-    server = serve(config(), env=env)
+    server = serve(config(), env=env, command=FROM_NOTHING)
     assert publish(server, "room").status == 200
     [line] = [line for line in server.log.splitlines() if "no traces" in line]
     assert "OTEL_EXPORTER_OTLP_ENDPOINT asks for OpenTelemetry" in line

@@ -27,10 +27,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from support.forked import ForkedProcess
 from support.signing import Credentials, signed_query
 from support.waiting import PATIENCE
 
-__all__ = ["DEFAULT_APP", "NUMERIC_APP", "STREAMS", "Reply", "ServerProcess", "app_record", "start_server"]
+__all__ = [
+    "DEFAULT_APP",
+    "FROM_NOTHING",
+    "NUMERIC_APP",
+    "STREAMS",
+    "Process",
+    "Reply",
+    "ServerProcess",
+    "app_record",
+    "start_server",
+]
+
+Process = subprocess.Popen[bytes] | ForkedProcess
+
+FROM_NOTHING = (sys.executable, "-m", "sockudo")
+"""The command as users start it, imports included."""
 
 READY_WITHIN = 30.0
 """Seconds a start may take before it counts as failed: far above what it needs, so a busy machine fails nothing."""
@@ -117,7 +133,7 @@ class Reply:
 class ServerProcess:
     """A running server. `app` is the default one, `numeric_app` the one for Pusher's Python SDK."""
 
-    def __init__(self, process: subprocess.Popen[bytes], folder: Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, process: Process, folder: Path, config: Mapping[str, Any]) -> None:
         self.process = process
         self.folder = folder
         self.host: str = config["host"]
@@ -235,7 +251,7 @@ def start_server(
     *,
     args: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
-    command: Sequence[str] = (sys.executable, "-m", "sockudo"),
+    command: Sequence[str] | None = None,
     plain_http: bool = True,
 ) -> ServerProcess:
     """Starts a server and returns when it answers ``GET /live``; unless ``plain_http``, when its log says it is ready.
@@ -243,6 +259,9 @@ def start_server(
     ``config`` is laid over a default with two apps that may do everything, no rate limits, and free ports. The process
     gets an environment of its own, so that variables of the shell which runs the tests change nothing. Raises
     AssertionError with the log when the server does not come up.
+
+    It is a copy of a process that has imported everything (see `support.forked`); with ``command``, such as
+    `FROM_NOTHING`, that is started.
     """
     folder = Path(tempfile.mkdtemp(prefix="sockudo-test-"))
     port, metrics_port = _free_ports(2)
@@ -251,15 +270,15 @@ def start_server(
     (folder / "config.json").write_text(json.dumps(chosen, indent=2))
     environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
     environment.update({"SOCKUDO_DATA_DIR": str(folder / "data"), "PYTHONUNBUFFERED": "1", **(env or {})})
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "serve", "--config", str(folder / "config.json"), *args],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+    arguments = ["serve", "--config", str(folder / "config.json"), *args]
+    process: Process
+    with (folder / "server.log").open("wb") as log, open(os.devnull, "rb") as nothing:
+        given, printed = nothing.fileno(), log.fileno()
+        if command is None:
+            process = ForkedProcess(arguments, cwd=folder, env=environment, stdin=given, stdout=printed, stderr=printed)
+        else:
+            line = [*command, *arguments]
+            process = subprocess.Popen(line, cwd=folder, env=environment, stdin=given, stdout=printed, stderr=printed)
     server = ServerProcess(process, folder, chosen)
     try:
         _wait_for_start(server, plain_http=plain_http)

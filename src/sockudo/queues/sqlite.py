@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -29,8 +29,6 @@ __all__ = ["FILE_NAME", "SqliteWebhookQueue"]
 FILE_NAME: Final = "webhooks.sqlite3"
 
 T = TypeVar("T")
-
-_PROCESS: Final = f"{os.getpid()}-{unique_id()}"
 
 # How long a writer waits for another process.
 _BUSY_SECONDS: Final = 5.0
@@ -208,7 +206,7 @@ class SqliteWebhookQueue:
                 (now_ms, *values, limit),
             ).fetchall()
             for *lane, head in heads:
-                token = f"{_PROCESS}:{unique_id()}"
+                token = f"{_process(os.getpid())}:{unique_id()}"
                 connection.execute(
                     f"UPDATE lanes SET token = ?, ready_at_ms = max(due_at_ms, ?) WHERE {_LANE}",  # noqa: S608
                     (token, lease_until_ms, *lane),
@@ -341,11 +339,17 @@ def _free_lanes_of_the_dead(connection: sqlite3.Connection) -> None:
     connection.executemany("UPDATE lanes SET token = NULL, ready_at_ms = due_at_ms WHERE token = ?", dead)
 
 
+@cache
+def _process(pid: int) -> str:
+    """The name of this process; one that is forked from it has another."""
+    return f"{pid}-{unique_id()}"
+
+
 def _is_alive(token: str) -> bool:
     process = token.rpartition(":")[0]
     pid = int(process.partition("-")[0])
     # A process of our number that is not this one was there before it.
-    return process == _PROCESS if pid == os.getpid() else Path(f"/proc/{pid}").exists()
+    return process == _process(pid) if pid == os.getpid() else Path(f"/proc/{pid}").exists()
 
 
 def _settle(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now_ms: int) -> bool:
