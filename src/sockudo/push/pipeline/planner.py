@@ -113,6 +113,12 @@ class _Steps(Worker):
                 raise
             await self._fail(lease, intent.app_id, intent.publish_id, problem)
             return
+        if made.rest is None and not made.planned:
+            # Nothing goes into the queue, so nothing has to be there before this is said.
+            if await self._is_ours(lease, started):
+                await self._conclude(lease, Planned(app_id=intent.app_id, publish_id=intent.publish_id, emitted=0))
+                self._told(intent, job, made, works.clock.monotonic() - began)
+            return
         messages = made.messages
         if made.rest is None:
             waits = intent.not_before_ms is not None and intent.not_before_ms > works.now_ms()
@@ -130,12 +136,30 @@ class _Steps(Worker):
             await self._keep(intent, made.rest, seen)
             stage: Stage = "shard_jobs" if works.options.shard_workers else "publish_log"
             messages.append(shard_message(made.rest, stage))
-        now = works.now_ms()
-        if now - started > _SLOW_MS and not all(await works.queue.extend([lease], now + LEASE_MS)):
-            # Somebody else plans this by now.
-            return
-        await works.queue.finish([lease], messages, now)
-        self._told(intent, job, made, works.clock.monotonic() - began)
+        if await self._is_ours(lease, started):
+            await works.queue.finish([lease], messages, works.now_ms())
+            self._told(intent, job, made, works.clock.monotonic() - began)
+
+    async def _is_ours(self, lease: Lease, started_ms: int) -> bool:
+        """Whether nobody else plans this by now, after a step that took long."""
+        now = self.works.now_ms()
+        return now - started_ms <= _SLOW_MS or all(await self.works.queue.extend([lease], now + LEASE_MS))
+
+    async def _conclude(self, lease: Lease, ended: Planned) -> None:
+        works = self.works
+        concluded = False
+
+        def edit(status: PublishStatus) -> PublishStatus | None:
+            nonlocal concluded
+            concluded = status.state in _PLANNED
+            if not concluded:
+                return None
+            return planned(status, ended.emitted, retry_after_ms=ended.retry_after_ms)
+
+        status = await self._change(ended.app_id, ended.publish_id, edit)
+        await works.queue.finish([lease], [], works.now_ms())
+        if status is not None and concluded:
+            works.ended(status)
 
     def _told(self, intent: PublishIntent, job: ShardJob, made: Planning, seconds: float) -> None:
         counters = self.works.counters
@@ -254,23 +278,6 @@ class Planner(_Steps):
             # It ends by itself.
             with contextlib.suppress(SockudoError):
                 await works.store.unlock(app_id, name, lease.message_id)
-
-    async def _conclude(self, lease: Lease, ended: Planned) -> None:
-        works = self.works
-        concluded = False
-
-        def edit(status: PublishStatus) -> PublishStatus | None:
-            nonlocal concluded
-            concluded = status.state in _PLANNED
-            if not concluded:
-                return None
-            return planned(status, ended.emitted, retry_after_ms=ended.retry_after_ms)
-
-        status = await self._change(ended.app_id, ended.publish_id, edit)
-        await works.queue.finish([lease], [], works.now_ms())
-        if status is not None and concluded:
-            works.ended(status)
-
 
 class ShardWorker(_Steps):
     """Plans large publishes, a step at a time, so that others get their turn in between."""
