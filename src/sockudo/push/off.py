@@ -36,7 +36,7 @@ class _NoQueue:
     async def close(self) -> None:
         pass
 
-    async def produce(self, messages: Sequence[Message], now_ms: int) -> None:
+    async def produce(self, messages: Sequence[Message], now_ms: int, *, lasting: bool = True) -> None:
         raise errors.PUSH_DISABLED("push admission unavailable: push providers are disabled")
 
     async def consume(

@@ -80,8 +80,10 @@ class PushQueue(Protocol):
     async def close(self) -> None:
         """Gives everything back. Calling it twice does no harm."""
 
-    async def produce(self, messages: Sequence[Message], now_ms: int) -> None:
-        """Keeps all of them or none."""
+    async def produce(self, messages: Sequence[Message], now_ms: int, *, lasting: bool = True) -> None:
+        """Keeps all of them or none. Those that are not ``lasting`` may be lost with the power, if that is faster:
+        whoever produces them can find out that they are gone.
+        """
 
     async def consume(
         self, stage: Stage, limit: int, now_ms: int, lease_until_ms: int, *, per_app: int | None = None

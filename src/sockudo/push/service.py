@@ -244,12 +244,14 @@ class Push:
         return Accepted(first, first.counters.planned, first.regime or regime, renderings)
 
     async def _produce(self, app_id: str, publish_id: str) -> None:
+        # It is in the log, and whoever repairs finds it there, so the disk need not be waited for a second time.
+        repairs = self.options.repairs
         try:
-            await self.queue.produce([publish_message(app_id, publish_id)], self.now_ms())
+            await self.queue.produce([publish_message(app_id, publish_id)], self.now_ms(), lasting=not repairs)
         except SockudoError as problem:
-            if not self.options.repairs:
+            if not repairs:
                 raise
-            # It is in the log, and whoever repairs finds it there: the caller must not send it twice.
+            # The caller must not send it twice.
             _log.warning("a publish waits for repair", app_id=app_id, publish_id=publish_id, reason=problem.text)
             return
         self.wake("publish_log")

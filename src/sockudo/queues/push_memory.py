@@ -156,7 +156,7 @@ class MemoryPushQueue:
         if self._count:
             _log.warning("notifications are lost with the process: their queue is in memory", messages=self._count)
 
-    async def produce(self, messages: Sequence[Message], now_ms: int) -> None:
+    async def produce(self, messages: Sequence[Message], now_ms: int, *, lasting: bool = True) -> None:
         if self._count >= self._capacity or self._bytes >= self._capacity_bytes:
             raise errors.SERVICE_UNAVAILABLE(f"The push queue is full: {self._count} messages wait")
         self._produce(messages, now_ms)

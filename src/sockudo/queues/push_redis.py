@@ -70,7 +70,7 @@ class RedisPushQueue:
         await self._rounds.close()
         await self._redis.close()
 
-    async def produce(self, messages: Sequence[Message], now_ms: int) -> None:
+    async def produce(self, messages: Sequence[Message], now_ms: int, *, lasting: bool = True) -> None:
         await self.finish((), messages, now_ms)
 
     async def consume(

@@ -140,9 +140,9 @@ class SqlPushQueue:
         await self._writer.close()
         await self._reader.close()
 
-    async def produce(self, messages: Sequence[Message], now_ms: int) -> None:
+    async def produce(self, messages: Sequence[Message], now_ms: int, *, lasting: bool = True) -> None:
         if messages:
-            await self._rounds.call(Finish((), tuple(messages), now_ms))
+            await self._rounds.call(Finish((), tuple(messages), now_ms, lasting))
             self._heard({message.stage for message in messages}, now_ms)
 
     async def consume(
@@ -161,7 +161,9 @@ class SqlPushQueue:
     async def finish(self, leases: Sequence[Lease], follow_up: Sequence[Message], now_ms: int) -> list[bool]:
         if not leases and not follow_up:
             return []
-        done: list[bool] = await self._rounds.call(Finish(tuple(leases), tuple(follow_up), now_ms))
+        # What nothing follows from can be done once more; then it is found out that it was done.
+        lasting = bool(follow_up)
+        done: list[bool] = await self._rounds.call(Finish(tuple(leases), tuple(follow_up), now_ms, lasting))
         self._heard({message.stage for message in follow_up}, now_ms)
         return done
 
@@ -216,7 +218,7 @@ class SqlPushQueue:
 
     def _in_thread(self, calls: Sequence[Call], look: bool, connection: Connection) -> list[Any]:
         # Who has what need not outlast a failure of the power: nobody has it any more then.
-        self._statements.begin(connection, any(isinstance(call, Finish) for call in calls))
+        self._statements.begin(connection, any(isinstance(call, Finish) and call.lasting for call in calls))
         if look:
             _free_of_the_gone(connection, self._statements)
         return do_round(connection, self._statements, calls)

@@ -22,11 +22,12 @@ _TRIES: Final = 3
 
 
 class Finish(NamedTuple):
-    """Without leases it is `produce`."""
+    """Without leases it is `produce`. ``lasting``: also when the power fails."""
 
     leases: Sequence[Lease]
     messages: Sequence[Message]
     now_ms: int
+    lasting: bool
 
 
 class Extend(NamedTuple):
@@ -80,7 +81,7 @@ class _Round:
 
     def note(self, call: Finish | Extend | GiveBack) -> list[bool] | None:
         match call:
-            case Finish(leases, messages, now_ms):
+            case Finish(leases, messages, now_ms, _):
                 self._new += [_row(message, now_ms) for message in messages]
                 return self._let_go(leases, self._done)
             case Extend(leases, until_ms):
