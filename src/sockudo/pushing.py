@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
@@ -15,10 +15,8 @@ from sockudo.config import Settings
 from sockudo.edge.context import Edge
 from sockudo.errors import SockudoError
 from sockudo.names import check_channel_name
-from sockudo.outbound import Exchange
 from sockudo.outbound.addresses import is_public
 from sockudo.protocol.frame import Frame
-from sockudo.providers import Surroundings, check_credential, push_providers
 from sockudo.publishing.pipeline import Message, committed
 from sockudo.publishing.pipeline import Pipeline as Publishing
 from sockudo.push.admission import AdmissionOptions
@@ -28,8 +26,6 @@ from sockudo.push.directory import Directory
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.envelopes import Envelopes
 from sockudo.push.off import push_off
-from sockudo.push.pipeline import BreakerOptions, Pipeline, PipelineOptions, RetryOptions
-from sockudo.push.pipeline.works import Works
 from sockudo.push.ports import PushStore
 from sockudo.push.queue import PushQueue
 from sockudo.push.quotas import Quotas
@@ -41,6 +37,11 @@ from sockudo.push.service import Push
 from sockudo.push.webhooks import PushWebhooks
 from sockudo.push_queues import push_queue
 from sockudo.stores.push.selection import push_store
+
+# What sends takes a while to import, and most servers send no notifications: where it is used, it is imported.
+if TYPE_CHECKING:
+    from sockudo.outbound.exchange import Exchange
+    from sockudo.push.pipeline import Pipeline, PipelineOptions
 
 __all__ = ["Pushing"]
 
@@ -101,6 +102,8 @@ class Pushing:
     async def _open_directory(self) -> None:
         # Somebody else may have been faster.
         if self._store is None:
+            from sockudo.providers import check_credential
+
             settings, edge = self._settings, self._edge
             rules = self._rules = _endpoint_rules(settings)
             store = push_store(settings)
@@ -121,6 +124,11 @@ class Pushing:
         store, rules, directory, removals = self._store, self._rules, edge.push_directory, self._removals
         if store is None or rules is None or directory is None or removals is None:
             return
+        from sockudo.outbound.exchange import Exchange
+        from sockudo.providers import Surroundings, push_providers
+        from sockudo.push.pipeline import Pipeline
+        from sockudo.push.pipeline.works import Works
+
         queue = push_queue(settings)
         await _opened(queue, queue.start)
         self._queue = removals.queue = queue
@@ -305,6 +313,8 @@ def _admission_options(settings: Settings) -> AdmissionOptions:
 
 
 def _pipeline_options(settings: Settings) -> PipelineOptions:
+    from sockudo.push.pipeline import BreakerOptions, PipelineOptions, RetryOptions
+
     push, retry, breaker = settings.push, settings.push.retry, settings.push.circuit_breaker
     return PipelineOptions(
         planners=push.planner_worker_count,

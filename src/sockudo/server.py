@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import structlog
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sockudo import errors
 from sockudo.apps import AppRegistry, Changes, Defaults
@@ -19,7 +19,6 @@ from sockudo.clock import Clock, SystemClock
 from sockudo.config import Settings
 from sockudo.config.app_reader import origin_warnings
 from sockudo.config.apps import App
-from sockudo.dashboard.app import dashboard_app
 from sockudo.dashboard.board import Board
 from sockudo.edge.admin import admin_app, is_dashboard
 from sockudo.edge.api import api_routes
@@ -93,6 +92,7 @@ class Server:
         self.first_app: App | None = None
         # Known only when it was made just now.
         self.dashboard_password: str | None = None
+        self.dashboard: ASGIApp | None = None
         self.port = settings.port
         self.metrics_port: int | None = None
         self._tracing: Tracing | None = None
@@ -142,7 +142,7 @@ class Server:
         front: Front | TracedFront | None = None
 
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
-            if settings.dashboard.public and settings.dashboard.enabled and is_dashboard(scope["raw_path"]):
+            if settings.dashboard.public and self.dashboard is not None and is_dashboard(scope["raw_path"]):
                 await self.dashboard(scope, receive, send)
             elif front is not None:
                 await front(scope, receive, send)
@@ -179,7 +179,11 @@ class Server:
             front = trace_calls(self.edge, front, self._tracing.tracer)
         self.watch = LoopWatch()
         self.board = Board.of(self.edge, self.apply_changes, self.watch)
-        self.dashboard = dashboard_app(self.board)
+        if settings.dashboard.enabled:
+            # Its pages take a while to import, which servers without it should not pay for.
+            from sockudo.dashboard.app import dashboard_app
+
+            self.dashboard = dashboard_app(self.board)
         self.histories = Histories(self.edge, pipeline, self.hub, settings)
         self.telling = Telling(self.edge, self.hub, settings)
         self.pushing = Pushing(self.edge, pipeline, settings)
@@ -269,7 +273,7 @@ class Server:
         metrics, dashboard = self.settings.metrics, self.settings.dashboard
         if not (metrics.enabled or dashboard.enabled):
             return
-        app = admin_app(self._scrape if metrics.enabled else None, self.dashboard if dashboard.enabled else None)
+        app = admin_app(self._scrape if metrics.enabled else None, self.dashboard)
         try:
             listener = await serve_app(metrics.host, metrics.port, app)
         except ListenError as problem:

@@ -8,7 +8,6 @@ from sockudo import errors
 from sockudo.config import Settings
 from sockudo.edge.context import Edge
 from sockudo.hub import Hub
-from sockudo.outbound import HttpSender
 from sockudo.queues import webhook_queue
 from sockudo.webhooks import BatchOptions, DeliveryOptions, Retry, WebhookOptions, Webhooks
 from sockudo.webhooks.traced import WebhookTraces
@@ -34,6 +33,9 @@ class Telling:
         queue = webhook_queue(self._settings)
         if queue is None:
             return
+        # Takes a while to import, which servers without webhooks should not pay for.
+        from sockudo.outbound.sender import HttpSender
+
         options = webhook_options(self._settings)
         sender = HttpSender(allow_private=self._settings.webhooks.allow_private_addresses)
         webhooks = Webhooks(queue, sender, edge.apps.by_id, edge.clock, options, self._hub.inspector)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from sockudo.cli.commands import main
+from sockudo.cli.entry import main
 
 __all__ = ["main"]

@@ -25,7 +25,7 @@ from sockudo.cli.tail import tail
 from sockudo.cli.version import version
 from sockudo.version import __version__
 
-__all__ = ["app", "main"]
+__all__ = ["app"]
 
 _GROUPS: Final = {
     "history": "sockudo.cli.history",
@@ -100,8 +100,3 @@ app.command(
         "On the server's machine: [bold]sockudo doctor --config /etc/sockudo/sockudo.toml --strict"
     )
 )(doctor)
-
-
-def main() -> None:
-    """Run the command line; ends the process with one of the exit codes of `sockudo.cli.outcome`."""
-    app()

@@ -68,7 +68,7 @@ def _endpoint(app_id: str, url: str, event: str, headers: Sequence[str], timeout
 
 
 def _sender(allow_private: bool) -> Sender:
-    from sockudo.outbound import HttpSender
+    from sockudo.outbound.sender import HttpSender
 
     return HttpSender(allow_private=allow_private)
 

@@ -10,7 +10,6 @@ from sockudo.apps import Changes
 from sockudo.dashboard.attempts import Attempts
 from sockudo.dashboard.passwords import Credentials
 from sockudo.dashboard.readings import NodeReader
-from sockudo.dashboard.replies import prepare_templates
 from sockudo.dashboard.samples import Samples
 from sockudo.dashboard.sessions import Sessions
 from sockudo.dashboard.streams import Told
@@ -59,6 +58,9 @@ class Board:
     def prepare_pages(self) -> asyncio.Task[None]:
         """Begins, once, what pages take long for at their first visit; not before somebody comes to look at them."""
         if self._preparing is None:
+            # There are no templates where the dashboard is off.
+            from sockudo.dashboard.replies import prepare_templates
+
             self._preparing = asyncio.create_task(prepare_templates())
         return self._preparing
 

@@ -1,7 +1,4 @@
-"""Requests to servers of others: what backends are told, and what providers of push notifications are sent."""
+"""Requests to servers of others: what backends are told, and what providers of push notifications are sent.
 
-from sockudo.outbound.exchange import Exchange
-from sockudo.outbound.problems import PROBLEMS
-from sockudo.outbound.sender import HttpSender
-
-__all__ = ["PROBLEMS", "Exchange", "HttpSender"]
+Nothing is imported here: `sockudo.outbound.sender` and `sockudo.outbound.exchange` are for servers that send.
+"""

@@ -11,10 +11,8 @@ from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
-import httpcore
-
-from sockudo.outbound.network import AddressRefusedError, UnknownNameError, checked_addresses, first_connected
-from sockudo.outbound.problems import problem_of
+from sockudo.outbound.problems import connecting_problem
+from sockudo.outbound.reaching import AddressRefusedError, UnknownNameError, checked_addresses, first_connected
 from sockudo.outbound.resolver import Resolver
 from sockudo.push.exchange import ExchangeError
 
@@ -83,12 +81,8 @@ class Connector:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 return await self._connect(make, address, tls)
-        except (AddressRefusedError, UnknownNameError, TimeoutError) as error:
-            raise ExchangeError(problem_of(error)) from None
-        except (OSError, ValueError) as error:
-            wrapped = httpcore.ConnectError()
-            wrapped.__cause__ = error
-            raise ExchangeError(problem_of(wrapped)) from None
+        except (AddressRefusedError, UnknownNameError, OSError, ValueError) as error:
+            raise ExchangeError(connecting_problem(error)) from None
 
     async def _connect(self, make: Callable[[], _Made], address: Address, tls: ssl.SSLContext | None) -> _Made:
         loop = asyncio.get_running_loop()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import errno
 import ssl
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Final
 
-import httpcore
+from sockudo.outbound.reaching import AddressRefusedError, UnknownNameError
 
-from sockudo.outbound.network import AddressRefusedError, UnknownNameError
-
-__all__ = ["ENGINE_ERRORS", "PROBLEMS", "problem_of"]
+__all__ = ["PROBLEMS", "causes_of", "connecting_problem", "is_about_tls"]
 
 PROBLEMS: Final = {
     "timeout": "no answer within the time limit",
@@ -28,38 +26,18 @@ PROBLEMS: Final = {
 }
 """Every ``problem`` of an answer, and what it means."""
 
-ENGINE_ERRORS: Final = (
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.UnsupportedProtocol,
-    httpcore.ConnectionNotAvailable,
-)
-"""What the engine raises for the other side's doing."""
 
-
-def problem_of(error: Exception) -> str:
-    """The word of `PROBLEMS` for what making a request raised."""
+def connecting_problem(error: Exception) -> str:
+    """The word of `PROBLEMS` for what connecting raised."""
     if isinstance(error, AddressRefusedError):
         return "address_refused"
     if isinstance(error, UnknownNameError):
         return "dns_failed"
-    if isinstance(error, (TimeoutError, httpcore.TimeoutException)):
+    if isinstance(error, TimeoutError):
         return "timeout"
-    causes = tuple(_causes(error))
-    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+    causes = causes_of(error)
+    if is_about_tls(causes):
         return "tls_failed"
-    if isinstance(error, httpcore.ConnectError):
-        return _connect_problem(causes)
-    if isinstance(error, (httpcore.ReadError, httpcore.WriteError, OSError)):
-        return "connection_reset"
-    if isinstance(error, httpcore.RemoteProtocolError) and len(causes) == 1:
-        # Raised by the engine itself and not by its parser: there was nothing to parse.
-        return "connection_closed"
-    return "protocol_error" if isinstance(error, httpcore.RemoteProtocolError) else "url_invalid"
-
-
-def _connect_problem(causes: tuple[BaseException, ...]) -> str:
     for cause in causes:
         if isinstance(cause, ConnectionRefusedError):
             return "connection_refused"
@@ -70,8 +48,14 @@ def _connect_problem(causes: tuple[BaseException, ...]) -> str:
     return "connection_failed"
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it was raised for; the engine's pool hides the cause of what it passes on."""
+def is_about_tls(causes: Sequence[BaseException]) -> bool:
+    return any(isinstance(cause, ssl.SSLError) for cause in causes)
+
+
+def causes_of(error: BaseException | None) -> Sequence[BaseException]:
+    """The error and what it was raised for."""
+    causes = []
     while error is not None:
-        yield error
+        causes.append(error)
         error = error.__cause__ or error.__context__
+    return causes

@@ -14,9 +14,11 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 import httpcore
 
-from sockudo.outbound.network import AddressRefusedError, CheckedNetwork, UnknownNameError
+from sockudo.outbound.engine_problems import ENGINE_ERRORS, problem_of
+from sockudo.outbound.network import CheckedNetwork
 from sockudo.outbound.pools import Pools
-from sockudo.outbound.problems import ENGINE_ERRORS, PROBLEMS, problem_of
+from sockudo.outbound.problems import PROBLEMS
+from sockudo.outbound.reaching import AddressRefusedError, UnknownNameError
 from sockudo.outbound.resolver import Resolver
 from sockudo.version import __version__
 from sockudo.webhooks.records import MAX_SNIPPET, Answer, Target

@@ -11,7 +11,8 @@ from typing import Any
 import httpcore
 import pytest
 
-from sockudo.outbound.network import AddressRefusedError, CheckedNetwork, UnknownNameError
+from sockudo.outbound.network import CheckedNetwork
+from sockudo.outbound.reaching import AddressRefusedError, UnknownNameError
 from sockudo.outbound.resolver import Resolver
 
 PUBLIC, OTHER, PUBLIC_6 = "8.8.8.8", "1.1.1.1", "2606:4700::1111"

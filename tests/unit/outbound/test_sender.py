@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from sockudo.outbound import HttpSender
 from sockudo.outbound.resolver import Resolver
-from sockudo.outbound.sender import PROBLEMS
+from sockudo.outbound.sender import PROBLEMS, HttpSender
 from sockudo.testing import FakeClock
 from sockudo.version import __version__
 from sockudo.webhooks.records import MAX_SNIPPET, Answer, Target

@@ -11,7 +11,6 @@ from sockudo.config.webhooks import shown_url
 from sockudo.dashboard.asked import known_app
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.paging import Page, Paging
-from sockudo.outbound import HttpSender
 from sockudo.telling import webhook_options
 from sockudo.webhooks import Webhooks
 from sockudo.webhooks.advice import what_went_wrong
@@ -116,6 +115,9 @@ async def send_test(board: Board, app_id: str, endpoint_id: str, event: str) -> 
     endpoint = of_app(board, app).by_id.get(endpoint_id)
     if endpoint is None:
         raise errors.ENDPOINT_NOT_FOUND(f"No webhook of the app has the id '{endpoint_id[:100]}'")
+    # Loaded where webhooks are open already.
+    from sockudo.outbound.sender import HttpSender
+
     sender = HttpSender(allow_private=board.edge.settings.webhooks.allow_private_addresses)
     try:
         return await try_out(sender, endpoint, app.key, app.signer, event, int(board.edge.clock.time() * 1000))
