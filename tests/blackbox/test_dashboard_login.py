@@ -6,13 +6,12 @@ import json
 import re
 import signal
 import stat
-import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 
+from support import commands
 from support.server import Reply, ServerProcess, start_server
 from support.waiting import wait_until
 
@@ -45,20 +44,11 @@ def log_lines(server: ServerProcess) -> list[str]:
     return [line for line in server.log.splitlines() if line.startswith("{")]
 
 
-def new_password(server: ServerProcess, *arguments: str, stdin: str | None = None) -> str:
+def new_password(server: ServerProcess, *arguments: str, stdin: str = "") -> str:
     """What ``sockudo dashboard password`` prints on standard output."""
-    command = [sys.executable, "-m", "sockudo", "dashboard", "password", "--config", "config.json", *arguments]
-    done = subprocess.run(
-        [*command, "--data-dir", str(server.folder / "data")],
-        cwd=server.folder,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    where = ["--config", "config.json", "--data-dir", str(server.folder / "data")]
+    command = ["dashboard", "password", *where, *arguments]
+    return commands.run(command, env=commands.environment(), cwd=server.folder, stdin=stdin).stdout.strip()
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from support import commands
 from support.operators import Operator, dashboard_config
 from support.push_node import Fcm, fcm
 from support.server import DEFAULT_APP, ServerProcess, app_record, start_server
@@ -72,10 +70,9 @@ def environment(provider: Fcm, data: Path) -> dict[str, str]:
 
 
 def remove_by_command(server: ServerProcess, data: Path, app_id: str) -> None:
-    command = [sys.executable, "-m", "sockudo", "apps", "remove", app_id, "--yes"]
     where = ["--config", str(server.folder / "config.json"), "--data-dir", str(data)]
-    done = subprocess.run([*command, *where], capture_output=True, text=True, env=dict(os.environ), check=False)
-    assert done.returncode == 0, done.stderr
+    command = ["apps", "remove", app_id, "--yes", *where]
+    done = commands.run(command, env=commands.environment(), cwd=server.folder)
     assert done.stdout == f"App '{app_id}' is removed.\n"
 
 

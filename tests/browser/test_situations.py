@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import struct
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from support.browser import Visit, log_in
+from support.forked import ForkedProcess
 from support.server import ServerProcess
 from support.situations import SHOP, SITUATIONS, Situation, Stage, look_into, stage
 from support.waiting import wait_until
@@ -46,9 +46,7 @@ class Terminal:
         self._output = output
         with output.open("wb") as printed:
             options = ["--url", server.url, "--app-id", SHOP.id, "--key", SHOP.key, "--secret", SHOP.secret]
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "sockudo", "tail", *options], stdout=printed, stderr=subprocess.STDOUT
-            )
+            self._process = ForkedProcess(["tail", *options], stdout=printed, stderr=subprocess.STDOUT)
         try:
             wait_until(lambda: "Following" in self.text, "the terminal to follow")
         except AssertionError:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from sockudo.testing.web_push import BrowserKeys
+from support import commands
 from support.browser import Visitor, log_in
 from support.looks import wrong_looks
 from support.operators import PASSWORD
@@ -40,9 +41,7 @@ def decoded(text: str) -> bytes:
 @pytest.fixture(scope="module")
 def keys() -> dict[str, str]:
     """What `sockudo push vapid` prints, as a shell reads it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "sockudo", "push", "vapid"], capture_output=True, text=True, check=True
-    )
+    done = commands.run(["push", "vapid"], env=commands.environment(), cwd=EXAMPLE)
     return dict(line.split("=", 1) for line in done.stdout.splitlines())
 
 

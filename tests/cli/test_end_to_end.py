@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -16,23 +15,19 @@ from typing import Any
 
 import pytest
 
+from support.commands import environment
 from support.server import ServerProcess, start_server
 from support.waiting import PATIENCE
 
 SOCKUDO = [sys.executable, "-m", "sockudo"]
 
 
-def _environment(server: ServerProcess, **more: str) -> dict[str, str]:
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("SOCKUDO_", "PUSHER_"))}
-    return plain | {"SOCKUDO_URL": server.url, "NO_COLOR": "1", "COLUMNS": "200"} | more
-
-
 def _run(
-    server: ServerProcess, *arguments: str, stdin: str = "", cwd: Path | None = None, **environment: str
+    server: ServerProcess, *arguments: str, stdin: str = "", cwd: Path | None = None, **more: str
 ) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [*SOCKUDO, *arguments],
-        env=_environment(server, **environment),
+        env=environment(server.url, **more),
         cwd=cwd or server.folder,
         input=stdin,
         capture_output=True,
@@ -71,7 +66,7 @@ class Listening:
 def _listening(server: ServerProcess, *arguments: str, ready: bool = True) -> Iterator[Listening]:
     with subprocess.Popen(
         [*SOCKUDO, "listen", "--json", *arguments],
-        env=_environment(server, PYTHONUNBUFFERED="1"),
+        env=environment(server.url, PYTHONUNBUFFERED="1"),
         cwd=server.folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

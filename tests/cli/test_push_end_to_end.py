@@ -7,19 +7,19 @@ import json
 import os
 import pty
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support import commands
+from support.forked import ForkedProcess
 from support.push_accounts import apns_p12
 from support.push_server import SECRET, PushServer, push_server
 from support.server import DEFAULT_APP
 from support.waiting import PATIENCE, wait_until
 
-SOCKUDO = [sys.executable, "-m", "sockudo", "push"]
 GONE = {"status": 404, "body": {"error": {"status": "NOT_FOUND", "details": [{"errorCode": "UNREGISTERED"}]}}}
 DOWN = {"status": 503, "body": {"error": {"status": "UNAVAILABLE"}}}
 
@@ -30,35 +30,15 @@ def push() -> Iterator[PushServer]:
         yield running
 
 
-def environment(push: PushServer) -> dict[str, str]:
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("SOCKUDO_", "PUSHER_"))}
-    return {
-        **plain,
-        "SOCKUDO_URL": push.server.url,
-        "SOCKUDO_APP_ID": DEFAULT_APP.id,
-        "SOCKUDO_APP_KEY": DEFAULT_APP.key,
-        "SOCKUDO_APP_SECRET": DEFAULT_APP.secret,
-        "NO_COLOR": "1",
-        "COLUMNS": "200",
-    }
-
-
-def run(push: PushServer, *arguments: str, code: int = 0, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*SOCKUDO, *arguments],
-        env=environment(push),
+def run(push: PushServer, *arguments: str, code: int = 0, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return commands.run(
+        ["push", *arguments],
+        env=commands.environment(push.server.url, DEFAULT_APP),
         cwd=Path(__file__).parent,
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        code=code,
+        stdin=stdin,
+        secrets=(SECRET, DEFAULT_APP.secret),
     )
-    assert "Traceback" not in done.stderr, done.stderr
-    assert done.returncode == code, done
-    assert SECRET not in done.stdout + done.stderr
-    return done
 
 
 def test_everybody_is_reached(push: PushServer) -> None:
@@ -197,9 +177,9 @@ def test_credentials_are_stored_from_files_and_refused_with_what_is_wrong(push: 
 def test_a_terminal_sees_a_bar(push: PushServer) -> None:
     push.register("g-1", "bar")
     ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [*SOCKUDO, "publish", "--channel", "bar", "--title", "x", "--wait"],
-        env={**environment(push), "TERM": "xterm"},
+    with ForkedProcess(
+        ["push", "publish", "--channel", "bar", "--title", "x", "--wait"],
+        env=commands.environment(push.server.url, DEFAULT_APP, TERM="xterm"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=theirs,

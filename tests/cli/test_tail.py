@@ -8,7 +8,6 @@ import pty
 import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,34 +15,30 @@ from typing import Any
 
 import pytest
 
+from support import commands
+from support.forked import ForkedProcess
 from support.raw import RawConnection, request_bytes, signed_target
 from support.server import DEFAULT_APP, NUMERIC_APP, ServerProcess, app_record, start_server
 from support.situations import CAUSES, Cause, bring_about, stage
 from support.waiting import PATIENCE, Mailbox, wait_until
 from support.websocket import WebSocket
 
-SOCKUDO = [sys.executable, "-m", "sockudo", "tail"]
-
 
 def environment(server: ServerProcess, **more: str) -> dict[str, str]:
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("SOCKUDO_", "PUSHER_"))}
-    app = {
-        "SOCKUDO_APP_ID": DEFAULT_APP.id,
-        "SOCKUDO_APP_KEY": DEFAULT_APP.key,
-        "SOCKUDO_APP_SECRET": DEFAULT_APP.secret,
-    }
-    return plain | app | {"SOCKUDO_URL": server.url, "NO_COLOR": "1", "COLUMNS": "200", "PYTHONUNBUFFERED": "1"} | more
+    return commands.environment(server.url, DEFAULT_APP, PYTHONUNBUFFERED="1") | more
 
 
 class Tail:
     """A running ``sockudo tail``: what it prints, and what it says to its user, line by line."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: ForkedProcess) -> None:
         self.process = process
         self.lines: Mailbox[str] = Mailbox("standard output")
         self.notes: Mailbox[str] = Mailbox("standard error")
-        for pipe, box in ((process.stdout, self.lines), (process.stderr, self.notes)):
-            threading.Thread(target=self._read, args=(pipe, box), daemon=True).start()
+        pipes = ((process.stdout, self.lines), (process.stderr, self.notes))
+        self._readers = [threading.Thread(target=self._read, args=each, daemon=True) for each in pipes]
+        for reader in self._readers:
+            reader.start()
 
     @staticmethod
     def _read(pipe: Any, box: Mailbox[str]) -> None:
@@ -59,46 +54,37 @@ class Tail:
     def entries(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.lines.seen]
 
+    def close(self) -> None:
+        """Ends it, and waits until all that it said was read."""
+        self.process.kill()
+        for reader in self._readers:
+            reader.join(PATIENCE)
+
     def ends(self, code: int) -> None:
         assert self.process.wait(PATIENCE) == code, self.notes.seen
         assert not any("Traceback" in note for note in self.notes.seen), self.notes.seen
 
 
 @contextmanager
-def tailing(server: ServerProcess, *arguments: str, ready: bool = True, **more: str) -> Iterator[Tail]:
-    with subprocess.Popen(
-        [*SOCKUDO, *arguments],
+def tailing(server: ServerProcess, *arguments: str, **more: str) -> Iterator[Tail]:
+    with ForkedProcess(
+        ["tail", *arguments],
         env=environment(server, **more),
         cwd=server.folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
     ) as process:
+        tail = Tail(process)
         try:
-            tail = Tail(process)
-            if ready:
-                tail.said("Following")
+            tail.said("Following")
             yield tail
         finally:
-            process.kill()
+            tail.close()
 
 
 def run(server: ServerProcess, *arguments: str, code: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*SOCKUDO, *arguments],
-        env=environment(server, **more),
-        cwd=server.folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    assert done.returncode == code, done
-    assert DEFAULT_APP.secret not in done.stdout + done.stderr
-    return done
+    return commands.run(["tail", *arguments], env=environment(server, **more), cwd=server.folder, code=code)
 
 
 def flood(server: ServerProcess, channel: str) -> None:
@@ -203,14 +189,13 @@ def test_names_do_not_command_the_terminal(server: ServerProcess, unique: str) -
 
 def test_colours_are_for_terminals(server: ServerProcess, connect: Callable[[], WebSocket], unique: str) -> None:
     master, slave = pty.openpty()
-    with subprocess.Popen(
-        [*SOCKUDO, "--channel", unique, "--count", "1", "--timeout", "20"],
+    with ForkedProcess(
+        ["tail", "--channel", unique, "--count", "1", "--timeout", "20"],
         env={name: value for name, value in environment(server, TERM="xterm").items() if name != "NO_COLOR"},
         cwd=server.folder,
         stdin=subprocess.DEVNULL,
         stdout=slave,
         stderr=subprocess.PIPE,
-        text=True,
     ) as process:
         assert process.stderr is not None
         assert "Following" in process.stderr.readline()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from support import commands
+from support.forked import ForkedProcess
 from support.server import ServerProcess, start_server
 from support.waiting import wait_until
 
-SOCKUDO = [sys.executable, "-m", "sockudo"]
 LONG = "a part that stays as it is, so that most of an event is like the one before; " * 60
 
 
@@ -27,31 +26,15 @@ def server() -> Iterator[ServerProcess]:
         yield running
 
 
-def _environment(server: ServerProcess) -> dict[str, str]:
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("SOCKUDO_", "PUSHER_"))}
-    return plain | {"SOCKUDO_URL": server.url, "NO_COLOR": "1", "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
-
-
 def _run(server: ServerProcess, *arguments: str, stdin: str = "", code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*SOCKUDO, *arguments],
-        env=_environment(server),
-        cwd=server.folder,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    assert done.returncode == code, done
-    return done
+    env = commands.environment(server.url)
+    return commands.run(arguments, env=env, cwd=server.folder, stdin=stdin, code=code)
 
 
 class Listening:
     """A running ``sockudo listen --protocol 2 --json``; what it says to people is kept in a file."""
 
-    def __init__(self, process: subprocess.Popen[str], said: Path) -> None:
+    def __init__(self, process: ForkedProcess, said: Path) -> None:
         self.process = process
         self._said = said
 
@@ -75,29 +58,25 @@ class Listening:
 
 
 @contextmanager
-def _listening(server: ServerProcess, said: Path, *arguments: str, stdin: str | None = None) -> Iterator[Listening]:
+def _listening(server: ServerProcess, said: Path, *arguments: str, stdin: str = "") -> Iterator[Listening]:
     with (
         said.open("w") as errors,
-        subprocess.Popen(
-            [*SOCKUDO, "listen", "--protocol", "2", "--json", *arguments],
-            env=_environment(server),
+        ForkedProcess(
+            ["listen", "--protocol", "2", "--json", *arguments],
+            env=commands.environment(server.url, PYTHONUNBUFFERED="1"),
             cwd=server.folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            text=True,
         ) as process,
     ):
         listening = Listening(process, said)
-        try:
-            assert process.stdin is not None
-            process.stdin.write(stdin or "")
-            process.stdin.close()
-            listening.wait_for("Listening to")
-            yield listening
-            assert "Traceback" not in listening.said
-        finally:
-            process.kill()
+        assert process.stdin is not None
+        process.stdin.write(stdin)
+        process.stdin.close()
+        listening.wait_for("Listening to")
+        yield listening
+        assert "Traceback" not in listening.said
 
 
 @pytest.fixture

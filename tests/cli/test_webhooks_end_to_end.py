@@ -8,20 +8,19 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support import commands
 from support.endpoint import WebhookEndpoint
 from support.parts import cannot_run
 from support.server import DEFAULT_APP, ServerProcess, app_record, start_server
 from support.waiting import wait_until
 from support.websocket import WebSocket
 
-SOCKUDO = [sys.executable, "-m", "sockudo"]
 PAGE = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text(encoding="utf-8")
 
 
@@ -41,29 +40,14 @@ def server(endpoint: WebhookEndpoint) -> Iterator[ServerProcess]:
 
 
 def run(server: ServerProcess, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("SOCKUDO_", "PUSHER_"))}
-    who = {
-        "SOCKUDO_URL": server.url,
-        "SOCKUDO_APP_ID": DEFAULT_APP.id,
-        "SOCKUDO_APP_KEY": DEFAULT_APP.key,
-        "SOCKUDO_APP_SECRET": DEFAULT_APP.secret,
-    }
-    done = subprocess.run(
-        [*SOCKUDO, "webhooks", *arguments],
-        env={**plain, **who, "NO_COLOR": "1", "COLUMNS": "200"},
+    return commands.run(
+        ["webhooks", *arguments],
+        env=commands.environment(server.url, DEFAULT_APP),
         # Where no configuration lies that would be taken.
         cwd=Path(__file__).parent,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
+        code=code,
+        secrets=("s3cret", DEFAULT_APP.secret),
     )
-    assert "Traceback" not in done.stderr, done.stderr
-    assert done.returncode == code, done
-    assert "s3cret" not in done.stdout + done.stderr
-    assert DEFAULT_APP.secret not in done.stdout + done.stderr
-    return done
 
 
 def occupy(server: ServerProcess, *channels: str) -> None:

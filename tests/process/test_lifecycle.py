@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from sockudo import errors
+from support import commands
 from support.logs import log_lines, wait_for_line
 from support.raw import RawConnection, request_bytes
 from support.server import DEFAULT_APP, ServerProcess, app_record, start_server
@@ -384,15 +385,8 @@ def test_apps_are_changed_from_the_command_line_while_it_runs() -> None:
     with start_server({"app_manager": {"driver": "sqlite", "array": {"apps": []}}}) as server:
 
         def apps(*arguments: str) -> str:
-            return subprocess.run(
-                [sys.executable, "-m", "sockudo", "apps", *arguments, "--data-dir", str(server.folder / "data")],
-                cwd=server.folder,
-                env={"PATH": "/usr/bin:/bin"},
-                capture_output=True,
-                text=True,
-                timeout=30,
-                check=True,
-            ).stdout
+            command = ["apps", *arguments, "--data-dir", str(server.folder / "data")]
+            return commands.run(command, env={"PATH": "/usr/bin:/bin"}, cwd=server.folder).stdout
 
         apps("add", "--id", "shop", "--key", "shop-key", "--secret", "shop-secret")
         wait_until(lambda: server.request("GET", "/up/shop").status == 200, "the new app")
@@ -443,8 +437,8 @@ def test_refused_signatures_do_not_flood_the_log() -> None:
 def test_a_start_warns_of_origins_that_no_page_has(tmp_path: Path) -> None:
     """Of an app in the store as of one in the configuration, each once."""
     data = tmp_path / "data"
-    command = [sys.executable, "-m", "sockudo", "apps", "add", "--id", "kept", "--data-dir", str(data)]
-    subprocess.run([*command, "--allowed-origin", "https://kept.test:443"], check=True, capture_output=True, timeout=30)
+    kept = ["--id", "kept", "--allowed-origin", "https://kept.test:443"]
+    commands.run(["apps", "add", *kept, "--data-dir", str(data)], env=commands.environment(), cwd=tmp_path)
     configured = app_record(DEFAULT_APP, channels={"allowed_origins": ["shop.test/"]})
     store = {"driver": "sqlite", "array": {"apps": [configured]}}
     with start_server({"app_manager": store}, env={"SOCKUDO_DATA_DIR": str(data)}) as server:

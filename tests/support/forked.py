@@ -1,8 +1,8 @@
-"""``sockudo`` as processes that need not import anything, since they are copies of one that has.
+"""``sockudo`` and what tests have beside it, as processes that import nothing, since they are copies of one that has.
 
 To import the server takes most of what a short test costs, and the suite starts hundreds. What such a process does from
-there on is what ``python -m sockudo`` does with the same arguments, variables and files; tests/process, tests/cli and
-tests/test_package.py start it in the way that users do.
+there on is what ``python -m sockudo`` does with the same arguments, variables and files; tests/process,
+tests/cli/test_end_to_end.py and tests/test_package.py start it in the way that users do.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-__all__ = ["ForkedProcess", "run_forked"]
+__all__ = ["ForkedProcess"]
+
+Place = int | IO[Any] | None
+"""Where it reads or writes: a descriptor, a file, a word of `subprocess`, or None for where the tests do."""
 
 _TEMPLATE = Path(__file__).parent / "template.py"
 
@@ -52,22 +54,42 @@ _template = functools.cache(_Template)
 
 
 class ForkedProcess:
-    """One of them, as `subprocess.Popen` would show it; ``args`` are those after ``sockudo``."""
+    """One of them, as `subprocess.Popen` shows one in text mode, except that the end of its ``with`` kills it.
+
+    ``args`` are those after ``sockudo``, or after another ``program``: a module as behind ``python -m``, or a file.
+    """
 
     def __init__(
         self,
         args: Sequence[str],
         *,
-        env: Mapping[str, str],
-        cwd: Path,
-        stdin: int,
-        stdout: int,
-        stderr: int,
+        program: str = "sockudo",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        stdin: Place = None,
+        stdout: Place = None,
+        stderr: Place = None,
     ) -> None:
         self.returncode: int | None = None
-        asked = {"args": list(args), "env": dict(env), "cwd": str(cwd)}
-        self.pid = _template().ask(asked, [stdin, stdout, stderr])
+        where = {"env": dict(os.environ if env is None else env), "cwd": str(cwd or Path.cwd())}
+        with contextlib.ExitStack() as theirs:
+            given, self.stdin = _opened(stdin, 0, theirs)
+            printed, self.stdout = _opened(stdout, 1, theirs)
+            said, self.stderr = (printed, None) if stderr == subprocess.STDOUT else _opened(stderr, 2, theirs)
+            self.pid = _template().ask({"program": program, "args": list(args), **where}, [given, printed, said])
         self._ended = os.pidfd_open(self.pid)
+
+    def __enter__(self) -> ForkedProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self.wait()
+        for pipe in (self.stdin, self.stdout, self.stderr):
+            if pipe is not None:
+                # Nobody may be left to read what was not sent yet.
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
 
     def poll(self) -> int | None:
         return self._end(0)
@@ -100,23 +122,18 @@ class ForkedProcess:
         self.send_signal(signal.SIGKILL)
 
 
-def run_forked(
-    args: Sequence[str], *, env: Mapping[str, str], cwd: Path, stdin: str = "", timeout: float
-) -> subprocess.CompletedProcess[str]:
-    """What ``sockudo`` with these arguments says and how it ends. Raises subprocess.TimeoutExpired."""
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        given.write(stdin.encode())
-        given.seek(0)
-        files = {"stdin": given.fileno(), "stdout": out.fileno(), "stderr": err.fileno()}
-        process = ForkedProcess(args, env=env, cwd=cwd, **files)
-        try:
-            code = process.wait(timeout)
-        finally:
-            process.kill()
-            process.wait()
-        return subprocess.CompletedProcess(list(args), code, _text(out), _text(err))
-
-
-def _text(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode()
+def _opened(place: Place, number: int, theirs: contextlib.ExitStack) -> tuple[int, IO[str] | None]:
+    """What the process gets as this descriptor, and our end of it if that is a pipe."""
+    if place is None:
+        return number, None
+    if not isinstance(place, int):
+        return place.fileno(), None
+    if place == subprocess.PIPE:
+        reading, writing = os.pipe()
+        given, kept, mode = (reading, writing, "w") if number == 0 else (writing, reading, "r")
+        theirs.callback(os.close, given)
+        return given, open(kept, mode, encoding="utf-8")
+    if place == subprocess.DEVNULL:
+        place = os.open(os.devnull, os.O_RDWR)
+        theirs.callback(os.close, place)
+    return place, None

@@ -6,11 +6,11 @@ import contextlib
 import http.client
 import json
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from support.forked import ForkedProcess
 from support.server import DEFAULT_APP, Reply, ServerProcess, start_server
 from support.waiting import wait_until
 
@@ -106,24 +106,21 @@ class PushServer:
 @contextlib.contextmanager
 def push_server(config: Mapping[str, Any] | None = None, **push: Any) -> Iterator[PushServer]:
     """FCM and Web Push can send; APNs is on and lacks its topic. ``push`` are more keys of that section."""
-    command = [sys.executable, "-m", "sockudo.testing.push_server", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            providers = Providers(process.stdout.readline().strip().removeprefix("listening on "))
-            section = {
-                "fcm_enabled": True,
-                "webpush_enabled": True,
-                "apns_enabled": True,
-                "credential_encryption_key": "planted-encryption-key",
-                "fcm": {"endpoint": providers.url, "project_id": "demo", "provider_token": "planted-provider-token"},
-                "webpush": {"vapid_private_key": VAPID_KEY, "allow_local_endpoints": True},
-                "retry": {"initial_backoff_ms": 50, "max_attempts": 2},
-                # One test's failures are not to hold up the next one's.
-                "circuit_breaker": {"failure_threshold": 1000, "cooldown_secs": 1},
-                **push,
-            }
-            with start_server({**(config or {}), "push": section}) as server:
-                yield PushServer(server, providers)
-        finally:
-            process.terminate()
+    provider = "sockudo.testing.push_server"
+    with ForkedProcess(["--port", "0"], program=provider, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        providers = Providers(process.stdout.readline().strip().removeprefix("listening on "))
+        section = {
+            "fcm_enabled": True,
+            "webpush_enabled": True,
+            "apns_enabled": True,
+            "credential_encryption_key": "planted-encryption-key",
+            "fcm": {"endpoint": providers.url, "project_id": "demo", "provider_token": "planted-provider-token"},
+            "webpush": {"vapid_private_key": VAPID_KEY, "allow_local_endpoints": True},
+            "retry": {"initial_backoff_ms": 50, "max_attempts": 2},
+            # One test's failures are not to hold up the next one's.
+            "circuit_breaker": {"failure_threshold": 1000, "cooldown_secs": 1},
+            **push,
+        }
+        with start_server({**(config or {}), "push": section}) as server:
+            yield PushServer(server, providers)

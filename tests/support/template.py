@@ -7,11 +7,14 @@ code. Until somebody asks for that, it stays a zombie, so that its id means no o
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
+import io
 import json
 import os
 import pkgutil
+import runpy
 import signal
 import socket
 import sys
@@ -19,16 +22,27 @@ import threading
 from typing import Any
 
 import sockudo
-from sockudo.cli import main
 
 _LONGEST = 256 * 1024
+_AT_FIRST_USE = (
+    "anyio._backends._asyncio",
+    "anyio.streams.tls",
+    "encodings.idna",
+    "sqlalchemy.dialects.sqlite.aiosqlite",
+    "typer._adapters",
+    "typer._click.decorators",
+    "uvicorn.lifespan.off",
+)
+"""What libraries import when they need it, which is in nearly every process."""
 
 
 def import_everything() -> None:
-    """All that a command or a server may load later, but for what only tests of applications do."""
+    """All that one of them may load later, but for what is run itself."""
     for module in pkgutil.walk_packages(sockudo.__path__, "sockudo."):
-        if not module.name.startswith(("sockudo.testing", "sockudo.__main__")):
+        if module.name not in ("sockudo.__main__", "sockudo.testing.push_server"):
             importlib.import_module(module.name)
+    for name in _AT_FIRST_USE:
+        importlib.import_module(name)
     assert threading.active_count() == 1, "a copy has only the thread that made it"
     gc.collect()
     gc.freeze()
@@ -63,17 +77,45 @@ def become(asked: dict[str, Any]) -> None:
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])
-    sys.argv = ["sockudo", *asked["args"]]
-    at_once = bool(asked["env"].get("PYTHONUNBUFFERED"))
+    sys.argv = [asked["program"], *asked["args"]]
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 - they last as long as the process
-    sys.stdout = open(1, "w", buffering=1 if at_once else -1, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    if asked["env"].get("PYTHONUNBUFFERED"):
+        sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), write_through=True)
+    else:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+
+
+def run(program: str) -> int:
+    """The exit code of a program that ends as they usually do; otherwise raises what it raised."""
+    try:
+        if program.endswith(".py"):
+            runpy.run_path(program, run_name="__main__")
+        else:
+            runpy.run_module(program, run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        if ended.code is not None and not isinstance(ended.code, int):
+            raise
+        return ended.code or 0
+    return 0
+
+
+def leave(codes: list[int]) -> None:
+    """Ends a copy once threads and exit handlers are through: to take all apart would be most of what it costs."""
+    for code in codes:
+        # What is said of coroutines that nobody awaited and errors that nobody took.
+        gc.collect()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 if __name__ == "__main__":
+    codes: list[int] = []
+    atexit.register(leave, codes)  # the first to be registered is the last to be called
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who interrupts the tests means them
     import_everything()
     wanted = copies(socket.socket(fileno=int(sys.argv[1])))
     if wanted is not None:
         become(wanted)
-        main()
+        codes.append(run(wanted["program"]))
