@@ -60,6 +60,7 @@ from sockudo.publishing import Publisher
 from sockudo.publishing.pipeline import Pipeline
 from sockudo.publishing.publisher import PublishOptions
 from sockudo.push.counters import PushCounters
+from sockudo.push.refused import note_refused
 from sockudo.push.rules import EventRules
 from sockudo.pushing import Pushing
 from sockudo.sessions import Gateway
@@ -159,7 +160,9 @@ class Server:
             uvicorn=asgi_config(application),
             replies=HeldReplies(loop.call_soon),
         )
-        self.publisher.pushes = self.event_rules = EventRules(lambda: self.edge.push, settings.push_rules, self.clock)
+        self.publisher.pushes = self.event_rules = EventRules(
+            lambda: self.edge.push, settings.push_rules, self.clock, partial(note_refused, self.gateway.inspector)
+        )
         self._stack.push_async_callback(self.edge.tails.close)
         front = Front(
             self.edge,

@@ -133,3 +133,24 @@ async def test_the_place_is_the_data_directory(tmp_path: Path) -> None:
     await queue.start()
     await queue.close()
     assert (tmp_path / "push-queue.sqlite3").exists()
+
+
+async def test_the_disk_is_waited_for_where_something_would_be_lost(tmp_path: Path) -> None:
+    queue = sqlite_push_queue(tmp_path)
+    await queue.start()
+
+    async def waited() -> bool:
+        with_it = await queue._writer.read(lambda connection: connection.exec_driver_sql("PRAGMA synchronous").scalar())
+        return int(with_it or 0) == 2
+
+    await queue.produce([a_message("asked for")], NOW)
+    assert await waited()
+    await queue.produce([a_message("in a log")], NOW, lasting=False)
+    assert not await waited()
+    first, second = await queue.consume("publish_log", 2, NOW, LATER)
+    assert not await waited()
+    await queue.finish([first], [a_message("what follows", "shard_jobs")], NOW)
+    assert await waited()
+    await queue.finish([second], [], NOW)
+    assert not await waited()
+    await queue.close()

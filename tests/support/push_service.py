@@ -88,7 +88,7 @@ class PublishNode(PushNode):
         made = AdmissionOptions(**{"providers": frozenset({"fcm", "apns"}), **options})
         self.push = Push(self.store, self.queue, self.clock, self._ready, self.rules, made)
         self.edge.push = self.push
-        self.rules_of_events = EventRules(lambda: self.edge.push, rules, self.clock)
+        self.rules_of_events = EventRules(lambda: self.edge.push, rules, self.clock, lambda *_: None)
         self.edge.publisher.pushes = self.rules_of_events
 
     async def _ready(self, app_id: str) -> Mapping[Provider, Readiness]:

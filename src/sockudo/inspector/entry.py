@@ -20,6 +20,7 @@ Kind = Literal[
     "message",
     "frame_refused",
     "request_refused",
+    "push_refused",
     "webhook_delivered",
     "webhook_failed",
     "webhook_dead",
@@ -35,6 +36,7 @@ PROBLEMS: Final[frozenset[Kind]] = frozenset(
         "subscribe_refused",
         "frame_refused",
         "request_refused",
+        "push_refused",
         "webhook_failed",
         "webhook_dead",
     }

@@ -23,6 +23,7 @@ LABELS: Final[dict[Kind, str]] = {
     "message": "message",
     "frame_refused": "frame refused",
     "request_refused": "request refused",
+    "push_refused": "notification refused",
     "webhook_delivered": "webhook delivered",
     "webhook_failed": "webhook failed",
     "webhook_dead": "webhook given up",

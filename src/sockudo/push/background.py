@@ -10,12 +10,16 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.push.bodies import PublishRequest
 from sockudo.push.service import Push
 from sockudo.spans import TraceHeaders
 
-__all__ = ["Background", "Waiting"]
+__all__ = ["Background", "Refused", "Waiting"]
+
+Refused = Callable[[str, PublishRequest, SockudoError], None]
+"""Hears of an app's publish that was refused, and why."""
 
 _CAPACITY: Final = 10_000
 _WORKERS: Final = 8
@@ -34,11 +38,12 @@ class Waiting(NamedTuple):
 class Background:
     """Accepts publishes a few at a time; what does not fit is dropped, counted and logged.
 
-    They are in this process alone until they are accepted.
+    They are in this process alone until they are accepted. ``refused`` hears of each that is not.
     """
 
-    def __init__(self, push: Callable[[], Push | None], *, capacity: int = _CAPACITY) -> None:
+    def __init__(self, push: Callable[[], Push | None], refused: Refused, *, capacity: int = _CAPACITY) -> None:
         self._push = push
+        self._refused = refused
         self._capacity = capacity
         self._waiting: deque[Waiting] = deque()
         self._workers: set[asyncio.Task[None]] = set()
@@ -47,7 +52,7 @@ class Background:
     def add(self, waiting: Waiting) -> None:
         """Never waits."""
         if len(self._waiting) >= self._capacity:
-            self._drop(waiting.app_id)
+            self._drop(waiting)
             return
         self._waiting.append(waiting)
         if len(self._workers) < _WORKERS:
@@ -76,13 +81,13 @@ class Background:
     async def _work(self) -> None:
         while self._waiting:
             app_id, request, trace = self._waiting.popleft()
-            push = self._push()
-            if push is None:
-                _log.warning("a notification of a rule is not sent", app_id=app_id, reason="push is off")
-                continue
             try:
+                push = self._push()
+                if push is None:
+                    raise errors.PUSH_DISABLED("push is off: no provider is switched on")
                 await push.publish(app_id, request, limited=False, trace=trace)
             except SockudoError as problem:
+                self._refused(app_id, request, problem)
                 _log.warning(
                     "a notification of a rule is not sent",
                     app_id=app_id,
@@ -90,8 +95,10 @@ class Background:
                     reason=problem.text,
                 )
 
-    def _drop(self, app_id: str) -> None:
+    def _drop(self, waiting: Waiting) -> None:
+        app_id = waiting.app_id
         self.dropped += 1
+        self._refused(app_id, waiting.request, errors.PUSH_BACKPRESSURE("too many notifications of rules wait"))
         push = self._push()
         if push is not None:
             push.counters.count("rate_dropped_total", app_id)

@@ -1,13 +1,15 @@
-"""Publishes that never became one: what an app's calls were refused with lately, of what push refuses. Ours alone."""
+"""Publishes that never became one: what an app's calls and rules were refused with lately. Ours alone."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from sockudo.errors import CATALOGUE
+from sockudo.errors import CATALOGUE, SockudoError
+from sockudo.inspector import Entry, Inspector, Kind
 from sockudo.inspector.problems import Problems
+from sockudo.push.bodies import PublishRequest
 
-__all__ = ["refused_lately"]
+__all__ = ["note_refused", "refused_lately"]
 
 _MOST: Final = 10
 
@@ -27,9 +29,30 @@ _ROWS: Final = frozenset(
 """Rows of the catalogue that a publish which was never taken can have been refused with."""
 
 
+_KINDS: Final[frozenset[Kind]] = frozenset({"request_refused", "push_refused"})
+
+
+def note_refused(inspector: Inspector, app_id: str, request: PublishRequest, problem: SockudoError) -> None:
+    """Tells the inspector of a publish that nobody waits for, such as a rule's; nothing of what it says."""
+    channel = next((target.channel for target in request.targets if target.channel is not None), None)
+    inspector.note(
+        Entry(
+            inspector.now_ms(),
+            "push_refused",
+            app_id,
+            channel=channel,
+            error=problem.spec.slug,
+            text=problem.text,
+            status=problem.spec.status,
+        )
+    )
+
+
 def refused_lately(problems: Problems, app_id: str) -> list[dict[str, Any]]:
-    """Calls of the app that were refused with a reason of push, the newest first; of this node, since its start."""
-    found = [group for group in problems.groups(app_id) if group.kind == "request_refused" and group.error in _ROWS]
+    """Publishes of the app that were refused with a reason of push, of calls and of rules, the newest first; of this
+    node, since its start.
+    """
+    found = [group for group in problems.groups(app_id) if group.kind in _KINDS and group.error in _ROWS]
     return [
         {
             "code": group.error,

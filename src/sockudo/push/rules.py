@@ -11,7 +11,7 @@ from sockudo import errors
 from sockudo.clock import Clock
 from sockudo.config.push_rules import PushRule
 from sockudo.limits.windows import KeyedWindows
-from sockudo.push.background import Background, Waiting
+from sockudo.push.background import Background, Refused, Waiting
 from sockudo.push.bodies import PublishRequest, payload_from
 from sockudo.push.records import Payload, Target
 from sockudo.push.service import Push
@@ -24,13 +24,17 @@ _decode: Final = msgspec.json.Decoder().decode
 
 
 class EventRules:
-    """A `sockudo.publishing.pushes.EventPushes`. ``push`` gives None while push is off."""
+    """A `sockudo.publishing.pushes.EventPushes`. ``push`` gives None while push is off. ``refused`` hears of what rules
+    made and push did not take.
+    """
 
-    def __init__(self, push: Callable[[], Push | None], rules: Sequence[PushRule], clock: Clock) -> None:
+    def __init__(
+        self, push: Callable[[], Push | None], rules: Sequence[PushRule], clock: Clock, refused: Refused
+    ) -> None:
         self._push = push
         self._clock = clock
         self._windows = KeyedWindows(_SECONDS)
-        self.background = Background(push)
+        self.background = Background(push, refused)
         self.events: frozenset[str] = frozenset()
         self._rules: dict[str, list[tuple[int, PushRule]]] = {}
         self._configured: tuple[PushRule, ...] = ()

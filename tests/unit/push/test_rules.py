@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ import structlog
 
 from sockudo import errors
 from sockudo.config.push_rules import PayloadMapping, PushRule
-from sockudo.errors import SockudoError
+from sockudo.errors import CATALOGUE, SockudoError
+from sockudo.inspector import Inspector
 from sockudo.push.records import Payload
+from sockudo.push.refused import note_refused, refused_lately
 from sockudo.push.rules import EventRules, mapped
 from sockudo.push.service import Push
 from support.push_service import Desk
@@ -25,7 +28,9 @@ class Site:
 
     def __init__(self, *rules: PushRule, on: bool = True) -> None:
         self.desk = Desk()
-        self.rules = EventRules(self._push, rules or (RULE,), self.desk.clock)
+        self.inspector = Inspector(self.desk.clock.time)
+        refused = partial(note_refused, self.inspector)
+        self.rules = EventRules(self._push, rules or (RULE,), self.desk.clock, refused)
         self.on = on
 
     def _push(self) -> Push | None:
@@ -92,7 +97,7 @@ async def test_data_that_does_not_fit_fails_the_event(data: Any, text: str) -> N
 
 def test_only_events_that_some_rule_means_are_looked_at() -> None:
     off = PushRule(channel_pattern="*", event_filter=("never",), enabled=False)
-    rules = EventRules(lambda: None, (RULE, off), Desk().clock)
+    rules = EventRules(lambda: None, (RULE, off), Desk().clock, lambda *_: None)
     assert rules.events == {"shipped"}
     rules.configure(())
     assert rules.events == frozenset()
@@ -154,7 +159,24 @@ async def test_failures_in_the_background_are_logged_without_what_was_said() -> 
     off = Site(on=False)
     with structlog.testing.capture_logs() as lines:
         await off.said()
-    assert [line["reason"] for line in lines] == ["push is off"]
+    assert [line["error"] for line in lines] == ["push_disabled"]
+
+
+async def test_a_refusal_in_the_background_is_found_by_who_asks_why() -> None:
+    site = Site()
+    site.desk.ready = {}
+    await site.said("parcel-7", data={"title": "planted-title", "body": "planted-body"})
+    [told] = refused_lately(site.inspector.problems, "app")
+    assert (told["code"], told["count"], told["remedy"]) == (
+        "credential_missing",
+        1,
+        CATALOGUE["credential_missing"].remedy,
+    )
+    [group] = site.inspector.problems.groups("app")
+    [entry] = group.last
+    assert (entry.kind, entry.channel, entry.status) == ("push_refused", "parcel-7", 503)
+    assert "planted" not in repr(entry)
+    assert refused_lately(site.inspector.problems, "another") == []
 
 
 async def test_what_does_not_fit_is_dropped_and_counted() -> None:
@@ -169,6 +191,8 @@ async def test_what_does_not_fit_is_dropped_and_counted() -> None:
     assert site.desk.push.counters.counts["rate_dropped_total", ("app",)] == 3
     dropped = [line for line in lines if line["event"].startswith("notifications of rules are dropped")]
     assert [line["dropped"] for line in dropped] == [1, 2]
+    [told] = refused_lately(site.inspector.problems, "app")
+    assert (told["code"], told["count"]) == ("push_backpressure", 3)
 
 
 async def test_closing_lets_what_waits_be_accepted() -> None:

@@ -341,7 +341,7 @@ async def test_an_attempt_that_went_no_further_is_taken_up(desk: Desk) -> None:
     class CrashError(Exception):
         """The process ends between the store and the queue."""
 
-    async def crash(messages: Sequence[Message], now_ms: int) -> None:
+    async def crash(messages: Sequence[Message], now_ms: int, *, lasting: bool) -> None:
         raise CrashError
 
     produce = desk.queue.produce
@@ -359,7 +359,9 @@ async def test_what_is_kept_is_accepted_though_the_queue_has_gone() -> None:
     for repairs in (True, False):
         desk = Desk(repairs=repairs)
 
-        async def gone(messages: Sequence[Message], now_ms: int) -> None:
+        # The disk is waited for only where nobody repairs what the loss of power takes.
+        async def gone(messages: Sequence[Message], now_ms: int, *, lasting: bool, repairs: bool = repairs) -> None:
+            assert lasting is not repairs
             raise errors.SERVICE_UNAVAILABLE("gone")
 
         desk.queue.produce = gone  # type: ignore[method-assign]

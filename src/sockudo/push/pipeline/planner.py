@@ -279,6 +279,7 @@ class Planner(_Steps):
             with contextlib.suppress(SockudoError):
                 await works.store.unlock(app_id, name, lease.message_id)
 
+
 class ShardWorker(_Steps):
     """Plans large publishes, a step at a time, so that others get their turn in between."""
 
