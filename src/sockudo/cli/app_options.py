@@ -11,10 +11,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from sockudo.apps.edits import FLAT_NAMES
 from sockudo.cli.outcome import ExitCode, fail
 from sockudo.cli.signatures import Command, in_place_of
-from sockudo.config.problems import nearest
 
 __all__ = ["with_policy_options"]
 
@@ -68,6 +66,9 @@ def with_policy_options(command: Command) -> Command:
 
 
 def _wishes(*, further: Sequence[str] | None, **given: object) -> dict[str, Any]:
+    from sockudo.apps.edits import FLAT_NAMES
+    from sockudo.config.problems import nearest
+
     wanted = {name: value for name, value in given.items() if value is not None and value != []}
     for text in further or ():
         name, equals, value = (part.strip() for part in text.partition("="))

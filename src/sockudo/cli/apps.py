@@ -6,18 +6,17 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from sockudo.apps.edits import FLAT_NAMES, settled, with_values
-from sockudo.cli.app_access import find_place
 from sockudo.cli.app_options import with_policy_options
 from sockudo.cli.groups import command_group, examples_with
 from sockudo.cli.outcome import ExitCode, fail, note
-from sockudo.config.app_reader import origin_warnings
-from sockudo.config.app_writer import app_to_builtins
-from sockudo.config.apps import App
+
+if TYPE_CHECKING:
+    from sockudo.cli.app_access import Place
+    from sockudo.config.apps import App
 
 __all__ = ["app"]
 
@@ -49,7 +48,7 @@ _example = examples_with(_EXIT_CODES)
 @app.command("list", epilog=_example("sockudo apps list --json"))
 def list_apps(*, as_json: _Json = False, config: _Config = None, data_dir: _DataDir = None) -> None:
     """List every app, without its secret."""
-    place = find_place(config, data_dir)
+    place = _place(config, data_dir)
     records = place.read()
     if as_json:
         _print_json([_public(record) for record in records])
@@ -69,9 +68,11 @@ def show(
     data_dir: _DataDir = None,
 ) -> None:
     """Show one app and which of its fields are not at their default."""
-    record = find_place(config, data_dir).app(app_id)
+    from sockudo.apps.edits import settled
+
+    record = _place(config, data_dir).app(app_id)
     if as_json:
-        _print_json(app_to_builtins(record) if reveal_secret else _public(record))
+        _print_json(_plain(record) if reveal_secret else _public(record))
         return
     secret = record.secret if reveal_secret else "hidden; --reveal-secret prints it"
     rows = [("id", record.id), ("key", record.key), ("secret", secret), ("state", _state(record))]
@@ -98,7 +99,7 @@ def add(
     wanted: dict[str, Any],
 ) -> None:
     """Add an app and print its credentials."""
-    place = find_place(config, data_dir)
+    place = _place(config, data_dir)
     if secret == "-":  # noqa: S105 - the word for standard input
         secret = sys.stdin.readline().rstrip("\r\n")
     given = {"id": app_id, "key": key, "secret": secret, "enabled": enabled}
@@ -119,10 +120,12 @@ def set_fields(
     wanted: dict[str, Any],
 ) -> None:
     """Change what an app may do; fields that are not named stay as they are."""
+    from sockudo.apps.edits import FLAT_NAMES, with_values
+
     if not wanted:
         fail("Nothing to change.", ExitCode.USAGE, f"Example: sockudo apps set {app_id} --max-connections 500")
     values = {FLAT_NAMES[name]: value for name, value in wanted.items()}
-    record = find_place(config, data_dir).change(
+    record = _place(config, data_dir).change(
         app_id, lambda admin: admin.edit(app_id, lambda current: with_values(current, values, _WHERE))
     )
     _warn_of_origins(record)
@@ -139,21 +142,21 @@ def rotate(
     data_dir: _DataDir = None,
 ) -> None:
     """Give an app a new secret and print it. The old one is refused as soon as the server follows."""
-    record = find_place(config, data_dir).change(app_id, lambda admin: admin.rotate(app_id, key=key))
+    record = _place(config, data_dir).change(app_id, lambda admin: admin.rotate(app_id, key=key))
     _print_credentials(record, as_json=as_json)
 
 
 @app.command(epilog=_example("sockudo apps disable shop"))
 def disable(app_id: _Id, *, as_json: _Json = False, config: _Config = None, data_dir: _DataDir = None) -> None:
     """Refuse an app's requests and close its connections, keeping its record."""
-    record = find_place(config, data_dir).change(app_id, lambda admin: admin.switch(app_id, enabled=False))
+    record = _place(config, data_dir).change(app_id, lambda admin: admin.switch(app_id, enabled=False))
     _print_done(record, f"App '{app_id}' is disabled; a running server closes its connections.", as_json=as_json)
 
 
 @app.command(epilog=_example("sockudo apps enable shop"))
 def enable(app_id: _Id, *, as_json: _Json = False, config: _Config = None, data_dir: _DataDir = None) -> None:
     """Let a disabled app be used again."""
-    record = find_place(config, data_dir).change(app_id, lambda admin: admin.switch(app_id, enabled=True))
+    record = _place(config, data_dir).change(app_id, lambda admin: admin.switch(app_id, enabled=True))
     _print_done(record, f"App '{app_id}' is enabled.", as_json=as_json)
 
 
@@ -174,7 +177,7 @@ def remove(
     What its channels keep stays until its retention ends, unless --with-history deletes it at once. What it keeps for
     push (devices, credentials, notifications) is deleted by the running servers.
     """
-    place = find_place(config, data_dir)
+    place = _place(config, data_dir)
     record = place.app(app_id)
     what = f"app '{record.id}' with key '{record.key}'{' and its history' if with_history else ''}"
     if not yes and not typer.confirm(f"Remove {what} for good?", err=True):
@@ -190,13 +193,27 @@ def remove(
         typer.echo(f"App '{app_id}' is removed.")
 
 
+def _place(config: Path | None, data_dir: Path | None) -> Place:
+    from sockudo.cli.app_access import find_place
+
+    return find_place(config, data_dir)
+
+
 def _warn_of_origins(record: App) -> None:
+    from sockudo.config.app_reader import origin_warnings
+
     for warning in origin_warnings(record):
         note(f"Note: {warning}.")
 
 
+def _plain(record: App) -> dict[str, Any]:
+    from sockudo.config.app_writer import app_to_builtins
+
+    return app_to_builtins(record)
+
+
 def _public(record: App) -> dict[str, Any]:
-    plain = app_to_builtins(record)
+    plain = _plain(record)
     del plain["secret"]
     return plain
 

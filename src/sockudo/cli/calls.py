@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,8 @@ __all__ = ["ask", "refuse_without_terminal", "with_api"]
 
 def with_api(server: ServerOptions, run: Callable[[ApiClient], Coroutine[Any, Any, None]]) -> None:
     """Finds the server and does it with the API open; what is refused ends the command with a message."""
+    import asyncio
+
     with failures():
         asyncio.run(_opened(server.resolve(), run))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -34,6 +33,8 @@ def try_endpoint(
 
     ``timeout`` in seconds; ``headers`` as ``Name: value``.
     """
+    import asyncio
+
     endpoint = _endpoint(credentials.app_id, url, event, headers, timeout)
     trial = asyncio.run(_send(_sender(allow_private), credentials, endpoint, event))
     if as_json:

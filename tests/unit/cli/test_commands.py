@@ -43,14 +43,32 @@ def test_a_mistyped_command_is_answered_with_the_right_one(run: Any) -> None:
     assert "publish" in run("pubish").stderr
 
 
-def test_a_command_that_needs_no_server_loads_neither_client_nor_server() -> None:
+# Clients and servers, and what they are made of.
+_HEAVY = ["httpx", "websockets", "uvicorn", "starlette", "uvloop", "sqlite3", "asyncio", "structlog", "jwt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        ("version --json", [*_HEAVY, "rich"]),
+        ("explain 4009", [*_HEAVY, "rich"]),
+        ("--help", _HEAVY),
+        ("publish --help", _HEAVY),
+        ("apps --help", _HEAVY),
+        ("push status --help", _HEAVY),
+    ],
+)
+def test_a_command_that_needs_no_server_loads_neither_client_nor_server(arguments: str, heavy: list[str]) -> None:
     """Start-up time is imports: what a command does not use must not be loaded for it."""
     program = (
         "import sys\n"
-        "from sockudo.cli.commands import app\n"
-        "app(['version', '--json'], standalone_mode=False)\n"
-        "heavy = ['httpx', 'websockets', 'uvicorn', 'starlette', 'uvloop', 'sqlite3', 'asyncio', 'structlog', 'jwt']\n"
-        "print([name for name in heavy if name in sys.modules], file=sys.stderr)\n"
+        "from sockudo.cli import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        f"    print([name for name in {heavy} if name in sys.modules], file=sys.stderr)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments.split()], capture_output=True, text=True, check=True
+    )
     assert done.stderr.strip() == "[]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import types
 from collections.abc import Callable
@@ -12,6 +13,36 @@ import pytest
 
 import sockudo.config
 from sockudo.config import ConfigError
+
+# What no server needs but one that sends webhooks, keeps something in SQL, sends push, shows the dashboard or traces.
+OPTIONAL = {
+    "httpcore",
+    "sqlalchemy",
+    "redis",
+    "sockudo.push.pipeline",
+    "sockudo.providers",
+    "sockudo.outbound.exchange",
+    "jinja2",
+    "sockudo.dashboard.app",
+    "opentelemetry",
+}
+
+# Starts a server, stops it, and prints which modules are there.
+SERVER = """
+import asyncio, sys
+from pathlib import Path
+from sockudo.config import load
+from sockudo.server import Server
+
+async def run():
+    overrides = {"port": 0, "metrics.port": 0, "data_dir": sys.argv[2]}
+    server = Server(load(path=Path(sys.argv[1]), environ={}, cwd=Path.cwd(), overrides=overrides).settings)
+    await server.start()
+    await server.stop()
+
+asyncio.run(run())
+print(*sys.modules, file=sys.stderr)
+"""
 
 OPTIONS = ("host", "port", "metrics.port", "data_dir", "log_level", "log_format")
 
@@ -88,3 +119,49 @@ def test_every_problem_of_a_configuration_is_a_line(run: Any, server: dict[str, 
 def test_usage(run: Any, server: dict[str, Any], arguments: tuple[str, ...]) -> None:
     assert run("serve", *arguments).exit_code == 2
     assert "asked" not in server
+
+
+APP = """
+[[app_manager.array.apps]]
+id = "1"
+key = "k"
+secret = "s"
+"""
+
+PUSH = """
+push.webpush_enabled = true
+push.storage_driver = "memory"
+push.queue_driver = "memory"
+push.allow_memory_drivers = true
+push.credential_encryption_key = "0123456789abcdef0123456789abcdef"
+"""
+
+WEBHOOK = """
+[[app_manager.array.apps.policy.webhooks]]
+url = "http://127.0.0.1:9"
+event_types = ["channel_occupied"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "loaded"),
+    [
+        (f"dashboard.enabled = false\n{APP}", set()),
+        (APP, {"jinja2", "sockudo.dashboard.app"}),
+        (
+            f"dashboard.enabled = false\n{PUSH}{APP}",
+            {"sockudo.push.pipeline", "sockudo.providers", "sockudo.outbound.exchange"},
+        ),
+        (f"dashboard.enabled = false\n{APP}{WEBHOOK}", {"httpcore"}),
+        (f"dashboard.enabled = false\nhistory.enabled = true\n{APP}", {"sqlalchemy"}),
+    ],
+    ids=["plain", "dashboard", "push", "webhooks", "history"],
+)
+def test_a_server_loads_only_what_its_configuration_asks_for(tmp_path: Path, settings: str, loaded: set[str]) -> None:
+    """Start-up time is imports: each of these would take a good part of it."""
+    config = tmp_path / "sockudo.toml"
+    config.write_text(settings)
+    command = [sys.executable, "-c", SERVER, str(config), str(tmp_path / "data")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert OPTIONAL & set(done.stderr.split()) == loaded

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -54,6 +53,8 @@ _PAGE: Final = 1000
 
 def with_push(target: Target, run: Callable[[PushApi], Coroutine[Any, Any, None]]) -> None:
     """Does it with the server open, and ends the command with a message for what it refuses."""
+    import asyncio
+
     with failures():
         asyncio.run(_opened(target, run))
 

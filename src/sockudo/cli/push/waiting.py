@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -28,6 +27,8 @@ class _Bar(Protocol):
 
 async def followed(push: PushApi, publish_id: str, seconds: float | None) -> tuple[dict[str, Any], bool]:
     """The status at the end, or when so many seconds have passed, and whether it is the end."""
+    import asyncio
+
     deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
     pause = _FIRST
     with _bar() as bar:
