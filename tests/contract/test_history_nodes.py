@@ -7,7 +7,6 @@ import contextlib
 import random
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +25,7 @@ from sockudo.stores.sql.history import FILE_NAME
 from sockudo.streams.ports import HistoryStore, OutcomeUnknown
 from sockudo.streams.records import Append, Committed, Position, Retained, Retention
 from support.databases import PASSWORD, DatabaseServer
+from support.forked import ForkedProcess
 from support.history import NOW, Place, an_append, fill, serials, stream_of, texts
 from support.waiting import wait_until
 
@@ -347,14 +347,11 @@ async def test_what_was_committed_survives_kill_9(shared: Place, synchronous: st
         return
     async with shared.open():
         pass
-    command = [sys.executable, "-P", str(CHILD), shared.description(synchronous)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+    with ForkedProcess([shared.description(synchronous)], program=CHILD, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
-        try:
-            confirmed = [int(child.stdout.readline()) for _ in range(20)]
-        finally:
-            child.kill()
-        confirmed += [int(line) for line in child.stdout.read().split()]
+        confirmed = [int(child.stdout.readline()) for _ in range(20)]
+        child.kill()
+        confirmed += [int(line) for line in child.rest().split()]
     assert confirmed == list(range(10, 10 * len(confirmed) + 1, 10))
     async with shared.open() as store:
         info = await stream_of(store)

@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ import pytest
 from sockudo.errors import SockudoError
 from sockudo.push.queue import Lease, PushQueue, Stage
 from support.databases import DatabaseServer
+from support.forked import ForkedProcess
 from support.push_queues import SHARED, QueuePlace, a_message, keys
 from support.redis import RedisProcess, redis_server
 
@@ -40,28 +39,19 @@ async def queue(place: QueuePlace) -> AsyncIterator[PushQueue]:
         yield opened
 
 
-@contextmanager
-def child(place: QueuePlace, *words: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-P", CHILD, place.description(), *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+def child(place: QueuePlace, *words: str) -> ForkedProcess:
+    return ForkedProcess([place.description(), *words], program=CHILD, stdout=subprocess.PIPE)
 
 
-async def line(process: subprocess.Popen[str]) -> str:
+async def line(process: ForkedProcess) -> str:
     assert process.stdout is not None
     async with asyncio.timeout(SECONDS):
         return await asyncio.to_thread(process.stdout.readline)
 
 
-async def output(process: subprocess.Popen[str]) -> list[str]:
+async def output(process: ForkedProcess) -> list[str]:
     """All that it still says, in words."""
-    return (await asyncio.to_thread(process.communicate, timeout=SECONDS))[0].split()
+    return (await asyncio.to_thread(process.rest, SECONDS)).split()
 
 
 async def everything(queue: PushQueue, stage: Stage, *, ahead_ms: int = 0) -> list[str]:

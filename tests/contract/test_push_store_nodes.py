@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from sockudo.stores.push.rules import stored_key
 from sockudo.stores.push.schema import STEPS
 from sockudo.stores.push.sql import FILE_NAME, SqlPushStore, postgres_push
 from support.databases import PASSWORD, DatabaseServer
+from support.forked import ForkedProcess
 from support.push_stores import (
     DAY,
     NOW,
@@ -50,17 +50,12 @@ def server_of(place: PushPlace) -> DatabaseServer:
     return place.server
 
 
-@contextmanager
-def child(place: PushPlace, what: str, name: str = "1") -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-P", str(CHILD), what, place.description(), name]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+def child(place: PushPlace, what: str, name: str = "1") -> ForkedProcess:
+    words = [what, place.description(), name]
+    return ForkedProcess(words, program=CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
-def said(process: subprocess.Popen[str]) -> str:
+def said(process: ForkedProcess) -> str:
     assert process.stdout is not None
     return process.stdout.readline().strip()
 
@@ -218,8 +213,7 @@ async def test_what_was_accepted_survives_kill_9(shared_push: PushPlace) -> None
     with child(shared_push, "fill") as process:
         confirmed = [int(await asyncio.to_thread(said, process)) for _ in range(30)]
         process.kill()
-        assert process.stdout is not None
-        confirmed += [int(line) for line in process.stdout.read().split()]
+        confirmed += [int(line) for line in process.rest().split()]
     async with shared_push.open() as store:
         for number in confirmed:
             publish_id = f"{number:06d}"

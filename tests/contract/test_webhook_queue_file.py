@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import pytest
 from sockudo.errors import SockudoError
 from sockudo.queues.sqlite import FILE_NAME, SqliteWebhookQueue
 from sockudo.webhooks import Counts, Outcome
+from support.forked import ForkedProcess
 from support.webhooks import a_delivery
 
 CHILD = Path(__file__).parent.parent / "support" / "queue_child.py"
@@ -28,16 +28,8 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-@contextmanager
-def child(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen([sys.executable, "-P", CHILD, folder, *words], stdout=subprocess.PIPE, text=True)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+def child(folder: Path, *words: str) -> ForkedProcess:
+    return ForkedProcess([str(folder), *words], program=CHILD, stdout=subprocess.PIPE)
 
 
 @contextmanager
@@ -84,7 +76,7 @@ async def test_kill_9_loses_nothing_that_was_appended(tmp_path: Path) -> None:
                 assert time.monotonic() < deadline
                 safe = int(await asyncio.to_thread(process.stdout.readline))
             process.send_signal(signal.SIGKILL)
-            rest = process.communicate()[0].split()
+            rest = process.rest().split()
             safe = int(rest[-1]) if rest else safe
         async with Opened(tmp_path) as queue:
             found = [each.id for each in await queue.page("app", limit=1_000_000)]
@@ -130,9 +122,9 @@ async def test_processes_share_the_work_and_keep_the_order(tmp_path: Path) -> No
         for number in range(15):
             await queue.append([a_delivery(f"{lane}-{number}", lane=lane) for lane in range(6)])
     with child(tmp_path, "work", "0.005") as one, child(tmp_path, "work", "0.005") as other:
-        outputs = await asyncio.gather(asyncio.to_thread(one.communicate), asyncio.to_thread(other.communicate))
+        outputs = await asyncio.gather(asyncio.to_thread(one.rest), asyncio.to_thread(other.rest))
         assert (one.returncode, other.returncode) == (0, 0)
-    lines = [output.splitlines() for output, _ in outputs]
+    lines = [output.splitlines() for output in outputs]
     done = [line.split()[1] for line in sorted(line for output in lines for line in output)]
     assert len(done) == 90
     for lane in range(6):

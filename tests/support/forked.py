@@ -63,7 +63,7 @@ class ForkedProcess:
         self,
         args: Sequence[str],
         *,
-        program: str = "sockudo",
+        program: str | Path = "sockudo",
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         stdin: Place = None,
@@ -76,7 +76,7 @@ class ForkedProcess:
             given, self.stdin = _opened(stdin, 0, theirs)
             printed, self.stdout = _opened(stdout, 1, theirs)
             said, self.stderr = (printed, None) if stderr == subprocess.STDOUT else _opened(stderr, 2, theirs)
-            self.pid = _template().ask({"program": program, "args": list(args), **where}, [given, printed, said])
+            self.pid = _template().ask({"program": str(program), "args": list(args), **where}, [given, printed, said])
         self._ended = os.pidfd_open(self.pid)
 
     def __enter__(self) -> ForkedProcess:
@@ -108,6 +108,13 @@ class ForkedProcess:
                 self.returncode = _template().ask({"reap": self.pid})
                 os.close(self._ended)
         return self.returncode
+
+    def rest(self, timeout: float | None = None) -> str:
+        """What it still prints before it ends."""
+        assert self.stdout is not None
+        text = self.stdout.read()
+        self.wait(timeout)
+        return text
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
