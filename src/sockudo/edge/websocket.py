@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sockudo import errors
 from sockudo.edge.deflated import deflated_frames
+from sockudo.edge.direct import writer_of
 from sockudo.protocol.deflate import DeflateParams, Inflater
 from sockudo.protocol.framing import BINARY, CLOSE, PING, PONG, TEXT, FrameReader, close_frame, parse_close, pong_frame
 
@@ -27,7 +28,7 @@ class WebSocketProtocol(asyncio.Protocol):
     Everything happens in the transport's callbacks: there is no task, future or timer per connection.
     """
 
-    __slots__ = ("_close_by", "_edge", "_reader", "_session", "_transport", "address", "write")
+    __slots__ = ("_close_by", "_direct", "_edge", "_reader", "_session", "_transport", "address", "write")
 
     def __init__(self, edge: Edge, transport: asyncio.Transport, deflate: DeflateParams | None, address: str) -> None:
         self._edge = edge
@@ -37,9 +38,12 @@ class WebSocketProtocol(asyncio.Protocol):
         self._session: Session | None = None
         # When the connection is cut if the peer has not answered our close frame; None while it is open.
         self._close_by: float | None = None
+        self._direct = writer_of(transport) if deflate is None else None
         self.write: Callable[[bytes], None] = transport.write
         if deflate is not None:
             self.write = self._write_deflated
+        elif self._direct is not None:
+            self.write = self._direct.write
 
     def attach(self, session: Session) -> None:
         """From now on messages go to this session."""
@@ -103,6 +107,8 @@ class WebSocketProtocol(asyncio.Protocol):
             self._session.resume()
 
     def connection_lost(self, _: Exception | None) -> None:
+        if self._direct is not None:
+            self._direct.close()
         self._edge.closing.pop(self, None)
         if self._session is not None:
             self._session.leave()

@@ -1,0 +1,67 @@
+"""The short way to a socket: one ``send()`` for each delivery, as long as the transport has nothing to send itself.
+
+A delivery costs little more than its system call. The transport's part beside that is mostly memory of its own that is
+not in the processor's cache: without it a publish to 500 subscribers takes a twelfth less time.
+
+The call keeps the interpreter's lock, unlike ``socket.send``: it never waits, and a thread that works on a database
+would take the lock at each of a thousand deliveries and keep it for milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import socket
+from typing import Final
+
+__all__ = ["DirectWriter", "writer_of"]
+
+_send: Final = ctypes.PyDLL(None).send
+_AT_ONCE: Final = socket.MSG_DONTWAIT
+_NONE: Final = -1
+
+
+class DirectWriter:
+    """Writes to the socket of a transport, and through the transport what the socket does not take at once.
+
+    Bytes leave in the order in which they were written, as long as whoever writes to the transport itself has nothing
+    to write here any more. To be closed in ``connection_lost`` at the latest: the transport then gives its descriptor
+    back, and the number may be another connection's.
+    """
+
+    __slots__ = ("_descriptor", "_own", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, descriptor: int) -> None:
+        self._transport = transport
+        self._own = descriptor
+        # None while something may wait in the transport's buffer, and once this is closed.
+        self._descriptor = _NONE
+
+    def write(self, data: bytes) -> None:
+        """As ``transport.write``."""
+        size = len(data)
+        sent = _send(self._descriptor, data, size, _AT_ONCE)
+        if sent != size:
+            self._write_rest(data, sent)
+
+    def _write_rest(self, data: bytes, sent: int) -> None:
+        transport = self._transport
+        if self._descriptor == _NONE and self._own != _NONE and not transport.get_write_buffer_size():
+            self._descriptor = self._own
+            self.write(data)
+            return
+        # What is wrong, if something is, the transport finds out by itself.
+        transport.write(data[sent:] if sent > 0 else data)
+        self._descriptor = _NONE
+
+    def close(self) -> None:
+        """Leaves everything to the transport from now on."""
+        self._own = self._descriptor = _NONE
+
+
+def writer_of(transport: asyncio.Transport) -> DirectWriter | None:
+    """The short way of a connection; None where there is none: with TLS, or without a socket."""
+    if transport.get_extra_info("sslcontext") is not None:
+        return None
+    found = transport.get_extra_info("socket")
+    return None if found is None else DirectWriter(transport, found.fileno())
