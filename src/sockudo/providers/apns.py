@@ -12,9 +12,9 @@ from sockudo.providers.answers import accepted, json_of, refused
 from sockudo.providers.base import HttpProvider, Shapes, Surroundings, encode
 from sockudo.providers.collapse import apns_collapse_id
 from sockudo.providers.files import text_of
-from sockudo.providers.keys import Signer, ec_signer, p12_identity, pem_identity
+from sockudo.providers.keys import Signer, check_not_over, ec_signer, end_of, p12_identity, pem_identity
 from sockudo.providers.tokens import RenewedToken, StaticToken, Token, TokenSource
-from sockudo.push.delivery import Material, Materials, Sent
+from sockudo.push.delivery import Material, Materials, Readiness, Sent
 from sockudo.push.exchange import ClientIdentity, Reply
 from sockudo.push.recipients import Recipient
 
@@ -32,12 +32,16 @@ _UNAVAILABLE: Final = frozenset({500, 502, 503, 504})
 
 
 class ApnsAccount:
-    """Proves itself with ``tokens``, or with ``identity`` in the TLS handshake."""
+    """Proves itself with ``tokens``, or in the TLS handshake with ``identity``, which stands in ``field``."""
 
-    def __init__(self, topic: str, tokens: TokenSource | None, identity: ClientIdentity | None) -> None:
+    def __init__(
+        self, topic: str, tokens: TokenSource | None, identity: ClientIdentity | None = None, field: str = ""
+    ) -> None:
         self.topic = topic
         self.tokens = tokens
         self.identity = identity
+        self.field = field
+        self.ends = None if identity is None else end_of(identity)
 
     async def close(self) -> None:
         if self.tokens is not None:
@@ -62,6 +66,17 @@ class ApnsProvider(HttpProvider[ApnsAccount]):
         self._settings = settings
         self._base = f"{settings.endpoint.rstrip('/')}/3/device/"
         self._shapes = Shapes(_shape)
+
+    async def readiness(self, app_id: str) -> Readiness:
+        """A certificate that was good when it was stored may be over by now."""
+        found = await super().readiness(app_id)
+        account = self._accounts.at_hand(app_id) if found.ready else None
+        if account is not None and account.ends is not None:
+            try:
+                check_not_over(account.ends, account.field, self._around.time())
+            except AccountError as error:
+                return Readiness(ready=False, missing=f"{found.source}: {error}")
+        return found
 
     async def _send(
         self,
@@ -99,15 +114,15 @@ class ApnsProvider(HttpProvider[ApnsAccount]):
             raise AccountError("there is no topic: set APNS_TOPIC to the bundle id of the app")
         static = fields.get("providerToken")
         if static is not None:
-            return ApnsAccount(topic, StaticToken(static), None)
+            return ApnsAccount(topic, StaticToken(static))
         if all(fields.get(name) for name in ("teamId", "keyId", "privateKey")):
             signer = ec_signer(fields["privateKey"], fields["keyId"], "privateKey")
             fetch = self._fetching(signer, fields["teamId"].strip())
-            return ApnsAccount(topic, RenewedToken(fetch, self._around.monotonic), None)
+            return ApnsAccount(topic, RenewedToken(fetch, self._around.monotonic))
         if fields.get("pem"):
-            return ApnsAccount(topic, None, pem_identity(fields["pem"], "pem"))
+            return ApnsAccount(topic, None, pem_identity(fields["pem"], "pem"), "pem")
         if fields.get("p12"):
-            return ApnsAccount(topic, None, p12_identity(fields["p12"], fields.get("p12Password"), "p12"))
+            return ApnsAccount(topic, None, p12_identity(fields["p12"], fields.get("p12Password"), "p12"), "p12")
         raise AccountError("it needs teamId, keyId and privateKey, or pem, or p12")
 
     def _fetching(self, signer: Signer, team: str) -> Callable[[], Any]:

@@ -26,7 +26,9 @@ from sockudo.push.exchange import ClientIdentity
 __all__ = [
     "Signer",
     "check_certificate",
+    "check_not_over",
     "ec_signer",
+    "end_of",
     "p12_identity",
     "pem_identity",
     "public_point",
@@ -145,6 +147,19 @@ def check_certificate(identity: ClientIdentity, field: str, now: float) -> None:
     key = _private_key(identity.pem.decode(), field)
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) or key.public_key() != public:
         raise AccountError(f"{field} has a private key that is not its first certificate's")
+    check_not_over(ends, field, now)
+
+
+def end_of(identity: ClientIdentity) -> datetime | None:
+    """When its first certificate ends; None for one that cannot be read."""
+    try:
+        return x509.load_pem_x509_certificates(identity.pem)[0].not_valid_after_utc
+    except ValueError:
+        return None
+
+
+def check_not_over(ends: datetime, field: str, now: float) -> None:
+    """``now`` is Unix seconds."""
     if ends <= datetime.fromtimestamp(now, UTC):
         raise AccountError(f"the certificate in {field} expired on {ends:%Y-%m-%d}: make a new one")
 

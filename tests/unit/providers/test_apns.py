@@ -7,6 +7,7 @@ import base64
 import json
 import ssl
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from sockudo.push.delivery import Sent
 from sockudo.push.recipients import ApnsRecipient
 from sockudo.testing import MockPushProvider, ProviderAnswer
 from support.certificates import write_certificate
-from support.push_accounts import Desk, Stored, apns_key, desk, preview, public_key_of
+from support.push_accounts import Desk, Stored, apns_key, apns_p12, desk, preview, public_key_of
 
 TOKEN = "ab12" * 16
 
@@ -256,6 +257,25 @@ async def test_a_certificate_in_a_p12_file(mutual: Desk, files: tuple[Path, Path
     stored.put("app", "apns", fields)
     assert (await send(provider(mutual, stored))).outcome == "accepted"
     assert "authorization" not in mutual.mock.requests[0].headers
+
+
+async def test_a_certificate_that_has_ended_since_it_was_stored(here: Desk) -> None:
+    stored = Stored()
+    now = here.clock.time()
+    stored.put("app", "apns", {"p12": apns_p12(ends=datetime.fromtimestamp(now + 60, UTC))})
+    apns = provider(here, stored)
+    assert (await apns.readiness("app")).ready
+    here.clock.advance(61)
+    found = await apns.readiness("app")
+    day = f"{datetime.fromtimestamp(now + 60, UTC):%Y-%m-%d}"
+    assert not found.ready
+    assert found.missing is not None
+    assert found.missing.startswith("stored credential ")
+    assert found.missing.endswith(f"the certificate in p12 expired on {day}: make a new one")
+    stored.put("app", "apns", {"p12": apns_p12(ends=datetime.fromtimestamp(now + 86_400, UTC))})
+    here.clock.advance(3)
+    assert (await apns.readiness("app")).ready
+    await apns.close()
 
 
 async def test_a_key_comes_before_certificates(here: Desk) -> None:
