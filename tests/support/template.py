@@ -8,6 +8,7 @@ code. Until somebody asks for that, it stays a zombie, so that its id means no o
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import importlib
 import io
@@ -29,7 +30,6 @@ _AT_FIRST_USE = (
     "anyio.streams.tls",
     "encodings.idna",
     "sqlalchemy.dialects.sqlite.aiosqlite",
-    "typer._adapters",
     "typer._click.decorators",
     "uvicorn.lifespan.off",
 )
@@ -42,7 +42,9 @@ def import_everything() -> None:
         if module.name not in ("sockudo.__main__", "sockudo.testing.push_server"):
             importlib.import_module(module.name)
     for name in _AT_FIRST_USE:
-        importlib.import_module(name)
+        # Other versions of the libraries have others.
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(name)
     assert threading.active_count() == 1, "a copy has only the thread that made it"
     gc.collect()
     gc.freeze()
