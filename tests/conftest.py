@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Generator, Iterator
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+import structlog
+from hypothesis import Phase, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -23,11 +25,15 @@ EXAMPLES = os.environ.get("SOCKUDO_EXAMPLES")
 
 # The same examples in every run, so that one says as much as the next; new ones are for the long mode. How long one
 # took says more of what else the machine does.
-settings.register_profile("usual", derandomize=True, deadline=None)
+settings.register_profile("usual", derandomize=True, deadline=None, phases=set(Phase) - {Phase.explain})
 settings.load_profile("usual")
 if EXAMPLES is not None:
     settings.register_profile("long", max_examples=int(EXAMPLES), deadline=None, derandomize=False)
     settings.load_profile("long")
+
+
+# Lines that no test has asked for: a traceback in frames and colours takes half a second each.
+structlog.get_config()["processors"][-1].exception_formatter = structlog.dev.plain_traceback
 
 
 SLOWEST_FIRST = ("promises", "test_package.py", "clients", "browser", "process", "cli", "contract", "blackbox")
@@ -49,6 +55,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if EXAMPLES is not None:
         for item in items:
             item.add_marker(pytest.mark.timeout(0), append=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cheap_collections() -> None:
+    """Thousands of tests that wait for their turn are nothing that each look for garbage has to go through.
+
+    Again for each module: a server of `sockudo.testing` leaves its process without anything frozen.
+    """
+    if gc.get_freeze_count() == 0:
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 10, 10)
 
 
 @pytest.fixture(scope="module")
