@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -137,6 +138,7 @@ class PushPlace:
             self.server.execute(*(f"DELETE FROM {name}" for name in names))  # noqa: S608
 
 
+@functools.cache
 def tables_of(prefix: str) -> Sequence[Any]:
     return list(vars(push_tables(prefix)).values())
 
