@@ -143,7 +143,7 @@ class Queues(RuleBasedStateMachine):
         self.both(lambda queue: queue.holds([(stage, f"k{number}") for stage in USED for number in range(25)]))
 
 
-EXAMPLES = {"sqlite": 24, "postgres": 6, "mariadb": 4, "redis": 12}
+EXAMPLES = {"sqlite": 10, "postgres": 4, "mariadb": 3, "redis": 6}
 """Each is 40 steps with a look at everything after every one; ``SOCKUDO_EXAMPLES`` asks for more of them."""
 
 

@@ -39,7 +39,8 @@ from support.memory import Kept
 from support.websocket import BINARY, CLOSE, PING, TEXT, frame
 from support.wire import JSON, MSGPACK, PROTOBUF, WIRES, Wire
 
-EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "3000"))
+EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "1500"))
+"""Of fewer than a thousand, one object kept of each would go unnoticed."""
 SEED = int(os.environ.get("SOCKUDO_SEED", random.SystemRandom().randrange(2**32)))
 
 LONGEST = 1.0

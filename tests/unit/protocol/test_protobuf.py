@@ -24,7 +24,7 @@ from sockudo.protocol.inbound import InboundFrame, data_value, decode_frame
 from sockudo.protocol.proto.pusher_pb2 import PusherMessage
 from sockudo.protocol.protobuf import decode, encode
 
-EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "300")), deadline=None)
+EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "100")), deadline=None)
 
 PREFIX = "Invalid message format: Decode failed: "
 
