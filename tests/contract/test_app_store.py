@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -241,7 +242,11 @@ async def test_a_record_that_could_not_be_read_again_is_refused(store: AppStore,
 _TEXT = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="/"), min_size=1, max_size=20)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "20")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(apps=st.dictionaries(_TEXT, _TEXT, max_size=5), number=st.none() | st.integers(0, 2**32 - 1))
 def test_any_text_survives(
     make_store: Callable[[], AppStore], apps: dict[str, str], number: int | None, request: pytest.FixtureRequest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import count
@@ -36,7 +37,9 @@ _NAMES = st.text(st.sampled_from("aA1:- ~é\x01Ω"), min_size=1, max_size=4)
 _TIMES = st.sampled_from([0, NOW - 1, NOW, NOW + 1])
 
 _USUAL = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "20")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 _apps = map("app{}".format, count())
 

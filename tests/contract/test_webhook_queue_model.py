@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections.abc import Coroutine, Iterable
 from pathlib import Path
@@ -140,5 +141,6 @@ class Queues(RuleBasedStateMachine):
                 assert (numberless([ours[0]]), ours[1]) == (numberless([theirs[0]]), theirs[1])
 
 
-Queues.TestCase.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "25"))
+Queues.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=30, deadline=None)
 test_queues_agree = Queues.TestCase
