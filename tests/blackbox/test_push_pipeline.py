@@ -1,4 +1,4 @@
-"""Push in real processes: killed, stopped, several on one database; FCM is a stand-in (contract 50 § 7.8, 13)."""
+"""Push in real processes: killed, stopped, without their database; FCM is a stand-in (contract 50 § 7.8, 13)."""
 
 from __future__ import annotations
 
@@ -6,24 +6,15 @@ import json
 import random
 import signal
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from sockudo.testing.push_answers import ProviderAnswer
-from support.databases import DatabaseServer
-from support.push_node import fcm, push_server
-from support.redis import PASSWORD, RedisProcess, free_port
+from support.push_node import fcm, numbers, push_server
+from support.redis import free_port
 from support.waiting import wait_until
 from support.websocket import WebSocket
 
 _COUNT = 80
 _GONE = b'{"error":{"status":"NOT_FOUND","details":[{"errorCode":"UNREGISTERED"}]}}'
-
-
-def _numbers(planned: int, **others: int) -> dict[str, int]:
-    names = ("dispatched", "succeeded", "failed", "expired", "retryScheduled", "retryAttempted", "deadLettered")
-    return {"planned": planned, **{name: others.get(name, 0) for name in names}}
 
 
 def test_a_publish_reaches_its_devices_and_says_so(tmp_path: Path) -> None:
@@ -34,9 +25,7 @@ def test_a_publish_reaches_its_devices_and_says_so(tmp_path: Path) -> None:
         push.publish("news", "first")
         status = push.ended("first")
         assert status["state"] == "partiallySucceeded"
-        assert status["counters"] == _numbers(
-            3, dispatched=3, succeeded=2, failed=1, retryScheduled=1, retryAttempted=1
-        )
+        assert status["counters"] == numbers(3, dispatched=3, succeeded=2, failed=1, retryScheduled=1, retryAttempted=1)
         assert status["code"] == "provider_token_invalid"
         assert provider.sends == {"token-0": 1, "token-1": 1, "token-2": 2}
         left = push.call("GET", "/deviceRegistrations")["items"]
@@ -57,7 +46,7 @@ def test_a_notification_may_go_to_a_channel_of_this_server(tmp_path: Path) -> No
         assert (event["event"], event["channel"]) == ("push", "room")
         assert json.loads(event["data"])["notification"]["title"] == "Hello"
         status = push.ended(answer["publishId"])
-        assert status["counters"] == _numbers(1, dispatched=1, succeeded=1)
+        assert status["counters"] == numbers(1, dispatched=1, succeeded=1)
 
 
 def test_kills_at_random_moments_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:
@@ -88,7 +77,7 @@ def test_kills_at_random_moments_lose_nothing_and_count_nothing_twice(tmp_path: 
         with push_server(provider, tmp_path) as push:
             status = push.ended("killed", timeout=60)
         assert status["state"] == "succeeded"
-        assert status["counters"] == _numbers(_COUNT, dispatched=_COUNT, succeeded=_COUNT)
+        assert status["counters"] == numbers(_COUNT, dispatched=_COUNT, succeeded=_COUNT)
         assert set(provider.sends) == {f"token-{number}" for number in range(_COUNT)}
         assert max(provider.sends.values()) <= 1 + kills
 
@@ -103,7 +92,7 @@ def test_a_stop_ends_what_is_under_way_and_the_next_process_goes_on(tmp_path: Pa
         assert provider.sends.total() < _COUNT
         with push_server(provider, tmp_path) as push:
             status = push.ended("stopped", timeout=20)
-        assert status["counters"] == _numbers(_COUNT, dispatched=_COUNT, succeeded=_COUNT)
+        assert status["counters"] == numbers(_COUNT, dispatched=_COUNT, succeeded=_COUNT)
         assert set(provider.sends.values()) == {1}
 
 
@@ -120,64 +109,6 @@ def test_nothing_is_opened_for_push_that_nobody_uses(tmp_path: Path) -> None:
             body={"recipients": [{"type": "channel", "channel": "news"}], "payload": {"title": "x"}},
         )
         assert (reply.status, reply.json()["code"]) == (503, "service_unavailable")
-
-
-def _shared(queue: str, postgres: DatabaseServer, redis: RedisProcess, unique: str) -> dict[str, Any]:
-    database = postgres.postgres
-    return {
-        "push": {"storage_driver": "postgres", "queue_driver": queue},
-        "queue": {"redis": {"prefix": unique}},
-        "database": {
-            "redis": {"port": redis.port, "password": PASSWORD},
-            "postgres": {
-                "host": database.host,
-                "port": database.port,
-                "username": database.username,
-                "password": database.password,
-                "database": database.database,
-            },
-        },
-    }
-
-
-@pytest.mark.parametrize("queue", ["postgres", "redis"])
-def test_processes_share_the_work(
-    queue: str, postgres: DatabaseServer, redis: RedisProcess, unique: str, tmp_path: Path
-) -> None:
-    config = _shared(queue, postgres, redis, unique)
-    with (
-        fcm(delay=0.2) as provider,
-        push_server(provider, tmp_path / "a", config) as first,
-        push_server(provider, tmp_path / "b", config) as second,
-    ):
-        first.register(_COUNT, unique)
-        # More than one process takes at a time.
-        for number in range(30):
-            first.publish(unique, f"{unique}-{number}")
-        ends = [second.ended(f"{unique}-{number}") for number in range(30)]
-        assert {end["state"] for end in ends} == {"succeeded"}
-        assert set(provider.sends.values()) == {30}
-        for each in (first, second):
-            assert 'dispatched_total{app="app-id"' in each.server.metrics()
-
-
-def test_what_a_process_that_dies_was_sending_another_one_sends(
-    postgres: DatabaseServer, redis: RedisProcess, unique: str, tmp_path: Path
-) -> None:
-    config = _shared("redis", postgres, redis, unique)
-    with (
-        fcm(delay=0.1) as provider,
-        push_server(provider, tmp_path / "a", config, PUSH_DISPATCH_MAX_OUTBOUND_REQUESTS="4") as first,
-    ):
-        first.register(_COUNT, unique)
-        first.publish(unique, unique)
-        wait_until(lambda: provider.sends.total() > 5, "sends")
-        with push_server(provider, tmp_path / "b", config) as second:
-            first.server.send_signal(signal.SIGKILL)
-            assert first.server.wait() == -signal.SIGKILL
-            status = second.ended(unique, timeout=60)
-        assert status["counters"] == _numbers(_COUNT, dispatched=_COUNT, succeeded=_COUNT)
-        assert max(provider.sends.values()) <= 2
 
 
 def test_a_database_that_is_away_stops_push_and_nothing_else(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from sockudo.testing import MockPushProvider
 from support.server import DEFAULT_APP, ServerProcess, start_server
 
-__all__ = ["Fcm", "PushServer", "fcm", "push_server"]
+__all__ = ["Fcm", "PushServer", "fcm", "numbers", "push_server"]
 
 _RUNNING = ("queued", "planning", "dispatching")
 
@@ -114,3 +114,9 @@ def push_server(
     env = {**of.environment, "SOCKUDO_DATA_DIR": str(data), **environment}
     with start_server(config, env=env) as server:
         yield PushServer(server)
+
+
+def numbers(planned: int, **others: int) -> dict[str, int]:
+    """The counters of a publish: those that are not named are zero."""
+    names = ("dispatched", "succeeded", "failed", "expired", "retryScheduled", "retryAttempted", "deadLettered")
+    return {"planned": planned, **{name: others.get(name, 0) for name in names}}

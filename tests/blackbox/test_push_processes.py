@@ -1,0 +1,74 @@
+"""Push in several processes on one database: each does its share, and that of one that died (contract 50 § 13)."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.databases import DatabaseServer
+from support.push_node import fcm, numbers, push_server
+from support.redis import PASSWORD, RedisProcess
+from support.waiting import wait_until
+
+_COUNT = 80
+
+
+def _shared(queue: str, postgres: DatabaseServer, redis: RedisProcess, unique: str) -> dict[str, Any]:
+    database = postgres.postgres
+    return {
+        "push": {"storage_driver": "postgres", "queue_driver": queue},
+        "queue": {"redis": {"prefix": unique}},
+        "database": {
+            "redis": {"port": redis.port, "password": PASSWORD},
+            "postgres": {
+                "host": database.host,
+                "port": database.port,
+                "username": database.username,
+                "password": database.password,
+                "database": database.database,
+            },
+        },
+    }
+
+
+@pytest.mark.parametrize("queue", ["postgres", "redis"])
+def test_processes_share_the_work(
+    queue: str, postgres: DatabaseServer, redis: RedisProcess, unique: str, tmp_path: Path
+) -> None:
+    config = _shared(queue, postgres, redis, unique)
+    with (
+        fcm(delay=0.2) as provider,
+        push_server(provider, tmp_path / "a", config) as first,
+        push_server(provider, tmp_path / "b", config) as second,
+    ):
+        first.register(_COUNT, unique)
+        # More than one process takes at a time.
+        for number in range(30):
+            first.publish(unique, f"{unique}-{number}")
+        ends = [second.ended(f"{unique}-{number}") for number in range(30)]
+        assert {end["state"] for end in ends} == {"succeeded"}
+        assert set(provider.sends.values()) == {30}
+        for each in (first, second):
+            assert 'dispatched_total{app="app-id"' in each.server.metrics()
+
+
+def test_what_a_process_that_dies_was_sending_another_one_sends(
+    postgres: DatabaseServer, redis: RedisProcess, unique: str, tmp_path: Path
+) -> None:
+    config = _shared("redis", postgres, redis, unique)
+    with (
+        fcm(delay=0.1) as provider,
+        push_server(provider, tmp_path / "a", config, PUSH_DISPATCH_MAX_OUTBOUND_REQUESTS="4") as first,
+    ):
+        first.register(_COUNT, unique)
+        first.publish(unique, unique)
+        wait_until(lambda: provider.sends.total() > 5, "sends")
+        with push_server(provider, tmp_path / "b", config) as second:
+            first.server.send_signal(signal.SIGKILL)
+            assert first.server.wait() == -signal.SIGKILL
+            status = second.ended(unique, timeout=60)
+        assert status["counters"] == numbers(_COUNT, dispatched=_COUNT, succeeded=_COUNT)
+        assert max(provider.sends.values()) <= 2
