@@ -32,6 +32,8 @@ OF_A_CONNECTION = ("sockudo.edge", "sockudo.sessions", "uvicorn", "support.edge"
 def collected() -> Iterator[list[Any]]:
     """Everything that is unreachable at the end and was not freed."""
     gc.collect()
+    # What is there already need not be looked through again.
+    gc.freeze()
     gc.disable()
     garbage: list[Any] = []
     try:
