@@ -8,6 +8,7 @@ import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 import structlog
@@ -101,7 +102,8 @@ def redis() -> Iterator[RedisProcess]:
 def unique(request: pytest.FixtureRequest) -> str:
     """A word that no other test of the run uses: for channels and user ids on a shared server."""
     letters = [letter if letter.isalnum() and letter.isascii() else "-" for letter in request.node.name]
-    return "".join(letters).strip("-")[-80:]
+    # Two files may each have a test of that name.
+    return f"{''.join(letters).strip('-')[-71:]}-{crc32(request.node.nodeid.encode()):08x}"
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
