@@ -20,7 +20,7 @@ from sockudo.hub.fanout import Fanout
 from sockudo.hub.gate import Gate
 from sockudo.hub.outgoing import Outgoing
 from sockudo.hub.ports import Observer, Schedule
-from sockudo.hub.presence import Cause, MemberEvent
+from sockudo.hub.presence import Cause, Hold, MemberEvent
 from sockudo.hub.wants import EVERYTHING, Wants
 from sockudo.inspector import Inspector
 from sockudo.names import META, META_PREFIX, WILDCARD
@@ -97,8 +97,8 @@ class Hub:
         # Fan-outs whose round takes several turns, each in its turn.
         self._rounds: deque[Fanout] = deque()
         # Members whose last connection was lost without a goodbye: a heap, the one whose time runs out first on top.
-        self._held: list[tuple[float, int, Channel, MemberEvent]] = []
-        self._held_count = 0
+        self._held: list[tuple[Hold, Channel, MemberEvent]] = []
+        self._next_hold = 0
         # Channels whose count is told at the end of this turn, and those large enough to wait for the next second.
         self._counts_now: dict[Channel, None] = {}
         self._counts_due: set[Channel] = set()
@@ -328,13 +328,14 @@ class Hub:
         app.traffic.unsubscribed[channel.kind.label] += 1
         if channel.presence is not None and connection.members is not None:
             user_id = connection.members.pop(channel.name)
-            if channel.presence.leave(connection, user_id, held_until):
+            hold = None if held_until is None else Hold(held_until, self._next_hold)
+            if channel.presence.leave(connection, user_id, hold):
                 cause: Cause = "forced_disconnect" if forced else "disconnect"
                 self._say_removed(channel, MemberEvent("member_removed", cause, user_id, connection.socket_id))
-            elif held_until is not None and user_id in channel.presence:
-                self._held_count += 1
+            elif hold is not None and (member := channel.presence.get(user_id)) is not None and member.hold is hold:
+                self._next_hold += 1
                 event = MemberEvent("member_removed", "forced_disconnect" if forced else "timeout", user_id)
-                heappush(self._held, (held_until, self._held_count, channel, event))
+                heappush(self._held, (hold, channel, event))
         self._count_changed(channel)
         self._tell_meta_of_leave(channel)
         if self.observer is not None:
@@ -354,10 +355,10 @@ class Hub:
 
     def tick(self, now: float) -> None:
         """Once a second: ends grace periods that have run out, tells the counts of large channels."""
-        while self._held and self._held[0][0] <= now:
-            until, _, channel, event = heappop(self._held)
+        while self._held and self._held[0][0].until <= now:
+            hold, channel, event = heappop(self._held)
             # Whoever came back and was lost again has a later entry, which is the one that counts.
-            if channel.presence is not None and channel.presence.release(event.user_id, until):
+            if channel.presence is not None and channel.presence.release(event.user_id, hold):
                 self._say_removed(channel, event)
                 channel.app.drop_if_empty(channel)
         for channel in tuple(self._counts_due):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from sockudo.hub.connection import Connection
 
-__all__ = ["Cause", "Member", "MemberEvent", "MemberEventKind", "Presence"]
+__all__ = ["Cause", "Hold", "Member", "MemberEvent", "MemberEventKind", "Presence"]
 
 MemberEventKind = Literal["member_added", "member_updated", "member_removed"]
 Cause = Literal["join", "disconnect", "timeout", "forced_disconnect", "orphan_cleanup"]
@@ -28,19 +28,26 @@ class MemberEvent(NamedTuple):
     user_info: bytes | None = None
 
 
+class Hold(NamedTuple):
+    """One grace period: when it ends, in monotonic seconds, and its number among those of a hub."""
+
+    until: float
+    number: int
+
+
 class Member:
     """One user in one presence channel. ``user_info`` is JSON text, as the newest connection gave it.
 
-    ``held_until`` is set while the last connection was lost without a goodbye and may still come back.
+    ``hold`` is set while the last connection was lost without a goodbye and may still come back.
     """
 
-    __slots__ = ("connections", "held_until", "user_id", "user_info")
+    __slots__ = ("connections", "hold", "user_id", "user_info")
 
     def __init__(self, user_id: str, user_info: bytes) -> None:
         self.user_id = user_id
         self.user_info = user_info
         self.connections: dict[Connection, None] = {}
-        self.held_until: float | None = None
+        self.hold: Hold | None = None
 
 
 class Presence:
@@ -75,7 +82,7 @@ class Presence:
             member = self._members[user_id] = Member(user_id, user_info)
         member.connections[connection] = None
         member.user_info = user_info
-        member.held_until = None
+        member.hold = None
         return appeared
 
     def update(self, user_id: str, user_info: bytes) -> None:
@@ -83,10 +90,10 @@ class Presence:
         member = self._members[user_id]
         member.user_info = user_info
 
-    def leave(self, connection: Connection, user_id: str, held_until: float | None = None) -> bool:
+    def leave(self, connection: Connection, user_id: str, hold: Hold | None = None) -> bool:
         """True when the others have lost a member: the user's last connection, without a grace period.
 
-        With ``held_until`` (monotonic seconds) the last connection's member stays until `release`.
+        With ``hold`` the last connection's member stays until `release` is told the same.
         """
         member = self._members.get(user_id)
         if member is None or connection not in member.connections:
@@ -94,16 +101,18 @@ class Presence:
         del member.connections[connection]
         if member.connections:
             return False
-        if held_until is not None:
-            member.held_until = held_until
+        if hold is not None:
+            member.hold = hold
             return False
         del self._members[user_id]
         return True
 
-    def release(self, user_id: str, now: float) -> bool:
-        """Ends a grace period that has run out; True when the member is gone by that."""
+    def release(self, user_id: str, hold: Hold) -> bool:
+        """Ends a grace period that has run out; True when the member is gone by that, False when it came back since,
+        even if it was lost again.
+        """
         member = self._members.get(user_id)
-        if member is None or member.held_until is None or member.held_until > now:
+        if member is None or member.hold != hold:
             return False
         del self._members[user_id]
         return True

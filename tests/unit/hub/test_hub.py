@@ -81,11 +81,12 @@ def test_a_lost_connection_that_stays_away_is_removed_when_its_grace_period_ends
     assert names(peer) == ["member_removed"]
 
 
-def test_places_held_run_out_in_their_order_even_in_one_round() -> None:
+@pytest.mark.parametrize("ends", [(5, 6, 7), (5, 5, 5)], ids=["one after the other", "at the same time"])
+def test_places_held_run_out_in_their_order_even_in_one_round(ends: tuple[int, int, int]) -> None:
     world = World(HubOptions(presence_grace=15))
     watcher, peer = world.connect()
     world.hub.join(watcher, ROOM, "w", b"{}")
-    for user, seconds in (("twice", 5), ("once", 6), ("twice", 7)):
+    for user, seconds in zip(("twice", "once", "twice"), ends, strict=True):
         lost, _ = world.connect()
         world.hub.join(lost, ROOM, user, b"{}")
         world.hub.disconnect(lost, held_until=world.time + seconds)
