@@ -59,7 +59,7 @@ def server() -> ServerProcess:  # type: ignore[misc]  # a generator
 
 def test_the_first_start_makes_a_password_and_prints_it_once(tmp_path: Path) -> None:
     env = {"SOCKUDO_DATA_DIR": str(tmp_path / "data")}
-    with start_server(env=env) as server:
+    with start_server({"dashboard": None}, env=env) as server:
         wait_until(lambda: "is ready in" in server.log, "the welcome")
         assert f"dashboard      http://127.0.0.1:{server.metrics_port}/dashboard\n" in server.log
         password = made_password(server)
@@ -72,7 +72,7 @@ def test_the_first_start_makes_a_password_and_prints_it_once(tmp_path: Path) -> 
         wait_until(lambda: '"message": "login"' in server.log, "the line about the login")
         assert server.log.count(password) == 1
         assert all(password not in line and cookie.partition("=")[2] not in line for line in log_lines(server))
-    with start_server(env=env) as server:
+    with start_server({"dashboard": None}, env=env) as server:
         wait_until(lambda: "is ready in" in server.log, "the welcome")
         assert "    password  " not in server.log
         # Sessions live in memory, the password in the folder.
@@ -124,7 +124,7 @@ def test_guessing_comes_to_an_end() -> None:
 
 
 def test_a_new_password_counts_at_once_and_ends_sessions() -> None:
-    with start_server() as server:
+    with start_server({"dashboard": None}) as server:
         wait_until(lambda: "is ready in" in server.log, "the welcome")
         old = made_password(server)
         cookie = cookie_of(log_in(server, old))
@@ -155,7 +155,7 @@ def test_a_configured_password_changes_with_a_reload() -> None:
 
 
 def test_in_development_the_password_is_known_and_said() -> None:
-    with start_server(args=["--dev"]) as server:
+    with start_server({"dashboard": None}, args=["--dev"]) as server:
         wait_until(lambda: "is ready in" in server.log, "the welcome")
         assert "  Password of the dashboard, in development: dashboard\n" in server.log
         assert log_in(server, "dashboard").status == 303

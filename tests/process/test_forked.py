@@ -49,8 +49,8 @@ del held
 
 
 def said(text: str) -> list[str]:
-    """The lines without what says where in memory or in which file something is."""
-    lines = [re.sub(r"^\S+:\d+: |0x[0-9a-f]+", "", line) for line in text.splitlines()]
+    """The lines without what says where in memory or in which file something is, or how many there were before."""
+    lines = [re.sub(r"^\S+:\d+: |0x[0-9a-f]+|(?<='Task-)\d+", "", line) for line in text.splitlines()]
     return [line for line in lines if not line.startswith((" ", "RuntimeWarning: Enable tracemalloc"))]
 
 

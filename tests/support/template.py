@@ -7,8 +7,10 @@ code. Until somebody asks for that, it stays a zombie, so that its id means no o
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextlib
+import functools
 import gc
 import importlib
 import io
@@ -19,7 +21,9 @@ import runpy
 import signal
 import socket
 import sys
+import tempfile
 import threading
+from pathlib import Path
 from typing import Any
 
 import sockudo
@@ -45,6 +49,39 @@ def import_everything() -> None:
         # Other versions of the libraries have others.
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(name)
+
+
+def work_out_everything() -> None:
+    """What comes out the same in each of them, and is worked out once: a server has run here, and shown its pages.
+
+    Declarations of settings, patterns of routes, types of annotations and templates of pages are more than half of
+    what a start costs.
+    """
+    import typer
+
+    from sockudo.cli.commands import app
+    from sockudo.config import load
+    from sockudo.dashboard.replies import prepare_templates
+    from sockudo.server import Server
+
+    async def serve_once(folder: Path) -> None:
+        ports: dict[str, object] = {"port": 0, "metrics.port": 0}
+        # One that is given: to make one takes longer than the rest.
+        chosen = ports | {"host": "127.0.0.1", "metrics.host": "127.0.0.1", "dashboard.password": "seen-by-nobody"}
+        environment = {"SOCKUDO_DATA_DIR": str(folder / "data")}
+        server = Server(load(path=None, environ=environment, cwd=folder, overrides=chosen).settings)
+        await server.start()
+        await server.stop()
+        await prepare_templates()
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        asyncio.run(serve_once(Path(folder)))
+    typer.main.get_command = functools.cache(typer.main.get_command)
+    typer.main.get_command(app)
+
+
+def settle() -> None:
+    """What there is now is in all copies, which share it as long as nobody looks for garbage in it."""
     assert threading.active_count() == 1, "a copy has only the thread that made it"
     gc.collect()
     gc.freeze()
@@ -117,6 +154,8 @@ if __name__ == "__main__":
     atexit.register(leave, codes)  # the first to be registered is the last to be called
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who interrupts the tests means them
     import_everything()
+    work_out_everything()
+    settle()
     wanted = copies(socket.socket(fileno=int(sys.argv[1])))
     if wanted is not None:
         become(wanted)
