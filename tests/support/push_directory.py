@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
+from random import Random
 from typing import Any, TypeVar
 
 from sockudo.apps.live import LiveApp
@@ -27,10 +29,21 @@ Result = TypeVar("Result")
 
 
 class InlineTokens(DeviceTokens):
-    """Hashes where it is asked to: nothing waits for a thread."""
+    """Hashes where it is asked to: nothing waits for a thread.
+
+    Each makes the same tokens in the same order, so that a hash that some test has waited for is there for the next.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(random=Random("device tokens").randbytes)
 
     async def _run(self, work: Callable[..., Result], *parts: object) -> Result:
-        return work(*parts)
+        return _once(work, *parts)
+
+
+@functools.cache
+def _once(work: Callable[..., Result], *parts: object) -> Result:
+    return work(*parts)
 
 
 def device_body(device_id: str = "tab-1", *, client_id: str | None = "u-91", **changes: Any) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import typer.testing
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from sockudo.cli.commands import app
@@ -43,6 +46,14 @@ class FakeApi:
             return reply
 
         return call
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _commands_read_once() -> Iterator[None]:
+    """A process reads the signatures of its commands once; the runner of the tests would for each line it runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.testing, "_get_command", functools.cache(get_command))
+        yield
 
 
 @pytest.fixture
