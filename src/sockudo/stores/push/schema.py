@@ -13,6 +13,7 @@ characters. A step is never changed once released; a new shape is a new step at 
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, fields
 from hashlib import blake2b
@@ -308,6 +309,7 @@ class Tables:
     schema_version: Table
 
 
+@functools.cache
 def push_tables(prefix: str) -> Tables:
     """Raises `ConfigError` for a prefix that is not a plain name."""
     if not _PREFIX.fullmatch(prefix):

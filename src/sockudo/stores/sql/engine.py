@@ -7,11 +7,12 @@ connection string is ever made, so none with a password can be shown.
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, event
@@ -23,7 +24,10 @@ from sockudo.config.sections import SqlDatabase
 from sockudo.sqlite_files import write_ahead
 
 if TYPE_CHECKING:
+    import ssl
+
     import psycopg
+    import pymysql
 
 __all__ = [
     "GRACE_SECONDS",
@@ -151,6 +155,7 @@ def mysql_engine(
     except ImportError as error:
         raise _missing("MySQL", "mysql") from error
 
+    connection_class = _sharing_tls(pymysql.Connection)
     seconds = timeout_ms / 1000
     place: dict[str, Any] = (
         {"unix_socket": server.host} if server.host.startswith("/") else {"host": server.host, "port": server.port}
@@ -163,7 +168,7 @@ def mysql_engine(
 
     def connect() -> pymysql.Connection[Any]:
         try:
-            return pymysql.connect(
+            return connection_class(
                 **place,
                 user=server.username,
                 password=server.password,
@@ -223,6 +228,26 @@ def _bounded(base: type[psycopg.Connection[Any]], seconds: float) -> type[psycop
                     raise OperationalError("the server did not answer in time")
 
     return BoundedConnection
+
+
+@functools.cache
+def _sharing_tls(base: type[pymysql.Connection[Any]]) -> type[pymysql.Connection[Any]]:
+    """A connection that does not read the machine's certificates anew: that takes longer than all else of connecting.
+
+    Where the driver makes its context in another way, the connection is as good, and slower to make.
+    """
+
+    class SharingConnection(base):  # type: ignore[misc, valid-type]
+        _context: ClassVar[ssl.SSLContext | None] = None
+
+        def _create_ssl_ctx(self, settings: dict[str, Any]) -> ssl.SSLContext:
+            # We have no settings for it, so all connections want the same: encrypt when the server can.
+            cls = type(self)
+            if cls._context is None:
+                cls._context = super()._create_ssl_ctx(settings)
+            return cls._context
+
+    return SharingConnection
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
