@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,7 +94,7 @@ class Module:
 
     name: str
     path: Path
-    lines: int
+    lines: Sequence[str]
     tree: ast.Module
 
     @property
@@ -105,14 +105,22 @@ class Module:
     def is_package(self) -> bool:
         return self.path.stem == "__init__"
 
-    def imports(self) -> Iterator[tuple[int, str]]:
+    @functools.cached_property
+    def nodes(self) -> Sequence[ast.AST]:
+        """The whole tree; walking it anew for each rule would take longer than parsing it."""
+        return tuple(ast.walk(self.tree))
+
+    @functools.cached_property
+    def imports(self) -> Sequence[tuple[int, str]]:
         """Line and full name of everything imported, inside functions too; ``from a import b`` counts as ``a.b``."""
-        for node in ast.walk(self.tree):
+        found = []
+        for node in self.nodes:
             if isinstance(node, ast.Import):
-                yield from ((node.lineno, alias.name) for alias in node.names)
+                found += [(node.lineno, alias.name) for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
                 base = self._absolute(node)
-                yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+                found += [(node.lineno, f"{base}.{alias.name}") for alias in node.names]
+        return found
 
     def _absolute(self, node: ast.ImportFrom) -> str:
         if not node.level:
@@ -130,7 +138,7 @@ def modules() -> tuple[Module, ...]:
         if parts[-1] == "__init__":
             parts.pop()
         text = path.read_text()
-        found.append(Module(".".join(parts), path, len(text.splitlines()), ast.parse(text, filename=str(path))))
+        found.append(Module(".".join(parts), path, text.splitlines(), ast.parse(text, filename=str(path))))
     return tuple(found)
 
 
@@ -158,7 +166,7 @@ def test_imports_point_down_or_sideways() -> None:
     def found() -> Iterator[str]:
         for module in modules():
             mine = LAYER_OF.get(module.room, 0)
-            for line, target in module.imports():
+            for line, target in module.imports:
                 room = room_of(target)
                 if room is not None and LAYER_OF[room] > mine:
                     yield f"{module.path}:{line}: layer {mine} imports {target} of layer {LAYER_OF[room]}"
@@ -171,7 +179,7 @@ def test_adapters_do_not_know_each_other() -> None:
         f"{module.path}:{line}: {module.room}/ imports {target}"
         for module in modules()
         if module.room in ADAPTERS
-        for line, target in module.imports()
+        for line, target in module.imports
         if room_of(target) in ADAPTERS - {module.room}
     )
 
@@ -185,7 +193,7 @@ def test_each_package_has_its_owner() -> None:
     violations(
         f"{module.path}:{line}: only {sorted(OWNERS[package])} may import {package}"
         for module in modules()
-        for line, target in module.imports()
+        for line, target in module.imports
         if (package := owned(target)) is not None and module.room not in OWNERS[package]
     )
 
@@ -195,12 +203,12 @@ def test_protocol_and_domain_do_not_wait_and_have_no_clock() -> None:
         for module in modules():
             if module.room not in NO_WAITING:
                 continue
-            for line, target in module.imports():
+            for line, target in module.imports:
                 if target.partition(".")[0] in OUTSIDE_WORLD:
                     yield f"{module.path}:{line}: {module.room}/ imports {target}"
             if module.path.stem == "ports":
                 continue
-            for node in ast.walk(module.tree):
+            for node in module.nodes:
                 if isinstance(node, (ast.AsyncFunctionDef, ast.Await)):
                     yield f"{module.path}:{node.lineno}: asynchronous code in {module.room}/"
 
@@ -233,7 +241,7 @@ def test_nothing_imports_itself_in_a_circle() -> None:
     violations(cycle for name in sorted(graph) if name not in state for cycle in walk(name, (name,)))
 
 
-def _runtime_imports(module: Module) -> Iterator[tuple[int, str]]:
+def _runtime_imports(module: Module) -> Sequence[tuple[int, str]]:
     """Imports that run when the module is imported: not those in functions, nor those for the type checker."""
 
     def blocks(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -248,12 +256,14 @@ def _runtime_imports(module: Module) -> Iterator[tuple[int, str]]:
 
     kept = [node for node in blocks(module.tree.body) if isinstance(node, (ast.Import, ast.ImportFrom))]
     alone = Module(module.name, module.path, module.lines, ast.Module(body=list(kept), type_ignores=[]))
-    return alone.imports()
+    return alone.imports
 
 
 def test_modules_stay_short() -> None:
     violations(
-        f"{module.path}: {module.lines} lines, at most {LONGEST}" for module in modules() if module.lines > LONGEST
+        f"{module.path}: {len(module.lines)} lines, at most {LONGEST}"
+        for module in modules()
+        if len(module.lines) > LONGEST
     )
 
 
@@ -275,7 +285,7 @@ def test_modules_say_what_they_offer_and_what_they_are_for() -> None:
 def _offers_something(module: Module) -> bool:
     definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     names = {*_assigned(module.tree), *(node.name for node in module.tree.body if isinstance(node, definitions))}
-    passes_on = module.is_package and any(not target.startswith("__future__") for _, target in module.imports())
+    passes_on = module.is_package and any(not target.startswith("__future__") for _, target in module.imports)
     return passes_on or any(not name.startswith("_") for name in names)
 
 
@@ -285,7 +295,7 @@ def test_everything_offered_exists() -> None:
             names = _assigned(module.tree)
             defined = set(names) | {
                 alias.asname or alias.name.partition(".")[0]
-                for node in ast.walk(module.tree)
+                for node in module.nodes
                 if isinstance(node, (ast.Import, ast.ImportFrom))
                 for alias in node.names
             }
@@ -328,7 +338,7 @@ def test_only_commands_print() -> None:
         f"{module.path}:{node.lineno}: print() outside the command line"
         for module in modules()
         if module.room not in PRINTERS
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     )
 
@@ -338,6 +348,6 @@ def test_no_unfinished_business() -> None:
     violations(
         f"{module.path}:{number}: {line.strip()}"
         for module in modules()
-        for number, line in enumerate(module.path.read_text().splitlines(), 1)
+        for number, line in enumerate(module.lines, 1)
         if marks.search(line)
     )

@@ -192,7 +192,8 @@ def _knows_dev_app(url: str) -> bool:
     import httpx
 
     try:
-        return httpx.get(f"{url}/up/app-id", timeout=2.0, trust_env=False).status_code == 200
+        secure = url.lower().startswith("https:")
+        return httpx.get(f"{url}/up/app-id", timeout=2.0, trust_env=False, verify=secure).status_code == 200
     except httpx.HTTPError:
         return False
 

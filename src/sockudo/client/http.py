@@ -43,7 +43,11 @@ class ApiClient:
         self._credentials = credentials
         self._clock = clock or SystemClock()
         self._http = httpx.AsyncClient(
-            timeout=timeout, transport=transport, headers={"User-Agent": f"sockudo/{__version__}"}
+            timeout=timeout,
+            transport=transport,
+            headers={"User-Agent": f"sockudo/{__version__}"},
+            # Reading the certificates of this machine takes as long as many calls, and plain HTTP asks for none.
+            verify=self.url.lower().startswith("https:"),
         )
 
     async def __aenter__(self) -> Self:

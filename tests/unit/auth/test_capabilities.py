@@ -14,7 +14,7 @@ from sockudo import errors
 from sockudo.auth.capabilities import NO_CAPABILITIES, Capabilities, CapabilityError, Operation, check
 from sockudo.errors import SockudoError
 
-EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "100")), deadline=None)
+EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "50")), deadline=None)
 
 BASE = (Operation.SUBSCRIBE, Operation.PUBLISH, Operation.HISTORY, Operation.PRESENCE)
 OTHERS = tuple(operation for operation in Operation if operation not in BASE)

@@ -24,7 +24,7 @@ from sockudo.auth.tokens import Token, make_token, read_token, unverified_token
 from sockudo.config.apps import App
 from sockudo.errors import ErrorSpec, SockudoError
 
-EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "100")), deadline=None)
+EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "50")), deadline=None)
 
 KEY, SECRET = "pier-key-20c1", "tide-secret-9f4e"
 APP = resolve(App(id="4471", key=KEY, secret=SECRET, enabled=True), Defaults())

@@ -27,21 +27,28 @@ OPTIONAL = {
     "opentelemetry",
 }
 
-# Starts a server, stops it, and prints which modules are there.
-SERVER = """
-import asyncio, sys
+# For each configuration starts a server, stops it, and prints which modules are there: in a process that has what every
+# server has, and nothing of the others.
+SERVERS = """
+import asyncio, os, sys
 from pathlib import Path
 from sockudo.config import load
 from sockudo.server import Server
 
-async def run():
-    overrides = {"port": 0, "metrics.port": 0, "data_dir": sys.argv[2]}
-    server = Server(load(path=Path(sys.argv[1]), environ={}, cwd=Path.cwd(), overrides=overrides).settings)
+async def run(config):
+    overrides = {"port": 0, "metrics.port": 0, "data_dir": f"{config}.data"}
+    server = Server(load(path=Path(config), environ={}, cwd=Path.cwd(), overrides=overrides).settings)
     await server.start()
     await server.stop()
 
-asyncio.run(run())
-print(*sys.modules, file=sys.stderr)
+for config in sys.argv[1:]:
+    child = os.fork()
+    if child == 0:
+        asyncio.run(run(config))
+        print(*sys.modules)
+        sys.exit()
+    if os.waitpid(child, 0)[1]:
+        sys.exit(f"the server of {config} failed")
 """
 
 OPTIONS = ("host", "port", "metrics.port", "data_dir", "log_level", "log_format")
@@ -143,25 +150,34 @@ event_types = ["channel_occupied"]
 """
 
 
-@pytest.mark.parametrize(
-    ("settings", "loaded"),
-    [
-        (f"dashboard.enabled = false\n{APP}", set()),
-        (APP, {"jinja2", "sockudo.dashboard.app"}),
-        (
-            f"dashboard.enabled = false\n{PUSH}{APP}",
-            {"sockudo.push.pipeline", "sockudo.providers", "sockudo.outbound.exchange"},
-        ),
-        (f"dashboard.enabled = false\n{APP}{WEBHOOK}", {"httpcore"}),
-        (f"dashboard.enabled = false\nhistory.enabled = true\n{APP}", {"sqlalchemy"}),
-    ],
-    ids=["plain", "dashboard", "push", "webhooks", "history"],
-)
-def test_a_server_loads_only_what_its_configuration_asks_for(tmp_path: Path, settings: str, loaded: set[str]) -> None:
-    """Start-up time is imports: each of these would take a good part of it."""
-    config = tmp_path / "sockudo.toml"
-    config.write_text(settings)
-    command = [sys.executable, "-c", SERVER, str(config), str(tmp_path / "data")]
+LOADED = {
+    "plain": (f"dashboard.enabled = false\n{APP}", set()),
+    "dashboard": (APP, {"jinja2", "sockudo.dashboard.app"}),
+    "push": (
+        f"dashboard.enabled = false\n{PUSH}{APP}",
+        {"sockudo.push.pipeline", "sockudo.providers", "sockudo.outbound.exchange"},
+    ),
+    "webhooks": (f"dashboard.enabled = false\n{APP}{WEBHOOK}", {"httpcore"}),
+    "history": (f"dashboard.enabled = false\nhistory.enabled = true\n{APP}", {"sqlalchemy"}),
+}
+"""A configuration, and what a server with it loads of `OPTIONAL`."""
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """What the servers have loaded."""
+    folder = tmp_path_factory.mktemp("loaded")
+    configs = [folder / f"{name}.toml" for name in LOADED]
+    for config, (settings, _) in zip(configs, LOADED.values(), strict=True):
+        config.write_text(settings)
+    command = [sys.executable, "-c", SERVERS, *map(str, configs)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert OPTIONAL & set(done.stderr.split()) == loaded
+    modules = [OPTIONAL & set(line.split()) for line in done.stdout.splitlines() if " sockudo.server " in line]
+    return dict(zip(LOADED, modules, strict=True))
+
+
+@pytest.mark.parametrize("name", LOADED)
+def test_a_server_loads_only_what_its_configuration_asks_for(name: str, loaded: dict[str, set[str]]) -> None:
+    """Start-up time is imports: each of these would take a good part of it."""
+    assert loaded[name] == LOADED[name][1]

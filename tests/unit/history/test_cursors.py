@@ -20,7 +20,7 @@ from sockudo.streams.records import Bounds
 KEY = ("app", "news")
 QUERY = HistoryQuery(bounds=Bounds(start_serial=2, end_time_ms=9))
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
-EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "100")), deadline=None)
+EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "50")), deadline=None)
 
 
 def made(**changes: Any) -> str:

@@ -22,7 +22,7 @@ from sockudo.history import Failed, Purge, Replayed, Reset
 from sockudo.streams.records import Committed, Position
 from support.durable import APP, Durable, Held, Step, UnrulyStore, lose, refuse, settle
 
-EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "80"))
+EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "40"))
 CHANNELS = ("news", "sport")
 ENDS: dict[str, Step | None] = {
     "done": None,

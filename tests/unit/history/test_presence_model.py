@@ -21,7 +21,7 @@ from sockudo.streams.records import Row
 from support.durable import Step, lose, refuse
 from support.presence import ROOM, Observed, added, removed, updated
 
-EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "80"))
+EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "40"))
 USERS = ("ana", "ben", "cid")
 FATES: dict[str, tuple[Step, ...]] = {
     "refused": (refuse(),),

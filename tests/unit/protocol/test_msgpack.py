@@ -21,7 +21,7 @@ from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame, data_value, decode_frame
 from sockudo.protocol.msgpack import decode, encode
 
-EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "100")), deadline=None)
+EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "50")), deadline=None)
 
 PREFIX = "Invalid message format: Decode failed: "
 NAMES = (

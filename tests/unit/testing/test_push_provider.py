@@ -56,24 +56,24 @@ def test_a_notification_for_somebody_else_is_not_read() -> None:
 
 def test_as_a_process_of_its_own() -> None:
     command = [sys.executable, "-W", "error", "-m", "sockudo.testing.push_server", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with httpx.Client() as http, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().split()[-1]
-            wait_until(lambda: httpx.get(f"{url}/health").text == "OK", "the provider's health")
+            wait_until(lambda: http.get(f"{url}/health").text == "OK", "the provider's health")
             script = {"token": "a", "answers": [{"status": 503, "body": {"x": 1}, "headers": {"retry-after": "2"}}]}
-            assert httpx.post(f"{url}/script", json=script).status_code == 204
-            got = httpx.post(f"{url}/3/device/a", json={"aps": {}})
+            assert http.post(f"{url}/script", json=script).status_code == 204
+            got = http.post(f"{url}/3/device/a", json={"aps": {}})
             assert (got.status_code, got.json(), got.headers["retry-after"]) == (503, {"x": 1}, "2")
-            (request,) = httpx.get(f"{url}/requests").json()
+            (request,) = http.get(f"{url}/requests").json()
             assert (request["token"], request["body"]) == ("a", '{"aps":{}}')
-            assert httpx.post(f"{url}/profile", json={"name": "auth-failure"}).status_code == 204
-            assert httpx.post(f"{url}/3/device/a").status_code == 401
-            assert httpx.post(f"{url}/profile", json={"name": "sunny"}).status_code == 400
-            recipient = httpx.post(f"{url}/browsers/lea").json()
+            assert http.post(f"{url}/profile", json={"name": "auth-failure"}).status_code == 204
+            assert http.post(f"{url}/3/device/a").status_code == 401
+            assert http.post(f"{url}/profile", json={"name": "sunny"}).status_code == 400
+            recipient = http.post(f"{url}/browsers/lea").json()
             assert recipient["endpoint"] == f"{url}/wpush/lea"
-            assert 'mock_push_requests_total{provider="apns",status="401"} 1' in httpx.get(f"{url}/metrics").text
-            assert httpx.delete(f"{url}/requests").status_code == 204
-            assert httpx.get(f"{url}/requests").json() == []
+            assert 'mock_push_requests_total{provider="apns",status="401"} 1' in http.get(f"{url}/metrics").text
+            assert http.delete(f"{url}/requests").status_code == 204
+            assert http.get(f"{url}/requests").json() == []
         finally:
             process.terminate()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sockudo.protocol.delta.matcher import INDEXED_UP_TO, Piece, match
 
-EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "100")), deadline=None)
+EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "50")), deadline=None)
 
 WORDS = st.sampled_from(
     [b'{"bid":1.0', b'"symbol":"EURUSD",', b"x" * 40, b"0123456789abcdef" * 3, b",", b"\xc3\xa9", b""]

@@ -31,7 +31,7 @@ from sockudo.protocol.delta.track import DeltaTrack
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.shapes import json_text
 
-EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "200"))
+EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "100"))
 CHANNEL = "fx:desk"
 DECODERS: dict[str, Callable[[bytes, bytes], bytes]] = {"fossil": fossil.decode, "xdelta3": vcdiff_decoder.decode}
 

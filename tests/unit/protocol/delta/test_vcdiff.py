@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sockudo.protocol.delta.vcdiff import encode
 
-EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "100")), deadline=None)
+EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "50")), deadline=None)
 
 BASE = rb'{"event":"quote","channel":"fx:desk","data":"{\"pair\":\"EURUSD\",\"bid\":1.0812}","serial":41}'
 TARGET = BASE.replace(b"1.0812", b"1.0815").replace(b":41}", b":42}")

@@ -14,7 +14,7 @@ from sockudo import errors
 from sockudo.protocol.filters import FilterOptions, MessageView, Predicate, compile_filter
 from sockudo.protocol.frame import Frame
 
-EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "50"))
 ON = FilterOptions(tags_enabled=True)
 LEAF = {"key": "venue", "cmp": "eq", "val": "ldn"}
 

@@ -13,7 +13,7 @@ from jmespath.parser import Parser
 from sockudo import errors
 from sockudo.protocol.filters.grammar import parse
 
-EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "50"))
 
 
 def refusal(source: str) -> str:

@@ -21,7 +21,7 @@ from sockudo.protocol.filters.grammar import parse
 from sockudo.protocol.filters.interpreter import Interpreter
 from sockudo.protocol.filters.limits import WORK_UNITS
 
-EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "50"))
 
 
 def value(source: str, document: Any = None) -> Any:

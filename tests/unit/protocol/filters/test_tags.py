@@ -16,7 +16,7 @@ from sockudo.protocol.filters.message import MessageView
 from sockudo.protocol.filters.tags import TagForm, compile_tags
 from sockudo.protocol.frame import Frame
 
-EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "50"))
 
 
 def holds(tree: Any, tags: dict[str, str] | None) -> bool:
