@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 from sockudo.testing.push_answers import ProviderAnswer
+from support.push_ground import seeded, tokens
 from support.push_node import fcm, numbers, push_server
 from support.redis import free_port
 from support.waiting import wait_until
@@ -52,9 +53,9 @@ def test_a_notification_may_go_to_a_channel_of_this_server(tmp_path: Path) -> No
 def test_kills_at_random_moments_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:
     dice = random.Random(11)
     kills = 0
+    seeded(tmp_path, tokens(_COUNT), channel="news")
     with fcm(delay=0.05) as provider:
         with push_server(provider, tmp_path) as push:
-            push.register(_COUNT, "news")
             push.publish("news", "killed")
             # Right after the answer.
             push.server.send_signal(signal.SIGKILL)
@@ -78,14 +79,14 @@ def test_kills_at_random_moments_lose_nothing_and_count_nothing_twice(tmp_path: 
             status = push.ended("killed", timeout=60)
         assert status["state"] == "succeeded"
         assert status["counters"] == numbers(_COUNT, dispatched=_COUNT, succeeded=_COUNT)
-        assert set(provider.sends) == {f"token-{number}" for number in range(_COUNT)}
+        assert set(provider.sends) == {each.token for each in tokens(_COUNT)}
         assert max(provider.sends.values()) <= 1 + kills
 
 
 def test_a_stop_ends_what_is_under_way_and_the_next_process_goes_on(tmp_path: Path) -> None:
+    seeded(tmp_path, tokens(_COUNT), channel="news")
     with fcm(delay=0.2) as provider:
         with push_server(provider, tmp_path, PUSH_DISPATCH_MAX_OUTBOUND_REQUESTS="8") as push:
-            push.register(_COUNT, "news")
             push.publish("news", "stopped")
             wait_until(lambda: provider.sends.total() > 20, "sends")
             assert push.server.terminate() == 0

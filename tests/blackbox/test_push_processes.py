@@ -8,18 +8,27 @@ from typing import Any
 
 import pytest
 
+from sockudo.stores.push.sql import postgres_push
 from support.databases import DatabaseServer
+from support.push_ground import registered, tokens
 from support.push_node import fcm, numbers, push_server
 from support.redis import PASSWORD, RedisProcess
 from support.waiting import wait_until
 
-_COUNT = 80
+_COUNT = 20
+_PUBLISHES = 10
 
 
 def _shared(queue: str, postgres: DatabaseServer, redis: RedisProcess, unique: str) -> dict[str, Any]:
     database = postgres.postgres
     return {
-        "push": {"storage_driver": "postgres", "queue_driver": queue},
+        # One at a time, so that there is enough for more than one process.
+        "push": {
+            "storage_driver": "postgres",
+            "queue_driver": queue,
+            "dispatch_worker_count": 1,
+            "dispatch_max_outbound_requests": 4,
+        },
         "queue": {"redis": {"prefix": unique}},
         "database": {
             "redis": {"port": redis.port, "password": PASSWORD},
@@ -34,23 +43,27 @@ def _shared(queue: str, postgres: DatabaseServer, redis: RedisProcess, unique: s
     }
 
 
+def _register(postgres: DatabaseServer, unique: str) -> None:
+    """Devices on a channel, in the store that the processes have in common."""
+    registered(postgres_push(postgres.postgres), tokens(_COUNT, unique), channel=unique, name=unique)
+
+
 @pytest.mark.parametrize("queue", ["postgres", "redis"])
 def test_processes_share_the_work(
     queue: str, postgres: DatabaseServer, redis: RedisProcess, unique: str, tmp_path: Path
 ) -> None:
     config = _shared(queue, postgres, redis, unique)
     with (
-        fcm(delay=0.2) as provider,
+        fcm(delay=0.05) as provider,
         push_server(provider, tmp_path / "a", config) as first,
         push_server(provider, tmp_path / "b", config) as second,
     ):
-        first.register(_COUNT, unique)
-        # More than one process takes at a time.
-        for number in range(30):
+        _register(postgres, unique)
+        for number in range(_PUBLISHES):
             first.publish(unique, f"{unique}-{number}")
-        ends = [second.ended(f"{unique}-{number}") for number in range(30)]
+        ends = [second.ended(f"{unique}-{number}") for number in range(_PUBLISHES)]
         assert {end["state"] for end in ends} == {"succeeded"}
-        assert set(provider.sends.values()) == {30}
+        assert provider.sends == {each.token: _PUBLISHES for each in tokens(_COUNT, unique)}
         for each in (first, second):
             assert 'dispatched_total{app="app-id"' in each.server.metrics()
 
@@ -60,15 +73,16 @@ def test_what_a_process_that_dies_was_sending_another_one_sends(
 ) -> None:
     config = _shared("redis", postgres, redis, unique)
     with (
-        fcm(delay=0.1) as provider,
-        push_server(provider, tmp_path / "a", config, PUSH_DISPATCH_MAX_OUTBOUND_REQUESTS="4") as first,
+        fcm(delay=0.5) as provider,
+        push_server(provider, tmp_path / "a", config) as first,
     ):
-        first.register(_COUNT, unique)
+        _register(postgres, unique)
         first.publish(unique, unique)
         wait_until(lambda: provider.sends.total() > 5, "sends")
         with push_server(provider, tmp_path / "b", config) as second:
             first.server.send_signal(signal.SIGKILL)
             assert first.server.wait() == -signal.SIGKILL
+            assert provider.sends.total() < _COUNT
             status = second.ended(unique, timeout=60)
         assert status["counters"] == numbers(_COUNT, dispatched=_COUNT, succeeded=_COUNT)
         assert max(provider.sends.values()) <= 2

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sockudo.push.ports import PushStore
 from sockudo.push.recipients import FcmRecipient, Recipient
 from sockudo.push.records import Device, Subscription
 from sockudo.stores.push.sql import sqlite_push
@@ -24,7 +25,7 @@ from support.server import DEFAULT_APP, ServerProcess, start_server
 from support.signing import Credentials
 from support.waiting import wait_until
 
-__all__ = ["OVER", "Ground", "ended", "ground", "kill", "seeded", "tokens"]
+__all__ = ["OVER", "Ground", "ended", "ground", "kill", "registered", "seeded", "tokens"]
 
 OVER = ("cancelled", "expired", "failed", "succeeded", "partiallySucceeded", "quota_exceeded", "dead_lettered")
 """States from which nothing goes on."""
@@ -144,9 +145,15 @@ def seeded(
 
     Their ids are ``name`` with a number.
     """
+    return registered(sqlite_push(folder), recipients, channel=channel, app=app, name=name)
+
+
+def registered(
+    store: PushStore, recipients: Iterable[Recipient], *, channel: str, app: Credentials = DEFAULT_APP, name: str
+) -> int:
+    """The same in a store that servers may have open; it is closed. Over HTTP each would take a slow hash."""
 
     async def put() -> int:
-        store = sqlite_push(folder)
         await store.start()
         try:
             devices = [_device(app.id, f"{name}-{number:05}", each) for number, each in enumerate(recipients)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from sockudo.testing import MockPushProvider
 from support.server import DEFAULT_APP, ServerProcess, start_server
+from support.waiting import wait_until
 
 __all__ = ["Fcm", "PushServer", "fcm", "numbers", "push_server"]
 
@@ -99,10 +99,13 @@ class PushServer:
 
     def ended(self, publish_id: str, *, timeout: float = 60.0) -> dict[str, Any]:
         """The status once the publish has ended."""
-        deadline = time.monotonic() + timeout
-        while (status := self.status(publish_id))["state"] in _RUNNING:
-            assert time.monotonic() < deadline, status
-            time.sleep(0.05)
+        status: dict[str, Any] = {}
+
+        def is_over() -> bool:
+            status.update(self.status(publish_id))
+            return status["state"] not in _RUNNING
+
+        wait_until(is_over, f"the end of {publish_id}", timeout=timeout)
         return status
 
 

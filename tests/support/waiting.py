@@ -14,17 +14,21 @@ T = TypeVar("T")
 PATIENCE = 30.0
 """Seconds after which a test gives up: far above what a healthy run needs, so that a busy machine fails nothing."""
 
+_LONGEST_PAUSE = 0.1
+
 
 def wait_until(condition: Callable[[], T | None], what: str, *, timeout: float = PATIENCE) -> T:
     """The first truthy value of ``condition``; for state that nobody announces (a count behind an HTTP route)."""
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > timeout:
             raise AssertionError(f"waited {timeout:g} s for {what}; last seen: {value!r}")
-        time.sleep(0.02)
+        # The longer it takes, the less a little more of it matters, and to look may cost another process a lot.
+        time.sleep(min(max(0.01, waited / 10), _LONGEST_PAUSE))
 
 
 class Mailbox(Generic[T]):
