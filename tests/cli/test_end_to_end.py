@@ -1,4 +1,8 @@
-"""The command line as people use it: real processes against a started server."""
+"""The command line as people use it, against a started server.
+
+One command of each kind is a process from nothing; the others are copies of one, which tests/process/test_forked.py
+shows to be the same.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,20 +18,25 @@ from typing import Any
 
 import pytest
 
+from support import commands
 from support.commands import environment
-from support.server import ServerProcess, start_server
+from support.forked import ForkedProcess
+from support.server import FROM_NOTHING, ServerProcess, start_server
 from support.waiting import PATIENCE
-
-SOCKUDO = [sys.executable, "-m", "sockudo"]
 
 
 def _run(
     server: ServerProcess, *arguments: str, stdin: str = "", cwd: Path | None = None, **more: str
 ) -> subprocess.CompletedProcess[str]:
+    where = cwd or server.folder
+    return commands.run(arguments, env=environment(server.url, **more), cwd=where, stdin=stdin, code=None)
+
+
+def _run_from_nothing(server: ServerProcess, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [*SOCKUDO, *arguments],
-        env=environment(server.url, **more),
-        cwd=cwd or server.folder,
+        [*FROM_NOTHING, *arguments],
+        env=environment(server.url),
+        cwd=server.folder,
         input=stdin,
         capture_output=True,
         text=True,
@@ -42,7 +50,7 @@ def _run(
 class Listening:
     """A running ``sockudo listen --json``."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str] | ForkedProcess) -> None:
         self.process = process
 
     def event(self) -> dict[str, Any]:
@@ -63,19 +71,19 @@ class Listening:
 
 
 @contextmanager
-def _listening(server: ServerProcess, *arguments: str, ready: bool = True) -> Iterator[Listening]:
-    with subprocess.Popen(
-        [*SOCKUDO, "listen", "--json", *arguments],
-        env=environment(server.url, PYTHONUNBUFFERED="1"),
-        cwd=server.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+def _listening(server: ServerProcess, *arguments: str, from_nothing: bool = False) -> Iterator[Listening]:
+    line = ["listen", "--json", *arguments]
+    env = environment(server.url, PYTHONUNBUFFERED="1")
+    pipe, folder = subprocess.PIPE, server.folder
+    process: subprocess.Popen[str] | ForkedProcess
+    if from_nothing:
+        process = subprocess.Popen([*FROM_NOTHING, *line], env=env, cwd=folder, stdout=pipe, stderr=pipe, text=True)
+    else:
+        process = ForkedProcess(line, env=env, cwd=folder, stdout=pipe, stderr=pipe)
+    with process:
         listening = Listening(process)
         try:
-            if ready:
-                listening.said("Listening to")
+            listening.said("Listening to")
             yield listening
         finally:
             process.kill()
@@ -84,15 +92,17 @@ def _listening(server: ServerProcess, *arguments: str, ready: bool = True) -> It
 @pytest.mark.parametrize("kind", ["", "private-cache-"])
 def test_what_is_published_is_heard(server: ServerProcess, unique: str, kind: str) -> None:
     channel = f"{kind}{unique}"
-    with _listening(server, channel, "--count", "2") as listening:
-        done = _run(server, "publish", channel, "tide-rise", '{"metres": 2.4, "at": "Łódź"}')
+    real = not kind
+    run = _run_from_nothing if real else _run
+    with _listening(server, channel, "--count", "2", from_nothing=real) as listening:
+        done = run(server, "publish", channel, "tide-rise", '{"metres": 2.4, "at": "Łódź"}')
         assert (done.returncode, done.stdout) == (0, f"Published tide-rise to {channel}.\n")
         assert listening.event() == {
             "event": "tide-rise",
             "channel": channel,
             "data": {"metres": 2.4, "at": "Łódź"},
         }
-        assert _run(server, "publish", channel, "said", "-", stdin="from a pipe\n").returncode == 0
+        assert run(server, "publish", channel, "said", "-", stdin="from a pipe\n").returncode == 0
         assert listening.event()["data"] == "from a pipe"
         assert listening.process.wait(PATIENCE) == 0
 
@@ -104,7 +114,7 @@ def test_presence(server: ServerProcess, unique: str) -> None:
             joined = first.event()
             assert joined["event"] == "pusher_internal:member_added"
             assert joined["data"] == {"user_id": "crew-9", "user_info": {}}
-            users = _run(server, "channels", channel, "--users", "--json")
+            users = _run_from_nothing(server, "channels", channel, "--users", "--json")
             assert sorted(user["id"] for user in json.loads(users.stdout)["users"]) == ["crew-8", "crew-9"]
             listed = _run(server, "channels", "--prefix", channel, "--json")
             assert json.loads(listed.stdout) == {"channels": {channel: {"subscription_count": 2, "user_count": 2}}}
@@ -152,7 +162,7 @@ def test_time_runs_out(server: ServerProcess, unique: str) -> None:
 
 
 def test_interrupt_is_a_clean_end(server: ServerProcess, unique: str) -> None:
-    with _listening(server, unique) as listening:
+    with _listening(server, unique, from_nothing=True) as listening:
         listening.process.send_signal(signal.SIGINT)
         assert listening.process.wait(PATIENCE) == 0
         assert listening.process.stderr is not None

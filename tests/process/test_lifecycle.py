@@ -9,8 +9,7 @@ import shlex
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,10 @@ import pytest
 
 from sockudo import errors
 from support import commands
+from support.forked import ForkedProcess
 from support.logs import log_lines, wait_for_line
 from support.raw import RawConnection, request_bytes
-from support.server import DEFAULT_APP, ServerProcess, app_record, start_server
+from support.server import DEFAULT_APP, FROM_NOTHING, Process, ServerProcess, app_record, start_server
 from support.signing import Credentials
 from support.waiting import wait_until
 from support.websocket import CLOSE, WebSocket, handshake
@@ -31,30 +31,26 @@ LAST = Credentials("last", "last-key", "last-secret")
 
 
 def serve(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """A start that is expected to fail, in a folder of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "sockudo", "serve", *arguments],
-        cwd=folder,
-        env={"PATH": "/usr/bin:/bin", **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    """A start that fails, in a folder of its own."""
+    environment = {"PATH": "/usr/bin:/bin", **(env or {})}
+    return commands.run(["serve", *arguments], env=environment, cwd=folder, code=1)
 
 
 @contextmanager
-def printed(folder: Path, *arguments: str) -> Iterator[str]:
-    """A server on free ports, with nothing configured, and what it printed for people; stopped in the end."""
+def printed(folder: Path, *arguments: str, command: Sequence[str] | None = None) -> Iterator[str]:
+    """A server on free ports, with nothing configured, and what it printed for people; stopped in the end.
+
+    It is a copy, or what ``command`` begins.
+    """
     output, log = folder / "output", folder / "log"
+    line = ["serve", "--port", "0", "--metrics-port", "0", *arguments]
+    env = {"PATH": "/usr/bin:/bin", "HOST": "127.0.0.1"}
+    process: Process
     with output.open("wb") as out, log.open("wb") as err:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sockudo", "serve", "--port", "0", "--metrics-port", "0", *arguments],
-            cwd=folder,
-            env={"PATH": "/usr/bin:/bin", "HOST": "127.0.0.1"},
-            stdout=out,
-            stderr=err,
-        )
+        if command is None:
+            process = ForkedProcess(line, cwd=folder, env=env, stdout=out, stderr=err)
+        else:
+            process = subprocess.Popen([*command, *line], cwd=folder, env=env, stdout=out, stderr=err)
     try:
         wait_until(lambda: '"message": "ready"' in log.read_text() or process.poll() is not None, "the start")
         assert process.poll() is None, log.read_text()
@@ -68,13 +64,11 @@ def printed(folder: Path, *arguments: str) -> Iterator[str]:
         log.unlink()
 
 
-def pasted(command: str, folder: Path) -> int:
+def pasted(line: str, folder: Path) -> int:
     """The exit code of a command line of ours, run as it stands."""
-    program, *arguments = shlex.split(command)
+    program, *arguments = shlex.split(line)
     assert program == "sockudo"
-    environment = {"PATH": "/usr/bin:/bin"}
-    line = [sys.executable, "-m", "sockudo", *arguments]
-    return subprocess.run(line, cwd=folder, env=environment, timeout=30, check=False).returncode
+    return commands.run(arguments, env={"PATH": "/usr/bin:/bin"}, cwd=folder).returncode
 
 
 def found(pattern: str, text: str) -> str:
@@ -104,7 +98,7 @@ def reload(server: ServerProcess, message: str = "configuration reloaded") -> di
 
 
 def test_what_dev_prints_works_when_pasted(tmp_path: Path) -> None:
-    with printed(tmp_path, "--dev") as text:
+    with printed(tmp_path, "--dev", command=FROM_NOTHING) as text:
         url = found(r"listening on +(http://127\.0\.0\.1:\d+)\n", text)
         metrics = urlsplit(found(r"metrics +(http://127\.0\.0\.1:\d+/metrics)\n", text))
         assert "app id  app-id" in text
@@ -144,7 +138,7 @@ def test_the_start_is_told_line_by_line() -> None:
 
 
 def test_the_descriptor_limit_is_raised_and_said() -> None:
-    shell = ("bash", "-c", 'ulimit -S -n 300; exec "$@"', "serve", sys.executable, "-m", "sockudo")
+    shell = ("bash", "-c", 'ulimit -S -n 300; exec "$@"', "serve", *FROM_NOTHING)
     with start_server(command=shell) as server:
         told = wait_for_line(server, "descriptor limit")
         assert told["before"] == 300
@@ -160,7 +154,12 @@ def test_a_port_in_use_ends_the_start_with_one_line(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        failed = serve(tmp_path, "--dev", "--port", str(port), "--metrics-port", "0", "--log-level", "error")
+        options = ["--dev", "--port", str(port), "--metrics-port", "0", "--log-level", "error"]
+        begun = [*FROM_NOTHING, "serve", *options]
+        environment = {"PATH": "/usr/bin:/bin"}
+        failed = subprocess.run(
+            begun, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30, check=False
+        )
     assert failed.returncode == 1
     assert failed.stdout == ""
     (line,) = failed.stderr.splitlines()
