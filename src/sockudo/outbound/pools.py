@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Final
@@ -33,7 +35,7 @@ class Pools:
     def __init__(self, network: httpcore.AsyncNetworkBackend, now: Callable[[], float]) -> None:
         self._network = network
         self._now = now
-        self._tls = ssl.create_default_context()
+        self._tls = _trusting(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
         self._pools: dict[tuple[bytes, bytes, int], _Pool] = {}
         self._looked_at = now()
 
@@ -83,3 +85,10 @@ class Pools:
             pool = self._pools.pop(key, None)
             if pool is not None:
                 await pool.engine.aclose()
+
+
+@functools.lru_cache(maxsize=4)
+def _trusting(*_places: str | None) -> ssl.SSLContext:
+    """Trusts whom this machine trusts, or who is in these places. Reading that takes tens of milliseconds in which
+    nothing else goes on, so a process does it once and not for every attempt that somebody asks for by hand."""
+    return ssl.create_default_context()

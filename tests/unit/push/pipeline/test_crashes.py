@@ -6,6 +6,7 @@ The seed of a run is in its name. What is asserted are the invariants of contrac
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections import Counter
 
@@ -22,6 +23,9 @@ from support.virtual_time import in_virtual_time
 
 _MOST_ATTEMPTS = 4
 
+SEEDS = os.environ.get("SOCKUDO_EXAMPLES")
+"""How many random runs there are of each kind, where it is not to be the usual number."""
+
 
 def _check(world: World, status: PublishStatus, expected: int) -> None:
     counters = status.counters
@@ -32,7 +36,7 @@ def _check(world: World, status: PublishStatus, expected: int) -> None:
     assert counters.retry_attempted <= counters.retry_scheduled
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(int(SEEDS or 12)))
 def test_kills_at_random_moments(seed: int) -> None:
     @in_virtual_time
     async def run() -> None:
@@ -78,7 +82,7 @@ def test_kills_at_random_moments(seed: int) -> None:
     run()
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(int(SEEDS or 4)))
 def test_two_processes_share_the_work_and_one_stops(seed: int) -> None:
     @in_virtual_time
     async def run() -> None:
