@@ -58,16 +58,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(0), append=False)
 
 
+# Collecting thousands of tests makes little garbage and a million objects that stay.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
+    gc.enable()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _cheap_collections() -> None:
     """Thousands of tests that wait for their turn are nothing that each look for garbage has to go through.
 
     Again for each module: a server of `sockudo.testing` leaves its process without anything frozen.
     """
-    if gc.get_freeze_count() == 0:
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 10, 10)
+    gc.collect(1)
+    gc.freeze()
 
 
 @pytest.fixture(scope="module")
