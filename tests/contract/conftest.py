@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from sockudo.push.ports import PushStore
+from sockudo.stores.push.sql import SqlPushStore
 from sockudo.stores.sql import SqlHistoryStore
 from sockudo.streams.ports import HistoryStore
+from support.databases import DatabaseServer
 from support.history import Place
 from support.push_stores import PushPlace
 
-SQL = ("sqlite", "postgres", "mariadb")
+SERVERS = ("postgres", "mariadb")
+SQL = ("sqlite", *SERVERS)
+
+FAST = Path("/dev/shm")  # noqa: S108
+
+
+def _server(kind: str, request: pytest.FixtureRequest) -> DatabaseServer | None:
+    return request.getfixturevalue(kind) if kind in SERVERS else None
 
 
 def _place(kind: str, request: pytest.FixtureRequest) -> Place:
-    server = request.getfixturevalue(kind) if kind in ("postgres", "mariadb") else None
-    place = Place(kind, request.getfixturevalue("tmp_path") / "data", server)
+    place = Place(kind, request.getfixturevalue("tmp_path") / "data", _server(kind, request))
     place.empty()
     return place
 
@@ -36,31 +47,42 @@ def shared(request: pytest.FixtureRequest) -> Place:
 
 
 @pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    """For files of which nothing has to survive: a disk would take its time for every commit."""
+    with tempfile.TemporaryDirectory(prefix="contract-", dir=FAST if FAST.exists() else None) as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="session")
 def opened() -> Iterator[dict[str, SqlHistoryStore]]:
-    """Stores on the servers that are open for the whole run, by kind: connecting takes longer than most tests."""
+    """Stores that are open for the whole run, by kind: opening takes longer than most tests."""
     stores: dict[str, SqlHistoryStore] = {}
     yield stores
     for store in stores.values():
         asyncio.run(store.close())
 
 
-@pytest.fixture
-async def store(place: Place, opened: dict[str, SqlHistoryStore]) -> AsyncIterator[HistoryStore]:
+@pytest.fixture(params=["memory", *SQL])
+async def store(
+    request: pytest.FixtureRequest, folder: Path, opened: dict[str, SqlHistoryStore]
+) -> AsyncIterator[HistoryStore]:
     """A started store of every kind, with nothing in it."""
-    if place.server is None:
+    kind = request.param
+    place = Place(kind, folder, _server(kind, request))
+    place.empty()
+    if kind == "memory":
         async with place.open() as fresh:
             yield fresh
         return
-    if place.kind not in opened:
-        fresh = place.make_sql()
-        await fresh.start()
-        opened[place.kind] = fresh
-    yield opened[place.kind]
+    if kind not in opened:
+        made = place.make_sql()
+        await made.start()
+        opened[kind] = made
+    yield opened[kind]
 
 
 def _push_place(kind: str, request: pytest.FixtureRequest) -> PushPlace:
-    server = request.getfixturevalue(kind) if kind in ("postgres", "mariadb") else None
-    place = PushPlace(kind, request.getfixturevalue("tmp_path") / "data", server)
+    place = PushPlace(kind, request.getfixturevalue("tmp_path") / "data", _server(kind, request))
     place.empty()
     return place
 
@@ -77,14 +99,35 @@ def shared_push(request: pytest.FixtureRequest) -> PushPlace:
     return _push_place(request.param, request)
 
 
-@pytest.fixture(params=["postgres", "mariadb"])
+@pytest.fixture(params=SERVERS)
 def remote_push(request: pytest.FixtureRequest) -> PushPlace:
     """A place on a server."""
     return _push_place(request.param, request)
 
 
-@pytest.fixture
-async def push_store(push_place: PushPlace) -> AsyncIterator[PushStore]:
-    """A started store of every kind, with nothing in it."""
-    async with push_place.open() as store:
-        yield store
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def opened_push() -> AsyncIterator[dict[str, SqlPushStore]]:
+    """Stores that are open for the whole run, by kind; each belongs to the loop of the whole run."""
+    stores: dict[str, SqlPushStore] = {}
+    yield stores
+    for store in stores.values():
+        await store.close()
+
+
+@pytest_asyncio.fixture(params=["memory", *SQL], loop_scope="session")
+async def push_store(
+    request: pytest.FixtureRequest, folder: Path, opened_push: dict[str, SqlPushStore]
+) -> AsyncIterator[PushStore]:
+    """A started store of every kind, with nothing in it, for tests that run in the loop of the whole run."""
+    kind = request.param
+    place = PushPlace(kind, folder, _server(kind, request))
+    place.empty()
+    if kind == "memory":
+        async with place.open() as fresh:
+            yield fresh
+        return
+    if kind not in opened_push:
+        made = place.make_sql()
+        await made.start()
+        opened_push[kind] = made
+    yield opened_push[kind]

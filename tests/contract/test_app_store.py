@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -58,26 +58,22 @@ def an_app(app_id: str = "shop", **fields: object) -> App:
     return App(**values)  # type: ignore[arg-type]
 
 
-KINDS = ("memory", "sqlite", "postgres", "mariadb")
-
-
-@pytest.fixture(params=KINDS)
-def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], AppStore]:
-    """Makes a store with nothing in it, not opened yet."""
-    if request.param == "memory":
-        return MemoryAppStore
-    if request.param == "sqlite":
-        return lambda: SqliteAppStore(tmp_path / new_table())
-    server: DatabaseServer = request.getfixturevalue(request.param)
-    return lambda: app_store(app_settings(server, new_table()))
-
-
-@pytest.fixture
-async def store(make_store: Callable[[], AppStore]) -> AsyncIterator[AppStore]:
-    store = make_store()
+@pytest.fixture(params=["memory", "sqlite", "postgres", "mariadb"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AppStore]:
+    """A started store with nothing in it."""
+    store = _made(request, tmp_path)
     await store.start()
     yield store
     await store.stop()
+
+
+def _made(request: pytest.FixtureRequest, folder: Path) -> AppStore:
+    if request.param == "memory":
+        return MemoryAppStore()
+    if request.param == "sqlite":
+        return SqliteAppStore(folder)
+    server: DatabaseServer = request.getfixturevalue(request.param)
+    return app_store(app_settings(server, new_table()))
 
 
 async def test_a_new_store_is_empty(store: AppStore) -> None:
@@ -248,24 +244,18 @@ _TEXT = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters=
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(apps=st.dictionaries(_TEXT, _TEXT, max_size=5), number=st.none() | st.integers(0, 2**32 - 1))
-def test_any_text_survives(
-    make_store: Callable[[], AppStore], apps: dict[str, str], number: int | None, request: pytest.FixtureRequest
+async def test_any_text_survives(
+    store: AppStore, apps: dict[str, str], number: int | None, request: pytest.FixtureRequest
 ) -> None:
-    """Whatever ids, secrets and numbers are saved are what is read, sorted by id."""
+    """Whatever ids, secrets and numbers are saved are what is read, sorted by id; and each can be removed."""
     webhook = {"url": "https://hooks.test", "event_types": list(apps)}
     policy = Policy(limits=Limits(max_event_payload_in_kb=number), webhooks=(webhook,))
     # MySQL has keys in ASCII only.
     keys = {name: ascii(name) if "mariadb" in request.node.name else name for name in apps}
-
-    async def scenario() -> None:
-        store = make_store()
-        await store.start()
-        try:
-            records = [App(name, f"key-{keys[name]}", secret, True, policy) for name, secret in apps.items()]
-            for record in records:
-                await store.save(record)
-            assert list(await store.all()) == sorted(records, key=lambda app: app.id)
-        finally:
-            await store.stop()
-
-    asyncio.run(scenario())
+    records = [App(name, f"key-{keys[name]}", secret, True, policy) for name, secret in apps.items()]
+    for record in records:
+        await store.save(record)
+    assert list(await store.all()) == sorted(records, key=lambda app: app.id)
+    for record in records:
+        assert await store.remove(record.id) is True
+    assert list(await store.all()) == []

@@ -22,6 +22,9 @@ from sockudo.push.recipients import (
 from sockudo.push.records import Credential, Device, Localized, Override, RatePolicy, Template
 from support.push_stores import DAY, NOW, a_device, a_subscription
 
+# With the store, which is open for the whole run.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 RECIPIENTS: list[Recipient] = [
     FcmRecipient("token"),
     ApnsRecipient("token"),

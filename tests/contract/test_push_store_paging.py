@@ -32,6 +32,9 @@ from support.push_stores import (
     walked,
 )
 
+# With the store, which is open for the whole run.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 # Names that sort in another way as tuples, without their case, or with what comes after them as blanks.
 _NAMES = st.text(st.sampled_from("aA1:- ~é\x01Ω"), min_size=1, max_size=4)
 _TIMES = st.sampled_from([0, NOW - 1, NOW, NOW + 1])

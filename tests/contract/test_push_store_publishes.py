@@ -27,6 +27,9 @@ from sockudo.push.records import (
 from sockudo.push.statuses import change_status
 from support.push_stores import DAY, NOW, a_letter, a_status, a_step, accept, an_event, an_intent, walked
 
+# With the store, which is open for the whole run.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 STATES: list[State] = ["queued", "planning", "throttled", "dispatching", *sorted(TERMINAL)]
 
 UNTIL = NOW + 7 * DAY

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sockudo.push.lifecycle import Step
 from sockudo.push.ports import PushStore, Removal
 from sockudo.push.records import Credential, ScheduledJob, Shard, Target, Template
@@ -17,6 +19,9 @@ from support.push_stores import (
     an_event,
     an_intent,
 )
+
+# With the store, which is open for the whole run.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def fill(store: PushStore, app_id: str) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from itertools import count
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,9 @@ from sockudo.push.ports import PushStore
 from sockudo.push.records import Counters, OutcomeError, PublishStatus
 from sockudo.push.statuses import change_status
 from support.push_stores import DAY, NOW, accept, an_event
+
+# With the store, which is open for the whole run.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 UNTIL = NOW + 7 * DAY
 PUBLISHES = ("a", "b")

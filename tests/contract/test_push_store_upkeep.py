@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from msgspec.structs import replace
 
 from sockudo.push.ports import Cleaned, PushStore
@@ -21,6 +22,9 @@ from support.push_stores import (
     an_event,
     an_intent,
 )
+
+# With the store, which is open for the whole run.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 EVERYTHING = {"publish_status": NOW, "delivery_events": NOW, "dead_letters": NOW, "operator_invalidations": NOW}
 

@@ -6,16 +6,20 @@ Both refuse to run as root, so under root they run as the system user that their
 from __future__ import annotations
 
 import contextlib
+import hmac
 import os
 import pwd
 import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
+from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import pbkdf2_hmac, sha256
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +30,7 @@ from sockudo.config.sections import Mysql, Postgres
 from support.parts import cannot_run
 from support.waiting import wait_until
 
-__all__ = ["DatabaseServer", "mariadb_server", "postgres_server"]
+__all__ = ["DatabaseServer", "empty_file", "mariadb_server", "postgres_server"]
 
 PASSWORD = "p@ss/w:rd %41"
 """Has every character that a connection string could stumble over."""
@@ -43,6 +47,8 @@ class DatabaseServer:
 
     database: Postgres | Mysql
     pid: int
+    _idle: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)
+    """Connections that `execute` may use again."""
 
     @property
     def postgres(self) -> Postgres:
@@ -55,14 +61,25 @@ class DatabaseServer:
         return self.database
 
     def execute(self, *statements: str) -> list[tuple[Any, ...]]:
-        """The rows of the last statement; each is a transaction of its own, on a connection of its own."""
+        """The rows of the last statement; each is a transaction of its own, on a connection that is not the stores'."""
         rows: list[tuple[Any, ...]] = []
-        with contextlib.closing(self._connect()) as connection:
-            for statement in statements:
-                with contextlib.closing(connection.cursor()) as cursor:
-                    cursor.execute(statement)
-                    rows = list(cursor.fetchall()) if cursor.description else []
+        if statements:
+            connection = self._take()
+            try:
+                for statement in statements:
+                    with contextlib.closing(connection.cursor()) as cursor:
+                        cursor.execute(statement)
+                        rows = list(cursor.fetchall()) if cursor.description else []
+            except BaseException:
+                connection.close()
+                raise
+            self._idle.append(connection)
         return rows
+
+    def close(self) -> None:
+        """Gives back the connections of the tests' own."""
+        while self._idle:
+            self._idle.pop().close()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Any]:
@@ -70,6 +87,19 @@ class DatabaseServer:
         with contextlib.closing(self._connect(autocommit=False)) as connection:
             yield connection.cursor()
             connection.rollback()
+
+    def _take(self) -> Any:
+        """A connection that works: one that nobody uses, unless the server has ended it, or a new one."""
+        while self._idle:
+            connection = self._idle.pop()
+            try:
+                with contextlib.closing(connection.cursor()) as cursor:
+                    cursor.execute("SELECT 1")
+            except (psycopg.OperationalError, pymysql.Error):
+                connection.close()
+            else:
+                return connection
+        return self._connect()
 
     def _connect(self, *, autocommit: bool = True) -> psycopg.Connection[Any] | pymysql.Connection[Any]:
         of = self.database
@@ -94,6 +124,15 @@ class DatabaseServer:
                     os.kill(pid, signal.SIGCONT)
 
 
+def empty_file(path: Path) -> None:
+    """Takes out of a store's SQLite file, if there is one, all but what says what its tables are."""
+    if path.exists():
+        with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+            for (table,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+                if not table.endswith(("_migrations", "_schema_version")):
+                    connection.execute(f"DELETE FROM {table}")  # noqa: S608
+
+
 @contextlib.contextmanager
 def postgres_server() -> Iterator[DatabaseServer]:
     """PostgreSQL with one database."""
@@ -104,7 +143,7 @@ def postgres_server() -> Iterator[DatabaseServer]:
     user = _user(part, "postgres")
     with _folder(user) as folder:
         secret = folder / "password"
-        secret.write_text(PASSWORD)
+        secret.write_text(_scram(PASSWORD))
         secret.chmod(0o644)
         data = folder / "data"
         how = ["--username=sockudo", f"--pwfile={secret}", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
@@ -148,6 +187,15 @@ def mariadb_server() -> Iterator[DatabaseServer]:
         database = Mysql("127.0.0.1", port, "sockudo", PASSWORD, "sockudo")
         with _running(part, command, user, folder, database, signal.SIGKILL) as server:
             yield server
+
+
+def _scram(password: str) -> str:
+    """What PostgreSQL keeps of a password (RFC 5803), with one round in place of 4096: tests log in very often."""
+    salt = b"of the tests"
+    salted = pbkdf2_hmac("sha256", password.encode(), salt, 1)
+    client, server = (hmac.digest(salted, b"%s Key" % whose, "sha256") for whose in (b"Client", b"Server"))
+    coded = (b64encode(part).decode() for part in (salt, sha256(client).digest(), server))
+    return "SCRAM-SHA-256$1:{}${}:{}".format(*coded)
 
 
 def _program(name: str, *places: str) -> str | None:
@@ -210,6 +258,7 @@ def _running(
         wait_until(ready, f"{part} to start", timeout=START_WITHIN)
         yield server
     finally:
+        server.close()
         process.send_signal(end)
         process.wait(30)
 

@@ -12,9 +12,10 @@ from msgspec import json, structs
 from sockudo.config.sections import HistoryMysql, HistoryPostgres, HistorySqlite
 from sockudo.stores import MemoryHistoryStore
 from sockudo.stores.sql import SqlHistoryStore, mysql_history, postgres_history, sqlite_history
+from sockudo.stores.sql.history import FILE_NAME
 from sockudo.streams.ports import HistoryStore
 from sockudo.streams.records import Append, Page, StreamInfo
-from support.databases import DatabaseServer
+from support.databases import DatabaseServer, empty_file
 
 __all__ = ["NOW", "Place", "an_append", "fill", "serials", "stream_of", "texts"]
 
@@ -68,7 +69,9 @@ class Place:
 
     def empty(self) -> None:
         """Takes out what another test has left; the tables stay."""
-        if self.server is not None:
+        if self.kind == "sqlite":
+            empty_file(self.folder / FILE_NAME)
+        elif self.server is not None:
             tables = [f"{self.prefix}_{name}" for name in ("streams", "entries", "keys")]
             found = self.server.execute("SELECT table_name FROM information_schema.tables")
             self.server.execute(*(f"DELETE FROM {name}" for name in tables if (name,) in found))  # noqa: S608

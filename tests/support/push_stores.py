@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,8 +31,8 @@ from sockudo.push.records import (
 from sockudo.push.statuses import change_status
 from sockudo.stores.push.memory import MemoryPushStore
 from sockudo.stores.push.schema import push_tables
-from sockudo.stores.push.sql import SqlPushStore, mysql_push, postgres_push, sqlite_push
-from support.databases import DatabaseServer
+from sockudo.stores.push.sql import FILE_NAME, SqlPushStore, mysql_push, postgres_push, sqlite_push
+from support.databases import DatabaseServer, empty_file
 
 __all__ = [
     "DAY",
@@ -85,7 +84,7 @@ class PushPlace:
 
     @property
     def tables(self) -> list[str]:
-        return [table.name for table in tables_of(self.prefix)]
+        return [table.name for table in vars(push_tables(self.prefix)).values()]
 
     def make(self, *, timeout_ms: int = 5000) -> PushStore:
         """A store that was not started."""
@@ -131,16 +130,13 @@ class PushPlace:
 
     def empty(self) -> None:
         """Takes out what another test has left; the tables stay."""
-        if self.server is not None:
+        if self.kind == "sqlite":
+            empty_file(self.folder / FILE_NAME)
+        elif self.server is not None:
             found = self.server.execute("SELECT table_name FROM information_schema.tables")
             kept = f"{self.prefix}_schema_version"
             names = [name for name in self.tables if (name,) in found and name != kept]
             self.server.execute(*(f"DELETE FROM {name}" for name in names))  # noqa: S608
-
-
-@functools.cache
-def tables_of(prefix: str) -> Sequence[Any]:
-    return list(vars(push_tables(prefix)).values())
 
 
 def a_device(device_id: str = "phone", token: str | None = None, **fields: Any) -> Device:

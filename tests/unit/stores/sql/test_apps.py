@@ -7,8 +7,6 @@ import traceback
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-import psycopg
-import pymysql
 import pytest
 from msgspec import structs
 from sqlalchemy.exc import ProgrammingError
@@ -72,21 +70,10 @@ def a_store(server: DatabaseServer, table: str, *, time: Time | None = None, tim
 
 def sql(server: DatabaseServer, table: str, *statements: str) -> Sequence[Any]:
     """What somebody else does, a dashboard for example; the rows of the last statement."""
-    database = server.database
-    how = {"host": database.host, "port": database.port, "user": database.username, "password": database.password}
-    connection: Any
-    if isinstance(database, Postgres):
-        connection = psycopg.connect(**how, dbname=database.database, autocommit=True)  # type: ignore[arg-type]
-    else:
-        connection = pymysql.connect(**how, database=database.database, autocommit=True)  # type: ignore[arg-type]
-    try:
-        cursor = connection.cursor()
-        for statement in statements:
-            named = statement.replace("{table}", table)
-            cursor.execute(named if isinstance(database, Postgres) else named.replace('"key"', "`key`"))
-        return list(cursor.fetchall()) if cursor.description else []
-    finally:
-        connection.close()
+    named = (statement.replace("{table}", table) for statement in statements)
+    if not isinstance(server.database, Postgres):
+        named = (statement.replace('"key"', "`key`") for statement in named)
+    return server.execute(*named)
 
 
 async def refusal(store: SqlAppStore) -> errors.SockudoError:
