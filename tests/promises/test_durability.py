@@ -70,8 +70,8 @@ class Restart:
         return self.server
 
 
-async def publish_until_killed(server: ServerProcess, name: str, after: float) -> list[str]:
-    """What was answered 200 before the process was gone."""
+async def publish_until_killed(server: ServerProcess, name: str, after: int) -> list[str]:
+    """What was answered 200 before the process was gone, which is killed ``after`` so many."""
     accepted: list[str] = []
 
     async def publish(number: int) -> None:
@@ -87,7 +87,7 @@ async def publish_until_killed(server: ServerProcess, name: str, after: float) -
             count += 1
 
     publishing = [asyncio.ensure_future(publish(number)) for number in range(PUBLISHERS)]
-    await asyncio.sleep(after)
+    await until(lambda: len(accepted) >= after)
     server.send_signal(signal.SIGKILL)
     await asyncio.gather(*publishing)
     return accepted
@@ -110,7 +110,7 @@ def test_what_was_answered_is_there_after_kill_9(restart: Restart) -> None:
     accepted: list[str] = []
     server = restart()
     for number in range(ROUNDS):
-        accepted += uvloop.run(publish_until_killed(server, str(number), random.uniform(0.15, 0.4)))
+        accepted += uvloop.run(publish_until_killed(server, str(number), random.randrange(50, 300)))
         assert server.wait() == -signal.SIGKILL
         server = restart()
     stored = everything_stored(server)
@@ -126,7 +126,7 @@ async def follow_through_a_crash(restart: Restart) -> tuple[Follower, list[str]]
     client = Follower(server.host, server.port, server.app, "chat", resume_first=True)
     await client.connect()
     await client.ready()
-    accepted = await publish_until_killed(server, "before", 0.2)
+    accepted = await publish_until_killed(server, "before", 200)
     client.cut()
     server.wait()
     server = await asyncio.to_thread(restart)

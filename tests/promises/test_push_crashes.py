@@ -16,8 +16,8 @@ from support.push_ground import Ground, ended, ground, kill, seeded, tokens
 from support.push_server import PushServer
 from support.waiting import wait_until
 
-KILLS = int(os.environ.get("SOCKUDO_KILLS", "15"))
-DELIVERIES = 2000 if KILLS <= 15 else 50 * KILLS
+KILLS = int(os.environ.get("SOCKUDO_KILLS", "10"))
+DELIVERIES = 1000 if KILLS <= 10 else 50 * KILLS
 
 
 def test_what_was_accepted_survives_kill_9_right_after_the_answer(tmp_path: Path) -> None:
@@ -43,13 +43,13 @@ def test_what_was_accepted_survives_kill_9_right_after_the_answer(tmp_path: Path
     assert max(sends.values()) <= 20 + 5 * 4
 
 
-@pytest.mark.timeout(120 if KILLS <= 15 else 3600)
+@pytest.mark.timeout(120 if KILLS <= 10 else 3600)
 def test_every_device_gets_it_however_often_the_process_is_killed(tmp_path: Path) -> None:
     dice = random.Random(KILLS)
     with ground(tmp_path, delay=0.08) as place:
         seeded(tmp_path, tokens(DELIVERIES), channel="news")
         done = kills = among = 0
-        server = place.start(fanout_fast_threshold=1000)
+        server = place.start(fanout_fast_threshold=500)
         try:
             server.publish("all")
             while kills < KILLS:
@@ -59,7 +59,7 @@ def test_every_device_gets_it_however_often_the_process_is_killed(tmp_path: Path
                 kill(server.server)
                 kills += 1
                 among += len(place.sends) < DELIVERIES
-                server = place.start(fanout_fast_threshold=1000)
+                server = place.start(fanout_fast_threshold=500)
             status = ended(server, "all", 60 + DELIVERIES / 50)
             letters = server.done("GET", "/deadLetters")["items"]
         finally:
@@ -76,8 +76,8 @@ def test_every_device_gets_it_however_often_the_process_is_killed(tmp_path: Path
 
 def test_planning_that_is_lost_with_the_queue_is_done_again(tmp_path: Path) -> None:
     """What the queue had of a large publish is gone, with all batches that were not sent yet."""
-    count = 12_000
-    settings = {"fanout_fast_threshold": 1000, "repair_interval_secs": 1, "repair_min_age_secs": 2}
+    count = 6000
+    settings = {"fanout_fast_threshold": 300, "fanout_shard_size": 1000, "repair_interval_secs": 1, "repair_min_age_secs": 2}
     with ground(tmp_path) as place:
         seeded(tmp_path, tokens(count), channel="news")
         server = place.start(**settings)

@@ -16,7 +16,7 @@ import uvloop
 from support.follower import Backend, Follower, until
 from support.server import ServerProcess, start_server
 
-CUTS = int(os.environ.get("SOCKUDO_CUTS", "500"))
+CUTS = int(os.environ.get("SOCKUDO_CUTS", "250"))
 """How often clients are cut off on each of the two channels, all of them together."""
 
 SEED = int(os.environ.get("SOCKUDO_CUTS_SEED", random.SystemRandom().randrange(2**32)))

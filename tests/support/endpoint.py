@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,6 +27,12 @@ class WebhookRequest:
 
     @property
     def events(self) -> list[dict[str, Any]]:
+        """Copies that the caller may change."""
+        return [dict(event) for event in self._read]
+
+    @cached_property
+    def _read(self) -> list[dict[str, Any]]:
+        # Who waits looks at all of them again and again.
         return list(json.loads(self.body)["events"])
 
     @property
@@ -80,7 +87,12 @@ class WebhookEndpoint:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                due = int(self.headers["Content-Length"])
+                body = self.rfile.read(due)
+                if len(body) < due:
+                    # Whoever was sending has ended meanwhile.
+                    self.close_connection = True
+                    return
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 status = endpoint.status
                 time.sleep(endpoint.delay)

@@ -33,6 +33,8 @@ _AT_FIRST_USE = (
     "anyio._backends._asyncio",
     "anyio.streams.tls",
     "encodings.idna",
+    "encodings.utf_8_sig",
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "sqlalchemy.dialects.sqlite.aiosqlite",
     "typer._click.decorators",
     "uvicorn.lifespan.off",
