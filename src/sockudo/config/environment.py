@@ -89,10 +89,15 @@ def _note_parts(draft: Draft, given: Mapping[str, str]) -> None:
 
 def _note_misspelt(draft: Draft, given: Mapping[str, str]) -> None:
     for prefix in _OURS:
+        unknown = [
+            name
+            for name in sorted(given)
+            if name.startswith(prefix) and name not in variables() and not _is_known_otherwise(name)
+        ]
+        if not unknown:
+            continue
         known = {name.removeprefix(prefix): name for name in variables() if name.startswith(prefix)}
-        for name in sorted(given):
-            if not name.startswith(prefix) or name in variables() or _is_known_otherwise(name):
-                continue
+        for name in unknown:
             guess = nearest(name.removeprefix(prefix), known)
             if guess is not None:
                 draft.warnings.append(f"{name} is not known; did you mean {known[guess]}?")

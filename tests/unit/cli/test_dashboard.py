@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 
+from sockudo.dashboard import passwords
 from sockudo.dashboard.passwords import matches
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of its own, and hashes that cost nothing: what they have to cost is the dashboard's own matter."""
     monkeypatch.chdir(tmp_path)
+    for kind in ("_MADE", "_CHOSEN"):
+        monkeypatch.setattr(passwords, kind, passwords.Cost(2, 8, 1))
 
 
 def kept(folder: Path) -> str:

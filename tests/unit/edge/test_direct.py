@@ -86,7 +86,7 @@ def test_what_is_written_is_there_at_once(play: Callable[[Scene], None]) -> None
     play(scene)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("SOCKUDO_EXAMPLES", "2"))))
 def test_bytes_leave_in_order_however_slowly_they_are_read(play: Callable[[Scene], None], seed: int) -> None:
     async def scene() -> None:
         chance = random.Random(seed)
