@@ -77,7 +77,12 @@ def test_every_device_gets_it_however_often_the_process_is_killed(tmp_path: Path
 def test_planning_that_is_lost_with_the_queue_is_done_again(tmp_path: Path) -> None:
     """What the queue had of a large publish is gone, with all batches that were not sent yet."""
     count = 6000
-    settings = {"fanout_fast_threshold": 300, "fanout_shard_size": 1000, "repair_interval_secs": 1, "repair_min_age_secs": 2}
+    settings = {
+        "fanout_fast_threshold": 300,
+        "fanout_shard_size": 1000,
+        "repair_interval_secs": 1,
+        "repair_min_age_secs": 2,
+    }
     with ground(tmp_path) as place:
         seeded(tmp_path, tokens(count), channel="news")
         server = place.start(**settings)
