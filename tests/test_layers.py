@@ -69,7 +69,6 @@ OWNERS = {
     "uvloop": {"server", "process", "testing"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "httpcore": {"outbound"},
     "httpx": {"client", "cli", "doctor", "testing"},
     "websockets": {"client", "cli", "testing"},
     "websockets.speedups": {"protocol"},

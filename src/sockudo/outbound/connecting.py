@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
 import ssl
@@ -16,7 +17,7 @@ from sockudo.outbound.reaching import AddressRefusedError, UnknownNameError, che
 from sockudo.outbound.resolver import Resolver
 from sockudo.push.exchange import ExchangeError
 
-__all__ = ["Address", "Connector", "OutgoingConnection", "address_of"]
+__all__ = ["Address", "Connector", "OutgoingConnection", "address_of", "trusted"]
 
 _CONNECT_SECONDS: Final = 5.0
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -57,7 +58,7 @@ def address_of(url: str) -> Address:
     if parts.scheme not in _DEFAULT_PORTS or not host or parts.username is not None or parts.password is not None:
         raise ValueError("not an address that can be called")
     # UnicodeError, when a label is empty or too long, is a ValueError.
-    name = host if ":" in host or host.isascii() else host.encode("idna").decode()
+    name = host if ":" in host else host.encode("idna").decode()
     if not name.isprintable() or " " in name:
         raise ValueError("not a host")
     default = _DEFAULT_PORTS[parts.scheme]
@@ -69,17 +70,36 @@ def address_of(url: str) -> Address:
     return Address(parts.scheme == "https", name, port, target, shown if port == default else f"{shown}:{port}")
 
 
-class Connector:
-    """Connects within five seconds, TLS included, and only to public addresses unless private ones are allowed."""
+def trusted(cafile: str | None = None) -> ssl.SSLContext:
+    """Trusts the certificates of ``cafile``, or those of the system, which ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name.
 
-    def __init__(self, resolver: Resolver, *, allow_private: bool) -> None:
+    Reading them takes tens of milliseconds in which nothing else goes on, so a process does it once and not for every
+    attempt that somebody asks for by hand.
+    """
+    return _trusting(cafile, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@lru_cache(maxsize=8)
+def _trusting(cafile: str | None, *_places: str | None) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=cafile)
+
+
+class Connector:
+    """Connects within ``seconds``, TLS included, and only to public addresses unless private ones are allowed.
+
+    A name is looked up once, and only addresses of that answer are connected to: one that changes its answer gains
+    nothing.
+    """
+
+    def __init__(self, resolver: Resolver, *, allow_private: bool, seconds: float | None = _CONNECT_SECONDS) -> None:
         self._resolver = resolver
         self._allow_private = allow_private
+        self._seconds = seconds
 
     async def connect(self, make: Callable[[], _Made], address: Address, tls: ssl.SSLContext | None) -> _Made:
         """A connection as ``make`` makes it. Raises ExchangeError."""
         try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 return await self._connect(make, address, tls)
         except (AddressRefusedError, UnknownNameError, OSError, ValueError) as error:
             raise ExchangeError(connecting_problem(error)) from None

@@ -1,19 +1,20 @@
-"""Requests over HTTP/1.1 at the rate of a fan-out: what the engine of `HttpSender` does, for a small part of its work.
+"""Requests over HTTP/1.1 at the rate of a fan-out: to providers of push notifications, and to webhooks.
 
 One request at a time per connection, a bounded number of connections per origin, and whoever finds none free waits in
-line. Addresses are checked as in `sockudo.outbound.network`.
+line. Addresses are checked by `sockudo.outbound.connecting`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import ssl
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from sockudo.outbound.connecting import Address, Connector
+from sockudo.outbound.connecting import Address, Connector, trusted
 from sockudo.outbound.http1_connection import Connection
 from sockudo.push.exchange import ExchangeError, Reply
 from sockudo.version import __version__
@@ -23,30 +24,44 @@ __all__ = ["Http1"]
 # Common servers close theirs after five seconds, and a request that crosses with that is lost.
 _KEPT_SECONDS: Final = 4.0
 _AGENT: Final = f"Sockudo/{__version__}"
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class Http1:
     """``most`` connections per origin. Redirects are not followed, TLS is verified, with the
-    certificates of ``cafile`` instead of the system's where it is given."""
+    certificates of ``cafile`` instead of the system's where it is given.
 
-    def __init__(self, connector: Connector, *, cafile: str | None = None, most: int = 128) -> None:
+    ``body_seconds`` are how long the end of an answer's body is waited for, within the deadline; it is not whole then.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        *,
+        cafile: str | None = None,
+        most: int = 128,
+        body_seconds: float | None = None,
+    ) -> None:
         self._connector = connector
         self._cafile = cafile
         self._most = most
+        self._body_seconds = body_seconds
         self._origins: dict[tuple[bool, str, int], _Origin] = {}
         self._sweep: asyncio.TimerHandle | None = None
 
     @functools.cached_property
     def _tls(self) -> ssl.SSLContext:
-        """Reading the certificates takes a while, and not everybody needs them."""
-        return ssl.create_default_context(cafile=self._cafile)
+        """Not everybody needs it."""
+        return trusted(self._cafile)
 
     @property
     def connections(self) -> int:
         return sum(origin.open for origin in self._origins.values())
 
     async def post(self, address: Address, headers: Sequence[tuple[str, str]], body: bytes, deadline: float) -> Reply:
-        """Raises ExchangeError; after that, or after being cancelled, the request may or may not have arrived."""
+        """``headers`` go before those that are always sent. Raises ExchangeError; after that, or after being cancelled,
+        the request may or may not have arrived.
+        """
         data = _request(address, headers, body)
         key = address[:3]
         origin = self._origins.get(key)
@@ -56,7 +71,7 @@ class Http1:
         if connection is None:
             connection = await self._connected(origin, address, deadline)
         try:
-            return await connection.exchange(data, deadline)
+            return await connection.exchange(data, deadline, self._body_seconds)
         finally:
             origin.give_back(connection)
             if self._sweep is None:
@@ -179,14 +194,13 @@ class _Origin:
 
 
 def _request(address: Address, headers: Sequence[tuple[str, str]], body: bytes) -> bytes:
-    lines = [
-        f"POST {address.target} HTTP/1.1",
-        f"host: {address.host_header}",
-        f"user-agent: {_AGENT}",
-        "accept: */*",
-        f"content-length: {len(body)}",
-    ]
-    lines += [f"{name}: {value}" for name, value in headers]
+    """Raises ExchangeError for a header that HTTP does not allow."""
+    own = {"host": address.host_header, "user-agent": _AGENT, "accept": "*/*", "content-length": str(len(body))}
+    for name, _ in headers:
+        own.pop(name.lower(), None)
+        if not _NAME.fullmatch(name):
+            raise ExchangeError("url_invalid")
+    lines = [f"POST {address.target} HTTP/1.1", *(f"{name}: {value}" for name, value in (*own.items(), *headers))]
     head = "\r\n".join(lines)
     ends = len(lines) - 1
     # A value that begins a line of its own would be a header that nobody meant.

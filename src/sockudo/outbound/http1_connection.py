@@ -21,7 +21,9 @@ class Connection(OutgoingConnection):
 
     __slots__ = (
         "_answered",
+        "_answered_at",
         "_body",
+        "_body_seconds",
         "_endless",
         "_head",
         "_headers",
@@ -41,12 +43,17 @@ class Connection(OutgoingConnection):
         self._transport: asyncio.Transport | None = None
         self._waiting: asyncio.Future[Reply] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._body_seconds: float | None = None
+        self._answered_at = 0.0
         self.usable = False
         self.idle_since = 0.0
         self._forget()
 
-    async def exchange(self, data: bytes, deadline: float) -> Reply:
-        """Sends the bytes of a request and returns its answer. Raises ExchangeError."""
+    async def exchange(self, data: bytes, deadline: float, body_seconds: float | None = None) -> Reply:
+        """Sends the bytes of a request and returns its answer. Raises ExchangeError.
+
+        The end of the body is waited for until the deadline, or for ``body_seconds`` if that is shorter.
+        """
         transport = self._transport
         if transport is None or not self.usable:
             raise ExchangeError("connection_reset")
@@ -54,13 +61,14 @@ class Connection(OutgoingConnection):
         self._forget()
         waiting: asyncio.Future[Reply] = self._loop.create_future()
         self._waiting = waiting
+        self._body_seconds = body_seconds
         self._timer = self._loop.call_at(deadline, self._fail, "timeout")
         transport.write(data)
         try:
             return await waiting
         finally:
             self._timer.cancel()
-            self._waiting = None
+            self._waiting = self._timer = None
 
     def abort(self) -> None:
         self.usable = False
@@ -111,6 +119,12 @@ class Connection(OutgoingConnection):
     def on_headers_complete(self) -> None:
         # A provisional answer is none.
         self._answered = self._parser.get_status_code() >= 200
+        if not self._answered:
+            return
+        self._answered_at = now = self._loop.time()
+        if self._body_seconds is not None and self._timer is not None and now + self._body_seconds < self._timer.when():
+            self._timer.cancel()
+            self._timer = self._loop.call_at(now + self._body_seconds, self._fail, "timeout")
 
     def on_body(self, body: bytes) -> None:
         room = max(0, _MOST_BODY - self._length)
@@ -139,7 +153,7 @@ class Connection(OutgoingConnection):
         if self._answered:
             self._done(reusable=False, whole=self._endless)
         else:
-            self._fail("protocol_error" if self._head else "connection_closed")
+            self._fail("connection_closed")
 
     def _done(self, *, reusable: bool, whole: bool = True) -> None:
         waiting = self._waiting
@@ -147,7 +161,8 @@ class Connection(OutgoingConnection):
             return
         self.usable = reusable and self._transport is not None
         self.idle_since = self._loop.time()
-        waiting.set_result(Reply(self._parser.get_status_code(), self._headers, b"".join(self._body), whole))
+        body = b"".join(self._body)
+        waiting.set_result(Reply(self._parser.get_status_code(), self._headers, body, whole, self._answered_at))
 
     def _fail(self, problem: str) -> None:
         self.usable = False

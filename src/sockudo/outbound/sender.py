@@ -10,29 +10,22 @@ from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
-from urllib.parse import quote, unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
-import httpcore
-
-from sockudo.outbound.engine_problems import ENGINE_ERRORS, problem_of
-from sockudo.outbound.network import CheckedNetwork
-from sockudo.outbound.pools import Pools
+from sockudo.outbound.connecting import Address, Connector, address_of
+from sockudo.outbound.http1 import Http1
 from sockudo.outbound.problems import PROBLEMS
-from sockudo.outbound.reaching import AddressRefusedError, UnknownNameError
 from sockudo.outbound.resolver import Resolver
-from sockudo.version import __version__
+from sockudo.push.exchange import ExchangeError
 from sockudo.webhooks.records import MAX_SNIPPET, Answer, Target
 
 __all__ = ["PROBLEMS", "HttpSender"]
 
-# More of an answer than this is not read: the connection is given up instead.
-_MOST_READ: Final = 64 * 1024
 # An answer counts once its status is there; its body only gets so long for the connection's sake.
-_DRAIN_SECONDS: Final = 1.0
+_BODY_SECONDS: Final = 1.0
+# How many are sent at a time is the business of whoever sends.
+_MOST_CONNECTIONS: Final = 100_000
 _LONGEST_RETRY_AFTER: Final = 24 * 3600
-
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_AGENT: Final = f"Sockudo/{__version__}"
 
 
 class HttpSender:
@@ -40,7 +33,7 @@ class HttpSender:
 
     TLS is verified with the system's certificates, or those that ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name. Variables
     that name a proxy mean nothing here: the addresses would be checked by somebody else then, or by nobody. ``time``
-    are Unix seconds, for a ``Retry-After`` that is a date; ``monotonic`` says how long a connection was idle.
+    are Unix seconds, for a ``Retry-After`` that is a date.
     """
 
     def __init__(
@@ -48,18 +41,17 @@ class HttpSender:
         *,
         allow_private: bool = False,
         resolver: Resolver | None = None,
-        connector: httpcore.AsyncNetworkBackend | None = None,
         time: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._resolver = resolver or Resolver()
         self._time = time
-        network = CheckedNetwork(self._resolver, allow_private=allow_private, connector=connector)
-        self._pools = Pools(network, monotonic)
+        # The target's time limit is for connecting as well.
+        connector = Connector(self._resolver, allow_private=allow_private, seconds=None)
+        self._http = Http1(connector, most=_MOST_CONNECTIONS, body_seconds=_BODY_SECONDS)
 
     async def close(self) -> None:
         """Ends the connections that are kept. No request may be under way."""
-        await self._pools.close()
+        await self._http.close()
         await self._resolver.close()
 
     async def send(self, target: Target, body: bytes) -> Answer:
@@ -69,31 +61,28 @@ class HttpSender:
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
-
-        def took_ms() -> int:
-            return int((loop.time() - started) * 1000)
-
+        # What stands around a value is not part of it.
+        headers = [(name, value.strip()) for name, value in target.headers]
         try:
-            request = _request(target, body)
+            address, credentials = _parts(target.url)
+            if credentials is not None and all(name.lower() != "authorization" for name, _ in headers):
+                headers.insert(0, ("authorization", credentials))
+            reply = await self._http.post(address, headers, body, started + target.timeout)
         except ValueError:
-            return Answer(None, "url_invalid", took_ms())
-        async with self._pools.using(request.url.origin) as pool:
-            try:
-                async with asyncio.timeout_at(started + target.timeout):
-                    response = await pool.handle_async_request(request)
-            except (AddressRefusedError, UnknownNameError, TimeoutError, OSError, ValueError, *ENGINE_ERRORS) as error:
-                return Answer(None, problem_of(error), took_ms())
-            took = took_ms()
-            snippet = await _drain(response, min(loop.time() + _DRAIN_SECONDS, started + target.timeout))
-        return Answer(response.status, None, took, snippet, self._retry_after(response))
+            return Answer(None, "url_invalid", _ms(loop.time() - started))
+        except ExchangeError as error:
+            return Answer(None, error.problem, _ms(loop.time() - started))
+        snippet = _printable(reply.body[:MAX_SNIPPET])
+        retry_after = self._retry_after(reply.headers.get("retry-after", ""))
+        return Answer(reply.status, None, _ms(reply.answered_at - started), snippet, retry_after)
 
-    def _retry_after(self, response: httpcore.Response) -> int | None:
+    def _retry_after(self, value: str) -> int | None:
         """Seconds, whether the header has them or a date."""
-        value = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"").strip()
-        if value.isdigit():
+        value = value.strip()
+        if value.isascii() and value.isdigit():
             return min(int(value[:10]), _LONGEST_RETRY_AFTER)
         try:
-            date = parsedate_to_datetime(value.decode("latin-1"))
+            date = parsedate_to_datetime(value)
         except ValueError:
             return None
         # A date without a zone is in GMT: HTTP knows no other.
@@ -101,63 +90,21 @@ class HttpSender:
         return max(0, min(round(seconds), _LONGEST_RETRY_AFTER))
 
 
-def _request(target: Target, body: bytes) -> httpcore.Request:
-    """Raises ValueError for a URL that cannot be called."""
-    parts = urlsplit(target.url)
-    host = (parts.hostname or "").strip()
-    if parts.scheme not in _DEFAULT_PORTS or not host:
-        raise ValueError("not an absolute http or https address")
-    # UnicodeError, when a label is empty or too long, is a ValueError.
-    name = host if ":" in host else host.encode("idna").decode()
-    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
-    query = quote(parts.query, safe="/?%:@!$&'()*+,;=~[]|^`{}\"<>\\") if parts.query else ""
-    url = httpcore.URL(
-        scheme=parts.scheme,
-        host=name,
-        port=parts.port or _DEFAULT_PORTS[parts.scheme],
-        target=f"{path}?{query}" if parts.query else path,
-    )
-    headers = {
-        "Host": _host_header(name, parts.port, parts.scheme),
-        "User-Agent": _AGENT,
-        "Accept": "*/*",
-        "Content-Length": str(len(body)),
-    }
-    if parts.username is not None:
-        headers["Authorization"] = _basic(parts.username, parts.password or "")
-    given = {header.lower() for header, _ in target.headers}
-    own = [(header, value) for header, value in headers.items() if header.lower() not in given]
-    # The parser refuses what stands around a value.
-    theirs = [(header, value.strip()) for header, value in target.headers]
-    return httpcore.Request("POST", url, headers=[*own, *theirs], content=body)
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
 
 
-def _host_header(name: str, port: int | None, scheme: str) -> str:
-    shown = f"[{name}]" if ":" in name else name
-    return shown if port in (None, _DEFAULT_PORTS[scheme]) else f"{shown}:{port}"
-
-
-def _basic(user: str, password: str) -> str:
-    credentials = unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
-    return "Basic " + base64.b64encode(credentials).decode()
-
-
-async def _drain(response: httpcore.Response, deadline: float) -> str:
-    """Reads the body so that the connection can be used again, as far as that is worth it; the beginning as text."""
-    beginning, length = b"", 0
-    try:
-        async with asyncio.timeout_at(deadline):
-            async for chunk in response.aiter_stream():
-                beginning += chunk[: MAX_SNIPPET - len(beginning)]
-                length += len(chunk)
-                if length > _MOST_READ:
-                    break
-    except (TimeoutError, OSError, *ENGINE_ERRORS):
-        # The status is what counts, and it is there.
-        pass
-    finally:
-        await response.aclose()
-    return _printable(beginning)
+def _parts(url: str) -> tuple[Address, str | None]:
+    """Where to, and the Basic authorization that the URL has. Raises ValueError for a URL that cannot be called."""
+    if "@" not in url:
+        return address_of(url), None
+    parts = urlsplit(url)
+    if parts.username is None:
+        return address_of(url), None
+    password = parts.password or ""
+    credentials = base64.b64encode(unquote_to_bytes(parts.username) + b":" + unquote_to_bytes(password))
+    without = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+    return address_of(urlunsplit(without)), f"Basic {credentials.decode()}"
 
 
 def _printable(beginning: bytes) -> str:

@@ -16,7 +16,7 @@ from sockudo.config import ConfigError
 
 # What no server needs but one that sends webhooks, keeps something in SQL, sends push, shows the dashboard or traces.
 OPTIONAL = {
-    "httpcore",
+    "sockudo.outbound.sender",
     "sqlalchemy",
     "redis",
     "sockudo.push.pipeline",
@@ -157,7 +157,7 @@ LOADED = {
         f"dashboard.enabled = false\n{PUSH}{APP}",
         {"sockudo.push.pipeline", "sockudo.providers", "sockudo.outbound.exchange"},
     ),
-    "webhooks": (f"dashboard.enabled = false\n{APP}{WEBHOOK}", {"httpcore"}),
+    "webhooks": (f"dashboard.enabled = false\n{APP}{WEBHOOK}", {"sockudo.outbound.sender"}),
     "history": (f"dashboard.enabled = false\nhistory.enabled = true\n{APP}", {"sqlalchemy"}),
 }
 """A configuration, and what a server with it loads of `OPTIONAL`."""

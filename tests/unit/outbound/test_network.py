@@ -6,33 +6,27 @@ import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any
 
-import httpcore
 import pytest
 
-from sockudo.outbound.network import CheckedNetwork
-from sockudo.outbound.reaching import AddressRefusedError, UnknownNameError
-from sockudo.outbound.resolver import Resolver
+from sockudo.outbound.reaching import AddressRefusedError, UnknownNameError, checked_addresses, first_connected
+from sockudo.outbound.resolver import Lookup, Resolver, system_lookup
 
 PUBLIC, OTHER, PUBLIC_6 = "8.8.8.8", "1.1.1.1", "2606:4700::1111"
 
 
-class Stream(httpcore.AsyncNetworkStream):
+class Stream:
     """A connection that only knows where it leads."""
 
     def __init__(self, address: str) -> None:
         self.address = address
         self.closed = False
 
-    async def aclose(self) -> None:
+    async def close(self) -> None:
         self.closed = True
 
-    def get_extra_info(self, info: str) -> Any:
-        return getattr(self, info)
 
-
-class Connector(httpcore.AsyncNetworkBackend):
+class Connector:
     """Connects to whatever is in ``reachable``; what is in ``silent`` never answers, everything else refuses."""
 
     def __init__(self, *reachable: str, silent: Iterable[str] = ()) -> None:
@@ -41,12 +35,12 @@ class Connector(httpcore.AsyncNetworkBackend):
         self.tried: list[str] = []
         self.streams: list[Stream] = []
 
-    async def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
+    async def connect(self, host: str) -> Stream:
         self.tried.append(host)
         if host in self.silent:
             await asyncio.Event().wait()
         if host not in self.reachable:
-            raise httpcore.ConnectError(host)
+            raise ConnectionRefusedError(host)
         self.streams.append(Stream(host))
         return self.streams[-1]
 
@@ -63,10 +57,9 @@ class Names:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
-async def connect(names: Names, connector: Connector, *, allow_private: bool = False) -> str:
-    network = CheckedNetwork(Resolver(names), allow_private=allow_private, connector=connector)
-    stream = await network.connect_tcp("hooks.test", 443)
-    return str(stream.get_extra_info("address"))
+async def connect(names: Lookup, connector: Connector, *, host: str = "hooks.test", allow_private: bool = False) -> str:
+    addresses = await checked_addresses(Resolver(names), host, allow_private=allow_private)
+    return (await first_connected(connector.connect, Stream.close, addresses)).address
 
 
 async def test_connects_to_the_address_that_was_checked() -> None:
@@ -101,7 +94,7 @@ async def test_a_private_address_among_public_ones_is_left_out() -> None:
 
 async def test_private_addresses_are_not_what_is_left_when_the_public_ones_refuse() -> None:
     connector = Connector("10.0.0.1")
-    with pytest.raises(httpcore.ConnectError):
+    with pytest.raises(ConnectionRefusedError):
         await connect(Names([PUBLIC, "10.0.0.1"]), connector)
     assert connector.tried == [PUBLIC]
 
@@ -109,18 +102,16 @@ async def test_private_addresses_are_not_what_is_left_when_the_public_ones_refus
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "10.0.0.1"])
 async def test_an_address_in_the_url_is_checked_and_not_looked_up(host: str) -> None:
     names = Names([PUBLIC])
-    network = CheckedNetwork(Resolver(names), connector=Connector(PUBLIC))
     with pytest.raises(AddressRefusedError):
-        await network.connect_tcp(host, 80)
+        await connect(names, Connector(PUBLIC), host=host)
     assert names.asked == []
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.1", "0x7f000001", "2130706433", "0177.0.0.1"])
 async def test_other_spellings_of_this_machine_are_seen_through(host: str) -> None:
     connector = Connector("127.0.0.1", "::1")
-    network = CheckedNetwork(Resolver(), connector=connector)
     with pytest.raises((AddressRefusedError, UnknownNameError)):
-        await network.connect_tcp(host, 80)
+        await connect(system_lookup, connector, host=host)
     assert connector.tried == []
 
 
@@ -145,14 +136,14 @@ async def test_an_address_that_is_silent_does_not_hold_up_the_others() -> None:
 async def test_kinds_of_addresses_take_turns() -> None:
     connector = Connector()
     addresses = [PUBLIC_6, "2606:4700::2", "2606:4700::3", PUBLIC, OTHER]
-    with pytest.raises(httpcore.ConnectError):
+    with pytest.raises(ConnectionRefusedError):
         await connect(Names(addresses), connector)
     assert connector.tried == [PUBLIC_6, PUBLIC, "2606:4700::2", OTHER, "2606:4700::3"]
 
 
 async def test_a_name_with_many_addresses_is_not_a_way_to_make_many_connections() -> None:
     connector = Connector()
-    with pytest.raises(httpcore.ConnectError):
+    with pytest.raises(ConnectionRefusedError):
         await connect(Names([f"8.8.8.{number}" for number in range(100)]), connector)
     assert len(connector.tried) == 8
 
@@ -161,7 +152,7 @@ async def test_two_that_connect_at_once_leave_one_open() -> None:
     gate = asyncio.Event()
 
     class Slow(Connector):
-        async def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
+        async def connect(self, host: str) -> Stream:
             self.tried.append(host)
             if host == OTHER:
                 gate.set()
@@ -254,7 +245,6 @@ async def test_closing_waits_for_no_name_server(stuck: Stuck) -> None:
 
 
 async def test_a_name_that_cannot_be_one_leads_nowhere() -> None:
-    network = CheckedNetwork(Resolver(), connector=Connector())
     for host in ("a..b", "x" * 64 + ".test"):
         with pytest.raises(UnknownNameError):
-            await network.connect_tcp(host, 80)
+            await connect(system_lookup, Connector(), host=host)

@@ -16,7 +16,6 @@ import pytest
 
 from sockudo.outbound.resolver import Resolver
 from sockudo.outbound.sender import PROBLEMS, HttpSender
-from sockudo.testing import FakeClock
 from sockudo.version import __version__
 from sockudo.webhooks.records import MAX_SNIPPET, Answer, Target
 from support.certificates import write_certificate
@@ -162,8 +161,8 @@ async def test_a_connection_that_the_server_has_closed_is_not_used_again(
     assert receiver.connections == 3
 
 
-async def test_connections_that_nobody_uses_are_closed(receiver: Receiver) -> None:
-    clock = FakeClock()
+async def test_connections_that_nobody_uses_are_closed(sender: HttpSender, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sockudo.outbound.http1._KEPT_SECONDS", 0.05)
     ended = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -175,17 +174,9 @@ async def test_connections_that_nobody_uses_are_closed(receiver: Receiver) -> No
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    sender = HttpSender(allow_private=True, monotonic=clock.monotonic)
     assert (await sender.send(target(f"http://127.0.0.1:{port}/"), b"")).status == 204
-    clock.advance(3)
-    await sender.send(target(receiver.url), b"")
-    assert not ended.is_set()
-    clock.advance(3)
-    await sender.send(target(receiver.url), b"")
     async with asyncio.timeout(5):
         await ended.wait()
-    await sender.send(target(receiver.url), b"")
-    await sender.close()
     server.close()
 
 
@@ -411,6 +402,17 @@ async def test_an_upgrade_is_no_delivery(receiver: Receiver, sender: HttpSender)
     receiver.behaviour = raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
     got = await sender.send(target(receiver.url, timeout=2), b"x")
     assert not got.delivered
+
+
+async def test_of_a_slow_body_the_first_second_is_waited_for(receiver: Receiver, sender: HttpSender) -> None:
+    receiver.behaviour = body_byte_by_byte
+    started = asyncio.get_running_loop().time()
+    got = await sender.send(target(receiver.url, timeout=30), b"x")
+    took = asyncio.get_running_loop().time() - started
+    assert got.status == 200
+    assert 1 <= took < 5
+    # The body is no part of it.
+    assert got.took_ms < 900
 
 
 async def test_nobody_listens(sender: HttpSender) -> None:
