@@ -1,4 +1,4 @@
-"""One browser, one server and one login for the tests of a module; visitors for each test."""
+"""One browser, one server and one login for the tests of the folder; visitors for each test."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
-from support.browser import Visit, Visitor, log_in, running_chromium
+from support.browser import Chromium, Visit, Visitor, log_in, running_chromium
 from support.operators import dashboard_config
 from support.server import ServerProcess, start_server
 from support.town import Town, town
@@ -18,14 +18,15 @@ from support.waiting import PATIENCE
 expect.set_options(timeout=PATIENCE * 1000)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with running_chromium() as browser:
-        yield browser
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Chromium]:
+    """Gone with the folder: asynchronous tests of others have no room beside Playwright's loop."""
+    with running_chromium() as running:
+        yield running
 
 
-@pytest.fixture(scope="module")
-def server(chromium: Browser) -> Iterator[ServerProcess]:
+@pytest.fixture(scope="package")
+def dashboard(chromium: Chromium) -> Iterator[ServerProcess]:
     """With a dashboard. The browser comes first: without one there is nothing to start a server for."""
     del chromium
     with start_server(dashboard_config()) as running:
@@ -33,7 +34,13 @@ def server(chromium: Browser) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(scope="module")
-def built(chromium: Browser) -> Iterator[Town]:
+def server(dashboard: ServerProcess) -> ServerProcess:
+    """The folder's, unless a module has another."""
+    return dashboard
+
+
+@pytest.fixture(scope="package")
+def built(chromium: Chromium) -> Iterator[Town]:
     """For modules whose `server` is the town's."""
     del chromium
     with town() as ready:
@@ -46,7 +53,7 @@ def cookie(server: ServerProcess) -> str:
 
 
 @pytest.fixture
-def visit(chromium: Browser, server: ServerProcess, cookie: str) -> Iterator[Visit]:
+def visit(chromium: Chromium, server: ServerProcess, cookie: str) -> Iterator[Visit]:
     """Opens the dashboard for somebody who is logged in; see `Visitor` for the fields."""
     with ExitStack() as stack:
 

@@ -7,11 +7,11 @@ from unittest.mock import MagicMock
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 from starlette.routing import Match
 
 from sockudo.dashboard.app import dashboard_routes
-from support.browser import Visitor, log_in
+from support.browser import Chromium, Visitor, log_in
 from support.looks import wrong_looks
 from support.server import ServerProcess
 from support.town import EVENT, MARKUP, PAGES, ROOM, SHOP, Town
@@ -48,7 +48,7 @@ def server(built: Town) -> ServerProcess:
 
 
 @pytest.fixture(scope="module")
-def walker(chromium: Browser, server: ServerProcess) -> Iterator[Visitor]:
+def walker(chromium: Chromium, server: ServerProcess) -> Iterator[Visitor]:
     """One visitor for all pages."""
     with Visitor(chromium, server, log_in(server), expected=[NOT_FOUND]) as visitor:
         yield visitor

@@ -7,23 +7,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
-from support.browser import Visitor, log_in
+from support.browser import Chromium, Visitor, log_in
 from support.operators import dashboard_config
 from support.push_accounts import apns_key, apns_p12
 from support.server import ServerProcess, start_server
 
 
 @pytest.fixture(scope="module")
-def server(chromium: Browser) -> Iterator[ServerProcess]:
+def server(chromium: Chromium) -> Iterator[ServerProcess]:
     del chromium
     push = {"apns_enabled": True, "credential_encryption_key": "planted-key", "apns": {"topic": "test.harbour"}}
     with start_server({**dashboard_config(), "push": push}) as running:
         yield running
 
 
-def test_a_certificate_and_a_key_from_their_files(chromium: Browser, server: ServerProcess, tmp_path: Path) -> None:
+def test_a_certificate_and_a_key_from_their_files(chromium: Chromium, server: ServerProcess, tmp_path: Path) -> None:
     certificate, key = tmp_path / "push.p12", tmp_path / "AuthKey.p8"
     certificate.write_bytes(base64.b64decode(apns_p12("planted-passphrase")))
     key.write_text(apns_key())

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from sockudo.testing import FaultProxy
 from sockudo.testing.loop_thread import LoopThread
-from support.browser import Visitor, dashboard_url, log_in
+from support.browser import Chromium, Visitor, dashboard_url, log_in
 from support.operators import PASSWORD, Operator, dashboard_config
 from support.server import ServerProcess, start_server
 from support.waiting import PATIENCE
@@ -29,7 +29,7 @@ def ports() -> tuple[int, int]:
 
 
 @pytest.fixture
-def started(chromium: Browser, ports: tuple[int, int]) -> Iterator[ExitStack]:
+def started(chromium: Chromium, ports: tuple[int, int]) -> Iterator[ExitStack]:
     del chromium
     with ExitStack() as stack:
         yield stack
@@ -56,7 +56,7 @@ def comes_back(page: Page, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/dashboard", "/dashboard/inspector"])
 def test_a_page_finds_its_server_again(
-    path: str, chromium: Browser, ports: tuple[int, int], started: ExitStack
+    path: str, chromium: Chromium, ports: tuple[int, int], started: ExitStack
 ) -> None:
     """Sessions end with the process, so the way back leads over the login."""
     first = start(ports)
@@ -75,7 +75,7 @@ def test_a_page_finds_its_server_again(
 
 
 @pytest.mark.parametrize("path", ["/dashboard", "/dashboard/inspector", "/dashboard/connections", "/dashboard/apps"])
-def test_a_session_that_has_ended_leads_back_to_the_login(path: str, chromium: Browser, server: ServerProcess) -> None:
+def test_a_session_that_has_ended_leads_back_to_the_login(path: str, chromium: Chromium, server: ServerProcess) -> None:
     with Visitor(chromium, server, log_in(server), expected=AWAY) as visitor:
         page = visitor.open(path)
         elsewhere = visitor.new_page()
@@ -103,7 +103,7 @@ def proxy(server: ServerProcess) -> Iterator[tuple[FaultProxy, LoopThread]]:
 
 @pytest.mark.parametrize("path", ["/dashboard", "/dashboard/inspector"])
 def test_a_stream_goes_on_after_the_network_was_away(
-    path: str, chromium: Browser, server: ServerProcess, proxy: tuple[FaultProxy, LoopThread]
+    path: str, chromium: Chromium, server: ServerProcess, proxy: tuple[FaultProxy, LoopThread]
 ) -> None:
     """The session lasts, so nothing is asked of the operator."""
     between, thread = proxy

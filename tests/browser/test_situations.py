@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
 
-from support.browser import Visit, log_in
+from support.browser import Chromium, Visit, log_in
 from support.forked import ForkedProcess
 from support.server import ServerProcess
 from support.situations import SHOP, SITUATIONS, Situation, Stage, look_into, stage
@@ -63,7 +62,7 @@ class Terminal:
 
 
 @pytest.fixture(scope="module")
-def on_stage(chromium: Browser) -> Iterator[Stage]:
+def on_stage(chromium: Chromium) -> Iterator[Stage]:
     del chromium
     with stage() as ready:
         yield ready

@@ -20,11 +20,11 @@ from urllib.parse import urlsplit
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from sockudo.testing.web_push import BrowserKeys
 from support import commands
-from support.browser import Visitor, log_in
+from support.browser import Chromium, Visitor, log_in
 from support.looks import wrong_looks
 from support.operators import PASSWORD
 from support.push_server import PushServer, push_server
@@ -46,7 +46,7 @@ def keys() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def push(chromium: Browser, keys: dict[str, str]) -> Iterator[PushServer]:
+def push(chromium: Chromium, keys: dict[str, str]) -> Iterator[PushServer]:
     del chromium
     config = {"dashboard": {"password": PASSWORD}}
     webpush = {
@@ -77,8 +77,8 @@ def example(push: PushServer, keys: dict[str, str]) -> Iterator[str]:
 
 
 @pytest.fixture
-def context(chromium: Browser, example: str) -> Iterator[BrowserContext]:
-    made = chromium.new_context()
+def context(chromium: Chromium, example: str) -> Iterator[BrowserContext]:
+    made = chromium.browser.new_context()
     made.grant_permissions(["notifications"], origin=example)
     yield made
     made.close()
@@ -100,7 +100,7 @@ SUBSCRIBED = """
 
 
 def test_a_page_is_notified_from_end_to_end(
-    context: BrowserContext, example: str, push: PushServer, keys: dict[str, str]
+    chromium: Chromium, context: BrowserContext, example: str, push: PushServer, keys: dict[str, str]
 ) -> None:
     browser = BrowserKeys()
     endpoint = f"{push.providers.url}/wpush/example"
@@ -143,7 +143,7 @@ def test_a_page_is_notified_from_end_to_end(
     assert shown == [{"title": "It works", "body": "From your backend, over Sockudo.", "data": {"url": "/#read"}}]
     expect(page.get_by_role("listitem").first).to_have_text("It works: From your backend, over Sockudo.")
     assert len(set(page.get_by_role("listitem").all_inner_texts())) == 1
-    _dashboard(context, push, publish_id)
+    _dashboard(chromium, push, publish_id)
 
 
 def _devices(push: PushServer) -> list[dict[str, Any]]:
@@ -162,16 +162,15 @@ def _check_signature(header: str, endpoint: str, keys: dict[str, str]) -> None:
     assert claims["exp"] <= time.time() + 86_400
 
 
-def _dashboard(context: BrowserContext, push: PushServer, publish_id: str) -> None:
+def _dashboard(chromium: Chromium, push: PushServer, publish_id: str) -> None:
     """The pages that have something to show now, as operators see them."""
-    assert context.browser is not None
     pages = {
         f"/{push.app_id}/publishes/{publish_id}": "sent to everybody",
         "": publish_id,
         "/devices": "ana",
         "/why?q=ana": "was taken by the provider",
     }
-    with Visitor(context.browser, push.server, log_in(push.server)) as visitor:
+    with Visitor(chromium, push.server, log_in(push.server)) as visitor:
         for path, words in pages.items():
             page = visitor.open(f"/dashboard/push{path}")
             expect(page.locator("main").get_by_text(words).first).to_be_visible()
@@ -247,8 +246,8 @@ def test_whatever_comes_is_shown(context: BrowserContext, example: str, data: st
     assert [each["title"] for each in shown] == [title]
 
 
-def test_what_does_not_work_is_said_on_the_page(chromium: Browser, example: str) -> None:
-    context = chromium.new_context()
+def test_what_does_not_work_is_said_on_the_page(chromium: Chromium, example: str) -> None:
+    context = chromium.browser.new_context()
     page = context.new_page()
     page.goto(example)
     page.get_by_role("button", name="Notify me").click()

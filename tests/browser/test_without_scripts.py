@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
-from support.browser import PHONE, Visit, Visitor, log_in
+from support.browser import PHONE, Chromium, Visit, Visitor, log_in
 from support.operators import PASSWORD
 from support.server import ServerProcess
 from support.town import PAGES, ROOM, SHOP, Town
@@ -34,7 +34,7 @@ def server(built: Town) -> ServerProcess:
 
 
 @pytest.fixture(scope="module")
-def walker(chromium: Browser, server: ServerProcess) -> Iterator[Visitor]:
+def walker(chromium: Chromium, server: ServerProcess) -> Iterator[Visitor]:
     """One visitor for all pages."""
     with Visitor(chromium, server, log_in(server), size=PHONE, scripts=False, expected=[NOT_FOUND]) as visitor:
         yield visitor

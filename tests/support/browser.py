@@ -1,6 +1,6 @@
 """Headless Chromium driven by Playwright: visitors with a session and a size, who notice mistakes.
 
-Playwright keeps an event loop in the thread that started it, so a module that uses it has no asynchronous tests.
+Playwright keeps an event loop in the thread that started it, so a folder that uses it has no asynchronous tests.
 """
 
 from __future__ import annotations
@@ -9,17 +9,28 @@ import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlencode, urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Error, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Dialog,
+    Error,
+    Page,
+    Request,
+    WebError,
+    sync_playwright,
+)
 
+from sockudo.dashboard.assets import asset_url
 from support.operators import PASSWORD
 from support.parts import cannot_run
 from support.server import ServerProcess
 from support.waiting import PATIENCE
 
-__all__ = ["DESK", "PHONE", "SIZES", "Visit", "Visitor", "dashboard_url", "log_in", "running_chromium"]
+__all__ = ["DESK", "PHONE", "SIZES", "Chromium", "Visit", "Visitor", "dashboard_url", "log_in", "running_chromium"]
 
 PART = "the dashboard in headless Chromium"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -30,6 +41,10 @@ DESK: Final[Size] = (1280, 800)
 SIZES: Final = {"phone": PHONE, "desk": DESK}
 
 _SWITCHES = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking")
+
+
+_NOWHERE = asset_url("icon.svg")
+"""Where a page is that nobody looks at. What the browser misses there, such as an icon, is nobody's mistake."""
 
 
 def dashboard_url(server: ServerProcess, path: str = "/dashboard") -> str:
@@ -49,8 +64,85 @@ def log_in(server: ServerProcess) -> str:
     return reply.headers["set-cookie"].partition(";")[0]
 
 
+class Seat:
+    """A browser profile with one page. What its pages tell goes to the `visitor` who has it just now."""
+
+    def __init__(self, browser: Browser, *, scripts: bool) -> None:
+        self.context = browser.new_context(java_script_enabled=scripts, locale="en-GB", timezone_id="UTC")
+        self.context.set_default_timeout(PATIENCE * 1000)
+        self.page = self.context.new_page()
+        self.visitor: Visitor | None = None
+        self._devtools = self.context.new_cdp_session(self.page)
+        self.context.on("console", self._console)
+        self.context.on("weberror", self._error)
+        self.context.on("request", self._request)
+        self.context.on("dialog", self._dialog)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if self.visitor is not None and not _url(message.page).endswith(_NOWHERE):
+            self.visitor.told(message)
+
+    def _error(self, error: WebError) -> None:
+        if self.visitor is not None:
+            self.visitor.threw(error)
+
+    def _request(self, request: Request) -> None:
+        if self.visitor is not None:
+            self.visitor.requested(request)
+
+    def _dialog(self, dialog: Dialog) -> None:
+        if self.visitor is not None:
+            self.visitor.asks(dialog)
+        else:
+            dialog.dismiss()
+
+    def prepare(self, size: Size, *, dark: bool, calm: bool) -> None:
+        """For whoever takes it next."""
+        width, height = size
+        colours: Literal["dark", "light"] = "dark" if dark else "light"
+        motion: Literal["reduce", "no-preference"] = "reduce" if calm else "no-preference"
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.emulate_media(color_scheme=colours, reduced_motion=motion)
+
+    def clear(self, origin: str) -> None:
+        """Leaves nothing of a visitor's: no page, cookie, or anything else that was stored for the origin."""
+        for page in self.context.pages:
+            if page is not self.page:
+                page.close()
+        self.page.mouse.move(0, 0)
+        # A page of no site would be shown by another process, and so would the next of this one.
+        self.page.goto(origin + _NOWHERE)
+        self.page.evaluate("() => sessionStorage.clear()")
+        self._devtools.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+        self._devtools.send("Page.resetNavigationHistory")
+        self.context.clear_cookies()
+
+
+class Chromium:
+    """The running browser. A profile of its own for every visitor would be a process for every visitor; they are used
+    again, cleared.
+    """
+
+    def __init__(self, browser: Browser) -> None:
+        self.browser = browser
+        self._free: dict[bool, list[Seat]] = {True: [], False: []}
+
+    def take(self, *, scripts: bool) -> Seat:
+        """A profile that nobody has."""
+        free = self._free[scripts]
+        return free.pop() if free else Seat(self.browser, scripts=scripts)
+
+    def give_back(self, seat: Seat, *, scripts: bool) -> None:
+        """For the next one, once it is cleared."""
+        self._free[scripts].append(seat)
+
+
+def _url(page: Page | None) -> str:
+    return page.url if page else "no page"
+
+
 @contextlib.contextmanager
-def running_chromium() -> Iterator[Browser]:
+def running_chromium() -> Iterator[Chromium]:
     """A browser without windows; a machine that has none skips the test that asked."""
     executable = next(filter(None, map(shutil.which, NAMES)), None)
     if executable is None:
@@ -61,14 +153,14 @@ def running_chromium() -> Iterator[Browser]:
         except Error as error:
             cannot_run(PART, f"chromium did not start: {str(error).splitlines()[0]}")
         try:
-            yield browser
+            yield Chromium(browser)
         finally:
             browser.close()
 
 
 @dataclass
 class Visitor:
-    """One person at the dashboard, with a browser profile of their own; for ``with``.
+    """One person at the dashboard, with a browser profile that nobody else has meanwhile; for ``with``.
 
     Whatever a page does wrong on the way is noted, and fails the test at the end: errors and warnings of the console
     (the ones of the content security policy are among them), exceptions, requests to another origin, dialogs that
@@ -76,7 +168,7 @@ class Visitor:
     something between browser and dashboard.
     """
 
-    browser: Browser
+    chromium: Chromium
     server: ServerProcess
     cookie: str | None = None
     size: Size = DESK
@@ -91,34 +183,27 @@ class Visitor:
     answers: list[bool] = field(default_factory=list)
 
     def __enter__(self) -> Visitor:
-        width, height = self.size
-        self.context: BrowserContext = self.browser.new_context(
-            viewport={"width": width, "height": height},
-            color_scheme="dark" if self.dark else "light",
-            java_script_enabled=self.scripts,
-            reduced_motion="reduce" if self.calm else "no-preference",
-            locale="en-GB",
-            timezone_id="UTC",
-        )
-        self.context.set_default_timeout(PATIENCE * 1000)
+        self._seat = self.chromium.take(scripts=self.scripts)
+        self._seat.prepare(self.size, dark=self.dark, calm=self.calm)
+        self.context: BrowserContext = self._seat.context
+        self.page: Page = self._seat.page
         if self.cookie is not None:
             name, _, value = self.cookie.partition("=")
             self.context.add_cookies([{"name": name, "value": value, "domain": "127.0.0.1", "path": "/dashboard"}])
-        self.page = self.new_page()
+        self._seat.visitor = self
         return self
 
     def new_page(self) -> Page:
-        page = self.context.new_page()
-        page.on("console", self._console)
-        page.on("pageerror", lambda error: self.mistakes.append(f"exception on {page.url}: {error}"))
-        page.on("request", self._request)
-        page.on("dialog", self._dialog)
-        return page
+        return self.context.new_page()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.context.close()
-        if kind is None:
-            assert not self.mistakes, "\n".join(self.mistakes)
+        if kind is not None:
+            self.context.close()
+            return
+        self._seat.clear(f"http://{self._host}")
+        self._seat.visitor = None
+        self.chromium.give_back(self._seat, scripts=self.scripts)
+        assert not self.mistakes, "\n".join(self.mistakes)
 
     def open(self, path: str = "/dashboard") -> Page:
         """Goes to a path of the dashboard and returns when its scripts have been carried out."""
@@ -133,18 +218,25 @@ class Visitor:
         """Where the visitor is, without the query."""
         return urlsplit(self.page.url).path
 
-    def _console(self, message: ConsoleMessage) -> None:
+    def told(self, message: ConsoleMessage) -> None:
+        """The console says something."""
         if message.type in ("error", "warning") and not any(part in message.text for part in self.expected):
-            self.mistakes.append(f"{message.type} on {self.page.url}: {message.text}")
+            self.mistakes.append(f"{message.type} on {_url(message.page)}: {message.text}")
 
-    def _request(self, request: Request) -> None:
+    def threw(self, error: WebError) -> None:
+        """A script did not catch something."""
+        self.mistakes.append(f"exception on {_url(error.page)}: {error.error}")
+
+    def requested(self, request: Request) -> None:
+        """A page asks for something."""
         parts = urlsplit(request.url)
-        if parts.scheme != "data" and parts.netloc != self._host:
+        if parts.scheme not in ("data", "about") and parts.netloc != self._host:
             self.mistakes.append(f"a request to {request.url} from {self.page.url}")
 
-    def _dialog(self, dialog: Dialog) -> None:
+    def asks(self, dialog: Dialog) -> None:
+        """A dialog has opened."""
         if not self.answers:
-            self.mistakes.append(f"a dialog on {self.page.url}: {dialog.message}")
+            self.mistakes.append(f"a dialog on {_url(dialog.page)}: {dialog.message}")
             dialog.dismiss()
             return
         self.asked.append(dialog.message)

@@ -1,0 +1,1 @@
+"""One package, so that its fixtures can last as long as its tests."""
