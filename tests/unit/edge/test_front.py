@@ -238,7 +238,7 @@ class TestShelves:
         words = sorted({part for route in routes for part in route.path.split("/")} | {"x", "%2F", "..", "{x}"})
         rng = random.Random(7)
         paths = [route.path.replace("{", "").replace("}", "") for route in routes]
-        paths += ["/".join(["", *rng.choices(words, k=rng.randrange(8))]) for _ in range(4000)]
+        paths += ["/".join(["", *rng.choices(words, k=rng.randrange(8))]) for _ in range(1000)]
         paths += ["", "/", "//", "/" * 40, "/a/b/c", "/apps/1/push/publish", "/apps/push/push/push"]
         found = 0
         for path in paths:

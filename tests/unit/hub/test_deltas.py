@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import random
 
 import msgspec
@@ -189,7 +190,7 @@ def test_random_comings_and_goings() -> None:
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")
     dice = random.Random(seed)
-    for _ in range(30):
+    for _ in range(int(os.environ.get("SOCKUDO_EXAMPLES", "12"))):
         world, number = World(), 0
         here: list[tuple[Connection, Peer, Reader, list[int]]] = []
         for _ in range(120):

@@ -228,7 +228,7 @@ async def test_late_answers_do_not_end_the_connection_of_others(files: tuple[Pat
     house = House(take)
     async with running(house, files) as http:
         await post(http, house)
-        slow = asyncio.create_task(post(http, house, b"slow", within=0.3))
+        slow = asyncio.create_task(post(http, house, b"slow", within=0.1))
         while not slow.done():
             assert (await post(http, house)).status == 200
         with pytest.raises(ExchangeError, match="timeout"):

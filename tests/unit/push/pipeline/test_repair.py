@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections import Counter
 from typing import Any
@@ -111,7 +112,7 @@ async def test_a_large_publish_goes_on_where_its_recipients_have_no_outcome() ->
         assert Counter(world.fcm.tokens) == Counter(f"token-{number}" for number in range(3500))
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("SOCKUDO_EXAMPLES", "2"))))
 def test_planning_that_goes_on_is_left_alone(seed: int) -> None:
     """At whichever of its steps repair looks: the queue has it, or it has just gone on."""
 
