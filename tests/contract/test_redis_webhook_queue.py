@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import signal
-import sys
+import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -22,10 +20,11 @@ from sockudo.queues.redis import RedisWebhookQueue
 from sockudo.webhooks.ports import Claim, Outcome, WebhookQueue
 from sockudo.webhooks.records import Attempt, Delivery
 from support.certificates import write_certificate
+from support.forked import ForkedProcess
 from support.redis import PASSWORD, RedisProcess, free_port, redis_server
 from support.waiting import wait_until
 
-TESTS = Path(__file__).parent.parent
+WORKER = Path(__file__).parent.parent / "support" / "redis_worker.py"
 SECONDS = 20.0
 
 
@@ -313,41 +312,19 @@ async def test_tls_checks_who_answers(tmp_path: Path, prefix: str) -> None:
 # ---- several processes ----
 
 
-class Worker:
+def worker(server: RedisProcess, prefix: str, *how: str) -> ForkedProcess:
     """A process of its own that claims and settles, or holds on to what it has."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-
-    @classmethod
-    async def begin(cls, server: RedisProcess, prefix: str, *how: str) -> Worker:
-        command = [sys.executable, "-m", "support.redis_worker", str(server.port), prefix, *how]
-        environ = {**os.environ, "PYTHONPATH": str(TESTS)}
-        return cls(await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=environ))
-
-    async def line(self) -> list[str]:
-        assert self.process.stdout is not None
-        async with asyncio.timeout(SECONDS):
-            return (await self.process.stdout.readline()).decode().split()
-
-    async def rest(self) -> list[str]:
-        async with asyncio.timeout(SECONDS):
-            out, _ = await self.process.communicate()
-        assert self.process.returncode == 0
-        return out.decode().split()
-
-    async def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        await self.process.communicate()
+    return ForkedProcess([str(server.port), prefix, *how], program=WORKER, stdout=subprocess.PIPE)
 
 
 async def test_two_processes_share_the_work(queue: RedisWebhookQueue, redis: RedisProcess, prefix: str) -> None:
     lanes, each = 8, 40
     wanted = [delivery(f"{lane}-{number}", lane=lane) for number in range(each) for lane in range(lanes)]
     await queue.append(wanted)
-    workers = [await Worker.begin(redis, prefix, "work") for _ in range(2)]
-    done = [await worker.rest() for worker in workers]
-    assert sorted(done[0] + done[1]) == sorted(one.id for one in wanted)
+    with worker(redis, prefix, "work") as one, worker(redis, prefix, "work") as other:
+        done = [(await asyncio.to_thread(each.rest, SECONDS)).split() for each in (one, other)]
+        assert (one.returncode, other.returncode) == (0, 0)
+    assert sorted(done[0] + done[1]) == sorted(each.id for each in wanted)
     counts = await queue.counts()
     assert counts["app", "ep"].delivered == lanes * each
     # In each lane one after the other, whoever did it.
@@ -361,10 +338,11 @@ async def test_what_a_killed_process_held_is_taken_over(
     queue: RedisWebhookQueue, redis: RedisProcess, prefix: str
 ) -> None:
     await queue.append([delivery(f"{lane}-{number}", lane=lane) for number in range(2) for lane in range(3)])
-    worker = await Worker.begin(redis, prefix, "hold", "1500")
-    held = await worker.line()
+    with worker(redis, prefix, "hold", "1500") as holding:
+        assert holding.stdout is not None
+        async with asyncio.timeout(SECONDS):
+            held = (await asyncio.to_thread(holding.stdout.readline)).split()
     assert sorted(held) == ["0-0", "1-0", "2-0"]
-    await worker.kill()
     lease_until = await queue.next_due()
     assert lease_until is not None
     assert await queue.claim(lease_until - 1, lease_until + 500, 10) == []

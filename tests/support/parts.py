@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-import pytest
-
 __all__ = ["cannot_run", "missing_parts", "remember"]
 
 _MISSING: dict[str, str] = {}
@@ -13,6 +11,9 @@ _MISSING: dict[str, str] = {}
 
 def cannot_run(part: str, reason: str) -> NoReturn:
     """Skips the test that asked and has the closing summary name the part and the reason."""
+    # Processes of the tests have no use for it.
+    import pytest
+
     _MISSING[part] = reason
     pytest.skip(f"{part}: {reason}")
 

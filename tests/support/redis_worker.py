@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from sockudo.config.sections import Redis, RedisTls
 from sockudo.queues.redis import RedisWebhookQueue

@@ -7,9 +7,9 @@ import shutil
 import sqlite3
 import stat
 import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from sockudo.config.apps import App
 from sockudo.stores import sqlite_apps
 from sockudo.stores.sqlite_apps import FILE_NAME, SqliteAppStore
 from sockudo.stores.sqlite_schema import STEPS
+from support.forked import ForkedProcess
 
 NOBODY = 65534
 
@@ -166,15 +167,18 @@ asyncio.run(main())
 
 async def test_processes_that_start_and_write_at_once_lose_nothing(tmp_path: Path) -> None:
     """Four processes make the file together and each add an app and count to 25: four apps, and a hundred."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), name], env=environment, stderr=subprocess.PIPE)
-        for name in "abcd"
-    ]
-    for writer in writers:
-        _, problems = writer.communicate(timeout=60)
-        assert (writer.returncode, problems) == (0, b"")
-    store = SqliteAppStore(tmp_path)
+    program, folder = tmp_path / "writer.py", tmp_path / "data"
+    program.write_text(WRITER)
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(ForkedProcess([str(folder), name], program=program, stderr=subprocess.PIPE))
+            for name in "abcd"
+        ]
+        for writer in writers:
+            assert writer.stderr is not None
+            problems = writer.stderr.read()
+            assert (writer.wait(60), problems) == (0, "")
+    store = SqliteAppStore(folder)
     await store.start()
     apps = {app.id: app for app in await store.all()}
     await store.stop()
