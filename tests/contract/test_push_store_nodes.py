@@ -239,28 +239,28 @@ async def test_nodes_see_what_others_have_changed(shared_push: PushPlace) -> Non
 
 async def test_cleaning_does_not_hold_up_publishes(shared_push: PushPlace) -> None:
     async with shared_push.open() as store, shared_push.open() as other:
-        await asyncio.gather(*(accept(store, f"old{number}", at=NOW - DAY, state="failed") for number in range(400)))
+        await asyncio.gather(*(accept(store, f"old{number}", at=NOW - DAY, state="failed") for number in range(200)))
 
         async def clean() -> int:
             deleted = 0
             while True:
-                cleaned = await other.clean({"publish_status": NOW}, NOW, 25)
+                cleaned = await other.clean({"publish_status": NOW}, NOW, 12)
                 deleted += cleaned[0].deleted
                 if not cleaned[0].scanned:
                     return deleted
 
         async def publish() -> float:
             longest = 0.0
-            for number in range(100):
+            for number in range(50):
                 began = time.monotonic()
                 await accept(store, f"new{number}")
                 longest = max(longest, time.monotonic() - began)
             return longest
 
         deleted, longest = await asyncio.gather(clean(), publish())
-        assert deleted == 400
+        assert deleted == 200
         assert longest < 2
-        assert await store.count_publishes("app") == {"queued": 100}
+        assert await store.count_publishes("app") == {"queued": 50}
 
 
 # ---- groups ----

@@ -40,7 +40,7 @@ _NAMES = st.text(st.sampled_from("aA1:- ~é\x01Ω"), min_size=1, max_size=4)
 _TIMES = st.sampled_from([0, NOW - 1, NOW, NOW + 1])
 
 _USUAL = settings(
-    max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "20")),
+    max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "12")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -25,7 +25,7 @@ UNTIL = NOW + 7 * DAY
 PUBLISHES = ("a", "b")
 
 _USUAL = settings(
-    max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "20")),
+    max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "12")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import subprocess
 import time
@@ -146,7 +147,7 @@ class Pair:
         assert await self.one.get(app, which) == await self.other.get(app, which)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("SOCKUDO_EXAMPLES", "6"))))
 async def test_it_does_what_the_queue_in_memory_does(
     seed: int, queue: RedisWebhookQueue, redis: RedisProcess, prefix: str
 ) -> None:
