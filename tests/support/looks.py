@@ -21,22 +21,36 @@ AXE = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
     "rules": {"target-size": {"enabled": True}},
     "resultTypes": ["violations"],
+    # What is found is told by its markup.
+    "selectors": False,
     "preload": False,
 }
 COLOURS = {**AXE, "runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}, "rules": {}}
 """What another colour scheme can change."""
 
+ROOM = {**AXE, "runOnly": {"type": "rule", "values": ["target-size", "scrollable-region-focusable"]}, "rules": {}}
+"""What more or less room can change, as long as the same things are shown."""
+
+SHOWN = """() => [...document.querySelectorAll("body *")]
+  .filter((each) => each.checkVisibility({ visibilityProperty: true, opacityProperty: true }))
+  .map((each) => `${each.tagName} ${each.getAttribute("class")} ${each.getAttribute("style")}`)"""
+
 
 def wrong_looks(page: Page) -> list[str]:
     """Sentences about what is cut off, out of reach, or a serious or critical finding of axe; what is folded away
-    counts too. The page stays unfolded, in a desk's window and dark.
+    counts too. The page stays unfolded, in a desk's window.
     """
     wrong: list[str] = []
+    shown: list[str] | None = None
     page.evaluate("() => { for (const each of document.querySelectorAll('main details')) each.open = true }")
     for size, (width, height) in SIZES.items():
         page.set_viewport_size({"width": width, "height": height})
         page.emulate_media(color_scheme="light")
         wrong += [f"{size}: {each}" for each in _misplaced(page)]
+        before, shown = shown, page.evaluate(SHOWN)
+        if shown == before:
+            wrong += [f"{size}: {each}" for each in _findings(page, ROOM)]
+            continue
         wrong += [f"{size}: {each}" for each in _findings(page, AXE)]
         page.emulate_media(color_scheme="dark")
         wrong += [f"{size}, dark: {each}" for each in _findings(page, COLOURS)]
@@ -59,8 +73,11 @@ def _misplaced(page: Page) -> list[str]:
 
 def _findings(page: Page, options: dict[str, Any]) -> list[str]:
     if not page.evaluate("() => 'axe' in window"):
+        # Said as it is, the browser compiles it once for all pages.
+        devtools = page.context.new_cdp_session(page)
         axe = _text(install_packages() / "axe-core" / "axe.min.js")
-        page.evaluate(f"() => {{ {axe} }}")
+        devtools.send("Runtime.evaluate", {"expression": axe})
+        devtools.detach()
     report: dict[str, Any] = page.evaluate("options => axe.run(document, options)", options)
     grave = [each for each in report["violations"] if each["impact"] in ("serious", "critical")]
     return [f"{each['id']}: {node['html']} {node['failureSummary']}" for each in grave for node in each["nodes"]]
