@@ -23,6 +23,12 @@ from sockudo.streams.totals import Group, Total
 from support.history import NOW, an_append, fill, serials, stream_of, texts
 
 
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores that delete in steps of so many rows take a few hundred for many."""
+    monkeypatch.setattr("sockudo.stores.sql.history_upkeep.ROWS_AT_ONCE", 500)
+
+
 async def held(store: HistoryStore, channel: str = "room") -> list[int]:
     """The serials that a channel has, checked against what its stream says of them."""
     page = await store.read("app", channel, limit=10_000, direction="oldest_first")
@@ -252,10 +258,11 @@ async def test_a_key_outlives_a_reset(store: HistoryStore) -> None:
     assert await store.commit([an_append(key="k")]) == [Committed(first.position, repeated=True)]
 
 
+@pytest.mark.usefixtures("small_steps")
 async def test_reset_of_a_long_stream(store: HistoryStore) -> None:
-    stream_id = await fill(store, 12_001)
+    stream_id = await fill(store, 1201)
     purged = await store.reset("app", "room", NOW)
-    assert (purged.messages, purged.previous) == (12_001, stream_id)
+    assert (purged.messages, purged.previous) == (1201, stream_id)
     assert await held(store) == []
 
 
@@ -325,23 +332,25 @@ async def test_purge_keeps_state_and_keys(store: HistoryStore) -> None:
     assert await store.commit([an_append(key="k")]) == [Committed(first.position, repeated=True)]
 
 
+@pytest.mark.usefixtures("small_steps")
 async def test_purge_of_a_long_stream(store: HistoryStore) -> None:
-    await fill(store, 12_001)
-    purged = await store.purge("app", "room", NOW, before_serial=11_000)
-    assert purged.messages == 10_999
-    assert await held(store) == list(range(11_000, 12_002))
+    await fill(store, 1201)
+    purged = await store.purge("app", "room", NOW, before_serial=1100)
+    assert purged.messages == 1099
+    assert await held(store) == list(range(1100, 1202))
     purged = await store.purge("app", "room", NOW)
-    assert purged.messages == 1002
+    assert purged.messages == 102
     assert await held(store) == []
 
 
 # ---- apps ----
 
 
+@pytest.mark.usefixtures("small_steps")
 async def test_a_deleted_app_leaves_nothing(store: HistoryStore) -> None:
     await store.commit([an_append(str(n), channel=f"room-{n % 300}", key=f"k{n}") for n in range(900)])
     await store.commit([an_append(app_id="other", key="k")])
-    await fill(store, 6000)
+    await fill(store, 600)
     await store.ensure("app", "unused", NOW)
     old = await stream_of(store, "room-7")
     await store.delete_app("app")
