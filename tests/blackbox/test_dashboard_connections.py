@@ -149,7 +149,9 @@ def test_bytes_that_a_slow_reader_leaves_are_counted(
     slow.subscribe(unique)
 
     def waiting() -> bool:
-        server.publish(unique, "ev", "x" * 9_000)
+        batch = [{"name": "ev", "channel": unique, "data": "x" * 9_000}] * 10
+        for _ in range(5):
+            assert server.signed("POST", f"/apps/{server.app.id}/batch_events", body={"batch": batch}).status == 200
         return int(str(about(operator, slow)["buffered_bytes"])) > 0
 
     wait_until(waiting, "bytes to wait")

@@ -54,7 +54,7 @@ def test_processes_share_the_work(
 ) -> None:
     config = _shared(queue, postgres, redis, unique)
     with (
-        fcm(delay=0.05) as provider,
+        fcm(delay=0.2) as provider,
         push_server(provider, tmp_path / "a", config) as first,
         push_server(provider, tmp_path / "b", config) as second,
     ):

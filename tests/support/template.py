@@ -34,6 +34,7 @@ _AT_FIRST_USE = (
     "anyio.streams.tls",
     "encodings.idna",
     "encodings.utf_8_sig",
+    "httpcore",
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "psycopg",
     "pymysql",
