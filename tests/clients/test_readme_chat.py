@@ -11,14 +11,21 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import pytest
 
+from support.forked import ForkedProcess
+from support.server import FROM_NOTHING, Process
 from support.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
+CHAT = EXAMPLES / "chat.py"
 README = (ROOT / "README.md").read_text()
+
+AS_TYPED = pytest.mark.parametrize("dev_server", [True], indirect=True)
+"""Server and chats are started by the commands of the README, imports included; otherwise see `support.forked`."""
 
 _ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
 
@@ -26,25 +33,24 @@ _ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if n
 class DevServer:
     """`sockudo serve --dev` in a folder of its own, where it keeps what must last."""
 
-    def __init__(self, folder: Path, port: int, metrics_port: int) -> None:
+    def __init__(self, folder: Path, port: int, metrics_port: int, *, as_typed: bool = False) -> None:
         self.port = port
+        self.as_typed = as_typed
         self._folder = folder
         self._metrics_port = metrics_port
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._starts = 0
 
     def start(self) -> None:
-        ports = ["--port", str(self.port), "--metrics-port", str(self._metrics_port)]
+        arguments = ["serve", "--dev", "--port", str(self.port), "--metrics-port", str(self._metrics_port)]
         self._starts += 1
-        with (self._folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "sockudo", "serve", "--dev", *ports],
-                cwd=self._folder,
-                env=_ENVIRONMENT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        with (self._folder / "server.log").open("ab") as log, open(os.devnull, "rb") as nothing:
+            where: dict[str, Any] = {"cwd": self._folder, "env": _ENVIRONMENT, "stdin": nothing, "stdout": log}
+            if self.as_typed:
+                command = [*FROM_NOTHING, *arguments]
+                self._process = subprocess.Popen(command, stderr=subprocess.STDOUT, **where)
+            else:
+                self._process = ForkedProcess(arguments, stderr=subprocess.STDOUT, **where)
         wait_until(self._live, "the server to come up")
 
     def kill(self) -> None:
@@ -79,14 +85,14 @@ class Chatter:
         self.heard: list[str] = []
         self._errors = folder / f"{name}.log"
         with self._errors.open("w") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, str(EXAMPLES / "chat.py"), name, str(server.port)],
-                env=_ENVIRONMENT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
+            given = [name, str(server.port)]
+            pipes: dict[str, Any] = {"env": _ENVIRONMENT, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            self._process: subprocess.Popen[str] | ForkedProcess
+            if server.as_typed:
+                command = [sys.executable, str(CHAT), *given]
+                self._process = subprocess.Popen(command, stderr=errors, text=True, **pipes)
+            else:
+                self._process = ForkedProcess(given, program=CHAT, stderr=errors, **pipes)
         self._listening = threading.Thread(target=self._listen)
         self._listening.start()
 
@@ -135,8 +141,8 @@ Join = Callable[[str], Chatter]
 
 
 @pytest.fixture
-def dev_server(tmp_path: Path) -> Iterator[DevServer]:
-    server = DevServer(tmp_path, *_free_ports())
+def dev_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[DevServer]:
+    server = DevServer(tmp_path, *_free_ports(), as_typed=getattr(request, "param", False))
     server.start()
     yield server
     server.end()
@@ -149,6 +155,7 @@ def join(dev_server: DevServer, tmp_path: Path) -> Iterator[Join]:
         yield lambda name: open_chats.enter_context(Chatter(name, dev_server, tmp_path))
 
 
+@AS_TYPED
 def test_who_joins_late_is_told_what_was_said(join: Join) -> None:
     ana = join("ana")
     said = [f"ana: {number}" for number in range(5)]
@@ -231,7 +238,7 @@ def test_examples_stand_in_the_readme_as_they_are(path: Path) -> None:
 
 
 def test_the_chat_is_as_short_as_the_readme_says() -> None:
-    assert len((EXAMPLES / "chat.py").read_text().splitlines()) < 30
+    assert len(CHAT.read_text().splitlines()) < 30
 
 
 def _talk(chatter: Chatter, lines: list[str]) -> None:
