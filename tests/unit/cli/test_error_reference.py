@@ -12,9 +12,14 @@ from sockudo.errors import CATALOGUE
 PAGE = Path(__file__).parents[3] / "docs" / "errors.md"
 
 
+@pytest.fixture(scope="module")
+def page() -> str:
+    return render()
+
+
 @pytest.mark.parametrize("slug", sorted(CATALOGUE))
-def test_every_row_has_an_anchor_an_entry_and_its_texts(slug: str) -> None:
-    page, row = render(), CATALOGUE[slug]
+def test_every_row_has_an_anchor_an_entry_and_its_texts(slug: str, page: str) -> None:
+    row = CATALOGUE[slug]
     assert page.count(f'<a id="{slug}"></a>\n') == 1
     assert page.count(f"[`{slug}`](#{slug})") == 1
     section = page.partition(f'<a id="{slug}"></a>')[2].partition("<a id=")[0]
@@ -25,5 +30,5 @@ def test_every_row_has_an_anchor_an_entry_and_its_texts(slug: str) -> None:
     assert ("can help" in section) is row.retry
 
 
-def test_the_page_in_the_tree_is_current() -> None:
-    assert PAGE.read_text(encoding="utf-8") == render(), "run scripts/docs"
+def test_the_page_in_the_tree_is_current(page: str) -> None:
+    assert PAGE.read_text(encoding="utf-8") == page, "run scripts/docs"
