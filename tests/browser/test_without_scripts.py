@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -40,12 +41,22 @@ def walker(chromium: Chromium, server: ServerProcess) -> Iterator[Visitor]:
         yield visitor
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", SAYS)
 def test_a_page_says_what_it_is_about(name: str, walker: Visitor, built: Town) -> None:
     page = walker.open(built.pages[name])
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     shown = page.locator("main").inner_text()
-    assert [words for words in SAYS.get(name, ()) if words not in shown] == []
+    assert [words for words in SAYS[name] if words not in shown] == []
+
+
+def test_every_page_is_there_before_a_script_has_run(built: Town) -> None:
+    """What the server sends has its heading and what goes with it; of some it is known that a browser shows that."""
+    for name in PAGES:
+        gone = name in ("connection-gone", "nothing")
+        page = built.operator.page(built.pages[name], status=404 if gone else 200)
+        assert len(page.tags("<h1[^>]*>[^<]+</h1>")) == 1, name
+        main = page.source.partition("<main")[2].partition("</main>")[0]
+        assert re.search(r"</h1>.*?<(p|table|dl|form|ul|article|section)\b", main, re.DOTALL), name
 
 
 def test_one_logs_in_makes_an_app_and_publishes(visit: Visit) -> None:
