@@ -73,14 +73,15 @@ def test_one_logs_in_makes_an_app_and_publishes(visit: Visit) -> None:
 def test_a_test_event_is_published_and_a_connection_closed(visit: Visit, built: Town) -> None:
     client = built.connect(headers=None)
     client.subscribe("unscripted")
-    page = visit(scripts=False).open(f"/dashboard/channels/{SHOP.id}/unscripted")
+    visitor = visit(scripts=False)
+    page = visitor.open(f"/dashboard/channels/{SHOP.id}/unscripted")
     page.locator("input[name=name]").fill("said")
     page.locator("textarea[name=data]").fill("by hand")
     page.get_by_role("button", name="Publish").click()
     event = client.event()
     assert (event["event"], event["data"]) == ("said", "by hand")
 
-    page = visit(scripts=False).open("/dashboard/connections")
+    page = visitor.open("/dashboard/connections")
     page.locator("input[name=q]").fill(client.socket_id)
     page.get_by_role("button", name="Search").click()
     page.get_by_role("link", name=client.socket_id).click()
@@ -91,12 +92,13 @@ def test_a_test_event_is_published_and_a_connection_closed(visit: Visit, built: 
 
 
 def test_lists_are_searched_and_paged(visit: Visit, built: Town) -> None:
-    page = visit(scripts=False).open("/dashboard/errors")
+    visitor = visit(scripts=False)
+    page = visitor.open("/dashboard/errors")
     page.get_by_role("searchbox").fill("quota")
     page.keyboard.press("Enter")
     page.locator("main a[href$=over_quota]").click()
     expect(page.get_by_text("Raise the app's max_connections.")).to_be_visible()
-    page = visit(scripts=False).open(f"{built.pages['channel-history']}?limit=10")
+    page = visitor.open(f"{built.pages['channel-history']}?limit=10")
     first = page.locator("main").inner_text()
     page.get_by_role("link", name="Older").click()
     assert page.locator("main").inner_text() != first
