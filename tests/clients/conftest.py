@@ -1,4 +1,4 @@
-"""One Node process for all tests of a run, and stock clients on the module's server."""
+"""One Node process and one browser for all tests of a run, and stock clients on the module's server."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import pusher
 import pytest
 
+from support.chromium import Chromium, running_chromium
 from support.node import MASTER_KEY, JsClient, Node, NodeSdk, open_echo, open_pusher
 from support.server import ServerProcess
 
@@ -28,6 +29,13 @@ def recovery_node() -> Iterator[Node]:
     running = Node("recovery_harness.mjs")
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chromium]:
+    """One browser for all pages of a run; each comes from a web server, so an origin, of its own."""
+    with running_chromium() as running:
+        yield running
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, quote
 import pusher
 import pytest
 
-from support.chromium import Page, open_page
+from support.chromium import Chromium, Page
 from support.node import CLIENTS, install_packages
 from support.server import ServerProcess
 
@@ -88,7 +88,11 @@ def shown(page: Page, channel: str, event: str) -> Any:
 
 
 def test_page_shows_what_is_published(
-    website: Website, server: ServerProcess, python_sdk: pusher.Pusher, request: pytest.FixtureRequest
+    website: Website,
+    server: ServerProcess,
+    python_sdk: pusher.Pusher,
+    chromium: Chromium,
+    request: pytest.FixtureRequest,
 ) -> None:
     public, private, presence, cached = "news", "private-desk", "presence-room", "cache-rates"
     channels = [public, private, presence, cached]
@@ -97,7 +101,7 @@ def test_page_shows_what_is_published(
         channels.append(encrypted)
     python_sdk.trigger(cached, "rate", {"eur": 2})
     address = f"http://127.0.0.1:{website.port}/?key={server.numeric_app.key}&port={server.port}"
-    with open_page(f"{address}&channels={quote(','.join(channels), safe='')}") as page:
+    with chromium.open_page(f"{address}&channels={quote(','.join(channels), safe='')}") as page:
         page.wait_for("document.getElementById('state').textContent === 'connected'")
         for channel in channels:
             shown(page, channel, "pusher:subscription_succeeded")

@@ -14,7 +14,7 @@ import pytest
 
 from sockudo.testing.loop_thread import LoopThread
 from sockudo.testing.proxy import FaultProxy
-from support.chromium import Page, open_page
+from support.chromium import Chromium, Page
 from support.node import CLIENTS, MASTER_KEY, install_packages
 from support.server import NUMERIC_APP, ServerProcess, app_record, start_server
 
@@ -115,12 +115,12 @@ def wait_for_events(page: Page, count: int, *event: Any) -> None:
 
 
 def test_page_that_is_cut_off_shows_every_message_once(
-    library: str, website: int, backend: pusher.Pusher, proxy: tuple[LoopThread, FaultProxy]
+    library: str, website: int, backend: pusher.Pusher, proxy: tuple[LoopThread, FaultProxy], chromium: Chromium
 ) -> None:
     loop, line = proxy
     channels = [f"{kind}{website}" for kind in ("", "private-", "presence-", "private-encrypted-", "cache-")]
     address = f"http://127.0.0.1:{website}/?key={NUMERIC_APP.key}&port={line.port}"
-    with open_page(f"{address}&channels={quote(','.join(channels), safe='')}") as page:
+    with chromium.open_page(f"{address}&channels={quote(','.join(channels), safe='')}") as page:
         for channel in channels:
             wait_for_events(page, 1, channel, "pusher:subscription_succeeded")
         count = 0

@@ -1,4 +1,4 @@
-"""Headless Chromium with one page, looked at through its DevTools socket."""
+"""Headless Chromium and its pages, each looked at through its DevTools socket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 from support.parts import cannot_run
 from support.waiting import PATIENCE, wait_until
 
-__all__ = ["Page", "open_page"]
+__all__ = ["Chromium", "Page", "running_chromium"]
 
 PART = "headless Chromium"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -61,6 +61,9 @@ class Page:
         self._send("Page.navigate", url=url)
         self._receive("method", "Page.loadEventFired", 30)
 
+    def close(self) -> None:
+        self._send("Page.close")
+
     def evaluate(self, expression: str, *, timeout: float = PATIENCE) -> Any:
         """The value of a JavaScript expression, or of the promise that it gives."""
         number = self._send("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
@@ -87,9 +90,31 @@ class Page:
         return self.evaluate(script, timeout=timeout + 5)
 
 
+class Chromium:
+    """The running browser."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    @contextlib.contextmanager
+    def open_page(self, url: str) -> Iterator[Page]:
+        """Opens a page, which is closed afterwards. What it stores stays with its origin."""
+        target = self._ask("PUT", "new?about:blank")
+        with connect(target["webSocketDebuggerUrl"], max_size=None, proxy=None) as devtools:
+            page = Page(devtools)
+            page.open(url)
+            yield page
+            page.close()
+
+    def _ask(self, method: str, path: str) -> Any:
+        request = urllib.request.Request(f"http://127.0.0.1:{self._port}/json/{path}", method=method)
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.load(response)
+
+
 @contextlib.contextmanager
-def open_page(url: str) -> Iterator[Page]:
-    """Opens the page in a browser of its own with an empty profile; both are gone afterwards."""
+def running_chromium() -> Iterator[Chromium]:
+    """A browser with an empty profile; both are gone afterwards. A machine that has none skips the test that asked."""
     browser = next(filter(None, map(shutil.which, NAMES)), None)
     if browser is None:
         cannot_run(PART, "chromium is not installed (apt-get install chromium)")
@@ -101,12 +126,7 @@ def open_page(url: str) -> Iterator[Page]:
             stderr=subprocess.DEVNULL,
         )
         try:
-            port = _devtools_port(process, Path(profile))
-            target = wait_until(lambda: _page_target(port), "Chromium's window", timeout=30)
-            with connect(target, max_size=None, proxy=None) as devtools:
-                page = Page(devtools)
-                page.open(url)
-                yield page
+            yield Chromium(_devtools_port(process, Path(profile)))
         finally:
             process.terminate()
             try:
@@ -126,12 +146,3 @@ def _devtools_port(process: subprocess.Popen[bytes], profile: Path) -> int:
         return int(lines[0]) if lines else 0
 
     return wait_until(look, "Chromium to start", timeout=30)
-
-
-def _page_target(port: int) -> str | None:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=10) as response:
-        targets: list[dict[str, str]] = json.load(response)
-    for target in targets:
-        if target["type"] == "page":
-            return target["webSocketDebuggerUrl"]
-    return None
