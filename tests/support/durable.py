@@ -15,6 +15,7 @@ from sockudo.streams.ports import OutcomeUnknown
 from sockudo.streams.records import Append, Committed, Position, Retention, Row
 from sockudo.streams.totals import Evicted
 from sockudo.testing import FakeClock
+from support.turns import settle
 
 __all__ = [
     "APP",
@@ -28,7 +29,6 @@ __all__ = [
     "failure",
     "lose",
     "refuse",
-    "settle",
 ]
 
 APP = "app"
@@ -60,12 +60,6 @@ class HandTime(FakeClock):
                 woken.set_result(None)
         self._sleepers = [sleeper for sleeper in self._sleepers if not sleeper[1].done()]
         await settle()
-
-
-async def settle() -> None:
-    """Lets every task run until all of them wait for something outside."""
-    for _ in range(50):
-        await asyncio.sleep(0)
 
 
 def refuse(spec: errors.ErrorSpec = errors.HISTORY_UNAVAILABLE) -> Step:

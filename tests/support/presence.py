@@ -11,8 +11,9 @@ from sockudo.config.apps import PresenceHistory as PresenceOverride
 from sockudo.history import History, HistoryOptions, HistoryQuery, PresenceHistory, PresenceHistoryOptions, Reset
 from sockudo.hub import Channel, MemberEvent
 from sockudo.streams.records import Row
-from support.durable import HandTime, UnrulyStore, settle
+from support.durable import HandTime, UnrulyStore
 from support.inside import live_app
+from support.turns import settle
 from support.world import World
 
 __all__ = ["ROOM", "Observed", "added", "observed_app", "removed", "updated"]

@@ -14,10 +14,11 @@ from structlog.testing import capture_logs
 
 from sockudo import errors
 from sockudo.config.apps import History as HistoryOverride
-from support.durable import Durable, Held, lose, settle
+from support.durable import Durable, Held, lose
 from support.edge import EdgeNode, request, settings
 from support.inside import live_app
 from support.traces import RecordedSpan, RecordingTracer, traceparent
+from support.turns import settle
 
 EVENT = {"name": "e", "channel": "news", "data": "d"}
 TRACE = "0af7651916cd43dd8448eb211c80319c"

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from sockudo.errors import SockudoError
 from sockudo.history import Failed, Purge, Replayed, Reset
 from sockudo.streams.records import Committed, Position
-from support.durable import APP, Durable, Held, Step, UnrulyStore, lose, refuse, settle
+from support.durable import APP, Durable, Held, Step, UnrulyStore, lose, refuse
+from support.turns import settle
 
 EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "40"))
 CHANNELS = ("news", "sport")

@@ -13,7 +13,8 @@ from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.history import Reset, http_query
 from sockudo.streams.records import Append, Position
-from support.durable import APP, NOW_MS, Durable, Work, failure, lose, refuse, settle
+from support.durable import APP, NOW_MS, Durable, Work, failure, lose, refuse
+from support.turns import settle
 
 
 async def get(durable: Durable, channel: str = "news", **parameters: Any) -> Any:

@@ -13,9 +13,10 @@ from sockudo.errors import SockudoError
 from sockudo.history import HistoryQuery
 from sockudo.hub import MemberEvent
 from sockudo.streams.records import KEEP_ALL, Append, Bounds, Retention
-from support.durable import lose, refuse, settle
+from support.durable import lose, refuse
 from support.inside import live_app
 from support.presence import ROOM, Observed, added, observed_app, removed, updated
+from support.turns import settle
 
 STREAM = f"[presence-history]{ROOM}"
 

@@ -11,8 +11,9 @@ import pytest
 from sockudo import errors
 from sockudo.hub import MemberEvent
 from sockudo.streams.records import Append, Bounds, Committed
-from support.durable import Held, lose, refuse, settle
+from support.durable import Held, lose, refuse
 from support.presence import ROOM, Observed, added, observed_app, removed, updated
+from support.turns import settle
 
 LOST = "presence_history_reset_required_after_write_failure"
 

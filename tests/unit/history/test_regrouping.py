@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from sockudo.history.regrouping import Regrouping
-from support.durable import HandTime, settle
+from support.durable import HandTime
+from support.turns import settle
 
 
 class Queue:

@@ -12,7 +12,8 @@ import pytest
 from sockudo.history import Failed, Replayed, Reset
 from sockudo.protocol.frame import Frame
 from sockudo.streams.records import Append, Page, Position, Row
-from support.durable import APP, Durable, Held, Step, Work, failure, lose, refuse, settle
+from support.durable import APP, Durable, Held, Step, Work, failure, lose, refuse
+from support.turns import settle
 
 Change = Callable[[Page], Page]
 

@@ -11,7 +11,8 @@ from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.history import Reset, Rewound
 from sockudo.streams.records import Position
-from support.durable import APP, NOW_MS, Durable, Work, failure, lose, refuse, settle
+from support.durable import APP, NOW_MS, Durable, Work, failure, lose, refuse
+from support.turns import settle
 
 
 async def said(durable: Durable, count: int, *, every_ms: int = 1000) -> Position:

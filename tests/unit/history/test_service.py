@@ -11,7 +11,8 @@ from sockudo.errors import SockudoError
 from sockudo.history import Purge, Reset, http_query
 from sockudo.streams.records import Position, Retention
 from sockudo.streams.totals import Group
-from support.durable import APP, NOW_MS, Durable, Held, UnrulyStore, failure, lose, refuse, settle
+from support.durable import APP, NOW_MS, Durable, Held, UnrulyStore, failure, lose, refuse
+from support.turns import settle
 
 
 def reset(channel: str = "news") -> Reset:

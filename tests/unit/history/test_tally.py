@@ -6,8 +6,9 @@ import asyncio
 
 from sockudo.streams.records import Retention
 from sockudo.streams.totals import Group, Total, group_of
-from support.durable import APP, Durable, Held, refuse, settle
+from support.durable import APP, Durable, Held, refuse
 from support.presence import Observed, added
+from support.turns import settle
 
 
 def test_streams_of_presence_histories_are_a_group_of_their_own() -> None:

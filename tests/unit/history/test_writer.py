@@ -12,7 +12,8 @@ from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.history import History, HistoryOptions, Reset
 from sockudo.streams.records import Append, Committed, Position
-from support.durable import APP, Durable, Held, failure, lose, refuse, settle
+from support.durable import APP, Durable, Held, failure, lose, refuse
+from support.turns import settle
 
 
 def committed(durable: Durable) -> list[int]:

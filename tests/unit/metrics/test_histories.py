@@ -12,8 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from sockudo import errors
 from sockudo.metrics import HistorySources, Metrics
 from sockudo.streams.records import KEEP_ALL, Append, Retention
-from support.durable import NOW_MS, Held, lose, refuse, settle
+from support.durable import NOW_MS, Held, lose, refuse
 from support.presence import ROOM, Observed, added, observed_app, removed
+from support.turns import settle
 
 COMMON = {
     "writes_total": "counter",

@@ -14,8 +14,9 @@ from sockudo.errors import SockudoError
 from sockudo.limits.app_rates import AppRates
 from sockudo.publishing import OK, Publisher
 from sockudo.streams.records import Row
-from support.durable import Durable, Held, refuse, settle
+from support.durable import Durable, Held, refuse
 from support.inside import Node, live_app
+from support.turns import settle
 
 
 class Backend:

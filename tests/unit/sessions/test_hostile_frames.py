@@ -27,6 +27,7 @@ from sockudo.stores import MemoryHistoryStore
 from support.hostile import deep_payloads, payload
 from support.inside import Client, Node, live_app
 from support.memory import Kept
+from support.turns import settle
 from support.wire import JSON, MSGPACK, PROTOBUF, Wire
 
 EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "2000"))
@@ -74,12 +75,7 @@ class Victim:
         session = client.session
         while session.recoverable is not None and session.recoverable.busy:  # noqa: ASYNC110 - nobody says when not
             await asyncio.sleep(0)
-        ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
-        for _ in range(10):
-            # Nobody waits for anything outside: once no other task has a turn to take, none will have one.
-            if not ready:
-                break
-            await asyncio.sleep(0)
+        await settle(10)
         self.node.settle()
 
     def errors(self) -> int:
