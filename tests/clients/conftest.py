@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import certifi
 import pusher
 import pytest
 
@@ -14,6 +16,17 @@ from support.node import MASTER_KEY, JsClient, Node, NodeSdk, open_echo, open_pu
 from support.server import ServerProcess
 
 _names = itertools.count(1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nobody here is asked for a certificate: to read all authorities of the world takes each HTTP client 30 ms."""
+    end = "-----END CERTIFICATE-----\n"
+    first = tmp_path_factory.mktemp("authority") / "one.pem"
+    first.write_text(Path(certifi.where()).read_text().partition(end)[0] + end)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(first))
+        yield
 
 
 @pytest.fixture(scope="session")
