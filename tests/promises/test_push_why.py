@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from sockudo.cli.commands import app as cli
 from sockudo.errors import CATALOGUE
 from sockudo.testing import ProviderAnswer
+from support import commands
 from support.operators import PASSWORD, Operator
 from support.push_ground import Ground, ended, ground
 from support.push_server import SECRET, PushServer
@@ -66,8 +66,7 @@ def command(server: PushServer, *arguments: str) -> Result:
     """In this process, which has imported it already; each command as a process of its own is in tests/cli."""
     app = {"APP_ID": DEFAULT_APP.id, "APP_KEY": DEFAULT_APP.key, "APP_SECRET": DEFAULT_APP.secret}
     environ = {**{f"SOCKUDO_{name}": value for name, value in app.items()}, "SOCKUDO_URL": server.server.url}
-    done = CliRunner().invoke(cli, ["push", "why", *arguments], env={**environ, "NO_COLOR": "1", "COLUMNS": "200"})
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    done = commands.invoke(["push", "why", *arguments], env={**environ, "NO_COLOR": "1", "COLUMNS": "200"})
     assert SECRET not in done.output
     return done
 

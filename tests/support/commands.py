@@ -7,6 +7,7 @@ One that goes on until it is told to end is a `support.forked.ForkedProcess` wit
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import tempfile
@@ -14,11 +15,15 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+import pytest
+import typer.main
+import typer.testing
+
 from support.forked import ForkedProcess
 from support.server import DEFAULT_APP
 from support.signing import Credentials
 
-__all__ = ["credentials", "environment", "run"]
+__all__ = ["credentials", "environment", "invoke", "run"]
 
 ENDED_WITHIN = 60.0
 """Seconds a command may take before it counts as stuck."""
@@ -65,6 +70,21 @@ def run(
     assert "Traceback" not in done.stdout + done.stderr, done
     assert code in (None, done.returncode), done
     assert not any(secret in done.stdout + done.stderr for secret in secrets), done
+    return done
+
+
+_command = functools.cache(typer.main.get_command)
+
+
+def invoke(arguments: Sequence[str], *, env: Mapping[str, str | None]) -> typer.testing.Result:
+    """The command in this process, which is quicker; variables of None are not set."""
+    from sockudo.cli.commands import app
+
+    with pytest.MonkeyPatch.context() as patch:
+        # A process reads the signatures of its commands once; this would for each line.
+        patch.setattr(typer.testing, "_get_command", _command)
+        done = typer.testing.CliRunner().invoke(app, arguments, env=env)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
     return done
 
 
