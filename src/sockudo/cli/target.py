@@ -192,7 +192,7 @@ def _knows_dev_app(url: str) -> bool:
     import httpx
 
     try:
-        secure = url.lower().startswith("https:")
+        secure = not url.lower().startswith("http:")
         return httpx.get(f"{url}/up/app-id", timeout=2.0, trust_env=False, verify=secure).status_code == 200
     except httpx.HTTPError:
         return False

@@ -47,7 +47,7 @@ class ApiClient:
             transport=transport,
             headers={"User-Agent": f"sockudo/{__version__}"},
             # Reading the certificates of this machine takes as long as many calls, and plain HTTP asks for none.
-            verify=self.url.lower().startswith("https:"),
+            verify=not self.url.lower().startswith("http:"),
         )
 
     async def __aenter__(self) -> Self:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +15,8 @@ import pytest
 from sockudo.client.auth import Credentials
 from sockudo.client.failures import ApiError, UnreachableError
 from sockudo.client.http import ApiClient
+from support.certificates import write_certificate
+from support.receivers import Receiver
 
 APP = Credentials("4471", "pier-key-20c1", "tide-secret-9f4e")
 URL = "http://127.0.0.1:6001"
@@ -264,3 +268,23 @@ async def test_webhooks_are_asked_about_and_replayed() -> None:
         await api.replay_webhooks()
         assert recorder.body == {"all": True}
         assert [request.method for request in recorder.requests] == ["GET"] * 4 + ["POST"] * 3
+
+
+@pytest.mark.parametrize("scheme", ["https", "HTTPS"])
+async def test_a_certificate_that_nobody_vouches_for_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    """What plain HTTP is spared is not spared where there is something to verify."""
+    files = write_certificate(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*files)
+    async with Receiver(tls=tls) as server:
+        async with ApiClient(f"{scheme}://localhost:{server.port}", APP) as api:
+            with pytest.raises(UnreachableError, match="certificate verify failed"):
+                await api.channels()
+        assert server.received == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(files[0]))
+        async with ApiClient(f"{scheme}://localhost:{server.port}", APP) as api:
+            with pytest.raises(ApiError):
+                await api.channels()
+        assert len(server.received) == 1
