@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import functools
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -36,6 +37,7 @@ __all__ = [
     "apns_p12",
     "check_inline",
     "desk",
+    "keys_examined_once",
     "no_materials",
     "preview",
     "public_key_of",
@@ -72,6 +74,18 @@ async def no_materials(app_id: str, provider: Provider, credential_id: str | Non
 async def check_inline(provider: Provider, fields: Mapping[str, str], now: float) -> None:
     """A check of what is uploaded that needs no thread."""
     check_fields(provider, fields, now)
+
+
+@contextmanager
+def keys_examined_once() -> Iterator[None]:
+    """Meanwhile a key that was loaded is not examined again.
+
+    Whether the primes of an RSA key are some takes forty milliseconds, and all tests have the same keys.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((serialization, "load_pem_private_key"), (pkcs12, "load_key_and_certificates")):
+            patch.setattr(module, name, functools.cache(getattr(module, name)))
+        yield
 
 
 class Desk(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -13,7 +14,15 @@ import structlog
 from sockudo.push.envelopes import Envelopes
 from support.edge import Response
 from support.inside import live_app
-from support.push_accounts import apns_certificate, apns_key, apns_p12, service_account, vapid_key, vapid_public_key
+from support.push_accounts import (
+    apns_certificate,
+    apns_key,
+    apns_p12,
+    keys_examined_once,
+    service_account,
+    vapid_key,
+    vapid_public_key,
+)
 from support.push_directory import ENCRYPTION_KEY, PushNode, device_body
 
 ACCOUNT = json.loads(service_account("https://oauth.test/token")) | {"note": "planted-key"}
@@ -29,6 +38,12 @@ TEMPLATE = {
     "defaultLocale": "en",
     "locales": {"en": {"title": "Shipped {{ data.no }}", "body": "b"}, "de": {"title": "Versandt", "body": "b"}},
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _keys_examined_once() -> Iterator[None]:
+    with keys_examined_once():
+        yield
 
 
 @pytest.fixture

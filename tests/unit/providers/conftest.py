@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.serialization import pkcs12
+
+from support.push_accounts import keys_examined_once
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _keys_are_examined_once() -> Iterator[None]:
-    """Whether the primes of an RSA key are some takes forty milliseconds, and all tests have the same keys."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((serialization, "load_pem_private_key"), (pkcs12, "load_key_and_certificates")):
-            patch.setattr(module, name, functools.cache(getattr(module, name)))
+def _keys_examined_once() -> Iterator[None]:
+    with keys_examined_once():
         yield
