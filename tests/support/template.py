@@ -38,6 +38,7 @@ _AT_FIRST_USE = (
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "psycopg",
     "pymysql",
+    "requests",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite.aiosqlite",
     "typer._click.decorators",
