@@ -283,14 +283,14 @@ def test_what_nobody_asked_for_over_http_begins_a_trace(
 def test_a_publish_that_ends_a_slow_reader_is_the_cause_of_its_webhooks(
     serve: Serve, connect: Connect, collector: Collector, endpoint: WebhookEndpoint
 ) -> None:
-    limits = {"websocket": {"max_messages": 10, "max_backpressure": 65_536}}
+    limits = {"websocket": {"max_messages": 10, "max_backpressure": 65_536}, "event_limits": {"max_payload_in_kb": 100}}
     server = serve(config(endpoint, "subscription_count", **limits), env=collector.environment)
     slow = connect(server=server, receive_buffer=4096)
     slow.subscribe("room")
     told(endpoint, name="subscription_count", subscription_count=1)
     deadline = time.monotonic() + 30
     while len(endpoint.requests) < 2:
-        assert publish(server, "room", data="x" * 9000).status == 200
+        assert publish(server, "room", data="x" * 50_000).status == 200
         assert time.monotonic() < deadline, "the slow reader was not given up"
     queued, _ = chain(collector, told(endpoint, name="subscription_count", subscription_count=0))
     collector.waits_for(lambda spans: any(span.id == queued.parent for span in spans))
@@ -458,11 +458,11 @@ def test_a_collector_that_is_away_is_in_nobodys_way(serve: Serve, how: str) -> N
         env = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_BSP_SCHEDULE_DELAY": "10", "OTEL_BSP_MAX_QUEUE_SIZE": "64"}
         server = serve(config(), env={**env, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "16"})
         took = []
-        for _ in range(300):
+        for _ in range(150):
             started = time.monotonic()
             assert publish(server, "room").status == 200
             took.append(time.monotonic() - started)
-        assert sorted(took)[270] < 0.25
+        assert sorted(took)[135] < 0.25
         began = time.monotonic()
         assert server.terminate() == 0
         assert time.monotonic() - began < 10
