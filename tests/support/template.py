@@ -92,6 +92,7 @@ def settle() -> None:
     assert threading.active_count() == 1, "a copy has only the thread that made it"
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def copies(requests: socket.socket) -> dict[str, Any] | None:
@@ -160,6 +161,8 @@ if __name__ == "__main__":
     codes: list[int] = []
     atexit.register(leave, codes)  # the first to be registered is the last to be called
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who interrupts the tests means them
+    # Nearly all of what is made here stays; to look for garbage again and again would take a quarter of it.
+    gc.disable()
     import_everything()
     work_out_everything()
     settle()
