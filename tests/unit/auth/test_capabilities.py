@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sockudo import errors
 from sockudo.auth.capabilities import NO_CAPABILITIES, Capabilities, CapabilityError, Operation, check
 from sockudo.errors import SockudoError
-
-EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "50")), deadline=None)
 
 BASE = (Operation.SUBSCRIBE, Operation.PUBLISH, Operation.HISTORY, Operation.PRESENCE)
 OTHERS = tuple(operation for operation in Operation if operation not in BASE)
@@ -72,7 +69,6 @@ def test_a_wildcard_subscription_is_taken_as_text() -> None:
 NAMES = st.text(alphabet="ab-", max_size=5)
 
 
-@EXAMPLES
 @given(NAMES, NAMES, NAMES, NAMES, NAMES)
 def test_whoever_may_subscribe_to_a_wildcard_may_subscribe_to_all_it_matches(
     granted_prefix: str, granted_suffix: str, prefix: str, middle: str, suffix: str
@@ -221,7 +217,6 @@ JSON = st.recursive(
 )
 
 
-@EXAMPLES
 @given(JSON)
 def test_any_value_is_read_or_refused(value: object) -> None:
     with contextlib.suppress(SockudoError):

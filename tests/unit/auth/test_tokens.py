@@ -6,13 +6,12 @@ import base64
 import hashlib
 import hmac
 import json
-import os
 from collections.abc import Callable
 from typing import Any
 
 import jwt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jwt.warnings import InsecureKeyLengthWarning
 
@@ -23,8 +22,6 @@ from sockudo.auth.capabilities import Operation
 from sockudo.auth.tokens import Token, make_token, read_token, unverified_token
 from sockudo.config.apps import App
 from sockudo.errors import ErrorSpec, SockudoError
-
-EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "50")), deadline=None)
 
 KEY, SECRET = "pier-key-20c1", "tide-secret-9f4e"
 APP = resolve(App(id="4471", key=KEY, secret=SECRET, enabled=True), Defaults())
@@ -291,7 +288,6 @@ def test_a_token_of_another_app() -> None:
 # ---- whatever comes ----
 
 
-@EXAMPLES
 @given(st.text() | st.from_regex(r"[A-Za-z0-9_\-]{0,40}(\.[A-Za-z0-9_\-=]{0,40}){0,4}", fullmatch=True))
 def test_no_text_is_a_token_by_accident(text: str) -> None:
     refusal(text)
@@ -314,7 +310,6 @@ CLAIMS = st.fixed_dictionaries(
 )
 
 
-@EXAMPLES
 @given(CLAIMS)
 def test_any_signed_claims_are_a_token_or_refused(changes: dict[str, Any]) -> None:
     found = outcome(signed({**claims(), **changes}))
@@ -327,14 +322,12 @@ def test_any_signed_claims_are_a_token_or_refused(changes: dict[str, Any]) -> No
     assert 1 <= len(found.client_id.encode()) <= 128
 
 
-@EXAMPLES
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_any_signed_bytes_are_refused(header: bytes, payload: bytes) -> None:
     refusal(by_hand(header, payload))
     refusal(signed(payload))
 
 
-@EXAMPLES
 @given(st.dictionaries(st.sampled_from(["alg", "kid", "typ", "b64", "crit", "jwk"]), VALUES))
 def test_any_header_is_taken_or_refused(header: dict[str, Any]) -> None:
     found = outcome(signed(claims(), **header))

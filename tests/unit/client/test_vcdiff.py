@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import base64
 import itertools
-import os
 import random
 import zlib
 from contextlib import suppress
 
 import pytest
 import vcdiff_decoder
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sockudo.client.vcdiff import MalformedVcdiffError, decode
 from sockudo.protocol.delta import vcdiff
 
-EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "50")), deadline=None)
 EXAMPLE = base64.b64decode("1sPEAAABXgAZXwAQAwE1fSIsInNlcmlhbCI6NDJ9E08RAA==")
 BASE = rb'{"event":"quote","channel":"fx:desk","data":"{\"pair\":\"EURUSD\",\"bid\":1.0812}","serial":41}'
 
@@ -44,7 +42,6 @@ def test_the_example_of_the_contract() -> None:
     assert decode(BASE, EXAMPLE) == BASE.replace(b"1.0812", b"1.0815").replace(b"41}", b"42}")
 
 
-@EXAMPLES
 @given(st.binary(max_size=300), st.binary(max_size=300), st.binary(max_size=30))
 def test_what_the_server_writes(start: bytes, middle: bytes, new: bytes) -> None:
     base, target = start + middle + start, middle + new + start
@@ -123,7 +120,6 @@ def test_what_cannot_be_read(delta: bytes, said: str) -> None:
         decode(b"", delta)
 
 
-@EXAMPLES
 @given(st.data())
 def test_broken_input_raises_one_error(data: st.DataObject) -> None:
     broken = bytearray(EXAMPLE)

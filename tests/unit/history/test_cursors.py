@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sockudo import errors
@@ -20,7 +19,6 @@ from sockudo.streams.records import Bounds
 KEY = ("app", "news")
 QUERY = HistoryQuery(bounds=Bounds(start_serial=2, end_time_ms=9))
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
-EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "50")), deadline=None)
 
 
 def made(**changes: Any) -> str:
@@ -105,13 +103,11 @@ def test_what_is_no_cursor_is_refused(text: str) -> None:
 
 
 @given(st.text(max_size=200))
-@EXAMPLES
 def test_no_text_gives_anything_but_a_refusal(text: str) -> None:
     refusal(text)
 
 
 @given(st.binary(max_size=200))
-@EXAMPLES
 def test_no_content_gives_anything_but_a_refusal(content: bytes) -> None:
     refusal(packed(content))
 
@@ -122,7 +118,6 @@ def test_no_content_gives_anything_but_a_refusal(content: bytes) -> None:
     st.integers(0, 2**63 - 1),
     st.tuples(*[st.none() | st.integers(0, 99)] * 4),
 )
-@EXAMPLES
 def test_every_cursor_is_read_back(app_id: str, channel: str, serial: int, bounds: Any) -> None:
     """Whatever is in the names."""
     if any("\ud800" <= letter <= "\udfff" for letter in app_id + channel):

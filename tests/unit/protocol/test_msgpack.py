@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 import tracemalloc
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import msgpack as outside
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sockudo_python.client import ProtocolCodec, SockudoWireFormat
 
@@ -20,8 +19,6 @@ from sockudo.errors import SockudoError
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame, data_value, decode_frame
 from sockudo.protocol.msgpack import decode, encode
-
-EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "50")), deadline=None)
 
 PREFIX = "Invalid message format: Decode failed: "
 NAMES = (
@@ -388,7 +385,6 @@ RAW = JSON.map(lambda value: msgspec.Raw(json.dumps(value).encode()))
 U64 = st.integers(0, 2**64 - 1)
 
 
-@EXAMPLES
 @given(TEXT, st.none() | TEXT, JSON, st.booleans())
 def test_a_frame_means_the_same_as_in_json(event: str, channel: str | None, data: Any, as_map: bool) -> None:
     envelope = {"event": event, "channel": channel, "data": data}
@@ -404,7 +400,6 @@ def test_a_frame_means_the_same_as_in_json(event: str, channel: str | None, data
     assert data_value(decode(sent)) == data_value(in_json)
 
 
-@EXAMPLES
 @given(
     st.builds(
         Frame, TEXT, st.none() | TEXT, st.none() | TEXT | RAW, st.none() | TEXT, st.none() | TEXT,
@@ -549,20 +544,17 @@ def _accepts(payload: bytes) -> bool:
     return True
 
 
-@EXAMPLES
 @given(FIELDS, st.booleans())
 def test_the_verdict_agrees_with_the_rules(fields: dict[str, Any], as_map: bool) -> None:
     value = fields if as_map else [fields.get(name) for name in NAMES]
     assert _accepts(packed(value)) == _is_sound(value)
 
 
-@EXAMPLES
 @given(ANY)
 def test_any_value_gets_the_verdict_of_the_rules(value: Any) -> None:
     assert _accepts(packed(value)) == _is_sound(value)
 
 
-@EXAMPLES
 @given(FIELDS, st.booleans(), st.data())
 def test_no_part_of_a_frame_is_a_frame(fields: dict[str, Any], as_map: bool, data: st.DataObject) -> None:
     payload = packed(fields) if as_map else array(**fields)
@@ -570,13 +562,11 @@ def test_no_part_of_a_frame_is_a_frame(fields: dict[str, Any], as_map: bool, dat
     assert refusal_of(cut)
 
 
-@EXAMPLES
 @given(st.binary(max_size=60) | st.builds(lambda junk: array(event="e")[:10] + junk, st.binary(max_size=60)))
 def test_any_bytes_give_a_frame_or_a_refusal_of_one_line(payload: bytes) -> None:
     _accepts(payload)
 
 
-@EXAMPLES
 @given(FIELDS, st.booleans(), st.integers(0, 10_000), st.integers(0, 255))
 def test_one_byte_changed_gives_a_frame_or_a_refusal(
     fields: dict[str, Any], as_map: bool, place: int, byte: int

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sockudo_python.client import ProtocolCodec, SockudoWireFormat
 
@@ -23,8 +23,6 @@ from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame, data_value, decode_frame
 from sockudo.protocol.proto.pusher_pb2 import PusherMessage
 from sockudo.protocol.protobuf import decode, encode
-
-EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "50")), deadline=None)
 
 PREFIX = "Invalid message format: Decode failed: "
 
@@ -368,7 +366,6 @@ RAW = JSON.map(lambda value: msgspec.Raw(json.dumps(value).encode()))
 U64 = st.integers(0, 2**64 - 1)
 
 
-@EXAMPLES
 @given(TEXT, st.none() | TEXT, JSON)
 def test_a_frame_means_the_same_as_in_json(event: str, channel: str | None, data: Any) -> None:
     envelope = {"event": event, "channel": channel, "data": data}
@@ -384,7 +381,6 @@ def test_a_frame_means_the_same_as_in_json(event: str, channel: str | None, data
         assert data_value(decode(payload)) == data_value(in_json)
 
 
-@EXAMPLES
 @given(
     st.builds(
         Frame, TEXT, st.none() | TEXT, st.none() | TEXT | RAW, st.none() | TEXT, st.none() | TEXT,
@@ -494,7 +490,6 @@ def _accepts(payload: bytes) -> bool:
     return True
 
 
-@EXAMPLES
 @given(FRAMES)
 def test_the_verdict_agrees_with_the_rules(fields: list[Field]) -> None:
     verdict = _fits(fields, MESSAGE)
@@ -502,7 +497,6 @@ def test_the_verdict_agrees_with_the_rules(fields: list[Field]) -> None:
     assert verdict is None or accepted == verdict
 
 
-@EXAMPLES
 @given(FRAMES)
 def test_the_last_of_a_repeated_field_wins(fields: list[Field]) -> None:
     last = {number: held for number, wire_type, held in fields if wire_type == DELIMITED}
@@ -513,7 +507,6 @@ def test_the_last_of_a_repeated_field_wins(fields: list[Field]) -> None:
     assert (frame.event, frame.channel) == (last[1].decode(), last[2].decode() if 2 in last else None)
 
 
-@EXAMPLES
 @given(FRAMES, st.integers(0, 10_000), st.integers(0, 255), st.booleans())
 def test_a_part_and_one_byte_changed_give_a_frame_or_a_refusal(
     fields: list[Field], place: int, byte: int, cut: bool
@@ -523,7 +516,6 @@ def test_a_part_and_one_byte_changed_give_a_frame_or_a_refusal(
     _accepts(payload[:place] if cut else payload[:place] + bytes([byte]) + payload[place + 1 :])
 
 
-@EXAMPLES
 @given(st.binary(max_size=60) | st.binary(max_size=60).map(lambda junk: E + junk))
 def test_any_bytes_give_a_frame_or_a_refusal_of_one_line(payload: bytes) -> None:
     _accepts(payload)

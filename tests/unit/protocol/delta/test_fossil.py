@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import os
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sockudo.protocol.delta.fossil import MAX_TARGET, MalformedDeltaError, checksum, decode, encode
-
-EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "50")), deadline=None)
 
 BASE = rb'{"event":"quote","channel":"fx:desk","data":"{\"pair\":\"EURUSD\",\"bid\":1.0812}","serial":41}'
 TARGET = BASE.replace(b"1.0812", b"1.0815").replace(b":41}", b":42}")
@@ -51,7 +48,6 @@ def test_numbers(size: int, digits: bytes) -> None:
 
 
 @given(st.binary(max_size=400))
-@EXAMPLES
 @example(b"")
 @example(b"\xff" * 200_000)
 def test_the_checksum_is_a_plain_sum_of_words(target: bytes) -> None:
@@ -61,7 +57,6 @@ def test_the_checksum_is_a_plain_sum_of_words(target: bytes) -> None:
 
 
 @given(TEXTS, TEXTS)
-@EXAMPLES
 @example(b"x" * 65_536, b"x" * 65_536)
 @example(b"x" * 65_536, b"x" * 30_000 + b"y" + b"x" * 30_000)
 @example(b"x" * 70_000, b"x" * 35_000 + b"y" + b"x" * 35_000)
@@ -71,7 +66,6 @@ def test_what_is_encoded_decodes(base: bytes, target: bytes) -> None:
 
 
 @given(TEXTS.filter(bool), TEXTS, st.binary(max_size=30))
-@EXAMPLES
 def test_the_end_of_the_base_does_not_matter(base: bytes, target: bytes, ending: bytes) -> None:
     for text in (target, base, base + target):
         assert decode(base[:-1] + ending, encode(base, text)) == text
@@ -113,14 +107,12 @@ def test_what_is_malformed(delta: bytes, problem: str) -> None:
 
 
 @given(st.binary(max_size=60), st.binary(max_size=60))
-@EXAMPLES
 def test_any_bytes_decode_or_are_malformed(base: bytes, delta: bytes) -> None:
     with contextlib.suppress(MalformedDeltaError):
         assert len(decode(base, delta)) <= MAX_TARGET
 
 
 @given(TEXTS, TEXTS, st.data())
-@EXAMPLES
 def test_a_damaged_delta_never_gives_another_length(base: bytes, target: bytes, data: st.DataObject) -> None:
     delta = bytearray(encode(base, target))
     delta[data.draw(st.integers(0, len(delta) - 1))] ^= data.draw(st.integers(1, 255))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import time
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sockudo.protocol.delta.matcher import INDEXED_UP_TO, Piece, match
-
-EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "50")), deadline=None)
 
 WORDS = st.sampled_from(
     [b'{"bid":1.0', b'"symbol":"EURUSD",', b"x" * 40, b"0123456789abcdef" * 3, b",", b"\xc3\xa9", b""]
@@ -29,13 +26,11 @@ def literals(base: bytes, target: bytes) -> int:
 
 
 @given(TEXTS, TEXTS)
-@EXAMPLES
 def test_pieces_make_up_the_target(base: bytes, target: bytes) -> None:
     assert rebuilt(base, target) == target
 
 
 @given(TEXTS, st.data())
-@EXAMPLES
 def test_pieces_of_an_edited_base_make_up_the_target(base: bytes, data: st.DataObject) -> None:
     target = base
     for _ in range(data.draw(st.integers(0, 4))):
@@ -46,7 +41,6 @@ def test_pieces_of_an_edited_base_make_up_the_target(base: bytes, data: st.DataO
 
 
 @given(TEXTS, TEXTS)
-@EXAMPLES
 def test_the_last_byte_of_the_base_is_never_copied(base: bytes, target: bytes) -> None:
     for text in (target, base, base[:-1], base + base):
         pieces = match(base, text)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import base64
-import os
 
 import pytest
 import vcdiff_decoder
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sockudo.protocol.delta.vcdiff import encode
-
-EXAMPLES = settings(max_examples=int(os.environ.get("SOCKUDO_EXAMPLES", "50")), deadline=None)
 
 BASE = rb'{"event":"quote","channel":"fx:desk","data":"{\"pair\":\"EURUSD\",\"bid\":1.0812}","serial":41}'
 TARGET = BASE.replace(b"1.0812", b"1.0815").replace(b":41}", b":42}")
@@ -32,7 +29,6 @@ def test_the_worked_example() -> None:
 
 
 @given(TEXTS.filter(lambda text: len(text) > 1), TEXTS)
-@EXAMPLES
 @example(b"x" * 65_536, b"x" * 30_000 + b"y" + b"x" * 30_000)
 @example(b"x" * 70_000, b"x" * 35_000 + b"y" + b"x" * 35_000)
 @example(b"x" * 65_536, b"yx" * 16_000)
@@ -43,7 +39,6 @@ def test_what_is_encoded_decodes(base: bytes, target: bytes) -> None:
 
 
 @given(TEXTS.filter(lambda text: len(text) > 1), TEXTS.filter(bool), st.binary(max_size=30))
-@EXAMPLES
 def test_the_end_of_the_base_does_not_matter(base: bytes, target: bytes, ending: bytes) -> None:
     for text in (target, base, base + target):
         assert vcdiff_decoder.decode(base[:-1] + ending, encode(base, text)) == text
@@ -68,7 +63,6 @@ def test_lengths_of_copies(size: int, instruction: str) -> None:
 
 
 @given(TEXTS.filter(lambda text: len(text) > 11), TEXTS.filter(bool))
-@EXAMPLES
 def test_only_the_subset_that_every_client_reads(base: bytes, target: bytes) -> None:
     delta = encode(base, base[: len(base) // 2] + target + base)
     parsed = vcdiff_decoder.parse_delta(delta)

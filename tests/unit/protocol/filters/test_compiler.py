@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sockudo import errors
 from sockudo.protocol.filters import FilterOptions, MessageView, Predicate, compile_filter
 from sockudo.protocol.frame import Frame
 
-EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "50"))
 ON = FilterOptions(tags_enabled=True)
 LEAF = {"key": "venue", "cmp": "eq", "val": "ldn"}
 
@@ -271,7 +269,6 @@ json_values = st.recursive(
 
 
 @pytest.mark.timeout(1200)
-@settings(max_examples=EXAMPLES, deadline=None)
 @given(
     st.fixed_dictionaries({}, optional=dict.fromkeys(("filter", "tags_filter"), json_values)),
     st.builds(FilterOptions, events_enabled=st.booleans(), tags_enabled=st.booleans()),

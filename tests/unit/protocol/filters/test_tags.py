@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sockudo import errors
 from sockudo.protocol.filters.message import MessageView
 from sockudo.protocol.filters.tags import TagForm, compile_tags
 from sockudo.protocol.frame import Frame
-
-EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "50"))
 
 
 def holds(tree: Any, tags: dict[str, str] | None) -> bool:
@@ -361,7 +358,6 @@ def naive(tree: dict[str, Any], tags: dict[str, str]) -> bool:
 
 
 @pytest.mark.timeout(1200)
-@settings(max_examples=EXAMPLES, deadline=None)
 @given(trees, st.lists(tag_sets, min_size=1, max_size=4))
 def test_random_trees_mean_what_the_contract_says(tree: dict[str, Any], messages: list[dict[str, str] | None]) -> None:
     try:
