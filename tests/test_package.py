@@ -50,7 +50,8 @@ def home(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home") / "venv"
     run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
     python = folder / "bin" / "python"
-    run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile", "--no-deps", wheel, cwd=folder.parent)
+    install = ("-m", "pip", "--python", python, "install", "--quiet", "--no-compile", "--no-deps", wheel)
+    run(sys.executable, *install, cwd=folder.parent)
     # A path in a .pth file brings packages, but no .pth files of its own: the project itself stays out of reach.
     packages = Path(
         run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder.parent).strip()

@@ -1,8 +1,8 @@
 """``sockudo`` and what tests have beside it, as processes that import nothing, since they are copies of one that has.
 
 To import the server takes most of what a short test costs, and the suite starts hundreds. What such a process does from
-there on is what ``python -m sockudo`` does with the same arguments, variables and files; tests/process,
-tests/cli/test_end_to_end.py and tests/test_package.py start it in the way that users do.
+there on is what ``python -m sockudo`` does with the same arguments, variables and files (tests/process/test_forked.py).
+tests/process, tests/cli/test_end_to_end.py and tests/test_package.py start one of each kind as users do.
 """
 
 from __future__ import annotations
