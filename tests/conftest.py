@@ -17,6 +17,7 @@ from hypothesis import Phase, settings
 sys.path.insert(0, str(Path(__file__).parent))
 
 from support.databases import DatabaseServer, mariadb_server, postgres_server
+from support.distribution import Distribution, turn
 from support.parts import missing_parts, remember
 from support.redis import RedisProcess, redis_server
 from support.server import ServerProcess, start_server
@@ -39,22 +40,10 @@ if EXAMPLES is not None:
 structlog.get_config()["processors"][-1].exception_formatter = structlog.dev.plain_traceback
 
 
-SLOWEST_FIRST = ("promises", "test_package.py", "clients", "browser", "process", "cli", "contract", "blackbox")
-"""Parts whose files take longest, in the order in which a run in several processes begins them; the rest follows.
-
-A long file that is begun last keeps one process busy while the others have nothing left to do.
-"""
-
-
-def _turn(item: pytest.Item) -> int:
-    part = item.path.relative_to(Path(__file__).parent).parts[0]
-    return SLOWEST_FIRST.index(part) if part in SLOWEST_FIRST else len(SLOWEST_FIRST)
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With more examples than usual a test may take as long as it takes."""
     if hasattr(config, "workerinput"):
-        items.sort(key=_turn)
+        items.sort(key=lambda item: turn(item.path))
     if EXAMPLES is not None:
         for item in items:
             item.add_marker(pytest.mark.timeout(0), append=False)
@@ -121,6 +110,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["missing_parts"] = missing_parts()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return Distribution(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(optionalhook=True)
