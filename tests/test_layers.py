@@ -18,7 +18,19 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src"
 
 LAYERS = {
-    0: ("__init__", "errors", "catalogue", "names", "ids", "clock", "spans", "version", "config", "sqlite_files"),
+    0: (
+        "__init__",
+        "errors",
+        "catalogue",
+        "names",
+        "ids",
+        "clock",
+        "spans",
+        "tasks",
+        "version",
+        "config",
+        "sqlite_files",
+    ),
     1: ("protocol",),
     2: ("hub", "inspector", "streams"),
     3: ("apps", "auth", "limits", "history", "sessions", "publishing", "push", "webhooks"),

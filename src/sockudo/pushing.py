@@ -37,6 +37,7 @@ from sockudo.push.service import Push
 from sockudo.push.webhooks import PushWebhooks
 from sockudo.push_queues import push_queue
 from sockudo.stores.push.selection import push_store
+from sockudo.tasks import end_tasks
 
 # What sends takes a while to import, and most servers send no notifications: where it is used, it is imported.
 if TYPE_CHECKING:
@@ -215,8 +216,7 @@ class Pushing:
         await self.drain(0.0)
         edge.push = edge.push_off = None
         if self._removing is not None:
-            self._removing.cancel()
-            await asyncio.gather(self._removing, return_exceptions=True)
+            await end_tasks([self._removing])
             self._removals = self._removing = None
         for adapter in self._providers.values():
             await adapter.close()

@@ -68,6 +68,7 @@ from sockudo.sessions.sweeper import sweep
 from sockudo.sessions.tokens import revoke
 from sockudo.stores.selection import app_store
 from sockudo.stores.sqlite_revocations import SqliteRevocationStore
+from sockudo.tasks import end_tasks
 from sockudo.telling import Telling
 from sockudo.tracing import Tracing, start_tracing
 from sockudo.webhooks import Webhooks
@@ -386,9 +387,7 @@ class Server:
 
     async def _close(self, deadline: float = 0.0) -> None:
         self._close_listeners()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         await self._stack.aclose()
         if self._tracing is not None:
             # Last, since what was closed before has left spans.

@@ -27,6 +27,7 @@ from sockudo.history.presence_log import LogKey, Member, PresenceLog, Step, fold
 from sockudo.history.service import History
 from sockudo.ids import unique_id
 from sockudo.streams.records import Committed, Retention
+from sockudo.tasks import end_tasks
 
 __all__ = ["EVENTS_LOST", "WRITE_FAILED", "Mark", "PresenceCounters", "PresenceWriter"]
 
@@ -189,9 +190,7 @@ class PresenceWriter:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for end in ends:
                 end.cancel()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         if self.depth:
             _log.error("presence events were not written before the end of the process", events=self.depth)
 

@@ -40,6 +40,7 @@ from sockudo.streams.records import (
     StreamInfo,
 )
 from sockudo.streams.totals import Evicted, Group, Total, group_of
+from sockudo.tasks import end_tasks
 
 __all__ = ["History", "HistoryOptions", "StreamTrimmed"]
 
@@ -118,9 +119,7 @@ class History:
             await self._writer.finish()
             if self._degraded and not self._calls.hanging and not await self._degraded.try_all():
                 _log.error("streams stay degraded over the end of the process", streams=len(self._degraded))
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         self._tasks = []
         await self._tally.close()
         await self._calls.close()

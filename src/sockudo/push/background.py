@@ -15,6 +15,7 @@ from sockudo.errors import SockudoError
 from sockudo.push.bodies import PublishRequest
 from sockudo.push.service import Push
 from sockudo.spans import TraceHeaders
+from sockudo.tasks import end_tasks
 
 __all__ = ["Background", "Refused", "Waiting"]
 
@@ -71,9 +72,7 @@ class Background:
         workers = set(self._workers)
         if workers:
             await asyncio.wait(workers, timeout=seconds)
-        for task in workers:
-            task.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        await end_tasks(workers)
         if self._waiting:
             _log.error("notifications of rules are lost with the process", lost=len(self._waiting))
             self._waiting.clear()

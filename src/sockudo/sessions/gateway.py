@@ -25,6 +25,7 @@ from sockudo.protocol.delta import ChannelDeltas
 from sockudo.protocol.shapes import RECOVERABLE_V1_JSON, V1_JSON, Shape
 from sockudo.publishing.pipeline import Pipeline
 from sockudo.sessions.filter_warnings import FilterWarnings
+from sockudo.tasks import end_tasks
 
 if TYPE_CHECKING:
     from sockudo.sessions.session import Session
@@ -102,9 +103,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Ends whatever sessions still work on."""
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
 
     def note_refusal(self, key: str, error: SockudoError, address: str, origin: str | None) -> None:
         """Counts a refused connection for the metrics, where keys that no app has are one, and tells the inspector."""

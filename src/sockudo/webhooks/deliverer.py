@@ -14,6 +14,7 @@ from sockudo.auth.signing import Signer
 from sockudo.errors import SockudoError
 from sockudo.inspector import Inspector
 from sockudo.spans import TraceHeaders
+from sockudo.tasks import end_tasks
 from sockudo.webhooks.breaker import Breaker
 from sockudo.webhooks.endpoints import Endpoint
 from sockudo.webhooks.inspection import entry_of
@@ -140,9 +141,7 @@ class Deliverer:
         Whoever comes next makes the same requests again, at once.
         """
         attempts = dict(self._attempts)
-        for attempt in attempts:
-            attempt.cancel()
-        await asyncio.gather(*attempts, return_exceptions=True)
+        await end_tasks(attempts)
         back = [(claim, Outcome("waiting", None, claim.delivery.due_at_ms)) for claim in attempts.values()]
         try:
             await self._queue.settle(back, self._now_ms())

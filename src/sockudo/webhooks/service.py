@@ -16,6 +16,7 @@ from sockudo.clock import Clock
 from sockudo.hub import Channel, MemberEvent
 from sockudo.inspector import Inspector
 from sockudo.names import META, WILDCARD
+from sockudo.tasks import end_tasks
 from sockudo.webhooks.batches import Batches, BatchOptions
 from sockudo.webhooks.deliverer import Deliverer, DeliveryOptions
 from sockudo.webhooks.endpoints import AppEndpoints, Endpoint, Retry, app_endpoints
@@ -101,14 +102,10 @@ class Webhooks:
         What the queue holds then is sent by the next process; with a queue in memory it is lost, and logged.
         """
         self.recorder.flush()
-        for task in self._tasks[:1] + self._tasks[3:]:
-            task.cancel()
-        await asyncio.gather(*self._tasks[:1], *self._tasks[3:], return_exceptions=True)
+        await end_tasks(self._tasks[:1] + self._tasks[3:])
         await self.batches.flush()
         await self._finish(seconds)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         await self.deliverer.drain()
         await self._sender.close()
         await self.queue.close()

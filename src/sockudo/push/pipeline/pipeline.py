@@ -20,6 +20,7 @@ from sockudo.push.pipeline.upkeep import Upkeep
 from sockudo.push.pipeline.works import Worker, Works
 from sockudo.push.queue import Depth, Stage
 from sockudo.push.recipients import ROUTE_NAMES, Provider
+from sockudo.tasks import end_tasks
 
 __all__ = ["Pipeline"]
 
@@ -97,10 +98,7 @@ class Pipeline:
         if self._running:
             await asyncio.wait(self._running, timeout=max(0.0, deadline - loop.time()))
         await asyncio.gather(*(sender.finish(deadline - loop.time()) for sender in self.senders))
-        tasks = (*self._running, *self._rounds)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks((*self._running, *self._rounds))
         self._running, self._rounds = [], []
 
     async def _poll(self) -> None:

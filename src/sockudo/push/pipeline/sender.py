@@ -20,6 +20,7 @@ from sockudo.push.pipeline.traced import run_traced
 from sockudo.push.pipeline.works import Worker, Works
 from sockudo.push.queue import Lease, Message
 from sockudo.push.recipients import ROUTE_NAMES, Provider
+from sockudo.tasks import end_tasks
 
 __all__ = ["AT_ONCE", "Sender"]
 
@@ -144,9 +145,7 @@ class Sender(Worker):
         if self._batches:
             await asyncio.wait(tuple(self._batches), timeout=max(0.0, seconds))
         left = dict(self._batches)
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await end_tasks(left)
         if left:
             try:
                 await self.works.queue.give_back(list(left.values()), self.works.now_ms())
