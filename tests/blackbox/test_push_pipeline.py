@@ -8,9 +8,9 @@ import signal
 from pathlib import Path
 
 from sockudo.testing.push_answers import ProviderAnswer
+from support.ports import free_port
 from support.push_ground import seeded, tokens
 from support.push_node import fcm, numbers, push_server
-from support.redis import free_port
 from support.waiting import wait_until
 from support.websocket import WebSocket
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -13,6 +12,7 @@ from sockudo.testing import FaultProxy
 from sockudo.testing.loop_thread import LoopThread
 from support.browser import Chromium, Visitor, dashboard_url, log_in
 from support.operators import PASSWORD, Operator, dashboard_config
+from support.ports import free_port
 from support.server import ServerProcess, start_server
 from support.waiting import PATIENCE
 
@@ -22,10 +22,7 @@ AWAY = ["net::ERR_CONNECTION_REFUSED", "net::ERR_INCOMPLETE_CHUNKED_ENCODING", "
 
 @pytest.fixture
 def ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as two:
-        for each in (one, two):
-            each.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], two.getsockname()[1]
+    return free_port(), free_port()
 
 
 @pytest.fixture

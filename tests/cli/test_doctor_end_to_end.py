@@ -25,6 +25,7 @@ from support.certificates import write_certificate, write_chain
 from support.databases import PASSWORD, DatabaseServer
 from support.endpoint import WebhookEndpoint
 from support.http_proxy import HttpProxy, Ways
+from support.ports import free_port
 from support.redis import RedisProcess, redis_server
 from support.server import DEFAULT_APP, FROM_NOTHING, ServerProcess, app_record, start_server
 from support.waiting import wait_until
@@ -193,13 +194,6 @@ def test_one_check_alone(server: ServerProcess, check: str) -> None:
 
 
 # ---- port, TLS, who answers ----
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_a_closed_port_makes_the_rest_pointless() -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from support import commands
 from support.endpoint import WebhookEndpoint
 from support.parts import cannot_run
+from support.ports import free_port
 from support.server import DEFAULT_APP, ServerProcess, app_record, start_server
 from support.waiting import wait_until
 from support.websocket import WebSocket
@@ -119,9 +119,7 @@ def test_the_node_code_of_the_page_takes_what_the_server_signs(server: ServerPro
     node = shutil.which("node")
     if node is None:
         cannot_run("the Node code of docs/webhooks.md", "there is no node")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     script = tmp_path / "endpoint.cjs"
     script.write_text(code("js").replace("listen(3000)", f"listen({port}, '127.0.0.1', () => console.log('ready'))"))
     environment = {**os.environ, "PUSHER_APP_SECRET": DEFAULT_APP.secret}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from support.forked import ForkedProcess
+from support.ports import free_port
 from support.server import FROM_NOTHING, Process
 from support.waiting import PATIENCE, wait_until
 
@@ -142,7 +142,7 @@ Join = Callable[[str], Chatter]
 
 @pytest.fixture
 def dev_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[DevServer]:
-    server = DevServer(tmp_path, *_free_ports(), as_typed=getattr(request, "param", False))
+    server = DevServer(tmp_path, free_port(), free_port(), as_typed=getattr(request, "param", False))
     server.start()
     yield server
     server.end()
@@ -246,11 +246,3 @@ def _talk(chatter: Chatter, lines: list[str]) -> None:
     for line in lines:
         chatter.say(line.removeprefix(f"{chatter.name}: "))
         chatter.hears(line)
-
-
-def _free_ports() -> tuple[int, int]:
-    """Two ports for a server that comes back to them."""
-    with socket.socket() as one, socket.socket() as other:
-        for each in (one, other):
-            each.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]

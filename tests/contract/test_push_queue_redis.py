@@ -11,8 +11,9 @@ from sockudo.config.sections import Redis, RedisTls
 from sockudo.errors import SockudoError
 from sockudo.push.queue import STAGES, PushQueue
 from sockudo.queues.push_redis import RedisPushQueue
+from support.ports import free_port
 from support.push_queues import NOW, a_message, drain, keys
-from support.redis import RedisProcess, free_port, redis_server
+from support.redis import RedisProcess, redis_server
 from support.waiting import wait_until
 
 LATER = NOW + 30_000

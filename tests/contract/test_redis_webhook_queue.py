@@ -22,7 +22,8 @@ from sockudo.webhooks.ports import Claim, Outcome, WebhookQueue
 from sockudo.webhooks.records import Attempt, Delivery
 from support.certificates import write_certificate
 from support.forked import ForkedProcess
-from support.redis import PASSWORD, RedisProcess, free_port, redis_server
+from support.ports import free_port
+from support.redis import PASSWORD, RedisProcess, redis_server
 from support.waiting import wait_until
 
 WORKER = Path(__file__).parent.parent / "support" / "redis_worker.py"

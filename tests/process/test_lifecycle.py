@@ -21,6 +21,7 @@ from sockudo import errors
 from support import commands
 from support.forked import ForkedProcess
 from support.logs import log_lines, wait_for_line
+from support.ports import free_port
 from support.raw import RawConnection, request_bytes
 from support.server import DEFAULT_APP, FROM_NOTHING, Process, ServerProcess, app_record, start_server
 from support.signing import Credentials
@@ -281,9 +282,7 @@ def test_many_goodbyes_are_spread_and_all_are_said() -> None:
 
 def test_a_reload_applies_what_may_change_and_names_what_may_not() -> None:
     with start_server({"activity_timeout": 120}) as server:
-        rewrite(
-            server, activity_timeout=31, port=server.port + 1, log_level="debug", cors={"origin": ["https://a.test"]}
-        )
+        rewrite(server, activity_timeout=31, port=free_port(), log_level="debug", cors={"origin": ["https://a.test"]})
         assert set(reload(server)["changed"]) == {"activity_timeout", "log_level", "cors.origin"}
         assert wait_for_line(server, "these changes need a restart")["keys"] == ["port"]
         with opened(server):

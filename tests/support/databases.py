@@ -12,7 +12,6 @@ import pwd
 import re
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import tempfile
@@ -28,6 +27,7 @@ import pymysql
 
 from sockudo.config.sections import Mysql, Postgres
 from support.parts import cannot_run
+from support.ports import free_port
 from support.waiting import wait_until
 
 __all__ = ["DatabaseServer", "empty_file", "mariadb_server", "postgres_server"]
@@ -148,7 +148,7 @@ def postgres_server() -> Iterator[DatabaseServer]:
         data = folder / "data"
         how = ["--username=sockudo", f"--pwfile={secret}", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
         _prepare(part, [initdb, f"--pgdata={data}", "--no-sync", *how], user, folder)
-        port = _free_port()
+        port = free_port()
         settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "max_connections": 60}
         # Only a crash of the machine would need it, and none of the tests has one.
         settings["fsync"] = "off"
@@ -178,7 +178,7 @@ def mariadb_server() -> Iterator[DatabaseServer]:
         first.chmod(0o644)
         how = ["--auth-root-authentication-method=normal", "--skip-test-db"]
         _prepare(part, [install, "--no-defaults", f"--datadir={data}", *how], user, folder)
-        port = _free_port()
+        port = free_port()
         settings = {"datadir": data, "port": port, "bind-address": "127.0.0.1", "init-file": first}
         settings |= {"socket": folder / "socket", "pid-file": folder / "pid"}
         # As with PostgreSQL: written at each commit, but not forced to the disk.
@@ -261,13 +261,6 @@ def _running(
         server.close()
         process.send_signal(end)
         process.wait(30)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _children(pid: int) -> list[int]:

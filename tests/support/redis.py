@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -18,9 +17,10 @@ import redis
 from sockudo.config.sections import Redis, RedisServer, RedisTls
 from sockudo.queues.redis import RedisWebhookQueue
 from support.parts import cannot_run
+from support.ports import free_port
 from support.waiting import wait_until
 
-__all__ = ["PASSWORD", "RedisProcess", "free_port", "redis_server"]
+__all__ = ["PASSWORD", "RedisProcess", "redis_server"]
 
 PASSWORD = "p@ss/w:rd %41"
 """Has every character that an address could stumble over."""
@@ -121,11 +121,3 @@ def redis_server(*, tls: tuple[Path, Path] | None = None, **options: str) -> Ite
             yield server
         finally:
             server.kill()
-
-
-def free_port() -> int:
-    """A port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -16,7 +16,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from types import TracebackType
 from typing import Any
 
 from support.forked import ForkedProcess
+from support.ports import free_port
 from support.signing import Credentials, signed_query
 from support.waiting import PATIENCE
 
@@ -106,14 +106,6 @@ def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
         ours = result.get(key)
         result[key] = _merged(ours, value) if isinstance(ours, dict) and isinstance(value, Mapping) else value
     return result
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,8 +259,7 @@ def start_server(
     `FROM_NOTHING`, that is started.
     """
     folder = Path(tempfile.mkdtemp(prefix="sockudo-test-"))
-    port, metrics_port = _free_ports(2)
-    chosen = _merged({**_default_config(), "port": port}, {"metrics": {"port": metrics_port}})
+    chosen = _merged({**_default_config(), "port": free_port()}, {"metrics": {"port": free_port()}})
     chosen = _merged(chosen, config or {})
     if chosen["dashboard"] is None:
         del chosen["dashboard"]
@@ -298,7 +289,8 @@ def _wait_for_start(server: ServerProcess, *, plain_http: bool) -> None:
     while time.monotonic() < deadline:
         if server.exit_code is not None:
             raise AssertionError(f"the server ended with {server.exit_code} while starting:\n{server.log}")
-        if _is_live(server) if plain_http else '"message": "ready"' in server.log:
+        # It is this server that says so, and answers.
+        if " is ready in " in server.log and (not plain_http or _is_live(server)):
             return
         time.sleep(0.02)
     raise AssertionError(f"the server was not ready within {READY_WITHIN:g} s:\n{server.log}")
