@@ -106,8 +106,8 @@ def test_what_waits_takes_no_memory_and_is_sent_or_expires(tmp_path: Path) -> No
             publish(server, "first")
             wait_until(lambda: place.sends, "the first sends")
             before = resident(server)
-            expires = int(time.time() * 1000) + 5000
             for number in range(publishes):
+                expires = int(time.time() * 1000) + 5000
                 publish(server, f"all-{number}", **({"expiresAtMs": expires} if number % 3 == 0 else {}))
             wait_until(lambda: time.time() * 1000 > expires + 1000, "what expires")
             grown = resident(server) - before
