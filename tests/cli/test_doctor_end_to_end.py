@@ -525,9 +525,9 @@ def test_a_history_whose_database_hangs(postgres: DatabaseServer) -> None:
         "history": {
             "enabled": True,
             "backend": "postgres",
-            "postgres": {"table_prefix": "doctor", "write_timeout_ms": 300},
+            "postgres": {"table_prefix": "doctor", "write_timeout_ms": 1500},
         },
-        "health_check_timeout_ms": 300,
+        "health_check_timeout_ms": 1500,
         "database": {"postgres": place},
     }
     with start_server(config) as server:
