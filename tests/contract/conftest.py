@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -53,6 +55,21 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
+@asynccontextmanager
+async def _emptied(place: Any, opened: dict[str, Any]) -> AsyncIterator[Any]:
+    """A started store at a place, with nothing in it: one of ``opened``, or its first, or one in memory."""
+    place.empty()
+    if place.kind == "memory":
+        async with place.open() as fresh:
+            yield fresh
+        return
+    if place.kind not in opened:
+        made = place.make_sql()
+        await made.start()
+        opened[place.kind] = made
+    yield opened[place.kind]
+
+
 @pytest.fixture(scope="session")
 def opened() -> Iterator[dict[str, SqlHistoryStore]]:
     """Stores that are open for the whole run, by kind: opening takes longer than most tests."""
@@ -67,18 +84,8 @@ async def store(
     request: pytest.FixtureRequest, folder: Path, opened: dict[str, SqlHistoryStore]
 ) -> AsyncIterator[HistoryStore]:
     """A started store of every kind, with nothing in it."""
-    kind = request.param
-    place = Place(kind, folder, _server(kind, request))
-    place.empty()
-    if kind == "memory":
-        async with place.open() as fresh:
-            yield fresh
-        return
-    if kind not in opened:
-        made = place.make_sql()
-        await made.start()
-        opened[kind] = made
-    yield opened[kind]
+    async with _emptied(Place(request.param, folder, _server(request.param, request)), opened) as ready:
+        yield ready
 
 
 def _push_place(kind: str, request: pytest.FixtureRequest) -> PushPlace:
@@ -119,15 +126,5 @@ async def push_store(
     request: pytest.FixtureRequest, folder: Path, opened_push: dict[str, SqlPushStore]
 ) -> AsyncIterator[PushStore]:
     """A started store of every kind, with nothing in it, for tests that run in the loop of the whole run."""
-    kind = request.param
-    place = PushPlace(kind, folder, _server(kind, request))
-    place.empty()
-    if kind == "memory":
-        async with place.open() as fresh:
-            yield fresh
-        return
-    if kind not in opened_push:
-        made = place.make_sql()
-        await made.start()
-        opened_push[kind] = made
-    yield opened_push[kind]
+    async with _emptied(PushPlace(request.param, folder, _server(request.param, request)), opened_push) as ready:
+        yield ready

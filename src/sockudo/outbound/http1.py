@@ -24,6 +24,8 @@ __all__ = ["Http1"]
 # Common servers close theirs after five seconds, and a request that crosses with that is lost.
 _KEPT_SECONDS: Final = 4.0
 _AGENT: Final = f"Sockudo/{__version__}"
+# Where a request ends is not for others to say: what follows would be another one.
+_FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -197,9 +199,10 @@ def _request(address: Address, headers: Sequence[tuple[str, str]], body: bytes) 
     """Raises ExchangeError for a header that HTTP does not allow."""
     own = {"host": address.host_header, "user-agent": _AGENT, "accept": "*/*", "content-length": str(len(body))}
     for name, _ in headers:
-        own.pop(name.lower(), None)
-        if not _NAME.fullmatch(name):
+        key = name.lower()
+        if key in _FRAMING or not _NAME.fullmatch(name):
             raise ExchangeError("url_invalid")
+        own.pop(key, None)
     lines = [f"POST {address.target} HTTP/1.1", *(f"{name}: {value}" for name, value in (*own.items(), *headers))]
     head = "\r\n".join(lines)
     ends = len(lines) - 1
