@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
 from zlib import crc32
 
 import pytest
@@ -17,8 +16,7 @@ from hypothesis import Phase, settings
 sys.path.insert(0, str(Path(__file__).parent))
 
 from support.databases import DatabaseServer, mariadb_server, postgres_server
-from support.distribution import Distribution, turn
-from support.parts import missing_parts, remember
+from support.parts import missing_parts
 from support.redis import RedisProcess, redis_server
 from support.server import ServerProcess, start_server
 
@@ -40,10 +38,8 @@ if EXAMPLES is not None:
 structlog.get_config()["processors"][-1].exception_formatter = structlog.dev.plain_traceback
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With more examples than usual a test may take as long as it takes."""
-    if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: turn(item.path))
     if EXAMPLES is not None:
         for item in items:
             item.add_marker(pytest.mark.timeout(0), append=False)
@@ -103,24 +99,6 @@ def unique(request: pytest.FixtureRequest) -> str:
     letters = [letter if letter.isalnum() and letter.isascii() else "-" for letter in request.node.name]
     # Two files may each have a test of that name.
     return f"{''.join(letters).strip('-')[-71:]}-{crc32(request.node.nodeid.encode()):08x}"
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A worker of a run in several processes hands on what it could not run."""
-    output = getattr(session.config, "workeroutput", None)
-    if output is not None:
-        output["missing_parts"] = missing_parts()
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    return Distribution(config, log) if config.getvalue("dist") == "loadfile" else None
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    """The process that reports takes it over."""
-    remember(getattr(node, "workeroutput", {}).get("missing_parts", {}))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

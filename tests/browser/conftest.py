@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Playwright, expect, sync_playwright
 
 from support.browser import Chromium, Visit, Visitor, log_in, running_chromium
 from support.operators import dashboard_config
@@ -19,9 +19,16 @@ expect.set_options(timeout=PATIENCE * 1000)
 
 
 @pytest.fixture(scope="package")
-def chromium() -> Iterator[Chromium]:
-    """Gone with the folder: asynchronous tests of others have no room beside Playwright's loop."""
-    with running_chromium() as running:
+def playwright() -> Iterator[Playwright]:
+    """Gone with the folder: asynchronous tests of others have no room beside its loop."""
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def chromium(playwright: Playwright) -> Iterator[Chromium]:
+    """One browser for all."""
+    with running_chromium(playwright) as running:
         yield running
 
 

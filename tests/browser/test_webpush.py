@@ -20,11 +20,11 @@ from urllib.parse import urlsplit
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Playwright, expect
 
 from sockudo.testing.web_push import BrowserKeys
 from support import commands
-from support.browser import Chromium, Visitor, log_in
+from support.browser import WHOLE, Chromium, Visitor, log_in, running_chromium
 from support.looks import wrong_looks
 from support.operators import PASSWORD
 from support.push_server import PushServer, push_server
@@ -43,6 +43,13 @@ def keys() -> dict[str, str]:
     """What `sockudo push vapid` prints, as a shell reads it."""
     done = commands.run(["push", "vapid"], env=commands.environment(), cwd=EXAMPLE)
     return dict(line.split("=", 1) for line in done.stdout.splitlines())
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright: Playwright) -> Iterator[Chromium]:
+    """One that shows notifications."""
+    with running_chromium(playwright, WHOLE) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 from urllib.parse import urlencode, urlsplit
@@ -19,9 +19,9 @@ from playwright.sync_api import (
     Dialog,
     Error,
     Page,
+    Playwright,
     Request,
     WebError,
-    sync_playwright,
 )
 
 from sockudo.dashboard.assets import asset_url
@@ -30,10 +30,23 @@ from support.parts import cannot_run
 from support.server import ServerProcess
 from support.waiting import PATIENCE
 
-__all__ = ["DESK", "PHONE", "SIZES", "Chromium", "Visit", "Visitor", "dashboard_url", "log_in", "running_chromium"]
+__all__ = [
+    "DESK",
+    "PHONE",
+    "SIZES",
+    "WHOLE",
+    "Chromium",
+    "Visit",
+    "Visitor",
+    "dashboard_url",
+    "log_in",
+    "running_chromium",
+]
 
 PART = "the dashboard in headless Chromium"
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+WHOLE = ("chromium", "chromium-browser", "google-chrome")
+WINDOWLESS = ("chromium-headless-shell", *WHOLE)
+"""Without what windows need it takes two thirds of the time, and has no notifications."""
 
 Size = tuple[int, int]
 PHONE: Final[Size] = (360, 740)
@@ -142,20 +155,19 @@ def _url(page: Page | None) -> str:
 
 
 @contextlib.contextmanager
-def running_chromium() -> Iterator[Chromium]:
-    """A browser without windows; a machine that has none skips the test that asked."""
-    executable = next(filter(None, map(shutil.which, NAMES)), None)
+def running_chromium(playwright: Playwright, names: Sequence[str] = WINDOWLESS) -> Iterator[Chromium]:
+    """The first browser of these that is there; a machine that has none skips the test that asked."""
+    executable = next(filter(None, map(shutil.which, names)), None)
     if executable is None:
         cannot_run(PART, "chromium is not installed (apt-get install chromium)")
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=executable, args=_SWITCHES)
-        except Error as error:
-            cannot_run(PART, f"chromium did not start: {str(error).splitlines()[0]}")
-        try:
-            yield Chromium(browser)
-        finally:
-            browser.close()
+    try:
+        browser = playwright.chromium.launch(executable_path=executable, args=_SWITCHES)
+    except Error as error:
+        cannot_run(PART, f"chromium did not start: {str(error).splitlines()[0]}")
+    try:
+        yield Chromium(browser)
+    finally:
+        browser.close()
 
 
 @dataclass

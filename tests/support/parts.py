@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-__all__ = ["cannot_run", "missing_parts", "remember"]
+__all__ = ["cannot_run", "missing_parts"]
 
 _MISSING: dict[str, str] = {}
 
@@ -21,8 +21,3 @@ def cannot_run(part: str, reason: str) -> NoReturn:
 def missing_parts() -> dict[str, str]:
     """Part → reason, for the summary."""
     return dict(_MISSING)
-
-
-def remember(parts: dict[str, str]) -> None:
-    """Takes over what another process of the run could not run."""
-    _MISSING.update(parts)
