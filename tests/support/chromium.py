@@ -21,7 +21,7 @@ from support.waiting import PATIENCE, wait_until
 __all__ = ["Chromium", "Page", "running_chromium"]
 
 PART = "headless Chromium"
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 SWITCHES = (
     "--headless",
     "--no-sandbox",

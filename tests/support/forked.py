@@ -21,6 +21,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from support.waiting import wait_until
+
 __all__ = ["ForkedProcess"]
 
 Place = int | IO[Any] | None
@@ -30,23 +32,24 @@ _TEMPLATE = Path(__file__).parent / "template.py"
 
 
 class _Template:
-    """The process that is copied: one for each process that runs tests."""
+    """The process that is copied: the run's, which ``SOCKUDO_TEST_TEMPLATE`` names, or one of this process's own."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            number = theirs.fileno()
-            command = [sys.executable, "-P", str(_TEMPLATE), str(number)]
-            self._process = subprocess.Popen(command, pass_fds=[number])
-        self._socket = ours
+        name = os.environ.get("SOCKUDO_TEST_TEMPLATE")
+        if name is None:
+            name = f"sockudo-template-{os.getpid()}"
+            # It ends when nobody holds the other end of this any more.
+            self._process = subprocess.Popen([sys.executable, "-P", str(_TEMPLATE), name], stdin=subprocess.PIPE)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
+        wait_until(lambda: self._socket.connect_ex(f"\0{name}") == 0, "the template of forked processes")
 
     def ask(self, asked: Mapping[str, object], descriptors: Sequence[int] = ()) -> int:
         message = json.dumps(asked).encode()
         with self._lock:
             socket.send_fds(self._socket, [message], descriptors)
             answer = self._socket.recv(64)
-        assert answer, f"the template of forked processes ended with {self._process.wait()}"
+        assert answer, "the template of forked processes has ended"
         return int(answer)
 
 

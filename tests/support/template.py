@@ -1,8 +1,9 @@
-"""The process that `support.forked` starts: it has imported the whole of sockudo and makes copies of itself.
+"""The process behind `support.forked`: it has imported the whole of sockudo and makes copies of itself.
 
-Each request is a datagram on the socket whose number is the first argument: a command with the descriptors that are to
-be its input and output, answered with the id of its process, or the id of one that has ended, answered with its exit
-code. Until somebody asks for that, it stays a zombie, so that its id means no other process.
+It listens on the abstract socket that its argument names, and ends with its input. Each request is a datagram: a
+command with the descriptors that are to be its input and output, answered with the id of its process, or the id of one
+that has ended, answered with its exit code. Until somebody asks for that, it stays a zombie, so that its id means no
+other process.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 import os
 import pkgutil
 import runpy
+import select
 import signal
 import socket
 import sys
@@ -95,27 +97,37 @@ def settle() -> None:
     gc.enable()
 
 
-def copies(requests: socket.socket) -> dict[str, Any] | None:
+def copies(listener: socket.socket) -> dict[str, Any] | None:
     """Answers requests. Returns twice, like fork: None in the template at its end, in each copy what it has to do."""
+    asking: list[socket.socket] = []
     while True:
-        message, descriptors, _, _ = socket.recv_fds(requests, _LONGEST, 3)
-        if not message:
+        ready, _, _ = select.select([sys.stdin, listener, *asking], [], [])
+        if sys.stdin in ready:
             return None
-        asked = json.loads(message)
-        if "reap" in asked:
-            _, status = os.waitpid(asked["reap"], 0)
-            requests.send(str(os.waitstatus_to_exitcode(status)).encode())
-            continue
-        pid = os.fork()
-        if pid == 0:
-            requests.close()
-            for number, descriptor in enumerate(descriptors):
-                os.dup2(descriptor, number)
+        if listener in ready:
+            asking.append(listener.accept()[0])
+        for requests in set(ready).intersection(asking):
+            message, descriptors, _, _ = socket.recv_fds(requests, _LONGEST, 3)
+            if not message:
+                requests.close()
+                asking.remove(requests)
+                continue
+            asked = dict(json.loads(message))
+            if "reap" in asked:
+                _, status = os.waitpid(asked["reap"], 0)
+                requests.send(str(os.waitstatus_to_exitcode(status)).encode())
+                continue
+            pid = os.fork()
+            if pid == 0:
+                for each in (listener, *asking):
+                    each.close()
+                for number, descriptor in enumerate(descriptors):
+                    os.dup2(descriptor, number)
+                    os.close(descriptor)
+                return asked
+            for descriptor in descriptors:
                 os.close(descriptor)
-            return dict(asked)
-        for descriptor in descriptors:
-            os.close(descriptor)
-        requests.send(str(pid).encode())
+            requests.send(str(pid).encode())
 
 
 def become(asked: dict[str, Any]) -> None:
@@ -161,12 +173,16 @@ if __name__ == "__main__":
     codes: list[int] = []
     atexit.register(leave, codes)  # the first to be registered is the last to be called
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who interrupts the tests means them
+    # Who asks before the rest is done waits for it.
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(f"\0{sys.argv[1]}")
+    listener.listen()
     # Nearly all of what is made here stays; to look for garbage again and again would take a quarter of it.
     gc.disable()
     import_everything()
     work_out_everything()
     settle()
-    wanted = copies(socket.socket(fileno=int(sys.argv[1])))
+    wanted = copies(listener)
     if wanted is not None:
         become(wanted)
         codes.append(run(wanted["program"]))

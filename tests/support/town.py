@@ -153,6 +153,8 @@ def town() -> Iterator[Town]:
         shop = app_record(SHOP, webhooks=webhooks)
         odd = app_record(ODD, channels={"allowed_origins": ["https://odd.example.com"]})
         config = dashboard_config(
+            # Its clients say nothing as long as it is looked at.
+            activity_timeout=3600,
             **STREAMS,
             presence_history={"enabled": True},
             app_manager={"driver": "sqlite", "array": {"apps": [shop, odd]}},
