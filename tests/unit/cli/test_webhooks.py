@@ -556,7 +556,6 @@ def test_every_reason_of_a_dead_letter_is_explained(run: Any, reason: str) -> No
     assert f"{reason}, in replies, events or the log" in result.stdout
 
 
-@pytest.mark.parametrize("status", [*range(100, 200, 50), *range(300, 600)])
-def test_there_is_advice_on_every_status(status: int) -> None:
-    assert advice_on(status, None)
+def test_there_is_advice_on_every_status_but_success() -> None:
+    assert [status for status in (*range(100, 200), *range(300, 600)) if not advice_on(status, None)] == []
     assert advice_on(204, None) is None

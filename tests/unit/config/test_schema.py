@@ -7,26 +7,28 @@ import collections
 import pytest
 
 from sockudo.config import Settings
-from sockudo.config.schema import Setting, build, declared, sections, value_at, variables
+from sockudo.config.schema import build, declared, sections, value_at, variables
 from sockudo.config.values import read_value
 
 SETTINGS = list(declared().values())
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.path)
-def test_a_default_is_a_value_of_its_own_key(setting: Setting) -> None:
-    assert value_at(Settings(), setting.path) == setting.default
-    if setting.kind not in ("apps", "rules"):
-        assert read_value(setting, setting.default) == setting.default
+def test_every_default_is_a_value_of_its_own_key() -> None:
+    settings = Settings()
+    for setting in SETTINGS:
+        assert value_at(settings, setting.path) == setting.default, setting.path
+        if setting.kind not in ("apps", "rules"):
+            assert read_value(setting, setting.default) == setting.default, setting.path
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.path)
-def test_a_key_is_described(setting: Setting) -> None:
-    assert setting.key.meaning
-    assert not setting.key.meaning.endswith(".")
-    assert setting.key.low <= setting.key.high
-    assert not set(setting.key.choices) & set(setting.key.elsewhere)
-    assert {word for _, word in setting.key.aliases} <= {*setting.key.choices, *setting.key.elsewhere}
+def test_every_key_is_described() -> None:
+    for setting in SETTINGS:
+        key = setting.key
+        assert key.meaning, setting.path
+        assert not key.meaning.endswith("."), setting.path
+        assert key.low <= key.high, setting.path
+        assert not set(key.choices) & set(key.elsewhere), setting.path
+        assert {word for _, word in key.aliases} <= {*key.choices, *key.elsewhere}, setting.path
 
 
 def test_a_variable_sets_one_key_but_for_one_that_is_about_both_databases() -> None:
