@@ -39,7 +39,8 @@ class _Template:
         if name is None:
             name = f"sockudo-template-{os.getpid()}"
             # It ends when nobody holds the other end of this any more.
-            self._process = subprocess.Popen([sys.executable, "-P", str(_TEMPLATE), name], stdin=subprocess.PIPE)
+            command = [sys.executable, "-P", str(_TEMPLATE), name]
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
         wait_until(lambda: self._socket.connect_ex(f"\0{name}") == 0, "the template of forked processes")

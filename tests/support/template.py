@@ -1,6 +1,6 @@
 """The process behind `support.forked`: it has imported the whole of sockudo and makes copies of itself.
 
-It listens on the abstract socket that its argument names, and ends with its input. Each request is a datagram: a
+It listens on the abstract socket that its argument names, says when it is ready, and ends with its input. Each request is a datagram: a
 command with the descriptors that are to be its input and output, answered with the id of its process, or the id of one
 that has ended, answered with its exit code. Until somebody asks for that, it stays a zombie, so that its id means no
 other process.
@@ -181,6 +181,7 @@ if __name__ == "__main__":
     gc.disable()
     import_everything()
     work_out_everything()
+    print("ready", flush=True)
     settle()
     wanted = copies(listener)
     if wanted is not None:
