@@ -1,9 +1,9 @@
 """The process behind `support.forked`: it has imported the whole of sockudo and makes copies of itself.
 
-It listens on the abstract socket that its argument names, says when it is ready, and ends with its input. Each request is a datagram: a
-command with the descriptors that are to be its input and output, answered with the id of its process, or the id of one
-that has ended, answered with its exit code. Until somebody asks for that, it stays a zombie, so that its id means no
-other process.
+It listens on the abstract socket that its argument names, says when it is ready, and ends with its input. Each request
+is a datagram: a command with the descriptors that are to be its input and output, answered with the id of its process,
+or the id of one that has ended, answered with its exit code. Until somebody asks for that, it stays a zombie, so that
+its id means no other process.
 """
 
 from __future__ import annotations
