@@ -26,7 +26,7 @@ EXAMPLES = os.environ.get("SOCKUDO_EXAMPLES")
 # The same examples in every run, so that one says as much as the next; new ones are for the long mode. How long one
 # took says more of what else the machine does.
 settings.register_profile(
-    "usual", max_examples=50, derandomize=True, deadline=None, phases=set(Phase) - {Phase.explain}
+    "usual", max_examples=30, derandomize=True, deadline=None, phases=set(Phase) - {Phase.explain}
 )
 settings.load_profile("usual")
 if EXAMPLES is not None:
