@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Callable
+
+import pytest
 
 from sockudo.ids import app_credentials, socket_id, unique_id
 
@@ -18,26 +21,30 @@ def test_unique_ids_are_random_uuids() -> None:
     assert {each[19] for each in made} == set("89ab")
 
 
-def test_a_child_process_makes_others() -> None:
-    unique_id()
+@pytest.mark.parametrize("make", [unique_id, socket_id])
+def test_a_child_process_makes_others(make: Callable[[], str]) -> None:
+    make()
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(writing, unique_id().encode())
+        os.write(writing, make().encode())
         os._exit(0)
     os.close(writing)
     assert os.waitpid(child, 0)[1] == 0
     theirs = os.read(reading, 100).decode()
     os.close(reading)
-    assert uuid.UUID(theirs)
-    assert theirs not in {unique_id() for _ in range(64)}
+    assert theirs
+    assert theirs not in {make() for _ in range(64)}
 
 
-def test_socket_ids_are_two_numbers() -> None:
-    for _ in range(100):
-        parts = socket_id().split(".")
-        assert len(parts) == 2
-        assert all(0 <= int(part) <= 10_000_000_000 and str(int(part)) == part for part in parts)
+def test_socket_ids_are_two_numbers_each_its_own() -> None:
+    made = [socket_id() for _ in range(10_000)]
+    assert len(set(made)) == len(made)
+    numbers = [part for each in made for part in each.split(".")]
+    assert len(numbers) == 20_000
+    assert all(0 <= int(part) <= 10_000_000_000 and str(int(part)) == part for part in numbers)
+    # Spread over all of it, and not the halves of one number.
+    assert 0.45 < sum(int(part) > 5_000_000_000 for part in numbers) / 20_000 < 0.55
 
 
 def test_credentials_differ() -> None:

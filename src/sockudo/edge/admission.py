@@ -88,7 +88,7 @@ def _take_over(
     deflate: DeflateParams | None = None
     if edge.settings.websocket.compression != "disabled" and handshake.extensions:
         deflate = negotiate(handshake.extensions)
-    transport.write(accept_response(handshake, deflate))
+    accepted = accept_response(handshake, deflate)
     transport.set_write_buffer_limits(edge.settings.websocket.max_backpressure)
     websocket = WebSocketProtocol(edge, transport, deflate, address)
     http.release()
@@ -106,14 +106,15 @@ def _take_over(
         code = error.spec.ws or 4000
         gateway.note_refusal(key, error, address, origin)
         _log.debug("connection refused", code=code, error=error.spec.slug)
-        websocket.write(shape.encode(frames.error(code, error.text)))
+        websocket.begin(accepted, shape.encode(frames.error(code, error.text)))
         websocket.close(code, error.text)
     else:
         session = gateway.open(
             app, websocket, shape, echo=query.echo_messages, client=query.client, client_version=query.version
         )
         websocket.attach(session)
-        session.send(frames.connection_established(session.socket_id, edge.settings.activity_timeout))
+        greeting = frames.connection_established(session.socket_id, edge.settings.activity_timeout)
+        websocket.begin(accepted, session.shape.encode(greeting))
         if token is not None:
             adopt_token(session, token)
         if gateway.inspector.watching:

@@ -28,7 +28,7 @@ class WebSocketProtocol(asyncio.Protocol):
     Everything happens in the transport's callbacks: there is no task, future or timer per connection.
     """
 
-    __slots__ = ("_close_by", "_direct", "_edge", "_reader", "_session", "_transport", "address", "write")
+    __slots__ = ("_close_by", "_deflates", "_direct", "_edge", "_reader", "_session", "_transport", "address", "write")
 
     def __init__(self, edge: Edge, transport: asyncio.Transport, deflate: DeflateParams | None, address: str) -> None:
         self._edge = edge
@@ -38,6 +38,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._session: Session | None = None
         # When the connection is cut if the peer has not answered our close frame; None while it is open.
         self._close_by: float | None = None
+        self._deflates = deflate is not None
         self._direct = writer_of(transport) if deflate is None else None
         self.write: Callable[[bytes], None] = transport.write
         if deflate is not None:
@@ -48,6 +49,10 @@ class WebSocketProtocol(asyncio.Protocol):
     def attach(self, session: Session) -> None:
         """From now on messages go to this session."""
         self._session = session
+
+    def begin(self, accepted: bytes, greeting: bytes) -> None:
+        """Writes the 101 and the first frame behind it, at once: for each write the peer is woken."""
+        self._transport.write(accepted + (deflated_frames(greeting) if self._deflates else greeting))
 
     def _write_deflated(self, data: bytes) -> None:
         self._transport.write(deflated_frames(data))

@@ -32,6 +32,8 @@ __all__ = ["GateLimits", "Hub", "HubOptions"]
 
 # Writes in one turn of the loop: 5 to 10 ms, so that pings, publishes and small channels get their turn in between.
 SLICE = 1024
+# Of them for a round that takes several turns anyway, at least and at most.
+_LEAST, _MOST = SLICE // 4, SLICE // 2
 # Above so many subscribers the count is told once a second instead of once a turn.
 _COUNT_AT_ONCE = 100
 # Seconds between two looks for delta bases that nobody has used for long.
@@ -166,7 +168,7 @@ class Hub:
         if waiting:
             # However much is new, a long round goes on.
             fanout = self._rounds.popleft()
-            fanout.deliver(max(budget, SLICE // 4))
+            fanout.deliver(min(max(budget, _LEAST), _MOST))
             self._requeue(fanout)
         self.frames_in_write = 1
         if queue or self._rounds:

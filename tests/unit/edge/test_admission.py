@@ -33,6 +33,15 @@ class TestAdmitted:
         assert list(node.state.connections) == [socket.session.socket_id]
         assert not node.edge.state.connections
 
+    @pytest.mark.parametrize(("target", "frames"), [("/app/key-app", 1), ("/app/nobody", 2)])
+    async def test_the_first_frame_leaves_with_the_handshake(self, node: EdgeNode, target: str, frames: int) -> None:
+        socket = node.socket()
+        socket.feed(handshake(target))
+        first, *rest = socket.transport.writes
+        assert first.startswith(b"HTTP/1.1 101 ")
+        assert b'"event":"pusher:' in first
+        assert len(rest) == frames - 1
+
     @pytest.mark.parametrize("size", [1, 10, 10_000])
     async def test_frames_right_behind_the_handshake(self, node: EdgeNode, size: int) -> None:
         socket = node.socket()
