@@ -27,6 +27,7 @@ LAYERS = {
         "clock",
         "spans",
         "tasks",
+        "threads",
         "version",
         "config",
         "sqlite_files",

@@ -19,6 +19,7 @@ from sockudo.edge.listeners import ListenError
 from sockudo.errors import SockudoError
 from sockudo.logs import configure_logs
 from sockudo.server import Server
+from sockudo.threads import PassingThreads
 from sockudo.version import __version__
 from sockudo.welcome import welcome
 
@@ -69,6 +70,7 @@ class _Process:
 
     async def serve(self) -> int:
         self._handle_signals()
+        asyncio.get_running_loop().set_default_executor(PassingThreads())
         try:
             await self._server.start()
         except (ListenError, SockudoError) as problem:

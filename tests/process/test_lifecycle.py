@@ -21,6 +21,7 @@ from sockudo import errors
 from support import commands
 from support.forked import ForkedProcess
 from support.logs import log_lines, wait_for_line
+from support.operators import PASSWORD, Operator
 from support.ports import free_port
 from support.raw import RawConnection, request_bytes
 from support.server import DEFAULT_APP, FROM_NOTHING, Process, ServerProcess, app_record, start_server
@@ -148,6 +149,15 @@ def test_the_descriptor_limit_is_raised_and_said() -> None:
 
 
 # ---- starts that fail ----
+
+
+def test_a_server_that_needs_no_other_thread_has_one() -> None:
+    # A second one would make every delivery a little slower, whatever it does.
+    with start_server({"dashboard": {"password": PASSWORD}}) as server:
+        threads = Path(f"/proc/{server.process.pid}/task")
+        wait_until(lambda: len(list(threads.iterdir())) == 1, "the threads of the start to end")
+        Operator(server).page("/dashboard")
+        wait_until(lambda: len(list(threads.iterdir())) == 1, "the threads of a first page to end")
 
 
 def test_a_port_in_use_ends_the_start_with_one_line(tmp_path: Path) -> None:
