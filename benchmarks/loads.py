@@ -48,7 +48,7 @@ _ALL = [
         "open",
         "100 publishes a second to 500 subscribers, on a fixed schedule",
         ("-c", "500", "-r", "100", "-w", "16"),
-        stretch=2,
+        stretch=4,
         floors={"": (500, 1)},
         batch=2,
     ),
