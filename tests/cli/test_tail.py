@@ -57,11 +57,16 @@ class Tail:
     def close(self) -> None:
         """Ends it, and waits until all that it said was read."""
         self.process.kill()
+        self._read_all()
+
+    def _read_all(self) -> None:
         for reader in self._readers:
             reader.join(PATIENCE)
 
     def ends(self, code: int) -> None:
+        """Waits until it has ended, and all that it said was read."""
         assert self.process.wait(PATIENCE) == code, self.notes.seen
+        self._read_all()
         assert not any("Traceback" in note for note in self.notes.seen), self.notes.seen
 
 

@@ -20,11 +20,14 @@ from support.server import DEFAULT_APP, STREAMS, ServerProcess, start_server
 from support.sockudo_client import Listener
 
 PREFIXES = ["", "private-", "presence-"]
+BUFFER = 400
+"""More than a publisher says in a whole test, however long a client takes to come back."""
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
-    with start_server({**STREAMS, "connection_recovery": {"enabled": True, "max_buffer_size": 100}}) as running:
+    recovery = {"enabled": True, "max_buffer_size": BUFFER}
+    with start_server({**STREAMS, "connection_recovery": recovery}) as running:
         yield running
 
 
@@ -132,7 +135,7 @@ async def test_too_much_was_missed(line: FaultProxy, backend: AppBackend, sdk: S
     async with listener(line, backend) as client:
         await client.join(unique)
         line.cut()
-        for _ in range(11):
+        for _ in range(BUFFER // 10 + 1):
             assert sdk.trigger_batch([Event(unique, "flood", number) for number in range(10)]).ok
         failure = await client.next("", "sockudo:resume_failed")
         assert (failure["code"], failure["reason"]) == ("position_expired", "recovery_window_exceeded")
