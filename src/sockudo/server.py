@@ -45,6 +45,7 @@ from sockudo.edge.operations import operations_routes
 from sockudo.edge.presence_history import presence_history_routes
 from sockudo.edge.push.routes import push_routes
 from sockudo.edge.revocations import revocation_routes
+from sockudo.edge.ring import open_ring
 from sockudo.edge.traced import TracedFront, trace_calls
 from sockudo.edge.webhooks import webhook_routes
 from sockudo.histories import Histories
@@ -120,6 +121,7 @@ class Server:
             # Opened after push, so that it is closed before.
             self._stack.push_async_callback(self.event_rules.close)
             await self._open_dashboard()
+            self._open_ring()
             await self._open_listeners()
             await self._open_metrics()
             self._start_rounds()
@@ -249,6 +251,13 @@ class Server:
     async def _open_dashboard(self) -> None:
         if self.settings.dashboard.enabled:
             self.dashboard_password = await self.board.credentials.prepare()
+
+    def _open_ring(self) -> None:
+        """With TLS each connection has bytes of its own."""
+        ring = open_ring() if self.settings.websocket.io_uring and not self.settings.ssl.enabled else None
+        if ring is not None:
+            self._stack.callback(ring.close)
+            self.hub.bulk = ring
 
     async def _open_listeners(self) -> None:
         settings = self.settings

@@ -225,18 +225,19 @@ def publish_many(server: ServerProcess, dial: Dial, channel: str) -> None:
         assert all(connection.answer().status == 200 for _ in range(100))
 
 
+@pytest.mark.parametrize("others", [3, 8], ids=["a few", "many"])
 def test_a_slow_reader_is_closed_and_the_others_lose_nothing(
-    connect: Connect, dial: Dial, serve: Callable[..., ServerProcess]
+    connect: Connect, dial: Dial, serve: Callable[..., ServerProcess], others: int
 ) -> None:
     own = serve({"websocket": {"max_messages": 100, "max_backpressure": 65_536}})
     slow = connect(server=own, receive_buffer=4096)
-    others = [connect(server=own) for _ in range(3)]
-    for client in (slow, *others):
+    quick = [connect(server=own) for _ in range(others)]
+    for client in (slow, *quick):
         client.subscribe("busy")
-    heard = [_Listener(client) for client in others]
+    heard = [_Listener(client) for client in quick]
     publish_many(own, dial, "busy")
-    assert [listener.wait() for listener in heard] == [COUNT] * 3
-    wait_until(lambda: gauge(own, "connected") == 3, "the slow one to be given up")
+    assert [listener.wait() for listener in heard] == [COUNT] * others
+    wait_until(lambda: gauge(own, "connected") == others, "the slow one to be given up")
     assert gauge(own, "ws_messages_dropped_total") > 0
     received: list[Event] = []
     while (event := slow.event())["event"] == "e":

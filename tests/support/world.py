@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 
 import msgspec
@@ -10,7 +11,7 @@ from sockudo.hub import AppState, Connection, Hub, HubOptions
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.shapes import V1_JSON, Shape
 
-__all__ = ["Peer", "World"]
+__all__ = ["Peer", "Sockets", "World"]
 
 
 class Peer:
@@ -51,14 +52,45 @@ class Peer:
         return [(frame["event"], frame.get("data")) for frame in self.frames()]
 
 
-class World:
-    """One app on one hub, with turns of the loop and time by hand."""
+class Sockets:
+    """Writes to many peers at once; ``taken`` says how many of so many bytes a socket takes."""
 
-    def __init__(self, options: HubOptions | None = None) -> None:
+    def __init__(self, taken: Callable[[int], int]) -> None:
+        self.peers: dict[int, Peer] = {}
+        self.writes = 0
+        self._taken = taken
+        self._opened = 0
+
+    def open(self, peer: Peer) -> int:
+        """A number under which the peer is written to, and that nobody else ever has."""
+        self._opened += 1
+        self.peers[self._opened] = peer
+        return self._opened
+
+    def write(self, descriptors: array[int], data: bytes) -> list[tuple[int, int]]:
+        self.writes += 1
+        refused = []
+        for place, descriptor in enumerate(descriptors):
+            taken = 0 if descriptor == -1 else self._taken(len(data))
+            if taken:
+                self.peers[descriptor].writes.append(data[:taken])
+            if taken != len(data):
+                refused.append((place, taken))
+        return refused
+
+
+class World:
+    """One app on one hub, with turns of the loop and time by hand.
+
+    With ``sockets`` what many hear goes there, past the connections.
+    """
+
+    def __init__(self, options: HubOptions | None = None, sockets: Sockets | None = None) -> None:
         self.turns: list[Callable[[], None]] = []
         self.time = 1000.0
         self.hub = Hub(self.turns.append, lambda: self.time, options or HubOptions())
         self.app: AppState = self.hub.app("app")
+        self.hub.bulk = self.sockets = sockets
         self._count = 0
 
     def connect(self, shape: Shape = V1_JSON) -> tuple[Connection, Peer]:
@@ -66,6 +98,8 @@ class World:
         peer = Peer()
         connection = Connection(f"1.{self._count}", self.app, peer, shape)
         self.hub.connect(connection)
+        if self.sockets is not None:
+            connection.use_descriptor(self.sockets.open(peer))
         return connection, peer
 
     def subscribers(self, count: int, channel: str = "news") -> list[tuple[Connection, Peer]]:

@@ -39,7 +39,7 @@ class WebSocketProtocol(asyncio.Protocol):
         # When the connection is cut if the peer has not answered our close frame; None while it is open.
         self._close_by: float | None = None
         self._deflates = deflate is not None
-        self._direct = writer_of(transport) if deflate is None else None
+        self._direct = writer_of(transport, self._descriptor_changed) if deflate is None else None
         self.write: Callable[[bytes], None] = transport.write
         if deflate is not None:
             self.write = self._write_deflated
@@ -53,6 +53,10 @@ class WebSocketProtocol(asyncio.Protocol):
     def begin(self, accepted: bytes, greeting: bytes) -> None:
         """Writes the 101 and the first frame behind it, at once: for each write the peer is woken."""
         self._transport.write(accepted + (deflated_frames(greeting) if self._deflates else greeting))
+
+    def _descriptor_changed(self, descriptor: int) -> None:
+        if self._session is not None:
+            self._session.use_descriptor(descriptor)
 
     def _write_deflated(self, data: bytes) -> None:
         self._transport.write(deflated_frames(data))

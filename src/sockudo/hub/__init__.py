@@ -6,12 +6,13 @@ from sockudo.hub.connection import Connection
 from sockudo.hub.fanout import Fanout
 from sockudo.hub.gate import Gate
 from sockudo.hub.hub import GateLimits, Hub, HubOptions
-from sockudo.hub.ports import Observer, Peer
+from sockudo.hub.ports import BulkWriter, Observer, Peer
 from sockudo.hub.presence import MemberEvent
 from sockudo.hub.traffic import Traffic
 
 __all__ = [
     "AppState",
+    "BulkWriter",
     "Channel",
     "Connection",
     "Fanout",

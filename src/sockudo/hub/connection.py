@@ -19,11 +19,12 @@ __all__ = ["Connection"]
 class Connection:
     """A connected client.
 
-    ``write`` is called once per delivery on the hot path, so it is the transport's own method while the peer keeps up;
-    whoever watches the peer's buffer replaces it while it does not.
+    ``write`` is the transport's own method while the peer keeps up; whoever watches the peer's buffer replaces it while
+    it does not. ``descriptor`` is the socket that takes what is written to many at once, past ``write``; -1 while
+    nothing may go past it.
     """
 
-    __slots__ = ("app", "channels", "members", "peer", "shape", "socket_id", "user", "write")
+    __slots__ = ("app", "channels", "descriptor", "members", "peer", "shape", "socket_id", "user", "write")
 
     def __init__(self, socket_id: str, app: AppState, peer: Peer, shape: Shape = V1_JSON) -> None:
         self.socket_id = socket_id
@@ -31,6 +32,7 @@ class Connection:
         self.peer = peer
         self.shape = shape
         self.write = peer.write
+        self.descriptor = -1
         # By channel name: those it shares its deliveries with.
         self.channels: dict[str, Fanout] = {}
         # User ids by presence channel; most connections are in none.
@@ -39,6 +41,12 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.socket_id}>"
+
+    def use_descriptor(self, descriptor: int) -> None:
+        """From this moment on bytes may go to this socket past ``write``, or to none any more (-1)."""
+        self.descriptor = descriptor
+        for fanout in self.channels.values():
+            fanout.forget_descriptors()
 
     def catch_up(self) -> None:
         """Writes everything that was said to this connection so far, ahead of the turn's end.

@@ -11,11 +11,16 @@ while it was there. So joining remembers a place in the pending frames (``_since
 
 A round over many subscribers is cut into slices (`deliver` with a budget), so that no turn lasts. While a round is
 under way new frames gather for the next one.
+
+Bytes for many go to their sockets with one call (`BulkWriter`), past the connections' own ``write``. What a socket does
+not take goes there, and so does everything for a connection without a descriptor: one that reads too slowly, or whose
+bytes are changed on their way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from array import array
+from collections.abc import Collection, Hashable, Iterable
 from typing import TYPE_CHECKING
 
 from sockudo.hub.latency import Latency, size_bucket
@@ -31,6 +36,8 @@ __all__ = ["Fanout"]
 
 # Below this a round is never cut: the bookkeeping would cost more than the wait.
 _WHOLE = 500
+# Below this each write is a call of its own: what one call for all needs beside it would cost more.
+_MANY = 5
 
 
 class Fanout:
@@ -40,6 +47,7 @@ class Fanout:
     """
 
     __slots__ = (
+        "_descriptors",
         "_excluded",
         "_hub",
         "_pending",
@@ -68,6 +76,8 @@ class Fanout:
         self.key = shape if key is None else key
         self.subscribers: dict[Connection, None] = {}
         self.queued = False
+        # Those of the subscribers, in their order; None when they are not known any more.
+        self._descriptors: array[int] | None = None
         self._pending: list[bytes] = []
         # When the oldest frame that is not written yet was said.
         self._waiting_since = 0.0
@@ -120,12 +130,18 @@ class Fanout:
     def add(self, connection: Connection) -> None:
         """Subscribes; the connection hears what is said from now on."""
         self.subscribers[connection] = None
+        self._descriptors = None
         if self._pending:
             self._listen_from_here(connection)
+
+    def forget_descriptors(self) -> None:
+        """A subscriber's socket takes no bytes past its ``write`` any more, or does again."""
+        self._descriptors = None
 
     def remove(self, connection: Connection) -> None:
         """Unsubscribes; what was said before has been written by `catch_up` or does not matter any more."""
         self.subscribers.pop(connection, None)
+        self._descriptors = None
         if self._rest is not None:
             self._rest.pop(connection, None)
         if self._since is not None:
@@ -170,17 +186,31 @@ class Fanout:
         frames = len(pending)
         self._hub.frames_in_write = frames
         if self._since is None and self._excluded is None:
-            for connection in subscribers:
-                connection.write(data)
+            if self._descriptors is None and count >= _MANY:
+                self._descriptors = _descriptors_of(subscribers)
+            self._write_to(subscribers, data, self._descriptors)
         else:
             special = self._write_special()
-            for connection in subscribers:
-                if connection not in special:
-                    connection.write(data)
+            self._write_to([connection for connection in subscribers if connection not in special], data)
         self._pending = []
         self._account(count, frames, len(data))
         self._note_latency(count)
         return count
+
+    def _write_to(
+        self, connections: Collection[Connection], data: bytes, descriptors: array[int] | None = None
+    ) -> None:
+        """``descriptors`` are theirs, where they are known."""
+        bulk = self._hub.bulk
+        if bulk is None or len(connections) < _MANY:
+            for connection in connections:
+                connection.write(data)
+            return
+        refused = bulk.write(_descriptors_of(connections) if descriptors is None else descriptors, data)
+        if refused:
+            among = tuple(connections)
+            for place, taken in refused:
+                among[place].write(data[taken:])
 
     def _write_special(self) -> set[Connection]:
         """Writes to those who do not get all frames, and says who they are."""
@@ -211,15 +241,13 @@ class Fanout:
     def _deliver_slice(self, rest: dict[Connection, None], budget: int) -> int:
         data = self._round
         self._hub.frames_in_write = self._round_frames
-        written = 0
-        while rest and written < budget:
-            rest.popitem()[0].write(data)
-            written += 1
+        recipients = [rest.popitem()[0] for _ in range(min(budget, len(rest)))]
+        self._write_to(recipients, data)
         if not rest:
             self._rest = None
             self._round = b""
             self._note_latency(len(self.subscribers))
-        return written
+        return len(recipients)
 
     def _account(self, connections: int, frames: int, size: int) -> None:
         traffic = self._traffic
@@ -234,3 +262,7 @@ class Fanout:
             latency = self._traffic.latency[key] = Latency()
         latency.note(now - self._waiting_since)
         self._waiting_since = now
+
+
+def _descriptors_of(connections: Iterable[Connection]) -> array[int]:
+    return array("i", [connection.descriptor for connection in connections])

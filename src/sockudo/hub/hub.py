@@ -19,7 +19,7 @@ from sockudo.hub.connection import Connection
 from sockudo.hub.fanout import Fanout
 from sockudo.hub.gate import Gate
 from sockudo.hub.outgoing import Outgoing
-from sockudo.hub.ports import Observer, Schedule
+from sockudo.hub.ports import BulkWriter, Observer, Schedule
 from sockudo.hub.presence import Cause, Hold, MemberEvent
 from sockudo.hub.wants import EVERYTHING, Wants
 from sockudo.inspector import Inspector
@@ -93,6 +93,8 @@ class Hub:
         self.observer: Observer | None = None
         # Told of every expression that could not be asked: app, reason and the predicate's id.
         self.on_predicate_error: Callable[[str, str, str], None] = lambda _app_id, _reason, _predicate_id: None
+        # For deliveries to many; without one each is a write of its own.
+        self.bulk: BulkWriter | None = None
         self._schedule = schedule
         self._scheduled = False
         self._queue: deque[Fanout] = deque()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from sockudo.hub.channel import Channel
 
-__all__ = ["Observer", "Peer", "Schedule"]
+__all__ = ["BulkWriter", "Observer", "Peer", "Schedule"]
 
 Schedule = Callable[[Callable[[], None]], object]
 """Runs a function once the current turn of the loop has done its work: ``loop.call_soon``."""
@@ -33,6 +34,18 @@ class Peer(Protocol):
 
     def close(self, code: int, reason: str) -> None:
         """Sends a close frame and ends the connection once the peer has answered it or has had its time."""
+        ...
+
+
+class BulkWriter(Protocol):
+    """A way to write the same bytes to many sockets that costs less than a write for each."""
+
+    def write(self, descriptors: array[int], data: bytes) -> list[tuple[int, int]]:
+        """Writes ``data`` to each socket, as far as it takes it at once; never blocks and never raises.
+
+        Returns those that did not take all of it, in their order: their place among ``descriptors``, and how many bytes
+        they took. -1 takes none.
+        """
         ...
 
 

@@ -36,6 +36,7 @@ class Closing(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.writer: DirectWriter | None = None
+        self.descriptors: list[int] = []
         self.paused = 0
         self.lost = asyncio.Event()
 
@@ -54,7 +55,7 @@ async def connected() -> AsyncIterator[tuple[DirectWriter, asyncio.Transport, Cl
     ours, peer = socket.socketpair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     transport, protocol = await asyncio.get_running_loop().create_connection(Closing, sock=ours)
-    writer = writer_of(transport)
+    writer = writer_of(transport, protocol.descriptors.append)
     assert writer is not None
     protocol.writer = writer
     with peer:
@@ -82,6 +83,53 @@ def test_what_is_written_is_there_at_once(play: Callable[[Scene], None]) -> None
                 writer.write(b"frame-%d" % number)
                 assert peer.recv(100) == b"frame-%d" % number
             assert transport.get_write_buffer_size() == 0
+
+    play(scene)
+
+
+def test_it_says_when_the_descriptor_takes_bytes_past_it(play: Callable[[Scene], None]) -> None:
+    async def scene() -> None:
+        async with connected() as (writer, transport, protocol, peer):
+            number = transport.get_extra_info("socket").fileno()
+            assert protocol.descriptors == []
+            writer.write(b"now")
+            assert protocol.descriptors == [number]
+            writer.write(bytes(500_000))
+            assert protocol.descriptors == [number, -1]
+            await received(peer, 500_003)
+            writer.write(b"again")
+            writer.write(b"again")
+            assert protocol.descriptors == [number, -1, number]
+            writer.close()
+            writer.close()
+            assert protocol.descriptors == [number, -1, number, -1]
+            writer.write(b"late")
+            assert protocol.descriptors == [number, -1, number, -1]
+
+    play(scene)
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("SOCKUDO_EXAMPLES", "2"))))
+def test_what_goes_past_it_when_it_says_so_is_in_order_too(play: Callable[[Scene], None], seed: int) -> None:
+    async def scene() -> None:
+        chance, past = random.Random(seed), 0
+        async with connected() as (writer, _, protocol, peer):
+            written, read = bytearray(), bytearray()
+            for _ in range(400):
+                data = bytes([chance.randrange(256)]) * chance.choice((1, 100, 5000, 90_000))
+                written += data
+                if protocol.descriptors and protocol.descriptors[-1] != -1 and chance.random() < 0.7:
+                    past += 1
+                    with contextlib.suppress(BlockingIOError):
+                        data = data[os.write(protocol.descriptors[-1], data) :]
+                if data:
+                    writer.write(data)
+                if chance.random() < 0.5:
+                    read += await received(peer, min(len(written) - len(read), chance.choice((10, 10_000, 400_000))))
+            read += await received(peer, len(written) - len(read))
+            assert read == written
+            assert past > 20
+            assert protocol.descriptors.count(-1) > 5
 
     play(scene)
 
@@ -146,7 +194,7 @@ def test_a_peer_that_has_gone_is_the_transports_affair(play: Callable[[Scene], N
 
 
 def test_there_is_none_with_tls_or_without_a_socket() -> None:
-    assert writer_of(RecordingTransport()) is None
+    assert writer_of(RecordingTransport(), _nobody) is None
 
     class Encrypted(RecordingTransport):
         def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -154,4 +202,8 @@ def test_there_is_none_with_tls_or_without_a_socket() -> None:
 
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        assert writer_of(Encrypted()) is None
+        assert writer_of(Encrypted(), _nobody) is None
+
+
+def _nobody(_: int) -> None:
+    pass

@@ -14,7 +14,7 @@ import pytest
 
 from sockudo.hub import Connection, HubOptions
 from sockudo.protocol.frame import Frame
-from support.world import Peer, World
+from support.world import Peer, Sockets, World
 
 ROOMS = ("presence-a", "presence-b")
 CHANNELS = ("news", "private-x")
@@ -122,12 +122,25 @@ class Model:
 class History:
     """One world and its model, driven by one pair of dice."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, at_once: bool) -> None:
         self.dice = random.Random(seed)
-        self.world = World(HubOptions(presence_grace=GRACE))
+        self.sockets = Sockets(self.taken) if at_once else None
+        self.world = World(HubOptions(presence_grace=GRACE), self.sockets)
         self.model = Model()
         self.peers: dict[Connection, Peer] = {}
         self.ever: list[Connection] = []
+
+    def taken(self, size: int) -> int:
+        """How much of so many bytes a socket takes: all, some or nothing."""
+        return size if self.dice.random() < 0.8 else self.dice.randrange(size)
+
+    def change_descriptor(self, connection: Connection) -> None:
+        """The connection begins to read too slowly, or reads again and has another number by then."""
+        if self.sockets is None:
+            return
+        self.sockets.peers.pop(connection.descriptor, None)
+        slow = self.dice.random() < 0.5
+        connection.use_descriptor(-1 if slow else self.sockets.open(self.peers[connection]))
 
     def step(self, number: int) -> None:
         what = self.dice.random()
@@ -145,8 +158,10 @@ class History:
             self.model.leave(connection, channel)
         elif what < 0.52:
             self.disconnect(connection)
-        elif what < 0.64:
+        elif what < 0.62:
             self.sign_in(connection)
+        elif what < 0.65:
+            self.change_descriptor(connection)
         elif what < 0.8:
             self.publish(connection, f"e{number}")
         elif what < 0.86:
@@ -185,6 +200,9 @@ class History:
         # What was said is written first, as the end of a session does.
         connection.catch_up()
         self.world.hub.disconnect(connection, held_until=held_until)
+        if self.sockets is not None:
+            # Nothing must be written to this number any more.
+            self.sockets.peers.pop(connection.descriptor, None)
         self.model.disconnect(connection, held_until)
 
     def publish(self, connection: Connection, name: str) -> None:
@@ -258,12 +276,13 @@ class History:
             assert set(connection.channels) == {name for name, inside in occupied.items() if connection in inside}
 
 
+@pytest.mark.parametrize("at_once", [False, True])
 @pytest.mark.parametrize("length", [40, 400, 4000])
-def test_everyone_hears_what_the_model_says(length: int) -> None:
+def test_everyone_hears_what_the_model_says(length: int, *, at_once: bool) -> None:
     seed = random.randrange(1 << 32)
     print("seed", seed)
     for run in range(max(1, 800 // length)):
-        history = History(seed + run)
+        history = History(seed + run, at_once=at_once)
         for number in range(length):
             history.step(number)
             if history.dice.random() < 0.02:
@@ -278,3 +297,4 @@ def test_everyone_hears_what_the_model_says(length: int) -> None:
         assert history.world.app.channels == {}
         assert history.world.app.users._watchers == {}
         assert not history.world.hub._held
+        assert history.sockets is None or length < 4000 or history.sockets.writes > 20

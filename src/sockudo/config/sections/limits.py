@@ -89,6 +89,13 @@ class WebSocket(msgspec.Struct, frozen=True):
             high=_BYTES,
         ),
     ] = 1_048_576
+    io_uring: Annotated[
+        bool,
+        Key(
+            "Deliveries to many subscribers with one system call, where Linux has io_uring and lets us",
+            env="WEBSOCKET_IO_URING",
+        ),
+    ] = True
     auto_ping: Annotated[
         bool, Key("Native WebSocket pings on protocol V2 connections", env="WEBSOCKET_AUTO_PING", reload=True)
     ] = True
