@@ -23,18 +23,21 @@ from sockudo.threads import PassingThreads
 from sockudo.version import __version__
 from sockudo.welcome import welcome
 
-__all__ = ["run"]
+__all__ = ["duration_of_start", "run"]
 
 _log = structlog.get_logger("sockudo.process")
 
 # A full collection over many connections stalls the loop; nearly everything is freed by reference counts.
 _GC_THRESHOLDS = (100_000, 50, 100)
+# Seconds that an interpreter may need before our first line.
+_LONGEST_BEFORE = 1.0
 
 
-def run(load: Callable[[], Loaded]) -> int:
+def run(load: Callable[[], Loaded], began: float) -> int:
     """Serves until SIGTERM or SIGINT and returns the exit code: 0 after an orderly stop, 1 when it could not start.
 
     ``load`` reads the configuration; it is called again on SIGHUP. Raises ConfigError when the first call does.
+    ``began`` is when the command began, in seconds of the monotonic clock.
     """
     loaded = load()
     configure_logs(loaded.settings)
@@ -44,7 +47,7 @@ def run(load: Callable[[], Loaded]) -> int:
     for warning in loaded.warnings:
         _log.warning("configuration", warning=warning)
     raise_descriptor_limit()
-    return uvloop.run(_Process(load, loaded.settings).serve())
+    return uvloop.run(_Process(load, loaded.settings, began).serve())
 
 
 def raise_descriptor_limit() -> None:
@@ -61,8 +64,9 @@ def raise_descriptor_limit() -> None:
 class _Process:
     """``settings`` are the ones in effect: after a reload, the old ones where a change needs a restart."""
 
-    def __init__(self, load: Callable[[], Loaded], settings: Settings) -> None:
+    def __init__(self, load: Callable[[], Loaded], settings: Settings, began: float) -> None:
         self._load = load
+        self._began = began
         self._settings = settings
         self._server = Server(settings)
         self._stopping = asyncio.Event()
@@ -77,8 +81,9 @@ class _Process:
             _log.error(f"the server did not start: {problem}")
             return 1
         _tune_collector()
-        print(welcome(self._server, _age_of_process()), flush=True)
-        _log.info("ready", version=__version__, seconds=round(_age_of_process(), 2))
+        seconds = duration_of_start(self._began)
+        print(welcome(self._server, seconds), flush=True)
+        _log.info("ready", version=__version__, seconds=round(seconds, 2))
         reloading = asyncio.create_task(self._reload_when_asked())
         await self._stopping.wait()
         reloading.cancel()
@@ -137,7 +142,12 @@ def _tune_collector() -> None:
     gc.enable()
 
 
-def _age_of_process() -> float:
-    """Seconds since the process was started, the interpreter's own start included."""
+def duration_of_start(began: float) -> float:
+    """Seconds since the process was started, the interpreter's own start included.
+
+    Since ``began`` alone where the process was something else first: a script that made the environment, say.
+    """
     started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
+    since = time.monotonic() - began
+    return age if age - since < _LONGEST_BEFORE else since

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import gc
+import time
+from typing import Final
 
-__all__ = ["main"]
+__all__ = ["BEGAN", "main"]
+
+BEGAN: Final = time.monotonic()
+"""When the command began, in seconds of the monotonic clock."""
 
 # So many new objects, and the collector looks for some that nobody needs any more.
 _GC_THRESHOLD = 50_000

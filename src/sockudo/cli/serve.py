@@ -51,11 +51,12 @@ def serve(
 
     # Nothing of what a start makes is garbage, and looking for some costs a tenth of it; `run` switches it on again.
     gc.disable()
+    from sockudo.cli.entry import BEGAN
     from sockudo.config import ConfigError
     from sockudo.process import run
 
     try:
-        code = run(load)
+        code = run(load, BEGAN)
     except ConfigError as error:
         typer.secho("The configuration cannot be used:", fg=typer.colors.RED, err=True)
         for problem in error.problems:
