@@ -39,6 +39,7 @@ LAYERS = {
     5: ("edge",),
     6: (
         "server",
+        "server_options",
         "dashboard",
         "histories",
         "push_queues",

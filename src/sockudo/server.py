@@ -49,21 +49,21 @@ from sockudo.edge.ring import open_ring
 from sockudo.edge.traced import TracedFront, trace_calls
 from sockudo.edge.webhooks import webhook_routes
 from sockudo.histories import Histories
-from sockudo.hub import Hub, HubOptions
+from sockudo.hub import Hub
 from sockudo.inspector import Inspector
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.limits.ip import IpLimits
 from sockudo.loop_watch import LoopWatch
 from sockudo.metrics import HistorySources, Metrics
-from sockudo.protocol.delta import Algorithm, DeltaNode, DeltaOptions
+from sockudo.protocol.delta import DeltaNode
 from sockudo.publishing import Publisher
 from sockudo.publishing.pipeline import Pipeline
-from sockudo.publishing.publisher import PublishOptions
 from sockudo.push.counters import PushCounters
 from sockudo.push.refused import note_refused
 from sockudo.push.rules import EventRules
 from sockudo.pushing import Pushing
+from sockudo.server_options import delta_options, hub_options, publish_options
 from sockudo.sessions import Gateway
 from sockudo.sessions.sweeper import sweep
 from sockudo.sessions.tokens import revoke
@@ -132,9 +132,9 @@ class Server:
     def _build(self) -> None:
         settings = self.settings
         loop = asyncio.get_running_loop()
-        deltas = DeltaNode(_delta_options(settings), self.clock.time)
+        deltas = DeltaNode(delta_options(settings), self.clock.time)
         inspector = Inspector(self.clock.time)
-        self.hub = Hub(loop.call_soon, self.clock.monotonic, _hub_options(settings), deltas, inspector)
+        self.hub = Hub(loop.call_soon, self.clock.monotonic, hub_options(settings), deltas, inspector)
         self.apps = AppRegistry(app_store(settings, serving=True), Defaults.from_settings(settings))
         self.rates = AppRates()
         self.keys = IdempotencyKeys(max_key_length=settings.idempotency.max_key_length)
@@ -142,7 +142,7 @@ class Server:
         self.pipeline = pipeline = Pipeline(self.hub, self.keys, self.clock, None)
         self.gateway = Gateway(self.hub, self.apps, self.clock, settings, loop.call_soon, pipeline, self.revocations)
         self.publisher = Publisher(pipeline, self.keys, self.rates, self.clock)
-        self.publisher.options = _publish_options(settings)
+        self.publisher.options = publish_options(settings)
         front: Front | TracedFront | None = None
 
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -367,8 +367,8 @@ class Server:
         self.edge.cors = Cors(settings)
         self.edge.tell_time()
         self.keys.max_key_length = settings.idempotency.max_key_length
-        self.hub.options = _hub_options(settings)
-        self.publisher.options = _publish_options(settings)
+        self.hub.options = hub_options(settings)
+        self.publisher.options = publish_options(settings)
         self.histories.configure(settings)
         self.pushing.configure(settings)
         self.event_rules.configure(settings.push_rules)
@@ -402,34 +402,6 @@ class Server:
             # Last, since what was closed before has left spans.
             left = deadline - asyncio.get_running_loop().time()
             await self._tracing.close(min(max(left, _LEAST_FLUSH), _LONGEST_FLUSH))
-
-
-def _hub_options(settings: Settings) -> HubOptions:
-    return HubOptions(
-        cache_ttl=settings.channel_limits.cache_ttl,
-        cache_capacity=settings.cache.memory.max_capacity,
-        presence_grace=settings.presence.ungraceful_timeout_seconds,
-        v2_presence_grace=settings.presence.v2_ungraceful_timeout_seconds,
-        show_tags=settings.tag_filtering.enable_tags,
-    )
-
-
-def _delta_options(settings: Settings) -> DeltaOptions:
-    deltas = settings.delta_compression
-    return DeltaOptions(
-        enabled=deltas.enabled,
-        algorithm=Algorithm(deltas.algorithm),
-        full_message_interval=deltas.full_message_interval,
-        min_message_size=deltas.min_message_size,
-        max_state_age_secs=deltas.max_state_age_secs,
-        max_conflation_states_per_channel=deltas.max_conflation_states_per_channel,
-        conflation_key_path=deltas.conflation_key_path,
-        omit_delta_algorithm=deltas.omit_delta_algorithm,
-    )
-
-
-def _publish_options(settings: Settings) -> PublishOptions:
-    return PublishOptions(ephemeral=settings.ephemeral.enabled, echo=settings.echo_control.enabled)
 
 
 def _report(task: asyncio.Task[None]) -> None:

@@ -11,7 +11,6 @@ import msgspec
 from sockudo import errors
 from sockudo.clock import Clock
 from sockudo.errors import SockudoError
-from sockudo.push.bodies import decoded
 from sockudo.push.cursors import Page, PageRequest, as_page
 from sockudo.push.delivery import Material
 from sockudo.push.envelopes import Envelopes
@@ -19,6 +18,7 @@ from sockudo.push.meta import audit
 from sockudo.push.ports import PushStore
 from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.push.records import Credential
+from sockudo.push.spellings import decoded
 from sockudo.push.validation import check_id
 
 __all__ = [

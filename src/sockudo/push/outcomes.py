@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from sockudo import errors
 from sockudo.push.advice import row_of_class, row_of_status
-from sockudo.push.bodies import decoded
 from sockudo.push.messages import replayed
 from sockudo.push.meta import audit
 from sockudo.push.ports import PushStore
@@ -30,6 +29,7 @@ from sockudo.push.records import (
 )
 from sockudo.push.redaction import redacted
 from sockudo.push.service import Push
+from sockudo.push.spellings import decoded
 from sockudo.push.statuses import change_status
 from sockudo.push.validation import check_id
 

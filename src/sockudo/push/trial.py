@@ -8,12 +8,12 @@ import msgspec
 
 from sockudo import errors
 from sockudo.push.advice import row_of_class
-from sockudo.push.bodies import decoded
 from sockudo.push.delivery import Sent
 from sockudo.push.recipients import ROUTE_NAMES, Provider, Recipient, provider_named
 from sockudo.push.records import Payload
 from sockudo.push.rendering import render
 from sockudo.push.service import Push
+from sockudo.push.spellings import decoded
 from sockudo.push.validation import check_payload, check_recipient
 
 __all__ = ["TRIED", "Trial", "TrialRequest", "trial_from", "try_out"]

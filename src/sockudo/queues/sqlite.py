@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,7 +18,17 @@ import msgspec
 from sockudo import errors
 from sockudo.ids import unique_id
 from sockudo.queues.background import background_threads
-from sockudo.queues.memory import KEPT_ATTEMPTS
+from sockudo.queues.sqlite_lanes import (
+    LANE,
+    OPEN_LANE,
+    end,
+    free_lanes_of_the_dead,
+    lane_of,
+    next_head,
+    replay,
+    settle,
+    this_process,
+)
 from sockudo.queues.sqlite_schema import migrate
 from sockudo.sqlite_files import make_private_file, write_ahead
 from sockudo.webhooks.ports import Claim, Endpoints, Outcome
@@ -42,16 +52,6 @@ _APPEND: Final = """
 INSERT INTO deliveries (id, app_id, endpoint, lane, body, events, created_at_ms, due_at_ms, state, trace)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?) ON CONFLICT (id) DO NOTHING
 """
-# A lane that waits already keeps its head.
-_OPEN_LANE: Final = """
-INSERT INTO lanes (app_id, endpoint, lane, head, due_at_ms, ready_at_ms)
-SELECT app_id, endpoint, lane, sequence, due_at_ms, due_at_ms FROM deliveries WHERE id = ? AND state = 'waiting'
-ON CONFLICT DO NOTHING
-"""
-_LANE: Final = "app_id = ? AND endpoint = ? AND lane = ?"
-_HEAD: Final = f"""
-SELECT sequence, due_at_ms FROM deliveries WHERE {_LANE} AND state = 'waiting' ORDER BY sequence LIMIT 1
-"""  # noqa: S608 - words of ours
 
 
 class SqliteWebhookQueue:
@@ -148,7 +148,7 @@ class SqliteWebhookQueue:
                 connection.execute("PRAGMA synchronous = FULL")
                 self._waits_for_disk = True
                 migrate(connection)
-                _free_lanes_of_the_dead(connection)
+                free_lanes_of_the_dead(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -194,7 +194,7 @@ class SqliteWebhookQueue:
         ]
         with self._transaction() as connection:
             connection.executemany(_APPEND, rows)
-            connection.executemany(_OPEN_LANE, [(each.id,) for each in deliveries])
+            connection.executemany(OPEN_LANE, [(each.id,) for each in deliveries])
 
     def _claim(self, now_ms: int, lease_until_ms: int, limit: int, besides: Sequence[tuple[str, str]]) -> list[Claim]:
         where, values = _besides(besides)
@@ -206,9 +206,9 @@ class SqliteWebhookQueue:
                 (now_ms, *values, limit),
             ).fetchall()
             for *lane, head in heads:
-                token = f"{_process(os.getpid())}:{unique_id()}"
+                token = f"{this_process(os.getpid())}:{unique_id()}"
                 connection.execute(
-                    f"UPDATE lanes SET token = ?, ready_at_ms = max(due_at_ms, ?) WHERE {_LANE}",  # noqa: S608
+                    f"UPDATE lanes SET token = ?, ready_at_ms = max(due_at_ms, ?) WHERE {LANE}",  # noqa: S608
                     (token, lease_until_ms, *lane),
                 )
                 row = connection.execute(f"SELECT {_COLUMNS} FROM deliveries WHERE sequence = ?", (head,))  # noqa: S608
@@ -218,13 +218,13 @@ class SqliteWebhookQueue:
     def _renew(self, claims: Sequence[Claim], lease_until_ms: int) -> None:
         with self._transaction(durable=False) as connection:
             connection.executemany(
-                f"UPDATE lanes SET ready_at_ms = max(ready_at_ms, ?) WHERE {_LANE} AND token = ?",  # noqa: S608
-                [(lease_until_ms, *_lane(claim.delivery), claim.token) for claim in claims],
+                f"UPDATE lanes SET ready_at_ms = max(ready_at_ms, ?) WHERE {LANE} AND token = ?",  # noqa: S608
+                [(lease_until_ms, *lane_of(claim.delivery), claim.token) for claim in claims],
             )
 
     def _settle(self, outcomes: Sequence[tuple[Claim, Outcome]], now_ms: int) -> list[bool]:
         with self._transaction(durable=False) as connection:
-            return [_settle(connection, claim, outcome, now_ms) for claim, outcome in outcomes]
+            return [settle(connection, claim, outcome, now_ms) for claim, outcome in outcomes]
 
     def _next_due(self, besides: Sequence[tuple[str, str]]) -> int | None:
         where, values = _besides(besides)
@@ -293,7 +293,7 @@ class SqliteWebhookQueue:
                 chosen = [row for name in ids for row in connection.execute(settled, (name, app_id))]
                 chosen.sort(key=itemgetter(1))
             for delivery_id, sequence in chosen:
-                _replay(connection, delivery_id, sequence, now_ms)
+                replay(connection, delivery_id, sequence, now_ms)
             return len(chosen)
 
     def _expire(self, app_id: str, endpoint: str, created_before_ms: int, now_ms: int, reason: str) -> int:
@@ -306,13 +306,13 @@ class SqliteWebhookQueue:
             ).fetchall()
             for (lane,) in lanes:
                 overdue = connection.execute(
-                    f"SELECT sequence FROM deliveries WHERE {_LANE} AND state = 'waiting' AND created_at_ms < ? "  # noqa: S608
+                    f"SELECT sequence FROM deliveries WHERE {LANE} AND state = 'waiting' AND created_at_ms < ? "  # noqa: S608
                     "ORDER BY sequence LIMIT ?",
                     (app_id, endpoint, lane, created_before_ms, _AT_ONCE - count),
                 ).fetchall()
                 for (sequence,) in overdue:
-                    _end(connection, sequence, "dead", reason, now_ms)
-                _next_head(connection, (app_id, endpoint, lane))
+                    end(connection, sequence, "dead", reason, now_ms)
+                next_head(connection, (app_id, endpoint, lane))
                 count += len(overdue)
         return count
 
@@ -330,97 +330,6 @@ class SqliteWebhookQueue:
                 connection.executemany("DELETE FROM attempts WHERE delivery = ?", rows)
                 count += len(rows)
         return count
-
-
-def _free_lanes_of_the_dead(connection: sqlite3.Connection) -> None:
-    """Takes over at once what a process had that has ended; who is not of this machine is waited for."""
-    tokens = connection.execute("SELECT token FROM lanes WHERE token IS NOT NULL").fetchall()
-    dead = [(token,) for (token,) in tokens if not _is_alive(token)]
-    connection.executemany("UPDATE lanes SET token = NULL, ready_at_ms = due_at_ms WHERE token = ?", dead)
-
-
-@cache
-def _process(pid: int) -> str:
-    """The name of this process; one that is forked from it has another."""
-    return f"{pid}-{unique_id()}"
-
-
-def _is_alive(token: str) -> bool:
-    process = token.rpartition(":")[0]
-    pid = int(process.partition("-")[0])
-    # A process of our number that is not this one was there before it.
-    return process == _process(pid) if pid == os.getpid() else Path(f"/proc/{pid}").exists()
-
-
-def _settle(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now_ms: int) -> bool:
-    lane = _lane(claim.delivery)
-    row = connection.execute(f"SELECT head FROM lanes WHERE {_LANE} AND token = ?", (*lane, claim.token)).fetchone()  # noqa: S608
-    if row is None:
-        return False
-    (head,) = row
-    if outcome.attempt is not None:
-        _keep_attempt(connection, head, outcome.attempt)
-    if outcome.state == "waiting":
-        connection.execute("UPDATE deliveries SET due_at_ms = ? WHERE sequence = ?", (outcome.due_at_ms, head))
-    else:
-        _end(connection, head, outcome.state, outcome.reason, now_ms)
-    _next_head(connection, lane)
-    return True
-
-
-def _keep_attempt(connection: sqlite3.Connection, head: int, attempt: Attempt) -> None:
-    connection.execute(
-        "UPDATE deliveries SET attempts = attempts + 1, first_attempt_at_ms = coalesce(first_attempt_at_ms, ?) "
-        "WHERE sequence = ?",
-        (attempt.at_ms, head),
-    )
-    connection.execute("INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?)", (head, *msgspec.structs.astuple(attempt)))
-    connection.execute(
-        "DELETE FROM attempts WHERE delivery = ? AND rowid NOT IN "
-        "(SELECT rowid FROM attempts WHERE delivery = ? ORDER BY rowid DESC LIMIT ?)",
-        (head, head, KEPT_ATTEMPTS),
-    )
-
-
-def _end(connection: sqlite3.Connection, sequence: int, state: State, reason: str | None, now_ms: int) -> None:
-    connection.execute(
-        "UPDATE deliveries SET state = ?, reason = ?, settled_at_ms = ?, settled_sequence = "
-        "(SELECT coalesce(max(settled_sequence), 0) + 1 FROM deliveries WHERE state = ? AND state <> 'waiting') "
-        "WHERE sequence = ?",
-        (state, reason, now_ms, state, sequence),
-    )
-
-
-def _next_head(connection: sqlite3.Connection, lane: tuple[str, str, int]) -> None:
-    """The lane is free, and its head is whatever waits first in it."""
-    row = connection.execute(_HEAD, lane).fetchone()
-    if row is None:
-        connection.execute(f"DELETE FROM lanes WHERE {_LANE}", lane)  # noqa: S608
-    else:
-        head, due = row
-        connection.execute(
-            f"UPDATE lanes SET head = ?, due_at_ms = ?, ready_at_ms = ?, token = NULL WHERE {_LANE}",  # noqa: S608
-            (head, due, due, *lane),
-        )
-
-
-def _replay(connection: sqlite3.Connection, delivery_id: str, old: int, now_ms: int) -> None:
-    """Gives the delivery a new sequence, the last of all."""
-    new = connection.execute(
-        "UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'deliveries' RETURNING seq"
-    ).fetchone()[0]
-    connection.execute(
-        "UPDATE deliveries SET sequence = ?, state = 'waiting', attempts = 0, first_attempt_at_ms = NULL, "
-        "settled_at_ms = NULL, settled_sequence = NULL, reason = NULL, created_at_ms = ?, due_at_ms = ? "
-        "WHERE sequence = ?",
-        (new, now_ms, now_ms, old),
-    )
-    connection.execute("UPDATE attempts SET delivery = ? WHERE delivery = ?", (new, old))
-    connection.execute(_OPEN_LANE, (delivery_id,))
-
-
-def _lane(delivery: Delivery) -> tuple[str, str, int]:
-    return delivery.app_id, delivery.endpoint, delivery.lane
 
 
 def _besides(endpoints: Sequence[tuple[str, str]]) -> tuple[str, list[str]]:

@@ -1,0 +1,130 @@
+"""Lanes in the file of the webhook queue, and the deliveries at their heads: each step is a part of a transaction."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from sockudo.ids import unique_id
+from sockudo.queues.memory import KEPT_ATTEMPTS
+from sockudo.webhooks.ports import Claim, Outcome
+from sockudo.webhooks.records import Attempt, Delivery, State
+
+__all__ = [
+    "LANE",
+    "OPEN_LANE",
+    "end",
+    "free_lanes_of_the_dead",
+    "lane_of",
+    "next_head",
+    "replay",
+    "settle",
+    "this_process",
+]
+
+# A lane that waits already keeps its head.
+OPEN_LANE: Final = """
+INSERT INTO lanes (app_id, endpoint, lane, head, due_at_ms, ready_at_ms)
+SELECT app_id, endpoint, lane, sequence, due_at_ms, due_at_ms FROM deliveries WHERE id = ? AND state = 'waiting'
+ON CONFLICT DO NOTHING
+"""
+LANE: Final = "app_id = ? AND endpoint = ? AND lane = ?"
+_HEAD: Final = f"""
+SELECT sequence, due_at_ms FROM deliveries WHERE {LANE} AND state = 'waiting' ORDER BY sequence LIMIT 1
+"""  # noqa: S608 - words of ours
+
+
+def free_lanes_of_the_dead(connection: sqlite3.Connection) -> None:
+    """Takes over at once what a process had that has ended; who is not of this machine is waited for."""
+    tokens = connection.execute("SELECT token FROM lanes WHERE token IS NOT NULL").fetchall()
+    dead = [(token,) for (token,) in tokens if not _is_alive(token)]
+    connection.executemany("UPDATE lanes SET token = NULL, ready_at_ms = due_at_ms WHERE token = ?", dead)
+
+
+@cache
+def this_process(pid: int) -> str:
+    """The name of this process; one that is forked from it has another."""
+    return f"{pid}-{unique_id()}"
+
+
+def _is_alive(token: str) -> bool:
+    process = token.rpartition(":")[0]
+    pid = int(process.partition("-")[0])
+    # A process of our number that is not this one was there before it.
+    return process == this_process(pid) if pid == os.getpid() else Path(f"/proc/{pid}").exists()
+
+
+def settle(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now_ms: int) -> bool:
+    lane = lane_of(claim.delivery)
+    row = connection.execute(f"SELECT head FROM lanes WHERE {LANE} AND token = ?", (*lane, claim.token)).fetchone()  # noqa: S608
+    if row is None:
+        return False
+    (head,) = row
+    if outcome.attempt is not None:
+        _keep_attempt(connection, head, outcome.attempt)
+    if outcome.state == "waiting":
+        connection.execute("UPDATE deliveries SET due_at_ms = ? WHERE sequence = ?", (outcome.due_at_ms, head))
+    else:
+        end(connection, head, outcome.state, outcome.reason, now_ms)
+    next_head(connection, lane)
+    return True
+
+
+def _keep_attempt(connection: sqlite3.Connection, head: int, attempt: Attempt) -> None:
+    connection.execute(
+        "UPDATE deliveries SET attempts = attempts + 1, first_attempt_at_ms = coalesce(first_attempt_at_ms, ?) "
+        "WHERE sequence = ?",
+        (attempt.at_ms, head),
+    )
+    connection.execute("INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?)", (head, *msgspec.structs.astuple(attempt)))
+    connection.execute(
+        "DELETE FROM attempts WHERE delivery = ? AND rowid NOT IN "
+        "(SELECT rowid FROM attempts WHERE delivery = ? ORDER BY rowid DESC LIMIT ?)",
+        (head, head, KEPT_ATTEMPTS),
+    )
+
+
+def end(connection: sqlite3.Connection, sequence: int, state: State, reason: str | None, now_ms: int) -> None:
+    connection.execute(
+        "UPDATE deliveries SET state = ?, reason = ?, settled_at_ms = ?, settled_sequence = "
+        "(SELECT coalesce(max(settled_sequence), 0) + 1 FROM deliveries WHERE state = ? AND state <> 'waiting') "
+        "WHERE sequence = ?",
+        (state, reason, now_ms, state, sequence),
+    )
+
+
+def next_head(connection: sqlite3.Connection, lane: tuple[str, str, int]) -> None:
+    """The lane is free, and its head is whatever waits first in it."""
+    row = connection.execute(_HEAD, lane).fetchone()
+    if row is None:
+        connection.execute(f"DELETE FROM lanes WHERE {LANE}", lane)  # noqa: S608
+    else:
+        head, due = row
+        connection.execute(
+            f"UPDATE lanes SET head = ?, due_at_ms = ?, ready_at_ms = ?, token = NULL WHERE {LANE}",  # noqa: S608
+            (head, due, due, *lane),
+        )
+
+
+def replay(connection: sqlite3.Connection, delivery_id: str, old: int, now_ms: int) -> None:
+    """Gives the delivery a new sequence, the last of all."""
+    new = connection.execute(
+        "UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'deliveries' RETURNING seq"
+    ).fetchone()[0]
+    connection.execute(
+        "UPDATE deliveries SET sequence = ?, state = 'waiting', attempts = 0, first_attempt_at_ms = NULL, "
+        "settled_at_ms = NULL, settled_sequence = NULL, reason = NULL, created_at_ms = ?, due_at_ms = ? "
+        "WHERE sequence = ?",
+        (new, now_ms, now_ms, old),
+    )
+    connection.execute("UPDATE attempts SET delivery = ? WHERE delivery = ?", (new, old))
+    connection.execute(OPEN_LANE, (delivery_id,))
+
+
+def lane_of(delivery: Delivery) -> tuple[str, str, int]:
+    return delivery.app_id, delivery.endpoint, delivery.lane

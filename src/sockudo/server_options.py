@@ -1,0 +1,38 @@
+"""What parts of the server that know no configuration are told of it."""
+
+from __future__ import annotations
+
+from sockudo.config import Settings
+from sockudo.hub import HubOptions
+from sockudo.protocol.delta import Algorithm, DeltaOptions
+from sockudo.publishing.publisher import PublishOptions
+
+__all__ = ["delta_options", "hub_options", "publish_options"]
+
+
+def hub_options(settings: Settings) -> HubOptions:
+    return HubOptions(
+        cache_ttl=settings.channel_limits.cache_ttl,
+        cache_capacity=settings.cache.memory.max_capacity,
+        presence_grace=settings.presence.ungraceful_timeout_seconds,
+        v2_presence_grace=settings.presence.v2_ungraceful_timeout_seconds,
+        show_tags=settings.tag_filtering.enable_tags,
+    )
+
+
+def delta_options(settings: Settings) -> DeltaOptions:
+    deltas = settings.delta_compression
+    return DeltaOptions(
+        enabled=deltas.enabled,
+        algorithm=Algorithm(deltas.algorithm),
+        full_message_interval=deltas.full_message_interval,
+        min_message_size=deltas.min_message_size,
+        max_state_age_secs=deltas.max_state_age_secs,
+        max_conflation_states_per_channel=deltas.max_conflation_states_per_channel,
+        conflation_key_path=deltas.conflation_key_path,
+        omit_delta_algorithm=deltas.omit_delta_algorithm,
+    )
+
+
+def publish_options(settings: Settings) -> PublishOptions:
+    return PublishOptions(ephemeral=settings.ephemeral.enabled, echo=settings.echo_control.enabled)
