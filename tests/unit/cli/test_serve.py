@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +64,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         seen["asked"] = asked
         return "loaded"
 
-    def run(load: Callable[[], str]) -> int:
+    def run(load: Callable[[], str], began: float) -> int:
+        assert began <= time.monotonic()
         outcome = seen.get("outcome")
         if outcome is not None:
             raise outcome
