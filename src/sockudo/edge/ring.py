@@ -90,10 +90,12 @@ class SendRing:
         self._owned = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
-            parameters = self._set_up()
-            self._map(parameters)
-            self._prepare()
-            self._prove()
+            try:
+                self._map(self._set_up())
+                self._prepare()
+                self._prove()
+            except OSError as problem:
+                raise NoRingError(problem.strerror or "it failed") from problem
             undo.pop_all()
 
     # ---- making it ----

@@ -190,6 +190,17 @@ def test_a_system_without_it_says_why(monkeypatch: pytest.MonkeyPatch, number: i
     assert os.listdir("/proc/self/fd") == before
 
 
+def test_memory_that_cannot_be_shared_with_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(module.mmap, "mmap", refusing)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(NoRingError, match="Operation not permitted"):
+        SendRing(FEW)
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_a_kernel_that_does_not_tell_of_a_part_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     # Without it a part counts as success, of which the kernel says nothing.
     monkeypatch.setattr(module, "_FLAGS", module._FLAGS & ~socket.MSG_WAITALL)
