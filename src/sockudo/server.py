@@ -24,6 +24,7 @@ from sockudo.edge.admin import admin_app, is_dashboard
 from sockudo.edge.api import api_routes
 from sockudo.edge.context import Edge
 from sockudo.edge.cors import Cors
+from sockudo.edge.direct import DirectSends
 from sockudo.edge.drain import end_requests, end_sessions
 from sockudo.edge.front import Front
 from sockudo.edge.held_replies import HeldReplies
@@ -121,7 +122,7 @@ class Server:
             # Opened after push, so that it is closed before.
             self._stack.push_async_callback(self.event_rules.close)
             await self._open_dashboard()
-            self._open_ring()
+            self._open_bulk_writer()
             await self._open_listeners()
             await self._open_metrics()
             self._start_rounds()
@@ -252,12 +253,16 @@ class Server:
         if self.settings.dashboard.enabled:
             self.dashboard_password = await self.board.credentials.prepare()
 
-    def _open_ring(self) -> None:
+    def _open_bulk_writer(self) -> None:
         """With TLS each connection has bytes of its own."""
-        ring = open_ring() if self.settings.websocket.io_uring and not self.settings.ssl.enabled else None
-        if ring is not None:
-            self._stack.callback(ring.close)
-            self.hub.bulk = ring
+        if self.settings.ssl.enabled:
+            return
+        ring = open_ring() if self.settings.websocket.io_uring else None
+        if ring is None:
+            self.hub.bulk = DirectSends()
+            return
+        self._stack.callback(ring.close)
+        self.hub.bulk = ring
 
     async def _open_listeners(self) -> None:
         settings = self.settings

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, ExitStack
 
 import pytest
 
+from sockudo.edge.direct import DirectSends
 from sockudo.edge.ring import SendRing
 from sockudo.hub import BulkWriter
 from sockudo.testing import serve
@@ -65,7 +66,7 @@ def deliver(server: ServerProcess) -> None:
 
 
 class Watched:
-    """A ring, and what was written with it: to how many, and how many of them did not take all."""
+    """What was written at once: to how many, and how many of them did not take all."""
 
     def __init__(self, bulk: BulkWriter) -> None:
         self.bulk = bulk
@@ -77,12 +78,14 @@ class Watched:
         return refused
 
 
-@needs_io_uring
-async def test_what_many_hear_is_written_with_one_call() -> None:
-    async with serve() as server, AsyncExitStack() as stack:
+@pytest.mark.parametrize(
+    ("on", "kind"), [pytest.param(True, SendRing, marks=needs_io_uring), pytest.param(False, DirectSends)]
+)
+async def test_what_many_hear_is_written_with_one_call(*, on: bool, kind: type[BulkWriter]) -> None:
+    async with serve({"websocket": {"io_uring": on}}) as server, AsyncExitStack() as stack:
         assert isinstance(server._runner, InProcess)
         hub = server._runner.server.hub  # type: ignore[union-attr]
-        assert isinstance(hub.bulk, SendRing)
+        assert isinstance(hub.bulk, kind)
         watched = hub.bulk = Watched(hub.bulk)
         clients = [await stack.enter_async_context(server.client()) for _ in range(CLIENTS)]
         for client in clients:

@@ -3,19 +3,22 @@
 For deliveries to few, and to many where there is no io_uring (`sockudo.edge.ring`). One costs little more than its
 system call: the transport's part beside that is mostly memory of its own that is not in the processor's cache.
 
-The call keeps the interpreter's lock, unlike ``socket.send``: it never waits, and a thread that works on a database
-would take the lock at each of a thousand deliveries and keep it for milliseconds.
+The call keeps the interpreter's lock, unlike ``socket.send`` and ``os.write``: it never waits, and a thread that works
+on a database would take the lock at each of a thousand deliveries and keep it for milliseconds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import socket
+import threading
+from array import array
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["DirectWriter", "writer_of"]
+__all__ = ["DirectSends", "DirectWriter", "writer_of"]
 
 _send: Final = ctypes.PyDLL(None).send
 _AT_ONCE: Final = socket.MSG_DONTWAIT
@@ -68,6 +71,40 @@ class DirectWriter:
         self._become(_NONE)
         # Otherwise whoever is told and this would keep each other.
         self._on_change = _nobody
+
+
+class DirectSends:
+    """A system call for each socket: the `sockudo.hub.BulkWriter` of a system without io_uring.
+
+    It touches nothing of the connections, of which each would cost a look into memory that is not in the processor's
+    cache.
+    """
+
+    def write(self, descriptors: array[int], data: bytes) -> list[tuple[int, int]]:
+        """See `sockudo.hub.BulkWriter`."""
+        size = len(data)
+        if threading.active_count() == 1:
+            # Nobody else wants the lock, and a call that gives it up costs less than one through ctypes.
+            return _written_alone(descriptors, data, size)
+        refused = []
+        for place, descriptor in enumerate(descriptors):
+            sent = _send(descriptor, data, size, _AT_ONCE)
+            if sent != size:
+                refused.append((place, max(sent, 0)))
+        return refused
+
+
+def _written_alone(descriptors: array[int], data: bytes, size: int) -> list[tuple[int, int]]:
+    write = os.write
+    refused = []
+    for place, descriptor in enumerate(descriptors):
+        try:
+            sent = write(descriptor, data)
+        except OSError:
+            sent = 0
+        if sent != size:
+            refused.append((place, sent))
+    return refused
 
 
 def _nobody(_: int) -> None:

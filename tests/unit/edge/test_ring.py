@@ -1,4 +1,4 @@
-"""Many sends with one system call: the same bytes as one by one, and the truth about what was not taken."""
+"""io_uring: what only it may be refused, run short of and be lied to by; what it writes is in `test_bulk_writers`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import contextlib
 import ctypes
 import errno
 import os
-import random
 import socket
-from array import array
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +15,7 @@ from structlog.testing import capture_logs
 from sockudo.edge import ring as module
 from sockudo.edge.ring import NoRingError, SendRing
 from support.io_uring import needs_io_uring
+from support.socket_pairs import Pairs
 
 FEW = 8
 """Sends that one call does here, so that it takes several."""
@@ -26,85 +24,11 @@ FEW = 8
 pytestmark = needs_io_uring
 
 
-class Pairs:
-    """Sockets of the server, each with its peer."""
-
-    def __init__(self, stack: contextlib.ExitStack, count: int, buffer: int | None = None) -> None:
-        pairs = [socket.socketpair() for _ in range(count)]
-        self.ours = [stack.enter_context(ours) for ours, _ in pairs]
-        self.peers = [stack.enter_context(peer) for _, peer in pairs]
-        for one in (*self.ours, *self.peers):
-            one.setblocking(False)
-        for one in self.ours if buffer is not None else ():
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
-        self.descriptors = array("i", [one.fileno() for one in self.ours])
-
-    def read(self, number: int, size: int = 1 << 20) -> bytes:
-        """What has come for this peer."""
-        with contextlib.suppress(BlockingIOError):
-            return self.peers[number].recv(size)
-        return b""
-
-
-@pytest.fixture
-def stack() -> Iterator[contextlib.ExitStack]:
-    with contextlib.ExitStack() as opened:
-        yield opened
-
-
 @pytest.fixture
 def ring(stack: contextlib.ExitStack) -> SendRing:
     made = SendRing(FEW)
     stack.callback(made.close)
     return made
-
-
-@pytest.mark.parametrize("count", [1, FEW - 1, FEW, FEW + 1, 100])
-def test_everybody_gets_everything_in_order(stack: contextlib.ExitStack, ring: SendRing, count: int) -> None:
-    pairs = Pairs(stack, count)
-    for number in range(50):
-        assert ring.write(pairs.descriptors, b"frame-%d;" % number) == []
-    for number in range(count):
-        assert pairs.read(number) == b"".join(b"frame-%d;" % each for each in range(50))
-
-
-def test_what_cannot_be_written_to_is_named_and_the_others_get_theirs(
-    stack: contextlib.ExitStack, ring: SendRing
-) -> None:
-    pairs = Pairs(stack, 30)
-    pairs.descriptors[0] = pairs.descriptors[17] = -1
-    pairs.peers[5].close()
-    pairs.ours[29].close()
-    assert ring.write(pairs.descriptors, b"news") == [(0, 0), (5, 0), (17, 0), (29, 0)]
-    for number in set(range(30)) - {0, 5, 17, 29}:
-        assert pairs.read(number) == b"news"
-
-
-@pytest.mark.parametrize("seed", range(int(os.environ.get("SOCKUDO_EXAMPLES", "3"))))
-def test_bytes_taken_are_bytes_sent_however_slowly_they_are_read(
-    stack: contextlib.ExitStack, ring: SendRing, seed: int
-) -> None:
-    dice = random.Random(seed)
-    pairs = Pairs(stack, 20, buffer=4096)
-    sent, got = [bytearray() for _ in range(20)], [bytearray() for _ in range(20)]
-    some = none = 0
-    for _ in range(300):
-        data = dice.randbytes(dice.choice((1, 100, 3000, 90_000)))
-        refused = dict(ring.write(pairs.descriptors, data))
-        for number in range(20):
-            taken = refused.get(number, len(data))
-            assert number not in refused or taken < len(data)
-            some += 0 < taken < len(data)
-            none += taken == 0
-            sent[number] += data[:taken]
-            if dice.random() < 0.4:
-                got[number] += pairs.read(number, dice.choice((10, 10_000, 400_000)))
-    for number in range(20):
-        while part := pairs.read(number):
-            got[number] += part
-        assert got[number] == sent[number]
-    assert some > 20
-    assert none > 20
 
 
 def test_closing_gives_everything_back(stack: contextlib.ExitStack) -> None:
