@@ -11,6 +11,7 @@ __all__ = ["delta_options", "hub_options", "publish_options"]
 
 
 def hub_options(settings: Settings) -> HubOptions:
+    """The hub's: cached events, grace of lost members, tags."""
     return HubOptions(
         cache_ttl=settings.channel_limits.cache_ttl,
         cache_capacity=settings.cache.memory.max_capacity,
@@ -21,6 +22,7 @@ def hub_options(settings: Settings) -> HubOptions:
 
 
 def delta_options(settings: Settings) -> DeltaOptions:
+    """The server's word on delta compression; channels may have their own."""
     deltas = settings.delta_compression
     return DeltaOptions(
         enabled=deltas.enabled,
@@ -35,4 +37,5 @@ def delta_options(settings: Settings) -> DeltaOptions:
 
 
 def publish_options(settings: Settings) -> PublishOptions:
+    """What a publish may ask for."""
     return PublishOptions(ephemeral=settings.ephemeral.enabled, echo=settings.echo_control.enabled)

@@ -51,6 +51,7 @@ class _Field(NamedTuple):
 
 
 def converted(value: object, kind: type[Body]) -> Body:
+    """The same for a value that was decoded before."""
     try:
         return msgspec.convert(_renamed(value, kind, ""), kind)
     except msgspec.ValidationError as problem:

@@ -60,6 +60,7 @@ def _is_alive(token: str) -> bool:
 
 
 def settle(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now_ms: int) -> bool:
+    """Keeps what has become of a claimed delivery and frees its lane; False when it is claimed by another by now."""
     lane = lane_of(claim.delivery)
     row = connection.execute(f"SELECT head FROM lanes WHERE {LANE} AND token = ?", (*lane, claim.token)).fetchone()  # noqa: S608
     if row is None:
@@ -90,6 +91,7 @@ def _keep_attempt(connection: sqlite3.Connection, head: int, attempt: Attempt) -
 
 
 def end(connection: sqlite3.Connection, sequence: int, state: State, reason: str | None, now_ms: int) -> None:
+    """The delivery is not tried any more: it has arrived, or is dead for ``reason``."""
     connection.execute(
         "UPDATE deliveries SET state = ?, reason = ?, settled_at_ms = ?, settled_sequence = "
         "(SELECT coalesce(max(settled_sequence), 0) + 1 FROM deliveries WHERE state = ? AND state <> 'waiting') "
@@ -127,4 +129,5 @@ def replay(connection: sqlite3.Connection, delivery_id: str, old: int, now_ms: i
 
 
 def lane_of(delivery: Delivery) -> tuple[str, str, int]:
+    """The values of `LANE`."""
     return delivery.app_id, delivery.endpoint, delivery.lane

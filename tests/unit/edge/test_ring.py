@@ -1,4 +1,4 @@
-"""io_uring: what only it may be refused, run short of and be lied to by; what it writes is in `test_bulk_writers`."""
+"""io_uring refused, short of memory, broken or untruthful; `test_bulk_writers` has what it writes when all is well."""
 
 from __future__ import annotations
 
