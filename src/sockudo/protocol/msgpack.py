@@ -7,9 +7,8 @@ is built, and no length that a sender claims is believed before the bytes for it
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -85,8 +84,8 @@ def decode(payload: bytes) -> InboundFrame:
         raise malformed(f"nested more than {MAX_NESTING} levels deep")
     try:
         fields = _frame(payload)
-    except _MISMATCH as error:
-        raise malformed(_problem(error)) from None
+    except _MismatchError as mismatch:
+        raise malformed(str(mismatch)) from None
     return inbound_frame(fields.get("event"), fields.get("channel"), fields.get("data"))
 
 
@@ -142,8 +141,11 @@ def _too_deep(payload: bytes) -> bool:
     return False
 
 
+class _MismatchError(Exception):
+    """A value of another type than its field has; the text says what was expected, and quotes nothing of the value."""
+
+
 _decode_list = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
-_DECODER_ERROR: Final = re.compile(r"MessagePack data is malformed: (.*) \(byte ([0-9]+)\)")
 
 
 def _elements(raw: bytes, of_array: int) -> tuple[int, list[msgspec.Raw]]:
@@ -153,45 +155,94 @@ def _elements(raw: bytes, of_array: int) -> tuple[int, list[msgspec.Raw]]:
     """
     width, size, form = _HEADS[raw[0]]
     if form == _BYTES:
-        raise msgspec.ValidationError("Expected an array or a map")
+        raise _MismatchError("Expected an array or a map")
     body = raw[1 + width :]
     size += int.from_bytes(raw[1 : 1 + width], "big")
-    # The decoder makes room for as many elements as it is told; and a length can be cut off itself.
+    # The decoder allocates room for as many elements as the length says; and the length itself can be cut off.
     if size * form > len(body) or len(raw) <= width:
         raise malformed(f"unexpected end at byte {len(raw)}")
     if form == _ARRAY and size != of_array:
-        raise msgspec.ValidationError(f"Expected an array of {of_array}, got {size}")
+        raise _MismatchError(f"Expected an array of {of_array}, got {size}")
     try:
         return form, _decode_list(b"\xdd" + (size * form).to_bytes(4, "big") + body)
-    except msgspec.DecodeError as error:
-        # Only of the whole payload: a part of it has been looked through by then.
-        found = _DECODER_ERROR.fullmatch(str(error))
-        detail = f"{found[1]} at byte {int(found[2]) + width - 4}" if found else f"unexpected end at byte {len(raw)}"
-        raise malformed(detail) from None
+    except msgspec.DecodeError:
+        # Only of the whole payload: its parts are complete once it has been taken apart.
+        raise malformed(_flaw(raw)) from None
 
 
-# ---- readers: from a complete value that is not nil to what it means, `_MISMATCH` when it is of another type ----
+def _flaw(payload: bytes) -> str:
+    """Why ``payload`` is not one complete value, with the byte at which it ends to be one."""
+    at, due = 0, 1
+    while due and at < len(payload):
+        if payload[at] == _UNUSED:
+            return f"invalid opcode '\\xc1' at byte {at}"
+        width, size, form = _HEADS[payload[at]]
+        size += int.from_bytes(payload[at + 1 : at + 1 + width], "big")
+        at += 1 + width
+        due -= 1
+        if form == _BYTES:
+            at += size
+        else:
+            due += size * form
+    return f"unexpected end at byte {len(payload)}" if due or at > len(payload) else f"trailing characters at byte {at}"
+
+
+# ---- readers: from a complete value that is not nil to what it means, `_MismatchError` when it is of another type ----
 
 _NIL: Final = b"\xc0"
+_UNUSED: Final = 0xC1
 _BIN_AS_STR: Final = {0xC4: b"\xd9", 0xC5: b"\xda", 0xC6: b"\xdb"}
-_MISMATCH: Final = (msgspec.DecodeError, UnicodeDecodeError)
+_STR: Final = {*range(0xA0, 0xC0), 0xD9, 0xDA, 0xDB}
+_TYPES: Final = {
+    0xC0: "None",
+    0xC2: "bool",
+    0xC3: "bool",
+    **dict.fromkeys((0xC4, 0xC5, 0xC6), "bytes"),
+    **dict.fromkeys((0xC7, 0xC8, 0xC9, *range(0xD4, 0xD9)), "ext"),
+    **dict.fromkeys((0xCA, 0xCB), "float"),
+    **dict.fromkeys((*range(0x80), *range(0xCC, 0xD4), *range(0xE0, 0x100)), "int"),
+    **dict.fromkeys((*range(0x90, 0xA0), 0xDC, 0xDD), "array"),
+    **dict.fromkeys((*range(0x80, 0x90), 0xDE, 0xDF), "object"),
+    **dict.fromkeys(_STR, "str"),
+}
 
 _Reader = Callable[[bytes], Any]
 
 _decode_str = msgspec.msgpack.Decoder(str).decode
-_bytes = msgspec.msgpack.Decoder(bytes).decode
-_bool = msgspec.msgpack.Decoder(bool).decode
-_number = msgspec.msgpack.Decoder(float).decode
-_u64 = msgspec.msgpack.Decoder(Annotated[int, msgspec.Meta(ge=0)]).decode
-
-
-def _problem(error: Exception) -> str:
-    return "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error).replace("`", "")
+_decode_any = msgspec.msgpack.Decoder().decode
 
 
 def _text(raw: bytes) -> str:
+    if raw[0] not in _STR and raw[0] not in _BIN_AS_STR:
+        raise _MismatchError(f"Expected str, got {_TYPES[raw[0]]}")
     head = _BIN_AS_STR.get(raw[0])
-    return _decode_str(raw if head is None else head + raw[1:])
+    try:
+        return _decode_str(raw if head is None else head + raw[1:])
+    except (UnicodeDecodeError, msgspec.DecodeError):  # which of the two depends on the version of msgspec
+        raise _MismatchError("not UTF-8") from None
+
+
+def _value(expected: str, *types: str) -> _Reader:
+    def read(raw: bytes) -> Any:
+        found = _TYPES[raw[0]]
+        if found not in types:
+            raise _MismatchError(f"Expected {expected}, got {found}")
+        return _decode_any(raw)
+
+    return read
+
+
+_bytes = _value("bytes", "bytes")
+_bool = _value("bool", "bool")
+_number = _value("float", "float", "int")
+_integer = _value("int", "int")
+
+
+def _u64(raw: bytes) -> int:
+    number: int = _integer(raw)
+    if number < 0:
+        raise _MismatchError("Expected int >= 0")
+    return number
 
 
 def _pairs(elements: list[msgspec.Raw]) -> dict[str, bytes]:
@@ -201,7 +252,7 @@ def _pairs(elements: list[msgspec.Raw]) -> dict[str, bytes]:
 
 def _map(raw: bytes) -> dict[str, bytes]:
     if _HEADS[raw[0]][2] != _MAP:
-        raise msgspec.ValidationError("Expected a map")
+        raise _MismatchError("Expected a map")
     return _pairs(_elements(raw, 0)[1])
 
 
@@ -215,10 +266,10 @@ def _one_of(readers: dict[str, _Reader]) -> _Reader:
     def read(raw: bytes) -> Any:
         form, elements = _elements(raw, 2)
         if form != _ARRAY:
-            raise msgspec.ValidationError("Expected an array of kind and value")
+            raise _MismatchError("Expected an array of kind and value")
         reader = readers.get(_text(bytes(elements[0])))
         if reader is None:
-            raise msgspec.ValidationError("Unknown kind")
+            raise _MismatchError("Unknown kind")
         return reader(bytes(elements[1]))
 
     return read
@@ -231,15 +282,15 @@ def _parts(**readers: _Reader) -> Callable[[bytes], dict[str, Any]]:
         form, elements = _elements(raw, len(readers))
         given = dict(zip(readers, map(bytes, elements), strict=True)) if form == _ARRAY else _pairs(elements)
         if form == _MAP and len(given) * 2 != len(elements):
-            raise msgspec.ValidationError("Repeated field")
+            raise _MismatchError("Repeated field")
         parts = {}
         for name, reader in readers.items():
             value = given.get(name, _NIL)
             if value != _NIL:
                 try:
                     parts[name] = reader(value)
-                except _MISMATCH as error:
-                    raise malformed(f"field '{name}': {_problem(error)}") from None
+                except _MismatchError as mismatch:
+                    raise malformed(f"field '{name}': {mismatch}") from None
         return parts
 
     return read
