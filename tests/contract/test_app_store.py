@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sockudo import errors
-from sockudo.apps.ports import AppStore
+from sockudo.apps.ports import AppStore, Origin
 from sockudo.config.apps import (
     App,
     Channels,
@@ -233,6 +233,28 @@ async def test_a_record_that_could_not_be_read_again_is_refused(store: AppStore,
     assert caught.value.spec is errors.INVALID_INPUT
     assert "app 'shop'" in caught.value.text
     assert list(await store.all()) == []
+
+
+async def test_an_app_remembers_where_it_came_from(store: AppStore) -> None:
+    await store.save(an_app("file"), Origin.CONFIGURATION)
+    await store.save(an_app("saved"))
+    await store.change("changed", lambda _: an_app("changed"))
+    expected = {"file": Origin.CONFIGURATION, "saved": Origin.OPERATOR, "changed": Origin.OPERATOR}
+    assert await store.origins() == expected
+    await store.change("file", lambda _: an_app("file", secret="rotated"))
+    await store.save(an_app("file", secret="again"))
+    assert await store.origins() == expected
+    await store.save(an_app("saved"), Origin.CONFIGURATION)
+    await store.remove("file")
+    assert await store.origins() == {"saved": Origin.CONFIGURATION, "changed": Origin.OPERATOR}
+
+
+async def test_saving_the_same_app_from_the_same_place_is_no_change(store: AppStore) -> None:
+    await store.save(an_app(), Origin.CONFIGURATION)
+    before = await store.revision()
+    await store.save(an_app(), Origin.CONFIGURATION)
+    await store.save(an_app())
+    assert await store.revision() == before
 
 
 _TEXT = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="/"), min_size=1, max_size=20)

@@ -12,6 +12,7 @@ from msgspec import structs
 from sqlalchemy.exc import ProgrammingError
 
 from sockudo import errors
+from sockudo.apps.ports import Origin
 from sockudo.config.apps import App, Channels, Features, Limits, Policy
 from sockudo.config.sections import Postgres
 from sockudo.stores.selection import app_store
@@ -580,3 +581,16 @@ async def test_a_table_that_is_gone(store: SqlAppStore, database: DatabaseServer
             await work
         assert caught.value.spec is errors.SERVICE_UNAVAILABLE
         assert caught.value.text.startswith("The app store at db:1 cannot be used: ")
+
+
+async def test_a_row_made_elsewhere_does_not_say_where_it_came_from(
+    store: SqlAppStore, database: DatabaseServer, table: str
+) -> None:
+    sql(database, table, "INSERT INTO {table} (id, \"key\", secret) VALUES ('by-hand', 'k', 's')")
+    await store.save(an_app("ours"))
+    assert await store.origins() == {"by-hand": None, "ours": Origin.OPERATOR}
+    sql(database, table, "ALTER TABLE {table} DROP COLUMN origin")
+    before = a_store(database, table)
+    await before.start()
+    assert await before.origins() == {"by-hand": None, "ours": None}
+    await before.stop()

@@ -24,7 +24,7 @@ from support.logs import log_lines, wait_for_line
 from support.operators import PASSWORD, Operator
 from support.ports import free_port
 from support.raw import RawConnection, request_bytes
-from support.server import DEFAULT_APP, FROM_NOTHING, Process, ServerProcess, app_record, start_server
+from support.server import DEFAULT_APP, FROM_NOTHING, NUMERIC_APP, Process, ServerProcess, app_record, start_server
 from support.signing import Credentials
 from support.waiting import wait_until
 from support.websocket import CLOSE, WebSocket, handshake
@@ -457,3 +457,24 @@ def test_a_start_warns_of_origins_that_no_page_has(tmp_path: Path) -> None:
     assert len(said) == 2
     assert "'shop.test/', which has '/' behind the host" in said[0]
     assert "'https://kept.test:443', which names the port 443" in said[1]
+
+
+def test_an_app_that_left_the_configuration_while_the_server_was_stopped_is_gone(tmp_path: Path) -> None:
+    """Its secret may have been withdrawn that way. An app that a command made stays."""
+    data = str(tmp_path / "data")
+    first, second = app_record(DEFAULT_APP), app_record(NUMERIC_APP)
+    with start_server(_stored(first, second), env={"SOCKUDO_DATA_DIR": data}) as server:
+        server.publish("room", "event", "x", app=NUMERIC_APP)
+        commands.run(["apps", "add", "--id", "made", "--data-dir", data], env=commands.environment(), cwd=tmp_path)
+    with start_server(_stored(first), env={"SOCKUDO_DATA_DIR": data}) as server:
+        server.publish("room", "event", "x")
+        body = {"name": "event", "channels": ["room"], "data": "x"}
+        refused = server.signed("POST", f"/apps/{NUMERIC_APP.id}/events", body=body, app=NUMERIC_APP)
+        assert refused.status == 404
+        assert server.request("GET", "/up/made").status == 200
+        gone = [line for line in log_lines(server) if "app removed" in line["fields"]["message"]]
+    assert [line["fields"]["app_id"] for line in gone] == [NUMERIC_APP.id]
+
+
+def _stored(*apps: dict[str, Any]) -> dict[str, Any]:
+    return {"app_manager": {"driver": "sqlite", "array": {"apps": list(apps)}}}

@@ -10,7 +10,7 @@ from sockudo.apps.policies import (
     StreamPolicies,
     StreamPolicy,
 )
-from sockudo.apps.ports import AppStore, Edit
+from sockudo.apps.ports import AppStore, Edit, Origin
 from sockudo.apps.registry import AppRegistry, Changes
 from sockudo.apps.resolve import Defaults, resolve
 
@@ -23,6 +23,7 @@ __all__ = [
     "HistoryPolicy",
     "LiveApp",
     "LiveLimits",
+    "Origin",
     "PresenceHistoryPolicy",
     "RecoveryPolicy",
     "StreamPolicies",

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 from typing import Protocol
 
 from sockudo.config.apps import App
 
-__all__ = ["AppStore", "Edit"]
+__all__ = ["AppStore", "Edit", "Origin"]
+
+
+class Origin(StrEnum):
+    """Where an app came from, which decides what becomes of it when the configuration does not name it."""
+
+    CONFIGURATION = "configuration"
+    """A file or the environment: it goes when it is no longer named there."""
+    OPERATOR = "operator"
+    """A command, the dashboard or the first start: it stays until it is removed."""
+
 
 Edit = Callable[[App | None], App]
 """Takes the app as it is, None when there is none, and returns it as it is to be, under the same id."""
@@ -32,8 +43,18 @@ class AppStore(Protocol):
         """Every app, sorted by id."""
         ...
 
-    async def save(self, app: App) -> None:
+    async def origins(self) -> Mapping[str, Origin | None]:
+        """Where each app came from, by id; None where the row does not say.
+
+        Such rows were written before origins were kept, or with SQL by other hands.
+        """
+        ...
+
+    async def save(self, app: App, origin: Origin | None = None) -> None:
         """Creates the app or replaces the one of the same id.
+
+        ``origin`` is remembered with it. Without one an app that is there keeps its own, and a new one is of
+        `Origin.OPERATOR`, as with `change`.
 
         Raises ``errors.APP_KEY_TAKEN`` when another app already has this key, and ``errors.INVALID_INPUT`` when the
         record is not one that a configuration could hold (an empty secret, a pattern that does not compile).

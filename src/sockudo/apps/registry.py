@@ -8,7 +8,7 @@ apps stay as they were last known, and `AppRegistry.healthy` says so.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ import structlog
 
 from sockudo import errors, ids
 from sockudo.apps.live import LiveApp
+from sockudo.apps.origins import configure
 from sockudo.apps.ports import AppStore
 from sockudo.apps.resolve import Defaults, resolve
 from sockudo.config.apps import App
@@ -119,23 +120,13 @@ class AppRegistry:
     async def replace_inline(self, apps: Sequence[App], defaults: Defaults | None = None) -> Changes:
         """Makes these the apps that come from the configuration, and says what changed.
 
-        Removes the ones that an earlier call put there and this one does not name; apps from elsewhere stay, unless
-        they have the id of a configured one. New ``defaults`` hold for every app at once, which counts as updated.
-        Raises as `start` does; when a key is taken, nothing is changed.
+        Removes the ones that an earlier call put there and this one does not name, also when that was before a restart;
+        apps from elsewhere stay, unless they have the id of a configured one. New ``defaults`` hold for every app at
+        once, which counts as updated. Raises as `start` does; when a key is taken, nothing is changed.
         """
         async with self._lock:
-            stored = await self._store.all()
-            wanted = {app.id: app for app in apps}
-            gone = self._inline - wanted.keys()
-            _check_keys(apps, (app for app in stored if app.id not in gone and app.id not in wanted))
-            keys = {app.key: app.id for app in apps}
-            for app in stored:
-                # A key that moves from one configured app to another has to be free before it is given again.
-                if app.id in gone or (app.id in wanted and keys.get(app.key, app.id) != app.id):
-                    await self._store.remove(app.id)
-            for app in apps:
-                await self._store.save(app)
-            self._inline = frozenset(wanted)
+            await configure(self._store, apps)
+            self._inline = frozenset(app.id for app in apps)
             return await self._load(await self._store.revision(), defaults)
 
     async def refresh(self) -> Changes:
@@ -213,13 +204,6 @@ class AppRegistry:
         self._revision = revision
         self._healthy = True
         return _compare(before, after)
-
-
-def _check_keys(apps: Sequence[App], others: Iterable[App]) -> None:
-    holder = {app.key: app.id for app in others}
-    for app in apps:
-        if holder.setdefault(app.key, app.id) != app.id:
-            raise errors.APP_KEY_TAKEN(f"App '{app.id}' cannot have key '{app.key}': app '{holder[app.key]}' has it")
 
 
 def _compare(before: dict[str, LiveApp], after: dict[str, LiveApp]) -> Changes:

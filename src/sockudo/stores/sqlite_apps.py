@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,12 +18,12 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 from msgspec import DecodeError, json
 
 from sockudo import errors
-from sockudo.apps.ports import Edit
+from sockudo.apps.ports import Edit, Origin
 from sockudo.config.app_reader import read_app
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
 from sockudo.sqlite_files import make_private_file, write_ahead
-from sockudo.stores.app_records import key_taken, plain_record
+from sockudo.stores.app_records import key_taken, origin_of, plain_record
 from sockudo.stores.sqlite_schema import migrate
 
 __all__ = ["BUSY_SECONDS", "FILE_NAME", "SqliteAppStore"]
@@ -37,11 +37,12 @@ _R = TypeVar("_R")
 _COLUMNS = 'SELECT id, "key", secret, enabled, policy FROM applications'
 # The last condition leaves an unchanged row, its time and the revision alone.
 _SAVE = """
-INSERT INTO applications (id, "key", secret, enabled, policy) VALUES (?, ?, ?, ?, ?)
+INSERT INTO applications (id, "key", secret, enabled, policy, origin) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
   "key" = excluded."key", secret = excluded.secret, enabled = excluded.enabled, policy = excluded.policy,
-  updated_at = CURRENT_TIMESTAMP
-WHERE ("key", secret, enabled, policy) IS NOT (excluded."key", excluded.secret, excluded.enabled, excluded.policy)
+  origin = excluded.origin, updated_at = CURRENT_TIMESTAMP
+WHERE ("key", secret, enabled, policy, origin)
+  IS NOT (excluded."key", excluded.secret, excluded.enabled, excluded.policy, excluded.origin)
 """
 
 
@@ -81,8 +82,11 @@ class SqliteAppStore:
     async def all(self) -> Sequence[App]:
         return await self._run(SqliteAppStore._all)
 
-    async def save(self, app: App) -> None:
-        await self.change(app.id, lambda _: app)
+    async def origins(self) -> Mapping[str, Origin | None]:
+        return await self._run(SqliteAppStore._origins)
+
+    async def save(self, app: App, origin: Origin | None = None) -> None:
+        await self._run(SqliteAppStore._change, app.id, lambda _: app, origin)
 
     async def change(self, app_id: str, edit: Edit) -> App:
         return await self._run(SqliteAppStore._change, app_id, edit)
@@ -128,12 +132,18 @@ class SqliteAppStore:
     def _all(self) -> Sequence[App]:
         return [_read(row) for row in self._opened().execute(f"{_COLUMNS} ORDER BY id")]
 
-    def _change(self, app_id: str, edit: Edit) -> App:
+    def _origins(self) -> Mapping[str, Origin | None]:
+        return {row[0]: origin_of(row[1]) for row in self._opened().execute("SELECT id, origin FROM applications")}
+
+    def _change(self, app_id: str, edit: Edit, origin: Origin | None = None) -> App:
         with _writing(self._opened()) as connection:
             row = connection.execute(f"{_COLUMNS} WHERE id = ?", (app_id,)).fetchone()
             app = edit(None if row is None else _read(row))
+            if origin is None:
+                kept = connection.execute("SELECT origin FROM applications WHERE id = ?", (app_id,)).fetchone()
+                origin = Origin.OPERATOR if kept is None else kept[0]
             try:
-                connection.execute(_SAVE, _write(app))
+                connection.execute(_SAVE, (*_write(app), origin))
             except sqlite3.IntegrityError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
                     raise

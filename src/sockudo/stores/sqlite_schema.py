@@ -34,7 +34,10 @@ _FIRST: Final = (
     "CREATE TRIGGER app_removed AFTER DELETE ON applications BEGIN UPDATE revision SET number = number + 1; END",
 )
 
-STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+# `sockudo.apps.ports.Origin`, null for rows of which it is not known.
+_ORIGINS: Final = ("ALTER TABLE applications ADD COLUMN origin TEXT",)
+
+STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _ORIGINS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

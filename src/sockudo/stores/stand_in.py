@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
 
 from sockudo import errors
-from sockudo.apps.ports import AppStore, Edit
+from sockudo.apps.origins import configure
+from sockudo.apps.ports import AppStore, Edit, Origin
 from sockudo.config.apps import App
 from sockudo.stores.memory_apps import MemoryAppStore
 
@@ -23,7 +24,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 class StandInAppStore:
     """An app store that may come later: until it answers for the first time, apps are kept in memory.
 
-    They are put into the store when it is there, over rows of the same id, just as at a start. It is tried again every
+    They are put into the store when it is there, just as at a start (`sockudo.apps.origins`). It is tried again every
     `RETRY_SECONDS` at most, whenever the revision is asked for.
     """
 
@@ -50,8 +51,11 @@ class StandInAppStore:
     async def all(self) -> Sequence[App]:
         return await self._current.all()
 
-    async def save(self, app: App) -> None:
-        await self._current.save(app)
+    async def origins(self) -> Mapping[str, Origin | None]:
+        return await self._current.origins()
+
+    async def save(self, app: App, origin: Origin | None = None) -> None:
+        await self._current.save(app, origin)
 
     async def change(self, app_id: str, edit: Edit) -> App:
         return await self._current.change(app_id, edit)
@@ -67,8 +71,11 @@ class StandInAppStore:
     async def _try_again(self) -> None:
         try:
             await self._store.start()
-            for app in await self._memory.all():
-                await self._store.save(app)
+            origins = await self._memory.origins()
+            apps = await self._memory.all()
+            await configure(self._store, [app for app in apps if origins[app.id] is Origin.CONFIGURATION])
+            for app in apps:
+                await self._store.save(app, origins[app.id])
         except errors.SockudoError as error:
             self._missed(error)
         else:

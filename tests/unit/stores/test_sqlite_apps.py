@@ -63,6 +63,22 @@ def unprivileged() -> Iterator[Path]:
 # ---- the file ----
 
 
+async def test_a_file_of_the_version_before_is_carried_over(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / FILE_NAME) as before:
+        for statement in STEPS[0]:
+            before.execute(statement)
+        before.execute("INSERT INTO applications (id, \"key\", secret) VALUES ('shop', 'k-shop', 's-shop')")
+        before.execute("PRAGMA user_version = 1")
+    before.close()
+    store = SqliteAppStore(tmp_path)
+    await store.start()
+    assert list(await store.all()) == [an_app()]
+    assert await store.origins() == {"shop": None}
+    await store.change("shop", lambda _: an_app(secret="rotated"))
+    assert await store.origins() == {"shop": None}
+    await store.stop()
+
+
 async def test_folder_and_file_are_for_their_owner_alone(tmp_path: Path) -> None:
     before = os.umask(0)
     try:

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sockudo import errors
-from sockudo.apps import AppRegistry, Changes, Defaults
+from sockudo.apps import AppRegistry, Changes, Defaults, Origin
 from sockudo.config import Settings
 from sockudo.config.apps import App
 from sockudo.stores.memory_apps import MemoryAppStore
@@ -134,3 +134,13 @@ async def test_a_refused_change_is_refused_by_the_one_in_use() -> None:
     await store.save(SHOP)
     with pytest.raises(errors.SockudoError, match="another app has it"):
         await store.save(App("b", SHOP.key, "s"))
+
+
+async def test_an_app_that_left_the_configuration_goes_when_the_store_answers() -> None:
+    inner, time = Absent(), Time()
+    MemoryAppStore._put(inner, OTHER, Origin.CONFIGURATION)
+    registry = AppRegistry(StandInAppStore(inner, time), Defaults.from_settings(Settings()))
+    await registry.start([SHOP])
+    inner.reason, time.now = None, RETRY_SECONDS
+    assert await registry.refresh() == Changes()
+    assert await inner.origins() == {"shop": Origin.CONFIGURATION}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -16,9 +16,9 @@ from sqlalchemy import Connection, Engine, RowMapping, delete, event, func, inse
 from sqlalchemy.exc import DataError, DBAPIError, DisconnectionError, InterfaceError, OperationalError
 
 from sockudo import errors
-from sockudo.apps.ports import Edit
+from sockudo.apps.ports import Edit, Origin
 from sockudo.config.apps import App
-from sockudo.stores.app_records import key_taken
+from sockudo.stores.app_records import key_taken, origin_of
 from sockudo.stores.sql.apps_fingerprint import fingerprint
 from sockudo.stores.sql.apps_rows import app_of, check_room, row_of
 from sockudo.stores.sql.apps_schema import READ, app_table, prepare
@@ -83,8 +83,11 @@ class SqlAppStore:
     async def all(self) -> Sequence[App]:
         return await self._run(SqlAppStore._all)
 
-    async def save(self, app: App) -> None:
-        await self.change(app.id, lambda _: app)
+    async def origins(self) -> Mapping[str, Origin | None]:
+        return await self._run(SqlAppStore._origins)
+
+    async def save(self, app: App, origin: Origin | None = None) -> None:
+        await self._run(SqlAppStore._change, app.id, lambda _: app, origin)
 
     async def change(self, app_id: str, edit: Edit) -> App:
         return await self._run(SqlAppStore._change, app_id, edit)
@@ -128,11 +131,16 @@ class SqlAppStore:
             rows = connection.execute(select(*(self._table.c[name] for name in READ))).mappings().all()
         return sorted((app_of(row) for row in rows), key=lambda app: app.id)
 
-    def _change(self, app_id: str, edit: Edit) -> App:
+    def _origins(self) -> Mapping[str, Origin | None]:
+        columns = self._table.c
+        with self._engine.connect() as connection:
+            return {row.id: origin_of(row.origin) for row in connection.execute(select(columns.id, columns.origin))}
+
+    def _change(self, app_id: str, edit: Edit, origin: Origin | None = None) -> App:
         for _ in range(_TRIES):
             try:
                 with self._engine.begin() as connection:
-                    return self._changed(connection, app_id, edit)
+                    return self._changed(connection, app_id, edit, origin)
             except DBAPIError as error:
                 if _code(error) not in _COLLISIONS:
                     raise
@@ -140,14 +148,19 @@ class SqlAppStore:
                 self._next_look = 0.0
         raise errors.SERVICE_UNAVAILABLE(f"App '{app_id}' cannot be changed: others keep changing it. Try again.")
 
-    def _changed(self, connection: Connection, app_id: str, edit: Edit) -> App:
+    def _changed(self, connection: Connection, app_id: str, edit: Edit, origin: Origin | None) -> App:
         columns = self._table.c
         row = self._locked(connection, app_id)
         current = None if row is None or row["id"] != app_id else app_of(row)
         app = edit(current)
         if app == current:
+            if origin is not None:
+                marked = update(self._table).where(columns.id == app_id, columns.origin.is_distinct_from(origin.value))
+                connection.execute(marked.values(origin=origin.value))
             return app
         values = row_of(app)
+        if origin is not None or current is None:
+            values["origin"] = (origin or Origin.OPERATOR).value
         check_room(app, self._engine.dialect.name)
         if row is not None and current is None:
             raise errors.INVALID_INPUT(f"App '{app_id}' and app '{row['id']}' have the same id to the database")

@@ -57,6 +57,7 @@ _ADDED: Final[Mapping[str, str]] = {
     **NUMBERS,
     **FLAGS,
     **dict.fromkeys(DOCUMENTS, "{document}"),
+    "origin": "{secret}",
     "created_at": "{time}",
     "updated_at": "{time}{touched}",
 }
