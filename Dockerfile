@@ -2,9 +2,16 @@
 
 FROM python:3.13-slim AS build
 WORKDIR /build
-COPY pyproject.toml README.md LICENSE ./
+RUN python -m venv /opt/sockudo
+# What is locked is a layer of its own: another line of source installs no package again. The drivers are all there.
+COPY requirements ./requirements
+RUN /opt/sockudo/bin/pip install --no-cache-dir --require-hashes -r requirements/server.txt \
+    && python -m venv /opt/tools && /opt/tools/bin/pip install --no-cache-dir --require-hashes -r requirements/tools.txt
+COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
+COPY plugins ./plugins
 COPY src ./src
-RUN python -m venv /opt/sockudo && /opt/sockudo/bin/pip install --no-cache-dir .
+RUN /opt/tools/bin/hatchling build -t wheel -d /build/dist \
+    && /opt/sockudo/bin/pip install --no-cache-dir --no-deps /build/dist/*.whl
 
 FROM python:3.13-slim
 LABEL org.opencontainers.image.title="sockudo" \

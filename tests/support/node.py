@@ -31,7 +31,7 @@ Report = dict[str, Any]
 
 
 def install_packages() -> Path:
-    """Installs what `tests/clients/package.json` names, once per version of that file; the `node_modules` folder.
+    """Installs what `tests/clients/package-lock.json` locks, once per version of that file; the `node_modules` folder.
 
     A machine without npm, or without a way to the packages, skips the test that asked.
     """
@@ -39,7 +39,7 @@ def install_packages() -> Path:
     if npm is None or shutil.which("node") is None:
         cannot_run(PART, "node and npm are not installed (apt-get install nodejs npm)")
     modules = CLIENTS / "node_modules"
-    wanted = hashlib.sha256((CLIENTS / "package.json").read_bytes()).hexdigest()
+    wanted = hashlib.sha256((CLIENTS / "package-lock.json").read_bytes()).hexdigest()
     stamp = modules / ".installed-from"
     with (CLIENTS / ".install.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -47,7 +47,7 @@ def install_packages() -> Path:
             return modules
         try:
             run = subprocess.run(
-                [npm, "install", "--no-audit", "--no-fund"],
+                [npm, "ci", "--no-audit", "--no-fund"],
                 cwd=CLIENTS,
                 capture_output=True,
                 text=True,
@@ -55,10 +55,10 @@ def install_packages() -> Path:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            cannot_run(PART, f"npm install took over {INSTALL_WITHIN:g} s")
+            cannot_run(PART, f"npm ci took over {INSTALL_WITHIN:g} s")
         if run.returncode != 0:
             last = (run.stderr.strip().splitlines() or ["no output"])[-1]
-            cannot_run(PART, f"npm install failed: {last}")
+            cannot_run(PART, f"npm ci failed: {last}")
         stamp.write_text(wanted)
     return modules
 

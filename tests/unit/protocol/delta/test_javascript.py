@@ -25,17 +25,17 @@ Pair = tuple[bytes, bytes]
 
 @pytest.fixture(scope="module")
 def node() -> str:
-    """Node, with the packages that ``package.json`` names installed once per version of that file."""
+    """Node, with the packages that ``package-lock.json`` locks installed once per version of that file."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         cannot_run(PART, "node and npm are not installed (apt-get install nodejs npm)")
     stamp = HERE / "node_modules" / ".installed-from"
-    wanted = (HERE / "package.json").read_text()
+    wanted = (HERE / "package-lock.json").read_text()
     if not stamp.exists() or stamp.read_text() != wanted:
-        command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock"]
+        command = [npm, "ci", "--no-audit", "--no-fund"]
         run = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=100, check=False)
         if run.returncode != 0:
-            cannot_run(PART, f"npm install failed: {(run.stderr.strip().splitlines() or ['no output'])[-1]}")
+            cannot_run(PART, f"npm ci failed: {(run.stderr.strip().splitlines() or ['no output'])[-1]}")
         stamp.write_text(wanted)
     return node
 
