@@ -12,8 +12,8 @@ import hmac
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from sockudo.auth.channels import channel_message
@@ -21,7 +21,7 @@ from sockudo.auth.channels import channel_message
 if TYPE_CHECKING:
     from sockudo.apps.live import LiveApp
 
-__all__ = ["likely_mistake", "mistaken_key"]
+__all__ = ["Mistake", "likely_mistake", "mistaken_key"]
 
 _MAX_SOCKET_IDS: Final = 1000
 _MAX_APPS: Final = 100
@@ -34,7 +34,23 @@ _LONG_KEY: Final = 16
 
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 
+_ENDED: Final = (
+    "signed for a connection that has ended: socket_id {} instead of {}; the answer of the auth endpoint is probably "
+    "cached, or kept over a reconnect"
+)
 _UNKNOWN: Final = "none of the usual mistakes explains the signature: probably another secret, socket_id or channel"
+# Not quoted: what stands in place of the key may be a secret.
+_NOT_THE_KEY: Final = "what comes before the colon is not the app's key"
+
+
+class Mistake(NamedTuple):
+    """What probably went wrong, for the server's operator; ``shared`` is what the app's people may read of it.
+
+    ``shared`` is None where both may read the same, which names no other app.
+    """
+
+    cause: str
+    shared: str | None = None
 
 
 def likely_mistake(
@@ -46,32 +62,37 @@ def likely_mistake(
     *,
     other_socket_ids: Iterable[str],
     other_apps: Iterable[LiveApp],
-) -> str:
+    ended_socket_ids: Iterable[str] = (),
+) -> Mistake:
     """What probably went wrong, in one sentence for the log.
 
     Takes what `check_channel_auth` refused, with the ``channel_data`` that came even where none is signed. Of
-    ``other_socket_ids`` the first 1000 are tried, of ``other_apps`` the first 100. The sentence contains no secret, no
-    signature and nothing of ``auth``.
+    ``other_socket_ids`` and, behind them, ``ended_socket_ids`` the first 1000 are tried, of ``other_apps`` the first
+    100. The sentence contains no secret, no signature and nothing of ``auth``.
     """
     key, colon, given = auth.rpartition(":")
     signature = given.strip().lower()
     message = channel_message(socket_id, channel, channel_data)
     if app.signer.matches(message, signature):
-        return _malformed(app, key, colon, given)
+        return Mistake(_malformed(app, key, colon, given))
     if not colon:
-        return "auth has no colon: it must be the app's key, a colon and the signature"
+        return Mistake("auth has no colon: it must be the app's key, a colon and the signature")
     apps = list(islice(other_apps, _MAX_APPS))
     if key != app.key:
         return _foreign_key(key, signature, message, apps)
     if not _HEX.fullmatch(signature):
-        return _not_hex(app, message, given)
-    for cause, candidate in _candidates(socket_id, channel, channel_data, other_socket_ids):
+        return Mistake(_not_hex(app, message, given))
+    others = chain(
+        ((other, "signed for another connection: socket_id {} instead of {}") for other in other_socket_ids),
+        ((other, _ENDED) for other in ended_socket_ids),
+    )
+    for cause, candidate in _candidates(socket_id, channel, channel_data, others):
         if app.signer.matches(candidate, signature):
-            return cause
+            return Mistake(cause)
     for other in apps:
         if other.signer.matches(message, signature):
-            return f"signed with the secret of the app {other.id}"
-    return _UNKNOWN
+            return Mistake(f"signed with the secret of the app {other.id}", _UNKNOWN)
+    return Mistake(_UNKNOWN)
 
 
 def mistaken_key(key: str, apps: Iterable[LiveApp]) -> str:
@@ -100,13 +121,13 @@ def _malformed(app: LiveApp, key: str, colon: str, given: str) -> str:
     return "the signature is right, but in upper-case hex: it must be lower-case"
 
 
-def _foreign_key(key: str, signature: str, message: bytes, apps: list[LiveApp]) -> str:
+def _foreign_key(key: str, signature: str, message: bytes, apps: list[LiveApp]) -> Mistake:
     for other in apps:
         if other.key == key:
             signed = "and secret " if other.signer.matches(message, signature) else ""
-            return f"made with the key {signed}of the app {other.id}, but the client connected to another app"
-    # Not quoted: what stands in place of the key may be a secret.
-    return "what comes before the colon is not the app's key"
+            cause = f"made with the key {signed}of the app {other.id}, but the client connected to another app"
+            return Mistake(cause, _NOT_THE_KEY)
+    return Mistake(_NOT_THE_KEY)
 
 
 def _not_hex(app: LiveApp, message: bytes, given: str) -> str:
@@ -120,7 +141,7 @@ def _not_hex(app: LiveApp, message: bytes, given: str) -> str:
 
 
 def _candidates(
-    socket_id: str, channel: str, channel_data: str | None, other_socket_ids: Iterable[str]
+    socket_id: str, channel: str, channel_data: str | None, others: Iterable[tuple[str, str]]
 ) -> Iterator[tuple[str, bytes]]:
     """Mistakes, most frequent first: what to say of each, and what was signed if it was made."""
     if channel_data is not None:
@@ -133,11 +154,8 @@ def _candidates(
         if name != channel:
             yield cause, channel_message(socket_id, name, channel_data)
     size = len(channel_message(socket_id, channel, channel_data))
-    for other in islice(other_socket_ids, min(_MAX_SOCKET_IDS, _MAX_HASHED_BYTES // size)):
-        yield (
-            f"signed for another connection: socket_id {other} instead of {socket_id}",
-            channel_message(other, channel, channel_data),
-        )
+    for other, cause in islice(others, min(_MAX_SOCKET_IDS, _MAX_HASHED_BYTES // size)):
+        yield cause.format(other, socket_id), channel_message(other, channel, channel_data)
 
 
 def _data_candidates(socket_id: str, channel: str, channel_data: str) -> Iterator[tuple[str, bytes]]:

@@ -36,7 +36,8 @@ def inspector_routes(edge: Edge) -> list[Route]:
         app = await authenticated(edge, request)
         edge.rates.check_read(app, edge.clock.monotonic())
         given = parameters(request, ("kinds", "q"))
-        found = find_problems(edge.gateway.inspector.problems, app.id, given.get("kinds"), given.get("q"))
+        problems = edge.gateway.inspector.problems
+        found = find_problems(problems, app.id, given.get("kinds"), given.get("q"), of_app=True)
         return json_reply({"groups": [explained(group, _EXAMPLES) for group in found[:_GROUPS]], "total": len(found)})
 
     return [

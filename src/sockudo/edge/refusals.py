@@ -34,6 +34,7 @@ def note_request(edge: Edge, refusal: Refusal, request: str, app_id: str | None,
             cause=refusal.likely_cause,
             request=request[:_LONGEST],
             status=refusal.spec.status,
+            shared_cause=refusal.shared_cause,
         )
     )
 
@@ -54,5 +55,11 @@ def note_upgrade(edge: Edge, refusal: Refusal, key: str, address: str, origin: s
     edge.gateway.refused_requests[refusal.spec.slug] += 1
     app = edge.apps.by_key(key)
     edge.gateway.inspector.connect_refused(
-        *refusal, app_id=app.id if app is not None else None, address=address, origin=origin
+        refusal.spec,
+        refusal.text,
+        refusal.likely_cause,
+        app_id=app.id if app is not None else None,
+        address=address,
+        origin=origin,
+        shared_cause=refusal.shared_cause,
     )

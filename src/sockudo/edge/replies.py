@@ -23,10 +23,11 @@ class Refusal(NamedTuple):
     spec: ErrorSpec
     text: str
     likely_cause: str | None
+    shared_cause: str | None = None
 
     @classmethod
     def of(cls, error: SockudoError) -> Refusal:
-        return cls(error.spec, error.text, error.likely_cause)
+        return cls(error.spec, error.text, error.likely_cause, error.shared_cause)
 
 
 class Reply(NamedTuple):

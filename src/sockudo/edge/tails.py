@@ -111,6 +111,8 @@ class _Tail:
         return text + event_text("end", msgspec.json.encode({"error": reason.spec.slug, "text": reason.text})), True
 
     def _values(self, entries: list[Entry]) -> list[Any]:
+        if self.of_app:
+            entries = [entry.for_app() for entry in entries]
         if not self._with_lines:
             return list(entries)
         return [{**msgspec.to_builtins(entry), "line": line_of(entry)._asdict()} for entry in entries]

@@ -30,28 +30,49 @@ class ErrorSpec:
     ai_code: int | None = None
 
     def __call__(
-        self, text: str | None = None, *, retry_after: int | None = None, likely_cause: str | None = None
+        self,
+        text: str | None = None,
+        *,
+        retry_after: int | None = None,
+        likely_cause: str | None = None,
+        shared_cause: str | None = None,
     ) -> SockudoError:
         """The exception for this row; ``text`` says what was wrong with this very request."""
-        return SockudoError(self, text or self.meaning, retry_after, likely_cause)
+        return SockudoError(self, text or self.meaning, retry_after, likely_cause, shared_cause)
 
 
 class SockudoError(Exception):
     """A refusal with its row of the catalogue. ``retry_after`` is in whole seconds.
 
-    ``likely_cause`` is for the operator alone and never sent to who was refused.
+    ``likely_cause`` is for the operator alone and never sent to who was refused. Where it names another app,
+    ``shared_cause`` is what the holder of this app's secret may read in its place.
     """
 
-    __slots__ = ("likely_cause", "retry_after", "spec", "text")
+    __slots__ = ("likely_cause", "retry_after", "shared_cause", "spec", "text")
 
     def __init__(
-        self, spec: ErrorSpec, text: str, retry_after: int | None = None, likely_cause: str | None = None
+        self,
+        spec: ErrorSpec,
+        text: str,
+        retry_after: int | None = None,
+        likely_cause: str | None = None,
+        shared_cause: str | None = None,
     ) -> None:
         super().__init__(text)
         self.spec = spec
         self.text = text
         self.retry_after = retry_after
         self.likely_cause = likely_cause
+        self.shared_cause = shared_cause
+
+    @property
+    def client_text(self) -> str:
+        """What a WebSocket client may read, which need not hold the app's secret.
+
+        A failure of the server's own parts is the catalogue's meaning alone: how its stores do is for operators, who
+        find ``text`` in the log and on the page *Why?*.
+        """
+        return self.spec.meaning if self.spec.status == 503 else self.text
 
     def body(self) -> dict[str, Any]:
         """The HTTP error envelope (contract 00): error, code, status and where to read more."""

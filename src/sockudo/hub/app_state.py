@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, Final
 
 from sockudo.hub.cache import ChannelCache
 from sockudo.hub.channel import Channel
@@ -22,6 +23,8 @@ __all__ = ["AppState"]
 
 NO_DELTA_SETTINGS = ChannelDeltas({})
 
+_DEPARTED: Final = 200
+
 
 class AppState:
     """The live state of one app. Everything else is derived from it at the moment of asking."""
@@ -32,6 +35,7 @@ class AppState:
         "channels",
         "connections",
         "deltas",
+        "departed",
         "hub",
         "metachannels",
         "patterns",
@@ -45,6 +49,8 @@ class AppState:
         self.app_id = app_id
         self.hub = hub
         self.connections: dict[str, Connection] = {}
+        # Socket ids of the connections that ended last, newest last: what a client signs with too late is one of them.
+        self.departed: deque[str] = deque(maxlen=_DEPARTED)
         # What the app says about deltas on its channels; replaced when its record is.
         self.deltas = NO_DELTA_SETTINGS
         self.channels: dict[str, Channel] = {}

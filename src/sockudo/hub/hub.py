@@ -321,6 +321,7 @@ class Hub:
         if app.connections.pop(connection.socket_id, None) is None:
             return
         app.traffic.connections_closed += 1
+        app.departed.append(connection.socket_id)
         for fanout in tuple(connection.channels.values()):
             self._leave(connection, fanout, held_until, forced=forced)
         app.users.sign_out(connection)

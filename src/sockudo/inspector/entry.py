@@ -51,7 +51,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     was told, ``cause`` what probably led to it, for operators alone. ``code`` is the WebSocket code of a close or an
     error frame. ``bytes`` is the size of a message's data and ``data`` its beginning. ``recipients`` are the
     connections of this node that a message was said to, before their filters. No field ever holds a secret or a
-    signature; names and data come from outside and may hold anything.
+    signature; names and data come from outside and may hold anything. ``cause`` may name other apps of the server:
+    where it does, ``shared_cause`` is what the app's own people are shown in its place, see `for_app`.
     """
 
     at: int
@@ -84,3 +85,10 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     delivery: str | None = None
     attempt: int | None = None
     took_ms: int | None = None
+    shared_cause: str | None = None
+
+    def for_app(self) -> Entry:
+        """The entry as a holder of the app's secret may see it, who need not be an operator of the server."""
+        if self.shared_cause is None:
+            return self
+        return msgspec.structs.replace(self, cause=self.shared_cause, shared_cause=None)

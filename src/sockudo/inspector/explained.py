@@ -47,13 +47,19 @@ def read_kinds(text: str | None) -> frozenset[Kind] | None:
     return cast("frozenset[Kind]", frozenset(words)) if words else None
 
 
-def find_problems(problems: Problems, app_id: str | None, kinds: str | None, text: str | None) -> list[Group]:
+def find_problems(
+    problems: Problems, app_id: str | None, kinds: str | None, text: str | None, *, of_app: bool = False
+) -> list[Group]:
     """The groups that hold every word of ``text``, the newest first; None and an empty text stand for all.
 
-    Raises errors.INVALID_INPUT for unknown ``kinds``.
+    ``of_app``: it is the app that asks, which neither sees nor finds what names another one. Raises
+    errors.INVALID_INPUT for unknown ``kinds``.
     """
     chosen, words = read_kinds(kinds), (text or "").lower().split()
-    return [group for group in problems.groups(app_id) if fits(group, chosen, words)]
+    groups = problems.groups(app_id)
+    if of_app:
+        groups = [group.for_app() for group in groups]
+    return [group for group in groups if fits(group, chosen, words)]
 
 
 def fits(group: Group, kinds: frozenset[Kind] | None, words: Iterable[str]) -> bool:

@@ -80,6 +80,7 @@ class Inspector:
         app_id: str | None,
         address: str | None,
         origin: str | None = None,
+        shared_cause: str | None = None,
     ) -> None:
         """A connection was not let in, before or behind its upgrade."""
         self.note(
@@ -94,6 +95,7 @@ class Inspector:
                 text=text,
                 cause=cause,
                 status=spec.status if spec.ws is None else None,
+                shared_cause=shared_cause,
             )
         )
 
@@ -143,6 +145,7 @@ class Inspector:
             code=error.spec.ws,
             text=error.text,
             cause=error.likely_cause,
+            shared_cause=error.shared_cause,
         )
 
     def _of(self, connection: Connection, kind: Kind, *, channel: str | None = None, **more: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from sockudo.inspector.entry import Entry, Kind
@@ -31,6 +31,11 @@ class Group:
     last_at: int
     count: int = 0
     last: deque[Entry] = field(default_factory=lambda: deque(maxlen=_EXAMPLES))
+
+    def for_app(self) -> Group:
+        """The group as a holder of the app's secret may see it, without the names of other apps."""
+        last = deque((entry.for_app() for entry in self.last), _EXAMPLES)
+        return replace(self, cause=last[-1].cause if last else None, last=last)
 
 
 class Problems:

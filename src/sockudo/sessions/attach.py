@@ -83,7 +83,7 @@ def check_rewind(session: Session, name: str, kind: ChannelKind) -> None:
 def tell_refusal(session: Session, name: str, error: SockudoError) -> None:
     """The optional frame that names the channel of a refused subscribe; the error frame is the caller's to send."""
     if session.live.features.enable_subscription_error and not error.spec.closes:
-        session.send(frames.subscription_error(name, error.text, 401 if error.spec.ws == 4009 else 400))
+        session.send(frames.subscription_error(name, error.client_text, 401 if error.spec.ws == 4009 else 400))
 
 
 def attach(session: Session, request: Request) -> None:

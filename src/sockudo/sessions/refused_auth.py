@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sockudo.auth.diagnose import likely_mistake
+from sockudo.auth.diagnose import Mistake, likely_mistake
 
 if TYPE_CHECKING:
     from sockudo.sessions.session import Session
@@ -16,7 +16,7 @@ __all__ = ["log_refused_channel", "log_refused_sign_in"]
 _WARNINGS_PER_SECOND = 10
 
 
-def log_refused_channel(session: Session, channel: str, auth: str, channel_data: str | None) -> str | None:
+def log_refused_channel(session: Session, channel: str, auth: str, channel_data: str | None) -> Mistake | None:
     """Warns of a refused subscribe, and returns its likely cause; past ten a second in one app nobody looks for it and
     the bare fact goes to debug.
 
@@ -27,7 +27,7 @@ def log_refused_channel(session: Session, channel: str, auth: str, channel_data:
     if not _may_warn(session):
         log.debug("channel authorization refused")
         return None
-    cause = likely_mistake(
+    mistake = likely_mistake(
         app,
         session.socket_id,
         channel,
@@ -35,10 +35,11 @@ def log_refused_channel(session: Session, channel: str, auth: str, channel_data:
         channel_data,
         # A client that has just reconnected is the one most likely to use its former id: newest first.
         other_socket_ids=reversed(session.app.connections),
+        ended_socket_ids=reversed(session.app.departed),
         other_apps=[other for other in gateway.apps.all() if other.id != app.id],
     )
-    log.warning("channel authorization refused", likely_cause=cause)
-    return cause
+    log.warning("channel authorization refused", likely_cause=mistake.cause)
+    return mistake
 
 
 def log_refused_sign_in(session: Session) -> None:

@@ -172,7 +172,7 @@ class Session(Connection):
             self.end(error)
             return
         self.app.traffic.errors[error.spec.slug] += 1
-        self.send(frames.error(error.spec.ws or 4000, error.text, channel))
+        self.send(frames.error(error.spec.ws or 4000, error.client_text, channel))
         note_refusal(self, error, channel, about)
         self.gateway.log.debug("frame refused", app_id=self.live.id, socket_id=self.socket_id, error=error.spec.slug)
 
@@ -184,12 +184,12 @@ class Session(Connection):
         code = error.spec.ws or 4000
         self.catch_up()
         if code >= 4000 and not (self.shape.v2 and error.spec is errors.PONG_TIMEOUT):
-            self.peer.write(self.shape.encode(frames.error(code, error.text)))
+            self.peer.write(self.shape.encode(frames.error(code, error.client_text)))
         backend = error.spec in _BY_BACKEND
         self.gateway.inspector.ended(self, error, "backend" if backend else "server")
         silent_v1 = error.spec is errors.PONG_TIMEOUT and not self.shape.v2
         self._leave(clean=silent_v1 or error.spec in _BROKEN, forced=backend)
-        self.peer.close(code, error.text)
+        self.peer.close(code, error.client_text)
         self.gateway.log.debug(
             "connection ended", app_id=self.live.id, socket_id=self.socket_id, code=code, error=error.spec.slug
         )

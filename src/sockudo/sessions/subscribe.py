@@ -119,8 +119,10 @@ def _check_auth(session: Session, name: str, kind: ChannelKind, data: dict[str, 
     if check_channel_auth(session.live, session.socket_id, name, auth, channel_data):
         return
     sent = data.get("channel_data")
-    cause = log_refused_channel(session, name, auth, sent if isinstance(sent, str) else None)
-    raise errors.CHANNEL_AUTH_INVALID(likely_cause=cause)
+    mistake = log_refused_channel(session, name, auth, sent if isinstance(sent, str) else None)
+    if mistake is None:
+        raise errors.CHANNEL_AUTH_INVALID()
+    raise errors.CHANNEL_AUTH_INVALID(likely_cause=mistake.cause, shared_cause=mistake.shared)
 
 
 def _candidate(session: Session, name: str, data: dict[str, Any]) -> Candidate:

@@ -35,7 +35,9 @@ def diagnose(
     sockets: tuple[str, ...] = ("1.1", "2.2"),
 ) -> str:
     assert not check_channel_auth(APP, SOCKET, channel, auth, channel_data)
-    sentence = likely_mistake(APP, SOCKET, channel, auth, channel_data, other_socket_ids=sockets, other_apps=[QUAY])
+    mistake = likely_mistake(APP, SOCKET, channel, auth, channel_data, other_socket_ids=sockets, other_apps=[QUAY])
+    sentence = mistake.cause
+    assert QUAY.id not in (mistake.shared or sentence), "the app's own people must not read of another one"
     message = f"{SOCKET}:{channel}" if channel_data is None else f"{SOCKET}:{channel}:{channel_data}"
     for private in (SECRET, "quay-secret", digest(message), digest(f"{SOCKET}:{channel}")):
         assert private not in sentence
@@ -175,7 +177,7 @@ _TEXT = st.text() | st.sampled_from(
 def test_always_answers(channel: str, auth: str, channel_data: str | None) -> None:
     sentence = likely_mistake(
         APP, SOCKET, channel, auth, channel_data, other_socket_ids=["1.1", SOCKET], other_apps=[QUAY]
-    )
+    ).cause
     assert sentence
     assert SECRET not in sentence
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from sockudo import errors
 from sockudo.config import Settings
 from sockudo.config.apps import Features
 from sockudo.inspector import Entry, Selection, Watcher
+from sockudo.inspector.explained import explained, find_problems
+from sockudo.inspector.lines import line_of
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.shapes import V2_JSON
 from sockudo.publishing.pipeline import Message
@@ -93,6 +96,38 @@ def test_refusals_are_kept_though_nobody_watches(node: Node) -> None:
     assert kept[2].cause == f"signed for another connection: socket_id {other.socket_id} instead of {client.socket_id}"
     assert (kept[2].last[0].channel, kept[2].last[0].socket_id) == ("private-x", client.socket_id)
     assert (kept[0].last[0].channel, kept[0].last[0].event) == ("news", "client-wave")
+
+
+def test_a_signature_for_a_connection_that_has_ended_is_probably_cached(node: Node) -> None:
+    gone = node.connect()
+    signed = node.app.signer.hexdigest(f"{gone.socket_id}:private-x".encode())
+    gone.session.leave()
+    client = node.connect()
+    client.send("pusher:subscribe", {"channel": "private-x", "auth": f"{node.app.key}:{signed}"})
+    [(_, error, cause)] = problems(node)
+    assert error == "channel_auth_invalid"
+    assert cause is not None
+    assert cause.startswith(f"signed for a connection that has ended: socket_id {gone.socket_id} instead of")
+    assert "cached" in cause
+
+
+def test_only_operators_are_shown_the_name_of_another_app() -> None:
+    blog = live_app("blog")
+    node = Node(live_app("shop"), blog)
+    client, watcher = node.connect(), watch(node, app_id="shop")
+    for key in (node.app.key, blog.key):
+        signed = blog.signer.hexdigest(f"{client.socket_id}:private-x".encode())
+        client.send("pusher:subscribe", {"channel": "private-x", "auth": f"{key}:{signed}"})
+    operators = find_problems(node.gateway.inspector.problems, "shop", None, "blog")
+    assert len(operators) == 2
+    assert find_problems(node.gateway.inspector.problems, "shop", None, "blog", of_app=True) == []
+    groups = find_problems(node.gateway.inspector.problems, "shop", None, None, of_app=True)
+    for group in groups:
+        assert "blog" not in msgspec.json.encode(explained(group, 5)).decode()
+        assert group.cause
+    for entry in taken(watcher):
+        assert "blog" in str(line_of(entry))
+        assert "blog" not in msgspec.json.encode(entry.for_app()).decode()
 
 
 def test_a_subscribe_that_only_the_store_refuses_names_its_channel(node: Node) -> None:

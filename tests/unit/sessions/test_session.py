@@ -45,6 +45,13 @@ class TestRefusals:
         client.subscribe("news*")
         assert node.state.traffic.errors == {"event_name_invalid": 2, "wildcard_needs_v2": 1}
 
+    def test_how_the_store_does_is_for_operators(self, node: Node) -> None:
+        client = node.connect()
+        client.session.refuse(errors.HISTORY_UNAVAILABLE("The history store does not answer: its disk is full"))
+        assert client.error() == (4000, errors.HISTORY_UNAVAILABLE.meaning)
+        [group] = node.gateway.inspector.problems.groups()
+        assert (group.last[0].text or "").endswith("its disk is full")
+
     def test_what_arrives_is_counted(self, node: Node) -> None:
         client = node.connect()
         client.send_raw(b'{"event":"x"}')
