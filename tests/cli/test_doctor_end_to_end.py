@@ -175,7 +175,7 @@ def test_what_can_be_seen_from_outside(server: ServerProcess) -> None:
     for check in ("port", "server", "clock", "credentials", "health", "websocket", "origin", "frames", "publish"):
         assert f"ok           {check}" in done.stdout
     assert "not checked  config" in done.stdout
-    assert "not checked  stores" in done.stdout
+    assert "stores" in done.stdout.partition("not checked")[2]
 
 
 def test_without_credentials_it_still_looks_at_what_it_can(server: ServerProcess, tmp_path: Path) -> None:
@@ -199,8 +199,9 @@ def test_one_check_alone(server: ServerProcess, check: str) -> None:
 def test_a_closed_port_makes_the_rest_pointless() -> None:
     done = run(url=f"http://127.0.0.1:{free_port()}", code=1)
     assert "Connection refused" in done.stdout
+    left_out = next(line for line in done.stdout.splitlines() if "because of the problem with port" in line)
     for check in ("server", "credentials", "publish", "webhooks"):
-        assert f"not checked  {check:<11}  because of the problem with port" in done.stdout
+        assert check in left_out
 
 
 def test_https_to_a_port_of_plain_http(server: ServerProcess) -> None:

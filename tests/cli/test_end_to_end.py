@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from support import commands
+from support.certificates import write_certificate
 from support.commands import environment
 from support.forked import ForkedProcess
 from support.server import FROM_NOTHING, ServerProcess, start_server
@@ -179,7 +180,7 @@ def test_interrupt_is_a_clean_end(server: ServerProcess, unique: str) -> None:
         (("publish", "harbor", "x" * 201), {}, "length of 200"),
         (("channels", "harbor", "--users"), {}, "presence"),
         (("listen", "harbor"), {"SOCKUDO_APP_KEY": "wrong"}, "explain unknown_app"),
-        (("listen", "private-pier"), {"SOCKUDO_APP_SECRET": "wrong"}, "explain channel_auth_invalid"),
+        (("listen", "private-pier"), {"SOCKUDO_APP_SECRET": "wrong"}, "The secret is not that of app app-id"),
         (("listen", "har bor"), {}, "invalid characters"),
     ],
 )
@@ -236,3 +237,41 @@ def test_a_configuration_that_cannot_be_used(server: ServerProcess, tmp_path: Pa
     assert done.returncode == 1
     assert "did you mean" in done.stderr.lower()
     assert "host" in done.stderr
+
+
+# ---- a server with TLS ----
+
+
+def test_a_configuration_leads_to_its_server_with_tls(tmp_path: Path) -> None:
+    files = write_certificate(tmp_path, host="shop.test")
+    settings = {"enabled": True, "cert_path": str(files[0]), "key_path": str(files[1])}
+    with start_server({"ssl": settings}, plain_http=False) as server:
+        config = tmp_path / "sockudo.toml"
+        config.write_text(
+            f"port = {server.port}\n[ssl]\nenabled = true\ncert_path = '{files[0]}'\nkey_path = '{files[1]}'\n"
+            "[app_manager]\ndriver = 'memory'\n[[app_manager.array.apps]]\nid = 'app-id'\nkey = 'app-key'\n"
+            "secret = 'app-secret'\nenabled = true\n"
+        )
+        env = {name: value for name, value in environment(server.url).items() if not name.startswith("SOCKUDO_")}
+
+        def ran(*arguments: str) -> subprocess.CompletedProcess[str]:
+            return commands.run(arguments, env=env, cwd=tmp_path, code=None)
+
+        named = ran("publish", "--config", str(config), "harbor", "tide-rise", "1")
+        assert (named.returncode, named.stderr) == (0, "")
+        heard = ran("listen", "--config", str(config), "private-harbor", "--timeout", "0.5")
+        assert "Listening to private-harbor" in heard.stderr
+        place = f"https://127.0.0.1:{server.port}"
+        refused = ran(
+            "publish", "--url", place, "--app-id", "app-id", "harbor", "tide-rise", "1", "--config", str(config)
+        )
+        assert refused.returncode == 3
+        assert "self-signed" in refused.stderr
+        assert "--cacert" in refused.stderr
+        assert "Is the server running" not in refused.stderr
+        let = ran("publish", "--url", place, "--config", str(config), "--insecure", "harbor", "tide-rise", "1")
+        assert let.returncode == 0
+        assert "is not checked" in let.stderr
+        report = ran("doctor", "--config", str(config), "--only", "port,tls,server,publish", "--json")
+        found = json.loads(report.stdout)["findings"]
+        assert {each["check"] for each in found if each["state"] == "ok"} == {"port", "tls", "server", "publish"}, found

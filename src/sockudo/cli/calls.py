@@ -26,9 +26,7 @@ def with_api(server: ServerOptions, run: Callable[[ApiClient], Coroutine[Any, An
 
 
 async def _opened(target: Target, run: Callable[[ApiClient], Coroutine[Any, Any, None]]) -> None:
-    from sockudo.client.http import ApiClient
-
-    async with ApiClient(target.url, target.credentials) as api:
+    async with target.api() as api:
         await run(api)
 
 

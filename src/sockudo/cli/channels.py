@@ -57,9 +57,7 @@ def _wanted(info: str | None, name: str) -> list[str]:
 
 
 async def _ask(target: Target, channel: str | None, prefix: str, info: list[str], *, users: bool) -> dict[str, Any]:
-    from sockudo.client.http import ApiClient
-
-    async with ApiClient(target.url, target.credentials) as api:
+    async with target.api() as api:
         if channel is None:
             return {"channels": await api.channels(prefix=prefix, info=info)}
         if users:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from sockudo.cli.local_server import Address, address_of
 from sockudo.cli.outcome import ExitCode, fail
 from sockudo.cli.target import DEFAULT_URL, ServerOptions, checked_url, find, with_server
 
 if TYPE_CHECKING:
     from sockudo.client.auth import Credentials
-    from sockudo.config import Loaded, Settings
+    from sockudo.config import Loaded
     from sockudo.config.apps import App
     from sockudo.doctor import Deployment, Finding, Options
 
@@ -69,7 +70,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, at the en
 
 @with_server
 def doctor(
-    context: typer.Context,
     *,
     only: Only = None,
     skip: Skip = None,
@@ -101,10 +101,8 @@ def doctor(
         return
     names = _chosen(only, skip)
     _check_origin(origin)
-    source = context.get_parameter_source("url")
-    given_url = None if source is not None and source.name == "DEFAULT" else server.url
     options = Options(timeout=timeout, idle=idle, rounds=rounds, origin=origin, allow_private=allow_private)
-    deployment = _deployment(given_url, server, options)
+    deployment = _deployment(server, options)
     findings = asyncio.run(_examine(deployment, names, as_json=as_json))
     report.finish(deployment, findings, as_json=as_json)
     bad = ("problem", "warning") if strict else ("problem",)
@@ -158,8 +156,8 @@ def _names(given: list[str] | None) -> list[str]:
     return [name.strip() for words in given or () for name in words.split(",") if name.strip()]
 
 
-def _deployment(url: str | None, server: ServerOptions, options: Options) -> Deployment:
-    """What the options name; ``url`` is None where none was given.
+def _deployment(server: ServerOptions, options: Options) -> Deployment:
+    """What the options name.
 
     A configuration that cannot be used, or a store that cannot be read, is a finding.
     """
@@ -169,14 +167,16 @@ def _deployment(url: str | None, server: ServerOptions, options: Options) -> Dep
     from sockudo.doctor import Deployment
     from sockudo.doctor.stores import read_apps
 
-    given, config = (server.app_id, server.key, server.secret), server.config
+    given, config, url = (server.app_id, server.key, server.secret), server.config, server.url
     loaded, problems = _load(config)
     if loaded is None:
         place = checked_url(url or DEFAULT_URL)
         # What the broken file would say of apps is not asked for.
         target = find(place, *given, config, local_apps=(lambda _: []) if config is not None else None)
-        return Deployment(place, None if target is None else target.credentials, options, config_problems=problems)
-    place = checked_url(url) if url is not None else _url_of(loaded.settings)
+        known_as = None if target is None else target.credentials
+        return Deployment(place, known_as, options, config_problems=problems, trust=server.trust(place))
+    address = Address(checked_url(url)) if url is not None else address_of(loaded.settings)
+    place = address.url
     stored, store_problem = asyncio.run(read_apps(loaded.settings))
     apps = [*loaded.settings.apps, *(stored or ())]
     known = [Credentials(app.id, app.key, app.secret) for app in apps if app.enabled]
@@ -190,6 +190,8 @@ def _deployment(url: str | None, server: ServerOptions, options: Options) -> Dep
         app=_record(apps, credentials),
         store_problem=store_problem,
         stored_apps=None if stored is None else len(stored),
+        trust=server.trust(place, address.certificate),
+        unreached=address.reason,
     )
 
 
@@ -210,14 +212,3 @@ def _record(apps: Sequence[App], credentials: Credentials | None) -> App | None:
     if credentials is None:
         return None
     return next((app for app in apps if (app.id, app.key) == (credentials.app_id, credentials.key)), None)
-
-
-def _url_of(settings: Settings) -> str:
-    """Where a server with these settings is reached from its own machine."""
-    if settings.unix_socket.enabled or settings.ssl.enabled:
-        what = "listens on a Unix socket" if settings.unix_socket.enabled else "has a certificate for a name"
-        fail(f"The server {what}: where do clients reach it?", ExitCode.USAGE, "Add --url with the URL that they use.")
-    host = settings.host
-    if host in ("", "0.0.0.0", "::"):
-        host = "127.0.0.1"
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"

@@ -41,6 +41,7 @@ class Progress:
 
     def __init__(self, deployment: Deployment, *, quiet: bool) -> None:
         self._quiet = quiet
+        self._left_out: dict[str, list[str]] = {}
         self._live = not quiet and sys.stdout.isatty()
         if not quiet:
             credentials = deployment.credentials
@@ -55,6 +56,9 @@ class Progress:
     def found(self, finding: Finding) -> None:
         """Shows the finding, and below it what to do."""
         if self._quiet:
+            return
+        if finding.state == "not_checked" and not finding.advice:
+            self._left_out.setdefault(finding.seen, []).append(finding.check)
             return
         if self._live:
             typer.echo(_ERASE, nl=False)
@@ -72,9 +76,15 @@ class Progress:
             typer.echo(f"{'':<{_INDENT}}→ {_wrapped(printable(line), wrap=self._live, deeper=2)}")
 
     def end(self) -> None:
-        """Nothing is being looked at any more."""
+        """Nothing is being looked at any more: shows what was not checked, a line for each reason."""
         if self._live:
             typer.echo(_ERASE, nl=False)
+        for seen, checks in self._left_out.items():
+            names = ", ".join(dict.fromkeys(checks))
+            word = typer.style(f"{_WORDS['not_checked']:<{_STATE_WIDTH}}", dim=True)
+            text = seen if len(names) <= _NAME_WIDTH else f"{names}: {seen}"
+            name = names if len(names) <= _NAME_WIDTH else ""
+            typer.echo(f"{word}  {name:<{_NAME_WIDTH}}  {_wrapped(printable(text), wrap=self._live)}")
 
 
 def _wrapped(text: str, *, wrap: bool, deeper: int = 0) -> str:
@@ -107,6 +117,8 @@ def _shown(deployment: Deployment) -> str:
     """The URL without a user and a password that may stand in it."""
     from sockudo.config.webhooks import shown_url
 
+    if deployment.unreached:
+        return "this machine"
     return shown_url(deployment.url)
 
 

@@ -95,7 +95,7 @@ def listen(
     info = _user_info(user_info)
     _check_user(channels, user_id)
     with failures():
-        target = server.resolve()
+        target = server.resolve(_parts_needed(channels, has_token=token is not None))
         listener = Listener(
             target,
             channels,
@@ -111,6 +111,13 @@ def listen(
             raise typer.Exit(ExitCode.DONE) from None
     if not in_time and count is not None:
         fail(f"{listener.printed} of {count} events came within {timeout:g} seconds.", ExitCode.TOO_FEW)
+
+
+def _parts_needed(channels: list[str], *, has_token: bool) -> tuple[str, ...]:
+    """What is signed needs the app's secret, and nothing here needs its id."""
+    from sockudo.cli.listening import is_signed_for
+
+    return ("--key", "--secret") if not has_token and any(map(is_signed_for, channels)) else ("--key",)
 
 
 def _check_user(channels: list[str], user_id: str | None) -> None:

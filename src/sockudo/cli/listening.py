@@ -11,15 +11,22 @@ from sockudo.cli.outcome import ExitCode, explanation, fail, note
 from sockudo.cli.printer import Printer
 from sockudo.cli.recovery import Recovery
 from sockudo.cli.target import Target
+from sockudo.client.auth import needs_auth
 from sockudo.client.events import Event
 from sockudo.client.failures import ApiError, ClosedError, UnreachableError
 from sockudo.client.reconnect import Reconnect
 from sockudo.client.socket import Socket
 from sockudo.client.wire import V1, Wire
+from sockudo.errors import CHANNEL_AUTH_INVALID
 
-__all__ = ["Listener"]
+__all__ = ["Listener", "is_signed_for"]
 
 _USER: Final = "#server-to-user-"
+
+
+def is_signed_for(channel: str) -> bool:
+    """Whether subscribing takes a signature of the app: of the channel, or of the user whose channel it is."""
+    return needs_auth(channel) or channel.startswith(_USER)
 
 
 class Listener:
@@ -73,7 +80,9 @@ class Listener:
         connected = False
         while True:
             try:
-                socket = await Socket.connect(self._target.url, self._target.credentials.key, wire=self._wire)
+                socket = await Socket.connect(
+                    self._target.url, self._target.credentials.key, wire=self._wire, tls=self._target.tls()
+                )
                 connected = True
                 async with socket:
                     if await self._follow(socket):
@@ -154,11 +163,22 @@ class Listener:
         number = code if isinstance(code, int) else 0
         closes = 4100 <= number < 4300
         if waiting and not closes:
-            fail(f"{text} ({code})", ExitCode.REFUSED, *explanation(number, text))
+            fail(f"{text} ({code})", ExitCode.REFUSED, *self._advice(number, text))
         if self._recovery.is_awaited and not closes:
             return self._recovery.refused(f"{text} ({code})")
         note(f"The server says: {text} ({code})")
         return []
+
+    def _advice(self, code: int, text: str) -> tuple[str, ...]:
+        """The catalogue's, but that the signature is ours: the secret alone can be wrong with it."""
+        if not text.startswith(CHANNEL_AUTH_INVALID.meaning):
+            return explanation(code, text)
+        app = self._target.credentials
+        named = f"app {app.app_id}" if app.app_id else "the app"
+        return (
+            f"The secret is not that of {named} with the key {app.key}: this command signed with it.",
+            f"`sockudo apps show {app.app_id or 'ID'} --reveal-secret` prints it, on the server's machine.",
+        )
 
     async def _wait(self, closed: ClosedError | None, text: str, *, established: bool) -> None:
         delay = self._reconnect.delay(None if closed is None else closed.code, established=established)

@@ -61,7 +61,8 @@ def failures() -> Iterator[None]:
         fail(
             str(error),
             ExitCode.UNREACHABLE,
-            "Is the server running? Start one with `sockudo serve --dev`, or name it with --url or SOCKUDO_URL.",
+            error.advice
+            or "Is the server running? Start one with `sockudo serve --dev`, or name it with --url or SOCKUDO_URL.",
         )
     except ClientError as error:
         fail(str(error), ExitCode.REFUSED, "Is this a Sockudo server? Compare its version with `sockudo version`.")

@@ -100,9 +100,7 @@ def publish(
 async def _publish(
     target: Target, channels: Sequence[str], event: str, data: str | None, options: dict[str, Any]
 ) -> dict[str, Any]:
-    from sockudo.client.http import ApiClient
-
-    async with ApiClient(target.url, target.credentials) as api:
+    async with target.api() as api:
         return await api.publish(channels, event, data, **options)
 
 

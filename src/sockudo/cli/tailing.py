@@ -71,9 +71,8 @@ class Tailer:
         With ``problems`` the recent ones come first. Raises `UnreachableError` and `ApiError` when it does not work
         the first time, and later when the server refuses for good.
         """
-        from sockudo.client.http import ApiClient
-
-        async with (self._client or ApiClient)(self._target.url, self._target.credentials) as api:
+        target = self._target
+        async with target.api() if self._client is None else self._client(target.url, target.credentials) as api:
             if problems:
                 reply = await api.problems(kinds=self._wanted.kinds, text=self._wanted.words)
                 self._printer.groups(reply["groups"])

@@ -64,7 +64,7 @@ def create(
     from sockudo.auth.tokens import make_token
 
     granted = _granted(capability, capability_json)
-    credentials = server.resolve().credentials
+    credentials = server.credentials()
     now = time.time()
     try:
         text = make_token(credentials.key, credentials.secret, client_id, granted, ttl, now)
@@ -93,7 +93,7 @@ def show(
     text = token
     if token == "-":  # noqa: S105 - the word for standard input
         text = sys.stdin.buffer.readline().decode("latin-1").strip()
-    credentials = server.resolve().credentials
+    credentials = server.credentials()
     now = time.time()
     header, claims = _unverified(text)
     read = _read(credentials, text, now)

@@ -225,7 +225,7 @@ def send_test(
     server: ServerOptions,
 ) -> None:
     """Send one signed example to an endpoint, from here and not from the server, and say what came back."""
-    credentials = server.resolve().credentials
+    credentials = server.credentials()
     try_endpoint(
         credentials,
         endpoint_url,

@@ -15,6 +15,9 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from typing import Self
+
+from sockudo.client.trust import distrust
 
 __all__ = ["ApiError", "ClientError", "ClosedError", "UnreachableError", "network_reason"]
 
@@ -24,12 +27,19 @@ class ClientError(Exception):
 
 
 class UnreachableError(ClientError):
-    """No answer from ``url``; ``reason`` is what the network said."""
+    """No answer from ``url``; ``reason`` is what the network said, ``advice`` what to do, empty if that is unknown."""
 
-    def __init__(self, url: str, reason: str) -> None:
+    def __init__(self, url: str, reason: str, advice: str = "") -> None:
         super().__init__(f"No answer from {url}: {reason}")
         self.url = url
         self.reason = reason
+        self.advice = advice
+
+    @classmethod
+    def of(cls, url: str, error: BaseException) -> Self:
+        """From what a library raised: a certificate that is not accepted is told apart from a dead server."""
+        found = distrust(error)
+        return cls(url, network_reason(error)) if found is None else cls(url, *found)
 
 
 class ApiError(ClientError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -12,7 +13,7 @@ import msgspec
 
 from sockudo.client.auth import Credentials
 from sockudo.client.event_stream import EventReader
-from sockudo.client.failures import ApiError, UnreachableError, network_reason
+from sockudo.client.failures import ApiError, UnreachableError
 from sockudo.client.signing import signed_target
 from sockudo.clock import Clock, SystemClock
 from sockudo.version import __version__
@@ -27,7 +28,8 @@ class ApiClient:
     """Speaks to the server at ``url`` as the app of ``credentials``.
 
     Use it as ``async with``. Every call raises `ApiError` for a refusal and `UnreachableError` when nobody answers
-    within ``timeout`` seconds. Nothing is tried twice: to try again safely, pass an ``idempotency_key``.
+    within ``timeout`` seconds. Nothing is tried twice: to try again safely, pass an ``idempotency_key``. ``tls`` says
+    whose certificates count, if not those of this system.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class ApiClient:
         timeout: float = 10.0,
         clock: Clock | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self._credentials = credentials
@@ -47,7 +50,7 @@ class ApiClient:
             transport=transport,
             headers={"User-Agent": f"sockudo/{__version__}"},
             # Reading the certificates of this machine takes as long as many calls, and plain HTTP asks for none.
-            verify=not self.url.lower().startswith("http:"),
+            verify=(tls or True) if not self.url.lower().startswith("http:") else False,
         )
 
     async def __aenter__(self) -> Self:
@@ -257,7 +260,7 @@ class ApiClient:
         except httpx.TimeoutException:
             raise UnreachableError(self.url, "no answer in time") from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise UnreachableError(self.url, network_reason(error)) from None
+            raise UnreachableError.of(self.url, error) from None
 
     def _target(
         self, method: str, path: str, parameters: Mapping[str, str] | None = None, content: bytes | None = None
@@ -291,7 +294,7 @@ class ApiClient:
         except httpx.TimeoutException:
             raise UnreachableError(self.url, "no answer in time") from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise UnreachableError(self.url, network_reason(error)) from None
+            raise UnreachableError.of(self.url, error) from None
         return _reply(response)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
@@ -17,7 +18,7 @@ from sockudo.client.address import is_loopback, socket_url
 from sockudo.client.auth import Credentials, authorize_channel, needs_auth, user_auth, user_data
 from sockudo.client.deltas import Deltas, LostBaseError
 from sockudo.client.events import Event
-from sockudo.client.failures import ApiError, ClientError, ClosedError, UnreachableError, network_reason
+from sockudo.client.failures import ApiError, ClientError, ClosedError, UnreachableError
 from sockudo.client.wire import V1, Wire
 
 __all__ = ["Event", "Socket"]
@@ -64,17 +65,18 @@ class Socket:
         answer_pings: bool = True,
         origin: str | None = None,
         wire: Wire = V1,
+        tls: ssl.SSLContext | None = None,
     ) -> Self:
         """Connect to the server at ``url`` (http, https, ws or wss) as a client of the app with ``key``.
 
         ``keepalive`` is the interval of native pings in seconds; with None the client is silent until it is asked.
-        ``wire`` is the protocol and the format, and on V2 perhaps a token.
+        ``wire`` is the protocol and the format, and on V2 perhaps a token. ``tls`` says whose certificates count.
         Raises `UnreachableError` when nobody answers within ``open_timeout`` seconds, `ApiError` when the upgrade is
         refused with an HTTP status, `ClosedError` when the server refuses with a close code.
         """
         try:
             async with asyncio.timeout(open_timeout):
-                connection = await _dial(url, key, keepalive, origin, wire)
+                connection = await _dial(url, key, keepalive, origin, wire, tls)
                 established = await _handshake(connection, wire)
         except TimeoutError:
             raise UnreachableError(url, "no answer in time") from None
@@ -205,7 +207,11 @@ class Socket:
         return ClosedError(_BROKEN_OFF if code is None else code, self._connection.close_reason or "")
 
 
-async def _dial(url: str, key: str, keepalive: float | None, origin: str | None, wire: Wire) -> ClientConnection:
+async def _dial(
+    url: str, key: str, keepalive: float | None, origin: str | None, wire: Wire, tls: ssl.SSLContext | None
+) -> ClientConnection:
+    # The library refuses a context for a URL that needs none.
+    secure: dict[str, Any] = {} if tls is None or not url.startswith(("https:", "wss:")) else {"ssl": tls}
     try:
         return await dial(
             socket_url(url, key, wire.parameters()),
@@ -216,13 +222,14 @@ async def _dial(url: str, key: str, keepalive: float | None, origin: str | None,
             close_timeout=2,
             max_size=_MAX_FRAME,
             proxy=None if is_loopback(url) else True,
+            **secure,
         )
     except InvalidStatus as error:
         raise _refusal(error.response.status_code, error.response.body or b"") from None
     except InvalidURI:
         raise UnreachableError(url, "this is not a URL") from None
     except (OSError, InvalidHandshake, EOFError) as error:
-        raise UnreachableError(url, network_reason(error)) from None
+        raise UnreachableError.of(url, error) from None
 
 
 async def _receive(connection: ClientConnection, wire: Wire) -> Event:

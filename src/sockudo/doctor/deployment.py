@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from sockudo.client.address import is_loopback
 from sockudo.client.auth import Credentials
 from sockudo.client.failures import ClientError, UnreachableError
+from sockudo.client.trust import Trust
 from sockudo.config import Loaded, Settings
 from sockudo.config.apps import App
 from sockudo.doctor.machine import Machine, Process
@@ -45,7 +47,8 @@ class Deployment:
 
     ``loaded`` is its configuration, None when none was named or it cannot be used: then ``config_problems`` has the
     reasons. ``app`` is the record of the app, where the configuration or the store on this machine has it;
-    ``store_problem`` is why the store could not be read.
+    ``store_problem`` is why the store could not be read. ``trust`` is what TLS connections accept. ``unreached`` is why
+    there is no URL, and only what is on this machine can be looked at.
     """
 
     url: str
@@ -56,6 +59,8 @@ class Deployment:
     app: App | None = None
     store_problem: str | None = None
     stored_apps: int | None = None
+    trust: Trust = field(default_factory=Trust)
+    unreached: str = ""
     machine: Machine = field(default_factory=Machine)
     # What checks leave for those behind them.
     live: Answer | None = None
@@ -90,10 +95,16 @@ class Deployment:
 
     @property
     def on_loopback(self) -> bool:
-        return is_loopback(self.url)
+        return bool(self.unreached) or is_loopback(self.url)
+
+    def tls(self) -> ssl.SSLContext | None:
+        """What WebSockets accept; None is what this system accepts."""
+        return self.trust.context() if self.secure else None
 
     async def locate(self) -> None:
         """Looks up the addresses of the host; ``no_address`` says why there are none."""
+        if self.unreached:
+            return
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self.options.timeout):
@@ -156,7 +167,7 @@ class Deployment:
     @property
     def http(self) -> Http:
         if self._http is None:
-            self._http = Http(self.url, self.options.timeout)
+            self._http = Http(self.url, self.options.timeout, self.trust)
             self._stack.push_async_callback(self._http.close)
         return self._http
 
@@ -169,7 +180,10 @@ class Deployment:
             raise ValueError("there are no credentials")
         if self._api is None:
             self._api = ApiClient(
-                self.url, self.credentials, timeout=self.options.timeout, transport=transport(secure=self.secure)
+                self.url,
+                self.credentials,
+                timeout=self.options.timeout,
+                transport=transport(secure=self.secure, trust=self.trust),
             )
             self._stack.push_async_callback(self._api.close)
         return self._api

@@ -78,19 +78,22 @@ async def examine(
     asked for counts as passed.
     """
     failed: dict[str, str] = {}
+    if deployment.unreached:
+        reason = f"{deployment.unreached}: give --url with the URL that clients use"
+        failed = dict.fromkeys((check.name for check in CHECKS if check.name == "port" or check.needs), reason)
     await deployment.locate()
     for check in CHECKS:
         if check.name not in names:
             continue
-        cause = next((failed[name] for name in check.needs if name in failed), None)
+        cause = next((failed[name] for name in (check.name, *check.needs) if name in failed), None)
         if cause is not None:
             failed[check.name] = cause
-            yield replace(not_checked(f"because of the problem with {cause}"), check=check.name)
+            yield replace(not_checked(cause), check=check.name)
             continue
         began(check)
         findings = await _findings(check, deployment)
         if any(finding.state == "problem" for finding in findings):
-            failed[check.name] = check.name
+            failed[check.name] = f"because of the problem with {check.name}"
         for finding in findings:
             yield replace(finding, check=check.name)
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 import httpx
 
-from sockudo.client.failures import UnreachableError, network_reason
+from sockudo.client.failures import UnreachableError
+from sockudo.client.trust import Trust
 from sockudo.version import __version__
 
 __all__ = ["Answer", "Http", "transport"]
 
 _MOST_READ = 4 * 1024 * 1024
+_SYSTEM = Trust()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +42,19 @@ class Answer:
         return None
 
 
-def transport(*, secure: bool) -> httpx.AsyncHTTPTransport:
-    """Connections without a proxy of ours, trusting whom this system trusts (and ``SSL_CERT_FILE``)."""
-    return httpx.AsyncHTTPTransport(verify=ssl.create_default_context() if secure else False)
+def transport(*, secure: bool, trust: Trust = _SYSTEM) -> httpx.AsyncHTTPTransport:
+    """Connections without a proxy of ours, trusting whom this system trusts (and ``SSL_CERT_FILE``), and ``trust``."""
+    return httpx.AsyncHTTPTransport(verify=(trust.context() or ssl.create_default_context()) if secure else False)
 
 
 class Http:
     """Asks the server at ``url``; every question ends within ``timeout`` seconds, and redirects are not followed."""
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, trust: Trust = _SYSTEM) -> None:
         self.url = url
         self._timeout = timeout
         self._client = httpx.AsyncClient(
-            transport=transport(secure=url.startswith("https:")),
+            transport=transport(secure=url.startswith("https:"), trust=trust),
             timeout=timeout,
             headers={"User-Agent": f"sockudo-doctor/{__version__}"},
         )
@@ -71,7 +73,7 @@ class Http:
         except httpx.TimeoutException:
             raise UnreachableError(self.url, f"no answer within {self._timeout:g} s") from None
         except (httpx.TransportError, httpx.InvalidURL, httpx.DecodingError) as error:
-            raise UnreachableError(self.url, network_reason(error)) from None
+            raise UnreachableError.of(self.url, error) from None
         found = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status_code, found, body, sent_at, came_at)
 

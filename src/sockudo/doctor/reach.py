@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from sockudo.client.address import is_loopback
 from sockudo.client.failures import network_reason
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, ok, problem, warning
@@ -37,7 +38,25 @@ async def check_port(deployment: Deployment) -> Sequence[Finding]:
         ]
     seconds = deployment.options.timeout
     knocks = await asyncio.gather(*(_knock(address, port, seconds) for _, address in deployment.addresses))
-    return judge(knocks, port)
+    return [_beside_the_configuration(each, deployment) for each in judge(knocks, port)]
+
+
+def _beside_the_configuration(found: Finding, deployment: Deployment) -> Finding:
+    """Where the configuration binds loopback alone, that is why nothing answers on another address."""
+    settings = deployment.settings
+    if found.state != "problem" or settings is None or deployment.on_loopback or settings.port != deployment.port:
+        return found
+    if settings.unix_socket.enabled or not is_loopback(f"http://{_in_url(settings.host)}"):
+        return found
+    return replace(
+        found,
+        seen=f"{found.seen}; the configuration has host = {settings.host!r}: only this machine can connect",
+        advice=('Set host (HOST) to "0.0.0.0" and restart the server; or give the URL of the proxy in front of it.',),
+    )
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 async def _knock(address: str, port: int, seconds: float) -> Knock:

@@ -67,6 +67,7 @@ async def _subscriber(deployment: Deployment, credentials: Credentials, protocol
         open_timeout=deployment.options.timeout,
         origin=origin_of(deployment),
         wire=Wire(protocol),
+        tls=deployment.tls(),
     )
     try:
         await connection.subscribe(channel)

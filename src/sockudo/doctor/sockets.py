@@ -68,6 +68,7 @@ async def connection_of(deployment: Deployment) -> Socket | None:
             open_timeout=deployment.options.timeout,
             keepalive=None,
             origin=origin_of(deployment),
+            tls=deployment.tls(),
         )
     except ClientError as error:
         deployment.refusal = error

@@ -6,10 +6,12 @@ import asyncio
 import ssl
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 from sockudo.client.failures import network_reason
+from sockudo.client.trust import Trust
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
 
@@ -57,13 +59,20 @@ async def check_tls(deployment: Deployment) -> Sequence[Finding]:
             )
         ]
     place = _Place(deployment.host, deployment.port, deployment.options.timeout)
+    trust = replace(deployment.trust, insecure=False)
     try:
-        version = await place.shake(ssl.create_default_context())
+        version = await place.shake(trust.context() or ssl.create_default_context())
     except ssl.SSLCertVerificationError:
-        return judge(await _certificate(place), deployment.host, time.time())
+        if trust.pinned is not None:
+            return _not_the_configured(await _certificate(place, trust), trust.pinned)
+        found = judge(await _certificate(place, trust), deployment.host, time.time())
+        return [replace(each, state="warning") for each in found] if deployment.trust.insecure else found
     except (ssl.SSLError, OSError, TimeoutError) as error:
         return [await _no_tls(deployment, error)]
-    findings = judge(await _certificate(place), deployment.host, time.time())
+    if trust.pinned is not None:
+        findings = [not_checked("name and authority of the certificate: give --url with the URL that clients use")]
+    else:
+        findings = judge(await _certificate(place, trust), deployment.host, time.time())
     findings += [ok(f"{version} is spoken", protocol=version)]
     if await place.accepts_old():
         findings.append(
@@ -104,6 +113,19 @@ def judge(certificate: Certificate, host: str, now: float) -> list[Finding]:
     if any(finding.state == "problem" for finding in found):
         return found
     return [*found, ok(f"certificate for {shown} by {certificate.issuer}, {_span(left)} left", **facts)]
+
+
+def _not_the_configured(certificate: Certificate, file: Path) -> list[Finding]:
+    """Why the certificate in ``file`` is not what the server of this machine shows, or is not good any more."""
+    found = judge(replace(certificate, fits=True, chain=0), "", time.time())
+    if any(finding.state == "problem" for finding in found):
+        return found
+    return [
+        problem(
+            f"the server shows another certificate than that of {file}",
+            "Send it SIGHUP, so that it reads the file again; or another process has the port: ss -ltnp.",
+        )
+    ]
 
 
 def _untrusted(certificate: Certificate, facts: Mapping[str, Any]) -> Finding:
@@ -185,14 +207,14 @@ class _Place:
         return found
 
 
-async def _certificate(place: _Place) -> Certificate:
+async def _certificate(place: _Place, trust: Trust) -> Certificate:
     """The chain, the name and the dates are tried one by one: OpenSSL itself names the first failure only."""
     pem = await place.encoded()
     shown = await place.certificate(_trusting(pem, name=False))
     return read_certificate(
         shown,
         fits=not await _verify_code(place, _trusting(pem, name=True)),
-        chain=await _verify_code(place, _whole_chain()),
+        chain=await _verify_code(place, _whole_chain(trust)),
     )
 
 
@@ -222,8 +244,9 @@ def _trusting(pem: str, *, name: bool) -> ssl.SSLContext:
     return context
 
 
-def _whole_chain() -> ssl.SSLContext:
-    context = ssl.create_default_context()
+def _whole_chain(trust: Trust) -> ssl.SSLContext:
+    context = trust.context() if trust.pinned is None else None
+    context = context or ssl.create_default_context()
     context.check_hostname = False
     context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
     return context

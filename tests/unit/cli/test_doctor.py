@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from sockudo.cli.doctor_report import summary
+from sockudo.client.trust import Trust
 from sockudo.doctor import CHECKS, Deployment, Finding
 from sockudo.doctor.finding import not_checked, ok, problem, warning
+from support.certificates import write_certificate
 
 SOME = [
     Finding("ok", "fine", check="port", facts={"ms": 1}),
@@ -175,18 +177,41 @@ def test_a_url_that_is_given_counts_more(config: Path, examined: Examined) -> No
     assert examined.deployment.url == "http://127.0.0.1:6001"
 
 
-@pytest.mark.parametrize(
-    "more", ["[unix_socket]\nenabled = true\n", "[ssl]\nenabled = true\ncert_path = '{0}'\nkey_path = '{0}'\n"]
-)
-def test_where_clients_reach_it_has_to_be_said_where_the_configuration_cannot(
-    config: Path, examined: Examined, more: str
-) -> None:
-    config.write_text(CONFIG + more.format(config))
-    result = bare(config)
-    assert result.exit_code == 2
-    assert "--url" in result.stderr
+def test_with_tls_the_configured_certificate_is_what_is_accepted(config: Path, examined: Examined) -> None:
+    certificate, key = write_certificate(config.parent)
+    config.write_text(f"{CONFIG}[ssl]\nenabled = true\ncert_path = '{certificate}'\nkey_path = '{key}'\n")
+    bare(config)
+    assert examined.deployment.url == "https://127.0.0.1:7001"
+    assert examined.deployment.trust == Trust(pinned=certificate)
     bare(config, "--url", "https://ws.test")
-    assert examined.deployment.url == "https://ws.test"
+    assert (examined.deployment.url, examined.deployment.trust) == ("https://ws.test", Trust())
+
+
+def test_on_a_unix_socket_only_what_is_here_is_looked_at(config: Path) -> None:
+    config.write_text(f"{CONFIG}[unix_socket]\nenabled = true\n")
+    result = bare(config, "--only", "config,port,health,webhooks,disk", "--json")
+    told = json.loads(result.stdout)
+    states = {each["check"]: each["state"] for each in told["findings"]}
+    assert states["config"] == "ok"
+    assert states["disk"] in ("ok", "warning", "problem")
+    assert {states["port"], states["health"], states["webhooks"]} == {"not_checked"}
+    reasons = {each["seen"] for each in told["findings"] if each["state"] == "not_checked"}
+    assert len(reasons) == 1
+    assert "--url" in reasons.pop()
+
+
+def test_what_was_not_checked_is_one_line_for_each_reason(run: Any, examined: Examined) -> None:
+    reason = "because of the problem with port"
+    examined.findings = [
+        Finding("not_checked", reason, check="tls"),
+        Finding("ok", "fine", check="config"),
+        Finding("not_checked", reason, check="server"),
+        Finding("not_checked", reason, check="health"),
+    ]
+    said = run("doctor").stdout
+    assert said.count(reason) == 1
+    assert f"tls, server, health: {reason}" in said
+    assert "3 not checked" in said
 
 
 def test_a_configuration_that_cannot_be_used_is_a_finding(config: Path, examined: Examined) -> None:

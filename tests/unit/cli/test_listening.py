@@ -80,8 +80,8 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         wires: ClassVar[list[Wire]] = []
 
         @classmethod
-        async def connect(cls, url: str, key: str, *, wire: Wire) -> FakeSocket:
-            assert (url, key) == ("http://127.0.0.1:6001", "pier-key")
+        async def connect(cls, url: str, key: str, *, wire: Wire, tls: object) -> FakeSocket:
+            assert (url, key, tls) == ("http://127.0.0.1:6001", "pier-key", None)
             cls.wires.append(wire)
             attempt = attempts.pop(0)
             if isinstance(attempt, Exception):
@@ -207,7 +207,16 @@ async def test_a_refused_subscription_ends_it_with_an_explanation(
     assert caught.value.exit_code == 1
     said = capsys.readouterr().err
     assert "Channel requires authentication (4009)" in said
-    assert "sockudo explain channel_auth_invalid" in said
+    # The command signs itself: what a backend could do wrong is no help.
+    assert "The secret is not that of app 4471 with the key pier-key" in said
+    assert "channel_data" not in said
+
+
+async def test_another_refusal_is_explained_by_the_catalogue(connect: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    connect(FakeSocket(_error(4009, "Authentication error: Authentication signature required for this channel")))
+    with pytest.raises(typer.Exit):
+        await _listener(["private-pier"]).run(None)
+    assert "sockudo explain channel_auth_missing" in capsys.readouterr().err
 
 
 async def test_later_complaints_are_only_reported(connect: Any, capsys: pytest.CaptureFixture[str]) -> None:

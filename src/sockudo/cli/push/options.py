@@ -60,10 +60,8 @@ def with_push(target: Target, run: Callable[[PushApi], Coroutine[Any, Any, None]
 
 
 async def _opened(target: Target, run: Callable[[PushApi], Coroutine[Any, Any, None]]) -> None:
-    from sockudo.client.http import ApiClient
-
     # A test waits for the provider, ten seconds at most.
-    async with ApiClient(target.url, target.credentials, timeout=20.0) as api:
+    async with target.api(timeout=20.0) as api:
         await run(_client(api))
 
 

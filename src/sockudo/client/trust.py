@@ -1,0 +1,99 @@
+"""Whose certificates a client accepts, and why one that it was shown is not accepted."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+__all__ = ["Trust", "distrust"]
+
+_FIRST_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_OWN: Final = "For a certificate of your own: --cacert FILE with the authority's certificate, or SSL_CERT_FILE."
+
+# OpenSSL's numbers (X509_V_ERR_…), for which Python has no names.
+_REASONS: Final[dict[int, tuple[str, str]]] = {
+    9: (
+        "its certificate is not valid yet",
+        "Compare the clocks of both machines; if they agree, the certificate was issued for a later time.",
+    ),
+    10: (
+        "its certificate has expired",
+        "Renew it, then send the server SIGHUP or reload the proxy (`sockudo doctor` has the dates).",
+    ),
+    18: ("its certificate is self-signed", f"{_OWN} --insecure accepts any, to try things out."),
+    62: (
+        "its certificate is for another name",
+        "Use the URL with the name that the certificate is for, or get a certificate for this name.",
+    ),
+    64: (
+        "its certificate is for another address",
+        "Use the URL with the name that the certificate is for, instead of an IP address.",
+    ),
+}
+_UNKNOWN_AUTHORITY: Final = (
+    "its certificate is of an authority that is not trusted here",
+    f"{_OWN} For a public one the server must send the whole chain (fullchain.pem), not its own certificate alone.",
+)
+_NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"})
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What a TLS client accepts beside the authorities of this system.
+
+    ``authority`` is a PEM file with further authorities. ``pinned`` is a PEM file of which the first certificate alone
+    is accepted, under any name: for a server of this machine, called by its address. ``insecure`` accepts everything.
+    """
+
+    authority: Path | None = None
+    pinned: Path | None = None
+    insecure: bool = False
+
+    def context(self) -> ssl.SSLContext | None:
+        """The client's context, None where this adds nothing; raises OSError or ValueError for an unusable file."""
+        if self.insecure:
+            return _accepting_all()
+        if self.pinned is not None:
+            return _accepting_one(self.pinned)
+        if self.authority is None:
+            return None
+        context = ssl.create_default_context()
+        context.load_verify_locations(cafile=self.authority)
+        return context
+
+
+def _accepting_all() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _accepting_one(file: Path) -> ssl.SSLContext:
+    found = _FIRST_CERTIFICATE.search(file.read_text("ascii", "replace"))
+    if found is None:
+        raise ValueError(f"{file} has no certificate")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # The first one alone: an intermediate authority of the same file vouches for strangers, too.
+    context.load_verify_locations(cadata=found[0])
+    context.check_hostname = False
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
+def distrust(error: BaseException) -> tuple[str, str] | None:
+    """What is wrong with the certificate or the protocol, and what to do; None for a failure of another kind.
+
+    Libraries wrap what the ``ssl`` module raises; it is looked for in the chain of causes.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return _REASONS.get(cause.verify_code, _UNKNOWN_AUTHORITY)
+        if isinstance(cause, ssl.SSLError) and cause.reason in _NOT_TLS:
+            return "the port does not speak TLS", "Use http:// in the URL, or the port on which TLS is served."
+        cause = cause.__cause__ or cause.__context__
+    return None
