@@ -16,7 +16,7 @@ EXTRAS = PYPROJECT["optional-dependencies"]
 TESTS = [line for line in EXTRAS["dev"] if not line.startswith("sockudo[")]
 DRIVERS = [line for extra in ("postgres", "mysql", "redis", "opentelemetry") for line in EXTRAS[extra]]
 
-_PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
+_PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\]+)", re.MULTILINE)
 
 
 def locked(name: str) -> dict[str, list[str]]:

@@ -47,7 +47,7 @@ def from_msgpack(payload: bytes) -> dict[str, Any]:
             fields["data"] = _data(kind, value)
         if fields["extras"] is not None:
             fields["extras"] = _extras(fields["extras"])
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except (msgspec.DecodeError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise ClientError(f"The server sent something that is not a frame in MessagePack: {error}") from None
     return fields
 
