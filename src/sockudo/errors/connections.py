@@ -33,6 +33,9 @@ __all__ = [
     "SLOW_CONSUMER",
     "TERMINATED",
     "TOKEN_NEEDS_V2",
+    "TOO_MANY_CHANNELS",
+    "TOO_MANY_FILTERS",
+    "TOO_MANY_PATTERNS",
     "UNKNOWN_APP",
     "UPGRADE_INVALID",
     "UPGRADE_QUERY",
@@ -220,6 +223,30 @@ PRESENCE_FULL = row(
     ws=4100,
     causes=("the presence channel has as many members as the app allows",),
     remedy="Raise max_presence_members_per_channel.",
+)
+TOO_MANY_CHANNELS = row(
+    "too_many_channels",
+    "The connection is subscribed to as many channels as one may be.",
+    ws=4300,
+    causes=("a client that never unsubscribes", "a subscription per item where one channel for all would do"),
+    remedy="Unsubscribe from channels that are not needed, use several connections, or raise "
+    "websocket.max_channels_per_connection.",
+)
+TOO_MANY_PATTERNS = row(
+    "too_many_patterns",
+    "The connection is subscribed to as many patterns as one may be.",
+    ws=4300,
+    causes=("a pattern per item where a shorter one would match them all",),
+    remedy="Use fewer and wider patterns, subscribe to channels by name, or raise "
+    "websocket.max_patterns_per_connection.",
+)
+TOO_MANY_FILTERS = row(
+    "too_many_filters",
+    "The connection has as many subscriptions with a filter as one may have.",
+    ws=4300,
+    causes=("a filtered subscription per item",),
+    remedy="Publish to narrower channels instead of filtering wide ones, or raise "
+    "websocket.max_filters_per_connection.",
 )
 WILDCARD_NEEDS_V2 = row(
     "wildcard_needs_v2",

@@ -73,14 +73,20 @@ class AppState:
         channel = self.channels.get(name)
         if channel is not None:
             return channel
-        kind, shelf = self._place(name)
-        channel = shelf.get(name)
+        channel = self.find(name)
         if channel is None:
-            channel = shelf[name] = Channel(name, kind, self)
+            if is_wildcard(name) and not is_meta(name):
+                channel = Channel(name, WILDCARD, self)
+                self.patterns.add(channel)
+            else:
+                kind, shelf = self._place(name)
+                channel = shelf[name] = Channel(name, kind, self)
         return channel
 
     def find(self, name: str) -> Channel | None:
         """The channel of this name if there is one; also a metachannel or a pattern."""
+        if is_wildcard(name) and not is_meta(name):
+            return self.patterns.get(name)
         return self._place(name)[1].get(name)
 
     def everything(self) -> list[Channel]:
@@ -88,11 +94,7 @@ class AppState:
         return [*self.channels.values(), *self.metachannels.values(), *self.patterns.channels.values()]
 
     def _place(self, name: str) -> tuple[ChannelKind, dict[str, Channel]]:
-        if is_meta(name):
-            return META, self.metachannels
-        if is_wildcard(name):
-            return WILDCARD, self.patterns.channels
-        return channel_kind(name), self.channels
+        return (META, self.metachannels) if is_meta(name) else (channel_kind(name), self.channels)
 
     def predicate_failed(self, reason: str, predicate_id: str) -> None:
         """An expression could not be asked of a message, which counts as no match."""
@@ -102,7 +104,10 @@ class AppState:
     def drop_if_empty(self, channel: Channel) -> None:
         """Forgets a channel that nobody is subscribed to and that holds no member."""
         if not channel.occupied and not channel.presence:
-            self._place(channel.name)[1].pop(channel.name, None)
+            if channel.kind is WILDCARD:
+                self.patterns.remove(channel.name)
+            else:
+                self._place(channel.name)[1].pop(channel.name, None)
 
     def occupied(self) -> dict[str, Channel]:
         """The channels with at least one subscriber."""

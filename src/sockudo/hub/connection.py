@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sockudo.hub.app_state import AppState
     from sockudo.hub.fanout import Fanout
     from sockudo.hub.users import User
+    from sockudo.hub.wants import Wants
 
 __all__ = ["Connection"]
 
@@ -24,7 +25,20 @@ class Connection:
     nothing may go past it.
     """
 
-    __slots__ = ("app", "channels", "descriptor", "members", "peer", "shape", "socket_id", "user", "write")
+    __slots__ = (
+        "app",
+        "channels",
+        "deltas",
+        "descriptor",
+        "filters",
+        "members",
+        "patterns",
+        "peer",
+        "shape",
+        "socket_id",
+        "user",
+        "write",
+    )
 
     def __init__(self, socket_id: str, app: AppState, peer: Peer, shape: Shape = V1_JSON) -> None:
         self.socket_id = socket_id
@@ -35,6 +49,8 @@ class Connection:
         self.descriptor = -1
         # By channel name: those it shares its deliveries with.
         self.channels: dict[str, Fanout] = {}
+        # How many of them are patterns, have a filter, get differences: what limits are compared with.
+        self.patterns = self.filters = self.deltas = 0
         # User ids by presence channel; most connections are in none.
         self.members: dict[str, str] | None = None
         self.user: User | None = None
@@ -47,6 +63,13 @@ class Connection:
         self.descriptor = descriptor
         for fanout in self.channels.values():
             fanout.forget_descriptors()
+
+    def count(self, wants: Wants, step: int) -> None:
+        """A subscription that wants this has come (1) or gone (-1)."""
+        if wants.predicate is not None:
+            self.filters += step
+        if wants.delta is not None:
+            self.deltas += step
 
     def catch_up(self) -> None:
         """Writes everything that was said to this connection so far, ahead of the turn's end.

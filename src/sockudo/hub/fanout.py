@@ -108,7 +108,7 @@ class Fanout:
 
     def listeners(self, exclude: Collection[Connection]) -> int:
         """How many are here but ``exclude``."""
-        return len(self.subscribers) - sum(connection in self.subscribers for connection in set(exclude))
+        return len(self.subscribers) - len(self._excluded_here(exclude))
 
     def append(self, data: bytes, exclude: Collection[Connection] = ()) -> None:
         """Has ``data``, one encoded frame, written to everyone who is here now but ``exclude``."""
@@ -121,11 +121,16 @@ class Fanout:
             self._hub.enqueue(self)
 
     def _leave_out(self, exclude: Collection[Connection]) -> None:
-        for connection in exclude:
-            if connection in self.subscribers:
-                if self._excluded is None:
-                    self._excluded = []
-                self._excluded.append((connection, len(self._pending)))
+        for connection in self._excluded_here(exclude):
+            if self._excluded is None:
+                self._excluded = []
+            self._excluded.append((connection, len(self._pending)))
+
+    def _excluded_here(self, exclude: Collection[Connection]) -> Collection[Connection]:
+        """Those of ``exclude`` who are here, at the cost of the smaller of the two."""
+        if not exclude:
+            return ()
+        return self.subscribers.keys() & exclude if isinstance(exclude, set) else self.subscribers.keys() & set(exclude)
 
     def add(self, connection: Connection) -> None:
         """Subscribes; the connection hears what is said from now on."""

@@ -204,6 +204,7 @@ class Hub:
         channel = app.channel(name)
         fanout = self._place(channel, connection, channel.shared(wants), limits)
         app.traffic.subscribed[channel.kind.label] += 1
+        connection.patterns += channel.kind is WILDCARD
         self._count_changed(channel)
         self._tell_meta_of_join(channel)
         if self.observer is not None:
@@ -239,7 +240,9 @@ class Hub:
         """From now on a subscriber wants something else of a channel; one behind a gate gets it when that opens."""
         joined = connection.channels.get(name)
         if isinstance(joined, Gate):
+            connection.count(joined.wants, -1)
             joined.wants = wants
+            connection.count(wants, 1)
         elif joined is not None:
             self._move(connection, joined, wants, None)
 
@@ -282,6 +285,7 @@ class Hub:
         else:
             fanout = channel.put(Gate(channel, connection, wants, *limits))
         connection.channels[channel.name] = fanout
+        connection.count(wants, 1)
         return fanout
 
     def _move(self, connection: Connection, fanout: Fanout, wants: Wants, limits: GateLimits | None) -> Fanout:
@@ -290,6 +294,7 @@ class Hub:
         if limits is None and fanout.wants.key == wants.key and not isinstance(fanout, Gate):
             return fanout
         fanout.channel.remove(connection, fanout)
+        connection.count(fanout.wants, -1)
         return self._place(fanout.channel, connection, wants, limits)
 
     def update_member(self, connection: Connection, channel: Channel, user_info: bytes) -> None:
@@ -330,6 +335,8 @@ class Hub:
         app, channel = connection.app, fanout.channel
         channel.remove(connection, fanout)
         connection.channels.pop(channel.name, None)
+        connection.count(fanout.wants, -1)
+        connection.patterns -= channel.kind is WILDCARD
         app.traffic.unsubscribed[channel.kind.label] += 1
         if channel.presence is not None and connection.members is not None:
             user_id = connection.members.pop(channel.name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
+from itertools import count
 from typing import TYPE_CHECKING
 
 from sockudo.hub.channel import Channel
@@ -14,37 +16,98 @@ if TYPE_CHECKING:
     from sockudo.hub.app_state import AppState
     from sockudo.hub.connection import Connection
 
-__all__ = ["Patterns", "fits"]
+__all__ = ["Patterns", "may_fit"]
 
 
-def fits(pattern: str, channel: str) -> bool:
-    """Whether a pattern with exactly one ``*`` matches the name of a channel."""
-    before, _, after = pattern.partition("*")
-    return (
-        len(channel) >= len(before) + len(after)
-        and channel.startswith(before)
-        and channel.endswith(after)
-        and not channel_kind(channel).protected
-        and not channel.startswith("#")
-        and not is_meta(channel)
-    )
+def may_fit(channel: str) -> bool:
+    """Whether any pattern may match the channel: none matches what is protected, one user's own or a metachannel."""
+    return not channel_kind(channel).protected and not channel.startswith("#") and not is_meta(channel)
+
+
+class _Ends:
+    """The patterns that begin alike, by what stands behind the ``*``, each with its number in the order of arrival."""
+
+    __slots__ = ("lengths", "patterns")
+
+    def __init__(self) -> None:
+        self.patterns: dict[str, tuple[int, Channel]] = {}
+        self.lengths: Counter[int] = Counter()
+
+
+def _decrease(counts: Counter[int], length: int) -> None:
+    counts[length] -= 1
+    if not counts[length]:
+        del counts[length]
+
+
+def _number(found: tuple[int, Channel]) -> int:
+    return found[0]
 
 
 class Patterns:
-    """The patterns of one app that somebody is subscribed to. Each is a `Channel` that nothing is published to."""
+    """The patterns of one app that a connection is subscribed to. Each is a `Channel` that nothing is published to.
 
-    __slots__ = ("_app", "channels")
+    They are found by what stands before and behind the ``*``, so that a publish costs what its own name is long and
+    what matches, however many patterns there are: for each beginning of the name that some pattern has, its ends of
+    the lengths that occur there are looked up.
+    """
+
+    __slots__ = ("_app", "_by_start", "_lengths", "_numbers", "channels")
 
     def __init__(self, app: AppState) -> None:
         self._app = app
         self.channels: dict[str, Channel] = {}
+        self._by_start: dict[str, _Ends] = {}
+        # How many beginnings have this length.
+        self._lengths: Counter[int] = Counter()
+        self._numbers = count()
 
     def __bool__(self) -> bool:
         return bool(self.channels)
 
-    def matching(self, channel: str) -> Iterator[Channel]:
+    def get(self, name: str) -> Channel | None:
+        """The pattern of this text, if a connection is subscribed to it."""
+        return self.channels.get(name)
+
+    def add(self, pattern: Channel) -> None:
+        """From now on names are compared with it too."""
+        self.channels[pattern.name] = pattern
+        before, _, after = pattern.name.partition("*")
+        ends = self._by_start.get(before)
+        if ends is None:
+            ends = self._by_start[before] = _Ends()
+            self._lengths[len(before)] += 1
+        ends.patterns[after] = next(self._numbers), pattern
+        ends.lengths[len(after)] += 1
+
+    def remove(self, name: str) -> None:
+        """Forgets a pattern; one that is not there is ignored."""
+        if self.channels.pop(name, None) is None:
+            return
+        before, _, after = name.partition("*")
+        ends = self._by_start[before]
+        del ends.patterns[after]
+        _decrease(ends.lengths, len(after))
+        if not ends.patterns:
+            del self._by_start[before]
+            _decrease(self._lengths, len(before))
+
+    def matching(self, channel: str) -> list[Channel]:
         """The patterns that the name fits, in the order in which they were first subscribed to."""
-        return (pattern for pattern in self.channels.values() if fits(pattern.name, channel))
+        size = len(channel)
+        found: list[tuple[int, Channel]] = []
+        for start in self._lengths:
+            ends = self._by_start.get(channel[:start]) if start <= size else None
+            if ends is None:
+                continue
+            for length in ends.lengths:
+                if start + length <= size:
+                    pattern = ends.patterns.get(channel[size - length :])
+                    if pattern is not None:
+                        found.append(pattern)
+        if not found or not may_fit(channel):
+            return []
+        return [pattern for _, pattern in sorted(found, key=_number)]
 
     def append(self, frame: Frame, exclude: Collection[Connection]) -> None:
         """Says a channel's frame to those whose patterns match; each connection gets it once.
@@ -59,7 +122,8 @@ class Patterns:
             if exact is not None:
                 served.update(_served(exact, pattern, message))
             for fanout in pattern.fanouts.values():
-                fanout.say(message, served)
+                if not served.issuperset(fanout.subscribers):
+                    fanout.say(message, served)
             served.update(_served(pattern, pattern, message))
 
 

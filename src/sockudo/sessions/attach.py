@@ -110,6 +110,8 @@ def attach(session: Session, request: Request) -> None:
 
 
 def _refuse(session: Session, name: str, error: SockudoError) -> None:
+    if session.v2 is not None and name not in session.channels:
+        session.v2.delta_requests.pop(name, None)
     tell_refusal(session, name, error)
     session.refuse(error, about=name)
 

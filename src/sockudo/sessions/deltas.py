@@ -96,7 +96,8 @@ def _is_on(session: Session, name: str) -> bool:
     )
     if not on:
         return False
-    others = sum(fanout.wants.delta is not None for other, fanout in session.channels.items() if other != name)
+    own = session.channels.get(name)
+    others = session.deltas - (own is not None and own.wants.delta is not None)
     return others < settings.max_channel_states_per_socket
 
 

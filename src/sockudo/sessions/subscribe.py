@@ -25,6 +25,7 @@ from sockudo.sessions.access import check_subscribe
 from sockudo.sessions.attach import Candidate, Request, attach, check_rewind, tell_refusal
 from sockudo.sessions.deltas import note_delta_request
 from sockudo.sessions.refused_auth import log_refused_channel
+from sockudo.sessions.room import check_room
 from sockudo.sessions.subscribe_options import check_modes, read_predicate, read_rewind
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def _request(session: Session, name: str, data: dict[str, Any]) -> Request:
     rewind = read_rewind(data)
     predicate = read_predicate(session, data) if v2 else None
     kind = _check_name(session, name)
+    check_room(session, name, kind, filtered=predicate is not None)
     if rewind is not None:
         check_rewind(session, name, kind)
     if v2:

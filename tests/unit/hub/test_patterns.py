@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import SupportsIndex
 
-from sockudo.hub.patterns import fits
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sockudo.hub.channel import Channel
+from sockudo.hub.patterns import Patterns
 from sockudo.hub.wants import Wants
+from sockudo.names import WILDCARD
 from sockudo.protocol.filters import FilterOptions, Predicate, compile_filter
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.shapes import V2_JSON
@@ -34,7 +40,72 @@ OPTIONS = FilterOptions(events_enabled=True, max_events=50, max_event_name=200, 
     ],
 )
 def test_which_names_fit(pattern: str, channel: str, expected: bool) -> None:
-    assert fits(pattern, channel) is expected
+    world = World()
+    connection, _ = world.connect(V2_JSON)
+    world.hub.subscribe(connection, pattern)
+    assert [found.name for found in world.app.patterns.matching(channel)] == [pattern] * expected
+
+
+def slow_matches(patterns: list[str], channel: str) -> list[str]:
+    """The patterns that fit a public channel, found by comparing each."""
+    found = []
+    for pattern in patterns:
+        before, _, after = pattern.partition("*")
+        if len(before) + len(after) <= len(channel) and channel.startswith(before) and channel.endswith(after):
+            found.append(pattern)
+    return found
+
+
+@given(
+    patterns=st.lists(st.from_regex(r"[ab]{0,3}\*[ab]{0,3}", fullmatch=True), unique=True, max_size=30),
+    gone=st.sets(st.integers(0, 29)),
+    channels=st.lists(st.text("ab", min_size=1, max_size=8), max_size=10),
+)
+def test_the_index_finds_what_a_walk_finds_in_the_order_of_arrival(
+    patterns: list[str], gone: set[int], channels: list[str]
+) -> None:
+    world = World()
+    connection, _ = world.connect(V2_JSON)
+    for pattern in patterns:
+        world.hub.subscribe(connection, pattern)
+    for place in gone:
+        if place < len(patterns):
+            world.hub.unsubscribe(connection, patterns[place])
+    left = [pattern for place, pattern in enumerate(patterns) if place not in gone]
+    index = world.app.patterns
+    for channel in channels:
+        assert [found.name for found in index.matching(channel)] == slow_matches(left, channel)
+    for pattern in left:
+        world.hub.unsubscribe(connection, pattern)
+    assert not index
+    assert not index.matching("a")
+
+
+class Counting(str):
+    """A name that counts how often a part of it is taken, which is what each look-up begins with."""
+
+    __slots__ = ("parts",)
+    parts: int
+
+    def __new__(cls, text: str) -> Counting:
+        made = super().__new__(cls, text)
+        made.parts = 0
+        return made
+
+    def __getitem__(self, key: SupportsIndex | slice) -> str:
+        self.parts += 1
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize("form", ["other-{}-*", "*-other-{}", "other-{}*x", "*"])
+def test_a_publish_costs_nothing_for_patterns_of_others(form: str) -> None:
+    app = World().app
+    patterns = Patterns(app)
+    for name in dict.fromkeys(form.format(number) for number in range(50_000)):
+        patterns.add(Channel(name, WILDCARD, app))
+    published = Counting("news-of-the-day")
+    assert len(patterns.matching(published)) == (form == "*")
+    assert published.parts <= 2 * len(published)
 
 
 def heard(peer: Peer) -> list[tuple[object, object]]:

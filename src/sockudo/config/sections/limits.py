@@ -45,6 +45,30 @@ class WebSocket(msgspec.Struct, frozen=True):
             reload=True,
         ),
     ] = None
+    max_channels_per_connection: Annotated[
+        int,
+        Key(
+            "Channels, patterns and metachannels that one connection may be subscribed to; 0 = no limit",
+            env="WEBSOCKET_MAX_CHANNELS_PER_CONNECTION",
+            reload=True,
+        ),
+    ] = 10_000
+    max_patterns_per_connection: Annotated[
+        int,
+        Key(
+            "Patterns (`news-*`) among them; 0 = no limit",
+            env="WEBSOCKET_MAX_PATTERNS_PER_CONNECTION",
+            reload=True,
+        ),
+    ] = 100
+    max_filters_per_connection: Annotated[
+        int,
+        Key(
+            "Subscriptions of one connection that have a filter; 0 = no limit",
+            env="WEBSOCKET_MAX_FILTERS_PER_CONNECTION",
+            reload=True,
+        ),
+    ] = 250
     disconnect_on_buffer_full: Annotated[
         bool,
         Key(
