@@ -227,14 +227,18 @@ class Hub:
         presence = channel.presence
         if presence is None:
             raise ValueError(f"not a presence channel: {name}")
-        if presence.join(connection, user_id, user_info):
+        appeared = presence.join(connection, user_id, user_info)
+        if appeared:
             channel.append(frames.member_added(name, user_id, user_info))
             self._tell_meta(channel, "member_added", user_id=user_id)
-            self._tell_member(channel, MemberEvent("member_added", "join", user_id, connection.socket_id, user_info))
         if connection.members is None:
             connection.members = {}
         connection.members[name] = user_id
-        return self.subscribe(connection, name, wants, limits)
+        fanout = self.subscribe(connection, name, wants, limits)
+        if appeared:
+            # After the channel itself: backends learn of a channel before they learn of its members.
+            self._tell_member(channel, MemberEvent("member_added", "join", user_id, connection.socket_id, user_info))
+        return fanout
 
     def change(self, connection: Connection, name: str, wants: Wants) -> None:
         """From now on a subscriber wants something else of a channel; one behind a gate gets it when that opens."""

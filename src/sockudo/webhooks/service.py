@@ -79,6 +79,8 @@ class Webhooks:
         )
         self.batches = Batches(queue, clock.monotonic, clock.time, options.batches, self.deliverer.wake)
         self._tasks: list[asyncio.Task[None]] = []
+        # Channels without a subscription that hold members in their grace period: vacated once those are gone.
+        self._holding: set[Channel] = set()
 
     def trace(self, traces: WebhookTraces) -> None:
         """Has every delivery traced; to be called before `start`."""
@@ -101,6 +103,9 @@ class Webhooks:
 
         What the queue holds then is sent by the next process; with a queue in memory it is lost, and logged.
         """
+        for channel in self._holding:
+            self.recorder.vacated(channel.app.app_id, channel.name)
+        self._holding.clear()
         self.recorder.flush()
         await end_tasks(self._tasks[:1] + self._tasks[3:])
         await self.batches.flush()
@@ -169,7 +174,9 @@ class Webhooks:
         if channel.kind in (META, WILDCARD):
             return
         app_id, count = channel.app.app_id, channel.subscription_count
-        if count == 1:
+        if count == 1 and channel in self._holding:
+            self._holding.discard(channel)
+        elif count == 1:
             self.recorder.occupied(app_id, channel.name)
         if channel.presence is None:
             self.recorder.counted(app_id, channel.name, count)
@@ -181,7 +188,9 @@ class Webhooks:
         app_id, count = channel.app.app_id, channel.subscription_count
         if channel.presence is None:
             self.recorder.counted(app_id, channel.name, count)
-        if not count:
+        if not count and channel.presence:
+            self._holding.add(channel)
+        elif not count:
             self.recorder.vacated(app_id, channel.name)
 
     def user_changed(self, app_id: str, user_id: str, *, online: bool) -> None:
@@ -208,6 +217,9 @@ class Webhooks:
             self.recorder.member_added(app_id, channel.name, event.user_id)
         elif event.kind == "member_removed":
             self.recorder.member_removed(app_id, channel.name, event.user_id)
+            if channel in self._holding and not channel.presence:
+                self._holding.discard(channel)
+                self.recorder.vacated(app_id, channel.name)
         else:
             self.recorder.member_updated(app_id, channel.name, event.user_id, event.user_info)
 

@@ -234,3 +234,51 @@ async def test_a_burst_is_told_in_few_requests_and_completely() -> None:
 
 def test_every_problem_of_a_request_is_explained() -> None:
     assert [word for word in PROBLEMS if explanation(word) is None] == []
+
+
+@in_virtual_time
+async def test_a_channel_is_there_before_its_members_and_gone_after_them() -> None:
+    served = Served()
+    await served.webhooks.start()
+    (ana, _), (ben, _) = served.world.connect(), served.world.connect()
+    served.world.hub.join(ana, "presence-room", "ana", b"{}")
+    served.world.hub.join(ben, "presence-room", "ben", b"{}")
+    await asyncio.sleep(1)
+    assert served.names() == ["channel_occupied", "member_added", "member_added"]
+    served.world.hub.unsubscribe(ana, "presence-room")
+    served.world.hub.disconnect(ben)
+    await asyncio.sleep(10)
+    assert served.names()[3:] == ["member_removed", "member_removed", "channel_vacated"]
+    await served.webhooks.close()
+
+
+@in_virtual_time
+async def test_a_channel_stays_for_as_long_as_a_member_of_it_may_come_back() -> None:
+    served = Served()
+    await served.webhooks.start()
+    ana, _ = served.world.connect()
+    served.world.hub.join(ana, "presence-room", "ana", b"{}")
+    served.world.hub.disconnect(ana, held_until=2000)
+    await asyncio.sleep(10)
+    again, _ = served.world.connect()
+    served.world.hub.join(again, "presence-room", "ana", b"{}")
+    await asyncio.sleep(10)
+    assert served.names() == ["channel_occupied", "member_added"]
+    served.world.hub.disconnect(again, held_until=3000)
+    await asyncio.sleep(10)
+    assert served.names() == ["channel_occupied", "member_added"]
+    served.world.hub.tick(3000)
+    await asyncio.sleep(10)
+    assert served.names()[2:] == ["member_removed", "channel_vacated"]
+    await served.webhooks.close()
+
+
+@in_virtual_time
+async def test_a_channel_that_waits_for_a_member_is_vacated_with_the_process() -> None:
+    served = Served()
+    await served.webhooks.start()
+    ana, _ = served.world.connect()
+    served.world.hub.join(ana, "presence-room", "ana", b"{}")
+    served.world.hub.disconnect(ana, held_until=2000)
+    await served.webhooks.close()
+    assert served.names() == ["channel_occupied", "member_added", "channel_vacated"]
