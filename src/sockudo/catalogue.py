@@ -73,7 +73,8 @@ def as_sent(row: ErrorSpec) -> list[str]:
     """How the error reaches those whom it concerns, one sentence for each way."""
     forms = []
     if row.status is not None:
-        forms.append(f"HTTP {row.status} with code {row.code}")
+        reason = "" if row.reason is None else f" and reason {row.reason}"
+        forms.append(f"HTTP {row.status} with code {row.code}{reason}")
     if row.ws is not None and row.ws < 4000:
         forms.append(f"WebSocket close {row.ws}, without an error frame")
     elif row.ws is not None and row.closes:

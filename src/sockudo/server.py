@@ -42,6 +42,7 @@ from sockudo.edge.listeners import (
     serve_app,
     tls_context,
 )
+from sockudo.edge.message_versions import message_version_routes
 from sockudo.edge.operations import operations_routes
 from sockudo.edge.presence_history import presence_history_routes
 from sockudo.edge.push.routes import push_routes
@@ -174,6 +175,7 @@ class Server:
                 *api_routes(self.edge),
                 *history_routes(self.edge),
                 *presence_history_routes(self.edge),
+                *message_version_routes(self.edge),
                 *webhook_routes(self.edge),
                 *push_routes(self.edge),
                 *inspector_routes(self.edge),

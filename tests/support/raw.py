@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
+from sockudo.errors import CATALOGUE
 from support.server import ServerProcess
 from support.signing import Credentials, signed_query
 from support.waiting import PATIENCE
@@ -191,5 +192,6 @@ def assert_error(answer: Answer, status: int, code: str, text: str) -> None:
     """The answer is the error envelope with exactly this text, and says where to read more."""
     assert answer.status == status, answer
     body = answer.json()
-    assert body.pop("docs").startswith("errors.md#")
+    row = CATALOGUE[body.pop("docs").removeprefix("errors.md#")]
+    assert body.pop("reason", None) == row.reason
     assert body == {"error": text, "code": code, "status": status}

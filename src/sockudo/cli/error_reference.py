@@ -72,7 +72,8 @@ def _section(spec: ErrorSpec) -> Iterator[str]:
     yield f"{spec.meaning}\n"
     yield "| | |\n|---|---|"
     if spec.status is not None:
-        yield f"| HTTP | {spec.status}, `code` is `{spec.code}` |"
+        reason = "" if spec.reason is None else f", `reason` is `{spec.reason}`"
+        yield f"| HTTP | {spec.status}, `code` is `{spec.code}`{reason} |"
     if spec.ws is not None:
         yield f"| WebSocket | {_on_socket(spec)} |"
     if spec.status is None and spec.ws is None:

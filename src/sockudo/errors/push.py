@@ -71,6 +71,7 @@ DEVICE_TOKEN_MISSING = row(
     "device_token_missing",
     "push-subscribe needs the identity token of the device.",
     code="auth_failed",
+    reason="device_token",
     http=401,
     causes=("no X-Sockudo-Device-Identity-Token header", "an Authorization header of another scheme than Bearer"),
     remedy="Send the deviceIdentityToken that the registration answered once.",
@@ -79,6 +80,7 @@ DEVICE_TOKEN_WRONG = row(
     "device_token_wrong",
     "The identity token is not the one of this device.",
     code="auth_failed",
+    reason="device_token",
     http=401,
     causes=("the token was rotated since", "the token of another device", "a deviceId that is not the token's"),
     remedy="Rotate the token from the backend (X-Sockudo-Rotate-Device-Identity-Token: 1) and store the new one.",
@@ -125,7 +127,6 @@ PROVIDER_TOKEN_INVALID = row(
 CREDENTIAL_INVALID = row(
     "credential_invalid",
     "What was uploaded is no credential that anything could be sent with; nothing was stored.",
-    code="invalid_input",
     http=400,
     causes=(
         "another file of the provider's console than the key file",

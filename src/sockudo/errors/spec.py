@@ -28,6 +28,8 @@ class ErrorSpec:
     remedy: str
     # The number that AI-transport errors carry besides their word (contract 20 § 3.1).
     ai_code: int | None = None
+    # What exactly failed, where rows share a code: the member "reason" of the envelope.
+    reason: str | None = None
 
     def __call__(
         self,
@@ -75,7 +77,9 @@ class SockudoError(Exception):
         return self.spec.meaning if self.spec.status == 503 else self.text
 
     def body(self) -> dict[str, Any]:
-        """The HTTP error envelope (contract 00): error, code, status and where to read more."""
+        """The HTTP error envelope (contract 00): error, code, status, where to read more and, of rows that share a code
+        which programs have to tell apart, the reason.
+        """
         body = {
             "error": self.text,
             "code": self.spec.code,
@@ -84,6 +88,8 @@ class SockudoError(Exception):
         }
         if self.spec.ai_code is not None:
             body["ai_code"] = self.spec.ai_code
+        if self.spec.reason is not None:
+            body["reason"] = self.spec.reason
         return body
 
 
@@ -102,10 +108,11 @@ def row(
     causes: tuple[str, ...] = (),
     remedy: str,
     ai_code: int | None = None,
+    reason: str | None = None,
 ) -> ErrorSpec:
     """Puts a row into the catalogue. Raises ValueError for a slug that it has already."""
     if slug in CATALOGUE:
         raise ValueError(f"error slug declared twice: {slug}")
-    spec = ErrorSpec(slug, code or slug, http, ws, retry, closes, meaning, causes, remedy, ai_code)
+    spec = ErrorSpec(slug, code or slug, http, ws, retry, closes, meaning, causes, remedy, ai_code, reason)
     CATALOGUE[slug] = spec
     return spec

@@ -28,10 +28,12 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def check_override(override: Override, check_url: CheckUrl) -> None:
-    """Raises errors.INVALID_INPUT for what the provider would not understand; never repeats what it found."""
+    """Raises errors.PUSH_PAYLOAD_TOO_LARGE for more than any provider takes and errors.INVALID_INPUT for what the
+    provider would not understand; never repeats what it found.
+    """
     size = len(_encode(override.payload))
     if size > MOST_BYTES:
-        raise errors.INVALID_INPUT(f"{override.provider} override exceeds {MOST_BYTES} bytes: it has {size}")
+        raise errors.PUSH_PAYLOAD_TOO_LARGE(f"{override.provider} override exceeds {MOST_BYTES} bytes: it has {size}")
     if override.provider == "apns":
         _check_apns(_headers(override))
     elif override.provider == "webPush":

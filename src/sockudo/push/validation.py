@@ -182,8 +182,13 @@ def check_targets(targets: Sequence[Target], rules: EndpointRules) -> None:
 def _check_texts(texts: Payload | Localized, where: str = "") -> None:
     for name, limit in _TEXT_LIMITS:
         value = getattr(texts, name)
-        if value is not None:
-            _check_size(value, f"{where}{name}", limit)
+        if value is None:
+            continue
+        if name == "body" and (size := len(value.encode())) > limit:
+            raise errors.PUSH_PAYLOAD_TOO_LARGE(
+                f"{where}body exceeds {limit} bytes, the bound of fcm, apns, webPush and hms: it has {size}"
+            )
+        _check_size(value, f"{where}{name}", limit)
     if texts.icon is not None and not _is_https(texts.icon):
         raise errors.INVALID_INPUT(f"{where}icon must be an https URL")
 

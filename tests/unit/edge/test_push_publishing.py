@@ -275,6 +275,14 @@ async def test_a_provider_that_would_not_take_it(node: PublishNode) -> None:
     status, code, text = error(await node.ask("POST", "/publish", {**BODY, "payload": payload}))
     assert (status, code) == (413, "push_payload_too_large")
     assert text.startswith("fcm payload exceeds 4096 bytes: it has 4")
+    status, code, text = error(await node.ask("POST", "/publish", {**BODY, "payload": {"body": "y" * 5000}}))
+    assert (status, code) == (413, "push_payload_too_large")
+    assert "body exceeds 4096 bytes" in text
+    assert text.endswith("it has 5000")
+    overrides = [{"provider": "fcm", "payload": {"message": {"data": "y" * 5000}}}]
+    status, code, text = error(await node.ask("POST", "/publish", {**BODY, "providerOverrides": overrides}))
+    assert (status, code) == (413, "push_payload_too_large")
+    assert text.startswith("fcm override exceeds 4096 bytes: it has 50")
     payload = {"title": "t", "templateData": {"x": "y" * 8192}}
     assert (await node.ask("POST", "/publish", {**BODY, "payload": payload})).status == 400
 

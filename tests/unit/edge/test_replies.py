@@ -42,6 +42,17 @@ def test_every_row_becomes_the_envelope(spec: errors.ErrorSpec) -> None:
     assert (body["error"], body["code"]) == ('é "quoted"', spec.code)
     assert body["docs"] == f"errors.md#{spec.slug}"
     assert body.get("ai_code") == spec.ai_code
+    assert body.get("reason") == spec.reason
+
+
+def test_rows_that_share_a_code_for_who_asks_are_told_apart_by_their_reason() -> None:
+    reasons = {spec.slug: error_reply(spec()).body for spec in errors.CATALOGUE.values() if spec.code == "auth_failed"}
+    found = {slug: json.loads(body)["reason"] for slug, body in reasons.items()}
+    assert found["signature_mismatch"] == "signature"
+    assert found["timestamp_stale"] == found["timestamp_invalid"] == "timestamp"
+    assert found["body_hash_mismatch"] == found["body_hash_missing"] == "body_md5"
+    assert (found["unknown_key"], found["app_mismatch"]) == ("key", "app")
+    assert found["device_token_wrong"] == "device_token"
 
 
 def test_when_to_try_again_is_said_once() -> None:

@@ -66,5 +66,7 @@ def test_what_is_not(provider: Provider, payload: dict[str, Any], reason: str) -
 def test_its_size_is_bounded_in_bytes_of_compact_json() -> None:
     exact = {"a": "é" * 2044}
     check_override(Override(provider="fcm", payload=exact), RULES.check)
-    with pytest.raises(SockudoError, match="fcm override exceeds 4096 bytes: it has 4097"):
+    with pytest.raises(SockudoError) as caught:
         check_override(Override(provider="fcm", payload={"a": exact["a"] + "x"}), RULES.check)
+    assert caught.value.spec is errors.PUSH_PAYLOAD_TOO_LARGE
+    assert caught.value.text == "fcm override exceeds 4096 bytes: it has 4097"

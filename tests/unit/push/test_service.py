@@ -226,7 +226,7 @@ async def test_refusals_come_in_the_order_of_the_steps() -> None:
         return (await refusal(desk, request, **options)).spec.slug
 
     assert await next_refusal(admin=False) == "push_capability"
-    assert await next_refusal() == "invalid_input"
+    assert await next_refusal() == "push_payload_too_large"
     request = request._replace(payload=a_publish(title="{{ data.x }}").payload)
     desk.ready = {}
     assert await next_refusal() == "credential_missing"

@@ -54,6 +54,9 @@ def told(check: Callable[[], None]) -> str | None:
         refused = problem
     else:
         return None
+    if refused.spec is errors.PUSH_PAYLOAD_TOO_LARGE:
+        assert refused.spec.status == 413
+        return refused.text
     assert refused.spec in (errors.INVALID_INPUT, errors.PROVIDER_TOKEN_INVALID)
     assert refused.spec.status == 400
     return refused.text
@@ -188,7 +191,10 @@ def test_overrides_of_templates_are_checked() -> None:
         (Payload(), None),
         (Payload(title="é" * 128, body="x" * 4096), None),
         (Payload(title="é" * 128 + "x"), "title exceeds 256 bytes"),
-        (Payload(body="x" * 4097), "body exceeds 4096 bytes"),
+        (
+            Payload(body="é" * 2049),
+            "body exceeds 4096 bytes, the bound of fcm, apns, webPush and hms: it has 4098",
+        ),
         (Payload(icon="https://x.test/" + "i" * 2033), None),
         (Payload(icon="https://x.test/" + "i" * 2034), "icon exceeds 2048 bytes"),
         (Payload(icon="http://x.test/i.png"), "icon must be an https URL"),
