@@ -31,6 +31,7 @@ LAYERS = {
         "version",
         "config",
         "sqlite_files",
+        "occupants",
     ),
     1: ("protocol",),
     2: ("hub", "inspector", "streams"),
@@ -40,6 +41,7 @@ LAYERS = {
     6: (
         "server",
         "server_options",
+        "claiming",
         "dashboard",
         "histories",
         "push_queues",

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sockudo import errors
 from sockudo.apps import AppRegistry, Changes, Defaults
 from sockudo.auth.revocations import Revocations
+from sockudo.claiming import Claims, places
 from sockudo.clock import Clock, SystemClock
 from sockudo.config import Settings
 from sockudo.config.app_reader import origin_warnings
@@ -58,6 +59,7 @@ from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.limits.ip import IpLimits
 from sockudo.loop_watch import LoopWatch
 from sockudo.metrics import HistorySources, Metrics
+from sockudo.occupants import Occupant
 from sockudo.protocol.delta import DeltaNode
 from sockudo.publishing import Publisher
 from sockudo.publishing.pipeline import Pipeline
@@ -112,9 +114,10 @@ class Server:
         """Starts phase by phase; a phase that fails undoes the ones before it and raises.
 
         Raises `ListenError` for a listener that cannot be opened and ``errors.SockudoError`` for an app store that
-        cannot be used.
+        cannot be used and for a folder or a database that another server uses.
         """
         try:
+            await self._claim_places()
             self._build()
             await self._open_apps()
             await self._open_histories()
@@ -130,6 +133,12 @@ class Server:
         except BaseException:
             await self._close()
             raise
+
+    async def _claim_places(self) -> None:
+        wanted = places(self.settings, Occupant.current(self.clock.time()))
+        self._claims = Claims(wanted, shared=self.settings.instance.shared_stores)
+        self._stack.push_async_callback(self._claims.close)
+        await self._claims.start()
 
     def _build(self) -> None:
         settings = self.settings
@@ -319,6 +328,7 @@ class Server:
             self._sweep_edge(),
             self.apps.watch(1.0, self.apply_changes),
             self.watch.run(),
+            self._claims.watch(),
             *((self.board.samples.run(),) if self.settings.dashboard.enabled else ()),
         )
         loop = asyncio.get_running_loop()

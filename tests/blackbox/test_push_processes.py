@@ -30,6 +30,7 @@ def _shared(queue: str, postgres: DatabaseServer, redis: RedisProcess, unique: s
             "dispatch_worker_count": 1,
             "dispatch_max_outbound_requests": 4,
         },
+        "instance": {"shared_stores": True},
         "queue": {"redis": {"prefix": unique}},
         "database": {
             "redis": {"port": redis.port, "password": PASSWORD},

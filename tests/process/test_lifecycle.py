@@ -478,3 +478,23 @@ def test_an_app_that_left_the_configuration_while_the_server_was_stopped_is_gone
 
 def _stored(*apps: dict[str, Any]) -> dict[str, Any]:
     return {"app_manager": {"driver": "sqlite", "array": {"apps": list(apps)}}}
+
+
+def test_a_second_server_on_one_folder_does_not_start_and_names_the_first(tmp_path: Path) -> None:
+    """A restart after a kill is not held up by what the killed one left behind."""
+    env = {"SOCKUDO_DATA_DIR": str(tmp_path / "data")}
+    with contextlib.ExitStack() as stack:
+        first = start_server(env=env)
+        stack.callback(first.close)
+        who = f"pid {first.process.pid} on "
+        with pytest.raises(AssertionError) as caught:
+            start_server(env=env)
+        assert f"Another server uses the folder {tmp_path}/data (data_dir): {who}" in str(caught.value)
+        assert "--shared-stores" in str(caught.value)
+        with start_server(env=env, args=["--shared-stores"]) as meant:
+            told = [line["fields"] for line in log_lines(meant) if "may not be alone" in line["fields"]["message"]]
+            assert who in told[0]["reason"]
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        with start_server(env=env):
+            pass

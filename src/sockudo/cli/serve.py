@@ -29,6 +29,9 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
     metrics_port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the Prometheus metrics.")] = None,
     data_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Where whatever must last is kept.")] = None,
+    shared_stores: Annotated[
+        bool, typer.Option("--shared-stores", help="Start although another server uses the same data_dir or database.")
+    ] = False,
     log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = None,
     log_format: Annotated[str | None, typer.Option(metavar="FORMAT", help="text or json.")] = None,
 ) -> None:
@@ -38,6 +41,7 @@ def serve(
         "port": port,
         "metrics.port": metrics_port,
         "data_dir": None if data_dir is None else str(data_dir),
+        "instance.shared_stores": True if shared_stores else None,
         "log_level": log_level,
         "log_format": log_format,
     }

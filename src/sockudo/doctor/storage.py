@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
+from sockudo.doctor.occupied import judge_folder
 
 __all__ = ["SqliteFile", "check_disk", "check_files", "judge_disk", "judge_file"]
 
@@ -55,6 +56,8 @@ async def check_files(deployment: Deployment) -> Sequence[Finding]:
         found.append(problem(f"everybody may write to {folder}", f"chmod 700 {folder}"))
     if os.statvfs(folder).f_flag & os.ST_RDONLY:
         found.append(problem(f"{folder} is on a file system that is mounted read-only", "Mount it for writing."))
+    shared = deployment.settings is not None and deployment.settings.instance.shared_stores
+    found += judge_folder(folder, shared=shared)
     user = None if process is None else process.user
     found += [judge_file(file, user) for file in files]
     return found or [ok(f"{folder} holds no SQLite files")]

@@ -14,6 +14,7 @@ from sockudo.config.apps import App
 from sockudo.config.sections import RedisServer, RedisTls, SqlDatabase
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem
+from sockudo.doctor.occupied import occupied
 from sockudo.errors import SockudoError
 
 __all__ = ["Server", "check_stores", "judge_login", "read_apps"]
@@ -38,7 +39,7 @@ async def check_stores(deployment: Deployment) -> Sequence[Finding]:
     if settings is None:
         return [not_checked(_NO_CONFIG)]
     tried = (_look_at(server, deployment.options.timeout) for server in _servers(settings))
-    return [_app_store(deployment, settings), *await asyncio.gather(*tried)]
+    return [_app_store(deployment, settings), *await asyncio.gather(*tried), *await occupied(settings)]
 
 
 def _app_store(deployment: Deployment, settings: Settings) -> Finding:

@@ -143,3 +143,11 @@ class Instance(msgspec.Struct, frozen=True):
     process_id: Annotated[
         str, Key("Label of this process in logs", env="INSTANCE_PROCESS_ID", default_text="a random UUID")
     ] = msgspec.field(default_factory=_process_label)
+    shared_stores: Annotated[
+        bool,
+        Key(
+            "The server starts although another one uses its `data_dir` or database; clients of one do not hear what "
+            "is published at the other",
+            env="SOCKUDO_SHARED_STORES",
+        ),
+    ] = False
