@@ -13,6 +13,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from email.utils import format_datetime
 from pathlib import Path
@@ -337,6 +338,41 @@ def test_a_proxy_with_a_wrong_clock_is_not_the_server(server: ServerProcess) -> 
     assert "the server's clock" in report.of("clock")["seen"]
 
 
+def test_a_prefix_that_is_passed_on_to_the_server(server: ServerProcess) -> None:
+    report = doctor(f"{server.url}/realtime", "server,websocket")
+    assert "sees another path" in report.of("server")["seen"]
+    assert "something else" not in report.of("server")["seen"]
+    [socket] = [each for each in doctor(f"{server.url}/realtime", "websocket").findings if each["check"] == "websocket"]
+    assert "another path than /app/KEY" in socket["seen"]
+    assert "strip its prefix" in socket["advice"][0]
+
+
+def test_a_prefix_that_the_proxy_strips_is_signed_by_some_backends(server: ServerProcess) -> None:
+    class Strips(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with urllib.request.urlopen(f"{server.url}{self.path.removeprefix('/realtime')}") as answer:
+                body = answer.read()
+            self.send_response_only(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    with plain_server(Strips) as port:
+        found = doctor(f"http://127.0.0.1:{port}/realtime", "server,credentials").of("credentials")
+    assert found["state"] == "warning"
+    assert "signed without /realtime" in found["seen"]
+
+
+def test_an_origin_that_no_page_can_have_is_never_good() -> None:
+    app = app_record(DEFAULT_APP, channels={"allowed_origins": ["https://shop.example.com/path"]})
+    with start_server({"app_manager": {"array": {"apps": [app]}}}) as server:
+        report = at_home(server, "server,origin")
+    assert report.states("origin") == {"problem"}
+
+
 def test_something_else_answers() -> None:
     with WebhookEndpoint() as endpoint:
         report = doctor(endpoint.url.removesuffix("/hook"), "server,credentials,publish")
@@ -597,6 +633,26 @@ def test_databases_are_logged_in_to(kind: str, request: pytest.FixtureRequest, t
     with server.frozen():
         frozen = look("--timeout", "0.5").of("stores", "problem")
     assert frozen["seen"].endswith("takes connections and then says nothing")
+
+
+def test_a_database_that_may_only_be_read_is_a_problem(postgres: DatabaseServer, tmp_path: Path) -> None:
+    own = postgres.database
+    right = {each: getattr(own, each) for each in ("host", "port", "username", "password", "database")}
+    config = stored(tmp_path, {"postgres": right}, history={"enabled": True, "backend": "postgres"})
+    postgres.execute(
+        "CREATE TABLE IF NOT EXISTS sockudo_doctor_probe (n int)", "INSERT INTO sockudo_doctor_probe VALUES (1)"
+    )
+    postgres.execute(f'ALTER DATABASE "{own.database}" SET default_transaction_read_only = on')
+    try:
+        found = logged_in(config).of("stores", "problem")
+    finally:
+        postgres.execute(f'ALTER DATABASE "{own.database}" SET default_transaction_read_only = off')
+    assert "takes no writes: it may only be read" in found["seen"]
+    assert "database.postgres.host" in found["advice"][0]
+    assert logged_in(config).states("stores") == {"ok"}
+    # The write that is tried takes nothing away.
+    assert postgres.execute("SELECT n FROM sockudo_doctor_probe") == [(1,)]
+    postgres.execute("DROP TABLE sockudo_doctor_probe")
 
 
 def test_redis_is_logged_in_to(redis: RedisProcess, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from sockudo.client.failures import ApiError
 from sockudo.doctor.deployment import Deployment
@@ -42,7 +43,18 @@ async def check_credentials(deployment: Deployment) -> Sequence[Finding]:
         await deployment.api().channels(prefix=_PREFIX)
     except ApiError as error:
         return [judge_refusal(error, credentials.app_id, credentials.key)]
-    return [ok(f"the server takes them: app {credentials.app_id}, key {credentials.key}")]
+    prefix = urlsplit(deployment.url).path.rstrip("/")
+    known = f"app {credentials.app_id}, key {credentials.key}"
+    if prefix:
+        return [
+            warning(
+                f"the server takes them ({known}) when the path is signed without {prefix}, which the proxy strips",
+                f"A backend that signs {prefix}/apps/… is refused with 401, as SDKs do that have an option for a path. "
+                "Let the proxy pass /apps/ on at the root, and give backends the host without a path.",
+                prefix=prefix,
+            )
+        ]
+    return [ok(f"the server takes them: {known}")]
 
 
 def judge_refusal(error: ApiError, app_id: str, key: str) -> Finding:
@@ -50,7 +62,14 @@ def judge_refusal(error: ApiError, app_id: str, key: str) -> Finding:
     slug = error.docs.rpartition("#")[2]
     if error.status == 429:
         again = f" Try again in {error.retry_after} s." if error.retry_after is not None else ""
-        return warning(f"too many requests from this address: {error.text}.{again}", row="rate_limited")
+        # The text of some servers says so itself.
+        again = "" if "try again" in error.text.lower() else again
+        return warning(
+            f"too many requests from this address: {error.text.rstrip('.')}.{again}",
+            "Wait, or raise rate_limiter.api_rate_limit.max_requests (RATE_LIMITER_API_MAX_REQUESTS); behind a proxy, "
+            "see that trust_hops tells clients apart.",
+            row="rate_limited",
+        )
     text = _SAID.get(slug)
     if text is None:
         advice: tuple[str, ...] = () if slug else ("A proxy answers in the server's place: let it pass /apps on.",)

@@ -13,6 +13,7 @@ from sockudo.doctor.configuration import check_config
 from sockudo.doctor.credentials import check_credentials
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, problem
+from sockudo.doctor.loop import check_loop
 from sockudo.doctor.operators import check_exposure, check_metrics
 from sockudo.doctor.process import check_descriptors
 from sockudo.doctor.reach import check_port
@@ -64,6 +65,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check("queue", "deliveries that wait, fail or are dead", check_queue, ("server", "credentials")),
     Check("webhooks", "endpoints take a signed test event", check_endpoints, ("credentials",)),
     Check("metrics", "the listener for operators answers", check_metrics),
+    Check("loop", "the event loop was not blocked", check_loop),
     Check("exposure", "what only operators may reach", check_exposure),
 )
 """Every check, in the order in which they run."""

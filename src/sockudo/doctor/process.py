@@ -11,14 +11,14 @@ from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
 from sockudo.doctor.operators import metrics_text
 
-__all__ = ["check_descriptors", "judge"]
+__all__ = ["FULL", "RAISE", "check_descriptors", "judge"]
 
 # What the process needs besides connections: stores, listeners, webhooks, the log.
 _RESERVE: Final = 64
 _FEW: Final = 4096
-_FULL: Final = 0.95
+FULL: Final = 0.95
 _FILLING: Final = 0.85
-_RAISE: Final = (
+RAISE: Final = (
     "Raise the hard limit where it is started and restart it: LimitNOFILE= under systemd, --ulimit nofile= for Docker."
 )
 
@@ -55,19 +55,19 @@ def judge(limit: int, in_use: int | None, wanted: int, source: str) -> Finding:
     used = f", {in_use:,} in use" if in_use is not None else ""
     text = f"{limit:,} descriptors{used} ({source})"
     share = 0.0 if in_use is None else in_use / limit
-    if share >= _FULL:
-        return problem(f"{text}: new connections fail already, or will in a moment", _RAISE, **facts)
+    if share >= FULL:
+        return problem(f"{text}: new connections fail already, or will in a moment", RAISE, **facts)
     if wanted > room:
         return problem(
             f"{text}: room for about {room:,} connections, and max_connections is {wanted:,}",
-            _RAISE,
+            RAISE,
             f"Or lower max_connections below {room:,}, so that clients are told 4100 or 4004.",
             **facts,
         )
     if share >= _FILLING:
-        return warning(f"{text}: few connections more, and new ones fail", _RAISE, **facts)
+        return warning(f"{text}: few connections more, and new ones fail", RAISE, **facts)
     if limit < _FEW:
-        return warning(f"{text}: room for about {room:,} connections", _RAISE, **facts)
+        return warning(f"{text}: room for about {room:,} connections", RAISE, **facts)
     return ok(f"{text}: room for about {room:,} connections", **facts)
 
 

@@ -12,7 +12,7 @@ from sockudo.client.failures import network_reason
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, ok, problem, warning
 
-__all__ = ["Knock", "check_port", "judge"]
+__all__ = ["Knock", "beside_the_configuration", "check_port", "judge"]
 
 _START = "Is the server running, and does it listen there? On its machine: ss -ltnp. Then look at the firewall between."
 
@@ -38,10 +38,10 @@ async def check_port(deployment: Deployment) -> Sequence[Finding]:
         ]
     seconds = deployment.options.timeout
     knocks = await asyncio.gather(*(_knock(address, port, seconds) for _, address in deployment.addresses))
-    return [_beside_the_configuration(each, deployment) for each in judge(knocks, port)]
+    return [beside_the_configuration(each, deployment) for each in judge(knocks, port)]
 
 
-def _beside_the_configuration(found: Finding, deployment: Deployment) -> Finding:
+def beside_the_configuration(found: Finding, deployment: Deployment) -> Finding:
     """Where the configuration binds loopback alone, that is why nothing answers on another address."""
     settings = deployment.settings
     if found.state != "problem" or settings is None or deployment.on_loopback or settings.port != deployment.port:

@@ -16,7 +16,8 @@ from sockudo.client.socket import Socket
 from sockudo.client.wire import Wire
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
-from sockudo.doctor.sockets import connection_of, origin_of, until
+from sockudo.doctor.origins import origin_of
+from sockudo.doctor.sockets import connection_of, until
 
 __all__ = ["check_publish", "judge"]
 
@@ -55,8 +56,7 @@ async def check_publish(deployment: Deployment) -> Sequence[Finding]:
                 if all(taken[-1] is None for taken in times.values()):
                     break
         except ApiError as error:
-            slug = error.docs.rpartition("#")[2]
-            return [*found, problem(f"the publish is refused: {error.text} (HTTP {error.status})", row=slug)]
+            return [*found, _refused(error)]
     return [*found, *(judge(protocol, taken) for protocol, taken in times.items())]
 
 
@@ -78,12 +78,23 @@ async def _subscriber(deployment: Deployment, credentials: Credentials, protocol
     return connection
 
 
+def _refused(error: ApiError) -> Finding:
+    slug = error.docs.rpartition("#")[2]
+    text = f"the publish is refused: {error.text} (HTTP {error.status})"
+    if error.status == 503:
+        # Waiting, as the catalogue advises clients, does not mend a store.
+        return problem(text, "See health and stores above, with --config on the server's machine.", row=slug)
+    return problem(text, row=slug)
+
+
 def _no_subscriber(protocol: Protocol, error: Exception) -> Finding:
     reason = str(error) or "no answer in time"
-    return problem(
-        f"protocol V{protocol}: no subscription ({reason})",
-        "Limits of the app and of the address are the usual reasons: the text names which.",
-    )
+    advice = "Limits of the app and of the address are the usual reasons: the text names which."
+    if "store" in reason:
+        advice = (
+            "The store is what fails, not the app: see health and stores above, with --config on the server's machine."
+        )
+    return problem(f"protocol V{protocol}: no subscription ({reason})", advice)
 
 
 async def _round(

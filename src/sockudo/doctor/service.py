@@ -66,10 +66,29 @@ def judge_live(answer: Answer) -> Finding:
         )
     if answer.status == 400 and "https port" in answer.text.lower():
         return problem("the port speaks TLS, and the URL says http", "Use the URL with https.")
+    if _slug(answer) == errors.NOT_FOUND.slug:
+        return problem(
+            "Sockudo answers, but sees another path than /live: a prefix of the URL's path is passed on to it",
+            "Let the proxy strip its prefix: nginx with a '/' at the end of proxy_pass, Caddy with handle_path. Or "
+            "correct the URL.",
+            row=errors.NOT_FOUND,
+        )
+    if _slug(answer) is not None:
+        return problem(f"the server refuses GET /live with {answer.status}: {answer.text[:200]}", row=_slug(answer))
     return problem(
         f"something else answers: {answer.status} to GET /live{f' ({proxy})' if proxy else ''}",
         "Correct the URL, or let the proxy pass every path on to the server.",
     )
+
+
+def _slug(answer: Answer) -> str | None:
+    """The row of the catalogue that the answer names, as each refusal of a Sockudo server does; None of another."""
+    try:
+        body = json.loads(answer.body)
+        slug = str(body["docs"]).rpartition("#")[2]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return slug if slug in errors.CATALOGUE else None
 
 
 async def _speaks_tls(deployment: Deployment) -> bool:

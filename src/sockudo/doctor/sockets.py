@@ -1,4 +1,4 @@
-"""A WebSocket as clients open it: the upgrade, the page's origin, large messages, silence."""
+"""A WebSocket as clients open it: the upgrade, large messages, silence."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from sockudo import errors
 from sockudo.client.events import Event
 from sockudo.client.failures import ApiError, ClientError, ClosedError, UnreachableError
 from sockudo.client.socket import Socket
-from sockudo.config.origins import allows_everything, matcher
+from sockudo.doctor import origins
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem
+from sockudo.doctor.process import FULL, RAISE
 
 __all__ = [
     "check_frames",
@@ -23,7 +24,6 @@ __all__ = [
     "check_websocket",
     "connection_of",
     "judge_refusal",
-    "origin_of",
     "until",
 ]
 
@@ -36,18 +36,6 @@ _LET_UPGRADE: Final = (
     "Let the proxy speak HTTP/1.1 to the server and pass Upgrade, Connection and Sec-WebSocket-* on "
     "(docs/operations.md, behind a proxy)."
 )
-
-
-def origin_of(deployment: Deployment) -> str | None:
-    """The Origin to connect with: the given one, else one that the app's record allows, else none."""
-    if deployment.options.origin is not None or deployment.app is None:
-        return deployment.options.origin
-    patterns = [pattern.strip() for pattern in deployment.app.policy.channels.allowed_origins]
-    if not patterns or allows_everything(patterns):
-        return None
-    plain = [pattern.replace("*.", "").replace("*", "") for pattern in patterns]
-    tries = [pattern if "://" in pattern else f"https://{pattern}" for pattern in plain]
-    return next(filter(matcher(patterns), tries), None)
 
 
 # ---- the upgrade ----
@@ -67,7 +55,7 @@ async def connection_of(deployment: Deployment) -> Socket | None:
             _SOME_KEY if credentials is None else credentials.key,
             open_timeout=deployment.options.timeout,
             keepalive=None,
-            origin=origin_of(deployment),
+            origin=origins.origin_of(deployment),
             tls=deployment.tls(),
         )
     except ClientError as error:
@@ -91,13 +79,28 @@ async def check_websocket(deployment: Deployment) -> Sequence[Finding]:
     if isinstance(error, ApiError):
         return [_no_upgrade(error)]
     reason = error.reason if isinstance(error, UnreachableError) else str(error)
-    return [problem(f"no upgrade: {reason}", _LET_UPGRADE)]
+    return [_cut_off(deployment, reason)]
+
+
+def _cut_off(deployment: Deployment, reason: str) -> Finding:
+    """Nothing answers the upgrade. A process without descriptors cuts every new connection, whatever it is for."""
+    process = deployment.process()
+    limit, used = (None, None) if process is None else (process.descriptors, process.open)
+    if limit is not None and used is not None and used >= limit * FULL:
+        return problem(f"no upgrade: {reason}; the process has {used:,} of {limit:,} descriptors in use", RAISE)
+    return problem(f"no upgrade: {reason}", _LET_UPGRADE)
 
 
 def _no_upgrade(error: ApiError) -> Finding:
     slug = error.docs.rpartition("#")[2]
     if slug == errors.UPGRADE_INVALID.slug:
         return problem("the upgrade arrives without its headers: a proxy strips them", _LET_UPGRADE, row=slug)
+    if slug == errors.NOT_FOUND.slug:
+        return problem(
+            f"the upgrade arrives at another path than /app/KEY: {error.text}",
+            "Let the proxy strip its prefix: nginx with a '/' at the end of proxy_pass, Caddy with handle_path.",
+            row=slug,
+        )
     if slug:
         return problem(f"the server refuses the upgrade: {error.text} (HTTP {error.status})", row=slug)
     return problem(
@@ -123,33 +126,8 @@ def judge_refusal(error: ClosedError) -> Finding:
 
 
 async def check_origin(deployment: Deployment) -> Sequence[Finding]:
-    """What the connection with the Origin came to; see `origin_of` for which that was."""
-    connection, given = await connection_of(deployment), deployment.options.origin
-    refusal = deployment.refusal
-    refused = isinstance(refusal, ClosedError) and refusal.code == errors.ORIGIN_NOT_ALLOWED.ws
-    if connection is None and not refused:
-        return [not_checked(f"no connection is opened: {deployment.refusal_text}")]
-    if given is not None and refused:
-        return [_refused(deployment, given)]
-    if given is not None:
-        return [ok(f"pages of {given} may connect", origin=given)]
-    if refused:
-        return [not_checked("the app names the origins that may connect: give one of them with --origin")]
-    if origin_of(deployment) is not None:
-        return [ok(f"pages of {origin_of(deployment)} may connect; others with --origin", origin=origin_of(deployment))]
-    return [ok("pages of every origin may connect: the app names none")]
-
-
-def _refused(deployment: Deployment, origin: str) -> Finding:
-    patterns = () if deployment.app is None else deployment.app.policy.channels.allowed_origins
-    if patterns and matcher(patterns)(origin):
-        return problem(
-            f"{origin} is refused, though the app's record allows it",
-            "A proxy drops or changes the Origin header; or the server has not taken the record over yet.",
-            row=errors.ORIGIN_NOT_ALLOWED,
-        )
-    named = f"; it allows {', '.join(patterns[:5])}" if patterns else ""
-    return problem(f"the app does not let pages of {origin} connect{named}", row=errors.ORIGIN_NOT_ALLOWED)
+    """Whether pages may connect."""
+    return origins.judge(deployment, connected=await connection_of(deployment) is not None)
 
 
 # ---- large messages ----

@@ -158,12 +158,20 @@ def _socket(host: str, port: int) -> Path:
 
 def judge_login(server: Server, refusal: str | None) -> Finding:
     """What came of the login: None, or why it failed."""
+    from sockudo.stores.sql.failures import READ_ONLY
+
     if refusal is None:
         return ok(f"{server.place} lets the server in and answers")
     if refusal == _IN_TIME:
         return problem(
             f"{server.place} takes connections and then says nothing",
             "It hangs, is overloaded, or is another service: see its log and its load. The server waits for it too.",
+        )
+    if refusal == READ_ONLY:
+        return problem(
+            f"{server.place} lets the server in and takes no writes: {refusal}",
+            "Is it a standby, or set to read-only (default_transaction_read_only, read_only)? Until "
+            f"{server.section}.host names one that takes writes, publishes to channels with history are refused.",
         )
     return problem(f"{server.place} does not let the server in: {refusal}", _advice(server, refusal))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import pytest
 
 from sockudo.client.failures import ApiError, ClosedError
-from sockudo.config import ConfigError, Settings
+from sockudo.config import ConfigError, Loaded, Settings
 from sockudo.config.apps import App, Channels, Policy
+from sockudo.config.schema import build
 from sockudo.config.sections import Push, UnixSocket
 from sockudo.doctor import (
     addresses,
     credentials,
+    loop,
     process,
     reach,
     roundtrip,
@@ -25,8 +28,10 @@ from sockudo.doctor import (
     tls,
     webhooks,
 )
+from sockudo.doctor import origins as origins_of_pages
 from sockudo.doctor.addresses import Probe, Surroundings
 from sockudo.doctor.deployment import Deployment, Options
+from sockudo.doctor.finding import problem
 from sockudo.doctor.operators import failed_parts, judge_binding
 from sockudo.doctor.probe import Answer
 from sockudo.doctor.reach import Knock
@@ -199,6 +204,11 @@ def test_what_does_not_fit_is_told_apart(slug: str, words: str) -> None:
 def test_a_limit_is_no_fault_of_the_credentials_and_a_proxy_is_named() -> None:
     limited = ApiError(429, "rate_limited", "Too many", docs="errors.md#rate_limited", retry_after=7)
     assert credentials.judge_refusal(limited, "shop", "k1").state == "warning"
+    for text in ("Too many", "Too many. Try again in 7 s."):
+        told = ApiError(429, "rate_limited", text, docs="errors.md#rate_limited", retry_after=7)
+        found = credentials.judge_refusal(told, "shop", "k1")
+        assert found.seen.lower().count("try again in 7 s") == 1
+        assert "rate_limiter.api_rate_limit.max_requests" in found.advice[0]
     page = ApiError(403, "unknown", "The answer is not one of a Sockudo server")
     assert "A proxy" in credentials.judge_refusal(page, "shop", "k1").advice[0]
 
@@ -229,14 +239,37 @@ def record(*origins: str) -> App:
         (("*",), None, None),
         (("https://shop.test",), None, "https://shop.test"),
         (("*.shop.test",), None, "https://shop.test"),
-        (("https://*.shop.test",), None, None),
+        (("https://*.shop.test",), None, "https://www.shop.test"),
+        (("https://shop.test:*",), None, "https://shop.test:8443"),
+        (("https://shop.test/path",), None, "https://shop.test"),
+        (("https://shop.test:443",), None, "https://shop.test"),
+        (("https://shop.test/path", "http://other.test"), None, "http://other.test"),
+        (("https://shop.test",), "HTTPS://Shop.test:443", "https://shop.test"),
         (("shop.test:8443",), None, "https://shop.test:8443"),
         (("https://shop.test",), "https://evil.test", "https://evil.test"),
     ],
 )
 def test_the_origin_to_connect_with(origins: tuple[str, ...], given: str | None, used: str | None) -> None:
     deployment = Deployment("https://ws.test", None, Options(origin=given), app=record(*origins))
-    assert sockets.origin_of(deployment) == used
+    assert origins_of_pages.origin_of(deployment) == used
+
+
+def test_a_pattern_that_no_page_fits_is_a_problem_whatever_the_server_says() -> None:
+    deployment = Deployment("https://ws.test", app=record("https://shop.test/path"))
+    deployment.refusal = ClosedError(4009, "Origin not allowed", established=False)
+    useless, refused = origins_of_pages.judge(deployment, connected=False)
+    assert (useless.state, refused.state) == ("problem", "problem")
+    assert "'https://shop.test/path'" in useless.seen
+    assert "'/path'" in useless.seen
+    assert "pages of https://shop.test" in refused.seen
+
+
+def test_beside_a_pattern_that_fits_it_is_a_warning() -> None:
+    deployment = Deployment("https://ws.test", app=record("https://shop.test/path", "https://shop.test"))
+    useless, let_in = origins_of_pages.judge(deployment, connected=True)
+    assert (useless.state, let_in.state) == ("warning", "ok")
+    deployment = Deployment("https://ws.test", app=record("*"))
+    assert [each.state for each in origins_of_pages.judge(deployment, connected=True)] == ["ok"]
 
 
 # ---- who the client is ----
@@ -454,3 +487,67 @@ async def test_a_server_whose_driver_is_not_installed_is_only_connected_to(monke
 def test_both_drivers_say_the_same_of_a_wrong_password() -> None:
     """The advice is found by these words."""
     assert redis_connection.UNKNOWN_USER == failures.UNKNOWN_USER
+
+
+# ---- the event loop ----
+
+
+@pytest.mark.parametrize(
+    ("last", "pressure", "state", "words"),
+    [
+        (40.0, None, "ok", "blocked for 40 ms at most"),
+        (40.0, 3.0, "ok", "40 ms"),
+        (1098.0, 0.0, "warning", "blocked for 1,098 ms"),
+        (1098.0, 41.5, "warning", "for 42 % of the last minute"),
+        (40.0, 41.5, "ok", "blocked for 40 ms at most"),
+    ],
+)
+def test_a_blocked_loop(last: float, pressure: float | None, state: str, words: str) -> None:
+    found = loop.judge(last, 1200.0, 3, pressure)
+    assert found.state == state
+    assert words in found.seen
+    starved = state == "warning" and pressure is not None and pressure > 10
+    assert ("machine is short" in " ".join(found.advice)) == starved
+
+
+def test_pressure_is_read_from_the_kernel(tmp_path: Path) -> None:
+    file = tmp_path / "cpu"
+    assert loop.pressure_of(file) is None
+    file.write_text("some avg10=0.00 avg60=12.34 avg300=1.00 total=5\nfull avg10=0.00 avg60=9.99 avg300=0 total=0\n")
+    assert loop.pressure_of(file) == 12.34
+    file.write_text("nothing of the kind")
+    assert loop.pressure_of(file) is None
+
+
+# ---- who answers ----
+
+
+@pytest.mark.parametrize(
+    ("body", "words", "slug"),
+    [
+        (
+            {"error": "There is nothing at /rt/live", "docs": "errors.md#not_found"},
+            "sees another path than /live",
+            "not_found",
+        ),
+        ({"error": "Busy", "docs": "errors.md#rate_limited"}, "refuses GET /live", "rate_limited"),
+        ({"error": "Other", "docs": "errors.md#of_something_else"}, "something else answers", None),
+        (["other"], "something else answers", None),
+    ],
+)
+def test_a_server_of_ours_is_known_by_its_refusals(body: object, words: str, slug: str | None) -> None:
+    found = service.judge_live(Answer(404, {}, json.dumps(body).encode()))
+    assert (found.state, found.slug) == ("problem", slug)
+    assert words in found.seen
+
+
+def test_a_loopback_host_of_the_configuration_is_why_nothing_answers() -> None:
+    refused = problem("203.0.113.9:6001: Connection refused", "Is it running?")
+    for host, explained in (("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False)):
+        settings = build({"host": host, "port": 6001})
+        deployment = Deployment("http://203.0.113.9:6001", loaded=Loaded(settings))
+        found = reach.beside_the_configuration(refused, deployment)
+        assert (f"host = {host!r}" in found.seen) == explained
+        assert ("0.0.0.0" in found.advice[0]) == explained
+    other_port = Deployment("http://203.0.113.9:443", loaded=Loaded(build({"host": "127.0.0.1", "port": 6001})))
+    assert reach.beside_the_configuration(refused, other_port) is refused

@@ -17,6 +17,7 @@ __all__ = [
     "HISTORY",
     "NOT_ALLOWED",
     "PUSH",
+    "READ_ONLY",
     "RETRY_AFTER",
     "UNKNOWN_DATABASE",
     "UNKNOWN_USER",
@@ -65,7 +66,7 @@ PUSH: Final = Subject(
 
 _TOO_LONG: Final = "a statement took too long"
 _FULL: Final = "its disk is full"
-_READ_ONLY: Final = "it may only be read"
+READ_ONLY: Final = "it may only be read"
 NOT_ALLOWED: Final = "it does not let the configured user do this"
 UNKNOWN_USER: Final = "it does not accept the configured user or password"
 UNKNOWN_DATABASE: Final = "the configured database does not exist"
@@ -82,7 +83,7 @@ _SQLITE: Final = {
     sqlite3.SQLITE_READONLY: "its file or folder is read-only",
 }
 _POSTGRES: Final = {
-    "25006": _READ_ONLY,
+    "25006": READ_ONLY,
     "28000": UNKNOWN_USER,
     "28P01": UNKNOWN_USER,
     "3D000": UNKNOWN_DATABASE,
@@ -105,7 +106,7 @@ _REFUSED: Final = {
 }
 _MYSQL: Final = {
     1021: _FULL,
-    1036: _READ_ONLY,
+    1036: READ_ONLY,
     1040: _TOO_MANY,
     1044: NOT_ALLOWED,
     1045: UNKNOWN_USER,
@@ -115,11 +116,11 @@ _MYSQL: Final = {
     1203: _TOO_MANY,
     1205: _TOO_LONG,
     1226: _TOO_MANY,
-    1290: _READ_ONLY,
+    1290: READ_ONLY,
     1317: _TOO_LONG,
     1698: UNKNOWN_USER,
-    1792: _READ_ONLY,
-    1836: _READ_ONLY,
+    1792: READ_ONLY,
+    1836: READ_ONLY,
     1969: _TOO_LONG,
     3024: _TOO_LONG,
 }

@@ -1,7 +1,8 @@
-"""Whether a database server lets the configured user in."""
+"""Whether a database server lets the configured user in, and lets it write."""
 
 from __future__ import annotations
 
+from sqlalchemy import Connection, delete, false, inspect, table
 from sqlalchemy.exc import DBAPIError
 
 from sockudo.config.sections import Postgres, SqlDatabase
@@ -12,7 +13,9 @@ __all__ = ["try_login"]
 
 
 def try_login(server: SqlDatabase, timeout_ms: int) -> str | None:
-    """Logs in and asks for one row; says why that fails, with nothing of the password in it, None when it does not.
+    """Logs in, asks for one row and tries a write; says why that fails, without the password, None when it does not.
+
+    The write deletes no row of a table of ours, where there is one, and is rolled back.
 
     Waits, so it belongs in a thread; it ends after a few times ``timeout_ms`` at the latest. Raises ConfigError when
     the driver is not installed.
@@ -22,8 +25,18 @@ def try_login(server: SqlDatabase, timeout_ms: int) -> str | None:
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql("SELECT 1")
+            _try_write(connection, server.table_name)
+            connection.rollback()
     except DBAPIError as error:
         return reason_of(error)
     finally:
         engine.dispose()
     return None
+
+
+def _try_write(connection: Connection, apps: str) -> None:
+    """A server that may only be read refuses the statement, whatever rows it is about."""
+    names = inspect(connection).get_table_names()
+    ours = next((name for name in sorted(names) if name == apps or name.startswith("sockudo_")), None)
+    if ours is not None:
+        connection.execute(delete(table(ours)).where(false()))
