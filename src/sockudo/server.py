@@ -216,6 +216,8 @@ class Server:
             histories=HistorySources(lambda: self.edge.history, lambda: self.edge.presence_history),
             webhooks=self._webhooks,
             push=self._pushed,
+            refused_requests=self.gateway.refused_requests,
+            descriptors_missing=lambda: self.edge.descriptors.exhausted,
         )
 
     def _webhooks(self) -> tuple[Webhooks, str] | None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 from sockudo import errors
+from sockudo.auth.diagnose_request import mistaken_app, mistaken_app_id, mistaken_auth_key, mistaken_signature
 
 if TYPE_CHECKING:
     from sockudo.apps.live import LiveApp
@@ -67,6 +69,9 @@ class AppLookup(Protocol):
     def by_id(self, app_id: str, /) -> LiveApp | None:
         """The app with this id, enabled or not."""
 
+    def all(self) -> Sequence[LiveApp]:
+        """Every app, enabled or not."""
+
 
 # auth_key, auth_timestamp, body_md5 and auth_signature as decoded; then line 3 of the canonical string.
 _Signed = tuple[str | None, str | None, str | None, str | None, str]
@@ -116,7 +121,11 @@ def authenticate(
     if signature is None:
         raise errors.SIGNATURE_MISMATCH("Invalid API signature: auth_signature is missing")
     if not _is_signed(app.signer, method.encode(), raw_path, canonical.encode(), signature):
-        raise errors.SIGNATURE_MISMATCH("Invalid API signature")
+        signed = (method.encode(), raw_path, canonical.encode())
+        mistake = mistaken_signature(app, *signed, signature, apps.all())
+        raise errors.SIGNATURE_MISMATCH(
+            "Invalid API signature", likely_cause=mistake.cause, shared_cause=mistake.shared
+        )
     if not app.enabled:
         raise errors.APP_DISABLED(f"The app {app.id} is disabled")
     return app
@@ -175,13 +184,20 @@ def _decode(text: bytes) -> str:
 
 def _wrong_app(apps: AppLookup, key: str | None, path_app_id: str | None) -> errors.SockudoError:
     if path_app_id is not None and apps.by_id(path_app_id) is None:
-        return errors.APP_NOT_FOUND("No app has the id that the path names")
+        mistake = mistaken_app_id(path_app_id, apps.all())
+        return errors.APP_NOT_FOUND("No app has the id that the path names", likely_cause=mistake.cause)
     if key is None:
         return errors.UNKNOWN_KEY("Application key not found or invalid: auth_key is missing")
     # Not quoted: what stands in place of a key may be a secret.
-    if apps.by_key(key) is None:
-        return errors.UNKNOWN_KEY("Application key not found or invalid: no app has this auth_key")
-    return errors.APP_MISMATCH("Authenticated app does not match route app_id")
+    of_key = apps.by_key(key)
+    if of_key is None:
+        mistake = mistaken_auth_key(key, apps.all(), path_app_id)
+        text = "Application key not found or invalid: no app has this auth_key"
+        return errors.UNKNOWN_KEY(text, likely_cause=mistake.cause, shared_cause=mistake.shared)
+    mistake = mistaken_app(of_key, path_app_id)
+    return errors.APP_MISMATCH(
+        "Authenticated app does not match route app_id", likely_cause=mistake.cause, shared_cause=mistake.shared
+    )
 
 
 def _check_timestamp(text: str | None, now: float) -> None:

@@ -5,14 +5,16 @@ Whether a token was revoked is not said here but in `sockudo.auth.revocations`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from jwt import InvalidSignatureError, PyJWS, PyJWTError
 from jwt.algorithms import HMACAlgorithm
+from jwt.utils import base64url_decode
 
 from sockudo import errors
 from sockudo.auth.capabilities import Capabilities, CapabilityError
@@ -21,7 +23,7 @@ from sockudo.ids import unique_id
 if TYPE_CHECKING:
     from sockudo.apps.live import LiveApp
 
-__all__ = ["MAX_ID_BYTES", "MAX_LIFETIME", "SKEW", "Token", "make_token", "read_token", "unverified_token"]
+__all__ = ["MAX_ID_BYTES", "MAX_LIFETIME", "SKEW", "Token", "make_token", "read_token", "signed_by", "unverified_token"]
 
 MAX_LIFETIME: Final = 86_400
 """Seconds from a token's ``iat`` to its ``exp``."""
@@ -31,6 +33,7 @@ MAX_ID_BYTES: Final = 128
 """Of a client id and of a ``jti``, which have at least one byte."""
 
 _MAX_BYTES: Final = 8192
+_MAX_APPS: Final = 100
 # Seconds until the year 5138. Whatever is more was meant in another unit.
 _MAX_TIME: Final = 10**11
 _ALGORITHM: Final = "HS256"
@@ -80,6 +83,18 @@ def read_token(app: LiveApp, text: str, now: float) -> Token:
     except CapabilityError as error:
         raise _refused(str(error)) from None
     return Token(client_id, capabilities, issued_at, expires_at, jti)
+
+
+def signed_by(text: str, apps: Iterable[LiveApp]) -> LiveApp | None:
+    """The app whose secret a token is signed with, of the first 100; for operators, when another app has refused it."""
+    if len(text) > _MAX_BYTES or not text.isascii():
+        return None
+    message, _, signature = text.rpartition(".")
+    try:
+        given = base64url_decode(signature).hex()
+    except ValueError:
+        return None
+    return next((app for app in islice(apps, _MAX_APPS) if app.signer.matches(message.encode(), given)), None)
 
 
 def make_token(

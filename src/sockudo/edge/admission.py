@@ -11,7 +11,7 @@ import structlog
 from sockudo import errors
 from sockudo.auth.tokens import Token
 from sockudo.edge.address import client_address
-from sockudo.edge.refusals import note_upgrade
+from sockudo.edge.refusals import note_connection, note_upgrade, prefix_cause
 from sockudo.edge.replies import Refusal, Reply, error_reply
 from sockudo.edge.websocket import WebSocketProtocol
 from sockudo.errors import SockudoError
@@ -41,7 +41,10 @@ def upgrade(http: HttpProtocol, rest: bytes) -> Reply | None:
     edge = http.edge
     route = _ROUTE.fullmatch(http.url)
     if route is None:
-        return error_reply(errors.NOT_FOUND("There is no WebSocket at this path; connect to /app/{key}"))
+        error = errors.NOT_FOUND("There is no WebSocket at this path; connect to /app/{key}")
+        error.likely_cause = prefix_cause(http.url.partition(b"?")[0].decode("latin-1"))
+        note_connection(http, Refusal.of(error))
+        return error_reply(error)
     address = client_address(http.client, http.headers, edge.limits.upgrade_trust_hops, unix=http.unix)
     origin = next((value.decode("latin-1") for name, value in http.headers if name == b"origin"), None)
     key = unquote_to_bytes(route[1]).decode("utf-8", "replace")
@@ -52,7 +55,9 @@ def upgrade(http: HttpProtocol, rest: bytes) -> Reply | None:
                 note_upgrade(edge, limited.refusal, key, address, origin)
             return limited
         if http.scope["method"] != "GET":
-            return error_reply(errors.METHOD_NOT_ALLOWED("A WebSocket handshake is a GET"), [(b"allow", b"GET")])
+            error = errors.METHOD_NOT_ALLOWED("A WebSocket handshake is a GET")
+            note_upgrade(edge, Refusal.of(error), key, address, origin)
+            return error_reply(error, [(b"allow", b"GET")])
         handshake = check_upgrade(http.headers)
         query = parse_connect_query(route[2] or b"")
         if edge.gateway.draining:
@@ -105,7 +110,7 @@ def _take_over(
     except SockudoError as error:
         code = error.spec.ws or 4000
         gateway.note_refusal(key, error, address, origin)
-        _log.debug("connection refused", code=code, error=error.spec.slug)
+        edge.refusal_log.note(Refusal.of(error), address, None, edge.clock.monotonic())
         websocket.begin(accepted, shape.encode(frames.error(code, error.text)))
         websocket.close(code, error.text)
     else:

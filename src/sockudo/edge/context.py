@@ -15,8 +15,10 @@ from sockudo.apps.registry import AppRegistry
 from sockudo.clock import Clock
 from sockudo.config import Settings
 from sockudo.edge.cors import Cors
+from sockudo.edge.descriptors import DescriptorWatch
 from sockudo.edge.held_replies import HeldReplies
 from sockudo.edge.publishing import PLAIN_OK, publish_reply
+from sockudo.edge.refusal_log import RefusalLog
 from sockudo.edge.replies import Reply, render
 from sockudo.edge.tails import Tails
 from sockudo.history import History, PresenceHistory
@@ -85,6 +87,9 @@ class Edge:
     common_head: bytes = b""
     # The whole reply to a publish that asked for nothing; None while it depends on the request.
     plain_ok: bytes | None = None
+    # What the log says of refusals, and of descriptors that are missing.
+    refusal_log: RefusalLog = field(default_factory=RefusalLog)
+    descriptors: DescriptorWatch = field(default_factory=DescriptorWatch)
     # Who follows what happens.
     tails: Tails = field(init=False)
 
@@ -101,7 +106,9 @@ class Edge:
         self.plain_ok = render(PLAIN_OK._replace(headers=cors or ()), self.common_head) if plain else None
 
     def sweep(self, now: float) -> None:
-        """Once a second: cuts connections that do not finish closing, closes idle HTTP connections."""
+        """Once a second: cuts connections that do not finish closing, closes idle HTTP connections, and looks about."""
+        self.refusal_log.sweep(now)
+        self.descriptors.look(now)
         for connection in list(self.closing):
             connection.cut_if_overdue(now)
         for protocol in list(self.state.connections):

@@ -33,8 +33,8 @@ from sockudo.edge.outgoing import WhileOpen
 from sockudo.edge.proxy_protocol import parse as parse_proxy_header
 from sockudo.edge.publishing import PLAIN_OK, finished_reply
 from sockudo.edge.push.lane import push_reply
-from sockudo.edge.refusals import note_request
-from sockudo.edge.replies import Reply, error_reply, render
+from sockudo.edge.refusals import garbled, note_connection, note_request
+from sockudo.edge.replies import Refusal, Reply, error_reply, render
 from sockudo.edge.traced import traced_refusal
 from sockudo.errors import SockudoError
 from sockudo.ids import unique_id
@@ -129,7 +129,7 @@ class HttpProtocol(HttpToolsProtocol):
             # It leads back to this object, which nothing would then free but the garbage collector.
             self._refused.__traceback__ = None
         except httptools.HttpParserError:
-            self._refused = errors.MALFORMED_REQUEST()
+            self._refused = garbled(data)
         return None
 
     @staticmethod
@@ -170,6 +170,7 @@ class HttpProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
         if self._free or arriving:
+            note_connection(self, Refusal.of(error))
             self._say_last(error_reply(error))
 
     def _say_last(self, reply: Reply) -> None:

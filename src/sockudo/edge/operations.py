@@ -15,6 +15,8 @@ from starlette.routing import Route
 
 from sockudo import errors
 from sockudo.edge.paths import path_part
+from sockudo.edge.refusals import note_scope
+from sockudo.edge.replies import Refusal
 from sockudo.hub import AppState
 from sockudo.protocol.handshake import SUPPORTED_VERSION
 
@@ -73,10 +75,11 @@ def operations_routes(edge: Edge) -> list[Route]:
         _require_usage(edge)
         return _json(node_stats(edge))
 
-    async def websocket(_: Request) -> Response:
+    async def websocket(request: Request) -> Response:
         error = errors.UPGRADE_INVALID(
             "This is a WebSocket endpoint: the request lacks 'Upgrade: websocket' or 'Connection: Upgrade'"
         )
+        note_scope(edge, Refusal.of(error), request.scope)
         response = Response(msgspec.json.encode(error.body()), 400, media_type="application/json")
         response.headers["sec-websocket-version"] = SUPPORTED_VERSION.decode()
         return response

@@ -1,27 +1,42 @@
-"""What operators are shown of a refused HTTP request."""
+"""What operators are told of a refused HTTP request or upgrade: a count, an entry of the inspector, a log line."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from starlette.types import Scope
 
+from sockudo import errors
 from sockudo.edge.address import client_address
 from sockudo.edge.replies import Refusal
+from sockudo.errors import SockudoError
 from sockudo.inspector import Entry
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
+    from sockudo.edge.http_protocol import HttpProtocol
 
-__all__ = ["note_request", "note_scope", "note_upgrade"]
+__all__ = ["garbled", "note_connection", "note_request", "note_scope", "note_upgrade", "prefix_cause"]
 
-_LONGEST = 300
+_LONGEST: Final = 300
+_MOST_SECRETS: Final = 100
+
+# A path of ours behind something that a proxy should have stripped.
+_PREFIXED: Final = re.compile(r"(/.{1,100}?)(/apps/[^/?]+/|/app/[^/?]+)")
+
+_NO_UPGRADE: Final = (
+    "the request has no Upgrade header: a proxy strips it (nginx: proxy_http_version 1.1, proxy_set_header Upgrade "
+    '$http_upgrade, proxy_set_header Connection "upgrade"), or the address was opened as a page'
+)
 
 
 def note_request(edge: Edge, refusal: Refusal, request: str, app_id: str | None, address: str) -> None:
     """Counts a request of the API and tells the inspector. ``request`` is method and path, never the query."""
     edge.gateway.refused_requests[refusal.spec.slug] += 1
     app = edge.apps.by_id(app_id) if app_id is not None else None
+    shown = _shown(edge, refusal, request, app_id)
+    edge.refusal_log.note(refusal, address, shown, edge.clock.monotonic())
     inspector = edge.gateway.inspector
     inspector.note(
         Entry(
@@ -32,7 +47,7 @@ def note_request(edge: Edge, refusal: Refusal, request: str, app_id: str | None,
             error=refusal.spec.slug,
             text=refusal.text,
             cause=refusal.likely_cause,
-            request=request[:_LONGEST],
+            request=shown,
             status=refusal.spec.status,
             shared_cause=refusal.shared_cause,
         )
@@ -40,12 +55,27 @@ def note_request(edge: Edge, refusal: Refusal, request: str, app_id: str | None,
 
 
 def note_scope(edge: Edge, refusal: Refusal, scope: Scope) -> None:
-    """The same for a request of the web framework; paths outside the API are tried by every scanner of the internet."""
+    """The same for a request of the web framework.
+
+    Of paths outside the API, which every scanner of the internet tries, only those are more than counted that end like
+    one of the API's.
+    """
     path: str = scope["path"]
-    if not path.startswith(("/apps/", "/users/")):
+    unix = edge.settings.unix_socket.enabled
+    if path.startswith("/app/"):
+        address = client_address(scope["client"], scope["headers"], edge.limits.upgrade_trust_hops, unix=unix)
+        headers = dict(scope["headers"])
+        if refusal.spec is errors.UPGRADE_INVALID and b"upgrade" not in headers:
+            refusal = refusal._replace(likely_cause=_NO_UPGRADE)
+        origin = headers.get(b"origin")
+        note_upgrade(edge, refusal, path[5:], address, None if origin is None else origin.decode("latin-1"))
+        return
+    if refusal.spec is errors.NOT_FOUND and refusal.likely_cause is None:
+        refusal = refusal._replace(likely_cause=prefix_cause(path))
+    if not path.startswith(("/apps/", "/users/")) and refusal.likely_cause is None:
+        edge.gateway.refused_requests[refusal.spec.slug] += 1
         return
     app_id = path.split("/", 3)[2] if path.startswith("/apps/") else None
-    unix = edge.settings.unix_socket.enabled
     address = client_address(scope["client"], scope["headers"], edge.limits.api_trust_hops, unix=unix)
     note_request(edge, refusal, f"{scope['method']} {path}", app_id, address)
 
@@ -53,6 +83,7 @@ def note_scope(edge: Edge, refusal: Refusal, scope: Scope) -> None:
 def note_upgrade(edge: Edge, refusal: Refusal, key: str, address: str, origin: str | None = None) -> None:
     """Counts a WebSocket that was refused before its handshake and tells the inspector."""
     edge.gateway.refused_requests[refusal.spec.slug] += 1
+    edge.refusal_log.note(refusal, address, "GET /app/{key}", edge.clock.monotonic())
     app = edge.apps.by_key(key)
     edge.gateway.inspector.connect_refused(
         refusal.spec,
@@ -63,3 +94,40 @@ def note_upgrade(edge: Edge, refusal: Refusal, key: str, address: str, origin: s
         origin=origin,
         shared_cause=refusal.shared_cause,
     )
+
+
+def note_connection(http: HttpProtocol, refusal: Refusal) -> None:
+    """Tells of a request that was refused before it was anybody's: garbled, too large, too slow."""
+    path = http.url.partition(b"?")[0].decode("latin-1")
+    note_request(http.edge, refusal, path or "a request that cannot be read", None, http.address())
+
+
+def prefix_cause(path: str) -> str | None:
+    """That a path is one of ours behind a prefix, where it looks so."""
+    found = _PREFIXED.match(path)
+    if found is None:
+        return None
+    return (
+        f"the path has the prefix {found[1]}, and the server's paths have none: have the proxy strip it (nginx: a "
+        "slash behind the address in proxy_pass), or remove it from the client's configuration"
+    )
+
+
+def garbled(data: bytes) -> SockudoError:
+    """The refusal of bytes that are no HTTP, which may be the beginning of TLS."""
+    if data[:2] == b"\x16\x03":
+        return errors.MALFORMED_REQUEST(
+            "TLS is spoken to a plain port",
+            likely_cause="the client uses https or wss and this port has no TLS: use http or ws (forceTLS: false), "
+            "switch on ssl.enabled, or connect to the proxy that ends TLS",
+        )
+    return errors.MALFORMED_REQUEST()
+
+
+def _shown(edge: Edge, refusal: Refusal, request: str, app_id: str | None) -> str:
+    """The request as it may be kept: a secret may stand where an id belongs."""
+    if refusal.spec is errors.APP_NOT_FOUND and app_id:
+        for app in edge.apps.all()[:_MOST_SECRETS]:
+            if app.record.secret == app_id:
+                request = request.replace(app_id, "{secret}")
+    return request[:_LONGEST]

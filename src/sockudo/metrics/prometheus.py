@@ -55,7 +55,8 @@ class Metrics:
 
     ``refused`` counts connections that never became sessions, by app key and slug of the error catalogue;
     ``limits`` returns the current limiter counts, None while there is no limiter. ``histories`` are shown once open,
-    and so are ``webhooks``, with the driver of their queue, and ``push``.
+    and so are ``webhooks``, with the driver of their queue, and ``push``. ``refused_requests`` counts HTTP requests and
+    upgrades by slug, ``descriptors_missing`` the seconds in which no connection could be accepted.
     """
 
     def __init__(
@@ -70,11 +71,16 @@ class Metrics:
         histories: HistorySources = _NO_HISTORIES,
         webhooks: WebhookSource = lambda: None,
         push: PushSource = lambda: None,
+        refused_requests: Counter[str] | None = None,
+        descriptors_missing: Callable[[], int] = lambda: 0,
     ) -> None:
         self.port = port
         self.scraping = True
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_NodeCollector(self, hub, refused, limits, loop, prefix, histories, webhooks, push))
+        collector = _NodeCollector(self, hub, refused, limits, loop, prefix, histories, webhooks, push)
+        collector.refused_requests = Counter() if refused_requests is None else refused_requests
+        collector.descriptors_missing = descriptors_missing
+        self._registry.register(collector)
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
@@ -105,6 +111,9 @@ class Metrics:
 
 
 class _NodeCollector(Collector):
+    refused_requests: Counter[str]
+    descriptors_missing: Callable[[], int]
+
     def __init__(
         self,
         metrics: Metrics,
@@ -132,6 +141,7 @@ class _NodeCollector(Collector):
         yield from self._traffic()
         yield from self._channels()
         yield from self._errors()
+        yield from self._requests()
         yield from self._rate_limits()
         yield from self._deltas()
         yield from self._by_word()
@@ -216,6 +226,17 @@ class _NodeCollector(Collector):
         samples = [({"app_id": app, "error_type": kind}, float(count)) for (app, kind), count in counts.items()]
         text = "Refused connections (app_id holds the key there), refused messages and closes by the server"
         yield self._metric("connection_errors_total", "counter", text, samples)
+
+    def _requests(self) -> Iterator[Metric]:
+        counts: Counter[str] = Counter()
+        for slug, count in self.refused_requests.items():
+            counts[_ERROR_TYPES.get(slug, slug)] += count
+        samples = [({"error_type": kind}, float(count)) for kind, count in counts.items()]
+        text = "Refused HTTP requests, and upgrades before their handshake"
+        yield self._metric("http_refused_total", "counter", text, samples)
+        text = "Seconds in which the process had no descriptor for a new connection"
+        seconds = float(self.descriptors_missing())
+        yield self._metric("descriptors_exhausted_seconds_total", "counter", text, [({}, seconds)])
 
     def _rate_limits(self) -> Iterator[Metric]:
         checks: list[tuple[Labels, float]] = []

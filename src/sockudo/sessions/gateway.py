@@ -106,12 +106,24 @@ class Gateway:
         await end_tasks(self._tasks)
 
     def note_refusal(self, key: str, error: SockudoError, address: str, origin: str | None) -> None:
-        """Counts a refused connection for the metrics, where keys that no app has are one, and tells the inspector."""
+        """Counts a refused connection for the metrics, where keys that no app has are one, and tells the inspector.
+
+        An error of a key that no app has gets its likely cause.
+        """
         app = self.apps.by_key(key)
         self.refused[key if app is not None else "unknown", error.spec.slug] += 1
         app_id = app.id if app is not None else None
-        cause = mistaken_key(key, self.apps.all()) if error.spec is errors.UNKNOWN_APP else error.likely_cause
-        self.inspector.connect_refused(error.spec, error.text, cause, app_id=app_id, address=address, origin=origin)
+        if error.spec is errors.UNKNOWN_APP:
+            error.likely_cause = mistaken_key(key, self.apps.all())
+        self.inspector.connect_refused(
+            error.spec,
+            error.text,
+            error.likely_cause,
+            app_id=app_id,
+            address=address,
+            origin=origin,
+            shared_cause=error.shared_cause,
+        )
 
     def open(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sockudo import errors
-from sockudo.auth.tokens import Token, read_token
+from sockudo.auth.tokens import Token, read_token, signed_by
 from sockudo.errors import SockudoError
 from sockudo.protocol import frames
 from sockudo.protocol.inbound import InboundFrame, object_data
@@ -24,14 +24,31 @@ GRACE = 30.0
 
 _EXPIRED = 40142
 _REVOKED = 40160
+_EXPLAINED_PER_SECOND = 10
 
 
 def admit_token(gateway: Gateway, app: LiveApp, text: str) -> Token:
     """The token of a new connection. Raises errors.TOKEN_REFUSED, or errors.TOKEN_UNVERIFIED when nobody can tell."""
     now = gateway.clock.time()
-    token = read_token(app, text, now)
+    try:
+        token = read_token(app, text, now)
+    except SockudoError as error:
+        _explain(gateway, app, text, error)
+        raise
     gateway.revocations.check(app.id, token, now)
     return token
+
+
+def _explain(gateway: Gateway, app: LiveApp, text: str, error: SockudoError) -> None:
+    """Gives the refusal its likely cause if the token is another app's; at most ten times a second for one app."""
+    window = gateway.auth_warnings.window(app.id, gateway.clock.monotonic())
+    window.count += 1
+    if window.count > _EXPLAINED_PER_SECOND:
+        return
+    other = signed_by(text, gateway.apps.all())
+    if other is not None and other.id != app.id:
+        error.likely_cause = f"signed with the secret of the app {other.id}"
+        error.shared_cause = "not signed with the secret of the app that the client connects to"
 
 
 def adopt_token(session: Session, token: Token) -> None:
@@ -58,7 +75,9 @@ def refresh_token(session: Session, frame: InboundFrame) -> None:
         token = admit_token(session.gateway, session.live, text)
     except SockudoError as error:
         if error.spec is errors.TOKEN_REFUSED:
-            raise errors.TOKEN_REFRESH_REFUSED(error.text) from None
+            raise errors.TOKEN_REFRESH_REFUSED(
+                error.text, likely_cause=error.likely_cause, shared_cause=error.shared_cause
+            ) from None
         raise
     if session.user is not None and session.user.user_id != token.client_id:
         raise errors.TOKEN_REFRESH_REFUSED("Authentication error: capability token refresh cannot change client_id")

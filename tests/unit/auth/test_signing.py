@@ -45,6 +45,9 @@ class Apps:
     def by_id(self, app_id: str) -> LiveApp | None:
         return next((app for app in self.apps if app.id == app_id), None)
 
+    def all(self) -> list[LiveApp]:
+        return self.apps
+
 
 @pytest.fixture(scope="module")
 def apps(app: LiveApp, make_app: Callable[..., LiveApp]) -> Apps:
