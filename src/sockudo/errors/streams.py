@@ -238,7 +238,12 @@ RECOVERY_EMPTY = row(
 STREAM_RESET = row(
     "stream_reset",
     "Recovery failed: the channel has another stream than the position is from.",
-    causes=("the history was reset", "the store was wiped or restored", "a restart without durable history"),
+    causes=(
+        "the history was reset",
+        "the store was wiped or restored",
+        "a restart without durable history",
+        "a position from another server or environment",
+    ),
     remedy="Rebuild the channel's state and subscribe again; positions of the old stream are worth nothing.",
 )
 POSITION_EXPIRED = row(
@@ -250,7 +255,12 @@ POSITION_EXPIRED = row(
 CONTINUITY_UNVERIFIABLE = row(
     "continuity_unverifiable",
     "Recovery failed: that nothing is missing could not be proven.",
-    causes=("a position ahead of the stream", "a position without a stream_id", "a channel that was not authorized"),
+    causes=(
+        "a position ahead of the stream",
+        "a position from another server or environment",
+        "a position without a stream_id",
+        "a channel that was not authorized",
+    ),
     remedy="Rebuild the channel's state and subscribe again.",
 )
 PERSISTENCE_UNAVAILABLE = row(

@@ -85,6 +85,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     delivery: str | None = None
     attempt: int | None = None
     took_ms: int | None = None
+    # Of a connection that was lost: for how many seconds nothing had come from the client.
+    silent: int | None = None
     shared_cause: str | None = None
 
     def for_app(self) -> Entry:

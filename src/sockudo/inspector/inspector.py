@@ -27,6 +27,13 @@ __all__ = ["Inspector"]
 
 _SHOWN_DATA = 2000
 
+# The shortest silence that proxies end connections for, as they come.
+_PROXIES_CUT_AFTER = 29.0
+_CUT = (
+    "a proxy or a network that cuts silent connections, when many are lost after the same time: its read timeout has "
+    "to be above activity_timeout + 30 s (`sockudo doctor --idle 70` measures it)"
+)
+
 
 class Inspector:
     """Tells watchers what happens, and keeps the last problems. ``time`` is the time of day in seconds."""
@@ -114,9 +121,16 @@ class Inspector:
             by=by,
         )
 
-    def left(self, connection: Connection, code: int | None) -> None:
-        """A connection was closed from outside; only for watchers. Without a ``code`` it was lost."""
-        self._of(connection, "closed", code=code, by="network" if code is None else "client")
+    def left(self, connection: Connection, code: int | None, silent: float) -> None:
+        """A connection was closed from outside; only for watchers. Without a ``code`` it was lost.
+
+        ``silent`` is for how many seconds nothing had come from the client.
+        """
+        if code is not None:
+            self._of(connection, "closed", code=code, by="client")
+            return
+        cause = _CUT if silent >= _PROXIES_CUT_AFTER else None
+        self._of(connection, "closed", by="network", silent=int(silent), cause=cause)
 
     def signed_in(self, connection: Connection) -> None:
         """A connection is a user's now; only for watchers."""

@@ -107,6 +107,8 @@ def _text(entry: Entry) -> str:
             return _said(entry)
         case "closed":
             how = _ENDED_BY[entry.by]
+            if entry.silent is not None:
+                how += f" after {entry.silent} s without anything from the client"
             return ": ".join(part for part in (how, entry.text) if part)
         case "connected":
             return " ".join(part for part in (entry.client, entry.origin and f"on {entry.origin}") if part)

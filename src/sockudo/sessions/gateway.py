@@ -66,6 +66,8 @@ class Gateway:
         self.refused_requests: Counter[str] = Counter()
         # Warnings of refused signatures, by app.
         self.auth_warnings = KeyedWindows(1)
+        # Failed recoveries, by app and code.
+        self.resume_warnings = KeyedWindows(60)
         hub.on_predicate_error = FilterWarnings(clock).note
         # Bound once: every connection logs several lines at debug, and nearly nobody wants them.
         self.log: structlog.stdlib.BoundLogger = structlog.get_logger("sockudo.sessions").bind()

@@ -22,6 +22,7 @@ from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame, object_data
 from sockudo.sessions.access import check_read, owns_past
 from sockudo.sessions.parked import PARKED_SECONDS, Parked, Wanted
+from sockudo.sessions.refused_resume import note_failed_resume
 from sockudo.streams.records import Position
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ async def _resume(
             if refusal == "later":
                 answer.positions[name] = position
             else:
-                _fail(session, name, _unauthorized(), answer)
+                _fail(session, name, _unauthorized(), answer, position)
             continue
         outcome = await _recover(session, name, position)
         terminal = _tell(session, name, position, outcome, answer, subscription)
@@ -224,7 +225,7 @@ def _tell(
     A message that the subscription's filter hides is passed over and still counts as told.
     """
     if isinstance(outcome, Failed):
-        _fail(session, name, outcome, answer)
+        _fail(session, name, outcome, answer, wanted)
         return None
     predicate = session.channels[subscribed].predicate if subscribed in session.channels else None
     accepts = session.accepting(predicate)
@@ -248,10 +249,11 @@ def _tell(
     return outcome.head
 
 
-def _fail(session: Session, name: str, failed: Failed, answer: Parked) -> None:
+def _fail(session: Session, name: str, failed: Failed, answer: Parked, wanted: Wanted | None = None) -> None:
     entry = {"channel": name, **failed._asdict()}
     answer.failed.append(entry)
     session.app.traffic.recovery_failures[failed.code] += 1
+    note_failed_resume(session, name, failed, wanted.serial if wanted is not None else None)
     session.send(Frame("pusher:resume_failed", name, _encode(entry).decode()))
 
 

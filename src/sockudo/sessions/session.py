@@ -202,7 +202,7 @@ class Session(Connection):
         if self.ended:
             return
         if self.gateway.inspector.watching:
-            self.gateway.inspector.left(self, code)
+            self.gateway.inspector.left(self, code, self.gateway.clock.monotonic() - self.last_seen)
         self._leave(clean=code is not None)
 
     def _leave(self, *, clean: bool, forced: bool = False) -> None:

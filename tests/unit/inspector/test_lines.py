@@ -31,6 +31,8 @@ def test_every_kind_has_a_label() -> None:
         ),
         (Entry(1, "closed", code=1000, by="client"), "closed  by the client  1000"),
         (Entry(1, "closed", by="network"), "closed  the connection was lost"),
+        (Entry(1, "closed", by="network", silent=60),
+            "closed  the connection was lost after 60 s without anything from the client"),
         (
             Entry(1, "closed", error="slow_consumer", code=4100, text="Client buffer full", by="server"),
             "closed  by the server: Client buffer full  4100 · slow_consumer",

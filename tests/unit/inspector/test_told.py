@@ -72,6 +72,19 @@ def test_who_closed_and_why(node: Node) -> None:
     assert [error for _, error, _ in problems(node)] == ["terminated", "pong_timeout"]
 
 
+@pytest.mark.parametrize(("seconds", "cut"), [(3, False), (60, True)])
+def test_a_lost_connection_says_how_long_it_was_silent(node: Node, seconds: int, cut: bool) -> None:
+    watcher = watch(node, kinds=frozenset({"closed"}))
+    client = node.connect()
+    client.send("pusher:ping", {})
+    node.clock.advance(seconds)
+    client.session.leave()
+    [entry] = taken(watcher)
+    assert entry.silent == seconds
+    assert ("proxy" in (entry.cause or "")) is cut
+    assert problems(node) == []
+
+
 def test_nobody_is_told_that_a_stopping_server_says_goodbye(node: Node) -> None:
     node.connect().session.end(errors.SERVER_SHUTDOWN())
     assert problems(node) == []
