@@ -18,6 +18,7 @@ def hub_options(settings: Settings) -> HubOptions:
         presence_grace=settings.presence.ungraceful_timeout_seconds,
         v2_presence_grace=settings.presence.v2_ungraceful_timeout_seconds,
         show_tags=settings.tag_filtering.enable_tags,
+        filter_work=settings.tag_filtering.max_work_per_message,
     )
 
 

@@ -12,11 +12,13 @@ from sockudo.hub.traffic import Traffic
 from sockudo.hub.users import Users
 from sockudo.names import META, WILDCARD, ChannelKind, channel_kind, is_meta, is_wildcard
 from sockudo.protocol.delta import ChannelDeltas
+from sockudo.protocol.filters import SharedBudget
 from sockudo.streams.replay import ReplayBuffers
 
 if TYPE_CHECKING:
     from sockudo.hub.connection import Connection
     from sockudo.hub.hub import Hub
+    from sockudo.protocol.frame import Frame
 
 __all__ = ["AppState"]
 
@@ -30,6 +32,7 @@ class AppState:
     """The live state of one app. Everything else is derived from it at the moment of asking."""
 
     __slots__ = (
+        "_filter_budget",
         "app_id",
         "cache",
         "channels",
@@ -61,6 +64,7 @@ class AppState:
         self.cache = ChannelCache(hub.options.cache_ttl, hub.options.cache_capacity)
         self.replay = ReplayBuffers()
         self.traffic = Traffic()
+        self._filter_budget = SharedBudget()
         # Whether subscribers are told how many they are; the app opts in.
         self.subscription_counts = False
 
@@ -100,6 +104,11 @@ class AppState:
         """An expression could not be asked of a message, which counts as no match."""
         self.traffic.predicate_errors[reason] += 1
         self.hub.on_predicate_error(self.app_id, reason, predicate_id)
+
+    def filter_budget(self, frame: Frame) -> SharedBudget:
+        """The work that is left for expressions on this frame, by whatever subscriptions it is heard."""
+        self._filter_budget.begin(frame, self.hub.options.filter_work)
+        return self._filter_budget
 
     def drop_if_empty(self, channel: Channel) -> None:
         """Forgets a channel that nobody is subscribed to and that holds no member."""

@@ -79,7 +79,9 @@ class Channel:
         app, hub = self.app, self.app.hub
         tags = hub.options.show_tags if self._show_tags is None else self._show_tags
         now = hub.now() if self._deltas is not None else 0.0
-        message = Outgoing(frame, tags=tags, compress=compress, now=now, on_error=app.predicate_failed)
+        message = Outgoing(
+            frame, tags=tags, compress=compress, now=now, on_error=app.predicate_failed, budget=app.filter_budget
+        )
         for fanout in fanouts.values():
             if fanout.shape.v2 or not v2_only:
                 fanout.say(message, exclude)

@@ -26,6 +26,7 @@ from sockudo.inspector import Inspector
 from sockudo.names import META, META_PREFIX, WILDCARD
 from sockudo.protocol import frames
 from sockudo.protocol.delta import DeltaNode, DeltaOptions, DeltaTrack
+from sockudo.protocol.filters import MESSAGE_UNITS
 from sockudo.protocol.frame import Frame
 
 __all__ = ["GateLimits", "Hub", "HubOptions"]
@@ -53,7 +54,7 @@ class HubOptions:
     """``cache_ttl`` in seconds; ``cache_capacity`` in events per app.
 
     ``presence_grace`` in seconds, 0 for none, on V1; ``v2_presence_grace`` on V2. ``show_tags``: V2 connections see the
-    tags of a message.
+    tags of a message. ``filter_work``: what all expressions together may do for one message, see `SharedBudget`.
     """
 
     cache_ttl: float = 3600
@@ -61,6 +62,7 @@ class HubOptions:
     presence_grace: float = 0
     v2_presence_grace: float = 0
     show_tags: bool = True
+    filter_work: int = MESSAGE_UNITS
 
 
 class Hub:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from sockudo.protocol.delta import DeltaTrack, Said
-from sockudo.protocol.filters import MessageView, Predicate, is_filterable
+from sockudo.protocol.filters import MessageView, Predicate, SharedBudget, is_filterable
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.shapes import Shape, json_text
 
@@ -17,11 +17,13 @@ __all__ = ["Outgoing", "visible"]
 class Outgoing:
     """``frame`` as it was said. ``tags`` says whether V2 connections are shown the tags.
 
-    ``compress`` is false for what must not be sent as a difference. ``on_error`` is that of `MessageView`.
+    ``compress`` is false for what must not be sent as a difference. ``on_error`` is that of `MessageView`;
+    ``budget`` is asked for its work once an expression is.
     ``afterwards`` is done once all have been told.
     """
 
     __slots__ = (
+        "_budget",
         "_deltas",
         "_encoded",
         "_matches",
@@ -43,6 +45,7 @@ class Outgoing:
         compress: bool = True,
         now: float = 0.0,
         on_error: Callable[[str, str], None] | None = None,
+        budget: Callable[[Frame], SharedBudget] | None = None,
     ) -> None:
         self.frame = frame
         self.tags = tags
@@ -50,6 +53,7 @@ class Outgoing:
         self.afterwards: list[Callable[[], None]] = []
         self._now = now
         self._on_error = on_error
+        self._budget = budget
         self._text: bytes | None = None
         self._deltas: dict[DeltaTrack, Said] | None = None
         self._encoded: dict[Shape, bytes] = {}
@@ -83,7 +87,8 @@ class Outgoing:
         """Whether the predicate lets the message through; frames about members always pass."""
         if self._matches is None or self._view is None:
             self._matches = {}
-            self._view = MessageView(self.frame, self._on_error)
+            budget = None if self._budget is None else self._budget(self.frame)
+            self._view = MessageView(self.frame, self._on_error, budget)
         known = self._matches.get(predicate)
         if known is None:
             known = not is_filterable(self.frame) or predicate.matches(self._view)

@@ -117,7 +117,10 @@ class Patterns:
         name = frame.channel or ""
         served: set[Connection] = set(exclude)
         exact = self._app.channels.get(name)
-        message = Outgoing(frame, tags=self._app.hub.options.show_tags, on_error=self._app.predicate_failed)
+        app = self._app
+        message = Outgoing(
+            frame, tags=app.hub.options.show_tags, on_error=app.predicate_failed, budget=app.filter_budget
+        )
         for pattern in self.matching(name):
             if exact is not None:
                 served.update(_served(exact, pattern, message))

@@ -7,6 +7,7 @@ them, then what was said meanwhile.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from math import inf
 from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeAlias
@@ -18,6 +19,7 @@ from sockudo.errors import SockudoError
 from sockudo.history import Failed
 from sockudo.hub import Gate
 from sockudo.names import channel_kind, check_channel_name, is_meta, is_wildcard, user_of
+from sockudo.protocol.filters import MESSAGE_UNITS
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame, object_data
 from sockudo.sessions.access import check_read, owns_past
@@ -130,6 +132,9 @@ async def _resume(
             terminals[name] = terminal.serial
         elif terminal is not None:
             answer.behind[name] = Wanted(terminal.serial, terminal.stream_id)
+        if subscription is not None and session.filters:
+            # Filters were asked about the past of this channel: others get their turn before the next one's.
+            await asyncio.sleep(0)
     if not answer.positions:
         _tell_all(session, answer)
     for gate in gates.values():
@@ -228,7 +233,7 @@ def _tell(
         _fail(session, name, outcome, answer, wanted)
         return None
     predicate = session.channels[subscribed].predicate if subscribed in session.channels else None
-    accepts = session.accepting(predicate)
+    accepts = session.accepting(predicate, MESSAGE_UNITS)
     frames = [
         frame
         for frame in outcome.frames

@@ -16,7 +16,7 @@ from sockudo.hub.outgoing import visible
 from sockudo.ids import unique_id
 from sockudo.limits.windows import SocketWindow
 from sockudo.protocol import frames
-from sockudo.protocol.filters import MessageView, Predicate
+from sockudo.protocol.filters import PAST_UNITS, MessageView, Predicate, SharedBudget
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame
 from sockudo.protocol.shapes import V1_JSON, Shape
@@ -224,11 +224,15 @@ class Session(Connection):
             self.write(b"".join(shown))
             self.gateway.hub.frames_in_write = 1
 
-    def accepting(self, predicate: Predicate | None) -> Callable[[Frame], bool]:
-        """Whether a message of the past passes a subscription's filter: the same test as for those said now."""
+    def accepting(self, predicate: Predicate | None, work: int = PAST_UNITS) -> Callable[[Frame], bool]:
+        """Whether a message of the past passes a subscription's filter: the same test as for those said now.
+
+        ``work`` is for all messages that are shown to it, as that of `SharedBudget` is for all expressions.
+        """
         if predicate is None:
             return lambda _: True
-        return lambda frame: predicate.matches(MessageView(frame, self.app.predicate_failed))
+        budget = SharedBudget(work)
+        return lambda frame: predicate.matches(MessageView(frame, self.app.predicate_failed, budget))
 
     def gate_limits(self) -> GateLimits:
         """How much may be held back for the connection: as much as may wait for it otherwise."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sockudo.hub import HubOptions
 from sockudo.hub.channel import Channel
 from sockudo.hub.patterns import Patterns
 from sockudo.hub.wants import Wants
@@ -237,3 +238,20 @@ class TestMetachannels:
         frame = Frame("e", "[meta]news", "{}")
         world.hub.publish(world.app, frame)
         assert world.settle() == 0
+
+
+def test_all_filters_of_a_message_share_its_work_by_whatever_subscription_it_is_heard() -> None:
+    world = World(HubOptions(filter_work=14))
+    (one, one_peer), (two, two_peer) = (world.connect(V2_JSON) for _ in range(2))
+    for connection, name in ((one, "news"), (two, "n*")):
+        found = compile_filter({"filter": {"expression": f"event == 'e' && channel != '{name}-'"}}, OPTIONS)
+        world.hub.subscribe(connection, name, Wants(found))
+    for _ in range(2):
+        world.publish("e", "news")
+    world.settle()
+    assert [len(heard(peer)) for peer in (one_peer, two_peer)] == [2, 0]
+    assert world.app.traffic.predicate_errors == {"message_budget": 2}
+    world.hub.options = HubOptions(filter_work=100)
+    world.publish("e", "news")
+    world.settle()
+    assert [len(heard(peer)) for peer in (one_peer, two_peer)] == [1, 1]

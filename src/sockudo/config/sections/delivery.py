@@ -64,6 +64,17 @@ class TagFiltering(msgspec.Struct, frozen=True):
         bool, Key("`tags` and `expression` of a filter are honoured", env="TAG_FILTERING_ENABLED", reload=True)
     ] = False
     enable_tags: Annotated[bool, Key("Messages carry their tags to subscribers", reload=True)] = True
+    max_work_per_message: Annotated[
+        int,
+        Key(
+            "Work of all expressions together on one message, in steps of an evaluation; 100000 take about 20 ms. "
+            "Subscriptions whose expression gets no more do not get the message",
+            env="TAG_FILTERING_MAX_WORK_PER_MESSAGE",
+            low=1000,
+            high=100_000_000,
+            reload=True,
+        ),
+    ] = 100_000
 
 
 class DeltaCompression(msgspec.Struct, frozen=True):

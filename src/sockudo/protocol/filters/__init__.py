@@ -5,7 +5,19 @@ and shows that to the predicate of each subscription. Telling of failed evaluati
 """
 
 from sockudo.protocol.filters.compiler import FilterOptions, compile_filter
+from sockudo.protocol.filters.limits import MESSAGE_UNITS, PAST_UNITS
 from sockudo.protocol.filters.message import MessageView, is_filterable
 from sockudo.protocol.filters.predicate import Predicate, SharedPredicates
+from sockudo.protocol.filters.shared_budget import SharedBudget
 
-__all__ = ["FilterOptions", "MessageView", "Predicate", "SharedPredicates", "compile_filter", "is_filterable"]
+__all__ = [
+    "MESSAGE_UNITS",
+    "PAST_UNITS",
+    "FilterOptions",
+    "MessageView",
+    "Predicate",
+    "SharedBudget",
+    "SharedPredicates",
+    "compile_filter",
+    "is_filterable",
+]

@@ -18,15 +18,15 @@ class BudgetExceededError(Exception):
 
 
 class Budget:
-    """Counts down from `WORK_UNITS`. ``left`` is public for the one place that spends a unit per node visited."""
+    """Counts down from `WORK_UNITS` or less; ``left`` is public for the one place that spends a unit per node."""
 
     __slots__ = ("left",)
 
     def __init__(self) -> None:
         self.left = WORK_UNITS
 
-    def refill(self) -> None:
-        self.left = WORK_UNITS
+    def refill(self, units: int = WORK_UNITS) -> None:
+        self.left = units
 
     def spend(self, units: int) -> None:
         self.left -= units

@@ -14,6 +14,7 @@ from jmespath.visitor import Options, TreeInterpreter  # type: ignore[import-unt
 
 from sockudo.protocol.filters.budget import Budget, BudgetExceededError
 from sockudo.protocol.filters.grammar import Node
+from sockudo.protocol.filters.limits import WORK_UNITS
 from sockudo.protocol.filters.values import equal, is_number, truthy
 
 __all__ = ["Interpreter"]
@@ -90,13 +91,13 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]
         self.budget = Budget()
         super().__init__(Options(custom_functions=_BoundedFunctions(self.budget)))
 
-    def evaluate(self, tree: Node, document: Any) -> Any:
-        """The value of the expression, which may share parts with the document.
+    def evaluate(self, tree: Node, document: Any, limit: int = WORK_UNITS) -> Any:
+        """The value of the expression, which may share parts with the document, for at most ``limit`` units of work.
 
         Raises BudgetExceededError, and whatever Python and the library raise for wrong types, unknown functions and
         wrong numbers of arguments.
         """
-        self.budget.refill()
+        self.budget.refill(limit)
         return self.visit(tree, document)
 
     def visit(self, node: Node, value: Any) -> Any:

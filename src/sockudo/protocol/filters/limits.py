@@ -19,6 +19,8 @@ __all__ = [
     "MAX_TAG_NODES",
     "MAX_TAG_VALUE",
     "MAX_TAG_VALUES",
+    "MESSAGE_UNITS",
+    "PAST_UNITS",
     "WORK_UNITS",
     "invalid",
     "longer",
@@ -57,6 +59,12 @@ MAX_DOCUMENT: Final = 65_536
 
 WORK_UNITS: Final = 50_000
 """What one evaluation may cost (contract 60 § 1.11), about a tenth of a second at worst."""
+
+MESSAGE_UNITS: Final = 100_000
+"""What all expressions together may cost for one message where nothing else is configured: about 20 milliseconds."""
+
+PAST_UNITS: Final = 200_000
+"""What one expression may cost over all messages of a rewind."""
 
 
 def invalid(reason: str) -> errors.SockudoError:

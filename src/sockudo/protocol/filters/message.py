@@ -15,6 +15,7 @@ from sockudo.protocol.json_text import too_deep
 
 if TYPE_CHECKING:
     from sockudo.protocol.filters.expression import Expression
+    from sockudo.protocol.filters.shared_budget import SharedBudget
 
 __all__ = ["MessageView", "ProjectionError", "is_filterable"]
 
@@ -49,13 +50,20 @@ class MessageView:
 
     ``on_error`` is called with a reason and a predicate's id when an expression could not be evaluated, which counts
     as no match, once per message and predicate. Reasons: ``too_large`` and ``unprojectable`` (of the message),
-    ``evaluation``, ``budget``, and ``tripped`` for the exhausted budget after which the predicate is switched off.
+    ``evaluation``, ``budget``, ``tripped`` for the exhausted budget after which the predicate is switched off, and
+    ``message_budget`` where ``budget``, the work for all expressions, was used up; without one only each has its own.
     """
 
-    __slots__ = ("_document", "_numbers", "event", "frame", "on_error", "tags", "verdicts")
+    __slots__ = ("_document", "_numbers", "budget", "event", "frame", "on_error", "tags", "verdicts")
 
-    def __init__(self, frame: Frame, on_error: Callable[[str, str], None] | None = None) -> None:
+    def __init__(
+        self,
+        frame: Frame,
+        on_error: Callable[[str, str], None] | None = None,
+        budget: SharedBudget | None = None,
+    ) -> None:
         self.frame = frame
+        self.budget = budget
         self.event = frame.event
         self.tags: Mapping[str, str] = frame.tags or _NO_TAGS
         self.on_error = on_error
