@@ -28,6 +28,7 @@ LAYERS = {
         "spans",
         "tasks",
         "threads",
+        "tls_problems",
         "version",
         "config",
         "sqlite_files",

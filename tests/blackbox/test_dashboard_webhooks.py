@@ -230,13 +230,13 @@ def test_why_an_endpoint_fails_is_found_and_it_is_sent_again(
     [dead] = deliveries(operator, hooked, "dead")
     index = operator.page(f"/dashboard/webhooks?app_id={hooked.id}")
     assert "fails" in index.text
-    assert "refuses the signature or asks for credentials" in index.text
+    assert "asks for no credentials, so it refuses the signature" in index.text
     [link] = index.tags(r'href="([^"]*state=dead[^"]*)"')
     listed = operator.page(link)
     [detail] = listed.tags(rf'href="([^"]*{dead["id"]})"')
     page = operator.page(detail)
     assert "Why it was given up" in page.text
-    assert "What to do: The endpoint refuses the signature" in page.text
+    assert "What to do: The endpoint asks for no credentials" in page.text
     assert "401" in page.text
     assert "channel_occupied" in page.text
     endpoint.status = 200

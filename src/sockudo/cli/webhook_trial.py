@@ -118,7 +118,7 @@ def _print(credentials: Credentials, trial: Trial) -> None:
         typer.echo("The endpoint takes webhooks.")
         return
     row = explanation(answer.problem or "")
-    advice = [advice_on(answer.status, answer.problem) or ""]
+    advice = [advice_on(answer.status, answer.problem, answer.snippet) or ""]
     if answer.problem == "address_refused":
         advice.append("--allow-private sends the example all the same.")
     if row is not None:

@@ -8,36 +8,42 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sockudo.tls_problems import TlsProblem, tls_problem
+
 __all__ = ["Trust", "distrust"]
 
 _FIRST_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _OWN: Final = "For a certificate of your own: --cacert FILE with the authority's certificate, or SSL_CERT_FILE."
 
-# OpenSSL's numbers (X509_V_ERR_…), for which Python has no names.
-_REASONS: Final[dict[int, tuple[str, str]]] = {
-    9: (
-        "its certificate is not valid yet",
-        "Compare the clocks of both machines; if they agree, the certificate was issued for a later time.",
-    ),
-    10: (
-        "its certificate has expired",
-        "Renew it, then send the server SIGHUP or reload the proxy (`sockudo doctor` has the dates).",
-    ),
-    18: ("its certificate is self-signed", f"{_OWN} --insecure accepts any, to try things out."),
-    62: (
-        "its certificate is for another name",
-        "Use the URL with the name that the certificate is for, or get a certificate for this name.",
-    ),
-    64: (
-        "its certificate is for another address",
-        "Use the URL with the name that the certificate is for, instead of an IP address.",
-    ),
-}
 _UNKNOWN_AUTHORITY: Final = (
     "its certificate is of an authority that is not trusted here",
     f"{_OWN} For a public one the server must send the whole chain (fullchain.pem), not its own certificate alone.",
 )
-_NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"})
+_REASONS: Final[dict[TlsProblem, tuple[str, str]]] = {
+    "not_yet_valid": (
+        "its certificate is not valid yet",
+        "Compare the clocks of both machines; if they agree, the certificate was issued for a later time.",
+    ),
+    "expired": (
+        "its certificate has expired",
+        "Renew it, then send the server SIGHUP or reload the proxy (`sockudo doctor` has the dates).",
+    ),
+    "self_signed": ("its certificate is self-signed", f"{_OWN} --insecure accepts any, to try things out."),
+    "name_mismatch": (
+        "its certificate is for another name",
+        "Use the URL with the name that the certificate is for, or get a certificate for this name.",
+    ),
+    "address_mismatch": (
+        "its certificate is for another address",
+        "Use the URL with the name that the certificate is for, instead of an IP address.",
+    ),
+    "authority_unknown": _UNKNOWN_AUTHORITY,
+    "certificate_refused": _UNKNOWN_AUTHORITY,
+    "not_spoken": (
+        "the port does not speak TLS",
+        "Use http:// in the URL, or the port on which TLS is served.",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +91,6 @@ def _accepting_one(file: Path) -> ssl.SSLContext:
 
 
 def distrust(error: BaseException) -> tuple[str, str] | None:
-    """What is wrong with the certificate or the protocol, and what to do; None for a failure of another kind.
-
-    Libraries wrap what the ``ssl`` module raises; it is looked for in the chain of causes.
-    """
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return _REASONS.get(cause.verify_code, _UNKNOWN_AUTHORITY)
-        if isinstance(cause, ssl.SSLError) and cause.reason in _NOT_TLS:
-            return "the port does not speak TLS", "Use http:// in the URL, or the port on which TLS is served."
-        cause = cause.__cause__ or cause.__context__
-    return None
+    """What is wrong with the certificate or the protocol, and what to do; None for a failure of another kind."""
+    problem = tls_problem(error)
+    return None if problem is None else _REASONS.get(problem)

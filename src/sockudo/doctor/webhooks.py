@@ -187,7 +187,7 @@ def judge_trial(trial: Tried) -> Finding:
             f"{trial.url} is at a private address, which is not called from here",
             "--allow-private calls it; the server itself does with webhooks.allow_private_addresses alone.",
         )
-    advice = advice_on(signed.status, signed.problem) or ""
+    advice = advice_on(signed.status, signed.problem, signed.snippet) or ""
     if signed.status is None:
         row = explanation(signed.problem or "")
         return problem(f"{trial.url} is not reached from here: {signed.problem}", advice, row=row, **facts)

@@ -23,7 +23,13 @@ __all__ = [
     "WEBHOOK_RETRY_DISABLED",
     "WEBHOOK_TIMEOUT",
     "WEBHOOK_TIME_EXHAUSTED",
+    "WEBHOOK_TLS_AUTHORITY_UNKNOWN",
+    "WEBHOOK_TLS_EXPIRED",
     "WEBHOOK_TLS_FAILED",
+    "WEBHOOK_TLS_NAME_MISMATCH",
+    "WEBHOOK_TLS_NOT_SPOKEN",
+    "WEBHOOK_TLS_NOT_YET_VALID",
+    "WEBHOOK_TLS_SELF_SIGNED",
     "WEBHOOK_UNREACHABLE",
     "WEBHOOK_URL_INVALID",
 ]
@@ -157,17 +163,68 @@ WEBHOOK_CONNECTION_FAILED = row(
     retry=True,
     remedy="Try it from the server's machine, for example with `sockudo webhooks test URL`.",
 )
-WEBHOOK_TLS_FAILED = row(
-    "webhook_tls_failed",
-    "The certificate of the webhook's host is not one to trust, or the host does not speak TLS.",
-    code="tls_failed",
+WEBHOOK_TLS_SELF_SIGNED = row(
+    "webhook_tls_self_signed",
+    "The certificate of the webhook's host is self-signed, and not one that the server trusts.",
+    code="tls_self_signed",
+    retry=True,
+    causes=("a certificate that was made for trying things out", "the certificate that a new web server comes with"),
+    remedy="Give the endpoint a certificate of a public authority, or name its own certificate in SSL_CERT_FILE of the "
+    "server and restart it.",
+)
+WEBHOOK_TLS_AUTHORITY_UNKNOWN = row(
+    "webhook_tls_authority_unknown",
+    "The certificate of the webhook's host was issued by an authority that the server does not trust.",
+    code="tls_authority_unknown",
     retry=True,
     causes=(
-        "a certificate that has expired, is for another name, or was signed by yourself",
         "a chain without the intermediate certificate: browsers forgive that",
-        "https with the port of plain http",
+        "an authority of the company's own, or a proxy that opens TLS",
+        "an old list of authorities on the server's machine",
     ),
-    remedy="Serve the full chain. For an authority of your own, name its certificate in SSL_CERT_FILE of the server.",
+    remedy="Have the endpoint send its full chain (fullchain.pem). For an authority of your own, name its certificate "
+    "in SSL_CERT_FILE of the server and restart it.",
+)
+WEBHOOK_TLS_EXPIRED = row(
+    "webhook_tls_expired",
+    "The certificate of the webhook's host has expired.",
+    code="tls_expired",
+    retry=True,
+    causes=("a renewal that failed", "a web server that was not reloaded after the renewal", "a clock that runs ahead"),
+    remedy="Renew the endpoint's certificate and reload its web server; then compare the clocks of both machines.",
+)
+WEBHOOK_TLS_NOT_YET_VALID = row(
+    "webhook_tls_not_yet_valid",
+    "The certificate of the webhook's host is not valid yet.",
+    code="tls_not_yet_valid",
+    retry=True,
+    causes=("the clock of the server's machine is behind", "a certificate that was issued for a later time"),
+    remedy="Set the clock of the server's machine (NTP); if it is right, the certificate has to be issued again.",
+)
+WEBHOOK_TLS_NAME_MISMATCH = row(
+    "webhook_tls_name_mismatch",
+    "The certificate of the webhook's host is for another name.",
+    code="tls_name_mismatch",
+    retry=True,
+    causes=("an IP address or an alias in the url", "the web server's default site answers for this name"),
+    remedy="Put the name that the certificate is for into the webhook's url, or get a certificate for the url's name.",
+)
+WEBHOOK_TLS_NOT_SPOKEN = row(
+    "webhook_tls_not_spoken",
+    "The url says https, and the port does not speak TLS.",
+    code="tls_not_spoken",
+    retry=True,
+    causes=("https with the port of plain http", "a proxy that ends TLS at another port"),
+    remedy="Use http in the webhook's url, or the port on which the endpoint serves https.",
+)
+WEBHOOK_TLS_FAILED = row(
+    "webhook_tls_failed",
+    "The TLS handshake with the webhook's host failed.",
+    code="tls_failed",
+    retry=True,
+    causes=("no version or cipher in common", "an endpoint that wants a client certificate"),
+    remedy="See what the host offers: openssl s_client -connect HOST:PORT -servername HOST. TLS 1.2 or later is "
+    "needed, and no client certificate is sent.",
 )
 WEBHOOK_CONNECTION_RESET = row(
     "webhook_connection_reset",

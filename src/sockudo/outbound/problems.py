@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import ssl
-from collections.abc import Sequence
 from typing import Final
 
 from sockudo.outbound.reaching import AddressRefusedError, UnknownNameError
+from sockudo.tls_problems import TlsProblem, causes_of, tls_problem
 
-__all__ = ["PROBLEMS", "causes_of", "connecting_problem", "is_about_tls"]
+__all__ = ["PROBLEMS", "connecting_problem"]
 
 PROBLEMS: Final = {
     "timeout": "no answer within the time limit",
@@ -19,12 +18,28 @@ PROBLEMS: Final = {
     "connection_refused": "nothing listens there",
     "unreachable": "there is no way to the host",
     "connection_failed": "the connection could not be made",
-    "tls_failed": "the certificate is not one to trust, or the host does not speak TLS",
+    "tls_self_signed": "the host's certificate is self-signed, and not one that is trusted here",
+    "tls_authority_unknown": "the host's certificate is of an authority that is not trusted here",
+    "tls_expired": "the host's certificate has expired",
+    "tls_not_yet_valid": "the host's certificate is not valid yet",
+    "tls_name_mismatch": "the host's certificate is for another name",
+    "tls_not_spoken": "the port does not speak TLS",
+    "tls_failed": "the TLS handshake failed",
     "connection_reset": "the connection broke before there was an answer",
     "connection_closed": "the host closed the connection without an answer",
     "protocol_error": "the answer is not HTTP",
 }
 """Every ``problem`` of an answer, and what it means."""
+
+_TLS: Final[dict[TlsProblem, str]] = {
+    "self_signed": "tls_self_signed",
+    "authority_unknown": "tls_authority_unknown",
+    "expired": "tls_expired",
+    "not_yet_valid": "tls_not_yet_valid",
+    "name_mismatch": "tls_name_mismatch",
+    "address_mismatch": "tls_name_mismatch",
+    "not_spoken": "tls_not_spoken",
+}
 
 
 def connecting_problem(error: Exception) -> str:
@@ -35,10 +50,10 @@ def connecting_problem(error: Exception) -> str:
         return "dns_failed"
     if isinstance(error, TimeoutError):
         return "timeout"
-    causes = causes_of(error)
-    if is_about_tls(causes):
-        return "tls_failed"
-    for cause in causes:
+    about_tls = tls_problem(error)
+    if about_tls is not None:
+        return _TLS.get(about_tls, "tls_failed")
+    for cause in causes_of(error):
         if isinstance(cause, ConnectionRefusedError):
             return "connection_refused"
         if isinstance(cause, ConnectionResetError):
@@ -46,16 +61,3 @@ def connecting_problem(error: Exception) -> str:
         if isinstance(cause, OSError) and cause.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
             return "unreachable"
     return "connection_failed"
-
-
-def is_about_tls(causes: Sequence[BaseException]) -> bool:
-    return any(isinstance(cause, ssl.SSLError) for cause in causes)
-
-
-def causes_of(error: BaseException | None) -> Sequence[BaseException]:
-    """The error and what it was raised for."""
-    causes = []
-    while error is not None:
-        causes.append(error)
-        error = error.__cause__ or error.__context__
-    return causes

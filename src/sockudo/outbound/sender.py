@@ -6,18 +6,19 @@ import asyncio
 import base64
 import codecs
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
-from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit, urlunsplit
 
+from sockudo.config.webhooks import shown_url
 from sockudo.outbound.connecting import Address, Connector, address_of
 from sockudo.outbound.http1 import Http1
 from sockudo.outbound.problems import PROBLEMS
 from sockudo.outbound.resolver import Resolver
 from sockudo.push.exchange import ExchangeError
-from sockudo.webhooks.records import MAX_SNIPPET, Answer, Target
+from sockudo.webhooks.records import CHALLENGE, LOCATION, MAX_SNIPPET, Answer, Target
 
 __all__ = ["PROBLEMS", "HttpSender"]
 
@@ -26,6 +27,7 @@ _BODY_SECONDS: Final = 1.0
 # How many are sent at a time is the business of whoever sends.
 _MOST_CONNECTIONS: Final = 100_000
 _LONGEST_RETRY_AFTER: Final = 24 * 3600
+_LONGEST_LOCATION: Final = 160
 
 
 class HttpSender:
@@ -73,6 +75,9 @@ class HttpSender:
         except ExchangeError as error:
             return Answer(None, error.problem, _ms(loop.time() - started))
         snippet = _printable(reply.body[:MAX_SNIPPET])
+        telling = _telling_header(reply.status, reply.headers, target.url)
+        if telling:
+            snippet = f"{telling} {snippet}".rstrip()[:MAX_SNIPPET]
         retry_after = self._retry_after(reply.headers.get("retry-after", ""))
         return Answer(reply.status, None, _ms(reply.answered_at - started), snippet, retry_after)
 
@@ -105,6 +110,20 @@ def _parts(url: str) -> tuple[Address, str | None]:
     credentials = base64.b64encode(unquote_to_bytes(parts.username) + b":" + unquote_to_bytes(password))
     without = parts._replace(netloc=parts.netloc.rpartition("@")[2])
     return address_of(urlunsplit(without)), f"Basic {credentials.decode()}"
+
+
+def _telling_header(status: int, headers: Mapping[str, str], url: str) -> str:
+    """The header that says where a redirect leads or what a 401 asks for; nothing of it that may be secret."""
+    if status == 401 and (challenge := headers.get("www-authenticate", "").strip()):
+        return f"{CHALLENGE}: {_printable(challenge.split()[0].encode())}"
+    location = headers.get("location", "").strip()
+    if not 300 <= status < 400 or not location:
+        return ""
+    try:
+        whole = urljoin(url, location)
+    except ValueError:
+        return ""
+    return f"{LOCATION}: {_printable(shown_url(whole)[:_LONGEST_LOCATION].encode()).replace(' ', '%20')}"
 
 
 def _printable(beginning: bytes) -> str:

@@ -6,17 +6,27 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sockudo.errors import CATALOGUE, ErrorSpec
+from sockudo.webhooks.records import CHALLENGE, LOCATION
 
 __all__ = ["advice_on", "explanation", "what_went_wrong"]
 
 _REDIRECT: Final = "Redirects are not followed: put the address that it leads to into the webhook's url."
+_REDIRECT_TO: Final = "Redirects are not followed: put the address that it leads to into the webhook's url: {}"
+_WANTS_CREDENTIALS: Final = (
+    "The endpoint, or a proxy in front of it, asks for credentials: they go into the webhook's headers, for example "
+    "Authorization."
+)
+_SIGNATURE: Final = (
+    "The endpoint asks for no credentials, so it refuses the signature. It is over the raw body, with the secret of "
+    "the app in X-Pusher-Key."
+)
 _CREDENTIALS: Final = (
     "The endpoint refuses the signature or asks for credentials. The signature is over the raw body, with the secret "
     "of the app in X-Pusher-Key; credentials go into the webhook's headers."
 )
 _BY_STATUS: Final = {
     400: "The endpoint does not understand the request. It is JSON with time_ms and events; its log says more.",
-    401: _CREDENTIALS,
+    401: _SIGNATURE,
     403: _CREDENTIALS,
     404: "Nothing is at this path: correct the webhook's url.",
     405: "The path takes no POST: correct the webhook's url.",
@@ -38,20 +48,24 @@ def explanation(word: str) -> ErrorSpec | None:
     return CATALOGUE.get(f"webhook_{word}")
 
 
-def advice_on(status: int | None, problem: str | None) -> str | None:
+def advice_on(status: int | None, problem: str | None, snippet: str = "") -> str | None:
     """What to do about an answer with this status, or about the problem that kept one from coming; None if all is well.
 
-    Never empty for an answer that is no success.
+    ``snippet`` is that of the `Answer`, which begins with the header that a redirect or a 401 is about. Never empty for
+    an answer that is no success.
     """
     if status is None:
         row = explanation(problem or "")
         return row.remedy if row is not None else "Look at the log of the endpoint, and of the proxy in front of it."
     if 200 <= status < 300:
         return None
+    name, _, value = snippet.partition(": ")
+    if status == 401 and name == CHALLENGE:
+        return _WANTS_CREDENTIALS
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if 300 <= status < 400:
-        return _REDIRECT
+        return _REDIRECT if name != LOCATION else _REDIRECT_TO.format(value.partition(" ")[0])
     if status >= 500:
         return "The endpoint failed: look at its log."
     return "The endpoint refuses the request; its log says more."

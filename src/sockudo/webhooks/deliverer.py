@@ -17,7 +17,7 @@ from sockudo.spans import TraceHeaders
 from sockudo.tasks import end_tasks
 from sockudo.webhooks.breaker import Breaker
 from sockudo.webhooks.endpoints import Endpoint
-from sockudo.webhooks.inspection import entry_of
+from sockudo.webhooks.inspection import entry_of, logged
 from sockudo.webhooks.ports import Claim, Outcome, Sender, WebhookQueue
 from sockudo.webhooks.records import Answer, Attempt, Counts, Delivery, Target
 from sockudo.webhooks.traced import WebhookTraces
@@ -327,21 +327,15 @@ class Deliverer:
     # ---- what is said about it ----
 
     def _log(self, endpoint: Endpoint, delivery: Delivery, answer: Answer, outcome: Outcome) -> None:
-        about = {
-            "app_id": delivery.app_id,
-            "endpoint": endpoint.id,
-            "webhook_job_id": delivery.id,
-            "attempt": delivery.attempts + 1,
-            "status": answer.status,
-            "took_ms": answer.took_ms,
-        }
         self._show(endpoint, delivery, answer, outcome)
+        about = logged(endpoint, delivery, answer)
         if outcome.state == "delivered":
             _log.debug("webhook delivered", **about)
-        elif outcome.state == "dead":
-            _log.error("webhook given up", reason=outcome.reason, problem=answer.problem, **about)
+            return
+        if outcome.state == "dead":
+            _log.error("webhook given up", reason=outcome.reason, **about)
         else:
-            _log.warning("webhook failed; it is tried again", problem=answer.problem, **about)
+            _log.warning("webhook failed; it is tried again", **about)
 
     def _show(self, endpoint: Endpoint, delivery: Delivery, answer: Answer, outcome: Outcome) -> None:
         """Tells the inspector, for which a delivery that went well is nothing while nobody watches."""

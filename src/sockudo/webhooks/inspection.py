@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
-from urllib.parse import urlsplit
+from typing import Any, Final
 
 import msgspec
 
 from sockudo import errors
+from sockudo.config.webhooks import shown_url
 from sockudo.inspector import Entry, Kind
 from sockudo.webhooks.advice import advice_on, explanation
 from sockudo.webhooks.endpoints import Endpoint
 from sockudo.webhooks.ports import Outcome
 from sockudo.webhooks.records import Answer, Delivery, State
 
-__all__ = ["entry_of"]
+__all__ = ["entry_of", "logged"]
 
 _KINDS: Final[dict[State, Kind]] = {
     "delivered": "webhook_delivered",
@@ -39,13 +39,12 @@ _decode = msgspec.json.Decoder(_Body).decode
 def entry_of(endpoint: Endpoint, delivery: Delivery, answer: Answer, outcome: Outcome, at: int) -> Entry:
     """One request to an endpoint and what became of it.
 
-    Of the URL only scheme and host are shown: paths and queries of webhooks often hold a secret. The channel is named
-    when all events are of the same one.
+    Of the URL neither user and password nor the query's values are shown. The channel is named when all events are of
+    the same one.
     """
     events = _events(delivery)
     names = list(dict.fromkeys(event.name for event in events))
     channels = {event.channel for event in events}
-    url = urlsplit(endpoint.url)
     return Entry(
         at,
         _KINDS[outcome.state],
@@ -54,14 +53,31 @@ def entry_of(endpoint: Endpoint, delivery: Delivery, answer: Answer, outcome: Ou
         event=", ".join(names[:_NAMED_EVENTS]) + (", …" if len(names) > _NAMED_EVENTS else "") or None,
         error=_error(answer, outcome),
         text=_text(answer, outcome),
-        cause=advice_on(answer.status, answer.problem),
-        request=f"POST {url.scheme}://{url.hostname}{'' if url.port is None else f':{url.port}'}",
+        cause=advice_on(answer.status, answer.problem, answer.snippet),
+        request=f"POST {shown_url(endpoint.url)}",
         status=answer.status,
         endpoint=endpoint.id,
         delivery=delivery.id,
         attempt=delivery.attempts + 1,
         took_ms=answer.took_ms,
     )
+
+
+def logged(endpoint: Endpoint, delivery: Delivery, answer: Answer) -> dict[str, Any]:
+    """What a log line tells of a request: where it went, what came of it and, of one that failed, what to do."""
+    about: dict[str, Any] = {
+        "app_id": delivery.app_id,
+        "endpoint": endpoint.id,
+        "url": shown_url(endpoint.url),
+        "webhook_job_id": delivery.id,
+        "attempt": delivery.attempts + 1,
+        "status": answer.status,
+        "took_ms": answer.took_ms,
+    }
+    if not answer.delivered:
+        about["problem"] = answer.problem
+        about["advice"] = advice_on(answer.status, answer.problem, answer.snippet)
+    return about
 
 
 def _events(delivery: Delivery) -> list[_Event]:

@@ -171,7 +171,7 @@ def _last(counters: EndpointCounters) -> dict[str, Any] | None:
         "problem": last.problem,
         "took_ms": last.took_ms,
         "snippet": last.snippet,
-        "advice": advice_on(last.status, last.problem),
+        "advice": advice_on(last.status, last.problem, last.snippet),
     }
 
 
@@ -254,7 +254,8 @@ def _delivery(webhooks: Webhooks, delivery: Delivery) -> dict[str, Any]:
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:
-    return {**msgspec.structs.asdict(attempt), "advice": advice_on(attempt.status, attempt.problem)}
+    advice = advice_on(attempt.status, attempt.problem, attempt.snippet)
+    return {**msgspec.structs.asdict(attempt), "advice": advice}
 
 
 # ---- by hand ----

@@ -8,13 +8,27 @@ import msgspec
 
 from sockudo.spans import TraceHeaders
 
-__all__ = ["MAX_SNIPPET", "Answer", "Attempt", "Counts", "Delivery", "Event", "State", "Target"]
+__all__ = [
+    "CHALLENGE",
+    "LOCATION",
+    "MAX_SNIPPET",
+    "Answer",
+    "Attempt",
+    "Counts",
+    "Delivery",
+    "Event",
+    "State",
+    "Target",
+]
 
 State = Literal["waiting", "delivered", "dead"]
 """``waiting`` for its turn or its next attempt; ``dead`` once it was given up, until it is replayed."""
 
 MAX_SNIPPET: Final = 200
 """Bytes that are kept of what an endpoint answered."""
+
+LOCATION: Final = "Location"
+CHALLENGE: Final = "WWW-Authenticate"
 
 
 class Event(NamedTuple):
@@ -33,7 +47,9 @@ class Event(NamedTuple):
 class Answer(NamedTuple):
     """What one request to an endpoint came to: a status, or the reason why there is none.
 
-    ``snippet`` is the beginning of what the endpoint answered, as text; ``retry_after`` in seconds, if it asked for it.
+    ``snippet`` is the beginning of what the endpoint answered, as text; that of a redirect and of a 401 begins with
+    the header that says more, `LOCATION` without what may be secret in it or `CHALLENGE` with its scheme alone.
+    ``retry_after`` in seconds, if it asked for it.
     """
 
     status: int | None

@@ -48,7 +48,7 @@ class Trial(NamedTuple):
             "problem": answer.problem,
             "took_ms": answer.took_ms,
             "snippet": answer.snippet,
-            "advice": advice_on(answer.status, answer.problem),
+            "advice": advice_on(answer.status, answer.problem, answer.snippet),
         }
 
 

@@ -24,7 +24,8 @@ def test_every_row_has_an_anchor_an_entry_and_its_texts(page: str) -> None:
         section = page.partition(f'<a id="{slug}"></a>')[2].partition("<a id=")[0]
         for text in (row.meaning, row.remedy, *row.causes):
             assert text in section, slug
-        assert (f"| HTTP | {row.status}, `code` is `{row.code}` |" in section) is (row.status is not None), slug
+        reason = "" if row.reason is None else f", `reason` is `{row.reason}`"
+        assert (f"| HTTP | {row.status}, `code` is `{row.code}`{reason} |" in section) is (row.status is not None), slug
         assert ("| WebSocket |" in section) is (row.ws is not None), slug
         assert ("can help" in section) is row.retry, slug
 

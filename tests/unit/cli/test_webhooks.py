@@ -270,12 +270,12 @@ def test_a_dead_letter_is_shown_with_its_reason_and_what_to_do(run: Any, api: An
 
 def test_a_delivery_that_waits_says_when_it_is_tried_next(run: Any, api: Any) -> None:
     waits = delivery(state="waiting", reason=None, due_at_ms=TIME, settled_at_ms=None)
-    tried = [attempt(status=None, problem="tls_failed", advice="Serve the full chain.", snippet="")]
+    tried = [attempt(status=None, problem="tls_expired", advice="Serve the full chain.", snippet="")]
     api.replies["webhook_delivery"] = waits | {"body": "{}", "attempts": tried}
     result = run("webhooks", "show", "d1")
     assert "next try:" in result.stdout
-    assert "tls_failed" in result.stdout
-    assert "The certificate of the webhook's host is not one to trust" in result.stderr
+    assert "tls_expired" in result.stdout
+    assert "The certificate of the webhook's host has expired" in result.stderr
     assert "  → Serve the full chain.\n" in result.stderr
     assert "replay" not in result.stderr
 
@@ -440,7 +440,13 @@ def test_what_came_back_is_told_without_secrets(run: Any, sender: Sender) -> Non
         (Answer(418), 1, ["refuses the request"]),
         (Answer(500), 1, ["did not take it: 500", "would try again later", "The endpoint failed: look at its log."]),
         (Answer(None, "timeout"), 3, ["did not answer within the time limit", "webhooks.request_timeout_ms"]),
-        (Answer(None, "tls_failed"), 3, ["certificate", "SSL_CERT_FILE", "sockudo explain webhook_tls_failed"]),
+        (
+            Answer(None, "tls_self_signed"),
+            3,
+            ["self-signed", "SSL_CERT_FILE", "sockudo explain webhook_tls_self_signed"],
+        ),
+        (Answer(None, "tls_not_spoken"), 3, ["does not speak TLS", "Use http"]),
+        (Answer(301, snippet="Location: https://new.test/hook"), 1, ["webhook's url: https://new.test/hook"]),
         (Answer(None, "address_refused"), 1, ["WEBHOOK_ALLOW_PRIVATE_ADDRESSES", "--allow-private sends"]),
         (Answer(None, "connection_refused"), 3, ["Nothing listens"]),
         (Answer(None, "dns_failed"), 3, ["cannot be resolved"]),

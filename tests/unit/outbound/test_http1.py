@@ -307,7 +307,7 @@ async def test_certificates_are_verified(tmp_path: Path) -> None:
     context.load_cert_chain(*files)
     async with Receiver(tls=context) as receiver:
         stranger, friend = Exchange(allow_local=True), Exchange(allow_local=True, cafile=str(files[0]))
-        assert await problem(stranger, receiver.url) == "tls_failed"
+        assert await problem(stranger, receiver.url) == "tls_self_signed"
         assert (await post(friend, receiver.url)).status == 200
         await stranger.close()
         await friend.close()
@@ -321,4 +321,4 @@ async def test_a_server_without_tls_is_none(http: Exchange) -> None:
 
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
     async with server:
-        assert await problem(http, f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/") == "tls_failed"
+        assert await problem(http, f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/") == "tls_not_spoken"

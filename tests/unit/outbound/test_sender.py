@@ -17,8 +17,9 @@ import pytest
 from sockudo.outbound.resolver import Resolver
 from sockudo.outbound.sender import PROBLEMS, HttpSender
 from sockudo.version import __version__
+from sockudo.webhooks.advice import advice_on
 from sockudo.webhooks.records import MAX_SNIPPET, Answer, Target
-from support.certificates import write_certificate
+from support.certificates import write_certificate, write_chain
 from support.receivers import Behaviour, Received, Receiver, answer, raw
 
 NOW = 1_767_225_600.0
@@ -208,6 +209,36 @@ async def test_redirects_are_not_followed(receiver: Receiver, sender: HttpSender
         assert (got.status, got.delivered) == (status, False)
         assert elsewhere.received == []
     assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("https://new.test/hook", "https://new.test/hook"),
+        ("/moved/hook", "http://127.0.0.1:PORT/moved/hook"),
+        ("https://ana:planted@new.test/hook?token=planted", "https://new.test/hook?token=…"),
+        ("https://new.test/a b", "https://new.test/a%20b"),
+    ],
+)
+async def test_where_a_redirect_leads_is_kept_without_what_may_be_secret(
+    receiver: Receiver, sender: HttpSender, location: str, shown: str
+) -> None:
+    receiver.behaviour = answer(301, b"Moved", Location=location)
+    got = await sender.send(target(receiver.url), b"x")
+    assert got.snippet == f"Location: {shown.replace('PORT', str(receiver.port))} Moved"
+    assert (advice_on(got.status, None, got.snippet) or "").endswith(shown.replace("PORT", str(receiver.port)))
+
+
+async def test_a_401_tells_a_refused_signature_from_missing_credentials(receiver: Receiver, sender: HttpSender) -> None:
+    receiver.behaviour = answer(401, b"No.", **{"WWW-Authenticate": 'Basic realm="planted"'})
+    got = await sender.send(target(receiver.url), b"x")
+    assert got.snippet == "WWW-Authenticate: Basic No."
+    assert "asks for credentials" in (advice_on(401, None, got.snippet) or "")
+    receiver.behaviour = answer(401, b"No.")
+    got = await sender.send(target(receiver.url), b"x")
+    assert got.snippet == "No."
+    assert "refuses the signature" in (advice_on(401, None, got.snippet) or "")
+    assert "asks for credentials" not in (advice_on(401, None, got.snippet) or "")
 
 
 @pytest.mark.parametrize(
@@ -530,19 +561,31 @@ async def test_tls_with_a_certificate_that_is_trusted(trusting: Callable[..., ss
 
 
 @pytest.mark.parametrize(
-    "about",
-    [{"trusted": False}, {"expired": True}, {"host": "other.test"}],
-    ids=["unknown issuer", "expired", "another name"],
+    ("about", "word"),
+    [
+        ({"trusted": False}, "tls_self_signed"),
+        ({"expired": True}, "tls_expired"),
+        ({"host": "other.test"}, "tls_name_mismatch"),
+    ],
 )
 async def test_tls_with_a_certificate_that_is_not(
-    trusting: Callable[..., ssl.SSLContext], about: dict[str, Any], caplog: pytest.LogCaptureFixture
+    trusting: Callable[..., ssl.SSLContext], about: dict[str, Any], word: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with Receiver(tls=trusting(**about)) as receiver:
         sender = HttpSender(allow_private=True)
         got = await sender.send(target(f"https://localhost:{receiver.port}/hook"), b"secret body")
-        assert without_time(got) == Answer(None, "tls_failed")
+        assert without_time(got) == Answer(None, word)
         await sender.close()
         assert receiver.received == []
+
+
+async def test_tls_with_a_certificate_of_an_authority_that_is_not_known(tmp_path: Path) -> None:
+    _, issued = write_chain(tmp_path)
+    async with Receiver(tls=server_tls(*issued)) as receiver:
+        sender = HttpSender(allow_private=True)
+        got = await sender.send(target(f"https://localhost:{receiver.port}/hook"), b"x")
+        assert without_time(got) == Answer(None, "tls_authority_unknown")
+        await sender.close()
 
 
 async def test_tls_asked_of_a_server_that_does_not_speak_it(receiver: Receiver, sender: HttpSender) -> None:
@@ -554,7 +597,7 @@ async def test_tls_asked_of_a_server_that_does_not_speak_it(receiver: Receiver, 
     server = await asyncio.start_server(plain, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     got = await sender.send(target(f"https://127.0.0.1:{port}/"), b"x")
-    assert (got.status, got.problem) == (None, "tls_failed")
+    assert (got.status, got.problem) == (None, "tls_not_spoken")
     server.close()
 
 
@@ -577,5 +620,5 @@ async def test_a_name_is_verified_as_the_name_and_not_as_its_address(
         sender = HttpSender(allow_private=True, resolver=Resolver(lambda _: ["127.0.0.1"]))
         assert (await sender.send(target(f"https://hooks.test:{receiver.port}/"), b"x")).status == 200
         refused = await sender.send(target(f"https://127.0.0.1:{receiver.port}/"), b"x")
-        assert refused.problem == "tls_failed"
+        assert refused.problem == "tls_name_mismatch"
         await sender.close()

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
+import structlog
 
 from sockudo.inspector import Inspector
 from sockudo.queues.memory import MemoryWebhookQueue
@@ -635,3 +636,29 @@ async def test_what_is_replayed_is_made_again_as_for_the_first_time() -> None:
         await asyncio.sleep(5)
     assert [each.headers["X-Sockudo-Attempt"] for each in delivering.sender.sent] == ["1", "1", "2"]
     assert await delivering.states() == {"one": ("delivered", None)}
+
+
+@in_virtual_time
+async def test_a_log_line_of_a_failure_has_the_address_and_what_to_do() -> None:
+    addresses = "http://ana:planted@hooks.test/shop?token=planted&a", "http://hooks.test/blog/b"
+    delivering = Delivering(*addresses)
+
+    async def moved(_body: str, _before: int) -> Answer:
+        return Answer(404)
+
+    async def expired(_body: str, _before: int) -> Answer:
+        return Answer(None, "tls_expired")
+
+    delivering.sender.behaviours = dict(zip(addresses, (moved, expired), strict=True))
+    with structlog.testing.capture_logs() as lines:
+        async with delivering.running():
+            await delivering.append("one")
+            await asyncio.sleep(0.1)
+            await delivering.append("two", to="b")
+            await asyncio.sleep(0.1)
+    given_up, again = lines
+    assert (given_up["event"], given_up["url"]) == ("webhook given up", "http://hooks.test/shop?token=…&a=…")
+    assert "Nothing is at this path" in given_up["advice"]
+    assert (again["problem"], again["url"]) == ("tls_expired", "http://hooks.test/blog/b")
+    assert "Renew the endpoint's certificate" in again["advice"]
+    assert "planted" not in str(lines)
