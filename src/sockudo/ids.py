@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import struct
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["app_credentials", "app_secret", "socket_id", "unique_id"]
+__all__ = ["app_credentials", "app_secret", "derived_id", "socket_id", "unique_id"]
 
 _SOCKET_ID_LIMIT: Final = 10_000_000_000
 
@@ -42,12 +43,27 @@ def unique_id() -> str:
     return _drawn.pop()
 
 
+def derived_id(key: bytes, *parts: str) -> str:
+    """An id of the form of `unique_id` that the parts always have under this key, and that nothing else ever has.
+
+    ``key`` has up to 64 bytes, random ones: whoever does not know it can neither foresee the id nor find the parts.
+    """
+    digest = hashlib.blake2b(digest_size=16, key=key)
+    for part in parts:
+        data = part.encode(errors="surrogatepass")
+        digest.update(len(data).to_bytes(4) + data)
+    return _uuid(digest.hexdigest())
+
+
 def _draw(count: int) -> Iterator[str]:
     digits = os.urandom(16 * count).hex()
     for start in range(0, len(digits), 32):
-        text = digits[start : start + 32]
-        variant = "89ab"[int(text[16], 16) & 3]
-        yield f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+        yield _uuid(digits[start : start + 32])
+
+
+def _uuid(text: str) -> str:
+    variant = "89ab"[int(text[16], 16) & 3]
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
 
 def app_credentials() -> tuple[str, str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sockudo.ids import app_credentials, socket_id, unique_id
+from sockudo.ids import app_credentials, derived_id, socket_id, unique_id
 
 
 def test_unique_ids_are_random_uuids() -> None:
@@ -50,3 +50,11 @@ def test_socket_ids_are_two_numbers_each_its_own() -> None:
 def test_credentials_differ() -> None:
     first, second = app_credentials(), app_credentials()
     assert len(set(first) | set(second)) == 6
+
+
+def test_a_derived_id_looks_like_a_random_one_and_depends_on_every_part() -> None:
+    made = derived_id(b"key", "app", "room")
+    assert uuid.UUID(made).version == 4
+    assert made == derived_id(b"key", "app", "room")
+    others = [derived_id(b"other", "app", "room"), derived_id(b"key", "approom"), derived_id(b"key", "ap", "proom")]
+    assert len({made, *others}) == 4

@@ -99,7 +99,7 @@ def attach(session: Session, request: Request) -> None:
             return
         head: Position | None = buffer.head
     elif policy is not None and policy.recovery is not None:
-        head = session.app.replay.position(request.name, session.last_seen)
+        head = session.app.replay.position(request.name)
     else:
         head = None
     _join(session, request, None)

@@ -3,15 +3,21 @@
 
 Where a channel is durable the store owns its stream and the buffer follows it; elsewhere the buffer owns the stream,
 which lives as long as the buffer does.
+
+A channel that was never published to has no buffer, however many subscribe to it: the id of the stream that its first
+message will begin follows from its name, so a client can be told its place, and be found there again, without anything
+being kept. What a channel has had before is kept instead, as a number per channel that was published to: the stream
+that follows one that has ended has another id.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
-from sockudo.ids import unique_id
+from sockudo.ids import derived_id
 from sockudo.protocol.frame import Frame
 from sockudo.streams.records import Position
 
@@ -19,6 +25,8 @@ __all__ = ["Lookup", "ReplayBuffer", "ReplayBuffers"]
 
 # Buffers looked at in one turn of the loop: about a millisecond.
 _SWEPT_AT_ONCE = 2000
+# Channels of one app whose ended streams are counted, about 1.5 MB. Past that all streams to come get new ids.
+_MAX_ENDED = 10_000
 
 
 class Lookup(NamedTuple):
@@ -106,11 +114,14 @@ class ReplayBuffer:
 class ReplayBuffers:
     """The buffers of one app, by channel. ``ttl`` is how long a message is kept, in seconds."""
 
-    __slots__ = ("_buffers", "_sweep_at", "_to_sweep", "ttl")
+    __slots__ = ("_buffers", "_ended", "_key", "_sweep_at", "_to_sweep", "ttl")
 
     def __init__(self, ttl: float = 120) -> None:
         self.ttl = ttl
         self._buffers: dict[str, ReplayBuffer] = {}
+        # What ids of streams are made from, and how many streams of a channel have ended under it.
+        self._key = secrets.token_bytes(32)
+        self._ended: dict[str, int] = {}
         self._sweep_at = 0.0
         self._to_sweep: list[str] = []
 
@@ -134,14 +145,20 @@ class ReplayBuffers:
             buffer = self._buffers[frame.channel or ""] = ReplayBuffer(frame.stream_id or "", now)
         buffer.append(frame, max_size, now)
 
-    def position(self, channel: str, now: float) -> Position:
-        """Where the channel is; a stream is made for one that has none."""
-        return self._buffer(channel, now).head
+    def position(self, channel: str) -> Position:
+        """Where the channel is; one that was not published to is at the beginning of its next stream."""
+        buffer = self._buffers.get(channel)
+        return Position(self._next_id(channel), 0) if buffer is None else buffer.head
 
     def align(self, channel: str, head: Position, now: float) -> None:
-        """Tells the buffer where the durable stream is; a buffer of another stream, or one left behind, starts over."""
+        """Tells the buffer where the durable stream is; a buffer of another stream, or one left behind, starts over.
+
+        None is made for a stream that nothing was written to.
+        """
         buffer = self._buffers.get(channel)
         if buffer is None:
+            if not head.serial:
+                return
             buffer = self._buffers[channel] = ReplayBuffer(head.stream_id, now)
             buffer.next_serial = head.serial + 1
         elif buffer.stream_id != head.stream_id or buffer.next_serial <= head.serial:
@@ -152,13 +169,16 @@ class ReplayBuffers:
         """What came after a position, as far as it is kept."""
         buffer = self._buffers.get(channel)
         if buffer is None:
-            return Lookup("expired")
+            if stream_id != self._next_id(channel):
+                return Lookup("expired")
+            return Lookup("ahead" if serial else "recovered", Position(stream_id, 0))
         buffer.prune(now - self.ttl)
         return buffer.lookup(stream_id, serial)
 
     def drop(self, channel: str) -> None:
         """Forgets a channel's buffer, and with it a stream that it owned."""
-        self._buffers.pop(channel, None)
+        if self._buffers.pop(channel, None) is not None:
+            self._end(channel)
 
     def sweep(self, now: float, occupied: Collection[str]) -> Sequence[str]:
         """Forgets old messages, and buffers that hold none and that nobody has needed for as long; says which.
@@ -180,7 +200,7 @@ class ReplayBuffers:
             if channel in occupied:
                 buffer.touched_at = now
             elif not buffer and buffer.touched_at < until:
-                del self._buffers[channel]
+                self.drop(channel)
                 gone.append(channel)
         del self._to_sweep[-_SWEPT_AT_ONCE:]
         return gone
@@ -188,5 +208,14 @@ class ReplayBuffers:
     def _buffer(self, channel: str, now: float) -> ReplayBuffer:
         buffer = self._buffers.get(channel)
         if buffer is None:
-            buffer = self._buffers[channel] = ReplayBuffer(unique_id(), now)
+            buffer = self._buffers[channel] = ReplayBuffer(self._next_id(channel), now)
         return buffer
+
+    def _next_id(self, channel: str) -> str:
+        return derived_id(self._key, channel, str(self._ended.get(channel, 0)))
+
+    def _end(self, channel: str) -> None:
+        self._ended[channel] = self._ended.get(channel, 0) + 1
+        if len(self._ended) > _MAX_ENDED:
+            self._key = secrets.token_bytes(32)
+            self._ended.clear()

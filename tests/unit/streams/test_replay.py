@@ -34,9 +34,19 @@ class TestNumbering:
 
     def test_a_channel_that_nothing_was_said_on_is_at_zero(self) -> None:
         buffers = ReplayBuffers()
-        before = buffers.position("news", 0.0)
+        before = buffers.position("news")
         assert before.serial == 0
         assert numbered(buffers, "a").stream_id == before.stream_id
+
+    def test_asking_where_a_channel_is_keeps_nothing(self) -> None:
+        buffers = ReplayBuffers()
+        places = [buffers.position(f"c{number}") for number in range(100)]
+        assert len(buffers) == 0
+        assert places == [buffers.position(f"c{number}") for number in range(100)]
+        assert len({place.stream_id for place in places}) == 100
+
+    def test_another_app_or_process_numbers_other_streams(self) -> None:
+        assert ReplayBuffers().position("news") != ReplayBuffers().position("news")
 
 
 class TestLookup:
@@ -90,7 +100,52 @@ class TestLookup:
         assert buffers.lookup("news", stream, 2, 30.0)[0::2] == ("recovered", ())
 
 
+class TestBeforeTheFirstMessage:
+    def test_who_came_before_it_is_told_it(self) -> None:
+        buffers = ReplayBuffers()
+        place = buffers.position("news")
+        assert buffers.lookup("news", *place, 0.0) == ("recovered", place, ())
+        numbered(buffers, "a")
+        assert names(buffers.lookup("news", *place, 0.0).frames) == ["a"]
+
+    def test_a_place_in_a_stream_that_was_never_begun_is_unknown(self) -> None:
+        buffers = ReplayBuffers()
+        stream, _ = buffers.position("news")
+        assert buffers.lookup("news", stream, 1, 0.0).outcome == "ahead"
+        assert buffers.lookup("news", "another", 0, 0.0).outcome == "expired"
+        assert buffers.lookup("news", None, 0, 0.0).outcome == "expired"
+
+    def test_a_stream_that_ended_is_not_begun_again(self) -> None:
+        buffers = ReplayBuffers(ttl=8)
+        streams = []
+        for now in (0.0, 20.0, 40.0):
+            streams.append(numbered(buffers, "a", now=now).stream_id)
+            for later in (9.0, 18.0):
+                buffers.sweep(now + later, ())
+            assert buffers.get("news") is None
+            assert buffers.lookup("news", streams[-1], 0, now + 18.0).outcome == "expired"
+        assert len(set(streams)) == 3
+        numbered(buffers, "b", now=60.0)
+        assert {buffers.lookup("news", stream, 1, 60.0).outcome for stream in streams} == {"reset"}
+
+    def test_what_ended_is_told_apart_also_when_it_is_not_counted_any_more(self) -> None:
+        buffers = ReplayBuffers()
+        first = numbered(buffers, "a").stream_id
+        buffers.drop("news")
+        place = buffers.position("quiet")
+        for number in range(10_001):
+            numbered(buffers, "a", channel=f"c{number}")
+            buffers.drop(f"c{number}")
+        assert numbered(buffers, "b").stream_id != first
+        assert buffers.lookup("quiet", *place, 0.0).outcome == "expired"
+
+
 class TestDurableStreams:
+    def test_a_stream_that_was_not_written_to_has_no_buffer(self) -> None:
+        buffers = ReplayBuffers()
+        buffers.align("news", Position("s", 0), 0.0)
+        assert buffers.get("news") is None
+
     def test_another_stream_replaces_everything(self) -> None:
         buffers = ReplayBuffers()
         buffers.store(Frame("a", "news", stream_id="old", serial=7), 100, 0.0)
@@ -131,7 +186,7 @@ class TestSweep:
         stream = numbered(buffers, "a", now=0.0).stream_id
         for now in range(0, 100, 2):
             buffers.sweep(float(now), {"news"})
-        assert buffers.position("news", 100.0) == Position(stream or "", 1)
+        assert buffers.position("news") == Position(stream or "", 1)
 
     def test_each_buffer_is_looked_at_in_time_however_many_there_are(self) -> None:
         buffers = ReplayBuffers(ttl=8)
@@ -148,7 +203,7 @@ def test_random_histories_against_a_list() -> None:
     for _ in range(200):
         buffers, said, size, now = ReplayBuffers(ttl=20), list[Frame](), dice.randint(1, 6), 0.0
         times: list[float] = []
-        stream = buffers.position("news", now).stream_id
+        stream = buffers.position("news").stream_id
         for number in range(dice.randint(1, 40)):
             now += dice.choice([0, 0, 1, 5])
             if dice.random() < 0.6:
