@@ -6,7 +6,7 @@ Databases belong to one room of adapters and Redis to another, so the choice is 
 from __future__ import annotations
 
 from sockudo.config import Settings
-from sockudo.config.problems import ConfigError
+from sockudo.config.installed import driver_missing
 from sockudo.push.queue import PushQueue
 from sockudo.queues.push_memory import MemoryPushQueue
 
@@ -36,7 +36,7 @@ def _redis_queue(settings: Settings) -> PushQueue:
         # Takes a while to import, and is an extra.
         from sockudo.queues.push_redis import RedisPushQueue
     except ImportError as error:
-        raise ConfigError(["Redis needs a driver that is not installed: pip install 'sockudo[redis]'"]) from error
+        raise driver_missing("redis") from error
     server, queue = settings.database.redis, settings.queue.redis
     return RedisPushQueue(
         server.server(queue.url_override),

@@ -37,6 +37,10 @@ def check(
 ) -> None:
     """Read the configuration as the server would, and say everything that is wrong with it."""
     loaded, problems = _load(config, dev=dev)
+    if loaded is not None:
+        from sockudo.config.installed import missing_drivers
+
+        problems = tuple(missing_drivers(loaded.settings))
     warnings = () if loaded is None else loaded.warnings
     sources = () if loaded is None else loaded.sources
     if as_json:

@@ -16,7 +16,7 @@ from sockudo.config.draft import Draft
 from sockudo.config.problems import ConfigError
 from sockudo.config.schema import APPS
 
-__all__ = ["DEV_APP", "DEV_PASSWORD", "choose", "is_app_variable", "is_loopback"]
+__all__ = ["APP_VARIABLES", "DEV_APP", "DEV_PASSWORD", "choose", "is_loopback"]
 
 DEV_APP = App(
     id="app-id",
@@ -73,9 +73,12 @@ _SOKETI_SWITCHES: Mapping[str, str] = {
 }
 
 
-def is_app_variable(name: str) -> bool:
-    """True for a variable of our own that is about the configured apps."""
-    return name in _OWN_NAMES
+APP_VARIABLES = (
+    _OWN_NAMES
+    | {f"{prefix}{part}" for prefix in _FOREIGN for part in _CREDENTIALS}
+    | {f"{_FOREIGN[0]}ENABLED", *_SOKETI_LIMITS, *_SOKETI_SWITCHES}
+)
+"""Every variable that is about the configured apps, our own and those of other servers."""
 
 
 def choose(draft: Draft, environ: Mapping[str, str], *, dev: bool) -> None:

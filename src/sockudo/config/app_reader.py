@@ -43,7 +43,8 @@ def read_app(raw: Mapping[str, Any], where: str) -> App:
 def read_apps(raw: object, where: str) -> tuple[tuple[App, ...], list[str], list[str]]:
     """The apps of a list, the problems with it and the warnings about it. Ids are unique, so are keys."""
     if not isinstance(raw, Sequence) or isinstance(raw, str) or not all(isinstance(item, Mapping) for item in raw):
-        return (), [f"{where} is not a list of apps"], []
+        example = "in TOML each app begins with [[app_manager.array.apps]], with its id, key, secret and enabled"
+        return (), [f"{where} is not a list of apps: {example}"], []
     apps: list[App] = []
     problems: list[str] = []
     warnings: list[str] = []

@@ -15,6 +15,8 @@ from sockudo.config.sections.redis import useless_redis_url
 __all__ = ["check"]
 
 _PUSH_PROVIDERS = ("fcm", "apns", "webpush", "hms", "wns")
+_UNLIKELY = 100
+_SPANS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 _KNOWN_SECRETS = frozenset({DEV_APP.secret, "secret", "changeme"})
 
 
@@ -30,6 +32,7 @@ def check(draft: Draft) -> None:
     _check_dashboard(draft)
     _check_push(draft)
     _check_cors(draft)
+    _check_seconds(draft)
 
 
 def _value(draft: Draft, path: str) -> Any:
@@ -190,3 +193,21 @@ def _check_push(draft: Draft) -> None:
 def _check_cors(draft: Draft) -> None:
     reasons = ((pattern, origins.why_unmatched(pattern)) for pattern in _value(draft, "cors.origin"))
     draft.warnings.extend(f"cors.origin has {pattern!r}, which {why}" for pattern, why in reasons if why)
+
+
+def _check_seconds(draft: Draft) -> None:
+    """Other servers count many of these in milliseconds: what is a hundred times the default is one of theirs."""
+    for path, value in draft.values.items():
+        setting = declared().get(path)
+        if setting is None or setting.key.unit != "s" or not isinstance(value, int) or not setting.default:
+            continue
+        if value % 1000 == 0 and value >= setting.default * _UNLIKELY:
+            draft.warnings.append(
+                f"{path} = {value} is {_span(value)}: it counts seconds, and {value // 1000} may have been meant"
+            )
+
+
+def _span(seconds: int) -> str:
+    size, name = next((size, name) for size, name in _SPANS if seconds >= size)
+    count = seconds / size
+    return f"{count:,.0f} {name}{'' if round(count) == 1 else 's'}"

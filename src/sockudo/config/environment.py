@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
-from sockudo.config import foreign, log_filter, unsupported
-from sockudo.config.app_choice import is_app_variable
+from sockudo.config import foreign, log_filter, misspelt, unsupported
 from sockudo.config.draft import Draft
-from sockudo.config.problems import nearest
 from sockudo.config.schema import declared, variables
 
 __all__ = ["read", "settle_log_level"]
 
 _LOG_PRESETS = {True: "SOCKUDO_LOG_DEBUG", False: "SOCKUDO_LOG_PROD"}
-# Beginnings that no other software has: a name that is nearly one of ours is a mistake.
-_OURS = ("SOCKUDO_", "CONNECTION_RECOVERY_", "DATABASE_MYSQL_", "DATABASE_POSTGRES_", "PRESENCE_HISTORY_", "PUSH_")
-# What Kubernetes tells every container about a service that happens to be called sockudo.
-_SERVICE_LINK = re.compile(r"SOCKUDO_(SERVICE_(HOST|PORT)|PORT(_[0-9]+_.*)?$)")
 
 
 def read(draft: Draft, environ: Mapping[str, str]) -> None:
@@ -28,7 +21,7 @@ def read(draft: Draft, environ: Mapping[str, str]) -> None:
         draft.sources.append(f"environment: {', '.join(dict.fromkeys(used))}")
     _read_foreign(draft, given)
     _note_parts(draft, given)
-    _note_misspelt(draft, given)
+    draft.warnings.extend(misspelt.notes(given))
 
 
 def _read_own(draft: Draft, given: Mapping[str, str]) -> list[str]:
@@ -85,30 +78,6 @@ def _note_parts(draft: Draft, given: Mapping[str, str]) -> None:
     )
     if "CONFIG_FILE" in given:
         draft.warnings.append("CONFIG_FILE is not read: use --config")
-
-
-def _note_misspelt(draft: Draft, given: Mapping[str, str]) -> None:
-    for prefix in _OURS:
-        unknown = [
-            name
-            for name in sorted(given)
-            if name.startswith(prefix) and name not in variables() and not _is_known_otherwise(name)
-        ]
-        if not unknown:
-            continue
-        known = {name.removeprefix(prefix): name for name in variables() if name.startswith(prefix)}
-        for name in unknown:
-            guess = nearest(name.removeprefix(prefix), known)
-            if guess is not None:
-                draft.warnings.append(f"{name} is not known; did you mean {known[guess]}?")
-
-
-def _is_known_otherwise(name: str) -> bool:
-    if _SERVICE_LINK.match(name) or is_app_variable(name) or name in _LOG_PRESETS.values():
-        return True
-    if unsupported.is_inert_variable(name):
-        return True
-    return unsupported.part_of_variable(name) is not None or foreign.advice(name) is not None
 
 
 def settle_log_level(draft: Draft, environ: Mapping[str, str]) -> None:

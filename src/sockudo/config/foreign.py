@@ -36,6 +36,7 @@ _CLIENT_SIDE = "clients and publishers use it to find the server; the server its
 _DRIVERS = "this version is one node; APP_MANAGER_DRIVER says where apps are kept"
 _SECONDS = "it is in milliseconds there and in seconds here"
 
+_ORIGINS = "use allowed_origins of the app, or SOCKUDO_DEFAULT_APP_ALLOWED_ORIGINS"
 _SAME_SERVER = "the dashboard is part of the server"
 _ONE_PASSWORD = "the dashboard has one password: SOCKUDO_DASHBOARD_PASSWORD, or `sockudo dashboard password`"  # noqa: S105 - no password
 _IN_MEMORY = "sessions of the dashboard have random ids and live in memory; there is nothing to sign or to store"
@@ -60,6 +61,8 @@ ADVICE: Mapping[str, str] = {
     "REVERB_APP_PING_INTERVAL": "use ACTIVITY_TIMEOUT, in seconds",
     "REVERB_APP_ACTIVITY_TIMEOUT": "use ACTIVITY_TIMEOUT, in seconds",
     "REVERB_APP_MAX_CONNECTIONS": "use max_connections of the app, or SOCKUDO_DEFAULT_APP_MAX_CONNECTIONS",
+    "REVERB_ALLOWED_ORIGINS": _ORIGINS,
+    "REVERB_APP_ALLOWED_ORIGINS": _ORIGINS,
     "REVERB_APP_MAX_MESSAGE_SIZE": "it is in bytes there; use WEBSOCKET_MAX_PAYLOAD_KB",
     "REVERB_SCALING_ENABLED": _DRIVERS,
     "REVERB_SCALING_CHANNEL": _DRIVERS,

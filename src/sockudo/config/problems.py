@@ -21,13 +21,16 @@ class ConfigError(Exception):
         return f"{len(self.problems)} problems in the configuration:{lines}"
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known name that a mistyped one most resembles, or None when none is close."""
+def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The known name that a mistyped one most resembles, or None when none is close.
+
+    ``cutoff`` is how much of the letters has to be the same, from 0 to 1.
+    """
     import difflib  # only needed once something is wrong
 
     by_folded = {name.lower().replace("-", "_"): name for name in known}
     folded = word.lower().replace("-", "_")
     if folded in by_folded:
         return by_folded[folded]
-    found = difflib.get_close_matches(folded, by_folded, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(folded, by_folded, n=1, cutoff=cutoff)
     return by_folded[found[0]] if found else None

@@ -123,6 +123,12 @@ is a channel name in which one `*` may stand for any text. An exact name comes f
 text before its `*`.
 
 ```toml
+[[app_manager.array.apps]]
+id = "1001"
+key = "app-key"
+secret = "${APP_SECRET}"
+enabled = true
+
 [app_manager.array.apps.policy.channels.channel_delta_compression]
 "news-*" = "xdelta3"
 "private-*" = "disabled"
@@ -233,7 +239,9 @@ def _grouped(*tables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     by_text: dict[str, list[str]] = {}
     for table in tables:
         for name, text in table.items():
-            by_text.setdefault(text, []).append(f"`{name}…`" if name.endswith("_") else f"`{name}`")
+            shown = f"`{name}…`" if name.endswith("_") else f"`{name}`"
+            # A section of ours may have further keys elsewhere.
+            by_text.setdefault(text, []).append(f"other keys of {shown}" if name in sections() else shown)
     for text, names in by_text.items():
         yield ", ".join(names), text
 

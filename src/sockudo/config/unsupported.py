@@ -78,7 +78,7 @@ NO_EFFECT: Mapping[str, str] = {
     **{f"queue.{broker}": _QUEUE for broker in _BROKERS.split()},
     "queue.redis.cluster_mode": "nothing reads it",
     "queue.redis.concurrency": "`webhooks.concurrency` says how many requests are made at a time",
-    "queue.reliability": "`webhooks.retry` says how a delivery is tried again; leases and polling have no settings",
+    "queue.reliability": "`webhooks.retry` says how a delivery is tried again; polling has no settings",
     "rate_limiter.api_rate_limit.identifier": "nothing reads it",
     "rate_limiter.websocket_rate_limit.identifier": "nothing reads it",
     "ssl.ca_path": "nothing reads it",
@@ -141,12 +141,14 @@ _PREFIXES: Mapping[str, str] = {
     "DATABASE_DYNAMODB_": "database.dynamodb",
     "DATABASE_REDIS_CLUSTER_": "database.redis.cluster",
     "DATABASE_REDIS_SENTINEL_": "database.redis.sentinels",
+    "DATABASE_SCYLLADB_": "database.scylladb",
     "DATABASE_SURREALDB_": "database.surrealdb",
     "METRICS_TCP_EXPORTER_": "metrics.tcp_exporter",
     "QUEUE_IGGY_": "queue.iggy",
     "QUEUE_SNS_": "queue.sns",
     "QUEUE_SQS_": "queue.sqs",
     "REDIS_CLUSTER_QUEUE_": "queue.redis_cluster",
+    "SCYLLADB_": "database.scylladb",
     "SOCKUDO_ABLY_COMPAT_": "ably_compat",
     "VERSIONED_MESSAGES_": "versioned_messages",
 }
@@ -165,7 +167,8 @@ _NAMES: Mapping[str, tuple[str, str]] = {
         "NATS_",
         (
             "SERVERS PREFIX REQUEST_TIMEOUT_MS CONNECTION_TIMEOUT_MS USERNAME PASSWORD TOKEN NODES_NUMBER "
-            "DISCOVERY_MAX_WAIT_MS DISCOVERY_IDLE_WAIT_MS"
+            "DISCOVERY_MAX_WAIT_MS DISCOVERY_IDLE_WAIT_MS CLIENT_CAPACITY SUBSCRIPTION_CAPACITY MAX_RECONNECTS NO_ECHO "
+            "PRESENCE_SYNC_CHUNK_SIZE"
         ),
     ),
     "adapter.rabbitmq": ("RABBITMQ_", "URL PREFIX REQUEST_TIMEOUT_MS CONNECTION_TIMEOUT_MS NODES_NUMBER"),

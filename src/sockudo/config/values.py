@@ -18,6 +18,8 @@ __all__ = ["read_bool", "read_list", "read_number", "read_text", "read_value"]
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _NUMBER = re.compile(r"[+-]?[0-9]{1,20}")
+_WITH_UNIT = re.compile(r"[0-9.]+ *[A-Za-z%]+")
+_UNITS = {"s": "seconds", "ms": "milliseconds", "KB": "kilobytes", "MB": "megabytes", "%": "percent"}
 _NO_NUMBER = frozenset({"none", "null"})
 _NOTHING = _NO_NUMBER | {"0"}
 
@@ -37,12 +39,12 @@ def _read(setting: Setting, raw: object) -> Any:
         case "bool":
             return read_bool(raw)
         case "int":
-            return read_number(raw, key.low, key.high)
+            return _counted(key, raw, key.low)
         case "count":
             nothing = _NO_NUMBER if key.keeps_zero else _NOTHING
             if raw is None or str(raw).strip().lower() in nothing:
                 return None
-            return read_number(raw, key.low if key.keeps_zero else max(key.low, 1), key.high, or_none=True)
+            return _counted(key, raw, key.low if key.keeps_zero else max(key.low, 1), or_none=True)
         case "list":
             return read_list(raw)
         case "text or none" if raw is None or raw == "":
@@ -50,6 +52,16 @@ def _read(setting: Setting, raw: object) -> Any:
         case _:
             text = read_text(raw)
             return _choose(key, text) if key.choices else text
+
+
+def _counted(key: Key, raw: object, low: int, *, or_none: bool = False) -> int:
+    """A number of the key's unit; text that has a unit in it is told which one is counted."""
+    try:
+        return read_number(raw, low, key.high, or_none=or_none)
+    except ValueError as error:
+        if key.unit and isinstance(raw, str) and _WITH_UNIT.fullmatch(raw.strip()):
+            raise ValueError(f"{error}: it counts {_UNITS.get(key.unit, key.unit)}, write the number alone") from None
+        raise
 
 
 def read_bool(raw: object) -> bool:

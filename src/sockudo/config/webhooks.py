@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import msgspec
 
 from sockudo.config.problems import nearest
+from sockudo.config.webhook_shape import misfit
 
 __all__ = [
     "EVENT_TYPES",
@@ -94,10 +95,13 @@ class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_webhook(entry: Mapping[str, Any]) -> Webhook:
     """Reads an entry of ``policy.webhooks``; nulls count as absent. Raises `WebhookError`."""
     given = {name: value for name, value in entry.items() if value is not None}
+    if given.get("event_types") is None:
+        raise WebhookError("has no event_types, a list of event names")
+    wrong = misfit(Webhook, given)
+    if wrong is not None:
+        raise WebhookError(f"does not fit: {wrong}")
     try:
         webhook = msgspec.convert(given, Webhook)
-    except msgspec.ValidationError as error:
-        raise WebhookError(_readable(str(error))) from None
     except UnicodeEncodeError:
         raise WebhookError("has text that is no Unicode: half of a pair of surrogates") from None
     if webhook.url is None and webhook.lambda_target is None and webhook.lambda_function is None:
@@ -138,12 +142,6 @@ def unused_webhooks(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             guess = nearest(name, EVENT_TYPES)
             hint = f"; did you mean {guess!r}?" if guess else ""
             yield f"policy.webhooks[{number}] lists {name!r}, an event that this version never sends{hint}"
-
-
-def _readable(problem: str) -> str:
-    if "missing required field `event_types`" in problem:
-        return "has no event_types, a list of event names"
-    return "does not fit: " + problem.replace("`", "'").replace("$.", "").replace("$", "the entry")
 
 
 def _check_filter(condition: WebhookFilter) -> None:

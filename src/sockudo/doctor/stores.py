@@ -11,6 +11,7 @@ from typing import Final
 from sockudo.client.failures import network_reason
 from sockudo.config import ConfigError, Settings
 from sockudo.config.apps import App
+from sockudo.config.installed import driver_missing
 from sockudo.config.sections import RedisServer, RedisTls, SqlDatabase
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem
@@ -114,7 +115,7 @@ def _redis(section: str, server: RedisServer, tls: RedisTls) -> Server:
         try:
             from sockudo.queues.redis_connection import try_login
         except ImportError as error:
-            raise ConfigError(["Redis needs a driver that is not installed: pip install 'sockudo[redis]'"]) from error
+            raise driver_missing("redis") from error
         return await try_login(server, tls, seconds)
 
     return Server("Redis", section, server.host, server.port, str(server.db), login)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sockudo.config import Settings
-from sockudo.config.problems import ConfigError
+from sockudo.config.installed import driver_missing
 from sockudo.queues.memory import MemoryWebhookQueue
 from sockudo.queues.sqlite import SqliteWebhookQueue
 from sockudo.webhooks.ports import WebhookQueue
@@ -31,7 +31,7 @@ def _redis_queue(settings: Settings) -> WebhookQueue:
         # Takes a while to import, and is an extra.
         from sockudo.queues.redis import RedisWebhookQueue
     except ImportError as error:
-        raise ConfigError(["Redis needs a driver that is not installed: pip install 'sockudo[redis]'"]) from error
+        raise driver_missing("redis") from error
     server, queue = settings.database.redis, settings.queue.redis
     return RedisWebhookQueue(
         server.server(queue.url_override),

@@ -96,3 +96,11 @@ def test_help_has_an_example() -> None:
         done = runner.invoke(app, ["config", command, "--help"])
         assert done.exit_code == 0
         assert f"sockudo config {command}" in done.stdout
+
+
+def test_check_finds_a_driver_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sockudo.config.installed.missing_drivers", lambda _: ["Redis needs a driver"])
+    result = runner.invoke(app, ["config", "check", "--config", "good.toml"])
+    assert result.exit_code == 1
+    assert "Redis needs a driver" in result.stderr
+    assert "is good" not in result.stdout

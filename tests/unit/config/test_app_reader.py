@@ -243,7 +243,7 @@ def test_flat_fields_next_to_a_policy_are_ignored_and_told() -> None:
         ),
         (
             {"webhooks": [{"url": "https://a.test", "event_types": [], "request_timeout_ms": "\ud800"}]},
-            "apps[0] (app 'shop'): webhooks[0] has text that is no Unicode",
+            "apps[0] (app 'shop'): webhooks[0] does not fit: request_timeout_ms is not a whole number",
         ),
     ],
 )
@@ -268,7 +268,10 @@ def test_ids_and_keys_are_unique() -> None:
 
 @pytest.mark.parametrize("raw", [3, "x", {"id": "x"}, [3], None])
 def test_apps_are_a_list_of_objects(raw: object) -> None:
-    assert read_apps(raw, "apps") == ((), ["apps is not a list of apps"], [])
+    apps, (problem,), warnings = read_apps(raw, "apps")
+    assert (apps, warnings) == ((), [])
+    assert problem.startswith("apps is not a list of apps: ")
+    assert "[[app_manager.array.apps]]" in problem
 
 
 def test_what_may_surprise() -> None:

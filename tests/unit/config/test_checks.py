@@ -150,3 +150,36 @@ def test_origins_that_no_page_has(loaded: Load) -> None:
     assert cors == "cors.origin has 'shop.test/', which has '/' behind the host: an origin has no path"
     assert "(app 'shop'): policy.channels.allowed_origins has 'https://shop.test/basket', which has '/basket'" in path
     assert "has 'https://*.', which has no domain" in empty
+
+
+# ---- units ----
+
+
+def test_text_with_a_unit_says_which_one_is_counted(problems: Problems) -> None:
+    (told,) = problems("activity_timeout = '120s'")
+    assert told.startswith(
+        "sockudo.toml: activity_timeout = '120s' is not a whole number of 1 or more: it counts seconds,"
+    )
+    (told,) = problems("health_check_timeout_ms = '2 s'")
+    assert "counts milliseconds" in told
+    (told,) = problems("activity_timeout = 'soon'")
+    assert "counts" not in told
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("activity_timeout = 120000", "activity_timeout = 120000 is 1 day: it counts seconds, and 120 may have been"),
+        ("shutdown_grace_period = 3000", "3000 is 50 minutes"),
+    ],
+)
+def test_seconds_that_look_like_milliseconds(loaded: Load, text: str, words: str) -> None:
+    (told,) = loaded(text).warnings
+    assert words in told
+
+
+@pytest.mark.parametrize(
+    "text", ["activity_timeout = 600", "activity_timeout = 12345", "[idempotency]\nttl_seconds = 3600"]
+)
+def test_seconds_that_may_be_meant(loaded: Load, text: str) -> None:
+    assert loaded(text).warnings == ()

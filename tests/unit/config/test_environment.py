@@ -128,8 +128,8 @@ def test_variables_of_absent_parts_are_told_by_reason(loaded: Load) -> None:
         "DATABASE_DYNAMODB_REGION has no effect: the databases of this version are SQLite, PostgreSQL and MySQL",
         "HISTORY_WRITER_SHARDS has no effect: one writer stores what waits for it in few transactions",
         (
-            "QUEUE_MAX_ATTEMPTS has no effect: `webhooks.retry` says how a delivery is tried again; leases and polling "
-            "have no settings"
+            "QUEUE_MAX_ATTEMPTS has no effect: `webhooks.retry` says how a delivery is tried again; polling has no "
+            "settings"
         ),
         "CONFIG_FILE is not read: use --config",
     )
@@ -154,6 +154,59 @@ def test_mistyped_names_of_our_own_are_told(loaded: Load) -> None:
         "CONNECTION_RECOVERY_BUFFER_TTL_SECONDS is not known; did you mean CONNECTION_RECOVERY_BUFFER_TTL?",
         "DATABASE_POSTGRES_USER is not known; did you mean DATABASE_POSTGRES_USERNAME?",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "guess"),
+    [
+        ("HISTORY_ENABLE", "HISTORY_ENABLED"),
+        ("WEBSOCKET_PING_INTERVALL", "WEBSOCKET_PING_INTERVAL"),
+        ("RATE_LIMITER_ENABLE", "RATE_LIMITER_ENABLED"),
+        ("ACTIVITY_TIMEOUTS", "ACTIVITY_TIMEOUT"),
+        ("SSL_CERT_PATHS", "SSL_CERT_PATH"),
+        ("SOCKUDO_DEFAULT_APP_MAX_CONECTIONS", "SOCKUDO_DEFAULT_APP_MAX_CONNECTIONS"),
+        ("SOKETI_DEFAULT_APP_SECERT", "SOKETI_DEFAULT_APP_SECRET"),
+        ("REVERB_APP_SECERT", "REVERB_APP_SECRET"),
+        ("PUSH_FCM_ENABLE", "PUSH_FCM_ENABLED"),
+    ],
+)
+def test_a_misspelt_name_is_told_with_the_nearest_of_all_that_are_read(loaded: Load, name: str, guess: str) -> None:
+    assert loaded(env={name: "1"}).warnings == (f"{name} is not known; did you mean {guess}?",)
+
+
+def test_what_begins_with_our_name_is_never_silent(loaded: Load) -> None:
+    (told,) = loaded(env={"SOCKUDO_FOO": "1"}).warnings
+    assert told.startswith("SOCKUDO_FOO is not known, and nothing reads it")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        # Each has another owner, and a beginning that some setting of ours has, too.
+        "DATABASE_URL", "LOG_LEVEL", "SSL_CERT_FILE", "SSL_CERT_DIR", "QUEUE_CONNECTION", "CACHE_PREFIX", "REDIS_HOST",
+        "HOSTNAME", "PORTS", "USER", "HTTP_PROXY", "APP_NAME", "DEBUGGER", "GOOGLE_CLOUD_PROJECT", "EVENT_ID",
+        "CONNECTION_STRING", "METRICS_URL", "PUSHER_CLUSTER",
+    ],
+)  # fmt: skip
+def test_names_of_other_software_are_no_mistakes(loaded: Load, name: str) -> None:
+    assert loaded(env={name: "x"}).warnings == ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SCYLLADB_NODES", "NATS_CLIENT_CAPACITY", "NATS_SUBSCRIPTION_CAPACITY", "NATS_MAX_RECONNECTS", "NATS_NO_ECHO",
+        "NATS_PRESENCE_SYNC_CHUNK_SIZE",
+    ],
+)  # fmt: skip
+def test_variables_of_parts_that_are_not_here_are_named(loaded: Load, name: str) -> None:
+    (told,) = loaded(env={name: "1"}).warnings
+    assert told.startswith(f"{name} has no effect: ")
+
+
+def test_origins_of_reverb_have_their_place(loaded: Load) -> None:
+    (told,) = loaded(env={"REVERB_ALLOWED_ORIGINS": "*"}).warnings
+    assert "allowed_origins of the app" in told
 
 
 def test_one_variable_bounds_the_pools_of_both_databases(loaded: Load) -> None:

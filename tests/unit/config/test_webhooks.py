@@ -132,13 +132,15 @@ def test_no_events() -> None:
         ({"headers": {"X-A": 1}}, "headers"),
         ({"filter": []}, "filter"),
         ({"filter": {"channel_prefix": 1}}, "filter.channel_prefix"),
-        ({"filter": {"prefix": "x"}}, "'prefix'"),
-        ({"retry": {"attempts": 1}}, "'attempts'"),
+        ({"filter": {"prefix": "x"}}, "unknown key 'filter.prefix'; did you mean 'filter.channel_prefix'?"),
+        ({"retry": {"attempts": 1}}, "unknown key 'retry.attempts'; did you mean 'retry.max_attempts'?"),
         ({"retry": {"max_attempts": "3"}}, "retry.max_attempts"),
         ({"retry": {"max_attempts": 1.5}}, "retry.max_attempts"),
         ({"retry": {"enabled": "no"}}, "retry.enabled"),
         ({"request_timeout_ms": "5s"}, "request_timeout_ms"),
-        ({"evnet_types": []}, "'evnet_types'"),
+        ({"evnet_types": []}, "unknown key 'evnet_types'; did you mean 'event_types'?"),
+        ({"retry": {"max_attempts": True}}, "retry.max_attempts is not a whole number"),
+        ({"lambda": 5}, "lambda is not a table of keys"),
     ],
 )
 def test_what_does_not_fit(changes: dict[str, Any], words: str) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from sockudo.config.problems import ConfigError
+from sockudo.config.installed import driver_missing
 from sockudo.config.sections import SqlDatabase
 from sockudo.sqlite_files import write_ahead
 
@@ -106,7 +106,7 @@ def postgres_engine(
     try:
         import psycopg
     except ImportError as error:
-        raise _missing("PostgreSQL", "postgres") from error
+        raise driver_missing("postgres") from error
 
     connection_class = _bounded(psycopg.Connection, timeout_ms / 1000 + GRACE_SECONDS)
     seconds = max(2, round(timeout_ms / 1000))
@@ -153,7 +153,7 @@ def mysql_engine(
     try:
         import pymysql
     except ImportError as error:
-        raise _missing("MySQL", "mysql") from error
+        raise driver_missing("mysql") from error
 
     connection_class = _sharing_tls(pymysql.Connection)
     seconds = timeout_ms / 1000
@@ -199,10 +199,6 @@ def _engine(driver: str, connect: Callable[[], Any], pool_size: int, **options: 
         hide_parameters=True,
         **options,
     )
-
-
-def _missing(database: str, extra: str) -> ConfigError:
-    return ConfigError([f"{database} needs a driver that is not installed: pip install 'sockudo[{extra}]'"])
 
 
 def _bounded(base: type[psycopg.Connection[Any]], seconds: float) -> type[psycopg.Connection[Any]]:

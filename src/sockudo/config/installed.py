@@ -1,0 +1,40 @@
+"""Drivers that the configuration asks for and that come with an extra of the package: are they installed?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from sockudo.config.problems import ConfigError
+
+if TYPE_CHECKING:
+    from sockudo.config.settings import Settings
+
+__all__ = ["driver_missing", "missing_drivers"]
+
+_MODULES: Final = {"postgres": ("PostgreSQL", "psycopg"), "mysql": ("MySQL", "pymysql"), "redis": ("Redis", "redis")}
+
+
+def driver_missing(extra: str) -> ConfigError:
+    """What to raise where the driver of this extra cannot be imported."""
+    name, _ = _MODULES[extra]
+    return ConfigError([f"{name} needs a driver that is not installed: pip install 'sockudo[{extra}]'"])
+
+
+def missing_drivers(settings: Settings) -> list[str]:
+    """A problem for each driver that a server with these settings would miss; nothing is imported."""
+    from importlib.util import find_spec
+
+    needed = dict.fromkeys(_extras(settings))
+    return [driver_missing(extra).problems[0] for extra in needed if find_spec(_MODULES[extra][1]) is None]
+
+
+def _extras(settings: Settings) -> Iterator[str]:
+    push = settings.push
+    drivers = [settings.app_manager.driver, push.storage_driver, push.queue_driver, settings.queue.driver]
+    if settings.history.enabled:
+        drivers.append(settings.history.backend)
+    for driver in drivers:
+        extra = {"pgsql": "postgres"}.get(driver, driver)
+        if extra in _MODULES:
+            yield extra
