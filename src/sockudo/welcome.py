@@ -82,8 +82,11 @@ def _rate_limit(settings: Settings) -> list[str]:
     limiter = settings.rate_limiter
     if not limiter.enabled or limiter.driver == "none":
         return []
-    api = limiter.api_rate_limit
-    limit = f"{api.max_requests} API requests in {api.window_seconds} s per address"
+    requests, failed = limiter.api_rate_limit.limit(100), limiter.failed_auth
+    if requests is None:
+        limit = f"{failed.max_requests} failed authentications in {failed.window_seconds} s per address"
+    else:
+        limit = f"{requests[0]} API requests in {requests[1]} s per address"
     return [f"  rate limit     {limit} (RATE_LIMITER_ENABLED=false turns it off)"]
 
 

@@ -250,7 +250,8 @@ def test_requests_of_an_address(strict: ServerProcess, lane: Lane, address: str)
         assert (refused.status, refused.json()["code"], limit, left) == (429, "rate_limited", "5", "0")
         assert refused.header("retry-after") == str(reset)
         assert refused.header("access-control-allow-origin") == "*"
-        text = f"More than 5 requests in 600 s from this address; try again in {reset} s"
+        setting = "rate_limiter.api_rate_limit.max_requests"
+        text = f"More than 5 requests in 600 s from this address ({setting}); try again in {reset} s"
         assert refused.json()["error"] == text
     assert api.events(EVENT, {"X-Forwarded-For": f"10.0.1.{LANES.index(lane)}"}).status == 200
 
@@ -291,10 +292,14 @@ def test_a_header_means_nothing_without_a_trusted_proxy(serve: Callable[..., Ser
 
 
 def test_the_limits_that_nobody_configured(serve: Callable[..., ServerProcess]) -> None:
-    answer = Api(serve({"rate_limiter": {"enabled": True}})).events(EVENT)
-    limit, left, reset = counted(answer)
-    assert (limit, left) == ("100", "99")
-    assert reset <= 60
+    """Failed authentication counts, and upgrades beyond any crowd of clients; right requests do not."""
+    api = Api(serve({"rate_limiter": {"enabled": True}}))
+    for _ in range(120):
+        answer = api.events(EVENT)
+        assert (answer.status, answer.header("x-ratelimit-limit")) == (200, None)
+    unsigned = [api.ask("GET", "/apps/app-id/channels?auth_key=nobody").status for _ in range(101)]
+    assert unsigned == [401] * 100 + [429]
+    assert api.events(EVENT).status == 200
 
 
 def test_refusals_are_counted_in_the_metrics(strict: ServerProcess) -> None:

@@ -112,7 +112,10 @@ def test_metrics_that_are_off_or_could_not_be_opened() -> None:
 
 
 def test_the_rate_limit_is_said_as_it_surprises_people() -> None:
-    assert "rate limit     100 API requests in 60 s per address (RATE_LIMITER_ENABLED=false turns it off)" in said()
+    assert (
+        "rate limit     100 failed authentications in 60 s per address (RATE_LIMITER_ENABLED=false turns it off)"
+        in said()
+    )
     assert "rate limit" not in said(rate_limiter__enabled=False)
     assert "rate limit" not in said(rate_limiter__driver="none")
 

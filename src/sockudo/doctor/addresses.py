@@ -100,7 +100,7 @@ async def _look(what: str, ask: Ask, surroundings: Surroundings) -> Finding:
     left = [_left(answer) for answer in answers]
     before, forged, after = left
     if before is None or forged is None or after is None:
-        return not_checked(f"{what}: no limit by address is on, so nothing depends on the address")
+        return not_checked(f"{what}: right requests are not limited by address")
     if after > before:
         return not_checked(f"{what}: the window of the limit ended in between; ask again")
     return judge(what, Probe(before, forged, after), surroundings)

@@ -12,7 +12,8 @@ from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
 
 __all__ = ["check_credentials", "judge_refusal"]
 
-_PREFIX: Final = "sockudo-doctor-"
+# No limit of requests closes this route, and nothing is found.
+_WORD: Final = "sockudo-doctor-"
 
 _SAID: Final = {
     "app_not_found": "no app has the id {id}",
@@ -40,7 +41,7 @@ async def check_credentials(deployment: Deployment) -> Sequence[Finding]:
         ]
     credentials = deployment.credentials
     try:
-        await deployment.api().channels(prefix=_PREFIX)
+        await deployment.api().problems(text=_WORD)
     except ApiError as error:
         return [judge_refusal(error, credentials.app_id, credentials.key)]
     prefix = urlsplit(deployment.url).path.rstrip("/")
@@ -66,8 +67,8 @@ def judge_refusal(error: ApiError, app_id: str, key: str) -> Finding:
         again = "" if "try again" in error.text.lower() else again
         return warning(
             f"too many requests from this address: {error.text.rstrip('.')}.{again}",
-            "Wait, or raise rate_limiter.api_rate_limit.max_requests (RATE_LIMITER_API_MAX_REQUESTS); behind a proxy, "
-            "see that trust_hops tells clients apart.",
+            "Wait, or raise the setting that the text names (rate_limiter.api_rate_limit.max_requests is "
+            "RATE_LIMITER_API_MAX_REQUESTS); behind a proxy, see that trust_hops tells clients apart.",
             row="rate_limited",
         )
     text = _SAID.get(slug)

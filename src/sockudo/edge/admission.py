@@ -71,12 +71,10 @@ def upgrade(http: HttpProtocol, rest: bytes) -> Reply | None:
 
 
 def _check_rate(edge: Edge, address: str) -> Reply | None:
-    if not edge.limits.enabled:
-        return None
-    verdict = edge.limits.upgrade(address, edge.clock.monotonic())
+    verdict = edge.limits.hit("upgrade", address, edge.clock.monotonic())
     if verdict is None or verdict.allowed:
         return None
-    return error_reply(edge.limits.refusal(verdict), edge.limits.headers(verdict))
+    return error_reply(edge.limits.refusal(verdict, "upgrade"), edge.limits.headers(verdict))
 
 
 def _take_over(

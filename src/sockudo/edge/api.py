@@ -13,9 +13,10 @@ from starlette.routing import Route
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.auth.signing import query_param
+from sockudo.edge.failed_auth import after_failure
 from sockudo.edge.paths import path_part
 from sockudo.edge.publishing import finished_reply, publish_reply
-from sockudo.edge.refusals import note_scope
+from sockudo.edge.refusals import note_scope, scope_address
 from sockudo.edge.signed import authenticated, json_reply, query_string
 from sockudo.errors import ErrorSpec
 from sockudo.publishing import channel_state, channel_users, list_channels
@@ -63,6 +64,8 @@ def _publish(edge: Edge, *, batch: bool) -> Endpoint:
         if isinstance(reply, asyncio.Future):
             await asyncio.wait((reply,))
             reply = finished_reply(reply)
+        if reply.refusal is not None:
+            reply = after_failure(edge, reply, scope_address(edge, request.scope))
         if reply.refusal is not None:
             note_scope(edge, reply.refusal, request.scope)
         response = Response(reply.body, reply.status, media_type="application/json")

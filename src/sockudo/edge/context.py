@@ -102,7 +102,7 @@ class Edge:
         self.state.default_headers = [(b"date", date)]
         self.common_head = b"date: %b\r\n" % date
         cors = self.cors.constant
-        plain = cors is not None and not self.limits.enabled
+        plain = cors is not None and not self.limits.counts_requests
         self.plain_ok = render(PLAIN_OK._replace(headers=cors or ()), self.common_head) if plain else None
 
     def sweep(self, now: float) -> None:

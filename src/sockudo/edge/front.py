@@ -11,11 +11,12 @@ from starlette.routing import Match, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from sockudo import errors
-from sockudo.edge.address import client_address
-from sockudo.edge.refusals import note_scope
+from sockudo.edge.failed_auth import after_failure, is_operators
+from sockudo.edge.refusals import note_scope, scope_address
 from sockudo.edge.replies import Refusal, Reply, error_reply
 from sockudo.errors import SockudoError
 from sockudo.ids import unique_id
+from sockudo.limits.ip import Counted
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
@@ -66,8 +67,9 @@ class Front:
             else:
                 await route.handle(scope, receive, send_with_headers)
         except SockudoError as error:
-            note_scope(self._edge, Refusal.of(error), scope)
-            await _send(send_with_headers, error_reply(error))
+            reply = after_failure(self._edge, error_reply(error), scope_address(self._edge, scope))
+            note_scope(self._edge, reply.refusal or Refusal.of(error), scope)
+            await _send(send_with_headers, reply)
         except ClientDisconnect:
             return
         except Exception as problem:
@@ -119,18 +121,17 @@ class Front:
     def _check_rate(self, scope: Scope, extra: Headers) -> Reply | None:
         limits = self._edge.limits
         path: str = scope["path"]
-        if not limits.enabled or not path.startswith(("/apps/", "/users/", "/app/")):
-            return None
         upgrade = path.startswith("/app/")
-        hops = limits.upgrade_trust_hops if upgrade else limits.api_trust_hops
-        unix = self._edge.settings.unix_socket.enabled
-        address = client_address(scope["client"], scope["headers"], hops, unix=unix)
-        now = self._edge.clock.monotonic()
-        verdict = limits.upgrade(address, now) if upgrade else limits.api(address, now)
+        if not upgrade and (not limits.counts_requests or not path.startswith(("/apps/", "/users/"))):
+            return None
+        if is_operators(path):
+            return None
+        what: Counted = "upgrade" if upgrade else "api"
+        verdict = limits.hit(what, scope_address(self._edge, scope), self._edge.clock.monotonic())
         if verdict is None:
             return None
         extra.extend(limits.headers(verdict))
-        return None if verdict.allowed else error_reply(limits.refusal(verdict))
+        return None if verdict.allowed else error_reply(limits.refusal(verdict, what))
 
 
 class _Shelves:

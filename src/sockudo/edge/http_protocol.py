@@ -33,7 +33,7 @@ from sockudo.edge.outgoing import WhileOpen
 from sockudo.edge.proxy_protocol import parse as parse_proxy_header
 from sockudo.edge.publishing import PLAIN_OK, finished_reply
 from sockudo.edge.push.lane import push_reply
-from sockudo.edge.refusals import garbled, note_connection, note_request
+from sockudo.edge.refusals import garbled, note_connection, refused_publish
 from sockudo.edge.replies import Refusal, Reply, error_reply, render
 from sockudo.edge.traced import traced_refusal
 from sockudo.errors import SockudoError
@@ -322,12 +322,12 @@ class HttpProtocol(HttpToolsProtocol):
         edge = self.edge
         extra: list[tuple[bytes, bytes]] = []
         reply: Reply | asyncio.Future[Any] | None = None
-        if edge.limits.enabled:
-            verdict = edge.limits.api(self.address(), self._active_at)
+        if edge.limits.counts_requests:
+            verdict = edge.limits.hit("api", self.address(), self._active_at)
             if verdict is not None:
                 extra = edge.limits.headers(verdict)
                 if not verdict.allowed:
-                    reply = error_reply(edge.limits.refusal(verdict))
+                    reply = error_reply(edge.limits.refusal(verdict, "api"))
                     if publish.batch is not None:
                         traced_refusal(edge, reply, *publish)  # type: ignore[arg-type]  # it is one of events
         if reply is None:
@@ -354,8 +354,7 @@ class HttpProtocol(HttpToolsProtocol):
             edge.replies.put(self.transport, edge.plain_ok)
             return
         if reply.refusal is not None:
-            request = f"POST {publish.raw_path.decode('latin-1')}"
-            note_request(edge, reply.refusal, request, publish.app_id, self.address())
+            reply = refused_publish(edge, reply, publish, self.address())
         headers = [*edge.cors.headers(publish.headers.get(b"origin")), *extra, *reply.headers]
         edge.replies.put(self.transport, render(reply._replace(headers=headers), edge.common_head, close=close))
         if close:

@@ -9,7 +9,9 @@ from starlette.types import Scope
 
 from sockudo import errors
 from sockudo.edge.address import client_address
-from sockudo.edge.replies import Refusal
+from sockudo.edge.failed_auth import after_failure
+from sockudo.edge.lane import LanePublish
+from sockudo.edge.replies import Refusal, Reply
 from sockudo.errors import SockudoError
 from sockudo.inspector import Entry
 
@@ -17,7 +19,16 @@ if TYPE_CHECKING:
     from sockudo.edge.context import Edge
     from sockudo.edge.http_protocol import HttpProtocol
 
-__all__ = ["garbled", "note_connection", "note_request", "note_scope", "note_upgrade", "prefix_cause"]
+__all__ = [
+    "garbled",
+    "note_connection",
+    "note_request",
+    "note_scope",
+    "note_upgrade",
+    "prefix_cause",
+    "refused_publish",
+    "scope_address",
+]
 
 _LONGEST: Final = 300
 _MOST_SECRETS: Final = 100
@@ -54,6 +65,15 @@ def note_request(edge: Edge, refusal: Refusal, request: str, app_id: str | None,
     )
 
 
+def refused_publish(edge: Edge, reply: Reply, publish: LanePublish, address: str) -> Reply:
+    """The reply that a refusal on the express lane is answered with, once it has been told of."""
+    reply = after_failure(edge, reply, address)
+    if reply.refusal is not None:
+        request = f"POST {publish.raw_path.decode('latin-1')}"
+        note_request(edge, reply.refusal, request, publish.app_id, address)
+    return reply
+
+
 def note_scope(edge: Edge, refusal: Refusal, scope: Scope) -> None:
     """The same for a request of the web framework.
 
@@ -61,14 +81,14 @@ def note_scope(edge: Edge, refusal: Refusal, scope: Scope) -> None:
     one of the API's.
     """
     path: str = scope["path"]
-    unix = edge.settings.unix_socket.enabled
     if path.startswith("/app/"):
-        address = client_address(scope["client"], scope["headers"], edge.limits.upgrade_trust_hops, unix=unix)
         headers = dict(scope["headers"])
         if refusal.spec is errors.UPGRADE_INVALID and b"upgrade" not in headers:
             refusal = refusal._replace(likely_cause=_NO_UPGRADE)
         origin = headers.get(b"origin")
-        note_upgrade(edge, refusal, path[5:], address, None if origin is None else origin.decode("latin-1"))
+        note_upgrade(
+            edge, refusal, path[5:], scope_address(edge, scope), None if origin is None else origin.decode("latin-1")
+        )
         return
     if refusal.spec is errors.NOT_FOUND and refusal.likely_cause is None:
         refusal = refusal._replace(likely_cause=prefix_cause(path))
@@ -76,8 +96,14 @@ def note_scope(edge: Edge, refusal: Refusal, scope: Scope) -> None:
         edge.gateway.refused_requests[refusal.spec.slug] += 1
         return
     app_id = path.split("/", 3)[2] if path.startswith("/apps/") else None
-    address = client_address(scope["client"], scope["headers"], edge.limits.api_trust_hops, unix=unix)
-    note_request(edge, refusal, f"{scope['method']} {path}", app_id, address)
+    note_request(edge, refusal, f"{scope['method']} {path}", app_id, scope_address(edge, scope))
+
+
+def scope_address(edge: Edge, scope: Scope) -> str:
+    """The client's address, through the proxies that are trusted for such a request."""
+    limits = edge.limits
+    hops = limits.upgrade_trust_hops if scope["path"].startswith("/app/") else limits.api_trust_hops
+    return client_address(scope["client"], scope["headers"], hops, unix=edge.settings.unix_socket.enabled)
 
 
 def note_upgrade(edge: Edge, refusal: Refusal, key: str, address: str, origin: str | None = None) -> None:

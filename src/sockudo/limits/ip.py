@@ -1,33 +1,60 @@
-"""Requests and upgrades of one client address (contract 70 § 4.3, 20 § 10.5)."""
+"""Requests, failed authentication and upgrades of one client address (contract 00, 70 § 4.3, 20 § 10.5)."""
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final, Literal
 
 from sockudo import errors
-from sockudo.config.sections.limits import RateLimit, RateLimiter
+from sockudo.config.sections.limits import RateLimiter
 from sockudo.errors import SockudoError
 from sockudo.limits.windows import FixedWindows, Verdict
 
-__all__ = ["IpLimits"]
+__all__ = ["Counted", "IpLimits"]
 
-_API = ("api_rate_limit", "http_api")
-_UPGRADE = ("websocket_rate_limit", "websocket_upgrade")
+Counted = Literal["api", "failed_auth", "upgrade"]
+"""What is counted of an address."""
+
+_LABELS: Final[dict[Counted, tuple[str, str]]] = {
+    "api": ("api_rate_limit", "http_api"),
+    "failed_auth": ("failed_auth", "http_api"),
+    "upgrade": ("websocket_rate_limit", "websocket_upgrade"),
+}
+_NAMES: Final[dict[Counted, str]] = {
+    "api": "requests",
+    "failed_auth": "requests with a wrong key, signature or time",
+    "upgrade": "WebSocket upgrades",
+}
+
+# Of a table that sets its window alone.
+_API_REQUESTS: Final = 100
+_UPGRADES: Final = 20
+# What no crowd of clients behind one address does, not even after a restart of the server.
+_BURST: Final = (6000, 60)
 
 
 class IpLimits:
-    """Both limits of every client address, as the settings have them.
+    """The limits of every client address, as the settings have them.
 
-    ``checks`` and ``triggered`` count hits and refusals by (limiter, request context), the labels of the metrics.
+    Unless they limit requests, only those whose authentication fails are counted: a backend has one address, and so
+    have all clients behind a proxy. ``checks`` and ``triggered`` count hits and refusals by (limiter, request context),
+    the labels of the metrics. ``counts_requests`` says that every request of the API counts.
     """
 
-    __slots__ = ("_api", "_upgrade", "api_trust_hops", "checks", "enabled", "triggered", "upgrade_trust_hops")
+    __slots__ = (
+        "_windows",
+        "api_trust_hops",
+        "checks",
+        "counts_requests",
+        "enabled",
+        "triggered",
+        "upgrade_trust_hops",
+    )
 
     def __init__(self, settings: RateLimiter) -> None:
         self.checks: Counter[tuple[str, str]] = Counter()
         self.triggered: Counter[tuple[str, str]] = Counter()
-        self._api: FixedWindows | None = None
-        self._upgrade: FixedWindows | None = None
+        self._windows: dict[Counted, FixedWindows] = {}
         self.replace(settings)
 
     def replace(self, settings: RateLimiter) -> None:
@@ -35,21 +62,26 @@ class IpLimits:
         self.enabled = settings.enabled and settings.driver != "none"
         self.api_trust_hops = settings.api_rate_limit.trust_hops
         self.upgrade_trust_hops = settings.websocket_rate_limit.trust_hops
-        self._api = _windows(settings.api_rate_limit, self._api) if self.enabled else None
-        self._upgrade = _windows(settings.websocket_rate_limit, self._upgrade) if self.enabled else None
+        failed = settings.failed_auth
+        wanted: dict[Counted, tuple[int, int] | None] = {
+            "api": settings.api_rate_limit.limit(_API_REQUESTS),
+            "failed_auth": (failed.max_requests, failed.window_seconds),
+            "upgrade": settings.websocket_rate_limit.limit(_UPGRADES) or _BURST,
+        }
+        self._windows = {
+            what: _windows(limit, self._windows.get(what))
+            for what, limit in wanted.items()
+            if self.enabled and limit is not None
+        }
+        self.counts_requests = "api" in self._windows
 
-    def api(self, address: str, now: float) -> Verdict | None:
-        """Counts one HTTP API request; None while limits are off."""
-        return self._hit(self._api, _API, address, now)
-
-    def upgrade(self, address: str, now: float) -> Verdict | None:
-        """Counts one WebSocket upgrade; None while limits are off."""
-        return self._hit(self._upgrade, _UPGRADE, address, now)
-
-    def _hit(self, windows: FixedWindows | None, labels: tuple[str, str], address: str, now: float) -> Verdict | None:
+    def hit(self, what: Counted, address: str, now: float) -> Verdict | None:
+        """Counts one of the address; None where that is not limited."""
+        windows = self._windows.get(what)
         if windows is None:
             return None
         verdict = windows.hit(address, now)
+        labels = _LABELS[what]
         self.checks[labels] += 1
         if not verdict.allowed:
             self.triggered[labels] += 1
@@ -65,17 +97,16 @@ class IpLimits:
         ]
 
     @staticmethod
-    def refusal(verdict: Verdict) -> SockudoError:
-        """The error that answers a refused hit, with ``retry_after``."""
+    def refusal(verdict: Verdict, what: Counted) -> SockudoError:
+        """The error that answers a refused hit, with ``retry_after``; its text names the setting."""
         return errors.RATE_LIMITED(
-            f"More than {verdict.limit} requests in {verdict.window} s from this address; "
-            f"try again in {verdict.reset} s",
+            f"More than {verdict.limit} {_NAMES[what]} in {verdict.window} s from this address "
+            f"(rate_limiter.{_LABELS[what][0]}.max_requests); try again in {verdict.reset} s",
             retry_after=verdict.reset,
         )
 
 
-def _windows(limit: RateLimit, current: FixedWindows | None) -> FixedWindows:
-    wanted = (limit.max_requests, limit.window_seconds)
+def _windows(wanted: tuple[int, int], current: FixedWindows | None) -> FixedWindows:
     if current is not None and (current.max_requests, current.window_seconds) == wanted:
         return current
     return FixedWindows(*wanted)

@@ -57,8 +57,8 @@ def test_a_discovered_file(tmp_path: Path) -> None:
     got = load(path=None, environ={}, cwd=tmp_path)
     assert got.settings.port == 7
     assert got.settings.rate_limiter.api_rate_limit.trust_hops == 2
-    # A table that is given in part keeps its own defaults for the rest.
-    assert got.settings.rate_limiter.api_rate_limit.max_requests == 100
+    # Proxies that are trusted limit nothing.
+    assert got.settings.rate_limiter.api_rate_limit.limit(100) is None
     assert got.sources == ("file config/config.json",)
     assert got.path == tmp_path / "config/config.json"
 

@@ -15,7 +15,7 @@ from support.edge import EdgeNode, request, settings
 from support.inside import live_app
 from support.websocket import frame, handshake
 
-LIMITED: dict[str, Any] = {"enabled": True, "driver": "memory"}
+LIMITED: dict[str, Any] = {"enabled": True, "driver": "memory", "websocket_rate_limit": RateLimit(20, 60, 0)}
 
 
 class TestAdmitted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sockudo.config.sections.limits import ApiRateLimit
 from sockudo.edge.cors import Cors
 from support.edge import EdgeNode, request, settings
 
@@ -27,7 +28,8 @@ async def test_the_time_of_day_is_told_on_both_ways(node: EdgeNode) -> None:
         ({}, True),
         ({"cors": {"origin": ()}}, True),
         ({"cors": {"origin": ("https://a.test",)}}, False),
-        ({"rate_limiter": {"enabled": True, "driver": "memory"}}, False),
+        ({"rate_limiter": {"enabled": True, "driver": "memory"}}, True),
+        ({"rate_limiter": {"enabled": True, "api_rate_limit": ApiRateLimit(max_requests=100)}}, False),
     ],
 )
 async def test_the_plain_reply_is_ready_where_it_is_the_same_for_all(changes: dict[str, object], ready: bool) -> None:

@@ -13,6 +13,7 @@ from starlette.routing import Match, Route
 from structlog.testing import capture_logs
 
 from sockudo import errors
+from sockudo.config.sections.limits import ApiRateLimit, WebSocketRateLimit
 from sockudo.edge.api import api_routes
 from sockudo.edge.cors import Cors
 from sockudo.edge.front import Front
@@ -56,6 +57,14 @@ ROUTES = [
     Route("/both", name, methods=["DELETE"]),
     Route("/both", refuse, methods=["POST"]),
 ]
+
+
+LIMITED = {
+    "enabled": True,
+    "driver": "memory",
+    "api_rate_limit": ApiRateLimit(max_requests=100),
+    "websocket_rate_limit": WebSocketRateLimit(max_requests=20),
+}
 
 
 @pytest.fixture
@@ -187,8 +196,7 @@ class TestCrossOrigin:
 class TestLimits:
     @pytest.fixture
     async def node(self) -> EdgeNode:
-        limits = {"enabled": True, "driver": "memory"}
-        return EdgeNode(settings=settings(rate_limiter=limits), routes=list(ROUTES))
+        return EdgeNode(settings=settings(rate_limiter=LIMITED), routes=list(ROUTES))
 
     @pytest.mark.parametrize("target", ["/live", "/up", "/stats", "/nothing", "/name/x"])
     async def test_operations_are_never_limited(self, node: EdgeNode, target: str) -> None:
@@ -205,6 +213,31 @@ class TestLimits:
             assert reply.headers["x-ratelimit-remaining"] == str(max(0, 99 - number))
             statuses.append(reply.status)
         assert statuses == [400, 405] * 50 + [429, 429]
+
+    async def test_failures_alone_are_counted_unless_requests_are_limited(self) -> None:
+        """A backend has one address, and so have all clients behind a proxy: right requests are always served."""
+        node = EdgeNode(settings=settings(rate_limiter={"enabled": True}))
+        wrong = request("GET", "/apps/app/channels?auth_key=key-app&auth_signature=0&auth_timestamp=1")
+        statuses = [(await node.wire().ask(wrong)).status for _ in range(101)]
+        assert statuses == [401] * 100 + [429]
+        refused = await node.wire().ask(wrong)
+        assert "(rate_limiter.failed_auth.max_requests)" in refused.error
+        assert refused.headers["retry-after"] == refused.headers["x-ratelimit-reset"]
+        for _ in range(150):
+            reply = await node.wire().ask(node.publish({"name": "e", "channel": "c", "data": "d"}))
+            assert (reply.status, reply.headers.get("x-ratelimit-limit")) == (200, None)
+        bad = node.publish({"name": "e", "channel": "c"}).replace(b"auth_signature=", b"auth_signature=00")
+        assert (await node.wire().ask(bad)).status == 429
+        assert (await node.wire(peer=("10.0.0.8", 1)).ask(wrong)).status == 401
+
+    @pytest.mark.parametrize("name", ["problems", "inspector/stream"])
+    async def test_no_limit_of_requests_closes_what_operators_look_with(self, name: str) -> None:
+        limits = {"enabled": True, "api_rate_limit": ApiRateLimit(max_requests=1)}
+        node = EdgeNode(settings=settings(rate_limiter=limits))
+        for _ in range(3):
+            await node.wire().ask(node.publish({"name": "e", "channel": "c", "data": "d"}))
+        assert (await node.wire().ask(request("GET", "/apps/app/channels"))).status == 429
+        assert (await node.wire().ask(request("GET", f"/apps/app/{name}?auth_key=key-app"))).status == 401
 
     async def test_preflights_are_not_counted(self, node: EdgeNode) -> None:
         for _ in range(101):

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
+from sockudo.config.sections.limits import ApiRateLimit
 from support.edge import EdgeNode, Wire, request, settings
 from support.inside import Client
 
@@ -146,7 +147,7 @@ class TestBothWays:
         assert fast.headers == slow.headers
 
     async def test_limits_are_shared(self) -> None:
-        limits = {"enabled": True, "driver": "memory"}
+        limits = {"enabled": True, "driver": "memory", "api_rate_limit": ApiRateLimit(max_requests=100)}
         node = EdgeNode(settings=settings(rate_limiter=limits))
         publish = node.publish(EVENT)
         wire = node.wire()
@@ -435,7 +436,7 @@ class TestProxyProtocol:
 
     @pytest.fixture
     async def node(self) -> EdgeNode:
-        limits = {"enabled": True, "driver": "memory"}
+        limits = {"enabled": True, "driver": "memory", "api_rate_limit": ApiRateLimit(max_requests=100)}
         return EdgeNode(settings=settings(proxy_protocol=True, rate_limiter=limits))
 
     @pytest.mark.parametrize("size", [1, 7, 1000])

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from sockudo import errors
 from sockudo.config.apps import History as HistoryOverride
+from sockudo.config.sections.limits import ApiRateLimit
 from support.durable import Durable, Held, lose
 from support.edge import EdgeNode, request, settings
 from support.inside import live_app
@@ -179,10 +180,10 @@ async def test_other_paths_leave_no_span(tracer: RecordingTracer) -> None:
 
 
 async def test_a_limited_address_is_told_on_the_express_lane(tracer: RecordingTracer) -> None:
-    limiter = {"enabled": True, "api_rate_limit": settings().rate_limiter.api_rate_limit}
+    limiter = {"enabled": True, "api_rate_limit": ApiRateLimit(max_requests=5)}
     node = EdgeNode(settings=settings(rate_limiter=limiter), tracer=tracer)
     wire = node.wire()
-    for _ in range(limiter["api_rate_limit"].max_requests):
+    for _ in range(5):
         wire.feed(node.publish(EVENT))
     wire.feed(node.publish(EVENT))
     assert wire.replies()[-1].status == 429

@@ -12,6 +12,7 @@ __all__ = [
     "ApiRateLimit",
     "ChannelLimits",
     "EventLimits",
+    "FailedAuthLimit",
     "Idempotency",
     "Presence",
     "RateLimit",
@@ -215,21 +216,41 @@ class Idempotency(msgspec.Struct, frozen=True):
 class RateLimit(msgspec.Struct, frozen=True):
     """Requests of one address in a window. ``trust_hops`` proxies are trusted to add to X-Forwarded-For."""
 
-    max_requests: int
-    window_seconds: int
-    trust_hops: int
+    max_requests: int | None = None
+    window_seconds: int | None = None
+    trust_hops: int = 0
+
+    def limit(self, requests: int) -> tuple[int, int] | None:
+        """Requests and seconds as configured; None where neither is. ``requests`` count where only the window is."""
+        if self.max_requests is None and self.window_seconds is None:
+            return None
+        return self.max_requests or requests, self.window_seconds or 60
 
 
 class ApiRateLimit(RateLimit, frozen=True):
     """HTTP API requests of one address."""
 
     max_requests: Annotated[
-        int,
-        Key("HTTP API requests of one address in a window", env="RATE_LIMITER_API_MAX_REQUESTS", low=1, reload=True),
-    ] = 100
+        int | None,
+        Key(
+            "HTTP API requests of one address in a window, right ones included; not set = those are not limited, only "
+            "failed authentication is (`rate_limiter.failed_auth`)",
+            env="RATE_LIMITER_API_MAX_REQUESTS",
+            low=1,
+            reload=True,
+        ),
+    ] = None
     window_seconds: Annotated[
-        int, Key("The window", env="RATE_LIMITER_API_WINDOW_SECONDS", unit="s", low=1, reload=True)
-    ] = 60
+        int | None,
+        Key(
+            "The window; set alone, it limits to 100 requests",
+            env="RATE_LIMITER_API_WINDOW_SECONDS",
+            unit="s",
+            low=1,
+            reload=True,
+            default_text="60, where `max_requests` is set",
+        ),
+    ] = None
     trust_hops: Annotated[
         int,
         Key(
@@ -245,12 +266,26 @@ class WebSocketRateLimit(RateLimit, frozen=True):
     """WebSocket upgrades of one address."""
 
     max_requests: Annotated[
-        int,
-        Key("WebSocket upgrades of one address in a window", env="RATE_LIMITER_WS_MAX_REQUESTS", low=1, reload=True),
-    ] = 20
+        int | None,
+        Key(
+            "WebSocket upgrades of one address in a window",
+            env="RATE_LIMITER_WS_MAX_REQUESTS",
+            low=1,
+            reload=True,
+            default_text="6000 in 60 s: only floods are refused",
+        ),
+    ] = None
     window_seconds: Annotated[
-        int, Key("The window", env="RATE_LIMITER_WS_WINDOW_SECONDS", unit="s", low=1, reload=True)
-    ] = 60
+        int | None,
+        Key(
+            "The window; set alone, it limits to 20 upgrades",
+            env="RATE_LIMITER_WS_WINDOW_SECONDS",
+            unit="s",
+            low=1,
+            reload=True,
+            default_text="60",
+        ),
+    ] = None
     trust_hops: Annotated[
         int,
         Key(
@@ -260,6 +295,23 @@ class WebSocketRateLimit(RateLimit, frozen=True):
             reload=True,
         ),
     ] = 0
+
+
+class FailedAuthLimit(msgspec.Struct, frozen=True):
+    """Failed authentication of one address on the HTTP API; right requests of the address are answered all the same."""
+
+    max_requests: Annotated[
+        int,
+        Key(
+            "Requests of one address in a window whose key, signature or time is wrong; more are answered with 429",
+            env="RATE_LIMITER_FAILED_AUTH_MAX_REQUESTS",
+            low=1,
+            reload=True,
+        ),
+    ] = 100
+    window_seconds: Annotated[
+        int, Key("The window", env="RATE_LIMITER_FAILED_AUTH_WINDOW_SECONDS", unit="s", low=1, reload=True)
+    ] = 60
 
 
 class RateLimiter(msgspec.Struct, frozen=True):
@@ -278,3 +330,4 @@ class RateLimiter(msgspec.Struct, frozen=True):
     ] = "memory"
     api_rate_limit: ApiRateLimit = ApiRateLimit()
     websocket_rate_limit: WebSocketRateLimit = WebSocketRateLimit()
+    failed_auth: FailedAuthLimit = FailedAuthLimit()
