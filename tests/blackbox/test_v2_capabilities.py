@@ -100,9 +100,11 @@ def test_a_presence_update(connect: Connect, unique: str) -> None:
     assert client.event()["event"] == "sockudo_internal:presence_update"
     client.say("sockudo:auth", {"token": token("ana", {channel: ["subscribe"]})})
     assert client.event()["event"] == "sockudo:auth_success"
+    error = client.event()
+    assert (error["channel"], error["data"]["code"]) == (channel, 4009)
+    assert "is not allowed to presence channel" in error["data"]["message"]
     client.say("sockudo:presence_update", {"channel": channel, "data": {"n": 2}})
-    error = client.event()["data"]
-    assert "is not allowed to presence channel" in error["message"]
+    assert "subscribe first" in client.event()["data"]["message"]
 
 
 def test_client_events(grant: Grant, unique: str) -> None:

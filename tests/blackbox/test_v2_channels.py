@@ -222,7 +222,7 @@ def test_disconnects_count_too(connect_v2: Connect, server: ServerProcess, uniqu
 def test_members_of_a_presence_channel(connect_v2: Connect, unique: str) -> None:
     channel = f"presence-{unique}"
     watcher, first, second = connect_v2(), connect_v2(), connect_v2()
-    watcher.subscribe(f"[meta]{channel}")
+    watcher.subscribe(f"[meta]{channel}", "watcher")
     first.subscribe(channel, "ana", {"secret": 1})
     second.subscribe(channel, "ana")
     second.say("sockudo:presence_update", {"channel": channel, "data": {"away": True}})
@@ -391,3 +391,27 @@ def test_subscribing_again_replaces_the_filter_and_a_refusal_leaves_it(
     client.subscribe(unique)
     server.publish(unique, "tide", "5")
     assert client.event()["data"] == "5"
+
+
+@pytest.mark.parametrize("kind", ["private", "private-encrypted", "presence", "private-cache"])
+def test_a_metachannel_needs_the_signature_of_its_channel(connect_v2: Connect, unique: str, kind: str) -> None:
+    channel = f"{kind}-{unique}"
+    stranger, watcher = connect_v2(), connect_v2()
+    stranger.say("sockudo:subscribe", {"channel": f"[meta]{channel}"})
+    stranger.refused(4009, f"{SIGN}Authentication signature required for this channel")
+    right = stranger.subscription(f"[meta]{channel}", "ana")
+    of_another = {**right, "auth": stranger.auth(f"{channel}-2", right.get("channel_data"))}
+    stranger.say("sockudo:subscribe", of_another)
+    stranger.refused(4009, f"{SIGN}Channel requires authentication")
+    watcher.subscribe(f"[meta]{channel}", "ana")
+    member = connect_v2()
+    member.subscribe(channel, "ben")
+    assert watcher.event()["channel"] == f"[meta]{channel}"
+    assert stranger.until_pong() == []
+
+
+def test_a_watcher_of_a_presence_channel_is_no_member(connect_v2: Connect, unique: str) -> None:
+    watcher, member = connect_v2(), connect_v2()
+    watcher.subscribe(f"[meta]presence-{unique}", "ana")
+    found = member.subscribe(f"presence-{unique}", "ben")
+    assert "ana" not in str(found["data"])

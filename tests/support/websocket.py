@@ -216,11 +216,12 @@ class WebSocket(RawConnection):
     def subscription(self, channel: str, user_id: object = None, user_info: object = None) -> Event:
         """The data of a subscribe frame that the server accepts."""
         data: Event = {"channel": channel}
-        if channel.startswith("presence-"):
+        subject = channel.removeprefix("[meta]")
+        if subject.startswith("presence-"):
             member = {"user_id": user_id} if user_info is None else {"user_id": user_id, "user_info": user_info}
             data["channel_data"] = compact(member)
-        if channel.startswith(("private-", "presence-")):
-            data["auth"] = self.auth(channel, data.get("channel_data"))
+        if subject.startswith(("private-", "presence-")):
+            data["auth"] = self.auth(subject, data.get("channel_data"))
         return data
 
     def sign_in(self, user_id: str, **fields: Any) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from sockudo.names import META_PREFIX
+
 __all__ = [
     "Credentials",
     "authorize_channel",
@@ -34,8 +36,8 @@ class Credentials:
 
 
 def needs_auth(channel: str) -> bool:
-    """Whether subscribing to the channel takes an auth string: private and presence channels of every form."""
-    return channel.startswith(("private-", "presence-"))
+    """Whether subscribing takes an auth string: private and presence channels of every form, and what is about them."""
+    return channel.removeprefix(META_PREFIX).startswith(("private-", "presence-"))
 
 
 def channel_auth(credentials: Credentials, socket_id: str, channel: str, channel_data: str | None = None) -> str:
@@ -74,8 +76,9 @@ def authorize_channel(
 ) -> dict[str, str]:
     """What an authorization endpoint answers to a stock client: ``auth`` and, for presence, ``channel_data``.
 
-    Raises ValueError for a presence channel without ``user_id``.
+    A metachannel takes what its channel takes. Raises ValueError for a presence channel without ``user_id``.
     """
+    channel = channel.removeprefix(META_PREFIX)
     if not channel.startswith("presence-"):
         return {"auth": channel_auth(credentials, socket_id, channel)}
     if user_id is None:

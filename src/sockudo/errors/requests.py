@@ -313,6 +313,7 @@ FEATURE_DISABLED = row(
     "feature_disabled",
     "The feature is switched off.",
     http=403,
+    ws=4301,
     remedy="Switch the feature on for the app or the server.",
 )
 SERVICE_UNAVAILABLE = row(

@@ -5,13 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sockudo import errors
-from sockudo.auth.capabilities import Operation, check
+from sockudo.auth.capabilities import Capabilities, Operation, check
 from sockudo.names import META_PREFIX, is_meta, is_wildcard, namespace_of, user_of, users_of
 
 if TYPE_CHECKING:
     from sockudo.sessions.session import Session
 
-__all__ = ["check_history", "check_owner", "check_publish", "check_read", "check_subscribe", "owns_past"]
+__all__ = [
+    "check_granted",
+    "check_history",
+    "check_owner",
+    "check_publish",
+    "check_read",
+    "check_subscribe",
+    "owns_past",
+]
 
 
 def check_subscribe(session: Session, name: str, *, presence: bool, rewind: bool = False) -> None:
@@ -23,12 +31,17 @@ def check_subscribe(session: Session, name: str, *, presence: bool, rewind: bool
     if presence:
         _check_namespace(session, name, "allow_presence_for_client", "client presence subscriptions")
     subject = name.removeprefix(META_PREFIX) if is_meta(name) else name
-    check(v2.capabilities, Operation.SUBSCRIBE, subject)
-    if presence:
-        check(v2.capabilities, Operation.PRESENCE, subject)
+    check_granted(v2.capabilities, subject, presence=presence)
     if rewind:
         check(v2.capabilities, Operation.HISTORY, subject)
     _check_user(session, subject)
+
+
+def check_granted(capabilities: Capabilities, subject: str, *, presence: bool) -> None:
+    """Whether the capabilities let a connection hear the channel, or about it. Raises errors.CAPABILITY_DENIED."""
+    check(capabilities, Operation.SUBSCRIBE, subject)
+    if presence:
+        check(capabilities, Operation.PRESENCE, subject)
 
 
 def check_read(session: Session, name: str) -> None:

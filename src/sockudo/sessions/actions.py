@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from sockudo import errors
 from sockudo.protocol import frames
 from sockudo.protocol.inbound import InboundFrame
 from sockudo.sessions.channel_history import channel_history
@@ -31,6 +32,15 @@ def _nothing(_: Session, __: InboundFrame) -> None:
     """A pong is activity, which was noted when it arrived."""
 
 
+def _ai_event(session: Session, frame: InboundFrame) -> None:
+    """Events of clients that only AI transport takes (contract 10 § 15.3); V1 does not know them."""
+    if session.v2 is not None:
+        raise errors.FEATURE_DISABLED(
+            f"Client event error: '{frame.event}' needs AI transport, which is not part of this version of the server. "
+            "Publish through your backend instead."
+        )
+
+
 def _table() -> dict[str, Action]:
     actions: dict[str, Action] = {
         "ping": _ping,
@@ -47,6 +57,7 @@ def _table() -> dict[str, Action]:
     prefixes = ("pusher:", "sockudo:", "pusher_internal:", "sockudo_internal:")
     table = {prefix + name: action for prefix in prefixes for name, action in actions.items()}
     table["channel_history"] = channel_history
+    table["ai-input"] = table["ai-cancel"] = _ai_event
     # The one action that insists on a prefix that is not internal (§ 1.1).
     table["pusher:presence_update"] = table["sockudo:presence_update"] = presence_update
     return table

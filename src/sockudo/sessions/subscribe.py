@@ -31,7 +31,7 @@ from sockudo.sessions.subscribe_options import check_modes, read_predicate, read
 if TYPE_CHECKING:
     from sockudo.sessions.session import Session
 
-__all__ = ["subscribe", "unsubscribe"]
+__all__ = ["leave_channel", "subscribe", "unsubscribe"]
 
 _MAX_USER_ID = 128
 
@@ -70,11 +70,14 @@ def _request(session: Session, name: str, data: dict[str, Any]) -> Request:
         check_rewind(session, name, kind)
     if v2:
         check_modes(data)
-    if kind.protected and not isinstance(data.get("auth"), str):
+    # What is told about a channel needs what the channel itself needs.
+    subject = name.removeprefix(META_PREFIX) if kind is META else name
+    needs = channel_kind(subject) if kind is META else kind
+    if needs.protected and not isinstance(data.get("auth"), str):
         raise errors.CHANNEL_AUTH_MISSING()
-    check_subscribe(session, name, presence=kind.presence, rewind=rewind is not None)
-    if kind.protected:
-        _check_auth(session, name, kind, data)
+    check_subscribe(session, name, presence=needs.presence, rewind=rewind is not None)
+    if needs.protected:
+        _check_auth(session, subject, needs, data)
     candidate = _candidate(session, name, data) if kind.presence else None
     return Request(name, kind, candidate, predicate, rewind)
 
@@ -174,6 +177,11 @@ def unsubscribe(session: Session, frame: InboundFrame) -> None:
     name = data.get("channel") if isinstance(data, dict) else data
     if not isinstance(name, str):
         raise errors.MISSING_FIELD("Invalid message format: Missing channel in unsubscribe message")
+    leave_channel(session, name)
+
+
+def leave_channel(session: Session, name: str) -> None:
+    """Ends a subscription and forgets what was kept for it; one that there is not is ignored."""
     if session.recoverable is not None:
         session.recoverable.attached.pop(name, None)
     if session.v2 is not None:

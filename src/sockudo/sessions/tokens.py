@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from sockudo import errors
 from sockudo.auth.tokens import Token, read_token, signed_by
 from sockudo.errors import SockudoError
+from sockudo.names import META_PREFIX, channel_kind, is_meta
 from sockudo.protocol import frames
 from sockudo.protocol.inbound import InboundFrame, object_data
+from sockudo.sessions.access import check_granted
+from sockudo.sessions.subscribe import leave_channel
 
 if TYPE_CHECKING:
     from sockudo.apps.live import LiveApp
@@ -63,7 +66,7 @@ def adopt_token(session: Session, token: Token) -> None:
 
 
 def refresh_token(session: Session, frame: InboundFrame) -> None:
-    """Replaces the token in place; a refusal leaves the old one."""
+    """Replaces the token in place; a refusal leaves the old one. What the new one does not grant any more ends."""
     v2 = session.v2
     if v2 is None:
         raise errors.NOT_ON_V1(f"Protocol error: {frame.event} requires protocol V2")
@@ -83,6 +86,13 @@ def refresh_token(session: Session, frame: InboundFrame) -> None:
         raise errors.TOKEN_REFRESH_REFUSED("Authentication error: capability token refresh cannot change client_id")
     adopt_token(session, token)
     session.send(frames.token_event("auth_success", client_id=token.client_id, jti=token.jti, exp=token.expires_at))
+    for name in tuple(session.channels):
+        subject = name.removeprefix(META_PREFIX) if is_meta(name) else name
+        try:
+            check_granted(token.capabilities, subject, presence=channel_kind(subject).presence)
+        except SockudoError as error:
+            leave_channel(session, name)
+            session.refuse(error, name, about=name)
 
 
 def check_token(session: Session, now: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sockudo.protocol.shapes import V2_JSON
 from sockudo.sessions.actions import ACTIONS
 from support.inside import Node
 
@@ -23,7 +24,7 @@ def test_the_table_is_complete() -> None:
         *V2_ONLY,
     }
     expected = {prefix + name for prefix in PREFIXES for name in names}
-    expected |= {"channel_history", "pusher:presence_update", "sockudo:presence_update"}
+    expected |= {"channel_history", "pusher:presence_update", "sockudo:presence_update", "ai-input", "ai-cancel"}
     assert set(ACTIONS) == expected
 
 
@@ -109,3 +110,16 @@ def test_what_has_no_effect_has_none_whatever_its_data(node: Node, name: str, da
     client = node.connect()
     client.send(f"pusher:{name}", data)
     assert client.frames() == []
+
+
+@pytest.mark.parametrize("event", ["ai-input", "ai-cancel"])
+def test_events_of_ai_transport_are_refused_on_v2_and_unknown_on_v1(node: Node, event: str) -> None:
+    old, new = node.connect(), node.connect(shape=V2_JSON)
+    old.send(event, {}, "private-a")
+    assert old.frames() == []
+    new.send(event, {}, "private-a")
+    [frame] = new.frames()
+    assert frame["event"] == "sockudo:error"
+    assert frame["data"]["code"] == 4301
+    assert event in frame["data"]["message"]
+    assert node.state.traffic.errors["feature_disabled"] == 1
