@@ -75,6 +75,7 @@ class Histories:
         if edge.presence_history is not None:
             edge.presence_history.durable = history
         edge.checks["history"] = history.check
+        edge.degrading["history_writes"] = history.taking.check
         _log.info("history", backend=options.backend)
 
     async def _start_presence_history(self) -> None:

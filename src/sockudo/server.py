@@ -228,6 +228,8 @@ class Server:
         return None if self.pushing.pipeline is None else self.pushing.counters
 
     async def _apps_healthy(self) -> bool:
+        if self.apps.problem is not None:
+            raise errors.SERVICE_UNAVAILABLE(self.apps.problem)
         return self.apps.healthy
 
     async def _open_apps(self) -> None:

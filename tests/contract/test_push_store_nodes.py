@@ -420,7 +420,8 @@ async def test_a_database_that_hangs_is_given_up_and_comes_back(remote_push: Pus
             )
             assert [getattr(each, "spec", each) for each in results] == [errors.SERVICE_UNAVAILABLE] * 3
             assert all("The push store does not answer" in str(each) for each in results)
-            assert await store.check() is False
+            with pytest.raises(errors.SockudoError):
+                await store.check()
             assert time.monotonic() - began < 20
         await store.take_steps("app", "ship", [a_step("a")], NOW, UNTIL)
         status = await store.status("app", "ship")
@@ -440,7 +441,8 @@ async def test_a_file_that_is_gone_is_an_error_until_it_is_back(shared_push: Pus
         with pytest.raises(errors.SockudoError) as caught:
             await store.accept(a_status("b"), None, [], NOW)
         assert caught.value.spec is errors.SERVICE_UNAVAILABLE
-        assert await store.check() is False
+        with pytest.raises(errors.SockudoError):
+            await store.check()
         away.rename(path)
         await accept(store, "b")
         assert await store.count_publishes("app") == {"queued": 2}
@@ -483,7 +485,8 @@ async def test_a_closed_store_has_no_threads_and_refuses(shared_push: PushPlace)
             with pytest.raises(errors.SockudoError, match="The push store is not open") as caught:
                 await refused
             assert caught.value.spec is errors.SERVICE_UNAVAILABLE
-        assert await store.check() is False
+        with pytest.raises(errors.SockudoError):
+            await store.check()
         await store.start()
         assert await store.status("app", "ship") is not None
 

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from support.databases import DatabaseServer
+from support.logs import log_lines
 from support.recovery import answer_of, place, resume
 from support.server import DEFAULT_APP, NUMERIC_APP, ServerProcess, app_record, start_server
 from support.waiting import wait_until
@@ -153,9 +154,16 @@ def test_a_disk_that_is_full(sqlite: ServerProcess, data: Path) -> None:
                 refused(sqlite, text="x" * 60_000)
                 listeners.plain_is_untouched()
             listeners.durable.hears_nothing()
+            is_degraded(sqlite, "the disk does not answer as it should")
         finally:
             resource.prlimit(sqlite.process.pid, resource.RLIMIT_FSIZE, allowed)
         after_the_failure(listeners, 1)
+        wait_until(lambda: sqlite.request("GET", "/up").text == "OK", "health is OK again")
+
+
+END_OTHERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL",
+)
 
 
 @pytest.fixture
@@ -219,12 +227,38 @@ def test_connections_that_the_database_ends(on_postgres: ServerProcess, postgres
     with Listeners(server) as listeners:
         server.publish("chat", "e", "before")
         assert listeners.durable.event()["serial"] == 1
-        postgres.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
-        )
+        postgres.execute(*END_OTHERS)
         heals(server)
         assert listeners.durable.event()["serial"] == 2
+
+
+def test_a_database_that_may_only_be_read(on_postgres: ServerProcess, postgres: DatabaseServer) -> None:
+    server, name = on_postgres, postgres.postgres.database
+    with Listeners(server) as listeners:
+        server.publish("chat", "e", "before")
+        assert listeners.durable.event()["serial"] == 1
+        postgres.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on', *END_OTHERS)
+        try:
+            for _ in range(3):
+                refused(server)
+            listeners.durable.hears_nothing()
+            is_degraded(server, "it may only be read")
+        finally:
+            postgres.execute(
+                "SET default_transaction_read_only = off", f'ALTER DATABASE "{name}" RESET ALL', *END_OTHERS
+            )
+        after_the_failure(listeners, 1)
+        wait_until(lambda: server.request("GET", "/up").text == "OK", "health is OK again")
+
+
+def is_degraded(server: ServerProcess, reason: str) -> None:
+    """Health says it, and the log says why: once, however often it is asked."""
+    for _ in range(3):
+        answer = server.request("GET", "/up")
+        assert (answer.status, answer.text) == (200, "DEGRADED")
+    failed = [line["fields"] for line in log_lines(server) if line["fields"]["message"] == "health check failed"]
+    assert [line["check"] for line in failed] == ["history_writes"]
+    assert reason in failed[0]["reason"]
 
 
 # ---- a store that is not what it was ----

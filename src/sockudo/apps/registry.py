@@ -64,6 +64,7 @@ class AppRegistry:
         self._revision: int | None = None
         self._inline: frozenset[str] = frozenset()
         self._healthy = False
+        self._problem: str | None = None
         # Whoever reads the records last must also be the last to put them in place.
         self._lock = asyncio.Lock()
 
@@ -71,6 +72,11 @@ class AppRegistry:
     def healthy(self) -> bool:
         """Whether the store answered when it was last asked."""
         return self._healthy
+
+    @property
+    def problem(self) -> str | None:
+        """Why the store did not answer when it was last asked; None when it did, and before it was asked."""
+        return None if self._healthy else self._problem
 
     @property
     def configured(self) -> frozenset[str]:
@@ -151,7 +157,7 @@ class AppRegistry:
                 revision = await self._store.revision()
                 changes = Changes() if revision == self._revision else await self._load(revision)
             except errors.SockudoError as error:
-                self._healthy = False
+                self._healthy, self._problem = False, error.text
                 _log.warning("a changed app is not served yet", reason=error.text)
                 return result
             if changes:
@@ -179,7 +185,7 @@ class AppRegistry:
                     _log.error(
                         "app store fails; the apps stay as last known", reason=error.text, cause=str(error.__cause__)
                     )
-                failing, self._healthy = True, False
+                failing, self._healthy, self._problem = True, False, error.text
                 continue
             if failing:
                 _log.info("app store answers again")

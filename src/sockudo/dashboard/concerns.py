@@ -78,6 +78,8 @@ def _used(board: Board, app: LiveApp) -> float:
 
 def _streams(board: Board) -> Iterator[Concern]:
     edge = board.edge
+    if edge.history is not None and edge.history.taking.reason is not None:
+        yield Concern("bad", f"Publishes to durable channels are refused: {edge.history.taking.reason}")
     for name, history in (("History", edge.history), ("Presence history", edge.presence_history)):
         if history is None:
             continue
@@ -95,8 +97,9 @@ def _webhooks(board: Board) -> Iterator[Concern]:
     webhooks, link = board.edge.webhooks, "/dashboard/webhooks"
     if webhooks is None:
         return
-    if webhooks.batches.failing or webhooks.deliverer.failing:
-        yield Concern("bad", "The queue of webhooks does not answer: events wait in memory.", link)
+    problem = webhooks.batches.problem or webhooks.deliverer.problem
+    if problem is not None:
+        yield Concern("bad", f"The queue of webhooks does not answer, and events wait in memory: {problem}", link)
     if webhooks.batches.lost:
         lost = webhooks.batches.lost
         yield Concern("bad", f"{lost:,} events for webhooks were lost since the start: the queue could not take them.")

@@ -69,11 +69,16 @@ async def operator_health(deployment: Deployment) -> dict[str, Any]:
 
 def failed_parts(told: Mapping[str, Any]) -> list[str]:
     """The checks that fail, each with its reason, from what `operator_health` told."""
-    return [
-        f"{check['name']}: {check.get('reason') or 'it fails'}"
+    return [f"{name}: {reason}" for name, reason in failed_checks(told).items()]
+
+
+def failed_checks(told: Mapping[str, Any]) -> dict[str, str]:
+    """The same, by name."""
+    return {
+        str(check["name"]): str(check.get("reason") or "it fails")
         for check in told.get("checks", ())
         if isinstance(check, dict) and not check.get("passed")
-    ]
+    }
 
 
 def _in_url(host: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final
@@ -15,11 +15,11 @@ from sockudo.client.signing import signed_target
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
 from sockudo.doctor.machine import Process
-from sockudo.doctor.operators import failed_parts, operator_health
+from sockudo.doctor.operators import failed_checks, failed_parts, operator_health
 from sockudo.doctor.probe import Answer
 from sockudo.version import __version__
 
-__all__ = ["check_clock", "check_health", "check_server", "check_version", "judge_live", "judge_skew"]
+__all__ = ["check_clock", "check_health", "check_server", "check_version", "judge_degraded", "judge_live", "judge_skew"]
 
 _ALLOWED: Final = 600
 _NOTABLE: Final = 30
@@ -29,6 +29,19 @@ _SERVER_CLOCK: Final = re.compile(r"clock, which says (-?[0-9]+)")
 _GATEWAY: Final = frozenset({502, 503, 504})
 _CHANNEL: Final = "sockudo-doctor"
 _STORE: Final = "Look whether the database, or the file in data_dir, can be reached and read by the server's user."
+_WRITES: Final = (
+    "Make room where the disk is full. A database that may only be read is a standby, or was set so "
+    "(default_transaction_read_only, read_only): let database.postgres or database.mysql name the one that takes "
+    "writes. Channels that are degraded heal by themselves once the store answers."
+)
+_PARTS: Final = {
+    "history_writes": (
+        "publishes to durable channels are refused",
+        _WRITES,
+    ),
+    "push_store": ("the store of push does not answer, so no notification is accepted", _STORE),
+    "webhooks": ("the queue of webhooks does not answer, so webhooks wait in memory", None),
+}
 _NTP: Final = "Synchronise the clocks of both machines (NTP, `timedatectl`)."
 
 
@@ -237,21 +250,32 @@ async def check_health(deployment: Deployment) -> Sequence[Finding]:
             problem("the server is stopping: it takes no new connections", row=errors.DRAINING, word=word),
         ]
     if word == "DEGRADED":
-        told = failed_parts(await operator_health(deployment))
-        reason = f" ({'; '.join(told)})" if told else ""
-        return [
-            problem(
-                f"in service, but not whole: the webhook queue does not answer{reason}, so webhooks wait in memory",
-                f"{_queue_place(deployment)} The log names the reason ('health check failed', webhooks).",
-                word=word,
-                part="webhooks",
-            )
-        ]
+        return judge_degraded(failed_checks(await operator_health(deployment)), _queue_place(deployment))
     if word == "ERROR":
         return [await _failing_part(deployment)]
     return [
         problem(f"/up is answered with {answer.status} and no word of a Sockudo server", "Let the proxy pass it on.")
     ]
+
+
+def judge_degraded(failed: Mapping[str, str], queue: str) -> list[Finding]:
+    """A finding for each part that fails, by its name and with its reason; ``queue`` says what to do about webhooks."""
+    if not failed:
+        return [
+            problem(
+                "in service, but not whole: publishes to durable channels are refused, or the queue of webhooks or the "
+                "store of push does not answer",
+                "The log names the part and the reason ('health check failed'); with --config and dashboard.password "
+                "this command does, too.",
+                word="DEGRADED",
+            )
+        ]
+    found = []
+    for part, reason in failed.items():
+        what, advice = _PARTS.get(part, (f"{part} fails", _STORE))
+        text = f"in service, but not whole: {what} ({reason})"
+        found.append(problem(text, advice or queue, word="DEGRADED", part=part))
+    return found
 
 
 async def _app_health(deployment: Deployment) -> Finding:

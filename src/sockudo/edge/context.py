@@ -63,6 +63,8 @@ class Edge:
     checks: dict[str, HealthCheck] = field(default_factory=dict)
     # Checks whose failure leaves the server in service, but not whole.
     degrading: dict[str, HealthCheck] = field(default_factory=dict)
+    # The checks that failed when they were last made, and why.
+    failing: dict[str, str | None] = field(default_factory=dict)
     state: ServerState = field(default_factory=ServerState)
     # None while no app keeps a history.
     history: History | None = None

@@ -47,6 +47,7 @@ class Health(msgspec.Struct):
     checks: list[Checked] = []
 
 
+_NO_APPS = "no apps configured"
 _HISTORY_OFF = {
     "enabled": False,
     "backend": "disabled",
@@ -105,14 +106,19 @@ async def health(edge: Edge, app_id: str | None = None) -> Health:
             return Health("NOT_FOUND", 404, "no app has this id")
         if not app.enabled:
             return Health("ERROR", 503, "the app is disabled")
-    elif not edge.apps.all():
-        _log.warning("not healthy", reason="no apps configured")
-        return Health("ERROR", 503, "no apps configured")
+    else:
+        some = bool(edge.apps.all())
+        found = Checked("configured apps", some, degrading=False, took_ms=0, reason=None if some else _NO_APPS)
+        _note(edge.failing, found)
+        if not some:
+            return Health("ERROR", 503, _NO_APPS)
     timeout = edge.settings.health_check_timeout_ms / 1000
     checks = {**edge.checks, **edge.degrading}
     done = await asyncio.gather(
         *(_check(name, check, timeout, name in edge.degrading) for name, check in checks.items())
     )
+    for each in done:
+        _note(edge.failing, each)
     if any(not check.passed and not check.degrading for check in done):
         return Health("ERROR", 503, checks=done)
     return Health("OK" if all(check.passed for check in done) else "DEGRADED", 200, checks=done)
@@ -130,9 +136,17 @@ async def _check(name: str, check: HealthCheck, seconds: float, degrading: bool)
         passed, reason = False, problem.text
     except OSError as problem:
         passed, reason = False, type(problem).__name__
-    if not passed:
-        _log.warning("health check failed", check=name, reason=reason)
     return Checked(name, passed, degrading, round((perf_counter() - began) * 1000, 2), reason)
+
+
+def _note(failing: dict[str, str | None], done: Checked) -> None:
+    """A line for each change, however often it is asked."""
+    if done.passed:
+        if failing.pop(done.name, "never") != "never":
+            _log.info("health check passes again", check=done.name)
+    elif failing.get(done.name, "never") != done.reason:
+        failing[done.name] = done.reason
+        _log.warning("health check failed", check=done.name, reason=done.reason)
 
 
 def _one_word(found: Health) -> Response:

@@ -150,8 +150,14 @@ HISTORY_UNAVAILABLE = row(
     http=503,
     ws=4000,
     retry=True,
-    causes=("the database is down or unreachable", "its disk is full", "it took longer than write_timeout_ms"),
-    remedy="Try again after Retry-After seconds; the server's log names what failed. Nothing was published.",
+    causes=(
+        "the database is down or unreachable",
+        "its disk is full",
+        "it may only be read: a standby, or set so",
+        "it took longer than write_timeout_ms",
+    ),
+    remedy="Nothing was published; try again after Retry-After seconds. The text and the log name what failed. "
+    "Operators make room on a full disk, and name a database that takes writes in place of one that may only be read.",
 )
 HISTORY_DEGRADED = row(
     "history_degraded",

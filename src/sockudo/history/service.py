@@ -12,7 +12,7 @@ import structlog
 
 from sockudo.clock import Clock
 from sockudo.errors import SockudoError
-from sockudo.history.calls import Sleep, StoreCalls
+from sockudo.history.calls import Sleep, StoreCalls, unavailable
 from sockudo.history.counters import HistoryCounters
 from sockudo.history.degraded import DegradedStreams
 from sockudo.history.heads import Heads, StreamChanged, StreamKey
@@ -23,6 +23,7 @@ from sockudo.history.reads import Reads
 from sockudo.history.replay import Failed, Replayed, Wanted, replay
 from sockudo.history.rewind import Predicate, Rewound, rewind
 from sockudo.history.states import authority, stream_object, stream_state
+from sockudo.history.taking import Taking
 from sockudo.history.tally import Tally
 from sockudo.history.writer import Deliver, Writer
 from sockudo.streams.ports import HistoryStore
@@ -73,6 +74,7 @@ class History:
     ``on_stream_changed`` is called whenever a channel goes on elsewhere than it was: after a reset, or in a store that
     was wiped or restored. ``on_stream_trimmed`` is called when an operator erased messages. Both come before anything
     is said in the new state. ``options`` may be replaced for another page size; the rest of them counts at the start.
+    ``taking`` knows whether publishes are taken.
     """
 
     def __init__(
@@ -96,8 +98,10 @@ class History:
         self._degraded = DegradedStreams(
             store, self._calls, self._heads, clock, sleep, self.options.node_id, self.counters
         )
+        self.taking = taking = Taking(store, self._calls, self._degraded, clock, sleep)
+        capacity = self.options.queue_capacity
         self._writer = Writer(
-            store, self._calls, self._heads, self._degraded, clock, sleep, self.counters, self.options.queue_capacity
+            store, self._calls, self._heads, self._degraded, taking, clock, sleep, self.counters, capacity
         )
         self._reads = Reads(store, self._calls, self._writer, self._degraded)
         self._tally = Tally(store, self._calls, clock)
@@ -109,7 +113,8 @@ class History:
         """Opens the store and begins to write. Raises errors.HISTORY_UNAVAILABLE when the store cannot be used."""
         await self._store.start()
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(work) for work in (self._writer.run(), self._degraded.heal(), self._maintain())]
+        works = (self._writer.run(), self._degraded.heal(), self.taking.run(), self._maintain())
+        self._tasks = [loop.create_task(work) for work in works]
         for task in self._tasks:
             task.add_done_callback(_report)
 
@@ -126,8 +131,10 @@ class History:
         await self._store.close()
 
     async def check(self) -> bool:
-        """Whether the store answers, for health checks."""
-        return not self._calls.hanging and await self._calls.read(self._store.check())
+        """True when the store answers, for health checks. Raises the reason when it does not."""
+        if self._calls.hanging:
+            raise unavailable("The history store hangs")
+        return await self._calls.read(self._store.check())
 
     # ---- publish and subscribe ----
 

@@ -22,6 +22,7 @@ from sockudo.history.counters import HistoryCounters
 from sockudo.history.degraded import DegradedStreams
 from sockudo.history.heads import Heads, StreamKey
 from sockudo.history.regrouping import Regrouping
+from sockudo.history.taking import Taking
 from sockudo.streams.ports import HistoryStore, OutcomeUnknown
 from sockudo.streams.records import Append, Committed, Position
 
@@ -73,6 +74,7 @@ class Writer:
         calls: StoreCalls,
         heads: Heads,
         degraded: DegradedStreams,
+        taking: Taking,
         clock: Clock,
         sleep: Sleep,
         counters: HistoryCounters,
@@ -82,6 +84,7 @@ class Writer:
         self._calls = calls
         self._heads = heads
         self._degraded = degraded
+        self._taking = taking
         self._clock = clock
         self._counters = counters
         self._capacity = capacity
@@ -188,8 +191,11 @@ class Writer:
                 self._store.commit([entry.append for entry in batch]), late=partial(self._learn, batch)
             )
         except OutcomeUnknown as problem:
+            self._taking.refused(problem)
             self._lose(batch, known, problem)
         except SockudoError as problem:
+            if problem.spec is errors.HISTORY_UNAVAILABLE:
+                self._taking.refused(problem)
             if problem.spec is errors.HISTORY_UNAVAILABLE or len(batch) == 1:
                 self._refuse(batch, problem)
             else:
@@ -199,6 +205,7 @@ class Writer:
                 await self._commit(batch[middle:])
         else:
             took = self._clock.monotonic() - started
+            self._taking.stored()
             for counters, app_id in {(entry.counters, entry.key[0]) for entry in batch}:
                 counters.note_commit(app_id, took)
             await self._accept(batch, outcomes, known)

@@ -310,7 +310,7 @@ class PushStore(Devices, Settings, Publishes, Protocol):
         """Gives everything back. Calling it twice does no harm."""
 
     async def check(self) -> bool:
-        """Whether the store answers. Raises nothing."""
+        """True when the store answers. Raises errors.SERVICE_UNAVAILABLE with the reason when it does not."""
         ...
 
     async def lock(self, app_id: str, name: str, owner: str, now_ms: int, until_ms: int) -> bool:

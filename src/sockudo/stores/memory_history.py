@@ -308,3 +308,6 @@ class MemoryHistoryStore:
 
     async def check(self) -> bool:
         return True
+
+    async def probe(self) -> None:
+        pass

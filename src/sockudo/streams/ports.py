@@ -140,5 +140,8 @@ class HistoryStore(Protocol):
         ...
 
     async def check(self) -> bool:
-        """Whether the store answers, for health checks."""
+        """True when the store answers, for health checks. Raises errors.HISTORY_UNAVAILABLE when it does not."""
         ...
+
+    async def probe(self) -> None:
+        """Writes something that changes nothing. Raises errors.HISTORY_UNAVAILABLE when writes are not taken."""

@@ -91,7 +91,8 @@ class Batches:
         self._ready: list[Delivery] = []
         self._waiting = 0
         self._wake = asyncio.Event()
-        self._failing = False
+        # Why the queue refused the last append, None when it took it.
+        self.problem: str | None = None
 
     @property
     def depth(self) -> int:
@@ -101,7 +102,7 @@ class Batches:
     @property
     def failing(self) -> bool:
         """Whether the queue refused the last append."""
-        return self._failing
+        return self.problem is not None
 
     def add(self, endpoints: AppEndpoints, event: Event) -> None:
         """Takes an event for every endpoint that wants it. Never waits."""
@@ -202,12 +203,12 @@ class Batches:
         try:
             await self._queue.append(deliveries)
         except SockudoError as problem:
-            if not self._failing:
-                self._failing = True
+            if self.problem is None:
                 _log.error("the webhook queue takes nothing; events wait in memory", reason=problem.text)
+            self.problem = problem.text
             return False
-        if self._failing:
-            self._failing = False
+        if self.problem is not None:
+            self.problem = None
             _log.info("the webhook queue takes events again", waiting=self._waiting)
         del self._ready[: len(deliveries)]
         self._waiting -= sum(delivery.events for delivery in deliveries)

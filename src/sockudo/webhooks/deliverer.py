@@ -83,7 +83,8 @@ class Deliverer:
         self.counters: dict[tuple[str, str], EndpointCounters] = {}
         # What the queue held when it was last counted.
         self.counts: Mapping[tuple[str, str], Counts] = {}
-        self.failing = False
+        # Why the queue failed the last time, None when it did not.
+        self.problem: str | None = None
         self._queue = queue
         self._sender = sender
         self._resolve = resolve
@@ -342,14 +343,19 @@ class Deliverer:
         if outcome.state != "delivered" or self._inspector.watching:
             self._inspector.note(entry_of(endpoint, delivery, answer, outcome, self._inspector.now_ms()))
 
+    @property
+    def failing(self) -> bool:
+        """Whether the queue failed the last time."""
+        return self.problem is not None
+
     def _queue_failed(self, problem: SockudoError) -> None:
-        if not self.failing:
-            self.failing = True
+        if self.problem is None:
             _log.error("the webhook queue does not answer", reason=problem.text)
+        self.problem = problem.text
 
     def _recovered(self) -> None:
-        if self.failing and not self._untold:
-            self.failing = False
+        if self.problem is not None and not self._untold:
+            self.problem = None
             _log.info("the webhook queue answers again")
 
     def _of(self, key: tuple[str, str]) -> EndpointCounters:

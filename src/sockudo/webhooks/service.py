@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.auth.signing import Signer
 from sockudo.clock import Clock
@@ -127,8 +128,11 @@ class Webhooks:
             await asyncio.sleep(0 if more else _TICK)
 
     async def check(self) -> bool:
-        """Whether the queue does its work."""
-        return not (self.batches.failing or self.deliverer.failing)
+        """True while the queue does its work. Raises errors.SERVICE_UNAVAILABLE with the reason when it does not."""
+        problem = self.batches.problem or self.deliverer.problem
+        if problem is not None:
+            raise errors.SERVICE_UNAVAILABLE(problem)
+        return True
 
     def now_ms(self) -> int:
         """The time of day as deliveries have it."""

@@ -97,12 +97,23 @@ def test_rate_limits_that_refuse_and_a_loop_that_was_blocked() -> None:
     assert case.told() == []
 
 
+TAKEN = SimpleNamespace(reason=None)
+
+
 def test_streams_that_are_degraded_or_have_lost_something() -> None:
     case = Case()
     status = {"degraded_channels": 2, "reset_required_channels": 1}
-    case.node.edge.history = cast(Any, SimpleNamespace(runtime_status=lambda: status))
+    case.node.edge.history = cast(Any, SimpleNamespace(runtime_status=lambda: status, taking=TAKEN))
     assert [level for level, _ in case.told()] == ["bad", "bad"]
     assert case.told()[0][1].startswith("History: 2 channels are degraded")
+
+
+def test_durable_publishes_that_are_refused() -> None:
+    case = Case()
+    status = {"degraded_channels": 0, "reset_required_channels": 0}
+    refused = SimpleNamespace(reason="its disk is full")
+    case.node.edge.history = cast(Any, SimpleNamespace(runtime_status=lambda: status, taking=refused))
+    assert case.told() == [("bad", "Publishes to durable channels are refused: its disk is full")]
 
 
 def test_webhooks_that_fail_were_given_up_or_lost() -> None:
@@ -115,9 +126,9 @@ def test_webhooks_that_fail_were_given_up_or_lost() -> None:
     case.node.edge.webhooks = cast(
         Any,
         SimpleNamespace(
-            batches=SimpleNamespace(failing=True, lost=7),
+            batches=SimpleNamespace(problem="it is away", lost=7),
             deliverer=SimpleNamespace(
-                failing=False,
+                problem=None,
                 counters={("app", "sink"): broken, ("app", "fine"): EndpointCounters()},
                 counts={("app", "sink"): Counts(dead=3)},
             ),
@@ -125,7 +136,7 @@ def test_webhooks_that_fail_were_given_up_or_lost() -> None:
     )
     texts = [text for _, text in case.told()]
     assert [level for level, _ in case.told()] == ["bad", "bad", "bad", "warn"]
-    assert "does not answer" in texts[0]
+    assert texts[0] == "The queue of webhooks does not answer, and events wait in memory: it is away"
     assert texts[1].startswith("7 events")
     assert "endpoint sink of app app" in texts[2]
     assert texts[3].startswith("3 webhook deliveries were given up")

@@ -35,6 +35,7 @@ from sockudo.doctor.finding import problem
 from sockudo.doctor.operators import failed_parts, judge_binding
 from sockudo.doctor.probe import Answer
 from sockudo.doctor.reach import Knock
+from sockudo.doctor.service import judge_degraded
 from sockudo.doctor.storage import SqliteFile
 from sockudo.doctor.stores import Server
 from sockudo.doctor.tls import Certificate
@@ -453,6 +454,16 @@ def test_the_parts_that_fail_are_named_with_their_reasons() -> None:
     told = {"checks": [{"name": "apps", "passed": True}, {"name": "history", "passed": False, "reason": "no answer"}]}
     assert failed_parts(told) == ["history: no answer"]
     assert failed_parts({}) == []
+
+
+def test_what_fails_while_the_server_is_in_service_has_its_own_advice() -> None:
+    found = judge_degraded({"history_writes": "its disk is full", "webhooks": "Redis is away"}, "Start Redis.")
+    assert [each.facts["part"] for each in found] == ["history_writes", "webhooks"]
+    assert "(its disk is full)" in found[0].seen
+    assert found[0].advice[0].startswith("Make room")
+    assert found[1].advice == ("Start Redis.",)
+    (unknown,) = judge_degraded({}, "Start Redis.")
+    assert "dashboard.password" in unknown.advice[0]
 
 
 def test_the_databases_of_push_are_reached_too() -> None:

@@ -198,7 +198,7 @@ async def test_an_endpoint_that_was_removed_is_shown_as_long_as_its_deliveries_a
 
 
 async def test_a_queue_that_does_not_work_is_told(site: Site) -> None:
-    site.webhooks.deliverer.failing = True
+    site.webhooks.deliverer.problem = "it is away"
     assert (await site.ask()).json()["queue"]["healthy"] is False
 
 

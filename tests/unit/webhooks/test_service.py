@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.auth.signing import Signer
 from sockudo.config.webhooks import EVENT_TYPES
@@ -162,7 +163,8 @@ async def test_a_queue_that_fails_is_seen_from_outside() -> None:
     served.queue.broken = {"append"}
     served.world.subscribers(1, "room")
     await asyncio.sleep(1)
-    assert not await served.webhooks.check()
+    with pytest.raises(errors.SockudoError):
+        await served.webhooks.check()
     served.queue.broken = set()
     await asyncio.sleep(10)
     assert await served.webhooks.check()

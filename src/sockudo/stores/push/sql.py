@@ -131,10 +131,7 @@ class SqlPushStore(SqlDevices, SqlSettings, SqlPublishes):
         await self._readers.close()
 
     async def check(self) -> bool:
-        try:
-            return await self._read(lambda connection: connection.scalar(text("SELECT 1")) == 1)
-        except errors.SockudoError:
-            return False
+        return await self._read(lambda connection: connection.scalar(text("SELECT 1")) == 1)
 
     async def lock(self, app_id: str, name: str, owner: str, now_ms: int, until_ms: int) -> bool:
         request = Locking((app_id, stored_key(name)), owner, now_ms, until_ms)

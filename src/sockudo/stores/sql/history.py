@@ -13,7 +13,6 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, text
 
-from sockudo import errors
 from sockudo.config.sections import HistoryMysql, HistoryPostgres, HistorySqlite, Mysql, Postgres
 from sockudo.sqlite_files import make_private_file
 from sockudo.stores.sql.engine import mysql_engine, postgres_engine, sqlite_engine
@@ -22,7 +21,7 @@ from sockudo.stores.sql.history_evict import Taken
 from sockudo.stores.sql.history_read import read_info, read_page, read_totals
 from sockudo.stores.sql.history_retract import retract
 from sockudo.stores.sql.history_upkeep import delete_some, ensure, expire, mark, purge_some, reset_some, rotate
-from sockudo.stores.sql.migrations import migrate
+from sockudo.stores.sql.migrations import migrate, rewrite
 from sockudo.stores.sql.schema import STEPS, TYPES, history_tables
 from sockudo.stores.sql.statements import Statements
 from sockudo.stores.sql.worker import Worker
@@ -213,10 +212,10 @@ class SqlHistoryStore:
             self.evicted.note(*each)
 
     async def check(self) -> bool:
-        try:
-            return await self._readers.read(lambda connection: connection.scalar(text("SELECT 1")) == 1)
-        except errors.SockudoError:
-            return False
+        return await self._readers.read(lambda connection: connection.scalar(text("SELECT 1")) == 1)
+
+    async def probe(self) -> None:
+        await self._writer.write(lambda connection: rewrite(connection, self._prefix))
 
     async def _write(
         self, work: Callable[Concatenate[Connection, Statements, _P], _R], *args: _P.args, **kwargs: _P.kwargs
