@@ -16,8 +16,8 @@ _PANEL: Final = "What to show"
 
 KINDS_HELP: Final = (
     "Only these, with commas: connected, connect_refused, closed, signed_in, signin_refused, subscribed, "
-    "subscribe_refused, unsubscribed, message, frame_refused, request_refused, push_refused, webhook_delivered, "
-    "webhook_failed, webhook_dead."
+    "subscribe_refused, unsubscribed, message, doubtful, frame_refused, request_refused, push_refused, "
+    "webhook_delivered, webhook_failed, webhook_dead."
 )
 
 

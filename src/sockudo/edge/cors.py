@@ -9,6 +9,8 @@ from sockudo.config.origins import matcher
 
 __all__ = ["Cors"]
 
+# Of what a browser asks for, so much is looked at.
+_LONGEST = 1000
 _VARY = (b"vary", b"origin, access-control-request-method, access-control-request-headers")
 
 
@@ -18,7 +20,7 @@ class Cors:
     ``constant`` are the headers of every reply, None while they depend on the request's Origin.
     """
 
-    __slots__ = ("_allowed", "_credentials", "_headers", "_methods", "constant")
+    __slots__ = ("_allowed", "_allowed_headers", "_credentials", "_headers", "_methods", "constant")
 
     def __init__(self, settings: Settings) -> None:
         cors = settings.cors
@@ -31,6 +33,7 @@ class Cors:
         self._credentials = cors.credentials
         self._methods = ",".join(cors.methods).encode()
         self._headers = ",".join(name.lower() for name in cors.allowed_headers).encode()
+        self._allowed_headers = frozenset(name.lower() for name in cors.allowed_headers)
 
     def headers(self, origin: bytes | None) -> list[tuple[bytes, bytes]]:
         """What to add to the reply to a request with this Origin header."""
@@ -42,6 +45,11 @@ class Cors:
         if self._credentials:
             found.append((b"access-control-allow-credentials", b"true"))
         return found
+
+    def refused_header(self, asked: bytes) -> str | None:
+        """The first header of ``Access-Control-Request-Headers`` that a page may not send."""
+        names = (name.strip().lower() for name in asked[:_LONGEST].decode("latin-1").split(","))
+        return next((name for name in names if name and name not in self._allowed_headers), None)
 
     def preflight(self, origin: bytes | None) -> list[tuple[bytes, bytes]]:
         """What to add to the reply to OPTIONS."""

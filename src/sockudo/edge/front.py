@@ -94,7 +94,12 @@ class Front:
         headers = dict(scope["headers"])
         allow_header = (b"allow", ",".join(allow).encode())
         if scope["method"] == "OPTIONS":
-            extra.extend(self._edge.cors.preflight(headers.get(b"origin")))
+            origin, asked = headers.get(b"origin"), headers.get(b"access-control-request-headers")
+            extra.extend(self._edge.cors.preflight(origin))
+            refused = None if asked is None else self._edge.cors.refused_header(asked)
+            if refused is not None:
+                shown = None if origin is None else origin.decode("latin-1")
+                self._edge.gateway.inspector.doubts.preflight(refused, shown)
             return Reply(200, b"", [allow_header])
         extra.extend(self._edge.cors.headers(headers.get(b"origin")))
         refusal = self._check_rate(scope, extra)

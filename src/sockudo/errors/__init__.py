@@ -19,6 +19,7 @@ from sockudo.errors.streams import *  # noqa: F403
 from sockudo.errors.webhooks import *  # noqa: F403
 from sockudo.errors.dashboard import *  # noqa: F403
 from sockudo.errors.push import *  # noqa: F403
+from sockudo.errors.doubts import *  # noqa: F403
 # isort: on
 
 __all__ = ["CATALOGUE", "ErrorSpec", "SockudoError"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sockudo import errors
 from sockudo.errors import ErrorSpec, SockudoError
+from sockudo.inspector.doubts import Doubts
 from sockudo.inspector.entry import PROBLEMS, By, Entry, Kind
 from sockudo.inspector.misnamed import similar_channel
 from sockudo.inspector.problems import Problems
@@ -43,6 +44,7 @@ class Inspector:
         self._watchers: dict[Watcher, None] = {}
         self.watching = False
         self.problems = Problems()
+        self.doubts = Doubts(self.note, time)
 
     def __len__(self) -> int:
         """How many watch."""

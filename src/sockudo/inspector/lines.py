@@ -21,6 +21,7 @@ LABELS: Final[dict[Kind, str]] = {
     "subscribe_refused": "subscribe refused",
     "unsubscribed": "unsubscribed",
     "message": "message",
+    "doubtful": "hardly meant",
     "frame_refused": "frame refused",
     "request_refused": "request refused",
     "push_refused": "notification refused",
@@ -80,6 +81,8 @@ def _tone(entry: Entry) -> Tone:
         return "good"
     if entry.kind not in _PLAIN:
         return "bad"
+    if entry.kind == "doubtful":
+        return "warn"
     if entry.kind == "message":
         return "warn" if entry.cause is not None else "plain"
     if entry.error is not None:
@@ -112,7 +115,7 @@ def _text(entry: Entry) -> str:
             return ": ".join(part for part in (how, entry.text) if part)
         case "connected":
             return " ".join(part for part in (entry.client, entry.origin and f"on {entry.origin}") if part)
-        case "frame_refused" if entry.event is not None:
+        case "frame_refused" | "doubtful" if entry.event is not None:
             return f"{entry.event}: {entry.text or ''}"
         case "request_refused" if entry.request is not None:
             return f"{entry.request}: {entry.text or ''}"

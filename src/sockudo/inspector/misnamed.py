@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from sockudo.hub.app_state import AppState
 
-__all__ = ["similar_channel"]
+__all__ = ["similar_channel", "similar_name"]
 
 _PREFIXES: Final = ("private-encrypted-cache-", "private-encrypted-", "private-cache-", "presence-cache-", "cache-")
 _KINDS: Final = (*_PREFIXES, "private-", "presence-")
@@ -20,12 +20,20 @@ def similar_channel(state: AppState, channel: str) -> str:
     Only names made of this one by the usual mistakes are tried, so that it costs the same however many channels there
     are.
     """
+    name = similar_name(state, channel)
+    if name is None:
+        return "nobody is subscribed to this channel"
+    count = state.channels[name].subscription_count
+    return f"nobody is subscribed to this channel; {count} {'is' if count == 1 else 'are'} to {name}"
+
+
+def similar_name(state: AppState, channel: str) -> str | None:
+    """A channel with subscribers whose name becomes this one by a usual mistake."""
     for name in _spellings(channel):
         other = state.channels.get(name)
         if name != channel and other is not None and other.occupied:
-            count = other.subscription_count
-            return f"nobody is subscribed to this channel; {count} {'is' if count == 1 else 'are'} to {name}"
-    return "nobody is subscribed to this channel"
+            return name
+    return None
 
 
 def _spellings(channel: str) -> Iterator[str]:

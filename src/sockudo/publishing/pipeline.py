@@ -52,6 +52,7 @@ class Pipeline:
 
     def __init__(self, hub: Hub, keys: IdempotencyKeys, clock: Clock, history: History | None) -> None:
         self._hub = hub
+        self.doubts = hub.inspector.doubts
         self._keys = keys
         self._clock = clock
         self.history = history
@@ -183,6 +184,8 @@ class Pipeline:
         if self._hub.inspector.watching:
             self._hub.inspector.message(state, frame, exclude, sender)
         kind = channel_kind(channel)
+        if sender is None:
+            self.doubts.published(state, channel, kind, frame.event, frame.data)
         if kind.user:
             self._hub.publish_to_user(state, channel.removeprefix(USER_CHANNEL_PREFIX), frame, exclude)
             return

@@ -135,6 +135,8 @@ class Publisher:
         channels = targets_of(app, event)
         sender = state.connections.get(event.socket_id) if event.socket_id is not None else None
         exclude = () if sender is None else (sender,)
+        if sender is None and event.socket_id is not None:
+            self._pipeline.doubts.excluded(app.id, event.socket_id, channels[0])
         own_key = None
         if event.message_id is not None or event.extras is not None:
             own_key = self._message_key(app, event)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Session"]
 
 
+# Events that are or may become the protocol's own, of this version or another.
+_PROTOCOL: Final = ("pusher", "sockudo", "ai-")
 # Connections that end by these were ended through the HTTP API.
 _BY_BACKEND: Final = frozenset({errors.TERMINATED, errors.FORCE_RECONNECT, errors.TOKEN_REVOKED})
 # These were ended because their peer broke the framing rules: it is not one that was lost and comes back.
@@ -122,6 +124,8 @@ class Session(Connection):
             action = ACTIONS.get(frame.event)
             if action is not None:
                 action(self, frame)
+            elif not frame.event.startswith(_PROTOCOL):
+                self._ignored(frame)
         except SockudoError as error:
             self.refuse(error, about=frame)
         except Exception:
@@ -129,6 +133,10 @@ class Session(Connection):
             reference = unique_id()
             self.gateway.log.exception("frame failed", socket_id=self.socket_id, reference=reference)
             self.refuse(errors.INTERNAL_ERROR(f"Internal server error {reference}"), about=frame)
+
+    def _ignored(self, frame: InboundFrame) -> None:
+        doubts, address = self.gateway.inspector.doubts, self.peer.address
+        doubts.ignored(self.app.app_id, frame.event, frame.channel, self.socket_id, address)
 
     def pong(self, payload: bytes) -> None:
         """The peer answered a native ping; only the answer to the one that was sent counts."""

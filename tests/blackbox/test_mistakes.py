@@ -1,0 +1,116 @@
+"""Mistakes that people make: what they are answered, what operators are shown, and whether a remedy is stated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from support.operators import PASSWORD, dashboard_config
+from support.server import DEFAULT_APP, ServerProcess, app_record, start_server
+from support.waiting import wait_until
+from support.websocket import WebSocket
+
+BEARER = {"Authorization": f"Bearer {PASSWORD}"}
+
+
+class Mistake(NamedTuple):
+    """``make`` makes it. Operators find ``error`` with ``text`` among the problems, and ``remedy`` in its advice."""
+
+    name: str
+    make: Callable[[ServerProcess], object]
+    error: str
+    text: str
+    remedy: str
+
+
+def published(**fields: Any) -> Callable[[ServerProcess], object]:
+    """An event that is accepted all the same, as the protocol has it."""
+
+    def make(server: ServerProcess) -> None:
+        reply = server.signed("POST", "/apps/app-id/events", body={"name": "event", "data": "x", **fields})
+        assert (reply.status, reply.json()) == (200, {"ok": True})
+
+    return make
+
+
+def near_miss(server: ServerProcess) -> None:
+    with WebSocket(server).greeting() as client:
+        client.subscribe("private-orders")
+        published(channels=["private-Orders"])(server)
+
+
+def whisper(server: ServerProcess) -> None:
+    with WebSocket(server).greeting() as client:
+        client.say("typing", {"a": 1}, "private-orders")
+        client.hears_nothing()
+
+
+def preflight(server: ServerProcess) -> None:
+    asked = {
+        "Origin": "https://shop.example.com",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type, X-CSRF-Token",
+    }
+    reply = server.request("OPTIONS", "/apps/app-id/events", headers=asked)
+    assert reply.status == 200
+    assert "x-csrf-token" not in reply.headers["access-control-allow-headers"]
+
+
+MISTAKES = [
+    Mistake(
+        "a leading dot",
+        published(name=".order.shipped", channel="news"),
+        "event_leading_dot",
+        "'.order.shipped'",
+        "without the dot",
+    ),
+    Mistake(
+        "encoded twice",
+        published(channel="news", data='"{\\"a\\": 1}"'),
+        "data_encoded_twice",
+        "JSON text that holds another",
+        "the object itself",
+    ),
+    Mistake(
+        "not encrypted",
+        published(channel="private-encrypted-room"),
+        "not_encrypted",
+        "neither nonce nor ciphertext",
+        "master key",
+    ),
+    Mistake(
+        "socket_id undefined",
+        published(channel="news", socket_id="undefined"),
+        "socket_id_unusable",
+        "'undefined'",
+        "pusher.connection.socket_id",
+    ),
+    Mistake("another spelling", near_miss, "channel_near_miss", "1 to private-orders", "case-sensitive"),
+    Mistake("a whisper without its prefix", whisper, "client_prefix_missing", "'typing'", "begin with client-"),
+    Mistake("a header that CORS forbids", preflight, "cors_header", "'x-csrf-token'", "cors.allowed_headers"),
+]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    """A server on which each of them has been made once."""
+    with start_server({**dashboard_config(), "app_manager": {"array": {"apps": [app_record(DEFAULT_APP)]}}}) as running:
+        yield running
+
+
+def problems(server: ServerProcess, error: str) -> list[dict[str, Any]]:
+    path = f"/dashboard/api/v1/problems?kinds=doubtful&q={error}"
+    found: list[dict[str, Any]] = server.request("GET", path, port=server.metrics_port, headers=BEARER).json()["items"]
+    return found
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
+def test_operators_are_shown_it_with_what_to_do(server: ServerProcess, mistake: Mistake) -> None:
+    mistake.make(server)
+    wait_until(lambda: problems(server, mistake.error), f"{mistake.error} to be noted")
+    [group] = problems(server, mistake.error)
+    assert mistake.text in group["last"][0]["text"]
+    explanation = group["explanation"]
+    assert mistake.remedy in " ".join((explanation["remedy"], *explanation["causes"]))
