@@ -9,6 +9,9 @@ from sockudo.errors import CATALOGUE, ErrorSpec
 
 __all__ = ["as_sent", "can_retry", "find_rows", "nearest_names", "plain_row", "search_rows"]
 
+# RFC 6455 § 7.4.1.
+_NEVER_SENT: Final = 1006
+_NEAR: Final = 10
 _REACTIONS: Final = (
     (1000, 1001, "clients come back after a moment"),
     (1002, 1015, "clients come back after a while"),
@@ -27,7 +30,7 @@ def find_rows(code: str) -> list[ErrorSpec]:
     asked = _asked(code)
     rows = CATALOGUE.values()
     if asked.isdecimal():
-        return [row for row in rows if int(asked) in (row.status, row.ws)]
+        return [row for row in rows if int(asked) in (row.status, row.ws, row.event_code)]
     exact = CATALOGUE.get(asked)
     others = [row for row in rows if row.code == asked and row is not exact]
     return [*([exact] if exact else []), *others]
@@ -48,7 +51,9 @@ def nearest_names(code: str) -> list[str]:
     rows = CATALOGUE.values()
     if asked.isdecimal():
         known = {number for row in rows for number in (row.status, row.ws) if number is not None}
+        # One far away has nothing to do with it.
         near = sorted(known, key=lambda number: (abs(number - int(asked)), number))[:3]
+        near = [number for number in near if abs(number - int(asked)) <= _NEAR]
         return [str(number) for number in sorted(near)]
     names = {name for row in rows for name in (row.slug, row.code)}
     return get_close_matches(asked, sorted(names), n=3) or sorted(name for name in names if asked and asked in name)[:3]
@@ -75,12 +80,16 @@ def as_sent(row: ErrorSpec) -> list[str]:
     if row.status is not None:
         reason = "" if row.reason is None else f" and reason {row.reason}"
         forms.append(f"HTTP {row.status} with code {row.code}{reason}")
-    if row.ws is not None and row.ws < 4000:
+    if row.ws == _NEVER_SENT:
+        forms.append(f"nothing: a client that sees no close frame calls it {row.ws} itself")
+    elif row.ws is not None and row.ws < 4000:
         forms.append(f"WebSocket close {row.ws}, without an error frame")
     elif row.ws is not None and row.closes:
         forms.append(f"WebSocket error frame and close {row.ws}: {_reaction(row.ws)}")
     elif row.ws is not None:
         forms.append(f"WebSocket error frame {row.ws}; the connection stays open")
+    if row.event_code is not None:
+        forms.append(f"V2 event sockudo:token_expired with code {row.event_code}")
     return forms or [f"{row.code}, in replies, events or the log"]
 
 

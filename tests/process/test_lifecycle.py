@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shlex
 import signal
@@ -178,6 +179,9 @@ def test_a_port_in_use_ends_the_start_with_one_line(tmp_path: Path) -> None:
     assert failed.stdout == ""
     (line,) = failed.stderr.splitlines()
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in line
+    assert f"process {os.getpid()} (" in line
+    assert f"ss -ltnp 'sport = :{port}'" in line
+    assert "--port" in line
 
 
 def test_a_metrics_port_in_use_is_no_reason_not_to_serve(tmp_path: Path) -> None:

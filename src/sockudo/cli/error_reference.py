@@ -76,6 +76,8 @@ def _section(spec: ErrorSpec) -> Iterator[str]:
         yield f"| HTTP | {spec.status}, `code` is `{spec.code}`{reason} |"
     if spec.ws is not None:
         yield f"| WebSocket | {_on_socket(spec)} |"
+    if spec.event_code is not None:
+        yield f"| V2 event | `sockudo:token_expired` with code {spec.event_code} |"
     if spec.status is None and spec.ws is None:
         yield f"| Written as | `{spec.code}` |"
     yield f"| Trying again | {'can help' if spec.retry else 'does not help: the same request fails again'} |"
@@ -88,6 +90,8 @@ def _section(spec: ErrorSpec) -> Iterator[str]:
 
 
 def _on_socket(spec: ErrorSpec) -> str:
+    if spec.ws == 1006:  # RFC 6455 § 7.4.1
+        return "1006, which clients say themselves where they see no close frame"
     if not spec.closes:
         return f"error frame {spec.ws}; the connection stays open"
     if spec.ws is not None and spec.ws < 4000:

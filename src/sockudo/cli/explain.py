@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from sockudo.errors import ErrorSpec
 
 __all__ = ["explain"]
+
+# So many pages still fit a screen.
+_FEW: Final = 3
 
 
 def explain(
@@ -38,9 +41,22 @@ def explain(
     if as_json:
         typer.echo(json.dumps([plain_row(row) for row in rows], ensure_ascii=False))
         return
-    if len(rows) > 1:
-        typer.echo(f"{len(rows)} errors are sent as {code}; the text of yours tells which it is.\n")
-    typer.echo("\n\n".join(_page(row) for row in rows))
+    if len(rows) == 1:
+        typer.echo(_page(rows[0]))
+        return
+    typer.echo(f"{len(rows)} errors are sent as {code}; the text of yours tells which it is.\n")
+    if len(rows) <= _FEW:
+        typer.echo("\n\n".join(_page(row) for row in rows))
+        return
+    # One that is called so itself is what was asked for, most likely.
+    exact = [row for row in rows if row.slug == code]
+    for row in exact:
+        typer.echo(f"{_page(row)}\n\nThe others:\n")
+    others = [row for row in rows if row not in exact]
+    width = max(len(row.slug) for row in others)
+    for row in others:
+        typer.echo(f"  {typer.style(f'{row.slug:<{width}}', bold=True)}  {row.meaning}")
+    typer.echo("\nMore of one: sockudo explain NAME")
 
 
 def _page(row: ErrorSpec) -> str:

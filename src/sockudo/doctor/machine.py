@@ -49,6 +49,10 @@ class Machine:
         found = (self._process(pid) for pid in self._owners(set(inodes)))
         return next((process for process in found if any("sockudo" in word for word in process.command)), None)
 
+    def owner_of(self, port: int) -> Process | None:
+        """The process that listens on the port, None if there is none that may be looked at."""
+        return next(map(self._process, self._owners({inode for _, inode in self._listening(port)})), None)
+
     # ---- sockets ----
 
     def _listening(self, port: int) -> Iterator[tuple[str, str]]:

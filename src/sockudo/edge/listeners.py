@@ -40,7 +40,14 @@ ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 
 
 class ListenError(Exception):
-    """A listener could not be opened; the text names the address or file and the reason."""
+    """A listener could not be opened; the text names the address or file and the reason.
+
+    ``taken`` is the port that another process has, None for every other reason.
+    """
+
+    def __init__(self, text: str, *, taken: int | None = None) -> None:
+        super().__init__(text)
+        self.taken = taken
 
 
 class Listener(Protocol):
@@ -75,7 +82,8 @@ class TcpListener:
         except OSError as problem:
             for each in sockets:
                 each.close()
-            raise ListenError(f"cannot listen on {_shown(host, port)}: {_reason(problem)}") from problem
+            taken = port if problem.errno == errno.EADDRINUSE else None
+            raise ListenError(f"cannot listen on {_shown(host, port)}: {_reason(problem)}", taken=taken) from problem
         return cls(servers, port)
 
     def close(self) -> None:

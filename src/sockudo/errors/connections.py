@@ -11,6 +11,7 @@ __all__ = [
     "CLIENT_EVENT",
     "CLIENT_RATE",
     "CLIENT_RATE_CLOSE",
+    "CONNECTION_CUT",
     "EVENT_NAME_INVALID",
     "FORCE_RECONNECT",
     "INVALID_TEXT",
@@ -120,6 +121,21 @@ FORCE_RECONNECT = row(
     retry=True,
     closes=True,
     remedy="Nothing: clients reconnect at once.",
+)
+CONNECTION_CUT = row(
+    "connection_cut",
+    "The connection ended without a close frame; no server sends this code, browsers and libraries say it themselves.",
+    ws=1006,
+    closes=True,
+    retry=True,
+    causes=(
+        "a proxy or load balancer that cuts silent connections: they end after the same time each, often 60 s",
+        "a proxy that was reloaded, or a process that was killed: many connections end at once",
+        "the client's own network: a phone that changes it, a laptop that slept",
+        "an upgrade that failed: the connection was never open, and the HTTP status has the reason",
+    ),
+    remedy="Set the proxy's read timeout above 150 s (nginx: proxy_read_timeout). `sockudo doctor --idle 155` tries "
+    "it; `sockudo tail` shows what the server saw.",
 )
 TERMINATED = row(
     "terminated",

@@ -30,6 +30,8 @@ class ErrorSpec:
     ai_code: int | None = None
     # What exactly failed, where rows share a code: the member "reason" of the envelope.
     reason: str | None = None
+    # The code of the V2 event that announces it (contract 10 § 13).
+    event_code: int | None = None
 
     def __call__(
         self,
@@ -109,10 +111,11 @@ def row(
     remedy: str,
     ai_code: int | None = None,
     reason: str | None = None,
+    event_code: int | None = None,
 ) -> ErrorSpec:
     """Puts a row into the catalogue. Raises ValueError for a slug that it has already."""
     if slug in CATALOGUE:
         raise ValueError(f"error slug declared twice: {slug}")
-    spec = ErrorSpec(slug, code or slug, http, ws, retry, closes, meaning, causes, remedy, ai_code, reason)
+    spec = ErrorSpec(slug, code or slug, http, ws, retry, closes, meaning, causes, remedy, ai_code, reason, event_code)
     CATALOGUE[slug] = spec
     return spec

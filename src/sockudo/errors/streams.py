@@ -95,6 +95,7 @@ TOKEN_EXPIRED = row(
     closes=True,
     causes=("the client did not refresh its token within the grace period after token_expired",),
     remedy="Send sockudo:auth with a new token before the old one ends.",
+    event_code=40142,
 )
 TOKEN_REVOKED = row(
     "token_revoked",
@@ -103,6 +104,7 @@ TOKEN_REVOKED = row(
     closes=True,
     causes=("the backend revoked the token or its client_id",),
     remedy="Connect with a new token.",
+    event_code=40160,
 )
 TOKEN_UNVERIFIED = row(
     "token_unverified",

@@ -25,8 +25,8 @@ __all__ = ["GRACE", "admit_token", "adopt_token", "check_token", "refresh_token"
 GRACE = 30.0
 """Seconds for which everything still works after the client was told that its token has expired."""
 
-_EXPIRED = 40142
-_REVOKED = 40160
+_EXPIRED = errors.TOKEN_EXPIRED.event_code
+_REVOKED = errors.TOKEN_REVOKED.event_code
 _EXPLAINED_PER_SECOND = 10
 
 

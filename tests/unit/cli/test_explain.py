@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -87,3 +89,40 @@ def test_something_far_from_everything_gets_no_suggestion() -> None:
     result = runner.invoke(app, ["explain", "zzzzzzzz"])
     assert result.exit_code == 2
     assert "Did you mean" not in result.stderr
+
+
+def test_of_many_errors_there_is_a_list_first() -> None:
+    result = runner.invoke(app, ["explain", "4009"])
+    rows = [row for row in CATALOGUE.values() if row.ws == 4009]
+    assert len(result.stdout.splitlines()) < len(rows) + 6
+    for row in rows:
+        assert f"{row.slug} " in result.stdout
+        assert row.meaning in result.stdout
+    assert "sockudo explain NAME" in result.stdout
+
+
+def test_a_name_that_many_errors_share_is_explained_before_them() -> None:
+    result = runner.invoke(app, ["explain", "invalid_input"])
+    page, _, others = result.stdout.partition("The others:")
+    assert CATALOGUE["invalid_input"].remedy in page
+    assert "wrong_shape" in others
+
+
+def test_codes_that_the_protocol_names_in_events() -> None:
+    assert _slugs("40142") == ["token_expired"]
+    assert _slugs("40160") == ["token_revoked"]
+    page = (Path(__file__).parents[3] / "docs" / "protocol-v2.md").read_text()
+    named = set(re.findall(r"\b4[0-9]{4}\b", page))
+    assert named >= {"40142", "40160"}
+    for number in named:
+        assert _slugs(number), number
+
+
+def test_a_cut_is_explained_though_no_server_sends_it() -> None:
+    result = runner.invoke(app, ["explain", "1006"])
+    assert "proxy_read_timeout" in result.stdout
+    assert "calls it 1006 itself" in result.stdout
+
+
+def test_a_number_far_from_every_code_gets_no_suggestion() -> None:
+    assert "Did you mean" not in runner.invoke(app, ["explain", "4999"]).stderr
