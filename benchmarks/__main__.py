@@ -1,7 +1,7 @@
 """``scripts/bench``: measures the server beside uWebSockets.js and a bare C loop, and prints one table.
 
 With --v2 it measures protocol V2 beside V1, and what is stored beside what is not; with --operators what webhooks and watchers cost, and
-how fast the dashboard is; with --push how many notifications it takes and delivers. Everything runs on this machine, over loopback: the server on one core, the load generator on another. Rates are
+how fast the dashboard is; with --push how many notifications it takes and delivers; with --features what all features together cost. Everything runs on this machine, over loopback: the server on one core, the load generator on another. Rates are
 per second of CPU time that the server used, which a busy neighbour disturbs less than wall time.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks import operators, push, v2
+from benchmarks import features, operators, push, v2
 from benchmarks.docs import write_docs
 from benchmarks.loads import GENERATOR_LOADS, LOADS
 from benchmarks.peers import PEERS
@@ -33,6 +33,7 @@ _EXAMPLES = """examples:
   scripts/bench --v2 --rows fan,sqlite      only these of its rows
   scripts/bench --operators --quick         webhooks, the inspector and the dashboard; about two minutes
   scripts/bench --push --quick              notifications: admission, FCM, Web Push, and people on line beside them
+  scripts/bench --features --quick          history, recovery, filters, deltas and webhooks all on; about four minutes
   scripts/bench --from peers.json --peers   prints the tables of an earlier run
 """
 
@@ -52,17 +53,18 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one repetition of 2 s each instead of three of 4 s")
     parser.add_argument("--repetitions", type=int, metavar="N", help="so many instead")
     parser.add_argument("--seconds", type=float, metavar="S", help="so long for each load instead")
-    parser.add_argument("--rows", type=_names([*LOADS, *v2.GROUPS, *operators.GROUPS, *push.GROUPS], "row"), metavar="A,B", help="only these loads: " + ", ".join(LOADS) + "; with --v2: " + ", ".join(v2.GROUPS) + "; with --operators: " + ", ".join(operators.GROUPS) + "; with --push: " + ", ".join(push.GROUPS))
+    parser.add_argument("--rows", type=_names([*LOADS, *v2.GROUPS, *operators.GROUPS, *push.GROUPS, *features.GROUPS], "row"), metavar="A,B", help="only these loads: " + ", ".join(LOADS) + "; with --v2: " + ", ".join(v2.GROUPS) + "; with --operators: " + ", ".join(operators.GROUPS) + "; with --push: " + ", ".join(push.GROUPS))
     parser.add_argument("--v2", action="store_true", help="protocol V2 instead: its speed, durable publishes, recovery, filters and deltas")
     parser.add_argument("--operators", action="store_true", help="what webhooks and watchers cost, and how fast the dashboard is, instead")
     parser.add_argument("--push", action="store_true", help="how many notifications are taken and delivered, and what live events cost beside them, instead")
+    parser.add_argument("--features", action="store_true", help="the server as it starts beside one with every feature on, instead")
     parser.add_argument("--peers", nargs="?", const=list(PEERS), type=_names(list(PEERS), "peer"), metavar="A,B", help="the comparison of all peers, or of these: " + ", ".join(PEERS))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every run there, after each one")
     parser.add_argument("--from", type=Path, metavar="FILE", dest="source", help="measure nothing: use the runs of such a file")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/benchmarks.md")
     options = parser.parse_args()
-    if sum(map(bool, (options.v2, options.operators, options.push, options.peers))) > 1:
-        parser.error("--v2, --operators, --push and --peers are tables of their own")
+    if sum(map(bool, (options.v2, options.operators, options.push, options.features, options.peers))) > 1:
+        parser.error("--v2, --operators, --push, --features and --peers are tables of their own")
     if unknown := set(options.rows or ()) - set(_known(options)):
         parser.error(f"no rows of this table: {', '.join(sorted(unknown))}")
     return options
@@ -70,7 +72,8 @@ def _options() -> argparse.Namespace:
 
 def _own_table(options: argparse.Namespace) -> ModuleType | None:
     """The package that measures a table of its own."""
-    return v2 if options.v2 else operators if options.operators else push if options.push else None
+    own = {"v2": v2, "operators": operators, "push": push, "features": features}
+    return next((module for name, module in own.items() if getattr(options, name)), None)
 
 
 def _known(options: argparse.Namespace) -> list[str]:
@@ -81,7 +84,7 @@ def _known(options: argparse.Namespace) -> list[str]:
 def _command(options: argparse.Namespace) -> str:
     """The command that gives such a table again."""
     parts = ["scripts/bench"]
-    parts += ["--v2"] if options.v2 else ["--operators"] if options.operators else ["--push"] if options.push else []
+    parts += [f"--{name}" for name in ("v2", "operators", "push", "features") if getattr(options, name)]
     parts += ["--quick"] if options.quick else []
     parts += ["--write-docs"] if options.write_docs else []
     for name in ("rows", "peers"):
@@ -98,7 +101,7 @@ def _results(options: argparse.Namespace) -> Results:
         return Results.read(options.source)
     build_generator()
     plan = Plan(
-        peers=options.peers or ["sockudo", "uws", "starlette"],
+        peers=options.peers or ["sockudo", "uws", "bun", "starlette"],
         loads=_loads(options),
         repetitions=options.repetitions or (1 if options.quick else 3),
         seconds=options.seconds or (2 if options.quick else 4),
@@ -118,7 +121,7 @@ def _loads(options: argparse.Namespace) -> list[str]:
 
 def _part(options: argparse.Namespace) -> str:
     """The part of the page that the table belongs to."""
-    return "v2" if options.v2 else "operators" if options.operators else "push" if options.push else "peers" if options.peers else "targets"
+    return next((name for name in ("v2", "operators", "push", "features", "peers") if getattr(options, name)), "targets")
 
 
 def _tables(results: Results, options: argparse.Namespace) -> list[str]:

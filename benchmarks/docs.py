@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from benchmarks.features import table as features_table
 from benchmarks.operators import table as operators_table
 from benchmarks.push import table as push_table
 from benchmarks.report import comparison, head, markdown, noise, targets
@@ -14,7 +15,7 @@ from benchmarks.v2 import table as v2_table
 __all__ = ["write_docs"]
 
 _PAGE = ROOT / "docs/benchmarks.md"
-_TABLES = {"v2": v2_table, "operators": operators_table, "push": push_table, "targets": targets}
+_TABLES = {"v2": v2_table, "operators": operators_table, "push": push_table, "features": features_table, "targets": targets}
 
 
 def _generated(results: Results, part: str) -> str:
@@ -28,7 +29,7 @@ def _generated(results: Results, part: str) -> str:
 
 
 def write_docs(results: Results, part: str) -> None:
-    """Replaces the part named ``peers``, ``targets``, ``v2``, ``operators`` or ``push``. Raises SystemExit when the page has lost its markers."""
+    """Replaces the part named ``peers``, ``targets``, ``v2``, ``operators``, ``push`` or ``features``. Raises SystemExit when the page has lost its markers."""
     begin, end = f"<!-- generated: {part} -->", f"<!-- end of generated: {part} -->"
     page = _PAGE.read_text()
     found = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)

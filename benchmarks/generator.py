@@ -73,10 +73,11 @@ def watched(server: Running, run: Callable[[], Figures], beside: Callable[[], fl
     return figures
 
 
-def floor(sockets: int, per_send: int, *, quick: bool) -> Figures:
-    """Bare ``send()``: the sender on the servers' core, its reader on the clients'."""
+def floor(sockets: int, per_send: int, *, quick: bool, uring: bool = False) -> Figures:
+    """Bare ``send()``, or many of them to an io_uring call: the sender on the servers' core, its reader on the clients'."""
     rounds = max(20, (100_000 if quick else 400_000) // sockets)
     arguments = ["-c", str(sockets), "-m", str(rounds), "-b", str(FRAME), "-w", str(per_send)]
+    arguments += ["-u"] if uring else []
     process = subprocess.Popen(
         [str(BUILD / "sendfloor"), *arguments], stdout=subprocess.PIPE, text=True, preexec_fn=pinned(SERVER_CORE)
     )
@@ -87,5 +88,8 @@ def floor(sockets: int, per_send: int, *, quick: bool) -> Figures:
                 os.sched_setaffinity(children[0], {CLIENT_CORE})
             break
         time.sleep(0.001)
-    figures: Figures = json.loads(process.communicate(timeout=_LONGEST_RUN)[0])
+    printed = process.communicate(timeout=_LONGEST_RUN)[0]
+    if process.returncode:
+        return {"ok": False, "said": "io_uring is missing or forbidden" if uring else "the floor failed"}
+    figures: Figures = json.loads(printed)
     return {"ok": True, "per_server_cpu_second": figures["messages_per_cpu_second"], **figures}

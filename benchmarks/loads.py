@@ -13,7 +13,8 @@ class Load:
 
     ``arguments`` go to the generator, beside the time to measure when ``timed``, which is ``stretch`` times the
     usual where little CPU time passes. ``floors`` are runs of bare
-    ``send()``: a suffix of the load's name to (sockets, messages per send). Loads of one ``batch`` share a server
+    ``send()``: a suffix of the load's name to (sockets, messages per send); those of ``-uring`` are many sends to a
+    system call. Loads of one ``batch`` share a server
     that is fresh for the batch. A ``scenario`` is driven by a module of its own and has a fresh server to itself.
     """
 
@@ -28,7 +29,7 @@ class Load:
 
 
 def _fan(window: int) -> Load:
-    floors = {"": (1000, 1)} | ({"-coalesced": (1000, window)} if window > 1 else {})
+    floors = {"": (1000, 1), "-uring": (1000, 1)} | ({"-coalesced": (1000, window)} if window > 1 else {})
     title = f"1,000 subscribers, {window} in flight"
     return Load(f"fan-{window}", title, ("-c", "1000", "-w", str(window)), floors=floors)
 
@@ -41,7 +42,7 @@ _ALL = [
         "channels",
         "1,000 channels of 3 subscribers, 16 in flight",
         ("-n", "1000", "-c", "3000", "-w", "16"),
-        floors={"": (3000, 1)},
+        floors={"": (3000, 1), "-uring": (3000, 1)},
         batch=2,
     ),
     Load(
@@ -49,7 +50,7 @@ _ALL = [
         "100 publishes a second to 500 subscribers, on a fixed schedule",
         ("-c", "500", "-r", "100", "-w", "16"),
         stretch=4,
-        floors={"": (500, 1)},
+        floors={"": (500, 1), "-uring": (500, 1)},
         batch=2,
     ),
     Load("publish", "publishes to a channel without subscribers, 16 in flight", ("-x", "-w", "16"), batch=2),

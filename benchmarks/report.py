@@ -45,6 +45,7 @@ def head(results: Results) -> list[str]:
     ]
     if any(run["peer"] == "floor" for run in results.runs):
         lines.append(f"floor: one bare send() of {FRAME} bytes per delivery, from C, and nothing else")
+        lines.append("io_uring floor: the same sends, up to 512 to a system call")
     return lines + [f"left out: {name} ({why})" for name, why in meta.get("left_out", {}).items()]
 
 
@@ -58,17 +59,18 @@ def noise(results: Results) -> str:
 
 def targets(results: Results) -> Table:
     """One row for each promise; rates are deliveries (or publishes) per CPU-second of the server."""
-    table = [["work", "ours", "uWS", "floor", "found", "must reach", "reached"]]
+    table = [["work", "ours", "uWS", "Bun", "floor", "io_uring floor", "found", "must reach", "reached"]]
     for row in ROWS:
         if not results.of("sockudo", row.load) and not results.of("uws", row.load):
             continue
-        bare = results.median("floor", row.load, _RATE)
+        bare, batched = (results.median("floor", row.load + suffix, _RATE) for suffix in ("", "-uring"))
         table.append(
             [
                 row.work,
                 results.fault("sockudo", row.load) or row.figure(results, "sockudo"),
                 results.fault("uws", row.load) or row.figure(results, "uws"),
-                f"{bare / 1000:,.0f} k/s" if bare else "-",
+                results.fault("bun", row.load) or row.figure(results, "bun"),
+                *(f"{rate / 1000:,.0f} k/s" if rate else "-" for rate in (bare, batched)),
                 "\n".join(check.found(results) for check in row.checks),
                 "\n".join(check.wanted() for check in row.checks),
                 "\n".join(row.reached(results)),

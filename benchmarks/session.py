@@ -59,16 +59,16 @@ def describe(plan: Plan, peers: list[Peer], left_out: dict[str, str]) -> dict[st
     }
 
 
-def _built(names: list[str]) -> tuple[list[Peer], dict[str, str]]:
+def _built(wanted: list[Peer]) -> tuple[list[Peer], dict[str, str]]:
     """The peers this machine can run, and why it cannot run the others."""
     peers, left_out = [], {}
-    for name in names:
+    for peer in wanted:
         try:
-            PEERS[name].build()
-            peers.append(PEERS[name])
+            peer.build()
+            peers.append(peer)
         except Missing as missing:
-            left_out[name] = str(missing)
-            say(f"bench: without {name}: {missing}")
+            left_out[peer.name] = str(missing)
+            say(f"bench: without {peer.name}: {missing}")
     return peers, left_out
 
 
@@ -99,7 +99,8 @@ class _Session:
 
     def _floors(self, load: Load, repetition: int) -> None:
         for suffix, (sockets, per_send) in load.floors.items():
-            self._keep("floor", load.name + suffix, repetition, floor(sockets, per_send, quick=self._plan.quick))
+            figures = floor(sockets, per_send, quick=self._plan.quick, uring=suffix == "-uring")
+            self._keep("floor", load.name + suffix, repetition, figures)
 
     def _run(self, load: Load, server: Running) -> Figures:
         if load.name == "stalled":
@@ -138,9 +139,9 @@ class _Session:
                         self._failed(peer, [load], repetition, failure)
 
 
-def measure(plan: Plan) -> Results:
-    """Carries the plan out; says how it goes on standard error."""
-    peers, left_out = _built(plan.peers)
+def measure(plan: Plan, subjects: list[Peer] | None = None) -> Results:
+    """Carries the plan out, on ``subjects`` instead of the plan's peers when given; says how it goes on standard error."""
+    peers, left_out = _built(subjects or [PEERS[name] for name in plan.peers])
     results = Results(describe(plan, peers, left_out))
     session = _Session(plan, results)
     chosen = [LOADS[name] for name in plan.loads]

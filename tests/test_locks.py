@@ -62,8 +62,15 @@ def test_a_package_has_one_version_in_all_lock_files() -> None:
         assert differing == {}
 
 
-@pytest.mark.parametrize("folder", ["tests/clients", "tests/unit/protocol/delta/javascript"])
-def test_the_stock_clients_of_the_tests_are_locked(folder: str) -> None:
+NPM = [
+    "tests/clients",
+    "tests/unit/protocol/delta/javascript",
+    *(f"benchmarks/peers/{peer}" for peer in ("uws", "ws", "bun")),
+]
+
+
+@pytest.mark.parametrize("folder", NPM)
+def test_what_npm_installs_is_locked(folder: str) -> None:
     packages = json.loads((PROJECT / folder / "package-lock.json").read_text())["packages"]
     names = {name: lock for name, lock in packages.items() if name}
     assert set(packages[""]["dependencies"]) <= {name.removeprefix("node_modules/") for name in names}

@@ -16,8 +16,7 @@ __all__ = ["PEERS", "Command", "Peer", "sockudo_config"]
 
 Command = tuple[list[str], dict[str, str]]
 
-_UWS = "@trufflesuite/uws-js-unofficial"
-_NPM = {"uws": (_UWS, "20.30.0-unofficial.0"), "ws": ("ws", "8.23.0")}
+_BUN = "node_modules/@oven/bun-linux-x64/bin/bun"
 _NCHAN = Path(os.environ.get("NCHAN_MODULE", "/usr/lib/nginx/modules/ngx_nchan_module.so"))
 _APP = {"id": "app-id", "key": "app-key", "secret": "app-secret", "enabled": True}
 
@@ -128,15 +127,19 @@ def _reference_version() -> str:
 
 
 def _npm_builder(name: str) -> Callable[[], None]:
-    package, version = _NPM[name]
-
     def build() -> None:
-        folder = BUILD / name
+        source, folder = HERE / "peers" / name, BUILD / name
         hint = "install Node and npm (Debian: apt install nodejs npm)"
         if not shutil.which("node"):
             raise Missing(f"node is missing: {hint}")
-        if not (folder / "node_modules" / package).is_dir():
-            run("npm", "install", "--silent", "--ignore-scripts", "--prefix", folder, f"{package}@{version}", hint=hint)
+        locked = (source / "package-lock.json").read_bytes()
+        stamp = folder / "node_modules" / ".installed-from"
+        if not stamp.exists() or stamp.read_bytes() != locked:
+            folder.mkdir(exist_ok=True)
+            for file in ("package.json", "package-lock.json"):
+                shutil.copy(source / file, folder / file)
+            run("npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund", hint=hint, cwd=folder)
+            stamp.write_bytes(locked)
 
     return build
 
@@ -147,7 +150,12 @@ def _node_starter(name: str) -> Callable[[int, Path], Command]:
 
 
 def _node_version(name: str, title: str) -> Callable[[], str]:
-    return lambda: f"{title} {_NPM[name][1]}, node {output_of('node', '--version')}"
+    [version] = json.loads((HERE / "peers" / name / "package.json").read_text())["dependencies"].values()
+    return lambda: f"{title} {version}, node {output_of('node', '--version')}"
+
+
+def _start_bun(port: int, folder: Path) -> Command:
+    return [str(BUILD / "bun" / _BUN), str(HERE / "peers/bun/server.js")], {}
 
 
 def _python_starter(name: str) -> Callable[[int, Path], Command]:
@@ -188,6 +196,7 @@ def _nchan_version() -> str:
 _ALL = [
     Peer("sockudo", "pusher", _start_sockudo, _build_sockudo, _sockudo_version, ready_path="/live"),
     Peer("uws", "plain", _node_starter("uws"), _npm_builder("uws"), _node_version("uws", "uWebSockets.js")),
+    Peer("bun", "plain", _start_bun, _npm_builder("bun"), lambda: f"Bun {output_of(BUILD / 'bun' / _BUN, '--version')}"),
     Peer("starlette", "pusher", _python_starter("starlette"), _nothing, lambda: f"Starlette {_python_package('starlette')}, one route that checks the signature, on uvicorn {_python_package('uvicorn')} (httptools, uvloop)", loads=("publish",)),
     Peer("ws", "plain", _node_starter("ws"), _npm_builder("ws"), _node_version("ws", "ws")),
     Peer("websockets", "plain", _python_starter("websockets"), _nothing, lambda: f"websockets {_python_package('websockets')}, {output_of(PYTHON, '-V')}", publish_offset=1),
