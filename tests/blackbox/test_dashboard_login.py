@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import re
 import signal
@@ -16,6 +18,8 @@ from support.server import Reply, ServerProcess, start_server
 from support.waiting import wait_until
 
 PASSWORD = "correct horse battery staple"
+# One that could be guessed.
+SHORT = "tide-and-pier"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -108,8 +112,38 @@ def test_programs_send_the_password_itself(server: ServerProcess) -> None:
     assert (refused.status, refused.json()["code"]) == (401, "auth_failed")
 
 
+def known_cookie(server: ServerProcess, form: bytes) -> str:
+    """The cookie by which a browser is known in which the password was right."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.metrics_port)
+    with contextlib.closing(connection):
+        connection.request("POST", "/dashboard/login", form, FORM)
+        set_cookies = connection.getresponse().headers.get_all("set-cookie") or []
+    [known] = [value for value in set_cookies if value.startswith("sockudo_dashboard_known=")]
+    assert "HttpOnly; SameSite=Strict" in known
+    return known.partition(";")[0]
+
+
+def test_guessing_does_not_lock_out_those_who_share_the_address() -> None:
+    """As behind a proxy that the server was not told of: everybody has one address."""
+    with start_server({"dashboard": {"password": SHORT}}) as server:
+        sent = urlencode({"password": SHORT}).encode()
+        known = known_cookie(server, sent)
+        assert [log_in(server, f"guess {i}").status for i in range(12)] == [401] * 10 + [429] * 2
+        assert log_in(server, SHORT).status == 429
+        form = {"content_type": FORM["Content-Type"]}
+        assert ask(server, "POST", "/dashboard/login", sent, cookie=known, **form).status == 303
+        forged = known[:-1] + ("0" if known[-1] != "0" else "1")
+        assert ask(server, "POST", "/dashboard/login", sent, cookie=forged, **form).status == 429
+    long = "so long that no guess will ever find it"
+    with start_server({"dashboard": {"password": long}}) as server:
+        assert [log_in(server, f"{long} {i}").status for i in range(12)] == [401] * 10 + [429] * 2
+        assert ask(server, "GET", "/dashboard/api/v1/session", authorization=f"Bearer {long}").status == 200
+        assert log_in(server, long).status == 303
+        assert log_in(server, f"{long}!").status == 429
+
+
 def test_guessing_comes_to_an_end() -> None:
-    with start_server({"dashboard": {"password": PASSWORD, "trust_hops": 1}}) as server:
+    with start_server({"dashboard": {"password": SHORT, "trust_hops": 1}}) as server:
 
         def guess(address: str, password: str) -> Reply:
             body = urlencode({"password": password}).encode()
@@ -117,10 +151,10 @@ def test_guessing_comes_to_an_end() -> None:
             return server.request("POST", "/dashboard/login", body=body, headers=headers, port=server.metrics_port)
 
         assert [guess("203.0.113.1", f"guess {i}").status for i in range(12)] == [401] * 10 + [429] * 2
-        limited = guess("203.0.113.1", PASSWORD)
+        limited = guess("203.0.113.1", SHORT)
         assert limited.status == 429
         assert 1 <= int(limited.headers["retry-after"]) <= 300
-        assert guess("203.0.113.2", PASSWORD).status == 303
+        assert guess("203.0.113.2", SHORT).status == 303
 
 
 def test_a_new_password_counts_at_once_and_ends_sessions() -> None:

@@ -25,11 +25,23 @@ from sockudo.dashboard.sessions import Session
 from sockudo.edge.address import client_address
 from sockudo.errors import SockudoError
 
-__all__ = ["COOKIE", "LOGIN", "LOGOUT", "Gate", "address_of", "check_password", "check_same_origin", "is_secure"]
+__all__ = [
+    "COOKIE",
+    "KNOWN",
+    "LOGIN",
+    "LOGOUT",
+    "Gate",
+    "address_of",
+    "browser_of",
+    "check_password",
+    "check_same_origin",
+    "is_secure",
+]
 
 _log = structlog.get_logger("sockudo.dashboard")
 
 COOKIE = "sockudo_dashboard_session"
+KNOWN = "sockudo_dashboard_known"
 LOGIN = "/dashboard/login"
 LOGOUT = "/dashboard/logout"
 
@@ -114,7 +126,7 @@ class Gate:
             right = await check_password(board, request, _utf8(given[len(_BEARER) :].strip()))
             return board.sessions.programs(right), False
         version = board.credentials.version(fresh=True)
-        found = (board.sessions.find(token, version) for token in _cookies(request))
+        found = (board.sessions.find(token, version) for token in _cookies(request, COOKIE))
         return next((session for session in found if session is not None), None), True
 
     def _refusal(self, request: Request, error: SockudoError) -> Response:
@@ -160,12 +172,12 @@ def _utf8(text: str) -> str:
         return text
 
 
-def _cookies(request: Request) -> Iterator[str]:
-    """Every value of our cookie. By hand: the library drops a whole line over another application's cookie."""
+def _cookies(request: Request, wanted: str) -> Iterator[str]:
+    """Every value of a cookie of ours. By hand: the library drops a whole line over another application's cookie."""
     for line in request.headers.getlist("cookie"):
         for pair in line.split(";"):
             name, _, value = pair.strip().partition("=")
-            if name == COOKIE:
+            if name == wanted:
                 yield value
 
 
@@ -211,16 +223,29 @@ async def _whole_body(scope: Scope, receive: Receive, limit: int) -> Receive:
 
 
 async def check_password(board: Board, request: Request, password: str) -> bytes:
-    """The version of the password, if this is it; raises `errors.PASSWORD_WRONG` and `errors.LOGIN_LIMITED`."""
+    """The version of the password, if this is it; raises `errors.PASSWORD_WRONG` and `errors.LOGIN_LIMITED`.
+
+    One that is too long to be guessed counts for nothing when it is right, however many others guess at the address.
+    """
+    recognized = board.credentials.recognized(password)
+    if recognized is not None:
+        return recognized
     address, now = address_of(board, request), board.edge.clock.monotonic()
-    board.attempts.check(address, now)
+    browser = browser_of(board, request)
+    board.attempts.check(address, now, browser)
     version = await board.credentials.right(password)
     if version is None:
         # Their number is limited, and so is that of these lines.
         _log.warning("wrong password", address=address)
         raise errors.PASSWORD_WRONG()
-    board.attempts.forgive(address, board.edge.clock.monotonic())
+    board.attempts.forgive(address, board.edge.clock.monotonic(), browser)
     return version
+
+
+def browser_of(board: Board, request: Request) -> str | None:
+    """The browser that asks, if the password was right in it before."""
+    names = (board.attempts.browser(token) for token in _cookies(request, KNOWN))
+    return next((name for name in names if name is not None), None)
 
 
 def address_of(board: Board, request: Request) -> str:

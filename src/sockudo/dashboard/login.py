@@ -12,9 +12,11 @@ from starlette.routing import Route
 
 from sockudo.dashboard.access import (
     COOKIE,
+    KNOWN,
     LOGIN,
     LOGOUT,
     address_of,
+    browser_of,
     check_password,
     check_same_origin,
     is_secure,
@@ -29,6 +31,7 @@ __all__ = ["routes", "safe_next"]
 _log = structlog.get_logger("sockudo.dashboard")
 
 _HOME = "/dashboard"
+_KNOWN_FOR = 180 * 24 * 3600
 
 
 def routes(board: Board) -> list[Route]:
@@ -59,6 +62,9 @@ def routes(board: Board) -> list[Route]:
         token, _ = board.sessions.open(version, lifetime)
         _log.info("login", address=address_of(board, request))
         answer = redirect(request, wanted)
+        if browser_of(board, request) is None:
+            known = _cookie(board, request, board.attempts.introduce(), _KNOWN_FOR, KNOWN)
+            answer.headers.append("set-cookie", known)
         answer.headers.append("set-cookie", _cookie(board, request, token, lifetime))
         return answer
 
@@ -100,6 +106,6 @@ def safe_next(wanted: str | None) -> str:
     return _HOME if climbs or path.startswith((LOGIN, "/dashboard/api/")) else wanted
 
 
-def _cookie(board: Board, request: Request, token: str, lifetime: int) -> str:
+def _cookie(board: Board, request: Request, token: str, lifetime: int, name: str = COOKIE) -> str:
     secure = "; Secure" if is_secure(board, request) else ""
-    return f"{COOKIE}={token}; Path=/dashboard; Max-Age={lifetime}; HttpOnly; SameSite=Strict{secure}"
+    return f"{name}={token}; Path=/dashboard; Max-Age={lifetime}; HttpOnly; SameSite=Strict{secure}"

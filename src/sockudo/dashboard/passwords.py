@@ -23,6 +23,7 @@ from sockudo.config import Settings
 __all__ = [
     "MAX_LENGTH",
     "MIN_LENGTH",
+    "UNGUESSABLE",
     "Credentials",
     "hash_password",
     "made_password",
@@ -38,6 +39,9 @@ MIN_LENGTH = 8
 
 MAX_LENGTH = 1024
 """Characters of a password at most; a longer one is never right."""
+
+UNGUESSABLE = 24
+"""Characters from which on guessing a password is hopeless at any speed: a made one has so many."""
 
 # No letters that are taken for others when read off a screen.
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -164,6 +168,21 @@ class Credentials:
         """Changes with the password; None while there is none. ``fresh``: looks at the file again in any case."""
         found = self._secret(fresh=fresh)
         return None if found is None else found.version
+
+    def recognized(self, password: str) -> bytes | None:
+        """The version that this password is right for, where that takes no work and no limit of guesses is needed.
+
+        None for a password of fewer than `UNGUESSABLE` characters, for a wrong one, and for one of which only the hash
+        is kept until `right` has found it right once.
+        """
+        if not UNGUESSABLE <= len(password) <= MAX_LENGTH:
+            return None
+        found = self._secret(fresh=True)
+        if found is None:
+            return None
+        digest = self._digest(found.version, password)
+        expected = self._known if found.plain is None else self._digest(found.version, found.plain)
+        return found.version if expected is not None and hmac.compare_digest(expected, digest) else None
 
     async def right(self, password: str) -> bytes | None:
         """The version that this password is right for; None for a wrong one."""

@@ -71,6 +71,26 @@ def test_who_was_right_before_is_not_locked_out_by_others() -> None:
     assert guesses(attempts, "203.0.113.2", 1) == 0
 
 
+def test_a_known_browser_is_not_locked_out_by_those_who_share_its_address() -> None:
+    attempts = Attempts()
+    browser = attempts.browser(attempts.introduce())
+    assert browser is not None
+    assert guesses(attempts, "192.0.2.1", 50) == PER_ADDRESS
+    attempts.check("192.0.2.1", 0, browser)
+    attempts.forgive("192.0.2.1", 0, browser)
+    for _ in range(PER_ADDRESS):
+        attempts.check("192.0.2.1", 0, browser)
+    with pytest.raises(SockudoError, match="from this browser"):
+        attempts.check("192.0.2.1", 0, browser)
+
+
+@pytest.mark.parametrize("forged", ["", ".", "name.", "name.00", "é.é", "\ud800.x"])
+def test_a_token_that_was_not_made_here_is_nobodys(forged: str) -> None:
+    attempts = Attempts()
+    assert attempts.browser(forged) is None
+    assert attempts.browser(Attempts().introduce()) is None
+
+
 def test_right_ones_count_for_nothing() -> None:
     attempts = Attempts()
     for _ in range(10 * IN_ALL):
