@@ -92,7 +92,9 @@ def test_the_life_of_a_connection(server: ServerProcess, connect: Connect, uniqu
         assert said["line"]["text"] == "tide high"
         assert stream.entry(kind="unsubscribed")["socket_id"] == client.socket_id
         client.close()
-        assert everything.entry(kind="connected")["socket_id"] == client.socket_id
+        connected = everything.entry(kind="connected")
+        assert connected["socket_id"] == client.socket_id
+        assert connected["client"].endswith("V1 json")
         assert everything.entry(kind="closed", socket_id=client.socket_id)["by"] == "network"
         assert {entry["kind"] for entry in stream.entries.seen} == {"subscribed", "message", "unsubscribed"}
 

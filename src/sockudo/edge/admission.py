@@ -128,6 +128,6 @@ def _take_over(
 
 
 def _spoken(session: Session) -> str:
-    """Which SDK it is and how it speaks, for people."""
-    protocol = "V2" if session.shape.v2 else "V1"
-    return " ".join(word for word in (*session.sdk, protocol, session.shape.label) if word)
+    """Which SDK it is and how it speaks, for people: `js 8.6.0 V1 json`."""
+    protocol, frames = ("V2", session.shape.label) if session.shape.v2 else ("V1", "json")
+    return " ".join(word for word in (*session.sdk, protocol, frames) if word)

@@ -114,7 +114,7 @@ def _text(entry: Entry) -> str:
                 how += f" after {entry.silent} s without anything from the client"
             return ": ".join(part for part in (how, entry.text) if part)
         case "connected":
-            return " ".join(part for part in (entry.client, entry.origin and f"on {entry.origin}") if part)
+            return " ".join(part for part in (entry.client, entry.origin and _page(entry.origin)) if part)
         case "frame_refused" | "doubtful" if entry.event is not None:
             return f"{entry.event}: {entry.text or ''}"
         case "request_refused" if entry.request is not None:
@@ -123,10 +123,16 @@ def _text(entry: Entry) -> str:
             about = " ".join(
                 part for part in (entry.event, entry.request and f"to {entry.request.removeprefix('POST ')}") if part
             )
-            return ": ".join(part for part in (about, entry.text) if part)
+            # A colon behind an address looks like the beginning of a port.
+            return " – ".join(part for part in (about, entry.text) if part)
         case "connect_refused" if entry.origin is not None:
             return f"{entry.text or ''} (origin {entry.origin})"
     return entry.text or ""
+
+
+def _page(origin: str) -> str:
+    """Where the page of a connection is from. Browsers send ``null`` for pages that have no origin."""
+    return "on a local file or a sandboxed page" if origin == "null" else f"on {origin}"
 
 
 def _hint(entry: Entry) -> str:

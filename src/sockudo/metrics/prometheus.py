@@ -218,13 +218,13 @@ class _NodeCollector(Collector):
 
     def _errors(self) -> Iterator[Metric]:
         counts: Counter[tuple[str, str]] = Counter()
-        for (key, slug), count in self._refused.items():
-            counts[key, _ERROR_TYPES.get(slug, slug)] += count
+        for (app_id, slug), count in self._refused.items():
+            counts[app_id, _ERROR_TYPES.get(slug, slug)] += count
         for app_id, state in self._hub.apps.items():
             for slug, count in state.traffic.errors.items():
                 counts[app_id, _ERROR_TYPES.get(slug, slug)] += count
         samples = [({"app_id": app, "error_type": kind}, float(count)) for (app, kind), count in counts.items()]
-        text = "Refused connections (app_id holds the key there), refused messages and closes by the server"
+        text = "Refused connections (unknown: a key that no app has), refused messages and closes by the server"
         yield self._metric("connection_errors_total", "counter", text, samples)
 
     def _requests(self) -> Iterator[Metric]:

@@ -108,13 +108,14 @@ class Gateway:
         await end_tasks(self._tasks)
 
     def note_refusal(self, key: str, error: SockudoError, address: str, origin: str | None) -> None:
-        """Counts a refused connection for the metrics, where keys that no app has are one, and tells the inspector.
+        """Counts a refused connection for the metrics, by app id, and tells the inspector.
 
-        An error of a key that no app has gets its likely cause.
+        Keys that no app has are counted as ``unknown`` together, as strangers choose their number; the error of such a
+        key gets its likely cause.
         """
         app = self.apps.by_key(key)
-        self.refused[key if app is not None else "unknown", error.spec.slug] += 1
         app_id = app.id if app is not None else None
+        self.refused[app_id or "unknown", error.spec.slug] += 1
         if error.spec is errors.UNKNOWN_APP:
             error.likely_cause = mistaken_key(key, self.apps.all())
         self.inspector.connect_refused(

@@ -67,7 +67,7 @@ def test_errors_are_counted_by_slug_over_apps_connections_and_requests(node: Edg
     node.gateway.refused["unknown", unknown] += 1
     reader = NodeReader(node.edge, watch)
     node.gateway.refused["unknown", unknown] += 1
-    node.gateway.refused["key-a", origin] += 1
+    node.gateway.refused["a", origin] += 1
     node.gateway.refused_requests["timestamp_stale"] += 2
     node.hub.app("a").traffic.errors["malformed_frame"] += 2
     node.hub.app("b").traffic.errors["malformed_frame"] += 3

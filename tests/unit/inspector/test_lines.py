@@ -29,6 +29,10 @@ def test_every_kind_has_a_label() -> None:
             ("subscribe refused  app a  private-x  socket 1.2  user ana  Authentication error  "
             "likely cause: signed with the secret of the app b  4009 · channel_auth_invalid"),
         ),
+        (Entry(1, "connected", client="js 8.6.0 V1 json", origin="https://shop.example.com"),
+         "connected  js 8.6.0 V1 json on https://shop.example.com"),
+        (Entry(1, "connected", client="js 8.6.0 V1 json", origin="null"),
+         "connected  js 8.6.0 V1 json on a local file or a sandboxed page"),
         (Entry(1, "closed", code=1000, by="client"), "closed  by the client  1000"),
         (Entry(1, "closed", by="network"), "closed  the connection was lost"),
         (Entry(1, "closed", by="network", silent=60),
@@ -55,12 +59,13 @@ def test_every_kind_has_a_label() -> None:
             "request refused  POST /apps/a/events: Invalid  HTTP 401 · x",
         ),
         (
-            Entry(1, "webhook_failed", "a", event="channel_occupied", endpoint="5f", request="POST http://h", attempt=2,
+            Entry(1, "webhook_failed", "a", event="channel_occupied", endpoint="5f", request="POST http://h/a",
+                  attempt=2,
                   text="the endpoint answered 500; it is tried again", status=500, took_ms=7, delivery="d1",
                   cause="The endpoint failed: look at its log.", error="webhook_failed"),
-            ("webhook failed  app a  endpoint 5f  channel_occupied to http://h: the endpoint answered 500; it is tried "
-            "again  what to do: The endpoint failed: look at its log.  HTTP 500 · attempt 2 · 7 ms · delivery d1 · "
-            "webhook_failed"),
+            ("webhook failed  app a  endpoint 5f  channel_occupied to http://h/a – the endpoint answered 500; it is "
+            "tried again  what to do: The endpoint failed: look at its log.  HTTP 500 · attempt 2 · 7 ms · "
+            "delivery d1 · webhook_failed"),
         ),
     ],
 )  # fmt: skip

@@ -123,7 +123,7 @@ def test_every_promised_name_has_its_type_and_a_help_line(exposition: Exposition
 
 def test_the_text_parses_and_no_series_stands_twice(exposition: Exposition) -> None:
     exposition.world.subscribers(3)
-    exposition.refused["app-key", "unknown_app"] += 1
+    exposition.refused["unknown", "unknown_app"] += 1
     names = [line.rsplit(" ", 1)[0] for line in exposition.text.splitlines() if not line.startswith("#")]
     assert len(names) == len(set(names))
     assert exposition.samples()
@@ -177,8 +177,8 @@ def test_histograms_are_cumulative(exposition: Exposition) -> None:
 
 
 def test_errors_go_by_the_names_that_dashboards_know(exposition: Exposition) -> None:
-    exposition.refused["wrong-key", "unknown_app"] += 2
-    exposition.refused["app-key", "origin_not_allowed"] += 1
+    exposition.refused["unknown", "unknown_app"] += 2
+    exposition.refused["app", "origin_not_allowed"] += 1
     errors = exposition.world.app.traffic.errors
     errors["channel_auth_missing"] += 1
     errors["channel_auth_invalid"] += 2
@@ -190,8 +190,8 @@ def test_errors_go_by_the_names_that_dashboards_know(exposition: Exposition) -> 
     def count(app_id: str, error_type: str) -> float | None:
         return exposition.value("connection_errors_total", app_id=app_id, error_type=error_type)
 
-    assert count("wrong-key", "app_not_found") == 2
-    assert count("app-key", "origin_not_allowed") == 1
+    assert count("unknown", "app_not_found") == 2
+    assert count("app", "origin_not_allowed") == 1
     assert count("app", "authentication_failed") == 3
     assert count("app", "message_parse_error") == 1
     assert count("app", "missing_event_name") == 1

@@ -84,14 +84,14 @@ class TestAdmission:
         client.session.leave()
         assert node.gateway.admit("key-app", None).id == "app"
 
-    def test_refusals_are_counted_by_key_and_unknown_keys_as_one(self, node: Node) -> None:
+    def test_refusals_are_counted_by_app_and_unknown_keys_as_one(self, node: Node) -> None:
         for key, error in (
             ("key-app", errors.ORIGIN_NOT_ALLOWED()),
             ("guess-1", errors.UNKNOWN_APP()),
             ("guess-2", errors.UNKNOWN_APP()),
         ):
             node.gateway.note_refusal(key, error, "192.0.2.1", None)
-        assert node.gateway.refused == {("key-app", "origin_not_allowed"): 1, ("unknown", "unknown_app"): 2}
+        assert node.gateway.refused == {("app", "origin_not_allowed"): 1, ("unknown", "unknown_app"): 2}
         node.gateway.note_refusal("app", errors.UNKNOWN_APP(), "192.0.2.1", None)
         newest = node.gateway.inspector.problems.groups()[0]
         assert newest.cause == "the id of the app app in place of its key"
