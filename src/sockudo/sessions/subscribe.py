@@ -186,5 +186,7 @@ def leave_channel(session: Session, name: str) -> None:
         session.recoverable.attached.pop(name, None)
     if session.v2 is not None:
         session.v2.delta_requests.pop(name, None)
+        if session.v2.updates is not None:
+            session.v2.updates.pop(name, None)
     session.gateway.hub.unsubscribe(session, name)
     session.gateway.log.debug("unsubscribed", app_id=session.live.id, socket_id=session.socket_id, channel=name)
