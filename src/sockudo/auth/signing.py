@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import unquote_to_bytes
@@ -73,6 +73,10 @@ class AppLookup(Protocol):
         """Every app, enabled or not."""
 
 
+def _always() -> bool:
+    return True
+
+
 # auth_key, auth_timestamp, body_md5 and auth_signature as decoded; then line 3 of the canonical string.
 _Signed = tuple[str | None, str | None, str | None, str | None, str]
 
@@ -102,12 +106,14 @@ def authenticate(
     body: bytes,
     path_app_id: str | None,
     now: float,
+    may_explain: Callable[[], bool] = _always,
 ) -> LiveApp:
     """The app in whose name a request was signed (contract 20 § 2).
 
     ``raw_path`` is the path as it was sent, still percent-encoded, without one trailing slash; ``query`` is what
     follows ``?``, None where there is no ``?``. ``path_app_id`` is the app id of the path, not decoded, or None for a
-    route without one. ``now`` is Unix time in seconds. Raises the first refusal in the order of § 2.4, then
+    route without one. ``now`` is Unix time in seconds; ``may_explain`` is asked before the likely cause of a refusal is
+    looked for, which takes longer than the refusal. Raises the first refusal in the order of § 2.4, then
     `errors.APP_DISABLED`, which only who holds the secret gets to see.
     """
     if query is None:
@@ -115,12 +121,14 @@ def authenticate(
     key, timestamp, body_md5, signature, canonical = _read_sdk_order(query) or _read_any_order(query)
     app = apps.by_key(key) if key else None
     if app is None or (path_app_id is not None and app.id != path_app_id):
-        raise _wrong_app(apps, key, path_app_id)
+        raise _wrong_app(apps, key, path_app_id, explained=may_explain())
     _check_timestamp(timestamp, now)
     _check_body(method, body, body_md5)
     if signature is None:
         raise errors.SIGNATURE_MISMATCH("Invalid API signature: auth_signature is missing")
     if not _is_signed(app.signer, method.encode(), raw_path, canonical.encode(), signature):
+        if not may_explain():
+            raise errors.SIGNATURE_MISMATCH("Invalid API signature")
         signed = (method.encode(), raw_path, canonical.encode())
         mistake = mistaken_signature(app, *signed, signature, apps.all())
         raise errors.SIGNATURE_MISMATCH(
@@ -182,16 +190,17 @@ def _decode(text: bytes) -> str:
     return (unquote_to_bytes(text) if b"%" in text else text).decode("utf-8", "replace")
 
 
-def _wrong_app(apps: AppLookup, key: str | None, path_app_id: str | None) -> errors.SockudoError:
+def _wrong_app(apps: AppLookup, key: str | None, path_app_id: str | None, *, explained: bool) -> errors.SockudoError:
+    every = apps.all() if explained else ()
     if path_app_id is not None and apps.by_id(path_app_id) is None:
-        mistake = mistaken_app_id(path_app_id, apps.all())
+        mistake = mistaken_app_id(path_app_id, every)
         return errors.APP_NOT_FOUND("No app has the id that the path names", likely_cause=mistake.cause)
     if key is None:
         return errors.UNKNOWN_KEY("Application key not found or invalid: auth_key is missing")
     # Not quoted: what stands in place of a key may be a secret.
     of_key = apps.by_key(key)
     if of_key is None:
-        mistake = mistaken_auth_key(key, apps.all(), path_app_id)
+        mistake = mistaken_auth_key(key, every, path_app_id)
         text = "Application key not found or invalid: no app has this auth_key"
         return errors.UNKNOWN_KEY(text, likely_cause=mistake.cause, shared_cause=mistake.shared)
     mistake = mistaken_app(of_key, path_app_id)

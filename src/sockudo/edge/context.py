@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from functools import partial
 from typing import TYPE_CHECKING
 
 from uvicorn.config import Config
@@ -24,6 +25,7 @@ from sockudo.edge.tails import Tails
 from sockudo.history import History, PresenceHistory
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.ip import IpLimits
+from sockudo.limits.windows import KeyedWindows
 from sockudo.publishing import Publisher
 from sockudo.push.directory import Directory
 from sockudo.push.service import Push
@@ -41,6 +43,10 @@ AnswerPublish = Callable[..., Reply | asyncio.Future[bytes]]
 
 HealthCheck = Callable[[], Awaitable[bool]]
 """One check of ``/up``: False, an exception or no answer in time make it fail."""
+
+
+# Looking for one takes up to a quarter of a millisecond.
+_EXPLAINED_PER_SECOND = 50
 
 
 @dataclass(slots=True)
@@ -92,11 +98,18 @@ class Edge:
     # What the log says of refusals, and of descriptors that are missing.
     refusal_log: RefusalLog = field(default_factory=RefusalLog)
     descriptors: DescriptorWatch = field(default_factory=DescriptorWatch)
+    _explained: KeyedWindows = field(default_factory=partial(KeyedWindows, 1))
     # Who follows what happens.
     tails: Tails = field(init=False)
 
     def __post_init__(self) -> None:
         self.tails = Tails(self.gateway.inspector, lambda: self.gateway.draining)
+
+    def may_explain(self) -> bool:
+        """Whether the likely cause of one more refused authentication may be looked for: of some a second, in all."""
+        window = self._explained.window("", self.clock.monotonic())
+        window.count += 1
+        return window.count <= _EXPLAINED_PER_SECOND
 
     def tell_time(self) -> None:
         """Renews the Date header of all replies; called once a second."""

@@ -52,7 +52,14 @@ def publish_reply(
     clock = edge.clock
     try:
         app = authenticate(
-            edge.apps, method="POST", raw_path=raw_path, query=query, body=body, path_app_id=app_id, now=clock.time()
+            edge.apps,
+            method="POST",
+            raw_path=raw_path,
+            query=query,
+            body=body,
+            path_app_id=app_id,
+            now=clock.time(),
+            may_explain=edge.may_explain,
         )
         state = edge.gateway.state(app)
         traffic = state.traffic

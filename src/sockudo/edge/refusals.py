@@ -124,8 +124,11 @@ def note_upgrade(edge: Edge, refusal: Refusal, key: str, address: str, origin: s
 
 def note_connection(http: HttpProtocol, refusal: Refusal) -> None:
     """Tells of a request that was refused before it was anybody's: garbled, too large, too slow."""
-    path = http.url.partition(b"?")[0].decode("latin-1")
-    note_request(http.edge, refusal, path or "a request that cannot be read", None, http.address())
+    # Both are None before the first request of a connection.
+    path = (http.url or b"").partition(b"?")[0].decode("latin-1")
+    hops = http.edge.limits.api_trust_hops
+    address = client_address(http.client, http.headers or [], hops, unix=http.unix)
+    note_request(http.edge, refusal, path or "a request that cannot be read", None, address)
 
 
 def prefix_cause(path: str) -> str | None:

@@ -35,6 +35,7 @@ async def authenticated(edge: Edge, request: Request) -> LiveApp:
         body=body,
         path_app_id=request.path_params.get("app_id"),
         now=edge.clock.time(),
+        may_explain=edge.may_explain,
     )
     traffic = edge.gateway.state(app).traffic
     traffic.http_calls += 1

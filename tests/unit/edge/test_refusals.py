@@ -8,8 +8,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from sockudo.auth.tokens import make_token
+from sockudo.config.sections.limits import ApiRateLimit
 from sockudo.inspector import Group
-from support.edge import EdgeNode, request
+from support.edge import EdgeNode, request, settings
 from support.inside import credentials, live_app
 from support.signing import Credentials, signed_query
 
@@ -84,6 +85,15 @@ class TestSignatures:
         assert "the secret of the app shop" in (told(node).cause or "")
 
 
+async def test_a_flood_is_not_searched_for_causes(node: EdgeNode) -> None:
+    wrong = Credentials("shop", SHOP.key, BLOG.record.secret)
+    for _ in range(60):
+        await publish(node, wrong, arrives="/apps/shop/events")
+    named, plain = node.gateway.inspector.problems.groups()[::-1]
+    assert (named.cause, named.count) == ("signed with the secret of the app blog", 50)
+    assert (plain.cause, plain.count) == (None, 10)
+
+
 class TestWhatIsNoUpgrade:
     async def test_tls_spoken_to_a_plain_port(self, node: EdgeNode) -> None:
         reply = await node.wire().ask(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32))
@@ -91,6 +101,15 @@ class TestWhatIsNoUpgrade:
         group = told(node)
         assert (group.error, group.last[0].text) == ("malformed_request", "TLS is spoken to a plain port")
         assert "https or wss" in (group.cause or "")
+
+    @pytest.mark.parametrize("data", [b"\x16\x03\x01\x02\x00", b"\xff", b"GET", b" / \r\n"])
+    async def test_garbage_is_told_of_behind_a_trusted_proxy_as_well(self, data: bytes) -> None:
+        trusting = {"enabled": True, "api_rate_limit": ApiRateLimit(trust_hops=1)}
+        node = EdgeNode(SHOP, settings=settings(rate_limiter=trusting))
+        node.wire().feed(data)
+        node.clock.advance(61)
+        node.edge.sweep(node.clock.monotonic())
+        assert told(node).error in ("malformed_request", "request_timeout")
 
     async def test_a_request_that_is_too_large_is_told_of(self, node: EdgeNode) -> None:
         await node.wire().ask(request("POST", "/apps/shop/events", {"content-length": "99999999"}))

@@ -38,6 +38,7 @@ def push_reply(
             body=body,
             path_app_id=app_id,
             now=edge.clock.time(),
+            may_explain=edge.may_explain,
         )
         traffic = edge.gateway.state(app).traffic
         traffic.http_calls += 1
