@@ -86,7 +86,7 @@ class Histories:
         presence.durable = edge.history
         self._hub.on_member.append(presence.note)
         edge.presence_history = presence
-        _log.info("presence history")
+        _log.info("presence history", durable=edge.history is not None)
 
     def _policies(self, app_id: str) -> StreamPolicies | None:
         app = self._edge.apps.by_id(app_id)

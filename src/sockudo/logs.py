@@ -122,7 +122,17 @@ def _text(settings: Settings) -> list[structlog.typing.Processor]:
         # The richer forms print local variables, and those may be secrets.
         exception_formatter=structlog.dev.plain_traceback,
     )
-    return [renderer] if settings.logging.include_target else [_without_target, renderer]
+    return [_in_words, renderer] if settings.logging.include_target else [_without_target, _in_words, renderer]
+
+
+def _in_words(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Lists as people write them, and nothing for what is not there."""
+    for name, value in list(event.items()):
+        if value is None:
+            del event[name]
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            event[name] = ", ".join(map(str, value)) or "nothing"
+    return event
 
 
 def _without_target(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -19,7 +19,10 @@ _INTERVAL = 0.025
 _WARN = 0.05
 # A block is seen short by up to an interval, as it may begin right after a look: by half of one on average.
 _STALL = _WARN - _INTERVAL / 2
+_UNNOTICED = 0.1 - _INTERVAL / 2
 _WARN_AT_MOST_EVERY = 10.0
+_OWN_WORK: Final = "the server's own work"
+_NO_CPU: Final = "the machine gave it no CPU: other processes, a limit, or a paused virtual machine"
 
 # Measurements that are remembered: those of about ten seconds.
 _RECENT: Final = 400
@@ -28,11 +31,20 @@ _RECENT: Final = 400
 class LoopWatch:
     """Sleeps for a moment again and again and measures how much later than asked it wakes. Milliseconds.
 
-    ``now`` is real time even where the server runs on another clock: it is the machine that is watched.
+    ``now`` is real time even where the server runs on another clock: it is the machine that is watched. ``busy`` is the
+    CPU time of the loop's thread: a block in which it had little of it is the machine's. ``waiting`` counts who would
+    have noticed, the connections; without any only a long block is worth a line.
     """
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float] = time.monotonic,
+        busy: Callable[[], float] = time.thread_time,
+        waiting: Callable[[], int] = lambda: 1,
+    ) -> None:
         self._now = now
+        self._busy = busy
+        self._waiting = waiting
         self.worst_since_read_ms = 0.0
         self._warned_at = -_WARN_AT_MOST_EVERY
         self._unsaid = 0
@@ -43,14 +55,17 @@ class LoopWatch:
         self.measured = 0
 
     async def run(self) -> None:
-        """Watches until cancelled; a block of about 50 ms or more is a warning, at most one every ten seconds."""
-        while True:
-            before = self._now()
-            await asyncio.sleep(_INTERVAL)
-            self.note(self._now() - before - _INTERVAL)
+        """Watches until cancelled; a block of about 50 ms or more is a warning, at most one every ten seconds.
 
-    def note(self, late: float) -> None:
-        """Takes in one measurement, in seconds."""
+        Without connections it has to be about 100 ms.
+        """
+        while True:
+            before, worked = self._now(), self._busy()
+            await asyncio.sleep(_INTERVAL)
+            self.note(self._now() - before - _INTERVAL, self._busy() - worked)
+
+    def note(self, late: float, worked: float | None = None) -> None:
+        """Takes in one measurement, in seconds; ``worked`` is the CPU time of the loop's thread meanwhile."""
         milliseconds = max(0.0, late * 1000)
         self.worst_since_read_ms = max(self.worst_since_read_ms, milliseconds)
         self.worst_ms = max(self.worst_ms, milliseconds)
@@ -60,9 +75,12 @@ class LoopWatch:
             return
         self.stalls += 1
         self._unsaid += 1
+        if late <= _UNNOTICED and not self._waiting():
+            return
         now = self._now()
         if now - self._warned_at >= _WARN_AT_MOST_EVERY:
-            _log.warning("the event loop was blocked", milliseconds=round(milliseconds), times=self._unsaid)
+            cause = {} if worked is None else {"cause": _OWN_WORK if worked >= late / 2 else _NO_CPU}
+            _log.warning("the event loop was blocked", milliseconds=round(milliseconds), times=self._unsaid, **cause)
             self._warned_at, self._unsaid = now, 0
 
     def take_worst_ms(self) -> float:

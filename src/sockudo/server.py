@@ -195,7 +195,7 @@ class Server:
         self._tracing = start_tracing(os.environ, settings.instance.process_id)
         if self._tracing is not None:
             front = trace_calls(self.edge, front, self._tracing.tracer)
-        self.watch = LoopWatch()
+        self.watch = LoopWatch(waiting=self.hub.connection_count)
         self.board = Board.of(self.edge, self.apply_changes, self.watch)
         if settings.dashboard.enabled:
             # Its pages take a while to import, which servers without it should not pay for.

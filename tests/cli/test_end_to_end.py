@@ -122,7 +122,7 @@ def test_presence(server: ServerProcess, unique: str) -> None:
             one = _run(server, "channels", channel, "--json")
             assert json.loads(one.stdout) == {"occupied": True, "subscription_count": 2, "user_count": 2}
             table = _run(server, "channels")
-            assert re.search(rf"{channel} +│ +2", table.stdout)
+            assert re.search(rf"{channel} +2", table.stdout)
         assert first.event()["event"] == "pusher_internal:member_removed"
 
 

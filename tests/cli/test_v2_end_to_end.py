@@ -95,7 +95,7 @@ def _publish(server: ServerProcess, channel: str, numbers: range, **fields: Any)
 def test_history_is_read_purged_and_begun_anew(server: ServerProcess, unique: str) -> None:
     _publish(server, unique, range(1, 8), tags={"venue": "ldn"})
     shown = _run(server, "history", "show", unique)
-    assert [int(found) for found in re.findall(r"^│ (\d+)", shown.stdout, re.MULTILINE)] == [7, 6, 5, 4, 3, 2, 1]
+    assert [int(found) for found in re.findall(r"^(\d+) ", shown.stdout, re.MULTILINE)] == [7, 6, 5, 4, 3, 2, 1]
     assert "venue=ldn" in shown.stdout
     newest = _run(server, "history", "show", unique, "--limit", "2", "--json")
     items = [json.loads(line) for line in newest.stdout.splitlines()]
@@ -138,7 +138,7 @@ def test_who_came_and_went(server: ServerProcess, unique: str, said: Path) -> No
         wait_until(lambda: server.signed("GET", path).json()["items"], "the first event")
         (item,) = map(json.loads, _run(server, "history", "show", channel, "--presence", "--json").stdout.splitlines())
         assert (item["event"], item["user_id"], item["cause"]) == ("member_added", "crew-8", "join")
-        assert re.search(r"│ crew-8 │ added +│ 1 ", _run(server, "history", "snapshot", channel).stdout)
+        assert re.search(r"crew-8 +added +1 ", _run(server, "history", "snapshot", channel).stdout)
         assert "kept:        1 event of " in _run(server, "history", "state", channel, "--presence").stdout
         done = _run(server, "history", "reset", channel, "--presence", "--reason", "x", "--yes")
         assert done.stdout.startswith("Dropped 1 event of ")

@@ -159,6 +159,17 @@ def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\x1b" not in text  # nothing is coloured where there is no terminal
 
 
+def test_text_says_lists_as_people_write_them_and_leaves_out_what_is_not_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configured(log_format="text")
+    structlog.get_logger("sockudo.room").info("reloaded", changed=("host", "port"), kept=(), problem=None)
+    text = capsys.readouterr().err
+    assert "changed='host, port'" in text
+    assert "kept=nothing" in text
+    assert "problem" not in text
+
+
 def test_text_without_the_target(capsys: pytest.CaptureFixture[str]) -> None:
     configured(log_format="text", logging=Logging(include_target=False))
     structlog.get_logger("sockudo.room").warning("frame refused")

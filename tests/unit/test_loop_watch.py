@@ -69,8 +69,8 @@ async def test_a_blocked_loop_is_noticed() -> None:
     noticed = asyncio.Event()
     note = watch.note
 
-    def spy(late: float) -> None:
-        note(late)
+    def spy(late: float, worked: float | None = None) -> None:
+        note(late, worked)
         if watch.stalls:
             noticed.set()
 
@@ -83,3 +83,23 @@ async def test_a_blocked_loop_is_noticed() -> None:
         watching.cancel()
     assert logs[0]["event"] == "the event loop was blocked"
     assert watch.worst_ms > 37
+    # Sleeping takes no CPU: this is what a machine does that gives the process none.
+    assert logs[0]["cause"].startswith("the machine gave it no CPU")
+
+
+def test_without_connections_only_a_long_block_is_told() -> None:
+    there = 0
+    watch = LoopWatch(Time(), waiting=lambda: there)
+    with capture_logs() as logs:
+        watch.note(0.06)
+        assert logs == []
+        watch.note(0.12)
+    assert [(line["milliseconds"], line["times"]) for line in logs] == [(120, 2)]
+    assert watch.stalls == 2
+
+
+@pytest.mark.parametrize(("worked", "cause"), [(0.19, "own work"), (0.02, "gave it no CPU")])
+def test_whose_fault_a_block_is(worked: float, cause: str) -> None:
+    with capture_logs() as logs:
+        LoopWatch(Time()).note(0.2, worked)
+    assert cause in logs[0]["cause"]

@@ -155,6 +155,13 @@ class Place:
         except errors.SockudoError as error:
             if error.spec is errors.APP_NOT_FOUND:
                 fail(error.text, NO_SUCH_APP)
+            if error.spec is errors.APP_EXISTS:
+                fail(
+                    f"{error.text}.",
+                    ExitCode.REFUSED,
+                    "`sockudo apps show ID` shows it, `sockudo apps set ID` changes it.",
+                    "Or choose another id; without --id one is made.",
+                )
             failed = error.spec is errors.SERVICE_UNAVAILABLE
             fail(error.text, ExitCode.REFUSED, *([f"The file is {self.where}."] if failed and self._embedded else ()))
 

@@ -16,7 +16,7 @@ from typer.main import get_command as build_command
 from sockudo.cli.channels import channels
 from sockudo.cli.doctor import DOCTOR_EXIT_CODES, doctor
 from sockudo.cli.explain import explain
-from sockudo.cli.groups import examples_with
+from sockudo.cli.groups import CommandTable, examples_with
 from sockudo.cli.listen import listen
 from sockudo.cli.outcome import EXIT_CODES
 from sockudo.cli.publish import publish
@@ -38,21 +38,38 @@ _GROUPS: Final = {
 }
 
 
+_PANELS: Final = {
+    "Run a server": ("serve", "config", "apps", "dashboard", "backup", "restore"),
+    "Publish and listen": ("publish", "listen", "channels", "history", "token"),
+    "Webhooks and notifications": ("webhooks", "push"),
+    "Find what is wrong": ("doctor", "tail", "explain", "version"),
+}
+
+
+def _panel(name: str) -> str:
+    """Under which heading of the help a command stands."""
+    return next((panel for panel, names in _PANELS.items() if name in names), "Commands")
+
+
 class _Commands(TyperGroup):
     """The top-level group, which imports a group of commands when somebody asks for it."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*self.commands, *(name for name in _GROUPS if name not in self.commands)]
+        names = dict.fromkeys([*self.commands, *_GROUPS])
+        order = [name for listed in _PANELS.values() for name in listed if name in names]
+        return list(dict.fromkeys([*order, *names]))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in _GROUPS and cmd_name not in self.commands:
             group = build_command(importlib.import_module(_GROUPS[cmd_name]).app)
             group.name = cmd_name
+            # What the help looks at; a group that is built here has no place to declare it.
+            group.rich_help_panel = _panel(cmd_name)  # type: ignore[attr-defined]
             self.commands[cmd_name] = group
         return self.commands.get(cmd_name)
 
 
-app = typer.Typer(
+app = CommandTable(
     name="sockudo",
     cls=_Commands,
     no_args_is_help=True,
@@ -91,12 +108,13 @@ for _command, _example in (
     (explain, "sockudo explain 4009"),
     (version, "sockudo version --json"),
 ):
-    app.command(epilog=_closing(_example))(_command)
+    app.command(epilog=_closing(_example), rich_help_panel=_panel(_command.__name__))(_command)
 
 
 app.command(
     epilog=examples_with(DOCTOR_EXIT_CODES)(
         "sockudo doctor --url https://realtime.example.com --origin https://shop.example.com[/bold]\n\n"
         "On the server's machine: [bold]sockudo doctor --config /etc/sockudo/sockudo.toml --strict"
-    )
+    ),
+    rich_help_panel=_panel("doctor"),
 )(doctor)

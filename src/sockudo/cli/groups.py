@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import typer
 
-__all__ = ["command_group", "examples_with"]
+__all__ = ["CommandTable", "command_group", "examples_with", "unwrapped"]
 
 
-def command_group(text: str, exit_codes: str | None = None) -> typer.Typer:
+class CommandTable(typer.Typer):
+    """A table of commands whose docstrings are their help, wrapped at the width of the terminal."""
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
+        def register(function: Any) -> Any:
+            text = options.pop("help", None) or function.__doc__ or ""
+            return super(CommandTable, self).command(name, help=unwrapped(text), **options)(function)
+
+        return register
+
+
+def unwrapped(text: str) -> str:
+    """The text with each paragraph on one line."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def command_group(text: str, exit_codes: str | None = None) -> CommandTable:
     """A group that shows its commands when none is given; ``exit_codes`` stands below them."""
-    return typer.Typer(
+    return CommandTable(
         help=text,
         no_args_is_help=True,
         add_completion=False,

@@ -121,7 +121,7 @@ def print_state(reply: Mapping[str, Any]) -> None:
 
 
 def _source(state: Mapping[str, Any]) -> str:
-    names = {"in_memory": "memory, until the server ends", "durable_store": "a database", "disabled": "nothing"}
+    names = {"in_memory": "memory, until the server ends", "durable_store": "the history store", "disabled": "nothing"}
     source = state["authoritative_source"]
     return names.get(source, str(source))
 

@@ -9,7 +9,7 @@ import typer
 from sockudo.cli.filters import FILTER_HELP
 from sockudo.cli.listen_options import Delta, Format, Wishes, read_options
 from sockudo.cli.options import JsonLines
-from sockudo.cli.outcome import ExitCode, fail, failures
+from sockudo.cli.outcome import ExitCode, fail, failures, in_seconds
 from sockudo.cli.target import ServerOptions, with_server
 
 __all__ = ["listen"]
@@ -110,7 +110,7 @@ def listen(
         except KeyboardInterrupt:
             raise typer.Exit(ExitCode.DONE) from None
     if not in_time and count is not None:
-        fail(f"{listener.printed} of {count} events came within {timeout:g} seconds.", ExitCode.TOO_FEW)
+        fail(f"{listener.printed} of {count} events came within {in_seconds(timeout or 0)}.", ExitCode.TOO_FEW)
 
 
 def _parts_needed(channels: list[str], *, has_token: bool) -> tuple[str, ...]:

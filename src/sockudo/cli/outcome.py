@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sockudo.client.failures import ApiError
     from sockudo.errors import ErrorSpec
 
-__all__ = ["EXIT_CODES", "ExitCode", "fail", "failures", "note"]
+__all__ = ["EXIT_CODES", "ExitCode", "fail", "failures", "in_seconds", "note"]
 
 
 class ExitCode(IntEnum):
@@ -43,6 +43,11 @@ def fail(text: str, code: ExitCode, *remedies: str) -> NoReturn:
     for remedy in remedies:
         note(f"  → {remedy}")
     raise typer.Exit(code)
+
+
+def in_seconds(seconds: float) -> str:
+    """A span as people say it: ``1 second``, ``2.5 seconds``."""
+    return f"{seconds:g} second{'' if seconds == 1 else 's'}"
 
 
 @contextmanager
@@ -77,7 +82,7 @@ def explanation(code: int, reason: str) -> tuple[str, ...]:
 def _advice(error: ApiError, spec: ErrorSpec | None) -> list[str]:
     lines = []
     if error.retry_after is not None:
-        lines.append(f"Try again in {error.retry_after} seconds.")
+        lines.append(f"Try again in {in_seconds(error.retry_after)}.")
     if spec is not None:
         lines += [spec.remedy, f"More: sockudo explain {spec.slug}"]
     return lines

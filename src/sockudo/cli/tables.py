@@ -12,18 +12,18 @@ __all__ = ["print_json", "print_table", "printable"]
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
-    """Write the rows under their headings, or the sentence ``empty`` when there are none."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    """Write the rows under their headings, or the sentence ``empty`` when there are none.
 
+    Columns are two spaces apart and a row is one line, on a terminal and for other programs alike.
+    """
     if not rows:
         typer.echo(empty)
         return
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    Console().print(table)
+    cells = [[printable(cell) for cell in row] for row in (columns, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for number, row in enumerate(cells):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        typer.echo(typer.style(line, bold=True) if number == 0 else line)
 
 
 def print_json(value: Any) -> None:

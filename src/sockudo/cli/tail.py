@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from sockudo.cli.options import JsonLines
-from sockudo.cli.outcome import ExitCode, fail, failures
+from sockudo.cli.outcome import ExitCode, fail, failures, in_seconds
 from sockudo.cli.target import ServerOptions, with_server
 
 __all__ = ["KINDS_HELP", "tail"]
@@ -60,4 +60,4 @@ def tail(
         except KeyboardInterrupt:
             raise typer.Exit(ExitCode.DONE) from None
     if not in_time and count is not None:
-        fail(f"{tailer.printed} of {count} lines came within {timeout:g} seconds.", ExitCode.TOO_FEW)
+        fail(f"{tailer.printed} of {count} lines came within {in_seconds(timeout or 0)}.", ExitCode.TOO_FEW)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from sockudo.cli.groups import command_group, examples_with
-from sockudo.cli.outcome import ExitCode, fail, note
+from sockudo.cli.outcome import ExitCode, fail, in_seconds, note
 from sockudo.cli.tables import print_json
 from sockudo.cli.target import ServerOptions, with_server
 
@@ -179,7 +179,8 @@ def _moment(value: Any, now: float) -> str:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 10**11:
         return _cell(value)
     seconds = round(value - now)
-    distance = f"in {seconds} seconds" if seconds >= 0 else f"{-seconds} seconds ago"
+    count = in_seconds(abs(seconds))
+    distance = f"in {count}" if seconds >= 0 else f"{count} ago"
     return f"{value} ({_date(value)}, {distance})"
 
 

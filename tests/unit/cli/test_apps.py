@@ -234,6 +234,7 @@ def test_add_refuses_an_id_that_is_taken(folder: Path, apps: Invoke) -> None:
     result = apps("add", "--id", "shop")
     assert result.exit_code == 1
     assert "App 'shop' exists already" in result.stderr
+    assert "sockudo apps set ID" in result.stderr
     assert list(stored(folder)) == [SHOP]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from typing import Any
@@ -25,6 +26,29 @@ def test_the_list_names_every_command_and_where_to_start(run: Any) -> None:
     for command in (*COMMANDS, "history", "apps", "config", "token"):
         assert f" {command} " in result.stdout
     assert "sockudo serve --dev" in result.stdout
+
+
+def test_the_list_has_headings(run: Any) -> None:
+    text = run("--help").stdout
+    headings = ("Run a server", "Publish and listen", "Webhooks and notifications", "Find what is wrong")
+    places = [text.index(heading) for heading in headings]
+    assert places == sorted(places)
+    assert places[0] < text.index(" serve ") < places[1] < text.index(" listen ") < places[2] < text.index(" push ")
+    assert " Commands " not in text
+
+
+@pytest.mark.parametrize("columns", [60, 80, 132])
+@pytest.mark.parametrize("command", ["doctor", "listen", "tail"])
+def test_help_is_wrapped_at_the_width_of_the_terminal(
+    run: Any, monkeypatch: pytest.MonkeyPatch, command: str, columns: int
+) -> None:
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", columns)
+    lines = [line.rstrip() for line in run(command, "--help").stdout.splitlines()]
+    text = lines[: next(number for number, line in enumerate(lines) if line.startswith("╭"))]
+    for line, following in itertools.pairwise(text):
+        if line.strip() and following.strip() and "Usage:" not in line:
+            # The next word would not have fitted.
+            assert len(line) + 1 + len(following.split()[0]) >= columns - 2, (line, following)
 
 
 def test_groups_are_loaded_when_asked_for(run: Any) -> None:

@@ -465,6 +465,13 @@ def test_one_device_and_its_channels(run: Any, push: FakePush) -> None:
     assert json.loads(run("push", "devices", "show", "tablet-7", "--json").stdout)["channels"] == []
 
 
+def test_credentials_are_listed_without_a_command(run: Any, push: FakePush) -> None:
+    push.replies["credentials"] = [listed({"credential_id": "fcm-1", "provider": "fcm", "version": 2})]
+    result = run("push", "credentials")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == ["id     provider  version", "fcm-1  fcm       2"]
+
+
 def test_devices_are_removed(run: Any, push: FakePush) -> None:
     push.replies |= {"device": [device()], "remove_device": [None], "remove_devices_of": [{"deleted": 3}]}
     assert run("push", "devices", "remove", "tablet-7").exit_code == 2

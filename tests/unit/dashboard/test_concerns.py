@@ -86,11 +86,11 @@ def test_a_server_without_an_enabled_app_or_on_its_way_out() -> None:
 def test_rate_limits_that_refuse_and_a_loop_that_was_blocked() -> None:
     case = Case()
     case.node.edge.limits.triggered["api_rate_limit", "http_api"] += 12
-    case.watch.note(0.08)
+    case.watch.note(0.18)
     case.sample()
     (_, refused), (_, blocked) = sorted(case.told(), key=lambda each: each[1])
     assert "refused about 12 requests" in refused
-    assert "blocked for 80 ms" in blocked
+    assert "blocked for 180 ms" in blocked
     for _ in range(31):
         case.watch.note(0.001)
         case.sample()

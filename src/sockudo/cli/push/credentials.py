@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from sockudo.cli.groups import CommandTable
 from sockudo.cli.outcome import ExitCode, fail
 from sockudo.cli.push.options import (
     EXIT_CODES,
@@ -25,16 +26,16 @@ from sockudo.cli.push.options import (
     with_push,
 )
 from sockudo.cli.push.views import print_aligned
-from sockudo.cli.target import ServerOptions, with_server
+from sockudo.cli.target import ServerOptions, Target, with_server
 
 if TYPE_CHECKING:
     from sockudo.client.push import PushApi
 
 __all__ = ["app", "fields_of"]
 
-app = typer.Typer(
-    help="List and store the credentials that an app has at providers.",
-    no_args_is_help=True,
+app = CommandTable(
+    help="List and store the credentials that an app has at providers. Without a command they are listed.",
+    invoke_without_command=True,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_show_locals=False,
@@ -46,6 +47,16 @@ _CERTIFICATE: Final = b"-----BEGIN CERTIFICATE"
 _ACCOUNTS: Final = {"hms": "hmsAppId", "wns": "packageSid"}
 
 
+@app.callback()
+@with_server
+def _root(
+    context: typer.Context,
+    server: ServerOptions,
+) -> None:
+    if context.invoked_subcommand is None:
+        _list(server.resolve(), as_json=False)
+
+
 @app.command("list", epilog=example("sockudo push credentials list"))
 @with_server
 def list_credentials(
@@ -54,7 +65,10 @@ def list_credentials(
     server: ServerOptions,
 ) -> None:
     """List which credentials are stored; what is in them is never shown."""
+    _list(server.resolve(), as_json=as_json)
 
+
+def _list(target: Target, *, as_json: bool) -> None:
     def show(items: list[dict[str, Any]]) -> None:
         rows = [[each["credential_id"], each["provider"], str(each["version"])] for each in items]
         print_aligned([["id", "provider", "version"], *rows], "No credential is stored.")
@@ -62,7 +76,7 @@ def list_credentials(
     async def run(push: PushApi) -> None:
         await show_pages(push.credentials, None, show, as_json=as_json)
 
-    with_push(server.resolve(), run)
+    with_push(target, run)
 
 
 @app.command("store", epilog=example("sockudo push credentials store apns AuthKey_ABC.p8 --key-id ABC --team-id TEAM"))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sockudo.cli.groups import CommandTable
 from sockudo.cli.outcome import ExitCode, fail
 from sockudo.cli.push import views
 from sockudo.cli.push.options import (
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(
+app = CommandTable(
     help="List, look at and remove devices. Without a command they are listed.",
     invoke_without_command=True,
     add_completion=False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from sockudo.cli.moments import local_time
-from sockudo.cli.outcome import ExitCode, fail, note
+from sockudo.cli.outcome import ExitCode, fail, in_seconds, note
 from sockudo.cli.push import views
 from sockudo.cli.push.body import data_of, moment_of, overrides_of, targets_of
 from sockudo.cli.push.options import Everything, Json, JsonLines, Limit, print_json, show_pages, with_push
@@ -142,7 +142,9 @@ async def _follow(push: PushApi, reply: dict[str, Any], seconds: float | None, *
     else:
         _print_whole(status)
     if not ended:
-        fail(f"Not done within {seconds:g} seconds.", ExitCode.TOO_FEW, f"It goes on: sockudo push status {name}")
+        fail(
+            f"Not done within {in_seconds(seconds or 0)}.", ExitCode.TOO_FEW, f"It goes on: sockudo push status {name}"
+        )
     raise typer.Exit(exit_code(status))
 
 

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from sockudo.cli.moments import local_time
-from sockudo.cli.tables import printable
+from sockudo.cli.tables import print_table, printable
 from sockudo.push.advice import STATE_WORDS, row_of_class, row_of_status
 from sockudo.push.funnel import Funnel, funnel
 from sockudo.push.records import Counters
@@ -189,13 +189,7 @@ def _letter_row(letter: Mapping[str, Any]) -> list[str]:
 
 def print_aligned(rows: list[list[str]], empty: str) -> None:
     """A table whose first row is its head; ``empty`` where it has no other."""
-    if len(rows) == 1:
-        typer.echo(empty)
-        return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for number, row in enumerate(rows):
-        line = "  ".join(printable(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        typer.echo(typer.style(line, bold=True) if number == 0 else line)
+    print_table(rows[0], rows[1:], empty)
 
 
 def _shortened(names: Sequence[str]) -> str:

@@ -91,7 +91,8 @@ class _RichBar:
         self._progress.update(
             self._task,
             description=status["state"],
-            total=counts.planned or None,
+            # Without anybody to send to there is nothing to wait for.
+            total=counts.planned or (0 if status["state"] in TERMINAL else None),
             completed=counts.settled,
             said=", ".join(said),
         )

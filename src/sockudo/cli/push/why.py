@@ -63,7 +63,9 @@ def _print(found: Mapping[str, Any]) -> None:
     if found["refused"] and not found["delivered"]:
         _print_refused(found["refused"])
     if found["of"] != "publish":
-        note(f"Of the newest {found['lookedAt']:,} publishes of the app." if found["complete"] else _PARTIAL)
+        looked = found["lookedAt"]
+        whole = f"Of the newest {looked:,} publishes of the app." if looked else "The app has no publish that is kept."
+        note(whole if found["complete"] else _PARTIAL)
 
 
 _PARTIAL: Final = "Not all of the newest publishes could be gone through in time: name one with --publish."
