@@ -114,7 +114,7 @@ def test_credentials(sdk: Sockudo) -> None:
     assert body(sdk.list_push_credentials())["items"] == [shown]
     assert body(sdk.put_push_credential("webpush", {"publicKey": "p"}), 422)["code"] == "invalid_input"
     broken = {"serviceAccountJson": {**account, "private_key": "planted"}, "credentialId": "broken"}
-    assert body(sdk.put_push_credential("fcm", broken), 400)["code"] == "invalid_input"
+    assert body(sdk.put_push_credential("fcm", broken), 400)["code"] == "credential_invalid"
     assert body(sdk.list_push_credentials())["items"] == [shown]
 
 

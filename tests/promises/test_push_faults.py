@@ -41,6 +41,8 @@ def rows(path: Path, statement: str, *parameters: Any) -> list[Any]:
         return connection.execute(statement, parameters).fetchall()
 
 
+# Two servers on one store, on purpose.
+SHARED = {"instance": {"shared_stores": True}}
 STEP_BY_STEP = {"fanout_fast_threshold": 1, "fanout_shard_size": 1}
 """Each target is planned by itself, and is a batch."""
 
@@ -171,7 +173,7 @@ def test_20_killed_while_planning(tmp_path: Path) -> None:
 def test_28_of_those_who_change_a_status_at_once_one_does(tmp_path: Path) -> None:
     """Two processes on one store: each of these publishes is cancelled eight times at once."""
     names = [f"s28-{number}" for number in range(20)]
-    with ground(tmp_path) as place, place.server() as first, place.server() as second:
+    with ground(tmp_path) as place, place.server(SHARED) as first, place.server(SHARED) as second:
         first.register("s28")
         later = int(time.time() * 1000) + 600_000
         for name in names:
@@ -201,7 +203,7 @@ def test_28_nothing_is_lost_where_two_processes_count_at_once(tmp_path: Path) ->
     with ground(tmp_path, delay=0.5) as place:
         targets, everybody = towns(tmp_path, 80)
         count = len(everybody)
-        with place.server(**STEP_BY_STEP) as first, place.server(**STEP_BY_STEP) as second:
+        with place.server(SHARED, **STEP_BY_STEP) as first, place.server(SHARED, **STEP_BY_STEP) as second:
             # All of it is due at one moment, at which both are there.
             first.publish("s28", *targets, notBeforeMs=int(time.time() * 1000) + 3000)
             status = ended(second, "s28")
