@@ -27,11 +27,12 @@ from sockudo.push.endpoints import EndpointRules
 from sockudo.push.envelopes import Envelopes
 from sockudo.push.off import push_off
 from sockudo.push.ports import PushStore
+from sockudo.push.provider_refusals import ProviderRefusals
 from sockudo.push.queue import PushQueue
 from sockudo.push.quotas import Quotas
 from sockudo.push.readings import QueueReadings
 from sockudo.push.recipients import ROUTE_NAMES, Provider
-from sockudo.push.records import PublishStatus
+from sockudo.push.records import OutcomeError, PublishStatus
 from sockudo.push.removals import ForLivingApps, Removals
 from sockudo.push.service import Push
 from sockudo.push.webhooks import PushWebhooks
@@ -139,7 +140,8 @@ class Pushing:
         providers = push_providers(settings.push, rules, materials, self._say, around)
         self._providers = {provider: ForLivingApps(adapter, removals) for provider, adapter in providers.items()}
         webhooks = PushWebhooks(lambda: edge.webhooks, enabled=settings.push.webhooks_enabled)
-        works = Works(store, queue, edge.clock, _pipeline_options(settings), self.counters, _Webhooks(webhooks))
+        probe = _Webhooks(webhooks, ProviderRefusals(edge.gateway.inspector, edge.clock.monotonic))
+        works = Works(store, queue, edge.clock, _pipeline_options(settings), self.counters, probe)
         works.tracer = edge.tracer
         self.pipeline = Pipeline(works, self._providers)
         self._readings = QueueReadings(queue, edge.clock)
@@ -233,16 +235,20 @@ class Pushing:
 
 
 class _Webhooks:
-    """The pipeline's probe: endpoints of apps are told."""
+    """The pipeline's probe: endpoints of apps are told, and operators of what is set up wrongly."""
 
-    def __init__(self, webhooks: PushWebhooks) -> None:
+    def __init__(self, webhooks: PushWebhooks, refusals: ProviderRefusals) -> None:
         self._webhooks = webhooks
+        self._refusals = refusals
 
     def completed(self, status: PublishStatus) -> None:
         self._webhooks.publish_ended(status)
 
     def invalidated(self, app_id: str, publish_id: str, provider: Provider, device_id: str) -> None:
         self._webhooks.device_invalidated(app_id, device_id, provider, publish_id)
+
+    def misconfigured(self, app_id: str, publish_id: str, provider: Provider, error: OutcomeError) -> None:
+        self._refusals.note(app_id, publish_id, provider, error)
 
 
 async def _loaded(store: PushStore, removals: Removals) -> None:

@@ -16,10 +16,13 @@ __all__ = [
     "ENCRYPTION_KEY_MISSING",
     "NO_RECIPIENTS",
     "PROVIDER_AUTH_FAILED",
+    "PROVIDER_PROJECT_MISMATCH",
     "PROVIDER_REJECTED",
     "PROVIDER_THROTTLED",
     "PROVIDER_TOKEN_INVALID",
+    "PROVIDER_TOPIC_MISMATCH",
     "PROVIDER_UNAVAILABLE",
+    "PROVIDER_VAPID_REFUSED",
     "PUBLISH_NOT_FOUND",
     "PUSH_BACKPRESSURE",
     "PUSH_CAPABILITY",
@@ -221,8 +224,13 @@ SCHEDULED_PUSH_INVALID = row(
     "scheduled_push_invalid",
     "The times of a publish cannot be kept.",
     http=400,
-    causes=("expiresAtMs in the past, or not after notBeforeMs", "seconds instead of milliseconds", "no whole number"),
-    remedy="Send Unix times in milliseconds: notBeforeMs in the future and expiresAtMs after it.",
+    causes=(
+        "expiresAtMs in the past, or not after notBeforeMs",
+        "/scheduled without notBeforeMs, or with one in the past: seconds instead of milliseconds",
+        "no whole number",
+    ),
+    remedy="Send Unix times in milliseconds: expiresAtMs in the future and after notBeforeMs. /publish sends at once "
+    "what has a notBeforeMs in the past; /scheduled refuses it.",
 )
 PUSH_QUOTA_EXCEEDED = row(
     "push_quota_exceeded",
@@ -264,8 +272,39 @@ PROVIDER_UNAVAILABLE = row(
 PROVIDER_AUTH_FAILED = row(
     "provider_auth_failed",
     "The provider refuses the app's credentials.",
-    causes=("a key that was revoked or has expired", "credentials of another project, team or topic"),
+    causes=("a key that was revoked or has expired", "credentials of another project or team"),
     remedy="Store the right credentials; the server uses them within seconds. No device was deleted for this.",
+)
+PROVIDER_TOPIC_MISMATCH = row(
+    "provider_topic_mismatch",
+    "APNs refuses the topic: the device's token belongs to another app than the one that was named.",
+    causes=(
+        "APNS_TOPIC is not the bundle id of the app that registered the device",
+        "a token of the sandbox sent to production, or the other way round",
+        "a certificate that is for another bundle id",
+    ),
+    remedy="The reason names the topic that was sent. Set APNS_TOPIC (push.apns.topic) to the bundle id of the app on "
+    "the device, and APNS_ENDPOINT to the environment that it was built for. The credentials are not the cause.",
+)
+PROVIDER_PROJECT_MISMATCH = row(
+    "provider_project_mismatch",
+    "The device's token belongs to another project of the provider than the one that was named.",
+    causes=(
+        "the app on the device has the google-services.json of another Firebase project",
+        "FCM_PROJECT_ID names another project than the service account's",
+    ),
+    remedy="Use the service account of the project with which the app was built (FCM_PROJECT_ID, or the project_id of "
+    "its key file); the reason names the one that was sent. Or build the app with this project, and register again.",
+)
+PROVIDER_VAPID_REFUSED = row(
+    "provider_vapid_refused",
+    "The push service of a browser refuses the VAPID key or its signature.",
+    causes=(
+        "the key is another one than the browser subscribed with (vapid_key_mismatch)",
+        "the clock is wrong, or VAPID_CONTACT is no mailto: or https: address (vapid_refused)",
+    ),
+    remedy="Set VAPID_PRIVATE_KEY to the pair with which pages subscribe. After a change of keys every browser has to "
+    "subscribe again, with the new VAPID_PUBLIC_KEY; otherwise compare the clock and VAPID_CONTACT.",
 )
 PROVIDER_REJECTED = row(
     "provider_rejected",

@@ -63,16 +63,27 @@ def failed(kind: str, reason: str, *, retry: bool | None = None, retry_after_ms:
 
 
 def refused(
-    kind: str, reply: Reply, now: float, *, token: str = "", reason: str | None = None, retry: bool | None = None
+    kind: str,
+    reply: Reply,
+    now: float,
+    *,
+    token: str = "",
+    reason: str | None = None,
+    retry: bool | None = None,
+    about: str = "",
 ) -> Sent:
-    """A refusal with the reason that the provider gave, never with the recipient's ``token``."""
+    """A refusal with the reason that the provider gave, never with the recipient's ``token``.
+
+    ``about`` is what of the server's own settings was sent, and holds no secret.
+    """
     if not reply.whole and not (kind in _RETRYABLE or retry):
         # Which row of the table it is stands in the part that is missing.
         return failed("network_transport", "connection_reset")
     text = reason or reason_of(reply)
     if _tells(text, token):
         text = f"provider status {reply.status}"
-    return failed(kind, redacted(text), retry=retry, retry_after_ms=retry_after_ms(reply, now))
+    text = f"{redacted(text)}, sent with {about}" if about else redacted(text)
+    return failed(kind, text, retry=retry, retry_after_ms=retry_after_ms(reply, now))
 
 
 def _tells(text: str, token: str) -> bool:

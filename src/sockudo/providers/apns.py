@@ -100,7 +100,7 @@ class ApnsProvider(HttpProvider[ApnsAccount]):
             )
 
         def meaning(reply: Reply) -> Sent:
-            return apns_meaning(reply, recipient.token, self._around.time())
+            return apns_meaning(reply, recipient.token, self._around.time(), account.topic)
 
         if account.tokens is None:
             return meaning(await request(None))
@@ -132,15 +132,17 @@ class ApnsProvider(HttpProvider[ApnsAccount]):
         return fetch
 
 
-def apns_meaning(reply: Reply, token: str, now: float) -> Sent:
-    """The table of § 8; the first row that matches."""
+def apns_meaning(reply: Reply, token: str, now: float, topic: str = "") -> Sent:
+    """The table of § 8; the first row that matches. ``topic`` is the one that was sent."""
     status = reply.status
     if 200 <= status < 300:
         return accepted(reply.headers.get("apns-id"), token=token)
     reason = json_of(reply).get("reason")
     if status == 403 and reason in _TOKEN_CASES:
         return refused("auth_failure", reply, now, token=token, retry=True)
-    return refused(_kind(status, reason), reply, now, token=token)
+    kind = _kind(status, reason)
+    about = f"apns-topic {topic}" if topic and kind == "apns_topic_mismatch" else ""
+    return refused(kind, reply, now, token=token, about=about)
 
 
 def _kind(status: int, reason: object) -> str:

@@ -57,9 +57,10 @@ class ServiceAccount(msgspec.Struct):
 
 
 class FcmAccount(TokenAccount):
-    def __init__(self, tokens: TokenSource, url: str) -> None:
+    def __init__(self, tokens: TokenSource, url: str, project: str) -> None:
         super().__init__(tokens)
         self.url = url
+        self.project = project
 
 
 class FcmProvider(HttpProvider[FcmAccount]):
@@ -91,7 +92,7 @@ class FcmProvider(HttpProvider[FcmAccount]):
             return await http.post(account.url, headers, body, deadline=deadline)
 
         def meaning(reply: Reply) -> Sent:
-            return fcm_meaning(reply, recipient.token, self._around.time())
+            return fcm_meaning(reply, recipient.token, self._around.time(), account.project)
 
         return await self._with_token(account.tokens, deadline, request, meaning, credential_rejected)
 
@@ -99,10 +100,12 @@ class FcmProvider(HttpProvider[FcmAccount]):
         fields, ours = material.fields, given(self._settings.project_id)
         static = fields.get("providerToken")
         if static is not None:
-            return FcmAccount(StaticToken(static), self._url(ours))
+            return FcmAccount(StaticToken(static), self._url(ours), ours or "")
         account = service_account(fields.get("serviceAccountJson", ""))
         project = account.project_id or ours if theirs else ours or account.project_id
-        return FcmAccount(RenewedToken(self._fetching(account), self._around.monotonic), self._url(project))
+        return FcmAccount(
+            RenewedToken(self._fetching(account), self._around.monotonic), self._url(project), project or ""
+        )
 
     def _url(self, project: str | None) -> str:
         if not project:
@@ -123,8 +126,9 @@ class FcmProvider(HttpProvider[FcmAccount]):
         return fetch
 
 
-def fcm_meaning(reply: Reply, token: str, now: float) -> Sent:
-    """The table of § 8; the first row that matches."""
+def fcm_meaning(reply: Reply, token: str, now: float, project: str = "") -> Sent:
+    """The table of § 8; the first row that matches. ``project`` is the one that was asked."""
+    about = f"project {project}" if project else ""
     status = reply.status
     if 200 <= status < 300:
         return accepted(json_of(reply).get("name"), token=token)
@@ -132,11 +136,11 @@ def fcm_meaning(reply: Reply, token: str, now: float) -> Sent:
     if _is_unregistered(text):
         return refused("invalid_token", reply, now, token=token)
     if status == 403 and "SENDER_ID_MISMATCH" in text:
-        return refused("project_mismatch", reply, now, reason="sender_id_mismatch")
+        return refused("project_mismatch", reply, now, reason="sender_id_mismatch", about=about)
     if status in (400, 413):
         return refused("invalid_payload", reply, now, token=token)
     if status == 404 or "NOT_FOUND" in text:
-        return refused("project_mismatch", reply, now, token=token)
+        return refused("project_mismatch", reply, now, token=token, about=about)
     return refused(_KINDS.get(status, "provider_rejected"), reply, now, token=token)
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from sockudo.config.sections.push_providers import PushWebpush
 from sockudo.errors import SockudoError
 from sockudo.providers.accounts import AccountError, Accounts, Own, given
-from sockudo.providers.answers import accepted, failed, refused
+from sockudo.providers.answers import accepted, failed, json_of, refused
 from sockudo.providers.base import HttpProvider, Shapes, Surroundings, encode
 from sockudo.providers.collapse import webpush_topic
 from sockudo.providers.encryption import KeysError, encrypted
@@ -130,7 +130,11 @@ def webpush_meaning(reply: Reply, endpoint: str, now: float) -> Sent:
     if 200 <= status <= 202:
         return accepted(reply.headers.get("location"), token=endpoint)
     kind = _KINDS.get(status) or ("unavailable" if 500 <= status < 600 else "provider_rejected")
-    return refused(kind, reply, now, token=endpoint)
+    reason = None
+    if kind == "auth_failure" and not json_of(reply).get("reason"):
+        # Services explain it in sentences of their own; RFC 8292 has 403 for another key than the subscription's.
+        reason = "vapid_key_mismatch" if status == 403 else "vapid_refused"
+    return refused(kind, reply, now, token=endpoint, reason=reason)
 
 
 def origin_of(url: str) -> str:

@@ -31,8 +31,8 @@ _CLASSES: Final[Mapping[str, ErrorSpec]] = {
     "unavailable": errors.PROVIDER_UNAVAILABLE,
     "network_transport": errors.PROVIDER_UNAVAILABLE,
     "auth_failure": errors.PROVIDER_AUTH_FAILED,
-    "project_mismatch": errors.PROVIDER_AUTH_FAILED,
-    "apns_topic_mismatch": errors.PROVIDER_AUTH_FAILED,
+    "project_mismatch": errors.PROVIDER_PROJECT_MISMATCH,
+    "apns_topic_mismatch": errors.PROVIDER_TOPIC_MISMATCH,
     "invalid_payload": errors.PUSH_PAYLOAD_TOO_LARGE,
     "provider_rejected": errors.PROVIDER_REJECTED,
 }
@@ -43,8 +43,10 @@ _STATES: Final[Mapping[str, ErrorSpec]] = {
 }
 
 
-def row_of_class(kind: str) -> ErrorSpec | None:
-    """The row for the class of a provider's answer; None for a class that no table has."""
+def row_of_class(kind: str, provider: str | None = None) -> ErrorSpec | None:
+    """The row for the class of an answer of ``provider``, in any spelling; None for a class that no table has."""
+    if kind == "auth_failure" and provider is not None and provider.lower() == "webpush":
+        return errors.PROVIDER_VAPID_REFUSED
     return _CLASSES.get(kind)
 
 

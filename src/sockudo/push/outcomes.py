@@ -227,7 +227,7 @@ def status_view(status: PublishStatus) -> dict[str, Any]:
 
 
 def _failure_view(sample: FailureSample) -> dict[str, Any]:
-    row = row_of_class(sample.code)
+    row = row_of_class(sample.code, sample.provider)
     example = {"deviceId": sample.device_id, "reason": sample.reason}
     shown: dict[str, Any] = {
         "provider": sample.provider,
@@ -253,12 +253,12 @@ def delivery_view(event: DeliveryEvent) -> dict[str, Any]:
     if result.provider_message_id is not None:
         shown["providerMessageId"] = result.provider_message_id
     if result.error is not None:
-        shown |= _error_view(result.error)
+        shown |= _error_view(result.error, result.provider)
     return shown
 
 
-def _error_view(error: OutcomeError) -> dict[str, Any]:
-    row = row_of_class(error.kind)
+def _error_view(error: OutcomeError, provider: str) -> dict[str, Any]:
+    row = row_of_class(error.kind, provider)
     shown: dict[str, Any] = {"error": error}
     return shown if row is None else shown | {"code": row.code, "docs": f"errors.md#{row.slug}"}
 

@@ -67,7 +67,8 @@ def _of_failure(sample: FailureSample, publish_id: str, *, reached: bool) -> Fin
     times = "once" if sample.count == 1 else f"{sample.count:,} times"
     text = f"{ROUTE_NAMES[sample.provider]} answered {sample.code} {times}, for example for {who}.{said}"
     # What was tried again with success keeps nothing away.
-    return Finding("info" if reached else "bad", text, row_of_class(sample.code), publish_id=publish_id)
+    row = row_of_class(sample.code, sample.provider)
+    return Finding("info" if reached else "bad", text, row, publish_id=publish_id)
 
 
 def _of_ends(status: PublishStatus) -> Iterator[Finding]:

@@ -183,7 +183,7 @@ def _told(status: PublishStatus, event: DeliveryEvent) -> tuple[str, ErrorSpec |
     name = ROUTE_NAMES[result.provider]
     error = result.error
     said = "" if error is None or error.reason is None else f" It said: {error.reason}."
-    row = None if error is None else row_of_class(error.kind)
+    row = None if error is None else row_of_class(error.kind, result.provider)
     match result.outcome:
         case "accepted":
             return f"{name} took it: what happens to it on the way to the screen is up to the device.", None

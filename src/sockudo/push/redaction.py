@@ -22,7 +22,8 @@ _REASONS: Final = """
     TopicDisallowed Unregistered UnrelatedKeyIdInToken
     INTERNAL INVALID_ARGUMENT NOT_FOUND PERMISSION_DENIED QUOTA_EXCEEDED RESOURCE_EXHAUSTED SENDER_ID_MISMATCH
     THIRD_PARTY_AUTH_ERROR UNAUTHENTICATED UNAVAILABLE UNREGISTERED UNSPECIFIED_ERROR registration-token-not-registered
-    invalid_client invalid_grant sender_id_mismatch
+    BadJwtToken BadVapidPublicKey BadWebPushTopic ExpiredJwtToken VapidPkHashMismatch
+    invalid_client invalid_grant sender_id_mismatch vapid_key_mismatch vapid_refused
     accepted apns_topic_mismatch auth_failure invalid_payload invalid_token network_transport project_mismatch
     provider_rejected quota unavailable
 """

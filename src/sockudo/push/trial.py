@@ -48,7 +48,7 @@ class Trial(NamedTuple):
     def as_dict(self) -> dict[str, Any]:
         """For JSON; without token and endpoint."""
         error = self.sent.error
-        row = None if error is None else row_of_class(error.kind)
+        row = None if error is None else row_of_class(error.kind, self.provider)
         shown = {
             "provider": ROUTE_NAMES[self.provider],
             "outcome": self.sent.outcome,

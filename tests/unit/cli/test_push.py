@@ -19,6 +19,7 @@ from sockudo.push.advice import STATE_WORDS
 from sockudo.push.records import TERMINAL
 
 TIME = 1_767_225_600_123
+LATER = 4_102_444_800_123
 COUNTERS = {
     "planned": 3,
     "dispatched": 2,
@@ -140,6 +141,14 @@ def test_help_has_an_example_and_the_exit_codes(run: Any, command: list[str]) ->
 # ---- publish ----
 
 
+def test_a_moment_that_is_past_is_said(run: Any, push: FakePush) -> None:
+    push.replies["publish"] = [{"publishId": "late", "status": "accepted", "expectedRecipients": 1}]
+    result = run("push", "publish", "--device", "d", "--title", "t", "--at", str(TIME))
+    assert result.exit_code == 0, result.stderr
+    assert "not before" not in result.stdout
+    assert "is past: it is sent at once." in result.stderr
+
+
 def test_a_publish_with_everything(run: Any, push: FakePush, tmp_path: Any) -> None:
     override = tmp_path / "own.json"
     override.write_text('{"apns": {"aps": {"alert": "Shipped"}}}')
@@ -148,7 +157,7 @@ def test_a_publish_with_everything(run: Any, push: FakePush, tmp_path: Any) -> N
         *("push", "publish", "--channel", "parcel-8841", "--client", "u-91", "--device", "tablet-7", "--device", "b"),
         *("--title", "Shipped", "--body", "On its way, {{ data.name }}", "--data", '{"name": "Ana"}'),
         *("--icon", "https://x.test/i.png", "--sound", "ding", "--collapse-key", "parcel", "--template", "shipped"),
-        *("--override", str(override), "--at", str(TIME), "--expires", str(TIME + 1), "--publish-id", "ship-8841"),
+        *("--override", str(override), "--at", str(LATER), "--expires", str(LATER + 1), "--publish-id", "ship-8841"),
         "--ignore-quota",
     )
     assert result.exit_code == 0, result.stderr
@@ -174,8 +183,8 @@ def test_a_publish_with_everything(run: Any, push: FakePush, tmp_path: Any) -> N
             "templateData": {"name": "Ana"},
         },
         "providerOverrides": [{"provider": "apns", "payload": {"aps": {"alert": "Shipped"}}}],
-        "notBeforeMs": TIME,
-        "expiresAtMs": TIME + 1,
+        "notBeforeMs": LATER,
+        "expiresAtMs": LATER + 1,
     }
 
 

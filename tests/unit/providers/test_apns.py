@@ -185,7 +185,9 @@ async def test_rows_of_the_table(
     assert sent.error is not None
     assert (sent.error.kind, sent.error.failure_class) == (kind, failure_class)
     assert sent.outcome == ("retryable" if again else "rejected")
-    assert sent.error.reason == (reason or f"provider status {status}")
+    about = ", sent with apns-topic " + here.mock.requests[0].headers["apns-topic"]
+    said = reason or f"provider status {status}"
+    assert sent.error.reason == (said + about if kind == "apns_topic_mismatch" else said)
     assert len(here.mock.requests) == 1
 
 

@@ -150,7 +150,7 @@ def test_what_is_refused(provider: Provider, fields: Mapping[str, str], told: st
     with pytest.raises(SockudoError) as caught:
         checked(provider, fields)
     assert caught.value.spec is errors.CREDENTIAL_INVALID
-    assert (caught.value.spec.code, caught.value.spec.status) == ("invalid_input", 400)
+    assert (caught.value.spec.code, caught.value.spec.status) == ("credential_invalid", 400)
     assert caught.value.text.startswith(told)
     assert "planted" not in caught.value.text
     # Whoever logs the whole chain finds nothing of it either.

@@ -132,7 +132,7 @@ async def test_rows_of_the_table(here: Desk, status: int, body: bytes, kind: str
 @pytest.mark.parametrize(
     ("status", "body", "reason"),
     [
-        (403, error_body("PERMISSION_DENIED", "SENDER_ID_MISMATCH"), "sender_id_mismatch"),
+        (403, error_body("PERMISSION_DENIED", "SENDER_ID_MISMATCH"), "sender_id_mismatch, sent with project harbour"),
         (503, error_body("UNAVAILABLE"), "UNAVAILABLE"),
         (503, b"", "provider status 503"),
         (500, error_body(f"about {TOKEN}"), "provider status 500"),

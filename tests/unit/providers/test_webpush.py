@@ -208,6 +208,23 @@ async def test_rows_of_the_table(here: Desk, status: int, kind: str | None) -> N
     assert len(here.mock.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (403, b"the VAPID credentials do not correspond to those of the subscription", "vapid_key_mismatch"),
+        (401, b'{"code": 401, "errno": 109, "message": "a sentence"}', "vapid_refused"),
+        (403, b'{"reason": "BadJwtToken"}', "BadJwtToken"),
+    ],
+)
+async def test_what_is_wrong_with_the_key_is_a_word_of_ours_or_a_documented_one(
+    here: Desk, status: int, body: bytes, reason: str
+) -> None:
+    here.mock.script("lea", ProviderAnswer(status, {}, body))
+    sent = await send(here)
+    assert sent.error is not None
+    assert sent.error.reason == reason
+
+
 @pytest.mark.parametrize("seconds", [30, 90_000])
 async def test_retry_after_as_a_date(here: Desk, seconds: int) -> None:
     here.mock.script("lea", ProviderAnswer(503, {"retry-after": formatdate(here.clock.time() + seconds, usegmt=True)}))

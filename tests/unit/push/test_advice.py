@@ -36,6 +36,14 @@ def test_every_class_is_explained(kind: str) -> None:
     assert row.remedy
 
 
+def test_what_is_set_up_wrongly_has_a_remedy_for_each_cause() -> None:
+    assert row_of_class("apns_topic_mismatch", "apns") is errors.PROVIDER_TOPIC_MISMATCH
+    assert row_of_class("project_mismatch", "fcm") is errors.PROVIDER_PROJECT_MISMATCH
+    assert row_of_class("auth_failure", "fcm") is errors.PROVIDER_AUTH_FAILED
+    for spelling in ("webPush", "webpush"):
+        assert row_of_class("auth_failure", spelling) is errors.PROVIDER_VAPID_REFUSED
+
+
 def test_an_unknown_class_is_not() -> None:
     assert row_of_class("something") is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -123,8 +124,11 @@ def publish(
 def _print_accepted(reply: dict[str, Any], not_before: int | None) -> None:
     count, name = reply["expectedRecipients"], reply["publishId"]
     if reply["status"] == "accepted":
-        when = "" if not_before is None else f", not before {local_time(not_before)}"
+        late = not_before is not None and not_before <= time.time() * 1000
+        when = "" if not_before is None or late else f", not before {local_time(not_before)}"
         typer.echo(f"Accepted for {count:,} {'recipient' if count == 1 else 'recipients'}{when}: {name}")
+        if late and not_before is not None:
+            note(f"{local_time(not_before)} is past: it is sent at once.")
         if not count:
             note("Nobody is there to get it now: look at `sockudo push devices`.")
     else:

@@ -103,7 +103,7 @@ def remarks(status: Mapping[str, Any]) -> Iterator[str]:
     for each in status.get("waitsFor", ()):
         yield f"{each['provider']} cannot send now; its recipients wait."
         yield f"  → {each['missing']}"
-    rows = [row_of_class(sample["class"]) for sample in status.get("failures", ())]
+    rows = [row_of_class(sample["class"], sample["provider"]) for sample in status.get("failures", ())]
     rows.append(row_of_status(status["state"], status.get("code"), status.get("errorReason")))
     for row in dict.fromkeys(filter(None, rows)):
         yield row.meaning

@@ -150,7 +150,7 @@ async def publish_shown(board: Board, app_id: str, publish_id: str) -> dict[str,
     row = row_of_status(status.state, status.code, status.error_reason)
     failures = []
     for sample in status.failures:
-        about = row_of_class(sample.code)
+        about = row_of_class(sample.code, sample.provider)
         failures.append(
             {
                 "provider": ROUTE_NAMES[sample.provider],

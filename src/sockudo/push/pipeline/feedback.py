@@ -298,6 +298,6 @@ def _words(batch: Batch, sent: Sent) -> tuple[str | None, str | None]:
         return "expired before it was sent", errors.PUSH_EXPIRED.slug
     if sent.error is None:
         return None, None
-    row = row_of_class(sent.error.kind)
+    row = row_of_class(sent.error.kind, batch.provider)
     verb = "refused" if sent.outcome == "rejected" else "did not take"
     return f"{batch.provider} {verb} a notification: {sent.error.kind}", None if row is None else row.slug

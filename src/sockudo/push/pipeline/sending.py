@@ -211,6 +211,10 @@ class Sending:
 
     def _tell(self) -> None:
         batch, counters = self._batch, self._works.counters
+        errors = (answer.error for answer in self.sent if answer.error is not None)
+        refused = next((error for error in errors if error.failure_class == "credential_auth"), None)
+        if refused is not None:
+            self._works.probe.misconfigured(batch.app_id, batch.publish_id, batch.provider, refused)
         provider, app_id = self._labels
         for (outcome, kind, failure), count in self._outcomes.items():
             counters.count("dispatched_total", provider, outcome, app_id, by=count)

@@ -19,7 +19,7 @@ from sockudo.push.pipeline.options import LEASE_MS, PipelineOptions
 from sockudo.push.ports import PushStore
 from sockudo.push.queue import Lease, PushQueue, Stage
 from sockudo.push.recipients import Provider
-from sockudo.push.records import TERMINAL, DeadLetter, PublishStatus
+from sockudo.push.records import TERMINAL, DeadLetter, OutcomeError, PublishStatus
 from sockudo.spans import Tracer
 
 __all__ = ["Nobody", "PipelineProbe", "Worker", "Works", "dead_letter_id"]
@@ -39,6 +39,9 @@ class PipelineProbe(Protocol):
     def invalidated(self, app_id: str, publish_id: str, provider: Provider, device_id: str) -> None:
         """A device was deleted, as its provider said that its token is dead."""
 
+    def misconfigured(self, app_id: str, publish_id: str, provider: Provider, error: OutcomeError) -> None:
+        """A provider refused what the server is set up with, and not the device or the notification."""
+
 
 class Nobody:
     """Nobody wants to hear."""
@@ -47,6 +50,9 @@ class Nobody:
         pass
 
     def invalidated(self, app_id: str, publish_id: str, provider: Provider, device_id: str) -> None:
+        pass
+
+    def misconfigured(self, app_id: str, publish_id: str, provider: Provider, error: OutcomeError) -> None:
         pass
 
 

@@ -16,7 +16,7 @@ from sockudo.push.outcomes import replay
 from sockudo.push.pipeline import BreakerOptions, PipelineOptions, RetryOptions
 from sockudo.push.pipeline.works import Nobody
 from sockudo.push.recipients import Provider
-from sockudo.push.records import Counters, Payload, PublishStatus, Target
+from sockudo.push.records import Counters, OutcomeError, Payload, PublishStatus, Target
 from sockudo.push.service import Push
 from support.push_pipeline import APP, World, device, failure, on_channel
 from support.virtual_time import in_virtual_time
@@ -170,9 +170,12 @@ async def test_a_device_that_has_another_token_by_now_survives_what_is_said_of_t
 async def test_wrong_credentials_delete_nobody() -> None:
     async with World() as world:
         await world.register(*map(device, range(50)), channel="news")
+        told = world.works.probe = _Told()
         world.fcm.otherwise = lambda token: failure("auth_failure")
-        status = await world.ended(await world.publish(on_channel()))
+        publish_id = await world.publish(on_channel())
+        status = await world.ended(publish_id)
         assert (status.state, status.code) == ("failed", "provider_auth_failed")
+        assert told.misconfigurations == [(publish_id, "fcm", "auth_failure")]
         assert status.counters == Counters(planned=50, dispatched=50, failed=50)
         assert [(sample.failure_class, sample.count) for sample in status.failures] == [("credential_auth", 50)]
         assert len(await world.store.devices(APP, "", 100)) == 50
@@ -348,9 +351,13 @@ class _Told(Nobody):
     def __init__(self) -> None:
         self.ends: list[str] = []
         self.devices: list[str] = []
+        self.misconfigurations: list[tuple[str, Provider, str]] = []
 
     def completed(self, status: PublishStatus) -> None:
         self.ends.append(status.state)
+
+    def misconfigured(self, app_id: str, publish_id: str, provider: Provider, error: OutcomeError) -> None:
+        self.misconfigurations.append((publish_id, provider, error.kind))
 
     def invalidated(self, app_id: str, publish_id: str, provider: Provider, device_id: str) -> None:
         self.devices.append(device_id)
