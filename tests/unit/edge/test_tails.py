@@ -18,7 +18,7 @@ from sockudo.edge.tails import AT_MOST, AT_MOST_OF_APP
 from sockudo.errors import SockudoError
 from sockudo.inspector import Entry, Selection
 from support.edge import EdgeNode, Wire, request
-from support.inside import credentials
+from support.inside import credentials, live_app
 from support.signing import signed_query
 from support.virtual_time import in_virtual_time
 
@@ -98,6 +98,24 @@ async def test_the_sweep_for_idle_connections_leaves_it_alone() -> None:
     note(node, 1)
     await asyncio.sleep(0.5)
     assert [event for event, _ in one.events()] == ["entries"]
+    one.lose()
+    await idle(node)
+
+
+@in_virtual_time
+async def test_the_stream_of_an_app_names_no_other_one() -> None:
+    shop, blog = live_app("shop"), live_app("blog")
+    node = EdgeNode(shop, blog)
+    one = await following(node)
+    one.events()
+    client = node.connect()
+    signed = blog.signer.hexdigest(f"{client.socket_id}:private-x".encode())
+    client.send("pusher:subscribe", {"channel": "private-x", "auth": f"{shop.key}:{signed}"})
+    await asyncio.sleep(0.5)
+    [(_, data)] = one.events()
+    [refused] = [entry for entry in data["entries"] if entry["kind"] == "subscribe_refused"]
+    assert "blog" not in str(refused)
+    assert refused["cause"].startswith("none of the usual mistakes explains the signature")
     one.lose()
     await idle(node)
 
