@@ -172,7 +172,7 @@ def find_place(config: Path | None, data_dir: Path | None) -> Place:
     try:
         loaded = load(path=config, environ=os.environ, cwd=Path.cwd(), overrides=overrides)
     except ConfigError as error:
-        fail("The configuration cannot be used.", ExitCode.REFUSED, *error.problems)
+        fail("The configuration cannot be used.", ExitCode.REFUSED, *error.located)
     settings = loaded.settings
     driver = settings.app_manager.driver
     if driver == "memory":

@@ -91,7 +91,7 @@ def _load(config: Path | None, *, dev: bool) -> tuple[Loaded | None, tuple[str, 
     try:
         return load(path=config, environ=os.environ, cwd=Path.cwd(), dev=dev), ()
     except ConfigError as error:
-        return None, error.problems
+        return None, error.located
 
 
 def _tell(problems: tuple[str, ...]) -> None:

@@ -205,7 +205,7 @@ def _load(config: Path | None) -> tuple[Loaded | None, tuple[str, ...]]:
     try:
         return load(path=config, environ=os.environ, cwd=Path.cwd()), ()
     except ConfigError as error:
-        return None, error.problems
+        return None, error.located
 
 
 def _record(apps: Sequence[App], credentials: Credentials | None) -> App | None:

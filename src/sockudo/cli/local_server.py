@@ -52,7 +52,7 @@ def read_settings(config: Path) -> Settings:
     try:
         return load(path=config, environ=os.environ, cwd=Path.cwd()).settings
     except ConfigError as error:
-        fail(f"{config} cannot be used.", ExitCode.USAGE, *error.problems)
+        fail(f"{config} cannot be used.", ExitCode.USAGE, *error.located)
 
 
 def local_apps(config: Path | None) -> list[Credentials]:

@@ -63,7 +63,7 @@ def serve(
         code = run(load, BEGAN)
     except ConfigError as error:
         typer.secho("The configuration cannot be used:", fg=typer.colors.RED, err=True)
-        for problem in error.problems:
+        for problem in error.located:
             note(f"  • {problem}")
         raise typer.Exit(ExitCode.REFUSED) from None
     finally:

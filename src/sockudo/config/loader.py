@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def load(
     _settle_dashboard(draft)
     checks.check(draft)
     if draft.problems:
-        raise ConfigError(draft.problems)
+        raise ConfigError(draft.problems, _located(draft.problems, found, cwd))
     return Loaded(
         build(draft.values, dev=dev, apps_from=_apps_from(draft, found, cwd)),
         tuple(draft.sources),
@@ -85,6 +85,19 @@ def load(
         draft.origins,
         found,
     )
+
+
+def _located(problems: Sequence[str], file: Path | None, cwd: Path) -> Sequence[str]:
+    """The problems with the lines of the file; what cannot be read has none."""
+    from sockudo.config.lines import located  # only needed once something is wrong
+
+    try:
+        text = "" if file is None else file.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    if file is None or not text:
+        return problems
+    return [located(each, _place(file, cwd), text, toml=file.name.endswith(".toml")) for each in problems]
 
 
 def _settle_dashboard(draft: Draft) -> None:

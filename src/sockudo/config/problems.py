@@ -8,10 +8,14 @@ __all__ = ["ConfigError", "nearest"]
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. ``problems`` has a line for each: the place, the value, what it must be."""
+    """The configuration cannot be used. ``problems`` has a line for each: the place, the value, what it must be.
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    ``located`` is the same for people, with the lines of the file where they are known.
+    """
+
+    def __init__(self, problems: Sequence[str], located: Sequence[str] | None = None) -> None:
         self.problems = tuple(problems)
+        self.located = self.problems if located is None else tuple(located)
         super().__init__(self._text())
 
     def _text(self) -> str:
