@@ -24,6 +24,7 @@ from sockudo.config.apps import (
     Namespace,
     NamespaceHistory,
     Policy,
+    PreviousSecret,
 )
 from sockudo.stores.memory_apps import MemoryAppStore
 from sockudo.stores.selection import app_store
@@ -81,7 +82,14 @@ async def test_a_new_store_is_empty(store: AppStore) -> None:
 
 
 @pytest.mark.parametrize(
-    "app", [an_app(), an_app(enabled=False), an_app(policy=FULL)], ids=["plain", "disabled", "full"]
+    "app",
+    [
+        an_app(),
+        an_app(enabled=False),
+        an_app(policy=FULL),
+        an_app(previous_secret=PreviousSecret("old", 1_796_300_000)),
+    ],
+    ids=["plain", "disabled", "full", "rotated"],
 )
 async def test_a_record_comes_back_as_it_was_saved(store: AppStore, app: App) -> None:
     await store.save(app)
@@ -247,6 +255,14 @@ async def test_an_app_remembers_where_it_came_from(store: AppStore) -> None:
     await store.save(an_app("saved"), Origin.CONFIGURATION)
     await store.remove("file")
     assert await store.origins() == {"saved": Origin.CONFIGURATION, "changed": Origin.OPERATOR}
+
+
+async def test_a_previous_secret_that_is_dropped_is_a_change(store: AppStore) -> None:
+    await store.save(an_app(previous_secret=PreviousSecret("old", 5)))
+    before = await store.revision()
+    await store.change("shop", lambda _: an_app())
+    assert await store.revision() != before
+    assert list(await store.all()) == [an_app()]
 
 
 async def test_saving_the_same_app_from_the_same_place_is_no_change(store: AppStore) -> None:

@@ -502,3 +502,26 @@ def test_a_second_server_on_one_folder_does_not_start_and_names_the_first(tmp_pa
         first.wait()
         with start_server(env=env):
             pass
+
+
+def test_a_rotated_secret_is_accepted_for_as_long_as_it_is_kept(tmp_path: Path) -> None:
+    data = str(tmp_path / "data")
+    place = {"env": commands.environment(), "cwd": tmp_path}
+    made = json.loads(commands.run(["apps", "add", "--id", "shop", "--json", "--data-dir", data], **place).stdout)
+    old = Credentials("shop", made["key"], made["secret"])
+    with start_server(_stored(), env={"SOCKUDO_DATA_DIR": data}) as server:
+        server.publish("room", "event", "x", app=old)
+        rotate = ["apps", "rotate", "shop", "--json", "--data-dir", data]
+        told = json.loads(commands.run([*rotate, "--keep", "1h"], **place).stdout)
+        new = Credentials("shop", told["key"], told["secret"])
+        body = {"name": "event", "channels": ["room"], "data": "x"}
+
+        def status(app: Credentials) -> int:
+            return server.signed("POST", "/apps/shop/events", body=body, app=app).status
+
+        wait_until(lambda: status(new) == 200, "the server knows the new secret")
+        assert status(old) == 200
+        commands.run(rotate, **place)
+        wait_until(lambda: status(old) == 401, "the old secret is refused")
+        assert status(new) == 401
+        assert old.secret not in server.log

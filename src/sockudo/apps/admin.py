@@ -74,14 +74,21 @@ class AppAdmin:
                 raise
         raise _missing(app_id, await self._store.all())
 
-    async def rotate(self, app_id: str, *, key: bool = False, version: str | None = None) -> App:
-        """Gives the app a new secret, and with ``key`` a new key; the old ones are refused from then on."""
+    async def rotate(
+        self, app_id: str, *, key: bool = False, until: int | None = None, version: str | None = None
+    ) -> App:
+        """Gives the app a new secret, and with ``key`` a new key; the old ones are refused from then on.
+
+        With ``until``, in Unix seconds, the old secret is accepted until then.
+        """
         renewed: list[App] = []
 
         def renew(current: App) -> App:
             # The same credentials, should a store ask twice.
-            renewed.append(rotated(current, key=key))
-            return structs.replace(current, secret=renewed[0].secret, key=renewed[0].key if key else current.key)
+            renewed.append(rotated(current, key=key, until=until))
+            secret, new_key = renewed[0].secret, renewed[0].key if key else current.key
+            previous = renewed[-1].previous_secret
+            return structs.replace(current, secret=secret, key=new_key, previous_secret=previous)
 
         return await self.edit(app_id, renew, version=version)
 

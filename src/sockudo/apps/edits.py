@@ -15,17 +15,19 @@ from msgspec import json, structs
 from sockudo import ids
 from sockudo.config.app_reader import read_app
 from sockudo.config.app_writer import app_to_builtins
-from sockudo.config.apps import App, Channels, Features, Limits, Policy
+from sockudo.config.apps import App, Channels, Features, Limits, Policy, PreviousSecret
 from sockudo.config.problems import ConfigError, nearest
 
 __all__ = [
     "FLAT_NAMES",
+    "LONGEST_KEPT",
     "merged",
     "new_app",
     "rotated",
     "settled",
     "version_of",
     "with_values",
+    "without_ended",
 ]
 
 _SECTIONS: Final[Mapping[str, str]] = {
@@ -39,6 +41,9 @@ FLAT_NAMES: Final[Mapping[str, str]] = {
     **{name: name for name in Policy.__struct_fields__ if name not in _SECTIONS.values()},
 }
 """The dotted path below ``policy`` of every field that has a flat name (contract 70 § 2.2)."""
+
+LONGEST_KEPT: Final = 30 * 86_400
+"""Seconds for which an old secret may be accepted beside the new one, at most."""
 
 _VERSION_BYTES: Final = 8
 
@@ -108,10 +113,21 @@ def _laid_over(base: Any, change: Any) -> Any:
     return result
 
 
-def rotated(app: App, *, key: bool = False) -> App:
-    """The app with a new secret, 24 random bytes as hex (contract 70 § 8.1), and with ``key`` a new key as well."""
+def rotated(app: App, *, key: bool = False, until: int | None = None) -> App:
+    """The app with a new secret, 24 random bytes as hex (contract 70 § 8.1), and with ``key`` a new key as well.
+
+    The old secret is accepted ``until`` then, in Unix seconds, without it no longer; one from before that is not.
+    """
     _, new_key, _ = ids.app_credentials()
-    return structs.replace(app, secret=ids.app_secret(), key=new_key if key else app.key)
+    previous = None if until is None else PreviousSecret(app.secret, until)
+    return structs.replace(app, secret=ids.app_secret(), key=new_key if key else app.key, previous_secret=previous)
+
+
+def without_ended(app: App, now: float) -> App:
+    """The app without a previous secret that has ended; itself when there is none."""
+    if app.previous_secret is None or app.previous_secret.until > now:
+        return app
+    return structs.replace(app, previous_secret=None)
 
 
 def settled(app: App) -> dict[str, Any]:

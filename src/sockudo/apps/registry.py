@@ -8,13 +8,16 @@ apps stay as they were last known, and `AppRegistry.healthy` says so.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import TypeVar
 
 import structlog
 
 from sockudo import errors, ids
+from sockudo.apps.edits import without_ended
 from sockudo.apps.live import LiveApp
 from sockudo.apps.origins import configure
 from sockudo.apps.ports import AppStore
@@ -56,12 +59,16 @@ class AppRegistry:
     A `LiveApp` is replaced as a whole when its record changes; one whose record did not change stays the same object.
     """
 
-    def __init__(self, store: AppStore, defaults: Defaults) -> None:
+    def __init__(self, store: AppStore, defaults: Defaults, now: Callable[[], float] = time.time) -> None:
         self._store = store
+        self._now = now
         self._defaults = defaults
         self._by_id: dict[str, LiveApp] = {}
         self._by_key: dict[str, LiveApp] = {}
         self._revision: int | None = None
+        # When the next previous secret ends, and the apps of which one is still in the store.
+        self._next_end = inf
+        self._ended: set[str] = set()
         self._inline: frozenset[str] = frozenset()
         self._healthy = False
         self._problem: str | None = None
@@ -135,6 +142,21 @@ class AppRegistry:
             self._inline = frozenset(app.id for app in apps)
             return await self._load(await self._store.revision(), defaults)
 
+    def end_secrets(self) -> Changes:
+        """Refuses previous secrets from their end on, whether the store answers or not, and says whose they were."""
+        now = self._now()
+        if now < self._next_end:
+            return Changes()
+        before, after = self._by_id, dict(self._by_id)
+        for app_id, live in before.items():
+            record = without_ended(live.record, now)
+            if record is not live.record:
+                after[app_id] = resolve(record, self._defaults)
+                self._ended.add(app_id)
+                _log.info("the previous secret has ended", app_id=app_id)
+        self._put(after)
+        return _compare(before, after)
+
     async def refresh(self) -> Changes:
         """Reads the records again if the store changed, and says which apps did.
 
@@ -171,15 +193,18 @@ class AppRegistry:
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Refreshes every ``interval`` seconds until cancelled, and passes on what changed.
+        """Refreshes every ``interval`` seconds until cancelled, ends previous secrets, and passes on what changed.
 
         A store that does not answer is logged once, tried again each time, and logged when it is back.
         """
         failing = False
         while True:
             await sleep(interval)
+            if ended := self.end_secrets():
+                on_change(ended)
             try:
                 changes = await self.refresh()
+                await self._drop_ended()
             except errors.SockudoError as error:
                 if not failing:
                     _log.error(
@@ -196,20 +221,45 @@ class AppRegistry:
     async def _load(self, revision: int, defaults: Defaults | None = None) -> Changes:
         # The revision was asked before the records are read: a change in between is then read twice, never missed.
         records = await self._store.all()
+        now = self._now()
         same_defaults = defaults is None or defaults == self._defaults
         self._defaults = defaults or self._defaults
         before = self._by_id
         after: dict[str, LiveApp] = {}
-        for app in records:
+        for record in records:
+            app = without_ended(record, now)
             known = before.get(app.id)
             if known is None or known.record != app or not same_defaults:
                 known = resolve(app, self._defaults)
             after[app.id] = known
-        self._by_id = after
-        self._by_key = {live.key: live for live in after.values()}
+            if app is not record:
+                self._ended.add(app.id)
+        self._put(after)
         self._revision = revision
         self._healthy = True
         return _compare(before, after)
+
+    def _put(self, apps: dict[str, LiveApp]) -> None:
+        self._by_id = apps
+        self._by_key = {live.key: live for live in apps.values()}
+        ends = (live.record.previous_secret.until for live in apps.values() if live.record.previous_secret is not None)
+        self._next_end = min(ends, default=inf)
+
+    async def _drop_ended(self) -> None:
+        """Takes previous secrets that have ended out of the store."""
+        while self._ended:
+            app_id = next(iter(self._ended))
+            try:
+                await self._store.change(app_id, self._without_ended)
+            except errors.SockudoError as error:
+                # Gone meanwhile, or a record that others have to put right first.
+                _log.debug("a previous secret stays in the store", app_id=app_id, reason=error.text)
+            self._ended.discard(app_id)
+
+    def _without_ended(self, app: App | None) -> App:
+        if app is None:
+            raise errors.APP_NOT_FOUND("The app was removed")
+        return without_ended(app, self._now())
 
 
 def _compare(before: dict[str, LiveApp], after: dict[str, LiveApp]) -> Changes:

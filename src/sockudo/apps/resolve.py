@@ -66,7 +66,7 @@ def resolve(app: App, defaults: Defaults) -> LiveApp:
         id=app.id,
         key=app.key,
         enabled=app.enabled,
-        signer=Signer(app.secret),
+        signer=Signer(app.secret, None if app.previous_secret is None else app.previous_secret.secret),
         limits=_limits(app, defaults),
         features=policy.features,
         namespaces=MappingProxyType({namespace.name: namespace for namespace in policy.channels.channel_namespaces}),

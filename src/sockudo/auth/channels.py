@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hmac import compare_digest
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,5 +32,5 @@ def channel_message(socket_id: str, channel: str, channel_data: str | None) -> b
 
 
 def _is_auth(app: LiveApp, message: bytes, auth: str) -> bool:
-    expected = f"{app.key}:{app.signer.hexdigest(message)}"
-    return compare_digest(expected.encode(), auth.encode("utf-8", "surrogatepass"))
+    key, _, signature = auth.rpartition(":")
+    return app.signer.matches(message, signature) and key == app.key

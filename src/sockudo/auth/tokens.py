@@ -141,13 +141,16 @@ def _verified(app: LiveApp, text: str) -> bytes:
         raise _refused("capability token must use HS256")
     if header.get("kid") != app.key:
         raise _refused("capability token kid does not match app key")
-    try:
-        payload: bytes = _jws.decode(text, app.record.secret, algorithms=[_ALGORITHM])
-    except InvalidSignatureError:
-        raise _refused("capability token signature is invalid") from None
-    except PyJWTError:
-        raise _refused("capability token has an invalid header") from None
-    return payload
+    previous = app.record.previous_secret
+    for secret in (app.record.secret, *(() if previous is None else (previous.secret,))):
+        try:
+            payload: bytes = _jws.decode(text, secret, algorithms=[_ALGORITHM])
+        except InvalidSignatureError:
+            continue
+        except PyJWTError:
+            raise _refused("capability token has an invalid header") from None
+        return payload
+    raise _refused("capability token signature is invalid")
 
 
 def _header(text: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -76,6 +77,8 @@ def show(
         return
     secret = record.secret if reveal_secret else "hidden; --reveal-secret prints it"
     rows = [("id", record.id), ("key", record.key), ("secret", secret), ("state", _state(record))]
+    if record.previous_secret is not None:
+        rows.insert(3, ("previous secret", _until(record.previous_secret.until)))
     _print_rows([*rows, *((name, _cell(value)) for name, value in settled(record).items())])
 
 
@@ -132,18 +135,49 @@ def set_fields(
     _print_done(record, f"App '{app_id}' is changed.", as_json=as_json)
 
 
-@app.command(epilog=_example("sockudo apps rotate shop"))
+@app.command(epilog=_example("sockudo apps rotate shop --keep 24h"))
 def rotate(
     app_id: _Id,
     *,
     key: Annotated[bool, typer.Option("--key", help="Make a new key as well; clients need it to connect.")] = False,
+    keep: Annotated[
+        str | None,
+        typer.Option(metavar="SPAN", help="Accept the old secret for so long as well: 90s, 30m, 24h or 7d."),
+    ] = None,
     as_json: _Json = False,
     config: _Config = None,
     data_dir: _DataDir = None,
 ) -> None:
-    """Give an app a new secret and print it. The old one is refused as soon as the server follows."""
-    record = _place(config, data_dir).change(app_id, lambda admin: admin.rotate(app_id, key=key))
+    """Give an app a new secret and print it. The old one is refused as soon as the server follows, or after --keep.
+
+    While both are accepted, what the server signs itself, webhooks, has the new one.
+    """
+    until = _end_of(keep, key=key)
+    record = _place(config, data_dir).change(app_id, lambda admin: admin.rotate(app_id, key=key, until=until))
     _print_credentials(record, as_json=as_json)
+    if until is not None:
+        note(f"The previous secret is {_until(until)}.")
+
+
+def _end_of(keep: str | None, *, key: bool) -> int | None:
+    """When an old secret ends, in Unix seconds; ends the command for what is no time to keep it."""
+    from sockudo.apps.edits import LONGEST_KEPT
+    from sockudo.cli.moments import read_seconds
+
+    if keep is None:
+        return None
+    if key:
+        fail("--keep and --key exclude each other: what is signed names the key.", ExitCode.USAGE)
+    seconds = read_seconds(keep)
+    if not seconds or seconds > LONGEST_KEPT:
+        fail(f"--keep: '{keep}' is not a span of time up to 30d.", ExitCode.USAGE, "Use 90s, 30m, 24h or 7d.")
+    return int(time.time()) + seconds
+
+
+def _until(seconds: int) -> str:
+    from sockudo.cli.moments import local_time
+
+    return f"accepted until {local_time(seconds * 1000)[:19]}"
 
 
 @app.command(epilog=_example("sockudo apps disable shop"))
@@ -215,6 +249,8 @@ def _plain(record: App) -> dict[str, Any]:
 def _public(record: App) -> dict[str, Any]:
     plain = _plain(record)
     del plain["secret"]
+    if record.previous_secret is not None:
+        plain["previous_secret"] = {"until": record.previous_secret.until}
     return plain
 
 

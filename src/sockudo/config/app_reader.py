@@ -15,7 +15,7 @@ from msgspec import structs
 from sockudo.config import origins
 from sockudo.config.app_deltas import read_deltas
 from sockudo.config.app_shape import Shaper
-from sockudo.config.apps import App, Channels, Features, Limits, Policy
+from sockudo.config.apps import App, Channels, Features, Limits, Policy, PreviousSecret
 from sockudo.config.problems import ConfigError, nearest
 from sockudo.config.webhooks import WebhookError, read_webhook, unused_webhooks
 
@@ -95,7 +95,17 @@ def _read(raw: Mapping[str, Any], where: str, problems: list[str]) -> App:
     policy = _with_deltas(policy, shaper)
     _check_policy(policy, shaper)
     credentials = {name: _credential(raw.get(name), name, shaper) for name in _CREDENTIALS}
-    return App(**credentials, enabled=shaper.value(bool, raw.get("enabled"), False, "enabled"), policy=policy)
+    enabled = shaper.value(bool, raw.get("enabled"), False, "enabled")
+    return App(**credentials, enabled=enabled, policy=policy, previous_secret=_previous(raw, shaper))
+
+
+def _previous(raw: Mapping[str, Any], shaper: Shaper) -> PreviousSecret | None:
+    given = raw.get("previous_secret")
+    if given is None:
+        return None
+    previous: PreviousSecret = shaper.struct(PreviousSecret, given, "previous_secret")
+    _credential(previous.secret, "previous_secret.secret", shaper)
+    return previous
 
 
 def _lifted(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,9 +136,9 @@ def _credential(raw: object, name: str, shaper: Shaper) -> str:
         shaper.refuse(name, "is empty")
     elif raw != raw.strip() or not raw.isprintable():
         shaper.refuse(name, "has white space around it or a control character in it")
-    elif "/" in raw and name != "secret":
+    elif "/" in raw and name in ("id", "key"):
         shaper.refuse(name, "contains '/', which no request path can carry")
-    elif raw in (".", "..") and name != "secret":
+    elif raw in (".", "..") and name in ("id", "key"):
         shaper.refuse(name, f"is '{raw}', which clients take out of a request path")
     return raw
 

@@ -22,6 +22,7 @@ __all__ = [
     "NamespaceHistory",
     "Policy",
     "PresenceHistory",
+    "PreviousSecret",
 ]
 
 
@@ -146,6 +147,16 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     presence_history: PresenceHistory = PresenceHistory()
 
 
+class PreviousSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A secret that was replaced and is accepted ``until`` then, in Unix seconds. It never leaves through ``repr``."""
+
+    secret: str = ""
+    until: int = 0
+
+    def __repr__(self) -> str:
+        return f"PreviousSecret(until={self.until})"
+
+
 class App(msgspec.Struct, frozen=True):
     """One tenant of the server: credentials and policy. The secret never leaves through ``repr``."""
 
@@ -154,6 +165,7 @@ class App(msgspec.Struct, frozen=True):
     secret: str
     enabled: bool = False
     policy: Policy = Policy()
+    previous_secret: PreviousSecret | None = None
 
     def __repr__(self) -> str:
         return f"App(id={self.id!r}, key={self.key!r}, enabled={self.enabled})"

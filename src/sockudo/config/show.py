@@ -70,6 +70,8 @@ def _shown(setting: Setting, value: Any) -> Any:
 
 def _masked(app: App) -> dict[str, Any]:
     tree = {**app_to_builtins(app), "secret": MASK}
+    if app.previous_secret is not None:
+        tree["previous_secret"] = {"secret": MASK, "until": app.previous_secret.until}
     policy = tree.get("policy", {})
     if policy.get("webhooks"):
         tree["policy"] = {**policy, "webhooks": [_masked_webhook(entry) for entry in policy["webhooks"]]}

@@ -34,15 +34,15 @@ BUSY_SECONDS: Final = 5.0
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-_COLUMNS = 'SELECT id, "key", secret, enabled, policy FROM applications'
+_COLUMNS = 'SELECT id, "key", secret, enabled, policy, previous_secret FROM applications'
 # The last condition leaves an unchanged row, its time and the revision alone.
 _SAVE = """
-INSERT INTO applications (id, "key", secret, enabled, policy, origin) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO applications (id, "key", secret, enabled, policy, previous_secret, origin) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
   "key" = excluded."key", secret = excluded.secret, enabled = excluded.enabled, policy = excluded.policy,
-  origin = excluded.origin, updated_at = CURRENT_TIMESTAMP
-WHERE ("key", secret, enabled, policy, origin)
-  IS NOT (excluded."key", excluded.secret, excluded.enabled, excluded.policy, excluded.origin)
+  previous_secret = excluded.previous_secret, origin = excluded.origin, updated_at = CURRENT_TIMESTAMP
+WHERE ("key", secret, enabled, policy, previous_secret, origin) IS NOT
+  (excluded."key", excluded.secret, excluded.enabled, excluded.policy, excluded.previous_secret, excluded.origin)
 """
 
 
@@ -188,18 +188,20 @@ def _writing(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _read(row: tuple[str, str, str, int, str]) -> App:
-    app_id, key, secret, enabled, policy = row
+def _read(row: tuple[str, str, str, int, str, str | None]) -> App:
+    app_id, key, secret, enabled, policy, previous = row
     try:
         record = {"id": app_id, "key": key, "secret": secret, "enabled": enabled == 1, "policy": json.decode(policy)}
+        record["previous_secret"] = None if previous is None else json.decode(previous)
         return read_app(record, "app store")
     except (ConfigError, DecodeError) as error:
         raise errors.SERVICE_UNAVAILABLE(f"The record of app '{app_id}' cannot be read: {error}") from error
 
 
-def _write(app: App) -> tuple[str, str, str, bool, str]:
+def _write(app: App) -> tuple[str, str, str, bool, str, str | None]:
     policy = plain_record(app)["policy"]
-    return app.id, app.key, app.secret, app.enabled, json.encode(policy, order="sorted").decode()
+    previous = None if app.previous_secret is None else json.encode(app.previous_secret).decode()
+    return app.id, app.key, app.secret, app.enabled, json.encode(policy, order="sorted").decode(), previous
 
 
 _REASONS: Final = {

@@ -37,7 +37,9 @@ _FIRST: Final = (
 # `sockudo.apps.ports.Origin`, null for rows of which it is not known.
 _ORIGINS: Final = ("ALTER TABLE applications ADD COLUMN origin TEXT",)
 
-STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _ORIGINS)
+_PREVIOUS_SECRETS: Final = ("ALTER TABLE applications ADD COLUMN previous_secret TEXT",)
+
+STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _ORIGINS, _PREVIOUS_SECRETS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

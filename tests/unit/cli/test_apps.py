@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -430,3 +431,28 @@ def test_every_command_has_help_with_an_example_and_exit_codes(apps: Invoke, com
 def test_the_group_lists_its_commands(apps: Invoke) -> None:
     assert "rotate" in apps("--help").stdout
     assert apps("unknown").exit_code == 2
+
+
+def test_rotate_keeps_the_old_secret_for_as_long_as_it_is_told(apps: Invoke) -> None:
+    secret = json.loads(apps("add", "--id", "shop", "--json").stdout)["secret"]
+    before = time.time()
+    result = apps("rotate", "shop", "--keep", "24h", "--json")
+    assert json.loads(result.stdout)["secret"] != secret
+    assert "accepted until" in result.stderr
+    hidden = apps("show", "shop", "--json")
+    assert set(json.loads(hidden.stdout)["previous_secret"]) == {"until"}
+    assert secret not in hidden.stdout + apps("show", "shop").stdout
+    assert "previous secret" in apps("show", "shop").stdout
+    shown = json.loads(apps("show", "shop", "--reveal-secret", "--json").stdout)["previous_secret"]
+    assert shown["secret"] == secret
+    assert before + 86_399 <= shown["until"] <= time.time() + 86_400
+    apps("rotate", "shop")
+    assert "previous_secret" not in json.loads(apps("show", "shop", "--json").stdout)
+
+
+@pytest.mark.parametrize("options", ["--keep soon", "--keep 0s", "--keep 31d", "--keep 1h --key"])
+def test_rotate_refuses_what_is_no_time_to_keep_a_secret(apps: Invoke, options: str) -> None:
+    apps("add", "--id", "shop")
+    before = apps("show", "shop", "--reveal-secret").stdout
+    assert apps("rotate", "shop", *options.split()).exit_code == 2
+    assert apps("show", "shop", "--reveal-secret").stdout == before

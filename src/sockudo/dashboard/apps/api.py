@@ -16,7 +16,7 @@ from sockudo.config.app_reader import app_warnings
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
 from sockudo.config.webhooks import unused_webhooks
-from sockudo.dashboard.apps.desk import administer, app_of, put_back, remove
+from sockudo.dashboard.apps.desk import administer, app_of, kept_until, put_back, remove
 from sockudo.dashboard.apps.problems import WHERE, body_of, problems_of
 from sockudo.dashboard.apps.views import app_page, app_values, record_values, row_values
 from sockudo.dashboard.board import Board
@@ -153,7 +153,11 @@ def _rotating(board: Board) -> Answer:
         key = wanted.get("key", False)
         if not isinstance(key, bool):
             raise errors.INVALID_INPUT("key must be true or false: whether the app gets a new key as well")
-        record = await administer(board, lambda admin: admin.rotate(app_id, key=key, version=version))
+        keep = wanted.get("keep_seconds", 0)
+        if not isinstance(keep, int) or isinstance(keep, bool):
+            raise errors.INVALID_INPUT("keep_seconds must be a whole number: how long the old secret is accepted")
+        until = kept_until(board, keep, key=key)
+        record = await administer(board, lambda admin: admin.rotate(app_id, key=key, until=until, version=version))
         return _reply(board, record, reveal=True)
 
     return rotating

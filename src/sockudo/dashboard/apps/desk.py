@@ -9,6 +9,7 @@ import structlog
 
 from sockudo import errors
 from sockudo.apps.admin import AppAdmin
+from sockudo.apps.edits import LONGEST_KEPT
 from sockudo.apps.live import LiveApp
 from sockudo.apps.ports import AppStore
 from sockudo.config import Settings
@@ -19,7 +20,7 @@ from sockudo.errors import SockudoError
 from sockudo.push.removals import Removals
 from sockudo.stores.push.selection import push_exists
 
-__all__ = ["administer", "app_of", "put_back", "remove", "why_read_only"]
+__all__ = ["administer", "app_of", "kept_until", "put_back", "remove", "why_read_only"]
 
 _log = structlog.get_logger("sockudo.dashboard")
 
@@ -114,3 +115,17 @@ def app_of(board: Board, app_id: str) -> LiveApp:
         return found
     guess = nearest(app_id, [app.id for app in board.edge.apps.all()])
     raise errors.APP_NOT_FOUND(f"No app has the id '{app_id[:100]}'." + (f" Did you mean '{guess}'?" if guess else ""))
+
+
+def kept_until(board: Board, seconds: int, *, key: bool) -> int | None:
+    """When an old secret ends that is to be accepted for so long, in Unix seconds; None for one that ends at once.
+
+    Raises errors.INVALID_INPUT for a time that is too long, and beside a new ``key``: what is signed names the key.
+    """
+    if seconds == 0:
+        return None
+    if key:
+        raise errors.INVALID_INPUT("The old secret cannot be kept beside a new key: what is signed names the key")
+    if not 0 < seconds <= LONGEST_KEPT:
+        raise errors.INVALID_INPUT(f"The old secret can be kept for {LONGEST_KEPT} seconds at most, got {seconds}")
+    return int(board.edge.clock.time()) + seconds

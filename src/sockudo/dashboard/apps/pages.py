@@ -15,7 +15,7 @@ from sockudo.apps.edits import version_of, with_values
 from sockudo.apps.live import LiveApp
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
-from sockudo.dashboard.apps.desk import administer, app_of, put_back, why_read_only
+from sockudo.dashboard.apps.desk import administer, app_of, kept_until, put_back, why_read_only
 from sockudo.dashboard.apps.desk import remove as remove_app
 from sockudo.dashboard.apps.fields import Tab
 from sockudo.dashboard.apps.forms import PolicyForm
@@ -35,6 +35,7 @@ Answer = Callable[[Request], Awaitable[Response]]
 View = Literal["", "limits", "channels", "webhooks"]
 
 _NEW: Final = "/dashboard/apps/-/new"
+_LONGEST_NUMBER: Final = 9
 _TABS: Final[dict[View, str]] = {
     "": "General",
     "limits": "Limits",
@@ -246,7 +247,11 @@ def _acting(
 def _rotating(board: Board) -> Answer:
     async def rotate(app_id: str, sent: Form, request: Request) -> Response:
         version, key = sent.get("version") or None, "key" in sent
-        app = await administer(board, lambda admin: admin.rotate(app_id, key=key, version=version))
+        keep = sent.get("keep").strip() or "0"
+        if not keep.isascii() or not keep.isdecimal() or len(keep) > _LONGEST_NUMBER:
+            raise errors.INVALID_INPUT("keep must be a number of seconds")
+        until = kept_until(board, int(keep), key=key)
+        app = await administer(board, lambda admin: admin.rotate(app_id, key=key, until=until, version=version))
         # Shown right here, once: whoever asked for a new secret needs to see it.
         return _general_page(board, request, app, reveal=True, fresh=True)
 

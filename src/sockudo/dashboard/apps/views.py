@@ -49,5 +49,7 @@ def record_values(record: App, *, reveal: bool = False) -> dict[str, Any]:
     values = app_to_builtins(record)
     if not reveal:
         del values["secret"]
+        if record.previous_secret is not None:
+            values["previous_secret"] = {"until": record.previous_secret.until}
         values["policy"]["webhooks"] = [shown_webhook(entry) for entry in values["policy"].get("webhooks", ())]
     return {**values, "version": version_of(record)}

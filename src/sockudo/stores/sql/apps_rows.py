@@ -38,6 +38,7 @@ def app_of(row: RowMapping) -> App:
             record |= {name: _parsed(row[name]) for name in DOCUMENTS}
         # The column's default, which a row that was made without it may lack.
         record |= {"enabled": True if row["enabled"] is None else _flag(row["enabled"]), "policy": policy}
+        record["previous_secret"] = _parsed(row["previous_secret"])
         return read_app(record, "app store")
     except (ConfigError, DecodeError) as error:
         raise errors.SERVICE_UNAVAILABLE(f"The record of app '{row['id']}' cannot be read: {error}") from error
@@ -55,6 +56,7 @@ def row_of(app: App) -> dict[str, Any]:
         **{name: min(limits[name], _LARGEST) if name in limits else None for name in NUMBERS},
         **{name: features.get(name) for name in FLAGS},
         "enabled": app.enabled,
+        "previous_secret": None if app.previous_secret is None else _text(app.previous_secret),
         **{name: _text(documents[name]) if documents.get(name) else None for name in DOCUMENTS},
     }
 

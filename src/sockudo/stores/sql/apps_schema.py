@@ -58,6 +58,7 @@ _ADDED: Final[Mapping[str, str]] = {
     **FLAGS,
     **dict.fromkeys(DOCUMENTS, "{document}"),
     "origin": "{secret}",
+    "previous_secret": "{document}",
     "created_at": "{time}",
     "updated_at": "{time}{touched}",
 }
@@ -88,7 +89,7 @@ _TYPES: Final[Mapping[str, Mapping[str, str]]] = {
     },
 }
 
-READ: Final = (*_CREDENTIALS, *NUMBERS, *FLAGS, *DOCUMENTS)
+READ: Final = (*_CREDENTIALS, *NUMBERS, *FLAGS, *DOCUMENTS, "previous_secret")
 """The columns that make an app."""
 
 # Nodes that start together get into each other's way; what another one made is found at the next look.

@@ -47,6 +47,7 @@ def test_every_column_is_written() -> None:
         "key": "k",
         "secret": "s3cr3t",
         "enabled": True,
+        "previous_secret": None,
         "max_connections": 250,
         "max_client_events_per_second": 0,
         "max_backend_events_per_second": None,
