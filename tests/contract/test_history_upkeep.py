@@ -7,10 +7,12 @@ import uuid
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from sockudo.streams.ports import HistoryStore
 from sockudo.streams.records import (
     RETRACTED,
+    SEED_PLACE,
     Bounds,
     Committed,
     Page,
@@ -217,6 +219,34 @@ async def test_a_stream_never_written_to_goes_after_its_window(store: HistorySto
     assert await store.info("app", "ever") is not None
 
 
+async def test_a_stream_that_was_reset_or_rotated_stays_though_it_is_not_written_to(store: HistoryStore) -> None:
+    retention = Retention(window_ms=100)
+    for channel in ("reset", "rotated"):
+        await store.ensure("app", channel, NOW, retention)
+    made = (await store.reset("app", "reset", NOW)).info, await store.rotate("app", "rotated", NOW)
+    assert await store.expire(NOW + 1000, 10) == (0, False)
+    assert (await store.info("app", "reset"), await store.info("app", "rotated")) == made
+
+
+async def test_the_first_message_may_bring_the_id_of_its_stream(store: HistoryStore) -> None:
+    given = "11111111-2222-4333-8444-555555555555"
+    brought = structs.replace(an_append("a"), stream_id=given)
+    [first, second] = await store.commit([brought, an_append("b")])
+    assert [first.position, second.position] == [Position(given, 1), Position(given, 2)]
+    [third] = await store.commit([structs.replace(an_append("c"), stream_id="another")])
+    assert third.position == Position(given, 3)
+    assert texts(await store.read("app", "room", limit=10)) == ["c", "b", "a"]
+
+
+async def test_a_deleted_app_takes_the_seed_of_others_with_it(store: HistoryStore) -> None:
+    seed = await store.ensure(*SEED_PLACE, NOW)
+    assert await store.info(*SEED_PLACE) == seed
+    await store.commit([an_append(app_id="other")])
+    await store.delete_app("app")
+    assert await store.info(*SEED_PLACE) is None
+    assert (await stream_of(store, app_id="other")).next_serial == 2
+
+
 # ---- reset ----
 
 
@@ -244,11 +274,14 @@ async def test_reset_of_a_channel_without_a_stream_makes_one(store: HistoryStore
     assert purged.info is not None
 
 
-async def test_reset_keeps_the_window_of_an_unused_stream(store: HistoryStore) -> None:
+async def test_a_stream_that_was_reset_keeps_its_window_for_what_is_written_next(store: HistoryStore) -> None:
     await store.commit([an_append(retention=Retention(window_ms=100))])
-    await store.reset("app", "room", NOW)
-    assert await store.expire(NOW + 101, 10) == (1, False)
-    assert await store.info("app", "room") is None
+    made = (await store.reset("app", "room", NOW)).info
+    assert await store.expire(NOW + 101, 10) == (0, False)
+    assert await store.info("app", "room") == made
+    await store.commit([an_append(at=NOW + 200, retention=Retention(window_ms=100))])
+    assert await store.expire(NOW + 301, 10) == (1, False)
+    assert await store.info("app", "room") is not None
 
 
 async def test_a_key_outlives_a_reset(store: HistoryStore) -> None:

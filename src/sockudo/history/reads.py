@@ -6,6 +6,7 @@ from sockudo import errors
 from sockudo.history.calls import RETRY_AFTER, StoreCalls
 from sockudo.history.degraded import DegradedStreams
 from sockudo.history.heads import StreamKey
+from sockudo.history.origins import Origins
 from sockudo.history.writer import Writer
 from sockudo.streams.ports import HistoryStore
 from sockudo.streams.records import WHOLE_STREAM, Bounds, Direction, Page, StreamInfo
@@ -20,15 +21,22 @@ class Reads:
     be unknown, the message is taken back. So what was read is only shown once that is settled.
     """
 
-    def __init__(self, store: HistoryStore, calls: StoreCalls, writer: Writer, degraded: DegradedStreams) -> None:
+    def __init__(
+        self, store: HistoryStore, calls: StoreCalls, writer: Writer, degraded: DegradedStreams, origins: Origins
+    ) -> None:
         self._store = store
         self._calls = calls
         self._writer = writer
         self._degraded = degraded
+        self._origins = origins
 
     async def info(self, key: StreamKey) -> StreamInfo | None:
         """The stream of a channel; raises errors.HISTORY_UNAVAILABLE."""
         return await self._calls.read(self._store.info(*key))
+
+    async def stream(self, key: StreamKey) -> StreamInfo:
+        """The same, or the stream that the first message of the channel will begin."""
+        return await self.info(key) or await self._origins.stream(key)
 
     async def page(
         self,

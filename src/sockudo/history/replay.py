@@ -48,7 +48,8 @@ class Wanted(NamedTuple):
 async def replay(reads: Reads, key: StreamKey, wanted: Wanted, max_size: int, page_size: int) -> Replayed | Failed:
     """What the client missed, at most ``max_size`` messages; collected in full before anything is returned."""
     try:
-        info = await reads.info(key)
+        # Who was told the place before the first message has missed nothing while there is none.
+        info = await (reads.info(key) if wanted.serial else reads.stream(key))
     except SockudoError as problem:
         return _unread(key, wanted, "durable_history_state_unavailable", problem)
     try:

@@ -58,6 +58,8 @@ async def rewind(
         limit = min(page_size, most - scanned)
         page = await reads.page(key, bounds=bounds, limit=limit, after=after)
         info = page.info
+        if info is None and not head.serial:
+            return Rewound([], False, False)
         if info is None or info.stream_id != head.stream_id:
             # Reset since the head was read: what was before it is gone.
             return Rewound([], True, False)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
+from msgspec import structs
 
 from sockudo.clock import Clock
 from sockudo.errors import SockudoError
@@ -17,6 +19,7 @@ from sockudo.history.counters import HistoryCounters
 from sockudo.history.degraded import DegradedStreams
 from sockudo.history.heads import Heads, StreamChanged, StreamKey
 from sockudo.history.operations import Purge, Reset
+from sockudo.history.origins import Origins
 from sockudo.history.pages import read_page
 from sockudo.history.query import HistoryQuery, socket_query
 from sockudo.history.reads import Reads
@@ -94,7 +97,9 @@ class History:
         self._sleep = sleep
         self._on_trimmed = on_stream_trimmed
         self._calls = StoreCalls(self.options.write_timeout, sleep)
-        self._heads = Heads(on_stream_changed)
+        self._origins = Origins(store, self._calls, clock)
+        self._on_changed = on_stream_changed
+        self._heads = Heads(self._stream_changed)
         self._degraded = DegradedStreams(
             store, self._calls, self._heads, clock, sleep, self.options.node_id, self.counters
         )
@@ -103,7 +108,7 @@ class History:
         self._writer = Writer(
             store, self._calls, self._heads, self._degraded, taking, clock, sleep, self.counters, capacity
         )
-        self._reads = Reads(store, self._calls, self._writer, self._degraded)
+        self._reads = Reads(store, self._calls, self._writer, self._degraded, self._origins)
         self._tally = Tally(store, self._calls, clock)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -112,6 +117,11 @@ class History:
     async def start(self) -> None:
         """Opens the store and begins to write. Raises errors.HISTORY_UNAVAILABLE when the store cannot be used."""
         await self._store.start()
+        try:
+            await self._origins.load()
+        except BaseException:
+            await self._store.close()
+            raise
         loop = asyncio.get_running_loop()
         works = (self._writer.run(), self._degraded.heal(), self.taking.run(), self._maintain())
         self._tasks = [loop.create_task(work) for work in works]
@@ -149,24 +159,33 @@ class History:
         errors.HISTORY_UNAVAILABLE when it cannot be taken, and the future fails with one of the latter when it was not
         stored: then it never is and nobody ever hears it.
         """
+        key = (append.app_id, append.channel)
+        if self._heads.get(key) is None:
+            append = structs.replace(append, stream_id=self._origins.id_of(key))
         return self._writer.submit(append, deliver, counters)
 
     async def attach(self, app_id: str, channel: str, retention: Retention = KEEP_ALL) -> StreamInfo:
-        """The stream of a channel, made where there is none, for who subscribes now (contract 30 § 5.1, Fix-20).
+        """The stream of a channel, for who subscribes now (contract 30 § 5.1, Fix-20); nothing is stored.
 
-        Everything up to its head has been delivered before this returns. Raises errors.HISTORY_UNAVAILABLE, and
-        errors.HISTORY_DEGRADED when it cannot be said where the stream is.
+        Where there is none it is the one that the first message will begin. Everything up to its head has been
+        delivered before this returns. Raises errors.HISTORY_UNAVAILABLE, and errors.HISTORY_DEGRADED when it cannot be
+        said where the stream is.
         """
         key = (app_id, channel)
         known = self._heads.get(key)
-        info = await self._calls.read(self._store.ensure(*key, self._now_ms(), retention))
+        info = await self._reads.stream(key)
         await self._reads.confirm(key)
         latest = self._heads.get(key)
         if self._heads.fell_back(known, info.head) or (latest is not None and latest.stream_id != info.stream_id):
             info = await self._reconcile(key, retention)
-        elif latest is None:
+        elif latest is None and info.head.serial:
             self._heads.advance(key, info.head)
         return info
+
+    def _stream_changed(self, app_id: str, channel: str, position: Position) -> None:
+        self._origins.forget()
+        if self._on_changed is not None:
+            self._on_changed(app_id, channel, position)
 
     async def _reconcile(self, key: StreamKey, retention: Retention) -> StreamInfo:
         """Looks again while nothing is being changed, since what was seen may have been on its way."""
@@ -296,6 +315,9 @@ class History:
                 self._store.reset(*key, self._now_ms()), late=lambda task: self._was_reset_late(key, task)
             )
             self._was_reset(key, purged)
+            with suppress(SockudoError):
+                # It was reset all the same; the seed is looked up when it is needed.
+                await self._origins.load()
         _log.warning("stream reset", app_id=app_id, channel=channel, reason=request.reason, by=request.requested_by)
         return {
             **request.echo(),

@@ -12,7 +12,8 @@ from sockudo.clock import Clock
 from sockudo.errors import SockudoError
 from sockudo.history.calls import StoreCalls
 from sockudo.streams.ports import HistoryStore
-from sockudo.streams.totals import Group, Total
+from sockudo.streams.records import SEED_PLACE
+from sockudo.streams.totals import Group, Total, group_of
 
 __all__ = ["Tally"]
 
@@ -52,6 +53,7 @@ class Tally:
         began = self._clock.monotonic()
         try:
             found = await self._calls.read(self._store.totals())
+            found.pop(group_of(*SEED_PLACE), None)
             self.totals = {**dict.fromkeys(self.totals, Total()), **found}
         except SockudoError as problem:
             _log.debug("what streams hold is not known", reason=problem.text)

@@ -12,6 +12,7 @@ from sockudo.stores.history_rules import MOST_PER_COMMIT, Cut, prefix, purge_cut
 from sockudo.streams.records import (
     KEEP_ALL,
     RETRACTED,
+    SEED_PLACE,
     WHOLE_STREAM,
     Append,
     Bounds,
@@ -39,6 +40,7 @@ class _Stream:
 
     __slots__ = (
         "changed_at_ms",
+        "kept",
         "next_serial",
         "node_id",
         "reason",
@@ -50,8 +52,10 @@ class _Stream:
         "updated_at_ms",
     )
 
-    def __init__(self, now_ms: int, retention: Retention) -> None:
-        self.stream_id = unique_id()
+    def __init__(self, now_ms: int, retention: Retention, stream_id: str | None = None) -> None:
+        self.stream_id = stream_id or unique_id()
+        # Whether it stays though it was never written to.
+        self.kept = False
         self.next_serial = 1
         self.rows: list[Row] = []
         self.size = 0
@@ -109,6 +113,7 @@ class _Stream:
 
     def rotate(self, now_ms: int) -> None:
         self.stream_id = unique_id()
+        self.kept = True
         self.rows = [row._replace(stream_id=self.stream_id) for row in self.rows]
         self.updated_at_ms = now_ms
 
@@ -173,16 +178,16 @@ class MemoryHistoryStore:
             if known is not None and known[2] > append.published_at_ms:
                 fingerprint, position, _ = known
                 return Committed(position, repeated=True, conflict=fingerprint != append.fingerprint)
-        position = self._made(place, append.published_at_ms, append.retention).append(append)
+        position = self._made(place, append.published_at_ms, append.retention, append.stream_id).append(append)
         if append.key is not None:
             expires_at_ms = append.published_at_ms + append.key_ttl_ms
             self._keys[*place, append.key] = append.fingerprint, position, expires_at_ms
         return Committed(position)
 
-    def _made(self, place: tuple[str, str], now_ms: int, retention: Retention) -> _Stream:
+    def _made(self, place: tuple[str, str], now_ms: int, retention: Retention, stream_id: str | None = None) -> _Stream:
         stream = self._streams.get(place)
         if stream is None:
-            stream = self._streams[place] = _Stream(now_ms, retention)
+            stream = self._streams[place] = _Stream(now_ms, retention, stream_id)
         return stream
 
     async def retract(self, appends: Sequence[Append], after: int, now_ms: int) -> StreamInfo | None:
@@ -241,6 +246,7 @@ class MemoryHistoryStore:
         old = self._streams.get((app_id, channel))
         retention = KEEP_ALL if old is None else old.retention
         new = self._streams[app_id, channel] = _Stream(now_ms, retention)
+        new.kept = True
         if old is None:
             return Purged(0, 0, new.info)
         return Purged(len(old.rows), old.size, new.info, old.stream_id)
@@ -281,7 +287,7 @@ class MemoryHistoryStore:
                 left -= taken[0]
                 if stream.rows and stream.rows[0].published_at_ms < cut.before_time_ms:
                     return limit, True
-            elif stream.updated_at_ms < cut.before_time_ms:
+            elif not stream.kept and stream.updated_at_ms < cut.before_time_ms:
                 if not left:
                     return limit, True
                 del self._streams[place]
@@ -292,7 +298,8 @@ class MemoryHistoryStore:
         return limit - left + len(past[:left]), len(past) > left
 
     async def delete_app(self, app_id: str) -> None:
-        self._streams = {place: stream for place, stream in self._streams.items() if place[0] != app_id}
+        gone = (app_id, SEED_PLACE[0])
+        self._streams = {place: stream for place, stream in self._streams.items() if place[0] not in gone}
         self._keys = {place: stored for place, stored in self._keys.items() if place[0] != app_id}
 
     async def totals(self) -> dict[Group, Total]:

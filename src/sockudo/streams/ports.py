@@ -37,7 +37,7 @@ class HistoryStore(Protocol):
     Every method raises errors.HISTORY_UNAVAILABLE when the store cannot be reached or refuses, and none hangs for good:
     an adapter gives its connections timeouts. Nothing changed then, except after `OutcomeUnknown`, and that `reset`,
     `purge` and `delete_app` may have deleted some of what they should: they work in many small transactions. Nothing
-    creates a stream but `commit`, `ensure` and `reset`.
+    creates a stream but `commit`, `ensure`, `rotate` and `reset`. No channel has the place `SEED_PLACE`.
     """
 
     @property
@@ -128,12 +128,13 @@ class HistoryStore(Protocol):
         """Deletes at most ``limit`` things that are past their time; how many, and whether more are left.
 
         They are rows older than the window of their stream, keys, and streams that were never written to and that
-        nobody asked `ensure` for within their window. A stream that was written to stays: its numbering goes on.
+        nobody asked `ensure` for within their window. A stream that was written to stays: its numbering goes on. So
+        does one that `reset` or `rotate` gave its id, since the ids before it must not come back.
         """
         ...
 
     async def delete_app(self, app_id: str) -> None:
-        """Forgets everything about an app."""
+        """Forgets everything about an app, and the stream at `SEED_PLACE`."""
 
     async def totals(self) -> dict[Group, Total]:
         """What all streams hold together; it looks at every stream, but at no message."""

@@ -13,6 +13,7 @@ import msgspec
 __all__ = [
     "KEEP_ALL",
     "RETRACTED",
+    "SEED_PLACE",
     "WHOLE_STREAM",
     "Append",
     "Bounds",
@@ -33,6 +34,9 @@ Direction = Literal["newest_first", "oldest_first"]
 
 RETRACTED: Final = "retracted"
 """The operation kind of a row that only holds its serial: what it was is taken back, and no reader shows it."""
+
+SEED_PLACE: Final = ("", "")
+"""App and channel of the stream whose id is the seed of others'; nothing is ever written to it."""
 
 
 class Position(NamedTuple):
@@ -57,7 +61,8 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     """A message to be stored. ``message`` is the JSON text of its V2 frame, without a position.
 
     ``key`` makes it idempotent within its channel: the same key is stored once for at least ``key_ttl_ms``, and
-    ``fingerprint`` tells a repeated publish from another one under the same key.
+    ``fingerprint`` tells a repeated publish from another one under the same key. ``stream_id`` is the id of the stream
+    where the message is the first of its channel; None leaves it to the store.
     """
 
     app_id: str
@@ -71,6 +76,7 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     key: str | None = None
     fingerprint: bytes = b""
     key_ttl_ms: int = 120_000
+    stream_id: str | None = None
 
 
 class Committed(NamedTuple):

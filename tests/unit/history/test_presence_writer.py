@@ -89,7 +89,7 @@ async def test_channels_without_a_presence_history_cost_nothing() -> None:
         observed.app = observed_app("another")
         await observed.happen(added())
         assert observed.rows() == []
-        assert observed.store.names() == ["start"]
+        assert observed.store.names() == ["start", "info", "ensure"]
 
 
 async def test_a_burst_on_many_channels_is_written_in_the_order_of_each(observed: Observed) -> None:

@@ -44,7 +44,10 @@ class _Grown:
 def commit(connection: Connection, sql: Statements, appends: Sequence[Append]) -> tuple[list[Committed], list[Taken]]:
     """The whole of the transaction but its end; also what retention takes away in it."""
     streams = opened_streams(
-        connection, sql, {(each.app_id, each.channel): (each.published_at_ms, each.retention) for each in appends}
+        connection,
+        sql,
+        {(each.app_id, each.channel): (each.published_at_ms, each.retention) for each in appends},
+        {(each.app_id, each.channel): each.stream_id for each in appends if each.stream_id is not None},
     )
     known = _known_keys(connection, sql, appends)
     keys: dict[bytes, tuple[object, ...]] = {}

@@ -9,11 +9,11 @@ from sqlalchemy import Connection
 from sockudo.ids import unique_id
 from sockudo.stores.history_rules import retention_cut
 from sockudo.stores.sql.history_evict import Due, Taken, evict
-from sockudo.stores.sql.schema import keys_of_app
+from sockudo.stores.sql.schema import keys_of_app, place_hash
 from sockudo.stores.sql.statements import Statements
 from sockudo.stores.sql.stream_row import StreamRow
 from sockudo.stores.sql.streams import locked_stream, locked_streams, opened_streams, serial_at, time_of
-from sockudo.streams.records import KEEP_ALL, DurableState, Retention, StreamInfo
+from sockudo.streams.records import KEEP_ALL, SEED_PLACE, DurableState, Retention, StreamInfo
 
 __all__ = ["ROWS_AT_ONCE", "delete_some", "ensure", "expire", "mark", "purge_some", "reset_some", "rotate"]
 
@@ -30,7 +30,7 @@ def ensure(
     """A stream that nothing was written to has been asked for again, so its time begins anew."""
     stream = opened_streams(connection, sql, {(app_id, channel): (now_ms, retention)})[app_id, channel]
     if stream.next_serial == 1:
-        stream.retention, stream.updated_at_ms = retention, now_ms
+        stream.renew(retention, now_ms)
         sql.save_streams.run(connection, [stream.saved()])
     return stream.info
 
@@ -53,6 +53,7 @@ def rotate(connection: Connection, sql: Statements, app_id: str, channel: str, n
     """Only the stream itself changes: its entries and keys have an id of their own."""
     stream = opened_streams(connection, sql, {(app_id, channel): (now_ms, KEEP_ALL)})[app_id, channel]
     stream.stream_id, stream.updated_at_ms = unique_id(), now_ms
+    stream.keep()
     changes = {"stream_id": stream.stream_id, "updated_at_ms": now_ms, "expires_at_ms": stream.expires_at_ms}
     connection.execute(sql.update_stream, _place(app_id, channel) | changes)
     return stream.info
@@ -149,8 +150,8 @@ def delete_some(connection: Connection, sql: Statements, app_id: str) -> bool:
         gone.append(stream.place_hash)
     if ranges:
         sql.ranges.delete(connection, ranges)
-    if gone:
-        sql.delete_streams.run(connection, gone)
+    # What is derived from it must not come back with the next app of this id.
+    sql.delete_streams.run(connection, [*gone, place_hash(*SEED_PLACE)])
     if channels:
         return True
     first, last = keys_of_app(app_id)

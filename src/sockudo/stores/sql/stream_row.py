@@ -20,6 +20,7 @@ class StreamRow:
     """
 
     __slots__ = (
+        "_unused_until_ms",
         "app_id",
         "changed_at_ms",
         "channel",
@@ -41,6 +42,7 @@ class StreamRow:
     app_id: str
     channel: str
     stream_id: str
+    _unused_until_ms: int | None
     entries_id: str
     next_serial: int
     reason: str | None
@@ -72,7 +74,7 @@ class StreamRow:
             window_ms,
             max_messages,
             max_bytes,
-            _expires_at_ms,
+            self._unused_until_ms,
             self.place_hash,
         ) = columns
         # What another version wrote is no reason to trust the stream.
@@ -103,12 +105,19 @@ class StreamRow:
     @property
     def expires_at_ms(self) -> int | None:
         """When something of it has to go: its oldest row, or all of it when it was never written to."""
+        if self.next_serial == 1:
+            return self._unused_until_ms
         window_ms = self.retention.window_ms
-        if window_ms is None:
-            return None
-        if self.messages:
-            return self.oldest_at_ms + window_ms
-        return self.updated_at_ms + window_ms if self.next_serial == 1 else None
+        return self.oldest_at_ms + window_ms if self.messages and window_ms is not None else None
+
+    def renew(self, retention: Retention, now_ms: int) -> None:
+        """The time of a stream that was never written to begins anew."""
+        self.retention, self.updated_at_ms = retention, now_ms
+        self._unused_until_ms = None if retention.window_ms is None else now_ms + retention.window_ms
+
+    def keep(self) -> None:
+        """It stays, written to or not: its id tells what comes from what was before."""
+        self._unused_until_ms = None
 
     def append(self, append: Append) -> tuple[Position, int]:
         """The place and the time of a new row."""
@@ -143,6 +152,7 @@ class StreamRow:
         self.next_serial = self.oldest_serial = 1
         self.size = 0
         self.updated_at_ms = now_ms
+        self.keep()
         self.state = "healthy"
         self.reason = self.node_id = self.changed_at_ms = None
 

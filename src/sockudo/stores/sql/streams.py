@@ -8,6 +8,7 @@ transaction.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from sqlalchemy import Connection
 
@@ -52,9 +53,14 @@ def locked_stream(connection: Connection, sql: Statements, app_id: str, channel:
 
 
 def opened_streams(
-    connection: Connection, sql: Statements, places: Mapping[Place, tuple[int, Retention]]
+    connection: Connection,
+    sql: Statements,
+    places: Mapping[Place, tuple[int, Retention]],
+    ids: Mapping[Place, str] = MappingProxyType({}),
 ) -> dict[Place, StreamRow]:
     """All of the streams, locked; the ones that are missing are made, with the time and the retention given.
+
+    They get the ``ids`` given, others random ones.
 
     Call it first in a transaction: on a server, streams are made in one that ends at once. Nodes that make the same one
     wait for each other, and would wait for ever if they had locked others before.
@@ -68,7 +74,7 @@ def opened_streams(
         if not alone:
             connection.rollback()
         missing.sort(key=lambda place: place_hash(*place))
-        made = [new_stream(*place, unique_id(), *places[place]) for place in missing]
+        made = [new_stream(*place, ids.get(place) or unique_id(), *places[place]) for place in missing]
         sql.make_streams.run(connection, made)
         if not alone:
             connection.commit()
