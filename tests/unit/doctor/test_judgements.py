@@ -221,7 +221,7 @@ def test_a_limit_is_no_fault_of_the_credentials_and_a_proxy_is_named() -> None:
         (4001, "Application does not exist", "problem", "unknown_app"),
         (4003, "The app is disabled.", "problem", "app_disabled"),
         (4100, "Over capacity", "problem", "over_capacity"),
-        (1006, "", "problem", None),
+        (1006, "", "problem", "connection_cut"),
     ],
 )
 def test_closes_in_place_of_a_greeting(code: int, reason: str, state: str, slug: str | None) -> None:
