@@ -9,14 +9,21 @@ import pytest
 
 from support.operators import PASSWORD, dashboard_config
 from support.server import DEFAULT_APP, ServerProcess, app_record, start_server
+from support.signing import Credentials
 from support.waiting import wait_until
 from support.websocket import WebSocket
 
 BEARER = {"Authorization": f"Bearer {PASSWORD}"}
 
 
+TALKING = Credentials("talking", "talking-key", "talking-secret")
+STRICT = Credentials("strict", "strict-key-5d21c0", "strict-secret")
+
+
 class Mistake(NamedTuple):
-    """``make`` makes it. Operators find ``error`` with ``text`` among the problems, and ``remedy`` in its advice."""
+    """``make`` makes it, and insists on what is answered. Operators find ``error`` with ``text``, which is what was
+    said or its cause, among the problems, and ``remedy`` in its advice.
+    """
 
     name: str
     make: Callable[[ServerProcess], object]
@@ -45,6 +52,31 @@ def whisper(server: ServerProcess) -> None:
     with WebSocket(server).greeting() as client:
         client.say("typing", {"a": 1}, "private-orders")
         client.hears_nothing()
+
+
+def misspelt_key(server: ServerProcess) -> None:
+    wrong = Credentials("", "strict-key-5d2lc0", "")
+    with WebSocket(server, app=wrong) as client:
+        client.ended(4001, "Application does not exist")
+
+
+def no_origin(server: ServerProcess) -> None:
+    with WebSocket(server, app=STRICT) as client:
+        client.ended(4009, "Origin not allowed")
+
+
+def member_true(server: ServerProcess) -> None:
+    with WebSocket(server).greeting() as client:
+        auth = client.auth("presence-room", "true")
+        client.say("pusher:subscribe", {"channel": "presence-room", "auth": auth, "channel_data": "true"})
+        client.refused(4000, "Invalid message format: Invalid channel_data JSON for presence")
+
+
+def on_a_public_channel(server: ServerProcess) -> None:
+    with WebSocket(server, app=TALKING).greeting() as client:
+        client.subscribe("news")
+        client.say("client-typing", {}, "news")
+        client.refused(4301, "Client event error: Client events can only be sent to private or presence channels")
 
 
 def preflight(server: ServerProcess) -> None:
@@ -90,18 +122,35 @@ MISTAKES = [
     Mistake("another spelling", near_miss, "channel_near_miss", "1 to private-orders", "case-sensitive"),
     Mistake("a whisper without its prefix", whisper, "client_prefix_missing", "'typing'", "begin with client-"),
     Mistake("a header that CORS forbids", preflight, "cors_header", "'x-csrf-token'", "cors.allowed_headers"),
+    Mistake("a misspelt key", misspelt_key, "unknown_app", "nearly the key of the app strict", "sockudo apps list"),
+    Mistake("no Origin header", no_origin, "origin_not_allowed", "sent no Origin header", "no browser sends none"),
+    Mistake(
+        "true as a member", member_true, "presence_data", "channel_data is true, and no object", "returns an array"
+    ),
+    Mistake(
+        "a client event on a public channel",
+        on_a_public_channel,
+        "client_event_channel",
+        "private or presence channels",
+        "begins with private- or presence-",
+    ),
 ]
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
     """A server on which each of them has been made once."""
-    with start_server({**dashboard_config(), "app_manager": {"array": {"apps": [app_record(DEFAULT_APP)]}}}) as running:
+    apps = [
+        app_record(DEFAULT_APP),
+        app_record(STRICT, channels={"allowed_origins": ["https://only.example"]}),
+        app_record(TALKING, features={"enable_client_messages": True}),
+    ]
+    with start_server({**dashboard_config(), "app_manager": {"array": {"apps": apps}}}) as running:
         yield running
 
 
 def problems(server: ServerProcess, error: str) -> list[dict[str, Any]]:
-    path = f"/dashboard/api/v1/problems?kinds=doubtful&q={error}"
+    path = f"/dashboard/api/v1/problems?q={error}"
     found: list[dict[str, Any]] = server.request("GET", path, port=server.metrics_port, headers=BEARER).json()["items"]
     return found
 
@@ -111,6 +160,7 @@ def test_operators_are_shown_it_with_what_to_do(server: ServerProcess, mistake: 
     mistake.make(server)
     wait_until(lambda: problems(server, mistake.error), f"{mistake.error} to be noted")
     [group] = problems(server, mistake.error)
-    assert mistake.text in group["last"][0]["text"]
+    entry = group["last"][0]
+    assert mistake.text in f"{entry['text']} {entry.get('cause', '')}"
     explanation = group["explanation"]
     assert mistake.remedy in " ".join((explanation["remedy"], *explanation["causes"]))

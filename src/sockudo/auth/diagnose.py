@@ -31,6 +31,8 @@ _MAX_RESERIALIZED: Final = 20_000
 
 # Of a shorter one, its beginning would be too much of it.
 _LONG_KEY: Final = 16
+# Shorter keys are alike by chance.
+_ALIKE: Final = 8
 
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -107,8 +109,22 @@ def mistaken_key(key: str, apps: Iterable[LiveApp]) -> str:
             return f"the secret of the app {app.id} in place of its key: whoever can read the page has it, replace it"
         if key.strip().lower() == app.key.lower():
             return f"the key of the app {app.id}, with white space around it or in the wrong case"
+        if _nearly(key, app.key):
+            return f"nearly the key of the app {app.id}: one character differs, is missing or too many"
     begins = f" and begins with {key[:4]}" if len(key) >= _LONG_KEY and key.isprintable() else ""
     return f"no app has the key: it has {len(key)} characters{begins}"
+
+
+def _nearly(given: str, key: str) -> bool:
+    """Whether one character more, less or other makes one of the other; long keys alone, as short ones are alike."""
+    longer, shorter = (given, key) if len(given) > len(key) else (key, given)
+    if len(key) < _ALIKE or len(longer) - len(shorter) > 1:
+        return False
+    same = next(
+        (at for at, (one, other) in enumerate(zip(longer, shorter, strict=False)) if one != other), len(shorter)
+    )
+    rest = same + 1 if len(longer) == len(shorter) else same
+    return longer[same + 1 :] == shorter[rest:]
 
 
 def _malformed(app: LiveApp, key: str, colon: str, given: str) -> str:

@@ -9,6 +9,7 @@ __all__ = [
     "CHANNEL_AUTH_INVALID",
     "CHANNEL_AUTH_MISSING",
     "CLIENT_EVENT",
+    "CLIENT_EVENT_CHANNEL",
     "CLIENT_RATE",
     "CLIENT_RATE_CLOSE",
     "CONNECTION_CUT",
@@ -92,7 +93,8 @@ ORIGIN_NOT_ALLOWED = row(
     ws=4009,
     closes=True,
     causes=("the page's origin is not in the app's allowed_origins", "a client that sends no Origin header"),
-    remedy="Add the origin to allowed_origins.",
+    remedy="Add the page's origin to allowed_origins, with scheme and port as the browser sends them. A client that is "
+    "no browser sends none: have it send one that is allowed, or give it an app without allowed_origins.",
 )
 OVER_CAPACITY = row(
     "over_capacity",
@@ -151,8 +153,12 @@ PONG_TIMEOUT = row(
     ws=4201,
     retry=True,
     closes=True,
-    causes=("a device that went to sleep or lost its network",),
-    remedy="Nothing: clients reconnect at once.",
+    causes=(
+        "a device that went to sleep or lost its network",
+        "a client that never answers pings: a library of its own, or a page that blocks for longer",
+    ),
+    remedy="A device that was away reconnects by itself. A client that ends like this again and again does not answer: "
+    "have it send pusher:pong for each pusher:ping.",
 )
 SLOW_CONSUMER = row(
     "slow_consumer",
@@ -216,7 +222,10 @@ PRESENCE_DATA = row(
     "presence_data",
     "channel_data of a presence channel is missing or not valid.",
     ws=4000,
-    causes=("the authorization endpoint answers without channel_data",),
+    causes=(
+        "the authorization endpoint answers without channel_data",
+        "it answers true in place of the member's data: Laravel's callback of a presence channel returns an array",
+    ),
     remedy="Answer with channel_data, a JSON text that holds user_id and, if you like, user_info.",
 )
 PRESENCE_MEMBER = row(
@@ -292,7 +301,18 @@ CLIENT_EVENT = row(
         "the sender is not subscribed to the channel",
         "the data is too large",
     ),
-    remedy="The text says which of these it was; enable_client_messages switches client events on.",
+    remedy="The text says which of these it was. Where they are not enabled, the app's enable_client_messages switches "
+    "them on; the sender has to be subscribed, and the data within max_event_payload_in_kb.",
+)
+CLIENT_EVENT_CHANNEL = row(
+    "client_event_channel",
+    "Client events are for private and presence channels alone.",
+    ws=4301,
+    causes=(
+        "a public channel: who may send there is known of nobody",
+        "an encrypted or a cache channel, a pattern or a [meta] channel",
+    ),
+    remedy="Use a channel whose name begins with private- or presence-, and subscribe to it before sending.",
 )
 CLIENT_RATE = row(
     "client_rate",

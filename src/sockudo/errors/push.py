@@ -146,8 +146,8 @@ CREDENTIAL_MISSING = row(
     "The provider cannot be asked: it is off, or there are no credentials for it.",
     http=503,
     causes=("the provider was never set up", "its variables are set but blank", "credentials of another app"),
-    remedy="Switch the provider on in [push] and store its credentials: POST /apps/ID/push/credentials/PROVIDER, or "
-    "the variables that the text names. No restart is needed for stored ones.",
+    remedy="Do what the text names. Otherwise store the provider's credentials (POST "
+    "/apps/ID/push/credentials/PROVIDER, which needs no restart, or its variables), and switch it on in [push].",
 )
 CREDENTIAL_UNREADABLE = row(
     "credential_unreadable",

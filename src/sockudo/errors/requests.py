@@ -231,7 +231,8 @@ LIMIT_EXCEEDED = row(
     "The request is over one of the app's limits.",
     http=400,
     causes=("too many channels or events in one request", "an event name that is too long"),
-    remedy="Split the request, or raise the limit that the text names.",
+    remedy="Split the request, or raise the limit: event_limits.max_channels_at_once, event_limits.max_batch_size, "
+    "or the app's max_event_name_length.",
 )
 EVENT_TOO_LARGE = row(
     "payload_too_large",
@@ -283,7 +284,8 @@ RATE_LIMITED = row(
     http=429,
     retry=True,
     causes=("more requests from this address than the server allows", "more than the app's own limit per second"),
-    remedy="Wait for Retry-After seconds; batch events; or raise the limit that the text names.",
+    remedy="Wait for Retry-After seconds; batch events; or raise the setting that the text names. Where a proxy makes "
+    "all clients one address, set trust_hops beside it.",
 )
 IDEMPOTENCY_CONFLICT = row(
     "idempotency_conflict",

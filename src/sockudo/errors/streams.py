@@ -138,9 +138,14 @@ IDLE_TIMEOUT = row(
     "idle_timeout",
     "Connection idle timeout",
     ws=1001,
+    retry=True,
     closes=True,
-    causes=("nothing came from the client for websocket.idle_timeout seconds, not even an answer to a ping",),
-    remedy="Keep native pings on, or raise websocket.idle_timeout.",
+    causes=(
+        "nothing came from the client for websocket.idle_timeout seconds, not even an answer to a ping",
+        "native pings are off (websocket.ping_interval), and the client has nothing to say",
+    ),
+    remedy="Clients come back by themselves. Where it happens again and again, have the client answer WebSocket pings, "
+    "keep native pings on, or raise websocket.idle_timeout.",
 )
 
 # ---- streams: history, recovery, rewind ----

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sockudo import errors
-from sockudo.errors import SockudoError
+from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.names import channel_kind, is_meta, is_wildcard
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame
@@ -39,11 +39,11 @@ def client_event(session: Session, frame: InboundFrame) -> None:
     if limit and len(name.encode()) > limit:
         raise errors.CHANNEL_NAME(f"Channel error: Channel name too long. Max length is {limit}")
     if is_wildcard(name):
-        raise _refused("Client events cannot target wildcard subscription channels")
+        raise _refused("Client events cannot target wildcard subscription channels", errors.CLIENT_EVENT_CHANNEL)
     if is_meta(name):
-        raise _refused("Client events cannot target metachannels")
+        raise _refused("Client events cannot target metachannels", errors.CLIENT_EVENT_CHANNEL)
     if not channel_kind(name).client_events:
-        raise _refused("Client events can only be sent to private or presence channels")
+        raise _refused("Client events can only be sent to private or presence channels", errors.CLIENT_EVENT_CHANNEL)
     data = bytes(frame.data) if frame.data is not None else b"null"
     limit = live.limits.max_event_payload_kb
     if limit and len(data) > limit * 1024:
@@ -75,5 +75,5 @@ def _tell_outcome(session: Session, done: Pending) -> None:
         session.refuse(problem)
 
 
-def _refused(text: str) -> SockudoError:
-    return errors.CLIENT_EVENT(f"Client event error: {text}")
+def _refused(text: str, spec: ErrorSpec = errors.CLIENT_EVENT) -> SockudoError:
+    return spec(f"Client event error: {text}")

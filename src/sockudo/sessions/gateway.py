@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Coroutine, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from sockudo.sessions.session import Session
 
 __all__ = ["Gateway"]
+
+_NO_ORIGIN: Final = "the client sent no Origin header: it is no browser, or a proxy dropped the header"
 
 
 class Gateway:
@@ -88,7 +90,7 @@ class Gateway:
         if not app.enabled:
             raise errors.APP_DISABLED("Application disabled")
         if not app.origin_allowed(origin):
-            raise errors.ORIGIN_NOT_ALLOWED()
+            raise errors.ORIGIN_NOT_ALLOWED(likely_cause=None if origin else _NO_ORIGIN)
         limit = self.settings.max_connections
         if limit and self.hub.connection_count() >= limit:
             raise errors.OVER_CAPACITY()

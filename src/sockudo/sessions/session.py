@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Session"]
 
 
+# Channels that are named to operators, of one connection.
+_NAMED: Final = 5
 # Events that are or may become the protocol's own, of this version or another.
 _PROTOCOL: Final = ("pusher", "sockudo", "ai-")
 # Connections that end by these were ended through the HTTP API.
@@ -288,5 +290,12 @@ class Session(Connection):
     def _too_slow(self) -> SockudoError:
         return errors.SLOW_CONSUMER(
             likely_cause=f"the client read too slowly: {self._queued_frames} messages of {self._queued_bytes} bytes "
-            "waited for it behind a full network buffer"
+            f"waited for it behind a full network buffer; it is subscribed to {_named(self.channels)}"
         )
+
+
+def _named(channels: Iterable[str]) -> str:
+    """The first channels by name, and how many more there are."""
+    names = list(channels)
+    shown = ", ".join(names[:_NAMED]) or "no channel any more"
+    return f"{shown} and {len(names) - _NAMED:,} more" if len(names) > _NAMED else shown

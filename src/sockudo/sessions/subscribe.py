@@ -158,7 +158,9 @@ def _read_candidate(session: Session, channel_data: object) -> Candidate:
         msgspec.json.decode(decoded.user_info)
         user_info = bytes(msgspec.json.format(decoded.user_info, indent=-1))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        raise errors.PRESENCE_DATA("Invalid message format: Invalid channel_data JSON for presence") from None
+        raise errors.PRESENCE_DATA(
+            "Invalid message format: Invalid channel_data JSON for presence", likely_cause=_no_member(channel_data)
+        ) from None
     user_id = decoded.user_id
     if isinstance(user_id, int) and not isinstance(user_id, bool):
         user_id = str(user_id)
@@ -167,6 +169,13 @@ def _read_candidate(session: Session, channel_data: object) -> Candidate:
     if not 1 <= len(user_id.encode()) <= _MAX_USER_ID:
         raise errors.PRESENCE_MEMBER(f"Channel error: user_id must have 1 to {_MAX_USER_ID} bytes")
     return Candidate(user_id, user_info)
+
+
+def _no_member(channel_data: object) -> str | None:
+    """What stands in the place of a member, where it is JSON."""
+    if isinstance(channel_data, str) and channel_data.strip() in ("true", "false", "null"):
+        return f"channel_data is {channel_data.strip()}, and no object with a user_id"
+    return None
 
 
 def unsubscribe(session: Session, frame: InboundFrame) -> None:
