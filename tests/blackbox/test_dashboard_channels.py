@@ -223,7 +223,7 @@ def test_history_goes_back_page_by_page(
 def test_long_data_is_folded(server: ServerProcess, operator: Operator, unique: str) -> None:
     server.publish(unique, "ev", json.dumps({"text": f"{MARKUP}{'y' * 5_000}"}))
     page = operator.page(f"/dashboard{path(unique)}/history")
-    assert "<details><summary>" in page.source
+    assert '<details class="data"><summary>' in page.source
     assert "y" * 5_000 in page.source
     assert "<img src=x" not in page.source
 

@@ -101,8 +101,8 @@ def _asked(request: Request, samples: Samples) -> tuple[int, Rows]:
     minutes = next((minutes for minutes in _MINUTES if str(minutes) == given), None)
     if given and minutes is None:
         raise errors.INVALID_INPUT(f"'minutes' must be one of: {', '.join(map(str, _MINUTES))}")
-    minutes = minutes or _DEFAULT
     ring = samples.ring
+    minutes = minutes or (_MINUTES[0] if len(ring) * INTERVAL < _MINUTES[0] * 60 else _DEFAULT)
     return minutes, ring.rows(ring.number_after((ring.last_at or 0) - minutes * 60_000))
 
 

@@ -28,6 +28,16 @@ class ShownGroup(NamedTuple):
     row: ErrorSpec | None
     examples: list[Example]
 
+    @property
+    def same_channel(self) -> bool:
+        """Whether all examples are about one channel, which then stands in the head of the group."""
+        return len({example.entry.channel for example in self.examples}) == 1
+
+    @property
+    def same_endpoint(self) -> bool:
+        """Whether all examples are about one endpoint of webhooks."""
+        return len({example.entry.endpoint for example in self.examples}) == 1
+
 
 def shown_group(group: Group) -> ShownGroup:
     """What a page shows of a group."""

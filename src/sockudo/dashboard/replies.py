@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from sockudo.dashboard.asked import channel_url, connection_url, inspector_url
 from sockudo.dashboard.assets import asset_url
-from sockudo.dashboard.texts import duration, moment, pretty
+from sockudo.dashboard.texts import duration, moment, pretty, prose
 from sockudo.errors import SockudoError
 from sockudo.version import __version__
 
@@ -72,7 +72,7 @@ def _environment() -> jinja2.Environment:
         duration=duration,
         pretty=pretty,
     )
-    environment.filters.update(number=_number, size=_size, iso=_iso, moment=moment)
+    environment.filters.update(number=_number, size=_size, iso=_iso, moment=moment, prose=prose)
     # At hand in every block, also when that is rendered alone.
     environment.globals["ui"] = environment.get_template("ui.html").module
     return environment
@@ -129,7 +129,7 @@ def page(
     ``path`` (of this page), ``session`` (None before the login), ``csrf_token``, ``navigation``, ``asset(name)``,
     ``ui`` (the macros of ``ui.html``), ``app_count`` and ``notices``, the addresses of `sockudo.dashboard.asked`,
     ``duration`` and ``pretty`` of `sockudo.dashboard.texts`; filters beside Jinja's: ``number``, ``size``
-    (bytes), ``iso`` and ``moment`` (of milliseconds since the epoch).
+    (bytes), ``iso`` and ``moment`` (of milliseconds since the epoch), ``prose`` (the server's own words).
     """
     session: Session | None = getattr(request.state, "session", None)
     part = block if wants_part(request) else None

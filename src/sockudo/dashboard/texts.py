@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
+from markupsafe import Markup, escape
 
-__all__ = ["duration", "moment", "pretty"]
+__all__ = ["duration", "moment", "pretty", "prose"]
 
 _MAX_SHOWN: Final = 20_000
 
@@ -26,6 +27,18 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+
+
+def prose(text: object) -> Markup:
+    """Words of the server's own as markup: what stands between two backticks is code. Everything is escaped."""
+    if isinstance(text, Markup):
+        return text
+    parts = str(text).split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    # Every second part stood between two of them.
+    shown = (Markup("<code>{}</code>").format(part) if n % 2 else escape(part) for n, part in enumerate(parts))
+    return Markup("").join(shown)
 
 
 def pretty(data: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from sockudo.dashboard.texts import duration, moment, pretty
+from sockudo.dashboard.texts import duration, moment, pretty, prose
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,19 @@ from sockudo.dashboard.texts import duration, moment, pretty
 )
 def test_json_has_line_breaks_and_the_rest_stays(data: object, expected: str) -> None:
     assert pretty(data) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "markup"),
+    [
+        ("`sockudo tail` shows <it>", "<code>sockudo tail</code> shows &lt;it&gt;"),
+        ("name `<b>`, or `x`.", "name <code>&lt;b&gt;</code>, or <code>x</code>."),
+        ("one ` alone", "one ` alone"),
+        ("plain", "plain"),
+    ],
+)
+def test_words_between_backticks_are_code(text: str, markup: str) -> None:
+    assert prose(text) == markup
 
 
 def test_long_data_is_cut() -> None:

@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from sockudo.config import Settings
+from sockudo.config.app_shape import field_default
 from sockudo.config.app_writer import app_to_builtins
-from sockudo.config.apps import App
+from sockudo.config.apps import App, Policy
 from sockudo.config.origins import why_unmatched
 from sockudo.config.problems import ConfigError
 from sockudo.dashboard.apps.fields import TABS, Field, Tab, fields_of
@@ -153,7 +154,9 @@ def _shown(field: Field, record: App) -> str:
             return "\n".join(value or ())
         case "json":
             return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() if value else ""
-    return "" if value is None else str(value)
+    # What no one has set is the default, and stands where the form says what that is.
+    unset = value is None or (field.server is None and value == field_default(Policy, field.path))
+    return "" if unset else str(value)
 
 
 def _clean(field: Field, text: str) -> str:

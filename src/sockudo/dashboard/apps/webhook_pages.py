@@ -12,6 +12,7 @@ from starlette.routing import Route
 from sockudo import errors
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
+from sockudo.config.schema import value_at
 from sockudo.config.webhooks import unused_webhooks
 from sockudo.dashboard.apps.desk import administer, app_of
 from sockudo.dashboard.apps.pages import app_url, shared
@@ -130,9 +131,15 @@ def _form_page(
         sent=sent,
         problems=problems or [],
         events=EVENTS,
-        numbers=NUMBERS,
+        numbers=[(*number, _default(board, *number)) for number in NUMBERS],
         defaults=board.edge.settings.webhooks,
     )
+
+
+def _default(board: Board, name: str, _: str, unit: str) -> str:
+    """What holds for a number that is left empty, in words."""
+    value = value_at(board.edge.settings, f"webhooks.{name}")
+    return "no limit" if value is None else f"{value:,} {unit}".rstrip()
 
 
 def _form(board: Board) -> Answer:

@@ -11,7 +11,7 @@
     const line = document.createElement("p");
     line.className = kind === "bad" ? "toast bad" : "toast";
     const words = document.createElement("span");
-    words.textContent = text;
+    words.append(...prose(text));
     line.append(words);
     box.append(line);
     settle(line);
@@ -99,10 +99,41 @@
     for (const time of root.querySelectorAll("time[datetime]:not([data-local])")) {
       const moment = new Date(time.dateTime);
       if (Number.isNaN(moment.getTime())) continue;
-      time.title = time.textContent;
-      time.textContent = moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+      time.title = `${moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" })}, ${time.textContent}`;
       time.dataset.local = "";
+      time.textContent = distance(moment);
     }
+  }
+
+  // How long ago something was, or when it will be; what is further away than a week, as a date.
+  const STEPS = [[60, 1, "s"], [3600, 60, "min"], [86400, 3600, "h"], [7 * 86400, 86400, "d"]];
+  function distance(moment) {
+    const seconds = (Date.now() - moment.getTime()) / 1000;
+    const away = Math.round(Math.abs(seconds));
+    const [, size, unit] = STEPS.find(([below]) => away < below) ?? [];
+    if (!unit) return moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+    if (away < 2) return "just now";
+    const words = `${Math.floor(away / size)} ${unit}`;
+    return seconds >= 0 ? `${words} ago` : `in ${words}`;
+  }
+
+  setInterval(() => {
+    for (const time of document.querySelectorAll("time[data-local]")) {
+      const words = distance(new Date(time.dateTime));
+      if (time.textContent !== words) time.textContent = words;
+    }
+  }, 5000);
+
+  // Words of the server's own: what stands between two backticks is code.
+  function prose(text) {
+    const parts = text.split("`");
+    if (parts.length % 2 === 0) return [text];
+    return parts.map((part, number) => {
+      if (number % 2 === 0) return part;
+      const code = document.createElement("code");
+      code.textContent = part;
+      return code;
+    });
   }
 
   document.addEventListener("submit", (event) => {
@@ -169,5 +200,5 @@
     for (const line of document.querySelectorAll("#toasts .toast")) settle(line);
   });
 
-  window.dashboard = { toast, call, stream, csrfToken, localTimes };
+  window.dashboard = { toast, call, stream, csrfToken, localTimes, prose };
 })();

@@ -10,6 +10,7 @@
   const TENS = [1, 10, 100, 1000, 1e4, 1e5, 1e6, 1e7, 1e8].flatMap((power) => [power, 2 * power, 5 * power]);
   const TWOS = Array.from({ length: 50 }, (_, power) => 2 ** power);
   const STEPS = { count: TENS, bytes: TWOS, "byte rate": TWOS }; // between marks of an axis
+  const SHORTEST = 60000; // milliseconds shown at least: a young server fills its plots
   const DASHES = [[], [6, 3]]; // lines differ in more than their colour
 
   const root = document.getElementById("overview");
@@ -83,14 +84,14 @@
       legend: { show: false },
       cursor: { sync: { key: "overview" }, drag: { x: false, y: false }, points: { size: 6 } },
       scales: {
-        x: { range: () => [at[at.length - 1] / 1000 - minutes * 60, at[at.length - 1] / 1000] },
+        x: { range: () => [Math.max(at[at.length - 1] - minutes * 60000, Math.min(at[0], at[at.length - 1] - SHORTEST)) / 1000, at[at.length - 1] / 1000] },
         y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] },
       },
       axes: [
         { ...axis, size: 28, space: 70, values: (_, marks) => marks.map((mark) => new Date(mark * 1000).toLocaleTimeString([], { timeStyle: "short" })) },
-        { ...axis, size: 68, space: 36, ...(STEPS[unit] ? { incrs: STEPS[unit] } : {}), values: (_, marks) => marks.map((mark) => shown(mark, unit)) },
+        { ...axis, size: 56, space: 36, ...(STEPS[unit] ? { incrs: STEPS[unit] } : {}), values: (_, marks) => marks.map((mark) => shown(mark, unit)) },
       ],
-      series: [{}, ...lines.map((line, number) => ({ label: line.label, stroke: colour(`--line-${number + 1}`), width: 1.5, dash: DASHES[number], points: { show: false } }))],
+      series: [{}, ...lines.map((line, number) => ({ label: line.label, stroke: colour(`--line-${number + 1}`), width: 1.75, fill: number === 0 ? `${colour(`--line-${number + 1}`)}22` : undefined, dash: DASHES[number], points: { show: false } }))],
       hooks: { setCursor: [(plot) => read(figure, lines, unit, plot)] },
     };
   }

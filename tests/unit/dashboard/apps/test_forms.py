@@ -79,7 +79,8 @@ def _plain_limits() -> dict[str, FieldView]:
     st.fixed_dictionaries(
         {},
         optional={
-            "limits.max_connections": st.integers(0, 10**6).map(str),
+            # 0 is the default, which stands beside an empty field.
+            "limits.max_connections": st.integers(1, 10**6).map(str),
             "limits.terminate_on_limit": st.just("on"),
             "idempotency.enabled": st.sampled_from(["on", "off"]),
             "limits.max_event_batch_size": st.integers(1, 100).map(str),
@@ -152,3 +153,15 @@ def test_defaults_are_the_servers() -> None:
     assert shown["limits.max_event_batch_size"].default == "10"
     assert shown["limits.max_connections"].default == "no limit"
     assert shown["idempotency.enabled"].default == "on"
+
+
+def test_a_number_that_nobody_set_is_an_empty_field() -> None:
+    """The default stands beside it: a 0 or a 1 in the field would look like a limit of the app."""
+    shown = _plain_limits()["limits.max_connections"]
+    assert (shown.value, shown.default) == ("", "no limit")
+    limited = with_values(PLAIN, {"limits.max_connections": 7}, WHERE)
+    assert views(PolicyForm("limits", limited))["limits.max_connections"].value == "7"
+    unlimited = PolicyForm(
+        "limits", limited, sent(views(PolicyForm("limits", limited)), **{"limits.max_connections": ""})
+    )
+    assert with_values(limited, unlimited.values(), WHERE).policy.limits.max_connections == 0
