@@ -78,9 +78,10 @@ class _Process:
         try:
             await self._server.start()
         except ListenError as problem:
-            _log.error(
-                f"the server did not start: {problem}", **({} if problem.taken is None else _taken(problem.taken))
-            )
+            from sockudo.doctor.machine import who_has  # takes a while, and is only needed here
+
+            known = who_has(problem.taken, "--port or PORT")
+            _log.error(f"the server did not start: {problem}", **known)
             return 1
         except SockudoError as problem:
             _log.error(f"the server did not start: {problem}")
@@ -156,14 +157,3 @@ def duration_of_start(began: float) -> float:
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
     since = time.monotonic() - began
     return age if age - since < _LONGEST_BEFORE else since
-
-
-def _taken(port: int) -> dict[str, str]:
-    """Who has the port, where that may be seen, and what to do: fields of the log line."""
-    from sockudo.doctor.machine import Machine
-
-    owner = Machine().owner_of(port)
-    remedy = f"end the process that has the port (ss -ltnp 'sport = :{port}'), or choose another with --port or PORT"
-    if owner is None:
-        return {"remedy": remedy}
-    return {"taken_by": f"process {owner.pid} ({Path(owner.command[0]).name})", "remedy": remedy}

@@ -311,7 +311,10 @@ class Server:
             listener = await serve_app(metrics.host, metrics.port, app)
         except ListenError as problem:
             missing = [name for name, on in (("metrics", metrics.enabled), ("dashboard", dashboard.enabled)) if on]
-            _log.warning(" and ".join(f"no {name}" for name in missing), reason=str(problem))
+            from sockudo.doctor.machine import who_has  # takes a while, and is only needed here
+
+            known = who_has(problem.taken, "--metrics-port or METRICS_PORT")
+            _log.warning(" and ".join(f"no {name}" for name in missing), reason=str(problem), **known)
             return
         self._own(listener)
         self.metrics_port = self.metrics.port = listener.port

@@ -191,6 +191,8 @@ def test_a_metrics_port_in_use_is_no_reason_not_to_serve(tmp_path: Path) -> None
         with start_server({"metrics": {"port": taken.getsockname()[1]}}) as server:
             told = wait_for_line(server, "no metrics and no dashboard")
             assert f"127.0.0.1:{server.metrics_port}" in told["reason"]
+            assert told["taken_by"].startswith(f"process {os.getpid()} (")
+            assert "--metrics-port" in told["remedy"]
             assert "their port could not be opened" in server.log
 
 

@@ -19,13 +19,13 @@ from sockudo.cli.local_server import address_of, read_settings
 from sockudo.cli.local_server import local_apps as apps_here
 from sockudo.cli.outcome import ExitCode, fail, note
 from sockudo.cli.signatures import Command, in_place_of
-from sockudo.client.trust import Trust
 
 if TYPE_CHECKING:
     import ssl
 
     from sockudo.client.auth import Credentials
     from sockudo.client.http import ApiClient
+    from sockudo.client.trust import Trust
 
 __all__ = [
     "DEFAULT_URL",
@@ -45,7 +45,6 @@ __all__ = [
 _PANEL: Final = "Which server, which app"
 DEFAULT_URL: Final = "http://127.0.0.1:6001"
 
-_SYSTEM: Final = Trust()
 _PARTS: Final = ("--app-id", "--key", "--secret")
 
 Url = Annotated[
@@ -98,15 +97,18 @@ Insecure = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server and the credentials of the app to be on it."""
+    """A server and the credentials of the app to be on it.
+
+    ``trust`` says whose certificates count; None is those of this system.
+    """
 
     url: str
     credentials: Credentials
-    trust: Trust = _SYSTEM
+    trust: Trust | None = None
 
     def tls(self) -> ssl.SSLContext | None:
         """What TLS connections to it accept; None is what this system accepts."""
-        return self.trust.context() if self.url.startswith("https:") else None
+        return self.trust.context() if self.trust is not None and self.url.startswith("https:") else None
 
     def api(self, *, timeout: float = 10.0) -> ApiClient:
         """The client of its HTTP API, for ``async with``."""
@@ -152,6 +154,8 @@ class ServerOptions:
 
     def trust(self, url: str, pinned: Path | None = None) -> Trust:
         """What is accepted at this URL, as options or ``pinned`` say; ends the command for a file of no use."""
+        from sockudo.client.trust import Trust
+
         if not url.startswith("https:"):
             return Trust()
         given = Trust(self.cacert, None if self.cacert is not None else pinned, self.insecure)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import ssl
 
 from sockudo.tls_problems import TlsProblem, tls_problem
 
@@ -60,6 +62,8 @@ class Trust:
 
     def context(self) -> ssl.SSLContext | None:
         """The client's context, None where this adds nothing; raises OSError or ValueError for an unusable file."""
+        import ssl  # every command knows a Trust, and few speak TLS
+
         if self.insecure:
             return _accepting_all()
         if self.pinned is not None:
@@ -72,6 +76,8 @@ class Trust:
 
 
 def _accepting_all() -> ssl.SSLContext:
+    import ssl
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -79,6 +85,8 @@ def _accepting_all() -> ssl.SSLContext:
 
 
 def _accepting_one(file: Path) -> ssl.SSLContext:
+    import ssl
+
     found = _FIRST_CERTIFICATE.search(file.read_text("ascii", "replace"))
     if found is None:
         raise ValueError(f"{file} has no certificate")

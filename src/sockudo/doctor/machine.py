@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Machine", "Process"]
+__all__ = ["Machine", "Process", "who_has"]
 
 _LISTENS: Final = "0A"
 _SOCKET: Final = re.compile(r"socket:\[([0-9]+)\]")
@@ -106,6 +106,20 @@ class Machine:
             return (self._proc / name).read_text(errors="replace")
         except OSError:
             return ""
+
+
+def who_has(port: int | None, otherwise: str) -> dict[str, str]:
+    """Which process has a port that is taken, where that may be seen, and what to do: fields of a log line.
+
+    ``otherwise`` are the option and the variable that choose another port. Nothing is said of no port.
+    """
+    if port is None:
+        return {}
+    owner = Machine().owner_of(port)
+    remedy = f"end the process that has the port (ss -ltnp 'sport = :{port}'), or choose another with {otherwise}"
+    if owner is None:
+        return {"remedy": remedy}
+    return {"taken_by": f"process {owner.pid} ({Path(owner.command[0]).name})", "remedy": remedy}
 
 
 def _address(text: str) -> str:

@@ -72,7 +72,7 @@ _HEAVY = ["httpx", "websockets", "uvicorn", "starlette", "uvloop", "sqlite3", "a
 
 
 _LIGHT = {
-    "version --json": [*_HEAVY, "rich"],
+    "version --json": [*_HEAVY, "rich", "ssl"],
     "explain 4009": [*_HEAVY, "rich"],
     "--help": _HEAVY,
     "publish --help": _HEAVY,

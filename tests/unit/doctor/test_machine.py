@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sockudo.doctor.machine import Machine
+from sockudo.doctor.machine import Machine, who_has
 
 ROW = "   0: {address} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000     0        0 {inode} 1 0 100 0"
 LIMITS = "Limit               Soft Limit    Hard Limit   Units\nMax open files      {soft}        65536        files\n"
@@ -67,3 +67,13 @@ def test_another_program_is_not_taken_for_the_server(proc: Path) -> None:
 def test_what_is_hidden_is_not_known(tmp_path: Path) -> None:
     assert Machine(tmp_path).addresses(6001) == []
     assert Machine(tmp_path).server_at(6001) is None
+
+
+def test_whoever_listens_is_found(proc: Path) -> None:
+    machine = Machine(proc)
+    assert [found.pid for port in (6001, 9601) if (found := machine.owner_of(port)) is not None] == [42, 43]
+    assert machine.owner_of(7001) is None
+
+
+def test_nothing_is_said_of_no_port() -> None:
+    assert who_has(None, "--port") == {}
