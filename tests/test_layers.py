@@ -43,6 +43,7 @@ LAYERS = {
         "server",
         "server_options",
         "claiming",
+        "embedded_files",
         "dashboard",
         "histories",
         "push_queues",

@@ -527,3 +527,25 @@ def test_a_rotated_secret_is_accepted_for_as_long_as_it_is_kept(tmp_path: Path) 
         wait_until(lambda: status(old) == 401, "the old secret is refused")
         assert status(new) == 401
         assert old.secret not in server.log
+
+
+def test_a_backup_is_taken_while_the_server_runs_and_restored_while_it_does_not(tmp_path: Path) -> None:
+    data, copy = str(tmp_path / "data"), str(tmp_path / "copy")
+    place = {"env": commands.environment(), "cwd": tmp_path}
+    options = {**_stored(app_record(DEFAULT_APP)), "history": {"enabled": True}}
+    with start_server(options, env={"SOCKUDO_DATA_DIR": data}) as server:
+        server.publish("room", "event", "before")
+        commands.run(["apps", "add", "--id", "made", "--data-dir", data], **place)
+        taken = commands.run(["backup", copy, "--data-dir", data], **place)
+        assert "history.sqlite3" in taken.stdout
+        server.publish("room", "event", "after")
+        commands.run(["apps", "add", "--id", "later", "--data-dir", data], **place)
+        refused = commands.run(["restore", copy, "--data-dir", data, "--yes"], **place, code=1)
+        assert f"pid {server.process.pid} on " in refused.stderr
+        before = server.signed("GET", f"/apps/{server.app.id}/channels/room/history").json()
+    commands.run(["restore", copy, "--data-dir", data, "--yes"], **place)
+    with start_server(options, env={"SOCKUDO_DATA_DIR": data}) as server:
+        page = server.signed("GET", f"/apps/{server.app.id}/channels/room/history").json()
+        assert (len(before["items"]), len(page["items"])) == (2, 1)
+        assert page["items"][0]["stream_id"] != before["items"][0]["stream_id"]
+        assert [server.request("GET", f"/up/{name}").status for name in ("made", "later")] == [200, 404]

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command as build_command
 
+from sockudo.cli.backup import BACKUP_EXIT_CODES, backup, restore
 from sockudo.cli.channels import channels
 from sockudo.cli.doctor import DOCTOR_EXIT_CODES, doctor
 from sockudo.cli.explain import explain
@@ -110,6 +111,13 @@ for _command, _example in (
 ):
     app.command(epilog=_closing(_example), rich_help_panel=_panel(_command.__name__))(_command)
 
+
+for _command, _example in (
+    (backup, "sockudo backup /var/backups/sockudo --config sockudo.toml"),
+    (restore, "sockudo restore /var/backups/sockudo --config sockudo.toml"),
+):
+    _epilog = examples_with(BACKUP_EXIT_CODES)(_example)
+    app.command(epilog=_epilog, rich_help_panel=_panel(_command.__name__))(_command)
 
 app.command(
     epilog=examples_with(DOCTOR_EXIT_CODES)(

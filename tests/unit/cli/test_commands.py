@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-COMMANDS = ("serve", "publish", "listen", "tail", "channels", "doctor", "explain", "version")
+COMMANDS = ("serve", "publish", "listen", "tail", "channels", "doctor", "explain", "version", "backup", "restore")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
