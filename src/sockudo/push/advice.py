@@ -8,7 +8,7 @@ from typing import Final
 from sockudo import errors
 from sockudo.errors import CATALOGUE, ErrorSpec
 
-__all__ = ["STATE_WORDS", "row_of_class", "row_of_status"]
+__all__ = ["STATE_WORDS", "row_of_class", "row_of_status", "state_sentence"]
 
 STATE_WORDS: Final[Mapping[str, str]] = {
     "queued": "accepted, not planned yet",
@@ -23,7 +23,15 @@ STATE_WORDS: Final[Mapping[str, str]] = {
     "quota_exceeded": "over a quota, not sent",
     "dead_lettered": "given up after the retries",
 }
-"""Each state of a publish, for people."""
+"""Each state of a publish, for people: the end of "it is …"."""
+
+_VERBS: Final = frozenset({"expired", "failed"})
+
+
+def state_sentence(state: str) -> str:
+    """The state of a publish as the beginning of a sentence: "It failed", "It is being sent"."""
+    return f"It {'' if state in _VERBS else 'is '}{STATE_WORDS[state]}"
+
 
 _CLASSES: Final[Mapping[str, ErrorSpec]] = {
     "invalid_token": errors.PROVIDER_TOKEN_INVALID,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 from sockudo import errors
-from sockudo.push.advice import STATE_WORDS, row_of_class, row_of_status
+from sockudo.push.advice import STATE_WORDS, row_of_class, row_of_status, state_sentence
 from sockudo.push.explanation import Explanation, Finding, Reach
 from sockudo.push.funnel import funnel
 from sockudo.push.recipients import ROUTE_NAMES
@@ -29,7 +29,7 @@ def about_publish(
     """``lacking`` are the providers that it waits for, ``events`` some of its outcomes."""
     reached = status.state == "succeeded"
     row = row_of_status(status.state, status.code, status.error_reason)
-    reach = Reach(status, events, f"It is {STATE_WORDS[status.state]}.", row, reached=reached)
+    reach = Reach(status, events, f"{state_sentence(status.state)}.", row, reached=reached)
     findings = list(_of_status(status, lacking, now_ms))
     return Explanation(status.app_id, status.publish_id, "publish", [], {}, [reach], findings, 1, complete=True)
 

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from sockudo import errors
 from sockudo.errors import ErrorSpec, SockudoError
-from sockudo.push.advice import STATE_WORDS, row_of_class, row_of_status
+from sockudo.push.advice import STATE_WORDS, row_of_class, row_of_status, state_sentence
 from sockudo.push.delivery import Readiness
 from sockudo.push.explanation import Explanation, Finding, Reach
 from sockudo.push.positions import event_position
@@ -217,11 +217,11 @@ def _untold(
         if lacking:
             text = f"It waits: {ROUTE_NAMES[lacking[0].recipient.provider]} cannot send now."
             return Reach(status, [], text, errors.CREDENTIAL_MISSING)
-        return Reach(status, [], f"It is {STATE_WORDS[status.state]}.", row, remedy=None if row else MOVING_REMEDY)
+        return Reach(status, [], f"{state_sentence(status.state)}.", row, remedy=None if row else MOVING_REMEDY)
     if status.state in ("quota_exceeded", "expired", "cancelled") or row is not None:
         reason = f": {status.error_reason}" if status.error_reason else ""
         remedy = CANCELLED_REMEDY if status.state == "cancelled" else None
-        return Reach(status, [], f"It is {STATE_WORDS[status.state]}{reason}.", row, remedy=remedy)
+        return Reach(status, [], f"{state_sentence(status.state)}{reason}.", row, remedy=remedy)
     text = "It was sent to others: this device was not among the recipients when it was planned."
     return Reach(status, [], text, errors.NO_RECIPIENTS)
 

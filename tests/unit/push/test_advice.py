@@ -8,7 +8,7 @@ import pytest
 
 from sockudo import errors
 from sockudo.errors import CATALOGUE, ErrorSpec
-from sockudo.push.advice import STATE_WORDS, row_of_class, row_of_status
+from sockudo.push.advice import STATE_WORDS, row_of_class, row_of_status, state_sentence
 from sockudo.push.records import State
 
 CLASSES = (
@@ -63,3 +63,11 @@ def test_an_unknown_class_is_not() -> None:
 )
 def test_a_status_is_explained(state: str, code: str | None, reason: str | None, row: ErrorSpec | None) -> None:
     assert row_of_status(state, code, reason) is row
+
+
+def test_states_are_sentences() -> None:
+    assert state_sentence("failed") == "It failed"
+    assert state_sentence("expired") == "It expired before it was sent"
+    assert state_sentence("dispatching") == "It is being sent"
+    for state in STATE_WORDS:
+        assert "is failed" not in state_sentence(state)
