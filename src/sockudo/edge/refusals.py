@@ -36,6 +36,8 @@ _MOST_SECRETS: Final = 100
 # A path of ours behind something that a proxy should have stripped.
 _PREFIXED: Final = re.compile(r"(/.{1,100}?)(/apps/[^/?]+/|/app/[^/?]+)")
 
+_DOCTOR: Final = b"sockudo-doctor/"
+
 _NO_UPGRADE: Final = (
     "the request has no Upgrade header: a proxy strips it (nginx: proxy_http_version 1.1, proxy_set_header Upgrade "
     '$http_upgrade, proxy_set_header Connection "upgrade"), or the address was opened as a page'
@@ -83,6 +85,10 @@ def note_scope(edge: Edge, refusal: Refusal, scope: Scope) -> None:
     path: str = scope["path"]
     if path.startswith("/app/"):
         headers = dict(scope["headers"])
+        if headers.get(b"user-agent", b"").startswith(_DOCTOR):
+            # It asks so on purpose, to see whose address is counted.
+            edge.gateway.refused_requests[refusal.spec.slug] += 1
+            return
         if refusal.spec is errors.UPGRADE_INVALID and b"upgrade" not in headers:
             refusal = refusal._replace(likely_cause=_NO_UPGRADE)
         origin = headers.get(b"origin")

@@ -122,6 +122,12 @@ class TestWhatIsNoUpgrade:
         assert (group.kind, group.app_id, group.error) == ("connect_refused", "shop", "upgrade_invalid")
         assert "no Upgrade header: a proxy strips it" in (group.cause or "")
 
+    async def test_what_doctor_asks_on_purpose_is_no_problem(self, node: EdgeNode) -> None:
+        probe = request("GET", f"/app/{SHOP.key}", {"User-Agent": "sockudo-doctor/1.0"})
+        assert (await node.wire().ask(probe)).status == 400
+        assert node.gateway.refused_requests == {"upgrade_invalid": 1}
+        assert node.gateway.inspector.problems.groups() == []
+
     async def test_a_websocket_behind_a_prefix(self, node: EdgeNode) -> None:
         socket = node.socket()
         assert socket.upgrade("/ws/app/key-shop?protocol=7").status == 404
