@@ -104,6 +104,21 @@ def test_what_happens_appears_in_the_inspector(visit: Visit, connect: Open, app:
     expect(entries.filter(has_text="connected").first).to_contain_text(socket_id)
 
 
+def test_lines_are_columns_and_open_to_json(visit: Visit, server: ServerProcess, app: Credentials) -> None:
+    page = visit().open("/dashboard/inspector?app_id=harbour")
+    watched(page)
+    for name in ("ebb", "a-much-longer-channel-of-the-harbour"):
+        server.publish(name, "columns", '{"metres":2.4}', app=app)
+    entries = page.locator("#inspector-entries > li").filter(has_text="columns")
+    expect(entries).to_have_count(2)
+    events = entries.locator(".inspector-event")
+    left = {round(box["x"]) for each in events.all() if (box := each.bounding_box()) is not None}
+    assert len(left) == 1
+    expect(events.first).to_have_text("columns")
+    entries.last.locator("summary").click()
+    expect(entries.last.locator("dd").filter(has_text="metres")).to_have_text('{\n  "metres": 2.4\n}')
+
+
 def test_the_inspector_can_be_paused_and_searched(visit: Visit, server: ServerProcess, app: Credentials) -> None:
     page = visit().open("/dashboard/inspector?app_id=harbour")
     watched(page)

@@ -88,12 +88,21 @@
     return found;
   };
 
+  // JSON in lines; what is none, or was cut off, as it is.
+  const pretty = (text) => {
+    try {
+      return JSON.stringify(JSON.parse(text), null, 2);
+    } catch {
+      return text;
+    }
+  };
+
   const showDetails = (row, entry) => {
     const values = element("dl", "inspector-values");
     for (const [name, value] of Object.entries(entry)) {
       if (name !== "line" && value !== null) {
         values.append(element("dt", "", name));
-        const shown = name === "at" ? new Date(value).toISOString() : String(value);
+        const shown = name === "at" ? new Date(value).toISOString() : name === "data" ? pretty(value) : String(value);
         values.append(element("dd", "", shown));
       }
     }
@@ -113,19 +122,35 @@
     const head = element("summary");
     const time = element("time", "inspector-time", clock(entry.at));
     time.dateTime = new Date(entry.at).toISOString();
-    head.append(time, " ", element("span", "inspector-label", line.label));
-    for (const [name, value] of line.subject) {
-      head.append(" ", element("span", `inspector-subject subject-${name}`, name === "channel" ? value : `${name} ${value}`));
-    }
-    if (line.text) {
-      head.append(" ", element("span", "inspector-text", line.text));
-    }
-    if (line.hint) {
-      head.append(" ", element("span", "inspector-hint", line.hint));
-    }
-    if (line.marks.length) {
-      head.append(" ", element("span", "inspector-marks", line.marks.join(" · ")));
-    }
+    const cell = (name, ...parts) => {
+      const made = element("span", `inspector-cell cell-${name}`);
+      for (const part of parts) {
+        made.append(part, " ");
+      }
+      head.append(made, " ");
+    };
+    const subjects = (...names) =>
+      line.subject
+        .filter(([name]) => names.includes(name))
+        .map(([name, value]) => {
+          const made = element("span", `inspector-subject subject-${name}`);
+          // The head of the column says it where there is one.
+          made.append(...(name === "channel" ? [value] : [element("span", "inspector-name", `${name} `), value]));
+          return made;
+        });
+    const to = line.marks.filter((mark) => mark.startsWith("to "));
+    const marks = line.marks.filter((mark) => !mark.startsWith("to "));
+    const text = entry.kind === "message" && entry.event && line.text.startsWith(entry.event)
+      ? [element("strong", "inspector-event", entry.event), element("span", "inspector-data", line.text.slice(entry.event.length))]
+      : [element("span", "inspector-text", line.text)];
+    const hint = element("span", "inspector-hint");
+    hint.append(...dashboard.prose(line.hint));
+    cell("time", time);
+    cell("kind", element("span", "inspector-label", line.label));
+    cell("app", ...subjects("app"));
+    cell("channel", ...subjects("channel", "endpoint"));
+    cell("what", ...text, hint, element("span", "inspector-marks", marks.join(" · ")));
+    cell("to", ...to.map((mark) => element("span", "inspector-marks", mark)), ...subjects("socket", "user", "from"));
     row.append(head);
     row.addEventListener("toggle", () => showDetails(row, entry), { once: true });
     item.append(row);
