@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from sockudo.config import Settings
 from sockudo.config.app_choice import DEV_APP, DEV_PASSWORD
 from sockudo.config.apps import App
@@ -106,7 +108,9 @@ def _try_it(server: Server, app: App) -> list[str]:
     ports = f"wsPort: {server.port}, wssPort: {server.port}"
     # The command line knows the development app by itself.
     known = app == DEV_APP and not settings.ssl.enabled
-    who = "" if known else f" --app-id {app.id} --key {app.key} --secret {app.secret}"
+    # An argument is visible to other users of the machine.
+    named = {"SOCKUDO_APP_ID": app.id, "SOCKUDO_APP_KEY": app.key, "SOCKUDO_APP_SECRET": app.secret}
+    who = [] if known else [f"    export {name}={shlex.quote(value)}" for name, value in named.items()]
     return [
         "  In a browser, with pusher-js:",
         f"    const pusher = new Pusher('{app.key}', {{ wsHost: '{host}', {ports},",
@@ -114,5 +118,6 @@ def _try_it(server: Server, app: App) -> list[str]:
         "    pusher.subscribe('my-channel').bind('my-event', data => console.log(data));",
         "",
         "  In another terminal:",
-        f'    sockudo publish --url {_url(server)}{who} my-channel my-event \'{{"hello":"world"}}\'',
+        *who,
+        f'    sockudo publish --url {_url(server)} my-channel my-event \'{{"hello":"world"}}\'',
     ]

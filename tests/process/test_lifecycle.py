@@ -67,11 +67,11 @@ def printed(folder: Path, *arguments: str, command: Sequence[str] | None = None)
         log.unlink()
 
 
-def pasted(line: str, folder: Path) -> int:
-    """The exit code of a command line of ours, run as it stands."""
+def pasted(line: str, folder: Path, exported: Mapping[str, str] | None = None) -> int:
+    """The exit code of a command line of ours, run as it stands, with what was exported before it."""
     program, *arguments = shlex.split(line)
     assert program == "sockudo"
-    return commands.run(arguments, env={"PATH": "/usr/bin:/bin"}, cwd=folder).returncode
+    return commands.run(arguments, env={"PATH": "/usr/bin:/bin", **(exported or {})}, cwd=folder).returncode
 
 
 def found(pattern: str, text: str) -> str:
@@ -118,7 +118,9 @@ def test_the_first_app_is_printed_once_and_kept(tmp_path: Path) -> None:
     with printed(tmp_path, "--data-dir", "kept") as text:
         assert "its secret is shown only now" in text
         app_id, key, secret = (found(rf"{what} +(\S+)\n", text) for what in ("app id", "key", "secret"))
-        assert pasted(found(r"(sockudo publish .*)\n", text), tmp_path) == 0
+        given = dict(re.findall(r"export (SOCKUDO_APP_\w+)=(\S+)\n", text))
+        assert given == {"SOCKUDO_APP_ID": app_id, "SOCKUDO_APP_KEY": key, "SOCKUDO_APP_SECRET": secret}
+        assert pasted(found(r"(sockudo publish .*)\n", text), tmp_path, given) == 0
     with printed(tmp_path, "--data-dir", "kept") as text:
         assert secret not in text
         url = found(r"listening on +(\S+)\n", text)

@@ -89,7 +89,10 @@ def test_a_first_app_is_printed_with_its_secret() -> None:
     text = said(first=SHOP)
     assert "its secret is shown only now" in text
     assert "secret  shop-secret" in text
-    assert "--app-id 1001 --key shop-key --secret shop-secret my-channel" in text
+    # Arguments are seen by other users of the machine.
+    assert "--secret" not in text
+    for line in ("SOCKUDO_APP_ID=1001", "SOCKUDO_APP_KEY=shop-key", "SOCKUDO_APP_SECRET=shop-secret"):
+        assert f"export {line}\n" in text
 
 
 def test_the_development_app_needs_no_credentials_on_the_command_line() -> None:
