@@ -78,7 +78,7 @@ async def test_a_server_that_is_full_takes_nothing_of_what_it_refuses_and_goes_o
             message.key for pair, (problem,) in zip(pairs, told, strict=True) if problem is None for message in pair
         ]
         assert {str(problem) for (problem,) in told if problem is not None} == {
-            f"The push queue does not answer: Redis at 127.0.0.1:{server.port} (OutOfMemoryError)"
+            f"The push queue does not answer: Redis at 127.0.0.1:{server.port} (its memory is full)"
         }
         assert (await queue.depths(NOW))["publish_log"].ready == len(accepted) > 10
         # What is there is taken and finished, which makes room, and what follows from it is kept.
@@ -132,7 +132,8 @@ async def test_a_wrong_password_is_told_and_not_shown(redis: RedisProcess, prefi
     with pytest.raises(SockudoError) as caught:
         await queue.start()
     assert caught.value.text.startswith(
-        f"The push queue does not answer: Redis at 127.0.0.1:{redis.port} (AuthenticationError)."
+        f"The push queue does not answer: Redis at 127.0.0.1:{redis.port} "
+        "(it does not accept the configured user or password). Correct database.redis.username"
     )
     assert "wrong-secret" not in repr((caught.value, server))
 

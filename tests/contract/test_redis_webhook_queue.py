@@ -211,7 +211,7 @@ async def test_a_server_that_is_full_takes_nothing_of_what_it_refuses(prefix: st
         accepted = 2 * (len(told) - len(refused))
         assert accepted > 0
         assert set(refused) == {
-            f"The webhook queue does not answer: Redis at 127.0.0.1:{server.port} (OutOfMemoryError)"
+            f"The webhook queue does not answer: Redis at 127.0.0.1:{server.port} (its memory is full)"
         }
         assert (await queue.counts())["app", "ep"].waiting == accepted
         # What frees memory goes on.
@@ -287,8 +287,9 @@ async def test_a_wrong_password_is_told_and_not_shown(redis: RedisProcess, prefi
     with pytest.raises(SockudoError) as caught:
         await queue.start()
     assert caught.value.text == (
-        f"The webhook queue does not answer: Redis at 127.0.0.1:{redis.port} (AuthenticationError). See that it "
-        "runs and that database.redis, or queue.redis.url_override, says how to reach it."
+        f"The webhook queue does not answer: Redis at 127.0.0.1:{redis.port} (it does not accept the configured "
+        "user or password). Correct database.redis.username and database.redis.password, or the user and the password "
+        "in queue.redis.url_override."
     )
     assert "wrong-secret" not in repr((caught.value, server, Redis(password="wrong-secret")))
 

@@ -11,10 +11,12 @@ from sockudo.config.app_choice import DEV_APP, DEV_PASSWORD, is_loopback
 from sockudo.config.draft import Draft
 from sockudo.config.schema import APPS, declared
 from sockudo.config.sections.redis import useless_redis_url
+from sockudo.config.webhooks import uncallable
 
 __all__ = ["check"]
 
 _PUSH_PROVIDERS = ("fcm", "apns", "webpush", "hms", "wns")
+_SEVERAL_REDIS = ("database.redis.sentinels", "database.redis.cluster", "database.redis.cluster_nodes")
 _UNLIKELY = 100
 _SPANS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 _KNOWN_SECRETS = frozenset({DEV_APP.secret, "secret", "changeme"})
@@ -27,6 +29,7 @@ def check(draft: Draft) -> None:
     _check_unix_socket(draft)
     _check_pools(draft)
     _check_redis(draft)
+    _check_webhooks(draft)
     _check_deltas(draft)
     _check_credentials(draft)
     _check_dashboard(draft)
@@ -114,6 +117,18 @@ def _bound(draft: Draft, server: str, bound: str) -> str:
     return f"database_pooling.{bound}" if _value(draft, own) is None else own
 
 
+def _check_webhooks(draft: Draft) -> None:
+    """A target that is never called is no matter of a warning: what happened there is lost."""
+    if _value(draft, "queue.driver") == "none":
+        return
+    for app in draft.values.get(APPS, ()):
+        for number in uncallable(app.policy.webhooks) if app.enabled else ():
+            draft.problems.append(
+                f"{draft.origins[APPS]}: app {app.id!r}: policy.webhooks[{number}] is a Lambda function, which this "
+                "version cannot call: give it a url, or take it out"
+            )
+
+
 def _check_redis(draft: Draft) -> None:
     if "@" in _value(draft, "database.redis.host"):
         draft.problems.append(
@@ -124,6 +139,13 @@ def _check_redis(draft: Draft) -> None:
         # `REDIS_URL` is a variable that other software has too.
         return
     url = _value(draft, "queue.redis.url_override")
+    for path in _SEVERAL_REDIS if url is None else ():
+        if path in draft.unused:
+            draft.problems.append(
+                f"{draft.unused[path]} cannot be used by a queue in Redis (queue.driver, push.queue_driver): "
+                "this version knows one Redis server. Name it, or the master, in database.redis.host, or use another "
+                "driver"
+            )
     problem = None if url is None else useless_redis_url(url)
     if problem is not None:
         draft.problems.append(f"{_place(draft, 'queue.redis.url_override')}: queue.redis.url_override {problem}")

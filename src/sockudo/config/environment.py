@@ -71,6 +71,8 @@ def _note_parts(draft: Draft, given: Mapping[str, str]) -> None:
         if switch is not None and unsupported.SWITCHES[switch] and unsupported.switched_on(given[name]):
             draft.problems.append(f"environment: {name} = {given[name]!r}: {reason}")
         elif switch is None or unsupported.switched_on(given[name]):
+            if given[name].strip() and name == "DATABASE_REDIS_CLUSTER_NODES":
+                draft.unused[path] = f"environment: {name}"
             idle.setdefault(reason, []).append(name)
     draft.warnings.extend(
         f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} no effect: {reason}"

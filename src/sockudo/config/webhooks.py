@@ -21,6 +21,7 @@ __all__ = [
     "WebhookRetry",
     "read_webhook",
     "shown_url",
+    "uncallable",
     "unused_webhooks",
 ]
 
@@ -125,6 +126,16 @@ def _is_callable(url: str) -> bool:
         return bool(host) and parts.port != 0 and (":" in host or bool(host.encode("idna")))
     except ValueError:
         return False
+
+
+def uncallable(entries: Sequence[Mapping[str, Any]]) -> Iterator[int]:
+    """The places of targets that this version cannot call, of entries that can be read."""
+    for number, entry in enumerate(entries):
+        try:
+            if read_webhook(entry).url is None:
+                yield number
+        except WebhookError:
+            continue
 
 
 def unused_webhooks(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -13,7 +13,8 @@ import redis.asyncio as redis_client
 import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from sockudo import errors
@@ -76,10 +77,7 @@ class RedisScripts:
             version = int(await self.run("open", layout))
         except SockudoError as problem:
             await self.close()
-            raise errors.SERVICE_UNAVAILABLE(
-                f"{problem.text}. See that it runs and that database.redis, or queue.redis.url_override, says how to "
-                "reach it."
-            ) from problem
+            raise errors.SERVICE_UNAVAILABLE(f"{problem.text}. {_remedy(problem.text)}") from problem
         if version > layout:
             await self.close()
             raise errors.SERVICE_UNAVAILABLE(
@@ -144,10 +142,7 @@ async def try_login(server: RedisServer, tls: RedisTls, seconds: float) -> str |
     except (TimeoutError, RedisTimeoutError):
         return "no answer in time"
     except (RedisError, OSError) as error:
-        said = str(error)
-        if isinstance(error, AuthenticationError) or said.startswith(("NOAUTH", "WRONGPASS", "invalid username")):
-            return UNKNOWN_USER
-        return UNKNOWN_DATABASE if "DB index" in said else _reason(error)
+        return _reason(error)
     finally:
         await client.aclose()
     return None
@@ -190,5 +185,25 @@ def _reason(error: Exception) -> str:
         if isinstance(cause, OSError) and cause.errno:
             return os.strerror(cause.errno).lower()
         cause = cause.__cause__ or cause.__context__
-    word = str(error).partition(" ")[0]
-    return word if type(error) is ResponseError and word.isalpha() and word.isupper() else type(error).__name__
+    said = str(error)
+    if isinstance(error, AuthenticationError) or said.startswith(("NOAUTH", "WRONGPASS", "invalid username")):
+        return UNKNOWN_USER
+    if "DB index" in said:
+        return UNKNOWN_DATABASE
+    if isinstance(error, OutOfMemoryError):
+        return "its memory is full"
+    word = said.partition(" ")[0]
+    if type(error) is ResponseError and word.isalpha() and word.isupper():
+        return word
+    return "the connection was lost" if isinstance(error, RedisConnectionError) else "it failed"
+
+
+def _remedy(text: str) -> str:
+    if UNKNOWN_USER in text:
+        return (
+            "Correct database.redis.username and database.redis.password, or the user and the password in "
+            "queue.redis.url_override."
+        )
+    if UNKNOWN_DATABASE in text:
+        return "Correct database.redis.db, or the number at the end of queue.redis.url_override."
+    return "See that it runs and that database.redis, or queue.redis.url_override, says how to reach it."

@@ -102,3 +102,44 @@ def test_tables_agree() -> None:
     for name in variables():
         found = unsupported.part_of_variable(name)
         assert found is None or name == "QUEUE_DRIVER", name
+
+
+_SENTINELS = "[database.redis]\nsentinels = [{ host = 'a', port = 1 }]\n"
+_CLUSTER = "[database.redis.cluster]\nnodes = [{ host = 'a', port = 1 }]\n"
+_QUEUES = ("[queue]\ndriver = 'redis'\n", "[push]\nqueue_driver = 'redis'\n")
+
+
+@pytest.mark.parametrize("queue", _QUEUES)
+@pytest.mark.parametrize(("several", "path"), [(_SENTINELS, "sentinels"), (_CLUSTER, "cluster")])
+def test_a_queue_in_a_redis_that_this_version_does_not_know_ends_the_start(
+    several: str, path: str, queue: str, problems: Problems, loaded: Load
+) -> None:
+    (problem,) = problems(several + queue)
+    assert problem.startswith(f"sockudo.toml: database.redis.{path} cannot be used by a queue in Redis")
+    assert "database.redis.host" in problem
+    assert len(loaded(several).warnings) == 1
+    assert loaded("[database.redis]\nsentinels = []\n" + queue).warnings
+    assert loaded(several + "[queue]\ndriver = 'redis'\nredis.url_override = 'redis://one:6379'\n").warnings
+
+
+def test_a_variable_that_names_a_cluster_ends_the_start(problems: Problems) -> None:
+    environ = {"DATABASE_REDIS_CLUSTER_NODES": "a:1", "QUEUE_DRIVER": "redis"}
+    (problem,) = problems("", env=environ)
+    assert problem.startswith("environment: DATABASE_REDIS_CLUSTER_NODES cannot be used by a queue in Redis")
+
+
+_LAMBDA = """
+[[app_manager.array.apps]]
+id = "shop"
+key = "k"
+secret = "s"
+enabled = {enabled}
+policy.webhooks = [{{ lambda_function = "told", event_types = ["channel_occupied"] }}]
+"""
+
+
+def test_a_webhook_that_cannot_be_called_ends_the_start(problems: Problems, loaded: Load) -> None:
+    (problem,) = problems(_LAMBDA.format(enabled="true"))
+    assert "app 'shop': policy.webhooks[0] is a Lambda function, which this version cannot call" in problem
+    assert loaded(_LAMBDA.format(enabled="false")).warnings
+    assert loaded("[queue]\ndriver = 'none'\n" + _LAMBDA.format(enabled="true")).warnings
