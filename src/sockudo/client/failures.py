@@ -22,6 +22,9 @@ from sockudo.client.trust import distrust
 __all__ = ["ApiError", "ClientError", "ClosedError", "UnreachableError", "network_reason"]
 
 
+_NOT_HTTP = "Something takes connections there and does not speak HTTP: if it serves TLS, use https:// in the URL."
+
+
 class ClientError(Exception):
     """Anything that keeps a client from doing what it was asked."""
 
@@ -36,10 +39,17 @@ class UnreachableError(ClientError):
         self.advice = advice
 
     @classmethod
-    def of(cls, url: str, error: BaseException) -> Self:
-        """From what a library raised: a certificate that is not accepted is told apart from a dead server."""
+    def of(cls, url: str, error: BaseException, *, garbled: bool = False) -> Self:
+        """From what a library raised: a certificate that is not accepted is told apart from a dead server.
+
+        ``garbled`` says that something took the connection and did not answer in HTTP.
+        """
         found = distrust(error)
-        return cls(url, network_reason(error)) if found is None else cls(url, *found)
+        if found is not None:
+            return cls(url, *found)
+        return cls(
+            url, network_reason(error), _NOT_HTTP if garbled and url.lower().startswith(("http:", "ws:")) else ""
+        )
 
 
 class ApiError(ClientError):

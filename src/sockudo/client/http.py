@@ -260,7 +260,7 @@ class ApiClient:
         except httpx.TimeoutException:
             raise UnreachableError(self.url, "no answer in time") from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise UnreachableError.of(self.url, error) from None
+            raise UnreachableError.of(self.url, error, garbled=isinstance(error, httpx.RemoteProtocolError)) from None
 
     def _target(
         self, method: str, path: str, parameters: Mapping[str, str] | None = None, content: bytes | None = None
@@ -294,7 +294,7 @@ class ApiClient:
         except httpx.TimeoutException:
             raise UnreachableError(self.url, "no answer in time") from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise UnreachableError.of(self.url, error) from None
+            raise UnreachableError.of(self.url, error, garbled=isinstance(error, httpx.RemoteProtocolError)) from None
         return _reply(response)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as dial
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus, InvalidURI
 
 from sockudo.client.address import is_loopback, socket_url
 from sockudo.client.auth import Credentials, authorize_channel, needs_auth, user_auth, user_data
@@ -229,7 +229,7 @@ async def _dial(
     except InvalidURI:
         raise UnreachableError(url, "this is not a URL") from None
     except (OSError, InvalidHandshake, EOFError) as error:
-        raise UnreachableError.of(url, error) from None
+        raise UnreachableError.of(url, error, garbled=isinstance(error, InvalidMessage | EOFError)) from None
 
 
 async def _receive(connection: ClientConnection, wire: Wire) -> Event:

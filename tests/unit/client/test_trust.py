@@ -84,6 +84,22 @@ async def test_a_port_without_tls() -> None:
             await Socket.connect(url, APP.key)
 
 
+async def test_a_port_that_serves_tls_and_is_called_without() -> None:
+    async def alert(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x15\x03\x01\x00\x02\x02\x46")
+        writer.close()
+
+    async with await asyncio.start_server(alert, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with ApiClient(url, APP) as api:
+            with pytest.raises(UnreachableError) as caught:
+                await api.channels()
+        assert "use https://" in caught.value.advice
+        with pytest.raises(UnreachableError) as caught:
+            await Socket.connect(url, APP.key)
+        assert "use https://" in caught.value.advice
+
+
 async def test_any_certificate_is_accepted_when_asked_for(tmp_path: Path) -> None:
     with pytest.raises(ApiError):
         await reach(write_certificate(tmp_path, host="shop.test", expired=True), Trust(insecure=True))
