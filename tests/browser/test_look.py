@@ -85,3 +85,22 @@ def test_times_are_told_by_their_distance(walker: Visitor, built: Town) -> None:
     moment = page.locator("main time").first
     assert moment.inner_text().endswith(("ago", "now"))
     assert "UTC" in (moment.get_attribute("title") or "")
+
+
+def test_the_head_of_a_long_table_stays(walker: Visitor, built: Town) -> None:
+    page = walker.open(built.pages["channel-history"])
+    page.set_viewport_size({"width": 1280, "height": 800})
+    box = page.locator(".scroll").first
+    head = box.locator("thead th").first
+    before = head.bounding_box()
+    box.evaluate("each => each.scrollTo(0, each.scrollHeight)")
+    assert box.evaluate("each => each.scrollTop") > 0
+    assert head.bounding_box() == before
+
+
+@pytest.mark.parametrize(("name", "id"), [("connection", "socket-id"), ("delivery", "delivery-id")])
+def test_an_id_can_be_copied(walker: Visitor, built: Town, name: str, id: str) -> None:
+    page = walker.open(built.pages[name])
+    page.locator(f"[data-copy={id}]").click()
+    page.locator(".toast").first.wait_for()
+    assert page.locator(f"#{id}").inner_text() in page.url
