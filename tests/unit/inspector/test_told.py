@@ -104,7 +104,7 @@ def test_refusals_are_kept_though_nobody_watches(node: Node) -> None:
         ("subscribe_refused", "channel_auth_invalid"),
         ("subscribe_refused", "channel_auth_invalid"),
         ("signin_refused", "signin_refused"),
-        ("frame_refused", "client_event"),
+        ("frame_refused", "client_event_channel"),
     ]
     assert kept[2].cause == f"signed for another connection: socket_id {other.socket_id} instead of {client.socket_id}"
     assert (kept[2].last[0].channel, kept[2].last[0].socket_id) == ("private-x", client.socket_id)
