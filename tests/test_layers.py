@@ -25,6 +25,7 @@ LAYERS = {
         "names",
         "ids",
         "clock",
+        "decoding",
         "spans",
         "tasks",
         "threads",

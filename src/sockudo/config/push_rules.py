@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from sockudo.decoding import mismatch
+
 __all__ = ["PayloadMapping", "PushRule", "read_rules"]
 
 _MOST_EVENTS: Final = 32
@@ -54,8 +56,7 @@ def read_rules(raw: object, where: str) -> tuple[tuple[PushRule, ...], list[str]
         try:
             rule = msgspec.convert(entry, PushRule)
         except msgspec.ValidationError as problem:
-            text = str(problem).replace("`", "'").replace("$.", "").replace("$", "the rule")
-            problems.append(f"{where}[{number}]: {text}")
+            problems.append(f"{where}[{number}]: {mismatch(problem)}")
             continue
         problems.extend(f"{where}[{number}]: {problem}" for problem in _problems(rule))
         rules.append(rule)

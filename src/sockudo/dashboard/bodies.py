@@ -9,6 +9,8 @@ import msgspec
 from starlette.requests import Request
 
 from sockudo import errors
+from sockudo.decoding import mismatch
+from sockudo.protocol.json_text import syntax_problem
 
 __all__ = ["Form", "is_form", "parse_form", "read_form", "read_json"]
 
@@ -59,9 +61,11 @@ async def read_form(request: Request) -> Form:
 
 async def read_json(request: Request, kind: type[T]) -> T:
     """The JSON body as ``kind``; raises `errors.MALFORMED_JSON` and `errors.WRONG_SHAPE`."""
+    body = await request.body()
     try:
-        return msgspec.json.decode(await request.body(), type=kind)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as problem:
-        raise errors.WRONG_SHAPE(str(problem)) from None
+        raise errors.WRONG_SHAPE(str(mismatch(problem))) from None
     except msgspec.DecodeError as problem:
-        raise errors.MALFORMED_JSON(str(problem)) from None
+        detail, at = syntax_problem(problem, body)
+        raise errors.MALFORMED_JSON(f"{detail} at byte {at}") from None

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Final, NoReturn
 import msgspec
 
 from sockudo import errors
-from sockudo.protocol.json_text import MAX_NESTING, STRING, lone_surrogate, not_utf8, too_deep
+from sockudo.decoding import mismatch
+from sockudo.protocol.json_text import MAX_NESTING, STRING, not_utf8, syntax_problem, too_deep
 
 __all__ = ["InboundFrame", "checked_data", "data_value", "decode_frame", "malformed", "object_data"]
 
@@ -23,8 +24,7 @@ _MAX_U64: Final = 2**64 - 1
 _MARKS: Final = re.compile(STRING + rb"|[{}\[\]:]", re.DOTALL)
 _NUMBERS: Final = re.compile(STRING + rb"|(-?[0-9][-+.0-9eE]*+)", re.DOTALL)
 _NOT_SPACE: Final = re.compile(rb"[^ \t\r\n]|\Z")
-_JSON_ERROR: Final = re.compile(r"JSON is malformed: (.*) \(byte ([0-9]+)\)", re.DOTALL)
-_TYPE_ERROR: Final = re.compile(r"(.*?)(?: - at `\$(?:\.(\w+))?.*)?", re.DOTALL)
+_NAME_END: Final = re.compile(r"[.\[]")
 
 
 class InboundFrame(msgspec.Struct, frozen=True, gc=False):
@@ -80,7 +80,7 @@ def decode_frame(payload: bytes) -> InboundFrame:
     try:
         known = _decode_known(payload)
     except msgspec.DecodeError as error:
-        raise _explained(payload, str(error)) from None
+        raise _explained(payload, error) from None
     event, channel, data = known.event, known.channel, bytes(known.data)
 
     # Each member has two quotes for its name, and a string two more. When these account for every quote there is,
@@ -148,7 +148,7 @@ def checked_data(text: str) -> bytes | None:
         data = bytes(_decode_raw(payload))
         _check_numbers(data, payload)
     except msgspec.DecodeError as error:
-        raise errors.MALFORMED_FRAME(f"{_explained(payload, str(error)).text} {where}") from None
+        raise errors.MALFORMED_FRAME(f"{_explained(payload, error).text} {where}") from None
     except errors.SockudoError as error:
         raise errors.MALFORMED_FRAME(f"{error.text} {where}") from None
     return data if data != b"null" else None
@@ -195,7 +195,7 @@ def _check_members(payload: bytes, known: _KnownFields) -> None:
         _refuse_repeated(payload)
     for name, value in (("sequence", known.sequence), ("serial", known.serial), ("__delta_seq", known.delta_sequence)):
         if value is not None and value > _MAX_U64:
-            _refuse_type(payload, name, "Expected an integer below 2^64")
+            _refuse_type(payload, name, "expected an integer below 2^64")
     _check_numbers(payload, payload)
 
 
@@ -239,23 +239,17 @@ def _first_byte(payload: bytes, at: int = 0) -> int:
     return found.start() if found else len(payload)
 
 
-def _explained(payload: bytes, message: str) -> errors.SockudoError:
-    """The refusal for the decoder's ``message``, which names the byte only where the text is not JSON."""
+def _explained(payload: bytes, error: msgspec.DecodeError) -> errors.SockudoError:
+    """The refusal for what the decoder found."""
     if not payload.strip(b" \t\r\n"):
         return malformed("empty frame at byte 0")
-    if syntax := _JSON_ERROR.fullmatch(message):
-        # What follows the frame is reported one byte late.
-        at = int(syntax[2]) - (syntax[1] == "trailing characters")
-        return malformed(f"{syntax[1]} at byte {at}")
-    if "truncated" in message:
-        # A lone surrogate shortly before the end is also reported as a missing end.
-        lone = lone_surrogate(payload)
-        return malformed(f"unexpected end at byte {len(payload)}" if lone is None else f"lone surrogate at byte {lone}")
-    mismatch = _TYPE_ERROR.fullmatch(message)
-    problem, field = (mismatch[1], mismatch[2]) if mismatch else (message, None)
-    problem = problem.replace("`", "")
-    if field is None:
+    if not isinstance(error, msgspec.ValidationError):
+        problem, at = syntax_problem(error, payload)
+        return malformed(f"{problem} at byte {at}")
+    problem, path = mismatch(error)
+    if path is None:
         return malformed(f"{problem} at byte {_first_byte(payload)}")
+    field = _NAME_END.split(path, maxsplit=1)[0]
     try:
         _refuse_type(payload, field, problem)
     except errors.SockudoError as refusal:

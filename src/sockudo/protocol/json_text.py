@@ -1,4 +1,4 @@
-"""What is wrong with a JSON text, where the decoder does not say: nesting, lone surrogates, encoding.
+"""What is wrong with a JSON text, in words of our own: syntax, nesting, lone surrogates, encoding.
 
 Every function takes the text as it arrived, valid or not, and answers with a byte position or None. One pass each,
 whatever the text.
@@ -11,7 +11,9 @@ from array import array
 from itertools import accumulate
 from typing import Final
 
-__all__ = ["MAX_NESTING", "STRING", "lone_surrogate", "not_utf8", "too_deep"]
+import msgspec
+
+__all__ = ["MAX_NESTING", "STRING", "lone_surrogate", "not_utf8", "syntax_problem", "too_deep"]
 
 MAX_NESTING: Final = 128
 """Objects and arrays within each other, over WebSocket and HTTP (contract 10 § 1.2)."""
@@ -20,6 +22,9 @@ MAX_NESTING: Final = 128
 STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 """A pattern for one string, quotes included; compile it with ``re.DOTALL``."""
 
+_BYTE: Final = re.compile(r"byte ([0-9]+)")
+_SPACE: Final = b" \t\r\n"
+_decode_raw: Final = msgspec.json.Decoder(msgspec.Raw).decode
 _STRINGS: Final = re.compile(STRING, re.DOTALL)
 _BRACKETS: Final = re.compile(STRING + rb"|[{}\[\]]", re.DOTALL)
 _WELL_FORMED_PAIR: Final = rb"u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -60,3 +65,30 @@ def not_utf8(text: bytes) -> int | None:
     except UnicodeDecodeError as error:
         return error.start
     return None
+
+
+def syntax_problem(problem: msgspec.DecodeError, body: bytes) -> tuple[str, int]:
+    """What is wrong with a text that is not JSON, and at which byte."""
+    found = _BYTE.search(str(problem))
+    if found is None:
+        # A lone surrogate shortly before the end is also reported as a missing end.
+        lone = lone_surrogate(body)
+        return ("unexpected end", len(body)) if lone is None else ("lone surrogate", lone)
+    at = min(int(found[1]), len(body))
+    # What follows a whole value may be reported one byte late.
+    for end in (at - 1, at):
+        if end > 0 and _is_whole(body[:end]):
+            rest = body[end:]
+            return "trailing characters", end + len(rest) - len(rest.lstrip(_SPACE))
+    here, before = body[at : at + 1], body[:at].rstrip(_SPACE)
+    if here in (b"}", b"]") and before.endswith(b","):
+        return "trailing comma", at
+    return ("number out of range" if here.isdigit() or here == b"-" else "invalid character"), at
+
+
+def _is_whole(body: bytes) -> bool:
+    try:
+        _decode_raw(body)
+    except msgspec.DecodeError:
+        return False
+    return True

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
+from sockudo.decoding import mismatch
 from sockudo.publishing.extras import check_extras
-from sockudo.publishing.json_body import check_text, decode, in_our_words, members, refuse_repeats, wrong_shape
+from sockudo.publishing.json_body import check_text, decode, members, refuse_repeats, wrong_shape
 
 __all__ = ["BatchBody", "EventBody", "decode_batch", "decode_event"]
 
@@ -103,7 +104,7 @@ def _check_extras(event: EventBody, where: str = "") -> None:
     try:
         check_extras(event.extras)
     except msgspec.ValidationError as problem:
-        raise wrong_shape(in_our_words(problem) + where) from None
+        raise wrong_shape(f"{mismatch(problem)}{where}") from None
 
 
 # ---- repeated fields, of which typed decoding would silently keep the last one ----

@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from sockudo import errors
+from sockudo.decoding import mismatch
 from sockudo.errors import SockudoError
-from sockudo.protocol.json_text import MAX_NESTING, lone_surrogate, not_utf8, too_deep
+from sockudo.protocol.json_text import MAX_NESTING, not_utf8, syntax_problem, too_deep
 
-__all__ = ["Members", "check_text", "decode", "in_our_words", "members", "refuse_repeats", "wrong_shape"]
+__all__ = ["Members", "check_text", "decode", "members", "refuse_repeats", "wrong_shape"]
 
 Body = TypeVar("Body")
 Members = list[tuple[str, Any]]
@@ -35,9 +36,9 @@ def decode(decoder: msgspec.json.Decoder[Body], body: bytes) -> Body:
         return decoder.decode(body)
     except msgspec.ValidationError as problem:
         # The first wrong type may come before the first wrong byte, which is the graver mistake.
-        raise _syntax_error(body) or wrong_shape(in_our_words(problem)) from None
+        raise _syntax_error(body) or wrong_shape(str(mismatch(problem))) from None
     except msgspec.DecodeError as problem:
-        raise _syntax_error(body) or _malformed(str(problem)) from None
+        raise _not_json(problem, body) from None
 
 
 def check_text(body: bytes) -> None:
@@ -69,18 +70,17 @@ def wrong_shape(detail: str) -> SockudoError:
     return errors.WRONG_SHAPE(f"Wrong shape of the JSON body: {detail}")
 
 
-def in_our_words(problem: msgspec.ValidationError) -> str:
-    """What the decoder found, in words for somebody who does not know it."""
-    return str(problem).replace("`", "'").replace("$.", "").replace("$", "the body")
-
-
 def _syntax_error(body: bytes) -> SockudoError | None:
     try:
         _raw_decoder.decode(body)
     except msgspec.DecodeError as problem:
-        at = lone_surrogate(body) if "truncated" in str(problem) else None
-        return _malformed(str(problem) if at is None else f"lone surrogate at byte {at}")
+        return _not_json(problem, body)
     return None
+
+
+def _not_json(problem: msgspec.DecodeError, body: bytes) -> SockudoError:
+    detail, at = syntax_problem(problem, body)
+    return _malformed(f"{detail} at byte {at}")
 
 
 def _malformed(detail: str) -> SockudoError:

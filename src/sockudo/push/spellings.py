@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from sockudo.publishing.json_body import decode, in_our_words, members, refuse_repeats, wrong_shape
+from sockudo.decoding import mismatch
+from sockudo.publishing.json_body import decode, members, refuse_repeats, wrong_shape
 from sockudo.push.recipients import Recipient
 from sockudo.push.validation import one_of
 
@@ -55,7 +56,7 @@ def converted(value: object, kind: type[Body]) -> Body:
     try:
         return msgspec.convert(_renamed(value, kind, ""), kind)
     except msgspec.ValidationError as problem:
-        raise wrong_shape(in_our_words(problem)) from None
+        raise wrong_shape(str(mismatch(problem))) from None
 
 
 def _renamed(value: object, kind: Any, where: str) -> object:

@@ -196,7 +196,7 @@ def test_which_events_a_rule_means(pattern: str, channel: str, event: str, match
 @pytest.mark.parametrize(
     ("rule", "problem"),
     [
-        ({"event_filter": ["a"]}, "Object missing required field 'channel_pattern'"),
+        ({"event_filter": ["a"]}, "the required field 'channel_pattern' is missing"),
         ({"channel_pattern": "", "event_filter": ["a"]}, "channel_pattern must be 1 to 256 bytes"),
         ({"channel_pattern": "é" * 129, "event_filter": ["a"]}, "channel_pattern must be 1 to 256 bytes"),
         ({"channel_pattern": "a*b", "event_filter": ["a"]}, "channel_pattern = 'a*b' may have one '*', at its end"),
@@ -215,7 +215,7 @@ def test_which_events_a_rule_means(pattern: str, channel: str, event: str, match
         ),
         (
             {"channel_pattern": "a", "event_filter": ["a"], "payload_mapping": {"titel": "x"}},
-            "Object contains unknown field 'titel' - at 'payload_mapping'",
+            "field 'payload_mapping': the field 'titel' is not known",
         ),
     ],
 )

@@ -179,7 +179,7 @@ async def test_every_kind_of_recipient(
             "provider_token_invalid",
             "endpoint must be an https URL",
         ),
-        ({"id": 5}, 422, "wrong_shape", "Wrong shape of the JSON body: Expected 'str', got 'int' - at 'id'"),
+        ({"id": 5}, 422, "wrong_shape", "Wrong shape of the JSON body: field 'id': expected string, got integer"),
     ],
 )
 async def test_devices_that_are_refused(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockudo.protocol.json_text import MAX_NESTING, lone_surrogate, not_utf8, too_deep
+from sockudo.protocol.json_text import MAX_NESTING, lone_surrogate, not_utf8, syntax_problem, too_deep
 
 
 def test_the_deepest_text_that_is_allowed() -> None:
@@ -67,3 +69,22 @@ def test_encoding_agrees_with_decoding(data: bytes) -> None:
     else:
         data[:at].decode()
         assert data.decode("utf-8", "replace") != data.decode("utf-8", "ignore")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (b'{"a":1} x', ("trailing characters", 8)),
+        (b"1,2", ("trailing characters", 1)),
+        (b'{"a":1,}', ("trailing comma", 7)),
+        (b"[1", ("unexpected end", 2)),
+        (b"", ("unexpected end", 0)),
+        (b"NaN", ("invalid character", 0)),
+        (b"{a}", ("invalid character", 1)),
+        (b' "\\ud800"', ("lone surrogate", 2)),
+    ],
+)
+def test_what_is_wrong_with_the_syntax_is_said_in_our_words(text: bytes, problem: tuple[str, int]) -> None:
+    with pytest.raises(msgspec.DecodeError) as caught:
+        msgspec.json.decode(text)
+    assert syntax_problem(caught.value, text) == problem

@@ -35,7 +35,7 @@ class TestWrongTypes:
         for spec, text in both(f'{{"{field}":{value}}}'.encode()):
             assert spec is errors.WRONG_SHAPE
             assert f"{field}'" in text
-            assert "'str | null'" in text
+            assert "expected string or null" in text
 
     @pytest.mark.parametrize(
         ("field", "value", "place"),
@@ -70,7 +70,7 @@ class TestWrongTypes:
         for batch in (False, True):
             spec, text = refusal(body.encode(), batch=batch)
             assert spec is errors.WRONG_SHAPE
-            assert "'object'" in text
+            assert "expected object" in text
 
     @pytest.mark.parametrize("body", ["{}", '{"batch":null}', '{"batch":{}}', '{"batch":"x"}', '{"Batch":[]}'])
     def test_a_batch_without_a_list(self, body: str) -> None:
@@ -80,7 +80,7 @@ class TestWrongTypes:
 
     def test_an_item_is_named_by_its_place(self) -> None:
         _, text = refusal(b'{"batch":[{},{},{"name":1}]}', batch=True)
-        assert text == "Wrong shape of the JSON body: Expected 'str | null', got 'int' - at 'batch[2].name'"
+        assert text == "Wrong shape of the JSON body: field 'batch[2].name': expected string or null, got integer"
 
     def test_the_body_is_never_quoted(self) -> None:
         for body in (b'{"name":["secret"]}', b'{"secret":', b'{"data":secret}', b'{"tags":{"secret":1}}'):

@@ -22,6 +22,7 @@ from sockudo.config.problems import ConfigError
 from sockudo.dashboard.apps.fields import TABS, Field, Tab, fields_of
 from sockudo.dashboard.apps.problems import WHERE, FieldProblem
 from sockudo.dashboard.bodies import Form
+from sockudo.protocol.json_text import syntax_problem
 
 __all__ = ["FieldView", "GroupView", "PolicyForm"]
 
@@ -91,7 +92,8 @@ class PolicyForm:
             try:
                 found[field.path] = _value(field, typed)
             except msgspec.DecodeError as error:
-                problems.append(f"{WHERE}: policy.{field.path} is no JSON: {error}")
+                detail, at = syntax_problem(error, typed.encode())
+                problems.append(f"{WHERE}: policy.{field.path} is no JSON: {detail} at byte {at}")
         if problems:
             raise ConfigError(problems)
         return found
