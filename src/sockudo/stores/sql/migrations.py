@@ -55,6 +55,8 @@ def migrate(
                 f"The tables '{prefix}_…' were made by a newer version of sockudo: their schema is {version}, this "
                 f"version knows {len(steps)}. Run the newer version, or restore the database from before the upgrade."
             )
+        if version == 0 and connection.dialect.name != "mysql":
+            _check_complete(connection, prefix, steps[0], of)
         for number in range(version + 1, len(steps) + 1):
             for statement in steps[number - 1]:
                 _take(connection, filled(statement))
@@ -72,6 +74,17 @@ def _check_unused(connection: Connection, prefix: str, words: Iterable[str], of:
     for name in sorted(f"{prefix}_{word}" for word in words):
         if inspect(connection).has_table(name):
             raise of.spec(f"The database has a table '{name}' that this server did not make. {of.elsewhere}")
+
+
+def _check_complete(connection: Connection, prefix: str, first: Sequence[str], of: Subject) -> None:
+    """Tables without their number were spoiled by other hands: here a step leaves nothing that ends half-way."""
+    for name in sorted({f"{prefix}_{word}" for each in first for word in _WORD.findall(each)}):
+        if inspect(connection).has_table(name):
+            raise of.spec(
+                f"The table '{name}' is there, but '{prefix}_migrations', which says how far the tables are, is empty: "
+                "rows were removed from it. Restore a backup, or put the row back that the version which made the "
+                "tables had; to begin anew, move the tables or the file away."
+            )
 
 
 def _take(connection: Connection, statement: str) -> None:
