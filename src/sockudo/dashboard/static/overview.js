@@ -88,7 +88,7 @@
         y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] },
       },
       axes: [
-        { ...axis, size: 28, space: 70, values: (_, marks) => marks.map((mark) => new Date(mark * 1000).toLocaleTimeString([], { timeStyle: "short" })) },
+        { ...axis, size: 28, space: 84, values: (_, marks) => marks.map((mark) => new Date(mark * 1000).toLocaleTimeString([], { timeStyle: mark % 60 ? "medium" : "short" })) },
         { ...axis, size: 56, space: 36, ...(STEPS[unit] ? { incrs: STEPS[unit] } : {}), values: (_, marks) => marks.map((mark) => shown(mark, unit)) },
       ],
       series: [{}, ...lines.map((line, number) => ({ label: line.label, stroke: colour(`--line-${number + 1}`), width: 1.75, fill: number === 0 ? `${colour(`--line-${number + 1}`)}22` : undefined, dash: DASHES[number], points: { show: false } }))],
