@@ -106,7 +106,7 @@ def authenticate(
     method: str,
     raw_path: bytes,
     query: bytes | None,
-    body: bytes,
+    body: bytes | None,
     path_app_id: str | None,
     now: float,
     may_explain: Callable[[], bool] = _always,
@@ -114,10 +114,11 @@ def authenticate(
     """The app in whose name a request was signed (contract 20 § 2).
 
     ``raw_path`` is the path as it was sent, still percent-encoded, without one trailing slash; ``query`` is what
-    follows ``?``, None where there is no ``?``. ``path_app_id`` is the app id of the path, not decoded, or None for a
-    route without one. ``now`` is Unix time in seconds; ``may_explain`` is asked before the likely cause of a refusal is
-    looked for, which takes longer than the refusal. Raises the first refusal in the order of § 2.4, then
-    `errors.APP_DISABLED`, which only who holds the secret gets to see.
+    follows ``?``, None where there is no ``?``. ``body`` is None while it has not arrived: its hash is not checked
+    then. ``path_app_id`` is the app id of the path, not decoded, or None for a route without one. ``now`` is Unix time
+    in seconds; ``may_explain`` is asked before the likely cause of a refusal is looked for, which takes longer than
+    the refusal. Raises the first refusal in the order of § 2.4, then `errors.APP_DISABLED`, which only who holds the
+    secret gets to see.
     """
     if query is None:
         raise errors.AUTH_PARAMETERS("Missing authentication query parameters")
@@ -126,7 +127,8 @@ def authenticate(
     if app is None or (path_app_id is not None and app.id != path_app_id):
         raise _wrong_app(apps, key, path_app_id, explained=may_explain())
     _check_timestamp(timestamp, now)
-    _check_body(method, body, body_md5)
+    if body is not None:
+        _check_body(method, body, body_md5)
     if signature is None:
         raise errors.SIGNATURE_MISMATCH("Invalid API signature: auth_signature is missing")
     if not _is_signed(app.signer, method.encode(), raw_path, canonical.encode(), signature):

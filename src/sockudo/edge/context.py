@@ -22,6 +22,7 @@ from sockudo.edge.publishing import PLAIN_OK, publish_reply
 from sockudo.edge.refusal_log import RefusalLog
 from sockudo.edge.replies import Reply, render
 from sockudo.edge.tails import Tails
+from sockudo.edge.unfinished import UnfinishedBodies
 from sockudo.history import History, PresenceHistory
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.ip import IpLimits
@@ -98,11 +99,14 @@ class Edge:
     # What the log says of refusals, and of descriptors that are missing.
     refusal_log: RefusalLog = field(default_factory=RefusalLog)
     descriptors: DescriptorWatch = field(default_factory=DescriptorWatch)
+    # Request bodies that have not arrived whole.
+    bodies: UnfinishedBodies = field(init=False)
     _explained: KeyedWindows = field(default_factory=partial(KeyedWindows, 1))
     # Who follows what happens.
     tails: Tails = field(init=False)
 
     def __post_init__(self) -> None:
+        self.bodies = UnfinishedBodies(self.settings.http_api.unfinished_bodies_in_mb << 20)
         self.tails = Tails(self.gateway.inspector, lambda: self.gateway.draining)
 
     def may_explain(self) -> bool:

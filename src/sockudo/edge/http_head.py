@@ -9,7 +9,16 @@ import httptools
 
 from sockudo import errors
 
-__all__ = ["MAX_HEAD", "MAX_HEADERS", "MAX_TARGET", "check_head", "head_too_large", "target_too_long"]
+__all__ = [
+    "MAX_HEAD",
+    "MAX_HEADERS",
+    "MAX_TARGET",
+    "check_head",
+    "has_path",
+    "head_too_large",
+    "target_too_long",
+    "too_many_headers",
+]
 
 # What the URL parser takes; it counts in 16 bits.
 MAX_TARGET: Final = 64 * 1024 - 1
@@ -20,6 +29,11 @@ MAX_HEAD: Final = 128 * 1024
 def head_too_large() -> errors.SockudoError:
     """The refusal of a head of over `MAX_HEAD` bytes."""
     return errors.HEADERS_TOO_LARGE(f"The head of the request is over {MAX_HEAD} bytes long")
+
+
+def too_many_headers() -> errors.SockudoError:
+    """The refusal of a head of over `MAX_HEADERS` headers."""
+    return errors.HEADERS_TOO_LARGE(f"The request has more than {MAX_HEADERS} headers")
 
 
 def target_too_long() -> errors.SockudoError:
@@ -35,10 +49,10 @@ def check_head(
     Both lengths at once and more than one Host are how requests are smuggled past a proxy.
     """
     if len(headers) > MAX_HEADERS:
-        raise errors.HEADERS_TOO_LARGE(f"The request has more than {MAX_HEADERS} headers")
+        raise too_many_headers()
     if len(target) + sum(len(name) + len(value) for name, value in headers) > MAX_HEAD:
         raise head_too_large()
-    if not _has_path(target):
+    if not has_path(target):
         raise errors.MALFORMED_REQUEST("The request target is neither a path nor a URL with a path")
     if version not in ("1.1", "1.0"):
         raise errors.MALFORMED_REQUEST("Only HTTP/1.1 and HTTP/1.0 are served")
@@ -49,7 +63,8 @@ def check_head(
         raise errors.MALFORMED_REQUEST("A request must not have both Content-Length and Transfer-Encoding")
 
 
-def _has_path(target: bytes) -> bool:
+def has_path(target: bytes) -> bool:
+    """Whether a target is a path, or a URL with one."""
     try:
         return bool(httptools.parse_url(target).path)
     except httptools.HttpParserInvalidURLError:

@@ -19,15 +19,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import httptools
 import structlog
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sockudo import errors
 from sockudo.edge.address import client_address
 from sockudo.edge.admission import upgrade
 from sockudo.edge.awaited import AwaitedReply
-from sockudo.edge.http_head import MAX_HEAD, MAX_HEADERS, MAX_TARGET, check_head, head_too_large, target_too_long
+from sockudo.edge.http_connection import HttpConnection
+from sockudo.edge.http_head import MAX_HEADERS, MAX_TARGET, check_head, target_too_long
 from sockudo.edge.lane import LanePublish, lane_route
 from sockudo.edge.outgoing import WhileOpen
 from sockudo.edge.proxy_protocol import parse as parse_proxy_header
@@ -36,8 +35,8 @@ from sockudo.edge.push.lane import push_reply
 from sockudo.edge.refusals import garbled, note_connection, refused_publish
 from sockudo.edge.replies import Refusal, Reply, error_reply, render
 from sockudo.edge.traced import traced_refusal
+from sockudo.edge.unfinished import UNSIGNED_BYTES, check_signed_head
 from sockudo.errors import SockudoError
-from sockudo.ids import unique_id
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
@@ -56,7 +55,7 @@ _NOT_PLAIN = frozenset((b"expect", b"transfer-encoding", b"upgrade"))
 _log = structlog.get_logger("sockudo.http")
 
 
-class HttpProtocol(HttpToolsProtocol):
+class HttpProtocol(HttpConnection):
     """One HTTP connection, until it ends or becomes a WebSocket."""
 
     def __init__(self, edge: Edge, *, unix: bool = False, secure: bool = False) -> None:
@@ -70,12 +69,13 @@ class HttpProtocol(HttpToolsProtocol):
         self._begun_at: float | None = None
         # When the connection is cut after a refusal; None while nothing was refused.
         self._cut_at: float | None = None
-        self._in_head = False
-        self._head_is_new = False
-        self._head_size = 0
         self._body_size = 0
+        # As much of it as `edge.bodies` counts, and whether the signature of the unfinished request was right.
+        self._body_counted = 0
+        self._head_is_signed = False
         self._body_limit = edge.settings.http_api.request_limit_in_mb * 1024 * 1024
-        self._refused: SockudoError | None = None
+        # The client has ended its side while an answer was due.
+        self._ended = False
         # The publish that takes the express lane, once its head has arrived; then its body, in one piece or several.
         self._lane: LanePublish | None = None
         self._lane_body: bytes | bytearray = b""
@@ -91,52 +91,7 @@ class HttpProtocol(HttpToolsProtocol):
             data = rest
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
-        if self._refused is not None or self._cut_at is not None:
-            return
-        unread: bytes | None = data
-        while unread and self._refused is None:
-            unread = self._parse(unread)
-        if self._in_head:
-            self._measure_head(data)
-        self._end_if_refused()
-
-    def _end_if_refused(self) -> None:
-        if self._refused is not None:
-            self._send_refusal(self._refused)
-
-    def _measure_head(self, data: bytes) -> None:
-        """Refuses a head that has become too large before it has arrived whole."""
-        if self._head_is_new:
-            # It began somewhere in this piece, behind other requests perhaps; the parser does not say where.
-            self._head_is_new = False
-            return
-        self._head_size += len(data)
-        if self._head_size > MAX_HEAD and self._refused is None:
-            self._refused = head_too_large()
-
-    def _parse(self, data: bytes) -> bytes | None:
-        """Has the parser read the data; returns what it has to read after that, if anything."""
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as pause:
-            rest = data[pause.args[0] :]
-            if not self._should_upgrade():
-                return self._without_upgrade() + rest
-            self._leave_for_websocket(rest)
-        except httptools.HttpParserCallbackError as problem:
-            if self._refused is None:
-                self._refused = self._defect(problem.__context__ or problem)
-            # It leads back to this object, which nothing would then free but the garbage collector.
-            self._refused.__traceback__ = None
-        except httptools.HttpParserError:
-            self._refused = garbled(data)
-        return None
-
-    @staticmethod
-    def _defect(problem: BaseException) -> SockudoError:
-        reference = unique_id()
-        _log.error("request failed", reference=reference, exc_info=problem)
-        return errors.INTERNAL_ERROR(f"Internal server error {reference}")
+        self._take(data)
 
     def _read_proxy_header(self, data: bytes) -> bytes | None:
         """Takes the PROXY protocol header off the front; None while it has not arrived whole."""
@@ -155,54 +110,63 @@ class HttpProtocol(HttpToolsProtocol):
             self.client = parsed.source
         return rest or None
 
-    def _send_refusal(self, error: SockudoError) -> None:
-        """Answers what cannot be served and closes: after a broken request nothing more can be told apart.
+    def _garbled(self, data: bytes) -> SockudoError:
+        return garbled(data)
 
-        If earlier requests are not answered yet, their answers come first: see `on_response_complete`.
-        """
-        self._refused = error
-        if self.transport.is_closing() or self._cut_at is not None:
-            return
-        cycle = self.cycle
-        arriving = cycle is not None and cycle.more_body and not cycle.response_started and not self.pipeline
-        if arriving:
-            # The request is with the web framework already, which waits for the rest of it.
-            cycle.disconnected = True
-            cycle.message_event.set()
-        if self._free or arriving:
-            note_connection(self, Refusal.of(error))
-            self._say_last(error_reply(error))
+    def _note(self, error: SockudoError) -> None:
+        note_connection(self, Refusal.of(error))
+
+    def _look_at_unfinished(self) -> None:
+        try:
+            if self._body_size > UNSIGNED_BYTES and not self._head_is_signed:
+                check_signed_head(self.edge, self.parser.get_method(), self.url)
+                self._head_is_signed = True
+            self.edge.bodies.grow(self._body_size - self._body_counted)
+            self._body_counted = self._body_size
+        except SockudoError as error:
+            # Its traceback leads back to this object, which nothing would then free but the garbage collector.
+            self._refused = error.with_traceback(None)
+
+    def _forget_body(self) -> None:
+        if self._body_counted:
+            self.edge.bodies.shrink(self._body_counted)
+            self._body_counted = 0
+        self._head_is_signed = False
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks; uvicorn has nothing to say
+        """The client has ended its side; a publish that waits for its commit is answered all the same."""
+        self.edge.replies.flush()
+        due: object = self.cycle
+        self._ended = isinstance(due, AwaitedReply) and not due.response_complete
+        return self._ended and not self._secure
 
     def _say_last(self, reply: Reply) -> None:
-        """Writes and ends our side. What the client still sends is thrown away until it ends its own.
-
-        Closing under a client that still sends would reset the connection, and the answer be lost with it.
-        """
         self.edge.replies.flush()
-        self.transport.write(render(reply, self.edge.common_head, close=True))
+        super()._say_last(reply)
+
+    def _end_our_side(self) -> None:
+        super()._end_our_side()
+        self._lane, self._lane_body = None, b""
+        self._forget_body()
         self._cut_at = self._active_at + _LINGER_SECONDS
-        self.flow.resume_reading()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        else:
-            self.transport.close()
+
+    def _common_head(self) -> bytes:
+        return self.edge.common_head
 
     def on_response_complete(self) -> None:
+        # What was held arrives only now, as far as the time of a request is concerned.
+        self._active_at = self.edge.clock.monotonic()
         super().on_response_complete()
-        if self._refused is not None:
-            self._send_refusal(self._refused)
-
-    def _stop(self, error: SockudoError) -> None:
-        """Ends parsing from within a callback."""
-        self._refused = error
-        raise error
+        if self._ended and self._free and not self._held and not self.transport.is_closing():
+            self.edge.replies.flush()
+            self.transport.close()
 
     # ---- the parser's callbacks ----
 
     def on_message_begin(self) -> None:
         self._begun_at = self._active_at
-        self._in_head = self._head_is_new = True
-        self._head_size = self._body_size = 0
+        self._begin()
+        self._body_size = 0
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -211,9 +175,6 @@ class HttpProtocol(HttpToolsProtocol):
         self.url += url
         if len(self.url) > MAX_TARGET:
             self._stop(target_too_long())
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -258,10 +219,6 @@ class HttpProtocol(HttpToolsProtocol):
             return None
         return LanePublish(route[0], route[1], path.removesuffix(b"/"), query if mark else None, headers)
 
-    @property
-    def _free(self) -> bool:
-        return (self.cycle is None or self.cycle.response_complete) and not self.pipeline
-
     def _check_head(self, headers: dict[bytes, bytes], version: str) -> None:
         try:
             check_head(self.url, self.headers, headers, version)
@@ -294,6 +251,7 @@ class HttpProtocol(HttpToolsProtocol):
         }  # type: ignore[typeddict-item]  # path and query are filled in by uvicorn
 
     def on_body(self, body: bytes) -> None:
+        self._moved = True
         self._body_size += len(body)
         if self._body_size > self._body_limit:
             self._stop(self._too_large())
@@ -308,11 +266,13 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._begun_at = None
+        if self._body_counted:
+            self._forget_body()
         publish = self._lane
         if publish is None:
-            if not self.parser.should_upgrade():
-                super().on_message_complete()
+            super().on_message_complete()
             return
+        self._moved, self._arriving = True, False
         body, self._lane, self._lane_body = bytes(self._lane_body), None, b""
         self._answer_publish(publish, body)
 
@@ -375,17 +335,6 @@ class HttpProtocol(HttpToolsProtocol):
         values = b",".join(value for name, value in self.headers if name == header)
         return token in (element.strip().lower() for element in values.split(b","))
 
-    def _without_upgrade(self) -> bytes:
-        """The head once more, for a new parser, as if no upgrade had been asked for (RFC 9110 § 7.8).
-
-        Some clients offer HTTP/2 with every request, and the parser would skip the body of these.
-        """
-        head = [b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
-        head.extend(b"%b: %b\r\n" % (name, value) for name, value in self.headers if name != b"upgrade")
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        return b"".join((*head, b"\r\n"))
-
     def _leave_for_websocket(self, rest: bytes) -> None:
         if not self._free:
             # An upgrade pipelined behind a request would overtake its answer.
@@ -398,11 +347,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        # Requests and their connection hold each other, and a timer that uvicorn leaves running after a reset holds
-        # both: nothing but the garbage collector would free them, and that comes late here.
-        self._unset_keepalive_if_required()
-        self.pipeline.clear()
-        self.cycle = None  # type: ignore[assignment]
+        self._forget_body()
 
     def shutdown(self) -> None:
         """The server stops, and with it this connection once nothing is under way."""
@@ -432,16 +377,3 @@ class HttpProtocol(HttpToolsProtocol):
                 self.transport.abort()
             else:
                 self.transport.close()
-
-    def pause_writing(self) -> None:
-        """The client does not read its answers: nothing more is read from it either, or they would pile up here."""
-        super().pause_writing()
-        self.flow.pause_reading()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if not self.pipeline:
-            self.flow.resume_reading()
-
-    def send_400_response(self, msg: str) -> None:
-        self._send_refusal(errors.MALFORMED_REQUEST(msg))

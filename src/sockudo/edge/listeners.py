@@ -13,11 +13,10 @@ from typing import Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from sockudo.config import Settings
-from sockudo.edge.http_head import MAX_HEAD
+from sockudo.edge.app_connection import AppConnection
 
 __all__ = [
     "ListenError",
@@ -32,9 +31,6 @@ __all__ = [
 ]
 
 _BACKLOG = 4096
-# Of a plain application: whoever is no operator must not fill the process through it.
-_APP_CONNECTIONS = 512
-_HEAD_SECONDS = 30.0
 
 ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 
@@ -262,53 +258,8 @@ class _AppListener:
             connection.shutdown()
 
 
-class _AppProtocol(HttpToolsProtocol):
-    """A connection whose requests can cut it off, see `sockudo.edge.event_stream`; bounded in number, size and time."""
-
-    _head_size = 0
-    _in_head = False
-    _overdue: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        super().connection_made(transport)
-        self.app_state = {"abort": transport.abort}
-        self._wait_for_head()
-        if len(self.connections) > _APP_CONNECTIONS:
-            transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._head_is_there()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._in_head:
-            self._head_size += len(data)
-            if self._head_size > MAX_HEAD:
-                self.send_400_response("The head of the request is too large.")
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._in_head, self._head_size = True, 0
-        self._wait_for_head()
-
-    def on_headers_complete(self) -> None:
-        self._head_is_there()
-        super().on_headers_complete()
-
-    def _wait_for_head(self) -> None:
-        self._head_is_there(arriving=self._in_head)
-        self._overdue = self.loop.call_later(_HEAD_SECONDS, self.transport.abort)
-
-    def _head_is_there(self, *, arriving: bool = False) -> None:
-        self._in_head = arriving
-        if self._overdue is not None:
-            self._overdue.cancel()
-            self._overdue = None
-
-
 async def serve_app(host: str, port: int, app: ASGIApp) -> _AppListener:
     """A plain HTTP listener for an application that needs none of the main listener's rules."""
     config = asgi_config(app)
     state = ServerState()
-    return _AppListener(await TcpListener.open(host, port, lambda: _AppProtocol(config, state, {})), state)
+    return _AppListener(await TcpListener.open(host, port, lambda: AppConnection(config, state)), state)

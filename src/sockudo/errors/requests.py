@@ -14,6 +14,7 @@ __all__ = [
     "APP_MISMATCH",
     "APP_NOT_FOUND",
     "AUTH_PARAMETERS",
+    "BODIES_FULL",
     "BODY_HASH_MISMATCH",
     "BODY_HASH_MISSING",
     "BODY_TOO_LARGE",
@@ -341,6 +342,15 @@ DRAINING = row(
     http=503,
     retry=True,
     remedy="Connect again: another instance, or this one after its restart, will answer.",
+)
+BODIES_FULL = row(
+    "bodies_full",
+    "Too many request bodies are arriving at once.",
+    code="service_unavailable",
+    http=503,
+    retry=True,
+    causes=("Many clients send large bodies slowly.", "Somebody keeps unfinished requests open on purpose."),
+    remedy="Try again after Retry-After; the operator raises http_api.unfinished_bodies_in_mb.",
 )
 INTERNAL_ERROR = row(
     "internal_error",

@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 
 from sockudo.config.sections.limits import ApiRateLimit
 from support.edge import EdgeNode, Wire, request, settings
-from support.inside import Client
+from support.inside import Client, credentials
+from support.signing import signed_query
 
 EVENT = {"name": "e", "channel": "news", "data": "d"}
 CHUNKED = {"Transfer-Encoding": "chunked"}
@@ -352,7 +353,9 @@ class TestLimits:
     async def test_a_chunked_body_is_refused_while_it_arrives(self, path: str) -> None:
         node = EdgeNode(settings=settings(http_api={"request_limit_in_mb": 1}))
         wire = node.wire()
-        wire.feed(request("POST", path, CHUNKED))
+        query = signed_query(credentials(node.app), "POST", path, body=b"later", timestamp=int(node.clock.time()))
+        target = path if path == "/live" else f"{path}?{query}"
+        wire.feed(request("POST", target, CHUNKED))
         piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
         wire.feed(*[piece] * 17)
         await wire.settle()

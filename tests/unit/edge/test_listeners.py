@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from sockudo.edge import listeners
+from sockudo.edge import app_connection
 from sockudo.edge.http_head import MAX_HEAD
 from sockudo.edge.listeners import serve_app
 
@@ -52,7 +52,7 @@ async def ended(reader: asyncio.StreamReader) -> bytes:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listeners, "_HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(app_connection, "_REQUEST_SECONDS", 0.05)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -93,5 +93,5 @@ async def test_a_head_has_a_size() -> None:
     async with connection(app) as (reader, writer):
         writer.write(b"GET /metrics HTTP/1.1\r\nA: " + b"a" * (2 * MAX_HEAD))
         # Whoever is still sending may be cut before the answer can be read.
-        assert (await ended(reader)).partition(b"\r\n")[0] in (b"HTTP/1.1 400 Bad Request", b"")
+        assert (await ended(reader)).partition(b"\r\n")[0] in (b"HTTP/1.1 431 Request Header Fields Too Large", b"")
     assert app.asked == 0

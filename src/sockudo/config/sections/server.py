@@ -42,6 +42,15 @@ class HttpApi(msgspec.Struct, frozen=True):
     """The HTTP API."""
 
     request_limit_in_mb: Annotated[int, Key("Largest request body", unit="MB", low=1, high=1024, reload=True)] = 10
+    unfinished_bodies_in_mb: Annotated[
+        int,
+        Key(
+            "Bytes of all request bodies that have not arrived whole; a request beyond that is answered 503",
+            unit="MB",
+            low=1,
+            high=65536,
+        ),
+    ] = 128
     usage_enabled: Annotated[bool, Key("Serves `/usage` and `/stats`", env="HTTP_API_USAGE_ENABLED", reload=True)] = (
         True
     )
