@@ -47,6 +47,7 @@ from sockudo.edge.message_versions import message_version_routes
 from sockudo.edge.operations import operations_routes
 from sockudo.edge.presence_history import presence_history_routes
 from sockudo.edge.push.routes import push_routes
+from sockudo.edge.reach import Reach
 from sockudo.edge.revocations import revocation_routes
 from sockudo.edge.ring import open_ring
 from sockudo.edge.traced import TracedFront, trace_calls
@@ -100,6 +101,7 @@ class Server:
         # Known only when it was made just now.
         self.dashboard_password: str | None = None
         self.dashboard: ASGIApp | None = None
+        self._operators = Reach.of_operators(settings)
         self.port = settings.port
         self.metrics_port: int | None = None
         self._tracing: Tracing | None = None
@@ -171,6 +173,7 @@ class Server:
             settings=settings,
             limits=IpLimits(settings.rate_limiter),
             cors=Cors(settings),
+            reach=Reach.of_clients(settings),
             uvicorn=asgi_config(application),
             replies=HeldReplies(loop.call_soon),
         )
@@ -306,7 +309,7 @@ class Server:
         metrics, dashboard = self.settings.metrics, self.settings.dashboard
         if not (metrics.enabled or dashboard.enabled):
             return
-        app = admin_app(self._scrape if metrics.enabled else None, self.dashboard)
+        app = admin_app(self._scrape if metrics.enabled else None, self.dashboard, lambda: self._operators)
         try:
             listener = await serve_app(metrics.host, metrics.port, app)
         except ListenError as problem:
@@ -389,6 +392,7 @@ class Server:
         self.settings = self.gateway.settings = self.edge.settings = settings
         self.edge.limits.replace(settings.rate_limiter)
         self.edge.cors = Cors(settings)
+        self.edge.reach, self._operators = Reach.of_clients(settings), Reach.of_operators(settings)
         self.edge.tell_time()
         self.keys.max_key_length = settings.idempotency.max_key_length
         self.hub.options = hub_options(settings)

@@ -128,7 +128,7 @@ def test_one_slash_at_the_end_is_taken_off(server: ServerProcess, path: str) -> 
 
 def test_an_absolute_target(server: ServerProcess, dial: Dial) -> None:
     connection = dial()
-    connection.send(b"GET http://elsewhere.test/live HTTP/1.1\r\nHost: elsewhere.test\r\n\r\n")
+    connection.send(b"GET http://localhost/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert connection.answer().status == 200
 
 
@@ -303,7 +303,7 @@ def test_a_head_without_end(dial: Dial) -> None:
         "POST /live HTTP/1.1\r\nHost: a\r\nContent-Length: 0x5\r\n\r\nabcde",
         "POST /live HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
         "POST /live HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-        "POST /live HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+        "POST /live HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
         "GET /live HTTP/1.1\r\nHost : a\r\n\r\n",
         "GET /live HTTP/1.1\r\nHost: a\r\n folded: b\r\n\r\n",
         "GET /live HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n",

@@ -313,7 +313,7 @@ def test_a_handshake_may_come_byte_by_byte(dial: Dial) -> None:
 
 def test_an_upgrade_after_requests_on_the_same_connection(dial: Dial) -> None:
     connection = dial()
-    connection.send(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
+    connection.send(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert connection.answer().status == 200
     connection.send(handshake("/app/app-key?protocol=7"))
     assert connection.answer().status == 101

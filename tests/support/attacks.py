@@ -100,7 +100,7 @@ def smuggled(rng: random.Random, app: Credentials) -> list[bytes]:
     )
     target = rng.choice(["/live", "/apps/app-id/events?a=1", "http://x/live", "*", "//", "/%2e%2e/live"])
     method = rng.choice(["POST", "GET", "PUT", "CONNECT", "OPTIONS"])
-    return [f"{method} {target} HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n0\r\n\r\n".encode() + hidden + hidden]
+    return [f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n0\r\n\r\n".encode() + hidden + hidden]
 
 
 EVENT_FIELDS = ["name", "channel", "channels", "data", "socket_id", "info", "tags", "delta", "extras", "batch", "more"]

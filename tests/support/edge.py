@@ -27,6 +27,7 @@ from sockudo.edge.listeners import asgi_config
 from sockudo.edge.operations import operations_routes
 from sockudo.edge.presence_history import presence_history_routes
 from sockudo.edge.push.routes import push_routes
+from sockudo.edge.reach import Reach
 from sockudo.edge.traced import TracedFront, trace_calls
 from sockudo.edge.webhooks import webhook_routes
 from sockudo.edge.websocket import WebSocketProtocol
@@ -321,6 +322,7 @@ class EdgeNode(Node):
             clock=self.clock,
             settings=self.settings,
             limits=IpLimits(self.settings.rate_limiter),
+            reach=Reach.of_clients(self.settings),
             cors=Cors(self.settings),
             uvicorn=asgi_config(application),
             replies=HeldReplies(self.turns.append),

@@ -32,6 +32,13 @@ def serve(
     shared_stores: Annotated[
         bool, typer.Option("--shared-stores", help="Start although another server uses the same data_dir or database.")
     ] = False,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="With --dev: pages of this origin may use the server too, like https://shop.example. May be repeated.",
+        ),
+    ] = None,
     log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = None,
     log_format: Annotated[str | None, typer.Option(metavar="FORMAT", help="text or json.")] = None,
 ) -> None:
@@ -42,6 +49,7 @@ def serve(
         "metrics.port": metrics_port,
         "data_dir": None if data_dir is None else str(data_dir),
         "instance.shared_stores": True if shared_stores else None,
+        "dev_origins": allow_origin or None,
         "log_level": log_level,
         "log_format": log_format,
     }

@@ -75,6 +75,8 @@ def load(
     app_choice.choose(draft, environ, dev=dev)
     environment.settle_log_level(draft, environ)
     _settle_dashboard(draft)
+    if draft.values.get("dev_origins") and not dev:
+        draft.warnings.append("dev_origins has no effect without --dev: allowed_origins of an app decides")
     checks.check(draft)
     if draft.problems:
         raise ConfigError(draft.problems, _located(draft.problems, found, cwd))

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-__all__ = ["allows_everything", "check_pattern", "matcher", "why_unmatched"]
+__all__ = ["allows_everything", "check_pattern", "matcher", "useless_patterns", "why_unmatched"]
 
 _EVERYTHING = frozenset({"*", "any"})
 
@@ -50,6 +50,12 @@ def check_pattern(text: str) -> str | None:
     if pattern.partition("://")[2].rstrip("/") != pattern.partition("://")[2]:
         return "ends in '/': an origin has no path"
     return None
+
+
+def useless_patterns(patterns: Sequence[str]) -> str | None:
+    """What is wrong with the first pattern of a setting that cannot be used; None when all can."""
+    found = ((text, check_pattern(text)) for text in patterns)
+    return next((f"has the origin pattern {text!r}, which {problem}" for text, problem in found if problem), None)
 
 
 def why_unmatched(text: str) -> str | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
 
+from sockudo.config import origins
 from sockudo.config.apps import App
 from sockudo.config.keys import Key
 from sockudo.config.push_rules import PushRule
@@ -46,8 +48,15 @@ __all__ = ["LogFormat", "Settings"]
 
 LogFormat = Literal["auto", "text", "json"]
 
+_HOST_PATTERN = re.compile(r"\*|(\*\.)?[a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\]|[0-9a-fA-F:]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
+
 _NO_COUNT = 10_000
 _DEFAULT_COUNT = 1_000
+
+
+def _useless_hosts(hosts: tuple[str, ...]) -> str | None:
+    wrong = next((host for host in hosts if not _HOST_PATTERN.fullmatch(host)), None)
+    return None if wrong is None else f"has {wrong!r}, which is no host name: give it without scheme, port and path"
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -64,6 +73,27 @@ class Settings(msgspec.Struct, frozen=True):
         Key("What this node does", env="SOCKUDO_SERVER_ROLE", choices=("default",), elsewhere=("api",)),
     ] = "default"
     data_dir: Annotated[str, Key("Folder of the embedded stores", env="SOCKUDO_DATA_DIR")] = "./sockudo-data"
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        Key(
+            "Names for which a listener on loopback answers, besides those of loopback: host names without a port, "
+            "`*.example.com`, or `*` for all. Without any, none is asked of a listener whose proxy is counted in "
+            "`trust_hops`",
+            env="SOCKUDO_ALLOWED_HOSTS",
+            check=_useless_hosts,
+            reload=True,
+        ),
+    ] = ()
+    dev_origins: Annotated[
+        tuple[str, ...],
+        Key(
+            "With `--dev`: origins of pages that may use the server, besides those of this machine and of private "
+            "networks; `*` = all",
+            env="SOCKUDO_DEV_ORIGINS",
+            check=origins.useless_patterns,
+            reload=True,
+        ),
+    ] = ()
     proxy_protocol: Annotated[
         bool,
         Key("Every TCP connection begins with a PROXY protocol header, v1 or v2", env="SOCKUDO_PROXY_PROTOCOL"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
@@ -11,6 +12,7 @@ import structlog
 from sockudo import errors
 from sockudo.auth.tokens import Token
 from sockudo.edge.address import client_address
+from sockudo.edge.reach import origin_of
 from sockudo.edge.refusals import note_connection, note_upgrade, prefix_cause
 from sockudo.edge.replies import Refusal, Reply, error_reply
 from sockudo.edge.websocket import WebSocketProtocol
@@ -26,11 +28,21 @@ if TYPE_CHECKING:
     from sockudo.edge.http_protocol import HttpProtocol
     from sockudo.sessions import Session
 
-__all__ = ["upgrade"]
+__all__ = ["asks_for_websocket", "upgrade"]
 
 _ROUTE = re.compile(rb"/app/([^/?]+)/?(?:\?(.*))?", re.DOTALL)
 
 _log = structlog.get_logger("sockudo.connections")
+
+
+def asks_for_websocket(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether a request wants to become a WebSocket; names are lower-case."""
+    return _has_token(headers, b"upgrade", b"websocket") and _has_token(headers, b"connection", b"upgrade")
+
+
+def _has_token(headers: Sequence[tuple[bytes, bytes]], header: bytes, token: bytes) -> bool:
+    values = b",".join(value for name, value in headers if name == header)
+    return token in (element.strip().lower() for element in values.split(b","))
 
 
 def upgrade(http: HttpProtocol, rest: bytes) -> Reply | None:
@@ -46,7 +58,7 @@ def upgrade(http: HttpProtocol, rest: bytes) -> Reply | None:
         note_connection(http, Refusal.of(error))
         return error_reply(error)
     address = client_address(http.client, http.headers, edge.limits.upgrade_trust_hops, unix=http.unix)
-    origin = next((value.decode("latin-1") for name, value in http.headers if name == b"origin"), None)
+    origin = origin_of(http.headers)
     key = unquote_to_bytes(route[1]).decode("utf-8", "replace")
     try:
         limited = _check_rate(edge, address)
@@ -100,6 +112,7 @@ def _take_over(
     gateway = edge.gateway
     token: Token | None = None
     try:
+        edge.reach.check_origin(origin)
         app = gateway.admit(key, origin)
         if query.token is not None:
             if not shape.v2:

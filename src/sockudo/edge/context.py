@@ -19,6 +19,7 @@ from sockudo.edge.cors import Cors
 from sockudo.edge.descriptors import DescriptorWatch
 from sockudo.edge.held_replies import HeldReplies
 from sockudo.edge.publishing import PLAIN_OK, publish_reply
+from sockudo.edge.reach import Reach
 from sockudo.edge.refusal_log import RefusalLog
 from sockudo.edge.replies import Reply, render
 from sockudo.edge.tails import Tails
@@ -54,7 +55,7 @@ _EXPLAINED_PER_SECOND = 50
 class Edge:
     """The services behind the listeners, and the connections that belong to no session any more.
 
-    ``settings``, ``limits`` and ``cors`` are replaced when the configuration is reloaded.
+    ``settings``, ``limits``, ``cors`` and ``reach`` are replaced when the configuration is reloaded.
     """
 
     gateway: Gateway
@@ -65,6 +66,7 @@ class Edge:
     settings: Settings
     limits: IpLimits
     cors: Cors
+    reach: Reach
     uvicorn: Config
     replies: HeldReplies
     checks: dict[str, HealthCheck] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from sockudo.limits.ip import Counted
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
 
-__all__ = ["Front"]
+__all__ = ["Front", "send_reply"]
 
 _log = structlog.get_logger("sockudo.http")
 
@@ -63,13 +63,13 @@ class Front:
             if isinstance(route, Reply):
                 if route.refusal is not None:
                     note_scope(self._edge, route.refusal, scope)
-                await _send(send_with_headers, route)
+                await send_reply(send_with_headers, route)
             else:
                 await route.handle(scope, receive, send_with_headers)
         except SockudoError as error:
             reply = after_failure(self._edge, error_reply(error), scope_address(self._edge, scope))
             note_scope(self._edge, reply.refusal or Refusal.of(error), scope)
-            await _send(send_with_headers, reply)
+            await send_reply(send_with_headers, reply)
         except ClientDisconnect:
             return
         except Exception as problem:
@@ -79,7 +79,9 @@ class Front:
             if started:
                 raise
             del problem
-            await _send(send_with_headers, error_reply(errors.INTERNAL_ERROR(f"Internal server error {reference}")))
+            await send_reply(
+                send_with_headers, error_reply(errors.INTERNAL_ERROR(f"Internal server error {reference}"))
+            )
 
     def _route(self, scope: Scope, extra: Headers) -> Route | Reply:
         """The route to take, or the answer that needs none. Adds the headers of every reply to ``extra``."""
@@ -175,7 +177,8 @@ def _may_be(shape: Sequence[str], key: tuple[object, ...]) -> bool:
     )
 
 
-async def _send(send: Send, reply: Reply) -> None:
+async def send_reply(send: Send, reply: Reply) -> None:
+    """Sends a reply as an ASGI application does."""
     headers = [(b"content-length", str(len(reply.body)).encode()), *reply.headers]
     if reply.body:
         headers.insert(0, (b"content-type", b"application/json"))

@@ -23,7 +23,7 @@ import structlog
 
 from sockudo import errors
 from sockudo.edge.address import client_address
-from sockudo.edge.admission import upgrade
+from sockudo.edge.admission import asks_for_websocket, upgrade
 from sockudo.edge.awaited import AwaitedReply
 from sockudo.edge.http_connection import HttpConnection
 from sockudo.edge.http_head import MAX_HEADERS, MAX_TARGET, check_head, target_too_long
@@ -32,7 +32,7 @@ from sockudo.edge.outgoing import WhileOpen
 from sockudo.edge.proxy_protocol import parse as parse_proxy_header
 from sockudo.edge.publishing import PLAIN_OK, finished_reply
 from sockudo.edge.push.lane import push_reply
-from sockudo.edge.refusals import garbled, note_connection, refused_publish
+from sockudo.edge.refusals import garbled, note_connection, note_reach, refused_publish
 from sockudo.edge.replies import Refusal, Reply, error_reply, render
 from sockudo.edge.traced import traced_refusal
 from sockudo.edge.unfinished import UNSIGNED_BYTES, check_signed_head
@@ -212,6 +212,8 @@ class HttpProtocol(HttpConnection):
             return None
         if not len(headers) == len(self.headers) <= MAX_HEADERS or not headers.keys().isdisjoint(_NOT_PLAIN):
             return None
+        if not (self.edge.reach.open or self.edge.reach.passes(headers)):
+            return None
         if b"host" not in headers or int(headers.get(b"content-length", b"0")) > self._body_limit:
             return None
         # Without a Connection header only HTTP/1.1 keeps a connection open.
@@ -224,6 +226,11 @@ class HttpProtocol(HttpConnection):
             check_head(self.url, self.headers, headers, version)
         except SockudoError as error:
             self._stop(error)
+        if not self.edge.reach.open:
+            request = b"%b %b" % (self.parser.get_method(), self.url.partition(b"?")[0])
+            refused = note_reach(self.edge, headers, request, self.address, upgrade=self._should_upgrade())
+            if refused is not None:
+                self._stop(refused)
         length = headers.get(b"content-length")
         if length is not None and (len(length) > 15 or int(length) > self._body_limit):
             self._stop(self._too_large())
@@ -329,11 +336,7 @@ class HttpProtocol(HttpConnection):
 
     def _should_upgrade(self) -> bool:
         """uvicorn asks this wherever an upgrade takes another way; it knows no WebSocket class of ours."""
-        return self._has_token(b"upgrade", b"websocket") and self._has_token(b"connection", b"upgrade")
-
-    def _has_token(self, header: bytes, token: bytes) -> bool:
-        values = b",".join(value for name, value in self.headers if name == header)
-        return token in (element.strip().lower() for element in values.split(b","))
+        return asks_for_websocket(self.headers)
 
     def _leave_for_websocket(self, rest: bytes) -> None:
         if not self._free:

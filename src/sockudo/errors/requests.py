@@ -23,6 +23,7 @@ __all__ = [
     "EVENT_TOO_LARGE",
     "FEATURE_DISABLED",
     "HEADERS_TOO_LARGE",
+    "HOST_NOT_ALLOWED",
     "IDEMPOTENCY_CONFLICT",
     "IDEMPOTENCY_RUNNING",
     "INTERNAL_ERROR",
@@ -33,6 +34,7 @@ __all__ = [
     "METHOD_NOT_ALLOWED",
     "MISSING_CHANNEL",
     "NOT_FOUND",
+    "ORIGIN_NOT_LOCAL",
     "RATE_LIMITED",
     "REQUEST_TIMEOUT",
     "SERVICE_UNAVAILABLE",
@@ -172,6 +174,30 @@ NOT_FOUND = row(
     http=404,
     causes=("a mistyped path", "a route of a feature that this version does not have"),
     remedy="Compare the path with the HTTP API reference; paths are case-sensitive.",
+)
+HOST_NOT_ALLOWED = row(
+    "host_not_allowed",
+    "A listener on loopback does not answer for the host that the request names.",
+    http=421,
+    causes=(
+        "a proxy in front that passes its own host name on, and is not counted in trust_hops",
+        "a name of this machine that is not localhost",
+        "a page on the internet whose name was made to stand for 127.0.0.1 (DNS rebinding)",
+    ),
+    remedy="Add the name to allowed_hosts (SOCKUDO_ALLOWED_HOSTS), count your proxy in trust_hops, or use localhost.",
+)
+ORIGIN_NOT_LOCAL = row(
+    "origin_not_local",
+    "Under --dev only pages of this machine and of private networks reach the server.",
+    code="forbidden",
+    http=403,
+    ws=4009,
+    closes=True,
+    causes=(
+        "the page is on a host that is neither loopback, a private address, *.localhost nor *.test",
+        "a page on the internet that tries the known credentials of a development server",
+    ),
+    remedy="Start the server with --allow-origin and the page's origin, or set dev_origins (SOCKUDO_DEV_ORIGINS).",
 )
 METHOD_NOT_ALLOWED = row(
     "method_not_allowed",

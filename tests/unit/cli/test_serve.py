@@ -52,7 +52,16 @@ for config in sys.argv[1:]:
         sys.exit(f"the server of {config} failed")
 """
 
-OPTIONS = ("host", "port", "metrics.port", "data_dir", "instance.shared_stores", "log_level", "log_format")
+OPTIONS = (
+    "host",
+    "port",
+    "metrics.port",
+    "data_dir",
+    "instance.shared_stores",
+    "dev_origins",
+    "log_level",
+    "log_format",
+)
 
 
 @pytest.fixture
@@ -94,6 +103,7 @@ def test_options_become_overrides(run: Any, server: dict[str, Any]) -> None:
     result = run(
         "serve", "--config", "x.toml", "--dev", "--host", "::1", "--port", "0", "--metrics-port", "9602",
         "--data-dir", "/var/lib/x", "--shared-stores", "--log-level", "debug", "--log-format", "json",
+        "--allow-origin", "https://a.example", "--allow-origin", "*.b.example",
     )  # fmt: skip
     assert result.exit_code == 0
     assert server["asked"]["path"] == Path("x.toml")
@@ -104,6 +114,7 @@ def test_options_become_overrides(run: Any, server: dict[str, Any]) -> None:
         "metrics.port": 9602,
         "data_dir": "/var/lib/x",
         "instance.shared_stores": True,
+        "dev_origins": ["https://a.example", "*.b.example"],
         "log_level": "debug",
         "log_format": "json",
     }

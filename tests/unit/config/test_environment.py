@@ -26,7 +26,7 @@ def other_value(setting: Setting) -> tuple[str, object]:
         case "int" | "count":
             return f" {setting.key.low + 7} ", setting.key.low + 7
         case "list":
-            return "PUT, https://a.test", ("PUT", "https://a.test")
+            return "PUT, a.test", ("PUT", "a.test")
         case _:
             texts = {
                 "unix_socket.permission_mode": "600",

@@ -127,7 +127,8 @@ def test_a_client_that_stays_does_not_stop_a_server_on_a_fake_clock() -> None:
     with serve(clock=FakeClock()) as server:
         silent = socket.create_connection(("127.0.0.1", server.port))
         silent.sendall(
-            f"GET /app/{server.app.key}?protocol=7 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"GET /app/{server.app.key}?protocol=7 HTTP/1.1\r\nHost: localhost\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
         )
         assert b"101" in silent.recv(100)

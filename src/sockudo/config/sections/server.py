@@ -26,11 +26,6 @@ def _metric_prefix(text: str) -> str | None:
     return "is not a metric name prefix: letters, digits, '_' and ':', no digit first"
 
 
-def _useless_patterns(patterns: tuple[str, ...]) -> str | None:
-    found = ((text, origins.check_pattern(text)) for text in patterns)
-    return next((f"has the origin pattern {text!r}, which {problem}" for text, problem in found if problem), None)
-
-
 @cache
 def _process_label() -> str:
     import uuid  # a label that is only made when nobody chose one
@@ -68,7 +63,7 @@ class Cors(msgspec.Struct, frozen=True):
         Key(
             "Origin patterns; `*` or `any` = every origin, empty = no header",
             env="CORS_ORIGINS",
-            check=_useless_patterns,
+            check=origins.useless_patterns,
             reload=True,
         ),
     ] = ("*",)
