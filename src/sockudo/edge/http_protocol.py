@@ -32,7 +32,7 @@ from sockudo.edge.outgoing import WhileOpen
 from sockudo.edge.proxy_protocol import parse as parse_proxy_header
 from sockudo.edge.publishing import PLAIN_OK, finished_reply
 from sockudo.edge.push.lane import push_reply
-from sockudo.edge.refusals import garbled, note_connection, note_reach, refused_publish
+from sockudo.edge.refusals import garbled, note_connection, refused_publish
 from sockudo.edge.replies import Refusal, Reply, error_reply, render
 from sockudo.edge.traced import traced_refusal
 from sockudo.edge.unfinished import UNSIGNED_BYTES, check_signed_head
@@ -224,13 +224,10 @@ class HttpProtocol(HttpConnection):
     def _check_head(self, headers: dict[bytes, bytes], version: str) -> None:
         try:
             check_head(self.url, self.headers, headers, version)
+            if not self.edge.reach.open:
+                self.edge.reach.check(headers, upgrade=self._should_upgrade())
         except SockudoError as error:
             self._stop(error)
-        if not self.edge.reach.open:
-            request = b"%b %b" % (self.parser.get_method(), self.url.partition(b"?")[0])
-            refused = note_reach(self.edge, headers, request, self.address, upgrade=self._should_upgrade())
-            if refused is not None:
-                self._stop(refused)
         length = headers.get(b"content-length")
         if length is not None and (len(length) > 15 or int(length) > self._body_limit):
             self._stop(self._too_large())

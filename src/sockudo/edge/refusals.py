@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from starlette.types import Scope
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = [
     "garbled",
     "note_connection",
-    "note_reach",
     "note_request",
     "note_scope",
     "note_upgrade",
@@ -76,18 +74,6 @@ def refused_publish(edge: Edge, reply: Reply, publish: LanePublish, address: str
         request = f"POST {publish.raw_path.decode('latin-1')}"
         note_request(edge, reply.refusal, request, publish.app_id, address)
     return reply
-
-
-def note_reach(
-    edge: Edge, headers: Mapping[bytes, bytes], request: bytes, address: Callable[[], str], *, upgrade: bool
-) -> SockudoError | None:
-    """The refusal of a request that may not reach this listener, counted and told; None when it may."""
-    try:
-        edge.reach.check(headers, upgrade=upgrade)
-    except SockudoError as error:
-        note_request(edge, Refusal.of(error), request.decode("latin-1"), None, address())
-        return error
-    return None
 
 
 def note_scope(edge: Edge, refusal: Refusal, scope: Scope) -> None:
