@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
+from sockudo.dashboard.access import COOKIE
 from support.browser import Visit, Visitor
 from support.looks import wrong_looks
 from support.operators import PASSWORD
@@ -13,7 +14,7 @@ REFUSED = "Failed to load resource: the server responded with a status of 401"
 
 
 def logged_in(visitor: Visitor) -> bool:
-    return any(cookie["value"] for cookie in visitor.context.cookies())
+    return any(cookie["value"] for cookie in visitor.context.cookies() if cookie["name"].endswith(COOKIE))
 
 
 def enter(page: Page, password: str) -> None:
@@ -60,7 +61,7 @@ def test_logging_out_ends_the_session(visit: Visit, server: ServerProcess) -> No
     page = visitor.open("/dashboard")
     enter(page, PASSWORD)
     page.wait_for_url("**/dashboard")
-    used = next(cookie for cookie in visitor.context.cookies() if cookie["value"])
+    used = next(cookie for cookie in visitor.context.cookies() if cookie["name"].endswith(COOKIE))
     page.get_by_role("button", name="Log out").click()
     page.wait_for_url("**/dashboard/login")
     assert not logged_in(visitor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,13 @@ from sockudo.client.auth import Credentials
 
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 Invoke = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def without_variables_of_the_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The suite's own variables would be named as unknown ones."""
+    for name in [name for name in os.environ if name.startswith("SOCKUDO_")]:
+        monkeypatch.delenv(name)
 
 
 @dataclass
