@@ -32,8 +32,11 @@ class Origins:
         self._seed: bytes | None = None
 
     async def load(self) -> bytes:
-        """Looks up the seed, which the first node makes. Raises errors.HISTORY_UNAVAILABLE."""
-        self._seed = None
+        """Looks up the seed, which the first node makes. Raises errors.HISTORY_UNAVAILABLE.
+
+        Until it is there the known one stays: a message that is published meanwhile begins the stream whose id
+        subscribers have.
+        """
         info = await self._calls.read(self._store.info(*SEED_PLACE))
         if info is None:
             now_ms = int(self._clock.time() * 1000)

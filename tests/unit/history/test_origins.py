@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from sockudo.history import Failed, Replayed, Reset
 from sockudo.streams.records import SEED_PLACE, Position
-from support.durable import APP, Durable, UnrulyStore, refuse
+from support.durable import APP, Durable, Held, UnrulyStore, refuse
+from support.turns import settle
 
 RESET = Reset("news", "reset", "bad import", "ops@pier")
 A_YEAR = 365 * 86_400
@@ -39,6 +42,21 @@ async def test_the_first_message_comes_behind_the_place_that_was_told(durable: D
     assert [frame.serial for frame in outcome.frames] == [1]
     assert outcome.head == Position(start.stream_id, 1)
     assert durable.changes == []
+
+
+async def test_a_publish_while_another_client_subscribes_begins_the_stream_that_was_told(durable: Durable) -> None:
+    """The seed was unknown for as long as it was looked up: the stream had a random id, and clients a false gap."""
+    start = await place(durable)
+    held = Held()
+    # The first answer is for the channel, the second for the seed.
+    durable.store.plan("info", None, held)
+    other = asyncio.ensure_future(place(durable, "other"))
+    await settle()
+    published = durable.submit()
+    await held.release()
+    await other
+    await published
+    assert await place(durable) == Position(start.stream_id, 1)
 
 
 async def test_the_place_outlives_a_restart_and_is_the_same_on_every_node() -> None:
