@@ -22,7 +22,7 @@ async def listen() -> None:
 
 
 threading.Thread(target=asyncio.run, args=[listen()], daemon=True).start()
-api = Sockudo(Config("app-id", "app-key", "app-secret", port=PORT))
+api = Sockudo(Config("1001", "app-key", "app-secret", port=PORT))
 for line in sys.stdin:
     once = TriggerOptions(idempotency_key=uuid.uuid4().hex)  # said once, however often it is sent
     while api.trigger("chat", "said", {"name": NAME, "text": line.strip()}, once).status.should_retry():

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 HERE = Path(__file__).parent
 SOCKUDO = os.environ.get("SOCKUDO_URL", "http://127.0.0.1:6001")
-APP_ID = os.environ.get("SOCKUDO_APP_ID", "app-id")
+APP_ID = os.environ.get("SOCKUDO_APP_ID", "1001")
 KEY = os.environ.get("SOCKUDO_APP_KEY", "app-key")
 SECRET = os.environ.get("SOCKUDO_APP_SECRET", "app-secret")
 PUBLIC_KEY = os.environ.get("VAPID_PUBLIC_KEY", "")

@@ -18,6 +18,7 @@ from sockudo.auth.revocations import Revocations
 from sockudo.claiming import Claims, places
 from sockudo.clock import Clock, SystemClock
 from sockudo.config import Settings
+from sockudo.config.app_choice import aliases
 from sockudo.config.app_reader import origin_warnings
 from sockudo.config.apps import App
 from sockudo.dashboard.board import Board
@@ -148,7 +149,11 @@ class Server:
         deltas = DeltaNode(delta_options(settings), self.clock.time)
         inspector = Inspector(self.clock.time)
         self.hub = Hub(loop.call_soon, self.clock.monotonic, hub_options(settings), deltas, inspector)
-        self.apps = AppRegistry(app_store(settings, serving=True), Defaults.from_settings(settings))
+        self.apps = AppRegistry(
+            app_store(settings, serving=True),
+            Defaults.from_settings(settings),
+            aliases=aliases(settings.apps, dev=settings.dev),
+        )
         self.rates = AppRates()
         self.keys = IdempotencyKeys(max_key_length=settings.idempotency.max_key_length)
         self.revocations = Revocations(SqliteRevocationStore(settings.data_dir))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 
 from sockudo.config import Settings
@@ -110,6 +111,8 @@ def _try_it(server: Server, app: App) -> list[str]:
     known = app == DEV_APP and not settings.ssl.enabled
     # An argument is visible to other users of the machine.
     named = {"SOCKUDO_APP_ID": app.id, "SOCKUDO_APP_KEY": app.key, "SOCKUDO_APP_SECRET": app.secret}
+    # Scripts of a checkout name the command that works without an installation.
+    command = os.environ.get("SOCKUDO_COMMAND") or "sockudo"
     who = [] if known else [f"    export {name}={shlex.quote(value)}" for name, value in named.items()]
     return [
         "  In a browser, with pusher-js:",
@@ -119,5 +122,5 @@ def _try_it(server: Server, app: App) -> list[str]:
         "",
         "  In another terminal:",
         *who,
-        f'    sockudo publish --url {_url(server)} my-channel my-event \'{{"hello":"world"}}\'',
+        f'    {command} publish --url {_url(server)} my-channel my-event \'{{"hello":"world"}}\'',
     ]

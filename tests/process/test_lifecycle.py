@@ -104,7 +104,7 @@ def test_what_dev_prints_works_when_pasted(tmp_path: Path) -> None:
     with printed(tmp_path, "--dev", command=FROM_NOTHING) as text:
         url = found(r"listening on +(http://127\.0\.0\.1:\d+)\n", text)
         metrics = urlsplit(found(r"metrics +(http://127\.0\.0\.1:\d+/metrics)\n", text))
-        assert "app id  app-id" in text
+        assert "app id  1001" in text
         assert "secret  app-secret" in text
         assert f"new Pusher('app-key', {{ wsHost: '127.0.0.1', wsPort: {url.rpartition(':')[2]}," in text
         assert pasted(found(r"(sockudo publish .*)\n", text), tmp_path) == 0

@@ -136,3 +136,9 @@ def test_the_password_of_the_dashboard_is_said_once_or_when_everybody_knows_it()
     assert "password" not in said(dashboard__password="kept to oneself")
     assert "in development: dashboard\n" in said(dev=True, apps=(DEV_APP,), dashboard__password="dashboard")
     assert "kept to oneself" not in said(dev=True, apps=(DEV_APP,), dashboard__password="kept to oneself")
+
+
+def test_the_command_is_that_of_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOCKUDO_COMMAND", "scripts/sockudo")
+    text = said(dev=True, apps=(DEV_APP,))
+    assert "    scripts/sockudo publish --url http://127.0.0.1:6001 my-channel" in text

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import TypeVar
@@ -57,10 +57,18 @@ class AppRegistry:
     """Every app the server serves, ready for the hot path.
 
     A `LiveApp` is replaced as a whole when its record changes; one whose record did not change stays the same object.
+    ``aliases`` are further names of apps, alias to id.
     """
 
-    def __init__(self, store: AppStore, defaults: Defaults, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: AppStore,
+        defaults: Defaults,
+        now: Callable[[], float] = time.time,
+        aliases: Mapping[str, str] | None = None,
+    ) -> None:
         self._store = store
+        self._aliases = aliases or {}
         self._now = now
         self._defaults = defaults
         self._by_id: dict[str, LiveApp] = {}
@@ -95,8 +103,8 @@ class AppRegistry:
         return self._by_key.get(key)
 
     def by_id(self, app_id: str) -> LiveApp | None:
-        """The app with this id, disabled ones included."""
-        return self._by_id.get(app_id)
+        """The app with this id, or of which this is an alias and no app's id; disabled ones included."""
+        return self._by_id.get(app_id) or self._by_id.get(self._aliases.get(app_id, app_id))
 
     def all(self) -> Sequence[LiveApp]:
         """Every app, sorted by id."""

@@ -124,7 +124,7 @@ def authenticate(
         raise errors.AUTH_PARAMETERS("Missing authentication query parameters")
     key, timestamp, body_md5, signature, canonical = _read_sdk_order(query) or _read_any_order(query)
     app = apps.by_key(key) if key else None
-    if app is None or (path_app_id is not None and app.id != path_app_id):
+    if app is None or (path_app_id is not None and app.id != path_app_id and apps.by_id(path_app_id) is not app):
         raise _wrong_app(apps, key, path_app_id, explained=may_explain())
     _check_timestamp(timestamp, now)
     if body is not None:

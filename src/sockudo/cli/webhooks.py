@@ -243,8 +243,9 @@ def _allowed_here(app_id: str, key: str, config: Any) -> bool:
     from pathlib import Path
 
     from sockudo.config import ConfigError, load
+    from sockudo.config.app_choice import DEV_ALIAS, DEV_APP
 
-    if (app_id, key) == ("app-id", "app-key"):
+    if app_id in (DEV_APP.id, DEV_ALIAS) and key == DEV_APP.key:
         return True
     try:
         settings = load(path=config, environ=os.environ, cwd=Path.cwd(), dev=False, overrides={}).settings

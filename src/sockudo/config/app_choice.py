@@ -7,26 +7,30 @@ the development app only when nothing else does; known credentials never listen 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sockudo.config.app_reader import read_app
-from sockudo.config.apps import App, Features, Policy
+from sockudo.config.apps import App, Channels, Features, Policy
 from sockudo.config.draft import Draft
 from sockudo.config.problems import ConfigError
 from sockudo.config.schema import APPS
 
-__all__ = ["APP_VARIABLES", "DEV_APP", "DEV_PASSWORD", "choose", "is_loopback"]
+__all__ = ["APP_VARIABLES", "DEV_ALIAS", "DEV_APP", "DEV_PASSWORD", "aliases", "choose", "is_loopback"]
 
 DEV_APP = App(
-    id="app-id",
+    id="1001",  # stock SDKs refuse ids that are not numbers
     key="app-key",
     secret="app-secret",  # noqa: S106 - known to everybody, which is why it stays on loopback
     enabled=True,
     policy=Policy(
-        features=Features(enable_client_messages=True, enable_user_authentication=True, enable_watchlist_events=True)
+        features=Features(enable_client_messages=True, enable_user_authentication=True, enable_watchlist_events=True),
+        channels=Channels(v1_recovery=True),
     ),
 )
+
+DEV_ALIAS = "app-id"
+"""What the command line and paths of a development server may also call the development app."""
 
 DEV_PASSWORD = "dashboard"  # noqa: S105 - the dashboard's, as well known as the app's secret
 _OWN = "SOCKUDO_DEFAULT_APP_"
@@ -50,6 +54,7 @@ _LIMITS = (
     "MAX_EVENT_BATCH_SIZE",
 )
 _SWITCHES = ("ENABLE_CLIENT_MESSAGES", "ENABLE_USER_AUTHENTICATION", "ENABLE_WATCHLIST_EVENTS")
+_DEV_FEATURES: Mapping[str, str] = {**{name.lower(): "true" for name in _SWITCHES}, "v1_recovery": "true"}
 _CHANNELS = ("ALLOWED_ORIGINS", "ANNOTATIONS_ENABLED")
 _OWN_NAMES = frozenset(f"{_OWN}{suffix}" for suffix in (*_CREDENTIALS, "ENABLED", *_LIMITS, *_SWITCHES, *_CHANNELS)) | {
     *_SKIP,
@@ -91,12 +96,18 @@ def choose(draft: Draft, environ: Mapping[str, str], *, dev: bool) -> None:
         draft.sources.append(f"apps of the file left out: {variable}")
     enabled = draft.flag(given, f"{_OWN}ENABLED")
     if enabled is False or any(f"{_OWN}{part}" in given for part in _CREDENTIALS):
-        _take_own(draft, given, enabled=enabled is not False)
+        _take_own(draft, given, enabled=enabled is not False, dev=dev)
     else:
         _note_orphans(draft, given)
-        _take_foreign(draft, given)
+        _take_foreign(draft, given, dev=dev)
     if dev and not draft.values.get(APPS):
         _take_dev(draft)
+
+
+def aliases(apps: Sequence[App], *, dev: bool) -> Mapping[str, str]:
+    """Further names of the configured apps, alias to id: those of the development app, on its server only."""
+    known = dev and any((app.id, app.key) == (DEV_APP.id, DEV_APP.key) for app in apps)
+    return {DEV_ALIAS: DEV_APP.id} if known else {}
 
 
 def is_loopback(host: str) -> bool:
@@ -109,7 +120,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _take_own(draft: Draft, given: Mapping[str, str], *, enabled: bool) -> None:
+def _take_own(draft: Draft, given: Mapping[str, str], *, enabled: bool, dev: bool) -> None:
     missing = [f"{_OWN}{part}" for part in _CREDENTIALS if f"{_OWN}{part}" not in given]
     origin = f"{_OWN}*"
     draft.put(APPS, (), origin)
@@ -119,10 +130,12 @@ def _take_own(draft: Draft, given: Mapping[str, str], *, enabled: bool) -> None:
     if missing:
         draft.warnings.append(f"there is no default app: {', '.join(missing)} not set")
         return
-    switches = {name.lower(): given.get(f"{_OWN}{name}", "false") for name in _SWITCHES}
+    default = "true" if dev else "false"
+    switches = {name.lower(): given.get(f"{_OWN}{name}", default) for name in _SWITCHES}
     if f"{_OWN}{_SWITCHES[0]}" not in given:
-        switches["enable_client_messages"] = given.get(_CLIENT_MESSAGES, "false")
+        switches["enable_client_messages"] = given.get(_CLIENT_MESSAGES, default)
     record = {
+        **(_DEV_FEATURES if dev else {}),
         **{part.lower(): given[f"{_OWN}{part}"] for part in _CREDENTIALS},
         "enabled": True,
         **{name.lower(): given.get(f"{_OWN}{name}", _OWN_LIMIT) for name in _LIMITS},
@@ -142,7 +155,7 @@ def _note_orphans(draft: Draft, given: Mapping[str, str]) -> None:
         draft.warnings.append(f"{', '.join(orphans)} have no effect without {needed}")
 
 
-def _take_foreign(draft: Draft, given: Mapping[str, str]) -> None:
+def _take_foreign(draft: Draft, given: Mapping[str, str], *, dev: bool) -> None:
     for prefix in _FOREIGN:
         credentials = {part.lower(): given[f"{prefix}{part}"] for part in _CREDENTIALS if f"{prefix}{part}" in given}
         if not credentials:
@@ -152,11 +165,15 @@ def _take_foreign(draft: Draft, given: Mapping[str, str]) -> None:
             draft.warnings.append(
                 f"{names} not read: an app needs {', '.join(f'{prefix}{part}' for part in _CREDENTIALS)}"
             )
-        elif draft.values.get(APPS):
+            continue
+        if draft.values.get(APPS):
             same = any((app.id, app.key, app.secret) == tuple(credentials.values()) for app in draft.values[APPS])
             if not same:
                 draft.warnings.append(f"{names} not read: {draft.origins[APPS]} configures the apps already")
-        elif _adopt(draft, {**credentials, **_soketi_extras(draft, given, prefix)}, f"{prefix}*", "environment"):
+            continue
+        features = _DEV_FEATURES if dev else {}
+        record = {**credentials, **features, **_soketi_extras(draft, given, prefix)}
+        if _adopt(draft, record, f"{prefix}*", "environment"):
             draft.sources.append(f"{names} read as the app {credentials['id']!r}")
 
 

@@ -30,7 +30,7 @@ without starting the server with `sockudo config check`.
 Later sources replace earlier ones, key by key:
 
 1. the defaults below;
-2. with `--dev`: loopback only, apps in memory, no rate limits, one app `app-id` / `app-key` / `app-secret`, and on what
+2. with `--dev`: loopback only, apps in memory, no rate limits, one app `1001` / `app-key` / `app-secret`, and on what
    is off otherwise: connection recovery, history, presence history, tag filters and push notifications;
 3. one file: the one of `--config FILE`, else `config/config.toml`, else `config/config.json`, under the working
    directory; a name that ends in `.toml` is TOML, any other JSON;

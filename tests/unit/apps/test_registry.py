@@ -355,3 +355,13 @@ async def test_the_apps_of_the_configuration_are_known(store: FragileStore, regi
     await store.save(an_app("stored"))
     await registry.start([an_app("a")])
     assert registry.configured == {"a"}
+
+
+async def test_an_alias_is_no_app_of_its_own(store: FragileStore) -> None:
+    """The development app has the id that every SDK takes, and the one that older snippets name."""
+    registry = AppRegistry(store, Defaults(), aliases={"app-id": "1001"})
+    await registry.start([App(id="1001", key="k", secret="s", enabled=True)])
+    assert registry.by_id("app-id") is registry.by_id("1001") is registry.by_key("k")
+    assert [app.id for app in registry.all()] == ["1001"]
+    assert registry.by_id("app-idd") is None
+    await registry.stop()

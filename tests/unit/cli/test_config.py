@@ -80,7 +80,7 @@ def test_show_as_toml() -> None:
     done = runner.invoke(app, ["config", "show", "--dev", "--toml"])
     tree = tomllib.loads(done.stdout)
     assert tree["host"] == "127.0.0.1"
-    assert tree["app_manager"]["array"]["apps"][0]["id"] == "app-id"
+    assert tree["app_manager"]["array"]["apps"][0]["id"] == "1001"
     assert "app-secret" not in done.stdout
 
 

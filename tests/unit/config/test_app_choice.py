@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from sockudo.config import Loaded
-from sockudo.config.app_choice import DEV_APP, is_loopback
+from sockudo.config.app_choice import DEV_ALIAS, DEV_APP, aliases, is_loopback
 from sockudo.config.apps import Limits
 
 Load = Callable[..., Loaded]
@@ -204,3 +204,27 @@ def test_the_development_app_never_enters_a_store_that_lasts(loaded: Load) -> No
 def test_a_development_app_on_a_unix_socket(loaded: Load) -> None:
     got = loaded('host = "0.0.0.0"\n[unix_socket]\nenabled = true\npath = "/run/s.sock"', dev=True)
     assert ids(got) == [DEV_APP.id]
+
+
+@pytest.mark.parametrize("prefix", ["PUSHER_APP_", "REVERB_APP_", "SOKETI_DEFAULT_APP_", "SOCKUDO_DEFAULT_APP_"])
+def test_an_app_from_variables_has_every_feature_in_development_only(prefix: str, loaded: Load) -> None:
+    environ = credentials(prefix)
+    (dev,) = loaded(env=environ, dev=True).settings.apps
+    assert dev.policy.features == DEV_APP.policy.features
+    assert dev.policy.channels.v1_recovery is True
+    (plain,) = loaded(env=environ).settings.apps
+    assert not plain.policy.features.enable_client_messages
+    assert not plain.policy.channels.v1_recovery
+
+
+def test_a_variable_switches_a_feature_off_in_development(loaded: Load) -> None:
+    environ = {**credentials("SOCKUDO_DEFAULT_APP_"), "SOCKUDO_DEFAULT_APP_ENABLE_CLIENT_MESSAGES": "false"}
+    (app,) = loaded(env=environ, dev=True).settings.apps
+    assert app.policy.features.enable_client_messages is False
+    assert app.policy.features.enable_user_authentication is True
+
+
+def test_the_alias_is_the_development_apps_alone(loaded: Load) -> None:
+    assert aliases((DEV_APP,), dev=True) == {DEV_ALIAS: DEV_APP.id}
+    assert aliases((DEV_APP,), dev=False) == {}
+    assert aliases(loaded(FILE, dev=True).settings.apps, dev=True) == {}
