@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 from sockudo import errors
 from sockudo.edge.http_connection import HttpConnection
 from sockudo.edge.http_head import MAX_TARGET, has_path, target_too_long
+from sockudo.edge.outgoing import WhileOpen
 
 __all__ = ["MOST_CONNECTIONS", "MOST_PER_ADDRESS", "AppConnection"]
 
@@ -83,6 +84,7 @@ class AppConnection(HttpConnection):
             self._stop(errors.MALFORMED_REQUEST("The request target is neither a path nor a URL with a path"))
         if not self.parser.should_upgrade():
             super().on_headers_complete()
+            self.cycle.transport = WhileOpen(self.transport)  # type: ignore[assignment]  # all that a cycle uses of it
         elif not any(name == b"upgrade" for name, _ in self.headers):
             self._stop(errors.METHOD_NOT_ALLOWED("CONNECT is not served"))
 
@@ -92,7 +94,8 @@ class AppConnection(HttpConnection):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._arriving and self._free and not self._over and not self.transport.is_closing():
+        answered_early = self._arriving and not self._in_head and self._free
+        if answered_early and not self._over and not self.transport.is_closing():
             # It was answered before its body had come, which nothing is going to read.
             self._end_our_side()
 

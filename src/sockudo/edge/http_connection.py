@@ -81,7 +81,19 @@ class HttpConnection(HttpToolsProtocol):
             self._held += data
             self._stop_reading()
             return
-        self._read(data)
+        size = len(data)
+        if size <= _PIECE and not self.pipeline and data.count(_END_OF_HEAD) <= MOST_PIPELINED:
+            # Almost always: one request, or a part of one.
+            self._moved = False
+            instead = self._parse(data, 0, size)
+            if instead is not None:
+                self._read(instead)
+            elif self._moved:
+                self._framing = 0
+            else:
+                self._measure(size)
+        else:
+            self._read(data)
         if self._arriving and not self._in_head and self._refused is None:
             self._look_at_unfinished()
         self._end_if_refused()
@@ -175,8 +187,9 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:
-            self.headers.append((name.lower(), value))
-            if len(self.headers) > MAX_HEADERS:
+            headers = self.headers
+            headers.append((name.lower(), value))
+            if len(headers) > MAX_HEADERS:
                 self._stop(too_many_headers())
 
     def on_headers_complete(self) -> None:

@@ -165,7 +165,7 @@ class HttpProtocol(HttpConnection):
 
     def on_message_begin(self) -> None:
         self._begun_at = self._active_at
-        self._begin()
+        self._arriving = self._in_head = self._moved = True
         self._body_size = 0
         self.url = b""
         self.headers = []

@@ -88,6 +88,19 @@ async def test_the_second_head_is_not_waited_for_either() -> None:
         assert (await ended(reader)).count(b"HTTP/1.1 200 ") == 1
 
 
+async def test_the_next_head_may_be_arriving_when_a_request_is_answered() -> None:
+    """The connection was ended then, as if the request that was answered had a body to come."""
+    app = Slow()
+    async with connection(app) as (reader, writer):
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET /met")
+        asyncio.get_running_loop().call_later(0.15, app.answer.set)
+        for _ in range(2):
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert await reader.readexactly(2) == b"ok"
+            writer.write(b"rics HTTP/1.1\r\nHost: x\r\n\r\n")
+
+
 async def test_a_head_has_a_size() -> None:
     app = Slow()
     async with connection(app) as (reader, writer):
