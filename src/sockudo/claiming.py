@@ -116,7 +116,7 @@ def databases_in_use(settings: Settings) -> Iterator[tuple[str, SqlDatabase, Seq
     ):
         groups = (
             (settings.app_manager.driver, f"apps {server.table_name}"),
-            # Whatever the server says of history, an app may have it on.
+            # An app may have history on where the server's setting is off.
             (history.backend, f"history {prefix}"),
             (push.storage_driver, "push"),
             (push.queue_driver, "push queue"),

@@ -40,7 +40,7 @@ EMBEDDED_FILES: Final = (
 """In the order in which they are copied. `server.lock` is none: it means nothing without its server."""
 
 Progress = Callable[[EmbeddedFile, int, int], None]
-"""Told of each file how much is done, of how much."""
+"""Takes the progress of each file: bytes done, and bytes in all."""
 
 
 class BackupError(Exception):

@@ -46,7 +46,7 @@ def unique_id() -> str:
 def derived_id(key: bytes, *parts: str) -> str:
     """An id of the form of `unique_id` that the parts always have under this key, and that nothing else ever has.
 
-    ``key`` has up to 64 bytes, random ones: whoever does not know it can neither foresee the id nor find the parts.
+    ``key`` has up to 64 bytes, random ones: without it the id can neither be foreseen nor be taken apart.
     """
     digest = hashlib.blake2b(digest_size=16, key=key)
     for part in parts:

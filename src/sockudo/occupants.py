@@ -1,7 +1,7 @@
 """Who uses a place that one server at a time may use: a data folder, a database, a queue.
 
 Two servers on one place lose nothing of what is stored, but neither hears what is published at the other, and clients
-see holes that they are not told of. So a server claims its places when it starts, and names who has them when it
+have holes without notice. So a server claims its places when it starts, and names who has them when it
 cannot.
 """
 

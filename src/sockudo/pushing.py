@@ -235,7 +235,7 @@ class Pushing:
 
 
 class _Webhooks:
-    """The pipeline's probe: endpoints of apps are told, and operators of what is set up wrongly."""
+    """The pipeline's probe: apps get events at their endpoints, and operators what is set up wrongly."""
 
     def __init__(self, webhooks: PushWebhooks, refusals: ProviderRefusals) -> None:
         self._webhooks = webhooks

@@ -64,7 +64,7 @@ def restore(
     """Make data_dir what it was when a backup was taken; no server may run on it.
 
     What is there now is moved to a folder beside, and every stream gets a new id: clients that saw messages which the
-    backup does not have are told to load their state anew.
+    backup does not have get a reset, and load their state anew.
     """
     import asyncio
 

@@ -20,7 +20,7 @@ __all__ = ["Address", "address_of", "local_apps", "read_settings"]
 class Address(NamedTuple):
     """Where a server is reached from its own machine: ``url``, or ``reason`` where it has none.
 
-    ``certificate`` is the file of the one that it shows there, under whatever name; None without TLS.
+    ``certificate`` is the file of its certificate, for any name; None without TLS.
     """
 
     url: str

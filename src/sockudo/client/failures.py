@@ -30,7 +30,7 @@ class ClientError(Exception):
 
 
 class UnreachableError(ClientError):
-    """No answer from ``url``; ``reason`` is what the network said, ``advice`` what to do, empty if that is unknown."""
+    """No answer from ``url``; ``reason`` is the network's, ``advice`` what to do, empty if that is unknown."""
 
     def __init__(self, url: str, reason: str, advice: str = "") -> None:
         super().__init__(f"No answer from {url}: {reason}")
@@ -40,7 +40,7 @@ class UnreachableError(ClientError):
 
     @classmethod
     def of(cls, url: str, error: BaseException, *, garbled: bool = False) -> Self:
-        """From what a library raised: a certificate that is not accepted is told apart from a dead server.
+        """From what a library raised: a certificate that is not accepted is another failure than a dead server.
 
         ``garbled`` says that something took the connection and did not answer in HTTP.
         """

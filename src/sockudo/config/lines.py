@@ -1,4 +1,4 @@
-"""On which line of a configuration file a key stands: for people who are told what is wrong with it.
+"""Finds the line of a configuration file on which a key stands, for the problems of that key.
 
 The parsers keep no positions. These scanners find keys by how files are written; one that they do not find has no line.
 """
@@ -27,23 +27,23 @@ def located(problem: str, place: str, text: str, *, toml: bool) -> str:
     """The problem with the line behind ``place``, the name of the file; as it was where no line is found."""
     if not problem.startswith(f"{place}: "):
         return problem
-    said = problem.removeprefix(f"{place}: ")
-    found = _PROBLEM.match(said)
+    message = problem.removeprefix(f"{place}: ")
+    found = _PROBLEM.match(message)
     if found is None:
         return problem
     path = found["path"]
     tries = [path]
     if found["below"]:
         tries.insert(0, f"{path}.{found['below']}")
-    unknown = _UNKNOWN.search(said)
-    if unknown is not None and not said.startswith("unknown key"):
+    unknown = _UNKNOWN.search(message)
+    if unknown is not None and not message.startswith("unknown key"):
         # Of a field of the app itself there is no other path.
         tries = [f"{each}.{unknown[1]}" for each in tries] + [f"{path}.{unknown[1]}", *tries]
     places = dict(_toml_keys(text) if toml else _json_keys(text))
     line = next((places[each] for each in tries if each in places), None)
     if line is None:
         line = next((line for each in tries if (line := line_of(each, places)) is not None), None)
-    return problem if line is None else f"{place}:{line}: {said}"
+    return problem if line is None else f"{place}:{line}: {message}"
 
 
 def line_of(path: str, places: dict[str, int]) -> int | None:

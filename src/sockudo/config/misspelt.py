@@ -37,7 +37,7 @@ _OURS: Final = (
 # Beginnings that other software has too: only what differs by a letter or two is one of ours.
 _CLOSE: Final = 0.9
 _ALIKE: Final = 0.6
-# Read by commands, by the choice of the log's filter, or told by Kubernetes of a service that is called sockudo.
+# Read by commands, by the choice of the log's filter, or set by Kubernetes for a service with the name sockudo.
 _ELSEWHERE: Final = frozenset(
     {
         "SOCKUDO_URL",

@@ -111,7 +111,7 @@ class Machine:
 def who_has(port: int | None, otherwise: str) -> dict[str, str]:
     """Which process has a port that is taken, where that may be seen, and what to do: fields of a log line.
 
-    ``otherwise`` are the option and the variable that choose another port. Nothing is said of no port.
+    ``otherwise`` are the option and the variable that choose another port. Without a port there is no advice.
     """
     if port is None:
         return {}

@@ -44,7 +44,7 @@ def judge_occupants(section: str, occupants: Sequence[Occupant], *, shared: bool
 
 
 def judge_folder(folder: Path, *, shared: bool) -> Sequence[Finding]:
-    """Who has claimed the data folder; nothing when nobody has, or when its file cannot be read by this user."""
+    """The server that has claimed the data folder; nothing when it is free, or when this user cannot read its file."""
     try:
         occupant = occupant_of(folder)
     except OSError:

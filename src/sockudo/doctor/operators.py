@@ -67,16 +67,16 @@ async def operator_health(deployment: Deployment) -> dict[str, Any]:
     return told if answer.status == 200 and isinstance(told, dict) else {}
 
 
-def failed_parts(told: Mapping[str, Any]) -> list[str]:
-    """The checks that fail, each with its reason, from what `operator_health` told."""
-    return [f"{name}: {reason}" for name, reason in failed_checks(told).items()]
+def failed_parts(health: Mapping[str, Any]) -> list[str]:
+    """The checks that fail, each with its reason, from the answer of `operator_health`."""
+    return [f"{name}: {reason}" for name, reason in failed_checks(health).items()]
 
 
-def failed_checks(told: Mapping[str, Any]) -> dict[str, str]:
+def failed_checks(health: Mapping[str, Any]) -> dict[str, str]:
     """The same, by name."""
     return {
         str(check["name"]): str(check.get("reason") or "it fails")
-        for check in told.get("checks", ())
+        for check in health.get("checks", ())
         if isinstance(check, dict) and not check.get("passed")
     }
 

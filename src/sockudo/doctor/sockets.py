@@ -83,7 +83,7 @@ async def check_websocket(deployment: Deployment) -> Sequence[Finding]:
 
 
 def _cut_off(deployment: Deployment, reason: str) -> Finding:
-    """Nothing answers the upgrade. A process without descriptors cuts every new connection, whatever it is for."""
+    """Nothing answers the upgrade. A process without descriptors cuts every new connection, of any kind."""
     process = deployment.process()
     limit, used = (None, None) if process is None else (process.descriptors, process.open)
     if limit is not None and used is not None and used >= limit * FULL:

@@ -19,7 +19,7 @@ _OPERATORS: Final = ("/problems", "/inspector/stream")
 def after_failure(edge: Edge, reply: Reply, address: str) -> Reply:
     """The reply itself, or 429 where it refuses an authentication and the address has failed too often.
 
-    Everything is checked before, so whoever shares the address and signs rightly is served.
+    Everything is checked before, so a client that shares the address and signs rightly is served.
     """
     refusal = reply.refusal
     if refusal is None or (refusal.spec.status != 401 and refusal.spec is not errors.APP_NOT_FOUND):

@@ -119,7 +119,9 @@ class HttpProtocol(HttpConnection):
     def _look_at_unfinished(self) -> None:
         try:
             if self._body_size > UNSIGNED_BYTES and not self._head_is_signed:
-                check_signed_head(self.edge, self.parser.get_method(), self.url)
+                edge = self.edge
+                method = self.parser.get_method()
+                check_signed_head(edge.apps, method, self.url, now=edge.clock.time(), may_explain=edge.may_explain)
                 self._head_is_signed = True
             self.edge.bodies.grow(self._body_size - self._body_counted)
             self._body_counted = self._body_size

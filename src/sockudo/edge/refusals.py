@@ -1,4 +1,4 @@
-"""What operators are told of a refused HTTP request or upgrade: a count, an entry of the inspector, a log line."""
+"""Reports a refused HTTP request or upgrade to operators: a count, an entry of the inspector, a log line."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def note_request(edge: Edge, refusal: Refusal, request: str, app_id: str | None,
 
 
 def refused_publish(edge: Edge, reply: Reply, publish: LanePublish, address: str) -> Reply:
-    """The reply that a refusal on the express lane is answered with, once it has been told of."""
+    """Notes a refusal on the express lane; the reply to send for it."""
     reply = after_failure(edge, reply, address)
     if reply.refusal is not None:
         request = f"POST {publish.raw_path.decode('latin-1')}"
@@ -129,7 +129,7 @@ def note_upgrade(edge: Edge, refusal: Refusal, key: str, address: str, origin: s
 
 
 def note_connection(http: HttpProtocol, refusal: Refusal) -> None:
-    """Tells of a request that was refused before it was anybody's: garbled, too large, too slow."""
+    """Notes a request that was refused before its app was known: garbled, too large, too slow."""
     # Both are None before the first request of a connection.
     path = (http.url or b"").partition(b"?")[0].decode("latin-1")
     hops = http.edge.limits.api_trust_hops

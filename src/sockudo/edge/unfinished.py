@@ -7,13 +7,11 @@ refused before their body is kept. A body that arrives in one piece with its hea
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from sockudo import errors
-from sockudo.auth.signing import authenticate
-
-if TYPE_CHECKING:
-    from sockudo.edge.context import Edge
+from sockudo.auth.signing import AppLookup, authenticate
 
 __all__ = ["UNSIGNED_BYTES", "UnfinishedBodies", "check_signed_head"]
 
@@ -47,19 +45,21 @@ class UnfinishedBodies:
         self.held -= size
 
 
-def check_signed_head(edge: Edge, method: bytes, target: bytes) -> None:
+def check_signed_head(
+    apps: AppLookup, method: bytes, target: bytes, *, now: float, may_explain: Callable[[], bool]
+) -> None:
     """Raises what `authenticate` does, but for the hash of the body, where the path is one of the signed API's."""
     path, mark, query = target.partition(b"?")
     found = _SIGNED.match(path)
     if found is None:
         return
     authenticate(
-        edge.apps,
+        apps,
         method=method.decode("ascii"),
         raw_path=path.removesuffix(b"/"),
         query=query if mark else None,
         body=None,
         path_app_id=None if found[1] is None else found[1].decode("latin-1"),
-        now=edge.clock.time(),
-        may_explain=edge.may_explain,
+        now=now,
+        may_explain=may_explain,
     )

@@ -1,4 +1,4 @@
-"""What is accepted, and is probably not what was meant: told to operators alone, never to the sender."""
+"""Requests that are accepted and probably not what their sender meant: for operators alone, never for the sender."""
 
 from __future__ import annotations
 

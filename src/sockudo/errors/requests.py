@@ -375,7 +375,7 @@ BODIES_FULL = row(
     code="service_unavailable",
     http=503,
     retry=True,
-    causes=("Many clients send large bodies slowly.", "Somebody keeps unfinished requests open on purpose."),
+    causes=("Many clients send large bodies slowly.", "A client keeps unfinished requests open on purpose."),
     remedy="Try again after Retry-After; the operator raises http_api.unfinished_bodies_in_mb.",
 )
 INTERNAL_ERROR = row(

@@ -1,9 +1,9 @@
 """Where a channel is before its first message, without anything being stored for it.
 
-Whoever subscribes to a durable channel is told its place, also when nothing was ever published to it, and has to be
-found there after a cut or a restart. So the id of the stream that the first message will begin follows from the names
-of app and channel and from a seed. The seed is the random id of a stream of its own at `SEED_PLACE`: it lasts as long
-as the store, is the same for all of its nodes, and a store that was wiped has another one.
+A client that subscribes to a durable channel gets its place, also when nothing was ever published to it, and has to
+be found there after a cut or a restart. So the id of the stream that the first message will begin follows from the
+names of app and channel and from a seed. The seed is the random id of a stream of its own at `SEED_PLACE`: it lasts as
+long as the store, is the same for all of its nodes, and a store that was wiped has another one.
 
 An id comes back only for a channel whose stream was never written to: what is written stays, and so does what a reset
 or a rotation has made.

@@ -27,7 +27,7 @@ _log = structlog.get_logger("sockudo.history")
 
 
 class Taking:
-    """Told by the writer of each commit; `run` goes on for as long as the process."""
+    """Takes the outcome of each commit from the writer; `run` goes on for as long as the process."""
 
     def __init__(
         self, store: HistoryStore, calls: StoreCalls, degraded: DegradedStreams, clock: Clock, sleep: Sleep

@@ -29,7 +29,7 @@ class ProviderRefusals:
     def __init__(self, inspector: Inspector, monotonic: Callable[[], float]) -> None:
         self._inspector = inspector
         self._monotonic = monotonic
-        # When each is told again; all are forgotten when there are too many.
+        # When each is reported again; all are forgotten when there are too many.
         self._quiet: dict[tuple[str, Provider, str], float] = {}
 
     def note(self, app_id: str, publish_id: str, provider: Provider, error: OutcomeError) -> None:
@@ -51,13 +51,13 @@ class ProviderRefusals:
             reason=error.reason,
             advice=None if row is None else row.remedy,
         )
-        said = "" if error.reason is None else f": {error.reason}"
+        reason = "" if error.reason is None else f": {error.reason}"
         self._inspector.note(
             Entry(
                 self._inspector.now_ms(),
                 "push_refused",
                 app_id,
                 error=None if row is None else row.slug,
-                text=f"{name} refuses notifications{said} (publish {publish_id})",
+                text=f"{name} refuses notifications{reason} (publish {publish_id})",
             )
         )

@@ -1,4 +1,4 @@
-"""How queues reach a Redis server: connections, scripts that run in it, and what is said when it does not answer."""
+"""How queues reach a Redis server: connections, scripts that run in it, and the reason when it does not answer."""
 
 from __future__ import annotations
 
@@ -185,14 +185,14 @@ def _reason(error: Exception) -> str:
         if isinstance(cause, OSError) and cause.errno:
             return os.strerror(cause.errno).lower()
         cause = cause.__cause__ or cause.__context__
-    said = str(error)
-    if isinstance(error, AuthenticationError) or said.startswith(("NOAUTH", "WRONGPASS", "invalid username")):
+    text = str(error)
+    if isinstance(error, AuthenticationError) or text.startswith(("NOAUTH", "WRONGPASS", "invalid username")):
         return UNKNOWN_USER
-    if "DB index" in said:
+    if "DB index" in text:
         return UNKNOWN_DATABASE
     if isinstance(error, OutOfMemoryError):
         return "its memory is full"
-    word = said.partition(" ")[0]
+    word = text.partition(" ")[0]
     if type(error) is ResponseError and word.isalpha() and word.isupper():
         return word
     return "the connection was lost" if isinstance(error, RedisConnectionError) else "it failed"

@@ -1,4 +1,4 @@
-"""What operators are told of a failed recovery: its probable cause, and no more log lines than anybody reads."""
+"""Reports a failed recovery to operators: its probable cause, in a bounded number of log lines."""
 
 from __future__ import annotations
 
@@ -56,5 +56,5 @@ def _cause(failed: Failed, serial: int | None) -> str:
         ("oldest kept", failed.oldest_available_serial),
         ("newest", failed.newest_available_serial),
     )
-    told = ", ".join(f"{name} {value}" for name, value in known if value is not None)
-    return f"{cause}: {told}" if told and ":" not in cause else cause
+    details = ", ".join(f"{name} {value}" for name, value in known if value is not None)
+    return f"{cause}: {details}" if details and ":" not in cause else cause

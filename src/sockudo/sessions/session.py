@@ -235,7 +235,7 @@ class Session(Connection):
             self.gateway.hub.frames_in_write = 1
 
     def accepting(self, predicate: Predicate | None, work: int = PAST_UNITS) -> Callable[[Frame], bool]:
-        """Whether a message of the past passes a subscription's filter: the same test as for those said now.
+        """Whether a message of the past passes a subscription's filter: the same test as for those published now.
 
         ``work`` is for all messages that are shown to it, as that of `SharedBudget` is for all expressions.
         """

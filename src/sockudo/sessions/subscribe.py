@@ -70,7 +70,7 @@ def _request(session: Session, name: str, data: dict[str, Any]) -> Request:
         check_rewind(session, name, kind)
     if v2:
         check_modes(data)
-    # What is told about a channel needs what the channel itself needs.
+    # Events about a channel need what the channel itself needs.
     subject = name.removeprefix(META_PREFIX) if kind is META else name
     needs = channel_kind(subject) if kind is META else kind
     if needs.protected and not isinstance(data.get("auth"), str):

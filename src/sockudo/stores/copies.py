@@ -17,7 +17,7 @@ CopyError = sqlite3.Error
 """What SQLite says when a file cannot be read or written."""
 
 Progress = Callable[[int, int], None]
-"""Told how much is done, of how much."""
+"""Takes the progress: bytes done, and bytes in all."""
 
 _PAGES_AT_ONCE: Final = 2048
 _BUSY_SECONDS: Final = 30.0
@@ -35,7 +35,7 @@ def copy_database(source: Path, target: Path, progress: Progress) -> None:
         reading.execute("BEGIN")
         reading.execute("SELECT count(*) FROM sqlite_master").fetchone()
         reading.backup(writing, pages=_PAGES_AT_ONCE, progress=lambda _, left, all_: progress(all_ - left, all_))
-        # A file alone is complete: nobody has to know of companions.
+        # The file is complete without companions.
         writing.execute("PRAGMA journal_mode = DELETE")
     _sync(target)
 
@@ -52,14 +52,14 @@ def damage_of(path: Path) -> str | None:
     """What is wrong with an SQLite file, None when nothing is."""
     try:
         with closing(_connect(path)) as connection:
-            told = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+            verdict = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
     except sqlite3.Error as error:
         return str(error)
-    return None if told == "ok" else told
+    return None if verdict == "ok" else verdict
 
 
 def renew_stream_ids(path: Path, prefix: str) -> int:
-    """Gives every stream of a history another id, and says how many there are: clients of before are told so.
+    """Gives every stream of a history another id, and says how many there are: clients of before get a reset.
 
     Raises `CopyError`.
     """

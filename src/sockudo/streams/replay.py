@@ -5,7 +5,7 @@ Where a channel is durable the store owns its stream and the buffer follows it; 
 which lives as long as the buffer does.
 
 A channel that was never published to has no buffer, however many subscribe to it: the id of the stream that its first
-message will begin follows from its name, so a client can be told its place, and be found there again, without anything
+message will begin follows from its name, so a client can get its place, and be found there again, without anything
 being kept. What a channel has had before is kept instead, as a number per channel that was published to: the stream
 that follows one that has ended has another id.
 """

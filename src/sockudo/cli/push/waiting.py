@@ -91,7 +91,7 @@ class _RichBar:
         self._progress.update(
             self._task,
             description=status["state"],
-            # Without anybody to send to there is nothing to wait for.
+            # Without recipients there is nothing to wait for.
             total=counts.planned or (0 if status["state"] in TERMINAL else None),
             completed=counts.settled,
             said=", ".join(said),

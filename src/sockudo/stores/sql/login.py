@@ -35,7 +35,7 @@ def try_login(server: SqlDatabase, timeout_ms: int) -> str | None:
 
 
 def _try_write(connection: Connection, apps: str) -> None:
-    """A server that may only be read refuses the statement, whatever rows it is about."""
+    """A server that may only be read refuses the statement for any rows."""
     names = inspect(connection).get_table_names()
     ours = next((name for name in sorted(names) if name == apps or name.startswith("sockudo_")), None)
     if ours is not None:
