@@ -20,10 +20,12 @@ LABEL org.opencontainers.image.title="sockudo" \
 RUN useradd --system --uid 10001 --no-create-home --home-dir /data sockudo \
     && install --directory --owner sockudo --group sockudo /data
 COPY --from=build /opt/sockudo /opt/sockudo
+# Loopback of a container is reached by no other: which ports are published is what decides.
 ENV PATH=/opt/sockudo/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     SOCKUDO_DATA_DIR=/data \
-    HEALTHCHECK_PATH=/up
+    HEALTHCHECK_PATH=/up \
+    METRICS_HOST=0.0.0.0
 USER sockudo
 WORKDIR /data
 VOLUME /data

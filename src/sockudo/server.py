@@ -111,6 +111,12 @@ class Server:
         self._tls: ssl.SSLContext | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def serves_dashboard(self) -> bool:
+        """Whether a listener that is open has the dashboard."""
+        dashboard = self.settings.dashboard
+        return dashboard.enabled and (self.metrics_port is not None or dashboard.public)
+
     # ---- start ----
 
     async def start(self) -> None:
@@ -128,10 +134,10 @@ class Server:
             await self._open_push()
             # Opened after push, so that it is closed before.
             self._stack.push_async_callback(self.event_rules.close)
-            await self._open_dashboard()
             self._open_bulk_writer()
             await self._open_listeners()
             await self._open_metrics()
+            await self._open_dashboard()
             self._start_rounds()
         except BaseException:
             await self._close()
@@ -273,7 +279,8 @@ class Server:
             _log.error("no push", reason=problem.text)
 
     async def _open_dashboard(self) -> None:
-        if self.settings.dashboard.enabled:
+        """A password is shown once: none is made for a dashboard that cannot be reached. Until then no login passes."""
+        if self.serves_dashboard:
             self.dashboard_password = await self.board.credentials.prepare()
 
     def _open_bulk_writer(self) -> None:

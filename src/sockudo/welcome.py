@@ -21,7 +21,7 @@ def welcome(server: Server, seconds: float) -> str:
     settings = server.settings
     lines = [f"Sockudo {__version__} is ready in {seconds:.2f} s", "", f"  listening on   {_url(server)}"]
     if server.metrics_port is not None and settings.metrics.enabled:
-        lines.append(f"  metrics        http://{_host(settings.metrics.host)}:{server.metrics_port}/metrics")
+        lines.append(f"  metrics        {_operators_url(server)}/metrics{_everywhere(settings)}")
     elif settings.metrics.enabled:
         lines.append("  metrics        none: their port could not be opened, see the log")
     lines += [*_dashboard(server), f"  apps           {_apps(server)}", *_rate_limit(settings)]
@@ -42,12 +42,21 @@ def _url(server: Server) -> str:
     return f"{scheme}://{_host(settings.host)}:{server.port}"
 
 
+def _operators_url(server: Server) -> str:
+    return f"http://{_host(server.settings.metrics.host)}:{server.metrics_port}"
+
+
+def _everywhere(settings: Settings) -> str:
+    """What the URL of this machine leaves unsaid."""
+    return " (on every address of this machine)" if settings.metrics.host in _EVERYWHERE else ""
+
+
 def _dashboard(server: Server) -> list[str]:
     settings = server.settings
     if not settings.dashboard.enabled:
         return []
     if server.metrics_port is not None:
-        return [f"  dashboard      http://{_host(settings.metrics.host)}:{server.metrics_port}/dashboard"]
+        return [f"  dashboard      {_operators_url(server)}/dashboard{_everywhere(settings)}"]
     if settings.dashboard.public and not settings.unix_socket.enabled:
         return [f"  dashboard      {_url(server)}/dashboard"]
     return []
@@ -55,6 +64,8 @@ def _dashboard(server: Server) -> list[str]:
 
 def _dashboard_password(server: Server) -> list[str]:
     """The one that was just made, or the one that everybody knows."""
+    if not server.serves_dashboard:
+        return []
     if server.dashboard_password is not None:
         return [
             "",
@@ -62,7 +73,7 @@ def _dashboard_password(server: Server) -> list[str]:
             f"    password  {server.dashboard_password}",
         ]
     dashboard = server.settings.dashboard
-    if server.settings.dev and dashboard.enabled and dashboard.password == DEV_PASSWORD:
+    if server.settings.dev and dashboard.password == DEV_PASSWORD:
         return ["", f"  Password of the dashboard, in development: {DEV_PASSWORD}"]
     return []
 

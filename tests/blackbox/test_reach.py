@@ -82,6 +82,34 @@ def test_a_proxy_that_is_counted_passes_any_name_on() -> None:
         assert reply.status == 421
 
 
+def test_the_proxy_of_the_dashboard_that_the_documentation_shows() -> None:
+    """docs/dashboard.md, in front of a listener that is on loopback as it is by default."""
+    name = "realtime.example.com"
+    headers = {
+        "Host": name,
+        "X-Forwarded-For": "203.0.113.9",
+        "X-Forwarded-Proto": "https",
+        "Origin": f"https://{name}",
+        "Sec-Fetch-Site": "same-origin",
+    }
+    for settings in ({"dashboard": {"password": PASSWORD, "trust_hops": 1}}, CONFIG | {"allowed_hosts": [name]}):
+        with start_server(settings) as server:
+            body = urlencode({"password": PASSWORD}).encode()
+            login = server.request(
+                "POST", "/dashboard/login", body=body, headers=headers | FORM, port=server.metrics_port
+            )
+            assert login.status == 303
+            cookie = login.headers["set-cookie"].partition(";")[0]
+            seen = server.request(
+                "GET", "/dashboard/api/v1/overview", headers=headers | {"Cookie": cookie}, port=server.metrics_port
+            )
+            assert seen.status == 200
+    with start_server(CONFIG) as server:
+        reply = server.request("GET", "/dashboard/login", headers=headers, port=server.metrics_port)
+        assert (reply.status, reply.json()["code"]) == (421, "host_not_allowed")
+        assert "allowed_hosts (SOCKUDO_ALLOWED_HOSTS)" in reply.json()["error"]
+
+
 def test_pages_of_the_internet_do_not_use_a_development_server(dev: ServerProcess) -> None:
     path = f"/apps/{dev.app.id}/channels"
     path += f"?{signed_query(dev.app, 'GET', path)}"

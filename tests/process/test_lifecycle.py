@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from sockudo import errors
+from sockudo.doctor.machine import Machine
 from support import commands
 from support.forked import ForkedProcess
 from support.logs import log_lines, wait_for_line
@@ -127,6 +128,29 @@ def test_the_first_app_is_printed_once_and_kept(tmp_path: Path) -> None:
         who = f"--url {url} --app-id {app_id} --key {key} --secret {secret}"
         assert pasted(f"sockudo publish {who} room event", tmp_path) == 0
     assert [entry.name for entry in tmp_path.iterdir()] == ["kept"]
+
+
+def test_nothing_configured_keeps_metrics_and_dashboard_to_this_machine(tmp_path: Path) -> None:
+    with printed(tmp_path, "--data-dir", "kept") as text:
+        metrics, dashboard = (urlsplit(found(rf"{name} +(http://\S+)\n", text)) for name in ("metrics", "dashboard"))
+        assert (metrics.hostname, dashboard.hostname) == ("127.0.0.1", "127.0.0.1")
+        assert metrics.port is not None
+        assert metrics.port == dashboard.port
+        assert Machine().addresses(metrics.port) == ["127.0.0.1"]
+        assert "password" in text
+
+
+def test_a_dashboard_without_a_port_has_no_password_until_it_gets_one(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        with printed(tmp_path, "--data-dir", "kept", "--metrics-port", port) as text:
+            assert "none: their port could not be opened" in text
+            assert "assword" not in text
+            assert not (tmp_path / "kept" / "dashboard-password").exists()
+    with printed(tmp_path, "--data-dir", "kept") as text:
+        assert "A password for the dashboard was made" in text
 
 
 def test_the_start_is_told_line_by_line() -> None:

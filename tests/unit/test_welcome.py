@@ -35,6 +35,7 @@ def said(
         metrics_port=metrics,
         first_app=first,
         dashboard_password=password,
+        serves_dashboard=settings.dashboard.enabled and (metrics is not None or settings.dashboard.public),
         apps=SimpleNamespace(all=lambda: live),
     )
     return welcome(cast(Server, server), 0.4321)
@@ -61,7 +62,9 @@ def test_where_everything_is() -> None:
 def test_hosts_are_such_that_one_can_connect_to_them(host: str, shown: str) -> None:
     text = said(host=host, metrics__host=host, dev=True, apps=(DEV_APP,))
     assert f"http://{shown}:6001" in text
-    assert f"http://{shown}:9601/metrics" in text
+    everywhere = " (on every address of this machine)" if host in ("", "0.0.0.0", "::") else ""
+    assert f"http://{shown}:9601/metrics{everywhere}\n" in text
+    assert f"http://{shown}:9601/dashboard{everywhere}\n" in text
     assert f"wsHost: '{shown}'" in text
 
 
@@ -136,6 +139,13 @@ def test_the_password_of_the_dashboard_is_said_once_or_when_everybody_knows_it()
     assert "password" not in said(dashboard__password="kept to oneself")
     assert "in development: dashboard\n" in said(dev=True, apps=(DEV_APP,), dashboard__password="dashboard")
     assert "kept to oneself" not in said(dev=True, apps=(DEV_APP,), dashboard__password="kept to oneself")
+
+
+def test_a_dashboard_that_does_not_listen_has_no_password() -> None:
+    dev = {"dev": True, "apps": (DEV_APP,), "dashboard__password": "dashboard"}
+    assert "assword" not in said(metrics=None, **dev)
+    assert "assword" not in said(dashboard__enabled=False, **dev)
+    assert "in development: dashboard\n" in said(metrics=None, dashboard__public=True, **dev)
 
 
 def test_the_command_is_that_of_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,6 @@ __all__ = ["Loaded", "load"]
 
 _DEV: Mapping[str, Any] = {
     "host": "127.0.0.1",
-    "metrics.host": "127.0.0.1",
     "app_manager.driver": "memory",
     "rate_limiter.enabled": False,
     "connection_recovery.enabled": True,

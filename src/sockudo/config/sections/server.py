@@ -129,7 +129,14 @@ class Metrics(msgspec.Struct, frozen=True):
 
     enabled: Annotated[bool, Key("Serve metrics", env="METRICS_ENABLED")] = True
     driver: Annotated[str, Key("Format", env="METRICS_DRIVER", choices=("prometheus",))] = "prometheus"
-    host: Annotated[str, Key("Listen address of metrics", env="METRICS_HOST")] = "0.0.0.0"
+    host: Annotated[
+        str,
+        Key(
+            "Listen address of metrics and dashboard; `0.0.0.0` lets other machines reach them, without TLS and the "
+            "metrics without a password",
+            env="METRICS_HOST",
+        ),
+    ] = "127.0.0.1"
     port: Annotated[int, Key("Port of metrics; 0 = any free one", env="METRICS_PORT", high=65_535)] = 9601
     prometheus: Prometheus = Prometheus()
 
