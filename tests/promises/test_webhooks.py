@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from support.endpoint import WebhookEndpoint
 from support.server import DEFAULT_APP, ServerProcess, app_record, start_server
@@ -231,6 +232,44 @@ def test_what_is_refused_for_good_is_not_tried_again(opened: Open) -> None:
 def dead(server: ServerProcess) -> int:
     reply = server.signed("GET", f"/apps/{server.app.id}/webhooks")
     return sum(endpoint["counts"]["dead"] for endpoint in reply.json()["endpoints"])
+
+
+QUEUE_METRICS = {
+    "sockudo_queue_enqueue_total": "counter",
+    "sockudo_queue_enqueue_duration_seconds": "histogram",
+    "sockudo_queue_batch_enqueue_duration_seconds": "histogram",
+    "sockudo_queue_processing_duration_seconds": "histogram",
+    "sockudo_queue_claimed_total": "counter",
+    "sockudo_queue_settled_total": "counter",
+    "sockudo_queue_depth": "gauge",
+}
+
+
+def test_the_metrics_of_the_queue_have_the_names_that_dashboards_know(opened: Open) -> None:
+    """Contract 70 § 6.3, whatever the prefix of the other names is."""
+    with WebhookEndpoint(delay=0.02) as endpoint:
+        metrics = {"metrics": {"prometheus": {"prefix": "mine_"}}}
+        with start_server(config(hook(endpoint, "channel_occupied"), batching={"size": 1}) | metrics) as server:
+            client = opened(server)
+            client.subscribe("alone")
+            endpoint.waits_for(lambda events: len(events) == 1)
+            wait_until(lambda: pending(server) == 0, "the delivery settled")
+            families = {family.name: family for family in text_string_to_metric_families(server.metrics())}
+    values = {}
+    for name, kind in QUEUE_METRICS.items():
+        family = families[name.removesuffix("_total") if kind == "counter" else name]
+        assert family.type == kind
+        for sample in family.samples:
+            assert (sample.labels["backend"], sample.labels["queue"]) == ("sqlite", "webhooks")
+            assert sample.labels.keys() <= {"backend", "queue", "port", "outcome", "state", "le"}
+            values[sample.name, sample.labels.get("le")] = sample.value
+    assert values["sockudo_queue_claimed_total", None] == 1
+    assert values["sockudo_queue_enqueue_duration_seconds_count", None] == 1
+    assert values["sockudo_queue_batch_enqueue_duration_seconds_count", None] == 0
+    processing = "sockudo_queue_processing_duration_seconds"
+    assert values[f"{processing}_bucket", "0.01"] == 0
+    assert values[f"{processing}_bucket", "+Inf"] == values[f"{processing}_count", None] == 1
+    assert 0.02 <= values[f"{processing}_sum", None] < 10
 
 
 def test_private_addresses_are_refused_unless_allowed(opened: Open) -> None:

@@ -15,7 +15,7 @@ from sockudo.hub import AppState, Hub
 from sockudo.hub.latency import BUCKETS_MS, Latency
 from sockudo.metrics.histories import SERVER, Histogram, HistorySources, history_numbers
 from sockudo.metrics.push import PREFIX, PushSpread, push_numbers
-from sockudo.metrics.webhooks import webhook_numbers
+from sockudo.metrics.webhooks import WebhookTimes, webhook_numbers
 from sockudo.push.counters import PushCounters
 from sockudo.webhooks import Webhooks
 
@@ -30,6 +30,8 @@ _Buckets = tuple[Sequence[str], Sequence[int], float]
 PushSource = Callable[[], PushCounters | None]
 
 
+# What is measured in milliseconds, under names that promise seconds.
+_BOUNDS_IN_SECONDS = (*(str(bound / 1000) for bound in BUCKETS_MS), "+Inf")
 _NO_HISTORIES = HistorySources()
 
 
@@ -167,6 +169,10 @@ class _NodeCollector(Collector):
         if source is None:
             return
         for numbers in webhook_numbers(*source):
+            if isinstance(numbers, WebhookTimes):
+                spread = (_BOUNDS_IN_SECONDS, numbers.times.counts, numbers.times.sum_ms / 1000)
+                yield self._buckets(numbers.name, numbers.text, [(numbers.labels, spread)])
+                continue
             prefix = "" if numbers.fixed else self._prefix
             yield self._metric(numbers.name, numbers.kind, numbers.text, numbers.samples, prefix)
 

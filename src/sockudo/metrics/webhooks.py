@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from sockudo.hub.latency import Latency
 from sockudo.webhooks import EndpointCounters, Webhooks
 
-__all__ = ["WebhookNumbers", "webhook_numbers"]
+__all__ = ["WebhookNumbers", "WebhookTimes", "webhook_numbers"]
 
 Labels = dict[str, str]
 
@@ -24,7 +25,16 @@ class WebhookNumbers(NamedTuple):
     fixed: bool = False
 
 
-def webhook_numbers(webhooks: Webhooks, backend: str) -> Iterator[WebhookNumbers]:
+class WebhookTimes(NamedTuple):
+    """One histogram in seconds, under a name that takes no prefix."""
+
+    name: str
+    text: str
+    labels: Labels
+    times: Latency
+
+
+def webhook_numbers(webhooks: Webhooks, backend: str) -> Iterator[WebhookNumbers | WebhookTimes]:
     """All of them; ``backend`` is the driver of the queue. What the queue holds was counted some seconds ago."""
     yield from _requests(list(webhooks.deliverer.counters.items()))
     batches = webhooks.batches
@@ -34,7 +44,9 @@ def webhook_numbers(webhooks: Webhooks, backend: str) -> Iterator[WebhookNumbers
     yield WebhookNumbers(
         "webhook_events_lost_total", "counter", "Events that the queue could not take", [({}, float(batches.lost))]
     )
-    yield from _queue(webhooks, {"backend": backend, "queue": _QUEUE})
+    queue = {"backend": backend, "queue": _QUEUE}
+    yield from _queue(webhooks, queue)
+    yield from _times(webhooks, queue)
 
 
 def _requests(counters: list[tuple[tuple[str, str], EndpointCounters]]) -> Iterator[WebhookNumbers]:
@@ -63,6 +75,8 @@ def _queue(webhooks: Webhooks, labels: Labels) -> Iterator[WebhookNumbers]:
     yield WebhookNumbers(
         "sockudo_queue_enqueue_total", "counter", "Deliveries put into the queue", appended, fixed=True
     )
+    claimed = [(labels, float(webhooks.deliverer.claimed))]
+    yield WebhookNumbers("sockudo_queue_claimed_total", "counter", "Deliveries taken to be made", claimed, fixed=True)
     settled = {
         "completed": sum(of.delivered for of in counters),
         "retry": sum(of.retried for of in counters),
@@ -90,3 +104,13 @@ def _queue(webhooks: Webhooks, labels: Labels) -> Iterator[WebhookNumbers]:
         [({**labels, "state": state}, float(count)) for state, count in depth.items()],
         fixed=True,
     )
+
+
+def _times(webhooks: Webhooks, labels: Labels) -> Iterator[WebhookTimes]:
+    batches, deliverer = webhooks.batches, webhooks.deliverer
+    for name, text, times in (
+        ("enqueue", "Time of an append of one delivery", batches.append_times),
+        ("batch_enqueue", "Time of an append of several deliveries at once", batches.batch_append_times),
+        ("processing", "Time of an attempt, until the queue knows its outcome", deliverer.attempt_times),
+    ):
+        yield WebhookTimes(f"sockudo_queue_{name}_duration_seconds", text, labels, times)

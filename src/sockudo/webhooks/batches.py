@@ -11,6 +11,7 @@ from zlib import crc32
 import structlog
 
 from sockudo.errors import SockudoError
+from sockudo.hub.latency import Latency
 from sockudo.ids import unique_id
 from sockudo.webhooks.endpoints import AppEndpoints
 from sockudo.webhooks.ports import WebhookQueue
@@ -81,6 +82,9 @@ class Batches:
         self.lost = 0
         # Deliveries that the queue took.
         self.queued = 0
+        # How long the queue took for an append of one delivery, and of several at once.
+        self.append_times = Latency()
+        self.batch_append_times = Latency()
         self._queue = queue
         self._now = now
         self._time = time
@@ -200,6 +204,7 @@ class Batches:
 
     async def _try_append(self) -> bool:
         deliveries = self._ready[:_AT_ONCE]
+        began = self._now()
         try:
             await self._queue.append(deliveries)
         except SockudoError as problem:
@@ -210,6 +215,8 @@ class Batches:
         if self.problem is not None:
             self.problem = None
             _log.info("the webhook queue takes events again", waiting=self._waiting)
+        times = self.append_times if len(deliveries) == 1 else self.batch_append_times
+        times.note(self._now() - began)
         del self._ready[: len(deliveries)]
         self._waiting -= sum(delivery.events for delivery in deliveries)
         self.queued += len(deliveries)

@@ -12,6 +12,7 @@ import structlog
 
 from sockudo.auth.signing import Signer
 from sockudo.errors import SockudoError
+from sockudo.hub.latency import Latency
 from sockudo.inspector import Inspector
 from sockudo.spans import TraceHeaders
 from sockudo.tasks import end_tasks
@@ -81,6 +82,9 @@ class Deliverer:
         self.options = options
         self._inspector = inspector
         self.counters: dict[tuple[str, str], EndpointCounters] = {}
+        # Claims that the queue gave, and how long an attempt took until the queue knew its outcome.
+        self.claimed = 0
+        self.attempt_times = Latency()
         # What the queue held when it was last counted.
         self.counts: Mapping[tuple[str, str], Counts] = {}
         # Why the queue failed the last time, None when it did not.
@@ -174,6 +178,7 @@ class Deliverer:
         now_ms = self._now_ms()
         held = self._held_back()
         claims = await self._queue.claim(now_ms, now_ms + _LEASE_MS, free, besides=held)
+        self.claimed += len(claims)
         for claim in claims:
             task = asyncio.get_running_loop().create_task(self._attempt(claim))
             self._attempts[task] = claim
@@ -248,7 +253,7 @@ class Deliverer:
             await self._settle(claim, Outcome("waiting", None, due_at_ms=self._now_ms()))
             return
         breaker.begin()
-        started = self._now_ms()
+        began, started = self._now(), self._now_ms()
         span = None if self.traces is None else self.traces.attempt(endpoint, delivery)
         trace = delivery.trace if span is None else span.headers
         try:
@@ -269,6 +274,7 @@ class Deliverer:
             self.traces.attempted(span, answer, outcome)
         self._log(endpoint, delivery, answer, outcome)
         await self._settle(claim, outcome)
+        self.attempt_times.note(self._now() - began)
 
     def _count(self, counters: EndpointCounters, answer: Answer) -> None:
         counters.attempts += 1

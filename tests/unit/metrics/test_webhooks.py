@@ -80,6 +80,10 @@ async def test_everything_that_became_of_deliveries() -> None:
     assert found["sockudo_queue_settled_total", "completed"] == 2
     assert found["sockudo_queue_settled_total", "retry"] == 0
     assert found["sockudo_queue_settled_total", "dead-letter"] == 1
+    assert found["sockudo_queue_claimed_total",] == 3
+    # Of virtual time an append takes none, and the sender answers at once.
+    appends = [found[f"sockudo_queue_{kind}_duration_seconds_count",] for kind in ("enqueue", "batch_enqueue")]
+    assert sum(appends) == 1
     assert found["sockudo_queue_depth", "completed"] == 2
     assert found["sockudo_queue_depth", "dead-letter"] == 1
     assert found["sockudo_queue_depth", "ready"] == found["sockudo_queue_depth", "active"] == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -315,3 +315,29 @@ def test_lanes_are_within_their_number(lanes: int) -> None:
         assert {delivery.lane for delivery in gathering.appended} == set(range(lanes))
 
     run()
+
+
+class SlowQueue(FailingQueue):
+    """Takes 20 ms for an append, and 0.25 s for one that it refuses."""
+
+    async def append(self, deliveries: Sequence[Delivery]) -> None:
+        await asyncio.sleep(0.25 if "append" in self.broken else 0.02)
+        await super().append(deliveries)
+
+
+@in_virtual_time
+async def test_appends_are_timed_alone_and_by_several() -> None:
+    queue = SlowQueue()
+    gathering = Gathering(replace(OPTIONS, enabled=False), queue)
+    async with gathering.running():
+        gathering.add("a")
+        await asyncio.sleep(1)
+        gathering.add("a", "b", "c")
+        await asyncio.sleep(1)
+        queue.broken = {"append"}
+        gathering.add("a")
+        await asyncio.sleep(1)
+    batches = gathering.batches
+    assert (sum(batches.append_times.counts), sum(batches.batch_append_times.counts)) == (1, 1)
+    assert batches.append_times.sum_ms == pytest.approx(20)
+    assert batches.batch_append_times.sum_ms == pytest.approx(20), "what the queue refused is not measured"

@@ -662,3 +662,17 @@ async def test_a_log_line_of_a_failure_has_the_address_and_what_to_do() -> None:
     assert (again["problem"], again["url"]) == ("tls_expired", "http://hooks.test/blog/b")
     assert "Renew the endpoint's certificate" in again["advice"]
     assert "planted" not in str(lines)
+
+
+@in_virtual_time
+async def test_claims_are_counted_and_attempts_timed() -> None:
+    delivering = Delivering(retry=Retry(initial_backoff_ms=1000, max_backoff_ms=1000))
+    delivering.sender.behaviour = statuses(503, 200, after=0.3)
+    async with delivering.running():
+        await delivering.append("first", to="a")
+        await delivering.append("gone", to="no-such-endpoint")
+        await asyncio.sleep(5)
+    deliverer = delivering.deliverer
+    assert deliverer.claimed == 3, "the second attempt of the first is one, and so is what has no endpoint"
+    assert sum(deliverer.attempt_times.counts) == 2, "without a request there is no attempt"
+    assert deliverer.attempt_times.sum_ms == pytest.approx(600)
