@@ -32,6 +32,7 @@ LAYERS = {
         "tls_problems",
         "version",
         "config",
+        "private_files",
         "sqlite_files",
         "occupants",
     ),

@@ -36,6 +36,8 @@ EMBEDDED_FILES: Final = (
     EmbeddedFile("push-queue.sqlite3", "notifications that wait"),
     EmbeddedFile("push.sqlite3", "devices, credentials and publishes of push"),
     EmbeddedFile("dashboard-password", "the hash of the dashboard's password"),
+    EmbeddedFile("dev-dashboard-password", "the dashboard's password under --dev"),
+    EmbeddedFile("dev-push-key", "the key that encrypts credentials of push under --dev"),
 )
 """In the order in which they are copied. `server.lock` is none: it means nothing without its server."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -16,6 +18,7 @@ from sockudo.edge.context import Edge
 from sockudo.errors import SockudoError
 from sockudo.names import check_channel_name
 from sockudo.outbound.addresses import is_public
+from sockudo.private_files import kept_secret
 from sockudo.protocol.frame import Frame
 from sockudo.publishing.pipeline import Message, committed
 from sockudo.publishing.pipeline import Pipeline as Publishing
@@ -45,10 +48,13 @@ if TYPE_CHECKING:
     from sockudo.outbound.exchange import Exchange
     from sockudo.push.pipeline import Pipeline, PipelineOptions
 
-__all__ = ["Pushing"]
+__all__ = ["Pushing", "push_envelopes"]
 
 EVENT: Final = "push"
 """The event by which a notification comes to a channel of this server."""
+
+_EARLIER_DEV_KEY: Final = "dashboard"
+"""What every development server sealed credentials with before each folder had a key: they stay readable."""
 
 _DAY_MS: Final = 86_400_000
 _LEAST_GRACE: Final = 0.5
@@ -114,7 +120,7 @@ class Pushing:
             self._store, self._removals = store, removals
             self._removing = asyncio.create_task(removals.run(), name="push-removals")
             self._removing.add_done_callback(_report)
-            envelopes = Envelopes(settings.push.credential_encryption_key)
+            envelopes = await asyncio.to_thread(push_envelopes, settings)
             check = partial(check_credential, allow_local=settings.push.webpush.allow_local_endpoints)
             edge.push_directory = Directory(store, rules, envelopes, edge.clock, check, removals=removals)
             edge.push_off = push_off(store, edge.clock, rules, self.counters)
@@ -286,6 +292,25 @@ def _endpoint_rules(settings: Settings) -> EndpointRules:
     return EndpointRules(
         is_public, allowed=web.allowed_hosts, denied=web.denied_hosts, allow_local=web.allow_local_endpoints
     )
+
+
+def push_envelopes(settings: Settings) -> Envelopes:
+    """With the configured key, or under ``--dev`` with the one of the data folder. Reads and writes a file then."""
+    key = settings.push.credential_encryption_key
+    if key is not None or not settings.dev:
+        return Envelopes(key)
+    if settings.push.storage_driver == "memory":
+        # What is encrypted ends with this process, and so may the key.
+        return Envelopes(token_urlsafe())
+    path = Path(settings.data_dir) / "dev-push-key"
+    kept = kept_secret(path, token_urlsafe)
+    if kept.problem is not None:
+        _log.warning(
+            "the key of push credentials could not be kept: after a restart they have to be uploaded again",
+            path=str(path),
+            reason=kept.problem.strerror,
+        )
+    return Envelopes(kept.text, earlier=[_EARLIER_DEV_KEY])
 
 
 def _admission_options(settings: Settings) -> AdmissionOptions:

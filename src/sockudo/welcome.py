@@ -6,8 +6,9 @@ import os
 import shlex
 
 from sockudo.config import Settings
-from sockudo.config.app_choice import DEV_APP, DEV_PASSWORD
+from sockudo.config.app_choice import DEV_APP
 from sockudo.config.apps import App
+from sockudo.dashboard.passwords import password_file
 from sockudo.server import Server
 from sockudo.version import __version__
 
@@ -63,19 +64,24 @@ def _dashboard(server: Server) -> list[str]:
 
 
 def _dashboard_password(server: Server) -> list[str]:
-    """The one that was just made, or the one that everybody knows."""
+    """The one that was just made, or that a development server shows at every start; none without a dashboard."""
+    settings, password = server.settings, server.dashboard_password
     if not server.serves_dashboard:
         return []
-    if server.dashboard_password is not None:
+    if password is None:
+        if not settings.dev or settings.dashboard.password is not None:
+            return []
         return [
             "",
-            "  A password for the dashboard was made; it is shown only now:",
-            f"    password  {server.dashboard_password}",
+            f"  The password of the dashboard is the one whose hash is in {password_file(settings)};",
+            f"    `{_command()} dashboard password` makes another one.",
         ]
-    dashboard = server.settings.dashboard
-    if server.settings.dev and dashboard.password == DEV_PASSWORD:
-        return ["", f"  Password of the dashboard, in development: {DEV_PASSWORD}"]
-    return []
+    said = (
+        "Password of the dashboard, for this data folder:"
+        if settings.dev
+        else "A password for the dashboard was made; it is shown only now:"
+    )
+    return ["", f"  {said}", f"    password  {password}"]
 
 
 def _host(configured: str) -> str:
@@ -122,8 +128,6 @@ def _try_it(server: Server, app: App) -> list[str]:
     known = app == DEV_APP and not settings.ssl.enabled
     # An argument is visible to other users of the machine.
     named = {"SOCKUDO_APP_ID": app.id, "SOCKUDO_APP_KEY": app.key, "SOCKUDO_APP_SECRET": app.secret}
-    # Scripts of a checkout name the command that works without an installation.
-    command = os.environ.get("SOCKUDO_COMMAND") or "sockudo"
     who = [] if known else [f"    export {name}={shlex.quote(value)}" for name, value in named.items()]
     return [
         "  In a browser, with pusher-js:",
@@ -133,5 +137,10 @@ def _try_it(server: Server, app: App) -> list[str]:
         "",
         "  In another terminal:",
         *who,
-        f'    {command} publish --url {_url(server)} my-channel my-event \'{{"hello":"world"}}\'',
+        f'    {_command()} publish --url {_url(server)} my-channel my-event \'{{"hello":"world"}}\'',
     ]
+
+
+def _command() -> str:
+    """The command line; scripts of a checkout name the one that works without an installation."""
+    return os.environ.get("SOCKUDO_COMMAND") or "sockudo"

@@ -188,11 +188,32 @@ def test_a_configured_password_changes_with_a_reload() -> None:
         assert "another password" not in server.log
 
 
-def test_in_development_the_password_is_known_and_said() -> None:
-    with start_server({"dashboard": None}, args=["--dev"]) as server:
+def test_in_development_the_password_is_kept_with_the_folder_and_said_at_every_start(tmp_path: Path) -> None:
+    env = {"SOCKUDO_DATA_DIR": str(tmp_path / "data")}
+    with start_server({"dashboard": None}, args=["--dev"], env=env) as server:
         wait_until(lambda: "is ready in" in server.log, "the welcome")
-        assert "  Password of the dashboard, in development: dashboard\n" in server.log
-        assert log_in(server, "dashboard").status == 303
+        password = made_password(server)
+        assert stat.S_IMODE((tmp_path / "data" / "dev-dashboard-password").stat().st_mode) == 0o600
+        assert log_in(server, "dashboard").status == 401
+        assert log_in(server, password).status == 303
+        assert server.log.count(password) == 1
+        assert all(password not in line for line in log_lines(server))
+    with start_server({"dashboard": None}, args=["--dev"], env=env) as server:
+        wait_until(lambda: "is ready in" in server.log, "the welcome")
+        assert made_password(server) == password
+        assert log_in(server, password).status == 303
+
+
+def test_a_new_password_counts_in_development_too(tmp_path: Path) -> None:
+    env = {"SOCKUDO_DATA_DIR": str(tmp_path / "data")}
+    with start_server({"dashboard": None}, args=["--dev"], env=env) as server:
+        wait_until(lambda: "is ready in" in server.log, "the welcome")
+        shown = made_password(server)
+        where = ["--config", "config.json", "--data-dir", str(tmp_path / "data")]
+        env_of_command = commands.environment()
+        new = commands.run(["dashboard", "password", *where], env=env_of_command, cwd=server.folder).stdout.strip()
+        assert log_in(server, shown).status == 401
+        assert log_in(server, new).status == 303
 
 
 def test_the_cookie_is_secure_behind_a_proxy_that_ends_tls() -> None:

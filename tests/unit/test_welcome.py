@@ -134,18 +134,26 @@ def test_where_the_dashboard_is() -> None:
     assert "dashboard      http://127.0.0.1:6001/dashboard\n" in said(metrics=None, dashboard__public=True)
 
 
-def test_the_password_of_the_dashboard_is_said_once_or_when_everybody_knows_it() -> None:
-    assert "    password  abcd-efgh\n" in said(password="abcd-efgh")
+def test_the_password_of_the_dashboard_is_said_once() -> None:
+    assert "it is shown only now:\n    password  abcd-efgh\n" in said(password="abcd-efgh")
     assert "password" not in said(dashboard__password="kept to oneself")
-    assert "in development: dashboard\n" in said(dev=True, apps=(DEV_APP,), dashboard__password="dashboard")
-    assert "kept to oneself" not in said(dev=True, apps=(DEV_APP,), dashboard__password="kept to oneself")
 
 
-def test_a_dashboard_that_does_not_listen_has_no_password() -> None:
-    dev = {"dev": True, "apps": (DEV_APP,), "dashboard__password": "dashboard"}
-    assert "assword" not in said(metrics=None, **dev)
-    assert "assword" not in said(dashboard__enabled=False, **dev)
-    assert "in development: dashboard\n" in said(metrics=None, dashboard__public=True, **dev)
+def test_the_password_of_a_development_server_is_said_at_every_start() -> None:
+    assert "for this data folder:\n    password  abcd-efgh\n" in said(dev=True, password="abcd-efgh")
+    configured = said(dev=True, apps=(DEV_APP,), dashboard__password="kept to oneself")
+    assert "password" not in configured
+    assert "kept to oneself" not in configured
+    kept = said(dev=True, data_dir="kept")
+    assert "whose hash is in kept/dashboard-password" in kept
+    assert "`sockudo dashboard password`" in kept
+
+
+def test_without_a_dashboard_no_password_is_said() -> None:
+    assert "password" not in said(dev=True, password="abcd-efgh", metrics=None)
+    assert "password" not in said(dev=True, password="abcd-efgh", dashboard__enabled=False)
+    assert "password" not in said(dev=True, metrics=None)
+    assert "password  abcd-efgh\n" in said(dev=True, password="abcd-efgh", metrics=None, dashboard__public=True)
 
 
 def test_the_command_is_that_of_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,8 @@ def password(
 
     A running server takes it over at once; only a salted hash of it is kept.
     """
-    from sockudo.dashboard.passwords import MIN_LENGTH, hash_password, made_password, password_file, write_hash
+    from sockudo.dashboard.passwords import MIN_LENGTH, hash_password, made_password, password_file
+    from sockudo.private_files import write_private_file
 
     settings = _settings(config, data_dir)
     if settings.dashboard.password is not None:
@@ -65,7 +66,7 @@ def password(
     path = password_file(settings)
     new = made_password() if chosen is None else chosen
     try:
-        write_hash(path, hash_password(new, made=chosen is None))
+        write_private_file(path, hash_password(new, made=chosen is None))
     except OSError as problem:
         fail(
             f"{path} cannot be written: {problem.strerror}.",

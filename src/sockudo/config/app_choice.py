@@ -16,7 +16,7 @@ from sockudo.config.draft import Draft
 from sockudo.config.problems import ConfigError
 from sockudo.config.schema import APPS
 
-__all__ = ["APP_VARIABLES", "DEV_ALIAS", "DEV_APP", "DEV_PASSWORD", "aliases", "choose", "is_loopback"]
+__all__ = ["APP_VARIABLES", "DEV_ALIAS", "DEV_APP", "aliases", "choose", "is_loopback"]
 
 DEV_APP = App(
     id="1001",  # stock SDKs refuse ids that are not numbers
@@ -32,7 +32,6 @@ DEV_APP = App(
 DEV_ALIAS = "app-id"
 """What the command line and paths of a development server may also call the development app."""
 
-DEV_PASSWORD = "dashboard"  # noqa: S105 - the dashboard's, as well known as the app's secret
 _OWN = "SOCKUDO_DEFAULT_APP_"
 _FOREIGN = ("SOKETI_DEFAULT_APP_", "REVERB_APP_", "PUSHER_APP_")
 _CREDENTIALS = ("ID", "KEY", "SECRET")

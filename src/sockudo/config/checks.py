@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from sockudo.config import origins
-from sockudo.config.app_choice import DEV_APP, DEV_PASSWORD, is_loopback
+from sockudo.config.app_choice import DEV_APP, is_loopback
 from sockudo.config.draft import Draft
 from sockudo.config.schema import APPS, declared
 from sockudo.config.sections.redis import useless_redis_url
@@ -184,7 +184,7 @@ def _check_dashboard(draft: Draft) -> None:
         return
     hosts = ["metrics.host", *(["host"] if _value(draft, "dashboard.public") else [])]
     reachable = any(not is_loopback(_value(draft, path)) for path in hosts)
-    if reachable and _value(draft, "dashboard.password") in {DEV_PASSWORD, *_KNOWN_SECRETS}:
+    if reachable and _value(draft, "dashboard.password") in {"dashboard", *_KNOWN_SECRETS}:
         draft.warnings.append(
             "dashboard.password is one that everybody knows, and others can reach the dashboard: change it"
         )

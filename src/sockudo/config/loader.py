@@ -31,9 +31,7 @@ _DEV: Mapping[str, Any] = {
     "push.queue_driver": "memory",
     "push.allow_memory_drivers": True,
     **{f"push.{provider}_enabled": True for provider in ("fcm", "apns", "webpush", "hms", "wns")},
-    "push.credential_encryption_key": app_choice.DEV_PASSWORD,
     "push.webpush.allow_local_endpoints": True,
-    "dashboard.password": app_choice.DEV_PASSWORD,
 }
 
 

@@ -1,7 +1,8 @@
 """The dashboard's password: configured, or kept as a salted hash in the data folder.
 
 A configured password wins. Without one, the hash of `password_file` counts; it is made at the first start, and
-``sockudo dashboard password`` replaces it while the server runs. Passwords themselves are never kept in a file.
+``sockudo dashboard password`` replaces it while the server runs. Passwords themselves are never kept in a file, but for
+that of a development server, which is shown at every start: it counts where there is no hash.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -19,17 +19,18 @@ from typing import NamedTuple
 import structlog
 
 from sockudo.config import Settings
+from sockudo.private_files import kept_secret, write_private_file
 
 __all__ = [
     "MAX_LENGTH",
     "MIN_LENGTH",
     "UNGUESSABLE",
     "Credentials",
+    "development_file",
     "hash_password",
     "made_password",
     "matches",
     "password_file",
-    "write_hash",
 ]
 
 _log = structlog.get_logger("sockudo.dashboard")
@@ -75,6 +76,11 @@ def password_file(settings: Settings) -> Path:
     return Path(settings.data_dir) / "dashboard-password"
 
 
+def development_file(settings: Settings) -> Path:
+    """Where a development server keeps the password that it shows at every start."""
+    return Path(settings.data_dir) / "dev-dashboard-password"
+
+
 def hash_password(password: str, *, made: bool = False) -> str:
     """One line to keep: parameters, salt and hash. ``made`` ones need little work. Takes up to half a second."""
     salt = secrets.token_bytes(_SALT)
@@ -105,22 +111,6 @@ def _text(raw: bytes) -> str:
     return base64.b64encode(raw).decode("ascii")
 
 
-def write_hash(path: Path, line: str) -> None:
-    """Replaces the file as a whole, readable by this user alone; raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(line + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-
-
 class _Secret(NamedTuple):
     """What a password is compared with; ``version`` is another one after every change."""
 
@@ -138,6 +128,8 @@ class Credentials:
         self._key = secrets.token_bytes(32)
         # The hash of this process alone, where the data folder cannot be written to.
         self._unsaved: str | None = None
+        # The password of a development server, in force where no other is.
+        self._development: str | None = None
         self._stamp: tuple[int, ...] | None = None
         self._kept: str | None = None
         self._looked_at = float("-inf")
@@ -146,21 +138,28 @@ class Credentials:
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def prepare(self) -> str | None:
-        """Makes a password if there is none; returns it, for the only time it can be shown."""
-        if self._settings().dashboard.password is not None or self._line(fresh=True) is not None:
+        """Makes a password if there is none; returns the one to be shown.
+
+        That is one that was just made, which cannot be shown again, and the one of a development server at each start.
+        """
+        settings = self._settings()
+        if settings.dashboard.password is not None or self._line(fresh=True) is not None:
             return None
-        path = password_file(self._settings())
+        if settings.dev:
+            path = development_file(settings)
+            kept = await asyncio.to_thread(kept_secret, path, made_password)
+            self._development = kept.text
+            if kept.problem is not None:
+                _note_unsaved(path, kept.problem)
+            return kept.text
+        path = password_file(settings)
         made = made_password()
         line = await asyncio.to_thread(hash_password, made, made=True)
         try:
-            await asyncio.to_thread(write_hash, path, line)
+            await asyncio.to_thread(write_private_file, path, line)
         except OSError as problem:
             self._unsaved = line
-            _log.warning(
-                "the password of the dashboard could not be kept: the next start makes another one",
-                path=str(path),
-                reason=problem.strerror,
-            )
+            _note_unsaved(path, problem)
         self._line(fresh=True)
         return made
 
@@ -207,7 +206,10 @@ class Credentials:
         if plain is not None:
             return _Secret(self._digest(b"plain", plain), plain, None)
         line = self._line(fresh=fresh)
-        return None if line is None else _Secret(self._digest(b"kept", line), None, line)
+        if line is not None:
+            return _Secret(self._digest(b"kept", line), None, line)
+        shown = self._development
+        return None if shown is None else _Secret(self._digest(b"development", shown), shown, None)
 
     def _digest(self, purpose: bytes, text: str) -> bytes:
         return hmac.digest(self._key, purpose + b"\0" + text.encode("utf-8", "surrogatepass"), "sha256")
@@ -231,3 +233,11 @@ class Credentials:
                 _log.error("the password of the dashboard cannot be read", path=str(path), reason=problem.strerror)
             self._kept, self._stamp = self._unsaved, None
         return self._kept
+
+
+def _note_unsaved(path: Path, problem: OSError) -> None:
+    _log.warning(
+        "the password of the dashboard could not be kept: the next start makes another one",
+        path=str(path),
+        reason=problem.strerror,
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -30,12 +30,16 @@ _TAG: Final = 16
 class Envelopes:
     """Seals and opens with the key that the text of ``PUSH_CREDENTIAL_ENCRYPTION_KEY`` stands for.
 
-    ``random`` gives as many random bytes as it is asked for.
+    ``earlier`` are texts of keys that envelopes may have been sealed with before: they only open. ``random`` gives as
+    many random bytes as it is asked for.
     """
 
-    def __init__(self, key_text: str | None, random: Callable[[int], bytes] = os.urandom) -> None:
+    def __init__(
+        self, key_text: str | None, random: Callable[[int], bytes] = os.urandom, *, earlier: Sequence[str] = ()
+    ) -> None:
         stripped = (key_text or "").strip()
-        self._key = sha256(stripped.encode()).digest() if stripped else None
+        self._key = _key(stripped) if stripped else None
+        self._earlier = tuple(map(_key, earlier))
         self._random = random
 
     def __repr__(self) -> str:
@@ -76,16 +80,28 @@ class Envelopes:
         sealed = _decoded(text)
         if len(sealed) < _NONCE + _TAG:
             raise _broken()
-        cipher = _cipher(self._key)
-        from cryptography.exceptions import InvalidTag
+        for key in (self._key, *self._earlier):
+            secret = _opened(_cipher(key), sealed)
+            if secret is not None:
+                return secret
+        raise errors.CREDENTIAL_UNREADABLE(
+            "The stored push credential was encrypted with another PUSH_CREDENTIAL_ENCRYPTION_KEY: set that one, "
+            "or upload the credential again"
+        )
 
-        try:
-            return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], None)
-        except InvalidTag:
-            raise errors.CREDENTIAL_UNREADABLE(
-                "The stored push credential was encrypted with another PUSH_CREDENTIAL_ENCRYPTION_KEY: set that one, "
-                "or upload the credential again"
-            ) from None
+
+def _key(text: str) -> bytes:
+    return sha256(text.encode()).digest()
+
+
+def _opened(cipher: AESGCM, sealed: bytes) -> bytes | None:
+    """What is inside, None when the key is another one."""
+    from cryptography.exceptions import InvalidTag
+
+    try:
+        return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], None)
+    except InvalidTag:
+        return None
 
 
 def _cipher(key: bytes) -> AESGCM:

@@ -125,10 +125,10 @@ def test_a_password_of_the_dashboard_that_protects_nothing(loaded: Load, problem
     assert warning == "dashboard.public has no effect: dashboard.enabled is false"
 
 
-def test_in_development_the_dashboard_has_a_known_password_on_loopback(loaded: Load) -> None:
-    got = loaded(dev=True)
-    assert (got.settings.dashboard.password, got.warnings) == ("dashboard", ())
-    (warning,) = loaded("[metrics]\nhost = '0.0.0.0'", dev=True).warnings
+def test_in_development_no_password_of_the_dashboard_is_known(loaded: Load) -> None:
+    got = loaded("[metrics]\nhost = '0.0.0.0'", dev=True)
+    assert (got.settings.dashboard.password, got.warnings) == (None, ())
+    (warning,) = loaded('[dashboard]\npassword = "dashboard"\n[metrics]\nhost = "0.0.0.0"').warnings
     assert warning.startswith("dashboard.password is one that everybody knows")
 
 

@@ -27,7 +27,7 @@ def test_dev_has_everything_on_and_nothing_on_disk(loaded: Load) -> None:
     push = loaded(dev=True).settings.push
     assert push.in_memory
     assert push.fcm_enabled
-    assert push.credential_encryption_key
+    assert push.credential_encryption_key is None
 
 
 @pytest.mark.parametrize(

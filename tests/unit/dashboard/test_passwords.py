@@ -12,16 +12,24 @@ import pytest
 from sockudo.config import Settings
 from sockudo.config.schema import build
 from sockudo.dashboard import passwords
-from sockudo.dashboard.passwords import Credentials, hash_password, made_password, matches, password_file, write_hash
+from sockudo.dashboard.passwords import (
+    Credentials,
+    development_file,
+    hash_password,
+    made_password,
+    matches,
+    password_file,
+)
+from sockudo.private_files import write_private_file
 from sockudo.testing import FakeClock
 
 
 class Place:
     """Credentials over settings that a test may change, with a clock by hand."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, dev: bool = False) -> None:
         self.clock = FakeClock()
-        self.settings = build({"data_dir": str(folder)})
+        self.settings = build({"data_dir": str(folder)}, dev=dev)
         self.credentials = Credentials(lambda: self.settings, self.clock.monotonic)
 
     @property
@@ -29,7 +37,9 @@ class Place:
         return password_file(self.settings)
 
     def configure(self, password: str | None) -> None:
-        self.settings = build({"data_dir": self.settings.data_dir, "dashboard.password": password})
+        self.settings = build(
+            {"data_dir": self.settings.data_dir, "dashboard.password": password}, dev=self.settings.dev
+        )
 
 
 @pytest.fixture
@@ -89,15 +99,6 @@ def test_what_is_no_hash_fits_no_password(line: str) -> None:
     assert not matches("", line)
 
 
-def test_the_file_is_for_this_user_alone_and_whole(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "dashboard-password"
-    write_hash(path, "one")
-    write_hash(path, "two")
-    assert path.read_text() == "two\n"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert [each.name for each in path.parent.iterdir()] == ["dashboard-password"]
-
-
 async def test_made_once_at_the_first_start(place: Place) -> None:
     made = await place.credentials.prepare()
     assert made is not None
@@ -133,21 +134,21 @@ async def test_a_configured_one_wins_and_a_reload_changes_it(place: Place) -> No
 async def test_a_new_file_counts_at_once(place: Place) -> None:
     made = await place.credentials.prepare()
     before = place.credentials.version()
-    write_hash(place.file, hash_password("the new one", made=True))
+    write_private_file(place.file, hash_password("the new one", made=True))
     assert await place.credentials.right("the new one") is not None
     assert await place.credentials.right(str(made)) is None
     assert place.credentials.version() != before
 
 
 def test_sessions_hear_of_a_new_file_within_a_second(place: Place) -> None:
-    write_hash(place.file, hash_password("the old one", made=True))
+    write_private_file(place.file, hash_password("the old one", made=True))
     before = place.credentials.version()
-    write_hash(place.file, hash_password("the new one", made=True))
+    write_private_file(place.file, hash_password("the new one", made=True))
     assert place.credentials.version() == before
     place.clock.advance(1)
     after = place.credentials.version()
     assert after not in (None, before)
-    write_hash(place.file, hash_password("the newest", made=True))
+    write_private_file(place.file, hash_password("the newest", made=True))
     assert place.credentials.version(fresh=True) not in (before, after)
 
 
@@ -215,6 +216,58 @@ async def test_a_password_without_end_is_not_hashed(place: Place, monkeypatch: p
     await place.credentials.prepare()
     monkeypatch.setattr(passwords, "matches", lambda *_: pytest.fail("hashed"))
     assert await place.credentials.right("x" * 1025) is None
+
+
+async def test_a_development_server_shows_the_same_one_at_each_start(tmp_path: Path, cheap: None) -> None:
+    first = Place(tmp_path / "data", dev=True)
+    made = await first.credentials.prepare()
+    assert made is not None
+    assert first.credentials.recognized(made) is not None
+    assert await first.credentials.right(made) == first.credentials.version()
+    assert await first.credentials.right("dashboard") is None
+    assert await Place(tmp_path / "data", dev=True).credentials.prepare() == made
+    assert await Place(tmp_path / "elsewhere", dev=True).credentials.prepare() != made
+    kept = development_file(first.settings)
+    assert kept.read_text() == f"{made}\n"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert not first.file.exists()
+
+
+async def test_a_server_that_is_no_development_one_takes_no_password_of_one(tmp_path: Path, cheap: None) -> None:
+    shown = await Place(tmp_path, dev=True).credentials.prepare()
+    place = Place(tmp_path)
+    made = await place.credentials.prepare()
+    assert made not in (None, shown)
+    assert await place.credentials.right(str(shown)) is None
+
+
+async def test_what_is_set_by_hand_replaces_the_one_that_a_development_server_shows(
+    tmp_path: Path, cheap: None
+) -> None:
+    place = Place(tmp_path, dev=True)
+    shown = str(await place.credentials.prepare())
+    version = place.credentials.version()
+    write_private_file(place.file, hash_password("set by hand", made=True))
+    assert await place.credentials.right(shown) is None
+    assert await place.credentials.right("set by hand") == place.credentials.version() != version
+    again = Place(tmp_path, dev=True)
+    assert await again.credentials.prepare() is None
+    place.configure("configured one")
+    assert await place.credentials.prepare() is None
+    assert await place.credentials.right("configured one") is not None
+
+
+async def test_a_development_server_without_a_folder_has_another_one_at_each_start(
+    tmp_path: Path, cheap: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").write_text("no folder")
+    first, second = (Place(tmp_path / "data", dev=True) for _ in range(2))
+    made = str(await first.credentials.prepare())
+    assert await first.credentials.right(made) is not None
+    assert await second.credentials.prepare() != made
+    out = "".join(capsys.readouterr())
+    assert "could not be kept" in out
+    assert made not in out
 
 
 def test_settings_do_not_show_it() -> None:

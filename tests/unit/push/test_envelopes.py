@@ -116,3 +116,12 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_key_is_in_no_text() -> None:
     assert KEY not in repr(Envelopes(KEY))
     assert repr(Envelopes(KEY)) == "<Envelopes with a key>"
+
+
+def test_an_earlier_key_opens_and_never_seals() -> None:
+    before = Envelopes("an earlier key").seal(SECRET)
+    now = Envelopes(KEY, earlier=["an earlier key"])
+    assert now.open(before) == SECRET
+    assert Envelopes(KEY).open(now.seal(SECRET)) == SECRET
+    assert "encrypted with another" in refused(now, Envelopes("a third key").seal(SECRET))
+    assert not Envelopes(None, earlier=["an earlier key"]).can_seal

@@ -227,7 +227,8 @@ class Push(msgspec.Struct, frozen=True):
     credential_encryption_key: Annotated[
         str | None,
         Key(
-            "Text whose hash encrypts stored credentials; keep it, or they have to be uploaded again",
+            "Text whose hash encrypts stored credentials; keep it, or they have to be uploaded again. Under `--dev` "
+            "the data folder has a key of its own",
             env="PUSH_CREDENTIAL_ENCRYPTION_KEY",
             secret=True,
         ),

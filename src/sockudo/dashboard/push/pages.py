@@ -148,7 +148,9 @@ async def credentials_page(
 ) -> Response:
     """Readiness and the forms; ``error`` stands above the form of ``provider``, which begins anew."""
     shown = [] if app_id is None else await desk.readiness(board, app_id)
-    key = board.edge.settings.push.credential_encryption_key is not None
+    settings = board.edge.settings
+    # A development server makes one for itself.
+    key = settings.dev or settings.push.credential_encryption_key is not None
     status = 200 if error is None else error.spec.status or 400
     return shown_page(
         board,
