@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import pytest
 
 from support.operators import PASSWORD, dashboard_config
-from support.server import DEFAULT_APP, ServerProcess, app_record, start_server
+from support.server import DEFAULT_APP, FROM_NOTHING, ServerProcess, app_record, start_server
 from support.signing import Credentials
 from support.waiting import wait_until
 from support.websocket import WebSocket
@@ -164,3 +165,24 @@ def test_operators_are_shown_it_with_what_to_do(server: ServerProcess, mistake: 
     assert mistake.text in f"{entry['text']} {entry.get('cause', '')}"
     explanation = group["explanation"]
     assert mistake.remedy in " ".join((explanation["remedy"], *explanation["causes"]))
+
+
+def test_too_few_descriptors_leave_room_for_backends_and_operators() -> None:
+    few = ("sh", "-c", 'ulimit -n 100 && exec "$0" "$@"', *FROM_NOTHING)
+    config = dashboard_config(app_manager={"array": {"apps": [app_record(DEFAULT_APP)]}})
+    with start_server(config, command=few) as here, ExitStack() as clients:
+        for _ in range(100):
+            client = clients.enter_context(WebSocket(here))
+            if client.event()["event"] != "pusher:connection_established":
+                break
+        else:
+            raise AssertionError("every connection was let in")
+        with WebSocket(here) as late:
+            late.ended(4100, "Over capacity: the server has no descriptors for more connections")
+        here.publish("news", "event", "x")
+        [group] = problems(here, "over_capacity")
+        assert "of 100 descriptors" in group["last"][0]["cause"]
+        assert "LimitNOFILE=" in group["last"][0]["cause"]
+        health = here.request("GET", "/dashboard/api/v1/health", port=here.metrics_port, headers=BEARER).json()
+        assert any("WebSockets are refused with 4100" in each["text"] for each in health["warnings"])
+        assert '"error": "over_capacity"' in here.log

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from sockudo.dashboard.machine import descriptor_limit, open_descriptors
+from sockudo.dashboard.machine import open_descriptors
 from sockudo.dashboard.samples import INTERVAL
+from sockudo.edge.descriptors import descriptor_limit, reserved_descriptors
 
 if TYPE_CHECKING:
     from sockudo.apps.live import LiveApp
@@ -51,7 +52,16 @@ def _capacity(board: Board) -> Iterator[Concern]:
     if not any(app.enabled for app in edge.apps.all()):
         yield Concern("bad", "No app is enabled: nobody can connect.", "/dashboard/apps")
     yield from _near("connections", edge.gateway.hub.connection_count(), edge.settings.max_connections, "the server's")
-    yield from _near("file descriptors", open_descriptors() or 0, descriptor_limit() or 0, "the process's")
+    yield from _descriptors(open_descriptors() or 0, descriptor_limit() or 0)
+
+
+def _descriptors(used: int, limit: int) -> Iterator[Concern]:
+    room = limit - reserved_descriptors(limit)
+    if limit and used >= room:
+        text = f"{used:,} of {limit:,} file descriptors are in use: WebSockets are refused with 4100. "
+        yield Concern("bad", text + "Raise the process's limit (LimitNOFILE=, --ulimit nofile=).")
+    elif limit and used >= _NEAR * room:
+        yield Concern("warn", f"{used:,} of {limit:,} file descriptors are in use; {room:,} are for WebSockets.")
 
 
 def _near(what: str, used: int, limit: int, whose: str, link: str | None = None) -> Iterator[Concern]:

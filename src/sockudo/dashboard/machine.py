@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import resource
 from pathlib import Path
 from typing import Final
 
-__all__ = ["descriptor_limit", "open_descriptors", "resident_bytes"]
+__all__ = ["open_descriptors", "resident_bytes"]
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -30,9 +29,3 @@ def open_descriptors() -> int | None:
         return os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))
     except OSError:
         return None
-
-
-def descriptor_limit() -> int | None:
-    """How many there may be; None for as many as one likes."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return None if soft == resource.RLIM_INFINITY else soft

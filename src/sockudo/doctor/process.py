@@ -10,11 +10,10 @@ from sockudo.client.failures import UnreachableError
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
 from sockudo.doctor.operators import metrics_text
+from sockudo.edge.descriptors import reserved_descriptors
 
 __all__ = ["FULL", "RAISE", "check_descriptors", "judge"]
 
-# What the process needs besides connections: stores, listeners, webhooks, the log.
-_RESERVE: Final = 64
 _FEW: Final = 4096
 FULL: Final = 0.95
 _FILLING: Final = 0.85
@@ -50,13 +49,13 @@ async def check_descriptors(deployment: Deployment) -> Sequence[Finding]:
 
 def judge(limit: int, in_use: int | None, wanted: int, source: str) -> Finding:
     """``wanted`` is the largest max_connections that is configured, 0 for none."""
-    room = max(0, limit - _RESERVE)
+    room = limit - reserved_descriptors(limit)
     facts: dict[str, Any] = {"limit": limit, "open": in_use, "max_connections": wanted or None}
     used = f", {in_use:,} in use" if in_use is not None else ""
     text = f"{limit:,} descriptors{used} ({source})"
-    share = 0.0 if in_use is None else in_use / limit
+    share = 0.0 if in_use is None else in_use / room
     if share >= FULL:
-        return problem(f"{text}: new connections fail already, or will in a moment", RAISE, **facts)
+        return problem(f"{text}: new WebSockets are refused with 4100 already, or will be in a moment", RAISE, **facts)
     if wanted > room:
         return problem(
             f"{text}: room for about {room:,} connections, and max_connections is {wanted:,}",
@@ -65,7 +64,7 @@ def judge(limit: int, in_use: int | None, wanted: int, source: str) -> Finding:
             **facts,
         )
     if share >= _FILLING:
-        return warning(f"{text}: few connections more, and new ones fail", RAISE, **facts)
+        return warning(f"{text}: few connections more, and new ones are refused with 4100", RAISE, **facts)
     if limit < _FEW:
         return warning(f"{text}: room for about {room:,} connections", RAISE, **facts)
     return ok(f"{text}: room for about {room:,} connections", **facts)

@@ -114,6 +114,7 @@ def _take_over(
     try:
         edge.reach.check_origin(origin)
         app = gateway.admit(key, origin)
+        edge.descriptors.check_websocket(transport)
         if query.token is not None:
             if not shape.v2:
                 raise errors.TOKEN_NEEDS_V2()

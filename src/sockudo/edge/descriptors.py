@@ -1,19 +1,38 @@
-"""Whether the process still gets a descriptor: without one, new connections are reset before any code of ours runs."""
+"""Whether the process still gets a descriptor: without one, new connections are reset before any code of ours runs.
+
+So WebSockets leave some for what is needed to see and mend that: the HTTP API, operators, stores and webhooks.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import resource
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 
-__all__ = ["DescriptorWatch"]
+from sockudo import errors
+
+__all__ = ["DescriptorWatch", "descriptor_limit", "reserved_descriptors"]
 
 _WARN_EVERY: Final = 60.0
+_RESERVED: Final = 64
 
 _log = structlog.get_logger("sockudo.listeners")
+
+
+def descriptor_limit() -> int | None:
+    """How many this process may have; None where there is no limit."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def reserved_descriptors(limit: int) -> int:
+    """How many of them are never a WebSocket's: 64, or a quarter of a limit below 256."""
+    return min(_RESERVED, limit // 4)
 
 
 def _take_one() -> None:
@@ -23,13 +42,32 @@ def _take_one() -> None:
 class DescriptorWatch:
     """Takes a descriptor and gives it back, once a second: the event loop does not say that accepting one failed.
 
-    ``exhausted`` counts the seconds in which there was none; they are logged once a minute.
+    ``exhausted`` counts the seconds in which there was none; they are logged once a minute. ``limit`` is that of the
+    process, which does not change once connections are accepted.
     """
 
-    def __init__(self, take: Callable[[], None] = _take_one) -> None:
+    def __init__(
+        self, take: Callable[[], None] = _take_one, limit: Callable[[], int | None] = descriptor_limit
+    ) -> None:
         self._take = take
+        found = limit()
+        self._limit = found
+        self._first_reserved = None if found is None else found - reserved_descriptors(found)
         self._warned_at: float | None = None
         self.exhausted = 0
+
+    def check_websocket(self, transport: asyncio.Transport) -> None:
+        """Raises `errors.OVER_CAPACITY` for a connection whose descriptor is one of the reserved.
+
+        The system gives the lowest free number, so all below it are taken.
+        """
+        found = transport.get_extra_info("socket")
+        if found is not None and self._first_reserved is not None and found.fileno() >= self._first_reserved:
+            raise errors.OVER_CAPACITY(
+                "Over capacity: the server has no descriptors for more connections",
+                likely_cause=f"of {self._limit:,} descriptors only those that WebSockets never take are left: "
+                f"{_REMEDIES[errno.EMFILE]}",
+            )
 
     def look(self, now: float) -> None:
         """``now`` is in monotonic seconds."""
@@ -44,7 +82,7 @@ class DescriptorWatch:
             self._warned_at = now
             _log.error(
                 "no descriptor is left, new connections are reset",
-                limit=_limit_of(problem),
+                limit=descriptor_limit() if problem.errno == errno.EMFILE else None,
                 remedy=_REMEDIES[problem.errno],
                 seconds=self.exhausted,
             )
@@ -54,11 +92,3 @@ _REMEDIES: Final = {
     errno.EMFILE: "raise the hard limit of the process: LimitNOFILE= of the systemd unit, --ulimit nofile= of Docker",
     errno.ENFILE: "raise fs.file-max with sysctl: the whole machine has none left",
 }
-
-
-def _limit_of(problem: OSError) -> int | None:
-    if problem.errno != errno.EMFILE:
-        return None
-    import resource
-
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

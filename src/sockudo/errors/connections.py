@@ -102,8 +102,9 @@ OVER_CAPACITY = row(
     ws=4100,
     retry=True,
     closes=True,
-    causes=("the server is at max_connections",),
-    remedy="Raise max_connections or add servers; clients come back by themselves, later.",
+    causes=("the server is at max_connections", "the process has no descriptors for more connections"),
+    remedy="Raise max_connections, or where the text names descriptors the hard limit of the process (LimitNOFILE= of "
+    "the systemd unit, --ulimit nofile= of Docker); or add servers. Clients come back by themselves, later.",
 )
 
 # ---- the life of a connection ----

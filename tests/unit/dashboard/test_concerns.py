@@ -65,7 +65,11 @@ def test_a_server_near_its_limit_of_connections() -> None:
 def test_a_process_near_its_limit_of_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "descriptor_limit", lambda: 1024)
     monkeypatch.setattr(module, "open_descriptors", lambda: 1000)
-    assert Case().told() == [("warn", "1,000 of 1,024 file descriptors are in use, the process's limit.")]
+    [(level, text)] = Case().told()
+    assert (level, text.partition(":")[0]) == ("bad", "1,000 of 1,024 file descriptors are in use")
+    assert "WebSockets are refused with 4100" in text
+    monkeypatch.setattr(module, "open_descriptors", lambda: 959)
+    assert Case().told() == [("warn", "959 of 1,024 file descriptors are in use; 960 are for WebSockets.")]
 
 
 @pytest.mark.parametrize("known", [(None, 1024), (5000, None)])
