@@ -488,6 +488,16 @@ def test_a_limit_that_is_used_up_is_no_problem_of_the_deployment() -> None:
     assert report.exit_code == 0
 
 
+def test_what_is_limited_is_not_checked_and_never_blamed_on_the_queue() -> None:
+    with start_server(limited(api={"max_requests": 1, "window_seconds": 3600})) as server:
+        assert server.signed("GET", "/apps/app-id/channels").status == 200
+        report = doctor(server.url, "websocket,frames,queue")
+    for check in ("frames", "queue"):
+        assert report.states(check) == {"not checked"}
+        assert "rate_limiter.api_rate_limit.max_requests" in report.of(check)["seen"]
+    assert report.exit_code == 0
+
+
 # ---- webhooks ----
 
 

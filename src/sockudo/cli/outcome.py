@@ -67,7 +67,8 @@ def failures() -> Iterator[None]:
             str(error),
             ExitCode.UNREACHABLE,
             error.advice
-            or "Is the server running? Start one with `sockudo serve --dev`, or name it with --url or SOCKUDO_URL.",
+            or "Is the server running? Does it listen on this address (`host` of its configuration)? Start one with "
+            "`sockudo serve --dev`, or name it with --url or SOCKUDO_URL.",
         )
     except ClientError as error:
         fail(str(error), ExitCode.REFUSED, "Is this a Sockudo server? Compare its version with `sockudo version`.")

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sockudo.client.failures import ClientError, UnreachableError
+from sockudo import errors
+from sockudo.client.failures import ApiError, ClientError, UnreachableError
 from sockudo.doctor.addresses import check_address
 from sockudo.doctor.configuration import check_config
 from sockudo.doctor.credentials import check_credentials
@@ -111,6 +112,10 @@ async def _findings(check: Check, deployment: Deployment) -> Sequence[Finding]:
                 "Ask again with --only and a longer --timeout, to see whether it comes and goes.",
             )
         ]
+    except ApiError as error:
+        if error.status == errors.RATE_LIMITED.status:
+            return [not_checked(f"the limit of this address is used up: {error.text}")]
+        return [problem(str(error), row=error.docs.rpartition("#")[2])]
     except ClientError as error:
         return [problem(str(error), "Ask again with --only and a longer --timeout, to see whether it comes and goes.")]
     except TimeoutError:

@@ -39,6 +39,8 @@ async def check_queue(deployment: Deployment) -> Sequence[Finding]:
         slug = error.docs.rpartition("#")[2]
         if slug == errors.WEBHOOKS_OFF.slug:
             return [not_checked("this server has no webhooks: queue.driver is none")]
+        if error.status == errors.RATE_LIMITED.status:
+            return [not_checked(f"the limit of this address is used up: {error.text}")]
         if error.status == errors.NOT_FOUND.status:
             return [not_checked("this server knows no routes of webhooks")]
         return [problem(f"the webhook queue does not answer: {error.text}", _QUEUE, row=slug)]
