@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,9 +16,11 @@ from urllib.parse import quote
 
 import pytest
 
+from support.endpoint import WebhookEndpoint
 from support.operators import PASSWORD, Operator, Page, dashboard_config
 from support.server import ServerProcess, start_server
 from support.signing import Credentials
+from support.waiting import wait_until
 from support.websocket import WebSocket
 
 NAMES = count(1)
@@ -304,6 +307,34 @@ def test_apps_that_only_the_file_has_are_read_only(serve: Callable[..., ServerPr
     assert operator.api("GET", "/apps")["total"] == 2
 
 
+def test_in_development_apps_are_changed_in_memory(serve: Callable[..., ServerProcess], opened: ExitStack) -> None:
+    """And the app of the file is what the file says after a reload, while one that was added stays."""
+    server = serve({"dashboard": {"password": PASSWORD}}, args=["--dev"])
+    endpoint = opened.enter_context(WebhookEndpoint())
+    operator = Operator(server)
+    made = operator.api("POST", "/apps", {"id": "2002", "key": "key-2", "secret": "secret-2"}, status=201)
+    [warning] = made["warnings"]
+    assert "lost when it ends" in warning
+    assert "config.json" not in warning
+    app = Credentials("2002", "key-2", "secret-2")
+    operator.api("PATCH", "/apps/2002", {"policy": {"limits": {"max_event_payload_in_kb": 1}}})
+    large = {"name": "large", "channel": "room", "data": "x" * 2000}
+    assert server.signed("POST", "/apps/2002/events", body=large, app=app).status == 413
+    hook = {"url": endpoint.url, "event_types": ["channel_occupied"]}
+    operator.api("POST", "/apps/2002/webhooks", hook, status=201)
+    opened.enter_context(WebSocket(server, app=app)).greeting().subscribe("room")
+    endpoint.waits_for(lambda events: [each["name"] for each in events] == ["channel_occupied"])
+
+    configured = operator.api("POST", "/apps/app-id/disable")
+    assert "config.json puts this app back" in configured["warnings"][-1]
+    assert not operator.api("GET", "/apps/app-id")["enabled"]
+    server.send_signal(signal.SIGHUP)
+    wait_until(lambda: bool(operator.api("GET", "/apps/app-id")["enabled"]), "the app of the file")
+    assert operator.api("GET", "/apps/2002")["policy"]["limits"]["max_event_payload_in_kb"] == 1
+    operator.api("DELETE", "/apps/2002")
+    assert server.signed("POST", "/apps/2002/events", body=large, app=app).status in (401, 404)
+
+
 def test_whoever_changes_an_app_of_the_file_is_warned(serve: Callable[..., ServerProcess]) -> None:
     server = serve({"dashboard": {"password": PASSWORD}, "app_manager": {"driver": "sqlite"}})
     operator = Operator(server)
@@ -552,3 +583,11 @@ def test_the_pages_of_apps_that_only_the_file_has_say_so(serve: Callable[..., Se
     refused = operator.submit(operator.page("/dashboard/apps/app-id"), "/dashboard/apps/app-id/disable", status=409)
     assert 'app_manager.driver is "memory"' in refused.text
     assert operator.api("GET", "/apps/app-id")["enabled"]
+
+
+def test_the_pages_of_a_development_server_say_that_nothing_is_kept(serve: Callable[..., ServerProcess]) -> None:
+    operator = Operator(serve({"dashboard": {"password": PASSWORD}}, args=["--dev"]))
+    for path in ("", "/-/new", "/app-id", "/app-id/limits", "/app-id/channels", "/app-id/webhooks"):
+        assert "what you change is lost when it ends" in operator.page(f"/dashboard/apps{path}").text
+    operator.submit(operator.page("/dashboard/apps/app-id"), "/dashboard/apps/app-id/disable")
+    assert not operator.api("GET", "/apps/app-id")["enabled"]

@@ -28,7 +28,7 @@ _EXIT_CODES: Final = (
 
 app = command_group(
     "List and change the apps of this machine's server. A running server follows within a second. "
-    "One that was started with --dev keeps its app in memory and knows nothing of these.",
+    "One that was started with --dev keeps its apps in memory and knows nothing of these: its dashboard changes them.",
     _EXIT_CODES,
 )
 

@@ -153,7 +153,7 @@ APPS_READ_ONLY = row(
     "apps_read_only",
     "The server only serves the apps that its configuration names; they cannot be changed while it runs.",
     http=409,
-    causes=('app_manager.driver is "memory", which keeps nothing', "the server was started with --dev"),
+    causes=('app_manager.driver is "memory", which keeps nothing',),
     remedy="Change the file that the text names and send the server SIGHUP, or set app_manager.driver to a store.",
 )
 APP_DISABLED = row(

@@ -16,7 +16,7 @@ from sockudo.config.app_reader import app_warnings
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
 from sockudo.config.webhooks import unused_webhooks
-from sockudo.dashboard.apps.desk import administer, app_of, kept_until, put_back, remove
+from sockudo.dashboard.apps.desk import administer, app_of, kept_until, remove, why_lost
 from sockudo.dashboard.apps.problems import WHERE, body_of, problems_of
 from sockudo.dashboard.apps.views import app_page, app_values, record_values, row_values
 from sockudo.dashboard.board import Board
@@ -76,8 +76,8 @@ def _reply(board: Board, record: App, *, reveal: bool, status: int = 200) -> Res
     warnings = [
         warning.removeprefix(f"{WHERE} (app {record.id!r}): ") for warning in app_warnings(values, record, WHERE)
     ]
-    configured = put_back(board, record.id)
-    values["warnings"] = warnings if configured is None else [*warnings, configured]
+    lost = why_lost(board, record.id)
+    values["warnings"] = warnings if lost is None else [*warnings, lost]
     return json(values, status, {"etag": f'"{values["version"]}"'})
 
 

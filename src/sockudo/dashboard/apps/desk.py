@@ -20,7 +20,7 @@ from sockudo.errors import SockudoError
 from sockudo.push.removals import Removals
 from sockudo.stores.push.selection import push_exists
 
-__all__ = ["administer", "app_of", "kept_until", "put_back", "remove", "why_read_only"]
+__all__ = ["administer", "app_of", "kept_until", "remove", "why_lost", "why_read_only"]
 
 _log = structlog.get_logger("sockudo.dashboard")
 
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 async def administer(board: Board, work: Callable[[AppAdmin], Awaitable[_T]]) -> _T:
     """Does the work on the store of the apps; when this returns, open connections and new requests go by it.
 
-    Raises errors.APPS_READ_ONLY where there is no store that lasts, and what the work raises.
+    Raises errors.APPS_READ_ONLY where they are not to be changed, and what the work raises.
     """
     reason = why_read_only(board.edge.settings)
     if reason is not None:
@@ -84,14 +84,12 @@ async def _nothing(_: AppStore) -> None:
 
 
 def why_read_only(settings: Settings) -> str | None:
-    """Why no app can be changed here, and what to change instead; None when they can be."""
-    if settings.app_manager.driver != "memory":
+    """Why no app can be changed here, and what to change instead; None when they can be.
+
+    In memory they can be under ``--dev`` alone, where `why_lost` says what becomes of it.
+    """
+    if not _in_memory(settings) or settings.dev:
         return None
-    if settings.dev:
-        return (
-            "The server was started with --dev and keeps its app in memory: nothing could be kept. "
-            'Start it without --dev, or set app_manager.driver to "sqlite".'
-        )
     where = settings.apps_from or "the configuration"
     return (
         f'app_manager.driver is "memory": the server keeps no app but those that {where} names. Change the apps in '
@@ -99,13 +97,25 @@ def why_read_only(settings: Settings) -> str | None:
     )
 
 
-def put_back(board: Board, app_id: str) -> str | None:
-    """A warning when the configuration names the app too, so that a change of it does not last; else None."""
+def why_lost(board: Board, app_id: str | None = None) -> str | None:
+    """A warning when what is changed here does not last, for all apps or for one of them; else None."""
     settings = board.edge.settings
-    if app_id not in board.edge.apps.configured or why_read_only(settings) is not None:
+    if why_read_only(settings) is not None:
         return None
     where = settings.apps_from or "The configuration"
-    return f"{where} names this app too and puts it back when the server starts or reloads: change it there as well."
+    configured = app_id in board.edge.apps.configured
+    if not _in_memory(settings):
+        again = (
+            f"{where} names this app too and puts it back when the server starts or reloads: change it there as well."
+        )
+        return again if configured else None
+    lost = "A server that was started with --dev keeps its apps in memory: what you change is lost when it ends"
+    reloads = f", and when it reloads {where} puts this app back" if configured else ""
+    return f'{lost}{reloads}. With app_manager.driver = "sqlite" it is kept.'
+
+
+def _in_memory(settings: Settings) -> bool:
+    return settings.app_manager.driver == "memory"
 
 
 def app_of(board: Board, app_id: str) -> LiveApp:

@@ -15,7 +15,7 @@ from sockudo.apps.edits import version_of, with_values
 from sockudo.apps.live import LiveApp
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
-from sockudo.dashboard.apps.desk import administer, app_of, kept_until, put_back, why_read_only
+from sockudo.dashboard.apps.desk import administer, app_of, kept_until, why_lost, why_read_only
 from sockudo.dashboard.apps.desk import remove as remove_app
 from sockudo.dashboard.apps.fields import Tab
 from sockudo.dashboard.apps.forms import PolicyForm
@@ -78,7 +78,7 @@ def shared(board: Board, app: App, view: View) -> dict[str, Any]:
         "tabs": [(title, app_url(app.id, each), each == view) for each, title in _TABS.items()],
         "version": version_of(app),
         "read_only": why_read_only(board.edge.settings),
-        "put_back": put_back(board, app.id),
+        "lost": why_lost(board, app.id),
         "error": None,
     }
 
@@ -98,8 +98,16 @@ def _listing(board: Board) -> Answer:
     async def listing(request: Request) -> Response:
         found = app_page(board, Paging.of(request))
         rows = [{**row_values(board, app), "url": app_url(app.id)} for app in found.entries]
-        reason = why_read_only(board.edge.settings)
-        return page(board, request, "apps/index.html", found=found, rows=rows, read_only=reason, new_url=_NEW)
+        return page(
+            board,
+            request,
+            "apps/index.html",
+            found=found,
+            rows=rows,
+            read_only=why_read_only(board.edge.settings),
+            lost=why_lost(board),
+            new_url=_NEW,
+        )
 
     return listing
 
@@ -125,6 +133,7 @@ def _new_page(
         problems=told,
         new_url=_NEW,
         read_only=why_read_only(board.edge.settings),
+        lost=why_lost(board),
     )
 
 
