@@ -322,6 +322,7 @@ def test_in_development_apps_are_changed_in_memory(serve: Callable[..., ServerPr
     assert server.signed("POST", "/apps/2002/events", body=large, app=app).status == 413
     hook = {"url": endpoint.url, "event_types": ["channel_occupied"]}
     operator.api("POST", "/apps/2002/webhooks", hook, status=201)
+    wait_until(lambda: '"message": "webhooks"' in server.log, "the first webhook of the server")
     opened.enter_context(WebSocket(server, app=app)).greeting().subscribe("room")
     endpoint.waits_for(lambda events: [each["name"] for each in events] == ["channel_occupied"])
 
