@@ -44,3 +44,10 @@ def test_a_row_in_words() -> None:
     assert as_sent(CATALOGUE["message_too_big"]) == ["WebSocket close 1009, without an error frame"]
     assert as_sent(CATALOGUE["client_event"]) == ["WebSocket error frame 4301; the connection stays open"]
     assert as_sent(CATALOGUE["webhook_timeout"]) == ["timeout, in replies, events or the log"]
+
+
+def test_no_remedy_sends_operators_where_they_are() -> None:
+    """A remedy stands on the page Why?: where else to look is kept beside it."""
+    for row in CATALOGUE.values():
+        assert "Why?" not in row.remedy, row.slug
+    assert "Why?" in str(CATALOGUE["channel_auth_invalid"].seen_in)

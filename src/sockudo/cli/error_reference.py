@@ -86,7 +86,7 @@ def _section(spec: ErrorSpec) -> Iterator[str]:
         yield "Usual causes:\n"
         yield from (f"- {cause}" for cause in spec.causes)
         yield ""
-    yield f"What to do: {spec.remedy}\n"
+    yield f"What to do: {spec.remedy}{f' {spec.seen_in}' if spec.seen_in else ''}\n"
 
 
 def _on_socket(spec: ErrorSpec) -> str:

@@ -66,6 +66,7 @@ def _page(row: ErrorSpec) -> str:
     lines += _labelled("Sent as", as_sent(row))
     lines += _labelled("Usual causes", row.causes)
     lines += _labelled("What to do", [row.remedy])
+    lines += _labelled("Seen in", [row.seen_in] if row.seen_in else [])
     lines += _labelled("Try again", [can_retry(row)])
     return "\n".join(lines)
 

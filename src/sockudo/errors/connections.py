@@ -216,8 +216,8 @@ CHANNEL_AUTH_INVALID = row(
         "the signature was made for another socket_id or channel",
         "channel_data was changed or serialized again after signing",
     ),
-    remedy="Sign with the app's own secret exactly the socket_id, channel and channel_data that the client sends. "
-    "The page Why?, `sockudo tail --problems` and the server's log name the likely mistake.",
+    remedy="Sign with the app's own secret exactly the socket_id, channel and channel_data that the client sends.",
+    seen_in="The page Why?, `sockudo tail --problems` and the server's log name the likely mistake.",
 )
 PRESENCE_DATA = row(
     "presence_data",

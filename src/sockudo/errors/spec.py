@@ -32,6 +32,8 @@ class ErrorSpec:
     reason: str | None = None
     # The code of the V2 event that announces it (contract 10 § 13).
     event_code: int | None = None
+    # Where operators read which of the causes it was; left out where they are reading it.
+    seen_in: str | None = None
 
     def __call__(
         self,
@@ -112,10 +114,25 @@ def row(
     ai_code: int | None = None,
     reason: str | None = None,
     event_code: int | None = None,
+    seen_in: str | None = None,
 ) -> ErrorSpec:
     """Puts a row into the catalogue. Raises ValueError for a slug that it has already."""
     if slug in CATALOGUE:
         raise ValueError(f"error slug declared twice: {slug}")
-    spec = ErrorSpec(slug, code or slug, http, ws, retry, closes, meaning, causes, remedy, ai_code, reason, event_code)
+    spec = ErrorSpec(
+        slug,
+        code or slug,
+        http,
+        ws,
+        retry,
+        closes,
+        meaning,
+        causes,
+        remedy,
+        ai_code,
+        reason,
+        event_code,
+        seen_in,
+    )
     CATALOGUE[slug] = spec
     return spec

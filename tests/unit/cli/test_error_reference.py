@@ -22,7 +22,7 @@ def test_every_row_has_an_anchor_an_entry_and_its_texts(page: str) -> None:
         assert page.count(f'<a id="{slug}"></a>\n') == 1, slug
         assert page.count(f"[`{slug}`](#{slug})") == 1, slug
         section = page.partition(f'<a id="{slug}"></a>')[2].partition("<a id=")[0]
-        for text in (row.meaning, row.remedy, *row.causes):
+        for text in (row.meaning, row.remedy, *row.causes, row.seen_in or ""):
             assert text in section, slug
         reason = "" if row.reason is None else f", `reason` is `{row.reason}`"
         assert (f"| HTTP | {row.status}, `code` is `{row.code}`{reason} |" in section) is (row.status is not None), slug

@@ -24,7 +24,7 @@ def test_every_row_can_be_asked_for_by_its_slug(slug: str) -> None:
     row = CATALOGUE[slug]
     result = runner.invoke(app, ["explain", slug])
     assert result.exit_code == 0
-    for part in (slug, row.meaning, row.remedy, *row.causes):
+    for part in (slug, row.meaning, row.remedy, *row.causes, row.seen_in or ""):
         assert part in result.stdout
 
 

@@ -64,14 +64,9 @@ class _RichBar:
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import BarColumn, Progress, TextColumn
 
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[said]}"),
-        )
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
         self._progress = Progress(*columns, console=Console(stderr=True))
         self._task = self._progress.add_task("queued", total=None, said="")
 
@@ -85,7 +80,9 @@ class _RichBar:
     def show(self, status: Mapping[str, Any]) -> None:
         counts = funnel_of(status)
         names = ("succeeded", "failed", "expired", "dead_lettered", "retrying")
-        said = [f"{value:,} {name.replace('_', ' ')}" for name in names if (value := getattr(counts, name))]
+        # A number out of an unknown one says nothing: before it is planned, the bar moves alone.
+        said = [f"{counts.settled:,} of {counts.planned:,}"] if counts.planned else []
+        said += [f"{value:,} {name.replace('_', ' ')}" for name in names if (value := getattr(counts, name))]
         if status.get("retryAfterMs"):
             said.append(f"next at {local_time(status['retryAfterMs'])}")
         self._progress.update(
