@@ -10,7 +10,7 @@ from support.deltas import CHOSEN_APP, ENABLED, DeltaReader, Witness, confirmed,
 from support.server import ServerProcess
 from support.timed import TimedServer
 from support.websocket import Connect, Event
-from support.wire import MSGPACK, PROTOBUF, Wire, compact
+from support.wire import compact
 
 
 @pytest.fixture(scope="module")
@@ -135,18 +135,6 @@ def test_channels_that_do(connect_v2: Connect, server: ServerProcess, unique: st
     publish(server, name, 4, 5, 6)
     late_reader.messages(3)
     assert late_reader.kinds == "FFD"
-
-
-@pytest.mark.parametrize("wire", [MSGPACK, PROTOBUF], ids=str)
-def test_binary_formats_never_have_them(connect_v2: Connect, server: ServerProcess, unique: str, wire: Wire) -> None:
-    client = connect_v2(wire=wire)
-    client.say("sockudo:enable_delta_compression", {"algorithms": ["fossil"]})
-    assert client.event()["event"] == ENABLED
-    client.subscribe(unique, delta=True)
-    publish(server, unique, *range(4))
-    found = [client.event() for _ in range(4)]
-    assert [each["event"] for each in found] == ["quote"] * 4
-    assert not any("__delta_seq" in each for each in found)
 
 
 def test_v1_has_none(connect: Connect, server: ServerProcess, unique: str) -> None:

@@ -13,11 +13,12 @@ import vcdiff_decoder
 from support.server import DEFAULT_APP, STREAMS, ServerProcess, app_record, start_server
 from support.signing import Credentials
 from support.websocket import WebSocket
-from support.wire import Event, compact
+from support.wire import JSON, Event, compact
 
 __all__ = [
     "CHOSEN_APP",
     "ENABLED",
+    "BinaryDeltaReader",
     "DeltaReader",
     "Witness",
     "confirmed",
@@ -26,6 +27,7 @@ __all__ = [
     "enable",
     "publish",
     "quote",
+    "reader_of",
 ]
 
 CHOSEN_APP = Credentials("chosen", "chosen-key", "chosen-secret")
@@ -44,6 +46,7 @@ _DIGITS = {
     character: value
     for value, character in enumerate("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~")
 }
+_IDS = ("message_id", "stream_id", "serial")
 _METADATA = re.compile(rb',"__delta_seq":(\d+)(?:,"__conflation_key":("(?:\\.|[^"\\])*"))?}$')
 
 
@@ -144,6 +147,16 @@ class DeltaReader:
         return plain
 
     def _delta(self, frame: Event, text: bytes) -> bytes:
+        # Some libraries cannot cut the metadata out cleanly, and keep another end than the last brace.
+        plain = self._target(frame, (b"}", b"?", b":7}"))
+        said: Event = json.loads(plain)
+        for name in _IDS:
+            assert frame.get(name) == said.get(name)
+        self.sizes.append((len(text), len(plain)))
+        return plain
+
+    def _target(self, frame: Event, ends: tuple[bytes, ...]) -> bytes:
+        """What the difference makes of the base, the same whichever of ``ends`` the base has for its last byte."""
         self.kinds += "D"
         data: dict[str, Any] = frame["data"]
         order = ["event", "delta", "seq", "algorithm", "conflation_key", "base_index"]
@@ -154,14 +167,9 @@ class DeltaReader:
         algorithm = data.get("algorithm", "fossil")
         self.algorithms.add(algorithm)
         raw = base64.b64decode(data["delta"], validate=True)
-        # Some libraries cannot cut the metadata out cleanly, and keep another end than the last brace.
-        texts = {self._decode(algorithm, base[:-1] + end, raw) for end in (b"}", b"?", b":7}")}
-        (plain,) = texts
+        (plain,) = {self._decode(algorithm, base[:-1] + end, raw) for end in ends}
         said: Event = json.loads(plain)
         assert (said["channel"], said["event"]) == (channel, data["event"])
-        for name in ("message_id", "stream_id", "serial"):
-            assert frame.get(name) == said.get(name)
-        self.sizes.append((len(text), len(plain)))
         self._keep(channel, data["seq"], key, plain)
         return plain
 
@@ -187,6 +195,46 @@ class DeltaReader:
         bases[key] = (number, plain)
 
 
+class BinaryDeltaReader(DeltaReader):
+    """The same on a connection in a binary format: what it gives back is the JSON of what all clients see of a frame.
+
+    Those keep a text of their own making of each frame, of which only the beginning is certain.
+    """
+
+    def read(self) -> bytes:
+        return self.take_event(self.client.event())
+
+    def take_event(self, frame: Event) -> bytes:
+        if frame["event"] == "sockudo:delta":
+            assert set(frame) <= {"event", "channel", "data", *_IDS}
+            plain = self._target(frame, (b"}", b',"tags":{"10":"a"},"serial":7}', b"?"))
+            said: Event = json.loads(plain)
+            assert list(said) == ["event", "channel", "data"]
+            assert compact(said).encode() == plain
+            return seen({**said, **{name: frame[name] for name in _IDS if name in frame}})
+        number, key = frame.get("__delta_seq"), frame.get("__conflation_key")
+        if number is None:
+            assert key is None
+            self.kinds += "P"
+        else:
+            self.kinds += "F"
+            base = compact({name: frame[name] for name in ("event", "channel", "data")}).encode()
+            self._keep(frame["channel"], number, key, base)
+        return seen(frame)
+
+
+def seen(frame: Event) -> bytes:
+    """What clients of a binary format show of a frame, as JSON; where it has more, that too."""
+    hidden = ("tags", "__delta_seq", "__conflation_key")
+    order = sorted(name for name in frame if name not in hidden)
+    return compact({name: frame[name] for name in order}).encode()
+
+
+def reader_of(client: WebSocket) -> DeltaReader:
+    """A reader for the format of the connection."""
+    return DeltaReader(client) if client.wire is JSON else BinaryDeltaReader(client)
+
+
 def delta_server() -> ServerProcess:
     """A server with an app whose channels have settings of their own, by the beginning of their names."""
     apps = [app_record(DEFAULT_APP), app_record(CHOSEN_APP, channels={"channel_delta_compression": CHANNELS})]
@@ -207,7 +255,7 @@ def enable(client: WebSocket, data: object = None, algorithm: str = "fossil") ->
     """Asks for differences on all channels."""
     client.say("sockudo:enable_delta_compression", data)
     assert client.event() == {"event": ENABLED, "data": {"enabled": True, "algorithm": algorithm}}
-    return DeltaReader(client)
+    return reader_of(client)
 
 
 def confirmed(client: WebSocket, channel: str, algorithm: str = "fossil") -> None:
@@ -223,4 +271,6 @@ class Witness:
         self.client = client
 
     def messages(self, count: int) -> list[bytes]:
-        return [self.client.text().encode() for _ in range(count)]
+        if self.client.wire is JSON:
+            return [self.client.text().encode() for _ in range(count)]
+        return [seen(self.client.event()) for _ in range(count)]

@@ -88,8 +88,6 @@ def read_options(protocol: int, wishes: Wishes, channels: Sequence[str]) -> V2Op
             fail(f"{names[0]} is not known to protocol 1.", ExitCode.USAGE, "Add --protocol 2.")
         return None
     wire = wishes.format or Format.JSON
-    if wishes.delta is not None and wire is not Format.JSON:
-        fail("--delta needs --format json: in binary formats nothing comes as a difference.", ExitCode.USAGE)
     if wishes.rewind is not None and wishes.since is not None:
         fail("--rewind and --since exclude each other.", ExitCode.USAGE)
     patterns = [name for name in channels if "*" in name]

@@ -78,7 +78,12 @@ def from_protobuf(payload: bytes) -> dict[str, Any]:
         fields["tags"] = dict(message.tags)
     if message.HasField("extras"):
         fields["extras"] = _protobuf_extras(message.extras)
-    return fields
+    if message.HasField("delta_sequence"):
+        fields["__delta_seq"] = message.delta_sequence
+    if message.HasField("delta_conflation_key"):
+        fields["__conflation_key"] = message.delta_conflation_key
+    # Differences are made from a text that begins with event, channel and data.
+    return {name: fields[name] for name in _FIELDS if name in fields}
 
 
 def _data(kind: str, value: Any) -> Any:

@@ -1,10 +1,11 @@
-"""Messages that come as the difference from the one before, put together again (contract 60 § 2.6 and § 2.9)."""
+"""Messages that come as the difference from the one before, put together again (contract 60 § 2.6, 2.9 and 2.13)."""
 
 from __future__ import annotations
 
 import binascii
 import json
 import re
+from dataclasses import replace
 from typing import Final
 
 from sockudo.client import vcdiff
@@ -28,9 +29,14 @@ class LostBaseError(Exception):
 
 
 class Deltas:
-    """The last message of each channel and conflation key on one connection; begins anew with the next one."""
+    """The last message of each channel and conflation key on one connection; begins anew with the next one.
 
-    def __init__(self) -> None:
+    ``reduced``: the connection's format is a binary one, where differences are made of event, channel and data alone
+    (§ 2.13), so that what came as one has no tags.
+    """
+
+    def __init__(self, *, reduced: bool = False) -> None:
+        self._reduced = reduced
         self._bases: dict[tuple[str, str | None], tuple[int, str]] = {}
         self._algorithm = "fossil"
 
@@ -66,4 +72,8 @@ class Deltas:
         except ValueError as error:
             raise LostBaseError(channel, str(error)) from None
         self._keep(channel, key, number, text)
-        return read_event(text)
+        whole = read_event(text)
+        if self._reduced:
+            # The text has no ids, which are fields of the difference.
+            whole = replace(whole, message_id=event.message_id, stream_id=event.stream_id, serial=event.serial)
+        return whole

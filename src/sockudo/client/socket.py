@@ -52,7 +52,7 @@ class Socket:
         self.answer_pings = answer_pings
         self._connection = connection
         self._wire = wire
-        self._deltas = Deltas() if wire.protocol == 2 and not wire.is_binary else None
+        self._deltas = Deltas(reduced=wire.is_binary) if wire.protocol == 2 else None
 
     @classmethod
     async def connect(
@@ -172,7 +172,7 @@ class Socket:
         await self.send({"event": event, "channel": channel, "data": data})
 
     async def enable_deltas(self, *algorithms: str) -> None:
-        """Ask for messages as differences, in one of these formats: ``fossil``, ``xdelta3``. Protocol V2 in JSON."""
+        """Ask for messages as differences, in one of these formats: ``fossil``, ``xdelta3``. Protocol V2."""
         await self.send({"event": "pusher:enable_delta_compression", "data": {"algorithms": list(algorithms)}})
 
     async def resume(self, positions: Mapping[str, Mapping[str, Any]]) -> None:

@@ -14,6 +14,7 @@ from sockudo.names import ChannelKind
 from sockudo.protocol.delta import Algorithm, DeltaChannel
 from sockudo.protocol.filters import SharedPredicates
 from sockudo.protocol.frame import Frame
+from sockudo.protocol.shapes import Shape
 
 if TYPE_CHECKING:
     from sockudo.hub.app_state import AppState
@@ -38,8 +39,8 @@ class Channel:
         self._show_tags = app.deltas.of(name).enable_tags
         # Filters that somebody here has; None while nobody ever had one.
         self._predicates: SharedPredicates | None = None
-        # Subscribers that get differences, by what they want; None while nobody does.
-        self._crowds: dict[Wants, DeltaCrowds] | None = None
+        # Subscribers that get differences, by their shape and what they want; None while nobody does.
+        self._crowds: dict[tuple[Shape, Wants], DeltaCrowds] | None = None
         self._deltas: DeltaChannel | None = None
 
     @property
@@ -111,9 +112,10 @@ class Channel:
     def _join_crowds(self, connection: Connection, wants: Wants, algorithm: Algorithm) -> Fanout:
         if self._crowds is None:
             self._crowds = {}
-        crowds = self._crowds.get(wants)
+        shape = connection.shape
+        crowds = self._crowds.get((shape, wants))
         if crowds is None:
-            crowds = self._crowds[wants] = DeltaCrowds(self, wants, algorithm)
+            crowds = self._crowds[shape, wants] = DeltaCrowds(self, shape, wants, algorithm)
             self.app.hub.tracks[crowds.track] = None
         return crowds.join(connection, self.delta_channel().next_number)
 
@@ -128,7 +130,7 @@ class Channel:
         """Nobody is on this track any more."""
         self.app.hub.tracks.pop(crowds.track, None)
         if self._crowds is not None:
-            self._crowds = {wants: other for wants, other in self._crowds.items() if other is not crowds} or None
+            self._crowds = {key: other for key, other in self._crowds.items() if other is not crowds} or None
 
     def rejoin(self, connection: Connection) -> None:
         """A subscriber says that it cannot follow the differences any more, or has missed a message."""

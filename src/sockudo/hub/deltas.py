@@ -13,8 +13,7 @@ from sockudo.hub.fanout import Fanout
 from sockudo.hub.traffic import DeltaTraffic
 from sockudo.hub.wants import Wants
 from sockudo.protocol.delta import Algorithm, DeltaTrack
-from sockudo.protocol.framing import text_frame
-from sockudo.protocol.shapes import V2_JSON
+from sockudo.protocol.shapes import Shape
 
 if TYPE_CHECKING:
     from sockudo.hub.channel import Channel
@@ -29,8 +28,8 @@ class _Crowd(Fanout):
 
     __slots__ = ("crowds", "settled")
 
-    def __init__(self, crowds: DeltaCrowds, channel: Channel, wants: Wants, *, settled: bool) -> None:
-        super().__init__(channel, V2_JSON, wants, (V2_JSON, wants.key, settled))
+    def __init__(self, crowds: DeltaCrowds, shape: Shape, wants: Wants, *, settled: bool) -> None:
+        super().__init__(crowds.channel, shape, wants, (shape, wants.key, settled))
         self.crowds = crowds
         self.settled = settled
 
@@ -39,11 +38,12 @@ class _Crowd(Fanout):
             self._traffic.filtered += self.listeners(exclude)
             return
         said = message.delta(self.crowds.track)
-        text = said.settled if self.settled else said.newcomers
-        plain = text is message.text
-        self.append(message.encoded(V2_JSON) if plain else text_frame(text), exclude)
+        payload = said.settled if self.settled else said.newcomers
+        plain = payload is message.text
+        self.append(message.encoded(self.shape) if plain else self.shape.message(payload), exclude)
         if not plain:
-            self.crowds.count(len(message.text), None if text is said.full else len(text), self.listeners(exclude))
+            whole = message.text if self.shape.json else said.full
+            self.crowds.count(len(whole), None if payload is said.full else len(payload), self.listeners(exclude))
         for connection in exclude:
             if not plain and connection in self.subscribers:
                 # It does not have the frame that the next difference is made from.
@@ -71,19 +71,21 @@ class _Crowd(Fanout):
 
 
 class DeltaCrowds:
-    """Everyone on a channel who wants the same messages as differences in the same format."""
+    """Everyone on a channel with the same wire shape who wants the same messages as differences of one kind."""
 
-    def __init__(self, channel: Channel, wants: Wants, algorithm: Algorithm) -> None:
+    def __init__(self, channel: Channel, shape: Shape, wants: Wants, algorithm: Algorithm) -> None:
         self.channel = channel
-        self.track = DeltaTrack(channel.delta_channel(), algorithm, one_base=wants.one_base)
-        self._settled = _Crowd(self, channel, wants, settled=True)
-        self._newcomers = _Crowd(self, channel, wants, settled=False)
+        self.track = DeltaTrack(
+            channel.delta_channel(), algorithm, one_base=wants.one_base, encode_base=shape.encode_base
+        )
+        self._settled = _Crowd(self, shape, wants, settled=True)
+        self._newcomers = _Crowd(self, shape, wants, settled=False)
         self._traffic = channel.app.traffic.deltas.setdefault(channel.kind.label, DeltaTraffic())
         # The places of newcomers on the track, in the order in which they came.
         self._places: dict[Connection, int] = {}
 
     def count(self, size: int, delta_size: int | None, deliveries: int) -> None:
-        """A text of ``size`` bytes was said to so many: as a difference of ``delta_size``, or whole."""
+        """A payload of ``size`` bytes was said to so many: as a difference of ``delta_size``, or whole."""
         traffic = self._traffic
         traffic.original_bytes += size * deliveries
         if delta_size is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from sockudo.protocol.delta import DeltaTrack, Said
+from sockudo.protocol.delta import DeltaTrack, Said, reduced_text
 from sockudo.protocol.filters import MessageView, Predicate, SharedBudget, is_filterable
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.shapes import Shape, json_text
@@ -29,6 +29,7 @@ class Outgoing:
         "_matches",
         "_now",
         "_on_error",
+        "_reduced",
         "_text",
         "_view",
         "afterwards",
@@ -55,6 +56,8 @@ class Outgoing:
         self._on_error = on_error
         self._budget = budget
         self._text: bytes | None = None
+        # A tuple once it is known: a frame may have none.
+        self._reduced: tuple[bytes | None] | None = None
         self._deltas: dict[DeltaTrack, Said] | None = None
         self._encoded: dict[Shape, bytes] = {}
         self._view: MessageView | None = None
@@ -80,8 +83,20 @@ class Outgoing:
             self._deltas = {}
         said = self._deltas.get(track)
         if said is None:
-            said = self._deltas[track] = track.say(self.frame, self.text, self._now, compress=self.compress)
+            said = self._deltas[track] = track.say(
+                self.frame,
+                self.text,
+                self._now,
+                compress=self.compress,
+                shown=self.shown(),
+                reduced=self._reduced_text() if track.reduced else None,
+            )
         return said
+
+    def _reduced_text(self) -> bytes | None:
+        if self._reduced is None:
+            self._reduced = (reduced_text(self.frame),)
+        return self._reduced[0]
 
     def matches(self, predicate: Predicate) -> bool:
         """Whether the predicate lets the message through; frames about members always pass."""

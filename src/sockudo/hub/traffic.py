@@ -10,7 +10,7 @@ __all__ = ["DeltaTraffic", "Traffic"]
 
 
 class DeltaTraffic:
-    """What was delivered to subscribers that get differences, of what may be one. Bytes are those of the JSON texts.
+    """What was delivered to subscribers that get differences, of what may be one. Bytes are those of the payloads.
 
     ``original_bytes`` is what it came to if all of it had been whole, ``saved_bytes`` what the differences were less.
     """

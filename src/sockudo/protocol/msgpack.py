@@ -30,8 +30,11 @@ __all__ = ["decode", "encode"]
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def encode(frame: Frame) -> bytes:
-    """The payload of an outbound frame. ``extras`` go as a map, the form that clients read."""
+def encode(frame: Frame, number: int | None = None, key: str | None = None) -> bytes:
+    """The payload of an outbound frame. ``extras`` go as a map, the form that clients read.
+
+    ``number`` and conflation ``key`` make it a base for deltas (contract 60 § 2.13).
+    """
     extras = known_extras(frame.extras) if frame.extras else None
     return _encode(
         (
@@ -48,8 +51,8 @@ def encode(frame: Frame) -> bytes:
             frame.serial,
             None,
             None if extras is None else _extras_map(extras),
-            None,
-            None,
+            number,
+            key,
         )
     )
 

@@ -27,8 +27,11 @@ from sockudo.protocol.proto.pusher_pb2 import DESCRIPTOR, MessageData, MessageEx
 __all__ = ["decode", "encode"]
 
 
-def encode(frame: Frame) -> bytes:
-    """The payload of an outbound frame."""
+def encode(frame: Frame, number: int | None = None, key: str | None = None) -> bytes:
+    """The payload of an outbound frame.
+
+    ``number`` and conflation ``key`` make it a base for deltas (contract 60 § 2.13).
+    """
     message = PusherMessage()
     message.event = frame.event
     if frame.channel is not None:
@@ -50,6 +53,10 @@ def encode(frame: Frame) -> bytes:
         message.serial = frame.serial
     if frame.extras and (extras := known_extras(frame.extras)) is not None:
         _fill_extras(message.extras, extras)
+    if number is not None:
+        message.delta_sequence = number
+    if key is not None:
+        message.delta_conflation_key = key
     return message.SerializeToString()
 
 

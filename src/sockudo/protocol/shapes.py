@@ -37,6 +37,8 @@ class Shape:
     """``encode`` makes a whole WebSocket frame, ``decode`` reads the payload of a client's message.
 
     ``v2`` says that the connection gets what only protocol V2 has; ``json`` that its payloads are JSON text.
+    ``message`` makes a WebSocket frame of a payload. ``encode_base`` makes the payload of a binary frame with number
+    and conflation key of a base for deltas; JSON has them spliced in.
     """
 
     label: str
@@ -44,6 +46,8 @@ class Shape:
     json: bool
     encode: Callable[[Frame], bytes]
     decode: Callable[[bytes], InboundFrame]
+    message: Callable[[bytes], bytes] = text_frame
+    encode_base: Callable[[Frame, int | None, str | None], bytes] | None = None
 
 
 def for_v1(frame: Frame) -> Frame:
@@ -108,8 +112,24 @@ RECOVERABLE_V1_JSON: Final = Shape(
     "v1-recoverable", v2=False, json=True, encode=_recoverable_v1_json, decode=decode_frame
 )
 V2_JSON: Final = Shape("json", v2=True, json=True, encode=_v2_json, decode=decode_frame)
-V2_MSGPACK: Final = Shape("msgpack", v2=True, json=False, encode=_v2_msgpack, decode=msgpack.decode)
-V2_PROTOBUF: Final = Shape("protobuf", v2=True, json=False, encode=_v2_protobuf, decode=protobuf.decode)
+V2_MSGPACK: Final = Shape(
+    "msgpack",
+    v2=True,
+    json=False,
+    encode=_v2_msgpack,
+    decode=msgpack.decode,
+    message=binary_frame,
+    encode_base=msgpack.encode,
+)
+V2_PROTOBUF: Final = Shape(
+    "protobuf",
+    v2=True,
+    json=False,
+    encode=_v2_protobuf,
+    decode=protobuf.decode,
+    message=binary_frame,
+    encode_base=protobuf.encode,
+)
 
 _V2: Final = {"json": V2_JSON, "msgpack": V2_MSGPACK, "protobuf": V2_PROTOBUF}
 

@@ -13,11 +13,11 @@ from sockudo.protocol.delta import (
     has_one_base,
     read_algorithms,
     read_request,
+    usable_algorithms,
     wants_deltas,
 )
 from sockudo.protocol.filters import Predicate
 from sockudo.protocol.inbound import InboundFrame, data_value
-from sockudo.protocol.shapes import V2_JSON
 
 if TYPE_CHECKING:
     from sockudo.sessions.session import Session
@@ -66,7 +66,7 @@ def note_delta_request(session: Session, name: str, data: dict[str, Any]) -> Non
 def wants_of(session: Session, name: str, kind: ChannelKind, predicate: Predicate | None) -> Wants:
     """What the subscription to a channel gets, and how."""
     v2 = session.v2
-    if v2 is None or session.shape is not V2_JSON or kind is META or kind is WILDCARD:
+    if v2 is None or kind is META or kind is WILDCARD:
         return EVERYTHING if predicate is None else Wants(predicate)
     algorithm = _algorithm(session, name) if _is_on(session, name) else None
     if algorithm is None:
@@ -109,7 +109,5 @@ def _algorithm(session: Session, name: str) -> Algorithm | None:
         session.gateway.hub.delta_node.options,
         session.app.deltas.of(name),
         v2.delta_requests.get(name),
-        v2.delta_algorithms,
-        session.sdk.name,
-        session.sdk.version,
+        usable_algorithms(v2.delta_algorithms, session.sdk.name, session.sdk.version, wire=session.shape.label),
     )

@@ -10,9 +10,11 @@ import pytest
 
 from sockudo.client.deltas import Deltas, LostBaseError
 from sockudo.client.events import Event, read_event
-from sockudo.protocol.delta import Algorithm
+from sockudo.client.wire import Wire
+from sockudo.protocol import msgpack, protobuf
+from sockudo.protocol.delta import Algorithm, reduced_text
 from sockudo.protocol.delta.algorithms import encode
-from sockudo.protocol.delta.frames import DeltaFrames, full_frame
+from sockudo.protocol.delta.frames import BinaryDeltaFrames, DeltaFrames
 from sockudo.protocol.frame import Frame
 
 CHANNEL = "fx:desk"
@@ -24,7 +26,8 @@ def _text(number: int, data: str = "bid") -> bytes:
 
 
 def _full(text: bytes, number: int, key: str | None = None) -> Event:
-    return read_event(full_frame(text, number, key).decode())
+    frames = DeltaFrames(CHANNEL, Algorithm.FOSSIL, name_algorithm=True)
+    return read_event(frames.full_frame(Frame("quote", CHANNEL), text, number, key).decode())
 
 
 def _delta(
@@ -113,3 +116,25 @@ def test_bases_are_not_kept_without_bound() -> None:
     assert deltas.read(_delta(_text(1099), _text(1), 1100, 1099, "key-1099")).serial == 1
     with pytest.raises(LostBaseError):
         deltas.read(_delta(_text(0), _text(1), 1100, 0, "key-0"))
+
+
+@pytest.mark.parametrize("wire", [Wire(2, "msgpack"), Wire(2, "protobuf")], ids=lambda wire: wire.format)
+@pytest.mark.parametrize("algorithm", list(Algorithm))
+@pytest.mark.parametrize("key", [None, 'odd "key" \n'])
+def test_binary_formats_have_differences_of_the_reduced_text(wire: Wire, algorithm: Algorithm, key: str | None) -> None:
+    encode_base = {"msgpack": msgpack.encode, "protobuf": protobuf.encode}[wire.format]
+    frames = BinaryDeltaFrames(CHANNEL, algorithm, encode_base, name_algorithm=True)
+    deltas = Deltas(reduced=True)
+    base, ids = b"", {"message_id": "m", "stream_id": "s"}
+    for number in range(4):
+        frame = Frame("quote", CHANNEL, f'bid "{number}" — é\x01', tags={"9": "a"}, serial=number, **ids)
+        text = reduced_text(frame)
+        assert text is not None
+        if number == 0:
+            payload = frames.full_frame(frame, b"", 7, key)
+        else:
+            payload = frames.delta_frame(frame, encode(algorithm, base, text), number + 7, key, number + 6)
+        event = deltas.read(wire.decode(payload))
+        assert (event.event, event.channel, event.data) == ("quote", CHANNEL, frame.data)
+        assert (event.message_id, event.stream_id, event.serial) == ("m", "s", number)
+        base = text

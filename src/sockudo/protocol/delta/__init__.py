@@ -6,6 +6,7 @@ on, and one `DeltaTrack` for the connections there that have the same filter and
 
 from sockudo.protocol.delta.algorithms import Algorithm
 from sockudo.protocol.delta.channel import DeltaChannel
+from sockudo.protocol.delta.frames import reduced_text
 from sockudo.protocol.delta.node import DeltaNode
 from sockudo.protocol.delta.policy import (
     DeltaRequest,
@@ -13,6 +14,7 @@ from sockudo.protocol.delta.policy import (
     has_one_base,
     read_algorithms,
     read_request,
+    usable_algorithms,
     wants_deltas,
 )
 from sockudo.protocol.delta.settings import INHERITED, ChannelDelta, ChannelDeltas, DeltaOptions
@@ -33,5 +35,7 @@ __all__ = [
     "has_one_base",
     "read_algorithms",
     "read_request",
+    "reduced_text",
+    "usable_algorithms",
     "wants_deltas",
 ]

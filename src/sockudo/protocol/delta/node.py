@@ -42,7 +42,7 @@ class DeltaNode:
     collide, but half of the time lower than the old ones).
     """
 
-    __slots__ = ("_ahead", "_base_bytes", "_bases", "_encoded", "_max_base_bytes", "_target", "_unix_time", "options")
+    __slots__ = ("_ahead", "_base_bytes", "_bases", "_encoded", "_max_base_bytes", "_unix_time", "options")
 
     def __init__(
         self, options: DeltaOptions, unix_time: Callable[[], float], max_base_bytes: int = MAX_BASE_BYTES
@@ -53,9 +53,9 @@ class DeltaNode:
         # Least recently used first, with the size that was accounted.
         self._bases: dict[HoldsBase, int] = {}
         self._base_bytes = 0
-        # Deltas to the frame that is being said, by base and format; the base is kept so that its id stays its own.
-        self._target = b""
-        self._encoded: dict[tuple[int, Algorithm], tuple[bytes, bytes]] = {}
+        # Deltas to the frame that is being said, by base and format; the base is kept so that its id stays its own. Of
+        # two targets, newest first: a frame has a text for JSON and one for the binary formats.
+        self._encoded: list[tuple[bytes, dict[tuple[int, Algorithm], tuple[bytes, bytes]]]] = []
         self._ahead: dict[tuple[str, str], int] = {}
 
     @property
@@ -65,13 +65,14 @@ class DeltaNode:
 
     def encode(self, algorithm: Algorithm, base: bytes, target: bytes) -> bytes:
         """The delta; made once for all that have the very same base when the very same frame is said."""
-        if self._target is not target:
-            self._target = target
-            self._encoded = {}
-        known = self._encoded.get((id(base), algorithm))
+        known = next((deltas for known, deltas in self._encoded if known is target), None)
         if known is None:
-            known = self._encoded[id(base), algorithm] = (base, encode(algorithm, base, target))
-        return known[1]
+            known = {}
+            self._encoded = [(target, known), *self._encoded[:1]]
+        made = known.get((id(base), algorithm))
+        if made is None:
+            made = known[id(base), algorithm] = (base, encode(algorithm, base, target))
+        return made[1]
 
     def hold(self, holder: HoldsBase, size: int) -> None:
         """Accounts for a base of ``size`` bytes that was used just now; the oldest others make room for it."""

@@ -20,6 +20,7 @@ __all__ = [
     "poisons_bases",
     "read_algorithms",
     "read_request",
+    "usable_algorithms",
     "wants_deltas",
 ]
 
@@ -37,6 +38,13 @@ _ALL: Final = frozenset(Algorithm)
 # By the `client` of the connection URL. Their checksum fails on, or crashes with, what all others accept.
 _WITHOUT_FOSSIL: Final = frozenset(("python", "swift"))
 _WITH_ONE_BASE: Final = frozenset(("python",))
+# The ways by which messages come, formats and patterns, where the library cannot follow (contract 60 § 2.9).
+_CANNOT_FOLLOW: Final = {
+    "js": frozenset(("protobuf", "pattern")),
+    "flutter": frozenset(("protobuf",)),
+    "swift": frozenset(("msgpack", "protobuf")),
+    "csharp": frozenset(("msgpack", "protobuf", "pattern")),
+}
 # By the major version, too: this one decodes a delta and then fails to make an event of it.
 _WITHOUT_DELTAS: Final = frozenset((("python", "2"),))
 
@@ -74,24 +82,38 @@ def read_algorithms(data: Any) -> frozenset[Algorithm]:
     return frozenset(_NAMES[name.lower()] for name in listed if isinstance(name, str) and name.lower() in _NAMES)
 
 
+def usable_algorithms(
+    listed: frozenset[Algorithm] = frozenset(),
+    client: str | None = None,
+    version: str | None = None,
+    *,
+    wire: str = "json",
+    by_pattern: bool = False,
+) -> frozenset[Algorithm]:
+    """The formats that a connection ``listed`` when it enabled deltas and that its library decodes correctly (§ 2.9).
+
+    ``client`` and ``version`` are those of the connection URL, ``wire`` is the name of the connection's format. Empty
+    where the library cannot follow deltas at all: in this format, or for what comes ``by_pattern``.
+    """
+    cannot = _CANNOT_FOLLOW.get(client or "", frozenset())
+    if (client, (version or "").partition(".")[0]) in _WITHOUT_DELTAS or wire in cannot:
+        return frozenset()
+    if by_pattern and "pattern" in cannot:
+        return frozenset()
+    usable = listed or _ALL
+    return usable - {Algorithm.FOSSIL} if client in _WITHOUT_FOSSIL else usable
+
+
 def choose_algorithm(
     options: DeltaOptions,
     channel: ChannelDelta,
     request: DeltaRequest | None = None,
-    listed: frozenset[Algorithm] = frozenset(),
-    client: str | None = None,
-    version: str | None = None,
+    usable: frozenset[Algorithm] = _ALL,
 ) -> Algorithm | None:
-    """The format for one subscription: what it asks for, else the channel's, else the server's (§ 2.3).
+    """The format for one subscription: what it asks for, else the channel's, else the server's, if usable (§ 2.3).
 
-    Limited to what the connection ``listed`` when it enabled deltas, and to what the library, by ``client`` and
-    ``version`` in the connection URL, decodes correctly (§ 2.9). None when nothing is left: no deltas for this one.
+    None when nothing is left: no deltas for this one.
     """
-    usable = listed or _ALL
-    if (client, (version or "").partition(".")[0]) in _WITHOUT_DELTAS:
-        return None
-    if client in _WITHOUT_FOSSIL:
-        usable -= {Algorithm.FOSSIL}
     if options.omit_delta_algorithm:
         return options.algorithm if options.algorithm in usable else None
     asked = request.algorithm if request is not None else None
@@ -109,7 +131,7 @@ def wants_deltas(
     *,
     connection_enabled: bool,
 ) -> bool:
-    """Whether a V2 JSON connection gets deltas through this exact subscription (rules 1 and 3 of § 2.4)."""
+    """Whether a V2 connection gets deltas through this subscription (rules 1 and 3 of § 2.4)."""
     if not options.enabled or not channel.enabled or channel_name.startswith("private-encrypted-"):
         return False
     return connection_enabled if request is None else request.enabled

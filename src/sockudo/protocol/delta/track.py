@@ -22,7 +22,7 @@ from typing import Final
 
 from sockudo.protocol.delta.algorithms import Algorithm
 from sockudo.protocol.delta.channel import DeltaChannel
-from sockudo.protocol.delta.frames import DeltaFrames, full_frame
+from sockudo.protocol.delta.frames import BinaryDeltaFrames, DeltaFrames, EncodeBase
 from sockudo.protocol.delta.policy import is_eligible, poisons_bases
 from sockudo.protocol.frame import Frame
 
@@ -35,9 +35,10 @@ _NEVER: Final = -1
 
 
 class Said:
-    """One frame as each crowd gets it, as JSON texts: ``settled`` and ``newcomers``.
+    """One frame as each crowd gets it, as payloads: ``settled`` and ``newcomers``.
 
-    Each is either ``full``, the very object, which is the frame with its metadata or the plain one; or else a delta.
+    Each is either ``full``, the very object, which is the frame with its metadata or the text that was said, which
+    stands for the plain frame; or else a delta.
     """
 
     __slots__ = ("full", "newcomers", "settled")
@@ -68,6 +69,7 @@ class DeltaTrack:
     """The state of the connections with one filter and one format on a channel.
 
     With ``one_base`` a delta is made only to the last frame of the whole track, for libraries that keep no other.
+    ``encode_base`` is that of a binary format; JSON without it.
     """
 
     __slots__ = (
@@ -82,13 +84,28 @@ class DeltaTrack:
         "_unsettled_until",
         "algorithm",
         "members",
+        "reduced",
     )
 
-    def __init__(self, channel: DeltaChannel, algorithm: Algorithm, *, one_base: bool = False) -> None:
+    def __init__(
+        self,
+        channel: DeltaChannel,
+        algorithm: Algorithm,
+        *,
+        one_base: bool = False,
+        encode_base: EncodeBase | None = None,
+    ) -> None:
         self.algorithm = algorithm
+        # Whether bases are reduced texts instead of the JSON frames.
+        self.reduced = encode_base is not None
         self.members = 0
         self._channel = channel
-        self._frames = DeltaFrames(channel.name, algorithm, name_algorithm=not channel.options.omit_delta_algorithm)
+        named = not channel.options.omit_delta_algorithm
+        self._frames = (
+            DeltaFrames(channel.name, algorithm, name_algorithm=named)
+            if encode_base is None
+            else BinaryDeltaFrames(channel.name, algorithm, encode_base, name_algorithm=named)
+        )
         self._one_base = one_base
         # Least recently used first; the key of the unkeyed group is None.
         self._groups: dict[str | None, _Group] = {}
@@ -158,14 +175,26 @@ class DeltaTrack:
         self._unsettled_until = self._place + len(self._groups)
         return until
 
-    def say(self, frame: Frame, text: bytes, now: float, *, compress: bool = True) -> Said:
+    def say(
+        self,
+        frame: Frame,
+        text: bytes,
+        now: float,
+        *,
+        compress: bool = True,
+        shown: Frame | None = None,
+        reduced: bytes | None = None,
+    ) -> Said:
         """Says a frame to all who have joined. ``text`` is its JSON, the same object for every track of the channel.
 
+        ``shown`` is the frame as subscribers see it, where that differs. Binary formats need ``reduced``, the frame's
+        `reduced_text`, also the same object for every track; None when the frame has none.
         ``compress`` is false for what the publisher wants plain and for what is no ordinary message (§ 2.4 rule 6).
         Everything that the subscribers get live has to be said here, so that no base is wrong afterwards. ``now`` is
         monotonic seconds.
         """
-        if not compress or not is_eligible(frame, text, self._channel.options):
+        target = reduced if self.reduced else text
+        if not compress or target is None or not is_eligible(frame, text, self._channel.options):
             if poisons_bases(text):
                 self.forget()
             return Said(text, text, text)
@@ -176,13 +205,13 @@ class DeltaTrack:
         number = max(group.next_number, self._floor)
         if number > LAST_NUMBER:
             return Said(text, text, text)
-        full = full_frame(text, number, key)
-        delta = self._delta(group, frame, text, key, number, now)
+        full = self._frames.full_frame(shown or frame, text, number, key)
+        delta = self._delta(group, frame, target, key, number, now)
         if delta is None or len(delta) >= len(full):
             said = Said(full, full, full)
         else:
             said = Said(full, delta, delta if self._newest <= group.previous else full)
-        self._advance(group, frame, text, number, now, is_delta=said.settled is not full)
+        self._advance(group, frame, target, number, now, is_delta=said.settled is not full)
         return said
 
     def _group(self, key: str | None) -> _Group:
@@ -212,7 +241,7 @@ class DeltaTrack:
         self._channel.node.release(group)
 
     def _delta(
-        self, group: _Group, frame: Frame, text: bytes, key: str | None, number: int, now: float
+        self, group: _Group, frame: Frame, target: bytes, key: str | None, number: int, now: float
     ) -> bytes | None:
         """The delta frame, where the rules of § 2.5 allow one for anybody."""
         options = self._channel.options
@@ -226,12 +255,12 @@ class DeltaTrack:
             or (self._one_base and group.latest != self._place - 1)
         ):
             return None
-        delta = self._channel.node.encode(self.algorithm, base, text)
+        delta = self._channel.node.encode(self.algorithm, base, target)
         return self._frames.delta_frame(frame, delta, number, key, group.number)
 
-    def _advance(self, group: _Group, frame: Frame, text: bytes, number: int, now: float, *, is_delta: bool) -> None:
+    def _advance(self, group: _Group, frame: Frame, target: bytes, number: int, now: float, *, is_delta: bool) -> None:
         """The frame is the base of the next one: its exact text without metadata (S1), under its own number (S5)."""
-        group.base = text
+        group.base = target
         group.number = number
         group.next_number = number + 1
         group.event = frame.event
@@ -242,4 +271,4 @@ class DeltaTrack:
         self._place += 1
         channel = self._channel
         channel.next_number = max(channel.next_number, number + 1)
-        channel.node.hold(group, len(text))
+        channel.node.hold(group, len(target))

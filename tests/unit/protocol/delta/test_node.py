@@ -49,13 +49,18 @@ def test_the_same_base_and_frame_are_encoded_once_for_each_format(encodings: lis
     assert len(encodings) == 3
 
 
-def test_the_next_frame_starts_anew(encodings: list[object]) -> None:
+def test_two_frames_are_known_and_the_next_starts_anew(encodings: list[object]) -> None:
+    """A message has one text for JSON and one for the binary formats, and readers of both take turns."""
     shared = DeltaNode(DeltaOptions(), Time())
-    base, target, following = b"a base" * 9, b"a frame" * 9, b"a following frame" * 9
+    base, target, reduced = b"a base" * 9, b"a frame" * 9, b"a reduced frame" * 9
+    for _ in range(2):
+        shared.encode(Algorithm.FOSSIL, base, target)
+        shared.encode(Algorithm.FOSSIL, base, reduced)
+    assert len(encodings) == 2
+    shared.encode(Algorithm.FOSSIL, base, b"a following frame" * 9)
+    shared.encode(Algorithm.FOSSIL, base, reduced)
     shared.encode(Algorithm.FOSSIL, base, target)
-    shared.encode(Algorithm.FOSSIL, target, following)
-    shared.encode(Algorithm.FOSSIL, base, target)
-    assert len(encodings) == 3
+    assert len(encodings) == 4
 
 
 def test_bases_beyond_the_bound_are_dropped_the_least_recently_used_first() -> None:

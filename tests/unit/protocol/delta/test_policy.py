@@ -17,6 +17,7 @@ from sockudo.protocol.delta.policy import (
     poisons_bases,
     read_algorithms,
     read_request,
+    usable_algorithms,
     wants_deltas,
 )
 from sockudo.protocol.delta.settings import INHERITED, ChannelDelta, DeltaOptions
@@ -101,33 +102,56 @@ def test_what_the_connection_did_not_list_is_not_chosen() -> None:
     assert choose_algorithm(OPTIONS, INHERITED, request, frozenset((XDELTA3,))) is XDELTA3
     assert choose_algorithm(OPTIONS, ChannelDelta(algorithm=XDELTA3), request, frozenset((FOSSIL,))) is FOSSIL
     assert choose_algorithm(OPTIONS, INHERITED, request, frozenset((FOSSIL, XDELTA3))) is FOSSIL
-    assert choose_algorithm(OPTIONS, INHERITED, request, frozenset()) is FOSSIL
+    assert choose_algorithm(OPTIONS, INHERITED, request, frozenset()) is None
+    assert usable_algorithms() == usable_algorithms(frozenset()) == {FOSSIL, XDELTA3}
 
 
 @pytest.mark.parametrize("client", ["python", "swift"])
 def test_clients_that_cannot_read_fossil_get_vcdiff_or_nothing(client: str) -> None:
     request = DeltaRequest(True, FOSSIL)
-    assert choose_algorithm(OPTIONS, INHERITED, None, frozenset(), client) is XDELTA3
-    assert choose_algorithm(OPTIONS, INHERITED, request, frozenset((FOSSIL, XDELTA3)), client) is XDELTA3
-    assert choose_algorithm(OPTIONS, INHERITED, request, frozenset((FOSSIL,)), client) is None
-    assert choose_algorithm(replace(OPTIONS, omit_delta_algorithm=True), INHERITED, None, frozenset(), client) is None
+    assert usable_algorithms(client=client) == usable_algorithms(frozenset((FOSSIL, XDELTA3)), client) == {XDELTA3}
+    assert usable_algorithms(frozenset((FOSSIL,)), client) == frozenset()
+    assert choose_algorithm(OPTIONS, INHERITED, request, frozenset((XDELTA3,))) is XDELTA3
+    options = replace(OPTIONS, omit_delta_algorithm=True)
+    assert choose_algorithm(options, INHERITED, None, frozenset((XDELTA3,))) is None
 
 
 def test_a_client_that_loses_every_delta_gets_none() -> None:
-    def chosen(client: str, version: str | None) -> Algorithm | None:
-        return choose_algorithm(OPTIONS, INHERITED, DeltaRequest(True, XDELTA3), frozenset(), client, version)
+    for version in ("2.2.0", "2", "2.0"):
+        assert usable_algorithms(client="python", version=version) == frozenset()
+    for version in (None, "", "0.1.0", "20.1", "3.0"):
+        assert usable_algorithms(client="python", version=version) == {XDELTA3}
+    assert usable_algorithms(client="js", version="2.2.0") == {FOSSIL, XDELTA3}
 
-    assert [chosen("python", version) for version in ("2.2.0", "2", "2.0")] == [None, None, None]
-    assert [chosen("python", version) for version in (None, "", "0.1.0", "20.1", "3.0")] == [XDELTA3] * 5
-    assert chosen("js", "2.2.0") is XDELTA3
+
+@pytest.mark.parametrize(
+    ("client", "ways"),
+    [
+        ("js", ["json", "msgpack"]),
+        ("kotlin", ["json", "json*", "msgpack", "msgpack*", "protobuf", "protobuf*"]),
+        ("flutter", ["json", "json*", "msgpack", "msgpack*"]),
+        ("swift", ["json", "json*"]),
+        ("csharp", ["json"]),
+        ("other", ["json", "json*", "msgpack", "msgpack*", "protobuf", "protobuf*"]),
+        ("", ["json", "json*", "msgpack", "msgpack*", "protobuf", "protobuf*"]),
+        (None, ["json", "json*", "msgpack", "msgpack*", "protobuf", "protobuf*"]),
+    ],
+)
+def test_the_ways_by_which_a_client_can_follow(client: str | None, ways: list[str]) -> None:
+    """By format, and with a star for what comes by a pattern: that needs both."""
+    found = [
+        wire + "*" * by_pattern
+        for wire in ("json", "msgpack", "protobuf")
+        for by_pattern in (False, True)
+        if usable_algorithms(client=client, version="1.0", wire=wire, by_pattern=by_pattern)
+    ]
+    assert found == ways
 
 
-def test_other_clients_get_what_everybody_gets() -> None:
-    for client in ("js", "csharp", "kotlin", "Python", "", None):
-        assert choose_algorithm(OPTIONS, INHERITED, None, frozenset(), client) is FOSSIL
+def test_one_base_is_for_the_library_that_keeps_no_other() -> None:
+    for client in ("js", "csharp", "kotlin", "swift", "Python", "", None):
         assert not has_one_base(client)
     assert has_one_base("python")
-    assert not has_one_base("swift")
 
 
 def test_frames_that_do_not_name_their_format_have_the_servers() -> None:
