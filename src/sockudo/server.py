@@ -1,4 +1,4 @@
-"""The server: which parts there are, how they are wired, and in which order they start and stop."""
+"""The server: a node's services with their listeners, and in which order all of it starts and stops."""
 
 from __future__ import annotations
 
@@ -12,14 +12,10 @@ from pathlib import Path
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sockudo import errors
-from sockudo.apps import AppRegistry, Changes, Defaults
-from sockudo.auth.revocations import Revocations
+from sockudo.apps import AppRegistry
 from sockudo.claiming import Claims, places
 from sockudo.clock import Clock, SystemClock
 from sockudo.config import Settings
-from sockudo.config.app_choice import aliases
-from sockudo.config.app_reader import origin_warnings
 from sockudo.config.apps import App
 from sockudo.dashboard.board import Board
 from sockudo.edge.admin import admin_app, is_dashboard
@@ -29,6 +25,7 @@ from sockudo.edge.cors import Cors
 from sockudo.edge.direct import DirectSends
 from sockudo.edge.drain import end_requests, end_sessions
 from sockudo.edge.front import Front
+from sockudo.edge.health import HealthChecks
 from sockudo.edge.held_replies import HeldReplies
 from sockudo.edge.history import history_routes
 from sockudo.edge.http_protocol import HttpProtocol
@@ -47,36 +44,24 @@ from sockudo.edge.listeners import (
 from sockudo.edge.message_versions import message_version_routes
 from sockudo.edge.operations import operations_routes
 from sockudo.edge.presence_history import presence_history_routes
+from sockudo.edge.publishing import publish_reply
 from sockudo.edge.push.routes import push_routes
 from sockudo.edge.reach import Reach
 from sockudo.edge.revocations import revocation_routes
 from sockudo.edge.ring import open_ring
-from sockudo.edge.traced import TracedFront, trace_calls
+from sockudo.edge.tails import Tails
+from sockudo.edge.traced import TracedFront, traced_publish_reply
 from sockudo.edge.webhooks import webhook_routes
-from sockudo.histories import Histories
-from sockudo.hub import Hub
-from sockudo.inspector import Inspector
-from sockudo.limits.app_rates import AppRates
-from sockudo.limits.idempotency import IdempotencyKeys
+from sockudo.history import History
 from sockudo.limits.ip import IpLimits
 from sockudo.loop_watch import LoopWatch
 from sockudo.metrics import HistorySources, Metrics
 from sockudo.occupants import Occupant
-from sockudo.protocol.delta import DeltaNode
-from sockudo.publishing import Publisher
-from sockudo.publishing.pipeline import Pipeline
-from sockudo.push.counters import PushCounters
-from sockudo.push.refused import note_refused
-from sockudo.push.rules import EventRules
-from sockudo.pushing import Pushing
-from sockudo.server_options import delta_options, hub_options, publish_options
-from sockudo.sessions import Gateway
+from sockudo.services import Services
 from sockudo.sessions.sweeper import sweep
 from sockudo.sessions.tokens import revoke
-from sockudo.stores.selection import app_store
-from sockudo.stores.sqlite_revocations import SqliteRevocationStore
-from sockudo.tasks import end_tasks
-from sockudo.telling import Telling
+from sockudo.spans import Tracer
+from sockudo.tasks import end_tasks, start_tasks
 from sockudo.tracing import Tracing, start_tracing
 from sockudo.webhooks import Webhooks
 
@@ -98,7 +83,6 @@ class Server:
     def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
-        self.first_app: App | None = None
         # Known only when it was made just now.
         self.dashboard_password: str | None = None
         self.dashboard: ASGIApp | None = None
@@ -128,12 +112,8 @@ class Server:
         try:
             await self._claim_places()
             self._build()
-            await self._open_apps()
-            await self._open_histories()
-            await self._open_webhooks()
-            await self._open_push()
-            # Opened after push, so that it is closed before.
-            self._stack.push_async_callback(self.event_rules.close)
+            self._stack.push_async_callback(self.services.close)
+            await self.services.open()
             self._open_bulk_writer()
             await self._open_listeners()
             await self._open_metrics()
@@ -151,22 +131,17 @@ class Server:
 
     def _build(self) -> None:
         settings = self.settings
-        loop = asyncio.get_running_loop()
-        deltas = DeltaNode(delta_options(settings), self.clock.time)
-        inspector = Inspector(self.clock.time)
-        self.hub = Hub(loop.call_soon, self.clock.monotonic, hub_options(settings), deltas, inspector)
-        self.apps = AppRegistry(
-            app_store(settings, serving=True),
-            Defaults.from_settings(settings),
-            aliases=aliases(settings.apps, dev=settings.dev),
-        )
-        self.rates = AppRates()
-        self.keys = IdempotencyKeys(max_key_length=settings.idempotency.max_key_length)
-        self.revocations = Revocations(SqliteRevocationStore(settings.data_dir))
-        self.pipeline = pipeline = Pipeline(self.hub, self.keys, self.clock, None)
-        self.gateway = Gateway(self.hub, self.apps, self.clock, settings, loop.call_soon, pipeline, self.revocations)
-        self.publisher = Publisher(pipeline, self.keys, self.rates, self.clock)
-        self.publisher.options = publish_options(settings)
+        self._tracing = start_tracing(os.environ, settings.instance.process_id)
+        tracer = None if self._tracing is None else self._tracing.tracer
+        self.services = services = Services(settings, self.clock, tracer)
+        self.tails = Tails(services.gateway.inspector, lambda: services.gateway.draining)
+        self._stack.push_async_callback(self.tails.close)
+        self.health = self._health_checks()
+        self._build_edge(tracer)
+        self._build_operators()
+
+    def _build_edge(self, tracer: Tracer | None) -> None:
+        settings, services = self.settings, self.services
         front: Front | TracedFront | None = None
 
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -175,108 +150,91 @@ class Server:
             elif front is not None:
                 await front(scope, receive, send)
 
-        self.edge = Edge(
-            gateway=self.gateway,
-            publisher=self.publisher,
-            apps=self.apps,
-            rates=self.rates,
+        self.edge = edge = Edge(
+            gateway=services.gateway,
+            publisher=services.publisher,
+            apps=services.apps,
+            rates=services.rates,
             clock=self.clock,
             settings=settings,
             limits=IpLimits(settings.rate_limiter),
             cors=Cors(settings),
             reach=Reach.of_clients(settings),
             uvicorn=asgi_config(application),
-            replies=HeldReplies(loop.call_soon),
+            replies=HeldReplies(asyncio.get_running_loop().call_soon),
+            push=services.push,
+            tracer=tracer,
+            answer=publish_reply if tracer is None else partial(traced_publish_reply, tracer),
         )
-        self.publisher.pushes = self.event_rules = EventRules(
-            lambda: self.edge.push, settings.push_rules, self.clock, partial(note_refused, self.gateway.inspector)
+        messages, presence = services.histories.messages, services.histories.presence
+        routes = [
+            *api_routes(edge),
+            *history_routes(edge, messages),
+            *presence_history_routes(edge, presence),
+            *message_version_routes(edge),
+            *webhook_routes(edge, services.webhooks.service),
+            *push_routes(edge),
+            *inspector_routes(edge, self.tails),
+            *revocation_routes(edge, services.revocations, partial(revoke, services.gateway)),
+            *operations_routes(edge, self.health, messages, presence),
+        ]
+        front = Front(edge, routes)
+        if tracer is not None:
+            front = TracedFront(edge, front, tracer)
+
+    def _health_checks(self) -> HealthChecks:
+        services, draining = self.services, lambda: self.services.gateway.draining
+        health = HealthChecks(services.apps, draining, lambda: self.settings.health_check_timeout_ms / 1000)
+        health.add("apps", services.apps.check)
+        messages = services.histories.messages
+        health.add_component("history", messages, History.check, degrading=False)
+        health.add_component("history_writes", messages, lambda history: history.taking.check())
+        health.add_component("webhooks", services.webhooks.service, Webhooks.check)
+        health.add_component("push_store", services.push.storage, lambda storage: storage.store.check())
+        health.add_component("push", services.push.delivery, lambda sending: sending.pipeline.check())
+        return health
+
+    def _build_operators(self) -> None:
+        settings, services = self.settings, self.services
+        self.watch = LoopWatch(waiting=services.hub.connection_count)
+        self.board = Board(
+            apps=services.apps,
+            gateway=services.gateway,
+            clock=self.clock,
+            publisher=services.publisher,
+            limits=self.edge.limits,
+            health=self.health,
+            history=services.histories.messages,
+            presence_history=services.histories.presence,
+            webhooks=services.webhooks.service,
+            push=services.push,
+            tails=self.tails,
+            apply_changes=services.apply_changes,
+            loop=self.watch,
         )
-        self._stack.push_async_callback(self.edge.tails.close)
-        front = Front(
-            self.edge,
-            [
-                *api_routes(self.edge),
-                *history_routes(self.edge),
-                *presence_history_routes(self.edge),
-                *message_version_routes(self.edge),
-                *webhook_routes(self.edge),
-                *push_routes(self.edge),
-                *inspector_routes(self.edge),
-                *revocation_routes(self.edge, self.revocations, partial(revoke, self.gateway)),
-                *operations_routes(self.edge),
-            ],
-        )
-        self._tracing = start_tracing(os.environ, settings.instance.process_id)
-        if self._tracing is not None:
-            front = trace_calls(self.edge, front, self._tracing.tracer)
-        self.watch = LoopWatch(waiting=self.hub.connection_count)
-        self.board = Board.of(self.edge, self.apply_changes, self.watch)
         if settings.dashboard.enabled:
             # Its pages take a while to import, which servers without it should not pay for.
             from sockudo.dashboard.app import dashboard_app
 
             self.dashboard = dashboard_app(self.board)
-        self.histories = Histories(self.edge, pipeline, self.hub, settings)
-        self.telling = Telling(self.edge, self.hub, settings)
-        self.pushing = Pushing(self.edge, pipeline, settings)
-        self.edge.checks["apps"] = self._apps_healthy
+        messages, presence = services.histories.messages, services.histories.presence
         self.metrics = self.board.metrics = Metrics(
-            self.hub,
-            refused=self.gateway.refused,
+            services.hub,
+            refused=services.gateway.refused,
             limits=lambda: self.edge.limits if self.edge.limits.enabled else None,
             loop=self.watch,
             prefix=settings.metrics.prometheus.prefix,
             port=settings.metrics.port,
-            histories=HistorySources(lambda: self.edge.history, lambda: self.edge.presence_history),
+            histories=HistorySources(lambda: messages.if_open, lambda: presence.if_open),
             webhooks=self._webhooks,
-            push=self._pushed,
-            refused_requests=self.gateway.refused_requests,
+            push=lambda: services.push.counters if services.push.delivery.is_open else None,
+            refused_requests=services.gateway.refused_requests,
             descriptors_missing=lambda: self.edge.descriptors.exhausted,
         )
 
     def _webhooks(self) -> tuple[Webhooks, str] | None:
-        webhooks = self.edge.webhooks
+        webhooks = self.services.webhooks.service.if_open
         return None if webhooks is None else (webhooks, self.settings.queue.driver)
-
-    def _pushed(self) -> PushCounters | None:
-        return None if self.pushing.pipeline is None else self.pushing.counters
-
-    async def _apps_healthy(self) -> bool:
-        if self.apps.problem is not None:
-            raise errors.SERVICE_UNAVAILABLE(self.apps.problem)
-        return self.apps.healthy
-
-    async def _open_apps(self) -> None:
-        self._stack.push_async_callback(self.apps.stop)
-        await self.apps.start(self.settings.apps)
-        if not self.settings.apps:
-            self.first_app = await self.apps.ensure_first_app()
-        for app in self.apps.all():
-            self.gateway.state(app)
-            _log.info("app", app_id=app.id, enabled=app.enabled)
-            # Of configured ones the configuration has said it already.
-            for warning in () if app.id in self.apps.configured else origin_warnings(app.record):
-                _log.warning("app", app_id=app.id, warning=warning)
-
-    async def _open_histories(self) -> None:
-        await self.revocations.start(self.clock.time())
-        self._stack.push_async_callback(self.histories.close)
-        await self.histories.start_wanted()
-
-    async def _open_webhooks(self) -> None:
-        self._stack.push_async_callback(self.telling.close)
-        await self.telling.start_wanted()
-
-    async def _open_push(self) -> None:
-        """Without its database there is no push for now, which is no reason not to serve."""
-        self._stack.push_async_callback(self.pushing.close)
-        await self._start_push()
-
-    async def _start_push(self) -> None:
-        try:
-            await self.pushing.start_wanted()
-        except errors.SockudoError as problem:
-            _log.error("no push", reason=problem.text)
 
     async def _open_dashboard(self) -> None:
         """A password is shown once: none is made for a dashboard that cannot be reached. Until then no login passes."""
@@ -289,10 +247,10 @@ class Server:
             return
         ring = open_ring() if self.settings.websocket.io_uring else None
         if ring is None:
-            self.hub.bulk = DirectSends()
+            self.services.hub.bulk = DirectSends()
             return
         self._stack.callback(ring.close)
-        self.hub.bulk = ring
+        self.services.hub.bulk = ring
 
     async def _open_listeners(self) -> None:
         settings = self.settings
@@ -337,60 +295,41 @@ class Server:
         _log.info("metrics", host=metrics.host, port=listener.port)
 
     async def _scrape(self) -> bytes:
-        await self.histories.refresh_totals()
-        await self.pushing.measure()
+        await self.services.histories.refresh_totals()
+        await self.services.push.measure()
         return self.metrics.render()
+
+    @property
+    def apps(self) -> AppRegistry:
+        """Every app that is served."""
+        return self.services.apps
+
+    @property
+    def first_app(self) -> App | None:
+        """The app that was made at the start because there was none."""
+        return self.services.first_app
 
     def _own(self, listener: Listener) -> None:
         self._listeners.append(listener)
 
     def _start_rounds(self) -> None:
         rounds = (
-            sweep(self.gateway),
+            sweep(self.services.gateway),
             self._sweep_edge(),
-            self.apps.watch(1.0, self.apply_changes),
+            self.services.apps.watch(1.0, self.services.apply_changes),
             self.watch.run(),
             self._claims.watch(),
             *((self.board.samples.run(),) if self.settings.dashboard.enabled else ()),
         )
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(work) for work in rounds]
-        for task in self._tasks:
-            task.add_done_callback(_report)
+        self._tasks = start_tasks(*rounds)
 
     async def _sweep_edge(self) -> None:
         while True:
             await asyncio.sleep(1)
             self.edge.tell_time()
             self.edge.sweep(self.clock.monotonic())
-            try:
-                await self.histories.start_wanted()
-            except errors.SockudoError as problem:
-                # An app that was changed while the server runs: its publishes are refused until the store is there.
-                _log.error("no history", reason=problem.text)
-            try:
-                await self.telling.start_wanted()
-            except errors.SockudoError as problem:
-                _log.error("no webhooks", reason=problem.text)
-            await self._start_push()
 
     # ---- while it runs ----
-
-    def apply_changes(self, changes: Changes) -> None:
-        """Gives open sessions the changed apps; those of a disabled or removed app end."""
-        for app_id in changes.removed:
-            self.gateway.remove_app(app_id)
-        for app_id in (*changes.added, *changes.updated, *changes.disabled):
-            app = self.apps.by_id(app_id)
-            if app is not None:
-                self.gateway.apply_app(app)
-        _log.info(
-            "apps changed",
-            added=changes.added,
-            updated=changes.updated,
-            disabled=changes.disabled,
-            removed=changes.removed,
-        )
 
     async def reload(self, settings: Settings) -> None:
         """Takes over ``settings``, which differ only in what may change while running; a refusal changes nothing.
@@ -400,22 +339,12 @@ class Server:
         """
         if self._tls is not None:
             load_certificate(self._tls, settings)
-        changes = await self.apps.replace_inline(settings.apps, Defaults.from_settings(settings))
-        self.settings = self.gateway.settings = self.edge.settings = settings
+        await self.services.reload(settings)
+        self.settings = self.edge.settings = settings
         self.edge.limits.replace(settings.rate_limiter)
         self.edge.cors = Cors(settings)
         self.edge.reach, self._operators = Reach.of_clients(settings), Reach.of_operators(settings)
         self.edge.tell_time()
-        self.keys.max_key_length = settings.idempotency.max_key_length
-        self.hub.options = hub_options(settings)
-        self.publisher.options = publish_options(settings)
-        self.histories.configure(settings)
-        self.pushing.configure(settings)
-        self.event_rules.configure(settings.push_rules)
-        for state in self.hub.apps.values():
-            state.cache.ttl = settings.channel_limits.cache_ttl
-        if changes:
-            self.apply_changes(changes)
 
     # ---- stop ----
 
@@ -426,7 +355,7 @@ class Server:
         await self.board.close()
         self._close_listeners()
         await end_requests(self.edge, deadline)
-        await self.pushing.drain(deadline)
+        await self.services.push.drain(deadline)
         await self._close(deadline)
         _log.info("stopped")
 
@@ -442,9 +371,3 @@ class Server:
             # Last, since what was closed before has left spans.
             left = deadline - asyncio.get_running_loop().time()
             await self._tracing.close(min(max(left, _LEAST_FLUSH), _LONGEST_FLUSH))
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    """A round that ends by itself is a defect that must not stay unseen."""
-    if not task.cancelled() and (problem := task.exception()) is not None:
-        _log.error("a background round failed", round=task.get_coro().__qualname__, exc_info=problem)  # type: ignore[union-attr]  # coroutines have names

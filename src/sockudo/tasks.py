@@ -1,14 +1,32 @@
-"""Ends tasks for certain."""
+"""Background tasks: started with an owner, ended for certain."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
-__all__ = ["end_tasks"]
+import structlog
+
+__all__ = ["end_tasks", "start_tasks"]
 
 _ASKED_AGAIN_AFTER: Final = 1.0
+
+_log = structlog.get_logger("sockudo.server")
+
+
+def start_tasks(*works: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
+    """Starts work that runs until its owner ends it with `end_tasks`; one that fails before is logged as an error."""
+    loop = asyncio.get_running_loop()
+    tasks = [loop.create_task(work, name=getattr(work, "__qualname__", None)) for work in works]
+    for task in tasks:
+        task.add_done_callback(_report)
+    return tasks
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (problem := task.exception()) is not None:
+        _log.error("a background task failed", task=task.get_name(), exc_info=problem)
 
 
 async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -13,10 +13,11 @@ from starlette.routing import Route
 from sockudo.dashboard.access import Gate
 from sockudo.dashboard.app import _Pages, dashboard_routes
 from sockudo.dashboard.board import Board
+from sockudo.loop_watch import LoopWatch
 from support.edge import EdgeNode, settings
 from support.server import Reply
 
-__all__ = ["PASSWORD", "Call", "Desk", "Visitor"]
+__all__ = ["PASSWORD", "Call", "Desk", "Visitor", "board_of"]
 
 PASSWORD = "a password for tests"
 FORM = "application/x-www-form-urlencoded"
@@ -41,19 +42,39 @@ class Call:
         return Reply(self.status, dict(self.headers), bytes(self.body))
 
 
+def board_of(node: EdgeNode, watch: LoopWatch | None = None) -> Board:
+    """The dashboard's view of a node without sockets."""
+    parts = node.components
+    return Board(
+        apps=node.edge.apps,
+        gateway=node.gateway,
+        clock=node.clock,  # type: ignore[arg-type]  # a clock by hand
+        publisher=node.edge.publisher,
+        limits=node.edge.limits,
+        health=node.health,
+        history=parts.history,
+        presence_history=parts.presence_history,
+        webhooks=parts.webhooks,
+        push=parts.push_services,
+        tails=node.tails,
+        apply_changes=lambda _: None,
+        loop=watch or LoopWatch(),
+    )
+
+
 class Desk:
     """The application. ``routes`` come on top of the dashboard's own; ``dashboard`` are keys of its settings."""
 
     def __init__(self, routes: Sequence[Route] = (), **dashboard: Any) -> None:
         self.node = EdgeNode(settings=settings(dashboard={"password": PASSWORD, **dashboard}))
         self.clock = self.node.clock
-        self.board = Board.of(self.node.edge, lambda _: None)
+        self.board = board_of(self.node)
         self.routes = dashboard_routes(self.board)
         self.app = Gate(self.board, _Pages(self.board, [*self.routes, *routes]))
 
     def configure(self, **dashboard: Any) -> None:
         """Another configuration is in force, as after a reload."""
-        self.node.edge.settings = settings(dashboard=dashboard)
+        self.node.edge.settings = self.node.gateway.settings = settings(dashboard=dashboard)
 
     def start(
         self,

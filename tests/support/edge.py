@@ -19,6 +19,7 @@ from sockudo.edge.api import api_routes
 from sockudo.edge.context import Edge
 from sockudo.edge.cors import Cors
 from sockudo.edge.front import Front
+from sockudo.edge.health import HealthChecks
 from sockudo.edge.held_replies import HeldReplies
 from sockudo.edge.history import history_routes
 from sockudo.edge.http_protocol import HttpProtocol
@@ -26,9 +27,11 @@ from sockudo.edge.inspector import inspector_routes
 from sockudo.edge.listeners import asgi_config
 from sockudo.edge.operations import operations_routes
 from sockudo.edge.presence_history import presence_history_routes
+from sockudo.edge.publishing import publish_reply
 from sockudo.edge.push.routes import push_routes
 from sockudo.edge.reach import Reach
-from sockudo.edge.traced import TracedFront, trace_calls
+from sockudo.edge.tails import Tails
+from sockudo.edge.traced import TracedFront, traced_publish_reply
 from sockudo.edge.webhooks import webhook_routes
 from sockudo.edge.websocket import WebSocketProtocol
 from sockudo.hub import HubOptions
@@ -278,17 +281,17 @@ class Socket(Wire):
         )
 
 
-def _server_routes(edge: Edge) -> list[Route]:
-    areas = (
-        api_routes,
-        history_routes,
-        presence_history_routes,
-        push_routes,
-        webhook_routes,
-        inspector_routes,
-        operations_routes,
-    )
-    return [route for area in areas for route in area(edge)]
+def _server_routes(node: EdgeNode) -> list[Route]:
+    edge, parts = node.edge, node.components
+    return [
+        *api_routes(edge),
+        *history_routes(edge, parts.history),
+        *presence_history_routes(edge, parts.presence_history),
+        *push_routes(edge),
+        *webhook_routes(edge, parts.webhooks),
+        *inspector_routes(edge, node.tails),
+        *operations_routes(edge, node.health, parts.history, parts.presence_history),
+    ]
 
 
 class EdgeNode(Node):
@@ -307,8 +310,8 @@ class EdgeNode(Node):
         @functools.cache
         def front() -> Front | TracedFront:
             """Made for the first request: most that is asked of a node needs none of its hundred routes."""
-            made = Front(self.edge, [*_server_routes(self.edge), *(routes or ())])
-            return made if tracer is None else trace_calls(self.edge, made, tracer)
+            made = Front(self.edge, [*_server_routes(self), *(routes or ())])
+            return made if tracer is None else TracedFront(self.edge, made, tracer)
 
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
             await front()(scope, receive, send)
@@ -326,10 +329,12 @@ class EdgeNode(Node):
             cors=Cors(self.settings),
             uvicorn=asgi_config(application),
             replies=HeldReplies(self.turns.append),
+            push=self.components.push_services,
+            tracer=tracer,
+            answer=publish_reply if tracer is None else functools.partial(traced_publish_reply, tracer),
         )
-        if tracer is not None:
-            # The express lane is traced from then on.
-            front()
+        self.tails = Tails(self.gateway.inspector, lambda: self.gateway.draining)
+        self.health = HealthChecks(self.apps, lambda: self.gateway.draining, lambda: 1.0)
         self.edge.tell_time()
 
     def wire(self, **options: Any) -> Wire:

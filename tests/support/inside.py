@@ -19,6 +19,7 @@ from sockudo.protocol.shapes import V1_JSON, Shape
 from sockudo.publishing.pipeline import Pipeline
 from sockudo.sessions import Gateway, Session
 from sockudo.testing import FakeClock
+from support.components import NodeComponents
 from support.signing import Credentials, channel_auth, user_auth
 from support.world import Peer
 
@@ -150,7 +151,8 @@ class Node:
         self.app = self.apps.all()[0]
         self.settings = settings or Settings()
         self.keys = IdempotencyKeys(max_key_length=128)
-        self.pipeline = Pipeline(self.hub, self.keys, self.clock, None)
+        self.components = NodeComponents()
+        self.pipeline = Pipeline(self.hub, self.keys, self.clock, self.components.history)
         self.revocations = Revocations()
         self.gateway = Gateway(
             self.hub,

@@ -11,6 +11,7 @@ from sockudo.config.apps import PresenceHistory as PresenceOverride
 from sockudo.history import History, HistoryOptions, HistoryQuery, PresenceHistory, PresenceHistoryOptions, Reset
 from sockudo.hub import Channel, MemberEvent
 from sockudo.streams.records import Row
+from support.components import HandComponent, no_history
 from support.durable import HandTime, UnrulyStore
 from support.inside import live_app
 from support.turns import settle
@@ -55,15 +56,16 @@ class Observed:
         self.changes: list[tuple[str, str]] = []
         self.kept = self._history(self.store if durable else UnrulyStore(), "sqlite" if durable else "memory")
         self.memory = self._history(UnrulyStore() if durable else self.store, "memory")
+        self.durable_history = HandComponent("history", no_history, self.kept)
         self.presence = PresenceHistory(
             self.memory,
             lambda app_id: self.app.streams if app_id == self.app.id else None,
             self.time,
             PresenceHistoryOptions(max_page_size=3),
+            durable=self.durable_history,
             lives=None if alone else lambda _: True,
             sleep=self.time.sleep,
         )
-        self.presence.durable = self.kept
 
     def _history(self, store: UnrulyStore, backend: str) -> History:
         return History(

@@ -20,6 +20,7 @@ from sockudo.push.service import Push
 from sockudo.push.statuses import change_status
 from sockudo.queues.push_memory import MemoryPushQueue
 from sockudo.stores.push import MemoryPushStore
+from support.components import of_directory
 from support.desk import Desk
 from support.push_accounts import check_inline
 from support.push_directory import InlineTokens
@@ -58,7 +59,9 @@ class PushDesk(Desk):
     def __init__(self) -> None:
         super().__init__()
         edge = self.node.edge
-        edge.settings = replace(edge.settings, push=replace(edge.settings.push, fcm_enabled=True, apns_enabled=True))
+        edge.settings = edge.gateway.settings = replace(
+            edge.settings, push=replace(edge.settings.push, fcm_enabled=True, apns_enabled=True)
+        )
         self.app_id = edge.apps.all()[0].id
         self.store = MemoryPushStore()
         self.fcm = FakeProvider()
@@ -80,10 +83,11 @@ class PushDesk(Desk):
             AdmissionOptions(providers=frozenset({"fcm", "apns"})),
             providers={"fcm": self.fcm},
         )
-        edge.push = self.push
-        edge.push_directory = Directory(
+        directory = Directory(
             self.store, rules, Envelopes("planted-encryption-key"), self.clock, check_inline, tokens=InlineTokens()
         )
+        self.node.components.push = self.push
+        self.node.components.push_storage.put(of_directory(directory))
 
     @property
     def now(self) -> int:

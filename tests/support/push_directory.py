@@ -16,6 +16,7 @@ from sockudo.push.endpoints import EndpointRules
 from sockudo.push.envelopes import Envelopes
 from sockudo.push.ports import PushStore
 from sockudo.stores.push import MemoryPushStore
+from support.components import of_directory
 from support.edge import EdgeNode, Response, request
 from support.inside import credentials, live_app
 from support.push_accounts import check_inline
@@ -70,7 +71,7 @@ class PushNode(EdgeNode):
         self.rules = EndpointRules(is_public, allow_local=allow_local)
         envelopes = Envelopes(encryption_key)
         self.directory = Directory(self.store, self.rules, envelopes, self.clock, check_inline, tokens=InlineTokens())
-        self.edge.push_directory = self.directory
+        self.components.push_storage.put(of_directory(self.directory))
 
     async def ask(
         self,

@@ -11,8 +11,10 @@ from sockudo.config.push_rules import PushRule
 from sockudo.outbound.addresses import is_public
 from sockudo.push.admission import AdmissionOptions
 from sockudo.push.bodies import PublishRequest
+from sockudo.push.counters import PushCounters
 from sockudo.push.delivery import Readiness
 from sockudo.push.endpoints import EndpointRules
+from sockudo.push.off import push_off
 from sockudo.push.ports import PushStore
 from sockudo.push.queue import Lease, Stage
 from sockudo.push.recipients import Provider
@@ -22,6 +24,7 @@ from sockudo.push.service import Push
 from sockudo.queues.push_memory import MemoryPushQueue
 from sockudo.stores.push import MemoryPushStore
 from sockudo.testing import FakeClock
+from support.components import of_directory
 from support.edge import Response
 from support.push_directory import PushNode
 from support.push_stores import NOW
@@ -87,8 +90,10 @@ class PublishNode(PushNode):
         self.ready: Mapping[Provider, Readiness] = FCM
         made = AdmissionOptions(**{"providers": frozenset({"fcm", "apns"}), **options})
         self.push = Push(self.store, self.queue, self.clock, self._ready, self.rules, made)
-        self.edge.push = self.push
-        self.rules_of_events = EventRules(lambda: self.edge.push, rules, self.clock, lambda *_: None)
+        self.components.push = self.push
+        reading = push_off(self.store, self.clock, self.rules, PushCounters())
+        self.components.push_storage.put(of_directory(self.directory, reading=reading))
+        self.rules_of_events = EventRules(lambda: self.components.push, rules, self.clock, lambda *_: None)
         self.edge.publisher.pushes = self.rules_of_events
 
     async def _ready(self, app_id: str) -> Mapping[Provider, Readiness]:

@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from sockudo.cli.commands import app as command_line
+from sockudo.components import Component
 from sockudo.config import foreign, load, misspelt
 from sockudo.config.schema import declared, sections, variables
 from sockudo.config.webhooks import PUSH_EVENTS
@@ -127,7 +128,7 @@ def test_metrics_exist() -> None:
     hub = Hub(lambda _: None, lambda: 0.0, HubOptions())
     clock = FakeClock()
     history = History(MemoryHistoryStore(), clock)
-    presence = PresenceHistory(history, lambda _: None, clock)
+    presence = PresenceHistory(history, lambda _: None, clock, durable=Component.opened("history", history))
     exposition = Metrics(
         hub,
         refused=Counter(),

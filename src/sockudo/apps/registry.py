@@ -93,6 +93,12 @@ class AppRegistry:
         """Why the store did not answer when it was last asked; None when it did, and before it was asked."""
         return None if self._healthy else self._problem
 
+    async def check(self) -> bool:
+        """Whether the store answered when it was last asked, for health checks. Raises errors.SERVICE_UNAVAILABLE."""
+        if self.problem is not None:
+            raise errors.SERVICE_UNAVAILABLE(self.problem)
+        return self._healthy
+
     @property
     def configured(self) -> frozenset[str]:
         """The ids of the apps that the configuration names."""

@@ -230,7 +230,7 @@ async def check_password(board: Board, request: Request, password: str) -> bytes
     recognized = board.credentials.recognized(password)
     if recognized is not None:
         return recognized
-    address, now = address_of(board, request), board.edge.clock.monotonic()
+    address, now = address_of(board, request), board.clock.monotonic()
     browser = browser_of(board, request)
     board.attempts.check(address, now, browser)
     version = await board.credentials.right(password)
@@ -238,7 +238,7 @@ async def check_password(board: Board, request: Request, password: str) -> bytes
         # Their number is limited, and so is that of these lines.
         _log.warning("wrong password", address=address)
         raise errors.PASSWORD_WRONG()
-    board.attempts.forgive(address, board.edge.clock.monotonic(), browser)
+    board.attempts.forgive(address, board.clock.monotonic(), browser)
     return version
 
 
@@ -250,7 +250,7 @@ def browser_of(board: Board, request: Request) -> str | None:
 
 def address_of(board: Board, request: Request) -> str:
     """The client's address, through the proxies that are trusted."""
-    settings, peer = board.edge.settings, request.scope.get("client")
+    settings, peer = board.settings, request.scope.get("client")
     unix = peer is None and settings.unix_socket.enabled
     return client_address(peer, request.scope["headers"], settings.dashboard.trust_hops, unix=unix)
 
@@ -260,7 +260,7 @@ def is_secure(board: Board, request: Request) -> bool:
     if request.scope["scheme"] == "https":
         return True
     told = request.headers.get("x-forwarded-proto", "")
-    return board.edge.settings.dashboard.trust_hops > 0 and told.rpartition(",")[2].strip().lower() == "https"
+    return board.settings.dashboard.trust_hops > 0 and told.rpartition(",")[2].strip().lower() == "https"
 
 
 def check_same_origin(board: Board, request: Request) -> None:
@@ -278,7 +278,7 @@ def check_same_origin(board: Board, request: Request) -> None:
     if origin is None:
         return
     known = {request.headers.get("host", "").lower()}
-    if board.edge.settings.dashboard.trust_hops > 0:
+    if board.settings.dashboard.trust_hops > 0:
         known.add(request.headers.get("x-forwarded-host", "").rpartition(",")[2].strip().lower())
     if urlsplit(origin).netloc.lower() not in known - {""}:
         raise errors.CROSS_SITE(f"The request comes from a page of {origin[:200]}")

@@ -38,7 +38,7 @@ def asked_app(board: Board, request: Request) -> str | None:
 
 def known_app(board: Board, app_id: str) -> LiveApp:
     """The app of this id; raises `errors.APP_NOT_FOUND`."""
-    app = board.edge.apps.by_id(app_id)
+    app = board.apps.by_id(app_id)
     if app is None:
         raise errors.APP_NOT_FOUND(f"No app has the id '{app_id[:100]}'")
     return app

@@ -6,17 +6,27 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sockudo.apps import Changes
+from sockudo.apps import AppRegistry, Changes
+from sockudo.clock import Clock
+from sockudo.components import Component
+from sockudo.config import Settings
 from sockudo.dashboard.attempts import Attempts
 from sockudo.dashboard.passwords import Credentials
 from sockudo.dashboard.readings import NodeReader
 from sockudo.dashboard.samples import Samples
 from sockudo.dashboard.sessions import Sessions
 from sockudo.dashboard.streams import Told
-from sockudo.edge.context import Edge
 from sockudo.edge.event_stream import OpenStreams
+from sockudo.edge.health import HealthChecks
+from sockudo.edge.tails import Tails
+from sockudo.history import History, PresenceHistory
+from sockudo.limits.ip import IpLimits
 from sockudo.loop_watch import LoopWatch
 from sockudo.metrics import Metrics
+from sockudo.publishing import Publisher
+from sockudo.push.services import PushServices
+from sockudo.sessions import Gateway
+from sockudo.webhooks import Webhooks
 
 __all__ = ["Board"]
 
@@ -25,30 +35,46 @@ __all__ = ["Board"]
 class Board:
     """The running server as the dashboard sees it. ``started_at`` is in Unix seconds.
 
-    ``edge`` leads to the apps, the gateway and its hub, the histories, the webhooks, the settings and the clock.
-    ``apply_changes`` gives changed apps to the running server. ``samples`` are the last hour. ``metrics`` and
+    ``apply_changes`` gives changed apps to the running server. ``loop`` is what watches its event loop. ``metrics`` and
     ``listeners``, as (for what, where), are the server's to fill in.
     """
 
-    edge: Edge
+    apps: AppRegistry
+    gateway: Gateway
+    clock: Clock
+    publisher: Publisher
+    limits: IpLimits
+    health: HealthChecks
+    history: Component[History]
+    presence_history: Component[PresenceHistory]
+    webhooks: Component[Webhooks]
+    push: PushServices
+    tails: Tails
     apply_changes: Callable[[Changes], None]
-    credentials: Credentials
-    sessions: Sessions
-    samples: Samples
-    started_at: float
+    loop: LoopWatch = field(default_factory=LoopWatch)
     metrics: Metrics | None = None
     listeners: list[tuple[str, str]] = field(default_factory=list)
     attempts: Attempts = field(default_factory=Attempts)
     streams: OpenStreams[Told] = field(default_factory=OpenStreams)
+    credentials: Credentials = field(init=False)
+    sessions: Sessions = field(init=False)
+    # Of the last hour.
+    samples: Samples = field(init=False)
+    started_at: float = field(init=False)
     _preparing: asyncio.Task[None] | None = None
 
-    @classmethod
-    def of(cls, edge: Edge, apply_changes: Callable[[Changes], None], loop: LoopWatch | None = None) -> Board:
-        """The board of a server that is being built; ``loop`` is what watches its event loop."""
-        clock = edge.clock
-        credentials = Credentials(lambda: edge.settings, clock.monotonic)
-        samples = Samples(NodeReader(edge, loop or LoopWatch()).read, clock)
-        return cls(edge, apply_changes, credentials, Sessions(clock.monotonic), samples, clock.time())
+    def __post_init__(self) -> None:
+        clock = self.clock
+        self.credentials = Credentials(lambda: self.settings, clock.monotonic)
+        self.sessions = Sessions(clock.monotonic)
+        reader = NodeReader(self.gateway, self.limits, self.webhooks, self.loop)
+        self.samples = Samples(reader.read, clock)
+        self.started_at = clock.time()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.gateway.settings
 
     def listens(self, what: str, host: str, port: int | None = None, *, tls: bool = False) -> None:
         """Notes a listener; without a ``port``, ``host`` says all."""

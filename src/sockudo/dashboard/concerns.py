@@ -46,12 +46,12 @@ def concerns(board: Board) -> list[Concern]:
 
 
 def _capacity(board: Board) -> Iterator[Concern]:
-    edge = board.edge
-    if edge.gateway.draining:
+    if board.gateway.draining:
         yield Concern("bad", "The server is shutting down: new connections are refused.")
-    if not any(app.enabled for app in edge.apps.all()):
+    if not any(app.enabled for app in board.apps.all()):
         yield Concern("bad", "No app is enabled: nobody can connect.", "/dashboard/apps")
-    yield from _near("connections", edge.gateway.hub.connection_count(), edge.settings.max_connections, "the server's")
+    connections = board.gateway.hub.connection_count()
+    yield from _near("connections", connections, board.settings.max_connections, "the server's")
     yield from _descriptors(open_descriptors() or 0, descriptor_limit() or 0)
 
 
@@ -71,10 +71,10 @@ def _near(what: str, used: int, limit: int, whose: str, link: str | None = None)
 
 
 def _apps_near_their_quota(board: Board) -> Iterator[Concern]:
-    full = [app for app in board.edge.apps.all() if _used(board, app) >= _NEAR]
+    full = [app for app in board.apps.all() if _used(board, app) >= _NEAR]
     full.sort(key=lambda app: -_used(board, app))
     for app in full[:_NAMED]:
-        count = len(board.edge.gateway.hub.apps[app.id].connections)
+        count = len(board.gateway.hub.apps[app.id].connections)
         yield from _near("connections", count, app.limits.max_connections, f"app {app.id}'s", "/dashboard/apps")
     if len(full) > _NAMED:
         more = len(full) - _NAMED
@@ -83,19 +83,18 @@ def _apps_near_their_quota(board: Board) -> Iterator[Concern]:
 
 def _used(board: Board, app: LiveApp) -> float:
     """What share of its connections an app has."""
-    state = board.edge.gateway.hub.apps.get(app.id)
+    state = board.gateway.hub.apps.get(app.id)
     limit = app.limits.max_connections
     return len(state.connections) / limit if limit and state is not None else 0.0
 
 
 def _streams(board: Board) -> Iterator[Concern]:
-    edge = board.edge
-    if edge.history is not None and edge.history.taking.reason is not None:
-        yield Concern("bad", f"Publishes to durable channels are refused: {edge.history.taking.reason}")
-    for name, history in (("History", edge.history), ("Presence history", edge.presence_history)):
-        if history is None:
+    if board.history.is_open and (refused := board.history.service.taking.reason) is not None:
+        yield Concern("bad", f"Publishes to durable channels are refused: {refused}")
+    for name, history in (("History", board.history), ("Presence history", board.presence_history)):
+        if not history.is_open:
             continue
-        status = history.runtime_status()
+        status = history.service.runtime_status()
         degraded, lost = status["degraded_channels"], status["reset_required_channels"]
         if degraded:
             text = f"{name}: {degraded:,} channels are degraded; they heal by themselves once the store answers."
@@ -106,7 +105,7 @@ def _streams(board: Board) -> Iterator[Concern]:
 
 
 def _webhooks(board: Board) -> Iterator[Concern]:
-    webhooks, link = board.edge.webhooks, "/dashboard/webhooks"
+    webhooks, link = board.webhooks.if_open, "/dashboard/webhooks"
     if webhooks is None:
         return
     problem = webhooks.batches.problem or webhooks.deliverer.problem
@@ -130,6 +129,6 @@ def _pace(board: Board) -> Iterator[Concern]:
     if limited:
         yield Concern("warn", f"Rate limits refused about {limited:,.0f} requests or messages in the last minute.")
     longest = max((value for value in ring.column("loop_lag_max_ms", _MINUTE) if not isnan(value)), default=0.0)
-    if longest >= (_SLOW_MS if board.edge.gateway.hub.connection_count() else _UNNOTICED_MS):
+    if longest >= (_SLOW_MS if board.gateway.hub.connection_count() else _UNNOTICED_MS):
         text = f"The event loop was blocked for {longest:,.0f} ms in the last minute; every connection waited."
         yield Concern("warn", text)

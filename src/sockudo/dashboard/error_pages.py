@@ -33,7 +33,7 @@ def routes(board: Board) -> list[Route]:
         return paging.cut(search_rows(paging.q))
 
     def groups_of(row: ErrorSpec) -> list[Group]:
-        groups = board.edge.gateway.inspector.problems.groups()
+        groups = board.gateway.inspector.problems.groups()
         return [group for group in groups if group.error == row.slug][:_GROUPS]
 
     async def catalogue(request: Request) -> Response:

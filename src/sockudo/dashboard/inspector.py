@@ -36,14 +36,14 @@ def routes(board: Board) -> list[Route]:
             "inspector/index.html",
             given=given,
             kinds=[(kind, label, not chosen or kind in chosen) for kind, label in LABELS.items()],
-            apps=sorted(app.id for app in board.edge.apps.all()),
+            apps=sorted(app.id for app in board.apps.all()),
         )
 
     async def stream(request: Request) -> Response:
         given = _given(request)
         selection = read_selection(given["app_id"] or None, given)
         refuse = _watch_session(board, request.state.session)
-        return board.edge.tails.follow(selection, refuse=refuse, with_lines=True)
+        return board.tails.follow(selection, refuse=refuse, with_lines=True)
 
     return [
         Route("/dashboard/inspector", show),

@@ -58,7 +58,7 @@ def routes(board: Board) -> list[Route]:
         await asyncio.shield(board.prepare_pages())
         if request.state.session is not None:
             board.sessions.close(request.state.session)
-        lifetime = board.edge.settings.dashboard.session_lifetime
+        lifetime = board.settings.dashboard.session_lifetime
         token, _ = board.sessions.open(version, lifetime)
         _log.info("login", address=address_of(board, request))
         answer = redirect(request, wanted)
@@ -76,7 +76,7 @@ def routes(board: Board) -> list[Route]:
 
     async def session(request: Request) -> Response:
         ends = request.state.session.ends
-        left = None if ends == float("inf") else int(ends - board.edge.clock.monotonic())
+        left = None if ends == float("inf") else int(ends - board.clock.monotonic())
         return json({"csrf_token": request.state.session.csrf or None, "expires_in": left})
 
     return [

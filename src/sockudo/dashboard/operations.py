@@ -15,7 +15,7 @@ from sockudo.config.schema import APPS, declared, value_at
 from sockudo.config.show import as_tree
 from sockudo.dashboard.concerns import concerns
 from sockudo.dashboard.replies import json
-from sockudo.edge.operations import health, host_memory, node_stats
+from sockudo.edge.operations import host_memory, node_stats
 from sockudo.version import __version__
 
 if TYPE_CHECKING:
@@ -30,30 +30,29 @@ _TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 def routes(board: Board) -> list[Route]:
     """``stats``, ``usage``, ``health``, ``configuration`` and ``metrics`` of the API."""
-    edge = board.edge
 
     async def stats(_: Request) -> Response:
-        return json(node_stats(edge))
+        return json(node_stats(board.apps, board.gateway, board.history, board.presence_history))
 
     async def usage(_: Request) -> Response:
         return json({"memory": host_memory()})
 
     async def health_of(request: Request) -> Response:
-        found = await health(edge, request.query_params.get("app_id"))
+        found = await board.health.run(request.query_params.get("app_id"))
         body = {
             **msgspec.structs.asdict(found),
             "warnings": concerns(board),
             "version": __version__,
-            "process_id": edge.settings.instance.process_id,
+            "process_id": board.settings.instance.process_id,
             "started_at_ms": int(board.started_at * 1000),
-            "uptime_seconds": round(edge.clock.time() - board.started_at),
+            "uptime_seconds": round(board.clock.time() - board.started_at),
             "listeners": [{"name": name, "address": address} for name, address in board.listeners],
         }
         # The question was answered, whatever the answer is: `status` says what /up would.
         return json(body)
 
     async def settings(_: Request) -> Response:
-        return json(configuration(edge.settings))
+        return json(configuration(board.settings))
 
     async def metrics(request: Request) -> Response:
         form = request.query_params.get("format", "json")
@@ -61,9 +60,9 @@ def routes(board: Board) -> list[Route]:
             raise errors.INVALID_INPUT("'format' must be one of: json, text")
         if board.metrics is None:
             raise errors.SERVICE_UNAVAILABLE("There are no metrics yet", retry_after=1)
-        for history in (edge.history, edge.presence_history):
-            if history is not None:
-                await history.refresh_totals()
+        for history in (board.history, board.presence_history):
+            if history.is_open:
+                await history.service.refresh_totals()
         if form == "text":
             return Response(board.metrics.render(scrape=False), headers={"content-type": _TEXT})
         return json({"metrics": board.metrics.summary()})

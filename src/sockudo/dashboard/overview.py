@@ -16,7 +16,6 @@ from sockudo.dashboard.replies import json, page
 from sockudo.dashboard.samples import INTERVAL
 from sockudo.dashboard.streams import event_stream
 from sockudo.dashboard.texts import duration
-from sockudo.edge.operations import health
 from sockudo.errors import CATALOGUE
 
 if TYPE_CHECKING:
@@ -107,14 +106,14 @@ def _asked(request: Request, samples: Samples) -> tuple[int, Rows]:
 
 
 async def _state(board: Board) -> dict[str, Any]:
-    edge, clock = board.edge, board.edge.clock
+    clock = board.clock
     return {
-        "health": await health(edge),
+        "health": await board.health.run(),
         "concerns": concerns(board),
         "started": _time(board.started_at),
         "uptime": duration(clock.time() - board.started_at),
         "listeners": board.listeners,
-        "process_id": edge.settings.instance.process_id,
+        "process_id": board.settings.instance.process_id,
     }
 
 

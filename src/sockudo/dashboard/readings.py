@@ -11,8 +11,10 @@ from sockudo.dashboard.machine import resident_bytes
 from sockudo.hub.traffic import Traffic
 
 if TYPE_CHECKING:
-    from sockudo.edge.context import Edge
+    from sockudo.components import Component
+    from sockudo.limits.ip import IpLimits
     from sockudo.loop_watch import LoopWatch
+    from sockudo.sessions import Gateway
     from sockudo.webhooks import Webhooks
 
 __all__ = ["Growth", "NodeReader", "Reading"]
@@ -53,8 +55,10 @@ _NOTHING: Final = (0,) * len(Growth._fields)
 class NodeReader:
     """Reads the node, and remembers where its counters stood. The cost grows with the apps, with nothing else."""
 
-    def __init__(self, edge: Edge, loop: LoopWatch) -> None:
-        self._edge = edge
+    def __init__(self, gateway: Gateway, limits: IpLimits, webhooks: Component[Webhooks], loop: LoopWatch) -> None:
+        self._gateway = gateway
+        self._limits = limits
+        self._webhooks = webhooks
         self._loop = loop
         self._measured = loop.measured
         # By app, as long as it is there; one that is removed and comes back counts from 0 again.
@@ -65,8 +69,8 @@ class NodeReader:
 
     def read(self) -> Reading:
         """The node now."""
-        apps = self._edge.gateway.hub.apps.values()
-        pending, dead = _webhook_counts(self._edge.webhooks)
+        apps = self._gateway.hub.apps.values()
+        pending, dead = _webhook_counts(self._webhooks.if_open)
         p99, longest = self._lag()
         memory = resident_bytes()
         return Reading(
@@ -85,7 +89,7 @@ class NodeReader:
     def _grown(self) -> Growth:
         before, self._counters = self._counters, {}
         sums = list(_NOTHING)
-        for state in self._edge.gateway.hub.apps.values():
+        for state in self._gateway.hub.apps.values():
             traffic = state.traffic
             now = (
                 traffic.published,
@@ -103,12 +107,12 @@ class NodeReader:
 
     def _new_errors(self) -> Counter[str]:
         """Refused requests, connections and messages, and closes by the server, by slug."""
-        gateway = self._edge.gateway
+        gateway = self._gateway
         refused = gateway.refused_requests.copy()
         for (_, slug), count in gateway.refused.items():
             refused[slug] += count
         now: dict[object, Counter[str]] = {"refused": refused}
-        for state in self._edge.gateway.hub.apps.values():
+        for state in self._gateway.hub.apps.values():
             if state.traffic.errors:
                 now[state.traffic] = state.traffic.errors
         new: Counter[str] = Counter()
@@ -124,9 +128,9 @@ class NodeReader:
         return new
 
     def _new_refusals(self) -> int:
-        limits = self._edge.limits
+        limits = self._limits
         now: dict[object, int] = {limits: limits.triggered.total()}
-        for state in self._edge.gateway.hub.apps.values():
+        for state in self._gateway.hub.apps.values():
             if state.traffic.rate_refusals:
                 now[state.traffic] = state.traffic.rate_refusals.total()
         new = sum(count - self._limited.get(whose, 0) for whose, count in now.items())

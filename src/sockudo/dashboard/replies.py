@@ -142,7 +142,7 @@ def page(
         "session": session,
         "csrf_token": "" if session is None else session.csrf,
         "notices": notices,
-        "app_count": len(board.edge.apps.all()),
+        "app_count": len(board.apps.all()),
         **context,
     }
     body = render(template, block=part, **values)

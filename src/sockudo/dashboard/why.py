@@ -27,13 +27,13 @@ def routes(board: Board) -> list[Route]:
 
     def found(request: Request) -> Page[Group]:
         paging, app_id = Paging.of(request), request.query_params.get("app_id")
-        groups = find_problems(board.edge.gateway.inspector.problems, None, request.query_params.get("kinds"), paging.q)
-        known = app_id is not None and board.edge.apps.by_id(app_id) is not None
+        groups = find_problems(board.gateway.inspector.problems, None, request.query_params.get("kinds"), paging.q)
+        known = app_id is not None and board.apps.by_id(app_id) is not None
         return paging.cut([group for group in groups if not app_id or _is_about(group, app_id, known=known)])
 
     async def why(request: Request) -> Response:
         groups, app_id = found(request), request.query_params.get("app_id", "")
-        apps = {app.id for app in board.edge.apps.all()}
+        apps = {app.id for app in board.apps.all()}
         return page(
             board,
             request,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import partial
@@ -22,29 +22,22 @@ from sockudo.edge.publishing import PLAIN_OK, publish_reply
 from sockudo.edge.reach import Reach
 from sockudo.edge.refusal_log import RefusalLog
 from sockudo.edge.replies import Reply, render
-from sockudo.edge.tails import Tails
 from sockudo.edge.unfinished import UnfinishedBodies
-from sockudo.history import History, PresenceHistory
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.ip import IpLimits
 from sockudo.limits.windows import KeyedWindows
 from sockudo.publishing import Publisher
-from sockudo.push.directory import Directory
-from sockudo.push.service import Push
+from sockudo.push.services import PushServices
 from sockudo.sessions import Gateway
 from sockudo.spans import Tracer
-from sockudo.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from sockudo.edge.websocket import WebSocketProtocol
 
-__all__ = ["AnswerPublish", "Edge", "HealthCheck"]
+__all__ = ["AnswerPublish", "Edge"]
 
 AnswerPublish = Callable[..., Reply | asyncio.Future[bytes]]
 """Takes and gives what `publish_reply` does."""
-
-HealthCheck = Callable[[], Awaitable[bool]]
-"""One check of ``/up``: False, an exception or no answer in time make it fail."""
 
 
 # Looking for one takes up to a quarter of a millisecond.
@@ -53,7 +46,7 @@ _EXPLAINED_PER_SECOND = 50
 
 @dataclass(slots=True)
 class Edge:
-    """The services behind the listeners, and the connections that belong to no session any more.
+    """What HTTP connections and routes share, and the connections that belong to no session any more.
 
     ``settings``, ``limits``, ``cors`` and ``reach`` are replaced when the configuration is reloaded.
     """
@@ -69,29 +62,11 @@ class Edge:
     reach: Reach
     uvicorn: Config
     replies: HeldReplies
-    checks: dict[str, HealthCheck] = field(default_factory=dict)
-    # Checks whose failure leaves the server in service, but not whole.
-    degrading: dict[str, HealthCheck] = field(default_factory=dict)
-    # The checks that failed when they were last made, and why.
-    failing: dict[str, str | None] = field(default_factory=dict)
-    state: ServerState = field(default_factory=ServerState)
-    # None while no app keeps a history.
-    history: History | None = None
-    # None while no app keeps one.
-    presence_history: PresenceHistory | None = None
-    # None while no app has an endpoint, or the queue is switched off.
-    webhooks: Webhooks | None = None
-    # None while push is off.
-    push: Push | None = None
-    # In its place while push is off and its store is open: tells what was, and takes nothing.
-    push_off: Push | None = None
-    # None until the push store is open.
-    push_directory: Directory | None = None
-    # Opens it, for the first who asks.
-    open_push: Callable[[], Awaitable[None]] | None = None
-    # None while nothing is traced; then what answers a publish on the express lane does that, too.
+    push: PushServices
+    # None where nothing is traced; else what answers a publish on the express lane leaves spans, too.
     tracer: Tracer | None = None
     answer: AnswerPublish = publish_reply
+    state: ServerState = field(default_factory=ServerState)
     # Connections that were sent a close frame and have not answered it; a dict for its order.
     closing: dict[WebSocketProtocol, None] = field(default_factory=dict)
     # Headers of every reply, as bytes for the express lane; they change with the second.
@@ -104,12 +79,9 @@ class Edge:
     # Request bodies that have not arrived whole.
     bodies: UnfinishedBodies = field(init=False)
     _explained: KeyedWindows = field(default_factory=partial(KeyedWindows, 1))
-    # Who follows what happens.
-    tails: Tails = field(init=False)
 
     def __post_init__(self) -> None:
         self.bodies = UnfinishedBodies(self.settings.http_api.unfinished_bodies_in_mb << 20)
-        self.tails = Tails(self.gateway.inspector, lambda: self.gateway.draining)
 
     def may_explain(self) -> bool:
         """Whether the likely cause of one more refused authentication may be looked for: of some a second, in all."""

@@ -210,7 +210,7 @@ class HttpProtocol(HttpConnection):
         parser = self.parser
         if route is None or parser.get_method() != b"POST" or not self._free:
             return None
-        if route[0] is None and (self.edge.push is None or self.edge.tracer is not None):
+        if route[0] is None and (self.edge.push.serving() is None or self.edge.tracer is not None):
             return None
         if not len(headers) == len(self.headers) <= MAX_HEADERS or not headers.keys().isdisjoint(_NOT_PLAIN):
             return None

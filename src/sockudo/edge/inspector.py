@@ -11,6 +11,7 @@ from starlette.routing import Route
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.edge.signed import authenticated, json_reply, parameters
+from sockudo.edge.tails import Tails
 from sockudo.errors import SockudoError
 from sockudo.inspector.explained import SELECTING, explained, find_problems, read_selection
 
@@ -23,14 +24,14 @@ _GROUPS: Final = 100
 _EXAMPLES: Final = 5
 
 
-def inspector_routes(edge: Edge) -> list[Route]:
+def inspector_routes(edge: Edge, tails: Tails) -> list[Route]:
     """The event stream of an app and its recent problems; both signed, and of this node alone."""
 
     async def stream(request: Request) -> Response:
         app = await authenticated(edge, request)
         edge.rates.check_read(app, edge.clock.monotonic())
         selection = read_selection(app.id, parameters(request, SELECTING))
-        return edge.tails.follow(selection, refuse=lambda: _refusal(edge, app), of_app=True)
+        return tails.follow(selection, refuse=lambda: _refusal(edge, app), of_app=True)
 
     async def problems(request: Request) -> Response:
         app = await authenticated(edge, request)

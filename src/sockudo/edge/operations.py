@@ -2,52 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import msgspec
-import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo import errors
+from sockudo.components import Component
+from sockudo.edge.health import Apps, Health, HealthChecks
 from sockudo.edge.paths import path_part
 from sockudo.edge.refusals import note_scope
 from sockudo.edge.replies import Refusal
+from sockudo.history import History, PresenceHistory
 from sockudo.hub import AppState
 from sockudo.protocol.handshake import SUPPORTED_VERSION
+from sockudo.sessions import Gateway
 
 if TYPE_CHECKING:
-    from sockudo.edge.context import Edge, HealthCheck
+    from sockudo.edge.context import Edge
 
-__all__ = ["Checked", "Health", "health", "host_memory", "node_stats", "operations_routes"]
-
-_log = structlog.get_logger("sockudo.health")
+__all__ = ["host_memory", "node_stats", "operations_routes"]
 
 
-class Checked(msgspec.Struct):
-    """How one check went. ``degrading``: its failure leaves the server in service, but not whole."""
-
-    name: str
-    passed: bool
-    degrading: bool
-    took_ms: float
-    reason: str | None = None
-
-
-class Health(msgspec.Struct):
-    """The word of ``/up`` with its HTTP status, and why: ``reason`` where it is no check's, else the ``checks``."""
-
-    word: str
-    status: int
-    reason: str | None = None
-    checks: list[Checked] = []
-
-
-_NO_APPS = "no apps configured"
 _HISTORY_OFF = {
     "enabled": False,
     "backend": "disabled",
@@ -58,7 +37,9 @@ _HISTORY_OFF = {
 }
 
 
-def operations_routes(edge: Edge) -> list[Route]:
+def operations_routes(
+    edge: Edge, health: HealthChecks, history: Component[History], presence_history: Component[PresenceHistory]
+) -> list[Route]:
     """``/live``, ``/up``, ``/usage``, ``/stats`` and the answer to a plain GET of a WebSocket URL."""
 
     async def live(_: Request) -> Response:
@@ -66,7 +47,7 @@ def operations_routes(edge: Edge) -> list[Route]:
 
     async def up(request: Request) -> Response:
         app_id = path_part(request, "app_id") if request.path_params else None
-        return _one_word(await health(edge, app_id))
+        return _one_word(await health.run(app_id))
 
     async def usage(_: Request) -> Response:
         _require_usage(edge)
@@ -74,7 +55,7 @@ def operations_routes(edge: Edge) -> list[Route]:
 
     async def stats(_: Request) -> Response:
         _require_usage(edge)
-        return _json(node_stats(edge))
+        return _json(node_stats(edge.apps, edge.gateway, history, presence_history))
 
     async def websocket(request: Request) -> Response:
         error = errors.UPGRADE_INVALID(
@@ -96,59 +77,6 @@ def operations_routes(edge: Edge) -> list[Route]:
     ]
 
 
-async def health(edge: Edge, app_id: str | None = None) -> Health:
-    """Whether the server, or one app on it, is in service; all checks run at once, each for a limited time."""
-    if edge.gateway.draining:
-        return Health("DRAINING", 503, "the server is shutting down")
-    if app_id is not None:
-        app = edge.apps.by_id(app_id)
-        if app is None:
-            return Health("NOT_FOUND", 404, "no app has this id")
-        if not app.enabled:
-            return Health("ERROR", 503, "the app is disabled")
-    else:
-        some = bool(edge.apps.all())
-        found = Checked("configured apps", some, degrading=False, took_ms=0, reason=None if some else _NO_APPS)
-        _note(edge.failing, found)
-        if not some:
-            return Health("ERROR", 503, _NO_APPS)
-    timeout = edge.settings.health_check_timeout_ms / 1000
-    checks = {**edge.checks, **edge.degrading}
-    done = await asyncio.gather(
-        *(_check(name, check, timeout, name in edge.degrading) for name, check in checks.items())
-    )
-    for each in done:
-        _note(edge.failing, each)
-    if any(not check.passed and not check.degrading for check in done):
-        return Health("ERROR", 503, checks=done)
-    return Health("OK" if all(check.passed for check in done) else "DEGRADED", 200, checks=done)
-
-
-async def _check(name: str, check: HealthCheck, seconds: float, degrading: bool) -> Checked:
-    began = perf_counter()
-    reason = None
-    try:
-        async with asyncio.timeout(seconds):
-            passed = await check()
-    except TimeoutError:
-        passed, reason = False, f"no answer within {seconds:g} s"
-    except errors.SockudoError as problem:
-        passed, reason = False, problem.text
-    except OSError as problem:
-        passed, reason = False, type(problem).__name__
-    return Checked(name, passed, degrading, round((perf_counter() - began) * 1000, 2), reason)
-
-
-def _note(failing: dict[str, str | None], done: Checked) -> None:
-    """A line for each change, however often it is asked."""
-    if done.passed:
-        if failing.pop(done.name, "never") != "never":
-            _log.info("health check passes again", check=done.name)
-    elif failing.get(done.name, "never") != done.reason:
-        failing[done.name] = done.reason
-        _log.warning("health check failed", check=done.name, reason=done.reason)
-
-
 def _one_word(found: Health) -> Response:
     return Response(found.word, found.status, headers={"X-Health-Check": found.word}, media_type="text/plain")
 
@@ -166,27 +94,25 @@ def host_memory() -> dict[str, float]:
     return {"free": free, "used": used, "total": total, "percent": round(100 * used / total, 2)}
 
 
-def node_stats(edge: Edge) -> dict[str, object]:
+def node_stats(
+    apps: Apps, gateway: Gateway, history: Component[History], presence_history: Component[PresenceHistory]
+) -> dict[str, object]:
     """The reply of ``/stats``: this node's memory, histories and counts, in all and by app."""
-    apps = [
-        {"app_id": app.id, **_counts(state)}
-        for app in edge.apps.all()
-        if (state := edge.gateway.state(app)) is not None
-    ]
-    totals: dict[str, object] = {"apps": len(apps)}
+    counted = [{"app_id": app.id, **_counts(gateway.state(app))} for app in apps.all()]
+    totals: dict[str, object] = {"apps": len(counted)}
     for name in ("connections", "authenticated_connections", "users", "connections_with_meta"):
-        totals[name] = sum(int(app[name]) for app in apps)  # type: ignore[call-overload]  # these four are counts
+        totals[name] = sum(int(app[name]) for app in counted)  # type: ignore[call-overload]  # these four are counts
     occupancy: dict[str, int] = {}
-    for app in apps:
+    for app in counted:
         for name, count in app["occupancy"].items():  # type: ignore[attr-defined]  # a dict of counts
             occupancy[name] = occupancy.get(name, 0) + count
     totals["occupancy"] = occupancy
     return {
         "memory": host_memory(),
-        "history": _HISTORY_OFF if edge.history is None else edge.history.runtime_status(),
-        "presence_history": _HISTORY_OFF if edge.presence_history is None else edge.presence_history.runtime_status(),
+        "history": history.service.runtime_status() if history.is_open else _HISTORY_OFF,
+        "presence_history": presence_history.service.runtime_status() if presence_history.is_open else _HISTORY_OFF,
         "totals": totals,
-        "apps": apps,
+        "apps": counted,
     }
 
 

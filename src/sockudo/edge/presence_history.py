@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
+from sockudo.components import Component
 from sockudo.edge.signed import authenticated_for_channel, json_reply, parameters, typed_body
 from sockudo.history import PAGE_PARAMETERS, PresenceHistory, Reset, http_query, whole_number
 from sockudo.names import channel_kind
@@ -25,27 +26,27 @@ Answer = Callable[["PresenceHistory", LiveApp, str, Request], Awaitable[dict[str
 _SNAPSHOT: Final = ("at_serial", "at_time_ms", "at")
 
 
-def presence_history_routes(edge: Edge) -> list[Route]:
+def presence_history_routes(edge: Edge, presence: Component[PresenceHistory]) -> list[Route]:
     """A page of events, who was in at a moment, the state of the stream, and its reset; all signed."""
     history = "/apps/{app_id}/channels/{channel}/presence/history"
     return [
-        Route(history, _endpoint(edge, _page), methods=["GET"]),
-        Route(f"{history}/state", _endpoint(edge, _state), methods=["GET"]),
-        Route(f"{history}/reset", _endpoint(edge, _reset), methods=["POST"]),
-        Route(f"{history}/snapshot", _endpoint(edge, _snapshot), methods=["GET"]),
+        Route(history, _endpoint(edge, presence, _page), methods=["GET"]),
+        Route(f"{history}/state", _endpoint(edge, presence, _state), methods=["GET"]),
+        Route(f"{history}/reset", _endpoint(edge, presence, _reset), methods=["POST"]),
+        Route(f"{history}/snapshot", _endpoint(edge, presence, _snapshot), methods=["GET"]),
     ]
 
 
-def _endpoint(edge: Edge, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(
+    edge: Edge, presence: Component[PresenceHistory], answer: Answer
+) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         app, channel = await authenticated_for_channel(edge, request)
         if not channel_kind(channel).presence:
             raise errors.INVALID_INPUT("Only presence channels support this endpoint")
         if app.streams is None or app.streams.of(channel).presence_history is None:
             raise errors.FEATURE_DISABLED(f"Presence history is disabled by policy for channel '{channel}'")
-        if edge.presence_history is None:
-            raise errors.HISTORY_UNAVAILABLE("The presence history is not open yet", retry_after=1)
-        return json_reply(await answer(edge.presence_history, app, channel, request))
+        return json_reply(await answer(presence.service, app, channel, request))
 
     return endpoint
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -26,20 +25,13 @@ if TYPE_CHECKING:
     from sockudo.edge.context import Edge
     from sockudo.edge.front import Front
 
-__all__ = ["TracedFront", "trace_calls", "traced_publish_reply", "traced_refusal"]
+__all__ = ["TracedFront", "traced_publish_reply", "traced_refusal"]
 
 _API: Final = ("/apps/", "/users/")
 # Any other word is the client's invention, and there may be many.
 _METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _UNSENT: Final = 0
 """In place of a status while no answer has begun."""
-
-
-def trace_calls(edge: Edge, front: Front, tracer: Tracer) -> TracedFront:
-    """Has every call of the API leave a span, on the express lane and behind ``front``; to be called before any."""
-    edge.tracer = tracer
-    edge.answer = partial(traced_publish_reply, tracer)
-    return TracedFront(edge, front, tracer)
 
 
 def traced_publish_reply(

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.auth.signing import query_param
+from sockudo.components import Component
 from sockudo.edge.paths import path_part
 from sockudo.edge.signed import authenticated, json_reply, typed_body
 from sockudo.webhooks import Webhooks
@@ -36,30 +37,30 @@ Answer = Callable[[Webhooks, LiveApp, Request], Awaitable[dict[str, Any]]]
 _PARAMETERS: Final = ("endpoint", "state", "before", "limit")
 
 
-def webhook_routes(edge: Edge) -> list[Route]:
+def webhook_routes(edge: Edge, service: Component[Webhooks]) -> list[Route]:
     """The endpoints of an app, its deliveries, one with everything about it, and the replay; all signed."""
     webhooks = "/apps/{app_id}/webhooks"
+    one = f"{webhooks}/deliveries/{{delivery_id}}"
     return [
-        Route(webhooks, _endpoint(edge, _overview, NO_ENDPOINTS), methods=["GET"]),
-        Route(f"{webhooks}/deliveries", _endpoint(edge, _page, NO_DELIVERIES), methods=["GET"]),
-        Route(
-            f"{webhooks}/deliveries/{{delivery_id}}", _endpoint(edge, _one, errors.DELIVERY_NOT_FOUND), methods=["GET"]
-        ),
-        Route(f"{webhooks}/replay", _endpoint(edge, _replay, errors.ENDPOINT_NOT_FOUND), methods=["POST"]),
+        Route(webhooks, _endpoint(edge, service, _overview, NO_ENDPOINTS), methods=["GET"]),
+        Route(f"{webhooks}/deliveries", _endpoint(edge, service, _page, NO_DELIVERIES), methods=["GET"]),
+        Route(one, _endpoint(edge, service, _one, errors.DELIVERY_NOT_FOUND), methods=["GET"]),
+        Route(f"{webhooks}/replay", _endpoint(edge, service, _replay, errors.ENDPOINT_NOT_FOUND), methods=["POST"]),
     ]
 
 
 def _endpoint(
-    edge: Edge, answer: Answer, nothing: dict[str, Any] | errors.ErrorSpec
+    edge: Edge, service: Component[Webhooks], answer: Answer, nothing: dict[str, Any] | errors.ErrorSpec
 ) -> Callable[[Request], Awaitable[Response]]:
     """``nothing`` is the answer while no app of the server has a webhook, and so there is no queue to ask."""
 
     async def endpoint(request: Request) -> Response:
         app = await authenticated(edge, request)
         edge.rates.check_read(app, edge.clock.monotonic())
-        webhooks = _webhooks(edge, app)
+        webhooks = service.if_open
         if webhooks is not None:
             return json_reply(await answer(webhooks, app, request))
+        _check_wanted(edge, app)
         if isinstance(nothing, errors.ErrorSpec):
             raise nothing()
         return json_reply(nothing)
@@ -67,14 +68,11 @@ def _endpoint(
     return endpoint
 
 
-def _webhooks(edge: Edge, app: LiveApp) -> Webhooks | None:
-    if edge.webhooks is not None:
-        return edge.webhooks
+def _check_wanted(edge: Edge, app: LiveApp) -> None:
     if edge.settings.queue.driver == "none":
         raise errors.WEBHOOKS_OFF('This server has no webhooks: queue.driver is "none"')
     if app.record.policy.webhooks:
         raise errors.SERVICE_UNAVAILABLE("The webhook queue is not open yet", retry_after=1)
-    return None
 
 
 async def _overview(webhooks: Webhooks, app: LiveApp, _: Request) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import msgspec
 from sockudo import errors
 from sockudo.apps.policies import PresenceHistoryPolicy, StreamPolicies
 from sockudo.clock import Clock
+from sockudo.components import Component
 from sockudo.history.calls import Sleep
 from sockudo.history.heads import StreamKey
 from sockudo.history.operations import Reset
@@ -51,7 +52,7 @@ class _Kept(NamedTuple):
 class PresenceHistory:
     """Records what happens, behind it and without ever being in its way, and answers what is asked of the past.
 
-    A channel with a durable history has its presence history in the same store, once ``durable`` is set; every other
+    A channel with a durable history has its presence history in the same store, while ``durable`` is open; every other
     one in ``memory``, a history over a store of this process, which is started and closed from here and whose options
     name this process. ``lives`` says which processes still run, by their ids; this one is the only one by default. A
     member whose process has ended without taking it out is taken out when its channel is next heard of.
@@ -64,6 +65,7 @@ class PresenceHistory:
         clock: Clock,
         options: PresenceHistoryOptions | None = None,
         *,
+        durable: Component[History],
         lives: Callable[[str | None], bool] | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
@@ -73,16 +75,7 @@ class PresenceHistory:
         self._clock = clock
         # Another one after each start, also where the configuration names the process.
         self._node_id = f"{memory.options.node_id}:{unique_id()[:8]}"
-        self._writer = PresenceWriter(memory, clock, sleep, self._node_id, lives or self._is_this_node)
-
-    @property
-    def durable(self) -> History | None:
-        """The history that has the messages of channels, once it is open."""
-        return self._writer.durable
-
-    @durable.setter
-    def durable(self, history: History | None) -> None:
-        self._writer.durable = history
+        self._writer = PresenceWriter(memory, durable, clock, sleep, self._node_id, lives or self._is_this_node)
 
     @property
     def counters(self) -> PresenceCounters:
@@ -167,7 +160,7 @@ class PresenceHistory:
 
     def runtime_status(self) -> dict[str, Any]:
         """The ``presence_history`` block of ``/stats``."""
-        backend = (self.durable or self._memory).options.backend
+        backend = (self._writer.durable.if_open or self._memory).options.backend
         marks = self._writer.marks.values()
         return {
             "enabled": True,
@@ -208,7 +201,7 @@ class PresenceHistory:
         await self._memory.refresh_totals()
 
     def _histories(self) -> list[History]:
-        return [history for history in (self.durable, self._memory) if history is not None]
+        return [history for history in (self._writer.durable.if_open, self._memory) if history is not None]
 
     def _is_this_node(self, node_id: str | None) -> bool:
         return node_id == self._node_id

@@ -16,8 +16,9 @@ import structlog
 
 from sockudo import errors
 from sockudo.clock import Clock
+from sockudo.components import Component
 from sockudo.errors import SockudoError
-from sockudo.history.calls import Sleep, unavailable
+from sockudo.history.calls import Sleep
 from sockudo.history.counters import HistoryCounters
 from sockudo.history.frames import is_shown
 from sockudo.history.heads import StreamKey
@@ -69,16 +70,22 @@ class PresenceCounters(HistoryCounters):
 
 
 class PresenceWriter:
-    """The logs of this process. ``durable`` is None until the server has a durable history.
+    """The logs of this process. ``durable`` is the history of the messages, which need not be open.
 
     Members of a process that has not taken them out itself, and that does not live by ``lives``, are taken out by
     whoever reads its logs first.
     """
 
     def __init__(
-        self, memory: History, clock: Clock, sleep: Sleep, node_id: str, lives: Callable[[str | None], bool]
+        self,
+        memory: History,
+        durable: Component[History],
+        clock: Clock,
+        sleep: Sleep,
+        node_id: str,
+        lives: Callable[[str | None], bool],
     ) -> None:
-        self.durable: History | None = None
+        self.durable = durable
         self.counters = PresenceCounters()
         self.marks: dict[LogKey, Mark] = {}
         # Events that are not written yet.
@@ -95,12 +102,8 @@ class PresenceWriter:
         self._closed = False
 
     def history(self, *, durable: bool) -> History:
-        """Where these events are kept. Raises errors.HISTORY_UNAVAILABLE while there is no durable history."""
-        if not durable:
-            return self._memory
-        if self.durable is None:
-            raise unavailable("No history store is open")
-        return self.durable
+        """Where these events are kept. Raises errors.HISTORY_UNAVAILABLE while the durable history is not open."""
+        return self.durable.service if durable else self._memory
 
     def mark(self, key: StreamKey, *, durable: bool) -> Mark | None:
         """What is known to be wrong with the presence history of a channel."""

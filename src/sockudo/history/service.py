@@ -44,7 +44,7 @@ from sockudo.streams.records import (
     StreamInfo,
 )
 from sockudo.streams.totals import Evicted, Group, Total, group_of
-from sockudo.tasks import end_tasks
+from sockudo.tasks import end_tasks, start_tasks
 
 __all__ = ["History", "HistoryOptions", "StreamTrimmed"]
 
@@ -122,11 +122,7 @@ class History:
         except BaseException:
             await self._store.close()
             raise
-        loop = asyncio.get_running_loop()
-        works = (self._writer.run(), self._degraded.heal(), self.taking.run(), self._maintain())
-        self._tasks = [loop.create_task(work) for work in works]
-        for task in self._tasks:
-            task.add_done_callback(_report)
+        self._tasks = start_tasks(self._writer.run(), self._degraded.heal(), self.taking.run(), self._maintain())
 
     async def close(self) -> None:
         """Answers the publishes that wait, takes back what nobody heard if that can be done, and closes the store."""
@@ -421,9 +417,3 @@ class History:
 
     def _now_ms(self) -> int:
         return int(self._clock.time() * 1000)
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    """A task that ends by itself is a defect that must not stay unseen."""
-    if not task.cancelled() and (problem := task.exception()) is not None:
-        _log.error("a task of the history failed", exc_info=problem)

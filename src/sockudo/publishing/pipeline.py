@@ -17,6 +17,7 @@ from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.apps.policies import StreamPolicy
 from sockudo.clock import Clock
+from sockudo.components import Component
 from sockudo.history import History
 from sockudo.hub import AppState, Connection, Hub
 from sockudo.ids import unique_id
@@ -48,9 +49,9 @@ class Message(NamedTuple):
 
 
 class Pipeline:
-    """Says messages on channels. ``history`` is None on a server without a durable store."""
+    """Says messages on channels, durable ones while ``history`` is open."""
 
-    def __init__(self, hub: Hub, keys: IdempotencyKeys, clock: Clock, history: History | None) -> None:
+    def __init__(self, hub: Hub, keys: IdempotencyKeys, clock: Clock, history: Component[History]) -> None:
         self._hub = hub
         self.doubts = hub.inspector.doubts
         self._keys = keys
@@ -143,8 +144,7 @@ class Pipeline:
                 state.replay.number(frame, policy.recovery.max_size, now)
             self.deliver(state, *message, now)
             return None
-        if self.history is None:
-            raise errors.HISTORY_UNAVAILABLE("No history store is configured", retry_after=1)
+        durable = self.history.service
         append = Append(
             app.id,
             frame.channel or "",
@@ -167,7 +167,7 @@ class Pipeline:
                 state.replay.align(append.channel, outcome.position, at)
             self.deliver(state, *message, at)
 
-        return self.history.submit(append, deliver)
+        return durable.submit(append, deliver)
 
     def deliver(
         self,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -18,12 +18,13 @@ from sockudo.errors import SockudoError
 from sockudo.hub import AppState, Connection
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import Claim, IdempotencyKeys, Space, fingerprint
+from sockudo.names import check_channel_name
 from sockudo.protocol.frame import Frame
 from sockudo.publishing.answers import OK, Answer, Waits, after, answer_to, forget, ok
 from sockudo.publishing.bodies import EventBody, decode_batch, decode_event
 from sockudo.publishing.event_checks import check_channel, check_event, entry, mark_of, targets_of, wants_entry
 from sockudo.publishing.extras import delivered, is_ephemeral, key_of
-from sockudo.publishing.pipeline import Message, Pending, Pipeline
+from sockudo.publishing.pipeline import Message, Pending, Pipeline, committed
 from sockudo.publishing.pushes import EventPushes, NoPushes
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["PublishOptions", "Publisher"]
 
 _EMPTY = b"{}"
+# The event by which a push notification comes to a channel of this server.
+_NOTIFICATION = "push"
 _encode = msgspec.json.Encoder().encode
 
 # Bytes of a key inside the message, which is looked up per channel (contract 20 § 9.2).
@@ -104,6 +107,15 @@ class Publisher:
             return claim
         with _held(claim):
             return self._keep(claim, self._batch(app, state, items, now), now)
+
+    async def notification(self, app: LiveApp, state: AppState, channel: str, payload: Mapping[str, Any]) -> str | None:
+        """Publishes a push notification on a channel; returns the message's id if it has one."""
+        check_channel_name(channel, max_length=app.limits.max_channel_name_length, namespaces=app.namespaces)
+        frame = Frame(_NOTIFICATION, channel, _encode(payload).decode())
+        pending = self._pipeline.say(app, state, Message(frame), now=self._clock.monotonic())
+        if pending is not None:
+            await committed(pending)
+        return frame.message_id
 
     # ---- one event ----
 

@@ -118,9 +118,7 @@ def _refuse(session: Session, name: str, error: SockudoError) -> None:
 
 async def _attach_behind_gate(session: Session, request: Request, policy: StreamPolicy) -> None:
     gateway, name = session.gateway, request.name
-    history = gateway.pipeline.history
-    if history is None:
-        raise errors.HISTORY_UNAVAILABLE("No history store is configured")
+    history = gateway.pipeline.history.service
     joined_before = name in session.channels
     gate = _join(session, request, session.gate_limits())
     if gate is None:
@@ -161,13 +159,10 @@ async def _send_past(session: Session, request: Request, gate: Gate, head: Posit
 
 async def _rewind(session: Session, request: Request, rewind: Rewind, gate: Gate, head: Position) -> None:
     """The past that a subscribe asked for (contract 30 § 5.3); a store that fails now costs the past alone."""
-    history = session.gateway.pipeline.history
     accepts = session.accepting(request.predicate)
     told = Rewound(complete=False)
     try:
-        if history is None:
-            raise errors.HISTORY_UNAVAILABLE("No history store is configured")
-        past = await history.rewind(
+        past = await session.gateway.pipeline.history.service.rewind(
             session.live.id, request.name, count=rewind.count, seconds=rewind.seconds, head=head, predicate=accepts
         )
     except SockudoError as error:

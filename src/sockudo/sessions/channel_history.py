@@ -57,13 +57,13 @@ def _check(session: Session, name: str) -> None:
 
 
 async def _answer(session: Session, name: str, query: dict[str, Any]) -> None:
-    v2, places, history = session.v2, session.recoverable, session.gateway.pipeline.history
+    v2, places = session.v2, session.recoverable
     if v2 is None or places is None:
         return
     try:
-        if history is None:
-            raise errors.HISTORY_UNAVAILABLE("No history store is configured")
-        page = await history.socket_page(session.live.id, name, query, places.attached.get(name))
+        page = await session.gateway.pipeline.history.service.socket_page(
+            session.live.id, name, query, places.attached.get(name)
+        )
     except SockudoError as error:
         if not session.ended:
             session.refuse(error, name)

@@ -8,9 +8,7 @@ from sockudo.config import Settings
 from sockudo.stores.memory_history import MemoryHistoryStore
 from sockudo.streams.ports import HistoryStore
 
-__all__ = ["history_exists", "history_store", "write_timeout"]
-
-_MEMORY_TIMEOUT = 5.0
+__all__ = ["history_exists", "history_store"]
 
 
 def history_store(settings: Settings) -> HistoryStore:
@@ -35,11 +33,3 @@ def history_exists(settings: Settings) -> bool:
 
         return (Path(settings.data_dir) / FILE_NAME).exists()
     return settings.history.backend != "memory"
-
-
-def write_timeout(settings: Settings) -> float:
-    """Seconds that one write may take."""
-    history = settings.history
-    limits = {"sqlite": history.sqlite, "postgres": history.postgres, "mysql": history.mysql}
-    section = limits.get(history.backend)
-    return _MEMORY_TIMEOUT if section is None else section.write_timeout_ms / 1000

@@ -182,8 +182,8 @@ def _do_what_is_due(server: Server) -> None:
     now = server.clock.monotonic()
     server.edge.tell_time()
     server.edge.sweep(now)
-    server.hub.tick(now)
-    for session in list(server.gateway.sessions()):
+    server.services.hub.tick(now)
+    for session in list(server.services.gateway.sessions()):
         if not session.ended:
             check(session, now)
 

@@ -17,7 +17,7 @@ from sockudo.clock import Clock
 from sockudo.hub import Channel, MemberEvent
 from sockudo.inspector import Inspector
 from sockudo.names import META, WILDCARD
-from sockudo.tasks import end_tasks
+from sockudo.tasks import end_tasks, start_tasks
 from sockudo.webhooks.batches import Batches, BatchOptions
 from sockudo.webhooks.deliverer import Deliverer, DeliveryOptions
 from sockudo.webhooks.endpoints import AppEndpoints, Endpoint, Retry, app_endpoints
@@ -93,11 +93,8 @@ class Webhooks:
     async def start(self) -> None:
         """Opens the queue and goes on with what it holds. Raises errors.SERVICE_UNAVAILABLE."""
         await self.queue.start()
-        loop = asyncio.get_running_loop()
         works = (self.batches.run(), self.deliverer.run(), self.deliverer.keep_house(), self._tick())
-        self._tasks = [loop.create_task(work) for work in works]
-        for task in self._tasks:
-            task.add_done_callback(_report)
+        self._tasks = start_tasks(*works)
 
     async def close(self, seconds: float = 5.0) -> None:
         """Puts everything into the queue, gives the requests under way so long to end, and closes.
@@ -226,9 +223,3 @@ class Webhooks:
                 self.recorder.vacated(app_id, channel.name)
         else:
             self.recorder.member_updated(app_id, channel.name, event.user_id, event.user_info)
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    """Work that ends by itself is a defect that must not stay unseen."""
-    if not task.cancelled() and (problem := task.exception()) is not None:
-        _log.error("webhooks have stopped working", exc_info=problem)

@@ -9,12 +9,12 @@ import pytest
 
 from sockudo.config.apps import Limits
 from sockudo.dashboard import concerns as module
-from sockudo.dashboard.board import Board
 from sockudo.dashboard.concerns import concerns
 from sockudo.loop_watch import LoopWatch
 from sockudo.webhooks import EndpointCounters
 from sockudo.webhooks.breaker import Breaker
 from sockudo.webhooks.records import Counts
+from support.desk import board_of
 from support.edge import EdgeNode, settings
 from support.inside import live_app
 
@@ -26,7 +26,7 @@ class Case:
         self.watch = LoopWatch(lambda: 0.0)
         app = live_app("app", enabled=enabled, limits=Limits(max_connections=10))
         self.node = EdgeNode(app, settings=settings(**sections))
-        self.board = Board.of(self.node.edge, lambda _: None, self.watch)
+        self.board = board_of(self.node, self.watch)
 
     def sample(self) -> None:
         self.node.clock.advance(2)
@@ -107,7 +107,7 @@ TAKEN = SimpleNamespace(reason=None)
 def test_streams_that_are_degraded_or_have_lost_something() -> None:
     case = Case()
     status = {"degraded_channels": 2, "reset_required_channels": 1}
-    case.node.edge.history = cast(Any, SimpleNamespace(runtime_status=lambda: status, taking=TAKEN))
+    case.node.components.history.put(cast(Any, SimpleNamespace(runtime_status=lambda: status, taking=TAKEN)))
     assert [level for level, _ in case.told()] == ["bad", "bad"]
     assert case.told()[0][1].startswith("History: 2 channels are degraded")
 
@@ -116,7 +116,7 @@ def test_durable_publishes_that_are_refused() -> None:
     case = Case()
     status = {"degraded_channels": 0, "reset_required_channels": 0}
     refused = SimpleNamespace(reason="its disk is full")
-    case.node.edge.history = cast(Any, SimpleNamespace(runtime_status=lambda: status, taking=refused))
+    case.node.components.history.put(cast(Any, SimpleNamespace(runtime_status=lambda: status, taking=refused)))
     assert case.told() == [("bad", "Publishes to durable channels are refused: its disk is full")]
 
 
@@ -127,7 +127,7 @@ def test_webhooks_that_fail_were_given_up_or_lost() -> None:
     for _ in range(5):
         broken.breaker.begin()
         broken.breaker.failed()
-    case.node.edge.webhooks = cast(
+    webhooks = cast(
         Any,
         SimpleNamespace(
             batches=SimpleNamespace(problem="it is away", lost=7),
@@ -138,6 +138,7 @@ def test_webhooks_that_fail_were_given_up_or_lost() -> None:
             ),
         ),
     )
+    case.node.components.webhooks.put(webhooks)
     texts = [text for _, text in case.told()]
     assert [level for level, _ in case.told()] == ["bad", "bad", "bad", "warn"]
     assert texts[0] == "The queue of webhooks does not answer, and events wait in memory: it is away"

@@ -27,8 +27,12 @@ def watch() -> LoopWatch:
     return LoopWatch(lambda: 0.0)
 
 
+def reader_of(node: EdgeNode, watch: LoopWatch) -> NodeReader:
+    return NodeReader(node.gateway, node.edge.limits, node.components.webhooks, watch)
+
+
 def test_connections_and_channels_are_those_of_all_apps(node: EdgeNode, watch: LoopWatch) -> None:
-    reader = NodeReader(node.edge, watch)
+    reader = reader_of(node, watch)
     for app_id in ("a", "b"):
         state = node.hub.app(app_id)
         state.channel(f"room-{app_id}")
@@ -41,7 +45,7 @@ def test_connections_and_channels_are_those_of_all_apps(node: EdgeNode, watch: L
 def test_what_has_grown_is_told_once(node: EdgeNode, watch: LoopWatch) -> None:
     traffic = node.hub.app("a").traffic
     traffic.published = 1000  # before anybody looked
-    reader = NodeReader(node.edge, watch)
+    reader = reader_of(node, watch)
     traffic.published += 3
     traffic.messages_sent += 30
     traffic.bytes_sent += 300
@@ -54,7 +58,7 @@ def test_what_has_grown_is_told_once(node: EdgeNode, watch: LoopWatch) -> None:
 def test_an_app_that_is_removed_makes_no_rate_negative(node: EdgeNode, watch: LoopWatch) -> None:
     node.hub.app("a").traffic.published = 500
     node.hub.app("b").traffic.published = 500
-    reader = NodeReader(node.edge, watch)
+    reader = reader_of(node, watch)
     node.gateway.remove_app("a")
     node.hub.app("b").traffic.published += 2
     assert reader.read().grown.published == 2
@@ -65,7 +69,7 @@ def test_an_app_that_is_removed_makes_no_rate_negative(node: EdgeNode, watch: Lo
 def test_errors_are_counted_by_slug_over_apps_connections_and_requests(node: EdgeNode, watch: LoopWatch) -> None:
     unknown, origin = errors.UNKNOWN_APP.slug, errors.ORIGIN_NOT_ALLOWED.slug
     node.gateway.refused["unknown", unknown] += 1
-    reader = NodeReader(node.edge, watch)
+    reader = reader_of(node, watch)
     node.gateway.refused["unknown", unknown] += 1
     node.gateway.refused["a", origin] += 1
     node.gateway.refused_requests["timestamp_stale"] += 2
@@ -76,7 +80,7 @@ def test_errors_are_counted_by_slug_over_apps_connections_and_requests(node: Edg
 
 
 def test_refusals_of_rate_limits_are_of_addresses_and_of_connections(node: EdgeNode, watch: LoopWatch) -> None:
-    reader = NodeReader(node.edge, watch)
+    reader = reader_of(node, watch)
     node.edge.limits.triggered["api_rate_limit", "http_api"] += 4
     node.hub.app("a").traffic.rate_refusals["messages"] += 2
     assert reader.read().rate_limited == 6
@@ -84,7 +88,7 @@ def test_refusals_of_rate_limits_are_of_addresses_and_of_connections(node: EdgeN
 
 
 def test_the_loop_s_lag_is_of_ten_seconds_and_its_maximum_of_this_sample(node: EdgeNode, watch: LoopWatch) -> None:
-    reader = NodeReader(node.edge, watch)
+    reader = reader_of(node, watch)
     assert isnan(reader.read().lag_max)
     for _ in range(399):
         watch.note(0.001)
@@ -109,8 +113,8 @@ def webhooks(*, batches_failing: bool = False, deliverer_failing: bool = False) 
 
 
 def test_webhooks_are_counted_as_the_queue_was_last_counted(node: EdgeNode, watch: LoopWatch) -> None:
-    node.edge.webhooks = webhooks()
-    reading = NodeReader(node.edge, watch).read()
+    node.components.webhooks.put(webhooks())
+    reading = reader_of(node, watch).read()
     assert (reading.webhooks_pending, reading.webhooks_dead) == (7, 2)
 
 
@@ -118,7 +122,7 @@ def test_webhooks_are_counted_as_the_queue_was_last_counted(node: EdgeNode, watc
 def test_without_webhooks_or_an_answer_of_their_queue_nothing_is_known(
     node: EdgeNode, watch: LoopWatch, queue: dict[str, bool] | None
 ) -> None:
-    node.edge.webhooks = None if queue is None else webhooks(**queue)
-    reading = NodeReader(node.edge, watch).read()
+    node.components.webhooks.put(None if queue is None else webhooks(**queue))
+    reading = reader_of(node, watch).read()
     assert isnan(reading.webhooks_pending)
     assert isnan(reading.webhooks_dead)

@@ -78,7 +78,8 @@ async def carry_out(name: str, node: EdgeNode, rng: random.Random, app: Credenti
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_nothing_is_left_for_the_garbage_collector(name: str, everything_on: EdgeNode) -> None:
     node = everything_on
-    history = node.pipeline.history = History(MemoryHistoryStore(), node.clock)
+    history = History(MemoryHistoryStore(), node.clock)
+    node.components.history.put(history)
     await history.start()
     rng, app = random.Random(name), credentials(node.app)
     for _ in range(ROUNDS // 4):

@@ -6,7 +6,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from sockudo import errors
-from sockudo.edge.operations import health
 from support.edge import EdgeNode
 
 
@@ -25,12 +24,12 @@ class Part:
 @pytest.mark.parametrize(("degrading", "word"), [(False, "ERROR"), (True, "DEGRADED")])
 async def test_a_check_that_fails_is_a_line_with_its_reason_for_each_change(degrading: bool, word: str) -> None:
     node, part = EdgeNode(), Part()
-    (node.edge.degrading if degrading else node.edge.checks)["store"] = part
+    node.health.add("store", part, degrading=degrading)
     with capture_logs() as logs:
-        assert (await health(node.edge)).word == "OK"
+        assert (await node.health.run()).word == "OK"
         for problem in ("its disk is full", "its disk is full", "it is away", None, None, "it is away"):
             part.problem = problem
-            assert (await health(node.edge)).word == ("OK" if problem is None else word)
+            assert (await node.health.run()).word == ("OK" if problem is None else word)
     assert [(line["event"], line["check"], line.get("reason")) for line in logs] == [
         ("health check failed", "store", "its disk is full"),
         ("health check failed", "store", "it is away"),

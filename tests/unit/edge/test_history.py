@@ -35,7 +35,7 @@ class Site(EdgeNode):
             self.clock,
             HistoryOptions(max_page_size=3),
         )
-        self.edge.history = self.history
+        self.components.history.put(self.history)
 
     async def say(self, count: int, channel: str = "news") -> None:
         appends = [
@@ -294,6 +294,6 @@ async def test_a_degraded_stream_answers_503_and_may_be_reset(site: Site) -> Non
 
 async def test_before_the_store_is_open_the_routes_ask_for_patience() -> None:
     site = Site()
-    site.edge.history = None
+    site.components.history.put(None)
     reply = await site.ask()
     assert (reply.status, reply.headers["retry-after"]) == (503, "1")

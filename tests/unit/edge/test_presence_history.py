@@ -14,6 +14,7 @@ from sockudo.config.apps import History as HistoryOverride
 from sockudo.config.apps import Limits
 from sockudo.config.apps import PresenceHistory as PresenceOverride
 from sockudo.history import History, HistoryOptions, PresenceHistory, PresenceHistoryOptions
+from support.components import HandComponent, no_history
 from support.durable import UnrulyStore, refuse
 from support.edge import EdgeNode, Response, request
 from support.inside import credentials, live_app
@@ -33,15 +34,16 @@ class Site(EdgeNode):
         super().__init__(*(apps or (KEPT, FLEETING, PLAIN)))
         self.store = UnrulyStore()
         self.history = self._history(self.store, "sqlite")
+        self.durable = HandComponent("history", no_history, self.history)
         self.presence = PresenceHistory(
             self._history(UnrulyStore(), "memory"),
             lambda app_id: app.streams if (app := self.apps.by_id(app_id)) is not None else None,
             self.clock,
             PresenceHistoryOptions(max_page_size=3),
+            durable=self.durable,
         )
-        self.presence.durable = self.history
         self.hub.on_member.append(self.presence.note)
-        self.edge.presence_history = self.presence
+        self.components.presence_history.put(self.presence)
 
     def _history(self, store: UnrulyStore, backend: str) -> History:
         return History(
@@ -205,7 +207,7 @@ async def test_a_reset_answers_what_it_did(site: Site) -> None:
 
 async def test_the_messages_of_the_channel_are_another_history(site: Site) -> None:
     site.come("ana")
-    site.edge.history = site.history
+    site.components.history.put(site.history)
     path = f"/apps/kept/channels/{ROOM}/history"
     query = signed_query(credentials(KEPT), "GET", path, timestamp=int(site.clock.time()))
     reply = await site.wire().ask(request("GET", f"{path}?{query}"))
@@ -368,11 +370,11 @@ async def test_a_stream_that_lost_something_answers_503_and_may_be_reset(site: S
 
 
 async def test_before_the_store_is_open_the_routes_ask_for_patience(site: Site) -> None:
-    site.presence.durable = None
+    site.durable.put(None)
     assert (await site.ask(app=FLEETING)).status == 200
     reply = await site.ask()
     assert (reply.status, reply.headers["retry-after"]) == (503, "1")
-    site.edge.presence_history = None
+    site.components.presence_history.put(None)
     reply = await site.ask(app=FLEETING)
     assert (reply.status, reply.headers["retry-after"]) == (503, "1")
 
@@ -396,8 +398,9 @@ async def test_stats_tell_how_the_histories_are(site: Site) -> None:
 
     on = off | {"enabled": True, "backend": "sqlite", "state_authority": "durable_store"}
     assert await blocks() == (off, on)
-    site.edge.history, site.edge.presence_history = site.history, None
+    site.components.history.put(site.history)
+    site.components.presence_history.put(None)
     assert await blocks() == (on, off)
-    site.edge.presence_history = site.presence
-    site.presence.durable = None
+    site.components.presence_history.put(site.presence)
+    site.durable.put(None)
     assert await blocks() == (on, off | {"enabled": True, "backend": "memory", "state_authority": "in_memory"})

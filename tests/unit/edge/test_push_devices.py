@@ -526,7 +526,7 @@ async def test_questions_count_as_reads_of_the_app() -> None:
 
 
 async def test_before_the_store_is_open(node: PushNode) -> None:
-    node.edge.push_directory = None
+    node.components.push_storage.put(None)
     reply = await node.ask("GET", DEVICES)
     assert refused(reply, 503, "service_unavailable", "service_unavailable") == "The push store is not open yet"
     assert reply.headers["retry-after"] == "1"

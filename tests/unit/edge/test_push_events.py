@@ -62,10 +62,10 @@ async def test_what_cannot_be_pushed_is_not_said(node: PublishNode, headers: dic
     reply = await node.event({**event, **HI}, headers=headers)
     assert (reply.status, reply.json()["code"]) == (503, "service_unavailable")
     assert reply.error == "push admission unavailable: push providers are disabled"
-    node.edge.push = None
+    node.components.push = None
     reply = await node.event({**event, **HI}, headers=headers)
     assert reply.error == "push admission unavailable: push providers are disabled"
-    node.edge.push = node.push
+    node.components.push = node.push
     node.push.options = PublishNode(pressure=True).push.options
     reply = await node.event({**event, **HI}, headers=headers)
     assert (reply.status, reply.headers["retry-after"]) == (429, "5")
@@ -117,7 +117,7 @@ async def test_data_that_a_rule_cannot_use_fails_the_event(node: PublishNode, he
         reply = await node.event({"name": "shipped", "data": {"title": "x"}, "channel": "parcel-1"}, headers=headers)
         assert (reply.status, reply.json()["code"]) == (400, "invalid_input")
         assert reply.error == "push rule for 'parcel-*': the event's data must have a string 'body'"
-        node.edge.push = None
+        node.components.push = None
     assert client.frames() == []
     # On a channel that no rule means it is an event like any other.
     assert (await node.event({"name": "shipped", "data": "plain", "channel": "news"}, headers=headers)).status == 200
@@ -150,10 +150,10 @@ async def test_a_repeated_event_is_pushed_once(node: PublishNode) -> None:
     assert len(client.frames()) == 1
     assert len(await node.published()) == 2
     # What was refused may be tried again under its key.
-    node.edge.push = None
+    node.components.push = None
     failed = {**body, "idempotency_key": "other"}
     assert (await node.event(failed)).status == 503
-    node.edge.push = node.push
+    node.components.push = node.push
     node.clock.advance(1)
     assert (await node.event(failed)).status == 200
     assert len(client.frames()) == 1

@@ -14,10 +14,8 @@ from sockudo import errors
 from sockudo.config.apps import Limits
 from sockudo.edge import http_protocol
 from sockudo.edge.replies import error_reply
-from sockudo.push.counters import PushCounters
 from sockudo.push.delivery import Batch, Job, Readiness
 from sockudo.push.messages import Retry, retry_message
-from sockudo.push.off import push_off
 from sockudo.push.quotas import Quotas
 from sockudo.push.recipients import FcmRecipient
 from support.edge import Response
@@ -239,7 +237,7 @@ async def test_credentials_that_are_missing() -> None:
         "credential_missing",
         "push admission unavailable: provider credentials are not ready (fcm: set FCM_SERVICE_ACCOUNT_JSON)",
     )
-    node.edge.push = None
+    node.components.push = None
     reply = await node.ask("POST", "/publish", BODY)
     assert error(reply) == (503, "service_unavailable", "push admission unavailable: push providers are disabled")
 
@@ -573,8 +571,7 @@ async def test_questions_count_as_reads_of_the_app() -> None:
 async def test_while_push_is_off_what_is_kept_can_still_be_asked_for(node: PublishNode) -> None:
     await publish(node, publishId="ship")
     await node.store.append_dead_letters([a_letter("kept", 2000), a_letter("marker", 3000, payload=None)])
-    node.edge.push = None
-    node.edge.push_off = push_off(node.store, node.clock, node.rules, PushCounters())
+    node.components.push = None
     assert (await node.ask("GET", "/publish/ship/status")).json()["state"] == "queued"
     assert [row["publishId"] for row in await node.walk("/publishes")] == ["ship"]
     assert (await node.ask("GET", "/why", who="ship")).json()["of"] == "publish"

@@ -29,7 +29,7 @@ class Node(PushNode):
 
         providers = {"fcm": self.fcm, "webPush": FakeProvider()}
         options = AdmissionOptions(providers=frozenset({"fcm", "webPush"}))
-        self.edge.push = Push(
+        self.components.push = Push(
             self.store,
             MemoryPushQueue(),
             self.clock,
@@ -120,5 +120,5 @@ async def test_not_by_a_device_and_not_while_push_is_off(node: Node) -> None:
     token = await node.register("tab-1")
     reply = await node.ask("POST", "/test", {"provider": "fcm", "deviceId": "tab-1"}, device=token)
     assert reply.status == 403
-    node.edge.push = None
+    node.components.push = None
     assert (await node.ask("POST", "/test", {"provider": "fcm", "deviceId": "tab-1"})).status == 503

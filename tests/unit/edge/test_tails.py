@@ -137,7 +137,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off() -> None:
     one.lose()
     await idle(node)
     assert not node.gateway.inspector.watching
-    assert len(node.edge.tails) == 0
+    assert len(node.tails) == 0
 
 
 @in_virtual_time
@@ -151,7 +151,7 @@ async def test_it_ends_when_the_server_stops() -> None:
     await idle(node)
     assert not node.gateway.inspector.watching
     with pytest.raises(SockudoError) as refused:
-        node.edge.tails.follow(Selection())
+        node.tails.follow(Selection())
     assert refused.value.spec is errors.DRAINING
 
 
@@ -162,21 +162,21 @@ async def test_stopping_waits_for_those_who_read_and_cuts_those_who_do_not() -> 
     stuck.http.pause_writing()
     note(node, 10)
     await asyncio.sleep(0.5)
-    stopping = asyncio.ensure_future(node.edge.tails.close())
+    stopping = asyncio.ensure_future(node.tails.close())
     await asyncio.sleep(0.5)
     assert reading.events()[-1][0] == "end"
     await asyncio.sleep(1)
     assert stuck.transport.aborted
     stuck.lose()
     await stopping
-    assert len(node.edge.tails) == 0
+    assert len(node.tails) == 0
     await idle(node)
 
 
 @in_virtual_time
 async def test_places_are_counted_and_some_are_the_operators() -> None:
     node = EdgeNode()
-    tails = node.edge.tails
+    tails = node.tails
     for place in range(AT_MOST_OF_APP):
         tails.follow(Selection(f"app-{place % 3}"), of_app=True)
     for _ in range(AT_MOST - AT_MOST_OF_APP - 8):

@@ -60,7 +60,7 @@ async def test_two_parents_are_none(tracer: RecordingTracer, way: dict[str, str]
 
 async def durable_node(tracer: RecordingTracer, durable: Durable) -> EdgeNode:
     node = EdgeNode(live_app(history=HistoryOverride(enabled=True)), tracer=tracer)
-    node.pipeline.history = durable.history
+    node.components.history.put(durable.history)
     return node
 
 

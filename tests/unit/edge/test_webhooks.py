@@ -64,7 +64,7 @@ class Site(EdgeNode):
             self.clock,
             WebhookOptions(batches=BatchOptions(enabled=False)),
         )
-        self.edge.webhooks = self.webhooks
+        self.components.webhooks.put(self.webhooks)
         self.first, self.second = self.webhooks.endpoints("shop").by_id  # type: ignore[union-attr]
 
     async def happen(self, *channels: str, app: LiveApp = SHOP) -> None:
@@ -437,7 +437,7 @@ async def test_every_route_counts_as_a_read(site: Site, method: str, what: str, 
 @pytest.mark.parametrize(("method", "what", "body"), EVERY)
 async def test_a_server_without_a_queue_says_how_to_get_one(method: str, what: str, body: Any) -> None:
     site = Site()
-    site.edge.webhooks = None
+    site.components.webhooks.put(None)
     site.edge.settings = settings(queue={"driver": "none"})
     reply = await site.ask(what, method=method, body=body)
     assert (reply.status, reply.json()["code"]) == (503, "webhooks_off")
@@ -447,14 +447,14 @@ async def test_a_server_without_a_queue_says_how_to_get_one(method: str, what: s
 @pytest.mark.parametrize(("method", "what", "body"), EVERY)
 async def test_a_queue_that_is_not_open_yet(method: str, what: str, body: Any) -> None:
     site = Site()
-    site.edge.webhooks = None
+    site.components.webhooks.put(None)
     reply = await site.ask(what, method=method, body=body)
     assert (reply.status, reply.headers["retry-after"]) == (503, "1")
 
 
 async def test_a_server_whose_apps_have_no_webhooks() -> None:
     site = Site()
-    site.edge.webhooks = None
+    site.components.webhooks.put(None)
     assert (await site.ask(app=PLAIN)).json()["endpoints"] == []
     assert (await site.ask("/deliveries", app=PLAIN)).json()["deliveries"] == []
     assert (await site.ask("/deliveries/x", app=PLAIN)).json()["code"] == "delivery_not_found"

@@ -263,12 +263,12 @@ async def test_retries_become_rare_and_end_with_the_outage(durable: Observed) ->
 
 async def test_a_history_that_is_not_open_yet_gets_what_happened_before() -> None:
     async with Observed() as observed:
-        observed.presence.durable = None
+        observed.durable_history.put(None)
         await observed.happen(added())
         with pytest.raises(errors.SockudoError) as problem:
             await observed.page()
         assert problem.value.spec is errors.HISTORY_UNAVAILABLE
-        observed.presence.durable = observed.kept
+        observed.durable_history.put(observed.kept)
         await observed.time.elapse(0.2)
         assert told(observed) == [("added", "ana")]
 

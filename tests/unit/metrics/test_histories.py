@@ -122,7 +122,7 @@ async def test_events_in_memory_count_too() -> None:
     async with Scraped(durable=False) as scraped:
         await scraped.happen(added("ana"))
         scraped.app = observed_app(durable=True)
-        scraped.presence.durable = scraped.kept
+        scraped.durable_history.put(scraped.kept)
         await scraped.happen(added("ben"))
         await scraped.looked()
         assert scraped.of_app("presence_history_retained_events") == 2

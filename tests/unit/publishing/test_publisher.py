@@ -24,7 +24,7 @@ class Backend:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.keys = IdempotencyKeys(max_key_length=16)
-        pipeline = Pipeline(node.hub, self.keys, node.clock, None)
+        pipeline = Pipeline(node.hub, self.keys, node.clock, node.components.history)
         self.publisher = Publisher(pipeline, self.keys, AppRates(), node.clock)
 
     def events(self, body: Any = None, key: str | None = None, **fields: Any) -> bytes:

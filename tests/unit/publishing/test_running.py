@@ -25,7 +25,7 @@ class Backend:
     def __init__(self, durable: Durable) -> None:
         self.durable = durable
         self.node = Node(live_app(history=HistoryOverride(enabled=True)))
-        self.node.pipeline.history = durable.history
+        self.node.components.history.put(durable.history)
         self.publisher = Publisher(self.node.pipeline, self.node.keys, AppRates(), self.node.clock)
         self.held = Held()
         durable.store.plan("commit", self.held)

@@ -110,7 +110,8 @@ async def test_whatever_a_client_says_the_session_goes_on_and_forgets(shape: Sha
     print(f"seed: SOCKUDO_SEED={SEED}")
     rng = random.Random(SEED)
     victim = Victim(shape)
-    victim.node.pipeline.history = history = History(MemoryHistoryStore(), victim.node.clock)
+    history = History(MemoryHistoryStore(), victim.node.clock)
+    victim.node.components.history.put(history)
     await history.start()
     kept: Kept | None = None
     for number in range(EXAMPLES // 2 + EXAMPLES):

@@ -18,7 +18,6 @@ from sockudo.config.problems import nearest
 from sockudo.dashboard.board import Board
 from sockudo.errors import SockudoError
 from sockudo.push.removals import Removals
-from sockudo.stores.push.selection import push_exists
 
 __all__ = ["administer", "app_of", "kept_until", "remove", "why_lost", "why_read_only"]
 
@@ -32,14 +31,14 @@ async def administer(board: Board, work: Callable[[AppAdmin], Awaitable[_T]]) ->
 
     Raises errors.APPS_READ_ONLY where they are not to be changed, and what the work raises.
     """
-    reason = why_read_only(board.edge.settings)
+    reason = why_read_only(board.settings)
     if reason is not None:
         raise errors.APPS_READ_ONLY(reason)
 
     async def with_admin(store: AppStore) -> _T:
         return await work(AppAdmin(store))
 
-    apps = board.edge.apps
+    apps = board.apps
     try:
         return await apps.write(with_admin, board.apply_changes)
     except SockudoError as error:
@@ -53,7 +52,7 @@ async def remove(board: Board, app_id: str, version: str | None) -> App:
     """Removes an app for good, and has what it keeps for push deleted in the background; an app that the configuration
     names comes back, and keeps it. Raises as `administer` does.
     """
-    removals = None if app_id in board.edge.apps.configured else await _push_removals(board, app_id)
+    removals = None if app_id in board.apps.configured else await _push_removals(board, app_id)
 
     async def work(admin: AppAdmin) -> App:
         # What is refused leaves nothing noted.
@@ -67,16 +66,16 @@ async def remove(board: Board, app_id: str, version: str | None) -> App:
 
 
 async def _push_removals(board: Board, app_id: str) -> Removals | None:
-    edge = board.edge
-    if edge.push_directory is None and edge.open_push is not None and push_exists(edge.settings):
+    if not board.push.storage.is_open and board.push.exists():
         try:
-            await edge.open_push()
+            await board.push.storage.open()
         except SockudoError as problem:
             # Whose credentials have leaked must not wait for that.
             _log.error(
                 "a removed app's push data stays: its store cannot be reached", app_id=app_id, reason=problem.text
             )
-    return None if edge.push_directory is None else edge.push_directory.removals
+    storage = board.push.storage.if_open
+    return None if storage is None else storage.removals
 
 
 async def _nothing(_: AppStore) -> None:
@@ -99,11 +98,11 @@ def why_read_only(settings: Settings) -> str | None:
 
 def why_lost(board: Board, app_id: str | None = None) -> str | None:
     """A warning when what is changed here does not last, for all apps or for one of them; else None."""
-    settings = board.edge.settings
+    settings = board.settings
     if why_read_only(settings) is not None:
         return None
     where = settings.apps_from or "The configuration"
-    configured = app_id in board.edge.apps.configured
+    configured = app_id in board.apps.configured
     if not _in_memory(settings):
         again = (
             f"{where} names this app too and puts it back when the server starts or reloads: change it there as well."
@@ -120,10 +119,10 @@ def _in_memory(settings: Settings) -> bool:
 
 def app_of(board: Board, app_id: str) -> LiveApp:
     """The app of this id; raises errors.APP_NOT_FOUND with the id that was probably meant."""
-    found = board.edge.apps.by_id(app_id)
+    found = board.apps.by_id(app_id)
     if found is not None:
         return found
-    guess = nearest(app_id, [app.id for app in board.edge.apps.all()])
+    guess = nearest(app_id, [app.id for app in board.apps.all()])
     raise errors.APP_NOT_FOUND(f"No app has the id '{app_id[:100]}'." + (f" Did you mean '{guess}'?" if guess else ""))
 
 
@@ -138,4 +137,4 @@ def kept_until(board: Board, seconds: int, *, key: bool) -> int | None:
         raise errors.INVALID_INPUT("The old secret cannot be kept beside a new key: what is signed names the key")
     if not 0 < seconds <= LONGEST_KEPT:
         raise errors.INVALID_INPUT(f"The old secret can be kept for {LONGEST_KEPT} seconds at most, got {seconds}")
-    return int(board.edge.clock.time()) + seconds
+    return int(board.clock.time()) + seconds

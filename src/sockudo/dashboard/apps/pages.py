@@ -77,7 +77,7 @@ def shared(board: Board, app: App, view: View) -> dict[str, Any]:
         "url": app_url(app.id),
         "tabs": [(title, app_url(app.id, each), each == view) for each, title in _TABS.items()],
         "version": version_of(app),
-        "read_only": why_read_only(board.edge.settings),
+        "read_only": why_read_only(board.settings),
         "lost": why_lost(board, app.id),
         "error": None,
     }
@@ -104,7 +104,7 @@ def _listing(board: Board) -> Answer:
             "apps/index.html",
             found=found,
             rows=rows,
-            read_only=why_read_only(board.edge.settings),
+            read_only=why_read_only(board.settings),
             lost=why_lost(board),
             new_url=_NEW,
         )
@@ -132,7 +132,7 @@ def _new_page(
         sent=sent,
         problems=told,
         new_url=_NEW,
-        read_only=why_read_only(board.edge.settings),
+        read_only=why_read_only(board.settings),
         lost=why_lost(board),
     )
 
@@ -182,7 +182,7 @@ def _general_page(
     refusal: SockudoError | None = None,
 ) -> Response:
     """``acted`` is which form was sent and how it was filled in, when it was not carried out."""
-    live = board.edge.apps.by_id(app.id)
+    live = board.apps.by_id(app.id)
     return page(
         board,
         request,
@@ -301,7 +301,7 @@ def _fields_page(
     status: int = 200,
     refusal: SockudoError | None = None,
 ) -> Response:
-    groups = form.view(board.edge.settings, problems or ())
+    groups = form.view(board.settings, problems or ())
     beside = {field.problem for group in groups for field in group.fields if field.problem}
     rest = [problem for problem in problems or () if not any(problem.text in text for text in beside)]
     return page(

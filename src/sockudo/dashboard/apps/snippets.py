@@ -43,7 +43,7 @@ def snippets(board: Board, app: App, reached: str, *, reveal: bool) -> list[Snip
 
 def _address(board: Board, reached: str) -> tuple[bool, str, int]:
     """TLS or not, host and port of the main listener."""
-    settings = board.edge.settings
+    settings = board.settings
     url = urlsplit(next((where for what, where in board.listeners if what == _MAIN), ""))
     try:
         name = urlsplit(f"//{reached}").hostname

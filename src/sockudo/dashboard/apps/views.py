@@ -19,7 +19,7 @@ __all__ = ["app_page", "app_values", "record_values", "row_values"]
 def app_page(board: Board, paging: Paging) -> Page[LiveApp]:
     """The apps whose id or key holds what is searched for, sorted by id."""
     wanted = paging.q.lower()
-    apps: Sequence[LiveApp] = board.edge.apps.all()
+    apps: Sequence[LiveApp] = board.apps.all()
     if wanted:
         apps = [app for app in apps if wanted in app.id.lower() or wanted in app.key.lower()]
     return paging.cut(apps)
@@ -27,12 +27,12 @@ def app_page(board: Board, paging: Paging) -> Page[LiveApp]:
 
 def row_values(board: Board, app: LiveApp) -> dict[str, Any]:
     """An app in a list: counts are those of this node, now."""
-    state = board.edge.gateway.hub.apps.get(app.id)
+    state = board.gateway.hub.apps.get(app.id)
     return {
         "id": app.id,
         "key": app.key,
         "enabled": app.enabled,
-        "configured": app.id in board.edge.apps.configured,
+        "configured": app.id in board.apps.configured,
         "connections": 0 if state is None else len(state.connections),
         "channels": 0 if state is None else sum(channel.occupied for channel in state.channels.values()),
         "webhooks": len(app.record.policy.webhooks),

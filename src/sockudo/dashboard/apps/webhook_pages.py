@@ -132,13 +132,13 @@ def _form_page(
         problems=problems or [],
         events=EVENTS,
         numbers=[(*number, _default(board, *number)) for number in NUMBERS],
-        defaults=board.edge.settings.webhooks,
+        defaults=board.settings.webhooks,
     )
 
 
 def _default(board: Board, name: str, _: str, unit: str) -> str:
     """What holds for a number that is left empty, in words."""
-    value = value_at(board.edge.settings, f"webhooks.{name}")
+    value = value_at(board.settings, f"webhooks.{name}")
     return "no limit" if value is None else f"{value:,} {unit}".rstrip()
 
 

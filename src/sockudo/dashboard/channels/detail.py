@@ -28,7 +28,7 @@ from sockudo.names import (
 )
 
 if TYPE_CHECKING:
-    from sockudo.edge.context import Edge
+    from sockudo.dashboard.board import Board
 
 __all__ = [
     "CachedView",
@@ -111,9 +111,9 @@ class TestEvent(msgspec.Struct, forbid_unknown_fields=True):
     data: Any
 
 
-def channel_view(edge: Edge, app: LiveApp, name: str) -> ChannelView:
+def channel_view(board: Board, app: LiveApp, name: str) -> ChannelView:
     """What there is to say of a channel."""
-    state = edge.gateway.state(app)
+    state = board.gateway.state(app)
     channel = state.find(name)
     kind = META if is_meta(name) else WILDCARD if is_wildcard(name) else channel_kind(name)
     policy = None if app.streams is None or kind in (META, WILDCARD) else app.streams.of(name)
@@ -132,7 +132,7 @@ def channel_view(edge: Edge, app: LiveApp, name: str) -> ChannelView:
         policy is not None and policy.history is not None,
         policy is not None and policy.presence_history is not None and kind.presence,
         kind.cache,
-        _cached(edge, app, name) if kind.cache else None,
+        _cached(board, app, name) if kind.cache else None,
     )
 
 
@@ -148,9 +148,9 @@ def _refusal(app: LiveApp, name: str) -> str | None:
     return None
 
 
-def _cached(edge: Edge, app: LiveApp, name: str) -> CachedView | None:
-    now = edge.clock.monotonic()
-    cached = edge.gateway.state(app).cache.get(name, now)
+def _cached(board: Board, app: LiveApp, name: str) -> CachedView | None:
+    now = board.clock.monotonic()
+    cached = board.gateway.state(app).cache.get(name, now)
     if cached is None:
         return None
     return CachedView(cached.frame.event, cached.frame.data, max(1, int(cached.expires_at - now)))
@@ -193,7 +193,7 @@ def _subscriber(channel: Channel, connection: Connection) -> SubscriberRow:
     )
 
 
-async def publish(edge: Edge, app: LiveApp, channel: str, event: TestEvent) -> None:
+async def publish(board: Board, app: LiveApp, channel: str, event: TestEvent) -> None:
     """Publishes as the app's backend does, with every check and limit, and waits until it is stored where it has to be.
 
     Raises what a publish over HTTP is refused with.
@@ -201,7 +201,7 @@ async def publish(edge: Edge, app: LiveApp, channel: str, event: TestEvent) -> N
     if not app.enabled:
         raise errors.APP_DISABLED()
     body = msgspec.json.encode({"name": event.name, "channel": channel, "data": event.data})
-    answer = edge.publisher.events(app, edge.gateway.state(app), body, None, edge.clock.monotonic())
+    answer = board.publisher.events(app, board.gateway.state(app), body, None, board.clock.monotonic())
     if isinstance(answer, asyncio.Task):
         await asyncio.wait((answer,))
         if answer.cancelled():

@@ -35,7 +35,7 @@ def list_page(board: Board, request: Request, query: ChannelQuery, found: Page[C
         query=query,
         found=found,
         kinds=[("", "All kinds"), *((kind, kind) for kind in KINDS)],
-        apps=[app.id for app in board.edge.apps.all()],
+        apps=[app.id for app in board.apps.all()],
     )
 
 
@@ -43,17 +43,17 @@ async def channel_page(board: Board, request: Request, app: LiveApp, name: str, 
     """One channel, or one of its views. Raises errors.NOT_FOUND for a view that it does not have."""
     if not name:
         raise errors.INVALID_INPUT("'channel' is missing: it is the name of the channel")
-    about = channel_view(board.edge, app, name)
+    about = channel_view(board, app, name)
     if view not in _views(about):
         raise errors.NOT_FOUND(f"A {about.kind} channel has no such page")
     more: dict[str, Any] = {"form": _TEST_EVENT, "error": None}
     if view in ("subscribers", "members"):
-        channel = board.edge.gateway.state(app).find(name)
+        channel = board.gateway.state(app).find(name)
         paging = Paging.of(request)
         more = {"found": subscribers(channel, paging) if view == "subscribers" else members(channel, paging)}
     elif view:
         asked = {"limit": _HISTORY_LIMIT, **dict(request.query_params)}
-        past = await told(board.edge, app, name, asked, presence=view == "presence-history")
+        past = await told(board, app, name, asked, presence=view == "presence-history")
         more = {"past": past, "messages": [], "cursor": request.query_params.get("cursor")}
         if view == "history" and past.page is not None:
             more["messages"] = shown_messages(past.page)
@@ -67,12 +67,12 @@ async def publish_form(board: Board, request: Request) -> Response:
     name = form.get("channel")
     try:
         event = _event(form)
-        await publish(board.edge, app, name, event)
+        await publish(board, app, name, event)
     except SockudoError as error:
-        about = channel_view(board.edge, app, name)
+        about = channel_view(board, app, name)
         given = {"name": form.get("name"), "data": form.get("data")}
         return _page(board, request, about, "", status=error.spec.status or 500, form=given, error=error)
-    count = channel_view(board.edge, app, name).subscription_count
+    count = channel_view(board, app, name).subscription_count
     notice = f"“{event.name}” was published; {count:,} connection{'' if count == 1 else 's'} subscribed"
     return redirect(request, channel_url(app.id, name), notice)
 

@@ -15,7 +15,7 @@ from sockudo.history import History, PresenceHistory, http_query
 from sockudo.names import channel_kind, check_channel_name
 
 if TYPE_CHECKING:
-    from sockudo.edge.context import Edge
+    from sockudo.dashboard.board import Board
 
 __all__ = ["Past", "ShownMessage", "history_page", "presence_page", "shown_messages", "told"]
 
@@ -40,34 +40,34 @@ class ShownMessage(NamedTuple):
     rest: str
 
 
-async def history_page(edge: Edge, app: LiveApp, channel: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+async def history_page(board: Board, app: LiveApp, channel: str, parameters: Mapping[str, str]) -> dict[str, Any]:
     """A page of messages as `sockudo.history.History.page` gives it; ``parameters`` are those of its URL.
 
     Raises errors.CHANNEL_NAME, errors.HISTORY_DISABLED and what the history raises.
     """
-    return await _history(edge, app, channel).page(app.id, channel, http_query(parameters))
+    return await _history(board, app, channel).page(app.id, channel, http_query(parameters))
 
 
-async def presence_page(edge: Edge, app: LiveApp, channel: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+async def presence_page(board: Board, app: LiveApp, channel: str, parameters: Mapping[str, str]) -> dict[str, Any]:
     """A page of comings and goings. Raises errors.CHANNEL_NAME, errors.FEATURE_DISABLED and what the history raises."""
-    return await _presence_history(edge, app, channel).page(app.id, channel, http_query(parameters))
+    return await _presence_history(board, app, channel).page(app.id, channel, http_query(parameters))
 
 
-async def told(edge: Edge, app: LiveApp, channel: str, parameters: Mapping[str, str], *, presence: bool) -> Past:
+async def told(board: Board, app: LiveApp, channel: str, parameters: Mapping[str, str], *, presence: bool) -> Past:
     """A page and the stream's state for a page that shows both, and what is wrong with either; raises nothing."""
     page: dict[str, Any] | None = None
     stream: dict[str, Any] | None = None
     error: SockudoError | None = None
     try:
         read = presence_page if presence else history_page
-        page = await read(edge, app, channel, parameters)
+        page = await read(board, app, channel, parameters)
     except SockudoError as problem:
         error = problem
         if error.spec is errors.HISTORY_UNAVAILABLE:
             # A store that does not answer is waited for once.
             return Past(None, None, error)
     try:
-        history = _presence_history(edge, app, channel) if presence else _history(edge, app, channel)
+        history = _presence_history(board, app, channel) if presence else _history(board, app, channel)
         stream = (await history.state(app.id, channel))["stream"]
     except SockudoError as problem:
         error = error or problem
@@ -100,22 +100,18 @@ def _shown(item: dict[str, Any]) -> ShownMessage:
     )
 
 
-def _history(edge: Edge, app: LiveApp, channel: str) -> History:
+def _history(board: Board, app: LiveApp, channel: str) -> History:
     # Streams of other names are the server's own.
     check_channel_name(channel, max_length=app.limits.max_channel_name_length, namespaces=app.namespaces)
     if app.streams is None or app.streams.of(channel).history is None:
         raise errors.HISTORY_DISABLED(f"Durable history is disabled by policy for channel '{channel[:200]}'")
-    if edge.history is None:
-        raise errors.HISTORY_UNAVAILABLE("The history store is not open yet", retry_after=1)
-    return edge.history
+    return board.history.service
 
 
-def _presence_history(edge: Edge, app: LiveApp, channel: str) -> PresenceHistory:
+def _presence_history(board: Board, app: LiveApp, channel: str) -> PresenceHistory:
     check_channel_name(channel, max_length=app.limits.max_channel_name_length, namespaces=app.namespaces)
     if not channel_kind(channel).presence:
         raise errors.INVALID_INPUT("Only presence channels have a presence history")
     if app.streams is None or app.streams.of(channel).presence_history is None:
         raise errors.FEATURE_DISABLED(f"Presence history is disabled by policy for channel '{channel[:200]}'")
-    if edge.presence_history is None:
-        raise errors.HISTORY_UNAVAILABLE("The presence history is not open yet", retry_after=1)
-    return edge.presence_history
+    return board.presence_history.service

@@ -63,7 +63,7 @@ def routes(board: Board) -> list[Route]:
 
 def _api(board: Board) -> list[Route]:
     async def about(_: Request, app: LiveApp, channel: str) -> object:
-        return channel_view(board.edge, app, channel)
+        return channel_view(board, app, channel)
 
     async def its_members(request: Request, app: LiveApp, channel: str) -> object:
         page = members(_live(board, app, channel), Paging.of(request))
@@ -74,14 +74,14 @@ def _api(board: Board) -> list[Route]:
         return page.body(list(page.entries))
 
     async def its_history(request: Request, app: LiveApp, channel: str) -> object:
-        return await history_page(board.edge, app, channel, request.query_params)
+        return await history_page(board, app, channel, request.query_params)
 
     async def its_presence(request: Request, app: LiveApp, channel: str) -> object:
-        return await presence_page(board.edge, app, channel, request.query_params)
+        return await presence_page(board, app, channel, request.query_params)
 
     async def send(request: Request, app: LiveApp, channel: str) -> object:
-        await publish(board.edge, app, channel, await read_json(request, TestEvent))
-        return {"ok": True, "subscription_count": channel_view(board.edge, app, channel).subscription_count}
+        await publish(board, app, channel, await read_json(request, TestEvent))
+        return {"ok": True, "subscription_count": channel_view(board, app, channel).subscription_count}
 
     def route(path: str, answer: Answer, method: str = "GET") -> Route:
         async def endpoint(request: Request) -> Response:
@@ -101,7 +101,7 @@ def _api(board: Board) -> list[Route]:
 
 async def _found(board: Board, request: Request) -> tuple[ChannelQuery, Page[ChannelRow]]:
     query, paging = _asked_query(board, request), Paging.of(request)
-    return query, await find_channels(board.edge.gateway.hub, query._replace(text=paging.q), paging)
+    return query, await find_channels(board.gateway.hub, query._replace(text=paging.q), paging)
 
 
 def _asked_query(board: Board, request: Request) -> ChannelQuery:
@@ -117,4 +117,4 @@ def _named(board: Board, request: Request) -> tuple[LiveApp, str]:
 
 
 def _live(board: Board, app: LiveApp, channel: str) -> Channel | None:
-    return board.edge.gateway.state(app).find(channel)
+    return board.gateway.state(app).find(channel)

@@ -30,7 +30,7 @@ def routes(board: Board) -> list[Route]:
 
     async def index(request: Request) -> Response:
         query, found = await _found(board, request)
-        apps = [app.id for app in board.edge.apps.all()]
+        apps = [app.id for app in board.apps.all()]
         return page(board, request, "connections/index.html", block="results", query=query, found=found, apps=apps)
 
     async def show(request: Request) -> Response:
@@ -38,7 +38,7 @@ def routes(board: Board) -> list[Route]:
 
     async def close(request: Request) -> Response:
         form = await read_form(request)
-        session = find_session(board.edge.gateway, path_part(request, "socket_id"), form.get("app_id") or None)
+        session = find_session(board.gateway, path_part(request, "socket_id"), form.get("app_id") or None)
         _end(session)
         return redirect(request, "/dashboard/connections", f"Connection {session.socket_id} was closed")
 
@@ -79,17 +79,17 @@ async def _found(board: Board, request: Request) -> tuple[ConnectionQuery, Page[
     query = ConnectionQuery(
         asked_app(board, request), paging.q, choice(request, "by", BY), choice(request, "sort", SORTS)
     )
-    return query, await find_connections(board.edge.gateway, query, paging)
+    return query, await find_connections(board.gateway, query, paging)
 
 
 def _asked(board: Board, request: Request) -> Session:
-    return find_session(board.edge.gateway, path_part(request, "socket_id"), asked_app(board, request))
+    return find_session(board.gateway, path_part(request, "socket_id"), asked_app(board, request))
 
 
 def _detail(board: Board, request: Request, socket_id: str) -> Response:
     app_id = asked_app(board, request)
     try:
-        session = find_session(board.edge.gateway, socket_id, app_id)
+        session = find_session(board.gateway, socket_id, app_id)
     except SockudoError as error:
         if error.spec is not errors.NOT_FOUND:
             raise

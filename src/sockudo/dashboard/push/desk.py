@@ -50,9 +50,9 @@ Row = TypeVar("Row")
 
 def why_off(board: Board) -> str | None:
     """Why there is no push at all; None when there is."""
-    if board.edge.push is not None:
+    if board.push.serving() is not None:
         return None
-    settings = board.edge.settings.push
+    settings = board.settings.push
     if any(getattr(settings, f"{ROUTE_NAMES[name]}_enabled") for name in TRIED):
         return "Push does not work now: its store or queue cannot be reached. The server's log says why."
     return "Push is off on this server: no provider is switched on in [push], such as push.webpush_enabled."
@@ -60,18 +60,15 @@ def why_off(board: Board) -> str | None:
 
 def opened(board: Board) -> Push:
     """Push itself. Raises errors.PUSH_DISABLED."""
-    if board.edge.push is None:
+    push = board.push.serving()
+    if push is None:
         raise errors.PUSH_DISABLED(why_off(board))
-    return board.edge.push
+    return push
 
 
 async def directory(board: Board) -> Directory:
-    """What is kept besides publishes, opened if need be. Raises errors.PUSH_DISABLED, errors.SERVICE_UNAVAILABLE."""
-    if board.edge.push_directory is None and board.edge.open_push is not None:
-        await board.edge.open_push()
-    if board.edge.push_directory is None:
-        raise errors.PUSH_DISABLED(why_off(board) or "The push store is not open yet")
-    return board.edge.push_directory
+    """What is kept besides publishes, opened if need be. Raises errors.SERVICE_UNAVAILABLE."""
+    return await board.push.open_directory()
 
 
 async def chosen_app(board: Board, request: Request) -> str | None:
@@ -82,10 +79,11 @@ async def chosen_app(board: Board, request: Request) -> str | None:
     given = request.query_params.get("app_id")
     if given:
         return known_app(board, given).id
-    apps = [app.id for app in board.edge.apps.all()]
-    if len(apps) < 2 or board.edge.push is None:
+    apps = [app.id for app in board.apps.all()]
+    push = board.push.serving()
+    if len(apps) < 2 or push is None:
         return next(iter(apps), None)
-    store = board.edge.push.store
+    store = push.store
     newest = [await store.statuses(app_id, states=None, after="", limit=1) for app_id in apps[:_CONSIDERED]]
     latest = max(range(len(newest)), key=lambda place: newest[place][0].created_at_ms if newest[place] else -place)
     return apps[latest]
@@ -132,10 +130,10 @@ async def publishes(board: Board, request: Request, app_id: str) -> Slice:
     """The newest first; ``?state=`` and ``?after=``. Raises errors.INVALID_INPUT for a state that there is not."""
     wanted = request.query_params.get("state")
     states: list[State] | None = [state_named(wanted)] if wanted else None
-    if board.edge.push is None:
+    push = board.push.serving()
+    if push is None:
         return NOTHING
-    store = board.edge.push.store
-    rows = await store.statuses(app_id, states=states, after=_after(request), limit=PER_PAGE + 1)
+    rows = await push.store.statuses(app_id, states=states, after=_after(request), limit=PER_PAGE + 1)
     return _slice(rows, status_position, _publish_view)
 
 
@@ -190,9 +188,10 @@ async def dead_letters(board: Board, request: Request, app_id: str) -> Slice:
     """The oldest first; ``?provider=`` and ``?after=``."""
     given = request.query_params.get("provider")
     provider = asked_provider(given) if given else None
-    if board.edge.push is None:
+    push = board.push.serving()
+    if push is None:
         return NOTHING
-    rows = await board.edge.push.store.dead_letters(
+    rows = await push.store.dead_letters(
         app_id, provider=provider, since_ms=None, until_ms=None, after=_after(request), limit=PER_PAGE + 1
     )
     return _slice(rows, dead_letter_position, dead_letter_view)
@@ -200,9 +199,10 @@ async def dead_letters(board: Board, request: Request, app_id: str) -> Slice:
 
 async def devices(board: Board, request: Request, app_id: str) -> Slice:
     """By id; ``?q=`` is the id of a device or of a client, ``?after=``."""
-    if board.edge.push is None:
+    push = board.push.serving()
+    if push is None:
         return NOTHING
-    store, wanted, after = board.edge.push.store, request.query_params.get("q", "").strip(), _after(request)
+    store, wanted, after = push.store, request.query_params.get("q", "").strip(), _after(request)
     if not wanted:
         rows = await store.devices(app_id, after, PER_PAGE + 1)
         return _slice(rows, lambda device: device.id, device_view)
@@ -218,8 +218,9 @@ async def devices(board: Board, request: Request, app_id: str) -> Slice:
 
 async def readiness(board: Board, app_id: str) -> list[dict[str, Any]]:
     """Each provider: whether it can send for the app, with which credentials, or what is missing."""
-    settings = board.edge.settings.push
-    ready = {} if board.edge.push is None else await board.edge.push.ready(app_id)
+    settings = board.settings.push
+    push = board.push.serving()
+    ready = {} if push is None else await push.ready(app_id)
     stored = await _stored(board, app_id)
     shown = []
     for provider in TRIED:
@@ -241,9 +242,10 @@ async def readiness(board: Board, app_id: str) -> list[dict[str, Any]]:
 
 
 async def _stored(board: Board, app_id: str) -> list[dict[str, Any]]:
-    if board.edge.push is None:
+    push = board.push.serving()
+    if push is None:
         return []
-    rows = await board.edge.push.store.credentials(app_id, "", 200)
+    rows = await push.store.credentials(app_id, "", 200)
     return [
         {
             "credentialId": row.credential_id,
@@ -271,4 +273,4 @@ async def why(board: Board, request: Request, app_id: str, who: str, publish_id:
 
 def refused(board: Board, app_id: str) -> list[dict[str, Any]]:
     """See `sockudo.push.refused.refused_lately`."""
-    return refused_lately(board.edge.gateway.inspector.problems, app_id)
+    return refused_lately(board.gateway.inspector.problems, app_id)

@@ -82,7 +82,7 @@ def shown_page(
         status=status,
         view=view,
         app_id=app_id,
-        apps=[app.id for app in board.edge.apps.all()],
+        apps=[app.id for app in board.apps.all()],
         off=desk.why_off(board),
         providers=PROVIDERS,
         **context,
@@ -148,7 +148,7 @@ async def credentials_page(
 ) -> Response:
     """Readiness and the forms; ``error`` stands above the form of ``provider``, which begins anew."""
     shown = [] if app_id is None else await desk.readiness(board, app_id)
-    settings = board.edge.settings
+    settings = board.settings
     # A development server makes one for itself.
     key = settings.dev or settings.push.credential_encryption_key is not None
     status = 200 if error is None else error.spec.status or 400
@@ -186,7 +186,7 @@ async def _why(board: Board, request: Request) -> Response:
     who = request.query_params.get("q", "").strip()
     publish_id = request.query_params.get("publish_id", "").strip()
     found: Explanation | None = None
-    if app_id is not None and who and board.edge.push is not None:
+    if app_id is not None and who and board.push.serving() is not None:
         found = await desk.why(board, request, app_id, who, publish_id or None)
     return shown_page(
         board,

@@ -76,9 +76,10 @@ async def deliveries_asked(board: Board, app_id: str, request: Request) -> dict[
     query = request.query_params
     endpoint, state = query.get("endpoint") or None, delivery_state(query.get("state") or None)
     before, limit = _whole(query.get("before"), "before"), _whole(query.get("limit"), "limit")
-    if board.edge.webhooks is None:
+    webhooks = board.webhooks.if_open
+    if webhooks is None:
         return NO_DELIVERIES
-    return await delivery_page(board.edge.webhooks, app_id, endpoint=endpoint, state=state, before=before, limit=limit)
+    return await delivery_page(webhooks, app_id, endpoint=endpoint, state=state, before=before, limit=limit)
 
 
 def _whole(text: str | None, name: str) -> int | None:

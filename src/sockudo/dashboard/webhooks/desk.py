@@ -11,12 +11,12 @@ from sockudo.config.webhooks import shown_url
 from sockudo.dashboard.asked import known_app
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.paging import Page, Paging
-from sockudo.telling import webhook_options
 from sockudo.webhooks import Webhooks
 from sockudo.webhooks.advice import what_went_wrong
 from sockudo.webhooks.endpoints import AppEndpoints, app_endpoints
 from sockudo.webhooks.operations import Replay, endpoint_values, one_delivery, queue_values, replay
 from sockudo.webhooks.records import Counts
+from sockudo.webhooks.runtime import webhook_options
 from sockudo.webhooks.trial import Trial, try_out
 
 __all__ = [
@@ -37,14 +37,14 @@ _AllCounts = Mapping[tuple[str, str], Counts]
 
 def why_closed(board: Board) -> str | None:
     """Why there are no webhooks at all; None when there are, or will be within a second."""
-    if board.edge.settings.queue.driver == "none":
+    if board.settings.queue.driver == "none":
         return 'This server has no webhooks: queue.driver is "none".'
     return None
 
 
 def opened(board: Board) -> Webhooks:
     """The running webhooks; raises errors.WEBHOOKS_OFF, and errors.SERVICE_UNAVAILABLE while no app has any."""
-    webhooks = board.edge.webhooks
+    webhooks = board.webhooks.if_open
     if webhooks is not None:
         return webhooks
     reason = why_closed(board)
@@ -55,7 +55,7 @@ def opened(board: Board) -> Webhooks:
 
 async def queue_of(board: Board) -> dict[str, Any] | None:
     """How the queue is; None while it is not open."""
-    webhooks = board.edge.webhooks
+    webhooks = board.webhooks.if_open
     return None if webhooks is None else await queue_values(webhooks)
 
 
@@ -64,7 +64,7 @@ async def queue_of(board: Board) -> dict[str, Any] | None:
 
 def of_app(board: Board, app: LiveApp) -> AppEndpoints:
     """The endpoints in an app's record, whether or not the queue is open."""
-    options = webhook_options(board.edge.settings)
+    options = webhook_options(board.settings)
     return app_endpoints(app.id, app.record.policy.webhooks, options.retry, options.timeout_ms)
 
 
@@ -80,13 +80,13 @@ async def find_endpoints(board: Board, paging: Paging, app_id: str | None) -> Fo
 
     What is searched for stands in the address, the endpoint's id or the app's. Raises errors.SERVICE_UNAVAILABLE.
     """
-    webhooks = board.edge.webhooks
+    webhooks = board.webhooks.if_open
     counts: _AllCounts = {} if webhooks is None else await webhooks.queue.counts()
     wanted = paging.q.lower()
     names: list[tuple[str, str]] = []
     ignored: list[str] = []
     urls: dict[tuple[str, str], str] = {}
-    for app in board.edge.apps.all():
+    for app in board.apps.all():
         if (app_id is not None and app.id != app_id) or not app.record.policy.webhooks:
             continue
         found = (None if webhooks is None else webhooks.endpoints(app.id)) or of_app(board, app)
@@ -118,9 +118,9 @@ async def send_test(board: Board, app_id: str, endpoint_id: str, event: str) -> 
     # Loaded where webhooks are open already.
     from sockudo.outbound.sender import HttpSender
 
-    sender = HttpSender(allow_private=board.edge.settings.webhooks.allow_private_addresses)
+    sender = HttpSender(allow_private=board.settings.webhooks.allow_private_addresses)
     try:
-        return await try_out(sender, endpoint, app.key, app.signer, event, int(board.edge.clock.time() * 1000))
+        return await try_out(sender, endpoint, app.key, app.signer, event, int(board.clock.time() * 1000))
     finally:
         await sender.close()
 
@@ -130,8 +130,8 @@ async def send_test(board: Board, app_id: str, endpoint_id: str, event: str) -> 
 
 async def known_app_id(board: Board, app_id: str) -> str:
     """The id of an app, or of one that is gone and of which deliveries are kept; raises errors.APP_NOT_FOUND."""
-    webhooks = board.edge.webhooks
-    if board.edge.apps.by_id(app_id) is None and webhooks is not None:
+    webhooks = board.webhooks.if_open
+    if board.apps.by_id(app_id) is None and webhooks is not None:
         counts = await webhooks.queue.counts()
         if any(app == app_id for app, _ in counts):
             return app_id
@@ -140,9 +140,10 @@ async def known_app_id(board: Board, app_id: str) -> str:
 
 async def explained(board: Board, app_id: str, delivery_id: str) -> dict[str, Any]:
     """A delivery with all that is known of it, why it failed and what to do. Raises as `one_delivery` does."""
-    if board.edge.webhooks is None:
+    webhooks = board.webhooks.if_open
+    if webhooks is None:
         raise errors.DELIVERY_NOT_FOUND(f"No webhook delivery of the app has the id '{delivery_id[:100]}'")
-    delivery = await one_delivery(board.edge.webhooks, app_id, delivery_id)
+    delivery = await one_delivery(webhooks, app_id, delivery_id)
     why, remedy = what_went_wrong(delivery)
     return {**delivery, "why": why, "remedy": remedy}
 

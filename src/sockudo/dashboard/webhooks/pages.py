@@ -85,7 +85,7 @@ def page_routes(board: Board) -> list[Route]:
             ignored=found.ignored,
             queue=await queue_of(board),
             off=why_closed(board),
-            apps=[app.id for app in board.edge.apps.all()],
+            apps=[app.id for app in board.apps.all()],
             chosen=chosen,
             **_TOOLS,
         )
@@ -125,7 +125,7 @@ def page_routes(board: Board) -> list[Route]:
 async def _deliveries(board: Board, request: Request, app_id: str) -> Response:
     found = await deliveries_asked(board, app_id, request)
     query = {name: value for name, value in request.query_params.items() if value and name in ("endpoint", "state")}
-    app = board.edge.apps.by_id(app_id)
+    app = board.apps.by_id(app_id)
     known = {} if app is None else {name: shown_url(each.url) for name, each in of_app(board, app).by_id.items()}
     chosen = query.get("endpoint", "")
     if chosen and chosen not in known:

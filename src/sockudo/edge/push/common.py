@@ -62,8 +62,7 @@ def push_route(
         asked = Asked(app, request)
         if admin:
             asked.access.require_admin()
-        if edge.push_directory is None and edge.open_push is not None:
-            await edge.open_push()
+        await edge.push.storage.open()
         return await answer(asked)
 
     return Route(f"{PREFIX}{path}", endpoint, methods=[method])

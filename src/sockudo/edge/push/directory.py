@@ -57,9 +57,7 @@ class _Routes:
 
     @property
     def _directory(self) -> Directory:
-        if self._edge.push_directory is None:
-            raise errors.SERVICE_UNAVAILABLE("The push store is not open yet", retry_after=1)
-        return self._edge.push_directory
+        return self._edge.push.storage.service.directory
 
     # ---- credentials and templates ----
 

@@ -49,7 +49,8 @@ def push_reply(
         text = {name: value.decode("latin-1") for name, value in headers.items() if name in _ASKED}
         access = read_access(text.get(_CAPABILITY), text.get(_TOKEN), text.get(_AUTHORIZATION))
         access.require_admin()
-        if edge.push is None:
+        push = edge.push.serving()
+        if push is None:
             raise errors.PUSH_DISABLED("push admission unavailable: push providers are disabled")
         # Few ask for it, and to decode a query takes as long as to check its signature.
         asked = query is not None and (b"mode" in query or b"%" in query)
@@ -57,7 +58,7 @@ def push_reply(
     except SockudoError as error:
         return error_reply(error)
     over_quota = QUOTA_OVERRIDE.encode() in headers
-    task = asyncio.get_running_loop().create_task(_accepted(edge.push, app.id, given, over_quota, waits))
+    task = asyncio.get_running_loop().create_task(_accepted(push, app.id, given, over_quota, waits))
     # Where the tasks of requests are that take the other way.
     tasks: set[asyncio.Task[Any]] = edge.state.tasks
     tasks.add(task)

@@ -51,7 +51,7 @@ def push_publish_routes(edge: Edge) -> list[Route]:
 
     def route(method: str, path: str, answer: Answer, *, body: bool = False) -> Route:
         async def answered(asked: Asked) -> Response:
-            return await answer(_push_of(edge, asked), asked)
+            return await answer(_push_of(edge), asked)
 
         return push_route(edge, method, path, answered, admin=not body)
 
@@ -75,12 +75,8 @@ def push_publish_routes(edge: Edge) -> list[Route]:
     ]
 
 
-def _push_of(edge: Edge, asked: Asked) -> Push:
-    push = edge.push or edge.push_off
-    if push is None:
-        asked.access.require_admin()
-        raise errors.PUSH_DISABLED("push admission unavailable: push providers are disabled")
-    return push
+def _push_of(edge: Edge) -> Push:
+    return edge.push.serving() or edge.push.storage.service.reading
 
 
 # ---- publishing ----

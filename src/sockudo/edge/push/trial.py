@@ -22,8 +22,9 @@ def push_trial_routes(edge: Edge) -> list[Route]:
 
     async def test(asked: Asked) -> Response:
         wanted = trial_from(await body_of(asked))
-        if edge.push is None:
+        push = edge.push.serving()
+        if push is None:
             raise errors.PUSH_DISABLED("no provider can be tried: push providers are disabled")
-        return reply((await try_out(edge.push, asked.app_id, wanted)).as_dict())
+        return reply((await try_out(push, asked.app_id, wanted)).as_dict())
 
     return [push_route(edge, "POST", "/test", test)]

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
-import structlog
-
 from sockudo.errors import SockudoError
 from sockudo.ids import unique_id
 from sockudo.push.delivery import PushProvider
@@ -20,7 +18,7 @@ from sockudo.push.pipeline.upkeep import Upkeep
 from sockudo.push.pipeline.works import Worker, Works
 from sockudo.push.queue import Depth, Stage
 from sockudo.push.recipients import ROUTE_NAMES, Provider
-from sockudo.tasks import end_tasks
+from sockudo.tasks import end_tasks, start_tasks
 
 __all__ = ["Pipeline"]
 
@@ -28,8 +26,6 @@ _POLL: Final = 0.2
 # However late the queue says that something is due: the time of day may have been put back since that was written.
 _LOOKED_AFTER: Final = 10.0
 _LEAST_PAUSE: Final = 0.005
-
-_log = structlog.get_logger("sockudo.push")
 
 
 class Pipeline:
@@ -70,11 +66,8 @@ class Pipeline:
             self.upkeep.run_cleanup(),
             *(sender.renew() for sender in self.senders),
         ]
-        loop = asyncio.get_running_loop()
-        self._running = [loop.create_task(worker.run()) for worker in self._workers]
-        self._rounds = [loop.create_task(work) for work in rounds]
-        for task in (*self._running, *self._rounds):
-            task.add_done_callback(_report)
+        self._running = start_tasks(*(worker.run() for worker in self._workers))
+        self._rounds = start_tasks(*rounds)
 
     def wake(self, stage: Stage) -> None:
         """Something was put into this stage, or may be taken from it."""
@@ -146,9 +139,3 @@ class Pipeline:
         for provider, count in busy.items():
             counters.set("worker_pool_busy", count, provider)
             counters.set("worker_pool_size", size[provider], provider)
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    """Work that ends by itself is a defect that must not stay unseen."""
-    if not task.cancelled() and (problem := task.exception()) is not None:
-        _log.error("a part of the push pipeline has stopped", exc_info=problem)

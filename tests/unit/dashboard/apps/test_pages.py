@@ -41,12 +41,12 @@ async def visitor(store: FreezingStore) -> Visitor:
     """Somebody at a dashboard with the app ``shop``, whose store freezes once they have looked at the page."""
     desk = Desk()
     edge = desk.node.edge
-    edge.settings = msgspec.structs.replace(
+    edge.settings = edge.gateway.settings = msgspec.structs.replace(
         edge.settings, app_manager=msgspec.structs.replace(edge.settings.app_manager, driver="sqlite")
     )
-    edge.apps = AppRegistry(store, Defaults())
+    apps = desk.board.apps = AppRegistry(store, Defaults())
     await store.save(SHOP)
-    await edge.apps.start()
+    await apps.start()
     return await desk.visitor()
 
 

@@ -18,8 +18,10 @@ from sockudo.push.directory import Directory
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.envelopes import Envelopes
 from sockudo.push.removals import Removals
+from sockudo.push.services import Storage
 from sockudo.stores.memory_apps import MemoryAppStore
 from sockudo.stores.push import MemoryPushStore
+from support.components import HandComponent, of_directory
 from support.desk import Desk
 from support.push_accounts import check_inline
 from support.push_directory import InlineTokens
@@ -34,24 +36,31 @@ class Site:
         self.desk = Desk()
         self.edge = edge = self.desk.node.edge
         driver = msgspec.structs.replace(edge.settings.app_manager, driver="sqlite")
-        edge.settings = msgspec.structs.replace(edge.settings, app_manager=driver, data_dir=str(data_dir))
-        edge.apps = AppRegistry(MemoryAppStore(), Defaults())
+        edge.settings = edge.gateway.settings = msgspec.structs.replace(
+            edge.settings, app_manager=driver, data_dir=str(data_dir)
+        )
+        self.apps = self.desk.board.apps = AppRegistry(MemoryAppStore(), Defaults())
         self.store = MemoryPushStore()
-        self.removals = Removals(self.store, self.desk.clock, lambda app_id: edge.apps.by_id(app_id) is not None)
+        self.removals = Removals(self.store, self.desk.clock, lambda app_id: self.apps.by_id(app_id) is not None)
         self.asked = 0
 
     async def start(self, *configured: App) -> Site:
-        await self.edge.apps.start(configured)
+        await self.apps.start(configured)
         if not configured:
-            await self.edge.apps.write(lambda store: store.save(SHOP), lambda _: None)
+            await self.apps.write(lambda store: store.save(SHOP), lambda _: None)
         return self
 
-    async def open_push(self) -> None:
+    @property
+    def storage(self) -> HandComponent:
+        return self.desk.node.components.push_storage
+
+    async def open_push(self) -> Storage:
         self.asked += 1
         rules, envelopes = EndpointRules(lambda _: True), Envelopes(None)
-        self.edge.push_directory = Directory(
+        directory = Directory(
             self.store, rules, envelopes, self.desk.clock, check_inline, tokens=InlineTokens(), removals=self.removals
         )
+        return of_directory(directory)
 
     async def noted(self) -> list[str]:
         return [removal.app_id for removal in await self.store.removals()]
@@ -59,7 +68,7 @@ class Site:
 
 async def test_its_data_is_to_go_and_nothing_is_sent_any_more(tmp_path: Path) -> None:
     site = await Site(tmp_path).start()
-    await site.open_push()
+    site.storage.put(await site.open_push())
     assert (await remove(site.desk.board, "shop", None)).id == "shop"
     assert await site.noted() == ["shop"]
     assert site.removals.is_gone("shop")
@@ -67,7 +76,7 @@ async def test_its_data_is_to_go_and_nothing_is_sent_any_more(tmp_path: Path) ->
 
 async def test_what_is_refused_leaves_nothing_noted(tmp_path: Path) -> None:
     site = await Site(tmp_path).start()
-    await site.open_push()
+    site.storage.put(await site.open_push())
     for app_id, version, spec in (("shop", "another", errors.APP_CHANGED), ("nobody", None, errors.APP_NOT_FOUND)):
         with pytest.raises(SockudoError) as caught:
             await remove(site.desk.board, app_id, version)
@@ -79,21 +88,21 @@ async def test_what_is_refused_leaves_nothing_noted(tmp_path: Path) -> None:
 
 async def test_one_that_the_configuration_names_comes_back_and_keeps_it(tmp_path: Path) -> None:
     site = await Site(tmp_path).start(SHOP)
-    await site.open_push()
+    site.storage.put(await site.open_push())
     await remove(site.desk.board, "shop", None)
-    assert site.edge.apps.by_id("shop") is None
+    assert site.apps.by_id("shop") is None
     assert await site.noted() == []
 
 
 async def test_the_store_is_opened_for_it_only_where_there_is_one(tmp_path: Path) -> None:
     site = await Site(tmp_path / "new").start()
-    site.edge.open_push = site.open_push
+    site.storage.opening = site.open_push
+    site.desk.node.components.push_services.exists = lambda: False
     await remove(site.desk.board, "shop", None)
     assert site.asked == 0
 
     site = await Site(tmp_path).start()
-    site.edge.open_push = site.open_push
-    (tmp_path / "push.sqlite3").touch()
+    site.storage.opening = site.open_push
     await remove(site.desk.board, "shop", None)
     assert (site.asked, await site.noted()) == (1, ["shop"])
 
@@ -103,7 +112,6 @@ async def test_a_store_that_is_out_of_reach_keeps_nobody_from_removing_an_app(tm
         raise errors.SERVICE_UNAVAILABLE("the push store is out of reach")
 
     site = await Site(tmp_path).start()
-    site.edge.open_push = fails
-    (tmp_path / "push.sqlite3").touch()
+    site.storage.opening = fails
     await remove(site.desk.board, "shop", None)
-    assert site.edge.apps.by_id("shop") is None
+    assert site.apps.by_id("shop") is None

@@ -19,9 +19,7 @@ EVIL = App("a b'\"$(id)", "k</script>'\"$(id)&", "s'\"$(id)\\", True)
 
 def made(app: App = EVIL, reached: str = "ws.test:9601", *, reveal: bool = True, **settings: Any) -> dict[str, str]:
     where = "http://0.0.0.0:6001"
-    board = SimpleNamespace(
-        edge=SimpleNamespace(settings=Settings(**settings)), listeners=[("Clients and HTTP API", where)]
-    )
+    board = SimpleNamespace(settings=Settings(**settings), listeners=[("Clients and HTTP API", where)])
     return {each.name: each.code for each in snippets(board, app, reached, reveal=reveal)}  # type: ignore[arg-type]
 
 

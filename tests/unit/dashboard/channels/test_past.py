@@ -14,6 +14,7 @@ from sockudo.dashboard.channels.past import history_page, presence_page, shown_m
 from sockudo.errors import SockudoError
 from sockudo.history import History, HistoryOptions
 from sockudo.streams.records import Append
+from support.desk import board_of
 from support.durable import UnrulyStore, refuse
 from support.edge import EdgeNode
 from support.inside import live_app
@@ -26,7 +27,7 @@ class Site(EdgeNode):
         super().__init__(live_app("kept", history=HistoryOverride(enabled=True)), live_app("plain"))
         self.store = UnrulyStore()
         self.history = History(self.store, self.clock, HistoryOptions(max_page_size=3))  # type: ignore[arg-type]
-        self.edge.history = self.history
+        self.components.history.put(self.history)
 
     async def say(self, **frame: object) -> None:
         text = json.dumps({"event": "said", "channel": "news", "message_id": "m", **frame}).encode()
@@ -44,7 +45,7 @@ async def site() -> AsyncIterator[Site]:
 async def test_messages_are_shown_with_what_else_their_frames_have(site: Site) -> None:
     await site.say(data='{"a":"<b>"}', tags={"kind": "x"})
     await site.say(data="plain")
-    past = await told(site.edge, site.app, "news", {}, presence=False)
+    past = await told(board_of(site), site.app, "news", {}, presence=False)
     assert past.error is None
     assert past.page is not None
     assert past.stream is not None
@@ -70,7 +71,7 @@ async def test_a_message_that_is_no_frame_is_shown_as_it_is() -> None:
 async def test_a_degraded_stream_says_so_beside_its_state(site: Site) -> None:
     await site.say(data="x")
     await site.store.inner.mark("kept", "news", "degraded", "disk full", None, 0)
-    past = await told(site.edge, site.app, "news", {}, presence=False)
+    past = await told(board_of(site), site.app, "news", {}, presence=False)
     assert past.page is None
     assert past.error is not None
     assert past.error.spec is errors.HISTORY_DEGRADED
@@ -80,7 +81,7 @@ async def test_a_degraded_stream_says_so_beside_its_state(site: Site) -> None:
 
 async def test_a_store_that_does_not_answer_is_waited_for_once(site: Site) -> None:
     site.store.plan("read", refuse())
-    past = await told(site.edge, site.app, "news", {}, presence=False)
+    past = await told(board_of(site), site.app, "news", {}, presence=False)
     assert past.page is None
     assert past.error is not None
     assert past.error.spec is errors.HISTORY_UNAVAILABLE
@@ -106,13 +107,13 @@ async def test_what_has_no_history_is_refused(site: Site, app_id: str, channel: 
 @pytest.mark.parametrize(("channel", "spec"), [("news", errors.INVALID_INPUT), ("presence-x", errors.FEATURE_DISABLED)])
 async def test_what_has_no_presence_history_is_refused(site: Site, channel: str, spec: errors.ErrorSpec) -> None:
     with pytest.raises(SockudoError) as refusal:
-        await presence_page(site.edge, site.app, channel, {})
+        await presence_page(board_of(site), site.app, channel, {})
     assert refusal.value.spec is spec
 
 
 async def test_a_history_that_is_not_open_yet_is_told(site: Site) -> None:
-    site.edge.history = None
-    past = await told(site.edge, site.app, "news", {}, presence=False)
+    site.components.history.put(None)
+    past = await told(board_of(site), site.app, "news", {}, presence=False)
     assert past.error is not None
     assert past.error.spec is errors.HISTORY_UNAVAILABLE
     assert past.stream is None

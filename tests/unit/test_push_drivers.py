@@ -10,7 +10,7 @@ import pytest
 from sockudo.config import Settings
 from sockudo.config.loader import load
 from sockudo.config.problems import ConfigError
-from sockudo.push_queues import push_queue
+from sockudo.push_drivers import push_queue
 from sockudo.queues.push_memory import MemoryPushQueue
 from sockudo.queues.push_redis import RedisPushQueue
 from sockudo.stores.sql.push_queue import SqlPushQueue

@@ -12,7 +12,7 @@ from sockudo.config import Settings
 from sockudo.config.schema import build
 from sockudo.errors import SockudoError
 from sockudo.push.envelopes import Envelopes
-from sockudo.pushing import push_envelopes
+from sockudo.push.runtime import push_envelopes
 
 
 def dev(folder: Path, **values: Any) -> Settings:

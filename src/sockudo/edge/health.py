@@ -1,0 +1,143 @@
+"""Whether the server is in service: the checks of its parts, made when somebody asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
+from typing import NamedTuple, Protocol, TypeVar
+
+import msgspec
+import structlog
+
+from sockudo import errors
+from sockudo.apps.live import LiveApp
+from sockudo.components import Component
+
+__all__ = ["Checked", "Health", "HealthChecks", "Probe"]
+
+Probe = Callable[[], Awaitable[bool]]
+"""One check of ``/up``: False, an exception or no answer in time make it fail."""
+
+T = TypeVar("T")
+
+_NO_APPS = "no apps configured"
+
+_log = structlog.get_logger("sockudo.health")
+
+
+class Checked(msgspec.Struct):
+    """How one check went. ``degrading``: its failure leaves the server in service, but not whole."""
+
+    name: str
+    passed: bool
+    degrading: bool
+    took_ms: float
+    reason: str | None = None
+
+
+class Health(msgspec.Struct):
+    """The word of ``/up`` with its HTTP status, and why: ``reason`` where it is no check's, else the ``checks``."""
+
+    word: str
+    status: int
+    reason: str | None = None
+    checks: list[Checked] = []
+
+
+class Apps(Protocol):
+    """The part of the app registry that is used here."""
+
+    def by_id(self, app_id: str) -> LiveApp | None: ...
+
+    def all(self) -> Sequence[LiveApp]: ...
+
+
+class _Check(NamedTuple):
+    name: str
+    probe: Probe
+    degrading: bool
+    active: Callable[[], bool]
+
+
+class HealthChecks:
+    """The checks of every part, and which of them failed when they were made last.
+
+    ``draining`` says that the server is about to stop; ``seconds`` is how long one check may take.
+    """
+
+    def __init__(self, apps: Apps, draining: Callable[[], bool], seconds: Callable[[], float]) -> None:
+        self._apps = apps
+        self._draining = draining
+        self._seconds = seconds
+        self._checks: list[_Check] = []
+        # By name: the reason that was logged.
+        self._failing: dict[str, str | None] = {}
+
+    def add(
+        self, name: str, probe: Probe, *, degrading: bool = False, active: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Has a part checked whenever it is ``active``."""
+        self._checks.append(_Check(name, probe, degrading, active))
+
+    def add_component(
+        self, name: str, component: Component[T], probe: Callable[[T], Awaitable[bool]], *, degrading: bool = True
+    ) -> None:
+        """Has a component checked while it is open; one that could not be opened degrades the server."""
+
+        async def check() -> bool:
+            if component.problem is not None:
+                raise component.problem
+            return await probe(component.service)
+
+        self.add(name, check, degrading=degrading, active=lambda: component.is_open)
+        if degrading:
+            self.add(name, check, degrading=True, active=lambda: component.state == "failed")
+
+    async def run(self, app_id: str | None = None) -> Health:
+        """Whether the server, or one app on it, is in service; all checks run at once."""
+        if self._draining():
+            return Health("DRAINING", 503, "the server is shutting down")
+        if app_id is not None:
+            app = self._apps.by_id(app_id)
+            if app is None:
+                return Health("NOT_FOUND", 404, "no app has this id")
+            if not app.enabled:
+                return Health("ERROR", 503, "the app is disabled")
+        else:
+            some = bool(self._apps.all())
+            reason = None if some else _NO_APPS
+            self._note(Checked("configured apps", some, degrading=False, took_ms=0, reason=reason))
+            if not some:
+                return Health("ERROR", 503, _NO_APPS)
+        seconds = self._seconds()
+        done = await asyncio.gather(*(_run(check, seconds) for check in self._checks if check.active()))
+        for each in done:
+            self._note(each)
+        if any(not check.passed and not check.degrading for check in done):
+            return Health("ERROR", 503, checks=done)
+        return Health("OK" if all(check.passed for check in done) else "DEGRADED", 200, checks=done)
+
+    def _note(self, done: Checked) -> None:
+        """A line for each change, however often it is asked."""
+        if done.passed:
+            if self._failing.pop(done.name, "never") != "never":
+                _log.info("health check passes again", check=done.name)
+        elif self._failing.get(done.name, "never") != done.reason:
+            self._failing[done.name] = done.reason
+            _log.warning("health check failed", check=done.name, reason=done.reason)
+
+
+async def _run(check: _Check, seconds: float) -> Checked:
+    began = perf_counter()
+    reason = None
+    try:
+        async with asyncio.timeout(seconds):
+            passed = await check.probe()
+    except TimeoutError:
+        passed, reason = False, f"no answer within {seconds:g} s"
+    except errors.SockudoError as problem:
+        passed, reason = False, problem.text
+    except OSError as problem:
+        passed, reason = False, type(problem).__name__
+    return Checked(check.name, passed, check.degrading, round((perf_counter() - began) * 1000, 2), reason)

@@ -1,0 +1,163 @@
+"""The histories of a server: opened once an app keeps one, closed in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+
+from sockudo import errors
+from sockudo.apps.policies import StreamPolicies
+from sockudo.apps.registry import AppRegistry
+from sockudo.clock import Clock
+from sockudo.components import Component
+from sockudo.config import Settings
+from sockudo.history.presence import PresenceHistory, PresenceHistoryOptions
+from sockudo.history.service import History, HistoryOptions
+from sockudo.history.traced import TracedHistory
+from sockudo.hub import Hub
+from sockudo.spans import Tracer
+from sockudo.streams.ports import HistoryStore
+from sockudo.streams.records import Position
+
+__all__ = ["HistoryRuntime", "write_timeout"]
+
+_MEMORY_TIMEOUT = 5.0
+
+_log = structlog.get_logger("sockudo.server")
+
+
+class HistoryRuntime:
+    """``messages`` are the durable channels over the configured store, ``presence`` the presence histories.
+
+    ``store`` makes the configured store, ``memory`` one of this process; neither is opened by that.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        apps: AppRegistry,
+        clock: Clock,
+        settings: Settings,
+        store: Callable[[Settings], HistoryStore],
+        memory: Callable[[], HistoryStore],
+        tracer: Tracer | None = None,
+    ) -> None:
+        self._hub = hub
+        self._apps = apps
+        self._clock = clock
+        self._settings = settings
+        self._make_store = store
+        self._make_memory = memory
+        self._tracer = tracer
+        self.messages: Component[History] = Component(
+            "history",
+            self._open_messages,
+            History.close,
+            partial(errors.HISTORY_UNAVAILABLE, "The history store is not open yet", retry_after=1),
+        )
+        self.presence: Component[PresenceHistory] = Component(
+            "presence history",
+            self._open_presence,
+            PresenceHistory.close,
+            partial(errors.HISTORY_UNAVAILABLE, "The presence history is not open yet", retry_after=1),
+        )
+        hub.on_forgotten = self._forget
+
+    @property
+    def messages_needed(self) -> bool:
+        """Whether some app keeps the messages of a channel."""
+        return any(app.streams is not None and app.streams.stores for app in self._apps.all())
+
+    @property
+    def presence_needed(self) -> bool:
+        """Whether some app keeps the presence history of a channel."""
+        return any(app.streams is not None and app.streams.keeps_presence for app in self._apps.all())
+
+    def configure(self, settings: Settings) -> None:
+        """Takes over what may change while running."""
+        self._settings = settings
+        if (messages := self.messages.if_open) is not None:
+            messages.options = _history_options(settings)
+        if (presence := self.presence.if_open) is not None:
+            presence.options = _presence_history_options(settings)
+
+    async def refresh_totals(self) -> None:
+        """Counts again what is kept, for metrics; takes a moment at most."""
+        if (messages := self.messages.if_open) is not None:
+            await messages.refresh_totals()
+        if (presence := self.presence.if_open) is not None:
+            await presence.refresh_totals()
+
+    async def close(self) -> None:
+        """The presence history writes into the durable one, so that is closed last."""
+        await self.presence.close()
+        await self.messages.close()
+
+    async def _open_messages(self) -> History:
+        settings = self._settings
+        options = _history_options(settings)
+        parts = (self._make_store(settings), self._clock, options, self._stream_changed, self._stream_trimmed)
+        history = History(*parts) if self._tracer is None else TracedHistory(*parts, self._tracer)
+        await history.start()
+        _log.info("history", backend=options.backend)
+        return history
+
+    async def _open_presence(self) -> PresenceHistory:
+        settings = self._settings
+        memory = History(self._make_memory(), self._clock, HistoryOptions(node_id=settings.instance.process_id))
+        options = _presence_history_options(settings)
+        presence = PresenceHistory(memory, self._policies, self._clock, options, durable=self.messages)
+        await presence.start()
+        self._hub.on_member.append(presence.note)
+        _log.info("presence history", durable=self.messages.is_open)
+        return presence
+
+    def _policies(self, app_id: str) -> StreamPolicies | None:
+        app = self._apps.by_id(app_id)
+        return None if app is None else app.streams
+
+    def _forget(self, app_id: str, channel: str) -> None:
+        if (messages := self.messages.if_open) is not None:
+            messages.forget(app_id, channel)
+
+    def _stream_changed(self, app_id: str, channel: str, position: Position) -> None:
+        presence = self.presence.if_open
+        if presence is not None and presence.stream_changed(app_id, channel):
+            return
+        state = self._hub.apps.get(app_id)
+        if state is not None:
+            state.replay.align(channel, position, self._clock.monotonic())
+
+    def _stream_trimmed(self, app_id: str, channel: str, oldest: int) -> None:
+        state = self._hub.apps.get(app_id)
+        buffer = state.replay.get(channel) if state is not None else None
+        if buffer is not None:
+            buffer.trim(oldest)
+
+
+def write_timeout(settings: Settings) -> float:
+    """Seconds that one write to the configured store may take."""
+    history = settings.history
+    limits = {"sqlite": history.sqlite, "postgres": history.postgres, "mysql": history.mysql}
+    section = limits.get(history.backend)
+    return _MEMORY_TIMEOUT if section is None else section.write_timeout_ms / 1000
+
+
+def _history_options(settings: Settings) -> HistoryOptions:
+    history = settings.history
+    return HistoryOptions(
+        backend=history.backend,
+        node_id=settings.instance.process_id,
+        max_page_size=history.max_page_size,
+        queue_capacity=history.writer_queue_capacity,
+        write_timeout=write_timeout(settings),
+        purge_interval=history.purge_interval_seconds,
+        purge_batch_size=history.purge_batch_size,
+        max_purge_per_tick=history.max_purge_per_tick,
+    )
+
+
+def _presence_history_options(settings: Settings) -> PresenceHistoryOptions:
+    return PresenceHistoryOptions(max_page_size=settings.presence_history.max_page_size)

@@ -1,0 +1,390 @@
+"""Push on a server: its store is opened for the first caller, all the rest once a provider is switched on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+import structlog
+
+from sockudo import errors
+from sockudo.apps.registry import AppRegistry
+from sockudo.clock import Clock
+from sockudo.components import Component
+from sockudo.config import Settings
+from sockudo.errors import SockudoError
+from sockudo.inspector import Inspector
+from sockudo.private_files import kept_secret
+from sockudo.push.admission import AdmissionOptions
+from sockudo.push.counters import PushCounters
+from sockudo.push.credentials import CredentialCheck
+from sockudo.push.delivery import Materials, PushProvider, Readiness
+from sockudo.push.directory import Directory
+from sockudo.push.endpoints import EndpointRules
+from sockudo.push.envelopes import Envelopes
+from sockudo.push.off import push_off
+from sockudo.push.ports import PushStore
+from sockudo.push.provider_refusals import ProviderRefusals
+from sockudo.push.queue import PushQueue
+from sockudo.push.quotas import Quotas
+from sockudo.push.readings import QueueReadings
+from sockudo.push.recipients import ROUTE_NAMES, Provider
+from sockudo.push.records import OutcomeError, PublishStatus
+from sockudo.push.removals import ForLivingApps, Removals
+from sockudo.push.service import Push
+from sockudo.push.services import PushServices, Storage
+from sockudo.push.webhooks import PushWebhooks
+from sockudo.spans import Tracer
+from sockudo.tasks import end_tasks, start_tasks
+from sockudo.webhooks import Webhooks
+
+# The sending side takes a while to import, and most servers send no notifications: it is imported where it is used.
+if TYPE_CHECKING:
+    from sockudo.push.pipeline import Pipeline, PipelineOptions
+
+__all__ = ["Providers", "PublishOnChannel", "PushDrivers", "PushRuntime", "push_envelopes"]
+
+PublishOnChannel = Callable[[str, str, Mapping[str, Any]], Awaitable[str | None]]
+"""App id, channel and payload; returns the message's id if it has one."""
+
+_EARLIER_DEV_KEY: Final = "dashboard"
+"""What every development server sealed credentials with before each folder had a key: they stay readable."""
+
+_DAY_MS: Final = 86_400_000
+_LEAST_GRACE: Final = 0.5
+
+_log = structlog.get_logger("sockudo.server")
+
+
+class Providers(NamedTuple):
+    """The providers that are switched on, and what ends the connections that they share."""
+
+    adapters: Mapping[Provider, PushProvider]
+    close: Callable[[], Awaitable[None]]
+
+
+class PushDrivers(Protocol):
+    """What the configuration chooses: none of it is opened by being made."""
+
+    def store(self, settings: Settings) -> PushStore: ...
+
+    def exists(self, settings: Settings) -> bool:
+        """Whether there may be something in the store."""
+        ...
+
+    def queue(self, settings: Settings) -> PushQueue: ...
+
+    def is_public(self, address: str) -> bool:
+        """Whether requests may go to an IP address, whatever the configuration allows besides."""
+        ...
+
+    def credential_check(self, settings: Settings) -> CredentialCheck: ...
+
+    def providers(
+        self, settings: Settings, rules: EndpointRules, materials: Materials, publish: PublishOnChannel, clock: Clock
+    ) -> Providers:
+        """``materials`` finds stored credentials, ``publish`` is how channels of this server are reached."""
+        ...
+
+
+class _Sending(NamedTuple):
+    """What an open `Push` stands on."""
+
+    push: Push
+    pipeline: Pipeline
+    queue: PushQueue
+    readings: QueueReadings
+    providers: Providers
+
+
+class PushRuntime(PushServices):
+    """Opens the parts of push, drains them and closes them in order."""
+
+    def __init__(
+        self,
+        apps: AppRegistry,
+        clock: Clock,
+        settings: Settings,
+        drivers: PushDrivers,
+        publish: PublishOnChannel,
+        webhooks: Component[Webhooks],
+        inspector: Inspector,
+        tracer: Tracer | None = None,
+    ) -> None:
+        self.counters = PushCounters()
+        self._apps = apps
+        self._clock = clock
+        self._settings = settings
+        self._drivers = drivers
+        self._publish = publish
+        self._webhooks = webhooks
+        self._inspector = inspector
+        self._tracer = tracer
+        self._removing: list[asyncio.Task[None]] = []
+        self.delivery: Component[_Sending] = Component("push", self._open_delivery, self._close_delivery, _disabled)
+        super().__init__(
+            Component("push store", self._open_storage, self._close_storage, _storage_closed),
+            lambda: None if (sending := self.delivery.if_open) is None else sending.push,
+            lambda: drivers.exists(self._settings),
+        )
+
+    @property
+    def needed(self) -> bool:
+        """Whether some provider is switched on."""
+        return bool(_enabled(self._settings))
+
+    @property
+    def pipeline(self) -> Pipeline | None:
+        """What sends, for health checks and metrics."""
+        sending = self.delivery.if_open
+        return None if sending is None else sending.pipeline
+
+    # ---- opening ----
+
+    async def _open_storage(self) -> Storage:
+        settings = self._settings
+        rules = _endpoint_rules(settings, self._drivers.is_public)
+        store = self._drivers.store(settings)
+        removals = Removals(store, self._clock, lambda app_id: self._apps.by_id(app_id) is not None)
+        await _opened(store, partial(_loaded, store, removals))
+        self._removing = start_tasks(removals.run())
+        envelopes = await asyncio.to_thread(push_envelopes, settings)
+        check = self._drivers.credential_check(settings)
+        directory = Directory(store, rules, envelopes, self._clock, check, removals=removals)
+        _log.info("push store", storage=settings.push.storage_driver)
+        return Storage(store, rules, directory, removals, push_off(store, self._clock, rules, self.counters))
+
+    async def _open_delivery(self) -> _Sending:
+        settings, clock = self._settings, self._clock
+        storage = await self.storage.open()
+        from sockudo.push.pipeline import Pipeline
+        from sockudo.push.pipeline.works import Works
+
+        queue = self._drivers.queue(settings)
+        await _opened(queue, queue.start)
+        storage.removals.queue = queue
+        materials = storage.directory.credentials.material_for
+        made = self._drivers.providers(settings, storage.rules, materials, self._publish, clock)
+        adapters = {provider: ForLivingApps(each, storage.removals) for provider, each in made.adapters.items()}
+        webhooks = PushWebhooks(lambda: self._webhooks.if_open, enabled=settings.push.webhooks_enabled)
+        probe = _Probe(webhooks, ProviderRefusals(self._inspector, clock.monotonic))
+        works = Works(storage.store, queue, clock, _pipeline_options(settings), self.counters, probe)
+        works.tracer = self._tracer
+        pipeline = Pipeline(works, adapters)
+        readings = QueueReadings(queue, clock)
+
+        async def ready(app_id: str) -> Mapping[Provider, Readiness]:
+            """What each provider that is switched on can do for an app, with its credentials as they are now (D23)."""
+            return {provider: await adapter.readiness(app_id) for provider, adapter in adapters.items()}
+
+        push = Push(
+            storage.store,
+            queue,
+            clock,
+            ready,
+            storage.rules,
+            _admission_options(settings),
+            wake=pipeline.wake,
+            counters=self.counters,
+            webhooks=webhooks,
+            tracer=self._tracer,
+            readings=readings,
+            providers=adapters,
+        )
+        pipeline.start()
+        names = sorted(ROUTE_NAMES[provider] for provider in adapters)
+        _log.info("push", providers=names, queue=settings.push.queue_driver)
+        return _Sending(push, pipeline, queue, readings, Providers(adapters, made.close))
+
+    # ---- while it runs ----
+
+    def configure(self, settings: Settings) -> None:
+        """Takes over what may change while running."""
+        self._settings = settings
+        if (sending := self.delivery.if_open) is not None:
+            sending.pipeline.configure(_pipeline_options(settings))
+            sending.push.options = _admission_options(settings)
+
+    async def measure(self) -> None:
+        """Reads the depths of the queue, for metrics; takes a second at most."""
+        sending = self.delivery.if_open
+        if sending is None:
+            return
+        try:
+            async with asyncio.timeout(1.0):
+                sending.pipeline.measure(await sending.readings.depths())
+        except (SockudoError, TimeoutError):
+            _log.warning("the depths of the push queue cannot be read")
+
+    # ---- closing ----
+
+    async def drain(self, deadline: float) -> None:
+        """Lets sends that are under way end until then, in the loop's time, and releases the rest; publishes are still
+        taken. A second call does no harm.
+        """
+        if (sending := self.delivery.if_open) is not None:
+            await sending.pipeline.close(max(_LEAST_GRACE, deadline - asyncio.get_running_loop().time()))
+
+    async def close(self) -> None:
+        """What the queue holds then is sent by the next process, or another one."""
+        await self.drain(0.0)
+        await self.delivery.close()
+        await self.storage.close()
+
+    async def _close_delivery(self, sending: _Sending) -> None:
+        for adapter in sending.providers.adapters.values():
+            await adapter.close()
+        await sending.providers.close()
+        await sending.queue.close()
+
+    async def _close_storage(self, storage: Storage) -> None:
+        await end_tasks(self._removing)
+        storage.directory.close()
+        await storage.store.close()
+
+
+class _Probe:
+    """The pipeline's probe: apps get events at their endpoints, operators what is set up wrongly."""
+
+    def __init__(self, webhooks: PushWebhooks, refusals: ProviderRefusals) -> None:
+        self._webhooks = webhooks
+        self._refusals = refusals
+
+    def completed(self, status: PublishStatus) -> None:
+        self._webhooks.publish_ended(status)
+
+    def invalidated(self, app_id: str, publish_id: str, provider: Provider, device_id: str) -> None:
+        self._webhooks.device_invalidated(app_id, device_id, provider, publish_id)
+
+    def misconfigured(self, app_id: str, publish_id: str, provider: Provider, error: OutcomeError) -> None:
+        self._refusals.note(app_id, publish_id, provider, error)
+
+
+def _disabled() -> SockudoError:
+    return errors.PUSH_DISABLED("push admission unavailable: push providers are disabled")
+
+
+def _storage_closed() -> SockudoError:
+    return errors.SERVICE_UNAVAILABLE("The push store is not open yet", retry_after=1)
+
+
+async def _loaded(store: PushStore, removals: Removals) -> None:
+    await store.start()
+    await removals.load()
+
+
+async def _opened(thing: PushStore | PushQueue, start: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await start()
+    except BaseException:
+        await thing.close()
+        raise
+
+
+def _enabled(settings: Settings) -> frozenset[Provider]:
+    push = settings.push
+    switches: dict[Provider, bool] = {
+        "fcm": push.fcm_enabled,
+        "apns": push.apns_enabled,
+        "webPush": push.webpush_enabled,
+        "hms": push.hms_enabled,
+        "wns": push.wns_enabled,
+    }
+    return frozenset(provider for provider, on in switches.items() if on)
+
+
+def _endpoint_rules(settings: Settings, is_public: Callable[[str], bool]) -> EndpointRules:
+    web = settings.push.webpush
+    return EndpointRules(
+        is_public, allowed=web.allowed_hosts, denied=web.denied_hosts, allow_local=web.allow_local_endpoints
+    )
+
+
+def push_envelopes(settings: Settings) -> Envelopes:
+    """With the configured key, or under ``--dev`` with the one of the data folder. Reads and writes a file then."""
+    key = settings.push.credential_encryption_key
+    if key is not None or not settings.dev:
+        return Envelopes(key)
+    if settings.push.storage_driver == "memory":
+        # What is encrypted ends with this process, and so may the key.
+        return Envelopes(token_urlsafe())
+    path = Path(settings.data_dir) / "dev-push-key"
+    kept = kept_secret(path, token_urlsafe)
+    if kept.problem is not None:
+        _log.warning(
+            "the key of push credentials could not be kept: after a restart they have to be uploaded again",
+            path=str(path),
+            reason=kept.problem.strerror,
+        )
+    return Envelopes(kept.text, earlier=[_EARLIER_DEV_KEY])
+
+
+def _admission_options(settings: Settings) -> AdmissionOptions:
+    push = settings.push
+    quotas, pressure = push.quotas, push.backpressure
+    ceilings: dict[Provider, int | None] = {
+        "fcm": quotas.fcm,
+        "apns": quotas.apns,
+        "webPush": quotas.webpush,
+        "hms": quotas.hms,
+        "wns": quotas.wns,
+        "realtime": quotas.realtime,
+    }
+    set_ones = {provider: most for provider, most in ceilings.items() if most is not None}
+    return AdmissionOptions(
+        providers=_enabled(settings),
+        planner_workers=push.planner_worker_count,
+        shard_workers=push.shard_worker_count,
+        feedback_workers=push.feedback_worker_count,
+        dispatch_workers=push.dispatch_worker_count,
+        fast_threshold=push.fanout_fast_threshold,
+        acceptance_rps=push.default_quotas.acceptance_rps if settings.rate_limiter.enabled else 0,
+        quotas=Quotas(fanout_max=push.fanout_max, delivery_daily=push.delivery_quota_daily, ceilings=set_ones),
+        pressure=pressure.always,
+        publish_log_max_lag=pressure.publish_log_max_lag,
+        critical_queue_max_lag=pressure.critical_queue_max_lag,
+        lag_threshold_secs=push.backpressure_lag_threshold_secs,
+        pressure_retry_after=pressure.retry_after_seconds,
+        repairs=push.repair_interval_secs > 0,
+    )
+
+
+def _pipeline_options(settings: Settings) -> PipelineOptions:
+    from sockudo.push.pipeline import BreakerOptions, PipelineOptions, RetryOptions
+
+    push, retry, breaker = settings.push, settings.push.retry, settings.push.circuit_breaker
+    return PipelineOptions(
+        planners=push.planner_worker_count,
+        shard_workers=push.shard_worker_count,
+        senders=push.dispatch_worker_count,
+        feedback_workers=push.feedback_worker_count,
+        retry_workers=push.retry_worker_count,
+        requests=push.dispatch_max_outbound_requests,
+        fast_threshold=push.fanout_fast_threshold,
+        shard_size=push.fanout_shard_size,
+        repair_interval=push.repair_interval_secs,
+        repair_min_age_ms=push.repair_min_age_secs * 1000,
+        repair_batch=push.repair_batch_size,
+        cleanup_interval=push.cleanup_interval_secs,
+        cleanup_batch=push.cleanup_batch_size,
+        cleanup_most=push.cleanup_max_deleted_per_tick,
+        statuses_kept_ms=push.publish_status_ttl_days * _DAY_MS,
+        events_kept_ms=push.analytics_retention_days * _DAY_MS,
+        retry=RetryOptions(
+            max_attempts=retry.max_attempts,
+            initial_backoff_ms=retry.initial_backoff_ms,
+            max_backoff_ms=retry.max_backoff_ms,
+            max_elapsed_ms=retry.max_elapsed_secs * 1000,
+            jitter_percent=retry.jitter_ratio_percent if retry.jitter else 0,
+            respect_retry_after=retry.respect_retry_after,
+        ),
+        breaker=BreakerOptions(
+            failure_threshold=breaker.failure_threshold,
+            cooldown_ms=breaker.cooldown_secs * 1000,
+            half_open_requests=breaker.half_open_max_inflight,
+        ),
+    )

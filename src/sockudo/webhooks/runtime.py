@@ -1,0 +1,110 @@
+"""The webhooks of a server: opened once an app has an endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+
+from sockudo import errors
+from sockudo.apps.registry import AppRegistry
+from sockudo.clock import Clock
+from sockudo.components import Component
+from sockudo.config import Settings
+from sockudo.hub import Hub
+from sockudo.spans import Tracer
+from sockudo.webhooks.batches import BatchOptions
+from sockudo.webhooks.deliverer import DeliveryOptions
+from sockudo.webhooks.endpoints import Retry
+from sockudo.webhooks.ports import Sender, WebhookQueue
+from sockudo.webhooks.service import WebhookOptions, Webhooks
+from sockudo.webhooks.traced import WebhookTraces
+
+__all__ = ["WebhookRuntime", "webhook_options"]
+
+_log = structlog.get_logger("sockudo.server")
+
+
+class WebhookRuntime:
+    """``service`` takes what happens and delivers it. ``queue`` makes the configured queue, None where there is none;
+    ``sender`` makes what sends the requests.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        apps: AppRegistry,
+        clock: Clock,
+        settings: Settings,
+        queue: Callable[[Settings], WebhookQueue | None],
+        sender: Callable[[Settings], Sender],
+        tracer: Tracer | None = None,
+    ) -> None:
+        self._hub = hub
+        self._apps = apps
+        self._clock = clock
+        self._settings = settings
+        self._make_queue = queue
+        self._make_sender = sender
+        self._tracer = tracer
+        self.service: Component[Webhooks] = Component(
+            "webhooks",
+            self._open,
+            self._close,
+            partial(errors.SERVICE_UNAVAILABLE, "No app has a webhook, or the queue is not open yet", retry_after=1),
+        )
+
+    @property
+    def needed(self) -> bool:
+        """Whether some app has an endpoint, and the queue is not switched off."""
+        return self._settings.queue.driver != "none" and any(app.record.policy.webhooks for app in self._apps.all())
+
+    async def _open(self) -> Webhooks:
+        settings = self._settings
+        queue = self._make_queue(settings)
+        if queue is None:
+            raise errors.WEBHOOKS_OFF('This server has no webhooks: queue.driver is "none"')
+        sender = self._make_sender(settings)
+        webhooks = Webhooks(
+            queue, sender, self._apps.by_id, self._clock, webhook_options(settings), self._hub.inspector
+        )
+        if self._tracer is not None:
+            webhooks.trace(WebhookTraces(self._tracer))
+        try:
+            await webhooks.start()
+        except errors.SockudoError:
+            await sender.close()
+            raise
+        self._hub.on_member.append(webhooks.member)
+        self._hub.observer = webhooks
+        _log.info("webhooks", queue=settings.queue.driver)
+        return webhooks
+
+    async def _close(self, webhooks: Webhooks) -> None:
+        """Puts what has happened into the queue and lets what is due go out."""
+        self._hub.observer = None
+        await webhooks.close()
+
+
+def webhook_options(settings: Settings) -> WebhookOptions:
+    """What the configuration says about webhooks."""
+    webhooks, kept = settings.webhooks, settings.queue.reliability
+    return WebhookOptions(
+        batches=BatchOptions(
+            enabled=webhooks.batching.enabled,
+            duration=webhooks.batching.duration / 1000,
+            size=webhooks.batching.size,
+            lanes=webhooks.concurrency,
+            capacity=kept.memory_capacity,
+        ),
+        delivery=DeliveryOptions(keep_delivered=kept.completed_retention, keep_dead=kept.failed_retention),
+        retry=Retry(
+            enabled=webhooks.retry.enabled,
+            max_attempts=webhooks.retry.max_attempts,
+            max_elapsed_time_ms=webhooks.retry.max_elapsed_time_ms,
+            initial_backoff_ms=webhooks.retry.initial_backoff_ms,
+            max_backoff_ms=webhooks.retry.max_backoff_ms,
+        ),
+        timeout_ms=webhooks.request_timeout_ms,
+    )
