@@ -84,7 +84,7 @@ class Watched:
 async def test_what_many_hear_is_written_with_one_call(*, on: bool, kind: type[BulkWriter]) -> None:
     async with serve({"websocket": {"io_uring": on}}) as server, AsyncExitStack() as stack:
         assert isinstance(server._runner, InProcess)
-        hub = server._runner.server.hub  # type: ignore[union-attr]
+        hub = server._runner.server.services.hub  # type: ignore[union-attr]
         assert isinstance(hub.bulk, kind)
         watched = hub.bulk = Watched(hub.bulk)
         clients = [await stack.enter_async_context(server.client()) for _ in range(CLIENTS)]

@@ -27,8 +27,8 @@ class Counter:
         self.store = MemoryAppStore()
         edge = self.desk.node.edge
         driver = msgspec.structs.replace(edge.settings.app_manager, driver="sqlite")
-        edge.settings = msgspec.structs.replace(edge.settings, app_manager=driver)
-        edge.apps = AppRegistry(self.store, Defaults(), self.desk.clock.time)
+        edge.settings = edge.gateway.settings = msgspec.structs.replace(edge.settings, app_manager=driver)
+        self.desk.board.apps = AppRegistry(self.store, Defaults(), self.desk.clock.time)
 
     async def api(self, **body: Any) -> Reply:
         headers = {"authorization": f"Bearer {PASSWORD}", "content-type": "application/json"}
@@ -56,7 +56,7 @@ class Counter:
 async def counter() -> Counter:
     made = Counter()
     await made.store.save(SHOP)
-    await made.desk.node.edge.apps.start()
+    await made.desk.board.apps.start()
     return made
 
 
