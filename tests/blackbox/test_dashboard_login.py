@@ -130,6 +130,9 @@ def test_guessing_does_not_lock_out_those_who_share_the_address() -> None:
         known = known_cookie(server, sent)
         assert [log_in(server, f"guess {i}").status for i in range(12)] == [401] * 10 + [429] * 2
         assert log_in(server, SHORT).status == 429
+        # A right one that passed here would make the limit void: guesses would go on until one passes.
+        limited = ask(server, "GET", "/dashboard/api/v1/session", authorization=f"Bearer {SHORT}")
+        assert (limited.status, limited.json()["code"]) == (429, "login_limited")
         form = {"content_type": FORM["Content-Type"]}
         assert ask(server, "POST", "/dashboard/login", sent, cookie=known, **form).status == 303
         forged = known[:-1] + ("0" if known[-1] != "0" else "1")

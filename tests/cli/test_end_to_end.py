@@ -22,7 +22,7 @@ from support import commands
 from support.certificates import write_certificate
 from support.commands import environment
 from support.forked import ForkedProcess
-from support.server import FROM_NOTHING, ServerProcess, start_server
+from support.server import DEFAULT_APP, FROM_NOTHING, ServerProcess, app_record, start_server
 from support.waiting import PATIENCE
 
 
@@ -275,3 +275,19 @@ def test_a_configuration_leads_to_its_server_with_tls(tmp_path: Path) -> None:
         report = ran("doctor", "--config", str(config), "--only", "port,tls,server,publish", "--json")
         found = json.loads(report.stdout)["findings"]
         assert {each["check"] for each in found if each["state"] == "ok"} == {"port", "tls", "server", "publish"}, found
+
+
+def test_listening_to_an_app_with_allowed_origins() -> None:
+    app = app_record(DEFAULT_APP, channels={"allowed_origins": ["https://shop.test"]})
+    with start_server({"app_manager": {"array": {"apps": [app]}}}) as server:
+        refused = _run(server, "listen", "prices", "--count", "1", "--timeout", "5")
+        assert refused.returncode == 1
+        assert "4009 Origin not allowed" in refused.stderr
+        assert "Without --origin" in refused.stderr
+        assert _run(server, "listen", "prices", "--origin", "https://shop.test/cart").returncode == 2
+        other = _run(server, "listen", "prices", "--origin", "https://other.test", "--timeout", "5")
+        assert other.returncode == 1
+        assert "Without --origin" not in other.stderr
+        with _listening(server, "prices", "--origin", "https://shop.test", "--count", "1") as listening:
+            assert _run(server, "publish", "prices", "changed", "1").returncode == 0
+            assert listening.event()["event"] == "changed"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from sockudo.cli.local_server import Address, address_of
+from sockudo.cli.options import check_origin
 from sockudo.cli.outcome import ExitCode, fail
 from sockudo.cli.target import DEFAULT_URL, ServerOptions, checked_url, find, with_server
 
@@ -100,7 +101,7 @@ def doctor(
         report.print_checks()
         return
     names = _chosen(only, skip)
-    _check_origin(origin)
+    check_origin(origin)
     options = Options(timeout=timeout, idle=idle, rounds=rounds, origin=origin, allow_private=allow_private)
     deployment = _deployment(server, options)
     findings = asyncio.run(_examine(deployment, names, as_json=as_json))
@@ -141,15 +142,6 @@ def _chosen(only: list[str] | None, skip: list[str] | None) -> list[str]:
     if not chosen:
         fail("No check is left.", ExitCode.USAGE, "Name at least one with --only that --skip does not name.")
     return chosen
-
-
-def _check_origin(origin: str | None) -> None:
-    """Refuses what no browser sends; where every origin may connect, the server would not notice."""
-    if origin is None or origin == "null":
-        return
-    scheme, _, rest = origin.partition("://")
-    if not scheme.isalnum() or not set(rest).isdisjoint("/?#@ ") or (not rest and scheme != "file"):
-        fail(f"'{origin}' is not an origin.", ExitCode.USAGE, "It has no path: use the form https://shop.example.com.")
 
 
 def _names(given: list[str] | None) -> list[str]:

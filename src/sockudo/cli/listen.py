@@ -8,7 +8,7 @@ import typer
 
 from sockudo.cli.filters import FILTER_HELP
 from sockudo.cli.listen_options import Delta, Format, Wishes, read_options
-from sockudo.cli.options import JsonLines
+from sockudo.cli.options import JsonLines, check_origin
 from sockudo.cli.outcome import ExitCode, fail, failures, in_seconds
 from sockudo.cli.target import ServerOptions, with_server
 
@@ -26,6 +26,10 @@ Count = Annotated[int | None, typer.Option(min=1, metavar="N", help="End after N
 Timeout = Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="End after this time.")]
 Everything = Annotated[
     bool, typer.Option("--all", help="Print acknowledgements, counts and pings too, not only events and members.")
+]
+Origin = Annotated[
+    str | None,
+    typer.Option(metavar="ORIGIN", help="Connect as a page of this origin; no Origin header is sent without it."),
 ]
 Protocol = Annotated[int, typer.Option(min=1, max=2, help="1 is what stock Pusher clients speak; 2 is Sockudo's own.")]
 Rewind = Annotated[
@@ -69,6 +73,7 @@ def listen(
     count: Count = None,
     timeout: Timeout = None,
     everything: Everything = False,
+    origin: Origin = None,
     as_json: JsonLines = False,
     protocol: Protocol = 1,
     rewind: Rewind = None,
@@ -94,6 +99,7 @@ def listen(
     v2 = read_options(protocol, wishes, channels)
     info = _user_info(user_info)
     _check_user(channels, user_id)
+    check_origin(origin)
     with failures():
         target = server.resolve(_parts_needed(channels, has_token=token is not None))
         listener = Listener(
@@ -104,6 +110,7 @@ def listen(
             user_info=info,
             count=count,
             v2=v2,
+            origin=origin,
         )
         try:
             in_time = asyncio.run(listener.run(timeout))

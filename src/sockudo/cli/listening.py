@@ -17,7 +17,7 @@ from sockudo.client.failures import ApiError, ClosedError, UnreachableError
 from sockudo.client.reconnect import Reconnect
 from sockudo.client.socket import Socket
 from sockudo.client.wire import V1, Wire
-from sockudo.errors import CHANNEL_AUTH_INVALID
+from sockudo.errors import CHANNEL_AUTH_INVALID, ORIGIN_NOT_ALLOWED
 
 __all__ = ["Listener", "is_signed_for"]
 
@@ -46,6 +46,7 @@ class Listener:
         user_info: Any = None,
         count: int | None = None,
         v2: V2Options | None = None,
+        origin: str | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._target = target
@@ -56,6 +57,7 @@ class Listener:
         self._count = count
         self._sleep = sleep
         self._reconnect = Reconnect()
+        self._origin = origin
         self._v2 = v2
         self._wire = V1
         self._recovery = Recovery()
@@ -81,7 +83,11 @@ class Listener:
         while True:
             try:
                 socket = await Socket.connect(
-                    self._target.url, self._target.credentials.key, wire=self._wire, tls=self._target.tls()
+                    self._target.url,
+                    self._target.credentials.key,
+                    origin=self._origin,
+                    wire=self._wire,
+                    tls=self._target.tls(),
                 )
                 connected = True
                 async with socket:
@@ -183,6 +189,9 @@ class Listener:
     async def _wait(self, closed: ClosedError | None, text: str, *, established: bool) -> None:
         delay = self._reconnect.delay(None if closed is None else closed.code, established=established)
         if delay is None and closed is not None:
+            if self._origin is None and closed.reason.startswith(ORIGIN_NOT_ALLOWED.meaning):
+                advice = "Without --origin no Origin header is sent: name one of the app's allowed_origins with it."
+                fail(text, ExitCode.REFUSED, advice, f"More: sockudo explain {ORIGIN_NOT_ALLOWED.slug}")
             raise closed
         note(f"{text}. Connecting again{f' in {delay:g} s' if delay else ''}.")
         await self._sleep(delay or 0)

@@ -47,8 +47,15 @@ def test_arguments(run: Any, listener: type[FakeListener]) -> None:
         "user_info": {"a": 1},
         "count": 2,
         "v2": None,
+        "origin": None,
         "seconds": 1.5,
     }
+
+
+def test_as_a_page_of_an_origin(run: Any, listener: type[FakeListener]) -> None:
+    assert run("listen", "harbor", "--origin", "https://shop.test").exit_code == 0
+    assert listener.made["origin"] == "https://shop.test"
+    assert run("listen", "harbor", "--origin", "shop.test").exit_code == 2
 
 
 def test_arguments_of_protocol_two(run: Any, listener: type[FakeListener]) -> None:

@@ -80,8 +80,8 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         wires: ClassVar[list[Wire]] = []
 
         @classmethod
-        async def connect(cls, url: str, key: str, *, wire: Wire, tls: object) -> FakeSocket:
-            assert (url, key, tls) == ("http://127.0.0.1:6001", "pier-key", None)
+        async def connect(cls, url: str, key: str, *, origin: str | None, wire: Wire, tls: object) -> FakeSocket:
+            assert (url, key, origin, tls) == ("http://127.0.0.1:6001", "pier-key", None, None)
             cls.wires.append(wire)
             attempt = attempts.pop(0)
             if isinstance(attempt, Exception):
@@ -174,6 +174,14 @@ async def test_stays_away_when_told_so(connect: Any, code: int) -> None:
     with pytest.raises(ClosedError) as caught:
         await _listener(["harbor"]).run(None)
     assert caught.value.code == code
+
+
+async def test_an_app_with_allowed_origins_is_explained(connect: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    connect(ClosedError(4009, "Origin not allowed"))
+    with pytest.raises(typer.Exit) as ended:
+        await _listener(["harbor"]).run(None)
+    assert ended.value.exit_code == 1
+    assert "name one of the app's allowed_origins" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
