@@ -34,10 +34,9 @@ LAYERS = {
         "version",
         "config",
         "private_files",
-        "sqlite_files",
         "occupants",
     ),
-    1: ("protocol",),
+    1: ("protocol", "storage"),
     2: ("hub", "inspector", "streams"),
     3: ("apps", "auth", "limits", "history", "sessions", "publishing", "push", "webhooks"),
     4: ("stores", "metrics", "queues", "outbound", "providers", "tracing"),
@@ -66,10 +65,10 @@ ADAPTERS = frozenset(LAYERS[4])
 """Rooms that must not know each other: each stands behind a port of its own."""
 
 OWNERS = {
-    "sqlite3": {"queues", "sqlite_files", "stores"},
-    "sqlalchemy": {"stores"},
-    "psycopg": {"stores"},
-    "pymysql": {"stores"},
+    "sqlite3": {"queues", "storage", "stores"},
+    "sqlalchemy": {"storage", "stores"},
+    "psycopg": {"storage"},
+    "pymysql": {"storage"},
     "redis": {"queues"},
     "google.protobuf": {"protocol"},
     "jmespath": {"protocol"},

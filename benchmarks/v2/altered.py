@@ -36,7 +36,7 @@ def _start() -> None:
     what, file = sys.argv[1:3]
     del sys.argv[1:3]
     if what == "one-per-commit":
-        _replace(sockudo.history.writer, "_MAX_ROWS", 1)
+        _replace(sockudo.history.writer, "_BOUNDS", sockudo.history.writer._BOUNDS._replace(calls=1))
         main()
         return
     counts: Counter[str] = Counter()

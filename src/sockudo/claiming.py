@@ -101,7 +101,7 @@ def places(settings: Settings, occupant: Occupant) -> Sequence[Place]:
     found: list[Place] = [FolderPlace(settings.data_dir, occupant)]
     for section, server, tables in databases_in_use(settings):
         # Takes a while to import, which those that need no database should not pay for.
-        from sockudo.stores.sql.places import SqlPlace
+        from sockudo.storage.places import SqlPlace
 
         found.append(SqlPlace(server, tables, occupant, section=section))
     return found

@@ -15,8 +15,9 @@ from sqlalchemy.exc import DBAPIError
 
 from sockudo import errors
 from sockudo.config.sections import Postgres
-from sockudo.stores.sql.engine import mysql_engine, postgres_engine
-from sockudo.stores.sql.failures import is_conflict, is_lost, refuse
+from sockudo.storage.engine import mysql_engine, postgres_engine
+from sockudo.storage.failures import is_conflict, is_lost, refuse
+from sockudo.stores.sql.history import SUBJECT
 from support.databases import PASSWORD, DatabaseServer
 from support.waiting import wait_until
 
@@ -58,7 +59,7 @@ def failure(connection: Connection, statement: str) -> DBAPIError:
 
 def reason(error: DBAPIError) -> str:
     with pytest.raises(errors.SockudoError) as refused:
-        refuse(error)
+        refuse(error, SUBJECT)
     assert refused.value.spec is errors.HISTORY_UNAVAILABLE
     return refused.value.text.removeprefix("The history store does not answer: ")
 

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from sockudo import errors
 from sockudo.occupants import LEASE_SECONDS, Held, Occupant
-from sockudo.stores.sql.places import TABLE, SqlPlace, occupants_in
+from sockudo.storage.places import TABLE, SqlPlace, occupants_in
 from support.databases import DatabaseServer
 
 HERE = Occupant.current(1.0)

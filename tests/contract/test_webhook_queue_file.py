@@ -10,13 +10,14 @@ import stat
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from sockudo.errors import SockudoError
 from sockudo.queues.sqlite import FILE_NAME, SqliteWebhookQueue
+from sockudo.storage.holders import this_process
 from sockudo.webhooks import Counts, Outcome
 from support.forked import ForkedProcess
 from support.webhooks import a_delivery
@@ -101,6 +102,19 @@ async def test_what_a_killed_process_was_about_to_do_is_taken_over_at_once(tmp_p
     async with Opened(tmp_path) as queue:
         claims = await queue.claim(now_ms(), now_ms() + 1000, 10)
         assert sorted(claim.delivery.id for claim in claims) == sorted(held)
+
+
+async def test_a_lease_of_a_process_elsewhere_runs_out_by_itself(tmp_path: Path) -> None:
+    """In another container a live process may have the number of one that has ended here, or our own."""
+    async with Opened(tmp_path) as queue:
+        await queue.append([a_delivery("one")])
+        [_] = await queue.claim(now_ms(), now_ms() + 60_000, 1)
+    boot, _, _, began = this_process().split("/")
+    for pid in (os.getpid(), 2**30):
+        with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection, connection:
+            connection.execute("UPDATE lanes SET token = ?", (f"{boot}/4242/{pid}/{began}:token",))
+        async with Opened(tmp_path) as queue:
+            assert await queue.claim(now_ms(), now_ms() + 1000, 10) == []
 
 
 async def test_a_killed_process_is_taken_over_from_by_one_that_runs_when_its_leases_end(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def judge_folder(folder: Path, *, shared: bool) -> Sequence[Finding]:
 
 def _occupants(server: SqlDatabase) -> Sequence[Occupant]:
     try:
-        from sockudo.stores.sql.places import occupants_in
+        from sockudo.storage.places import occupants_in
     except ImportError:
         return ()
     try:

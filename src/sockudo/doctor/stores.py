@@ -102,7 +102,7 @@ def _servers(settings: Settings) -> Iterator[Server]:
 
 def _sql(name: str, section: str, server: SqlDatabase) -> Server:
     async def login(seconds: float) -> str | None:
-        from sockudo.stores.sql.login import try_login
+        from sockudo.storage.login import try_login
 
         # Whoever waits gives up first: the driver has no word for it.
         return await asyncio.to_thread(try_login, server, round((seconds + 1) * 1000))
@@ -159,7 +159,7 @@ def _socket(host: str, port: int) -> Path:
 
 def judge_login(server: Server, refusal: str | None) -> Finding:
     """What came of the login: None, or why it failed."""
-    from sockudo.stores.sql.failures import READ_ONLY
+    from sockudo.storage.failures import READ_ONLY
 
     if refusal is None:
         return ok(f"{server.place} lets the server in and answers")
@@ -179,7 +179,7 @@ def judge_login(server: Server, refusal: str | None) -> Finding:
 
 def _advice(server: Server, refusal: str) -> str:
     """What to do; the words of both adapters are the same where they mean the same."""
-    from sockudo.stores.sql.failures import NOT_ALLOWED, UNKNOWN_DATABASE, UNKNOWN_USER
+    from sockudo.storage.failures import NOT_ALLOWED, UNKNOWN_DATABASE, UNKNOWN_USER
 
     section, override = server.section, server.section.endswith("url_override")
     if refusal == UNKNOWN_USER:

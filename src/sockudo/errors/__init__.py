@@ -12,7 +12,7 @@ purpose; foreign exceptions are mapped at the border of their adapter.
 
 # In the order in which the reference lists them.
 # isort: off
-from sockudo.errors.spec import CATALOGUE, ErrorSpec, SockudoError
+from sockudo.errors.spec import CATALOGUE, ErrorSpec, OutcomeUnknown, SockudoError
 from sockudo.errors.requests import *  # noqa: F403 - a table in several parts
 from sockudo.errors.connections import *  # noqa: F403
 from sockudo.errors.streams import *  # noqa: F403
@@ -22,4 +22,4 @@ from sockudo.errors.push import *  # noqa: F403
 from sockudo.errors.doubts import *  # noqa: F403
 # isort: on
 
-__all__ = ["CATALOGUE", "ErrorSpec", "SockudoError"]
+__all__ = ["CATALOGUE", "ErrorSpec", "OutcomeUnknown", "SockudoError"]

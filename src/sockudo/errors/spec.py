@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["CATALOGUE", "ErrorSpec", "SockudoError", "row"]
+__all__ = ["CATALOGUE", "ErrorSpec", "OutcomeUnknown", "SockudoError", "row"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,13 @@ class SockudoError(Exception):
         if self.spec.reason is not None:
             body["reason"] = self.spec.reason
         return body
+
+
+class OutcomeUnknown(SockudoError):  # noqa: N818 - a refusal, named after what it says
+    """The refusal of a commit that may have been done: the store was lost while it was ending.
+
+    Committing again finds out, for what has a key.
+    """
 
 
 CATALOGUE: Final[dict[str, ErrorSpec]] = {}

@@ -122,7 +122,7 @@ class History:
         except BaseException:
             await self._store.close()
             raise
-        self._tasks = start_tasks(self._writer.run(), self._degraded.heal(), self.taking.run(), self._maintain())
+        self._tasks = start_tasks(self._degraded.heal(), self.taking.run(), self._maintain())
 
     async def close(self) -> None:
         """Answers the publishes that wait, takes back what nobody heard if that can be done, and closes the store."""

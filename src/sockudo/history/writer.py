@@ -7,8 +7,8 @@ its publisher answered, only after its commit (contract 30 § 2).
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
@@ -23,6 +23,7 @@ from sockudo.history.degraded import DegradedStreams
 from sockudo.history.heads import Heads, StreamKey
 from sockudo.history.regrouping import Regrouping
 from sockudo.history.taking import Taking
+from sockudo.storage.group_commit import Bounds, Call, GroupCommit
 from sockudo.streams.ports import HistoryStore, OutcomeUnknown
 from sockudo.streams.records import Append, Committed, Position
 
@@ -31,35 +32,33 @@ __all__ = ["Deliver", "Writer"]
 Deliver = Callable[[Committed], None]
 """Says a message that is stored: replay buffer, subscribers. Called once, never for a repeated one."""
 
-_MAX_ROWS: Final = 1000
-_MAX_BYTES: Final = 4 * 1024 * 1024
-_MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
+# In bytes of messages.
+_BOUNDS: Final = Bounds(group=4 * 1024 * 1024, waiting=64 * 1024 * 1024, calls=1000)
 # Deliveries in one turn of the loop.
 _SLICE: Final = 250
 
 _log = structlog.get_logger("sockudo.history")
 
 
-class _Entry:
-    """One publish on its way: ``future`` is what its publisher waits for; it is counted in ``counters``."""
+class _Entry(Call):
+    """One publish on its way, counted in ``counters``. It is stored also when its publisher has gone."""
 
-    __slots__ = ("append", "counters", "deliver", "future", "key")
+    __slots__ = ("append", "counters", "deliver", "key")
 
-    def __init__(
-        self, append: Append, deliver: Deliver, future: asyncio.Future[Committed], counters: HistoryCounters
-    ) -> None:
+    abandoned = False
+
+    def __init__(self, append: Append, deliver: Deliver, counters: HistoryCounters) -> None:
+        super().__init__(None, len(append.message))
         self.key: StreamKey = (append.app_id, append.channel)
         self.append = append
         self.deliver = deliver
-        self.future = future
         self.counters = counters
 
-    def fail(self, problem: SockudoError) -> None:
-        if not self.future.done():
-            # Each publisher raises an exception of its own.
-            self.future.set_exception(SockudoError(problem.spec, problem.text, problem.retry_after))
-            # A publisher that is gone does not ask, which is no defect.
-            self.future.exception()
+    def fail(self, problem: BaseException) -> None:
+        """Counts the failure, and raises it at the publisher."""
+        if not self.future.done() or self.future.cancelled():
+            self.counters.write_failures[self.key[0]] += 1
+        super().fail(problem)
 
 
 _Batch = Sequence[_Entry]
@@ -88,27 +87,22 @@ class Writer:
         self._clock = clock
         self._counters = counters
         self._capacity = capacity
-        self._waiting: deque[_Entry] = deque()
-        self._waiting_bytes = 0
-        self._arrived = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._closed = False
         self._regrouping = Regrouping(clock, sleep)
-        # The channels of the batch that is being committed, and what is set when all of it has been delivered.
-        self._under_way: frozenset[StreamKey] = frozenset()
-        self._batch_size = 0
+        self._commits = GroupCommit(self._commit, _BOUNDS, unavailable, name="the history", turn=self._turn)
+        # The channels of the group that is being committed, and what is set when all of it has been delivered.
+        self._under_way: set[StreamKey] = set()
         self._settled = asyncio.Event()
 
     @property
     def depth(self) -> int:
         """Publishes that are not answered yet."""
-        return len(self._waiting) + self._batch_size
+        return self._commits.waiting + self._commits.group_size
 
     @property
     def group_size(self) -> int:
         """Publishes that were taken for the commit which is under way, or whose messages are being delivered."""
-        return self._batch_size
+        return self._commits.group_size
 
     def submit(
         self, append: Append, deliver: Deliver, counters: HistoryCounters | None = None
@@ -121,65 +115,41 @@ class Writer:
             raise _degraded(append.channel)
         if self._calls.hanging:
             raise unavailable("The history store hangs; nothing was published")
-        size = len(append.message)
-        if self.depth >= self._capacity or self._waiting_bytes + size > _MAX_WAITING_BYTES:
+        entry = _Entry(append, deliver, counters)
+        if self.depth >= self._capacity or self._commits.waiting_weight + entry.weight > _BOUNDS.waiting:
             counters.refused_busy[append.app_id] += 1
             raise errors.HISTORY_BUSY(
                 f"{self.depth} publishes wait to be stored, the limit is {self._capacity}", retry_after=RETRY_AFTER
             )
-        future: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Entry(append, deliver, future, counters))
-        self._waiting_bytes += size
-        self._idle.clear()
-        self._arrived.set()
+        self._commits.submit(entry)
         self._regrouping.arrived()
-        return future
-
-    async def run(self) -> None:
-        """Runs for as long as the process."""
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            while self._waiting:
-                if len(self._waiting) < _MAX_ROWS:
-                    await self._regrouping.wait()
-                async with self._calls.lock:
-                    await self._write(self._take())
-            self._idle.set()
+        return entry.future
 
     async def finish(self) -> None:
         """Takes no more publishes and returns once all those that were taken are answered."""
         self._closed = True
-        await self._idle.wait()
+        await self._commits.close()
 
     async def settled(self, key: StreamKey) -> None:
         """Returns once everything that was being committed to the channel has been delivered, or has failed."""
         if key in self._under_way:
             await self._settled.wait()
 
-    def _take(self) -> list[_Entry]:
-        """The next batch."""
-        batch: list[_Entry] = []
-        size = 0
-        while self._waiting and len(batch) < _MAX_ROWS and size < _MAX_BYTES:
-            entry = self._waiting.popleft()
-            size += len(entry.append.message)
-            batch.append(entry)
-        self._waiting_bytes -= size
-        return batch
-
-    async def _write(self, batch: _Batch) -> None:
-        self._under_way = frozenset([entry.key for entry in batch])
-        self._batch_size = len(batch)
-        self._settled = asyncio.Event()
-        try:
-            await self._commit(batch)
-        finally:
-            self._under_way = frozenset()
-            self._batch_size = 0
-            self._settled.set()
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        if self._commits.waiting < _BOUNDS.calls:
+            await self._regrouping.wait()
+        async with self._calls.lock:
+            self._settled = asyncio.Event()
+            try:
+                yield
+            finally:
+                self._under_way.clear()
+                self._settled.set()
 
     async def _commit(self, batch: _Batch) -> None:
+        """Stores, delivers and answers the publishes. What is raised is the answer of those that have none."""
+        self._under_way.update([entry.key for entry in batch])
         if self._degraded:
             batch = self._without_degraded(batch)
         if not batch:
@@ -193,16 +163,11 @@ class Writer:
         except OutcomeUnknown as problem:
             self._taking.refused(problem)
             self._lose(batch, known, problem)
+            raise
         except SockudoError as problem:
             if problem.spec is errors.HISTORY_UNAVAILABLE:
                 self._taking.refused(problem)
-            if problem.spec is errors.HISTORY_UNAVAILABLE or len(batch) == 1:
-                self._refuse(batch, problem)
-            else:
-                # One of them cannot be stored: the others must not suffer, and their order stays.
-                middle = len(batch) // 2
-                await self._commit(batch[:middle])
-                await self._commit(batch[middle:])
+            raise
         else:
             took = self._clock.monotonic() - started
             self._taking.stored()
@@ -216,7 +181,7 @@ class Writer:
         healthy = []
         for entry in batch:
             if entry.key in self._degraded:
-                self._refuse([entry], _degraded(entry.append.channel))
+                entry.fail(_degraded(entry.append.channel))
             else:
                 healthy.append(entry)
         return healthy
@@ -236,8 +201,7 @@ class Writer:
                 self._heads.advance(entry.key, outcome.position, entry.append.message_id)
                 entry.counters.writes[entry.key[0]] += 1
                 self._deliver(entry, outcome)
-            if not entry.future.done():
-                entry.future.set_result(outcome)
+            entry.answer(outcome)
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
 
@@ -283,7 +247,6 @@ class Writer:
             appends.setdefault(entry.key, []).append(entry.append)
         for key, unheard in appends.items():
             self._degraded.add(key, unheard, known[key])
-        self._refuse(batch, problem)
         self._give_up_waiting(problem)
 
     def _lose_fallen(self, key: StreamKey, batch: _Batch, outcomes: Sequence[Committed], problem: SockudoError) -> None:
@@ -292,15 +255,14 @@ class Writer:
             entry for entry, outcome in zip(batch, outcomes, strict=True) if entry.key == key and _is_new(outcome)
         ]
         self._degraded.add(key, [entry.append for entry in unheard], None, fallen=True)
-        self._refuse(unheard, problem)
+        for entry in unheard:
+            entry.fail(problem)
         self._give_up_waiting(problem)
 
     def _give_up_waiting(self, problem: SockudoError) -> None:
         """Nobody waits longer for a store that hangs than the one whose commit hangs."""
         if self._calls.hanging:
-            self._refuse(self._waiting, problem)
-            self._waiting.clear()
-            self._waiting_bytes = 0
+            self._commits.refuse_waiting(problem)
 
     def _learn(self, batch: _Batch, commit: asyncio.Task[list[Committed]]) -> None:
         """A commit that was given up has ended: only what it did store has to be taken back."""
@@ -314,11 +276,6 @@ class Writer:
                     stored[entry.key].append(entry.append)
         for key, appends in stored.items():
             self._degraded.learn(key, appends)
-
-    def _refuse(self, entries: Iterable[_Entry], problem: SockudoError) -> None:
-        for entry in entries:
-            entry.counters.write_failures[entry.key[0]] += 1
-            entry.fail(problem)
 
     def _now_ms(self) -> int:
         return int(self._clock.time() * 1000)

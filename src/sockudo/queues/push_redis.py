@@ -27,17 +27,20 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
+from sockudo import errors
 from sockudo.config.sections import RedisServer, RedisTls
 from sockudo.ids import unique_id
 from sockudo.push.queue import STAGES, Depth, Lease, Message, Stage
-from sockudo.push.rounds import Rounds
 from sockudo.queues.push_redis_scripts import SCRIPTS
 from sockudo.queues.redis_connection import Kept, RedisScripts
+from sockudo.storage.group_commit import Bounds, Call, GroupCommit
 
 __all__ = ["RedisPushQueue"]
 
 _FORMAT: Final = 1
 _KEPT: Final = Kept("The push queue", "notifications", "sockudo.push")
+# In bytes, as are the weights of calls.
+_BOUNDS: Final = Bounds(group=8 * 1024 * 1024, waiting=64 * 1024 * 1024)
 # About what a call costs beside its bodies.
 _ROW_BYTES: Final = 1024
 
@@ -59,7 +62,7 @@ class RedisPushQueue:
     def __init__(self, server: RedisServer, tls: RedisTls, *, prefix: str, timeout_ms: int) -> None:
         base = f"{prefix.rstrip(':')}:v2:{{push}}"
         self._redis = RedisScripts(server, tls, SCRIPTS, base=base, timeout_ms=timeout_ms, of=_KEPT)
-        self._rounds: Rounds[_Finish] = Rounds(self._finish, _weight, lambda _call, _done: (), _KEPT.queue)
+        self._commits = GroupCommit(self._finish, _BOUNDS, _refusal, name="the push queue in Redis")
         # The latest time that was heard of in each stage; none before its first look.
         self._latest: dict[Stage, int] = {}
 
@@ -67,7 +70,7 @@ class RedisPushQueue:
         await self._redis.open(_FORMAT)
 
     async def close(self) -> None:
-        await self._rounds.close()
+        await self._commits.close()
         await self._redis.close()
 
     async def produce(self, messages: Sequence[Message], now_ms: int, *, lasting: bool = True) -> None:
@@ -90,11 +93,13 @@ class RedisPushQueue:
     async def finish(self, leases: Sequence[Lease], follow_up: Sequence[Message], now_ms: int) -> list[bool]:
         if not leases and not follow_up:
             return []
-        done: list[bool] = await self._rounds.call(_Finish(tuple(leases), tuple(follow_up), now_ms))
+        call = _Finish(tuple(leases), tuple(follow_up), now_ms)
+        done: list[bool] = await self._commits.do(call, _weight(call))
         self._heard(follow_up, now_ms)
         return done
 
-    async def _finish(self, calls: Sequence[_Finish]) -> list[list[bool]]:
+    async def _finish(self, waiting: Sequence[Call]) -> list[list[bool]]:
+        calls: list[_Finish] = [each.request for each in waiting]
         held = [word for call in calls for word in _held(call.leases)]
         produced = (word for call in calls for word in _produced(call.messages, call.now_ms))
         done = iter([had == 1 for had in await self._redis.run("finish", len(held), *held, *produced)])
@@ -127,6 +132,10 @@ class RedisPushQueue:
     def _heard(self, messages: Sequence[Message], now_ms: int) -> None:
         for stage in {message.stage for message in messages} & self._latest.keys():
             self._latest[stage] = max(self._latest[stage], now_ms)
+
+
+def _refusal(text: str) -> errors.SockudoError:
+    return errors.SERVICE_UNAVAILABLE(f"{_KEPT.queue} {text}", retry_after=1)
 
 
 def _weight(call: _Finish) -> int:

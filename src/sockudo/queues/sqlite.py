@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,10 +26,10 @@ from sockudo.queues.sqlite_lanes import (
     next_head,
     replay,
     settle,
-    this_process,
 )
 from sockudo.queues.sqlite_schema import migrate
-from sockudo.sqlite_files import make_private_file, write_ahead
+from sockudo.storage.holders import this_process
+from sockudo.storage.sqlite_files import make_private_file, write_ahead
 from sockudo.webhooks.ports import Claim, Endpoints, Outcome
 from sockudo.webhooks.records import Attempt, Counts, Delivery, State
 
@@ -65,6 +64,7 @@ class SqliteWebhookQueue:
         self._path = Path(data_dir) / FILE_NAME
         self._executor: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
+        self._holder = ""
         # Whether the connection waits for the disk when it commits.
         self._waits_for_disk = False
 
@@ -152,7 +152,7 @@ class SqliteWebhookQueue:
             except BaseException:
                 connection.close()
                 raise
-            self._connection = connection
+            self._connection, self._holder = connection, this_process()
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -206,7 +206,7 @@ class SqliteWebhookQueue:
                 (now_ms, *values, limit),
             ).fetchall()
             for *lane, head in heads:
-                token = f"{this_process(os.getpid())}:{unique_id()}"
+                token = f"{self._holder}:{unique_id()}"
                 connection.execute(
                     f"UPDATE lanes SET token = ?, ready_at_ms = max(due_at_ms, ?) WHERE {LANE}",  # noqa: S608
                     (token, lease_until_ms, *lane),

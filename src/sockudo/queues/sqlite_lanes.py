@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from functools import cache
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from sockudo.ids import unique_id
 from sockudo.queues.memory import KEPT_ATTEMPTS
+from sockudo.storage.holders import is_gone
 from sockudo.webhooks.ports import Claim, Outcome
 from sockudo.webhooks.records import Attempt, Delivery, State
 
@@ -24,7 +21,6 @@ __all__ = [
     "next_head",
     "replay",
     "settle",
-    "this_process",
 ]
 
 # A lane that waits already keeps its head.
@@ -40,23 +36,10 @@ SELECT sequence, due_at_ms FROM deliveries WHERE {LANE} AND state = 'waiting' OR
 
 
 def free_lanes_of_the_dead(connection: sqlite3.Connection) -> None:
-    """Takes over at once what a process had that has ended; who is not of this machine is waited for."""
+    """Ends the leases of processes that have certainly ended; any other lease runs out by itself."""
     tokens = connection.execute("SELECT token FROM lanes WHERE token IS NOT NULL").fetchall()
-    dead = [(token,) for (token,) in tokens if not _is_alive(token)]
+    dead = [(token,) for (token,) in tokens if is_gone(token.rpartition(":")[0])]
     connection.executemany("UPDATE lanes SET token = NULL, ready_at_ms = due_at_ms WHERE token = ?", dead)
-
-
-@cache
-def this_process(pid: int) -> str:
-    """The name of this process; one that is forked from it has another."""
-    return f"{pid}-{unique_id()}"
-
-
-def _is_alive(token: str) -> bool:
-    process = token.rpartition(":")[0]
-    pid = int(process.partition("-")[0])
-    # A process of our number that is not this one was there before it.
-    return process == this_process(pid) if pid == os.getpid() else Path(f"/proc/{pid}").exists()
 
 
 def settle(connection: sqlite3.Connection, claim: Claim, outcome: Outcome, now_ms: int) -> bool:

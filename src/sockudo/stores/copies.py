@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from sockudo.sqlite_files import make_private_file
+from sockudo.storage.sqlite_files import make_private_file
 
 __all__ = ["CopyError", "Progress", "copy_database", "copy_file", "damage_of", "renew_stream_ids"]
 

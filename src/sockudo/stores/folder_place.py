@@ -11,7 +11,7 @@ from typing import Final
 
 from sockudo import errors
 from sockudo.occupants import Held, Occupant
-from sockudo.sqlite_files import make_private_file
+from sockudo.storage.sqlite_files import make_private_file
 
 __all__ = ["FILE_NAME", "FolderPlace", "occupant_of"]
 

@@ -63,8 +63,8 @@ def app_place(settings: Settings) -> str:
 
 def _sql_store(settings: Settings) -> AppStore:
     # Takes a while to import, which those that need no database should not pay for.
+    from sockudo.storage.engine import mysql_engine, postgres_engine
     from sockudo.stores.sql.apps import SqlAppStore
-    from sockudo.stores.sql.engine import mysql_engine, postgres_engine
 
     section, server = _server(settings)
     make = postgres_engine if section == "database.postgres" else mysql_engine

@@ -22,7 +22,7 @@ from sockudo.apps.ports import Edit, Origin
 from sockudo.config.app_reader import read_app
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
-from sockudo.sqlite_files import make_private_file, write_ahead
+from sockudo.storage.sqlite_files import make_private_file, write_ahead
 from sockudo.stores.app_records import key_taken, origin_of, plain_record
 from sockudo.stores.sqlite_schema import migrate
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from sockudo import errors
 from sockudo.auth.revocations import Revocation
-from sockudo.sqlite_files import make_private_file
+from sockudo.storage.sqlite_files import make_private_file
 
 __all__ = ["FILE_NAME", "SqliteRevocationStore"]
 

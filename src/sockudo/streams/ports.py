@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from sockudo import errors
+from sockudo.errors import OutcomeUnknown
 from sockudo.streams.records import (
     KEEP_ALL,
     WHOLE_STREAM,
@@ -22,13 +22,6 @@ from sockudo.streams.records import (
 from sockudo.streams.totals import Evicted, Group, Total
 
 __all__ = ["HistoryStore", "OutcomeUnknown"]
-
-
-class OutcomeUnknown(errors.SockudoError):
-    """The errors.HISTORY_UNAVAILABLE of a commit that may have been done: the store was lost while it was ending.
-
-    Committing again finds out, for appends that have a key.
-    """
 
 
 class HistoryStore(Protocol):

@@ -18,7 +18,11 @@ from sockudo.config.sections import Mysql, Postgres
 from sockudo.ids import unique_id
 from sockudo.push.ports import Category, Cleaned, OperatorNote, Removal
 from sockudo.push.positions import time_after
-from sockudo.sqlite_files import make_private_file
+from sockudo.storage.engine import mysql_engine, postgres_engine, sqlite_engine
+from sockudo.storage.failures import Subject
+from sockudo.storage.migrations import migrate
+from sockudo.storage.sqlite_files import make_private_file
+from sockudo.storage.worker import Worker
 from sockudo.stores.push.cleaning import clean_category, delete_app
 from sockudo.stores.push.grouping import Groups
 from sockudo.stores.push.publish_changes import owners_of
@@ -31,10 +35,6 @@ from sockudo.stores.push.sql_publishes import SqlPublishes, find_intents
 from sockudo.stores.push.sql_room import kinds_of, one_by_one
 from sockudo.stores.push.sql_settings import SqlSettings
 from sockudo.stores.push.statements import Statements, behind
-from sockudo.stores.sql.engine import mysql_engine, postgres_engine, sqlite_engine
-from sockudo.stores.sql.failures import PUSH
-from sockudo.stores.sql.migrations import migrate
-from sockudo.stores.sql.worker import Worker
 
 __all__ = ["FILE_NAME", "READERS", "SqlPushStore", "mysql_push", "postgres_push", "sqlite_push"]
 
@@ -42,6 +42,14 @@ FILE_NAME: Final = "push.sqlite3"
 
 READERS: Final = 3
 
+_SUBJECT: Final = Subject(
+    errors.SERVICE_UNAVAILABLE,
+    "sockudo.push",
+    "the push store",
+    "the push store's file",
+    "this record",
+    "Choose another database.",
+)
 _PREFIX: Final = "push"
 _TIMEOUT_MS: Final = 5000
 
@@ -102,14 +110,14 @@ class SqlPushStore(SqlDevices, SqlSettings, SqlPublishes):
         self._prefix = prefix
         self._timeout_ms = timeout_ms
         self._prepare = prepare
-        self._writer = Worker(writing, "push-writer", 1, timeout_ms, PUSH, optimistic=True)
+        self._writer = Worker(writing, "push-writer", 1, timeout_ms, _SUBJECT, optimistic=True)
         kinds = kinds_of(sql)
-        readers = Worker(reading, "push-reader", READERS, timeout_ms, PUSH)
-        super().__init__(tables, sql, readers, Groups(self._writer, kinds, PUSH), kinds)
+        readers = Worker(reading, "push-reader", READERS, timeout_ms, _SUBJECT)
+        super().__init__(tables, sql, readers, Groups(self._writer, kinds, _SUBJECT), kinds)
         self._counting = partial(count_channels, sql)
-        self._counts = Groups(readers, (self._counting,), PUSH)
+        self._counts = Groups(readers, (self._counting,), _SUBJECT)
         self._finding = partial(find_intents, sql)
-        self._planning = Groups(readers, (self._finding, one_by_one), PUSH)
+        self._planning = Groups(readers, (self._finding, one_by_one), _SUBJECT)
 
     async def start(self) -> None:
         self._writer.start()
@@ -119,9 +127,6 @@ class SqlPushStore(SqlDevices, SqlSettings, SqlPublishes):
         except BaseException:
             await self.close()
             raise
-        self._groups.start()
-        self._counts.start()
-        self._planning.start()
 
     async def close(self) -> None:
         await self._groups.close()
@@ -195,7 +200,7 @@ class SqlPushStore(SqlDevices, SqlSettings, SqlPublishes):
     def _migrate(self, engine: Engine) -> None:
         if self._prepare is not None:
             self._prepare()
-        migrate(engine, self._prefix, STEPS, TYPES[engine.dialect.name], self._timeout_ms, PUSH)
+        migrate(engine, self._prefix, STEPS, TYPES[engine.dialect.name], self._timeout_ms, _SUBJECT)
         table = self._tables.schema_version
         with engine.connect() as connection:
             version = connection.scalar(select(func.max(table.c.version)))

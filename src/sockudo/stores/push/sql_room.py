@@ -8,13 +8,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Row, Select
 
+from sockudo.storage.worker import Worker
 from sockudo.stores.push.device_changes import put_devices, put_subscriptions
 from sockudo.stores.push.grouping import Groups, Work
 from sockudo.stores.push.publish_changes import change_publishes
 from sockudo.stores.push.schema import Tables
 from sockudo.stores.push.sql_keys import change_locks, record_keys
 from sockudo.stores.push.statements import Statements
-from sockudo.stores.sql.worker import Worker
 
 __all__ = ["Kinds", "SqlRoom", "kinds_of", "one_by_one"]
 

@@ -7,8 +7,8 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Dialect, Integer, Select, Table, and_, bindparam, or_, select
 
+from sockudo.storage.many import Insert, Listed
 from sockudo.stores.push.schema import Tables
-from sockudo.stores.sql.many import Insert, Listed
 
 __all__ = ["Statements", "behind", "by_app", "chunks", "values"]
 

@@ -13,18 +13,20 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, text
 
+from sockudo import errors
 from sockudo.config.sections import HistoryMysql, HistoryPostgres, HistorySqlite, Mysql, Postgres
-from sockudo.sqlite_files import make_private_file
-from sockudo.stores.sql.engine import mysql_engine, postgres_engine, sqlite_engine
+from sockudo.storage.engine import mysql_engine, postgres_engine, sqlite_engine
+from sockudo.storage.failures import Subject
+from sockudo.storage.migrations import migrate, rewrite
+from sockudo.storage.sqlite_files import make_private_file
+from sockudo.storage.worker import Worker
 from sockudo.stores.sql.history_commit import commit
 from sockudo.stores.sql.history_evict import Taken
 from sockudo.stores.sql.history_read import read_info, read_page, read_totals
 from sockudo.stores.sql.history_retract import retract
 from sockudo.stores.sql.history_upkeep import delete_some, ensure, expire, mark, purge_some, reset_some, rotate
-from sockudo.stores.sql.migrations import migrate, rewrite
 from sockudo.stores.sql.schema import STEPS, TYPES, history_tables
 from sockudo.stores.sql.statements import Statements
-from sockudo.stores.sql.worker import Worker
 from sockudo.streams.records import (
     KEEP_ALL,
     WHOLE_STREAM,
@@ -40,11 +42,20 @@ from sockudo.streams.records import (
 )
 from sockudo.streams.totals import Evicted, Group, Total
 
-__all__ = ["FILE_NAME", "READERS", "SqlHistoryStore", "mysql_history", "postgres_history", "sqlite_history"]
+__all__ = ["FILE_NAME", "READERS", "SUBJECT", "SqlHistoryStore", "mysql_history", "postgres_history", "sqlite_history"]
 
 FILE_NAME: Final = "history.sqlite3"
 
 READERS: Final = 3
+
+SUBJECT: Final = Subject(
+    errors.HISTORY_UNAVAILABLE,
+    "sockudo.history",
+    "the history store",
+    "the history's file",
+    "this message",
+    "Choose another table_prefix.",
+)
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -113,8 +124,8 @@ class SqlHistoryStore:
         self._timeout_ms = timeout_ms
         self._prepare = prepare
         self._sql = Statements(history_tables(table_prefix), writing.dialect)
-        self._writer = Worker(writing, "history-writer", 1, timeout_ms)
-        self._readers = Worker(reading, "history-reader", READERS, timeout_ms)
+        self._writer = Worker(writing, "history-writer", 1, timeout_ms, SUBJECT)
+        self._readers = Worker(reading, "history-reader", READERS, timeout_ms, SUBJECT)
 
     async def start(self) -> None:
         self._writer.start()
@@ -230,4 +241,4 @@ class SqlHistoryStore:
     def _migrate(self, engine: Engine) -> None:
         if self._prepare is not None:
             self._prepare()
-        migrate(engine, self._prefix, STEPS, TYPES[engine.dialect.name], self._timeout_ms)
+        migrate(engine, self._prefix, STEPS, TYPES[engine.dialect.name], self._timeout_ms, SUBJECT)

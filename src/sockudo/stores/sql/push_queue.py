@@ -18,16 +18,17 @@ from sockudo import errors
 from sockudo.config.sections import Mysql, Postgres
 from sockudo.ids import unique_id
 from sockudo.push.queue import Depth, Lease, Message, Stage
-from sockudo.push.rounds import Rounds
-from sockudo.sqlite_files import make_private_file
-from sockudo.stores.sql.engine import mysql_engine, postgres_engine, sqlite_engine
-from sockudo.stores.sql.failures import Subject
-from sockudo.stores.sql.holders import is_gone, this_process
-from sockudo.stores.sql.migrations import migrate
+from sockudo.storage.engine import mysql_engine, postgres_engine, sqlite_engine
+from sockudo.storage.failures import Subject
+from sockudo.storage.group_commit import Bounds, GroupCommit
+from sockudo.storage.group_commit import Call as Waiting
+from sockudo.storage.holders import is_gone, this_process
+from sockudo.storage.migrations import migrate
+from sockudo.storage.sqlite_files import make_private_file
+from sockudo.storage.worker import Worker
 from sockudo.stores.sql.push_queue_schema import PREFIX, STEPS, TYPES, app_hash
 from sockudo.stores.sql.push_queue_statements import PushQueueStatements
 from sockudo.stores.sql.push_queue_work import Call, Consume, Extend, Finish, GiveBack, depths, do_round, holds, shares
-from sockudo.stores.sql.worker import Worker
 
 __all__ = ["FILE_NAME", "SqlPushQueue", "mysql_push_queue", "postgres_push_queue", "sqlite_push_queue"]
 
@@ -38,6 +39,8 @@ T = TypeVar("T")
 _TIMEOUT_MS: Final = 5000
 _LOOK_SECONDS: Final = 1.0
 
+# In bytes, as are the weights of calls.
+_BOUNDS: Final = Bounds(group=8 * 1024 * 1024, waiting=64 * 1024 * 1024)
 # About what a call costs beside its bodies.
 _ROW_BYTES: Final = 1024
 _TAKEN_BYTES: Final = 16_384
@@ -123,7 +126,7 @@ class SqlPushQueue:
         self._sql: PushQueueStatements | None = None
         self._writer = Worker(writing, "push-queue-writer", 1, timeout_ms, _SUBJECT)
         self._reader = Worker(reading, "push-queue-reader", 1, timeout_ms, _SUBJECT)
-        self._rounds: Rounds[Call] = Rounds(self._do, _weight, _unclaimed, "The push queue")
+        self._commits = GroupCommit(self._do, _BOUNDS, _refusal, name="the push queue", withdraw=_unclaimed)
 
     async def start(self) -> None:
         self._writer.start()
@@ -136,13 +139,13 @@ class SqlPushQueue:
             raise
 
     async def close(self) -> None:
-        await self._rounds.close()
+        await self._commits.close()
         await self._writer.close()
         await self._reader.close()
 
     async def produce(self, messages: Sequence[Message], now_ms: int, *, lasting: bool = True) -> None:
         if messages:
-            await self._rounds.call(Finish((), tuple(messages), now_ms, lasting))
+            await self._call(Finish((), tuple(messages), now_ms, lasting))
             self._heard({message.stage for message in messages}, now_ms)
 
     async def consume(
@@ -151,25 +154,25 @@ class SqlPushQueue:
         turned_back = now_ms < self._latest.get(stage, now_ms + 1)
         token = f"{self._holder}{unique_id()}"
         call = Consume(stage, limit, now_ms, lease_until_ms, per_app, token, turned_back)
-        leases: list[Lease] = await self._rounds.call(call)
+        leases: list[Lease] = await self._call(call)
         self._latest[stage] = now_ms
         return leases
 
     async def extend(self, leases: Sequence[Lease], lease_until_ms: int) -> list[bool]:
-        return await self._rounds.call(Extend(tuple(leases), lease_until_ms)) if leases else []
+        return await self._call(Extend(tuple(leases), lease_until_ms)) if leases else []
 
     async def finish(self, leases: Sequence[Lease], follow_up: Sequence[Message], now_ms: int) -> list[bool]:
         if not leases and not follow_up:
             return []
         # What nothing follows from can be done once more; then it is found out that it was done.
         lasting = bool(follow_up)
-        done: list[bool] = await self._rounds.call(Finish(tuple(leases), tuple(follow_up), now_ms, lasting))
+        done: list[bool] = await self._call(Finish(tuple(leases), tuple(follow_up), now_ms, lasting))
         self._heard({message.stage for message in follow_up}, now_ms)
         return done
 
     async def give_back(self, leases: Sequence[Lease], due_at_ms: int) -> None:
         if leases:
-            await self._rounds.call(GiveBack(tuple(leases), due_at_ms))
+            await self._call(GiveBack(tuple(leases), due_at_ms))
 
     async def next_due(self, stages: Sequence[Stage]) -> int | None:
         if not stages:
@@ -196,11 +199,14 @@ class SqlPushQueue:
         for stage in stages & self._latest.keys():
             self._latest[stage] = max(self._latest[stage], now_ms)
 
-    async def _do(self, calls: Sequence[Call]) -> list[Any]:
+    async def _call(self, call: Call) -> Any:
+        return await self._commits.do(call, _weight(call))
+
+    async def _do(self, waiting: Sequence[Waiting]) -> list[Any]:
         look = self._one_machine and time.monotonic() - self._looked_at >= _LOOK_SECONDS
         if look:
             self._looked_at = time.monotonic()
-        return await self._writer.write(partial(self._in_thread, calls, look))
+        return await self._writer.write(partial(self._in_thread, [each.request for each in waiting], look))
 
     # ---- what follows runs in the threads ----
 
@@ -228,6 +234,10 @@ def _free_of_the_gone(connection: Connection, sql: PushQueueStatements) -> None:
     tokens = sql.tokens(connection)
     gone = {name: is_gone(name) for name in {token.partition(":")[0] for token in tokens}}
     sql.free_tokens(connection, [token for token in tokens if gone[token.partition(":")[0]]])
+
+
+def _refusal(text: str) -> errors.SockudoError:
+    return errors.SERVICE_UNAVAILABLE(f"The push queue {text}", retry_after=1)
 
 
 def _weight(call: Call) -> int:

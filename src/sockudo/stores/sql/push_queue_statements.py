@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Dialect
 
 from sockudo.push.queue import STAGES, Stage
-from sockudo.stores.sql.many import Insert, Listed
+from sockudo.storage.many import Insert, Listed
 from sockudo.stores.sql.push_queue_schema import PREFIX, messages_table
 
 __all__ = ["Candidate", "PushQueueStatements"]

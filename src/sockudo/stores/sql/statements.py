@@ -23,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 
-from sockudo.stores.sql.many import Insert, Listed, ranges_of
+from sockudo.storage.many import Insert, Listed, ranges_of
 from sockudo.stores.sql.schema import Tables
 from sockudo.streams.totals import PRESENCE_PREFIX
 

@@ -1,4 +1,4 @@
-"""What went wrong in a database, in words of ours: no statement, name of a table or credential leaves this package.
+"""What went wrong in a database, in words of ours: no statement, name of a table or credential leaves it.
 
 The driver's own words go to the log.
 """
@@ -14,9 +14,7 @@ from sqlalchemy.exc import DataError, DBAPIError
 from sockudo import errors
 
 __all__ = [
-    "HISTORY",
     "NOT_ALLOWED",
-    "PUSH",
     "READ_ONLY",
     "RETRY_AFTER",
     "UNKNOWN_DATABASE",
@@ -46,23 +44,6 @@ class Subject(NamedTuple):
     item: str
     elsewhere: str
 
-
-HISTORY: Final = Subject(
-    errors.HISTORY_UNAVAILABLE,
-    "sockudo.history",
-    "the history store",
-    "the history's file",
-    "this message",
-    "Choose another table_prefix.",
-)
-PUSH: Final = Subject(
-    errors.SERVICE_UNAVAILABLE,
-    "sockudo.push",
-    "the push store",
-    "the push store's file",
-    "this record",
-    "Choose another database.",
-)
 
 _TOO_LONG: Final = "a statement took too long"
 _FULL: Final = "its disk is full"
@@ -148,7 +129,7 @@ def is_lost(error: DBAPIError) -> bool:
     return error.connection_invalidated
 
 
-def refuse(error: DBAPIError | OSError, of: Subject = HISTORY) -> NoReturn:
+def refuse(error: DBAPIError | OSError, of: Subject) -> NoReturn:
     """Raises the subject's refusal, or errors.INVALID_INPUT for data that the database cannot hold."""
     if isinstance(error, OSError):
         reason = (error.strerror or "it failed").lower()

@@ -21,7 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from sockudo.config.installed import driver_missing
 from sockudo.config.sections import SqlDatabase
-from sockudo.sqlite_files import write_ahead
+from sockudo.storage.sqlite_files import write_ahead
 
 if TYPE_CHECKING:
     import ssl
@@ -49,7 +49,8 @@ def sqlite_engine(path: Path, *, pool_size: int, timeout_ms: int, writing: bool,
     """Connections to an SQLite file that exists, in write-ahead mode.
 
     Transactions of a ``writing`` engine take the write lock at their start, waiting for it up to ``timeout_ms``; those
-    of another engine see the file as it was at their first statement. Commits survive the loss of power when
+    of another engine, and of connections with the execution option ``reading``, see the file as it was at their first
+    statement. Commits survive the loss of power when
     ``synchronous`` is "full"; when it is "normal", the loss of the process only. When the file is replaced, by a
     restored backup for example, the next transaction uses the new one; one that was removed is an error until it is
     back.
@@ -75,7 +76,7 @@ def sqlite_engine(path: Path, *, pool_size: int, timeout_ms: int, writing: bool,
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reading") else begin)
 
     @event.listens_for(engine, "connect")
     def _connected(_connection: object, entry: ConnectionPoolEntry) -> None:

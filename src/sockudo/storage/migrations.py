@@ -1,6 +1,7 @@
 """Brings the tables of a store to the shape that this version works with; several nodes may do so at once.
 
-A step is a list of statements. Steps that a database has been through are numbered in ``<table_prefix>_migrations``.
+A step is a list of statements. Steps that a database has been through are numbered in ``<table_prefix>_migrations``,
+those of a file that holds one store alone are counted in its ``user_version``.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import Final
 from sqlalchemy import BigInteger, Column, Connection, Engine, MetaData, Table, func, insert, inspect, select
 from sqlalchemy.exc import DBAPIError
 
-from sockudo.stores.sql.failures import HISTORY, Subject
+from sockudo.storage.failures import Subject, capital
 
-__all__ = ["migrate", "rewrite"]
+__all__ = ["migrate", "migrate_file", "rewrite"]
 
 _WORD: Final = re.compile(r"\{(\w+)\}")
 
@@ -31,7 +32,7 @@ def migrate(
     steps: Sequence[Sequence[str]],
     types: Mapping[str, str],
     timeout_ms: int,
-    of: Subject = HISTORY,
+    of: Subject,
 ) -> None:
     """Takes the steps that are missing, under a lock that one node at a time can have.
 
@@ -62,6 +63,33 @@ def migrate(
                 _take(connection, filled(statement))
             connection.execute(insert(done), {"number": number})
         connection.commit()
+
+
+def migrate_file(engine: Engine, steps: Sequence[Sequence[str]], of: Subject) -> None:
+    """Takes the steps that are missing in an SQLite file, in one transaction.
+
+    A file that lacks none is only read. Refuses in the name of the subject when the file is of a newer version.
+    """
+    with engine.connect().execution_options(reading=True) as connection:
+        version = _user_version(connection)
+    if version == len(steps):
+        return
+    with engine.begin() as connection:
+        version = _user_version(connection)
+        if version > len(steps):
+            raise of.spec(
+                f"{capital(of.store)} was written by a newer version of sockudo: its schema is {version}, this version "
+                f"knows {len(steps)}. Run the newer version, or restore the file from before the upgrade."
+            )
+        for step in steps[version:]:
+            for statement in step:
+                connection.exec_driver_sql(statement)
+        connection.exec_driver_sql(f"PRAGMA user_version = {len(steps)}")
+
+
+def _user_version(connection: Connection) -> int:
+    version: int = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    return version
 
 
 def rewrite(connection: Connection, prefix: str) -> None:

@@ -6,8 +6,8 @@ from sqlalchemy import Connection, delete, false, inspect, table
 from sqlalchemy.exc import DBAPIError
 
 from sockudo.config.sections import Postgres, SqlDatabase
-from sockudo.stores.sql.engine import mysql_engine, postgres_engine
-from sockudo.stores.sql.failures import reason_of
+from sockudo.storage.engine import mysql_engine, postgres_engine
+from sockudo.storage.failures import reason_of
 
 __all__ = ["try_login"]
 

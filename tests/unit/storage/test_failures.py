@@ -12,10 +12,11 @@ from sqlalchemy.exc import DBAPIError
 
 from sockudo import errors
 from sockudo.config.sections import HistorySqlite
-from sockudo.sqlite_files import make_private_file
+from sockudo.storage.engine import sqlite_engine
+from sockudo.storage.failures import is_conflict, is_lost, refuse
+from sockudo.storage.sqlite_files import make_private_file
 from sockudo.stores.sql import sqlite_history
-from sockudo.stores.sql.engine import sqlite_engine
-from sockudo.stores.sql.failures import is_conflict, is_lost, refuse
+from sockudo.stores.sql.history import SUBJECT
 from support.history import an_append, serials
 
 
@@ -30,7 +31,7 @@ def wrapped(driver: Exception, *, lost: bool = False) -> DBAPIError:
 
 def reason(error: DBAPIError) -> str:
     with pytest.raises(errors.SockudoError) as refused:
-        refuse(error)
+        refuse(error, SUBJECT)
     assert refused.value.spec is errors.HISTORY_UNAVAILABLE
     assert refused.value.retry_after == 1
     start = "The history store does not answer: "
@@ -135,7 +136,7 @@ def test_a_lost_connection_is_called_that_whatever_its_number(driver: Exception)
 @pytest.mark.parametrize("driver", [psycopg.DataError("x"), pymysql.err.DataError(1406, "x"), sqlite3.DataError("x")])
 def test_what_the_database_cannot_hold_is_the_publishers_fault(driver: Exception) -> None:
     with pytest.raises(errors.SockudoError) as refused:
-        refuse(wrapped(driver))
+        refuse(wrapped(driver), SUBJECT)
     assert refused.value.spec is errors.INVALID_INPUT
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from sockudo.stores.sql import holders
-from sockudo.stores.sql.holders import is_gone, this_process
+from sockudo.storage import holders
+from sockudo.storage.holders import is_gone, this_process
 
-WAITS = "from sockudo.stores.sql.holders import this_process; print(this_process(), flush=True); input()"
+WAITS = "from sockudo.storage.holders import this_process; print(this_process(), flush=True); input()"
 
 
 @contextmanager

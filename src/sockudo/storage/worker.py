@@ -17,8 +17,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from sockudo import errors
-from sockudo.stores.sql.failures import HISTORY, RETRY_AFTER, Subject, capital, is_conflict, is_lost, is_taken, refuse
-from sockudo.streams.ports import OutcomeUnknown
+from sockudo.errors import OutcomeUnknown
+from sockudo.storage.failures import RETRY_AFTER, Subject, capital, is_conflict, is_lost, is_taken, refuse
 
 __all__ = ["Worker"]
 
@@ -42,7 +42,7 @@ class Worker:
         name: str,
         threads: int,
         timeout_ms: int,
-        of: Subject = HISTORY,
+        of: Subject,
         *,
         optimistic: bool = False,
     ) -> None:
