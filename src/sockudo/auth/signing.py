@@ -25,6 +25,7 @@ __all__ = ["AppLookup", "Signer", "authenticate", "query_param"]
 _BLOCK: Final = hashlib.sha256().block_size
 _INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
+_LONGEST_PATH: Final = 200
 
 
 class Signer:
@@ -132,13 +133,13 @@ def authenticate(
     if signature is None:
         raise errors.SIGNATURE_MISMATCH("Invalid API signature: auth_signature is missing")
     if not _is_signed(app.signer, method.encode(), raw_path, canonical.encode(), signature):
+        # The path is what a client that signs for another one, in front of a proxy, cannot see otherwise.
+        text = f"Invalid API signature: it was checked for {method} {raw_path[:_LONGEST_PATH].decode('latin-1')}"
         if not may_explain():
-            raise errors.SIGNATURE_MISMATCH("Invalid API signature")
+            raise errors.SIGNATURE_MISMATCH(text)
         signed = (method.encode(), raw_path, canonical.encode())
         mistake = mistaken_signature(app, *signed, signature, apps.all())
-        raise errors.SIGNATURE_MISMATCH(
-            "Invalid API signature", likely_cause=mistake.cause, shared_cause=mistake.shared
-        )
+        raise errors.SIGNATURE_MISMATCH(text, likely_cause=mistake.cause, shared_cause=mistake.shared)
     if not app.enabled:
         raise errors.APP_DISABLED(f"The app {app.id} is disabled")
     return app

@@ -313,7 +313,8 @@ class TestBodyHash:
         other = b'{"name":"x"}'
         digest = hashlib.md5(other).hexdigest()
         query = f"{AUTH}&body_md5={digest}&auth_signature={SIGNATURE}".encode()
-        refusal(errors.SIGNATURE_MISMATCH, "Invalid API signature", lambda: publish(apps, query, other))
+        text = "Invalid API signature: it was checked for POST /apps/4471/events"
+        refusal(errors.SIGNATURE_MISMATCH, text, lambda: publish(apps, query, other))
 
 
 class TestCanonicalString:
