@@ -23,6 +23,10 @@ _UNNOTICED = 0.1 - _INTERVAL / 2
 _WARN_AT_MOST_EVERY = 10.0
 _OWN_WORK: Final = "the server's own work"
 _NO_CPU: Final = "the machine gave it no CPU: other processes, a limit, or a paused virtual machine"
+_REMEDIES: Final = {
+    _OWN_WORK: "fewer connections or messages for this node, or cheaper filters and deltas",
+    _NO_CPU: "give the server a core of its own",
+}
 
 # Measurements that are remembered: those of about ten seconds.
 _RECENT: Final = 400
@@ -79,8 +83,11 @@ class LoopWatch:
             return
         now = self._now()
         if now - self._warned_at >= _WARN_AT_MOST_EVERY:
-            cause = {} if worked is None else {"cause": _OWN_WORK if worked >= late / 2 else _NO_CPU}
-            _log.warning("the event loop was blocked", milliseconds=round(milliseconds), times=self._unsaid, **cause)
+            told = {}
+            if worked is not None:
+                cause = _OWN_WORK if worked >= late / 2 else _NO_CPU
+                told = {"cause": cause, "remedy": _REMEDIES[cause]}
+            _log.warning("the event loop was blocked", milliseconds=round(milliseconds), times=self._unsaid, **told)
             self._warned_at, self._unsaid = now, 0
 
     def take_worst_ms(self) -> float:

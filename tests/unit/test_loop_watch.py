@@ -98,8 +98,12 @@ def test_without_connections_only_a_long_block_is_told() -> None:
     assert watch.stalls == 2
 
 
-@pytest.mark.parametrize(("worked", "cause"), [(0.19, "own work"), (0.02, "gave it no CPU")])
-def test_whose_fault_a_block_is(worked: float, cause: str) -> None:
+@pytest.mark.parametrize(
+    ("worked", "cause", "remedy"),
+    [(0.19, "own work", "fewer connections"), (0.02, "gave it no CPU", "a core of its own")],
+)
+def test_whose_fault_a_block_is_and_what_to_do(worked: float, cause: str, remedy: str) -> None:
     with capture_logs() as logs:
         LoopWatch(Time()).note(0.2, worked)
     assert cause in logs[0]["cause"]
+    assert remedy in logs[0]["remedy"]

@@ -130,5 +130,7 @@ def _pace(board: Board) -> Iterator[Concern]:
         yield Concern("warn", f"Rate limits refused about {limited:,.0f} requests or messages in the last minute.")
     longest = max((value for value in ring.column("loop_lag_max_ms", _MINUTE) if not isnan(value)), default=0.0)
     if longest >= (_SLOW_MS if board.gateway.hub.connection_count() else _UNNOTICED_MS):
-        text = f"The event loop was blocked for {longest:,.0f} ms in the last minute; every connection waited."
-        yield Concern("warn", text)
+        text = f"The event loop was blocked for {longest:,.0f} ms in the last minute; every connection waited. "
+        yield Concern(
+            "warn", text + "The log and `sockudo doctor` say whether it was the server's own work, and what to do."
+        )
