@@ -439,7 +439,7 @@ def test_a_missing_extra_is_named_and_the_server_serves(serve: Serve, tmp_path: 
     assert publish(server, "room").status == 200
     [line] = [line for line in server.log.splitlines() if "no traces" in line]
     assert "OTEL_EXPORTER_OTLP_ENDPOINT asks for OpenTelemetry" in line
-    assert "sockudo[opentelemetry]" in line
+    assert "'.[opentelemetry]'" in line
 
 
 @contextmanager

@@ -113,4 +113,4 @@ def test_a_driver_that_is_not_installed(place: str, apps: Invoke, monkeypatch: p
     result = apps("list")
     assert result.exit_code == 1
     assert "Error: The store of the apps cannot be used." in result.stderr
-    assert "PostgreSQL needs a driver that is not installed: pip install 'sockudo[postgres]'" in result.stderr
+    assert "PostgreSQL needs a driver that is not installed: pip install '.[postgres]' in a checkout" in result.stderr

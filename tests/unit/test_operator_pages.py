@@ -14,9 +14,10 @@ import typer
 
 from sockudo.cli.commands import app as command_line
 from sockudo.components import Component
-from sockudo.config import foreign, load, misspelt
+from sockudo.config import Settings, foreign, load, misspelt
 from sockudo.config.schema import declared, sections, variables
 from sockudo.config.webhooks import PUSH_EVENTS
+from sockudo.embedded_files import EMBEDDED_FILES
 from sockudo.errors import CATALOGUE
 from sockudo.history import History, PresenceHistory
 from sockudo.hub import Hub, HubOptions
@@ -168,3 +169,32 @@ def test_links_lead_somewhere() -> None:
         }
         inner = set(re.findall(r"\]\(#([^)]*)\)", TEXTS[page]))
         assert inner - anchors == set()
+
+
+def test_the_server_is_installed_from_a_checkout() -> None:
+    """A bare name, in a page or a text, would be looked for in a public index, where it can be another's package."""
+    root = DOCS.parent
+    texts = [*root.glob("*.md"), *DOCS.glob("*.md"), *(root / "src" / "sockudo").rglob("*.py")]
+    bare = re.compile(r"(?:pipx?|uv) install[^\n]*[\s'\"]sockudo(?:\[|[\s'\"`.,)]|$)", re.MULTILINE)
+    for path in texts:
+        found = bare.search(path.read_text())
+        assert found is None, f"{path.name}: {found and found[0]}"
+        assert "npm install @sockudo" not in path.read_text(), path.name
+
+
+def test_backups_name_every_file() -> None:
+    section = TEXTS["operations.md"].partition("## Backups")[2].partition("\n## ")[0]
+    for file in EMBEDDED_FILES:
+        assert f"`{file.name}`" in section, file.name
+
+
+def test_the_image_is_reached_by_other_containers() -> None:
+    """Loopback of a container, where metrics and dashboard listen by default, is its own."""
+    dockerfile = (DOCS.parent / "Dockerfile").read_text()
+    given = dict(re.findall(r"^\s*(?:ENV )?([A-Z_]+)=(\S+)", dockerfile, re.MULTILINE))
+    environment = {name: value for name, value in given.items() if name in variables()}
+    assert environment.keys() == {"SOCKUDO_DATA_DIR", "METRICS_HOST"}
+    settings = load(path=None, environ=environment, cwd=DOCS).settings
+    assert (settings.metrics.host, Settings().metrics.host) == ("0.0.0.0", "127.0.0.1")
+    exposed = re.findall(r"^EXPOSE (\d+) (\d+)$", dockerfile, re.MULTILINE)
+    assert exposed == [(str(settings.port), str(settings.metrics.port))]

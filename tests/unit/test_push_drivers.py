@@ -39,9 +39,21 @@ async def test_the_file_is_in_the_data_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("driver", "module", "text"),
     [
-        ("redis", "redis.asyncio", "Redis needs a driver that is not installed: pip install 'sockudo[redis]'"),
-        ("postgres", "psycopg", "PostgreSQL needs a driver that is not installed: pip install 'sockudo[postgres]'"),
-        ("mysql", "pymysql", "MySQL needs a driver that is not installed: pip install 'sockudo[mysql]'"),
+        (
+            "redis",
+            "redis.asyncio",
+            "Redis needs a driver that is not installed: pip install '.[redis]' in a checkout",
+        ),
+        (
+            "postgres",
+            "psycopg",
+            "PostgreSQL needs a driver that is not installed: pip install '.[postgres]' in a checkout",
+        ),
+        (
+            "mysql",
+            "pymysql",
+            "MySQL needs a driver that is not installed: pip install '.[mysql]' in a checkout",
+        ),
     ],
 )
 def test_a_driver_that_is_not_installed_is_one_sentence(

@@ -10,7 +10,7 @@ from sockudo.config.problems import ConfigError
 if TYPE_CHECKING:
     from sockudo.config.settings import Settings
 
-__all__ = ["driver_missing", "missing_drivers"]
+__all__ = ["driver_missing", "how_to_install", "missing_drivers"]
 
 _MODULES: Final = {"postgres": ("PostgreSQL", "psycopg"), "mysql": ("MySQL", "pymysql"), "redis": ("Redis", "redis")}
 
@@ -18,7 +18,12 @@ _MODULES: Final = {"postgres": ("PostgreSQL", "psycopg"), "mysql": ("MySQL", "py
 def driver_missing(extra: str) -> ConfigError:
     """What to raise where the driver of this extra cannot be imported."""
     name, _ = _MODULES[extra]
-    return ConfigError([f"{name} needs a driver that is not installed: pip install 'sockudo[{extra}]'"])
+    return ConfigError([f"{name} needs a driver that is not installed: {how_to_install(extra)}"])
+
+
+def how_to_install(extra: str) -> str:
+    """The command for people. A checkout is named, as a bare name would be looked for in a public index."""
+    return f"pip install '.[{extra}]' in a checkout"
 
 
 def missing_drivers(settings: Settings) -> list[str]:

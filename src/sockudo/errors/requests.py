@@ -126,7 +126,8 @@ APP_NOT_FOUND = row(
     "No app has the id in the path.",
     http=404,
     causes=("a mistyped app id", "the key used in place of the id"),
-    remedy="Compare the id with `sockudo apps list`.",
+    remedy="Compare the id with `sockudo apps list`; a server that was started with --dev has the app 1001, and those "
+    "that it was given.",
 )
 APP_EXISTS = row(
     "app_exists",

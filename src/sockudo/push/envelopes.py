@@ -105,12 +105,12 @@ def _opened(cipher: AESGCM, sealed: bytes) -> bytes | None:
 
 
 def _cipher(key: bytes) -> AESGCM:
-    # An extra, and twenty milliseconds to load, which servers without push need not spend.
+    # Twenty milliseconds to load, which servers without push need not spend.
     try:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     except ImportError:
         raise errors.SERVICE_UNAVAILABLE(
-            "Push credentials cannot be encrypted here: install the server with pip install 'sockudo[push]'"
+            "Push credentials cannot be encrypted here: the package cryptography, which comes with Sockudo, is missing"
         ) from None
     return AESGCM(key)
 

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from sockudo.config.installed import how_to_install
 from sockudo.spans import Tracer
 
 __all__ = ["Tracing", "start_tracing"]
@@ -40,9 +41,8 @@ def start_tracing(environ: Mapping[str, str], instance: str) -> Tracing | None:
     try:
         from sockudo.tracing.otel import OpenTelemetry, TracingError
     except ImportError:
-        _log.warning(
-            "no traces", reason=f"{switch} asks for OpenTelemetry, which is not installed: sockudo[opentelemetry]"
-        )
+        how = how_to_install("opentelemetry")
+        _log.warning("no traces", reason=f"{switch} asks for OpenTelemetry, which is not installed: {how}")
         return None
     try:
         tracing = OpenTelemetry(environ, instance)

@@ -42,7 +42,7 @@ from sockudo.doctor.tls import Certificate
 from sockudo.doctor.webhooks import Tried
 from sockudo.errors import CATALOGUE
 from sockudo.queues import redis_connection
-from sockudo.stores.sql import failures
+from sockudo.storage import failures
 from sockudo.webhooks import Answer as EndpointAnswer
 
 DAY = 86_400.0
@@ -481,7 +481,7 @@ def server_of(name: str, login: Callable[[float], Awaitable[str | None]]) -> Ser
 
 async def test_a_server_whose_driver_is_not_installed_is_only_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
     async def login(_: float) -> str | None:
-        raise ConfigError(["Redis needs a driver that is not installed: pip install 'sockudo[redis]'"])
+        raise ConfigError(["Redis needs a driver that is not installed: pip install '.[redis]' in a checkout"])
 
     async def reached(*_: object) -> None:
         return None
@@ -490,7 +490,7 @@ async def test_a_server_whose_driver_is_not_installed_is_only_connected_to(monke
     found = await stores._look_at(server_of("Redis", login), 1)
     assert (found.state, found.advice) == (
         "not_checked",
-        ("Redis needs a driver that is not installed: pip install 'sockudo[redis]'",),
+        ("Redis needs a driver that is not installed: pip install '.[redis]' in a checkout",),
     )
     assert found.seen.startswith("Redis at 127.0.0.1:1 takes connections")
 

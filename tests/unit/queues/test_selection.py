@@ -43,7 +43,7 @@ def test_a_driver_that_is_not_installed_is_one_sentence(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     with pytest.raises(ConfigError) as caught:
         webhook_queue(settings("redis"))
-    assert str(caught.value) == "Redis needs a driver that is not installed: pip install 'sockudo[redis]'"
+    assert str(caught.value) == "Redis needs a driver that is not installed: pip install '.[redis]' in a checkout"
 
 
 @pytest.mark.parametrize(

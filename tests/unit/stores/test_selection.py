@@ -80,4 +80,4 @@ def test_a_driver_that_is_not_installed_is_one_sentence(without_package: str) ->
     extra, name, _ = DRIVERS[without_package]
     with pytest.raises(ConfigError) as caught:
         app_store(settings(without_package))
-    assert str(caught.value) == f"{name} needs a driver that is not installed: pip install 'sockudo[{extra}]'"
+    assert str(caught.value) == f"{name} needs a driver that is not installed: pip install '.[{extra}]' in a checkout"
