@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import structlog
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from sockudo.apps import AppRegistry
 from sockudo.claiming import Claims, places
@@ -41,6 +41,7 @@ from sockudo.edge.listeners import (
     serve_app,
     tls_context,
 )
+from sockudo.edge.main_app import MainApp
 from sockudo.edge.message_versions import message_version_routes
 from sockudo.edge.operations import operations_routes
 from sockudo.edge.presence_history import presence_history_routes
@@ -142,14 +143,7 @@ class Server:
 
     def _build_edge(self, tracer: Tracer | None) -> None:
         settings, services = self.settings, self.services
-        front: Front | TracedFront | None = None
-
-        async def application(scope: Scope, receive: Receive, send: Send) -> None:
-            if settings.dashboard.public and self.dashboard is not None and is_dashboard(scope["raw_path"]):
-                await self.dashboard(scope, receive, send)
-            elif front is not None:
-                await front(scope, receive, send)
-
+        self._main = main = MainApp()
         self.edge = edge = Edge(
             gateway=services.gateway,
             publisher=services.publisher,
@@ -160,7 +154,7 @@ class Server:
             limits=IpLimits(settings.rate_limiter),
             cors=Cors(settings),
             reach=Reach.of_clients(settings),
-            uvicorn=asgi_config(application),
+            uvicorn=asgi_config(main),
             replies=HeldReplies(asyncio.get_running_loop().call_soon),
             push=services.push,
             tracer=tracer,
@@ -179,8 +173,7 @@ class Server:
             *operations_routes(edge, self.health, messages, presence),
         ]
         front = Front(edge, routes)
-        if tracer is not None:
-            front = TracedFront(edge, front, tracer)
+        main.front = front if tracer is None else TracedFront(edge, front, tracer)
 
     def _health_checks(self) -> HealthChecks:
         services, draining = self.services, lambda: self.services.gateway.draining
@@ -217,6 +210,12 @@ class Server:
             from sockudo.dashboard.app import dashboard_app
 
             self.dashboard = dashboard_app(self.board)
+            if settings.dashboard.public:
+                self._main.add_pages(is_dashboard, self.dashboard)
+        if settings.dev:
+            from sockudo.dashboard.start import is_start_page, start_page  # as the dashboard is
+
+            self._main.add_pages(is_start_page, start_page(self.board))
         messages, presence = services.histories.messages, services.histories.presence
         self.metrics = self.board.metrics = Metrics(
             services.hub,

@@ -21,6 +21,8 @@ def welcome(server: Server, seconds: float) -> str:
     """The text for a person at a terminal. Secrets appear only in development and when an app was just created."""
     settings = server.settings
     lines = [f"Sockudo {__version__} is ready in {seconds:.2f} s", "", f"  listening on   {_url(server)}"]
+    if settings.dev and not settings.unix_socket.enabled:
+        lines.append(f"  try it         {_url(server)}/ in a browser")
     if server.metrics_port is not None and settings.metrics.enabled:
         lines.append(f"  metrics        {_operators_url(server)}/metrics{_everywhere(settings)}")
     elif settings.metrics.enabled:

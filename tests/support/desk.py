@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 from starlette.routing import Route
 
 from sockudo.dashboard.access import Gate
-from sockudo.dashboard.app import _Pages, dashboard_routes
+from sockudo.dashboard.app import dashboard_routes
 from sockudo.dashboard.board import Board
+from sockudo.dashboard.replies import error_reply
+from sockudo.dashboard.routing import Pages
 from sockudo.loop_watch import LoopWatch
 from support.edge import EdgeNode, settings
 from support.server import Reply
@@ -70,7 +73,7 @@ class Desk:
         self.clock = self.node.clock
         self.board = board_of(self.node)
         self.routes = dashboard_routes(self.board)
-        self.app = Gate(self.board, _Pages(self.board, [*self.routes, *routes]))
+        self.app = Gate(self.board, Pages([*self.routes, *routes], partial(error_reply, self.board)))
 
     def configure(self, **dashboard: Any) -> None:
         """Another configuration is in force, as after a reload."""

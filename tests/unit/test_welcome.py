@@ -126,6 +126,12 @@ def test_the_rate_limit_is_said_as_it_surprises_people() -> None:
     assert "rate limit" not in said(rate_limiter__driver="none")
 
 
+def test_where_the_page_of_a_development_server_is() -> None:
+    assert "  try it         http://127.0.0.1:6001/ in a browser\n" in said(dev=True)
+    assert "try it" not in said()
+    assert "try it" not in said(dev=True, unix_socket__enabled=True, unix_socket__path="/run/s.sock")
+
+
 def test_where_the_dashboard_is() -> None:
     assert "dashboard      http://127.0.0.1:9601/dashboard\n" in said()
     assert "dashboard      http://127.0.0.1:9601/dashboard\n" in said(metrics__enabled=False)

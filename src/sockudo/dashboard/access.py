@@ -36,6 +36,7 @@ __all__ = [
     "check_password",
     "check_same_origin",
     "is_secure",
+    "with_page_headers",
 ]
 
 _log = structlog.get_logger("sockudo.dashboard")
@@ -86,7 +87,7 @@ class Gate:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = _with_headers(message["headers"])
+                message["headers"] = with_page_headers(message["headers"])
             await send(message)
 
         try:
@@ -157,7 +158,8 @@ def _is_open(path: str) -> bool:
     return path == LOGIN or path.startswith(assets.PREFIX)
 
 
-def _with_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def with_page_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """An answer's headers, and those by which a browser lets its page load and be loaded from this origin alone."""
     kept = [*headers, *_HEADERS]
     if not any(name.lower() == b"cache-control" for name, _ in headers):
         kept.append((b"cache-control", b"no-store"))

@@ -10,11 +10,12 @@ from urllib.parse import quote, urlsplit
 from sockudo.config.apps import App
 from sockudo.dashboard.board import Board
 
-__all__ = ["Snippet", "snippets"]
+__all__ = ["EVERYWHERE", "Snippet", "snippets"]
 
 SECRET = "YOUR-SECRET"  # noqa: S105 - what stands in its place
 
-_EVERYWHERE = frozenset({"", "0.0.0.0", "::"})
+EVERYWHERE = frozenset({"", "0.0.0.0", "::"})
+"""Addresses to listen on that are none to connect to."""
 _CHANNEL, _EVENT = "my-channel", "my-event"
 _MAIN = "Clients and HTTP API"
 
@@ -49,7 +50,7 @@ def _address(board: Board, reached: str) -> tuple[bool, str, int]:
         name = urlsplit(f"//{reached}").hostname
     except ValueError:
         name = None
-    host = settings.host if settings.host not in _EVERYWHERE else name or "127.0.0.1"
+    host = settings.host if settings.host not in EVERYWHERE else name or "127.0.0.1"
     return settings.ssl.enabled, host, (url.port if url.scheme != "unix" else None) or settings.port
 
 
