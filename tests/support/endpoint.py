@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import http.server
 import json
+import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -41,20 +43,38 @@ class WebhookRequest:
 
 
 class WebhookEndpoint:
-    """For ``with``. ``status`` and ``text`` are what it answers, after ``delay`` seconds; all may be changed."""
+    """For ``with``. ``status`` and ``text`` are what it answers, after ``delay`` seconds; all may be changed.
 
-    def __init__(self, status: int = 200, delay: float = 0.0, text: str = "") -> None:
+    ``headers`` go with each answer. With the files of a ``certificate`` and its key it speaks TLS, as localhost.
+    """
+
+    def __init__(
+        self,
+        status: int = 200,
+        delay: float = 0.0,
+        text: str = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+        certificate: tuple[Path, Path] | None = None,
+    ) -> None:
         self.status = status
         self.text = text
         self.delay = delay
         self._requests: list[WebhookRequest] = []
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
+        self._headers = headers or {}
+        self._place = f"http://127.0.0.1:{self._server.server_address[1]}"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self._place = f"https://localhost:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/hook"
+        return f"{self._place}/hook"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -99,6 +119,8 @@ class WebhookEndpoint:
                 endpoint._requests.append(WebhookRequest(headers, body, status))
                 self.send_response(status)
                 answer = endpoint.text.encode()
+                for name, value in endpoint._headers.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
