@@ -36,8 +36,8 @@ from sockudo.sessions import Gateway
 from sockudo.spans import Tracer
 from sockudo.stores import MemoryHistoryStore
 from sockudo.stores.histories import history_store
+from sockudo.stores.revocations import RevocationFile
 from sockudo.stores.selection import app_store
-from sockudo.stores.sqlite_revocations import SqliteRevocationStore
 from sockudo.webhooks.ports import Sender
 from sockudo.webhooks.runtime import WebhookRuntime
 
@@ -67,7 +67,7 @@ class Services:
         )
         self.rates = AppRates()
         self.keys = IdempotencyKeys(max_key_length=settings.idempotency.max_key_length)
-        self.revocations = Revocations(SqliteRevocationStore(settings.data_dir))
+        self.revocations = Revocations(RevocationFile(settings.data_dir))
         self.histories = HistoryRuntime(hub, apps, clock, settings, history_store, MemoryHistoryStore, tracer)
         self.webhooks = WebhookRuntime(hub, apps, clock, settings, webhook_queue, _webhook_sender, tracer)
         pipeline = Pipeline(hub, self.keys, clock, self.histories.messages)

@@ -18,7 +18,7 @@ from sockudo.config.apps import App, Limits, Policy
 from sockudo.config.problems import ConfigError
 from sockudo.stores.memory_apps import MemoryAppStore
 from sockudo.stores.selection import app_store
-from sockudo.stores.sqlite_apps import SqliteAppStore
+from sockudo.stores.sql.apps import sqlite_apps
 from support.app_tables import app_settings, new_table
 from support.databases import DatabaseServer
 
@@ -32,7 +32,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     if request.param == "memory":
         made = MemoryAppStore()
     elif request.param == "sqlite":
-        made = SqliteAppStore(tmp_path / "data")
+        made = sqlite_apps(tmp_path / "data" / "apps.sqlite3")
     else:
         server: DatabaseServer = request.getfixturevalue(request.param)
         made = app_store(app_settings(server, new_table()))

@@ -28,7 +28,7 @@ from sockudo.config.apps import (
 )
 from sockudo.stores.memory_apps import MemoryAppStore
 from sockudo.stores.selection import app_store
-from sockudo.stores.sqlite_apps import SqliteAppStore
+from sockudo.stores.sql.apps import sqlite_apps
 from support.app_tables import app_settings, new_table
 from support.databases import DatabaseServer
 
@@ -72,7 +72,7 @@ def _made(request: pytest.FixtureRequest, folder: Path) -> AppStore:
     if request.param == "memory":
         return MemoryAppStore()
     if request.param == "sqlite":
-        return SqliteAppStore(folder)
+        return sqlite_apps(folder / "apps.sqlite3")
     server: DatabaseServer = request.getfixturevalue(request.param)
     return app_store(app_settings(server, new_table()))
 

@@ -7,6 +7,7 @@ connection string is ever made, so none with a password can be shown.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sqlite3
 import time
@@ -45,7 +46,15 @@ Isolation = Literal["READ COMMITTED", "REPEATABLE READ"]
 _CACHE_KIB: Final = 16_384
 
 
-def sqlite_engine(path: Path, *, pool_size: int, timeout_ms: int, writing: bool, synchronous: str = "full") -> Engine:
+def sqlite_engine(
+    path: Path,
+    *,
+    pool_size: int,
+    timeout_ms: int,
+    writing: bool,
+    synchronous: str = "full",
+    complete: bool = False,
+) -> Engine:
     """Connections to an SQLite file that exists, in write-ahead mode.
 
     Transactions of a ``writing`` engine take the write lock at their start, waiting for it up to ``timeout_ms``; those
@@ -53,7 +62,7 @@ def sqlite_engine(path: Path, *, pool_size: int, timeout_ms: int, writing: bool,
     statement. Commits survive the loss of power when
     ``synchronous`` is "full"; when it is "normal", the loss of the process only. When the file is replaced, by a
     restored backup for example, the next transaction uses the new one; one that was removed is an error until it is
-    back.
+    back. A ``complete`` file needs no companion: each commit goes on into it, for data that rarely changes.
     """
     # Read and write, but never create: a file removed a moment ago must not come back empty.
     uri = f"{path.absolute().as_uri()}?mode=rw"
@@ -82,12 +91,30 @@ def sqlite_engine(path: Path, *, pool_size: int, timeout_ms: int, writing: bool,
     def _connected(_connection: object, entry: ConnectionPoolEntry) -> None:
         entry.info["file"] = _identity(path)
 
+    if complete:
+        _checkpoint_commits(engine)
+
     @event.listens_for(engine, "checkout")
     def _checkout(_connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
         if entry.info["file"] != _identity(path):
             raise DisconnectionError
 
     return engine
+
+
+def _checkpoint_commits(engine: Engine) -> None:
+    """A copy of the main file is then whole, and a backup in its place gets no left-over log played into it."""
+
+    @event.listens_for(engine, "commit")
+    def _commit(connection: Connection) -> None:
+        connection.info["checkpoint"] = not connection.get_execution_options().get("reading")
+
+    @event.listens_for(engine, "checkin")
+    def _checkin(connection: sqlite3.Connection | None, entry: ConnectionPoolEntry) -> None:
+        if entry.info.pop("checkpoint", False) and connection is not None:
+            # What cannot be moved now is moved after the next change.
+            with contextlib.suppress(sqlite3.OperationalError):
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def postgres_engine(

@@ -9,7 +9,7 @@ import sqlite3
 from typing import Final, NamedTuple, NoReturn
 
 import structlog
-from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 
 from sockudo import errors
 
@@ -34,7 +34,8 @@ RETRY_AFTER: Final = 1
 class Subject(NamedTuple):
     """Whose database it is: which refusal its failures are, and what its parts are called in texts.
 
-    ``item`` is what it is asked to hold, ``elsewhere`` what to do when its tables are somebody else's.
+    ``item`` is what it is asked to hold, ``elsewhere`` what to do when its tables are somebody else's. Of a store with
+    ``secrets`` no error keeps what a driver may have quoted of a row.
     """
 
     spec: errors.ErrorSpec
@@ -42,7 +43,8 @@ class Subject(NamedTuple):
     store: str
     file: str
     item: str
-    elsewhere: str
+    elsewhere: str = ""
+    secrets: bool = False
 
 
 _TOO_LONG: Final = "a statement took too long"
@@ -52,6 +54,9 @@ NOT_ALLOWED: Final = "it does not let the configured user do this"
 UNKNOWN_USER: Final = "it does not accept the configured user or password"
 UNKNOWN_DATABASE: Final = "the configured database does not exist"
 _TOO_MANY: Final = "it has too many connections"
+_FAILED: Final = "it failed"
+_UNREACHABLE: Final = "it cannot be reached, or refuses the connection"
+_MISSING: Final = "one of its tables, or a column, is missing"
 
 _SQLITE: Final = {
     sqlite3.SQLITE_BUSY: "it is locked by another process",
@@ -68,6 +73,8 @@ _POSTGRES: Final = {
     "28000": UNKNOWN_USER,
     "28P01": UNKNOWN_USER,
     "3D000": UNKNOWN_DATABASE,
+    "42703": _MISSING,
+    "42P01": _MISSING,
     "42501": NOT_ALLOWED,
     "53100": _FULL,
     "53300": _TOO_MANY,
@@ -92,8 +99,10 @@ _MYSQL: Final = {
     1044: NOT_ALLOWED,
     1045: UNKNOWN_USER,
     1049: UNKNOWN_DATABASE,
+    1054: _MISSING,
     1114: _FULL,
     1142: NOT_ALLOWED,
+    1146: _MISSING,
     1203: _TOO_MANY,
     1205: _TOO_LONG,
     1226: _TOO_MANY,
@@ -103,6 +112,8 @@ _MYSQL: Final = {
     1792: READ_ONLY,
     1836: READ_ONLY,
     1969: _TOO_LONG,
+    2002: _UNREACHABLE,
+    2003: _UNREACHABLE,
     3024: _TOO_LONG,
 }
 
@@ -129,17 +140,24 @@ def is_lost(error: DBAPIError) -> bool:
     return error.connection_invalidated
 
 
-def refuse(error: DBAPIError | OSError, of: Subject) -> NoReturn:
-    """Raises the subject's refusal, or errors.INVALID_INPUT for data that the database cannot hold."""
+def refuse(error: DBAPIError | OSError, of: Subject, *, known: bool = False) -> NoReturn:
+    """Raises the subject's refusal, or errors.INVALID_INPUT for data that the database cannot hold.
+
+    What is ``known`` is not logged again.
+    """
     if isinstance(error, OSError):
-        reason = (error.strerror or "it failed").lower()
+        reason = (error.strerror or _FAILED).lower()
         raise of.spec(f"{capital(of.file)} cannot be used: {reason}", retry_after=RETRY_AFTER) from error
     reason = reason_of(error)
-    log, said = structlog.get_logger(of.logger), f"{of.store} failed"
-    log.warning(said, reason=reason, kind=type(error.orig).__name__, problem=_words(error))
+    if not known:
+        log, said = structlog.get_logger(of.logger), f"{of.store} failed"
+        log.warning(said, reason=reason, kind=type(error.orig).__name__, problem=_words(error))
+    silent = isinstance(error, OperationalError | InterfaceError) or isinstance(error.orig, sqlite3.Error)
+    cause = error if silent or not of.secrets else None
     if isinstance(error, DataError) or _code(error) in _TOO_LARGE:
-        raise errors.INVALID_INPUT(f"{capital(of.store)} cannot hold {of.item}") from error
-    raise of.spec(f"{capital(of.store)} does not answer: {reason}", retry_after=RETRY_AFTER) from error
+        raise errors.INVALID_INPUT(f"{capital(of.store)} cannot hold {of.item}") from cause
+    what = "cannot be used" if reason == _MISSING or (of.secrets and not silent) else "does not answer"
+    raise of.spec(f"{capital(of.store)} {what}: {reason}", retry_after=RETRY_AFTER) from cause
 
 
 def capital(text: str) -> str:
@@ -152,16 +170,16 @@ def reason_of(error: DBAPIError) -> str:
     code = _code(error)
     if isinstance(error.orig, sqlite3.Error):
         # The low byte is the kind, the rest tells variants apart.
-        return _SQLITE.get(code & 0xFF, "it failed") if isinstance(code, int) else "it failed"
+        return _SQLITE.get(code & 0xFF, _FAILED) if isinstance(code, int) else _FAILED
     if is_lost(error):
         return "the connection was lost"
     if isinstance(code, str):
-        return _POSTGRES.get(code, "it failed")
+        return _POSTGRES.get(code, _FAILED)
     if code:
-        return _MYSQL.get(code, "it failed")
+        return _MYSQL.get(code, _FAILED)
     words = _words(error).rpartition("FATAL:  ")[2]
     found = (reason for start, reason in _REFUSED.items() if words.startswith(start))
-    return next(found, "it cannot be reached, or refuses the connection")
+    return next(found, _UNREACHABLE)
 
 
 def _code(error: DBAPIError) -> str | int | None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -53,6 +53,8 @@ class Worker:
         self._threads = threads
         self._seconds = timeout_ms / 1000
         self._executor: ThreadPoolExecutor | None = None
+        # What was logged of the last failure, until something succeeds.
+        self._problem: str | None = None
 
     def start(self) -> None:
         """Makes the threads; they have no connection before there is something to do."""
@@ -95,7 +97,7 @@ class Worker:
         try:
             return work(self._engine)
         except (DBAPIError, OSError) as error:
-            refuse(error, self._of)
+            self._refuse(error)
 
     def _transact(self, work: Callable[[Connection], T], *, writing: bool) -> T:
         deadline = time.monotonic() + self._seconds
@@ -103,19 +105,25 @@ class Worker:
         while True:
             attempt += 1
             try:
-                with self._engine.connect() as connection:
+                with self._engine.connect().execution_options(reading=not writing) as connection:
                     result = work(connection)
                     if writing:
                         self._commit(connection)
+                    self._problem = None
                     return result
             except UnicodeError as error:
                 raise errors.INVALID_INPUT(f"A text in {self._of.item} is no valid Unicode") from error
             except DBAPIError as error:
                 late = attempt == _ATTEMPTS or time.monotonic() > deadline
                 if late or not self._may_try_again(error):
-                    refuse(error, self._of)
+                    self._refuse(error)
             # Two that got in each other's way must not meet again at once.
             time.sleep(random.uniform(0, _PAUSE_SECONDS * attempt))  # noqa: S311 - not a secret
+
+    def _refuse(self, error: DBAPIError | OSError) -> NoReturn:
+        problem = str(getattr(error, "orig", error))
+        known, self._problem = problem == self._problem, problem
+        refuse(error, self._of, known=known)
 
     def _may_try_again(self, error: DBAPIError) -> bool:
         return is_conflict(error) or is_lost(error) or (self._optimistic and is_taken(error))
@@ -125,6 +133,6 @@ class Worker:
             connection.commit()
         except DBAPIError as error:
             try:
-                refuse(error, self._of)
+                self._refuse(error)
             except errors.SockudoError as refusal:
                 raise OutcomeUnknown(refusal.spec, refusal.text, refusal.retry_after) from error

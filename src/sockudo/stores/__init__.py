@@ -1,9 +1,8 @@
-"""Adapters that keep state: in memory, which defines what each promises, and in SQLite files."""
+"""Adapters that keep state: in memory, which defines what each promises, in files and in databases."""
 
 from __future__ import annotations
 
 from sockudo.stores.memory_apps import MemoryAppStore
 from sockudo.stores.memory_history import MemoryHistoryStore
-from sockudo.stores.sqlite_apps import SqliteAppStore
 
-__all__ = ["MemoryAppStore", "MemoryHistoryStore", "SqliteAppStore"]
+__all__ = ["MemoryAppStore", "MemoryHistoryStore"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from sockudo.apps.ports import AppStore
@@ -10,10 +11,11 @@ from sockudo.config import Settings
 from sockudo.config.apps import App
 from sockudo.config.sections.databases import SqlDatabase
 from sockudo.stores.memory_apps import MemoryAppStore
-from sockudo.stores.sqlite_apps import SqliteAppStore
 from sockudo.stores.stand_in import StandInAppStore
 
-__all__ = ["app_place", "app_store", "stored_apps"]
+__all__ = ["FILE_NAME", "app_place", "app_store", "stored_apps"]
+
+FILE_NAME: Final = "apps.sqlite3"
 
 # That of contract 70 § 1.4 for a connection of the pool.
 _TIMEOUT_MS: Final = 5000
@@ -29,7 +31,10 @@ def app_store(settings: Settings, *, serving: bool = False) -> AppStore:
         case "memory":
             return MemoryAppStore()
         case "sqlite":
-            return SqliteAppStore(settings.data_dir)
+            # Takes a while to import, which those that need no database should not pay for.
+            from sockudo.stores.sql.apps import sqlite_apps
+
+            return sqlite_apps(_file(settings))
     store = _sql_store(settings)
     return StandInAppStore(store) if serving and settings.apps else store
 
@@ -40,7 +45,7 @@ async def stored_apps(settings: Settings) -> Sequence[App] | None:
     Raises ConfigError when the driver of the database is not installed, and errors.SERVICE_UNAVAILABLE.
     """
     driver = settings.app_manager.driver
-    if driver == "memory" or (driver == "sqlite" and not SqliteAppStore(settings.data_dir).path.exists()):
+    if driver == "memory" or (driver == "sqlite" and not _file(settings).exists()):
         return None
     store = app_store(settings)
     await store.start()
@@ -56,9 +61,13 @@ def app_place(settings: Settings) -> str:
         case "memory":
             return "memory"
         case "sqlite":
-            return str(SqliteAppStore(settings.data_dir).path.absolute())
+            return str(_file(settings).absolute())
     _, server = _server(settings)
     return f"table '{server.table_name}' of database '{server.database}' at {_address(server)}"
+
+
+def _file(settings: Settings) -> Path:
+    return Path(settings.data_dir) / FILE_NAME
 
 
 def _sql_store(settings: Settings) -> AppStore:
@@ -69,7 +78,7 @@ def _sql_store(settings: Settings) -> AppStore:
     section, server = _server(settings)
     make = postgres_engine if section == "database.postgres" else mysql_engine
     engine = make(server, pool_size=1, timeout_ms=_TIMEOUT_MS)
-    return SqlAppStore(engine, server.table_name, place=_address(server), section=section)
+    return SqlAppStore(engine, server.table_name, place=_address(server), section=section, user=server.username)
 
 
 def _server(settings: Settings) -> tuple[str, SqlDatabase]:

@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 from sockudo.cli.commands import app as command_line
 from sockudo.config.apps import App, Channels, Features, History, Limits, MessageRateLimit, Policy
 from sockudo.config.sections import HistorySqlite
+from sockudo.stores.selection import FILE_NAME
 from sockudo.stores.sql import sqlite_history
-from sockudo.stores.sqlite_apps import FILE_NAME, SqliteAppStore
+from sockudo.stores.sql.apps import sqlite_apps
 from sockudo.streams.ports import HistoryStore
 from sockudo.streams.records import KEEP_ALL, Append
 
@@ -47,7 +48,7 @@ def apps(folder: Path) -> Invoke:
 
 def put(folder: Path, *records: App) -> None:
     async def save() -> None:
-        store = SqliteAppStore(folder / "sockudo-data")
+        store = sqlite_apps(folder / "sockudo-data" / FILE_NAME)
         await store.start()
         for record in records:
             await store.save(record)
@@ -58,7 +59,7 @@ def put(folder: Path, *records: App) -> None:
 
 def stored(folder: Path) -> Sequence[App]:
     async def read() -> Sequence[App]:
-        store = SqliteAppStore(folder / "sockudo-data")
+        store = sqlite_apps(folder / "sockudo-data" / FILE_NAME)
         await store.start()
         try:
             return await store.all()

@@ -143,6 +143,7 @@ def test_usage(run: Any, server: dict[str, Any], arguments: tuple[str, ...]) -> 
 
 
 APP = """
+app_manager.driver = "memory"
 [[app_manager.array.apps]]
 id = "1"
 key = "k"
@@ -172,6 +173,7 @@ LOADED = {
         {"sockudo.push.pipeline", "sockudo.providers", "sockudo.outbound.exchange"},
     ),
     "webhooks": (f"dashboard.enabled = false\n{APP}{WEBHOOK}", {"sockudo.outbound.sender"}),
+    "apps in a file": (APP.replace("memory", "sqlite"), {"jinja2", "sockudo.dashboard.app", "sqlalchemy"}),
     "history": (f"dashboard.enabled = false\nhistory.enabled = true\n{APP}", {"sqlalchemy"}),
 }
 """A configuration, and what a server with it loads of `OPTIONAL`."""

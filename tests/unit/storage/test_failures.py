@@ -61,7 +61,7 @@ def from_mysql(number: int, state: str | None = "HY000") -> pymysql.err.Operatio
         (1290, "it may only be read"),
         (1792, "it may only be read"),
         (1836, "it may only be read"),
-        (2003, "it failed"),
+        (2003, "it cannot be reached, or refuses the connection"),
         (0, "it cannot be reached, or refuses the connection"),
     ],
 )

@@ -14,7 +14,6 @@ from sockudo.config.sections import AppManager, Database, InlineApps, Mysql, Pos
 from sockudo.stores.memory_apps import MemoryAppStore
 from sockudo.stores.selection import app_place, app_store
 from sockudo.stores.sql.apps import SqlAppStore
-from sockudo.stores.sqlite_apps import SqliteAppStore
 from sockudo.stores.stand_in import StandInAppStore
 
 # Nobody listens on that port.
@@ -34,7 +33,7 @@ def settings(driver: str, *apps: App, database: Database = DATABASE, data_dir: s
     ("driver", "kind", "serving"),
     [
         ("memory", MemoryAppStore, MemoryAppStore),
-        ("sqlite", SqliteAppStore, SqliteAppStore),
+        ("sqlite", SqlAppStore, SqlAppStore),
         ("pgsql", SqlAppStore, StandInAppStore),
         ("mysql", SqlAppStore, StandInAppStore),
     ],
@@ -64,8 +63,8 @@ async def test_a_database_that_is_down_is_named_without_its_password(driver: str
     assert caught.value.spec is errors.SERVICE_UNAVAILABLE
     text = caught.value.text
     assert text.startswith("The app store at 127.0.0.1:1 does not answer: ")
-    assert "refused" in text
-    assert text.endswith(f"See that the database runs and that database.{DRIVERS[driver][0]} says how to reach it.")
+    assert "refuses the connection" in text
+    assert text.endswith(f"that user 'ann' may log in and that database.{DRIVERS[driver][0]} says how to reach it.")
     assert "p@ssw0rd" not in f"{text} {caught.value.__cause__!r} {store!r}"
 
 

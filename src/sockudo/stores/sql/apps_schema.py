@@ -6,7 +6,7 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from sqlalchemy import Engine, TableClause, column, false, inspect, literal_column, select, table
@@ -96,9 +96,9 @@ READ: Final = (*_CREDENTIALS, *NUMBERS, *FLAGS, *DOCUMENTS, "previous_secret")
 _LOOKS: Final = 3
 
 
-def app_table(name: str) -> TableClause:
+def app_table(name: str, columns: Iterable[str] = (*_CREDENTIALS, *_ADDED)) -> TableClause:
     """The table as statements name it. Columns have no types: what stands in them is read as it comes."""
-    return table(name, *(column(each) for each in (*_CREDENTIALS, *_ADDED)))
+    return table(name, *map(column, columns))
 
 
 def prepare(engine: Engine, name: str) -> None:

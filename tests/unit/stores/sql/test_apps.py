@@ -13,12 +13,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from sockudo import errors
 from sockudo.config.apps import App
-from sockudo.stores import sqlite_apps
-from sockudo.stores.sqlite_apps import FILE_NAME, SqliteAppStore
-from sockudo.stores.sqlite_schema import STEPS
+from sockudo.stores.selection import FILE_NAME
+from sockudo.stores.sql.apps import SqlAppStore, sqlite_apps
+from sockudo.stores.sql.apps_file import STEPS
 from support.forked import ForkedProcess
 
 NOBODY = 65534
@@ -29,7 +30,12 @@ def an_app(app_id: str = "shop", **fields: object) -> App:
     return App(**values)  # type: ignore[arg-type]
 
 
-async def refusal(store: SqliteAppStore) -> errors.SockudoError:
+def path_of(store: SqlAppStore) -> Path:
+    assert store.file is not None
+    return store.file
+
+
+async def refusal(store: SqlAppStore) -> errors.SockudoError:
     with pytest.raises(errors.SockudoError) as caught:
         await store.start()
     assert caught.value.spec is errors.SERVICE_UNAVAILABLE
@@ -37,8 +43,8 @@ async def refusal(store: SqliteAppStore) -> errors.SockudoError:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteAppStore]:
-    store = SqliteAppStore(tmp_path)
+async def store(tmp_path: Path) -> AsyncIterator[SqlAppStore]:
+    store = sqlite_apps(tmp_path / FILE_NAME)
     await store.start()
     yield store
     await store.stop()
@@ -70,7 +76,7 @@ async def test_a_file_of_the_version_before_is_carried_over(tmp_path: Path) -> N
         before.execute("INSERT INTO applications (id, \"key\", secret) VALUES ('shop', 'k-shop', 's-shop')")
         before.execute("PRAGMA user_version = 1")
     before.close()
-    store = SqliteAppStore(tmp_path)
+    store = sqlite_apps(tmp_path / FILE_NAME)
     await store.start()
     assert list(await store.all()) == [an_app()]
     assert await store.origins() == {"shop": None}
@@ -82,42 +88,42 @@ async def test_a_file_of_the_version_before_is_carried_over(tmp_path: Path) -> N
 async def test_folder_and_file_are_for_their_owner_alone(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        store = SqliteAppStore(tmp_path / "new" / "data")
+        store = sqlite_apps(tmp_path / "new" / "data" / FILE_NAME)
         await store.start()
         await store.save(an_app())
     finally:
         os.umask(before)
-    assert store.path == tmp_path / "new" / "data" / FILE_NAME
-    assert stat.S_IMODE(store.path.parent.stat().st_mode) == 0o700
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in store.path.parent.iterdir()}
+    assert path_of(store) == tmp_path / "new" / "data" / FILE_NAME
+    assert stat.S_IMODE(path_of(store).parent.stat().st_mode) == 0o700
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in path_of(store).parent.iterdir()}
     assert modes.keys() == {FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"}
     assert set(modes.values()) == {0o600}
     await store.stop()
-    assert [path.name for path in store.path.parent.iterdir()] == [FILE_NAME]
+    assert [path.name for path in path_of(store).parent.iterdir()] == [FILE_NAME]
 
 
 async def test_a_path_with_characters_that_mean_something_in_an_address(tmp_path: Path) -> None:
-    store = SqliteAppStore(tmp_path / "50%?mode=memory#ä b")
+    store = sqlite_apps(tmp_path / "50%?mode=memory#ä b" / FILE_NAME)
     await store.start()
     await store.save(an_app())
     await store.stop()
-    assert store.path.stat().st_size > 0
+    assert path_of(store).stat().st_size > 0
 
 
 async def test_apps_outlast_the_store(tmp_path: Path) -> None:
-    first = SqliteAppStore(tmp_path)
+    first = sqlite_apps(tmp_path / FILE_NAME)
     await first.start()
     await first.save(an_app())
     revision = await first.revision()
     await first.stop()
-    second = SqliteAppStore(str(tmp_path))
+    second = sqlite_apps(tmp_path / FILE_NAME)
     await second.start()
     assert list(await second.all()) == [an_app()]
     assert await second.revision() == revision
     await second.stop()
 
 
-async def test_a_stopped_store_starts_again(store: SqliteAppStore) -> None:
+async def test_a_stopped_store_starts_again(store: SqlAppStore) -> None:
     await store.save(an_app())
     await store.stop()
     with pytest.raises(errors.SockudoError, match="not open"):
@@ -126,18 +132,18 @@ async def test_a_stopped_store_starts_again(store: SqliteAppStore) -> None:
     assert list(await store.all()) == [an_app()]
 
 
-async def test_starting_twice_does_no_harm(store: SqliteAppStore) -> None:
+async def test_starting_twice_does_no_harm(store: SqlAppStore) -> None:
     await store.start()
     assert list(await store.all()) == []
 
 
-async def test_times_are_kept(store: SqliteAppStore) -> None:
+async def test_times_are_kept(store: SqlAppStore) -> None:
     await store.save(an_app())
-    with sqlite3.connect(store.path) as other:
+    with sqlite3.connect(path_of(store)) as other:
         other.execute("UPDATE applications SET created_at = '2020-01-01', updated_at = '2020-01-01'")
     other.close()
     await store.save(an_app(enabled=False))
-    with sqlite3.connect(store.path) as other:
+    with sqlite3.connect(path_of(store)) as other:
         query = "SELECT created_at, updated_at > '2020-01-02' FROM applications WHERE id = 'shop'"
         row = other.execute(query).fetchone()
     other.close()
@@ -147,8 +153,8 @@ async def test_times_are_kept(store: SqliteAppStore) -> None:
 # ---- several writers ----
 
 
-async def test_two_stores_see_each_other(store: SqliteAppStore, tmp_path: Path) -> None:
-    other = SqliteAppStore(tmp_path)
+async def test_two_stores_see_each_other(store: SqlAppStore, tmp_path: Path) -> None:
+    other = sqlite_apps(tmp_path / FILE_NAME)
     await other.start()
     try:
         before = await store.revision()
@@ -165,10 +171,10 @@ WRITER = """
 import asyncio, sys
 from pathlib import Path
 from sockudo.config.apps import App
-from sockudo.stores.sqlite_apps import SqliteAppStore
+from sockudo.stores.sql.apps import sqlite_apps
 
 async def main() -> None:
-    store = SqliteAppStore(Path(sys.argv[1]))
+    store = sqlite_apps(Path(sys.argv[1]) / "apps.sqlite3")
     await store.start()
     await store.save(App(sys.argv[2], "k-" + sys.argv[2], "s", True))
     def count(app: App | None) -> App:
@@ -194,7 +200,7 @@ async def test_processes_that_start_and_write_at_once_lose_nothing(tmp_path: Pat
             assert writer.stderr is not None
             problems = writer.stderr.read()
             assert (writer.wait(60), problems) == (0, "")
-    store = SqliteAppStore(folder)
+    store = sqlite_apps(folder / FILE_NAME)
     await store.start()
     apps = {app.id: app for app in await store.all()}
     await store.stop()
@@ -202,9 +208,9 @@ async def test_processes_that_start_and_write_at_once_lose_nothing(tmp_path: Pat
     assert apps["count"].secret == "100"
 
 
-async def test_a_change_with_the_sqlite_shell_counts(store: SqliteAppStore) -> None:
+async def test_a_change_with_the_sqlite_shell_counts(store: SqlAppStore) -> None:
     before = await store.revision()
-    with sqlite3.connect(store.path) as shell:
+    with sqlite3.connect(path_of(store)) as shell:
         shell.execute("INSERT INTO applications (id, \"key\", secret) VALUES ('x', 'k-x', 's-x')")
     shell.close()
     assert await store.revision() > before
@@ -212,13 +218,12 @@ async def test_a_change_with_the_sqlite_shell_counts(store: SqliteAppStore) -> N
 
 
 async def test_a_reader_is_not_held_up_by_a_writer_and_a_second_writer_says_why(
-    store: SqliteAppStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: SqlAppStore, tmp_path: Path
 ) -> None:
     await store.save(an_app())
-    blocker = sqlite3.connect(store.path, isolation_level=None)
+    blocker = sqlite3.connect(path_of(store), isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
-    monkeypatch.setattr(sqlite_apps, "BUSY_SECONDS", 0.01)
-    impatient = SqliteAppStore(tmp_path)
+    impatient = sqlite_apps(tmp_path / FILE_NAME, timeout_ms=10)
     await impatient.start()
     try:
         assert list(await impatient.all()) == [an_app()]
@@ -238,21 +243,21 @@ async def test_a_reader_is_not_held_up_by_a_writer_and_a_second_writer_says_why(
 @pytest.mark.parametrize("content", [b"no database, whatever its name says\n" * 100, b"SQLite format 3\0" * 300])
 async def test_a_file_that_is_no_database(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE_NAME).write_bytes(content)
-    error = await refusal(SqliteAppStore(tmp_path))
+    error = await refusal(sqlite_apps(tmp_path / FILE_NAME))
     assert error.text == "The app store does not answer: its file is not an SQLite database"
-    assert isinstance(error.__cause__, sqlite3.Error)
+    assert isinstance(error.__cause__, DBAPIError)
     assert (tmp_path / FILE_NAME).read_bytes() == content
 
 
 async def test_a_damaged_file(tmp_path: Path) -> None:
-    store = SqliteAppStore(tmp_path)
+    store = sqlite_apps(tmp_path / FILE_NAME)
     await store.start()
     for number in range(50):
         await store.save(an_app(str(number)))
     await store.stop()
-    content = bytearray(store.path.read_bytes())
+    content = bytearray(path_of(store).read_bytes())
     content[4096:] = b"\xff" * (len(content) - 4096)
-    store.path.write_bytes(content)
+    path_of(store).write_bytes(content)
     await store.start()
     with pytest.raises(errors.SockudoError) as caught:
         await store.all()
@@ -266,7 +271,7 @@ async def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         newer.execute("CREATE TABLE tomorrow (x)")
         newer.execute(f"PRAGMA user_version = {len(STEPS) + 3}")
     newer.close()
-    error = await refusal(SqliteAppStore(tmp_path))
+    error = await refusal(sqlite_apps(tmp_path / FILE_NAME))
     assert f"its schema is {len(STEPS) + 3}, this version knows {len(STEPS)}" in error.text
     with sqlite3.connect(tmp_path / FILE_NAME) as newer:
         assert newer.execute("SELECT name FROM sqlite_schema").fetchall() == [("tomorrow",)]
@@ -274,22 +279,24 @@ async def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 
 
 async def test_a_folder_that_may_not_be_written(unprivileged: Path) -> None:
-    error = await refusal(SqliteAppStore(unprivileged))
+    error = await refusal(sqlite_apps(unprivileged / FILE_NAME))
     assert error.text == "The app store's file cannot be used: permission denied"
-    error = await refusal(SqliteAppStore(unprivileged / "below"))
+    error = await refusal(sqlite_apps(unprivileged / "below" / FILE_NAME))
     assert error.text == "The app store's file cannot be used: permission denied"
 
 
 async def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
-    error = await refusal(SqliteAppStore(tmp_path / "data"))
+    error = await refusal(sqlite_apps(tmp_path / "data" / FILE_NAME))
     assert error.text.startswith("The app store's file cannot be used: ")
     assert str(tmp_path) not in error.text
 
 
 async def test_a_file_that_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).mkdir()
-    assert (await refusal(SqliteAppStore(tmp_path))).text == "The app store's file cannot be used: is a directory"
+    assert (
+        await refusal(sqlite_apps(tmp_path / FILE_NAME))
+    ).text == "The app store's file cannot be used: is a directory"
 
 
 @pytest.mark.parametrize(
@@ -300,10 +307,10 @@ async def test_a_file_that_is_a_folder(tmp_path: Path) -> None:
         ('{"tomorrow": true}', "tomorrow"),
     ],
 )
-async def test_a_record_that_cannot_be_read_is_named(store: SqliteAppStore, policy: str, words: str) -> None:
+async def test_a_record_that_cannot_be_read_is_named(store: SqlAppStore, policy: str, words: str) -> None:
     await store.save(an_app("fine"))
     await store.save(an_app("odd", secret="s3cr3t-value"))
-    with sqlite3.connect(store.path) as shell:
+    with sqlite3.connect(path_of(store)) as shell:
         shell.execute("UPDATE applications SET policy = ? WHERE id = 'odd'", (policy,))
     shell.close()
     with pytest.raises(errors.SockudoError) as caught:
@@ -316,7 +323,7 @@ async def test_a_record_that_cannot_be_read_is_named(store: SqliteAppStore, poli
     assert list(await store.all()) == [an_app("fine")]
 
 
-async def test_a_file_that_is_gone_is_no_empty_store(store: SqliteAppStore, tmp_path: Path) -> None:
+async def test_a_file_that_is_gone_is_no_empty_store(store: SqlAppStore, tmp_path: Path) -> None:
     """`rm apps.sqlite3` under a running server, then a backup in its place.
 
     Taken for a store without apps, the first would close every connection; and SQLite would play the log of the old
@@ -324,36 +331,36 @@ async def test_a_file_that_is_gone_is_no_empty_store(store: SqliteAppStore, tmp_
     """
     await store.save(an_app())
     backup = tmp_path / "backup"
-    with sqlite3.connect(store.path) as source, sqlite3.connect(backup) as target:
+    with sqlite3.connect(path_of(store)) as source, sqlite3.connect(backup) as target:
         source.backup(target)
     source.close()
     target.close()
     before = await store.revision()
     await store.save(an_app("later"))
 
-    store.path.unlink()
+    path_of(store).unlink()
     with pytest.raises(errors.SockudoError) as caught:
         await store.revision()
     assert caught.value.spec is errors.SERVICE_UNAVAILABLE
-    assert caught.value.text == "The app store's file cannot be used: no such file or directory"
-    assert not store.path.exists()
+    assert caught.value.text == "The app store does not answer: its file cannot be opened"
+    assert not path_of(store).exists()
 
-    backup.rename(store.path)
+    backup.rename(path_of(store))
     assert list(await store.all()) == [an_app()]
     assert await store.revision() == before
 
 
-async def test_a_copy_of_the_main_file_alone_is_complete(store: SqliteAppStore, tmp_path: Path) -> None:
+async def test_a_copy_of_the_main_file_alone_is_complete(store: SqlAppStore, tmp_path: Path) -> None:
     await store.save(an_app())
     (tmp_path / "copy").mkdir()
-    shutil.copy(store.path, tmp_path / "copy")
-    copy = SqliteAppStore(tmp_path / "copy")
+    shutil.copy(path_of(store), tmp_path / "copy")
+    copy = sqlite_apps(tmp_path / "copy" / FILE_NAME)
     await copy.start()
     assert list(await copy.all()) == [an_app()]
     await copy.stop()
 
 
-async def test_secrets_are_not_in_texts(store: SqliteAppStore) -> None:
+async def test_secrets_are_not_in_texts(store: SqlAppStore) -> None:
     await store.save(an_app("a", key="same"))
     with pytest.raises(errors.SockudoError) as caught:
         await store.save(an_app("b", key="same", secret="s3cr3t-value"))
