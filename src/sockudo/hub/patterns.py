@@ -115,13 +115,16 @@ class Patterns:
         The exact subscription comes first, then the oldest pattern: the others are left out where one has accepted.
         """
         name = frame.channel or ""
+        matching = self.matching(name)
+        if not matching:
+            return
         served: set[Connection] = set(exclude)
         exact = self._app.channels.get(name)
         app = self._app
         message = Outgoing(
             frame, tags=app.hub.options.show_tags, on_error=app.predicate_failed, budget=app.filter_budget
         )
-        for pattern in self.matching(name):
+        for pattern in matching:
             if exact is not None:
                 served.update(_served(exact, pattern, message))
             for fanout in pattern.fanouts.values():
