@@ -22,7 +22,7 @@ os.register_at_fork(after_in_child=_drawn_numbers.clear)
 
 
 def socket_id() -> str:
-    """A new ``socket_id``: two decimal integers in 0…10,000,000,000 (contract 10 § 3).
+    """A new ``socket_id``: two decimal integers in 0…10,000,000,000 (spec: websocket § 3).
 
     Drawn from the system's entropy, for many at a time, since channel signatures are made for it and must not be
     foreseeable. Of 64 bits each, the remainder favours no number that anybody could notice.
@@ -72,5 +72,5 @@ def app_credentials() -> tuple[str, str, str]:
 
 
 def app_secret() -> str:
-    """A random secret of an app: 24 bytes as hex (contract 70 § 8.1)."""
+    """A random secret of an app: 24 bytes as hex (spec: platform § 8.1)."""
     return secrets.token_hex(24)

@@ -1,4 +1,4 @@
-"""Logs: text for people on a terminal, one JSON object per line otherwise (contract 70 § 7.5).
+"""Logs: text for people on a terminal, one JSON object per line otherwise (spec: platform § 7.5).
 
 Everything goes to standard error in one form, lines of the standard library and of uvicorn included.
 """

@@ -1,7 +1,7 @@
 """What the name of a channel or an event may be, and what a channel's name says about it.
 
-Channel types and the rules for names are those of contract 10 § 6.1 and 6.2 and 20 § 4. While an app configures no
-namespaces, ``:`` is a character like any other (contract 00).
+Channel types and the rules for names are those of spec: websocket § 6.1 and 6.2; http-api § 4. While an app configures
+no namespaces, ``:`` is a character like any other.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class ChannelKind:
-    """What the prefix of a channel's name decides (contract 10 § 6.1).
+    """What the prefix of a channel's name decides (spec: websocket § 6.1).
 
     ``label`` names the kind in metrics. ``protected`` channels need a signature; ``client_events`` says whether
     subscribers may send events; ``user`` marks the channel of one signed-in user.
@@ -72,10 +72,10 @@ _KINDS: Final[dict[str, ChannelKind]] = {
 }
 
 META: Final = ChannelKind("meta")
-"""A channel with the events about another one, ``[meta]{channel}`` (contract 10 § 6.8)."""
+"""A channel with the events about another one, ``[meta]{channel}`` (spec: websocket § 6.8)."""
 
 WILDCARD: Final = ChannelKind("wildcard")
-"""A pattern for several public channels (contract 10 § 6.7)."""
+"""A pattern for several public channels (spec: websocket § 6.7)."""
 
 CHANNEL_KINDS: Final = (_PUBLIC, *_KINDS.values(), META, WILDCARD)
 """Every kind there is."""
@@ -118,12 +118,12 @@ def users_of(channel: str) -> frozenset[str] | None:
 
 
 def is_wildcard(name: str) -> bool:
-    """Whether the name is a pattern for several channels, which protocol V1 does not know (contract 10 § 6.7)."""
+    """Whether the name is a pattern for several channels, which protocol V1 does not know (spec: websocket § 6.7)."""
     return "*" in name
 
 
 def is_meta(name: str) -> bool:
-    """Whether the name asks for the events about another channel, which V1 does not know (contract 10 § 6.8)."""
+    """Whether the name asks for the events about another channel, which V1 does not know (spec: websocket § 6.8)."""
     return name.startswith(META_PREFIX)
 
 
@@ -151,7 +151,7 @@ def check_channel_name(
 
 
 def check_pattern(pattern: str, *, max_length: int) -> None:
-    """Raises `errors.CHANNEL_NAME` unless the pattern may be subscribed to (contract 10 § 6.7)."""
+    """Raises `errors.CHANNEL_NAME` unless the pattern may be subscribed to (spec: websocket § 6.7)."""
 
     def refuse(why: str) -> NoReturn:
         raise errors.CHANNEL_NAME(f"Channel error: Wildcard subscription '{_shown(pattern)}' {why}")

@@ -274,7 +274,7 @@ class Server:
             _log.info("redirecting to https", host=settings.host, port=redirect.port)
 
     async def _open_metrics(self) -> None:
-        """A metrics port that is taken is no reason not to serve (contract 70 § 1.7)."""
+        """A metrics port that is taken is no reason not to serve (spec: platform § 1.7)."""
         metrics, dashboard = self.settings.metrics, self.settings.dashboard
         if not (metrics.enabled or dashboard.enabled):
             return
@@ -348,7 +348,7 @@ class Server:
     # ---- stop ----
 
     async def stop(self) -> None:
-        """Drains, in the order of contract 70 § 7.4, within the grace period; then closes everything."""
+        """Drains, in the order of spec: platform § 7.4, within the grace period; then closes everything."""
         deadline = await end_sessions(self.edge, self.settings.shutdown_grace_period)
         # Its event streams would keep their connections open.
         await self.board.close()

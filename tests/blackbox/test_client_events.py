@@ -1,4 +1,4 @@
-"""Events that clients send to each other (contract 10 § 7): every refusal in its order, and what is delivered."""
+"""Events that clients send to each other (spec: websocket § 7): every refusal in its order, and what is delivered."""
 
 from __future__ import annotations
 

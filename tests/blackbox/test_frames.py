@@ -1,4 +1,4 @@
-"""Framing and the frame object (contract 10 § 1.2, 2.4 and 4): what is malformed, what is fine, who closes and how."""
+"""Framing and the frame object (spec: websocket § 1.2, 2.4 and 4): what is malformed, what is fine, how it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signing of HTTP requests (contract 20 § 2): every refusal in its order, over every road, and what has to pass."""
+"""Signing of HTTP requests (spec: http-api § 2): every refusal in its order, over every road, and what has to pass."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def ask(api: Api, query: str, path: str = "/apps/app-id/events", body: bytes = B
     return api.ask("POST", f"{path}{query}", body)
 
 
-# ---- the table of § 2.4, with the statuses of 00 ----
+# ---- the table of spec: http-api § 2.4 ----
 
 
 def test_no_query(api: Api) -> None:

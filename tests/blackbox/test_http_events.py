@@ -1,4 +1,4 @@
-"""Publishing (contract 20 § 5, 6 and 9), over every road: what is delivered, what is answered, what is refused."""
+"""Publishing (spec: http-api § 5, 6 and 9), over every road: what is delivered, what is answered, what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking about channels and members (contract 20 § 4 and 7)."""
+"""Asking about channels and members (spec: http-api § 4 and 7)."""
 
 from __future__ import annotations
 

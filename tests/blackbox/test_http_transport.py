@@ -1,4 +1,4 @@
-"""HTTP itself (contract 20 § 10): paths, verbs, CORS, sizes, broken requests, and connections that live on."""
+"""HTTP itself (spec: http-api § 10): paths, verbs, CORS, sizes, broken requests, and connections that live on."""
 
 from __future__ import annotations
 

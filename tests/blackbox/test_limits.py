@@ -62,7 +62,7 @@ def test_every_frame_counts(connect: Connect) -> None:
 
 
 def test_frames_that_are_malformed_are_told_so_and_not_counted(connect: Connect) -> None:
-    """Decoding comes before the count (contract 10 § 5)."""
+    """Decoding comes before the count (spec: websocket § 5)."""
     client = connect(app=FRAMES[0])
     for _ in range(5):
         client.say_text("broken")

@@ -1,4 +1,4 @@
-"""Routes of message versions and annotations: the feature is what is missing, not the path (contract 40 § 6, § 12)."""
+"""Routes of message versions and annotations: the feature is what is missing, not the path (spec: http-api § 1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What operators ask (contract 20 § 13, 70 § 6): health, memory, counters, metrics."""
+"""What operators ask (spec: http-api § 13; platform § 6): health, memory, counters, metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who came and went, asked of a running server (contract 20 § 12, 30 § 8)."""
+"""Who came and went, asked of a running server (spec: http-api § 12; history § 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events that are notifications, too, on a running server; and what endpoints hear of push (contract 50 § 9)."""
+"""Events that are notifications, too, on a running server; and what endpoints hear of push (spec: push § 9)."""
 
 from __future__ import annotations
 

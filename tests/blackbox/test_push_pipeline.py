@@ -1,4 +1,4 @@
-"""Push in real processes: killed, stopped, without their database; FCM is a stand-in (contract 50 § 7.8, 13)."""
+"""Push in real processes: killed, stopped, without their database; FCM is a stand-in (spec: push § 7.8, 13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Push in several processes on one database: each does its share, and that of one that died (contract 50 § 13)."""
+"""Push in several processes on one database: each does its share, and that of one that died (spec: push § 13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Joining and leaving channels of every kind (contract 10 § 6): acknowledgements, their order, and every refusal."""
+"""Joining and leaving channels of every kind (spec: websocket § 6): acknowledgements, their order, every refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connecting (contract 10 § 2 and 3): routes, handshake, query, and who is let in."""
+"""Connecting (spec: websocket § 2 and 3): routes, handshake, query, and who is let in."""
 
 from __future__ import annotations
 

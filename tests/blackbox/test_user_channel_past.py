@@ -1,4 +1,4 @@
-"""What was said to a user is shown to that user alone, whatever way the past is asked for (contract 30 § 10.1, 10)."""
+"""What was said to a user is shown to that user alone, whatever way the past is asked for (spec: history § 10.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signed-in users (contract 10 § 8): signing in, watchlists, events for a user, and ending a user's connections."""
+"""Signed-in users (spec: websocket § 8): signing in, watchlists, events for a user, and ending a user's connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a connection may do on which channels, at every place where that is asked (contract 10 § 14.2)."""
+"""What a connection may do on which channels, at every place where that is asked (spec: websocket § 14.2)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """A channel's past, asked for over the socket, and where it ends for whoever has just subscribed
-(contract 10 § 13.2 and 13.3, 30 § 6)."""
+(spec: websocket § 13.2 and 13.3; history § 6)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Channels that only protocol V2 has, and rules that only hold there: patterns, channels about channels, namespaces,
-channels for some users, filters (contract 10 § 6.2, 6.7, 6.8 and 11.2)."""
+channels for some users, filters (spec: websocket § 6.2, 6.7, 6.8 and 11.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages as differences: nobody can tell afterwards, whatever happens on the way (contract 60 § 2)."""
+"""Messages as differences: nobody can tell afterwards, whatever happens on the way (spec: filters-deltas § 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Messages as differences on connections in MessagePack and protocol buffers (contract 60 § 2.13, scenario 26)."""
+"""Messages as differences on connections in MessagePack and protocol buffers
+(spec: filters-deltas § 2.13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Messages as differences: who gets them, of what, and what an operator decides (contract 60 § 2.2 to 2.4 and 2.10)."""
+"""Messages as differences: who gets them, of what, and what an operator decides
+(spec: filters-deltas § 2.2 to 2.4 and 2.10)."""
 
 from __future__ import annotations
 

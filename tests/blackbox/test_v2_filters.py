@@ -1,5 +1,5 @@
-"""Filters of subscriptions: what passes, alike in what is live, in a rewind and in a resume (contract 10 § 11.2,
-60 § 1)."""
+"""Filters of subscriptions: what passes, alike in what is live, in a rewind and in a resume (spec: websocket § 11.2;
+filters-deltas spec: websocket § 1)."""
 
 from __future__ import annotations
 

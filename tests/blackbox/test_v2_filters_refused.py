@@ -1,4 +1,4 @@
-"""What filters cannot be, and expressions that want too much (contract 60 § 1.2, 1.6, 1.7 and 1.11)."""
+"""What filters cannot be, and expressions that want too much (spec: filters-deltas § 1.2, 1.6, 1.7 and 1.11)."""
 
 from __future__ import annotations
 

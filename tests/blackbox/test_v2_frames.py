@@ -1,4 +1,4 @@
-"""What a frame carries on V2, and what of it a V1 connection on the same channel sees (contract 10 § 10 and 11)."""
+"""What a frame carries on V2, and what of it a V1 connection on the same channel sees (spec: websocket § 10 and 11)."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_an_empty_channel_has_a_place_that_its_first_message_continues(
 
 
 def test_only_the_acknowledgement_and_messages_carry_a_serial(connect_v2: Connect, unique: str) -> None:
-    """Clients take the newest frame with a serial for their place (contract 30 § 4.4)."""
+    """Clients take the newest frame with a serial for their place (spec: history § 4.4)."""
     client, other = connect_v2(), connect_v2()
     channel = f"presence-cache-{unique[-60:]}"
     client.subscribe(channel, "ana")

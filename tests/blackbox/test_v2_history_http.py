@@ -1,4 +1,5 @@
-"""Pages of a channel's durable past over HTTP, and what retention leaves of it (contract 20 § 11.1, 30 § 7.1)."""
+"""Pages of a channel's durable past over HTTP, and what retention leaves of it
+(spec: http-api § 11.1; history § 7.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of a channel's stream, and what an operator does to it (contract 20 § 11.2 and 11.3, 30 § 7.2)."""
+"""The state of a channel's stream, and what an operator does to it (spec: http-api § 11.2 and 11.3; history § 7.2)."""
 
 from __future__ import annotations
 

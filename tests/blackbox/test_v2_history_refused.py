@@ -1,4 +1,4 @@
-"""What the routes of a channel's durable past refuse, and with which words (contract 20 § 11, 30 § 7)."""
+"""What the routes of a channel's durable past refuse, and with which words (spec: http-api § 11; history § 7)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Publishes that are repeated: once per channel, whichever key says that they are the same, at the same time, after a
-restart, and for as long as keys last (contract 20 § 9)."""
+restart, and for as long as keys last (spec: http-api § 9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Places of channels that the connection may not read yet: they wait for the subscribe (contract 10 § 12, 30 § 4.2).
+"""Places of channels that the connection may not read yet: they wait for the subscribe
+(spec: websocket § 12; history § 4.2).
 
 Libraries resume as soon as they are connected, and only then ask their backend to sign for private channels.
 """

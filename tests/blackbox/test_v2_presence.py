@@ -1,4 +1,4 @@
-"""Members that change what they say about themselves without leaving (contract 10 § 15.1)."""
+"""Members that change what they say about themselves without leaving (spec: websocket § 15.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The routes of a presence channel's past to the last field, and what they refuse (contract 20 § 12, 30 § 8.3)."""
+"""The routes of a presence channel's past to the last field, and what they refuse
+(spec: http-api § 12; history § 8.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Recovery after a cut: what is replayed, in which order, and what the answer says of it (contract 10 § 12, 30 § 3)."""
+"""Recovery after a cut: what is replayed, in which order, and what the answer says of it
+(spec: websocket § 12; history § 3)."""
 
 from __future__ import annotations
 
@@ -313,7 +314,7 @@ def test_the_store_knows_what_the_buffer_has_forgotten() -> None:
 
 
 def test_the_place_of_a_channel_that_was_never_said_anything_on_lasts() -> None:
-    """Scenario 1 of contract 30 § 10.2, long after the buffer was dropped."""
+    """Situation 1 of spec: history § 10.2, long after the buffer was dropped."""
     with TimedServer(STREAMS) as server:
         client = server.connect()
         start = place(client.subscribe("news"))

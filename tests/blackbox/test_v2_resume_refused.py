@@ -1,4 +1,4 @@
-"""Why a channel cannot be recovered, and what is no resume at all (contract 10 § 12, 30 § 3.4 and 4.1)."""
+"""Why a channel cannot be recovered, and what is no resume at all (spec: websocket § 12; history § 3.4 and 4.1)."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_reset_while_away(connect_v2: Connect, server: ServerProcess, unique: 
 
 
 def test_a_place_without_a_stream(connect_v2: Connect, server: ServerProcess, unique: str) -> None:
-    """The buffer can serve it; the store cannot tell which stream it is from (contract 30 § 4.1)."""
+    """The buffer can serve it; the store cannot tell which stream it is from (spec: history § 4.1)."""
     begun(connect_v2, server, unique, 5, SMALL_APP)
     client = connect_v2(app=SMALL_APP)
     assert resume(client, **{unique: {"serial": 3}}).data == ["3", "4"]

@@ -1,5 +1,5 @@
-"""Subscriptions that begin with the past, and the place at which a subscription begins (contract 10 § 13.1 and 13.2,
-30 § 5)."""
+"""Subscriptions that begin with the past, and the place at which a subscription begins
+(spec: websocket § 13.1 and 13.2; history spec: websocket § 5)."""
 
 from __future__ import annotations
 

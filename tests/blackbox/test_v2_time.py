@@ -1,5 +1,5 @@
 """What time brings to a connection on protocol V2: pings, silence, deadlines, members whose connection was lost
-(contract 10 § 4 and 6.5). The server's clock is moved by the tests."""
+(spec: websocket § 4 and 6.5). The server's clock is moved by the tests."""
 
 from __future__ import annotations
 

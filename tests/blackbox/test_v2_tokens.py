@@ -1,5 +1,5 @@
-"""Capability tokens over their whole life: at connect, in place, at their end, and taken back (contract 10 § 14,
-20 § 8.2)."""
+"""Capability tokens over their whole life: at connect, in place, at their end, and taken back (spec: websocket § 14;
+http-api spec: websocket § 8.2)."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_batch(opened: Open, python_sdk: pusher.Pusher, unique: str) -> None:
 
 
 def test_queries_carry_the_hash_of_an_empty_body(opened: Open, python_sdk: pusher.Pusher, unique: str) -> None:
-    """This SDK signs ``body_md5`` on every GET, which a stricter server refuses (contract 20 § 2.3)."""
+    """This SDK signs ``body_md5`` on every GET, which a stricter server refuses (spec: http-api § 2.3)."""
     channel = f"presence-{unique}"
     for user in ("ana", "ana", "ben"):
         opened(member={"user_id": user, "user_info": {}}).subscribe(channel)
@@ -68,7 +68,7 @@ def test_queries_carry_the_hash_of_an_empty_body(opened: Open, python_sdk: pushe
 
 
 def test_terminate_without_the_app_in_the_path(opened: Open, python_sdk: pusher.Pusher, unique: str) -> None:
-    """This SDK leaves the app out of the path; the app comes from the key (contract 20 § 8.1)."""
+    """This SDK leaves the app out of the path; the app comes from the key (spec: http-api § 8.1)."""
     client = opened(user={"id": unique})
     client.do("signin")
     client.expect("signin")

@@ -1,4 +1,4 @@
-"""What a history store in a database promises with other nodes around, and when things break (contract 30 § 10.2)."""
+"""What a history store in a database promises with other nodes around, and when things break (spec: history § 10.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every history store promises, whatever it is kept in: streams, storing and reading (contract 30 § 1)."""
+"""What every history store promises, whatever it is kept in: streams, storing and reading (spec: history § 1)."""
 
 from __future__ import annotations
 

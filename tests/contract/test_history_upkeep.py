@@ -1,4 +1,4 @@
-"""What every history store promises about what goes: retention, expiry, what operators delete (contract 30 § 7)."""
+"""What every history store promises about what goes: retention, expiry, what operators delete (spec: history § 7)."""
 
 from __future__ import annotations
 

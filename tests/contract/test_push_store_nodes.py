@@ -105,7 +105,7 @@ def push_threads() -> set[threading.Thread]:
 
 
 async def test_processes_that_race_share_everything_out(shared_push: PushPlace) -> None:
-    """Each publish, step, lock and key goes to exactly one; no count and no change is lost (promise of § 3.1)."""
+    """Each publish, step, lock and key goes to exactly one; no count and no change is lost (spec: push § 3.1)."""
     async with shared_push.open() as store:
         await accept(store, "shared", counters=Counters())
         one, two = await asyncio.to_thread(race, shared_push, 2)
@@ -352,7 +352,7 @@ async def test_bare_values_in_columns_of_json_are_understood(shared_push: PushPl
         assert await store.status("app", "ship") == status
 
 
-async def test_columns_are_those_of_the_contract(shared_push: PushPlace) -> None:
+async def test_columns_are_those_of_the_specification(shared_push: PushPlace) -> None:
     async with shared_push.open() as store:
         await store.put_device(a_device(client_id="u"))
         await store.put_subscription(a_subscription())

@@ -1,4 +1,4 @@
-"""Lists of every push store are walked in the order of their positions, and have every row once (contract 50 § 1)."""
+"""Lists of every push store are walked in the order of their positions, and have every row once (spec: push § 1)."""
 
 from __future__ import annotations
 

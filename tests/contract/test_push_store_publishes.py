@@ -111,7 +111,7 @@ async def test_a_key_that_has_ended_is_free(push_store: PushStore) -> None:
 
 
 async def test_an_end_before_all_time_is_none(push_store: PushStore) -> None:
-    """§ 3.1: below 10^12 an end means that there is none."""
+    """Below 10^12 an end means that there is none (spec: push § 3.1)."""
     await push_store.accept(a_status(), an_intent(), ["k"], 10**12 - 1)
     assert await push_store.accepted("app", ["k"], 10**15) is not None
     await push_store.accept(a_status("b"), an_intent("b"), ["l"], 10**12)
@@ -119,7 +119,7 @@ async def test_an_end_before_all_time_is_none(push_store: PushStore) -> None:
 
 
 async def test_what_an_attempt_left_that_went_no_further_is_taken_over(push_store: PushStore) -> None:
-    """§ 5.12: an identical status without live keys is an attempt that crashed; it goes on, with one log event."""
+    """An identical status without live keys is a crashed attempt; it goes on, with one log event (spec: push § 5)."""
     await push_store.accept(a_status(), an_intent(), ["id:ship"], NOW - 1)
     again = a_status(at=NOW + 10)
     assert await push_store.accept(again, an_intent(at=NOW + 10), ["id:ship"], NOW + DAY) is None

@@ -1,6 +1,6 @@
 """What a hostile client of protocol V2 is told, in every format; the connection stays, and so does the server.
 
-The answers are those of contract 10 (§ 5 to 16), 20 (§ 11) and 60 (§ 1.6 to 1.11).
+The answers are those of spec: websocket § 5 to 16; http-api § 11; filters-deltas § 1.6 to 1.11.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ def test_every_action_with_every_wrong_field_is_one_error_frame(server: ServerPr
 
 
 def test_wrong_types_in_the_fields_of_the_frame_itself(server: ServerProcess) -> None:
-    """Also where the event would not look at them (contract 10 § 1.2)."""
+    """Also where the event would not look at them (spec: websocket § 1.2)."""
     strings = ["event", "channel", "name", "user_id", "message_id", "stream_id", "conflation_key", "idempotency_key"]
     wrong: dict[str, list[Any]] = {name: [5, True, [], {}] for name in strings}
     wrong |= {name: ["1", -1, 1.5, 2**64, []] for name in ("serial", "sequence", "__delta_seq")}
@@ -280,7 +280,8 @@ def test_absurd_positions_and_rewinds_are_answered(server: ServerProcess, wire: 
 
 
 def test_bombs_in_filters_do_not_delay_anybody(server: ServerProcess) -> None:
-    """Every bomb is refused, or evaluated within its budget a few times and then no more (contract 60 § 1.11)."""
+    """Every bomb is refused, or evaluated within its budget a few times and then no more
+    (spec: filters-deltas § 1.11)."""
     with WebSocket(server, protocol=2) as bomber, WebSocket(server) as client:
         bomber.greeting()
         client.greeting()
@@ -393,7 +394,7 @@ def test_hostile_questions_to_a_history_are_400(server: ServerProcess) -> None:
 
 
 def test_declared_lengths_of_a_frame_end_the_connection_at_once(server: ServerProcess) -> None:
-    """4 GB in the head of a frame: 1009 before any of it has come (contract 10 § 2.4)."""
+    """4 GB in the head of a frame: 1009 before any of it has come (spec: websocket § 2.4)."""
     for wire in WIRES:
         for length in (2**32, 2**63 - 1):
             with WebSocket(server, protocol=2, wire=wire) as client:

@@ -1,4 +1,4 @@
-"""What was answered 202 is not lost, whatever becomes of the process, and is counted once (contract 50 § 7.8).
+"""What was answered 202 is not lost, whatever becomes of the process, and is counted once (spec: push § 7.8).
 
 ``SOCKUDO_KILLS`` is how often a process is killed while it delivers: 200 of them kill it among 10,000 deliveries.
 """

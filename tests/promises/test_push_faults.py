@@ -1,4 +1,4 @@
-"""The scenarios of contract 50 § 13 that need something to go wrong between two steps, against running servers.
+"""The situations of spec: push § 13.2 that need something to go wrong between two steps, against running servers.
 
 A lock on a file of the server, taken from here, holds everybody up who wants to write to it, so that a process is ended
 between just these two steps.

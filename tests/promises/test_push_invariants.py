@@ -1,4 +1,4 @@
-"""The invariants of contract 50 § 13, watched from outside while providers answer in every way: 1, 2, 3 and 5.
+"""The promises of spec: push § 13.1, watched from outside while providers answer in every way: 1, 2, 3 and 5.
 
 4 is in test_push_times, 6 and 7 in test_push_secrets, 5 with crashes in test_push_crashes.
 """
@@ -42,7 +42,7 @@ SUMMARIES = ("succeeded", "partiallySucceeded", "expired", "dead_lettered", "fai
 
 
 def summary(counters: dict[str, int]) -> str:
-    """§ 6: what the outcomes come to when all of them are there."""
+    """What the outcomes come to when all of them are there (spec: push § 6)."""
     if not (counters["failed"] or counters["expired"] or counters["deadLettered"]):
         return "succeeded"
     if counters["succeeded"]:

@@ -1,4 +1,4 @@
-"""A provider in trouble delays only its own, and in the end everything is sent or has expired (contract 50 § 7.3)."""
+"""A provider in trouble delays only its own, and in the end everything is sent or has expired (spec: push § 7.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scenarios of contract 50 § 13 against a running server, each by its number.
+"""The situations of spec: push § 13.2 against a running server, each by its number.
 
 2, 3, 19, 20 and 28 are in test_push_faults, 12 in test_push_times, 23 in test_push_formats, 27 in
 tests/blackbox/test_push_events; the invariants in test_push_invariants.
@@ -176,7 +176,7 @@ def test_10_an_access_token_that_was_revoked(tmp_path: Path) -> None:
 
 
 def test_11_expired_before_it_came(place: Ground, server: PushServer) -> None:
-    """Contract 00: times that cannot be kept are refused."""
+    """Times that cannot be kept are refused (spec: push § 3)."""
     token = server.register("s11")
     past = {"expiresAtMs": int(time.time() * 1000) - 1000}
     body = {"publishId": "s11", "recipients": [device("s11")], "payload": {"title": "x"}, **past}

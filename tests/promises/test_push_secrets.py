@@ -1,5 +1,5 @@
 """No secret, token or endpoint in any answer, log, metric, trace or page; and who is removed, and who never is
-(contract 50 § 4, 8 and § 13, invariants 6 and 7)."""
+(spec: push § 4, 8 and 13.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing is sent too early, too late, after it was cancelled, nor to who has left (contract 50 § 13, invariant 4)."""
+"""Nothing is sent too early, too late, after it was cancelled, nor to who has left (spec: push § 13.1)."""
 
 from __future__ import annotations
 

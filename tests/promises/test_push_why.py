@@ -1,5 +1,5 @@
 """``sockudo push why`` against a running server: each documented failure is played, and the reason and what to do are
-found (contract 00, "Failures that must be explained", and 50 § 12)."""
+found (spec: index § 3; push § 12)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webhooks that can be trusted: none lost, in order, and never in anybody's way (contract 70 § 5)."""
+"""Webhooks that can be trusted: none lost, in order, and never in anybody's way (spec: platform § 5)."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ QUEUE_METRICS = {
 
 
 def test_the_metrics_of_the_queue_have_the_names_that_dashboards_know(opened: Open) -> None:
-    """Contract 70 § 6.3, whatever the prefix of the other names is."""
+    """spec: platform § 6.3, whatever the prefix of the other names is."""
     with WebhookEndpoint(delay=0.02) as endpoint:
         metrics = {"metrics": {"prometheus": {"prefix": "mine_"}}}
         with start_server(config(hook(endpoint, "channel_occupied"), batching={"size": 1}) | metrics) as server:

@@ -1,5 +1,5 @@
 """A client that gets messages as differences and trusts nothing: a strict decoder, and what may be sent when
-(contract 60 § 2.5, 2.6, 2.9 and 3)."""
+(spec: filters-deltas § 2.5, 2.6, 2.9 and 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The routes of a channel's durable past, as an operator and a backend ask them (contract 20 § 11)."""
+"""The routes of a channel's durable past, as an operator and a backend ask them (spec: http-api § 11)."""
 
 from __future__ import annotations
 

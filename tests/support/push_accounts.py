@@ -108,7 +108,7 @@ async def desk(mock: MockPushProvider | None = None, *, cafile: str | None = Non
 
 
 def preview(provider: Provider, **fields: Any) -> dict[str, Any]:
-    """The generic payload of § 4, as it comes out of the queue."""
+    """The generic payload (spec: push § 4), as it comes out of the queue."""
     payload: dict[str, Any] = json.loads(render(provider, Payload(**{"title": "Shipped", **fields}), []).body)
     return payload
 

@@ -1,4 +1,4 @@
-"""Resuming, as a client does it that was cut off (contract 10 § 12, 30 § 4)."""
+"""Resuming, as a client does it that was cut off (spec: websocket § 12; history § 4)."""
 
 from __future__ import annotations
 

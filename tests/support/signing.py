@@ -1,4 +1,4 @@
-"""Signatures as a backend makes them (contract 20 § 2, 10 § 6.3 and 8.1), written without the server's own code."""
+"""Signatures as a backend makes them (spec: http-api § 2; websocket § 6.3 and 8.1), without the server's own code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Capability tokens as a backend makes them, with PyJWT (contract 10 § 14.1)."""
+"""Capability tokens as a backend makes them, with PyJWT (spec: websocket § 14.1)."""
 
 from __future__ import annotations
 

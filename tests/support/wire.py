@@ -1,4 +1,4 @@
-"""The formats of frames, coded with libraries that others wrote (contract 10 § 1.2 and 16).
+"""The formats of frames, coded with libraries that others wrote (spec: websocket § 1.2 and 16).
 
 Whatever the format, a frame is the same dictionary here, that of its JSON text: a test says once what is due.
 """

@@ -1,4 +1,4 @@
-"""Channel kinds and the rules for names (contract 10 § 6.1 and 6.2, 20 § 4)."""
+"""Channel kinds and the rules for names (spec: websocket § 6.1 and 6.2; http-api § 4)."""
 
 from __future__ import annotations
 

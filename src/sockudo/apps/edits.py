@@ -40,7 +40,7 @@ FLAT_NAMES: Final[Mapping[str, str]] = {
     **{name: f"{section}.{name}" for name, section in _SECTIONS.items()},
     **{name: name for name in Policy.__struct_fields__ if name not in _SECTIONS.values()},
 }
-"""The dotted path below ``policy`` of every field that has a flat name (contract 70 § 2.2)."""
+"""The dotted path below ``policy`` of every field that has a flat name (spec: platform § 2.2)."""
 
 LONGEST_KEPT: Final = 30 * 86_400
 """Seconds for which an old secret may be accepted beside the new one, at most."""
@@ -114,7 +114,7 @@ def _laid_over(base: Any, change: Any) -> Any:
 
 
 def rotated(app: App, *, key: bool = False, until: int | None = None) -> App:
-    """The app with a new secret, 24 random bytes as hex (contract 70 § 8.1), and with ``key`` a new key as well.
+    """The app with a new secret, 24 random bytes as hex (spec: platform § 8.1), and with ``key`` a new key as well.
 
     The old secret is accepted ``until`` then, in Unix seconds, without it no longer; one from before that is not.
     """

@@ -40,7 +40,7 @@ class LiveLimits:
 class LiveApp:
     """One app, ready for the hot path. Replaced as a whole when its record changes, never altered.
 
-    ``origin_allowed`` decides on an Origin header (None when absent), by the patterns of contract 70 § 1.3.
+    ``origin_allowed`` decides on an Origin header (None when absent), by the patterns of spec: platform § 1.3.
     ``streams`` is None when nothing is kept of any channel; ``recovery``, the same for all channels, when they keep
     nothing in this process. ``delta_channels`` is the map that `sockudo.config.app_deltas` describes, and
     ``v1_recovery`` lets protocol V1 connections resume.

@@ -1,4 +1,5 @@
-"""What is kept of each channel of an app: for recovery, as history, as presence history (contract 70 § 2.1, 30 § 9).
+"""What is kept of each channel of an app: for recovery, as history, as presence history
+(spec: platform § 2.1; history § 9).
 
 A namespace's own value holds first, then the app's, then the server's. Everything is settled when the app's record is
 read, so that the hot path only looks up.

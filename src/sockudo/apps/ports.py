@@ -1,4 +1,4 @@
-"""What the server asks of whatever keeps the apps (contract 70 § 2.3)."""
+"""What the server asks of whatever keeps the apps (spec: platform § 2.3)."""
 
 from __future__ import annotations
 

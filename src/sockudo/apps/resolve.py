@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 class Defaults:
     """The server's own values, which hold for every app that does not set its own; 0 means unlimited.
 
-    Sizes are in kB, the time to live in seconds (contract 70 § 1.3, 1.4).
+    Sizes are in kB, the time to live in seconds (spec: platform § 1.3, 1.4).
     """
 
     max_channel_name_length: int = 200

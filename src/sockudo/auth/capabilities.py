@@ -1,4 +1,4 @@
-"""What a connection may do on which channels (contract 10 § 14.2).
+"""What a connection may do on which channels (spec: websocket § 14.2).
 
 Capabilities come with a token or with a sign-in, never with both. Both ways end in one form: for each operation, the
 patterns of the channels it is granted on.
@@ -130,7 +130,8 @@ class Capabilities:
         return cls(granted)
 
     def allows(self, operation: Operation, channel: str) -> bool:
-        """Whether the operation is allowed on the channel, or on a wildcard subscription, taken as text (§ 14.2)."""
+        """Whether the operation is allowed on the channel, or on a wildcard subscription, taken as text
+        (spec: websocket § 14.2)."""
         patterns = self._granted.get(operation)
         if patterns is None:
             return self._base_allowed and operation in _BASE

@@ -1,4 +1,4 @@
-"""Why a channel signature or a key was refused, as far as trying the usual mistakes can tell (contract 00).
+"""Why a channel signature or a key was refused, as far as trying the usual mistakes can tell (spec: index § 3).
 
 For the operator only: the client gets the plain refusal, so that nobody can use the server to find out what a
 signature was made for.

@@ -1,4 +1,4 @@
-"""Why the signature, key or app id of an HTTP request was refused, as far as the usual mistakes tell (contract 00).
+"""Why the signature, key or app id of an HTTP request was refused, as far as the usual mistakes tell (spec: index § 3).
 
 For operators: the caller is answered with the plain refusal. Each search is bounded, and made for refusals alone.
 """

@@ -1,4 +1,4 @@
-"""Which capability tokens are no longer worth anything, though their time has not come (contract 20 § 8.2).
+"""Which capability tokens are no longer worth anything, though their time has not come (spec: http-api § 8.2).
 
 A revocation is of one ``jti`` or of one client id and holds until it ends, for every token that has it: one made after
 the revocation is refused as well. Answers come from memory, which is filled from the store at the start, so that

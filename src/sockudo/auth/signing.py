@@ -1,8 +1,8 @@
-"""Who signs, and who signed: HMAC-SHA256 as the Pusher protocol uses it (contract 20 § 2).
+"""Who signs, and who signed: HMAC-SHA256 as the Pusher protocol uses it (spec: http-api § 2).
 
-`Signer` holds an app's secret and is the only thing that does. `authenticate` is all of § 2 for one HTTP request; it
+`Signer` holds an app's secret and is the only thing that does. `authenticate` is all of that for one HTTP request; it
 runs for every publish, so queries in the order in which SDKs send them are read by one regular expression and all
-others by the rules of § 2.2. Both ways give the same parameters to the same checks.
+others by the rules of spec: http-api § 2.2. Both ways give the same parameters to the same checks.
 """
 
 from __future__ import annotations
@@ -112,14 +112,14 @@ def authenticate(
     now: float,
     may_explain: Callable[[], bool] = _always,
 ) -> LiveApp:
-    """The app in whose name a request was signed (contract 20 § 2).
+    """The app in whose name a request was signed (spec: http-api § 2).
 
     ``raw_path`` is the path as it was sent, still percent-encoded, without one trailing slash; ``query`` is what
     follows ``?``, None where there is no ``?``. ``body`` is None while it has not arrived: its hash is not checked
     then. ``path_app_id`` is the app id of the path, not decoded, or None for a route without one. ``now`` is Unix time
     in seconds; ``may_explain`` is asked before the likely cause of a refusal is looked for, which takes longer than
-    the refusal. Raises the first refusal in the order of § 2.4, then `errors.APP_DISABLED`, which only who holds the
-    secret gets to see.
+    the refusal. Raises the first refusal in the order of spec: http-api § 2.4, then `errors.APP_DISABLED`, which only
+    who holds the secret gets to see.
     """
     if query is None:
         raise errors.AUTH_PARAMETERS("Missing authentication query parameters")
@@ -148,7 +148,7 @@ def authenticate(
 def query_param(query: bytes, name: str) -> str | None:
     """A decoded parameter of a query, None where it is missing.
 
-    Raises `errors.INVALID_INPUT` when it is given twice: which one was meant cannot be known (§ 3.2).
+    Raises `errors.INVALID_INPUT` when it is given twice: which one was meant cannot be known (spec: http-api § 3.2).
     """
     values = [value for known, value in _decode_pairs(query) if known == name]
     if len(values) > 1:
@@ -177,7 +177,7 @@ def _read_any_order(query: bytes) -> _Signed:
     if not params:
         raise errors.AUTH_PARAMETERS("Query string is empty or invalid")
     signature = params.pop("auth_signature", None)
-    # Of names that differ in case only, the one that sorts last stays, as § 2.2 has it.
+    # Of names that differ in case only, the one that sorts last stays (spec: http-api § 2.2).
     lowered = {name.lower(): params[name] for name in sorted(params)}
     canonical = "&".join([f"{name}={lowered[name]}" for name in sorted(lowered)])
     return params.get("auth_key"), params.get("auth_timestamp"), params.get("body_md5"), signature, canonical

@@ -1,4 +1,4 @@
-"""Capability tokens: JSON Web Tokens that an app's backend makes for its clients (contract 10 § 14.1).
+"""Capability tokens: JSON Web Tokens that an app's backend makes for its clients (spec: websocket § 14.1).
 
 Whether a token was revoked is not said here but in `sockudo.auth.revocations`.
 """

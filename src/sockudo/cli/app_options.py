@@ -1,6 +1,7 @@
 """Options of ``sockudo apps`` that stand for fields of an app's policy.
 
-Every field can be given as ``--set NAME=VALUE`` under its flat name (contract 70 § 2.2); the most common ones have an
+Every field can be given as ``--set NAME=VALUE`` under its flat name
+(spec: platform § 2.2); the most common ones have an
 option of their own. The values are judged by the reader that reads configuration files, so both accept the same.
 """
 

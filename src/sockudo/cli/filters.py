@@ -1,4 +1,4 @@
-"""Filters of a subscription (contract 60 § 1) in the words of the command line."""
+"""Filters of a subscription (spec: filters-deltas § 1) in the words of the command line."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def _pairs(options: Sequence[str] | None, option: str) -> dict[str, str]:
 
 
 def _extras(headers: dict[str, str], *, ephemeral: bool, echo: bool | None) -> dict[str, Any]:
-    """The envelope of protocol V2 (contract 20 § 5.5); empty when nothing was asked for."""
+    """The envelope of protocol V2 (spec: http-api § 5.5); empty when nothing was asked for."""
     extras: dict[str, Any] = {}
     if headers:
         extras["headers"] = {name: _header(value) for name, value in headers.items()}

@@ -1,4 +1,4 @@
-"""What a listener on protocol V2 remembers so that it misses nothing and shows nothing twice (contract 30 § 4).
+"""What a listener on protocol V2 remembers so that it misses nothing and shows nothing twice (spec: history § 4).
 
 Acknowledgements and events say where a channel is; after a lost connection the listener asks for what came after the
 last event it has shown. What arrives before that is answered waits, so that events are shown in their order.

@@ -1,6 +1,6 @@
 """What an application's backend signs for its clients: channel authorization and user authentication.
 
-For tests, for tools and for backends in Python. Contract 10 § 6.3 and § 8.1.
+For tests, for tools and for backends in Python. See spec: websocket § 6.3 and 8.1.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Frames in the binary formats as the JSON that they stand for (contract 10 § 16)."""
+"""Frames in the binary formats as the JSON that they stand for (spec: websocket § 16)."""
 
 from __future__ import annotations
 

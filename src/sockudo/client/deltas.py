@@ -1,4 +1,5 @@
-"""Messages that come as the difference from the one before, put together again (contract 60 § 2.6, 2.9 and 2.13)."""
+"""Messages that come as the difference from the one before, put together again
+(spec: filters-deltas § 2.6, 2.9 and 2.13)."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ class Deltas:
     """The last message of each channel and conflation key on one connection; begins anew with the next one.
 
     ``reduced``: the connection's format is a binary one, where differences are made of event, channel and data alone
-    (§ 2.13), so that what came as one has no tags.
+    (spec: filters-deltas § 2.13), so that what came as one has no tags.
     """
 
     def __init__(self, *, reduced: bool = False) -> None:

@@ -53,7 +53,7 @@ class UnreachableError(ClientError):
 
 
 class ApiError(ClientError):
-    """The HTTP API refused: ``status``, stable ``code`` and ``text`` of the error envelope (contract 20 § 3.1).
+    """The HTTP API refused: ``status``, stable ``code`` and ``text`` of the error envelope (spec: http-api § 3.1).
 
     ``docs`` is the anchor in the error reference, empty if the answer had none. ``retry_after`` is in seconds.
     """

@@ -1,4 +1,4 @@
-"""A signed client of the HTTP API (contract 20 § 5 to § 8, § 11 and § 12; webhooks), asynchronous, on httpx."""
+"""A signed client of the HTTP API (spec: http-api § 5 to 8, 11 and 12; webhooks), asynchronous, on httpx."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class ApiClient:
         ``data`` that is text is sent as it is, anything else as its JSON. ``socket_id`` names a connection that must
         not receive the event. ``info`` asks for counts: ``user_count``, ``subscription_count``. What follows is seen by
         subscribers on protocol V2 only: ``message_id`` is the publisher's own id, under which a message is published
-        once; ``tags`` are what filters look at; ``extras`` are headers and switches (contract 20 § 5.5).
+        once; ``tags`` are what filters look at; ``extras`` are headers and switches (spec: http-api § 5.5).
         """
         body: dict[str, Any] = {"name": event, "channels": [channels] if isinstance(channels, str) else list(channels)}
         if data is not None:
@@ -105,7 +105,7 @@ class ApiClient:
     async def publish_batch(
         self, events: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None
     ) -> dict[str, Any]:
-        """Publish several events in order; each as in the body of contract 20 § 5.1, ``data`` as in `publish`."""
+        """Publish several events in order; each as in the body of spec: http-api § 5.1, ``data`` as in `publish`."""
         batch = [
             {**event, "data": _text(event["data"])} if event.get("data") is not None else event for event in events
         ]

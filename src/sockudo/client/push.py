@@ -1,4 +1,4 @@
-"""The push routes of the HTTP API (contract 50 § 2), called as a backend does."""
+"""The push routes of the HTTP API (spec: push § 2), called as a backend does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PushApi:
         self._api = api
 
     async def publish(self, body: Mapping[str, Any], *, ignore_quota: bool = False) -> dict[str, Any]:
-        """Send a notification; the body is that of contract 50 § 2.4."""
+        """Send a notification; the body is that of spec: push § 2.4."""
         headers = {"X-Sockudo-Push-Quota-Override": "1"} if ignore_quota else {}
         return await self._api.request("POST", "/push/publish", body=body, headers=headers)
 
@@ -88,7 +88,7 @@ class PushApi:
         return await self._list("/push/credentials", cursor=cursor, limit=limit)
 
     async def store_credential(self, provider: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Store one, in place of that of the same id; the body is that of contract 50 § 2.3."""
+        """Store one, in place of that of the same id; the body is that of spec: push § 2."""
         return await self._api.request("POST", f"/push/credentials/{_segment(provider)}", body=body)
 
     # ---- dead letters ----

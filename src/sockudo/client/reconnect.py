@@ -1,4 +1,4 @@
-"""When a client comes back after its connection ended, as stock Pusher clients do it (contract 10 § 9)."""
+"""When a client comes back after its connection ended, as stock Pusher clients do it (spec: websocket § 9)."""
 
 from __future__ import annotations
 

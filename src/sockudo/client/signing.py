@@ -1,4 +1,4 @@
-"""The signature of an HTTP API request (contract 20 § 2)."""
+"""The signature of an HTTP API request (spec: http-api § 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A WebSocket client (contract 10): what `sockudo listen` and the test kit connect with."""
+"""A WebSocket client (spec: websocket § 1 to 9): what `sockudo listen` and the test kit connect with."""
 
 from __future__ import annotations
 
@@ -176,7 +176,8 @@ class Socket:
         await self.send({"event": "pusher:enable_delta_compression", "data": {"algorithms": list(algorithms)}})
 
     async def resume(self, positions: Mapping[str, Mapping[str, Any]]) -> None:
-        """Ask for what was missed on some channels, each behind its ``serial`` of a ``stream_id`` (§ 12)."""
+        """Ask for what was missed on some channels, each behind its ``serial`` of a ``stream_id``
+        (spec: websocket § 12)."""
         await self.send({"event": "pusher:resume", "data": {"channel_positions": dict(positions)}})
 
     async def ping(self) -> None:

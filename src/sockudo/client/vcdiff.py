@@ -1,4 +1,5 @@
-"""Reading VCDIFF (RFC 3284), which the protocol calls ``xdelta3``, with the default code table (contract 60 § 3.2).
+"""Reading VCDIFF (RFC 3284), which the protocol calls ``xdelta3``, with the default code table
+(spec: filters-deltas § 3.2).
 
 Without secondary compression, code tables of their own and deltas of deltas: no server of this protocol sends them.
 """

@@ -1,4 +1,4 @@
-"""How a client speaks to the server: protocol and format of the frames (contract 10 § 2.2 and § 16)."""
+"""How a client speaks to the server: protocol and format of the frames (spec: websocket § 2.2 and 16)."""
 
 from __future__ import annotations
 

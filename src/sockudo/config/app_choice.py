@@ -1,4 +1,4 @@
-"""Which apps the configuration gives: the file's, one from variables, or the one of ``--dev`` (contract 70 § 1.5, 00).
+"""Which apps the configuration gives: the file's, one from variables, or the one of ``--dev`` (spec: platform § 1.5).
 
 Our own variables replace the file's apps. Those of other servers are taken only when nothing of ours names an app, and
 the development app only when nothing else does; known credentials never listen on an address that others can reach.

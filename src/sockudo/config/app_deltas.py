@@ -1,4 +1,5 @@
-"""Delta compression by channel in an app record: ``policy.channels.channel_delta_compression`` (contract 60 § 2.10).
+"""Delta compression by channel in an app record: ``policy.channels.channel_delta_compression``
+(spec: filters-deltas § 2.10).
 
 A map from a pattern (an exact name, ``p*``, ``*s`` or ``p*s``) to one of the words ``inherit disabled fossil xdelta3``
 or to an object of settings.

@@ -1,4 +1,4 @@
-"""What each field of an app record means and which numbers it takes (contract 70 § 2.1)."""
+"""What each field of an app record means and which numbers it takes (spec: platform § 2.1)."""
 
 from __future__ import annotations
 

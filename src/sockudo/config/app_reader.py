@@ -1,4 +1,5 @@
-"""App records from a file, a variable or a store, in the ``policy`` form or the flat legacy form (contract 70 § 2.2).
+"""App records from a file, a variable or a store, in the ``policy`` form or the flat legacy form
+(spec: platform § 2.2).
 
 Numbers may come as numeric texts, and null means the default. Everything that would make an app useless later (an empty
 secret, a pattern that does not compile) is refused here, by app and field; a secret is never shown.

@@ -1,4 +1,4 @@
-"""An app record as plain values, always in the ``policy`` form (contract 70 § 2.2)."""
+"""An app record as plain values, always in the ``policy`` form (spec: platform § 2.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record of an app and the limits that hold for it (contract 70 § 2.1).
+"""The record of an app and the limits that hold for it (spec: platform § 2.1).
 
 Plain data: reading it from a file, a table or the flat legacy form is the business of whoever has the bytes.
 """
@@ -89,7 +89,7 @@ class PresenceHistory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Namespace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Rules for the channels whose logical name begins with ``name:`` (contract 10 § 6.2)."""
+    """Rules for the channels whose logical name begins with ``name:`` (spec: websocket § 6.2)."""
 
     name: str
     channel_name_pattern: str | None = None

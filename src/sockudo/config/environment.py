@@ -1,4 +1,5 @@
-"""Environment variables: our own, those of other servers, and those without effect here (contract 70 § 1.2–1.5)."""
+"""Environment variables: our own, those of other servers, and those without effect here
+(spec: platform § 1.2 to 1.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configuration files: which one, its ``${NAME}`` parts, and its text as a tree (contract 70 § 1.1)."""
+"""Configuration files: which one, its ``${NAME}`` parts, and its text as a tree (spec: platform § 1.1)."""
 
 from __future__ import annotations
 

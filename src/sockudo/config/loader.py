@@ -1,4 +1,4 @@
-"""From files, variables and options to `Settings`: everything that is wrong is told at once (contract 70 § 1)."""
+"""From files, variables and options to `Settings`: everything that is wrong is told at once (spec: platform § 1)."""
 
 from __future__ import annotations
 

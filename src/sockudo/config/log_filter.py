@@ -1,4 +1,4 @@
-"""Which log lines are wanted: a comma list of ``level`` and ``logger=level`` (contract 70 § 7.5)."""
+"""Which log lines are wanted: a comma list of ``level`` and ``logger=level`` (spec: platform § 7.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pages may connect: origin patterns (contract 10 § 2.3, 70 § 1.3).
+"""Which pages may connect: origin patterns (spec: websocket § 2.3; platform § 1.3).
 
 Used for an app's ``allowed_origins`` and for CORS. Patterns and origins are compared without regard to case.
 

@@ -1,4 +1,4 @@
-"""Push rules: events that become notifications by themselves, as they stand in the file (contract 50 § 9)."""
+"""Push rules: events that become notifications by themselves, as they stand in the file (spec: push § 9)."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ own port, `wss://`, a host that is empty or not in ASCII) is kept and warned abo
 ## Keys
 """
 
-_CITATION = re.compile(r" \(contract [^)]*\)")
+_CITATION = re.compile(r" \(spec: [^)]*\)")
 
 _APPS = """\
 ## Apps

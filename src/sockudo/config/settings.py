@@ -1,4 +1,4 @@
-"""Every setting of the server: one frozen tree, sections and keys named as in contract 70 § 1.3 and 1.4."""
+"""Every setting of the server: one frozen tree, by section and key (spec: platform § 1.3 and 1.4)."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ class Settings(msgspec.Struct, frozen=True):
 
     @property
     def outbound_messages(self) -> int:
-        """Messages that may wait for one connection, by contract 70 § 9.1."""
+        """Messages that may wait for one connection (spec: platform § 9.1)."""
         if self.websocket.max_messages is not None:
             return self.websocket.max_messages
         return _DEFAULT_COUNT if self.websocket.max_bytes is None else _NO_COUNT

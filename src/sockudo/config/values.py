@@ -1,4 +1,4 @@
-"""From what stands in a file or a variable to a value of the declared kind (contract 70 § 1.2).
+"""From what stands in a file or a variable to a value of the declared kind (spec: platform § 1.2).
 
 Texts are read alike wherever they stand, so a file may hold ``"${PORT}"`` where a number belongs. A value that cannot
 be used raises ValueError with the end of a sentence that begins with the key and the value.

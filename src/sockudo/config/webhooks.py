@@ -1,4 +1,4 @@
-"""The webhooks of an app as they stand in its record (contract 70 § 5.1)."""
+"""The webhooks of an app as they stand in its record (spec: platform § 5.1)."""
 
 from __future__ import annotations
 

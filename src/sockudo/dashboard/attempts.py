@@ -1,4 +1,4 @@
-"""How often a password may be tried (contract 70 § 8.1)."""
+"""How often a password may be tried (spec: platform § 8.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What operators and their programs ask about the whole server: the Operations of contract 70 § 8.1."""
+"""What operators and their programs ask about the whole server: the operations of spec: platform § 8.1."""
 
 from __future__ import annotations
 

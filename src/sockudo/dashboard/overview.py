@@ -1,4 +1,4 @@
-"""The first page: how the server is doing now and how the last hour was (contract 70 § 8.1)."""
+"""The first page: how the server is doing now and how the last hour was (spec: platform § 8.1)."""
 
 from __future__ import annotations
 

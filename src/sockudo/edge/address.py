@@ -1,4 +1,4 @@
-"""Who is asking: the client's address behind the proxies that are trusted (contract 70 § 4.3, 7.2)."""
+"""Who is asking: the client's address behind the proxies that are trusted (spec: platform § 4.3, 7.2)."""
 
 from __future__ import annotations
 

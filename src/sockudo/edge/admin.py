@@ -21,7 +21,7 @@ def admin_app(
     dashboard: ASGIApp | None = None,
     reach: Callable[[], Reach] | None = None,
 ) -> ASGIApp:
-    """Serves ``/metrics`` in the text format of Prometheus; any other path is an empty 404 (contract 20 § 13).
+    """Serves ``/metrics`` in the text format of Prometheus; any other path is an empty 404 (spec: http-api § 13).
 
     ``dashboard`` gets everything below ``/dashboard``. Either is None when it is switched off. Without ``reach`` every
     host is answered for.

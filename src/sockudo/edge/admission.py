@@ -1,4 +1,4 @@
-"""From an HTTP request to a WebSocket session: what is checked before and after the 101 (contract 10 § 2)."""
+"""From an HTTP request to a WebSocket session: what is checked before and after the 101 (spec: websocket § 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The routes under ``/apps``: publish, ask, end a user's connections (contract 20 § 5 to 8)."""
+"""The routes under ``/apps``: publish, ask, end a user's connections (spec: http-api § 5 to 8)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def api_routes(edge: Edge) -> list[Route]:
         Route(f"{app}/channels/{{channel}}/users", _query(edge, _users), methods=["GET"]),
         Route(f"{app}/users/{{user_id}}/terminate_connections", terminate, methods=["POST"]),
         Route(f"{app}/users/{{user_id}}/force_reconnect", reconnect, methods=["POST"]),
-        # Where the stock Python SDK posts to: it leaves the app out of the path (§ 8.1).
+        # Where the stock Python SDK posts to: it leaves the app out of the path (spec: http-api § 8.1).
         Route("/users/{user_id}/terminate_connections", terminate, methods=["POST"]),
     ]
 

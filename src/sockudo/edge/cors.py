@@ -1,4 +1,4 @@
-"""Cross-origin headers of the HTTP API (contract 20 § 10.1)."""
+"""Cross-origin headers of the HTTP API (spec: http-api § 10.1)."""
 
 from __future__ import annotations
 

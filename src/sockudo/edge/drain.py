@@ -1,4 +1,5 @@
-"""How a node's connections end: goodbyes spread over time, then no later than the grace period (contract 70 § 7.4)."""
+"""How a node's connections end: goodbyes spread over time, then no later than the grace period
+(spec: platform § 7.4)."""
 
 from __future__ import annotations
 

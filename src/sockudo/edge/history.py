@@ -1,4 +1,4 @@
-"""The routes of a channel's durable history (contract 20 § 11, 30 § 7)."""
+"""The routes of a channel's durable history (spec: http-api § 11; history § 7)."""
 
 from __future__ import annotations
 

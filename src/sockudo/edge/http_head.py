@@ -1,4 +1,4 @@
-"""What the head of an HTTP request may be (contract 20 § 10.8): sizes, target, version, Host and lengths."""
+"""What the head of an HTTP request may be (spec: http-api § 10.8): sizes, target, version, Host and lengths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server listens on: TCP, TLS, a Unix socket, the redirect to TLS, metrics (contract 70 § 7.1, 7.2)."""
+"""What the server listens on: TCP, TLS, a Unix socket, the redirect to TLS, metrics (spec: platform § 7.1, 7.2)."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class TcpListener:
 
 
 async def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
-    """What the host stands for, IPv4 first (contract 70 § 7.1)."""
+    """What the host stands for, IPv4 first (spec: platform § 7.1)."""
     loop = asyncio.get_running_loop()
     if host == "":
         host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"
@@ -230,7 +230,7 @@ def asgi_config(app: ASGIApp) -> Config:
 
 
 def redirect_app(https_port: Callable[[], int]) -> ASGIApp:
-    """Answers every request with 308 to the same path over https (contract 70 § 7.1)."""
+    """Answers every request with 308 to the same path over https (spec: platform § 7.1)."""
 
     async def app(scope: Scope, _: Receive, send: Send) -> None:
         host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "localhost")

@@ -1,4 +1,4 @@
-"""The routes of message versions and annotations (contract 40 § 6, § 12), which this version answers for and does not
+"""The routes of message versions and annotations (spec: http-api § 1), which this version answers for and does not
 have.
 
 A program that edits or annotates messages learns from the answer that the server never keeps versions, and not that

@@ -1,4 +1,4 @@
-"""Routes for operators on the main listener: health, memory, counters (contract 20 § 13, 70 § 6.5)."""
+"""Routes for operators on the main listener: health, memory, counters (spec: http-api § 13; platform § 6.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The routes of a channel's presence history (contract 20 § 12, 30 § 8.3)."""
+"""The routes of a channel's presence history (spec: http-api § 12; history § 8.3)."""
 
 from __future__ import annotations
 

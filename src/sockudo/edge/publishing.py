@@ -26,7 +26,7 @@ _log = structlog.get_logger("sockudo.http")
 
 
 def check_json(content_type: bytes | None) -> None:
-    """Endpoints that read a body need a JSON content type; parameters are ignored (contract 20 § 10.4)."""
+    """Endpoints that read a body need a JSON content type; parameters are ignored (spec: http-api § 10.4)."""
     if content_type == b"application/json":
         return
     kind = (content_type or b"").split(b";", 1)[0].strip().lower()

@@ -40,7 +40,7 @@ class Reply(NamedTuple):
 
 
 def error_reply(error: SockudoError, headers: Sequence[tuple[bytes, bytes]] = ()) -> Reply:
-    """The error envelope (contract 00), with Retry-After where trying again can help."""
+    """The error envelope (spec: http-api § 3.1), with Retry-After where trying again can help."""
     extra = list(headers)
     if error.retry_after is not None and not any(name == b"retry-after" for name, _ in extra):
         extra.append((b"retry-after", str(error.retry_after).encode()))

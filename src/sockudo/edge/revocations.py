@@ -1,4 +1,4 @@
-"""The route by which a backend takes back capability tokens (contract 20 § 8.2)."""
+"""The route by which a backend takes back capability tokens (spec: http-api § 8.2)."""
 
 from __future__ import annotations
 

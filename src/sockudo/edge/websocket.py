@@ -92,7 +92,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._transport.close()
 
     def _fail(self, code: int, reason: str) -> None:
-        """The peer broke the framing rules: it gets a close frame and nothing else (§ 2.4).
+        """The peer broke the framing rules: it gets a close frame and nothing else (spec: websocket § 2.4).
 
         Its answer could not be told from the rest of the broken stream, so our side ends at once. Closing both sides
         would reset the connection under what still arrives, and the close frame might be lost with it.

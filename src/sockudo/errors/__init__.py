@@ -1,4 +1,4 @@
-"""Every refusal of the server, in one table (contract 10 § 9, 20 § 3, 00).
+"""Every refusal of the server, in one table (spec: index § 2; http-api § 3; websocket § 9).
 
 An `ErrorSpec` is one row: what is sent over HTTP, what over WebSocket, whether trying again can help, what it means,
 what usually causes it and what to do. Calling a row makes the exception to raise::

@@ -1,4 +1,4 @@
-"""What is refused of connections and their frames (contract 10 § 9)."""
+"""What is refused of connections and their frames (spec: websocket § 9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is refused of push, and what becomes of it (contract 50 § 12)."""
+"""What is refused of push, and what becomes of it (spec: push § 12)."""
 
 from __future__ import annotations
 

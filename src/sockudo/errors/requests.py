@@ -1,4 +1,4 @@
-"""What is refused of an HTTP request: who asks, and what for (contract 20 § 3)."""
+"""What is refused of an HTTP request: who asks, and what for (spec: http-api § 3)."""
 
 from __future__ import annotations
 

@@ -26,11 +26,11 @@ class ErrorSpec:
     meaning: str
     causes: tuple[str, ...]
     remedy: str
-    # The number that AI-transport errors carry besides their word (contract 20 § 3.1).
+    # The number that AI-transport errors carry besides their word (spec: http-api § 3.1).
     ai_code: int | None = None
     # What exactly failed, where rows share a code: the member "reason" of the envelope.
     reason: str | None = None
-    # The code of the V2 event that announces it (contract 10 § 13).
+    # The code of the V2 event that announces it (spec: websocket § 13).
     event_code: int | None = None
     # Where operators read which of the causes it was; left out where they are reading it.
     seen_in: str | None = None
@@ -81,8 +81,8 @@ class SockudoError(Exception):
         return self.spec.meaning if self.spec.status == 503 else self.text
 
     def body(self) -> dict[str, Any]:
-        """The HTTP error envelope (contract 00): error, code, status, where to read more and, of rows that share a code
-        which programs have to tell apart, the reason.
+        """The HTTP error envelope (spec: http-api § 3.1): error, code, status, where to read more and, of rows that
+        share a code which programs have to tell apart, the reason.
         """
         body = {
             "error": self.text,

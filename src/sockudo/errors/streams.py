@@ -1,4 +1,4 @@
-"""What only protocol V2 and channels that keep their past refuse (contract 10 § 10 to 16, 30)."""
+"""What only protocol V2 and channels that keep their past refuse (spec: websocket § 10 to 16; history § 3.4)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FILTER_INVALID = row(
     "The filter of a subscription is not valid.",
     ws=4000,
     causes=("an unknown comparison or a node with both op and key", "more nodes, values or events than allowed"),
-    remedy="The text says which part is wrong; contract of filters: tag nodes, events, expression.",
+    remedy="The text says which part is wrong: events, a tag node or the expression.",
 )
 NAMESPACE_DENIED = row(
     "namespace_denied",

@@ -1,4 +1,4 @@
-"""What goes wrong with webhooks, and with asking about them (contract 70 § 5)."""
+"""What goes wrong with webhooks, and with asking about them (spec: platform § 5)."""
 
 from __future__ import annotations
 

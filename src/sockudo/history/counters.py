@@ -1,4 +1,4 @@
-"""What the history has done so far, as plain numbers (contract 30 § 9)."""
+"""What the history has done so far, as plain numbers (spec: history § 9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cursors: where a page ended, and the request it belongs to (contract 30 § 7.1)."""
+"""Cursors: where a page ended, and the request it belongs to (spec: history § 7.1)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Streams of which it is not known whether the last publishes were stored, and their way back to health.
 
 Whoever published was told that it failed, and nobody heard it. So nothing is published on such a stream and nothing
-read from it, until the store answers and has taken back what it did store (contract 30 § 1.8 and invariant 5).
+read from it, until the store answers and has taken back what it did store (spec: history § 1.8 and 10.1).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What operators may do to a stream by hand, as they ask for it (contract 30 § 7.2)."""
+"""What operators may do to a stream by hand, as they ask for it (spec: history § 7.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages of a channel's history (contract 30 § 6 and 7.1)."""
+"""Pages of a channel's history (spec: history § 6 and 7.1)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def read_page(
 
 
 def truncated_by_retention(info: StreamInfo | None, bounds: Bounds) -> bool:
-    """Whether something within the bounds may have been there and is gone (contract 30 § 1.6).
+    """Whether something within the bounds may have been there and is gone (spec: history § 1.6).
 
     A stream that was written to and holds nothing has lost everything before its next serial.
     """

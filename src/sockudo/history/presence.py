@@ -109,7 +109,7 @@ class PresenceHistory:
         )
         self._writer.record((app_id, channel.name), recorded, kept.policy.retention, durable=kept.durable)
 
-    # ---- what is asked (contract 30 § 8.3) ----
+    # ---- what is asked (spec: history § 8.3) ----
 
     async def page(self, app_id: str, channel: str, query: HistoryQuery) -> dict[str, Any]:
         """A page of events. What happened before the call is in it.

@@ -1,4 +1,4 @@
-"""Events of a presence history: what is stored of them and how they are shown (contract 30 § 8.1)."""
+"""Events of a presence history: what is stored of them and how they are shown (spec: history § 8.1)."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def decode_event(row: Row) -> StoredEvent:
 
 
 def shown(row: Row) -> dict[str, Any]:
-    """The payload of § 8.1. Raises `StoredEventError`."""
+    """The payload of spec: history § 8.1. Raises `StoredEventError`."""
     event = decode_event(row)
     return {
         "stream_id": row.stream_id,

@@ -1,7 +1,7 @@
 """One channel's presence history while it is being written: who is in by it, and what is still to be written.
 
 An event is written when it changes who is in, or what a member says, as the history itself has it. So the history of
-a stream never contradicts itself, whatever it could not be told (contract 30 § 8.1, Fix-15).
+a stream never contradicts itself, whatever it could not be told (spec: history § 8.1).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pages of a presence history and its state, as they are answered (contract 30 § 8.2 and 8.3)."""
+"""Pages of a presence history and its state, as they are answered (spec: history § 8.2 and 8.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who was in a presence channel at a moment, by replaying its history from the start (contract 30 § 8.3)."""
+"""Who was in a presence channel at a moment, by replaying its history from the start (spec: history § 8.3)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class _Replay:
             self.anomaly = f"{_ANOMALIES[event.event]} at serial {row.serial}"
 
     def reply(self, channel: str, continuity: dict[str, Any]) -> dict[str, Any]:
-        """The answer of § 8.3."""
+        """The answer of spec: history § 8.3."""
         members = [
             {
                 "user_id": user_id,

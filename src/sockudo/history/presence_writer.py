@@ -1,4 +1,4 @@
-"""Writing presence histories: behind what happens and in its order, never in its way (contract 30 § 8.1 and 8.2).
+"""Writing presence histories: behind what happens and in its order, never in its way (spec: history § 8.1 and 8.2).
 
 What cannot be written now waits and is tried again, so that a store that was away costs nothing but time. Only what is
 lost for good leaves a mark that needs a reset.

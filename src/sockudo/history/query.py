@@ -1,4 +1,4 @@
-"""What can be asked of a history, over HTTP and over a socket (contract 30 § 6 and 7.1)."""
+"""What can be asked of a history, over HTTP and over a socket (spec: history § 6 and 7.1)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Recovery from the durable store: what came after a position, complete and without a hole, or why that cannot be said
-(contract 30 § 3.3 and 3.4)."""
+(spec: history § 3.3 and 3.4)."""
 
 from __future__ import annotations
 

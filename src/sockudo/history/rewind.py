@@ -1,4 +1,5 @@
-"""What a subscription may begin with: a channel's newest messages, or those of the last seconds (contract 30 § 5.3)."""
+"""What a subscription may begin with: a channel's newest messages, or those of the last seconds
+(spec: history § 5.3)."""
 
 from __future__ import annotations
 
@@ -96,7 +97,7 @@ def _collect(
 
 
 def _lost_to_retention(info: StreamInfo | None, since_ms: int | None) -> bool:
-    """Whether messages that were asked for may be gone (Fix-9)."""
+    """Whether messages that were asked for may be gone."""
     if info is None:
         return False
     oldest, oldest_at_ms = info.retained.oldest_serial, info.retained.oldest_at_ms

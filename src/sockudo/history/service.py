@@ -161,7 +161,7 @@ class History:
         return self._writer.submit(append, deliver, counters)
 
     async def attach(self, app_id: str, channel: str, retention: Retention = KEEP_ALL) -> StreamInfo:
-        """The stream of a channel, for who subscribes now (contract 30 § 5.1, Fix-20); nothing is stored.
+        """The stream of a channel, for who subscribes now (spec: history § 1.1 and 5.1); nothing is stored.
 
         Where there is none it is the one that the first message will begin. Everything up to its head has been
         delivered before this returns. Raises errors.HISTORY_UNAVAILABLE, and errors.HISTORY_DEGRADED when it cannot be
@@ -204,7 +204,7 @@ class History:
     async def page(
         self, app_id: str, channel: str, query: HistoryQuery, attach: Position | None = None
     ) -> dict[str, Any]:
-        """A page as it is answered over HTTP (contract 30 § 7.1); ``attach`` is where the connection attached.
+        """A page as it is answered over HTTP (spec: history § 7.1); ``attach`` is where the connection attached.
 
         Messages in it are `msgspec.Raw`. Raises errors.HISTORY_QUERY, errors.HISTORY_DEGRADED and
         errors.HISTORY_UNAVAILABLE.
@@ -217,7 +217,7 @@ class History:
     async def socket_page(
         self, app_id: str, channel: str, parameters: Mapping[str, Any], attach: Position | None
     ) -> dict[str, Any]:
-        """A page as it is answered over a socket (contract 30 § 6), from the parameters of the frame."""
+        """A page as it is answered over a socket (spec: history § 6), from the parameters of the frame."""
         query = socket_query(parameters)
         reply = await self.page(app_id, channel, query, attach)
         reply["bounds"] |= {"until_attach": query.until_attach, "attach_serial": attach and attach.serial}
@@ -233,7 +233,7 @@ class History:
         last_message_id: str | None = None,
         max_size: int,
     ) -> Replayed | Failed:
-        """What came after a position, or why that cannot be said; raises nothing (contract 30 § 3.3)."""
+        """What came after a position, or why that cannot be said; raises nothing (spec: history § 3.3)."""
         wanted = Wanted(stream_id, serial, last_message_id)
         return await replay(self._reads, (app_id, channel), wanted, max_size, self.options.max_page_size)
 
@@ -247,7 +247,7 @@ class History:
         head: Position,
         predicate: Predicate | None = None,
     ) -> Rewound:
-        """The newest ``count`` messages up to ``head``, or those of the last ``seconds`` (contract 30 § 5.3).
+        """The newest ``count`` messages up to ``head``, or those of the last ``seconds`` (spec: history § 5.3).
 
         Raises errors.HISTORY_DEGRADED and errors.HISTORY_UNAVAILABLE.
         """
@@ -294,7 +294,7 @@ class History:
             )
 
     async def state(self, app_id: str, channel: str) -> dict[str, Any]:
-        """The stream as operators see it (contract 30 § 7.2). Raises errors.HISTORY_UNAVAILABLE."""
+        """The stream as operators see it (spec: history § 7.2). Raises errors.HISTORY_UNAVAILABLE."""
         key = (app_id, channel)
         info = await self._reads.info(key)
         return {"channel": channel, "stream": stream_object(info, self._degraded.get(key), self.options.backend)}

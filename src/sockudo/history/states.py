@@ -1,4 +1,4 @@
-"""What is told about a stream, over HTTP and WebSocket (contract 30 § 1.8, 7.1 and 7.2)."""
+"""What is told about a stream, over HTTP and WebSocket (spec: history § 1.8, 7.1 and 7.2)."""
 
 from __future__ import annotations
 

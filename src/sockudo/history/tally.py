@@ -1,4 +1,4 @@
-"""What the streams of a store hold, asked of it now and then while somebody wants to know (contract 30 § 9)."""
+"""What the streams of a store hold, asked of it now and then while somebody wants to know (spec: history § 9)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Publishes to durable channels, committed in groups: whatever waits when a commit ends goes into the next one.
 
 The order of the queue is that of the serials, and that in which messages are delivered. A message is delivered, and
-its publisher answered, only after its commit (contract 30 § 2).
+its publisher answered, only after its commit (spec: history § 2).
 """
 
 from __future__ import annotations

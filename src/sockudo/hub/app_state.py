@@ -123,7 +123,7 @@ class AppState:
         return {name: channel for name, channel in self.channels.items() if channel.occupied}
 
     def connections_of(self, user_id: str) -> set[Connection]:
-        """Every connection of a user (contract 20 § 8.1): signed in as it, or not signed in and its presence member."""
+        """Every connection of a user: signed in as it, or not signed in and its member (spec: http-api § 8.1)."""
         found = set(self.users.connections(user_id))
         for channel in self.channels.values():
             member = channel.presence.get(user_id) if channel.presence is not None else None

@@ -1,4 +1,4 @@
-"""The last event of each cache channel (contract 10 § 6.6)."""
+"""The last event of each cache channel (spec: websocket § 6.6)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CachedEvent(NamedTuple):
 
     @property
     def shown(self) -> Frame:
-        """What a newcomer gets: the event without a place in a stream (contract 10 § 6.6)."""
+        """What a newcomer gets: the event without a place in a stream (spec: websocket § 6.6)."""
         return for_v1(self.frame)
 
     @property

@@ -1,4 +1,4 @@
-"""Subscribers that get messages as differences from the ones before (contract 60 § 2).
+"""Subscribers that get messages as differences from the ones before (spec: filters-deltas § 2).
 
 They stand in two crowds, each a fan-out: those who may get a difference and newcomers, who are told whole messages
 until they can be settled; see `sockudo.protocol.delta.track`.

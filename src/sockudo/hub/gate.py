@@ -1,4 +1,4 @@
-"""Holds back what is said to one subscriber while it is being told what came before (contract 30 § 3.5)."""
+"""Holds back what is said to one subscriber while it is being told what came before (spec: history § 3.5)."""
 
 from __future__ import annotations
 

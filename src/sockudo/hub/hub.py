@@ -133,7 +133,8 @@ class Hub:
             app.patterns.append(frame, exclude)
 
     def publish_to_user(self, app: AppState, user_id: str, frame: Frame, exclude: Collection[Connection] = ()) -> None:
-        """Says a frame to every connection signed in as the user, whatever it is subscribed to (contract 10 § 8.3)."""
+        """Says a frame to every connection signed in as the user, whatever it is subscribed to
+        (spec: websocket § 8.3)."""
         connections = app.users.connections(user_id)
         if not connections:
             return

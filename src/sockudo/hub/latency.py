@@ -26,7 +26,7 @@ class Latency:
 
 
 def size_bucket(recipients: int) -> str:
-    """The label for so many recipients (contract 70 § 6.2)."""
+    """The label for so many recipients (spec: platform § 6.2)."""
     if recipients <= 10:
         return "xs"
     if recipients <= 100:

@@ -116,5 +116,5 @@ class Outgoing:
 
 
 def visible(frame: Frame, *, tags: bool) -> Frame:
-    """The frame with or without its tags, which filters see either way (contract 60 § 1.10)."""
+    """The frame with or without its tags, which filters see either way (spec: filters-deltas § 1.10)."""
     return frame if tags or frame.tags is None else msgspec.structs.replace(frame, tags=None)

@@ -1,4 +1,4 @@
-"""Subscriptions with a ``*``: one for every public channel whose name fits (contract 10 § 6.7)."""
+"""Subscriptions with a ``*``: one for every public channel whose name fits (spec: websocket § 6.7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is in a presence channel: users, each through one or more connections (contract 10 § 6.5)."""
+"""Who is in a presence channel: users, each through one or more connections (spec: websocket § 6.5)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Cause", "Hold", "Member", "MemberEvent", "MemberEventKind", "Presenc
 
 MemberEventKind = Literal["member_added", "member_updated", "member_removed"]
 Cause = Literal["join", "disconnect", "timeout", "forced_disconnect", "orphan_cleanup"]
-"""Why a member came or went; ``orphan_cleanup`` is of members whose node died (contract 30 § 8.1)."""
+"""Why a member came or went; ``orphan_cleanup`` is of members whose node died (spec: history § 8.1)."""
 
 
 class MemberEvent(NamedTuple):

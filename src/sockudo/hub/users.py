@@ -1,4 +1,4 @@
-"""Signed-in users and who watches whom (contract 10 § 8)."""
+"""Signed-in users and who watches whom (spec: websocket § 8)."""
 
 from __future__ import annotations
 

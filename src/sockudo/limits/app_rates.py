@@ -1,4 +1,4 @@
-"""An app's own limits per second on its backend: events published and questions asked (contract 70 § 2.1, 00)."""
+"""An app's own limits per second on its backend: events published and questions asked (spec: http-api § 10.5)."""
 
 from __future__ import annotations
 

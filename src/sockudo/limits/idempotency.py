@@ -1,7 +1,7 @@
-"""Publishes that carry a key are done once, and repeated from memory (contract 20 § 9.1).
+"""Publishes that carry a key are done once, and repeated from memory (spec: http-api § 9.1).
 
-A key is claimed before the publish and given back if that fails, so a retry after a refusal is a new try (Fix 1). A
-finished one answers with the stored reply for the app's time to live (Fix 3), provided that the content is the same.
+A key is claimed before the publish and given back if that fails, so a retry after a refusal is a new try. A
+finished one answers with the stored reply for the app's time to live, provided that the content is the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Claim", "IdempotencyKeys", "Space", "fingerprint"]
 
 Space = Literal["event", "batch", "message"]
 """Keys of single events and of the items of a batch are one space, keys of whole batch requests another, and those of
-one message on one channel (§ 9.2) the third."""
+one message on one channel (spec: http-api § 9.2) the third."""
 
 _Key = tuple[str, Space, str]
 

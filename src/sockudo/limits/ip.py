@@ -1,4 +1,4 @@
-"""Requests, failed authentication and upgrades of one client address (contract 00, 70 § 4.3, 20 § 10.5)."""
+"""Requests, failed authentication and upgrades of one client address (spec: http-api § 10.5; platform § 4.3)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Fixed windows: so many hits from the first one until the window ends, then afresh (contract 70 § 4.3).
+"""Fixed windows: so many hits from the first one until the window ends, then afresh (spec: platform § 4.3).
 
-A refused hit counts like any other (contract 10 § 5), but never makes a window longer. Times are monotonic seconds.
+A refused hit counts like any other (spec: websocket § 5), but never makes a window longer. Times are monotonic seconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The metrics of histories and presence histories (contract 30 § 9): where their numbers come from."""
+"""The metrics of histories and presence histories (spec: history § 9): where their numbers come from."""
 
 from __future__ import annotations
 

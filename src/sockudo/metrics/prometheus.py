@@ -1,4 +1,4 @@
-"""The Prometheus exposition (contract 70 § 6): every number is read from the live state at the moment of the scrape."""
+"""The Prometheus exposition (spec: platform § 6): every number is read from the live state, at the scrape."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ class _NodeCollector(Collector):
         yield self._metric("rate_limit_triggered_total", "counter", "What a rate limit refused", refusals)
 
     def _deltas(self) -> Iterator[Metric]:
-        """The label ``channel_name`` holds the kind of channel, as the reference's does elsewhere."""
+        """The label ``channel_name`` holds the kind of channel."""
         for name, text, attribute in _DELTAS:
             samples = [
                 ({"app_id": app_id, "channel_name": kind}, float(getattr(traffic, attribute)))
@@ -351,7 +351,7 @@ _BY_WORD = (
 )
 
 
-# The names that dashboards know (contract 70 § 6.2) for slugs of the error catalogue; the others go by their slug.
+# The names that dashboards know (spec: platform § 6.2) for slugs of the error catalogue; the others go by their slug.
 _ERROR_TYPES = {
     "unknown_app": "app_not_found",
     "malformed_frame": "message_parse_error",

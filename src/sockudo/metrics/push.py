@@ -1,4 +1,4 @@
-"""The metrics of push (contract 50 § 11): what was counted, under names of its own."""
+"""The metrics of push (spec: push § 11): what was counted, under names of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The metrics of webhooks and their queue (contract 70 § 6.3): where their numbers come from."""
+"""The metrics of webhooks and their queue (spec: platform § 6.3): where their numbers come from."""
 
 from __future__ import annotations
 

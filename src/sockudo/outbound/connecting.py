@@ -1,4 +1,4 @@
-"""Opens connections for the clients of this room, each to an address that was checked (contract 50 § 8, D18)."""
+"""Opens connections for the clients of this room, each to an address that was checked (spec: push § 8, D18)."""
 
 from __future__ import annotations
 

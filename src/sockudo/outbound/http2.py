@@ -1,4 +1,4 @@
-"""Requests over HTTP/2, with one connection per host that stays open (contract 50 § 8, APNs)."""
+"""Requests over HTTP/2, with one connection per host that stays open (spec: push § 8, APNs)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One POST to a server that may be slow, broken or hostile, and what came of it (contract 70 § 5.2)."""
+"""One POST to a server that may be slow, broken or hostile, and what came of it (spec: platform § 5.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the two binary formats have in common: ``data`` and ``extras`` where they are not JSON (contract 10 § 16).
+"""What the two binary formats have in common: ``data`` and ``extras`` where they are not JSON (spec: websocket § 16).
 
 Inbound, every kind of ``data`` becomes the JSON text that a JSON connection would have sent. Outbound, ``extras`` keep
 the keys that a binary format has a place for.

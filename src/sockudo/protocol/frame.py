@@ -1,4 +1,5 @@
-"""A frame from server to client as the server means it, before it has the shape of a connection (contract 10 § 1.2)."""
+"""A frame from server to client as the server means it, before it has the shape of a connection
+(spec: websocket § 1.2)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The frames that the server itself says, for every protocol version (contract 10 § 1.3).
+"""The frames that the server itself says, for every protocol version (spec: websocket § 1.3).
 
-Event names carry V1's prefixes; the shape of a connection rewrites them. ``data`` that the contract wants as a JSON
+Event names carry V1's prefixes; the shape of a connection rewrites them. ``data`` that has to be a JSON
 string is a string here, ``data`` that it wants as an object is JSON text.
 """
 
@@ -48,13 +48,13 @@ def _object(value: Any) -> msgspec.Raw:
 
 
 def connection_established(socket_id: str, activity_timeout: int) -> Frame:
-    """The greeting (§ 3). ``activity_timeout`` in seconds, never 0."""
+    """The greeting (spec: websocket § 3). ``activity_timeout`` in seconds, never 0."""
     data = _text({"socket_id": socket_id, "activity_timeout": activity_timeout})
     return Frame("pusher:connection_established", data=data)
 
 
 def error(code: int, message: str, channel: str | None = None) -> Frame:
-    """An error frame (§ 9); a connection that ends gets a close frame after it."""
+    """An error frame (spec: websocket § 9); a connection that ends gets a close frame after it."""
     return Frame("pusher:error", channel, _object({"code": code, "message": message}))
 
 
@@ -64,7 +64,8 @@ def subscription_succeeded(channel: str, data: str = "{}") -> Frame:
 
 
 def presence_data(members: Mapping[str, bytes]) -> dict[str, Any]:
-    """The member list inside a presence acknowledgement, from user ids to ``user_info`` as JSON text (§ 6.5)."""
+    """The member list inside a presence acknowledgement, from user ids to ``user_info`` as JSON text
+    (spec: websocket § 6.5)."""
     infos = {user_id: msgspec.Raw(info) for user_id, info in members.items()}
     return {"presence": {"ids": list(members), "hash": infos, "count": len(members)}}
 
@@ -81,45 +82,46 @@ def member_removed(channel: str, user_id: str) -> Frame:
 
 
 def presence_update(channel: str, user_id: str, user_info: bytes) -> Frame:
-    """A member changed what it says about itself (§ 15.1); for V2 alone."""
+    """A member changed what it says about itself (spec: websocket § 15.1); for V2 alone."""
     data = _text({"user_id": user_id, "user_info": msgspec.Raw(user_info)})
     return Frame("pusher_internal:presence_update", channel, data)
 
 
 def meta_event(event: str, channel: str, **about: Any) -> Frame:
-    """What the subscribers of ``[meta]{channel}`` are told about it (§ 6.8); for V2 alone."""
+    """What the subscribers of ``[meta]{channel}`` are told about it (spec: websocket § 6.8); for V2 alone."""
     return Frame(f"pusher_internal:{event}", f"[meta]{channel}", _object({"channel": channel, **about}))
 
 
 def subscription_count(channel: str, count: int) -> Frame:
-    """How many connections are subscribed; sent where the app opted in (§ 6.8)."""
+    """How many connections are subscribed; sent where the app opted in (spec: websocket § 6.8)."""
     return Frame("pusher_internal:subscription_count", channel, _text({"subscription_count": count}))
 
 
 def subscription_error(channel: str, message: str, status: int) -> Frame:
-    """A refused subscribe, in the shape that client libraries raise themselves (§ 6.3); sent where the app opted in."""
+    """A refused subscribe, in the shape that client libraries raise themselves
+    (spec: websocket § 6.3); sent where the app opted in."""
     data = _object({"type": "AuthError", "error": message, "status": status})
     return Frame("pusher:subscription_error", channel, data)
 
 
 def cache_miss(channel: str) -> Frame:
-    """A cache channel has nothing to show to a new subscriber (§ 6.6)."""
+    """A cache channel has nothing to show to a new subscriber (spec: websocket § 6.6)."""
     return Frame("pusher:cache_miss", channel, "{}")
 
 
 def signin_success(user_data: str) -> Frame:
-    """The acknowledgement of a sign-in (§ 8.1)."""
+    """The acknowledgement of a sign-in (spec: websocket § 8.1)."""
     return Frame("pusher:signin_success", data=_object({"user_data": user_data}))
 
 
 def watchlist_events(events: Mapping[str, list[str]]) -> Frame:
-    """Who of a watchlist is ``online`` and ``offline``; empty groups are left out (§ 8.2)."""
+    """Who of a watchlist is ``online`` and ``offline``; empty groups are left out (spec: websocket § 8.2)."""
     groups = [{"name": name, "user_ids": user_ids} for name, user_ids in events.items() if user_ids]
     return Frame("pusher_internal:watchlist_events", data=_object({"events": groups}))
 
 
 def deltas_enabled(enabled: bool, algorithm: str, channel: str | None = None) -> Frame:
-    """Whether messages come as differences, on the connection or on one channel (contract 60 § 2.2)."""
+    """Whether messages come as differences, on the connection or on one channel (spec: filters-deltas § 2.2)."""
     data: dict[str, Any] = {"enabled": enabled, "algorithm": algorithm}
     if channel is not None:
         data["channel"] = channel
@@ -127,5 +129,5 @@ def deltas_enabled(enabled: bool, algorithm: str, channel: str | None = None) ->
 
 
 def token_event(event: str, **about: Any) -> Frame:
-    """What happened to the connection's capability token (§ 14.3); for V2 alone."""
+    """What happened to the connection's capability token (spec: websocket § 14.3); for V2 alone."""
     return Frame(f"pusher:{event}", data=_object(about))

@@ -140,8 +140,8 @@ class FrameReader:
     A frame is refused by its declared length, before its payload is kept. With ``deflate``, compressed messages
     are accepted; their compressed size counts against the same bound.
 
-    ``failure`` is None, or the close code (1002, 1007, 1009) and reason once the peer broke a rule (contract 10
-    § 2.4). What came before it is still returned; after a failure or a Close frame, input is ignored.
+    ``failure`` is None, or the close code (1002, 1007, 1009) and reason once the peer broke a rule
+    (spec: websocket § 2.4). What came before it is still returned; after a failure or a Close frame, input is ignored.
     """
 
     __slots__ = ("_buffer", "_deaf", "_deflate", "_first", "_idle", "_limit", "_message", "_needed", "failure")

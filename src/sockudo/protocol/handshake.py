@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SUPPORTED_VERSION", "ConnectQuery", "Upgrade", "accept_response", "check_upgrade", "parse_connect_query"]
 
-# Every refusal of a handshake carries ``Sec-WebSocket-Version`` with this value (contract 10 § 2.3).
+# Every refusal of a handshake carries ``Sec-WebSocket-Version`` with this value (spec: websocket § 2.3).
 SUPPORTED_VERSION: Final = b"13"
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -38,7 +38,7 @@ class Upgrade:
 
 
 def check_upgrade(headers: Sequence[tuple[bytes, bytes]]) -> Upgrade:
-    """Checks the handshake headers of a GET request (contract 10 § 2.3).
+    """Checks the handshake headers of a GET request (spec: websocket § 2.3).
 
     Names and tokens are compared without regard to case; a list may be spread over several headers of one name.
     Raises errors.UPGRADE_INVALID with one line that names the header.
@@ -92,7 +92,7 @@ def accept_response(upgrade: Upgrade, deflate: DeflateParams | None) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ConnectQuery:
-    """The connection URL's parameters (contract 10 § 2.2).
+    """The connection URL's parameters (spec: websocket § 2.2).
 
     ``protocol`` is 1 or 2. On V1 ``format`` is json, and the parameters that only V2 knows have their defaults.
     ``echo_messages`` is None when it was left to the configuration. ``token`` is kept on both: V1 refuses it.
@@ -138,7 +138,7 @@ _INTEGER: Final = re.compile(r"[+ ]?([0-9]+)")
 
 
 def parse_connect_query(query: bytes) -> ConnectQuery:
-    """Reads the query string of a connection URL, without its question mark (contract 10 § 2.2).
+    """Reads the query string of a connection URL, without its question mark (spec: websocket § 2.2).
 
     Parameters it does not know are ignored. A known one that is repeated or does not parse raises
     errors.UPGRADE_QUERY with a text that names it; what only V2 knows is checked for its values on V2 alone.

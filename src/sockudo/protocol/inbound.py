@@ -1,4 +1,4 @@
-"""Frames from client to server in JSON (contract 10 § 1.2): bytes in, a checked `InboundFrame` out.
+"""Frames from client to server in JSON (spec: websocket § 1.2): bytes in, a checked `InboundFrame` out.
 
 Nearly every frame is an event, a channel and data, each once; for such a frame a few counts prove that none of the
 rare rules is broken, and only a frame that differs is looked at member by member.
@@ -28,7 +28,7 @@ _NAME_END: Final = re.compile(r"[.\[]")
 
 
 class InboundFrame(msgspec.Struct, frozen=True, gc=False):
-    """A frame that obeys every rule of contract 10 § 1.2.
+    """A frame that obeys every rule of spec: websocket § 1.2.
 
     ``event`` is as sent, prefix included. ``data`` is JSON text, the very bytes of the sender without the white space
     around them; absent and null are both None.
@@ -99,7 +99,7 @@ def decode_frame(payload: bytes) -> InboundFrame:
 
 
 def data_value(frame: InboundFrame) -> Any:
-    """The decoded ``data``; a string that holds a JSON object becomes that object (contract 10 § 1.2).
+    """The decoded ``data``; a string that holds a JSON object becomes that object (spec: websocket § 1.2).
 
     None when there is no data. Of keys given twice the last wins. An integer of more than 4,300 digits, which Python
     does not read, raises errors.MALFORMED_FRAME.
@@ -133,7 +133,7 @@ def object_data(frame: InboundFrame, refusal: str) -> dict[str, Any]:
 
 
 def checked_data(text: str) -> bytes | None:
-    """``data`` that came as a JSON text of its own, by the rules it has inside a JSON frame (contract 10 § 16).
+    """``data`` that came as a JSON text of its own, by the rules it has inside a JSON frame (spec: websocket § 16).
 
     As in `InboundFrame`: without the white space around it, null is None. Raises errors.MALFORMED_FRAME, nothing else.
     """

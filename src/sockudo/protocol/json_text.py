@@ -16,7 +16,7 @@ import msgspec
 __all__ = ["MAX_NESTING", "STRING", "lone_surrogate", "not_utf8", "syntax_problem", "too_deep"]
 
 MAX_NESTING: Final = 128
-"""Objects and arrays within each other, over WebSocket and HTTP (contract 10 § 1.2)."""
+"""Objects and arrays within each other, over WebSocket and HTTP (spec: websocket § 1.2)."""
 
 # A string that never ends runs to the end of the text: looking for it costs one pass, whatever the text.
 STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'

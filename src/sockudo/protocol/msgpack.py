@@ -1,4 +1,4 @@
-"""Frames in MessagePack (contract 10 § 16.1): an array of 15, in the order in which JSON writes the fields.
+"""Frames in MessagePack (spec: websocket § 16.1): an array of 15, in the order in which JSON writes the fields.
 
 Inbound, wherever a thing with named parts is due, it may be the array of all of them or a map by name, and bin is as
 good as str. So a value is taken apart level by level, as far as the fields are known; only of what is known something
@@ -33,7 +33,7 @@ _encode = msgspec.msgpack.Encoder().encode
 def encode(frame: Frame, number: int | None = None, key: str | None = None) -> bytes:
     """The payload of an outbound frame. ``extras`` go as a map, the form that clients read.
 
-    ``number`` and conflation ``key`` make it a base for deltas (contract 60 § 2.13).
+    ``number`` and conflation ``key`` make it a base for deltas (spec: filters-deltas § 2.13).
     """
     extras = known_extras(frame.extras) if frame.extras else None
     return _encode(

@@ -1,4 +1,4 @@
-"""Frames in protocol buffers (contract 10 § 16.2): one `PusherMessage` of ``proto/pusher.proto`` per message.
+"""Frames in protocol buffers (spec: websocket § 16.2): one `PusherMessage` of ``proto/pusher.proto`` per message.
 
 The library takes a known field of the wrong wire type for an unknown one, and skips groups; here both are malformed. So
 a payload is first compared with the schema, field by field, without building anything.
@@ -30,7 +30,7 @@ __all__ = ["decode", "encode"]
 def encode(frame: Frame, number: int | None = None, key: str | None = None) -> bytes:
     """The payload of an outbound frame.
 
-    ``number`` and conflation ``key`` make it a base for deltas (contract 60 § 2.13).
+    ``number`` and conflation ``key`` make it a base for deltas (spec: filters-deltas § 2.13).
     """
     message = PusherMessage()
     message.event = frame.event

@@ -1,4 +1,4 @@
-"""The shapes a frame can have on the wire, one per connection (contract 10 § 1.1, 10 and 16).
+"""The shapes a frame can have on the wire, one per connection (spec: websocket § 1.1, 10 and 16).
 
 Everyone with the same shape gets the same bytes, so a frame is encoded once per shape that somebody wants.
 """

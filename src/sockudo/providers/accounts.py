@@ -1,4 +1,4 @@
-"""Which account an app sends from: its stored credential, else that of the process (contract 50 § 8, D23)."""
+"""Which account an app sends from: its stored credential, else that of the process (spec: push § 8)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def given(text: str | None) -> str | None:
 
 
 def checked_endpoint(url: str, setting: str, http: HttpExchange) -> str:
-    """The address without its last slash. Raises AccountError for http where that is not allowed (D18)."""
+    """The address without its last slash. Raises AccountError for http where that is not allowed."""
     if not url.startswith("https://") and not http.allows_local:
         raise AccountError(f"{setting} must be https, unless PUSH_ALLOW_LOCAL_WEB_PUSH_ENDPOINTS is set")
     return url.rstrip("/")

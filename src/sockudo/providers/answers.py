@@ -1,4 +1,4 @@
-"""What providers answer, in the words of push (contract 50 § 8)."""
+"""What providers answer, in the words of push (spec: push § 8)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def accepted(message_id: object = None, *, token: str = "") -> Sent:
 
 
 def failed(kind: str, reason: str, *, retry: bool | None = None, retry_after_ms: int | None = None) -> Sent:
-    """``kind`` is a class of § 8 and decides whether the send is tried again, unless ``retry`` does."""
+    """``kind`` is a class of spec: push § 8 and decides whether the send is tried again, unless ``retry`` does."""
     retryable = kind in _RETRYABLE if retry is None else retry
     error = OutcomeError(
         kind=kind,

@@ -1,4 +1,4 @@
-"""Apple Push Notification service, over HTTP/2 (contract 50 § 8)."""
+"""Apple Push Notification service, over HTTP/2 (spec: push § 8)."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class ApnsProvider(HttpProvider[ApnsAccount]):
 
 
 def apns_meaning(reply: Reply, token: str, now: float, topic: str = "") -> Sent:
-    """The table of § 8; the first row that matches. ``topic`` is the one that was sent."""
+    """The table of spec: push § 8; the first row that matches. ``topic`` is the one that was sent."""
     status = reply.status
     if 200 <= status < 300:
         return accepted(reply.headers.get("apns-id"), token=token)

@@ -1,4 +1,4 @@
-"""What an uploaded credential must hold, so that one which cannot be used is refused at once (contract 50 § 2.3).
+"""What an uploaded credential must hold, so that one which cannot be used is refused at once (spec: push § 2.3).
 
 Nothing is asked of a provider: what is right in form may still be revoked, or belong to somebody else.
 """

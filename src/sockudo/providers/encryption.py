@@ -1,4 +1,4 @@
-"""Encrypts notifications so that no push service can read them: RFC 8291 (contract 50 § 8, Web Push)."""
+"""Encrypts notifications so that no push service can read them: RFC 8291 (spec: push § 8)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class KeysError(ValueError):
 
 
 def encrypted(plaintext: bytes, p256dh: str, auth: str) -> bytes:
-    """The body for a subscription with these keys, which are base64url with or without padding (D17).
+    """The body for a subscription with these keys, which are base64url with or without padding.
 
     Raises KeysError, and ValueError for a plaintext of more than `MOST_BYTES`.
     """

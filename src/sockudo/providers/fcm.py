@@ -1,4 +1,4 @@
-"""Firebase Cloud Messaging, HTTP v1 (contract 50 § 8)."""
+"""Firebase Cloud Messaging, HTTP v1 (spec: push § 8)."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class FcmProvider(HttpProvider[FcmAccount]):
 
 
 def fcm_meaning(reply: Reply, token: str, now: float, project: str = "") -> Sent:
-    """The table of § 8; the first row that matches. ``project`` is the one that was asked."""
+    """The table of spec: push § 8; the first row that matches. ``project`` is the one that was asked."""
     about = f"project {project}" if project else ""
     status = reply.status
     if 200 <= status < 300:
@@ -156,7 +156,7 @@ def _is_unregistered(text: str) -> bool:
 
 
 def _with_texts(data: Any) -> Any:
-    """FCM takes texts alone in ``data`` (D16): everything else becomes its JSON."""
+    """FCM takes texts alone in ``data``: everything else becomes its JSON."""
     if not isinstance(data, dict):
         return data
     return {key: value if isinstance(value, str) else encode(value).decode() for key, value in data.items()}

@@ -1,4 +1,4 @@
-"""Huawei Mobile Services (contract 50 § 8)."""
+"""Huawei Mobile Services (spec: push § 8)."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class HmsProvider(HttpProvider[HmsAccount]):
 
 
 def hms_meaning(reply: Reply, token: str, now: float) -> Sent:
-    """The table of § 8; the first row that matches, those of the account before all others (D15).
+    """The table of spec: push § 8; the first row that matches, those of the account before all others.
 
     A 200 may be a refusal: one whose body cannot be read is neither, and the notification is sent again, so that nobody
     is believed to have it who has not.
@@ -113,7 +113,7 @@ def _kind(status: int, code: str | None, body: bytes) -> str:
 
 
 def _as_text(data: Any) -> Any:
-    """HMS takes one text as ``data`` (D16)."""
+    """HMS takes one text as ``data``."""
     return data if data is None or isinstance(data, str) else encode(data).decode()
 
 

@@ -76,7 +76,7 @@ def ec_signer(pem: str, key_id: str, field: str) -> Signer:
 
 
 def vapid_signer(text: str, field: str) -> Signer:
-    """Of a base64url private key, padded or not (D17), or of one in PEM form."""
+    """Of a base64url private key, padded or not, or of one in PEM form."""
     if "-----BEGIN" in text:
         return ec_signer(text, "", field)
     try:

@@ -1,4 +1,4 @@
-"""Requests to FCM and HMS: the payload with the recipient's token in its message (contract 50 § 8)."""
+"""Requests to FCM and HMS: the payload with the recipient's token in its message (spec: push § 8)."""
 
 from __future__ import annotations
 

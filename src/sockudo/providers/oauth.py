@@ -20,7 +20,7 @@ _HEADERS: Final = (("content-type", "application/x-www-form-urlencoded"), ("acce
 
 
 async def access_token(http: HttpExchange, url: str, form: Mapping[str, str], now: float) -> Token:
-    """Raises FailedError: one to be tried again when the server is down or busy, else ``auth_failure`` (D12)."""
+    """Raises FailedError: one to be tried again when the server is down or busy, else ``auth_failure``."""
     deadline = asyncio.get_running_loop().time() + _SECONDS
     try:
         reply = await http.post(url, _HEADERS, urlencode(form).encode(), deadline=deadline)

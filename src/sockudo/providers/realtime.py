@@ -1,4 +1,4 @@
-"""Channels of this server as a sixth provider (contract 50 § 8)."""
+"""Channels of this server as a sixth provider (spec: push § 8)."""
 
 from __future__ import annotations
 

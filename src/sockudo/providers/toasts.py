@@ -1,4 +1,4 @@
-"""Toasts and tiles of Windows, which are XML (contract 50 § 8, D16)."""
+"""Toasts and tiles of Windows, which are XML (spec: push § 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Provider tokens: fetched once for all who send, renewed before they end (contract 50 § 8, "Token cache")."""
+"""Provider tokens: fetched once for all who send, renewed before they end (spec: push § 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Browsers, through the service that each has registered with (contract 50 § 8)."""
+"""Browsers, through the service that each has registered with (spec: push § 8)."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class WebPushProvider(HttpProvider[VapidAccount]):
 
 
 def webpush_meaning(reply: Reply, endpoint: str, now: float) -> Sent:
-    """The table of § 8; the first row that matches."""
+    """The table of spec: push § 8; the first row that matches."""
     status = reply.status
     if 200 <= status <= 202:
         return accepted(reply.headers.get("location"), token=endpoint)
@@ -138,7 +138,7 @@ def webpush_meaning(reply: Reply, endpoint: str, now: float) -> Sent:
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port, which is left out where it is the scheme's own (D17)."""
+    """Scheme, host and port, which is left out where it is the scheme's own."""
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
     shown = f"[{host}]" if ":" in host else host
@@ -153,7 +153,7 @@ def _shape(payload: Mapping[str, Any]) -> Shape:
     urgency, topic = headers.get("urgency"), headers.get("topic")
     if isinstance(urgency, str) and urgency:
         chosen.append(("urgency", urgency))
-    # One that is null is none (D5).
+    # One that is null is none.
     if isinstance(topic, str) and topic:
         chosen.append(("topic", webpush_topic(topic)))
     audience = headers.get("vapidAudience")

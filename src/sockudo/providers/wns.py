@@ -1,4 +1,4 @@
-"""Windows Notification Service (contract 50 § 8)."""
+"""Windows Notification Service (spec: push § 8)."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class WnsProvider(HttpProvider[TokenAccount]):
 
 
 def wns_meaning(reply: Reply, url: str, now: float) -> Sent:
-    """The table of § 8; the first row that matches."""
+    """The table of spec: push § 8; the first row that matches."""
     status = reply.status
     if 200 <= status <= 202:
         return accepted(reply.headers.get("x-wns-msg-id"), token=url)

@@ -1,4 +1,4 @@
-"""Bodies of the publish endpoints, decoded and checked for their shape (contract 20 § 5.1 and 6)."""
+"""Bodies of the publish endpoints, decoded and checked for their shape (spec: http-api § 5.1 and 6)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class EventBody(msgspec.Struct):
     message_id: str | None = None
 
     def text(self) -> str:
-        """``data`` as it is delivered: always a string (contract 20 § 5.1)."""
+        """``data`` as it is delivered: always a string (spec: http-api § 5.1)."""
         data = self.data
         if type(data) is str:
             return data

@@ -1,4 +1,4 @@
-"""What is checked of one event, and what is told of it, whatever becomes of it then (contract 20 § 5)."""
+"""What is checked of one event, and what is told of it, whatever becomes of it then (spec: http-api § 5)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def check_channel(app: LiveApp, event: EventBody, channel: str) -> None:
 
 
 def entry(state: AppState, event: EventBody, name: str) -> dict[str, object]:
-    """What the reply tells about one channel (§ 5.3), counted after the publish."""
+    """What the reply tells about one channel (spec: http-api § 5.3), counted after the publish."""
     entry: dict[str, object] = {"acknowledgement_id": event.message_id or unique_id()}
     wanted = {word.strip() for word in event.info.split(",")} if event.info else ()
     channel = state.channels.get(name)
@@ -55,7 +55,7 @@ def entry(state: AppState, event: EventBody, name: str) -> dict[str, object]:
 
 
 def check_event(app: LiveApp, event: EventBody, text: str) -> None:
-    """Steps 5 to 7 of § 5.2: the event's name and the size of its data."""
+    """Steps 5 to 7 of spec: http-api § 5.2: the event's name and the size of its data."""
     if event.name is None:
         raise errors.INVALID_INPUT("Event name is required")
     check_event_name(event.name, app.limits.max_event_name_length)
@@ -68,7 +68,7 @@ def check_event(app: LiveApp, event: EventBody, text: str) -> None:
 
 
 def targets_of(app: LiveApp, event: EventBody) -> Sequence[str]:
-    """Step 8 of § 5.2: the channels, in the order given."""
+    """Step 8 of spec: http-api § 5.2: the channels, in the order given."""
     channels = event.channels
     if channels is None:
         if event.channel is None:
@@ -87,7 +87,8 @@ def wants_entry(event: EventBody) -> bool:
 
 
 def mark_of(event: EventBody) -> bytes:
-    """What makes two events the same: everything but which connection sent it and the key itself (§ 9.2)."""
+    """What makes two events the same: everything but which connection sent it and the key itself
+    (spec: http-api § 9.2)."""
     return fingerprint(
         _encode([event.name, event.data, event.channels, event.channel, event.tags, event.extras, event.message_id])
     )

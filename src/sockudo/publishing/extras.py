@@ -1,4 +1,5 @@
-"""``extras`` of a publish: checked where their shape is known, passed on otherwise (contract 20 § 5.5, 10 § 11.1)."""
+"""``extras`` of a publish: checked where their shape is known, passed on otherwise
+(spec: http-api § 5.5; websocket § 11.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON bodies of requests: decoded into a type, or refused with what is wrong and where (contract 20 § 5.1).
+"""JSON bodies of requests: decoded into a type, or refused with what is wrong and where (spec: http-api § 5.1).
 
 Nothing of a body is repeated in a refusal.
 """

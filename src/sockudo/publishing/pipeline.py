@@ -1,5 +1,5 @@
 """The one way in which anything is said on a channel: numbered where the channel is recoverable, stored where it is
-durable, then delivered (contract 30 § 2).
+durable, then delivered (spec: history § 2).
 
 A plain channel and one with a replay buffer alone are done when `Pipeline.say` returns. A durable one returns a future
 that is done after its commit: until then nobody has heard the message, and a failure means that nobody ever will.

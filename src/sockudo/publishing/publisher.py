@@ -1,4 +1,4 @@
-"""The one way in which a backend's events get in, whatever the entrance (contract 20 § 5, 6 and 9)."""
+"""The one way in which a backend's events get in, whatever the entrance (spec: http-api § 5, 6 and 9)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _EMPTY = b"{}"
 _NOTIFICATION = "push"
 _encode = msgspec.json.Encoder().encode
 
-# Bytes of a key inside the message, which is looked up per channel (contract 20 § 9.2).
+# Bytes of a key inside the message, which is looked up per channel (spec: http-api § 9.2).
 _MAX_MESSAGE_KEY = 128
 
 
@@ -137,7 +137,7 @@ class Publisher:
     def _publish(
         self, app: LiveApp, state: AppState, event: EventBody, key: str | None, now: float
     ) -> tuple[Sequence[str], list[Pending] | None]:
-        """Checks in the order of § 5.2, then says the event; returns the channels in the order given.
+        """Checks in the order of spec: http-api § 5.2, then says the event; returns the channels in the order given.
 
         A channel that fails does not stop the others: the first failure in list order is raised after all were tried,
         as far as they could be tried without waiting. What is to be waited for comes second, None when there is none.
@@ -175,7 +175,7 @@ class Publisher:
         return channels, pending or None
 
     def _message_key(self, app: LiveApp, event: EventBody) -> str | None:
-        """What makes the message the same on each of its channels (§ 9.2)."""
+        """What makes the message the same on each of its channels (spec: http-api § 9.2)."""
         if not app.idempotency_enabled:
             return None
         key = event.message_id if event.message_id is not None else key_of(event.extras)
@@ -277,7 +277,7 @@ class Publisher:
             pending.extend(waits)
             self._keep(claim, self._when_stored(waits, ok), now)
 
-    # ---- events that are notifications, too (contract 50 § 9) ----
+    # ---- events that are notifications, too (spec: push § 9) ----
 
     def _is_pushed(self, event: EventBody) -> bool:
         extras = event.extras

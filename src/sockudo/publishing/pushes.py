@@ -1,4 +1,4 @@
-"""Events that are notifications, too: what publishing asks of push (contract 50 § 9)."""
+"""Events that are notifications, too: what publishing asks of push (spec: push § 9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a backend may ask about channels and members (contract 20 § 7)."""
+"""What a backend may ask about channels and members (spec: http-api § 7)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["channel_state", "channel_users", "list_channels"]
 
 
 def list_channels(state: AppState, prefix: str, info: str | None) -> dict[str, object]:
-    """The occupied channels whose name starts with ``prefix``, with the attributes asked for (§ 7.1)."""
+    """The occupied channels whose name starts with ``prefix``, with the attributes asked for (spec: http-api § 7.1)."""
     wanted = _words(info)
     found: dict[str, dict[str, int]] = {}
     for name, channel in state.occupied().items():
@@ -33,7 +33,7 @@ def list_channels(state: AppState, prefix: str, info: str | None) -> dict[str, o
 
 
 def channel_state(app: LiveApp, state: AppState, name: str, info: str | None, now: float) -> dict[str, object]:
-    """One channel, occupied or not (§ 7.2)."""
+    """One channel, occupied or not (spec: http-api § 7.2)."""
     _check_name(app, name)
     wanted = _words(info)
     channel = state.channels.get(name)
@@ -53,7 +53,7 @@ def channel_state(app: LiveApp, state: AppState, name: str, info: str | None, no
 
 
 def channel_users(app: LiveApp, state: AppState, name: str) -> dict[str, object]:
-    """The distinct members of a presence channel (§ 7.3)."""
+    """The distinct members of a presence channel (spec: http-api § 7.3)."""
     _check_name(app, name)
     if not channel_kind(name).presence:
         raise errors.INVALID_INPUT("Only presence channels support this endpoint")

@@ -1,4 +1,4 @@
-"""Who asks for something of push: a backend, or a device for itself (contract 50 § 1)."""
+"""Who asks for something of push: a backend, or a device for itself (spec: push § 1)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Whether a publish is taken, and what is kept of it when it is (contract 50 § 5).
+"""Whether a publish is taken, and what is kept of it when it is (spec: push § 5).
 
-The steps of the contract are taken in its order, but for one: that a device does not exist, or that a scheduled publish
+The steps are taken in that order. That a device does not exist, or that a scheduled publish
 is late, is said only of a publish that is new. Whoever repeats one that was accepted learns what became of it, also
 when its device has gone since.
 """

@@ -1,4 +1,4 @@
-"""Which row of the error catalogue explains what became of a notification (contract 50 § 8, 12)."""
+"""Which row of the error catalogue explains what became of a notification (spec: push § 8, 12)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom a publish would reach now: counted at admission, found one by one at planning (contract 50 § 5.2)."""
+"""Whom a publish would reach now: counted at admission, found one by one at planning (spec: push § 5, step 2)."""
 
 from __future__ import annotations
 

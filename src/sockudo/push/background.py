@@ -1,4 +1,4 @@
-"""Publishes that nobody waits for: those of rules, accepted after their event was said (contract 50 § 9)."""
+"""Publishes that nobody waits for: those of rules, accepted after their event was said (spec: push § 9)."""
 
 from __future__ import annotations
 

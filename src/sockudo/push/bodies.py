@@ -1,4 +1,4 @@
-"""Bodies of push requests: both spellings of every field, and what may be left out (contract 50 § 2, D1).
+"""Bodies of push requests: both spellings of every field, and what may be left out (spec: push § 2).
 
 All functions raise what `sockudo.publishing.json_body` does, for JSON that is broken or of another shape, and
 errors.INVALID_INPUT for a word that is none of a list. Only shapes are looked at here: see `sockudo.push.validation`.
@@ -233,7 +233,7 @@ def batch_from(body: bytes) -> list[PublishRequest]:
 
 
 def payload_from(value: object) -> Payload:
-    """A payload that is part of something else, decoded before: ``extras.push`` of an event (§ 9)."""
+    """A payload that is part of something else, decoded before: ``extras.push`` of an event (spec: push § 9)."""
     return _payload(converted(value, _Payload))
 
 

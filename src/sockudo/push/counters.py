@@ -1,4 +1,4 @@
-"""What push counts (contract 50 § 11): numbers by label, read when somebody asks. Labels are bounded: no label ever
+"""What push counts (spec: push § 11): numbers by label, read when somebody asks. Labels are bounded: no label ever
 holds a publish, a device or a token.
 """
 

@@ -1,4 +1,4 @@
-"""What an app has to prove itself with to the providers: stored encrypted, opened for sending (contract 50 § 2.3)."""
+"""What an app has to prove itself with to the providers: stored encrypted, opened for sending (spec: push § 2.3)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 RENEWED_AFTER: Final = 3.0
-"""Seconds until a change that another process made is seen (D23)."""
+"""Seconds until a change that another process made is seen."""
 
 _MOST_REMEMBERED: Final = 10_000
 _PAGE: Final = 100
@@ -40,7 +40,7 @@ _OPEN_FIELDS: Final = frozenset({"teamId", "keyId", "publicKey", "hmsAppId", "pa
 
 
 class CredentialRequest(NamedTuple):
-    """A credential as it was sent; ``fields`` by the names of § 2.3, none of them encrypted."""
+    """A credential as it was sent; ``fields`` by the names of spec: push § 2.3, none of them encrypted."""
 
     provider: Provider
     credential_id: str

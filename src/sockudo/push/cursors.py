@@ -1,4 +1,4 @@
-"""Pages of push lists: how many rows, and where the next page begins (contract 50 § 1)."""
+"""Pages of push lists: how many rows, and where the next page begins (spec: push § 1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes through the pipeline to a provider, and what providers are asked (contract 50 § 7, 8)."""
+"""What goes through the pipeline to a provider, and what providers are asked (spec: push § 7, 8)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Batch(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_
 
 
 def delivery_key(batch: Batch, job: Job) -> str:
-    """The same for every attempt at one recipient of a publish: what outcomes are counted by (§ 7.3, D25).
+    """The same for every attempt at one recipient of a publish: what outcomes are counted by (spec: push § 7.3).
 
     A retry has a batch of its own, whose id begins with that of the first.
     """
@@ -57,7 +57,7 @@ def delivery_key(batch: Batch, job: Job) -> str:
 
 
 def settling_key(batch: Batch, job: Job) -> str:
-    """The key of the one step that settles a recipient, whichever attempt comes to it (D25)."""
+    """The key of the one step that settles a recipient, whichever attempt comes to it."""
     return f"{delivery_key(batch, job)}:end"
 
 
@@ -78,7 +78,7 @@ class Readiness(NamedTuple):
 
 
 class Material(NamedTuple):
-    """A stored credential with its envelopes opened: fields as § 2.3 names them. Its text holds none of them."""
+    """A stored credential, its envelopes opened: fields as spec: push § 2.3 names them. Its text holds none of them."""
 
     credential_id: str
     version: int
@@ -101,7 +101,7 @@ class Materials(Protocol):
 
 
 class PushProvider(Protocol):
-    """One provider. Never raises for what the other side does: that is an answer (§ 8)."""
+    """One provider. Never raises for what the other side does: that is an answer (spec: push § 8)."""
 
     async def send(
         self, app_id: str, payload: Mapping[str, Any], recipient: Recipient, *, expires_at_ms: int | None

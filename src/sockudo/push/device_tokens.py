@@ -1,4 +1,4 @@
-"""Identity tokens of devices: made once, told once, kept as slow hashes (contract 50 § 2.1)."""
+"""Identity tokens of devices: made once, told once, kept as slow hashes (spec: push § 2.1)."""
 
 from __future__ import annotations
 

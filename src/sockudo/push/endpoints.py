@@ -1,4 +1,4 @@
-"""Addresses that devices bring along: which of them this server may be made to call (contract 50 § 3).
+"""Addresses that devices bring along: which of them this server may be made to call (spec: push § 3).
 
 This is the check at registration, of what the address says; whoever sends checks again what its name resolves to.
 """

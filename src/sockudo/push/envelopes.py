@@ -1,4 +1,4 @@
-"""Secrets of credentials as they are stored: encrypted, each by itself (contract 50 § 2.3).
+"""Secrets of credentials as they are stored: encrypted, each by itself (spec: push § 2.3).
 
 ``envelope:v1:aes256gcm:`` is followed by base64url of nonce (12 bytes), ciphertext and tag (16 bytes), without padding
 and without associated data. ``envelope:v1:local:`` and ``envelope:v1:sha256:`` are of other versions: the first is

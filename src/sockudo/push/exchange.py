@@ -42,7 +42,7 @@ class ClientIdentity(NamedTuple):
 
 
 class HttpExchange(Protocol):
-    """Posts to https addresses on the public internet, and to no others unless local ones are allowed (D18)."""
+    """Posts to https addresses on the public internet, and to no others unless local ones are allowed."""
 
     @property
     def allows_local(self) -> bool:

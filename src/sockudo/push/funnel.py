@@ -1,4 +1,4 @@
-"""How far a publish has come, in numbers that add up for people (contract 50 § 6)."""
+"""How far a publish has come, in numbers that add up for people (spec: push § 6)."""
 
 from __future__ import annotations
 

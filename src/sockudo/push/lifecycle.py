@@ -1,4 +1,4 @@
-"""How a publish goes on: which state follows from which, and what each step counts (contract 50 § 6)."""
+"""How a publish goes on: which state follows from which, and what each step counts (spec: push § 6)."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def outcome_state(counters: Counters) -> State | None:
 
 
 def planned(status: PublishStatus, emitted: int, *, retry_after_ms: int | None = None) -> PublishStatus:
-    """The status once planning has emitted that many deliveries (D9)."""
+    """The status once planning has emitted that many deliveries."""
     counters = replace(status.counters, planned=emitted)
     if emitted == 0:
         return _into(replace(status, counters=counters, error_reason="no_recipients", code="no_recipients"), "failed")

@@ -1,4 +1,4 @@
-"""What waits in the stages of the queue: JSON that says its ``kind`` (contract 50 § 7.1), and the keys of messages.
+"""What waits in the stages of the queue: JSON that says its ``kind`` (spec: push § 7.1), and the keys of messages.
 
 A key says what its message is about, so that the same work is not kept twice.
 """
@@ -169,7 +169,7 @@ def retry_message(retry: Retry) -> Message:
 
 
 def replayed(letter: DeadLetter) -> Message | None:
-    """The message that was given up, as if it were new; None for a letter that is only a marker (§ 2.5).
+    """The message that was given up, as if it were new; None for a letter that is only a marker (spec: push § 2.5).
 
     A notification is sent with attempt 1 and as another delivery, whose outcome takes the place of the one that was
     counted when it was given up: so the counters still add up, however often it is replayed.

@@ -1,4 +1,4 @@
-"""What push tells operators: meta events and the audit trail, as structured log lines (contract 50 § 9).
+"""What push tells operators: meta events and the audit trail, as structured log lines (spec: push § 9).
 
 Nobody passes in a recipient, a payload, an override, an endpoint or a token.
 """

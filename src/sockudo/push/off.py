@@ -1,4 +1,4 @@
-"""Push without a provider: what is kept can be asked for, and nothing is taken (contract 50 § 5.5)."""
+"""Push without a provider: what is kept can be asked for, and nothing is taken (spec: push § 5, step 5)."""
 
 from __future__ import annotations
 

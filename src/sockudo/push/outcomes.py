@@ -1,4 +1,4 @@
-"""What became of publishes: states, single deliveries, what was given up; and how to stop or repeat (contract 50 § 2.5,
+"""What became of publishes: states, single deliveries, what was given up; and how to stop or repeat (spec: push § 2.5,
 7.7).
 """
 
@@ -93,7 +93,7 @@ async def waiting(store: PushStore, app_id: str, after: str, limit: int, now_ms:
 
 
 async def cancel(push: Push, app_id: str, publish_id: str) -> bool:
-    """Stops a publish whose time has not come; whether there was one. Nothing is sent of it once this returns (D4)."""
+    """Stops a publish whose time has not come; whether there was one. Nothing is sent of it once this returns."""
     now_ms = push.now_ms()
     deleted = await push.store.delete_job(app_id, publish_id)
     cancelled = False
@@ -193,7 +193,7 @@ def delivery_report(body: bytes, app_id: str) -> DeliveryEvent:
 
 
 async def note_report(push: Push, event: DeliveryEvent) -> None:
-    """Keeps it beside the publish; counters, states and devices stay as they are (§ 2.5)."""
+    """Keeps it beside the publish; counters, states and devices stay as they are (spec: push § 2.5)."""
     await push.store.append_events([event])
     push.counters.count("delivery_status_total", event.result.outcome, event.result.app_id)
 
@@ -202,7 +202,7 @@ async def note_report(push: Push, event: DeliveryEvent) -> None:
 
 
 def status_view(status: PublishStatus) -> dict[str, Any]:
-    """§ 2.5, with what explains a failure: the word of the catalogue, and an example of each kind."""
+    """The status (spec: push § 2.5), with what explains a failure: the catalogue's word and an example of each kind."""
     counters = status.counters
     shown: dict[str, Any] = {
         "appId": status.app_id,
@@ -264,7 +264,7 @@ def _error_view(error: OutcomeError, provider: str) -> dict[str, Any]:
 
 
 def dead_letter_view(letter: DeadLetter) -> dict[str, Any]:
-    """§ 2.5: without what it holds."""
+    """Without what it holds (spec: push § 2.5)."""
     shown: dict[str, Any] = {
         "deadLetterId": letter.dead_letter_id,
         "appId": letter.app_id,

@@ -1,4 +1,4 @@
-"""Payloads in a provider's own shape: what is checked of them before they are kept (contract 50 § 4)."""
+"""Payloads in a provider's own shape: what is checked of them before they are kept (spec: push § 4)."""
 
 from __future__ import annotations
 

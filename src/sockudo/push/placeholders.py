@@ -1,4 +1,4 @@
-"""Placeholders in the texts of a notification: ``{{ data.parcel.no }}`` (contract 50 § 4)."""
+"""Placeholders in the texts of a notification: ``{{ data.parcel.no }}`` (spec: push § 4)."""
 
 from __future__ import annotations
 

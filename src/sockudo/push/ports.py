@@ -1,4 +1,4 @@
-"""What push asks of its store (contract 50 § 3.1); the queue is in `sockudo.push.queue`, providers in
+"""What push asks of its store (spec: push § 3.1); the queue is in `sockudo.push.queue`, providers in
 `sockudo.push.delivery`.
 
 One contract suite runs over every implementation, the memory one first. Every method raises errors.SERVICE_UNAVAILABLE
@@ -52,7 +52,7 @@ Category = Literal[
 """What `PushStore.clean` looks after; the last two end at times of their own."""
 
 FOREVER_BELOW_MS: Final = 10**12
-"""Keys whose end is before this never end (§ 3.1)."""
+"""Keys whose end is before this never end (spec: push § 3.1)."""
 
 
 class Cleaned(NamedTuple):
@@ -127,7 +127,7 @@ class Devices(Protocol):
         ...
 
     async def touch_devices(self, app_id: str, touches: Sequence[Touch]) -> list[StateChange]:
-        """Notes successes and transient failures by the rule of § 3, of devices that still have the token."""
+        """Notes successes and transient failures of devices that still have the token (spec: push § 3)."""
         ...
 
     async def put_subscription(self, subscription: Subscription) -> None: ...
@@ -135,13 +135,13 @@ class Devices(Protocol):
     async def subscriptions(
         self, app_id: str, *, channel: str | None = None, device_id: str | None = None, after: str, limit: int
     ) -> list[Subscription]:
-        """Of a channel, of a device, of all; with both only that pair (D3)."""
+        """Of a channel, of a device, of all; with both only that pair."""
         ...
 
     async def delete_subscriptions(
         self, app_id: str, *, channel: str | None = None, device_id: str | None = None
     ) -> int:
-        """Of a channel or of a device; with both only that pair (D3), with neither none. How many there were."""
+        """Of a channel or of a device; with both only that pair, with neither none. How many there were."""
         ...
 
     async def subscribed_channels(self, app_id: str, after: str, limit: int) -> list[str]: ...
@@ -178,7 +178,8 @@ class Publishes(Protocol):
         self, status: PublishStatus, intent: PublishIntent | None, keys: Sequence[str], keys_until_ms: int
     ) -> PublishStatus | None:
         """In one step: the status, the idempotency keys and, with an ``intent``, the log. None when done; else the
-        status of the publish that has the id or one of the keys already, and nothing has changed (§ 5.12–14).
+        status of the publish that has the id or one of the keys already, and nothing has changed
+        (spec: push § 5, steps 12 to 14).
 
         Now is ``status.created_at_ms``. What an attempt that went no further has left, a ``queued`` status that is the
         same but for its times and has no live key, is taken over: None.
@@ -186,7 +187,7 @@ class Publishes(Protocol):
         ...
 
     async def accepted(self, app_id: str, keys: Sequence[str], now_ms: int) -> PublishStatus | None:
-        """The status of the publish that has one of the keys, if both are still there (§ 5.10)."""
+        """The status of the publish that has one of the keys, if both are still there (spec: push § 5, step 10)."""
         ...
 
     async def status(self, app_id: str, publish_id: str) -> PublishStatus | None: ...
@@ -219,7 +220,7 @@ class Publishes(Protocol):
         ...
 
     async def append_log(self, intent: PublishIntent) -> bool:
-        """Of a publish whose status was stored by itself (§ 7.6); False if it is in the log already."""
+        """Of a publish whose status was stored by itself (spec: push § 7.6); False if it is in the log already."""
         ...
 
     async def intent(self, app_id: str, publish_id: str) -> PublishIntent | None:
@@ -233,7 +234,7 @@ class Publishes(Protocol):
     async def stuck(
         self, state: State, accepted_before_ms: int, limit: int, *, accepted_after_ms: int = -1
     ) -> list[PublishIntent]:
-        """Publishes of every app that are still in this state, the oldest first (D11)."""
+        """Publishes of every app that are still in this state, the oldest first."""
         ...
 
     async def count_publishes(self, app_id: str) -> dict[State, int]:
@@ -260,7 +261,7 @@ class Publishes(Protocol):
         self, app_id: str, publish_id: str, steps: Sequence[Step], now_ms: int, keys_until_ms: int
     ) -> tuple[list[Step], PublishStatus | None]:
         """In one step: keys and events of the steps whose key is new are kept, and the status becomes
-        `sockudo.push.lifecycle.with_steps` of these (D7, D25). Returns them and the status after; steps of a publish
+        `sockudo.push.lifecycle.with_steps` of these. Returns them and the status after; steps of a publish
         that has no status any more are kept all the same. Keys are those of this publish; they are known until they
         were cleaned. Raises `errors.SERVICE_UNAVAILABLE` after too many conflicts.
         """
@@ -314,7 +315,7 @@ class PushStore(Devices, Settings, Publishes, Protocol):
         ...
 
     async def lock(self, app_id: str, name: str, owner: str, now_ms: int, until_ms: int) -> bool:
-        """True if nobody else has it at ``now_ms``; the owner may take it again for longer (D24)."""
+        """True if nobody else has it at ``now_ms``; the owner may take it again for longer."""
         ...
 
     async def unlock(self, app_id: str, name: str, owner: str) -> None:
@@ -356,7 +357,7 @@ class PushStore(Devices, Settings, Publishes, Protocol):
     async def clean(self, before: Mapping[Category, int], now_ms: int, limit: int) -> list[Cleaned]:
         """Deletes at most ``limit`` rows of each category older than its time; those without a time stay.
 
-        Of publishes only what has ended goes, by the time of its last change, with log and shards (D11). Keys and locks
+        Of publishes only what has ended goes, by the time of its last change, with log and shards. Keys and locks
         go when they have ended. Each category is a step of its own, between which others get their turn.
         """
         ...

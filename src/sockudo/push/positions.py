@@ -1,4 +1,4 @@
-"""Where a record stands in its list (contract 50 § 1): lists are sorted by these texts, cursors hold them."""
+"""Where a record stands in its list (spec: push § 1): lists are sorted by these texts, cursors hold them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether so much waits already that one more publish is refused for now (contract 50 § 5, step 7).
+"""Whether so much waits already that one more publish is refused for now (spec: push § 5, step 7).
 
 What all publishes go through counts for every app. What waits for a provider, or for being sent again, counts for the
 app whose it is: a provider that is slow for one app, or a flood of one app, is no reason to refuse another one's.
@@ -33,7 +33,7 @@ async def check_pressure(
     devices: Sequence[Device],
     ready: Mapping[Provider, Readiness],
 ) -> None:
-    """Raises errors.PUSH_BACKPRESSURE for the first stage that holds too much, or for too long (D6).
+    """Raises errors.PUSH_BACKPRESSURE for the first stage that holds too much, or for too long.
 
     A stage that holds too much is closed to the apps that have more than an equal part of it, so it has about twice the
     limit at most. One that is too slow is closed to the app whose messages are too old, for publishes that lead to no

@@ -1,4 +1,4 @@
-"""Why a publish did not reach everybody, from its status (contract 50 § 6, 12). Plain decisions, no IO."""
+"""Why a publish did not reach everybody, from its status (spec: push § 6, 12). Plain decisions, no IO."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pipeline asks of its queue: stages of messages, each taken by one worker at a time (contract 50 § 7.1)."""
+"""What the pipeline asks of its queue: stages of messages, each taken by one worker at a time (spec: push § 7.1)."""
 
 from __future__ import annotations
 

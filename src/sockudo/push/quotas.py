@@ -1,4 +1,4 @@
-"""How large a publish may be, and how much a device gets at once (contract 50 § 5.11)."""
+"""How large a publish may be, and how much a device gets at once (spec: push § 5, step 11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a notification goes: one kind of recipient for each provider (contract 50 § 3)."""
+"""Where a notification goes: one kind of recipient for each provider (spec: push § 3)."""
 
 from __future__ import annotations
 

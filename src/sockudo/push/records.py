@@ -1,4 +1,4 @@
-"""What the push store keeps (contract 50 § 2, 3). Times are Unix milliseconds; JSON names are camelCase."""
+"""What the push store keeps (spec: push § 2, 3). Times are Unix milliseconds; JSON names are camelCase."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class RatePolicy(_Record, frozen=True, kw_only=True):
 
 
 class Device(_Record, frozen=True, kw_only=True):
-    """A registered device. ``secret_hash`` is that of its identity token, in the form of § 2.1; None without one."""
+    """A registered device. ``secret_hash`` is that of its identity token (spec: push § 2.1); None without one."""
 
     app_id: str
     id: str
@@ -125,7 +125,7 @@ class Subscription(_Record, frozen=True, kw_only=True):
 
 
 class Credential(_Record, frozen=True, kw_only=True):
-    """Secrets of ``material`` are envelopes (§ 2.3): nothing in here opens anything without the server's key."""
+    """Secrets of ``material`` are envelopes (spec: push § 2.3): nothing in here opens one without the server's key."""
 
     app_id: str
     credential_id: str
@@ -176,7 +176,7 @@ class Payload(_Record, frozen=True, kw_only=True):
 
 
 class Target(_Record, frozen=True, kw_only=True, omit_defaults=True):
-    """One entry of ``recipients`` (§ 3): ``type`` says which of the others it has."""
+    """One entry of ``recipients`` (spec: push § 3): ``type`` says which of the others it has."""
 
     type: Literal[
         "device",
@@ -219,7 +219,7 @@ class PublishIntent(_Record, frozen=True, kw_only=True):
 
 
 class Counters(_Record, frozen=True, kw_only=True):
-    """What became of a publish so far (§ 6)."""
+    """What became of a publish so far (spec: push § 6)."""
 
     planned: int = 0
     dispatched: int = 0
@@ -295,7 +295,7 @@ class ScheduledJob(_Record, frozen=True, kw_only=True):
 
 
 class OutcomeError(_Record, frozen=True, kw_only=True, omit_defaults=True):
-    """Why a provider did not take a notification: ``kind`` is the class of § 8 (``invalid_token``, ``quota``, …)."""
+    """Why a provider did not take a notification: ``kind`` is a class of spec: push § 8, such as ``invalid_token``."""
 
     kind: str = msgspec.field(name="class")
     failure_class: FailureClass | None = None
@@ -304,7 +304,7 @@ class OutcomeError(_Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class DeliveryResult(_Record, frozen=True, kw_only=True, omit_defaults=True):
-    """One attempt at one recipient (§ 2.5)."""
+    """One attempt at one recipient (spec: push § 2.5)."""
 
     app_id: str
     publish_id: str

@@ -1,4 +1,4 @@
-"""Texts that come from devices and providers, made safe to be stored and shown (contract 50 § 3, 4)."""
+"""Texts that come from devices and providers, made safe to be stored and shown (spec: push § 3, 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Devices: registered by backends and by themselves, looked up, deleted (contract 50 § 2.1)."""
+"""Devices: registered by backends and by themselves, looked up, deleted (spec: push § 2.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A notification in the shape of each provider, measured (contract 50 § 4)."""
+"""A notification in the shape of each provider, measured (spec: push § 4)."""
 
 from __future__ import annotations
 

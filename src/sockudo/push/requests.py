@@ -1,4 +1,4 @@
-"""Whether what a publish says can be true: its targets, texts, overrides and times (contract 50 § 3, 5.4)."""
+"""Whether what a publish says can be true: its targets, texts, overrides and times (spec: push § 3 and 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events of the HTTP API that become notifications: by a rule, or because they say so (contract 50 § 9)."""
+"""Events of the HTTP API that become notifications: by a rule, or because they say so (spec: push § 9)."""
 
 from __future__ import annotations
 

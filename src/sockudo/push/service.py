@@ -1,4 +1,4 @@
-"""Push as routes, commands, the dashboard and rules use it: publish, cancel, ask (contract 50 § 2.4, 2.5, 5)."""
+"""Push as routes, commands, the dashboard and rules use it: publish, cancel, ask (spec: push § 2.4, 2.5, 5)."""
 
 from __future__ import annotations
 

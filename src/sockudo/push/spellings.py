@@ -1,4 +1,4 @@
-"""Both spellings of every field of a push request, camelCase and snake_case (contract 50 § 2).
+"""Both spellings of every field of a push request, camelCase and snake_case (spec: push § 2).
 
 All functions raise what `sockudo.publishing.json_body` does, for JSON that is broken or of another shape.
 """

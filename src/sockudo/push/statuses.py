@@ -1,4 +1,4 @@
-"""Changing the status of a publish (contract 50 § 3.1)."""
+"""Changing the status of a publish (spec: push § 3.1)."""
 
 from __future__ import annotations
 

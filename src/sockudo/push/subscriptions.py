@@ -1,4 +1,4 @@
-"""Devices on channels (contract 50 § 2.2)."""
+"""Devices on channels (spec: push § 2.2)."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Subscriptions:
         await self._registrations.own(access, app_id, device_id)
 
     async def page(self, request: PageRequest, channel: str | None, device_id: str | None) -> Page:
-        """Of a channel, of a device, of all; with both only that pair (D3)."""
+        """Of a channel, of a device, of all; with both only that pair."""
         rows = await self._store.subscriptions(
             request.app_id, channel=channel, device_id=device_id, after=request.after, limit=request.ask
         )

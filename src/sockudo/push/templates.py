@@ -1,4 +1,4 @@
-"""Templates of notifications: stored, listed, deleted (contract 50 § 2). How they are used is in
+"""Templates of notifications: stored, listed, deleted (spec: push § 2). How they are used is in
 `sockudo.push.templating`.
 """
 

@@ -1,4 +1,4 @@
-"""What a publish says once its template is put under it (contract 50 § 4).
+"""What a publish says once its template is put under it (spec: push § 4).
 
 The merged payload goes into the queue, placeholders still in place: later edits of a template do not change it.
 """

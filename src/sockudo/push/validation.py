@@ -1,4 +1,4 @@
-"""What devices, subscriptions, templates, payloads and targets must be (contract 50 § 3).
+"""What devices, subscriptions, templates, payloads and targets must be (spec: push § 3).
 
 Every check raises errors.INVALID_INPUT, or errors.PROVIDER_TOKEN_INVALID for the address of a device; the texts name
 the field and the limit and never repeat a value. Sizes are bytes of UTF-8, of compact JSON where there is structure.

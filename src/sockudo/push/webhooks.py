@@ -1,4 +1,4 @@
-"""What endpoints of apps are told of push: publishes that reached nobody, devices with dead tokens (contract 50 § 9).
+"""What endpoints of apps are told of push: publishes that reached nobody, devices with dead tokens (spec: push § 9).
 
 Off unless the configuration switches it on; then an endpoint gets what its ``event_types`` list.
 """

@@ -1,7 +1,7 @@
 """Push messages in Redis, where several processes share them.
 
 All keys begin with ``{prefix}:v2:{push}``, whose inner braces are part of the name: in a Redis Cluster they are all in
-one hash slot (contract 70 § 4.2).
+one hash slot (spec: platform § 4.2).
 
 =========================  ==========  ================================================================================
 ``:format``                text        version of this layout

@@ -1,7 +1,7 @@
 """Webhook deliveries in Redis, where several processes share them.
 
 All keys begin with ``{prefix}:v2:{webhooks}``, whose braces are part of the name: in a Redis Cluster they are all in
-one hash slot (contract 70 § 4.2). None of them has the name of a key that other versions keep there.
+one hash slot (spec: platform § 4.2). None of them has the name of a key that other versions keep there.
 
 =========================  ==========  ================================================================================
 ``:format``                text        version of this layout

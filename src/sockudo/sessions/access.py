@@ -1,4 +1,4 @@
-"""What a connection on protocol V2 may do on a channel (contract 10 § 6.2 and 14.2)."""
+"""What a connection on protocol V2 may do on a channel (spec: websocket § 6.2 and 14.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client may ask for (contract 10 § 5)."""
+"""What a client may ask for (spec: websocket § 5)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _nothing(_: Session, __: InboundFrame) -> None:
 
 
 def _ai_event(session: Session, frame: InboundFrame) -> None:
-    """Events of clients that only AI transport takes (contract 10 § 15.3); V1 does not know them."""
+    """Events of clients that only AI transport takes (spec: websocket § 15.3); V1 does not know them."""
     if session.v2 is not None:
         raise errors.FEATURE_DISABLED(
             f"Client event error: '{frame.event}' needs AI transport, which is not part of this version of the server. "
@@ -58,7 +58,7 @@ def _table() -> dict[str, Action]:
     table = {prefix + name: action for prefix in prefixes for name, action in actions.items()}
     table["channel_history"] = channel_history
     table["ai-input"] = table["ai-cancel"] = _ai_event
-    # The one action that insists on a prefix that is not internal (§ 1.1).
+    # The one action that insists on a prefix that is not internal (spec: websocket § 1.1).
     table["pusher:presence_update"] = table["sockudo:presence_update"] = presence_update
     return table
 

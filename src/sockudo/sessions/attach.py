@@ -1,5 +1,5 @@
 """From an allowed subscribe to a subscription: the join, the acknowledgement and what comes behind it, in that order
-(contract 10 § 6.3, 30 § 5).
+(spec: websocket § 6.3; history § 5).
 
 Without a past to look up all of it is done at once. Otherwise the newcomer joins behind a gate, so that nothing falls
 between what is read from the store and what is said meanwhile.
@@ -71,7 +71,7 @@ def stream_policy(session: Session, name: str, kind: ChannelKind | None = None) 
 
 
 def check_rewind(session: Session, name: str, kind: ChannelKind) -> None:
-    """Raises unless the channel's past may be asked for with a subscribe (contract 30 § 5.2)."""
+    """Raises unless the channel's past may be asked for with a subscribe (spec: history § 5.2)."""
     if session.v2 is None:
         raise errors.REWIND_NEEDS_V2()
     check_owner(session, name)
@@ -158,7 +158,7 @@ async def _send_past(session: Session, request: Request, gate: Gate, head: Posit
 
 
 async def _rewind(session: Session, request: Request, rewind: Rewind, gate: Gate, head: Position) -> None:
-    """The past that a subscribe asked for (contract 30 § 5.3); a store that fails now costs the past alone."""
+    """The past that a subscribe asked for (spec: history § 5.3); a store that fails now costs the past alone."""
     accepts = session.accepting(request.predicate)
     told = Rewound(complete=False)
     try:

@@ -1,4 +1,4 @@
-"""A page of a channel's past, over the socket (contract 10 § 13.3, 30 § 6)."""
+"""A page of a channel's past, over the socket (spec: websocket § 13.3; history § 6)."""
 
 from __future__ import annotations
 

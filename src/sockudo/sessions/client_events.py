@@ -1,4 +1,4 @@
-"""Events that clients send to each other (contract 10 § 7)."""
+"""Events that clients send to each other (spec: websocket § 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Who gets messages as differences, and what a client says when it cannot follow them (contract 60 § 2.2 to 2.8)."""
+"""Who gets messages as differences, and what a client says when it cannot follow them
+(spec: filters-deltas § 2.2 to 2.8)."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ __all__ = ["confirm_deltas", "delta_sync_error", "enable_deltas", "note_delta_re
 
 
 def enable_deltas(session: Session, frame: InboundFrame) -> None:
-    """Switches every present and future subscription over that has said nothing else, and confirms (§ 2.2)."""
+    """Switches every present and future subscription over that has said nothing else, and confirms
+    (spec: filters-deltas § 2.2)."""
     v2 = session.v2
     options = session.gateway.hub.delta_node.options
     if v2 is None or not options.enabled:
@@ -43,7 +45,8 @@ def enable_deltas(session: Session, frame: InboundFrame) -> None:
 
 
 def delta_sync_error(session: Session, frame: InboundFrame) -> None:
-    """The client has lost its base: the next messages come whole. A channel it does not get is ignored (§ 2.8)."""
+    """The client has lost its base: the next messages come whole. A channel it does not get is ignored
+    (spec: filters-deltas § 2.8)."""
     data = data_value(frame)
     name = data.get("channel") if isinstance(data, dict) else None
     fanout = session.channels.get(name) if isinstance(name, str) else None

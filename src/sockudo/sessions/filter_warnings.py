@@ -1,4 +1,5 @@
-"""Warnings of filters whose expression cannot be asked: one for each, and never a flood (contract 60 § 1.9)."""
+"""Warnings of filters whose expression cannot be asked: one for each, and never a flood
+(spec: filters-deltas § 1.9)."""
 
 from __future__ import annotations
 

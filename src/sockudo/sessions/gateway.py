@@ -80,7 +80,7 @@ class Gateway:
             yield from state.connections.values()  # type: ignore[misc]  # connections of the hub are sessions here
 
     def admit(self, key: str, origin: str | None) -> LiveApp:
-        """The app that a new connection belongs to, after the checks of contract 10 § 2.3 in their order.
+        """The app that a new connection belongs to, after the checks of spec: websocket § 2.3 in their order.
 
         Raises the row of the catalogue whose frame and close code the peer gets.
         """

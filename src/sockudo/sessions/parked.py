@@ -1,4 +1,4 @@
-"""Positions of a resume whose channels the connection has yet to subscribe to (contract 30 § 4.2, Fix-8)."""
+"""Positions of a resume whose channels the connection has yet to subscribe to (spec: history § 4.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A member changes what it says about itself without leaving (contract 10 § 15.1)."""
+"""A member changes what it says about itself without leaving (spec: websocket § 15.1)."""
 
 from __future__ import annotations
 

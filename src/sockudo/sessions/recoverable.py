@@ -43,7 +43,7 @@ class Recoverable:
 
     @property
     def busy(self) -> bool:
-        """Whether a message of the client is still being worked on; later ones wait for it (contract 30 § 4.2)."""
+        """Whether a message of the client is still being worked on; later ones wait for it (spec: history § 4.2)."""
         return self._work is not None
 
     def postpone(self, payload: bytes) -> None:

@@ -1,5 +1,5 @@
 """Recovery after a disconnect: the client says where it was, and is told what it missed or why that cannot be
-(contract 10 § 12, 30 § 3.3 and 4).
+(spec: websocket § 12; history § 3.3 and 4).
 
 On the wire: replayed messages or one ``resume_failed`` for each channel, one ``resume_success`` whatever became of
 them, then what was said meanwhile.
@@ -179,7 +179,7 @@ def _unauthorized() -> Failed:
 
 
 async def _recover(session: Session, name: str, wanted: Wanted) -> _Outcome:
-    """Tries the replay buffer, then the durable store (contract 30 § 3.3)."""
+    """Tries the replay buffer, then the durable store (spec: history § 3.3)."""
     outcome = _recover_hot(session, name, wanted)
     live, history = session.live, session.gateway.pipeline.history.if_open
     if outcome is not None or live.recovery is None or history is None:

@@ -103,7 +103,8 @@ class Session(Connection):
     # ---- in ----
 
     def receive(self, payload: bytes) -> None:
-        """Acts on one message of the client; a refusal becomes an error frame and the connection stays (§ 5)."""
+        """Acts on one message of the client; a refusal becomes an error frame and the connection stays
+        (spec: websocket § 5)."""
         traffic = self.app.traffic
         traffic.messages_received += 1
         self.messages_received += 1
@@ -187,7 +188,8 @@ class Session(Connection):
         self.gateway.log.debug("frame refused", app_id=self.live.id, socket_id=self.socket_id, error=error.spec.slug)
 
     def end(self, error: SockudoError) -> None:
-        """Says why, closes, and leaves every channel; nothing is written after it (§ 4, close helper)."""
+        """Says why, closes, and leaves every channel; nothing is written after it
+        (spec: websocket § 4, close helper)."""
         if self.ended:
             return
         self.app.traffic.errors[error.spec.slug] += 1
@@ -207,7 +209,7 @@ class Session(Connection):
     def leave(self, *, code: int | None = None) -> None:
         """Takes the session out of the hub because its peer has closed with this code, or was lost without one.
 
-        After a close its presence members go at once, without a grace (§ 6.5).
+        After a close its presence members go at once, without a grace (spec: websocket § 6.5).
         """
         if self.ended:
             return
@@ -254,7 +256,7 @@ class Session(Connection):
 
         return GateLimits(settings.outbound_messages, settings.websocket.max_bytes, overflow)
 
-    # ---- a peer that reads too slowly (§ 17) ----
+    # ---- a peer that reads too slowly (spec: websocket § 17) ----
 
     def pause(self) -> None:
         """The transport's buffer is full: from now on what is written is counted."""

@@ -1,4 +1,4 @@
-"""Signing in as a user (contract 10 § 8.1 and 8.2)."""
+"""Signing in as a user (spec: websocket § 8.1 and 8.2)."""
 
 from __future__ import annotations
 

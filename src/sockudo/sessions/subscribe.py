@@ -1,4 +1,4 @@
-"""Joining and leaving channels (contract 10 § 6.3 to 6.6)."""
+"""Joining and leaving channels (spec: websocket § 6.3 to 6.6)."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _check_auth(session: Session, name: str, kind: ChannelKind, data: dict[str, 
 
 
 def _candidate(session: Session, name: str, data: dict[str, Any]) -> Candidate:
-    """Who wants to join a presence channel, within the app's limits (§ 6.5)."""
+    """Who wants to join a presence channel, within the app's limits (spec: websocket § 6.5)."""
     candidate = _read_candidate(session, data.get("channel_data"))
     limits = session.live.limits
     size_kb = len(candidate.user_info) // 1024
@@ -179,7 +179,7 @@ def _no_member(channel_data: object) -> str | None:
 
 
 def unsubscribe(session: Session, frame: InboundFrame) -> None:
-    """Leaves the channel; not joined, or not even a legal name, is ignored (§ 6.4)."""
+    """Leaves the channel; not joined, or not even a legal name, is ignored (spec: websocket § 6.4)."""
     if frame.data is None:
         raise errors.MISSING_FIELD("Invalid message format: Missing data in unsubscribe message")
     data = data_value(frame)

@@ -1,4 +1,4 @@
-"""What a subscribe may ask for besides the channel: a past, a filter, modes (contract 10 § 6.3, 11.2 and 13.1)."""
+"""What a subscribe may ask for besides the channel: a past, a filter, modes (spec: websocket § 6.3, 11.2 and 13.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one clock-driven round over all sessions: pings, silent peers, missed deadlines (contract 10 § 4).
+"""The one clock-driven round over all sessions: pings, silent peers, missed deadlines (spec: websocket § 4).
 
 There is no timer per connection; each session carries the moment of its last sign of life and is looked at once a
 second.
@@ -60,7 +60,7 @@ def _check_liveness(session: Session, now: float) -> None:
 
 
 def _check_v2(session: Session, v2: V2State, now: float) -> None:
-    """V2 is pinged by the WebSocket protocol itself, and only the answer to that ping counts (§ 4)."""
+    """V2 is pinged by the WebSocket protocol itself, and only the answer to that ping counts (spec: websocket § 4)."""
     settings = session.gateway.settings
     options = settings.websocket
     silent = now - session.last_seen

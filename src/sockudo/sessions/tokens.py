@@ -1,4 +1,4 @@
-"""A connection's capability token: taken over at connect, refreshed, ended (contract 10 § 14)."""
+"""A connection's capability token: taken over at connect, refreshed, ended (spec: websocket § 14)."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Cut(NamedTuple):
 
 
 def retention_cut(retention: Retention, now_ms: int) -> Cut:
-    """What a channel no longer keeps at ``now_ms`` (contract 30 § 7.3)."""
+    """What a channel no longer keeps at ``now_ms`` (spec: history § 7.3)."""
     return Cut(
         before_time_ms=0 if retention.window_ms is None else now_ms - retention.window_ms,
         max_messages=UNLIMITED if retention.max_messages is None else retention.max_messages,
@@ -39,7 +39,7 @@ def retention_cut(retention: Retention, now_ms: int) -> Cut:
 
 
 def purge_cut(next_serial: int, before_serial: int | None, before_time_ms: int | None) -> Cut:
-    """What an operator's purge takes: all that has been written when no bound is given (contract 30 § 7.2)."""
+    """What an operator's purge takes: all that has been written when no bound is given (spec: history § 7.2)."""
     if before_serial is None and before_time_ms is None:
         return Cut(before_serial=next_serial)
     return Cut(before_serial=before_serial or 0, before_time_ms=before_time_ms or 0)

@@ -17,15 +17,15 @@ __all__ = ["FILE_NAME", "app_place", "app_store", "stored_apps"]
 
 FILE_NAME: Final = "apps.sqlite3"
 
-# That of contract 70 § 1.4 for a connection of the pool.
+# How long a connection of the pool is waited for (spec: platform § 1.4).
 _TIMEOUT_MS: Final = 5000
 
 
 def app_store(settings: Settings, *, serving: bool = False) -> AppStore:
     """The store of ``app_manager.driver``, not opened yet.
 
-    ``serving`` is for the server, which starts without its database when the configuration has apps (contract 70
-    § 1.7). Raises ConfigError when the driver of the database is not installed.
+    ``serving`` is for the server, which starts without its database when the configuration has apps
+    (spec: platform § 1.7). Raises ConfigError when the driver of the database is not installed.
     """
     match settings.app_manager.driver:
         case "memory":

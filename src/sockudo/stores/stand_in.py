@@ -1,4 +1,5 @@
-"""Lets a server start before its database answers, with the apps that its configuration names (contract 70 § 1.7)."""
+"""Lets a server start before its database answers, with the apps that its configuration names
+(spec: platform § 1.7)."""
 
 from __future__ import annotations
 

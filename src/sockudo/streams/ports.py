@@ -1,4 +1,4 @@
-"""What the durable side of a stream asks of its store (contract 30 § 1.6)."""
+"""What the durable side of a stream asks of its store (spec: history § 1.6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stream is made of: positions, stored messages and what is known about a stream (contract 30 § 1).
+"""What a stream is made of: positions, stored messages and what is known about a stream (spec: history § 1).
 
 A stream is one unbroken numbering of one channel of one app: serials 1, 2, 3 … under one ``stream_id``. Times are
 epoch milliseconds.

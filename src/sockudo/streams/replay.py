@@ -1,5 +1,5 @@
 """The hot replay buffer: the newest messages of each channel of one app, kept in memory for clients that were cut off
-(contract 30 § 3.1 and 3.2).
+(spec: history § 3.1 and 3.2).
 
 Where a channel is durable the store owns its stream and the buffer follows it; elsewhere the buffer owns the stream,
 which lives as long as the buffer does.
@@ -94,7 +94,7 @@ class ReplayBuffer:
             messages.popleft()
 
     def lookup(self, stream_id: str | None, serial: int) -> Lookup:
-        """What came after a position, in the order of contract 30 § 3.2; None for a stream that is not known."""
+        """What came after a position, in the order of spec: history § 3.2; None for a stream that is not known."""
         head = self.head
         if stream_id is not None and stream_id != self.stream_id:
             return Lookup("reset", head)

@@ -1,4 +1,4 @@
-"""What streams hold and have lost, summed up by app: for who watches a server (contract 30 § 9)."""
+"""What streams hold and have lost, summed up by app: for who watches a server (spec: history § 9)."""
 
 from __future__ import annotations
 

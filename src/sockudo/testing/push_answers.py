@@ -1,4 +1,4 @@
-"""What a stand-in for push providers answers (contract 50 § 13, "Mock provider")."""
+"""What a stand-in for push providers answers (spec: push § 13)."""
 
 from __future__ import annotations
 

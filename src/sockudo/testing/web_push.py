@@ -31,7 +31,7 @@ class BrowserKeys:
         self.auth: str = _text(self._secret)
 
     def recipient(self, endpoint: str) -> dict[str, str]:
-        """What is registered as ``push.recipient`` (contract 50 § 2.1)."""
+        """What is registered as ``push.recipient`` (spec: push § 2.1)."""
         return {"transportType": "web", "endpoint": endpoint, "p256dh": self.p256dh, "auth": self.auth}
 
     def read(self, body: bytes) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Delivering what the queue holds: each lane in its order, each endpoint at its own pace (contract 70 § 5.2)."""
+"""Delivering what the queue holds: each lane in its order, each endpoint at its own pace (spec: platform § 5.2)."""
 
 from __future__ import annotations
 
@@ -391,7 +391,7 @@ def is_retried(answer: Answer) -> bool:
 def request_of(
     endpoint: Endpoint, key: str, signer: Signer, delivery: Delivery, trace: TraceHeaders | None = None
 ) -> Target:
-    """The request of the next attempt: where it goes, and its headers (contract 70 § 5.2 and ours).
+    """The request of the next attempt: where it goes, and its headers (spec: platform § 5.2 and ours).
 
     ``trace`` are those of the attempt, or else the delivery's own; an endpoint that has such headers keeps them.
     """

@@ -1,4 +1,5 @@
-"""The webhooks in an app's record as operators read and write them: secrets hidden, one by its index (§ 8.1).
+"""The webhooks in an app's record as operators read and write them: secrets hidden, one by its index
+(spec: platform § 8.1).
 
 What is hidden may be left as it is shown: an address without its hidden parts, or a header whose value is null, stands
 for what the record holds already.

@@ -1,4 +1,4 @@
-"""Who wants to hear of what: the endpoints of an app, ready to be asked for every event (contract 70 § 5.1, 5.2)."""
+"""Who wants to hear of what: the endpoints of an app, ready to be asked for every event (spec: platform § 5.1, 5.2)."""
 
 from __future__ import annotations
 

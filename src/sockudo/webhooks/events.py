@@ -1,4 +1,4 @@
-"""The events that endpoints hear of, as JSON (contract 70 § 5.3)."""
+"""The events that endpoints hear of, as JSON (spec: platform § 5.3)."""
 
 from __future__ import annotations
 

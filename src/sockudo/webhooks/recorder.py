@@ -1,4 +1,4 @@
-"""What becomes an event: the observer of channels, members and users (contract 70 § 5.3).
+"""What becomes an event: the observer of channels, members and users (spec: platform § 5.3).
 
 Whatever undoes itself within the grace period was never there for an endpoint: a page that is loaded again leaves and
 comes back, and neither is told. So a departure is held for that long, and a return takes it away.

@@ -1,4 +1,4 @@
-"""What happens to channels and users, and what becomes of telling backends about it (contract 70 § 5)."""
+"""What happens to channels and users, and what becomes of telling backends about it (spec: platform § 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webhooks as a service: from what happens in the hub to what endpoints are told of it (contract 70 § 5)."""
+"""Webhooks as a service: from what happens in the hub to what endpoints are told of it (spec: platform § 5)."""
 
 from __future__ import annotations
 

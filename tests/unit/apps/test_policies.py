@@ -1,4 +1,4 @@
-"""What is kept of a channel: namespace first, then app, then server (contract 70 § 2.1, 30 § 9)."""
+"""What is kept of a channel: namespace first, then app, then server (spec: platform § 2.1; history § 9)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from sockudo.config.apps import App
 
 @pytest.fixture(scope="session")
 def make_app() -> Callable[..., LiveApp]:
-    """The app of the contract's worked examples, or a variation of it."""
+    """The app of the specification's test vectors, or a variation of it."""
 
     def make(
         app_id: str = "4471", key: str = "pier-key-20c1", secret: str = "tide-secret-9f4e", *, enabled: bool = True

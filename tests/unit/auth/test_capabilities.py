@@ -1,4 +1,4 @@
-"""What a connection may do: grants of tokens, grants of sign-ins, and what goes without (contract 10 § 14.2)."""
+"""What a connection may do: grants of tokens, grants of sign-ins, and what goes without (spec: websocket § 14.2)."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_every_operation_has_two_spellings_in_tokens(operation: Operation) -> No
         assert [found for found in Operation if granted.allows(found, "room")] == [operation]
 
 
-def test_the_operations_of_the_contract() -> None:
+def test_the_operations_of_the_specification() -> None:
     assert [operation.hyphenated for operation in Operation] == [
         "subscribe", "publish", "history", "presence",
         "annotation-subscribe", "annotation-publish", "annotation-delete-own", "annotation-delete-any",

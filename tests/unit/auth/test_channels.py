@@ -1,4 +1,4 @@
-"""Signatures of channel subscriptions and sign-ins (contract 10 § 6.3 and 8.1)."""
+"""Signatures of channel subscriptions and sign-ins (spec: websocket § 6.3 and 8.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The likely cause of a refused channel signature (contract 00, failures that must be explained)."""
+"""The likely cause of a refused channel signature (spec: index § 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tokens are refused before their time, and for how long (contract 20 § 8.2)."""
+"""Which tokens are refused before their time, and for how long (spec: http-api § 8.2)."""
 
 from __future__ import annotations
 

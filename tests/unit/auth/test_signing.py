@@ -1,4 +1,4 @@
-"""Request signing: the vectors and the table of refusals of contract 20 § 2."""
+"""Request signing: the vectors and the table of refusals of spec: http-api § 2."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ VECTORS: list[Vector] = [
 
 @pytest.mark.parametrize("vector", VECTORS)
 class TestVectors:
-    """The worked examples of § 2.5."""
+    """The vectors of spec: http-api § 2.5."""
 
     def test_verifies(self, apps: Apps, app: LiveApp, vector: Vector) -> None:
         method, path, query, body = vector
@@ -173,7 +173,7 @@ class TestVectors:
 
 
 class TestRefusals:
-    """Each row of § 2.4, as contract 00 amends it."""
+    """Each row of spec: http-api § 2.4."""
 
     def test_no_query(self, apps: Apps) -> None:
         refusal(errors.AUTH_PARAMETERS, "Missing authentication query parameters", lambda: ask(apps, None))
@@ -281,7 +281,7 @@ class TestRefusals:
 
 
 class TestBodyHash:
-    """§ 2.3 with its Fixes."""
+    """The rules of spec: http-api § 2.3."""
 
     def test_post_needs_the_hash_of_its_body(self, apps: Apps, app: LiveApp) -> None:
         for md5 in ("0" * 32, EMPTY_MD5, BODY_MD5.upper(), BODY_MD5[:-1], "é"):
@@ -318,7 +318,7 @@ class TestBodyHash:
 
 
 class TestCanonicalString:
-    """§ 2.2: what is signed of a query and a path."""
+    """What is signed of a query and a path (spec: http-api § 2.2)."""
 
     def test_python_sdk_order(self, apps: Apps, app: LiveApp) -> None:
         rest = f"{AUTH.partition('&')[2]}&body_md5={BODY_MD5}"

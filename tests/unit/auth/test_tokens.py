@@ -1,4 +1,4 @@
-"""Capability tokens (contract 10 § 14.1): made without the code that reads them, wrong in one way at a time."""
+"""Capability tokens (spec: websocket § 14.1): made without the code that reads them, wrong in one way at a time."""
 
 from __future__ import annotations
 

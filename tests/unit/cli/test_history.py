@@ -1,4 +1,4 @@
-"""``sockudo history`` against replies of the contract (20 § 11 and 12)."""
+"""``sockudo history`` against replies of spec: http-api § 11 and 12."""
 
 from __future__ import annotations
 

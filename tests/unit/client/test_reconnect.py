@@ -1,4 +1,4 @@
-"""The reactions of stock clients to close codes (contract 10 § 9)."""
+"""The reactions of stock clients to close codes (spec: websocket § 9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The signature of HTTP API requests, against the published vectors (contract 20 § 2.5)."""
+"""The signature of HTTP API requests, against the published vectors (spec: http-api § 2.5)."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def _delta(
     return b"\xd6\xc3\xc4\0\0" + window
 
 
-def test_the_example_of_the_contract() -> None:
+def test_the_specified_example() -> None:
     assert decode(BASE, EXAMPLE) == BASE.replace(b"1.0812", b"1.0815").replace(b"41}", b"42}")
 
 

@@ -1,4 +1,4 @@
-"""Which apps there are: the file's, one from variables, or the one of --dev (contract 70 § 1.5, 00)."""
+"""Which apps there are: the file's, one from variables, or the one of --dev (spec: platform § 1.5)."""
 
 from __future__ import annotations
 

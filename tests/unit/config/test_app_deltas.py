@@ -1,4 +1,4 @@
-"""Delta compression by channel: patterns, words and settings (contract 60 § 2.10)."""
+"""Delta compression by channel: patterns, words and settings (spec: filters-deltas § 2.10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""App records: both forms, every refusal by app and field (contract 70 § 1.6, 2.1, 2.2)."""
+"""App records: both forms, every refusal by app and field (spec: platform § 1.6, 2.1, 2.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keys have to be to one another (contract 70 § 1.6)."""
+"""What keys have to be to one another (spec: platform § 1.6)."""
 
 from __future__ import annotations
 

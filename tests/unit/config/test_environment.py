@@ -1,4 +1,4 @@
-"""Variables: our own, other servers', and those without effect (contract 70 § 1.2–1.5)."""
+"""Variables: our own, other servers', and those without effect (spec: platform § 1.2 to 1.5)."""
 
 from __future__ import annotations
 

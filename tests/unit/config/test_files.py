@@ -1,4 +1,4 @@
-"""Which file is read, and how its text becomes a tree (contract 70 § 1.1)."""
+"""Which file is read, and how its text becomes a tree (spec: platform § 1.1)."""
 
 from __future__ import annotations
 

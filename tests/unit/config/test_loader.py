@@ -1,4 +1,4 @@
-"""Sources, their order, and everything that is wrong at once (contract 70 § 1.1, 1.2)."""
+"""Sources, their order, and everything that is wrong at once (spec: platform § 1.1, 1.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Origin patterns of contract 70 § 1.3, one row each."""
+"""Origin patterns, one row each (spec: platform § 1.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Push: its keys, its rules, which variable wins, and what is never shown (contract 50 § 8 to 10)."""
+"""Push: its keys, its rules, which variable wins, and what is never shown (spec: push § 8 to 10)."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def test_everything_is_on_the_page() -> None:
 
 def test_the_page_is_the_same_every_time() -> None:
     assert render_reference() == render_reference()
-    assert "contract" not in render_reference()
+    assert "spec:" not in render_reference()
 
 
 def test_the_page_in_the_tree_is_current() -> None:

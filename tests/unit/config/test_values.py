@@ -1,4 +1,4 @@
-"""Values of every kind, from files and from variables (contract 70 § 1.2)."""
+"""Values of every kind, from files and from variables (spec: platform § 1.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An entry of ``policy.webhooks``: what is read, and what is refused with which words (contract 70 § 5.1)."""
+"""An entry of ``policy.webhooks``: what is read, and what is refused with which words (spec: platform § 5.1)."""
 
 from __future__ import annotations
 

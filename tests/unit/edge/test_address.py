@@ -25,7 +25,7 @@ REAL = (b"x-real-ip", b"198.51.100.7")
 
 
 def test_without_trusted_proxies_the_peer_counts_whatever_the_headers_say() -> None:
-    """In the reference X-Real-IP is believed even then: any client may choose whose limit it uses up."""
+    """A server that believes X-Real-IP even then lets any client choose whose limit it uses up."""
     assert address(forwarded("203.0.113.1"), REAL) == "192.0.2.9"
 
 

@@ -107,7 +107,7 @@ class TestAdmitted:
 
 
 class TestRefusedBefore:
-    """Replies of HTTP, in the order of § 2.3; each request has one mistake less."""
+    """Replies of HTTP, in the order of spec: websocket § 2.3; each request has one mistake less."""
 
     async def test_the_order(self) -> None:
         node = EdgeNode(settings=settings(rate_limiter=LIMITED))
@@ -180,7 +180,7 @@ class TestRefusedBefore:
 
 
 class TestRefusedAfter:
-    """Past the 101: an error frame, a close frame, and nothing else (§ 2.3)."""
+    """Past the 101: an error frame, a close frame, and nothing else (spec: websocket § 2.3)."""
 
     @pytest.mark.parametrize(
         ("target", "headers", "code", "message"),

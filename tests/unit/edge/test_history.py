@@ -1,4 +1,5 @@
-"""The routes of a channel's durable history: who may ask, what is checked first, what comes back (contract 20 § 11)."""
+"""The routes of a channel's durable history: who may ask, what is checked first, what comes back
+(spec: http-api § 11)."""
 
 from __future__ import annotations
 

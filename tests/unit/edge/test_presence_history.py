@@ -1,4 +1,4 @@
-"""The routes of a channel's presence history: who may ask, what is checked, what comes back (contract 20 § 12)."""
+"""The routes of a channel's presence history: who may ask, what is checked, what comes back (spec: http-api § 12)."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ async def test_a_plain_reply_is_always_the_same_object(node: EdgeNode) -> None:
 
 
 async def test_the_order_of_refusals(node: EdgeNode) -> None:
-    """Signature, content type, syntax, shape, key (20 § 5.2)."""
+    """Signature, content type, syntax, shape, key (spec: http-api § 5.2)."""
     wrong = {b"content-type": b"text/plain", b"x-idempotency-key": b""}
     assert publish(node, b"{", wrong, signed=False).status == 401
     assert publish(node, b"{", wrong).status == 415

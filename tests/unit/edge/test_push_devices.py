@@ -1,4 +1,4 @@
-"""The routes of devices and subscriptions: who may do what, what comes back, what is refused (contract 50 § 2)."""
+"""The routes of devices and subscriptions: who may do what, what comes back, what is refused (spec: push § 2)."""
 
 from __future__ import annotations
 

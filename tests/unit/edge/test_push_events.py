@@ -1,4 +1,4 @@
-"""Events of the HTTP API that are notifications, too: by a rule, or by their ``extras.push`` (contract 50 § 9)."""
+"""Events of the HTTP API that are notifications, too: by a rule, or by their ``extras.push`` (spec: push § 9)."""
 
 from __future__ import annotations
 

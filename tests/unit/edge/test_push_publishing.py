@@ -1,4 +1,4 @@
-"""The routes that publish notifications and tell what became of them (contract 50 § 2.4, 2.5, 7.7)."""
+"""The routes that publish notifications and tell what became of them (spec: push § 2.4, 2.5, 7.7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The routes of credentials and templates, and that nothing planted comes out anywhere (contract 50 § 2.3, § 4)."""
+"""The routes of credentials and templates, and that nothing planted comes out anywhere (spec: push § 2.3 and 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taking back capability tokens over HTTP (contract 20 § 8.2)."""
+"""Taking back capability tokens over HTTP (spec: http-api § 8.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cursor is good for the request it was made by, and for no other (contract 30 § 7.1 and 10.2, 28)."""
+"""A cursor is good for the request it was made by, and for no other (spec: history § 7.1 and 10.2)."""
 
 from __future__ import annotations
 

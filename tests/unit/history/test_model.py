@@ -1,4 +1,4 @@
-"""Random fates of a history against the invariants of contract 30 § 10.1, 5 to 7.
+"""Random fates of a history against promises 5 to 7 of spec: history § 10.1.
 
 What was confirmed has been heard once and is in the store; what was said to have failed is heard by nobody and in no
 store, ever; a serial of a stream means one message only; and where the messages of a channel do not follow each other,

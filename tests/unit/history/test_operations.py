@@ -1,4 +1,4 @@
-"""What an operator must confirm before anything is deleted (contract 20 § 11.3)."""
+"""What an operator must confirm before anything is deleted (spec: http-api § 11.3)."""
 
 from __future__ import annotations
 

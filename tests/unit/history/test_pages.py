@@ -1,4 +1,4 @@
-"""Pages of a channel's history, over HTTP and over a socket (contract 30 § 6 and 7.1)."""
+"""Pages of a channel's history, over HTTP and over a socket (spec: history § 6 and 7.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random comings and goings over a store that fails at random, against the simplest model of them (contract 30 § 8).
+"""Random comings and goings over a store that fails at random, against the simplest model of them (spec: history § 8).
 
 Whatever is lost, a presence history is part of what happened, in its order, and never contradicts itself: who was in
 after a serial is the fold of the events up to it. Where nothing is lost it is all that happened.
@@ -86,7 +86,7 @@ class Fate:
             self.note(added(user_id, b'{"n":0}'))
 
     async def update(self, user_id: str, number: int) -> None:
-        """The same again is no event (contract 30 § 8.1)."""
+        """The same again is no event (spec: history § 8.1)."""
         if user_id in self.present:
             changed = self.present[user_id] != number
             self.present[user_id] = number

@@ -1,4 +1,4 @@
-"""Pages, states and snapshots of presence histories as they are answered (contract 30 § 8.2 and 8.3)."""
+"""Pages, states and snapshots of presence histories as they are answered (spec: history § 8.2 and 8.3)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def refusal(call: Any) -> SockudoError:
 # ---- pages ----
 
 
-async def test_a_page_is_what_the_contract_shows(observed: Observed) -> None:
+async def test_a_page_is_what_the_specification_shows(observed: Observed) -> None:
     await observed.happen(added(info=b'{"rank":"mate"}', socket_id="311.902"))
     at_ms = int(observed.time.time() * 1000)
     [row] = observed.rows()
@@ -306,7 +306,7 @@ async def test_a_reset_begins_anew(observed: Observed) -> None:
 # ---- snapshots ----
 
 
-async def test_a_snapshot_is_what_the_contract_shows(observed: Observed) -> None:
+async def test_a_snapshot_is_what_the_specification_shows(observed: Observed) -> None:
     await observed.happen(added("cid"), added("ana"), added("ben"), updated("ben", b"8"), removed("cid"))
     rows = observed.rows()
     snapshot = await observed.presence.snapshot("app", ROOM)

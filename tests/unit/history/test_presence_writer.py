@@ -40,7 +40,7 @@ def told(observed: Observed) -> list[tuple[str, str]]:
 
 
 async def test_leaving_and_coming_back_on_one_socket_is_kept_as_it_was(observed: Observed) -> None:
-    """Contract 30 § 10.2, 32: the dedupe key has the join generation in it (Fix-15)."""
+    """Who leaves and comes back on one connection has both events (spec: history § 8.1)."""
     await observed.happen(added(), removed(), added())
     assert told(observed) == [("added", "ana"), ("removed", "ana"), ("added", "ana")]
 
@@ -116,7 +116,7 @@ async def test_what_a_process_before_this_one_wrote_is_gone_on_with() -> None:
 
 
 async def test_one_departure_that_two_nodes_report_is_written_once() -> None:
-    """Contract 30 § 10.2, 32: whoever is second finds the key of the departure."""
+    """Situation 32 of spec: history § 10.2: whoever is second finds the key of the departure."""
     async with Observed() as one, Observed(store=one.store) as other:
         await one.happen(added())
         other.note(added())

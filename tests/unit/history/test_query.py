@@ -1,4 +1,4 @@
-"""Parameters of a history request, as URLs and as sockets send them (contract 30 § 6 and 7.1)."""
+"""Parameters of a history request, as URLs and as sockets send them (spec: history § 6 and 7.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recovery from the durable store: complete, or one reason why it cannot be (contract 30 § 3.3, 3.4 and 10.2)."""
+"""Recovery from the durable store: complete, or one reason why it cannot be (spec: history § 3.3, 3.4 and 10.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a subscription may begin with (contract 30 § 5.3)."""
+"""What a subscription may begin with (spec: history § 5.3)."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_tags_are_shown_only_where_that_is_configured() -> None:
     assert frame["serial"] == 7
 
 
-def test_the_order_of_fields_is_the_contracts() -> None:
+def test_the_order_of_fields_is_the_specified_one() -> None:
     text = payload(V2_JSON.encode(FULL)).decode()
     names = ["event", "channel", "data", "tags", "message_id", "stream_id", "serial", "extras"]
     places = [text.index(f'"{name}":') for name in names]

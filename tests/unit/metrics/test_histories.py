@@ -1,4 +1,4 @@
-"""The metrics of histories: every name that the contract promises, fed by real histories (contract 30 § 9)."""
+"""The metrics of histories: every name that the specification promises, fed by real histories (spec: history § 9)."""
 
 from __future__ import annotations
 

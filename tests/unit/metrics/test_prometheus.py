@@ -18,7 +18,7 @@ from sockudo.protocol.frame import Frame
 from sockudo.protocol.shapes import V2_JSON, json_text
 from support.world import World
 
-# Contract 70 § 6.2 and 60 § 2.12, on any server.
+# On any server (spec: platform § 6.2; filters-deltas § 2.12).
 PROMISED = {
     "connected": "gauge",
     "new_connections_total": "counter",
@@ -196,7 +196,7 @@ def test_errors_go_by_the_names_that_dashboards_know(exposition: Exposition) -> 
     assert count("app", "message_parse_error") == 1
     assert count("app", "missing_event_name") == 1
     assert count("app", "invalid_message_format") == 1
-    # Where the contract has no name, ours.
+    # Names that the specification leaves to the error catalogue.
     assert count("app", "slow_consumer") == 1
 
 
@@ -215,7 +215,7 @@ def test_limits_of_addresses_are_global_and_those_of_connections_the_apps(exposi
 
 
 def test_what_differences_saved(exposition: Exposition) -> None:
-    """Per delivery, of the texts that may be differences, by kind of channel (contract 60 § 2.12)."""
+    """Per delivery, of the texts that may be differences, by kind of channel (spec: filters-deltas § 2.12)."""
     world = exposition.world
     texts = [json_text(Frame("quote", "fx", "x" * 500 + str(number))) for number in range(4)]
     for _ in range(2):

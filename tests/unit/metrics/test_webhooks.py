@@ -1,4 +1,4 @@
-"""The metrics of webhooks, fed by real ones over a queue in memory (contract 70 § 6.3)."""
+"""The metrics of webhooks, fed by real ones over a queue in memory (spec: platform § 6.3)."""
 
 from __future__ import annotations
 

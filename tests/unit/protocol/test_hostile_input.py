@@ -1,4 +1,5 @@
-"""Whatever arrives: a value or one of our refusals, in bounded time, and nothing of it is kept (contract 10 and 60).
+"""Whatever arrives: a value or one of our refusals, in bounded time, and nothing of it is kept
+(spec: websocket § 1.2; filters-deltas § 1.7).
 
 Examples come from a plain random generator here: a library for property tests remembers what it has tried, which would
 hide what we keep. ``SOCKUDO_EXAMPLES`` sets their number for each way in, ``SOCKUDO_SEED`` repeats a run.

@@ -361,7 +361,7 @@ TEXTS = st.lists(TOKENS, max_size=14).map(lambda tokens: "".join(tokens).encode(
 
 
 class StrangeJsonError(ValueError):
-    """What Python's reader accepts and the contract does not."""
+    """What Python's reader accepts and the specification does not."""
 
 
 def _no_constant(name: str) -> None:

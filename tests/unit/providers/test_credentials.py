@@ -1,4 +1,4 @@
-"""What is uploaded is read as a send would read it; a refusal names the field and what is wrong (contract 50 § 2.3)."""
+"""What is uploaded is read as a send would read it; a refusal names the field and what is wrong (spec: push § 2.3)."""
 
 from __future__ import annotations
 

@@ -240,7 +240,7 @@ async def test_a_wrong_account_does_not_fetch_a_token_for_every_device(here: Des
     ],
 )
 async def test_failing_exchanges(here: Desk, answer: ProviderAnswer, kind: str, outcome: str) -> None:
-    """D12: only what the token server says about the account is final."""
+    """Only what the token server says about the account is final."""
     here.mock.script("oauth", answer)
     sent = await send(exchanged(here))
     assert sent.error is not None

@@ -72,7 +72,7 @@ async def test_a_browser_reads_the_whole_preview(here: Desk) -> None:
 async def test_another_library_reads_it_too(here: Desk) -> None:
     private = ec.generate_private_key(ec.SECP256R1())
     point = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    # Padded: as some libraries of browsers' backends hand them over (D17).
+    # Padded: as some libraries of browsers' backends hand them over.
     p256dh = base64.urlsafe_b64encode(point).decode()
     auth = base64.urlsafe_b64encode(b"0123456789abcdef").decode()
     assert p256dh.endswith("=")
@@ -86,7 +86,7 @@ async def test_another_library_reads_it_too(here: Desk) -> None:
 
 
 async def test_without_a_collapse_key_there_is_no_topic(here: Desk) -> None:
-    """D5: a null header is none."""
+    """A null header is none."""
     assert (await send(here)).outcome == "accepted"
     assert "topic" not in here.mock.requests[0].headers
 
@@ -126,7 +126,7 @@ def parts_of(authorization: str) -> tuple[str, str]:
 async def test_the_signature_is_for_the_endpoints_origin(here: Desk) -> None:
     await send(here, web=provider(here, vapid_contact="mailto:ops@harbour.test"))
     token, key = parts_of(here.mock.requests[0].headers["authorization"])
-    # With its port, which is not the scheme's own (D17).
+    # With its port, which is not the scheme's own.
     claims = jwt.decode(token, public_key_of("ec"), algorithms=["ES256"], audience=here.mock.url)
     assert claims["sub"] == "mailto:ops@harbour.test"
     assert claims["exp"] == int(here.clock.time()) + 12 * 3600

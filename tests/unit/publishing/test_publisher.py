@@ -74,7 +74,7 @@ def heard(client: Client) -> list[tuple[str, str]]:
 
 
 class TestOrderOfChecks:
-    """Each body breaks one rule after another; repairing the first shows the next (§ 5.2)."""
+    """Each body breaks one rule after another; repairing the first shows the next (spec: http-api § 5.2)."""
 
     def test_of_one_event(self) -> None:
         limits = Limits(

@@ -1,4 +1,5 @@
-"""Publishes that are repeated while the first one is still being stored: its outcome is theirs (contract 20 § 9.1)."""
+"""Publishes that are repeated while the first one is still being stored: its outcome is theirs
+(spec: http-api § 9.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Before a publish is kept: who could send it, how often, and by what it is found again (contract 50 § 5)."""
+"""Before a publish is kept: who could send it, how often, and by what it is found again (spec: push § 5)."""
 
 from __future__ import annotations
 

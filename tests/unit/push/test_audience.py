@@ -1,4 +1,4 @@
-"""Whom a publish reaches now, in numbers and by provider (contract 50 § 5.2, 5.11)."""
+"""Whom a publish reaches now, in numbers and by provider (spec: push § 5, steps 2 and 11)."""
 
 from __future__ import annotations
 

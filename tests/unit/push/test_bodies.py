@@ -1,4 +1,4 @@
-"""Bodies in both spellings, what may be left out, and what is refused (contract 50 § 2, D1)."""
+"""Bodies in both spellings, what may be left out, and what is refused (spec: push § 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stored credentials as providers get them: opened, remembered for moments, renewed without a restart (D23)."""
+"""Stored credentials as providers get them: opened, remembered for moments, renewed without a restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages: limits, cursors, and that every row is there once (contract 50 § 1)."""
+"""Pages: limits, cursors, and that every row is there once (spec: push § 1)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_other_limits_are_refused(limit: str) -> None:
     assert refusal(limit) == "limit must be between 1 and 1000"
 
 
-def test_a_cursor_is_what_the_contract_says() -> None:
+def test_a_cursor_is_what_the_specification_says() -> None:
     cursor = cursor_of("tablet-7")
     assert "=" not in cursor
     assert json.loads(urlsafe_b64decode(cursor + "==")) == {

@@ -1,4 +1,4 @@
-"""Identity tokens of devices (contract 50 § 2.1)."""
+"""Identity tokens of devices (spec: push § 2.1)."""
 
 from __future__ import annotations
 

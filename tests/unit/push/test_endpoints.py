@@ -1,4 +1,4 @@
-"""Which addresses devices may bring along (contract 50 § 3)."""
+"""Which addresses devices may bring along (spec: push § 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets as they are stored (contract 50 § 2.3)."""
+"""Secrets as they are stored (spec: push § 2.3)."""
 
 from __future__ import annotations
 

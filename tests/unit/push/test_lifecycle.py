@@ -1,4 +1,4 @@
-"""States and counters of a publish: which may follow which, and what each outcome makes of them (contract 50 § 6)."""
+"""States and counters of a publish: which may follow which, and what each outcome makes of them (spec: push § 6)."""
 
 from __future__ import annotations
 

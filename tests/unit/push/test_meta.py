@@ -1,4 +1,4 @@
-"""The log lines of push, with names that operators filter by (contract 50 § 9)."""
+"""The log lines of push, with names that operators filter by (spec: push § 9)."""
 
 from __future__ import annotations
 

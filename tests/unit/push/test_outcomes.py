@@ -1,4 +1,4 @@
-"""What became of publishes: stopped, repeated, looked for and shown (contract 50 § 2.5, 7.7)."""
+"""What became of publishes: stopped, repeated, looked for and shown (spec: push § 2.5, 7.7)."""
 
 from __future__ import annotations
 

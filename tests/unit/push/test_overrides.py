@@ -1,4 +1,4 @@
-"""Overrides: what a provider would not understand is refused before it is kept (contract 50 § 4)."""
+"""Overrides: what a provider would not understand is refused before it is kept (spec: push § 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Placeholders: what is put in, what is refused, and that nothing else ever comes out (contract 50 § 4)."""
+"""Placeholders: what is put in, what is refused, and that nothing else ever comes out (spec: push § 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether so much waits that a publish is refused, and for whom it counts (contract 50 § 5, step 7; D6)."""
+"""Whether so much waits that a publish is refused, and for whom it counts (spec: push § 5, step 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What endpoints are told of push, and that they are told nothing unless it was switched on (contract 50 § 9)."""
+"""What endpoints are told of push, and that they are told nothing unless it was switched on (spec: push § 9)."""
 
 from __future__ import annotations
 

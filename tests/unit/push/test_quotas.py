@@ -1,4 +1,4 @@
-"""Quotas of a publish and rates of devices: 0 lets nobody through, None is no limit (contract 50 § 5.11)."""
+"""Quotas of a publish and rates of devices: 0 lets nobody through, None is no limit (spec: push § 5, step 11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a text may be shown (contract 50 § 3)."""
+"""What of a text may be shown (spec: push § 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Devices that are registered at the same time (contract 50 § 2.1)."""
+"""Devices that are registered at the same time (spec: push § 2.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Six shapes of one notification, each within its provider's bound or refused (contract 50 § 4)."""
+"""Six shapes of one notification, each within its provider's bound or refused (spec: push § 4)."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def shown(payload: Payload, *overrides: Override) -> dict[str, Any]:
     return {made.provider: json.loads(made.body) for made in render_all(payload, overrides)}
 
 
-def test_each_shape_in_the_order_of_the_contract() -> None:
+def test_each_shape_in_the_specified_order() -> None:
     assert shown(FULL) == EXPECTED
     assert [made.provider for made in render_all(FULL, [])] == list(PROVIDERS)
     assert not any(made.used_override for made in render_all(FULL, []))

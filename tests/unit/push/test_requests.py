@@ -1,4 +1,4 @@
-"""What a publish says by itself: times that can be kept, and that each part is checked (contract 50 § 3)."""
+"""What a publish says by itself: times that can be kept, and that each part is checked (spec: push § 3)."""
 
 from __future__ import annotations
 

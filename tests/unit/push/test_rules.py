@@ -1,4 +1,4 @@
-"""Events that become notifications: mapped before they are said, accepted after, bounded (contract 50 § 9)."""
+"""Events that become notifications: mapped before they are said, accepted after, bounded (spec: push § 9)."""
 
 from __future__ import annotations
 

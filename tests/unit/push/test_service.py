@@ -1,4 +1,4 @@
-"""Publishing: what is kept, in which order it is refused, and what a repetition gets (contract 50 § 5)."""
+"""Publishing: what is kept, in which order it is refused, and what a repetition gets (spec: push § 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Templates: which language is taken, and who wins field by field (contract 50 § 4)."""
+"""Templates: which language is taken, and who wins field by field (spec: push § 4)."""
 
 from __future__ import annotations
 

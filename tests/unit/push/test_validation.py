@@ -1,4 +1,4 @@
-"""Limits of devices, subscriptions, templates, payloads and targets, with every text (contract 50 § 3)."""
+"""Limits of devices, subscriptions, templates, payloads and targets, with every text (spec: push § 3)."""
 
 from __future__ import annotations
 

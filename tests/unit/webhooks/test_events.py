@@ -1,4 +1,4 @@
-"""The events as JSON, field by field (contract 70 § 5.3)."""
+"""The events as JSON, field by field (spec: platform § 5.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The body of a publish (contract 50 § 2.4), made from the options of the command line."""
+"""The body of a publish (spec: push § 2.4), made from the options of the command line."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ example = examples_with(EXIT_CODES)
 
 Limit = Annotated[int, typer.Option(min=1, metavar="N", help="Show so many.")]
 
-# Rows of one request at most (contract 50 § 1).
+# Rows of one request at most (spec: push § 1).
 _PAGE: Final = 1000
 
 

@@ -82,7 +82,7 @@ def try_provider(
 
 
 def recipient_of(provider: str, token: str) -> dict[str, str]:
-    """The recipient as registrations have it (contract 50 § 3)."""
+    """The recipient as registrations have it (spec: push § 3)."""
     if not token:
         fail("--token is empty.", ExitCode.USAGE)
     if provider != "webpush":

@@ -1,4 +1,4 @@
-"""The dashboard for operators: ``dashboard`` (contract 70 § 8.1)."""
+"""The dashboard for operators: ``dashboard`` (spec: platform § 8.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""External databases: ``database database_pooling`` (contract 70 § 1.4)."""
+"""External databases: ``database database_pooling`` (spec: platform § 1.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What protocol V2 does with a message on its way (contract 60 § 1.8, 2.10 and 70 § 1.3).
+"""What protocol V2 does with a message on its way (spec: filters-deltas § 1.8, 2.10; platform § 1.3).
 
 Sections ``ephemeral echo_control event_name_filtering tag_filtering delta_compression``.
 """

@@ -1,4 +1,4 @@
-"""Where things are kept and how nodes are joined: ``adapter app_manager cache`` (contract 70 § 1.4)."""
+"""Where things are kept and how nodes are joined: ``adapter app_manager cache`` (spec: platform § 1.4)."""
 
 from __future__ import annotations
 

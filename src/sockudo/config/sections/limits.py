@@ -1,4 +1,4 @@
-"""What clients may use: ``websocket presence idempotency rate_limiter`` and limits (contract 70 § 1.3, 1.4)."""
+"""What clients may use: ``websocket presence idempotency rate_limiter`` and limits (spec: platform § 1.3, 1.4)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WINDOWS = tuple(f"window{size}" for size in ("256b", "512b", "1kb", "2kb", "4kb
 
 
 class WebSocket(msgspec.Struct, frozen=True):
-    """Queues, sizes and extensions of WebSocket connections (contract 70 § 9.1)."""
+    """Queues, sizes and extensions of WebSocket connections (spec: platform § 9.1)."""
 
     max_messages: Annotated[
         int | None,
@@ -315,7 +315,7 @@ class FailedAuthLimit(msgspec.Struct, frozen=True):
 
 
 class RateLimiter(msgspec.Struct, frozen=True):
-    """Rate limits by address (contract 70 § 4.3)."""
+    """Rate limits by address (spec: platform § 4.3)."""
 
     enabled: Annotated[bool, Key("Requests are limited by address", env="RATE_LIMITER_ENABLED", reload=True)] = True
     driver: Annotated[

@@ -1,4 +1,4 @@
-"""Push notifications: ``push`` (contract 50 § 10). Keys that other versions have and nothing reads are not here."""
+"""Push notifications: ``push`` (spec: push § 10). Keys that other versions have and nothing reads are not here."""
 
 from __future__ import annotations
 

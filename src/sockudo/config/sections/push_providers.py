@@ -1,4 +1,4 @@
-"""How the push providers are reached: ``push.fcm`` and so on (contract 50 § 8).
+"""How the push providers are reached: ``push.fcm`` and so on (spec: push § 8).
 
 The variables are those of existing deployments: bare, and with ``PUSH_`` in front. What is here serves every app that
 has stored no credentials of its own. Nothing of it leaves through ``repr``.

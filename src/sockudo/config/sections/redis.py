@@ -1,4 +1,4 @@
-"""Redis: ``database.redis`` (contract 70 § 1.4), and how one part of the server reaches it."""
+"""Redis: ``database.redis`` (spec: platform § 1.4), and how one part of the server reaches it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Listeners, HTTP and logs: ``http_api cors ssl unix_socket metrics logging instance`` (contract 70 § 1.3)."""
+"""Listeners, HTTP and logs: ``http_api cors ssl unix_socket metrics logging instance`` (spec: platform § 1.3)."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Cors(msgspec.Struct, frozen=True):
 
 
 class Ssl(msgspec.Struct, frozen=True):
-    """TLS on the main port (contract 70 § 7.1)."""
+    """TLS on the main port (spec: platform § 7.1)."""
 
     enabled: Annotated[bool, Key("Serve TLS on the main port", env="SSL_ENABLED")] = False
     cert_path: Annotated[str, Key("Certificate chain, a PEM file", env="SSL_CERT_PATH")] = ""
@@ -107,7 +107,7 @@ class Ssl(msgspec.Struct, frozen=True):
 
 
 class UnixSocket(msgspec.Struct, frozen=True):
-    """A Unix socket in place of the TCP listener (contract 70 § 7.2)."""
+    """A Unix socket in place of the TCP listener (spec: platform § 7.2)."""
 
     enabled: Annotated[bool, Key("Listen on a Unix socket instead of host and port", env="UNIX_SOCKET_ENABLED")] = False
     path: Annotated[str, Key("Its path, absolute", env="UNIX_SOCKET_PATH")] = "/var/run/sockudo/sockudo.sock"
@@ -125,7 +125,7 @@ class Prometheus(msgspec.Struct, frozen=True):
 
 
 class Metrics(msgspec.Struct, frozen=True):
-    """Metrics, on a listener of their own (contract 70 § 6.1)."""
+    """Metrics, on a listener of their own (spec: platform § 6.1)."""
 
     enabled: Annotated[bool, Key("Serve metrics", env="METRICS_ENABLED")] = True
     driver: Annotated[str, Key("Format", env="METRICS_DRIVER", choices=("prometheus",))] = "prometheus"

@@ -1,4 +1,4 @@
-"""What is kept of a channel: ``connection_recovery history presence_history`` (contract 30 § 9)."""
+"""What is kept of a channel: ``connection_recovery history presence_history`` (spec: history § 9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webhooks and the queue they wait in: ``webhooks queue`` (contract 70 § 1.4)."""
+"""Webhooks and the queue they wait in: ``webhooks queue`` (spec: platform § 1.4)."""
 
 from __future__ import annotations
 

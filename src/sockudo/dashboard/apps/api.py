@@ -1,4 +1,4 @@
-"""``/dashboard/api/v1/apps``: apps and their webhooks for programs (contract 70 § 8.1)."""
+"""``/dashboard/api/v1/apps``: apps and their webhooks for programs (spec: platform § 8.1)."""
 
 from __future__ import annotations
 

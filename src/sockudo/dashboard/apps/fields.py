@@ -1,4 +1,4 @@
-"""Which fields of an app's policy stand on which tab, and how each is filled in (contract 70 § 2.1, 8.1)."""
+"""Which fields of an app's policy stand on which tab, and how each is filled in (spec: platform § 2.1, 8.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tab Webhooks of an app: its endpoints, and a form for each (contract 70 § 8.1)."""
+"""The tab Webhooks of an app: its endpoints, and a form for each (spec: platform § 8.1)."""
 
 from __future__ import annotations
 

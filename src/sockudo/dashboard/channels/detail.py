@@ -102,7 +102,7 @@ class SubscriberRow(msgspec.Struct, frozen=True):
 
 
 class TestEvent(msgspec.Struct, forbid_unknown_fields=True):
-    """An event as an operator sends it; ``data`` is text, or JSON that becomes text (contract 20 § 5.1)."""
+    """An event as an operator sends it; ``data`` is text, or JSON that becomes text (spec: http-api § 5.1)."""
 
     # Not a test, whatever pytest thinks of the name.
     __test__ = False

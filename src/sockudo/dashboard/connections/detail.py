@@ -64,5 +64,5 @@ def subscriptions(session: Session, paging: Paging) -> Page[Subscription]:
 
 
 def end_connection(session: Session) -> None:
-    """Closes it as the app's backend can (contract 20 § 8.1): the SDK does not come back by itself."""
+    """Closes it as the app's backend can (spec: http-api § 8.1): the SDK does not come back by itself."""
     session.end(errors.TERMINATED())

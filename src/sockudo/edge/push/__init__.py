@@ -1,1 +1,1 @@
-"""The signed routes under ``/apps/{app_id}/push`` (contract 50 § 2)."""
+"""The signed routes under ``/apps/{app_id}/push`` (spec: push § 2)."""

@@ -1,4 +1,4 @@
-"""What the push routes have in common: who asks, the parameters of a list, replies (contract 50 § 1)."""
+"""What the push routes have in common: who asks, the parameters of a list, replies (spec: push § 1)."""
 
 from __future__ import annotations
 

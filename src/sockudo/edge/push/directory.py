@@ -1,4 +1,4 @@
-"""The routes of devices, subscriptions, credentials and templates (contract 50 § 2, 2.1 to 2.3)."""
+"""The routes of devices, subscriptions, credentials and templates (spec: push § 2, 2.1 to 2.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Publishes of notifications on the express lane: as their route, without the framework (contract 50 § 2.4)."""
+"""Publishes of notifications on the express lane: as their route, without the framework (spec: push § 2.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes that publish notifications and tell what became of them (contract 50 § 2.4, 2.5, 7.7)."""
+"""Routes that publish notifications and tell what became of them (spec: push § 2.4, 2.5, 7.7)."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _answered(asked: Asked, given: PublishRequest, accepted: Accepted) -> Respon
 
 
 async def _batch(push: Push, asked: Asked) -> Response:
-    """The first refusal ends the batch; what was accepted before stays (§ 2.4)."""
+    """The first refusal ends the batch; what was accepted before stays (spec: push § 2.4)."""
     items = batch_from(await body_of(asked))
     asked.access.require_admin()
     return reply({"items": [publish_view(await _admitted(push, asked, given)) for given in items]}, 202)
@@ -216,7 +216,7 @@ def _time(asked: Asked, name: str, alias: str) -> int | None:
 
 
 async def _cancel(push: Push, asked: Asked) -> Response:
-    """The same answer whether there was one: whoever deletes wants it gone (§ 7.7)."""
+    """The same answer whether there was one: whoever deletes wants it gone (spec: push § 7.7)."""
     await cancel(push, asked.app_id, path_part(asked.request, "publish_id"))
     return Response(status_code=204)
 

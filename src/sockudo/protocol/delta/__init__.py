@@ -1,4 +1,4 @@
-"""Delta compression of protocol V2 (contract 60 § 2 and 3): frames sent as the difference from the one before.
+"""Delta compression of protocol V2 (spec: filters-deltas § 2 and 3): frames sent as the difference from the one before.
 
 The caller keeps one `DeltaNode`, one `ChannelDeltas` per app, one `DeltaChannel` per channel that somebody gets deltas
 on, and one `DeltaTrack` for the connections there that have the same filter and get the same format.

@@ -1,4 +1,4 @@
-"""The formats a delta can have, by the names that the protocol has for them (contract 60 § 2.3)."""
+"""The formats a delta can have, by the names that the protocol has for them (spec: filters-deltas § 2.3)."""
 
 from __future__ import annotations
 

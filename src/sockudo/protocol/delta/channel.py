@@ -14,7 +14,7 @@ class DeltaChannel:
     """A channel of an app that somebody gets deltas on; dropped when nobody does any more.
 
     Once ``keyed``, messages without a conflation key are plain for good: clients look for bases by key from then on
-    (contract 60 § 2.9 S6). A channel whose own settings say where the key is is keyed from the start, as clients may
+    (spec: filters-deltas § 2.9, S6). A channel whose own settings name a path is keyed from the start, as clients may
     remember it from an earlier connection. ``next_number`` is above all numbers that any track has used.
     """
 

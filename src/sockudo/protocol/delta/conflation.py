@@ -1,4 +1,4 @@
-"""The conflation key of a message: which of a channel's series it belongs to (contract 60 § 2.7)."""
+"""The conflation key of a message: which of a channel's series it belongs to (spec: filters-deltas § 2.7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Fossil delta format (contract 60 § 3.1): how the server writes it, and a strict reading for tests and tools."""
+"""The Fossil delta format (spec: filters-deltas § 3.1): how it is written, and a strict reading for tests and tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two shapes of frames with delta metadata in each wire format (contract 60 § 2.6 and 2.13)."""
+"""The two shapes of frames with delta metadata in each wire format (spec: filters-deltas § 2.6 and 2.13)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _BYTE_ORDER_MARK = "\ufeff"
 
 
 def reduced_text(frame: Frame) -> bytes | None:
-    """What all clients of the binary formats make of a frame, up to its last byte (§ 2.13); None when they differ.
+    """What all clients of the binary formats make of a frame, up to its last byte
+    (spec: filters-deltas § 2.13); None when they differ.
 
     Clients keep JSON of their own making of the decoded frame. Those texts begin alike where the data is a string and
     nothing but tags and ids follows it.

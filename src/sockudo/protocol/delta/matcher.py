@@ -1,4 +1,5 @@
-"""What two byte strings have in common: the part of delta encoding that both wire formats share (contract 60 § 3.1).
+"""What two byte strings have in common: the part of delta encoding that both wire formats share
+(spec: filters-deltas § 3.1).
 
 A frame mostly differs from its base in a few short places. So the common start and the common end are found first, then
 for each of some differences the place shortly after it where both go on alike. Only what has changed more than that is
@@ -39,7 +40,8 @@ class Piece(NamedTuple):
 def match(base: bytes, target: bytes) -> list[Piece]:
     """The pieces that make up ``target``, in order and without a gap.
 
-    None touches the last byte of ``base``: some clients hold a base that ends in another way (contract 60 § 2.9 S3).
+    None touches the last byte of ``base``: some clients hold a base that ends in another way
+    (spec: filters-deltas § 2.9, S3).
     """
     usable = len(base) - 1
     if usable < _WORTH_COPYING:

@@ -1,7 +1,4 @@
-"""What all channels of a node share: encoded deltas, the memory that bases take, and numbers that only rise.
-
-Sections are those of contract 60.
-"""
+"""What all channels of a node share: encoded deltas, the memory that bases take, and numbers that only rise."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from sockudo.protocol.delta.settings import DeltaOptions
 __all__ = ["MAX_BASE_BYTES", "DeltaNode", "HoldsBase"]
 
 MAX_BASE_BYTES: Final = 256 * 1024 * 1024
-"""Bytes of all bases of a node together (§ 4)."""
+"""Bytes of all bases of a node together (spec: filters-deltas § 4)."""
 
 _LOWEST: Final = 2**16
 _HIGHEST: Final = 2**30
@@ -38,8 +35,8 @@ class DeltaNode:
     used before finds a wrong base; the .NET client takes the base with the highest number, whatever it is asked for. So
     the first number of a channel is made from the time: higher than all that were given out before, as long as no key
     gets more than 128 messages a second. For a channel that was faster and is left by all, the node remembers how far
-    it came. The clock's numbers start again every 97 days (§ 2.9 S7 has a random first number, which is unlikely to
-    collide, but half of the time lower than the old ones).
+    it came. The clock's numbers start again every 97 days (a random first number would be unlikely to collide,
+    but half of the time lower than the old ones; spec: filters-deltas § 2.9, S7).
     """
 
     __slots__ = ("_ahead", "_base_bytes", "_bases", "_encoded", "_max_base_bytes", "_unix_time", "options")

@@ -1,6 +1,6 @@
-"""Who gets deltas, in which format, and of which frames (§ 2.2 to 2.4).
+"""Who gets deltas, in which format, and of which frames (spec: filters-deltas § 2.2 to 2.4).
 
-Sections are those of contract 60. What clients send is read leniently: an invalid wish is no wish, never an error.
+What clients send is read leniently: an invalid wish is no wish, never an error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 MAX_FRAME: Final = 1024 * 1024
-"""Bytes of JSON text above which a frame is always sent plain (§ 4)."""
+"""Bytes of JSON text above which a frame is always sent plain (spec: filters-deltas § 4)."""
 
 _NAMES: Final = {
     "fossil": Algorithm.FOSSIL,
@@ -38,7 +38,7 @@ _ALL: Final = frozenset(Algorithm)
 # By the `client` of the connection URL. Their checksum fails on, or crashes with, what all others accept.
 _WITHOUT_FOSSIL: Final = frozenset(("python", "swift"))
 _WITH_ONE_BASE: Final = frozenset(("python",))
-# The ways by which messages come, formats and patterns, where the library cannot follow (contract 60 § 2.9).
+# The ways by which messages come, formats and patterns, where the library cannot follow (spec: filters-deltas § 2.9).
 _CANNOT_FOLLOW: Final = {
     "js": frozenset(("protobuf", "pattern")),
     "flutter": frozenset(("protobuf",)),
@@ -90,7 +90,8 @@ def usable_algorithms(
     wire: str = "json",
     by_pattern: bool = False,
 ) -> frozenset[Algorithm]:
-    """The formats that a connection ``listed`` when it enabled deltas and that its library decodes correctly (§ 2.9).
+    """The formats that a connection ``listed`` when it enabled deltas and that its library decodes correctly
+    (spec: filters-deltas § 2.9).
 
     ``client`` and ``version`` are those of the connection URL, ``wire`` is the name of the connection's format. Empty
     where the library cannot follow deltas at all: in this format, or for what comes ``by_pattern``.
@@ -110,7 +111,8 @@ def choose_algorithm(
     request: DeltaRequest | None = None,
     usable: frozenset[Algorithm] = _ALL,
 ) -> Algorithm | None:
-    """The format for one subscription: what it asks for, else the channel's, else the server's, if usable (§ 2.3).
+    """The format for one subscription: what it asks for, else the channel's, else the server's, if usable
+    (spec: filters-deltas § 2.3).
 
     None when nothing is left: no deltas for this one.
     """
@@ -131,19 +133,20 @@ def wants_deltas(
     *,
     connection_enabled: bool,
 ) -> bool:
-    """Whether a V2 connection gets deltas through this subscription (rules 1 and 3 of § 2.4)."""
+    """Whether a V2 connection gets deltas through this subscription (rules 1 and 3 of spec: filters-deltas § 2.4)."""
     if not options.enabled or not channel.enabled or channel_name.startswith("private-encrypted-"):
         return False
     return connection_enabled if request is None else request.enabled
 
 
 def has_one_base(client: str | None) -> bool:
-    """Whether the library keeps one base for a whole channel, whatever the conflation key (§ 2.9)."""
+    """Whether the library keeps one base for a whole channel, whatever the conflation key
+    (spec: filters-deltas § 2.9)."""
     return client in _WITH_ONE_BASE
 
 
 def is_eligible(frame: Frame, text: bytes, options: DeltaOptions) -> bool:
-    """Whether a frame, whose JSON is ``text``, may carry delta metadata (rules 5, 7 and 8 of § 2.4)."""
+    """Whether a frame with the JSON ``text`` may have delta metadata: rules 5, 7, 8 of spec: filters-deltas § 2.4."""
     return (
         options.min_message_size <= len(text) <= MAX_FRAME
         and not frame.event.startswith(_NEVER_COMPRESSED)

@@ -1,6 +1,7 @@
-"""What the operator decides about deltas: for the server and, by pattern, for the channels of an app (§ 2.10).
+"""What the operator decides about deltas: for the server and, by pattern, for the channels of an app
+(spec: filters-deltas § 2.10).
 
-Sections are those of contract 60. The values come from a configuration that has been checked.
+The values come from a configuration that has been checked.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class ChannelDelta:
     """What an app says about deltas on a channel; None stands for what the server's options say.
 
     ``enable_tags`` None means that the channel has no settings of its own, so that the server's tag filtering decides
-    whether messages carry their tags (§ 1.10).
+    whether messages carry their tags (spec: filters-deltas § 1.10).
     """
 
     enabled: bool = True

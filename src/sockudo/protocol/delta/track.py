@@ -1,4 +1,5 @@
-"""Bases and numbers of the deltas on a channel, shared by all connections that get the same frames (contract 60 § 2).
+"""Bases and numbers of the deltas on a channel, shared by all connections that get the same frames
+(spec: filters-deltas § 2).
 
 How many connections share one state
 ------------------------------------
@@ -6,14 +7,15 @@ How many connections share one state
 A `DeltaTrack` says every frame once, under one number, and makes at most one delta for it. A whole frame with its
 number is right for everybody. A delta is right for those who have the frame before it in its group: who joined the
 track before that frame was said, since from then on they got each frame of the group, the first of them whole. To be
-told whole twice first (§ 2.5), a connection must have joined before the last two frames of the group were said.
+told whole twice first (spec: filters-deltas § 2.5), a connection must have joined before the last two frames of the
+group were said.
 
 So all that is to be known of a connection is its *place*, the number of frames that had been said when it joined. The
 connections of a track stand in two crowds. The *settled* get deltas. *Newcomers* get a delta only when even the latest
 of them may have it. Once nothing stands against it newcomers are settled, the earliest first (`settle`). Who missed a
 frame, or does not know a base, joins anew (`rejoin`).
 
-Number, group, base and "keyed" are those of the contract; rules S1 to S9 are in § 2.9 and named where they are kept.
+Rules S1 to S9 are those of spec: filters-deltas § 2.9, and named where they are kept.
 """
 
 from __future__ import annotations
@@ -153,7 +155,8 @@ class DeltaTrack:
             self._drop(key)
 
     def sweep(self, now: float) -> None:
-        """Drops the groups that nothing was said in for twice the age at which a base is too old (§ 2.8)."""
+        """Drops the groups that nothing was said in for twice the age at which a base is too old
+        (spec: filters-deltas § 2.8)."""
         limit = now - 2 * self._channel.options.max_state_age_secs
         for key in [key for key, group in self._groups.items() if group.said_at <= limit]:
             self._drop(key)
@@ -189,7 +192,8 @@ class DeltaTrack:
 
         ``shown`` is the frame as subscribers see it, where that differs. Binary formats need ``reduced``, the frame's
         `reduced_text`, also the same object for every track; None when the frame has none.
-        ``compress`` is false for what the publisher wants plain and for what is no ordinary message (§ 2.4 rule 6).
+        ``compress`` is false for what the publisher wants plain and for what is no ordinary message
+        (rule 6 of spec: filters-deltas § 2.4).
         Everything that the subscribers get live has to be said here, so that no base is wrong afterwards. ``now`` is
         monotonic seconds.
         """
@@ -243,7 +247,7 @@ class DeltaTrack:
     def _delta(
         self, group: _Group, frame: Frame, target: bytes, key: str | None, number: int, now: float
     ) -> bytes | None:
-        """The delta frame, where the rules of § 2.5 allow one for anybody."""
+        """The delta frame, where the rules of spec: filters-deltas § 2.5 allow one for anybody."""
         options = self._channel.options
         base = group.base
         if (

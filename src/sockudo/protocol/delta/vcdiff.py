@@ -1,4 +1,5 @@
-"""VCDIFF (RFC 3284), which the protocol calls ``xdelta3``: the subset that every SDK decodes (contract 60 § 3.2).
+"""VCDIFF (RFC 3284), which the protocol calls ``xdelta3``: the subset that every SDK decodes
+(spec: filters-deltas § 3.2).
 
 One window over the base without its last byte, no checksum, no secondary compression, only ADD and COPY of single
 instructions with absolute addresses, and no copy out of the target.

@@ -1,4 +1,5 @@
-"""Which messages a subscription wants: its filter as the client sent it, made into a predicate (contract 60 § 1).
+"""Which messages a subscription wants: its filter as the client sent it, made into a predicate
+(spec: filters-deltas § 1).
 
 The caller keeps one `SharedPredicates` per channel, asks `is_filterable` of every frame, wraps it in one `MessageView`
 and shows that to the predicate of each subscription. Telling of failed evaluations is the caller's part too.

@@ -1,4 +1,4 @@
-"""How much one evaluation of an expression may do (contract 60 § 1.11)."""
+"""How much one evaluation of an expression may do (spec: filters-deltas § 1.11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The filter of a subscribe to a predicate (contract 60 § 1.1, 1.4, 1.7 and 1.8)."""
+"""The filter of a subscribe to a predicate (spec: filters-deltas § 1.1, 1.4, 1.7 and 1.8)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class FilterOptions:
 def compile_filter(data: Mapping[str, Any], options: FilterOptions) -> Predicate | None:
     """The predicate of a subscribe with this decoded ``data``, None when every message is wanted.
 
-    Raises errors.FILTER_INVALID for each shape, size and expression that the contract does not allow, whatever is in
+    Raises errors.FILTER_INVALID for each shape, size and expression that is not allowed, whatever is in
     ``data``, and takes no longer for a large filter than for the largest allowed one. Call it before anything else is
     done for the subscribe. A new predicate each time: see `SharedPredicates`.
     """

@@ -1,4 +1,4 @@
-"""The expression part of a predicate, and when it is given up (contract 60 § 1.9 and 1.11)."""
+"""The expression part of a predicate, and when it is given up (spec: filters-deltas § 1.9 and 1.11)."""
 
 from __future__ import annotations
 

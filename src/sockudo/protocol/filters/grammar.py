@@ -1,4 +1,4 @@
-"""JMESPath text to a syntax tree, within the limits (contract 60 § 1.5, 1.6 and 1.11)."""
+"""JMESPath text to a syntax tree, within the limits (spec: filters-deltas § 1.5, 1.6 and 1.11)."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ class _BoundedParser(Parser):  # type: ignore[misc]
 
 
 def _check_size(tree: Node) -> None:
-    """Counts as the contract does, who has other nodes for some things than the library."""
+    """Counts nodes as the specification does, which has others for some things than the library
+    (spec: filters-deltas § 1.6)."""
     nodes = deepest = 0
     pending = [(tree, 1)]
     while pending:

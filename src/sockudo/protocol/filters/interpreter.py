@@ -1,4 +1,4 @@
-"""Evaluation of a JMESPath tree over decoded JSON, with an end to it (contract 60 § 1.5 and 1.11)."""
+"""Evaluation of a JMESPath tree over decoded JSON, with an end to it (spec: filters-deltas § 1.5 and 1.11)."""
 
 from __future__ import annotations
 

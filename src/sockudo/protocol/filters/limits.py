@@ -1,4 +1,4 @@
-"""How large a filter may be, and its refusal (contract 60 § 1.6 and 1.7)."""
+"""How large a filter may be, and its refusal (spec: filters-deltas § 1.6 and 1.7)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ MAX_DOCUMENT: Final = 65_536
 """Bytes of JSON of what an expression sees of a message."""
 
 WORK_UNITS: Final = 50_000
-"""What one evaluation may cost (contract 60 § 1.11), about a tenth of a second at worst."""
+"""What one evaluation may cost (spec: filters-deltas § 1.11), about a tenth of a second at worst."""
 
 MESSAGE_UNITS: Final = 100_000
 """What all expressions together may cost for one message where nothing else is configured: about 20 milliseconds."""

@@ -1,4 +1,5 @@
-"""A message as predicates look at it: what several of them need is made once (contract 60 § 1.4, 1.5 and 1.9)."""
+"""A message as predicates look at it: what several of them need is made once
+(spec: filters-deltas § 1.4, 1.5 and 1.9)."""
 
 from __future__ import annotations
 
@@ -81,9 +82,9 @@ class MessageView:
             return number
 
     def document(self) -> dict[str, Any]:
-        """What expressions see of the message (§ 1.5), decoded JSON that nobody alters.
+        """What expressions see of the message (spec: filters-deltas § 1.5), decoded JSON that nobody alters.
 
-        Raises ProjectionError when it is larger than `MAX_DOCUMENT` or has what JSON or the contract does not allow.
+        Raises ProjectionError when it is larger than `MAX_DOCUMENT` or has what JSON or expressions do not allow.
         """
         if self._document is None:
             try:
@@ -153,7 +154,7 @@ def _headers(headers: Any) -> dict[str, Any]:
 
 
 def _action(headers: dict[str, Any]) -> str | None:
-    """The word for what a versioned message does, as the server's own header says it (contract 40 § 5.1)."""
+    """The word for what a versioned message does, as the server's own header says it (spec: filters-deltas § 1.5)."""
     action = headers.get("sockudo_action")
     if not isinstance(action, str):
         return None

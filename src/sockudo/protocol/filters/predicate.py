@@ -1,4 +1,4 @@
-"""What a subscription asks of a message, shared by all who ask the same (contract 60 § 1.1 and 1.9)."""
+"""What a subscription asks of a message, shared by all who ask the same (spec: filters-deltas § 1.1 and 1.9)."""
 
 from __future__ import annotations
 

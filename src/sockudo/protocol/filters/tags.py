@@ -1,4 +1,4 @@
-"""The tag part of a filter: a tree of comparisons, made into one test (contract 60 § 1.2 and 1.3)."""
+"""The tag part of a filter: a tree of comparisons, made into one test (spec: filters-deltas § 1.2 and 1.3)."""
 
 from __future__ import annotations
 

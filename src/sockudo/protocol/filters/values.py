@@ -13,7 +13,7 @@ _DECIMAL: Final = re.compile(
 
 
 def decimal(text: str) -> float | None:
-    """The number that a tag stands for, None where it stands for none (contract 60 § 1.3)."""
+    """The number that a tag stands for, None where it stands for none (spec: filters-deltas § 1.3)."""
     return float(text) if _DECIMAL.fullmatch(text) else None
 
 

@@ -1,4 +1,4 @@
-"""The pipeline of push: from an accepted publish to what became of each recipient (contract 50 § 6, 7)."""
+"""The pipeline of push: from an accepted publish to what became of each recipient (spec: push § 6, 7)."""
 
 from sockudo.push.pipeline.options import BreakerOptions, PipelineOptions, RetryOptions
 from sockudo.push.pipeline.pipeline import Pipeline

@@ -1,4 +1,4 @@
-"""One step of planning: recipients become batches, each the same for whoever plans it (contract 50 § 7.2)."""
+"""One step of planning: recipients become batches, each the same for whoever plans it (spec: push § 7.2)."""
 
 from __future__ import annotations
 

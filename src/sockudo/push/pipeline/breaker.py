@@ -1,4 +1,4 @@
-"""When a provider is left alone, and how much of it is asked at a time: for each app by itself (contract 50 § 7.3)."""
+"""When a provider is left alone, and how much of it is asked at a time: for each app by itself (spec: push § 7.3)."""
 
 from __future__ import annotations
 

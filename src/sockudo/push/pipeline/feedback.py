@@ -1,5 +1,5 @@
 """What became of a batch: counted once, devices cleaned up, what is to be sent again put on its way
-(contract 50 § 7.4).
+(spec: push § 7.4).
 
 Everything here may be done again after a crash: the devices and the outcomes have keys, and what follows is produced
 together with the end of the message.
@@ -124,7 +124,7 @@ class FeedbackWorker(Worker):
             works.wake("retry_schedule")
 
     async def _forget_dead(self, feedback: Feedback) -> None:
-        """Deletes devices whose tokens are dead, unless they have others by now (D8)."""
+        """Deletes devices whose tokens are dead, unless they have others by now."""
         dead = [
             job
             for job, sent in _pairs(feedback)
@@ -234,7 +234,7 @@ def _pairs(feedback: Feedback) -> list[tuple[Job, Sent]]:
 
 
 async def _steps(feedback: Feedback, again: Sequence[Retry]) -> list[Step]:
-    """A recipient is settled once, whatever its attempts came to; each attempt is followed by one retry (D25)."""
+    """A recipient is settled once, whatever its attempts came to; each attempt is followed by one retry."""
     batch = feedback.batch
     due = {job: retry.due_at_ms for retry in again for job in retry.batch.jobs}
     steps = []

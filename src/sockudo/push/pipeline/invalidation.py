@@ -1,4 +1,4 @@
-"""A warning when suspiciously many tokens of one publish are dead at once (contract 50 § 7.4)."""
+"""A warning when suspiciously many tokens of one publish are dead at once (spec: push § 7.4)."""
 
 from __future__ import annotations
 

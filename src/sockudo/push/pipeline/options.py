@@ -1,4 +1,4 @@
-"""What the configuration says about the pipeline (contract 50 § 10)."""
+"""What the configuration says about the pipeline (spec: push § 10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All workers of the pipeline, as one thing that starts, is woken and stops (contract 50 § 7)."""
+"""All workers of the pipeline, as one thing that starts, is woken and stops (spec: push § 7)."""
 
 from __future__ import annotations
 

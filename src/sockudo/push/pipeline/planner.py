@@ -1,5 +1,5 @@
 """Planning publishes: each step finds its recipients and, at once with its own end, puts their batches into the queue
-(contract 50 § 7.2).
+(spec: push § 7.2).
 
 A step that does not come to its end has emitted nothing, so another one may do it again whatever devices there are
 then; one that has is never done again. So what was emitted, added up along the way, is what outcomes are counted
@@ -254,7 +254,7 @@ class Planner(_Steps):
 
     async def _begin(self, lease: Lease, found: PublishLog) -> None:
         works, app_id, publish_id = self.works, found.app_id, found.publish_id
-        # The message is the owner: whoever takes it over has the lock, too, and nobody who was given another one (D24).
+        # The message is the owner: whoever takes it over has the lock, too, and nobody who was given another one.
         name, now = f"planner:publish-log:{publish_id}", works.now_ms()
         if not await works.store.lock(app_id, name, lease.message_id, now, now + LEASE_MS):
             await self.put_back(lease, "locked")

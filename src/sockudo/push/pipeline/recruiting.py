@@ -1,4 +1,4 @@
-"""Whom the targets of a publish lead to now, page by page: never all at once (contract 50 § 7.2)."""
+"""Whom the targets of a publish lead to now, page by page: never all at once (spec: push § 7.2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["CLIENT_SCOPE", "Page", "pages"]
 _PAGE: Final = 1000
 
 CLIENT_SCOPE: Final = "__sockudo_client_scope__:"
-"""How the device id of a subscription begins that stands for all devices of a client (§ 3)."""
+"""How the device id of a subscription begins that stands for all devices of a client (spec: push § 3)."""
 
 
 class Page(NamedTuple):

@@ -1,4 +1,4 @@
-"""Sending again what a provider did not take, or giving it up (contract 50 § 7.5)."""
+"""Sending again what a provider did not take, or giving it up (spec: push § 7.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a notification that was not taken is sent again (contract 50 § 7.5)."""
+"""When a notification that was not taken is sent again (spec: push § 7.5)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def due_ms(batch: Batch, asked_ms: int | None, options: RetryOptions, now_ms: in
     if batch.attempt > options.max_attempts:
         return now_ms
     if asked_ms is not None:
-        # Never earlier than the provider says (D13).
+        # Never earlier than the provider says.
         wait = max(0, asked_ms - now_ms)
         wait += int(wait * options.jitter_percent / 100 * _fraction(batch))
     else:

@@ -1,4 +1,4 @@
-"""Whom a publish has been planned for already: nobody gets it twice, however many of its targets lead there (D9)."""
+"""Whom a publish has been planned for already: nobody gets it twice, however many of its targets lead there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workers of a provider: which batches are sent now, and which are not yet (contract 50 § 7.3)."""
+"""The workers of a provider: which batches are sent now, and which are not yet (spec: push § 7.3)."""
 
 from __future__ import annotations
 

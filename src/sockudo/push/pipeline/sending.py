@@ -1,4 +1,4 @@
-"""One batch on its way to its provider, in chunks: before each comes a look at what has changed (contract 50 § 7.3)."""
+"""One batch on its way to its provider, in chunks: before each comes a look at what has changed (spec: push § 7.3)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["Sending"]
 _BEGUN_AT_ONCE: Final = 4
 _SOON_MS: Final = 1000
 
-# What says nothing about the provider's health (D14).
+# What says nothing about the provider's health.
 _NOT_ITS_FAULT: Final[frozenset[FailureClass]] = frozenset({"device_terminal", "caller_payload"})
 
 _log = structlog.get_logger("sockudo.push")

@@ -1,5 +1,5 @@
 """What the pipeline does by the clock: publishes whose time has come, publishes that nobody plans, and what is old
-(contract 50 § 7.6).
+(spec: push § 7.6).
 """
 
 from __future__ import annotations

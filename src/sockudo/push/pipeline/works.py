@@ -115,7 +115,7 @@ class Works:
 
 
 def dead_letter_id(*parts: str) -> str:
-    """SHA-256 of what it is about (§ 2.5): giving the same message up again makes the same letter."""
+    """SHA-256 of what it is about (spec: push § 2.5): giving the same message up again makes the same letter."""
     return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -150,7 +150,7 @@ class Worker:
                 if not self.failing:
                     _log.error("push cannot go on for now", worker=self.name, stage=self.stage, reason=problem.text)
                 self.failing = True
-            except Exception:  # noqa: BLE001 - logged, counted and started again, whatever it was (§ 7.1)
+            except Exception:  # noqa: BLE001 - logged, counted and started again, whatever it was (spec: push § 7.1)
                 self._failed("exception")
                 _log.exception("a push worker failed and starts again", worker=self.name, stage=self.stage)
                 self.failing = True

@@ -1,4 +1,4 @@
-"""The push store: in memory, or in an SQL database (contract 50 § 3.1, 3.2)."""
+"""The push store: in memory, or in an SQL database (spec: push § 3.1, 3.2)."""
 
 from __future__ import annotations
 

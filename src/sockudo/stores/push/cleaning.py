@@ -1,4 +1,4 @@
-"""What time takes away, and the removal of an app: each is a bounded part of a transaction (contract 50 § 7.6)."""
+"""What time takes away, and the removal of an app: each is a bounded part of a transaction (spec: push § 7.6)."""
 
 from __future__ import annotations
 

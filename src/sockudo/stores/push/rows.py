@@ -1,4 +1,4 @@
-"""Records as rows and back: each function gives or takes the columns of its table, in order (contract 50 § 3.2)."""
+"""Records as rows and back: each function gives or takes the columns of its table, in order (spec: push § 3.2)."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class KeyOwner(NamedTuple):
 
 
 def stored_key(key: str) -> str:
-    """A key as it is stored: a long one becomes a digest (§ 3.2)."""
+    """A key as it is stored: a long one becomes a digest (spec: push § 3.2)."""
     if len(key) <= _LONGEST_KEY:
         return key
     return f"sha256:{sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
@@ -68,7 +68,7 @@ def as_accepted(status: PublishStatus) -> PublishStatus:
 def accept_winner(
     status: PublishStatus, stored: PublishStatus | None, owner: PublishStatus | None
 ) -> PublishStatus | None:
-    """The publish that was there before this one, None when there is none (§ 5.12–13).
+    """The publish that was there before this one, None when there is none (spec: push § 5, steps 12 and 13).
 
     ``stored`` has the same id, ``owner`` has one of the keys.
     """
@@ -110,7 +110,7 @@ def _next(stored: PublishStatus, after: PublishStatus, at_ms: int) -> PublishSta
 
 
 def touched(device: Device, touch: Touch) -> Device:
-    """The device after a send to it (§ 3); the same one where its token has changed since."""
+    """The device after a send to it (spec: push § 3); the same one where its token has changed since."""
     if device.token_hash != touch.token_hash:
         return device
     if touch.succeeded:

@@ -1,14 +1,14 @@
-"""The tables of the push store (contract 50 § 3.2): the steps that make them, and how statements name them.
+"""The tables of the push store (spec: push § 3.2): the steps that make them, and how statements name them.
 
-Columns are those of the contract, with a few more: times by which lists are sorted, a device's rate policy, and the
+Besides the columns that other servers of this kind have: times by which lists are sorted, a device's rate policy, the
 position of a subscription among all of its app. Those that have one in common differ in where the channel ends: the one
-with the shorter channel is first. ``push_step_keys`` is not in the contract: keys of outcomes, which are many, are each
+with the shorter channel is first. ``push_step_keys`` has keys of outcomes, which are many, are each
 known by a digest that begins with that of its publish, so that those of one publish lie together. Neither is
 ``push_removals``: apps that were removed, and of which not everything is deleted yet.
 
 Names are compared byte by byte in every database, and no blank at their end is lost. Servers have room for names of 255
 characters. A step is never changed once released; a new shape is a new step at the end, and
-``push_schema_version`` says what version of the contract's schema the tables are.
+``push_schema_version`` says what version of this schema the tables are.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sockudo.config.problems import ConfigError
 __all__ = ["SCHEMA_VERSION", "STEPS", "TYPES", "Tables", "push_tables", "step_key_hash"]
 
 SCHEMA_VERSION: Final = 2
-"""That of the contract."""
+"""Of the tables as they are here."""
 
 _PREFIX: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
 

@@ -1,4 +1,4 @@
-"""The table of apps that other versions of the server and its dashboard use as well (contract 70 § 2.4).
+"""The table of apps that other versions of the server and its dashboard use as well (spec: platform § 2.4).
 
 A table that somebody else made is used as it is: only columns that it lacks are added, and what it has besides stays
 alone.

@@ -1,4 +1,4 @@
-"""Storing a batch of messages: one transaction, with a few statements however long the batch (contract 30 § 1.2)."""
+"""Storing a batch of messages: one transaction, with a few statements however long the batch (spec: history § 1.2)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The tables of the history (contract 30 § 1.7): as statements name them, and the steps that make them.
+"""The tables of the history (spec: history § 1.7): as statements name them, and the steps that make them.
 
-Columns are those of the contract without what nothing writes: metadata, tombstones, times of creation. Entries have no
+Columns are those that other servers of this kind have, without what nothing writes. Entries have no
 index but their key: it would halve the speed of writing, and since times never run backwards in a stream, a time is
 found by probing serials. A stream's ``entries_stream_id`` is the id that its entries and keys have: the one it was made
 with, so that a stream can get another id and keep its million rows. Its ``expires_at_ms`` is the time after which

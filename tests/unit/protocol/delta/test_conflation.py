@@ -1,4 +1,4 @@
-"""Where the conflation key of a message is found, and what can be one (contract 60 § 2.7)."""
+"""Where the conflation key of a message is found, and what can be one (spec: filters-deltas § 2.7)."""
 
 from __future__ import annotations
 

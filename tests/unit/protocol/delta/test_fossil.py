@@ -1,4 +1,4 @@
-"""The Fossil format: the contract's examples byte for byte, and everything that a strict reader must not take."""
+"""The Fossil format: the specified examples byte for byte, and everything that a strict reader must not take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exact bytes of frames with delta metadata (contract 60 § 2.6 and 2.13)."""
+"""The exact bytes of frames with delta metadata (spec: filters-deltas § 2.6 and 2.13)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_format_can_be_left_out() -> None:
     assert made["data"] == {"event": "quote", "delta": "eA==", "seq": 8, "base_index": 7}
 
 
-# ---- binary formats: the vectors of contract 60 § 2.13 ----
+# ---- binary formats: the vectors of spec: filters-deltas § 2.13 ----
 
 
 def hexed(text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Who gets deltas, in which format, of which frames (contract 60 § 2.2 to 2.4)."""
+"""Who gets deltas, in which format, of which frames (spec: filters-deltas § 2.2 to 2.4)."""
 
 from __future__ import annotations
 

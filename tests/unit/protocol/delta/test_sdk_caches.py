@@ -1,7 +1,8 @@
 """Whatever happens on a channel, the caches of the SDKs reconstruct exactly the frames that were said, and all of them.
 
-The models below keep bases as the client libraries do (contract 60 § 2.9), each with its own ways of stripping metadata
-and of looking a base up; Python's is the library itself. What a hub does with tracks is modelled by `Cluster`.
+The models below keep bases as the client libraries do (spec: filters-deltas § 2.9), each with its own ways of
+stripping metadata and of looking a base up; Python's is the library itself. What a hub does with tracks is modelled by
+`Cluster`.
 """
 
 from __future__ import annotations

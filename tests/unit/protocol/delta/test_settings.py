@@ -1,4 +1,4 @@
-"""What the operator says about deltas, for the server and by pattern for channels (contract 60 § 2.10)."""
+"""What the operator says about deltas, for the server and by pattern for channels (spec: filters-deltas § 2.10)."""
 
 from __future__ import annotations
 

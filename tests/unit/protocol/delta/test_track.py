@@ -1,4 +1,4 @@
-"""Which frames become deltas, under which numbers, and for whom (contract 60 § 2.5 to 2.9, scenarios 15 to 23)."""
+"""Which frames become deltas, under which numbers, and for whom (spec: filters-deltas § 2.4 to 2.9)."""
 
 from __future__ import annotations
 

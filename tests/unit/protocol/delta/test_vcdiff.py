@@ -1,4 +1,4 @@
-"""VCDIFF: the contract's example byte for byte, the subset allowed, read back by a decoder that others wrote."""
+"""VCDIFF: the specified example byte for byte, the subset allowed, read back by a decoder that others wrote."""
 
 from __future__ import annotations
 

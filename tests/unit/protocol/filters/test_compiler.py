@@ -1,4 +1,4 @@
-"""From the data of a subscribe to a predicate: forms, switches, refusals (contract 60 § 5, 3 to 9 and 11)."""
+"""From the data of a subscribe to a predicate: forms, switches, refusals (spec: filters-deltas § 1.1 to 1.8)."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_limits_of_events() -> None:
     assert refusal({"events": ["a", "x" * 201]}) == too_long
 
 
-def test_limits_of_events_can_be_set_but_not_beyond_the_contracts() -> None:
+def test_limits_of_events_can_be_set_but_not_beyond_the_specified() -> None:
     small = FilterOptions(max_events=2, max_event_name=3)
     assert compiled({"events": ["abc", "def"]}, small)
     assert refusal({"events": ["a", "b", "c"]}, small) == "filter.events exceeds maximum of 2 event names"
@@ -182,7 +182,7 @@ def test_half_a_character_breaks_nothing() -> None:
     assert refusal({"events": [half * 67]}).startswith("an event name")
 
 
-# What the reference answers to one message, from its recorded sessions.
+# What passes of one message.
 RECORDED = Frame(
     "quote",
     "jm-1",

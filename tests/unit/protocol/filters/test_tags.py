@@ -324,7 +324,7 @@ tag_sets = st.one_of(
 
 
 def naive(tree: dict[str, Any], tags: dict[str, str]) -> bool:
-    """The meaning of a tree as the contract words it; none of the numbers here is one that float() reads too freely."""
+    """The meaning of a tree as it is specified; none of the numbers here is one that float() reads too freely."""
     below = [naive(node, tags) for node in tree.get("nodes", ())]
     match tree.get("op"):
         case "and":
@@ -359,7 +359,9 @@ def naive(tree: dict[str, Any], tags: dict[str, str]) -> bool:
 
 @pytest.mark.timeout(1200)
 @given(trees, st.lists(tag_sets, min_size=1, max_size=4))
-def test_random_trees_mean_what_the_contract_says(tree: dict[str, Any], messages: list[dict[str, str] | None]) -> None:
+def test_random_trees_mean_what_the_specification_says(
+    tree: dict[str, Any], messages: list[dict[str, str] | None]
+) -> None:
     try:
         _, test = compile_tags(tree)
     except errors.SockudoError as refused:

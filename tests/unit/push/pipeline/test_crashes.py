@@ -1,6 +1,6 @@
 """Processes that die between any two steps: every device gets its notification, and counters add up to the end.
 
-The seed of a run is in its name. What is asserted are the invariants of contract 50 § 13.
+The seed of a run is in its name. What is asserted are the promises of spec: push § 13.1.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""From an accepted publish to its end: what providers are asked, what is counted, what becomes of devices (§ 13)."""
+"""From an accepted publish to its end: what providers are asked, what is counted, what becomes of devices
+(spec: push § 13)."""
 
 from __future__ import annotations
 
@@ -55,7 +56,7 @@ async def test_nobody_is_a_failure_of_its_own() -> None:
 
 @in_virtual_time
 async def test_who_is_reached_by_several_targets_gets_it_once() -> None:
-    """D9: by device, client and channel, and by another device that has the same token."""
+    """By device, client and channel, and by another device that has the same token."""
     async with World() as world:
         await world.register(device(1, client_id="c"), device("twin", token="token-1"), channel="news")
         status = await world.ended(

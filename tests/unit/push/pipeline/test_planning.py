@@ -1,4 +1,4 @@
-"""Which batches a publish becomes: pages, providers, steps of large ones, whom targets lead to (contract 50 § 7.2)."""
+"""Which batches a publish becomes: pages, providers, steps of large ones, whom targets lead to (spec: push § 7.2)."""
 
 from __future__ import annotations
 

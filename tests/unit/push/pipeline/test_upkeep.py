@@ -62,7 +62,7 @@ async def test_two_processes_start_a_job_once() -> None:
 
 @in_virtual_time
 async def test_repair_looks_behind_a_hundred_old_ones() -> None:
-    """D11: what is held by somebody is not in the way of the others."""
+    """What is held by somebody is not in the way of the others."""
     async with World(PipelineOptions(repair_interval=0, repair_batch=10, repair_min_age_ms=1000)) as world:
         await world.pipeline.close(0.0)
         for number in range(35):
