@@ -87,7 +87,8 @@ def test_what_is_refused_is_said(visitor: Visitor) -> None:
     form.get_by_role("button", name="Publish").click()
     expect(page.locator("#start-published")).to_contain_text("400: ")
     subscribe(page, "no name!")
-    expect(page.locator("#start-problem")).not_to_be_empty()
+    expect(page.locator("#start-problem")).to_contain_text("4300")
+    expect(page.locator("#start-channels li")).to_have_count(1)
     expect(page.locator("#start-state")).to_have_text("connected")
 
 

@@ -30,7 +30,8 @@ PASSWORD_WRONG = row(
     reason="password",
     http=401,
     causes=("a password of another server", "it was changed since"),
-    remedy="Use dashboard.password of the configuration, or make a new one with `sockudo dashboard password`.",
+    remedy="Use dashboard.password of the configuration, or make a new one with `sockudo dashboard password`. With "
+    "--dev, the server prints it at every start.",
 )
 LOGIN_LIMITED = row(
     "login_limited",

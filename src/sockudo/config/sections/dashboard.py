@@ -30,7 +30,8 @@ class Dashboard(msgspec.Struct, frozen=True):
     password: Annotated[
         str | None,
         Key(
-            "Password of the dashboard; without one, it is made at the first start and printed once",
+            "Password of the dashboard; without one, it is made at the first start and printed once, or with `--dev` "
+            "at every start",
             env="SOCKUDO_DASHBOARD_PASSWORD",
             check=_useless_password,
             secret=True,

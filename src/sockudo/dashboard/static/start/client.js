@@ -13,6 +13,7 @@ export class Client {
     this._authorize = authorize;
     this._told = told;
     this._socket = null;
+    this._asked = [];
     this._pause = FIRST_PAUSE_MS;
     this._timer = 0;
   }
@@ -54,6 +55,7 @@ export class Client {
 
   _left(state, detail) {
     this.socketId = "";
+    this._asked = [];
     for (const channel of this.channels.keys()) this.channels.set(channel, false);
     this._told.state(state, detail);
     this._told.channels(this.channels);
@@ -82,13 +84,20 @@ export class Client {
     try {
       const needed = /^(private|presence)-/.test(channel) ? await this._authorize(socketId, channel) : {};
       // Meanwhile the connection may be another one, or the channel not wanted any more.
-      if (socketId === this.socketId && this.channels.has(channel)) this._send("pusher:subscribe", { channel, ...needed });
+      if (socketId !== this.socketId || !this.channels.has(channel)) return;
+      this._asked.push(channel);
+      this._send("pusher:subscribe", { channel, ...needed });
     } catch (problem) {
       this._drop(channel, problem.message);
     }
   }
 
+  _answered(channel) {
+    this._asked = this._asked.filter((each) => each !== channel);
+  }
+
   _drop(channel, text) {
+    this._answered(channel);
     this.channels.delete(channel);
     this._told.channels(this.channels);
     this._told.problem(text);
@@ -109,12 +118,14 @@ export class Client {
         this._send("pusher:pong", {});
         break;
       case "pusher:error":
-        this._told.problem([decoded().code, decoded().message].filter(Boolean).join(" "));
+        // An error names no channel, but the server answers in the order in which it was asked.
+        this._drop(this._asked[0], [decoded().code, decoded().message].filter(Boolean).join(" "));
         break;
       case "pusher:subscription_error":
         this._drop(channel, `${channel}: ${decoded().error ?? "refused"}`);
         break;
       case "pusher_internal:subscription_succeeded":
+        this._answered(channel);
         if (!this.channels.has(channel)) break;
         this.channels.set(channel, true);
         this._told.channels(this.channels);
