@@ -146,7 +146,7 @@ class Server:
         self._main = main = MainApp()
         self.edge = edge = Edge(
             gateway=services.gateway,
-            publisher=services.publisher,
+            events=services.events,
             apps=services.apps,
             rates=services.rates,
             clock=self.clock,
@@ -194,7 +194,7 @@ class Server:
             apps=services.apps,
             gateway=services.gateway,
             clock=self.clock,
-            publisher=services.publisher,
+            events=services.events,
             limits=self.edge.limits,
             health=self.health,
             history=services.histories.messages,

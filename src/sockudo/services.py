@@ -24,9 +24,8 @@ from sockudo.inspector import Inspector
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.protocol.delta import Algorithm, DeltaNode, DeltaOptions
-from sockudo.publishing import Publisher
-from sockudo.publishing.pipeline import Pipeline
-from sockudo.publishing.publisher import PublishOptions
+from sockudo.publishing import EventApi, Publisher
+from sockudo.publishing.event_api import PublishOptions
 from sockudo.push.refused import note_refused
 from sockudo.push.rules import EventRules
 from sockudo.push.runtime import PushRuntime
@@ -70,8 +69,8 @@ class Services:
         self.revocations = Revocations(RevocationFile(settings.data_dir))
         self.histories = HistoryRuntime(hub, apps, clock, settings, history_store, MemoryHistoryStore, tracer)
         self.webhooks = WebhookRuntime(hub, apps, clock, settings, webhook_queue, _webhook_sender, tracer)
-        pipeline = Pipeline(hub, self.keys, clock, self.histories.messages)
-        self.gateway = Gateway(hub, apps, clock, settings, loop.call_soon, pipeline, self.revocations)
+        publisher = Publisher(hub, self.keys, clock, self.histories.messages)
+        self.gateway = Gateway(hub, apps, clock, settings, loop.call_soon, publisher, self.revocations)
         self.push = PushRuntime(
             apps,
             clock,
@@ -82,9 +81,9 @@ class Services:
             inspector,
             tracer,
         )
-        self.publisher = Publisher(pipeline, self.keys, self.rates, clock)
-        self.publisher.options = _publish_options(settings)
-        self.publisher.pushes = self.event_rules = EventRules(
+        self.events = EventApi(publisher, self.keys, self.rates, clock, inspector.doubts)
+        self.events.options = _publish_options(settings)
+        self.events.pushes = self.event_rules = EventRules(
             self.push.serving, settings.push_rules, clock, partial(note_refused, inspector)
         )
         self._opener = Opener(
@@ -131,7 +130,7 @@ class Services:
         app = self.apps.by_id(app_id)
         if app is None:
             raise errors.INVALID_INPUT(f"there is no app {app_id}")
-        return await self.publisher.notification(app, self.gateway.state(app), channel, payload)
+        return await self.events.notification(app, self.gateway.state(app), channel, payload)
 
     # ---- while it runs ----
 
@@ -161,7 +160,7 @@ class Services:
         self.settings = self.gateway.settings = settings
         self.keys.max_key_length = settings.idempotency.max_key_length
         self.hub.options = _hub_options(settings)
-        self.publisher.options = _publish_options(settings)
+        self.events.options = _publish_options(settings)
         self.histories.configure(settings)
         self.push.configure(settings)
         self.event_rules.configure(settings.push_rules)

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
-__all__ = ["end_tasks", "start_tasks"]
+__all__ = ["end_tasks", "start_tasks", "without_waiting"]
 
 _ASKED_AGAIN_AFTER: Final = 1.0
 
 _log = structlog.get_logger("sockudo.server")
+
+
+T = TypeVar("T")
+
+
+def without_waiting(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that has nothing to wait for, without a task. Raises RuntimeError if it waits."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]  # what the coroutine returned
+    work.close()
+    raise RuntimeError(f"{work!r} waits")
 
 
 def start_tasks(*works: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:

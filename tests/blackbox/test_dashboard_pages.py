@@ -16,7 +16,7 @@ import pytest
 
 from sockudo.config import Settings
 from sockudo.dashboard.app import dashboard_routes
-from sockudo.dashboard.board import Board
+from support.desk import board_of
 from support.edge import EdgeNode
 from support.inside import live_app
 from support.server import ServerProcess, start_server
@@ -83,7 +83,7 @@ def test_every_page_is_there_and_quick(crowded: Crowded, page: str) -> None:
 
 def test_no_page_is_left_out_of_the_table() -> None:
     """A page or list that is added is to be measured, too: put it into benchmarks/operators/pages.py."""
-    board = Board.of(EdgeNode(live_app("app"), settings=Settings()).edge, lambda _: None)
+    board = board_of(EdgeNode(live_app("app"), settings=Settings()))
     listed = {page.partition("?")[0] for page in PAGES}
     # Streams never end, and the others are forms or ways to a page of the table.
     others = {"/dashboard/login", "/dashboard/channels/open"}

@@ -37,7 +37,7 @@ from sockudo.edge.websocket import WebSocketProtocol
 from sockudo.hub import HubOptions
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.ip import IpLimits
-from sockudo.publishing import Publisher
+from sockudo.publishing import EventApi
 from sockudo.sessions import Session
 from sockudo.spans import Tracer
 from support.inside import Node, credentials
@@ -319,7 +319,7 @@ class EdgeNode(Node):
         rates = AppRates()
         self.edge = Edge(
             gateway=self.gateway,
-            publisher=Publisher(self.pipeline, self.keys, rates, self.clock),
+            events=EventApi(self.publisher, self.keys, rates, self.clock, self.hub.inspector.doubts),
             apps=self.apps,  # type: ignore[arg-type]
             rates=rates,
             clock=self.clock,

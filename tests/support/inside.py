@@ -16,7 +16,7 @@ from sockudo.config.apps import App, Policy
 from sockudo.hub import AppState, Hub, HubOptions
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.protocol.shapes import V1_JSON, Shape
-from sockudo.publishing.pipeline import Pipeline
+from sockudo.publishing import Publisher
 from sockudo.sessions import Gateway, Session
 from sockudo.testing import FakeClock
 from support.components import NodeComponents
@@ -152,7 +152,7 @@ class Node:
         self.settings = settings or Settings()
         self.keys = IdempotencyKeys(max_key_length=128)
         self.components = NodeComponents()
-        self.pipeline = Pipeline(self.hub, self.keys, self.clock, self.components.history)
+        self.publisher = Publisher(self.hub, self.keys, self.clock, self.components.history)
         self.revocations = Revocations()
         self.gateway = Gateway(
             self.hub,
@@ -160,7 +160,7 @@ class Node:
             self.clock,
             self.settings,
             self.turns.append,
-            self.pipeline,
+            self.publisher,
             self.revocations,
         )
 

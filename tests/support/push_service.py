@@ -94,7 +94,7 @@ class PublishNode(PushNode):
         reading = push_off(self.store, self.clock, self.rules, PushCounters())
         self.components.push_storage.put(of_directory(self.directory, reading=reading))
         self.rules_of_events = EventRules(lambda: self.components.push, rules, self.clock, lambda *_: None)
-        self.edge.publisher.pushes = self.rules_of_events
+        self.edge.events.pushes = self.rules_of_events
 
     async def _ready(self, app_id: str) -> Mapping[Provider, Readiness]:
         return self.ready

@@ -109,7 +109,7 @@ class World:
         return pairs
 
     def publish(self, name: str, channel: str = "news", exclude: Connection | None = None) -> None:
-        self.hub.publish(self.app, Frame(name, channel, "{}"), () if exclude is None else (exclude,))
+        self.hub.publish(self.app, Frame(name, channel, "{}"), exclude and exclude.socket_id)
 
     def turn(self) -> int:
         """Ends one turn of the loop; returns how many functions had been scheduled for it."""

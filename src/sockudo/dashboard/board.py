@@ -23,7 +23,7 @@ from sockudo.history import History, PresenceHistory
 from sockudo.limits.ip import IpLimits
 from sockudo.loop_watch import LoopWatch
 from sockudo.metrics import Metrics
-from sockudo.publishing import Publisher
+from sockudo.publishing import EventApi
 from sockudo.push.services import PushServices
 from sockudo.sessions import Gateway
 from sockudo.webhooks import Webhooks
@@ -42,7 +42,7 @@ class Board:
     apps: AppRegistry
     gateway: Gateway
     clock: Clock
-    publisher: Publisher
+    events: EventApi
     limits: IpLimits
     health: HealthChecks
     history: Component[History]

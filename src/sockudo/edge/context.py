@@ -26,7 +26,7 @@ from sockudo.edge.unfinished import UnfinishedBodies
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.ip import IpLimits
 from sockudo.limits.windows import KeyedWindows
-from sockudo.publishing import Publisher
+from sockudo.publishing import EventApi
 from sockudo.push.services import PushServices
 from sockudo.sessions import Gateway
 from sockudo.spans import Tracer
@@ -52,7 +52,7 @@ class Edge:
     """
 
     gateway: Gateway
-    publisher: Publisher
+    events: EventApi
     apps: AppRegistry
     rates: AppRates
     clock: Clock

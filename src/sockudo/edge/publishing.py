@@ -67,7 +67,7 @@ def publish_reply(
         traffic.http_bytes_received += len(body)
         check_json(headers.get(b"content-type"))
         key = headers.get(b"x-idempotency-key")
-        publish = edge.publisher.batch if batch else edge.publisher.events
+        publish = edge.events.publish_batch if batch else edge.events.publish
         reply = publish(app, state, body, None if key is None else key.decode("utf-8", "replace"), clock.monotonic())
     except SockudoError as error:
         return error_reply(error)

@@ -7,11 +7,11 @@ connections' transports. Time comes from a clock that is passed in, in monotonic
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sockudo.hub.app_state import AppState
 from sockudo.hub.channel import Channel
@@ -39,6 +39,8 @@ _LEAST, _MOST = SLICE // 4, SLICE // 2
 _COUNT_AT_ONCE = 100
 # Seconds between two looks for delta bases that nobody has used for long.
 _TRACK_SWEEP = 60.0
+
+_NOBODY: Final[tuple[Connection, ...]] = ()
 
 
 class GateLimits(NamedTuple):
@@ -122,25 +124,24 @@ class Hub:
 
     # ---- saying ----
 
-    def publish(
-        self, app: AppState, frame: Frame, exclude: Collection[Connection] = (), *, compress: bool = True
-    ) -> None:
-        """Says a frame to its channel's subscribers and to those whose pattern fits."""
+    def publish(self, app: AppState, frame: Frame, exclude: str | None = None, *, compress: bool = True) -> None:
+        """Delivers a frame to its channel's subscribers and to those whose pattern fits, but not to one socket."""
+        excluded = _NOBODY if exclude is None else _excluded(app, exclude)
         channel = app.channels.get(frame.channel or "")
         if channel is not None and channel.fanouts:
-            channel.append(frame, exclude, compress=compress)
+            channel.append(frame, excluded, compress=compress)
         if app.patterns:
-            app.patterns.append(frame, exclude)
+            app.patterns.append(frame, excluded)
 
-    def publish_to_user(self, app: AppState, user_id: str, frame: Frame, exclude: Collection[Connection] = ()) -> None:
-        """Says a frame to every connection signed in as the user, whatever it is subscribed to
+    def publish_to_user(self, app: AppState, user_id: str, frame: Frame, exclude: str | None = None) -> None:
+        """Delivers a frame to every connection signed in as the user, whatever it is subscribed to
         (spec: websocket § 8.3)."""
         connections = app.users.connections(user_id)
         if not connections:
             return
         message = Outgoing(frame, tags=self.options.show_tags)
         for connection in connections:
-            if connection not in exclude:
+            if connection.socket_id != exclude:
                 data = message.encoded(connection.shape)
                 connection.write(data)
                 app.traffic.messages_sent += 1
@@ -427,3 +428,8 @@ class Hub:
         metachannel = channel.app.metachannels.get(f"{META_PREFIX}{channel.name}") if channel.app.metachannels else None
         if metachannel is not None:
             metachannel.append(frames.meta_event(event, channel.name, **about))
+
+
+def _excluded(app: AppState, socket_id: str) -> tuple[Connection, ...]:
+    connection = app.connections.get(socket_id)
+    return _NOBODY if connection is None else (connection,)

@@ -7,7 +7,7 @@ Whatever is told must be told before the state is gone that the entry speaks of.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sockudo import errors
@@ -179,28 +179,30 @@ class Inspector:
 
     # ---- messages ----
 
-    def message(
-        self, state: AppState, frame: Frame, exclude: Collection[Connection], sender: Connection | None
-    ) -> None:
-        """Something is said on a channel; only for watchers. ``sender`` said it, None being the app's backend."""
+    def message(self, state: AppState, frame: Frame, exclude: str | None, sender: str | None) -> None:
+        """A message is published on a channel; only for watchers.
+
+        ``sender`` and ``exclude`` are sockets; without a sender it comes from the app's backend.
+        """
         channel = frame.channel or ""
         to_user = channel.removeprefix(USER_CHANNEL_PREFIX) if channel.startswith(USER_CHANNEL_PREFIX) else None
         entry: Entry | None = None
+        source = None if sender is None else state.connections.get(sender)
         for watcher in self._watchers:
-            if not watcher.selection.hears(state, channel, sender, to_user):
+            if not watcher.selection.hears(state, channel, source, to_user):
                 continue
             if watcher.full:
                 watcher.skip()
                 continue
             if entry is None:
-                entry = self._said(state, frame, exclude, sender, to_user)
+                entry = self._published(state, frame, exclude, source, to_user)
             watcher.put(entry)
 
-    def _said(
+    def _published(
         self,
         state: AppState,
         frame: Frame,
-        exclude: Collection[Connection],
+        exclude: str | None,
         sender: Connection | None,
         to_user: str | None,
     ) -> Entry:
@@ -238,13 +240,15 @@ def _user_of(connection: Connection, channel: str | None) -> str | None:
     return connection.user.user_id if connection.user is not None else None
 
 
-def _recipients(state: AppState, channel: str, exclude: Collection[Connection], to_user: str | None) -> int:
+def _recipients(state: AppState, channel: str, exclude: str | None, to_user: str | None) -> int:
     if to_user is not None:
-        return sum(connection not in exclude for connection in state.users.connections(to_user))
+        return sum(connection.socket_id != exclude for connection in state.users.connections(to_user))
     exact = state.channels.get(channel)
     count = exact.subscription_count if exact is not None else 0
-    count -= sum(channel in connection.channels for connection in set(exclude))
+    excluded = None if exclude is None else state.connections.get(exclude)
+    if excluded is not None:
+        count -= channel in excluded.channels
     if state.patterns:
         others = {one for pattern in state.patterns.matching(channel) for one in pattern.subscribers()}
-        count += sum(channel not in one.channels and one not in exclude for one in others)
+        count += sum(channel not in one.channels and one is not excluded for one in others)
     return count

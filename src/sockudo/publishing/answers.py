@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from sockudo.errors import SockudoError
-from sockudo.publishing.pipeline import Pending, check_stored
+from sockudo.publishing.publisher import Pending, check_stored
 from sockudo.streams.records import Committed
 
 __all__ = ["OK", "Answer", "Waits", "after", "answer_to", "forget", "ok"]

@@ -118,7 +118,7 @@ def _refuse(session: Session, name: str, error: SockudoError) -> None:
 
 async def _attach_behind_gate(session: Session, request: Request, policy: StreamPolicy) -> None:
     gateway, name = session.gateway, request.name
-    history = gateway.pipeline.history.service
+    history = gateway.publisher.history.service
     joined_before = name in session.channels
     gate = _join(session, request, session.gate_limits())
     if gate is None:
@@ -162,7 +162,7 @@ async def _rewind(session: Session, request: Request, rewind: Rewind, gate: Gate
     accepts = session.accepting(request.predicate)
     told = Rewound(complete=False)
     try:
-        past = await session.gateway.pipeline.history.service.rewind(
+        past = await session.gateway.publisher.history.service.rewind(
             session.live.id, request.name, count=rewind.count, seconds=rewind.seconds, head=head, predicate=accepts
         )
     except SockudoError as error:

@@ -61,7 +61,7 @@ async def _answer(session: Session, name: str, query: dict[str, Any]) -> None:
     if v2 is None or places is None:
         return
     try:
-        page = await session.gateway.pipeline.history.service.socket_page(
+        page = await session.gateway.publisher.history.service.socket_page(
             session.live.id, name, query, places.attached.get(name)
         )
     except SockudoError as error:

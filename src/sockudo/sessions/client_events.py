@@ -11,7 +11,7 @@ from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.names import channel_kind, is_meta, is_wildcard
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame
-from sockudo.publishing.pipeline import Message, Pending
+from sockudo.publishing.publisher import Pending
 from sockudo.sessions.access import check_publish
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _PREFIX = "client-"
 
 
 def client_event(session: Session, frame: InboundFrame) -> None:
-    """Says the event to the channel's other subscribers, its data unchanged; or raises the reason."""
+    """Publishes the event to the channel's other subscribers, its data unchanged; or raises the reason."""
     name = frame.channel
     live = session.live
     if not live.features.enable_client_messages:
@@ -51,17 +51,24 @@ def client_event(session: Session, frame: InboundFrame) -> None:
     check_publish(session, name)
     if name not in session.channels:
         raise _refused(f"Socket {session.socket_id} is not subscribed to channel {name}")
-    _say(session, name, frame.event, data)
+    _publish(session, name, frame.event, data)
 
 
-def _say(session: Session, name: str, event: str, data: bytes) -> None:
+def _publish(session: Session, name: str, event: str, data: bytes) -> None:
     live, gateway = session.live, session.gateway
     user_id = session.members.get(name) if session.members is not None else None
-    said = Frame(event, name, msgspec.Raw(data), user_id=user_id)
-    message = Message(said, () if session.echo else (session,), compress=False, sender=session)
-    pending = gateway.pipeline.say(live, session.app, message, now=gateway.clock.monotonic())
+    socket_id = session.socket_id
+    pending = gateway.publisher.publish(
+        live,
+        session.app,
+        Frame(event, name, msgspec.Raw(data), user_id=user_id),
+        gateway.clock.monotonic(),
+        exclude=None if session.echo else socket_id,
+        compress=False,
+        sender=socket_id,
+    )
     if gateway.hub.observer is not None:
-        gateway.hub.observer.client_said(live.id, name, event, data, session.socket_id, user_id)
+        gateway.hub.observer.client_said(live.id, name, event, data, socket_id, user_id)
     if session.v2 is not None and not session.echo:
         session.app.traffic.echoes_suppressed += 1
     if pending is not None:

@@ -23,7 +23,7 @@ from sockudo.ids import socket_id
 from sockudo.limits.windows import KeyedWindows
 from sockudo.protocol.delta import ChannelDeltas
 from sockudo.protocol.shapes import RECOVERABLE_V1_JSON, V1_JSON, Shape
-from sockudo.publishing.pipeline import Pipeline
+from sockudo.publishing.publisher import Publisher
 from sockudo.sessions.filter_warnings import FilterWarnings
 from sockudo.tasks import end_tasks
 
@@ -48,12 +48,12 @@ class Gateway:
         clock: Clock,
         settings: Settings,
         schedule: Schedule,
-        pipeline: Pipeline,
+        publisher: Publisher,
         revocations: Revocations,
     ) -> None:
         self.hub = hub
         self.inspector = hub.inspector
-        self.pipeline = pipeline
+        self.publisher = publisher
         self.revocations = revocations
         # Work of sessions that later frames do not wait for.
         self._tasks: set[asyncio.Task[None]] = set()

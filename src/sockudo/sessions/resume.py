@@ -181,7 +181,7 @@ def _unauthorized() -> Failed:
 async def _recover(session: Session, name: str, wanted: Wanted) -> _Outcome:
     """Tries the replay buffer, then the durable store (spec: history § 3.3)."""
     outcome = _recover_hot(session, name, wanted)
-    live, history = session.live, session.gateway.pipeline.history.if_open
+    live, history = session.live, session.gateway.publisher.history.if_open
     if outcome is not None or live.recovery is None or history is None:
         return outcome or _unauthorized()
     replayed = await history.replay(
@@ -207,7 +207,7 @@ def _recover_hot(session: Session, name: str, wanted: Wanted) -> _Outcome | None
         if len(found.frames) > live.recovery.max_size:
             return Failed("position_expired", "recovery_window_exceeded", wanted.stream_id, *_bounds(found.head))
         return _Recovered("hot", found.frames, found.head)
-    if live.streams.of(name).history is None or not session.gateway.pipeline.history.is_open:
+    if live.streams.of(name).history is None or not session.gateway.publisher.history.is_open:
         if found.outcome == "reset":
             return Failed("stream_reset", "stream_id_mismatch", wanted.stream_id, *_bounds(found.head))
         reason = "hot_replay_expired_and_durable_history_disabled"

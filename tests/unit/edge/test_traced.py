@@ -95,7 +95,7 @@ async def test_a_defect_is_told_as_one(tracer: RecordingTracer, monkeypatch: pyt
     async def fail() -> bytes:
         raise ValueError("a defect")
 
-    monkeypatch.setattr(node.edge.publisher, "events", lambda *_: asyncio.ensure_future(fail()))
+    monkeypatch.setattr(node.edge.events, "publish", lambda *_: asyncio.ensure_future(fail()))
     wire = node.wire()
     wire.feed(node.publish(EVENT))
     await settle()
@@ -108,7 +108,7 @@ async def test_a_publish_that_is_given_up_is_told_as_draining(
 ) -> None:
     node = EdgeNode(tracer=tracer)
     endless = asyncio.ensure_future(asyncio.Event().wait())
-    monkeypatch.setattr(node.edge.publisher, "events", lambda *_: endless)
+    monkeypatch.setattr(node.edge.events, "publish", lambda *_: endless)
     wire = node.wire()
     wire.feed(node.publish(EVENT))
     endless.cancel()

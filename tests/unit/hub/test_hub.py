@@ -162,7 +162,7 @@ class TestUsers:
         two, two_peer = world.connect()
         for connection in (one, two):
             world.app.users.sign_in(connection, "u", b"{}", ())
-        world.hub.publish_to_user(world.app, "u", Frame("hello", "#server-to-user-u", "{}"), (two,))
+        world.hub.publish_to_user(world.app, "u", Frame("hello", "#server-to-user-u", "{}"), two.socket_id)
         assert [event for event, _ in one_peer.events()] == ["hello"]
         assert two_peer.events() == []
 

@@ -210,7 +210,7 @@ class History:
         if self.dice.random() < 0.2:
             user = self.dice.choice(USERS)
             self.world.hub.publish_to_user(
-                self.world.app, user, Frame(name, f"#server-to-user-{user}", "{}"), (exclude,)
+                self.world.app, user, Frame(name, f"#server-to-user-{user}", "{}"), exclude and exclude.socket_id
             )
             for other, signed_in_as in self.model.users.items():
                 if signed_in_as == user and other is not exclude:

@@ -13,7 +13,6 @@ from sockudo.inspector.explained import explained, find_problems
 from sockudo.inspector.lines import line_of
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.shapes import V2_JSON
-from sockudo.publishing.pipeline import Message
 from support.inside import Client, Node, live_app
 
 LIVELY = Features(enable_client_messages=True, enable_user_authentication=True)
@@ -29,7 +28,7 @@ def watch(node: Node, **selection: object) -> Watcher:
 
 
 def say(node: Node, channel: str, event: str = "tide", data: str = '{"m":2}') -> None:
-    node.pipeline.say(node.app, node.state, Message(Frame(event, channel, data)), now=0)
+    node.publisher.publish(node.app, node.state, Frame(event, channel, data), 0)
     node.settle()
 
 

@@ -13,7 +13,7 @@ from sockudo import errors
 from sockudo.config.apps import History as HistoryOverride
 from sockudo.errors import SockudoError
 from sockudo.limits.app_rates import AppRates
-from sockudo.publishing import OK, Publisher
+from sockudo.publishing import OK, EventApi
 from sockudo.streams.records import Row
 from support.durable import Durable, Held, refuse
 from support.inside import Node, live_app
@@ -27,20 +27,21 @@ class Backend:
         self.durable = durable
         self.node = Node(live_app(history=HistoryOverride(enabled=True)))
         self.node.components.history.put(durable.history)
-        self.publisher = Publisher(self.node.pipeline, self.node.keys, AppRates(), self.node.clock)
+        node = self.node
+        self.api = EventApi(node.publisher, node.keys, AppRates(), node.clock, node.hub.inspector.doubts)
         self.held = Held()
         durable.store.plan("commit", self.held)
 
     def events(self, data: str = "1", key: str = "k", **fields: Any) -> asyncio.Future[bytes]:
         body = {"name": "tide", "channel": "news", "data": data, "idempotency_key": key, **fields}
-        answer = self.publisher.events(*self._asked(body))
+        answer = self.api.publish(*self._asked(body))
         assert isinstance(answer, asyncio.Future)
         return answer
 
     def batch(self, *keys: str, header: str | None = None) -> asyncio.Future[bytes]:
         items = [{"name": "tide", "channel": "news", "data": "1", "idempotency_key": key} for key in keys]
         app, state, body, _, now = self._asked({"batch": items})
-        answer = self.publisher.batch(app, state, body, header, now)
+        answer = self.api.publish_batch(app, state, body, header, now)
         assert isinstance(answer, asyncio.Future)
         return answer
 

@@ -22,7 +22,7 @@ from sockudo.errors import SockudoError
 from sockudo.history import History
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.shapes import V1_JSON, V2_JSON, V2_MSGPACK, V2_PROTOBUF, Shape
-from sockudo.publishing.pipeline import Message, committed
+from sockudo.publishing.publisher import committed
 from sockudo.stores import MemoryHistoryStore
 from support.hostile import deep_payloads, payload
 from support.inside import Client, Node, live_app
@@ -100,7 +100,7 @@ class Victim:
     async def publish(self, number: int) -> None:
         frame = Frame("quote", "news", f'{{"n":{number}}}', message_id=f"m{number}", tags={"k": "1"})
         now = self.node.clock.monotonic()
-        pending = self.node.pipeline.say(self.node.app, self.node.state, Message(frame), now=now)
+        pending = self.node.publisher.publish(self.node.app, self.node.state, frame, now)
         if pending is not None:
             await committed(pending)
 

@@ -201,7 +201,7 @@ async def publish(board: Board, app: LiveApp, channel: str, event: TestEvent) ->
     if not app.enabled:
         raise errors.APP_DISABLED()
     body = msgspec.json.encode({"name": event.name, "channel": channel, "data": event.data})
-    answer = board.publisher.events(app, board.gateway.state(app), body, None, board.clock.monotonic())
+    answer = board.events.publish(app, board.gateway.state(app), body, None, board.clock.monotonic())
     if isinstance(answer, asyncio.Task):
         await asyncio.wait((answer,))
         if answer.cancelled():

@@ -13,8 +13,7 @@ from sockudo.config.apps import Channels, Idempotency, Limits, Namespace
 from sockudo.errors import SockudoError
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
-from sockudo.publishing import OK, Publisher
-from sockudo.publishing.pipeline import Pipeline
+from sockudo.publishing import OK, EventApi, Publisher
 from support.inside import Client, Node, live_app
 
 
@@ -24,20 +23,20 @@ class Backend:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.keys = IdempotencyKeys(max_key_length=16)
-        pipeline = Pipeline(node.hub, self.keys, node.clock, node.components.history)
-        self.publisher = Publisher(pipeline, self.keys, AppRates(), node.clock)
+        publisher = Publisher(node.hub, self.keys, node.clock, node.components.history)
+        self.api = EventApi(publisher, self.keys, AppRates(), node.clock, node.hub.inspector.doubts)
 
     def events(self, body: Any = None, key: str | None = None, **fields: Any) -> bytes:
         text = json.dumps(fields if body is None else body).encode()
         node = self.node
-        answer = self.publisher.events(node.app, node.state, text, key, node.clock.monotonic())
+        answer = self.api.publish(node.app, node.state, text, key, node.clock.monotonic())
         assert isinstance(answer, bytes)
         return answer
 
     def batch(self, *items: dict[str, Any], key: str | None = None) -> bytes:
         text = json.dumps({"batch": items}).encode()
         node = self.node
-        answer = self.publisher.batch(node.app, node.state, text, key, node.clock.monotonic())
+        answer = self.api.publish_batch(node.app, node.state, text, key, node.clock.monotonic())
         assert isinstance(answer, bytes)
         return answer
 

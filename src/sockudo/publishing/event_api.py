@@ -1,0 +1,407 @@
+"""Events that backends publish over HTTP, single and in batches (spec: http-api § 5, 6 and 9)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from sockudo import errors
+from sockudo.apps.live import LiveApp
+from sockudo.clock import Clock
+from sockudo.errors import SockudoError
+from sockudo.hub import AppState
+from sockudo.inspector.doubts import Doubts
+from sockudo.limits.app_rates import AppRates
+from sockudo.limits.idempotency import Claim, IdempotencyKeys, Space, fingerprint
+from sockudo.names import check_channel_name
+from sockudo.protocol.frame import Frame
+from sockudo.publishing.answers import OK, Answer, Waits, after, answer_to, forget, ok
+from sockudo.publishing.bodies import EventBody, decode_batch, decode_event
+from sockudo.publishing.event_checks import check_channel, check_event, entry, mark_of, targets_of, wants_entry
+from sockudo.publishing.extras import delivered, is_ephemeral, key_of
+from sockudo.publishing.publisher import Pending, Publisher, committed
+from sockudo.publishing.pushes import EventPushes, NoPushes
+from sockudo.tasks import without_waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["EventApi", "PublishOptions"]
+
+_EMPTY = b"{}"
+# The event by which a push notification comes to a channel of this server.
+_NOTIFICATION = "push"
+_encode = msgspec.json.Encoder().encode
+
+# Bytes of a key inside the message, which is looked up per channel (spec: http-api § 9.2).
+_MAX_MESSAGE_KEY = 128
+
+
+@dataclass(frozen=True, slots=True)
+class PublishOptions:
+    """Which features of a message's ``extras`` are on."""
+
+    ephemeral: bool = True
+    echo: bool = True
+
+
+class EventApi:
+    """Publishes events and answers with the reply's JSON text.
+
+    What goes to plain channels is checked, published and answered in one go. Where a channel is durable the answer is a
+    future that ends after the commit: nobody is told of success before it.
+    """
+
+    def __init__(
+        self, publisher: Publisher, keys: IdempotencyKeys, rates: AppRates, clock: Clock, doubts: Doubts
+    ) -> None:
+        self._publisher = publisher
+        self._doubts = doubts
+        self._keys = keys
+        self._rates = rates
+        self._clock = clock
+        # Which of the optional members of `extras` are delivered; replaced when the configuration is.
+        self.options = PublishOptions()
+        # Asked about events that become notifications.
+        self.pushes: EventPushes = NoPushes()
+        self._tasks: set[asyncio.Task[bytes]] = set()
+        # Answers that are still to come, by the key that they are for.
+        self._running: dict[tuple[str, Space, str], asyncio.Future[bytes]] = {}
+
+    def publish(self, app: LiveApp, state: AppState, body: bytes, header_key: str | None, now: float) -> Answer:
+        """POST …/events: one event to one or several channels."""
+        event = decode_event(body)
+        key = event.idempotency_key if event.idempotency_key is not None else header_key
+        if key is None or not app.idempotency_enabled:
+            self._rates.check_publish(app, 1, now)
+            return self._event(app, state, event, None, now)
+        state.traffic.idempotent_publishes += 1
+        self._keys.check_key(key)
+        claim = self._begin(app, "event", key, mark_of(event), now)
+        if not isinstance(claim, Claim):
+            state.traffic.idempotent_repeats += 1
+            return claim
+        with _held(claim):
+            self._rates.check_publish(app, 1, now)
+            return self._keep(claim, self._event(app, state, event, key, now), now)
+
+    def publish_batch(self, app: LiveApp, state: AppState, body: bytes, header_key: str | None, now: float) -> Answer:
+        """POST …/batch_events: several events, one after another; the first failure ends the batch."""
+        items = decode_batch(body).batch
+        limit = app.limits.max_batch_size
+        if limit and len(items) > limit:
+            raise errors.LIMIT_EXCEEDED(f"Batch size ({len(items)}) exceeds limit ({limit})")
+        if not app.idempotency_enabled:
+            return self._batch(app, state, items, now)
+        for index, item in enumerate(items):
+            if item.idempotency_key is not None:
+                with _naming(index):
+                    self._keys.check_key(item.idempotency_key)
+        if header_key is None:
+            return self._batch(app, state, items, now)
+        self._keys.check_key(header_key)
+        claim = self._begin(app, "batch", header_key, fingerprint(body), now)
+        if not isinstance(claim, Claim):
+            state.traffic.idempotent_repeats += 1
+            return claim
+        with _held(claim):
+            return self._keep(claim, self._batch(app, state, items, now), now)
+
+    async def notification(self, app: LiveApp, state: AppState, channel: str, payload: Mapping[str, Any]) -> str | None:
+        """Publishes a push notification on a channel; returns the message's id if it has one."""
+        check_channel_name(channel, max_length=app.limits.max_channel_name_length, namespaces=app.namespaces)
+        frame = Frame(_NOTIFICATION, channel, _encode(payload).decode())
+        pending = self._publisher.publish(app, state, frame, self._clock.monotonic())
+        if pending is not None:
+            await committed(pending)
+        return frame.message_id
+
+    # ---- one event ----
+
+    def _event(self, app: LiveApp, state: AppState, event: EventBody, key: str | None, now: float) -> Answer:
+        if self._is_pushed(event):
+            return self._own(self._pushed_event(app, state, event, key))
+        return self._publish_event(app, state, event, key, now)
+
+    def _publish_event(self, app: LiveApp, state: AppState, event: EventBody, key: str | None, now: float) -> Answer:
+        channels, pending = self._publish(app, state, event, key, now)
+        if not wants_entry(event):
+            return OK if pending is None else self._when_stored(pending, ok)
+
+        def reply() -> bytes:
+            return _encode({"channels": {name: entry(state, event, name) for name in channels}})
+
+        return reply() if pending is None else self._when_stored(pending, reply)
+
+    def _publish(
+        self, app: LiveApp, state: AppState, event: EventBody, key: str | None, now: float
+    ) -> tuple[Sequence[str], list[Pending] | None]:
+        """Checks in the order of spec: http-api § 5.2, then publishes; returns the channels in the order given.
+
+        A channel that fails does not stop the others: the first failure in list order is raised after all were tried,
+        as far as they could be tried without waiting. What is to be waited for comes second, None when there is none.
+        """
+        text = event.text()
+        check_event(app, event, text)
+        channels = targets_of(app, event)
+        if event.socket_id is not None and event.socket_id not in state.connections:
+            self._doubts.excluded(app.id, event.socket_id, channels[0])
+        own_key = None
+        if event.message_id is not None or event.extras is not None:
+            own_key = self._message_key(app, event)
+        if len(channels) == 1:
+            if own_key is None and app.streams is not None:
+                own_key = key
+            waits = self._publish_to(app, state, event, channels[0], text, own_key, now)
+            return channels, None if waits is None else [waits]
+        if own_key is None:
+            own_key = key
+        failure: SockudoError | None = None
+        pending: list[Pending] = []
+        for channel in channels:
+            try:
+                waits = self._publish_to(app, state, event, channel, text, own_key, now)
+            except SockudoError as error:
+                failure = failure or error
+                continue
+            if waits is not None:
+                pending.append(waits)
+        if failure is not None:
+            forget(pending)
+            raise failure
+        return channels, pending or None
+
+    def _message_key(self, app: LiveApp, event: EventBody) -> str | None:
+        """What makes the message the same on each of its channels (spec: http-api § 9.2)."""
+        if not app.idempotency_enabled:
+            return None
+        key = event.message_id if event.message_id is not None else key_of(event.extras)
+        if key is None:
+            return None
+        if not key:
+            raise errors.INVALID_INPUT("idempotency key must not be empty")
+        if len(key.encode()) > _MAX_MESSAGE_KEY:
+            raise errors.INVALID_INPUT(f"idempotency key exceeds {_MAX_MESSAGE_KEY} bytes")
+        return key
+
+    def _publish_to(
+        self,
+        app: LiveApp,
+        state: AppState,
+        event: EventBody,
+        channel: str,
+        text: str,
+        key: str | None,
+        now: float,
+    ) -> Pending | None:
+        """Publishes the event on one channel, once its name and the event are allowed there."""
+        check_channel(app, event, channel)
+        extras = event.extras
+        frame = Frame(event.name or "", channel, text)
+        if event.message_id is not None:
+            frame.message_id = event.message_id
+        if event.tags:
+            frame.tags = dict(sorted(event.tags.items()))
+        if extras is not None:
+            frame.extras = delivered(extras, ephemeral=self.options.ephemeral, echo=self.options.echo)
+            if is_ephemeral(frame.extras):
+                state.traffic.ephemeral += 1
+        return self._publisher.publish(
+            app, state, frame, now, exclude=event.socket_id, compress=event.delta is not False, key=key
+        )
+
+    # ---- several events ----
+
+    def _batch(self, app: LiveApp, state: AppState, items: Sequence[EventBody], now: float) -> Answer:
+        self._rates.check_publish(app, len(items), now)
+        if any(self._is_pushed(item) for item in items):
+            return self._own(self._pushed_batch(app, state, items))
+        published, pending = without_waiting(self._publish_items(app, state, items, []))
+        reply = partial(_batch_reply, app, state, items, published)
+        return reply() if not pending else self._when_stored(pending, reply)
+
+    async def _publish_items(
+        self, app: LiveApp, state: AppState, items: Sequence[EventBody], accepted: list[object]
+    ) -> tuple[list[bool], list[Waits]]:
+        """Which items are new, and what is to be waited for; only an item that is pushed waits for anything here.
+
+        What `EventPushes.before` made of pushed items is put into ``accepted``.
+        """
+        published: list[bool] = []
+        pending: list[Waits] = []
+        try:
+            for index, item in enumerate(items):
+                with _naming(index):
+                    published.append(await self._item(app, state, item, pending, accepted))
+        except BaseException:
+            forget(pending)
+            raise
+        return published, pending
+
+    async def _item(
+        self, app: LiveApp, state: AppState, item: EventBody, pending: list[Waits], accepted: list[object]
+    ) -> bool:
+        """Publishes one item; False for one that was published before under its key, or is being published."""
+        claim = self._claim(app, state, item, pending, self._clock.monotonic())
+        if claim is False:
+            return False
+        with _held(claim):
+            notices = await self._accept_push(app, item) if self._is_pushed(item) else None
+            self._publish_item(app, state, item, claim, pending, self._clock.monotonic())
+        if notices is not None:
+            accepted.append(notices)
+        return True
+
+    def _claim(
+        self, app: LiveApp, state: AppState, item: EventBody, pending: list[Waits], now: float
+    ) -> Claim | Literal[False] | None:
+        """The claim to publish an item, None for one without a key, False for one that somebody else publishes."""
+        key = item.idempotency_key
+        if key is None or not app.idempotency_enabled:
+            return None
+        state.traffic.idempotent_publishes += 1
+        claim = self._begin(app, "event", key, mark_of(item), now)
+        if isinstance(claim, Claim):
+            return claim
+        state.traffic.idempotent_repeats += 1
+        if isinstance(claim, asyncio.Future):
+            # The batch promises what the other request has not been promised yet.
+            pending.append(claim)
+        return False
+
+    def _publish_item(
+        self,
+        app: LiveApp,
+        state: AppState,
+        item: EventBody,
+        claim: Claim | None,
+        pending: list[Waits],
+        now: float,
+    ) -> None:
+        key = None if claim is None else item.idempotency_key
+        waits = self._publish(app, state, item, key, now)[1]
+        if claim is None:
+            pending.extend(waits or ())
+        elif waits is None:
+            claim.complete(OK, now)
+        else:
+            pending.extend(waits)
+            self._keep(claim, self._when_stored(waits, ok), now)
+
+    # ---- events that are notifications, too (spec: push § 9) ----
+
+    def _is_pushed(self, event: EventBody) -> bool:
+        extras = event.extras
+        return (extras is not None and extras.get("push") is not None) or event.name in self.pushes.events
+
+    async def _pushed_event(self, app: LiveApp, state: AppState, event: EventBody, key: str | None) -> bytes:
+        accepted = await self._accept_push(app, event)
+        answer = self._publish_event(app, state, event, key, self._clock.monotonic())
+        if not isinstance(answer, bytes):
+            answer = await asyncio.shield(answer)
+        self.pushes.after(accepted)
+        return answer
+
+    async def _accept_push(self, app: LiveApp, event: EventBody) -> object:
+        """Has the notifications of an event accepted that may be published as it is; for `EventPushes.after`."""
+        check_event(app, event, event.text())
+        channels = targets_of(app, event)
+        for channel in channels:
+            check_channel(app, event, channel)
+        extras = event.extras or {}
+        return await self.pushes.before(app.id, event.name or "", event.data, channels, extras.get("push"))
+
+    async def _pushed_batch(self, app: LiveApp, state: AppState, items: Sequence[EventBody]) -> bytes:
+        accepted: list[object] = []
+        try:
+            published, pending = await self._publish_items(app, state, items, accepted)
+            forget(pending)
+            return await after(pending, partial(_batch_reply, app, state, items, published))
+        finally:
+            for each in accepted:
+                self.pushes.after(each)
+
+    # ---- what takes time ----
+
+    def _when_stored(self, pending: Sequence[Waits], reply: Callable[[], bytes]) -> asyncio.Future[bytes]:
+        """The answer that comes when all of it is stored; as a rule it is one message, which needs no task."""
+        return answer_to(pending[0], reply) if len(pending) == 1 else self._own(after(pending, reply))
+
+    def _own(self, work: Coroutine[object, object, bytes]) -> asyncio.Task[bytes]:
+        """Starts the wait for a commit; it goes on when the caller has gone."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
+        return task
+
+    def _end(self, task: asyncio.Task[bytes]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # A caller that has gone does not ask any more.
+            task.exception()
+
+    def _begin(self, app: LiveApp, space: Space, key: str, mark: bytes, now: float) -> Claim | Answer:
+        """The claim to publish under a key, or the answer of who has it: the one that was given, or that is to come.
+
+        Raises errors.IDEMPOTENCY_CONFLICT when the key belongs to other content.
+        """
+        try:
+            return self._keys.begin(app.id, space, key, mark, app.idempotency_ttl, now)
+        except SockudoError as error:
+            running = self._running.get((app.id, space, key))
+            if error.spec is not errors.IDEMPOTENCY_RUNNING or running is None:
+                raise
+            return running
+
+    def _keep(self, claim: Claim, answer: Answer, now: float) -> Answer:
+        """Has the key answer with this reply from when it is there, or gives the key back when it fails."""
+        if isinstance(answer, bytes):
+            claim.complete(answer, now)
+            return answer
+
+        def end(done: asyncio.Future[bytes]) -> None:
+            del self._running[claim.key]
+            if done.cancelled() or done.exception() is not None:
+                claim.release()
+            else:
+                claim.complete(done.result(), self._clock.monotonic())
+
+        self._running[claim.key] = answer
+        answer.add_done_callback(end)
+        return answer
+
+
+def _batch_reply(app: LiveApp, state: AppState, items: Sequence[EventBody], published: Sequence[bool]) -> bytes:
+    if not any(wants_entry(item) for item in items):
+        return _EMPTY
+    entries = [
+        entry(state, item, targets_of(app, item)[0]) if new and wants_entry(item) else {}
+        for item, new in zip(items, published, strict=True)
+    ]
+    return _encode({"batch": entries})
+
+
+@contextmanager
+def _held(claim: Claim | None) -> Iterator[None]:
+    """Gives the key back when the publish fails, so that a retry is not refused."""
+    try:
+        yield
+    except BaseException:
+        if claim is not None:
+            claim.release()
+        raise
+
+
+@contextmanager
+def _naming(index: int) -> Iterator[None]:
+    """Says in a refusal which item of the batch it was."""
+    try:
+        yield
+    except SockudoError as error:
+        raise error.spec(f"{error.text} (item {index} of the batch)", retry_after=error.retry_after) from None
