@@ -1,4 +1,4 @@
-"""Sections of the specification that source, tests and documents cite exist, and so do the anchors of its pages."""
+"""The specification: what is cited of it exists, its anchors too, and it has the codes and metrics that the server has."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from sockudo.errors import CATALOGUE
+from sockudo.push.counters import FAMILIES
 
 PROJECT = Path(__file__).parent.parent
 PAGES = PROJECT / "docs" / "spec"
@@ -94,6 +97,19 @@ def test_each_numbered_heading_has_its_anchor(page: str) -> None:
     found = HEADING.findall(FENCED.sub("", page_texts()[page]))
     assert [anchor for anchor, _ in found] == [f"s{number.replace('.', '-')}" for _, number in found]
     assert len({number for _, number in found}) == len(found)
+
+
+def test_every_code_of_a_reply_is_specified() -> None:
+    """What nobody sends, such as 1006, is not."""
+    text = "\n".join(page_texts().values())
+    answered = [spec for spec in CATALOGUE.values() if spec.status is not None]
+    assert {spec.code for spec in answered if f"`{spec.code}`" not in text} == set()
+    on_sockets = {spec.ws for spec in CATALOGUE.values() if spec.ws is not None} - {1006}
+    assert {code for code in on_sockets if str(code) not in page_texts()["websocket"]} == set()
+
+
+def test_every_metric_of_push_is_specified() -> None:
+    assert [name for name in FAMILIES if f"`{name}" not in page_texts()["push"]] == []
 
 
 def test_what_is_found() -> None:
