@@ -1,4 +1,4 @@
-"""The specification: what is cited of it exists, its anchors too, and it has the codes and metrics that the server has."""
+"""The specification: what is cited of it exists, its anchors too, and it has the codes and metrics of the server."""
 
 from __future__ import annotations
 
