@@ -25,6 +25,7 @@ THROTTLED = ProviderAnswer(429, {"retry-after": "2"}, b'{"error":{"status":"QUOT
 LARGE = ProviderAnswer(413)
 FORBIDDEN = ProviderAnswer(401)
 DOWN = ProviderAnswer(503)
+OTHER_PROJECT = ProviderAnswer(403, body=b'{"error":{"details":[{"errorCode":"SENDER_ID_MISMATCH"}]}}')
 
 
 class Told(NamedTuple):
@@ -223,6 +224,26 @@ def test_a_provider_that_refuses_or_is_away(
     told = why(server, f"client-{name}")
     assert told.codes == [code]
     assert told.reply["devices"][0]["pushState"] == "ACTIVE"
+
+
+def test_a_token_of_another_project(place: Ground, server: PushServer) -> None:
+    sent(place, server, "w-project", OTHER_PROJECT, forever=True)
+    told = why(server, "w-project")
+    assert told.codes == ["provider_project_mismatch"]
+    assert "sent with project" in told.text
+    # Those who run the server learn of it without asking for the publish.
+    groups = server.server.signed("GET", f"/apps/{DEFAULT_APP.id}/problems", params={"q": "project"}).json()["groups"]
+    [group] = [each for each in groups if each["error"] == "provider_project_mismatch"]
+    assert "sent with project" in group["last"][0]["text"]
+    assert group["explanation"]["remedy"] == CATALOGUE["provider_project_mismatch"].remedy
+
+
+def test_a_time_that_is_past(place: Ground, server: PushServer) -> None:
+    server.register("w-past", "w-past")
+    body = {"recipients": [channel("w-past")], "payload": {"title": "x"}, "notBeforeMs": 1_700_000_000}
+    reply = server.ask("POST", "/scheduled", {**body, "publishId": "w-past-1"})
+    assert (reply.status, reply.json()["code"]) == (400, "scheduled_push_invalid")
+    assert "notBeforeMs must be in the future: it is 1700000000, and now is " in reply.json()["error"]
 
 
 def test_expired_and_cancelled(place: Ground, server: PushServer) -> None:
