@@ -194,5 +194,5 @@ def test_a_terminal_sees_a_bar(push: PushServer) -> None:
                 break
         os.close(ours)
         assert process.wait(PATIENCE) == 0
-    assert b"1/1" in seen
+    assert b"1 of 1" in seen
     assert b"1 succeeded" in seen
