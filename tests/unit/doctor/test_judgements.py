@@ -399,6 +399,7 @@ def test_endpoints(signed: EndpointAnswer, forged: EndpointAnswer | None, state:
         (1024, 20, 0, "warning"),
         (65_536, 60_000, 0, "warning"),
         (65_536, 64_000, 0, "problem"),
+        (1024, 930, 0, "problem"),
         (10_000, 20, 10_000, "problem"),
     ],
 )
