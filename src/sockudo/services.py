@@ -200,6 +200,7 @@ def _delta_options(settings: Settings) -> DeltaOptions:
         min_message_size=deltas.min_message_size,
         max_state_age_secs=deltas.max_state_age_secs,
         max_conflation_states_per_channel=deltas.max_conflation_states_per_channel,
+        max_channel_states_per_socket=deltas.max_channel_states_per_socket,
         conflation_key_path=deltas.conflation_key_path,
         omit_delta_algorithm=deltas.omit_delta_algorithm,
     )

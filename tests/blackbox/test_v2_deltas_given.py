@@ -147,19 +147,6 @@ def test_v1_has_none(connect: Connect, server: ServerProcess, unique: str) -> No
     assert [list(client.event()) for _ in range(4)] == [["event", "channel", "data"]] * 4
 
 
-def test_through_a_pattern_messages_are_whole(connect_v2: Connect, server: ServerProcess, unique: str) -> None:
-    client = connect_v2()
-    reader = enable(client)
-    client.subscribe(f"{unique}*", delta=True)
-    publish(server, unique, *range(4))
-    reader.messages(4)
-    assert reader.kinds == "PPPP"
-    client.subscribe(unique)
-    publish(server, unique, *range(4))
-    reader.messages(4)
-    assert reader.kinds == "PPPPFFDD"
-
-
 def test_client_events_are_whole(connect_v2: Connect, unique: str) -> None:
     channel = f"private-{unique}"
     client = connect_v2()

@@ -122,6 +122,16 @@ class DeltaReader:
         """As after an unsubscribe, or an error in the client."""
         self._bases.pop(channel, None)
 
+    def unsubscribed(self, channel: str) -> None:
+        """As after an unsubscribe from the channel by its name: nothing of it is left."""
+        self.forget(channel)
+        self._keyed.discard(channel)
+        self._used = {used for used in self._used if used[0] != channel}
+
+    def events(self, found: list[Event]) -> list[bytes]:
+        """The plain texts of messages that were taken from the connection already."""
+        return [self.take(compact(each).encode()) for each in found]
+
     def read(self) -> bytes:
         """The plain text of the next message."""
         return self.take(self.client.text().encode())
@@ -204,6 +214,9 @@ class BinaryDeltaReader(DeltaReader):
     def read(self) -> bytes:
         return self.take_event(self.client.event())
 
+    def events(self, found: list[Event]) -> list[bytes]:
+        return [self.take_event(each) for each in found]
+
     def take_event(self, frame: Event) -> bytes:
         if frame["event"] == "sockudo:delta":
             assert set(frame) <= {"event", "channel", "data", *_IDS}
@@ -274,3 +287,6 @@ class Witness:
         if self.client.wire is JSON:
             return [self.client.text().encode() for _ in range(count)]
         return [seen(self.client.event()) for _ in range(count)]
+
+    def events(self, found: list[Event]) -> list[bytes]:
+        return [compact(each).encode() if self.client.wire is JSON else seen(each) for each in found]

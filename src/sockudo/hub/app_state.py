@@ -11,7 +11,7 @@ from sockudo.hub.patterns import Patterns
 from sockudo.hub.traffic import Traffic
 from sockudo.hub.users import Users
 from sockudo.names import META, WILDCARD, ChannelKind, channel_kind, is_meta, is_wildcard
-from sockudo.protocol.delta import ChannelDeltas
+from sockudo.protocol.delta import ChannelDeltas, DeltaChannel
 from sockudo.protocol.filters import SharedBudget
 from sockudo.streams.replay import ReplayBuffers
 
@@ -32,6 +32,7 @@ class AppState:
     """The live state of one app. Everything else is derived from it at the moment of asking."""
 
     __slots__ = (
+        "_delta_channels",
         "_filter_budget",
         "app_id",
         "cache",
@@ -56,6 +57,8 @@ class AppState:
         self.departed: deque[str] = deque(maxlen=_DEPARTED)
         # What the app says about deltas on its channels; replaced when its record is.
         self.deltas = NO_DELTA_SETTINGS
+        # By channel that somebody gets differences of, by its name or by a pattern.
+        self._delta_channels: dict[str, DeltaChannel] = {}
         self.channels: dict[str, Channel] = {}
         # What is subscribed to and never published to: channels about channels, and patterns.
         self.metachannels: dict[str, Channel] = {}
@@ -117,6 +120,21 @@ class AppState:
                 self.patterns.remove(channel.name)
             else:
                 self._place(channel.name)[1].pop(channel.name, None)
+                self.drop_delta_channel(channel.name)
+
+    def delta_channel(self, name: str) -> DeltaChannel:
+        """What all delta tracks of a channel have in common, by whatever subscriptions it is heard."""
+        found = self._delta_channels.get(name)
+        if found is None:
+            found = DeltaChannel(self.hub.delta_node, self.app_id, name, self.deltas.of(name))
+            self._delta_channels[name] = found
+        return found
+
+    def drop_delta_channel(self, name: str) -> None:
+        """Forgets it when the channel is gone and no pattern's subscribers get differences of it."""
+        found = self._delta_channels.get(name)
+        if found is not None and not found.members and name not in self.channels:
+            del self._delta_channels[name]
 
     def occupied(self) -> dict[str, Channel]:
         """The channels with at least one subscriber."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from sockudo.hub.deltas import DeltaCrowds
 from sockudo.hub.fanout import Fanout
 from sockudo.hub.outgoing import Outgoing
+from sockudo.hub.pattern_deltas import PatternDeltas
 from sockudo.hub.presence import Presence
 from sockudo.hub.wants import EVERYTHING, Wants
-from sockudo.names import ChannelKind
+from sockudo.names import WILDCARD, ChannelKind, channel_kind
 from sockudo.protocol.delta import Algorithm, DeltaChannel
 from sockudo.protocol.filters import SharedPredicates
 from sockudo.protocol.frame import Frame
@@ -100,12 +101,13 @@ class Channel:
     def add(self, connection: Connection, wants: Wants = EVERYTHING) -> Fanout:
         """Subscribes; the connection hears what is said from now on, together with those who want the same."""
         shape = connection.shape
-        if wants.delta is not None:
+        if wants.delta is not None and self.kind is not WILDCARD:
             return self._join_crowds(connection, wants, wants.delta)
         key: Hashable = shape if wants is EVERYTHING else (shape, wants.key)
         fanout = self.fanouts.get(key)
         if fanout is None:
-            fanout = self.fanouts[key] = Fanout(self, shape, wants, key)
+            kind = Fanout if wants.delta is None else PatternDeltas
+            fanout = self.fanouts[key] = kind(self, shape, wants, key)
         fanout.add(connection)
         return fanout
 
@@ -116,19 +118,21 @@ class Channel:
         crowds = self._crowds.get((shape, wants))
         if crowds is None:
             crowds = self._crowds[shape, wants] = DeltaCrowds(self, shape, wants, algorithm)
-            self.app.hub.tracks[crowds.track] = None
-        return crowds.join(connection, self.delta_channel().next_number)
+        chains = connection.chains
+        return crowds.join(connection, self.delta_channel().next_number if chains is None else chains.resume_from(self))
+
+    def heard(self, name: str) -> Channel:
+        """What stands for a channel by this name that is heard by a pattern, without being subscribed to."""
+        return Channel(name, channel_kind(name), self.app)
 
     def delta_channel(self) -> DeltaChannel:
         """What the channel's delta tracks have in common."""
         if self._deltas is None:
-            app = self.app
-            self._deltas = DeltaChannel(app.hub.delta_node, app.app_id, self.name, app.deltas.of(self.name))
+            self._deltas = self.app.delta_channel(self.name)
         return self._deltas
 
     def forget_crowds(self, crowds: DeltaCrowds) -> None:
         """Nobody is on this track any more."""
-        self.app.hub.tracks.pop(crowds.track, None)
         if self._crowds is not None:
             self._crowds = {key: other for key, other in self._crowds.items() if other is not crowds} or None
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sockudo.hub.ports import Peer
+from sockudo.names import WILDCARD, ChannelKind
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.shapes import V1_JSON, Shape
 
 if TYPE_CHECKING:
     from sockudo.hub.app_state import AppState
     from sockudo.hub.fanout import Fanout
+    from sockudo.hub.pattern_deltas import Chains
     from sockudo.hub.users import User
     from sockudo.hub.wants import Wants
 
@@ -27,16 +29,17 @@ class Connection:
 
     __slots__ = (
         "app",
+        "chains",
         "channels",
         "deltas",
         "descriptor",
         "filters",
         "members",
-        "patterns",
         "peer",
         "shape",
         "socket_id",
         "user",
+        "wildcards",
         "write",
     )
 
@@ -49,8 +52,12 @@ class Connection:
         self.descriptor = -1
         # By channel name: those it shares its deliveries with.
         self.channels: dict[str, Fanout] = {}
-        # How many of them are patterns, have a filter, get differences: what limits are compared with.
-        self.patterns = self.filters = self.deltas = 0
+        # How many of them have a filter, and get differences by their own name: what limits are compared with.
+        self.filters = self.deltas = 0
+        # The patterns among them, oldest first; most connections have none.
+        self.wildcards: list[str] | None = None
+        # Of what comes as differences by patterns.
+        self.chains: Chains | None = None
         # User ids by presence channel; most connections are in none.
         self.members: dict[str, str] | None = None
         self.user: User | None = None
@@ -63,13 +70,40 @@ class Connection:
         self.descriptor = descriptor
         for fanout in self.channels.values():
             fanout.forget_descriptors()
+        for crowd in () if self.chains is None else self.chains.crowds.values():
+            crowd.forget_descriptors()
 
-    def count(self, wants: Wants, step: int) -> None:
+    @property
+    def patterns(self) -> int:
+        """How many patterns it is subscribed to."""
+        return 0 if self.wildcards is None else len(self.wildcards)
+
+    def count(self, kind: ChannelKind, wants: Wants, step: int) -> None:
         """A subscription that wants this has come (1) or gone (-1)."""
         if wants.predicate is not None:
             self.filters += step
-        if wants.delta is not None:
+        if wants.delta is not None and kind is not WILDCARD:
             self.deltas += step
+
+    def end_chain(self, channel: str) -> None:
+        """Called before it subscribes to a channel by its name: what came by a pattern comes first, and no more."""
+        for pattern in self.wildcards or ():
+            self.channels[pattern].catch_up(self)
+        if self.chains is not None:
+            self.chains.leave(self, channel)
+
+    def lost_base(self, name: str) -> bool:
+        """The client cannot follow the deltas of a channel, or of all that it gets by a pattern, any more.
+
+        False when it gets none there.
+        """
+        fanout = self.channels.get(name)
+        if fanout is None and self.chains is not None:
+            fanout = self.chains.crowds.get(name)
+        if fanout is None or fanout.wants.delta is None:
+            return False
+        fanout.rejoin(self)
+        return True
 
     def catch_up(self) -> None:
         """Writes everything that was said to this connection so far, ahead of the turn's end.

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from sockudo.hub.connection import Connection
     from sockudo.hub.outgoing import Outgoing
 
-__all__ = ["DeltaCrowds"]
+__all__ = ["DeltaCrowd", "DeltaCrowds"]
 
 
-class _Crowd(Fanout):
+class DeltaCrowd(Fanout):
     """One of the two crowds of a track."""
 
     __slots__ = ("crowds", "settled")
@@ -53,7 +53,10 @@ class _Crowd(Fanout):
         super().remove(connection)
         self.crowds.left(connection)
 
-    def move_to(self, other: _Crowd, connection: Connection) -> None:
+    def rejoin(self, connection: Connection) -> None:
+        self.crowds.rejoin(connection)
+
+    def move_to(self, other: DeltaCrowd, connection: Connection) -> None:
         """Moves a subscriber; what was said to it before has been written by then."""
         self.catch_up(connection)
         super().remove(connection)
@@ -61,7 +64,7 @@ class _Crowd(Fanout):
             self.channel.fanouts.pop(self.key, None)
         self.channel.put(other)
         other.add(connection)
-        connection.channels[self.channel.name] = other
+        self.crowds.place(connection, other)
 
     def deliver(self, budget: int) -> int:
         written = super().deliver(budget)
@@ -78,11 +81,25 @@ class DeltaCrowds:
         self.track = DeltaTrack(
             channel.delta_channel(), algorithm, one_base=wants.one_base, encode_base=shape.encode_base
         )
-        self._settled = _Crowd(self, shape, wants, settled=True)
-        self._newcomers = _Crowd(self, shape, wants, settled=False)
+        channel.app.hub.tracks[self.track] = None
+        self._settled = DeltaCrowd(self, shape, wants, settled=True)
+        self._newcomers = DeltaCrowd(self, shape, wants, settled=False)
         self._traffic = channel.app.traffic.deltas.setdefault(channel.kind.label, DeltaTraffic())
         # The places of newcomers on the track, in the order in which they came.
         self._places: dict[Connection, int] = {}
+
+    def crowd_of(self, connection: Connection) -> Fanout | None:
+        """Where a connection stands that hears the channel."""
+        return connection.channels.get(self.channel.name)
+
+    def place(self, connection: Connection, crowd: DeltaCrowd) -> None:
+        """The connection stands there from now on."""
+        connection.channels[self.channel.name] = crowd
+
+    def forget(self) -> None:
+        """Nobody stands here any more."""
+        self.channel.app.hub.tracks.pop(self.track, None)
+        self.channel.forget_crowds(self)
 
     def count(self, size: int, delta_size: int | None, deliveries: int) -> None:
         """A payload of ``size`` bytes was said to so many: as a difference of ``delta_size``, or whole."""
@@ -94,7 +111,7 @@ class DeltaCrowds:
             traffic.differences += deliveries
             traffic.saved_bytes += max(size - delta_size, 0) * deliveries
 
-    def join(self, connection: Connection, above: int = 0) -> Fanout:
+    def join(self, connection: Connection, above: int = 0) -> DeltaCrowd:
         """A newcomer; ``above`` is what the numbers came to where it was before."""
         self._places[connection] = self.track.join(above)
         self.channel.put(self._newcomers)
@@ -106,11 +123,11 @@ class DeltaCrowds:
         self._places.pop(connection, None)
         self.track.leave()
         if not self.track.members:
-            self.channel.forget_crowds(self)
+            self.forget()
 
     def rejoin(self, connection: Connection) -> None:
         """A subscriber has missed a message or lost its bases: it is a newcomer again."""
-        crowd = connection.channels.get(self.channel.name)
+        crowd = self.crowd_of(connection)
         if crowd is self._settled:
             self._settled.move_to(self._newcomers, connection)
         elif crowd is not self._newcomers:

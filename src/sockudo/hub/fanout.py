@@ -152,6 +152,9 @@ class Fanout:
         if self._since is not None:
             self._since.pop(connection, None)
 
+    def rejoin(self, connection: Connection) -> None:
+        """The subscriber has lost the bases of its deltas; here it has none."""
+
     def catch_up(self, connection: Connection) -> None:
         """Writes now what was said to ``connection`` so far and would be written at the end of the turn."""
         if self._rest is not None and connection in self._rest:

@@ -131,7 +131,7 @@ class Hub:
         if channel is not None and channel.fanouts:
             channel.append(frame, excluded, compress=compress)
         if app.patterns:
-            app.patterns.append(frame, excluded)
+            app.patterns.append(frame, excluded, compress=compress)
 
     def publish_to_user(self, app: AppState, user_id: str, frame: Frame, exclude: str | None = None) -> None:
         """Delivers a frame to every connection signed in as the user, whatever it is subscribed to
@@ -208,7 +208,8 @@ class Hub:
         channel = app.channel(name)
         fanout = self._place(channel, connection, channel.shared(wants), limits)
         app.traffic.subscribed[channel.kind.label] += 1
-        connection.patterns += channel.kind is WILDCARD
+        if channel.kind is WILDCARD:
+            connection.wildcards = [*(connection.wildcards or ()), name]
         self._count_changed(channel)
         self._tell_meta_of_join(channel)
         if self.observer is not None:
@@ -248,17 +249,16 @@ class Hub:
         """From now on a subscriber wants something else of a channel; one behind a gate gets it when that opens."""
         joined = connection.channels.get(name)
         if isinstance(joined, Gate):
-            connection.count(joined.wants, -1)
+            connection.count(joined.channel.kind, joined.wants, -1)
             joined.wants = wants
-            connection.count(wants, 1)
+            connection.count(joined.channel.kind, wants, 1)
         elif joined is not None:
             self._move(connection, joined, wants, None)
 
     def missed(self, connection: Connection) -> None:
         """Something that was said was not written to this connection: it has no base for differences any more."""
-        for fanout in tuple(connection.channels.values()):
-            if fanout.wants.delta is not None:
-                fanout.channel.rejoin(connection)
+        for name in tuple(connection.channels):
+            connection.lost_base(name)
 
     def hold(self, connection: Connection, name: str, limits: GateLimits) -> Gate | None:
         """Holds back what is said to a subscriber from now on, until `open`; None when it is not subscribed."""
@@ -288,12 +288,16 @@ class Hub:
         return len(held)
 
     def _place(self, channel: Channel, connection: Connection, wants: Wants, limits: GateLimits | None) -> Fanout:
+        if connection.wildcards and channel.kind is not WILDCARD:
+            connection.end_chain(channel.name)
         if limits is None:
             fanout = channel.add(connection, wants)
         else:
             fanout = channel.put(Gate(channel, connection, wants, *limits))
         connection.channels[channel.name] = fanout
-        connection.count(wants, 1)
+        connection.count(channel.kind, wants, 1)
+        if connection.chains is not None:
+            connection.chains.make_room(connection)
         return fanout
 
     def _move(self, connection: Connection, fanout: Fanout, wants: Wants, limits: GateLimits | None) -> Fanout:
@@ -302,7 +306,7 @@ class Hub:
         if limits is None and fanout.wants.key == wants.key and not isinstance(fanout, Gate):
             return fanout
         fanout.channel.remove(connection, fanout)
-        connection.count(fanout.wants, -1)
+        connection.count(fanout.channel.kind, fanout.wants, -1)
         return self._place(fanout.channel, connection, wants, limits)
 
     def update_member(self, connection: Connection, channel: Channel, user_info: bytes) -> None:
@@ -341,10 +345,13 @@ class Hub:
 
     def _leave(self, connection: Connection, fanout: Fanout, held_until: float | None, *, forced: bool = False) -> None:
         app, channel = connection.app, fanout.channel
+        if channel.kind is WILDCARD:
+            connection.wildcards = [name for name in connection.wildcards or () if name != channel.name] or None
+        elif connection.chains is not None and fanout.wants.delta is not None:
+            connection.chains.note(channel)
         channel.remove(connection, fanout)
         connection.channels.pop(channel.name, None)
-        connection.count(fanout.wants, -1)
-        connection.patterns -= channel.kind is WILDCARD
+        connection.count(channel.kind, fanout.wants, -1)
         app.traffic.unsubscribed[channel.kind.label] += 1
         if channel.presence is not None and connection.members is not None:
             user_id = connection.members.pop(channel.name)

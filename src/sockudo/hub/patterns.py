@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from sockudo.hub.channel import Channel
 from sockudo.hub.outgoing import Outgoing
+from sockudo.hub.pattern_deltas import PatternDeltas
 from sockudo.names import channel_kind, is_meta
 from sockudo.protocol.frame import Frame
 
 if TYPE_CHECKING:
     from sockudo.hub.app_state import AppState
     from sockudo.hub.connection import Connection
+    from sockudo.hub.fanout import Fanout
 
 __all__ = ["Patterns", "may_fit"]
 
@@ -109,33 +111,89 @@ class Patterns:
             return []
         return [pattern for _, pattern in sorted(found, key=_number)]
 
-    def append(self, frame: Frame, exclude: Collection[Connection]) -> None:
+    def append(self, frame: Frame, exclude: Collection[Connection], *, compress: bool = True) -> None:
         """Says a channel's frame to those whose patterns match; each connection gets it once.
 
-        The exact subscription comes first, then the oldest pattern: the others are left out where one has accepted.
+        It comes by the first subscription that accepts it: the exact one, then the connection's oldest pattern.
+        Without ``compress`` nobody gets it as a difference.
         """
         name = frame.channel or ""
         matching = self.matching(name)
         if not matching:
             return
-        served: set[Connection] = set(exclude)
-        exact = self._app.channels.get(name)
-        app = self._app
+        app, hub = self._app, self._app.hub
+        tags = None if frame.tags is None else app.deltas.of(name).enable_tags
         message = Outgoing(
-            frame, tags=app.hub.options.show_tags, on_error=app.predicate_failed, budget=app.filter_budget
+            frame,
+            tags=hub.options.show_tags if tags is None else tags,
+            compress=compress,
+            now=hub.now(),
+            on_error=app.predicate_failed,
+            budget=app.filter_budget,
         )
+        overlap = _Overlap(app.channels.get(name), matching, message)
         for pattern in matching:
-            if exact is not None:
-                served.update(_served(exact, pattern, message))
             for fanout in pattern.fanouts.values():
-                if not served.issuperset(fanout.subscribers):
+                served = overlap.served(fanout, exclude)
+                if served and not fanout.listeners(served):
+                    continue
+                if isinstance(fanout, PatternDeltas):
+                    fanout.hear(message, exclude, served, overlap.later(fanout))
+                else:
                     fanout.say(message, served)
-            served.update(_served(pattern, pattern, message))
+        for work in message.afterwards:
+            work()
 
 
-def _served(channel: Channel, among: Channel, message: Outgoing) -> Iterator[Connection]:
-    """Those of ``among`` whose own subscription to the channel lets the message through."""
-    for connection in among.subscribers():
-        fanout = connection.channels.get(channel.name)
-        if fanout is not None and fanout.accepts(message):
-            yield connection
+class _Overlap:
+    """Who hears one message by more than one subscription, and by which of them it comes."""
+
+    __slots__ = ("_exact", "_matching", "_message", "_several")
+
+    def __init__(self, exact: Channel | None, matching: list[Channel], message: Outgoing) -> None:
+        self._exact = exact
+        self._message = message
+        self._matching = {pattern.name: pattern for pattern in matching}
+        self._several: set[Connection] = set()
+        if len(matching) > 1:
+            seen: set[Connection] = set()
+            for pattern in matching:
+                for fanout in pattern.fanouts.values():
+                    here = fanout.subscribers.keys()
+                    self._several |= here & seen
+                    seen |= here
+
+    def served(self, fanout: Fanout, exclude: Collection[Connection]) -> Collection[Connection]:
+        """Those who do not get the message there: ``exclude``, and who gets it by another subscription."""
+        if self._exact is None and not self._several:
+            return exclude
+        here = fanout.subscribers.keys()
+        found = set(exclude)
+        for other in () if self._exact is None else self._exact.fanouts.values():
+            both = here & other.subscribers.keys()
+            if both and other.accepts(self._message):
+                found |= both
+        for connection in self._several & here:
+            if connection not in found and self._serving(connection) is not fanout:
+                found.add(connection)
+        return found
+
+    def later(self, fanout: Fanout) -> set[Connection]:
+        """Those of the fan-out who hear the channel by another subscription before this one, accept it or not."""
+        here = fanout.subscribers.keys()
+        found: set[Connection] = set()
+        for other in () if self._exact is None else self._exact.fanouts.values():
+            found |= here & other.subscribers.keys()
+        for connection in self._several & here:
+            if next(self._heard_by(connection), None) is not fanout:
+                found.add(connection)
+        return found
+
+    def _serving(self, connection: Connection) -> Fanout | None:
+        return next((fanout for fanout in self._heard_by(connection) if fanout.accepts(self._message)), None)
+
+    def _heard_by(self, connection: Connection) -> Iterator[Fanout]:
+        """The connection's own patterns that match, in its own order."""
+        for name in connection.wildcards or ():
+            if name in self._matching:
+                yield connection.channels[name]

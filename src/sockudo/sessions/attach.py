@@ -198,7 +198,7 @@ def _join(session: Session, request: Request, limits: GateLimits | None) -> Gate
         return fanout
     if joined_before and wants.delta is not None:
         # A client that subscribes again may have dropped its bases: SDKs do, after a resume that failed.
-        fanout.channel.rejoin(session)
+        session.lost_base(name)
     return None
 
 

@@ -9,6 +9,7 @@ from sockudo.hub.wants import EVERYTHING, Wants
 from sockudo.names import META, WILDCARD, ChannelKind
 from sockudo.protocol import frames
 from sockudo.protocol.delta import (
+    INHERITED,
     Algorithm,
     choose_algorithm,
     has_one_base,
@@ -39,20 +40,21 @@ def enable_deltas(session: Session, frame: InboundFrame) -> None:
     hub = session.gateway.hub
     for name, fanout in tuple(session.channels.items()):
         hub.change(session, name, wants_of(session, name, fanout.channel.kind, fanout.predicate))
-        fanout.channel.rejoin(session)
+        session.lost_base(name)
     algorithm = _algorithm(session, "")
     session.send(frames.deltas_enabled(algorithm is not None, algorithm or options.algorithm))
 
 
 def delta_sync_error(session: Session, frame: InboundFrame) -> None:
-    """The client has lost its base: the next messages come whole. A channel it does not get is ignored
-    (spec: filters-deltas § 2.8)."""
+    """The client has lost its base: the next messages come whole. A channel it does not get is ignored.
+
+    The channel is the one that the message was published on, or a pattern for all that it hears by it
+    (spec: filters-deltas § 2.8).
+    """
     data = data_value(frame)
     name = data.get("channel") if isinstance(data, dict) else None
-    fanout = session.channels.get(name) if isinstance(name, str) else None
-    if fanout is not None and fanout.wants.delta is not None:
+    if isinstance(name, str) and session.lost_base(name):
         session.app.traffic.delta_sync_errors += 1
-        fanout.channel.rejoin(session)
 
 
 def note_delta_request(session: Session, name: str, data: dict[str, Any]) -> None:
@@ -69,12 +71,14 @@ def note_delta_request(session: Session, name: str, data: dict[str, Any]) -> Non
 def wants_of(session: Session, name: str, kind: ChannelKind, predicate: Predicate | None) -> Wants:
     """What the subscription to a channel gets, and how."""
     v2 = session.v2
-    if v2 is None or kind is META or kind is WILDCARD:
+    if v2 is None or kind is META:
         return EVERYTHING if predicate is None else Wants(predicate)
-    algorithm = _algorithm(session, name) if _is_on(session, name) else None
+    by_pattern = kind is WILDCARD
+    algorithm = _algorithm(session, name, by_pattern=by_pattern) if _is_on(session, name, by_pattern) else None
     if algorithm is None:
         return EVERYTHING if predicate is None else Wants(predicate)
-    return Wants(predicate, algorithm, has_one_base(session.sdk.name))
+    choices = _choices(session, name) if by_pattern else frozenset()
+    return Wants(predicate, algorithm, has_one_base(session.sdk.name), choices)
 
 
 def confirm_deltas(session: Session, name: str) -> None:
@@ -85,32 +89,47 @@ def confirm_deltas(session: Session, name: str) -> None:
     session.send(frames.deltas_enabled(True, fanout.wants.delta, name))
 
 
-def _is_on(session: Session, name: str) -> bool:
+def _is_on(session: Session, name: str, by_pattern: bool) -> bool:
     v2 = session.v2
     if v2 is None or (not v2.deltas_enabled and name not in v2.delta_requests):
         return False
-    settings = session.gateway.settings.delta_compression
+    options = session.gateway.hub.delta_node.options
     on = wants_deltas(
-        session.gateway.hub.delta_node.options,
+        options,
         name,
-        session.app.deltas.of(name),
+        # Of what comes by a pattern each channel has its own settings.
+        INHERITED if by_pattern else session.app.deltas.of(name),
         v2.delta_requests.get(name),
         connection_enabled=v2.deltas_enabled,
     )
-    if not on:
-        return False
+    if not on or by_pattern:
+        return on
     own = session.channels.get(name)
     others = session.deltas - (own is not None and own.wants.delta is not None)
-    return others < settings.max_channel_states_per_socket
+    return others < options.max_channel_states_per_socket
 
 
-def _algorithm(session: Session, name: str) -> Algorithm | None:
+def _usable(session: Session, *, by_pattern: bool) -> frozenset[Algorithm]:
+    v2, sdk = session.v2, session.sdk
+    listed = frozenset[Algorithm]() if v2 is None else v2.delta_algorithms
+    return usable_algorithms(listed, sdk.name, sdk.version, wire=session.shape.label, by_pattern=by_pattern)
+
+
+def _algorithm(session: Session, name: str, *, by_pattern: bool = False) -> Algorithm | None:
     v2 = session.v2
     if v2 is None:
         return None
     return choose_algorithm(
         session.gateway.hub.delta_node.options,
-        session.app.deltas.of(name),
+        INHERITED if by_pattern else session.app.deltas.of(name),
         v2.delta_requests.get(name),
-        usable_algorithms(v2.delta_algorithms, session.sdk.name, session.sdk.version, wire=session.shape.label),
+        _usable(session, by_pattern=by_pattern),
     )
+
+
+def _choices(session: Session, pattern: str) -> frozenset[Algorithm]:
+    """The formats that a channel's own settings may choose where it is heard by the pattern."""
+    v2, usable = session.v2, _usable(session, by_pattern=True)
+    request = None if v2 is None else v2.delta_requests.get(pattern)
+    asked = request is not None and request.algorithm in usable
+    return frozenset() if asked or session.gateway.hub.delta_node.options.omit_delta_algorithm else usable

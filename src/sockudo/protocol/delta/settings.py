@@ -28,6 +28,7 @@ class DeltaOptions:
     min_message_size: int = 100
     max_state_age_secs: float = 300
     max_conflation_states_per_channel: int | None = 100
+    max_channel_states_per_socket: int = 100
     conflation_key_path: str | None = None
     omit_delta_algorithm: bool = False
 
