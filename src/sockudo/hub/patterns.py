@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -148,7 +148,7 @@ class Patterns:
 class _Overlap:
     """Who hears one message by more than one subscription, and by which of them it comes."""
 
-    __slots__ = ("_exact", "_matching", "_message", "_several")
+    __slots__ = ("_exact", "_matching", "_message", "_serving", "_several")
 
     def __init__(self, exact: Channel | None, matching: list[Channel], message: Outgoing) -> None:
         self._exact = exact
@@ -162,6 +162,19 @@ class _Overlap:
                     here = fanout.subscribers.keys()
                     self._several |= here & seen
                     seen |= here
+        # Of those: who gets it by which fan-out.
+        self._serving: dict[Fanout, set[Connection]] = {}
+        names, serving = self._matching, self._serving
+        for connection in self._several:
+            channels = connection.channels
+            for name in connection.wildcards or ():
+                if name in names:
+                    fanout = channels[name]
+                    if fanout.predicate is None or fanout.accepts(message):
+                        if fanout not in serving:
+                            serving[fanout] = set()
+                        serving[fanout].add(connection)
+                        break
 
     def served(self, fanout: Fanout, exclude: Collection[Connection]) -> Collection[Connection]:
         """Those who do not get the message there: ``exclude``, and who gets it by another subscription."""
@@ -173,9 +186,8 @@ class _Overlap:
             both = here & other.subscribers.keys()
             if both and other.accepts(self._message):
                 found |= both
-        for connection in self._several & here:
-            if connection not in found and self._serving(connection) is not fanout:
-                found.add(connection)
+        if self._several:
+            found |= (self._several & here) - self._serving.get(fanout, set())
         return found
 
     def later(self, fanout: Fanout) -> set[Connection]:
@@ -185,15 +197,7 @@ class _Overlap:
         for other in () if self._exact is None else self._exact.fanouts.values():
             found |= here & other.subscribers.keys()
         for connection in self._several & here:
-            if next(self._heard_by(connection), None) is not fanout:
+            first = next(name for name in connection.wildcards or () if name in self._matching)
+            if connection.channels[first] is not fanout:
                 found.add(connection)
         return found
-
-    def _serving(self, connection: Connection) -> Fanout | None:
-        return next((fanout for fanout in self._heard_by(connection) if fanout.accepts(self._message)), None)
-
-    def _heard_by(self, connection: Connection) -> Iterator[Fanout]:
-        """The connection's own patterns that match, in its own order."""
-        for name in connection.wildcards or ():
-            if name in self._matching:
-                yield connection.channels[name]
