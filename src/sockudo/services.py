@@ -20,6 +20,7 @@ from sockudo.config.app_reader import origin_warnings
 from sockudo.config.apps import App
 from sockudo.history.runtime import HistoryRuntime
 from sockudo.hub import Hub, HubOptions
+from sockudo.hub.events import Observers
 from sockudo.inspector import Inspector
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
@@ -56,9 +57,10 @@ class Services:
         self.settings = settings
         self.clock = clock
         self.first_app: App | None = None
-        inspector = Inspector(clock.time)
+        observers = Observers()
+        self.inspector = inspector = Inspector(clock.time, observers)
         deltas = DeltaNode(_delta_options(settings), clock.time)
-        self.hub = hub = Hub(loop.call_soon, clock.monotonic, _hub_options(settings), deltas, inspector)
+        self.hub = hub = Hub(loop.call_soon, clock.monotonic, _hub_options(settings), deltas, observers)
         self.apps = apps = AppRegistry(
             app_store(settings, serving=True),
             Defaults.from_settings(settings),
@@ -68,9 +70,9 @@ class Services:
         self.keys = IdempotencyKeys(max_key_length=settings.idempotency.max_key_length)
         self.revocations = Revocations(RevocationFile(settings.data_dir))
         self.histories = HistoryRuntime(hub, apps, clock, settings, history_store, MemoryHistoryStore, tracer)
-        self.webhooks = WebhookRuntime(hub, apps, clock, settings, webhook_queue, _webhook_sender, tracer)
-        publisher = Publisher(hub, self.keys, clock, self.histories.messages)
-        self.gateway = Gateway(hub, apps, clock, settings, loop.call_soon, publisher, self.revocations)
+        self.webhooks = WebhookRuntime(hub, inspector, apps, clock, settings, webhook_queue, _webhook_sender, tracer)
+        publisher = Publisher(hub, self.keys, clock, self.histories.messages, inspector.doubts)
+        self.gateway = Gateway(hub, apps, clock, settings, loop.call_soon, publisher, self.revocations, inspector)
         self.push = PushRuntime(
             apps,
             clock,

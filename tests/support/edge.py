@@ -319,7 +319,7 @@ class EdgeNode(Node):
         rates = AppRates()
         self.edge = Edge(
             gateway=self.gateway,
-            events=EventApi(self.publisher, self.keys, rates, self.clock, self.hub.inspector.doubts),
+            events=EventApi(self.publisher, self.keys, rates, self.clock, self.inspector.doubts),
             apps=self.apps,  # type: ignore[arg-type]
             rates=rates,
             clock=self.clock,

@@ -14,6 +14,8 @@ from sockudo.auth.revocations import Revocations
 from sockudo.config import Settings
 from sockudo.config.apps import App, Policy
 from sockudo.hub import AppState, Hub, HubOptions
+from sockudo.hub.events import Observers
+from sockudo.inspector import Inspector
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.protocol.shapes import V1_JSON, Shape
 from sockudo.publishing import Publisher
@@ -146,13 +148,15 @@ class Node:
         self.turns: list[Callable[[], object]] = []
         self.clock = FakeClock(NOW)
         self.clock.advance(1000)
-        self.hub = Hub(self.turns.append, self.clock.monotonic, options or HubOptions())
+        observers = Observers()
+        self.inspector = Inspector(self.clock.time, observers)
+        self.hub = Hub(self.turns.append, self.clock.monotonic, options or HubOptions(), observers=observers)
         self.apps = Apps(*(apps or (live_app(),)))
         self.app = self.apps.all()[0]
         self.settings = settings or Settings()
         self.keys = IdempotencyKeys(max_key_length=128)
         self.components = NodeComponents()
-        self.publisher = Publisher(self.hub, self.keys, self.clock, self.components.history)
+        self.publisher = Publisher(self.hub, self.keys, self.clock, self.components.history, self.inspector.doubts)
         self.revocations = Revocations()
         self.gateway = Gateway(
             self.hub,
@@ -162,6 +166,7 @@ class Node:
             self.turns.append,
             self.publisher,
             self.revocations,
+            self.inspector,
         )
 
     @property

@@ -17,6 +17,7 @@ from sockudo.edge.refusals import note_connection, note_upgrade, prefix_cause
 from sockudo.edge.replies import Refusal, Reply, error_reply
 from sockudo.edge.websocket import WebSocketProtocol
 from sockudo.errors import SockudoError
+from sockudo.hub.events import Connected
 from sockudo.protocol import frames
 from sockudo.protocol.deflate import DeflateParams, negotiate
 from sockudo.protocol.handshake import ConnectQuery, Upgrade, accept_response, check_upgrade, parse_connect_query
@@ -134,8 +135,8 @@ def _take_over(
         websocket.begin(accepted, session.shape.encode(greeting))
         if token is not None:
             adopt_token(session, token)
-        if gateway.inspector.watching:
-            gateway.inspector.connected(session, _spoken(session), origin)
+        if gateway.hub.observers.of(Connected):
+            gateway.hub.observers.emit(Connected(session, _spoken(session), origin))
         _log.debug("connected", app_id=app.id, socket_id=session.socket_id)
     if rest:
         websocket.data_received(rest)

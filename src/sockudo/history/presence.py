@@ -24,7 +24,7 @@ from sockudo.history.presence_writer import Mark, PresenceCounters, PresenceWrit
 from sockudo.history.query import HistoryQuery
 from sockudo.history.service import History
 from sockudo.history.states import authority
-from sockudo.hub import Channel, MemberEvent
+from sockudo.hub.events import MemberChanged
 from sockudo.ids import unique_id
 from sockudo.streams.records import Bounds
 from sockudo.streams.totals import Total
@@ -91,8 +91,9 @@ class PresenceHistory:
         await self._writer.close()
         await self._memory.close()
 
-    def note(self, channel: Channel, event: MemberEvent) -> None:
-        """Takes what happened to a member; what the hub's ``on_member`` calls. Never waits and never refuses."""
+    def note(self, changed: MemberChanged) -> None:
+        """Records what happened to a member; observes the hub. Never waits and never refuses."""
+        channel, event = changed
         app_id = channel.app.app_id
         kept = self._kept(app_id, channel.name)
         if kept is None:

@@ -17,6 +17,7 @@ from sockudo.history.presence import PresenceHistory, PresenceHistoryOptions
 from sockudo.history.service import History, HistoryOptions
 from sockudo.history.traced import TracedHistory
 from sockudo.hub import Hub
+from sockudo.hub.events import ChannelForgotten, MemberChanged
 from sockudo.spans import Tracer
 from sockudo.streams.ports import HistoryStore
 from sockudo.streams.records import Position
@@ -63,7 +64,7 @@ class HistoryRuntime:
             PresenceHistory.close,
             partial(errors.HISTORY_UNAVAILABLE, "The presence history is not open yet", retry_after=1),
         )
-        hub.on_forgotten = self._forget
+        hub.observers.add(ChannelForgotten, self._forget)
 
     @property
     def messages_needed(self) -> bool:
@@ -110,7 +111,7 @@ class HistoryRuntime:
         options = _presence_history_options(settings)
         presence = PresenceHistory(memory, self._policies, self._clock, options, durable=self.messages)
         await presence.start()
-        self._hub.on_member.append(presence.note)
+        self._hub.observers.add(MemberChanged, presence.note)
         _log.info("presence history", durable=self.messages.is_open)
         return presence
 
@@ -118,9 +119,9 @@ class HistoryRuntime:
         app = self._apps.by_id(app_id)
         return None if app is None else app.streams
 
-    def _forget(self, app_id: str, channel: str) -> None:
+    def _forget(self, forgotten: ChannelForgotten) -> None:
         if (messages := self.messages.if_open) is not None:
-            messages.forget(app_id, channel)
+            messages.forget(forgotten.app_id, forgotten.channel)
 
     def _stream_changed(self, app_id: str, channel: str, position: Position) -> None:
         presence = self.presence.if_open

@@ -6,7 +6,7 @@ from sockudo.hub.connection import Connection
 from sockudo.hub.fanout import Fanout
 from sockudo.hub.gate import Gate
 from sockudo.hub.hub import GateLimits, Hub, HubOptions
-from sockudo.hub.ports import BulkWriter, Observer, Peer
+from sockudo.hub.ports import BulkWriter, Peer
 from sockudo.hub.presence import MemberEvent
 from sockudo.hub.traffic import Traffic
 
@@ -21,7 +21,6 @@ __all__ = [
     "Hub",
     "HubOptions",
     "MemberEvent",
-    "Observer",
     "Peer",
     "Traffic",
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from sockudo.hub.cache import ChannelCache
 from sockudo.hub.channel import Channel
+from sockudo.hub.events import PredicateFailed, UserChanged
 from sockudo.hub.patterns import Patterns
 from sockudo.hub.traffic import Traffic
 from sockudo.hub.users import Users
@@ -72,8 +73,7 @@ class AppState:
         self.subscription_counts = False
 
     def _user_changed(self, user_id: str, online: bool) -> None:
-        if self.hub.observer is not None:
-            self.hub.observer.user_changed(self.app_id, user_id, online=online)
+        self.hub.observers.emit(UserChanged(self.app_id, user_id, online))
 
     def channel(self, name: str) -> Channel:
         """The channel of this name, made when it is missing; also a metachannel or a pattern."""
@@ -106,7 +106,7 @@ class AppState:
     def predicate_failed(self, reason: str, predicate_id: str) -> None:
         """An expression could not be asked of a message, which counts as no match."""
         self.traffic.predicate_errors[reason] += 1
-        self.hub.on_predicate_error(self.app_id, reason, predicate_id)
+        self.hub.observers.emit(PredicateFailed(self.app_id, reason, predicate_id))
 
     def filter_budget(self, frame: Frame) -> SharedBudget:
         """The work that is left for expressions on this frame, by whatever subscriptions it is heard."""

@@ -116,3 +116,9 @@ class Connection:
     def send(self, frame: Frame) -> None:
         """Writes a frame for this connection alone, in its shape."""
         self.write(self.shape.encode(frame))
+
+    def user_of(self, channel: str | None) -> str | None:
+        """Who this is: the member of that presence channel, else the user that it is signed in as."""
+        if channel is not None and self.members is not None and channel in self.members:
+            return self.members[channel]
+        return self.user.user_id if self.user is not None else None

@@ -16,13 +16,13 @@ from typing import Final, NamedTuple
 from sockudo.hub.app_state import AppState
 from sockudo.hub.channel import Channel
 from sockudo.hub.connection import Connection
+from sockudo.hub.events import ChannelForgotten, MemberChanged, Observers, Subscribed, Unsubscribed
 from sockudo.hub.fanout import Fanout
 from sockudo.hub.gate import Gate
 from sockudo.hub.outgoing import Outgoing
-from sockudo.hub.ports import BulkWriter, Observer, Schedule
+from sockudo.hub.ports import BulkWriter, Schedule
 from sockudo.hub.presence import Cause, Hold, MemberEvent
 from sockudo.hub.wants import EVERYTHING, Wants
-from sockudo.inspector import Inspector
 from sockudo.names import META, META_PREFIX, WILDCARD
 from sockudo.protocol import frames
 from sockudo.protocol.delta import DeltaNode, DeltaOptions, DeltaTrack
@@ -76,10 +76,12 @@ class Hub:
         now: Callable[[], float],
         options: HubOptions = HubOptions(),
         delta_node: DeltaNode | None = None,
-        inspector: Inspector | None = None,
+        observers: Observers | None = None,
     ) -> None:
-        # Whoever looks on, and what went wrong lately.
-        self.inspector = Inspector(now) if inspector is None else inspector
+        self.observers = observers = Observers() if observers is None else observers
+        self._on_subscribed = observers.of(Subscribed)
+        self._on_unsubscribed = observers.of(Unsubscribed)
+        self._on_member = observers.of(MemberChanged)
         self.delta_node = delta_node or DeltaNode(DeltaOptions(), now)
         # Every delta track of the node, for the sweep.
         self.tracks: dict[DeltaTrack, None] = {}
@@ -89,14 +91,6 @@ class Hub:
         self.apps: dict[str, AppState] = {}
         # How many frames the write being made holds: what a slow connection's queue counts.
         self.frames_in_write = 1
-        # Told of a channel whose stream nobody here has needed for long.
-        self.on_forgotten: Callable[[str, str], None] = lambda _app_id, _channel: None
-        # Told of every member's coming, change and going, in their order.
-        self.on_member: list[Callable[[Channel, MemberEvent], None]] = []
-        # Who is told of channels, users and what clients say; None where nobody wants to know.
-        self.observer: Observer | None = None
-        # Told of every expression that could not be asked: app, reason and the predicate's id.
-        self.on_predicate_error: Callable[[str, str, str], None] = lambda _app_id, _reason, _predicate_id: None
         # For deliveries to many; without one each is a write of its own.
         self.bulk: BulkWriter | None = None
         self._schedule = schedule
@@ -212,10 +206,8 @@ class Hub:
             connection.wildcards = [*(connection.wildcards or ()), name]
         self._count_changed(channel)
         self._tell_meta_of_join(channel)
-        if self.observer is not None:
-            self.observer.subscribed(channel)
-        if self.inspector.watching:
-            self.inspector.subscribed(connection, name)
+        if self._on_subscribed:
+            self.observers.emit(Subscribed(connection, channel))
         return fanout
 
     def join(
@@ -325,9 +317,7 @@ class Hub:
         fanout = connection.channels.get(name)
         if fanout is not None:
             fanout.catch_up(connection)
-            if self.inspector.watching:
-                self.inspector.unsubscribed(connection, name)
-            self._leave(connection, fanout, None)
+            self._leave(connection, fanout, None, asked=True)
 
     def disconnect(self, connection: Connection, *, held_until: float | None = None, forced: bool = False) -> None:
         """Forgets a connection everywhere. With ``held_until`` its presence members may come back until then.
@@ -343,12 +333,21 @@ class Hub:
             self._leave(connection, fanout, held_until, forced=forced)
         app.users.sign_out(connection)
 
-    def _leave(self, connection: Connection, fanout: Fanout, held_until: float | None, *, forced: bool = False) -> None:
+    def _leave(
+        self,
+        connection: Connection,
+        fanout: Fanout,
+        held_until: float | None,
+        *,
+        forced: bool = False,
+        asked: bool = False,
+    ) -> None:
         app, channel = connection.app, fanout.channel
         if channel.kind is WILDCARD:
             connection.wildcards = [name for name in connection.wildcards or () if name != channel.name] or None
         elif connection.chains is not None and fanout.wants.delta is not None:
             connection.chains.note(channel)
+        user_id = connection.user_of(channel.name) if self._on_unsubscribed else None
         channel.remove(connection, fanout)
         connection.channels.pop(channel.name, None)
         connection.count(channel.kind, fanout.wants, -1)
@@ -365,8 +364,8 @@ class Hub:
                 heappush(self._held, (hold, channel, event))
         self._count_changed(channel)
         self._tell_meta_of_leave(channel)
-        if self.observer is not None:
-            self.observer.unsubscribed(channel)
+        if self._on_unsubscribed:
+            self.observers.emit(Unsubscribed(connection, channel, user_id, asked))
         app.drop_if_empty(channel)
 
     def _say_removed(self, channel: Channel, event: MemberEvent) -> None:
@@ -375,8 +374,8 @@ class Hub:
         self._tell_member(channel, event)
 
     def _tell_member(self, channel: Channel, event: MemberEvent) -> None:
-        for told in self.on_member:
-            told(channel, event)
+        if self._on_member:
+            self.observers.emit(MemberChanged(channel, event))
 
     # ---- what time brings ----
 
@@ -397,7 +396,7 @@ class Hub:
                 track.sweep(now)
         for app in self.apps.values():
             for name in app.replay.sweep(now, app.channels):
-                self.on_forgotten(app.app_id, name)
+                self.observers.emit(ChannelForgotten(app.app_id, name))
 
     def _count_changed(self, channel: Channel) -> None:
         if not channel.app.subscription_counts or channel.kind in (META, WILDCARD):

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from sockudo.hub.channel import Channel
-
-__all__ = ["BulkWriter", "Observer", "Peer", "Schedule"]
+__all__ = ["BulkWriter", "Peer", "Schedule"]
 
 Schedule = Callable[[Callable[[], None]], object]
 """Runs a function once the current turn of the loop has done its work: ``loop.call_soon``."""
@@ -47,24 +44,3 @@ class BulkWriter(Protocol):
         they took. -1 takes none.
         """
         ...
-
-
-class Observer(Protocol):
-    """Who is told what happens, right when it has happened; must neither wait nor raise."""
-
-    def subscribed(self, channel: Channel) -> None:
-        """A channel has one subscription more."""
-
-    def unsubscribed(self, channel: Channel) -> None:
-        """A channel has one subscription less."""
-
-    def user_changed(self, app_id: str, user_id: str, *, online: bool) -> None:
-        """A user signed in on its first connection, or lost its last one."""
-
-    def cache_missed(self, app_id: str, channel: str) -> None:
-        """A subscriber of a cache channel found nothing in it."""
-
-    def client_said(
-        self, app_id: str, channel: str, event: str, data: bytes, socket_id: str, user_id: str | None
-    ) -> None:
-        """A client event is being delivered. ``data`` is JSON text, ``user_id`` that of the presence channel."""

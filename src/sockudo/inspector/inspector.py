@@ -1,19 +1,29 @@
-"""Where everything that happens is told, and who hears of it.
+"""Shows what happens on a node to watchers, and keeps recent problems.
 
-Nothing is made of what happens while nobody watches: the ways of messages, subscribes and closes ask ``watching``
-first, one attribute. Problems are kept always: they are rare, and a flood of them costs one small object each.
-Whatever is told must be told before the state is gone that the entry speaks of.
+Messages, subscribes and closes are observed only while there is a watcher, so they cost nothing otherwise. Problems are
+always kept: they are rare, and a flood of them costs one small object each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from sockudo import errors
-from sockudo.errors import ErrorSpec, SockudoError
+from sockudo.errors import ErrorSpec
+from sockudo.hub.events import (
+    Connected,
+    ConnectionEnded,
+    ConnectionLeft,
+    FrameRefused,
+    Observers,
+    Published,
+    SignedIn,
+    Subscribed,
+    Unsubscribed,
+)
 from sockudo.inspector.doubts import Doubts
-from sockudo.inspector.entry import PROBLEMS, By, Entry, Kind
+from sockudo.inspector.entry import PROBLEMS, Entry, Kind
 from sockudo.inspector.misnamed import similar_channel
 from sockudo.inspector.problems import Problems
 from sockudo.inspector.watcher import Selection, Watcher
@@ -28,6 +38,12 @@ __all__ = ["Inspector"]
 
 _SHOWN_DATA = 2000
 
+_REFUSED: Final[dict[str, Kind]] = {
+    "subscribe": "subscribe_refused",
+    "signin": "signin_refused",
+    "frame": "frame_refused",
+}
+
 # The shortest silence that proxies end connections for, as they come.
 _PROXIES_CUT_AFTER = 29.0
 _CUT = (
@@ -39,8 +55,19 @@ _CUT = (
 class Inspector:
     """Tells watchers what happens, and keeps the last problems. ``time`` is the time of day in seconds."""
 
-    def __init__(self, time: Callable[[], float]) -> None:
+    def __init__(self, time: Callable[[], float], observers: Observers | None = None) -> None:
         self._time = time
+        self._observers = observers or Observers()
+        self._observers.add(ConnectionEnded, self._ended)
+        self._observers.add(FrameRefused, self._refused)
+        self._watched: dict[type, Callable[[Any], None]] = {
+            Connected: self._connected,
+            ConnectionLeft: self._left,
+            SignedIn: self._signed_in,
+            Subscribed: self._subscribed,
+            Unsubscribed: self._unsubscribed,
+            Published: self._published,
+        }
         self._watchers: dict[Watcher, None] = {}
         self.watching = False
         self.problems = Problems()
@@ -54,13 +81,19 @@ class Inspector:
         """From now on, until it is closed, the watcher gathers what fits its selection."""
         watcher = Watcher(self, selection, wake, capacity)
         self._watchers[watcher] = None
-        self.watching = True
+        if not self.watching:
+            self.watching = True
+            for kind, observer in self._watched.items():
+                self._observers.add(kind, observer)
         return watcher
 
     def forget(self, watcher: Watcher) -> None:
         """Ends what `watch` began."""
         self._watchers.pop(watcher, None)
-        self.watching = bool(self._watchers)
+        if self.watching and not self._watchers:
+            self.watching = False
+            for kind, observer in self._watched.items():
+                self._observers.remove(kind, observer)
 
     def now_ms(self) -> int:
         """The time of day as entries have it."""
@@ -76,9 +109,8 @@ class Inspector:
 
     # ---- connections ----
 
-    def connected(self, connection: Connection, client: str, origin: str | None) -> None:
-        """A connection was let in; only for watchers. ``client`` says which SDK it is and how it speaks."""
-        self._of(connection, "connected", client=client or None, origin=origin)
+    def _connected(self, event: Connected) -> None:
+        self._of(event.connection, "connected", client=event.client or None, origin=event.origin)
 
     def connect_refused(
         self,
@@ -108,55 +140,47 @@ class Inspector:
             )
         )
 
-    def ended(self, connection: Connection, error: SockudoError, by: By) -> None:
-        """The server ended a connection, of itself or because the app's backend wanted it."""
+    def _ended(self, event: ConnectionEnded) -> None:
+        error = event.error
         if error.spec is errors.SERVER_SHUTDOWN and not self.watching:
             # Nobody will be here to ask why.
             return
         self._of(
-            connection,
+            event.connection,
             "closed",
             error=error.spec.slug,
             code=error.spec.ws,
             text=error.text,
             cause=error.likely_cause,
-            by=by,
+            by=event.by,
         )
 
-    def left(self, connection: Connection, code: int | None, silent: float) -> None:
-        """A connection was closed from outside; only for watchers. Without a ``code`` it was lost.
-
-        ``silent`` is for how many seconds nothing had come from the client.
-        """
-        if code is not None:
-            self._of(connection, "closed", code=code, by="client")
+    def _left(self, event: ConnectionLeft) -> None:
+        if event.code is not None:
+            self._of(event.connection, "closed", code=event.code, by="client")
             return
-        cause = _CUT if silent >= _PROXIES_CUT_AFTER else None
-        self._of(connection, "closed", by="network", silent=int(silent), cause=cause)
+        cause = _CUT if event.silent >= _PROXIES_CUT_AFTER else None
+        self._of(event.connection, "closed", by="network", silent=int(event.silent), cause=cause)
 
-    def signed_in(self, connection: Connection) -> None:
-        """A connection is a user's now; only for watchers."""
-        self._of(connection, "signed_in")
+    def _signed_in(self, event: SignedIn) -> None:
+        self._of(event.connection, "signed_in")
 
     # ---- what clients ask for ----
 
-    def subscribed(self, connection: Connection, channel: str) -> None:
-        """Only for watchers."""
-        self._of(connection, "subscribed", channel=channel)
+    def _subscribed(self, event: Subscribed) -> None:
+        self._of(event.connection, "subscribed", channel=event.channel.name)
 
-    def unsubscribed(self, connection: Connection, channel: str) -> None:
-        """A connection that stays left a channel; only for watchers."""
-        self._of(connection, "unsubscribed", channel=channel)
+    def _unsubscribed(self, event: Unsubscribed) -> None:
+        if event.asked:
+            self._of(event.connection, "unsubscribed", channel=event.channel.name, user_id=event.user_id)
 
-    def refused(
-        self, connection: Connection, kind: Kind, error: SockudoError, channel: str | None, event: str | None
-    ) -> None:
-        """A client asked for something and did not get it."""
+    def _refused(self, event: FrameRefused) -> None:
+        error = event.error
         self._of(
-            connection,
-            kind,
-            channel=channel,
-            event=event,
+            event.connection,
+            _REFUSED[event.what],
+            channel=event.channel,
+            event=event.event,
             error=error.spec.slug,
             code=error.spec.ws,
             text=error.text,
@@ -164,14 +188,22 @@ class Inspector:
             shared_cause=error.shared_cause,
         )
 
-    def _of(self, connection: Connection, kind: Kind, *, channel: str | None = None, **more: object) -> None:
+    def _of(
+        self,
+        connection: Connection,
+        kind: Kind,
+        *,
+        channel: str | None = None,
+        user_id: str | None = None,
+        **more: object,
+    ) -> None:
         entry = Entry(
             self.now_ms(),
             kind,
             connection.app.app_id,
             channel,
             connection.socket_id,
-            _user_of(connection, channel),
+            user_id or connection.user_of(channel),
             connection.peer.address,
             **more,  # type: ignore[arg-type]  # fields of an entry, each checked where it is given
         )
@@ -179,11 +211,8 @@ class Inspector:
 
     # ---- messages ----
 
-    def message(self, state: AppState, frame: Frame, exclude: str | None, sender: str | None) -> None:
-        """A message is published on a channel; only for watchers.
-
-        ``sender`` and ``exclude`` are sockets; without a sender it comes from the app's backend.
-        """
+    def _published(self, event: Published) -> None:
+        state, frame, exclude, sender = event
         channel = frame.channel or ""
         to_user = channel.removeprefix(USER_CHANNEL_PREFIX) if channel.startswith(USER_CHANNEL_PREFIX) else None
         entry: Entry | None = None
@@ -195,10 +224,10 @@ class Inspector:
                 watcher.skip()
                 continue
             if entry is None:
-                entry = self._published(state, frame, exclude, source, to_user)
+                entry = self._message(state, frame, exclude, source, to_user)
             watcher.put(entry)
 
-    def _published(
+    def _message(
         self,
         state: AppState,
         frame: Frame,
@@ -215,7 +244,7 @@ class Inspector:
             state.app_id,
             channel,
             sender.socket_id if sender is not None else None,
-            to_user or (_user_of(sender, channel) if sender is not None else None),
+            to_user or (sender.user_of(channel) if sender is not None else None),
             sender.peer.address if sender is not None else None,
             event=frame.event,
             cause=None if recipients or to_user is not None else similar_channel(state, channel),
@@ -231,13 +260,6 @@ def _data_text(frame: Frame) -> bytes:
     """What a message says, as the text that SDKs hand to the page."""
     data = frame.data
     return data.encode("utf-8", "replace") if isinstance(data, str) else bytes(data or b"")
-
-
-def _user_of(connection: Connection, channel: str | None) -> str | None:
-    """Who a connection is: the member of this presence channel, else the user that it is signed in as."""
-    if channel is not None and connection.members is not None and channel in connection.members:
-        return connection.members[channel]
-    return connection.user.user_id if connection.user is not None else None
 
 
 def _recipients(state: AppState, channel: str, exclude: str | None, to_user: str | None) -> int:

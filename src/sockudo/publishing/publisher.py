@@ -21,7 +21,9 @@ from sockudo.clock import Clock
 from sockudo.components import Component
 from sockudo.history import History
 from sockudo.hub import AppState, Hub
+from sockudo.hub.events import Published
 from sockudo.ids import unique_id
+from sockudo.inspector.doubts import Doubts
 from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint
 from sockudo.names import USER_CHANNEL_PREFIX, channel_kind
 from sockudo.protocol.frame import Frame
@@ -43,9 +45,12 @@ Deliver = Callable[[float], None]
 class Publisher:
     """Publishes messages, on durable channels while ``history`` is open."""
 
-    def __init__(self, hub: Hub, keys: IdempotencyKeys, clock: Clock, history: Component[History]) -> None:
+    def __init__(
+        self, hub: Hub, keys: IdempotencyKeys, clock: Clock, history: Component[History], doubts: Doubts
+    ) -> None:
         self._hub = hub
-        self._doubts = hub.inspector.doubts
+        self._doubts = doubts
+        self._on_published = hub.observers.of(Published)
         self._keys = keys
         self._clock = clock
         self.history = history
@@ -172,8 +177,8 @@ class Publisher:
     ) -> None:
         state.traffic.published += 1
         channel = frame.channel or ""
-        if self._hub.inspector.watching:
-            self._hub.inspector.message(state, frame, exclude, sender)
+        if self._on_published:
+            self._hub.observers.emit(Published(state, frame, exclude, sender))
         kind = channel_kind(channel)
         if sender is None:
             self._doubts.published(state, channel, kind, frame.event, frame.data)

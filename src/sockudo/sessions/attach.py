@@ -14,6 +14,7 @@ import msgspec
 from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.hub import Gate, GateLimits
+from sockudo.hub.events import CacheMissed
 from sockudo.names import META, WILDCARD, ChannelKind
 from sockudo.protocol import frames
 from sockudo.protocol.filters import Predicate
@@ -225,7 +226,6 @@ def _finish(session: Session, request: Request) -> None:
     if request.kind.cache:
         cached = session.app.cache.get(name, session.last_seen)
         session.send(frames.cache_miss(name) if cached is None else cached.shown)
-        observer = session.gateway.hub.observer
-        if cached is None and observer is not None:
-            observer.cache_missed(session.live.id, name)
+        if cached is None:
+            session.gateway.hub.observers.emit(CacheMissed(session.live.id, name))
     session.gateway.log.debug("subscribed", app_id=session.live.id, socket_id=session.socket_id, channel=name)

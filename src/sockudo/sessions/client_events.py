@@ -8,6 +8,7 @@ import msgspec
 
 from sockudo import errors
 from sockudo.errors import ErrorSpec, SockudoError
+from sockudo.hub.events import ClientEvent
 from sockudo.names import channel_kind, is_meta, is_wildcard
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame
@@ -67,8 +68,8 @@ def _publish(session: Session, name: str, event: str, data: bytes) -> None:
         compress=False,
         sender=socket_id,
     )
-    if gateway.hub.observer is not None:
-        gateway.hub.observer.client_said(live.id, name, event, data, socket_id, user_id)
+    if gateway.hub.observers.of(ClientEvent):
+        gateway.hub.observers.emit(ClientEvent(live.id, name, event, data, socket_id, user_id))
     if session.v2 is not None and not session.echo:
         session.app.traffic.echoes_suppressed += 1
     if pending is not None:

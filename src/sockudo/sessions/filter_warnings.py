@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from sockudo.clock import Clock
+from sockudo.hub.events import PredicateFailed
 from sockudo.limits.windows import KeyedWindows
 
 __all__ = ["FilterWarnings"]
@@ -20,15 +21,16 @@ _log = structlog.get_logger("sockudo.filters")
 
 
 class FilterWarnings:
-    """What the hub's ``on_predicate_error`` calls. Neither the expression nor the message is in the log."""
+    """Observes `PredicateFailed`. Neither the expression nor the message is in the log."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._windows = KeyedWindows(1)
         self._warned: dict[tuple[str, str], None] = {}
 
-    def note(self, app_id: str, reason: str, predicate_id: str) -> None:
+    def note(self, failed: PredicateFailed) -> None:
         """Warns, unless that was done for this expression or the app has had its share of this second."""
+        app_id, reason, predicate_id = failed
         warned, key = self._warned, (app_id, predicate_id)
         if key in warned:
             return

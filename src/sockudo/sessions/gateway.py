@@ -18,8 +18,10 @@ from sockudo.clock import Clock
 from sockudo.config import Settings
 from sockudo.errors import SockudoError
 from sockudo.hub import AppState, Hub, Peer
+from sockudo.hub.events import PredicateFailed
 from sockudo.hub.ports import Schedule
 from sockudo.ids import socket_id
+from sockudo.inspector import Inspector
 from sockudo.limits.windows import KeyedWindows
 from sockudo.protocol.delta import ChannelDeltas
 from sockudo.protocol.shapes import RECOVERABLE_V1_JSON, V1_JSON, Shape
@@ -50,9 +52,10 @@ class Gateway:
         schedule: Schedule,
         publisher: Publisher,
         revocations: Revocations,
+        inspector: Inspector,
     ) -> None:
         self.hub = hub
-        self.inspector = hub.inspector
+        self.inspector = inspector
         self.publisher = publisher
         self.revocations = revocations
         # Work of sessions that later frames do not wait for.
@@ -70,7 +73,7 @@ class Gateway:
         self.auth_warnings = KeyedWindows(1)
         # Failed recoveries, by app and code.
         self.resume_warnings = KeyedWindows(60)
-        hub.on_predicate_error = FilterWarnings(clock).note
+        hub.observers.add(PredicateFailed, FilterWarnings(clock).note)
         # Bound once: every connection logs several lines at debug, and nearly nobody wants them.
         self.log: structlog.stdlib.BoundLogger = structlog.get_logger("sockudo.sessions").bind()
 

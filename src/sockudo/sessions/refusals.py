@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from sockudo.errors import SockudoError
-from sockudo.inspector import Kind
+from sockudo.hub.events import FrameRefused
 from sockudo.protocol.inbound import InboundFrame, data_value
 
 if TYPE_CHECKING:
@@ -13,21 +13,24 @@ if TYPE_CHECKING:
 
 __all__ = ["note_refusal"]
 
-_KINDS: Final[dict[str, Kind]] = {"subscribe": "subscribe_refused", "signin": "signin_refused"}
+Kind = Literal["subscribe", "signin", "frame"]
+
+_KINDS: Final[dict[str, Kind]] = {"subscribe": "subscribe", "signin": "signin"}
 _LONGEST: Final = 300
 
 
 def note_refusal(session: Session, error: SockudoError, channel: str | None, about: InboundFrame | str | None) -> None:
-    """Tells the inspector; see `Session.refuse` for ``channel`` and ``about``."""
-    kind: Kind = "frame_refused"
+    """Emits the refusal to observers; see `Session.refuse` for ``channel`` and ``about``."""
+    kind: Kind = "frame"
     event = None
     if isinstance(about, str):
-        kind, channel = "subscribe_refused", about
+        kind, channel = "subscribe", about
     elif about is not None:
         event = about.event[:_LONGEST]
-        kind = _KINDS.get(about.event.partition(":")[2], "frame_refused")
+        kind = _KINDS.get(about.event.partition(":")[2], "frame")
         channel = channel or about.channel or _channel_of(about)
-    session.gateway.inspector.refused(session, kind, error, channel[:_LONGEST] if channel is not None else None, event)
+    shown = channel[:_LONGEST] if channel is not None else None
+    session.gateway.hub.observers.emit(FrameRefused(session, kind, error, shown, event))
 
 
 def _channel_of(frame: InboundFrame) -> str | None:

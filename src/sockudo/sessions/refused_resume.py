@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from sockudo import errors
 from sockudo.errors import CATALOGUE
 from sockudo.history import Failed
+from sockudo.hub.events import FrameRefused
 
 if TYPE_CHECKING:
     from sockudo.sessions.session import Session
@@ -36,7 +37,7 @@ def note_failed_resume(session: Session, channel: str, failed: Failed, serial: i
     spec = CATALOGUE.get(failed.code, errors.CONTINUITY_UNVERIFIABLE)
     cause = _cause(failed, serial)
     refusal = spec(likely_cause=cause)
-    gateway.inspector.refused(session, "frame_refused", refusal, channel[:300], "pusher:resume")
+    gateway.hub.observers.emit(FrameRefused(session, "frame", refusal, channel[:300], "pusher:resume"))
     app_id = session.live.id
     window = gateway.resume_warnings.window(f"{app_id} {failed.code}", gateway.clock.monotonic())
     window.count += 1

@@ -12,6 +12,7 @@ from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.errors import SockudoError
 from sockudo.hub import AppState, Connection, GateLimits, Peer
+from sockudo.hub.events import ConnectionEnded, ConnectionLeft
 from sockudo.hub.outgoing import visible
 from sockudo.ids import unique_id
 from sockudo.limits.windows import SocketWindow
@@ -198,7 +199,7 @@ class Session(Connection):
         if code >= 4000 and not (self.shape.v2 and error.spec is errors.PONG_TIMEOUT):
             self.peer.write(self.shape.encode(frames.error(code, error.client_text)))
         backend = error.spec in _BY_BACKEND
-        self.gateway.inspector.ended(self, error, "backend" if backend else "server")
+        self.gateway.hub.observers.emit(ConnectionEnded(self, error, "backend" if backend else "server"))
         silent_v1 = error.spec is errors.PONG_TIMEOUT and not self.shape.v2
         self._leave(clean=silent_v1 or error.spec in _BROKEN, forced=backend)
         self.peer.close(code, error.client_text)
@@ -213,8 +214,8 @@ class Session(Connection):
         """
         if self.ended:
             return
-        if self.gateway.inspector.watching:
-            self.gateway.inspector.left(self, code, self.gateway.clock.monotonic() - self.last_seen)
+        silent = self.gateway.clock.monotonic() - self.last_seen
+        self.gateway.hub.observers.emit(ConnectionLeft(self, code, silent))
         self._leave(clean=code is not None)
 
     def _leave(self, *, clean: bool, forced: bool = False) -> None:

@@ -10,6 +10,7 @@ from sockudo import errors
 from sockudo.auth.capabilities import Capabilities
 from sockudo.auth.channels import check_user_auth
 from sockudo.errors import SockudoError
+from sockudo.hub.events import SignedIn
 from sockudo.protocol import frames
 from sockudo.protocol.inbound import InboundFrame, object_data
 from sockudo.sessions.refused_auth import log_refused_sign_in
@@ -54,8 +55,7 @@ def sign_in(session: Session, frame: InboundFrame) -> None:
     if session.v2 is not None and capabilities is not None:
         session.v2.capabilities = capabilities
     session.authorized = True
-    if session.gateway.inspector.watching:
-        session.gateway.inspector.signed_in(session)
+    session.gateway.hub.observers.emit(SignedIn(session))
     session.gateway.log.debug("signed in", app_id=live.id, socket_id=session.socket_id, user_id=user["id"])
 
 

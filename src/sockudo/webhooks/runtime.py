@@ -13,6 +13,7 @@ from sockudo.clock import Clock
 from sockudo.components import Component
 from sockudo.config import Settings
 from sockudo.hub import Hub
+from sockudo.inspector import Inspector
 from sockudo.spans import Tracer
 from sockudo.webhooks.batches import BatchOptions
 from sockudo.webhooks.deliverer import DeliveryOptions
@@ -34,6 +35,7 @@ class WebhookRuntime:
     def __init__(
         self,
         hub: Hub,
+        inspector: Inspector,
         apps: AppRegistry,
         clock: Clock,
         settings: Settings,
@@ -42,6 +44,7 @@ class WebhookRuntime:
         tracer: Tracer | None = None,
     ) -> None:
         self._hub = hub
+        self._inspector = inspector
         self._apps = apps
         self._clock = clock
         self._settings = settings
@@ -66,9 +69,7 @@ class WebhookRuntime:
         if queue is None:
             raise errors.WEBHOOKS_OFF('This server has no webhooks: queue.driver is "none"')
         sender = self._make_sender(settings)
-        webhooks = Webhooks(
-            queue, sender, self._apps.by_id, self._clock, webhook_options(settings), self._hub.inspector
-        )
+        webhooks = Webhooks(queue, sender, self._apps.by_id, self._clock, webhook_options(settings), self._inspector)
         if self._tracer is not None:
             webhooks.trace(WebhookTraces(self._tracer))
         try:
@@ -76,14 +77,15 @@ class WebhookRuntime:
         except errors.SockudoError:
             await sender.close()
             raise
-        self._hub.on_member.append(webhooks.member)
-        self._hub.observer = webhooks
+        for kind, observer in webhooks.observers.items():
+            self._hub.observers.add(kind, observer)
         _log.info("webhooks", queue=settings.queue.driver)
         return webhooks
 
     async def _close(self, webhooks: Webhooks) -> None:
         """Puts what has happened into the queue and lets what is due go out."""
-        self._hub.observer = None
+        for kind, observer in webhooks.observers.items():
+            self._hub.observers.remove(kind, observer)
         await webhooks.close()
 
 

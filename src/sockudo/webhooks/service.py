@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -14,7 +14,8 @@ from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.auth.signing import Signer
 from sockudo.clock import Clock
-from sockudo.hub import Channel, MemberEvent
+from sockudo.hub import Channel
+from sockudo.hub.events import CacheMissed, ClientEvent, MemberChanged, Subscribed, Unsubscribed, UserChanged
 from sockudo.inspector import Inspector
 from sockudo.names import META, WILDCARD
 from sockudo.tasks import end_tasks, start_tasks
@@ -168,10 +169,22 @@ class Webhooks:
                 event = event._replace(trace=self._traces.cause())
             self.batches.add(endpoints, event)
 
-    # ---- what the hub tells ----
+    # ---- what the hub emits ----
 
-    def subscribed(self, channel: Channel) -> None:
-        """A channel has one subscription more."""
+    @property
+    def observers(self) -> dict[type, Callable[[Any], None]]:
+        """What observes each kind of event of the hub."""
+        return {
+            Subscribed: self._subscribed,
+            Unsubscribed: self._unsubscribed,
+            UserChanged: self._user_changed,
+            CacheMissed: self._cache_missed,
+            ClientEvent: self._client_event,
+            MemberChanged: self._member_changed,
+        }
+
+    def _subscribed(self, event: Subscribed) -> None:
+        channel = event.channel
         if channel.kind in (META, WILDCARD):
             return
         app_id, count = channel.app.app_id, channel.subscription_count
@@ -182,8 +195,8 @@ class Webhooks:
         if channel.presence is None:
             self.recorder.counted(app_id, channel.name, count)
 
-    def unsubscribed(self, channel: Channel) -> None:
-        """A channel has one subscription less."""
+    def _unsubscribed(self, event: Unsubscribed) -> None:
+        channel = event.channel
         if channel.kind in (META, WILDCARD):
             return
         app_id, count = channel.app.app_id, channel.subscription_count
@@ -194,25 +207,20 @@ class Webhooks:
         elif not count:
             self.recorder.vacated(app_id, channel.name)
 
-    def user_changed(self, app_id: str, user_id: str, *, online: bool) -> None:
-        """A user came online or went offline."""
-        if online:
-            self.recorder.online(app_id, user_id)
+    def _user_changed(self, event: UserChanged) -> None:
+        if event.online:
+            self.recorder.online(event.app_id, event.user_id)
         else:
-            self.recorder.offline(app_id, user_id)
+            self.recorder.offline(event.app_id, event.user_id)
 
-    def cache_missed(self, app_id: str, channel: str) -> None:
-        """A subscriber of a cache channel found nothing in it."""
-        self.recorder.missed(app_id, channel)
+    def _cache_missed(self, event: CacheMissed) -> None:
+        self.recorder.missed(event.app_id, event.channel)
 
-    def client_said(
-        self, app_id: str, channel: str, event: str, data: bytes, socket_id: str, user_id: str | None
-    ) -> None:
-        """A client event is being delivered."""
-        self.recorder.said(app_id, channel, event, data, socket_id, user_id)
+    def _client_event(self, event: ClientEvent) -> None:
+        self.recorder.said(*event)
 
-    def member(self, channel: Channel, event: MemberEvent) -> None:
-        """A member came, changed or went."""
+    def _member_changed(self, changed: MemberChanged) -> None:
+        channel, event = changed
         app_id = channel.app.app_id
         if event.kind == "member_added":
             self.recorder.member_added(app_id, channel.name, event.user_id)

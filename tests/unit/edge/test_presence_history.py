@@ -14,6 +14,7 @@ from sockudo.config.apps import History as HistoryOverride
 from sockudo.config.apps import Limits
 from sockudo.config.apps import PresenceHistory as PresenceOverride
 from sockudo.history import History, HistoryOptions, PresenceHistory, PresenceHistoryOptions
+from sockudo.hub.events import MemberChanged
 from support.components import HandComponent, no_history
 from support.durable import UnrulyStore, refuse
 from support.edge import EdgeNode, Response, request
@@ -42,7 +43,7 @@ class Site(EdgeNode):
             PresenceHistoryOptions(max_page_size=3),
             durable=self.durable,
         )
-        self.hub.on_member.append(self.presence.note)
+        self.hub.observers.add(MemberChanged, self.presence.note)
         self.components.presence_history.put(self.presence)
 
     def _history(self, store: UnrulyStore, backend: str) -> History:

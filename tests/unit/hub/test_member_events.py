@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sockudo.hub import Channel, Connection, HubOptions, MemberEvent
+from sockudo.hub import Connection, HubOptions, MemberEvent
+from sockudo.hub.events import MemberChanged
 from sockudo.hub.presence import Cause
 from support.world import World
 
@@ -22,12 +23,13 @@ def world(seen: list[MemberEvent]) -> World:
 
 
 def observed(world: World, seen: list[MemberEvent]) -> World:
-    def note(channel: Channel, event: MemberEvent) -> None:
+    def note(changed: MemberChanged) -> None:
+        channel, event = changed
         assert channel.name == ROOM
         assert channel.app is world.app
         seen.append(event)
 
-    world.hub.on_member.append(note)
+    world.hub.observers.add(MemberChanged, note)
     return world
 
 

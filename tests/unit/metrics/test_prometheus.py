@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from sockudo.hub.events import PredicateFailed
 from sockudo.hub.latency import Latency
 from sockudo.hub.wants import Wants
 from sockudo.metrics import Metrics
@@ -248,8 +249,8 @@ def test_differences_that_nobody_wants_are_not_shown(exposition: Exposition) -> 
 
 def test_what_filters_held_back_and_could_not_be_asked(exposition: Exposition) -> None:
     world = exposition.world
-    told: list[tuple[str, str, str]] = []
-    world.hub.on_predicate_error = lambda *about: told.append(about)
+    told: list[PredicateFailed] = []
+    world.hub.observers.add(PredicateFailed, told.append)
     never = Predicate(events=["other"])
     failing = Predicate(expression="abs(name)")
     for predicate in (never, never, failing, None):

@@ -23,8 +23,8 @@ class Backend:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.keys = IdempotencyKeys(max_key_length=16)
-        publisher = Publisher(node.hub, self.keys, node.clock, node.components.history)
-        self.api = EventApi(publisher, self.keys, AppRates(), node.clock, node.hub.inspector.doubts)
+        publisher = Publisher(node.hub, self.keys, node.clock, node.components.history, node.inspector.doubts)
+        self.api = EventApi(publisher, self.keys, AppRates(), node.clock, node.inspector.doubts)
 
     def events(self, body: Any = None, key: str | None = None, **fields: Any) -> bytes:
         text = json.dumps(fields if body is None else body).encode()

@@ -28,7 +28,7 @@ class Backend:
         self.node = Node(live_app(history=HistoryOverride(enabled=True)))
         self.node.components.history.put(durable.history)
         node = self.node
-        self.api = EventApi(node.publisher, node.keys, AppRates(), node.clock, node.hub.inspector.doubts)
+        self.api = EventApi(node.publisher, node.keys, AppRates(), node.clock, node.inspector.doubts)
         self.held = Held()
         durable.store.plan("commit", self.held)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from sockudo.hub.events import PredicateFailed
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.shapes import V2_JSON
 from sockudo.sessions.filter_warnings import FilterWarnings
@@ -22,9 +23,9 @@ def test_one_line_for_each_expression_of_each_app() -> None:
     warnings = FilterWarnings(FakeClock())
     with capture_logs() as logs:
         for _ in range(3):
-            warnings.note("app", "evaluation", "first")
-            warnings.note("app", "budget", "second")
-            warnings.note("other", "evaluation", "first")
+            warnings.note(PredicateFailed("app", "evaluation", "first"))
+            warnings.note(PredicateFailed("app", "budget", "second"))
+            warnings.note(PredicateFailed("other", "evaluation", "first"))
     assert warned(logs) == [("first", "evaluation"), ("second", "budget"), ("first", "evaluation")]
 
 
@@ -33,11 +34,11 @@ def test_a_flood_of_expressions_is_five_lines_a_second_for_each_app() -> None:
     warnings = FilterWarnings(clock)
     with capture_logs() as logs:
         for number in range(100):
-            warnings.note("app", "evaluation", str(number))
-        warnings.note("quiet", "evaluation", "x")
+            warnings.note(PredicateFailed("app", "evaluation", str(number)))
+        warnings.note(PredicateFailed("quiet", "evaluation", "x"))
         clock.advance(1)
-        warnings.note("app", "evaluation", "50")
-        warnings.note("app", "evaluation", "3")
+        warnings.note(PredicateFailed("app", "evaluation", "50"))
+        warnings.note(PredicateFailed("app", "evaluation", "3"))
     assert [name for name, _ in warned(logs)] == ["0", "1", "2", "3", "4", "x", "50"]
 
 
@@ -47,7 +48,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     warnings = FilterWarnings(clock)
     for number in range(50):
         clock.advance(1)
-        warnings.note("app", "evaluation", str(number))
+        warnings.note(PredicateFailed("app", "evaluation", str(number)))
     assert len(warnings._warned) == 3
 
 

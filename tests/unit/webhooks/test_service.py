@@ -39,8 +39,8 @@ class Served:
         about: dict[str, Any] = {"batches": BatchOptions(enabled=False, lanes=1), **options}
         self.webhooks = Webhooks(self.queue, self.sender, self.apps.get, LoopClock(), WebhookOptions(**about))
         self.world = World()
-        self.world.hub.observer = self.webhooks
-        self.world.hub.on_member.append(self.webhooks.member)
+        for kind, observer in self.webhooks.observers.items():
+            self.world.hub.observers.add(kind, observer)
 
     def told(self) -> list[dict[str, Any]]:
         return [event for sent in self.sender.sent for event in events_in(sent.body)]
