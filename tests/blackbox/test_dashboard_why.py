@@ -64,6 +64,10 @@ def test_each_cause_is_told_with_its_reason_and_what_to_do(server: ServerProcess
     for word in (*cause.told, cause.error):
         assert word in shown
     assert (group["explanation"]["remedy"] in shown) or "What to do" in shown
+    assert "page Why?" not in shown, "it is this page"
+    # What the title says is not said once more below it, unless there is more to it.
+    again = re.escape(group["explanation"]["meaning"].rstrip("."))
+    assert not re.search(rf"What happened {again}\.? (Usual causes|Likely cause|What to do)", shown)
 
 
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.name)
