@@ -1,8 +1,7 @@
 """What a send to a push provider costs this process, through each adapter, against a stand-in that answers after 20 ms.
 
 The stand-in is a process of its own. Printed: sends per second as they came, CPU of this process per send, and what
-one core would come to. The two rows of the engine are the requests alone, without an adapter: what ours are held
-against.
+one core would come to.
 
     .venv/bin/python benchmarks/micro/push_providers.py [--sends 4000] [--at-once 64]
 """
@@ -13,14 +12,12 @@ import argparse
 import asyncio
 import base64
 import os
-import ssl
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import httpcore
 import msgspec
 import uvloop
 from cryptography.hazmat.primitives import serialization
@@ -28,8 +25,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sockudo.config.sections.push import Push
 from sockudo.config.sections.push_providers import PushApns, PushFcm, PushHms, PushWebpush, PushWns
-from sockudo.outbound import Exchange
 from sockudo.outbound.addresses import is_public
+from sockudo.outbound.exchange import Exchange
 from sockudo.providers import Surroundings, push_providers
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.recipients import ApnsRecipient, FcmRecipient, HmsRecipient, WebRecipient, WnsRecipient
@@ -98,18 +95,6 @@ def sender(provider, name, recipient):
     return one
 
 
-def engine(url, cafile, http2):
-    tls = ssl.create_default_context(cafile=cafile)
-    pool = httpcore.AsyncConnectionPool(ssl_context=tls, max_connections=None, max_keepalive_connections=100, http2=http2)
-
-    async def one(number):
-        headers = {"host": "127.0.0.1", "authorization": "bearer " + "t" * 180, "content-type": "application/json"}
-        answer = await pool.request("POST", f"{url}/3/device/{number:064x}", headers=headers, content=b"x" * 300)
-        assert answer.status == 200
-
-    return one
-
-
 async def measure(sends, at_once, plain, secure, cafile):
     http = Exchange(allow_local=True, cafile=cafile)
     made, keys = providers(plain, secure, http), BrowserKeys()
@@ -122,8 +107,6 @@ async def measure(sends, at_once, plain, secure, cafile):
     }
     for name, recipient in recipients.items():
         await timed(name, sender(made[name], name, recipient), sends, at_once)
-    await timed("HTTP/1.1 with the engine alone", engine(plain, cafile, False), sends, at_once)
-    await timed("HTTP/2 with the engine alone", engine(secure, cafile, True), sends, at_once)
     for provider in made.values():
         await provider.close()
     await http.close()

@@ -16,8 +16,9 @@ from sockudo.config import Settings, log_filter
 
 __all__ = ["configure_logs"]
 
-# uvicorn says what we say ourselves; whoever wants its lines names it in the filter.
-_QUIET: Final = {"uvicorn": logging.WARNING}
+# uvicorn says what we say ourselves; httpcore and hpack say what is in the heads of answers and requests, credentials
+# included. Whoever wants their lines names them in the filter.
+_QUIET: Final = dict.fromkeys(("uvicorn", "httpcore", "hpack"), logging.WARNING)
 
 # The thresholds that structlog has a logger class for.
 _THRESHOLDS: Final = (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)

@@ -175,7 +175,7 @@ class Services:
 
 def _webhook_sender(settings: Settings) -> Sender:
     # Takes a while to import, which servers without webhooks should not pay for.
-    from sockudo.outbound.sender import HttpSender
+    from sockudo.webhooks.sender import HttpSender
 
     return HttpSender(allow_private=settings.webhooks.allow_private_addresses)
 

@@ -25,7 +25,8 @@ def _as_before() -> Iterator[None]:
     yield
     configure_logs(Settings())  # forgets the levels of single loggers
     logging.captureWarnings(False)
-    logging.getLogger("uvicorn").setLevel(logging.NOTSET)
+    for name in ("uvicorn", "httpcore", "hpack"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
     root.handlers[:], root.level = handlers, level
     structlog.reset_defaults()
 
@@ -138,6 +139,14 @@ def test_uvicorn_is_quiet_unless_it_is_asked_for(capsys: pytest.CaptureFixture[s
     configured(log_level="error")
     logging.getLogger("uvicorn.error").warning("four")
     assert messages(capsys) == ["two", "three"]
+
+
+@pytest.mark.parametrize("name", ["httpcore.http11", "hpack.hpack"])
+def test_clients_do_not_log_what_is_in_heads_unless_they_are_asked_to(name: str) -> None:
+    configured(log_level="debug")
+    assert not logging.getLogger(name).isEnabledFor(logging.DEBUG)
+    configured(log_level=f"info,{name}=debug")
+    assert logging.getLogger(name).isEnabledFor(logging.DEBUG)
 
 
 def test_debugging_names_the_place(capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,7 +69,7 @@ def _endpoint(app_id: str, url: str, event: str, headers: Sequence[str], timeout
 
 
 def _sender(allow_private: bool) -> Sender:
-    from sockudo.outbound.sender import HttpSender
+    from sockudo.webhooks.sender import HttpSender
 
     return HttpSender(allow_private=allow_private)
 

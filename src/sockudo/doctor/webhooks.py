@@ -125,7 +125,7 @@ async def check_endpoints(deployment: Deployment) -> Sequence[Finding]:
     endpoints, found = await _endpoints(deployment, deployment.credentials.app_id)
     if not endpoints and not found:
         return [not_checked("the app has no webhooks")]
-    from sockudo.outbound.sender import HttpSender
+    from sockudo.webhooks.sender import HttpSender
 
     settings = deployment.settings
     allowed = deployment.options.allow_private or (settings is not None and settings.webhooks.allow_private_addresses)

@@ -1,4 +1,5 @@
-"""Requests to servers of others: what backends are told, and what providers of push notifications are sent.
+"""HTTP to servers of others, at addresses that were checked: `sockudo.outbound.client` for webhooks,
+`sockudo.outbound.exchange` for providers of push notifications.
 
-Nothing is imported here: `sockudo.outbound.sender` and `sockudo.outbound.exchange` are for servers that send.
+Nothing is imported here: both are for servers that send.
 """

@@ -12,10 +12,10 @@ from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
+from sockudo.outbound.ports import ExchangeError
 from sockudo.outbound.problems import connecting_problem
 from sockudo.outbound.reaching import AddressRefusedError, UnknownNameError, checked_addresses, first_connected
 from sockudo.outbound.resolver import Resolver
-from sockudo.push.exchange import ExchangeError
 
 __all__ = ["Address", "Connector", "OutgoingConnection", "address_of", "trusted"]
 

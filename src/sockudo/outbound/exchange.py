@@ -1,4 +1,7 @@
-"""How providers of push notifications are reached: `sockudo.push.exchange.HttpExchange` over both HTTP versions."""
+"""How providers of push notifications are reached: `sockudo.outbound.ports.HttpExchange` over both HTTP versions.
+
+At the rate of a fan-out what a request costs decides: docs/design.md has it, by the clients here and by httpx.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from sockudo.outbound.connecting import Address, Connector, address_of
 from sockudo.outbound.http1 import Http1
+from sockudo.outbound.ports import ClientIdentity, ExchangeError, Reply
 from sockudo.outbound.resolver import Resolver
-from sockudo.push.exchange import ClientIdentity, ExchangeError, Reply
 
 if TYPE_CHECKING:
     from sockudo.outbound.http2 import Http2
@@ -61,7 +64,7 @@ class Exchange:
 
     async def close(self) -> None:
         """Ends every connection. No request may be under way."""
-        await self._http1.close()
+        self._http1.close()
         if self._http2 is not None:
             await self._http2.close()
         await self._resolver.close()

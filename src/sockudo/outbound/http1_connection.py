@@ -7,8 +7,8 @@ from typing import Final
 
 import httptools
 
-from sockudo.outbound.connecting import OutgoingConnection
-from sockudo.push.exchange import ExchangeError, Reply
+from sockudo.outbound.pool import PooledConnection
+from sockudo.outbound.ports import ExchangeError, Reply
 
 __all__ = ["Connection"]
 
@@ -16,14 +16,12 @@ _MOST_BODY: Final = 64 * 1024
 _MOST_HEAD: Final = 64 * 1024
 
 
-class Connection(OutgoingConnection):
-    """``usable`` while it is open and nobody waits for an answer. Its owner aborts it when it is not."""
+class Connection(PooledConnection):
+    """One with the parser of httptools, in C."""
 
     __slots__ = (
         "_answered",
-        "_answered_at",
         "_body",
-        "_body_seconds",
         "_endless",
         "_head",
         "_headers",
@@ -37,23 +35,20 @@ class Connection(OutgoingConnection):
         "usable",
     )
 
+    usable: bool
+
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiting: asyncio.Future[Reply] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._body_seconds: float | None = None
-        self._answered_at = 0.0
         self.usable = False
         self.idle_since = 0.0
         self._forget()
 
-    async def exchange(self, data: bytes, deadline: float, body_seconds: float | None = None) -> Reply:
-        """Sends the bytes of a request and returns its answer. Raises ExchangeError.
-
-        The end of the body is waited for until the deadline, or for ``body_seconds`` if that is shorter.
-        """
+    async def exchange(self, data: bytes, deadline: float) -> Reply:
+        """Sends the bytes of a request and returns its answer. Raises ExchangeError."""
         transport = self._transport
         if transport is None or not self.usable:
             raise ExchangeError("connection_reset")
@@ -61,7 +56,6 @@ class Connection(OutgoingConnection):
         self._forget()
         waiting: asyncio.Future[Reply] = self._loop.create_future()
         self._waiting = waiting
-        self._body_seconds = body_seconds
         self._timer = self._loop.call_at(deadline, self._fail, "timeout")
         transport.write(data)
         try:
@@ -119,12 +113,6 @@ class Connection(OutgoingConnection):
     def on_headers_complete(self) -> None:
         # A provisional answer is none.
         self._answered = self._parser.get_status_code() >= 200
-        if not self._answered:
-            return
-        self._answered_at = now = self._loop.time()
-        if self._body_seconds is not None and self._timer is not None and now + self._body_seconds < self._timer.when():
-            self._timer.cancel()
-            self._timer = self._loop.call_at(now + self._body_seconds, self._fail, "timeout")
 
     def on_body(self, body: bytes) -> None:
         room = max(0, _MOST_BODY - self._length)
@@ -162,7 +150,7 @@ class Connection(OutgoingConnection):
         self.usable = reusable and self._transport is not None
         self.idle_since = self._loop.time()
         body = b"".join(self._body)
-        waiting.set_result(Reply(self._parser.get_status_code(), self._headers, body, whole, self._answered_at))
+        waiting.set_result(Reply(self._parser.get_status_code(), self._headers, body, whole))
 
     def _fail(self, problem: str) -> None:
         self.usable = False

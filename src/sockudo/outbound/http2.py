@@ -1,4 +1,8 @@
-"""Requests over HTTP/2, with one connection per host that stays open (spec: push § 8, APNs)."""
+"""Requests over HTTP/2, with one connection per host that stays open (spec: push § 8, APNs).
+
+One costs 170 µs of CPU here and 1,000 µs by httpx (benchmarks/micro/outgoing_http.py, 64 at a time). httpx, besides,
+leaves a request that was given up open at the server, and does not repeat one that the server has refused to look at.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +14,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from sockudo.outbound.connecting import Address, Connector
+from sockudo.outbound.heads import AGENT
 from sockudo.outbound.http2_connection import Connection, UnsentError
-from sockudo.push.exchange import ClientIdentity, ExchangeError, Reply
-from sockudo.version import __version__
+from sockudo.outbound.ports import ClientIdentity, ExchangeError, Reply
 
 __all__ = ["Http1OnlyError", "Http2"]
 
 # Shorter than what forgets about silent connections in most clouds.
 _KEPT_SECONDS: Final = 180.0
 _ATTEMPTS: Final = 3
-_AGENT: Final = f"Sockudo/{__version__}"
 
 _Key = tuple[str, int, str | None]
 
@@ -59,7 +62,7 @@ class Http2:
             (":scheme", "https"),
             (":authority", address.host_header),
             (":path", address.target),
-            ("user-agent", _AGENT),
+            ("user-agent", AGENT),
             ("content-length", str(len(body))),
             *headers,
         ]

@@ -17,7 +17,7 @@ import h2.settings
 from hpack import HeaderTuple, NeverIndexedHeaderTuple
 
 from sockudo.outbound.connecting import OutgoingConnection
-from sockudo.push.exchange import ExchangeError, Reply
+from sockudo.outbound.ports import ExchangeError, Reply
 
 __all__ = ["Connection", "UnsentError"]
 

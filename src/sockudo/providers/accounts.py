@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from sockudo.errors import SockudoError
+from sockudo.outbound.ports import HttpExchange
 from sockudo.providers.answers import FailedError, failed
 from sockudo.providers.single_flight import SingleFlight
 from sockudo.push.delivery import Material, Materials, Readiness
-from sockudo.push.exchange import HttpExchange
 from sockudo.push.recipients import Provider
 
 __all__ = ["AccountError", "Accounts", "Own", "SharedCredential", "checked_endpoint", "given"]

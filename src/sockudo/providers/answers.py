@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
+from sockudo.outbound.ports import Reply
 from sockudo.push.delivery import Sent
-from sockudo.push.exchange import Reply
 from sockudo.push.records import FailureClass, OutcomeError
 from sockudo.push.redaction import redacted
 

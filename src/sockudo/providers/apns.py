@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from sockudo.config.sections.push_providers import PushApns
+from sockudo.outbound.ports import ClientIdentity, Reply
 from sockudo.providers.accounts import AccountError, Accounts, Own, SharedCredential, checked_endpoint, given
 from sockudo.providers.answers import accepted, json_of, refused
 from sockudo.providers.base import HttpProvider, Shapes, Surroundings, encode
@@ -15,7 +16,6 @@ from sockudo.providers.files import text_of
 from sockudo.providers.keys import Signer, check_not_over, ec_signer, end_of, p12_identity, pem_identity
 from sockudo.providers.tokens import RenewedToken, StaticToken, Token, TokenSource
 from sockudo.push.delivery import Material, Materials, Readiness, Sent
-from sockudo.push.exchange import ClientIdentity, Reply
 from sockudo.push.recipients import Recipient
 
 __all__ = ["ApnsProvider", "apns_meaning"]

@@ -8,11 +8,11 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from sockudo.outbound.ports import ExchangeError, HttpExchange, Reply
 from sockudo.providers.accounts import Accounts
 from sockudo.providers.answers import FailedError, failed
 from sockudo.providers.tokens import TokenSource
 from sockudo.push.delivery import Readiness, Sent
-from sockudo.push.exchange import ExchangeError, HttpExchange, Reply
 from sockudo.push.recipients import Recipient
 
 __all__ = ["HttpProvider", "Shapes", "Surroundings", "TokenAccount", "credential_rejected", "encode"]

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from sockudo.config.sections.push_providers import PushFcm
+from sockudo.outbound.ports import Reply
 from sockudo.providers.accounts import AccountError, Accounts, Own, SharedCredential, checked_endpoint, given
 from sockudo.providers.answers import accepted, json_of, refused
 from sockudo.providers.base import (
@@ -25,7 +26,6 @@ from sockudo.providers.messages import message_shape
 from sockudo.providers.oauth import access_token
 from sockudo.providers.tokens import RenewedToken, StaticToken, Token, TokenSource
 from sockudo.push.delivery import Material, Materials, Sent
-from sockudo.push.exchange import Reply
 from sockudo.push.recipients import Recipient
 
 __all__ = ["FcmProvider", "ServiceAccount", "account_signer", "fcm_meaning", "service_account"]

@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from sockudo.config.sections.push_providers import PushHms
+from sockudo.outbound.ports import Reply
 from sockudo.providers.accounts import AccountError, Accounts, Own, checked_endpoint, given
 from sockudo.providers.answers import accepted, failed, is_unread, json_of, refused
 from sockudo.providers.base import HttpProvider, Shapes, Surroundings, TokenAccount, credential_rejected, encode
@@ -14,7 +15,6 @@ from sockudo.providers.messages import message_shape
 from sockudo.providers.oauth import access_token
 from sockudo.providers.tokens import RenewedToken, StaticToken, Token, TokenSource
 from sockudo.push.delivery import Material, Materials, Sent
-from sockudo.push.exchange import Reply
 from sockudo.push.recipients import Recipient
 
 __all__ = ["HmsProvider", "hms_meaning"]

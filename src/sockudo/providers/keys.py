@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+from sockudo.outbound.ports import ClientIdentity
 from sockudo.providers.accounts import AccountError
-from sockudo.push.exchange import ClientIdentity
 
 __all__ = [
     "Signer",

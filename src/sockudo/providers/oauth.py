@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlencode
 
+from sockudo.outbound.ports import ExchangeError, HttpExchange, Reply
 from sockudo.providers.answers import FailedError, failed, json_of, retry_after_ms
 from sockudo.providers.tokens import Token
 from sockudo.push.delivery import Sent
-from sockudo.push.exchange import ExchangeError, HttpExchange, Reply
 
 __all__ = ["access_token"]
 

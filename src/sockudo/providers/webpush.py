@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from sockudo.config.sections.push_providers import PushWebpush
 from sockudo.errors import SockudoError
+from sockudo.outbound.ports import Reply
 from sockudo.providers.accounts import AccountError, Accounts, Own, given
 from sockudo.providers.answers import accepted, failed, json_of, refused
 from sockudo.providers.base import HttpProvider, Shapes, Surroundings, encode
@@ -16,7 +17,6 @@ from sockudo.providers.encryption import KeysError, encrypted
 from sockudo.providers.keys import Signer, vapid_signer
 from sockudo.push.delivery import Material, Materials, Sent
 from sockudo.push.endpoints import EndpointRules
-from sockudo.push.exchange import Reply
 from sockudo.push.recipients import Recipient, WebRecipient
 
 __all__ = ["WebPushProvider", "webpush_meaning"]

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from sockudo.config.sections.push_providers import PushWns
 from sockudo.errors import SockudoError
+from sockudo.outbound.ports import Reply
 from sockudo.providers.accounts import AccountError, Accounts, Own, given
 from sockudo.providers.answers import accepted, failed, refused
 from sockudo.providers.base import HttpProvider, Shapes, Surroundings, TokenAccount, credential_rejected, encode
@@ -15,7 +16,6 @@ from sockudo.providers.toasts import tile_xml, toast_xml
 from sockudo.providers.tokens import RenewedToken, StaticToken, Token
 from sockudo.push.delivery import Material, Materials, Sent
 from sockudo.push.endpoints import EndpointRules
-from sockudo.push.exchange import Reply
 from sockudo.push.recipients import Recipient
 
 __all__ = ["WnsProvider", "wns_meaning"]

@@ -17,7 +17,7 @@ from sockudo.config import ConfigError
 
 # What no server needs but one that sends webhooks, keeps something in SQL, sends push, shows the dashboard or traces.
 OPTIONAL = {
-    "sockudo.outbound.sender",
+    "sockudo.webhooks.sender",
     "sqlalchemy",
     "redis",
     "sockudo.push.pipeline",
@@ -172,7 +172,7 @@ LOADED = {
         f"dashboard.enabled = false\n{PUSH}{APP}",
         {"sockudo.push.pipeline", "sockudo.providers", "sockudo.outbound.exchange"},
     ),
-    "webhooks": (f"dashboard.enabled = false\n{APP}{WEBHOOK}", {"sockudo.outbound.sender"}),
+    "webhooks": (f"dashboard.enabled = false\n{APP}{WEBHOOK}", {"sockudo.webhooks.sender"}),
     "apps in a file": (APP.replace("memory", "sqlite"), {"jinja2", "sockudo.dashboard.app", "sqlalchemy"}),
     "history": (f"dashboard.enabled = false\nhistory.enabled = true\n{APP}", {"sqlalchemy"}),
 }

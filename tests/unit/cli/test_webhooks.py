@@ -13,7 +13,7 @@ from sockudo.cli import webhook_trial, webhooks
 from sockudo.client.failures import ApiError
 from sockudo.config.webhooks import EVENT_TYPES, PUSH_EVENTS
 from sockudo.errors import CATALOGUE
-from sockudo.outbound.sender import PROBLEMS
+from sockudo.outbound.problems import PROBLEMS
 from sockudo.webhooks import Answer, Target
 from sockudo.webhooks.advice import advice_on
 from support.receivers import Receiver, answer

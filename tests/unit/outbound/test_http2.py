@@ -15,7 +15,7 @@ import h2.settings
 import pytest
 
 from sockudo.outbound.exchange import Exchange
-from sockudo.push.exchange import ExchangeError, Reply
+from sockudo.outbound.ports import ExchangeError, Reply
 from sockudo.testing import MockPushProvider, ProviderAnswer
 from support.certificates import write_certificate
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sockudo.outbound.ports import Reply
 from sockudo.providers.answers import accepted, json_of, reason_of, refused, retry_after_ms
-from sockudo.push.exchange import Reply
 
 NOW = 1_790_000_000.25
 

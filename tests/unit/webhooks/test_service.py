@@ -13,7 +13,7 @@ from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.auth.signing import Signer
 from sockudo.config.webhooks import EVENT_TYPES
-from sockudo.outbound.sender import PROBLEMS
+from sockudo.outbound.problems import PROBLEMS
 from sockudo.webhooks import Answer, BatchOptions, DeliveryOptions, WebhookOptions, Webhooks
 from sockudo.webhooks.advice import explanation
 from support.virtual_time import LoopClock, in_virtual_time

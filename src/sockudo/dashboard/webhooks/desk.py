@@ -116,7 +116,7 @@ async def send_test(board: Board, app_id: str, endpoint_id: str, event: str) -> 
     if endpoint is None:
         raise errors.ENDPOINT_NOT_FOUND(f"No webhook of the app has the id '{endpoint_id[:100]}'")
     # Loaded where webhooks are open already.
-    from sockudo.outbound.sender import HttpSender
+    from sockudo.webhooks.sender import HttpSender
 
     sender = HttpSender(allow_private=board.settings.webhooks.allow_private_addresses)
     try:

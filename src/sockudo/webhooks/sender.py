@@ -13,30 +13,21 @@ from typing import Final
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit, urlunsplit
 
 from sockudo.config.webhooks import shown_url
-from sockudo.outbound.connecting import Address, Connector, address_of
-from sockudo.outbound.http1 import Http1
-from sockudo.outbound.problems import PROBLEMS
+from sockudo.outbound.client import Client
+from sockudo.outbound.ports import ExchangeError
 from sockudo.outbound.resolver import Resolver
-from sockudo.push.exchange import ExchangeError
 from sockudo.webhooks.records import CHALLENGE, LOCATION, MAX_SNIPPET, Answer, Target
 
-__all__ = ["PROBLEMS", "HttpSender"]
+__all__ = ["HttpSender"]
 
 # An answer counts once its status is there; its body only gets so long for the connection's sake.
 _BODY_SECONDS: Final = 1.0
-# How many are sent at a time is the business of whoever sends.
-_MOST_CONNECTIONS: Final = 100_000
 _LONGEST_RETRY_AFTER: Final = 24 * 3600
 _LONGEST_LOCATION: Final = 160
 
 
 class HttpSender:
-    """Sends over HTTP/1.1 with connections that are kept for the next request.
-
-    TLS is verified with the system's certificates, or those that ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name. Variables
-    that name a proxy mean nothing here: the addresses would be checked by somebody else then, or by nobody. ``time``
-    are Unix seconds, for a ``Retry-After`` that is a date.
-    """
+    """Sends by `sockudo.outbound.client.Client`. ``time`` are Unix seconds, for a ``Retry-After`` that is a date."""
 
     def __init__(
         self,
@@ -45,19 +36,16 @@ class HttpSender:
         resolver: Resolver | None = None,
         time: Callable[[], float] = time.time,
     ) -> None:
-        self._resolver = resolver or Resolver()
         self._time = time
-        # The target's time limit is for connecting as well.
-        connector = Connector(self._resolver, allow_private=allow_private, seconds=None)
-        self._http = Http1(connector, most=_MOST_CONNECTIONS, body_seconds=_BODY_SECONDS)
+        self._http = Client(allow_private=allow_private, resolver=resolver)
 
     async def close(self) -> None:
         """Ends the connections that are kept. No request may be under way."""
         await self._http.close()
-        await self._resolver.close()
 
     async def send(self, target: Target, body: bytes) -> Answer:
-        """Posts the body once, within ``target.timeout`` seconds; what went wrong is a word of `PROBLEMS`.
+        """Posts the body once, within ``target.timeout`` seconds; what went wrong is a word of
+        `sockudo.outbound.problems.PROBLEMS`.
 
         User name and password of the URL are sent as Basic authorization, unless the target has a header for that.
         """
@@ -66,10 +54,12 @@ class HttpSender:
         # What stands around a value is not part of it.
         headers = [(name, value.strip()) for name, value in target.headers]
         try:
-            address, credentials = _parts(target.url)
+            url, credentials = _parts(target.url)
             if credentials is not None and all(name.lower() != "authorization" for name, _ in headers):
                 headers.insert(0, ("authorization", credentials))
-            reply = await self._http.post(address, headers, body, started + target.timeout)
+            reply = await self._http.post(
+                url, headers, body, deadline=started + target.timeout, body_seconds=_BODY_SECONDS
+            )
         except ValueError:
             return Answer(None, "url_invalid", _ms(loop.time() - started))
         except ExchangeError as error:
@@ -99,17 +89,19 @@ def _ms(seconds: float) -> int:
     return int(seconds * 1000)
 
 
-def _parts(url: str) -> tuple[Address, str | None]:
-    """Where to, and the Basic authorization that the URL has. Raises ValueError for a URL that cannot be called."""
+def _parts(url: str) -> tuple[str, str | None]:
+    """The URL without user and password, and the Basic authorization that they make. Raises ValueError for a URL that
+    cannot be read.
+    """
     if "@" not in url:
-        return address_of(url), None
+        return url, None
     parts = urlsplit(url)
     if parts.username is None:
-        return address_of(url), None
+        return url, None
     password = parts.password or ""
     credentials = base64.b64encode(unquote_to_bytes(parts.username) + b":" + unquote_to_bytes(password))
     without = parts._replace(netloc=parts.netloc.rpartition("@")[2])
-    return address_of(urlunsplit(without)), f"Basic {credentials.decode()}"
+    return urlunsplit(without), f"Basic {credentials.decode()}"
 
 
 def _telling_header(status: int, headers: Mapping[str, str], url: str) -> str:

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
+from sockudo.outbound.problems import PROBLEMS
 from sockudo.outbound.resolver import Resolver
-from sockudo.outbound.sender import PROBLEMS, HttpSender
 from sockudo.version import __version__
 from sockudo.webhooks.advice import advice_on
 from sockudo.webhooks.records import MAX_SNIPPET, Answer, Target
+from sockudo.webhooks.sender import HttpSender
 from support.certificates import write_certificate, write_chain
 from support.receivers import Behaviour, Received, Receiver, answer, raw
 
@@ -164,7 +165,7 @@ async def test_a_connection_that_the_server_has_closed_is_not_used_again(
 
 
 async def test_connections_that_nobody_uses_are_closed(sender: HttpSender, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sockudo.outbound.http1._KEPT_SECONDS", 0.05)
+    monkeypatch.setattr("sockudo.outbound.pool._KEPT_SECONDS", 0.05)
     ended = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""How providers talk to servers of others: a port, implemented in `sockudo.outbound`."""
+"""What a request to a server of others is answered with, and the port by which push providers make theirs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ class Reply(NamedTuple):
     """An answer. Names of ``headers`` are in lower case; ``body`` has 64 KiB at most.
 
     ``whole`` is False when the connection broke within the body, or its end had not come by the deadline: what the head
-    says was said all the same. ``answered_at`` is when the head was there, in the loop's time; 0 where nobody asks.
+    says was said all the same. ``answered_at`` is when the head was there, in the loop's time; 0 from a client that
+    does not note it.
     """
 
     status: int
@@ -23,7 +24,7 @@ class Reply(NamedTuple):
 
 
 class ExchangeError(Exception):
-    """There was no answer: ``problem`` is a word for why, from `sockudo.outbound.PROBLEMS`. Holds no address."""
+    """There was no answer: ``problem`` is a word for why, from `sockudo.outbound.problems`. Holds no address."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
