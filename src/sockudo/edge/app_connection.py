@@ -30,10 +30,11 @@ _LINGER_SECONDS: Final = 5.0
 class AppConnection(HttpConnection):
     """One connection; its requests can cut it off, see `sockudo.edge.event_stream`."""
 
-    _overdue: asyncio.TimerHandle | None = None
+    __slots__ = ("_overdue",)
 
     def __init__(self, config: Config, state: ServerState) -> None:
-        super().__init__(config, state, {})
+        super().__init__(config, state)
+        self._overdue: asyncio.TimerHandle | None = None
 
     @property
     def half_sent(self) -> bool:

@@ -58,8 +58,25 @@ _log = structlog.get_logger("sockudo.http")
 class HttpProtocol(HttpConnection):
     """One HTTP connection, until it ends or becomes a WebSocket."""
 
+    __slots__ = (
+        "_active_at",
+        "_begun_at",
+        "_body_counted",
+        "_body_limit",
+        "_body_size",
+        "_cut_at",
+        "_ended",
+        "_head_is_signed",
+        "_lane",
+        "_lane_body",
+        "_proxy_bytes",
+        "_secure",
+        "edge",
+        "unix",
+    )
+
     def __init__(self, edge: Edge, *, unix: bool = False, secure: bool = False) -> None:
-        super().__init__(edge.uvicorn, edge.state, {})
+        super().__init__(edge.uvicorn, edge.state)
         self.edge = edge
         self.unix = unix
         self._secure = secure

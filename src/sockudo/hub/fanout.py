@@ -108,7 +108,8 @@ class Fanout:
 
     def listeners(self, exclude: Collection[Connection]) -> int:
         """How many are here but ``exclude``."""
-        return len(self.subscribers) - len(self._excluded_here(exclude))
+        count = len(self.subscribers)
+        return count - len(self._excluded_here(exclude)) if exclude else count
 
     def append(self, data: bytes, exclude: Collection[Connection] = ()) -> None:
         """Has ``data``, one encoded frame, written to everyone who is here now but ``exclude``."""
@@ -128,8 +129,6 @@ class Fanout:
 
     def _excluded_here(self, exclude: Collection[Connection]) -> Collection[Connection]:
         """Those of ``exclude`` who are here, at the cost of the smaller of the two."""
-        if not exclude:
-            return ()
         return self.subscribers.keys() & exclude if isinstance(exclude, set) else self.subscribers.keys() & set(exclude)
 
     def add(self, connection: Connection) -> None:

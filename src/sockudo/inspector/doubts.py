@@ -31,6 +31,9 @@ _SOCKET_ID: Final = re.compile(r"[0-9]+\.[0-9]+")
 
 _decode: Final = msgspec.json.Decoder().decode
 
+# How the text of JSON begins that holds an object or an array as text.
+_ENCODED: Final = ('"{', '"[')
+
 
 class Doubts:
     """``note`` takes entries; ``time`` are seconds of any clock."""
@@ -45,11 +48,11 @@ class Doubts:
 
     def published(self, state: AppState, channel: str, kind: ChannelKind, event: str, data: object) -> None:
         """A backend published this."""
-        if event.startswith("."):
+        if event[:1] == ".":
             text = f"the event is called '{event[:_SHOWN]}', with a dot at its beginning"
             self._tell(errors.EVENT_LEADING_DOT, state.app_id, event, text, channel=channel, event=event)
         if isinstance(data, str):
-            if data.startswith(('"{', '"[')):
+            if data[:2] in _ENCODED:
                 self._encoded(state, channel, event, data)
             if kind.encrypted and not ("ciphertext" in data and "nonce" in data):
                 text = "data has neither nonce nor ciphertext"
