@@ -36,7 +36,7 @@ LAYERS = {
         "private_files",
         "occupants",
     ),
-    1: ("protocol", "storage", "outbound"),
+    1: ("protocol", "storage", "jobs", "outbound"),
     2: ("hub", "inspector", "streams"),
     3: ("apps", "auth", "limits", "history", "sessions", "publishing", "push", "webhooks"),
     4: ("stores", "metrics", "queues", "providers", "tracing"),
@@ -65,11 +65,11 @@ ADAPTERS = frozenset(LAYERS[4])
 """Rooms that must not know each other: each stands behind a port of its own."""
 
 OWNERS = {
-    "sqlite3": {"queues", "storage", "stores"},
-    "sqlalchemy": {"storage", "stores"},
+    "sqlite3": {"jobs", "queues", "storage", "stores"},
+    "sqlalchemy": {"jobs", "storage", "stores"},
     "psycopg": {"storage"},
     "pymysql": {"storage"},
-    "redis": {"queues"},
+    "redis": {"storage"},
     "google.protobuf": {"protocol"},
     "jmespath": {"protocol"},
     "jwt": {"auth", "providers"},

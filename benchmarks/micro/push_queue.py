@@ -23,12 +23,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sockudo.push.queue import Message, PushQueue, Stage
+from sockudo.jobs.ports import Job, JobQueue
+from sockudo.push.queue import Stage
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from support.databases import mariadb_server, postgres_server
-from support.push_queues import QueuePlace
+from support.job_queues import QueuePlace
 from support.redis import redis_server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,11 +48,11 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-def messages(stage: Stage, first: int, count: int, size: int, apps: int = 5) -> list[Message]:
-    return [Message(stage, f"{n}", f"app{n % apps}", b"x" * size) for n in range(first, first + count)]
+def messages(stage: Stage, first: int, count: int, size: int, apps: int = 5) -> list[Job]:
+    return [Job(stage, f"{n}", f"app{n % apps}", b"x" * size) for n in range(first, first + count)]
 
 
-async def through(queue: PushQueue, count: int, size: int, workers: int = 1) -> tuple[float, float]:
+async def through(queue: JobQueue, count: int, size: int, workers: int = 1) -> tuple[float, float]:
     """Messages a second, and microseconds of this process's CPU for each.
 
     Each is taken and finished twice, once as a job and once as its result.
@@ -60,22 +61,22 @@ async def through(queue: PushQueue, count: int, size: int, workers: int = 1) -> 
 
     async def work() -> None:
         for first in batches:
-            await queue.produce(messages("delivery_jobs_fcm", first, BATCH, size), now_ms())
-            jobs = await queue.consume("delivery_jobs_fcm", BATCH, now_ms(), now_ms() + LEASE_MS)
+            await queue.put(messages("delivery_jobs_fcm", first, BATCH, size), now_ms())
+            jobs = await queue.lease("delivery_jobs_fcm", BATCH, now_ms(), now_ms() + LEASE_MS)
             results = [job.message._replace(stage="delivery_results") for job in jobs]
-            assert all(await queue.finish(jobs, results, now_ms()))
-            leases = await queue.consume("delivery_results", BATCH, now_ms(), now_ms() + LEASE_MS)
-            assert all(await queue.finish(leases, [], now_ms()))
+            assert all(await queue.settle(jobs, results, now_ms()))
+            leases = await queue.lease("delivery_results", BATCH, now_ms(), now_ms() + LEASE_MS)
+            assert all(await queue.settle(leases, [], now_ms()))
 
     started, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(work() for _ in range(workers)))
     return count / (time.perf_counter() - started), (time.process_time() - cpu) / count * 1e6
 
 
-async def one_by_one(queue: PushQueue, count: int, size: int) -> float:
+async def one_by_one(queue: JobQueue, count: int, size: int) -> float:
     async def caller(number: int) -> None:
         for n in range(count // IN_FLIGHT):
-            await queue.produce([Message("publish_log", f"{number}-{n}", "app", b"x" * size)], now_ms())
+            await queue.put([Job("publish_log", f"{number}-{n}", "app", b"x" * size)], now_ms())
 
     started = time.perf_counter()
     await asyncio.gather(*(caller(number) for number in range(IN_FLIGHT)))
@@ -91,14 +92,14 @@ async def milliseconds(call: Callable[[], Awaitable[object]]) -> float:
     return statistics.median(times)
 
 
-async def behind_a_flood(queue: PushQueue, backlog: int, apps: int = 1000) -> list[float]:
+async def behind_a_flood(queue: JobQueue, backlog: int, apps: int = 1000) -> list[float]:
     stage: Stage = "delivery_jobs_apns"
     for first in range(0, backlog, 1000):
-        await queue.produce(messages(stage, first, 1000, 300, apps=1), now_ms())
-    await queue.produce(messages(stage, backlog, apps, 300, apps=apps), now_ms())
+        await queue.put(messages(stage, first, 1000, 300, apps=1), now_ms())
+    await queue.put(messages(stage, backlog, apps, 300, apps=apps), now_ms())
 
     def take(per_app: int | None) -> Callable[[], Awaitable[object]]:
-        return lambda: queue.consume(stage, 32, now_ms(), now_ms() + LEASE_MS, per_app=per_app)
+        return lambda: queue.lease(stage, 32, now_ms(), now_ms() + LEASE_MS, per_app=per_app)
 
     return [
         await milliseconds(take(None)),

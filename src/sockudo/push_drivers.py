@@ -10,14 +10,15 @@ from functools import partial
 from sockudo.clock import Clock
 from sockudo.config import Settings
 from sockudo.config.installed import driver_missing
+from sockudo.jobs.memory import MemoryJobQueue
+from sockudo.jobs.ports import JobQueue
 from sockudo.outbound.addresses import is_public
 from sockudo.push.credentials import CredentialCheck
 from sockudo.push.delivery import Materials
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.ports import PushStore
-from sockudo.push.queue import PushQueue
+from sockudo.push.queue import PUSH_QUEUE
 from sockudo.push.runtime import Providers, PublishOnChannel
-from sockudo.queues.push_memory import MemoryPushQueue
 from sockudo.stores.push.selection import push_exists, push_store
 
 __all__ = ["ConfiguredPush", "push_queue"]
@@ -32,7 +33,7 @@ class ConfiguredPush:
     def exists(self, settings: Settings) -> bool:
         return push_exists(settings)
 
-    def queue(self, settings: Settings) -> PushQueue:
+    def queue(self, settings: Settings) -> JobQueue:
         return push_queue(settings)
 
     def is_public(self, address: str) -> bool:
@@ -55,32 +56,33 @@ class ConfiguredPush:
         return Providers(push_providers(settings.push, rules, materials, publish, around), exchange.close)
 
 
-def push_queue(settings: Settings) -> PushQueue:
+def push_queue(settings: Settings) -> JobQueue:
     """The queue of ``push.queue_driver``, not opened yet. Raises ConfigError when its driver is not installed."""
     match settings.push.queue_driver:
         case "memory":
-            return MemoryPushQueue()
+            return MemoryJobQueue(PUSH_QUEUE)
         case "redis":
             return _redis_queue(settings)
     # Takes a while to import, which those that need no database should not pay for.
-    from sockudo.stores.sql.push_queue import mysql_push_queue, postgres_push_queue, sqlite_push_queue
+    from sockudo.jobs.sql import mysql_jobs, postgres_jobs, sqlite_jobs
 
     match settings.push.queue_driver:
         case "postgres":
-            return postgres_push_queue(settings.database.postgres)
+            return postgres_jobs(PUSH_QUEUE, settings.database.postgres)
         case "mysql":
-            return mysql_push_queue(settings.database.mysql)
-    return sqlite_push_queue(settings.data_dir)
+            return mysql_jobs(PUSH_QUEUE, settings.database.mysql)
+    return sqlite_jobs(PUSH_QUEUE, settings.data_dir)
 
 
-def _redis_queue(settings: Settings) -> PushQueue:
+def _redis_queue(settings: Settings) -> JobQueue:
     try:
         # Takes a while to import, and is an extra.
-        from sockudo.queues.push_redis import RedisPushQueue
+        from sockudo.jobs.redis import RedisJobQueue
     except ImportError as error:
         raise driver_missing("redis") from error
     server, queue = settings.database.redis, settings.queue.redis
-    return RedisPushQueue(
+    return RedisJobQueue(
+        PUSH_QUEUE,
         server.server(queue.url_override),
         server.master_tls,
         prefix=queue.prefix,

@@ -16,8 +16,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from sockudo.jobs.sql_schema import key_hash
 from sockudo.stores.push.sql import sqlite_push
-from sockudo.stores.sql.push_queue_schema import key_hash
 from sockudo.testing import ProviderAnswer
 from support.push_ground import ended, ground, kill
 from support.push_server import PushServer

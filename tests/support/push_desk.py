@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.outbound.addresses import is_public
 from sockudo.push.admission import AdmissionOptions
 from sockudo.push.delivery import Readiness, Sent
@@ -14,11 +15,11 @@ from sockudo.push.directory import Directory
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.envelopes import Envelopes
 from sockudo.push.lifecycle import Step, StepKind, planned
+from sockudo.push.queue import PUSH_QUEUE
 from sockudo.push.recipients import Provider, Recipient
 from sockudo.push.records import OutcomeError, Target
 from sockudo.push.service import Push
 from sockudo.push.statuses import change_status
-from sockudo.queues.push_memory import MemoryPushQueue
 from sockudo.stores.push import MemoryPushStore
 from support.components import of_directory
 from support.desk import Desk
@@ -76,7 +77,7 @@ class PushDesk(Desk):
         rules = EndpointRules(is_public)
         self.push = Push(
             self.store,
-            MemoryPushQueue(),
+            MemoryJobQueue(PUSH_QUEUE),
             self.clock,
             ready,
             rules,

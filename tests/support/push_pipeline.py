@@ -12,11 +12,13 @@ import structlog
 from msgspec.structs import replace
 
 from sockudo.ids import unique_id
+from sockudo.jobs.memory import MemoryJobQueue
+from sockudo.jobs.ports import Job, Lease
 from sockudo.push.delivery import PushProvider, Readiness, Sent
 from sockudo.push.messages import publish_message
 from sockudo.push.pipeline import Pipeline, PipelineOptions
 from sockudo.push.pipeline.works import PipelineProbe, Works
-from sockudo.push.queue import STAGES, Lease, Message
+from sockudo.push.queue import PUSH_QUEUE, STAGES
 from sockudo.push.recipients import FcmRecipient, Provider, Recipient
 from sockudo.push.records import (
     TERMINAL,
@@ -32,7 +34,6 @@ from sockudo.push.records import (
     Subscription,
     Target,
 )
-from sockudo.queues.push_memory import MemoryPushQueue
 from sockudo.stores.push.memory import MemoryPushStore
 from support.virtual_time import LoopClock
 
@@ -139,16 +140,16 @@ class _Mortal:
             raise asyncio.CancelledError
 
 
-class _Queue(MemoryPushQueue):
+class _Queue(MemoryJobQueue):
     """Remembers what followed from messages that were finished."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.followed: list[Message] = []
+        super().__init__(PUSH_QUEUE)
+        self.followed: list[Job] = []
 
-    async def finish(self, leases: Sequence[Lease], follow_up: Sequence[Message], now_ms: int) -> list[bool]:
+    async def settle(self, leases: Sequence[Lease], follow_up: Sequence[Job], now_ms: int) -> list[bool]:
         self.followed.extend(follow_up)
-        return await super().finish(leases, follow_up, now_ms)
+        return await super().settle(leases, follow_up, now_ms)
 
 
 class World:
@@ -259,7 +260,7 @@ class World:
             updated_at_ms=now,
         )
         await self.store.accept(status, intent, [], now)
-        await self.queue.produce([publish_message(app_id, publish_id)], now)
+        await self.queue.put([publish_message(app_id, publish_id)], now)
         self.pipeline.wake("publish_log")
         return publish_id
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from sockudo.apps.live import LiveApp
 from sockudo.config.push_rules import PushRule
+from sockudo.jobs.memory import MemoryJobQueue
+from sockudo.jobs.ports import Lease
 from sockudo.outbound.addresses import is_public
 from sockudo.push.admission import AdmissionOptions
 from sockudo.push.bodies import PublishRequest
@@ -16,12 +18,11 @@ from sockudo.push.delivery import Readiness
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.off import push_off
 from sockudo.push.ports import PushStore
-from sockudo.push.queue import Lease, Stage
+from sockudo.push.queue import PUSH_QUEUE, Stage
 from sockudo.push.recipients import Provider
 from sockudo.push.records import Payload, Target
 from sockudo.push.rules import EventRules
 from sockudo.push.service import Push
-from sockudo.queues.push_memory import MemoryPushQueue
 from sockudo.stores.push import MemoryPushStore
 from sockudo.testing import FakeClock
 from support.components import of_directory
@@ -50,10 +51,10 @@ def a_publish(*targets: Target, publish_id: str | None = None, **fields: Any) ->
     return PublishRequest(publish_id, list(targets or (channel(),)), payload, own.pop("overrides", []), **own)
 
 
-async def waiting(queue: MemoryPushQueue, stage: Stage = "publish_log", now_ms: int = NOW * 2) -> list[Lease]:
+async def waiting(queue: MemoryJobQueue, stage: Stage = "publish_log", now_ms: int = NOW * 2) -> list[Lease]:
     """Every message of a stage, taken away."""
-    leases = await queue.consume(stage, 1000, now_ms, now_ms + 30_000)
-    await queue.finish(leases, [], now_ms)
+    leases = await queue.lease(stage, 1000, now_ms, now_ms + 30_000)
+    await queue.settle(leases, [], now_ms)
     return leases
 
 
@@ -63,7 +64,7 @@ class Desk:
     def __init__(self, store: PushStore | None = None, **options: Any) -> None:
         self.clock = FakeClock(NOW / 1000)
         self.store = store or MemoryPushStore()
-        self.queue = MemoryPushQueue()
+        self.queue = MemoryJobQueue(PUSH_QUEUE)
         self.ready: Mapping[Provider, Readiness] = FCM
         self.woken: list[Stage] = []
         self.options = AdmissionOptions(**{"providers": frozenset({"fcm", "apns"}), **options})
@@ -78,7 +79,7 @@ class Desk:
 
     async def queued(self) -> list[str]:
         """Keys of what waits to be planned."""
-        return [lease.message.key for lease in await waiting(self.queue)]
+        return [lease.job.key for lease in await waiting(self.queue)]
 
 
 class PublishNode(PushNode):
@@ -86,7 +87,7 @@ class PublishNode(PushNode):
 
     def __init__(self, *apps: LiveApp, rules: Sequence[PushRule] = (), **options: Any) -> None:
         super().__init__(*apps)
-        self.queue = MemoryPushQueue()
+        self.queue = MemoryJobQueue(PUSH_QUEUE)
         self.ready: Mapping[Provider, Readiness] = FCM
         made = AdmissionOptions(**{"providers": frozenset({"fcm", "apns"}), **options})
         self.push = Push(self.store, self.queue, self.clock, self._ready, self.rules, made)

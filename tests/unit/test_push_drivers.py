@@ -10,10 +10,10 @@ import pytest
 from sockudo.config import Settings
 from sockudo.config.loader import load
 from sockudo.config.problems import ConfigError
+from sockudo.jobs.memory import MemoryJobQueue
+from sockudo.jobs.redis import RedisJobQueue
+from sockudo.jobs.sql import SqlJobQueue
 from sockudo.push_drivers import push_queue
-from sockudo.queues.push_memory import MemoryPushQueue
-from sockudo.queues.push_redis import RedisPushQueue
-from sockudo.stores.sql.push_queue import SqlPushQueue
 
 
 def settings(driver: str | None, **environ: str) -> Settings:
@@ -22,10 +22,10 @@ def settings(driver: str | None, **environ: str) -> Settings:
 
 
 def test_each_driver_has_its_queue() -> None:
-    assert isinstance(push_queue(settings("memory")), MemoryPushQueue)
-    assert isinstance(push_queue(settings("redis")), RedisPushQueue)
+    assert isinstance(push_queue(settings("memory")), MemoryJobQueue)
+    assert isinstance(push_queue(settings("redis")), RedisJobQueue)
     for driver in ("sqlite", "postgres", "mysql", "mariadb", None):
-        assert isinstance(push_queue(settings(driver)), SqlPushQueue)
+        assert isinstance(push_queue(settings(driver)), SqlJobQueue)
 
 
 async def test_the_file_is_in_the_data_directory(tmp_path: Path) -> None:
@@ -59,8 +59,8 @@ async def test_the_file_is_in_the_data_directory(tmp_path: Path) -> None:
 def test_a_driver_that_is_not_installed_is_one_sentence(
     driver: str, module: str, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("push_redis", "redis_connection"):
-        monkeypatch.delitem(sys.modules, f"sockudo.queues.{name}")
+    for name in ("jobs.redis", "storage.redis_scripts"):
+        monkeypatch.delitem(sys.modules, f"sockudo.{name}")
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ConfigError) as caught:
         push_queue(settings(driver))

@@ -113,7 +113,7 @@ def _sql(name: str, section: str, server: SqlDatabase) -> Server:
 def _redis(section: str, server: RedisServer, tls: RedisTls) -> Server:
     async def login(seconds: float) -> str | None:
         try:
-            from sockudo.queues.redis_connection import try_login
+            from sockudo.storage.redis_scripts import try_login
         except ImportError as error:
             raise driver_missing("redis") from error
         return await try_login(server, tls, seconds)

@@ -11,10 +11,20 @@ import msgspec
 from sockudo.push.recipients import Provider, Recipient
 from sockudo.push.records import Outcome, OutcomeError
 
-__all__ = ["Batch", "Job", "Material", "Materials", "PushProvider", "Readiness", "Sent", "delivery_key", "settling_key"]
+__all__ = [
+    "Batch",
+    "DeliveryJob",
+    "Material",
+    "Materials",
+    "PushProvider",
+    "Readiness",
+    "Sent",
+    "delivery_key",
+    "settling_key",
+]
 
 
-class Job(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class DeliveryJob(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """One recipient of a batch; ``device_id`` is None for a raw one, which no answer of a provider can delete."""
 
     recipient: Recipient
@@ -33,7 +43,7 @@ class Batch(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_
     provider: Provider
     batch_id: str
     payload: msgspec.Raw
-    jobs: list[Job]
+    jobs: list[DeliveryJob]
     attempt: int = 1
     first_attempt_at_ms: int | None = None
     not_before_ms: int | None = None
@@ -46,7 +56,7 @@ class Batch(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_
         return f"<Batch {self.app_id} {self.publish_id} {self.batch_id} of {len(self.jobs)}>"
 
 
-def delivery_key(batch: Batch, job: Job) -> str:
+def delivery_key(batch: Batch, job: DeliveryJob) -> str:
     """The same for every attempt at one recipient of a publish: what outcomes are counted by (spec: push § 7.3).
 
     A retry has a batch of its own, whose id begins with that of the first.
@@ -56,7 +66,7 @@ def delivery_key(batch: Batch, job: Job) -> str:
     return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def settling_key(batch: Batch, job: Job) -> str:
+def settling_key(batch: Batch, job: DeliveryJob) -> str:
     """The key of the one step that settles a recipient, whichever attempt comes to it."""
     return f"{delivery_key(batch, job)}:end"
 

@@ -11,8 +11,9 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from sockudo.jobs.ports import Job
 from sockudo.push.delivery import Batch, Sent
-from sockudo.push.queue import Message, Stage
+from sockudo.push.queue import Stage
 from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.push.records import DeadLetter
 
@@ -116,21 +117,21 @@ def delivery_stage(provider: Provider) -> Stage:
     return f"delivery_jobs_{ROUTE_NAMES[provider]}"  # type: ignore[return-value]  # each of them is a stage
 
 
-def publish_message(app_id: str, publish_id: str) -> Message:
+def publish_message(app_id: str, publish_id: str) -> Job:
     """Asks for a publish to be planned; admission, the scheduler and repair all make the same."""
     body = PublishLog(app_id=app_id, publish_id=publish_id)
-    return Message("publish_log", f"{app_id}:{publish_id}", app_id, _encode(body))
+    return Job("publish_log", f"{app_id}:{publish_id}", app_id, _encode(body))
 
 
 # No app id holds a colon or is empty, so these keys are none of a publish.
 
 
-def shard_message(job: ShardJob, stage: Stage) -> Message:
-    return Message(stage, _step_key(job.app_id, job.publish_id, job.step), job.app_id, _encode(job))
+def shard_message(job: ShardJob, stage: Stage) -> Job:
+    return Job(stage, _step_key(job.app_id, job.publish_id, job.step), job.app_id, _encode(job))
 
 
-def planned_message(planned: Planned) -> Message:
-    return Message("publish_log", _planned_key(planned.app_id, planned.publish_id), planned.app_id, _encode(planned))
+def planned_message(planned: Planned) -> Job:
+    return Job("publish_log", _planned_key(planned.app_id, planned.publish_id), planned.app_id, _encode(planned))
 
 
 def planning_keys(app_id: str, publish_id: str, steps: int) -> list[tuple[Stage, str]]:
@@ -150,25 +151,25 @@ def _planned_key(app_id: str, publish_id: str) -> str:
     return f":planned:{app_id}:{publish_id}"
 
 
-def delivery_message(batch: Batch, due_at_ms: int = 0) -> Message:
+def delivery_message(batch: Batch, due_at_ms: int = 0) -> Job:
     key = f"{batch.app_id}:{batch.publish_id}:{batch.batch_id}"
-    return Message(delivery_stage(batch.provider), key, batch.app_id, _encode(Delivery(batch=batch)), due_at_ms)
+    return Job(delivery_stage(batch.provider), key, batch.app_id, _encode(Delivery(batch=batch)), due_at_ms)
 
 
-def feedback_message(feedback: Feedback) -> Message:
+def feedback_message(feedback: Feedback) -> Job:
     batch = feedback.batch
     key = f"{batch.app_id}:{batch.publish_id}:{batch.provider}:{batch.batch_id}:{batch.attempt}"
-    return Message("delivery_results", key, batch.app_id, _encode(feedback))
+    return Job("delivery_results", key, batch.app_id, _encode(feedback))
 
 
-def retry_message(retry: Retry) -> Message:
+def retry_message(retry: Retry) -> Job:
     batch = retry.batch
     about = (batch.app_id, batch.publish_id, batch.provider, batch.batch_id, str(batch.attempt))
     digest = sha256("\0".join(about).encode("utf-8", "surrogatepass")).hexdigest()
-    return Message("retry_schedule", f"retry:{digest}", batch.app_id, _encode(retry), retry.due_at_ms)
+    return Job("retry_schedule", f"retry:{digest}", batch.app_id, _encode(retry), retry.due_at_ms)
 
 
-def replayed(letter: DeadLetter) -> Message | None:
+def replayed(letter: DeadLetter) -> Job | None:
     """The message that was given up, as if it were new; None for a letter that is only a marker (spec: push § 2.5).
 
     A notification is sent with attempt 1 and as another delivery, whose outcome takes the place of the one that was
@@ -178,7 +179,7 @@ def replayed(letter: DeadLetter) -> Message | None:
         return None
     body = read_body(letter.payload)
     if not isinstance(body, Retry):
-        return Message(_stage_of(letter), f":replay:{letter.dead_letter_id}", letter.app_id, letter.payload)
+        return Job(_stage_of(letter), f":replay:{letter.dead_letter_id}", letter.app_id, letter.payload)
     batch = body.batch
     first = batch.batch_id.partition("-retry-")[0].partition("-deferred-")[0]
     expired = batch.expires_at_ms is not None and letter.reason.startswith("expired")

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from sockudo import errors
 from sockudo.clock import Clock
+from sockudo.jobs.ports import Depth, Job, Lease
 from sockudo.push.admission import AdmissionOptions
 from sockudo.push.counters import PushCounters
 from sockudo.push.delivery import Readiness
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.ports import PushStore
-from sockudo.push.queue import Depth, Lease, Message, Stage
 from sockudo.push.recipients import Provider
 from sockudo.push.service import Push
 
@@ -36,34 +36,34 @@ class _NoQueue:
     async def close(self) -> None:
         pass
 
-    async def produce(self, messages: Sequence[Message], now_ms: int, *, lasting: bool = True) -> None:
+    async def put(self, jobs: Sequence[Job], now_ms: int, *, lasting: bool = True) -> None:
         raise errors.PUSH_DISABLED("push admission unavailable: push providers are disabled")
 
-    async def consume(
-        self, stage: Stage, limit: int, now_ms: int, lease_until_ms: int, *, per_app: int | None = None
+    async def lease(
+        self, stage: str, limit: int, now_ms: int, lease_until_ms: int, *, per_app: int | None = None
     ) -> list[Lease]:
         return []
 
     async def extend(self, leases: Sequence[Lease], lease_until_ms: int) -> list[bool]:
         return [False for _ in leases]
 
-    async def finish(self, leases: Sequence[Lease], follow_up: Sequence[Message], now_ms: int) -> list[bool]:
-        await self.produce(follow_up, now_ms)
+    async def settle(self, leases: Sequence[Lease], follow_up: Sequence[Job], now_ms: int) -> list[bool]:
+        await self.put(follow_up, now_ms)
         return []
 
-    async def give_back(self, leases: Sequence[Lease], due_at_ms: int) -> None:
+    async def release(self, leases: Sequence[Lease], due_at_ms: int) -> None:
         pass
 
-    async def next_due(self, stages: Sequence[Stage]) -> int | None:
+    async def next_due(self, stages: Sequence[str]) -> int | None:
         return None
 
-    async def depths(self, now_ms: int) -> dict[Stage, Depth]:
+    async def depths(self, now_ms: int) -> dict[str, Depth]:
         return {}
 
-    async def shares(self, stage: Stage, now_ms: int) -> dict[str, Depth]:
+    async def shares(self, stage: str, now_ms: int) -> dict[str, Depth]:
         return {}
 
-    async def holds(self, keys: Sequence[tuple[Stage, str]]) -> list[bool]:
+    async def holds(self, keys: Sequence[tuple[str, str]]) -> list[bool]:
         return [False for _ in keys]
 
     async def forget(self, app_id: str, limit: int) -> int:

@@ -130,7 +130,7 @@ async def replay(push: Push, app_id: str, dead_letter_id: str) -> str:
     message = replayed(letter)
     if message is None:
         raise errors.DEAD_LETTER_NOT_REPLAYABLE("dead-letter does not retain an original queue payload")
-    await push.queue.produce([message], push.now_ms())
+    await push.queue.put([message], push.now_ms())
     push.wake(message.stage)
     audit("deadLetterReplay", app_id, dead_letter_id=dead_letter_id, publish_id=letter.publish_id)
     return message.key

@@ -11,11 +11,12 @@ from typing import Final
 
 from sockudo import errors
 from sockudo.errors import SockudoError
+from sockudo.jobs.ports import Depth
 from sockudo.push.admission import AdmissionOptions
 from sockudo.push.audience import named_providers
 from sockudo.push.delivery import Readiness
 from sockudo.push.messages import delivery_stage
-from sockudo.push.queue import Depth, Stage
+from sockudo.push.queue import Stage
 from sockudo.push.readings import QueueReadings
 from sockudo.push.recipients import PROVIDERS, Provider
 from sockudo.push.records import Device, Target
@@ -66,7 +67,7 @@ async def check_pressure(
 def _check_own(
     options: AdmissionOptions,
     app_id: str,
-    depths: Mapping[Stage, Depth],
+    depths: Mapping[str, Depth],
     shares: Mapping[Stage, Mapping[str, Depth]],
     leads_to: Sequence[Stage],
 ) -> None:

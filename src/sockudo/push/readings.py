@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from sockudo.clock import Clock
-from sockudo.push.queue import Depth, PushQueue, Stage
+from sockudo.jobs.ports import Depth, JobQueue
+from sockudo.push.queue import Stage
 
 __all__ = ["QueueReadings"]
 
@@ -18,15 +19,15 @@ _SHARES_SECONDS: Final = 1.0
 class QueueReadings:
     """The depths of every stage, at most a quarter of a second old; those who ask at once share one question."""
 
-    def __init__(self, queue: PushQueue, clock: Clock) -> None:
+    def __init__(self, queue: JobQueue, clock: Clock) -> None:
         self._queue = queue
         self._clock = clock
         self._read_at = float("-inf")
-        self._depths: Mapping[Stage, Depth] = {}
+        self._depths: Mapping[str, Depth] = {}
         self._shares: dict[Stage, tuple[float, Mapping[str, Depth]]] = {}
         self._lock = asyncio.Lock()
 
-    async def depths(self) -> Mapping[Stage, Depth]:
+    async def depths(self) -> Mapping[str, Depth]:
         """Raises errors.SERVICE_UNAVAILABLE when the queue does not answer."""
         if self._fresh():
             return self._depths

@@ -14,9 +14,9 @@ import structlog
 
 from sockudo.clock import Clock
 from sockudo.errors import SockudoError
+from sockudo.jobs.ports import JobQueue
 from sockudo.push.delivery import PushProvider, Readiness, Sent
 from sockudo.push.ports import PushStore, Removal
-from sockudo.push.queue import PushQueue
 from sockudo.push.recipients import Recipient
 
 __all__ = ["GRACE_MS", "SETTLED_MS", "ForLivingApps", "Removals"]
@@ -43,7 +43,7 @@ class Removals:
     """
 
     def __init__(self, store: PushStore, clock: Clock, lives: Callable[[str], bool]) -> None:
-        self.queue: PushQueue | None = None
+        self.queue: JobQueue | None = None
         self._store = store
         self._clock = clock
         self._lives = lives

@@ -18,6 +18,7 @@ from sockudo.components import Component
 from sockudo.config import Settings
 from sockudo.errors import SockudoError
 from sockudo.inspector import Inspector
+from sockudo.jobs.ports import JobQueue
 from sockudo.private_files import kept_secret
 from sockudo.push.admission import AdmissionOptions
 from sockudo.push.counters import PushCounters
@@ -29,7 +30,6 @@ from sockudo.push.envelopes import Envelopes
 from sockudo.push.off import push_off
 from sockudo.push.ports import PushStore
 from sockudo.push.provider_refusals import ProviderRefusals
-from sockudo.push.queue import PushQueue
 from sockudo.push.quotas import Quotas
 from sockudo.push.readings import QueueReadings
 from sockudo.push.recipients import ROUTE_NAMES, Provider
@@ -76,7 +76,7 @@ class PushDrivers(Protocol):
         """Whether there may be something in the store."""
         ...
 
-    def queue(self, settings: Settings) -> PushQueue: ...
+    def queue(self, settings: Settings) -> JobQueue: ...
 
     def is_public(self, address: str) -> bool:
         """Whether requests may go to an IP address, whatever the configuration allows besides."""
@@ -96,7 +96,7 @@ class _Sending(NamedTuple):
 
     push: Push
     pipeline: Pipeline
-    queue: PushQueue
+    queue: JobQueue
     readings: QueueReadings
     providers: Providers
 
@@ -277,7 +277,7 @@ async def _loaded(store: PushStore, removals: Removals) -> None:
     await removals.load()
 
 
-async def _opened(thing: PushStore | PushQueue, start: Callable[[], Awaitable[None]]) -> None:
+async def _opened(thing: PushStore | JobQueue, start: Callable[[], Awaitable[None]]) -> None:
     try:
         await start()
     except BaseException:

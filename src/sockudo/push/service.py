@@ -12,6 +12,7 @@ from sockudo import errors
 from sockudo.clock import Clock
 from sockudo.errors import SockudoError
 from sockudo.ids import unique_id
+from sockudo.jobs.ports import JobQueue
 from sockudo.push.admission import (
     Acceptance,
     AdmissionOptions,
@@ -30,7 +31,6 @@ from sockudo.push.messages import publish_message
 from sockudo.push.meta import audit, meta_event
 from sockudo.push.ports import PushStore
 from sockudo.push.pressure import check_pressure
-from sockudo.push.queue import PushQueue, Stage
 from sockudo.push.quotas import DeviceRates, exceeded
 from sockudo.push.readings import QueueReadings
 from sockudo.push.recipients import Provider
@@ -74,13 +74,13 @@ class Push:
     def __init__(
         self,
         store: PushStore,
-        queue: PushQueue,
+        queue: JobQueue,
         clock: Clock,
         ready: Ready,
         rules: EndpointRules,
         options: AdmissionOptions,
         *,
-        wake: Callable[[Stage], None] = lambda _: None,
+        wake: Callable[[str], None] = lambda _: None,
         counters: PushCounters | None = None,
         webhooks: PushWebhooks | None = None,
         tracer: Tracer | None = None,
@@ -247,7 +247,7 @@ class Push:
         # It is in the log, and whoever repairs finds it there, so the disk need not be waited for a second time.
         repairs = self.options.repairs
         try:
-            await self.queue.produce([publish_message(app_id, publish_id)], self.now_ms(), lasting=not repairs)
+            await self.queue.put([publish_message(app_id, publish_id)], self.now_ms(), lasting=not repairs)
         except SockudoError as problem:
             if not repairs:
                 raise

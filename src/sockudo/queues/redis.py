@@ -34,8 +34,7 @@ import msgspec
 from sockudo.config.sections import RedisServer, RedisTls
 from sockudo.ids import unique_id
 from sockudo.queues.memory import KEPT_ATTEMPTS
-from sockudo.queues.redis_connection import Kept, RedisScripts
-from sockudo.queues.redis_scripts import SCRIPTS
+from sockudo.storage.redis_scripts import Kept, RedisScripts, lua_scripts
 from sockudo.webhooks.ports import Claim, Endpoints, Outcome
 from sockudo.webhooks.records import Attempt, Counts, Delivery, State
 
@@ -58,7 +57,8 @@ class RedisWebhookQueue:
 
     def __init__(self, server: RedisServer, tls: RedisTls, *, prefix: str, timeout_ms: int) -> None:
         base = f"{prefix.rstrip(':')}:v2:{{webhooks}}"
-        self._redis = RedisScripts(server, tls, SCRIPTS, base=base, timeout_ms=timeout_ms, of=_KEPT)
+        scripts = lua_scripts("sockudo.queues")
+        self._redis = RedisScripts(server, tls, scripts, base=base, timeout_ms=timeout_ms, of=_KEPT)
 
     async def start(self) -> None:
         await self._redis.open(_FORMAT)

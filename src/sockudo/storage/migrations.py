@@ -17,9 +17,41 @@ from sqlalchemy.exc import DBAPIError
 
 from sockudo.storage.failures import Subject, capital
 
-__all__ = ["migrate", "migrate_file", "rewrite"]
+__all__ = ["TYPES", "migrate", "migrate_file", "rewrite"]
 
 _WORD: Final = re.compile(r"\{(\w+)\}")
+
+TYPES: Final[dict[str, dict[str, str]]] = {
+    "sqlite": {
+        "name": "TEXT",
+        "word": "TEXT",
+        "text": "TEXT",
+        "hash": "BLOB",
+        "bytes": "BLOB",
+        "end": "",
+        "end_changing": "WITHOUT ROWID",
+    },
+    # Room on the pages lets a row that changes all the time stay on its own.
+    "postgresql": {
+        "name": 'TEXT COLLATE "C"',
+        "word": "TEXT",
+        "text": "TEXT",
+        "hash": "BYTEA",
+        "bytes": "BYTEA",
+        "end": "",
+        "end_changing": "WITH (fillfactor = 70)",
+    },
+    "mysql": {
+        "name": "VARCHAR(255)",
+        "word": "VARCHAR(64)",
+        "text": "LONGTEXT",
+        "hash": "VARBINARY(24)",
+        "bytes": "LONGBLOB",
+        "end": "ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        "end_changing": "ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+    },
+}
+"""What the types of steps are called, by dialect; a store may have more of its own."""
 
 # MySQL ends a transaction before it changes a table, so a node that died half-way through a step leaves some of it:
 # table, column or index exists already, or is gone already.

@@ -14,7 +14,7 @@ from sockudo import errors
 from sockudo.config.apps import Limits
 from sockudo.edge import http_protocol
 from sockudo.edge.replies import error_reply
-from sockudo.push.delivery import Batch, Job, Readiness
+from sockudo.push.delivery import Batch, DeliveryJob, Readiness
 from sockudo.push.messages import Retry, retry_message
 from sockudo.push.quotas import Quotas
 from sockudo.push.recipients import FcmRecipient
@@ -473,7 +473,7 @@ async def test_dead_letters_are_listed_filtered_and_replayed(node: PublishNode) 
         provider="webPush",
         batch_id="fast-batch-webPush-1",
         payload=msgspec.Raw(b'{"planted":1}'),
-        jobs=[Job(FcmRecipient("planted-token"), "phone")],
+        jobs=[DeliveryJob(FcmRecipient("planted-token"), "phone")],
         attempt=5,
     )
     held = retry_message(Retry(batch=batch, reason="quota", due_at_ms=1)).body
@@ -507,8 +507,8 @@ async def test_dead_letters_are_listed_filtered_and_replayed(node: PublishNode) 
     assert reply.status == 202
     answer = reply.json()
     assert (answer["deadLetterId"], answer["replayed"]) == ("kept", True)
-    leases = await node.queue.consume("delivery_jobs_webpush", 10, node.now_ms, node.now_ms + 1000)
-    assert [lease.message.key for lease in leases] == [answer["messageId"]]
+    leases = await node.queue.lease("delivery_jobs_webpush", 10, node.now_ms, node.now_ms + 1000)
+    assert [lease.job.key for lease in leases] == [answer["messageId"]]
     assert "planted" not in reply.body.decode()
     reply = await node.ask("POST", "/deadLetters/marker/replay", b"")
     assert error(reply) == (400, "invalid_input", "dead-letter does not retain an original queue payload")

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.push.admission import AdmissionOptions
 from sockudo.push.delivery import Readiness, Sent
+from sockudo.push.queue import PUSH_QUEUE
 from sockudo.push.records import OutcomeError
 from sockudo.push.service import Push
-from sockudo.queues.push_memory import MemoryPushQueue
 from support.push_desk import FakeProvider
 from support.push_directory import PushNode
 
@@ -31,7 +32,7 @@ class Node(PushNode):
         options = AdmissionOptions(providers=frozenset({"fcm", "webPush"}))
         self.components.push = Push(
             self.store,
-            MemoryPushQueue(),
+            MemoryJobQueue(PUSH_QUEUE),
             self.clock,
             ready,
             self.rules,

@@ -3,7 +3,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from sockudo.push.delivery import Batch, Job, Sent, delivery_key
+from sockudo.jobs.ports import Job
+from sockudo.push.delivery import Batch, DeliveryJob, Sent, delivery_key
 from sockudo.push.messages import (
     Delivery,
     Feedback,
@@ -20,7 +21,7 @@ from sockudo.push.messages import (
     retry_message,
     shard_message,
 )
-from sockudo.push.queue import STAGES, Message
+from sockudo.push.queue import STAGES
 from sockudo.push.recipients import PROVIDERS, WebRecipient
 from sockudo.push.records import DeadLetter, OutcomeError
 
@@ -31,7 +32,7 @@ _BATCH = Batch(
     provider="webPush",
     batch_id="fast-batch-webpush-1",
     payload=msgspec.Raw(b'{"a":null}'),
-    jobs=[Job(_WEB, "device-1"), Job(_WEB)],
+    jobs=[DeliveryJob(_WEB, "device-1"), DeliveryJob(_WEB)],
     expires_at_ms=5,
 )
 _RETRY = Retry(batch=msgspec.structs.replace(_BATCH, attempt=6), reason="quota", due_at_ms=9)
@@ -59,7 +60,7 @@ def _letter(payload: bytes | None, reason: str = "retry attempts exhausted: quot
 
 
 @pytest.mark.parametrize("message", _MESSAGES, ids=lambda message: message.stage)
-def test_what_is_produced_is_read_again(message: Message) -> None:
+def test_what_is_produced_is_read_again(message: Job) -> None:
     body = read_body(message.body)
     assert body is not None
     assert message.stage in STAGES

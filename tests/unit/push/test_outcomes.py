@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from sockudo import errors
 from sockudo.errors import SockudoError
-from sockudo.push.delivery import Batch, Job
+from sockudo.push.delivery import Batch, DeliveryJob
 from sockudo.push.messages import Delivery, Retry, read_body, retry_message
 from sockudo.push.outcomes import (
     cancel,
@@ -104,16 +104,16 @@ async def test_a_dead_letter_is_tried_again_from_the_start_and_stays(desk: Desk)
         provider="fcm",
         batch_id="fast-batch-fcm-1-retry-4",
         payload=msgspec.Raw(b"{}"),
-        jobs=[Job(FcmRecipient("planted-token"), "phone")],
+        jobs=[DeliveryJob(FcmRecipient("planted-token"), "phone")],
         attempt=5,
     )
     await letter(desk, payload=retry_message(Retry(batch=batch, reason="quota", due_at_ms=NOW)).body)
     with structlog.testing.capture_logs() as lines:
         message_id = await replay(desk.push, "app", "letter")
     [lease] = await push_service.waiting(desk.queue, "delivery_jobs_fcm")
-    body = read_body(lease.message.body)
+    body = read_body(lease.job.body)
     assert isinstance(body, Delivery)
-    assert (body.batch.attempt, body.batch.jobs, lease.message.key) == (1, batch.jobs, message_id)
+    assert (body.batch.attempt, body.batch.jobs, lease.job.key) == (1, batch.jobs, message_id)
     assert desk.woken == ["delivery_jobs_fcm"]
     assert await desk.store.dead_letter("app", "letter") is not None
     assert [(line["action"], line["dead_letter_id"]) for line in lines] == [("deadLetterReplay", "letter")]

@@ -8,14 +8,15 @@ import pytest
 
 from sockudo import errors
 from sockudo.errors import SockudoError
+from sockudo.jobs.memory import MemoryJobQueue
+from sockudo.jobs.ports import Depth, Job
 from sockudo.push.admission import AdmissionOptions
 from sockudo.push.delivery import Readiness
 from sockudo.push.pressure import check_pressure
-from sockudo.push.queue import STAGES, Depth, Message, Stage
+from sockudo.push.queue import PUSH_QUEUE, STAGES, Stage
 from sockudo.push.readings import QueueReadings
 from sockudo.push.recipients import ApnsRecipient, FcmRecipient, Provider, Recipient
 from sockudo.push.records import Device, Target
-from sockudo.queues.push_memory import MemoryPushQueue
 from sockudo.testing import FakeClock
 from support.push_pipeline import device
 from support.push_service import channel
@@ -33,11 +34,11 @@ class _Readings(QueueReadings):
     """What is said by hand: of each stage whose its messages are. ``asked`` are the stages that were looked into."""
 
     def __init__(self, given: Mapping[Stage, Mapping[str, Depth]]) -> None:
-        super().__init__(MemoryPushQueue(), FakeClock())
+        super().__init__(MemoryJobQueue(PUSH_QUEUE), FakeClock())
         self.given = given
         self.asked: list[Stage] = []
 
-    async def depths(self) -> Mapping[Stage, Depth]:
+    async def depths(self) -> Mapping[str, Depth]:
         return {stage: _together(shares.values()) for stage, shares in self.given.items()}
 
     async def shares(self, stage: Stage) -> Mapping[str, Depth]:
@@ -179,12 +180,12 @@ async def test_whose_messages_they_are_is_asked_only_when_it_matters() -> None:
 
 
 async def test_shares_are_read_once_a_second() -> None:
-    queue, clock = MemoryPushQueue(), FakeClock()
+    queue, clock = MemoryJobQueue(PUSH_QUEUE), FakeClock()
     readings = QueueReadings(queue, clock)
-    await queue.produce([Message("retry_schedule", "one", "app", b"")], 0)
+    await queue.put([Job("retry_schedule", "one", "app", b"")], 0)
     first = await readings.shares("retry_schedule")
     assert first["app"].ready == 1
-    await queue.produce([Message("retry_schedule", "two", "app", b"")], 0)
+    await queue.put([Job("retry_schedule", "two", "app", b"")], 0)
     clock.advance(0.9)
     assert await readings.shares("retry_schedule") is first
     assert await readings.shares("delivery_jobs_fcm") == {}

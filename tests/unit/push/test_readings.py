@@ -9,21 +9,22 @@ import pytest
 
 from sockudo import errors
 from sockudo.errors import SockudoError
-from sockudo.push.queue import Depth, Stage
+from sockudo.jobs.memory import MemoryJobQueue
+from sockudo.jobs.ports import Depth
+from sockudo.push.queue import PUSH_QUEUE
 from sockudo.push.readings import QueueReadings
-from sockudo.queues.push_memory import MemoryPushQueue
 from sockudo.testing import FakeClock
 
 
-class Counted(MemoryPushQueue):
+class Counted(MemoryJobQueue):
     """Counts how often it is read, and fails when it is told to."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(PUSH_QUEUE)
         self.reads = 0
         self.failing = False
 
-    async def depths(self, now_ms: int) -> dict[Stage, Depth]:
+    async def depths(self, now_ms: int) -> dict[str, Depth]:
         self.reads += 1
         await asyncio.sleep(0)
         if self.failing:
@@ -34,7 +35,7 @@ class Counted(MemoryPushQueue):
 async def test_one_reading_for_all_who_ask_within_a_quarter_of_a_second() -> None:
     queue, clock = Counted(), FakeClock()
     readings = QueueReadings(queue, clock)
-    answers: list[Mapping[Stage, Depth]] = await asyncio.gather(*(readings.depths() for _ in range(20)))
+    answers: list[Mapping[str, Depth]] = await asyncio.gather(*(readings.depths() for _ in range(20)))
     assert queue.reads == 1
     assert all(answer is answers[0] for answer in answers)
     clock.advance(0.24)

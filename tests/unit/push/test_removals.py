@@ -6,12 +6,13 @@ import asyncio
 from typing import Any
 
 from sockudo import errors
+from sockudo.jobs.memory import MemoryJobQueue
+from sockudo.jobs.ports import Job
 from sockudo.push.delivery import Sent
 from sockudo.push.ports import Removal
-from sockudo.push.queue import Message
+from sockudo.push.queue import PUSH_QUEUE
 from sockudo.push.recipients import FcmRecipient
 from sockudo.push.removals import GRACE_MS, SETTLED_MS, ForLivingApps, Removals
-from sockudo.queues.push_memory import MemoryPushQueue
 from sockudo.stores.push import MemoryPushStore
 from support.push_pipeline import ScriptedProvider
 from support.push_stores import a_device
@@ -56,7 +57,7 @@ class Site:
     def __init__(self) -> None:
         self.clock = LoopClock()
         self.store = Failing()
-        self.queue = MemoryPushQueue()
+        self.queue = MemoryJobQueue(PUSH_QUEUE)
         self.apps = {"gone", "kept"}
         self.running: list[asyncio.Task[None]] = []
 
@@ -65,10 +66,10 @@ class Site:
             for number in range(DEVICES):
                 await self.store.put_device(a_device(f"d-{number:04}", f"t-{number}", app_id=app_id))
             far = self.clock.ms() + 10**9
-            messages = [Message("delivery_jobs_fcm", f"{app_id}-{n}", app_id, b"{}", far) for n in range(700)]
-            await self.queue.produce(messages, self.clock.ms())
+            messages = [Job("delivery_jobs_fcm", f"{app_id}-{n}", app_id, b"{}", far) for n in range(700)]
+            await self.queue.put(messages, self.clock.ms())
 
-    async def process(self, queue: MemoryPushQueue | None = None) -> Removals:
+    async def process(self, queue: MemoryJobQueue | None = None) -> Removals:
         removals = Removals(self.store, self.clock, self.apps.__contains__)
         removals.queue = queue or self.queue
         await removals.load()

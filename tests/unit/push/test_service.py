@@ -12,18 +12,19 @@ from msgspec.structs import replace
 
 from sockudo import errors
 from sockudo.errors import ErrorSpec, SockudoError
+from sockudo.jobs.memory import MemoryJobQueue
+from sockudo.jobs.ports import Depth, Job
 from sockudo.push.bodies import PublishRequest
 from sockudo.push.delivery import Readiness
 from sockudo.push.messages import PublishLog, read_body
-from sockudo.push.queue import Depth, Message, Stage
+from sockudo.push.queue import PUSH_QUEUE
 from sockudo.push.quotas import Quotas
 from sockudo.push.readings import QueueReadings
 from sockudo.push.recipients import FcmRecipient
 from sockudo.push.records import Localized, Override, PublishIntent, PublishStatus, Target, Template
 from sockudo.push.service import Push
-from sockudo.queues.push_memory import MemoryPushQueue
 from sockudo.stores.push import MemoryPushStore
-from support.push_queues import QueuePlace
+from support.job_queues import QueuePlace
 from support.push_service import Desk, a_publish, channel, device, waiting
 from support.push_stores import DAY, NOW, PushPlace, a_device, a_subscription
 
@@ -61,7 +62,7 @@ async def test_a_publish_is_kept_and_waits_to_be_planned(desk: Desk) -> None:
     assert intent is not None
     assert (intent.targets, intent.expires_at_ms, intent.accepted_at_ms) == ([channel()], NOW + 5000, NOW)
     [lease] = await waiting(desk.queue)
-    assert read_body(lease.message.body) == PublishLog(app_id="app", publish_id=publish_id)
+    assert read_body(lease.job.body) == PublishLog(app_id="app", publish_id=publish_id)
     assert desk.woken == ["publish_log"]
     assert desk.push.counters.counts["publish_accepted_total", ("app", "accepted")] == 1
     assert desk.push.counters.counts["channel_publish_total", ()] == 1
@@ -207,11 +208,11 @@ async def test_too_much_waits_already() -> None:
 
 
 async def test_a_queue_that_does_not_answer(desk: Desk) -> None:
-    class Gone(MemoryPushQueue):
-        async def depths(self, now_ms: int) -> dict[Stage, Depth]:
+    class Gone(MemoryJobQueue):
+        async def depths(self, now_ms: int) -> dict[str, Depth]:
             raise errors.SERVICE_UNAVAILABLE("connection to queue.internal refused")
 
-    desk.push.readings = QueueReadings(Gone(), desk.clock)
+    desk.push.readings = QueueReadings(Gone(PUSH_QUEUE), desk.clock)
     problem = await refusal(desk, a_publish())
     assert problem.spec is errors.SERVICE_UNAVAILABLE
     assert problem.text == "push admission unavailable: the push queue does not answer"
@@ -341,14 +342,14 @@ async def test_an_attempt_that_went_no_further_is_taken_up(desk: Desk) -> None:
     class CrashError(Exception):
         """The process ends between the store and the queue."""
 
-    async def crash(messages: Sequence[Message], now_ms: int, *, lasting: bool) -> None:
+    async def crash(messages: Sequence[Job], now_ms: int, *, lasting: bool) -> None:
         raise CrashError
 
-    produce = desk.queue.produce
-    desk.queue.produce = crash  # type: ignore[method-assign]
+    produce = desk.queue.put
+    desk.queue.put = crash  # type: ignore[method-assign]
     with pytest.raises(CrashError):
         await desk.push.publish("app", a_publish(publish_id="ship"))
-    desk.queue.produce = produce  # type: ignore[method-assign]
+    desk.queue.put = produce  # type: ignore[method-assign]
     assert await desk.log() == ["ship"]
     assert (await desk.push.publish("app", a_publish(publish_id="ship"))).word == "accepted"
     assert await desk.queued() == ["app:ship"]
@@ -360,11 +361,11 @@ async def test_what_is_kept_is_accepted_though_the_queue_has_gone() -> None:
         desk = Desk(repairs=repairs)
 
         # The disk is waited for only where nobody repairs what the loss of power takes.
-        async def gone(messages: Sequence[Message], now_ms: int, *, lasting: bool, repairs: bool = repairs) -> None:
+        async def gone(messages: Sequence[Job], now_ms: int, *, lasting: bool, repairs: bool = repairs) -> None:
             assert lasting is not repairs
             raise errors.SERVICE_UNAVAILABLE("gone")
 
-        desk.queue.produce = gone  # type: ignore[method-assign]
+        desk.queue.put = gone  # type: ignore[method-assign]
         if repairs:
             assert (await desk.push.publish("app", a_publish(publish_id="ship"))).word == "accepted"
             assert desk.woken == []
@@ -423,5 +424,5 @@ async def test_over_the_embedded_store_and_queue(tmp_path: Any) -> None:
         assert sorted(intent.publish_id for intent in await store.intents("app", "", 100)) == [
             f"p{n}" for n in range(5)
         ]
-        leases = await queue.consume("publish_log", 100, NOW, NOW + 30_000)
-        assert sorted(lease.message.key for lease in leases) == [f"app:p{n}" for n in range(5)]
+        leases = await queue.lease("publish_log", 100, NOW, NOW + 30_000)
+        assert sorted(lease.job.key for lease in leases) == [f"app:p{n}" for n in range(5)]

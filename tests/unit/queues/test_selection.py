@@ -38,8 +38,8 @@ def test_each_driver_has_its_queue(tmp_path: Path) -> None:
 
 
 def test_a_driver_that_is_not_installed_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("redis", "redis_connection"):
-        monkeypatch.delitem(sys.modules, f"sockudo.queues.{name}")
+    for name in ("queues.redis", "storage.redis_scripts"):
+        monkeypatch.delitem(sys.modules, f"sockudo.{name}")
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     with pytest.raises(ConfigError) as caught:
         webhook_queue(settings("redis"))

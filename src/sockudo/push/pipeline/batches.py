@@ -9,12 +9,12 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from sockudo.push.delivery import Batch, Job, settling_key
+from sockudo.jobs.ports import Job
+from sockudo.push.delivery import Batch, DeliveryJob, settling_key
 from sockudo.push.messages import ShardJob, delivery_message
 from sockudo.push.pipeline.recruiting import pages
 from sockudo.push.pipeline.seen import Seen
 from sockudo.push.ports import PushStore
-from sockudo.push.queue import Message
 from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.push.records import PublishIntent
 from sockudo.push.rendering import render
@@ -32,7 +32,7 @@ class Planning(NamedTuple):
     planned.
     """
 
-    messages: list[Message]
+    messages: list[Job]
     counts: Counter[Provider]
     planned: int
     rest: ShardJob | None
@@ -100,7 +100,7 @@ class _Filling:
         self.numbers: Counter[Provider] = Counter(job.batches)
         self._intent = intent
         self._job = job
-        self._open: dict[Provider, list[Job]] = {}
+        self._open: dict[Provider, list[DeliveryJob]] = {}
         self._payloads: dict[Provider, msgspec.Raw] = {}
         self._prefix = "fast"
         waits = intent.not_before_ms is not None and intent.not_before_ms > now_ms
@@ -118,7 +118,7 @@ class _Filling:
             self.numbers.clear()
             self._prefix = prefix
 
-    def add(self, job: Job) -> None:
+    def add(self, job: DeliveryJob) -> None:
         provider = job.recipient.provider
         filling = self._open.setdefault(provider, [])
         filling.append(job)

@@ -16,8 +16,9 @@ import structlog
 
 from sockudo import errors
 from sockudo.errors import SockudoError
+from sockudo.jobs.ports import Lease
 from sockudo.push.advice import row_of_class
-from sockudo.push.delivery import Batch, Job, Sent, delivery_key, settling_key
+from sockudo.push.delivery import Batch, DeliveryJob, Sent, delivery_key, settling_key
 from sockudo.push.lifecycle import Step, StepKind
 from sockudo.push.messages import Feedback, Retry, read_body, retry_message
 from sockudo.push.meta import meta_event
@@ -25,7 +26,6 @@ from sockudo.push.pipeline.invalidation import guard
 from sockudo.push.pipeline.retries import retries
 from sockudo.push.pipeline.works import Worker, Works, dead_letter_id
 from sockudo.push.ports import Touch
-from sockudo.push.queue import Lease
 from sockudo.push.recipients import ROUTE_NAMES, token_hash
 from sockudo.push.records import DeadLetter, DeliveryEvent, DeliveryResult, Outcome, PublishStatus
 
@@ -62,7 +62,7 @@ class FeedbackWorker(Worker):
         leases = await self.take(_TICK)
         lines: dict[tuple[str, str], list[tuple[Lease, Feedback]]] = {}
         for lease in leases:
-            body = read_body(lease.message.body)
+            body = read_body(lease.job.body)
             if isinstance(body, Feedback):
                 lines.setdefault((body.batch.app_id, body.batch.publish_id), []).append((lease, body))
             else:
@@ -82,7 +82,7 @@ class FeedbackWorker(Worker):
                     await self._note(lease, feedback)
                 except SockudoError:
                     later = self.works.now_ms() + 1000
-                    await self.works.queue.give_back([rest for rest, _ in line[place:]], later)
+                    await self.works.queue.release([rest for rest, _ in line[place:]], later)
                     raise
                 except Exception:
                     if lease.attempt < _MOST_ATTEMPTS:
@@ -93,7 +93,7 @@ class FeedbackWorker(Worker):
     async def _give_up(self, lease: Lease, feedback: Feedback) -> None:
         batch, works = feedback.batch, self.works
         await works.give_up(lease, "processing error", publish_id=batch.publish_id, provider=batch.provider)
-        await works.queue.finish([lease], [], works.now_ms())
+        await works.queue.settle([lease], [], works.now_ms())
 
     # ---- one batch ----
 
@@ -119,7 +119,7 @@ class FeedbackWorker(Worker):
             raise
         self._tell(batch, steps, taken, status)
         await self._mark(lease, feedback)
-        await works.queue.finish([lease], [retry_message(each) for each in again], works.now_ms())
+        await works.queue.settle([lease], [retry_message(each) for each in again], works.now_ms())
         if again:
             works.wake("retry_schedule")
 
@@ -136,7 +136,7 @@ class FeedbackWorker(Worker):
         for start in range(0, len(dead), _DELETED_AT_ONCE):
             await asyncio.gather(*(self._forget(feedback.batch, job) for job in dead[start : start + _DELETED_AT_ONCE]))
 
-    async def _forget(self, batch: Batch, job: Job) -> None:
+    async def _forget(self, batch: Batch, job: DeliveryJob) -> None:
         works = self.works
         if job.device_id is None or not await works.store.delete_device(
             batch.app_id, job.device_id, token_hash=token_hash(job.recipient.token)
@@ -209,7 +209,7 @@ class FeedbackWorker(Worker):
                     batch.batch_id,
                     kind,
                     str(feedback.at_ms),
-                    lease.message_id,
+                    lease.job_id,
                 ),
                 app_id=batch.app_id,
                 publish_id=batch.publish_id,
@@ -229,7 +229,7 @@ class FeedbackWorker(Worker):
             )
 
 
-def _pairs(feedback: Feedback) -> list[tuple[Job, Sent]]:
+def _pairs(feedback: Feedback) -> list[tuple[DeliveryJob, Sent]]:
     return list(zip(feedback.batch.jobs, feedback.sent, strict=True))
 
 
@@ -276,7 +276,7 @@ async def _steps(feedback: Feedback, again: Sequence[Retry]) -> list[Step]:
     return steps
 
 
-def _event(feedback: Feedback, job: Job, sent: Sent, key: str) -> DeliveryEvent:
+def _event(feedback: Feedback, job: DeliveryJob, sent: Sent, key: str) -> DeliveryEvent:
     batch = feedback.batch
     result = DeliveryResult(
         app_id=batch.app_id,

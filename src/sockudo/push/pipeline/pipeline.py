@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sockudo.errors import SockudoError
 from sockudo.ids import unique_id
+from sockudo.jobs.ports import Depth
 from sockudo.push.delivery import PushProvider
 from sockudo.push.pipeline.feedback import FeedbackWorker
 from sockudo.push.pipeline.options import PipelineOptions
@@ -16,7 +17,6 @@ from sockudo.push.pipeline.retrier import Retrier
 from sockudo.push.pipeline.sender import AT_ONCE, Sender
 from sockudo.push.pipeline.upkeep import Upkeep
 from sockudo.push.pipeline.works import Worker, Works
-from sockudo.push.queue import Depth, Stage
 from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.tasks import end_tasks, start_tasks
 
@@ -50,7 +50,7 @@ class Pipeline:
             *(FeedbackWorker(works, number) for number in range(options.feedback_workers)),
             *(Retrier(works, number) for number in range(options.retry_workers)),
         ]
-        self._by_stage: dict[Stage, list[Worker]] = {}
+        self._by_stage: dict[str, list[Worker]] = {}
         for worker in self._workers:
             self._by_stage.setdefault(worker.stage, []).append(worker)
         self.upkeep = Upkeep(works, unique_id())
@@ -69,7 +69,7 @@ class Pipeline:
         self._running = start_tasks(*(worker.run() for worker in self._workers))
         self._rounds = start_tasks(*rounds)
 
-    def wake(self, stage: Stage) -> None:
+    def wake(self, stage: str) -> None:
         """Something was put into this stage, or may be taken from it."""
         for worker in self._by_stage.get(stage, ()):
             worker.news.set()
@@ -119,7 +119,7 @@ class Pipeline:
 
     # ---- numbers ----
 
-    def measure(self, depths: Mapping[Stage, Depth]) -> None:
+    def measure(self, depths: Mapping[str, Depth]) -> None:
         """Brings the gauges up to date; ``depths`` are those of the queue."""
         counters, now = self.works.counters, self.works.now_ms()
         log = depths.get("publish_log", Depth())

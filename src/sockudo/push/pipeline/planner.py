@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from sockudo import errors
 from sockudo.errors import SockudoError
+from sockudo.jobs.ports import Lease
 from sockudo.push.lifecycle import may_become, planned
 from sockudo.push.messages import (
     Planned,
@@ -36,7 +37,7 @@ from sockudo.push.pipeline.batches import Planning, plan_step
 from sockudo.push.pipeline.options import LEASE_MS
 from sockudo.push.pipeline.seen import Seen, seen_id
 from sockudo.push.pipeline.works import Worker, Works
-from sockudo.push.queue import Lease, Stage
+from sockudo.push.queue import Stage
 from sockudo.push.recipients import ROUTE_NAMES
 from sockudo.push.records import PublishIntent, PublishStatus, Shard, State
 
@@ -78,7 +79,7 @@ class _Steps(Worker):
             await self._take(lease)
         except Exception as problem:
             outage = isinstance(problem, SockudoError) and problem.spec is errors.SERVICE_UNAVAILABLE
-            body = read_body(lease.message.body)
+            body = read_body(lease.job.body)
             if outage or lease.attempt < _MOST_ATTEMPTS or not isinstance(body, PublishLog | ShardJob | Planned):
                 raise
             _log.exception("a push publish cannot be planned", app_id=body.app_id, publish_id=body.publish_id)
@@ -93,7 +94,7 @@ class _Steps(Worker):
         status = await works.store.status(job.app_id, job.publish_id)
         intent = await works.store.intent(job.app_id, job.publish_id)
         if status is None or status.state not in _PLANNED:
-            await works.queue.finish([lease], [], works.now_ms())
+            await works.queue.settle([lease], [], works.now_ms())
             return
         if intent is None:
             await self._fail(lease, job.app_id, job.publish_id, _not_in_the_log())
@@ -137,7 +138,7 @@ class _Steps(Worker):
             stage: Stage = "shard_jobs" if works.options.shard_workers else "publish_log"
             messages.append(shard_message(made.rest, stage))
         if await self._is_ours(lease, started):
-            await works.queue.finish([lease], messages, works.now_ms())
+            await works.queue.settle([lease], messages, works.now_ms())
             self._told(intent, job, made, works.clock.monotonic() - began)
 
     async def _is_ours(self, lease: Lease, started_ms: int) -> bool:
@@ -157,7 +158,7 @@ class _Steps(Worker):
             return planned(status, ended.emitted, retry_after_ms=ended.retry_after_ms)
 
         status = await self._change(ended.app_id, ended.publish_id, edit)
-        await works.queue.finish([lease], [], works.now_ms())
+        await works.queue.settle([lease], [], works.now_ms())
         if status is not None and concluded:
             works.ended(status)
 
@@ -214,7 +215,7 @@ class _Steps(Worker):
 
         await works.give_up(lease, f"invalid payload: {problem.spec.slug}", publish_id=publish_id)
         status = await self._change(app_id, publish_id, edit)
-        await works.queue.finish([lease], [], works.now_ms())
+        await works.queue.settle([lease], [], works.now_ms())
         if status is not None:
             works.ended(status)
 
@@ -242,7 +243,7 @@ class Planner(_Steps):
         return bool(leases)
 
     async def _take(self, lease: Lease) -> None:
-        match read_body(lease.message.body):
+        match read_body(lease.job.body):
             case PublishLog() as found:
                 await self._begin(lease, found)
             case ShardJob() as job:
@@ -256,28 +257,28 @@ class Planner(_Steps):
         works, app_id, publish_id = self.works, found.app_id, found.publish_id
         # The message is the owner: whoever takes it over has the lock, too, and nobody who was given another one.
         name, now = f"planner:publish-log:{publish_id}", works.now_ms()
-        if not await works.store.lock(app_id, name, lease.message_id, now, now + LEASE_MS):
+        if not await works.store.lock(app_id, name, lease.job_id, now, now + LEASE_MS):
             await self.put_back(lease, "locked")
             return
         try:
             status = await self._change(app_id, publish_id, _to_planning)
             intent = await works.store.intent(app_id, publish_id)
             if status is None or status.state != "planning":
-                await works.queue.finish([lease], [], works.now_ms())
+                await works.queue.settle([lease], [], works.now_ms())
                 return
             if intent is None:
                 await self._fail(lease, app_id, publish_id, _not_in_the_log())
                 return
             job = ShardJob(app_id=app_id, publish_id=publish_id, target=0, settled=status.counters.settled)
             if intent.regime == "shardPath" and works.options.shard_workers:
-                await works.queue.finish([lease], [shard_message(job, "shard_jobs")], works.now_ms())
+                await works.queue.settle([lease], [shard_message(job, "shard_jobs")], works.now_ms())
                 works.wake("shard_jobs")
             else:
                 await self._step(lease, intent, job, works.options.fast_threshold)
         finally:
             # It ends by itself.
             with contextlib.suppress(SockudoError):
-                await works.store.unlock(app_id, name, lease.message_id)
+                await works.store.unlock(app_id, name, lease.job_id)
 
 
 class ShardWorker(_Steps):
@@ -294,7 +295,7 @@ class ShardWorker(_Steps):
         return bool(leases)
 
     async def _take(self, lease: Lease) -> None:
-        job = read_body(lease.message.body)
+        job = read_body(lease.job.body)
         if isinstance(job, ShardJob):
             await self._go_on(lease, job)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Final, NamedTuple
 
-from sockudo.push.delivery import Job
+from sockudo.push.delivery import DeliveryJob
 from sockudo.push.ports import Devices
 from sockudo.push.positions import subscription_position
 from sockudo.push.records import Device, Subscription, Target
@@ -25,7 +25,7 @@ class Page(NamedTuple):
 
     origin: int
     large: bool
-    jobs: list[Job]
+    jobs: list[DeliveryJob]
     target: int
     cursor: str | None
 
@@ -61,13 +61,13 @@ def _end_of_run(targets: Sequence[Target], start: int) -> int:
     return end
 
 
-async def _named(store: Devices, app_id: str, targets: Sequence[Target]) -> list[Job]:
+async def _named(store: Devices, app_id: str, targets: Sequence[Target]) -> list[DeliveryJob]:
     ids = list(dict.fromkeys(target.device_id for target in targets if target.device_id is not None))
     found = await _devices(store, app_id, ids)
     jobs = []
     for target in targets:
         if target.recipient is not None:
-            jobs.append(Job(target.recipient))
+            jobs.append(DeliveryJob(target.recipient))
         elif target.device_id is not None and target.device_id in found:
             jobs.append(_job(found[target.device_id]))
     return jobs
@@ -101,7 +101,7 @@ async def _of_channel(store: Devices, app_id: str, channel: str, index: int, cur
             return
 
 
-async def _subscribed(store: Devices, app_id: str, rows: Sequence[Subscription]) -> list[Job]:
+async def _subscribed(store: Devices, app_id: str, rows: Sequence[Subscription]) -> list[DeliveryJob]:
     ids = [row.device_id for row in rows if not row.device_id.startswith(CLIENT_SCOPE)]
     found = await _devices(store, app_id, ids)
     return [_job(found[device_id]) for device_id in ids if device_id in found]
@@ -113,5 +113,5 @@ async def _devices(store: Devices, app_id: str, ids: Sequence[str]) -> dict[str,
     return {device.id: device for device in await store.devices_by_id(app_id, ids)}
 
 
-def _job(device: Device) -> Job:
-    return Job(device.recipient, device.id)
+def _job(device: Device) -> DeliveryJob:
+    return DeliveryJob(device.recipient, device.id)

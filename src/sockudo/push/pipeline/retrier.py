@@ -7,6 +7,7 @@ from typing import ClassVar, Final, Literal, NamedTuple
 
 from sockudo import errors
 from sockudo.errors import ErrorSpec, SockudoError
+from sockudo.jobs.ports import Lease
 from sockudo.push.delivery import Batch, delivery_key, settling_key
 from sockudo.push.lifecycle import Step, StepKind
 from sockudo.push.messages import Retry, delivery_message, delivery_stage, read_body
@@ -14,7 +15,6 @@ from sockudo.push.meta import meta_event
 from sockudo.push.pipeline.feedback import KEYS_KEPT_MS
 from sockudo.push.pipeline.retries import deadline_ms
 from sockudo.push.pipeline.works import Worker, Works
-from sockudo.push.queue import Lease
 from sockudo.push.recipients import ROUTE_NAMES
 from sockudo.push.records import TERMINAL, PublishStatus
 
@@ -49,7 +49,7 @@ class Retrier(Worker):
 
     async def _take(self, lease: Lease) -> None:
         works = self.works
-        retry = read_body(lease.message.body)
+        retry = read_body(lease.job.body)
         if not isinstance(retry, Retry):
             works.counters.count("retry_malformed_total", "unknown", "payload")
             await works.refuse(lease)
@@ -58,8 +58,8 @@ class Retrier(Worker):
         if retry.due_at_ms > now:
             await self.put_back(lease, "not_due", retry.due_at_ms)
             return
-        if await works.store.recorded(batch.app_id, lease.message.key, now) or await self._is_over(batch):
-            await works.queue.finish([lease], [], now)
+        if await works.store.recorded(batch.app_id, lease.job.key, now) or await self._is_over(batch):
+            await works.queue.settle([lease], [], now)
             return
         end = self._end(batch, now)
         if end is None:
@@ -67,7 +67,7 @@ class Retrier(Worker):
         else:
             await self._drop(lease, retry, end)
         # Last, and for repeats that come later: what was done before may be done again.
-        await works.store.record_once(batch.app_id, lease.message.key, now, now + KEYS_KEPT_MS)
+        await works.store.record_once(batch.app_id, lease.job.key, now, now + KEYS_KEPT_MS)
 
     async def _is_over(self, batch: Batch) -> bool:
         """Whether the publish was cancelled, or all its recipients are settled without this."""
@@ -97,7 +97,7 @@ class Retrier(Worker):
             for job in batch.jobs
         ]
         taken = await self._count(batch, steps)
-        await works.queue.finish([lease], [delivery_message(batch)], works.now_ms())
+        await works.queue.settle([lease], [delivery_message(batch)], works.now_ms())
         if taken:
             self._counted("retry_attempted_total", batch, taken)
             about = {"status": "retry-dispatched", "count": taken}
@@ -122,7 +122,7 @@ class Retrier(Worker):
         ]
         await works.give_up(lease, text, publish_id=batch.publish_id, provider=batch.provider, at_ms=retry.due_at_ms)
         taken = await self._count(batch, steps, tell=True)
-        await works.queue.finish([lease], [], works.now_ms())
+        await works.queue.settle([lease], [], works.now_ms())
         expired = end.kind == "retry_expired"
         self._counted("retry_expired_total" if expired else "retry_dead_lettered_total", batch, taken)
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from sockudo.push.delivery import Batch, Job, delivery_key
+from sockudo.push.delivery import Batch, DeliveryJob, delivery_key
 from sockudo.push.messages import Retry
 from sockudo.push.pipeline.options import RetryOptions
 from sockudo.push.records import OutcomeError
@@ -20,13 +20,13 @@ _UNKNOWN: Final = "unknown"
 
 
 def retries(
-    batch: Batch, failed: Sequence[tuple[Job, OutcomeError | None]], options: RetryOptions, now_ms: int
+    batch: Batch, failed: Sequence[tuple[DeliveryJob, OutcomeError | None]], options: RetryOptions, now_ms: int
 ) -> Iterator[Retry]:
     """Those that failed in the same way, and are to wait as long, go together as a batch of the next attempt.
 
     The same failures make the same batches, with the same ids.
     """
-    groups: dict[tuple[str, int | None], list[tuple[Job, OutcomeError | None]]] = {}
+    groups: dict[tuple[str, int | None], list[tuple[DeliveryJob, OutcomeError | None]]] = {}
     for job, error in failed:
         wait = error.retry_after_ms if error is not None and options.respect_retry_after else None
         kind = _UNKNOWN if error is None else error.kind

@@ -11,6 +11,7 @@ import structlog
 
 from sockudo import errors
 from sockudo.errors import SockudoError
+from sockudo.jobs.ports import Job, Lease
 from sockudo.push.delivery import Batch, PushProvider, Sent
 from sockudo.push.messages import Delivery, Feedback, delivery_stage, feedback_message, read_body
 from sockudo.push.pipeline.breaker import Breaker, Lane
@@ -18,7 +19,6 @@ from sockudo.push.pipeline.options import LEASE_MS
 from sockudo.push.pipeline.sending import Sending
 from sockudo.push.pipeline.traced import run_traced
 from sockudo.push.pipeline.works import Worker, Works
-from sockudo.push.queue import Lease, Message
 from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.tasks import end_tasks
 
@@ -75,30 +75,30 @@ class Sender(Worker):
         busiest = max(self._per_app.values(), default=0)
         # One app alone gets all it may have; of several each gets its turn, also while one of them has enough.
         share = _SHARE if len(self._per_app) > 1 else max(1, _PER_APP - busiest)
-        leases = await works.queue.consume(self.stage, min(free, _TICK), now, now + LEASE_MS, per_app=min(share, _TICK))
+        leases = await works.queue.lease(self.stage, min(free, _TICK), now, now + LEASE_MS, per_app=min(share, _TICK))
         enough = []
         for lease in leases:
-            if self._per_app[lease.message.app_id] >= _PER_APP:
+            if self._per_app[lease.job.app_id] >= _PER_APP:
                 enough.append(lease)
             else:
                 self._begin(lease)
         if enough:
             works.counters.count("queue_local_requeued_total", self.stage, "fairness", by=len(enough))
-            await works.queue.give_back(enough, works.now_ms() + _SOON_MS)
+            await works.queue.release(enough, works.now_ms() + _SOON_MS)
         return len(leases) > len(enough) and max(self._per_app.values(), default=0) < _PER_APP
 
     def _begin(self, lease: Lease) -> None:
-        body = read_body(lease.message.body)
+        body = read_body(lease.job.body)
         batch = body.batch if isinstance(body, Delivery) and body.batch.provider == self.provider else None
         weight = 1 if batch is None else 1 + len(batch.jobs) // _JOBS
         work = self.works.refuse(lease) if batch is None else self._deliver(lease, batch)
         task = asyncio.get_running_loop().create_task(work)
         self._batches[task] = lease
-        self._per_app[lease.message.app_id] += weight
+        self._per_app[lease.job.app_id] += weight
         task.add_done_callback(partial(self._ended, weight))
 
     def _ended(self, weight: int, task: asyncio.Task[None]) -> None:
-        app_id = self._batches.pop(task).message.app_id
+        app_id = self._batches.pop(task).job.app_id
         self._sendings.pop(task, None)
         self._per_app[app_id] -= weight
         if not self._per_app[app_id]:
@@ -148,7 +148,7 @@ class Sender(Worker):
         await end_tasks(left)
         if left:
             try:
-                await self.works.queue.give_back(list(left.values()), self.works.now_ms())
+                await self.works.queue.release(list(left.values()), self.works.now_ms())
             except SockudoError as problem:
                 _log.error("push batches come back when their leases end", worker=self.name, reason=problem.text)
 
@@ -200,12 +200,12 @@ class Sender(Worker):
         await self.put_back(lease, "circuit_open", _not_later(batch, held))
         return True
 
-    async def _finish(self, leases: list[Lease], messages: list[Message]) -> None:
+    async def _finish(self, leases: list[Lease], messages: list[Job]) -> None:
         """What was sent is sent: this must not be lost while there is a chance that the queue comes back."""
         pause = 0.25
         while True:
             try:
-                await self.works.queue.finish(leases, messages, self.works.now_ms())
+                await self.works.queue.settle(leases, messages, self.works.now_ms())
                 break
             except SockudoError as problem:
                 if problem.spec is not errors.SERVICE_UNAVAILABLE:
@@ -216,7 +216,7 @@ class Sender(Worker):
         self.works.wake("delivery_results")
         self._wake_deferred(messages)
 
-    def _wake_deferred(self, messages: list[Message]) -> None:
+    def _wake_deferred(self, messages: list[Job]) -> None:
         if any(message.stage == self.stage for message in messages):
             self.news.set()
 

@@ -11,13 +11,13 @@ import structlog
 from msgspec.structs import replace
 
 from sockudo.errors import SockudoError
-from sockudo.push.delivery import Batch, Job, PushProvider, Sent
+from sockudo.jobs.ports import Job
+from sockudo.push.delivery import Batch, DeliveryJob, PushProvider, Sent
 from sockudo.push.messages import Feedback, delivery_message, feedback_message
 from sockudo.push.meta import meta_event
 from sockudo.push.pipeline.breaker import Breaker, Lane
 from sockudo.push.pipeline.options import LEASE_MS
 from sockudo.push.pipeline.works import Works
-from sockudo.push.queue import Message
 from sockudo.push.recipients import ROUTE_NAMES
 from sockudo.push.records import FailureClass, Outcome, OutcomeError
 
@@ -54,7 +54,7 @@ class Sending:
         self._outcomes: Counter[tuple[Outcome, str, str]] = Counter()
         self._labels = (ROUTE_NAMES[batch.provider], batch.app_id)
 
-    async def run(self) -> list[Message]:
+    async def run(self) -> list[Job]:
         """Returns what follows: what became of the jobs, and those that wait for later as a batch of their own.
 
         When the batch is ``lost`` then, it must not be finished: nobody else may have taken it yet.
@@ -100,7 +100,7 @@ class Sending:
             return None
         return "expired" if expires <= max(self._works.now_ms(), batch.not_before_ms or 0) else None
 
-    async def _chunk(self, jobs: list[Job], *, probing: bool) -> int | None:
+    async def _chunk(self, jobs: list[DeliveryJob], *, probing: bool) -> int | None:
         """Sends the next ones; returns when to go on, None for at once."""
         works, done = self._works, len(self.sent)
         if works.now_ms() >= self.held_until_ms:
@@ -130,7 +130,7 @@ class Sending:
         self.sent += answers
         return self._learn(answers)
 
-    async def _ask(self, jobs: list[Job]) -> list[Sent]:
+    async def _ask(self, jobs: list[DeliveryJob]) -> list[Sent]:
         loop = asyncio.get_running_loop()
         tasks: list[asyncio.Task[Sent]] = []
         try:
@@ -145,7 +145,7 @@ class Sending:
             await asyncio.gather(*tasks, return_exceptions=True)
             raise
 
-    async def _one(self, job: Job) -> Sent:
+    async def _one(self, job: DeliveryJob) -> Sent:
         batch, works = self._batch, self._works
         if batch.expires_at_ms is not None and batch.expires_at_ms <= works.now_ms():
             return Sent("expired")
@@ -232,7 +232,7 @@ class Sending:
                 **{"class": kind},
             )
 
-    def _follow_up(self, begun_ms: int, later_ms: int | None) -> list[Message]:
+    def _follow_up(self, begun_ms: int, later_ms: int | None) -> list[Job]:
         batch, done = self._batch, len(self.sent)
         messages = []
         if done:
@@ -244,7 +244,7 @@ class Sending:
         return messages
 
 
-def _deferred(batch: Batch, jobs: list[Job], due_ms: int) -> Batch:
+def _deferred(batch: Batch, jobs: list[DeliveryJob], due_ms: int) -> Batch:
     first = batch.batch_id.partition("-deferred-")[0]
     made = f"{first}-deferred-{due_ms}"
     if made == batch.batch_id:

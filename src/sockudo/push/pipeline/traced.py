@@ -7,9 +7,9 @@ from collections import Counter
 from typing import Final
 
 from sockudo.errors import SockudoError
+from sockudo.jobs.ports import Job
 from sockudo.push.delivery import Batch
 from sockudo.push.pipeline.sending import Sending
-from sockudo.push.queue import Message
 from sockudo.push.recipients import ROUTE_NAMES
 from sockudo.spans import Attributes, Span, Tracer
 
@@ -18,7 +18,7 @@ __all__ = ["run_traced"]
 _OTHER: Final = "_OTHER"
 
 
-async def run_traced(tracer: Tracer, batch: Batch, sending: Sending) -> list[Message]:
+async def run_traced(tracer: Tracer, batch: Batch, sending: Sending) -> list[Job]:
     """See `Sending.run`. The span is a part of the request that published, however much later this is, and also in
     another process.
 

@@ -63,7 +63,7 @@ class Upkeep:
         if not await works.store.lock(job.app_id, name, self._owner, now, now + _LOCK_MS):
             return False
         await works.store.append_log(job.intent)
-        await works.queue.produce([publish_message(job.app_id, job.publish_id)], now)
+        await works.queue.put([publish_message(job.app_id, job.publish_id)], now)
         await works.store.delete_job(job.app_id, job.publish_id)
         await works.store.unlock(job.app_id, name, self._owner)
         works.wake("publish_log")
@@ -109,7 +109,7 @@ class Upkeep:
             return False
         if state == "planning":
             _log.warning("a push publish is planned again", app_id=intent.app_id, publish_id=intent.publish_id)
-        await works.queue.produce([publish_message(intent.app_id, intent.publish_id)], now)
+        await works.queue.put([publish_message(intent.app_id, intent.publish_id)], now)
         works.counters.count("repair_requeued_total", "publish_log", state)
         works.wake("publish_log")
         return True

@@ -13,11 +13,12 @@ import structlog
 
 from sockudo.clock import Clock
 from sockudo.errors import SockudoError
+from sockudo.jobs.ports import JobQueue, Lease
 from sockudo.push.counters import PushCounters
 from sockudo.push.meta import meta_event
 from sockudo.push.pipeline.options import LEASE_MS, PipelineOptions
 from sockudo.push.ports import PushStore
-from sockudo.push.queue import Lease, PushQueue, Stage
+from sockudo.push.queue import Stage
 from sockudo.push.recipients import Provider
 from sockudo.push.records import TERMINAL, DeadLetter, OutcomeError, PublishStatus
 from sockudo.spans import Tracer
@@ -63,12 +64,12 @@ class Works:
     """
 
     store: PushStore
-    queue: PushQueue
+    queue: JobQueue
     clock: Clock
     options: PipelineOptions = field(default_factory=PipelineOptions)
     counters: PushCounters = field(default_factory=PushCounters)
     probe: PipelineProbe = field(default_factory=Nobody)
-    wake: Callable[[Stage], None] = lambda _: None
+    wake: Callable[[str], None] = lambda _: None
     tracer: Tracer | None = None
 
     def now_ms(self) -> int:
@@ -90,11 +91,11 @@ class Works:
         at_ms: int | None = None,
     ) -> None:
         """Keeps the message as a dead letter that can be replayed; whoever has it has to finish it then."""
-        message = lease.message
+        message = lease.job
         at = lease.enqueued_at_ms if at_ms is None else at_ms
         letter = DeadLetter(
             dead_letter_id=dead_letter_id(
-                message.app_id, publish_id, message.stage, message.key, reason, str(at), lease.message_id
+                message.app_id, publish_id, message.stage, message.key, reason, str(at), lease.job_id
             ),
             app_id=message.app_id,
             publish_id=publish_id,
@@ -110,8 +111,8 @@ class Works:
 
     async def refuse(self, lease: Lease) -> None:
         """A message that nobody here understands: a dead letter, and done with."""
-        await self.give_up(lease, f"unexpected payload for {lease.message.stage}")
-        await self.queue.finish([lease], [], self.now_ms())
+        await self.give_up(lease, f"unexpected payload for {lease.job.stage}")
+        await self.queue.settle([lease], [], self.now_ms())
 
 
 def dead_letter_id(*parts: str) -> str:
@@ -182,10 +183,10 @@ class Worker:
     async def take(self, limit: int) -> list[Lease]:
         """What the stage has, for this worker alone."""
         now = self.works.now_ms()
-        return await self.works.queue.consume(self.stage, limit, now, now + LEASE_MS)
+        return await self.works.queue.lease(self.stage, limit, now, now + LEASE_MS)
 
     async def put_back(self, lease: Lease, reason: str, due_at_ms: int | None = None) -> None:
         """For later: a second from now, if nothing else is said."""
         self.works.counters.count("queue_local_requeued_total", self.stage, reason)
         due = self.works.now_ms() + _AGAIN_MS if due_at_ms is None else due_at_ms
-        await self.works.queue.give_back([lease], due)
+        await self.works.queue.release([lease], due)

@@ -17,7 +17,7 @@ from sockudo import errors
 from sockudo.config.sections import HistoryMysql, HistoryPostgres, HistorySqlite, Mysql, Postgres
 from sockudo.storage.engine import mysql_engine, postgres_engine, sqlite_engine
 from sockudo.storage.failures import Subject
-from sockudo.storage.migrations import migrate, rewrite
+from sockudo.storage.migrations import TYPES, migrate, rewrite
 from sockudo.storage.sqlite_files import make_private_file
 from sockudo.storage.worker import Worker
 from sockudo.stores.sql.history_commit import commit
@@ -25,7 +25,7 @@ from sockudo.stores.sql.history_evict import Taken
 from sockudo.stores.sql.history_read import read_info, read_page, read_totals
 from sockudo.stores.sql.history_retract import retract
 from sockudo.stores.sql.history_upkeep import delete_some, ensure, expire, mark, purge_some, reset_some, rotate
-from sockudo.stores.sql.schema import STEPS, TYPES, history_tables
+from sockudo.stores.sql.schema import STEPS, history_tables
 from sockudo.stores.sql.statements import Statements
 from sockudo.streams.records import (
     KEEP_ALL,

@@ -25,7 +25,7 @@ from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table
 
 from sockudo.config.problems import ConfigError
 
-__all__ = ["STEPS", "TYPES", "Tables", "history_tables", "key_hash", "keys_of_app", "place_hash"]
+__all__ = ["STEPS", "Tables", "history_tables", "key_hash", "keys_of_app", "place_hash"]
 
 # Leaves room for what is appended, within the 63 characters that PostgreSQL has for a name.
 _PREFIX: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
@@ -117,38 +117,6 @@ def keys_of_app(app_id: str) -> tuple[bytes, bytes]:
 def _digest(text: str, size: int) -> bytes:
     return blake2b(text.encode(), digest_size=size).digest()
 
-
-TYPES: Final[dict[str, dict[str, str]]] = {
-    "sqlite": {
-        "name": "TEXT",
-        "word": "TEXT",
-        "text": "TEXT",
-        "hash": "BLOB",
-        "bytes": "BLOB",
-        "end": "",
-        "end_changing": "WITHOUT ROWID",
-    },
-    # Room on the pages lets a row that changes all the time stay on its own.
-    "postgresql": {
-        "name": 'TEXT COLLATE "C"',
-        "word": "TEXT",
-        "text": "TEXT",
-        "hash": "BYTEA",
-        "bytes": "BYTEA",
-        "end": "",
-        "end_changing": "WITH (fillfactor = 70)",
-    },
-    "mysql": {
-        "name": "VARCHAR(255)",
-        "word": "VARCHAR(64)",
-        "text": "LONGTEXT",
-        "hash": "VARBINARY(24)",
-        "bytes": "LONGBLOB",
-        "end": "ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
-        "end_changing": "ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
-    },
-}
-"""What the types of the steps are called, by dialect."""
 
 _FIRST: Final = (
     """

@@ -9,8 +9,8 @@ from urllib.parse import quote
 import pytest
 from msgspec.structs import replace
 
+from sockudo.jobs.ports import Job
 from sockudo.push.delivery import Sent
-from sockudo.push.queue import Message
 from sockudo.push.records import Counters, OutcomeError, Target
 from support.desk import Desk, Visitor
 from support.push_accounts import apns_p12, vapid_key, vapid_public_key
@@ -120,7 +120,7 @@ async def test_a_publish_that_waits_for_credentials_says_so(desk: PushDesk, visi
     await desk.outcome("ship", "tab")
     page = f"/dashboard/push/{desk.app_id}/publishes/ship"
     assert "cannot send now" not in await text(visitor, page)
-    await desk.push.queue.produce([Message("delivery_jobs_apns", "k", desk.app_id, b"{}")], desk.now)
+    await desk.push.queue.put([Job("delivery_jobs_apns", "k", desk.app_id, b"{}")], desk.now)
     desk.clock.advance(1)
     assert "apns cannot send now: APNS_TOPIC is not set" in await text(visitor, page)
     await desk.outcome("ship", "phone")

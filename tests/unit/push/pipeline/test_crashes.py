@@ -69,7 +69,7 @@ def test_kills_at_random_moments(seed: int) -> None:
             world.start()
             if dice.random() < 0.3:
                 # Repair does not know that somebody plans it still.
-                await world.queue.produce([publish_message(APP, publish_id)], world.clock.ms())
+                await world.queue.put([publish_message(APP, publish_id)], world.clock.ms())
         status = await world.ended(publish_id, within=20_000)
         await world.kill()
         _check(world, status, devices)
@@ -166,8 +166,8 @@ async def test_a_publish_whose_message_is_lost_is_found_by_repair() -> None:
         await world.pipeline.close(0.0)
         publish_id = await world.publish(on_channel())
         now = world.clock.ms()
-        leases = await world.queue.consume("publish_log", 10, now, now + 1000)
-        await world.queue.finish(leases, [], now)
+        leases = await world.queue.lease("publish_log", 10, now, now + 1000)
+        await world.queue.settle(leases, [], now)
         world.start()
         status = await world.ended(publish_id, within=100.0)
         assert status.counters.succeeded == 1

@@ -244,7 +244,7 @@ async def test_the_same_feedback_twice_is_counted_once() -> None:
         publish_id = await world.publish(on_channel())
         status = await world.ended(publish_id)
         (again,) = [each for each in world.queue.followed if each.stage == "delivery_results"]
-        await world.queue.produce([again], world.clock.ms())
+        await world.queue.put([again], world.clock.ms())
         after = await world.ended(publish_id)
         assert after.counters == status.counters
         assert world.counted("duplicate_suppressed_total") == 2
@@ -380,7 +380,7 @@ async def test_a_clock_that_is_put_back_delays_nothing_by_an_hour() -> None:
         await world.register(device(1), channel="news")
         world.clock.behind = -3600.0
         taken = await world.publish(on_channel())
-        assert await world.queue.consume("publish_log", 1, world.clock.ms(), world.clock.ms() + 30_000)
+        assert await world.queue.lease("publish_log", 1, world.clock.ms(), world.clock.ms() + 30_000)
         world.start()
         await asyncio.sleep(1)
         world.pipeline.wake = lambda _stage: None  # type: ignore[method-assign]  # produced by another process

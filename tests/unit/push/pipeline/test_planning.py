@@ -173,7 +173,7 @@ async def test_what_nobody_understands_is_a_dead_letter() -> None:
     async with World() as world:
         for stage in ("publish_log", "shard_jobs", "delivery_jobs_fcm", "delivery_results", "retry_schedule"):
             message = read_message(stage)
-            await world.queue.produce([message], world.clock.ms())
+            await world.queue.put([message], world.clock.ms())
         await asyncio.sleep(2)
         assert {letter.reason for letter in await world.letters()} == {
             f"unexpected payload for {stage}"
@@ -183,9 +183,9 @@ async def test_what_nobody_understands_is_a_dead_letter() -> None:
 
 
 def read_message(stage: str):  # type: ignore[no-untyped-def]
-    from sockudo.push.queue import Message
+    from sockudo.jobs.ports import Job
 
-    return Message(stage, f"odd-{stage}", APP, b'{"kind":"odd"}')  # type: ignore[arg-type]
+    return Job(stage, f"odd-{stage}", APP, b'{"kind":"odd"}')  # type: ignore[arg-type]
 
 
 @in_virtual_time

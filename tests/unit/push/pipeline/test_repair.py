@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from sockudo.jobs.ports import Job, Lease
 from sockudo.push.messages import publish_message
 from sockudo.push.pipeline import PipelineOptions
-from sockudo.push.queue import STAGES, Lease, Message, Stage
+from sockudo.push.queue import STAGES, Stage
 from sockudo.push.records import Counters, PublishIntent, PublishStatus, State
 from support.push_pipeline import APP, World, device, failure, on_channel
 from support.virtual_time import in_virtual_time
@@ -22,14 +23,14 @@ _OPTIONS = PipelineOptions(repair_interval=10.0, repair_min_age_ms=5000)
 _BY_HAND = PipelineOptions(repair_interval=0, repair_min_age_ms=5000)
 
 
-async def _lose(world: World, *stages: Stage) -> list[Message]:
+async def _lose(world: World, *stages: Stage) -> list[Job]:
     """What these stages have is gone, as with a queue that was emptied."""
     lost = []
     for stage in stages:
         later = world.clock.ms() + 10**9
-        leases = await world.queue.consume(stage, 10**6, later, later + 1)
-        await world.queue.finish(leases, [], world.clock.ms())
-        lost += [lease.message for lease in leases]
+        leases = await world.queue.lease(stage, 10**6, later, later + 1)
+        await world.queue.settle(leases, [], world.clock.ms())
+        lost += [lease.job for lease in leases]
     return lost
 
 
@@ -62,15 +63,15 @@ class _Kept:
     """The queue keeps the end of planning and some batches to itself, and loses them with everything else."""
 
     def __init__(self, world: World, loses: Any) -> None:
-        self._finish = world.queue.finish
+        self._settle = world.queue.settle
         self._loses = loses
-        self.lost: list[Message] = []
-        world.queue.finish = self.finish  # type: ignore[method-assign]
+        self.lost: list[Job] = []
+        world.queue.settle = self.settle  # type: ignore[method-assign]
 
-    async def finish(self, leases: list[Lease], follow_up: list[Message], now_ms: int) -> list[bool]:
+    async def settle(self, leases: list[Lease], follow_up: list[Job], now_ms: int) -> list[bool]:
         kept = [message for message in follow_up if not self._loses(message)]
         self.lost += [message for message in follow_up if message not in kept]
-        return await self._finish(leases, kept, now_ms)
+        return await self._settle(leases, kept, now_ms)
 
 
 @in_virtual_time
@@ -187,7 +188,7 @@ async def test_a_step_that_nobody_understands_does_not_end_the_publish() -> None
         publish_id = await world.publish(on_channel(), regime="shardPath")
         await _planning(world, publish_id)
         await _lose(world, "publish_log")
-        await world.queue.produce([Message("shard_jobs", f":step:{APP}:{publish_id}:0", APP, b"{}")], 0)
+        await world.queue.put([Job("shard_jobs", f":step:{APP}:{publish_id}:0", APP, b"{}")], 0)
         world.start()
         assert (await world.ended(publish_id, within=30)).state == "succeeded"
         assert [letter.reason for letter in await world.letters()] == ["unexpected payload for shard_jobs"]
@@ -219,7 +220,7 @@ async def test_a_publish_that_is_not_in_the_log_any_more_ends_with_a_reason() ->
         await world.pipeline.close(0.0)
         status = PublishStatus(app_id=APP, publish_id="lost", state="planning", created_at_ms=world.clock.ms())
         await world.store.accept(status, None, [], 0)
-        await world.queue.produce([publish_message(APP, "lost")], 0)
+        await world.queue.put([publish_message(APP, "lost")], 0)
         world.start()
         ended = await world.ended("lost")
         assert (ended.state, ended.error_reason) == ("failed", "the publish is not in the log")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from sockudo.push.delivery import Batch, Job, delivery_key
+from sockudo.push.delivery import Batch, DeliveryJob, delivery_key
 from sockudo.push.pipeline.options import RetryOptions
 from sockudo.push.pipeline.retries import deadline_ms, due_ms, retries
 from sockudo.push.recipients import FcmRecipient
@@ -20,7 +20,7 @@ def _batch(batch_id: str = "fast-batch-fcm-1", attempt: int = 1, jobs: int = 3, 
         provider="fcm",
         batch_id=batch_id,
         payload=msgspec.Raw(b"{}"),
-        jobs=[Job(FcmRecipient(f"token-{number}"), f"device-{number}") for number in range(jobs)],
+        jobs=[DeliveryJob(FcmRecipient(f"token-{number}"), f"device-{number}") for number in range(jobs)],
         attempt=attempt,
         first_attempt_at_ms=_NOW,
         **more,

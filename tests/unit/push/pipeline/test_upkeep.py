@@ -69,8 +69,8 @@ async def test_repair_looks_behind_a_hundred_old_ones() -> None:
             await world.publish(on_channel(), publish_id=f"p-{number}")
             await asyncio.sleep(0.01)
         now = world.clock.ms()
-        leases = await world.queue.consume("publish_log", 100, now, now + 1)
-        await world.queue.finish(leases, [], now)
+        leases = await world.queue.lease("publish_log", 100, now, now + 1)
+        await world.queue.settle(leases, [], now)
         await asyncio.sleep(2)
         assert await world.pipeline.upkeep.repair() == 35
         depths = await world.queue.depths(world.clock.ms())

@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 from collections.abc import Mapping
+from importlib import resources
 from typing import Any, Final, NamedTuple
 
 import redis.asyncio as redis_client
@@ -21,7 +22,7 @@ from sockudo import errors
 from sockudo.config.sections import RedisServer, RedisTls
 from sockudo.errors import SockudoError
 
-__all__ = ["UNKNOWN_DATABASE", "UNKNOWN_USER", "Kept", "RedisScripts", "try_login"]
+__all__ = ["UNKNOWN_DATABASE", "UNKNOWN_USER", "Kept", "RedisScripts", "lua_scripts", "try_login"]
 
 UNKNOWN_USER: Final = "it does not accept the configured user or password"
 UNKNOWN_DATABASE: Final = "it has no database of the configured number"
@@ -37,6 +38,16 @@ class Kept(NamedTuple):
     queue: str
     items: str
     logger: str
+
+
+def lua_scripts(package: str) -> Mapping[str, str]:
+    """The scripts in the folder ``lua`` of a package by their names, each behind what all have in common.
+
+    The server runs a script as a whole, with nothing between its steps.
+    """
+    texts = {file.name: file.read_text("utf-8") for file in (resources.files(package) / "lua").iterdir()}
+    common = texts.pop("common.lua")
+    return {name.removesuffix(".lua"): common + text for name, text in texts.items()}
 
 
 class RedisScripts:

@@ -1,10 +1,10 @@
-"""The table of the push queue, and the steps that make it.
+"""The table of a job queue, and the steps that make it.
 
-A row is a message. ``ready_at_ms`` is when it may be taken: its due time or the time it came, and while somebody has it
-the end of the lease, so one index finds all that is due in order. Another one finds what came later than now, when
-clocks were put back. ``leased_at_ms`` and ``token`` are there while
-somebody has it, or had it and let the lease end. Messages are found by the digest of their stage and key, apps by one
-of their id: digests have one length and are compared byte by byte whatever the collation.
+A row is a job. ``ready_at_ms`` is when it may be leased: its due time or the time it came, and while it is leased the
+end of the lease, so one index finds all that is due in order. Another one finds what came later than now, when clocks
+were put back. ``leased_at_ms`` and ``token`` are those of a lease, which may have ended. Jobs are found by the digest
+of their stage and key, apps by one of their id: digests have one length and are compared byte by byte whatever the
+collation.
 
 A step is never changed once released; a new shape is a new step at the end.
 """
@@ -16,18 +16,15 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table
 
-from sockudo.push.queue import Stage
-from sockudo.stores.sql.schema import TYPES as _TYPES
+from sockudo.storage.migrations import TYPES as _TYPES
 
-__all__ = ["PREFIX", "STEPS", "TYPES", "app_hash", "key_hash", "messages_table"]
-
-PREFIX: Final = "push_queue"
+__all__ = ["STEPS", "TYPES", "app_hash", "key_hash", "messages_table"]
 
 
-def messages_table() -> Table:
+def messages_table(prefix: str) -> Table:
     """The table as statements name it."""
     return Table(
-        f"{PREFIX}_messages",
+        f"{prefix}_messages",
         MetaData(),
         Column("sequence", BigInteger, primary_key=True),
         Column("key_hash", LargeBinary),
@@ -46,13 +43,13 @@ def messages_table() -> Table:
     )
 
 
-def key_hash(stage: Stage, key: str) -> bytes:
+def key_hash(stage: str, key: str) -> bytes:
     """What stands for a key of a stage, whose name has no NUL."""
     return blake2b(f"{stage}\0{key}".encode(), digest_size=16).digest()
 
 
 def app_hash(app_id: str) -> bytes:
-    """What stands for an app where messages are put in order."""
+    """What stands for an app where jobs are put in order."""
     return blake2b(app_id.encode(), digest_size=8).digest()
 
 

@@ -1,6 +1,6 @@
 """A process beside others on one push queue.
 
-``push_queue_child.py PLACE produce`` produces three messages at a time for ever and says after each call which number
+``job_queue_child.py PLACE produce`` produces three messages at a time for ever and says after each call which number
 is safe now; ``… work LEASE_MS`` takes messages and finishes them, making a result of each, until nothing is left, and
 says what it finished; ``… hold`` takes what is due for an hour, says so, and does no more.
 """
@@ -15,35 +15,35 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from sockudo.push.queue import PushQueue
-from support.push_queues import QueuePlace, a_message, keys
+from sockudo.jobs.ports import JobQueue
+from support.job_queues import QueuePlace, a_job, keys
 
 
 def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-async def produce(queue: PushQueue) -> None:
+async def produce(queue: JobQueue) -> None:
     for number in itertools.count():
-        await queue.produce([a_message(f"{number}-{part}", body=b"x" * 500) for part in range(3)], now_ms())
+        await queue.put([a_job(f"{number}-{part}", body=b"x" * 500) for part in range(3)], now_ms())
         print(number, flush=True)
 
 
-async def work(queue: PushQueue, lease_ms: int) -> None:
+async def work(queue: JobQueue, lease_ms: int) -> None:
     while await queue.next_due(["publish_log"]) is not None:
         now = now_ms()
-        leases = await queue.consume("publish_log", 8, now, now + lease_ms, per_app=3)
+        leases = await queue.lease("publish_log", 8, now, now + lease_ms, per_app=3)
         # Long enough for another process to come in between; what somebody else has may take its time.
         await asyncio.sleep(0.003 if leases else 0.03)
         if not leases:
             continue
-        results = [a_message(lease.message.key, "delivery_results") for lease in leases]
-        done = await queue.finish(leases, results, now_ms())
+        results = [a_job(lease.job.key, "delivery_results") for lease in leases]
+        done = await queue.settle(leases, results, now_ms())
         print(*(key for key, was in zip(keys(leases), done, strict=True) if was), flush=True)
 
 
-async def hold(queue: PushQueue) -> None:
-    leases = await queue.consume("publish_log", 100, now_ms(), now_ms() + 3_600_000)
+async def hold(queue: JobQueue) -> None:
+    leases = await queue.lease("publish_log", 100, now_ms(), now_ms() + 3_600_000)
     print(*keys(leases), flush=True)
     await asyncio.Event().wait()
 

@@ -10,14 +10,15 @@ from typing import Any, Final
 from msgspec import convert, json, structs
 
 from sockudo.config.sections import Mysql, Postgres, RedisServer, RedisTls
-from sockudo.push.queue import Lease, Message, PushQueue, Stage
-from sockudo.queues.push_memory import MemoryPushQueue
-from sockudo.queues.push_redis import RedisPushQueue
-from sockudo.stores.sql.push_queue import mysql_push_queue, postgres_push_queue, sqlite_push_queue
+from sockudo.jobs.memory import MemoryJobQueue
+from sockudo.jobs.ports import Job, JobQueue, Lease
+from sockudo.jobs.redis import RedisJobQueue
+from sockudo.jobs.sql import mysql_jobs, postgres_jobs, sqlite_jobs
+from sockudo.push.queue import PUSH_QUEUE, Stage
 from support.databases import DatabaseServer
 from support.redis import RedisProcess
 
-__all__ = ["NOW", "SHARED", "SQL", "QueuePlace", "a_message", "drain", "keys"]
+__all__ = ["NOW", "SHARED", "SQL", "QueuePlace", "a_job", "drain", "keys"]
 
 NOW: Final = 1_767_225_600_000
 SQL: Final = ("sqlite", "postgres", "mariadb")
@@ -36,7 +37,7 @@ class QueuePlace:
         self.folder = folder
         self.server = server
         self.prefix = prefix
-        self._memory = MemoryPushQueue()
+        self._memory = MemoryJobQueue(PUSH_QUEUE)
 
     @classmethod
     def of(cls, kind: str, folder: Path, server: DatabaseServer | RedisProcess | None, prefix: str) -> QueuePlace:
@@ -48,21 +49,21 @@ class QueuePlace:
             return cls(kind, folder, server.database, prefix)
         return cls(kind, folder, None if server is None else server.server, prefix)
 
-    def make(self, *, timeout_ms: int = 5000) -> PushQueue:
+    def make(self, *, timeout_ms: int = 5000) -> JobQueue:
         """A queue that was not started."""
         match self.server:
             case Postgres():
-                return postgres_push_queue(self.server, timeout_ms=timeout_ms)
+                return postgres_jobs(PUSH_QUEUE, self.server, timeout_ms=timeout_ms)
             case Mysql():
-                return mysql_push_queue(self.server, timeout_ms=timeout_ms)
+                return mysql_jobs(PUSH_QUEUE, self.server, timeout_ms=timeout_ms)
             case RedisServer():
-                return RedisPushQueue(self.server, RedisTls(), prefix=self.prefix, timeout_ms=timeout_ms)
+                return RedisJobQueue(PUSH_QUEUE, self.server, RedisTls(), prefix=self.prefix, timeout_ms=timeout_ms)
         if self.kind == "memory":
             return self._memory
-        return sqlite_push_queue(self.folder, timeout_ms=timeout_ms)
+        return sqlite_jobs(PUSH_QUEUE, self.folder, timeout_ms=timeout_ms)
 
     @asynccontextmanager
-    async def open(self, *, timeout_ms: int = 5000) -> AsyncIterator[PushQueue]:
+    async def open(self, *, timeout_ms: int = 5000) -> AsyncIterator[JobQueue]:
         queue = self.make(timeout_ms=timeout_ms)
         await queue.start()
         try:
@@ -82,25 +83,25 @@ class QueuePlace:
         return cls(kind, Path(folder), convert(server, types[kind]) if server else None, prefix)
 
 
-def a_message(
+def a_job(
     key: str = "one",
     stage: Stage = "publish_log",
     *,
     app: str = "app",
     body: bytes = b"{}",
     due: int = 0,
-) -> Message:
-    return Message(stage, key, app, body, due)
+) -> Job:
+    return Job(stage, key, app, body, due)
 
 
 def keys(leases: Iterable[Lease]) -> list[str]:
-    return [lease.message.key for lease in leases]
+    return [lease.job.key for lease in leases]
 
 
-async def drain(queue: PushQueue, stage: Stage = "publish_log", now_ms: int = NOW) -> list[str]:
+async def drain(queue: JobQueue, stage: Stage = "publish_log", now_ms: int = NOW) -> list[str]:
     """Finishes everything that is due, one after the other; their keys in that order."""
     done: list[str] = []
-    while leases := await queue.consume(stage, 1, now_ms, now_ms + 60_000):
+    while leases := await queue.lease(stage, 1, now_ms, now_ms + 60_000):
         done += keys(leases)
-        assert await queue.finish(leases, [], now_ms) == [True]
+        assert await queue.settle(leases, [], now_ms) == [True]
     return done

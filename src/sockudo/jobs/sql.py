@@ -1,7 +1,7 @@
-"""The push queue in an SQL database: SQLite, which needs nothing installed, PostgreSQL, MySQL or MariaDB.
+"""A job queue in an SQL database: SQLite, which needs nothing installed, PostgreSQL, MySQL or MariaDB.
 
 One thread writes, so what is asked for while a transaction is under way is done in the next one, together. Processes
-share the work: rows that another one is about to take are passed over where the database can do that.
+share the work: rows that another one is about to lease are passed over where the database can do that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from sqlalchemy import Connection, Engine, event
 from sockudo import errors
 from sockudo.config.sections import Mysql, Postgres
 from sockudo.ids import unique_id
-from sockudo.push.queue import Depth, Lease, Message, Stage
+from sockudo.jobs.ports import Depth, Job, Lease, QueueSpec
+from sockudo.jobs.sql_schema import STEPS, TYPES, app_hash
+from sockudo.jobs.sql_statements import JobStatements
+from sockudo.jobs.sql_work import Call, Extend, Release, Settle, Take, depths, do_round, holds, shares
 from sockudo.storage.engine import mysql_engine, postgres_engine, sqlite_engine
 from sockudo.storage.failures import Subject
 from sockudo.storage.group_commit import Bounds, GroupCommit
@@ -26,13 +29,8 @@ from sockudo.storage.holders import is_gone, this_process
 from sockudo.storage.migrations import migrate
 from sockudo.storage.sqlite_files import make_private_file
 from sockudo.storage.worker import Worker
-from sockudo.stores.sql.push_queue_schema import PREFIX, STEPS, TYPES, app_hash
-from sockudo.stores.sql.push_queue_statements import PushQueueStatements
-from sockudo.stores.sql.push_queue_work import Call, Consume, Extend, Finish, GiveBack, depths, do_round, holds, shares
 
-__all__ = ["FILE_NAME", "SqlPushQueue", "mysql_push_queue", "postgres_push_queue", "sqlite_push_queue"]
-
-FILE_NAME: Final = "push-queue.sqlite3"
+__all__ = ["SqlJobQueue", "mysql_jobs", "postgres_jobs", "sqlite_jobs"]
 
 T = TypeVar("T")
 
@@ -45,24 +43,16 @@ _BOUNDS: Final = Bounds(group=8 * 1024 * 1024, waiting=64 * 1024 * 1024)
 _ROW_BYTES: Final = 1024
 _TAKEN_BYTES: Final = 16_384
 
-_SUBJECT: Final = Subject(
-    errors.SERVICE_UNAVAILABLE,
-    "sockudo.push",
-    "the push queue",
-    "the push queue's file",
-    "this message",
-    "Choose another database.",
-)
 
+def sqlite_jobs(spec: QueueSpec, data_dir: Path | str, *, timeout_ms: int = _TIMEOUT_MS) -> SqlJobQueue:
+    """The queue in ``<word>-queue.sqlite3`` in the data directory, both made readable by their owner alone.
 
-def sqlite_push_queue(data_dir: Path | str, *, timeout_ms: int = _TIMEOUT_MS) -> SqlPushQueue:
-    """The queue in ``push-queue.sqlite3`` in the data directory, both made readable by their owner alone.
-
-    What was produced survives the end of the process in any way, and the loss of power as far as the disk keeps what it
-    confirms. Processes of one machine may share it; what one had that is gone is taken over within a second.
+    What was put in survives the end of the process in any way, and the loss of power as far as the disk keeps what it
+    confirms. Processes of one machine may share it; the leases of one that has ended are over within a second.
     """
-    path = Path(data_dir) / FILE_NAME
-    return SqlPushQueue(
+    path = Path(data_dir) / f"{spec.word}-queue.sqlite3"
+    return SqlJobQueue(
+        spec,
         sqlite_engine(path, pool_size=1, timeout_ms=timeout_ms, writing=True),
         sqlite_engine(path, pool_size=1, timeout_ms=timeout_ms, writing=False),
         timeout_ms=timeout_ms,
@@ -71,7 +61,7 @@ def sqlite_push_queue(data_dir: Path | str, *, timeout_ms: int = _TIMEOUT_MS) ->
     )
 
 
-def postgres_push_queue(server: Postgres, *, timeout_ms: int = _TIMEOUT_MS) -> SqlPushQueue:
+def postgres_jobs(spec: QueueSpec, server: Postgres, *, timeout_ms: int = _TIMEOUT_MS) -> SqlJobQueue:
     """The queue in a PostgreSQL database that nodes may share. Raises `ConfigError` without its driver."""
     writing = postgres_engine(server, pool_size=1, timeout_ms=timeout_ms, by_index=True)
 
@@ -81,34 +71,37 @@ def postgres_push_queue(server: Postgres, *, timeout_ms: int = _TIMEOUT_MS) -> S
         connection.execute("SET enable_bitmapscan = off")
         connection.commit()
 
-    return SqlPushQueue(
+    return SqlJobQueue(
+        spec,
         writing,
         postgres_engine(server, pool_size=1, timeout_ms=timeout_ms, isolation="REPEATABLE READ", by_index=True),
         timeout_ms=timeout_ms,
     )
 
 
-def mysql_push_queue(server: Mysql, *, timeout_ms: int = _TIMEOUT_MS) -> SqlPushQueue:
+def mysql_jobs(spec: QueueSpec, server: Mysql, *, timeout_ms: int = _TIMEOUT_MS) -> SqlJobQueue:
     """The queue in a MySQL or MariaDB database that nodes may share. Raises `ConfigError` without its driver.
 
-    Before MySQL 8 and MariaDB 10.6 nodes wait for each other instead of passing over what another one takes.
+    Before MySQL 8 and MariaDB 10.6 nodes wait for each other instead of passing over what another one leases.
     """
-    return SqlPushQueue(
+    return SqlJobQueue(
+        spec,
         mysql_engine(server, pool_size=1, timeout_ms=timeout_ms),
         mysql_engine(server, pool_size=1, timeout_ms=timeout_ms, isolation="REPEATABLE READ"),
         timeout_ms=timeout_ms,
     )
 
 
-class SqlPushQueue:
-    """A `PushQueue` in the tables ``push_queue_…`` of a database.
+class SqlJobQueue:
+    """A `JobQueue` in the tables ``<word>_queue_…`` of a database.
 
-    ``prepare`` is what has to be done before the first connection. ``one_machine``: whoever shares it is a process
-    of this machine, so it can be seen whether it still runs.
+    ``prepare`` is what has to be done before the first connection. ``one_machine``: all processes that share it are of
+    one machine, so the leases of one that has ended can be told.
     """
 
     def __init__(
         self,
+        spec: QueueSpec,
         writing: Engine,
         reading: Engine,
         *,
@@ -116,17 +109,23 @@ class SqlPushQueue:
         prepare: Callable[[], None] | None = None,
         one_machine: bool = False,
     ) -> None:
+        self._spec = spec
+        self._tables = f"{spec.word}_queue"
         self._timeout_ms = timeout_ms
         self._prepare = prepare
         self._one_machine = one_machine
         self._holder = ""
         self._looked_at = 0.0
-        # The latest time that was heard of in each stage; none before its first look.
-        self._latest: dict[Stage, int] = {}
-        self._sql: PushQueueStatements | None = None
-        self._writer = Worker(writing, "push-queue-writer", 1, timeout_ms, _SUBJECT)
-        self._reader = Worker(reading, "push-queue-reader", 1, timeout_ms, _SUBJECT)
-        self._commits = GroupCommit(self._do, _BOUNDS, _refusal, name="the push queue", withdraw=_unclaimed)
+        # The latest time seen in each stage; none before its first lease.
+        self._latest: dict[str, int] = {}
+        self._sql: JobStatements | None = None
+        name, threads = f"the {spec.name}", f"{spec.word}-queue"
+        self._subject = Subject(
+            errors.SERVICE_UNAVAILABLE, spec.logger, name, f"{name}'s file", "this message", "Choose another database."
+        )
+        self._writer = Worker(writing, f"{threads}-writer", 1, timeout_ms, self._subject)
+        self._reader = Worker(reading, f"{threads}-reader", 1, timeout_ms, self._subject)
+        self._commits = GroupCommit(self._do, _BOUNDS, self._refusal, name=name, withdraw=_unclaimed)
 
     async def start(self) -> None:
         self._writer.start()
@@ -143,17 +142,17 @@ class SqlPushQueue:
         await self._writer.close()
         await self._reader.close()
 
-    async def produce(self, messages: Sequence[Message], now_ms: int, *, lasting: bool = True) -> None:
-        if messages:
-            await self._call(Finish((), tuple(messages), now_ms, lasting))
-            self._heard({message.stage for message in messages}, now_ms)
+    async def put(self, jobs: Sequence[Job], now_ms: int, *, lasting: bool = True) -> None:
+        if jobs:
+            await self._call(Settle((), tuple(jobs), now_ms, lasting))
+            self._note_time({job.stage for job in jobs}, now_ms)
 
-    async def consume(
-        self, stage: Stage, limit: int, now_ms: int, lease_until_ms: int, *, per_app: int | None = None
+    async def lease(
+        self, stage: str, limit: int, now_ms: int, lease_until_ms: int, *, per_app: int | None = None
     ) -> list[Lease]:
         turned_back = now_ms < self._latest.get(stage, now_ms + 1)
         token = f"{self._holder}{unique_id()}"
-        call = Consume(stage, limit, now_ms, lease_until_ms, per_app, token, turned_back)
+        call = Take(stage, limit, now_ms, lease_until_ms, per_app, token, turned_back)
         leases: list[Lease] = await self._call(call)
         self._latest[stage] = now_ms
         return leases
@@ -161,31 +160,31 @@ class SqlPushQueue:
     async def extend(self, leases: Sequence[Lease], lease_until_ms: int) -> list[bool]:
         return await self._call(Extend(tuple(leases), lease_until_ms)) if leases else []
 
-    async def finish(self, leases: Sequence[Lease], follow_up: Sequence[Message], now_ms: int) -> list[bool]:
+    async def settle(self, leases: Sequence[Lease], follow_up: Sequence[Job], now_ms: int) -> list[bool]:
         if not leases and not follow_up:
             return []
         # What nothing follows from can be done once more; then it is found out that it was done.
         lasting = bool(follow_up)
-        done: list[bool] = await self._call(Finish(tuple(leases), tuple(follow_up), now_ms, lasting))
-        self._heard({message.stage for message in follow_up}, now_ms)
+        done: list[bool] = await self._call(Settle(tuple(leases), tuple(follow_up), now_ms, lasting))
+        self._note_time({job.stage for job in follow_up}, now_ms)
         return done
 
-    async def give_back(self, leases: Sequence[Lease], due_at_ms: int) -> None:
+    async def release(self, leases: Sequence[Lease], due_at_ms: int) -> None:
         if leases:
-            await self._call(GiveBack(tuple(leases), due_at_ms))
+            await self._call(Release(tuple(leases), due_at_ms))
 
-    async def next_due(self, stages: Sequence[Stage]) -> int | None:
+    async def next_due(self, stages: Sequence[str]) -> int | None:
         if not stages:
             return None
         return await self._reader.read(lambda connection: self._statements.next_due(connection, stages))
 
-    async def depths(self, now_ms: int) -> dict[Stage, Depth]:
+    async def depths(self, now_ms: int) -> dict[str, Depth]:
         return await self._reader.read(lambda connection: depths(connection, self._statements, now_ms))
 
-    async def shares(self, stage: Stage, now_ms: int) -> dict[str, Depth]:
+    async def shares(self, stage: str, now_ms: int) -> dict[str, Depth]:
         return await self._reader.read(lambda connection: shares(connection, self._statements, stage, now_ms))
 
-    async def holds(self, keys: Sequence[tuple[Stage, str]]) -> list[bool]:
+    async def holds(self, keys: Sequence[tuple[str, str]]) -> list[bool]:
         return await self._reader.read(lambda connection: holds(connection, self._statements, keys)) if keys else []
 
     async def forget(self, app_id: str, limit: int) -> int:
@@ -195,7 +194,7 @@ class SqlPushQueue:
 
         return await self._writer.write(delete)
 
-    def _heard(self, stages: set[Stage], now_ms: int) -> None:
+    def _note_time(self, stages: set[str], now_ms: int) -> None:
         for stage in stages & self._latest.keys():
             self._latest[stage] = max(self._latest[stage], now_ms)
 
@@ -208,50 +207,49 @@ class SqlPushQueue:
             self._looked_at = time.monotonic()
         return await self._writer.write(partial(self._in_thread, [each.request for each in waiting], look))
 
+    def _refusal(self, text: str) -> errors.SockudoError:
+        return errors.SERVICE_UNAVAILABLE(f"The {self._spec.name} {text}", retry_after=1)
+
     # ---- what follows runs in the threads ----
 
     @property
-    def _statements(self) -> PushQueueStatements:
+    def _statements(self) -> JobStatements:
         if self._sql is None:
-            raise errors.SERVICE_UNAVAILABLE("The push queue is not open")
+            raise self._refusal("is not open")
         return self._sql
 
-    def _open(self, engine: Engine) -> PushQueueStatements:
+    def _open(self, engine: Engine) -> JobStatements:
         if self._prepare is not None:
             self._prepare()
-        migrate(engine, PREFIX, STEPS, TYPES[engine.dialect.name], self._timeout_ms, _SUBJECT)
-        return PushQueueStatements(engine.dialect)
+        migrate(engine, self._tables, STEPS, TYPES[engine.dialect.name], self._timeout_ms, self._subject)
+        return JobStatements(engine.dialect, self._tables, self._spec.stages)
 
     def _in_thread(self, calls: Sequence[Call], look: bool, connection: Connection) -> list[Any]:
-        # Who has what need not outlast a failure of the power: nobody has it any more then.
-        self._statements.begin(connection, any(isinstance(call, Finish) and call.lasting for call in calls))
+        # Leases need not outlast a failure of the power: their holders do not either.
+        self._statements.begin(connection, any(isinstance(call, Settle) and call.lasting for call in calls))
         if look:
-            _free_of_the_gone(connection, self._statements)
+            _end_leases_of_the_gone(connection, self._statements)
         return do_round(connection, self._statements, calls)
 
 
-def _free_of_the_gone(connection: Connection, sql: PushQueueStatements) -> None:
+def _end_leases_of_the_gone(connection: Connection, sql: JobStatements) -> None:
     tokens = sql.tokens(connection)
     gone = {name: is_gone(name) for name in {token.partition(":")[0] for token in tokens}}
     sql.free_tokens(connection, [token for token in tokens if gone[token.partition(":")[0]]])
 
 
-def _refusal(text: str) -> errors.SockudoError:
-    return errors.SERVICE_UNAVAILABLE(f"The push queue {text}", retry_after=1)
-
-
 def _weight(call: Call) -> int:
-    if isinstance(call, Consume):
+    if isinstance(call, Take):
         return max(call.limit, 0) * _TAKEN_BYTES
     size = _ROW_BYTES * len(call.leases)
-    if isinstance(call, Finish):
-        size += sum(_ROW_BYTES + len(message.body) for message in call.messages)
+    if isinstance(call, Settle):
+        size += sum(_ROW_BYTES + len(job.body) for job in call.jobs)
     return size
 
 
 def _unclaimed(call: Call, result: Any) -> list[Call]:
-    """Nobody came for what was taken: others may."""
-    if not isinstance(call, Consume):
+    """Leases whose caller has gone are released."""
+    if not isinstance(call, Take):
         return []
     leases: list[Lease] = result
-    return [GiveBack((lease,), lease.message.due_at_ms) for lease in leases]
+    return [Release((lease,), lease.job.due_at_ms) for lease in leases]

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from sockudo.errors import SockudoError
-from sockudo.push.queue import Lease, PushQueue, Stage
+from sockudo.jobs.ports import JobQueue, Lease
+from sockudo.push.queue import Stage
 from support.databases import DatabaseServer
 from support.forked import ForkedProcess
-from support.push_queues import SHARED, QueuePlace, a_message, keys
+from support.job_queues import SHARED, QueuePlace, a_job, keys
 from support.redis import RedisProcess, redis_server
 
-CHILD = Path(__file__).parent.parent / "support" / "push_queue_child.py"
+CHILD = Path(__file__).parent.parent / "support" / "job_queue_child.py"
 SECONDS = 30.0
 
 
@@ -34,7 +35,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, unique: str) -> QueueP
 
 
 @pytest.fixture
-async def queue(place: QueuePlace) -> AsyncIterator[PushQueue]:
+async def queue(place: QueuePlace) -> AsyncIterator[JobQueue]:
     async with place.open() as opened:
         yield opened
 
@@ -54,18 +55,18 @@ async def output(process: ForkedProcess) -> list[str]:
     return (await asyncio.to_thread(process.rest, SECONDS)).split()
 
 
-async def everything(queue: PushQueue, stage: Stage, *, ahead_ms: int = 0) -> list[str]:
+async def everything(queue: JobQueue, stage: Stage, *, ahead_ms: int = 0) -> list[str]:
     """All that can be taken in so many milliseconds."""
     leases: list[Lease] = []
     now = now_ms() + ahead_ms
-    while some := await queue.consume(stage, 500, now, now + 60_000):
+    while some := await queue.lease(stage, 500, now, now + 60_000):
         leases += some
     return keys(leases)
 
 
-async def test_processes_share_the_work(place: QueuePlace, queue: PushQueue) -> None:
+async def test_processes_share_the_work(place: QueuePlace, queue: JobQueue) -> None:
     names = [f"{n}" for n in range(400)]
-    await queue.produce([a_message(name, app=f"app{n % 7 % 5}") for n, name in enumerate(names)], now_ms())
+    await queue.put([a_job(name, app=f"app{n % 7 % 5}") for n, name in enumerate(names)], now_ms())
     with child(place, "work", "60000") as one, child(place, "work", "60000") as other:
         done = await asyncio.gather(output(one), output(other))
         assert (one.returncode, other.returncode) == (0, 0)
@@ -74,9 +75,9 @@ async def test_processes_share_the_work(place: QueuePlace, queue: PushQueue) -> 
     assert sorted(await everything(queue, "delivery_results")) == sorted(names)
 
 
-async def test_kill_9_of_a_worker(place: QueuePlace, queue: PushQueue) -> None:
+async def test_kill_9_of_a_worker(place: QueuePlace, queue: JobQueue) -> None:
     names = [f"{n}" for n in range(150)]
-    await queue.produce([a_message(name) for name in names], now_ms())
+    await queue.put([a_job(name) for name in names], now_ms())
     with child(place, "work", "700") as killed:
         done = [*(await line(killed)).split(), *(await line(killed)).split()]
         killed.send_signal(signal.SIGKILL)
@@ -91,7 +92,7 @@ async def test_kill_9_of_a_worker(place: QueuePlace, queue: PushQueue) -> None:
     assert sorted(await everything(queue, "delivery_results")) == sorted(names)
 
 
-async def test_kill_9_loses_nothing_that_was_produced(place: QueuePlace, queue: PushQueue) -> None:
+async def test_kill_9_loses_nothing_that_was_produced(place: QueuePlace, queue: JobQueue) -> None:
     with child(place, "produce") as process:
         safe = -1
         while safe < 20:
@@ -109,21 +110,21 @@ async def test_kill_9_loses_nothing_that_was_produced(place: QueuePlace, queue: 
 async def test_what_a_process_of_this_machine_had_is_taken_over_soon_after_its_end(tmp_path: Path) -> None:
     place = QueuePlace.of("sqlite", tmp_path, None, "")
     async with place.open() as queue:
-        await queue.produce([a_message("one"), a_message("two")], now_ms())
+        await queue.put([a_job("one"), a_job("two")], now_ms())
         with child(place, "hold") as process:
             assert (await line(process)).split() == ["one", "two"]
             # It lives: for longer than it takes to see that.
             deadline = time.monotonic() + 1.5
             while time.monotonic() < deadline:
-                assert await queue.consume("publish_log", 5, now_ms(), now_ms() + 1000) == []
+                assert await queue.lease("publish_log", 5, now_ms(), now_ms() + 1000) == []
                 await asyncio.sleep(0.1)
             process.send_signal(signal.SIGKILL)
             process.wait()
         deadline = time.monotonic() + SECONDS
-        while not (leases := await queue.consume("publish_log", 5, now_ms(), now_ms() + 60_000)):
+        while not (leases := await queue.lease("publish_log", 5, now_ms(), now_ms() + 60_000)):
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
-        assert [(lease.message.key, lease.attempt) for lease in leases] == [("one", 2), ("two", 2)]
+        assert [(lease.job.key, lease.attempt) for lease in leases] == [("one", 2), ("two", 2)]
 
 
 # ---- servers that go away and come back ----
@@ -134,14 +135,14 @@ async def test_a_server_that_does_not_answer(kind: str, request: pytest.FixtureR
     server: DatabaseServer | RedisProcess = request.getfixturevalue(kind)
     place = QueuePlace.of(kind, Path(), server, unique)
     async with place.open(timeout_ms=1000) as queue:
-        await queue.produce([a_message("before")], now_ms())
-        [lease] = await queue.consume("publish_log", 1, now_ms(), now_ms() + 60_000)
+        await queue.put([a_job("before")], now_ms())
+        [lease] = await queue.lease("publish_log", 1, now_ms(), now_ms() + 60_000)
         with server.frozen():
             async with asyncio.timeout(SECONDS):
                 answers = await asyncio.gather(
-                    queue.produce([a_message("meanwhile")], now_ms()),
-                    queue.finish([lease], [a_message("result", "delivery_results")], now_ms()),
-                    queue.consume("publish_log", 1, now_ms(), now_ms() + 50),
+                    queue.put([a_job("meanwhile")], now_ms()),
+                    queue.settle([lease], [a_job("result", "delivery_results")], now_ms()),
+                    queue.lease("publish_log", 1, now_ms(), now_ms() + 50),
                     queue.next_due(["publish_log"]),
                     queue.depths(now_ms()),
                     return_exceptions=True,
@@ -151,8 +152,8 @@ async def test_a_server_that_does_not_answer(kind: str, request: pytest.FixtureR
             assert answer.spec.slug == "service_unavailable"
             assert answer.text.startswith("The push queue")
         # Asked for again, it is done once.
-        await queue.produce([a_message("meanwhile")], now_ms())
-        await queue.finish([lease], [a_message("result", "delivery_results")], now_ms())
+        await queue.put([a_job("meanwhile")], now_ms())
+        await queue.settle([lease], [a_job("result", "delivery_results")], now_ms())
         # It may have been taken by the call whose answer was lost.
         assert await everything(queue, "publish_log", ahead_ms=1000) == ["meanwhile"]
         assert await everything(queue, "delivery_results") == ["result"]
@@ -163,10 +164,10 @@ async def test_connections_that_are_cut_are_made_again(kind: str, request: pytes
     server: DatabaseServer = request.getfixturevalue(kind)
     place = QueuePlace.of(kind, Path(), server, unique)
     async with place.open() as queue:
-        await queue.produce([a_message("one")], now_ms())
+        await queue.put([a_job("one")], now_ms())
         await queue.depths(now_ms())
         cut(kind, server)
-        await queue.produce([a_message("two")], now_ms())
+        await queue.put([a_job("two")], now_ms())
         cut(kind, server)
         assert (await queue.depths(now_ms()))["publish_log"].ready == 2
         assert await everything(queue, "publish_log") == ["one", "two"]
@@ -185,28 +186,28 @@ async def test_a_redis_server_that_ends_and_comes_back() -> None:
     with redis_server() as server:
         place = QueuePlace.of("redis", Path(), server, "back")
         async with place.open(timeout_ms=2000) as queue:
-            await queue.produce([a_message("one"), a_message("two")], now_ms())
-            [lease] = await queue.consume("publish_log", 1, now_ms(), now_ms() + 60_000)
+            await queue.put([a_job("one"), a_job("two")], now_ms())
+            [lease] = await queue.lease("publish_log", 1, now_ms(), now_ms() + 60_000)
             server.kill()
             with pytest.raises(SockudoError, match="The push queue does not answer: Redis at"):
-                await queue.produce([a_message("three")], now_ms())
+                await queue.put([a_job("three")], now_ms())
             server.start()
-            await queue.produce([a_message("three")], now_ms())
-            assert await queue.finish([lease], [], now_ms()) == [True]
+            await queue.put([a_job("three")], now_ms())
+            assert await queue.settle([lease], [], now_ms()) == [True]
             assert await everything(queue, "publish_log") == ["two", "three"]
 
 
 async def test_an_older_server_makes_processes_wait(mariadb: DatabaseServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before MariaDB 10.6 and MySQL 8 nothing can be passed over."""
-    monkeypatch.setattr("sockudo.stores.sql.push_queue_statements._MARIADB_SKIPS", (99,))
+    monkeypatch.setattr("sockudo.jobs.sql_statements._MARIADB_SKIPS", (99,))
     place = QueuePlace.of("mariadb", Path(), mariadb, "")
     async with place.open() as one, place.open() as other:
-        await one.produce([a_message(f"{n}", app=f"{n % 3}") for n in range(120)], now_ms())
+        await one.put([a_job(f"{n}", app=f"{n % 3}") for n in range(120)], now_ms())
 
-        async def work(queue: PushQueue) -> list[str]:
+        async def work(queue: JobQueue) -> list[str]:
             done: list[str] = []
-            while leases := await queue.consume("publish_log", 10, now_ms(), now_ms() + 60_000, per_app=4):
-                assert all(await queue.finish(leases, [], now_ms()))
+            while leases := await queue.lease("publish_log", 10, now_ms(), now_ms() + 60_000, per_app=4):
+                assert all(await queue.settle(leases, [], now_ms()))
                 done += keys(leases)
             return done
 

@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from sockudo.push.queue import STAGES, Lease, Message, PushQueue, Stage
-from sockudo.queues.push_memory import MemoryPushQueue
-from support.push_queues import NOW, QueuePlace
+from sockudo.jobs.memory import MemoryJobQueue
+from sockudo.jobs.ports import Job, JobQueue, Lease
+from sockudo.push.queue import PUSH_QUEUE, STAGES, Stage
+from support.job_queues import NOW, QueuePlace
 
 T = TypeVar("T")
 
@@ -30,23 +31,23 @@ APPS = st.sampled_from(["a", "b:", "c ☃"])
 TIMES = st.integers(-50, 150)
 MESSAGES = st.lists(st.tuples(SOME_STAGE, KEYS, APPS, st.binary(max_size=3), st.none() | TIMES), max_size=6)
 
-Seen = tuple[Message, int, int]
+Seen = tuple[Job, int, int]
 
 
 def seen(leases: Iterable[Lease]) -> list[Seen]:
     """Without what is random."""
-    return [(lease.message, lease.attempt, lease.enqueued_at_ms) for lease in leases]
+    return [(lease.job, lease.attempt, lease.enqueued_at_ms) for lease in leases]
 
 
 class Queues(RuleBasedStateMachine):
     """The same for both; tokens differ, so leases are held in pairs."""
 
-    def __init__(self, make: Callable[[Path], PushQueue]) -> None:
+    def __init__(self, make: Callable[[Path], JobQueue]) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory(prefix="push-queue-", dir=FAST if FAST.exists() else None)
         self.runner = asyncio.Runner()
         self.make = lambda: make(Path(self.folder.name))
-        self.model: PushQueue = MemoryPushQueue()
+        self.model: JobQueue = MemoryJobQueue(PUSH_QUEUE)
         self.queue = self.make()
         self.now = NOW
         self.latest = NOW
@@ -57,7 +58,7 @@ class Queues(RuleBasedStateMachine):
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
 
-    async def both(self, ask: Callable[[PushQueue], Coroutine[Any, Any, T]]) -> T:
+    async def both(self, ask: Callable[[JobQueue], Coroutine[Any, Any, T]]) -> T:
         """What both answer."""
         answer = await ask(self.model)
         assert await ask(self.queue) == answer
@@ -67,23 +68,23 @@ class Queues(RuleBasedStateMachine):
         # What is left is for nobody: the next example begins with nothing.
         end = self.latest + 1_000_000
         for stage in USED:
-            ours = self.run(self.model.consume(stage, 1000, end, end + 1))
-            theirs = self.run(self.queue.consume(stage, 1000, end, end + 1))
+            ours = self.run(self.model.lease(stage, 1000, end, end + 1))
+            theirs = self.run(self.queue.lease(stage, 1000, end, end + 1))
             assert seen(theirs) == seen(ours)
-            assert self.run(self.queue.finish(theirs, [], end)) == [True] * len(theirs)
+            assert self.run(self.queue.settle(theirs, [], end)) == [True] * len(theirs)
         self.run(self.queue.close())
         self.runner.close()
         self.folder.cleanup()
 
-    def messages(self, given: Iterable[tuple[Stage, str, str, bytes, int | None]]) -> list[Message]:
+    def messages(self, given: Iterable[tuple[Stage, str, str, bytes, int | None]]) -> list[Job]:
         return [
-            Message(stage, key, app, body, 0 if due is None else self.now + due) for stage, key, app, body, due in given
+            Job(stage, key, app, body, 0 if due is None else self.now + due) for stage, key, app, body, due in given
         ]
 
     @rule(given=MESSAGES)
-    def produce(self, given: list[tuple[Stage, str, str, bytes, int | None]]) -> None:
+    def put(self, given: list[tuple[Stage, str, str, bytes, int | None]]) -> None:
         new = self.messages(given)
-        self.run(self.both(lambda queue: queue.produce(new, self.now)))
+        self.run(self.both(lambda queue: queue.put(new, self.now)))
 
     @rule(by=st.integers(-30, 300) | st.integers(-5000, 5000))
     def wait(self, by: int) -> None:
@@ -91,10 +92,10 @@ class Queues(RuleBasedStateMachine):
         self.latest = max(self.latest, self.now)
 
     @rule(stage=SOME_STAGE, limit=st.integers(0, 7), lease=st.integers(0, 200), per_app=st.none() | st.integers(0, 3))
-    def consume(self, stage: Stage, limit: int, lease: int, per_app: int | None) -> None:
+    def lease(self, stage: Stage, limit: int, lease: int, per_app: int | None) -> None:
         what = (stage, limit, self.now, self.now + lease)
-        ours = self.run(self.model.consume(*what, per_app=per_app))
-        theirs = self.run(self.queue.consume(*what, per_app=per_app))
+        ours = self.run(self.model.lease(*what, per_app=per_app))
+        theirs = self.run(self.queue.lease(*what, per_app=per_app))
         assert seen(theirs) == seen(ours)
         self.leases += zip(ours, theirs, strict=True)
 
@@ -111,19 +112,19 @@ class Queues(RuleBasedStateMachine):
 
     @precondition(lambda self: self.leases)
     @rule(data=st.data(), given=MESSAGES)
-    def finish(self, data: st.DataObject, given: list[tuple[Stage, str, str, bytes, int | None]]) -> None:
+    def settle(self, data: st.DataObject, given: list[tuple[Stage, str, str, bytes, int | None]]) -> None:
         ours, theirs = self.some(data)
         new = self.messages(given)
-        had = self.run(self.model.finish(ours, new, self.now))
-        assert self.run(self.queue.finish(theirs, new, self.now)) == had
+        had = self.run(self.model.settle(ours, new, self.now))
+        assert self.run(self.queue.settle(theirs, new, self.now)) == had
 
     @precondition(lambda self: self.leases)
     @rule(data=st.data(), due=st.none() | TIMES)
-    def give_back(self, data: st.DataObject, due: int | None) -> None:
+    def release(self, data: st.DataObject, due: int | None) -> None:
         ours, theirs = self.some(data)
         due_at_ms = 0 if due is None else self.now + due
-        self.run(self.model.give_back(ours, due_at_ms))
-        self.run(self.queue.give_back(theirs, due_at_ms))
+        self.run(self.model.release(ours, due_at_ms))
+        self.run(self.queue.release(theirs, due_at_ms))
 
     # It takes as long as many other steps, and there has to be something that could get lost.
     @precondition(lambda self: self.since_opened >= 8)
@@ -162,10 +163,10 @@ def test_queues_agree(
     kind: str, examples: int, request: pytest.FixtureRequest, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A few messages are to be as good as a flood.
-    monkeypatch.setattr("sockudo.stores.sql.push_queue_work._FRONT", 1)
+    monkeypatch.setattr("sockudo.jobs.sql_work._FRONT", 1)
     server = None if kind == "sqlite" else request.getfixturevalue(kind)
 
-    def make(folder: Path) -> PushQueue:
+    def make(folder: Path) -> JobQueue:
         return QueuePlace(kind, folder, place.server, unique).make()
 
     place = QueuePlace.of(kind, Path(), server, unique)

@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from sockudo.errors import SockudoError
-from sockudo.stores.sql.push_queue import FILE_NAME, sqlite_push_queue
-from support.push_queues import NOW, QueuePlace, a_message, drain, keys
+from sockudo.jobs.sql import sqlite_jobs
+from sockudo.push.queue import PUSH_QUEUE
+from support.job_queues import NOW, QueuePlace, a_job, drain, keys
 
 LATER = NOW + 30_000
+
+FILE_NAME = "push-queue.sqlite3"
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def place(tmp_path: Path) -> QueuePlace:
 
 async def test_only_the_owner_may_read_it(place: QueuePlace) -> None:
     async with place.open() as queue:
-        await queue.produce([a_message()], NOW)
+        await queue.put([a_job()], NOW)
         assert stat.S_IMODE(place.folder.stat().st_mode) == 0o700
         files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in place.folder.iterdir()}
         assert FILE_NAME in files
@@ -41,7 +44,7 @@ async def test_a_file_of_a_newer_version_is_left_alone(place: QueuePlace) -> Non
     with pytest.raises(SockudoError, match=r"newer version of sockudo: their schema is 99"):
         await queue.start()
     with pytest.raises(SockudoError, match="The push queue is not open"):
-        await queue.produce([a_message()], NOW)
+        await queue.put([a_job()], NOW)
 
 
 async def test_a_file_that_is_no_database(place: QueuePlace) -> None:
@@ -59,19 +62,19 @@ async def test_a_start_that_failed_may_be_repeated(place: QueuePlace) -> None:
         await queue.start()
     place.folder.unlink()
     await queue.start()
-    await queue.produce([a_message()], NOW)
+    await queue.put([a_job()], NOW)
     await queue.close()
 
 
 async def test_a_writer_that_keeps_the_file_makes_calls_fail_and_changes_nothing(place: QueuePlace) -> None:
     async with place.open(timeout_ms=200) as queue:
-        await queue.produce([a_message("one")], NOW)
-        [lease] = await queue.consume("publish_log", 1, NOW, LATER)
+        await queue.put([a_job("one")], NOW)
+        [lease] = await queue.lease("publish_log", 1, NOW, LATER)
         with closing(sqlite3.connect(place.folder / FILE_NAME, isolation_level=None)) as blocker:
             blocker.execute("BEGIN IMMEDIATE")
             answers = await asyncio.gather(
-                queue.produce([a_message("two")], NOW),
-                queue.finish([lease], [a_message("three")], NOW),
+                queue.put([a_job("two")], NOW),
+                queue.settle([lease], [a_job("three")], NOW),
                 queue.extend([lease], LATER + 1000),
                 return_exceptions=True,
             )
@@ -80,29 +83,29 @@ async def test_a_writer_that_keeps_the_file_makes_calls_fail_and_changes_nothing
             }
             # Who only looks is not held up.
             assert (await queue.depths(NOW))["publish_log"].inflight == 1
-        assert await queue.finish([lease], [], NOW) == [True]
+        assert await queue.settle([lease], [], NOW) == [True]
         assert await drain(queue) == []
 
 
 async def test_a_caller_that_leaves_takes_nothing_along(place: QueuePlace) -> None:
     async with place.open() as queue:
-        await queue.produce([a_message("one"), a_message("timed", due=NOW - 5)], NOW)
+        await queue.put([a_job("one"), a_job("timed", due=NOW - 5)], NOW)
         for turns in range(12):
-            taking = asyncio.create_task(queue.consume("publish_log", 5, NOW, LATER))
+            taking = asyncio.create_task(queue.lease("publish_log", 5, NOW, LATER))
             for _ in range(turns):
                 await asyncio.sleep(0)
             taking.cancel()
             await asyncio.wait({taking})
         # One that goes while the disk works.
-        taking = asyncio.create_task(queue.consume("publish_log", 5, NOW, LATER))
+        taking = asyncio.create_task(queue.lease("publish_log", 5, NOW, LATER))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         await asyncio.to_thread(time.sleep, 0.02)
         taking.cancel()
         await asyncio.wait({taking})
         leases = [] if taking.cancelled() else taking.result()
-        await queue.give_back(leases, 0)
-        found = await queue.consume("publish_log", 5, NOW, LATER)
+        await queue.release(leases, 0)
+        found = await queue.lease("publish_log", 5, NOW, LATER)
         assert keys(found) == ["one", "timed"]
         assert [lease.attempt for lease in found] == [1, 1]
 
@@ -115,42 +118,84 @@ async def test_what_waits_costs_nothing(place: QueuePlace) -> None:
             times = []
             for _ in range(15):
                 started = time.perf_counter()
-                leases = await queue.consume("publish_log", limit, NOW, LATER, per_app=1)
+                leases = await queue.lease("publish_log", limit, NOW, LATER, per_app=1)
                 await queue.depths(NOW)
-                await queue.give_back(leases, 0)
+                await queue.release(leases, 0)
                 times.append(time.perf_counter() - started)
             return min(times)
 
-        await queue.produce([a_message("first")], NOW)
+        await queue.put([a_job("first")], NOW)
         alone = await best()
         for chunk in range(10):
-            await queue.produce([a_message(f"{chunk}-{n}", body=b"x" * 20_000) for n in range(200)], NOW)
+            await queue.put([a_job(f"{chunk}-{n}", body=b"x" * 20_000) for n in range(200)], NOW)
         assert await best() < alone * 5 + 0.01
 
 
 async def test_the_place_is_the_data_directory(tmp_path: Path) -> None:
-    queue = sqlite_push_queue(str(tmp_path))
+    queue = sqlite_jobs(PUSH_QUEUE, str(tmp_path))
     await queue.start()
     await queue.close()
     assert (tmp_path / "push-queue.sqlite3").exists()
 
 
 async def test_the_disk_is_waited_for_where_something_would_be_lost(tmp_path: Path) -> None:
-    queue = sqlite_push_queue(tmp_path)
+    queue = sqlite_jobs(PUSH_QUEUE, tmp_path)
     await queue.start()
 
     async def waited() -> bool:
         with_it = await queue._writer.read(lambda connection: connection.exec_driver_sql("PRAGMA synchronous").scalar())
         return int(with_it or 0) == 2
 
-    await queue.produce([a_message("asked for")], NOW)
+    await queue.put([a_job("asked for")], NOW)
     assert await waited()
-    await queue.produce([a_message("in a log")], NOW, lasting=False)
+    await queue.put([a_job("in a log")], NOW, lasting=False)
     assert not await waited()
-    first, second = await queue.consume("publish_log", 2, NOW, LATER)
+    first, second = await queue.lease("publish_log", 2, NOW, LATER)
     assert not await waited()
-    await queue.finish([first], [a_message("what follows", "shard_jobs")], NOW)
+    await queue.settle([first], [a_job("what follows", "shard_jobs")], NOW)
     assert await waited()
-    await queue.finish([second], [], NOW)
+    await queue.settle([second], [], NOW)
     assert not await waited()
+    await queue.close()
+
+
+BEFORE = (
+    "CREATE TABLE push_queue_migrations (number BIGINT NOT NULL PRIMARY KEY) WITHOUT ROWID",
+    "INSERT INTO push_queue_migrations VALUES (1)",
+    (
+        "CREATE TABLE push_queue_messages (sequence INTEGER PRIMARY KEY, key_hash BLOB NOT NULL, stage TEXT NOT NULL, "
+        "app_hash BLOB NOT NULL, message_id TEXT NOT NULL, enqueued_at_ms BIGINT NOT NULL, due_at_ms BIGINT NOT NULL, "
+        "ready_at_ms BIGINT NOT NULL, leased_at_ms BIGINT, token TEXT, attempt BIGINT NOT NULL DEFAULT 0, "
+        "app_id TEXT NOT NULL, message_key TEXT NOT NULL, body BLOB NOT NULL)"
+    ),
+    "CREATE UNIQUE INDEX push_queue_messages_key ON push_queue_messages (key_hash)",
+    "CREATE INDEX push_queue_messages_ready ON push_queue_messages (stage, ready_at_ms, sequence, app_hash)",
+    "CREATE INDEX push_queue_messages_app ON push_queue_messages (stage, app_hash, ready_at_ms, sequence)",
+    "CREATE INDEX push_queue_messages_enqueued ON push_queue_messages (stage, enqueued_at_ms)",
+    "CREATE INDEX push_queue_messages_held ON push_queue_messages (stage, leased_at_ms) WHERE leased_at_ms IS NOT NULL",
+)
+"""A file as the version before made it."""
+
+
+async def test_what_waits_in_a_file_of_the_version_before_is_carried_over(tmp_path: Path) -> None:
+    row = (
+        bytes.fromhex("0c9abb2902671c63a6cb32fc0556f138"),
+        "publish_log",
+        bytes.fromhex("cf78df9a35bd0126"),
+        *("m-1", NOW, 0, NOW, "app", "one", b"{}"),
+    )
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as before, before:
+        for statement in BEFORE:
+            before.execute(statement)
+        before.execute(
+            "INSERT INTO push_queue_messages (key_hash, stage, app_hash, message_id, enqueued_at_ms, due_at_ms, "
+            "ready_at_ms, app_id, message_key, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            row,
+        )
+    queue = sqlite_jobs(PUSH_QUEUE, tmp_path)
+    await queue.start()
+    await queue.put([a_job("one"), a_job("two")], NOW)
+    leases = await queue.lease("publish_log", 5, NOW, LATER)
+    assert [(lease.job.key, lease.job_id == "m-1") for lease in leases] == [("one", True), ("two", False)]
+    assert await queue.settle(leases, [], NOW) == [True, True]
     await queue.close()

@@ -1,4 +1,4 @@
-"""Push messages in this process: lost with it, and the definition of what every other queue of them has to do."""
+"""Jobs in this process: lost with it, and the definition of what every other job queue has to do."""
 
 from __future__ import annotations
 
@@ -12,26 +12,24 @@ import structlog
 
 from sockudo import errors
 from sockudo.ids import unique_id
-from sockudo.push.queue import STAGES, Depth, Lease, Message, Stage
+from sockudo.jobs.ports import Depth, Job, Lease, QueueSpec
 
-__all__ = ["MemoryPushQueue"]
+__all__ = ["MemoryJobQueue"]
 
 _CAPACITY: Final = 1_000_000
 _CAPACITY_BYTES: Final = 512 * 1024 * 1024
 
 _Place = tuple[int, int]
-"""When a message may be taken, and its number: the order in which they are."""
-
-_log = structlog.get_logger("sockudo.push")
+"""When a job may be leased, and its number: the order of jobs."""
 
 
 class _Entry:
-    """A message, when it may be taken, and who has it since when."""
+    """A job, when it may be leased, and its lease."""
 
-    __slots__ = ("attempt", "enqueued_at_ms", "id", "leased_at_ms", "message", "number", "ready_at_ms", "token")
+    __slots__ = ("attempt", "enqueued_at_ms", "id", "job", "leased_at_ms", "number", "ready_at_ms", "token")
 
-    def __init__(self, message: Message, number: int, now_ms: int) -> None:
-        self.message = message
+    def __init__(self, job: Job, number: int, now_ms: int) -> None:
+        self.job = job
         self.number = number
         self.id = unique_id()
         self.enqueued_at_ms = now_ms
@@ -42,16 +40,16 @@ class _Entry:
 
     @property
     def since_ms(self) -> int:
-        """Since when it could have been taken if nobody had it."""
-        return max(self.enqueued_at_ms, self.message.due_at_ms)
+        """Since when it could have been leased, but for its lease."""
+        return max(self.enqueued_at_ms, self.job.due_at_ms)
 
     @property
     def place(self) -> _Place:
         return self.ready_at_ms, self.number
 
 
-class _Stage:
-    """The messages of a stage: by number and by key, and those of each app in order."""
+class _StageJobs:
+    """The jobs of a stage: by number and by key, and those of each app in order."""
 
     def __init__(self) -> None:
         self.entries: dict[int, _Entry] = {}
@@ -62,25 +60,25 @@ class _Stage:
 
     def add(self, entry: _Entry) -> None:
         self.entries[entry.number] = entry
-        self.numbers[entry.message.key] = entry.number
-        insort(self.lanes.setdefault(entry.message.app_id, []), entry.place)
+        self.numbers[entry.job.key] = entry.number
+        insort(self.lanes.setdefault(entry.job.app_id, []), entry.place)
 
     def remove(self, entry: _Entry) -> None:
-        del self.entries[entry.number], self.numbers[entry.message.key]
+        del self.entries[entry.number], self.numbers[entry.job.key]
         self.held.pop(entry.number, None)
-        lane = self.lanes[entry.message.app_id]
+        lane = self.lanes[entry.job.app_id]
         del lane[bisect_left(lane, entry.place)]
         if not lane:
-            del self.lanes[entry.message.app_id]
+            del self.lanes[entry.job.app_id]
 
     def move(self, entry: _Entry, ready_at_ms: int) -> None:
-        lane = self.lanes[entry.message.app_id]
+        lane = self.lanes[entry.job.app_id]
         del lane[bisect_left(lane, entry.place)]
         entry.ready_at_ms = ready_at_ms
         insort(lane, entry.place)
 
     def having(self, lease: Lease) -> _Entry | None:
-        entry = self.entries.get(self.numbers.get(lease.message.key, -1))
+        entry = self.entries.get(self.numbers.get(lease.job.key, -1))
         return entry if entry is not None and entry.token == lease.token else None
 
     def first_due(self, limit: int, now_ms: int, per_app: int | None) -> list[_Entry]:
@@ -99,7 +97,7 @@ class _Stage:
         return chosen
 
     def turn_back(self, now_ms: int) -> None:
-        """The clock was put back: nothing was produced, or taken, later than now."""
+        """The clock was put back: nothing was put in, or leased, later than now."""
         for entry in self.entries.values():
             entry.enqueued_at_ms = min(entry.enqueued_at_ms, now_ms)
             if entry.token is None:
@@ -114,12 +112,12 @@ class _Stage:
     def shares(self, now_ms: int) -> dict[str, Depth]:
         held: dict[str, list[_Entry]] = {}
         for entry in self.held.values():
-            held.setdefault(entry.message.app_id, []).append(entry)
+            held.setdefault(entry.job.app_id, []).append(entry)
         return {app_id: _depth([lane], held.get(app_id, ()), now_ms) for app_id, lane in self.lanes.items()}
 
 
 def _depth(lanes: Collection[list[_Place]], held: Iterable[_Entry], now_ms: int) -> Depth:
-    """Of these lanes, of whose messages some are held."""
+    """Of these lanes, of whose jobs some are held."""
     ready = sum(bisect_right(lane, (now_ms, math.inf)) for lane in lanes)
     inflight: list[int] = []
     waiting = [lane[0][0] for lane in lanes if lane[0][0] <= now_ms]
@@ -134,16 +132,17 @@ def _depth(lanes: Collection[list[_Place]], held: Iterable[_Entry], now_ms: int)
     )
 
 
-class MemoryPushQueue:
-    """Refuses what is produced while ``capacity`` messages, or ``capacity_bytes`` of them, wait.
+class MemoryJobQueue:
+    """Refuses what is put in while ``capacity`` jobs, or ``capacity_bytes`` of them, wait.
 
-    What follows from a message that is finished is always taken.
+    What follows from a job that is settled is always taken.
     """
 
-    def __init__(self, capacity: int = _CAPACITY, capacity_bytes: int = _CAPACITY_BYTES) -> None:
+    def __init__(self, spec: QueueSpec, capacity: int = _CAPACITY, capacity_bytes: int = _CAPACITY_BYTES) -> None:
+        self._spec = spec
         self._capacity = capacity
         self._capacity_bytes = capacity_bytes
-        self._stages: dict[Stage, _Stage] = {stage: _Stage() for stage in STAGES}
+        self._stages: dict[str, _StageJobs] = {stage: _StageJobs() for stage in spec.stages}
         self._number = 0
         self._count = 0
         self._bytes = 0
@@ -152,27 +151,28 @@ class MemoryPushQueue:
         """Nothing has to be opened."""
 
     async def close(self) -> None:
-        """Says what is lost with the process."""
+        """Logs what is lost with the process."""
         if self._count:
-            _log.warning("notifications are lost with the process: their queue is in memory", messages=self._count)
+            said = f"{self._spec.items} are lost with the process: their queue is in memory"
+            structlog.get_logger(self._spec.logger).warning(said, messages=self._count)
 
-    async def produce(self, messages: Sequence[Message], now_ms: int, *, lasting: bool = True) -> None:
+    async def put(self, jobs: Sequence[Job], now_ms: int, *, lasting: bool = True) -> None:
         if self._count >= self._capacity or self._bytes >= self._capacity_bytes:
-            raise errors.SERVICE_UNAVAILABLE(f"The push queue is full: {self._count} messages wait")
-        self._produce(messages, now_ms)
+            raise errors.SERVICE_UNAVAILABLE(f"The {self._spec.name} is full: {self._count} messages wait")
+        self._put(jobs, now_ms)
 
-    def _produce(self, messages: Sequence[Message], now_ms: int) -> None:
-        for message in messages:
-            stage = self._stages[message.stage]
+    def _put(self, jobs: Sequence[Job], now_ms: int) -> None:
+        for job in jobs:
+            stage = self._stages[job.stage]
             stage.latest_ms = max(stage.latest_ms, now_ms)
-            if message.key not in stage.numbers:
+            if job.key not in stage.numbers:
                 self._number += 1
                 self._count += 1
-                self._bytes += len(message.body)
-                stage.add(_Entry(message, self._number, now_ms))
+                self._bytes += len(job.body)
+                stage.add(_Entry(job, self._number, now_ms))
 
-    async def consume(
-        self, stage: Stage, limit: int, now_ms: int, lease_until_ms: int, *, per_app: int | None = None
+    async def lease(
+        self, stage: str, limit: int, now_ms: int, lease_until_ms: int, *, per_app: int | None = None
     ) -> list[Lease]:
         of = self._stages[stage]
         if now_ms < of.latest_ms:
@@ -185,7 +185,7 @@ class MemoryPushQueue:
             of.held[entry.number] = entry
             entry.token, entry.leased_at_ms = token, now_ms
             entry.attempt += 1
-            leases.append(Lease(entry.message, entry.id, token, entry.attempt, entry.enqueued_at_ms))
+            leases.append(Lease(entry.job, entry.id, token, entry.attempt, entry.enqueued_at_ms))
         return leases
 
     async def extend(self, leases: Sequence[Lease], lease_until_ms: int) -> list[bool]:
@@ -195,40 +195,40 @@ class MemoryPushQueue:
                 stage.move(entry, max(entry.ready_at_ms, lease_until_ms))
         return [entry is not None for _, entry in found]
 
-    async def finish(self, leases: Sequence[Lease], follow_up: Sequence[Message], now_ms: int) -> list[bool]:
+    async def settle(self, leases: Sequence[Lease], follow_up: Sequence[Job], now_ms: int) -> list[bool]:
         done = []
         for stage, entry in self._having(leases):
             done.append(entry is not None)
             if entry is not None:
                 self._remove(stage, entry)
-        self._produce(follow_up, now_ms)
+        self._put(follow_up, now_ms)
         return done
 
-    async def give_back(self, leases: Sequence[Lease], due_at_ms: int) -> None:
+    async def release(self, leases: Sequence[Lease], due_at_ms: int) -> None:
         for stage, entry in self._having(leases):
             if entry is not None:
                 del stage.held[entry.number]
-                entry.message = entry.message._replace(due_at_ms=due_at_ms)
+                entry.job = entry.job._replace(due_at_ms=due_at_ms)
                 entry.token = None
                 entry.attempt -= 1
                 stage.move(entry, entry.since_ms)
 
-    def _having(self, leases: Sequence[Lease]) -> Iterator[tuple[_Stage, _Entry | None]]:
+    def _having(self, leases: Sequence[Lease]) -> Iterator[tuple[_StageJobs, _Entry | None]]:
         for lease in leases:
-            stage = self._stages[lease.message.stage]
+            stage = self._stages[lease.job.stage]
             yield stage, stage.having(lease)
 
-    async def next_due(self, stages: Sequence[Stage]) -> int | None:
+    async def next_due(self, stages: Sequence[str]) -> int | None:
         lanes = (lane for stage in stages for lane in self._stages[stage].lanes.values())
         return min((lane[0][0] for lane in lanes), default=None)
 
-    async def depths(self, now_ms: int) -> dict[Stage, Depth]:
+    async def depths(self, now_ms: int) -> dict[str, Depth]:
         return {name: stage.depth(now_ms) for name, stage in self._stages.items()}
 
-    async def shares(self, stage: Stage, now_ms: int) -> dict[str, Depth]:
+    async def shares(self, stage: str, now_ms: int) -> dict[str, Depth]:
         return self._stages[stage].shares(now_ms)
 
-    async def holds(self, keys: Sequence[tuple[Stage, str]]) -> list[bool]:
+    async def holds(self, keys: Sequence[tuple[str, str]]) -> list[bool]:
         return [key in self._stages[stage].numbers for stage, key in keys]
 
     async def forget(self, app_id: str, limit: int) -> int:
@@ -237,7 +237,7 @@ class MemoryPushQueue:
             self._remove(stage, stage.entries[number])
         return len(every[:limit])
 
-    def _remove(self, stage: _Stage, entry: _Entry) -> None:
+    def _remove(self, stage: _StageJobs, entry: _Entry) -> None:
         stage.remove(entry)
         self._count -= 1
-        self._bytes -= len(entry.message.body)
+        self._bytes -= len(entry.job.body)

@@ -9,10 +9,11 @@ from structlog.testing import capture_logs
 
 from sockudo.config.sections import Redis, RedisTls
 from sockudo.errors import SockudoError
-from sockudo.push.queue import STAGES, PushQueue
-from sockudo.queues.push_redis import RedisPushQueue
+from sockudo.jobs.ports import JobQueue
+from sockudo.jobs.redis import RedisJobQueue
+from sockudo.push.queue import PUSH_QUEUE, STAGES
+from support.job_queues import NOW, a_job, drain, keys
 from support.ports import free_port
-from support.push_queues import NOW, a_message, drain, keys
 from support.redis import RedisProcess, redis_server
 from support.waiting import wait_until
 
@@ -24,18 +25,18 @@ def prefix(unique: str) -> str:
     return f"{unique}:"
 
 
-def queue_in(server: RedisProcess, prefix: str) -> RedisPushQueue:
-    return RedisPushQueue(server.server, RedisTls(), prefix=prefix, timeout_ms=5000)
+def queue_in(server: RedisProcess, prefix: str) -> RedisJobQueue:
+    return RedisJobQueue(PUSH_QUEUE, server.server, RedisTls(), prefix=prefix, timeout_ms=5000)
 
 
-async def fill(queue: PushQueue) -> None:
+async def fill(queue: JobQueue) -> None:
     """Something in every state."""
     for stage in STAGES:
-        await queue.produce([a_message(f"{n}", stage, app=f"app{n % 2}") for n in range(6)], NOW)
-        await queue.produce([a_message("later", stage, due=LATER)], NOW)
-        one, two, three = await queue.consume(stage, 3, NOW, LATER)
-        await queue.give_back([one], NOW + 5)
-        await queue.finish([two], [], NOW)
+        await queue.put([a_job(f"{n}", stage, app=f"app{n % 2}") for n in range(6)], NOW)
+        await queue.put([a_job("later", stage, due=LATER)], NOW)
+        one, two, three = await queue.lease(stage, 3, NOW, LATER)
+        await queue.release([one], NOW + 5)
+        await queue.settle([two], [], NOW)
         await queue.extend([three], LATER + 5)
 
 
@@ -48,7 +49,7 @@ async def test_all_keys_are_in_one_hash_slot_of_a_cluster(prefix: str) -> None:
         await queue.start()
         await fill(queue)
         await queue.depths(NOW)
-        await queue.consume("publish_log", 5, NOW - 1000, LATER)
+        await queue.lease("publish_log", 5, NOW - 1000, LATER)
         await queue.close()
         found = server.keys(prefix)
         with server.client() as client:
@@ -72,8 +73,8 @@ async def test_a_server_that_is_full_takes_nothing_of_what_it_refuses_and_goes_o
     with redis_server(maxmemory="6mb", maxmemory_policy="noeviction") as server:
         queue = queue_in(server, prefix)
         await queue.start()
-        pairs = [[a_message(f"{number}-{half}", body=b"x" * 40_000) for half in range(2)] for number in range(100)]
-        told = [await asyncio.gather(queue.produce(pair, NOW), return_exceptions=True) for pair in pairs]
+        pairs = [[a_job(f"{number}-{half}", body=b"x" * 40_000) for half in range(2)] for number in range(100)]
+        told = [await asyncio.gather(queue.put(pair, NOW), return_exceptions=True) for pair in pairs]
         accepted = [
             message.key for pair, (problem,) in zip(pairs, told, strict=True) if problem is None for message in pair
         ]
@@ -82,26 +83,26 @@ async def test_a_server_that_is_full_takes_nothing_of_what_it_refuses_and_goes_o
         }
         assert (await queue.depths(NOW))["publish_log"].ready == len(accepted) > 10
         # What is there is taken and finished, which makes room, and what follows from it is kept.
-        [lease] = await queue.consume("publish_log", 1, NOW, LATER)
-        assert await queue.finish([lease], [a_message("result", "delivery_results")], NOW) == [True]
+        [lease] = await queue.lease("publish_log", 1, NOW, LATER)
+        assert await queue.settle([lease], [a_job("result", "delivery_results")], NOW) == [True]
         assert await drain(queue) == accepted[1:]
         assert await drain(queue, "delivery_results") == ["result"]
-        await queue.produce([a_message("again")], NOW)
+        await queue.put([a_job("again")], NOW)
         await queue.close()
 
 
 async def test_calls_that_come_together_are_one_script(redis: RedisProcess, prefix: str) -> None:
     queue = queue_in(redis, prefix)
     await queue.start()
-    await queue.produce([a_message("warm", "shard_jobs")], NOW)
+    await queue.put([a_job("warm", "shard_jobs")], NOW)
     with redis.client() as client:
         before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
-        await asyncio.gather(*(queue.produce([a_message(f"{n}")], NOW) for n in range(50)))
+        await asyncio.gather(*(queue.put([a_job(f"{n}")], NOW) for n in range(50)))
         assert client.info("commandstats")["cmdstat_evalsha"]["calls"] - before <= 2
-    leases = await queue.consume("publish_log", 100, NOW, LATER)
+    leases = await queue.lease("publish_log", 100, NOW, LATER)
     assert keys(leases) == [f"{n}" for n in range(50)]
     # Each hears of its own, and of a message that two finish one.
-    done = await asyncio.gather(*(queue.finish([one, leases[0]], [], NOW) for one in leases[1:4]))
+    done = await asyncio.gather(*(queue.settle([one, leases[0]], [], NOW) for one in leases[1:4]))
     assert sorted(done) == [[True, False], [True, False], [True, True]]
     await queue.close()
 
@@ -110,7 +111,7 @@ async def test_two_prefixes_are_two_queues(redis: RedisProcess, prefix: str) -> 
     one, other = queue_in(redis, prefix), queue_in(redis, f"{prefix}other:")
     await one.start()
     await other.start()
-    await one.produce([a_message("one")], NOW)
+    await one.put([a_job("one")], NOW)
     assert await other.next_due(STAGES) is None
     await one.close()
     await other.close()
@@ -128,7 +129,7 @@ async def test_a_queue_of_a_newer_version_is_left_alone(redis: RedisProcess, pre
 
 async def test_a_wrong_password_is_told_and_not_shown(redis: RedisProcess, prefix: str) -> None:
     server = Redis(port=redis.port, password="wrong-secret").server()
-    queue = RedisPushQueue(server, RedisTls(), prefix=prefix, timeout_ms=5000)
+    queue = RedisJobQueue(PUSH_QUEUE, server, RedisTls(), prefix=prefix, timeout_ms=5000)
     with pytest.raises(SockudoError) as caught:
         await queue.start()
     assert caught.value.text.startswith(

@@ -1,4 +1,4 @@
-"""What is asked of the push queue, and how a round of it is done in one transaction."""
+"""The calls of a job queue, and how a round of them is done in one transaction."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection
 
 from sockudo.ids import unique_id
-from sockudo.push.queue import STAGES, Depth, Lease, Message, Stage
-from sockudo.stores.sql.push_queue_schema import app_hash, key_hash
-from sockudo.stores.sql.push_queue_statements import Candidate, PushQueueStatements
+from sockudo.jobs.ports import Depth, Job, Lease
+from sockudo.jobs.sql_schema import app_hash, key_hash
+from sockudo.jobs.sql_statements import Candidate, JobStatements
 
-__all__ = ["Call", "Consume", "Extend", "Finish", "GiveBack", "depths", "do_round", "holds", "shares"]
+__all__ = ["Call", "Extend", "Release", "Settle", "Take", "depths", "do_round", "holds", "shares"]
 
 # How far beyond what is asked for the front is looked at before one app after the other is.
 _FRONT: Final = 4
@@ -21,11 +21,11 @@ _FRONT: Final = 4
 _TRIES: Final = 3
 
 
-class Finish(NamedTuple):
-    """Without leases it is `produce`. ``lasting``: also when the power fails."""
+class Settle(NamedTuple):
+    """Without leases it is `JobQueue.put`. ``lasting``: also when the power fails."""
 
     leases: Sequence[Lease]
-    messages: Sequence[Message]
+    jobs: Sequence[Job]
     now_ms: int
     lasting: bool
 
@@ -35,15 +35,15 @@ class Extend(NamedTuple):
     until_ms: int
 
 
-class GiveBack(NamedTuple):
+class Release(NamedTuple):
     leases: Sequence[Lease]
     due_at_ms: int
 
 
-class Consume(NamedTuple):
+class Take(NamedTuple):
     """``turned_back``: the clock may have been put back since the stage was looked at."""
 
-    stage: Stage
+    stage: str
     limit: int
     now_ms: int
     until_ms: int
@@ -52,44 +52,44 @@ class Consume(NamedTuple):
     turned_back: bool
 
 
-Call = Finish | Extend | GiveBack | Consume
+Call = Settle | Extend | Release | Take
 
 
-def do_round(connection: Connection, sql: PushQueueStatements, calls: Sequence[Call]) -> list[Any]:
-    """What each call came to. Leases are looked up once for all; what is produced can be taken in the same round."""
+def do_round(connection: Connection, sql: JobStatements, calls: Sequence[Call]) -> list[Any]:
+    """What each call came to. Leases are looked up once for all; what is put in can be leased in the same round."""
     round_ = _Round(connection, sql, calls)
-    results: list[Any] = [None if isinstance(call, Consume) else round_.note(call) for call in calls]
+    results: list[Any] = [None if isinstance(call, Take) else round_.note(call) for call in calls]
     round_.write()
     for place, call in enumerate(calls):
-        if isinstance(call, Consume):
-            results[place] = _consume(connection, sql, call)
+        if isinstance(call, Take):
+            results[place] = _take(connection, sql, call)
     return results
 
 
 class _Round:
     """Gathers what changes, so that it takes a few statements for all calls."""
 
-    def __init__(self, connection: Connection, sql: PushQueueStatements, calls: Sequence[Call]) -> None:
+    def __init__(self, connection: Connection, sql: JobStatements, calls: Sequence[Call]) -> None:
         self._connection = connection
         self._sql = sql
-        leases = [lease for call in calls if not isinstance(call, Consume) for lease in call.leases]
+        leases = [lease for call in calls if not isinstance(call, Take) for lease in call.leases]
         self._held = sql.held(connection, [_hash(lease) for lease in leases]) if leases else {}
         self._done: list[bytes] = []
         self._freed: dict[int, list[bytes]] = {}
         self._extended: dict[int, list[bytes]] = {}
         self._new: list[tuple[object, ...]] = []
 
-    def note(self, call: Finish | Extend | GiveBack) -> list[bool] | None:
+    def note(self, call: Settle | Extend | Release) -> list[bool] | None:
         match call:
-            case Finish(leases, messages, now_ms, _):
-                self._new += [_row(message, now_ms) for message in messages]
+            case Settle(leases, jobs, now_ms, _):
+                self._new += [_row(job, now_ms) for job in jobs]
                 return self._let_go(leases, self._done)
             case Extend(leases, until_ms):
                 had = [self._held.get(_hash(lease)) == lease.token for lease in leases]
                 chosen = self._extended.setdefault(until_ms, [])
                 chosen += (_hash(lease) for lease, has in zip(leases, had, strict=True) if has)
                 return had
-            case GiveBack(leases, due_at_ms):
+            case Release(leases, due_at_ms):
                 self._let_go(leases, self._freed.setdefault(due_at_ms, []))
                 return None
 
@@ -114,7 +114,7 @@ class _Round:
             sql.insert.run(connection, self._new)
 
 
-def _consume(connection: Connection, sql: PushQueueStatements, call: Consume) -> list[Lease]:
+def _take(connection: Connection, sql: JobStatements, call: Take) -> list[Lease]:
     if call.turned_back:
         sql.turn_back(connection, call.stage, call.now_ms)
     if call.limit < 1:
@@ -127,7 +127,7 @@ def _consume(connection: Connection, sql: PushQueueStatements, call: Consume) ->
     return [_lease(call, row) for row in sorted(rows, key=lambda row: (row[1], row[0]))]
 
 
-def _due(connection: Connection, sql: PushQueueStatements, call: Consume) -> Sequence[Any]:
+def _due(connection: Connection, sql: JobStatements, call: Take) -> Sequence[Any]:
     if call.per_app is None:
         return sql.first(connection, call.stage, call.now_ms, call.limit)
     for _ in range(_TRIES):
@@ -140,7 +140,7 @@ def _due(connection: Connection, sql: PushQueueStatements, call: Consume) -> Seq
     return ()
 
 
-def _fair(connection: Connection, sql: PushQueueStatements, call: Consume, per_app: int) -> list[Candidate]:
+def _fair(connection: Connection, sql: JobStatements, call: Take, per_app: int) -> list[Candidate]:
     """The first that are due, without what apps have beyond their part."""
     if per_app < 1:
         return []
@@ -148,7 +148,7 @@ def _fair(connection: Connection, sql: PushQueueStatements, call: Consume, per_a
     chosen = _within(seen, call.limit, per_app)
     if len(chosen) == call.limit or len(seen) < call.limit * _FRONT:
         return chosen
-    # Somebody has so much that nobody else is to be seen. More apps than messages are not needed: the first message
+    # One app has so much that no other is to be seen. More apps than jobs are not needed: the first job
     # of any further one comes after theirs.
     heads = sql.heads(connection, call.stage, call.now_ms, call.limit)
     apps = [app for _, _, app in heads]
@@ -168,7 +168,7 @@ def _within(candidates: Iterable[Candidate], limit: int, per_app: int) -> list[C
     return chosen
 
 
-def depths(connection: Connection, sql: PushQueueStatements, now_ms: int) -> dict[Stage, Depth]:
+def depths(connection: Connection, sql: JobStatements, now_ms: int) -> dict[str, Depth]:
     """Of every stage, all of the same moment."""
     inflight: dict[str, list[int]] = {}
     over: dict[str, list[int]] = {}
@@ -176,8 +176,8 @@ def depths(connection: Connection, sql: PushQueueStatements, now_ms: int) -> dic
         into = inflight if ready_at_ms > now_ms else over
         into.setdefault(stage, []).append(max(enqueued_at_ms, due_at_ms))
     found = {row[0]: row[1:] for row in sql.counts(connection, now_ms)}
-    result = dict.fromkeys(STAGES, Depth())
-    for stage in STAGES:
+    result = dict.fromkeys(sql.stages, Depth())
+    for stage in sql.stages:
         if stage not in found:
             continue
         count, ready, first = (int(number) for number in found[stage])
@@ -193,7 +193,7 @@ def depths(connection: Connection, sql: PushQueueStatements, now_ms: int) -> dic
     return result
 
 
-def shares(connection: Connection, sql: PushQueueStatements, stage: Stage, now_ms: int) -> dict[str, Depth]:
+def shares(connection: Connection, sql: JobStatements, stage: str, now_ms: int) -> dict[str, Depth]:
     """Of a stage, by app."""
     result = {}
     for app_id, *numbers in sql.shares(connection, stage, now_ms):
@@ -208,7 +208,7 @@ def shares(connection: Connection, sql: PushQueueStatements, stage: Stage, now_m
     return result
 
 
-def holds(connection: Connection, sql: PushQueueStatements, keys: Sequence[tuple[Stage, str]]) -> list[bool]:
+def holds(connection: Connection, sql: JobStatements, keys: Sequence[tuple[str, str]]) -> list[bool]:
     """In one statement as long as they are few."""
     hashes = [key_hash(stage, key) for stage, key in keys]
     kept = sql.kept(connection, hashes)
@@ -216,26 +216,26 @@ def holds(connection: Connection, sql: PushQueueStatements, keys: Sequence[tuple
 
 
 def _hash(lease: Lease) -> bytes:
-    return key_hash(lease.message.stage, lease.message.key)
+    return key_hash(lease.job.stage, lease.job.key)
 
 
-def _row(message: Message, now_ms: int) -> tuple[object, ...]:
-    """The columns of `PushQueueStatements.insert`."""
+def _row(job: Job, now_ms: int) -> tuple[object, ...]:
+    """The columns of `JobStatements.insert`."""
     return (
-        key_hash(message.stage, message.key),
-        message.stage,
-        app_hash(message.app_id),
+        key_hash(job.stage, job.key),
+        job.stage,
+        app_hash(job.app_id),
         unique_id(),
         now_ms,
-        message.due_at_ms,
-        max(now_ms, message.due_at_ms),
-        message.app_id,
-        message.key,
-        message.body,
+        job.due_at_ms,
+        max(now_ms, job.due_at_ms),
+        job.app_id,
+        job.key,
+        job.body,
     )
 
 
-def _lease(call: Consume, row: Sequence[Any]) -> Lease:
-    _, _, _, message_id, enqueued_at_ms, due_at_ms, attempt, app_id, key, body = row
-    message = Message(call.stage, key, app_id, bytes(body), due_at_ms)
-    return Lease(message, message_id, call.token, attempt + 1, enqueued_at_ms)
+def _lease(call: Take, row: Sequence[Any]) -> Lease:
+    _, _, _, job_id, enqueued_at_ms, due_at_ms, attempt, app_id, key, body = row
+    job = Job(call.stage, key, app_id, bytes(body), due_at_ms)
+    return Lease(job, job_id, call.token, attempt + 1, enqueued_at_ms)

@@ -1,4 +1,4 @@
-"""What the push queue says to its database, made once for a dialect.
+"""The statements of a job queue, made once for a dialect.
 
 Lists are of digests and always of a few lengths, so that few different statements have to be prepared.
 """
@@ -11,14 +11,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Dialect
 
-from sockudo.push.queue import STAGES, Stage
+from sockudo.jobs.sql_schema import messages_table
 from sockudo.storage.many import Insert, Listed
-from sockudo.stores.sql.push_queue_schema import PREFIX, messages_table
 
-__all__ = ["Candidate", "PushQueueStatements"]
+__all__ = ["Candidate", "JobStatements"]
 
 Candidate = tuple[int, int, bytes]
-"""When a message may be taken, its sequence, and the hash of its app."""
+"""When a job may be leased, its sequence, and the hash of its app."""
 
 _NEW: Final = (
     "key_hash",
@@ -41,7 +40,6 @@ _IN_ORDER: Final = "ORDER BY ready_at_ms, sequence LIMIT {}"
 _PART: Final = f"SELECT {_CANDIDATE} FROM"
 _THESE: Final = f"SELECT {_TAKEN} FROM {{messages}} WHERE ready_at_ms <= {{}}"  # noqa: S608 - words of ours
 # One stage after the other: the index begins with it.
-_ANY: Final = ", ".join(f"'{stage}'" for stage in STAGES)
 _LEASED: Final = "FROM {messages} WHERE stage IN ({any}) AND leased_at_ms IS NOT NULL"
 _UPDATE: Final = "UPDATE {messages} SET"
 _COUNTS: Final = """
@@ -49,7 +47,7 @@ SELECT stage, COUNT(*), SUM(CASE WHEN ready_at_ms <= {} THEN 1 ELSE 0 END), MIN(
 FROM {messages} GROUP BY stage
 """
 _SINCE: Final = "CASE WHEN enqueued_at_ms > due_at_ms THEN enqueued_at_ms ELSE due_at_ms END"
-# Of an app: messages, those that may be taken, those that somebody has, and since when the oldest of both could be.
+# Of an app: jobs, due ones, leased ones, and since when the oldest of both could first be leased.
 _SHARES: Final = f"""
 SELECT
   MIN(app_id), COUNT(*), SUM(CASE WHEN ready_at_ms <= {{now}} THEN 1 ELSE 0 END),
@@ -77,7 +75,7 @@ UPDATE {messages} SET
 WHERE leased_at_ms > {now} AND stage = {}
 """
 _APP: Final = "SELECT key_hash FROM {messages} WHERE stage = {} AND app_hash = {} AND app_id = {} LIMIT {}"
-# From each app to the next along the index, and from there to the first message of each.
+# From each app to the next along the index, and from there to the first job of each.
 _HEADS: Final = """
 WITH RECURSIVE apps AS (
   SELECT (SELECT app_hash FROM {messages} WHERE stage = {} ORDER BY app_hash LIMIT 1) AS app_hash
@@ -98,29 +96,32 @@ WHERE head.ready_at_ms <= {} ORDER BY head.ready_at_ms, head.sequence LIMIT {}
 """
 _AT_ONCE: Final = 512
 # MySQL goes along the index in another way, and only if it is told to; the stage must not be one value for that.
-_MYSQL_HEADS: Final = f"""
+_MYSQL_HEADS: Final = """
 SELECT heads.least, (
-  SELECT MIN(first.sequence) FROM {{messages}} AS first FORCE INDEX ({PREFIX}_messages_app)
-  WHERE first.stage = {{}} AND first.app_hash = heads.app_hash AND first.ready_at_ms = heads.least
+  SELECT MIN(first.sequence) FROM {messages} AS first FORCE INDEX ({by_app})
+  WHERE first.stage = {} AND first.app_hash = heads.app_hash AND first.ready_at_ms = heads.least
 ) AS sequence, heads.app_hash
 FROM (
-  SELECT app_hash, MIN(ready_at_ms) AS least FROM {{messages}} FORCE INDEX ({PREFIX}_messages_app)
-  WHERE stage >= {{}} AND stage <= {{}} GROUP BY stage, app_hash
+  SELECT app_hash, MIN(ready_at_ms) AS least FROM {messages} FORCE INDEX ({by_app})
+  WHERE stage >= {} AND stage <= {} GROUP BY stage, app_hash
 ) AS heads
-WHERE heads.least <= {{}} ORDER BY heads.least, sequence LIMIT {{}}
-"""  # noqa: S608 - words of ours
+WHERE heads.least <= {} ORDER BY heads.least, sequence LIMIT {}
+"""
 
-# Numbers of the versions from which rows that somebody else has can be passed over.
+# Numbers of the versions from which rows that another transaction has locked can be passed over.
 _MARIADB_SKIPS: Final = (10, 6)
 _MYSQL_SKIPS: Final = (8, 0, 1)
 
 
-class PushQueueStatements:
+class JobStatements:
     """Needs a dialect that has been connected, and so knows the version of its server."""
 
-    def __init__(self, dialect: Dialect) -> None:
-        table = messages_table()
+    def __init__(self, dialect: Dialect, prefix: str, stages: Sequence[str]) -> None:
+        table = messages_table(prefix)
         self._dialect = dialect
+        self.stages = stages
+        self._any = ", ".join(f"'{stage}'" for stage in stages)
+        self._by_app = f"{prefix}_messages_app"
         self._name = dialect.identifier_preparer.quote(table.name)
         lock = "" if dialect.name == "sqlite" else " FOR UPDATE"
         self._skipping = f"{lock} SKIP LOCKED" if _skips(dialect) else lock
@@ -144,7 +145,8 @@ class PushQueueStatements:
 
     def _filled(self, statement: str) -> str:
         place = "?" if self._dialect.name == "sqlite" else "%s"
-        return statement.replace("{messages}", self._name).replace("{any}", _ANY).replace("{}", place)
+        named = statement.replace("{messages}", self._name).replace("{any}", self._any)
+        return named.replace("{by_app}", self._by_app).replace("{}", place)
 
     def begin(self, connection: Connection, lasting: bool) -> None:
         """Comes first in a transaction: one that is not ``lasting`` may be lost with the power, if that is faster."""
@@ -155,10 +157,10 @@ class PushQueueStatements:
             case "postgresql", _ if not lasting:
                 connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
 
-    # ---- messages that somebody has ----
+    # ---- leased jobs ----
 
     def held(self, connection: Connection, hashes: Sequence[bytes]) -> dict[bytes, str | None]:
-        """Who has each of these messages; those that are gone are not there. They stay as they are until the end."""
+        """The token of each of these jobs that there are. They stay as they are until the end of the transaction."""
         found: dict[bytes, str | None] = {}
         for some in _parts(sorted(set(hashes))):
             found.update((bytes(digest), token) for digest, token in self._held.run(connection, some))
@@ -198,33 +200,33 @@ class PushQueueStatements:
         return [token for (token,) in connection.exec_driver_sql(self._tokens)]
 
     def free_tokens(self, connection: Connection, tokens: Sequence[str]) -> None:
-        """What they have may be taken at once; the attempt counts."""
+        """Ends these leases; the attempt counts."""
         for token in tokens:
             connection.exec_driver_sql(self._free_tokens, (token,))
 
-    def turn_back(self, connection: Connection, stage: Stage, now_ms: int) -> None:
-        """The clock was put back: nothing was produced, or taken, later than now."""
+    def turn_back(self, connection: Connection, stage: str, now_ms: int) -> None:
+        """The clock was put back: nothing was put in, or leased, later than now."""
         for statement in (self._turn_back, self._turn_leases_back):
             connection.exec_driver_sql(statement.replace("{now}", f"{now_ms:d}"), (stage,))
 
-    # ---- messages that are due ----
+    # ---- jobs that are due ----
 
-    def first(self, connection: Connection, stage: Stage, now_ms: int, limit: int) -> Sequence[Any]:
-        """The first that are due and nobody else is about to take."""
+    def first(self, connection: Connection, stage: str, now_ms: int, limit: int) -> Sequence[Any]:
+        """The first due jobs that no other transaction is about to lease."""
         return connection.exec_driver_sql(self._first, (stage, now_ms, limit)).all()
 
-    def front(self, connection: Connection, stage: Stage, now_ms: int, limit: int) -> list[Candidate]:
+    def front(self, connection: Connection, stage: str, now_ms: int, limit: int) -> list[Candidate]:
         """Where the first are that are due."""
         return [_candidate(row) for row in connection.exec_driver_sql(self._front, (stage, now_ms, limit))]
 
-    def heads(self, connection: Connection, stage: Stage, now_ms: int, limit: int) -> list[Candidate]:
-        """Where the first of each app is, as far as it is due. Takes as long as there are apps, not messages."""
+    def heads(self, connection: Connection, stage: str, now_ms: int, limit: int) -> list[Candidate]:
+        """Where the first of each app is, as far as it is due. Takes as long as there are apps, not jobs."""
         return [
             _candidate(row) for row in connection.exec_driver_sql(self._heads, (stage, stage, stage, now_ms, limit))
         ]
 
     def of_apps(
-        self, connection: Connection, stage: Stage, apps: Sequence[bytes], now_ms: int, limit: int
+        self, connection: Connection, stage: str, apps: Sequence[bytes], now_ms: int, limit: int
     ) -> list[Candidate]:
         """The first of each of these apps, in order."""
         # A limit of its own for each needs parentheses, which SQLite only takes around a table.
@@ -234,17 +236,17 @@ class PushQueueStatements:
         return sorted(_candidate(row) for row in rows)
 
     def these(self, connection: Connection, sequences: Sequence[int], now_ms: int) -> Sequence[Any]:
-        """Those of them that are still due and nobody else is about to take."""
+        """Those of them that are still due and that no other transaction is about to lease."""
         places = ", ".join(["{}"] * len(sequences))
         statement = self._filled(f"{_THESE} AND sequence IN ({places}){self._skipping}")
         return connection.exec_driver_sql(statement, (now_ms, *sequences)).all()
 
-    # ---- messages of an app ----
+    # ---- jobs of an app ----
 
     def forget(self, connection: Connection, app: bytes, app_id: str, limit: int) -> int:
-        """Deletes so many of its messages, one stage after the other: the index begins with it."""
+        """Deletes so many of its jobs, one stage after the other: the index begins with it."""
         deleted = 0
-        for stage in STAGES:
+        for stage in self.stages:
             if deleted == limit:
                 break
             rows = connection.exec_driver_sql(self._app, (stage, app, app_id, limit - deleted)).all()
@@ -254,16 +256,16 @@ class PushQueueStatements:
 
     # ---- for those who look ----
 
-    def next_due(self, connection: Connection, stages: Sequence[Stage]) -> int | None:
+    def next_due(self, connection: Connection, stages: Sequence[str]) -> int | None:
         rows = connection.exec_driver_sql(" UNION ALL ".join([self._least] * len(stages)), tuple(stages))
         return min((int(least) for (least,) in rows if least is not None), default=None)
 
     def counts(self, connection: Connection, now_ms: int) -> Sequence[Any]:
-        """Stage, number of messages, of those that may be taken, and when the first may."""
+        """Stage, number of jobs, of due ones, and when the first is due."""
         return connection.exec_driver_sql(self._counts, (now_ms,)).all()
 
-    def shares(self, connection: Connection, stage: Stage, now_ms: int) -> Sequence[Any]:
-        """By app what `Depth` says, with times instead of ages, which are now where there is nothing."""
+    def shares(self, connection: Connection, stage: str, now_ms: int) -> Sequence[Any]:
+        """The numbers of `Depth` by app, with times instead of ages; now where there is nothing."""
         return connection.exec_driver_sql(self._shares.replace("{now}", f"{now_ms:d}"), (stage,)).all()
 
     def kept(self, connection: Connection, hashes: Sequence[bytes]) -> set[bytes]:
@@ -271,7 +273,7 @@ class PushQueueStatements:
         return {bytes(row[0]) for some in _parts(hashes) for row in self._kept.run(connection, some)}
 
     def leased(self, connection: Connection) -> Sequence[Any]:
-        """Of messages that somebody has or had: stage, when they may be taken, when they came and were due."""
+        """Of leases, ended ones included: stage, when the job may be leased, when it came and was due."""
         return connection.exec_driver_sql(self._leased).all()
 
 
