@@ -18,6 +18,7 @@ from sockudo.cli.outcome import ExitCode, fail, note
 from sockudo.config import ConfigError, Settings, load
 from sockudo.config.apps import App
 from sockudo.config.problems import nearest
+from sockudo.logs import silence_logs
 from sockudo.stores.histories import history_exists, history_store
 from sockudo.stores.push.selection import push_exists, push_store
 from sockudo.stores.selection import app_place, app_store
@@ -168,6 +169,7 @@ class Place:
 
 def find_place(config: Path | None, data_dir: Path | None) -> Place:
     """The store that a server with this configuration uses; ends the command when that is none of ours to change."""
+    silence_logs()
     overrides = {"data_dir": None if data_dir is None else str(data_dir)}
     try:
         loaded = load(path=config, environ=os.environ, cwd=Path.cwd(), overrides=overrides)

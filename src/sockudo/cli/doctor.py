@@ -96,10 +96,12 @@ def doctor(
 
     from sockudo.cli import doctor_report as report
     from sockudo.doctor import Options
+    from sockudo.logs import silence_logs
 
     if list_checks:
         report.print_checks()
         return
+    silence_logs()
     names = _chosen(only, skip)
     check_origin(origin)
     options = Options(timeout=timeout, idle=idle, rounds=rounds, origin=origin, allow_private=allow_private)
