@@ -41,8 +41,7 @@ from sockudo.doctor.stores import Server
 from sockudo.doctor.tls import Certificate
 from sockudo.doctor.webhooks import Tried
 from sockudo.errors import CATALOGUE
-from sockudo.queues import redis_connection
-from sockudo.storage import failures
+from sockudo.storage import failures, redis_scripts
 from sockudo.webhooks import Answer as EndpointAnswer
 
 DAY = 86_400.0
@@ -498,7 +497,7 @@ async def test_a_server_whose_driver_is_not_installed_is_only_connected_to(monke
 
 def test_both_drivers_say_the_same_of_a_wrong_password() -> None:
     """The advice is found by these words."""
-    assert redis_connection.UNKNOWN_USER == failures.UNKNOWN_USER
+    assert redis_scripts.UNKNOWN_USER == failures.UNKNOWN_USER
 
 
 # ---- the event loop ----
