@@ -6,6 +6,7 @@ Databases, Redis and providers are adapters that must not know each other, so th
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from sockudo.clock import Clock
 from sockudo.config import Settings
@@ -17,7 +18,7 @@ from sockudo.push.credentials import CredentialCheck
 from sockudo.push.delivery import Materials
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.ports import PushStore
-from sockudo.push.queue import PUSH_QUEUE
+from sockudo.push.queue import FILE_NAME, PUSH_QUEUE
 from sockudo.push.runtime import Providers, PublishOnChannel
 from sockudo.stores.push.selection import push_exists, push_store
 
@@ -71,7 +72,7 @@ def push_queue(settings: Settings) -> JobQueue:
             return postgres_jobs(PUSH_QUEUE, settings.database.postgres)
         case "mysql":
             return mysql_jobs(PUSH_QUEUE, settings.database.mysql)
-    return sqlite_jobs(PUSH_QUEUE, settings.data_dir)
+    return sqlite_jobs(PUSH_QUEUE, Path(settings.data_dir) / FILE_NAME)
 
 
 def _redis_queue(settings: Settings) -> JobQueue:

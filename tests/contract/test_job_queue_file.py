@@ -13,12 +13,10 @@ import pytest
 
 from sockudo.errors import SockudoError
 from sockudo.jobs.sql import sqlite_jobs
-from sockudo.push.queue import PUSH_QUEUE
+from sockudo.push.queue import FILE_NAME, PUSH_QUEUE
 from support.job_queues import NOW, QueuePlace, a_job, drain, keys
 
 LATER = NOW + 30_000
-
-FILE_NAME = "push-queue.sqlite3"
 
 
 @pytest.fixture
@@ -132,14 +130,14 @@ async def test_what_waits_costs_nothing(place: QueuePlace) -> None:
 
 
 async def test_the_place_is_the_data_directory(tmp_path: Path) -> None:
-    queue = sqlite_jobs(PUSH_QUEUE, str(tmp_path))
+    queue = sqlite_jobs(PUSH_QUEUE, tmp_path / FILE_NAME)
     await queue.start()
     await queue.close()
     assert (tmp_path / "push-queue.sqlite3").exists()
 
 
 async def test_the_disk_is_waited_for_where_something_would_be_lost(tmp_path: Path) -> None:
-    queue = sqlite_jobs(PUSH_QUEUE, tmp_path)
+    queue = sqlite_jobs(PUSH_QUEUE, tmp_path / FILE_NAME)
     await queue.start()
 
     async def waited() -> bool:
@@ -192,7 +190,7 @@ async def test_what_waits_in_a_file_of_the_version_before_is_carried_over(tmp_pa
             "ready_at_ms, app_id, message_key, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             row,
         )
-    queue = sqlite_jobs(PUSH_QUEUE, tmp_path)
+    queue = sqlite_jobs(PUSH_QUEUE, tmp_path / FILE_NAME)
     await queue.start()
     await queue.put([a_job("one"), a_job("two")], NOW)
     leases = await queue.lease("publish_log", 5, NOW, LATER)

@@ -14,7 +14,7 @@ from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import Job, JobQueue, Lease
 from sockudo.jobs.redis import RedisJobQueue
 from sockudo.jobs.sql import mysql_jobs, postgres_jobs, sqlite_jobs
-from sockudo.push.queue import PUSH_QUEUE, Stage
+from sockudo.push.queue import FILE_NAME, PUSH_QUEUE, Stage
 from support.databases import DatabaseServer
 from support.redis import RedisProcess
 
@@ -60,7 +60,7 @@ class QueuePlace:
                 return RedisJobQueue(PUSH_QUEUE, self.server, RedisTls(), prefix=self.prefix, timeout_ms=timeout_ms)
         if self.kind == "memory":
             return self._memory
-        return sqlite_jobs(PUSH_QUEUE, self.folder, timeout_ms=timeout_ms)
+        return sqlite_jobs(PUSH_QUEUE, self.folder / FILE_NAME, timeout_ms=timeout_ms)
 
     @asynccontextmanager
     async def open(self, *, timeout_ms: int = 5000) -> AsyncIterator[JobQueue]:

@@ -12,7 +12,7 @@ class QueueSpec(NamedTuple):
     """What a queue holds, and what it is called.
 
     ``stages`` are all that its jobs go through, plain words. ``name`` and ``items`` stand in texts, without an article.
-    ``word`` is part of the names of its file, tables and keys: it never changes, and no two queues share it.
+    ``word`` is part of the names of its tables and keys: it never changes, and no two queues share it.
     """
 
     stages: tuple[str, ...]

@@ -44,13 +44,12 @@ _ROW_BYTES: Final = 1024
 _TAKEN_BYTES: Final = 16_384
 
 
-def sqlite_jobs(spec: QueueSpec, data_dir: Path | str, *, timeout_ms: int = _TIMEOUT_MS) -> SqlJobQueue:
-    """The queue in ``<word>-queue.sqlite3`` in the data directory, both made readable by their owner alone.
+def sqlite_jobs(spec: QueueSpec, path: Path, *, timeout_ms: int = _TIMEOUT_MS) -> SqlJobQueue:
+    """The queue in this file, which is made, with its folder, readable by its owner alone.
 
     What was put in survives the end of the process in any way, and the loss of power as far as the disk keeps what it
     confirms. Processes of one machine may share it; the leases of one that has ended are over within a second.
     """
-    path = Path(data_dir) / f"{spec.word}-queue.sqlite3"
     return SqlJobQueue(
         spec,
         sqlite_engine(path, pool_size=1, timeout_ms=timeout_ms, writing=True),

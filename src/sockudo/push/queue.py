@@ -6,7 +6,7 @@ from typing import Final, Literal, get_args
 
 from sockudo.jobs.ports import QueueSpec
 
-__all__ = ["DELIVERY_STAGES", "PUSH_QUEUE", "STAGES", "Stage"]
+__all__ = ["DELIVERY_STAGES", "FILE_NAME", "PUSH_QUEUE", "STAGES", "Stage"]
 
 Stage = Literal[
     "publish_log",
@@ -24,5 +24,7 @@ Stage = Literal[
 
 STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
 DELIVERY_STAGES: Final[tuple[Stage, ...]] = tuple(name for name in STAGES if name.startswith("delivery_jobs_"))
+
+FILE_NAME: Final = "push-queue.sqlite3"
 
 PUSH_QUEUE: Final = QueueSpec(STAGES, "push", "push queue", "notifications", "sockudo.push")
