@@ -342,3 +342,9 @@ def test_refused_connections_are_counted_by_reason(connect: Connect, server: Ser
     connect(target="/app/nobody-at-all", greeted=False).ended(4001, "Application does not exist")
     wait_until(lambda: 'app_id="unknown",error_type="app_not_found"' in server.metrics(), "the count of refusals")
     assert "nobody-at-all" not in server.metrics()
+
+
+def test_a_refused_connection_counts_for_the_app_and_not_for_its_key(connect: Connect, server: ServerProcess) -> None:
+    connect(app=DISABLED_APP, greeted=False).ended(4003, "Application disabled")
+    wait_until(lambda: 'app_id="disabled",error_type="app_disabled"' in server.metrics(), "the count of refusals")
+    assert DISABLED_APP.key not in server.metrics()

@@ -24,6 +24,26 @@ BROKEN = """() => [...document.querySelectorAll("th.address a, td.address")]
   .filter((each) => each.textContent.trim().length <= 32 && each.getClientRects().length > 1)
   .map((each) => each.textContent)"""
 
+# Where the figures of a row of tiles end, by where the tiles begin.
+FIGURES = """() => {
+  const rows = {};
+  for (const tile of document.querySelectorAll(".tiles > div")) {
+    const figure = tile.querySelector("dd").getBoundingClientRect();
+    (rows[Math.round(tile.getBoundingClientRect().top)] ??= new Set()).add(Math.round(figure.bottom));
+  }
+  return Object.values(rows).map((each) => each.size);
+}"""
+
+# How many plots stand in each row.
+PLOTS = """() => {
+  const rows = {};
+  for (const plot of document.querySelectorAll(".plots > figure")) {
+    const top = Math.round(plot.getBoundingClientRect().top);
+    rows[top] = (rows[top] ?? 0) + 1;
+  }
+  return Object.values(rows);
+}"""
+
 
 @pytest.fixture(scope="module")
 def server(built: Town) -> ServerProcess:
@@ -104,3 +124,26 @@ def test_an_id_can_be_copied(walker: Visitor, built: Town, name: str, id: str) -
     page.locator(f"[data-copy={id}]").click()
     page.locator(".toast").first.wait_for()
     assert page.locator(f"#{id}").inner_text() in page.url
+
+
+@pytest.mark.parametrize("width", [800, 1280, 1920])
+def test_figures_of_a_row_stand_on_one_line(walker: Visitor, width: int) -> None:
+    page = walker.open("/dashboard")
+    page.set_viewport_size({"width": width, "height": 800})
+    assert set(page.evaluate(FIGURES)) == {1}
+
+
+@pytest.mark.parametrize("width", [1280, 1920])
+def test_no_plot_is_alone_in_a_row_of_several(walker: Visitor, width: int) -> None:
+    page = walker.open("/dashboard")
+    page.set_viewport_size({"width": width, "height": 800})
+    rows = page.evaluate(PLOTS)
+    assert len(set(rows)) == 1 or rows[-1] > 1
+
+
+def test_a_message_of_the_history_is_a_row_and_no_box(walker: Visitor, built: Town) -> None:
+    page = walker.open(built.pages["channel-history"])
+    page.set_viewport_size({"width": 1280, "height": 800})
+    heights = page.evaluate("() => [...document.querySelectorAll('tbody tr')].map((each) => each.offsetHeight)")
+    assert heights
+    assert max(heights) <= 90

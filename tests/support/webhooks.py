@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from sockudo import errors
-from sockudo.auth.signing import Signer
+from sockudo.apps.signer import Signer
 from sockudo.queues.memory import MemoryWebhookQueue
 from sockudo.webhooks import Answer, AppEndpoints, Delivery, Event, Retry, Target, app_endpoints
 from sockudo.webhooks.endpoints import Endpoint

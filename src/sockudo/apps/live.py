@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sockudo.apps.policies import RecoveryPolicy, StreamPolicies
-from sockudo.auth.signing import Signer
+from sockudo.apps.signer import Signer
 from sockudo.config.apps import App, Features, MessageRateLimit, Namespace
 
 __all__ = ["LiveApp", "LiveLimits"]

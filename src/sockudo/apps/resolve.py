@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from sockudo.apps.live import LiveApp, LiveLimits
 from sockudo.apps.policies import StreamDefaults, resolve_recovery, resolve_streams
-from sockudo.auth.signing import Signer
+from sockudo.apps.signer import Signer
 from sockudo.config import origins
 from sockudo.config.apps import App
 from sockudo.config.settings import Settings

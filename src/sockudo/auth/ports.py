@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from sockudo.auth.revocations import Revocation
+    from sockudo.auth.tokens import Token
 
-__all__ = ["RevocationStore"]
+__all__ = ["Kind", "Revocation", "RevocationStore"]
+
+Kind = Literal["jti", "client_id"]
+"""What a revocation names its tokens by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """The tokens of one app that have this ``jti`` or client id are refused before ``until`` (Unix seconds)."""
+
+    app_id: str
+    kind: Kind
+    value: str
+    until: float
+
+    def covers(self, token: Token) -> bool:
+        """Whether a token of the app is meant."""
+        return self.value == (token.jti if self.kind == "jti" else token.client_id)
 
 
 class RevocationStore(Protocol):

@@ -8,37 +8,20 @@ asking costs nothing and a restart forgets nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from sockudo import errors
+from sockudo.auth.ports import Kind, Revocation, RevocationStore
 
 if TYPE_CHECKING:
-    from sockudo.auth.ports import RevocationStore
     from sockudo.auth.tokens import Token
 
 __all__ = ["Kind", "Revocation", "Revocations"]
 
-Kind = Literal["jti", "client_id"]
-"""What a revocation names its tokens by."""
 
 _MAX_PER_APP: Final = 1_000_000
 # Seconds between two looks for those that have ended: a look goes through all of them.
 _LOOK_EVERY: Final = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Revocation:
-    """The tokens of one app that have this ``jti`` or client id are refused before ``until`` (Unix seconds)."""
-
-    app_id: str
-    kind: Kind
-    value: str
-    until: float
-
-    def covers(self, token: Token) -> bool:
-        """Whether a token of the app is meant."""
-        return self.value == (token.jti if self.kind == "jti" else token.client_id)
 
 
 class Revocations:

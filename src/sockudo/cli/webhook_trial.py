@@ -75,7 +75,7 @@ def _sender(allow_private: bool) -> Sender:
 
 
 async def _send(sender: Sender, credentials: Credentials, endpoint: Endpoint, event: str) -> Trial:
-    from sockudo.auth.signing import Signer
+    from sockudo.apps.signer import Signer
     from sockudo.webhooks.trial import try_out
 
     try:

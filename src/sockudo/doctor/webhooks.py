@@ -160,7 +160,7 @@ async def _endpoints(deployment: Deployment, app_id: str) -> tuple[list[Endpoint
 
 
 async def _try(sender: Sender, credentials: Credentials, endpoint: Endpoint) -> Tried:
-    from sockudo.auth.signing import Signer
+    from sockudo.apps.signer import Signer
     from sockudo.config.webhooks import shown_url
     from sockudo.webhooks.trial import try_out
 

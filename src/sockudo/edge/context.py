@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
@@ -18,10 +18,9 @@ from sockudo.config import Settings
 from sockudo.edge.cors import Cors
 from sockudo.edge.descriptors import DescriptorWatch
 from sockudo.edge.held_replies import HeldReplies
-from sockudo.edge.publishing import PLAIN_OK, publish_reply
 from sockudo.edge.reach import Reach
 from sockudo.edge.refusal_log import RefusalLog
-from sockudo.edge.replies import Reply, render
+from sockudo.edge.replies import PLAIN_OK, Reply, render
 from sockudo.edge.unfinished import UnfinishedBodies
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.ip import IpLimits
@@ -31,17 +30,25 @@ from sockudo.push.services import PushServices
 from sockudo.sessions import Gateway
 from sockudo.spans import Tracer
 
-if TYPE_CHECKING:
-    from sockudo.edge.websocket import WebSocketProtocol
-
 __all__ = ["AnswerPublish", "Edge"]
 
 AnswerPublish = Callable[..., Reply | asyncio.Future[bytes]]
-"""Takes and gives what `publish_reply` does."""
+"""Takes and gives what `sockudo.edge.publishing.publish_reply` does."""
 
 
 # Looking for one takes up to a quarter of a millisecond.
 _EXPLAINED_PER_SECOND = 50
+
+
+class Closing(Protocol):
+    """A connection that was sent a close frame."""
+
+    def cut_if_overdue(self, now: float) -> None:
+        """Ends it when its peer has not answered in time."""
+        ...
+
+    @property
+    def transport(self) -> asyncio.Transport: ...
 
 
 @dataclass(slots=True)
@@ -63,12 +70,12 @@ class Edge:
     uvicorn: Config
     replies: HeldReplies
     push: PushServices
-    # None where nothing is traced; else what answers a publish on the express lane leaves spans, too.
+    # How a publish on the express lane is answered; where something is traced, it leaves spans.
+    answer: AnswerPublish
     tracer: Tracer | None = None
-    answer: AnswerPublish = publish_reply
     state: ServerState = field(default_factory=ServerState)
     # Connections that were sent a close frame and have not answered it; a dict for its order.
-    closing: dict[WebSocketProtocol, None] = field(default_factory=dict)
+    closing: dict[Closing, None] = field(default_factory=dict)
     # Headers of every reply, as bytes for the express lane; they change with the second.
     common_head: bytes = b""
     # The whole reply to a publish that asked for nothing; None while it depends on the request.

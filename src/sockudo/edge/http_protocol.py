@@ -30,10 +30,10 @@ from sockudo.edge.http_head import MAX_HEADERS, MAX_TARGET, check_head, target_t
 from sockudo.edge.lane import LanePublish, lane_route
 from sockudo.edge.outgoing import WhileOpen
 from sockudo.edge.proxy_protocol import parse as parse_proxy_header
-from sockudo.edge.publishing import PLAIN_OK, finished_reply
+from sockudo.edge.publishing import finished_reply
 from sockudo.edge.push.lane import push_reply
 from sockudo.edge.refusals import garbled, note_connection, refused_publish
-from sockudo.edge.replies import Refusal, Reply, error_reply, render
+from sockudo.edge.replies import PLAIN_OK, Refusal, Reply, error_reply, render
 from sockudo.edge.traced import traced_refusal
 from sockudo.edge.unfinished import UNSIGNED_BYTES, check_signed_head
 from sockudo.errors import SockudoError

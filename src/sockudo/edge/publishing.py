@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
 
 from sockudo import errors
 from sockudo.auth.signing import authenticate
-from sockudo.edge.replies import Reply, error_reply
+from sockudo.edge.replies import PLAIN_OK, Reply, error_reply
 from sockudo.errors import SockudoError
 from sockudo.ids import unique_id
 from sockudo.publishing import OK
@@ -18,9 +18,8 @@ from sockudo.publishing import OK
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
 
-__all__ = ["PLAIN_OK", "check_json", "finished_reply", "publish_reply"]
+__all__ = ["check_json", "finished_reply", "publish_reply"]
 
-PLAIN_OK: Final = Reply(200, OK)
 
 _log = structlog.get_logger("sockudo.http")
 

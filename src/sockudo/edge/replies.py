@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import http
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from sockudo.errors import ErrorSpec, SockudoError
+from sockudo.publishing import OK
 
-__all__ = ["Refusal", "Reply", "error_reply", "render"]
+__all__ = ["PLAIN_OK", "Refusal", "Reply", "error_reply", "render"]
 
 _JSON = (b"content-type", b"application/json")
 
@@ -37,6 +38,10 @@ class Reply(NamedTuple):
     body: bytes
     headers: Sequence[tuple[bytes, bytes]] = ()
     refusal: Refusal | None = None
+
+
+PLAIN_OK: Final = Reply(200, OK)
+"""The reply to a publish that asked for nothing: always this very object."""
 
 
 def error_reply(error: SockudoError, headers: Sequence[tuple[bytes, bytes]] = ()) -> Reply:

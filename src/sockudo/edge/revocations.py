@@ -13,7 +13,8 @@ from starlette.routing import Route
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.auth.revocations import Kind, Revocation, Revocations
+from sockudo.auth.ports import Kind, Revocation
+from sockudo.auth.revocations import Revocations
 from sockudo.auth.tokens import MAX_ID_BYTES, MAX_LIFETIME, SKEW
 from sockudo.edge.signed import authenticated, json_reply, typed_body
 

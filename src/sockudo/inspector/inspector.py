@@ -79,7 +79,7 @@ class Inspector:
 
     def watch(self, selection: Selection, wake: Callable[[], None], capacity: int = 1000) -> Watcher:
         """From now on, until it is closed, the watcher gathers what fits its selection."""
-        watcher = Watcher(self, selection, wake, capacity)
+        watcher = Watcher(self.forget, selection, wake, capacity)
         self._watchers[watcher] = None
         if not self.watching:
             self.watching = True

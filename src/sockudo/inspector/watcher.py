@@ -12,7 +12,6 @@ from sockudo.inspector.entry import PROBLEMS, Entry, Kind
 if TYPE_CHECKING:
     from sockudo.hub.app_state import AppState
     from sockudo.hub.connection import Connection
-    from sockudo.inspector.inspector import Inspector
 
 __all__ = ["Selection", "Watcher"]
 
@@ -81,11 +80,13 @@ class Watcher:
     ``wake`` is called when the first entry has come after nothing was left.
     """
 
-    __slots__ = ("_capacity", "_entries", "_inspector", "_skipped", "_wake", "selection")
+    __slots__ = ("_capacity", "_entries", "_forget", "_skipped", "_wake", "selection")
 
-    def __init__(self, inspector: Inspector, selection: Selection, wake: Callable[[], None], capacity: int) -> None:
+    def __init__(
+        self, forget: Callable[[Watcher], None], selection: Selection, wake: Callable[[], None], capacity: int
+    ) -> None:
         self.selection = selection
-        self._inspector = inspector
+        self._forget = forget
         self._wake = wake
         self._capacity = capacity
         self._entries: deque[Entry] = deque()
@@ -123,7 +124,7 @@ class Watcher:
 
     def close(self) -> None:
         """Ends the watching; closing again does nothing."""
-        self._inspector.forget(self)
+        self._forget(self)
 
     def __enter__(self) -> Watcher:
         return self

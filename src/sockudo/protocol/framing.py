@@ -8,12 +8,9 @@ owns the socket feeds what arrived and looks at ``failure``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from sockudo import errors
-
-if TYPE_CHECKING:
-    from sockudo.protocol.deflate import Inflater
 
 __all__ = [
     "BINARY",
@@ -133,6 +130,12 @@ def _may_be_sent(code: int) -> bool:
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
 
 
+class Inflate(Protocol):
+    """What decompresses messages: `sockudo.protocol.deflate.Inflater`."""
+
+    def inflate(self, data: bytes, max_bytes: int) -> bytes: ...
+
+
 class FrameReader:
     """Turns the byte stream of one client into whole messages.
 
@@ -146,7 +149,7 @@ class FrameReader:
 
     __slots__ = ("_buffer", "_deaf", "_deflate", "_first", "_idle", "_limit", "_message", "_needed", "failure")
 
-    def __init__(self, max_message_bytes: int, deflate: Inflater | None = None) -> None:
+    def __init__(self, max_message_bytes: int, deflate: Inflate | None = None) -> None:
         self.failure: tuple[int, str] | None = None
         self._limit = max_message_bytes
         self._deflate = deflate

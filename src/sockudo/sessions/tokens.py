@@ -16,7 +16,7 @@ from sockudo.sessions.subscribe import leave_channel
 
 if TYPE_CHECKING:
     from sockudo.apps.live import LiveApp
-    from sockudo.auth.revocations import Revocation
+    from sockudo.auth.ports import Revocation
     from sockudo.sessions.gateway import Gateway
     from sockudo.sessions.session import Session
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from sockudo import errors
-from sockudo.auth.revocations import Revocation
+from sockudo.auth.ports import Revocation
 from sockudo.storage.sqlite_files import make_private_file
 
 if TYPE_CHECKING:

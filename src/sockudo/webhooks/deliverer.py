@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from sockudo.auth.signing import Signer
+from sockudo.apps.signer import Signer
 from sockudo.errors import SockudoError
 from sockudo.hub.latency import Latency
 from sockudo.inspector import Inspector

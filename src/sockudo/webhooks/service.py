@@ -12,7 +12,7 @@ import structlog
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.auth.signing import Signer
+from sockudo.apps.signer import Signer
 from sockudo.clock import Clock
 from sockudo.hub import Channel
 from sockudo.hub.events import CacheMissed, ClientEvent, MemberChanged, Subscribed, Unsubscribed, UserChanged

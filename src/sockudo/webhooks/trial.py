@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from sockudo import errors
-from sockudo.auth.signing import Signer
+from sockudo.apps.signer import Signer
 from sockudo.config.problems import nearest
 from sockudo.config.webhooks import EVENT_TYPES, shown_url
 from sockudo.ids import unique_id

@@ -11,8 +11,8 @@ from sockudo.apps.admin import AppAdmin
 from sockudo.apps.edits import without_ended
 from sockudo.apps.registry import AppRegistry, Changes
 from sockudo.apps.resolve import Defaults
+from sockudo.apps.signer import Signer
 from sockudo.auth.channels import channel_message, check_channel_auth, check_user_auth
-from sockudo.auth.signing import Signer
 from sockudo.auth.tokens import make_token, read_token
 from sockudo.config.app_reader import read_app
 from sockudo.config.apps import App, PreviousSecret

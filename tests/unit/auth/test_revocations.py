@@ -9,7 +9,8 @@ import pytest
 from sockudo import errors
 from sockudo.auth import revocations as module
 from sockudo.auth.capabilities import NO_CAPABILITIES
-from sockudo.auth.revocations import Kind, Revocation, Revocations
+from sockudo.auth.ports import Kind, Revocation
+from sockudo.auth.revocations import Revocations
 from sockudo.auth.tokens import Token
 from sockudo.errors import SockudoError
 

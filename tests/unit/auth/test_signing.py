@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.apps.resolve import Defaults, resolve
+from sockudo.apps.signer import Signer
 from sockudo.auth import signing
-from sockudo.auth.signing import Signer, authenticate, query_param
+from sockudo.auth.signing import authenticate, query_param
 from sockudo.config.apps import App
 
 NOW = 1767225600

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sockudo import errors
-from sockudo.edge.publishing import PLAIN_OK, check_json, publish_reply
-from sockudo.edge.replies import Reply
+from sockudo.edge.publishing import check_json, publish_reply
+from sockudo.edge.replies import PLAIN_OK, Reply
 from sockudo.errors import SockudoError
 from support.edge import EdgeNode
 from support.inside import credentials, live_app

@@ -12,7 +12,8 @@ from starlette.types import Receive, Scope, Send
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.auth.capabilities import NO_CAPABILITIES
-from sockudo.auth.revocations import Revocation, Revocations
+from sockudo.auth.ports import Revocation
+from sockudo.auth.revocations import Revocations
 from sockudo.auth.tokens import Token
 from sockudo.edge.front import Front
 from sockudo.edge.listeners import asgi_config

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sockudo import errors
-from sockudo.auth.revocations import Kind, Revocation
+from sockudo.auth.ports import Kind, Revocation
 from sockudo.errors import SockudoError
 from sockudo.stores import revocations
 from sockudo.stores.revocations import FILE_NAME, RevocationFile

@@ -11,7 +11,7 @@ import pytest
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.auth.signing import Signer
+from sockudo.apps.signer import Signer
 from sockudo.config.webhooks import EVENT_TYPES
 from sockudo.outbound.problems import PROBLEMS
 from sockudo.webhooks import Answer, BatchOptions, DeliveryOptions, WebhookOptions, Webhooks

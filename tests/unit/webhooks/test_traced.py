@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from sockudo.apps.live import LiveApp
-from sockudo.auth.signing import Signer
+from sockudo.apps.signer import Signer
 from sockudo.webhooks import Answer, BatchOptions, Delivery, Event, Outcome, WebhookOptions, Webhooks
 from sockudo.webhooks.batches import Batches
 from sockudo.webhooks.deliverer import request_of

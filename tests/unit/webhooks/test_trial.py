@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sockudo import errors
-from sockudo.auth.signing import Signer
+from sockudo.apps.signer import Signer
 from sockudo.webhooks import Answer
 from sockudo.webhooks.records import Target
 from sockudo.webhooks.trial import try_out

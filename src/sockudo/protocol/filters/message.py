@@ -15,7 +15,6 @@ from sockudo.protocol.frame import Frame
 from sockudo.protocol.json_text import too_deep
 
 if TYPE_CHECKING:
-    from sockudo.protocol.filters.expression import Expression
     from sockudo.protocol.filters.shared_budget import SharedBudget
 
 __all__ = ["MessageView", "ProjectionError", "is_filterable"]
@@ -68,7 +67,7 @@ class MessageView:
         self.event = frame.event
         self.tags: Mapping[str, str] = frame.tags or _NO_TAGS
         self.on_error = on_error
-        self.verdicts: dict[Expression, bool] = {}
+        self.verdicts: dict[object, bool] = {}
         self._numbers: dict[str, float | None] = {}
         self._document: dict[str, Any] | str | None = None
 

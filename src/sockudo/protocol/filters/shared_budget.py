@@ -8,12 +8,9 @@ that gets no more work has no verdict, which is no match: the message is not del
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from sockudo.protocol.filters.limits import MESSAGE_UNITS, WORK_UNITS
-
-if TYPE_CHECKING:
-    from sockudo.protocol.filters.expression import Expression
 
 __all__ = ["LARGE_UNITS", "SharedBudget"]
 
@@ -24,6 +21,14 @@ LARGE_UNITS: Final = 5_000
 """An evaluation that took more has to answer for a message whose budget ran out."""
 
 
+class Worker(Protocol):
+    """What spends the work: an expression."""
+
+    def overran(self) -> bool:
+        """Counts one exhausted budget; whether it tripped by that."""
+        ...
+
+
 class SharedBudget:
     """The work that is left for the message which is being delivered; one object serves all messages of an app."""
 
@@ -31,7 +36,7 @@ class SharedBudget:
 
     def __init__(self, units: int = MESSAGE_UNITS) -> None:
         self._message: object = None
-        self._large: dict[Expression, str] = {}
+        self._large: dict[Worker, str] = {}
         self._refill(units)
 
     def begin(self, message: object, units: int) -> None:
@@ -56,11 +61,11 @@ class SharedBudget:
         self._for_small -= small
         self._for_large -= units - small
 
-    def note_large(self, expression: Expression, predicate_id: str) -> None:
+    def note_large(self, expression: Worker, predicate_id: str) -> None:
         """An evaluation took more than `LARGE_UNITS`, without using up a whole budget of its own."""
         self._large[expression] = predicate_id
 
-    def take_large(self) -> dict[Expression, str]:
+    def take_large(self) -> dict[Worker, str]:
         """Those that have left others without work, with their predicates' ids; each is named once per message."""
         large, self._large = self._large, {}
         return large
