@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import gc
-import time
-from typing import Final
 
-__all__ = ["BEGAN", "main"]
+from sockudo.cli import began as _began  # noqa: F401 - the clock is read when this is loaded
 
-BEGAN: Final = time.monotonic()
-"""When the command began, in seconds of the monotonic clock."""
+__all__ = ["main"]
 
 # So many new objects, and the collector looks for some that nobody needs any more.
 _GC_THRESHOLD = 50_000

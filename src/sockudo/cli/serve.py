@@ -63,7 +63,7 @@ def serve(
 
     # Nothing of what a start makes is garbage, and looking for some costs a tenth of it; `run` switches it on again.
     gc.disable()
-    from sockudo.cli.entry import BEGAN
+    from sockudo.cli.began import BEGAN
     from sockudo.config import ConfigError
     from sockudo.process import run
 

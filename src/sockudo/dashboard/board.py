@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 from sockudo.apps import AppRegistry, Changes
 from sockudo.clock import Clock
@@ -15,8 +16,7 @@ from sockudo.dashboard.passwords import Credentials
 from sockudo.dashboard.readings import NodeReader
 from sockudo.dashboard.samples import Samples
 from sockudo.dashboard.sessions import Sessions
-from sockudo.dashboard.streams import Told
-from sockudo.edge.event_stream import OpenStreams
+from sockudo.edge.event_stream import OpenStreams, Source
 from sockudo.edge.health import HealthChecks
 from sockudo.edge.tails import Tails
 from sockudo.history import History, PresenceHistory
@@ -55,7 +55,7 @@ class Board:
     metrics: Metrics | None = None
     listeners: list[tuple[str, str]] = field(default_factory=list)
     attempts: Attempts = field(default_factory=Attempts)
-    streams: OpenStreams[Told] = field(default_factory=OpenStreams)
+    streams: OpenStreams[Source] = field(default_factory=OpenStreams)
     credentials: Credentials = field(init=False)
     sessions: Sessions = field(init=False)
     # Of the last hour.
@@ -81,13 +81,10 @@ class Board:
         scheme, name = "https" if tls else "http", f"[{host}]" if ":" in host else host
         self.listeners.append((what, host if port is None else f"{scheme}://{name}:{port}"))
 
-    def prepare_pages(self) -> asyncio.Task[None]:
-        """Begins, once, what pages take long for at their first visit; not before somebody comes to look at them."""
+    def prepare_pages(self, prepare: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        """Begins, once, what pages take long for at their first visit; not before the first visitor."""
         if self._preparing is None:
-            # There are no templates where the dashboard is off.
-            from sockudo.dashboard.replies import prepare_templates
-
-            self._preparing = asyncio.create_task(prepare_templates())
+            self._preparing = asyncio.create_task(prepare())
         return self._preparing
 
     async def close(self) -> None:

@@ -23,7 +23,7 @@ from sockudo.dashboard.access import (
 )
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.bodies import read_form
-from sockudo.dashboard.replies import json, page, redirect
+from sockudo.dashboard.replies import json, page, prepare_templates, redirect
 from sockudo.errors import SockudoError
 
 __all__ = ["routes", "safe_next"]
@@ -41,7 +41,7 @@ def routes(board: Board) -> list[Route]:
         wanted = safe_next(request.query_params.get("next"))
         if request.state.session is not None:
             return redirect(request, wanted)
-        board.prepare_pages()
+        board.prepare_pages(prepare_templates)
         unsent = "unsent" in request.query_params
         return page(board, request, "login.html", wanted=wanted, unsent=unsent, error=None)
 
@@ -55,7 +55,7 @@ def routes(board: Board) -> list[Route]:
         except SockudoError as error:
             return _refused(board, request, wanted, error)
         # A visitor who leaves meanwhile does not end it for others.
-        await asyncio.shield(board.prepare_pages())
+        await asyncio.shield(board.prepare_pages(prepare_templates))
         if request.state.session is not None:
             board.sessions.close(request.state.session)
         lifetime = board.settings.dashboard.session_lifetime
