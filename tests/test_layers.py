@@ -66,7 +66,7 @@ ADAPTERS = frozenset(LAYERS[4])
 
 OWNERS = {
     "sqlite3": {"jobs", "queues", "storage", "stores"},
-    "sqlalchemy": {"jobs", "storage", "stores"},
+    "sqlalchemy": {"jobs", "queues", "storage", "stores"},
     "psycopg": {"storage"},
     "pymysql": {"storage"},
     "redis": {"storage"},

@@ -17,6 +17,7 @@ import pytest
 
 from sockudo.errors import SockudoError
 from sockudo.queues.sqlite import FILE_NAME, SqliteWebhookQueue
+from sockudo.queues.sqlite_schema import STEPS
 from sockudo.storage.holders import this_process
 from sockudo.webhooks import Counts, Outcome
 from support.forked import ForkedProcess
@@ -167,6 +168,28 @@ async def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
         assert set(files.values()) == {0o600}
 
 
+async def test_what_waits_in_a_file_of_the_version_before_is_carried_over(tmp_path: Path) -> None:
+    """Its leases say only the number of their process: they run out by themselves."""
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as before, before:
+        for statement in STEPS[0]:
+            before.execute(statement)
+        before.execute("PRAGMA user_version = 1")
+        for sequence, name in ((1, "one"), (2, "two")):
+            before.execute(
+                "INSERT INTO deliveries (sequence, id, app_id, endpoint, lane, state, body, events, created_at_ms, "
+                "due_at_ms) VALUES (?, ?, 'app', 'one', 0, 'waiting', '{}', 1, 5, 5)",
+                (sequence, name),
+            )
+        leased = ("app", "one", 0, 1, 5, f"{os.getpid()}-67c8fe92:token", now_ms() + 30_000)
+        before.execute("INSERT INTO lanes VALUES (?, ?, ?, ?, ?, ?, ?)", leased)
+    async with Opened(tmp_path) as queue:
+        assert await queue.claim(now_ms(), now_ms() + 1000, 10) == []
+        in_a_minute = now_ms() + 60_000
+        [claim] = await queue.claim(in_a_minute, in_a_minute + 1000, 10)
+        assert await queue.settle([(claim, Outcome("delivered", None))], in_a_minute) == [True]
+        assert [(each.id, each.state) for each in await queue.page("app")] == [("two", "waiting"), ("one", "delivered")]
+
+
 async def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     async with Opened(tmp_path):
         pass
@@ -184,7 +207,7 @@ async def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"this is no database, whatever its name says. " * 100)
     queue = SqliteWebhookQueue(tmp_path)
-    with refused("SQLITE_NOTADB"):
+    with refused("its file is not an SQLite database"):
         await queue.start()
     await queue.close()
     assert (tmp_path / FILE_NAME).read_bytes().startswith(b"this is no database")
@@ -222,7 +245,7 @@ async def test_a_start_that_failed_may_be_repeated(tmp_path: Path) -> None:
 async def test_a_writer_that_keeps_the_file_makes_calls_fail_and_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sockudo.queues.sqlite._BUSY_SECONDS", 0.2)
+    monkeypatch.setattr("sockudo.queues.sqlite._TIMEOUT_MS", 200)
     async with Opened(tmp_path) as queue:
         await queue.append([a_delivery("one")])
         blocker = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
@@ -232,7 +255,7 @@ async def test_a_writer_that_keeps_the_file_makes_calls_fail_and_changes_nothing
             lambda: queue.claim(now_ms(), now_ms() + 1000, 1),
             lambda: queue.trim(0, 0),
         ):
-            with refused("SQLITE_BUSY"):
+            with refused("it is locked by another process"):
                 await call()
         assert len(await queue.page("app")) == 1
         blocker.execute("ROLLBACK")

@@ -4,6 +4,5 @@ from __future__ import annotations
 
 from sockudo.queues.memory import MemoryWebhookQueue
 from sockudo.queues.selection import webhook_queue
-from sockudo.queues.sqlite import SqliteWebhookQueue
 
-__all__ = ["MemoryWebhookQueue", "SqliteWebhookQueue", "webhook_queue"]
+__all__ = ["MemoryWebhookQueue", "webhook_queue"]

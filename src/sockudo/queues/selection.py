@@ -5,7 +5,6 @@ from __future__ import annotations
 from sockudo.config import Settings
 from sockudo.config.installed import driver_missing
 from sockudo.queues.memory import MemoryWebhookQueue
-from sockudo.queues.sqlite import SqliteWebhookQueue
 from sockudo.webhooks.ports import WebhookQueue
 
 __all__ = ["webhook_queue"]
@@ -23,6 +22,9 @@ def webhook_queue(settings: Settings) -> WebhookQueue | None:
             return MemoryWebhookQueue(settings.queue.reliability.memory_capacity)
         case "redis":
             return _redis_queue(settings)
+    # Takes a while to import, which those that need no database should not pay for.
+    from sockudo.queues.sqlite import SqliteWebhookQueue
+
     return SqliteWebhookQueue(settings.data_dir)
 
 

@@ -6,12 +6,9 @@ due is found by an index, however much waits behind it. A step is never changed 
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Final
 
-from sockudo import errors
-
-__all__ = ["STEPS", "migrate"]
+__all__ = ["STEPS"]
 
 _FIRST: Final = (
     """
@@ -66,26 +63,3 @@ _FIRST: Final = (
 )
 
 STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
-
-
-def migrate(connection: sqlite3.Connection) -> None:
-    """Brings the file to the current schema, in one transaction; several processes may do so at once.
-
-    The connection must be in autocommit mode. Raises errors.SERVICE_UNAVAILABLE for a file of a newer version.
-    """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > len(STEPS):
-            raise errors.SERVICE_UNAVAILABLE(
-                f"The webhook queue was written by a newer version of sockudo: its schema is {version}, this version "
-                f"knows {len(STEPS)}. Run the newer version, or move the file away."
-            )
-        for step in STEPS[version:]:
-            for statement in step:
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {len(STEPS)}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.rollback()
-        raise

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from sockudo import errors
 from sockudo.errors import OutcomeUnknown
+from sockudo.storage.background import background_threads
 from sockudo.storage.failures import RETRY_AFTER, Subject, capital, is_conflict, is_lost, is_taken, refuse
 
 __all__ = ["Worker"]
@@ -33,7 +34,8 @@ class Worker:
 
     A transaction that was undone because of another one, or because its connection was lost before the end, is tried
     again as long as ``timeout_ms`` have not passed. So is one, with ``optimistic``, that found a key taken which it had
-    not seen before. What fails is refused in the name of the subject.
+    not seen before. What fails is refused in the name of the subject. ``background`` is for work that no client waits
+    for.
     """
 
     def __init__(
@@ -45,10 +47,12 @@ class Worker:
         of: Subject,
         *,
         optimistic: bool = False,
+        background: bool = False,
     ) -> None:
         self._engine = engine
         self._of = of
         self._optimistic = optimistic
+        self._background = background
         self._name = name
         self._threads = threads
         self._seconds = timeout_ms / 1000
@@ -59,7 +63,10 @@ class Worker:
     def start(self) -> None:
         """Makes the threads; they have no connection before there is something to do."""
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix=self._name)
+            if self._background:
+                self._executor = background_threads(self._threads, self._name)
+            else:
+                self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix=self._name)
 
     async def close(self) -> None:
         """Waits for what is under way, which ends in time, and gives threads and connections back."""

@@ -172,7 +172,7 @@ LOADED = {
         f"dashboard.enabled = false\n{PUSH}{APP}",
         {"sockudo.push.pipeline", "sockudo.providers", "sockudo.outbound.exchange"},
     ),
-    "webhooks": (f"dashboard.enabled = false\n{APP}{WEBHOOK}", {"sockudo.webhooks.sender"}),
+    "webhooks": (f"dashboard.enabled = false\n{APP}{WEBHOOK}", {"sockudo.webhooks.sender", "sqlalchemy"}),
     "apps in a file": (APP.replace("memory", "sqlite"), {"jinja2", "sockudo.dashboard.app", "sqlalchemy"}),
     "history": (f"dashboard.enabled = false\nhistory.enabled = true\n{APP}", {"sqlalchemy"}),
 }

@@ -12,8 +12,9 @@ from sockudo.config import Settings
 from sockudo.config.loader import load
 from sockudo.config.problems import ConfigError
 from sockudo.config.sections import Redis, RedisServer, RedisTls
-from sockudo.queues import MemoryWebhookQueue, SqliteWebhookQueue, webhook_queue
+from sockudo.queues import MemoryWebhookQueue, webhook_queue
 from sockudo.queues.redis import RedisWebhookQueue
+from sockudo.queues.sqlite import SqliteWebhookQueue
 
 SECRET = "s3cret"
 
