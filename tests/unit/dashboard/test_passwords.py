@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from sockudo.config import Settings
 from sockudo.config.schema import build
@@ -257,17 +258,15 @@ async def test_what_is_set_by_hand_replaces_the_one_that_a_development_server_sh
     assert await place.credentials.right("configured one") is not None
 
 
-async def test_a_development_server_without_a_folder_has_another_one_at_each_start(
-    tmp_path: Path, cheap: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_development_server_without_a_folder_has_another_one_at_each_start(tmp_path: Path, cheap: None) -> None:
     (tmp_path / "data").write_text("no folder")
     first, second = (Place(tmp_path / "data", dev=True) for _ in range(2))
-    made = str(await first.credentials.prepare())
-    assert await first.credentials.right(made) is not None
-    assert await second.credentials.prepare() != made
-    out = "".join(capsys.readouterr())
-    assert "could not be kept" in out
-    assert made not in out
+    with capture_logs() as logs:
+        made = str(await first.credentials.prepare())
+        assert await first.credentials.right(made) is not None
+        assert await second.credentials.prepare() != made
+    assert ["could not be kept" in line["event"] for line in logs] == [True, True]
+    assert made not in str(logs)
 
 
 def test_settings_do_not_show_it() -> None:

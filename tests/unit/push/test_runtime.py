@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from sockudo.config import Settings
 from sockudo.config.schema import build
@@ -52,11 +53,14 @@ def test_in_memory_no_file_is_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_key_that_cannot_be_kept_is_said_and_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_key_that_cannot_be_kept_is_said_and_not_shown(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("no folder")
-    envelopes = push_envelopes(dev(tmp_path / "data"))
+    with capture_logs() as logs:
+        envelopes = push_envelopes(dev(tmp_path / "data"))
     assert envelopes.open(envelopes.seal("planted")) == "planted"
-    assert "could not be kept" in "".join(capsys.readouterr())
+    [line] = logs
+    assert "could not be kept" in line["event"]
+    assert set(line) == {"event", "log_level", "path", "reason"}
 
 
 def test_no_key_is_made_outside_of_development(tmp_path: Path) -> None:
