@@ -1,4 +1,4 @@
-"""From a request to its route, and from whatever goes wrong there to an answer."""
+"""From a request to its route, and from an error there to an answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Refused = Callable[[Request, SockudoError, dict[str, str]], Response]
 
 
 class Pages:
-    """The routes as an ASGI application; whatever goes wrong inside is answered from the catalogue by ``refused``."""
+    """The routes as an ASGI application; an error inside is answered from the catalogue by ``refused``."""
 
     def __init__(self, routes: Sequence[Route], refused: Refused) -> None:
         self._routes = routes

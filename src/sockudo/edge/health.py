@@ -1,4 +1,4 @@
-"""Whether the server is in service: the checks of its parts, made when somebody asks."""
+"""Whether the server is in service: the checks of its parts, run on request."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ MOST_PIPELINED: Final = 8
 """Requests that are parsed while an earlier one is not answered yet."""
 
 _PIECE: Final = 64 * 1024
-# A piece this small holds at most some fifty requests, whatever they are: to count them would cost more than it saves.
+# A piece this small holds some fifty requests at most, of any kind: to count them would cost more than it saves.
 _SMALL: Final = 1024
 _END_OF_HEAD: Final = b"\r\n\r\n"
 
