@@ -117,8 +117,7 @@ def test_pages_of_the_internet_do_not_use_a_development_server(dev: ServerProces
     assert (reply.status, reply.json()["code"]) == (403, "forbidden")
     assert f"--allow-origin {EVIL}" in reply.json()["error"]
     assert "access-control-allow-origin" not in reply.headers
-    assert dev.request("GET", path, headers={"Origin": "null"}).status == 403
-    for headers in ({}, {"Origin": "https://shop.example"}, {"Origin": "http://192.168.1.9:3000"}):
+    for headers in ({}, {"Origin": "null"}, {"Origin": "https://shop.example"}, {"Origin": "http://192.168.1.9:3000"}):
         assert dev.request("GET", path, headers=headers).status == 200
 
 

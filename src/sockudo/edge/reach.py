@@ -39,16 +39,8 @@ _PRIVATE: Final = tuple(
         ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fe80::/10", "fc00::/7"),
     )
 )
-# What web views send for a page that is a file.
-_FILE: Final = "file://"
-# Browsers send it for a file, and for any page of the internet in a sandboxed frame.
-_OPAQUE: Final = "null"
-
-
-_OF_FILES: Final = (
-    ". A file that a browser opens has the origin null, as has any sandboxed page of the internet: serve it from this "
-    "machine instead (python3 -m http.server), or allow both"
-)
+# What browsers and web views send for a page that is a file.
+_FILES: Final = ("null", "file://")
 
 
 class Reach:
@@ -131,7 +123,6 @@ class Reach:
         raise errors.ORIGIN_NOT_LOCAL(
             f"Origin not allowed: start the server with --allow-origin {name} (or SOCKUDO_DEV_ORIGINS), since under "
             "--dev only pages of this machine and of private networks get through"
-            f"{_OF_FILES if name == _OPAQUE else ''}"
         )
 
     def _ask(self, rule: Callable[[str], bool], kind: bytes, value: bytes) -> bool:
@@ -166,13 +157,12 @@ def host_of(text: str) -> str:
 
 
 def is_local_origin(origin: str) -> bool:
-    """Whether the page is of a web view, or comes from loopback, a private network, ``*.localhost`` or ``*.test``.
+    """Whether the page is a file, or comes from loopback, a private network, ``*.localhost`` or ``*.test``.
 
-    A file in a browser is not: its origin, ``null``, is that of every sandboxed frame of the internet as well. The last
-    two names are reserved (RFC 6761): no one can register such a name and make it a page on the internet.
+    The last two are reserved (RFC 6761): no one can register such a name and make it a page on the internet.
     """
     folded = origin.lower()
-    if folded == _FILE:
+    if folded in _FILES:
         return True
     host = _origin_host(folded)
     if _names_this_machine(host) or host.endswith(".test"):

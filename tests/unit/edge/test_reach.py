@@ -133,6 +133,7 @@ def test_the_refusal_names_the_setting() -> None:
         "http://[fe80::1]",
         "capacitor://localhost",
         "file://",
+        "null",
     ],
 )
 def test_pages_of_this_machine_and_of_private_networks_are_local(origin: str) -> None:
@@ -153,7 +154,6 @@ def test_pages_of_this_machine_and_of_private_networks_are_local(origin: str) ->
         "http://11.0.0.1",
         "http://[2001:db8::1]",
         "file://evil.example",
-        "null",
         "chrome-extension://abcdef",
         "http://[",
         "",
@@ -177,12 +177,6 @@ def test_named_origins_and_those_of_named_hosts_get_through() -> None:
     with pytest.raises(SockudoError):
         made.check_origin("https://b.example")
     Reach.of_clients(settings(dev=True, dev_origins=("*",))).check_origin("https://b.example")
-
-
-def test_a_file_has_the_origin_of_sandboxed_pages_and_is_told_so() -> None:
-    with pytest.raises(SockudoError, match=r"--allow-origin null .*python3 -m http\.server"):
-        Reach.of_clients(settings(dev=True)).check_origin("null")
-    Reach.of_clients(settings(dev=True, dev_origins=("null",))).check_origin("null")
 
 
 def test_programs_send_no_origin_and_pass() -> None:
