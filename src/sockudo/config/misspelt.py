@@ -44,6 +44,7 @@ _ELSEWHERE: Final = frozenset(
         "SOCKUDO_APP_ID",
         "SOCKUDO_APP_KEY",
         "SOCKUDO_APP_SECRET",
+        "SOCKUDO_COMMAND",
         "SOCKUDO_HTTP_URL",
         "SOCKUDO_METRICS_URL",
         "SOCKUDO_LOG_DEBUG",

@@ -147,7 +147,8 @@ def test_mistyped_names_of_our_own_are_told(loaded: Load) -> None:
         "SOCKUDO_MAX_CONNECTION": "5", "DATABASE_POSTGRES_USER": "x", "CONNECTION_RECOVERY_BUFFER_TTL_SECONDS": "5",
         # What Kubernetes adds for a service of that name, what the command line reads, and what is about apps.
         "SOCKUDO_PORT": "tcp://10.0.0.1:6001", "SOCKUDO_SERVICE_HOST": "10.0.0.1", "SOCKUDO_PORT_6001_TCP": "x",
-        "SOCKUDO_URL": "http://x", "SOCKUDO_ENABLE_CLIENT_MESSAGES": "true", "SOCKUDO_LOG_DEBUG": "info",
+        "SOCKUDO_URL": "http://x", "SOCKUDO_COMMAND": "scripts/sockudo",
+        "SOCKUDO_ENABLE_CLIENT_MESSAGES": "true", "SOCKUDO_LOG_DEBUG": "info",
     }  # fmt: skip
     assert loaded(env=environ).warnings == (
         "SOCKUDO_MAX_CONNECTION is not known; did you mean SOCKUDO_MAX_CONNECTIONS?",
