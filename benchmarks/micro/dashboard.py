@@ -27,7 +27,7 @@ import uvloop
 
 from sockudo.config import Settings
 from sockudo.hub import Connection
-from sockudo.server import Server
+from sockudo.server.server import Server
 
 PASSWORD = "measured-password"
 BIG = "presence-big"

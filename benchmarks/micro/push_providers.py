@@ -27,8 +27,8 @@ from sockudo.config.sections.push import Push
 from sockudo.config.sections.push_providers import PushApns, PushFcm, PushHms, PushWebpush, PushWns
 from sockudo.outbound.addresses import is_public
 from sockudo.outbound.exchange import Exchange
-from sockudo.providers import Surroundings, push_providers
 from sockudo.push.endpoints import EndpointRules
+from sockudo.push.providers import Surroundings, push_providers
 from sockudo.push.recipients import ApnsRecipient, FcmRecipient, HmsRecipient, WebRecipient, WnsRecipient
 from sockudo.push.records import Payload
 from sockudo.push.rendering import render

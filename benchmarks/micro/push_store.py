@@ -33,8 +33,8 @@ from sockudo.push.records import (
     PublishStatus,
     Target,
 )
-from sockudo.stores.push.memory import MemoryPushStore
-from sockudo.stores.push.sql import mysql_push, postgres_push, sqlite_push
+from sockudo.push.stores.memory import MemoryPushStore
+from sockudo.push.stores.sql import mysql_push, postgres_push, sqlite_push
 from support.databases import mariadb_server, postgres_server
 
 NOW = 1_767_225_600_000

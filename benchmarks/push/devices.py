@@ -10,7 +10,7 @@ import uvloop
 
 from sockudo.push.recipients import FcmRecipient, Recipient, WebRecipient
 from sockudo.push.records import Device, Subscription
-from sockudo.stores.push.sql import sqlite_push
+from sockudo.push.stores.sql import sqlite_push
 from sockudo.testing import BrowserKeys
 
 __all__ = ["CHANNEL", "android", "browsers", "put"]

@@ -12,8 +12,8 @@ import msgspec
 from benchmarks.settings import PAYLOAD
 from benchmarks.v2.loads import STREAM
 from sockudo.config.sections import HistorySqlite
-from sockudo.stores.sql import sqlite_history
-from sockudo.streams.records import Append
+from sockudo.drivers.sql import sqlite_history
+from sockudo.hub.streams.records import Append
 
 _BATCH = 1000
 

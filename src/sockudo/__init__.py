@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from sockudo.version import __version__
+from sockudo.base.version import __version__
 
 __all__ = ["__version__"]

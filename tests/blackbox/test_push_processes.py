@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sockudo.stores.push.sql import postgres_push
+from sockudo.push.stores.sql import postgres_push
 from support.databases import DatabaseServer
 from support.push_ground import registered, tokens
 from support.push_node import fcm, numbers, push_server

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from sockudo.drivers.sql import SqlHistoryStore
+from sockudo.hub.streams.ports import HistoryStore
 from sockudo.push.ports import PushStore
-from sockudo.stores.push.sql import SqlPushStore
-from sockudo.stores.sql import SqlHistoryStore
-from sockudo.streams.ports import HistoryStore
+from sockudo.push.stores.sql import SqlPushStore
 from support.databases import DatabaseServer
 from support.history import Place
 from support.push_stores import PushPlace

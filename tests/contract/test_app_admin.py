@@ -16,9 +16,9 @@ from sockudo.apps.edits import version_of, with_values
 from sockudo.apps.ports import AppStore
 from sockudo.config.apps import App, Limits, Policy
 from sockudo.config.problems import ConfigError
-from sockudo.stores.memory_apps import MemoryAppStore
-from sockudo.stores.selection import app_store
-from sockudo.stores.sql.apps import sqlite_apps
+from sockudo.drivers.memory_apps import MemoryAppStore
+from sockudo.drivers.selection import app_store
+from sockudo.drivers.sql.apps import sqlite_apps
 from support.app_tables import app_settings, new_table
 from support.databases import DatabaseServer
 
@@ -80,7 +80,7 @@ async def test_an_id_that_is_made_up_is_a_free_one(
 ) -> None:
     await store.save(SHOP)
     drawn = iter([("shop", "k-1", "s-1"), ("free", "k-2", "s-2")])
-    monkeypatch.setattr("sockudo.ids.app_credentials", lambda: next(drawn))
+    monkeypatch.setattr("sockudo.base.ids.app_credentials", lambda: next(drawn))
     assert (await admin.add({}, "request")).id == "free"
 
 

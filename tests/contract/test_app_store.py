@@ -26,9 +26,9 @@ from sockudo.config.apps import (
     Policy,
     PreviousSecret,
 )
-from sockudo.stores.memory_apps import MemoryAppStore
-from sockudo.stores.selection import app_store
-from sockudo.stores.sql.apps import sqlite_apps
+from sockudo.drivers.memory_apps import MemoryAppStore
+from sockudo.drivers.selection import app_store
+from sockudo.drivers.sql.apps import sqlite_apps
 from support.app_tables import app_settings, new_table
 from support.databases import DatabaseServer
 

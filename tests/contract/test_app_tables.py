@@ -15,10 +15,10 @@ from sockudo import errors
 from sockudo.apps.ports import Origin
 from sockudo.config.apps import App, Channels, Features, Limits, Policy
 from sockudo.config.sections import Postgres
+from sockudo.drivers.selection import app_store
+from sockudo.drivers.sql.apps import RAREST_SECONDS, SqlAppStore
+from sockudo.drivers.sql.apps_schema import READ, prepare
 from sockudo.storage.engine import mysql_engine, postgres_engine
-from sockudo.stores.selection import app_store
-from sockudo.stores.sql.apps import RAREST_SECONDS, SqlAppStore
-from sockudo.stores.sql.apps_schema import READ, prepare
 from support.app_tables import app_settings, new_table
 from support.databases import DatabaseServer
 

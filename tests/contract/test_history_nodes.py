@@ -20,10 +20,10 @@ from sqlalchemy import Connection, Engine, event
 
 from sockudo import errors
 from sockudo.config.sections import HistoryMysql, HistoryPostgres, Postgres
-from sockudo.stores.sql import SqlHistoryStore, mysql_history, postgres_history
-from sockudo.stores.sql.history import FILE_NAME
-from sockudo.streams.ports import HistoryStore, OutcomeUnknown
-from sockudo.streams.records import Append, Committed, Position, Retained, Retention
+from sockudo.drivers.sql import SqlHistoryStore, mysql_history, postgres_history
+from sockudo.drivers.sql.history import FILE_NAME
+from sockudo.hub.streams.ports import HistoryStore, OutcomeUnknown
+from sockudo.hub.streams.records import Append, Committed, Position, Retained, Retention
 from support.databases import PASSWORD, DatabaseServer
 from support.forked import ForkedProcess
 from support.history import NOW, Place, an_append, fill, serials, stream_of, texts

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from sockudo.streams.ports import HistoryStore
-from sockudo.streams.records import (
+from sockudo.hub.streams.ports import HistoryStore
+from sockudo.hub.streams.records import (
     RETRACTED,
     SEED_PLACE,
     Bounds,
@@ -21,14 +21,14 @@ from sockudo.streams.records import (
     Retained,
     Retention,
 )
-from sockudo.streams.totals import Group, Total
+from sockudo.hub.streams.totals import Group, Total
 from support.history import NOW, an_append, fill, serials, stream_of, texts
 
 
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stores that delete in steps of so many rows take a few hundred for many."""
-    monkeypatch.setattr("sockudo.stores.sql.history_upkeep.ROWS_AT_ONCE", 500)
+    monkeypatch.setattr("sockudo.drivers.sql.history_upkeep.ROWS_AT_ONCE", 500)
 
 
 async def held(store: HistoryStore, channel: str = "room") -> list[int]:

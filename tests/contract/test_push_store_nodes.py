@@ -21,9 +21,9 @@ from sockudo import errors
 from sockudo.config.sections import Postgres
 from sockudo.push.ports import PushStore
 from sockudo.push.records import Counters
-from sockudo.stores.push.rules import stored_key
-from sockudo.stores.push.schema import STEPS
-from sockudo.stores.push.sql import FILE_NAME, SqlPushStore, postgres_push
+from sockudo.push.stores.rules import stored_key
+from sockudo.push.stores.schema import STEPS
+from sockudo.push.stores.sql import FILE_NAME, SqlPushStore, postgres_push
 from support.databases import PASSWORD, DatabaseServer
 from support.forked import ForkedProcess
 from support.push_stores import (

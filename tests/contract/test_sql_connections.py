@@ -7,8 +7,8 @@ from contextlib import closing
 import pymysql
 import pytest
 
+from sockudo.push.stores.schema import push_tables
 from sockudo.storage.engine import mysql_engine
-from sockudo.stores.push.schema import push_tables
 from support.databases import DatabaseServer
 
 

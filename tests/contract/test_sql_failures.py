@@ -15,9 +15,9 @@ from sqlalchemy.exc import DBAPIError
 
 from sockudo import errors
 from sockudo.config.sections import Postgres
+from sockudo.drivers.sql.history import SUBJECT
 from sockudo.storage.engine import mysql_engine, postgres_engine
 from sockudo.storage.failures import is_conflict, is_lost, refuse
-from sockudo.stores.sql.history import SUBJECT
 from support.databases import PASSWORD, DatabaseServer
 from support.waiting import wait_until
 

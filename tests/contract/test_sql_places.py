@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from sockudo import errors
-from sockudo.occupants import LEASE_SECONDS, Held, Occupant
+from sockudo.storage.occupants import LEASE_SECONDS, Held, Occupant
 from sockudo.storage.places import TABLE, SqlPlace, occupants_in
 from support.databases import DatabaseServer
 

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from sockudo.spans import TraceHeaders, Tracer, trace_headers
+from sockudo.base.spans import TraceHeaders, Tracer, trace_headers
 from sockudo.tracing.otel import OtelTracer
 from support.traces import RecordingTracer, traceparent
 

@@ -9,7 +9,7 @@ import time
 CODE = """
 import time
 began = time.monotonic()
-from sockudo.process import duration_of_start
+from sockudo.server.process import duration_of_start
 since = time.monotonic() - began
 print(duration_of_start(began), since)
 """

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sockudo.jobs.sql_schema import key_hash
-from sockudo.stores.push.sql import sqlite_push
+from sockudo.push.stores.sql import sqlite_push
 from sockudo.testing import ProviderAnswer
 from support.push_ground import ended, ground, kill
 from support.push_server import PushServer

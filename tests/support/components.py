@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from sockudo import errors
-from sockudo.components import Component
+from sockudo.base.components import Component
 from sockudo.errors import SockudoError
 from sockudo.push.directory import Directory
 from sockudo.push.service import Push

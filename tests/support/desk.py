@@ -11,12 +11,12 @@ from urllib.parse import urlencode
 
 from starlette.routing import Route
 
+from sockudo.base.loop_watch import LoopWatch
 from sockudo.dashboard.access import Gate
 from sockudo.dashboard.app import dashboard_routes
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.replies import error_reply
 from sockudo.dashboard.routing import Pages
-from sockudo.loop_watch import LoopWatch
 from support.edge import EdgeNode, settings
 from support.server import Reply
 

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sockudo import errors
+from sockudo.drivers import MemoryHistoryStore
 from sockudo.history import History, HistoryOptions
-from sockudo.stores import MemoryHistoryStore
-from sockudo.streams.ports import OutcomeUnknown
-from sockudo.streams.records import Append, Committed, Position, Retention, Row
-from sockudo.streams.totals import Evicted
+from sockudo.hub.streams.ports import OutcomeUnknown
+from sockudo.hub.streams.records import Append, Committed, Position, Retention, Row
+from sockudo.hub.streams.totals import Evicted
 from sockudo.testing import FakeClock
 from support.turns import settle
 

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from sockudo.apps.live import LiveApp
+from sockudo.base.spans import Tracer
 from sockudo.config import Settings
 from sockudo.edge.api import api_routes
 from sockudo.edge.context import Edge
@@ -39,7 +40,6 @@ from sockudo.limits.app_rates import AppRates
 from sockudo.limits.ip import IpLimits
 from sockudo.publishing import EventApi
 from sockudo.sessions import Session
-from sockudo.spans import Tracer
 from support.inside import Node, credentials
 from support.signing import signed_query
 from support.websocket import CLOSE, TEXT, frame, handshake

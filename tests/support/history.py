@@ -10,11 +10,11 @@ from typing import Any
 from msgspec import json, structs
 
 from sockudo.config.sections import HistoryMysql, HistoryPostgres, HistorySqlite
-from sockudo.stores import MemoryHistoryStore
-from sockudo.stores.sql import SqlHistoryStore, mysql_history, postgres_history, sqlite_history
-from sockudo.stores.sql.history import FILE_NAME
-from sockudo.streams.ports import HistoryStore
-from sockudo.streams.records import Append, Page, StreamInfo
+from sockudo.drivers import MemoryHistoryStore
+from sockudo.drivers.sql import SqlHistoryStore, mysql_history, postgres_history, sqlite_history
+from sockudo.drivers.sql.history import FILE_NAME
+from sockudo.hub.streams.ports import HistoryStore
+from sockudo.hub.streams.records import Append, Page, StreamInfo
 from support.databases import DatabaseServer, empty_file
 
 __all__ = ["NOW", "Place", "an_append", "fill", "serials", "stream_of", "texts"]

@@ -11,7 +11,7 @@ from sockudo.config.apps import PresenceHistory as PresenceOverride
 from sockudo.history import History, HistoryOptions, HistoryQuery, PresenceHistory, PresenceHistoryOptions, Reset
 from sockudo.hub import Channel, MemberEvent
 from sockudo.hub.events import MemberChanged
-from sockudo.streams.records import Row
+from sockudo.hub.streams.records import Row
 from support.components import HandComponent, no_history
 from support.durable import HandTime, UnrulyStore
 from support.inside import live_app

@@ -20,10 +20,10 @@ from cryptography.x509.oid import NameOID
 from sockudo.errors import SockudoError
 from sockudo.outbound.addresses import is_public
 from sockudo.outbound.exchange import Exchange
-from sockudo.providers import Surroundings
-from sockudo.providers.credentials import check_fields
 from sockudo.push.delivery import Material
 from sockudo.push.endpoints import EndpointRules
+from sockudo.push.providers import Surroundings
+from sockudo.push.providers.credentials import check_fields
 from sockudo.push.recipients import Provider
 from sockudo.push.records import Payload
 from sockudo.push.rendering import render

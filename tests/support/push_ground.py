@@ -17,7 +17,7 @@ from typing import Any
 from sockudo.push.ports import PushStore
 from sockudo.push.recipients import FcmRecipient, Recipient
 from sockudo.push.records import Device, Subscription
-from sockudo.stores.push.sql import sqlite_push
+from sockudo.push.stores.sql import sqlite_push
 from sockudo.testing import MockPushProvider, ProviderAnswer, ProviderRequest
 from sockudo.testing.loop_thread import LoopThread
 from support.push_server import VAPID_KEY, Providers, PushServer

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from msgspec.structs import replace
 
-from sockudo.ids import unique_id
+from sockudo.base.ids import unique_id
 from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import Job, Lease
 from sockudo.push.delivery import PushProvider, Readiness, Sent
@@ -34,7 +34,7 @@ from sockudo.push.records import (
     Subscription,
     Target,
 )
-from sockudo.stores.push.memory import MemoryPushStore
+from sockudo.push.stores.memory import MemoryPushStore
 from support.virtual_time import LoopClock
 
 __all__ = ["APP", "ScriptedProvider", "World", "device", "failure", "on_channel"]

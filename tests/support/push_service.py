@@ -23,7 +23,7 @@ from sockudo.push.recipients import Provider
 from sockudo.push.records import Payload, Target
 from sockudo.push.rules import EventRules
 from sockudo.push.service import Push
-from sockudo.stores.push import MemoryPushStore
+from sockudo.push.stores import MemoryPushStore
 from sockudo.testing import FakeClock
 from support.components import of_directory
 from support.edge import Response

@@ -29,9 +29,9 @@ from sockudo.push.records import (
     Target,
 )
 from sockudo.push.statuses import change_status
-from sockudo.stores.push.memory import MemoryPushStore
-from sockudo.stores.push.schema import push_tables
-from sockudo.stores.push.sql import FILE_NAME, SqlPushStore, mysql_push, postgres_push, sqlite_push
+from sockudo.push.stores.memory import MemoryPushStore
+from sockudo.push.stores.schema import push_tables
+from sockudo.push.stores.sql import FILE_NAME, SqlPushStore, mysql_push, postgres_push, sqlite_push
 from support.databases import DatabaseServer, empty_file
 
 __all__ = [

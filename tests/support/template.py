@@ -71,7 +71,7 @@ def work_out_everything() -> None:
     from sockudo.cli.commands import app
     from sockudo.config import load
     from sockudo.dashboard.replies import prepare_templates
-    from sockudo.server import Server
+    from sockudo.server.server import Server
 
     async def serve_once(folder: Path) -> None:
         ports: dict[str, object] = {"port": 0, "metrics.port": 0}

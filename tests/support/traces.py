@@ -16,7 +16,7 @@ from typing import Any, Self
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
-from sockudo.spans import Attributes, Kind, Span, TraceHeaders
+from sockudo.base.spans import Attributes, Kind, Span, TraceHeaders
 from support.waiting import wait_until
 
 __all__ = ["CollectedSpan", "Collector", "RecordedSpan", "RecordingTracer", "traceparent"]

@@ -42,7 +42,7 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class LoopClock:
-    """A `sockudo.clock.Clock` that shows the running loop's time; it begins at 0 and at `START`.
+    """A `sockudo.base.clock.Clock` that shows the running loop's time; it begins at 0 and at `START`.
 
     The time of day is ``behind`` by so many seconds once somebody puts it back.
     """

@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 import typer
 
+from sockudo.base.components import Component
 from sockudo.cli.commands import app as command_line
-from sockudo.components import Component
 from sockudo.config import Settings, foreign, load, misspelt
 from sockudo.config.schema import declared, sections, variables
 from sockudo.config.webhooks import PUSH_EVENTS
-from sockudo.embedded_files import EMBEDDED_FILES
+from sockudo.drivers import MemoryHistoryStore
+from sockudo.drivers.embedded_files import EMBEDDED_FILES
 from sockudo.errors import CATALOGUE
 from sockudo.history import History, PresenceHistory
 from sockudo.hub import Hub, HubOptions
 from sockudo.metrics import HistorySources, Metrics
 from sockudo.metrics.prometheus import _ERROR_TYPES
-from sockudo.stores import MemoryHistoryStore
 from sockudo.testing import FakeClock
 
 DOCS = Path(__file__).parents[2] / "docs"

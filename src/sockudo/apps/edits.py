@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec import json, structs
 
-from sockudo import ids
+from sockudo.base import ids
 from sockudo.config.app_reader import read_app
 from sockudo.config.app_writer import app_to_builtins
 from sockudo.config.apps import App, Channels, Features, Limits, Policy, PreviousSecret

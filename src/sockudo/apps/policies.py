@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from sockudo.base.names import CHANNEL_PREFIXES, namespace_of
 from sockudo.config.apps import ConnectionRecovery, History, Namespace, NamespaceHistory, Policy, PresenceHistory
 from sockudo.config.settings import Settings
-from sockudo.names import CHANNEL_PREFIXES, namespace_of
-from sockudo.streams.records import Retention
+from sockudo.hub.streams.records import Retention
 
 __all__ = [
     "HistoryPolicy",

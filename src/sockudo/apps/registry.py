@@ -16,12 +16,13 @@ from typing import TypeVar
 
 import structlog
 
-from sockudo import errors, ids
+from sockudo import errors
 from sockudo.apps.edits import without_ended
 from sockudo.apps.live import LiveApp
 from sockudo.apps.origins import configure
 from sockudo.apps.ports import AppStore
 from sockudo.apps.resolve import Defaults, resolve
+from sockudo.base import ids
 from sockudo.config.apps import App
 
 __all__ = ["AppRegistry", "Changes"]

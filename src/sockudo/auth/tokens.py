@@ -18,7 +18,7 @@ from jwt.utils import base64url_decode
 
 from sockudo import errors
 from sockudo.auth.capabilities import Capabilities, CapabilityError
-from sockudo.ids import unique_id
+from sockudo.base.ids import unique_id
 
 if TYPE_CHECKING:
     from sockudo.apps.live import LiveApp

@@ -18,10 +18,10 @@ from sockudo.cli.outcome import ExitCode, fail, note
 from sockudo.config import ConfigError, Settings, load
 from sockudo.config.apps import App
 from sockudo.config.problems import nearest
-from sockudo.logs import silence_logs
-from sockudo.stores.histories import history_exists, history_store
-from sockudo.stores.push.selection import push_exists, push_store
-from sockudo.stores.selection import app_place, app_store
+from sockudo.drivers.histories import history_exists, history_store
+from sockudo.drivers.selection import app_place, app_store
+from sockudo.push.stores.selection import push_exists, push_store
+from sockudo.server.logs import silence_logs
 
 __all__ = ["NO_SUCH_APP", "Place", "find_place"]
 

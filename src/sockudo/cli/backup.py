@@ -16,7 +16,7 @@ from sockudo.cli.outcome import ExitCode, fail, note
 
 if TYPE_CHECKING:
     from sockudo.config import Settings
-    from sockudo.embedded_files import EmbeddedFile, Progress
+    from sockudo.drivers.embedded_files import EmbeddedFile, Progress
 
 __all__ = ["BACKUP_EXIT_CODES", "backup", "restore"]
 
@@ -43,7 +43,7 @@ def backup(
 
     Secrets are among it: the folder is for its owner alone. What is kept in a database is left to its own tools.
     """
-    from sockudo.embedded_files import back_up
+    from sockudo.drivers.embedded_files import back_up
 
     settings = _settings(config, data_dir)
     with _failures(), _progress() as progress:
@@ -79,10 +79,10 @@ def restore(
 
 
 async def _put_back(source: Path, settings: Settings) -> Path | None:
-    from sockudo.embedded_files import put_back
+    from sockudo.drivers.embedded_files import put_back
     from sockudo.errors import SockudoError
-    from sockudo.occupants import Occupant
-    from sockudo.stores.folder_place import FolderPlace
+    from sockudo.storage.folder_place import FolderPlace
+    from sockudo.storage.occupants import Occupant
 
     folder = Path(settings.data_dir)
     place = FolderPlace(folder, Occupant.current(time.time()))
@@ -124,8 +124,8 @@ def _elsewhere(settings: Settings) -> Iterator[str]:
 
 @contextmanager
 def _failures() -> Iterator[None]:
-    from sockudo.embedded_files import BackupError
-    from sockudo.stores.copies import CopyError
+    from sockudo.drivers.copies import CopyError
+    from sockudo.drivers.embedded_files import BackupError
 
     try:
         yield

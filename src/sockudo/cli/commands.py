@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command as build_command
 
+from sockudo.base.version import __version__
 from sockudo.cli.backup import BACKUP_EXIT_CODES, backup, restore
 from sockudo.cli.channels import channels
 from sockudo.cli.doctor import DOCTOR_EXIT_CODES, doctor
@@ -24,7 +25,6 @@ from sockudo.cli.publish import publish
 from sockudo.cli.serve import serve
 from sockudo.cli.tail import tail
 from sockudo.cli.version import version
-from sockudo.version import __version__
 
 __all__ = ["app"]
 

@@ -96,7 +96,7 @@ def doctor(
 
     from sockudo.cli import doctor_report as report
     from sockudo.doctor import Options
-    from sockudo.logs import silence_logs
+    from sockudo.server.logs import silence_logs
 
     if list_checks:
         report.print_checks()

@@ -28,7 +28,7 @@ def explain(
     """Explain an error: what it means, what usually causes it and what to do."""
     import json
 
-    from sockudo.catalogue import find_rows, nearest_names, plain_row
+    from sockudo.errors.catalogue import find_rows, nearest_names, plain_row
 
     rows = find_rows(code)
     if not rows:
@@ -60,7 +60,7 @@ def explain(
 
 
 def _page(row: ErrorSpec) -> str:
-    from sockudo.catalogue import as_sent, can_retry
+    from sockudo.errors.catalogue import as_sent, can_retry
 
     lines = [typer.style(row.slug, bold=True), f"  {row.meaning}", ""]
     lines += _labelled("Sent as", as_sent(row))

@@ -75,8 +75,8 @@ def _stored_apps(settings: Settings) -> Sequence[App]:
     import asyncio
 
     from sockudo.config import ConfigError
+    from sockudo.drivers.selection import stored_apps
     from sockudo.errors import SockudoError
-    from sockudo.stores.selection import stored_apps
 
     try:
         return asyncio.run(stored_apps(settings)) or ()

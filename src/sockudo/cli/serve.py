@@ -1,4 +1,4 @@
-"""``sockudo serve``: options to overrides, then `sockudo.process` takes over."""
+"""``sockudo serve``: options to overrides, then `sockudo.server.process` takes over."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def serve(
     gc.disable()
     from sockudo.cli.began import BEGAN
     from sockudo.config import ConfigError
-    from sockudo.process import run
+    from sockudo.server.process import run
 
     try:
         code = run(load, BEGAN)

@@ -31,7 +31,7 @@ def _versions() -> dict[str, str | None]:
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as installed
 
-    from sockudo.version import __version__
+    from sockudo.base.version import __version__
 
     found: dict[str, str | None] = {"sockudo": __version__, "python": platform.python_version()}
     for part in _PARTS:

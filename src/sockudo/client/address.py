@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode, urlsplit
 
-from sockudo.version import __version__
+from sockudo.base.version import __version__
 
 __all__ = ["is_loopback", "socket_url"]
 

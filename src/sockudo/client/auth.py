@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from sockudo.names import META_PREFIX
+from sockudo.base.names import META_PREFIX
 
 __all__ = [
     "Credentials",

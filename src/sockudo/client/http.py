@@ -11,12 +11,12 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
+from sockudo.base.clock import Clock, SystemClock
+from sockudo.base.version import __version__
 from sockudo.client.auth import Credentials
 from sockudo.client.event_stream import EventReader
 from sockudo.client.failures import ApiError, UnreachableError
 from sockudo.client.signing import signed_target
-from sockudo.clock import Clock, SystemClock
-from sockudo.version import __version__
 
 __all__ = ["ApiClient"]
 

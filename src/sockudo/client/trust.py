@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import ssl
 
-from sockudo.tls_problems import TlsProblem, tls_problem
+from sockudo.base.tls_problems import TlsProblem, tls_problem
 
 __all__ = ["Trust", "distrust"]
 

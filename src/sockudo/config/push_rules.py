@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from sockudo.decoding import mismatch
+from sockudo.base.decoding import mismatch
 
 __all__ = ["PayloadMapping", "PushRule", "read_rules"]
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sockudo.apps import AppRegistry, Changes
-from sockudo.clock import Clock
-from sockudo.components import Component
+from sockudo.base.clock import Clock
+from sockudo.base.components import Component
+from sockudo.base.loop_watch import LoopWatch
 from sockudo.config import Settings
 from sockudo.dashboard.attempts import Attempts
 from sockudo.dashboard.passwords import Credentials
@@ -21,7 +22,6 @@ from sockudo.edge.health import HealthChecks
 from sockudo.edge.tails import Tails
 from sockudo.history import History, PresenceHistory
 from sockudo.limits.ip import IpLimits
-from sockudo.loop_watch import LoopWatch
 from sockudo.metrics import Metrics
 from sockudo.publishing import EventApi
 from sockudo.push.services import PushServices

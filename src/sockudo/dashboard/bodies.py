@@ -9,7 +9,7 @@ import msgspec
 from starlette.requests import Request
 
 from sockudo import errors
-from sockudo.decoding import mismatch
+from sockudo.base.decoding import mismatch
 from sockudo.protocol.json_text import syntax_problem
 
 __all__ = ["Form", "is_form", "parse_form", "read_form", "read_json"]

@@ -10,13 +10,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo import errors
+from sockudo.base.version import __version__
 from sockudo.config.loader import Loaded
 from sockudo.config.schema import APPS, declared, value_at
 from sockudo.config.show import as_tree
 from sockudo.dashboard.concerns import concerns
 from sockudo.dashboard.replies import json
 from sockudo.edge.operations import host_memory, node_stats
-from sockudo.version import __version__
 
 if TYPE_CHECKING:
     from sockudo.config import Settings

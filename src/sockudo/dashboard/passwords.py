@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import structlog
 
+from sockudo.base.private_files import kept_secret, write_private_file
 from sockudo.config import Settings
-from sockudo.private_files import kept_secret, write_private_file
 
 __all__ = [
     "MAX_LENGTH",

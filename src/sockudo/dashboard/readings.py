@@ -11,9 +11,9 @@ from sockudo.dashboard.machine import resident_bytes
 from sockudo.hub.traffic import Traffic
 
 if TYPE_CHECKING:
-    from sockudo.components import Component
+    from sockudo.base.components import Component
+    from sockudo.base.loop_watch import LoopWatch
     from sockudo.limits.ip import IpLimits
-    from sockudo.loop_watch import LoopWatch
     from sockudo.sessions import Gateway
     from sockudo.webhooks import Webhooks
 

@@ -13,11 +13,11 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sockudo.base.version import __version__
 from sockudo.dashboard.asked import channel_url, connection_url, inspector_url
 from sockudo.dashboard.assets import asset_url
 from sockudo.dashboard.texts import duration, moment, pretty, prose
 from sockudo.errors import SockudoError
-from sockudo.version import __version__
 
 if TYPE_CHECKING:
     from sockudo.dashboard.board import Board

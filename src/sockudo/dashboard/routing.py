@@ -11,8 +11,8 @@ from starlette.routing import Match, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from sockudo import errors
+from sockudo.base.ids import unique_id
 from sockudo.errors import SockudoError
-from sockudo.ids import unique_id
 
 __all__ = ["Pages", "Refused"]
 

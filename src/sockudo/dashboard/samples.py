@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
 from sockudo.dashboard.readings import Reading
 from sockudo.dashboard.ring import Ring
 

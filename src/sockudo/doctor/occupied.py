@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from sockudo.claiming import databases_in_use
 from sockudo.config import ConfigError, Settings
 from sockudo.config.sections import SqlDatabase
 from sockudo.doctor.finding import Finding, ok, warning
 from sockudo.errors import SockudoError
-from sockudo.occupants import Occupant
-from sockudo.stores.folder_place import occupant_of
+from sockudo.storage.claims import databases_in_use
+from sockudo.storage.folder_place import occupant_of
+from sockudo.storage.occupants import Occupant
 
 __all__ = ["judge_folder", "judge_occupants", "occupied"]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import httpx
 
+from sockudo.base.version import __version__
 from sockudo.client.failures import UnreachableError
 from sockudo.client.trust import Trust
-from sockudo.version import __version__
 
 __all__ = ["Answer", "Http", "transport"]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from sockudo import errors
+from sockudo.base.version import __version__
 from sockudo.client.failures import ApiError, UnreachableError
 from sockudo.client.signing import signed_target
 from sockudo.doctor.deployment import Deployment
@@ -17,7 +18,6 @@ from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
 from sockudo.doctor.machine import Process
 from sockudo.doctor.operators import failed_checks, failed_parts, operator_health
 from sockudo.doctor.probe import Answer
-from sockudo.version import __version__
 
 __all__ = ["check_clock", "check_health", "check_server", "check_version", "judge_degraded", "judge_live", "judge_skew"]
 

@@ -26,7 +26,7 @@ _IN_TIME: Final = "no answer in time"
 
 async def read_apps(settings: Settings) -> tuple[Sequence[App] | None, str | None]:
     """The apps of the store, None where there is none yet; and why they cannot be read. No file is made by looking."""
-    from sockudo.stores.selection import stored_apps
+    from sockudo.drivers.selection import stored_apps
 
     try:
         return await stored_apps(settings), None

@@ -13,7 +13,8 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from sockudo.apps.registry import AppRegistry
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
+from sockudo.base.spans import Tracer
 from sockudo.config import Settings
 from sockudo.edge.cors import Cors
 from sockudo.edge.descriptors import DescriptorWatch
@@ -28,7 +29,6 @@ from sockudo.limits.windows import KeyedWindows
 from sockudo.publishing import EventApi
 from sockudo.push.services import PushServices
 from sockudo.sessions import Gateway
-from sockudo.spans import Tracer
 
 __all__ = ["AnswerPublish", "Edge"]
 

@@ -11,11 +11,11 @@ from starlette.routing import Match, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from sockudo import errors
+from sockudo.base.ids import unique_id
 from sockudo.edge.failed_auth import after_failure, is_operators
 from sockudo.edge.refusals import note_scope, scope_address
 from sockudo.edge.replies import Refusal, Reply, error_reply
 from sockudo.errors import SockudoError
-from sockudo.ids import unique_id
 from sockudo.limits.ip import Counted
 
 if TYPE_CHECKING:

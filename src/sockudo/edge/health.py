@@ -12,7 +12,7 @@ import structlog
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.components import Component
+from sockudo.base.components import Component
 
 __all__ = ["Checked", "Health", "HealthChecks", "Probe"]
 

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.components import Component
+from sockudo.base.components import Component
 from sockudo.edge.signed import authenticated_for_channel, json_reply, parameters, typed_body
 from sockudo.history import PAGE_PARAMETERS, History, Purge, Reset, http_query
 

@@ -19,10 +19,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from sockudo import errors
+from sockudo.base.ids import unique_id
 from sockudo.edge.http_head import MAX_HEAD, MAX_HEADERS, head_too_large, too_many_headers
 from sockudo.edge.replies import Reply, error_reply, render
 from sockudo.errors import SockudoError
-from sockudo.ids import unique_id
 
 __all__ = ["MOST_PIPELINED", "HttpConnection"]
 

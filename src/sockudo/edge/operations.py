@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo import errors
-from sockudo.components import Component
+from sockudo.base.components import Component
 from sockudo.edge.health import Apps, Health, HealthChecks
 from sockudo.edge.paths import path_part
 from sockudo.edge.refusals import note_scope

@@ -10,9 +10,9 @@ import structlog
 
 from sockudo import errors
 from sockudo.auth.signing import authenticate
+from sockudo.base.ids import unique_id
 from sockudo.edge.replies import PLAIN_OK, Reply, error_reply
 from sockudo.errors import SockudoError
-from sockudo.ids import unique_id
 from sockudo.publishing import OK
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from starlette.types import Message, Receive, Scope, Send
 
 from sockudo import errors
 from sockudo.auth.signing import query_param
+from sockudo.base.spans import Span, TraceHeaders, Tracer, trace_headers
 from sockudo.edge.publishing import publish_reply
 from sockudo.edge.replies import Reply, error_reply
 from sockudo.errors import SockudoError
-from sockudo.spans import Span, TraceHeaders, Tracer, trace_headers
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge

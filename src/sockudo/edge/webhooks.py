@@ -12,7 +12,7 @@ from starlette.routing import Route
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.auth.signing import query_param
-from sockudo.components import Component
+from sockudo.base.components import Component
 from sockudo.edge.paths import path_part
 from sockudo.edge.signed import authenticated, json_reply, typed_body
 from sockudo.webhooks import Webhooks

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import structlog
 
 from sockudo import errors
-from sockudo.streams.ports import OutcomeUnknown
+from sockudo.hub.streams.ports import OutcomeUnknown
 
 __all__ = ["RETRY_AFTER", "Sleep", "StoreCalls", "unavailable"]
 

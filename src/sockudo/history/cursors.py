@@ -11,7 +11,7 @@ import msgspec
 from sockudo import errors
 from sockudo.history.heads import StreamKey
 from sockudo.history.query import HistoryQuery
-from sockudo.streams.records import StreamInfo
+from sockudo.hub.streams.records import StreamInfo
 
 __all__ = ["Cursor", "decode_cursor", "encode_cursor"]
 

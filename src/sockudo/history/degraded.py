@@ -13,13 +13,13 @@ from typing import Final
 
 import structlog
 
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
 from sockudo.errors import SockudoError
 from sockudo.history.calls import Sleep, StoreCalls
 from sockudo.history.counters import HistoryCounters
 from sockudo.history.heads import Heads, StreamKey
-from sockudo.streams.ports import HistoryStore
-from sockudo.streams.records import Append, Bounds, Position, StreamInfo
+from sockudo.hub.streams.ports import HistoryStore
+from sockudo.hub.streams.records import Append, Bounds, Position, StreamInfo
 
 __all__ = ["WRITE_FAILED", "Degraded", "DegradedStreams"]
 

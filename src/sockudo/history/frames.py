@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from sockudo.hub.streams.records import RETRACTED, Row
 from sockudo.protocol.frame import Frame
-from sockudo.streams.records import RETRACTED, Row
 
 __all__ = ["StoredMessageError", "frame_of", "is_shown", "message_text"]
 

@@ -11,12 +11,12 @@ or a rotation has made.
 
 from __future__ import annotations
 
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
+from sockudo.base.ids import derived_id
 from sockudo.history.calls import StoreCalls
 from sockudo.history.heads import StreamKey
-from sockudo.ids import derived_id
-from sockudo.streams.ports import HistoryStore
-from sockudo.streams.records import KEEP_ALL, SEED_PLACE, Retained, StreamInfo
+from sockudo.hub.streams.ports import HistoryStore
+from sockudo.hub.streams.records import KEEP_ALL, SEED_PLACE, Retained, StreamInfo
 
 __all__ = ["Origins"]
 

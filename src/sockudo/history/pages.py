@@ -13,7 +13,7 @@ from sockudo.history.heads import StreamKey
 from sockudo.history.query import HistoryQuery, check_query
 from sockudo.history.reads import Reads
 from sockudo.history.states import retained_of
-from sockudo.streams.records import Bounds, Page, Position, Row, StreamInfo
+from sockudo.hub.streams.records import Bounds, Page, Position, Row, StreamInfo
 
 __all__ = ["read_page", "truncated_by_retention"]
 

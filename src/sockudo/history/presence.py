@@ -12,8 +12,9 @@ import msgspec
 
 from sockudo import errors
 from sockudo.apps.policies import PresenceHistoryPolicy, StreamPolicies
-from sockudo.clock import Clock
-from sockudo.components import Component
+from sockudo.base.clock import Clock
+from sockudo.base.components import Component
+from sockudo.base.ids import unique_id
 from sockudo.history.calls import Sleep
 from sockudo.history.heads import StreamKey
 from sockudo.history.operations import Reset
@@ -25,9 +26,8 @@ from sockudo.history.query import HistoryQuery
 from sockudo.history.service import History
 from sockudo.history.states import authority
 from sockudo.hub.events import MemberChanged
-from sockudo.ids import unique_id
-from sockudo.streams.records import Bounds
-from sockudo.streams.totals import Total
+from sockudo.hub.streams.records import Bounds
+from sockudo.hub.streams.totals import Total
 
 __all__ = ["Policies", "PresenceHistory", "PresenceHistoryOptions"]
 

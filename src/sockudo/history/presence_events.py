@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from sockudo.hub.presence import Cause, MemberEventKind
-from sockudo.streams.records import Row
-from sockudo.streams.totals import PRESENCE_PREFIX
+from sockudo.hub.streams.records import Row
+from sockudo.hub.streams.totals import PRESENCE_PREFIX
 
 __all__ = ["RecordedEvent", "StoredEvent", "StoredEventError", "channel_of", "decode_event", "shown", "stream_of"]
 

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from sockudo.history.presence_events import RecordedEvent, StoredEvent, stream_of
-from sockudo.streams.records import KEEP_ALL, Append
+from sockudo.hub.streams.records import KEEP_ALL, Append
 
 __all__ = ["LogKey", "Member", "PresenceLog", "Step", "fold"]
 

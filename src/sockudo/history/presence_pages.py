@@ -17,7 +17,7 @@ from sockudo.history.presence_writer import Mark
 from sockudo.history.query import HistoryQuery, check_query
 from sockudo.history.service import History
 from sockudo.history.states import retained_of, stream_state
-from sockudo.streams.records import Bounds, Page, Row, StreamInfo
+from sockudo.hub.streams.records import Bounds, Page, Row, StreamInfo
 
 __all__ = ["check_readable", "continuity_of", "presence_page", "presence_stream", "read_event", "renamed"]
 

@@ -11,7 +11,7 @@ from sockudo.history.presence_events import StoredEvent, stream_of
 from sockudo.history.presence_pages import check_readable, continuity_of, read_event
 from sockudo.history.presence_writer import Mark
 from sockudo.history.service import History
-from sockudo.streams.records import Bounds, Page, Row
+from sockudo.hub.streams.records import Bounds, Page, Row
 
 __all__ = ["presence_snapshot"]
 

@@ -15,8 +15,10 @@ from typing import Any, Final, Literal
 import structlog
 
 from sockudo import errors
-from sockudo.clock import Clock
-from sockudo.components import Component
+from sockudo.base.clock import Clock
+from sockudo.base.components import Component
+from sockudo.base.ids import unique_id
+from sockudo.base.tasks import end_tasks
 from sockudo.errors import SockudoError
 from sockudo.history.calls import Sleep
 from sockudo.history.counters import HistoryCounters
@@ -26,9 +28,7 @@ from sockudo.history.operations import Reset
 from sockudo.history.presence_events import RecordedEvent, StoredEventError, decode_event, stream_of
 from sockudo.history.presence_log import LogKey, Member, PresenceLog, Step, fold
 from sockudo.history.service import History
-from sockudo.ids import unique_id
-from sockudo.streams.records import Committed, Retention
-from sockudo.tasks import end_tasks
+from sockudo.hub.streams.records import Committed, Retention
 
 __all__ = ["EVENTS_LOST", "WRITE_FAILED", "Mark", "PresenceCounters", "PresenceWriter"]
 

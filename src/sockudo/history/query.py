@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from sockudo import errors
-from sockudo.streams.records import WHOLE_STREAM, Bounds, Direction, Position
+from sockudo.hub.streams.records import WHOLE_STREAM, Bounds, Direction, Position
 
 __all__ = ["PAGE_PARAMETERS", "HistoryQuery", "check_query", "http_query", "socket_query", "whole_number"]
 

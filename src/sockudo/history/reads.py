@@ -8,8 +8,8 @@ from sockudo.history.degraded import DegradedStreams
 from sockudo.history.heads import StreamKey
 from sockudo.history.origins import Origins
 from sockudo.history.writer import Writer
-from sockudo.streams.ports import HistoryStore
-from sockudo.streams.records import WHOLE_STREAM, Bounds, Direction, Page, StreamInfo
+from sockudo.hub.streams.ports import HistoryStore
+from sockudo.hub.streams.records import WHOLE_STREAM, Bounds, Direction, Page, StreamInfo
 
 __all__ = ["Reads"]
 

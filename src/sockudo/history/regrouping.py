@@ -6,7 +6,7 @@ import asyncio
 import math
 from typing import Final
 
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
 from sockudo.history.calls import Sleep
 
 __all__ = ["Regrouping"]

@@ -12,8 +12,8 @@ from sockudo import errors
 from sockudo.history.frames import StoredMessageError, frame_of, is_shown
 from sockudo.history.heads import StreamKey
 from sockudo.history.reads import Reads
+from sockudo.hub.streams.records import Bounds, Position, Row, StreamInfo
 from sockudo.protocol.frame import Frame
-from sockudo.streams.records import Bounds, Position, Row, StreamInfo
 
 __all__ = ["Rewound", "rewind"]
 

@@ -10,17 +10,17 @@ import structlog
 from sockudo import errors
 from sockudo.apps.policies import StreamPolicies
 from sockudo.apps.registry import AppRegistry
-from sockudo.clock import Clock
-from sockudo.components import Component
+from sockudo.base.clock import Clock
+from sockudo.base.components import Component
+from sockudo.base.spans import Tracer
 from sockudo.config import Settings
 from sockudo.history.presence import PresenceHistory, PresenceHistoryOptions
 from sockudo.history.service import History, HistoryOptions
 from sockudo.history.traced import TracedHistory
 from sockudo.hub import Hub
 from sockudo.hub.events import ChannelForgotten, MemberChanged
-from sockudo.spans import Tracer
-from sockudo.streams.ports import HistoryStore
-from sockudo.streams.records import Position
+from sockudo.hub.streams.ports import HistoryStore
+from sockudo.hub.streams.records import Position
 
 __all__ = ["HistoryRuntime", "write_timeout"]
 

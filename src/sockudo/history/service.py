@@ -12,7 +12,8 @@ from typing import Any, Final
 import structlog
 from msgspec import structs
 
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
+from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.errors import SockudoError
 from sockudo.history.calls import Sleep, StoreCalls, unavailable
 from sockudo.history.counters import HistoryCounters
@@ -29,8 +30,8 @@ from sockudo.history.states import authority, stream_object, stream_state
 from sockudo.history.taking import Taking
 from sockudo.history.tally import Tally
 from sockudo.history.writer import Deliver, Writer
-from sockudo.streams.ports import HistoryStore
-from sockudo.streams.records import (
+from sockudo.hub.streams.ports import HistoryStore
+from sockudo.hub.streams.records import (
     KEEP_ALL,
     WHOLE_STREAM,
     Append,
@@ -43,8 +44,7 @@ from sockudo.streams.records import (
     Retention,
     StreamInfo,
 )
-from sockudo.streams.totals import Evicted, Group, Total, group_of
-from sockudo.tasks import end_tasks, start_tasks
+from sockudo.hub.streams.totals import Evicted, Group, Total, group_of
 
 __all__ = ["History", "HistoryOptions", "StreamTrimmed"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sockudo.history.degraded import Degraded
-from sockudo.streams.records import Retained, StreamInfo
+from sockudo.hub.streams.records import Retained, StreamInfo
 
 __all__ = ["authority", "retained_of", "stream_object", "stream_state"]
 

@@ -13,10 +13,10 @@ from typing import Final
 import structlog
 
 from sockudo import errors
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
 from sockudo.history.calls import Sleep, StoreCalls, unavailable
 from sockudo.history.degraded import DegradedStreams
-from sockudo.streams.ports import HistoryStore
+from sockudo.hub.streams.ports import HistoryStore
 
 __all__ = ["PROBE_SECONDS", "Taking"]
 

@@ -8,12 +8,12 @@ from typing import Final
 
 import structlog
 
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
 from sockudo.errors import SockudoError
 from sockudo.history.calls import StoreCalls
-from sockudo.streams.ports import HistoryStore
-from sockudo.streams.records import SEED_PLACE
-from sockudo.streams.totals import Group, Total, group_of
+from sockudo.hub.streams.ports import HistoryStore
+from sockudo.hub.streams.records import SEED_PLACE
+from sockudo.hub.streams.totals import Group, Total, group_of
 
 __all__ = ["Tally"]
 

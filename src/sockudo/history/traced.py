@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
+from sockudo.base.names import channel_kind
+from sockudo.base.spans import Span, Tracer
 from sockudo.errors import SockudoError
 from sockudo.history.calls import Sleep
 from sockudo.history.counters import HistoryCounters
 from sockudo.history.heads import StreamChanged
 from sockudo.history.service import History, HistoryOptions, StreamTrimmed
 from sockudo.history.writer import Deliver
-from sockudo.names import channel_kind
-from sockudo.spans import Span, Tracer
-from sockudo.streams.ports import HistoryStore
-from sockudo.streams.records import Append, Committed
+from sockudo.hub.streams.ports import HistoryStore
+from sockudo.hub.streams.records import Append, Committed
 
 __all__ = ["TracedHistory"]
 

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from sockudo import errors
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
 from sockudo.errors import SockudoError
 from sockudo.history.calls import RETRY_AFTER, Sleep, StoreCalls, unavailable
 from sockudo.history.counters import HistoryCounters
@@ -23,9 +23,9 @@ from sockudo.history.degraded import DegradedStreams
 from sockudo.history.heads import Heads, StreamKey
 from sockudo.history.regrouping import Regrouping
 from sockudo.history.taking import Taking
+from sockudo.hub.streams.ports import HistoryStore, OutcomeUnknown
+from sockudo.hub.streams.records import Append, Committed, Position
 from sockudo.storage.group_commit import Bounds, Call, GroupCommit
-from sockudo.streams.ports import HistoryStore, OutcomeUnknown
-from sockudo.streams.records import Append, Committed, Position
 
 __all__ = ["Deliver", "Writer"]
 

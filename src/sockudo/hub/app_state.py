@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from sockudo.base.names import META, WILDCARD, ChannelKind, channel_kind, is_meta, is_wildcard
 from sockudo.hub.cache import ChannelCache
 from sockudo.hub.channel import Channel
 from sockudo.hub.events import PredicateFailed, UserChanged
 from sockudo.hub.patterns import Patterns
+from sockudo.hub.streams.replay import ReplayBuffers
 from sockudo.hub.traffic import Traffic
 from sockudo.hub.users import Users
-from sockudo.names import META, WILDCARD, ChannelKind, channel_kind, is_meta, is_wildcard
 from sockudo.protocol.delta import ChannelDeltas, DeltaChannel
 from sockudo.protocol.filters import SharedBudget
-from sockudo.streams.replay import ReplayBuffers
 
 if TYPE_CHECKING:
     from sockudo.hub.connection import Connection

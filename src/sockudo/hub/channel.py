@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterator
 from typing import TYPE_CHECKING
 
+from sockudo.base.names import WILDCARD, ChannelKind, channel_kind
 from sockudo.hub.deltas import DeltaCrowds
 from sockudo.hub.fanout import Fanout
 from sockudo.hub.outgoing import Outgoing
 from sockudo.hub.pattern_deltas import PatternDeltas
 from sockudo.hub.presence import Presence
 from sockudo.hub.wants import EVERYTHING, Wants
-from sockudo.names import WILDCARD, ChannelKind, channel_kind
 from sockudo.protocol.delta import Algorithm, DeltaChannel
 from sockudo.protocol.filters import SharedPredicates
 from sockudo.protocol.frame import Frame

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sockudo.base.names import WILDCARD, ChannelKind
 from sockudo.hub.ports import Peer
-from sockudo.names import WILDCARD, ChannelKind
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.shapes import V1_JSON, Shape
 

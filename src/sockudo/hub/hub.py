@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from sockudo.base.names import META, META_PREFIX, WILDCARD
 from sockudo.hub.app_state import AppState
 from sockudo.hub.channel import Channel
 from sockudo.hub.connection import Connection
@@ -23,7 +24,6 @@ from sockudo.hub.outgoing import Outgoing
 from sockudo.hub.ports import BulkWriter, Schedule
 from sockudo.hub.presence import Cause, Hold, MemberEvent
 from sockudo.hub.wants import EVERYTHING, Wants
-from sockudo.names import META, META_PREFIX, WILDCARD
 from sockudo.protocol import frames
 from sockudo.protocol.delta import DeltaNode, DeltaOptions, DeltaTrack
 from sockudo.protocol.filters import MESSAGE_UNITS

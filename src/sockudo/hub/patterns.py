@@ -7,10 +7,10 @@ from collections.abc import Collection
 from itertools import count
 from typing import TYPE_CHECKING
 
+from sockudo.base.names import channel_kind, is_meta
 from sockudo.hub.channel import Channel
 from sockudo.hub.outgoing import Outgoing
 from sockudo.hub.pattern_deltas import PatternDeltas
-from sockudo.names import channel_kind, is_meta
 from sockudo.protocol.frame import Frame
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
 from sockudo import errors
-from sockudo.catalogue import plain_row
 from sockudo.errors import CATALOGUE
+from sockudo.errors.catalogue import plain_row
 from sockudo.inspector.entry import KINDS, PROBLEMS, Entry, Kind
 from sockudo.inspector.lines import LABELS, line_of
 from sockudo.inspector.problems import Group, Problems

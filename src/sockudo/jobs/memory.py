@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from sockudo import errors
-from sockudo.ids import unique_id
+from sockudo.base.ids import unique_id
 from sockudo.jobs.ports import Depth, Job, Lease, QueueSpec
 
 __all__ = ["MemoryJobQueue"]

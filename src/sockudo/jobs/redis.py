@@ -28,8 +28,8 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from sockudo import errors
+from sockudo.base.ids import unique_id
 from sockudo.config.sections import RedisServer, RedisTls
-from sockudo.ids import unique_id
 from sockudo.jobs.ports import Depth, Job, Lease, QueueSpec
 from sockudo.storage.group_commit import Bounds, Call, GroupCommit
 from sockudo.storage.redis_scripts import Kept, RedisScripts, lua_scripts

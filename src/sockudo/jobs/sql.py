@@ -15,8 +15,8 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine, event
 
 from sockudo import errors
+from sockudo.base.ids import unique_id
 from sockudo.config.sections import Mysql, Postgres
-from sockudo.ids import unique_id
 from sockudo.jobs.ports import Depth, Job, Lease, QueueSpec
 from sockudo.jobs.sql_schema import STEPS, TYPES, app_hash
 from sockudo.jobs.sql_statements import JobStatements

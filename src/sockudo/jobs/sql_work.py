@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from sockudo.ids import unique_id
+from sockudo.base.ids import unique_id
 from sockudo.jobs.ports import Depth, Job, Lease
 from sockudo.jobs.sql_schema import app_hash, key_hash
 from sockudo.jobs.sql_statements import Candidate, JobStatements

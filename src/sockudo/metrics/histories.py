@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from sockudo.history import History, HistoryCounters, PresenceHistory
 from sockudo.hub.latency import Latency
-from sockudo.streams.totals import Group
+from sockudo.hub.streams.totals import Group
 
 __all__ = ["SERVER", "Histogram", "HistorySources", "Numbers", "history_numbers"]
 

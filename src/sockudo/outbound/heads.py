@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from sockudo.base.version import __version__
 from sockudo.outbound.connecting import Address
 from sockudo.outbound.ports import ExchangeError
-from sockudo.version import __version__
 
 __all__ = ["AGENT", "head_fields"]
 

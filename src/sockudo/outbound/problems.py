@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 from typing import Final
 
+from sockudo.base.tls_problems import TlsProblem, causes_of, tls_problem
 from sockudo.outbound.reaching import AddressRefusedError, UnknownNameError
-from sockudo.tls_problems import TlsProblem, causes_of, tls_problem
 
 __all__ = ["PROBLEMS", "connecting_problem"]
 

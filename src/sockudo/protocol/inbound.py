@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, NoReturn
 import msgspec
 
 from sockudo import errors
-from sockudo.decoding import mismatch
+from sockudo.base.decoding import mismatch
 from sockudo.protocol.json_text import MAX_NESTING, STRING, not_utf8, syntax_problem, too_deep
 
 __all__ = ["InboundFrame", "checked_data", "data_value", "decode_frame", "malformed", "object_data"]

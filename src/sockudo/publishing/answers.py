@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from sockudo.errors import SockudoError
+from sockudo.hub.streams.records import Committed
 from sockudo.publishing.publisher import Pending, check_stored
-from sockudo.streams.records import Committed
 
 __all__ = ["OK", "Answer", "Waits", "after", "answer_to", "forget", "ok"]
 

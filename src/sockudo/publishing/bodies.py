@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sockudo.decoding import mismatch
+from sockudo.base.decoding import mismatch
 from sockudo.publishing.extras import check_extras
 from sockudo.publishing.json_body import check_text, decode, members, refuse_repeats, wrong_shape
 

@@ -13,13 +13,14 @@ import msgspec
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
+from sockudo.base.names import check_channel_name
+from sockudo.base.tasks import without_waiting
 from sockudo.errors import SockudoError
 from sockudo.hub import AppState
 from sockudo.inspector.doubts import Doubts
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import Claim, IdempotencyKeys, Space, fingerprint
-from sockudo.names import check_channel_name
 from sockudo.protocol.frame import Frame
 from sockudo.publishing.answers import OK, Answer, Waits, after, answer_to, forget, ok
 from sockudo.publishing.bodies import EventBody, decode_batch, decode_event
@@ -27,7 +28,6 @@ from sockudo.publishing.event_checks import check_channel, check_event, entry, m
 from sockudo.publishing.extras import delivered, is_ephemeral, key_of
 from sockudo.publishing.publisher import Pending, Publisher, committed
 from sockudo.publishing.pushes import EventPushes, NoPushes
-from sockudo.tasks import without_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

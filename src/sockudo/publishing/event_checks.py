@@ -8,10 +8,10 @@ import msgspec
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
+from sockudo.base.ids import unique_id
+from sockudo.base.names import channel_kind, check_channel_name, check_event_name
 from sockudo.hub import AppState
-from sockudo.ids import unique_id
 from sockudo.limits.idempotency import fingerprint
-from sockudo.names import channel_kind, check_channel_name, check_event_name
 from sockudo.publishing.bodies import EventBody
 
 __all__ = ["check_channel", "check_event", "entry", "mark_of", "targets_of", "wants_entry"]

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from sockudo import errors
-from sockudo.decoding import mismatch
+from sockudo.base.decoding import mismatch
 from sockudo.errors import SockudoError
 from sockudo.protocol.json_text import MAX_NESTING, not_utf8, syntax_problem, too_deep
 

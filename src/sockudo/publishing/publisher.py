@@ -17,19 +17,19 @@ import msgspec
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.apps.policies import StreamPolicy
-from sockudo.clock import Clock
-from sockudo.components import Component
+from sockudo.base.clock import Clock
+from sockudo.base.components import Component
+from sockudo.base.ids import unique_id
+from sockudo.base.names import USER_CHANNEL_PREFIX, channel_kind
 from sockudo.history import History
 from sockudo.hub import AppState, Hub
 from sockudo.hub.events import Published
-from sockudo.ids import unique_id
+from sockudo.hub.streams.records import Append, Committed
 from sockudo.inspector.doubts import Doubts
 from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint
-from sockudo.names import USER_CHANNEL_PREFIX, channel_kind
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.shapes import json_text
 from sockudo.publishing.extras import is_ephemeral
-from sockudo.streams.records import Append, Committed
 
 __all__ = ["Pending", "Publisher", "check_stored", "committed"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
+from sockudo.base.names import channel_kind, check_channel_name
 from sockudo.hub import AppState, Channel
-from sockudo.names import channel_kind, check_channel_name
 
 __all__ = ["channel_state", "channel_users", "list_channels"]
 

@@ -11,11 +11,11 @@ from typing import Final, NamedTuple
 import structlog
 
 from sockudo import errors
+from sockudo.base.spans import TraceHeaders
+from sockudo.base.tasks import end_tasks
 from sockudo.errors import SockudoError
 from sockudo.push.bodies import PublishRequest
 from sockudo.push.service import Push
-from sockudo.spans import TraceHeaders
-from sockudo.tasks import end_tasks
 
 __all__ = ["Background", "Refused", "Waiting"]
 

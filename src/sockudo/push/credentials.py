@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from sockudo import errors
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
 from sockudo.errors import SockudoError
 from sockudo.push.cursors import Page, PageRequest, as_page
 from sockudo.push.delivery import Material

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
 from sockudo.push.credentials import CredentialCheck, Credentials
 from sockudo.push.device_tokens import DeviceTokens
 from sockudo.push.endpoints import EndpointRules

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sockudo import errors
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
 from sockudo.jobs.ports import Depth, Job, Lease
 from sockudo.push.admission import AdmissionOptions
 from sockudo.push.counters import PushCounters

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
 from sockudo.jobs.ports import Depth, JobQueue
 from sockudo.push.queue import Stage
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
 from sockudo.errors import SockudoError
 from sockudo.jobs.ports import JobQueue
 from sockudo.push.delivery import PushProvider, Readiness, Sent

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from sockudo import errors
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
 from sockudo.config.push_rules import PushRule
 from sockudo.limits.windows import KeyedWindows
 from sockudo.push.background import Background, Refused, Waiting

@@ -13,13 +13,15 @@ import structlog
 
 from sockudo import errors
 from sockudo.apps.registry import AppRegistry
-from sockudo.clock import Clock
-from sockudo.components import Component
+from sockudo.base.clock import Clock
+from sockudo.base.components import Component
+from sockudo.base.private_files import kept_secret
+from sockudo.base.spans import Tracer
+from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.config import Settings
 from sockudo.errors import SockudoError
 from sockudo.inspector import Inspector
 from sockudo.jobs.ports import JobQueue
-from sockudo.private_files import kept_secret
 from sockudo.push.admission import AdmissionOptions
 from sockudo.push.counters import PushCounters
 from sockudo.push.credentials import CredentialCheck
@@ -38,8 +40,6 @@ from sockudo.push.removals import ForLivingApps, Removals
 from sockudo.push.service import Push
 from sockudo.push.services import PushServices, Storage
 from sockudo.push.webhooks import PushWebhooks
-from sockudo.spans import Tracer
-from sockudo.tasks import end_tasks, start_tasks
 from sockudo.webhooks import Webhooks
 
 # The sending side takes a while to import, and most servers send no notifications: it is imported where it is used.

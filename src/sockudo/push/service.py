@@ -9,9 +9,10 @@ from typing import Final, NamedTuple
 import structlog
 
 from sockudo import errors
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
+from sockudo.base.ids import unique_id
+from sockudo.base.spans import TraceHeaders, Tracer
 from sockudo.errors import SockudoError
-from sockudo.ids import unique_id
 from sockudo.jobs.ports import JobQueue
 from sockudo.push.admission import (
     Acceptance,
@@ -40,7 +41,6 @@ from sockudo.push.requests import check_request
 from sockudo.push.templating import merged
 from sockudo.push.validation import check_payload
 from sockudo.push.webhooks import PushWebhooks
-from sockudo.spans import TraceHeaders, Tracer
 
 __all__ = ["Accepted", "Push"]
 

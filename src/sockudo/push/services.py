@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from sockudo.components import Component
+from sockudo.base.components import Component
 from sockudo.push.directory import Directory
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.ports import PushStore

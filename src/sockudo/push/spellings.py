@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from sockudo.decoding import mismatch
+from sockudo.base.decoding import mismatch
 from sockudo.publishing.json_body import decode, members, refuse_repeats, wrong_shape
 from sockudo.push.recipients import Recipient
 from sockudo.push.validation import one_of

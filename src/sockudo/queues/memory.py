@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from sockudo import errors
-from sockudo.ids import unique_id
+from sockudo.base.ids import unique_id
 from sockudo.webhooks.ports import Claim, Endpoints, Outcome
 from sockudo.webhooks.records import Attempt, Counts, Delivery, State
 

@@ -31,8 +31,8 @@ from typing import Any, Final
 
 import msgspec
 
+from sockudo.base.ids import unique_id
 from sockudo.config.sections import RedisServer, RedisTls
-from sockudo.ids import unique_id
 from sockudo.queues.memory import KEPT_ATTEMPTS
 from sockudo.storage.redis_scripts import Kept, RedisScripts, lua_scripts
 from sockudo.webhooks.ports import Claim, Endpoints, Outcome

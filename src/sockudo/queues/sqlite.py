@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import Connection, Engine
 
 from sockudo import errors
-from sockudo.ids import unique_id
+from sockudo.base.ids import unique_id
 from sockudo.queues.sqlite_lanes import (
     LANE,
     OPEN_LANE,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sockudo import errors
 from sockudo.auth.capabilities import Capabilities, Operation, check
-from sockudo.names import META_PREFIX, is_meta, is_wildcard, namespace_of, user_of, users_of
+from sockudo.base.names import META_PREFIX, is_meta, is_wildcard, namespace_of, user_of, users_of
 
 if TYPE_CHECKING:
     from sockudo.sessions.session import Session

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from sockudo import errors
+from sockudo.base.names import META, WILDCARD, ChannelKind
 from sockudo.errors import SockudoError
 from sockudo.hub import Gate, GateLimits
 from sockudo.hub.events import CacheMissed
-from sockudo.names import META, WILDCARD, ChannelKind
+from sockudo.hub.streams.records import KEEP_ALL, Position
 from sockudo.protocol import frames
 from sockudo.protocol.filters import Predicate
 from sockudo.protocol.frame import Frame
@@ -23,7 +24,6 @@ from sockudo.sessions.access import check_owner, owns_past
 from sockudo.sessions.deltas import confirm_deltas, wants_of
 from sockudo.sessions.resume import awaits_attach, recover_on_attach, replay_on_attach
 from sockudo.sessions.subscribe_options import Rewind
-from sockudo.streams.records import KEEP_ALL, Position
 
 if TYPE_CHECKING:
     from sockudo.apps.policies import StreamPolicy

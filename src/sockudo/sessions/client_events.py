@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sockudo import errors
+from sockudo.base.names import channel_kind, is_meta, is_wildcard
 from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.hub.events import ClientEvent
-from sockudo.names import channel_kind, is_meta, is_wildcard
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame
 from sockudo.publishing.publisher import Pending

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sockudo.base.names import META, WILDCARD, ChannelKind
 from sockudo.hub.wants import EVERYTHING, Wants
-from sockudo.names import META, WILDCARD, ChannelKind
 from sockudo.protocol import frames
 from sockudo.protocol.delta import (
     INHERITED,

@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
 from sockudo.hub.events import PredicateFailed
 from sockudo.limits.windows import KeyedWindows
 

@@ -14,20 +14,20 @@ from sockudo.apps.live import LiveApp
 from sockudo.apps.registry import AppRegistry
 from sockudo.auth.diagnose import mistaken_key
 from sockudo.auth.revocations import Revocations
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
+from sockudo.base.ids import socket_id
+from sockudo.base.tasks import end_tasks
 from sockudo.config import Settings
 from sockudo.errors import SockudoError
 from sockudo.hub import AppState, Hub, Peer
 from sockudo.hub.events import PredicateFailed
 from sockudo.hub.ports import Schedule
-from sockudo.ids import socket_id
 from sockudo.inspector import Inspector
 from sockudo.limits.windows import KeyedWindows
 from sockudo.protocol.delta import ChannelDeltas
 from sockudo.protocol.shapes import RECOVERABLE_V1_JSON, V1_JSON, Shape
 from sockudo.publishing.publisher import Publisher
 from sockudo.sessions.filter_warnings import FilterWarnings
-from sockudo.tasks import end_tasks
 
 if TYPE_CHECKING:
     from sockudo.sessions.session import Session

@@ -8,8 +8,8 @@ import msgspec
 
 from sockudo import errors
 from sockudo.auth.capabilities import Operation, check
+from sockudo.base.names import channel_kind
 from sockudo.limits.windows import SocketWindow
-from sockudo.names import channel_kind
 from sockudo.protocol.inbound import InboundFrame, data_value
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from sockudo import errors
+from sockudo.base.ids import unique_id
 from sockudo.errors import SockudoError
-from sockudo.ids import unique_id
-from sockudo.streams.records import Position
+from sockudo.hub.streams.records import Position
 
 if TYPE_CHECKING:
     from sockudo.sessions.parked import Parked

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeAlias
 import msgspec
 
 from sockudo import errors
+from sockudo.base.names import channel_kind, check_channel_name, is_meta, is_wildcard, user_of
 from sockudo.errors import SockudoError
 from sockudo.history import Failed
 from sockudo.hub import Gate
-from sockudo.names import channel_kind, check_channel_name, is_meta, is_wildcard, user_of
+from sockudo.hub.streams.records import Position
 from sockudo.protocol.filters import MESSAGE_UNITS
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame, object_data
 from sockudo.sessions.access import check_read, owns_past
 from sockudo.sessions.parked import PARKED_SECONDS, Parked, Wanted
 from sockudo.sessions.refused_resume import note_failed_resume
-from sockudo.streams.records import Position
 
 if TYPE_CHECKING:
     from sockudo.sessions.session import Session

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sockudo import errors
-from sockudo.names import WILDCARD, ChannelKind
+from sockudo.base.names import WILDCARD, ChannelKind
 
 if TYPE_CHECKING:
     from sockudo.sessions.session import Session

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
+from sockudo.base.ids import unique_id
 from sockudo.errors import SockudoError
 from sockudo.hub import AppState, Connection, GateLimits, Peer
 from sockudo.hub.events import ConnectionEnded, ConnectionLeft
 from sockudo.hub.outgoing import visible
-from sockudo.ids import unique_id
 from sockudo.limits.windows import SocketWindow
 from sockudo.protocol import frames
 from sockudo.protocol.filters import PAST_UNITS, MessageView, Predicate, SharedBudget

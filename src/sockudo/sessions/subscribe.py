@@ -8,8 +8,7 @@ import msgspec
 
 from sockudo import errors
 from sockudo.auth.channels import check_channel_auth
-from sockudo.errors import SockudoError
-from sockudo.names import (
+from sockudo.base.names import (
     META,
     META_PREFIX,
     WILDCARD,
@@ -20,6 +19,7 @@ from sockudo.names import (
     is_meta,
     is_wildcard,
 )
+from sockudo.errors import SockudoError
 from sockudo.protocol.inbound import InboundFrame, data_value, object_data
 from sockudo.sessions.access import check_subscribe
 from sockudo.sessions.attach import Candidate, Request, attach, check_rewind, tell_refusal

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from sockudo import errors
 from sockudo.auth.tokens import Token, read_token, signed_by
+from sockudo.base.names import META_PREFIX, channel_kind, is_meta
 from sockudo.errors import SockudoError
-from sockudo.names import META_PREFIX, channel_kind, is_meta
 from sockudo.protocol import frames
 from sockudo.protocol.inbound import InboundFrame, object_data
 from sockudo.sessions.access import check_granted

@@ -31,9 +31,9 @@ from sqlalchemy.exc import DBAPIError
 
 from sockudo import errors
 from sockudo.config.sections import Postgres, SqlDatabase
-from sockudo.occupants import LEASE_SECONDS, Held, Occupant
 from sockudo.storage.engine import mysql_engine, postgres_engine
 from sockudo.storage.failures import is_conflict, is_taken, reason_of
+from sockudo.storage.occupants import LEASE_SECONDS, Held, Occupant
 
 __all__ = ["TABLE", "SqlPlace", "occupants_in"]
 

@@ -8,7 +8,7 @@ __all__ = ["FakeClock"]
 
 
 class FakeClock:
-    """A `sockudo.clock.Clock` that only `advance` moves.
+    """A `sockudo.base.clock.Clock` that only `advance` moves.
 
     It begins at the real time of day, so that requests which others sign with the real time are accepted; pass ``time``
     for a fixed one. May be read and moved from any thread.

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Protocol
 import httpx
 import structlog
 
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
 from sockudo.config import Settings
 from sockudo.testing.clock import FakeClock
 from sockudo.testing.loop_thread import LoopThread
 
 if TYPE_CHECKING:
-    from sockudo.server import Server
+    from sockudo.server.server import Server
 
 __all__ = ["InProcess", "Runner", "Subprocess", "free_port"]
 
@@ -57,7 +57,7 @@ class InProcess:
         self.server: Server | None = None
 
     def start(self, seconds: float) -> int:
-        from sockudo.server import Server
+        from sockudo.server.server import Server
 
         _log_like_a_library()
         server = Server(self._settings, clock=self._clock)

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from sockudo.base.clock import Clock
 from sockudo.client.auth import Credentials
-from sockudo.clock import Clock
 from sockudo.testing.runners import InProcess, Runner, Subprocess, free_port
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from sockudo.spans import Attributes, Kind, Span, TraceHeaders
+from sockudo.base.spans import Attributes, Kind, Span, TraceHeaders
+from sockudo.base.version import __version__
 from sockudo.tracing.quiet import RareLines
-from sockudo.version import __version__
 
 __all__ = ["OpenTelemetry", "OtelTracer", "TracingError"]
 

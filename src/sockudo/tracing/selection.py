@@ -7,8 +7,8 @@ from typing import Final, Protocol
 
 import structlog
 
+from sockudo.base.spans import Tracer
 from sockudo.config.installed import how_to_install
-from sockudo.spans import Tracer
 
 __all__ = ["Tracing", "start_tracing"]
 

@@ -10,9 +10,9 @@ from zlib import crc32
 
 import structlog
 
+from sockudo.base.ids import unique_id
 from sockudo.errors import SockudoError
 from sockudo.hub.latency import Latency
-from sockudo.ids import unique_id
 from sockudo.webhooks.endpoints import AppEndpoints
 from sockudo.webhooks.ports import WebhookQueue
 from sockudo.webhooks.records import Delivery, Event

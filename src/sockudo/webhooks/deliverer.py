@@ -11,11 +11,11 @@ from typing import Final
 import structlog
 
 from sockudo.apps.signer import Signer
+from sockudo.base.spans import TraceHeaders
+from sockudo.base.tasks import end_tasks
 from sockudo.errors import SockudoError
 from sockudo.hub.latency import Latency
 from sockudo.inspector import Inspector
-from sockudo.spans import TraceHeaders
-from sockudo.tasks import end_tasks
 from sockudo.webhooks.breaker import Breaker
 from sockudo.webhooks.endpoints import Endpoint
 from sockudo.webhooks.inspection import entry_of, logged

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sockudo.names import USER_CHANNEL_PREFIX
+from sockudo.base.names import USER_CHANNEL_PREFIX
 from sockudo.webhooks.records import Event
 
 __all__ = [

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from sockudo.spans import TraceHeaders
+from sockudo.base.spans import TraceHeaders
 from sockudo.webhooks import events
 from sockudo.webhooks.endpoints import AppEndpoints
 from sockudo.webhooks.records import Event

@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from sockudo.spans import TraceHeaders
+from sockudo.base.spans import TraceHeaders
 
 __all__ = [
     "CHALLENGE",

@@ -9,12 +9,12 @@ import structlog
 
 from sockudo import errors
 from sockudo.apps.registry import AppRegistry
-from sockudo.clock import Clock
-from sockudo.components import Component
+from sockudo.base.clock import Clock
+from sockudo.base.components import Component
+from sockudo.base.spans import Tracer
 from sockudo.config import Settings
 from sockudo.hub import Hub
 from sockudo.inspector import Inspector
-from sockudo.spans import Tracer
 from sockudo.webhooks.batches import BatchOptions
 from sockudo.webhooks.deliverer import DeliveryOptions
 from sockudo.webhooks.endpoints import Retry

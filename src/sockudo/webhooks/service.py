@@ -13,12 +13,12 @@ import structlog
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.apps.signer import Signer
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
+from sockudo.base.names import META, WILDCARD
+from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.hub import Channel
 from sockudo.hub.events import CacheMissed, ClientEvent, MemberChanged, Subscribed, Unsubscribed, UserChanged
 from sockudo.inspector import Inspector
-from sockudo.names import META, WILDCARD
-from sockudo.tasks import end_tasks, start_tasks
 from sockudo.webhooks.batches import Batches, BatchOptions
 from sockudo.webhooks.deliverer import Deliverer, DeliveryOptions
 from sockudo.webhooks.endpoints import AppEndpoints, Endpoint, Retry, app_endpoints

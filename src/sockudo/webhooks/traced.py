@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-from sockudo.spans import Span, TraceHeaders, Tracer
+from sockudo.base.spans import Span, TraceHeaders, Tracer
 from sockudo.webhooks.advice import explanation
 from sockudo.webhooks.endpoints import Endpoint
 from sockudo.webhooks.ports import Outcome

@@ -6,9 +6,9 @@ from typing import Any, Final, NamedTuple
 
 from sockudo import errors
 from sockudo.apps.signer import Signer
+from sockudo.base.ids import unique_id
 from sockudo.config.problems import nearest
 from sockudo.config.webhooks import EVENT_TYPES, shown_url
-from sockudo.ids import unique_id
 from sockudo.webhooks.advice import advice_on
 from sockudo.webhooks.deliverer import request_of
 from sockudo.webhooks.endpoints import Endpoint

@@ -13,7 +13,7 @@ from sockudo.apps.ports import Origin
 from sockudo.apps.registry import AppRegistry
 from sockudo.apps.resolve import Defaults
 from sockudo.config.apps import App
-from sockudo.stores.memory_apps import MemoryAppStore
+from sockudo.drivers.memory_apps import MemoryAppStore
 
 
 def an_app(app_id: str, **fields: object) -> App:

@@ -16,6 +16,7 @@ from sockudo.apps.policies import (
     resolve_recovery,
     resolve_streams,
 )
+from sockudo.base.names import CHANNEL_PREFIXES, namespace_of
 from sockudo.config.apps import (
     Channels,
     ConnectionRecovery,
@@ -26,8 +27,7 @@ from sockudo.config.apps import (
     PresenceHistory,
 )
 from sockudo.config.schema import build
-from sockudo.names import CHANNEL_PREFIXES, namespace_of
-from sockudo.streams.records import Retention
+from sockudo.hub.streams.records import Retention
 
 DAY = 86_400_000
 OFF = StreamDefaults.from_settings(build({}))

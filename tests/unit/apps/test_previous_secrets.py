@@ -17,7 +17,7 @@ from sockudo.auth.tokens import make_token, read_token
 from sockudo.config.app_reader import read_app
 from sockudo.config.apps import App, PreviousSecret
 from sockudo.config.problems import ConfigError
-from sockudo.stores.memory_apps import MemoryAppStore
+from sockudo.drivers.memory_apps import MemoryAppStore
 
 SHOP = App("shop", "k-shop", "first", True)
 END = 5_000

@@ -14,7 +14,7 @@ from sockudo.apps.ports import AppStore
 from sockudo.apps.registry import AppRegistry, Changes
 from sockudo.apps.resolve import Defaults
 from sockudo.config.apps import App, Limits, Policy
-from sockudo.stores.memory_apps import MemoryAppStore
+from sockudo.drivers.memory_apps import MemoryAppStore
 
 
 class FragileStore(MemoryAppStore):

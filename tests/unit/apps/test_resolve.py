@@ -20,7 +20,7 @@ from sockudo.config.apps import (
 )
 from sockudo.config.schema import build
 from sockudo.config.settings import Settings
-from sockudo.streams.records import Retention
+from sockudo.hub.streams.records import Retention
 
 # Attribute of the live limits, field of the record, attribute of the defaults.
 WITH_DEFAULT = [

@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 from sockudo.cli.commands import app as command_line
 from sockudo.config.apps import App, Channels, Features, History, Limits, MessageRateLimit, Policy
 from sockudo.config.sections import HistorySqlite
-from sockudo.stores.selection import FILE_NAME
-from sockudo.stores.sql import sqlite_history
-from sockudo.stores.sql.apps import sqlite_apps
-from sockudo.streams.ports import HistoryStore
-from sockudo.streams.records import KEEP_ALL, Append
+from sockudo.drivers.selection import FILE_NAME
+from sockudo.drivers.sql import sqlite_history
+from sockudo.drivers.sql.apps import sqlite_apps
+from sockudo.hub.streams.ports import HistoryStore
+from sockudo.hub.streams.records import KEEP_ALL, Append
 
 Invoke = Callable[..., Any]
 SHOP = App("shop", "k-shop", "s3cr3t-shop", True)

@@ -21,7 +21,7 @@ OPTIONAL = {
     "sqlalchemy",
     "redis",
     "sockudo.push.pipeline",
-    "sockudo.providers",
+    "sockudo.push.providers",
     "sockudo.outbound.exchange",
     "jinja2",
     "sockudo.dashboard.app",
@@ -34,7 +34,7 @@ SERVERS = """
 import asyncio, os, sys
 from pathlib import Path
 from sockudo.config import load
-from sockudo.server import Server
+from sockudo.server.server import Server
 
 async def run(config):
     overrides = {"port": 0, "metrics.port": 0, "data_dir": f"{config}.data"}
@@ -81,9 +81,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         seen["loaded"] = load()
         return int(seen["code"])
 
-    module = types.ModuleType("sockudo.process")
+    module = types.ModuleType("sockudo.server.process")
     module.run = run  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "sockudo.process", module)
+    monkeypatch.setitem(sys.modules, "sockudo.server.process", module)
     monkeypatch.setattr(sockudo.config, "load", load)
     return seen
 
@@ -170,7 +170,7 @@ LOADED = {
     "dashboard": (APP, {"jinja2", "sockudo.dashboard.app"}),
     "push": (
         f"dashboard.enabled = false\n{PUSH}{APP}",
-        {"sockudo.push.pipeline", "sockudo.providers", "sockudo.outbound.exchange"},
+        {"sockudo.push.pipeline", "sockudo.push.providers", "sockudo.outbound.exchange"},
     ),
     "webhooks": (f"dashboard.enabled = false\n{APP}{WEBHOOK}", {"sockudo.webhooks.sender", "sqlalchemy"}),
     "apps in a file": (APP.replace("memory", "sqlite"), {"jinja2", "sockudo.dashboard.app", "sqlalchemy"}),
@@ -189,7 +189,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     command = [sys.executable, "-c", SERVERS, *map(str, configs)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    modules = [OPTIONAL & set(line.split()) for line in done.stdout.splitlines() if " sockudo.server " in line]
+    modules = [OPTIONAL & set(line.split()) for line in done.stdout.splitlines() if " sockudo.server.server " in line]
     return dict(zip(LOADED, modules, strict=True))
 
 

@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import pytest
 
+from sockudo.base.loop_watch import LoopWatch
 from sockudo.config.apps import Limits
 from sockudo.dashboard import concerns as module
 from sockudo.dashboard.concerns import concerns
-from sockudo.loop_watch import LoopWatch
 from sockudo.webhooks import EndpointCounters
 from sockudo.webhooks.breaker import Breaker
 from sockudo.webhooks.records import Counts

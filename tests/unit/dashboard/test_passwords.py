@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from sockudo.base.private_files import write_private_file
 from sockudo.config import Settings
 from sockudo.config.schema import build
 from sockudo.dashboard import passwords
@@ -21,7 +22,6 @@ from sockudo.dashboard.passwords import (
     matches,
     password_file,
 )
-from sockudo.private_files import write_private_file
 from sockudo.testing import FakeClock
 
 

@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from sockudo import errors
+from sockudo.base.loop_watch import LoopWatch
 from sockudo.dashboard.readings import Growth, NodeReader
-from sockudo.loop_watch import LoopWatch
 from sockudo.webhooks import Webhooks
 from sockudo.webhooks.records import Counts
 from support.edge import EdgeNode

@@ -12,9 +12,9 @@ from sockudo.config import Settings
 from sockudo.config.schema import build
 from sockudo.config.sections import SqlDatabase
 from sockudo.doctor.occupied import judge_folder, judge_occupants, occupied
-from sockudo.occupants import Occupant
 from sockudo.storage import places
-from sockudo.stores.folder_place import FILE_NAME
+from sockudo.storage.folder_place import FILE_NAME
+from sockudo.storage.occupants import Occupant
 
 FIRST = Occupant("host-a", 41, 1_767_225_600.0)
 SECOND = Occupant("host-b", 7, 1_767_225_700.0)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from sockudo.apps.resolve import Defaults
+from sockudo.drivers import MemoryHistoryStore
 from sockudo.history import History
-from sockudo.stores import MemoryHistoryStore
 from support.attacks import ATTACKS
 from support.edge import EdgeNode, settings
 from support.inside import credentials, live_app

@@ -15,7 +15,7 @@ from sockudo.apps.live import LiveApp
 from sockudo.config.apps import History as HistoryOverride
 from sockudo.config.apps import Limits
 from sockudo.history import History, HistoryOptions
-from sockudo.streams.records import Append
+from sockudo.hub.streams.records import Append
 from support.durable import UnrulyStore, refuse
 from support.edge import EdgeNode, Response, request
 from support.inside import credentials, live_app

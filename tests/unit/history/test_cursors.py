@@ -14,7 +14,7 @@ from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.history.cursors import decode_cursor, encode_cursor
 from sockudo.history.query import HistoryQuery
-from sockudo.streams.records import Bounds
+from sockudo.hub.streams.records import Bounds
 
 KEY = ("app", "news")
 QUERY = HistoryQuery(bounds=Bounds(start_serial=2, end_time_ms=9))

@@ -6,7 +6,7 @@ from unittest import mock
 
 from sockudo.history import heads as module
 from sockudo.history.heads import Heads
-from sockudo.streams.records import Position
+from sockudo.hub.streams.records import Position
 
 
 def test_a_stream_has_fallen_back_when_it_is_the_same_and_shorter() -> None:

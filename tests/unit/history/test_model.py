@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from sockudo.errors import SockudoError
 from sockudo.history import Failed, Purge, Replayed, Reset
-from sockudo.streams.records import Committed, Position
+from sockudo.hub.streams.records import Committed, Position
 from support.durable import APP, Durable, Held, Step, UnrulyStore, lose, refuse
 from support.turns import settle
 

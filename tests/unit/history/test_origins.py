@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from sockudo.history import Failed, Replayed, Reset
-from sockudo.streams.records import SEED_PLACE, Position
+from sockudo.hub.streams.records import SEED_PLACE, Position
 from support.durable import APP, Durable, Held, UnrulyStore, refuse
 from support.turns import settle
 

@@ -12,7 +12,7 @@ import pytest
 from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.history import Reset, http_query
-from sockudo.streams.records import SEED_PLACE, Append, Position
+from sockudo.hub.streams.records import SEED_PLACE, Append, Position
 from support.durable import APP, NOW_MS, Durable, Work, failure, lose, refuse
 from support.turns import settle
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.hub import MemberEvent
-from sockudo.streams.records import Row
+from sockudo.hub.streams.records import Row
 from support.durable import Step, lose, refuse
 from support.presence import ROOM, Observed, added, removed, updated
 

@@ -12,7 +12,7 @@ from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.history import HistoryQuery
 from sockudo.hub import MemberEvent
-from sockudo.streams.records import KEEP_ALL, SEED_PLACE, Append, Bounds, Retention
+from sockudo.hub.streams.records import KEEP_ALL, SEED_PLACE, Append, Bounds, Retention
 from support.durable import lose, refuse
 from support.inside import live_app
 from support.presence import ROOM, Observed, added, observed_app, removed, updated

@@ -10,7 +10,7 @@ import pytest
 
 from sockudo import errors
 from sockudo.hub import MemberEvent
-from sockudo.streams.records import Append, Bounds, Committed
+from sockudo.hub.streams.records import Append, Bounds, Committed
 from support.durable import Held, lose, refuse
 from support.presence import ROOM, Observed, added, observed_app, removed, updated
 from support.turns import settle

@@ -9,7 +9,7 @@ import pytest
 from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.history.query import HistoryQuery, http_query, socket_query
-from sockudo.streams.records import Bounds
+from sockudo.hub.streams.records import Bounds
 
 
 def test_a_url_without_parameters_asks_for_the_newest_page() -> None:

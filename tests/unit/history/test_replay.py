@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from sockudo.history import Failed, Replayed, Reset
+from sockudo.hub.streams.records import SEED_PLACE, Append, Page, Position, Row
 from sockudo.protocol.frame import Frame
-from sockudo.streams.records import SEED_PLACE, Append, Page, Position, Row
 from support.durable import APP, Durable, Held, Step, Work, failure, lose, refuse
 from support.turns import settle
 

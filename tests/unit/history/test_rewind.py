@@ -10,7 +10,7 @@ import pytest
 from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.history import Reset, Rewound
-from sockudo.streams.records import Position
+from sockudo.hub.streams.records import Position
 from support.durable import APP, NOW_MS, Durable, Work, failure, lose, refuse
 from support.turns import settle
 

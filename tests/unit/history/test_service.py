@@ -9,8 +9,8 @@ import pytest
 from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.history import Purge, Reset, http_query
-from sockudo.streams.records import SEED_PLACE, Position, Retention
-from sockudo.streams.totals import Group
+from sockudo.hub.streams.records import SEED_PLACE, Position, Retention
+from sockudo.hub.streams.totals import Group
 from support.durable import APP, NOW_MS, Durable, Held, UnrulyStore, failure, lose, refuse
 from support.turns import settle
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from sockudo.streams.records import Retention
-from sockudo.streams.totals import Group, Total, group_of
+from sockudo.hub.streams.records import Retention
+from sockudo.hub.streams.totals import Group, Total, group_of
 from support.durable import APP, Durable, Held, refuse
 from support.presence import Observed, added
 from support.turns import settle

@@ -11,7 +11,7 @@ from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.history import HistoryCounters, HistoryOptions
 from sockudo.history.traced import TracedHistory
-from sockudo.streams.records import Append, Committed
+from sockudo.hub.streams.records import Append, Committed
 from support.durable import Durable, Held, failure, lose, refuse
 from support.traces import RecordingTracer
 

@@ -11,7 +11,7 @@ import pytest
 from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.history import History, HistoryOptions, Reset
-from sockudo.streams.records import Append, Committed, Position
+from sockudo.hub.streams.records import Append, Committed, Position
 from support.durable import APP, Durable, Held, failure, lose, refuse
 from support.turns import settle
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sockudo.base.names import WILDCARD
 from sockudo.hub import HubOptions
 from sockudo.hub.channel import Channel
 from sockudo.hub.patterns import Patterns
 from sockudo.hub.wants import Wants
-from sockudo.names import WILDCARD
 from sockudo.protocol.filters import FilterOptions, Predicate, compile_filter
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.shapes import V2_JSON

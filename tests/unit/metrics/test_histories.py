@@ -10,8 +10,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sockudo import errors
+from sockudo.hub.streams.records import KEEP_ALL, Append, Retention
 from sockudo.metrics import HistorySources, Metrics
-from sockudo.streams.records import KEEP_ALL, Append, Retention
 from support.durable import NOW_MS, Held, lose, refuse
 from support.presence import ROOM, Observed, added, observed_app, removed
 from support.turns import settle

@@ -12,9 +12,9 @@ import pytest
 from sockudo import errors
 from sockudo.config.apps import History as HistoryOverride
 from sockudo.errors import SockudoError
+from sockudo.hub.streams.records import Row
 from sockudo.limits.app_rates import AppRates
 from sockudo.publishing import OK, EventApi
-from sockudo.streams.records import Row
 from support.durable import Durable, Held, refuse
 from support.inside import Node, live_app
 from support.turns import settle

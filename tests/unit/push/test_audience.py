@@ -7,7 +7,7 @@ import pytest
 from sockudo.push.audience import audience, named_providers, providers_of
 from sockudo.push.recipients import ApnsRecipient, FcmRecipient
 from sockudo.push.records import Target
-from sockudo.stores.push import MemoryPushStore
+from sockudo.push.stores import MemoryPushStore
 from support.push_service import channel, device
 from support.push_stores import a_device, a_subscription
 

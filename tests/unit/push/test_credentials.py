@@ -12,7 +12,7 @@ from sockudo.push.credentials import RENEWED_AFTER, CredentialRequest, Credentia
 from sockudo.push.envelopes import Envelopes
 from sockudo.push.recipients import Provider
 from sockudo.push.records import Credential
-from sockudo.stores.push import MemoryPushStore
+from sockudo.push.stores import MemoryPushStore
 from sockudo.testing import FakeClock
 from support.push_accounts import check_inline
 

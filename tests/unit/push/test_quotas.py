@@ -7,7 +7,7 @@ import pytest
 from sockudo.push.audience import audience
 from sockudo.push.quotas import DeviceRates, Quotas, exceeded
 from sockudo.push.records import RatePolicy, Target
-from sockudo.stores.push import MemoryPushStore
+from sockudo.push.stores import MemoryPushStore
 from support.push_service import channel, device
 from support.push_stores import a_device, a_subscription
 

@@ -14,7 +14,7 @@ from sockudo.push.bodies import device_from
 from sockudo.push.device_tokens import DeviceTokens
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.registrations import Registrations
-from sockudo.stores.push import MemoryPushStore
+from sockudo.push.stores import MemoryPushStore
 from support.push_directory import device_body
 
 ADMIN = Access(admin=True)

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from sockudo.push.records import PublishStatus
 from sockudo.push.statuses import change_status
-from sockudo.stores.push.memory import MemoryPushStore
+from sockudo.push.stores.memory import MemoryPushStore
 from support.push_stores import NOW, accept
 
 

@@ -18,12 +18,12 @@ from sockudo import errors
 from sockudo.apps.resolve import Defaults
 from sockudo.config import Settings
 from sockudo.config.apps import Features
+from sockudo.drivers import MemoryHistoryStore
 from sockudo.errors import SockudoError
 from sockudo.history import History
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.shapes import V1_JSON, V2_JSON, V2_MSGPACK, V2_PROTOBUF, Shape
 from sockudo.publishing.publisher import committed
-from sockudo.stores import MemoryHistoryStore
 from support.hostile import deep_payloads, payload
 from support.inside import Client, Node, live_app
 from support.memory import Kept

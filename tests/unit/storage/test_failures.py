@@ -12,11 +12,11 @@ from sqlalchemy.exc import DBAPIError
 
 from sockudo import errors
 from sockudo.config.sections import HistorySqlite
+from sockudo.drivers.sql import sqlite_history
+from sockudo.drivers.sql.history import SUBJECT
 from sockudo.storage.engine import sqlite_engine
 from sockudo.storage.failures import is_conflict, is_lost, refuse
 from sockudo.storage.sqlite_files import make_private_file
-from sockudo.stores.sql import sqlite_history
-from sockudo.stores.sql.history import SUBJECT
 from support.history import an_append, serials
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from sockudo.base.version import __version__
 from sockudo.outbound.problems import PROBLEMS
 from sockudo.outbound.resolver import Resolver
-from sockudo.version import __version__
 from sockudo.webhooks.advice import advice_on
 from sockudo.webhooks.records import MAX_SNIPPET, Answer, Target
 from sockudo.webhooks.sender import HttpSender

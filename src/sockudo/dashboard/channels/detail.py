@@ -10,12 +10,7 @@ import msgspec
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.dashboard.connections.listing import shown_user
-from sockudo.dashboard.connections.subscriptions import FilterView, subscription_of
-from sockudo.dashboard.paging import Page, Paging
-from sockudo.errors import SockudoError
-from sockudo.hub import Channel, Connection
-from sockudo.names import (
+from sockudo.base.names import (
     META,
     META_PREFIX,
     WILDCARD,
@@ -26,6 +21,11 @@ from sockudo.names import (
     is_wildcard,
     user_of,
 )
+from sockudo.dashboard.connections.listing import shown_user
+from sockudo.dashboard.connections.subscriptions import FilterView, subscription_of
+from sockudo.dashboard.paging import Page, Paging
+from sockudo.errors import SockudoError
+from sockudo.hub import Channel, Connection
 
 if TYPE_CHECKING:
     from sockudo.dashboard.board import Board

@@ -7,10 +7,10 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from sockudo.base.names import CHANNEL_KINDS
 from sockudo.dashboard.paging import Page, Paging
 from sockudo.dashboard.selection import select
 from sockudo.hub import Channel, Hub
-from sockudo.names import CHANNEL_KINDS
 
 __all__ = ["KINDS", "MATCHES", "SORTS", "ChannelQuery", "ChannelRow", "channel_row", "find_channels"]
 

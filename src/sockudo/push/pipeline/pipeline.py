@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
+from sockudo.base.ids import unique_id
+from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.errors import SockudoError
-from sockudo.ids import unique_id
 from sockudo.jobs.ports import Depth
 from sockudo.push.delivery import PushProvider
 from sockudo.push.pipeline.feedback import FeedbackWorker
@@ -18,7 +19,6 @@ from sockudo.push.pipeline.sender import AT_ONCE, Sender
 from sockudo.push.pipeline.upkeep import Upkeep
 from sockudo.push.pipeline.works import Worker, Works
 from sockudo.push.recipients import ROUTE_NAMES, Provider
-from sockudo.tasks import end_tasks, start_tasks
 
 __all__ = ["Pipeline"]
 

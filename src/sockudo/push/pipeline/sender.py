@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 import structlog
 
 from sockudo import errors
+from sockudo.base.tasks import end_tasks
 from sockudo.errors import SockudoError
 from sockudo.jobs.ports import Job, Lease
 from sockudo.push.delivery import Batch, PushProvider, Sent
@@ -20,7 +21,6 @@ from sockudo.push.pipeline.sending import Sending
 from sockudo.push.pipeline.traced import run_traced
 from sockudo.push.pipeline.works import Worker, Works
 from sockudo.push.recipients import ROUTE_NAMES, Provider
-from sockudo.tasks import end_tasks
 
 __all__ = ["AT_ONCE", "Sender"]
 

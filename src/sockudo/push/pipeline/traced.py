@@ -6,12 +6,12 @@ import asyncio
 from collections import Counter
 from typing import Final
 
+from sockudo.base.spans import Attributes, Span, Tracer
 from sockudo.errors import SockudoError
 from sockudo.jobs.ports import Job
 from sockudo.push.delivery import Batch
 from sockudo.push.pipeline.sending import Sending
 from sockudo.push.recipients import ROUTE_NAMES
-from sockudo.spans import Attributes, Span, Tracer
 
 __all__ = ["run_traced"]
 

@@ -11,7 +11,8 @@ from typing import ClassVar, Final, Protocol
 
 import structlog
 
-from sockudo.clock import Clock
+from sockudo.base.clock import Clock
+from sockudo.base.spans import Tracer
 from sockudo.errors import SockudoError
 from sockudo.jobs.ports import JobQueue, Lease
 from sockudo.push.counters import PushCounters
@@ -21,7 +22,6 @@ from sockudo.push.ports import PushStore
 from sockudo.push.queue import Stage
 from sockudo.push.recipients import Provider
 from sockudo.push.records import TERMINAL, DeadLetter, OutcomeError, PublishStatus
-from sockudo.spans import Tracer
 
 __all__ = ["Nobody", "PipelineProbe", "Worker", "Works", "dead_letter_id"]
 

@@ -13,14 +13,14 @@ from sockudo.apps.registry import AppRegistry
 from sockudo.apps.resolve import Defaults
 from sockudo.config.apps import App
 from sockudo.dashboard.apps.desk import remove
+from sockudo.drivers.memory_apps import MemoryAppStore
 from sockudo.errors import SockudoError
 from sockudo.push.directory import Directory
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.envelopes import Envelopes
 from sockudo.push.removals import Removals
 from sockudo.push.services import Storage
-from sockudo.stores.memory_apps import MemoryAppStore
-from sockudo.stores.push import MemoryPushStore
+from sockudo.push.stores import MemoryPushStore
 from support.components import HandComponent, of_directory
 from support.desk import Desk
 from support.push_accounts import check_inline

@@ -11,7 +11,7 @@ from sockudo.apps.edits import LONGEST_KEPT
 from sockudo.apps.registry import AppRegistry
 from sockudo.apps.resolve import Defaults
 from sockudo.config.apps import App
-from sockudo.stores.memory_apps import MemoryAppStore
+from sockudo.drivers.memory_apps import MemoryAppStore
 from support.desk import PASSWORD, Desk, Reply
 from support.operators import Page
 

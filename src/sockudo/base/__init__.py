@@ -1,0 +1,1 @@
+"""What every room stands on: names, identifiers, time, tasks, the life of a component."""

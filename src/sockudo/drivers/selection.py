@@ -1,0 +1,94 @@
+"""Which store the configuration asks for to keep the apps in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from sockudo.apps.ports import AppStore
+from sockudo.config import Settings
+from sockudo.config.apps import App
+from sockudo.config.sections.databases import SqlDatabase
+from sockudo.drivers.memory_apps import MemoryAppStore
+from sockudo.drivers.stand_in import StandInAppStore
+
+__all__ = ["FILE_NAME", "app_place", "app_store", "stored_apps"]
+
+FILE_NAME: Final = "apps.sqlite3"
+
+# How long a connection of the pool is waited for (spec: platform § 1.4).
+_TIMEOUT_MS: Final = 5000
+
+
+def app_store(settings: Settings, *, serving: bool = False) -> AppStore:
+    """The store of ``app_manager.driver``, not opened yet.
+
+    ``serving`` is for the server, which starts without its database when the configuration has apps
+    (spec: platform § 1.7). Raises ConfigError when the driver of the database is not installed.
+    """
+    match settings.app_manager.driver:
+        case "memory":
+            return MemoryAppStore()
+        case "sqlite":
+            # Takes a while to import, which those that need no database should not pay for.
+            from sockudo.drivers.sql.apps import sqlite_apps
+
+            return sqlite_apps(_file(settings))
+    store = _sql_store(settings)
+    return StandInAppStore(store) if serving and settings.apps else store
+
+
+async def stored_apps(settings: Settings) -> Sequence[App] | None:
+    """Every app in that store, None where there is no store yet: none is made by looking.
+
+    Raises ConfigError when the driver of the database is not installed, and errors.SERVICE_UNAVAILABLE.
+    """
+    driver = settings.app_manager.driver
+    if driver == "memory" or (driver == "sqlite" and not _file(settings).exists()):
+        return None
+    store = app_store(settings)
+    await store.start()
+    try:
+        return await store.all()
+    finally:
+        await store.stop()
+
+
+def app_place(settings: Settings) -> str:
+    """Where that store is, for people."""
+    match settings.app_manager.driver:
+        case "memory":
+            return "memory"
+        case "sqlite":
+            return str(_file(settings).absolute())
+    _, server = _server(settings)
+    return f"table '{server.table_name}' of database '{server.database}' at {_address(server)}"
+
+
+def _file(settings: Settings) -> Path:
+    return Path(settings.data_dir) / FILE_NAME
+
+
+def _sql_store(settings: Settings) -> AppStore:
+    # Takes a while to import, which those that need no database should not pay for.
+    from sockudo.drivers.sql.apps import SqlAppStore
+    from sockudo.storage.engine import mysql_engine, postgres_engine
+
+    section, server = _server(settings)
+    make = postgres_engine if section == "database.postgres" else mysql_engine
+    engine = make(server, pool_size=1, timeout_ms=_TIMEOUT_MS)
+    return SqlAppStore(engine, server.table_name, place=_address(server), section=section, user=server.username)
+
+
+def _server(settings: Settings) -> tuple[str, SqlDatabase]:
+    if settings.app_manager.driver == "pgsql":
+        return "database.postgres", settings.database.postgres
+    return "database.mysql", settings.database.mysql
+
+
+def _address(server: SqlDatabase) -> str:
+    if server.host.startswith("/"):
+        return server.host
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return f"{host}:{server.port}"

@@ -1,0 +1,7 @@
+"""Stores in SQL databases: one implementation for SQLite, PostgreSQL, and MySQL or MariaDB."""
+
+from __future__ import annotations
+
+from sockudo.drivers.sql.history import SqlHistoryStore, mysql_history, postgres_history, sqlite_history
+
+__all__ = ["SqlHistoryStore", "mysql_history", "postgres_history", "sqlite_history"]

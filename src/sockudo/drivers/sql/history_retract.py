@@ -1,0 +1,87 @@
+"""Taking back what a commit of unknown outcome has stored, and nobody has heard (spec: history § 1.8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from sockudo.drivers.sql.schema import key_hash
+from sockudo.drivers.sql.statements import Statements
+from sockudo.drivers.sql.stream_row import StreamRow
+from sockudo.drivers.sql.streams import locked_stream, serial_at, time_of
+from sockudo.hub.streams.records import RETRACTED, Append, StreamInfo
+
+__all__ = ["retract"]
+
+_PAGE = 200
+
+
+def retract(
+    connection: Connection, sql: Statements, appends: Sequence[Append], after: int, now_ms: int
+) -> StreamInfo | None:
+    """The whole of the transaction but its end."""
+    app_id, channel = appends[0].app_id, appends[0].channel
+    stream = locked_stream(connection, sql, app_id, channel)
+    if stream is None:
+        return None
+    sizes = _stored(connection, sql, stream, appends, after)
+    if sizes:
+        _forget_keys(connection, sql, stream, appends, sizes)
+        _take_newest(connection, sql, stream, sizes)
+        _empty_others(connection, sql, stream, sizes)
+        stream.updated_at_ms = now_ms
+        sql.save_streams.run(connection, [stream.saved()])
+    return stream.info
+
+
+def _stored(
+    connection: Connection, sql: Statements, stream: StreamRow, appends: Sequence[Append], after: int
+) -> dict[int, int]:
+    """Serial → size of the rows that are these appends."""
+    earliest: dict[tuple[str | None, bytes], int] = {}
+    for append in appends:
+        what = append.message_id, append.message
+        earliest[what] = min(append.published_at_ms, earliest.get(what, append.published_at_ms))
+    first = max(after + 1, serial_at(connection, sql, stream, min(earliest.values())))
+    sizes = {}
+    for start in range(first, stream.next_serial, _PAGE):
+        page = stream.entries(start, min(start + _PAGE, stream.next_serial) - 1)
+        for serial, published_at_ms, message_id, _, _, message in connection.execute(sql.oldest_first, page):
+            since_ms = earliest.get((message_id, message))
+            if since_ms is not None and published_at_ms >= since_ms:
+                sizes[serial] = len(message)
+    return sizes
+
+
+def _forget_keys(
+    connection: Connection, sql: Statements, stream: StreamRow, appends: Sequence[Append], sizes: dict[int, int]
+) -> None:
+    hashes = [key_hash(append.app_id, append.channel, append.key) for append in appends if append.key is not None]
+    if not hashes:
+        return
+    rows = sql.keys.run(connection, hashes)
+    gone = [name for name, _, stream_id, serial, _ in rows if stream_id == stream.entries_id and serial in sizes]
+    if gone:
+        sql.delete_keys.run(connection, gone)
+
+
+def _take_newest(connection: Connection, sql: Statements, stream: StreamRow, sizes: dict[int, int]) -> None:
+    """Rows with nothing behind them go; ``sizes`` keeps the others."""
+    newest = last = stream.next_serial - 1
+    size = 0
+    while last in sizes:
+        size += sizes.pop(last)
+        last -= 1
+    if last < newest:
+        sql.ranges.delete(connection, [stream.range(last + 1, newest)])
+        stream.drop_newest(newest - last, size, time_of(connection, sql, stream, last))
+
+
+def _empty_others(connection: Connection, sql: Statements, stream: StreamRow, sizes: dict[int, int]) -> None:
+    for serial, size in sizes.items():
+        which = {"of_app": stream.app_id, "of_channel": stream.channel, "of_stream": stream.entries_id}
+        empty = {"operation_kind": RETRACTED, "message_id": None, "event_name": None}
+        nothing = {"payload_bytes": b"", "payload_size_bytes": 0}
+        connection.execute(sql.update_entry, {**which, "of_serial": serial, **empty, **nothing})
+        stream.size -= size

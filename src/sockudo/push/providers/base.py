@@ -1,0 +1,137 @@
+"""What all providers over HTTP have in common: ten seconds for a send, and a new token when one is rejected."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from sockudo.outbound.ports import ExchangeError, HttpExchange, Reply
+from sockudo.push.delivery import Readiness, Sent
+from sockudo.push.providers.accounts import Accounts
+from sockudo.push.providers.answers import FailedError, failed
+from sockudo.push.providers.tokens import TokenSource
+from sockudo.push.recipients import Recipient
+
+__all__ = ["HttpProvider", "Shapes", "Surroundings", "TokenAccount", "credential_rejected", "encode"]
+
+_SECONDS: Final = 10.0
+_MOST_SHAPES: Final = 64
+
+encode: Final = msgspec.json.Encoder().encode
+
+
+class Surroundings(NamedTuple):
+    """What every provider is given: requests go out by ``http``, ``time`` is Unix seconds."""
+
+    http: HttpExchange
+    time: Callable[[], float]
+    monotonic: Callable[[], float]
+
+
+class TokenAccount:
+    """An account that is a token and what else a request needs."""
+
+    def __init__(self, tokens: TokenSource) -> None:
+        self.tokens = tokens
+
+    async def close(self) -> None:
+        await self.tokens.close()
+
+
+_Some = TypeVar("_Some", bound=Any)
+_Shape = TypeVar("_Shape")
+
+
+class HttpProvider(Generic[_Some]):
+    """A `PushProvider`: subclasses say what is sent and what the answers mean."""
+
+    def __init__(self, accounts: Accounts[_Some], around: Surroundings) -> None:
+        self._accounts = accounts
+        self._around = around
+
+    async def send(
+        self, app_id: str, payload: Mapping[str, Any], recipient: Recipient, *, expires_at_ms: int | None
+    ) -> Sent:
+        """One request, or two where a rejected token was renewed, within ten seconds; see the port."""
+        deadline = asyncio.get_running_loop().time() + _SECONDS
+        try:
+            account = self._accounts.at_hand(app_id)
+            if account is None:
+                async with asyncio.timeout_at(deadline):
+                    account = await self._accounts.find(app_id)
+            return await self._send(account, payload, recipient, expires_at_ms, deadline)
+        except FailedError as error:
+            return error.sent
+        except ExchangeError as error:
+            return failed("network_transport", error.problem)
+        except TimeoutError:
+            return failed("network_transport", "timeout")
+
+    async def readiness(self, app_id: str) -> Readiness:
+        return await self._accounts.readiness(app_id)
+
+    async def close(self) -> None:
+        await self._accounts.close()
+
+    async def _send(
+        self,
+        account: _Some,
+        payload: Mapping[str, Any],
+        recipient: Recipient,
+        expires_at_ms: int | None,
+        deadline: float,
+    ) -> Sent:
+        raise NotImplementedError
+
+    async def _with_token(
+        self,
+        tokens: TokenSource,
+        deadline: float,
+        request: Callable[[str], Awaitable[Reply]],
+        meaning: Callable[[Reply], Sent],
+        rejected: Callable[[Sent, Reply], bool],
+    ) -> Sent:
+        """What the answer means; a token that was ``rejected`` is dropped, and the request made once more."""
+        token = await self._token(tokens, deadline)
+        reply = await request(token)
+        sent = meaning(reply)
+        if not rejected(sent, reply) or not tokens.drop(token):
+            return sent
+        reply = await request(await self._token(tokens, deadline))
+        sent = meaning(reply)
+        if rejected(sent, reply):
+            tokens.despair()
+        return sent
+
+    async def _token(self, tokens: TokenSource, deadline: float) -> str:
+        token = tokens.current()
+        if token is not None:
+            return token
+        async with asyncio.timeout_at(deadline):
+            return await tokens.get()
+
+
+def credential_rejected(sent: Sent, reply: Reply) -> bool:
+    return sent.error is not None and sent.error.kind == "auth_failure"
+
+
+class Shapes(Generic[_Shape]):
+    """What becomes of a payload on its way to a provider, made once for all the recipients of a batch."""
+
+    def __init__(self, make: Callable[[Mapping[str, Any]], _Shape]) -> None:
+        self._make = make
+        # The payload is kept, so that nothing else can be at its address.
+        self._made: dict[int, tuple[Mapping[str, Any], _Shape]] = {}
+
+    def of(self, payload: Mapping[str, Any]) -> _Shape:
+        made = self._made.get(id(payload))
+        if made is not None:
+            return made[1]
+        shape = self._make(payload)
+        if len(self._made) >= _MOST_SHAPES:
+            del self._made[next(iter(self._made))]
+        self._made[id(payload)] = payload, shape
+        return shape

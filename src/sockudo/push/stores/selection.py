@@ -1,0 +1,35 @@
+"""Which store the configuration asks for to keep push in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sockudo.config import Settings
+from sockudo.push.ports import PushStore
+from sockudo.push.stores.memory import MemoryPushStore
+
+__all__ = ["push_exists", "push_store"]
+
+
+def push_store(settings: Settings) -> PushStore:
+    """The store of ``push.storage_driver``, not opened yet. Raises ConfigError when its driver is not installed."""
+    driver, database = settings.push.storage_driver, settings.database
+    if driver == "memory":
+        return MemoryPushStore()
+    # Takes a while to import, which those that need no database should not pay for.
+    from sockudo.push.stores.sql import mysql_push, postgres_push, sqlite_push
+
+    if driver == "postgres":
+        return postgres_push(database.postgres)
+    if driver == "mysql":
+        return mysql_push(database.mysql)
+    return sqlite_push(settings.data_dir)
+
+
+def push_exists(settings: Settings) -> bool:
+    """Whether there may be something in the store: not in one of another process's memory, nor in a file never made."""
+    if settings.push.storage_driver == "sqlite":
+        from sockudo.push.stores.sql import FILE_NAME
+
+        return (Path(settings.data_dir) / FILE_NAME).exists()
+    return settings.push.storage_driver != "memory"

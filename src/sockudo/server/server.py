@@ -1,0 +1,372 @@
+"""The server: a node's services with their listeners, and in which order all of it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import ssl
+from functools import partial
+from pathlib import Path
+
+import structlog
+from starlette.types import ASGIApp
+
+from sockudo.apps import AppRegistry
+from sockudo.base.clock import Clock, SystemClock
+from sockudo.base.loop_watch import LoopWatch
+from sockudo.base.spans import Tracer
+from sockudo.base.tasks import end_tasks, start_tasks
+from sockudo.config import Settings
+from sockudo.config.apps import App
+from sockudo.dashboard.board import Board
+from sockudo.edge.admin import admin_app, is_dashboard
+from sockudo.edge.api import api_routes
+from sockudo.edge.context import Edge
+from sockudo.edge.cors import Cors
+from sockudo.edge.direct import DirectSends
+from sockudo.edge.drain import end_requests, end_sessions
+from sockudo.edge.front import Front
+from sockudo.edge.health import HealthChecks
+from sockudo.edge.held_replies import HeldReplies
+from sockudo.edge.history import history_routes
+from sockudo.edge.http_protocol import HttpProtocol
+from sockudo.edge.inspector import inspector_routes
+from sockudo.edge.listeners import (
+    Listener,
+    ListenError,
+    TcpListener,
+    UnixListener,
+    asgi_config,
+    load_certificate,
+    redirect_app,
+    serve_app,
+    tls_context,
+)
+from sockudo.edge.main_app import MainApp
+from sockudo.edge.message_versions import message_version_routes
+from sockudo.edge.operations import operations_routes
+from sockudo.edge.presence_history import presence_history_routes
+from sockudo.edge.publishing import publish_reply
+from sockudo.edge.push.routes import push_routes
+from sockudo.edge.reach import Reach
+from sockudo.edge.revocations import revocation_routes
+from sockudo.edge.ring import open_ring
+from sockudo.edge.tails import Tails
+from sockudo.edge.traced import TracedFront, traced_publish_reply
+from sockudo.edge.webhooks import webhook_routes
+from sockudo.history import History
+from sockudo.limits.ip import IpLimits
+from sockudo.metrics import HistorySources, Metrics
+from sockudo.server.services import Services
+from sockudo.sessions.sweeper import sweep
+from sockudo.sessions.tokens import revoke
+from sockudo.storage.claims import Claims, places
+from sockudo.storage.occupants import Occupant
+from sockudo.tracing import Tracing, start_tracing
+from sockudo.webhooks import Webhooks
+
+__all__ = ["Server"]
+
+# Seconds for traces that are not sent yet: also when the grace period is over, and not all of it for nothing.
+_LEAST_FLUSH = 1.0
+_LONGEST_FLUSH = 5.0
+
+_log = structlog.get_logger("sockudo.server")
+
+
+class Server:
+    """One node. `start` returns when it listens; `stop` returns when everything is closed.
+
+    ``port`` and ``metrics_port`` are the ports really listened on, also when 0 was configured.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        # Known only when it was made just now.
+        self.dashboard_password: str | None = None
+        self.dashboard: ASGIApp | None = None
+        self._operators = Reach.of_operators(settings)
+        self.port = settings.port
+        self.metrics_port: int | None = None
+        self._tracing: Tracing | None = None
+        self._stack = contextlib.AsyncExitStack()
+        self._listeners: list[Listener] = []
+        self._tls: ssl.SSLContext | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def serves_dashboard(self) -> bool:
+        """Whether a listener that is open has the dashboard."""
+        dashboard = self.settings.dashboard
+        return dashboard.enabled and (self.metrics_port is not None or dashboard.public)
+
+    # ---- start ----
+
+    async def start(self) -> None:
+        """Starts phase by phase; a phase that fails undoes the ones before it and raises.
+
+        Raises `ListenError` for a listener that cannot be opened and ``errors.SockudoError`` for an app store that
+        cannot be used and for a folder or a database that another server uses.
+        """
+        try:
+            await self._claim_places()
+            self._build()
+            self._stack.push_async_callback(self.services.close)
+            await self.services.open()
+            self._open_bulk_writer()
+            await self._open_listeners()
+            await self._open_metrics()
+            await self._open_dashboard()
+            self._start_rounds()
+        except BaseException:
+            await self._close()
+            raise
+
+    async def _claim_places(self) -> None:
+        wanted = places(self.settings, Occupant.current(self.clock.time()))
+        self._claims = Claims(wanted, shared=self.settings.instance.shared_stores)
+        self._stack.push_async_callback(self._claims.close)
+        await self._claims.start()
+
+    def _build(self) -> None:
+        settings = self.settings
+        self._tracing = start_tracing(os.environ, settings.instance.process_id)
+        tracer = None if self._tracing is None else self._tracing.tracer
+        self.services = services = Services(settings, self.clock, tracer)
+        self.tails = Tails(services.gateway.inspector, lambda: services.gateway.draining)
+        self._stack.push_async_callback(self.tails.close)
+        self.health = self._health_checks()
+        self._build_edge(tracer)
+        self._build_operators()
+
+    def _build_edge(self, tracer: Tracer | None) -> None:
+        settings, services = self.settings, self.services
+        self._main = main = MainApp()
+        self.edge = edge = Edge(
+            gateway=services.gateway,
+            events=services.events,
+            apps=services.apps,
+            rates=services.rates,
+            clock=self.clock,
+            settings=settings,
+            limits=IpLimits(settings.rate_limiter),
+            cors=Cors(settings),
+            reach=Reach.of_clients(settings),
+            uvicorn=asgi_config(main),
+            replies=HeldReplies(asyncio.get_running_loop().call_soon),
+            push=services.push,
+            tracer=tracer,
+            answer=publish_reply if tracer is None else partial(traced_publish_reply, tracer),
+        )
+        messages, presence = services.histories.messages, services.histories.presence
+        routes = [
+            *api_routes(edge),
+            *history_routes(edge, messages),
+            *presence_history_routes(edge, presence),
+            *message_version_routes(edge),
+            *webhook_routes(edge, services.webhooks.service),
+            *push_routes(edge),
+            *inspector_routes(edge, self.tails),
+            *revocation_routes(edge, services.revocations, partial(revoke, services.gateway)),
+            *operations_routes(edge, self.health, messages, presence),
+        ]
+        front = Front(edge, routes)
+        main.front = front if tracer is None else TracedFront(edge, front, tracer)
+
+    def _health_checks(self) -> HealthChecks:
+        services, draining = self.services, lambda: self.services.gateway.draining
+        health = HealthChecks(services.apps, draining, lambda: self.settings.health_check_timeout_ms / 1000)
+        health.add("apps", services.apps.check)
+        messages = services.histories.messages
+        health.add_component("history", messages, History.check, degrading=False)
+        health.add_component("history_writes", messages, lambda history: history.taking.check())
+        health.add_component("webhooks", services.webhooks.service, Webhooks.check)
+        health.add_component("push_store", services.push.storage, lambda storage: storage.store.check())
+        health.add_component("push", services.push.delivery, lambda sending: sending.pipeline.check())
+        return health
+
+    def _build_operators(self) -> None:
+        settings, services = self.settings, self.services
+        self.watch = LoopWatch(waiting=services.hub.connection_count)
+        self.board = Board(
+            apps=services.apps,
+            gateway=services.gateway,
+            clock=self.clock,
+            events=services.events,
+            limits=self.edge.limits,
+            health=self.health,
+            history=services.histories.messages,
+            presence_history=services.histories.presence,
+            webhooks=services.webhooks.service,
+            push=services.push,
+            tails=self.tails,
+            apply_changes=services.apply_changes,
+            loop=self.watch,
+        )
+        if settings.dashboard.enabled:
+            # Its pages take a while to import, which servers without it should not pay for.
+            from sockudo.dashboard.app import dashboard_app
+
+            self.dashboard = dashboard_app(self.board)
+            if settings.dashboard.public:
+                self._main.add_pages(is_dashboard, self.dashboard)
+        if settings.dev:
+            from sockudo.dashboard.start import is_start_page, start_page  # as the dashboard is
+
+            self._main.add_pages(is_start_page, start_page(self.board))
+        messages, presence = services.histories.messages, services.histories.presence
+        self.metrics = self.board.metrics = Metrics(
+            services.hub,
+            refused=services.gateway.refused,
+            limits=lambda: self.edge.limits if self.edge.limits.enabled else None,
+            loop=self.watch,
+            prefix=settings.metrics.prometheus.prefix,
+            port=settings.metrics.port,
+            histories=HistorySources(lambda: messages.if_open, lambda: presence.if_open),
+            webhooks=self._webhooks,
+            push=lambda: services.push.counters if services.push.delivery.is_open else None,
+            refused_requests=services.gateway.refused_requests,
+            descriptors_missing=lambda: self.edge.descriptors.exhausted,
+        )
+
+    def _webhooks(self) -> tuple[Webhooks, str] | None:
+        webhooks = self.services.webhooks.service.if_open
+        return None if webhooks is None else (webhooks, self.settings.queue.driver)
+
+    async def _open_dashboard(self) -> None:
+        """A password is shown once: none is made for a dashboard that cannot be reached. Until then no login passes."""
+        if self.serves_dashboard:
+            self.dashboard_password = await self.board.credentials.prepare()
+
+    def _open_bulk_writer(self) -> None:
+        """With TLS each connection has bytes of its own."""
+        if self.settings.ssl.enabled:
+            return
+        ring = open_ring() if self.settings.websocket.io_uring else None
+        if ring is None:
+            self.services.hub.bulk = DirectSends()
+            return
+        self._stack.callback(ring.close)
+        self.services.hub.bulk = ring
+
+    async def _open_listeners(self) -> None:
+        settings = self.settings
+        self.edge.tell_time()
+        if settings.unix_socket.enabled:
+            path, mode = Path(settings.unix_socket.path), int(settings.unix_socket.permission_mode, 8)
+            self._own(await UnixListener.open(path, mode, partial(HttpProtocol, self.edge, unix=True)))
+            self.board.listens("Clients and HTTP API", f"unix:{path}")
+            _log.info("listening", path=str(path))
+            return
+        self._tls = tls_context(settings)
+        protocol = partial(HttpProtocol, self.edge, secure=self._tls is not None)
+        main = await TcpListener.open(settings.host, settings.port, protocol, self._tls)
+        self._own(main)
+        self.port = main.port
+        self.board.listens("Clients and HTTP API", settings.host, main.port, tls=self._tls is not None)
+        _log.info("listening", host=settings.host, port=main.port, tls=self._tls is not None)
+        if self._tls is not None and settings.ssl.redirect_http:
+            redirect = await serve_app(settings.host, settings.ssl.http_port, redirect_app(lambda: self.port))
+            self._own(redirect)
+            self.board.listens("Redirect to https", settings.host, redirect.port)
+            _log.info("redirecting to https", host=settings.host, port=redirect.port)
+
+    async def _open_metrics(self) -> None:
+        """A metrics port that is taken is no reason not to serve (spec: platform § 1.7)."""
+        metrics, dashboard = self.settings.metrics, self.settings.dashboard
+        if not (metrics.enabled or dashboard.enabled):
+            return
+        app = admin_app(self._scrape if metrics.enabled else None, self.dashboard, lambda: self._operators)
+        try:
+            listener = await serve_app(metrics.host, metrics.port, app)
+        except ListenError as problem:
+            missing = [name for name, on in (("metrics", metrics.enabled), ("dashboard", dashboard.enabled)) if on]
+            from sockudo.doctor.machine import who_has  # takes a while, and is only needed here
+
+            known = who_has(problem.taken, "--metrics-port or METRICS_PORT")
+            _log.warning(" and ".join(f"no {name}" for name in missing), reason=str(problem), **known)
+            return
+        self._own(listener)
+        self.metrics_port = self.metrics.port = listener.port
+        self.board.listens("Metrics and dashboard", metrics.host, listener.port)
+        _log.info("metrics", host=metrics.host, port=listener.port)
+
+    async def _scrape(self) -> bytes:
+        await self.services.histories.refresh_totals()
+        await self.services.push.measure()
+        return self.metrics.render()
+
+    @property
+    def apps(self) -> AppRegistry:
+        """Every app that is served."""
+        return self.services.apps
+
+    @property
+    def first_app(self) -> App | None:
+        """The app that was made at the start because there was none."""
+        return self.services.first_app
+
+    def _own(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
+    def _start_rounds(self) -> None:
+        rounds = (
+            sweep(self.services.gateway),
+            self._sweep_edge(),
+            self.services.apps.watch(1.0, self.services.apply_changes),
+            self.watch.run(),
+            self._claims.watch(),
+            *((self.board.samples.run(),) if self.settings.dashboard.enabled else ()),
+        )
+        self._tasks = start_tasks(*rounds)
+
+    async def _sweep_edge(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self.edge.tell_time()
+            self.edge.sweep(self.clock.monotonic())
+
+    # ---- while it runs ----
+
+    async def reload(self, settings: Settings) -> None:
+        """Takes over ``settings``, which differ only in what may change while running; a refusal changes nothing.
+
+        The certificate is read again, also when its path stays. Raises `ListenError` for one that cannot be used, and
+        ``errors.SockudoError`` for apps that cannot.
+        """
+        if self._tls is not None:
+            load_certificate(self._tls, settings)
+        await self.services.reload(settings)
+        self.settings = self.edge.settings = settings
+        self.edge.limits.replace(settings.rate_limiter)
+        self.edge.cors = Cors(settings)
+        self.edge.reach, self._operators = Reach.of_clients(settings), Reach.of_operators(settings)
+        self.edge.tell_time()
+
+    # ---- stop ----
+
+    async def stop(self) -> None:
+        """Drains, in the order of spec: platform § 7.4, within the grace period; then closes everything."""
+        deadline = await end_sessions(self.edge, self.settings.shutdown_grace_period)
+        # Its event streams would keep their connections open.
+        await self.board.close()
+        self._close_listeners()
+        await end_requests(self.edge, deadline)
+        await self.services.push.drain(deadline)
+        await self._close(deadline)
+        _log.info("stopped")
+
+    def _close_listeners(self) -> None:
+        while self._listeners:
+            self._listeners.pop().close()
+
+    async def _close(self, deadline: float = 0.0) -> None:
+        self._close_listeners()
+        await end_tasks(self._tasks)
+        await self._stack.aclose()
+        if self._tracing is not None:
+            # Last, since what was closed before has left spans.
+            left = deadline - asyncio.get_running_loop().time()
+            await self._tracing.close(min(max(left, _LEAST_FLUSH), _LONGEST_FLUSH))

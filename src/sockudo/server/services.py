@@ -1,0 +1,213 @@
+"""What a node does behind its listeners: its parts, how they are wired, and in which order they open and close."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import structlog
+
+from sockudo import errors
+from sockudo.apps import AppRegistry, Changes, Defaults
+from sockudo.auth.revocations import Revocations
+from sockudo.base.clock import Clock
+from sockudo.base.components import Opener
+from sockudo.base.spans import Tracer
+from sockudo.config import Settings
+from sockudo.config.app_choice import aliases
+from sockudo.config.app_reader import origin_warnings
+from sockudo.config.apps import App
+from sockudo.drivers import MemoryHistoryStore
+from sockudo.drivers.histories import history_store
+from sockudo.drivers.revocations import RevocationFile
+from sockudo.drivers.selection import app_store
+from sockudo.history.runtime import HistoryRuntime
+from sockudo.hub import Hub, HubOptions
+from sockudo.hub.events import Observers
+from sockudo.inspector import Inspector
+from sockudo.limits.app_rates import AppRates
+from sockudo.limits.idempotency import IdempotencyKeys
+from sockudo.protocol.delta import Algorithm, DeltaNode, DeltaOptions
+from sockudo.publishing import EventApi, Publisher
+from sockudo.publishing.event_api import PublishOptions
+from sockudo.push.refused import note_refused
+from sockudo.push.rules import EventRules
+from sockudo.push.runtime import PushRuntime
+from sockudo.queues import webhook_queue
+from sockudo.server.push_drivers import ConfiguredPush
+from sockudo.sessions import Gateway
+from sockudo.webhooks.ports import Sender
+from sockudo.webhooks.runtime import WebhookRuntime
+
+__all__ = ["Services"]
+
+_log = structlog.get_logger("sockudo.server")
+
+
+class Services:
+    """The parts of one node. They exist from here on; `open` makes them work and `close` ends them.
+
+    ``first_app`` is the app that was made because there was none, with its secret, for printing once.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, tracer: Tracer | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        self.settings = settings
+        self.clock = clock
+        self.first_app: App | None = None
+        observers = Observers()
+        self.inspector = inspector = Inspector(clock.time, observers)
+        deltas = DeltaNode(_delta_options(settings), clock.time)
+        self.hub = hub = Hub(loop.call_soon, clock.monotonic, _hub_options(settings), deltas, observers)
+        self.apps = apps = AppRegistry(
+            app_store(settings, serving=True),
+            Defaults.from_settings(settings),
+            aliases=aliases(settings.apps, dev=settings.dev),
+        )
+        self.rates = AppRates()
+        self.keys = IdempotencyKeys(max_key_length=settings.idempotency.max_key_length)
+        self.revocations = Revocations(RevocationFile(settings.data_dir))
+        self.histories = HistoryRuntime(hub, apps, clock, settings, history_store, MemoryHistoryStore, tracer)
+        self.webhooks = WebhookRuntime(hub, inspector, apps, clock, settings, webhook_queue, _webhook_sender, tracer)
+        publisher = Publisher(hub, self.keys, clock, self.histories.messages, inspector.doubts)
+        self.gateway = Gateway(hub, apps, clock, settings, loop.call_soon, publisher, self.revocations, inspector)
+        self.push = PushRuntime(
+            apps,
+            clock,
+            settings,
+            ConfiguredPush(),
+            self._publish_notification,
+            self.webhooks.service,
+            inspector,
+            tracer,
+        )
+        self.events = EventApi(publisher, self.keys, self.rates, clock, inspector.doubts)
+        self.events.options = _publish_options(settings)
+        self.events.pushes = self.event_rules = EventRules(
+            self.push.serving, settings.push_rules, clock, partial(note_refused, inspector)
+        )
+        self._opener = Opener(
+            {
+                self.histories.presence: lambda: self.histories.presence_needed,
+                self.histories.messages: lambda: self.histories.messages_needed,
+                self.webhooks.service: lambda: self.webhooks.needed,
+                self.push.delivery: lambda: self.push.needed,
+            },
+            # Without its database there is no push for now, which is no reason not to serve.
+            optional=(self.push.delivery,),
+        )
+
+    # ---- opening and closing ----
+
+    async def open(self) -> None:
+        """Reads the apps and opens what they need. Raises ``errors.SockudoError``; `close` undoes what was opened."""
+        await self._open_apps()
+        await self.revocations.start(self.clock.time())
+        await self._opener.start()
+
+    async def close(self) -> None:
+        """Ends everything, from the top down: what is closed may still use what is closed later."""
+        await self._opener.close()
+        await self.event_rules.close()
+        await self.push.close()
+        await self.webhooks.service.close()
+        await self.histories.close()
+        await self.apps.stop()
+
+    async def _open_apps(self) -> None:
+        await self.apps.start(self.settings.apps)
+        if not self.settings.apps:
+            self.first_app = await self.apps.ensure_first_app()
+        for app in self.apps.all():
+            self.gateway.state(app)
+            _log.info("app", app_id=app.id, enabled=app.enabled)
+            # Of configured ones the configuration has said it already.
+            for warning in () if app.id in self.apps.configured else origin_warnings(app.record):
+                _log.warning("app", app_id=app.id, warning=warning)
+
+    async def _publish_notification(self, app_id: str, channel: str, payload: Mapping[str, Any]) -> str | None:
+        """Publishes a push notification on a channel, for subscribers of this server."""
+        app = self.apps.by_id(app_id)
+        if app is None:
+            raise errors.INVALID_INPUT(f"there is no app {app_id}")
+        return await self.events.notification(app, self.gateway.state(app), channel, payload)
+
+    # ---- while it runs ----
+
+    def apply_changes(self, changes: Changes) -> None:
+        """Gives open sessions the changed apps; those of a disabled or removed app end."""
+        for app_id in changes.removed:
+            self.gateway.remove_app(app_id)
+        for app_id in (*changes.added, *changes.updated, *changes.disabled):
+            app = self.apps.by_id(app_id)
+            if app is not None:
+                self.gateway.apply_app(app)
+        self._opener.changed()
+        _log.info(
+            "apps changed",
+            added=changes.added,
+            updated=changes.updated,
+            disabled=changes.disabled,
+            removed=changes.removed,
+        )
+
+    async def reload(self, settings: Settings) -> None:
+        """Takes over ``settings``, which differ only in what may change while running; a refusal changes nothing.
+
+        Raises ``errors.SockudoError`` for apps that cannot be used.
+        """
+        changes = await self.apps.replace_inline(settings.apps, Defaults.from_settings(settings))
+        self.settings = self.gateway.settings = settings
+        self.keys.max_key_length = settings.idempotency.max_key_length
+        self.hub.options = _hub_options(settings)
+        self.events.options = _publish_options(settings)
+        self.histories.configure(settings)
+        self.push.configure(settings)
+        self.event_rules.configure(settings.push_rules)
+        for state in self.hub.apps.values():
+            state.cache.ttl = settings.channel_limits.cache_ttl
+        self._opener.changed()
+        if changes:
+            self.apply_changes(changes)
+
+
+def _webhook_sender(settings: Settings) -> Sender:
+    # Takes a while to import, which servers without webhooks should not pay for.
+    from sockudo.webhooks.sender import HttpSender
+
+    return HttpSender(allow_private=settings.webhooks.allow_private_addresses)
+
+
+def _hub_options(settings: Settings) -> HubOptions:
+    """The hub's: cached events, grace of lost members, tags."""
+    return HubOptions(
+        cache_ttl=settings.channel_limits.cache_ttl,
+        cache_capacity=settings.cache.memory.max_capacity,
+        presence_grace=settings.presence.ungraceful_timeout_seconds,
+        v2_presence_grace=settings.presence.v2_ungraceful_timeout_seconds,
+        show_tags=settings.tag_filtering.enable_tags,
+        filter_work=settings.tag_filtering.max_work_per_message,
+    )
+
+
+def _delta_options(settings: Settings) -> DeltaOptions:
+    """The server's word on delta compression; channels may have their own."""
+    deltas = settings.delta_compression
+    return DeltaOptions(
+        enabled=deltas.enabled,
+        algorithm=Algorithm(deltas.algorithm),
+        full_message_interval=deltas.full_message_interval,
+        min_message_size=deltas.min_message_size,
+        max_state_age_secs=deltas.max_state_age_secs,
+        max_conflation_states_per_channel=deltas.max_conflation_states_per_channel,
+        max_channel_states_per_socket=deltas.max_channel_states_per_socket,
+        conflation_key_path=deltas.conflation_key_path,
+        omit_delta_algorithm=deltas.omit_delta_algorithm,
+    )
+
+
+def _publish_options(settings: Settings) -> PublishOptions:
+    """What a publish may ask for."""
+    return PublishOptions(ephemeral=settings.ephemeral.enabled, echo=settings.echo_control.enabled)

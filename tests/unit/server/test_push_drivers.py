@@ -1,0 +1,67 @@
+"""Which push queue the configuration asks for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from sockudo.config import Settings
+from sockudo.config.loader import load
+from sockudo.config.problems import ConfigError
+from sockudo.jobs.memory import MemoryJobQueue
+from sockudo.jobs.redis import RedisJobQueue
+from sockudo.jobs.sql import SqlJobQueue
+from sockudo.server.push_drivers import push_queue
+
+
+def settings(driver: str | None, **environ: str) -> Settings:
+    chosen = {} if driver is None else {"PUSH_QUEUE_DRIVER": driver}
+    return load(path=None, environ={**chosen, **environ}, cwd=Path("/nonexistent")).settings
+
+
+def test_each_driver_has_its_queue() -> None:
+    assert isinstance(push_queue(settings("memory")), MemoryJobQueue)
+    assert isinstance(push_queue(settings("redis")), RedisJobQueue)
+    for driver in ("sqlite", "postgres", "mysql", "mariadb", None):
+        assert isinstance(push_queue(settings(driver)), SqlJobQueue)
+
+
+async def test_the_file_is_in_the_data_directory(tmp_path: Path) -> None:
+    queue = push_queue(settings(None, SOCKUDO_DATA_DIR=str(tmp_path / "data")))
+    assert not (tmp_path / "data").exists()
+    await queue.start()
+    await queue.close()
+    assert (tmp_path / "data" / "push-queue.sqlite3").exists()
+
+
+@pytest.mark.parametrize(
+    ("driver", "module", "text"),
+    [
+        (
+            "redis",
+            "redis.asyncio",
+            "Redis needs a driver that is not installed: pip install '.[redis]' in a checkout",
+        ),
+        (
+            "postgres",
+            "psycopg",
+            "PostgreSQL needs a driver that is not installed: pip install '.[postgres]' in a checkout",
+        ),
+        (
+            "mysql",
+            "pymysql",
+            "MySQL needs a driver that is not installed: pip install '.[mysql]' in a checkout",
+        ),
+    ],
+)
+def test_a_driver_that_is_not_installed_is_one_sentence(
+    driver: str, module: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("jobs.redis", "storage.redis_scripts"):
+        monkeypatch.delitem(sys.modules, f"sockudo.{name}")
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigError) as caught:
+        push_queue(settings(driver))
+    assert str(caught.value) == text
