@@ -1,0 +1,120 @@
+"""What the rest of the server knows of other nodes (spec: platform § 10).
+
+Four ports: a `Bus` carries items and requests, `Membership` says which nodes live and which of them owns a key, the
+`Directory` answers what spans nodes, and `Counters` hold what must be counted or claimed once for all of them. The
+implementations inside one process answer at once, without encoding or waiting. Clocks are monotonic and local.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+from sockudo.cluster.items import Item, Request
+
+__all__ = ["Answers", "Bus", "Membership", "Node", "NodeChange", "Received", "Receiver"]
+
+
+class Node(NamedTuple):
+    """A process on a bus. ``id`` is random and new at each start of it; ``name`` is for people only.
+
+    A node that was held dead and comes back is its next ``incarnation``, from 1.
+    """
+
+    id: str
+    incarnation: int
+    name: str
+
+
+class NodeChange(NamedTuple):
+    """A node came or went."""
+
+    node: Node
+    what: Literal["up", "down"]
+
+
+class Received(NamedTuple):
+    """An item as it arrives. ``sequence`` counts what the sender published on the topic, from 1."""
+
+    sender: Node
+    topic: str
+    sequence: int
+    item: Item
+
+
+class Answers(NamedTuple):
+    """What nodes answered, by node id. ``complete`` is False when a live node did not answer before the deadline."""
+
+    values: Mapping[str, Any]
+    complete: bool
+
+
+class Receiver(Protocol):
+    """What a node does with what reaches it. Called on the node's event loop; must not raise."""
+
+    def receive(self, received: Received) -> None:
+        """Takes an item of another node; those of one sender on one topic come in order, each at most once."""
+
+    def answer(self, request: Request) -> Awaitable[Any] | Any:
+        """The answer of this node, or what becomes it."""
+
+    def gap(self, topics: Sequence[str]) -> None:
+        """Items on these topics may have been lost: what they tell about has to be read anew."""
+
+
+class Bus(Protocol):
+    """Carries items between nodes.
+
+    Promises of every implementation: items of one sender on one topic keep their order; an item arrives at most once,
+    zero times is possible; a loss in the middle shows as a jump of the sequence or as a gap. Nothing is promised about
+    the order between senders, or between two topics of one sender.
+    """
+
+    alone: bool
+    """True only while no other node can hear anything: then nothing has to be published."""
+
+    def attach(self, receiver: Receiver) -> None:
+        """From now on items and requests go to ``receiver``; before, requests stay without an answer."""
+
+    def publish(self, topic: str, item: Item) -> None:
+        """Sends an item to the other nodes that subscribed to the topic. Never waits and never raises."""
+
+    def subscribe(self, topic: str) -> Awaitable[None] | None:
+        """Asks for a topic's items; what is returned ends when it is confirmed, None when it is already.
+
+        What a live node publishes after the confirmation arrives, or a gap shows.
+        """
+
+    def unsubscribe(self, topic: str) -> None:
+        """Ends what `subscribe` began, soon; a topic that was not subscribed to is ignored."""
+
+    def interested(self, topic: str) -> bool:
+        """Whether another node may have subscribed: False only when that is certain."""
+
+    async def ask(self, request: Request, *, deadline: float, nodes: Sequence[str] | None = None) -> Answers:
+        """Asks every live node, this one too, or those with the ids given; ``deadline`` in seconds from now.
+
+        Each node is asked once and answers at most once; what comes late is dropped. A node that goes down meanwhile is
+        not waited for.
+        """
+
+
+class Membership(Protocol):
+    """Which nodes live, as this node sees them."""
+
+    me: Node
+
+    def live(self) -> Sequence[Node]:
+        """Every live node, this one included, ordered by id."""
+
+    def is_alive(self, node_id: str) -> bool:
+        """Whether the node of this id lives."""
+
+    def owner(self, key: str) -> Node:
+        """The live node that a key belongs to: the same one for all nodes that see the same nodes."""
+
+    def fenced(self) -> bool:
+        """Whether the others may hold this node dead by now: then it must not number, answer or publish anything."""
+
+    def watch(self, observer: Callable[[NodeChange], None]) -> None:
+        """From now on ``observer`` is called with every change."""

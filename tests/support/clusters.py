@@ -1,0 +1,98 @@
+"""Several nodes joined by a bus, for the contract suites of `sockudo.cluster.ports`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+from sockudo.cluster.in_process import InProcessMembership, Network, join_network
+from sockudo.cluster.items import Item, Request
+from sockudo.cluster.ports import Bus, Membership, Received
+from sockudo.cluster.router import Router
+
+__all__ = ["BUSES", "Echo", "Ground", "InProcessGround", "Joined", "Note", "ground_of"]
+
+BUSES = ("in-process",)
+"""The implementations that the suites run over."""
+
+
+class Note(Item, frozen=True, tag="note"):
+    """An item with nothing but a text."""
+
+    text: str
+
+
+class Echo(Request, frozen=True, tag="echo"):
+    """A request that a node answers as its test wants."""
+
+    text: str = ""
+
+
+class Joined:
+    """One node: its ports, and what arrived."""
+
+    def __init__(self, bus: Bus, membership: Membership, leave: Callable[[], None]) -> None:
+        self.bus = bus
+        self.membership = membership
+        self.leave = leave
+        self.arrived: list[Received] = []
+        self.router = Router()
+        self.router.on_item(Note, lambda _received, _note: None)
+        self.answer_with(lambda echo: f"{membership.me.name}:{echo.text}")
+        bus.attach(self)
+
+    @property
+    def texts(self) -> list[str]:
+        """What arrived, in its order."""
+        return [received.item.text for received in self.arrived if isinstance(received.item, Note)]
+
+    def answer_with(self, answer: Callable[[Echo], Awaitable[Any] | Any]) -> None:
+        """From now on the node answers `Echo` so."""
+        self.router.on_request(Echo, answer)
+
+    def receive(self, received: Received) -> None:
+        self.arrived.append(received)
+        self.router.receive(received)
+
+    def answer(self, request: Request) -> Awaitable[Any] | Any:
+        return self.router.answer(request)
+
+    def gap(self, topics: Sequence[str]) -> None:
+        self.router.gap(topics)
+
+
+class Ground(Protocol):
+    """Where the nodes of one test live."""
+
+    async def join(self, name: str) -> Joined: ...
+    async def settle(self) -> None:
+        """Returns when everything that was published has arrived."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class InProcessGround:
+    """Nodes inside this process."""
+
+    def __init__(self) -> None:
+        self._network = Network()
+
+    async def join(self, name: str) -> Joined:
+        bus, membership = join_network(asyncio.get_running_loop().call_soon, self._network, name)
+        assert isinstance(membership, InProcessMembership)
+        return Joined(bus, membership, membership.leave)
+
+    async def settle(self) -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        """Nothing is left behind."""
+
+
+def ground_of(kind: str) -> Ground:
+    """The ground of one of `BUSES`."""
+    assert kind == "in-process"
+    return InProcessGround()
