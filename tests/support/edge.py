@@ -284,7 +284,7 @@ class Socket(Wire):
 def _server_routes(node: EdgeNode) -> list[Route]:
     edge, parts = node.edge, node.components
     return [
-        *api_routes(edge),
+        *api_routes(edge, node.bus),
         *history_routes(edge, parts.history),
         *presence_history_routes(edge, parts.presence_history),
         *push_routes(edge),

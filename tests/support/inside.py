@@ -11,6 +11,8 @@ import msgspec
 from sockudo.apps.live import LiveApp
 from sockudo.apps.resolve import Defaults, resolve
 from sockudo.auth.revocations import Revocations
+from sockudo.cluster.in_process import Network, join_network
+from sockudo.cluster.router import Router
 from sockudo.config import Settings
 from sockudo.config.apps import App, Policy
 from sockudo.hub import AppState, Hub, HubOptions
@@ -19,7 +21,9 @@ from sockudo.inspector import Inspector
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.protocol.shapes import V1_JSON, Shape
 from sockudo.publishing import Publisher
+from sockudo.publishing.nodes import Message, OtherNodes
 from sockudo.sessions import Gateway, Session
+from sockudo.sessions.orders import answer_orders
 from sockudo.testing import FakeClock
 from support.components import NodeComponents
 from support.signing import Credentials, channel_auth, user_auth
@@ -144,7 +148,13 @@ class Client:
 class Node:
     """Hub and gateway with turns of the loop and time by hand."""
 
-    def __init__(self, *apps: LiveApp, settings: Settings | None = None, options: HubOptions | None = None) -> None:
+    def __init__(
+        self,
+        *apps: LiveApp,
+        settings: Settings | None = None,
+        options: HubOptions | None = None,
+        network: Network | None = None,
+    ) -> None:
         self.turns: list[Callable[[], object]] = []
         self.clock = FakeClock(NOW)
         self.clock.advance(1000)
@@ -156,7 +166,16 @@ class Node:
         self.settings = settings or Settings()
         self.keys = IdempotencyKeys(max_key_length=128)
         self.components = NodeComponents()
-        self.publisher = Publisher(self.hub, self.keys, self.clock, self.components.history, self.inspector.doubts)
+        self.bus, self.membership = join_network(self.turns.append, network)
+        self.router = Router()
+        self.publisher = Publisher(
+            self.hub,
+            self.keys,
+            self.clock,
+            self.components.history,
+            self.inspector.doubts,
+            OtherNodes(self.bus, self.membership, self.hub),
+        )
         self.revocations = Revocations()
         self.gateway = Gateway(
             self.hub,
@@ -168,6 +187,9 @@ class Node:
             self.revocations,
             self.inspector,
         )
+        self.router.on_item(Message, self.publisher.receive)
+        answer_orders(self.router, self.gateway, self.revocations)
+        self.bus.attach(self.router)
 
     @property
     def state(self) -> AppState:

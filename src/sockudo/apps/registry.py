@@ -23,9 +23,10 @@ from sockudo.apps.origins import configure
 from sockudo.apps.ports import AppStore
 from sockudo.apps.resolve import Defaults, resolve
 from sockudo.base import ids
+from sockudo.cluster.items import Item
 from sockudo.config.apps import App
 
-__all__ = ["AppRegistry", "Changes"]
+__all__ = ["AppRegistry", "AppsChanged", "Changes"]
 
 _T = TypeVar("_T")
 
@@ -52,6 +53,10 @@ class Changes:
     def closed(self) -> tuple[str, ...]:
         """The apps whose connections must end: disabled or removed."""
         return self.disabled + self.removed
+
+
+class AppsChanged(Item, frozen=True, tag="apps_changed"):
+    """The records of apps changed in the store that nodes share; each node reads them anew."""
 
 
 class AppRegistry:

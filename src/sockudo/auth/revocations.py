@@ -41,7 +41,7 @@ class Revocations:
     async def start(self, now: float) -> None:
         """Reads what is in force. Raises errors.SERVICE_UNAVAILABLE when the store cannot be read."""
         if self._store is not None:
-            self._put(await self._store.in_force(now))
+            self.add(await self._store.in_force(now))
         self._complete = True
 
     async def revoke(self, revocations: Sequence[Revocation], now: float) -> None:
@@ -58,7 +58,7 @@ class Revocations:
                 )
         if self._store is not None:
             await self._store.record(revocations, now)
-        self._put(revocations)
+        self.add(revocations)
 
     def check(self, app_id: str, token: Token, now: float) -> None:
         """Raises errors.TOKEN_REFUSED for a token that was revoked, errors.TOKEN_UNVERIFIED when that is not known."""
@@ -74,7 +74,8 @@ class Revocations:
             return False
         return now < max(ends.get(("jti", token.jti), 0.0), ends.get(("client_id", token.client_id), 0.0))
 
-    def _put(self, revocations: Sequence[Revocation]) -> None:
+    def add(self, revocations: Sequence[Revocation]) -> None:
+        """Puts in force what is kept already, here or by another node. The same one twice does nothing."""
         for revocation in revocations:
             ends = self._ends.setdefault(revocation.app_id, {})
             key = revocation.kind, revocation.value

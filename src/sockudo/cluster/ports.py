@@ -8,11 +8,15 @@ implementations inside one process answer at once, without encoding or waiting. 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from sockudo.cluster.items import Item, Request
 
-__all__ = ["Answers", "Bus", "Membership", "Node", "NodeChange", "Received", "Receiver"]
+__all__ = ["DEADLINE", "Answers", "Bus", "Membership", "Node", "NodeChange", "Received", "Receiver"]
+
+
+DEADLINE: Final = 1.0
+"""Seconds within which nodes answer a request where nothing else is said."""
 
 
 class Node(NamedTuple):

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.auth.signing import query_param
+from sockudo.cluster.ports import Bus
 from sockudo.edge.failed_auth import after_failure
 from sockudo.edge.paths import path_part
 from sockudo.edge.publishing import finished_reply, publish_reply
@@ -20,7 +21,7 @@ from sockudo.edge.refusals import note_scope, scope_address
 from sockudo.edge.signed import authenticated, json_reply, query_string
 from sockudo.errors import ErrorSpec
 from sockudo.publishing import channel_state, channel_users, list_channels
-from sockudo.sessions import Session
+from sockudo.sessions.orders import end_user
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
@@ -31,10 +32,10 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 Answer = Callable[["Edge", LiveApp, Request], object]
 
 
-def api_routes(edge: Edge) -> list[Route]:
+def api_routes(edge: Edge, bus: Bus) -> list[Route]:
     """Every route of the signed HTTP API."""
-    terminate = _user_endpoint(edge, errors.TERMINATED)
-    reconnect = _user_endpoint(edge, errors.FORCE_RECONNECT)
+    terminate = _user_endpoint(edge, bus, errors.TERMINATED)
+    reconnect = _user_endpoint(edge, bus, errors.FORCE_RECONNECT)
     app = "/apps/{app_id}"
     return [
         Route(f"{app}/events", _publish(edge, batch=False), methods=["POST"]),
@@ -84,12 +85,10 @@ def _query(edge: Edge, answer: Answer) -> Endpoint:
     return endpoint
 
 
-def _user_endpoint(edge: Edge, spec: ErrorSpec) -> Endpoint:
+def _user_endpoint(edge: Edge, bus: Bus, spec: ErrorSpec) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         app = await authenticated(edge, request)
-        for connection in edge.gateway.state(app).connections_of(path_part(request, "user_id")):
-            if isinstance(connection, Session):
-                connection.end(spec())
+        await end_user(bus, app.id, path_part(request, "user_id"), spec)
         return json_reply({"ok": True})
 
     return endpoint

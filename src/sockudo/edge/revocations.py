@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EndRevoked", "revocation_routes"]
 
-EndRevoked = Callable[[LiveApp, Sequence[Revocation]], int]
-"""Ends every open session of the app whose token one of these covers, and says how many there were."""
+EndRevoked = Callable[[str, Sequence[Revocation]], Awaitable[int]]
+"""Ends every open session of the app whose token one of these covers, on all nodes; how many there were."""
 
 _log = structlog.get_logger("sockudo.http")
 
@@ -51,7 +51,7 @@ def revocation_routes(edge: Edge, revocations: Revocations, end_revoked: EndRevo
         now = edge.clock.time()
         wanted = _wanted(app, body, now)
         await revocations.revoke(wanted, now)
-        ended = end_revoked(app, wanted)
+        ended = await end_revoked(app.id, wanted)
         _log.info(
             "tokens revoked",
             app_id=app.id,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sockudo.base.names import META, WILDCARD, ChannelKind, channel_kind, is_meta, is_wildcard
 from sockudo.hub.cache import ChannelCache
 from sockudo.hub.channel import Channel
-from sockudo.hub.events import PredicateFailed, UserChanged
+from sockudo.hub.events import ChannelClosed, ChannelOpened, PredicateFailed, UserChanged
 from sockudo.hub.patterns import Patterns
 from sockudo.hub.streams.replay import ReplayBuffers
 from sockudo.hub.traffic import Traffic
@@ -88,6 +88,8 @@ class AppState:
             else:
                 kind, shelf = self._place(name)
                 channel = shelf[name] = Channel(name, kind, self)
+            if self.hub.observers.of(ChannelOpened):
+                self.hub.observers.emit(ChannelOpened(self.app_id, name, channel.kind))
         return channel
 
     def find(self, name: str) -> Channel | None:
@@ -121,6 +123,8 @@ class AppState:
             else:
                 self._place(channel.name)[1].pop(channel.name, None)
                 self.drop_delta_channel(channel.name)
+            if self.hub.observers.of(ChannelClosed):
+                self.hub.observers.emit(ChannelClosed(self.app_id, channel.name, channel.kind))
 
     def delta_channel(self, name: str) -> DeltaChannel:
         """What all delta tracks of a channel have in common, by whatever subscriptions it is heard."""

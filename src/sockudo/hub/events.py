@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
+    from sockudo.base.names import ChannelKind
     from sockudo.errors import SockudoError
     from sockudo.hub.app_state import AppState
     from sockudo.hub.channel import Channel
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = [
     "By",
     "CacheMissed",
+    "ChannelClosed",
     "ChannelForgotten",
+    "ChannelOpened",
     "ClientEvent",
     "Connected",
     "ConnectionEnded",
@@ -142,6 +145,22 @@ class CacheMissed(NamedTuple):
 
     app_id: str
     channel: str
+
+
+class ChannelOpened(NamedTuple):
+    """A channel, a metachannel or a pattern has its first subscription."""
+
+    app_id: str
+    channel: str
+    kind: ChannelKind
+
+
+class ChannelClosed(NamedTuple):
+    """A channel, a metachannel or a pattern has no subscription and no member left."""
+
+    app_id: str
+    channel: str
+    kind: ChannelKind
 
 
 class ChannelForgotten(NamedTuple):

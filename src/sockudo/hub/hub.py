@@ -17,7 +17,13 @@ from sockudo.base.names import META, META_PREFIX, WILDCARD
 from sockudo.hub.app_state import AppState
 from sockudo.hub.channel import Channel
 from sockudo.hub.connection import Connection
-from sockudo.hub.events import ChannelForgotten, MemberChanged, Observers, Subscribed, Unsubscribed
+from sockudo.hub.events import (
+    ChannelForgotten,
+    MemberChanged,
+    Observers,
+    Subscribed,
+    Unsubscribed,
+)
 from sockudo.hub.fanout import Fanout
 from sockudo.hub.gate import Gate
 from sockudo.hub.outgoing import Outgoing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from sockudo.hub.outgoing import Outgoing
@@ -42,6 +42,9 @@ class Users:
 
     def __len__(self) -> int:
         return len(self._users)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._users)
 
     def connections(self, user_id: str) -> Iterable[Connection]:
         """The connections signed in as this user; empty when there are none."""

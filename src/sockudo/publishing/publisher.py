@@ -20,7 +20,8 @@ from sockudo.apps.policies import StreamPolicy
 from sockudo.base.clock import Clock
 from sockudo.base.components import Component
 from sockudo.base.ids import unique_id
-from sockudo.base.names import USER_CHANNEL_PREFIX, channel_kind
+from sockudo.base.names import USER_CHANNEL_PREFIX, ChannelKind, channel_kind
+from sockudo.cluster.ports import Received
 from sockudo.history import History
 from sockudo.hub import AppState, Hub
 from sockudo.hub.events import Published
@@ -30,6 +31,7 @@ from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.shapes import json_text
 from sockudo.publishing.extras import is_ephemeral
+from sockudo.publishing.nodes import Message, OtherNodes
 
 __all__ = ["Pending", "Publisher", "check_stored", "committed"]
 
@@ -46,9 +48,16 @@ class Publisher:
     """Publishes messages, on durable channels while ``history`` is open."""
 
     def __init__(
-        self, hub: Hub, keys: IdempotencyKeys, clock: Clock, history: Component[History], doubts: Doubts
+        self,
+        hub: Hub,
+        keys: IdempotencyKeys,
+        clock: Clock,
+        history: Component[History],
+        doubts: Doubts,
+        nodes: OtherNodes,
     ) -> None:
         self._hub = hub
+        self._nodes = nodes
         self._doubts = doubts
         self._on_published = hub.observers.of(Published)
         self._keys = keys
@@ -180,14 +189,29 @@ class Publisher:
         if self._on_published:
             self._hub.observers.emit(Published(state, frame, exclude, sender))
         kind = channel_kind(channel)
-        if sender is None:
+        elsewhere = not self._nodes.alone and self._nodes.publish(Message(state.app_id, frame, exclude, compress), kind)
+        if sender is None and not elsewhere:
             self._doubts.published(state, channel, kind, frame.event, frame.data)
+        self._deliver_here(state, frame, kind, exclude, compress, now)
+
+    def _deliver_here(
+        self, state: AppState, frame: Frame, kind: ChannelKind, exclude: str | None, compress: bool, now: float
+    ) -> None:
+        """Delivers a message to this node's subscribers, and keeps it for those who come to a cache channel later."""
+        channel = frame.channel or ""
         if kind.user:
             self._hub.publish_to_user(state, channel.removeprefix(USER_CHANNEL_PREFIX), frame, exclude)
             return
         self._hub.publish(state, frame, exclude, compress=compress)
         if kind.cache:
             state.cache.put(channel, frame, now)
+
+    def receive(self, received: Received, message: Message) -> None:
+        """Delivers a message that another node accepted."""
+        state, frame = self._hub.apps.get(message.app_id), message.frame
+        if state is not None and not self._nodes.is_copy(received, message):
+            kind = channel_kind(frame.channel or "")
+            self._deliver_here(state, frame, kind, message.exclude, message.compress, self._clock.monotonic())
 
 
 async def committed(pending: Pending) -> Committed:

@@ -17,6 +17,7 @@ from sockudo.base.clock import Clock, SystemClock
 from sockudo.base.loop_watch import LoopWatch
 from sockudo.base.spans import Tracer
 from sockudo.base.tasks import end_tasks, start_tasks
+from sockudo.cluster.in_process import Network
 from sockudo.config import Settings
 from sockudo.config.apps import App
 from sockudo.dashboard.board import Board
@@ -59,8 +60,8 @@ from sockudo.history import History
 from sockudo.limits.ip import IpLimits
 from sockudo.metrics import HistorySources, Metrics
 from sockudo.server.services import Services
+from sockudo.sessions.orders import end_tokens
 from sockudo.sessions.sweeper import sweep
-from sockudo.sessions.tokens import revoke
 from sockudo.storage.claims import Claims, places
 from sockudo.storage.occupants import Occupant
 from sockudo.tracing import Tracing, start_tracing
@@ -81,9 +82,10 @@ class Server:
     ``port`` and ``metrics_port`` are the ports really listened on, also when 0 was configured.
     """
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, network: Network | None = None) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
+        self._network = network
         # Known only when it was made just now.
         self.dashboard_password: str | None = None
         self.dashboard: ASGIApp | None = None
@@ -134,7 +136,7 @@ class Server:
         settings = self.settings
         self._tracing = start_tracing(os.environ, settings.instance.process_id)
         tracer = None if self._tracing is None else self._tracing.tracer
-        self.services = services = Services(settings, self.clock, tracer)
+        self.services = services = Services(settings, self.clock, tracer, self._network)
         self.tails = Tails(services.gateway.inspector, lambda: services.gateway.draining)
         self._stack.push_async_callback(self.tails.close)
         self.health = self._health_checks()
@@ -162,14 +164,14 @@ class Server:
         )
         messages, presence = services.histories.messages, services.histories.presence
         routes = [
-            *api_routes(edge),
+            *api_routes(edge, services.bus),
             *history_routes(edge, messages),
             *presence_history_routes(edge, presence),
             *message_version_routes(edge),
             *webhook_routes(edge, services.webhooks.service),
             *push_routes(edge),
             *inspector_routes(edge, self.tails),
-            *revocation_routes(edge, services.revocations, partial(revoke, services.gateway)),
+            *revocation_routes(edge, services.revocations, partial(end_tokens, services.bus)),
             *operations_routes(edge, self.health, messages, presence),
         ]
         front = Front(edge, routes)
@@ -202,7 +204,7 @@ class Server:
             webhooks=services.webhooks.service,
             push=services.push,
             tails=self.tails,
-            apply_changes=services.apply_changes,
+            apply_changes=services.apply_edits,
             loop=self.watch,
         )
         if settings.dashboard.enabled:

@@ -11,10 +11,16 @@ import structlog
 
 from sockudo import errors
 from sockudo.apps import AppRegistry, Changes, Defaults
+from sockudo.apps.registry import AppsChanged
 from sockudo.auth.revocations import Revocations
 from sockudo.base.clock import Clock
 from sockudo.base.components import Opener
 from sockudo.base.spans import Tracer
+from sockudo.base.tasks import end_tasks, start_tasks
+from sockudo.cluster.in_process import Network, join_network
+from sockudo.cluster.items import ALL
+from sockudo.cluster.ports import Received
+from sockudo.cluster.router import Router
 from sockudo.config import Settings
 from sockudo.config.app_choice import aliases
 from sockudo.config.app_reader import origin_warnings
@@ -32,12 +38,14 @@ from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.protocol.delta import Algorithm, DeltaNode, DeltaOptions
 from sockudo.publishing import EventApi, Publisher
 from sockudo.publishing.event_api import PublishOptions
+from sockudo.publishing.nodes import Message, OtherNodes
 from sockudo.push.refused import note_refused
 from sockudo.push.rules import EventRules
 from sockudo.push.runtime import PushRuntime
 from sockudo.queues import webhook_queue
 from sockudo.server.push_drivers import ConfiguredPush
 from sockudo.sessions import Gateway
+from sockudo.sessions.orders import answer_orders
 from sockudo.webhooks.ports import Sender
 from sockudo.webhooks.runtime import WebhookRuntime
 
@@ -52,11 +60,15 @@ class Services:
     ``first_app`` is the app that was made because there was none, with its secret, for printing once.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, tracer: Tracer | None = None) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, tracer: Tracer | None = None, network: Network | None = None
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.settings = settings
         self.clock = clock
         self.first_app: App | None = None
+        self.bus, self.membership = join_network(loop.call_soon, network, settings.instance.process_id)
+        self._router = router = Router()
         observers = Observers()
         self.inspector = inspector = Inspector(clock.time, observers)
         deltas = DeltaNode(_delta_options(settings), clock.time)
@@ -71,7 +83,14 @@ class Services:
         self.revocations = Revocations(RevocationFile(settings.data_dir))
         self.histories = HistoryRuntime(hub, apps, clock, settings, history_store, MemoryHistoryStore, tracer)
         self.webhooks = WebhookRuntime(hub, inspector, apps, clock, settings, webhook_queue, _webhook_sender, tracer)
-        publisher = Publisher(hub, self.keys, clock, self.histories.messages, inspector.doubts)
+        publisher = Publisher(
+            hub,
+            self.keys,
+            clock,
+            self.histories.messages,
+            inspector.doubts,
+            OtherNodes(self.bus, self.membership, hub),
+        )
         self.gateway = Gateway(hub, apps, clock, settings, loop.call_soon, publisher, self.revocations, inspector)
         self.push = PushRuntime(
             apps,
@@ -88,6 +107,10 @@ class Services:
         self.events.pushes = self.event_rules = EventRules(
             self.push.serving, settings.push_rules, clock, partial(note_refused, inspector)
         )
+        router.on_item(Message, publisher.receive)
+        router.on_item(AppsChanged, self._apps_changed)
+        answer_orders(router, self.gateway, self.revocations)
+        self._reading: set[asyncio.Task[None]] = set()
         self._opener = Opener(
             {
                 self.histories.presence: lambda: self.histories.presence_needed,
@@ -106,9 +129,13 @@ class Services:
         await self._open_apps()
         await self.revocations.start(self.clock.time())
         await self._opener.start()
+        self.bus.subscribe(ALL)
+        self.bus.attach(self._router)
 
     async def close(self) -> None:
         """Ends everything, from the top down: what is closed may still use what is closed later."""
+        self.membership.leave()
+        await end_tasks(self._reading)
         await self._opener.close()
         await self.event_rules.close()
         await self.push.close()
@@ -135,6 +162,25 @@ class Services:
         return await self.events.notification(app, self.gateway.state(app), channel, payload)
 
     # ---- while it runs ----
+
+    def apply_edits(self, changes: Changes) -> None:
+        """Does what `apply_changes` does, and has the other nodes read the apps anew."""
+        self.apply_changes(changes)
+        self.bus.publish(ALL, AppsChanged())
+
+    def _apps_changed(self, _received: Received, _item: AppsChanged) -> None:
+        [task] = start_tasks(self._read_apps())
+        self._reading.add(task)
+        task.add_done_callback(self._reading.discard)
+
+    async def _read_apps(self) -> None:
+        try:
+            changes = await self.apps.refresh()
+        except errors.SockudoError:
+            # `AppRegistry.watch` says so, and reads them when the store answers.
+            return
+        if changes:
+            self.apply_changes(changes)
 
     def apply_changes(self, changes: Changes) -> None:
         """Gives open sessions the changed apps; those of a disabled or removed app end."""

@@ -18,7 +18,7 @@ from sockudo.base.clock import Clock
 from sockudo.base.ids import socket_id
 from sockudo.base.tasks import end_tasks
 from sockudo.config import Settings
-from sockudo.errors import SockudoError
+from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.hub import AppState, Hub, Peer
 from sockudo.hub.events import PredicateFailed
 from sockudo.hub.ports import Schedule
@@ -198,6 +198,14 @@ class Gateway:
         for session in self.sessions_of(app_id):
             session.end(errors.UNKNOWN_APP(likely_cause="the app was removed while the client was connected"))
         self.hub.apps.pop(app_id, None)
+
+    def end_user(self, app_id: str, user_id: str, error: ErrorSpec) -> int:
+        """Ends every connection of a user on this node; how many they were."""
+        state = self.hub.apps.get(app_id)
+        sessions = [] if state is None else list(state.connections_of(user_id))
+        for session in sessions:
+            session.end(error())  # type: ignore[attr-defined]  # every connection of this hub is a session
+        return len(sessions)
 
     def sessions_of(self, app_id: str) -> list[Session]:
         """Every session of one app."""

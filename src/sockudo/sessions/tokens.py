@@ -108,10 +108,10 @@ def check_token(session: Session, now: float) -> None:
         session.send(frames.token_event("token_expired", code=_EXPIRED, reason="expired"))
 
 
-def revoke(gateway: Gateway, app: LiveApp, revocations: Sequence[Revocation]) -> int:
+def revoke(gateway: Gateway, app_id: str, revocations: Sequence[Revocation]) -> int:
     """Ends every session of the app whose token is among those taken back; how many."""
     ended = 0
-    for session in gateway.sessions_of(app.id):
+    for session in gateway.sessions_of(app_id):
         token = session.v2.token if session.v2 is not None else None
         if token is not None and any(revocation.covers(token) for revocation in revocations):
             session.send(frames.token_event("token_expired", code=_REVOKED, reason="revoked"))

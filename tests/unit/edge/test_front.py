@@ -261,7 +261,7 @@ class TestShelves:
 
         node = EdgeNode()
         routes = [
-            *api_routes(node.edge),
+            *api_routes(node.edge, node.bus),
             *history_routes(node.edge, node.components.history),
             *push_routes(node.edge),
             *operations_routes(node.edge, node.health, node.components.history, node.components.presence_history),

@@ -10,7 +10,6 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from sockudo import errors
-from sockudo.apps.live import LiveApp
 from sockudo.auth.capabilities import NO_CAPABILITIES
 from sockudo.auth.ports import Revocation
 from sockudo.auth.revocations import Revocations
@@ -55,8 +54,8 @@ class RevokingNode(EdgeNode):
 
         self.edge.uvicorn = asgi_config(application)
 
-    def end(self, app: LiveApp, revocations: Sequence[Revocation]) -> int:
-        self.ended.append((app.id, list(revocations)))
+    async def end(self, app_id: str, revocations: Sequence[Revocation]) -> int:
+        self.ended.append((app_id, list(revocations)))
         self.refused_when_ended.append(self.refuses())
         return self.sessions
 

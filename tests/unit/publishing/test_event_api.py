@@ -14,6 +14,7 @@ from sockudo.errors import SockudoError
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.publishing import OK, EventApi, Publisher
+from sockudo.publishing.nodes import OtherNodes
 from support.inside import Client, Node, live_app
 
 
@@ -23,7 +24,14 @@ class Backend:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.keys = IdempotencyKeys(max_key_length=16)
-        publisher = Publisher(node.hub, self.keys, node.clock, node.components.history, node.inspector.doubts)
+        publisher = Publisher(
+            node.hub,
+            self.keys,
+            node.clock,
+            node.components.history,
+            node.inspector.doubts,
+            OtherNodes(node.bus, node.membership, node.hub),
+        )
         self.api = EventApi(publisher, self.keys, AppRates(), node.clock, node.inspector.doubts)
 
     def events(self, body: Any = None, key: str | None = None, **fields: Any) -> bytes:

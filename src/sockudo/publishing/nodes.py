@@ -1,0 +1,114 @@
+"""Messages between nodes: which this one has to hear, and how an accepted one gets to the others (spec: platform § 10).
+
+A node subscribes to the topic of each channel that has subscribers here, of each user who is signed in here, and of an
+app with pattern subscribers. While it is alone on its bus nothing of that is kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sockudo.base.names import META, USER_CHANNEL_PREFIX, WILDCARD, ChannelKind
+from sockudo.cluster.items import Item, channel_topic, patterns_topic, user_topic
+from sockudo.cluster.ports import Bus, Membership, NodeChange, Received
+from sockudo.hub import Hub
+from sockudo.hub.events import ChannelClosed, ChannelOpened, UserChanged
+from sockudo.protocol.frame import Frame
+
+__all__ = ["Message", "OtherNodes"]
+
+
+class Message(Item, frozen=True, tag="message"):
+    """A message that a node accepted and delivered to its own subscribers.
+
+    ``exclude`` is the socket that does not get it, ``compress`` whether it may be delivered as a delta.
+    """
+
+    app_id: str
+    frame: Frame
+    exclude: str | None = None
+    compress: bool = True
+
+
+class OtherNodes:
+    """The nodes besides this one, as far as publishing has to do with them."""
+
+    def __init__(self, bus: Bus, membership: Membership, hub: Hub) -> None:
+        self._bus = bus
+        self._hub = hub
+        self._joined = False
+        self._patterns: Counter[str] = Counter()
+        self._topics: set[str] = set()
+        membership.watch(self._nodes_changed)
+        self._nodes_changed(None)
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing has to be published to other nodes."""
+        return self._bus.alone
+
+    def publish(self, message: Message, kind: ChannelKind) -> bool:
+        """Publishes a message to the nodes that have subscribers for it; whether there may be one."""
+        channel = message.frame.channel or ""
+        app_id = message.app_id
+        if kind.user:
+            topics = [user_topic(app_id, channel.removeprefix(USER_CHANNEL_PREFIX))]
+        else:
+            topics = [channel_topic(app_id, channel)]
+            if not kind.protected:
+                topics.append(patterns_topic(app_id))
+        wanted = [topic for topic in topics if self._bus.interested(topic)]
+        for topic in wanted:
+            self._bus.publish(topic, message)
+        return bool(wanted)
+
+    def is_copy(self, received: Received, message: Message) -> bool:
+        """Whether the message comes by the channel's own topic too: then this one is dropped."""
+        if received.topic != patterns_topic(message.app_id):
+            return False
+        return channel_topic(message.app_id, message.frame.channel or "") in self._topics
+
+    # ---- which topics this node hears ----
+
+    def _nodes_changed(self, _change: NodeChange | None) -> None:
+        if self._bus.alone or self._joined:
+            return
+        self._joined = True
+        observers = self._hub.observers
+        observers.add(ChannelOpened, self._channel_opened)
+        observers.add(ChannelClosed, self._channel_closed)
+        observers.add(UserChanged, self._user_changed)
+        for state in self._hub.apps.values():
+            for channel in state.everything():
+                self._channel_opened(ChannelOpened(state.app_id, channel.name, channel.kind))
+            for user_id in state.users:
+                self._subscribe(user_topic(state.app_id, user_id))
+
+    def _channel_opened(self, event: ChannelOpened) -> None:
+        if event.kind is WILDCARD:
+            self._patterns[event.app_id] += 1
+            self._subscribe(patterns_topic(event.app_id))
+        elif event.kind is not META:
+            self._subscribe(channel_topic(event.app_id, event.channel))
+
+    def _channel_closed(self, event: ChannelClosed) -> None:
+        if event.kind is WILDCARD:
+            self._patterns[event.app_id] -= 1
+            if self._patterns[event.app_id] <= 0:
+                del self._patterns[event.app_id]
+                self._unsubscribe(patterns_topic(event.app_id))
+        elif event.kind is not META:
+            self._unsubscribe(channel_topic(event.app_id, event.channel))
+
+    def _user_changed(self, event: UserChanged) -> None:
+        change = self._subscribe if event.online else self._unsubscribe
+        change(user_topic(event.app_id, event.user_id))
+
+    def _subscribe(self, topic: str) -> None:
+        if topic not in self._topics:
+            self._topics.add(topic)
+            self._bus.subscribe(topic)
+
+    def _unsubscribe(self, topic: str) -> None:
+        self._topics.discard(topic)
+        self._bus.unsubscribe(topic)
