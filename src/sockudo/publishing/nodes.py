@@ -34,18 +34,13 @@ class OtherNodes:
     """The nodes besides this one, as far as publishing has to do with them."""
 
     def __init__(self, bus: Bus, membership: Membership, hub: Hub) -> None:
-        self._bus = bus
+        self.bus = bus
         self._hub = hub
         self._joined = False
         self._patterns: Counter[str] = Counter()
         self._topics: set[str] = set()
         membership.watch(self._nodes_changed)
         self._nodes_changed(None)
-
-    @property
-    def alone(self) -> bool:
-        """Whether nothing has to be published to other nodes."""
-        return self._bus.alone
 
     def publish(self, message: Message, kind: ChannelKind) -> bool:
         """Publishes a message to the nodes that have subscribers for it; whether there may be one."""
@@ -57,9 +52,9 @@ class OtherNodes:
             topics = [channel_topic(app_id, channel)]
             if not kind.protected:
                 topics.append(patterns_topic(app_id))
-        wanted = [topic for topic in topics if self._bus.interested(topic)]
+        wanted = [topic for topic in topics if self.bus.interested(topic)]
         for topic in wanted:
-            self._bus.publish(topic, message)
+            self.bus.publish(topic, message)
         return bool(wanted)
 
     def is_copy(self, received: Received, message: Message) -> bool:
@@ -71,7 +66,7 @@ class OtherNodes:
     # ---- which topics this node hears ----
 
     def _nodes_changed(self, _change: NodeChange | None) -> None:
-        if self._bus.alone or self._joined:
+        if self.bus.alone or self._joined:
             return
         self._joined = True
         observers = self._hub.observers
@@ -107,8 +102,8 @@ class OtherNodes:
     def _subscribe(self, topic: str) -> None:
         if topic not in self._topics:
             self._topics.add(topic)
-            self._bus.subscribe(topic)
+            self.bus.subscribe(topic)
 
     def _unsubscribe(self, topic: str) -> None:
         self._topics.discard(topic)
-        self._bus.unsubscribe(topic)
+        self.bus.unsubscribe(topic)

@@ -58,6 +58,7 @@ class Publisher:
     ) -> None:
         self._hub = hub
         self._nodes = nodes
+        self._bus = nodes.bus
         self._doubts = doubts
         self._on_published = hub.observers.of(Published)
         self._keys = keys
@@ -189,7 +190,7 @@ class Publisher:
         if self._on_published:
             self._hub.observers.emit(Published(state, frame, exclude, sender))
         kind = channel_kind(channel)
-        elsewhere = not self._nodes.alone and self._nodes.publish(Message(state.app_id, frame, exclude, compress), kind)
+        elsewhere = not self._bus.alone and self._nodes.publish(Message(state.app_id, frame, exclude, compress), kind)
         if sender is None and not elsewhere:
             self._doubts.published(state, channel, kind, frame.event, frame.data)
         self._deliver_here(state, frame, kind, exclude, compress, now)
