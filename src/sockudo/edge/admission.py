@@ -22,7 +22,7 @@ from sockudo.protocol import frames
 from sockudo.protocol.deflate import DeflateParams, negotiate
 from sockudo.protocol.handshake import ConnectQuery, Upgrade, accept_response, check_upgrade, parse_connect_query
 from sockudo.protocol.shapes import shape_of
-from sockudo.sessions.tokens import admit_token, adopt_token
+from sockudo.sessions.identity import admit_token, adopt_token
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge

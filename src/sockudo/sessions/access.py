@@ -1,15 +1,11 @@
-"""What a connection on protocol V2 may do on a channel (spec: websocket § 6.2 and 14.2)."""
+"""What a connection may do: the rights of protocol V2 (spec: websocket § 6.2 and 14.2), and how much it may hear."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sockudo import errors
 from sockudo.auth.capabilities import Capabilities, Operation, check
-from sockudo.base.names import META_PREFIX, is_meta, is_wildcard, namespace_of, user_of, users_of
-
-if TYPE_CHECKING:
-    from sockudo.sessions.session import Session
+from sockudo.base.names import META_PREFIX, WILDCARD, ChannelKind, is_meta, is_wildcard, namespace_of, user_of, users_of
+from sockudo.sessions.context import SessionContext
 
 __all__ = [
     "check_granted",
@@ -17,12 +13,13 @@ __all__ = [
     "check_owner",
     "check_publish",
     "check_read",
+    "check_room",
     "check_subscribe",
     "owns_past",
 ]
 
 
-def check_subscribe(session: Session, name: str, *, presence: bool, rewind: bool = False) -> None:
+def check_subscribe(session: SessionContext, name: str, *, presence: bool, rewind: bool = False) -> None:
     """The checks of a subscribe, in their order; raises the row of the first that fails."""
     v2 = session.v2
     if v2 is None:
@@ -44,12 +41,12 @@ def check_granted(capabilities: Capabilities, subject: str, *, presence: bool) -
         check(capabilities, Operation.PRESENCE, subject)
 
 
-def check_read(session: Session, name: str) -> None:
+def check_read(session: SessionContext, name: str) -> None:
     """Whether the connection could subscribe to a channel that needs no signature, and may be told what it missed."""
     check_subscribe(session, name, presence=False)
 
 
-def check_history(session: Session, name: str) -> None:
+def check_history(session: SessionContext, name: str) -> None:
     """The checks of a question about a channel's past."""
     _check_user(session, name)
     check_owner(session, name)
@@ -57,7 +54,7 @@ def check_history(session: Session, name: str) -> None:
         check(session.v2.capabilities, Operation.HISTORY, name)
 
 
-def owns_past(session: Session, name: str) -> bool:
+def owns_past(session: SessionContext, name: str) -> bool:
     """Whether the past of a channel may be shown, as far as it is one user's own.
 
     Anybody may subscribe to such a channel, since that delivers nothing: only its user is sent what is said there.
@@ -66,13 +63,13 @@ def owns_past(session: Session, name: str) -> bool:
     return user_id is None or (session.user is not None and session.user.user_id == user_id)
 
 
-def check_owner(session: Session, name: str) -> None:
+def check_owner(session: SessionContext, name: str) -> None:
     """Raises when the channel's past is that of somebody else."""
     if not owns_past(session, name):
         raise errors.USER_LIMITED(f"Authentication error: Channel '{name}' shows its past to its user alone")
 
 
-def check_publish(session: Session, name: str) -> None:
+def check_publish(session: SessionContext, name: str) -> None:
     """The checks of a client event."""
     v2 = session.v2
     if v2 is None:
@@ -82,7 +79,7 @@ def check_publish(session: Session, name: str) -> None:
     _check_user(session, name)
 
 
-def _check_namespace(session: Session, name: str, flag: str, what: str) -> None:
+def _check_namespace(session: SessionContext, name: str, flag: str, what: str) -> None:
     if is_meta(name) or is_wildcard(name):
         return
     namespace = session.live.namespaces.get(namespace_of(name) or "")
@@ -90,7 +87,36 @@ def _check_namespace(session: Session, name: str, flag: str, what: str) -> None:
         raise errors.NAMESPACE_DENIED(f"Authentication error: Namespace '{namespace.name}' does not allow {what}")
 
 
-def _check_user(session: Session, name: str) -> None:
+def _check_user(session: SessionContext, name: str) -> None:
     users = users_of(name)
     if users is not None and (session.user is None or session.user.user_id not in users):
         raise errors.USER_LIMITED(f"Authentication error: Channel '{name}' is limited to the users in its name")
+
+
+def check_room(session: SessionContext, name: str, kind: ChannelKind, *, filtered: bool) -> None:
+    """Whether one more subscription fits; one that replaces what the connection has needs room for its filter only.
+
+    Raises errors.TOO_MANY_CHANNELS, errors.TOO_MANY_PATTERNS or errors.TOO_MANY_FILTERS, each of which names the
+    setting and its value.
+    """
+    limits = session.node.settings.websocket
+    joined = session.channels.get(name)
+    if joined is None:
+        most = limits.max_channels_per_connection
+        if most and len(session.channels) >= most:
+            raise errors.TOO_MANY_CHANNELS(
+                f"Channel error: This connection is subscribed to {most} channels, as many as it may be "
+                "(websocket.max_channels_per_connection). Unsubscribe from some first."
+            )
+        most = limits.max_patterns_per_connection
+        if kind is WILDCARD and most and session.patterns >= most:
+            raise errors.TOO_MANY_PATTERNS(
+                f"Channel error: This connection is subscribed to {most} patterns, as many as it may be "
+                "(websocket.max_patterns_per_connection). Use wider patterns or unsubscribe from some first."
+            )
+    most = limits.max_filters_per_connection
+    if filtered and most and session.filters - (joined is not None and joined.wants.predicate is not None) >= most:
+        raise errors.TOO_MANY_FILTERS(
+            f"Channel error: This connection has {most} subscriptions with a filter, as many as it may have "
+            "(websocket.max_filters_per_connection). Unsubscribe from some first."
+        )

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sockudo import errors
 from sockudo.protocol import frames
 from sockudo.protocol.inbound import InboundFrame
 from sockudo.sessions.channel_history import channel_history
+from sockudo.sessions.client_events import presence_update
+from sockudo.sessions.context import SessionContext
 from sockudo.sessions.deltas import delta_sync_error, enable_deltas
-from sockudo.sessions.presence_update import presence_update
+from sockudo.sessions.identity import refresh_token, sign_in
 from sockudo.sessions.resume import resume
-from sockudo.sessions.signin import sign_in
 from sockudo.sessions.subscribe import subscribe, unsubscribe
-from sockudo.sessions.tokens import refresh_token
-
-if TYPE_CHECKING:
-    from sockudo.sessions.session import Session
 
 __all__ = ["ACTIONS"]
 
-Action = Callable[["Session", InboundFrame], None]
+Action = Callable[["SessionContext", InboundFrame], None]
 
 
-def _ping(session: Session, _: InboundFrame) -> None:
+def _ping(session: SessionContext, _: InboundFrame) -> None:
     session.send(frames.PONG)
 
 
-def _nothing(_: Session, __: InboundFrame) -> None:
+def _nothing(_: SessionContext, __: InboundFrame) -> None:
     """A pong is activity, which was noted when it arrived."""
 
 
-def _ai_event(session: Session, frame: InboundFrame) -> None:
+def _ai_event(session: SessionContext, frame: InboundFrame) -> None:
     """Events of clients that only AI transport takes (spec: websocket § 15.3); V1 does not know them."""
     if session.v2 is not None:
         raise errors.FEATURE_DISABLED(

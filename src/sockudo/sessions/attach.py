@@ -7,11 +7,13 @@ between what is read from the store and what is said meanwhile.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
 from sockudo import errors
+from sockudo.apps.policies import StreamPolicy
 from sockudo.base.names import META, WILDCARD, ChannelKind
 from sockudo.errors import SockudoError
 from sockudo.hub import Gate, GateLimits
@@ -21,13 +23,9 @@ from sockudo.protocol import frames
 from sockudo.protocol.filters import Predicate
 from sockudo.protocol.frame import Frame
 from sockudo.sessions.access import check_owner, owns_past
+from sockudo.sessions.context import SessionContext
 from sockudo.sessions.deltas import confirm_deltas, wants_of
 from sockudo.sessions.resume import awaits_attach, recover_on_attach, replay_on_attach
-from sockudo.sessions.subscribe_options import Rewind
-
-if TYPE_CHECKING:
-    from sockudo.apps.policies import StreamPolicy
-    from sockudo.sessions.session import Session
 
 __all__ = ["Candidate", "Request", "attach", "check_rewind", "stream_policy", "tell_refusal"]
 
@@ -39,6 +37,14 @@ class Candidate(NamedTuple):
 
     user_id: str
     user_info: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rewind:
+    """How much of the past to send: the newest ``count`` messages, or those of the last ``seconds``."""
+
+    count: int | None = None
+    seconds: int | None = None
 
 
 class Request(NamedTuple):
@@ -61,17 +67,17 @@ class Rewound(NamedTuple):
     by_limit: bool = False
 
 
-def stream_policy(session: Session, name: str, kind: ChannelKind | None = None) -> StreamPolicy | None:
+def stream_policy(session: SessionContext, name: str, kind: ChannelKind | None = None) -> StreamPolicy | None:
     """How the channel is numbered, as far as the connection is told of it."""
     policies = session.live.streams
-    if policies is None or session.recoverable is None or kind is META or kind is WILDCARD:
+    if policies is None or not session.recoverable or kind is META or kind is WILDCARD:
         return None
     if not owns_past(session, name):
         return None
     return policies.of(name)
 
 
-def check_rewind(session: Session, name: str, kind: ChannelKind) -> None:
+def check_rewind(session: SessionContext, name: str, kind: ChannelKind) -> None:
     """Raises unless the channel's past may be asked for with a subscribe (spec: history § 5.2)."""
     if session.v2 is None:
         raise errors.REWIND_NEEDS_V2()
@@ -81,20 +87,19 @@ def check_rewind(session: Session, name: str, kind: ChannelKind) -> None:
         raise errors.REWIND_DISABLED(f"Channel error: Channel rewind is disabled by policy for channel '{name}'")
 
 
-def tell_refusal(session: Session, name: str, error: SockudoError) -> None:
+def tell_refusal(session: SessionContext, name: str, error: SockudoError) -> None:
     """The optional frame that names the channel of a refused subscribe; the error frame is the caller's to send."""
     if session.live.features.enable_subscription_error and not error.spec.closes:
         session.send(frames.subscription_error(name, error.client_text, 401 if error.spec.ws == 4009 else 400))
 
 
-def attach(session: Session, request: Request) -> None:
+def attach(session: SessionContext, request: Request) -> None:
     """Carries out the request, now or in work of the session's own that later frames wait for."""
     policy = stream_policy(session, request.name, request.kind)
-    recoverable = session.recoverable
-    if policy is not None and policy.history is not None and recoverable is not None:
+    if policy is not None and policy.history is not None:
         buffer = session.app.replay.get(request.name)
         if buffer is None or request.rewind is not None or awaits_attach(session, request.name):
-            recoverable.start(
+            session.wait_for(
                 _attach_behind_gate(session, request, policy), lambda error: _refuse(session, request.name, error)
             )
             return
@@ -110,16 +115,16 @@ def attach(session: Session, request: Request) -> None:
     _finish(session, request)
 
 
-def _refuse(session: Session, name: str, error: SockudoError) -> None:
+def _refuse(session: SessionContext, name: str, error: SockudoError) -> None:
     if session.v2 is not None and name not in session.channels:
         session.v2.delta_requests.pop(name, None)
     tell_refusal(session, name, error)
     session.refuse(error, about=name)
 
 
-async def _attach_behind_gate(session: Session, request: Request, policy: StreamPolicy) -> None:
-    gateway, name = session.gateway, request.name
-    history = gateway.publisher.history.service
+async def _attach_behind_gate(session: SessionContext, request: Request, policy: StreamPolicy) -> None:
+    node, name = session.node, request.name
+    history = node.publisher.history.service
     joined_before = name in session.channels
     gate = _join(session, request, session.gate_limits())
     if gate is None:
@@ -128,22 +133,22 @@ async def _attach_behind_gate(session: Session, request: Request, policy: Stream
         info = await history.attach(session.live.id, name, policy.history.retention if policy.history else KEEP_ALL)
     except SockudoError:
         if joined_before:
-            gateway.hub.open(gate)
+            node.hub.open(gate)
         else:
-            gateway.hub.unsubscribe(session, name)
+            node.hub.unsubscribe(session, name)
         raise
     if session.channels.get(name) is not gate:
         return
     head = info.head
-    session.app.replay.align(name, head, gateway.clock.monotonic())
+    session.app.replay.align(name, head, node.clock.monotonic())
     _acknowledge(session, request, policy, head)
     await _send_past(session, request, gate, head)
     _finish(session, request)
 
 
-async def _send_past(session: Session, request: Request, gate: Gate, head: Position) -> None:
+async def _send_past(session: SessionContext, request: Request, gate: Gate, head: Position) -> None:
     """What came before the head, if it was asked for, then what the gate has held back since."""
-    hub, name = session.gateway.hub, request.name
+    hub, name = session.node.hub, request.name
     if awaits_attach(session, name):
         terminal = await recover_on_attach(session, name, gate)
         if terminal is not None or request.rewind is None:
@@ -158,12 +163,12 @@ async def _send_past(session: Session, request: Request, gate: Gate, head: Posit
     await _rewind(session, request, request.rewind, gate, head)
 
 
-async def _rewind(session: Session, request: Request, rewind: Rewind, gate: Gate, head: Position) -> None:
+async def _rewind(session: SessionContext, request: Request, rewind: Rewind, gate: Gate, head: Position) -> None:
     """The past that a subscribe asked for (spec: history § 5.3); a store that fails now costs the past alone."""
     accepts = session.accepting(request.predicate)
     told = Rewound(complete=False)
     try:
-        past = await session.gateway.publisher.history.service.rewind(
+        past = await session.node.publisher.history.service.rewind(
             session.live.id, request.name, count=rewind.count, seconds=rewind.seconds, head=head, predicate=accepts
         )
     except SockudoError as error:
@@ -172,11 +177,11 @@ async def _rewind(session: Session, request: Request, rewind: Rewind, gate: Gate
         session.send_all(past.frames)
         retention, limit = past.truncated_by_retention, past.truncated_by_limit
         told = Rewound(len(past.frames), 0, not retention and not limit, retention, limit)
-    live = session.gateway.hub.open(gate, {request.name: head.serial})
+    live = session.node.hub.open(gate, {request.name: head.serial})
     _tell_rewound(session, request.name, told._replace(live=live))
 
 
-def _tell_rewound(session: Session, name: str, told: Rewound) -> None:
+def _tell_rewound(session: SessionContext, name: str, told: Rewound) -> None:
     data = {
         "historical_count": told.historical,
         "live_count": told.live,
@@ -187,8 +192,8 @@ def _tell_rewound(session: Session, name: str, told: Rewound) -> None:
     session.send(Frame("pusher:rewind_complete", name, msgspec.Raw(_encode(data))))
 
 
-def _join(session: Session, request: Request, limits: GateLimits | None) -> Gate | None:
-    hub, candidate, name = session.gateway.hub, request.candidate, request.name
+def _join(session: SessionContext, request: Request, limits: GateLimits | None) -> Gate | None:
+    hub, candidate, name = session.node.hub, request.candidate, request.name
     wants = wants_of(session, name, request.kind, request.predicate)
     joined_before = name in session.channels
     if candidate is not None:
@@ -203,16 +208,15 @@ def _join(session: Session, request: Request, limits: GateLimits | None) -> Gate
     return None
 
 
-def _acknowledge(session: Session, request: Request, policy: StreamPolicy | None, head: Position | None) -> None:
+def _acknowledge(session: SessionContext, request: Request, policy: StreamPolicy | None, head: Position | None) -> None:
     name = request.name
     data: dict[str, object] = {}
     if request.candidate is not None:
         presence = session.channels[name].channel.presence
         data.update(frames.presence_data(presence.infos() if presence is not None else {}))
-    if policy is not None and policy.history is not None and head is not None and session.recoverable is not None:
-        session.recoverable.attached[name] = head
-        if session.v2 is not None:
-            data["attach_serial"] = head.serial
+    if policy is not None and policy.history is not None and head is not None and session.v2 is not None:
+        session.v2.attached[name] = head
+        data["attach_serial"] = head.serial
     frame = frames.subscription_succeeded(name, _encode(data).decode() if data else "{}")
     if policy is not None and policy.recovery is not None and head is not None:
         frame.stream_id, frame.serial = head
@@ -220,12 +224,12 @@ def _acknowledge(session: Session, request: Request, policy: StreamPolicy | None
     session.authorized |= request.kind.protected
 
 
-def _finish(session: Session, request: Request) -> None:
+def _finish(session: SessionContext, request: Request) -> None:
     name = request.name
     confirm_deltas(session, name)
     if request.kind.cache:
         cached = session.app.cache.get(name, session.last_seen)
         session.send(frames.cache_miss(name) if cached is None else cached.shown)
         if cached is None:
-            session.gateway.hub.observers.emit(CacheMissed(session.live.id, name))
-    session.gateway.log.debug("subscribed", app_id=session.live.id, socket_id=session.socket_id, channel=name)
+            session.node.hub.observers.emit(CacheMissed(session.live.id, name))
+    session.node.log.debug("subscribed", app_id=session.live.id, socket_id=session.socket_id, channel=name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -12,20 +12,16 @@ from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame, object_data
 from sockudo.sessions.access import check_history
 from sockudo.sessions.attach import stream_policy
-
-if TYPE_CHECKING:
-    from sockudo.sessions.session import Session
+from sockudo.sessions.context import SessionContext
 
 __all__ = ["channel_history"]
 
 _AT_ONCE = 2
-_MAX_LIMIT = 1000
-_DEFAULT_LIMIT = 100
 
 _encode = msgspec.json.Encoder().encode
 
 
-def channel_history(session: Session, frame: InboundFrame) -> None:
+def channel_history(session: SessionContext, frame: InboundFrame) -> None:
     """Asks the store for a page and answers when it is there; later frames do not wait for it."""
     v2 = session.v2
     if v2 is None:
@@ -44,10 +40,10 @@ def channel_history(session: Session, frame: InboundFrame) -> None:
         session.refuse(error, name)
         return
     v2.history_requests += 1
-    session.gateway.own(_answer(session, name, query))
+    session.node.own(_answer(session, name, query))
 
 
-def _check(session: Session, name: str) -> None:
+def _check(session: SessionContext, name: str) -> None:
     if name not in session.channels:
         raise errors.HISTORY_NOT_SUBSCRIBED(f"Client event error: Not subscribed to channel '{name}'")
     check_history(session, name)
@@ -56,13 +52,13 @@ def _check(session: Session, name: str) -> None:
         raise errors.HISTORY_DISABLED(f"Channel error: Durable history is disabled by policy for channel '{name}'")
 
 
-async def _answer(session: Session, name: str, query: dict[str, Any]) -> None:
-    v2, places = session.v2, session.recoverable
-    if v2 is None or places is None:
+async def _answer(session: SessionContext, name: str, query: dict[str, Any]) -> None:
+    v2 = session.v2
+    if v2 is None:
         return
     try:
-        page = await session.gateway.publisher.history.service.socket_page(
-            session.live.id, name, query, places.attached.get(name)
+        page = await session.node.publisher.history.service.socket_page(
+            session.live.id, name, query, v2.attached.get(name)
         )
     except SockudoError as error:
         if not session.ended:

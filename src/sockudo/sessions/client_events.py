@@ -1,29 +1,31 @@
-"""Events that clients send to each other (spec: websocket § 7)."""
+"""What clients say to each other: client events, and what presence members say about themselves
+(spec: websocket § 7 and 15.1)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import msgspec
 
 from sockudo import errors
+from sockudo.auth.capabilities import Operation, check
 from sockudo.base.names import channel_kind, is_meta, is_wildcard
 from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.hub.events import ClientEvent
+from sockudo.limits.windows import SocketWindow
 from sockudo.protocol.frame import Frame
-from sockudo.protocol.inbound import InboundFrame
+from sockudo.protocol.inbound import InboundFrame, data_value
 from sockudo.publishing.publisher import Pending
 from sockudo.sessions.access import check_publish
+from sockudo.sessions.context import SessionContext
 
-if TYPE_CHECKING:
-    from sockudo.sessions.session import Session
-
-__all__ = ["client_event"]
+__all__ = ["client_event", "presence_update"]
 
 _PREFIX = "client-"
+_MAX_INFO = 1024
 
 
-def client_event(session: Session, frame: InboundFrame) -> None:
+def client_event(session: SessionContext, frame: InboundFrame) -> None:
     """Publishes the event to the channel's other subscribers, its data unchanged; or raises the reason."""
     name = frame.channel
     live = session.live
@@ -55,28 +57,28 @@ def client_event(session: Session, frame: InboundFrame) -> None:
     _publish(session, name, frame.event, data)
 
 
-def _publish(session: Session, name: str, event: str, data: bytes) -> None:
-    live, gateway = session.live, session.gateway
+def _publish(session: SessionContext, name: str, event: str, data: bytes) -> None:
+    live, node = session.live, session.node
     user_id = session.members.get(name) if session.members is not None else None
     socket_id = session.socket_id
-    pending = gateway.publisher.publish(
+    pending = node.publisher.publish(
         live,
         session.app,
         Frame(event, name, msgspec.Raw(data), user_id=user_id),
-        gateway.clock.monotonic(),
+        node.clock.monotonic(),
         exclude=None if session.echo else socket_id,
         compress=False,
         sender=socket_id,
     )
-    if gateway.hub.observers.of(ClientEvent):
-        gateway.hub.observers.emit(ClientEvent(live.id, name, event, data, socket_id, user_id))
+    if node.hub.observers.of(ClientEvent):
+        node.hub.observers.emit(ClientEvent(live.id, name, event, data, socket_id, user_id))
     if session.v2 is not None and not session.echo:
         session.app.traffic.echoes_suppressed += 1
     if pending is not None:
         pending.add_done_callback(lambda done: _tell_outcome(session, done))
 
 
-def _tell_outcome(session: Session, done: Pending) -> None:
+def _tell_outcome(session: SessionContext, done: Pending) -> None:
     """The sender hears of a message that could not be stored, and of nothing else."""
     problem = None if done.cancelled() else done.exception()
     if isinstance(problem, SockudoError) and not session.ended:
@@ -85,3 +87,40 @@ def _tell_outcome(session: Session, done: Pending) -> None:
 
 def _refused(text: str, spec: ErrorSpec = errors.CLIENT_EVENT) -> SockudoError:
     return spec(f"Client event error: {text}")
+
+
+def presence_update(session: SessionContext, frame: InboundFrame) -> None:
+    """Replaces the member's ``user_info`` and tells the channel's V2 subscribers; or raises and changes nothing."""
+    v2 = session.v2
+    if v2 is None:
+        raise errors.NOT_ON_V1(f"Protocol error: {frame.event} requires protocol V2")
+    name, info = _read_update(frame)
+    if not channel_kind(name).presence:
+        raise errors.PRESENCE_UPDATE_REFUSED(f"presence_update needs a presence channel, and '{name}' is none")
+    joined = session.channels.get(name)
+    if joined is None or session.members is None or name not in session.members:
+        raise errors.PRESENCE_UPDATE_REFUSED(f"presence_update needs a member of '{name}'; subscribe first")
+    check(v2.capabilities, Operation.PRESENCE, name)
+    text = msgspec.json.encode(info)
+    if len(text) > _MAX_INFO:
+        raise errors.PRESENCE_UPDATE_TOO_LARGE(f"user_info has {len(text)} bytes; at most {_MAX_INFO} are allowed")
+    limit = session.node.settings.presence.update_rate_limit_per_member_per_second
+    if v2.updates is None:
+        v2.updates = {}
+    if not v2.updates.setdefault(name, SocketWindow()).allow(session.last_seen, limit, 1):
+        raise errors.PRESENCE_UPDATE_RATE(f"Too many presence updates; at most {limit} a second are allowed")
+    session.node.hub.update_member(session, joined.channel, text)
+
+
+def _read_update(frame: InboundFrame) -> tuple[str, Any]:
+    """The channel and the new ``user_info``, in the three shapes that clients send."""
+    value = data_value(frame)
+    if isinstance(value, dict):
+        channel = value.get("channel")
+        if isinstance(channel, str):
+            return channel, value.get("data", value.get("user_info"))
+        if frame.channel is not None:
+            return frame.channel, value.get("user_info", value)
+    elif frame.channel is not None:
+        return frame.channel, value
+    raise errors.MISSING_FIELD("Invalid message format: presence_update channel is required")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sockudo.base.names import META, WILDCARD, ChannelKind
 from sockudo.hub.wants import EVERYTHING, Wants
@@ -20,24 +20,22 @@ from sockudo.protocol.delta import (
 )
 from sockudo.protocol.filters import Predicate
 from sockudo.protocol.inbound import InboundFrame, data_value
-
-if TYPE_CHECKING:
-    from sockudo.sessions.session import Session
+from sockudo.sessions.context import SessionContext
 
 __all__ = ["confirm_deltas", "delta_sync_error", "enable_deltas", "note_delta_request", "wants_of"]
 
 
-def enable_deltas(session: Session, frame: InboundFrame) -> None:
+def enable_deltas(session: SessionContext, frame: InboundFrame) -> None:
     """Switches every present and future subscription over that has said nothing else, and confirms
     (spec: filters-deltas § 2.2)."""
     v2 = session.v2
-    options = session.gateway.hub.delta_node.options
+    options = session.node.hub.delta_node.options
     if v2 is None or not options.enabled:
         session.send(frames.deltas_enabled(False, options.algorithm))
         return
     v2.deltas_enabled = True
     v2.delta_algorithms = read_algorithms(data_value(frame))
-    hub = session.gateway.hub
+    hub = session.node.hub
     for name, fanout in tuple(session.channels.items()):
         hub.change(session, name, wants_of(session, name, fanout.channel.kind, fanout.predicate))
         session.lost_base(name)
@@ -45,7 +43,7 @@ def enable_deltas(session: Session, frame: InboundFrame) -> None:
     session.send(frames.deltas_enabled(algorithm is not None, algorithm or options.algorithm))
 
 
-def delta_sync_error(session: Session, frame: InboundFrame) -> None:
+def delta_sync_error(session: SessionContext, frame: InboundFrame) -> None:
     """The client has lost its base: the next messages come whole. A channel it does not get is ignored.
 
     The channel is the one that the message was published on, or a pattern for all that it hears by it
@@ -57,7 +55,7 @@ def delta_sync_error(session: Session, frame: InboundFrame) -> None:
         session.app.traffic.delta_sync_errors += 1
 
 
-def note_delta_request(session: Session, name: str, data: dict[str, Any]) -> None:
+def note_delta_request(session: SessionContext, name: str, data: dict[str, Any]) -> None:
     """Keeps what a subscribe says about deltas for as long as the subscription lasts."""
     if session.v2 is None:
         return
@@ -68,7 +66,7 @@ def note_delta_request(session: Session, name: str, data: dict[str, Any]) -> Non
         session.v2.delta_requests[name] = request
 
 
-def wants_of(session: Session, name: str, kind: ChannelKind, predicate: Predicate | None) -> Wants:
+def wants_of(session: SessionContext, name: str, kind: ChannelKind, predicate: Predicate | None) -> Wants:
     """What the subscription to a channel gets, and how."""
     v2 = session.v2
     if v2 is None or kind is META:
@@ -81,7 +79,7 @@ def wants_of(session: Session, name: str, kind: ChannelKind, predicate: Predicat
     return Wants(predicate, algorithm, has_one_base(session.sdk.name), choices)
 
 
-def confirm_deltas(session: Session, name: str) -> None:
+def confirm_deltas(session: SessionContext, name: str) -> None:
     """Tells the client behind its acknowledgement that what it asked for is on."""
     fanout = session.channels.get(name)
     if session.v2 is None or fanout is None or fanout.wants.delta is None or name not in session.v2.delta_requests:
@@ -89,11 +87,11 @@ def confirm_deltas(session: Session, name: str) -> None:
     session.send(frames.deltas_enabled(True, fanout.wants.delta, name))
 
 
-def _is_on(session: Session, name: str, by_pattern: bool) -> bool:
+def _is_on(session: SessionContext, name: str, by_pattern: bool) -> bool:
     v2 = session.v2
     if v2 is None or (not v2.deltas_enabled and name not in v2.delta_requests):
         return False
-    options = session.gateway.hub.delta_node.options
+    options = session.node.hub.delta_node.options
     on = wants_deltas(
         options,
         name,
@@ -109,27 +107,27 @@ def _is_on(session: Session, name: str, by_pattern: bool) -> bool:
     return others < options.max_channel_states_per_socket
 
 
-def _usable(session: Session, *, by_pattern: bool) -> frozenset[Algorithm]:
+def _usable(session: SessionContext, *, by_pattern: bool) -> frozenset[Algorithm]:
     v2, sdk = session.v2, session.sdk
     listed = frozenset[Algorithm]() if v2 is None else v2.delta_algorithms
     return usable_algorithms(listed, sdk.name, sdk.version, wire=session.shape.label, by_pattern=by_pattern)
 
 
-def _algorithm(session: Session, name: str, *, by_pattern: bool = False) -> Algorithm | None:
+def _algorithm(session: SessionContext, name: str, *, by_pattern: bool = False) -> Algorithm | None:
     v2 = session.v2
     if v2 is None:
         return None
     return choose_algorithm(
-        session.gateway.hub.delta_node.options,
+        session.node.hub.delta_node.options,
         INHERITED if by_pattern else session.app.deltas.of(name),
         v2.delta_requests.get(name),
         _usable(session, by_pattern=by_pattern),
     )
 
 
-def _choices(session: Session, pattern: str) -> frozenset[Algorithm]:
+def _choices(session: SessionContext, pattern: str) -> frozenset[Algorithm]:
     """The formats that a channel's own settings may choose where it is heard by the pattern."""
     v2, usable = session.v2, _usable(session, by_pattern=True)
     request = None if v2 is None else v2.delta_requests.get(pattern)
     asked = request is not None and request.algorithm in usable
-    return frozenset() if asked or session.gateway.hub.delta_node.options.omit_delta_algorithm else usable
+    return frozenset() if asked or session.node.hub.delta_node.options.omit_delta_algorithm else usable

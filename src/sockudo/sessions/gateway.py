@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import Any, Final
 
 import structlog
 
@@ -13,6 +13,7 @@ from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.apps.registry import AppRegistry
 from sockudo.auth.diagnose import mistaken_key
+from sockudo.auth.ports import Revocation
 from sockudo.auth.revocations import Revocations
 from sockudo.base.clock import Clock
 from sockudo.base.ids import socket_id
@@ -24,13 +25,13 @@ from sockudo.hub.events import PredicateFailed
 from sockudo.hub.ports import Schedule
 from sockudo.inspector import Inspector
 from sockudo.limits.windows import KeyedWindows
+from sockudo.protocol import frames
 from sockudo.protocol.delta import ChannelDeltas
 from sockudo.protocol.shapes import RECOVERABLE_V1_JSON, V1_JSON, Shape
 from sockudo.publishing.publisher import Publisher
-from sockudo.sessions.filter_warnings import FilterWarnings
-
-if TYPE_CHECKING:
-    from sockudo.sessions.session import Session
+from sockudo.sessions.context import sdk_of
+from sockudo.sessions.diagnostics import FilterWarnings
+from sockudo.sessions.session import Session
 
 __all__ = ["Gateway"]
 
@@ -147,8 +148,6 @@ class Gateway:
 
         ``echo`` is what the client wants, None leaving it to the configuration; ``client`` is its SDK's name.
         """
-        from sockudo.sessions.session import Session
-
         state = self.state(app)
         echoes = shape.v2 and self._echoes(echo)
         if app.v1_recovery and shape is V1_JSON:
@@ -161,8 +160,7 @@ class Gateway:
             self,
             shape,
             echo=echoes,
-            client=client,
-            client_version=client_version,
+            sdk=sdk_of(client, client_version),
         )
         self.hub.connect(session)
         return session
@@ -211,6 +209,17 @@ class Gateway:
         """Every session of one app."""
         state = self.hub.apps.get(app_id)
         return list(state.connections.values()) if state is not None else []  # type: ignore[arg-type]  # as above
+
+    def revoke(self, app_id: str, revocations: Sequence[Revocation]) -> int:
+        """Ends every session of the app whose token is among those taken back; how many."""
+        ended, code = 0, errors.TOKEN_REVOKED.event_code
+        for session in self.sessions_of(app_id):
+            token = session.v2.token if session.v2 is not None else None
+            if token is not None and any(revocation.covers(token) for revocation in revocations):
+                session.send(frames.token_event("token_expired", code=code, reason="revoked"))
+                session.end(errors.TOKEN_REVOKED())
+                ended += 1
+        return ended
 
     @staticmethod
     def _free_socket_id(state: AppState) -> str:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sockudo import errors
 from sockudo.auth.ports import Revocation
+from sockudo.auth.revocations import Revocations
 from sockudo.cluster.items import Request
 from sockudo.cluster.ports import DEADLINE, Bus
-from sockudo.sessions.tokens import revoke
-
-if TYPE_CHECKING:
-    from sockudo.auth.revocations import Revocations
-    from sockudo.cluster.router import Router
-    from sockudo.errors import ErrorSpec
-    from sockudo.sessions.gateway import Gateway
+from sockudo.cluster.router import Router
+from sockudo.errors import ErrorSpec
+from sockudo.sessions.gateway import Gateway
 
 __all__ = ["EndTokens", "EndUser", "answer_orders", "end_tokens", "end_user"]
 
@@ -45,7 +42,7 @@ def answer_orders(router: Router, gateway: Gateway, revocations: Revocations) ->
 
     def tokens(order: EndTokens) -> int:
         revocations.add(order.revocations)
-        return revoke(gateway, order.app_id, order.revocations)
+        return gateway.revoke(order.app_id, order.revocations)
 
     router.on_request(EndUser, user)
     router.on_request(EndTokens, tokens)

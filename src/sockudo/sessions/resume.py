@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from math import inf
-from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -24,11 +24,9 @@ from sockudo.protocol.filters import MESSAGE_UNITS
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame, object_data
 from sockudo.sessions.access import check_read, owns_past
+from sockudo.sessions.context import SessionContext
+from sockudo.sessions.diagnostics import note_failed_resume
 from sockudo.sessions.parked import PARKED_SECONDS, Parked, Wanted
-from sockudo.sessions.refused_resume import note_failed_resume
-
-if TYPE_CHECKING:
-    from sockudo.sessions.session import Session
 
 __all__ = ["awaits_attach", "end_parked", "recover_on_attach", "replay_on_attach", "resume"]
 
@@ -91,10 +89,9 @@ def _serial(value: int | str) -> int:
 # ---- the whole of it ----
 
 
-def resume(session: Session, frame: InboundFrame) -> None:
+def resume(session: SessionContext, frame: InboundFrame) -> None:
     """Starts a recovery; the client's later frames wait for it. Raises and does nothing for a malformed one."""
-    places = session.recoverable
-    if places is None:
+    if not session.recoverable:
         raise errors.NOT_ON_V1(f"Protocol error: {frame.event} requires protocol V2")
     if session.live.recovery is None:
         raise errors.RECOVERY_DISABLED()
@@ -102,21 +99,18 @@ def resume(session: Session, frame: InboundFrame) -> None:
     if not wanted:
         raise errors.RECOVERY_EMPTY()
     end_parked(session)
-    hub, limits = session.gateway.hub, session.gate_limits()
+    hub, limits = session.node.hub, session.gate_limits()
     # Held back from this very moment: a live message before the replay would move the client past what it missed.
     subscribed = {name: found for name in wanted if (found := _subscription(session, name)) is not None}
     gates = {found: hub.hold(session, found, limits) for found in dict.fromkeys(subscribed.values())}
-    places.start(_resume(session, wanted, subscribed, gates))
+    session.wait_for(_resume(session, wanted, subscribed, gates))
 
 
 async def _resume(
-    session: Session, wanted: dict[str, Wanted], subscribed: dict[str, str], gates: dict[str, Gate | None]
+    session: SessionContext, wanted: dict[str, Wanted], subscribed: dict[str, str], gates: dict[str, Gate | None]
 ) -> None:
     """``subscribed`` are the subscriptions by which the channels are heard, ``gates`` what they are held behind."""
-    places = session.recoverable
-    if places is None:
-        return
-    answer = places.parked = Parked(session.gateway.clock.monotonic() + PARKED_SECONDS)
+    answer = session.parked = Parked(session.node.clock.monotonic() + PARKED_SECONDS)
     terminals: dict[str, int] = {}
     for name, position in wanted.items():
         subscription = subscribed.get(name)
@@ -139,10 +133,10 @@ async def _resume(
         _tell_all(session, answer)
     for gate in gates.values():
         if gate is not None:
-            session.gateway.hub.open(gate, terminals)
+            session.node.hub.open(gate, terminals)
 
 
-def _subscription(session: Session, name: str) -> str | None:
+def _subscription(session: SessionContext, name: str) -> str | None:
     """The subscription by which the connection hears the channel: its own, or a pattern that fits."""
     if not owns_past(session, name):
         return None
@@ -156,7 +150,7 @@ def _subscription(session: Session, name: str) -> str | None:
     return None
 
 
-def _may_not_read(session: Session, name: str) -> str | None:
+def _may_not_read(session: SessionContext, name: str) -> str | None:
     """None when the channel may be read without a subscription, ``later`` when a signature is needed for it."""
     live = session.live
     if is_meta(name) or is_wildcard(name):
@@ -178,10 +172,10 @@ def _unauthorized() -> Failed:
 # ---- one channel ----
 
 
-async def _recover(session: Session, name: str, wanted: Wanted) -> _Outcome:
+async def _recover(session: SessionContext, name: str, wanted: Wanted) -> _Outcome:
     """Tries the replay buffer, then the durable store (spec: history § 3.3)."""
     outcome = _recover_hot(session, name, wanted)
-    live, history = session.live, session.gateway.publisher.history.if_open
+    live, history = session.live, session.node.publisher.history.if_open
     if outcome is not None or live.recovery is None or history is None:
         return outcome or _unauthorized()
     replayed = await history.replay(
@@ -197,17 +191,17 @@ async def _recover(session: Session, name: str, wanted: Wanted) -> _Outcome:
     return _Recovered("cold", tuple(replayed.frames), replayed.head)
 
 
-def _recover_hot(session: Session, name: str, wanted: Wanted) -> _Outcome | None:
+def _recover_hot(session: SessionContext, name: str, wanted: Wanted) -> _Outcome | None:
     """What the replay buffer alone can say; None when the store has to be asked."""
     live = session.live
     if live.recovery is None or live.streams is None:
         return _unauthorized()
-    found = session.app.replay.lookup(name, wanted.stream_id, wanted.serial, session.gateway.clock.monotonic())
+    found = session.app.replay.lookup(name, wanted.stream_id, wanted.serial, session.node.clock.monotonic())
     if found.outcome == "recovered" and found.head is not None:
         if len(found.frames) > live.recovery.max_size:
             return Failed("position_expired", "recovery_window_exceeded", wanted.stream_id, *_bounds(found.head))
         return _Recovered("hot", found.frames, found.head)
-    if live.streams.of(name).history is None or not session.gateway.publisher.history.is_open:
+    if live.streams.of(name).history is None or not session.node.publisher.history.is_open:
         if found.outcome == "reset":
             return Failed("stream_reset", "stream_id_mismatch", wanted.stream_id, *_bounds(found.head))
         reason = "hot_replay_expired_and_durable_history_disabled"
@@ -223,7 +217,7 @@ def _bounds(head: Position | None) -> tuple[str | None, int | None, int | None]:
 
 
 def _tell(
-    session: Session, name: str, wanted: Wanted, outcome: _Outcome, answer: Parked, subscribed: str | None
+    session: SessionContext, name: str, wanted: Wanted, outcome: _Outcome, answer: Parked, subscribed: str | None
 ) -> Position | None:
     """Sends what was missed, or why it cannot be; the place up to which the client has been told, None if it has not.
 
@@ -254,7 +248,7 @@ def _tell(
     return outcome.head
 
 
-def _fail(session: Session, name: str, failed: Failed, answer: Parked, wanted: Wanted | None = None) -> None:
+def _fail(session: SessionContext, name: str, failed: Failed, answer: Parked, wanted: Wanted | None = None) -> None:
     entry = {"channel": name, **failed._asdict()}
     answer.failed.append(entry)
     session.app.traffic.recovery_failures[failed.code] += 1
@@ -262,7 +256,7 @@ def _fail(session: Session, name: str, failed: Failed, answer: Parked, wanted: W
     session.send(Frame("pusher:resume_failed", name, _encode(entry).decode()))
 
 
-def _tell_all(session: Session, answer: Parked) -> None:
+def _tell_all(session: SessionContext, answer: Parked) -> None:
     """The one frame that ends a resume."""
     if not answer.told:
         answer.told = True
@@ -273,13 +267,13 @@ def _tell_all(session: Session, answer: Parked) -> None:
 # ---- channels that are subscribed to later ----
 
 
-def awaits_attach(session: Session, name: str) -> bool:
+def awaits_attach(session: SessionContext, name: str) -> bool:
     """Whether an earlier resume left a place from which the subscribe to this channel has to go on."""
-    answer = session.recoverable.parked if session.recoverable is not None else None
+    answer = session.parked
     return answer is not None and (name in answer.positions or name in answer.behind)
 
 
-def replay_on_attach(session: Session, name: str) -> None:
+def replay_on_attach(session: SessionContext, name: str) -> None:
     """Goes on from that place, right behind the acknowledgement, on a channel that is not durable."""
     answer, wanted, counts = _take(session, name)
     if answer is not None and wanted is not None:
@@ -287,7 +281,7 @@ def replay_on_attach(session: Session, name: str) -> None:
         _go_on(session, name, wanted, outcome, answer, counts=counts)
 
 
-async def recover_on_attach(session: Session, name: str, gate: Gate) -> Position | None:
+async def recover_on_attach(session: SessionContext, name: str, gate: Gate) -> Position | None:
     """Goes on from that place behind the gate of a durable channel; where the client is then, None if unknown."""
     answer, wanted, counts = _take(session, name)
     if answer is None or wanted is None:
@@ -298,9 +292,9 @@ async def recover_on_attach(session: Session, name: str, gate: Gate) -> Position
     return _go_on(session, name, wanted, outcome, answer, counts=counts)
 
 
-def _take(session: Session, name: str) -> tuple[Parked | None, Wanted | None, bool]:
+def _take(session: SessionContext, name: str) -> tuple[Parked | None, Wanted | None, bool]:
     """The answer in the making, the place, and whether the aggregate waits for it."""
-    answer = session.recoverable.parked if session.recoverable is not None else None
+    answer = session.parked
     if answer is None:
         return None, None, False
     wanted = answer.positions.pop(name, None)
@@ -309,7 +303,7 @@ def _take(session: Session, name: str) -> tuple[Parked | None, Wanted | None, bo
 
 
 def _go_on(
-    session: Session, name: str, wanted: Wanted, outcome: _Outcome, answer: Parked, *, counts: bool
+    session: SessionContext, name: str, wanted: Wanted, outcome: _Outcome, answer: Parked, *, counts: bool
 ) -> Position | None:
     if counts:
         terminal = _tell(session, name, wanted, outcome, answer, name)
@@ -320,21 +314,20 @@ def _go_on(
     return _tell(session, name, wanted, outcome, aside, name)
 
 
-def _settle(session: Session, answer: Parked) -> None:
+def _settle(session: SessionContext, answer: Parked) -> None:
     if not answer.positions:
         _tell_all(session, answer)
 
 
-def end_parked(session: Session, now: float | None = None) -> None:
+def end_parked(session: SessionContext, now: float | None = None) -> None:
     """Gives up the positions whose channels were not subscribed to in time; without ``now``, all of them.
 
     Places of public channels last until the next resume: an acknowledgement moves the client past what it has missed.
     """
-    places = session.recoverable
-    answer = places.parked if places is not None else None
-    if places is None or answer is None:
+    answer = session.parked
+    if answer is None:
         return
-    if now is not None and (now < answer.until or places.busy):
+    if now is not None and (now < answer.until or session.inbox is not None):
         # A place that is being looked up right now has come in time.
         return
     for name in _names(answer):
@@ -342,7 +335,7 @@ def end_parked(session: Session, now: float | None = None) -> None:
     _tell_all(session, answer)
     answer.until = inf
     if now is None or not answer.behind:
-        places.parked = None
+        session.parked = None
 
 
 def _names(answer: Parked) -> Iterable[str]:

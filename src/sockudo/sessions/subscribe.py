@@ -1,8 +1,8 @@
-"""Joining and leaving channels (spec: websocket § 6.3 to 6.6)."""
+"""Joining and leaving channels (spec: websocket § 6.3 to 6.6): what is asked for, and whether it is allowed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -20,16 +20,13 @@ from sockudo.base.names import (
     is_wildcard,
 )
 from sockudo.errors import SockudoError
+from sockudo.protocol.filters import FilterOptions, Predicate, compile_filter
 from sockudo.protocol.inbound import InboundFrame, data_value, object_data
-from sockudo.sessions.access import check_subscribe
-from sockudo.sessions.attach import Candidate, Request, attach, check_rewind, tell_refusal
+from sockudo.sessions.access import check_room, check_subscribe
+from sockudo.sessions.attach import Candidate, Request, Rewind, attach, check_rewind, tell_refusal
+from sockudo.sessions.context import SessionContext
 from sockudo.sessions.deltas import note_delta_request
-from sockudo.sessions.refused_auth import log_refused_channel
-from sockudo.sessions.room import check_room
-from sockudo.sessions.subscribe_options import check_modes, read_predicate, read_rewind
-
-if TYPE_CHECKING:
-    from sockudo.sessions.session import Session
+from sockudo.sessions.diagnostics import log_refused_channel
 
 __all__ = ["leave_channel", "subscribe", "unsubscribe"]
 
@@ -44,7 +41,7 @@ class _ChannelData(msgspec.Struct):
 _decode_channel_data = msgspec.json.Decoder(_ChannelData).decode
 
 
-def subscribe(session: Session, frame: InboundFrame) -> None:
+def subscribe(session: SessionContext, frame: InboundFrame) -> None:
     """Joins the channel, acknowledges, and sends what a newcomer gets; or raises and changes nothing."""
     data = object_data(frame, "Invalid message format: Invalid subscription data")
     name = data.get("channel")
@@ -59,17 +56,17 @@ def subscribe(session: Session, frame: InboundFrame) -> None:
         raise
 
 
-def _request(session: Session, name: str, data: dict[str, Any]) -> Request:
+def _request(session: SessionContext, name: str, data: dict[str, Any]) -> Request:
     """What is asked for, once every check has let it pass that does not take time."""
     v2 = session.v2 is not None
-    rewind = read_rewind(data)
-    predicate = read_predicate(session, data) if v2 else None
+    rewind = _read_rewind(data)
+    predicate = _read_predicate(session, data) if v2 else None
     kind = _check_name(session, name)
     check_room(session, name, kind, filtered=predicate is not None)
     if rewind is not None:
         check_rewind(session, name, kind)
     if v2:
-        check_modes(data)
+        _check_modes(data)
     # Events about a channel need what the channel itself needs.
     subject = name.removeprefix(META_PREFIX) if kind is META else name
     needs = channel_kind(subject) if kind is META else kind
@@ -82,7 +79,7 @@ def _request(session: Session, name: str, data: dict[str, Any]) -> Request:
     return Request(name, kind, candidate, predicate, rewind)
 
 
-def _check_name(session: Session, name: str) -> ChannelKind:
+def _check_name(session: SessionContext, name: str) -> ChannelKind:
     live = session.live
     if not live.enabled:
         raise errors.APP_DISABLED("Application disabled")
@@ -101,7 +98,7 @@ def _check_name(session: Session, name: str) -> ChannelKind:
     return channel_kind(name)
 
 
-def _check_plain_name(session: Session, name: str) -> None:
+def _check_plain_name(session: SessionContext, name: str) -> None:
     live = session.live
     try:
         check_channel_name(
@@ -114,7 +111,7 @@ def _check_plain_name(session: Session, name: str) -> None:
         raise errors.CHANNEL_NAME(f"Channel error: {error.text}") from None
 
 
-def _check_auth(session: Session, name: str, kind: ChannelKind, data: dict[str, Any]) -> None:
+def _check_auth(session: SessionContext, name: str, kind: ChannelKind, data: dict[str, Any]) -> None:
     auth: str = data["auth"]
     channel_data = data.get("channel_data") if kind.presence else None
     if kind.presence and not isinstance(channel_data, str):
@@ -130,7 +127,7 @@ def _check_auth(session: Session, name: str, kind: ChannelKind, data: dict[str, 
     raise errors.CHANNEL_AUTH_INVALID(likely_cause=mistake.cause, shared_cause=mistake.shared)
 
 
-def _candidate(session: Session, name: str, data: dict[str, Any]) -> Candidate:
+def _candidate(session: SessionContext, name: str, data: dict[str, Any]) -> Candidate:
     """Who wants to join a presence channel, within the app's limits (spec: websocket § 6.5)."""
     candidate = _read_candidate(session, data.get("channel_data"))
     limits = session.live.limits
@@ -149,7 +146,7 @@ def _candidate(session: Session, name: str, data: dict[str, Any]) -> Candidate:
     return candidate
 
 
-def _read_candidate(session: Session, channel_data: object) -> Candidate:
+def _read_candidate(session: SessionContext, channel_data: object) -> Candidate:
     if channel_data is None and session.user is not None:
         return Candidate(session.user.user_id, session.user.user_info)
     try:
@@ -178,7 +175,67 @@ def _no_member(channel_data: object) -> str | None:
     return None
 
 
-def unsubscribe(session: Session, frame: InboundFrame) -> None:
+# ---- what else a subscribe may ask for: a past, a filter, modes (spec: websocket § 6.3, 11.2 and 13.1) ----
+
+
+def _read_rewind(data: dict[str, Any]) -> Rewind | None:
+    """The ``rewind`` of a subscribe; null is the same as absent. Raises errors.MISSING_FIELD for another shape."""
+    value = data.get("rewind")
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        if value.get("count") is not None:
+            return Rewind(count=_positive(value["count"]))
+        for name in ("seconds", "duration_seconds"):
+            if value.get(name) is not None:
+                return Rewind(seconds=_positive(value[name]))
+    return Rewind(count=_positive(value))
+
+
+def _positive(value: object) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise errors.MISSING_FIELD("Invalid message format: Invalid rewind option in subscription data")
+    return value
+
+
+def _read_predicate(session: SessionContext, data: dict[str, Any]) -> Predicate | None:
+    """The filter of a subscribe; None for every message.
+
+    Raises errors.FILTER_INVALID.
+    """
+    settings = session.node.settings
+    names, tags = settings.event_name_filtering, settings.tag_filtering
+    return compile_filter(
+        data,
+        FilterOptions(
+            events_enabled=names.enabled,
+            max_events=names.max_events_per_filter,
+            max_event_name=names.max_event_name_length,
+            tags_enabled=tags.enabled,
+        ),
+    )
+
+
+def _check_modes(data: dict[str, Any]) -> None:
+    """The one mode there is needs annotations, which no channel of this server has.
+
+    Raises errors.MISSING_FIELD for what is not an array of strings, errors.ANNOTATIONS_DISABLED for the mode.
+    """
+    modes = data.get("modes")
+    if modes is None:
+        return
+    if not isinstance(modes, list) or not all(isinstance(mode, str) for mode in modes):
+        raise errors.MISSING_FIELD("Invalid message format: Invalid modes in subscription data")
+    if any(mode.replace("-", "_").upper() == "ANNOTATION_SUBSCRIBE" for mode in modes):
+        raise errors.ANNOTATIONS_DISABLED("Channel error: Annotations are not enabled for this channel")
+
+
+# ---- leaving ----
+
+
+def unsubscribe(session: SessionContext, frame: InboundFrame) -> None:
     """Leaves the channel; not joined, or not even a legal name, is ignored (spec: websocket § 6.4)."""
     if frame.data is None:
         raise errors.MISSING_FIELD("Invalid message format: Missing data in unsubscribe message")
@@ -189,13 +246,12 @@ def unsubscribe(session: Session, frame: InboundFrame) -> None:
     leave_channel(session, name)
 
 
-def leave_channel(session: Session, name: str) -> None:
+def leave_channel(session: SessionContext, name: str) -> None:
     """Ends a subscription and forgets what was kept for it; one that there is not is ignored."""
-    if session.recoverable is not None:
-        session.recoverable.attached.pop(name, None)
     if session.v2 is not None:
+        session.v2.attached.pop(name, None)
         session.v2.delta_requests.pop(name, None)
         if session.v2.updates is not None:
             session.v2.updates.pop(name, None)
-    session.gateway.hub.unsubscribe(session, name)
-    session.gateway.log.debug("unsubscribed", app_id=session.live.id, socket_id=session.socket_id, channel=name)
+    session.node.hub.unsubscribe(session, name)
+    session.node.log.debug("unsubscribed", app_id=session.live.id, socket_id=session.socket_id, channel=name)

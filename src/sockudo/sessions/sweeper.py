@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING
 
 from sockudo import errors
 from sockudo.protocol import frames
 from sockudo.protocol.framing import ping_frame
+from sockudo.sessions.context import SessionContext, V2State
+from sockudo.sessions.gateway import Gateway
+from sockudo.sessions.identity import check_token
 from sockudo.sessions.resume import end_parked
-from sockudo.sessions.tokens import check_token
-
-if TYPE_CHECKING:
-    from sockudo.sessions.gateway import Gateway
-    from sockudo.sessions.session import Session
-    from sockudo.sessions.v2 import V2State
 
 __all__ = ["check", "sweep"]
 
@@ -30,15 +26,15 @@ _INTERVAL = 1.0
 _SLICE = 2000
 
 
-def check(session: Session, now: float) -> None:
+def check(session: SessionContext, now: float) -> None:
     """Pings a quiet peer, ends one that stayed silent after a ping or was not authorized in time."""
     if session.v2 is None:
         _check_liveness(session, now)
     else:
         _check_v2(session, session.v2, now)
-    if session.recoverable is not None and session.recoverable.parked is not None:
+    if session.parked is not None:
         end_parked(session, now)
-    deadline = session.gateway.settings.user_authentication_timeout
+    deadline = session.node.settings.user_authentication_timeout
     if (
         session.live.features.enable_user_authentication
         and not session.authorized
@@ -48,8 +44,8 @@ def check(session: Session, now: float) -> None:
         session.end(errors.AUTH_DEADLINE())
 
 
-def _check_liveness(session: Session, now: float) -> None:
-    settings = session.gateway.settings
+def _check_liveness(session: SessionContext, now: float) -> None:
+    settings = session.node.settings
     if session.pinged_at > session.last_seen:
         if now - session.pinged_at >= PONG_WAIT:
             session.end(errors.PONG_TIMEOUT())
@@ -59,9 +55,9 @@ def _check_liveness(session: Session, now: float) -> None:
         session.send(frames.PING)
 
 
-def _check_v2(session: Session, v2: V2State, now: float) -> None:
+def _check_v2(session: SessionContext, v2: V2State, now: float) -> None:
     """V2 is pinged by the WebSocket protocol itself, and only the answer to that ping counts (spec: websocket § 4)."""
-    settings = session.gateway.settings
+    settings = session.node.settings
     options = settings.websocket
     silent = now - session.last_seen
     if v2.last_ping is not None and now - session.pinged_at >= PONG_WAIT:

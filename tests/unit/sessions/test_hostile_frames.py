@@ -73,7 +73,7 @@ class Victim:
     async def settle(self, client: Client) -> None:
         self.node.settle()
         session = client.session
-        while session.recoverable is not None and session.recoverable.busy:  # noqa: ASYNC110 - nobody says when not
+        while session.inbox is not None:  # noqa: ASYNC110 - nobody says when not
             await asyncio.sleep(0)
         await settle(10)
         self.node.settle()

@@ -50,9 +50,9 @@ def connection_view(session: Session) -> ConnectionView:
         **msgspec.structs.asdict(row),
         signed_in=user is not None,
         user_info=None if user is None else msgspec.Raw(user.user_info),
-        last_seen_at_ms=int((session.gateway.clock.time() - row.quiet_seconds) * 1000),
+        last_seen_at_ms=int((session.node.clock.time() - row.quiet_seconds) * 1000),
         messages_received=session.messages_received,
-        recoverable=session.recoverable is not None,
+        recoverable=session.recoverable,
         echo=session.echo,
     )
 

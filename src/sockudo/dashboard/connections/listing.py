@@ -62,7 +62,7 @@ async def find_connections(gateway: Gateway, query: ConnectionQuery, paging: Pag
 
 def connection_row(session: Session) -> ConnectionRow:
     """What a list says of a connection."""
-    clock = session.gateway.clock
+    clock = session.node.clock
     return ConnectionRow(
         session.app.app_id,
         session.socket_id,
