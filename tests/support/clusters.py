@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
+from sockudo.cluster.counters import InProcessCounters
 from sockudo.cluster.in_process import InProcessMembership, Network, join_network
 from sockudo.cluster.items import Item, Request
-from sockudo.cluster.ports import Bus, Membership, Received
+from sockudo.cluster.ports import Bus, Claimed, Counters, Membership, Received
 from sockudo.cluster.router import Router
 
-__all__ = ["BUSES", "Echo", "Ground", "InProcessGround", "Joined", "Note", "ground_of"]
+__all__ = ["BUSES", "COUNTERS", "DelayedCounters", "Echo", "Ground", "InProcessGround", "Joined", "Note", "ground_of"]
 
 BUSES = ("in-process",)
 """The implementations that the suites run over."""
@@ -90,6 +91,24 @@ class InProcessGround:
 
     async def close(self) -> None:
         """Nothing is left behind."""
+
+
+class DelayedCounters:
+    """`Counters` that decide elsewhere: every claim is answered a turn of the loop later."""
+
+    def __init__(self) -> None:
+        self.immediate = False
+        self._counters = InProcessCounters()
+        self.hit = self._counters.hit
+        self.forget = self._counters.forget
+
+    async def claim(self, key: tuple[str, ...], mark: bytes, ttl: float, now: float) -> Claimed:
+        await asyncio.sleep(0)
+        return self._counters.claim(key, mark, ttl, now)
+
+
+COUNTERS: dict[str, Callable[[], Counters]] = {"in-process": InProcessCounters, "delayed": DelayedCounters}
+"""The counters that the suite runs over; the delayed ones show that nobody relies on an answer at once."""
 
 
 def ground_of(kind: str) -> Ground:

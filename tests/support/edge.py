@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from sockudo.apps.live import LiveApp
 from sockudo.base.spans import Tracer
+from sockudo.cluster.counters import InProcessCounters
 from sockudo.config import Settings
 from sockudo.edge.api import api_routes
 from sockudo.edge.context import Edge
@@ -316,7 +317,7 @@ class EdgeNode(Node):
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
             await front()(scope, receive, send)
 
-        rates = AppRates()
+        rates = AppRates(InProcessCounters())
         self.edge = Edge(
             gateway=self.gateway,
             events=EventApi(self.publisher, self.keys, rates, self.clock, self.inspector.doubts),
@@ -324,7 +325,7 @@ class EdgeNode(Node):
             rates=rates,
             clock=self.clock,
             settings=self.settings,
-            limits=IpLimits(self.settings.rate_limiter),
+            limits=IpLimits(self.settings.rate_limiter, InProcessCounters()),
             reach=Reach.of_clients(self.settings),
             cors=Cors(self.settings),
             uvicorn=asgi_config(application),

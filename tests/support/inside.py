@@ -11,6 +11,7 @@ import msgspec
 from sockudo.apps.live import LiveApp
 from sockudo.apps.resolve import Defaults, resolve
 from sockudo.auth.revocations import Revocations
+from sockudo.cluster.counters import InProcessCounters
 from sockudo.cluster.in_process import Network, join_network
 from sockudo.cluster.router import Router
 from sockudo.config import Settings
@@ -164,7 +165,7 @@ class Node:
         self.apps = Apps(*(apps or (live_app(),)))
         self.app = self.apps.all()[0]
         self.settings = settings or Settings()
-        self.keys = IdempotencyKeys(max_key_length=128)
+        self.keys = IdempotencyKeys(InProcessCounters(), 128)
         self.components = NodeComponents()
         self.bus, self.membership = join_network(self.turns.append, network)
         self.router = Router()

@@ -10,9 +10,22 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
+from sockudo.base.windows import Verdict
 from sockudo.cluster.items import Item, Request
 
-__all__ = ["DEADLINE", "Answers", "Bus", "Membership", "Node", "NodeChange", "Received", "Receiver"]
+__all__ = [
+    "DEADLINE",
+    "Answers",
+    "Bus",
+    "Claim",
+    "Claimed",
+    "Counters",
+    "Membership",
+    "Node",
+    "NodeChange",
+    "Received",
+    "Receiver",
+]
 
 
 DEADLINE: Final = 1.0
@@ -122,3 +135,50 @@ class Membership(Protocol):
 
     def watch(self, observer: Callable[[NodeChange], None]) -> None:
         """From now on ``observer`` is called with every change."""
+
+
+class Claim(Protocol):
+    """The right to do what belongs to a key. Ends by exactly one of `complete` and `release`; more do nothing."""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The key that was claimed."""
+
+    def complete(self, reply: bytes, now: float) -> None:
+        """It is done: until ``now`` plus the time to live the key answers with ``reply``."""
+
+    def release(self) -> Any:
+        """It failed: the key is free again."""
+
+
+Claimed = Claim | bytes | Literal["running", "conflict"]
+"""What comes of claiming a key: the claim; the reply of what was done under it; ``running`` while that is under way;
+``conflict`` when the key belongs to something else."""
+
+
+class Counters(Protocol):
+    """What is claimed or counted once for all nodes. Times are monotonic seconds of this node and must not go back.
+
+    ``immediate`` says that every claim is answered at once.
+    """
+
+    immediate: bool
+
+    def claim(self, key: tuple[str, ...], mark: bytes, ttl: float, now: float) -> Claimed | Awaitable[Claimed]:
+        """Claims a key for what ``mark`` tells apart from other things, at once or after asking elsewhere.
+
+        A claim that is completed holds for ``ttl`` seconds, one under way as long as its node lives. Raises
+        errors.SERVICE_UNAVAILABLE when that is not known.
+        """
+
+    def hit(
+        self, name: str, key: str, limit: int, seconds: int, now: float, *, cost: int = 1, count_refused: bool = True
+    ) -> Verdict:
+        """Counts ``cost`` for ``key`` in a window of ``seconds`` of the counter ``name``, and says whether that fits.
+
+        Always at once, from what is known here; an implementation with several nodes exchanges what they counted soon
+        after. Without ``count_refused`` a hit that does not fit leaves the window as it was.
+        """
+
+    def forget(self, name: str) -> None:
+        """Drops the counter ``name`` with all its windows."""

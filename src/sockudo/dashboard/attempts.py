@@ -7,7 +7,7 @@ import secrets
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from sockudo import errors
-from sockudo.limits.windows import FixedWindows
+from sockudo.base.windows import FixedWindows
 
 __all__ = ["Attempts"]
 

@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 from sockudo.apps.registry import AppRegistry
 from sockudo.base.clock import Clock
 from sockudo.base.spans import Tracer
+from sockudo.base.windows import KeyedWindows
 from sockudo.config import Settings
 from sockudo.edge.cors import Cors
 from sockudo.edge.descriptors import DescriptorWatch
@@ -25,7 +26,6 @@ from sockudo.edge.replies import PLAIN_OK, Reply, render
 from sockudo.edge.unfinished import UnfinishedBodies
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.ip import IpLimits
-from sockudo.limits.windows import KeyedWindows
 from sockudo.publishing import EventApi
 from sockudo.push.services import PushServices
 from sockudo.sessions import Gateway

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.limits.windows import KeyedWindows
+from sockudo.cluster.ports import Counters
 
 __all__ = ["AppRates"]
 
@@ -15,11 +15,10 @@ class AppRates:
     Unlike hits of a client, a refused request does not count: after a batch that did not fit a single event still may.
     """
 
-    __slots__ = ("_published", "_read")
+    __slots__ = ("_counters",)
 
-    def __init__(self) -> None:
-        self._published = KeyedWindows(1)
-        self._read = KeyedWindows(1)
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
 
     def check_publish(self, app: LiveApp, events: int, now: float) -> None:
         """Counts a publish of ``events`` events, all or none; a batch has as many as it has items.
@@ -27,7 +26,7 @@ class AppRates:
         Raises errors.RATE_LIMITED when they are over ``max_backend_events_per_second``.
         """
         limit = app.limits.max_backend_events_per_second
-        if not limit or _fits(self._published, app.id, events, limit, now):
+        if not limit or self._fits("app_publishes", app.id, events, limit, now):
             return
         if events > limit:
             raise errors.RATE_LIMITED(
@@ -43,17 +42,12 @@ class AppRates:
     def check_read(self, app: LiveApp, now: float) -> None:
         """Counts one query. Raises errors.RATE_LIMITED when it is over ``max_read_requests_per_second``."""
         limit = app.limits.max_read_requests_per_second
-        if limit and not _fits(self._read, app.id, 1, limit, now):
+        if limit and not self._fits("app_reads", app.id, 1, limit, now):
             raise errors.RATE_LIMITED(
                 f"More than {limit} queries in one second from this app (max_read_requests_per_second); "
                 "try again in 1 s",
                 retry_after=1,
             )
 
-
-def _fits(windows: KeyedWindows, app_id: str, cost: int, limit: int, now: float) -> bool:
-    window = windows.window(app_id, now)
-    if window.count + cost > limit:
-        return False
-    window.count += cost
-    return True
+    def _fits(self, name: str, app_id: str, cost: int, limit: int, now: float) -> bool:
+        return self._counters.hit(name, app_id, limit, 1, now, cost=cost, count_refused=False).allowed

@@ -6,9 +6,10 @@ from collections import Counter
 from typing import Final, Literal
 
 from sockudo import errors
+from sockudo.base.windows import Verdict
+from sockudo.cluster.ports import Counters
 from sockudo.config.sections.limits import RateLimiter
 from sockudo.errors import SockudoError
-from sockudo.limits.windows import FixedWindows, Verdict
 
 __all__ = ["Counted", "IpLimits"]
 
@@ -42,7 +43,8 @@ class IpLimits:
     """
 
     __slots__ = (
-        "_windows",
+        "_counters",
+        "_limits",
         "api_trust_hops",
         "checks",
         "counts_requests",
@@ -51,10 +53,12 @@ class IpLimits:
         "upgrade_trust_hops",
     )
 
-    def __init__(self, settings: RateLimiter) -> None:
+    def __init__(self, settings: RateLimiter, counters: Counters) -> None:
         self.checks: Counter[tuple[str, str]] = Counter()
         self.triggered: Counter[tuple[str, str]] = Counter()
-        self._windows: dict[Counted, FixedWindows] = {}
+        self._counters = counters
+        # How many hits in how many seconds.
+        self._limits: dict[Counted, tuple[int, int]] = {}
         self.replace(settings)
 
     def replace(self, settings: RateLimiter) -> None:
@@ -68,19 +72,19 @@ class IpLimits:
             "failed_auth": (failed.max_requests, failed.window_seconds),
             "upgrade": settings.websocket_rate_limit.limit(_UPGRADES) or _BURST,
         }
-        self._windows = {
-            what: _windows(limit, self._windows.get(what))
-            for what, limit in wanted.items()
-            if self.enabled and limit is not None
-        }
-        self.counts_requests = "api" in self._windows
+        limits = {what: limit for what, limit in wanted.items() if self.enabled and limit is not None}
+        for what, limit in self._limits.items():
+            if limits.get(what) != limit:
+                self._counters.forget(f"address_{what}")
+        self._limits = limits
+        self.counts_requests = "api" in limits
 
     def hit(self, what: Counted, address: str, now: float) -> Verdict | None:
         """Counts one of the address; None where that is not limited."""
-        windows = self._windows.get(what)
-        if windows is None:
+        limit = self._limits.get(what)
+        if limit is None:
             return None
-        verdict = windows.hit(address, now)
+        verdict = self._counters.hit(f"address_{what}", address, *limit, now)
         labels = _LABELS[what]
         self.checks[labels] += 1
         if not verdict.allowed:
@@ -104,9 +108,3 @@ class IpLimits:
             f"(rate_limiter.{_LABELS[what][0]}.max_requests); try again in {verdict.reset} s",
             retry_after=verdict.reset,
         )
-
-
-def _windows(wanted: tuple[int, int], current: FixedWindows | None) -> FixedWindows:
-    if current is not None and (current.max_requests, current.window_seconds) == wanted:
-        return current
-    return FixedWindows(*wanted)

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from sockudo.errors import SockudoError
-from sockudo.hub.streams.records import Committed
 from sockudo.publishing.publisher import Pending, check_stored
 
 __all__ = ["OK", "Answer", "Waits", "after", "answer_to", "forget", "ok"]
@@ -30,7 +29,7 @@ def answer_to(waits: Waits, reply: Callable[[], bytes]) -> asyncio.Future[bytes]
     """A future of its own, so that nobody who gives up takes the message from whoever else waits for it."""
     answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
-    def end(done: asyncio.Future[Committed] | asyncio.Future[bytes]) -> None:
+    def end(done: Waits) -> None:
         if answer.done():
             return
         if done.cancelled():

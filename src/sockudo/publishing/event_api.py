@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,7 @@ from sockudo.errors import SockudoError
 from sockudo.hub import AppState
 from sockudo.inspector.doubts import Doubts
 from sockudo.limits.app_rates import AppRates
-from sockudo.limits.idempotency import Claim, IdempotencyKeys, Space, fingerprint
+from sockudo.limits.idempotency import Claim, IdempotencyKeys, Space, fingerprint, running
 from sockudo.protocol.frame import Frame
 from sockudo.publishing.answers import OK, Answer, Waits, after, answer_to, forget, ok
 from sockudo.publishing.bodies import EventBody, decode_batch, decode_event
@@ -72,7 +73,7 @@ class EventApi:
         self.pushes: EventPushes = NoPushes()
         self._tasks: set[asyncio.Task[bytes]] = set()
         # Answers that are still to come, by the key that they are for.
-        self._running: dict[tuple[str, Space, str], asyncio.Future[bytes]] = {}
+        self._running: dict[tuple[str, ...], asyncio.Future[bytes]] = {}
 
     def publish(self, app: LiveApp, state: AppState, body: bytes, header_key: str | None, now: float) -> Answer:
         """POST …/events: one event to one or several channels."""
@@ -83,13 +84,12 @@ class EventApi:
             return self._event(app, state, event, None, now)
         state.traffic.idempotent_publishes += 1
         self._keys.check_key(key)
-        claim = self._begin(app, "event", key, mark_of(event), now)
-        if not isinstance(claim, Claim):
-            state.traffic.idempotent_repeats += 1
-            return claim
-        with _held(claim):
+
+        def publish(now: float) -> Answer:
             self._rates.check_publish(app, 1, now)
-            return self._keep(claim, self._event(app, state, event, key, now), now)
+            return self._event(app, state, event, key, now)
+
+        return self._once(app, state, "event", key, mark_of(event), publish, now)
 
     def publish_batch(self, app: LiveApp, state: AppState, body: bytes, header_key: str | None, now: float) -> Answer:
         """POST …/batch_events: several events, one after another; the first failure ends the batch."""
@@ -106,12 +106,8 @@ class EventApi:
         if header_key is None:
             return self._batch(app, state, items, now)
         self._keys.check_key(header_key)
-        claim = self._begin(app, "batch", header_key, fingerprint(body), now)
-        if not isinstance(claim, Claim):
-            state.traffic.idempotent_repeats += 1
-            return claim
-        with _held(claim):
-            return self._keep(claim, self._batch(app, state, items, now), now)
+        publish = partial(self._batch, app, state, items)
+        return self._once(app, state, "batch", header_key, fingerprint(body), publish, now)
 
     async def notification(self, app: LiveApp, state: AppState, channel: str, payload: Mapping[str, Any]) -> str | None:
         """Publishes a push notification on a channel; returns the message's id if it has one."""
@@ -220,8 +216,10 @@ class EventApi:
 
     def _batch(self, app: LiveApp, state: AppState, items: Sequence[EventBody], now: float) -> Answer:
         self._rates.check_publish(app, len(items), now)
-        if any(self._is_pushed(item) for item in items):
-            return self._own(self._pushed_batch(app, state, items))
+        if any(self._is_pushed(item) for item in items) or not (
+            self._keys.immediate or all(item.idempotency_key is None for item in items)
+        ):
+            return self._own(self._waiting_batch(app, state, items))
         published, pending = without_waiting(self._publish_items(app, state, items, []))
         reply = partial(_batch_reply, app, state, items, published)
         return reply() if not pending else self._when_stored(pending, reply)
@@ -229,7 +227,9 @@ class EventApi:
     async def _publish_items(
         self, app: LiveApp, state: AppState, items: Sequence[EventBody], accepted: list[object]
     ) -> tuple[list[bool], list[Waits]]:
-        """Which items are new, and what is to be waited for; only an item that is pushed waits for anything here.
+        """Which items are new, and what is to be waited for.
+
+        Only an item that is pushed waits for anything here, and a claim that is decided elsewhere.
 
         What `EventPushes.before` made of pushed items is put into ``accepted``.
         """
@@ -248,7 +248,7 @@ class EventApi:
         self, app: LiveApp, state: AppState, item: EventBody, pending: list[Waits], accepted: list[object]
     ) -> bool:
         """Publishes one item; False for one that was published before under its key, or is being published."""
-        claim = self._claim(app, state, item, pending, self._clock.monotonic())
+        claim = await self._claim(app, state, item, pending, self._clock.monotonic())
         if claim is False:
             return False
         with _held(claim):
@@ -258,7 +258,7 @@ class EventApi:
             accepted.append(notices)
         return True
 
-    def _claim(
+    async def _claim(
         self, app: LiveApp, state: AppState, item: EventBody, pending: list[Waits], now: float
     ) -> Claim | Literal[False] | None:
         """The claim to publish an item, None for one without a key, False for one that somebody else publishes."""
@@ -266,13 +266,15 @@ class EventApi:
         if key is None or not app.idempotency_enabled:
             return None
         state.traffic.idempotent_publishes += 1
-        claim = self._begin(app, "event", key, mark_of(item), now)
-        if isinstance(claim, Claim):
+        claim = self._keys.claim(app.id, "event", key, mark_of(item), app.idempotency_ttl, now)
+        claim = await claim if inspect.isawaitable(claim) else claim
+        if claim is not None and not isinstance(claim, bytes):
             return claim
         state.traffic.idempotent_repeats += 1
-        if isinstance(claim, asyncio.Future):
+        answer = self._repeat(app, "event", key, claim)
+        if isinstance(answer, asyncio.Future):
             # The batch promises what the other request has not been promised yet.
-            pending.append(claim)
+            pending.append(answer)
         return False
 
     def _publish_item(
@@ -317,7 +319,7 @@ class EventApi:
         extras = event.extras or {}
         return await self.pushes.before(app.id, event.name or "", event.data, channels, extras.get("push"))
 
-    async def _pushed_batch(self, app: LiveApp, state: AppState, items: Sequence[EventBody]) -> bytes:
+    async def _waiting_batch(self, app: LiveApp, state: AppState, items: Sequence[EventBody]) -> bytes:
         accepted: list[object] = []
         try:
             published, pending = await self._publish_items(app, state, items, accepted)
@@ -346,18 +348,48 @@ class EventApi:
             # A caller that has gone does not ask any more.
             task.exception()
 
-    def _begin(self, app: LiveApp, space: Space, key: str, mark: bytes, now: float) -> Claim | Answer:
-        """The claim to publish under a key, or the answer of who has it: the one that was given, or that is to come.
+    def _once(
+        self,
+        app: LiveApp,
+        state: AppState,
+        space: Space,
+        key: str,
+        mark: bytes,
+        publish: Callable[[float], Answer],
+        now: float,
+    ) -> Answer:
+        """Publishes under a key; where it was used already, the answer that was given, or that is to come.
 
         Raises errors.IDEMPOTENCY_CONFLICT when the key belongs to other content.
         """
-        try:
-            return self._keys.begin(app.id, space, key, mark, app.idempotency_ttl, now)
-        except SockudoError as error:
-            running = self._running.get((app.id, space, key))
-            if error.spec is not errors.IDEMPOTENCY_RUNNING or running is None:
-                raise
-            return running
+        claim = self._keys.claim(app.id, space, key, mark, app.idempotency_ttl, now)
+        answer = partial(self._claimed, app, state, space, key, publish)
+        return self._own(_later(claim, answer, self._clock)) if inspect.isawaitable(claim) else answer(claim, now)
+
+    def _claimed(
+        self,
+        app: LiveApp,
+        state: AppState,
+        space: Space,
+        key: str,
+        publish: Callable[[float], Answer],
+        claim: Claim | bytes | None,
+        now: float,
+    ) -> Answer:
+        if claim is None or isinstance(claim, bytes):
+            state.traffic.idempotent_repeats += 1
+            return self._repeat(app, space, key, claim)
+        with _held(claim):
+            return self._keep(claim, publish(now), now)
+
+    def _repeat(self, app: LiveApp, space: Space, key: str, reply: bytes | None) -> Answer:
+        """The answer to a publish whose key is in use: what the first one was answered, or will be."""
+        if reply is not None:
+            return reply
+        answer = self._running.get((app.id, space, key))
+        if answer is None:
+            raise running(space)
+        return answer
 
     def _keep(self, claim: Claim, answer: Answer, now: float) -> Answer:
         """Has the key answer with this reply from when it is there, or gives the key back when it fails."""
@@ -385,6 +417,14 @@ def _batch_reply(app: LiveApp, state: AppState, items: Sequence[EventBody], publ
         for item, new in zip(items, published, strict=True)
     ]
     return _encode({"batch": entries})
+
+
+async def _later(
+    claim: Awaitable[Claim | bytes | None], answer: Callable[[Claim | bytes | None, float], Answer], clock: Clock
+) -> bytes:
+    """The answer once it is known who has the key."""
+    given = answer(await claim, clock.monotonic())
+    return given if isinstance(given, bytes) else await asyncio.shield(given)
 
 
 @contextmanager

@@ -9,7 +9,8 @@ ever does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import inspect
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import msgspec
@@ -27,7 +28,7 @@ from sockudo.hub import AppState, Hub
 from sockudo.hub.events import Published
 from sockudo.hub.streams.records import Append, Committed
 from sockudo.inspector.doubts import Doubts
-from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint
+from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint, running
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.shapes import json_text
 from sockudo.publishing.extras import is_ephemeral
@@ -37,7 +38,7 @@ __all__ = ["Pending", "Publisher", "check_stored", "committed"]
 
 _encode = msgspec.json.Encoder().encode
 
-Pending = asyncio.Future[Committed]
+Pending = asyncio.Future[Committed] | asyncio.Future[Committed | None]
 """A message that is being stored; see `committed`."""
 
 Deliver = Callable[[float], None]
@@ -66,6 +67,8 @@ class Publisher:
         self.history = history
         # Commits that are under way under an idempotency key: a repeat waits for the same one.
         self._running: dict[tuple[str, str, str], Pending] = {}
+        # Messages whose claim is decided elsewhere.
+        self._waiting: set[asyncio.Task[Committed | None]] = set()
 
     def publish(
         self,
@@ -109,27 +112,56 @@ class Publisher:
     ) -> Pending | None:
         channel = frame.channel or ""
         mark = fingerprint(_encode(frame))
-        claim = self._keys.join(app.id, "message", f"{channel}\0{key}", mark, app.idempotency_ttl, now)
+        place = (app.id, channel, key)
+        number = partial(self._number, app, state, frame, policy, deliver, key=key, mark=mark)
+        claim = self._keys.claim(app.id, "message", f"{channel}\0{key}", mark, app.idempotency_ttl, now)
+        if inspect.isawaitable(claim):
+            pending = asyncio.get_running_loop().create_task(self._claimed_later(place, claim, number))
+            self._waiting.add(pending)
+            pending.add_done_callback(self._waiting.discard)
+            return pending
+        return self._claimed(place, claim, number, now)
+
+    def _claimed(
+        self,
+        place: tuple[str, str, str],
+        claim: Claim | bytes | None,
+        number: Callable[[float], Pending | None],
+        now: float,
+    ) -> Pending | None:
         if claim is None:
-            return self._running[app.id, channel, key]
+            # Where another node publishes it, this one does not know how that ends: the client tries again.
+            pending = self._running.get(place)
+            if pending is None:
+                raise running("message")
+            return pending
         if isinstance(claim, bytes):
             return None
         try:
-            pending = self._number(app, state, frame, policy, deliver, now, key, mark)
+            pending = number(now)
         except BaseException:
             claim.release()
             raise
         if pending is None:
             claim.complete(b"", now)
             return None
-        place = (app.id, channel, key)
         self._running[place] = pending
         pending.add_done_callback(lambda done: self._end_claim(place, claim, done))
         return pending
 
+    async def _claimed_later(
+        self,
+        place: tuple[str, str, str],
+        claim: Awaitable[Claim | bytes | None],
+        number: Callable[[float], Pending | None],
+    ) -> Committed | None:
+        pending = self._claimed(place, await claim, number, self._clock.monotonic())
+        return None if pending is None else await asyncio.shield(pending)
+
     def _end_claim(self, place: tuple[str, str, str], claim: Claim, done: Pending) -> None:
         self._running.pop(place, None)
-        if done.cancelled() or done.exception() is not None or done.result().conflict:
+        outcome = None if done.cancelled() or done.exception() is not None else done.result()
+        if outcome is None or outcome.conflict:
             claim.release()
         else:
             claim.complete(b"", self._clock.monotonic())
@@ -215,14 +247,14 @@ class Publisher:
             self._deliver_here(state, frame, kind, message.exclude, message.compress, self._clock.monotonic())
 
 
-async def committed(pending: Pending) -> Committed:
+async def committed(pending: Pending) -> Committed | None:
     """Waits for a message that `Publisher.publish` could not finish at once; raises what `check_stored` does."""
     outcome = await asyncio.shield(pending)
     check_stored(pending)
     return outcome
 
 
-def check_stored(done: asyncio.Future[Committed] | asyncio.Future[bytes]) -> None:
+def check_stored(done: Pending | asyncio.Future[bytes]) -> None:
     """Whether what was waited for went well: a message that was being stored, or the answer to its publisher.
 
     Raises what kept it from being stored, and errors.IDEMPOTENCY_CONFLICT when its key belongs to another message.

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from sockudo import errors
-from sockudo.limits.windows import FixedWindows
+from sockudo.base.windows import FixedWindows
 from sockudo.push.audience import named_providers
 from sockudo.push.delivery import Readiness
 from sockudo.push.quotas import Quotas

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sockudo.limits.windows import KeyedWindows
+from sockudo.base.windows import KeyedWindows
 from sockudo.push.audience import Audience, providers_of
 from sockudo.push.ports import Devices
 from sockudo.push.recipients import ROUTE_NAMES, Provider

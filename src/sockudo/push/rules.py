@@ -9,8 +9,8 @@ import msgspec
 
 from sockudo import errors
 from sockudo.base.clock import Clock
+from sockudo.base.windows import KeyedWindows
 from sockudo.config.push_rules import PushRule
-from sockudo.limits.windows import KeyedWindows
 from sockudo.push.background import Background, Refused, Waiting
 from sockudo.push.bodies import PublishRequest, payload_from
 from sockudo.push.records import Payload, Target

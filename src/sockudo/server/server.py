@@ -153,7 +153,7 @@ class Server:
             rates=services.rates,
             clock=self.clock,
             settings=settings,
-            limits=IpLimits(settings.rate_limiter),
+            limits=IpLimits(settings.rate_limiter, services.counters),
             cors=Cors(settings),
             reach=Reach.of_clients(settings),
             uvicorn=asgi_config(main),

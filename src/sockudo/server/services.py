@@ -17,6 +17,7 @@ from sockudo.base.clock import Clock
 from sockudo.base.components import Opener
 from sockudo.base.spans import Tracer
 from sockudo.base.tasks import end_tasks, start_tasks
+from sockudo.cluster.counters import InProcessCounters
 from sockudo.cluster.in_process import Network, join_network
 from sockudo.cluster.items import ALL
 from sockudo.cluster.ports import Received
@@ -78,8 +79,9 @@ class Services:
             Defaults.from_settings(settings),
             aliases=aliases(settings.apps, dev=settings.dev),
         )
-        self.rates = AppRates()
-        self.keys = IdempotencyKeys(max_key_length=settings.idempotency.max_key_length)
+        self.counters = InProcessCounters()
+        self.rates = AppRates(self.counters)
+        self.keys = IdempotencyKeys(self.counters, settings.idempotency.max_key_length)
         self.revocations = Revocations(RevocationFile(settings.data_dir))
         self.histories = HistoryRuntime(hub, apps, clock, settings, history_store, MemoryHistoryStore, tracer)
         self.webhooks = WebhookRuntime(hub, inspector, apps, clock, settings, webhook_queue, _webhook_sender, tracer)

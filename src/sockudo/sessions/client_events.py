@@ -10,9 +10,9 @@ import msgspec
 from sockudo import errors
 from sockudo.auth.capabilities import Operation, check
 from sockudo.base.names import channel_kind, is_meta, is_wildcard
+from sockudo.base.windows import SocketWindow
 from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.hub.events import ClientEvent
-from sockudo.limits.windows import SocketWindow
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame, data_value
 from sockudo.publishing.publisher import Pending

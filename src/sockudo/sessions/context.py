@@ -21,6 +21,7 @@ from sockudo.auth.revocations import Revocations
 from sockudo.auth.tokens import Token
 from sockudo.base.clock import Clock
 from sockudo.base.ids import unique_id
+from sockudo.base.windows import KeyedWindows, SocketWindow
 from sockudo.config import Settings
 from sockudo.errors import SockudoError
 from sockudo.hub import AppState, Connection, GateLimits, Hub, Peer
@@ -29,7 +30,6 @@ from sockudo.hub.outgoing import visible
 from sockudo.hub.ports import Schedule
 from sockudo.hub.streams.records import Position
 from sockudo.inspector import Inspector
-from sockudo.limits.windows import KeyedWindows, SocketWindow
 from sockudo.protocol import frames
 from sockudo.protocol.delta import Algorithm, DeltaRequest
 from sockudo.protocol.filters import PAST_UNITS, MessageView, Predicate, SharedBudget

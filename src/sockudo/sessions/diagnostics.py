@@ -9,10 +9,10 @@ import structlog
 from sockudo import errors
 from sockudo.auth.diagnose import Mistake, likely_mistake
 from sockudo.base.clock import Clock
+from sockudo.base.windows import KeyedWindows
 from sockudo.errors import CATALOGUE
 from sockudo.history import Failed
 from sockudo.hub.events import FrameRefused, PredicateFailed
-from sockudo.limits.windows import KeyedWindows
 from sockudo.sessions.context import SessionContext
 
 __all__ = ["FilterWarnings", "log_refused_channel", "log_refused_sign_in", "note_failed_resume"]

@@ -18,13 +18,13 @@ from sockudo.auth.revocations import Revocations
 from sockudo.base.clock import Clock
 from sockudo.base.ids import socket_id
 from sockudo.base.tasks import end_tasks
+from sockudo.base.windows import KeyedWindows
 from sockudo.config import Settings
 from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.hub import AppState, Hub, Peer
 from sockudo.hub.events import PredicateFailed
 from sockudo.hub.ports import Schedule
 from sockudo.inspector import Inspector
-from sockudo.limits.windows import KeyedWindows
 from sockudo.protocol import frames
 from sockudo.protocol.delta import ChannelDeltas
 from sockudo.protocol.shapes import RECOVERABLE_V1_JSON, V1_JSON, Shape

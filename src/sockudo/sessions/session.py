@@ -10,9 +10,9 @@ from typing import Final
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
+from sockudo.base.windows import SocketWindow
 from sockudo.errors import SockudoError
 from sockudo.hub import AppState, Peer
-from sockudo.limits.windows import SocketWindow
 from sockudo.protocol.inbound import InboundFrame
 from sockudo.protocol.shapes import V1_JSON, Shape
 from sockudo.sessions.actions import ACTIONS

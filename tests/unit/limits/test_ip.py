@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sockudo import errors
+from sockudo.cluster.counters import InProcessCounters
 from sockudo.config.sections.limits import ApiRateLimit, RateLimiter, WebSocketRateLimit
 from sockudo.limits.ip import IpLimits
 
@@ -16,7 +17,7 @@ def limiter(api: int = 2, upgrades: int = 1, seconds: int = 60, *, enabled: bool
 
 
 def test_api_and_upgrades_are_counted_apart() -> None:
-    limits = IpLimits(limiter())
+    limits = IpLimits(limiter(), InProcessCounters())
     verdicts = [limits.hit("api", "192.0.2.1", 0.0) for _ in range(3)]
     assert [verdict and verdict.allowed for verdict in verdicts] == [True, True, False]
     upgrade = limits.hit("upgrade", "192.0.2.1", 0.0)
@@ -29,13 +30,13 @@ def test_api_and_upgrades_are_counted_apart() -> None:
 
 
 def test_trusted_proxies_are_those_of_each_limit() -> None:
-    limits = IpLimits(limiter())
+    limits = IpLimits(limiter(), InProcessCounters())
     assert (limits.api_trust_hops, limits.upgrade_trust_hops) == (1, 2)
 
 
 def test_off_means_no_verdict_and_no_count() -> None:
     for settings in (limiter(enabled=False), RateLimiter(driver="none")):
-        limits = IpLimits(settings)
+        limits = IpLimits(settings, InProcessCounters())
         assert limits.enabled is False
         assert limits.hit("api", "192.0.2.1", 0.0) is None
         assert limits.hit("upgrade", "192.0.2.1", 0.0) is None
@@ -43,7 +44,7 @@ def test_off_means_no_verdict_and_no_count() -> None:
 
 
 def test_checks_and_refusals_are_counted_for_the_metrics() -> None:
-    limits = IpLimits(limiter())
+    limits = IpLimits(limiter(), InProcessCounters())
     for _ in range(3):
         limits.hit("api", "192.0.2.1", 0.0)
         limits.hit("upgrade", "192.0.2.1", 0.0)
@@ -53,7 +54,7 @@ def test_checks_and_refusals_are_counted_for_the_metrics() -> None:
 
 
 def test_headers_tell_limit_rest_and_reset() -> None:
-    limits = IpLimits(limiter())
+    limits = IpLimits(limiter(), InProcessCounters())
     limits.hit("api", "192.0.2.1", 0.0)
     verdict = limits.hit("api", "192.0.2.1", 12.5)
     assert verdict is not None
@@ -65,7 +66,7 @@ def test_headers_tell_limit_rest_and_reset() -> None:
 
 
 def test_a_refusal_names_the_limit_and_when_to_come_back() -> None:
-    limits = IpLimits(limiter(api=1))
+    limits = IpLimits(limiter(api=1), InProcessCounters())
     limits.hit("api", "192.0.2.1", 0.0)
     verdict = limits.hit("api", "192.0.2.1", 48.0)
     assert verdict is not None
@@ -77,7 +78,7 @@ def test_a_refusal_names_the_limit_and_when_to_come_back() -> None:
 
 
 def test_a_limit_that_stays_goes_on_counting_and_a_changed_one_starts_afresh() -> None:
-    limits = IpLimits(limiter(api=1, upgrades=1))
+    limits = IpLimits(limiter(api=1, upgrades=1), InProcessCounters())
     limits.hit("api", "192.0.2.1", 0.0)
     limits.hit("upgrade", "192.0.2.1", 0.0)
     limits.replace(limiter(api=2, upgrades=1))
@@ -90,7 +91,7 @@ def test_a_limit_that_stays_goes_on_counting_and_a_changed_one_starts_afresh() -
 
 
 def test_limits_can_be_switched_off_and_on() -> None:
-    limits = IpLimits(limiter())
+    limits = IpLimits(limiter(), InProcessCounters())
     limits.replace(limiter(enabled=False))
     assert limits.hit("api", "192.0.2.1", 0.0) is None
     limits.replace(limiter())
@@ -99,7 +100,7 @@ def test_limits_can_be_switched_off_and_on() -> None:
 
 
 def test_without_a_configured_limit_right_requests_are_not_counted() -> None:
-    limits = IpLimits(RateLimiter())
+    limits = IpLimits(RateLimiter(), InProcessCounters())
     assert not limits.counts_requests
     assert limits.hit("api", "192.0.2.1", 0.0) is None
     for _ in range(5000):
@@ -114,7 +115,8 @@ def test_a_table_that_sets_its_window_alone_is_filled_up() -> None:
     limits = IpLimits(
         RateLimiter(
             api_rate_limit=ApiRateLimit(window_seconds=30), websocket_rate_limit=WebSocketRateLimit(window_seconds=30)
-        )
+        ),
+        InProcessCounters(),
     )
     api, upgrade = limits.hit("api", "192.0.2.1", 0.0), limits.hit("upgrade", "192.0.2.1", 0.0)
     assert api is not None
@@ -124,4 +126,4 @@ def test_a_table_that_sets_its_window_alone_is_filled_up() -> None:
 
 
 def test_proxies_alone_are_no_limit() -> None:
-    assert not IpLimits(RateLimiter(api_rate_limit=ApiRateLimit(trust_hops=2))).counts_requests
+    assert not IpLimits(RateLimiter(api_rate_limit=ApiRateLimit(trust_hops=2)), InProcessCounters()).counts_requests

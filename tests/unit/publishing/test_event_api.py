@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any, ClassVar
 from uuid import UUID
@@ -9,21 +10,26 @@ from uuid import UUID
 import pytest
 
 from sockudo import errors
+from sockudo.cluster.counters import InProcessCounters
+from sockudo.cluster.ports import Counters
 from sockudo.config.apps import Channels, Idempotency, Limits, Namespace
 from sockudo.errors import SockudoError
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.publishing import OK, EventApi, Publisher
+from sockudo.publishing.answers import Answer
 from sockudo.publishing.nodes import OtherNodes
+from support.clusters import DelayedCounters
 from support.inside import Client, Node, live_app
 
 
 class Backend:
     """An app's backend on one node."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, counters: Counters | None = None) -> None:
         self.node = node
-        self.keys = IdempotencyKeys(max_key_length=16)
+        self.counters = InProcessCounters()
+        self.keys = IdempotencyKeys(counters or self.counters, 16)
         publisher = Publisher(
             node.hub,
             self.keys,
@@ -32,7 +38,7 @@ class Backend:
             node.inspector.doubts,
             OtherNodes(node.bus, node.membership, node.hub),
         )
-        self.api = EventApi(publisher, self.keys, AppRates(), node.clock, node.inspector.doubts)
+        self.api = EventApi(publisher, self.keys, AppRates(InProcessCounters()), node.clock, node.inspector.doubts)
 
     def events(self, body: Any = None, key: str | None = None, **fields: Any) -> bytes:
         text = json.dumps(fields if body is None else body).encode()
@@ -451,9 +457,9 @@ class TestIdempotency:
     def test_a_key_whose_publish_is_under_way(self, backend: Backend) -> None:
         first = backend.events(self.EVENT, key="probe")
         assert first is OK
-        fingerprint = next(iter(backend.keys._finished.values())).fingerprint
-        claim = backend.keys.begin("app", "event", "k", fingerprint, 120, backend.node.clock.monotonic())
-        assert not isinstance(claim, bytes)
+        [record] = backend.counters._finished.values()
+        claim = backend.counters.claim(("app", "event", "k"), record.mark, 120, backend.node.clock.monotonic())
+        assert not isinstance(claim, (str, bytes))
         refusal = backend.refusal(self.EVENT, key="k")
         assert refusal.spec is errors.IDEMPOTENCY_RUNNING
         assert refusal.retry_after == 1
@@ -471,7 +477,41 @@ class TestIdempotency:
             backend.events(**self.EVENT, idempotency_key="")
             backend.batch(self.EVENT | {"idempotency_key": "k" * 500}, key="")
         assert len(heard(client)) == 6
-        assert len(backend.keys) == 0
+        assert len(backend.counters) == 0
+
+    async def test_claims_that_are_decided_elsewhere_are_waited_for(self) -> None:
+        node = Node()
+        backend, client = Backend(node, DelayedCounters()), listener(node, "a")
+
+        async def answer(asked: Answer) -> bytes:
+            assert isinstance(asked, asyncio.Future)
+            return await asked
+
+        def events(key: str, **fields: Any) -> Answer:
+            text = json.dumps(self.EVENT | fields).encode()
+            return backend.api.publish(node.app, node.state, text, key, node.clock.monotonic())
+
+        first, repeat = events("k"), events("k")
+        assert await answer(first) is OK
+        with pytest.raises(SockudoError) as refused:
+            await answer(events("k", data="other"))
+        assert refused.value.spec is errors.IDEMPOTENCY_CONFLICT
+        assert await answer(repeat) == await answer(events("k")) == OK
+        items = json.dumps({"batch": [self.EVENT | {"idempotency_key": key} for key in ("k", "m", "m")]}).encode()
+        for _ in range(2):
+            batch = backend.api.publish_batch(node.app, node.state, items, "b", node.clock.monotonic())
+            assert await answer(batch) == b"{}"
+        assert len(heard(client)) == 2
+
+    async def test_a_message_whose_key_is_claimed_elsewhere_is_published_once(self) -> None:
+        node = Node()
+        backend, client = Backend(node, DelayedCounters()), listener(node, "a")
+        text = json.dumps(self.EVENT | {"message_id": "m-1"}).encode()
+        answers = [backend.api.publish(node.app, node.state, text, None, node.clock.monotonic()) for _ in range(2)]
+        for answer in answers:
+            assert isinstance(answer, asyncio.Future)
+            assert b"acknowledgement_id" in await answer
+        assert len(heard(client)) == 1
 
     def test_the_app_decides_how_long(self) -> None:
         node = Node(live_app(idempotency=Idempotency(ttl_seconds=5)))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sockudo import errors
+from sockudo.cluster.counters import InProcessCounters
 from sockudo.config.apps import History as HistoryOverride
 from sockudo.errors import SockudoError
 from sockudo.hub.streams.records import Row
@@ -28,7 +29,7 @@ class Backend:
         self.node = Node(live_app(history=HistoryOverride(enabled=True)))
         self.node.components.history.put(durable.history)
         node = self.node
-        self.api = EventApi(node.publisher, node.keys, AppRates(), node.clock, node.inspector.doubts)
+        self.api = EventApi(node.publisher, node.keys, AppRates(InProcessCounters()), node.clock, node.inspector.doubts)
         self.held = Held()
         durable.store.plan("commit", self.held)
 

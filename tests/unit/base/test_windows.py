@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockudo.limits.windows import FixedWindows, KeyedWindows, SocketWindow, Verdict
+from sockudo.base.windows import FixedWindows, KeyedWindows, SocketWindow, Verdict
 
 
 def test_hits_are_allowed_up_to_the_limit_and_then_refused() -> None:
