@@ -37,8 +37,8 @@ from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame, data_value
 from sockudo.protocol.shapes import V1_JSON, Shape
 from sockudo.publishing.publisher import Publisher
-from sockudo.sessions.inbox import Failed, Inbox
-from sockudo.sessions.parked import Parked
+from sockudo.sessions.inbox import Inbox, OnRefusal
+from sockudo.sessions.resume_state import PendingResume
 
 __all__ = ["NodeContext", "Sdk", "SessionContext", "V2State", "discard", "sdk_of"]
 
@@ -140,9 +140,9 @@ class SessionContext(Connection, ABC):
         "messages_received",
         "node",
         "opened_at",
-        "parked",
         "pinged_at",
         "recoverable",
+        "resuming",
         "sdk",
         "v2",
     )
@@ -166,8 +166,8 @@ class SessionContext(Connection, ABC):
         self.v2 = V2State() if shape.v2 else None
         # Whether it is told positions and may resume: on V2, and on V1 where the app lets it.
         self.recoverable = shape is not V1_JSON
-        # A resume whose answer is in the making, or the places that the last one left.
-        self.parked: Parked | None = None
+        # A resume that is not over, or the places that the last one left.
+        self.resuming: PendingResume | None = None
         # There while a frame is unfinished: those behind it wait here, and most sessions have none.
         self.inbox: Inbox | None = None
         self.live = live
@@ -184,7 +184,7 @@ class SessionContext(Connection, ABC):
     def handle(self, payload: bytes) -> None:
         """Acts on a message whose turn has come."""
 
-    def wait_for(self, work: Coroutine[Any, Any, None], failed: Failed | None = None) -> None:
+    def wait_for(self, work: Coroutine[Any, Any, None], failed: OnRefusal | None = None) -> None:
         """Goes on with the frame at hand in ``work``; the client's later frames wait for its end, in their order.
 
         What it raises from the catalogue goes to ``failed``, or to the client as an error frame.
@@ -254,7 +254,7 @@ class SessionContext(Connection, ABC):
     def _leave(self, *, clean: bool, forced: bool = False) -> None:
         self.ended = True
         self.write = discard
-        self.parked = None
+        self.resuming = None
         if self.inbox is not None:
             self.inbox.close()
             self.inbox = None

@@ -10,13 +10,13 @@ from typing import Any, Final, Protocol, TypeAlias
 from sockudo import errors
 from sockudo.errors import SockudoError
 
-__all__ = ["Failed", "Inbox", "Owner"]
+__all__ = ["Inbox", "OnRefusal", "Owner"]
 
 # Messages of the client that wait while one is being worked on: more than any needs in the time that a store takes.
 _MAX_FRAMES: Final = 1000
 _MAX_BYTES: Final = 1024 * 1024
 
-Failed: TypeAlias = Callable[[SockudoError], None]
+OnRefusal: TypeAlias = Callable[[SockudoError], None]
 """Called with the refusal that the work on a frame ended with."""
 
 
@@ -60,7 +60,7 @@ class Inbox:
         self._frames: deque[bytes] = deque()
         self._size = 0
 
-    def start(self, work: Coroutine[Any, Any, None], failed: Failed | None = None) -> None:
+    def start(self, work: Coroutine[Any, Any, None], failed: OnRefusal | None = None) -> None:
         """Works on a frame that has to wait; a refusal goes to ``failed``, or to the client as an error frame."""
         self._work = asyncio.get_running_loop().create_task(self._carry_out(work, failed or self._owner.refuse))
         # A task that is cancelled before its first step never gets to await its work.
@@ -82,7 +82,7 @@ class Inbox:
             self._work.cancel()
             self._work = None
 
-    async def _carry_out(self, work: Coroutine[Any, Any, None], failed: Failed) -> None:
+    async def _carry_out(self, work: Coroutine[Any, Any, None], failed: OnRefusal) -> None:
         owner = self._owner
         try:
             await work

@@ -8,7 +8,6 @@ them, then what was said meanwhile.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from math import inf
 from typing import Annotated, NamedTuple, TypeAlias
 
@@ -26,12 +25,14 @@ from sockudo.protocol.inbound import InboundFrame, object_data
 from sockudo.sessions.access import check_read, owns_past
 from sockudo.sessions.context import SessionContext
 from sockudo.sessions.diagnostics import note_failed_resume
-from sockudo.sessions.parked import PARKED_SECONDS, Parked, Wanted
+from sockudo.sessions.resume_state import Event, PendingResume, RequestedPosition
 
-__all__ = ["awaits_attach", "end_parked", "recover_on_attach", "replay_on_attach", "resume"]
+__all__ = ["awaits_attach", "expire_resume", "recover_on_attach", "replay_on_attach", "resume"]
 
 _MAX_POSITIONS = 1000
 _MAX_SERIAL = 2**64 - 1
+# How long a channel that needs a signature may be subscribed to late.
+_SUBSCRIBE_SECONDS = 10.0
 
 _encode = msgspec.json.Encoder().encode
 
@@ -59,17 +60,19 @@ class _Resume(msgspec.Struct):
     channel_serials: Annotated[dict[str, int | str], msgspec.Meta(max_length=_MAX_POSITIONS)] | None = None
 
 
-def _read(frame: InboundFrame) -> dict[str, Wanted]:
+def _read(frame: InboundFrame) -> dict[str, RequestedPosition]:
     data = object_data(frame, "Invalid message format: Invalid resume data")
     try:
         sent = msgspec.convert(data, _Resume)
         if sent.channel_positions is not None:
             return {
-                name: Wanted(_serial(position.serial), position.stream_id, position.last_message_id)
+                name: RequestedPosition(_serial(position.serial), position.stream_id, position.last_message_id)
                 for name, position in sent.channel_positions.items()
             }
         if sent.channel_serials is not None:
-            return {name: Wanted(_serial(serial), legacy=True) for name, serial in sent.channel_serials.items()}
+            return {
+                name: RequestedPosition(_serial(serial), legacy=True) for name, serial in sent.channel_serials.items()
+            }
     except (msgspec.ValidationError, ValueError) as problem:
         text = str(problem).replace("`", "'").replace("$.", "").replace("$", "data")
         raise errors.MISSING_FIELD(f"Invalid message format: Invalid resume data: {text}") from None
@@ -98,39 +101,37 @@ def resume(session: SessionContext, frame: InboundFrame) -> None:
     wanted = _read(frame)
     if not wanted:
         raise errors.RECOVERY_EMPTY()
-    end_parked(session)
+    if session.resuming is not None:
+        _give_up(session, session.resuming, Event.REPLACED)
     hub, limits = session.node.hub, session.gate_limits()
     # Held back from this very moment: a live message before the replay would move the client past what it missed.
     subscribed = {name: found for name in wanted if (found := _subscription(session, name)) is not None}
     gates = {found: hub.hold(session, found, limits) for found in dict.fromkeys(subscribed.values())}
-    session.wait_for(_resume(session, wanted, subscribed, gates))
+    session.resuming = PendingResume(wanted, session.node.clock.monotonic() + _SUBSCRIBE_SECONDS)
+    session.wait_for(_resume(session, session.resuming, subscribed, gates))
 
 
 async def _resume(
-    session: SessionContext, wanted: dict[str, Wanted], subscribed: dict[str, str], gates: dict[str, Gate | None]
+    session: SessionContext, resuming: PendingResume, subscribed: dict[str, str], gates: dict[str, Gate | None]
 ) -> None:
     """``subscribed`` are the subscriptions by which the channels are heard, ``gates`` what they are held behind."""
-    answer = session.parked = Parked(session.node.clock.monotonic() + PARKED_SECONDS)
     terminals: dict[str, int] = {}
-    for name, position in wanted.items():
+    for name in tuple(resuming.places):
         subscription = subscribed.get(name)
-        if subscription is None and (refusal := _may_not_read(session, name)) is not None:
-            if refusal == "later":
-                answer.positions[name] = position
-            else:
-                _fail(session, name, _unauthorized(), answer, position)
+        event = Event.HEARD if subscription is not None else _readable(session, name)
+        if event is Event.DENIED:
+            _fail(session, resuming, name, event, _unauthorized(), resuming.places[name].position.serial)
             continue
-        outcome = await _recover(session, name, position)
-        terminal = _tell(session, name, position, outcome, answer, subscription)
+        place = resuming.advance(name, event)
+        if place.waits:
+            continue
+        terminal = _tell(session, resuming, name, await _recover(session, name, place.position), subscription)
         if terminal is not None and subscription is not None:
             terminals[name] = terminal.serial
-        elif terminal is not None:
-            answer.behind[name] = Wanted(terminal.serial, terminal.stream_id)
         if subscription is not None and session.filters:
             # Filters were asked about the past of this channel: others get their turn before the next one's.
             await asyncio.sleep(0)
-    if not answer.positions:
-        _tell_all(session, answer)
+    _answer(session, resuming)
     for gate in gates.values():
         if gate is not None:
             session.node.hub.open(gate, terminals)
@@ -150,19 +151,19 @@ def _subscription(session: SessionContext, name: str) -> str | None:
     return None
 
 
-def _may_not_read(session: SessionContext, name: str) -> str | None:
-    """None when the channel may be read without a subscription, ``later`` when a signature is needed for it."""
+def _readable(session: SessionContext, name: str) -> Event:
+    """Whether a channel may be read without a subscription."""
     live = session.live
     if is_meta(name) or is_wildcard(name):
-        return "never"
+        return Event.DENIED
     try:
         check_channel_name(name, max_length=live.limits.max_channel_name_length, namespaces=live.namespaces)
         check_read(session, name)
     except SockudoError:
-        return "never"
+        return Event.DENIED
     if user_of(name) is not None:
-        return None if owns_past(session, name) else "never"
-    return "later" if channel_kind(name).protected else None
+        return Event.OPEN if owns_past(session, name) else Event.DENIED
+    return Event.PROTECTED if channel_kind(name).protected else Event.OPEN
 
 
 def _unauthorized() -> Failed:
@@ -172,7 +173,7 @@ def _unauthorized() -> Failed:
 # ---- one channel ----
 
 
-async def _recover(session: SessionContext, name: str, wanted: Wanted) -> _Outcome:
+async def _recover(session: SessionContext, name: str, wanted: RequestedPosition) -> _Outcome:
     """Tries the replay buffer, then the durable store (spec: history § 3.3)."""
     outcome = _recover_hot(session, name, wanted)
     live, history = session.live, session.node.publisher.history.if_open
@@ -191,7 +192,7 @@ async def _recover(session: SessionContext, name: str, wanted: Wanted) -> _Outco
     return _Recovered("cold", tuple(replayed.frames), replayed.head)
 
 
-def _recover_hot(session: SessionContext, name: str, wanted: Wanted) -> _Outcome | None:
+def _recover_hot(session: SessionContext, name: str, wanted: RequestedPosition) -> _Outcome | None:
     """What the replay buffer alone can say; None when the store has to be asked."""
     live = session.live
     if live.recovery is None or live.streams is None:
@@ -217,16 +218,17 @@ def _bounds(head: Position | None) -> tuple[str | None, int | None, int | None]:
 
 
 def _tell(
-    session: SessionContext, name: str, wanted: Wanted, outcome: _Outcome, answer: Parked, subscribed: str | None
+    session: SessionContext, resuming: PendingResume, name: str, outcome: _Outcome, subscription: str | None
 ) -> Position | None:
     """Sends what was missed, or why it cannot be; the place up to which the client has been told, None if it has not.
 
     A message that the subscription's filter hides is passed over and still counts as told.
     """
+    wanted = resuming.places[name].position
     if isinstance(outcome, Failed):
-        _fail(session, name, outcome, answer, wanted)
+        _fail(session, resuming, name, Event.FAILED, outcome, wanted.serial)
         return None
-    predicate = session.channels[subscribed].predicate if subscribed in session.channels else None
+    predicate = session.channels[subscription].predicate if subscription in session.channels else None
     accepts = session.accepting(predicate, MESSAGE_UNITS)
     frames = [
         frame
@@ -236,32 +238,35 @@ def _tell(
     session.send_all(frames)
     last_message_id = outcome.frames[-1].message_id if outcome.frames else wanted.last_message_id
     stream_id, serial = outcome.head
-    answer.recovered.append(
-        {
-            "channel": name,
-            "source": outcome.source,
-            "replayed": len(frames),
-            "position": {"stream_id": stream_id, "serial": serial, "last_message_id": last_message_id},
-        }
-    )
+    entry = {
+        "channel": name,
+        "source": outcome.source,
+        "replayed": len(frames),
+        "position": {"stream_id": stream_id, "serial": serial, "last_message_id": last_message_id},
+    }
+    resuming.advance(name, Event.RECOVERED, entry, position=RequestedPosition(serial, stream_id))
     session.app.traffic.recovered[outcome.source] += 1
     return outcome.head
 
 
-def _fail(session: SessionContext, name: str, failed: Failed, answer: Parked, wanted: Wanted | None = None) -> None:
+def _fail(
+    session: SessionContext, resuming: PendingResume, name: str, event: Event, failed: Failed, serial: int | None = None
+) -> None:
     entry = {"channel": name, **failed._asdict()}
-    answer.failed.append(entry)
+    resuming.advance(name, event, entry)
     session.app.traffic.recovery_failures[failed.code] += 1
-    note_failed_resume(session, name, failed, wanted.serial if wanted is not None else None)
+    note_failed_resume(session, name, failed, serial)
     session.send(Frame("pusher:resume_failed", name, _encode(entry).decode()))
 
 
-def _tell_all(session: SessionContext, answer: Parked) -> None:
-    """The one frame that ends a resume."""
-    if not answer.told:
-        answer.told = True
-        data = _encode({"recovered": answer.recovered, "failed": answer.failed}).decode()
+def _answer(session: SessionContext, resuming: PendingResume) -> None:
+    """Sends the one frame that ends a resume, once it is complete; gives the resume up when no place of it is left."""
+    if resuming.settled and not resuming.answered:
+        resuming.answered = True
+        data = _encode({"recovered": resuming.recovered, "failed": resuming.failed}).decode()
         session.send(Frame("pusher:resume_success", data=data))
+    if not resuming.places and session.resuming is resuming:
+        session.resuming = None
 
 
 # ---- channels that are subscribed to later ----
@@ -269,76 +274,48 @@ def _tell_all(session: SessionContext, answer: Parked) -> None:
 
 def awaits_attach(session: SessionContext, name: str) -> bool:
     """Whether an earlier resume left a place from which the subscribe to this channel has to go on."""
-    answer = session.parked
-    return answer is not None and (name in answer.positions or name in answer.behind)
+    return session.resuming is not None and session.resuming.waits(name)
 
 
 def replay_on_attach(session: SessionContext, name: str) -> None:
     """Goes on from that place, right behind the acknowledgement, on a channel that is not durable."""
-    answer, wanted, counts = _take(session, name)
-    if answer is not None and wanted is not None:
-        outcome = _recover_hot(session, name, wanted) or _unauthorized()
-        _go_on(session, name, wanted, outcome, answer, counts=counts)
+    resuming = session.resuming
+    if resuming is None:
+        return
+    place = resuming.advance(name, Event.SUBSCRIBED)
+    _tell(session, resuming, name, _recover_hot(session, name, place.position) or _unauthorized(), name)
+    _answer(session, resuming)
 
 
 async def recover_on_attach(session: SessionContext, name: str, gate: Gate) -> Position | None:
     """Goes on from that place behind the gate of a durable channel; where the client is then, None if unknown."""
-    answer, wanted, counts = _take(session, name)
-    if answer is None or wanted is None:
+    resuming = session.resuming
+    if resuming is None:
         return None
-    outcome = await _recover(session, name, wanted)
+    place = resuming.advance(name, Event.SUBSCRIBED)
+    outcome = await _recover(session, name, place.position)
     if session.channels.get(name) is not gate:
+        resuming.advance(name, Event.LEFT)
+        _answer(session, resuming)
         return None
-    return _go_on(session, name, wanted, outcome, answer, counts=counts)
+    terminal = _tell(session, resuming, name, outcome, name)
+    _answer(session, resuming)
+    return terminal
 
 
-def _take(session: SessionContext, name: str) -> tuple[Parked | None, Wanted | None, bool]:
-    """The answer in the making, the place, and whether the aggregate waits for it."""
-    answer = session.parked
-    if answer is None:
-        return None, None, False
-    wanted = answer.positions.pop(name, None)
-    behind = answer.behind.pop(name, None)
-    return answer, wanted or behind, wanted is not None
+def expire_resume(session: SessionContext, now: float) -> None:
+    """Gives up the channels that were not subscribed to in time. ``now`` is monotonic."""
+    resuming = session.resuming
+    # While a frame is being worked on, the subscribe that it is or that waits behind it may have come in time.
+    if resuming is not None and now >= resuming.deadline and session.inbox is None:
+        resuming.deadline = inf
+        _give_up(session, resuming, Event.TIMED_OUT)
 
 
-def _go_on(
-    session: SessionContext, name: str, wanted: Wanted, outcome: _Outcome, answer: Parked, *, counts: bool
-) -> Position | None:
-    if counts:
-        terminal = _tell(session, name, wanted, outcome, answer, name)
-        _settle(session, answer)
-        return terminal
-    # The aggregate has said where the client is; this only closes the gap since.
-    aside = Parked(answer.until)
-    return _tell(session, name, wanted, outcome, aside, name)
-
-
-def _settle(session: SessionContext, answer: Parked) -> None:
-    if not answer.positions:
-        _tell_all(session, answer)
-
-
-def end_parked(session: SessionContext, now: float | None = None) -> None:
-    """Gives up the positions whose channels were not subscribed to in time; without ``now``, all of them.
-
-    Places of public channels last until the next resume: an acknowledgement moves the client past what it has missed.
-    """
-    answer = session.parked
-    if answer is None:
-        return
-    if now is not None and (now < answer.until or session.inbox is not None):
-        # A place that is being looked up right now has come in time.
-        return
-    for name in _names(answer):
-        _fail(session, name, _unauthorized(), answer)
-    _tell_all(session, answer)
-    answer.until = inf
-    if now is None or not answer.behind:
-        session.parked = None
-
-
-def _names(answer: Parked) -> Iterable[str]:
-    names = list(answer.positions)
-    answer.positions.clear()
-    return names
+def _give_up(session: SessionContext, resuming: PendingResume, event: Event) -> None:
+    for name, place in tuple(resuming.places.items()):
+        if place.due:
+            _fail(session, resuming, name, event, _unauthorized())
+        else:
+            resuming.advance(name, event)
+    _answer(session, resuming)

@@ -15,7 +15,7 @@ from sockudo.protocol.framing import ping_frame
 from sockudo.sessions.context import SessionContext, V2State
 from sockudo.sessions.gateway import Gateway
 from sockudo.sessions.identity import check_token
-from sockudo.sessions.resume import end_parked
+from sockudo.sessions.resume import expire_resume
 
 __all__ = ["check", "sweep"]
 
@@ -32,8 +32,8 @@ def check(session: SessionContext, now: float) -> None:
         _check_liveness(session, now)
     else:
         _check_v2(session, session.v2, now)
-    if session.parked is not None:
-        end_parked(session, now)
+    if session.resuming is not None:
+        expire_resume(session, now)
     deadline = session.node.settings.user_authentication_timeout
     if (
         session.live.features.enable_user_authentication

@@ -1,0 +1,168 @@
+"""The states of a resume, as a table: where each of its channels is, and what moves it on (spec: history § 4.2).
+
+A resume names several channels, and each goes its own way: it is looked up at once, waits for its subscribe, or is
+looked up a second time when that comes. All ways are in `TRANSITIONS`, which docs/design.md draws; what is sent on a
+step is in `sockudo.sessions.resume`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+__all__ = ["TRANSITIONS", "Event", "PendingResume", "Place", "RequestedPosition", "State"]
+
+
+class State(Enum):
+    """Where one channel of a resume is."""
+
+    ASKED = "asked"
+    """The client named it; nothing was done yet."""
+    LOOKING = "looking"
+    """What the subscription missed is looked up."""
+    LOOKING_AHEAD = "looking ahead"
+    """The same for a channel that is not subscribed to, which anyone may read."""
+    AWAITED = "awaited"
+    """It needs a signature, so its subscribe has to come first."""
+    KEPT = "kept"
+    """It was replayed ahead; its subscribe goes on from there."""
+    CATCHING_UP = "catching up"
+    """What came between the replay and the subscribe is looked up."""
+    DONE = "done"
+    """Nothing more is known or kept of it."""
+
+
+class Event(Enum):
+    """What happens to one channel of a resume."""
+
+    HEARD = "heard"
+    """The connection is subscribed to it, by its name or by a pattern."""
+    OPEN = "open"
+    """It is not, and may read the channel without a signature."""
+    PROTECTED = "protected"
+    """It is not, and needs a signature."""
+    DENIED = "denied"
+    """It may not read the channel."""
+    SUBSCRIBED = "subscribed"
+    """Its subscribe came and was allowed."""
+    RECOVERED = "recovered"
+    """All that was missed was found and sent."""
+    FAILED = "failed"
+    """Something of it is gone, or nothing can be said."""
+    LEFT = "left"
+    """The subscription went while it was being looked up."""
+    TIMED_OUT = "timed out"
+    """No subscribe came in ten seconds."""
+    REPLACED = "replaced"
+    """The client sent another resume."""
+
+
+_GIVEN_UP: Final = {Event.TIMED_OUT: State.DONE, Event.REPLACED: State.DONE}
+
+TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = {
+    State.ASKED: {
+        Event.HEARD: State.LOOKING,
+        Event.OPEN: State.LOOKING_AHEAD,
+        Event.PROTECTED: State.AWAITED,
+        Event.DENIED: State.DONE,
+        **_GIVEN_UP,
+    },
+    State.LOOKING: {
+        Event.RECOVERED: State.DONE,
+        Event.FAILED: State.DONE,
+        Event.LEFT: State.DONE,
+        **_GIVEN_UP,
+    },
+    State.LOOKING_AHEAD: {Event.RECOVERED: State.KEPT, Event.FAILED: State.DONE, **_GIVEN_UP},
+    State.AWAITED: {Event.SUBSCRIBED: State.LOOKING, **_GIVEN_UP},
+    # An acknowledgement moves the client past what it has missed: the place is good until the next resume.
+    State.KEPT: {Event.SUBSCRIBED: State.CATCHING_UP, Event.TIMED_OUT: State.KEPT, Event.REPLACED: State.DONE},
+    State.CATCHING_UP: {
+        Event.RECOVERED: State.DONE,
+        Event.FAILED: State.DONE,
+        Event.LEFT: State.DONE,
+        **_GIVEN_UP,
+    },
+    State.DONE: {},
+}
+"""State → event → the state after it. What is not listed cannot happen: there it is a defect, and a KeyError."""
+
+_DUE: Final = frozenset({State.ASKED, State.LOOKING, State.LOOKING_AHEAD, State.AWAITED})
+
+
+class RequestedPosition(NamedTuple):
+    """Where a client was on one channel. ``legacy``: it sent no stream id, which the replay buffer alone can answer."""
+
+    serial: int
+    stream_id: str | None = None
+    last_message_id: str | None = None
+    legacy: bool = False
+
+
+class Place(NamedTuple):
+    """One channel of a resume at one moment: the state that it is in, and the position from which it goes on."""
+
+    state: State
+    position: RequestedPosition
+
+    @property
+    def due(self) -> bool:
+        """Whether the aggregate waits for the channel, and has an entry of what becomes of it next."""
+        return self.state in _DUE
+
+    @property
+    def waits(self) -> bool:
+        """Whether the subscribe of the channel goes on from here."""
+        return self.state is State.AWAITED or self.state is State.KEPT
+
+
+class PendingResume:
+    """One resume from its frame on until nothing of it is kept: at most as many places as the frame named channels.
+
+    ``deadline`` (monotonic seconds) ends the wait for subscribes. ``recovered`` and ``failed`` are the entries of the
+    aggregate, in the order in which they were settled; ``answered`` once it was sent.
+    """
+
+    __slots__ = ("_due", "answered", "deadline", "failed", "places", "recovered")
+
+    def __init__(self, positions: Mapping[str, RequestedPosition], deadline: float) -> None:
+        self.places = {name: Place(State.ASKED, position) for name, position in positions.items()}
+        self.deadline = deadline
+        self.recovered: list[dict[str, Any]] = []
+        self.failed: list[dict[str, Any]] = []
+        self.answered = False
+        self._due = len(self.places)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the aggregate is complete."""
+        return self._due == 0
+
+    def waits(self, channel: str) -> bool:
+        """Whether the subscribe of this channel goes on from a place of this resume."""
+        place = self.places.get(channel)
+        return place is not None and place.waits
+
+    def advance(
+        self,
+        channel: str,
+        event: Event,
+        entry: dict[str, Any] | None = None,
+        *,
+        position: RequestedPosition | None = None,
+    ) -> Place:
+        """Moves the channel one step on and returns its new place, from ``position`` if one is given.
+
+        ``entry`` is what the aggregate says of it, if it was waiting for the channel.
+        """
+        place = self.places[channel]
+        after = Place(TRANSITIONS[place.state][event], position or place.position)
+        if after.state is State.DONE:
+            del self.places[channel]
+        else:
+            self.places[channel] = after
+        self._due += after.due - place.due
+        if entry is not None and place.due:
+            (self.recovered if event is Event.RECOVERED else self.failed).append(entry)
+        return after
