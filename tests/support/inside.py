@@ -23,6 +23,7 @@ from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.protocol.shapes import V1_JSON, Shape
 from sockudo.publishing import Publisher
 from sockudo.publishing.nodes import Message, OtherNodes
+from sockudo.publishing.rosters import Rosters
 from sockudo.sessions import Gateway, Session
 from sockudo.sessions.orders import answer_orders
 from sockudo.testing import FakeClock
@@ -189,6 +190,7 @@ class Node:
             self.inspector,
         )
         self.router.on_item(Message, self.publisher.receive)
+        self.rosters = Rosters(self.bus, self.membership, self.router, self.hub)
         answer_orders(self.router, self.gateway, self.revocations)
         self.bus.attach(self.router)
 

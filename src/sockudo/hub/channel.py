@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterator
 from typing import TYPE_CHECKING
 
-from sockudo.base.names import WILDCARD, ChannelKind, channel_kind
+from sockudo.base.names import META_PREFIX, WILDCARD, ChannelKind, channel_kind
 from sockudo.hub.deltas import DeltaCrowds
 from sockudo.hub.fanout import Fanout
 from sockudo.hub.outgoing import Outgoing
 from sockudo.hub.pattern_deltas import PatternDeltas
 from sockudo.hub.presence import Presence
 from sockudo.hub.wants import EVERYTHING, Wants
+from sockudo.protocol import frames
 from sockudo.protocol.delta import Algorithm, DeltaChannel
 from sockudo.protocol.filters import SharedPredicates
 from sockudo.protocol.frame import Frame
@@ -151,3 +152,27 @@ class Channel:
         fanout.remove(connection)
         if not fanout.subscribers:
             self.fanouts.pop(fanout.key, None)
+
+    # ---- the channel about this channel ----
+
+    def tell_meta(self, event: str, **about: str | int) -> None:
+        """Reports on the metachannel, if anyone is subscribed to that."""
+        metachannels = self.app.metachannels
+        metachannel = metachannels.get(f"{META_PREFIX}{self.name}") if metachannels else None
+        if metachannel is not None:
+            metachannel.append(frames.meta_event(event, self.name, **about))
+
+    def tell_meta_of_join(self) -> None:
+        """Reports one subscription more."""
+        if not self.app.metachannels:
+            return
+        count = self.subscription_count
+        if count == 1:
+            self.tell_meta("channel_occupied", subscription_count=1)
+        self.tell_meta("subscription_count", subscription_count=count)
+
+    def tell_meta_of_leave(self) -> None:
+        """Reports one subscription less."""
+        if self.app.metachannels:
+            count = self.subscription_count
+            self.tell_meta("subscription_count" if count else "channel_vacated", subscription_count=count)

@@ -28,6 +28,7 @@ __all__ = [
     "Connected",
     "ConnectionEnded",
     "ConnectionLeft",
+    "EntryChanged",
     "FrameRefused",
     "MemberChanged",
     "Observers",
@@ -110,6 +111,14 @@ class MemberChanged(NamedTuple):
 
     channel: Channel
     member: MemberEvent
+
+
+class EntryChanged(NamedTuple):
+    """This node's entry of a presence channel was made or changed; ``user_info`` is None when it was removed."""
+
+    channel: Channel
+    user_id: str
+    user_info: bytes | None
 
 
 class UserChanged(NamedTuple):

@@ -7,23 +7,17 @@ connections' transports. Time comes from a clock that is passed in, in monotonic
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from sockudo.base.names import META, META_PREFIX, WILDCARD
+from sockudo.base.names import META, WILDCARD
 from sockudo.hub.app_state import AppState
 from sockudo.hub.channel import Channel
 from sockudo.hub.connection import Connection
-from sockudo.hub.events import (
-    ChannelForgotten,
-    MemberChanged,
-    Observers,
-    Subscribed,
-    Unsubscribed,
-)
+from sockudo.hub.events import ChannelForgotten, EntryChanged, MemberChanged, Observers, Subscribed, Unsubscribed
 from sockudo.hub.fanout import Fanout
 from sockudo.hub.gate import Gate
 from sockudo.hub.outgoing import Outgoing
@@ -88,6 +82,7 @@ class Hub:
         self._on_subscribed = observers.of(Subscribed)
         self._on_unsubscribed = observers.of(Unsubscribed)
         self._on_member = observers.of(MemberChanged)
+        self._on_entry = observers.of(EntryChanged)
         self.delta_node = delta_node or DeltaNode(DeltaOptions(), now)
         # Every delta track of the node, for the sweep.
         self.tracks: dict[DeltaTrack, None] = {}
@@ -211,7 +206,7 @@ class Hub:
         if channel.kind is WILDCARD:
             connection.wildcards = [*(connection.wildcards or ()), name]
         self._count_changed(channel)
-        self._tell_meta_of_join(channel)
+        channel.tell_meta_of_join()
         if self._on_subscribed:
             self.observers.emit(Subscribed(connection, channel))
         return fanout
@@ -230,10 +225,13 @@ class Hub:
         presence = channel.presence
         if presence is None:
             raise ValueError(f"not a presence channel: {name}")
+        entered = user_id not in presence
         appeared = presence.join(connection, user_id, user_info)
+        if entered:
+            self._entry_changed(channel, user_id, user_info)
         if appeared:
             channel.append(frames.member_added(name, user_id, user_info))
-            self._tell_meta(channel, "member_added", user_id=user_id)
+            channel.tell_meta("member_added", user_id=user_id)
         if connection.members is None:
             connection.members = {}
         connection.members[name] = user_id
@@ -314,8 +312,9 @@ class Hub:
         if presence is None or user_id is None:
             raise ValueError(f"not a member of {channel.name}")
         presence.update(user_id, user_info)
+        self._entry_changed(channel, user_id, user_info)
         channel.append(frames.presence_update(channel.name, user_id, user_info), v2_only=True)
-        self._tell_meta(channel, "presence_update", user_id=user_id)
+        channel.tell_meta("presence_update", user_id=user_id)
         self._tell_member(channel, MemberEvent("member_updated", "join", user_id, connection.socket_id, user_info))
 
     def unsubscribe(self, connection: Connection, name: str) -> None:
@@ -369,14 +368,36 @@ class Hub:
                 event = MemberEvent("member_removed", "forced_disconnect" if forced else "timeout", user_id)
                 heappush(self._held, (hold, channel, event))
         self._count_changed(channel)
-        self._tell_meta_of_leave(channel)
+        channel.tell_meta_of_leave()
         if self._on_unsubscribed:
             self.observers.emit(Unsubscribed(connection, channel, user_id, asked))
         app.drop_if_empty(channel)
 
+    def change_elsewhere(
+        self, channel: Channel, node_id: str, put: Mapping[str, bytes], removed: Iterable[str]
+    ) -> None:
+        """Takes over another node's entries of a presence channel and tells the subscribers here who came and went."""
+        if channel.presence is None:
+            return
+        appeared, gone = channel.presence.change_elsewhere(node_id, put, removed)
+        for user_id, user_info in appeared.items():
+            channel.append(frames.member_added(channel.name, user_id, user_info))
+            channel.tell_meta("member_added", user_id=user_id)
+        for user_id in gone:
+            channel.append(frames.member_removed(channel.name, user_id))
+            channel.tell_meta("member_removed", user_id=user_id)
+
+    def _entry_changed(self, channel: Channel, user_id: str, user_info: bytes | None) -> None:
+        if self._on_entry:
+            self.observers.emit(EntryChanged(channel, user_id, user_info))
+
     def _say_removed(self, channel: Channel, event: MemberEvent) -> None:
+        self._entry_changed(channel, event.user_id, None)
+        if channel.presence is not None and channel.presence.is_present(event.user_id):
+            # On another node: nothing has changed for anyone.
+            return
         channel.append(frames.member_removed(channel.name, event.user_id))
-        self._tell_meta(channel, "member_removed", user_id=event.user_id)
+        channel.tell_meta("member_removed", user_id=event.user_id)
         self._tell_member(channel, event)
 
     def _tell_member(self, channel: Channel, event: MemberEvent) -> None:
@@ -418,28 +439,6 @@ class Hub:
         self._counts_due.discard(channel)
         if channel.occupied:
             channel.append(frames.subscription_count(channel.name, channel.subscription_count))
-
-    # ---- channels about channels ----
-
-    def _tell_meta_of_join(self, channel: Channel) -> None:
-        if not channel.app.metachannels:
-            return
-        count = channel.subscription_count
-        if count == 1:
-            self._tell_meta(channel, "channel_occupied", subscription_count=1)
-        self._tell_meta(channel, "subscription_count", subscription_count=count)
-
-    def _tell_meta_of_leave(self, channel: Channel) -> None:
-        if channel.app.metachannels:
-            count = channel.subscription_count
-            event = "subscription_count" if count else "channel_vacated"
-            self._tell_meta(channel, event, subscription_count=count)
-
-    @staticmethod
-    def _tell_meta(channel: Channel, event: str, **about: str | int) -> None:
-        metachannel = channel.app.metachannels.get(f"{META_PREFIX}{channel.name}") if channel.app.metachannels else None
-        if metachannel is not None:
-            metachannel.append(frames.meta_event(event, channel.name, **about))
 
 
 def _excluded(app: AppState, socket_id: str) -> tuple[Connection, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -51,12 +51,18 @@ class Member:
 
 
 class Presence:
-    """The members of one channel. Says what changed for the others; announcing it is the caller's part."""
+    """The entries of one channel, each owned by the node whose connections it comes from, and who is present by them.
 
-    __slots__ = ("_members",)
+    A user is present while any node has an entry. Iterating, counting and looking up mean this node's own entries;
+    ``infos`` and ``user_count`` mean everyone. Says what changed for the others; announcing it is the caller's part.
+    """
+
+    __slots__ = ("_elsewhere", "_members")
 
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}
+        # ``user_info`` by user and by the id of the node that owns the entry; None while there are none.
+        self._elsewhere: dict[str, dict[str, bytes]] | None = None
 
     def __len__(self) -> int:
         return len(self._members)
@@ -70,14 +76,26 @@ class Presence:
     def get(self, user_id: str) -> Member | None:
         return self._members.get(user_id)
 
+    @property
+    def user_count(self) -> int:
+        """Users who are present on any node."""
+        if self._elsewhere is None:
+            return len(self._members)
+        return len(self._members.keys() | self._elsewhere.keys())
+
     def infos(self) -> dict[str, bytes]:
-        """``user_info`` as JSON text by user id."""
-        return {member.user_id: member.user_info for member in self._members.values()}
+        """``user_info`` as JSON text by user id, of everyone; of several entries this node's own is shown."""
+        own = {member.user_id: member.user_info for member in self._members.values()}
+        if self._elsewhere is None:
+            return own
+        return {user_id: entries[min(entries)] for user_id, entries in self._elsewhere.items()} | own
+
+    # ---- this node's entries ----
 
     def join(self, connection: Connection, user_id: str, user_info: bytes) -> bool:
-        """True when the others have a new member: the user's first connection, and none was held for it."""
+        """True when the others have a new member: the user's first connection anywhere, and none was held for it."""
         member = self._members.get(user_id)
-        appeared = member is None
+        appeared = member is None and not self._is_elsewhere(user_id)
         if member is None:
             member = self._members[user_id] = Member(user_id, user_info)
         member.connections[connection] = None
@@ -91,7 +109,7 @@ class Presence:
         member.user_info = user_info
 
     def leave(self, connection: Connection, user_id: str, hold: Hold | None = None) -> bool:
-        """True when the others have lost a member: the user's last connection, without a grace period.
+        """True when this node has lost a member: the user's last connection here, without a grace period.
 
         With ``hold`` the last connection's member stays until `release` is told the same.
         """
@@ -116,3 +134,37 @@ class Presence:
             return False
         del self._members[user_id]
         return True
+
+    def is_present(self, user_id: str) -> bool:
+        """Whether any node has an entry of the user."""
+        return user_id in self._members or self._is_elsewhere(user_id)
+
+    # ---- entries of other nodes ----
+
+    def _is_elsewhere(self, user_id: str) -> bool:
+        return self._elsewhere is not None and user_id in self._elsewhere
+
+    def of_node(self, node_id: str) -> dict[str, bytes]:
+        """The entries that another node owns: ``user_info`` by user."""
+        entries = (self._elsewhere or {}).items()
+        return {user_id: infos[node_id] for user_id, infos in entries if node_id in infos}
+
+    def change_elsewhere(
+        self, node_id: str, put: Mapping[str, bytes], removed: Iterable[str]
+    ) -> tuple[dict[str, bytes], list[str]]:
+        """Takes over what another node says of its entries; who appeared by that, with ``user_info``, and who went."""
+        entries = self._elsewhere = self._elsewhere if self._elsewhere is not None else {}
+        appeared = {user_id: info for user_id, info in put.items() if not self.is_present(user_id)}
+        for user_id, info in put.items():
+            entries.setdefault(user_id, {})[node_id] = info
+        gone = []
+        for user_id in removed:
+            infos = entries.get(user_id)
+            if infos is None or infos.pop(node_id, None) is None or infos:
+                continue
+            del entries[user_id]
+            if user_id not in self._members:
+                gone.append(user_id)
+        if not entries:
+            self._elsewhere = None
+        return appeared, gone

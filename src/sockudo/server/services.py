@@ -40,6 +40,7 @@ from sockudo.protocol.delta import Algorithm, DeltaNode, DeltaOptions
 from sockudo.publishing import EventApi, Publisher
 from sockudo.publishing.event_api import PublishOptions
 from sockudo.publishing.nodes import Message, OtherNodes
+from sockudo.publishing.rosters import Rosters
 from sockudo.push.refused import note_refused
 from sockudo.push.rules import EventRules
 from sockudo.push.runtime import PushRuntime
@@ -110,6 +111,7 @@ class Services:
             self.push.serving, settings.push_rules, clock, partial(note_refused, inspector)
         )
         router.on_item(Message, publisher.receive)
+        self._rosters = Rosters(self.bus, self.membership, router, hub)
         router.on_item(AppsChanged, self._apps_changed)
         answer_orders(router, self.gateway, self.revocations)
         self._reading: set[asyncio.Task[None]] = set()
@@ -137,6 +139,7 @@ class Services:
     async def close(self) -> None:
         """Ends everything, from the top down: what is closed may still use what is closed later."""
         self.membership.leave()
+        await self._rosters.close()
         await end_tasks(self._reading)
         await self._opener.close()
         await self.event_rules.close()

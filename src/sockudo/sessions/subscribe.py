@@ -140,8 +140,8 @@ def _candidate(session: SessionContext, name: str, data: dict[str, Any]) -> Cand
         raise errors.PRESENCE_OTHER_USER()
     channel = session.app.channels.get(name)
     presence = channel.presence if channel is not None else None
-    full = presence is not None and 0 < limits.max_presence_members <= len(presence)
-    if presence is not None and full and candidate.user_id not in presence:
+    full = presence is not None and 0 < limits.max_presence_members <= presence.user_count
+    if presence is not None and full and not presence.is_present(candidate.user_id):
         raise errors.PRESENCE_FULL()
     return candidate
 
