@@ -11,6 +11,7 @@ from sockudo.config.push_rules import PushRule
 from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import Lease
 from sockudo.outbound.addresses import is_public
+from sockudo.publishing import EventApi
 from sockudo.push.admission import AdmissionOptions
 from sockudo.push.bodies import PublishRequest
 from sockudo.push.counters import PushCounters
@@ -95,7 +96,9 @@ class PublishNode(PushNode):
         reading = push_off(self.store, self.clock, self.rules, PushCounters())
         self.components.push_storage.put(of_directory(self.directory, reading=reading))
         self.rules_of_events = EventRules(lambda: self.components.push, rules, self.clock, lambda *_: None)
-        self.edge.events.pushes = self.rules_of_events
+        self.edge.events = EventApi(
+            self.publisher, self.keys, self.edge.rates, self.clock, self.inspector.doubts, self.rules_of_events
+        )
 
     async def _ready(self, app_id: str) -> Mapping[Provider, Readiness]:
         return self.ready

@@ -60,7 +60,14 @@ class EventApi:
     """
 
     def __init__(
-        self, publisher: Publisher, keys: IdempotencyKeys, rates: AppRates, clock: Clock, doubts: Doubts
+        self,
+        publisher: Publisher,
+        keys: IdempotencyKeys,
+        rates: AppRates,
+        clock: Clock,
+        doubts: Doubts,
+        pushes: EventPushes = NoPushes(),
+        options: PublishOptions = PublishOptions(),
     ) -> None:
         self._publisher = publisher
         self._doubts = doubts
@@ -68,9 +75,9 @@ class EventApi:
         self._rates = rates
         self._clock = clock
         # Which of the optional members of `extras` are delivered; replaced when the configuration is.
-        self.options = PublishOptions()
+        self.options = options
         # Asked about events that become notifications.
-        self.pushes: EventPushes = NoPushes()
+        self._pushes = pushes
         self._tasks: set[asyncio.Task[bytes]] = set()
         # Answers that are still to come, by the key that they are for.
         self._running: dict[tuple[str, ...], asyncio.Future[bytes]] = {}
@@ -300,14 +307,14 @@ class EventApi:
 
     def _is_pushed(self, event: EventBody) -> bool:
         extras = event.extras
-        return (extras is not None and extras.get("push") is not None) or event.name in self.pushes.events
+        return (extras is not None and extras.get("push") is not None) or event.name in self._pushes.events
 
     async def _pushed_event(self, app: LiveApp, state: AppState, event: EventBody, key: str | None) -> bytes:
         accepted = await self._accept_push(app, event)
         answer = self._publish_event(app, state, event, key, self._clock.monotonic())
         if not isinstance(answer, bytes):
             answer = await asyncio.shield(answer)
-        self.pushes.after(accepted)
+        self._pushes.after(accepted)
         return answer
 
     async def _accept_push(self, app: LiveApp, event: EventBody) -> object:
@@ -317,7 +324,7 @@ class EventApi:
         for channel in channels:
             check_channel(app, event, channel)
         extras = event.extras or {}
-        return await self.pushes.before(app.id, event.name or "", event.data, channels, extras.get("push"))
+        return await self._pushes.before(app.id, event.name or "", event.data, channels, extras.get("push"))
 
     async def _waiting_batch(self, app: LiveApp, state: AppState, items: Sequence[EventBody]) -> bytes:
         accepted: list[object] = []
@@ -327,7 +334,7 @@ class EventApi:
             return await after(pending, partial(_batch_reply, app, state, items, published))
         finally:
             for each in accepted:
-                self.pushes.after(each)
+                self._pushes.after(each)
 
     # ---- what takes time ----
 

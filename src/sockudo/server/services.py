@@ -105,10 +105,15 @@ class Services:
             inspector,
             tracer,
         )
-        self.events = EventApi(publisher, self.keys, self.rates, clock, inspector.doubts)
-        self.events.options = _publish_options(settings)
-        self.events.pushes = self.event_rules = EventRules(
-            self.push.serving, settings.push_rules, clock, partial(note_refused, inspector)
+        self.event_rules = EventRules(self.push.serving, settings.push_rules, clock, partial(note_refused, inspector))
+        self.events = EventApi(
+            publisher,
+            self.keys,
+            self.rates,
+            clock,
+            inspector.doubts,
+            self.event_rules,
+            _publish_options(settings),
         )
         router.on_item(Message, publisher.receive)
         self._rosters = Rosters(self.bus, self.membership, router, hub)
