@@ -187,8 +187,12 @@ class SessionContext(Connection, ABC):
     def wait_for(self, work: Coroutine[Any, Any, None], failed: OnRefusal | None = None) -> None:
         """Goes on with the frame at hand in ``work``; the client's later frames wait for its end, in their order.
 
-        What it raises from the catalogue goes to ``failed``, or to the client as an error frame.
+        What it raises from the catalogue goes to ``failed``, or to the client as an error frame. A session that has
+        ended waits for nothing: ``work`` is closed.
         """
+        if self.ended:
+            work.close()
+            return
         if self.inbox is None:
             self.inbox = Inbox(self)
         self.inbox.start(work, failed)

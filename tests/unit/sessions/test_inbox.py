@@ -196,3 +196,11 @@ async def test_messages_that_have_waited_make_room_for_others(client: Client, ho
         await settle()
         assert said(client)[1:] == ["pong"] * 15
     assert not client.session.ended
+
+
+async def test_a_session_that_has_ended_waits_for_nothing(client: Client, hook: Hook) -> None:
+    client.session.leave()
+    coroutine = hook.ask(client.session)
+    client.session.wait_for(coroutine)
+    assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
+    assert client.session.inbox is None
