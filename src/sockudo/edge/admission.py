@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote_to_bytes
 
 import structlog
@@ -13,7 +14,7 @@ from sockudo import errors
 from sockudo.auth.tokens import Token
 from sockudo.edge.address import client_address
 from sockudo.edge.reach import origin_of
-from sockudo.edge.refusals import note_connection, note_upgrade, prefix_cause
+from sockudo.edge.refusals import HttpHead, note_connection, note_upgrade, prefix_cause
 from sockudo.edge.replies import Refusal, Reply, error_reply
 from sockudo.edge.websocket import WebSocketProtocol
 from sockudo.errors import SockudoError
@@ -26,7 +27,6 @@ from sockudo.sessions.identity import admit_token, adopt_token
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
-    from sockudo.edge.http_protocol import HttpProtocol
     from sockudo.sessions import Session
 
 __all__ = ["asks_for_websocket", "upgrade"]
@@ -34,6 +34,21 @@ __all__ = ["asks_for_websocket", "upgrade"]
 _ROUTE = re.compile(rb"/app/([^/?]+)/?(?:\?(.*))?", re.DOTALL)
 
 _log = structlog.get_logger("sockudo.connections")
+
+
+class Upgrading(HttpHead, Protocol):
+    """An HTTP connection that gives up its transport."""
+
+    transport: asyncio.Transport
+
+    @property
+    def scope(self) -> Mapping[str, object]:
+        """The request in ASGI's terms."""
+        ...
+
+    def release(self) -> None:
+        """Lets go of the connection."""
+        ...
 
 
 def asks_for_websocket(headers: Sequence[tuple[bytes, bytes]]) -> bool:
@@ -46,7 +61,7 @@ def _has_token(headers: Sequence[tuple[bytes, bytes]], header: bytes, token: byt
     return token in (element.strip().lower() for element in values.split(b","))
 
 
-def upgrade(http: HttpProtocol, rest: bytes) -> Reply | None:
+def upgrade(http: Upgrading, rest: bytes) -> Reply | None:
     """Takes the connection over as a WebSocket, or returns the HTTP reply that refuses it.
 
     ``rest`` is what the client sent behind its request. Past the 101 a refusal is an error frame and a close frame.
@@ -91,7 +106,7 @@ def _check_rate(edge: Edge, address: str) -> Reply | None:
 
 
 def _take_over(
-    http: HttpProtocol,
+    http: Upgrading,
     handshake: Upgrade,
     key: str,
     origin: str | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from starlette.types import Scope
 
@@ -17,9 +17,9 @@ from sockudo.inspector import Entry
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
-    from sockudo.edge.http_protocol import HttpProtocol
 
 __all__ = [
+    "HttpHead",
     "garbled",
     "note_connection",
     "note_request",
@@ -42,6 +42,16 @@ _NO_UPGRADE: Final = (
     "the request has no Upgrade header: a proxy strips it (nginx: proxy_http_version 1.1, proxy_set_header Upgrade "
     '$http_upgrade, proxy_set_header Connection "upgrade"), or the address was opened as a page'
 )
+
+
+class HttpHead(Protocol):
+    """The request at hand of a connection, as far as it has arrived; None before the first one."""
+
+    edge: Edge
+    unix: bool
+    url: bytes
+    headers: list[tuple[bytes, bytes]]
+    client: tuple[str, int] | None
 
 
 def note_request(edge: Edge, refusal: Refusal, request: str, app_id: str | None, address: str) -> None:
@@ -128,7 +138,7 @@ def note_upgrade(edge: Edge, refusal: Refusal, key: str, address: str, origin: s
     )
 
 
-def note_connection(http: HttpProtocol, refusal: Refusal) -> None:
+def note_connection(http: HttpHead, refusal: Refusal) -> None:
     """Notes a request that was refused before its app was known: garbled, too large, too slow."""
     # Both are None before the first request of a connection.
     path = (http.url or b"").partition(b"?")[0].decode("latin-1")
