@@ -12,7 +12,7 @@ from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame, object_data
 from sockudo.sessions.access import check_history
 from sockudo.sessions.attach import stream_policy
-from sockudo.sessions.context import SessionContext
+from sockudo.sessions.context import SessionContext, V2State
 
 __all__ = ["channel_history"]
 
@@ -23,9 +23,7 @@ _encode = msgspec.json.Encoder().encode
 
 def channel_history(session: SessionContext, frame: InboundFrame) -> None:
     """Asks the store for a page and answers when it is there; later frames do not wait for it."""
-    v2 = session.v2
-    if v2 is None:
-        raise errors.NOT_ON_V1(f"Protocol error: {frame.event} requires protocol V2")
+    v2 = session.need_v2(frame)
     if v2.history_requests >= _AT_ONCE:
         raise errors.HISTORY_TOO_MANY()
     data = object_data(frame, "Invalid message format: Missing data in channel_history message")
@@ -40,7 +38,7 @@ def channel_history(session: SessionContext, frame: InboundFrame) -> None:
         session.refuse(error, name)
         return
     v2.history_requests += 1
-    session.node.own(_answer(session, name, query))
+    session.node.own(_answer(session, v2, name, query))
 
 
 def _check(session: SessionContext, name: str) -> None:
@@ -52,10 +50,7 @@ def _check(session: SessionContext, name: str) -> None:
         raise errors.HISTORY_DISABLED(f"Channel error: Durable history is disabled by policy for channel '{name}'")
 
 
-async def _answer(session: SessionContext, name: str, query: dict[str, Any]) -> None:
-    v2 = session.v2
-    if v2 is None:
-        return
+async def _answer(session: SessionContext, v2: V2State, name: str, query: dict[str, Any]) -> None:
     try:
         page = await session.node.publisher.history.service.socket_page(
             session.live.id, name, query, v2.attached.get(name)

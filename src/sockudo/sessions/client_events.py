@@ -91,9 +91,7 @@ def _refused(text: str, spec: ErrorSpec = errors.CLIENT_EVENT) -> SockudoError:
 
 def presence_update(session: SessionContext, frame: InboundFrame) -> None:
     """Replaces the member's ``user_info`` and tells the channel's V2 subscribers; or raises and changes nothing."""
-    v2 = session.v2
-    if v2 is None:
-        raise errors.NOT_ON_V1(f"Protocol error: {frame.event} requires protocol V2")
+    v2 = session.need_v2(frame)
     name, info = _read_update(frame)
     if not channel_kind(name).presence:
         raise errors.PRESENCE_UPDATE_REFUSED(f"presence_update needs a presence channel, and '{name}' is none")

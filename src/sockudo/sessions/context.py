@@ -184,6 +184,12 @@ class SessionContext(Connection, ABC):
     def handle(self, payload: bytes) -> None:
         """Acts on a message whose turn has come."""
 
+    def need_v2(self, frame: InboundFrame) -> V2State:
+        """The V2 side of a session that sent this frame. Raises errors.NOT_ON_V1."""
+        if self.v2 is None:
+            raise errors.NOT_ON_V1(f"Protocol error: {frame.event} requires protocol V2")
+        return self.v2
+
     def wait_for(self, work: Coroutine[Any, Any, None], failed: OnRefusal | None = None) -> None:
         """Goes on with the frame at hand in ``work``; the client's later frames wait for its end, in their order.
 

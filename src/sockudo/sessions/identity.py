@@ -135,9 +135,7 @@ def adopt_token(session: SessionContext, token: Token) -> None:
 
 def refresh_token(session: SessionContext, frame: InboundFrame) -> None:
     """Replaces the token in place; a refusal leaves the old one. What the new one does not grant any more ends."""
-    v2 = session.v2
-    if v2 is None:
-        raise errors.NOT_ON_V1(f"Protocol error: {frame.event} requires protocol V2")
+    session.need_v2(frame)
     data = object_data(frame, "Invalid message format: Invalid auth data")
     text = data.get("token")
     if not isinstance(text, str):
