@@ -37,7 +37,6 @@ from sockudo.edge.traced import TracedFront, traced_publish_reply
 from sockudo.edge.webhooks import webhook_routes
 from sockudo.edge.websocket import WebSocketProtocol
 from sockudo.hub import HubOptions
-from sockudo.limits.app_rates import AppRates
 from sockudo.limits.ip import IpLimits
 from sockudo.publishing import EventApi
 from sockudo.sessions import Session
@@ -285,7 +284,7 @@ class Socket(Wire):
 def _server_routes(node: EdgeNode) -> list[Route]:
     edge, parts = node.edge, node.components
     return [
-        *api_routes(edge, node.bus),
+        *api_routes(edge, node.bus, node.cluster_directory),
         *history_routes(edge, parts.history),
         *presence_history_routes(edge, parts.presence_history),
         *push_routes(edge),
@@ -317,12 +316,13 @@ class EdgeNode(Node):
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
             await front()(scope, receive, send)
 
-        rates = AppRates(InProcessCounters())
         self.edge = Edge(
             gateway=self.gateway,
-            events=EventApi(self.publisher, self.keys, rates, self.clock, self.inspector.doubts),
+            events=EventApi(
+                self.publisher, self.keys, self.rates, self.clock, self.inspector.doubts, self.cluster_directory
+            ),
             apps=self.apps,  # type: ignore[arg-type]
-            rates=rates,
+            rates=self.rates,
             clock=self.clock,
             settings=self.settings,
             limits=IpLimits(self.settings.rate_limiter, InProcessCounters()),

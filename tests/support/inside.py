@@ -12,13 +12,16 @@ from sockudo.apps.live import LiveApp
 from sockudo.apps.resolve import Defaults, resolve
 from sockudo.auth.revocations import Revocations
 from sockudo.cluster.counters import InProcessCounters
+from sockudo.cluster.directory import Directory
 from sockudo.cluster.in_process import Network, join_network
 from sockudo.cluster.router import Router
 from sockudo.config import Settings
 from sockudo.config.apps import App, Policy
 from sockudo.hub import AppState, Hub, HubOptions
 from sockudo.hub.events import Observers
+from sockudo.hub.view import HubView
 from sockudo.inspector import Inspector
+from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.protocol.shapes import V1_JSON, Shape
 from sockudo.publishing import Publisher
@@ -167,9 +170,11 @@ class Node:
         self.app = self.apps.all()[0]
         self.settings = settings or Settings()
         self.keys = IdempotencyKeys(InProcessCounters(), 128)
+        self.rates = AppRates(InProcessCounters())
         self.components = NodeComponents()
         self.bus, self.membership = join_network(self.turns.append, network)
         self.router = Router()
+        self.cluster_directory = Directory(self.bus, self.router, HubView(self.hub))
         self.publisher = Publisher(
             self.hub,
             self.keys,

@@ -97,7 +97,13 @@ class PublishNode(PushNode):
         self.components.push_storage.put(of_directory(self.directory, reading=reading))
         self.rules_of_events = EventRules(lambda: self.components.push, rules, self.clock, lambda *_: None)
         self.edge.events = EventApi(
-            self.publisher, self.keys, self.edge.rates, self.clock, self.inspector.doubts, self.rules_of_events
+            self.publisher,
+            self.keys,
+            self.rates,
+            self.clock,
+            self.inspector.doubts,
+            self.cluster_directory,
+            self.rules_of_events,
         )
 
     async def _ready(self, app_id: str) -> Mapping[Provider, Readiness]:

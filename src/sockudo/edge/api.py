@@ -13,6 +13,7 @@ from starlette.routing import Route
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.auth.signing import query_param
+from sockudo.cluster.directory import Directory
 from sockudo.cluster.ports import Bus
 from sockudo.edge.failed_auth import after_failure
 from sockudo.edge.paths import path_part
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["api_routes"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-Answer = Callable[["Edge", LiveApp, Request], object]
+Answer = Callable[["Edge", Directory, LiveApp, Request], Awaitable[object]]
 
 
-def api_routes(edge: Edge, bus: Bus) -> list[Route]:
+def api_routes(edge: Edge, bus: Bus, directory: Directory) -> list[Route]:
     """Every route of the signed HTTP API."""
     terminate = _user_endpoint(edge, bus, errors.TERMINATED)
     reconnect = _user_endpoint(edge, bus, errors.FORCE_RECONNECT)
@@ -40,9 +41,9 @@ def api_routes(edge: Edge, bus: Bus) -> list[Route]:
     return [
         Route(f"{app}/events", _publish(edge, batch=False), methods=["POST"]),
         Route(f"{app}/batch_events", _publish(edge, batch=True), methods=["POST"]),
-        Route(f"{app}/channels", _query(edge, _channels), methods=["GET"]),
-        Route(f"{app}/channels/{{channel}}", _query(edge, _channel), methods=["GET"]),
-        Route(f"{app}/channels/{{channel}}/users", _query(edge, _users), methods=["GET"]),
+        Route(f"{app}/channels", _query(edge, directory, _channels), methods=["GET"]),
+        Route(f"{app}/channels/{{channel}}", _query(edge, directory, _channel), methods=["GET"]),
+        Route(f"{app}/channels/{{channel}}/users", _query(edge, directory, _users), methods=["GET"]),
         Route(f"{app}/users/{{user_id}}/terminate_connections", terminate, methods=["POST"]),
         Route(f"{app}/users/{{user_id}}/force_reconnect", reconnect, methods=["POST"]),
         # Where the stock Python SDK posts to: it leaves the app out of the path (spec: http-api § 8.1).
@@ -76,11 +77,11 @@ def _publish(edge: Edge, *, batch: bool) -> Endpoint:
     return endpoint
 
 
-def _query(edge: Edge, answer: Answer) -> Endpoint:
+def _query(edge: Edge, directory: Directory, answer: Answer) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         app = await authenticated(edge, request)
         edge.rates.check_read(app, edge.clock.monotonic())
-        return json_reply(answer(edge, app, request))
+        return json_reply(await answer(edge, directory, app, request))
 
     return endpoint
 
@@ -94,19 +95,19 @@ def _user_endpoint(edge: Edge, bus: Bus, spec: ErrorSpec) -> Endpoint:
     return endpoint
 
 
-def _channels(edge: Edge, app: LiveApp, request: Request) -> object:
+async def _channels(edge: Edge, directory: Directory, app: LiveApp, request: Request) -> object:
     prefix = _parameter(request, "filter_by_prefix") or ""
-    return list_channels(edge.gateway.state(app), prefix, _parameter(request, "info"))
+    return await list_channels(directory, app, prefix, _parameter(request, "info"))
 
 
-def _channel(edge: Edge, app: LiveApp, request: Request) -> object:
+async def _channel(edge: Edge, directory: Directory, app: LiveApp, request: Request) -> object:
     info = _parameter(request, "info")
     now = edge.clock.monotonic()
-    return channel_state(app, edge.gateway.state(app), path_part(request, "channel"), info, now)
+    return await channel_state(directory, app, edge.gateway.state(app), path_part(request, "channel"), info, now)
 
 
-def _users(edge: Edge, app: LiveApp, request: Request) -> object:
-    return channel_users(app, edge.gateway.state(app), path_part(request, "channel"))
+async def _users(_: Edge, directory: Directory, app: LiveApp, request: Request) -> object:
+    return await channel_users(directory, app, path_part(request, "channel"))
 
 
 def _parameter(request: Request, name: str) -> str | None:

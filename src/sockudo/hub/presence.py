@@ -85,10 +85,11 @@ class Presence:
 
     def infos(self) -> dict[str, bytes]:
         """``user_info`` as JSON text by user id, of everyone; of several entries this node's own is shown."""
-        own = {member.user_id: member.user_info for member in self._members.values()}
-        if self._elsewhere is None:
-            return own
-        return {user_id: entries[min(entries)] for user_id, entries in self._elsewhere.items()} | own
+        infos = {member.user_id: member.user_info for member in self._members.values()}
+        for user_id, entries in (self._elsewhere or {}).items():
+            if user_id not in infos:
+                infos[user_id] = entries[min(entries)]
+        return infos
 
     # ---- this node's entries ----
 

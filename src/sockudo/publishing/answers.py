@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 
 from sockudo.errors import SockudoError
 from sockudo.publishing.publisher import Pending, check_stored
 
-__all__ = ["OK", "Answer", "Waits", "after", "answer_to", "forget", "ok"]
+__all__ = ["OK", "Answer", "Owned", "Waits", "after", "answer_to", "forget", "ok"]
 
 OK = b'{"ok":true}'
 """The reply to a publish that asked for nothing: always this very object."""
@@ -47,8 +47,8 @@ def answer_to(waits: Waits, reply: Callable[[], bytes]) -> asyncio.Future[bytes]
     return answer
 
 
-async def after(pending: Sequence[Waits], reply: Callable[[], bytes]) -> bytes:
-    """The reply once all of it is stored; the first failure in order is raised after all have ended."""
+async def after(pending: Sequence[Waits]) -> None:
+    """Returns once all of it is stored; the first failure in order is raised after all have ended."""
     if pending:
         await asyncio.wait(pending)
     failure: SockudoError | None = None
@@ -59,10 +59,29 @@ async def after(pending: Sequence[Waits], reply: Callable[[], bytes]) -> bytes:
             failure = failure or error
     if failure is not None:
         raise failure
-    return reply()
 
 
 def forget(pending: Sequence[Waits]) -> None:
     """Messages that are being stored although the request as a whole has failed: nobody waits for them."""
     for waits in pending:
         waits.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+
+
+class Owned:
+    """Work that goes on when its caller has gone, such as the wait for a commit."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[bytes]] = set()
+
+    def start(self, work: Coroutine[object, object, bytes]) -> asyncio.Task[bytes]:
+        """The task that does the work; what it raises is only raised where it is awaited."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
+        return task
+
+    def _end(self, task: asyncio.Task[bytes]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # A caller that has gone does not ask any more.
+            task.exception()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,16 +17,18 @@ from sockudo.apps.live import LiveApp
 from sockudo.base.clock import Clock
 from sockudo.base.names import check_channel_name
 from sockudo.base.tasks import without_waiting
+from sockudo.cluster.directory import Directory
 from sockudo.errors import SockudoError
 from sockudo.hub import AppState
 from sockudo.inspector.doubts import Doubts
 from sockudo.limits.app_rates import AppRates
-from sockudo.limits.idempotency import Claim, IdempotencyKeys, Space, fingerprint, running
+from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint
 from sockudo.protocol.frame import Frame
-from sockudo.publishing.answers import OK, Answer, Waits, after, answer_to, forget, ok
+from sockudo.publishing.answers import OK, Answer, Owned, Waits, after, answer_to, forget, ok
 from sockudo.publishing.bodies import EventBody, decode_batch, decode_event
 from sockudo.publishing.event_checks import check_channel, check_event, entry, mark_of, targets_of, wants_entry
 from sockudo.publishing.extras import delivered, is_ephemeral, key_of
+from sockudo.publishing.once import Once, held
 from sockudo.publishing.publisher import Pending, Publisher, committed
 from sockudo.publishing.pushes import EventPushes, NoPushes
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["EventApi", "PublishOptions"]
 
 _EMPTY = b"{}"
+_NO_PUSHES = NoPushes()
 # The event by which a push notification comes to a channel of this server.
 _NOTIFICATION = "push"
 _encode = msgspec.json.Encoder().encode
@@ -66,11 +69,13 @@ class EventApi:
         rates: AppRates,
         clock: Clock,
         doubts: Doubts,
-        pushes: EventPushes = NoPushes(),
+        directory: Directory,
+        pushes: EventPushes = _NO_PUSHES,
         options: PublishOptions = PublishOptions(),
     ) -> None:
         self._publisher = publisher
         self._doubts = doubts
+        self._directory = directory
         self._keys = keys
         self._rates = rates
         self._clock = clock
@@ -78,9 +83,8 @@ class EventApi:
         self.options = options
         # Asked about events that become notifications.
         self._pushes = pushes
-        self._tasks: set[asyncio.Task[bytes]] = set()
-        # Answers that are still to come, by the key that they are for.
-        self._running: dict[tuple[str, ...], asyncio.Future[bytes]] = {}
+        self._owned = Owned()
+        self._once = Once(keys, clock, self._owned)
 
     def publish(self, app: LiveApp, state: AppState, body: bytes, header_key: str | None, now: float) -> Answer:
         """POST …/events: one event to one or several channels."""
@@ -96,7 +100,7 @@ class EventApi:
             self._rates.check_publish(app, 1, now)
             return self._event(app, state, event, key, now)
 
-        return self._once(app, state, "event", key, mark_of(event), publish, now)
+        return self._once.answer(app, state, "event", key, mark_of(event), publish, now)
 
     def publish_batch(self, app: LiveApp, state: AppState, body: bytes, header_key: str | None, now: float) -> Answer:
         """POST …/batch_events: several events, one after another; the first failure ends the batch."""
@@ -114,7 +118,7 @@ class EventApi:
             return self._batch(app, state, items, now)
         self._keys.check_key(header_key)
         publish = partial(self._batch, app, state, items)
-        return self._once(app, state, "batch", header_key, fingerprint(body), publish, now)
+        return self._once.answer(app, state, "batch", header_key, fingerprint(body), publish, now)
 
     async def notification(self, app: LiveApp, state: AppState, channel: str, payload: Mapping[str, Any]) -> str | None:
         """Publishes a push notification on a channel; returns the message's id if it has one."""
@@ -129,7 +133,7 @@ class EventApi:
 
     def _event(self, app: LiveApp, state: AppState, event: EventBody, key: str | None, now: float) -> Answer:
         if self._is_pushed(event):
-            return self._own(self._pushed_event(app, state, event, key))
+            return self._owned.start(self._pushed_event(app, state, event, key))
         return self._publish_event(app, state, event, key, now)
 
     def _publish_event(self, app: LiveApp, state: AppState, event: EventBody, key: str | None, now: float) -> Answer:
@@ -137,10 +141,7 @@ class EventApi:
         if not wants_entry(event):
             return OK if pending is None else self._when_stored(pending, ok)
 
-        def reply() -> bytes:
-            return _encode({"channels": {name: entry(state, event, name) for name in channels}})
-
-        return reply() if pending is None else self._when_stored(pending, reply)
+        return self._replied(pending, partial(self._entries, app, event, channels))
 
     def _publish(
         self, app: LiveApp, state: AppState, event: EventBody, key: str | None, now: float
@@ -226,10 +227,9 @@ class EventApi:
         if any(self._is_pushed(item) for item in items) or not (
             self._keys.immediate or all(item.idempotency_key is None for item in items)
         ):
-            return self._own(self._waiting_batch(app, state, items))
+            return self._owned.start(self._waiting_batch(app, state, items))
         published, pending = without_waiting(self._publish_items(app, state, items, []))
-        reply = partial(_batch_reply, app, state, items, published)
-        return reply() if not pending else self._when_stored(pending, reply)
+        return self._replied(pending, partial(_batch_reply, self._directory, app, items, published))
 
     async def _publish_items(
         self, app: LiveApp, state: AppState, items: Sequence[EventBody], accepted: list[object]
@@ -258,7 +258,7 @@ class EventApi:
         claim = await self._claim(app, state, item, pending, self._clock.monotonic())
         if claim is False:
             return False
-        with _held(claim):
+        with held(claim):
             notices = await self._accept_push(app, item) if self._is_pushed(item) else None
             self._publish_item(app, state, item, claim, pending, self._clock.monotonic())
         if notices is not None:
@@ -278,7 +278,7 @@ class EventApi:
         if claim is not None and not isinstance(claim, bytes):
             return claim
         state.traffic.idempotent_repeats += 1
-        answer = self._repeat(app, "event", key, claim)
+        answer = self._once.repeat(app, "event", key, claim)
         if isinstance(answer, asyncio.Future):
             # The batch promises what the other request has not been promised yet.
             pending.append(answer)
@@ -301,7 +301,7 @@ class EventApi:
             claim.complete(OK, now)
         else:
             pending.extend(waits)
-            self._keep(claim, self._when_stored(waits, ok), now)
+            self._once.keep(claim, self._when_stored(waits, ok), now)
 
     # ---- events that are notifications, too (spec: push § 9) ----
 
@@ -331,7 +331,8 @@ class EventApi:
         try:
             published, pending = await self._publish_items(app, state, items, accepted)
             forget(pending)
-            return await after(pending, partial(_batch_reply, app, state, items, published))
+            await after(pending)
+            return await _batch_reply(self._directory, app, items, published)
         finally:
             for each in accepted:
                 self._pushes.after(each)
@@ -340,109 +341,42 @@ class EventApi:
 
     def _when_stored(self, pending: Sequence[Waits], reply: Callable[[], bytes]) -> asyncio.Future[bytes]:
         """The answer that comes when all of it is stored; as a rule it is one message, which needs no task."""
-        return answer_to(pending[0], reply) if len(pending) == 1 else self._own(after(pending, reply))
+        return answer_to(pending[0], reply) if len(pending) == 1 else self._owned.start(_when_all(pending, reply))
 
-    def _own(self, work: Coroutine[object, object, bytes]) -> asyncio.Task[bytes]:
-        """Starts the wait for a commit; it goes on when the caller has gone."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._end)
-        return task
-
-    def _end(self, task: asyncio.Task[bytes]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            # A caller that has gone does not ask any more.
-            task.exception()
-
-    def _once(
-        self,
-        app: LiveApp,
-        state: AppState,
-        space: Space,
-        key: str,
-        mark: bytes,
-        publish: Callable[[float], Answer],
-        now: float,
+    def _replied(
+        self, pending: Sequence[Waits] | None, reply: Callable[[], Coroutine[object, object, bytes]]
     ) -> Answer:
-        """Publishes under a key; where it was used already, the answer that was given, or that is to come.
+        """The reply, once all is stored and every node that it tells about has been asked."""
+        if not self._directory.alone:
+            return self._owned.start(_reply_after(pending or (), reply))
+        if not pending:
+            return without_waiting(reply())
+        return self._when_stored(pending, lambda: without_waiting(reply()))
 
-        Raises errors.IDEMPOTENCY_CONFLICT when the key belongs to other content.
-        """
-        claim = self._keys.claim(app.id, space, key, mark, app.idempotency_ttl, now)
-        answer = partial(self._claimed, app, state, space, key, publish)
-        return self._own(_later(claim, answer, self._clock)) if inspect.isawaitable(claim) else answer(claim, now)
-
-    def _claimed(
-        self,
-        app: LiveApp,
-        state: AppState,
-        space: Space,
-        key: str,
-        publish: Callable[[float], Answer],
-        claim: Claim | bytes | None,
-        now: float,
-    ) -> Answer:
-        if claim is None or isinstance(claim, bytes):
-            state.traffic.idempotent_repeats += 1
-            return self._repeat(app, space, key, claim)
-        with _held(claim):
-            return self._keep(claim, publish(now), now)
-
-    def _repeat(self, app: LiveApp, space: Space, key: str, reply: bytes | None) -> Answer:
-        """The answer to a publish whose key is in use: what the first one was answered, or will be."""
-        if reply is not None:
-            return reply
-        answer = self._running.get((app.id, space, key))
-        if answer is None:
-            raise running(space)
-        return answer
-
-    def _keep(self, claim: Claim, answer: Answer, now: float) -> Answer:
-        """Has the key answer with this reply from when it is there, or gives the key back when it fails."""
-        if isinstance(answer, bytes):
-            claim.complete(answer, now)
-            return answer
-
-        def end(done: asyncio.Future[bytes]) -> None:
-            del self._running[claim.key]
-            if done.cancelled() or done.exception() is not None:
-                claim.release()
-            else:
-                claim.complete(done.result(), self._clock.monotonic())
-
-        self._running[claim.key] = answer
-        answer.add_done_callback(end)
-        return answer
+    async def _entries(self, app: LiveApp, event: EventBody, channels: Sequence[str]) -> bytes:
+        return _encode({"channels": {name: await entry(self._directory, app, event, name) for name in channels}})
 
 
-def _batch_reply(app: LiveApp, state: AppState, items: Sequence[EventBody], published: Sequence[bool]) -> bytes:
+async def _batch_reply(
+    directory: Directory, app: LiveApp, items: Sequence[EventBody], published: Sequence[bool]
+) -> bytes:
     if not any(wants_entry(item) for item in items):
         return _EMPTY
     entries = [
-        entry(state, item, targets_of(app, item)[0]) if new and wants_entry(item) else {}
+        await entry(directory, app, item, targets_of(app, item)[0]) if new and wants_entry(item) else {}
         for item, new in zip(items, published, strict=True)
     ]
     return _encode({"batch": entries})
 
 
-async def _later(
-    claim: Awaitable[Claim | bytes | None], answer: Callable[[Claim | bytes | None, float], Answer], clock: Clock
-) -> bytes:
-    """The answer once it is known who has the key."""
-    given = answer(await claim, clock.monotonic())
-    return given if isinstance(given, bytes) else await asyncio.shield(given)
+async def _when_all(pending: Sequence[Waits], reply: Callable[[], bytes]) -> bytes:
+    await after(pending)
+    return reply()
 
 
-@contextmanager
-def _held(claim: Claim | None) -> Iterator[None]:
-    """Gives the key back when the publish fails, so that a retry is not refused."""
-    try:
-        yield
-    except BaseException:
-        if claim is not None:
-            claim.release()
-        raise
+async def _reply_after(pending: Sequence[Waits], reply: Callable[[], Coroutine[object, object, bytes]]) -> bytes:
+    await after(pending)
+    return await reply()
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.base.ids import unique_id
 from sockudo.base.names import channel_kind, check_channel_name, check_event_name
-from sockudo.hub import AppState
+from sockudo.cluster.directory import Directory
 from sockudo.limits.idempotency import fingerprint
 from sockudo.publishing.bodies import EventBody
+from sockudo.publishing.queries import words
 
 __all__ = ["check_channel", "check_event", "entry", "mark_of", "targets_of", "wants_entry"]
 
@@ -42,15 +43,19 @@ def check_channel(app: LiveApp, event: EventBody, channel: str) -> None:
         raise errors.AI_EVENT_NOT_PERMITTED(f"AI events are not permitted on channel '{channel}'")
 
 
-def entry(state: AppState, event: EventBody, name: str) -> dict[str, object]:
+async def entry(directory: Directory, app: LiveApp, event: EventBody, name: str) -> dict[str, object]:
     """What the reply tells about one channel (spec: http-api § 5.3), counted after the publish."""
     entry: dict[str, object] = {"acknowledgement_id": event.message_id or unique_id()}
-    wanted = {word.strip() for word in event.info.split(",")} if event.info else ()
-    channel = state.channels.get(name)
+    wanted = words(event.info)
+    if not wanted:
+        return entry
+    counts, complete = await directory.channel(app.id, name)
     if "user_count" in wanted and channel_kind(name).presence:
-        entry["user_count"] = len(channel.presence or ()) if channel is not None else 0
+        entry["user_count"] = counts.users
     if "subscription_count" in wanted:
-        entry["subscription_count"] = channel.subscription_count if channel is not None else 0
+        entry["subscription_count"] = counts.subscriptions
+        if not complete:
+            entry["subscription_count_complete"] = False
     return entry
 
 

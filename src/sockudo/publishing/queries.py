@@ -5,46 +5,46 @@ from __future__ import annotations
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.base.names import channel_kind, check_channel_name
-from sockudo.hub import AppState, Channel
+from sockudo.cluster.directory import Directory
+from sockudo.hub import AppState
 
-__all__ = ["channel_state", "channel_users", "list_channels"]
+__all__ = ["channel_state", "channel_users", "list_channels", "words"]
 
 
-def list_channels(state: AppState, prefix: str, info: str | None) -> dict[str, object]:
+async def list_channels(directory: Directory, app: LiveApp, prefix: str, info: str | None) -> dict[str, object]:
     """The occupied channels whose name starts with ``prefix``, with the attributes asked for (spec: http-api § 7.1)."""
-    wanted = _words(info)
+    wanted = words(info)
     found: dict[str, dict[str, int]] = {}
-    for name, channel in state.occupied().items():
-        if not name.startswith(prefix):
-            continue
-        presence = channel.presence
-        if "user_count" in wanted and presence is None:
-            raise errors.INVALID_INPUT(
-                "user_count is only available for presence channels. Use filter_by_prefix=presence-"
-            )
+    for name, counts in (await directory.channels(app.id, prefix)).channels.items():
         attributes: dict[str, int] = {}
-        if "user_count" in wanted and presence is not None:
-            attributes["user_count"] = len(presence)
+        if "user_count" in wanted:
+            if not channel_kind(name).presence:
+                raise errors.INVALID_INPUT(
+                    "user_count is only available for presence channels. Use filter_by_prefix=presence-"
+                )
+            attributes["user_count"] = counts.users
         if "subscription_count" in wanted:
-            attributes["subscription_count"] = channel.subscription_count
+            attributes["subscription_count"] = counts.subscriptions
         if attributes or not info:
             found[name] = attributes
     return {"channels": found}
 
 
-def channel_state(app: LiveApp, state: AppState, name: str, info: str | None, now: float) -> dict[str, object]:
+async def channel_state(
+    directory: Directory, app: LiveApp, state: AppState, name: str, info: str | None, now: float
+) -> dict[str, object]:
     """One channel, occupied or not (spec: http-api § 7.2)."""
     _check_name(app, name)
-    wanted = _words(info)
-    channel = state.channels.get(name)
-    reply: dict[str, object] = {"occupied": channel is not None and channel.occupied}
+    wanted = words(info)
     kind = channel_kind(name)
+    if "user_count" in wanted and not kind.presence:
+        raise errors.INVALID_INPUT("user_count is only available for presence channels")
+    counts = (await directory.channel(app.id, name)).counts
+    reply: dict[str, object] = {"occupied": counts.subscriptions > 0}
     if "user_count" in wanted:
-        if not kind.presence:
-            raise errors.INVALID_INPUT("user_count is only available for presence channels")
-        reply["user_count"] = _members(channel)
+        reply["user_count"] = counts.users
     if "subscription_count" in wanted:
-        reply["subscription_count"] = channel.subscription_count if channel is not None else 0
+        reply["subscription_count"] = counts.subscriptions
     if "cache" in wanted and kind.cache:
         cached = state.cache.get(name, now)
         if cached is not None:
@@ -52,23 +52,18 @@ def channel_state(app: LiveApp, state: AppState, name: str, info: str | None, no
     return reply
 
 
-def channel_users(app: LiveApp, state: AppState, name: str) -> dict[str, object]:
+async def channel_users(directory: Directory, app: LiveApp, name: str) -> dict[str, object]:
     """The distinct members of a presence channel (spec: http-api § 7.3)."""
     _check_name(app, name)
     if not channel_kind(name).presence:
         raise errors.INVALID_INPUT("Only presence channels support this endpoint")
-    channel = state.channels.get(name)
-    members = channel.presence if channel is not None else None
-    return {"users": [{"id": member.user_id} for member in members or ()]}
+    return {"users": [{"id": user_id} for user_id in (await directory.members(app.id, name)).users]}
+
+
+def words(info: str | None) -> frozenset[str]:
+    """What ``info`` asks for."""
+    return frozenset(word.strip() for word in info.split(",")) if info else frozenset()
 
 
 def _check_name(app: LiveApp, name: str) -> None:
     check_channel_name(name, max_length=app.limits.max_channel_name_length, namespaces=app.namespaces)
-
-
-def _members(channel: Channel | None) -> int:
-    return len(channel.presence or ()) if channel is not None else 0
-
-
-def _words(info: str | None) -> frozenset[str]:
-    return frozenset(word.strip() for word in info.split(",")) if info else frozenset()

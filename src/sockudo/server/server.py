@@ -164,7 +164,7 @@ class Server:
         )
         messages, presence = services.histories.messages, services.histories.presence
         routes = [
-            *api_routes(edge, services.bus),
+            *api_routes(edge, services.bus, services.directory),
             *history_routes(edge, messages),
             *presence_history_routes(edge, presence),
             *message_version_routes(edge),

@@ -18,6 +18,7 @@ from sockudo.base.components import Opener
 from sockudo.base.spans import Tracer
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.cluster.counters import InProcessCounters
+from sockudo.cluster.directory import Directory
 from sockudo.cluster.in_process import Network, join_network
 from sockudo.cluster.items import ALL
 from sockudo.cluster.ports import Received
@@ -33,6 +34,7 @@ from sockudo.drivers.selection import app_store
 from sockudo.history.runtime import HistoryRuntime
 from sockudo.hub import Hub, HubOptions
 from sockudo.hub.events import Observers
+from sockudo.hub.view import HubView
 from sockudo.inspector import Inspector
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
@@ -75,6 +77,7 @@ class Services:
         self.inspector = inspector = Inspector(clock.time, observers)
         deltas = DeltaNode(_delta_options(settings), clock.time)
         self.hub = hub = Hub(loop.call_soon, clock.monotonic, _hub_options(settings), deltas, observers)
+        self.directory = Directory(self.bus, router, HubView(hub))
         self.apps = apps = AppRegistry(
             app_store(settings, serving=True),
             Defaults.from_settings(settings),
@@ -112,6 +115,7 @@ class Services:
             self.rates,
             clock,
             inspector.doubts,
+            self.directory,
             self.event_rules,
             _publish_options(settings),
         )

@@ -261,7 +261,7 @@ class TestShelves:
 
         node = EdgeNode()
         routes = [
-            *api_routes(node.edge, node.bus),
+            *api_routes(node.edge, node.bus, node.cluster_directory),
             *history_routes(node.edge, node.components.history),
             *push_routes(node.edge),
             *operations_routes(node.edge, node.health, node.components.history, node.components.presence_history),

@@ -14,7 +14,6 @@ from sockudo.cluster.counters import InProcessCounters
 from sockudo.cluster.ports import Counters
 from sockudo.config.apps import Channels, Idempotency, Limits, Namespace
 from sockudo.errors import SockudoError
-from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.publishing import OK, EventApi, Publisher
 from sockudo.publishing.answers import Answer
@@ -38,7 +37,7 @@ class Backend:
             node.inspector.doubts,
             OtherNodes(node.bus, node.membership, node.hub),
         )
-        self.api = EventApi(publisher, self.keys, AppRates(InProcessCounters()), node.clock, node.inspector.doubts)
+        self.api = EventApi(publisher, self.keys, node.rates, node.clock, node.inspector.doubts, node.cluster_directory)
 
     def events(self, body: Any = None, key: str | None = None, **fields: Any) -> bytes:
         text = json.dumps(fields if body is None else body).encode()

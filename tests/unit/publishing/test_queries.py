@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sockudo import errors
+from sockudo.base.tasks import without_waiting
 from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.hub import HubOptions
 from sockudo.protocol.frame import Frame
@@ -31,18 +32,22 @@ def join(node: Node, channel: str, *users: str) -> None:
 
 
 def listed(node: Node, prefix: str = "", info: str | None = None) -> Any:
-    reply = list_channels(node.state, prefix, info)
+    reply = without_waiting(list_channels(node.cluster_directory, node.app, prefix, info))
     assert list(reply) == ["channels"]
     return reply["channels"]
 
 
+async def state_of(node: Node, channel: str, info: str | None = None) -> dict[str, object]:
+    return await channel_state(node.cluster_directory, node.app, node.state, channel, info, node.clock.monotonic())
+
+
 def state(node: Node, channel: str, info: str | None = None) -> dict[str, object]:
-    return channel_state(node.app, node.state, channel, info, node.clock.monotonic())
+    return without_waiting(state_of(node, channel, info))
 
 
 def refused(function: Any, *args: Any) -> tuple[ErrorSpec, str]:
     with pytest.raises(SockudoError) as caught:
-        function(*args)
+        without_waiting(function(*args))
     return caught.value.spec, caught.value.text
 
 
@@ -76,7 +81,7 @@ class TestList:
         join(node, "presence-a", "u")
         assert listed(node, "", "user_count") == {"presence-a": {"user_count": 1}}
         subscribe(node, "news")
-        assert refused(list_channels, node.state, "", "user_count") == (
+        assert refused(list_channels, node.cluster_directory, node.app, "", "user_count") == (
             errors.INVALID_INPUT,
             "user_count is only available for presence channels. Use filter_by_prefix=presence-",
         )
@@ -129,7 +134,7 @@ class TestState:
 
     @pytest.mark.parametrize("channel", ["news", "private-a", "cache-a", "Presence-a"])
     def test_user_count_of_other_channels(self, node: Node, channel: str) -> None:
-        assert refused(state, node, channel, "user_count") == (
+        assert refused(state_of, node, channel, "user_count") == (
             errors.INVALID_INPUT,
             "user_count is only available for presence channels",
         )
@@ -154,14 +159,14 @@ class TestState:
 class TestUsers:
     def test_distinct_members(self, node: Node) -> None:
         join(node, "presence-a", "u", "v", "u", "7")
-        reply = channel_users(node.app, node.state, "presence-a")
+        reply = without_waiting(channel_users(node.cluster_directory, node.app, "presence-a"))
         assert sorted(reply["users"], key=json.dumps) == [{"id": "7"}, {"id": "u"}, {"id": "v"}]  # type: ignore[call-overload]
 
     def test_nobody(self, node: Node) -> None:
-        assert channel_users(node.app, node.state, "presence-cache-a") == {"users": []}
+        assert without_waiting(channel_users(node.cluster_directory, node.app, "presence-cache-a")) == {"users": []}
 
     def test_other_channels(self, node: Node) -> None:
-        assert refused(channel_users, node.app, node.state, "news") == (
+        assert refused(channel_users, node.cluster_directory, node.app, "news") == (
             errors.INVALID_INPUT,
             "Only presence channels support this endpoint",
         )
@@ -169,5 +174,5 @@ class TestUsers:
 
 @pytest.mark.parametrize("name", ["", "a b", "presence-", "x" * 201, "news*"])
 def test_names_are_checked_first(node: Node, name: str) -> None:
-    assert refused(state, node, name, "user_count")[0] is errors.CHANNEL_NAME
-    assert refused(channel_users, node.app, node.state, name)[0] is errors.CHANNEL_NAME
+    assert refused(state_of, node, name, "user_count")[0] is errors.CHANNEL_NAME
+    assert refused(channel_users, node.cluster_directory, node.app, name)[0] is errors.CHANNEL_NAME

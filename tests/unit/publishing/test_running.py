@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 
 from sockudo import errors
-from sockudo.cluster.counters import InProcessCounters
 from sockudo.config.apps import History as HistoryOverride
 from sockudo.errors import SockudoError
 from sockudo.hub.streams.records import Row
-from sockudo.limits.app_rates import AppRates
 from sockudo.publishing import OK, EventApi
 from support.durable import Durable, Held, refuse
 from support.inside import Node, live_app
@@ -29,7 +27,9 @@ class Backend:
         self.node = Node(live_app(history=HistoryOverride(enabled=True)))
         self.node.components.history.put(durable.history)
         node = self.node
-        self.api = EventApi(node.publisher, node.keys, AppRates(InProcessCounters()), node.clock, node.inspector.doubts)
+        self.api = EventApi(
+            node.publisher, node.keys, node.rates, node.clock, node.inspector.doubts, node.cluster_directory
+        )
         self.held = Held()
         durable.store.plan("commit", self.held)
 
