@@ -24,8 +24,9 @@ from sockudo.inspector import Inspector
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.protocol.shapes import V1_JSON, Shape
-from sockudo.publishing import Publisher
+from sockudo.publishing import EventApi, Publisher
 from sockudo.publishing.nodes import Message, OtherNodes
+from sockudo.publishing.pushes import EventPushes, NoPushes
 from sockudo.publishing.rosters import Rosters
 from sockudo.sessions import Gateway, Session
 from sockudo.sessions.orders import answer_orders
@@ -198,6 +199,12 @@ class Node:
         self.rosters = Rosters(self.bus, self.membership, self.router, self.hub)
         answer_orders(self.router, self.gateway, self.revocations)
         self.bus.attach(self.router)
+
+    def event_api(self, pushes: EventPushes = NoPushes()) -> EventApi:
+        """What takes the publishes of backends."""
+        return EventApi(
+            self.publisher, self.keys, self.rates, self.clock, self.inspector.doubts, self.cluster_directory, pushes
+        )
 
     @property
     def state(self) -> AppState:
