@@ -38,7 +38,6 @@ from sockudo.edge.webhooks import webhook_routes
 from sockudo.edge.websocket import WebSocketProtocol
 from sockudo.hub import HubOptions
 from sockudo.limits.ip import IpLimits
-from sockudo.publishing import EventApi
 from sockudo.sessions import Session
 from support.inside import Node, credentials
 from support.signing import signed_query
@@ -318,9 +317,7 @@ class EdgeNode(Node):
 
         self.edge = Edge(
             gateway=self.gateway,
-            events=EventApi(
-                self.publisher, self.keys, self.rates, self.clock, self.inspector.doubts, self.cluster_directory
-            ),
+            events=self.event_api(),
             apps=self.apps,  # type: ignore[arg-type]
             rates=self.rates,
             clock=self.clock,

@@ -200,10 +200,16 @@ class Node:
         answer_orders(self.router, self.gateway, self.revocations)
         self.bus.attach(self.router)
 
-    def event_api(self, pushes: EventPushes = NoPushes()) -> EventApi:
+    def event_api(self, pushes: EventPushes | None = None) -> EventApi:
         """What takes the publishes of backends."""
         return EventApi(
-            self.publisher, self.keys, self.rates, self.clock, self.inspector.doubts, self.cluster_directory, pushes
+            self.publisher,
+            self.keys,
+            self.rates,
+            self.clock,
+            self.inspector.doubts,
+            self.cluster_directory,
+            pushes or NoPushes(),
         )
 
     @property

@@ -11,7 +11,6 @@ from sockudo.config.push_rules import PushRule
 from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import Lease
 from sockudo.outbound.addresses import is_public
-from sockudo.publishing import EventApi
 from sockudo.push.admission import AdmissionOptions
 from sockudo.push.bodies import PublishRequest
 from sockudo.push.counters import PushCounters
@@ -96,15 +95,7 @@ class PublishNode(PushNode):
         reading = push_off(self.store, self.clock, self.rules, PushCounters())
         self.components.push_storage.put(of_directory(self.directory, reading=reading))
         self.rules_of_events = EventRules(lambda: self.components.push, rules, self.clock, lambda *_: None)
-        self.edge.events = EventApi(
-            self.publisher,
-            self.keys,
-            self.rates,
-            self.clock,
-            self.inspector.doubts,
-            self.cluster_directory,
-            self.rules_of_events,
-        )
+        self.edge.events = self.event_api(self.rules_of_events)
 
     async def _ready(self, app_id: str) -> Mapping[Provider, Readiness]:
         return self.ready

@@ -8,7 +8,6 @@ import pytest
 from sockudo.base.tasks import without_waiting
 from sockudo.cluster.directory import NOTHING, ChannelCounts
 from sockudo.cluster.in_process import Network
-from sockudo.publishing import EventApi
 from support.inside import Node, live_app
 
 APP = live_app()
@@ -77,7 +76,7 @@ async def test_the_reply_to_a_publish_counts_every_node() -> None:
     a, b = (Node(APP, network=network) for _ in range(2))
     subscribe(a, "news")
     subscribe(b, "news", 2)
-    api = EventApi(a.publisher, a.keys, a.rates, a.clock, a.inspector.doubts, a.cluster_directory)
+    api = a.event_api()
     body = json.dumps({"name": "e", "channel": "news", "data": "x", "info": "subscription_count"}).encode()
     answer = api.publish(APP, a.state, body, None, a.clock.monotonic())
     assert isinstance(answer, asyncio.Future)
@@ -96,7 +95,7 @@ async def test_a_node_that_cannot_answer_makes_the_answer_partial(monkeypatch: p
 
     monkeypatch.setattr(b.router, "answer", fail)
     assert await a.cluster_directory.channel(APP.id, "news") == (ChannelCounts(1, 0), False)
-    api = EventApi(a.publisher, a.keys, a.rates, a.clock, a.inspector.doubts, a.cluster_directory)
+    api = a.event_api()
     body = json.dumps({"name": "e", "channel": "news", "data": "x", "info": "subscription_count"}).encode()
     answer = api.publish(APP, a.state, body, None, a.clock.monotonic())
     assert isinstance(answer, asyncio.Future)

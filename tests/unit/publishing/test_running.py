@@ -13,7 +13,7 @@ from sockudo import errors
 from sockudo.config.apps import History as HistoryOverride
 from sockudo.errors import SockudoError
 from sockudo.hub.streams.records import Row
-from sockudo.publishing import OK, EventApi
+from sockudo.publishing import OK
 from support.durable import Durable, Held, refuse
 from support.inside import Node, live_app
 from support.turns import settle
@@ -27,9 +27,7 @@ class Backend:
         self.node = Node(live_app(history=HistoryOverride(enabled=True)))
         self.node.components.history.put(durable.history)
         node = self.node
-        self.api = EventApi(
-            node.publisher, node.keys, node.rates, node.clock, node.inspector.doubts, node.cluster_directory
-        )
+        self.api = node.event_api()
         self.held = Held()
         durable.store.plan("commit", self.held)
 
