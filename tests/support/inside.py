@@ -202,14 +202,9 @@ class Node:
 
     def event_api(self, pushes: EventPushes | None = None) -> EventApi:
         """What takes the publishes of backends."""
+        pushes = pushes or NoPushes()
         return EventApi(
-            self.publisher,
-            self.keys,
-            self.rates,
-            self.clock,
-            self.inspector.doubts,
-            self.cluster_directory,
-            pushes or NoPushes(),
+            self.publisher, self.keys, self.rates, self.clock, self.inspector.doubts, self.cluster_directory, pushes
         )
 
     @property

@@ -1,0 +1,125 @@
+"""Two servers joined in one process behave as one, through their front doors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from sockudo.client.auth import Credentials
+from sockudo.client.http import ApiClient
+from sockudo.cluster.in_process import Network
+from sockudo.config import load
+from sockudo.server.server import Server
+from sockudo.testing import RecordingClient
+
+APP = Credentials("app", "key", "secret")
+FEATURES = {"enable_client_messages": True, "enable_user_authentication": True}
+CONFIG = {
+    "host": "127.0.0.1",
+    "port": 0,
+    "shutdown_grace_period": 1,
+    "metrics": {"enabled": False},
+    "app_manager": {
+        "array": {
+            "apps": [{"id": "app", "key": "key", "secret": "secret", "enabled": True, "policy": {"features": FEATURES}}]
+        }
+    },
+}
+
+
+class Pair:
+    """Two servers, and a backend and clients of each."""
+
+    def __init__(self, servers: list[Server], backends: list[ApiClient], stack: AsyncExitStack) -> None:
+        self.servers = servers
+        self.backends = backends
+        self._stack = stack
+
+    async def client(self, server: int) -> RecordingClient:
+        url = f"http://127.0.0.1:{self.servers[server].port}"
+        return await self._stack.enter_async_context(await RecordingClient.connect(url, APP))
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
+    network = Network()
+    async with AsyncExitStack() as stack:
+        servers, backends = [], []
+        for name in "ab":
+            config = tmp_path / f"{name}.json"
+            config.write_text(json.dumps(CONFIG | {"data_dir": str(tmp_path / name)}))
+            settings = load(path=config, environ={}, cwd=tmp_path, dev=True).settings
+            server = Server(settings, network=network)
+            await server.start()
+            stack.push_async_callback(server.stop)
+            servers.append(server)
+            backend = ApiClient(f"http://127.0.0.1:{server.port}", APP)
+            backends.append(await stack.enter_async_context(backend))
+        yield Pair(servers, backends, stack)
+
+
+async def test_what_one_publishes_the_other_delivers(pair: Pair) -> None:
+    client = await pair.client(1)
+    await client.subscribe("news")
+    await pair.backends[0].publish("news", "tide", {"height": 3})
+    await client.expect("tide", channel="news", data={"height": 3})
+
+
+async def test_client_events_cross_servers(pair: Pair) -> None:
+    one, two = await pair.client(0), await pair.client(1)
+    await one.subscribe("private-room")
+    await two.subscribe("private-room")
+    await one.send_event("client-hello", "private-room", {"x": 1})
+    await two.expect("client-hello", channel="private-room", data={"x": 1})
+
+
+async def test_counts_and_members_are_those_of_both(pair: Pair) -> None:
+    for server, user in ((0, "ana"), (1, "ana"), (1, "ben")):
+        await (await pair.client(server)).subscribe("presence-room", user_id=user)
+    for backend in pair.backends:
+        state = await backend.channel("presence-room", info=("user_count", "subscription_count"))
+        assert (state["user_count"], state["subscription_count"]) == (2, 3)
+        assert sorted(await backend.users("presence-room")) == ["ana", "ben"]
+        channels = await backend.channels(prefix="presence-", info=("user_count",))
+        assert channels == {"presence-room": {"user_count": 2}}
+
+
+async def test_members_elsewhere_come_and_go_once(pair: Pair) -> None:
+    watcher = await pair.client(0)
+    await watcher.subscribe("presence-room", user_id="watcher")
+    first, second = await pair.client(1), await pair.client(1)
+    for client in (first, second):
+        await client.subscribe("presence-room", user_id="ana")
+    await watcher.expect("pusher_internal:member_added", channel="presence-room")
+    await first.unsubscribe("presence-room")
+    await second.unsubscribe("presence-room")
+    await watcher.expect("pusher_internal:member_removed", channel="presence-room")
+    kinds = [event.event for event in watcher.events if "member_" in event.event]
+    assert kinds == ["pusher_internal:member_added", "pusher_internal:member_removed"]
+
+
+async def test_a_user_is_ended_wherever_it_is(pair: Pair) -> None:
+    client = await pair.client(1)
+    await client.signin("ana")
+    await pair.backends[0].terminate("ana")
+    for _ in range(100):
+        if client.closed is not None:
+            break
+        await asyncio.sleep(0.05)
+    assert client.closed is not None
+    assert client.closed.code == 4009
+
+
+async def test_members_of_a_server_that_stops_leave_the_other(pair: Pair) -> None:
+    watcher = await pair.client(0)
+    await watcher.subscribe("presence-room", user_id="watcher")
+    await (await pair.client(1)).subscribe("presence-room", user_id="ana")
+    await watcher.expect("pusher_internal:member_added", channel="presence-room")
+    await pair.servers[1].stop()
+    await watcher.expect("pusher_internal:member_removed", channel="presence-room")
+    assert await pair.backends[0].users("presence-room") == ["watcher"]
