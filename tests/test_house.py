@@ -328,6 +328,26 @@ def test_only_commands_print() -> None:
     )
 
 
+HUB_STATE = {"hub": {"apps"}, "state": {"channels", "connections", "metachannels", "patterns", "users"}}
+HUB_STATE |= {f"_{name}": attributes for name, attributes in HUB_STATE.items()}
+"""By the name that holds the hub or an app's state in it: what is read through `sockudo.hub.view` or a method."""
+
+
+def test_nobody_but_the_hub_reads_its_state() -> None:
+    def owner(node: ast.expr) -> str:
+        name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+        # The state that a session belongs to.
+        return "state" if name == "app" and isinstance(node, ast.Attribute) else name
+
+    violations(
+        f"{module.path}:{node.lineno}: .{node.attr} of the hub"
+        for module in modules()
+        if module.room not in {"hub", "edge"}
+        for node in module.nodes
+        if isinstance(node, ast.Attribute) and node.attr in HUB_STATE.get(owner(node.value), ())
+    )
+
+
 def test_no_unfinished_business() -> None:
     marks = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
     violations(

@@ -51,6 +51,7 @@ def board_of(node: EdgeNode, watch: LoopWatch | None = None) -> Board:
     return Board(
         apps=node.edge.apps,
         gateway=node.gateway,
+        view=node.view,
         clock=node.clock,  # type: ignore[arg-type]  # a clock by hand
         events=node.edge.events,
         limits=node.edge.limits,

@@ -289,7 +289,7 @@ def _server_routes(node: EdgeNode) -> list[Route]:
         *push_routes(edge),
         *webhook_routes(edge, parts.webhooks),
         *inspector_routes(edge, node.tails),
-        *operations_routes(edge, node.health, parts.history, parts.presence_history),
+        *operations_routes(edge, node.health, node.view, parts.history, parts.presence_history),
     ]
 
 

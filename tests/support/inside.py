@@ -175,7 +175,8 @@ class Node:
         self.components = NodeComponents()
         self.bus, self.membership = join_network(self.turns.append, network)
         self.router = Router()
-        self.cluster_directory = Directory(self.bus, self.router, HubView(self.hub))
+        self.view = HubView(self.hub)
+        self.cluster_directory = Directory(self.bus, self.router, self.view)
         self.publisher = Publisher(
             self.hub,
             self.keys,

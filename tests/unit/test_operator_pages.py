@@ -22,6 +22,7 @@ from sockudo.drivers.embedded_files import EMBEDDED_FILES
 from sockudo.errors import CATALOGUE
 from sockudo.history import History, PresenceHistory
 from sockudo.hub import Hub, HubOptions
+from sockudo.hub.view import HubView
 from sockudo.metrics import HistorySources, Metrics
 from sockudo.metrics.prometheus import _ERROR_TYPES
 from sockudo.testing import FakeClock
@@ -135,7 +136,7 @@ def test_metrics_exist() -> None:
     history = History(MemoryHistoryStore(), clock)
     presence = PresenceHistory(history, lambda _: None, clock, durable=Component.opened("history", history))
     exposition = Metrics(
-        hub,
+        HubView(hub),
         refused=Counter(),
         limits=lambda: None,
         loop=_Loop(),

@@ -21,6 +21,7 @@ from sockudo.edge.event_stream import OpenStreams, Source
 from sockudo.edge.health import HealthChecks
 from sockudo.edge.tails import Tails
 from sockudo.history import History, PresenceHistory
+from sockudo.hub.view import HubView
 from sockudo.limits.ip import IpLimits
 from sockudo.metrics import Metrics
 from sockudo.publishing import EventApi
@@ -41,6 +42,7 @@ class Board:
 
     apps: AppRegistry
     gateway: Gateway
+    view: HubView
     clock: Clock
     events: EventApi
     limits: IpLimits
@@ -67,7 +69,7 @@ class Board:
         clock = self.clock
         self.credentials = Credentials(lambda: self.settings, clock.monotonic)
         self.sessions = Sessions(clock.monotonic)
-        reader = NodeReader(self.gateway, self.limits, self.webhooks, self.loop)
+        reader = NodeReader(self.gateway, self.view, self.limits, self.webhooks, self.loop)
         self.samples = Samples(reader.read, clock)
         self.started_at = clock.time()
 

@@ -74,7 +74,7 @@ def _apps_near_their_quota(board: Board) -> Iterator[Concern]:
     full = [app for app in board.apps.all() if _used(board, app) >= _NEAR]
     full.sort(key=lambda app: -_used(board, app))
     for app in full[:_NAMED]:
-        count = len(board.gateway.hub.apps[app.id].connections)
+        count = board.view.connection_count(app.id)
         yield from _near("connections", count, app.limits.max_connections, f"app {app.id}'s", "/dashboard/apps")
     if len(full) > _NAMED:
         more = len(full) - _NAMED
@@ -83,9 +83,8 @@ def _apps_near_their_quota(board: Board) -> Iterator[Concern]:
 
 def _used(board: Board, app: LiveApp) -> float:
     """What share of its connections an app has."""
-    state = board.gateway.hub.apps.get(app.id)
     limit = app.limits.max_connections
-    return len(state.connections) / limit if limit and state is not None else 0.0
+    return board.view.connection_count(app.id) / limit if limit else 0.0
 
 
 def _streams(board: Board) -> Iterator[Concern]:

@@ -32,7 +32,7 @@ def routes(board: Board) -> list[Route]:
     """``stats``, ``usage``, ``health``, ``configuration`` and ``metrics`` of the API."""
 
     async def stats(_: Request) -> Response:
-        return json(node_stats(board.apps, board.gateway, board.history, board.presence_history))
+        return json(node_stats(board.apps, board.view, board.history, board.presence_history))
 
     async def usage(_: Request) -> Response:
         return json({"memory": host_memory()})

@@ -13,6 +13,7 @@ from sockudo.hub.traffic import Traffic
 if TYPE_CHECKING:
     from sockudo.base.components import Component
     from sockudo.base.loop_watch import LoopWatch
+    from sockudo.hub.view import HubView
     from sockudo.limits.ip import IpLimits
     from sockudo.sessions import Gateway
     from sockudo.webhooks import Webhooks
@@ -55,8 +56,11 @@ _NOTHING: Final = (0,) * len(Growth._fields)
 class NodeReader:
     """Reads the node, and remembers where its counters stood. The cost grows with the apps, with nothing else."""
 
-    def __init__(self, gateway: Gateway, limits: IpLimits, webhooks: Component[Webhooks], loop: LoopWatch) -> None:
+    def __init__(
+        self, gateway: Gateway, view: HubView, limits: IpLimits, webhooks: Component[Webhooks], loop: LoopWatch
+    ) -> None:
         self._gateway = gateway
+        self._view = view
         self._limits = limits
         self._webhooks = webhooks
         self._loop = loop
@@ -69,13 +73,13 @@ class NodeReader:
 
     def read(self) -> Reading:
         """The node now."""
-        apps = self._gateway.hub.apps.values()
+        connections, channels = self._view.totals()
         pending, dead = _webhook_counts(self._webhooks.if_open)
         p99, longest = self._lag()
         memory = resident_bytes()
         return Reading(
-            connections=sum(len(state.connections) for state in apps),
-            channels=sum(len(state.channels) for state in apps),
+            connections=connections,
+            channels=channels,
             grown=self._grown(),
             lag_p99=p99,
             lag_max=longest,
@@ -89,8 +93,7 @@ class NodeReader:
     def _grown(self) -> Growth:
         before, self._counters = self._counters, {}
         sums = list(_NOTHING)
-        for state in self._gateway.hub.apps.values():
-            traffic = state.traffic
+        for _, traffic in self._view.traffic():
             now = (
                 traffic.published,
                 traffic.messages_sent,
@@ -112,9 +115,9 @@ class NodeReader:
         for (_, slug), count in gateway.refused.items():
             refused[slug] += count
         now: dict[object, Counter[str]] = {"refused": refused}
-        for state in self._gateway.hub.apps.values():
-            if state.traffic.errors:
-                now[state.traffic] = state.traffic.errors
+        for _, traffic in self._view.traffic():
+            if traffic.errors:
+                now[traffic] = traffic.errors
         new: Counter[str] = Counter()
         for whose, counts in now.items():
             was = self._errors.get(whose)
@@ -130,9 +133,9 @@ class NodeReader:
     def _new_refusals(self) -> int:
         limits = self._limits
         now: dict[object, int] = {limits: limits.triggered.total()}
-        for state in self._gateway.hub.apps.values():
-            if state.traffic.rate_refusals:
-                now[state.traffic] = state.traffic.rate_refusals.total()
+        for _, traffic in self._view.traffic():
+            if traffic.rate_refusals:
+                now[traffic] = traffic.rate_refusals.total()
         new = sum(count - self._limited.get(whose, 0) for whose, count in now.items())
         self._limited = now
         return new

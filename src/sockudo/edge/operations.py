@@ -17,9 +17,8 @@ from sockudo.edge.paths import path_part
 from sockudo.edge.refusals import note_scope
 from sockudo.edge.replies import Refusal
 from sockudo.history import History, PresenceHistory
-from sockudo.hub import AppState
+from sockudo.hub.view import AppCounts, HubView
 from sockudo.protocol.handshake import SUPPORTED_VERSION
-from sockudo.sessions import Gateway
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
@@ -38,7 +37,11 @@ _HISTORY_OFF = {
 
 
 def operations_routes(
-    edge: Edge, health: HealthChecks, history: Component[History], presence_history: Component[PresenceHistory]
+    edge: Edge,
+    health: HealthChecks,
+    view: HubView,
+    history: Component[History],
+    presence_history: Component[PresenceHistory],
 ) -> list[Route]:
     """``/live``, ``/up``, ``/usage``, ``/stats`` and the answer to a plain GET of a WebSocket URL."""
 
@@ -55,7 +58,7 @@ def operations_routes(
 
     async def stats(_: Request) -> Response:
         _require_usage(edge)
-        return _json(node_stats(edge.apps, edge.gateway, history, presence_history))
+        return _json(node_stats(edge.apps, view, history, presence_history))
 
     async def websocket(request: Request) -> Response:
         error = errors.UPGRADE_INVALID(
@@ -95,10 +98,10 @@ def host_memory() -> dict[str, float]:
 
 
 def node_stats(
-    apps: Apps, gateway: Gateway, history: Component[History], presence_history: Component[PresenceHistory]
+    apps: Apps, view: HubView, history: Component[History], presence_history: Component[PresenceHistory]
 ) -> dict[str, object]:
     """The reply of ``/stats``: this node's memory, histories and counts, in all and by app."""
-    counted = [{"app_id": app.id, **_counts(gateway.state(app))} for app in apps.all()]
+    counted = [{"app_id": app.id, **_counts(view.counts(app.id))} for app in apps.all()]
     totals: dict[str, object] = {"apps": len(counted)}
     for name in ("connections", "authenticated_connections", "users", "connections_with_meta"):
         totals[name] = sum(int(app[name]) for app in counted)  # type: ignore[call-overload]  # these four are counts
@@ -116,21 +119,18 @@ def node_stats(
     }
 
 
-def _counts(state: AppState) -> dict[str, object]:
-    channels = state.occupied().values()
-    presence = [channel for channel in channels if channel.presence is not None]
-    signed_in = sum(connection.user is not None for connection in state.connections.values())
+def _counts(counts: AppCounts) -> dict[str, object]:
     return {
-        "connections": len(state.connections),
-        "authenticated_connections": signed_in,
-        "users": len(state.users),
+        "connections": counts.connections,
+        "authenticated_connections": counts.signed_in,
+        "users": counts.users,
         "connections_with_meta": 0,
         "occupancy": {
-            "channels": len(channels),
-            "subscriptions": sum(channel.subscription_count for channel in channels),
-            "presence_channels": len(presence),
-            "presence_subscriptions": sum(channel.subscription_count for channel in presence),
-            "presence_members": sum(len(channel.presence or ()) for channel in presence),
+            "channels": counts.channels,
+            "subscriptions": counts.subscriptions,
+            "presence_channels": counts.presence_channels,
+            "presence_subscriptions": counts.presence_subscriptions,
+            "presence_members": counts.presence_members,
         },
     }
 

@@ -127,12 +127,12 @@ class HistoryRuntime:
         presence = self.presence.if_open
         if presence is not None and presence.stream_changed(app_id, channel):
             return
-        state = self._hub.apps.get(app_id)
+        state = self._hub.find(app_id)
         if state is not None:
             state.replay.align(channel, position, self._clock.monotonic())
 
     def _stream_trimmed(self, app_id: str, channel: str, oldest: int) -> None:
-        state = self._hub.apps.get(app_id)
+        state = self._hub.find(app_id)
         buffer = state.replay.get(channel) if state is not None else None
         if buffer is not None:
             buffer.trim(oldest)

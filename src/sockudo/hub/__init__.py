@@ -4,8 +4,8 @@ from sockudo.hub.app_state import AppState
 from sockudo.hub.channel import Channel
 from sockudo.hub.connection import Connection
 from sockudo.hub.fanout import Fanout
-from sockudo.hub.gate import Gate
-from sockudo.hub.hub import GateLimits, Hub, HubOptions
+from sockudo.hub.gate import Gate, GateLimits
+from sockudo.hub.hub import Hub, HubOptions
 from sockudo.hub.ports import BulkWriter, Peer
 from sockudo.hub.presence import MemberEvent
 from sockudo.hub.traffic import Traffic

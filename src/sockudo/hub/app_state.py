@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Reversible
 from typing import TYPE_CHECKING, Final
 
 from sockudo.base.names import META, WILDCARD, ChannelKind, channel_kind, is_meta, is_wildcard
@@ -152,3 +153,61 @@ class AppState:
             if member is not None:
                 found.update(connection for connection in member.connections if connection.user is None)
         return found
+
+    # ---- questions about connections, users and messages ----
+
+    @property
+    def connection_count(self) -> int:
+        """Connections of the app on this node."""
+        return len(self.connections)
+
+    def all_connections(self) -> Iterable[Connection]:
+        """The connections; they must not change while they are walked."""
+        return self.connections.values()
+
+    def socket_ids(self) -> Reversible[str]:
+        """Socket ids of the connections, oldest first; they must not change while they are walked."""
+        return self.connections
+
+    def connections_signed_in(self, user_id: str) -> Iterable[Connection]:
+        """The connections that are signed in as the user."""
+        return self.users.connections(user_id)
+
+    def user_ids(self) -> list[str]:
+        """The users who are signed in."""
+        return list(self.users)
+
+    def sign_in(self, connection: Connection, user_id: str, user_info: bytes, watchlist: tuple[str, ...]) -> None:
+        """See `sockudo.hub.users.Users.sign_in`."""
+        self.users.sign_in(connection, user_id, user_info, watchlist)
+
+    def connection(self, socket_id: str | None) -> Connection | None:
+        """The connection with this socket id, if it is there."""
+        return None if socket_id is None else self.connections.get(socket_id)
+
+    def subscription_count(self, channel: str) -> int:
+        """Subscriptions of a channel by its name; patterns do not count."""
+        found = self.channels.get(channel)
+        return 0 if found is None else found.subscription_count
+
+    def matches_pattern(self, channel: str) -> bool:
+        """Whether a pattern that someone is subscribed to matches the channel."""
+        return bool(self.patterns) and any(True for _ in self.patterns.matching(channel))
+
+    def subscription_of(self, connection: Connection, channel: str) -> str | None:
+        """What the connection hears the channel by: its name, or a pattern that matches it; None for neither."""
+        if channel in connection.channels:
+            return channel
+        matching = self.patterns.matching(channel) if self.patterns else ()
+        return next((pattern.name for pattern in matching if pattern.name in connection.channels), None)
+
+    def recipients(self, channel: str, exclude: str | None) -> int:
+        """How many connections a message on the channel is delivered to, besides one socket."""
+        count = self.subscription_count(channel)
+        excluded = self.connection(exclude)
+        if excluded is not None:
+            count -= channel in excluded.channels
+        if self.patterns:
+            others = {one for pattern in self.patterns.matching(channel) for one in pattern.subscribers()}
+            count += sum(channel not in one.channels and one is not excluded for one in others)
+        return count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sockudo.hub.fanout import Fanout
 from sockudo.hub.wants import Wants
@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from sockudo.hub.connection import Connection
     from sockudo.hub.outgoing import Outgoing
 
-__all__ = ["Gate"]
+__all__ = ["Gate", "GateLimits"]
+
+
+class GateLimits(NamedTuple):
+    """How much may be held back for one subscriber, and what to do when it is more; see `Gate`."""
+
+    messages: int
+    max_bytes: int | None
+    overflow: Callable[[], None]
 
 
 class Gate(Fanout):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 from sockudo.base.names import META, WILDCARD
 from sockudo.hub.app_state import AppState
@@ -19,7 +19,7 @@ from sockudo.hub.channel import Channel
 from sockudo.hub.connection import Connection
 from sockudo.hub.events import ChannelForgotten, EntryChanged, MemberChanged, Observers, Subscribed, Unsubscribed
 from sockudo.hub.fanout import Fanout
-from sockudo.hub.gate import Gate
+from sockudo.hub.gate import Gate, GateLimits
 from sockudo.hub.outgoing import Outgoing
 from sockudo.hub.ports import BulkWriter, Schedule
 from sockudo.hub.presence import Cause, Hold, MemberEvent
@@ -29,7 +29,7 @@ from sockudo.protocol.delta import DeltaNode, DeltaOptions, DeltaTrack
 from sockudo.protocol.filters import MESSAGE_UNITS
 from sockudo.protocol.frame import Frame
 
-__all__ = ["GateLimits", "Hub", "HubOptions"]
+__all__ = ["Hub", "HubOptions"]
 
 # Writes in one turn of the loop: 5 to 10 ms, so that pings, publishes and small channels get their turn in between.
 SLICE = 1024
@@ -41,14 +41,6 @@ _COUNT_AT_ONCE = 100
 _TRACK_SWEEP = 60.0
 
 _NOBODY: Final[tuple[Connection, ...]] = ()
-
-
-class GateLimits(NamedTuple):
-    """How much may be held back for one subscriber, and what to do when it is more; see `Gate`."""
-
-    messages: int
-    max_bytes: int | None
-    overflow: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +104,18 @@ class Hub:
         if state is None:
             state = self.apps[app_id] = AppState(app_id, self)
         return state
+
+    def find(self, app_id: str) -> AppState | None:
+        """The state of an app that has one."""
+        return self.apps.get(app_id)
+
+    def forget(self, app_id: str) -> None:
+        """Drops the state of an app whose connections have ended."""
+        self.apps.pop(app_id, None)
+
+    def states(self) -> Iterable[AppState]:
+        """The state of every app; the set must not change while it is walked."""
+        return self.apps.values()
 
     def connection_count(self) -> int:
         """Connections of all apps on this node."""

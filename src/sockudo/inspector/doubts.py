@@ -57,7 +57,7 @@ class Doubts:
             if kind.encrypted and not ("ciphertext" in data and "nonce" in data):
                 text = "data has neither nonce nor ciphertext"
                 self._tell(errors.NOT_ENCRYPTED, state.app_id, channel, text, channel=channel, event=event)
-        if channel not in state.channels and not kind.user:
+        if not kind.user and not state.subscription_count(channel):
             self._unheard(state, channel, event)
 
     def excluded(self, app_id: str, socket_id: str, channel: str | None) -> None:
@@ -95,9 +95,9 @@ class Doubts:
             return
         self._looks += 1
         other = similar_name(state, channel)
-        if other is None or (state.patterns and any(True for _ in state.patterns.matching(channel))):
+        if other is None or state.matches_pattern(channel):
             return
-        text = f"nobody is subscribed to {channel}, and {state.channels[other].subscription_count} to {other}"
+        text = f"nobody is subscribed to {channel}, and {state.subscription_count(other)} to {other}"
         self._tell(errors.CHANNEL_NEAR_MISS, state.app_id, channel, text, channel=channel, event=event)
 
     def _tell(

@@ -216,7 +216,7 @@ class Inspector:
         channel = frame.channel or ""
         to_user = channel.removeprefix(USER_CHANNEL_PREFIX) if channel.startswith(USER_CHANNEL_PREFIX) else None
         entry: Entry | None = None
-        source = None if sender is None else state.connections.get(sender)
+        source = state.connection(sender)
         for watcher in self._watchers:
             if not watcher.selection.hears(state, channel, source, to_user):
                 continue
@@ -264,13 +264,5 @@ def _data_text(frame: Frame) -> bytes:
 
 def _recipients(state: AppState, channel: str, exclude: str | None, to_user: str | None) -> int:
     if to_user is not None:
-        return sum(connection.socket_id != exclude for connection in state.users.connections(to_user))
-    exact = state.channels.get(channel)
-    count = exact.subscription_count if exact is not None else 0
-    excluded = None if exclude is None else state.connections.get(exclude)
-    if excluded is not None:
-        count -= channel in excluded.channels
-    if state.patterns:
-        others = {one for pattern in state.patterns.matching(channel) for one in pattern.subscribers()}
-        count += sum(channel not in one.channels and one is not excluded for one in others)
-    return count
+        return sum(connection.socket_id != exclude for connection in state.connections_signed_in(to_user))
+    return state.recipients(channel, exclude)

@@ -23,15 +23,14 @@ def similar_channel(state: AppState, channel: str) -> str:
     name = similar_name(state, channel)
     if name is None:
         return "nobody is subscribed to this channel"
-    count = state.channels[name].subscription_count
+    count = state.subscription_count(name)
     return f"nobody is subscribed to this channel; {count} {'is' if count == 1 else 'are'} to {name}"
 
 
 def similar_name(state: AppState, channel: str) -> str | None:
     """A channel with subscribers whose name becomes this one by a usual mistake."""
     for name in _spellings(channel):
-        other = state.channels.get(name)
-        if name != channel and other is not None and other.occupied:
+        if name != channel and state.subscription_count(name):
             return name
     return None
 

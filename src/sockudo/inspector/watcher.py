@@ -51,12 +51,12 @@ class Selection:
         if self.channel is not None and self.channel != channel:
             return False
         if self.socket_id is not None:
-            connection = state.connections.get(self.socket_id)
+            connection = state.connection(self.socket_id)
             return connection is not None and (connection is sender or _reaches(state, connection, channel, to_user))
         if self.user_id is not None:
             return to_user == self.user_id or any(
                 connection is sender or _reaches(state, connection, channel, to_user)
-                for connection in state.users.connections(self.user_id)
+                for connection in state.connections_signed_in(self.user_id)
             )
         return True
 
@@ -64,11 +64,7 @@ class Selection:
 def _reaches(state: AppState, connection: Connection, channel: str, to_user: str | None) -> bool:
     if to_user is not None:
         return connection.user is not None and connection.user.user_id == to_user
-    if channel in connection.channels:
-        return True
-    return bool(state.patterns) and any(
-        pattern.name in connection.channels for pattern in state.patterns.matching(channel)
-    )
+    return state.subscription_of(connection, channel) is not None
 
 
 class Watcher:

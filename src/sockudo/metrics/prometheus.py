@@ -11,8 +11,9 @@ from prometheus_client.core import Metric
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.registry import Collector
 
-from sockudo.hub import AppState, Hub
+from sockudo.hub import Traffic
 from sockudo.hub.latency import BUCKETS_MS, Latency
+from sockudo.hub.view import HubView
 from sockudo.metrics.histories import SERVER, Histogram, HistorySources, history_numbers
 from sockudo.metrics.push import PREFIX, PushSpread, push_numbers
 from sockudo.metrics.webhooks import WebhookTimes, webhook_numbers
@@ -63,7 +64,7 @@ class Metrics:
 
     def __init__(
         self,
-        hub: Hub,
+        view: HubView,
         *,
         refused: Counter[tuple[str, str]],
         limits: Callable[[], LimitCounts | None],
@@ -79,7 +80,7 @@ class Metrics:
         self.port = port
         self.scraping = True
         self._registry = CollectorRegistry(auto_describe=False)
-        collector = _NodeCollector(self, hub, refused, limits, loop, prefix, histories, webhooks, push)
+        collector = _NodeCollector(self, view, refused, limits, loop, prefix, histories, webhooks, push)
         collector.refused_requests = Counter() if refused_requests is None else refused_requests
         collector.descriptors_missing = descriptors_missing
         self._registry.register(collector)
@@ -119,7 +120,7 @@ class _NodeCollector(Collector):
     def __init__(
         self,
         metrics: Metrics,
-        hub: Hub,
+        view: HubView,
         refused: Counter[tuple[str, str]],
         limits: Callable[[], LimitCounts | None],
         loop: LoopTimes,
@@ -129,7 +130,7 @@ class _NodeCollector(Collector):
         push: PushSource,
     ) -> None:
         self._metrics = metrics
-        self._hub = hub
+        self._view = view
         self._refused = refused
         self._limits = limits
         self._loop = loop
@@ -187,9 +188,9 @@ class _NodeCollector(Collector):
             metric.add_sample(full, {**labels, "port": str(self._metrics.port)}, value)
         return metric
 
-    def _per_app(self, value: Callable[[AppState], float]) -> Iterator[tuple[Labels, float]]:
-        for app_id, state in self._hub.apps.items():
-            yield {"app_id": app_id}, value(state)
+    def _per_app(self, value: Callable[[Traffic], float]) -> Iterator[tuple[Labels, float]]:
+        for app_id, traffic in self._view.traffic():
+            yield {"app_id": app_id}, value(traffic)
 
     def _loop_times(self) -> Iterator[Metric]:
         worst = self._loop.take_worst_ms() if self._metrics.scraping else self._loop.worst_since_read_ms
@@ -202,22 +203,22 @@ class _NodeCollector(Collector):
         yield self._metric("event_loop_stalls_total", "counter", "Blocks of the loop of over 50 ms", [({}, stalls)])
 
     def _traffic(self) -> Iterator[Metric]:
-        connected = self._per_app(lambda state: len(state.connections))
+        connected = [({"app_id": app_id}, float(count)) for app_id, count in self._view.connection_counts()]
         yield self._metric("connected", "gauge", "Connections now", connected)
         for name, text, attribute in _TRAFFIC:
-            samples = self._per_app(lambda state, attribute=attribute: getattr(state.traffic, attribute))  # type: ignore[misc]
+            samples = self._per_app(lambda traffic, attribute=attribute: getattr(traffic, attribute))  # type: ignore[misc]
             yield self._metric(name, "counter", text, samples)
 
     def _channels(self) -> Iterator[Metric]:
         active: list[tuple[Labels, float]] = []
         joined: list[tuple[Labels, float]] = []
         left: list[tuple[Labels, float]] = []
-        for app_id, state in self._hub.apps.items():
-            kinds = Counter(channel.kind.label for channel in state.channels.values() if channel.occupied)
+        for app_id, traffic in self._view.traffic():
+            kinds = self._view.occupied_kinds(app_id)
             # A kind that was in use and no longer is shows 0 instead of vanishing.
-            active.extend(({"app_id": app_id, "channel_type": kind}, kinds[kind]) for kind in state.traffic.subscribed)
-            joined.extend(_by_kind(app_id, state.traffic.subscribed))
-            left.extend(_by_kind(app_id, state.traffic.unsubscribed))
+            active.extend(({"app_id": app_id, "channel_type": kind}, kinds[kind]) for kind in traffic.subscribed)
+            joined.extend(_by_kind(app_id, traffic.subscribed))
+            left.extend(_by_kind(app_id, traffic.unsubscribed))
         yield self._metric("active_channels", "gauge", "Channels with subscribers now", active)
         yield self._metric("channel_subscriptions_total", "counter", "Subscriptions made", joined)
         yield self._metric("channel_unsubscriptions_total", "counter", "Subscriptions ended", left)
@@ -226,8 +227,8 @@ class _NodeCollector(Collector):
         counts: Counter[tuple[str, str]] = Counter()
         for (app_id, slug), count in self._refused.items():
             counts[app_id, _ERROR_TYPES.get(slug, slug)] += count
-        for app_id, state in self._hub.apps.items():
-            for slug, count in state.traffic.errors.items():
+        for app_id, traffic in self._view.traffic():
+            for slug, count in traffic.errors.items():
                 counts[app_id, _ERROR_TYPES.get(slug, slug)] += count
         samples = [({"app_id": app, "error_type": kind}, float(count)) for (app, kind), count in counts.items()]
         text = "Refused connections (unknown: a key that no app has), refused messages and closes by the server"
@@ -251,8 +252,7 @@ class _NodeCollector(Collector):
         if limits is not None:
             checks.extend(_by_limit("global", limits.checks))
             refusals.extend(_by_limit("global", limits.triggered))
-        for app_id, state in self._hub.apps.items():
-            traffic = state.traffic
+        for app_id, traffic in self._view.traffic():
             checks.extend(_by_limit(app_id, {(limit, "other"): count for limit, count in traffic.rate_checks.items()}))
             refused = {(limit, "other"): count for limit, count in traffic.rate_refusals.items()}
             refusals.extend(_by_limit(app_id, refused))
@@ -263,9 +263,9 @@ class _NodeCollector(Collector):
         """The label ``channel_name`` holds the kind of channel."""
         for name, text, attribute in _DELTAS:
             samples = [
-                ({"app_id": app_id, "channel_name": kind}, float(getattr(traffic, attribute)))
-                for app_id, state in self._hub.apps.items()
-                for kind, traffic in state.traffic.deltas.items()
+                ({"app_id": app_id, "channel_name": kind}, float(getattr(deltas, attribute)))
+                for app_id, traffic in self._view.traffic()
+                for kind, deltas in traffic.deltas.items()
             ]
             yield self._metric(name, "counter", text, samples)
 
@@ -273,16 +273,16 @@ class _NodeCollector(Collector):
         for name, text, label, attribute in _BY_WORD:
             samples = [
                 ({"app_id": app_id, label: word}, float(count))
-                for app_id, state in self._hub.apps.items()
-                for word, count in getattr(state.traffic, attribute).items()
+                for app_id, traffic in self._view.traffic()
+                for word, count in getattr(traffic, attribute).items()
             ]
             yield self._metric(name, "counter", text, samples)
 
     def _latency(self) -> Metric:
         times = (
             ({"app_id": app_id, "channel_type": kind, "recipient_count_bucket": size}, latency)
-            for app_id, state in self._hub.apps.items()
-            for (kind, size), latency in state.traffic.latency.items()
+            for app_id, traffic in self._view.traffic()
+            for (kind, size), latency in traffic.latency.items()
         )
         return self._histogram("broadcast_latency_ms", "From the publish to the last write of its round", times)
 

@@ -154,7 +154,7 @@ class EventApi:
         text = event.text()
         check_event(app, event, text)
         channels = targets_of(app, event)
-        if event.socket_id is not None and event.socket_id not in state.connections:
+        if event.socket_id is not None and state.connection(event.socket_id) is None:
             self._doubts.excluded(app.id, event.socket_id, channels[0])
         own_key = None
         if event.message_id is not None or event.extras is not None:

@@ -73,10 +73,10 @@ class OtherNodes:
         observers.add(ChannelOpened, self._channel_opened)
         observers.add(ChannelClosed, self._channel_closed)
         observers.add(UserChanged, self._user_changed)
-        for state in self._hub.apps.values():
+        for state in self._hub.states():
             for channel in state.everything():
                 self._channel_opened(ChannelOpened(state.app_id, channel.name, channel.kind))
-            for user_id in state.users:
+            for user_id in state.user_ids():
                 self._subscribe(user_topic(state.app_id, user_id))
 
     def _channel_opened(self, event: ChannelOpened) -> None:

@@ -241,7 +241,7 @@ class Publisher:
 
     def receive(self, received: Received, message: Message) -> None:
         """Delivers a message that another node accepted."""
-        state, frame = self._hub.apps.get(message.app_id), message.frame
+        state, frame = self._hub.find(message.app_id), message.frame
         if state is not None and not self._nodes.is_copy(received, message):
             kind = channel_kind(frame.channel or "")
             self._deliver_here(state, frame, kind, message.exclude, message.compress, self._clock.monotonic())

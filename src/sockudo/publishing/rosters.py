@@ -88,14 +88,14 @@ class Rosters:
     def _channels(self) -> list[tuple[_Place, Channel]]:
         return [
             ((state.app_id, channel.name), channel)
-            for state in self._hub.apps.values()
-            for channel in state.channels.values()
+            for state in self._hub.states()
+            for channel in state.everything()
             if channel.presence is not None
         ]
 
     def _channel(self, place: _Place) -> Channel | None:
-        state = self._hub.apps.get(place[0])
-        return None if state is None else state.channels.get(place[1])
+        state = self._hub.find(place[0])
+        return None if state is None else state.find(place[1])
 
     # ---- what this node tells ----
 

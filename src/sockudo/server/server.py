@@ -172,7 +172,7 @@ class Server:
             *push_routes(edge),
             *inspector_routes(edge, self.tails),
             *revocation_routes(edge, services.revocations, partial(end_tokens, services.bus)),
-            *operations_routes(edge, self.health, messages, presence),
+            *operations_routes(edge, self.health, services.view, messages, presence),
         ]
         front = Front(edge, routes)
         main.front = front if tracer is None else TracedFront(edge, front, tracer)
@@ -195,6 +195,7 @@ class Server:
         self.board = Board(
             apps=services.apps,
             gateway=services.gateway,
+            view=services.view,
             clock=self.clock,
             events=services.events,
             limits=self.edge.limits,
@@ -220,7 +221,7 @@ class Server:
             self._main.add_pages(is_start_page, start_page(self.board))
         messages, presence = services.histories.messages, services.histories.presence
         self.metrics = self.board.metrics = Metrics(
-            services.hub,
+            services.view,
             refused=services.gateway.refused,
             limits=lambda: self.edge.limits if self.edge.limits.enabled else None,
             loop=self.watch,

@@ -77,7 +77,8 @@ class Services:
         self.inspector = inspector = Inspector(clock.time, observers)
         deltas = DeltaNode(_delta_options(settings), clock.time)
         self.hub = hub = Hub(loop.call_soon, clock.monotonic, _hub_options(settings), deltas, observers)
-        self.directory = Directory(self.bus, router, HubView(hub))
+        self.view = HubView(hub)
+        self.directory = Directory(self.bus, router, self.view)
         self.apps = apps = AppRegistry(
             app_store(settings, serving=True),
             Defaults.from_settings(settings),
@@ -226,7 +227,7 @@ class Services:
         self.histories.configure(settings)
         self.push.configure(settings)
         self.event_rules.configure(settings.push_rules)
-        for state in self.hub.apps.values():
+        for state in self.hub.states():
             state.cache.ttl = settings.channel_limits.cache_ttl
         self._opener.changed()
         if changes:

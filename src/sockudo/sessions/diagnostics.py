@@ -43,7 +43,7 @@ def log_refused_channel(session: SessionContext, channel: str, auth: str, channe
         auth,
         channel_data,
         # A client that has just reconnected is the one most likely to use its former id: newest first.
-        other_socket_ids=reversed(session.app.connections),
+        other_socket_ids=reversed(session.app.socket_ids()),
         ended_socket_ids=reversed(session.app.departed),
         other_apps=[other for other in node.apps.all() if other.id != app.id],
     )

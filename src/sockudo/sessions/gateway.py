@@ -80,8 +80,8 @@ class Gateway:
 
     def sessions(self) -> Iterator[Session]:
         """Every session of this node; the set may change while it is walked only if the caller copies it first."""
-        for state in self.hub.apps.values():
-            yield from state.connections.values()  # type: ignore[misc]  # connections of the hub are sessions here
+        for state in self.hub.states():
+            yield from state.all_connections()  # type: ignore[misc]  # connections of the hub are sessions here
 
     def admit(self, key: str, origin: str | None) -> LiveApp:
         """The app that a new connection belongs to, after the checks of spec: websocket § 2.3 in their order.
@@ -98,8 +98,8 @@ class Gateway:
         limit = self.settings.max_connections
         if limit and self.hub.connection_count() >= limit:
             raise errors.OVER_CAPACITY()
-        state = self.hub.apps.get(app.id)
-        if app.limits.max_connections and state is not None and len(state.connections) >= app.limits.max_connections:
+        state = self.hub.find(app.id)
+        if app.limits.max_connections and state is not None and state.connection_count >= app.limits.max_connections:
             raise errors.OVER_QUOTA()
         return app
 
@@ -173,7 +173,7 @@ class Gateway:
 
     def state(self, app: LiveApp) -> AppState:
         """The live state of an app."""
-        return self.hub.apps.get(app.id) or self._new_state(app)
+        return self.hub.find(app.id) or self._new_state(app)
 
     def _new_state(self, app: LiveApp) -> AppState:
         state = self.hub.app(app.id)
@@ -195,11 +195,11 @@ class Gateway:
         """Ends the sessions of an app that no longer exists and forgets its state."""
         for session in self.sessions_of(app_id):
             session.end(errors.UNKNOWN_APP(likely_cause="the app was removed while the client was connected"))
-        self.hub.apps.pop(app_id, None)
+        self.hub.forget(app_id)
 
     def end_user(self, app_id: str, user_id: str, error: ErrorSpec) -> int:
         """Ends every connection of a user on this node; how many they were."""
-        state = self.hub.apps.get(app_id)
+        state = self.hub.find(app_id)
         sessions = [] if state is None else list(state.connections_of(user_id))
         for session in sessions:
             session.end(error())  # type: ignore[attr-defined]  # every connection of this hub is a session
@@ -207,8 +207,20 @@ class Gateway:
 
     def sessions_of(self, app_id: str) -> list[Session]:
         """Every session of one app."""
-        state = self.hub.apps.get(app_id)
-        return list(state.connections.values()) if state is not None else []  # type: ignore[arg-type]  # as above
+        state = self.hub.find(app_id)
+        return list(state.all_connections()) if state is not None else []  # type: ignore[arg-type]  # as above
+
+    def sessions_in(self, app_id: str, channel: str) -> list[Session]:
+        """Every session of one app that is subscribed to a channel, by its name."""
+        state = self.hub.find(app_id)
+        found = None if state is None else state.find(channel)
+        return [] if found is None else list(found.subscribers())  # type: ignore[arg-type]  # as above
+
+    def sessions_with(self, socket_id: str, app_id: str | None = None) -> list[Session]:
+        """The sessions with this socket id, of one app or of all: each app has its own ids."""
+        states = [state for state in self.hub.states() if app_id in (None, state.app_id)]
+        found = (state.connection(socket_id) for state in states)
+        return [session for session in found if session is not None]  # type: ignore[misc]  # as above
 
     def revoke(self, app_id: str, revocations: Sequence[Revocation]) -> int:
         """Ends every session of the app whose token is among those taken back; how many."""
@@ -223,6 +235,6 @@ class Gateway:
 
     @staticmethod
     def _free_socket_id(state: AppState) -> str:
-        while (candidate := socket_id()) in state.connections:
+        while state.connection(candidate := socket_id()) is not None:
             pass
         return candidate

@@ -57,7 +57,7 @@ def sign_in(session: SessionContext, frame: InboundFrame) -> None:
             errors.WATCHLIST_TOO_LONG(f"The watchlist has {len(watchlist)} users; {_MAX_WATCHLIST} are allowed")
         )
         watchlist = ()
-    session.app.users.sign_in(session, user["id"], user_info, watchlist)
+    session.app.sign_in(session, user["id"], user_info, watchlist)
     if session.v2 is not None and capabilities is not None:
         session.v2.capabilities = capabilities
     session.authorized = True
@@ -130,7 +130,7 @@ def adopt_token(session: SessionContext, token: Token) -> None:
     v2.token, v2.capabilities, v2.expiry_told_at = token, token.capabilities, None
     session.authorized = True
     if session.user is None or session.user.user_id != token.client_id:
-        session.app.users.sign_in(session, token.client_id, b"{}", ())
+        session.app.sign_in(session, token.client_id, b"{}", ())
 
 
 def refresh_token(session: SessionContext, frame: InboundFrame) -> None:

@@ -139,16 +139,7 @@ async def _resume(
 
 def _subscription(session: SessionContext, name: str) -> str | None:
     """The subscription by which the connection hears the channel: its own, or a pattern that fits."""
-    if not owns_past(session, name):
-        return None
-    if name in session.channels:
-        return name
-    patterns = session.app.patterns
-    if patterns:
-        for pattern in patterns.matching(name):
-            if pattern.name in session.channels:
-                return pattern.name
-    return None
+    return session.app.subscription_of(session, name) if owns_past(session, name) else None
 
 
 def _readable(session: SessionContext, name: str) -> Event:

@@ -138,7 +138,7 @@ def _candidate(session: SessionContext, name: str, data: dict[str, Any]) -> Cand
         )
     if session.members is not None and session.members.get(name, candidate.user_id) != candidate.user_id:
         raise errors.PRESENCE_OTHER_USER()
-    channel = session.app.channels.get(name)
+    channel = session.app.find(name)
     presence = channel.presence if channel is not None else None
     full = presence is not None and 0 < limits.max_presence_members <= presence.user_count
     if presence is not None and full and not presence.is_present(candidate.user_id):

@@ -28,7 +28,7 @@ def watch() -> LoopWatch:
 
 
 def reader_of(node: EdgeNode, watch: LoopWatch) -> NodeReader:
-    return NodeReader(node.gateway, node.edge.limits, node.components.webhooks, watch)
+    return NodeReader(node.gateway, node.view, node.edge.limits, node.components.webhooks, watch)
 
 
 def test_connections_and_channels_are_those_of_all_apps(node: EdgeNode, watch: LoopWatch) -> None:

@@ -264,7 +264,9 @@ class TestShelves:
             *api_routes(node.edge, node.bus, node.cluster_directory),
             *history_routes(node.edge, node.components.history),
             *push_routes(node.edge),
-            *operations_routes(node.edge, node.health, node.components.history, node.components.presence_history),
+            *operations_routes(
+                node.edge, node.health, node.view, node.components.history, node.components.presence_history
+            ),
             *(Route(path, answer) for path in ("/", "/a/{x}/c", "/{x}/b/c", "/{x}/{y}/c", "/a/b/{x}")),
         ]
         front = Front(node.edge, routes)

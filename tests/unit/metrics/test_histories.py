@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sockudo import errors
 from sockudo.hub.streams.records import KEEP_ALL, Append, Retention
+from sockudo.hub.view import HubView
 from sockudo.metrics import HistorySources, Metrics
 from support.durable import NOW_MS, Held, lose, refuse
 from support.presence import ROOM, Observed, added, observed_app, removed
@@ -50,7 +51,7 @@ class Scraped(Observed):
     def __init__(self, *, durable: bool = True) -> None:
         super().__init__(durable=durable)
         self.metrics = Metrics(
-            self.world.hub,
+            HubView(self.world.hub),
             refused=Counter(),
             limits=lambda: None,
             loop=Loop(),
@@ -96,7 +97,7 @@ async def test_every_promised_name_has_its_type_and_a_help_line(scraped: Scraped
 
 async def test_without_histories_nothing_is_said_of_them(scraped: Scraped) -> None:
     scraped.metrics = Metrics(
-        scraped.world.hub, refused=Counter(), limits=lambda: None, loop=Loop(), prefix="sockudo_", port=1
+        HubView(scraped.world.hub), refused=Counter(), limits=lambda: None, loop=Loop(), prefix="sockudo_", port=1
     )
     assert "history_writes" not in scraped.metrics.render().decode()
 

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sockudo.hub.events import PredicateFailed
 from sockudo.hub.latency import Latency
+from sockudo.hub.view import HubView
 from sockudo.hub.wants import Wants
 from sockudo.metrics import Metrics
 from sockudo.protocol.delta import Algorithm
@@ -83,7 +84,12 @@ class Exposition:
         self.limits: Limits | None = Limits()
         self.loop = Loop()
         self.metrics = Metrics(
-            self.world.hub, refused=self.refused, limits=lambda: self.limits, loop=self.loop, prefix=prefix, port=9601
+            HubView(self.world.hub),
+            refused=self.refused,
+            limits=lambda: self.limits,
+            loop=self.loop,
+            prefix=prefix,
+            port=9601,
         )
 
     @property

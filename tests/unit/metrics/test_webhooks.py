@@ -7,6 +7,7 @@ from collections import Counter
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from sockudo.hub.view import HubView
 from sockudo.metrics import Metrics
 from sockudo.queues.memory import MemoryWebhookQueue
 from sockudo.webhooks import Answer, BatchOptions, DeliveryOptions, Target, WebhookOptions, Webhooks
@@ -55,7 +56,7 @@ async def test_everything_that_became_of_deliveries() -> None:
     queue = MemoryWebhookQueue()
     webhooks = Webhooks(queue, Sender(), {"shop": app}.get, LoopClock(), FAST)
     metrics = Metrics(
-        World().hub,
+        HubView(World().hub),
         refused=Counter(),
         limits=lambda: None,
         loop=Loop(),
@@ -90,5 +91,7 @@ async def test_everything_that_became_of_deliveries() -> None:
 
 
 def test_without_webhooks_there_are_none() -> None:
-    metrics = Metrics(World().hub, refused=Counter(), limits=lambda: None, loop=Loop(), prefix="mine_", port=9601)
+    metrics = Metrics(
+        HubView(World().hub), refused=Counter(), limits=lambda: None, loop=Loop(), prefix="mine_", port=9601
+    )
     assert not [name for name, *_ in scraped(metrics) if "webhook" in name or "queue" in name]

@@ -27,14 +27,13 @@ def app_page(board: Board, paging: Paging) -> Page[LiveApp]:
 
 def row_values(board: Board, app: LiveApp) -> dict[str, Any]:
     """An app in a list: counts are those of this node, now."""
-    state = board.gateway.hub.apps.get(app.id)
     return {
         "id": app.id,
         "key": app.key,
         "enabled": app.enabled,
         "configured": app.id in board.apps.configured,
-        "connections": 0 if state is None else len(state.connections),
-        "channels": 0 if state is None else sum(channel.occupied for channel in state.channels.values()),
+        "connections": board.view.connection_count(app.id),
+        "channels": len(board.view.channels(app.id)),
         "webhooks": len(app.record.policy.webhooks),
     }
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,11 +20,9 @@ from sockudo.base.names import (
     is_wildcard,
     user_of,
 )
-from sockudo.dashboard.connections.listing import shown_user
-from sockudo.dashboard.connections.subscriptions import FilterView, subscription_of
 from sockudo.dashboard.paging import Page, Paging
 from sockudo.errors import SockudoError
-from sockudo.hub import Channel, Connection
+from sockudo.hub.view import FilterView, HubView
 
 if TYPE_CHECKING:
     from sockudo.dashboard.board import Board
@@ -41,8 +38,6 @@ __all__ = [
     "publish",
     "subscribers",
 ]
-
-_SOCKETS_OF_MEMBER: Final = 20
 
 
 class CachedView(msgspec.Struct, frozen=True):
@@ -113,18 +108,16 @@ class TestEvent(msgspec.Struct, forbid_unknown_fields=True):
 
 def channel_view(board: Board, app: LiveApp, name: str) -> ChannelView:
     """What there is to say of a channel."""
-    state = board.gateway.state(app)
-    channel = state.find(name)
     kind = META if is_meta(name) else WILDCARD if is_wildcard(name) else channel_kind(name)
     policy = None if app.streams is None or kind in (META, WILDCARD) else app.streams.of(name)
-    presence = None if channel is None else channel.presence
+    counts = board.view.channel(app.id, name)
     return ChannelView(
         app.id,
         name,
         kind.label,
-        channel is not None and channel.occupied,
-        0 if channel is None else channel.subscription_count,
-        len(presence or ()) if kind.presence else None,
+        counts.subscriptions > 0,
+        counts.subscriptions,
+        counts.users if kind.presence else None,
         user_of(name),
         _refusal(app, name),
         kind.encrypted,
@@ -150,47 +143,37 @@ def _refusal(app: LiveApp, name: str) -> str | None:
 
 def _cached(board: Board, app: LiveApp, name: str) -> CachedView | None:
     now = board.clock.monotonic()
-    cached = board.gateway.state(app).cache.get(name, now)
+    cached = board.view.cached(app.id, name, now)
     if cached is None:
         return None
     return CachedView(cached.frame.event, cached.frame.data, max(1, int(cached.expires_at - now)))
 
 
-def members(channel: Channel | None, paging: Paging) -> Page[MemberRow]:
+def members(view: HubView, app_id: str, channel: str, paging: Paging) -> Page[MemberRow]:
     """A page of the members of a presence channel, in the order in which they came."""
-    presence = (channel.presence if channel is not None else None) or ()
-    page = paging.cut_iterable(presence, len(presence))
+    entries, total = view.members_page(app_id, channel, paging.start, paging.per_page)
     rows = [
-        MemberRow(
-            member.user_id,
-            msgspec.Raw(member.user_info),
-            len(member.connections),
-            [connection.socket_id for connection in islice(member.connections, _SOCKETS_OF_MEMBER)],
-            not member.connections,
-        )
-        for member in page.entries
+        MemberRow(entry.user_id, msgspec.Raw(entry.user_info), entry.connection_count, entry.socket_ids, entry.lost)
+        for entry in entries
     ]
-    return Page(rows, page.total, paging)
+    return Page(rows, total, paging)
 
 
-def subscribers(channel: Channel | None, paging: Paging) -> Page[SubscriberRow]:
+def subscribers(view: HubView, app_id: str, channel: str, paging: Paging) -> Page[SubscriberRow]:
     """A page of those who are subscribed."""
-    if channel is None:
-        return Page([], 0, paging)
-    page = paging.cut_iterable(channel.subscribers(), channel.subscription_count)
-    return Page([_subscriber(channel, connection) for connection in page.entries], page.total, paging)
-
-
-def _subscriber(channel: Channel, connection: Connection) -> SubscriberRow:
-    subscription = subscription_of(connection, connection.channels[channel.name])
-    return SubscriberRow(
-        connection.socket_id,
-        subscription.user_id if subscription.user_id is not None else shown_user(connection),
-        connection.peer.address,
-        connection.shape.label,
-        subscription.filter,
-        subscription.delta,
-    )
+    entries, total = view.subscribers_page(app_id, channel, paging.start, paging.per_page)
+    rows = [
+        SubscriberRow(
+            entry.socket_id,
+            entry.user_id,
+            entry.address,
+            entry.format,
+            entry.subscription.filter,
+            entry.subscription.delta,
+        )
+        for entry in entries
+    ]
+    return Page(rows, total, paging)
 
 
 async def publish(board: Board, app: LiveApp, channel: str, event: TestEvent) -> None:

@@ -10,9 +10,9 @@ import msgspec
 from sockudo.base.names import CHANNEL_KINDS
 from sockudo.dashboard.paging import Page, Paging
 from sockudo.dashboard.selection import select
-from sockudo.hub import Channel, Hub
+from sockudo.hub.view import ChannelEntry, HubView
 
-__all__ = ["KINDS", "MATCHES", "SORTS", "ChannelQuery", "ChannelRow", "channel_row", "find_channels"]
+__all__ = ["KINDS", "MATCHES", "SORTS", "ChannelQuery", "ChannelRow", "find_channels"]
 
 Sort = Literal["name", "subscriptions", "users"]
 Match = Literal["contains", "prefix"]
@@ -45,49 +45,31 @@ class ChannelRow(msgspec.Struct, frozen=True):
     user_count: int | None
 
 
-async def find_channels(hub: Hub, query: ChannelQuery, paging: Paging) -> Page[ChannelRow]:
+async def find_channels(view: HubView, query: ChannelQuery, paging: Paging) -> Page[ChannelRow]:
     """A page of the channels that somebody is subscribed to; metachannels and patterns are among them."""
-    found = await select(_channels(hub, query.app_id), _key(query), paging.start, paging.per_page)
-    return Page([channel_row(channel) for channel in found.items], found.total, paging)
+    found = await select(view.entries(query.app_id), _key(query), paging.start, paging.per_page)
+    return Page([ChannelRow(*entry) for entry in found.items], found.total, paging)
 
 
-def channel_row(channel: Channel) -> ChannelRow:
-    """What a list says of a channel."""
-    return ChannelRow(
-        channel.app.app_id,
-        channel.name,
-        channel.kind.label,
-        channel.subscription_count,
-        None if channel.presence is None else len(channel.presence),
-    )
-
-
-def _channels(hub: Hub, app_id: str | None) -> list[Channel]:
-    if app_id is None:
-        return [channel for state in hub.apps.values() for channel in state.everything()]
-    state = hub.apps.get(app_id)
-    return [] if state is None else state.everything()
-
-
-def _key(query: ChannelQuery) -> Callable[[Channel], tuple[Any, ...] | None]:
+def _key(query: ChannelQuery) -> Callable[[ChannelEntry], tuple[Any, ...] | None]:
     text, kind, prefix = query.text.casefold(), query.kind, query.match == "prefix"
 
-    def wanted(channel: Channel) -> bool:
-        if kind is not None and channel.kind.label != kind:
+    def wanted(channel: ChannelEntry) -> bool:
+        if kind is not None and channel.kind != kind:
             return False
         if not text:
             return True
         name = channel.name.casefold()
         return name.startswith(text) if prefix else text in name
 
-    def by_name(channel: Channel) -> tuple[Any, ...] | None:
-        return (channel.name, channel.app.app_id) if wanted(channel) else None
+    def by_name(channel: ChannelEntry) -> tuple[Any, ...] | None:
+        return (channel.name, channel.app_id) if wanted(channel) else None
 
-    def by_subscriptions(channel: Channel) -> tuple[Any, ...] | None:
-        return (-channel.subscription_count, channel.name, channel.app.app_id) if wanted(channel) else None
+    def by_subscriptions(channel: ChannelEntry) -> tuple[Any, ...] | None:
+        return (-channel.subscription_count, channel.name, channel.app_id) if wanted(channel) else None
 
-    def by_users(channel: Channel) -> tuple[Any, ...] | None:
-        users = -1 if channel.presence is None else len(channel.presence)
-        return (-users, channel.name, channel.app.app_id) if wanted(channel) else None
+    def by_users(channel: ChannelEntry) -> tuple[Any, ...] | None:
+        users = -1 if channel.user_count is None else channel.user_count
+        return (-users, channel.name, channel.app_id) if wanted(channel) else None
 
     return {"name": by_name, "subscriptions": by_subscriptions, "users": by_users}[query.sort]

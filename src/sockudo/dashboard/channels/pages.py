@@ -48,9 +48,8 @@ async def channel_page(board: Board, request: Request, app: LiveApp, name: str, 
         raise errors.NOT_FOUND(f"A {about.kind} channel has no such page")
     more: dict[str, Any] = {"form": _TEST_EVENT, "error": None}
     if view in ("subscribers", "members"):
-        channel = board.gateway.state(app).find(name)
-        paging = Paging.of(request)
-        more = {"found": subscribers(channel, paging) if view == "subscribers" else members(channel, paging)}
+        page = subscribers if view == "subscribers" else members
+        more = {"found": page(board.view, app.id, name, Paging.of(request))}
     elif view:
         asked = {"limit": _HISTORY_LIMIT, **dict(request.query_params)}
         past = await told(board, app, name, asked, presence=view == "presence-history")

@@ -19,7 +19,6 @@ from sockudo.dashboard.channels.past import history_page, presence_page
 from sockudo.dashboard.paging import Page, Paging
 from sockudo.dashboard.replies import json
 from sockudo.edge.paths import path_part
-from sockudo.hub import Channel
 
 __all__ = ["routes"]
 
@@ -66,11 +65,11 @@ def _api(board: Board) -> list[Route]:
         return channel_view(board, app, channel)
 
     async def its_members(request: Request, app: LiveApp, channel: str) -> object:
-        page = members(_live(board, app, channel), Paging.of(request))
+        page = members(board.view, app.id, channel, Paging.of(request))
         return page.body(list(page.entries))
 
     async def its_subscribers(request: Request, app: LiveApp, channel: str) -> object:
-        page = subscribers(_live(board, app, channel), Paging.of(request))
+        page = subscribers(board.view, app.id, channel, Paging.of(request))
         return page.body(list(page.entries))
 
     async def its_history(request: Request, app: LiveApp, channel: str) -> object:
@@ -101,7 +100,7 @@ def _api(board: Board) -> list[Route]:
 
 async def _found(board: Board, request: Request) -> tuple[ChannelQuery, Page[ChannelRow]]:
     query, paging = _asked_query(board, request), Paging.of(request)
-    return query, await find_channels(board.gateway.hub, query._replace(text=paging.q), paging)
+    return query, await find_channels(board.view, query._replace(text=paging.q), paging)
 
 
 def _asked_query(board: Board, request: Request) -> ChannelQuery:
@@ -114,7 +113,3 @@ def _asked_query(board: Board, request: Request) -> ChannelQuery:
 
 def _named(board: Board, request: Request) -> tuple[LiveApp, str]:
     return known_app(board, path_part(request, "app_id")), path_part(request, "channel")
-
-
-def _live(board: Board, app: LiveApp, channel: str) -> Channel | None:
-    return board.gateway.state(app).find(channel)

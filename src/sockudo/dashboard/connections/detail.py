@@ -6,8 +6,8 @@ import msgspec
 
 from sockudo import errors
 from sockudo.dashboard.connections.listing import ConnectionRow, connection_row
-from sockudo.dashboard.connections.subscriptions import Subscription, subscription_of
 from sockudo.dashboard.paging import Page, Paging
+from sockudo.hub.view import SubscriptionEntry, subscription_entry
 from sockudo.sessions import Gateway, Session
 
 __all__ = ["ConnectionView", "connection_view", "end_connection", "find_session", "subscriptions"]
@@ -32,12 +32,11 @@ def find_session(gateway: Gateway, socket_id: str, app_id: str | None) -> Sessio
 
     Raises errors.NOT_FOUND, and errors.INVALID_INPUT when connections of several apps have the id.
     """
-    states = [state for state in gateway.hub.apps.values() if app_id in (None, state.app_id)]
-    found = [connection for state in states if (connection := state.connections.get(socket_id)) is not None]
+    found = gateway.sessions_with(socket_id, app_id)
     if len(found) > 1:
         apps = ", ".join(connection.app.app_id for connection in found)
         raise errors.INVALID_INPUT(f"Connections of several apps have this socket id; add app_id, one of: {apps}")
-    if not found or not isinstance(found[0], Session):
+    if not found:
         raise errors.NOT_FOUND(f"No open connection has the socket id '{socket_id[:100]}'")
     return found[0]
 
@@ -57,10 +56,10 @@ def connection_view(session: Session) -> ConnectionView:
     )
 
 
-def subscriptions(session: Session, paging: Paging) -> Page[Subscription]:
+def subscriptions(session: Session, paging: Paging) -> Page[SubscriptionEntry]:
     """A page of what the connection is subscribed to, in the order in which it subscribed."""
     page = paging.cut_iterable(session.channels.values(), len(session.channels))
-    return Page([subscription_of(session, fanout) for fanout in page.entries], page.total, paging)
+    return Page([subscription_entry(session, fanout) for fanout in page.entries], page.total, paging)
 
 
 def end_connection(session: Session) -> None:

@@ -9,10 +9,10 @@ import msgspec
 
 from sockudo.dashboard.paging import Page, Paging
 from sockudo.dashboard.selection import select
-from sockudo.hub import Connection
+from sockudo.hub.view import shown_user
 from sockudo.sessions import Gateway, Session
 
-__all__ = ["BY", "SORTS", "ConnectionQuery", "ConnectionRow", "connection_row", "find_connections", "shown_user"]
+__all__ = ["BY", "SORTS", "ConnectionQuery", "ConnectionRow", "connection_row", "find_connections"]
 
 By = Literal["any", "socket_id", "user_id", "channel", "address"]
 Sort = Literal["newest", "oldest", "subscriptions", "buffered", "quiet"]
@@ -79,22 +79,11 @@ def connection_row(session: Session) -> ConnectionRow:
     )
 
 
-def shown_user(connection: Connection) -> str | None:
-    """The signed-in user, else that of a presence channel; None for neither."""
-    if connection.user is not None:
-        return connection.user.user_id
-    return next(iter(connection.members.values()), None) if connection.members else None
-
-
 def _candidates(gateway: Gateway, query: ConnectionQuery) -> list[Session]:
     if query.by != "channel" or not query.text:
         return list(gateway.sessions()) if query.app_id is None else gateway.sessions_of(query.app_id)
-    found: list[Session] = []
-    for app_id, state in gateway.hub.apps.items():
-        channel = state.find(query.text) if query.app_id in (None, app_id) else None
-        if channel is not None:
-            found.extend(one for one in channel.subscribers() if isinstance(one, Session))
-    return found
+    apps = [query.app_id] if query.app_id is not None else [app.id for app in gateway.apps.all()]
+    return [session for app_id in apps for session in gateway.sessions_in(app_id, query.text)]
 
 
 def _key(query: ConnectionQuery) -> Callable[[Session], tuple[Any, ...] | None]:

@@ -6,6 +6,7 @@ import pytest
 
 from sockudo.dashboard.channels.listing import ChannelQuery, ChannelRow, find_channels
 from sockudo.dashboard.paging import Paging
+from sockudo.hub.view import HubView
 from support.world import World
 
 
@@ -20,7 +21,7 @@ def subscribe(world: World, counts: dict[str, int]) -> None:
 
 
 async def names(world: World, page: int = 1, per_page: int = 100, **query: object) -> list[str]:
-    found = await find_channels(world.hub, ChannelQuery(**query), Paging("", page, per_page))  # type: ignore[arg-type]
+    found = await find_channels(HubView(world.hub), ChannelQuery(**query), Paging("", page, per_page))  # type: ignore[arg-type]
     return [row.channel for row in found.entries]
 
 
@@ -49,7 +50,7 @@ async def test_apps_are_told_apart(world: World) -> None:
     assert await names(world, app_id="app") == ["news"]
     assert await names(world, app_id="other") == ["news", "weather"]
     assert await names(world, app_id="third") == []
-    found = await find_channels(world.hub, ChannelQuery(), Paging("", 1, 10))
+    found = await find_channels(HubView(world.hub), ChannelQuery(), Paging("", 1, 10))
     assert [(row.channel, row.app_id) for row in found.entries] == [
         ("news", "app"),
         ("news", "other"),
@@ -64,7 +65,7 @@ async def test_the_most_subscribed_and_the_fullest_come_first(world: World) -> N
         world.hub.join(connection, "presence-x", f"user-{number % 2}", b"{}")
     assert await names(world, sort="subscriptions") == ["b", "d", "presence-x", "c", "a"]
     assert await names(world, sort="users") == ["presence-x", "a", "b", "c", "d"]
-    found = await find_channels(world.hub, ChannelQuery(sort="users"), Paging("", 1, 1))
+    found = await find_channels(HubView(world.hub), ChannelQuery(sort="users"), Paging("", 1, 1))
     assert found.entries == [ChannelRow("app", "presence-x", "presence", 3, 2)]
     assert found.total == 5
 

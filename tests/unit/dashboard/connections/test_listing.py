@@ -7,9 +7,9 @@ import pytest
 from sockudo.config.apps import Features
 from sockudo.dashboard.connections.detail import connection_view, end_connection, find_session, subscriptions
 from sockudo.dashboard.connections.listing import ConnectionQuery, connection_row, find_connections
-from sockudo.dashboard.connections.subscriptions import FilterView
 from sockudo.dashboard.paging import Paging
 from sockudo.errors import SockudoError
+from sockudo.hub.view import FilterView
 from sockudo.hub.wants import Wants
 from sockudo.protocol.filters import Predicate
 from sockudo.protocol.shapes import V2_MSGPACK
