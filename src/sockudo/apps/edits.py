@@ -1,4 +1,4 @@
-"""How a record is changed: what somebody asks for in, a record that passed every check of a configuration out.
+"""How a record is changed: a request in, a record that passed every check of a configuration out.
 
 Nothing here knows a store. Values are judged by the reader of configuration files, so that the command line, the
 dashboard and a file accept the same; ``where`` names the place in what is said about them.
@@ -49,7 +49,7 @@ _VERSION_BYTES: Final = 8
 
 
 def new_app(record: Mapping[str, Any], where: str) -> App:
-    """An app from a record, nested or flat; credentials that are left out are made up, and it is enabled unless told.
+    """An app from a record, nested or flat; credentials that are left out are made up, and it is enabled unless
 
     Raises ConfigError with everything that is wrong with it.
     """
@@ -144,6 +144,6 @@ def settled(app: App) -> dict[str, Any]:
 def version_of(app: App) -> str:
     """A short text that is another one after any change of the record, and the same on every node.
 
-    Whoever is about to write compares it with the one of the record that they looked at.
+    A writer compares it with the version of the record that it read.
     """
     return blake2b(json.encode(app, order="deterministic"), digest_size=_VERSION_BYTES).hexdigest()

@@ -1,4 +1,4 @@
-"""What the server asks of whatever keeps the apps (spec: platform § 2.3)."""
+"""The port of the store that keeps the apps (spec: platform § 2.3)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class AppStore(Protocol):
         ...
 
     async def revision(self) -> int:
-        """A number that grows with every change, whoever made it: cheap enough to ask every second.
+        """A number that grows with every change by any process: cheap enough to ask every second.
 
         Saving a record that is already there is no change.
         """

@@ -86,7 +86,7 @@ class AppRegistry:
         self._inline: frozenset[str] = frozenset()
         self._healthy = False
         self._problem: str | None = None
-        # Whoever reads the records last must also be the last to put them in place.
+        # The last to read the records must also be the last to put them in place.
         self._lock = asyncio.Lock()
 
     @property
@@ -139,7 +139,7 @@ class AppRegistry:
     async def ensure_first_app(self) -> App | None:
         """Creates an app with random credentials when there is none at all, and returns it; else None.
 
-        The result carries the secret: it is for printing once to whoever started the server.
+        The result carries the secret: print it once, to the person who started the server.
         """
         async with self._lock:
             if self._by_id:
@@ -189,7 +189,7 @@ class AppRegistry:
     async def write(self, work: Callable[[AppStore], Awaitable[_T]], on_change: Callable[[Changes], None]) -> _T:
         """Lets ``work`` change the store; when this returns, the server goes by what it changed.
 
-        ``on_change`` is told what changed, as by `watch`. Should the store stop answering once ``work`` is done, its
+        ``on_change`` gets what changed, as by `watch`. Should the store stop answering once ``work`` is done, its
         result is returned all the same, and the change is noticed when the store answers again. Raises what ``work``
         does.
         """

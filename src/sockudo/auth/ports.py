@@ -1,4 +1,4 @@
-"""What authentication asks of whatever keeps its state."""
+"""The port behind which the state of authentication is kept."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ MAX_ID_BYTES: Final = 128
 
 _MAX_BYTES: Final = 8192
 _MAX_APPS: Final = 100
-# Seconds until the year 5138. Whatever is more was meant in another unit.
+# Seconds until the year 5138. A larger number was meant in another unit.
 _MAX_TIME: Final = 10**11
 _ALGORITHM: Final = "HS256"
 _CLIENT_ID: Final = "x-sockudo-client-id"
@@ -70,7 +70,7 @@ def read_token(app: LiveApp, text: str, now: float) -> Token:
     """The token of ``text``, if the app's backend made it and it may be used at ``now`` (Unix seconds).
 
     Raises errors.TOKEN_REFUSED, and nothing else, whatever the text; its detail is about one mistake and contains
-    nothing of the text but the name of an unknown operation. What the claims say is told only of a token that is
+    nothing of the text but the name of an unknown operation. What the claims say is shown only for a token that is
     signed with the app's secret.
     """
     claims = _claims(_verified(app, text))

@@ -25,7 +25,7 @@ def socket_id() -> str:
     """A new ``socket_id``: two decimal integers in 0…10,000,000,000 (spec: websocket § 3).
 
     Drawn from the system's entropy, for many at a time, since channel signatures are made for it and must not be
-    foreseeable. Of 64 bits each, the remainder favours no number that anybody could notice.
+    foreseeable. Of 64 bits each, the remainder favours no number noticeably.
     """
     if not _drawn_numbers:
         _drawn_numbers.extend(struct.unpack(f"{2 * _AT_ONCE}Q", os.urandom(16 * _AT_ONCE)))

@@ -1,4 +1,4 @@
-"""How long the event loop was blocked: what clients feel as latency, whatever the cause."""
+"""How long the event loop was blocked: what clients feel as latency, from any cause."""
 
 from __future__ import annotations
 
@@ -83,11 +83,11 @@ class LoopWatch:
             return
         now = self._now()
         if now - self._warned_at >= _WARN_AT_MOST_EVERY:
-            told = {}
+            hint = {}
             if worked is not None:
                 cause = _OWN_WORK if worked >= late / 2 else _NO_CPU
-                told = {"cause": cause, "remedy": _REMEDIES[cause]}
-            _log.warning("the event loop was blocked", milliseconds=round(milliseconds), times=self._unsaid, **told)
+                hint = {"cause": cause, "remedy": _REMEDIES[cause]}
+            _log.warning("the event loop was blocked", milliseconds=round(milliseconds), times=self._unsaid, **hint)
             self._warned_at, self._unsaid = now, 0
 
     def take_worst_ms(self) -> float:

@@ -1,4 +1,4 @@
-"""Tracing, passed in: which work belongs to which request, told to whoever collects that (W3C Trace Context).
+"""Tracing, passed in: which work belongs to which request, for a collector (W3C Trace Context).
 
 A server without tracing has no tracer at all, so what is traced asks for one once and does nothing else. Names and
 attributes of spans follow the semantic conventions of OpenTelemetry. None of it ever holds a secret, a query string or
@@ -40,7 +40,7 @@ class Span(Protocol):
 
 
 class Tracer(Protocol):
-    """Begins spans. Nothing here waits or fails, whatever becomes of what was collected."""
+    """Begins spans. Nothing here waits or fails, even when the collector does."""
 
     def start(
         self,

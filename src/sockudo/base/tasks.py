@@ -43,11 +43,11 @@ def _report(task: asyncio.Task[None]) -> None:
 
 
 async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancels tasks and returns when they have ended, however they did. What they raised is not told.
+    """Cancels tasks and returns when they have ended, however they did. What they raised is dropped.
 
     To cancel once is not always enough: up to Python 3.11, ``asyncio.wait_for`` loses it when what it waits for is done
     in the same moment, and libraries wait so at every request. A loop without end would go on then, and so would
-    whoever waits for it.
+    its waiter.
     """
     every = tuple(tasks)
     left = {task for task in every if not task.done()}

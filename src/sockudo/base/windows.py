@@ -59,7 +59,7 @@ class KeyedWindows:
     """Windows of one length, by key.
 
     At most ``max_keys`` are open; past that the oldest gives way, counted in ``evicted``, because refusing new keys
-    would let whoever commands many addresses lock out everybody else. Each opening also throws a few ended windows
+    would let an attacker with many addresses lock out all others. Each opening also throws a few ended windows
     away, so nothing has to be swept by a timer and no call takes long. ``now`` must not go back.
     """
 

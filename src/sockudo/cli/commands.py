@@ -53,7 +53,7 @@ def _panel(name: str) -> str:
 
 
 class _Commands(TyperGroup):
-    """The top-level group, which imports a group of commands when somebody asks for it."""
+    """The top-level group, which imports a group of commands when it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         names = dict.fromkeys([*self.commands, *_GROUPS])

@@ -36,7 +36,7 @@ class Delta(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """The last event that somebody has seen; without a ``stream_id``, of the stream that there is now."""
+    """The last event that was seen; without a ``stream_id``, of the stream that there is now."""
 
     serial: int
     stream_id: str | None = None

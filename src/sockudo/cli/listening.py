@@ -118,7 +118,7 @@ class Listener:
         positions = self._recovery.begin()
         if v2 is not None and v2.delta is not None:
             await socket.enable_deltas(v2.delta)
-        # Whoever comes with a token is somebody already.
+        # A client with a token is signed in already.
         if v2 is None or v2.token is None:
             for user in (name.removeprefix(_USER) for name in self._channels if name.startswith(_USER)):
                 await socket.signin(credentials, user)

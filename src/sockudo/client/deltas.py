@@ -42,7 +42,7 @@ class Deltas:
         self._algorithm = "fossil"
 
     def read(self, event: Event) -> Event:
-        """The event itself, or the one that it stands for; raises `LostBaseError` when that cannot be told."""
+        """The event itself, or the one that it stands for; raises `LostBaseError` when its base is missing."""
         if event.event == "sockudo:delta" and event.channel is not None:
             return self._whole(event, event.channel)
         if event.event == "sockudo:delta_compression_enabled" and isinstance(event.data, dict):

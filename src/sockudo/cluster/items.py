@@ -1,6 +1,6 @@
 """What nodes send each other, as values, and the topics that items travel on (spec: platform § 10.2).
 
-Items are heard by the nodes that subscribed to their topic; requests are answered by every node that is asked. Both are
+Items go to the nodes that subscribed to their topic; requests are answered by every node that is asked. Both are
 plain data, declared by the rooms that send them: a bus between processes encodes them, the one inside a process passes
 them on as they are.
 """

@@ -22,7 +22,7 @@ _WORDS = ("inherit", "disabled", *_ALGORITHMS)
 def read_deltas(raw: Mapping[Any, Any], path: str, refuse: Callable[[str, str], None]) -> dict[str, Any]:
     """The same map with words in lower case and numbers for texts that are numbers; what is null is left out.
 
-    ``refuse`` is told the path and the problem of each entry that cannot be used.
+    ``refuse`` gets the path and the problem of each entry that cannot be used.
     """
     found: dict[str, Any] = {}
     for pattern, value in raw.items():

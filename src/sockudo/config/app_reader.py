@@ -129,7 +129,7 @@ def _unknown(name: str) -> str:
 
 
 def _credential(raw: object, name: str, shaper: Shaper) -> str:
-    """The text of a credential; what is wrong is told without the value, since credentials get mixed up."""
+    """The text of a credential; a problem is reported without the value, since credentials get mixed up."""
     if not isinstance(raw, str):
         shaper.refuse(name, "is missing" if raw is None else "is not text: put it in quotes")
         return ""

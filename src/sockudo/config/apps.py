@@ -1,6 +1,6 @@
 """The record of an app and the limits that hold for it (spec: platform § 2.1).
 
-Plain data: reading it from a file, a table or the flat legacy form is the business of whoever has the bytes.
+Plain data: reading it from a file, a table or the flat legacy form is the part of the module that has the bytes.
 """
 
 from __future__ import annotations

@@ -52,12 +52,12 @@ def _read_foreign(draft: Draft, given: Mapping[str, str]) -> None:
             continue
         draft.read(setting, given[name], place="environment", name=name, origin=name)
         draft.sources.append(f"{name} read as {setting.key.names[0] if setting.key.names else path}")
-    told: dict[str, list[str]] = {}
+    by_advice: dict[str, list[str]] = {}
     for name in sorted(given):
         advice = foreign.advice(name)
         if advice is not None:
-            told.setdefault(advice, []).append(name)
-    draft.warnings.extend(f"{', '.join(names)} not read: {advice}" for advice, names in told.items())
+            by_advice.setdefault(advice, []).append(name)
+    draft.warnings.extend(f"{', '.join(names)} not read: {advice}" for advice, names in by_advice.items())
 
 
 def _note_parts(draft: Draft, given: Mapping[str, str]) -> None:

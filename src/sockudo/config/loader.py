@@ -1,4 +1,4 @@
-"""From files, variables and options to `Settings`: everything that is wrong is told at once (spec: platform § 1)."""
+"""From files, variables and options to `Settings`: all problems are reported at once (spec: platform § 1)."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _located(problems: Sequence[str], file: Path | None, cwd: Path) -> Sequence[
 
 
 def _settle_dashboard(draft: Draft) -> None:
-    """Whoever switches metrics off expects no second listener, unless they ask for the dashboard."""
+    """Without metrics no second listener is expected, unless the dashboard is asked for."""
     asked = "dashboard.enabled" in draft.origins or draft.values.get("dashboard.public", False)
     if draft.values.get("metrics.enabled") is False and not asked:
         draft.put("dashboard.enabled", False, draft.origins["metrics.enabled"])
@@ -108,7 +108,7 @@ def _settle_dashboard(draft: Draft) -> None:
 
 def _apps_from(draft: Draft, file: Path | None, cwd: Path) -> str:
     origin = draft.origins[APPS] if draft.values.get(APPS) else ""
-    # The file goes by a short name in texts about it; whoever is to change it needs to find it.
+    # The file goes by a short name in texts about it; its editor needs to find it.
     return str(file) if file is not None and origin == _place(file, cwd) else origin
 
 

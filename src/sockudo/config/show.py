@@ -79,7 +79,7 @@ def _masked(app: App) -> dict[str, Any]:
 
 
 def _masked_webhook(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Addresses and headers of webhooks often carry what lets somebody in."""
+    """Addresses and headers of webhooks often carry credentials."""
     shown = dict(entry)
     if isinstance(url := entry.get("url"), str):
         shown["url"] = shown_url(url)

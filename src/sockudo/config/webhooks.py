@@ -116,7 +116,7 @@ def read_webhook(entry: Mapping[str, Any]) -> Webhook:
 
 
 def _is_callable(url: str) -> bool:
-    """Whether somebody can be called there; the address may still lead nowhere."""
+    """Whether the URL can be called; the address may still lead nowhere."""
     if not _ADDRESS.fullmatch(url):
         return False
     try:

@@ -1,7 +1,7 @@
 """Does the server see who the client is, behind proxies and in spite of what clients write themselves?
 
 Limits are kept per address, and the answer to each counted request says how much of the limit is left. So a request
-with an X-Forwarded-For of our own tells whether it was counted as somebody else's: that it must not be. Whether all
+with an X-Forwarded-For of our own shows whether it was counted for another address, which it must not be. Whether all
 clients are taken for one cannot be seen from one address; the configuration tells it where it is known.
 """
 
@@ -150,7 +150,7 @@ def judge(what: str, probe: Probe, around: Surroundings) -> Finding:
 
 
 def _hops(settings: Settings, section: str) -> int:
-    """How many proxies are trusted; on a Unix socket one at least, as whoever connects there is one."""
+    """How many proxies are trusted; on a Unix socket one at least, as each client there is one."""
     hops: int = getattr(settings.rate_limiter, section).trust_hops
     return max(1, hops) if settings.unix_socket.enabled else hops
 

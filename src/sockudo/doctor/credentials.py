@@ -1,4 +1,4 @@
-"""Do id, key and secret belong to one app that is enabled? What does not fit is told apart."""
+"""Do id, key and secret belong to one app that is enabled? Each mismatch is a finding of its own."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ CHECKS: Final[tuple[Check, ...]] = (
 async def examine(
     deployment: Deployment, names: Collection[str], began: Callable[[Check], None] = lambda _: None
 ) -> AsyncIterator[Finding]:
-    """The findings of these checks, as they come; ``began`` is told of each check before it runs.
+    """The findings of these checks, as they come; ``began`` is called with each check before it runs.
 
     A check is left out, and says so, when one that it needs found a problem or was left out for one. One that was not
     asked for counts as passed.

@@ -18,7 +18,7 @@ class Finding:
     """One thing that was looked at. ``seen`` is a sentence for people, ``advice`` says what to do, line by line.
 
     ``slug`` is the row of the error catalogue that explains more. ``facts`` are the numbers behind the sentence, for
-    programs. ``check`` is set by whoever runs the check.
+    programs. ``check`` is set by the runner of the check.
     """
 
     state: State
@@ -35,7 +35,7 @@ def ok(seen: str, **facts: Any) -> Finding:
 
 
 def warning(seen: str, *advice: str, row: str | ErrorSpec | None = None, **facts: Any) -> Finding:
-    """It works, but somebody should look. The advice of ``row`` stands where none is given."""
+    """It works, but should be looked at. The advice of ``row`` stands where none is given."""
     return _finding("warning", seen, advice, row, facts)
 
 

@@ -40,7 +40,7 @@ class Machine:
         self._proc = proc
 
     def addresses(self, port: int) -> list[str]:
-        """The addresses on which somebody on this machine listens with this TCP port."""
+        """The addresses on which a process of this machine listens with this TCP port."""
         return list(dict.fromkeys(address for address, _ in self._listening(port)))
 
     def server_at(self, place: int | Path) -> Process | None:

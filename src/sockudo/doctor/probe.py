@@ -1,4 +1,4 @@
-"""Plain questions over HTTP, whatever answers: a server, a proxy in front of it, or something else."""
+"""Plain questions over HTTP to anything that answers: a server, a proxy in front of it, or something else."""
 
 from __future__ import annotations
 

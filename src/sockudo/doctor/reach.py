@@ -19,7 +19,7 @@ _START = "Is the server running, and does it listen there? On its machine: ss -l
 
 @dataclass(frozen=True, slots=True)
 class Knock:
-    """One try to connect: ``failure`` is None when somebody answered, after ``took`` seconds."""
+    """One try to connect: ``failure`` is None when a server answered, after ``took`` seconds."""
 
     address: str
     failure: str | None

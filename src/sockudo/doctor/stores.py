@@ -104,7 +104,7 @@ def _sql(name: str, section: str, server: SqlDatabase) -> Server:
     async def login(seconds: float) -> str | None:
         from sockudo.storage.login import try_login
 
-        # Whoever waits gives up first: the driver has no word for it.
+        # The waiter gives up first: the driver has no option for it.
         return await asyncio.to_thread(try_login, server, round((seconds + 1) * 1000))
 
     return Server(name, section, server.host, server.port, server.database, login)

@@ -1,4 +1,4 @@
-"""The certificate and the protocol, as a client sees them; every reason for distrust is told apart."""
+"""The certificate and the protocol, as a client sees them; each reason for distrust is a finding of its own."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ class _Place:
         return dict(tls.getpeercert() or {})
 
     async def encoded(self) -> str:
-        """The certificate, whatever it is, as PEM."""
+        """The certificate, valid or not, as PEM."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -150,9 +150,9 @@ async def _endpoints(deployment: Deployment, app_id: str) -> tuple[list[Endpoint
         overview = await deployment.api().webhooks()
     except ApiError:
         return [], [not_checked("the server does not say which endpoints there are: give --config on its machine")]
-    told = [each for each in overview["endpoints"] if each["url"] is not None]
-    hidden = [each for each in told if _HIDDEN in each["url"] or each["headers"]]
-    entries = [{"url": each["url"], "event_types": each["events"]} for each in told if each not in hidden]
+    known = [each for each in overview["endpoints"] if each["url"] is not None]
+    hidden = [each for each in known if _HIDDEN in each["url"] or each["headers"]]
+    entries = [{"url": each["url"], "event_types": each["events"]} for each in known if each not in hidden]
     return list(app_endpoints(app_id, entries, Retry(), longest).endpoints), [
         not_checked(f"{each['url']} has secret parts, which the server does not tell: give --config on its machine")
         for each in hidden

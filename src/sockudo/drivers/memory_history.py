@@ -118,7 +118,7 @@ class _Stream:
         self.updated_at_ms = now_ms
 
     def within(self, bounds: Bounds) -> Bounds:
-        """The same part of the stream, told by its serials alone."""
+        """The same part of the stream, as bounds of serials."""
         start, end = bounds.start_serial or 0, bounds.end_serial
         first = self.next_serial - len(self.rows)
         if bounds.start_time_ms is not None:

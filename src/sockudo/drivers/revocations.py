@@ -71,7 +71,7 @@ class RevocationFile:
         except FileNotFoundError:
             return []
         except OSError:
-            # Whatever hides the file must not pass for no revocations; opening it says what that is.
+            # A hidden file must not pass for no revocations; opening it says what that is.
             pass
 
         def read(connection: Connection) -> Sequence[Revocation]:

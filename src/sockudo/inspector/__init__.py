@@ -1,4 +1,4 @@
-"""What happens on the server, for the people who look: live entries while somebody watches, and recent problems."""
+"""What happens on the server, for the people who look: live entries while a watcher is there, and recent problems."""
 
 from sockudo.inspector.entry import KINDS, PROBLEMS, Entry, Kind
 from sockudo.inspector.inspector import Inspector

@@ -47,7 +47,7 @@ PROBLEMS: Final[frozenset[Kind]] = frozenset(
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What happened, to whom, and where it went wrong why. Whatever does not apply is None and left out of JSON.
+    """What happened, to whom, and where it went wrong why. A field that does not apply is None and left out of JSON.
 
     ``at`` is in milliseconds since the epoch. ``error`` is a slug of the error catalogue, ``text`` what the other side
     was told, ``cause`` what probably led to it, for operators alone. ``code`` is the WebSocket code of a close or an

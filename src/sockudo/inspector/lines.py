@@ -49,7 +49,7 @@ class Line(NamedTuple):
     """The parts of a line in their order. ``subject`` are names with what they name, such as ``("socket", "1.2")``.
 
     ``text`` is a sentence, ``hint`` the likely cause or what to do, where one is known, and ``marks`` are small facts.
-    Names, texts and data come from outside: whoever shows them makes sure that they command nothing.
+    Names, texts and data come from outside: what shows them makes sure that they command nothing.
     """
 
     label: str

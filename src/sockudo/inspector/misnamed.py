@@ -1,4 +1,4 @@
-"""Which channel may have been meant by a message that nobody heard."""
+"""Which channel may have been meant by a message without subscribers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KINDS: Final = (*_PREFIXES, "private-", "presence-")
 
 
 def similar_channel(state: AppState, channel: str) -> str:
-    """Why nobody heard a message on the channel: it is not subscribed to, though perhaps one like it is.
+    """Why a message on the channel had no subscribers: it is not subscribed to, though perhaps one like it is.
 
     Only names made of this one by the usual mistakes are tried, so that it costs the same however many channels there
     are.

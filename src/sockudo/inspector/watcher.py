@@ -68,7 +68,7 @@ def _reaches(state: AppState, connection: Connection, channel: str, to_user: str
 
 
 class Watcher:
-    """Gathers entries for somebody who takes them now and then; a context manager that ends the watching.
+    """Gathers entries for a reader that takes them now and then; a context manager that ends the watching.
 
     Never holds more than ``capacity``: the oldest are kept in their order, and what does not fit is counted. Once
     something did not fit, nothing more is kept until all is taken: what is here has no gap, and one of known size
@@ -109,7 +109,7 @@ class Watcher:
     def take(self, limit: int) -> tuple[list[Entry], int]:
         """The oldest entries, at most ``limit``, and how many were skipped behind the last of all that is here.
 
-        The number is told once, with the entries that came before the gap.
+        The number is given once, with the entries that came before the gap.
         """
         entries = self._entries
         taken = [entries.popleft() for _ in range(min(limit, len(entries)))]

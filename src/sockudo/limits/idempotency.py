@@ -71,7 +71,7 @@ class IdempotencyKeys:
 
 
 def running(space: Space) -> errors.SockudoError:
-    """What a repeat is told while the publish under its key is under way."""
+    """The refusal of a repeat while the publish under its key is under way."""
     return errors.IDEMPOTENCY_RUNNING(_RUNNING_TEXT[space], retry_after=1)
 
 

@@ -37,7 +37,7 @@ _NO_HISTORIES = HistorySources()
 
 
 class LoopTimes(Protocol):
-    """What the exposition asks of whoever watches the event loop. Milliseconds."""
+    """What the exposition reads of the watch on the event loop. Milliseconds."""
 
     worst_ms: float
     worst_since_read_ms: float

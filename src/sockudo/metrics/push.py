@@ -12,7 +12,7 @@ __all__ = ["PREFIX", "PushNumbers", "PushSpread", "push_numbers"]
 Labels = dict[str, str]
 
 PREFIX: Final = "sockudo_push_"
-"""Of every name, whatever the configuration says of others."""
+"""Of every name, also where another prefix is configured."""
 
 
 class PushNumbers(NamedTuple):

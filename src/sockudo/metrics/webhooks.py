@@ -16,7 +16,7 @@ _QUEUE = "webhooks"
 
 
 class WebhookNumbers(NamedTuple):
-    """One counter or gauge. ``fixed`` names take no prefix, whatever the configuration says."""
+    """One counter or gauge. ``fixed`` names take no prefix, also where one is configured."""
 
     name: str
     kind: str

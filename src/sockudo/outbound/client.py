@@ -1,4 +1,4 @@
-"""The HTTP/1.1 client for servers that anybody may have named: webhooks. What HTTP is, httpcore knows, on which httpx
+"""The HTTP/1.1 client for servers that an app names: webhooks. What HTTP is, httpcore knows, on which httpx
 stands; where a connection leads, `sockudo.outbound.connecting` alone decides, since the library never opens one.
 
 The library's pool looks through all of its connections for each request, and httpx uses that pool. With 8 and 64

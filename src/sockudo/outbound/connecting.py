@@ -74,7 +74,7 @@ def trusted(cafile: str | None = None) -> ssl.SSLContext:
     """Trusts the certificates of ``cafile``, or those of the system, which ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name.
 
     Reading them takes tens of milliseconds in which nothing else goes on, so a process does it once and not for every
-    attempt that somebody asks for by hand.
+    attempt that is asked for by hand.
     """
     return _trusting(cafile, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 

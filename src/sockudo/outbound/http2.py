@@ -160,6 +160,6 @@ def _show(context: ssl.SSLContext, pem: bytes) -> None:
 
 
 def _retrieve(task: asyncio.Task[Connection]) -> None:
-    """Whoever waited for it may have given up; its failure is then nobody's."""
+    """Its waiter may have given up; then the failure is dropped."""
     if not task.cancelled():
         task.exception()

@@ -143,7 +143,7 @@ class _Origin(Generic[_Connection]):
         return None
 
     async def wait(self) -> _Connection | None:
-        """A connection that somebody gives back, or None for a place to make one in."""
+        """A connection that was given back, or None for a free place to open one."""
         future: asyncio.Future[_Connection | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         try:

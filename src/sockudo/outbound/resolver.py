@@ -96,6 +96,6 @@ class Resolver:
 
 
 def _retrieve(task: asyncio.Task[Sequence[str]]) -> None:
-    """Whoever waited for it may have given up; its failure is then nobody's."""
+    """Its waiter may have given up; then the failure is dropped."""
     if not task.cancelled():
         task.exception()

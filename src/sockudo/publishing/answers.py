@@ -26,7 +26,7 @@ def ok() -> bytes:
 
 
 def answer_to(waits: Waits, reply: Callable[[], bytes]) -> asyncio.Future[bytes]:
-    """A future of its own, so that nobody who gives up takes the message from whoever else waits for it."""
+    """A future of its own, so that a caller who gives up does not cancel the wait of the others."""
     answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def end(done: Waits) -> None:
@@ -38,7 +38,7 @@ def answer_to(waits: Waits, reply: Callable[[], bytes]) -> asyncio.Future[bytes]
         try:
             check_stored(done)
             answer.set_result(reply())
-        except Exception as problem:  # noqa: BLE001 - told to whoever waits, like that of a task
+        except Exception as problem:  # noqa: BLE001 - raised where it is awaited, like that of a task
             answer.set_exception(problem)
             # A caller that has gone does not ask any more.
             answer.exception()

@@ -59,7 +59,7 @@ class EventApi:
     """Publishes events and answers with the reply's JSON text.
 
     What goes to plain channels is checked, published and answered in one go. Where a channel is durable the answer is a
-    future that ends after the commit: nobody is told of success before it.
+    future that ends after the commit: success is not reported before it.
     """
 
     def __init__(
@@ -268,7 +268,7 @@ class EventApi:
     async def _claim(
         self, app: LiveApp, state: AppState, item: EventBody, pending: list[Waits], now: float
     ) -> Claim | Literal[False] | None:
-        """The claim to publish an item, None for one without a key, False for one that somebody else publishes."""
+        """The claim to publish an item, None for one without a key, False for one that another request publishes."""
         key = item.idempotency_key
         if key is None or not app.idempotency_enabled:
             return None

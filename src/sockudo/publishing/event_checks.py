@@ -1,4 +1,4 @@
-"""What is checked of one event, and what is told of it, whatever becomes of it then (spec: http-api § 5)."""
+"""What is checked of one event, and what the reply says of it (spec: http-api § 5)."""
 
 from __future__ import annotations
 

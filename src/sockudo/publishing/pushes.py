@@ -22,7 +22,7 @@ class EventPushes(Protocol):
         """
         ...
 
-    def after(self, told: object) -> None:
+    def after(self, accepted: object) -> None:
         """The event has been said; what `before` returned may go on. Never waits or fails."""
 
 
@@ -34,5 +34,5 @@ class NoPushes:
     async def before(self, app_id: str, name: str, data: Any, channels: Sequence[str], wanted: object) -> object:
         raise errors.PUSH_DISABLED("push admission unavailable: push providers are disabled")
 
-    def after(self, told: object) -> None:
+    def after(self, accepted: object) -> None:
         pass

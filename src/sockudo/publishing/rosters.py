@@ -185,7 +185,7 @@ class Rosters:
             version = (incarnations[node_id], state.version)
             views = self._known.setdefault(place, {})
             if version < views.get(node_id, (0, 0)):
-                # Older than what has been heard since.
+                # Older than what arrived since.
                 continue
             views[node_id] = version
             stale = channel.presence.of_node(node_id).keys() - state.entries.keys()

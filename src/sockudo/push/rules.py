@@ -70,9 +70,9 @@ class EventRules:
                 await push.publish(app_id, _to(channel, payload), limited=False)
         return made or None
 
-    def after(self, told: object) -> None:
+    def after(self, accepted: object) -> None:
         """Has what rules made of the event accepted, in the background."""
-        for waiting in told if isinstance(told, list) else ():
+        for waiting in accepted if isinstance(accepted, list) else ():
             self.background.add(waiting)
 
     async def close(self) -> None:

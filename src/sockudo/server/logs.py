@@ -17,7 +17,7 @@ from sockudo.config import Settings, log_filter
 __all__ = ["configure_logs", "silence_logs"]
 
 # uvicorn says what we say ourselves; httpcore and hpack say what is in the heads of answers and requests, credentials
-# included. Whoever wants their lines names them in the filter.
+# included. The filter can name them to get their lines.
 _QUIET: Final = dict.fromkeys(("uvicorn", "httpcore", "hpack"), logging.WARNING)
 
 # The thresholds that structlog has a logger class for.

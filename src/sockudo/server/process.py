@@ -120,7 +120,7 @@ class _Process:
                 _log.error("the configuration was not reloaded; nothing changed", problems=error.problems)
             except (ListenError, SockudoError) as error:
                 _log.error("the configuration was not reloaded; nothing changed", problems=[str(error)])
-            except Exception:  # noqa: BLE001 - a defect, logged whole; the next signal must find somebody who listens
+            except Exception:  # noqa: BLE001 - a defect, logged whole; the next signal must find a handler
                 _log.exception("the reload failed")
 
     async def _reload(self) -> None:

@@ -13,10 +13,10 @@ __all__ = ["background_threads"]
 def background_threads(count: int, name: str) -> ThreadPoolExecutor:
     """Threads that never interrupt the loop by waking up; ``name`` is what they are called, with a number.
 
-    A thread that works on a database sleeps and wakes at each of its statements. By default the system lets whoever
-    wakes interrupt whoever runs: the loop would be stopped thousands of times a second, each time for a thread that has
-    to wait for the interpreter's lock, which the loop holds. Their share of the core stays what it was, but a loop that
-    has much to do makes them wait: nothing for a store whose commits are waited for.
+    A thread that works on a database sleeps and wakes at each of its statements. By default the system lets a thread
+    that wakes interrupt the one that runs: the loop would be stopped thousands of times a second, each time for a
+    thread that has to wait for the interpreter's lock, which the loop holds. Their share of the core stays what it was,
+    but a loop that has much to do makes them wait: nothing for a store whose commits are waited for.
     """
     return ThreadPoolExecutor(count, thread_name_prefix=name, initializer=_never_interrupt)
 

@@ -1,6 +1,6 @@
 """Engines for the databases that stores are kept in: how to connect, and for how long to wait.
 
-Every statement ends in time. A server that works is told to give up after ``timeout_ms``; when it does not even say so,
+Every statement ends in time. A server that works has to give up after ``timeout_ms``; when it does not even say so,
 because it is stopped or the network swallows its answer, the connection is given up `GRACE_SECONDS` later. No
 connection string is ever made, so none with a password can be shown.
 """

@@ -34,8 +34,8 @@ RETRY_AFTER: Final = 1
 class Subject(NamedTuple):
     """Whose database it is: which refusal its failures are, and what its parts are called in texts.
 
-    ``item`` is what it is asked to hold, ``elsewhere`` what to do when its tables are somebody else's. Of a store with
-    ``secrets`` no error keeps what a driver may have quoted of a row.
+    ``item`` is what it is asked to hold, ``elsewhere`` what to do when its tables belong to another program. Of a store
+    with ``secrets`` no error keeps what a driver may have quoted of a row.
     """
 
     spec: errors.ErrorSpec

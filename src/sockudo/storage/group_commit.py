@@ -26,7 +26,7 @@ class Bounds(NamedTuple):
 
 
 class Call:
-    """One request on its way into the store; ``weight`` counts towards the bounds, in whatever unit these have."""
+    """One request on its way into the store; ``weight`` counts towards the bounds, in their unit."""
 
     __slots__ = ("future", "request", "weight")
 
@@ -120,7 +120,7 @@ class GroupCommit:
             raise
 
     def submit(self, call: Call) -> None:
-        """Puts the call at the end of the queue, whatever the bounds; its future is the caller's."""
+        """Puts the call at the end of the queue, past the bounds; its future is the caller's."""
         self._waiting.append(call)
         self.waiting_weight += call.weight
         if self._task is None:

@@ -1,6 +1,6 @@
 """Whose a lease is, where processes of one machine share a file: what a process had that is gone is free at once.
 
-Only what can be told safely is told: a process of another machine, of another container or of before the last boot may
+Only what is certain is reported: a process of another machine, of another container or of before the last boot may
 be any, so that its leases have to end.
 """
 

@@ -2,7 +2,7 @@
 
 SQLite's driver repeats a statement at no cost, and MySQL's makes one of the rows of an INSERT. PostgreSQL gets each
 column of all rows as one array: rows that come one by one take both sides longer to read than to store, and such a
-statement is the same whatever the number of rows, so it is prepared once. Parameters are for the driver: having them
+statement is the same for any number of rows, so it is prepared once. Parameters are for the driver: having them
 checked one by one takes longer than storing them.
 """
 
@@ -72,7 +72,7 @@ class Listed:
 
 
 class Ranges(Protocol):
-    """Entries by ranges of their serials, found by their key whatever the database believes about its tables."""
+    """Entries by ranges of their serials, found by their key regardless of the statistics of the database."""
 
     def read(self, connection: Connection, ranges: Sequence[Range]) -> list[list[tuple[int, int, int]]]:
         """Serial, time and size of the rows in each range, in order."""

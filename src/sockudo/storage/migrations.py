@@ -69,7 +69,7 @@ def migrate(
     """Takes the steps that are missing, under a lock that one node at a time can have.
 
     ``{words}`` of a statement are replaced by ``types``, or they are names of tables and indexes without the prefix.
-    Refuses in the name of the subject when the tables are of a newer version, or are somebody else's.
+    Refuses in the name of the subject when the tables are of a newer version, or belong to another program.
     """
     done = Table(f"{prefix}_migrations", MetaData(), Column("number", BigInteger, primary_key=True))
     quote = engine.dialect.identifier_preparer.quote_identifier

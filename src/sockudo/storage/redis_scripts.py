@@ -129,15 +129,15 @@ class RedisScripts:
             return
         try:
             async with asyncio.timeout(self._timeout_ms / 1000):
-                told = await self._client.info()
+                found = await self._client.info()
         except (TimeoutError, RedisError, OSError):
             # Not every user may ask.
             return
         items, log = self._of.items, structlog.get_logger(self._of.logger)
-        if told.get("aof_enabled") == 0:
+        if found.get("aof_enabled") == 0:
             problem = "Redis keeps no append-only file: {} that were accepted since its last snapshot are lost with it"
             log.warning(problem.format(items), server=self._server.place)
-        if told.get("maxmemory") and str(told.get("maxmemory_policy")).startswith("allkeys"):
+        if found.get("maxmemory") and str(found.get("maxmemory_policy")).startswith("allkeys"):
             problem = "Redis may drop {} to free memory: set its maxmemory-policy to noeviction"
             log.warning(problem.format(items), server=self._server.place)
 
@@ -171,7 +171,7 @@ def _client(server: RedisServer, tls: RedisTls, seconds: float) -> redis_client.
         "socket_keepalive": True,
         "client_name": "sockudo",
         "protocol": 2,
-        # Whoever calls tries again: it knows for how long it may.
+        # The caller tries again: it knows for how long it may.
         "retry": Retry(NoBackoff(), 0),
     }
     if server.tls:

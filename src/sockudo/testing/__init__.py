@@ -1,6 +1,6 @@
 """A test kit for applications that use Sockudo, and for Sockudo itself: see docs/testing.md.
 
-A server inside a test, a client that records, a clock that stands still until told otherwise, a proxy that breaks
+A server inside a test, a client that records, a clock that stands still until it is moved, a proxy that breaks
 connections. It depends on no test framework.
 """
 

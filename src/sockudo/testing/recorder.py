@@ -34,7 +34,7 @@ class RecordingClient:
     """A connected client that keeps every frame in ``events``, in the order of arrival.
 
     `expect` hands out each frame once, so that two equal expectations need two frames; what it passed over can still be
-    expected later. Whatever is not as expected raises AssertionError with the last frames in its text.
+    expected later. A mismatch raises AssertionError with the last frames in its text.
     """
 
     def __init__(self, socket: Socket, credentials: Credentials) -> None:

@@ -189,7 +189,7 @@ def _do_what_is_due(server: Server) -> None:
 
 
 def _restore_collector(enabled: bool, thresholds: tuple[int, int, int]) -> None:
-    """Undo the tuning that a server does for its process: here the process is somebody's tests."""
+    """Undo the tuning that a server does for its process: here the process belongs to the tests."""
     gc.unfreeze()
     gc.set_threshold(*thresholds)
     if enabled:

@@ -134,7 +134,7 @@ class TestServer:
         return self
 
     def stop(self) -> None:
-        """Stop in an orderly way: clients that are still connected are told 4200. Does nothing the second time."""
+        """Stop in an orderly way: open connections are closed with 4200. Does nothing the second time."""
         runner, self._runner = self._runner, None
         folder, self._folder = self._folder, None
         try:

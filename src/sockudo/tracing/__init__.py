@@ -1,4 +1,4 @@
-"""Traces for OpenTelemetry. Importing this imports nothing of it: that is done once somebody wants traces."""
+"""Traces for OpenTelemetry. Importing this imports nothing of it: that happens when traces are configured."""
 
 from sockudo.tracing.selection import Tracing, start_tracing
 

@@ -179,9 +179,9 @@ def _span_context(context: Context) -> trace.SpanContext:
 
 def _resource(instance: str) -> Resource:
     """What the variables say of this service, over what it says of itself."""
-    told = Resource.create()
-    named = not str(told.attributes.get(SERVICE_NAME, "unknown_service")).startswith("unknown_service")
-    own = Resource({SERVICE_VERSION: __version__, SERVICE_INSTANCE_ID: instance}).merge(told)
+    detected = Resource.create()
+    named = not str(detected.attributes.get(SERVICE_NAME, "unknown_service")).startswith("unknown_service")
+    own = Resource({SERVICE_VERSION: __version__, SERVICE_INSTANCE_ID: instance}).merge(detected)
     return own if named else own.merge(Resource({SERVICE_NAME: "sockudo"}))
 
 

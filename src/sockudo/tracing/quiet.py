@@ -13,7 +13,7 @@ import structlog
 __all__ = ["RareLines"]
 
 _PAUSE: Final = 60.0
-# Different lines that are remembered: the SDK has few, and its texts with values in them are told apart by their form.
+# Different lines that are remembered: the SDK has few, and its texts with values in them are compared by their form.
 _REMEMBERED: Final = 256
 
 _log = structlog.get_logger("sockudo.tracing")

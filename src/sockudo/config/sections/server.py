@@ -92,7 +92,7 @@ class Cors(msgspec.Struct, frozen=True):
 
     @property
     def allows_everything(self) -> bool:
-        """Every origin is allowed; credentials are then off, whatever ``credentials`` says."""
+        """Every origin is allowed; credentials are then off, also where ``credentials`` is true."""
         return origins.allows_everything(self.origin)
 
 

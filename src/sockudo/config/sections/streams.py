@@ -31,7 +31,7 @@ def _useless_prefix(text: str) -> str | None:
 
 
 class ConnectionRecovery(msgspec.Struct, frozen=True):
-    """What a connection that comes back may be told of what it missed: on V2, and on V1 where the app lets it."""
+    """What a connection that comes back can get of what it missed: on V2, and on V1 where the app lets it."""
 
     enabled: Annotated[
         bool, Key("Channels keep their last messages in this process", env="CONNECTION_RECOVERY_ENABLED", reload=True)

@@ -19,7 +19,7 @@ REVISION: Final[Select[Any]] = select(column("number")).select_from(table("revis
 """The query of the number that grows with every change."""
 
 # Revisions start at the time of creation, so that a file made anew never repeats those of the one it replaces. The
-# triggers catch every writer, somebody with the sqlite3 shell included.
+# triggers catch every writer, the sqlite3 shell included.
 _FIRST: Final = (
     """
     CREATE TABLE applications (

@@ -1,7 +1,7 @@
-"""How a change of the table of apps is noticed, whoever made it and however.
+"""How a change of the table of apps by any program is noticed.
 
-There is no trigger, since the table is shared, and ``updated_at`` is not enough: PostgreSQL leaves it to whoever
-writes, and MySQL counts it in whole seconds.
+There is no trigger, since the table is shared, and ``updated_at`` is not enough: PostgreSQL leaves it to the
+program that writes, and MySQL counts it in whole seconds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def fingerprint(table: TableClause, dialect: str) -> Select[Any, Any]:
     if dialect == "postgresql":
         version = func.concat(cast(column("xmin"), Text), cast(column("ctid"), Text))
         return select(func.count(), func.sum(func.hashtextextended(version, 0))).select_from(table)
-    # As bytes: columns of somebody else's table need not have one collation.
+    # As bytes: columns of another program's table need not have one collation.
     content = func.concat_ws(",", *(cast(func.quote(table.c[name]), LargeBinary) for name in READ))
     digest = func.conv(func.left(func.sha2(content, 256), 15), 16, 10)
     return select(func.count(), func.sum(cast(digest, mysql.INTEGER(unsigned=True)))).select_from(table)

@@ -1,6 +1,6 @@
 """A row of the table of apps to the app and back (spec: platform § 2.4).
 
-Whatever holds the app's policy is written twice: whole, and in flat columns as far as there are any, which is how older
+The app's policy is written twice: whole, and in flat columns as far as there are any, which is how older
 versions read it.
 """
 

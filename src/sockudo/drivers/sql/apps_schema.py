@@ -1,6 +1,6 @@
 """The table of apps that other versions of the server and its dashboard use as well (spec: platform § 2.4).
 
-A table that somebody else made is used as it is: only columns that it lacks are added, and what it has besides stays
+A table made by another program is used as it is: only columns that it lacks are added, and what it has besides stays
 alone.
 """
 
@@ -104,7 +104,7 @@ def app_table(name: str, columns: Iterable[str] = (*_CREDENTIALS, *_ADDED)) -> T
 def prepare(engine: Engine, name: str) -> None:
     """Makes the table, or adds the columns that it lacks; a complete one needs no right to do either.
 
-    Raises ``errors.SERVICE_UNAVAILABLE`` when a table of this name is somebody else's, and `DBAPIError`.
+    Raises ``errors.SERVICE_UNAVAILABLE`` when a table of this name belongs to another program, and `DBAPIError`.
     """
     for look in range(1, _LOOKS + 1):
         missing = _missing(engine, name)

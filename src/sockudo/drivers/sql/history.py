@@ -106,7 +106,7 @@ def mysql_history(server: Mysql, settings: HistoryMysql) -> SqlHistoryStore:
 class SqlHistoryStore:
     """A `HistoryStore` in the tables ``<table_prefix>_…`` of a database.
 
-    ``writing`` takes whatever locks it needs with its transactions, those of ``reading`` see one state of the database.
+    ``writing`` takes the locks that it needs with its transactions, those of ``reading`` see one state of the database.
     ``prepare`` is what has to be done before the first connection. Raises `ConfigError` for an unusable prefix.
     """
 

@@ -52,7 +52,7 @@ def evict(connection: Connection, sql: Statements, due: Sequence[Due]) -> list[T
 def _old(due: Due, rows: Sequence[tuple[int, int, int]]) -> tuple[int, int, int]:
     """Messages and bytes that go, and the time of the first row that stays.
 
-    A row that is missing, which somebody must have deleted by hand, goes with those before it.
+    A row that is missing, deleted by hand, goes with those before it.
     """
     stream, end = due.stream, _end(due)
     before_end = rows[:-1] if rows and rows[-1][0] == end else rows

@@ -47,7 +47,7 @@ def read_page(
 
 
 def _serials(connection: Connection, sql: Statements, stream: StreamRow, bounds: Bounds) -> Bounds:
-    """The same part of the stream, told by its serials alone."""
+    """The same part of the stream, as bounds of serials."""
     start, end = bounds.start_serial, bounds.end_serial
     if bounds.start_time_ms is not None:
         start = max(start or 0, serial_at(connection, sql, stream, bounds.start_time_ms))

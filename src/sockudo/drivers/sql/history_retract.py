@@ -1,4 +1,4 @@
-"""Taking back what a commit of unknown outcome has stored, and nobody has heard (spec: history § 1.8)."""
+"""Taking back what a commit of unknown outcome has stored, and was not delivered (spec: history § 1.8)."""
 
 from __future__ import annotations
 

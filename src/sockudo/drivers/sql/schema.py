@@ -8,7 +8,7 @@ something of it has to go, so that what is due is found without looking at rows.
 
 Many streams, or keys, at once are looked for by digests of their names, the one column of a unique index. With two
 columns PostgreSQL may read all streams of an app instead, as long as it takes them for few. Digests also have one
-length, and are compared byte by byte whatever the collation. Those of an app's keys begin alike, so that they can be
+length, and are compared byte by byte under any collation. Those of an app's keys begin alike, so that they can be
 deleted together.
 
 A step is never changed once released; a new shape is a new step at the end.

@@ -1,6 +1,6 @@
 """The statements of the history, made once for a set of tables and a dialect.
 
-Each finds its rows by a key, whatever the database believes about its tables: lists are of digests. Parameters are
+Each finds its rows by a key, regardless of the statistics of the database: lists are of digests. Parameters are
 called as the columns.
 """
 

@@ -84,7 +84,7 @@ def serial_at(connection: Connection, sql: Statements, stream: StreamRow, at_ms:
     """The first retained serial whose time is not before ``at_ms``; the next serial when there is none.
 
     Times never run backwards, so halving finds it: a million rows take twenty looks, all in one statement. A row that
-    is missing, which somebody must have deleted by hand, counts as early.
+    is missing, deleted by hand, counts as early.
     """
     if not stream.messages or stream.newest_at_ms < at_ms:
         return stream.next_serial
