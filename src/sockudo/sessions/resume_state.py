@@ -8,13 +8,13 @@ step is in `sockudo.sessions.resume`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 __all__ = ["TRANSITIONS", "Event", "PendingResume", "Place", "RequestedPosition", "State"]
 
 
-class State(Enum):
+class State(StrEnum):
     """Where one channel of a resume is."""
 
     ASKED = "asked"
@@ -33,7 +33,7 @@ class State(Enum):
     """Nothing more is known or kept of it."""
 
 
-class Event(Enum):
+class Event(StrEnum):
     """What happens to one channel of a resume."""
 
     HEARD = "heard"
@@ -162,7 +162,8 @@ class PendingResume:
             del self.places[channel]
         else:
             self.places[channel] = after
-        self._due += after.due - place.due
-        if entry is not None and place.due:
-            (self.recovered if event is Event.RECOVERED else self.failed).append(entry)
+        if place.state in _DUE:
+            self._due -= after.state not in _DUE
+            if entry is not None:
+                (self.recovered if event is Event.RECOVERED else self.failed).append(entry)
         return after
