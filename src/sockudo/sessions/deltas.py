@@ -20,7 +20,7 @@ from sockudo.protocol.delta import (
 )
 from sockudo.protocol.filters import Predicate
 from sockudo.protocol.inbound import InboundFrame, data_value
-from sockudo.sessions.context import SessionContext
+from sockudo.sessions.context import SessionContext, V2State
 
 __all__ = ["confirm_deltas", "delta_sync_error", "enable_deltas", "note_delta_request", "wants_of"]
 
@@ -39,7 +39,7 @@ def enable_deltas(session: SessionContext, frame: InboundFrame) -> None:
     for name, fanout in tuple(session.channels.items()):
         hub.change(session, name, wants_of(session, name, fanout.channel.kind, fanout.predicate))
         session.lost_base(name)
-    algorithm = _algorithm(session, "")
+    algorithm = _algorithm(session, v2, "")
     session.send(frames.deltas_enabled(algorithm is not None, algorithm or options.algorithm))
 
 
@@ -72,10 +72,10 @@ def wants_of(session: SessionContext, name: str, kind: ChannelKind, predicate: P
     if v2 is None or kind is META:
         return EVERYTHING if predicate is None else Wants(predicate)
     by_pattern = kind is WILDCARD
-    algorithm = _algorithm(session, name, by_pattern=by_pattern) if _is_on(session, name, by_pattern) else None
+    algorithm = _algorithm(session, v2, name, by_pattern=by_pattern) if _is_on(session, v2, name, by_pattern) else None
     if algorithm is None:
         return EVERYTHING if predicate is None else Wants(predicate)
-    choices = _choices(session, name) if by_pattern else frozenset()
+    choices = _choices(session, v2, name) if by_pattern else frozenset()
     return Wants(predicate, algorithm, has_one_base(session.sdk.name), choices)
 
 
@@ -87,9 +87,8 @@ def confirm_deltas(session: SessionContext, name: str) -> None:
     session.send(frames.deltas_enabled(True, fanout.wants.delta, name))
 
 
-def _is_on(session: SessionContext, name: str, by_pattern: bool) -> bool:
-    v2 = session.v2
-    if v2 is None or (not v2.deltas_enabled and name not in v2.delta_requests):
+def _is_on(session: SessionContext, v2: V2State, name: str, by_pattern: bool) -> bool:
+    if not v2.deltas_enabled and name not in v2.delta_requests:
         return False
     options = session.node.hub.delta_node.options
     on = wants_deltas(
@@ -107,27 +106,24 @@ def _is_on(session: SessionContext, name: str, by_pattern: bool) -> bool:
     return others < options.max_channel_states_per_socket
 
 
-def _usable(session: SessionContext, *, by_pattern: bool) -> frozenset[Algorithm]:
-    v2, sdk = session.v2, session.sdk
-    listed = frozenset[Algorithm]() if v2 is None else v2.delta_algorithms
-    return usable_algorithms(listed, sdk.name, sdk.version, wire=session.shape.label, by_pattern=by_pattern)
+def _usable(session: SessionContext, v2: V2State, *, by_pattern: bool) -> frozenset[Algorithm]:
+    sdk = session.sdk
+    return usable_algorithms(
+        v2.delta_algorithms, sdk.name, sdk.version, wire=session.shape.label, by_pattern=by_pattern
+    )
 
 
-def _algorithm(session: SessionContext, name: str, *, by_pattern: bool = False) -> Algorithm | None:
-    v2 = session.v2
-    if v2 is None:
-        return None
+def _algorithm(session: SessionContext, v2: V2State, name: str, *, by_pattern: bool = False) -> Algorithm | None:
     return choose_algorithm(
         session.node.hub.delta_node.options,
         INHERITED if by_pattern else session.app.deltas.of(name),
         v2.delta_requests.get(name),
-        _usable(session, by_pattern=by_pattern),
+        _usable(session, v2, by_pattern=by_pattern),
     )
 
 
-def _choices(session: SessionContext, pattern: str) -> frozenset[Algorithm]:
+def _choices(session: SessionContext, v2: V2State, pattern: str) -> frozenset[Algorithm]:
     """The formats that a channel's own settings may choose where it is heard by the pattern."""
-    v2, usable = session.v2, _usable(session, by_pattern=True)
-    request = None if v2 is None else v2.delta_requests.get(pattern)
+    usable, request = _usable(session, v2, by_pattern=True), v2.delta_requests.get(pattern)
     asked = request is not None and request.algorithm in usable
     return frozenset() if asked or session.node.hub.delta_node.options.omit_delta_algorithm else usable

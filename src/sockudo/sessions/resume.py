@@ -25,7 +25,7 @@ from sockudo.protocol.inbound import InboundFrame, object_data
 from sockudo.sessions.access import check_read, owns_past
 from sockudo.sessions.context import SessionContext
 from sockudo.sessions.diagnostics import note_failed_resume
-from sockudo.sessions.resume_state import Event, PendingResume, RequestedPosition
+from sockudo.sessions.resume_state import Event, PendingResume, RequestedPosition, State
 
 __all__ = ["awaits_attach", "expire_resume", "recover_on_attach", "replay_on_attach", "resume"]
 
@@ -119,13 +119,13 @@ async def _resume(
     for name in tuple(resuming.places):
         subscription = subscribed.get(name)
         event = Event.HEARD if subscription is not None else _readable(session, name)
+        position = resuming.places[name].position
         if event is Event.DENIED:
-            _fail(session, resuming, name, event, _unauthorized(), resuming.places[name].position.serial)
+            _fail(session, resuming, name, event, _unauthorized(), position.serial)
             continue
-        place = resuming.advance(name, event)
-        if place.waits:
+        if resuming.advance(name, event) is State.AWAITED:
             continue
-        terminal = _tell(session, resuming, name, await _recover(session, name, place.position), subscription)
+        terminal = _tell(session, resuming, name, await _recover(session, name, position), subscription)
         if terminal is not None and subscription is not None:
             terminals[name] = terminal.serial
         if subscription is not None and session.filters:
@@ -235,7 +235,7 @@ def _tell(
         "replayed": len(frames),
         "position": {"stream_id": stream_id, "serial": serial, "last_message_id": last_message_id},
     }
-    resuming.advance(name, Event.RECOVERED, entry, position=RequestedPosition(serial, stream_id))
+    resuming.advance(name, Event.RECOVERED, entry, head=outcome.head)
     session.app.traffic.recovered[outcome.source] += 1
     return outcome.head
 
@@ -273,8 +273,9 @@ def replay_on_attach(session: SessionContext, name: str) -> None:
     resuming = session.resuming
     if resuming is None:
         return
-    place = resuming.advance(name, Event.SUBSCRIBED)
-    _tell(session, resuming, name, _recover_hot(session, name, place.position) or _unauthorized(), name)
+    resuming.advance(name, Event.SUBSCRIBED)
+    position = resuming.places[name].position
+    _tell(session, resuming, name, _recover_hot(session, name, position) or _unauthorized(), name)
     _answer(session, resuming)
 
 
@@ -283,8 +284,8 @@ async def recover_on_attach(session: SessionContext, name: str, gate: Gate) -> P
     resuming = session.resuming
     if resuming is None:
         return None
-    place = resuming.advance(name, Event.SUBSCRIBED)
-    outcome = await _recover(session, name, place.position)
+    resuming.advance(name, Event.SUBSCRIBED)
+    outcome = await _recover(session, name, resuming.places[name].position)
     if session.channels.get(name) is not gate:
         resuming.advance(name, Event.LEFT)
         _answer(session, resuming)

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+from sockudo.hub.streams.records import Position
+
 __all__ = ["TRANSITIONS", "Event", "PendingResume", "Place", "RequestedPosition", "State"]
 
 
@@ -111,11 +113,6 @@ class Place(NamedTuple):
         """Whether the aggregate waits for the channel, and has an entry of what becomes of it next."""
         return self.state in _DUE
 
-    @property
-    def waits(self) -> bool:
-        """Whether the subscribe of the channel goes on from here."""
-        return self.state is State.AWAITED or self.state is State.KEPT
-
 
 class PendingResume:
     """One resume from its frame on until nothing of it is kept: at most as many places as the frame named channels.
@@ -142,7 +139,7 @@ class PendingResume:
     def waits(self, channel: str) -> bool:
         """Whether the subscribe of this channel goes on from a place of this resume."""
         place = self.places.get(channel)
-        return place is not None and place.waits
+        return place is not None and Event.SUBSCRIBED in TRANSITIONS[place.state]
 
     def advance(
         self,
@@ -150,20 +147,23 @@ class PendingResume:
         event: Event,
         entry: dict[str, Any] | None = None,
         *,
-        position: RequestedPosition | None = None,
-    ) -> Place:
-        """Moves the channel one step on and returns its new place, from ``position`` if one is given.
+        head: Position | None = None,
+    ) -> State:
+        """Moves the channel one step on and returns its new state.
 
-        ``entry`` is what the aggregate says of it, if it was waiting for the channel.
+        ``entry`` is what the aggregate says of it, if it was waiting for the channel. The channel goes on from ``head``
+        if there is one.
         """
-        place = self.places[channel]
-        after = Place(TRANSITIONS[place.state][event], position or place.position)
-        if after.state is State.DONE:
+        state, position = self.places[channel]
+        after = TRANSITIONS[state][event]
+        if after is State.DONE:
             del self.places[channel]
         else:
-            self.places[channel] = after
-        if place.state in _DUE:
-            self._due -= after.state not in _DUE
+            self.places[channel] = Place(
+                after, position if head is None else RequestedPosition(head.serial, head.stream_id)
+            )
+        if state in _DUE:
+            self._due -= after not in _DUE
             if entry is not None:
                 (self.recovered if event is Event.RECOVERED else self.failed).append(entry)
         return after
