@@ -88,7 +88,7 @@ def _take_back(windows: FixedWindows, key: str, now: float) -> None:
 
 
 def _network(address: str) -> str:
-    """Whoever has one IPv6 address has 2⁶⁴ of them."""
+    """A client with one IPv6 address has 2⁶⁴ of them."""
     try:
         parsed = ip_address(address)
     except ValueError:

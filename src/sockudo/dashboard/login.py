@@ -95,10 +95,10 @@ def _refused(board: Board, request: Request, wanted: str, error: SockudoError) -
 
 
 def safe_next(wanted: str | None) -> str:
-    """Where to go after the login: a path of the dashboard, whatever the URL of the login says."""
+    """Where to go after the login: a path of the dashboard, and nowhere else."""
     if not wanted or not wanted.isascii() or not wanted.isprintable() or "\\" in wanted:
         return _HOME
-    # No scheme and no host can stand before it, whatever a browser makes of the rest.
+    # No scheme and no host can stand before it, in any reading of a browser.
     path = wanted.partition("?")[0].partition("#")[0]
     if path != _HOME and not path.startswith(f"{_HOME}/"):
         return _HOME

@@ -48,7 +48,7 @@ def routes(board: Board) -> list[Route]:
             "uptime_seconds": round(board.clock.time() - board.started_at),
             "listeners": [{"name": name, "address": address} for name, address in board.listeners],
         }
-        # The question was answered, whatever the answer is: `status` says what /up would.
+        # The question was answered, with any result: `status` says what /up would.
         return json(body)
 
     async def settings(_: Request) -> Response:

@@ -40,7 +40,7 @@ class Tile(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """A line in three values, which is what somebody gets who does not see it."""
+    """A line in three values, for readers who do not see it."""
 
     now: float | None
     lowest: float | None

@@ -1,4 +1,4 @@
-"""The last hour of the server: one sample every two seconds, kept from the start, and told to whoever watches."""
+"""The last hour of the server: one sample every two seconds, kept from the start, and sent to the pages that watch."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Samples:
     """Takes samples with ``read`` and keeps an hour of them; `run` is a round of the server.
 
     Bounded: some 200 KB, and 7 KB for each error of the catalogue that has come up. A watcher holds its place and
-    nothing else; one that is slow is told in one piece what it has missed.
+    nothing else; one that is slow gets in one piece what it has missed.
     """
 
     def __init__(self, read: Callable[[], Reading], clock: Clock) -> None:
@@ -112,9 +112,9 @@ class Samples:
         }
 
     def follow(self, after_ms: int | None = None) -> Callable[[], News | None]:
-        """Answers, whenever it is called, what is later than ``after_ms``, or than now, and was not told yet.
+        """Answers, whenever it is called, what is later than ``after_ms``, or than now, and was not sent yet.
 
-        What many watchers are told is encoded once.
+        What many watchers get is encoded once.
         """
         place = self.ring.count if after_ms is None else self.ring.number_after(after_ms)
 

@@ -20,7 +20,7 @@ _TOKEN_BYTES = 32
 class Session:
     """One login, or all programs that use the password itself (``csrf`` is empty then, as nothing sends it unasked).
 
-    ``ends`` is a monotonic time; ``ended`` is true once the session has ended for whatever reason.
+    ``ends`` is a monotonic time; ``ended`` is true once the session has ended for any reason.
     """
 
     key: bytes

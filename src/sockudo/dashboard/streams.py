@@ -14,7 +14,7 @@ from sockudo.edge.event_stream import EventStream, event_text
 if TYPE_CHECKING:
     from sockudo.dashboard.board import Board
 
-__all__ = ["MAX_STREAMS", "Told", "event_stream"]
+__all__ = ["MAX_STREAMS", "Feed", "event_stream"]
 
 MAX_STREAMS: Final = 64
 """Event streams at a time; another one is refused."""
@@ -27,17 +27,17 @@ def event_stream(board: Board, request: Request, news: Callable[[], News | None]
     """
     if len(board.streams) >= MAX_STREAMS:
         raise errors.SERVICE_UNAVAILABLE(f"{MAX_STREAMS} event streams are open already", retry_after=5)
-    return board.streams.open(Told(board, request, news))
+    return board.streams.open(Feed(board, request, news))
 
 
-class Told:
-    """What is told in one stream."""
+class Feed:
+    """The events of one stream."""
 
     def __init__(self, board: Board, request: Request, news: Callable[[], News | None]) -> None:
         self._board = board
         self._session = request.state.session
         self._news = news
-        # So that whoever watches sees at once that the stream is open.
+        # So that the page sees at once that the stream is open.
         self._due = b": hello\n\n"
 
     def poll(self) -> tuple[bytes, bool]:

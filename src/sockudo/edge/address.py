@@ -18,7 +18,7 @@ def client_address(peer: tuple[str, int] | str | None, headers: _Headers, trust_
 
     ``peer`` is the connection's other end, host or (host, port). ``trust_hops`` proxies in front are trusted to have
     added to X-Forwarded-For. ``headers`` have lower-case names; they are read only if there is such a proxy, as
-    otherwise any client could choose its bucket. On a Unix socket (``unix``) whoever connects is a proxy, so one at
+    otherwise any client could choose its bucket. On a Unix socket (``unix``) each client is a proxy, so one at
     least is trusted.
     """
     hops = max(trust_hops, 1) if unix else trust_hops

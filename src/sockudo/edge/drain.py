@@ -30,7 +30,7 @@ async def end_sessions(edge: Edge, grace: float) -> float:
     Returns the moment at which the grace period ends, on the clock of the loop.
     """
     edge.gateway.draining = True
-    # Real time, whatever clock the server runs on: sockets close in no other.
+    # Real time, also where the server runs on another clock: sockets close in no other.
     deadline = asyncio.get_running_loop().time() + grace
     sessions = [session for session in edge.gateway.sessions() if not session.ended]
     _log.info("draining", connections=len(sessions), grace_period=grace)

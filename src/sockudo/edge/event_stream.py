@@ -1,4 +1,4 @@
-"""Replies that do not end by themselves: server-sent events, written at a steady pace to whoever reads them.
+"""Replies that do not end by themselves: server-sent events, written at a steady pace to their reader.
 
 What is to be sent is asked for a few times a second, not pushed: however much happens, a stream holds no more than one
 piece and what the transport buffers. A reader that takes nothing for a while is cut off, one that vanishes is noticed,
@@ -62,7 +62,7 @@ class EventStream(Response):
         self._abort: Callable[[], None] | None = None
 
     def cut(self) -> None:
-        """Ends the connection at once, whatever the reader has not taken yet."""
+        """Ends the connection at once, and drops what the reader has not taken yet."""
         if self._abort is not None:
             self._abort()
 
@@ -156,7 +156,7 @@ class OpenStreams(Generic[S]):
     async def _until_none(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORDS):
-                while self._open:  # noqa: ASYNC110 - an event would have to be told by every stream, for this one time
+                while self._open:  # noqa: ASYNC110 - an event would have to be set by every stream, for this one time
                     await asyncio.sleep(TICK / 5)
 
 

@@ -35,7 +35,7 @@ _MOST_PARTS: Final = 16
 
 
 class Front:
-    """An ASGI application around the routes: whatever goes wrong inside is answered with the error envelope."""
+    """An ASGI application around the routes: each failure inside is answered with the error envelope."""
 
     def __init__(self, edge: Edge, routes: Sequence[Route]) -> None:
         self._edge = edge

@@ -36,7 +36,7 @@ class HeldReplies:
             self._schedule(self._end_turn)
 
     def put(self, transport: asyncio.Transport, data: bytes) -> None:
-        """Holds a reply for a connection. Whoever writes to it or closes it in the same turn calls `flush` before."""
+        """Holds a reply for a connection. What writes to it or closes it in the same turn calls `flush` before."""
         self._held.append((transport, data))
         self.expect()
 

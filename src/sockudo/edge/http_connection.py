@@ -245,7 +245,7 @@ class HttpConnection(HttpToolsProtocol):
         self.flow.pause_reading()
 
     def _send_refusal(self, error: SockudoError) -> None:
-        """Answers what cannot be served and closes: after a broken request nothing more can be told apart.
+        """Answers what cannot be served and closes: after a broken request nothing more can be parsed.
 
         If earlier requests are not answered yet, their answers come first: see `on_response_complete`.
         """

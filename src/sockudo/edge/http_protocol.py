@@ -220,7 +220,7 @@ class HttpProtocol(HttpConnection):
     def _plain_publish(self, headers: dict[bytes, bytes]) -> LanePublish | None:
         """What is needed to answer this request on the express lane; None if it has to take the other way.
 
-        Whatever is out of the ordinary goes the other way, where it is told apart and refused if need be.
+        Anything out of the ordinary goes the other way, where it is examined and refused if need be.
         """
         path, mark, query = self.url.partition(b"?")
         route = lane_route(path)

@@ -1,4 +1,4 @@
-"""The routes by which somebody with an app's secret follows what happens in it, and sees what went wrong lately."""
+"""The routes by which a holder of an app's secret follows what happens in it, and sees what went wrong lately."""
 
 from __future__ import annotations
 

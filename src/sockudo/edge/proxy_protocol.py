@@ -40,7 +40,7 @@ def parse(buffer: bytes) -> Parsed | None:
     """The header at the front of ``buffer``, all that has arrived so far; None while more is needed.
 
     Raises ValueError, with one line of text, for a header that is malformed or longer than it may be, at the latest
-    when it has arrived whole. Whatever arrives, no more than the longest header is waited for.
+    when it has arrived whole. No more than the longest header is waited for.
     """
     if _begins(buffer, _V1_START):
         return _parse_v1(buffer)

@@ -17,7 +17,7 @@ __all__ = ["AT_MOST", "AT_MOST_OF_APP", "Tails"]
 
 AT_MOST: Final = 32
 AT_MOST_OF_APP: Final = 8
-# Of all, so many stay free for the operator, whatever apps ask for.
+# Of all, so many stay free for the operator.
 _KEPT_FOR_OPERATORS: Final = 8
 # Entries in one piece, and how many may wait for theirs.
 _PIECE: Final = 200

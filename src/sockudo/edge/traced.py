@@ -64,7 +64,7 @@ def traced_refusal(
     _: bytes | None,
     headers: Mapping[bytes, bytes],
 ) -> None:
-    """The span of a publish that was refused before anybody looked at it; does nothing without a tracer."""
+    """The span of a publish that was refused before it was read; does nothing without a tracer."""
     if edge.tracer is not None:
         _end(_publish_span(edge.tracer, edge, batch, app_id, raw_path, headers), reply.status, reply.body)
 
@@ -121,7 +121,7 @@ def _slug(body: bytes) -> str | None:
 
 
 class TracedFront:
-    """The front with a span around each call of the API; whatever else is asked of it leaves none."""
+    """The front with a span around each call of the API; other requests leave none."""
 
     def __init__(self, edge: Edge, front: Front, tracer: Tracer) -> None:
         self._edge = edge
@@ -169,7 +169,7 @@ class TracedFront:
         try:
             key = query_param(query, "auth_key")
         except SockudoError:
-            # Refused further on, where it is told to who asks.
+            # Refused further on, where the caller gets the reason.
             return None
         app = None if key is None else self._edge.apps.by_key(key)
         return None if app is None else app.id

@@ -49,7 +49,7 @@ def api_routes(board: Board) -> list[Route]:
 
 
 def _checked(answer: Answer) -> Answer:
-    """With values that are not allowed told field by field."""
+    """With the values that are not allowed listed field by field."""
 
     async def checked(request: Request) -> Response:
         try:

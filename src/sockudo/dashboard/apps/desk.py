@@ -43,7 +43,7 @@ async def administer(board: Board, work: Callable[[AppAdmin], Awaitable[_T]]) ->
         return await apps.write(with_admin, board.apply_changes)
     except SockudoError as error:
         if error.spec in (errors.APP_CHANGED, errors.APP_NOT_FOUND, errors.APP_EXISTS, errors.APP_KEY_TAKEN):
-            # Somebody else was faster; whoever looks again now is to see it.
+            # Another operator was faster; the next look has to show it.
             await apps.write(_nothing, board.apply_changes)
         raise
 
@@ -58,7 +58,7 @@ async def remove(board: Board, app_id: str, version: str | None) -> App:
         # What is refused leaves nothing noted.
         await admin.edit(app_id, lambda app: app, version=version)
         if removals is not None:
-            # Before: whatever ends this process in between, nothing stays behind of an app that is gone.
+            # Before: when the process ends in between, nothing stays behind of an app that is gone.
             await removals.begin(app_id)
         return await admin.remove(app_id, version=version)
 

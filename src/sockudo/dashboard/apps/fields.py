@@ -20,7 +20,7 @@ Kind = Literal["number", "switch", "choice", "lines", "json"]
 Tab = Literal["limits", "channels"]
 
 
-# What the reference says of null and of its other chapters is nothing to whoever fills in a form.
+# What the reference says of null and of its other chapters does not belong into a form.
 _SPOKEN: Final = (
     (", null = the server's default", ""),
     ("; null = the server's default", ""),

@@ -1,6 +1,6 @@
 """A form for fields of a policy: how it is filled in, what was changed in it, and what is wrong with that.
 
-Each field also sends what it held when the page was made. So only what somebody really changed is changed, and after
+Each field also sends what it held when the page was made. So only what the operator changed is changed, and after
 a conflict the form can show both: what they wanted, and what it is by now.
 """
 
@@ -32,7 +32,7 @@ _WAS = "was."
 
 @dataclass(frozen=True, slots=True)
 class FieldView:
-    """A field as a template shows it. ``now`` is what the record holds, where somebody else has changed it.
+    """A field as a template shows it. ``now`` is what the record holds, where another operator has changed it.
 
     ``warnings`` are about what is allowed and may surprise.
     """

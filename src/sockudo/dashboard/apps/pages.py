@@ -227,7 +227,7 @@ def _confirmed(app_id: str, sent: Form) -> str | None:
 def _acting(
     board: Board, name: str, act: Callable[[str, Form, Request], Awaitable[Response]], *, confirm: bool
 ) -> Answer:
-    """A form of the general tab: confirmed where it has to be, and not on top of somebody else's change."""
+    """A form of the general tab: confirmed where it has to be, and not on top of another operator's change."""
 
     async def acting(request: Request) -> Response:
         app, sent = _asked(board, request), await read_form(request)
@@ -261,7 +261,7 @@ def _rotating(board: Board) -> Answer:
             raise errors.INVALID_INPUT("keep must be a number of seconds")
         until = kept_until(board, int(keep), key=key)
         app = await administer(board, lambda admin: admin.rotate(app_id, key=key, until=until, version=version))
-        # Shown right here, once: whoever asked for a new secret needs to see it.
+        # Shown right here, once: the operator asked for a new secret.
         return _general_page(board, request, app, reveal=True, fresh=True)
 
     return _acting(board, "rotate", rotate, confirm=True)

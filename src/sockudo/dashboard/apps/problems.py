@@ -1,4 +1,4 @@
-"""What is wrong with a record, told field by field: beside the fields of a form, and in a reply."""
+"""What is wrong with a record, field by field: beside the fields of a form, and in a reply."""
 
 from __future__ import annotations
 

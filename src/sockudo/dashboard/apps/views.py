@@ -44,7 +44,7 @@ def app_values(board: Board, app: LiveApp, *, reveal: bool = False) -> dict[str,
 
 
 def record_values(record: App, *, reveal: bool = False) -> dict[str, Any]:
-    """A record and its version, which whoever changes it may send along."""
+    """A record and its version, which a later change may send along."""
     values = app_to_builtins(record)
     if not reveal:
         del values["secret"]

@@ -41,7 +41,7 @@ __all__ = [
 
 
 class CachedView(msgspec.Struct, frozen=True):
-    """The event that a cache channel gives to whoever subscribes, with its data as clients get it."""
+    """The event that a cache channel gives to a new subscriber, with its data as clients get it."""
 
     event: str
     data: str | msgspec.Raw | None
@@ -99,7 +99,7 @@ class SubscriberRow(msgspec.Struct, frozen=True):
 class TestEvent(msgspec.Struct, forbid_unknown_fields=True):
     """An event as an operator sends it; ``data`` is text, or JSON that becomes text (spec: http-api § 5.1)."""
 
-    # Not a test, whatever pytest thinks of the name.
+    # Not a test, though pytest takes the name for one.
     __test__ = False
 
     name: str

@@ -46,7 +46,7 @@ class ChannelRow(msgspec.Struct, frozen=True):
 
 
 async def find_channels(view: HubView, query: ChannelQuery, paging: Paging) -> Page[ChannelRow]:
-    """A page of the channels that somebody is subscribed to; metachannels and patterns are among them."""
+    """A page of the channels with subscribers; metachannels and patterns are among them."""
     found = await select(view.entries(query.app_id), _key(query), paging.start, paging.per_page)
     return Page([ChannelRow(*entry) for entry in found.items], found.total, paging)
 

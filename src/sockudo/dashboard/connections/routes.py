@@ -93,7 +93,7 @@ def _detail(board: Board, request: Request, socket_id: str) -> Response:
     except SockudoError as error:
         if error.spec is not errors.NOT_FOUND:
             raise
-        # For a part of a page that asks again and again: here is the end of it, which htmx is told by this status.
+        # For a part of a page that asks again and again: here is the end of it, which this status means to htmx.
         status = 286 if wants_part(request) else 404
         return page(
             board,
