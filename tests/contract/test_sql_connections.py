@@ -8,7 +8,7 @@ import pymysql
 import pytest
 
 from sockudo.push.stores.schema import push_tables
-from sockudo.storage.engine import mysql_engine
+from sockudo.storage.engine import mysql_engine, postgres_engine
 from support.databases import DatabaseServer
 
 
@@ -35,3 +35,12 @@ def test_certificates_are_read_once_for_all_connections(
 def test_tables_of_a_prefix_are_described_once() -> None:
     assert push_tables("once") is push_tables("once")
     assert push_tables("twice").devices.name == "twice_devices"
+
+
+@pytest.mark.parametrize("by_index", [True, False])
+def test_short_statements_use_an_index_from_the_first_minute_on(postgres: DatabaseServer, by_index: bool) -> None:
+    engine = postgres_engine(postgres.postgres, pool_size=1, timeout_ms=1000, by_index=by_index)
+    with engine.connect() as connection:
+        settings = [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in ("enable_seqscan", "jit")]
+    engine.dispose()
+    assert (settings == ["off", "off"]) is by_index
