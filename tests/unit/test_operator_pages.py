@@ -23,7 +23,7 @@ from sockudo.errors import CATALOGUE
 from sockudo.history import History, PresenceHistory
 from sockudo.hub import Hub, HubOptions
 from sockudo.hub.view import HubView
-from sockudo.metrics import HistorySources, Metrics
+from sockudo.metrics import HistorySources, Metrics, history_measures
 from sockudo.metrics.prometheus import _ERROR_TYPES
 from sockudo.testing import FakeClock
 
@@ -142,7 +142,7 @@ def test_metrics_exist() -> None:
         loop=_Loop(),
         prefix="sockudo_",
         port=1,
-        histories=HistorySources(lambda: history, lambda: presence),
+        sources=[lambda: history_measures(HistorySources(lambda: history, lambda: presence))],
     ).render()
     known = {line.split()[2] for line in exposition.decode().splitlines() if line.startswith("# TYPE ")}
     text = TEXTS["operations.md"]

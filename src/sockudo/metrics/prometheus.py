@@ -11,29 +11,12 @@ from prometheus_client.core import Metric
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.registry import Collector
 
+from sockudo.base.measures import Buckets, Distribution, Labels, MeasureSource, Numbers
 from sockudo.hub import Traffic
 from sockudo.hub.latency import BUCKETS_MS, Latency
 from sockudo.hub.view import HubView
-from sockudo.metrics.histories import SERVER, Histogram, HistorySources, history_numbers
-from sockudo.metrics.push import PREFIX, PushSpread, push_numbers
-from sockudo.metrics.webhooks import WebhookTimes, webhook_numbers
-from sockudo.push.counters import PushCounters
-from sockudo.webhooks import Webhooks
 
 __all__ = ["LimitCounts", "LoopTimes", "Metrics"]
-
-Labels = dict[str, str]
-
-WebhookSource = Callable[[], tuple[Webhooks, str] | None]
-_Buckets = tuple[Sequence[str], Sequence[int], float]
-"""Upper bounds, how many fell into each, and the sum of all."""
-
-PushSource = Callable[[], PushCounters | None]
-
-
-# What is measured in milliseconds, under names that promise seconds.
-_BOUNDS_IN_SECONDS = (*(str(bound / 1000) for bound in BUCKETS_MS), "+Inf")
-_NO_HISTORIES = HistorySources()
 
 
 class LoopTimes(Protocol):
@@ -57,9 +40,9 @@ class Metrics:
     """Renders the exposition. ``port`` is the metrics port, a label on every series.
 
     ``refused`` counts connections that never became sessions, by app key and slug of the error catalogue;
-    ``limits`` returns the current limiter counts, None while there is no limiter. ``histories`` are shown once open,
-    and so are ``webhooks``, with the driver of their queue, and ``push``. ``refused_requests`` counts HTTP requests and
-    upgrades by slug, ``descriptors_missing`` the seconds in which no connection could be accepted.
+    ``limits`` returns the current limiter counts, None while there is no limiter. ``sources`` give what other parts of
+    the server measure. ``refused_requests`` counts HTTP requests and upgrades by slug, ``descriptors_missing`` the
+    seconds in which no connection could be accepted.
     """
 
     def __init__(
@@ -71,16 +54,14 @@ class Metrics:
         loop: LoopTimes,
         prefix: str,
         port: int,
-        histories: HistorySources = _NO_HISTORIES,
-        webhooks: WebhookSource = lambda: None,
-        push: PushSource = lambda: None,
+        sources: Sequence[MeasureSource] = (),
         refused_requests: Counter[str] | None = None,
         descriptors_missing: Callable[[], int] = lambda: 0,
     ) -> None:
         self.port = port
         self.scraping = True
         self._registry = CollectorRegistry(auto_describe=False)
-        collector = _NodeCollector(self, view, refused, limits, loop, prefix, histories, webhooks, push)
+        collector = _NodeCollector(self, view, refused, limits, loop, prefix, sources)
         collector.refused_requests = Counter() if refused_requests is None else refused_requests
         collector.descriptors_missing = descriptors_missing
         self._registry.register(collector)
@@ -125,9 +106,7 @@ class _NodeCollector(Collector):
         limits: Callable[[], LimitCounts | None],
         loop: LoopTimes,
         prefix: str,
-        histories: HistorySources,
-        webhooks: WebhookSource,
-        push: PushSource,
+        sources: Sequence[MeasureSource],
     ) -> None:
         self._metrics = metrics
         self._view = view
@@ -135,9 +114,7 @@ class _NodeCollector(Collector):
         self._limits = limits
         self._loop = loop
         self._prefix = prefix
-        self._histories = histories
-        self._webhooks = webhooks
-        self._push = push
+        self._sources = sources
 
     def collect(self) -> Iterable[Metric]:
         yield from self._loop_times()
@@ -149,33 +126,15 @@ class _NodeCollector(Collector):
         yield from self._deltas()
         yield from self._by_word()
         yield self._latency()
-        yield from self._of_histories()
-        yield from self._of_webhooks()
-        yield from self._of_push()
+        for source in self._sources:
+            for measure in source():
+                yield self._measure(measure)
 
-    def _of_push(self) -> Iterator[Metric]:
-        counters = self._push()
-        for each in () if counters is None else push_numbers(counters):
-            if not isinstance(each, PushSpread):
-                yield self._metric(each.name, each.kind, each.text, each.samples, PREFIX)
-                continue
-            rows = [
-                (labels, ((*map(str, spread.bounds), "+Inf"), spread.counts, spread.total))
-                for labels, spread in each.samples
-            ]
-            yield self._buckets(PREFIX + each.name, each.text, rows)
-
-    def _of_webhooks(self) -> Iterator[Metric]:
-        source = self._webhooks()
-        if source is None:
-            return
-        for numbers in webhook_numbers(*source):
-            if isinstance(numbers, WebhookTimes):
-                spread = (_BOUNDS_IN_SECONDS, numbers.times.counts, numbers.times.sum_ms / 1000)
-                yield self._buckets(numbers.name, numbers.text, [(numbers.labels, spread)])
-                continue
-            prefix = "" if numbers.fixed else self._prefix
-            yield self._metric(numbers.name, numbers.kind, numbers.text, numbers.samples, prefix)
+    def _measure(self, measure: Numbers | Distribution) -> Metric:
+        prefix = self._prefix if measure.prefix is None else measure.prefix
+        if isinstance(measure, Numbers):
+            return self._metric(measure.name, measure.kind, measure.text, measure.samples, prefix)
+        return self._buckets(prefix + measure.name, measure.text, measure.samples)
 
     def _metric(
         self, name: str, kind: str, text: str, samples: Iterable[tuple[Labels, float]], prefix: str | None = None
@@ -288,10 +247,10 @@ class _NodeCollector(Collector):
 
     def _histogram(self, name: str, text: str, samples: Iterable[tuple[Labels, Latency]]) -> Metric:
         bounds = (*map(str, BUCKETS_MS), "+Inf")
-        rows = ((place, (bounds, times.counts, times.sum_ms)) for place, times in samples)
+        rows = ((place, Buckets(bounds, times.counts, times.sum_ms)) for place, times in samples)
         return self._buckets(self._prefix + name, text, rows)
 
-    def _buckets(self, full: str, text: str, samples: Iterable[tuple[Labels, _Buckets]]) -> Metric:
+    def _buckets(self, full: str, text: str, samples: Iterable[tuple[Labels, Buckets]]) -> Metric:
         metric = Metric(full, text, "histogram")
         for place, (bounds, counts, total) in samples:
             labels = {**place, "port": str(self._metrics.port)}
@@ -302,15 +261,6 @@ class _NodeCollector(Collector):
             metric.add_sample(f"{full}_count", labels, seen)
             metric.add_sample(f"{full}_sum", labels, total)
         return metric
-
-    def _of_histories(self) -> Iterator[Metric]:
-        for each in history_numbers(self._histories):
-            if isinstance(each, Histogram):
-                times = (({"app_id": app_id}, latency) for app_id, latency in each.times.items())
-                yield self._histogram(each.name, each.text, times)
-                continue
-            samples = (({} if app_id == SERVER else {"app_id": app_id}, value) for app_id, value in each.values.items())
-            yield self._metric(each.name, each.kind, each.text, samples)
 
 
 _TRAFFIC = (

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import ssl
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp
 from sockudo.apps import AppRegistry
 from sockudo.base.clock import Clock, SystemClock
 from sockudo.base.loop_watch import LoopWatch
+from sockudo.base.measures import Distribution, Numbers
 from sockudo.base.spans import Tracer
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.cluster.in_process import Network
@@ -58,7 +60,8 @@ from sockudo.edge.traced import TracedFront, traced_publish_reply
 from sockudo.edge.webhooks import webhook_routes
 from sockudo.history import History
 from sockudo.limits.ip import IpLimits
-from sockudo.metrics import HistorySources, Metrics
+from sockudo.metrics import HistorySources, Metrics, history_measures
+from sockudo.push.metrics import push_measures
 from sockudo.server.services import Services
 from sockudo.sessions.orders import end_tokens
 from sockudo.sessions.sweeper import sweep
@@ -66,6 +69,7 @@ from sockudo.storage.claims import Claims, places
 from sockudo.storage.occupants import Occupant
 from sockudo.tracing import Tracing, start_tracing
 from sockudo.webhooks import Webhooks
+from sockudo.webhooks.metrics import webhook_measures
 
 __all__ = ["Server"]
 
@@ -227,16 +231,22 @@ class Server:
             loop=self.watch,
             prefix=settings.metrics.prometheus.prefix,
             port=settings.metrics.port,
-            histories=HistorySources(lambda: messages.if_open, lambda: presence.if_open),
-            webhooks=self._webhooks,
-            push=lambda: services.push.counters if services.push.delivery.is_open else None,
+            sources=(
+                partial(history_measures, HistorySources(lambda: messages.if_open, lambda: presence.if_open)),
+                self._webhook_measures,
+                self._push_measures,
+            ),
             refused_requests=services.gateway.refused_requests,
             descriptors_missing=lambda: self.edge.descriptors.exhausted,
         )
 
-    def _webhooks(self) -> tuple[Webhooks, str] | None:
+    def _webhook_measures(self) -> Iterable[Numbers | Distribution]:
         webhooks = self.services.webhooks.service.if_open
-        return None if webhooks is None else (webhooks, self.settings.queue.driver)
+        return () if webhooks is None else webhook_measures(webhooks, self.settings.queue.driver)
+
+    def _push_measures(self) -> Iterable[Numbers | Distribution]:
+        push = self.services.push
+        return push_measures(push.counters) if push.delivery.is_open else ()
 
     async def _open_dashboard(self) -> None:
         """A password is shown once: none is made for a dashboard that cannot be reached. Until then no login passes."""

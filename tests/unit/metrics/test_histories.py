@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sockudo import errors
 from sockudo.hub.streams.records import KEEP_ALL, Append, Retention
 from sockudo.hub.view import HubView
-from sockudo.metrics import HistorySources, Metrics
+from sockudo.metrics import HistorySources, Metrics, history_measures
 from support.durable import NOW_MS, Held, lose, refuse
 from support.presence import ROOM, Observed, added, observed_app, removed
 from support.turns import settle
@@ -57,7 +57,7 @@ class Scraped(Observed):
             loop=Loop(),
             prefix="sockudo_",
             port=9601,
-            histories=HistorySources(lambda: self.kept, lambda: self.presence),
+            sources=[lambda: history_measures(HistorySources(lambda: self.kept, lambda: self.presence))],
         )
 
     async def say(self, *texts: str, retention: Retention = KEEP_ALL) -> None:

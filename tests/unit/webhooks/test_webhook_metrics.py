@@ -11,6 +11,7 @@ from sockudo.hub.view import HubView
 from sockudo.metrics import Metrics
 from sockudo.queues.memory import MemoryWebhookQueue
 from sockudo.webhooks import Answer, BatchOptions, DeliveryOptions, Target, WebhookOptions, Webhooks
+from sockudo.webhooks.metrics import webhook_measures
 from support.inside import live_app
 from support.virtual_time import LoopClock, in_virtual_time
 from support.world import World
@@ -62,7 +63,7 @@ async def test_everything_that_became_of_deliveries() -> None:
         loop=Loop(),
         prefix="mine_",
         port=9601,
-        webhooks=lambda: (webhooks, "memory"),
+        sources=[lambda: webhook_measures(webhooks, "memory")],
     )
     await webhooks.start()
     for channel in ("a", "b", "c"):

@@ -3,45 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from sockudo.hub.latency import Latency
-from sockudo.webhooks import EndpointCounters, Webhooks
+from sockudo.base.measures import Buckets, Distribution, Labels, Numbers
+from sockudo.hub.latency import BUCKETS_MS
+from sockudo.webhooks.deliverer import EndpointCounters
+from sockudo.webhooks.service import Webhooks
 
-__all__ = ["WebhookNumbers", "WebhookTimes", "webhook_numbers"]
-
-Labels = dict[str, str]
+__all__ = ["webhook_measures"]
 
 _QUEUE = "webhooks"
+# What is measured in milliseconds, under names that promise seconds.
+_BOUNDS_IN_SECONDS = (*(str(bound / 1000) for bound in BUCKETS_MS), "+Inf")
 
 
-class WebhookNumbers(NamedTuple):
-    """One counter or gauge. ``fixed`` names take no prefix, also where one is configured."""
-
-    name: str
-    kind: str
-    text: str
-    samples: list[tuple[Labels, float]]
-    fixed: bool = False
-
-
-class WebhookTimes(NamedTuple):
-    """One histogram in seconds, under a name that takes no prefix."""
-
-    name: str
-    text: str
-    labels: Labels
-    times: Latency
-
-
-def webhook_numbers(webhooks: Webhooks, backend: str) -> Iterator[WebhookNumbers | WebhookTimes]:
+def webhook_measures(webhooks: Webhooks, backend: str) -> Iterator[Numbers | Distribution]:
     """All of them; ``backend`` is the driver of the queue. What the queue holds was counted some seconds ago."""
     yield from _requests(list(webhooks.deliverer.counters.items()))
     batches = webhooks.batches
-    yield WebhookNumbers(
+    yield Numbers(
         "webhook_events_waiting", "gauge", "Events that are not in the queue yet", [({}, float(batches.depth))]
     )
-    yield WebhookNumbers(
+    yield Numbers(
         "webhook_events_lost_total", "counter", "Events that the queue could not take", [({}, float(batches.lost))]
     )
     queue = {"backend": backend, "queue": _QUEUE}
@@ -49,13 +31,13 @@ def webhook_numbers(webhooks: Webhooks, backend: str) -> Iterator[WebhookNumbers
     yield from _times(webhooks, queue)
 
 
-def _requests(counters: list[tuple[tuple[str, str], EndpointCounters]]) -> Iterator[WebhookNumbers]:
+def _requests(counters: list[tuple[tuple[str, str], EndpointCounters]]) -> Iterator[Numbers]:
     labelled = [({"app_id": app_id, "endpoint": endpoint}, of) for (app_id, endpoint), of in counters]
     outcomes: list[tuple[Labels, float]] = []
     for labels, of in labelled:
         outcomes.append(({**labels, "outcome": "delivered"}, float(of.delivered)))
         outcomes.append(({**labels, "outcome": "failed"}, float(of.failed)))
-    yield WebhookNumbers("webhook_requests_total", "counter", "Requests to endpoints", outcomes)
+    yield Numbers("webhook_requests_total", "counter", "Requests to endpoints", outcomes)
     for name, kind, text, value in (
         ("webhook_request_seconds_total", "counter", "Time that they took", lambda of: of.seconds),
         ("webhook_dead_letters_total", "counter", "Deliveries that were given up", lambda of: float(of.dead)),
@@ -66,28 +48,26 @@ def _requests(counters: list[tuple[tuple[str, str], EndpointCounters]]) -> Itera
             lambda of: float(of.breaker is not None and of.breaker.tripped),
         ),
     ):
-        yield WebhookNumbers(name, kind, text, [(labels, value(of)) for labels, of in labelled])
+        yield Numbers(name, kind, text, [(labels, value(of)) for labels, of in labelled])
 
 
-def _queue(webhooks: Webhooks, labels: Labels) -> Iterator[WebhookNumbers]:
+def _queue(webhooks: Webhooks, labels: Labels) -> Iterator[Numbers]:
     counters = [of for _, of in webhooks.deliverer.counters.items()]
     appended = [({**labels, "outcome": "enqueued"}, float(webhooks.batches.queued))]
-    yield WebhookNumbers(
-        "sockudo_queue_enqueue_total", "counter", "Deliveries put into the queue", appended, fixed=True
-    )
+    yield Numbers("sockudo_queue_enqueue_total", "counter", "Deliveries put into the queue", appended, prefix="")
     claimed = [(labels, float(webhooks.deliverer.claimed))]
-    yield WebhookNumbers("sockudo_queue_claimed_total", "counter", "Deliveries taken to be made", claimed, fixed=True)
+    yield Numbers("sockudo_queue_claimed_total", "counter", "Deliveries taken to be made", claimed, prefix="")
     settled = {
         "completed": sum(of.delivered for of in counters),
         "retry": sum(of.retried for of in counters),
         "dead-letter": sum(of.dead for of in counters),
     }
-    yield WebhookNumbers(
+    yield Numbers(
         "sockudo_queue_settled_total",
         "counter",
         "Attempts by what became of their delivery",
         [({**labels, "outcome": outcome}, float(count)) for outcome, count in settled.items()],
-        fixed=True,
+        prefix="",
     )
     counts = webhooks.deliverer.counts.values()
     active = sum(count.leased for count in counts)
@@ -97,20 +77,21 @@ def _queue(webhooks: Webhooks, labels: Labels) -> Iterator[WebhookNumbers]:
         "dead-letter": sum(count.dead for count in counts),
         "completed": sum(count.delivered for count in counts),
     }
-    yield WebhookNumbers(
+    yield Numbers(
         "sockudo_queue_depth",
         "gauge",
         "Deliveries in the queue",
         [({**labels, "state": state}, float(count)) for state, count in depth.items()],
-        fixed=True,
+        prefix="",
     )
 
 
-def _times(webhooks: Webhooks, labels: Labels) -> Iterator[WebhookTimes]:
+def _times(webhooks: Webhooks, labels: Labels) -> Iterator[Distribution]:
     batches, deliverer = webhooks.batches, webhooks.deliverer
     for name, text, times in (
         ("enqueue", "Time of an append of one delivery", batches.append_times),
         ("batch_enqueue", "Time of an append of several deliveries at once", batches.batch_append_times),
         ("processing", "Time of an attempt, until the queue knows its outcome", deliverer.attempt_times),
     ):
-        yield WebhookTimes(f"sockudo_queue_{name}_duration_seconds", text, labels, times)
+        buckets = Buckets(_BOUNDS_IN_SECONDS, list(times.counts), times.sum_ms / 1000)
+        yield Distribution(f"sockudo_queue_{name}_duration_seconds", text, [(labels, buckets)], prefix="")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sockudo.metrics.push import PushSpread, push_numbers
+from sockudo.base.measures import Distribution
 from sockudo.push.counters import FAMILIES, PushCounters
+from sockudo.push.metrics import push_measures
 
 _SOURCE = Path(__file__).parents[3] / "src" / "sockudo"
 _USE = re.compile(r'\.(?:count|set|note)\(\s*"([a-z_]+)"')
@@ -16,7 +17,7 @@ def test_what_is_counted_has_its_labels() -> None:
     counters = PushCounters()
     counters.count("dispatched_total", "fcm", "accepted", "app-1", by=3)
     counters.set("dispatch_inflight", 7, "fcm", "app-1")
-    found = {each.name: each for each in push_numbers(counters)}
+    found = {each.name: each for each in push_measures(counters)}
     dispatched, inflight = found["dispatched_total"], found["dispatch_inflight"]
     assert dispatched.samples == [({"provider": "fcm", "status": "accepted", "app": "app-1"}, 3.0)]
     assert inflight.samples == [({"provider": "fcm", "app": "app-1"}, 7.0)]
@@ -30,7 +31,7 @@ def test_spreads_have_the_buckets_of_their_kind() -> None:
     counters.note("fanout_size", 50_000, "app-1")
     counters.note("planner_duration_seconds", 0.02)
     counters.note("planner_duration_seconds", 20.0)
-    found = {each.name: each for each in push_numbers(counters) if isinstance(each, PushSpread)}
+    found = {each.name: each for each in push_measures(counters) if isinstance(each, Distribution)}
     ((labels, sizes),) = found["fanout_size"].samples
     assert labels == {"app": "app-1"}
     assert sizes.counts == [0, 0, 0, 0, 0, 1, 0, 0]

@@ -3,50 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
+from sockudo.base.measures import Buckets, Distribution, Labels, Numbers
 from sockudo.push.counters import FAMILIES, PushCounters, Spread
 
-__all__ = ["PREFIX", "PushNumbers", "PushSpread", "push_numbers"]
+__all__ = ["push_measures"]
 
-Labels = dict[str, str]
-
-PREFIX: Final = "sockudo_push_"
+_PREFIX: Final = "sockudo_push_"
 """Of every name, also where another prefix is configured."""
 
 
-class PushNumbers(NamedTuple):
-    """One counter or gauge."""
-
-    name: str
-    kind: str
-    text: str
-    samples: list[tuple[Labels, float]]
-
-
-class PushSpread(NamedTuple):
-    """One histogram."""
-
-    name: str
-    text: str
-    samples: list[tuple[Labels, Spread]]
-
-
-def push_numbers(counters: PushCounters) -> Iterator[PushNumbers | PushSpread]:
+def push_measures(counters: PushCounters) -> Iterator[Numbers | Distribution]:
     """All that have a value; those without labels have one from the start."""
     counts: dict[str, list[tuple[Labels, float]]] = {}
     for found in (counters.counts, counters.gauges):
         for (name, values), value in list(found.items()):
             counts.setdefault(name, []).append((_labels(name, values), float(value)))
-    spreads: dict[str, list[tuple[Labels, Spread]]] = {}
+    spreads: dict[str, list[tuple[Labels, Buckets]]] = {}
     for (name, values), spread in list(counters.spreads.items()):
-        spreads.setdefault(name, []).append((_labels(name, values), spread))
+        spreads.setdefault(name, []).append((_labels(name, values), _buckets(spread)))
     for name, family in FAMILIES.items():
         if family.kind == "histogram":
             if name in spreads:
-                yield PushSpread(name, family.text, spreads[name])
+                yield Distribution(name, family.text, spreads[name], _PREFIX)
         elif name in counts or not family.labels:
-            yield PushNumbers(name, family.kind, family.text, counts.get(name, [({}, 0.0)]))
+            yield Numbers(name, family.kind, family.text, counts.get(name, [({}, 0.0)]), _PREFIX)
+
+
+def _buckets(spread: Spread) -> Buckets:
+    return Buckets((*map(str, spread.bounds), "+Inf"), list(spread.counts), spread.total)
 
 
 def _labels(name: str, values: tuple[str, ...]) -> Labels:
