@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,20 +41,21 @@ class Pair:
         self.backends = backends
         self._stack = stack
 
-    async def client(self, server: int) -> RecordingClient:
+    async def client(self, server: int, **options: Any) -> RecordingClient:
         url = f"http://127.0.0.1:{self.servers[server].port}"
-        return await self._stack.enter_async_context(await RecordingClient.connect(url, APP))
+        return await self._stack.enter_async_context(await RecordingClient.connect(url, APP, **options))
 
 
-@pytest.fixture
-async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
+@asynccontextmanager
+async def pair_of(folder: Path, changes: dict[str, object], *, shared: bool) -> AsyncIterator[Pair]:
+    """Two servers; ``shared``: with one data folder."""
     network = Network()
     async with AsyncExitStack() as stack:
         servers, backends = [], []
         for name in "ab":
-            config = tmp_path / f"{name}.json"
-            config.write_text(json.dumps(CONFIG | {"data_dir": str(tmp_path / name)}))
-            settings = load(path=config, environ={}, cwd=tmp_path, dev=True).settings
+            config = folder / f"{name}.json"
+            config.write_text(json.dumps(CONFIG | changes | {"data_dir": str(folder / ("a" if shared else name))}))
+            settings = load(path=config, environ={}, cwd=folder, dev=True).settings
             server = Server(settings, network=network)
             await server.start()
             stack.push_async_callback(server.stop)
@@ -61,6 +63,12 @@ async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
             backend = ApiClient(f"http://127.0.0.1:{server.port}", APP)
             backends.append(await stack.enter_async_context(backend))
         yield Pair(servers, backends, stack)
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
+    async with pair_of(tmp_path, {}, shared=False) as pair:
+        yield pair
 
 
 async def test_what_one_publishes_the_other_delivers(pair: Pair) -> None:
@@ -123,3 +131,46 @@ async def test_members_of_a_server_that_stops_leave_the_other(pair: Pair) -> Non
     await pair.servers[1].stop()
     await watcher.expect("pusher_internal:member_removed", channel="presence-room")
     assert await pair.backends[0].users("presence-room") == ["watcher"]
+
+
+# ---- one durable store ----
+
+
+@pytest.fixture
+async def durable(tmp_path: Path) -> AsyncIterator[Pair]:
+    """Two servers that keep their history in the same file."""
+    policy = {"features": FEATURES, "connection_recovery": {"enabled": True}, "presence_history": {"enabled": True}}
+    apps = [{"id": "app", "key": "key", "secret": "secret", "enabled": True, "policy": policy}]
+    config: dict[str, object] = {
+        "app_manager": {"array": {"apps": apps}},
+        "history": {"enabled": True, "backend": "sqlite"},
+    }
+    config["instance"] = {"shared_stores": True}
+    async with pair_of(tmp_path, config, shared=True) as pair:
+        yield pair
+
+
+async def test_servers_number_a_durable_channel_together(durable: Pair) -> None:
+    clients = [await durable.client(server) for server in (0, 1)]
+    for client in clients:
+        await client.subscribe("news")
+    for number in range(20):
+        await durable.backends[number % 2].publish("news", "tide", {"n": number})
+    for client in clients:
+        await client.expect("tide", channel="news", data={"n": 19})
+        assert [event.data["n"] for event in client.events if event.event == "tide"] == list(range(20))
+    pages = [(await backend.history("news", oldest_first=True))["items"] for backend in durable.backends]
+    assert pages[0] == pages[1]
+    assert [item["serial"] for item in pages[0]] == list(range(1, 21))
+
+
+async def test_members_of_both_servers_stay_in_the_presence_history(durable: Pair) -> None:
+    async def events(server: int) -> list[tuple[str, str]]:
+        page = await durable.backends[server].history("presence-room", presence=True, oldest_first=True)
+        return [(item["event"], item["user_id"]) for item in page["items"]]
+
+    ana, ben = await durable.client(0), await durable.client(1)
+    await ana.subscribe("presence-room", user_id="ana")
+    assert await events(0) == [("member_added", "ana")]
+    await ben.subscribe("presence-room", user_id="ben")
+    assert await events(1) == await events(0) == [("member_added", "ana"), ("member_added", "ben")]

@@ -157,6 +157,7 @@ class Durable:
             HistoryOptions(**options),
             lambda _app_id, channel, position: self.changes.append((channel, position)),
             lambda _app_id, channel, oldest: self.trims.append((channel, oldest)),
+            lambda _app_id, _channel, row: self.delivered.append((row.message_id or "", Position(*row[:2]))),
             sleep=self.time.sleep,
         )
         self._number = 0

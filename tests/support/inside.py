@@ -184,6 +184,7 @@ class Node:
             self.components.history,
             self.inspector.doubts,
             OtherNodes(self.bus, self.membership, self.hub),
+            lambda app_id: app.streams if (app := self.apps.by_id(app_id)) is not None else None,
         )
         self.revocations = Revocations()
         self.gateway = Gateway(

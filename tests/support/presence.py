@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import Any
 
 from sockudo.apps.live import LiveApp
@@ -54,6 +55,7 @@ class Observed:
         self.store = store or UnrulyStore()
         self.app = observed_app(durable=durable)
         self.world = World()
+        self.node_id = secrets.token_hex(16)
         self.changes: list[tuple[str, str]] = []
         self.kept = self._history(self.store if durable else UnrulyStore(), "sqlite" if durable else "memory")
         self.memory = self._history(UnrulyStore() if durable else self.store, "memory")
@@ -64,7 +66,8 @@ class Observed:
             self.time,
             PresenceHistoryOptions(max_page_size=3),
             durable=self.durable_history,
-            lives=None if alone else lambda _: True,
+            node_id=self.node_id,
+            is_alive=lambda node_id: not alone or node_id == self.node_id,
             sleep=self.time.sleep,
         )
 

@@ -134,7 +134,8 @@ def test_metrics_exist() -> None:
     hub = Hub(lambda _: None, lambda: 0.0, HubOptions())
     clock = FakeClock()
     history = History(MemoryHistoryStore(), clock)
-    presence = PresenceHistory(history, lambda _: None, clock, durable=Component.opened("history", history))
+    durable = Component.opened("history", history)
+    presence = PresenceHistory(history, lambda _: None, clock, durable=durable, node_id="n1", is_alive=lambda _: True)
     exposition = Metrics(
         HubView(hub),
         refused=Counter(),

@@ -13,9 +13,10 @@ from typing import Final
 
 import structlog
 
+from sockudo import errors
 from sockudo.base.clock import Clock
 from sockudo.errors import SockudoError
-from sockudo.history.calls import Sleep, StoreCalls
+from sockudo.history.calls import RETRY_AFTER, Sleep, StoreCalls
 from sockudo.history.counters import HistoryCounters
 from sockudo.history.heads import Heads, StreamKey
 from sockudo.hub.streams.ports import HistoryStore
@@ -82,6 +83,16 @@ class DegradedStreams:
     def get(self, key: StreamKey) -> Degraded | None:
         """What is known about a degraded stream; None for a healthy one."""
         return self._streams.get(key)
+
+    def check(self, key: StreamKey, info: StreamInfo | None = None) -> None:
+        """Raises errors.HISTORY_DEGRADED for a stream that must not be read, by our knowledge or by the store's."""
+        state = "degraded" if key in self._streams else info.state if info is not None else "healthy"
+        if state != "healthy":
+            itself = "it heals once the store answers, or by a reset"
+            cure = "only a reset heals it" if state == "reset_required" else itself
+            raise errors.HISTORY_DEGRADED(
+                f"The durable stream of channel '{key[1]}' is {state}: {cure}", retry_after=RETRY_AFTER
+            )
 
     def add(self, key: StreamKey, appends: Sequence[Append], after: Position | None, *, fallen: bool = False) -> None:
         """These appends may have been stored, and their publishers were told that they failed."""

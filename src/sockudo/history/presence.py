@@ -54,8 +54,9 @@ class PresenceHistory:
 
     A channel with a durable history has its presence history in the same store, while ``durable`` is open; every other
     one in ``memory``, a history over a store of this process, which is started and closed from here and whose options
-    name this process. ``lives`` says which processes still run, by their ids; this one is the only one by default. A
-    member whose process has ended without taking it out is taken out when its channel is next heard of.
+    name this process. ``node_id`` is this node's, another one after each start, and ``is_alive`` says which nodes run.
+    A member belongs to the node that wrote it. When its channel is next used, a member is taken out whose node has
+    ended without doing so, or that has no owner.
     """
 
     def __init__(
@@ -66,16 +67,18 @@ class PresenceHistory:
         options: PresenceHistoryOptions | None = None,
         *,
         durable: Component[History],
-        lives: Callable[[str | None], bool] | None = None,
+        node_id: str,
+        is_alive: Callable[[str], bool],
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.options = options or PresenceHistoryOptions()
         self._memory = memory
         self._policies = policies
         self._clock = clock
-        # Another one after each start, also where the configuration names the process.
-        self._node_id = f"{memory.options.node_id}:{unique_id()[:8]}"
-        self._writer = PresenceWriter(memory, durable, clock, sleep, self._node_id, lives or self._is_this_node)
+        self._is_alive = is_alive
+        # With the name that the configuration gives the process, for people.
+        self._owner = f"{memory.options.node_id}:{node_id}"
+        self._writer = PresenceWriter(memory, durable, clock, sleep, self._owner, self._lives)
 
     @property
     def counters(self) -> PresenceCounters:
@@ -106,7 +109,7 @@ class PresenceHistory:
             event.socket_id,
             event.user_info,
             int(self._clock.time() * 1000),
-            self._node_id,
+            self._owner,
         )
         self._writer.record((app_id, channel.name), recorded, kept.policy.retention, durable=kept.durable)
 
@@ -204,8 +207,9 @@ class PresenceHistory:
     def _histories(self) -> list[History]:
         return [history for history in (self._writer.durable.if_open, self._memory) if history is not None]
 
-    def _is_this_node(self, node_id: str | None) -> bool:
-        return node_id == self._node_id
+    def _lives(self, owner: str | None) -> bool:
+        # Also while it leaves the others, and does not live for them any more.
+        return owner == self._owner or (owner is not None and self._is_alive(owner.rpartition(":")[2]))
 
     def _kept(self, app_id: str, channel: str) -> _Kept | None:
         policies = self._policies(app_id)

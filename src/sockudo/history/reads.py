@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from sockudo import errors
-from sockudo.history.calls import RETRY_AFTER, StoreCalls
+from sockudo.history.calls import StoreCalls
 from sockudo.history.degraded import DegradedStreams
-from sockudo.history.heads import StreamKey
+from sockudo.history.heads import Heads, StreamKey
 from sockudo.history.origins import Origins
-from sockudo.history.writer import Writer
+from sockudo.history.sequencer import Sequencer
 from sockudo.hub.streams.ports import HistoryStore
-from sockudo.hub.streams.records import WHOLE_STREAM, Bounds, Direction, Page, StreamInfo
+from sockudo.hub.streams.records import WHOLE_STREAM, Bounds, Direction, Page, Position, StreamInfo
 
 __all__ = ["Reads"]
 
@@ -22,11 +21,18 @@ class Reads:
     """
 
     def __init__(
-        self, store: HistoryStore, calls: StoreCalls, writer: Writer, degraded: DegradedStreams, origins: Origins
+        self,
+        store: HistoryStore,
+        calls: StoreCalls,
+        heads: Heads,
+        sequencer: Sequencer,
+        degraded: DegradedStreams,
+        origins: Origins,
     ) -> None:
         self._store = store
         self._calls = calls
-        self._writer = writer
+        self._heads = heads
+        self._sequencer = sequencer
         self._degraded = degraded
         self._origins = origins
 
@@ -52,20 +58,22 @@ class Reads:
         return await self._calls.read(read)
 
     def check(self, key: StreamKey, info: StreamInfo | None = None) -> None:
-        """Raises errors.HISTORY_DEGRADED for a stream that must not be read, by our knowledge or by the store's."""
-        if key in self._degraded:
-            raise _refusal(key[1], "degraded")
-        if info is not None and info.state != "healthy":
-            raise _refusal(key[1], info.state)
+        """See `DegradedStreams.check`."""
+        self._degraded.check(key, info)
 
     async def confirm(self, key: StreamKey) -> None:
         """Returns once everything of the channel that was read may be shown; raises errors.HISTORY_DEGRADED."""
-        await self._writer.settled(key)
+        await self._sequencer.idle(key)
         self.check(key)
 
+    async def deliver_to(self, key: StreamKey, head: Position) -> bool:
+        """Returns once everything up to ``head``, which was read from the store, has been delivered on this node too.
 
-def _refusal(channel: str, state: str) -> errors.SockudoError:
-    cure = "only a reset heals it" if state == "reset_required" else "it heals once the store answers, or by a reset"
-    return errors.HISTORY_DEGRADED(
-        f"The durable stream of channel '{channel}' is {state}: {cure}", retry_after=RETRY_AFTER
-    )
+        False when the channel has gone on elsewhere meanwhile. Nothing is delivered of a channel that this node does
+        not know. Raises errors.HISTORY_UNAVAILABLE and errors.HISTORY_DEGRADED.
+        """
+        known = self._heads.get(key)
+        if known is not None and known.stream_id == head.stream_id and known.serial < head.serial:
+            await self._sequencer.catch_up(key, head)
+            known = self._heads.get(key)
+        return known is None or (known.stream_id == head.stream_id and known.serial >= head.serial)

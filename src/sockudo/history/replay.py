@@ -69,6 +69,12 @@ async def replay(reads: Reads, key: StreamKey, wanted: Wanted, max_size: int, pa
         await reads.confirm(key)
     except SockudoError:
         return Failed("persistence_unavailable", "history_stream_degraded", wanted.stream_id, info.stream_id)
+    try:
+        # What other nodes stored comes here live too: not behind its replay.
+        if not await reads.deliver_to(key, outcome.head):
+            return _mismatch(None, wanted)._replace(reason="durable_stream_changed_during_reconnect")
+    except SockudoError as problem:
+        return _unread(key, wanted, "durable_history_read_failed", problem)
     return outcome
 
 

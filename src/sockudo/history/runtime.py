@@ -14,15 +14,20 @@ from sockudo.base.clock import Clock
 from sockudo.base.components import Component
 from sockudo.base.spans import Tracer
 from sockudo.config import Settings
+from sockudo.history.frames import StoredMessageError, frame_of
 from sockudo.history.presence import PresenceHistory, PresenceHistoryOptions
 from sockudo.history.service import History, HistoryOptions
 from sockudo.history.traced import TracedHistory
 from sockudo.hub import Hub
-from sockudo.hub.events import ChannelForgotten, MemberChanged
+from sockudo.hub.events import ChannelClosed, ChannelForgotten, MemberChanged
 from sockudo.hub.streams.ports import HistoryStore
-from sockudo.hub.streams.records import Position
+from sockudo.hub.streams.records import Position, Row
+from sockudo.protocol.frame import Frame
 
 __all__ = ["HistoryRuntime", "write_timeout"]
+
+Deliver = Callable[[str, Frame], None]
+"""App id and a message at its place in a durable channel."""
 
 _MEMORY_TIMEOUT = 5.0
 
@@ -32,7 +37,9 @@ _log = structlog.get_logger("sockudo.server")
 class HistoryRuntime:
     """``messages`` are the durable channels over the configured store, ``presence`` the presence histories.
 
-    ``store`` makes the configured store, ``memory`` one of this process; neither is opened by that.
+    ``store`` makes the configured store, ``memory`` one of this process; neither is opened by that. ``deliver``
+    delivers what another node stored to this one's subscribers. ``node_id`` is this node's; ``is_alive`` says
+    which run.
     """
 
     def __init__(
@@ -43,6 +50,9 @@ class HistoryRuntime:
         settings: Settings,
         store: Callable[[Settings], HistoryStore],
         memory: Callable[[], HistoryStore],
+        deliver: Deliver,
+        node_id: str,
+        is_alive: Callable[[str], bool],
         tracer: Tracer | None = None,
     ) -> None:
         self._hub = hub
@@ -52,6 +62,9 @@ class HistoryRuntime:
         self._make_store = store
         self._make_memory = memory
         self._tracer = tracer
+        self._deliver = deliver
+        self._node_id = node_id
+        self._is_alive = is_alive
         self.messages: Component[History] = Component(
             "history",
             self._open_messages,
@@ -65,6 +78,7 @@ class HistoryRuntime:
             partial(errors.HISTORY_UNAVAILABLE, "The presence history is not open yet", retry_after=1),
         )
         hub.observers.add(ChannelForgotten, self._forget)
+        hub.observers.add(ChannelClosed, self._closed)
 
     @property
     def messages_needed(self) -> bool:
@@ -99,7 +113,8 @@ class HistoryRuntime:
     async def _open_messages(self) -> History:
         settings = self._settings
         options = _history_options(settings)
-        parts = (self._make_store(settings), self._clock, options, self._stream_changed, self._stream_trimmed)
+        store, noticed = self._make_store(settings), (self._stream_changed, self._stream_trimmed, self._elsewhere)
+        parts = (store, self._clock, options, *noticed)
         history = History(*parts) if self._tracer is None else TracedHistory(*parts, self._tracer)
         await history.start()
         _log.info("history", backend=options.backend)
@@ -109,19 +124,41 @@ class HistoryRuntime:
         settings = self._settings
         memory = History(self._make_memory(), self._clock, HistoryOptions(node_id=settings.instance.process_id))
         options = _presence_history_options(settings)
-        presence = PresenceHistory(memory, self._policies, self._clock, options, durable=self.messages)
+        presence = PresenceHistory(
+            memory,
+            self.policies,
+            self._clock,
+            options,
+            durable=self.messages,
+            node_id=self._node_id,
+            is_alive=self._is_alive,
+        )
         await presence.start()
         self._hub.observers.add(MemberChanged, presence.note)
         _log.info("presence history", durable=self.messages.is_open)
         return presence
 
-    def _policies(self, app_id: str) -> StreamPolicies | None:
+    def policies(self, app_id: str) -> StreamPolicies | None:
+        """How the channels of an app are kept; None for an app that is not there, or keeps nothing."""
         app = self._apps.by_id(app_id)
         return None if app is None else app.streams
 
     def _forget(self, forgotten: ChannelForgotten) -> None:
         if (messages := self.messages.if_open) is not None:
             messages.forget(forgotten.app_id, forgotten.channel)
+
+    def _closed(self, closed: ChannelClosed) -> None:
+        if (messages := self.messages.if_open) is not None:
+            messages.closed(closed.app_id, closed.channel)
+
+    def _elsewhere(self, app_id: str, stream: str, row: Row) -> None:
+        presence = self.presence.if_open
+        if presence is not None and presence.stream_changed(app_id, stream):
+            return
+        try:
+            self._deliver(app_id, frame_of(row))
+        except StoredMessageError as problem:
+            _log.error("a stored message cannot be read", app_id=app_id, channel=stream, reason=str(problem))
 
     def _stream_changed(self, app_id: str, channel: str, position: Position) -> None:
         presence = self.presence.if_open

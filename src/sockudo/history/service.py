@@ -6,8 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import structlog
 from msgspec import structs
@@ -26,9 +25,10 @@ from sockudo.history.query import HistoryQuery, socket_query
 from sockudo.history.reads import Reads
 from sockudo.history.replay import Failed, Replayed, Wanted, replay
 from sockudo.history.rewind import Predicate, Rewound, rewind
+from sockudo.history.sequencer import DeliverAt, Elsewhere, Sequencer
 from sockudo.history.states import authority, stream_object, stream_state
 from sockudo.history.taking import Taking
-from sockudo.history.tally import Tally
+from sockudo.history.upkeep import Expiry, HistoryOptions, Tally
 from sockudo.history.writer import Deliver, Writer
 from sockudo.hub.streams.ports import HistoryStore
 from sockudo.hub.streams.records import (
@@ -51,24 +51,7 @@ __all__ = ["History", "HistoryOptions", "StreamTrimmed"]
 StreamTrimmed = Callable[[str, str, int], None]
 """App id, channel and the oldest serial that may still be replayed: what was before it is erased."""
 
-_MIN_PURGE_INTERVAL: Final = 10.0
-_PURGE_PAUSE: Final = 0.01
-
 _log = structlog.get_logger("sockudo.history")
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryOptions:
-    """``backend`` is the store's name in the configuration; times are in seconds."""
-
-    backend: str = "memory"
-    node_id: str = "local"
-    max_page_size: int = 100
-    queue_capacity: int = 4096
-    write_timeout: float = 5.0
-    purge_interval: float = 300.0
-    purge_batch_size: int = 1000
-    max_purge_per_tick: int = 100_000
 
 
 class History:
@@ -76,8 +59,8 @@ class History:
 
     ``on_stream_changed`` is called whenever a channel goes on elsewhere than it was: after a reset, or in a store that
     was wiped or restored. ``on_stream_trimmed`` is called when an operator erased messages. Both come before anything
-    is said in the new state. ``options`` may be replaced for another page size; the rest of them counts at the start.
-    ``taking`` knows whether publishes are taken.
+    is said in the new state. ``on_elsewhere`` delivers what another node stored, see `catch_up`. ``options`` may be
+    replaced for another page size; the rest of them counts at the start. ``taking`` knows whether publishes are taken.
     """
 
     def __init__(
@@ -87,6 +70,7 @@ class History:
         options: HistoryOptions | None = None,
         on_stream_changed: StreamChanged | None = None,
         on_stream_trimmed: StreamTrimmed | None = None,
+        on_elsewhere: Elsewhere | None = None,
         *,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
@@ -94,7 +78,6 @@ class History:
         self.counters = HistoryCounters()
         self._store = store
         self._clock = clock
-        self._sleep = sleep
         self._on_trimmed = on_stream_trimmed
         self._calls = StoreCalls(self.options.write_timeout, sleep)
         self._origins = Origins(store, self._calls, clock)
@@ -105,11 +88,15 @@ class History:
         )
         self.taking = taking = Taking(store, self._calls, self._degraded, clock, sleep)
         capacity = self.options.queue_capacity
-        self._writer = Writer(
-            store, self._calls, self._heads, self._degraded, taking, clock, sleep, self.counters, capacity
+        self._sequencer = sequencer = Sequencer(
+            store, self._calls, self._heads, self._degraded, sleep, on_elsewhere, self._settle
         )
-        self._reads = Reads(store, self._calls, self._writer, self._degraded, self._origins)
+        self._writer = Writer(
+            store, self._calls, self._heads, self._degraded, taking, sequencer, clock, sleep, self.counters, capacity
+        )
+        self._reads = Reads(store, self._calls, self._heads, sequencer, self._degraded, self._origins)
         self._tally = Tally(store, self._calls, clock)
+        self._expiry = Expiry(store, self._calls, clock, sleep, self.options)
         self._tasks: list[asyncio.Task[None]] = []
 
     # ---- the life of it ----
@@ -122,7 +109,7 @@ class History:
         except BaseException:
             await self._store.close()
             raise
-        self._tasks = start_tasks(self._degraded.heal(), self.taking.run(), self._maintain())
+        self._tasks = start_tasks(self._degraded.heal(), self.taking.run(), self._expiry.run())
 
     async def close(self) -> None:
         """Answers the publishes that wait, takes back what nobody heard if that can be done, and closes the store."""
@@ -132,6 +119,7 @@ class History:
                 _log.error("streams stay degraded over the end of the process", streams=len(self._degraded))
         await end_tasks(self._tasks)
         self._tasks = []
+        await self._sequencer.close()
         await self._tally.close()
         await self._calls.close()
         await self._store.close()
@@ -156,7 +144,8 @@ class History:
         stored: then it never is and nobody ever hears it.
         """
         key = (append.app_id, append.channel)
-        if self._heads.get(key) is None:
+        head = self._heads.get(key)
+        if head is None or not head.serial:
             append = structs.replace(append, stream_id=self._origins.id_of(key))
         return self._writer.submit(append, deliver, counters)
 
@@ -172,11 +161,34 @@ class History:
         info = await self._reads.stream(key)
         await self._reads.confirm(key)
         latest = self._heads.get(key)
-        if self._heads.fell_back(known, info.head) or (latest is not None and latest.stream_id != info.stream_id):
+        if self._heads.fell_back(known, info.head):
             info = await self._reconcile(key, retention)
-        elif latest is None and info.head.serial:
+        elif latest is None:
             self._heads.advance(key, info.head)
+        while not await self._reads.deliver_to(key, info.head):
+            info = await self._reconcile(key, retention)
         return info
+
+    # ---- what other nodes store ----
+
+    def offer(
+        self, app_id: str, channel: str, position: Position, message_id: str | None, size: int, deliver: DeliverAt
+    ) -> None:
+        """Takes a message that another node stored, with what delivers it here: at once, or behind those before it.
+
+        Those that do not come by themselves are read from the store. One that was delivered already is dropped, and
+        the first of a channel of which nothing is known here is delivered at once. ``size`` in bytes.
+        """
+        self._sequencer.offer((app_id, channel), position, message_id, size, deliver)
+
+    async def catch_up(self, app_id: str, channel: str, position: Position | None = None) -> None:
+        """Delivers what the store has beyond what was delivered here, in order and once, at least up to ``position``.
+
+        Without a position up to the newest message. A channel of which nothing is known here begins with the message
+        at ``position``. Where messages are gone by retention, or the channel goes on as another stream,
+        ``on_stream_changed`` is called in their place. Raises errors.HISTORY_UNAVAILABLE and errors.HISTORY_DEGRADED.
+        """
+        await self._sequencer.catch_up((app_id, channel), position)
 
     def _stream_changed(self, app_id: str, channel: str, position: Position) -> None:
         self._origins.forget()
@@ -184,20 +196,36 @@ class History:
             self._on_changed(app_id, channel, position)
 
     async def _reconcile(self, key: StreamKey, retention: Retention) -> StreamInfo:
-        """Looks again while nothing is being changed, since what was seen may have been on its way."""
+        info = await self._settle(key, None, retention)
+        known = self._heads.get(key)
+        if known is None or known.stream_id != info.stream_id:
+            self._heads.move(key, info.head)
+        return info
+
+    async def _settle(self, key: StreamKey, replaced: Position | None, retention: Retention = KEEP_ALL) -> StreamInfo:
+        """Looks again while nothing is being changed, since what was seen may have been on its way.
+
+        A stream that fell back gets another id, and so does one where something else stands at ``replaced``.
+        """
         async with self._calls.lock:
             self._reads.check(key)
             known = self._heads.get(key)
             info = await self._calls.change(self._store.ensure(*key, self._now_ms(), retention))
-            if self._heads.fell_back(known, info.head):
+            spoilt = replaced is not None and replaced.stream_id == info.stream_id
+            if spoilt or self._heads.fell_back(known, info.head):
                 info = await self._calls.change(self._store.rotate(*key, self._now_ms()))
-            if known is None or known.stream_id != info.stream_id:
-                self._heads.move(key, info.head)
             return info
 
     def forget(self, app_id: str, channel: str) -> None:
         """Nobody is subscribed to the channel and nothing of it is kept in memory any more."""
         self._heads.forget((app_id, channel))
+        self._sequencer.forget((app_id, channel))
+
+    def closed(self, app_id: str, channel: str) -> None:
+        """Nobody is subscribed to the channel any more: its place before the first message need not be remembered."""
+        head = self._heads.get((app_id, channel))
+        if head is not None and not head.serial:
+            self.forget(app_id, channel)
 
     # ---- reading ----
 
@@ -393,27 +421,6 @@ class History:
     def _was_purged_late(self, key: StreamKey, task: asyncio.Task[Purged]) -> None:
         if not task.cancelled() and task.exception() is None:
             self._was_purged(key, task.result())
-
-    # ---- what goes by itself ----
-
-    async def _maintain(self) -> None:
-        """Removes what is past its time, in batches between which publishes get their turn."""
-        while True:
-            await self._sleep(max(self.options.purge_interval, _MIN_PURGE_INTERVAL))
-            try:
-                await self._purge_tick()
-            except SockudoError as problem:
-                _log.warning("what is past its time could not be removed", reason=problem.text)
-
-    async def _purge_tick(self) -> None:
-        left, more = self.options.max_purge_per_tick, True
-        while more and left > 0:
-            limit = min(self.options.purge_batch_size, left)
-            started = self._clock.monotonic()
-            removed, more = await self._calls.read(self._store.expire(self._now_ms(), limit))
-            left -= max(removed, 1)
-            # Publishes have at least as much of the store's time.
-            await self._sleep(max(_PURGE_PAUSE, self._clock.monotonic() - started))
 
     def _now_ms(self) -> int:
         return int(self._clock.time() * 1000)

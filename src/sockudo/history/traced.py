@@ -11,6 +11,7 @@ from sockudo.errors import SockudoError
 from sockudo.history.calls import Sleep
 from sockudo.history.counters import HistoryCounters
 from sockudo.history.heads import StreamChanged
+from sockudo.history.sequencer import Elsewhere
 from sockudo.history.service import History, HistoryOptions, StreamTrimmed
 from sockudo.history.writer import Deliver
 from sockudo.hub.streams.ports import HistoryStore
@@ -33,11 +34,12 @@ class TracedHistory(History):
         options: HistoryOptions,
         on_stream_changed: StreamChanged,
         on_stream_trimmed: StreamTrimmed,
+        on_elsewhere: Elsewhere | None,
         tracer: Tracer,
         *,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        super().__init__(store, clock, options, on_stream_changed, on_stream_trimmed, sleep=sleep)
+        super().__init__(store, clock, options, on_stream_changed, on_stream_trimmed, on_elsewhere, sleep=sleep)
         self._tracer = tracer
 
     def submit(

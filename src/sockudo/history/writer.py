@@ -22,6 +22,7 @@ from sockudo.history.counters import HistoryCounters
 from sockudo.history.degraded import DegradedStreams
 from sockudo.history.heads import Heads, StreamKey
 from sockudo.history.regrouping import Regrouping
+from sockudo.history.sequencer import Sequencer
 from sockudo.history.taking import Taking
 from sockudo.hub.streams.ports import HistoryStore, OutcomeUnknown
 from sockudo.hub.streams.records import Append, Committed, Position
@@ -34,6 +35,8 @@ Deliver = Callable[[Committed], None]
 
 # In bytes of messages.
 _BOUNDS: Final = Bounds(group=4 * 1024 * 1024, waiting=64 * 1024 * 1024, calls=1000)
+# In place of a stream's id: messages of other nodes come first.
+_BEHIND: Final = ""
 # Deliveries in one turn of the loop.
 _SLICE: Final = 250
 
@@ -74,6 +77,7 @@ class Writer:
         heads: Heads,
         degraded: DegradedStreams,
         taking: Taking,
+        sequencer: Sequencer,
         clock: Clock,
         sleep: Sleep,
         counters: HistoryCounters,
@@ -84,15 +88,13 @@ class Writer:
         self._heads = heads
         self._degraded = degraded
         self._taking = taking
+        self._sequencer = sequencer
         self._clock = clock
         self._counters = counters
         self._capacity = capacity
         self._closed = False
         self._regrouping = Regrouping(clock, sleep)
         self._commits = GroupCommit(self._commit, _BOUNDS, unavailable, name="the history", turn=self._turn)
-        # The channels of the group that is being committed, and what is set when all of it has been delivered.
-        self._under_way: set[StreamKey] = set()
-        self._settled = asyncio.Event()
 
     @property
     def depth(self) -> int:
@@ -130,26 +132,17 @@ class Writer:
         self._closed = True
         await self._commits.close()
 
-    async def settled(self, key: StreamKey) -> None:
-        """Returns once everything that was being committed to the channel has been delivered, or has failed."""
-        if key in self._under_way:
-            await self._settled.wait()
-
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         if self._commits.waiting < _BOUNDS.calls:
             await self._regrouping.wait()
         async with self._calls.lock:
-            self._settled = asyncio.Event()
-            try:
+            with self._sequencer.turn():
                 yield
-            finally:
-                self._under_way.clear()
-                self._settled.set()
 
     async def _commit(self, batch: _Batch) -> None:
         """Stores, delivers and answers the publishes. What is raised is the answer of those that have none."""
-        self._under_way.update([entry.key for entry in batch])
+        self._sequencer.under_way.update([entry.key for entry in batch])
         if self._degraded:
             batch = self._without_degraded(batch)
         if not batch:
@@ -173,7 +166,7 @@ class Writer:
             self._taking.stored()
             for counters, app_id in {(entry.counters, entry.key[0]) for entry in batch}:
                 counters.note_commit(app_id, took)
-            await self._accept(batch, outcomes, known)
+            await self._accept(batch, outcomes)
             self._regrouping.answered(len(batch), took)
 
     def _without_degraded(self, batch: _Batch) -> _Batch:
@@ -186,29 +179,36 @@ class Writer:
                 healthy.append(entry)
         return healthy
 
-    async def _accept(
-        self, batch: _Batch, outcomes: Sequence[Committed], known: dict[StreamKey, Position | None]
-    ) -> None:
+    async def _accept(self, batch: _Batch, outcomes: Sequence[Committed]) -> None:
         """Delivers what was stored and answers the publishers, in order."""
-        streams = await self._check_streams(batch, outcomes, known)
+        streams = await self._check_streams(batch, outcomes)
         for number, (entry, outcome) in enumerate(zip(batch, outcomes, strict=True), 1):
             if _is_new(outcome):
                 stream_id = streams.get(entry.key)
                 if stream_id is None:
                     continue
-                if stream_id != outcome.position.stream_id:
-                    outcome = Committed(Position(stream_id, outcome.position.serial))  # noqa: PLW2901 - the same one
-                self._heads.advance(entry.key, outcome.position, entry.append.message_id)
                 entry.counters.writes[entry.key[0]] += 1
-                self._deliver(entry, outcome)
+                if stream_id is not _BEHIND:
+                    if stream_id != outcome.position.stream_id:
+                        outcome = Committed(Position(stream_id, outcome.position.serial))  # noqa: PLW2901 - the same one
+                    self._heads.advance(entry.key, outcome.position, entry.append.message_id)
+                    self._deliver(entry, outcome)
+                else:
+                    self._sequencer.hold(
+                        entry.key,
+                        outcome.position,
+                        entry.append.message_id,
+                        entry.weight,
+                        partial(self._deliver_at, entry),
+                    )
             entry.answer(outcome)
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
+        for key in self._sequencer.waiting & streams.keys():
+            self._sequencer.drain(key)
 
-    async def _check_streams(
-        self, batch: _Batch, outcomes: Sequence[Committed], known: dict[StreamKey, Position | None]
-    ) -> dict[StreamKey, str]:
-        """The stream that each channel's new messages belong to, once everyone who has to know has been told.
+    async def _check_streams(self, batch: _Batch, outcomes: Sequence[Committed]) -> dict[StreamKey, str]:
+        """The stream that each channel's new messages belong to, `_BEHIND` where those of other nodes come first.
 
         A store that was wiped or restored shows here: a stream that does not go on where it was must not go on at all
         without its subscribers. A channel that cannot be brought in order is left out, and is degraded.
@@ -219,9 +219,15 @@ class Writer:
                 firsts.setdefault(entry.key, outcome.position)
         streams: dict[StreamKey, str] = {}
         for key, first in firsts.items():
-            before = known[key]
+            before = self._heads.get(key)
             head = Position(first.stream_id, first.serial - 1)
-            fallen = self._heads.fell_back(before, head)
+            if before is None or before == head:
+                fallen = self._heads.fell_back(None, head)
+            else:
+                fallen = self._heads.fell_back(before, head)
+                if not fallen and before.stream_id == head.stream_id:
+                    streams[key] = _BEHIND
+                    continue
             if fallen:
                 try:
                     info = await self._calls.change(self._store.rotate(*key, self._now_ms()))
@@ -233,6 +239,9 @@ class Writer:
                 self._heads.move(key, head)
             streams[key] = head.stream_id
         return streams
+
+    def _deliver_at(self, entry: _Entry, position: Position) -> None:
+        self._deliver(entry, Committed(position))
 
     def _deliver(self, entry: _Entry, outcome: Committed) -> None:
         try:

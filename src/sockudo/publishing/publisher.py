@@ -17,7 +17,7 @@ import msgspec
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.apps.policies import StreamPolicy
+from sockudo.apps.policies import RecoveryPolicy, StreamPolicies, StreamPolicy
 from sockudo.base.clock import Clock
 from sockudo.base.components import Component
 from sockudo.base.ids import unique_id
@@ -26,7 +26,7 @@ from sockudo.cluster.ports import Received
 from sockudo.history import History
 from sockudo.hub import AppState, Hub
 from sockudo.hub.events import Published
-from sockudo.hub.streams.records import Append, Committed
+from sockudo.hub.streams.records import Append, Committed, Position
 from sockudo.inspector.doubts import Doubts
 from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint, running
 from sockudo.protocol.frame import Frame
@@ -46,7 +46,7 @@ Deliver = Callable[[float], None]
 
 
 class Publisher:
-    """Publishes messages, on durable channels while ``history`` is open."""
+    """Publishes messages, on durable channels while ``history`` is open; ``policies`` are those of an app by its id."""
 
     def __init__(
         self,
@@ -56,11 +56,13 @@ class Publisher:
         history: Component[History],
         doubts: Doubts,
         nodes: OtherNodes,
+        policies: Callable[[str], StreamPolicies | None],
     ) -> None:
         self._hub = hub
         self._nodes = nodes
         self._bus = nodes.bus
         self._doubts = doubts
+        self._policies = policies
         self._on_published = hub.observers.of(Published)
         self._keys = keys
         self._clock = clock
@@ -206,10 +208,7 @@ class Publisher:
         def deliver_stored(outcome: Committed) -> None:
             frame.stream_id, frame.serial = outcome.position
             at = self._clock.monotonic()
-            if recovery is not None:
-                state.replay.store(frame, recovery.max_size, at)
-            else:
-                state.replay.align(append.channel, outcome.position, at)
+            _keep(state, frame, recovery, outcome.position, at)
             deliver(at)
 
         return durable.submit(append, deliver_stored)
@@ -240,11 +239,59 @@ class Publisher:
             state.cache.put(channel, frame, now)
 
     def receive(self, received: Received, message: Message) -> None:
-        """Delivers a message that another node accepted."""
+        """Delivers a message that another node accepted, on a durable channel when its turn has come."""
         state, frame = self._hub.find(message.app_id), message.frame
-        if state is not None and not self._nodes.is_copy(received, message):
-            kind = channel_kind(frame.channel or "")
-            self._deliver_here(state, frame, kind, message.exclude, message.compress, self._clock.monotonic())
+        if state is None or self._nodes.is_copy(received, message):
+            return
+        channel = frame.channel or ""
+        policy = self._stored_by(message.app_id, channel) if frame.serial is not None else None
+        history = self.history.if_open
+        if policy is None or history is None:
+            now = self._clock.monotonic()
+            self._deliver_here(state, frame, channel_kind(channel), message.exclude, message.compress, now)
+            return
+        deliver = partial(self._deliver_stored, state, frame, policy, message.exclude, message.compress)
+        place = Position(frame.stream_id or "", frame.serial or 0)
+        history.offer(message.app_id, channel, place, frame.message_id, _size(frame), deliver)
+
+    def deliver_stored(self, app_id: str, frame: Frame) -> None:
+        """Delivers a message that another node stored and that was read from the store in its turn."""
+        state, policy = self._hub.find(app_id), self._stored_by(app_id, frame.channel or "")
+        if state is not None and policy is not None:
+            place = Position(frame.stream_id or "", frame.serial or 0)
+            self._deliver_stored(state, frame, policy, exclude=None, compress=True, place=place)
+
+    def _deliver_stored(
+        self,
+        state: AppState,
+        frame: Frame,
+        policy: StreamPolicy,
+        exclude: str | None,
+        compress: bool,
+        place: Position,
+    ) -> None:
+        now = self._clock.monotonic()
+        _keep(state, frame, policy.recovery, place, now)
+        self._deliver_here(state, frame, channel_kind(frame.channel or ""), exclude, compress, now)
+
+    def _stored_by(self, app_id: str, channel: str) -> StreamPolicy | None:
+        """The policy of a durable channel; None for every other one."""
+        policies = self._policies(app_id)
+        policy = None if policies is None else policies.of(channel)
+        return policy if policy is not None and policy.history is not None else None
+
+
+def _keep(state: AppState, frame: Frame, recovery: RecoveryPolicy | None, place: Position, now: float) -> None:
+    """Puts a stored message into the replay buffer, or tells the buffer where its stream is."""
+    if recovery is not None:
+        state.replay.store(frame, recovery.max_size, now)
+    else:
+        state.replay.align(frame.channel or "", place, now)
+
+
+def _size(frame: Frame) -> int:
+    data = frame.data
+    return 0 if data is None else len(data) if isinstance(data, str) else memoryview(data).nbytes
 
 
 async def committed(pending: Pending) -> Committed | None:

@@ -39,6 +39,7 @@ from sockudo.inspector import Inspector
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.protocol.delta import Algorithm, DeltaNode, DeltaOptions
+from sockudo.protocol.frame import Frame
 from sockudo.publishing import EventApi, Publisher
 from sockudo.publishing.event_api import PublishOptions
 from sockudo.publishing.nodes import Message, OtherNodes
@@ -88,7 +89,18 @@ class Services:
         self.rates = AppRates(self.counters)
         self.keys = IdempotencyKeys(self.counters, settings.idempotency.max_key_length)
         self.revocations = Revocations(RevocationFile(settings.data_dir))
-        self.histories = HistoryRuntime(hub, apps, clock, settings, history_store, MemoryHistoryStore, tracer)
+        self.histories = HistoryRuntime(
+            hub,
+            apps,
+            clock,
+            settings,
+            history_store,
+            MemoryHistoryStore,
+            self._deliver_stored,
+            self.membership.me.id,
+            self.membership.is_alive,
+            tracer,
+        )
         self.webhooks = WebhookRuntime(hub, inspector, apps, clock, settings, webhook_queue, _webhook_sender, tracer)
         publisher = Publisher(
             hub,
@@ -97,6 +109,7 @@ class Services:
             self.histories.messages,
             inspector.doubts,
             OtherNodes(self.bus, self.membership, hub),
+            self.histories.policies,
         )
         self.gateway = Gateway(hub, apps, clock, settings, loop.call_soon, publisher, self.revocations, inspector)
         self.push = PushRuntime(
@@ -168,6 +181,9 @@ class Services:
             # Of configured ones the configuration has said it already.
             for warning in () if app.id in self.apps.configured else origin_warnings(app.record):
                 _log.warning("app", app_id=app.id, warning=warning)
+
+    def _deliver_stored(self, app_id: str, frame: Frame) -> None:
+        self.gateway.publisher.deliver_stored(app_id, frame)
 
     async def _publish_notification(self, app_id: str, channel: str, payload: Mapping[str, Any]) -> str | None:
         """Publishes a push notification on a channel, for subscribers of this server."""

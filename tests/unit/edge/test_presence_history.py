@@ -42,6 +42,8 @@ class Site(EdgeNode):
             self.clock,
             PresenceHistoryOptions(max_page_size=3),
             durable=self.durable,
+            node_id="n1",
+            is_alive=lambda _: True,
         )
         self.hub.observers.add(MemberChanged, self.presence.note)
         self.components.presence_history.put(self.presence)

@@ -30,6 +30,8 @@ async def test_who_subscribes_makes_the_store_keep_nothing(durable: Durable) -> 
     assert len({stream_id for stream_id, _ in places}) == 50
     assert set(durable.store.names()) == {"info"}
     assert list(durable.store.inner._streams) == [SEED_PLACE]
+    assert durable.history._heads.get((APP, "c0")) == places[0]
+    durable.history.closed(APP, "c0")
     assert durable.history._heads.get((APP, "c0")) is None
 
 

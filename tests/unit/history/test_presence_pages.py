@@ -407,7 +407,9 @@ async def test_a_reset_while_a_snapshot_is_read(monkeypatch: pytest.MonkeyPatch)
 async def write(observed: Observed, *events: MemberEvent, retention: Retention = KEEP_ALL) -> None:
     """Stores events whatever the history says of their users, as other software may have."""
     for event in events:
-        text = json.dumps({"event": event.kind, "cause": event.cause, "user_id": event.user_id}).encode()
+        owner = f"this-node:{observed.node_id}"
+        fields = {"event": event.kind, "cause": event.cause, "user_id": event.user_id, "node_id": owner}
+        text = json.dumps(fields).encode()
         at_ms = int(observed.time.time() * 1000)
         append = Append("app", STREAM, text, None, None, at_ms, retention)
         await observed.kept.submit(append, lambda _: None)

@@ -11,7 +11,7 @@ import pytest
 from sockudo import errors
 from sockudo.hub import MemberEvent
 from sockudo.hub.streams.records import Append, Bounds, Committed
-from support.durable import Held, lose, refuse
+from support.durable import NOW_MS, Held, lose, refuse
 from support.presence import ROOM, Observed, added, observed_app, removed, updated
 from support.turns import settle
 
@@ -143,6 +143,28 @@ async def test_whoever_comes_next_takes_out_who_was_left_in() -> None:
             ("member_removed", "orphan_cleanup", "ben", None, dead),
             ("member_added", "join", "ana", "2.1", None),
         ]
+        assert await observed.members() == ["ana"]
+
+
+@pytest.mark.parametrize("owner", ["this-node:1a2b3c4d", "this-node", None])
+async def test_members_of_the_version_before_belong_to_a_node_that_is_gone(owner: str | None) -> None:
+    """Its rows name a process, or nothing."""
+    async with Observed() as before:
+        event = {"event": "member_added", "cause": "join", "user_id": "ana", "connection_id": "1.1", "user_info": {}}
+        text = json.dumps(event | ({} if owner is None else {"node_id": owner})).encode()
+        await before.store.inner.commit([Append("app", f"[presence-history]{ROOM}", text, "e1", None, NOW_MS)])
+    async with Observed(store=before.store, alone=True) as observed:
+        await observed.happen(added("ben", socket_id="2.1"))
+        assert told(observed) == [("added", "ana"), ("removed", "ana"), ("added", "ben")]
+        [removal] = [json.loads(row.message) for row in observed.rows()[1:2]]
+        assert (removal["cause"], removal["dead_node_id"]) == ("orphan_cleanup", owner)
+
+
+async def test_members_of_this_node_stay_in_while_it_leaves_the_others() -> None:
+    async with Observed(alone=True) as observed:
+        await observed.happen(added("ana"))
+        observed.node_id = "another"
+        observed.presence.stream_changed("app", f"[presence-history]{ROOM}")
         assert await observed.members() == ["ana"]
 
 

@@ -28,6 +28,7 @@ class Traced(Durable):
             HistoryOptions(**options),
             lambda *_: None,
             lambda *_: None,
+            lambda *_: None,
             self.tracer,
             sleep=self.time.sleep,
         )

@@ -36,6 +36,7 @@ class Backend:
             node.components.history,
             node.inspector.doubts,
             OtherNodes(node.bus, node.membership, node.hub),
+            lambda _: None,
         )
         self.api = EventApi(publisher, self.keys, node.rates, node.clock, node.inspector.doubts, node.cluster_directory)
 
