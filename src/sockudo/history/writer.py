@@ -204,8 +204,9 @@ class Writer:
             entry.answer(outcome)
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
-        for key in self._sequencer.waiting & streams.keys():
-            self._sequencer.drain(key)
+        if self._sequencer.waiting:
+            for key in streams:
+                self._sequencer.drain(key)
 
     async def _check_streams(self, batch: _Batch, outcomes: Sequence[Committed]) -> dict[StreamKey, str]:
         """The stream that each channel's new messages belong to, `_BEHIND` where those of other nodes come first.
