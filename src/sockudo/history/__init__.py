@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from sockudo.history.counters import HistoryCounters
-from sockudo.history.operations import Purge, Reset
 from sockudo.history.presence import PresenceHistory, PresenceHistoryOptions
 from sockudo.history.presence_writer import PresenceCounters
-from sockudo.history.query import PAGE_PARAMETERS, HistoryQuery, http_query, whole_number
+from sockudo.history.query import PAGE_PARAMETERS, HistoryQuery, Purge, Reset, http_query, whole_number
 from sockudo.history.replay import Failed, Replayed
 from sockudo.history.rewind import Rewound
 from sockudo.history.service import History, HistoryOptions
+from sockudo.history.upkeep import HistoryCounters
 
 __all__ = [
     "PAGE_PARAMETERS",

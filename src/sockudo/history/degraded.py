@@ -17,8 +17,8 @@ from sockudo import errors
 from sockudo.base.clock import Clock
 from sockudo.errors import SockudoError
 from sockudo.history.calls import RETRY_AFTER, Sleep, StoreCalls
-from sockudo.history.counters import HistoryCounters
 from sockudo.history.heads import Heads, StreamKey
+from sockudo.history.upkeep import HistoryCounters
 from sockudo.hub.streams.ports import HistoryStore
 from sockudo.hub.streams.records import Append, Bounds, Position, StreamInfo
 

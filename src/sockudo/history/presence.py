@@ -17,14 +17,13 @@ from sockudo.base.components import Component
 from sockudo.base.ids import unique_id
 from sockudo.history.calls import Sleep
 from sockudo.history.heads import StreamKey
-from sockudo.history.operations import Reset
+from sockudo.history.pages import authority
 from sockudo.history.presence_events import RecordedEvent, channel_of, stream_of
 from sockudo.history.presence_pages import presence_page, presence_stream, renamed
 from sockudo.history.presence_snapshot import presence_snapshot
 from sockudo.history.presence_writer import Mark, PresenceCounters, PresenceWriter
-from sockudo.history.query import HistoryQuery
+from sockudo.history.query import HistoryQuery, Reset
 from sockudo.history.service import History
-from sockudo.history.states import authority
 from sockudo.hub.events import MemberChanged
 from sockudo.hub.streams.records import Bounds
 from sockudo.hub.streams.totals import Total

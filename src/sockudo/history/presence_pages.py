@@ -11,12 +11,11 @@ from sockudo.history.calls import RETRY_AFTER
 from sockudo.history.cursors import decode_cursor, encode_cursor
 from sockudo.history.frames import is_shown
 from sockudo.history.heads import StreamKey
-from sockudo.history.pages import truncated_by_retention
+from sockudo.history.pages import retained_of, stream_state, truncated_by_retention
 from sockudo.history.presence_events import StoredEvent, StoredEventError, decode_event, shown, stream_of
 from sockudo.history.presence_writer import Mark
 from sockudo.history.query import HistoryQuery, check_query
 from sockudo.history.service import History
-from sockudo.history.states import retained_of, stream_state
 from sockudo.hub.streams.records import Bounds, Page, Row, StreamInfo
 
 __all__ = ["check_readable", "continuity_of", "presence_page", "presence_stream", "read_event", "renamed"]

@@ -21,13 +21,13 @@ from sockudo.base.ids import unique_id
 from sockudo.base.tasks import end_tasks
 from sockudo.errors import SockudoError
 from sockudo.history.calls import Sleep
-from sockudo.history.counters import HistoryCounters
 from sockudo.history.frames import is_shown
 from sockudo.history.heads import StreamKey
-from sockudo.history.operations import Reset
 from sockudo.history.presence_events import RecordedEvent, StoredEventError, decode_event, stream_of
 from sockudo.history.presence_log import LogKey, Member, PresenceLog, Step, fold
+from sockudo.history.query import Reset
 from sockudo.history.service import History
+from sockudo.history.upkeep import HistoryCounters
 from sockudo.hub.streams.records import Committed, Retention
 
 __all__ = ["EVENTS_LOST", "WRITE_FAILED", "Mark", "PresenceCounters", "PresenceWriter"]

@@ -15,20 +15,16 @@ from sockudo.base.clock import Clock
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.errors import SockudoError
 from sockudo.history.calls import Sleep, StoreCalls, unavailable
-from sockudo.history.counters import HistoryCounters
 from sockudo.history.degraded import DegradedStreams
 from sockudo.history.heads import Heads, StreamChanged, StreamKey
-from sockudo.history.operations import Purge, Reset
-from sockudo.history.origins import Origins
-from sockudo.history.pages import read_page
-from sockudo.history.query import HistoryQuery, socket_query
-from sockudo.history.reads import Reads
+from sockudo.history.pages import authority, read_page, stream_object, stream_state
+from sockudo.history.query import HistoryQuery, Purge, Reset, socket_query
+from sockudo.history.reads import Origins, Reads
 from sockudo.history.replay import Failed, Replayed, Wanted, replay
 from sockudo.history.rewind import Predicate, Rewound, rewind
 from sockudo.history.sequencer import DeliverAt, Elsewhere, Sequencer
-from sockudo.history.states import authority, stream_object, stream_state
 from sockudo.history.taking import Taking
-from sockudo.history.upkeep import Expiry, HistoryOptions, Tally
+from sockudo.history.upkeep import Expiry, HistoryCounters, HistoryOptions, Tally
 from sockudo.history.writer import Deliver, Writer
 from sockudo.hub.streams.ports import HistoryStore
 from sockudo.hub.streams.records import (

@@ -9,10 +9,10 @@ from sockudo.base.names import channel_kind
 from sockudo.base.spans import Span, Tracer
 from sockudo.errors import SockudoError
 from sockudo.history.calls import Sleep
-from sockudo.history.counters import HistoryCounters
 from sockudo.history.heads import StreamChanged
 from sockudo.history.sequencer import Elsewhere
 from sockudo.history.service import History, HistoryOptions, StreamTrimmed
+from sockudo.history.upkeep import HistoryCounters
 from sockudo.history.writer import Deliver
 from sockudo.hub.streams.ports import HistoryStore
 from sockudo.hub.streams.records import Append, Committed

@@ -1,23 +1,49 @@
-"""What is done about all streams of a store now and then: what is past its time is removed, and what they hold is
-counted while that is asked for (spec: history § 7.3 and 9)."""
+"""What is done about all streams of a store now and then, and what is counted (spec: history § 7.3 and 9): what is past
+its time is removed, and what streams hold is looked up while that is asked for."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
 from sockudo.base.clock import Clock
+from sockudo.base.latency import Latency
 from sockudo.errors import SockudoError
 from sockudo.history.calls import Sleep, StoreCalls
 from sockudo.hub.streams.ports import HistoryStore
 from sockudo.hub.streams.records import SEED_PLACE
 from sockudo.hub.streams.totals import Group, Total, group_of
 
-__all__ = ["Expiry", "HistoryOptions", "Tally"]
+__all__ = ["Expiry", "HistoryCounters", "HistoryOptions", "Tally"]
+
+
+@dataclass(slots=True, eq=False)
+class HistoryCounters:
+    """Everything is by app and only grows. Messages are counted in ``writes`` and ``write_failures``.
+
+    ``latency`` has the time of each commit for each app of which it stored something. ``refused_busy`` are publishes
+    that found the queue full, ``degradations`` and ``healings`` changes of a stream's state.
+    """
+
+    writes: Counter[str] = field(default_factory=Counter)
+    write_failures: Counter[str] = field(default_factory=Counter)
+    refused_busy: Counter[str] = field(default_factory=Counter)
+    degradations: Counter[str] = field(default_factory=Counter)
+    healings: Counter[str] = field(default_factory=Counter)
+    latency: dict[str, Latency] = field(default_factory=dict)
+
+    def note_commit(self, app_id: str, seconds: float) -> None:
+        """A transaction with something of an app was confirmed."""
+        latency = self.latency.get(app_id)
+        if latency is None:
+            latency = self.latency[app_id] = Latency()
+        latency.note(seconds)
+
 
 # Seconds between two looks, which take the store one twentieth of its time at most; and for which one is waited.
 _EVERY: Final = 5.0

@@ -7,6 +7,7 @@ its publisher answered, only after its commit (spec: history § 2).
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,17 +19,73 @@ from sockudo import errors
 from sockudo.base.clock import Clock
 from sockudo.errors import SockudoError
 from sockudo.history.calls import RETRY_AFTER, Sleep, StoreCalls, unavailable
-from sockudo.history.counters import HistoryCounters
 from sockudo.history.degraded import DegradedStreams
 from sockudo.history.heads import Heads, StreamKey
-from sockudo.history.regrouping import Regrouping
 from sockudo.history.sequencer import Sequencer
 from sockudo.history.taking import Taking
+from sockudo.history.upkeep import HistoryCounters
 from sockudo.hub.streams.ports import HistoryStore, OutcomeUnknown
 from sockudo.hub.streams.records import Append, Committed, Position
 from sockudo.storage.group_commit import Bounds, Call, GroupCommit
 
-__all__ = ["Deliver", "Writer"]
+__all__ = ["Deliver", "Regrouping", "Writer"]
+
+# Seconds that a commit waits for publishers.
+_LONGEST_WAIT: Final = 0.05
+_SHORTEST_WAIT: Final = 0.001
+
+
+class Regrouping:
+    """Brings publishers together that each wait for an answer before they publish again.
+
+    Without it they fall into two groups that take turns: while the messages of one are committed, the other waits. When
+    those who were answered are seen to come back in less than half the time of a commit, the next one waits for them:
+    then one commit takes all, and everybody waits for one instead of two. Where they need longer, or are others every
+    time, nothing ever waits.
+    """
+
+    def __init__(self, clock: Clock, sleep: Sleep) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._arrivals = 0
+        # The number of arrivals at which all that were answered last are back, and when they were answered.
+        self._expected = 0
+        self._answered_at = 0.0
+        self._way_back = math.inf
+        self._until = -math.inf
+        self._all_back: asyncio.Future[None] | None = None
+
+    def arrived(self) -> None:
+        """Somebody has published."""
+        self._arrivals += 1
+        if self._arrivals == self._expected:
+            self._way_back = self._clock.monotonic() - self._answered_at
+            if self._all_back is not None and not self._all_back.done():
+                self._all_back.set_result(None)
+
+    def answered(self, publishers: int, took: float) -> None:
+        """A commit has ended that took so many seconds."""
+        if self._arrivals < self._expected:
+            self._way_back = math.inf
+        self._expected = self._arrivals + publishers
+        self._answered_at = self._clock.monotonic()
+        self._until = self._answered_at + min(took / 2, _LONGEST_WAIT) if self._way_back < took / 2 else -math.inf
+
+    async def wait(self) -> None:
+        """Returns when the next commit should begin."""
+        if self._arrivals >= self._expected:
+            return
+        left = self._until - self._clock.monotonic()
+        if left <= 0:
+            return
+        self._all_back = asyncio.get_running_loop().create_future()
+        timer = asyncio.ensure_future(self._sleep(max(left, _SHORTEST_WAIT)))
+        try:
+            await asyncio.wait({timer, self._all_back}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            self._all_back = None
+
 
 Deliver = Callable[[Committed], None]
 """Says a message that is stored: replay buffer, subscribers. Called once, never for a repeated one."""

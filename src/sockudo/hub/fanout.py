@@ -23,7 +23,8 @@ from array import array
 from collections.abc import Collection, Hashable, Iterable
 from typing import TYPE_CHECKING
 
-from sockudo.hub.latency import Latency, size_bucket
+from sockudo.base.latency import Latency
+from sockudo.hub.traffic import size_bucket
 from sockudo.hub.wants import EVERYTHING, Wants
 from sockudo.protocol.shapes import Shape
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from sockudo.hub.latency import Latency
+from sockudo.base.latency import Latency
 
-__all__ = ["DeltaTraffic", "Traffic"]
+__all__ = ["DeltaTraffic", "Traffic", "size_bucket"]
 
 
 class DeltaTraffic:
@@ -94,3 +94,14 @@ class Traffic:
         self.unsubscribed: Counter[str] = Counter()
         # By label of the channel kind and label of the number of recipients.
         self.latency: dict[tuple[str, str], Latency] = {}
+
+
+def size_bucket(recipients: int) -> str:
+    """The label for so many recipients (spec: platform § 6.2)."""
+    if recipients <= 10:
+        return "xs"
+    if recipients <= 100:
+        return "sm"
+    if recipients <= 1000:
+        return "md"
+    return "lg" if recipients <= 10_000 else "xl"

@@ -11,8 +11,8 @@ from zlib import crc32
 import structlog
 
 from sockudo.base.ids import unique_id
+from sockudo.base.latency import Latency
 from sockudo.errors import SockudoError
-from sockudo.hub.latency import Latency
 from sockudo.webhooks.endpoints import AppEndpoints
 from sockudo.webhooks.ports import WebhookQueue
 from sockudo.webhooks.records import Delivery, Event

@@ -11,10 +11,10 @@ from typing import Final
 import structlog
 
 from sockudo.apps.signer import Signer
+from sockudo.base.latency import Latency
 from sockudo.base.spans import TraceHeaders
 from sockudo.base.tasks import end_tasks
 from sockudo.errors import SockudoError
-from sockudo.hub.latency import Latency
 from sockudo.inspector import Inspector
 from sockudo.webhooks.breaker import Breaker
 from sockudo.webhooks.endpoints import Endpoint

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from sockudo.base.latency import Latency
 from sockudo.hub.events import PredicateFailed
-from sockudo.hub.latency import Latency
 from sockudo.hub.view import HubView
 from sockudo.hub.wants import Wants
 from sockudo.metrics import Metrics

@@ -1,11 +1,11 @@
-"""How long a publish takes to reach its last subscriber's transport, as a histogram per kind and size of channel."""
+"""How long something takes, as a histogram."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from typing import Final
 
-__all__ = ["BUCKETS_MS", "Latency", "size_bucket"]
+__all__ = ["BUCKETS_MS", "Latency"]
 
 BUCKETS_MS: Final = (0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0)
 
@@ -23,14 +23,3 @@ class Latency:
         milliseconds = seconds * 1000
         self.counts[bisect_left(BUCKETS_MS, milliseconds)] += 1
         self.sum_ms += milliseconds
-
-
-def size_bucket(recipients: int) -> str:
-    """The label for so many recipients (spec: platform § 6.2)."""
-    if recipients <= 10:
-        return "xs"
-    if recipients <= 100:
-        return "sm"
-    if recipients <= 1000:
-        return "md"
-    return "lg" if recipients <= 10_000 else "xl"
