@@ -44,7 +44,8 @@ class AdmissionOptions:
     """What the configuration says. ``providers`` are the ones that are switched on.
 
     ``acceptance_rps`` 0 is no limit. ``refusal`` is why nothing is taken at all, such as drivers that lose what they
-    hold. ``repairs`` says whether publishes that nobody plans are looked for.
+    hold. ``repairs`` says whether publishes that nobody plans are looked for, ``repair_min_age_ms`` how
+    old these are at least.
     """
 
     providers: frozenset[Provider] = frozenset()
@@ -62,6 +63,7 @@ class AdmissionOptions:
     lag_threshold_secs: int = 60
     pressure_retry_after: int = 5
     repairs: bool = True
+    repair_min_age_ms: int = 30_000
 
 
 def regime_of(count: int, options: AdmissionOptions) -> Regime:

@@ -20,7 +20,7 @@ from sockudo.push.records import (
     State,
 )
 
-__all__ = ["Step", "StepKind", "may_become", "outcome_state", "planned", "with_steps"]
+__all__ = ["Step", "StepKind", "is_untouched", "may_become", "outcome_state", "planned", "with_steps"]
 
 StepKind = Literal[
     "accepted",
@@ -87,6 +87,11 @@ def may_become(before: State, after: State) -> bool:
         return True
     order = ("queued", "planning", "throttled", "dispatching")
     return order.index(before) < order.index(after)
+
+
+def is_untouched(status: PublishStatus) -> bool:
+    """Whether nothing has become of the publish since it was accepted."""
+    return status.revision <= 1
 
 
 def outcome_state(counters: Counters) -> State | None:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from sockudo.jobs.ports import Job
 from sockudo.push.delivery import Batch, Sent
 from sockudo.push.queue import Stage
-from sockudo.push.recipients import ROUTE_NAMES, Provider
+from sockudo.push.recipients import PROVIDERS, ROUTE_NAMES, Provider
 from sockudo.push.records import DeadLetter
 
 __all__ = [
@@ -27,6 +27,8 @@ __all__ = [
     "ShardJob",
     "delivery_message",
     "delivery_stage",
+    "direct_keys",
+    "fast_batch_id",
     "feedback_message",
     "planned_message",
     "planning_keys",
@@ -141,6 +143,21 @@ def planning_keys(app_id: str, publish_id: str, steps: int) -> list[tuple[Stage,
         key = _step_key(app_id, publish_id, step)
         keys += [("shard_jobs", key), ("publish_log", key)]
     return [*keys, ("publish_log", _planned_key(app_id, publish_id))]
+
+
+def direct_keys(app_id: str, publish_id: str) -> list[tuple[Stage, str]]:
+    """All queue keys under which a publish that took the direct way may stand until one of its outcomes is counted."""
+    keys: list[tuple[Stage, str]] = []
+    for provider in PROVIDERS:
+        batch_id = fast_batch_id(provider, 1)
+        keys.append((delivery_stage(provider), f"{app_id}:{publish_id}:{batch_id}"))
+        keys.append(("delivery_results", f"{app_id}:{publish_id}:{provider}:{batch_id}:1"))
+    return keys
+
+
+def fast_batch_id(provider: Provider, number: int) -> str:
+    """The id of a batch of a small publish; numbers count from 1 for each provider."""
+    return f"fast-batch-{ROUTE_NAMES[provider]}-{number}"
 
 
 def _step_key(app_id: str, publish_id: str, step: int) -> str:

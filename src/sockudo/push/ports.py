@@ -234,7 +234,9 @@ class Publishes(Protocol):
     async def stuck(
         self, state: State, accepted_before_ms: int, limit: int, *, accepted_after_ms: int = -1
     ) -> list[PublishIntent]:
-        """Publishes of every app that are still in this state, the oldest first."""
+        """Publishes of every app that are still in this state, the oldest first; of those that are ``dispatching``
+        only such that nothing has become of since they were accepted (`sockudo.push.lifecycle.is_untouched`).
+        """
         ...
 
     async def count_publishes(self, app_id: str) -> dict[State, int]:

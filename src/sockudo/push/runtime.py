@@ -350,6 +350,7 @@ def _admission_options(settings: Settings) -> AdmissionOptions:
         lag_threshold_secs=push.backpressure_lag_threshold_secs,
         pressure_retry_after=pressure.retry_after_seconds,
         repairs=push.repair_interval_secs > 0,
+        repair_min_age_ms=push.repair_min_age_secs * 1000,
     )
 
 

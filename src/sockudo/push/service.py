@@ -13,7 +13,7 @@ from sockudo.base.clock import Clock
 from sockudo.base.ids import unique_id
 from sockudo.base.spans import TraceHeaders, Tracer
 from sockudo.errors import SockudoError
-from sockudo.jobs.ports import JobQueue
+from sockudo.jobs.ports import Job, JobQueue
 from sockudo.push.admission import (
     Acceptance,
     AdmissionOptions,
@@ -28,13 +28,15 @@ from sockudo.push.bodies import PublishRequest
 from sockudo.push.counters import PushCounters
 from sockudo.push.delivery import PushProvider
 from sockudo.push.endpoints import EndpointRules
+from sockudo.push.lifecycle import is_untouched
 from sockudo.push.messages import publish_message
 from sockudo.push.meta import audit, meta_event
+from sockudo.push.planning import DIRECT_MOST, Planning, few, plan_few
 from sockudo.push.ports import PushStore
 from sockudo.push.pressure import check_pressure
 from sockudo.push.quotas import DeviceRates, exceeded
 from sockudo.push.readings import QueueReadings
-from sockudo.push.recipients import Provider
+from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.push.records import Counters, Override, Payload, PublishIntent, PublishStatus, Regime, State
 from sockudo.push.rendering import Rendering, render_all
 from sockudo.push.requests import check_request
@@ -57,8 +59,12 @@ class Accepted(NamedTuple):
 
     @property
     def word(self) -> str:
-        """``accepted`` while it waits to be planned, the state in snake_case after that."""
-        return _WORDS.get(self.status.state, self.status.state)
+        """``accepted`` until something has become of it, the state in snake_case after that."""
+        state = self.status.state
+        if state == "dispatching" and is_untouched(self.status):
+            # It took the direct way, and waits to be sent.
+            return "accepted"
+        return _WORDS.get(state, state)
 
 
 _WORDS: Final[dict[State, str]] = {"queued": "accepted", "partiallySucceeded": "partially_succeeded"}
@@ -153,12 +159,13 @@ class Push:
             reason = await exceeded(
                 options.quotas, self._device_rates, self.store, app_id, request.targets, found, begun
             )
-        status = _status(intent, found, reason)
+        made = None if reason is not None else await self._planned(intent, found)
+        status = _status(intent, found, reason, made)
         winner = await self.store.accept(status, intent if reason is None else None, keys.names, keys.until_ms)
         if winner is not None:
             return await self._repeated(winner, regime, renderings)
         if reason is None:
-            await self._produce(app_id, intent.publish_id)
+            await self._enqueue(intent, made)
         elif self.webhooks is not None:
             self.webhooks.publish_ended(status)
         self._tell(intent, found, reason, begun)
@@ -243,18 +250,52 @@ class Push:
             await self._produce(first.app_id, first.publish_id)
         return Accepted(first, first.counters.planned, first.regime or regime, renderings)
 
+    async def _planned(self, intent: PublishIntent, found: Audience) -> Planning | None:
+        """The batches of a publish to few devices, which needs no planner; None for every other one."""
+        small = 0 < found.total <= DIRECT_MOST and intent.regime == "fastPath" and intent.not_before_ms is None
+        # It has no message of its own in the queue: where that loses it, repair alone can find it.
+        if not small or not self.options.repairs:
+            return None
+        began = self.clock.monotonic()
+        jobs = await few(self.store, intent.app_id, intent.targets, found.devices)
+        if not jobs:
+            return None
+        made = plan_few(intent, jobs, intent.accepted_at_ms)
+        self.counters.note("planner_duration_seconds", self.clock.monotonic() - began)
+        return made
+
+    async def _enqueue(self, intent: PublishIntent, made: Planning | None) -> None:
+        app_id, publish_id = intent.app_id, intent.publish_id
+        if made is None:
+            await self._produce(app_id, publish_id)
+            return
+        if 2 * (self.now_ms() - intent.accepted_at_ms) > self.options.repair_min_age_ms:
+            # Repair may have it planned by now, and these batches would be sent beside the others.
+            _log.warning(
+                "a publish waits for repair", app_id=app_id, publish_id=publish_id, reason="accepting took long"
+            )
+            return
+        await self._put(app_id, publish_id, made.messages)
+        for provider, count in made.counts.items():
+            self.counters.count("delivery_jobs_emitted_total", ROUTE_NAMES[provider], app_id, by=count)
+        self.counters.note("fanout_size", made.planned, app_id)
+
     async def _produce(self, app_id: str, publish_id: str) -> None:
+        await self._put(app_id, publish_id, [publish_message(app_id, publish_id)])
+
+    async def _put(self, app_id: str, publish_id: str, jobs: Sequence[Job]) -> None:
         # It is in the log, and whoever repairs finds it there, so the disk need not be waited for a second time.
         repairs = self.options.repairs
         try:
-            await self.queue.put([publish_message(app_id, publish_id)], self.now_ms(), lasting=not repairs)
+            await self.queue.put(jobs, self.now_ms(), lasting=not repairs)
         except SockudoError as problem:
             if not repairs:
                 raise
             # The caller must not send it twice.
             _log.warning("a publish waits for repair", app_id=app_id, publish_id=publish_id, reason=problem.text)
             return
-        self.wake("publish_log")
+        for job in jobs:
+            self.wake(job.stage)
 
 
 def _check_new(found: Audience, intent: PublishIntent, *, scheduled: bool) -> None:
@@ -271,12 +312,13 @@ def _check_new(found: Audience, intent: PublishIntent, *, scheduled: bool) -> No
         raise errors.DEVICE_NOT_FOUND(f"device '{found.lost}' is not registered{more}")
 
 
-def _status(intent: PublishIntent, found: Audience, reason: str | None) -> PublishStatus:
+def _status(intent: PublishIntent, found: Audience, reason: str | None, made: Planning | None) -> PublishStatus:
+    state: State = "queued" if made is None else "dispatching"
     return PublishStatus(
         app_id=intent.app_id,
         publish_id=intent.publish_id,
-        state="queued" if reason is None else "quota_exceeded",
-        counters=Counters(planned=found.total),
+        state=state if reason is None else "quota_exceeded",
+        counters=Counters(planned=found.total if made is None else made.planned),
         regime=intent.regime,
         error_reason=reason,
         code=None if reason is None else errors.PUSH_QUOTA_EXCEEDED.code,

@@ -33,13 +33,13 @@ from sockudo.push.messages import (
     read_body,
     shard_message,
 )
-from sockudo.push.pipeline.batches import Planning, plan_step
 from sockudo.push.pipeline.options import LEASE_MS
-from sockudo.push.pipeline.seen import Seen, seen_id
 from sockudo.push.pipeline.works import Worker, Works
+from sockudo.push.planning import Planning, plan_step
 from sockudo.push.queue import Stage
 from sockudo.push.recipients import ROUTE_NAMES
 from sockudo.push.records import PublishIntent, PublishStatus, Shard, State
+from sockudo.push.seen import Seen, seen_id
 
 __all__ = ["Planner", "ShardWorker"]
 

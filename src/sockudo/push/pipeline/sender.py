@@ -179,6 +179,9 @@ class Sender(Worker):
         works.counters.count("wfq_dispatched_total", ROUTE_NAMES[self.provider], batch.app_id)
         tracer = works.tracer
         messages = await (sending.run() if tracer is None else run_traced(tracer, batch, sending))
+        if sending.put_off_ms is not None:
+            await self.put_back(lease, "put_off", sending.put_off_ms)
+            return
         await self._finish([] if sending.lost else [lease], messages)
 
     async def _is_held(self, lease: Lease, batch: Batch, breaker: Breaker) -> bool:

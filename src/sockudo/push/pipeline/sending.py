@@ -35,7 +35,8 @@ _log = structlog.get_logger("sockudo.push")
 
 class Sending:
     """Sends a batch as far as it goes. From outside are set ``held_until_ms``, when its lease ends, ``lost`` once
-    another process may have the batch, and ``stopping``. ``sent`` is what became of the first jobs so far.
+    another process may have the batch, and ``stopping``. ``sent`` is what became of the first jobs so far;
+    ``put_off_ms`` is when to try again where nothing was sent at all.
     """
 
     def __init__(self, works: Works, batch: Batch, provider: PushProvider, breaker: Breaker, lane: Lane) -> None:
@@ -49,6 +50,7 @@ class Sending:
         self._lane = lane
         self._payload: dict[str, Any] = {}
         self.sent: list[Sent] = []
+        self.put_off_ms: int | None = None
         self._counted_as_failing = False
         # Counted by outcome, class and failure class.
         self._outcomes: Counter[tuple[Outcome, str, str]] = Counter()
@@ -240,6 +242,10 @@ class Sending:
             messages.append(feedback_message(Feedback(batch=sent, sent=self.sent, at_ms=self._works.now_ms())))
         if done < len(batch.jobs) and not self.lost:
             due = later_ms if later_ms is not None else self._works.now_ms()
+            if not done:
+                # It stays what it is, under the key by which repair finds it.
+                self.put_off_ms = due
+                return []
             messages.append(delivery_message(_deferred(batch, batch.jobs[done:], due), due))
         return messages
 

@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 
 from sockudo.errors import SockudoError
-from sockudo.push.messages import planning_keys, publish_message
+from sockudo.push.lifecycle import is_untouched
+from sockudo.push.messages import direct_keys, planning_keys, publish_message
 from sockudo.push.meta import meta_event
-from sockudo.push.pipeline.seen import seen_id
 from sockudo.push.pipeline.works import Works
 from sockudo.push.ports import Category, Cleaned
-from sockudo.push.records import PublishIntent, ScheduledJob, State
+from sockudo.push.records import PublishIntent, PublishStatus, ScheduledJob, State
+from sockudo.push.seen import seen_id
 
 __all__ = ["SYSTEM", "Upkeep"]
 
@@ -81,7 +83,8 @@ class Upkeep:
 
     async def repair(self) -> int:
         """Has publishes planned again whose planning the queue does not have any more; how many there were."""
-        return await self._repair_all("queued") + await self._repair_all("planning")
+        states: tuple[State, ...] = ("queued", "planning", "dispatching")
+        return sum([await self._repair_all(state) for state in states])
 
     async def _repair_all(self, state: State) -> int:
         works, count, after = self.works, 0, -1
@@ -89,7 +92,7 @@ class Upkeep:
             before = works.now_ms() - works.options.repair_min_age_ms
             found = await works.store.stuck(state, before, works.options.repair_batch, accepted_after_ms=after)
             works.counters.count("repair_scanned_total", "publish_log", by=len(found))
-            for intent in found:
+            for intent in await self._not_held(found) if state == "dispatching" else found:
                 count += await self._repair(intent, state)
             # Two that were accepted in the same moment may lie on both sides of the edge: the next tick finds the rest.
             if len(found) < works.options.repair_batch or found[-1].accepted_at_ms <= after:
@@ -107,12 +110,29 @@ class Upkeep:
         if reason is not None:
             works.counters.count("repair_skipped_total", reason)
             return False
-        if state == "planning":
+        if state == "dispatching":
+            # From here on it goes the long way: what is planned again is what its outcomes are counted against.
+            back = await works.store.edit_status(intent.app_id, intent.publish_id, _to_queued, now)
+            if back is None or back.state != "queued":
+                works.counters.count("repair_skipped_total", "not_queued")
+                return False
+        if state != "queued":
             _log.warning("a push publish is planned again", app_id=intent.app_id, publish_id=intent.publish_id)
         await works.queue.put([publish_message(intent.app_id, intent.publish_id)], now)
         works.counters.count("repair_requeued_total", "publish_log", state)
         works.wake("publish_log")
         return True
+
+    async def _not_held(self, found: list[PublishIntent]) -> list[PublishIntent]:
+        """Those that took the direct way, and that the queue has no message of.
+
+        It never had one where they are still as they were accepted after that: the first one to be settled is counted
+        before.
+        """
+        keys = [direct_keys(intent.app_id, intent.publish_id) for intent in found]
+        held = await self.works.queue.holds([key for each in keys for key in each]) if keys else []
+        size = len(held) // len(found) if found else 0
+        return [intent for place, intent in enumerate(found) if not any(held[place * size : (place + 1) * size])]
 
     async def _left_alone(self, intent: PublishIntent, state: State, now_ms: int) -> str | None:
         """Why nothing has to be done after all. What the queue holds of one that is queued is there once, by its key;
@@ -122,7 +142,7 @@ class Upkeep:
         status = await works.store.status(intent.app_id, intent.publish_id)
         if status is None:
             return "missing_status"
-        if status.state != state:
+        if status.state != state or (state == "dispatching" and not is_untouched(status)):
             return "not_queued"
         if now_ms - status.updated_at_ms < works.options.repair_min_age_ms:
             return "fresh"
@@ -203,3 +223,7 @@ class Upkeep:
                 meta_event("cleanup-event", SYSTEM, category=each.category, deleted=each.deleted)
             total += each.deleted
         return total
+
+
+def _to_queued(status: PublishStatus) -> PublishStatus | None:
+    return replace(status, state="queued") if status.state == "dispatching" and is_untouched(status) else None

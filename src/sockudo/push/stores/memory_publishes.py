@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
-from sockudo.push.lifecycle import Step
+from sockudo.push.lifecycle import Step, is_untouched
 from sockudo.push.ports import Category, Cleaned
 from sockudo.push.positions import TimePosition, time_after
 from sockudo.push.recipients import Provider
@@ -132,7 +132,12 @@ class MemoryPublishes:
         found = self._in_state[state]
         places = found.up_to((accepted_before_ms, "", ""), len(found))
         intents = (self._log[place] for place in places if place in self._log)
-        late = (each for each in intents if self._created(each) > accepted_after_ms)
+        every = ((each, self._statuses[each.app_id, each.publish_id]) for each in intents)
+        late = (
+            each
+            for each, status in every
+            if status.created_at_ms > accepted_after_ms and (state != "dispatching" or is_untouched(status))
+        )
         return list(islice(late, limit))
 
     async def count_publishes(self, app_id: str) -> dict[State, int]:
@@ -252,9 +257,6 @@ class MemoryPublishes:
         del self._statuses[place]
         self._by_time.pop(status.app_id, TimePosition(status.created_at_ms, status.publish_id))
         self._in_state.pop(status.state, (status.created_at_ms, *place))
-
-    def _created(self, intent: PublishIntent) -> int:
-        return self._statuses[intent.app_id, intent.publish_id].created_at_ms
 
     # ---- an app that is gone ----
 

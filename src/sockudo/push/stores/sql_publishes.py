@@ -153,6 +153,7 @@ class SqlPublishes(SqlRoom):
                 status.c.state == sql_state(state),
                 status.c.created_at_ms < accepted_before_ms,
                 status.c.created_at_ms > accepted_after_ms,
+                *([status.c.revision == 1] if state == "dispatching" else []),
             )
             .order_by(status.c.created_at_ms, status.c.app_id, status.c.publish_id)
         )

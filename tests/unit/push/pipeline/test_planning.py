@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from sockudo.push.delivery import Batch
 from sockudo.push.messages import Delivery, delivery_stage, read_body
 from sockudo.push.pipeline import PipelineOptions
-from sockudo.push.pipeline.recruiting import CLIENT_SCOPE
+from sockudo.push.planning import CLIENT_SCOPE
 from sockudo.push.recipients import ApnsRecipient, Provider, RealtimeRecipient
 from sockudo.push.records import Counters, Override, Payload, Regime, Subscription, Target
 from support.push_pipeline import APP, World, device, on_channel

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from sockudo.push.pipeline import seen as module
-from sockudo.push.pipeline.seen import Seen
+from sockudo.push import seen as module
+from sockudo.push.seen import Seen
 
 
 def test_each_is_new_once_also_when_there_are_many() -> None:
