@@ -328,6 +328,20 @@ def test_only_commands_print() -> None:
     )
 
 
+WEBSOCKET_BYTES = frozenset({"sockudo.protocol.framing", "sockudo.protocol.deflate"})
+TRANSPORT_FREE = ("sockudo.hub.", "sockudo.sessions.", "sockudo.publishing.", "sockudo.protocol.delta.")
+
+
+def test_nothing_behind_the_transport_knows_websocket_bytes() -> None:
+    violations(
+        f"{module.path}:{line}: {target}"
+        for module in modules()
+        if module.name.startswith(TRANSPORT_FREE)
+        for line, target in module.imports
+        if any(target == name or target.startswith(f"{name}.") for name in WEBSOCKET_BYTES)
+    )
+
+
 HUB_STATE = {"hub": {"apps"}, "state": {"channels", "connections", "metachannels", "patterns", "users"}}
 HUB_STATE |= {f"_{name}": attributes for name, attributes in HUB_STATE.items()}
 """By the name that holds the hub or an app's state in it: what is read through `sockudo.hub.view` or a method."""

@@ -23,7 +23,7 @@ from sockudo.hub.view import HubView
 from sockudo.inspector import Inspector
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
-from sockudo.protocol.shapes import V1_JSON, Shape
+from sockudo.protocol.formats import V1_JSON, Format
 from sockudo.publishing import EventApi, Publisher
 from sockudo.publishing.nodes import Message, OtherNodes
 from sockudo.publishing.pushes import EventPushes, NoPushes
@@ -214,9 +214,9 @@ class Node:
         """The state of the first app."""
         return self.gateway.state(self.app)
 
-    def connect(self, app: LiveApp | None = None, shape: Shape = V1_JSON, **options: Any) -> Client:
-        """A client whose greeting has been sent and read."""
-        peer = OrderedPeer()
+    def connect(self, app: LiveApp | None = None, shape: Format = V1_JSON, peer: Any = None, **options: Any) -> Client:
+        """A client whose greeting has been sent and read, by a WebSocket unless another ``peer`` is given."""
+        peer = OrderedPeer() if peer is None else peer
         return Client(self, self.gateway.open(app or self.app, peer, shape, **options), peer)
 
     def configure(self, **changes: Any) -> None:

@@ -8,8 +8,10 @@ from collections.abc import Callable
 import msgspec
 
 from sockudo.hub import AppState, Connection, Hub, HubOptions
+from sockudo.protocol.formats import V1_JSON, Format
 from sockudo.protocol.frame import Frame
-from sockudo.protocol.shapes import V1_JSON, Shape
+from sockudo.protocol.framing import WEBSOCKET
+from sockudo.protocol.shapes import Framing
 
 __all__ = ["Peer", "Sockets", "World"]
 
@@ -18,6 +20,7 @@ class Peer:
     """Keeps the bytes of every write, in order."""
 
     address = "10.0.0.7"
+    framing: Framing = WEBSOCKET
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
@@ -93,7 +96,7 @@ class World:
         self.hub.bulk = self.sockets = sockets
         self._count = 0
 
-    def connect(self, shape: Shape = V1_JSON) -> tuple[Connection, Peer]:
+    def connect(self, shape: Format = V1_JSON) -> tuple[Connection, Peer]:
         self._count += 1
         peer = Peer()
         connection = Connection(f"1.{self._count}", self.app, peer, shape)

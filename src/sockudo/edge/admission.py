@@ -21,6 +21,7 @@ from sockudo.errors import SockudoError
 from sockudo.hub.events import Connected
 from sockudo.protocol import frames
 from sockudo.protocol.deflate import DeflateParams, negotiate
+from sockudo.protocol.formats import format_of
 from sockudo.protocol.handshake import ConnectQuery, Upgrade, accept_response, check_upgrade, parse_connect_query
 from sockudo.protocol.shapes import shape_of
 from sockudo.sessions.identity import admit_token, adopt_token
@@ -124,7 +125,7 @@ def _take_over(
     websocket = WebSocketProtocol(edge, transport, deflate, address)
     http.release()
     transport.set_protocol(websocket)
-    shape = shape_of(query)
+    wire_format = format_of(query)
     gateway = edge.gateway
     token: Token | None = None
     try:
@@ -132,18 +133,19 @@ def _take_over(
         app = gateway.admit(key, origin)
         edge.descriptors.check_websocket(transport)
         if query.token is not None:
-            if not shape.v2:
+            if not wire_format.v2:
                 raise errors.TOKEN_NEEDS_V2()
             token = admit_token(gateway, app, query.token)
     except SockudoError as error:
         code = error.spec.ws or 4000
         gateway.note_refusal(key, error, address, origin)
         edge.refusal_log.note(Refusal.of(error), address, None, edge.clock.monotonic())
-        websocket.begin(accepted, shape.encode(frames.error(code, error.text)))
+        refusal = frames.error(code, error.text)
+        websocket.begin(accepted, shape_of(wire_format, websocket.framing).encode(refusal))
         websocket.close(code, error.text)
     else:
         session = gateway.open(
-            app, websocket, shape, echo=query.echo_messages, client=query.client, client_version=query.version
+            app, websocket, wire_format, echo=query.echo_messages, client=query.client, client_version=query.version
         )
         websocket.attach(session)
         greeting = frames.connection_established(session.socket_id, edge.settings.activity_timeout)

@@ -7,10 +7,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sockudo import errors
-from sockudo.edge.deflated import deflated_frames
 from sockudo.edge.direct import writer_of
-from sockudo.protocol.deflate import DeflateParams, Inflater
-from sockudo.protocol.framing import BINARY, CLOSE, PING, PONG, TEXT, FrameReader, close_frame, parse_close, pong_frame
+from sockudo.protocol.deflate import DEFLATED_WEBSOCKET, DeflateParams, Inflater
+from sockudo.protocol.framing import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    WEBSOCKET,
+    FrameReader,
+    close_frame,
+    parse_close,
+    pong_frame,
+)
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
@@ -28,7 +38,7 @@ class WebSocketProtocol(asyncio.Protocol):
     Everything happens in the transport's callbacks: there is no task, future or timer per connection.
     """
 
-    __slots__ = ("_close_by", "_deflates", "_direct", "_edge", "_reader", "_session", "_transport", "address", "write")
+    __slots__ = ("_close_by", "_direct", "_edge", "_reader", "_session", "_transport", "address", "framing", "write")
 
     def __init__(self, edge: Edge, transport: asyncio.Transport, deflate: DeflateParams | None, address: str) -> None:
         self._edge = edge
@@ -38,13 +48,9 @@ class WebSocketProtocol(asyncio.Protocol):
         self._session: Session | None = None
         # When the connection is cut if the peer has not answered our close frame; None while it is open.
         self._close_by: float | None = None
-        self._deflates = deflate is not None
-        self._direct = writer_of(transport, self._descriptor_changed) if deflate is None else None
-        self.write: Callable[[bytes], None] = transport.write
-        if deflate is not None:
-            self.write = self._write_deflated
-        elif self._direct is not None:
-            self.write = self._direct.write
+        self.framing = WEBSOCKET if deflate is None else DEFLATED_WEBSOCKET
+        self._direct = writer_of(transport, self._descriptor_changed)
+        self.write: Callable[[bytes], None] = transport.write if self._direct is None else self._direct.write
 
     def attach(self, session: Session) -> None:
         """From now on messages go to this session."""
@@ -52,14 +58,11 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def begin(self, accepted: bytes, greeting: bytes) -> None:
         """Writes the 101 and the first frame behind it, at once: for each write the peer is woken."""
-        self._transport.write(accepted + (deflated_frames(greeting) if self._deflates else greeting))
+        self._transport.write(accepted + greeting)
 
     def _descriptor_changed(self, descriptor: int) -> None:
         if self._session is not None:
             self._session.use_descriptor(descriptor)
-
-    def _write_deflated(self, data: bytes) -> None:
-        self._transport.write(deflated_frames(data))
 
     # ---- the transport's callbacks ----
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from sockudo.protocol.formats import for_v1
 from sockudo.protocol.frame import Frame
-from sockudo.protocol.shapes import for_v1
 
 __all__ = ["CachedEvent", "ChannelCache"]
 

@@ -86,7 +86,7 @@ class Channel:
             frame, tags=tags, compress=compress, now=now, on_error=app.predicate_failed, budget=app.filter_budget
         )
         for fanout in fanouts.values():
-            if fanout.shape.v2 or not v2_only:
+            if not v2_only or fanout.shape.v2:
                 fanout.say(message, exclude)
         for work in message.afterwards:
             work()

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from sockudo.base.names import WILDCARD, ChannelKind
 from sockudo.hub.ports import Peer
+from sockudo.protocol.formats import V1_JSON, Format
 from sockudo.protocol.frame import Frame
-from sockudo.protocol.shapes import V1_JSON, Shape
+from sockudo.protocol.shapes import shape_of
 
 if TYPE_CHECKING:
     from sockudo.hub.app_state import AppState
@@ -43,11 +44,11 @@ class Connection:
         "write",
     )
 
-    def __init__(self, socket_id: str, app: AppState, peer: Peer, shape: Shape = V1_JSON) -> None:
+    def __init__(self, socket_id: str, app: AppState, peer: Peer, wire_format: Format = V1_JSON) -> None:
         self.socket_id = socket_id
         self.app = app
         self.peer = peer
-        self.shape = shape
+        self.shape = shape_of(wire_format, peer.framing)
         self.write = peer.write
         self.descriptor = -1
         # By channel name: those it shares its deliveries with.

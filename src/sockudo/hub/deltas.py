@@ -40,9 +40,9 @@ class DeltaCrowd(Fanout):
         said = message.delta(self.crowds.track)
         payload = said.settled if self.settled else said.newcomers
         plain = payload is message.text
-        self.append(message.encoded(self.shape) if plain else self.shape.message(payload), exclude)
+        self.append(message.encoded(self.shape) if plain else self.shape.wrap(payload), exclude)
         if not plain:
-            whole = message.text if self.shape.json else said.full
+            whole = message.text if self.shape.format.json else said.full
             self.crowds.count(len(whole), None if payload is said.full else len(payload), self.listeners(exclude))
         for connection in exclude:
             if not plain and connection in self.subscribers:
@@ -79,7 +79,7 @@ class DeltaCrowds:
     def __init__(self, channel: Channel, shape: Shape, wants: Wants, algorithm: Algorithm) -> None:
         self.channel = channel
         self.track = DeltaTrack(
-            channel.delta_channel(), algorithm, one_base=wants.one_base, encode_base=shape.encode_base
+            channel.delta_channel(), algorithm, one_base=wants.one_base, encode_base=shape.format.encode_base
         )
         channel.app.hub.tracks[self.track] = None
         self._settled = DeltaCrowd(self, shape, wants, settled=True)

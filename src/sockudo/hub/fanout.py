@@ -13,8 +13,8 @@ A round over many subscribers is cut into slices (`deliver` with a budget), so t
 under way new frames gather for the next one.
 
 Bytes for many go to their sockets with one call (`BulkWriter`), past the connections' own ``write``. What a socket does
-not take goes there, and so does everything for a connection without a descriptor: one that reads too slowly, or whose
-bytes are changed on their way.
+not take goes there, and so does everything for a connection without a descriptor: one that reads too slowly, or
+whose transport has no socket of its own.
 """
 
 from __future__ import annotations

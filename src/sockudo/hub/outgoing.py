@@ -8,8 +8,9 @@ import msgspec
 
 from sockudo.protocol.delta import DeltaTrack, Said, reduced_text
 from sockudo.protocol.filters import MessageView, Predicate, SharedBudget, is_filterable
+from sockudo.protocol.formats import V2_JSON, Format
 from sockudo.protocol.frame import Frame
-from sockudo.protocol.shapes import Shape, json_text
+from sockudo.protocol.shapes import Shape
 
 __all__ = ["Outgoing", "visible"]
 
@@ -29,8 +30,8 @@ class Outgoing:
         "_matches",
         "_now",
         "_on_error",
+        "_payloads",
         "_reduced",
-        "_text",
         "_view",
         "afterwards",
         "compress",
@@ -55,27 +56,32 @@ class Outgoing:
         self._now = now
         self._on_error = on_error
         self._budget = budget
-        self._text: bytes | None = None
         # A tuple once it is known: a frame may have none.
         self._reduced: tuple[bytes | None] | None = None
         self._deltas: dict[DeltaTrack, Said] | None = None
+        self._payloads: dict[Format, bytes] = {}
         self._encoded: dict[Shape, bytes] = {}
         self._view: MessageView | None = None
         self._matches: dict[Predicate, bool] | None = None
 
     def encoded(self, shape: Shape) -> bytes:
-        """The whole WebSocket frame in this shape."""
+        """The bytes of the message in this shape: the same object each time."""
         data = self._encoded.get(shape)
         if data is None:
-            data = self._encoded[shape] = shape.encode(self.shown())
+            data = self._encoded[shape] = shape.wrap(self.payload(shape.format))
         return data
 
     @property
     def text(self) -> bytes:
-        """Its JSON text on V2: the same object each time."""
-        if self._text is None:
-            self._text = json_text(self.shown())
-        return self._text
+        """Its JSON text on V2."""
+        return self.payload(V2_JSON)
+
+    def payload(self, wire_format: Format) -> bytes:
+        """What it says in this format: the same object each time."""
+        payload = self._payloads.get(wire_format)
+        if payload is None:
+            payload = self._payloads[wire_format] = wire_format.encode(self.shown())
+        return payload
 
     def delta(self, track: DeltaTrack) -> Said:
         """What the crowds of a track get; said to the track once."""

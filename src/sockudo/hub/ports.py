@@ -6,6 +6,8 @@ from array import array
 from collections.abc import Callable
 from typing import Protocol
 
+from sockudo.protocol.shapes import Framing
+
 __all__ = ["BulkWriter", "Peer", "Schedule"]
 
 Schedule = Callable[[Callable[[], None]], object]
@@ -13,7 +15,12 @@ Schedule = Callable[[Callable[[], None]], object]
 
 
 class Peer(Protocol):
-    """The other end of a connection: where whole WebSocket frames go."""
+    """The other end of a connection, through whatever transport: where whole messages go, in its framing."""
+
+    @property
+    def framing(self) -> Framing:
+        """How its messages are framed, from the first to the last."""
+        ...
 
     @property
     def address(self) -> str:
@@ -22,7 +29,7 @@ class Peer(Protocol):
 
     @property
     def write(self) -> Callable[[bytes], None]:
-        """Hands bytes to the transport; never blocks and never raises."""
+        """Hands one or several framed messages to the transport; never blocks and never raises."""
         ...
 
     def buffered(self) -> int:
@@ -30,7 +37,7 @@ class Peer(Protocol):
         ...
 
     def close(self, code: int, reason: str) -> None:
-        """Sends a close frame and ends the connection once the peer has answered it or has had its time."""
+        """Tells the peer why and ends the connection, once it has answered or has had its time."""
         ...
 
 

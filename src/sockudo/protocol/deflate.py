@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from sockudo import errors
-from sockudo.protocol.framing import text_frame
+from sockudo.protocol.framing import binary_frame, ping_frame, text_frame
+from sockudo.protocol.shapes import Framing
 
-__all__ = ["DeflateParams", "Inflater", "compress", "deflated_text_frame", "negotiate"]
+__all__ = ["DEFLATED_WEBSOCKET", "DeflateParams", "Inflater", "compress", "negotiate"]
 
 _EXTENSION: Final = "permessage-deflate"
 # What every sync flush ends with; RFC 7692 § 7.2.1 takes it off the wire.
@@ -26,6 +27,8 @@ _FINAL_BLOCK: Final = b"\x03\x00"
 _WINDOW_BITS: Final = 12
 # zlib allocates 2^(level + 9) bytes by this for each message.
 _MEMORY_LEVEL: Final = 5
+# Below this a text does not get smaller.
+_WORTH_IT: Final = 64
 _WINDOW: Final = re.compile(r"[89]|1[0-5]")
 
 
@@ -90,9 +93,12 @@ def compress(payload: bytes) -> bytes:
     return (stream.compress(payload) + stream.flush(zlib.Z_SYNC_FLUSH))[: -len(_FLUSH)]
 
 
-def deflated_text_frame(payload: bytes) -> bytes:
-    """A whole compressed text frame, for every client that agreed to compression. ``payload`` is UTF-8."""
-    return text_frame(compress(payload), compressed=True)
+def _text_frame(payload: bytes) -> bytes:
+    return text_frame(payload) if len(payload) < _WORTH_IT else text_frame(compress(payload), compressed=True)
+
+
+DEFLATED_WEBSOCKET: Final = Framing("deflated websocket", _text_frame, binary_frame, ping_frame)
+"""Longer texts compressed, for every client that agreed to that."""
 
 
 class Inflater:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from sockudo import errors
+from sockudo.protocol.shapes import Framing
 
 __all__ = [
     "BINARY",
@@ -19,6 +20,7 @@ __all__ = [
     "PING",
     "PONG",
     "TEXT",
+    "WEBSOCKET",
     "FrameReader",
     "binary_frame",
     "close_frame",
@@ -104,6 +106,10 @@ def close_frame(code: int | None, reason: str = "") -> bytes:
     if len(text) > _MAX_CLOSE_REASON:
         text = text[:_MAX_CLOSE_REASON].decode(errors="ignore").encode()
     return _frame(_FIN | CLOSE, code.to_bytes(2, "big") + text)
+
+
+WEBSOCKET: Final = Framing("websocket", text_frame, binary_frame, ping_frame)
+"""Messages as they are, for every client that did not agree to compression."""
 
 
 def parse_close(body: bytes) -> tuple[int | None, str]:

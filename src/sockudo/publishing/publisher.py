@@ -29,8 +29,8 @@ from sockudo.hub.events import Published
 from sockudo.hub.streams.records import Append, Committed, Position
 from sockudo.inspector.doubts import Doubts
 from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint, running
+from sockudo.protocol.formats import json_text
 from sockudo.protocol.frame import Frame
-from sockudo.protocol.shapes import json_text
 from sockudo.publishing.extras import is_ephemeral
 from sockudo.publishing.nodes import Message, OtherNodes
 

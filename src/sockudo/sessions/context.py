@@ -33,9 +33,9 @@ from sockudo.inspector import Inspector
 from sockudo.protocol import frames
 from sockudo.protocol.delta import Algorithm, DeltaRequest
 from sockudo.protocol.filters import PAST_UNITS, MessageView, Predicate, SharedBudget
+from sockudo.protocol.formats import V1_JSON, Format
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame, data_value
-from sockudo.protocol.shapes import V1_JSON, Shape
 from sockudo.publishing.publisher import Publisher
 from sockudo.sessions.inbox import Inbox, OnRefusal
 from sockudo.sessions.resume_state import PendingResume
@@ -154,18 +154,18 @@ class SessionContext(Connection, ABC):
         peer: Peer,
         live: LiveApp,
         node: NodeContext,
-        shape: Shape = V1_JSON,
+        wire_format: Format = V1_JSON,
         *,
         echo: bool = False,
         sdk: Sdk,
     ) -> None:
-        super().__init__(socket_id, state, peer, shape)
+        super().__init__(socket_id, state, peer, wire_format)
         # Whether its own client events come back to it.
         self.echo = echo
         self.sdk = sdk
-        self.v2 = V2State() if shape.v2 else None
+        self.v2 = V2State() if wire_format.v2 else None
         # Whether it is told positions and may resume: on V2, and on V1 where the app lets it.
-        self.recoverable = shape is not V1_JSON
+        self.recoverable = wire_format is not V1_JSON
         # A resume that is not over, or the places that the last one left.
         self.resuming: PendingResume | None = None
         # There while a frame is unfinished: those behind it wait here, and most sessions have none.

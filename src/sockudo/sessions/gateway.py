@@ -27,7 +27,7 @@ from sockudo.hub.ports import Schedule
 from sockudo.inspector import Inspector
 from sockudo.protocol import frames
 from sockudo.protocol.delta import ChannelDeltas
-from sockudo.protocol.shapes import RECOVERABLE_V1_JSON, V1_JSON, Shape
+from sockudo.protocol.formats import RECOVERABLE_V1_JSON, V1_JSON, Format
 from sockudo.publishing.publisher import Publisher
 from sockudo.sessions.context import sdk_of
 from sockudo.sessions.diagnostics import FilterWarnings
@@ -138,7 +138,7 @@ class Gateway:
         self,
         app: LiveApp,
         peer: Peer,
-        shape: Shape = V1_JSON,
+        wire_format: Format = V1_JSON,
         *,
         echo: bool | None = None,
         client: str = "",
@@ -149,16 +149,16 @@ class Gateway:
         ``echo`` is what the client wants, None leaving it to the configuration; ``client`` is its SDK's name.
         """
         state = self.state(app)
-        echoes = shape.v2 and self._echoes(echo)
-        if app.v1_recovery and shape is V1_JSON:
-            shape = RECOVERABLE_V1_JSON
+        echoes = wire_format.v2 and self._echoes(echo)
+        if app.v1_recovery and wire_format is V1_JSON:
+            wire_format = RECOVERABLE_V1_JSON
         session = Session(
             self._free_socket_id(state),
             state,
             peer,
             app,
             self,
-            shape,
+            wire_format,
             echo=echoes,
             sdk=sdk_of(client, client_version),
         )

@@ -13,8 +13,8 @@ from sockudo.apps.live import LiveApp
 from sockudo.base.windows import SocketWindow
 from sockudo.errors import SockudoError
 from sockudo.hub import AppState, Peer
+from sockudo.protocol.formats import V1_JSON, Format
 from sockudo.protocol.inbound import InboundFrame
-from sockudo.protocol.shapes import V1_JSON, Shape
 from sockudo.sessions.actions import ACTIONS
 from sockudo.sessions.client_events import client_event
 from sockudo.sessions.context import NodeContext, Sdk, SessionContext, discard
@@ -40,12 +40,12 @@ class Session(SessionContext):
         peer: Peer,
         live: LiveApp,
         node: NodeContext,
-        shape: Shape = V1_JSON,
+        wire_format: Format = V1_JSON,
         *,
         echo: bool = False,
         sdk: Sdk,
     ) -> None:
-        super().__init__(socket_id, state, peer, live, node, shape, echo=echo, sdk=sdk)
+        super().__init__(socket_id, state, peer, live, node, wire_format, echo=echo, sdk=sdk)
         self._all_window: SocketWindow | None = None
         self._client_window: SocketWindow | None = None
         self._queued_frames = 0
@@ -70,7 +70,7 @@ class Session(SessionContext):
     def handle(self, payload: bytes) -> None:
         frame: InboundFrame | None = None
         try:
-            frame = self.shape.decode(payload)
+            frame = self.shape.format.decode(payload)
             is_client_event = frame.event.startswith("client-")
             self._check_rates(is_client_event)
             if is_client_event:

@@ -11,7 +11,6 @@ import secrets
 
 from sockudo import errors
 from sockudo.protocol import frames
-from sockudo.protocol.framing import ping_frame
 from sockudo.sessions.context import SessionContext, V2State
 from sockudo.sessions.gateway import Gateway
 from sockudo.sessions.identity import check_token
@@ -29,7 +28,7 @@ _SLICE = 2000
 def check(session: SessionContext, now: float) -> None:
     """Pings a quiet peer, ends one that stayed silent after a ping or was not authorized in time."""
     if session.v2 is None:
-        _check_liveness(session, now)
+        _check_liveness(session, now, session.node.settings.activity_timeout)
     else:
         _check_v2(session, session.v2, now)
     if session.resuming is not None:
@@ -44,19 +43,22 @@ def check(session: SessionContext, now: float) -> None:
         session.end(errors.AUTH_DEADLINE())
 
 
-def _check_liveness(session: SessionContext, now: float) -> None:
-    settings = session.node.settings
+def _check_liveness(session: SessionContext, now: float, every: float) -> None:
+    """Pings by a frame after ``every`` seconds of silence; any sign of life answers."""
     if session.pinged_at > session.last_seen:
         if now - session.pinged_at >= PONG_WAIT:
             session.end(errors.PONG_TIMEOUT())
             return
-    elif now - session.last_seen >= settings.activity_timeout:
+    elif now - session.last_seen >= every:
         session.pinged_at = now
         session.send(frames.PING)
 
 
 def _check_v2(session: SessionContext, v2: V2State, now: float) -> None:
-    """V2 is pinged by the WebSocket protocol itself, and only the answer to that ping counts (spec: websocket § 4)."""
+    """V2 is pinged by the transport itself, and only the answer to that ping counts (spec: websocket § 4).
+
+    A transport without a ping of its own is pinged by a frame.
+    """
     settings = session.node.settings
     options = settings.websocket
     silent = now - session.last_seen
@@ -67,10 +69,13 @@ def _check_v2(session: SessionContext, v2: V2State, now: float) -> None:
         session.end(errors.IDLE_TIMEOUT())
         return
     every = max(options.ping_interval, settings.activity_timeout / 2, _SHORTEST_PING)
-    if options.auto_ping and options.ping_interval and v2.last_ping is None and silent >= every:
+    ping = session.shape.framing.ping
+    if ping is None:
+        _check_liveness(session, now, every)
+    elif options.auto_ping and options.ping_interval and v2.last_ping is None and silent >= every:
         session.pinged_at = now
         v2.last_ping = secrets.token_bytes(8)
-        session.write(ping_frame(v2.last_ping))
+        session.write(ping(v2.last_ping))
     check_token(session, now)
 
 

@@ -14,8 +14,8 @@ from sockudo.hub import Connection, GateLimits
 from sockudo.hub.wants import Wants
 from sockudo.protocol.delta import Algorithm, ChannelDeltas, fossil
 from sockudo.protocol.delta.fossil import decode
+from sockudo.protocol.formats import V2_JSON
 from sockudo.protocol.frame import Frame
-from sockudo.protocol.shapes import V2_JSON
 from support.world import Peer, World
 
 FOSSIL = Wants(delta=Algorithm.FOSSIL)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from sockudo.hub import Gate, GateLimits
 from sockudo.hub.wants import EVERYTHING
+from sockudo.protocol.formats import V2_JSON
 from sockudo.protocol.frame import Frame
-from sockudo.protocol.shapes import V2_JSON
+from sockudo.protocol.framing import WEBSOCKET
+from sockudo.protocol.shapes import shape_of
 from support.world import Peer, World
 
 
@@ -56,7 +58,7 @@ def test_afterwards_it_shares_with_the_others() -> None:
     gated.say(2)
     gated.world.settle()
     assert serials(gated.peer) == [1, 2]
-    assert list(gated.world.app.channels["news"].fanouts) == [V2_JSON]
+    assert list(gated.world.app.channels["news"].fanouts) == [shape_of(V2_JSON, WEBSOCKET)]
 
 
 def test_an_excluded_sender_gets_nothing_back() -> None:

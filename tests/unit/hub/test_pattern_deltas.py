@@ -17,8 +17,8 @@ from sockudo.hub import Connection, GateLimits
 from sockudo.hub.wants import Wants
 from sockudo.protocol.delta import Algorithm, ChannelDeltas, DeltaNode, DeltaOptions, fossil
 from sockudo.protocol.filters import FilterOptions, compile_filter
+from sockudo.protocol.formats import V2_JSON, V2_MSGPACK, V2_PROTOBUF, Format
 from sockudo.protocol.frame import Frame
-from sockudo.protocol.shapes import V2_JSON, V2_MSGPACK, V2_PROTOBUF, Shape
 from support.world import Peer, World
 
 FOSSIL = Wants(delta=Algorithm.FOSSIL)
@@ -33,7 +33,7 @@ every_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.l
 class Reader:
     """A client with one base for each channel, as SDKs have it; ``kinds`` as F, D and P."""
 
-    def __init__(self, shape: Shape, peer: Peer) -> None:
+    def __init__(self, shape: Format, peer: Peer) -> None:
         self.shape = shape
         self.peer = peer
         self.bases: dict[str, tuple[int, bytes]] = {}
@@ -104,7 +104,7 @@ class Desk(World):
         self.hub.delta_node = DeltaNode(DeltaOptions(**options), lambda: self.time)
         self.said = 0
 
-    def reader(self, name: str, shape: Shape = V2_JSON, wants: Wants = FOSSIL) -> tuple[Connection, Reader]:
+    def reader(self, name: str, shape: Format = V2_JSON, wants: Wants = FOSSIL) -> tuple[Connection, Reader]:
         connection, peer = self.connect(shape)
         self.hub.subscribe(connection, name, wants)
         return connection, Reader(shape, peer)
@@ -129,7 +129,7 @@ def kinds(reader: Reader) -> str:
 
 
 @every_shape
-def test_chains_are_those_of_the_channels(shape: Shape) -> None:
+def test_chains_are_those_of_the_channels(shape: Format) -> None:
     desk = Desk()
     connection, reader = desk.reader("fx-*", shape)
     desk.say(*["fx-1", "fx-2"] * 4)
@@ -259,7 +259,7 @@ def test_a_channel_that_the_app_switches_off_is_plain_and_the_format_is_the_chan
 
 
 @every_shape
-def test_any_sequence_of_subscriptions(shape: Shape) -> None:
+def test_any_sequence_of_subscriptions(shape: Format) -> None:
     """Every client reads each message that one of its subscriptions lets through, once, in the order of its channel."""
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")

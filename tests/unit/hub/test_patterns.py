@@ -14,8 +14,8 @@ from sockudo.hub.channel import Channel
 from sockudo.hub.patterns import Patterns
 from sockudo.hub.wants import Wants
 from sockudo.protocol.filters import FilterOptions, Predicate, compile_filter
+from sockudo.protocol.formats import V2_JSON
 from sockudo.protocol.frame import Frame
-from sockudo.protocol.shapes import V2_JSON
 from support.world import Peer, World
 
 OPTIONS = FilterOptions(events_enabled=True, max_events=50, max_event_name=200, tags_enabled=True)

@@ -7,11 +7,11 @@ import msgspec
 import pytest
 
 from sockudo.hub import HubOptions
-from sockudo.protocol import shapes
+from sockudo.protocol import formats
+from sockudo.protocol.formats import V1_JSON, V2_JSON, V2_MSGPACK, V2_PROTOBUF
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.frames import subscription_succeeded
 from sockudo.protocol.proto.pusher_pb2 import PusherMessage
-from sockudo.protocol.shapes import V1_JSON, V2_JSON, V2_MSGPACK, V2_PROTOBUF
 from support.world import World
 
 FULL = Frame(
@@ -69,7 +69,7 @@ def test_a_shape_is_encoded_once_and_only_where_somebody_wants_it(monkeypatch: p
         encoded.append(frame.event)
         return V2_JSON.encode(frame)
 
-    counted = shapes.Shape("counted", v2=True, json=True, encode=counting, decode=V2_JSON.decode)
+    counted = formats.Format("counted", v2=True, json=True, encode=counting, decode=V2_JSON.decode)
     unwanted = World()
     for _ in range(20):
         connection, _ = world.connect(counted)
@@ -86,15 +86,15 @@ def test_a_shape_is_encoded_once_and_only_where_somebody_wants_it(monkeypatch: p
     ("shape", "event"),
     [(V1_JSON, "pusher_internal:subscription_succeeded"), (V2_JSON, "sockudo_internal:subscription_succeeded")],
 )
-def test_system_events_carry_the_prefix_of_their_protocol(shape: shapes.Shape, event: str) -> None:
-    frame = msgspec.json.decode(payload(shape.encode(subscription_succeeded("news"))))
+def test_system_events_carry_the_prefix_of_their_protocol(shape: formats.Format, event: str) -> None:
+    frame = msgspec.json.decode(shape.encode(subscription_succeeded("news")))
     assert frame == {"event": event, "channel": "news", "data": "{}"}
 
 
 def test_an_event_of_the_other_family_is_rewritten_too() -> None:
-    assert msgspec.json.decode(payload(V1_JSON.encode(Frame("sockudo:x", "c", "1"))))["event"] == "pusher:x"
-    assert msgspec.json.decode(payload(V2_JSON.encode(Frame("pusher:x", "c", "1"))))["event"] == "sockudo:x"
-    assert msgspec.json.decode(payload(V2_JSON.encode(Frame("pusherx", "c", "1"))))["event"] == "pusherx"
+    assert msgspec.json.decode(V1_JSON.encode(Frame("sockudo:x", "c", "1")))["event"] == "pusher:x"
+    assert msgspec.json.decode(V2_JSON.encode(Frame("pusher:x", "c", "1")))["event"] == "sockudo:x"
+    assert msgspec.json.decode(V2_JSON.encode(Frame("pusherx", "c", "1")))["event"] == "pusherx"
 
 
 def test_what_is_for_v2_alone_reaches_no_v1_connection() -> None:
@@ -128,7 +128,7 @@ def test_tags_are_shown_only_where_that_is_configured() -> None:
 
 
 def test_the_order_of_fields_is_the_specified_one() -> None:
-    text = payload(V2_JSON.encode(FULL)).decode()
+    text = V2_JSON.encode(FULL).decode()
     names = ["event", "channel", "data", "tags", "message_id", "stream_id", "serial", "extras"]
     places = [text.index(f'"{name}":') for name in names]
     assert places == sorted(places)

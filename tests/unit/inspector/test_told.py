@@ -11,8 +11,8 @@ from sockudo.config.apps import Features
 from sockudo.inspector import Entry, Selection, Watcher
 from sockudo.inspector.explained import explained, find_problems
 from sockudo.inspector.lines import line_of
+from sockudo.protocol.formats import V2_JSON
 from sockudo.protocol.frame import Frame
-from sockudo.protocol.shapes import V2_JSON
 from support.inside import Client, Node, live_app
 
 LIVELY = Features(enable_client_messages=True, enable_user_authentication=True)

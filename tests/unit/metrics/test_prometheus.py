@@ -16,8 +16,8 @@ from sockudo.hub.wants import Wants
 from sockudo.metrics import Metrics
 from sockudo.protocol.delta import Algorithm
 from sockudo.protocol.filters import Predicate
+from sockudo.protocol.formats import V2_JSON, json_text
 from sockudo.protocol.frame import Frame
-from sockudo.protocol.shapes import V2_JSON, json_text
 from support.world import World
 
 # On any server (spec: platform § 6.2; filters-deltas § 2.12).

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 from sockudo.errors import SockudoError
-from sockudo.protocol.deflate import DeflateParams, Inflater, compress, deflated_text_frame, negotiate
+from sockudo.protocol.deflate import DEFLATED_WEBSOCKET, DeflateParams, Inflater, compress, negotiate
+from sockudo.protocol.framing import WEBSOCKET
 
 ANSWER = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
@@ -147,6 +148,16 @@ def test_random_data_gives_a_bounded_message_or_a_refusal(data: bytes, limit: in
 
 
 def test_a_frame_is_compressed_and_short() -> None:
-    frame = deflated_text_frame(b"hello " * 100)
+    frame = DEFLATED_WEBSOCKET.text(b"hello " * 100)
     assert frame[0] == 0xC1
     assert len(frame) < 40
+
+
+def test_only_texts_that_get_smaller_are_compressed() -> None:
+    short, long = b"x" * 63, b"hello " * 100
+    assert DEFLATED_WEBSOCKET.text(short) == WEBSOCKET.text(short)
+    assert DEFLATED_WEBSOCKET.text(long)[0] & 0x40
+    assert len(DEFLATED_WEBSOCKET.text(long)) < len(long)
+    assert DEFLATED_WEBSOCKET.binary(long) == WEBSOCKET.binary(long)
+    assert DEFLATED_WEBSOCKET.ping is not None
+    assert DEFLATED_WEBSOCKET.ping(b"12345678")[0] == 0x89

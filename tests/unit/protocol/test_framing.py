@@ -14,7 +14,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 
 from sockudo.errors import SockudoError
 from sockudo.protocol import framing
-from sockudo.protocol.deflate import Inflater, compress, deflated_text_frame
+from sockudo.protocol.deflate import DEFLATED_WEBSOCKET, Inflater, compress
 from sockudo.protocol.framing import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, FrameReader
 
 LIMIT = 1000
@@ -334,7 +334,7 @@ def test_refused_compressed(case: str) -> None:
 
 def test_a_stock_client_reads_compressed_frames_and_is_read() -> None:
     extension = PerMessageDeflate(True, True, 12, 15)
-    frame = parsed_by_client(deflated_text_frame(b"hello " * 50), [extension])
+    frame = parsed_by_client(DEFLATED_WEBSOCKET.text(b"hello " * 50), [extension])
     assert bytes(frame.data) == b"hello " * 50
     stream = peer.Frame(peer.Opcode.TEXT, b"news " * 50).serialize(mask=True, extensions=[extension])
     assert read(stream, deflate=Inflater()) == ([(TEXT, b"news " * 50)], None)

@@ -30,11 +30,11 @@ from sockudo.protocol.delta import (
     read_request,
 )
 from sockudo.protocol.filters import FilterOptions, MessageView, compile_filter
+from sockudo.protocol.formats import json_text
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.framing import FrameReader
 from sockudo.protocol.handshake import parse_connect_query
 from sockudo.protocol.inbound import InboundFrame, data_value, decode_frame
-from sockudo.protocol.shapes import json_text
 from support.hostile import BOMBS, WRONG, deep_payloads, mutated, payload, raw_json, spoilt, strange_filter
 from support.memory import Kept
 from support.websocket import BINARY, CLOSE, PING, TEXT, frame

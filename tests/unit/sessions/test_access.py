@@ -9,7 +9,7 @@ from sockudo.config import Settings
 from sockudo.config.sections import TagFiltering
 from sockudo.hub import HubOptions
 from sockudo.protocol.delta import DeltaNode, DeltaOptions
-from sockudo.protocol.shapes import V1_JSON, V2_JSON, Shape
+from sockudo.protocol.formats import V1_JSON, V2_JSON, Format
 from support.inside import Client, Node
 
 CHANNELS = "websocket.max_channels_per_connection"
@@ -49,7 +49,7 @@ def refusal(client: Client) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("shape", [V1_JSON, V2_JSON])
-def test_channels(node: Node, shape: Shape) -> None:
+def test_channels(node: Node, shape: Format) -> None:
     client, other = node.connect(shape=shape), node.connect(shape=shape)
     subscribe(client, "a", "b", "c", "a")
     assert acknowledged(client) == ["a", "b", "c", "a"]

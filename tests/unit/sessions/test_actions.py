@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sockudo.protocol.shapes import V2_JSON
+from sockudo.protocol.formats import V2_JSON
 from sockudo.sessions.actions import ACTIONS
 from support.inside import Node
 

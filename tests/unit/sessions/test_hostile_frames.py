@@ -21,8 +21,8 @@ from sockudo.config.apps import Features
 from sockudo.drivers import MemoryHistoryStore
 from sockudo.errors import SockudoError
 from sockudo.history import History
+from sockudo.protocol.formats import V1_JSON, V2_JSON, V2_MSGPACK, V2_PROTOBUF, Format
 from sockudo.protocol.frame import Frame
-from sockudo.protocol.shapes import V1_JSON, V2_JSON, V2_MSGPACK, V2_PROTOBUF, Shape
 from sockudo.publishing.publisher import committed
 from support.hostile import deep_payloads, payload
 from support.inside import Client, Node, live_app
@@ -54,7 +54,7 @@ def everything_on() -> Node:
 class Victim:
     """A node, its one connection after another, and what was refused so far."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Format) -> None:
         self.shape = shape
         self.node = everything_on()
         # Every refusal is said at debug.
@@ -106,7 +106,7 @@ class Victim:
 
 
 @FORMATS
-async def test_whatever_a_client_says_the_session_goes_on_and_forgets(shape: Shape, wire: Wire) -> None:
+async def test_whatever_a_client_says_the_session_goes_on_and_forgets(shape: Format, wire: Wire) -> None:
     print(f"seed: SOCKUDO_SEED={SEED}")
     rng = random.Random(SEED)
     victim = Victim(shape)
@@ -140,7 +140,7 @@ async def test_whatever_a_client_says_the_session_goes_on_and_forgets(shape: Sha
 
 
 @FORMATS
-async def test_nesting_without_end_costs_one_error_frame_each(shape: Shape, wire: Wire) -> None:
+async def test_nesting_without_end_costs_one_error_frame_each(shape: Format, wire: Wire) -> None:
     victim = Victim(shape)
     client = await victim.connect()
     payloads = deep_payloads(wire)

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from sockudo import errors
 from sockudo.config.apps import Features
+from sockudo.protocol.formats import V1_JSON, V2_JSON, Format
 from sockudo.protocol.inbound import InboundFrame
-from sockudo.protocol.shapes import V1_JSON, V2_JSON, Shape
 from sockudo.sessions import actions
 from sockudo.sessions.context import SessionContext
 from support.inside import Client, Node, live_app
@@ -51,7 +51,7 @@ async def hook(monkeypatch: pytest.MonkeyPatch) -> Hook:
 
 @pytest.fixture(params=[V1_JSON, V2_JSON], ids=["V1", "V2"])
 def client(request: pytest.FixtureRequest, node: Node) -> Client:
-    shape: Shape = request.param
+    shape: Format = request.param
     return node.connect(shape=shape, echo=False)
 
 

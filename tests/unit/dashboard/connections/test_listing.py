@@ -12,7 +12,7 @@ from sockudo.errors import SockudoError
 from sockudo.hub.view import FilterView
 from sockudo.hub.wants import Wants
 from sockudo.protocol.filters import Predicate
-from sockudo.protocol.shapes import V2_MSGPACK
+from sockudo.protocol.formats import V2_MSGPACK
 from support.inside import Client, Node, live_app
 
 

@@ -29,8 +29,8 @@ from sockudo.protocol.delta.channel import DeltaChannel
 from sockudo.protocol.delta.node import DeltaNode
 from sockudo.protocol.delta.settings import INHERITED, ChannelDelta, DeltaOptions
 from sockudo.protocol.delta.track import DeltaTrack
+from sockudo.protocol.formats import json_text
 from sockudo.protocol.frame import Frame
-from sockudo.protocol.shapes import json_text
 
 EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "100"))
 CHANNEL = "fx:desk"

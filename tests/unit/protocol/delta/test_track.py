@@ -17,8 +17,8 @@ from sockudo.protocol.delta.channel import DeltaChannel
 from sockudo.protocol.delta.node import DeltaNode
 from sockudo.protocol.delta.settings import INHERITED, ChannelDelta, DeltaOptions
 from sockudo.protocol.delta.track import LAST_NUMBER, DeltaTrack, Said
+from sockudo.protocol.formats import json_text
 from sockudo.protocol.frame import Frame
-from sockudo.protocol.shapes import json_text
 
 OPTIONS = DeltaOptions(min_message_size=0)
 KEYED = ChannelDelta(conflation_key="symbol")
