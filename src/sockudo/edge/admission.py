@@ -125,7 +125,7 @@ def _take_over(
     websocket = WebSocketProtocol(edge, transport, deflate, address)
     http.release()
     transport.set_protocol(websocket)
-    wire_format = format_of(query)
+    wire_format = format_of(query.protocol, query.format)
     gateway = edge.gateway
     token: Token | None = None
     try:

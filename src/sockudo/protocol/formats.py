@@ -13,7 +13,6 @@ import msgspec
 
 from sockudo.protocol import msgpack, protobuf
 from sockudo.protocol.frame import Frame
-from sockudo.protocol.handshake import ConnectQuery
 from sockudo.protocol.inbound import InboundFrame, decode_frame
 
 __all__ = [
@@ -115,6 +114,6 @@ V2_PROTOBUF: Final = Format(
 _V2: Final = {"json": V2_JSON, "msgpack": V2_MSGPACK, "protobuf": V2_PROTOBUF}
 
 
-def format_of(query: ConnectQuery) -> Format:
-    """The format that a connection asked for in its URL."""
-    return V1_JSON if query.protocol == 1 else _V2[query.format]
+def format_of(protocol: int, name: str) -> Format:
+    """The format of protocol 1, or the one of protocol 2 that has this name."""
+    return V1_JSON if protocol == 1 else _V2[name]
