@@ -13,7 +13,7 @@ from benchmarks.settings import PAYLOAD
 from benchmarks.v2.loads import STREAM
 from sockudo.config.sections import HistorySqlite
 from sockudo.drivers.sql import sqlite_history
-from sockudo.hub.streams.records import Append
+from sockudo.base.stream_records import Append
 
 _BATCH = 1000
 

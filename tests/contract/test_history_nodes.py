@@ -19,11 +19,11 @@ from msgspec import structs
 from sqlalchemy import Connection, Engine, event
 
 from sockudo import errors
+from sockudo.base.stream_records import Append, Committed, Position, Retained, Retention
 from sockudo.config.sections import HistoryMysql, HistoryPostgres, Postgres
 from sockudo.drivers.sql import SqlHistoryStore, mysql_history, postgres_history
 from sockudo.drivers.sql.history import FILE_NAME
 from sockudo.hub.streams.ports import HistoryStore, OutcomeUnknown
-from sockudo.hub.streams.records import Append, Committed, Position, Retained, Retention
 from support.databases import PASSWORD, DatabaseServer
 from support.forked import ForkedProcess
 from support.history import NOW, Place, an_append, fill, serials, stream_of, texts

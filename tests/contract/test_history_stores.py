@@ -7,8 +7,8 @@ import uuid
 
 import pytest
 
+from sockudo.base.stream_records import Append, Bounds, Committed, Direction, Page, Position, Retained, Row
 from sockudo.hub.streams.ports import HistoryStore
-from sockudo.hub.streams.records import Append, Bounds, Committed, Direction, Page, Position, Retained, Row
 from support.history import NOW, Place, an_append, fill, serials, stream_of, texts
 
 

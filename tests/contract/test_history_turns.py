@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from sockudo.base.components import Component
+from sockudo.base.stream_records import Append, Position, Retention
 from sockudo.cluster.in_process import Network, join_network
 from sockudo.cluster.ports import Membership
 from sockudo.drivers import MemoryHistoryStore
@@ -24,7 +25,6 @@ from sockudo.history import (
     Reset,
 )
 from sockudo.hub.events import MemberChanged
-from sockudo.hub.streams.records import Append, Position, Retention
 from support.history import Place
 from support.history_nodes import APP, HistoryNode, open_nodes
 from support.presence import ROOM, added, observed_app

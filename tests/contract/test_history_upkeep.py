@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from sockudo.hub.streams.ports import HistoryStore
-from sockudo.hub.streams.records import (
+from sockudo.base.stream_records import (
     RETRACTED,
     SEED_PLACE,
     Bounds,
@@ -21,6 +20,7 @@ from sockudo.hub.streams.records import (
     Retained,
     Retention,
 )
+from sockudo.hub.streams.ports import HistoryStore
 from sockudo.hub.streams.totals import Group, Total
 from support.history import NOW, an_append, fill, serials, stream_of, texts
 

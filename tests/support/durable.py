@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sockudo import errors
+from sockudo.base.stream_records import Append, Committed, Position, Retention, Row
 from sockudo.drivers import MemoryHistoryStore
 from sockudo.history import History, HistoryOptions
 from sockudo.hub.streams.ports import OutcomeUnknown
-from sockudo.hub.streams.records import Append, Committed, Position, Retention, Row
 from sockudo.hub.streams.totals import Evicted
 from sockudo.testing import FakeClock
 from support.turns import settle

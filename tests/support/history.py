@@ -9,12 +9,12 @@ from typing import Any
 
 from msgspec import json, structs
 
+from sockudo.base.stream_records import Append, Page, StreamInfo
 from sockudo.config.sections import HistoryMysql, HistoryPostgres, HistorySqlite
 from sockudo.drivers import MemoryHistoryStore
 from sockudo.drivers.sql import SqlHistoryStore, mysql_history, postgres_history, sqlite_history
 from sockudo.drivers.sql.history import FILE_NAME
 from sockudo.hub.streams.ports import HistoryStore
-from sockudo.hub.streams.records import Append, Page, StreamInfo
 from support.databases import DatabaseServer, empty_file
 
 __all__ = ["NOW", "Place", "an_append", "fill", "serials", "stream_of", "texts"]

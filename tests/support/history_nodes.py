@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
+from sockudo.base.stream_records import Append, Committed, Position, Retention, Row
 from sockudo.drivers import MemoryHistoryStore
 from sockudo.history import History, HistoryOptions
 from sockudo.history.frames import frame_of
 from sockudo.hub.streams.ports import HistoryStore
-from sockudo.hub.streams.records import Append, Committed, Position, Retention, Row
 from sockudo.hub.streams.replay import ReplayBuffers
 from sockudo.protocol.frame import Frame
 from sockudo.testing import FakeClock

@@ -7,12 +7,12 @@ import secrets
 from typing import Any
 
 from sockudo.apps.live import LiveApp
+from sockudo.base.stream_records import Row
 from sockudo.config.apps import History as HistoryOverride
 from sockudo.config.apps import PresenceHistory as PresenceOverride
 from sockudo.history import History, HistoryOptions, HistoryQuery, PresenceHistory, PresenceHistoryOptions, Reset
 from sockudo.hub import Channel, MemberEvent
 from sockudo.hub.events import MemberChanged
-from sockudo.hub.streams.records import Row
 from support.components import HandComponent, no_history
 from support.durable import HandTime, UnrulyStore
 from support.inside import live_app

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from sockudo.base.names import CHANNEL_PREFIXES, namespace_of
+from sockudo.base.stream_records import Retention
 from sockudo.config.apps import ConnectionRecovery, History, Namespace, NamespaceHistory, Policy, PresenceHistory
 from sockudo.config.settings import Settings
-from sockudo.hub.streams.records import Retention
 
 __all__ = [
     "HistoryPolicy",

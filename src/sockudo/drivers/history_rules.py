@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from sockudo.hub.streams.records import Bounds, Direction, Retained, Retention
+from sockudo.base.stream_records import Bounds, Direction, Retained, Retention
 
 __all__ = ["MOST_PER_COMMIT", "UNLIMITED", "Cut", "Span", "prefix", "purge_cut", "retention_cut", "span"]
 

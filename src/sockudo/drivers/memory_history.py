@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from sockudo.base.ids import unique_id
-from sockudo.drivers.history_rules import MOST_PER_COMMIT, Cut, prefix, purge_cut, retention_cut, span
-from sockudo.hub.streams.records import (
+from sockudo.base.stream_records import (
     KEEP_ALL,
     RETRACTED,
     SEED_PLACE,
@@ -27,6 +26,7 @@ from sockudo.hub.streams.records import (
     Row,
     StreamInfo,
 )
+from sockudo.drivers.history_rules import MOST_PER_COMMIT, Cut, prefix, purge_cut, retention_cut, span
 from sockudo.hub.streams.totals import Evicted, Group, Total, group_of
 
 __all__ = ["MemoryHistoryStore"]

@@ -9,9 +9,9 @@ from typing import Final
 import msgspec
 
 from sockudo import errors
+from sockudo.base.stream_records import StreamInfo
 from sockudo.history.heads import StreamKey
 from sockudo.history.query import HistoryQuery
-from sockudo.hub.streams.records import StreamInfo
 
 __all__ = ["Cursor", "decode_cursor", "encode_cursor"]
 

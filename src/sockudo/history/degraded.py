@@ -15,12 +15,12 @@ import structlog
 
 from sockudo import errors
 from sockudo.base.clock import Clock
+from sockudo.base.stream_records import Append, Bounds, Position, StreamInfo
 from sockudo.errors import SockudoError
 from sockudo.history.calls import RETRY_AFTER, Sleep, StoreCalls
 from sockudo.history.heads import Heads, StreamKey
 from sockudo.history.upkeep import HistoryCounters
 from sockudo.hub.streams.ports import HistoryStore
-from sockudo.hub.streams.records import Append, Bounds, Position, StreamInfo
 
 __all__ = ["WRITE_FAILED", "Degraded", "DegradedStreams"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from sockudo.hub.streams.records import RETRACTED, Row
+from sockudo.base.stream_records import RETRACTED, Row
 from sockudo.protocol.frame import Frame
 
 __all__ = ["StoredMessageError", "frame_of", "is_shown", "message_text"]

@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from sockudo.hub.streams.records import Position
+from sockudo.base.stream_records import Position
 
 __all__ = ["Heads", "StreamChanged", "StreamKey"]
 

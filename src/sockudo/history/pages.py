@@ -7,13 +7,13 @@ from typing import Any
 import structlog
 
 from sockudo import errors
+from sockudo.base.stream_records import Bounds, Page, Position, Retained, Row, StreamInfo
 from sockudo.history.cursors import decode_cursor, encode_cursor
 from sockudo.history.degraded import Degraded
 from sockudo.history.frames import StoredMessageError, is_shown, message_text
 from sockudo.history.heads import StreamKey
 from sockudo.history.query import HistoryQuery, check_query
 from sockudo.history.reads import Reads
-from sockudo.hub.streams.records import Bounds, Page, Position, Retained, Row, StreamInfo
 
 __all__ = ["authority", "read_page", "retained_of", "stream_object", "stream_state", "truncated_by_retention"]
 

@@ -15,6 +15,7 @@ from sockudo.apps.policies import PresenceHistoryPolicy, StreamPolicies
 from sockudo.base.clock import Clock
 from sockudo.base.components import Component
 from sockudo.base.ids import unique_id
+from sockudo.base.stream_records import Bounds
 from sockudo.history.calls import Sleep
 from sockudo.history.heads import StreamKey
 from sockudo.history.pages import authority
@@ -25,7 +26,6 @@ from sockudo.history.presence_writer import Mark, PresenceCounters, PresenceWrit
 from sockudo.history.query import HistoryQuery, Reset
 from sockudo.history.service import History
 from sockudo.hub.events import MemberChanged
-from sockudo.hub.streams.records import Bounds
 from sockudo.hub.streams.totals import Total
 
 __all__ = ["Policies", "PresenceHistory", "PresenceHistoryOptions"]

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from sockudo.base.stream_records import Row
 from sockudo.hub.presence import Cause, MemberEventKind
-from sockudo.hub.streams.records import Row
 from sockudo.hub.streams.totals import PRESENCE_PREFIX
 
 __all__ = ["RecordedEvent", "StoredEvent", "StoredEventError", "channel_of", "decode_event", "shown", "stream_of"]

@@ -11,8 +11,8 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from sockudo.base.stream_records import KEEP_ALL, Append
 from sockudo.history.presence_events import RecordedEvent, StoredEvent, stream_of
-from sockudo.hub.streams.records import KEEP_ALL, Append
 
 __all__ = ["LogKey", "Member", "PresenceLog", "Step", "fold"]
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import structlog
 
 from sockudo import errors
+from sockudo.base.stream_records import Bounds, Page, Row, StreamInfo
 from sockudo.history.calls import RETRY_AFTER
 from sockudo.history.cursors import decode_cursor, encode_cursor
 from sockudo.history.frames import is_shown
@@ -16,7 +17,6 @@ from sockudo.history.presence_events import StoredEvent, StoredEventError, decod
 from sockudo.history.presence_writer import Mark
 from sockudo.history.query import HistoryQuery, check_query
 from sockudo.history.service import History
-from sockudo.hub.streams.records import Bounds, Page, Row, StreamInfo
 
 __all__ = ["check_readable", "continuity_of", "presence_page", "presence_stream", "read_event", "renamed"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from sockudo import errors
+from sockudo.base.stream_records import Bounds, Page, Row
 from sockudo.history.frames import is_shown
 from sockudo.history.heads import StreamKey
 from sockudo.history.presence_events import StoredEvent, stream_of
 from sockudo.history.presence_pages import check_readable, continuity_of, read_event
 from sockudo.history.presence_writer import Mark
 from sockudo.history.service import History
-from sockudo.hub.streams.records import Bounds, Page, Row
 
 __all__ = ["presence_snapshot"]
 

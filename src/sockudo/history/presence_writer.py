@@ -18,6 +18,7 @@ from sockudo import errors
 from sockudo.base.clock import Clock
 from sockudo.base.components import Component
 from sockudo.base.ids import unique_id
+from sockudo.base.stream_records import Committed, Retention
 from sockudo.base.tasks import end_tasks
 from sockudo.errors import SockudoError
 from sockudo.history.calls import Sleep
@@ -28,7 +29,6 @@ from sockudo.history.presence_log import LogKey, Member, PresenceLog, Step, fold
 from sockudo.history.query import Reset
 from sockudo.history.service import History
 from sockudo.history.upkeep import HistoryCounters
-from sockudo.hub.streams.records import Committed, Retention
 
 __all__ = ["EVENTS_LOST", "WRITE_FAILED", "Mark", "PresenceCounters", "PresenceWriter"]
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import msgspec
 
 from sockudo import errors
-from sockudo.hub.streams.records import WHOLE_STREAM, Bounds, Direction, Position
+from sockudo.base.stream_records import WHOLE_STREAM, Bounds, Direction, Position
 
 __all__ = [
     "PAGE_PARAMETERS",

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from sockudo.base.clock import Clock
 from sockudo.base.ids import derived_id
-from sockudo.history.calls import StoreCalls
-from sockudo.history.degraded import DegradedStreams
-from sockudo.history.heads import Heads, StreamKey
-from sockudo.history.sequencer import Sequencer
-from sockudo.hub.streams.ports import HistoryStore
-from sockudo.hub.streams.records import (
+from sockudo.base.stream_records import (
     KEEP_ALL,
     SEED_PLACE,
     WHOLE_STREAM,
@@ -20,6 +15,11 @@ from sockudo.hub.streams.records import (
     Retained,
     StreamInfo,
 )
+from sockudo.history.calls import StoreCalls
+from sockudo.history.degraded import DegradedStreams
+from sockudo.history.heads import Heads, StreamKey
+from sockudo.history.sequencer import Sequencer
+from sockudo.hub.streams.ports import HistoryStore
 
 __all__ = ["Origins", "Reads"]
 

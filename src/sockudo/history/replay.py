@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import structlog
 
+from sockudo.base.stream_records import Bounds, Page, Position, StreamInfo
 from sockudo.errors import SockudoError
 from sockudo.history.frames import StoredMessageError, frame_of, is_shown
 from sockudo.history.heads import StreamKey
 from sockudo.history.reads import Reads
-from sockudo.hub.streams.records import Bounds, Page, Position, StreamInfo
 from sockudo.protocol.frame import Frame
 
 __all__ = ["Failed", "Replayed", "Wanted", "replay"]

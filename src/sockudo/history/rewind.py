@@ -9,10 +9,10 @@ from typing import Final, NamedTuple
 import structlog
 
 from sockudo import errors
+from sockudo.base.stream_records import Bounds, Position, Row, StreamInfo
 from sockudo.history.frames import StoredMessageError, frame_of, is_shown
 from sockudo.history.heads import StreamKey
 from sockudo.history.reads import Reads
-from sockudo.hub.streams.records import Bounds, Position, Row, StreamInfo
 from sockudo.protocol.frame import Frame
 
 __all__ = ["Rewound", "rewind"]

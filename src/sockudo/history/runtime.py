@@ -13,6 +13,7 @@ from sockudo.apps.registry import AppRegistry
 from sockudo.base.clock import Clock
 from sockudo.base.components import Component
 from sockudo.base.spans import Tracer
+from sockudo.base.stream_records import Position, Row
 from sockudo.config import Settings
 from sockudo.history.frames import StoredMessageError, frame_of
 from sockudo.history.presence import PresenceHistory, PresenceHistoryOptions
@@ -21,7 +22,6 @@ from sockudo.history.traced import TracedHistory
 from sockudo.hub import Hub
 from sockudo.hub.events import ChannelClosed, ChannelForgotten, MemberChanged
 from sockudo.hub.streams.ports import HistoryStore
-from sockudo.hub.streams.records import Position, Row
 from sockudo.protocol.frame import Frame
 
 __all__ = ["HistoryRuntime", "write_timeout"]

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from sockudo.base.stream_records import Bounds, Page, Position, Row, StreamInfo
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.errors import SockudoError
 from sockudo.history.calls import Sleep, StoreCalls
@@ -21,7 +22,6 @@ from sockudo.history.degraded import DegradedStreams
 from sockudo.history.frames import is_shown
 from sockudo.history.heads import Heads, StreamKey
 from sockudo.hub.streams.ports import HistoryStore
-from sockudo.hub.streams.records import Bounds, Page, Position, Row, StreamInfo
 
 __all__ = ["DeliverAt", "Elsewhere", "Sequencer"]
 

@@ -12,6 +12,19 @@ import structlog
 from msgspec import structs
 
 from sockudo.base.clock import Clock
+from sockudo.base.stream_records import (
+    KEEP_ALL,
+    WHOLE_STREAM,
+    Append,
+    Bounds,
+    Committed,
+    Direction,
+    Page,
+    Position,
+    Purged,
+    Retention,
+    StreamInfo,
+)
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.errors import SockudoError
 from sockudo.history.calls import Sleep, StoreCalls, unavailable
@@ -27,19 +40,6 @@ from sockudo.history.taking import Taking
 from sockudo.history.upkeep import Expiry, HistoryCounters, HistoryOptions, Tally
 from sockudo.history.writer import Deliver, Writer
 from sockudo.hub.streams.ports import HistoryStore
-from sockudo.hub.streams.records import (
-    KEEP_ALL,
-    WHOLE_STREAM,
-    Append,
-    Bounds,
-    Committed,
-    Direction,
-    Page,
-    Position,
-    Purged,
-    Retention,
-    StreamInfo,
-)
 from sockudo.hub.streams.totals import Evicted, Group, Total, group_of
 
 __all__ = ["History", "HistoryOptions", "StreamTrimmed"]

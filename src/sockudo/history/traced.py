@@ -7,6 +7,7 @@ import asyncio
 from sockudo.base.clock import Clock
 from sockudo.base.names import channel_kind
 from sockudo.base.spans import Span, Tracer
+from sockudo.base.stream_records import Append, Committed
 from sockudo.errors import SockudoError
 from sockudo.history.calls import Sleep
 from sockudo.history.heads import StreamChanged
@@ -15,7 +16,6 @@ from sockudo.history.service import History, HistoryOptions, StreamTrimmed
 from sockudo.history.upkeep import HistoryCounters
 from sockudo.history.writer import Deliver
 from sockudo.hub.streams.ports import HistoryStore
-from sockudo.hub.streams.records import Append, Committed
 
 __all__ = ["TracedHistory"]
 

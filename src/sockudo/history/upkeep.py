@@ -13,10 +13,10 @@ import structlog
 
 from sockudo.base.clock import Clock
 from sockudo.base.latency import Latency
+from sockudo.base.stream_records import SEED_PLACE
 from sockudo.errors import SockudoError
 from sockudo.history.calls import Sleep, StoreCalls
 from sockudo.hub.streams.ports import HistoryStore
-from sockudo.hub.streams.records import SEED_PLACE
 from sockudo.hub.streams.totals import Group, Total, group_of
 
 __all__ = ["Expiry", "HistoryCounters", "HistoryOptions", "Tally"]

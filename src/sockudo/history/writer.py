@@ -17,6 +17,7 @@ import structlog
 
 from sockudo import errors
 from sockudo.base.clock import Clock
+from sockudo.base.stream_records import Append, Committed, Position
 from sockudo.errors import SockudoError
 from sockudo.history.calls import RETRY_AFTER, Sleep, StoreCalls, unavailable
 from sockudo.history.degraded import DegradedStreams
@@ -25,7 +26,6 @@ from sockudo.history.sequencer import Sequencer
 from sockudo.history.taking import Taking
 from sockudo.history.upkeep import HistoryCounters
 from sockudo.hub.streams.ports import HistoryStore, OutcomeUnknown
-from sockudo.hub.streams.records import Append, Committed, Position
 from sockudo.storage.group_commit import Bounds, Call, GroupCommit
 
 __all__ = ["Deliver", "Regrouping", "Writer"]

@@ -22,11 +22,11 @@ from sockudo.base.clock import Clock
 from sockudo.base.components import Component
 from sockudo.base.ids import unique_id
 from sockudo.base.names import USER_CHANNEL_PREFIX, ChannelKind, channel_kind
+from sockudo.base.stream_records import Append, Committed, Position
 from sockudo.cluster.ports import Received
 from sockudo.history import History
 from sockudo.hub import AppState, Hub
 from sockudo.hub.events import Published
-from sockudo.hub.streams.records import Append, Committed, Position
 from sockudo.inspector.doubts import Doubts
 from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint, running
 from sockudo.protocol.formats import json_text

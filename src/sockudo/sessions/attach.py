@@ -15,10 +15,10 @@ import msgspec
 from sockudo import errors
 from sockudo.apps.policies import StreamPolicy
 from sockudo.base.names import META, WILDCARD, ChannelKind
+from sockudo.base.stream_records import KEEP_ALL, Position
 from sockudo.errors import SockudoError
 from sockudo.hub import Gate, GateLimits
 from sockudo.hub.events import CacheMissed
-from sockudo.hub.streams.records import KEEP_ALL, Position
 from sockudo.protocol import frames
 from sockudo.protocol.filters import Predicate
 from sockudo.protocol.frame import Frame

@@ -21,6 +21,7 @@ from sockudo.auth.revocations import Revocations
 from sockudo.auth.tokens import Token
 from sockudo.base.clock import Clock
 from sockudo.base.ids import unique_id
+from sockudo.base.stream_records import Position
 from sockudo.base.windows import KeyedWindows, SocketWindow
 from sockudo.config import Settings
 from sockudo.errors import SockudoError
@@ -28,7 +29,6 @@ from sockudo.hub import AppState, Connection, GateLimits, Hub, Peer
 from sockudo.hub.events import ConnectionEnded, ConnectionLeft, FrameRefused
 from sockudo.hub.outgoing import visible
 from sockudo.hub.ports import Schedule
-from sockudo.hub.streams.records import Position
 from sockudo.inspector import Inspector
 from sockudo.protocol import frames
 from sockudo.protocol.delta import Algorithm, DeltaRequest

@@ -15,10 +15,10 @@ import msgspec
 
 from sockudo import errors
 from sockudo.base.names import channel_kind, check_channel_name, is_meta, is_wildcard, user_of
+from sockudo.base.stream_records import Position
 from sockudo.errors import SockudoError
 from sockudo.history import Failed
 from sockudo.hub import Gate
-from sockudo.hub.streams.records import Position
 from sockudo.protocol.filters import MESSAGE_UNITS
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame, object_data

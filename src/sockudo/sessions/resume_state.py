@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from sockudo.hub.streams.records import Position
+from sockudo.base.stream_records import Position
 
 __all__ = ["TRANSITIONS", "Event", "PendingResume", "Place", "RequestedPosition", "State"]
 

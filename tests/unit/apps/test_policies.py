@@ -17,6 +17,7 @@ from sockudo.apps.policies import (
     resolve_streams,
 )
 from sockudo.base.names import CHANNEL_PREFIXES, namespace_of
+from sockudo.base.stream_records import Retention
 from sockudo.config.apps import (
     Channels,
     ConnectionRecovery,
@@ -27,7 +28,6 @@ from sockudo.config.apps import (
     PresenceHistory,
 )
 from sockudo.config.schema import build
-from sockudo.hub.streams.records import Retention
 
 DAY = 86_400_000
 OFF = StreamDefaults.from_settings(build({}))

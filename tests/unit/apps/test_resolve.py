@@ -6,6 +6,7 @@ import pytest
 
 from sockudo.apps.policies import HistoryPolicy, RecoveryPolicy, StreamPolicy
 from sockudo.apps.resolve import Defaults, resolve
+from sockudo.base.stream_records import Retention
 from sockudo.config.apps import (
     App,
     Channels,
@@ -20,7 +21,6 @@ from sockudo.config.apps import (
 )
 from sockudo.config.schema import build
 from sockudo.config.settings import Settings
-from sockudo.hub.streams.records import Retention
 
 # Attribute of the live limits, field of the record, attribute of the defaults.
 WITH_DEFAULT = [

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from sockudo.base.stream_records import KEEP_ALL, Append
 from sockudo.cli.commands import app as command_line
 from sockudo.config.apps import App, Channels, Features, History, Limits, MessageRateLimit, Policy
 from sockudo.config.sections import HistorySqlite
@@ -20,7 +21,6 @@ from sockudo.drivers.selection import FILE_NAME
 from sockudo.drivers.sql import sqlite_history
 from sockudo.drivers.sql.apps import sqlite_apps
 from sockudo.hub.streams.ports import HistoryStore
-from sockudo.hub.streams.records import KEEP_ALL, Append
 
 Invoke = Callable[..., Any]
 SHOP = App("shop", "k-shop", "s3cr3t-shop", True)

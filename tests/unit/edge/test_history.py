@@ -12,10 +12,10 @@ from urllib.parse import quote
 import pytest
 
 from sockudo.apps.live import LiveApp
+from sockudo.base.stream_records import Append
 from sockudo.config.apps import History as HistoryOverride
 from sockudo.config.apps import Limits
 from sockudo.history import History, HistoryOptions
-from sockudo.hub.streams.records import Append
 from support.durable import UnrulyStore, refuse
 from support.edge import EdgeNode, Response, request
 from support.inside import credentials, live_app

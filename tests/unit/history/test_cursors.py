@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockudo import errors
+from sockudo.base.stream_records import Bounds
 from sockudo.errors import SockudoError
 from sockudo.history.cursors import decode_cursor, encode_cursor
 from sockudo.history.query import HistoryQuery
-from sockudo.hub.streams.records import Bounds
 
 KEY = ("app", "news")
 QUERY = HistoryQuery(bounds=Bounds(start_serial=2, end_time_ms=9))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from unittest import mock
 
+from sockudo.base.stream_records import Position
 from sockudo.history import heads as module
 from sockudo.history.heads import Heads
-from sockudo.hub.streams.records import Position
 
 
 def test_a_stream_has_fallen_back_when_it_is_the_same_and_shorter() -> None:

@@ -17,9 +17,9 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sockudo.base.stream_records import Committed, Position
 from sockudo.errors import SockudoError
 from sockudo.history import Failed, Purge, Replayed, Reset
-from sockudo.hub.streams.records import Committed, Position
 from support.durable import APP, Durable, Held, Step, UnrulyStore, lose, refuse
 from support.turns import settle
 

@@ -10,9 +10,9 @@ from itertools import pairwise
 
 import pytest
 
+from sockudo.base.stream_records import Position
 from sockudo.errors import SockudoError
 from sockudo.history import Failed, Reset
-from sockudo.hub.streams.records import Position
 from support.durable import HandTime, UnrulyStore, refuse
 from support.history_nodes import APP, HistoryNode
 from support.turns import settle

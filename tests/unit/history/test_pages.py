@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from sockudo import errors
+from sockudo.base.stream_records import SEED_PLACE, Append, Position
 from sockudo.errors import SockudoError
 from sockudo.history import Reset, http_query
-from sockudo.hub.streams.records import SEED_PLACE, Append, Position
 from support.durable import APP, NOW_MS, Durable, Work, failure, lose, refuse
 from support.turns import settle
 

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sockudo import errors
+from sockudo.base.stream_records import Row
 from sockudo.errors import SockudoError
 from sockudo.hub import MemberEvent
-from sockudo.hub.streams.records import Row
 from support.durable import Step, lose, refuse
 from support.presence import ROOM, Observed, added, removed, updated
 

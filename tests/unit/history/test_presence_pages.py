@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from sockudo import errors
+from sockudo.base.stream_records import KEEP_ALL, SEED_PLACE, Append, Bounds, Retention
 from sockudo.errors import SockudoError
 from sockudo.history import HistoryQuery
 from sockudo.hub import MemberEvent
-from sockudo.hub.streams.records import KEEP_ALL, SEED_PLACE, Append, Bounds, Retention
 from support.durable import lose, refuse
 from support.inside import live_app
 from support.presence import ROOM, Observed, added, observed_app, removed, updated

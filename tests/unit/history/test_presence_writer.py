@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sockudo import errors
+from sockudo.base.stream_records import Append, Bounds, Committed
 from sockudo.hub import MemberEvent
-from sockudo.hub.streams.records import Append, Bounds, Committed
 from support.durable import NOW_MS, Held, lose, refuse
 from support.presence import ROOM, Observed, added, observed_app, removed, updated
 from support.turns import settle

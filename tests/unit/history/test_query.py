@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from sockudo import errors
+from sockudo.base.stream_records import Bounds
 from sockudo.errors import SockudoError
 from sockudo.history import Purge, Reset
 from sockudo.history.query import HistoryQuery, http_query, socket_query
-from sockudo.hub.streams.records import Bounds
 
 
 def test_a_url_without_parameters_asks_for_the_newest_page() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from sockudo.base.stream_records import SEED_PLACE, Position
 from sockudo.history import Failed, Replayed, Reset
-from sockudo.hub.streams.records import SEED_PLACE, Position
 from support.durable import APP, Durable, Held, UnrulyStore, refuse
 from support.turns import settle
 

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from sockudo.base.stream_records import SEED_PLACE, Append, Page, Position, Row
 from sockudo.history import Failed, Replayed, Reset
-from sockudo.hub.streams.records import SEED_PLACE, Append, Page, Position, Row
 from sockudo.protocol.frame import Frame
 from support.durable import APP, Durable, Held, Step, Work, failure, lose, refuse
 from support.turns import settle

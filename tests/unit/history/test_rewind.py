@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from sockudo import errors
+from sockudo.base.stream_records import Position
 from sockudo.errors import SockudoError
 from sockudo.history import Reset, Rewound
-from sockudo.hub.streams.records import Position
 from support.durable import APP, NOW_MS, Durable, Work, failure, lose, refuse
 from support.turns import settle
 

@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack
 import pytest
 
 from sockudo import errors
+from sockudo.base.stream_records import Position
 from sockudo.errors import SockudoError
 from sockudo.history import Failed
 from sockudo.history import sequencer as module
-from sockudo.hub.streams.records import Position
 from support.durable import APP, Durable, Held, lose, refuse
 from support.turns import settle
 

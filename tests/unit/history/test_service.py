@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from sockudo import errors
+from sockudo.base.stream_records import SEED_PLACE, Position, Retention
 from sockudo.errors import SockudoError
 from sockudo.history import Purge, Reset, http_query
-from sockudo.hub.streams.records import SEED_PLACE, Position, Retention
 from sockudo.hub.streams.totals import Group
 from support.durable import APP, NOW_MS, Durable, Held, UnrulyStore, failure, lose, refuse
 from support.turns import settle

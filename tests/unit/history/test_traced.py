@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sockudo import errors
+from sockudo.base.stream_records import Append, Committed
 from sockudo.errors import SockudoError
 from sockudo.history import HistoryCounters, HistoryOptions
 from sockudo.history.traced import TracedHistory
-from sockudo.hub.streams.records import Append, Committed
 from support.durable import Durable, Held, failure, lose, refuse
 from support.traces import RecordingTracer
 

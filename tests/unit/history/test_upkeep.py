@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from sockudo.hub.streams.records import Retention
+from sockudo.base.stream_records import Retention
 from sockudo.hub.streams.totals import Group, Total, group_of
 from support.durable import APP, Durable, Held, refuse
 from support.presence import Observed, added

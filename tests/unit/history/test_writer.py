@@ -9,10 +9,10 @@ from itertools import pairwise
 import pytest
 
 from sockudo import errors
+from sockudo.base.stream_records import Append, Committed, Position
 from sockudo.errors import SockudoError
 from sockudo.history import History, HistoryOptions, Reset
 from sockudo.history.writer import Regrouping
-from sockudo.hub.streams.records import Append, Committed, Position
 from support.durable import APP, Durable, HandTime, Held, failure, lose, refuse
 from support.turns import settle
 

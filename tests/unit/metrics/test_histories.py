@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sockudo import errors
-from sockudo.hub.streams.records import KEEP_ALL, Append, Retention
+from sockudo.base.stream_records import KEEP_ALL, Append, Retention
 from sockudo.hub.view import HubView
 from sockudo.metrics import HistorySources, Metrics, history_measures
 from support.durable import NOW_MS, Held, lose, refuse

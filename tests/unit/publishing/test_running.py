@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from sockudo import errors
+from sockudo.base.stream_records import Row
 from sockudo.config.apps import History as HistoryOverride
 from sockudo.errors import SockudoError
-from sockudo.hub.streams.records import Row
 from sockudo.publishing import OK
 from support.durable import Durable, Held, refuse
 from support.inside import Node, live_app

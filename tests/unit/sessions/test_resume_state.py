@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sockudo.hub.streams.records import Position
+from sockudo.base.stream_records import Position
 from sockudo.sessions.resume_state import TRANSITIONS, Event, PendingResume, Place, RequestedPosition, State
 
 DESIGN = Path(__file__).parents[3] / "docs" / "design.md"

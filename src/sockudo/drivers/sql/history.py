@@ -14,15 +14,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 from sqlalchemy import Connection, Engine, text
 
 from sockudo import errors
-from sockudo.config.sections import HistoryMysql, HistoryPostgres, HistorySqlite, Mysql, Postgres
-from sockudo.drivers.sql.history_commit import commit
-from sockudo.drivers.sql.history_evict import Taken
-from sockudo.drivers.sql.history_read import read_info, read_page, read_totals
-from sockudo.drivers.sql.history_retract import retract
-from sockudo.drivers.sql.history_upkeep import delete_some, ensure, expire, mark, purge_some, reset_some, rotate
-from sockudo.drivers.sql.schema import STEPS, history_tables
-from sockudo.drivers.sql.statements import Statements
-from sockudo.hub.streams.records import (
+from sockudo.base.stream_records import (
     KEEP_ALL,
     WHOLE_STREAM,
     Append,
@@ -35,6 +27,14 @@ from sockudo.hub.streams.records import (
     Retention,
     StreamInfo,
 )
+from sockudo.config.sections import HistoryMysql, HistoryPostgres, HistorySqlite, Mysql, Postgres
+from sockudo.drivers.sql.history_commit import commit
+from sockudo.drivers.sql.history_evict import Taken
+from sockudo.drivers.sql.history_read import read_info, read_page, read_totals
+from sockudo.drivers.sql.history_retract import retract
+from sockudo.drivers.sql.history_upkeep import delete_some, ensure, expire, mark, purge_some, reset_some, rotate
+from sockudo.drivers.sql.schema import STEPS, history_tables
+from sockudo.drivers.sql.statements import Statements
 from sockudo.hub.streams.totals import Evicted, Group, Total
 from sockudo.storage.engine import mysql_engine, postgres_engine, sqlite_engine
 from sockudo.storage.failures import Subject

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from sockudo.base.stream_records import Append, Committed, Position
 from sockudo.drivers.history_rules import MOST_PER_COMMIT, Cut, retention_cut
 from sockudo.drivers.sql.history_evict import Due, Taken, evict
 from sockudo.drivers.sql.schema import key_hash
 from sockudo.drivers.sql.statements import Statements
 from sockudo.drivers.sql.stream_row import StreamRow
 from sockudo.drivers.sql.streams import Place, opened_streams
-from sockudo.hub.streams.records import Append, Committed, Position
 
 __all__ = ["commit"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from sockudo.base.stream_records import Bounds, Direction, Page, Row, StreamInfo
 from sockudo.drivers.history_rules import span
 from sockudo.drivers.sql.statements import Statements
 from sockudo.drivers.sql.stream_row import StreamRow
 from sockudo.drivers.sql.streams import found_stream, serial_at
-from sockudo.hub.streams.records import Bounds, Direction, Page, Row, StreamInfo
 from sockudo.hub.streams.totals import Group, Total
 
 __all__ = ["read_info", "read_page", "read_totals"]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from sockudo.base.stream_records import RETRACTED, Append, StreamInfo
 from sockudo.drivers.sql.schema import key_hash
 from sockudo.drivers.sql.statements import Statements
 from sockudo.drivers.sql.stream_row import StreamRow
 from sockudo.drivers.sql.streams import locked_stream, serial_at, time_of
-from sockudo.hub.streams.records import RETRACTED, Append, StreamInfo
 
 __all__ = ["retract"]
 

@@ -7,13 +7,13 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from sockudo.base.ids import unique_id
+from sockudo.base.stream_records import KEEP_ALL, SEED_PLACE, DurableState, Retention, StreamInfo
 from sockudo.drivers.history_rules import retention_cut
 from sockudo.drivers.sql.history_evict import Due, Taken, evict
 from sockudo.drivers.sql.schema import keys_of_app, place_hash
 from sockudo.drivers.sql.statements import Statements
 from sockudo.drivers.sql.stream_row import StreamRow
 from sockudo.drivers.sql.streams import locked_stream, locked_streams, opened_streams, serial_at, time_of
-from sockudo.hub.streams.records import KEEP_ALL, SEED_PLACE, DurableState, Retention, StreamInfo
 
 __all__ = ["ROWS_AT_ONCE", "delete_some", "ensure", "expire", "mark", "purge_some", "reset_some", "rotate"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, get_args
 
+from sockudo.base.stream_records import Append, DurableState, Position, Retained, Retention, StreamInfo
 from sockudo.drivers.sql.schema import place_hash
-from sockudo.hub.streams.records import Append, DurableState, Position, Retained, Retention, StreamInfo
 
 __all__ = ["StreamRow", "new_stream"]
 

@@ -13,10 +13,10 @@ from types import MappingProxyType
 from sqlalchemy import Connection
 
 from sockudo.base.ids import unique_id
+from sockudo.base.stream_records import Retention
 from sockudo.drivers.sql.schema import place_hash
 from sockudo.drivers.sql.statements import Statements
 from sockudo.drivers.sql.stream_row import StreamRow, new_stream
-from sockudo.hub.streams.records import Retention
 
 __all__ = [
     "Place",

@@ -1,1 +1,1 @@
-"""What was said on a channel, in order: positions, the hot replay buffer, and the port of the durable store."""
+"""The replay buffer of a channel, and the port of the store that keeps streams."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from sockudo.errors import OutcomeUnknown
-from sockudo.hub.streams.records import (
+from sockudo.base.stream_records import (
     KEEP_ALL,
     WHOLE_STREAM,
     Append,
@@ -19,6 +18,7 @@ from sockudo.hub.streams.records import (
     Retention,
     StreamInfo,
 )
+from sockudo.errors import OutcomeUnknown
 from sockudo.hub.streams.totals import Evicted, Group, Total
 
 __all__ = ["HistoryStore", "OutcomeUnknown"]

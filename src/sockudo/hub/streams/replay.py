@@ -18,7 +18,7 @@ from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
 from sockudo.base.ids import derived_id
-from sockudo.hub.streams.records import Position
+from sockudo.base.stream_records import Position
 from sockudo.protocol.frame import Frame
 
 __all__ = ["Lookup", "ReplayBuffer", "ReplayBuffers"]

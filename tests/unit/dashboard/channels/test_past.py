@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from sockudo import errors
+from sockudo.base.stream_records import Append
 from sockudo.config.apps import History as HistoryOverride
 from sockudo.dashboard.channels.past import history_page, presence_page, shown_messages, told
 from sockudo.errors import SockudoError
 from sockudo.history import History, HistoryOptions
-from sockudo.hub.streams.records import Append
 from support.desk import board_of
 from support.durable import UnrulyStore, refuse
 from support.edge import EdgeNode

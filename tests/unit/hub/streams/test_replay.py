@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from sockudo.hub.streams.records import Position
+from sockudo.base.stream_records import Position
 from sockudo.hub.streams.replay import ReplayBuffers
 from sockudo.protocol.frame import Frame
 
