@@ -11,9 +11,9 @@ import msgspec
 
 from benchmarks.settings import PAYLOAD
 from benchmarks.v2.loads import STREAM
+from sockudo.base.stream_records import Append
 from sockudo.config.sections import HistorySqlite
 from sockudo.drivers.sql import sqlite_history
-from sockudo.base.stream_records import Append
 
 _BATCH = 1000
 

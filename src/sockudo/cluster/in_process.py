@@ -208,7 +208,7 @@ class InProcessBus:
 
 
 class _Asking:
-    """One request that is being answered: which nodes are still waited for, and what the others said."""
+    """One request that is being answered: which nodes are still waited for, and the answers of the others."""
 
     def __init__(self, nodes: Sequence[str], answering: set[asyncio.Future[Any]]) -> None:
         self.left = set(nodes)
@@ -243,7 +243,7 @@ class _Asking:
     def _answered(self, node_id: str, task: asyncio.Future[Any]) -> None:
         self._answering.discard(task)
         if node_id not in self.left:
-            # Too late, or of a node that went: what it raised concerns nobody.
+            # Too late, or of a node that went: its failure is dropped.
             if not task.cancelled():
                 task.exception()
             return

@@ -29,7 +29,7 @@ __all__ = [
 
 
 DEADLINE: Final = 1.0
-"""Seconds within which nodes answer a request where nothing else is said."""
+"""Seconds within which nodes answer a request, unless it has a deadline of its own."""
 
 
 class Node(NamedTuple):

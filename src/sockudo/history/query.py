@@ -173,7 +173,7 @@ class Reset(msgspec.Struct):
     requested_by: str | None = None
 
     def check(self, channel: str) -> None:
-        """Raises errors.INVALID_INPUT unless whoever asks means this channel and this operation."""
+        """Raises errors.INVALID_INPUT unless the request means this channel and this operation."""
         _confirm(self, channel, "reset")
 
     def echo(self) -> dict[str, Any]:

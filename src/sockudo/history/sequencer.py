@@ -108,7 +108,7 @@ class Sequencer:
         return self._waiting.keys()
 
     def forget(self, key: StreamKey) -> None:
-        """Nobody is subscribed to the channel any more."""
+        """The channel has lost its last subscriber."""
         self._drop(key, None)
 
     # ---- one message ----

@@ -218,7 +218,7 @@ class History:
         self._sequencer.forget((app_id, channel))
 
     def closed(self, app_id: str, channel: str) -> None:
-        """Nobody is subscribed to the channel any more: its place before the first message need not be remembered."""
+        """The channel has lost its last subscriber: its place before the first message need not be remembered."""
         head = self._heads.get((app_id, channel))
         if head is not None and not head.serial:
             self.forget(app_id, channel)

@@ -56,7 +56,7 @@ class Regrouping:
         self._all_back: asyncio.Future[None] | None = None
 
     def arrived(self) -> None:
-        """Somebody has published."""
+        """Takes note of a publish."""
         self._arrivals += 1
         if self._arrivals == self._expected:
             self._way_back = self._clock.monotonic() - self._answered_at

@@ -1,6 +1,6 @@
 """What happens on a node, as values, and who observes it.
 
-An event is made only while somebody observes its kind: the emitter asks its list first, one truth test. Observers are
+An event is made only while its kind has an observer: the emitter asks its list first, one truth test. Observers are
 called right when it has happened, in the order in which they came, and must neither wait nor raise.
 """
 
@@ -197,7 +197,7 @@ class Observers:
         self._by_kind: dict[type, list[Callable[[Any], None]]] = {}
 
     def of(self, kind: type[E]) -> list[Callable[[E], None]]:
-        """Those of one kind: a list that stays the same object, for emitters to keep. Empty while nobody observes."""
+        """Those of one kind: a list that stays the same object, for emitters to keep. Empty without observers."""
         return self._by_kind.setdefault(kind, [])
 
     def add(self, kind: type[E], observer: Callable[[E], None]) -> None:

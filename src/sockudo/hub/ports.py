@@ -15,7 +15,7 @@ Schedule = Callable[[Callable[[], None]], object]
 
 
 class Peer(Protocol):
-    """The other end of a connection, through whatever transport: where whole messages go, in its framing."""
+    """The other end of a connection, over any transport: where whole messages go, in its framing."""
 
     @property
     def framing(self) -> Framing:
