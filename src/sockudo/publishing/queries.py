@@ -14,8 +14,11 @@ __all__ = ["channel_state", "channel_users", "list_channels", "words"]
 async def list_channels(directory: Directory, app: LiveApp, prefix: str, info: str | None) -> dict[str, object]:
     """The occupied channels whose name starts with ``prefix``, with the attributes asked for (spec: http-api § 7.1)."""
     wanted = words(info)
+    channels = (await directory.channels(app.id, prefix)).channels
+    if not info:
+        return {"channels": {name: {} for name in channels}}
     found: dict[str, dict[str, int]] = {}
-    for name, counts in (await directory.channels(app.id, prefix)).channels.items():
+    for name, counts in channels.items():
         attributes: dict[str, int] = {}
         if "user_count" in wanted:
             if not channel_kind(name).presence:
@@ -25,7 +28,7 @@ async def list_channels(directory: Directory, app: LiveApp, prefix: str, info: s
             attributes["user_count"] = counts.users
         if "subscription_count" in wanted:
             attributes["subscription_count"] = counts.subscriptions
-        if attributes or not info:
+        if attributes:
             found[name] = attributes
     return {"channels": found}
 

@@ -33,7 +33,7 @@ def row_values(board: Board, app: LiveApp) -> dict[str, Any]:
         "enabled": app.enabled,
         "configured": app.id in board.apps.configured,
         "connections": board.view.connection_count(app.id),
-        "channels": len(board.view.channels(app.id)),
+        "channels": board.view.occupied_kinds(app.id).total(),
         "webhooks": len(app.record.policy.webhooks),
     }
 
