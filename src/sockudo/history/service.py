@@ -55,8 +55,9 @@ class History:
 
     ``on_stream_changed`` is called whenever a channel goes on elsewhere than it was: after a reset, or in a store that
     was wiped or restored. ``on_stream_trimmed`` is called when an operator erased messages. Both come before anything
-    is said in the new state. ``on_elsewhere`` delivers what another node stored, see `catch_up`. ``options`` may be
-    replaced for another page size; the rest of them counts at the start. ``taking`` knows whether publishes are taken.
+    is delivered in the new state. ``on_elsewhere`` delivers what another node stored, see `catch_up`. ``options`` may
+    be replaced for another page size; the rest of them counts at the start. ``taking`` knows whether publishes are
+    taken.
     """
 
     def __init__(

@@ -44,7 +44,7 @@ class AdmissionOptions:
     """What the configuration says. ``providers`` are the ones that are switched on.
 
     ``acceptance_rps`` 0 is no limit. ``refusal`` is why nothing is taken at all, such as drivers that lose what they
-    hold. ``repairs`` says whether publishes that nobody plans are looked for, ``repair_min_age_ms`` how
+    hold. ``repairs`` says whether publishes that no planner took are looked for, ``repair_min_age_ms`` how
     old these are at least.
     """
 

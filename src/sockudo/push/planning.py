@@ -49,7 +49,7 @@ class Page(NamedTuple):
 async def pages(
     store: Devices, app_id: str, targets: Sequence[Target], index: int = 0, cursor: str = ""
 ) -> AsyncIterator[Page]:
-    """From the target of this index on. Topics, conditions and filters lead to nobody.
+    """From the target of this index on. Topics, conditions and filters lead to no device.
 
     Devices are read now: one that was deleted meanwhile gets nothing.
     """
@@ -180,7 +180,7 @@ async def plan_step(
 ) -> Planning:
     """Plans about ``most`` recipients from where ``job`` says; what it found before is in ``seen``.
 
-    Whoever has an outcome when a publish is planned again is not sent to again, and has a place in the same batch.
+    A recipient with an outcome is not sent to when a publish is planned again, and keeps its place in the batch.
 
     Raises what `sockudo.push.rendering.render` raises.
     """

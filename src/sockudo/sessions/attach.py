@@ -181,13 +181,13 @@ async def _rewind(session: SessionContext, request: Request, rewind: Rewind, gat
     _tell_rewound(session, request.name, told._replace(live=live))
 
 
-def _tell_rewound(session: SessionContext, name: str, told: Rewound) -> None:
+def _tell_rewound(session: SessionContext, name: str, rewound: Rewound) -> None:
     data = {
-        "historical_count": told.historical,
-        "live_count": told.live,
-        "complete": told.complete,
-        "truncated_by_retention": told.by_retention,
-        "truncated_by_limit": told.by_limit,
+        "historical_count": rewound.historical,
+        "live_count": rewound.live,
+        "complete": rewound.complete,
+        "truncated_by_retention": rewound.by_retention,
+        "truncated_by_limit": rewound.by_limit,
     }
     session.send(Frame("pusher:rewind_complete", name, msgspec.Raw(_encode(data))))
 

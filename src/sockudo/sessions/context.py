@@ -111,7 +111,7 @@ class V2State:
         self.delta_requests: dict[str, DeltaRequest] = {}
         self.capabilities: Capabilities = NO_CAPABILITIES
         self.token: Token | None = None
-        # When the client was told that its token has expired; None while it has not.
+        # When the client got notice of its expired token; None before that.
         self.expiry_told_at: float | None = None
         # Where each channel with history was when this connection was attached to it.
         self.attached: dict[str, Position] = {}

@@ -26,7 +26,7 @@ _PER_SECOND: Final = 5
 
 
 def log_refused_channel(session: SessionContext, channel: str, auth: str, channel_data: str | None) -> Mistake | None:
-    """Warns of a refused subscribe, and returns its likely cause; past ten a second in one app nobody looks for it and
+    """Warns of a refused subscribe, and returns its likely cause; past ten a second in one app it is not looked for and
     the bare fact goes to debug.
 
     ``channel_data`` is the text that came, also where none is signed.

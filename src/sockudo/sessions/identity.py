@@ -95,11 +95,14 @@ def _refused(text: str) -> SockudoError:
 
 
 GRACE = 30.0
-"""Seconds for which everything still works after the client was told that its token has expired."""
+"""Seconds for which everything still works after the client got notice of its expired token."""
 
 
 def admit_token(node: NodeContext, app: LiveApp, text: str) -> Token:
-    """The token of a new connection. Raises errors.TOKEN_REFUSED, or errors.TOKEN_UNVERIFIED when nobody can tell."""
+    """The token of a new connection.
+
+    Raises errors.TOKEN_REFUSED, or errors.TOKEN_UNVERIFIED while the revocations are not known.
+    """
     now = node.clock.time()
     try:
         token = read_token(app, text, now)
