@@ -164,6 +164,31 @@ async def test_servers_number_a_durable_channel_together(durable: Pair) -> None:
     assert [item["serial"] for item in pages[0]] == list(range(1, 21))
 
 
+@pytest.mark.parametrize("kind", ["channel", "user"])
+async def test_who_comes_to_a_server_later_is_not_sent_what_was_published_before(durable: Pair, kind: str) -> None:
+    """What one server stores while the other has no subscriber is read there by those alone who ask for the past."""
+    channel = "news" if kind == "channel" else "#server-to-user-ana"
+
+    async def come(server: int) -> RecordingClient:
+        client = await durable.client(server)
+        await (client.subscribe("news") if kind == "channel" else client.signin("ana"))
+        return client
+
+    staying, leaving = await come(0), await come(1)
+    await durable.backends[0].publish(channel, "tide", {"n": 0})
+    await leaving.expect("tide", channel=channel, data={"n": 0})
+    await leaving.close()
+    await asyncio.sleep(0.2)
+    for number in (1, 2):
+        await durable.backends[0].publish(channel, "tide", {"n": number})
+    coming = await come(1)
+    await durable.backends[0].publish(channel, "tide", {"n": 3})
+    await durable.backends[1].publish(channel, "tide", {"n": 4})
+    for client, numbers in ((staying, [0, 1, 2, 3, 4]), (coming, [3, 4])):
+        await client.expect("tide", channel=channel, data={"n": 4})
+        assert [event.data["n"] for event in client.events if event.event == "tide"] == numbers
+
+
 async def test_members_of_both_servers_stay_in_the_presence_history(durable: Pair) -> None:
     async def events(server: int) -> list[tuple[str, str]]:
         page = await durable.backends[server].history("presence-room", presence=True, oldest_first=True)

@@ -12,6 +12,7 @@ from sockudo.apps.policies import StreamPolicies
 from sockudo.apps.registry import AppRegistry
 from sockudo.base.clock import Clock
 from sockudo.base.components import Component
+from sockudo.base.names import USER_CHANNEL_PREFIX
 from sockudo.base.spans import Tracer
 from sockudo.base.stream_records import Position, Row
 from sockudo.config import Settings
@@ -20,7 +21,7 @@ from sockudo.history.presence import PresenceHistory, PresenceHistoryOptions
 from sockudo.history.service import History, HistoryOptions
 from sockudo.history.traced import TracedHistory
 from sockudo.hub import Hub
-from sockudo.hub.events import ChannelClosed, ChannelForgotten, MemberChanged
+from sockudo.hub.events import ChannelClosed, ChannelForgotten, ChannelOpened, MemberChanged, UserChanged
 from sockudo.hub.streams.ports import HistoryStore
 from sockudo.protocol.frame import Frame
 
@@ -39,7 +40,7 @@ class HistoryRuntime:
 
     ``store`` makes the configured store, ``memory`` one of this process; neither is opened by that. ``deliver``
     delivers what another node stored to this one's subscribers. ``node_id`` is this node's; ``is_alive`` says
-    which run.
+    which run, and ``is_alone`` whether this is the only one.
     """
 
     def __init__(
@@ -50,9 +51,11 @@ class HistoryRuntime:
         settings: Settings,
         store: Callable[[Settings], HistoryStore],
         memory: Callable[[], HistoryStore],
+        *,
         deliver: Deliver,
         node_id: str,
         is_alive: Callable[[str], bool],
+        is_alone: Callable[[], bool],
         tracer: Tracer | None = None,
     ) -> None:
         self._hub = hub
@@ -65,6 +68,7 @@ class HistoryRuntime:
         self._deliver = deliver
         self._node_id = node_id
         self._is_alive = is_alive
+        self._is_alone = is_alone
         self.messages: Component[History] = Component(
             "history",
             self._open_messages,
@@ -78,7 +82,9 @@ class HistoryRuntime:
             partial(errors.HISTORY_UNAVAILABLE, "The presence history is not open yet", retry_after=1),
         )
         hub.observers.add(ChannelForgotten, self._forget)
+        hub.observers.add(ChannelOpened, self._opened)
         hub.observers.add(ChannelClosed, self._closed)
+        hub.observers.add(UserChanged, self._user_changed)
 
     @property
     def messages_needed(self) -> bool:
@@ -147,9 +153,30 @@ class HistoryRuntime:
         if (messages := self.messages.if_open) is not None:
             messages.forget(forgotten.app_id, forgotten.channel)
 
+    def _opened(self, opened: ChannelOpened) -> None:
+        if not self._is_alone():
+            self._let_go(opened.app_id, opened.channel)
+
     def _closed(self, closed: ChannelClosed) -> None:
-        if (messages := self.messages.if_open) is not None:
+        if not self._is_alone():
+            self._let_go(closed.app_id, closed.channel)
+        elif (messages := self.messages.if_open) is not None:
             messages.closed(closed.app_id, closed.channel)
+
+    def _user_changed(self, changed: UserChanged) -> None:
+        if not self._is_alone():
+            self._let_go(changed.app_id, USER_CHANNEL_PREFIX + changed.user_id)
+
+    def _let_go(self, app_id: str, channel: str) -> None:
+        """Forgets where a durable channel without subscribers is: what other nodes store meanwhile does not come here.
+
+        So who subscribes next is not sent what was published before.
+        """
+        policies, messages, state = self.policies(app_id), self.messages.if_open, self._hub.find(app_id)
+        if messages is None or state is None or policies is None or policies.of(channel).history is None:
+            return
+        messages.forget(app_id, channel)
+        state.replay.drop(channel)
 
     def _elsewhere(self, app_id: str, stream: str, row: Row) -> None:
         presence = self.presence.if_open

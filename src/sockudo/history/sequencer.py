@@ -35,8 +35,9 @@ _PAGE: Final = 250
 # Seconds for which messages of other nodes are waited for before the store is asked, and for which it is asked again.
 _FIRST_DELAY: Final = 0.25
 _PATIENCE: Final = 5.0
-# What waits in all streams together. What finds no place is read from the store in its turn.
-_MAX_WAITING: Final = 10_000
+# What waits in a stream, and in all together. What finds no place is read from the store in its turn.
+_MAX_WAITING: Final = 1000
+_MAX_WAITING_TOGETHER: Final = 10_000
 _MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 
 _log = structlog.get_logger("sockudo.history")
@@ -130,12 +131,13 @@ class Sequencer:
 
     def hold(self, key: StreamKey, position: Position, message_id: str | None, size: int, deliver: DeliverAt) -> None:
         """Has a stored message wait for those before it, which come from other nodes or else from the store."""
-        if self._count < _MAX_WAITING and self._size + size <= _MAX_WAITING_BYTES:
-            waiting = self._waiting.setdefault(key, {})
-            if position.serial not in waiting:
-                self._count += 1
-                self._size += size
-                waiting[position.serial] = _Waiting(position.stream_id, message_id, size, deliver)
+        waiting = self._waiting.get(key, {})
+        room = len(waiting) < _MAX_WAITING and self._count < _MAX_WAITING_TOGETHER
+        if room and self._size + size <= _MAX_WAITING_BYTES and position.serial not in waiting:
+            self._count += 1
+            self._size += size
+            waiting[position.serial] = _Waiting(position.stream_id, message_id, size, deliver)
+            self._waiting[key] = waiting
         if key not in self._following:
             [task] = start_tasks(self._follow(key, position))
             self._following[key] = task
@@ -149,17 +151,20 @@ class Sequencer:
                 break
             position = Position(head.stream_id, head.serial + 1)
             self._heads.advance(key, position, found.message_id)
-            self._drop(key, position.serial)
+            self._take(key, position.serial)
             _say(key, found.deliver, position)
+
+    def _take(self, key: StreamKey, serial: int) -> None:
+        waiting = self._waiting[key]
+        self._count -= 1
+        self._size -= waiting.pop(serial).size
+        if not waiting:
+            del self._waiting[key]
 
     def _drop(self, key: StreamKey, last: int | None) -> None:
         """Lets go what waits, up to the serial ``last`` or all of it."""
-        waiting = self._waiting.get(key, {})
-        for serial in [serial for serial in waiting if last is None or serial <= last]:
-            self._count -= 1
-            self._size -= waiting.pop(serial).size
-        if not waiting:
-            self._waiting.pop(key, None)
+        for serial in [serial for serial in self._waiting.get(key, ()) if last is None or serial <= last]:
+            self._take(key, serial)
 
     # ---- from the store ----
 

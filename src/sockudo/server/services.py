@@ -96,10 +96,11 @@ class Services:
             settings,
             history_store,
             MemoryHistoryStore,
-            self._deliver_stored,
-            self.membership.me.id,
-            self.membership.is_alive,
-            tracer,
+            deliver=self._deliver_stored,
+            node_id=self.membership.me.id,
+            is_alive=self.membership.is_alive,
+            is_alone=lambda: self.bus.alone,
+            tracer=tracer,
         )
         self.webhooks = WebhookRuntime(hub, inspector, apps, clock, settings, webhook_queue, _webhook_sender, tracer)
         publisher = Publisher(
