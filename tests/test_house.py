@@ -62,7 +62,7 @@ OUTSIDE_WORLD = frozenset({"asyncio", "socket", "ssl", "subprocess", "threading"
 PRINTERS = frozenset({"cli", "server"})
 
 LONGEST = 450
-FLOORS = 11
+FLOORS = 10
 GENERATED = "_pb2"
 """How the names of modules end that a compiler writes."""
 

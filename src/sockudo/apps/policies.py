@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sockudo.base.names import CHANNEL_PREFIXES, namespace_of
 from sockudo.base.stream_records import Retention
 from sockudo.config.apps import ConnectionRecovery, History, Namespace, NamespaceHistory, Policy, PresenceHistory
 from sockudo.config.settings import Settings
+from sockudo.protocol.names import CHANNEL_PREFIXES, namespace_of
 
 __all__ = [
     "HistoryPolicy",

@@ -8,9 +8,7 @@ from typing import Any, Final, Generic, Literal, Self, TypeVar
 
 import structlog
 
-from sockudo import errors
 from sockudo.base.tasks import end_tasks, start_tasks
-from sockudo.errors import SockudoError
 
 __all__ = ["Component", "Opener", "State"]
 
@@ -23,15 +21,15 @@ _log = structlog.get_logger("sockudo.server")
 T = TypeVar("T")
 
 
-def _closed() -> SockudoError:
-    return errors.SERVICE_UNAVAILABLE("This part of the server is closed", retry_after=1)
+def _closed() -> Exception:
+    return RuntimeError("This part of the server is closed")
 
 
 class Component(Generic[T]):
     """A service that is opened when it is needed.
 
-    ``make`` returns the service ready for use, or raises a `SockudoError` and leaves nothing behind; ``end`` closes it.
-    ``closed`` makes the error for a caller that uses the service while it is not open.
+    ``make`` returns the service ready for use, or raises and leaves nothing behind; ``end`` closes it. ``closed`` makes
+    the error for a caller that uses the service while it is not open.
     """
 
     def __init__(
@@ -39,12 +37,12 @@ class Component(Generic[T]):
         name: str,
         make: Callable[[], Awaitable[T]],
         end: Callable[[T], Awaitable[None]],
-        closed: Callable[[], SockudoError],
+        closed: Callable[[], Exception],
     ) -> None:
         self.name = name
         self.state: State = "closed"
         # Why the last opening failed.
-        self.problem: SockudoError | None = None
+        self.problem: Exception | None = None
         self._make = make
         self._end = end
         self._closed = closed
@@ -52,7 +50,7 @@ class Component(Generic[T]):
         self._lock = asyncio.Lock()
 
     @classmethod
-    def opened(cls, name: str, service: T, closed: Callable[[], SockudoError] = _closed) -> Self:
+    def opened(cls, name: str, service: T, closed: Callable[[], Exception] = _closed) -> Self:
         """A component around a service that its caller opened, and closes."""
 
         async def make() -> T:
@@ -92,7 +90,7 @@ class Component(Generic[T]):
                     self._service = await self._make()
                 except BaseException as problem:
                     self.state = "failed"
-                    self.problem = problem if isinstance(problem, SockudoError) else None
+                    self.problem = problem if isinstance(problem, Exception) else None
                     raise
                 self.state, self.problem = "open", None
             return self._service
@@ -109,18 +107,20 @@ class Opener:
     """Opens components once they are needed, and tries a failed one again every second for as long as it is.
 
     ``needed`` maps each component to the question whether it is, in the order of opening. `changed` has that asked
-    again: an app or a setting is not what it was. Nothing runs while every needed component is open. An ``optional``
-    one that cannot be opened does not fail `start`.
+    again: an app or a setting is not what it was. Nothing runs while every needed component is open. ``failure`` is
+    what a component raises that cannot be opened now; an ``optional`` one does not fail `start` then.
     """
 
     def __init__(
         self,
         needed: Mapping[Component[Any], Callable[[], bool]],
+        failure: type[Exception],
         *,
         optional: Collection[Component[Any]] = (),
         pause: float = _RETRY_SECONDS,
     ) -> None:
         self._needed = needed
+        self._failure = failure
         self._optional = optional
         self._pause = pause
         self._changed = asyncio.Event()
@@ -129,15 +129,15 @@ class Opener:
     async def start(self) -> None:
         """Opens what is needed now, and from here on what comes to be needed.
 
-        Raises the `SockudoError` of the first that cannot be opened; later failures are logged.
+        Raises the failure of the first that cannot be opened; later failures are logged.
         """
         for component in self._missing():
             try:
                 await component.open()
-            except SockudoError as problem:
+            except self._failure as problem:
                 if component not in self._optional:
                     raise
-                _log.error("cannot be opened", part=component.name, reason=problem.text)
+                _log.error("cannot be opened", part=component.name, reason=str(problem))
         self._tasks = start_tasks(self._run())
 
     def changed(self) -> None:
@@ -159,7 +159,7 @@ class Opener:
             for component in self._missing():
                 try:
                     await component.open()
-                except SockudoError as problem:
-                    _log.error("cannot be opened", part=component.name, reason=problem.text)
+                except self._failure as problem:
+                    _log.error("cannot be opened", part=component.name, reason=str(problem))
             if self._missing():
                 await asyncio.sleep(self._pause)

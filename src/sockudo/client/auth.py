@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from sockudo.base.names import META_PREFIX
+from sockudo.protocol.names import META_PREFIX
 
 __all__ = [
     "Credentials",

@@ -86,7 +86,7 @@ class HealthChecks:
         """Has a component checked while it is open; one that could not be opened degrades the server."""
 
         async def check() -> bool:
-            if component.problem is not None:
+            if isinstance(component.problem, errors.SockudoError):
                 raise component.problem
             return await probe(component.service)
 

@@ -12,9 +12,9 @@ from starlette.routing import Route
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.base.components import Component
-from sockudo.base.names import channel_kind
 from sockudo.edge.signed import authenticated_for_channel, json_reply, parameters, typed_body
 from sockudo.history import PAGE_PARAMETERS, PresenceHistory, Reset, http_query, whole_number
+from sockudo.protocol.names import channel_kind
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge

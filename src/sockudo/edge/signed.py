@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from sockudo.apps.live import LiveApp
 from sockudo.auth.signing import authenticate, query_param
-from sockudo.base.names import check_channel_name
 from sockudo.edge.paths import path_part
 from sockudo.edge.publishing import check_json
+from sockudo.protocol.names import check_channel_name
 from sockudo.publishing.json_body import decode, members, refuse_repeats
 
 if TYPE_CHECKING:

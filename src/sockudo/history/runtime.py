@@ -12,7 +12,6 @@ from sockudo.apps.policies import StreamPolicies
 from sockudo.apps.registry import AppRegistry
 from sockudo.base.clock import Clock
 from sockudo.base.components import Component
-from sockudo.base.names import USER_CHANNEL_PREFIX
 from sockudo.base.spans import Tracer
 from sockudo.base.stream_records import Position, Row
 from sockudo.config import Settings
@@ -24,6 +23,7 @@ from sockudo.hub import Hub
 from sockudo.hub.events import ChannelClosed, ChannelForgotten, ChannelOpened, MemberChanged, UserChanged
 from sockudo.hub.streams.ports import HistoryStore
 from sockudo.protocol.frame import Frame
+from sockudo.protocol.names import USER_CHANNEL_PREFIX
 
 __all__ = ["HistoryRuntime", "write_timeout"]
 

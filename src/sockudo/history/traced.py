@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from sockudo.base.clock import Clock
-from sockudo.base.names import channel_kind
 from sockudo.base.spans import Span, Tracer
 from sockudo.base.stream_records import Append, Committed
 from sockudo.errors import SockudoError
@@ -16,6 +15,7 @@ from sockudo.history.service import History, HistoryOptions, StreamTrimmed
 from sockudo.history.upkeep import HistoryCounters
 from sockudo.history.writer import Deliver
 from sockudo.hub.streams.ports import HistoryStore
+from sockudo.protocol.names import channel_kind
 
 __all__ = ["TracedHistory"]
 

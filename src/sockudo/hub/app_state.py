@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Iterable, Reversible
 from typing import TYPE_CHECKING, Final
 
-from sockudo.base.names import META, WILDCARD, ChannelKind, channel_kind, is_meta, is_wildcard
 from sockudo.hub.cache import ChannelCache
 from sockudo.hub.channel import Channel
 from sockudo.hub.events import ChannelClosed, ChannelOpened, PredicateFailed, UserChanged
@@ -16,6 +15,7 @@ from sockudo.hub.traffic import Traffic
 from sockudo.hub.users import Users
 from sockudo.protocol.delta import ChannelDeltas, DeltaChannel
 from sockudo.protocol.filters import SharedBudget
+from sockudo.protocol.names import META, WILDCARD, ChannelKind, channel_kind, is_meta, is_wildcard
 
 if TYPE_CHECKING:
     from sockudo.hub.connection import Connection

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterator
 from typing import TYPE_CHECKING
 
-from sockudo.base.names import META_PREFIX, WILDCARD, ChannelKind, channel_kind
 from sockudo.hub.deltas import DeltaCrowds
 from sockudo.hub.fanout import Fanout
 from sockudo.hub.outgoing import Outgoing
@@ -16,6 +15,7 @@ from sockudo.protocol import frames
 from sockudo.protocol.delta import Algorithm, DeltaChannel
 from sockudo.protocol.filters import SharedPredicates
 from sockudo.protocol.frame import Frame
+from sockudo.protocol.names import META_PREFIX, WILDCARD, ChannelKind, channel_kind
 from sockudo.protocol.shapes import Shape
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sockudo.base.names import WILDCARD, ChannelKind
 from sockudo.hub.ports import Peer
 from sockudo.protocol.formats import V1_JSON, Format
 from sockudo.protocol.frame import Frame
+from sockudo.protocol.names import WILDCARD, ChannelKind
 from sockudo.protocol.shapes import shape_of
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from sockudo.base.names import ChannelKind
     from sockudo.errors import SockudoError
     from sockudo.hub.app_state import AppState
     from sockudo.hub.channel import Channel
     from sockudo.hub.connection import Connection
     from sockudo.hub.presence import MemberEvent
     from sockudo.protocol.frame import Frame
+    from sockudo.protocol.names import ChannelKind
 
 __all__ = [
     "By",

@@ -13,7 +13,6 @@ from heapq import heappop, heappush
 from types import MappingProxyType
 from typing import Final
 
-from sockudo.base.names import META, WILDCARD
 from sockudo.hub.app_state import AppState
 from sockudo.hub.channel import Channel
 from sockudo.hub.connection import Connection
@@ -28,6 +27,7 @@ from sockudo.protocol import frames
 from sockudo.protocol.delta import DeltaNode, DeltaOptions, DeltaTrack
 from sockudo.protocol.filters import MESSAGE_UNITS
 from sockudo.protocol.frame import Frame
+from sockudo.protocol.names import META, WILDCARD
 
 __all__ = ["Hub", "HubOptions"]
 

@@ -7,11 +7,11 @@ from collections.abc import Collection
 from itertools import count
 from typing import TYPE_CHECKING
 
-from sockudo.base.names import channel_kind, is_meta
 from sockudo.hub.channel import Channel
 from sockudo.hub.outgoing import Outgoing
 from sockudo.hub.pattern_deltas import PatternDeltas
 from sockudo.protocol.frame import Frame
+from sockudo.protocol.names import channel_kind, is_meta
 
 if TYPE_CHECKING:
     from sockudo.hub.app_state import AppState

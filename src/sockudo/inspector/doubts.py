@@ -18,8 +18,8 @@ from sockudo.inspector.entry import Entry
 from sockudo.inspector.misnamed import similar_name
 
 if TYPE_CHECKING:
-    from sockudo.base.names import ChannelKind
     from sockudo.hub.app_state import AppState
+    from sockudo.protocol.names import ChannelKind
 
 __all__ = ["Doubts"]
 

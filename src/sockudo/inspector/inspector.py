@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from sockudo import errors
-from sockudo.base.names import USER_CHANNEL_PREFIX
 from sockudo.errors import ErrorSpec
 from sockudo.hub.events import (
     Connected,
@@ -28,6 +27,7 @@ from sockudo.inspector.entry import PROBLEMS, Entry, Kind
 from sockudo.inspector.misnamed import similar_channel
 from sockudo.inspector.problems import Problems
 from sockudo.inspector.watcher import Selection, Watcher
+from sockudo.protocol.names import USER_CHANNEL_PREFIX
 
 if TYPE_CHECKING:
     from sockudo.hub.app_state import AppState

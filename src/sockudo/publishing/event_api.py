@@ -15,7 +15,6 @@ import msgspec
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.base.clock import Clock
-from sockudo.base.names import check_channel_name
 from sockudo.base.tasks import without_waiting
 from sockudo.cluster.directory import Directory
 from sockudo.errors import SockudoError
@@ -24,6 +23,7 @@ from sockudo.inspector.doubts import Doubts
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint
 from sockudo.protocol.frame import Frame
+from sockudo.protocol.names import check_channel_name
 from sockudo.publishing.answers import OK, Answer, Owned, Waits, after, answer_to, forget, ok
 from sockudo.publishing.bodies import EventBody, decode_batch, decode_event
 from sockudo.publishing.event_checks import check_channel, check_event, entry, mark_of, targets_of, wants_entry

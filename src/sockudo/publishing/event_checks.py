@@ -9,9 +9,9 @@ import msgspec
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.base.ids import unique_id
-from sockudo.base.names import channel_kind, check_channel_name, check_event_name
 from sockudo.cluster.directory import Directory
 from sockudo.limits.idempotency import fingerprint
+from sockudo.protocol.names import channel_kind, check_channel_name, check_event_name
 from sockudo.publishing.bodies import EventBody
 from sockudo.publishing.queries import words
 

@@ -21,7 +21,6 @@ from sockudo.apps.policies import RecoveryPolicy, StreamPolicies, StreamPolicy
 from sockudo.base.clock import Clock
 from sockudo.base.components import Component
 from sockudo.base.ids import unique_id
-from sockudo.base.names import USER_CHANNEL_PREFIX, ChannelKind, channel_kind
 from sockudo.base.stream_records import Append, Committed, Position
 from sockudo.cluster.ports import Received
 from sockudo.history import History
@@ -31,6 +30,7 @@ from sockudo.inspector.doubts import Doubts
 from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint, running
 from sockudo.protocol.formats import json_text
 from sockudo.protocol.frame import Frame
+from sockudo.protocol.names import USER_CHANNEL_PREFIX, ChannelKind, channel_kind
 from sockudo.publishing.extras import is_ephemeral
 from sockudo.publishing.nodes import Message, OtherNodes
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.base.names import channel_kind, check_channel_name
 from sockudo.cluster.directory import Directory
 from sockudo.hub import AppState
+from sockudo.protocol.names import channel_kind, check_channel_name
 
 __all__ = ["channel_state", "channel_users", "list_channels", "words"]
 

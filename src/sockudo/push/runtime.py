@@ -39,8 +39,7 @@ from sockudo.push.records import OutcomeError, PublishStatus
 from sockudo.push.removals import ForLivingApps, Removals
 from sockudo.push.service import Push
 from sockudo.push.services import PushServices, Storage
-from sockudo.push.webhooks import PushWebhooks
-from sockudo.webhooks import Webhooks
+from sockudo.push.webhooks import AppWebhooks, PushWebhooks
 
 # The sending side takes a while to import, and most servers send no notifications: it is imported where it is used.
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ class PushRuntime(PushServices):
         settings: Settings,
         drivers: PushDrivers,
         publish: PublishOnChannel,
-        webhooks: Component[Webhooks],
+        webhooks: Callable[[], AppWebhooks | None],
         inspector: Inspector,
         tracer: Tracer | None = None,
     ) -> None:
@@ -170,7 +169,7 @@ class PushRuntime(PushServices):
         materials = storage.directory.credentials.material_for
         made = self._drivers.providers(settings, storage.rules, materials, self._publish, clock)
         adapters = {provider: ForLivingApps(each, storage.removals) for provider, each in made.adapters.items()}
-        webhooks = PushWebhooks(lambda: self._webhooks.if_open, enabled=settings.push.webhooks_enabled)
+        webhooks = PushWebhooks(self._webhooks, enabled=settings.push.webhooks_enabled)
         probe = _Probe(webhooks, ProviderRefusals(self._inspector, clock.monotonic))
         works = Works(storage.store, queue, clock, _pipeline_options(settings), self.counters, probe)
         works.tracer = self._tracer

@@ -119,7 +119,7 @@ class Services:
             settings,
             ConfiguredPush(),
             self._publish_notification,
-            self.webhooks.service,
+            lambda: self.webhooks.service.if_open,
             inspector,
             tracer,
         )
@@ -146,6 +146,7 @@ class Services:
                 self.webhooks.service: lambda: self.webhooks.needed,
                 self.push.delivery: lambda: self.push.needed,
             },
+            errors.SockudoError,
             # Without its database there is no push for now, which is no reason not to serve.
             optional=(self.push.delivery,),
         )

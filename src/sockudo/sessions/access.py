@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from sockudo import errors
 from sockudo.auth.capabilities import Capabilities, Operation, check
-from sockudo.base.names import META_PREFIX, WILDCARD, ChannelKind, is_meta, is_wildcard, namespace_of, user_of, users_of
+from sockudo.protocol.names import (
+    META_PREFIX,
+    WILDCARD,
+    ChannelKind,
+    is_meta,
+    is_wildcard,
+    namespace_of,
+    user_of,
+    users_of,
+)
 from sockudo.sessions.context import SessionContext
 
 __all__ = [

@@ -14,7 +14,6 @@ import msgspec
 
 from sockudo import errors
 from sockudo.apps.policies import StreamPolicy
-from sockudo.base.names import META, WILDCARD, ChannelKind
 from sockudo.base.stream_records import KEEP_ALL, Position
 from sockudo.errors import SockudoError
 from sockudo.hub import Gate, GateLimits
@@ -22,6 +21,7 @@ from sockudo.hub.events import CacheMissed
 from sockudo.protocol import frames
 from sockudo.protocol.filters import Predicate
 from sockudo.protocol.frame import Frame
+from sockudo.protocol.names import META, WILDCARD, ChannelKind
 from sockudo.sessions.access import check_owner, owns_past
 from sockudo.sessions.context import SessionContext
 from sockudo.sessions.deltas import confirm_deltas, wants_of

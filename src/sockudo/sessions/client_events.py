@@ -9,12 +9,12 @@ import msgspec
 
 from sockudo import errors
 from sockudo.auth.capabilities import Operation, check
-from sockudo.base.names import channel_kind, is_meta, is_wildcard
 from sockudo.base.windows import SocketWindow
 from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.hub.events import ClientEvent
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame, data_value
+from sockudo.protocol.names import channel_kind, is_meta, is_wildcard
 from sockudo.publishing.publisher import Pending
 from sockudo.sessions.access import check_publish
 from sockudo.sessions.context import SessionContext

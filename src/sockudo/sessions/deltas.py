@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sockudo.base.names import META, WILDCARD, ChannelKind
 from sockudo.hub.wants import EVERYTHING, Wants
 from sockudo.protocol import frames
 from sockudo.protocol.delta import (
@@ -20,6 +19,7 @@ from sockudo.protocol.delta import (
 )
 from sockudo.protocol.filters import Predicate
 from sockudo.protocol.inbound import InboundFrame, data_value
+from sockudo.protocol.names import META, WILDCARD, ChannelKind
 from sockudo.sessions.context import SessionContext, V2State
 
 __all__ = ["confirm_deltas", "delta_sync_error", "enable_deltas", "note_delta_request", "wants_of"]

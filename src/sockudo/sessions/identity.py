@@ -12,11 +12,11 @@ from sockudo.apps.live import LiveApp
 from sockudo.auth.capabilities import Capabilities
 from sockudo.auth.channels import check_user_auth
 from sockudo.auth.tokens import Token, read_token, signed_by
-from sockudo.base.names import META_PREFIX, channel_kind, is_meta
 from sockudo.errors import SockudoError
 from sockudo.hub.events import SignedIn
 from sockudo.protocol import frames
 from sockudo.protocol.inbound import InboundFrame, object_data
+from sockudo.protocol.names import META_PREFIX, channel_kind, is_meta
 from sockudo.sessions.access import check_granted
 from sockudo.sessions.context import NodeContext, SessionContext
 from sockudo.sessions.diagnostics import log_refused_sign_in

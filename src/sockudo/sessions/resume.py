@@ -14,7 +14,6 @@ from typing import Annotated, NamedTuple, TypeAlias
 import msgspec
 
 from sockudo import errors
-from sockudo.base.names import channel_kind, check_channel_name, is_meta, is_wildcard, user_of
 from sockudo.base.stream_records import Position
 from sockudo.errors import SockudoError
 from sockudo.history import Failed
@@ -22,6 +21,7 @@ from sockudo.hub import Gate
 from sockudo.protocol.filters import MESSAGE_UNITS
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.inbound import InboundFrame, object_data
+from sockudo.protocol.names import channel_kind, check_channel_name, is_meta, is_wildcard, user_of
 from sockudo.sessions.access import check_read, owns_past
 from sockudo.sessions.context import SessionContext
 from sockudo.sessions.diagnostics import note_failed_resume

@@ -8,7 +8,10 @@ import msgspec
 
 from sockudo import errors
 from sockudo.auth.channels import check_channel_auth
-from sockudo.base.names import (
+from sockudo.errors import SockudoError
+from sockudo.protocol.filters import FilterOptions, Predicate, compile_filter
+from sockudo.protocol.inbound import InboundFrame, data_value, object_data
+from sockudo.protocol.names import (
     META,
     META_PREFIX,
     WILDCARD,
@@ -19,9 +22,6 @@ from sockudo.base.names import (
     is_meta,
     is_wildcard,
 )
-from sockudo.errors import SockudoError
-from sockudo.protocol.filters import FilterOptions, Predicate, compile_filter
-from sockudo.protocol.inbound import InboundFrame, data_value, object_data
 from sockudo.sessions.access import check_room, check_subscribe
 from sockudo.sessions.attach import Candidate, Request, Rewind, attach, check_rewind, tell_refusal
 from sockudo.sessions.context import SessionContext

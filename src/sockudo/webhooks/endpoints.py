@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from sockudo.base.names import namespace_of
 from sockudo.config.webhooks import Webhook, WebhookError, WebhookFilter, WebhookRetry, read_webhook
+from sockudo.protocol.names import namespace_of
 
 __all__ = ["AppEndpoints", "Endpoint", "Retry", "app_endpoints"]
 

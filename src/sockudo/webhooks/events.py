@@ -7,16 +7,15 @@ from typing import Any, Final
 
 import msgspec
 
-from sockudo.base.names import USER_CHANNEL_PREFIX
+from sockudo.protocol.names import USER_CHANNEL_PREFIX
 from sockudo.webhooks.records import Event
 
 __all__ = [
+    "app_event",
     "cache_miss",
     "channel_event",
     "client_event",
-    "device_invalidated",
     "member_event",
-    "publish_failed",
     "subscription_count",
     "user_event",
 ]
@@ -69,19 +68,6 @@ def user_event(name: str, user_id: str, time_ms: int) -> Event:
     return _event(name, USER_CHANNEL_PREFIX + user_id, time_ms, user_id=user_id)
 
 
-def publish_failed(
-    publish_id: str, state: str, code: str | None, reason: str | None, counters: Mapping[str, int], time_ms: int
-) -> Event:
-    """A push publish that has ended without reaching anybody. It is about no channel."""
-    about = {"publish_id": publish_id, "state": state, "code": code, "error_reason": reason, "counters": counters}
-    return _push_event("push.publish_failed", about, time_ms)
-
-
-def device_invalidated(device_id: str, provider: str, publish_id: str | None, time_ms: int) -> Event:
-    """A device that was deleted because its provider says that its token is dead. It is about no channel."""
-    about = {"device_id": device_id, "provider": provider, "publish_id": publish_id}
-    return _push_event("push.device_invalidated", about, time_ms)
-
-
-def _push_event(name: str, about: Mapping[str, Any], time_ms: int) -> Event:
+def app_event(name: str, about: Mapping[str, Any], time_ms: int) -> Event:
+    """An event that is about no channel: ``about`` has its members."""
     return Event(name, "", _encode({"name": name, **about}), time_ms)

@@ -36,12 +36,13 @@ def _sample(name: str, time_ms: int) -> Event:
         case "subscription_count":
             return events.subscription_count(_CHANNEL, 1, time_ms)
         case "push.publish_failed":
+            why = {"state": "failed", "code": "provider_auth_failed", "error_reason": "auth_failure"}
             counters = {"planned": 1, "dispatched": 1, "failed": 1}
-            return events.publish_failed(
-                "sockudo-test", "failed", "provider_auth_failed", "auth_failure", counters, time_ms
-            )
+            about = {"publish_id": "sockudo-test", **why, "counters": counters}
+            return events.app_event(name, about, time_ms)
         case "push.device_invalidated":
-            return events.device_invalidated("sockudo-test-device", "fcm", "sockudo-test", time_ms)
+            device = {"device_id": "sockudo-test-device", "provider": "fcm", "publish_id": "sockudo-test"}
+            return events.app_event(name, device, time_ms)
         case "user_online" | "user_offline":
             return events.user_event(name, _USER, time_ms)
     return events.channel_event(name, _CHANNEL, time_ms)

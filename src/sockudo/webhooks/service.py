@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,14 +14,15 @@ from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.apps.signer import Signer
 from sockudo.base.clock import Clock
-from sockudo.base.names import META, WILDCARD
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.hub import Channel
 from sockudo.hub.events import CacheMissed, ClientEvent, MemberChanged, Subscribed, Unsubscribed, UserChanged
 from sockudo.inspector import Inspector
+from sockudo.protocol.names import META, WILDCARD
 from sockudo.webhooks.batches import Batches, BatchOptions
 from sockudo.webhooks.deliverer import Deliverer, DeliveryOptions
 from sockudo.webhooks.endpoints import AppEndpoints, Endpoint, Retry, app_endpoints
+from sockudo.webhooks.events import app_event
 from sockudo.webhooks.ports import Sender, WebhookQueue
 from sockudo.webhooks.recorder import Recorder
 from sockudo.webhooks.records import Event
@@ -168,6 +169,10 @@ class Webhooks:
             if self._traces is not None and not event.trace:
                 event = event._replace(trace=self._traces.cause())
             self.batches.add(endpoints, event)
+
+    def tell(self, app_id: str, name: str, about: Mapping[str, Any]) -> None:
+        """Tells them of something that is about no channel: ``about`` has the members of the event."""
+        self.say(app_id, app_event(name, about, self.now_ms()))
 
     # ---- what the hub emits ----
 

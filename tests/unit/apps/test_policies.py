@@ -16,7 +16,6 @@ from sockudo.apps.policies import (
     resolve_recovery,
     resolve_streams,
 )
-from sockudo.base.names import CHANNEL_PREFIXES, namespace_of
 from sockudo.base.stream_records import Retention
 from sockudo.config.apps import (
     Channels,
@@ -28,6 +27,7 @@ from sockudo.config.apps import (
     PresenceHistory,
 )
 from sockudo.config.schema import build
+from sockudo.protocol.names import CHANNEL_PREFIXES, namespace_of
 
 DAY = 86_400_000
 OFF = StreamDefaults.from_settings(build({}))

@@ -88,7 +88,7 @@ async def test_a_failed_opening_keeps_its_reason_until_the_next_one() -> None:
 
 async def test_what_is_needed_later_is_opened_when_the_change_is_announced() -> None:
     store, needed = Store(), False
-    opener = Opener({store.part: lambda: needed})
+    opener = Opener({store.part: lambda: needed}, SockudoError)
     await opener.start()
     await asyncio.sleep(0)
     needed = True
@@ -106,8 +106,8 @@ async def test_a_needed_one_that_fails_ends_the_start_unless_it_is_optional() ->
     store = Store()
     store.problem = "out of reach"
     with pytest.raises(SockudoError, match="out of reach"):
-        await Opener({store.part: lambda: True}).start()
-    opener = Opener({store.part: lambda: True}, optional=(store.part,), pause=0)
+        await Opener({store.part: lambda: True}, SockudoError).start()
+    opener = Opener({store.part: lambda: True}, SockudoError, optional=(store.part,), pause=0)
     with capture_logs() as logs:
         await opener.start()
     assert [(line["event"], line["part"], line["reason"]) for line in logs] == [

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockudo.base.names import WILDCARD
 from sockudo.hub import HubOptions
 from sockudo.hub.channel import Channel
 from sockudo.hub.patterns import Patterns
@@ -16,6 +15,7 @@ from sockudo.hub.wants import Wants
 from sockudo.protocol.filters import FilterOptions, Predicate, compile_filter
 from sockudo.protocol.formats import V2_JSON
 from sockudo.protocol.frame import Frame
+from sockudo.protocol.names import WILDCARD
 from support.world import Peer, World
 
 OPTIONS = FilterOptions(events_enabled=True, max_events=50, max_event_name=200, tags_enabled=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sockudo.base.names import channel_kind
 from sockudo.errors import CATALOGUE
 from sockudo.inspector import Entry
 from sockudo.inspector.doubts import Doubts
+from sockudo.protocol.names import channel_kind
 from support.world import World
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from sockudo.push.quotas import Quotas
 from sockudo.push.records import Counters, State
 from sockudo.push.webhooks import PushWebhooks
+from sockudo.webhooks.events import app_event
 from sockudo.webhooks.records import Event
 from support.push_service import Desk, a_publish
 from support.push_stores import NOW, a_status, a_subscription
@@ -20,15 +23,12 @@ class Told:
     def __init__(self) -> None:
         self.events: list[tuple[str, Event]] = []
 
-    def say(self, app_id: str, event: Event) -> None:
-        self.events.append((app_id, event))
-
-    def now_ms(self) -> int:
-        return NOW
+    def tell(self, app_id: str, name: str, about: Mapping[str, Any]) -> None:
+        self.events.append((app_id, app_event(name, about, NOW)))
 
 
 def webhooks(told: Told | None, *, enabled: bool = True) -> PushWebhooks:
-    return PushWebhooks(lambda: told, enabled=enabled)  # type: ignore[arg-type, return-value]
+    return PushWebhooks(lambda: told, enabled=enabled)
 
 
 @pytest.mark.parametrize("state", ["failed", "expired", "dead_lettered", "quota_exceeded"])

@@ -9,7 +9,10 @@ import msgspec
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.base.names import (
+from sockudo.dashboard.paging import Page, Paging
+from sockudo.errors import SockudoError
+from sockudo.hub.view import FilterView, HubView
+from sockudo.protocol.names import (
     META,
     META_PREFIX,
     WILDCARD,
@@ -20,9 +23,6 @@ from sockudo.base.names import (
     is_wildcard,
     user_of,
 )
-from sockudo.dashboard.paging import Page, Paging
-from sockudo.errors import SockudoError
-from sockudo.hub.view import FilterView, HubView
 
 if TYPE_CHECKING:
     from sockudo.dashboard.board import Board

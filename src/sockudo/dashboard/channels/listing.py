@@ -7,10 +7,10 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from sockudo.base.names import CHANNEL_KINDS
 from sockudo.dashboard.paging import Page, Paging
 from sockudo.dashboard.selection import select
 from sockudo.hub.view import ChannelEntry, HubView
+from sockudo.protocol.names import CHANNEL_KINDS
 
 __all__ = ["KINDS", "MATCHES", "SORTS", "ChannelQuery", "ChannelRow", "find_channels"]
 

@@ -9,10 +9,10 @@ import msgspec
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.base.names import channel_kind, check_channel_name
 from sockudo.dashboard.texts import pretty
 from sockudo.errors import SockudoError
 from sockudo.history import History, PresenceHistory, http_query
+from sockudo.protocol.names import channel_kind, check_channel_name
 
 if TYPE_CHECKING:
     from sockudo.dashboard.board import Board

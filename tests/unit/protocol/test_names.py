@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockudo import errors
-from sockudo.base.names import (
+from sockudo.config.apps import Namespace
+from sockudo.protocol.names import (
     CHANNEL_KINDS,
     channel_kind,
     check_channel_name,
@@ -20,7 +21,6 @@ from sockudo.base.names import (
     namespace_of,
     user_of,
 )
-from sockudo.config.apps import Namespace
 
 ALLOWED = string.ascii_letters + string.digits + "_-=@,;.:#"
 PREFIXES = [
