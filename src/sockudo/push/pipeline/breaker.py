@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Literal
 
-from sockudo.push.pipeline.options import BreakerOptions
+from sockudo.push.pipeline.works import BreakerOptions
 
 __all__ = ["Breaker", "Lane"]
 

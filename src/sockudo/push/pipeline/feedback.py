@@ -8,6 +8,7 @@ together with the end of the message.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar, Final
@@ -22,17 +23,13 @@ from sockudo.push.delivery import Batch, DeliveryJob, Sent, delivery_key, settli
 from sockudo.push.lifecycle import Step, StepKind
 from sockudo.push.messages import Feedback, Retry, read_body, retry_message
 from sockudo.push.meta import meta_event
-from sockudo.push.pipeline.invalidation import guard
-from sockudo.push.pipeline.retries import retries
-from sockudo.push.pipeline.works import Worker, Works, dead_letter_id
+from sockudo.push.pipeline.retrier import retries
+from sockudo.push.pipeline.works import KEYS_KEPT_MS, Worker, Works, dead_letter_id
 from sockudo.push.ports import Touch
 from sockudo.push.recipients import ROUTE_NAMES, token_hash
 from sockudo.push.records import DeadLetter, DeliveryEvent, DeliveryResult, Outcome, PublishStatus
 
-__all__ = ["KEYS_KEPT_MS", "FeedbackWorker"]
-
-KEYS_KEPT_MS: Final = 7 * 86_400_000
-"""How long it is remembered that an outcome was counted."""
+__all__ = ["FeedbackWorker", "guard"]
 
 _TICK: Final = 64
 _AT_ONCE: Final = 64
@@ -48,6 +45,9 @@ _SETTLING: Final[dict[Outcome, StepKind]] = {
 }
 
 _log = structlog.get_logger("sockudo.push")
+
+_LEAST: Final = 10
+_PERCENT: Final = 20
 
 
 class FeedbackWorker(Worker):
@@ -301,3 +301,27 @@ def _words(batch: Batch, sent: Sent) -> tuple[str | None, str | None]:
     row = row_of_class(sent.error.kind, batch.provider)
     verb = "refused" if sent.outcome == "rejected" else "did not take"
     return f"{batch.provider} {verb} a notification: {sent.error.kind}", None if row is None else row.slug
+
+
+# ---- many dead tokens at once ----
+
+
+def guard(works: Works, batch: Batch, taken: Sequence[Step], status: PublishStatus) -> None:
+    """Tells when these outcomes have made ``failed`` cross the threshold, and a dead token is among them."""
+    rejected = [step for step in taken if step.kind == "rejected"]
+    if not any(step.error is not None and step.error.failure_class == "device_terminal" for step in rejected):
+        return
+    counters = status.counters
+    threshold = max(_LEAST, math.ceil(counters.planned * _PERCENT / 100))
+    if not counters.failed - len(rejected) < threshold <= counters.failed:
+        return
+    works.counters.count("token_invalidation_guard_total", ROUTE_NAMES[batch.provider], batch.app_id)
+    about = {"planned": counters.planned, "failed": counters.failed, "thresholdPercent": _PERCENT}
+    meta_event("token-invalidation-guard", batch.app_id, batch.publish_id, batch.provider, action="warned", **about)
+    _log.warning(
+        "many tokens of one publish are dead: are these the credentials of the right app?",
+        app_id=batch.app_id,
+        publish_id=batch.publish_id,
+        provider=batch.provider,
+        **about,
+    )

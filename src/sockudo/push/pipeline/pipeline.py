@@ -12,12 +12,11 @@ from sockudo.errors import SockudoError
 from sockudo.jobs.ports import Depth
 from sockudo.push.delivery import PushProvider
 from sockudo.push.pipeline.feedback import FeedbackWorker
-from sockudo.push.pipeline.options import PipelineOptions
 from sockudo.push.pipeline.planner import Planner, ShardWorker
 from sockudo.push.pipeline.retrier import Retrier
 from sockudo.push.pipeline.sender import AT_ONCE, Sender
 from sockudo.push.pipeline.upkeep import Upkeep
-from sockudo.push.pipeline.works import Worker, Works
+from sockudo.push.pipeline.works import PipelineOptions, Worker, Works
 from sockudo.push.recipients import ROUTE_NAMES, Provider
 
 __all__ = ["Pipeline"]

@@ -33,8 +33,7 @@ from sockudo.push.messages import (
     read_body,
     shard_message,
 )
-from sockudo.push.pipeline.options import LEASE_MS
-from sockudo.push.pipeline.works import Worker, Works
+from sockudo.push.pipeline.works import LEASE_MS, Worker, Works
 from sockudo.push.planning import Planning, plan_step
 from sockudo.push.queue import Stage
 from sockudo.push.recipients import ROUTE_NAMES

@@ -16,10 +16,8 @@ from sockudo.jobs.ports import Job, Lease
 from sockudo.push.delivery import Batch, PushProvider, Sent
 from sockudo.push.messages import Delivery, Feedback, delivery_stage, feedback_message, read_body
 from sockudo.push.pipeline.breaker import Breaker, Lane
-from sockudo.push.pipeline.options import LEASE_MS
-from sockudo.push.pipeline.sending import Sending
-from sockudo.push.pipeline.traced import run_traced
-from sockudo.push.pipeline.works import Worker, Works
+from sockudo.push.pipeline.sending import Sending, run_traced
+from sockudo.push.pipeline.works import LEASE_MS, Worker, Works
 from sockudo.push.recipients import ROUTE_NAMES, Provider
 
 __all__ = ["AT_ONCE", "Sender"]

@@ -10,18 +10,18 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
+from sockudo.base.spans import Attributes, Span, Tracer
 from sockudo.errors import SockudoError
 from sockudo.jobs.ports import Job
 from sockudo.push.delivery import Batch, DeliveryJob, PushProvider, Sent
 from sockudo.push.messages import Feedback, delivery_message, feedback_message
 from sockudo.push.meta import meta_event
 from sockudo.push.pipeline.breaker import Breaker, Lane
-from sockudo.push.pipeline.options import LEASE_MS
-from sockudo.push.pipeline.works import Works
+from sockudo.push.pipeline.works import LEASE_MS, Works
 from sockudo.push.recipients import ROUTE_NAMES
 from sockudo.push.records import FailureClass, Outcome, OutcomeError
 
-__all__ = ["Sending"]
+__all__ = ["Sending", "run_traced"]
 
 # So many requests are begun before the loop gets its turn.
 _BEGUN_AT_ONCE: Final = 4
@@ -31,6 +31,8 @@ _SOON_MS: Final = 1000
 _NOT_ITS_FAULT: Final[frozenset[FailureClass]] = frozenset({"device_terminal", "caller_payload"})
 
 _log = structlog.get_logger("sockudo.push")
+
+_OTHER: Final = "_OTHER"
 
 
 class Sending:
@@ -256,3 +258,57 @@ def _deferred(batch: Batch, jobs: list[DeliveryJob], due_ms: int) -> Batch:
     if made == batch.batch_id:
         made = f"{first}-deferred-{due_ms + 1}"
     return replace(batch, batch_id=made, jobs=jobs)
+
+
+# ---- spans: one for each time that a batch goes to its provider ----
+
+
+async def run_traced(tracer: Tracer, batch: Batch, sending: Sending) -> list[Job]:
+    """See `Sending.run`. The span is a part of the request that published, however much later this is, and also in
+    another process.
+
+    It tells how many recipients came to what, and nothing of any of them. The provider is not told of the trace.
+    """
+    span = tracer.start("send push batch", "client", _about(batch), cause=batch.trace)
+    error: str | None = _OTHER
+    try:
+        messages = await sending.run()
+        error = None
+    except SockudoError as problem:
+        error = problem.spec.slug
+        raise
+    except asyncio.CancelledError:
+        error = "cancelled"
+        raise
+    finally:
+        _end(span, batch, sending, error)
+    return messages
+
+
+def _end(span: Span, batch: Batch, sending: Sending, error: str | None) -> None:
+    outcomes = Counter(f"sockudo.push.{sent.outcome}" for sent in sending.sent)
+    failures = Counter(sent.error.kind for sent in sending.sent if sent.error is not None)
+    left = len(batch.jobs) - len(sending.sent)
+    told = {**outcomes, "sockudo.push.deferred": left} if left else dict(outcomes)
+    if error is not None:
+        span.end(told, error=error)
+    elif failures:
+        span.end(told, error=failures.most_common(1)[0][0], failed=not outcomes["sockudo.push.accepted"])
+    else:
+        span.end(told)
+
+
+def _about(batch: Batch) -> Attributes:
+    provider = ROUTE_NAMES[batch.provider]
+    return {
+        "messaging.system": "sockudo",
+        "messaging.destination.name": f"push.{provider}",
+        "messaging.operation.name": "send",
+        "messaging.operation.type": "send",
+        "messaging.message.id": batch.publish_id,
+        "messaging.batch.message_count": len(batch.jobs),
+        "sockudo.app_id": batch.app_id,
+        "sockudo.push.provider": provider,
+        "sockudo.push.batch_id": batch.batch_id,
+        "sockudo.push.attempt": batch.attempt,
+    }

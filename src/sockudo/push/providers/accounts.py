@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from sockudo.errors import SockudoError
 from sockudo.outbound.ports import HttpExchange
 from sockudo.push.delivery import Material, Materials, Readiness
 from sockudo.push.providers.answers import FailedError, failed
-from sockudo.push.providers.single_flight import SingleFlight
+from sockudo.push.providers.tokens import SingleFlight
 from sockudo.push.recipients import Provider
 
-__all__ = ["AccountError", "Accounts", "Own", "SharedCredential", "checked_endpoint", "given"]
+__all__ = ["AccountError", "Accounts", "Own", "SharedCredential", "checked_endpoint", "given", "text_of"]
 
 _AGAIN_AFTER: Final = 2.0
 _MOST_APPS: Final = 4096
@@ -178,3 +179,12 @@ class Accounts(Generic[_Some]):
             return _Known(now, source, material, self._make(material, theirs), None)
         except AccountError as error:
             return _Known(now, source, material, None, f"{source}: {error}")
+
+
+def text_of(path: str, setting: str) -> str:
+    """Raises AccountError that names the setting."""
+    try:
+        return Path(path).expanduser().read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no text"
+        raise AccountError(f"the file that {setting} names cannot be read: {reason}") from None

@@ -9,11 +9,17 @@ from urllib.parse import quote
 from sockudo.config.sections.push_providers import PushApns
 from sockudo.outbound.ports import ClientIdentity, Reply
 from sockudo.push.delivery import Material, Materials, Readiness, Sent
-from sockudo.push.providers.accounts import AccountError, Accounts, Own, SharedCredential, checked_endpoint, given
+from sockudo.push.providers.accounts import (
+    AccountError,
+    Accounts,
+    Own,
+    SharedCredential,
+    checked_endpoint,
+    given,
+    text_of,
+)
 from sockudo.push.providers.answers import accepted, json_of, refused
-from sockudo.push.providers.base import HttpProvider, Shapes, Surroundings, encode
-from sockudo.push.providers.collapse import apns_collapse_id
-from sockudo.push.providers.files import text_of
+from sockudo.push.providers.base import HttpProvider, Shapes, Surroundings, apns_collapse_id, encode
 from sockudo.push.providers.keys import Signer, check_not_over, ec_signer, end_of, p12_identity, pem_identity
 from sockudo.push.providers.tokens import RenewedToken, StaticToken, Token, TokenSource
 from sockudo.push.recipients import Recipient

@@ -1,9 +1,14 @@
-"""What all providers over HTTP have in common: ten seconds for a send, and a new token when one is rejected."""
+"""What providers over HTTP have in common: ten seconds for a send, a new token when one is rejected, what becomes of a
+payload, and of keys by which a newer notification takes the place of an older one.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import re
 from collections.abc import Awaitable, Callable, Mapping
+from hashlib import sha256
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -15,12 +20,26 @@ from sockudo.push.providers.answers import FailedError, failed
 from sockudo.push.providers.tokens import TokenSource
 from sockudo.push.recipients import Recipient
 
-__all__ = ["HttpProvider", "Shapes", "Surroundings", "TokenAccount", "credential_rejected", "encode"]
+__all__ = [
+    "HttpProvider",
+    "Shape",
+    "Shapes",
+    "Surroundings",
+    "TokenAccount",
+    "apns_collapse_id",
+    "credential_rejected",
+    "encode",
+    "message_shape",
+    "webpush_topic",
+]
 
 _SECONDS: Final = 10.0
 _MOST_SHAPES: Final = 64
 
 encode: Final = msgspec.json.Encoder().encode
+
+_TOPIC: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
+_LONGEST_ID: Final = 64
 
 
 class Surroundings(NamedTuple):
@@ -135,3 +154,54 @@ class Shapes(Generic[_Shape]):
             del self._made[next(iter(self._made))]
         self._made[id(payload)] = payload, shape
         return shape
+
+
+# ---- payloads ----
+
+
+class Shape(NamedTuple):
+    """The body of a request around the recipient's token."""
+
+    before: bytes
+    after: bytes
+
+
+def message_shape(
+    payload: Mapping[str, Any],
+    convert: Callable[[Any], Any],
+    opening: bytes,
+    closing: bytes,
+) -> Shape:
+    """``message`` with ``token`` as its last member; whatever else the payload has comes before it.
+
+    ``data`` of the message goes through ``convert``; ``opening`` and ``closing`` stand around the token's text.
+    """
+    message = payload.get("message")
+    inner = {key: value for key, value in message.items() if key != "token"} if isinstance(message, dict) else {}
+    if "data" in inner:
+        inner["data"] = convert(inner["data"])
+    outer = {key: value for key, value in payload.items() if key != "message"}
+    before = _open(outer) + b'"message":' + _open(inner) + b'"token":' + opening
+    return Shape(before, closing)
+
+
+def _open(members: Mapping[str, Any]) -> bytes:
+    """An object without its end, ready for one more member."""
+    return encode(members)[:-1] + (b"," if members else b"")
+
+
+# ---- keys of collapsing ----
+
+
+def webpush_topic(key: str) -> str:
+    """At most 32 characters of the base64url alphabet (RFC 8030 § 5.4)."""
+    return key if _TOPIC.fullmatch(key) else _hash(key)[:32]
+
+
+def apns_collapse_id(key: str) -> str:
+    """At most 64 bytes."""
+    return key if key.isprintable() and key.isascii() and len(key) <= _LONGEST_ID else _hash(key)
+
+
+def _hash(key: str) -> str:
+    return base64.urlsafe_b64encode(sha256(key.encode("utf-8", "surrogatepass")).digest()).rstrip(b"=").decode()

@@ -11,7 +11,15 @@ import msgspec
 from sockudo.config.sections.push_providers import PushFcm
 from sockudo.outbound.ports import Reply
 from sockudo.push.delivery import Material, Materials, Sent
-from sockudo.push.providers.accounts import AccountError, Accounts, Own, SharedCredential, checked_endpoint, given
+from sockudo.push.providers.accounts import (
+    AccountError,
+    Accounts,
+    Own,
+    SharedCredential,
+    checked_endpoint,
+    given,
+    text_of,
+)
 from sockudo.push.providers.answers import accepted, json_of, refused
 from sockudo.push.providers.base import (
     HttpProvider,
@@ -20,12 +28,10 @@ from sockudo.push.providers.base import (
     TokenAccount,
     credential_rejected,
     encode,
+    message_shape,
 )
-from sockudo.push.providers.files import text_of
 from sockudo.push.providers.keys import Signer, rsa_signer
-from sockudo.push.providers.messages import message_shape
-from sockudo.push.providers.oauth import access_token
-from sockudo.push.providers.tokens import RenewedToken, StaticToken, Token, TokenSource
+from sockudo.push.providers.tokens import RenewedToken, StaticToken, Token, TokenSource, access_token
 from sockudo.push.recipients import Recipient
 
 __all__ = ["FcmProvider", "ServiceAccount", "account_signer", "fcm_meaning", "service_account"]

@@ -11,10 +11,16 @@ from sockudo.outbound.ports import Reply
 from sockudo.push.delivery import Material, Materials, Sent
 from sockudo.push.providers.accounts import AccountError, Accounts, Own, checked_endpoint, given
 from sockudo.push.providers.answers import accepted, failed, is_unread, json_of, refused
-from sockudo.push.providers.base import HttpProvider, Shapes, Surroundings, TokenAccount, credential_rejected, encode
-from sockudo.push.providers.messages import message_shape
-from sockudo.push.providers.oauth import access_token
-from sockudo.push.providers.tokens import RenewedToken, StaticToken, Token, TokenSource
+from sockudo.push.providers.base import (
+    HttpProvider,
+    Shapes,
+    Surroundings,
+    TokenAccount,
+    credential_rejected,
+    encode,
+    message_shape,
+)
+from sockudo.push.providers.tokens import RenewedToken, StaticToken, Token, TokenSource, access_token
 from sockudo.push.recipients import Recipient
 
 __all__ = ["HmsProvider", "hms_meaning"]

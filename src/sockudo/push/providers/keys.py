@@ -1,5 +1,5 @@
 """Keys and certificates of accounts, read from the texts that people paste; the only importer of ``cryptography`` here
-besides `sockudo.push.providers.encryption`.
+besides `sockudo.push.providers.webpush`.
 
 Everything raises AccountError, whose text says what is wrong with which field and repeats nothing of it.
 """

@@ -1,17 +1,54 @@
-"""All providers, as the server is configured; each is loaded only where it is enabled, so that starts stay quick."""
+"""All providers, as the server is configured, and channels of this server as the sixth (spec: push § 8).
+
+Each is loaded only where it is enabled, so that starts stay quick.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from sockudo.config.sections.push import Push
-from sockudo.push.delivery import Materials, PushProvider
+from sockudo.errors import SockudoError
+from sockudo.push.delivery import Materials, PushProvider, Readiness, Sent
 from sockudo.push.endpoints import EndpointRules
+from sockudo.push.providers.answers import accepted, failed
 from sockudo.push.providers.base import Surroundings
-from sockudo.push.providers.realtime import PublishOnChannel, RealtimeProvider
-from sockudo.push.recipients import Provider
+from sockudo.push.recipients import Provider, Recipient
 
-__all__ = ["push_providers"]
+__all__ = ["PublishOnChannel", "RealtimeProvider", "push_providers"]
+
+PublishOnChannel = Callable[[str, str, Mapping[str, Any]], Awaitable[str | None]]
+"""Publishes the payload for an app on a channel; the message's id, where it has one. Raises SockudoError."""
+
+
+class RealtimeProvider:
+    """A `PushProvider` that needs no account."""
+
+    def __init__(self, publish: PublishOnChannel) -> None:
+        self._publish = publish
+
+    async def send(
+        self, app_id: str, payload: Mapping[str, Any], recipient: Recipient, *, expires_at_ms: int | None
+    ) -> Sent:
+        try:
+            message_id = await self._publish(app_id, recipient.token, payload)
+        except SockudoError as error:
+            return failed(_kind(error), error.spec.code)
+        return accepted(message_id)
+
+    async def readiness(self, app_id: str) -> Readiness:
+        return Readiness(ready=True, source="this server")
+
+    async def close(self) -> None:
+        return None
+
+
+def _kind(error: SockudoError) -> str:
+    status = error.spec.status or 500
+    if status == 429:
+        return "quota"
+    return "unavailable" if status >= 500 else "invalid_payload"
 
 
 def push_providers(

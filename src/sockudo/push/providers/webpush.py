@@ -1,10 +1,18 @@
-"""Browsers, through the service that each has registered with (spec: push § 8)."""
+"""Browsers, through the service that each has registered with (spec: push § 8), to which notifications are encrypted
+(RFC 8291).
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import os
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
+
+import http_ece
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from sockudo.config.sections.push_providers import PushWebpush
 from sockudo.errors import SockudoError
@@ -13,13 +21,17 @@ from sockudo.push.delivery import Material, Materials, Sent
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.providers.accounts import AccountError, Accounts, Own, given
 from sockudo.push.providers.answers import accepted, failed, json_of, refused
-from sockudo.push.providers.base import HttpProvider, Shapes, Surroundings, encode
-from sockudo.push.providers.collapse import webpush_topic
-from sockudo.push.providers.encryption import KeysError, encrypted
+from sockudo.push.providers.base import HttpProvider, Shapes, Surroundings, encode, webpush_topic
 from sockudo.push.providers.keys import Signer, vapid_signer
 from sockudo.push.recipients import Recipient, WebRecipient
 
-__all__ = ["WebPushProvider", "webpush_meaning"]
+__all__ = ["MOST_BYTES", "KeysError", "WebPushProvider", "encrypted", "webpush_meaning"]
+
+MOST_BYTES: Final = 4079
+"""What fits into the one record that there may be: 4096 without its end mark and its tag."""
+
+_RECORD_SIZE: Final = 4096
+_CURVE: Final = ec.SECP256R1()
 
 _LASTS: Final = 12 * 3600
 _EARLY: Final = 3600.0
@@ -35,6 +47,51 @@ _KINDS: Final[Mapping[int, str]] = {
     401: "auth_failure",
     403: "auth_failure",
 }
+
+
+# ---- encryption: no push service can read what is sent ----
+
+
+class KeysError(ValueError):
+    """The keys of a subscription are none."""
+
+
+def encrypted(plaintext: bytes, p256dh: str, auth: str) -> bytes:
+    """The body for a subscription with these keys, which are base64url with or without padding.
+
+    Raises KeysError, and ValueError for a plaintext of more than `MOST_BYTES`.
+    """
+    if len(plaintext) > MOST_BYTES:
+        raise ValueError("the notification does not fit into a record")
+    secret, point = _decoded(auth), _decoded(p256dh)
+    if len(secret) != 16:
+        raise KeysError
+    try:
+        theirs = ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, point)
+    except ValueError:
+        raise KeysError from None
+    # A new pair of keys and a new salt for every notification: nothing may be encrypted twice with the same.
+    body: bytes = http_ece.encrypt(
+        plaintext,
+        salt=os.urandom(16),
+        private_key=ec.generate_private_key(_CURVE),
+        dh=theirs,
+        auth_secret=secret,
+        rs=_RECORD_SIZE,
+        version="aes128gcm",
+    )
+    return body
+
+
+def _decoded(text: str) -> bytes:
+    bare = text.strip().rstrip("=").replace("+", "-").replace("/", "_")
+    try:
+        return base64.b64decode(bare + "=" * (-len(bare) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise KeysError from None
+
+
+# ---- requests ----
 
 
 class VapidAccount:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Table, select
 
 from sockudo.push.ports import FOREVER_BELOW_MS, Category, Cleaned
 from sockudo.push.records import TERMINAL
-from sockudo.push.stores.publish_changes import statuses_of
+from sockudo.push.stores.changes import statuses_of
 from sockudo.push.stores.rows import sql_state
 from sockudo.push.stores.rules import ENDED
 from sockudo.push.stores.statements import Statements, by_app, values

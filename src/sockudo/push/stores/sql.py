@@ -18,17 +18,14 @@ from sockudo.base.ids import unique_id
 from sockudo.config.sections import Mysql, Postgres
 from sockudo.push.ports import Category, Cleaned, OperatorNote, Removal
 from sockudo.push.positions import time_after
+from sockudo.push.stores.changes import Locking, Recording, owners_of
 from sockudo.push.stores.cleaning import clean_category, delete_app
-from sockudo.push.stores.grouping import Groups
-from sockudo.push.stores.publish_changes import owners_of
 from sockudo.push.stores.rows import note_of
 from sockudo.push.stores.rules import is_live, stored_key
 from sockudo.push.stores.schema import SCHEMA_VERSION, STEPS, TYPES, push_tables
-from sockudo.push.stores.sql_devices import SqlDevices, count_channels
-from sockudo.push.stores.sql_keys import Locking, Recording
+from sockudo.push.stores.sql_base import Groups, kinds_of, one_by_one
+from sockudo.push.stores.sql_devices import SqlDevices, SqlSettings, count_channels
 from sockudo.push.stores.sql_publishes import SqlPublishes, find_intents
-from sockudo.push.stores.sql_room import kinds_of, one_by_one
-from sockudo.push.stores.sql_settings import SqlSettings
 from sockudo.push.stores.statements import Statements, behind
 from sockudo.storage.engine import mysql_engine, postgres_engine, sqlite_engine
 from sockudo.storage.failures import Subject

@@ -20,8 +20,7 @@ from sockudo.push.records import (
     Shard,
     State,
 )
-from sockudo.push.stores.grouping import Groups, Work
-from sockudo.push.stores.publish_changes import (
+from sockudo.push.stores.changes import (
     Accept,
     Edit,
     Steps,
@@ -47,7 +46,7 @@ from sockudo.push.stores.rows import (
 )
 from sockudo.push.stores.rules import stored_key
 from sockudo.push.stores.schema import step_key_hash
-from sockudo.push.stores.sql_room import SqlRoom
+from sockudo.push.stores.sql_base import Groups, SqlRoom, Work
 from sockudo.push.stores.statements import Statements, behind, by_app, chunks, values
 
 __all__ = ["SqlPublishes", "find_intents"]

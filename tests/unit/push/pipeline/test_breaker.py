@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from sockudo.push.pipeline.breaker import Breaker, Lane
-from sockudo.push.pipeline.options import BreakerOptions
+from sockudo.push.pipeline.works import BreakerOptions
 from support.virtual_time import in_virtual_time
 
 _OPTIONS = BreakerOptions(failure_threshold=3, cooldown_ms=60_000)

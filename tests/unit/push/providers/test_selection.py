@@ -1,4 +1,4 @@
-"""Which providers there are, by configuration; and that none of them lets out a secret."""
+"""Channels of this server as a provider."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from sockudo import errors
 from sockudo.config.sections.push import Push
 from sockudo.config.sections.push_providers import PushApns, PushFcm, PushHms, PushWebpush, PushWns
+from sockudo.errors import ErrorSpec
 from sockudo.outbound.exchange import Exchange
 from sockudo.push.delivery import PushProvider
 from sockudo.push.providers import push_providers
+from sockudo.push.providers.selection import RealtimeProvider
 from sockudo.push.recipients import (
     ApnsRecipient,
     FcmRecipient,
     HmsRecipient,
     Provider,
+    RealtimeRecipient,
     Recipient,
     WebRecipient,
     WnsRecipient,
@@ -27,6 +31,38 @@ from sockudo.testing import ProviderAnswer
 from support.push_accounts import Desk, Stored, apns_key, desk, preview, service_account, vapid_key
 
 PLANTED = "pl4nted-s3cret"
+
+
+async def test_a_payload_is_published_on_the_channel() -> None:
+    published: list[tuple[str, str, Mapping[str, Any]]] = []
+
+    async def publish(app_id: str, channel: str, payload: Mapping[str, Any]) -> str | None:
+        published.append((app_id, channel, payload))
+        return "m-1"
+
+    provider = RealtimeProvider(publish)
+    sent = await provider.send("app", {"data": 1}, RealtimeRecipient("news"), expires_at_ms=None)
+    assert (sent.outcome, sent.message_id) == ("accepted", "m-1")
+    assert published == [("app", "news", {"data": 1})]
+    assert (await provider.readiness("app")).ready
+    await provider.close()
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "outcome"),
+    [
+        (errors.SERVICE_UNAVAILABLE, "unavailable", "retryable"),
+        (errors.INVALID_INPUT, "invalid_payload", "rejected"),
+    ],
+)
+async def test_refusals(spec: ErrorSpec, kind: str, outcome: str) -> None:
+    async def publish(*_: Any) -> str | None:
+        raise spec("no, secret-channel")
+
+    sent = await RealtimeProvider(publish).send("app", {}, RealtimeRecipient("secret-channel"), expires_at_ms=None)
+    assert sent.error is not None
+    assert (sent.error.kind, sent.outcome) == (kind, outcome)
+    assert "secret-channel" not in str(sent)
 
 
 async def no_publish(*_: Any) -> str | None:

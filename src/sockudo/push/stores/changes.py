@@ -1,16 +1,19 @@
-"""What is done to publishes, many at a time: rows are locked and read, all is decided, and then written."""
+"""Changes that are made many at a time, by kind: rows are locked and read, all is decided, and then written."""
 
 from __future__ import annotations
 
+import time
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from sockudo.push.lifecycle import Step
-from sockudo.push.records import PublishIntent, PublishStatus
-from sockudo.push.stores.rows import event_row, log_row, status_of, status_row
+from sockudo.push.ports import Change
+from sockudo.push.records import Device, PublishIntent, PublishStatus, Subscription
+from sockudo.push.stores.rows import device_of, device_row, event_row, log_row, status_of, status_row, subscription_row
 from sockudo.push.stores.rules import (
     KeyOwner,
     accept_winner,
@@ -24,10 +27,31 @@ from sockudo.push.stores.rules import (
 from sockudo.push.stores.schema import step_key_hash
 from sockudo.push.stores.statements import Statements, by_app, chunks, values
 
-__all__ = ["Accept", "Change", "Edit", "Steps", "Swap", "change_publishes", "live_owner", "owners_of", "statuses_of"]
+__all__ = [
+    "Accept",
+    "Edit",
+    "Locking",
+    "PublishChange",
+    "Putting",
+    "Recording",
+    "Steps",
+    "Swap",
+    "change_locks",
+    "change_publishes",
+    "live_owner",
+    "now_ms",
+    "owners_of",
+    "put_devices",
+    "put_subscriptions",
+    "record_keys",
+    "statuses_of",
+]
 
 Place = tuple[str, str]
 """App and publish, or app and key."""
+
+
+# ---- publishes ----
 
 
 class Accept(NamedTuple):
@@ -71,10 +95,10 @@ class Steps(NamedTuple):
     keys_until_ms: int
 
 
-Change = Accept | Swap | Edit | Steps
+PublishChange = Accept | Swap | Edit | Steps
 
 
-def change_publishes(sql: Statements, connection: Connection, changes: Sequence[Change]) -> list[Any]:
+def change_publishes(sql: Statements, connection: Connection, changes: Sequence[PublishChange]) -> list[Any]:
     """The results of the methods that they stand for."""
     batch = _Batch(sql, connection, changes)
     results = [batch.make(change) for change in changes]
@@ -89,7 +113,7 @@ class _Batch:
     undone and begins again, and then sees it.
     """
 
-    def __init__(self, sql: Statements, connection: Connection, changes: Sequence[Change]) -> None:
+    def __init__(self, sql: Statements, connection: Connection, changes: Sequence[PublishChange]) -> None:
         self._sql = sql
         self._connection = connection
         self._statuses = statuses_of(sql, connection, [change.place for change in changes], locked=True)
@@ -114,7 +138,7 @@ class _Batch:
         self._steps: list[tuple[object, ...]] = []
         self._events: list[tuple[object, ...]] = []
 
-    def make(self, change: Change) -> Any:
+    def make(self, change: PublishChange) -> Any:
         match change:
             case Accept():
                 return self._accept(change)
@@ -228,3 +252,122 @@ def owners_of(
         for app_id, keys in by_app(names)
         for key, publish_id, expires_at_ms in values(listed, connection, app_id, keys)
     }
+
+
+# ---- locks and keys that processes share ----
+
+
+class Locking(NamedTuple):
+    """See `PushStore.lock`; giving back is locking until ``until_ms`` None."""
+
+    place: Place
+    owner: str
+    now_ms: int
+    until_ms: int | None
+
+
+class Recording(NamedTuple):
+    """See `PushStore.record_once`."""
+
+    place: Place
+    now_ms: int
+    until_ms: int
+
+
+def change_locks(sql: Statements, connection: Connection, requests: Sequence[Locking]) -> list[bool]:
+    """Whether each was granted, or given back."""
+    held = {
+        (app_id, name): (owner, until_ms)
+        for app_id, names in by_app(request.place for request in requests)
+        for name, owner, until_ms in values(sql.lock_locks, connection, app_id, names)
+    }
+    stored = dict(held)
+    results = []
+    for place, owner, now_ms, until_ms in requests:
+        holder = held.get(place)
+        mine = holder is not None and holder[0] == owner
+        granted = mine if until_ms is None else holder is None or mine or holder[1] <= now_ms
+        results.append(granted)
+        if granted and until_ms is None:
+            del held[place]
+        elif granted and until_ms is not None:
+            held[place] = owner, until_ms
+    new = [(*place, *held[place]) for place in sorted(held) if place not in stored]
+    changed = [(*place, *held[place]) for place in sorted(held) if place in stored and held[place] != stored[place]]
+    if new:
+        sql.insert_locks.run(connection, new)
+    if changed:
+        sql.save_locks.run(connection, changed)
+    for app_id, names in by_app(place for place in stored if place not in held):
+        list(values(sql.delete_locks, connection, app_id, names))
+    return results
+
+
+def record_keys(sql: Statements, connection: Connection, requests: Sequence[Recording]) -> list[bool]:
+    """Whether each was the first."""
+    stored = owners_of(sql, connection, (request.place for request in requests), locked=True)
+    known = dict(stored)
+    written: dict[Place, None] = {}
+    results = []
+    for place, now_ms, until_ms in requests:
+        owner = known.get(place)
+        first = owner is None or not is_live(owner.expires_at_ms, now_ms)
+        results.append(first)
+        if first:
+            known[place] = KeyOwner("", until_ms)
+            written[place] = None
+    new = [(*place, *known[place]) for place in sorted(written) if place not in stored]
+    changed = [(*place, *known[place]) for place in sorted(written) if place in stored]
+    if new:
+        sql.insert_keys.run(connection, new)
+    if changed:
+        sql.save_keys.run(connection, changed)
+    return results
+
+
+# ---- devices and subscriptions ----
+
+
+class Putting(NamedTuple):
+    """See `Devices.put_device`."""
+
+    device: Device
+    keep_secret: bool
+
+
+def put_devices(sql: Statements, connection: Connection, requests: Sequence[Putting]) -> list[Change]:
+    """What each has changed."""
+    stored = {
+        (app_id, row.device_id): device_of(row)
+        for app_id, device_ids in by_app((device.app_id, device.id) for device, _ in requests)
+        for row in values(sql.lock_devices, connection, app_id, device_ids)
+    }
+    written: dict[tuple[str, str], Device] = {}
+    changes: list[Change] = []
+    for device, keep_secret in requests:
+        place = device.app_id, device.id
+        before = written.get(place) or stored.get(place)
+        if before is not None and keep_secret:
+            device = replace(device, secret_hash=before.secret_hash)  # noqa: PLW2901 - it is this one from here on
+        if before == device:
+            changes.append("unchanged")
+            continue
+        changes.append("inserted" if before is None else "updated")
+        written[place] = device
+    if written:
+        at_ms = now_ms()
+        sql.save_devices.run(connection, [device_row(written[place], at_ms) for place in sorted(written)])
+    return changes
+
+
+def put_subscriptions(sql: Statements, connection: Connection, requests: Sequence[Subscription]) -> list[None]:
+    """Of those about the same channel and device the last one counts."""
+    written = {(each.app_id, each.channel, each.device_id): each for each in requests}
+    at_ms = now_ms()
+    sql.save_subscriptions.run(connection, [subscription_row(written[place], at_ms) for place in sorted(written)])
+    return [None] * len(requests)
+
+
+def now_ms() -> int:
+    """For the columns that say when a row was written, which nothing reads."""
+    return int(time.time() * 1000)

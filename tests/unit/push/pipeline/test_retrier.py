@@ -1,11 +1,13 @@
+""""""
+
 from __future__ import annotations
 
 import msgspec
 import pytest
 
 from sockudo.push.delivery import Batch, DeliveryJob, delivery_key
-from sockudo.push.pipeline.options import RetryOptions
-from sockudo.push.pipeline.retries import deadline_ms, due_ms, retries
+from sockudo.push.pipeline.retrier import deadline_ms, due_ms, retries
+from sockudo.push.pipeline.works import RetryOptions
 from sockudo.push.recipients import FcmRecipient
 from sockudo.push.records import OutcomeError
 
