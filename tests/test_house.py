@@ -37,7 +37,7 @@ OWNERS = {
     "opentelemetry": {"tracing"},
     "prometheus_client": {"metrics"},
     "uvicorn": {"edge", "server"},
-    "starlette": {"dashboard", "edge", "server"},
+    "starlette": {"dashboard", "edge", "push", "server", "webhooks"},
     "jinja2": {"dashboard"},
     "httptools": {"edge", "outbound", "server", "testing"},
     "cryptography": {"cli", "push", "testing"},
@@ -62,7 +62,7 @@ OUTSIDE_WORLD = frozenset({"asyncio", "socket", "ssl", "subprocess", "threading"
 PRINTERS = frozenset({"cli", "server"})
 
 LONGEST = 450
-FLOORS = 10
+FLOORS = 11
 GENERATED = "_pb2"
 """How the names of modules end that a compiler writes."""
 

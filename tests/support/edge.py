@@ -26,19 +26,21 @@ from sockudo.edge.held_replies import HeldReplies
 from sockudo.edge.history import history_routes
 from sockudo.edge.http_protocol import HttpProtocol
 from sockudo.edge.inspector import inspector_routes
+from sockudo.edge.lane import Lane
 from sockudo.edge.listeners import asgi_config
 from sockudo.edge.operations import operations_routes
 from sockudo.edge.presence_history import presence_history_routes
 from sockudo.edge.publishing import publish_reply
-from sockudo.edge.push.routes import push_routes
 from sockudo.edge.reach import Reach
 from sockudo.edge.tails import Tails
 from sockudo.edge.traced import TracedFront, traced_publish_reply
-from sockudo.edge.webhooks import webhook_routes
 from sockudo.edge.websocket import WebSocketProtocol
 from sockudo.hub import HubOptions
 from sockudo.limits.ip import IpLimits
+from sockudo.push.http.lane import push_lane
+from sockudo.push.wing import push_routes
 from sockudo.sessions import Session
+from sockudo.webhooks.routes import webhook_routes
 from support.inside import Node, credentials
 from support.signing import signed_query
 from support.websocket import CLOSE, TEXT, frame, handshake
@@ -286,7 +288,7 @@ def _server_routes(node: EdgeNode) -> list[Route]:
         *api_routes(edge, node.bus, node.cluster_directory),
         *history_routes(edge, parts.history),
         *presence_history_routes(edge, parts.presence_history),
-        *push_routes(edge),
+        *push_routes(edge, parts.push_services),
         *webhook_routes(edge, parts.webhooks),
         *inspector_routes(edge, node.tails),
         *operations_routes(edge, node.health, node.view, parts.history, parts.presence_history),
@@ -327,10 +329,10 @@ class EdgeNode(Node):
             cors=Cors(self.settings),
             uvicorn=asgi_config(application),
             replies=HeldReplies(self.turns.append),
-            push=self.components.push_services,
             tracer=tracer,
             answer=publish_reply if tracer is None else functools.partial(traced_publish_reply, tracer),
         )
+        self.edge.lane = Lane(push_lane(self.edge, self.components.push_services))
         self.tails = Tails(self.gateway.inspector, lambda: self.gateway.draining)
         self.health = HealthChecks(self.apps, lambda: self.gateway.draining, lambda: 1.0)
         self.edge.tell_time()

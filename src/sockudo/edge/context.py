@@ -20,6 +20,7 @@ from sockudo.config import Settings
 from sockudo.edge.cors import Cors
 from sockudo.edge.descriptors import DescriptorWatch
 from sockudo.edge.held_replies import HeldReplies
+from sockudo.edge.lane import Lane
 from sockudo.edge.reach import Reach
 from sockudo.edge.refusal_log import RefusalLog
 from sockudo.edge.replies import PLAIN_OK, Reply, render
@@ -27,7 +28,6 @@ from sockudo.edge.unfinished import UnfinishedBodies
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.ip import IpLimits
 from sockudo.publishing import EventApi
-from sockudo.push.services import PushServices
 from sockudo.sessions import Gateway
 
 __all__ = ["AnswerPublish", "Edge"]
@@ -69,10 +69,11 @@ class Edge:
     reach: Reach
     uvicorn: Config
     replies: HeldReplies
-    push: PushServices
     # How a publish on the express lane is answered; where something is traced, it leaves spans.
     answer: AnswerPublish
     tracer: Tracer | None = None
+    # What is answered without the web framework.
+    lane: Lane = field(default_factory=Lane)
     state: ServerState = field(default_factory=ServerState)
     # Connections that were sent a close frame and have not answered it; a dict for its order.
     closing: dict[Closing, None] = field(default_factory=dict)

@@ -6,9 +6,8 @@ The express lane
 A publish to a plain channel has nothing to wait for, so it is answered from within the parser's callback, without a
 task or a scope, and one to a durable channel is answered when its commit has ended; every other request takes uvicorn's
 way to the web framework. Both call `sockudo.edge.publishing.publish_reply`, so that they cannot drift apart. So do
-publishes of notifications, unless push is off or they are traced, with `sockudo.edge.push.lane.push_reply`. A request
-takes the lane only if nothing else is under way on its connection; otherwise it queues behind the others like any
-request.
+what wings entered in `sockudo.edge.lane`, unless it is traced. A request takes the lane only if nothing else is under
+way on its connection; otherwise it queues behind the others like any request.
 
 This module is the only one that relies on uvicorn's internals; `tests/unit/edge/test_uvicorn_touchpoint.py` fails
 loudly when a new version moves them.
@@ -27,11 +26,10 @@ from sockudo.edge.admission import asks_for_websocket, upgrade
 from sockudo.edge.awaited import AwaitedReply
 from sockudo.edge.http_connection import HttpConnection
 from sockudo.edge.http_head import MAX_HEADERS, MAX_TARGET, check_head, target_too_long
-from sockudo.edge.lane import LanePublish, lane_route
+from sockudo.edge.lane import LanePublish
 from sockudo.edge.outgoing import WhileOpen
 from sockudo.edge.proxy_protocol import parse as parse_proxy_header
 from sockudo.edge.publishing import finished_reply
-from sockudo.edge.push.lane import push_reply
 from sockudo.edge.refusals import garbled, note_connection, refused_publish
 from sockudo.edge.replies import PLAIN_OK, Refusal, Reply, error_reply, render
 from sockudo.edge.traced import traced_refusal
@@ -223,22 +221,24 @@ class HttpProtocol(HttpConnection):
         Anything out of the ordinary goes the other way, where it is examined and refused if need be.
         """
         path, mark, query = self.url.partition(b"?")
-        route = lane_route(path)
+        edge = self.edge
+        route = edge.lane.route(path)
         parser = self.parser
         if route is None or parser.get_method() != b"POST" or not self._free:
             return None
-        if route[0] is None and (self.edge.push.serving() is None or self.edge.tracer is not None):
+        kind = route[0]
+        if not (isinstance(kind, bool) or (edge.tracer is None and kind.is_open())):
             return None
         if not len(headers) == len(self.headers) <= MAX_HEADERS or not headers.keys().isdisjoint(_NOT_PLAIN):
             return None
-        if not (self.edge.reach.open or self.edge.reach.passes(headers)):
+        if not (edge.reach.open or edge.reach.passes(headers)):
             return None
         if b"host" not in headers or int(headers.get(b"content-length", b"0")) > self._body_limit:
             return None
         # Without a Connection header only HTTP/1.1 keeps a connection open.
         if (b"connection" in headers or not parser.should_keep_alive()) and parser.get_http_version() != "1.1":
             return None
-        return LanePublish(route[0], route[1], path.removesuffix(b"/"), query if mark else None, headers)
+        return LanePublish(kind, route[1], path.removesuffix(b"/"), query if mark else None, headers)
 
     def _check_head(self, headers: dict[bytes, bytes], version: str) -> None:
         try:
@@ -311,11 +311,11 @@ class HttpProtocol(HttpConnection):
                 extra = edge.limits.headers(verdict)
                 if not verdict.allowed:
                     reply = error_reply(edge.limits.refusal(verdict, "api"))
-                    if publish.batch is not None:
+                    if isinstance(publish.batch, bool):
                         traced_refusal(edge, reply, *publish)  # type: ignore[arg-type]  # it is one of events
         if reply is None:
-            push = publish.batch is None
-            reply = push_reply(edge, *publish[1:], body) if push else edge.answer(edge, *publish, body)
+            kind = publish.batch
+            reply = edge.answer(edge, *publish, body) if isinstance(kind, bool) else kind.answer(*publish[1:], body)
         close = not self.parser.should_keep_alive()
         if isinstance(reply, Reply):
             self._write_publish(publish, reply, extra, close=close)

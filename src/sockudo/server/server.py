@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import ssl
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from starlette.types import ASGIApp
 from sockudo.apps import AppRegistry
 from sockudo.base.clock import Clock, SystemClock
 from sockudo.base.loop_watch import LoopWatch
-from sockudo.base.measures import Distribution, Numbers
 from sockudo.base.spans import Tracer
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.cluster.in_process import Network
@@ -35,6 +33,7 @@ from sockudo.edge.held_replies import HeldReplies
 from sockudo.edge.history import history_routes
 from sockudo.edge.http_protocol import HttpProtocol
 from sockudo.edge.inspector import inspector_routes
+from sockudo.edge.lane import Lane
 from sockudo.edge.listeners import (
     Listener,
     ListenError,
@@ -51,25 +50,20 @@ from sockudo.edge.message_versions import message_version_routes
 from sockudo.edge.operations import operations_routes
 from sockudo.edge.presence_history import presence_history_routes
 from sockudo.edge.publishing import publish_reply
-from sockudo.edge.push.routes import push_routes
 from sockudo.edge.reach import Reach
 from sockudo.edge.revocations import revocation_routes
 from sockudo.edge.ring import open_ring
 from sockudo.edge.tails import Tails
 from sockudo.edge.traced import TracedFront, traced_publish_reply
-from sockudo.edge.webhooks import webhook_routes
 from sockudo.history import History
 from sockudo.limits.ip import IpLimits
 from sockudo.metrics import HistorySources, Metrics, history_measures
-from sockudo.push.metrics import push_measures
 from sockudo.server.services import Services
 from sockudo.sessions.orders import end_tokens
 from sockudo.sessions.sweeper import sweep
 from sockudo.storage.claims import Claims, places
 from sockudo.storage.occupants import Occupant
 from sockudo.tracing import Tracing, start_tracing
-from sockudo.webhooks import Webhooks
-from sockudo.webhooks.metrics import webhook_measures
 
 __all__ = ["Server"]
 
@@ -162,7 +156,6 @@ class Server:
             reach=Reach.of_clients(settings),
             uvicorn=asgi_config(main),
             replies=HeldReplies(asyncio.get_running_loop().call_soon),
-            push=services.push,
             tracer=tracer,
             answer=publish_reply if tracer is None else partial(traced_publish_reply, tracer),
         )
@@ -172,12 +165,12 @@ class Server:
             *history_routes(edge, messages),
             *presence_history_routes(edge, presence),
             *message_version_routes(edge),
-            *webhook_routes(edge, services.webhooks.service),
-            *push_routes(edge),
             *inspector_routes(edge, self.tails),
             *revocation_routes(edge, services.revocations, partial(end_tokens, services.bus)),
             *operations_routes(edge, self.health, services.view, messages, presence),
+            *(route for wing in services.wings for route in wing.routes(edge)),
         ]
+        edge.lane = Lane({path: entry for wing in services.wings for path, entry in wing.lane(edge).items()})
         front = Front(edge, routes)
         main.front = front if tracer is None else TracedFront(edge, front, tracer)
 
@@ -188,9 +181,8 @@ class Server:
         messages = services.histories.messages
         health.add_component("history", messages, History.check, degrading=False)
         health.add_component("history_writes", messages, lambda history: history.taking.check())
-        health.add_component("webhooks", services.webhooks.service, Webhooks.check)
-        health.add_component("push_store", services.push.storage, lambda storage: storage.store.check())
-        health.add_component("push", services.push.delivery, lambda sending: sending.pipeline.check())
+        for wing in services.wings:
+            wing.add_checks(health)
         return health
 
     def _build_operators(self) -> None:
@@ -233,20 +225,11 @@ class Server:
             port=settings.metrics.port,
             sources=(
                 partial(history_measures, HistorySources(lambda: messages.if_open, lambda: presence.if_open)),
-                self._webhook_measures,
-                self._push_measures,
+                *(wing.measures for wing in services.wings),
             ),
             refused_requests=services.gateway.refused_requests,
             descriptors_missing=lambda: self.edge.descriptors.exhausted,
         )
-
-    def _webhook_measures(self) -> Iterable[Numbers | Distribution]:
-        webhooks = self.services.webhooks.service.if_open
-        return () if webhooks is None else webhook_measures(webhooks, self.settings.queue.driver)
-
-    def _push_measures(self) -> Iterable[Numbers | Distribution]:
-        push = self.services.push
-        return push_measures(push.counters) if push.delivery.is_open else ()
 
     async def _open_dashboard(self) -> None:
         """A password is shown once: none is made for a dashboard that cannot be reached. Until then no login passes."""
@@ -308,7 +291,8 @@ class Server:
 
     async def _scrape(self) -> bytes:
         await self.services.histories.refresh_totals()
-        await self.services.push.measure()
+        for wing in self.services.wings:
+            await wing.refresh()
         return self.metrics.render()
 
     @property

@@ -47,12 +47,14 @@ from sockudo.publishing.rosters import Rosters
 from sockudo.push.refused import note_refused
 from sockudo.push.rules import EventRules
 from sockudo.push.runtime import PushRuntime
+from sockudo.push.wing import push_wing
 from sockudo.queues import webhook_queue
 from sockudo.server.push_drivers import ConfiguredPush
 from sockudo.sessions import Gateway
 from sockudo.sessions.orders import answer_orders
 from sockudo.webhooks.ports import Sender
 from sockudo.webhooks.runtime import WebhookRuntime
+from sockudo.webhooks.wing import webhook_wing
 
 __all__ = ["Services"]
 
@@ -138,6 +140,7 @@ class Services:
         self._rosters = Rosters(self.bus, self.membership, router, hub)
         router.on_item(AppsChanged, self._apps_changed)
         answer_orders(router, self.gateway, self.revocations)
+        self.wings = (webhook_wing(self.webhooks, settings.queue.driver), push_wing(self.push))
         self._reading: set[asyncio.Task[None]] = set()
         self._opener = Opener(
             {

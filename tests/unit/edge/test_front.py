@@ -20,7 +20,7 @@ from sockudo.edge.front import Front
 from sockudo.edge.history import history_routes
 from sockudo.edge.operations import operations_routes
 from sockudo.edge.paths import path_part
-from sockudo.edge.push.routes import push_routes
+from sockudo.push.wing import push_routes
 from support.edge import EdgeNode, request, settings
 
 
@@ -263,7 +263,7 @@ class TestShelves:
         routes = [
             *api_routes(node.edge, node.bus, node.cluster_directory),
             *history_routes(node.edge, node.components.history),
-            *push_routes(node.edge),
+            *push_routes(node.edge, node.components.push_services),
             *operations_routes(
                 node.edge, node.health, node.view, node.components.history, node.components.presence_history
             ),

@@ -42,8 +42,7 @@ def test_spreads_have_the_buckets_of_their_kind() -> None:
 def test_every_name_that_is_counted_is_in_the_table() -> None:
     used = {
         name
-        for folder in ("push", "edge/push")
-        for path in (_SOURCE / folder).rglob("*.py")
+        for path in (_SOURCE / "push").rglob("*.py")
         for name in _USE.findall(path.read_text())
         if name.endswith(("_total", "_seconds", "_size", "_busy", "_state", "_inflight"))
     }

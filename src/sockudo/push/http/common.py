@@ -17,6 +17,7 @@ from sockudo.edge.publishing import check_json
 from sockudo.edge.signed import authenticated
 from sockudo.push.access import Access, read_access
 from sockudo.push.cursors import Page, PageRequest, page_request
+from sockudo.push.services import PushServices
 from sockudo.push.validation import check_app_id
 
 if TYPE_CHECKING:
@@ -50,7 +51,13 @@ class Asked:
 
 
 def push_route(
-    edge: Edge, method: str, path: str, answer: Callable[[Asked], Awaitable[Response]], *, admin: bool = True
+    edge: Edge,
+    services: PushServices,
+    method: str,
+    path: str,
+    answer: Callable[[Asked], Awaitable[Response]],
+    *,
+    admin: bool = True,
 ) -> Route:
     """A signed route. ``admin`` refuses devices before anything else is looked at: for routes without a body."""
 
@@ -62,7 +69,7 @@ def push_route(
         asked = Asked(app, request)
         if admin:
             asked.access.require_admin()
-        await edge.push.storage.open()
+        await services.storage.open()
         return await answer(asked)
 
     return Route(f"{PREFIX}{path}", endpoint, methods=[method])

@@ -8,7 +8,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo import errors
-from sockudo.edge.push.common import Asked, body_of, push_route, reply
+from sockudo.push.http.common import Asked, body_of, push_route, reply
+from sockudo.push.services import PushServices
 from sockudo.push.trial import trial_from, try_out
 
 if TYPE_CHECKING:
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["push_trial_routes"]
 
 
-def push_trial_routes(edge: Edge) -> list[Route]:
+def push_trial_routes(edge: Edge, services: PushServices) -> list[Route]:
     """``POST /test``: ``provider``, and ``deviceId`` or ``recipient``; 200 whatever the provider answered."""
 
     async def test(asked: Asked) -> Response:
         wanted = trial_from(await body_of(asked))
-        push = edge.push.serving()
+        push = services.serving()
         if push is None:
             raise errors.PUSH_DISABLED("no provider can be tried: push providers are disabled")
         return reply((await try_out(push, asked.app_id, wanted)).as_dict())
 
-    return [push_route(edge, "POST", "/test", test)]
+    return [push_route(edge, services, "POST", "/test", test)]

@@ -11,9 +11,9 @@ from starlette.routing import Route
 
 from sockudo import errors
 from sockudo.edge.paths import path_part
-from sockudo.edge.push.common import Asked, body_of, page_of, page_reply, parameter, push_route, reply
 from sockudo.push.bodies import PublishRequest, batch_from, publish_from
 from sockudo.push.cursors import as_page
+from sockudo.push.http.common import Asked, body_of, page_of, page_reply, parameter, push_route, reply
 from sockudo.push.outcomes import (
     cancel,
     dead_letter_view,
@@ -32,6 +32,7 @@ from sockudo.push.recipients import Provider, provider_named
 from sockudo.push.records import PublishStatus
 from sockudo.push.refused import refused_lately
 from sockudo.push.service import Accepted, Push
+from sockudo.push.services import PushServices
 from sockudo.push.validation import one_of
 
 if TYPE_CHECKING:
@@ -46,14 +47,14 @@ _LATEST_MS: Final = 2**53 - 1
 Answer = Callable[[Push, Asked], Awaitable[Response]]
 
 
-def push_publish_routes(edge: Edge) -> list[Route]:
+def push_publish_routes(edge: Edge, services: PushServices) -> list[Route]:
     """All of them are for push-admin alone."""
 
     def route(method: str, path: str, answer: Answer, *, body: bool = False) -> Route:
         async def answered(asked: Asked) -> Response:
-            return await answer(_push_of(edge), asked)
+            return await answer(services.serving() or services.storage.service.reading, asked)
 
-        return push_route(edge, method, path, answered, admin=not body)
+        return push_route(edge, services, method, path, answered, admin=not body)
 
     async def why(push: Push, asked: Asked) -> Response:
         told = await _why(push, asked)
@@ -73,10 +74,6 @@ def push_publish_routes(edge: Edge) -> list[Route]:
         route("POST", "/deadLetters/{dead_letter_id}/replay", _replay),
         route("POST", "/deliveryStatus", _delivery_status, body=True),
     ]
-
-
-def _push_of(edge: Edge) -> Push:
-    return edge.push.serving() or edge.push.storage.service.reading
 
 
 # ---- publishing ----

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from sockudo import errors
 from sockudo.config.apps import Limits
-from sockudo.edge import http_protocol
-from sockudo.edge.replies import error_reply
+from sockudo.edge.lane import Lane, LaneEntry
+from sockudo.edge.replies import Reply, error_reply
 from sockudo.push.delivery import Batch, DeliveryJob, Readiness
 from sockudo.push.messages import Retry, retry_message
 from sockudo.push.quotas import Quotas
@@ -176,9 +176,13 @@ async def test_a_traced_publish_takes_the_way_that_is_traced(
             return (("traceparent", "active"),)
 
     taken: list[object] = []
-    monkeypatch.setattr(
-        http_protocol, "push_reply", lambda *parts: taken.append(parts) or error_reply(errors.DRAINING())
-    )
+
+    def draining(*parts: object) -> Reply:
+        taken.append(parts)
+        return error_reply(errors.DRAINING())
+
+    entry = LaneEntry(lambda: True, draining)
+    monkeypatch.setattr(node.edge, "lane", Lane({"push/publish": entry}))
     assert (await node.ask("POST", "/publish", BODY)).status == errors.DRAINING.status
     assert len(taken) == 1
     node.edge.tracer = node.push.tracer = Tracer()  # type: ignore[assignment]

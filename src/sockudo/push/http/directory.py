@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -10,11 +11,12 @@ from starlette.routing import Route
 
 from sockudo import errors
 from sockudo.edge.paths import path_part
-from sockudo.edge.push.common import Asked, body_of, page_of, page_reply, parameter, push_route, reply
 from sockudo.push.bodies import device_from, subscription_from, template_from
 from sockudo.push.credentials import credential_from
 from sockudo.push.directory import Directory
+from sockudo.push.http.common import Asked, body_of, page_of, page_reply, parameter, push_route, reply
 from sockudo.push.recipients import ROUTE_NAMES, Provider
+from sockudo.push.services import PushServices
 from sockudo.push.validation import check_id
 
 if TYPE_CHECKING:
@@ -28,36 +30,36 @@ _CREDENTIALS_OF: Final[dict[str, Provider]] = {
 _YES: Final = frozenset({"1", "true", "TRUE", "yes"})
 
 
-def push_directory_routes(edge: Edge) -> list[Route]:
+def push_directory_routes(edge: Edge, services: PushServices) -> list[Route]:
     """All of them; they work whether a provider is switched on or not."""
-    directory = _Routes(edge)
+    directory, route = _Routes(services), partial(push_route, edge, services)
     devices, subscriptions = "/deviceRegistrations", "/channelSubscriptions"
     return [
-        push_route(edge, "POST", "/credentials/{provider}", directory.put_credential, admin=False),
-        push_route(edge, "GET", "/credentials", directory.credentials),
-        push_route(edge, "POST", "/templates", directory.put_template, admin=False),
-        push_route(edge, "GET", "/templates", directory.templates),
-        push_route(edge, "GET", "/templates/{template_id}", directory.template),
-        push_route(edge, "DELETE", "/templates/{template_id}", directory.delete_template),
-        push_route(edge, "POST", devices, directory.register, admin=False),
-        push_route(edge, "GET", devices, directory.devices),
-        push_route(edge, "DELETE", devices, directory.delete_devices),
-        push_route(edge, "GET", f"{devices}/{{device_id}}", directory.device, admin=False),
-        push_route(edge, "DELETE", f"{devices}/{{device_id}}", directory.delete_device, admin=False),
-        push_route(edge, "POST", subscriptions, directory.subscribe, admin=False),
-        push_route(edge, "GET", subscriptions, directory.subscriptions, admin=False),
-        push_route(edge, "DELETE", subscriptions, directory.unsubscribe, admin=False),
-        push_route(edge, "GET", f"{subscriptions}/channels", directory.channels),
+        route("POST", "/credentials/{provider}", directory.put_credential, admin=False),
+        route("GET", "/credentials", directory.credentials),
+        route("POST", "/templates", directory.put_template, admin=False),
+        route("GET", "/templates", directory.templates),
+        route("GET", "/templates/{template_id}", directory.template),
+        route("DELETE", "/templates/{template_id}", directory.delete_template),
+        route("POST", devices, directory.register, admin=False),
+        route("GET", devices, directory.devices),
+        route("DELETE", devices, directory.delete_devices),
+        route("GET", f"{devices}/{{device_id}}", directory.device, admin=False),
+        route("DELETE", f"{devices}/{{device_id}}", directory.delete_device, admin=False),
+        route("POST", subscriptions, directory.subscribe, admin=False),
+        route("GET", subscriptions, directory.subscriptions, admin=False),
+        route("DELETE", subscriptions, directory.unsubscribe, admin=False),
+        route("GET", f"{subscriptions}/channels", directory.channels),
     ]
 
 
 class _Routes:
-    def __init__(self, edge: Edge) -> None:
-        self._edge = edge
+    def __init__(self, services: PushServices) -> None:
+        self._services = services
 
     @property
     def _directory(self) -> Directory:
-        return self._edge.push.storage.service.directory
+        return self._services.storage.service.directory
 
     # ---- credentials and templates ----
 

@@ -4,29 +4,47 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from sockudo import errors
 from sockudo.auth.signing import authenticate, query_param
+from sockudo.edge.lane import LaneEntry
 from sockudo.edge.publishing import check_json
-from sockudo.edge.push.publishing import FORCED_ASYNC, QUOTA_OVERRIDE, publish_view
 from sockudo.edge.replies import Reply, error_reply
 from sockudo.errors import SockudoError
 from sockudo.push.access import read_access
 from sockudo.push.bodies import PublishRequest, publish_from
+from sockudo.push.http.publishing import FORCED_ASYNC, QUOTA_OVERRIDE, publish_view
 from sockudo.push.service import Push
+from sockudo.push.services import PushServices
 from sockudo.push.validation import check_app_id
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
 
-__all__ = ["push_reply"]
+__all__ = ["push_lane", "push_reply"]
+
+
+def push_lane(edge: Edge, services: PushServices) -> dict[str, LaneEntry]:
+    """Publishes take the lane while push takes any."""
+
+    def is_open() -> bool:
+        return services.serving() is not None
+
+    return {"push/publish": LaneEntry(is_open, partial(push_reply, edge, services))}
 
 
 def push_reply(
-    edge: Edge, app_id: str, raw_path: bytes, query: bytes | None, headers: Mapping[bytes, bytes], body: bytes
+    edge: Edge,
+    services: PushServices,
+    app_id: str,
+    raw_path: bytes,
+    query: bytes | None,
+    headers: Mapping[bytes, bytes],
+    body: bytes,
 ) -> Reply | asyncio.Task[Reply]:
     """Checks who asks and reads what for; the task, which is the server's, ends with the answer once it is durable."""
     try:
@@ -49,7 +67,7 @@ def push_reply(
         text = {name: value.decode("latin-1") for name, value in headers.items() if name in _ASKED}
         access = read_access(text.get(_CAPABILITY), text.get(_TOKEN), text.get(_AUTHORIZATION))
         access.require_admin()
-        push = edge.push.serving()
+        push = services.serving()
         if push is None:
             raise errors.PUSH_DISABLED("push admission unavailable: push providers are disabled")
         # Few ask for it, and to decode a query takes as long as to check its signature.

@@ -1,0 +1,52 @@
+"""Push as a wing of the server: what it adds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from starlette.routing import Route
+
+from sockudo.base.measures import Distribution, Numbers
+from sockudo.edge.health import HealthChecks
+from sockudo.edge.wings import Wing
+from sockudo.push.http.directory import push_directory_routes
+from sockudo.push.http.lane import push_lane
+from sockudo.push.http.publishing import push_publish_routes
+from sockudo.push.http.trial import push_trial_routes
+from sockudo.push.metrics import push_measures
+from sockudo.push.runtime import PushRuntime
+from sockudo.push.services import PushServices
+
+if TYPE_CHECKING:
+    from sockudo.edge.context import Edge
+
+__all__ = ["push_routes", "push_wing"]
+
+
+def push_routes(edge: Edge, services: PushServices) -> list[Route]:
+    """What is kept for push, publishes, and the trial of a provider; all signed."""
+    return [
+        *push_directory_routes(edge, services),
+        *push_publish_routes(edge, services),
+        *push_trial_routes(edge, services),
+    ]
+
+
+def push_wing(runtime: PushRuntime) -> Wing:
+    """The routes of push, its publishes on the express lane, the health of its store and of its queue, its metrics."""
+
+    def add_checks(health: HealthChecks) -> None:
+        health.add_component("push_store", runtime.storage, lambda storage: storage.store.check())
+        health.add_component("push", runtime.delivery, lambda sending: sending.pipeline.check())
+
+    def measures() -> Iterable[Numbers | Distribution]:
+        return push_measures(runtime.counters) if runtime.delivery.is_open else ()
+
+    return Wing(
+        routes=lambda edge: push_routes(edge, runtime),
+        lane=lambda edge: push_lane(edge, runtime),
+        add_checks=add_checks,
+        measures=measures,
+        refresh=runtime.measure,
+    )
