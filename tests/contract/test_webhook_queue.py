@@ -11,7 +11,8 @@ import pytest
 
 from sockudo.queues.memory import KEPT_ATTEMPTS, MemoryWebhookQueue
 from sockudo.queues.sqlite import SqliteWebhookQueue
-from sockudo.webhooks import Attempt, Claim, Counts, Delivery, Outcome, State, WebhookQueue
+from sockudo.webhooks.ports import Claim, Outcome, WebhookQueue
+from sockudo.webhooks.records import Attempt, Counts, Delivery, State
 from support.webhooks import a_delivery
 
 NOW = 1_767_225_600_000

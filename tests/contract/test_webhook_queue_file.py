@@ -19,7 +19,8 @@ from sockudo.errors import SockudoError
 from sockudo.queues.sqlite import FILE_NAME, SqliteWebhookQueue
 from sockudo.queues.sqlite_schema import STEPS
 from sockudo.storage.holders import this_process
-from sockudo.webhooks import Counts, Outcome
+from sockudo.webhooks.ports import Outcome
+from sockudo.webhooks.records import Counts
 from support.forked import ForkedProcess
 from support.webhooks import a_delivery
 

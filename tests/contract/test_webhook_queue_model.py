@@ -16,7 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from sockudo.queues.memory import MemoryWebhookQueue
 from sockudo.queues.sqlite import SqliteWebhookQueue
-from sockudo.webhooks import Attempt, Claim, Delivery, Outcome
+from sockudo.webhooks.ports import Claim, Outcome
+from sockudo.webhooks.records import Attempt, Delivery
 from support.webhooks import a_delivery
 
 T = TypeVar("T")

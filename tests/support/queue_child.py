@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from sockudo.queues.sqlite import SqliteWebhookQueue
-from sockudo.webhooks import Outcome
+from sockudo.webhooks.ports import Outcome
 from support.webhooks import a_delivery
 
 

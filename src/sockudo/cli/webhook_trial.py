@@ -13,7 +13,9 @@ from sockudo.cli.tables import printable
 
 if TYPE_CHECKING:
     from sockudo.client.auth import Credentials
-    from sockudo.webhooks import Answer, Endpoint, Sender
+    from sockudo.webhooks.endpoints import Endpoint
+    from sockudo.webhooks.ports import Sender
+    from sockudo.webhooks.records import Answer
     from sockudo.webhooks.trial import Trial
 
 __all__ = ["try_endpoint"]
@@ -48,7 +50,7 @@ def try_endpoint(
 def _endpoint(app_id: str, url: str, event: str, headers: Sequence[str], timeout: float) -> Endpoint:
     from sockudo.config.problems import nearest
     from sockudo.config.webhooks import EVENT_TYPES, WebhookError, read_webhook
-    from sockudo.webhooks import Retry, app_endpoints
+    from sockudo.webhooks.endpoints import Retry, app_endpoints
 
     if event not in EVENT_TYPES:
         guess = nearest(event, EVENT_TYPES)

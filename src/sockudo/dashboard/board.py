@@ -27,7 +27,7 @@ from sockudo.metrics import Metrics
 from sockudo.publishing import EventApi
 from sockudo.push.services import PushServices
 from sockudo.sessions import Gateway
-from sockudo.webhooks import Webhooks
+from sockudo.webhooks.service import Webhooks
 
 __all__ = ["Board"]
 

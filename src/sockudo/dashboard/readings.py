@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sockudo.hub.view import HubView
     from sockudo.limits.ip import IpLimits
     from sockudo.sessions import Gateway
-    from sockudo.webhooks import Webhooks
+    from sockudo.webhooks.service import Webhooks
 
 __all__ = ["Growth", "NodeReader", "Reading"]
 

@@ -16,7 +16,9 @@ from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
 
 if TYPE_CHECKING:
-    from sockudo.webhooks import Answer, Endpoint, Sender
+    from sockudo.webhooks.endpoints import Endpoint
+    from sockudo.webhooks.ports import Sender
+    from sockudo.webhooks.records import Answer
 
 __all__ = ["Tried", "check_endpoints", "check_queue", "judge_endpoint", "judge_overview", "judge_trial"]
 
@@ -141,7 +143,7 @@ async def check_endpoints(deployment: Deployment) -> Sequence[Finding]:
 
 async def _endpoints(deployment: Deployment, app_id: str) -> tuple[list[Endpoint], list[Finding]]:
     """From the app's record if it is known here; else from the server, which hides what may be secret."""
-    from sockudo.webhooks import Retry, app_endpoints
+    from sockudo.webhooks.endpoints import Retry, app_endpoints
 
     longest = round(_LONGEST * 1000)
     if deployment.app is not None:

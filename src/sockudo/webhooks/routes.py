@@ -15,7 +15,6 @@ from sockudo.auth.signing import query_param
 from sockudo.base.components import Component
 from sockudo.edge.paths import path_part
 from sockudo.edge.signed import authenticated, json_reply, typed_body
-from sockudo.webhooks import Webhooks
 from sockudo.webhooks.operations import (
     NO_DELIVERIES,
     NO_ENDPOINTS,
@@ -26,6 +25,7 @@ from sockudo.webhooks.operations import (
     overview,
     replay,
 )
+from sockudo.webhooks.service import Webhooks
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge

@@ -14,8 +14,8 @@ from sockudo.client.failures import ApiError
 from sockudo.config.webhooks import EVENT_TYPES, PUSH_EVENTS
 from sockudo.errors import CATALOGUE
 from sockudo.outbound.problems import PROBLEMS
-from sockudo.webhooks import Answer, Target
 from sockudo.webhooks.advice import advice_on
+from sockudo.webhooks.records import Answer, Target
 from support.receivers import Receiver, answer
 
 TIME = 1767225600123

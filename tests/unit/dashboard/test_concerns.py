@@ -11,8 +11,8 @@ from sockudo.base.loop_watch import LoopWatch
 from sockudo.config.apps import Limits
 from sockudo.dashboard import concerns as module
 from sockudo.dashboard.concerns import concerns
-from sockudo.webhooks import EndpointCounters
 from sockudo.webhooks.breaker import Breaker
+from sockudo.webhooks.deliverer import EndpointCounters
 from sockudo.webhooks.records import Counts
 from support.desk import board_of
 from support.edge import EdgeNode, settings

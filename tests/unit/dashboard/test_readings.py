@@ -11,8 +11,8 @@ import pytest
 from sockudo import errors
 from sockudo.base.loop_watch import LoopWatch
 from sockudo.dashboard.readings import Growth, NodeReader
-from sockudo.webhooks import Webhooks
 from sockudo.webhooks.records import Counts
+from sockudo.webhooks.service import Webhooks
 from support.edge import EdgeNode
 from support.inside import live_app
 

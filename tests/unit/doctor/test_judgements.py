@@ -42,7 +42,7 @@ from sockudo.doctor.tls import Certificate
 from sockudo.doctor.webhooks import Tried
 from sockudo.errors import CATALOGUE
 from sockudo.storage import failures, redis_scripts
-from sockudo.webhooks import Answer as EndpointAnswer
+from sockudo.webhooks.records import Answer as EndpointAnswer
 
 DAY = 86_400.0
 GIGABYTE = 1024**3

@@ -11,8 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from sockudo.webhooks import AppEndpoints, BatchOptions, Delivery, Event, Outcome, events
-from sockudo.webhooks.batches import Batches
+from sockudo.webhooks import events
+from sockudo.webhooks.batches import Batches, BatchOptions
+from sockudo.webhooks.endpoints import AppEndpoints
+from sockudo.webhooks.ports import Outcome
+from sockudo.webhooks.records import Delivery, Event
 from support.virtual_time import START, LoopClock, in_virtual_time
 from support.webhooks import FailingQueue, an_event, endpoints_of, events_in
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sockudo.webhooks import Retry, app_endpoints
+from sockudo.webhooks.endpoints import Retry, app_endpoints
 from support.webhooks import endpoints_of
 
 OCCUPIED = ["channel_occupied"]

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from sockudo.webhooks import Event, events
+from sockudo.webhooks import events
+from sockudo.webhooks.records import Event
 
 CASES: dict[str, tuple[Event, dict[str, Any]]] = {
     "channel_occupied": (events.channel_event("channel_occupied", "room", 5), {"channel": "room"}),

@@ -8,8 +8,9 @@ import msgspec
 
 from sockudo.config.webhooks import EVENT_TYPES, PUSH_EVENTS
 from sockudo.testing import FakeClock
-from sockudo.webhooks import AppEndpoints, Event
+from sockudo.webhooks.endpoints import AppEndpoints
 from sockudo.webhooks.recorder import GRACE, Recorder
+from sockudo.webhooks.records import Event
 from support.webhooks import endpoints_of
 
 

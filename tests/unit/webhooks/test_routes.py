@@ -14,9 +14,10 @@ from sockudo.apps.live import LiveApp
 from sockudo.config.apps import Limits
 from sockudo.config.webhooks import shown_url
 from sockudo.queues import MemoryWebhookQueue
-from sockudo.webhooks import Answer, Target, WebhookOptions, Webhooks
 from sockudo.webhooks.batches import BatchOptions
 from sockudo.webhooks.events import channel_event
+from sockudo.webhooks.records import Answer, Target
+from sockudo.webhooks.service import WebhookOptions, Webhooks
 from support.edge import EdgeNode, Response, request, settings
 from support.inside import credentials, live_app
 from support.signing import signed_query

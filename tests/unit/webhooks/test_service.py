@@ -14,8 +14,11 @@ from sockudo.apps.live import LiveApp
 from sockudo.apps.signer import Signer
 from sockudo.config.webhooks import EVENT_TYPES
 from sockudo.outbound.problems import PROBLEMS
-from sockudo.webhooks import Answer, BatchOptions, DeliveryOptions, WebhookOptions, Webhooks
 from sockudo.webhooks.advice import explanation
+from sockudo.webhooks.batches import BatchOptions
+from sockudo.webhooks.deliverer import DeliveryOptions
+from sockudo.webhooks.records import Answer
+from sockudo.webhooks.service import WebhookOptions, Webhooks
 from support.virtual_time import LoopClock, in_virtual_time
 from support.webhooks import FailingQueue, ScriptedSender, events_in
 from support.world import World

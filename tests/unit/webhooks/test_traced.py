@@ -10,10 +10,11 @@ import pytest
 
 from sockudo.apps.live import LiveApp
 from sockudo.apps.signer import Signer
-from sockudo.webhooks import Answer, BatchOptions, Delivery, Event, Outcome, WebhookOptions, Webhooks
-from sockudo.webhooks.batches import Batches
+from sockudo.webhooks.batches import Batches, BatchOptions
 from sockudo.webhooks.deliverer import request_of
-from sockudo.webhooks.records import Attempt
+from sockudo.webhooks.ports import Outcome
+from sockudo.webhooks.records import Answer, Attempt, Delivery, Event
+from sockudo.webhooks.service import WebhookOptions, Webhooks
 from sockudo.webhooks.traced import WebhookTraces
 from support.traces import RecordedSpan, RecordingTracer, traceparent
 from support.virtual_time import LoopClock, in_virtual_time

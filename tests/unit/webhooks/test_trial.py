@@ -8,8 +8,7 @@ import pytest
 
 from sockudo import errors
 from sockudo.apps.signer import Signer
-from sockudo.webhooks import Answer
-from sockudo.webhooks.records import Target
+from sockudo.webhooks.records import Answer, Target
 from sockudo.webhooks.trial import try_out
 from support.webhooks import endpoints_of
 

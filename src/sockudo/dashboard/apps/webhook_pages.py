@@ -25,9 +25,8 @@ from sockudo.dashboard.webhooks.desk import why_closed
 from sockudo.dashboard.webhooks.pages import deliveries_url, test_url
 from sockudo.edge.paths import path_part
 from sockudo.errors import SockudoError
-from sockudo.webhooks import Retry
 from sockudo.webhooks.editing import shown_webhooks, with_webhook, without_webhook
-from sockudo.webhooks.endpoints import app_endpoints
+from sockudo.webhooks.endpoints import Retry, app_endpoints
 
 __all__ = ["webhook_page_routes"]
 

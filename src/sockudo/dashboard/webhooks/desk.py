@@ -11,12 +11,12 @@ from sockudo.config.webhooks import shown_url
 from sockudo.dashboard.asked import known_app
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.paging import Page, Paging
-from sockudo.webhooks import Webhooks
 from sockudo.webhooks.advice import what_went_wrong
 from sockudo.webhooks.endpoints import AppEndpoints, app_endpoints
 from sockudo.webhooks.operations import Replay, endpoint_values, one_delivery, queue_values, replay
 from sockudo.webhooks.records import Counts
 from sockudo.webhooks.runtime import webhook_options
+from sockudo.webhooks.service import Webhooks
 from sockudo.webhooks.trial import Trial, try_out
 
 __all__ = [
