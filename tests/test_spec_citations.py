@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sockudo.errors import CATALOGUE
-from sockudo.push.counters import FAMILIES
+from sockudo.push.telemetry import FAMILIES
 
 PROJECT = Path(__file__).parent.parent
 PAGES = PROJECT / "docs" / "spec"

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sockudo.push.ports import PushStore
-from sockudo.push.positions import (
+from sockudo.push.paging import (
     dead_letter_position,
     event_position,
     intent_position,
     subscription_position,
     time_position,
 )
+from sockudo.push.ports import PushStore
 from support.push_stores import (
     NOW,
     a_device,

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from sockudo import errors
 from sockudo.push.lifecycle import planned
+from sockudo.push.outcomes import change_status
+from sockudo.push.paging import dead_letter_position, event_position, status_position
 from sockudo.push.ports import PushStore
-from sockudo.push.positions import dead_letter_position, event_position, status_position
 from sockudo.push.recipients import FcmRecipient
 from sockudo.push.records import (
     TERMINAL,
@@ -24,7 +25,6 @@ from sockudo.push.records import (
     State,
     Target,
 )
-from sockudo.push.statuses import change_status
 from support.push_stores import DAY, NOW, a_letter, a_status, a_step, accept, an_event, an_intent, walked
 
 # With the store, which is open for the whole run.

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sockudo.push.lifecycle import Step, StepKind, planned, with_steps
+from sockudo.push.outcomes import change_status
 from sockudo.push.ports import PushStore
 from sockudo.push.records import Counters, OutcomeError, PublishStatus
-from sockudo.push.statuses import change_status
 from support.push_stores import DAY, NOW, accept, an_event
 
 # With the store, which is open for the whole run.

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
+from sockudo.push.paging import time_position
 from sockudo.push.ports import Cleaned, PushStore
-from sockudo.push.positions import time_position
 from sockudo.push.records import ScheduledJob, Shard, State, Target, Template
 from support.push_stores import (
     DAY,

@@ -13,13 +13,13 @@ from sockudo.push.admission import AdmissionOptions
 from sockudo.push.delivery import Readiness, Sent
 from sockudo.push.directory import Directory
 from sockudo.push.endpoints import EndpointRules
-from sockudo.push.envelopes import Envelopes
 from sockudo.push.lifecycle import Step, StepKind, planned
+from sockudo.push.outcomes import change_status
 from sockudo.push.queue import PUSH_QUEUE
 from sockudo.push.recipients import Provider, Recipient
 from sockudo.push.records import OutcomeError, Target
+from sockudo.push.secrecy import Envelopes
 from sockudo.push.service import Push
-from sockudo.push.statuses import change_status
 from sockudo.push.stores import MemoryPushStore
 from support.components import of_directory
 from support.desk import Desk

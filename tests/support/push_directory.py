@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 from sockudo.apps.live import LiveApp
 from sockudo.outbound.addresses import is_public
-from sockudo.push.device_tokens import DeviceTokens
+from sockudo.push.access import DeviceTokens
 from sockudo.push.directory import Directory
 from sockudo.push.endpoints import EndpointRules
-from sockudo.push.envelopes import Envelopes
 from sockudo.push.ports import PushStore
+from sockudo.push.secrecy import Envelopes
 from sockudo.push.stores import MemoryPushStore
 from support.components import of_directory
 from support.edge import EdgeNode, Response, request

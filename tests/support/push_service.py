@@ -13,17 +13,17 @@ from sockudo.jobs.ports import Lease
 from sockudo.outbound.addresses import is_public
 from sockudo.push.admission import AdmissionOptions
 from sockudo.push.bodies import PublishRequest
-from sockudo.push.counters import PushCounters
 from sockudo.push.delivery import Readiness
 from sockudo.push.endpoints import EndpointRules
-from sockudo.push.off import push_off
 from sockudo.push.ports import PushStore
 from sockudo.push.queue import PUSH_QUEUE, Stage
 from sockudo.push.recipients import Provider
 from sockudo.push.records import Payload, Target
 from sockudo.push.rules import EventRules
 from sockudo.push.service import Push
+from sockudo.push.services import push_off
 from sockudo.push.stores import MemoryPushStore
+from sockudo.push.telemetry import PushCounters
 from sockudo.testing import FakeClock
 from support.components import of_directory
 from support.edge import Response

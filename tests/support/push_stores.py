@@ -13,6 +13,7 @@ from msgspec import convert, json, structs
 
 from sockudo.config.sections import Mysql, Postgres
 from sockudo.push.lifecycle import Step, StepKind
+from sockudo.push.outcomes import change_status
 from sockudo.push.ports import PushStore
 from sockudo.push.recipients import FcmRecipient
 from sockudo.push.records import (
@@ -28,7 +29,6 @@ from sockudo.push.records import (
     Subscription,
     Target,
 )
-from sockudo.push.statuses import change_status
 from sockudo.push.stores.memory import MemoryPushStore
 from sockudo.push.stores.schema import push_tables
 from sockudo.push.stores.sql import FILE_NAME, SqlPushStore, mysql_push, postgres_push, sqlite_push

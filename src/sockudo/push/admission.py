@@ -1,4 +1,4 @@
-"""Whether a publish is taken, and what is kept of it when it is (spec: push § 5).
+"""Whether a publish is taken, and what is kept of it when it is (spec: push § 3 and 5).
 
 The steps are taken in that order. That a device does not exist, or that a scheduled publish
 is late, is said only of a publish that is new. Whoever repeats one that was accepted learns what became of it, also
@@ -16,11 +16,13 @@ import msgspec
 
 from sockudo import errors
 from sockudo.base.windows import FixedWindows
-from sockudo.push.audience import named_providers
+from sockudo.push.audience import Quotas, named_providers
+from sockudo.push.bodies import PublishRequest
 from sockudo.push.delivery import Readiness
-from sockudo.push.quotas import Quotas
+from sockudo.push.endpoints import EndpointRules
 from sockudo.push.recipients import PROVIDERS, ROUTE_NAMES, Provider
 from sockudo.push.records import PublishIntent, Regime, Target
+from sockudo.push.validation import check_id, check_override, check_payload, check_targets
 
 __all__ = [
     "Acceptance",
@@ -28,15 +30,41 @@ __all__ = [
     "Keys",
     "Ready",
     "check_ready",
+    "check_request",
     "idempotency_keys",
     "regime_of",
 ]
+
+_FIRST_MS: Final = 10**12
+"""September 2001: what is less is in seconds."""
 
 Ready = Callable[[str], Awaitable[Mapping[Provider, Readiness]]]
 """What each provider can do for an app; one that is switched off is not ready, or not there."""
 
 _UNAVAILABLE: Final = "push admission unavailable: "
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
+
+
+def check_request(request: PublishRequest, rules: EndpointRules, now_ms: int) -> None:
+    """Raises errors.INVALID_INPUT, errors.PROVIDER_TOKEN_INVALID and errors.SCHEDULED_PUSH_INVALID."""
+    check_targets(request.targets, rules)
+    if request.publish_id is not None:
+        check_id(request.publish_id, "publishId")
+    check_payload(request.payload)
+    for override in request.overrides:
+        check_override(override, rules.check)
+    _check_times(request, now_ms)
+
+
+def _check_times(request: PublishRequest, now_ms: int) -> None:
+    not_before, expires = request.not_before_ms, request.expires_at_ms
+    if expires is None:
+        return
+    if expires <= now_ms:
+        hint = "; it looks like seconds" if expires < _FIRST_MS else ""
+        raise errors.SCHEDULED_PUSH_INVALID(f"expiresAtMs is in the past: {expires}, and now is {now_ms}{hint}")
+    if not_before is not None and expires <= not_before:
+        raise errors.SCHEDULED_PUSH_INVALID(f"expiresAtMs ({expires}) must be after notBeforeMs ({not_before})")
 
 
 @dataclass(frozen=True, slots=True)

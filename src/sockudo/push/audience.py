@@ -1,18 +1,24 @@
-"""Whom a publish would reach now: counted at admission, found one by one at planning (spec: push § 5, step 2)."""
+"""Whom a publish would reach now: counted at admission, found one by one at planning (spec: push § 5, step 2); and how
+large it may be (step 11).
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from sockudo.base.windows import KeyedWindows
 from sockudo.push.ports import Devices
-from sockudo.push.recipients import Provider
+from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.push.records import Device, Target
 
-__all__ = ["Audience", "audience", "named_providers", "providers_of"]
+__all__ = ["Audience", "DeviceRates", "Quotas", "audience", "exceeded", "named_providers", "providers_of"]
 
 _PAGE: Final = 1000
+
+_RATE_SECONDS: Final = 1
 
 
 class Audience(NamedTuple):
@@ -90,3 +96,60 @@ async def _page(store: Devices, app_id: str, kind: str, name: str, after: str) -
         return [device.recipient.provider for device in devices], devices[-1].id if devices else after
     rows = await store.subscriptions(app_id, channel=name, after=after, limit=_PAGE)
     return [row.provider for row in rows], rows[-1].device_id if rows else after
+
+
+# ---- quotas ----
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """Recipients of one publish at most, in all and by provider; None is no limit, 0 lets nobody through."""
+
+    fanout_max: int | None = None
+    delivery_daily: int | None = None
+    ceilings: Mapping[Provider, int] = field(default_factory=dict)
+
+
+class DeviceRates:
+    """How many notifications a device that has a rate policy is sent in a second, in this process."""
+
+    def __init__(self) -> None:
+        self._windows = KeyedWindows(_RATE_SECONDS)
+
+    def over(self, devices: Sequence[Device], now: float) -> Device | None:
+        """The first device that has had enough; otherwise each of them has had one more. ``now`` is monotonic."""
+        windows = []
+        for device in devices:
+            if device.rate_policy is None:
+                continue
+            window = self._windows.window(f"{device.app_id}\0{device.id}", now)
+            if window.count + 1 > device.rate_policy.capacity:
+                return device
+            windows.append(window)
+        for window in windows:
+            window.count += 1
+        return None
+
+
+async def exceeded(
+    quotas: Quotas,
+    rates: DeviceRates,
+    store: Devices,
+    app_id: str,
+    targets: Sequence[Target],
+    found: Audience,
+    now: float,
+) -> str | None:
+    """The first quota that the publish is over, in words for its status; None when it may go."""
+    count = found.total
+    if quotas.fanout_max is not None and count > quotas.fanout_max:
+        return f"fanout_max exceeded: {count} recipients, at most {quotas.fanout_max}"
+    if quotas.delivery_daily is not None and count > quotas.delivery_daily:
+        return f"delivery_quota_daily exceeded: {count} recipients, at most {quotas.delivery_daily}"
+    if quotas.ceilings and count:
+        by_provider = await providers_of(store, app_id, targets, found.devices, quotas.ceilings)
+        for provider, most in quotas.ceilings.items():
+            if by_provider[provider] > most:
+                return f"provider ceiling of {ROUTE_NAMES[provider]} exceeded: at most {most} recipients"
+    device = rates.over(found.devices, now) if found.devices else None
+    return None if device is None else f"pushRatePolicy of device {device.id} exceeded"

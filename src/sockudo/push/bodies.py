@@ -14,7 +14,7 @@ from sockudo import errors
 from sockudo.publishing.json_body import decode, wrong_shape
 from sockudo.push.recipients import Provider, Recipient, provider_named
 from sockudo.push.records import Device, Localized, Override, Payload, RatePolicy, Target, Template
-from sockudo.push.redaction import redacted
+from sockudo.push.secrecy import redacted
 from sockudo.push.spellings import converted, decoded
 from sockudo.push.validation import one_of
 

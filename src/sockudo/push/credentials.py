@@ -11,14 +11,14 @@ import msgspec
 from sockudo import errors
 from sockudo.base.clock import Clock
 from sockudo.errors import SockudoError
-from sockudo.push.cursors import Page, PageRequest, as_page
 from sockudo.push.delivery import Material
-from sockudo.push.envelopes import Envelopes
-from sockudo.push.meta import audit
+from sockudo.push.paging import Page, PageRequest, as_page
 from sockudo.push.ports import PushStore
 from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.push.records import Credential
+from sockudo.push.secrecy import Envelopes
 from sockudo.push.spellings import decoded
+from sockudo.push.telemetry import audit
 from sockudo.push.validation import check_id
 
 __all__ = [

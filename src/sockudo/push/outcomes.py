@@ -1,20 +1,20 @@
 """What became of publishes: states, single deliveries, what was given up; and how to stop or repeat (spec: push § 2.5,
-7.7).
+3.1, 7.7).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
 from sockudo import errors
-from sockudo.push.advice import row_of_class, row_of_status
+from sockudo.push.diagnosis.advice import row_of_class, row_of_status
 from sockudo.push.messages import replayed
-from sockudo.push.meta import audit
-from sockudo.push.ports import PushStore
-from sockudo.push.positions import status_position
+from sockudo.push.paging import status_position
+from sockudo.push.ports import Publishes, PushStore
 from sockudo.push.recipients import PROVIDERS, provider_named
 from sockudo.push.records import (
     TERMINAL,
@@ -27,14 +27,15 @@ from sockudo.push.records import (
     PublishStatus,
     State,
 )
-from sockudo.push.redaction import redacted
+from sockudo.push.secrecy import redacted
 from sockudo.push.service import Push
 from sockudo.push.spellings import decoded
-from sockudo.push.statuses import change_status
+from sockudo.push.telemetry import audit
 from sockudo.push.validation import check_id
 
 __all__ = [
     "cancel",
+    "change_status",
     "dead_letter_view",
     "delivery_report",
     "delivery_view",
@@ -56,6 +57,32 @@ _STATES: Final[dict[str, State]] = {
     "quotaExceeded": "quota_exceeded",
     "deadLettered": "dead_lettered",
 }
+
+
+async def change_status(
+    store: Publishes,
+    app_id: str,
+    publish_id: str,
+    edit: Callable[[PublishStatus], PublishStatus | None],
+    now_ms: int,
+    *,
+    conflict: Callable[[], None] = lambda: None,
+) -> PublishStatus | None:
+    """The status after ``edit``, which returns None to leave it alone: it is then returned as it is.
+
+    None when there is no such publish. When somebody else was faster ``conflict`` is called, and ``edit`` is asked
+    again by the store, which lets nobody else change the status meanwhile: outcomes may come faster than a status can
+    be read and replaced. ``edit`` is plain and quick, and may be called in another thread.
+    """
+    before = await store.status(app_id, publish_id)
+    after = None if before is None else edit(before)
+    if before is None or after is None or after == before:
+        return before
+    stored = await store.swap_status(before, replace(after, updated_at_ms=now_ms))
+    if stored is not None:
+        return stored
+    conflict()
+    return await store.edit_status(app_id, publish_id, edit, now_ms)
 
 
 def state_named(text: str) -> State:

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from sockudo.jobs.ports import Job
 from sockudo.push.delivery import Batch, DeliveryJob, settling_key
 from sockudo.push.messages import ShardJob, delivery_message, fast_batch_id
+from sockudo.push.paging import subscription_position
 from sockudo.push.ports import Devices, PushStore
-from sockudo.push.positions import subscription_position
 from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.push.records import Device, PublishIntent, Subscription, Target
 from sockudo.push.rendering import render

@@ -5,7 +5,7 @@ One contract suite runs over every implementation, the memory one first. Every m
 when the store cannot be reached, and errors.INVALID_INPUT for what it cannot hold; nothing has changed then, unless the
 connection was lost while a change was being confirmed. None hangs for good. Whatever changes something has been made
 durable when it returns, in one step; changes that are asked for at the same time share a transaction. Lists are sorted
-by the position that `sockudo.push.positions` gives their records, byte by byte, and start strictly behind ``after``.
+by the position that `sockudo.push.paging` gives their records, byte by byte, and start strictly behind ``after``.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class Publishes(Protocol):
         """Replaces the status if it is still ``before`` by revision and time; the status as stored, None if it is not.
 
         Both rise with every change: the time is that of ``after``, or a millisecond more than before. Use
-        `sockudo.push.statuses.change_status`, which tries again.
+        `sockudo.push.outcomes.change_status`, which tries again.
         """
         ...
 

@@ -1,7 +1,12 @@
-"""A notification in the shape of each provider, measured (spec: push § 4)."""
+"""What a notification says, and in the shape of each provider, measured (spec: push § 4): the publish over its
+template, placeholders such as ``{{ data.parcel.no }}`` filled in.
+
+The merged payload goes into the queue, placeholders still in place: later edits of a template do not change it.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -9,11 +14,31 @@ import msgspec
 from msgspec.structs import replace
 
 from sockudo import errors
-from sockudo.push.placeholders import substituted
-from sockudo.push.recipients import PROVIDERS, Provider
-from sockudo.push.records import Override, Payload
+from sockudo.errors import SockudoError
+from sockudo.push.recipients import PROVIDERS, Provider, provider_named
+from sockudo.push.records import Localized, Override, Payload, Template
 
-__all__ = ["LIMITS", "Rendering", "filled", "render", "render_all"]
+__all__ = [
+    "LIMITS",
+    "MOST_TEXT_BYTES",
+    "Rendering",
+    "filled",
+    "localized",
+    "merged",
+    "render",
+    "render_all",
+    "substituted",
+]
+
+_TEXTS = ("title", "body", "icon", "sound", "collapse_key")
+
+MOST_TEXT_BYTES: Final = 4096
+"""UTF-8 bytes of a text once everything is put in."""
+
+_KEY: Final = re.compile(r"data\.[A-Za-z0-9_.]+", re.ASCII)
+_MOST_DOTS: Final = 4
+# Of a key that somebody has made up, as much as a refusal repeats.
+_SHOWN: Final = 64
 
 LIMITS: Final[Mapping[Provider, int]] = {
     "fcm": 4096,
@@ -28,6 +53,99 @@ LIMITS: Final[Mapping[Provider, int]] = {
 _TTL_SECONDS: Final = 2_419_200
 
 _encode: Final = msgspec.json.Encoder().encode
+
+
+# ---- templates ----
+
+
+def merged(payload: Payload, overrides: Sequence[Override], template: Template) -> tuple[Payload, list[Override]]:
+    """Fields of the request win one by one, its overrides provider by provider.
+
+    Raises errors.INVALID_INPUT for a template that keeps an override under another provider's name.
+    """
+    texts = localized(template, payload)
+    filled = {name: getattr(texts, name) for name in _TEXTS if getattr(payload, name) is None}
+    own = {override.provider for override in overrides}
+    kept = []
+    for name, override in template.provider_overrides.items():
+        if provider_named(name) != override.provider:
+            raise errors.INVALID_INPUT(
+                f"push template {template.template_id} keeps an override for {override.provider} "
+                f"under the key of another provider"
+            )
+        if override.provider not in own:
+            kept.append(override)
+    return replace(payload, **filled), [*kept, *overrides]
+
+
+def localized(template: Template, payload: Payload) -> Localized:
+    """The template's text in the language of ``templateData.locale``, or in the nearest that it has."""
+    asked = (payload.template_data or {}).get("locale")
+    if isinstance(asked, str) and asked.strip():
+        found = template.locales.get(asked)
+        tag = asked.replace("_", "-")
+        while found is None and tag:
+            found = template.locales.get(tag)
+            tag = tag.rpartition("-")[0]
+        if found is not None:
+            return found
+    return template.locales[template.default_locale]
+
+
+# ---- placeholders ----
+
+
+def substituted(text: str, data: Mapping[str, Any] | None, field: str) -> str:
+    """The text with every placeholder replaced by its value in ``data``.
+
+    Raises errors.INVALID_INPUT, which names ``field`` and, where it is well formed, the key; never a value.
+    """
+    if "{{" in text:
+        text = "".join(_pieces(text, data or {}, field))
+    # A character has at most four bytes, so most texts need not be encoded to be measured.
+    if len(text) * 4 > MOST_TEXT_BYTES and len(text.encode("utf-8", "surrogatepass")) > MOST_TEXT_BYTES:
+        raise _refused(f"rendered output is too large (over {MOST_TEXT_BYTES} bytes)", field)
+    return text
+
+
+def _pieces(text: str, data: Mapping[str, Any], field: str) -> list[str]:
+    head, *rest = text.split("{{")
+    pieces, size = [head], len(head)
+    for part in rest:
+        key, closed, tail = part.partition("}}")
+        if not closed:
+            raise _refused("unterminated placeholder", field)
+        value = _value(key.strip(), data, field)
+        pieces += (value, tail)
+        size += len(value) + len(tail)
+        if size > MOST_TEXT_BYTES:
+            raise _refused(f"rendered output is too large (over {MOST_TEXT_BYTES} bytes)", field)
+    return pieces
+
+
+def _value(key: str, data: Mapping[str, Any], field: str) -> str:
+    if _KEY.fullmatch(key) is None or key.count(".") > _MOST_DOTS:
+        raise _refused("placeholder key must use a bounded data.* path", field)
+    found: Any = data
+    for name in key.split(".")[1:]:
+        if not isinstance(found, Mapping) or name not in found:
+            raise _refused("placeholder key is missing", field, key)
+        found = found[name]
+    if found is None:
+        return ""
+    if isinstance(found, str):
+        return found
+    if isinstance(found, (bool, int, float)):
+        return msgspec.json.encode(found).decode()
+    raise _refused("placeholder value must be scalar", field, key)
+
+
+def _refused(reason: str, field: str, key: str | None = None) -> SockudoError:
+    where = field if key is None else f"{field}: {key[:_SHOWN]}"
+    return errors.INVALID_INPUT(f"invalid template substitution: {reason} ({where})")
+
+
+# ---- shapes ----
 
 
 class Rendering(NamedTuple):

@@ -23,23 +23,21 @@ from sockudo.errors import SockudoError
 from sockudo.inspector import Inspector
 from sockudo.jobs.ports import JobQueue
 from sockudo.push.admission import AdmissionOptions
-from sockudo.push.counters import PushCounters
+from sockudo.push.audience import Quotas
 from sockudo.push.credentials import CredentialCheck
 from sockudo.push.delivery import Materials, PushProvider, Readiness
 from sockudo.push.directory import Directory
 from sockudo.push.endpoints import EndpointRules
-from sockudo.push.envelopes import Envelopes
-from sockudo.push.off import push_off
+from sockudo.push.observers import AppWebhooks, ProviderRefusals, PushWebhooks
 from sockudo.push.ports import PushStore
-from sockudo.push.provider_refusals import ProviderRefusals
-from sockudo.push.quotas import Quotas
-from sockudo.push.readings import QueueReadings
+from sockudo.push.pressure import QueueReadings
 from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.push.records import OutcomeError, PublishStatus
 from sockudo.push.removals import ForLivingApps, Removals
+from sockudo.push.secrecy import Envelopes
 from sockudo.push.service import Push
-from sockudo.push.services import PushServices, Storage
-from sockudo.push.webhooks import AppWebhooks, PushWebhooks
+from sockudo.push.services import PushServices, Storage, push_off
+from sockudo.push.telemetry import PushCounters
 
 # The sending side takes a while to import, and most servers send no notifications: it is imported where it is used.
 if TYPE_CHECKING:

@@ -20,29 +20,25 @@ from sockudo.push.admission import (
     Keys,
     Ready,
     check_ready,
+    check_request,
     idempotency_keys,
     regime_of,
 )
-from sockudo.push.audience import Audience, audience
+from sockudo.push.audience import Audience, DeviceRates, audience, exceeded
 from sockudo.push.bodies import PublishRequest
-from sockudo.push.counters import PushCounters
 from sockudo.push.delivery import PushProvider
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.lifecycle import is_untouched
 from sockudo.push.messages import publish_message
-from sockudo.push.meta import audit, meta_event
+from sockudo.push.observers import PushWebhooks
 from sockudo.push.planning import DIRECT_MOST, Planning, few, plan_few
 from sockudo.push.ports import PushStore
-from sockudo.push.pressure import check_pressure
-from sockudo.push.quotas import DeviceRates, exceeded
-from sockudo.push.readings import QueueReadings
+from sockudo.push.pressure import QueueReadings, check_pressure
 from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.push.records import Counters, Override, Payload, PublishIntent, PublishStatus, Regime, State
-from sockudo.push.rendering import Rendering, render_all
-from sockudo.push.requests import check_request
-from sockudo.push.templating import merged
+from sockudo.push.rendering import Rendering, merged, render_all
+from sockudo.push.telemetry import PushCounters, audit, meta_event
 from sockudo.push.validation import check_payload
-from sockudo.push.webhooks import PushWebhooks
 
 __all__ = ["Accepted", "Push"]
 

@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from sockudo import errors
-from sockudo.push.advice import row_of_class
 from sockudo.push.delivery import Sent
+from sockudo.push.diagnosis.advice import row_of_class
 from sockudo.push.recipients import ROUTE_NAMES, Provider, Recipient, provider_named
 from sockudo.push.records import Payload
 from sockudo.push.rendering import render

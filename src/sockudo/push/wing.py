@@ -14,9 +14,9 @@ from sockudo.push.http.directory import push_directory_routes
 from sockudo.push.http.lane import push_lane
 from sockudo.push.http.publishing import push_publish_routes
 from sockudo.push.http.trial import push_trial_routes
-from sockudo.push.metrics import push_measures
 from sockudo.push.runtime import PushRuntime
 from sockudo.push.services import PushServices
+from sockudo.push.telemetry import push_measures
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge

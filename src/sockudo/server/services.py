@@ -44,7 +44,7 @@ from sockudo.publishing import EventApi, Publisher
 from sockudo.publishing.event_api import PublishOptions
 from sockudo.publishing.nodes import Message, OtherNodes
 from sockudo.publishing.rosters import Rosters
-from sockudo.push.refused import note_refused
+from sockudo.push.diagnosis.advice import note_refused
 from sockudo.push.rules import EventRules
 from sockudo.push.runtime import PushRuntime
 from sockudo.push.wing import push_wing

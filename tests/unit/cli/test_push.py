@@ -15,7 +15,7 @@ from sockudo.cli.push import body, waiting
 from sockudo.cli.push.trial import recipient_of
 from sockudo.client.failures import ApiError, UnreachableError
 from sockudo.errors import CATALOGUE
-from sockudo.push.advice import STATE_WORDS
+from sockudo.push.diagnosis.advice import STATE_WORDS
 from sockudo.push.records import TERMINAL
 
 TIME = 1_767_225_600_123

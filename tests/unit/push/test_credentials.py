@@ -9,9 +9,9 @@ import pytest
 from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.push.credentials import RENEWED_AFTER, CredentialRequest, Credentials
-from sockudo.push.envelopes import Envelopes
 from sockudo.push.recipients import Provider
 from sockudo.push.records import Credential
+from sockudo.push.secrecy import Envelopes
 from sockudo.push.stores import MemoryPushStore
 from sockudo.testing import FakeClock
 from support.push_accounts import check_inline

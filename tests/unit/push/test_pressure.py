@@ -1,7 +1,8 @@
-"""Whether so much waits that a publish is refused, and for whom it counts (spec: push § 5, step 7)."""
+"""Depths of the queue are read seldom, however often they are asked for."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -12,9 +13,8 @@ from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import Depth, Job
 from sockudo.push.admission import AdmissionOptions
 from sockudo.push.delivery import Readiness
-from sockudo.push.pressure import check_pressure
+from sockudo.push.pressure import QueueReadings, check_pressure
 from sockudo.push.queue import PUSH_QUEUE, STAGES, Stage
-from sockudo.push.readings import QueueReadings
 from sockudo.push.recipients import ApnsRecipient, FcmRecipient, Provider, Recipient
 from sockudo.push.records import Device, Target
 from sockudo.testing import FakeClock
@@ -28,6 +28,46 @@ _FCM: Mapping[Provider, Readiness] = {"fcm": Readiness(True), "apns": Readiness(
 _BOTH: Mapping[Provider, Readiness] = {"fcm": Readiness(True), "apns": Readiness(True)}
 _OLD = Depth(ready=1, oldest_ready_ms=60_000)
 _HUNG = Depth(inflight=1, oldest_inflight_ms=61_999)
+
+
+class Counted(MemoryJobQueue):
+    """Counts how often it is read, and fails when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(PUSH_QUEUE)
+        self.reads = 0
+        self.failing = False
+
+    async def depths(self, now_ms: int) -> dict[str, Depth]:
+        self.reads += 1
+        await asyncio.sleep(0)
+        if self.failing:
+            raise errors.SERVICE_UNAVAILABLE("gone")
+        return await super().depths(now_ms)
+
+
+async def test_one_reading_for_all_who_ask_within_a_quarter_of_a_second() -> None:
+    queue, clock = Counted(), FakeClock()
+    readings = QueueReadings(queue, clock)
+    answers: list[Mapping[str, Depth]] = await asyncio.gather(*(readings.depths() for _ in range(20)))
+    assert queue.reads == 1
+    assert all(answer is answers[0] for answer in answers)
+    clock.advance(0.24)
+    await readings.depths()
+    assert queue.reads == 1
+    clock.advance(0.02)
+    await readings.depths()
+    assert queue.reads == 2
+
+
+async def test_a_failure_is_told_and_not_kept() -> None:
+    queue, clock = Counted(), FakeClock()
+    readings = QueueReadings(queue, clock)
+    queue.failing = True
+    with pytest.raises(SockudoError):
+        await readings.depths()
+    queue.failing = False
+    assert (await readings.depths())["publish_log"] == Depth()
 
 
 class _Readings(QueueReadings):

@@ -13,8 +13,8 @@ from sockudo import errors
 from sockudo.config.push_rules import PayloadMapping, PushRule
 from sockudo.errors import CATALOGUE, SockudoError
 from sockudo.inspector import Inspector
+from sockudo.push.diagnosis.advice import note_refused, refused_lately
 from sockudo.push.records import Payload
-from sockudo.push.refused import note_refused, refused_lately
 from sockudo.push.rules import EventRules, mapped
 from sockudo.push.service import Push
 from support.push_service import Desk

@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 from sockudo.config import Settings
 from sockudo.config.schema import build
 from sockudo.errors import SockudoError
-from sockudo.push.envelopes import Envelopes
 from sockudo.push.runtime import push_envelopes
+from sockudo.push.secrecy import Envelopes
 
 
 def dev(folder: Path, **values: Any) -> Settings:

@@ -15,7 +15,7 @@ from sockudo.cli.push.body import data_of, moment_of, overrides_of, targets_of
 from sockudo.cli.push.options import Everything, Json, JsonLines, Limit, print_json, show_pages, with_push
 from sockudo.cli.push.waiting import exit_code, followed
 from sockudo.cli.target import ServerOptions, with_server
-from sockudo.push.advice import STATE_WORDS
+from sockudo.push.diagnosis.advice import STATE_WORDS
 
 if TYPE_CHECKING:
     from sockudo.client.push import PushApi

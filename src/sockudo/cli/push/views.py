@@ -10,8 +10,8 @@ import typer
 
 from sockudo.cli.moments import local_time
 from sockudo.cli.tables import print_table, printable
-from sockudo.push.advice import STATE_WORDS, row_of_class, row_of_status
-from sockudo.push.funnel import Funnel, funnel
+from sockudo.push.diagnosis.advice import STATE_WORDS, row_of_class, row_of_status
+from sockudo.push.lifecycle import Funnel, funnel
 from sockudo.push.records import Counters
 
 __all__ = [

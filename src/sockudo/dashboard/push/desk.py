@@ -10,17 +10,15 @@ from starlette.requests import Request
 from sockudo import errors
 from sockudo.dashboard.asked import known_app
 from sockudo.dashboard.board import Board
-from sockudo.push.advice import row_of_class, row_of_status
-from sockudo.push.directory import Directory
-from sockudo.push.explanation import Explanation
-from sockudo.push.funnel import funnel
+from sockudo.push.diagnosis.advice import refused_lately, row_of_class, row_of_status
+from sockudo.push.diagnosis.findings import Explanation
+from sockudo.push.diagnosis.reasons import THOROUGH_SECONDS, explained, waits_for
+from sockudo.push.directory import Directory, device_view
+from sockudo.push.lifecycle import funnel
 from sockudo.push.outcomes import dead_letter_view, delivery_view, publish_status, state_named, status_view
-from sockudo.push.positions import dead_letter_position, event_position, status_position
-from sockudo.push.reasons import THOROUGH_SECONDS, explained, waits_for
+from sockudo.push.paging import dead_letter_position, event_position, status_position
 from sockudo.push.recipients import ROUTE_NAMES, Provider, provider_named
 from sockudo.push.records import Device, PublishStatus, State
-from sockudo.push.refused import refused_lately
-from sockudo.push.registrations import device_view
 from sockudo.push.service import Push
 from sockudo.push.trial import TRIED
 
@@ -261,7 +259,7 @@ async def _stored(board: Board, app_id: str) -> list[dict[str, Any]]:
 
 
 async def why(board: Board, request: Request, app_id: str, who: str, publish_id: str | None) -> Explanation:
-    """See `sockudo.push.reasons.explained`; ``?thorough=yes`` goes through more than can be at once."""
+    """See `sockudo.push.diagnosis.reasons.explained`; ``?thorough=yes`` goes through more than can be at once."""
     push = opened(board)
     if request.query_params.get("thorough") == "yes":
         return await explained(push, app_id, who, publish_id, seconds=THOROUGH_SECONDS)
@@ -272,5 +270,5 @@ async def why(board: Board, request: Request, app_id: str, who: str, publish_id:
 
 
 def refused(board: Board, app_id: str) -> list[dict[str, Any]]:
-    """See `sockudo.push.refused.refused_lately`."""
+    """See `sockudo.push.diagnosis.advice.refused_lately`."""
     return refused_lately(board.gateway.inspector.problems, app_id)

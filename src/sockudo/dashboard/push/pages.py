@@ -15,11 +15,11 @@ from sockudo.dashboard.push.addresses import AREA, TOOLS, list_url, publish_url
 from sockudo.dashboard.replies import page
 from sockudo.edge.paths import path_part
 from sockudo.errors import SockudoError
-from sockudo.push.advice import STATE_WORDS
-from sockudo.push.explanation import Explanation
+from sockudo.push.diagnosis.advice import STATE_WORDS
+from sockudo.push.diagnosis.findings import Explanation
+from sockudo.push.directory import device_view
 from sockudo.push.outcomes import delivery_view
 from sockudo.push.recipients import ROUTE_NAMES
-from sockudo.push.registrations import device_view
 from sockudo.push.trial import TRIED
 
 __all__ = ["credentials_page", "page_routes", "shown_page", "trial_page"]

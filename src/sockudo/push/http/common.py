@@ -16,7 +16,7 @@ from sockudo.auth.signing import query_param
 from sockudo.edge.publishing import check_json
 from sockudo.edge.signed import authenticated
 from sockudo.push.access import Access, read_access
-from sockudo.push.cursors import Page, PageRequest, page_request
+from sockudo.push.paging import Page, PageRequest, page_request
 from sockudo.push.services import PushServices
 from sockudo.push.validation import check_app_id
 

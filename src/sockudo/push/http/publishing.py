@@ -12,7 +12,8 @@ from starlette.routing import Route
 from sockudo import errors
 from sockudo.edge.paths import path_part
 from sockudo.push.bodies import PublishRequest, batch_from, publish_from
-from sockudo.push.cursors import as_page
+from sockudo.push.diagnosis.advice import refused_lately
+from sockudo.push.diagnosis.reasons import THOROUGH_SECONDS, explained, waits_for
 from sockudo.push.http.common import Asked, body_of, page_of, page_reply, parameter, push_route, reply
 from sockudo.push.outcomes import (
     cancel,
@@ -26,11 +27,9 @@ from sockudo.push.outcomes import (
     status_view,
     waiting,
 )
-from sockudo.push.positions import dead_letter_position, event_position, status_position
-from sockudo.push.reasons import THOROUGH_SECONDS, explained, waits_for
+from sockudo.push.paging import as_page, dead_letter_position, event_position, status_position
 from sockudo.push.recipients import Provider, provider_named
 from sockudo.push.records import PublishStatus
-from sockudo.push.refused import refused_lately
 from sockudo.push.service import Accepted, Push
 from sockudo.push.services import PushServices
 from sockudo.push.validation import one_of

@@ -18,16 +18,16 @@ import structlog
 from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.jobs.ports import Lease
-from sockudo.push.advice import row_of_class
 from sockudo.push.delivery import Batch, DeliveryJob, Sent, delivery_key, settling_key
+from sockudo.push.diagnosis.advice import row_of_class
 from sockudo.push.lifecycle import Step, StepKind
 from sockudo.push.messages import Feedback, Retry, read_body, retry_message
-from sockudo.push.meta import meta_event
 from sockudo.push.pipeline.retrier import retries
 from sockudo.push.pipeline.works import KEYS_KEPT_MS, Worker, Works, dead_letter_id
 from sockudo.push.ports import Touch
 from sockudo.push.recipients import ROUTE_NAMES, token_hash
 from sockudo.push.records import DeadLetter, DeliveryEvent, DeliveryResult, Outcome, PublishStatus
+from sockudo.push.telemetry import meta_event
 
 __all__ = ["FeedbackWorker", "guard"]
 

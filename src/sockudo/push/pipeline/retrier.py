@@ -15,10 +15,10 @@ from sockudo.jobs.ports import Lease
 from sockudo.push.delivery import Batch, DeliveryJob, delivery_key, settling_key
 from sockudo.push.lifecycle import Step, StepKind
 from sockudo.push.messages import Retry, delivery_message, delivery_stage, read_body
-from sockudo.push.meta import meta_event
 from sockudo.push.pipeline.works import KEYS_KEPT_MS, RetryOptions, Worker, Works
 from sockudo.push.recipients import ROUTE_NAMES
 from sockudo.push.records import TERMINAL, OutcomeError, PublishStatus
+from sockudo.push.telemetry import meta_event
 
 __all__ = ["Retrier", "deadline_ms", "due_ms", "retries"]
 

@@ -15,11 +15,11 @@ from sockudo.errors import SockudoError
 from sockudo.jobs.ports import Job
 from sockudo.push.delivery import Batch, DeliveryJob, PushProvider, Sent
 from sockudo.push.messages import Feedback, delivery_message, feedback_message
-from sockudo.push.meta import meta_event
 from sockudo.push.pipeline.breaker import Breaker, Lane
 from sockudo.push.pipeline.works import LEASE_MS, Works
 from sockudo.push.recipients import ROUTE_NAMES
 from sockudo.push.records import FailureClass, Outcome, OutcomeError
+from sockudo.push.telemetry import meta_event
 
 __all__ = ["Sending", "run_traced"]
 

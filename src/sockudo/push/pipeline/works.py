@@ -17,12 +17,11 @@ from sockudo.base.clock import Clock
 from sockudo.base.spans import Tracer
 from sockudo.errors import SockudoError
 from sockudo.jobs.ports import JobQueue, Lease
-from sockudo.push.counters import PushCounters
-from sockudo.push.meta import meta_event
 from sockudo.push.ports import PushStore
 from sockudo.push.queue import Stage
 from sockudo.push.recipients import Provider
 from sockudo.push.records import TERMINAL, DeadLetter, OutcomeError, PublishStatus
+from sockudo.push.telemetry import PushCounters, meta_event
 
 __all__ = [
     "KEYS_KEPT_MS",

@@ -12,7 +12,7 @@ import msgspec
 from sockudo.outbound.ports import Reply
 from sockudo.push.delivery import Sent
 from sockudo.push.records import FailureClass, OutcomeError
-from sockudo.push.redaction import redacted
+from sockudo.push.secrecy import redacted
 
 __all__ = ["FailedError", "accepted", "failed", "is_unread", "json_of", "reason_of", "refused", "retry_after_ms"]
 

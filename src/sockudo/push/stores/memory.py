@@ -7,8 +7,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from sockudo.base.ids import unique_id
+from sockudo.push.paging import TimePosition, time_after
 from sockudo.push.ports import Category, Cleaned, OperatorNote, Removal
-from sockudo.push.positions import TimePosition, time_after
 from sockudo.push.stores.memory_devices import MemoryDevices, MemorySettings
 from sockudo.push.stores.memory_publishes import MemoryPublishes
 from sockudo.push.stores.rules import KeyOwner, is_live, stored_key

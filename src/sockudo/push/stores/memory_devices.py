@@ -7,8 +7,8 @@ from heapq import nsmallest
 
 from msgspec.structs import replace
 
+from sockudo.push.paging import PairPosition, pair_after
 from sockudo.push.ports import Change, StateChange, Touch
-from sockudo.push.positions import PairPosition, pair_after
 from sockudo.push.recipients import Provider
 from sockudo.push.records import Credential, Device, Subscription, Template
 from sockudo.push.stores.rules import day_of, touched

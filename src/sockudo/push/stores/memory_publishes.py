@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 from sockudo.push.lifecycle import Step, is_untouched
+from sockudo.push.paging import TimePosition, time_after
 from sockudo.push.ports import Category, Cleaned
-from sockudo.push.positions import TimePosition, time_after
 from sockudo.push.recipients import Provider
 from sockudo.push.records import (
     DeadLetter,

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Engine, delete, func, select, text
 from sockudo import errors
 from sockudo.base.ids import unique_id
 from sockudo.config.sections import Mysql, Postgres
+from sockudo.push.paging import time_after
 from sockudo.push.ports import Category, Cleaned, OperatorNote, Removal
-from sockudo.push.positions import time_after
 from sockudo.push.stores.changes import Locking, Recording, owners_of
 from sockudo.push.stores.cleaning import clean_category, delete_app
 from sockudo.push.stores.rows import note_of

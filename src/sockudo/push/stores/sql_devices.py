@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, func, select
 
+from sockudo.push.paging import pair_after
 from sockudo.push.ports import Change, StateChange, Touch
-from sockudo.push.positions import pair_after
 from sockudo.push.recipients import Provider
 from sockudo.push.records import Credential, Device, Subscription, Template
 from sockudo.push.stores.changes import Putting, now_ms

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Connection, Row, delete, func, select
 
 from sockudo.push.lifecycle import Step
-from sockudo.push.positions import time_after
+from sockudo.push.paging import time_after
 from sockudo.push.recipients import Provider
 from sockudo.push.records import (
     DeadLetter,

@@ -17,8 +17,8 @@ from sockudo.drivers.memory_apps import MemoryAppStore
 from sockudo.errors import SockudoError
 from sockudo.push.directory import Directory
 from sockudo.push.endpoints import EndpointRules
-from sockudo.push.envelopes import Envelopes
 from sockudo.push.removals import Removals
+from sockudo.push.secrecy import Envelopes
 from sockudo.push.services import Storage
 from sockudo.push.stores import MemoryPushStore
 from support.components import HandComponent, of_directory

@@ -11,7 +11,7 @@ from sockudo import errors
 from sockudo.config.apps import Limits
 from sockudo.config.push_rules import PushRule
 from sockudo.edge.replies import PLAIN_OK
-from sockudo.push.quotas import Quotas
+from sockudo.push.audience import Quotas
 from support.inside import Client, live_app
 from support.push_service import PublishNode
 

@@ -14,9 +14,9 @@ from sockudo import errors
 from sockudo.config.apps import Limits
 from sockudo.edge.lane import Lane, LaneEntry
 from sockudo.edge.replies import Reply, error_reply
+from sockudo.push.audience import Quotas
 from sockudo.push.delivery import Batch, DeliveryJob, Readiness
 from sockudo.push.messages import Retry, retry_message
-from sockudo.push.quotas import Quotas
 from sockudo.push.recipients import FcmRecipient
 from support.edge import Response
 from support.inside import live_app

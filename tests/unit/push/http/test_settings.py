@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import structlog
 
-from sockudo.push.envelopes import Envelopes
+from sockudo.push.secrecy import Envelopes
 from support.edge import Response
 from support.inside import live_app
 from support.push_accounts import (

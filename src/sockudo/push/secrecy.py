@@ -1,4 +1,5 @@
-"""Secrets of credentials as they are stored: encrypted, each by itself (spec: push § 2.3).
+"""Secrets of credentials as they are stored: encrypted, each by itself (spec: push § 2.3); and texts that come from
+devices and providers, made safe to be stored and shown (spec: push § 3, 4).
 
 ``envelope:v1:aes256gcm:`` is followed by base64url of nonce (12 bytes), ciphertext and tag (16 bytes), without padding
 and without associated data. ``envelope:v1:local:`` and ``envelope:v1:sha256:`` are of other versions: the first is
@@ -8,6 +9,7 @@ plain text in base64url, the second a mere hash.
 from __future__ import annotations
 
 import os
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -18,13 +20,35 @@ from sockudo import errors
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-__all__ = ["Envelopes"]
+__all__ = ["Envelopes", "redacted"]
 
 _SEALED: Final = "envelope:v1:aes256gcm:"
 _LOCAL: Final = "envelope:v1:local:"
 _HASHED: Final = "envelope:v1:sha256:"
 _NONCE: Final = 12
 _TAG: Final = 16
+
+_LONGEST: Final = 128
+_SUSPICIOUS: Final = re.compile(r"token|secret|endpoint|auth|https?://", re.IGNORECASE)
+# What a token looks like when nobody says that it is one: 24 characters or more without a blank.
+_BARE_TOKEN: Final = re.compile(r"[A-Za-z0-9_\-+/=.:~%]{24}")
+_MARK: Final = re.compile(r"\[REDACTED:[0-9a-f]{12}\]")
+
+_REASONS: Final = """
+    BadCertificate BadCertificateEnvironment BadCollapseId BadDeviceToken BadExpirationDate BadMessageId BadPath
+    BadPriority BadTopic DeviceTokenNotForTopic DuplicateHeaders ExpiredProviderToken ExpiredToken Forbidden IdleTimeout
+    InternalServerError InvalidProviderToken InvalidPushType MethodNotAllowed MissingDeviceToken MissingProviderToken
+    MissingTopic PayloadEmpty PayloadTooLarge ServiceUnavailable Shutdown TooManyProviderTokenUpdates TooManyRequests
+    TopicDisallowed Unregistered UnrelatedKeyIdInToken
+    INTERNAL INVALID_ARGUMENT NOT_FOUND PERMISSION_DENIED QUOTA_EXCEEDED RESOURCE_EXHAUSTED SENDER_ID_MISMATCH
+    THIRD_PARTY_AUTH_ERROR UNAUTHENTICATED UNAVAILABLE UNREGISTERED UNSPECIFIED_ERROR registration-token-not-registered
+    BadJwtToken BadVapidPublicKey BadWebPushTopic ExpiredJwtToken VapidPkHashMismatch
+    invalid_client invalid_grant sender_id_mismatch vapid_key_mismatch vapid_refused
+    accepted apns_topic_mismatch auth_failure invalid_payload invalid_token network_transport project_mismatch
+    provider_rejected quota unavailable
+"""
+# Words that providers document as their answers: they say why, and nothing about whom.
+_KNOWN: Final = frozenset(_REASONS.split())
 
 
 class Envelopes:
@@ -134,3 +158,18 @@ def _text(secret: bytes) -> str:
 
 def _broken() -> errors.SockudoError:
     return errors.CREDENTIAL_UNREADABLE("The stored push credential is damaged: upload the credential again")
+
+
+# ---- redaction ----
+
+
+def redacted(text: str) -> str:
+    """The text, or ``[REDACTED:…]`` with the beginning of its hash where it may hold a secret.
+
+    What has been redacted stays as it is, and so do the words that providers document as reasons.
+    """
+    if text in _KNOWN or _MARK.fullmatch(text):
+        return text
+    if len(text) > _LONGEST or _SUSPICIOUS.search(text) or _BARE_TOKEN.search(text):
+        return f"[REDACTED:{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}]"
+    return text

@@ -12,8 +12,8 @@ import pytest
 
 from sockudo import errors
 from sockudo.errors import SockudoError
-from sockudo.push import device_tokens
-from sockudo.push.device_tokens import DeviceTokens, hash_token, matches
+from sockudo.push import access
+from sockudo.push.access import DeviceTokens, hash_token, matches
 
 SALT = bytes(range(16))
 
@@ -72,7 +72,7 @@ async def test_what_was_right_once_is_right_at_once_and_only_for_that_hash(
     token, stored = await tokens.make()
     rotated = hash_token("another", SALT)
     asked: list[str] = []
-    monkeypatch.setattr(device_tokens, "matches", lambda token, stored: asked.append(stored))
+    monkeypatch.setattr(access, "matches", lambda token, stored: asked.append(stored))
     assert await tokens.check(token, stored)
     assert asked == []
     assert not await tokens.check(token, rotated)
@@ -87,7 +87,7 @@ async def test_hashing_leaves_the_loop_alone_and_is_bounded(monkeypatch: pytest.
         where.append(threading.get_ident())
         return gate.wait(10)
 
-    monkeypatch.setattr(device_tokens, "matches", slow)
+    monkeypatch.setattr(access, "matches", slow)
     tokens = DeviceTokens(waiting=2)
     waiting = [asyncio.ensure_future(tokens.check(f"t{n}", "stored")) for n in range(2)]
     await asyncio.sleep(0)
@@ -104,7 +104,7 @@ async def test_hashing_leaves_the_loop_alone_and_is_bounded(monkeypatch: pytest.
 
 
 async def test_only_so_many_are_remembered(tokens: DeviceTokens, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_tokens, "_REMEMBERED", 3)
+    monkeypatch.setattr(access, "_REMEMBERED", 3)
     for number in range(10):
         tokens._remember(f"t{number}", "stored")
     assert len(tokens._known) == 3

@@ -10,11 +10,18 @@ from typing import Final, Literal
 
 from sockudo import errors
 from sockudo.errors import ErrorSpec, SockudoError
-from sockudo.push.advice import STATE_WORDS, row_of_class, row_of_status, state_sentence
 from sockudo.push.delivery import Readiness
-from sockudo.push.explanation import Explanation, Finding, Reach
-from sockudo.push.positions import event_position
-from sockudo.push.publish_reasons import CANCELLED_REMEDY, MOVING_REMEDY, WAITING_REMEDY, about_publish
+from sockudo.push.diagnosis.advice import STATE_WORDS, row_of_class, row_of_status, state_sentence
+from sockudo.push.diagnosis.findings import (
+    CANCELLED_REMEDY,
+    MOVING_REMEDY,
+    WAITING_REMEDY,
+    Explanation,
+    Finding,
+    Reach,
+    about_publish,
+)
+from sockudo.push.paging import event_position
 from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.push.records import TERMINAL, DeliveryEvent, Device, PublishStatus, Target
 from sockudo.push.service import Push

@@ -8,7 +8,7 @@ import pytest
 
 from sockudo import errors
 from sockudo.errors import CATALOGUE, ErrorSpec
-from sockudo.push.advice import STATE_WORDS, row_of_class, row_of_status, state_sentence
+from sockudo.push.diagnosis.advice import STATE_WORDS, row_of_class, row_of_status, state_sentence
 from sockudo.push.records import State
 
 CLASSES = (

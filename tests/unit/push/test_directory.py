@@ -9,11 +9,10 @@ from msgspec import json
 
 from sockudo import errors
 from sockudo.errors import SockudoError
-from sockudo.push.access import Access, read_access
+from sockudo.push.access import Access, DeviceTokens, read_access
 from sockudo.push.bodies import device_from
-from sockudo.push.device_tokens import DeviceTokens
+from sockudo.push.directory import Registrations
 from sockudo.push.endpoints import EndpointRules
-from sockudo.push.registrations import Registrations
 from sockudo.push.stores import MemoryPushStore
 from support.push_directory import device_body
 

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from sockudo import errors
 from sockudo.errors import ErrorSpec, SockudoError
-from sockudo.push.explanation import Explanation
+from sockudo.push.diagnosis.findings import Explanation
+from sockudo.push.diagnosis.reasons import explained
 from sockudo.push.lifecycle import Step
-from sockudo.push.reasons import explained
 from sockudo.push.recipients import ApnsRecipient
 from sockudo.push.records import OutcomeError, Target
 from support.push_desk import SECRET, PushDesk

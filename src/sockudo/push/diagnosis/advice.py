@@ -1,14 +1,19 @@
-"""Which row of the error catalogue explains what became of a notification (spec: push § 8, 12)."""
+"""Which row of the error catalogue explains what became of a notification (spec: push § 8, 12), and what publishes were
+refused with lately.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from sockudo import errors
-from sockudo.errors import CATALOGUE, ErrorSpec
+from sockudo.errors import CATALOGUE, ErrorSpec, SockudoError
+from sockudo.inspector import Entry, Inspector, Kind
+from sockudo.inspector.problems import Problems
+from sockudo.push.bodies import PublishRequest
 
-__all__ = ["STATE_WORDS", "row_of_class", "row_of_status", "state_sentence"]
+__all__ = ["STATE_WORDS", "note_refused", "refused_lately", "row_of_class", "row_of_status", "state_sentence"]
 
 STATE_WORDS: Final[Mapping[str, str]] = {
     "queued": "accepted, not planned yet",
@@ -26,6 +31,26 @@ STATE_WORDS: Final[Mapping[str, str]] = {
 """Each state of a publish, for people: the end of "it is …"."""
 
 _VERBS: Final = frozenset({"expired", "failed"})
+
+_MOST_SHOWN: Final = 10
+
+_REFUSALS: Final = frozenset(
+    {
+        "credential_missing",
+        "credential_unreadable",
+        "device_not_found",
+        "provider_token_invalid",
+        "push_backpressure",
+        "push_disabled",
+        "push_payload_too_large",
+        "push_rate_limited",
+        "scheduled_push_invalid",
+    }
+)
+"""Rows of the catalogue that a publish which was never taken can have been refused with."""
+
+
+_KINDS: Final[frozenset[Kind]] = frozenset({"request_refused", "push_refused"})
 
 
 def state_sentence(state: str) -> str:
@@ -69,3 +94,39 @@ def row_of_status(state: str, code: str | None, reason: str | None) -> ErrorSpec
     if state in _STATES:
         return _STATES[state]
     return None if reason is None else row_of_class(reason.rpartition(": ")[2])
+
+
+# ---- publishes that never became one ----
+
+
+def note_refused(inspector: Inspector, app_id: str, request: PublishRequest, problem: SockudoError) -> None:
+    """Tells the inspector of a publish that nobody waits for, such as a rule's; nothing of what it says."""
+    channel = next((target.channel for target in request.targets if target.channel is not None), None)
+    inspector.note(
+        Entry(
+            inspector.now_ms(),
+            "push_refused",
+            app_id,
+            channel=channel,
+            error=problem.spec.slug,
+            text=problem.text,
+            status=problem.spec.status,
+        )
+    )
+
+
+def refused_lately(problems: Problems, app_id: str) -> list[dict[str, Any]]:
+    """Publishes of the app that were refused with a reason of push, of calls and of rules, the newest first; of this
+    node, since its start.
+    """
+    found = [group for group in problems.groups(app_id) if group.kind in _KINDS and group.error in _REFUSALS]
+    return [
+        {
+            "code": group.error,
+            "count": group.count,
+            "lastAtMs": group.last_at,
+            "text": group.last[-1].text if group.last else "",
+            "remedy": CATALOGUE[group.error].remedy if group.error else "",
+        }
+        for group in found[:_MOST_SHOWN]
+    ]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import structlog
+
 from sockudo.base.measures import Distribution
-from sockudo.push.counters import FAMILIES, PushCounters
-from sockudo.push.metrics import push_measures
+from sockudo.push.telemetry import FAMILIES, PushCounters, audit, meta_event, push_measures
 
 _SOURCE = Path(__file__).parents[3] / "src" / "sockudo"
 _USE = re.compile(r'\.(?:count|set|note)\(\s*"([a-z_]+)"')
@@ -53,3 +54,34 @@ def test_every_name_that_is_counted_is_in_the_table() -> None:
 def test_no_label_could_hold_a_publish_a_device_or_a_token() -> None:
     labels = {label for family in FAMILIES.values() for label in family.labels}
     assert not labels & {"publish", "publish_id", "device", "device_id", "token", "endpoint", "channel"}
+
+
+def test_a_meta_event_has_its_five_fields() -> None:
+    with structlog.testing.capture_logs() as lines:
+        meta_event("publish-completed", "app", "ship", status="succeeded")
+        meta_event("cleanup-event", "_system", deleted=3)
+    assert lines == [
+        {
+            "event": "publish-completed",
+            "app_id": "app",
+            "publish_id": "ship",
+            "provider": None,
+            "detail": {"status": "succeeded"},
+            "log_level": "debug",
+        },
+        {
+            "event": "cleanup-event",
+            "app_id": "_system",
+            "publish_id": None,
+            "provider": None,
+            "detail": {"deleted": 3},
+            "log_level": "info",
+        },
+    ]
+
+
+def test_an_audit_line_says_who_did_what() -> None:
+    with structlog.testing.capture_logs() as lines:
+        audit("removeWhere", "app", client_id="ana", deleted=2)
+    [line] = lines
+    assert (line["action"], line["app_id"], line["client_id"], line["deleted"]) == ("removeWhere", "app", "ana", 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import sha256
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from sockudo import errors
 from sockudo.errors import SockudoError
-from sockudo.push.envelopes import Envelopes
+from sockudo.push.secrecy import Envelopes, redacted
 
 KEY = "a long and random text"
 SECRET = "-----BEGIN PRIVATE KEY-----\nplanted\n-----END"
@@ -125,3 +126,38 @@ def test_an_earlier_key_opens_and_never_seals() -> None:
     assert Envelopes(KEY).open(now.seal(SECRET)) == SECRET
     assert "encrypted with another" in refused(now, Envelopes("a third key").seal(SECRET))
     assert not Envelopes(None, earlier=["an earlier key"]).can_seal
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the Token is gone",
+        "SECRET",
+        "no endpoint",
+        "unauthorised",
+        "see http://x",
+        "see HTTPS://x",
+        "x" * 129,
+        "dGhpc2lzYXJlZ2lzdHJhdGlvbg",
+        "answered dGhpc2lzYXJlZ2lzdHJhdGlv: no",
+        "BadDeviceToken: abc",
+    ],
+)
+def test_what_may_hold_a_secret_is_replaced_by_its_hash(text: str) -> None:
+    assert redacted(text) == f"[REDACTED:{sha256(text.encode()).hexdigest()[:12]}]"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "quota", "provider status 503", "x y " * 32, "BadCertificateEnvironment", "UNAUTHENTICATED", "a" * 23]
+)
+def test_what_says_why_stays(text: str) -> None:
+    assert redacted(text) == text
+
+
+@given(st.text())
+def test_once_is_enough_and_nothing_long_is_left(text: str) -> None:
+    once = redacted(text)
+    assert redacted(once) == once
+    assert len(once) <= 128
+    if once != text:
+        assert re.fullmatch(r"\[REDACTED:[0-9a-f]{12}\]", once)

@@ -1,19 +1,62 @@
-"""What push counts (spec: push § 11): numbers by label, read when somebody asks. Labels are bounded: no label ever
-holds a publish, a device or a token.
+"""What push counts (spec: push § 11) and tells operators (spec: push § 9): numbers by label, read when somebody asks,
+and structured log lines. Labels are bounded: no label ever holds a publish, a device or a token.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal, NamedTuple
 
-__all__ = ["DECADES", "FAMILIES", "SECONDS", "Family", "PushCounters", "Spread"]
+import structlog
+
+from sockudo.base.measures import Buckets, Distribution, Labels, Numbers
+from sockudo.push.recipients import Provider
+
+__all__ = [
+    "DECADES",
+    "FAMILIES",
+    "SECONDS",
+    "AuditAction",
+    "Family",
+    "MetaEvent",
+    "PushCounters",
+    "Spread",
+    "audit",
+    "meta_event",
+    "push_measures",
+]
 
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 DECADES: Final = (1.0, 10.0, 100.0, 1000.0, 10_000.0, 100_000.0, 1_000_000.0)
 """Upper bounds of the buckets, of seconds and of sizes."""
+
+_PREFIX: Final = "sockudo_push_"
+"""Of every name, also where another prefix is configured."""
+
+MetaEvent = Literal[
+    "push-accepted",
+    "publish-completed",
+    "device-state-changed",
+    "provider-rejected",
+    "token-invalidated",
+    "token-invalidation-guard",
+    "quota-event",
+    "scheduler-event",
+    "circuit-breaker-event",
+    "dead-letter",
+    "cleanup-event",
+]
+_ROUTINE: Final[frozenset[MetaEvent]] = frozenset(
+    {"push-accepted", "publish-completed", "device-state-changed", "provider-rejected", "scheduler-event"}
+)
+"""What happens with every publish or delivery: in the log at level ``debug``, since there may be thousands a second."""
+
+AuditAction = Literal["credentialWrite", "removeWhere", "quotaOverride", "deadLetterReplay"]
+
+_meta: Final = structlog.get_logger("[meta]log:push")
+_audit: Final = structlog.get_logger("sockudo_push_audit")
 
 
 class Family(NamedTuple):
@@ -125,3 +168,50 @@ class PushCounters:
         if spread is None:
             spread = self.spreads[place] = Spread(DECADES if name == "fanout_size" else SECONDS)
         spread.note(value)
+
+
+# ---- metrics, under names of their own ----
+
+
+def push_measures(counters: PushCounters) -> Iterator[Numbers | Distribution]:
+    """All that have a value; those without labels have one from the start."""
+    counts: dict[str, list[tuple[Labels, float]]] = {}
+    for found in (counters.counts, counters.gauges):
+        for (name, values), value in list(found.items()):
+            counts.setdefault(name, []).append((_labels(name, values), float(value)))
+    spreads: dict[str, list[tuple[Labels, Buckets]]] = {}
+    for (name, values), spread in list(counters.spreads.items()):
+        spreads.setdefault(name, []).append((_labels(name, values), _buckets(spread)))
+    for name, family in FAMILIES.items():
+        if family.kind == "histogram":
+            if name in spreads:
+                yield Distribution(name, family.text, spreads[name], _PREFIX)
+        elif name in counts or not family.labels:
+            yield Numbers(name, family.kind, family.text, counts.get(name, [({}, 0.0)]), _PREFIX)
+
+
+def _buckets(spread: Spread) -> Buckets:
+    return Buckets((*map(str, spread.bounds), "+Inf"), list(spread.counts), spread.total)
+
+
+def _labels(name: str, values: tuple[str, ...]) -> Labels:
+    return dict(zip(FAMILIES[name].labels, values, strict=True))
+
+
+# ---- meta events and the audit trail; nobody passes in a recipient, a payload, an endpoint or a token ----
+
+
+def meta_event(
+    event: MetaEvent, app_id: str, publish_id: str | None = None, provider: Provider | None = None, **detail: Any
+) -> None:
+    """One line; ``app_id`` is ``_system`` for what is about no app. ``detail`` holds counts and words alone.
+
+    ``log_level = "info,[meta]log:push=debug"`` shows all of them.
+    """
+    log = _meta.debug if event in _ROUTINE else _meta.info
+    log(event, app_id=app_id, publish_id=publish_id, provider=provider, detail=detail)
+
+
+def audit(action: AuditAction, app_id: str, **about: Any) -> None:
+    """One line for what somebody with the app's key has done; ``about`` holds ids and counts alone."""
+    _audit.info("push audit", action=action, app_id=app_id, **about)
