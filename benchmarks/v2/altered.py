@@ -15,7 +15,7 @@ from typing import Any
 
 import sockudo.history.writer
 import sockudo.protocol.delta.node
-from sockudo.cli import main
+from sockudo.__main__ import main
 from sockudo.protocol.filters import Predicate
 
 

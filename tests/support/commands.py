@@ -78,7 +78,7 @@ _command = functools.cache(typer.main.get_command)
 
 def invoke(arguments: Sequence[str], *, env: Mapping[str, str | None]) -> typer.testing.Result:
     """The command in this process, which is quicker; variables of None are not set."""
-    from sockudo.cli.commands import app
+    from sockudo.server.commands import app
 
     with pytest.MonkeyPatch.context() as patch:
         # A process reads the signatures of its commands once; this would for each line.

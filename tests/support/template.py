@@ -68,9 +68,9 @@ def work_out_everything() -> None:
     """
     import typer
 
-    from sockudo.cli.commands import app
     from sockudo.config import load
     from sockudo.dashboard.replies import prepare_templates
+    from sockudo.server.commands import app
     from sockudo.server.server import Server
 
     async def serve_once(folder: Path) -> None:

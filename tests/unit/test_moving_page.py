@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import typer
 
-from sockudo.cli.commands import app as command_line
 from sockudo.config import ConfigError, load
+from sockudo.server.commands import app as command_line
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "moving.md").read_text()

@@ -13,7 +13,6 @@ import pytest
 import typer
 
 from sockudo.base.components import Component
-from sockudo.cli.commands import app as command_line
 from sockudo.config import Settings, foreign, load, misspelt
 from sockudo.config.schema import declared, sections, variables
 from sockudo.config.webhooks import PUSH_EVENTS
@@ -25,6 +24,7 @@ from sockudo.hub import Hub, HubOptions
 from sockudo.hub.view import HubView
 from sockudo.metrics import HistorySources, Metrics, history_measures
 from sockudo.metrics.prometheus import _ERROR_TYPES
+from sockudo.server.commands import app as command_line
 from sockudo.testing import FakeClock
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -1,7 +1,1 @@
-"""The ``sockudo`` command."""
-
-from __future__ import annotations
-
-from sockudo.cli.entry import main
-
-__all__ = ["main"]
+"""How a command of ``sockudo`` is made, and the commands of the core; `sockudo.server.commands` has the whole table."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,14 +13,13 @@ from typing import Final, TypeVar
 from sockudo import errors
 from sockudo.apps.admin import AppAdmin
 from sockudo.apps.ports import AppStore
-from sockudo.cli.outcome import ExitCode, fail, note
+from sockudo.cli.outcome import ExitCode, fail, note, silence_logs
+from sockudo.cli.wings import CommandWing
 from sockudo.config import ConfigError, Settings, load
 from sockudo.config.apps import App
 from sockudo.config.problems import nearest
 from sockudo.drivers.histories import history_exists, history_store
 from sockudo.drivers.selection import app_place, app_store
-from sockudo.push.stores.selection import push_exists, push_store
-from sockudo.server.logs import silence_logs
 
 __all__ = ["NO_SUCH_APP", "Place", "find_place"]
 
@@ -101,29 +99,23 @@ class Place:
         with self._failures():
             asyncio.run(delete())
 
-    def note_removal(self, app_id: str) -> None:
-        """Has what an app keeps for push deleted by the servers, once the app is removed.
+    def note_removal(self, app_id: str, wings: Sequence[CommandWing]) -> None:
+        """Has what wings keep of an app deleted by the servers, once the app is removed.
 
         One that the configuration names comes back, and keeps it. Says so when it cannot be noted: whose credentials
         have leaked must not wait for it.
         """
-        if self._names(app_id) or not push_exists(self.settings):
+        if self._names(app_id):
             return
-
-        async def noted() -> None:
-            store = push_store(self.settings)
+        for wing in wings:
+            if wing.forget_app is None:
+                continue
             try:
-                await store.start()
-                await store.note_removal(app_id, int(time.time() * 1000))
-            finally:
-                await store.close()
-
-        try:
-            asyncio.run(noted())
-        except ConfigError as error:
-            note(f"Note: what the app keeps for push stays: {'; '.join(error.problems)}")
-        except errors.SockudoError as error:
-            note(f"Note: what the app keeps for push stays: {error.text}")
+                asyncio.run(_awaited(wing.forget_app(self.settings, app_id)))
+            except ConfigError as error:
+                note(f"Note: what the app keeps for {wing.name} stays: {'; '.join(error.problems)}")
+            except errors.SockudoError as error:
+                note(f"Note: what the app keeps for {wing.name} stays: {error.text}")
 
     def warn_configured(self, app_id: str) -> None:
         """Says so when the next start of the server will undo a change of this app."""
@@ -186,6 +178,10 @@ def find_place(config: Path | None, data_dir: Path | None) -> Place:
             'Or set app_manager.driver to "sqlite" and restart it; then this command manages the apps.',
         )
     return Place(app_place(settings), settings)
+
+
+async def _awaited(work: Awaitable[None]) -> None:
+    await work
 
 
 async def _all(store: AppStore) -> Sequence[App]:

@@ -14,6 +14,7 @@ import typer
 from sockudo.cli.app_options import with_policy_options
 from sockudo.cli.groups import command_group, examples_with
 from sockudo.cli.outcome import ExitCode, fail, note
+from sockudo.cli.wings import command_wings
 
 if TYPE_CHECKING:
     from sockudo.cli.app_access import Place
@@ -196,6 +197,7 @@ def enable(app_id: _Id, *, as_json: _Json = False, config: _Config = None, data_
 
 @app.command(epilog=_example("sockudo apps remove shop --yes"))
 def remove(
+    context: typer.Context,
     app_id: _Id,
     *,
     with_history: Annotated[
@@ -216,7 +218,7 @@ def remove(
     what = f"app '{record.id}' with key '{record.key}'{' and its history' if with_history else ''}"
     if not yes and not typer.confirm(f"Remove {what} for good?", err=True):
         fail("Nothing was removed.", ExitCode.REFUSED)
-    place.note_removal(app_id)
+    place.note_removal(app_id, command_wings(context))
     place.administer(lambda admin: admin.remove(app_id))
     if with_history:
         place.delete_history(app_id)

@@ -50,8 +50,8 @@ def password(
 
     A running server takes it over at once; only a salted hash of it is kept.
     """
+    from sockudo.auth.passwords import MIN_LENGTH, hash_password, made_password, password_file
     from sockudo.base.private_files import write_private_file
-    from sockudo.dashboard.passwords import MIN_LENGTH, hash_password, made_password, password_file
 
     settings = _settings(config, data_dir)
     if settings.dashboard.password is not None:

@@ -10,14 +10,15 @@ import typer
 
 from sockudo.cli.local_server import Address, address_of
 from sockudo.cli.options import check_origin
-from sockudo.cli.outcome import ExitCode, fail
+from sockudo.cli.outcome import ExitCode, fail, silence_logs
 from sockudo.cli.target import DEFAULT_URL, ServerOptions, checked_url, find, with_server
+from sockudo.cli.wings import command_wings
 
 if TYPE_CHECKING:
     from sockudo.client.auth import Credentials
     from sockudo.config import Loaded
     from sockudo.config.apps import App
-    from sockudo.doctor import Deployment, Finding, Options
+    from sockudo.doctor import Check, Deployment, Finding, Options
 
 __all__ = ["DOCTOR_EXIT_CODES", "doctor"]
 
@@ -71,6 +72,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, at the en
 
 @with_server
 def doctor(
+    context: typer.Context,
     *,
     only: Only = None,
     skip: Skip = None,
@@ -95,31 +97,31 @@ def doctor(
     import asyncio
 
     from sockudo.cli import doctor_report as report
-    from sockudo.doctor import Options
-    from sockudo.server.logs import silence_logs
+    from sockudo.doctor import Options, checks_with
 
+    checks = checks_with([check for wing in command_wings(context) for check in wing.checks()])
     if list_checks:
-        report.print_checks()
+        report.print_checks(checks)
         return
     silence_logs()
-    names = _chosen(only, skip)
+    chosen = _chosen(checks, only, skip)
     check_origin(origin)
     options = Options(timeout=timeout, idle=idle, rounds=rounds, origin=origin, allow_private=allow_private)
     deployment = _deployment(server, options)
-    findings = asyncio.run(_examine(deployment, names, as_json=as_json))
+    findings = asyncio.run(_examine(deployment, chosen, as_json=as_json))
     report.finish(deployment, findings, as_json=as_json)
     bad = ("problem", "warning") if strict else ("problem",)
     raise typer.Exit(ExitCode.REFUSED if any(finding.state in bad for finding in findings) else ExitCode.DONE)
 
 
-async def _examine(deployment: Deployment, names: Sequence[str], *, as_json: bool) -> list[Finding]:
+async def _examine(deployment: Deployment, checks: Sequence[Check], *, as_json: bool) -> list[Finding]:
     from sockudo.cli.doctor_report import Progress
     from sockudo.doctor import examine
 
     progress = Progress(deployment, quiet=as_json)
     findings: list[Finding] = []
     async with deployment:
-        async for finding in examine(deployment, names, progress.began):
+        async for finding in examine(deployment, checks, progress.began):
             findings.append(finding)
             progress.found(finding)
     progress.end()
@@ -129,18 +131,17 @@ async def _examine(deployment: Deployment, names: Sequence[str], *, as_json: boo
 # ---- what the options come to ----
 
 
-def _chosen(only: list[str] | None, skip: list[str] | None) -> list[str]:
+def _chosen(checks: Sequence[Check], only: list[str] | None, skip: list[str] | None) -> list[Check]:
     from sockudo.config.problems import nearest
-    from sockudo.doctor import CHECKS
 
-    known = [check.name for check in CHECKS]
+    known = [check.name for check in checks]
     asked, left_out = _names(only), _names(skip)
     for name in (*asked, *left_out):
         if name not in known:
             guess = nearest(name, known)
             hint = f"Did you mean {guess}?" if guess else f"Checks: {', '.join(known)}."
             fail(f"No check is called '{name}'.", ExitCode.USAGE, hint)
-    chosen = [name for name in known if (not asked or name in asked) and name not in left_out]
+    chosen = [each for each in checks if (not asked or each.name in asked) and each.name not in left_out]
     if not chosen:
         fail("No check is left.", ExitCode.USAGE, "Name at least one with --only that --skip does not name.")
     return chosen

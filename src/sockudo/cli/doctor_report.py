@@ -15,8 +15,7 @@ import typer
 from sockudo.cli.tables import printable
 
 if TYPE_CHECKING:
-    from sockudo.doctor import Deployment, Finding
-    from sockudo.doctor.examination import Check
+    from sockudo.doctor import Check, Deployment, Finding
 
 __all__ = ["Progress", "finish", "print_checks", "summary"]
 
@@ -28,11 +27,9 @@ _INDENT: Final = _STATE_WIDTH + _NAME_WIDTH + 4
 _ERASE: Final = "\r\x1b[K"
 
 
-def print_checks() -> None:
+def print_checks(checks: Sequence[Check]) -> None:
     """The names of the checks, in their order, and what each is about."""
-    from sockudo.doctor import CHECKS
-
-    for check in CHECKS:
+    for check in checks:
         typer.echo(f"{check.name:<{_NAME_WIDTH}}  {check.about}")
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sockudo.client.failures import ApiError
     from sockudo.errors import ErrorSpec
 
-__all__ = ["EXIT_CODES", "ExitCode", "fail", "failures", "in_seconds", "note"]
+__all__ = ["EXIT_CODES", "ExitCode", "fail", "failures", "in_seconds", "note", "silence_logs"]
 
 
 class ExitCode(IntEnum):
@@ -112,3 +112,16 @@ def _socket_row(code: int, reason: str) -> ErrorSpec | None:
     if exact:
         return exact[0]
     return rows[0] if len(rows) == 1 else None
+
+
+def silence_logs() -> None:
+    """For commands that use a server's parts: their output and errors say what a log line would."""
+    import structlog
+
+    structlog.configure(processors=[_drop])
+
+
+def _drop(*_: object) -> NoReturn:
+    import structlog
+
+    raise structlog.DropEvent

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sockudo.apps import AppRegistry, Changes
+from sockudo.auth.passwords import Credentials
 from sockudo.base.clock import Clock
 from sockudo.base.components import Component
 from sockudo.base.loop_watch import LoopWatch
 from sockudo.config import Settings
 from sockudo.dashboard.attempts import Attempts
-from sockudo.dashboard.passwords import Credentials
 from sockudo.dashboard.readings import NodeReader
 from sockudo.dashboard.samples import Samples
 from sockudo.dashboard.sessions import Sessions

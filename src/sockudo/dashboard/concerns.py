@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
+from sockudo.base.descriptors import descriptor_limit, reserved_descriptors
 from sockudo.dashboard.machine import open_descriptors
 from sockudo.dashboard.samples import INTERVAL
-from sockudo.edge.descriptors import descriptor_limit, reserved_descriptors
 
 if TYPE_CHECKING:
     from sockudo.apps.live import LiveApp

@@ -7,7 +7,7 @@ a failed one makes pointless. Nothing here prints, and no secret is in any findi
 from __future__ import annotations
 
 from sockudo.doctor.deployment import Deployment, Options
-from sockudo.doctor.examination import CHECKS, examine
+from sockudo.doctor.examination import Check, checks_with, examine
 from sockudo.doctor.finding import Finding, State
 
-__all__ = ["CHECKS", "Deployment", "Finding", "Options", "State", "examine"]
+__all__ = ["Check", "Deployment", "Finding", "Options", "State", "checks_with", "examine"]

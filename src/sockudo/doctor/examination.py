@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -24,9 +24,8 @@ from sockudo.doctor.sockets import check_frames, check_idle, check_origin, check
 from sockudo.doctor.storage import check_disk, check_files
 from sockudo.doctor.stores import check_stores
 from sockudo.doctor.tls import check_tls
-from sockudo.doctor.webhooks import check_endpoints, check_queue
 
-__all__ = ["CHECKS", "Check", "examine"]
+__all__ = ["Check", "checks_with", "examine"]
 
 Run = Callable[[Deployment], Awaitable[Sequence[Finding]]]
 
@@ -44,7 +43,7 @@ class Check:
     needs: tuple[str, ...] = ()
 
 
-CHECKS: Final[tuple[Check, ...]] = (
+_OF_SERVICE: Final = (
     Check("config", "the configuration, as `sockudo config check`", check_config),
     Check("port", "every address of the name answers", check_port),
     Check("tls", "certificate, name, chain, days left, protocol", check_tls, ("port",)),
@@ -63,31 +62,34 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check("frames", "large messages pass both ways", check_frames, ("credentials", "origin")),
     Check("idle", "a silent connection survives --idle", check_idle, ("origin",)),
     Check("publish", "events arrive, and how fast", check_publish, ("credentials", "origin")),
-    Check("queue", "deliveries that wait, fail or are dead", check_queue, ("server", "credentials")),
-    Check("webhooks", "endpoints take a signed test event", check_endpoints, ("credentials",)),
+)
+
+_OF_OPERATORS: Final = (
     Check("metrics", "the listener for operators answers", check_metrics),
     Check("loop", "the event loop was not blocked", check_loop),
     Check("exposure", "what only operators may reach", check_exposure),
 )
-"""Every check, in the order in which they run."""
+
+
+def checks_with(of_wings: Sequence[Check]) -> tuple[Check, ...]:
+    """Every check, in the order in which they run."""
+    return (*_OF_SERVICE, *of_wings, *_OF_OPERATORS)
 
 
 async def examine(
-    deployment: Deployment, names: Collection[str], began: Callable[[Check], None] = lambda _: None
+    deployment: Deployment, checks: Sequence[Check], began: Callable[[Check], None] = lambda _: None
 ) -> AsyncIterator[Finding]:
-    """The findings of these checks, as they come; ``began`` is called with each check before it runs.
+    """The findings of these checks, in this order, as they come; ``began`` is called with each check before it runs.
 
     A check is left out, and says so, when one that it needs found a problem or was left out for one. One that was not
-    asked for counts as passed.
+    among them counts as passed.
     """
     failed: dict[str, str] = {}
     if deployment.unreached:
         reason = f"{deployment.unreached}: give --url with the URL that clients use"
-        failed = dict.fromkeys((check.name for check in CHECKS if check.name == "port" or check.needs), reason)
+        failed = dict.fromkeys((check.name for check in checks if check.name == "port" or check.needs), reason)
     await deployment.locate()
-    for check in CHECKS:
-        if check.name not in names:
-            continue
+    for check in checks:
         cause = next((failed[name] for name in (check.name, *check.needs) if name in failed), None)
         if cause is not None:
             failed[check.name] = cause

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from sockudo.base.descriptors import reserved_descriptors
 from sockudo.client.failures import UnreachableError
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
 from sockudo.doctor.operators import metrics_text
-from sockudo.edge.descriptors import reserved_descriptors
 
 __all__ = ["FULL", "RAISE", "check_descriptors", "judge"]
 

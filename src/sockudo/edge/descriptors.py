@@ -8,31 +8,19 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import resource
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 
 from sockudo import errors
+from sockudo.base.descriptors import descriptor_limit, reserved_descriptors
 
-__all__ = ["DescriptorWatch", "descriptor_limit", "reserved_descriptors"]
+__all__ = ["DescriptorWatch"]
 
 _WARN_EVERY: Final = 60.0
-_RESERVED: Final = 64
 
 _log = structlog.get_logger("sockudo.listeners")
-
-
-def descriptor_limit() -> int | None:
-    """How many this process may have; None where there is no limit."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return None if soft == resource.RLIM_INFINITY else soft
-
-
-def reserved_descriptors(limit: int) -> int:
-    """How many of them are never a WebSocket's: 64, or a quarter of a limit below 256."""
-    return min(_RESERVED, limit // 4)
 
 
 def _take_one() -> None:

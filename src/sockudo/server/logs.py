@@ -8,13 +8,13 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import structlog
 
 from sockudo.config import Settings, log_filter
 
-__all__ = ["configure_logs", "silence_logs"]
+__all__ = ["configure_logs"]
 
 # uvicorn says what we say ourselves; httpcore and hpack say what is in the heads of answers and requests, credentials
 # included. The filter can name them to get their lines.
@@ -37,15 +37,6 @@ _processors: list[structlog.typing.Processor] = []
 
 class _Logger(structlog.make_filtering_bound_logger(logging.NOTSET)):  # type: ignore[misc]  # a class made at run time
     """The class of every logger; calls below the least level of all loggers are methods that do nothing."""
-
-
-def silence_logs() -> None:
-    """For commands that use a server's parts: their output and errors say what a log line would."""
-    structlog.configure(processors=[_drop])
-
-
-def _drop(*_: object) -> NoReturn:
-    raise structlog.DropEvent
 
 
 def configure_logs(settings: Settings) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 
+from sockudo.auth.passwords import password_file
 from sockudo.base.version import __version__
 from sockudo.config import Settings
 from sockudo.config.app_choice import DEV_APP
 from sockudo.config.apps import App
-from sockudo.dashboard.passwords import password_file
 from sockudo.server.server import Server
 
 __all__ = ["welcome"]

@@ -14,13 +14,13 @@ import pytest
 from typer.testing import CliRunner
 
 from sockudo.base.stream_records import KEEP_ALL, Append
-from sockudo.cli.commands import app as command_line
 from sockudo.config.apps import App, Channels, Features, History, Limits, MessageRateLimit, Policy
 from sockudo.config.sections import HistorySqlite
 from sockudo.drivers.selection import FILE_NAME
 from sockudo.drivers.sql import sqlite_history
 from sockudo.drivers.sql.apps import sqlite_apps
 from sockudo.hub.streams.ports import HistoryStore
+from sockudo.server.commands import app as command_line
 
 Invoke = Callable[..., Any]
 SHOP = App("shop", "k-shop", "s3cr3t-shop", True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from sockudo.cli.commands import app
+from sockudo.server.commands import app
 
 runner = CliRunner()
 

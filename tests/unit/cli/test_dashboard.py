@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sockudo.dashboard import passwords
-from sockudo.dashboard.passwords import matches
+from sockudo.auth import passwords
+from sockudo.auth.passwords import matches
 
 
 @pytest.fixture(autouse=True)

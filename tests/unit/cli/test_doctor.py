@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,12 @@ import pytest
 
 from sockudo.cli.doctor_report import summary
 from sockudo.client.trust import Trust
-from sockudo.doctor import CHECKS, Deployment, Finding
+from sockudo.doctor import Check, Deployment, Finding, checks_with
 from sockudo.doctor.finding import not_checked, ok, problem, warning
+from sockudo.webhooks.doctor import CHECKS as OF_WEBHOOKS
 from support.certificates import write_certificate
+
+CHECKS = checks_with(OF_WEBHOOKS)
 
 SOME = [
     Finding("ok", "fine", check="port", facts={"ms": 1}),
@@ -30,8 +33,8 @@ class Examined:
         self.deployment: Any = None
         self.names: list[str] = []
 
-    async def __call__(self, deployment: Deployment, names: Collection[str], began: Any) -> AsyncIterator[Finding]:
-        self.deployment, self.names = deployment, list(names)
+    async def __call__(self, deployment: Deployment, checks: Sequence[Check], began: Any) -> AsyncIterator[Finding]:
+        self.deployment, self.names = deployment, [check.name for check in checks]
         for finding in self.findings:
             began(next(check for check in CHECKS if check.name == finding.check))
             yield finding
@@ -156,7 +159,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def bare(config: Path, *arguments: str) -> Any:
     from typer.testing import CliRunner
 
-    from sockudo.cli.commands import app
+    from sockudo.server.commands import app
 
     return CliRunner().invoke(app, ["doctor", "--config", str(config), *arguments])
 

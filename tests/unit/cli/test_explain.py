@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from sockudo.cli.commands import app
 from sockudo.errors import CATALOGUE
+from sockudo.server.commands import app
 
 runner = CliRunner()
 

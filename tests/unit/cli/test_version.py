@@ -7,7 +7,7 @@ from importlib.metadata import version as installed
 from typer.testing import CliRunner
 
 from sockudo import __version__
-from sockudo.cli.commands import app
+from sockudo.server.commands import app
 
 runner = CliRunner()
 PARTS = ("uvloop", "uvicorn", "httptools", "starlette", "msgspec")

@@ -5,13 +5,16 @@ refused with lately.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sockudo import errors
 from sockudo.errors import CATALOGUE, ErrorSpec, SockudoError
-from sockudo.inspector import Entry, Inspector, Kind
-from sockudo.inspector.problems import Problems
-from sockudo.push.bodies import PublishRequest
+
+# Commands show advice, and load neither what the inspector observes nor what a publish is.
+if TYPE_CHECKING:
+    from sockudo.inspector import Inspector, Kind
+    from sockudo.inspector.problems import Problems
+    from sockudo.push.bodies import PublishRequest
 
 __all__ = ["STATE_WORDS", "note_refused", "refused_lately", "row_of_class", "row_of_status", "state_sentence"]
 
@@ -101,6 +104,8 @@ def row_of_status(state: str, code: str | None, reason: str | None) -> ErrorSpec
 
 def note_refused(inspector: Inspector, app_id: str, request: PublishRequest, problem: SockudoError) -> None:
     """Tells the inspector of a publish that nobody waits for, such as a rule's; nothing of what it says."""
+    from sockudo.inspector import Entry
+
     channel = next((target.channel for target in request.targets if target.channel is not None), None)
     inspector.note(
         Entry(

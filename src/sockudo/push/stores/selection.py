@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from sockudo.config import Settings
 from sockudo.push.ports import PushStore
 from sockudo.push.stores.memory import MemoryPushStore
 
-__all__ = ["push_exists", "push_store"]
+__all__ = ["forget_app", "push_exists", "push_store"]
 
 
 def push_store(settings: Settings) -> PushStore:
@@ -33,3 +34,15 @@ def push_exists(settings: Settings) -> bool:
 
         return (Path(settings.data_dir) / FILE_NAME).exists()
     return settings.push.storage_driver != "memory"
+
+
+async def forget_app(settings: Settings, app_id: str) -> None:
+    """Has what a removed app keeps deleted by the servers. Raises ConfigError and `errors.SockudoError`."""
+    if not push_exists(settings):
+        return
+    store = push_store(settings)
+    try:
+        await store.start()
+        await store.note_removal(app_id, int(time.time() * 1000))
+    finally:
+        await store.close()

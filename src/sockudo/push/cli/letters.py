@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sockudo.cli.outcome import ExitCode, fail, note
-from sockudo.cli.push import views
-from sockudo.cli.push.body import moment_of
-from sockudo.cli.push.options import (
+from sockudo.cli.target import ServerOptions, with_server
+from sockudo.push.cli import views
+from sockudo.push.cli.body import moment_of
+from sockudo.push.cli.options import (
     Everything,
     Json,
     JsonLines,
@@ -23,7 +24,6 @@ from sockudo.cli.push.options import (
     show_pages,
     with_push,
 )
-from sockudo.cli.target import ServerOptions, with_server
 
 if TYPE_CHECKING:
     from sockudo.client.push import PushApi

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import typer
 
-from sockudo.cli.push.credentials import fields_of
+from sockudo.push.cli.credentials import fields_of
 from support.push_accounts import apns_certificate, apns_key, apns_p12, service_account
 
 P12 = apns_p12("x")

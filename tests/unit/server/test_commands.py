@@ -84,7 +84,7 @@ _LIGHT = {
 # Runs each as the entry point does, in a copy of a process that has loaded what comes before any command.
 _PROGRAM = """
 import os, sys
-from sockudo.cli import main
+from sockudo.__main__ import main
 
 for arguments in sys.argv[1:]:
     child = os.fork()
@@ -105,7 +105,7 @@ def loaded() -> dict[str, set[str]]:
     done = subprocess.run([sys.executable, "-c", _PROGRAM, *_LIGHT], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     modules = [set(line.split()) for line in done.stderr.splitlines()]
-    assert all("sockudo.cli.commands" in names for names in modules)
+    assert all("sockudo.server.commands" in names for names in modules)
     return dict(zip(_LIGHT, modules, strict=True))
 
 

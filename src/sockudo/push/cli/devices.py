@@ -8,8 +8,9 @@ import typer
 
 from sockudo.cli.groups import CommandTable
 from sockudo.cli.outcome import ExitCode, fail
-from sockudo.cli.push import views
-from sockudo.cli.push.options import (
+from sockudo.cli.target import ServerOptions, Target, with_server
+from sockudo.push.cli import views
+from sockudo.push.cli.options import (
     EXIT_CODES,
     Everything,
     Json,
@@ -24,7 +25,6 @@ from sockudo.cli.push.options import (
     show_pages,
     with_push,
 )
-from sockudo.cli.target import ServerOptions, Target, with_server
 
 if TYPE_CHECKING:
     from sockudo.client.push import PushApi

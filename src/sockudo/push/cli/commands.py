@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from sockudo.cli.groups import command_group
-from sockudo.cli.push.credentials import app as credentials
-from sockudo.cli.push.devices import app as devices
-from sockudo.cli.push.letters import dead_letters, replay
-from sockudo.cli.push.options import EXIT_CODES, example
-from sockudo.cli.push.publishing import cancel, publish, status
-from sockudo.cli.push.trial import try_provider
-from sockudo.cli.push.vapid import vapid
-from sockudo.cli.push.why import why
+from sockudo.push.cli.credentials import app as credentials
+from sockudo.push.cli.devices import app as devices
+from sockudo.push.cli.letters import dead_letters, replay
+from sockudo.push.cli.options import EXIT_CODES, example
+from sockudo.push.cli.publishing import cancel, publish, status
+from sockudo.push.cli.trial import try_provider
+from sockudo.push.cli.vapid import vapid
+from sockudo.push.cli.why import why
 
 __all__ = ["app"]
 

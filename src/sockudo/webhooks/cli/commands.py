@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from sockudo.cli import webhook_views as views
 from sockudo.cli.calls import ask, refuse_without_terminal, with_api
 from sockudo.cli.groups import command_group, examples_with
 from sockudo.cli.options import Everything, Json, JsonLines, Limit, Yes
 from sockudo.cli.outcome import ExitCode, fail, note
 from sockudo.cli.tables import print_json
 from sockudo.cli.target import ServerOptions, with_server
-from sockudo.cli.webhook_trial import try_endpoint
+from sockudo.webhooks.cli import views
+from sockudo.webhooks.cli.trial import try_endpoint
 
 if TYPE_CHECKING:
     from sockudo.client.http import ApiClient

@@ -11,9 +11,9 @@ import typer
 
 from sockudo.cli.moments import local_time
 from sockudo.cli.outcome import ExitCode, fail, note
-from sockudo.cli.push.options import Json, checked_provider, print_json, with_push
-from sockudo.cli.push.views import print_rows
 from sockudo.cli.target import ServerOptions, with_server
+from sockudo.push.cli.options import Json, checked_provider, print_json, with_push
+from sockudo.push.cli.views import print_rows
 
 if TYPE_CHECKING:
     from sockudo.client.push import PushApi

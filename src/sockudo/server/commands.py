@@ -1,4 +1,4 @@
-"""The table of commands: what ``sockudo`` can do and where each command lives.
+"""The table of commands: what ``sockudo`` can do, where each command lives, and what wings add.
 
 The modules of single commands import little and load what they need when they run. Groups have imports of their own,
 so they are loaded only when they, or the list of all commands, are asked for.
@@ -7,7 +7,8 @@ so they are loaded only when they, or the list of all commands, are asked for.
 from __future__ import annotations
 
 import importlib
-from typing import Annotated, Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -22,16 +23,21 @@ from sockudo.cli.groups import CommandTable, examples_with
 from sockudo.cli.listen import listen
 from sockudo.cli.outcome import EXIT_CODES
 from sockudo.cli.publish import publish
-from sockudo.cli.serve import serve
 from sockudo.cli.tail import tail
 from sockudo.cli.version import version
+from sockudo.cli.wings import CommandWing
+from sockudo.server.serve import serve
+
+if TYPE_CHECKING:
+    from sockudo.config import Settings
+    from sockudo.doctor import Check
 
 __all__ = ["app"]
 
 _GROUPS: Final = {
     "history": "sockudo.cli.history",
-    "webhooks": "sockudo.cli.webhooks",
-    "push": "sockudo.cli.push",
+    "webhooks": "sockudo.webhooks.cli",
+    "push": "sockudo.push.cli",
     "dashboard": "sockudo.cli.dashboard",
     "apps": "sockudo.cli.apps",
     "config": "sockudo.cli.config",
@@ -50,6 +56,21 @@ _PANELS: Final = {
 def _panel(name: str) -> str:
     """Under which heading of the help a command stands."""
     return next((panel for panel, names in _PANELS.items() if name in names), "Commands")
+
+
+def _webhook_checks() -> Sequence[Check]:
+    from sockudo.webhooks.doctor import CHECKS
+
+    return CHECKS
+
+
+async def _forget_push(settings: Settings, app_id: str) -> None:
+    from sockudo.push.stores.selection import forget_app
+
+    await forget_app(settings, app_id)
+
+
+_WINGS: Final = (CommandWing("webhooks", checks=_webhook_checks), CommandWing("push", forget_app=_forget_push))
 
 
 class _Commands(TyperGroup):
@@ -76,7 +97,7 @@ app = CommandTable(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_show_locals=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "obj": _WINGS},
     epilog=f"Start here: [bold]sockudo serve --dev[/bold]\n\n{EXIT_CODES}",
 )
 

@@ -9,10 +9,10 @@ import typer
 
 from sockudo.cli.moments import local_time
 from sockudo.cli.outcome import ExitCode, note
-from sockudo.cli.push.options import Json, print_json, with_push
-from sockudo.cli.push.views import print_aligned
 from sockudo.cli.tables import printable
 from sockudo.cli.target import ServerOptions, with_server
+from sockudo.push.cli.options import Json, print_json, with_push
+from sockudo.push.cli.views import print_aligned
 
 if TYPE_CHECKING:
     from sockudo.client.push import PushApi

@@ -63,8 +63,8 @@ def serve(
 
     # Nothing of what a start makes is garbage, and looking for some costs a tenth of it; `run` switches it on again.
     gc.disable()
-    from sockudo.cli.began import BEGAN
     from sockudo.config import ConfigError
+    from sockudo.server.began import BEGAN
     from sockudo.server.process import run
 
     try:

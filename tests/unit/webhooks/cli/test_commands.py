@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from sockudo.cli import webhook_trial, webhooks
 from sockudo.client.failures import ApiError
 from sockudo.config.webhooks import EVENT_TYPES, PUSH_EVENTS
 from sockudo.errors import CATALOGUE
 from sockudo.outbound.problems import PROBLEMS
 from sockudo.webhooks.advice import advice_on
+from sockudo.webhooks.cli import commands as webhooks
+from sockudo.webhooks.cli import trial as webhook_trial
 from sockudo.webhooks.records import Answer, Target
 from support.receivers import Receiver, answer
 

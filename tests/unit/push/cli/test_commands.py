@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sockudo.cli.push import body, waiting
-from sockudo.cli.push.trial import recipient_of
 from sockudo.client.failures import ApiError, UnreachableError
 from sockudo.errors import CATALOGUE
+from sockudo.push.cli import body, waiting
+from sockudo.push.cli.trial import recipient_of
 from sockudo.push.diagnosis.advice import STATE_WORDS
 from sockudo.push.records import TERMINAL
 
@@ -120,7 +120,7 @@ class FakePush:
 @pytest.fixture
 def push(api: Any, monkeypatch: pytest.MonkeyPatch) -> FakePush:
     fake = FakePush()
-    monkeypatch.setattr("sockudo.cli.push.options._client", lambda _: fake)
+    monkeypatch.setattr("sockudo.push.cli.options._client", lambda _: fake)
     return fake
 
 
@@ -605,7 +605,7 @@ def test_vapid_prints_what_a_server_is_started_with(run: Any) -> None:
 
 
 def test_the_page_names_every_command_state_and_code() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "push.md").read_text()
+    page = (Path(__file__).parents[4] / "docs" / "push.md").read_text()
     for command in {command[0] for command in COMMANDS}:
         assert f"`sockudo push {command}" in page
     for state in STATE_WORDS.keys() - {"throttled"}:

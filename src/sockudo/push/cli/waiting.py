@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sockudo.cli.moments import local_time
 from sockudo.cli.outcome import ExitCode
-from sockudo.cli.push.views import funnel_of
+from sockudo.push.cli.views import funnel_of
 from sockudo.push.records import TERMINAL
 
 if TYPE_CHECKING:

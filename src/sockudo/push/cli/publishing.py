@@ -10,11 +10,11 @@ import typer
 
 from sockudo.cli.moments import local_time
 from sockudo.cli.outcome import ExitCode, fail, in_seconds, note
-from sockudo.cli.push import views
-from sockudo.cli.push.body import data_of, moment_of, overrides_of, targets_of
-from sockudo.cli.push.options import Everything, Json, JsonLines, Limit, print_json, show_pages, with_push
-from sockudo.cli.push.waiting import exit_code, followed
 from sockudo.cli.target import ServerOptions, with_server
+from sockudo.push.cli import views
+from sockudo.push.cli.body import data_of, moment_of, overrides_of, targets_of
+from sockudo.push.cli.options import Everything, Json, JsonLines, Limit, print_json, show_pages, with_push
+from sockudo.push.cli.waiting import exit_code, followed
 from sockudo.push.diagnosis.advice import STATE_WORDS
 
 if TYPE_CHECKING:

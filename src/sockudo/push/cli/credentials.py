@@ -15,7 +15,8 @@ import typer
 
 from sockudo.cli.groups import CommandTable
 from sockudo.cli.outcome import ExitCode, fail
-from sockudo.cli.push.options import (
+from sockudo.cli.target import ServerOptions, Target, with_server
+from sockudo.push.cli.options import (
     EXIT_CODES,
     Json,
     JsonLines,
@@ -25,8 +26,7 @@ from sockudo.cli.push.options import (
     show_pages,
     with_push,
 )
-from sockudo.cli.push.views import print_aligned
-from sockudo.cli.target import ServerOptions, Target, with_server
+from sockudo.push.cli.views import print_aligned
 
 if TYPE_CHECKING:
     from sockudo.client.push import PushApi

@@ -1,5 +1,5 @@
 """``sockudo push``: notifications sent, followed and explained, from the command line."""
 
-from sockudo.cli.push.commands import app
+from sockudo.push.cli.commands import app
 
 __all__ = ["app"]

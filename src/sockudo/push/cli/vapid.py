@@ -8,7 +8,7 @@ from typing import Annotated, Final, NamedTuple
 import typer
 
 from sockudo.cli.outcome import ExitCode, fail, note
-from sockudo.cli.push.options import print_json
+from sockudo.push.cli.options import print_json
 
 __all__ = ["VapidKeys", "new_keys", "vapid"]
 

@@ -13,6 +13,7 @@ from sockudo import errors
 from sockudo.client.auth import Credentials
 from sockudo.client.failures import ApiError
 from sockudo.doctor.deployment import Deployment
+from sockudo.doctor.examination import Check
 from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from sockudo.webhooks.ports import Sender
     from sockudo.webhooks.records import Answer
 
-__all__ = ["Tried", "check_endpoints", "check_queue", "judge_endpoint", "judge_overview", "judge_trial"]
+__all__ = ["CHECKS", "Tried", "check_endpoints", "check_queue", "judge_endpoint", "judge_overview", "judge_trial"]
 
 _BACKLOG: Final = 1000
 _HIDDEN: Final = "…"
@@ -208,3 +209,9 @@ def judge_trial(trial: Tried) -> Finding:
             f"{trial.url} takes it, but needs {signed.took_ms:,} ms", "Answer first and work afterwards.", **facts
         )
     return ok(f"{trial.url} answers {signed.status} after {signed.took_ms:,} ms and refuses a wrong signature", **facts)
+
+
+CHECKS: Final = (
+    Check("queue", "deliveries that wait, fail or are dead", check_queue, ("server", "credentials")),
+    Check("webhooks", "endpoints take a signed test event", check_endpoints, ("credentials",)),
+)

@@ -10,11 +10,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from sockudo.base.private_files import write_private_file
-from sockudo.config import Settings
-from sockudo.config.schema import build
-from sockudo.dashboard import passwords
-from sockudo.dashboard.passwords import (
+from sockudo.auth import passwords
+from sockudo.auth.passwords import (
     Credentials,
     development_file,
     hash_password,
@@ -22,6 +19,9 @@ from sockudo.dashboard.passwords import (
     matches,
     password_file,
 )
+from sockudo.base.private_files import write_private_file
+from sockudo.config import Settings
+from sockudo.config.schema import build
 from sockudo.testing import FakeClock
 
 
