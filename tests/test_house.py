@@ -61,7 +61,7 @@ OUTSIDE_WORLD = frozenset({"asyncio", "socket", "ssl", "subprocess", "threading"
 
 PRINTERS = frozenset({"cli", "server"})
 
-LONGEST = 450
+LONGEST = 423
 FLOORS = 11
 GENERATED = "_pb2"
 """How the names of modules end that a compiler writes."""
@@ -208,12 +208,8 @@ def test_nothing_imports_itself_in_a_circle() -> None:
             target = target.rpartition(".")[0]
         return target or None
 
-    def imports(module: Module) -> Sequence[tuple[int, str]]:
-        # The state of the hub refers to itself: a connection to its channels, a channel to its connections.
-        return _runtime_imports(module) if module.room == "hub" else module.imports
-
     graph = {
-        module.name: {found for _, target in imports(module) if (found := resolved(target))}
+        module.name: {found for _, target in module.imports if (found := resolved(target))}
         - {module.name, *(".".join(module.name.split(".")[:end]) for end in range(1, module.name.count(".") + 1))}
         for module in modules()
     }
@@ -229,24 +225,6 @@ def test_nothing_imports_itself_in_a_circle() -> None:
         state[name] = 2
 
     violations(cycle for name in sorted(graph) if name not in state for cycle in walk(name, (name,)))
-
-
-def _runtime_imports(module: Module) -> Sequence[tuple[int, str]]:
-    """Imports that run when the module is imported: not those in functions, nor those for the type checker."""
-
-    def blocks(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-        for node in body:
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                continue
-            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-                continue
-            yield node
-            for field in ("body", "orelse", "finalbody"):
-                yield from blocks(getattr(node, field, []))
-
-    kept = [node for node in blocks(module.tree.body) if isinstance(node, (ast.Import, ast.ImportFrom))]
-    alone = Module(module.name, module.path, module.lines, ast.Module(body=list(kept), type_ignores=[]))
-    return alone.imports
 
 
 def test_modules_stay_short() -> None:

@@ -99,7 +99,7 @@ class World:
     def connect(self, shape: Format = V1_JSON) -> tuple[Connection, Peer]:
         self._count += 1
         peer = Peer()
-        connection = Connection(f"1.{self._count}", self.app, peer, shape)
+        connection = Connection(f"1.{self._count}", self.app.app_id, peer, shape)
         self.hub.connect(connection)
         if self.sockets is not None:
             connection.use_descriptor(self.sockets.open(peer))

@@ -3,9 +3,10 @@
 from sockudo.hub.app_state import AppState
 from sockudo.hub.channel import Channel
 from sockudo.hub.connection import Connection
+from sockudo.hub.delivery import HubOptions
 from sockudo.hub.fanout import Fanout
 from sockudo.hub.gate import Gate, GateLimits
-from sockudo.hub.hub import Hub, HubOptions
+from sockudo.hub.hub import Hub
 from sockudo.hub.ports import BulkWriter, Peer
 from sockudo.hub.presence import MemberEvent
 from sockudo.hub.traffic import Traffic

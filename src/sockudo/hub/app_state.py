@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Reversible
-from typing import TYPE_CHECKING, Final
+from typing import Final, NamedTuple
 
 from sockudo.hub.cache import ChannelCache
 from sockudo.hub.channel import Channel
-from sockudo.hub.events import ChannelClosed, ChannelOpened, PredicateFailed, UserChanged
+from sockudo.hub.connection import Connection
+from sockudo.hub.delivery import Deliveries
+from sockudo.hub.events import ChannelClosed, ChannelOpened, Observers, PredicateFailed, UserChanged
 from sockudo.hub.patterns import Patterns
 from sockudo.hub.streams.replay import ReplayBuffers
 from sockudo.hub.traffic import Traffic
 from sockudo.hub.users import Users
+from sockudo.protocol import frames
 from sockudo.protocol.delta import ChannelDeltas, DeltaChannel
 from sockudo.protocol.filters import SharedBudget
-from sockudo.protocol.names import META, WILDCARD, ChannelKind, channel_kind, is_meta, is_wildcard
+from sockudo.protocol.frame import Frame
+from sockudo.protocol.names import META, META_PREFIX, WILDCARD, ChannelKind, channel_kind, is_meta, is_wildcard
 
-if TYPE_CHECKING:
-    from sockudo.hub.connection import Connection
-    from sockudo.hub.hub import Hub
-    from sockudo.protocol.frame import Frame
-
-__all__ = ["AppState"]
+__all__ = ["AppState", "Published"]
 
 
 NO_DELTA_SETTINGS = ChannelDeltas({})
@@ -36,6 +35,7 @@ class AppState:
     __slots__ = (
         "_delta_channels",
         "_filter_budget",
+        "_observers",
         "app_id",
         "cache",
         "channels",
@@ -51,9 +51,10 @@ class AppState:
         "users",
     )
 
-    def __init__(self, app_id: str, hub: Hub) -> None:
+    def __init__(self, app_id: str, hub: Deliveries, observers: Observers) -> None:
         self.app_id = app_id
         self.hub = hub
+        self._observers = observers
         self.connections: dict[str, Connection] = {}
         # Socket ids of the connections that ended last, newest last: what a client signs with too late is one of them.
         self.departed: deque[str] = deque(maxlen=_DEPARTED)
@@ -74,7 +75,7 @@ class AppState:
         self.subscription_counts = False
 
     def _user_changed(self, user_id: str, online: bool) -> None:
-        self.hub.observers.emit(UserChanged(self.app_id, user_id, online))
+        self._observers.emit(UserChanged(self.app_id, user_id, online))
 
     def channel(self, name: str) -> Channel:
         """The channel of this name, made when it is missing; also a metachannel or a pattern."""
@@ -89,8 +90,8 @@ class AppState:
             else:
                 kind, shelf = self._place(name)
                 channel = shelf[name] = Channel(name, kind, self)
-            if self.hub.observers.of(ChannelOpened):
-                self.hub.observers.emit(ChannelOpened(self.app_id, name, channel.kind))
+            if self._observers.of(ChannelOpened):
+                self._observers.emit(ChannelOpened(self.app_id, name, channel.kind))
         return channel
 
     def find(self, name: str) -> Channel | None:
@@ -109,7 +110,7 @@ class AppState:
     def predicate_failed(self, reason: str, predicate_id: str) -> None:
         """An expression could not be asked of a message, which counts as no match."""
         self.traffic.predicate_errors[reason] += 1
-        self.hub.observers.emit(PredicateFailed(self.app_id, reason, predicate_id))
+        self._observers.emit(PredicateFailed(self.app_id, reason, predicate_id))
 
     def filter_budget(self, frame: Frame) -> SharedBudget:
         """The work that is left for expressions on this frame, by whatever subscriptions it is heard."""
@@ -124,8 +125,8 @@ class AppState:
             else:
                 self._place(channel.name)[1].pop(channel.name, None)
                 self.drop_delta_channel(channel.name)
-            if self.hub.observers.of(ChannelClosed):
-                self.hub.observers.emit(ChannelClosed(self.app_id, channel.name, channel.kind))
+            if self._observers.of(ChannelClosed):
+                self._observers.emit(ChannelClosed(self.app_id, channel.name, channel.kind))
 
     def delta_channel(self, name: str) -> DeltaChannel:
         """What all delta tracks of a channel have in common, by whatever subscriptions it is heard."""
@@ -153,6 +154,30 @@ class AppState:
             if member is not None:
                 found.update(connection for connection in member.connections if connection.user is None)
         return found
+
+    # ---- channels about channels ----
+
+    def tell_meta(self, channel: str, event: str, **about: str | int) -> None:
+        """Reports on a channel's metachannel, if anyone is subscribed to that."""
+        metachannel = self.metachannels.get(f"{META_PREFIX}{channel}") if self.metachannels else None
+        if metachannel is not None:
+            metachannel.append(frames.meta_event(event, channel, **about))
+
+    def tell_meta_of_join(self, channel: Channel) -> None:
+        """Reports one subscription more."""
+        if not self.metachannels:
+            return
+        count = channel.subscription_count
+        if count == 1:
+            self.tell_meta(channel.name, "channel_occupied", subscription_count=1)
+        self.tell_meta(channel.name, "subscription_count", subscription_count=count)
+
+    def tell_meta_of_leave(self, channel: Channel) -> None:
+        """Reports one subscription less."""
+        if self.metachannels:
+            count = channel.subscription_count
+            event = "subscription_count" if count else "channel_vacated"
+            self.tell_meta(channel.name, event, subscription_count=count)
 
     # ---- questions about connections, users and messages ----
 
@@ -190,6 +215,11 @@ class AppState:
         found = self.channels.get(channel)
         return 0 if found is None else found.subscription_count
 
+    def members(self, channel: str) -> dict[str, bytes]:
+        """The members of a presence channel: ``user_info`` as JSON text by user id; none of another channel."""
+        found = self.channels.get(channel)
+        return {} if found is None or found.presence is None else found.presence.infos()
+
     def matches_pattern(self, channel: str) -> bool:
         """Whether a pattern that someone is subscribed to matches the channel."""
         return bool(self.patterns) and any(True for _ in self.patterns.matching(channel))
@@ -211,3 +241,12 @@ class AppState:
             others = {one for pattern in self.patterns.matching(channel) for one in pattern.subscribers()}
             count += sum(channel not in one.channels and one is not excluded for one in others)
         return count
+
+
+class Published(NamedTuple):
+    """A message is about to be delivered. ``sender`` and ``exclude`` are sockets; a backend's message has no sender."""
+
+    state: AppState
+    frame: Frame
+    exclude: str | None
+    sender: str | None

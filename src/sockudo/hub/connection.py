@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Final, NamedTuple
 
+from sockudo.hub.fanout import Fanout, Listeners, Receiver
 from sockudo.hub.ports import Peer
+from sockudo.hub.wants import Wants
 from sockudo.protocol.formats import V1_JSON, Format
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.names import WILDCARD, ChannelKind
 from sockudo.protocol.shapes import shape_of
 
-if TYPE_CHECKING:
-    from sockudo.hub.app_state import AppState
-    from sockudo.hub.fanout import Fanout
-    from sockudo.hub.pattern_deltas import Chains
-    from sockudo.hub.users import User
-    from sockudo.hub.wants import Wants
+__all__ = ["Chains", "Connection", "User"]
 
-__all__ = ["Connection"]
+_REMEMBERED: Final = 1000
 
 
-class Connection:
-    """A connected client.
-
-    ``write`` is the transport's own method while the peer keeps up; whoever watches the peer's buffer replaces it while
-    it does not. ``descriptor`` is the socket that takes what is written to many at once, past ``write``; -1 while
-    nothing may go past it.
-    """
+class Connection(Receiver):
+    """A connected client."""
 
     __slots__ = (
-        "app",
+        "app_id",
         "chains",
         "channels",
         "deltas",
-        "descriptor",
         "filters",
         "members",
         "peer",
@@ -41,18 +32,16 @@ class Connection:
         "socket_id",
         "user",
         "wildcards",
-        "write",
     )
 
-    def __init__(self, socket_id: str, app: AppState, peer: Peer, wire_format: Format = V1_JSON) -> None:
+    def __init__(self, socket_id: str, app_id: str, peer: Peer, wire_format: Format = V1_JSON) -> None:
+        super().__init__(peer.write)
         self.socket_id = socket_id
-        self.app = app
+        self.app_id = app_id
         self.peer = peer
         self.shape = shape_of(wire_format, peer.framing)
-        self.write = peer.write
-        self.descriptor = -1
         # By channel name: those it shares its deliveries with.
-        self.channels: dict[str, Fanout] = {}
+        self.channels: dict[str, Fanout[Connection]] = {}
         # How many of them have a filter, and get differences by their own name: what limits are compared with.
         self.filters = self.deltas = 0
         # The patterns among them, oldest first; most connections have none.
@@ -123,3 +112,85 @@ class Connection:
         if channel is not None and self.members is not None and channel in self.members:
             return self.members[channel]
         return self.user.user_id if self.user is not None else None
+
+
+class User:
+    """A signed-in user with at least one connection.
+
+    ``user_info`` is JSON text as the newest sign-in gave it; ``watchlists`` holds what each connection watches.
+    """
+
+    __slots__ = ("connections", "user_id", "user_info", "watchlists")
+
+    def __init__(self, user_id: str) -> None:
+        self.user_id = user_id
+        self.user_info = b"{}"
+        self.connections: dict[Connection, None] = {}
+        self.watchlists: dict[Connection, tuple[str, ...]] = {}
+
+
+class _Left(NamedTuple):
+    """What stays of a chain that a connection has left: SDKs keep their bases of it."""
+
+    number: int
+    keyed: bool
+
+
+class Chains:
+    """The chains of one connection by concrete channel, the one used longest ago first."""
+
+    __slots__ = ("_left", "crowds")
+
+    def __init__(self) -> None:
+        self.crowds: dict[str, Fanout[Connection]] = {}
+        # Bounded: a channel that was forgotten starts like one after a reconnect.
+        self._left: dict[str, _Left] = {}
+
+    def leave(self, connection: Connection, name: str) -> None:
+        """Ends the chain of a channel, if there is one; what was said before is written first by `catch_up`."""
+        crowd = self.crowds.pop(name, None)
+        if crowd is None:
+            return
+        self.note(crowd.channel)
+        crowd.channel.remove(connection, crowd)
+
+    def note(self, channel: Listeners[Connection]) -> None:
+        """The connection leaves the chain of a channel: what a later one there must not begin below is kept."""
+        deltas, name = channel.delta_channel(), channel.name
+        # What it came with counts as well: nothing may have been said under a number since.
+        before = self._left.pop(name, _Left(0, False))
+        self._left[name] = _Left(max(before.number, deltas.next_number), before.keyed or deltas.keyed)
+        if len(self._left) > _REMEMBERED:
+            del self._left[next(iter(self._left))]
+
+    def catch_up(self, connection: Connection, name: str) -> None:
+        """Writes what was said on the channel and would be written at the end of the turn."""
+        crowd = self.crowds.get(name)
+        if crowd is not None:
+            crowd.catch_up(connection)
+
+    def make_room(self, connection: Connection, limit: int, wanted: int = 0) -> bool:
+        """Ends the chains used longest ago until ``wanted`` more fit in ``limit``; False where there is no room at all.
+
+        Channels that the connection gets differences of by their own name count as well.
+        """
+        most = limit - connection.deltas - wanted
+        if most < 0 and wanted:
+            return False
+        while len(self.crowds) > max(most, 0):
+            oldest = next(iter(self.crowds))
+            self.catch_up(connection, oldest)
+            self.leave(connection, oldest)
+        return True
+
+    def resume_from(self, channel: Listeners[Connection]) -> int:
+        """The number that a chain of the connection on this channel has to begin at, at least.
+
+        A channel on which it has seen conflation keys is keyed from then on (spec: filters-deltas § 2.9 S6).
+        """
+        deltas = channel.delta_channel()
+        left = self._left.get(channel.name)
+        if left is None:
+            return deltas.next_number
+        deltas.keyed = deltas.keyed or left.keyed
+        return max(deltas.next_number, left.number)

@@ -7,23 +7,19 @@ until they can be settled; see `sockudo.protocol.delta.track`.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
-from sockudo.hub.fanout import Fanout
+from sockudo.hub.connection import Connection
+from sockudo.hub.fanout import Fanout, Listeners
+from sockudo.hub.outgoing import Outgoing
 from sockudo.hub.traffic import DeltaTraffic
 from sockudo.hub.wants import Wants
 from sockudo.protocol.delta import Algorithm, DeltaTrack
 from sockudo.protocol.shapes import Shape
 
-if TYPE_CHECKING:
-    from sockudo.hub.channel import Channel
-    from sockudo.hub.connection import Connection
-    from sockudo.hub.outgoing import Outgoing
-
 __all__ = ["DeltaCrowd", "DeltaCrowds"]
 
 
-class DeltaCrowd(Fanout):
+class DeltaCrowd(Fanout[Connection]):
     """One of the two crowds of a track."""
 
     __slots__ = ("crowds", "settled")
@@ -76,7 +72,7 @@ class DeltaCrowd(Fanout):
 class DeltaCrowds:
     """Everyone on a channel with the same wire shape who wants the same messages as differences of one kind."""
 
-    def __init__(self, channel: Channel, shape: Shape, wants: Wants, algorithm: Algorithm) -> None:
+    def __init__(self, channel: Listeners[Connection], shape: Shape, wants: Wants, algorithm: Algorithm) -> None:
         self.channel = channel
         self.track = DeltaTrack(
             channel.delta_channel(), algorithm, one_base=wants.one_base, encode_base=shape.format.encode_base
@@ -88,7 +84,7 @@ class DeltaCrowds:
         # The places of newcomers on the track, in the order in which they came.
         self._places: dict[Connection, int] = {}
 
-    def crowd_of(self, connection: Connection) -> Fanout | None:
+    def crowd_of(self, connection: Connection) -> Fanout[Connection] | None:
         """Where a connection stands that hears the channel."""
         return connection.channels.get(self.channel.name)
 
@@ -99,7 +95,6 @@ class DeltaCrowds:
     def forget(self) -> None:
         """Nobody stands here any more."""
         self.channel.app.hub.tracks.pop(self.track, None)
-        self.channel.forget_crowds(self)
 
     def count(self, size: int, delta_size: int | None, deliveries: int) -> None:
         """A payload of ``size`` bytes was said to so many: as a difference of ``delta_size``, or whole."""

@@ -7,16 +7,13 @@ called right when it has happened, in the order in which they came, and must nei
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
-if TYPE_CHECKING:
-    from sockudo.errors import SockudoError
-    from sockudo.hub.app_state import AppState
-    from sockudo.hub.channel import Channel
-    from sockudo.hub.connection import Connection
-    from sockudo.hub.presence import MemberEvent
-    from sockudo.protocol.frame import Frame
-    from sockudo.protocol.names import ChannelKind
+from sockudo.errors import SockudoError
+from sockudo.hub.channel import Channel
+from sockudo.hub.connection import Connection
+from sockudo.hub.presence import MemberEvent
+from sockudo.protocol.names import ChannelKind
 
 __all__ = [
     "By",
@@ -33,7 +30,6 @@ __all__ = [
     "MemberChanged",
     "Observers",
     "PredicateFailed",
-    "Published",
     "SignedIn",
     "Subscribed",
     "Unsubscribed",
@@ -127,15 +123,6 @@ class UserChanged(NamedTuple):
     app_id: str
     user_id: str
     online: bool
-
-
-class Published(NamedTuple):
-    """A message is about to be delivered. ``sender`` and ``exclude`` are sockets; a backend's message has no sender."""
-
-    state: AppState
-    frame: Frame
-    exclude: str | None
-    sender: str | None
 
 
 class ClientEvent(NamedTuple):

@@ -20,20 +20,21 @@ whose transport has no socket of its own.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Hashable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Hashable, Iterable
+from typing import Generic, Protocol, TypeVar
 
 from sockudo.base.latency import Latency
-from sockudo.hub.traffic import size_bucket
+from sockudo.hub.delivery import Deliveries
+from sockudo.hub.outgoing import Outgoing
+from sockudo.hub.traffic import Traffic, size_bucket
 from sockudo.hub.wants import EVERYTHING, Wants
+from sockudo.protocol.delta import ChannelDeltas, DeltaChannel
+from sockudo.protocol.filters import SharedBudget
+from sockudo.protocol.frame import Frame
+from sockudo.protocol.names import ChannelKind
 from sockudo.protocol.shapes import Shape
 
-if TYPE_CHECKING:
-    from sockudo.hub.channel import Channel
-    from sockudo.hub.connection import Connection
-    from sockudo.hub.outgoing import Outgoing
-
-__all__ = ["Fanout"]
+__all__ = ["ChannelApp", "Fanout", "Listeners", "Receiver"]
 
 # Below this a round is never cut: the bookkeeping would cost more than the wait.
 _WHOLE = 500
@@ -41,7 +42,79 @@ _WHOLE = 500
 _MANY = 5
 
 
-class Fanout:
+class Receiver:
+    """What is delivered to: a connection, as far as a delivery knows it.
+
+    ``write`` is the transport's own method while the peer keeps up; whoever watches the peer's buffer replaces it while
+    it does not. ``descriptor`` is the socket that takes what is written to many at once, past ``write``; -1 while
+    nothing may go past it.
+    """
+
+    __slots__ = ("descriptor", "write")
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self.write = write
+        self.descriptor = -1
+
+
+C = TypeVar("C", bound=Receiver)
+
+
+class ChannelApp(Protocol):
+    """What a channel asks of its app."""
+
+    app_id: str
+    hub: Deliveries
+    deltas: ChannelDeltas
+    traffic: Traffic
+
+    def predicate_failed(self, reason: str, predicate_id: str) -> None:
+        """An expression could not be asked of a message, which counts as no match."""
+
+    def filter_budget(self, frame: Frame) -> SharedBudget:
+        """The work that is left for expressions on this frame, by whatever subscriptions it is heard."""
+        ...
+
+    def delta_channel(self, name: str) -> DeltaChannel:
+        """What all delta tracks of a channel have in common, by whatever subscriptions it is heard."""
+        ...
+
+    def drop_delta_channel(self, name: str) -> None:
+        """Forgets it when the channel is gone and no pattern's subscribers get differences of it."""
+
+
+class Listeners(Generic[C]):
+    """Those who hear one channel, by its name or by one pattern, grouped by what they want to get."""
+
+    __slots__ = ("_deltas", "app", "fanouts", "kind", "name")
+
+    def __init__(self, name: str, kind: ChannelKind, app: ChannelApp) -> None:
+        self.name = name
+        self.kind = kind
+        self.app = app
+        # By what their subscribers want: nearly always one, all of V1.
+        self.fanouts: dict[Hashable, Fanout[C]] = {}
+        self._deltas: DeltaChannel | None = None
+
+    def delta_channel(self) -> DeltaChannel:
+        """What the channel's delta tracks have in common."""
+        if self._deltas is None:
+            self._deltas = self.app.delta_channel(self.name)
+        return self._deltas
+
+    def put(self, fanout: Fanout[C]) -> Fanout[C]:
+        """Puts a fan-out of one subscriber in place, such as a gate."""
+        self.fanouts[fanout.key] = fanout
+        return fanout
+
+    def remove(self, receiver: C, fanout: Fanout[C]) -> None:
+        """Takes a subscriber out of the fan-out that it is in."""
+        fanout.remove(receiver)
+        if not fanout.subscribers:
+            self.fanouts.pop(fanout.key, None)
+
+
+class Fanout(Generic[C]):
     """Everyone on one channel who wants one wire shape of the same frames.
 
     ``wants`` says which of the channel's messages, and how. ``key`` is its place among the channel's fan-outs.
@@ -67,7 +140,7 @@ class Fanout:
         "wants",
     )
 
-    def __init__(self, channel: Channel, shape: Shape, wants: Wants = EVERYTHING, key: Hashable = None) -> None:
+    def __init__(self, channel: Listeners[C], shape: Shape, wants: Wants = EVERYTHING, key: Hashable = None) -> None:
         self.channel = channel
         self._hub = channel.app.hub
         self._traffic = channel.app.traffic
@@ -75,7 +148,7 @@ class Fanout:
         self.wants = wants
         self.predicate = wants.predicate
         self.key = shape if key is None else key
-        self.subscribers: dict[Connection, None] = {}
+        self.subscribers: dict[C, None] = {}
         self.queued = False
         # Those of the subscribers, in their order; None when they are not known any more.
         self._descriptors: array[int] | None = None
@@ -83,13 +156,13 @@ class Fanout:
         # When the oldest frame that is not written yet was said.
         self._waiting_since = 0.0
         # Places in the pending frames from which a newcomer listens; None while nobody joined this turn.
-        self._since: dict[Connection, int] | None = None
+        self._since: dict[C, int] | None = None
         # Which connections must not get which pending frame; None while nothing is excluded.
-        self._excluded: list[tuple[Connection, int]] | None = None
+        self._excluded: list[tuple[C, int]] | None = None
         # A round in several slices: its bytes, its number of frames and who has not got it yet.
         self._round = b""
         self._round_frames = 0
-        self._rest: dict[Connection, None] | None = None
+        self._rest: dict[C, None] | None = None
 
     @property
     def unfinished(self) -> bool:
@@ -100,19 +173,19 @@ class Fanout:
         """Whether those who are here want this message."""
         return self.predicate is None or message.matches(self.predicate)
 
-    def say(self, message: Outgoing, exclude: Collection[Connection]) -> None:
+    def say(self, message: Outgoing, exclude: Collection[C]) -> None:
         """Says the message to everyone here but ``exclude``, if they want it."""
         if self.predicate is None or message.matches(self.predicate):
             self.append(message.encoded(self.shape), exclude)
         else:
             self._traffic.filtered += self.listeners(exclude)
 
-    def listeners(self, exclude: Collection[Connection]) -> int:
+    def listeners(self, exclude: Collection[C]) -> int:
         """How many are here but ``exclude``."""
         count = len(self.subscribers)
         return count - len(self._excluded_here(exclude)) if exclude else count
 
-    def append(self, data: bytes, exclude: Collection[Connection] = ()) -> None:
+    def append(self, data: bytes, exclude: Collection[C] = ()) -> None:
         """Has ``data``, one encoded frame, written to everyone who is here now but ``exclude``."""
         if exclude:
             self._leave_out(exclude)
@@ -122,17 +195,17 @@ class Fanout:
         if not self.queued:
             self._hub.enqueue(self)
 
-    def _leave_out(self, exclude: Collection[Connection]) -> None:
+    def _leave_out(self, exclude: Collection[C]) -> None:
         for connection in self._excluded_here(exclude):
             if self._excluded is None:
                 self._excluded = []
             self._excluded.append((connection, len(self._pending)))
 
-    def _excluded_here(self, exclude: Collection[Connection]) -> Collection[Connection]:
+    def _excluded_here(self, exclude: Collection[C]) -> Collection[C]:
         """Those of ``exclude`` who are here, at the cost of the smaller of the two."""
         return self.subscribers.keys() & exclude if isinstance(exclude, set) else self.subscribers.keys() & set(exclude)
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: C) -> None:
         """Subscribes; the connection hears what is said from now on."""
         self.subscribers[connection] = None
         self._descriptors = None
@@ -143,7 +216,7 @@ class Fanout:
         """A subscriber's socket takes no bytes past its ``write`` any more, or does again."""
         self._descriptors = None
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: C) -> None:
         """Unsubscribes; what was said before has been written by `catch_up` or does not matter any more."""
         self.subscribers.pop(connection, None)
         self._descriptors = None
@@ -152,10 +225,10 @@ class Fanout:
         if self._since is not None:
             self._since.pop(connection, None)
 
-    def rejoin(self, connection: Connection) -> None:
+    def rejoin(self, connection: C) -> None:
         """The subscriber has lost the bases of its deltas; here it has none."""
 
-    def catch_up(self, connection: Connection) -> None:
+    def catch_up(self, connection: C) -> None:
         """Writes now what was said to ``connection`` so far and would be written at the end of the turn."""
         if self._rest is not None and connection in self._rest:
             del self._rest[connection]
@@ -166,12 +239,12 @@ class Fanout:
                 connection.write(b"".join(frames))
             self._listen_from_here(connection)
 
-    def _listen_from_here(self, connection: Connection) -> None:
+    def _listen_from_here(self, connection: C) -> None:
         if self._since is None:
             self._since = {}
         self._since[connection] = len(self._pending)
 
-    def _frames_for(self, connection: Connection) -> list[bytes]:
+    def _frames_for(self, connection: C) -> list[bytes]:
         start = self._since.get(connection, 0) if self._since is not None else 0
         if self._excluded is None:
             return self._pending[start:]
@@ -205,9 +278,7 @@ class Fanout:
         self._note_latency(count)
         return count
 
-    def _write_to(
-        self, connections: Collection[Connection], data: bytes, descriptors: array[int] | None = None
-    ) -> None:
+    def _write_to(self, connections: Collection[C], data: bytes, descriptors: array[int] | None = None) -> None:
         """``descriptors`` are theirs, where they are known."""
         bulk = self._hub.bulk
         if bulk is None or len(connections) < _MANY:
@@ -220,7 +291,7 @@ class Fanout:
             for place, taken in refused:
                 among[place].write(data[taken:])
 
-    def _write_special(self) -> set[Connection]:
+    def _write_special(self) -> set[C]:
         """Writes to those who do not get all frames, and says who they are."""
         hub = self._hub
         special = set(self._since or ())
@@ -234,7 +305,7 @@ class Fanout:
         self._since = self._excluded = None
         return special
 
-    def _start_round(self) -> dict[Connection, None]:
+    def _start_round(self) -> dict[C, None]:
         rest = dict(self.subscribers)
         if self._since is not None or self._excluded is not None:
             for connection in self._write_special():
@@ -246,7 +317,7 @@ class Fanout:
         self._account(len(self.subscribers), self._round_frames, len(self._round))
         return rest
 
-    def _deliver_slice(self, rest: dict[Connection, None], budget: int) -> int:
+    def _deliver_slice(self, rest: dict[C, None], budget: int) -> int:
         data = self._round
         self._hub.frames_in_write = self._round_frames
         recipients = [rest.popitem()[0] for _ in range(min(budget, len(rest)))]
@@ -272,5 +343,5 @@ class Fanout:
         self._waiting_since = now
 
 
-def _descriptors_of(connections: Iterable[Connection]) -> array[int]:
+def _descriptors_of(connections: Iterable[Receiver]) -> array[int]:
     return array("i", [connection.descriptor for connection in connections])

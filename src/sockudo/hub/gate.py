@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from sockudo.hub.fanout import Fanout
+from sockudo.hub.connection import Connection
+from sockudo.hub.fanout import Fanout, Listeners
+from sockudo.hub.outgoing import Outgoing
 from sockudo.hub.wants import Wants
 from sockudo.protocol.frame import Frame
-
-if TYPE_CHECKING:
-    from sockudo.hub.channel import Channel
-    from sockudo.hub.connection import Connection
-    from sockudo.hub.outgoing import Outgoing
 
 __all__ = ["Gate", "GateLimits"]
 
@@ -25,7 +22,7 @@ class GateLimits(NamedTuple):
     overflow: Callable[[], None]
 
 
-class Gate(Fanout):
+class Gate(Fanout[Connection]):
     """Stands in the place of a shared fan-out for one connection until `sockudo.hub.Hub.open`.
 
     It is in place before the past is looked up, so that nothing falls between the two. Past ``limit`` messages or
@@ -36,7 +33,7 @@ class Gate(Fanout):
 
     def __init__(
         self,
-        channel: Channel,
+        channel: Listeners[Connection],
         connection: Connection,
         wants: Wants,
         limit: int,

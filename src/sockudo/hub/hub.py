@@ -6,9 +6,7 @@ connections' transports. Time comes from a clock that is passed in, in monotonic
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from types import MappingProxyType
 from typing import Final
@@ -16,83 +14,51 @@ from typing import Final
 from sockudo.hub.app_state import AppState
 from sockudo.hub.channel import Channel
 from sockudo.hub.connection import Connection
+from sockudo.hub.delivery import Deliveries, HubOptions
 from sockudo.hub.events import ChannelForgotten, EntryChanged, MemberChanged, Observers, Subscribed, Unsubscribed
 from sockudo.hub.fanout import Fanout
 from sockudo.hub.gate import Gate, GateLimits
 from sockudo.hub.outgoing import Outgoing
-from sockudo.hub.ports import BulkWriter, Schedule
+from sockudo.hub.ports import Schedule
 from sockudo.hub.presence import Cause, Hold, MemberEvent
 from sockudo.hub.wants import EVERYTHING, Wants
 from sockudo.protocol import frames
-from sockudo.protocol.delta import DeltaNode, DeltaOptions, DeltaTrack
-from sockudo.protocol.filters import MESSAGE_UNITS
+from sockudo.protocol.delta import DeltaNode, DeltaOptions
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.names import META, WILDCARD
 
 __all__ = ["Hub", "HubOptions"]
 
-# Writes in one turn of the loop: 5 to 10 ms, so that pings, publishes and small channels get their turn in between.
-SLICE = 1024
-# Of them for a round that takes several turns anyway, at least and at most.
-_LEAST, _MOST = SLICE // 4, SLICE // 2
 # Above so many subscribers the count is told once a second instead of once a turn.
 _COUNT_AT_ONCE = 100
 # Seconds between two looks for delta bases that nobody has used for long.
 _TRACK_SWEEP = 60.0
 
+_DEFAULTS: Final = HubOptions()
 _NOBODY: Final[tuple[Connection, ...]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class HubOptions:
-    """``cache_ttl`` in seconds; ``cache_capacity`` in events per app.
-
-    ``presence_grace`` in seconds, 0 for none, on V1; ``v2_presence_grace`` on V2. ``show_tags``: V2 connections see the
-    tags of a message. ``filter_work``: what all expressions together may do for one message, see `SharedBudget`.
-    """
-
-    cache_ttl: float = 3600
-    cache_capacity: int = 10_000
-    presence_grace: float = 0
-    v2_presence_grace: float = 0
-    show_tags: bool = True
-    filter_work: int = MESSAGE_UNITS
-
-
-class Hub:
-    """All apps' live state, and the queue of channels that have something to deliver."""
+class Hub(Deliveries):
+    """All apps' live state, and the queue of what is to be delivered."""
 
     def __init__(
         self,
         schedule: Schedule,
         now: Callable[[], float],
-        options: HubOptions = HubOptions(),
+        options: HubOptions = _DEFAULTS,
         delta_node: DeltaNode | None = None,
         observers: Observers | None = None,
     ) -> None:
+        super().__init__(schedule, now, options, delta_node or DeltaNode(DeltaOptions(), now))
         self.observers = observers = Observers() if observers is None else observers
         self._on_subscribed = observers.of(Subscribed)
         self._on_unsubscribed = observers.of(Unsubscribed)
         self._on_member = observers.of(MemberChanged)
         self._on_entry = observers.of(EntryChanged)
-        self.delta_node = delta_node or DeltaNode(DeltaOptions(), now)
-        # Every delta track of the node, for the sweep.
-        self.tracks: dict[DeltaTrack, None] = {}
         self._sweep_tracks_at = 0.0
-        self.options = options
-        self.now = now
         self.apps: dict[str, AppState] = {}
-        # How many frames the write being made holds: what a slow connection's queue counts.
-        self.frames_in_write = 1
-        # For deliveries to many; without one each is a write of its own.
-        self.bulk: BulkWriter | None = None
-        self._schedule = schedule
-        self._scheduled = False
-        self._queue: deque[Fanout] = deque()
-        # Fan-outs whose round takes several turns, each in its turn.
-        self._rounds: deque[Fanout] = deque()
         # Members whose last connection was lost without a goodbye: a heap, the one whose time runs out first on top.
-        self._held: list[tuple[Hold, Channel, MemberEvent]] = []
+        self._held: list[tuple[Hold, AppState, Channel, MemberEvent]] = []
         self._next_hold = 0
         # Channels whose count is told at the end of this turn, and those large enough to wait for the next second.
         self._counts_now: dict[Channel, None] = {}
@@ -102,7 +68,7 @@ class Hub:
         """The state of an app, made when it is missing."""
         state = self.apps.get(app_id)
         if state is None:
-            state = self.apps[app_id] = AppState(app_id, self)
+            state = self.apps[app_id] = AppState(app_id, self, self.observers)
         return state
 
     def find(self, app_id: str) -> AppState | None:
@@ -130,7 +96,7 @@ class Hub:
         if channel is not None and channel.fanouts:
             channel.append(frame, excluded, compress=compress)
         if app.patterns:
-            app.patterns.append(frame, excluded, compress=compress)
+            app.patterns.append(frame, channel, excluded, compress=compress)
 
     def publish_to_user(self, app: AppState, user_id: str, frame: Frame, exclude: str | None = None) -> None:
         """Delivers a frame to every connection signed in as the user, whatever it is subscribed to
@@ -146,71 +112,32 @@ class Hub:
                 app.traffic.messages_sent += 1
                 app.traffic.bytes_sent += len(data)
 
-    def enqueue(self, fanout: Fanout) -> None:
-        """Has the fan-out deliver at the end of this turn."""
-        fanout.queued = True
-        self._queue.append(fanout)
-        self._deliver_soon()
-
-    def _deliver_soon(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._schedule(self.deliver)
-
-    def deliver(self) -> None:
-        """One turn's worth of writing: what is new first, then a slice of the long rounds that are under way."""
-        self._scheduled = False
-        budget = SLICE
-        waiting = bool(self._rounds)
-        queue = self._queue
-        if self._counts_now:
-            for channel in tuple(self._counts_now):
-                self._say_count(channel)
-        while queue and budget > 0:
-            fanout = queue.popleft()
-            budget -= fanout.deliver(budget)
-            self._requeue(fanout)
-        if waiting:
-            # However much is new, a long round goes on.
-            fanout = self._rounds.popleft()
-            fanout.deliver(min(max(budget, _LEAST), _MOST))
-            self._requeue(fanout)
-        self.frames_in_write = 1
-        if queue or self._rounds:
-            self._deliver_soon()
-
-    def _requeue(self, fanout: Fanout) -> None:
-        if fanout.unfinished:
-            self._rounds.append(fanout)
-        else:
-            fanout.queued = False
-
     # ---- coming and going ----
 
     def connect(self, connection: Connection) -> None:
         """Registers a connection that was admitted."""
-        app = connection.app
+        app = self.apps[connection.app_id]
         app.connections[connection.socket_id] = connection
         app.traffic.connections_opened += 1
 
     def subscribe(
         self, connection: Connection, name: str, wants: Wants = EVERYTHING, limits: GateLimits | None = None
-    ) -> Fanout:
+    ) -> Fanout[Connection]:
         """Joins a channel that is not a presence channel; joining again replaces what it wants.
 
         With ``limits`` what is said from now on is held back until `open`.
         """
-        app = connection.app
+        app = self.apps[connection.app_id]
+        channel = app.channel(name)
         joined = connection.channels.get(name)
         if joined is not None:
-            return self._move(connection, joined, joined.channel.shared(wants), limits)
-        channel = app.channel(name)
+            return self._move(connection, joined, channel.shared(wants), limits)
         fanout = self._place(channel, connection, channel.shared(wants), limits)
         app.traffic.subscribed[channel.kind.label] += 1
         if channel.kind is WILDCARD:
             connection.wildcards = [*(connection.wildcards or ()), name]
-        self._count_changed(channel)
-        channel.tell_meta_of_join()
+        self._count_changed(app, channel)
+        app.tell_meta_of_join(channel)
         if self._on_subscribed:
             self.observers.emit(Subscribed(connection, channel))
         return fanout
@@ -223,9 +150,10 @@ class Hub:
         user_info: bytes,
         wants: Wants = EVERYTHING,
         limits: GateLimits | None = None,
-    ) -> Fanout:
+    ) -> Fanout[Connection]:
         """Joins a presence channel as ``user_id``; the others learn of a user's first connection before it is in."""
-        channel = connection.app.channel(name)
+        app = self.apps[connection.app_id]
+        channel = app.channel(name)
         presence = channel.presence
         if presence is None:
             raise ValueError(f"not a presence channel: {name}")
@@ -235,7 +163,7 @@ class Hub:
             self._entry_changed(channel, user_id, user_info)
         if appeared:
             channel.append(frames.member_added(name, user_id, user_info))
-            channel.tell_meta("member_added", user_id=user_id)
+            app.tell_meta(name, "member_added", user_id=user_id)
         if connection.members is None:
             connection.members = {}
         connection.members[name] = user_id
@@ -287,7 +215,9 @@ class Hub:
         self._move(connection, gate, gate.wants, None)
         return len(held)
 
-    def _place(self, channel: Channel, connection: Connection, wants: Wants, limits: GateLimits | None) -> Fanout:
+    def _place(
+        self, channel: Channel, connection: Connection, wants: Wants, limits: GateLimits | None
+    ) -> Fanout[Connection]:
         if connection.wildcards and channel.kind is not WILDCARD:
             connection.end_chain(channel.name)
         if limits is None:
@@ -297,17 +227,20 @@ class Hub:
         connection.channels[channel.name] = fanout
         connection.count(channel.kind, wants, 1)
         if connection.chains is not None:
-            connection.chains.make_room(connection)
+            connection.chains.make_room(connection, self.delta_node.options.max_channel_states_per_socket)
         return fanout
 
-    def _move(self, connection: Connection, fanout: Fanout, wants: Wants, limits: GateLimits | None) -> Fanout:
+    def _move(
+        self, connection: Connection, fanout: Fanout[Connection], wants: Wants, limits: GateLimits | None
+    ) -> Fanout[Connection]:
         """Moves a subscriber to where it gets what it wants now; what was said before has been written by then."""
         fanout.catch_up(connection)
         if limits is None and fanout.wants.key == wants.key and not isinstance(fanout, Gate):
             return fanout
-        fanout.channel.remove(connection, fanout)
-        connection.count(fanout.channel.kind, fanout.wants, -1)
-        return self._place(fanout.channel, connection, wants, limits)
+        channel = self.apps[connection.app_id].channel(fanout.channel.name)
+        channel.remove(connection, fanout)
+        connection.count(channel.kind, fanout.wants, -1)
+        return self._place(channel, connection, wants, limits)
 
     def update_member(self, connection: Connection, channel: Channel, user_info: bytes) -> None:
         """Replaces what the connection's member says about itself; V2 subscribers are told, the sender too."""
@@ -318,7 +251,7 @@ class Hub:
         presence.update(user_id, user_info)
         self._entry_changed(channel, user_id, user_info)
         channel.append(frames.presence_update(channel.name, user_id, user_info), v2_only=True)
-        channel.tell_meta("presence_update", user_id=user_id)
+        self.apps[connection.app_id].tell_meta(channel.name, "presence_update", user_id=user_id)
         self._tell_member(channel, MemberEvent("member_updated", "join", user_id, connection.socket_id, user_info))
 
     def unsubscribe(self, connection: Connection, name: str) -> None:
@@ -326,32 +259,33 @@ class Hub:
         fanout = connection.channels.get(name)
         if fanout is not None:
             fanout.catch_up(connection)
-            self._leave(connection, fanout, None, asked=True)
+            self._leave(self.apps[connection.app_id], connection, fanout, None, asked=True)
 
     def disconnect(self, connection: Connection, *, held_until: float | None = None, forced: bool = False) -> None:
         """Forgets a connection everywhere. With ``held_until`` its presence members may come back until then.
 
         ``forced``: the app's backend wanted it to end.
         """
-        app = connection.app
-        if app.connections.pop(connection.socket_id, None) is None:
+        app = self.apps.get(connection.app_id)
+        if app is None or app.connections.pop(connection.socket_id, None) is None:
             return
         app.traffic.connections_closed += 1
         app.departed.append(connection.socket_id)
         for fanout in tuple(connection.channels.values()):
-            self._leave(connection, fanout, held_until, forced=forced)
+            self._leave(app, connection, fanout, held_until, forced=forced)
         app.users.sign_out(connection)
 
     def _leave(
         self,
+        app: AppState,
         connection: Connection,
-        fanout: Fanout,
+        fanout: Fanout[Connection],
         held_until: float | None,
         *,
         forced: bool = False,
         asked: bool = False,
     ) -> None:
-        app, channel = connection.app, fanout.channel
+        channel = app.channel(fanout.channel.name)
         if channel.kind is WILDCARD:
             connection.wildcards = [name for name in connection.wildcards or () if name != channel.name] or None
         elif connection.chains is not None and fanout.wants.delta is not None:
@@ -366,13 +300,13 @@ class Hub:
             hold = None if held_until is None else Hold(held_until, self._next_hold)
             if channel.presence.leave(connection, user_id, hold):
                 cause: Cause = "forced_disconnect" if forced else "disconnect"
-                self._say_removed(channel, MemberEvent("member_removed", cause, user_id, connection.socket_id))
+                self._say_removed(app, channel, MemberEvent("member_removed", cause, user_id, connection.socket_id))
             elif hold is not None and (member := channel.presence.get(user_id)) is not None and member.hold is hold:
                 self._next_hold += 1
                 event = MemberEvent("member_removed", "forced_disconnect" if forced else "timeout", user_id)
-                heappush(self._held, (hold, channel, event))
-        self._count_changed(channel)
-        channel.tell_meta_of_leave()
+                heappush(self._held, (hold, app, channel, event))
+        self._count_changed(app, channel)
+        app.tell_meta_of_leave(channel)
         if self._on_unsubscribed:
             self.observers.emit(Unsubscribed(connection, channel, user_id, asked))
         app.drop_if_empty(channel)
@@ -383,25 +317,26 @@ class Hub:
         """Takes over another node's entries of a presence channel and tells the subscribers here who came and went."""
         if channel.presence is None:
             return
+        app = self.apps[channel.app.app_id]
         appeared, gone = channel.presence.change_elsewhere(node_id, put, removed)
         for user_id, user_info in appeared.items():
             channel.append(frames.member_added(channel.name, user_id, user_info))
-            channel.tell_meta("member_added", user_id=user_id)
+            app.tell_meta(channel.name, "member_added", user_id=user_id)
         for user_id in gone:
             channel.append(frames.member_removed(channel.name, user_id))
-            channel.tell_meta("member_removed", user_id=user_id)
+            app.tell_meta(channel.name, "member_removed", user_id=user_id)
 
     def _entry_changed(self, channel: Channel, user_id: str, user_info: bytes | None) -> None:
         if self._on_entry:
             self.observers.emit(EntryChanged(channel, user_id, user_info))
 
-    def _say_removed(self, channel: Channel, event: MemberEvent) -> None:
+    def _say_removed(self, app: AppState, channel: Channel, event: MemberEvent) -> None:
         self._entry_changed(channel, event.user_id, None)
         if channel.presence is not None and channel.presence.is_present(event.user_id):
             # On another node: nothing has changed for anyone.
             return
         channel.append(frames.member_removed(channel.name, event.user_id))
-        channel.tell_meta("member_removed", user_id=event.user_id)
+        app.tell_meta(channel.name, "member_removed", user_id=event.user_id)
         self._tell_member(channel, event)
 
     def _tell_member(self, channel: Channel, event: MemberEvent) -> None:
@@ -413,11 +348,11 @@ class Hub:
     def tick(self, now: float) -> None:
         """Once a second: ends grace periods that have run out, tells the counts of large channels."""
         while self._held and self._held[0][0].until <= now:
-            hold, channel, event = heappop(self._held)
+            hold, app, channel, event = heappop(self._held)
             # Whoever came back and was lost again has a later entry, which is the one that counts.
             if channel.presence is not None and channel.presence.release(event.user_id, hold):
-                self._say_removed(channel, event)
-                channel.app.drop_if_empty(channel)
+                self._say_removed(app, channel, event)
+                app.drop_if_empty(channel)
         for channel in tuple(self._counts_due):
             self._say_count(channel)
         if self.tracks and now >= self._sweep_tracks_at:
@@ -429,14 +364,18 @@ class Hub:
             for name in app.replay.sweep(now, app.channels):
                 self.observers.emit(ChannelForgotten(app.app_id, name))
 
-    def _count_changed(self, channel: Channel) -> None:
-        if not channel.app.subscription_counts or channel.kind in (META, WILDCARD):
+    def _count_changed(self, app: AppState, channel: Channel) -> None:
+        if not app.subscription_counts or channel.kind in (META, WILDCARD):
             return
         if channel.subscription_count <= _COUNT_AT_ONCE:
             self._counts_now[channel] = None
-            self._deliver_soon()
+            self.deliver_after(self._say_counts)
         else:
             self._counts_due.add(channel)
+
+    def _say_counts(self) -> None:
+        for channel in tuple(self._counts_now):
+            self._say_count(channel)
 
     def _say_count(self, channel: Channel) -> None:
         self._counts_now.pop(channel, None)

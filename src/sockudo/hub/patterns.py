@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from itertools import count
-from typing import TYPE_CHECKING
 
 from sockudo.hub.channel import Channel
+from sockudo.hub.connection import Connection
+from sockudo.hub.fanout import ChannelApp, Fanout
 from sockudo.hub.outgoing import Outgoing
 from sockudo.hub.pattern_deltas import PatternDeltas
 from sockudo.protocol.frame import Frame
 from sockudo.protocol.names import channel_kind, is_meta
-
-if TYPE_CHECKING:
-    from sockudo.hub.app_state import AppState
-    from sockudo.hub.connection import Connection
-    from sockudo.hub.fanout import Fanout
 
 __all__ = ["Patterns", "may_fit"]
 
@@ -56,7 +52,7 @@ class Patterns:
 
     __slots__ = ("_app", "_by_start", "_lengths", "_numbers", "channels")
 
-    def __init__(self, app: AppState) -> None:
+    def __init__(self, app: ChannelApp) -> None:
         self._app = app
         self.channels: dict[str, Channel] = {}
         self._by_start: dict[str, _Ends] = {}
@@ -111,10 +107,13 @@ class Patterns:
             return []
         return [pattern for _, pattern in sorted(found, key=_number)]
 
-    def append(self, frame: Frame, exclude: Collection[Connection], *, compress: bool = True) -> None:
+    def append(
+        self, frame: Frame, exact: Channel | None, exclude: Collection[Connection], *, compress: bool = True
+    ) -> None:
         """Says a channel's frame to those whose patterns match; each connection gets it once.
 
-        It comes by the first subscription that accepts it: the exact one, then the connection's oldest pattern.
+        ``exact`` is the channel, while there is one. A message comes by the first subscription that accepts it: the
+        exact one, then the connection's oldest pattern.
         Without ``compress`` nobody gets it as a difference.
         """
         name = frame.channel or ""
@@ -131,14 +130,14 @@ class Patterns:
             on_error=app.predicate_failed,
             budget=app.filter_budget,
         )
-        overlap = _Overlap(app.channels.get(name), matching, message)
+        overlap = _Overlap(exact, matching, message)
         for pattern in matching:
             for fanout in pattern.fanouts.values():
                 served = overlap.served(fanout, exclude)
                 if served and not fanout.listeners(served):
                     continue
                 if isinstance(fanout, PatternDeltas):
-                    fanout.hear(message, exclude, served, overlap.later(fanout))
+                    fanout.hear(message, exclude, served, overlap.later(fanout), matching)
                 else:
                     fanout.say(message, served)
         for work in message.afterwards:
@@ -163,7 +162,7 @@ class _Overlap:
                     self._several |= here & seen
                     seen |= here
         # Of those: who gets it by which fan-out.
-        self._serving: dict[Fanout, set[Connection]] = {}
+        self._serving: dict[Fanout[Connection], set[Connection]] = {}
         names, serving = self._matching, self._serving
         for connection in self._several:
             channels = connection.channels
@@ -176,7 +175,7 @@ class _Overlap:
                         serving[fanout].add(connection)
                         break
 
-    def served(self, fanout: Fanout, exclude: Collection[Connection]) -> Collection[Connection]:
+    def served(self, fanout: Fanout[Connection], exclude: Collection[Connection]) -> Collection[Connection]:
         """Those who do not get the message there: ``exclude``, and who gets it by another subscription."""
         if self._exact is None and not self._several:
             return exclude
@@ -190,7 +189,7 @@ class _Overlap:
             found |= (self._several & here) - self._serving.get(fanout, set())
         return found
 
-    def later(self, fanout: Fanout) -> set[Connection]:
+    def later(self, fanout: Fanout[Connection]) -> set[Connection]:
         """Those of the fan-out who hear the channel by another subscription before this one, accept it or not."""
         here = fanout.subscribers.keys()
         found: set[Connection] = set()

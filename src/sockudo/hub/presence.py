@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from sockudo.hub.connection import Connection
+from sockudo.hub.connection import Connection
 
 __all__ = ["Cause", "Hold", "Member", "MemberEvent", "MemberEventKind", "Presence"]
 

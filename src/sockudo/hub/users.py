@@ -3,30 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
 
+from sockudo.hub.connection import Connection, User
 from sockudo.hub.outgoing import Outgoing
 from sockudo.protocol import frames
 
-if TYPE_CHECKING:
-    from sockudo.hub.connection import Connection
-
-__all__ = ["User", "Users"]
-
-
-class User:
-    """A signed-in user with at least one connection.
-
-    ``user_info`` is JSON text as the newest sign-in gave it; ``watchlists`` holds what each connection watches.
-    """
-
-    __slots__ = ("connections", "user_id", "user_info", "watchlists")
-
-    def __init__(self, user_id: str) -> None:
-        self.user_id = user_id
-        self.user_info = b"{}"
-        self.connections: dict[Connection, None] = {}
-        self.watchlists: dict[Connection, tuple[str, ...]] = {}
+__all__ = ["Users"]
 
 
 class Users:

@@ -246,7 +246,7 @@ class HubView:
         return None if state is None else state.find(name)
 
 
-def subscription_entry(connection: Connection, fanout: Fanout) -> SubscriptionEntry:
+def subscription_entry(connection: Connection, fanout: Fanout[Connection]) -> SubscriptionEntry:
     """The subscription that puts the connection there."""
     channel, wants = fanout.channel, fanout.wants
     predicate = wants.predicate

@@ -7,17 +7,18 @@ always kept: they are rare, and a flood of them costs one small object each.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sockudo import errors
 from sockudo.errors import ErrorSpec
+from sockudo.hub.app_state import AppState, Published
+from sockudo.hub.connection import Connection
 from sockudo.hub.events import (
     Connected,
     ConnectionEnded,
     ConnectionLeft,
     FrameRefused,
     Observers,
-    Published,
     SignedIn,
     Subscribed,
     Unsubscribed,
@@ -27,12 +28,8 @@ from sockudo.inspector.entry import PROBLEMS, Entry, Kind
 from sockudo.inspector.misnamed import similar_channel
 from sockudo.inspector.problems import Problems
 from sockudo.inspector.watcher import Selection, Watcher
+from sockudo.protocol.frame import Frame
 from sockudo.protocol.names import USER_CHANNEL_PREFIX
-
-if TYPE_CHECKING:
-    from sockudo.hub.app_state import AppState
-    from sockudo.hub.connection import Connection
-    from sockudo.protocol.frame import Frame
 
 __all__ = ["Inspector"]
 
@@ -200,7 +197,7 @@ class Inspector:
         entry = Entry(
             self.now_ms(),
             kind,
-            connection.app.app_id,
+            connection.app_id,
             channel,
             connection.socket_id,
             user_id or connection.user_of(channel),

@@ -25,7 +25,7 @@ from sockudo.base.stream_records import Append, Committed, Position
 from sockudo.cluster.ports import Received
 from sockudo.history import History
 from sockudo.hub import AppState, Hub
-from sockudo.hub.events import Published
+from sockudo.hub.app_state import Published
 from sockudo.inspector.doubts import Doubts
 from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint, running
 from sockudo.protocol.formats import json_text

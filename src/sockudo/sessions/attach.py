@@ -212,8 +212,7 @@ def _acknowledge(session: SessionContext, request: Request, policy: StreamPolicy
     name = request.name
     data: dict[str, object] = {}
     if request.candidate is not None:
-        presence = session.channels[name].channel.presence
-        data.update(frames.presence_data(presence.infos() if presence is not None else {}))
+        data.update(frames.presence_data(session.app.members(name)))
     if policy is not None and policy.history is not None and head is not None and session.v2 is not None:
         session.v2.attached[name] = head
         data["attach_serial"] = head.serial

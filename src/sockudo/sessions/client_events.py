@@ -95,8 +95,8 @@ def presence_update(session: SessionContext, frame: InboundFrame) -> None:
     name, info = _read_update(frame)
     if not channel_kind(name).presence:
         raise errors.PRESENCE_UPDATE_REFUSED(f"presence_update needs a presence channel, and '{name}' is none")
-    joined = session.channels.get(name)
-    if joined is None or session.members is None or name not in session.members:
+    channel = session.app.find(name)
+    if channel is None or session.members is None or name not in session.members:
         raise errors.PRESENCE_UPDATE_REFUSED(f"presence_update needs a member of '{name}'; subscribe first")
     check(v2.capabilities, Operation.PRESENCE, name)
     text = msgspec.json.encode(info)
@@ -107,7 +107,7 @@ def presence_update(session: SessionContext, frame: InboundFrame) -> None:
         v2.updates = {}
     if not v2.updates.setdefault(name, SocketWindow()).allow(session.last_seen, limit, 1):
         raise errors.PRESENCE_UPDATE_RATE(f"Too many presence updates; at most {limit} a second are allowed")
-    session.node.hub.update_member(session, joined.channel, text)
+    session.node.hub.update_member(session, channel, text)
 
 
 def _read_update(frame: InboundFrame) -> tuple[str, Any]:

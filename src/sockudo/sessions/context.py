@@ -131,6 +131,7 @@ class SessionContext(Connection, ABC):
     """A connection with its app's rules and its way out. Times are monotonic seconds."""
 
     __slots__ = (
+        "app",
         "authorized",
         "echo",
         "ended",
@@ -159,7 +160,8 @@ class SessionContext(Connection, ABC):
         echo: bool = False,
         sdk: Sdk,
     ) -> None:
-        super().__init__(socket_id, state, peer, wire_format)
+        super().__init__(socket_id, state.app_id, peer, wire_format)
+        self.app = state
         # Whether its own client events come back to it.
         self.echo = echo
         self.sdk = sdk

@@ -141,7 +141,7 @@ def test_a_client_that_lost_its_base_gets_whole_messages() -> None:
     for number in range(1, 6):
         say(world, number)
     serials(reader, peer)
-    world.app.channels["fx"].rejoin(next(iter(world.app.channels["fx"].subscribers())))
+    next(iter(world.app.channels["fx"].subscribers())).lost_base("fx")
     reader.base, reader.number = b"", -1
     for number in range(6, 9):
         say(world, number)
@@ -205,7 +205,7 @@ def test_random_comings_and_goings() -> None:
                 _, peer, reader, expected = here[0]
                 assert serials(reader, peer) == expected
                 expected.clear()
-                world.app.channels["fx"].rejoin(here[0][0])
+                here[0][0].lost_base("fx")
                 reader.base, reader.number = b"", -1
             else:
                 number += 1

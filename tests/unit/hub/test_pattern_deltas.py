@@ -202,7 +202,7 @@ def test_what_was_said_in_the_turn_is_not_lost_where_room_is_made() -> None:
 
 
 def test_what_a_connection_remembers_of_chains_that_it_left_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sockudo.hub.pattern_deltas._REMEMBERED", 3)
+    monkeypatch.setattr("sockudo.hub.connection._REMEMBERED", 3)
     desk = Desk(max_channel_states_per_socket=1)
     connection, _ = desk.reader("fx-*")
     desk.say(*(f"fx-{number}" for number in range(9)))

@@ -34,7 +34,7 @@ def find_session(gateway: Gateway, socket_id: str, app_id: str | None) -> Sessio
     """
     found = gateway.sessions_with(socket_id, app_id)
     if len(found) > 1:
-        apps = ", ".join(connection.app.app_id for connection in found)
+        apps = ", ".join(connection.app_id for connection in found)
         raise errors.INVALID_INPUT(f"Connections of several apps have this socket id; add app_id, one of: {apps}")
     if not found:
         raise errors.NOT_FOUND(f"No open connection has the socket id '{socket_id[:100]}'")
