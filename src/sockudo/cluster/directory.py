@@ -10,7 +10,16 @@ from sockudo.cluster.items import Request
 from sockudo.cluster.ports import DEADLINE, Answers, Bus
 from sockudo.cluster.router import Router
 
-__all__ = ["NOTHING", "ChannelCounts", "ChannelList", "Counted", "Directory", "LocalDirectory", "Members"]
+__all__ = [
+    "NOTHING",
+    "ChannelCounts",
+    "ChannelList",
+    "ChannelNames",
+    "Counted",
+    "Directory",
+    "LocalDirectory",
+    "Members",
+]
 
 
 class ChannelCounts(NamedTuple):
@@ -23,8 +32,15 @@ class ChannelCounts(NamedTuple):
 NOTHING = ChannelCounts(0, 0)
 
 
+class ChannelNames(NamedTuple):
+    """Occupied channels, each once. ``complete`` is False when a live node did not answer."""
+
+    names: Sequence[str]
+    complete: bool
+
+
 class Counted(NamedTuple):
-    """The counts of one channel. ``complete`` is False when a live node did not answer."""
+    """The counts of one channel, with the same ``complete``."""
 
     counts: ChannelCounts
     complete: bool
@@ -50,6 +66,9 @@ class LocalDirectory(Protocol):
     Subscriptions are this node's; users are all that it knows of, which with a subscriber here are those of every node.
     """
 
+    def names(self, app_id: str, prefix: str) -> Sequence[str]:
+        """Names of occupied channels that start with ``prefix``."""
+
     def channels(self, app_id: str, prefix: str) -> dict[str, ChannelCounts]:
         """Occupied channels whose name starts with ``prefix``."""
 
@@ -58,6 +77,13 @@ class LocalDirectory(Protocol):
 
     def members(self, app_id: str, name: str) -> Sequence[str]:
         """The users of a presence channel, in the order in which they came."""
+
+
+class ListNames(Request, frozen=True, tag="names"):
+    """The names of the channels of a node."""
+
+    app_id: str
+    prefix: str
 
 
 class ListChannels(Request, frozen=True, tag="channels"):
@@ -87,6 +113,7 @@ class Directory:
     def __init__(self, bus: Bus, router: Router, local: LocalDirectory) -> None:
         self._bus = bus
         self._local = local
+        router.on_request(ListNames, lambda asked: tuple(local.names(asked.app_id, asked.prefix)))
         router.on_request(ListChannels, lambda asked: local.channels(asked.app_id, asked.prefix))
         router.on_request(CountChannel, lambda asked: local.channel(asked.app_id, asked.name))
         router.on_request(ListMembers, lambda asked: tuple(local.members(asked.app_id, asked.name)))
@@ -95,6 +122,13 @@ class Directory:
     def alone(self) -> bool:
         """Whether every answer comes at once."""
         return self._bus.alone
+
+    async def names(self, app_id: str, prefix: str = "") -> ChannelNames:
+        """The names of an app's occupied channels that start with ``prefix``."""
+        if self._bus.alone:
+            return ChannelNames(self._local.names(app_id, prefix), complete=True)
+        answers = await self._ask(ListNames(app_id, prefix))
+        return ChannelNames(_distinct(answers), answers.complete)
 
     async def channels(self, app_id: str, prefix: str = "") -> ChannelList:
         """The occupied channels of an app whose name starts with ``prefix``."""
@@ -119,13 +153,16 @@ class Directory:
         if self._bus.alone:
             return Members(self._local.members(app_id, name), complete=True)
         answers = await self._ask(ListMembers(app_id, name))
-        users = dict.fromkeys(user for part in answers.values.values() for user in part)
-        return Members(tuple(users), answers.complete)
+        return Members(_distinct(answers), answers.complete)
 
     async def _ask(self, request: Request) -> Answers:
         answers = await self._bus.ask(request, deadline=DEADLINE)
         known = {node_id: value for node_id, value in answers.values.items() if value is not None}
         return Answers(known, answers.complete and len(known) == len(answers.values))
+
+
+def _distinct(answers: Answers) -> Sequence[str]:
+    return tuple(dict.fromkeys(one for part in answers.values.values() for one in part))
 
 
 def _merged(parts: Iterable[ChannelCounts]) -> ChannelCounts:

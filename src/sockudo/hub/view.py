@@ -184,6 +184,14 @@ class HubView:
             Counter() if state is None else Counter(one.kind.label for one in state.channels.values() if one.occupied)
         )
 
+    def names(self, app_id: str, prefix: str = "") -> Sequence[str]:
+        """The names of occupied channels that start with ``prefix``."""
+        state = self._hub.apps.get(app_id)
+        if state is None:
+            return ()
+        occupied = [name for name, channel in state.channels.items() if channel.fanouts]
+        return [name for name in occupied if name.startswith(prefix)] if prefix else occupied
+
     def channels(self, app_id: str, prefix: str = "") -> dict[str, ChannelCounts]:
         """The occupied channels whose name starts with ``prefix``."""
         state = self._hub.apps.get(app_id)

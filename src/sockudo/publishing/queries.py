@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.cluster.directory import Directory
@@ -10,13 +12,16 @@ from sockudo.protocol.names import channel_kind, check_channel_name
 
 __all__ = ["channel_state", "channel_users", "list_channels", "words"]
 
+# Shared by all channels of a list, and never changed.
+_NO_ATTRIBUTES: Final[dict[str, int]] = {}
+
 
 async def list_channels(directory: Directory, app: LiveApp, prefix: str, info: str | None) -> dict[str, object]:
     """The occupied channels whose name starts with ``prefix``, with the attributes asked for (spec: http-api § 7.1)."""
+    if not info:
+        return {"channels": dict.fromkeys((await directory.names(app.id, prefix)).names, _NO_ATTRIBUTES)}
     wanted = words(info)
     channels = (await directory.channels(app.id, prefix)).channels
-    if not info:
-        return {"channels": {name: {} for name in channels}}
     found: dict[str, dict[str, int]] = {}
     for name, counts in channels.items():
         attributes: dict[str, int] = {}

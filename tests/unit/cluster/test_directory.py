@@ -39,6 +39,8 @@ def test_a_node_alone_answers_at_once() -> None:
         True,
     )
     assert without_waiting(directory.channels(APP.id, "pre")).channels == {"presence-room": ChannelCounts(1, 1)}
+    assert without_waiting(directory.names(APP.id)) == (["news", "presence-room"], True)
+    assert without_waiting(directory.names(APP.id, "pre")) == (["presence-room"], True)
     assert without_waiting(directory.channel(APP.id, "news")) == (ChannelCounts(2, 0), True)
     assert without_waiting(directory.members(APP.id, "presence-room")) == (("ana",), True)
 
@@ -47,6 +49,7 @@ def test_what_is_not_there_is_nothing() -> None:
     node = Node(APP)
     directory = node.cluster_directory
     assert without_waiting(directory.channels("unknown")).channels == {}
+    assert without_waiting(directory.names("unknown")).names == ()
     assert without_waiting(directory.channel("unknown", "news")).counts == NOTHING
     assert without_waiting(directory.channel(APP.id, "news")).counts == NOTHING
     subscribe(node, "news")
@@ -67,6 +70,9 @@ async def test_subscriptions_are_summed_and_users_are_not() -> None:
             {"news": ChannelCounts(3, 0), "only-here": ChannelCounts(1, 0), "presence-room": ChannelCounts(3, 2)},
             True,
         )
+        names = await directory.names(APP.id)
+        assert (sorted(names.names), names.complete) == (["news", "only-here", "presence-room"], True)
+        assert (await directory.names(APP.id, "only")).names == ("only-here",)
         assert (await directory.channel(APP.id, "news")).counts == ChannelCounts(3, 0)
         assert sorted((await directory.members(APP.id, "presence-room")).users) == ["ana", "ben"]
 
@@ -95,6 +101,7 @@ async def test_a_node_that_cannot_answer_makes_the_answer_partial(monkeypatch: p
 
     monkeypatch.setattr(b.router, "answer", fail)
     assert await a.cluster_directory.channel(APP.id, "news") == (ChannelCounts(1, 0), False)
+    assert await a.cluster_directory.names(APP.id) == (("news",), False)
     api = a.event_api()
     body = json.dumps({"name": "e", "channel": "news", "data": "x", "info": "subscription_count"}).encode()
     answer = api.publish(APP, a.state, body, None, a.clock.monotonic())
