@@ -33,8 +33,7 @@ from sockudo.push.records import (
     PublishStatus,
     Target,
 )
-from sockudo.push.stores.memory import MemoryPushStore
-from sockudo.push.stores.sql import mysql_push, postgres_push, sqlite_push
+from sockudo.push.stores.sql import MemoryPushStore, mysql_push, postgres_push, sqlite_push
 from support.databases import mariadb_server, postgres_server
 
 NOW = 1_767_225_600_000

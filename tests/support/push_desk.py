@@ -20,7 +20,7 @@ from sockudo.push.recipients import Provider, Recipient
 from sockudo.push.records import OutcomeError, Target
 from sockudo.push.secrecy import Envelopes
 from sockudo.push.service import Push
-from sockudo.push.stores import MemoryPushStore
+from sockudo.push.stores.sql import MemoryPushStore
 from support.components import of_directory
 from support.desk import Desk
 from support.push_accounts import check_inline

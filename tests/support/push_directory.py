@@ -15,7 +15,7 @@ from sockudo.push.directory import Directory
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.ports import PushStore
 from sockudo.push.secrecy import Envelopes
-from sockudo.push.stores import MemoryPushStore
+from sockudo.push.stores.sql import MemoryPushStore
 from support.components import of_directory
 from support.edge import EdgeNode, Response, request
 from support.inside import credentials, live_app

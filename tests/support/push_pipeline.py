@@ -34,7 +34,7 @@ from sockudo.push.records import (
     Subscription,
     Target,
 )
-from sockudo.push.stores.memory import MemoryPushStore
+from sockudo.push.stores.sql import MemoryPushStore
 from support.virtual_time import LoopClock
 
 __all__ = ["APP", "ScriptedProvider", "World", "device", "failure", "on_channel"]

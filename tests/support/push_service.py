@@ -22,7 +22,7 @@ from sockudo.push.records import Payload, Target
 from sockudo.push.rules import EventRules
 from sockudo.push.service import Push
 from sockudo.push.services import push_off
-from sockudo.push.stores import MemoryPushStore
+from sockudo.push.stores.sql import MemoryPushStore
 from sockudo.push.telemetry import PushCounters
 from sockudo.testing import FakeClock
 from support.components import of_directory

@@ -29,9 +29,8 @@ from sockudo.push.records import (
     Subscription,
     Target,
 )
-from sockudo.push.stores.memory import MemoryPushStore
 from sockudo.push.stores.schema import push_tables
-from sockudo.push.stores.sql import FILE_NAME, SqlPushStore, mysql_push, postgres_push, sqlite_push
+from sockudo.push.stores.sql import FILE_NAME, MemoryPushStore, SqlPushStore, mysql_push, postgres_push, sqlite_push
 from support.databases import DatabaseServer, empty_file
 
 __all__ = [

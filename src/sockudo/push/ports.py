@@ -1,7 +1,7 @@
 """What push asks of its store (spec: push § 3.1); the queue is in `sockudo.push.queue`, providers in
 `sockudo.push.delivery`.
 
-One contract suite runs over every implementation, the memory one first. Every method raises errors.SERVICE_UNAVAILABLE
+One contract suite runs over every database, that in memory first. Every method raises errors.SERVICE_UNAVAILABLE
 when the store cannot be reached, and errors.INVALID_INPUT for what it cannot hold; nothing has changed then, unless the
 connection was lost while a change was being confirmed. None hangs for good. Whatever changes something has been made
 durable when it returns, in one step; changes that are asked for at the same time share a transaction. Lists are sorted

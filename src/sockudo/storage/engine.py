@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
 from sockudo.config.installed import driver_missing
 from sockudo.config.sections import SqlDatabase
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GRACE_SECONDS",
     "Isolation",
+    "memory_engine",
     "mysql_engine",
     "postgres_engine",
     "sqlite_engine",
@@ -98,6 +99,21 @@ def sqlite_engine(
     def _checkout(_connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
         if entry.info["file"] != _identity(path):
             raise DisconnectionError
+
+    return engine
+
+
+def memory_engine() -> Engine:
+    """An SQLite database in the memory of this process: one connection, with which it ends."""
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+
+    engine = sqlalchemy.create_engine("sqlite+pysqlite://", creator=connect, poolclass=StaticPool)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
 
     return engine
 

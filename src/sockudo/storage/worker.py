@@ -30,7 +30,8 @@ _PAUSE_SECONDS: Final = 0.02
 
 
 class Worker:
-    """Runs transactions on ``engine`` in as many threads as it has connections, in the order in which they come.
+    """Runs transactions on ``engine`` in as many threads as it has connections, in the order in which they come; with
+    0 ``threads`` at once on the caller's, which is for databases in memory.
 
     A transaction that was undone because of another one, or because its connection was lost before the end, is tried
     again as long as ``timeout_ms`` have not passed. So is one, with ``optimistic``, that found a key taken which it had
@@ -62,7 +63,7 @@ class Worker:
 
     def start(self) -> None:
         """Makes the threads; they have no connection before there is something to do."""
-        if self._executor is None:
+        if self._executor is None and self._threads:
             if self._background:
                 self._executor = background_threads(self._threads, self._name)
             else:
@@ -94,6 +95,8 @@ class Worker:
         return await self._submit(partial(self._transact, work, writing=True))
 
     async def _submit(self, job: Callable[[], T]) -> T:
+        if not self._threads:
+            return job()
         if self._executor is None:
             raise self._of.spec(f"{capital(self._of.store)} is not open", retry_after=RETRY_AFTER)
         return await asyncio.get_running_loop().run_in_executor(self._executor, job)

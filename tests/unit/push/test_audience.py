@@ -7,7 +7,7 @@ import pytest
 from sockudo.push.audience import DeviceRates, Quotas, audience, exceeded, named_providers, providers_of
 from sockudo.push.recipients import ApnsRecipient, FcmRecipient
 from sockudo.push.records import RatePolicy, Target
-from sockudo.push.stores import MemoryPushStore
+from sockudo.push.stores.sql import MemoryPushStore
 from support.push_service import channel, device
 from support.push_stores import a_device, a_subscription
 

@@ -12,7 +12,7 @@ from sockudo.push.credentials import RENEWED_AFTER, CredentialRequest, Credentia
 from sockudo.push.recipients import Provider
 from sockudo.push.records import Credential
 from sockudo.push.secrecy import Envelopes
-from sockudo.push.stores import MemoryPushStore
+from sockudo.push.stores.sql import MemoryPushStore
 from sockudo.testing import FakeClock
 from support.push_accounts import check_inline
 

@@ -13,7 +13,7 @@ from sockudo.push.access import Access, DeviceTokens, read_access
 from sockudo.push.bodies import device_from
 from sockudo.push.directory import Registrations
 from sockudo.push.endpoints import EndpointRules
-from sockudo.push.stores import MemoryPushStore
+from sockudo.push.stores.sql import MemoryPushStore
 from support.push_directory import device_body
 
 ADMIN = Access(admin=True)

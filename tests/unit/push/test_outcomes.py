@@ -37,7 +37,7 @@ from sockudo.push.records import (
     ScheduledJob,
     State,
 )
-from sockudo.push.stores.memory import MemoryPushStore
+from sockudo.push.stores.sql import MemoryPushStore
 from support import push_service
 from support.push_service import Desk, a_publish
 from support.push_stores import NOW, a_letter, a_status, accept, an_event, an_intent

@@ -13,7 +13,7 @@ from sockudo.push.ports import Removal
 from sockudo.push.queue import PUSH_QUEUE
 from sockudo.push.recipients import FcmRecipient
 from sockudo.push.removals import GRACE_MS, SETTLED_MS, ForLivingApps, Removals
-from sockudo.push.stores import MemoryPushStore
+from sockudo.push.stores.sql import MemoryPushStore
 from support.push_pipeline import ScriptedProvider
 from support.push_stores import a_device
 from support.virtual_time import LoopClock, in_virtual_time

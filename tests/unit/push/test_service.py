@@ -23,7 +23,7 @@ from sockudo.push.queue import PUSH_QUEUE
 from sockudo.push.recipients import FcmRecipient
 from sockudo.push.records import Localized, Override, PublishIntent, PublishStatus, Target, Template
 from sockudo.push.service import Push
-from sockudo.push.stores import MemoryPushStore
+from sockudo.push.stores.sql import MemoryPushStore
 from support.job_queues import QueuePlace
 from support.push_service import Desk, a_publish, channel, device, waiting
 from support.push_stores import DAY, NOW, PushPlace, a_device, a_subscription

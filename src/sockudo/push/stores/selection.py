@@ -7,7 +7,6 @@ from pathlib import Path
 
 from sockudo.config import Settings
 from sockudo.push.ports import PushStore
-from sockudo.push.stores.memory import MemoryPushStore
 
 __all__ = ["forget_app", "push_exists", "push_store"]
 
@@ -15,11 +14,11 @@ __all__ = ["forget_app", "push_exists", "push_store"]
 def push_store(settings: Settings) -> PushStore:
     """The store of ``push.storage_driver``, not opened yet. Raises ConfigError when its driver is not installed."""
     driver, database = settings.push.storage_driver, settings.database
+    # Takes a while to import, which servers without push should not pay for.
+    from sockudo.push.stores.sql import MemoryPushStore, mysql_push, postgres_push, sqlite_push
+
     if driver == "memory":
         return MemoryPushStore()
-    # Takes a while to import, which those that need no database should not pay for.
-    from sockudo.push.stores.sql import mysql_push, postgres_push, sqlite_push
-
     if driver == "postgres":
         return postgres_push(database.postgres)
     if driver == "mysql":

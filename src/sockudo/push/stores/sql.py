@@ -1,4 +1,4 @@
-"""The push store in an SQL database: SQLite, which needs nothing installed, PostgreSQL, MySQL or MariaDB.
+"""The push store in an SQL database: SQLite, which needs nothing installed, PostgreSQL, MySQL or MariaDB; or in memory.
 
 One thread writes, with a connection of its own; changes that come while it commits go into its next transaction
 together. A few others read, each with its own connection, and never wait for it.
@@ -6,6 +6,7 @@ together. A few others read, each with its own connection, and never wait for it
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -27,13 +28,13 @@ from sockudo.push.stores.sql_base import Groups, kinds_of, one_by_one
 from sockudo.push.stores.sql_devices import SqlDevices, SqlSettings, count_channels
 from sockudo.push.stores.sql_publishes import SqlPublishes, find_intents
 from sockudo.push.stores.statements import Statements, behind
-from sockudo.storage.engine import mysql_engine, postgres_engine, sqlite_engine
+from sockudo.storage.engine import memory_engine, mysql_engine, postgres_engine, sqlite_engine
 from sockudo.storage.failures import Subject
 from sockudo.storage.migrations import migrate
 from sockudo.storage.sqlite_files import make_private_file
 from sockudo.storage.worker import Worker
 
-__all__ = ["FILE_NAME", "READERS", "SqlPushStore", "mysql_push", "postgres_push", "sqlite_push"]
+__all__ = ["FILE_NAME", "READERS", "MemoryPushStore", "SqlPushStore", "mysql_push", "postgres_push", "sqlite_push"]
 
 FILE_NAME: Final = "push.sqlite3"
 
@@ -90,7 +91,8 @@ class SqlPushStore(SqlDevices, SqlSettings, SqlPublishes):
     """A `PushStore` in the tables ``<prefix>_…`` of a database; on a server, names have up to 255 characters.
 
     ``writing`` takes whatever locks it needs with its transactions, those of ``reading`` see one state of the database.
-    ``prepare`` is what has to be done before the first connection. Raises `ConfigError` for an unusable prefix.
+    ``prepare`` is what has to be done before the first connection. Without ``threads`` the event loop works on it.
+    Raises `ConfigError` for an unusable prefix.
     """
 
     def __init__(
@@ -101,15 +103,16 @@ class SqlPushStore(SqlDevices, SqlSettings, SqlPublishes):
         prefix: str = _PREFIX,
         timeout_ms: int = _TIMEOUT_MS,
         prepare: Callable[[], None] | None = None,
+        threads: bool = True,
     ) -> None:
         tables = push_tables(prefix)
         sql = Statements(tables, writing.dialect)
         self._prefix = prefix
         self._timeout_ms = timeout_ms
         self._prepare = prepare
-        self._writer = Worker(writing, "push-writer", 1, timeout_ms, _SUBJECT, optimistic=True)
+        self._writer = Worker(writing, "push-writer", int(threads), timeout_ms, _SUBJECT, optimistic=True)
         kinds = kinds_of(sql)
-        readers = Worker(reading, "push-reader", READERS, timeout_ms, _SUBJECT)
+        readers = Worker(reading, "push-reader", READERS if threads else 0, timeout_ms, _SUBJECT)
         super().__init__(tables, sql, readers, Groups(self._writer, kinds, _SUBJECT), kinds)
         self._counting = partial(count_channels, sql)
         self._counts = Groups(readers, (self._counting,), _SUBJECT)
@@ -206,3 +209,20 @@ class SqlPushStore(SqlDevices, SqlSettings, SqlPublishes):
                 f"The tables '{self._prefix}_…' have version {version} of the push schema, this version of sockudo "
                 f"works with {SCHEMA_VERSION}. Run the one that made them, or choose another database."
             )
+
+
+class MemoryPushStore(SqlPushStore):
+    """In the memory of this process, and gone with it: for development and tests.
+
+    Its tables are made with it. Everything happens at once on the event loop, so that nothing waits for a thread.
+    """
+
+    def __init__(self) -> None:
+        engine = memory_engine()
+        super().__init__(engine, engine, threads=False)
+        self._migrate(engine)
+        # No one has to close what has nothing but memory.
+        weakref.finalize(self, engine.dispose)
+
+    async def start(self) -> None:
+        """Nothing to open."""

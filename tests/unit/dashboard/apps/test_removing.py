@@ -20,7 +20,7 @@ from sockudo.push.endpoints import EndpointRules
 from sockudo.push.removals import Removals
 from sockudo.push.secrecy import Envelopes
 from sockudo.push.services import Storage
-from sockudo.push.stores import MemoryPushStore
+from sockudo.push.stores.sql import MemoryPushStore
 from support.components import HandComponent, of_directory
 from support.desk import Desk
 from support.push_accounts import check_inline

@@ -8,9 +8,8 @@ import pytest
 
 from sockudo.config import Settings
 from sockudo.config.sections import Push
-from sockudo.push.stores import MemoryPushStore, push_store
-from sockudo.push.stores.selection import push_exists
-from sockudo.push.stores.sql import FILE_NAME, SqlPushStore
+from sockudo.push.stores.selection import push_exists, push_store
+from sockudo.push.stores.sql import FILE_NAME, MemoryPushStore, SqlPushStore
 
 
 def test_memory_is_for_those_that_ask_for_it() -> None:
