@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -16,6 +16,7 @@ __all__ = [
     "DeliveryJob",
     "Material",
     "Materials",
+    "PublishOnChannel",
     "PushProvider",
     "Readiness",
     "Sent",
@@ -108,6 +109,10 @@ class Materials(Protocol):
         what to do, for one that cannot be opened. Providers ask again every few seconds, and so find a new one.
         """
         ...
+
+
+PublishOnChannel = Callable[[str, str, Mapping[str, Any]], Awaitable[str | None]]
+"""Publishes a payload for an app, by its id, on a channel; the message's id, where it has one. Raises SockudoError."""
 
 
 class PushProvider(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import structlog
 
@@ -25,7 +25,7 @@ from sockudo.jobs.ports import JobQueue
 from sockudo.push.admission import AdmissionOptions
 from sockudo.push.audience import Quotas
 from sockudo.push.credentials import CredentialCheck
-from sockudo.push.delivery import Materials, PushProvider, Readiness
+from sockudo.push.delivery import Materials, PublishOnChannel, PushProvider, Readiness
 from sockudo.push.directory import Directory
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.observers import AppWebhooks, ProviderRefusals, PushWebhooks
@@ -44,9 +44,6 @@ if TYPE_CHECKING:
     from sockudo.push.pipeline import Pipeline, PipelineOptions
 
 __all__ = ["Providers", "PublishOnChannel", "PushDrivers", "PushRuntime", "push_envelopes"]
-
-PublishOnChannel = Callable[[str, str, Mapping[str, Any]], Awaitable[str | None]]
-"""App id, channel and payload; returns the message's id if it has one."""
 
 _EARLIER_DEV_KEY: Final = "dashboard"
 """What every development server sealed credentials with before each folder had a key: they stay readable."""

@@ -2,6 +2,6 @@
 
 from sockudo.push.providers.base import Surroundings
 from sockudo.push.providers.credentials import check_credential
-from sockudo.push.providers.selection import PublishOnChannel, push_providers
+from sockudo.push.providers.selection import push_providers
 
-__all__ = ["PublishOnChannel", "Surroundings", "check_credential", "push_providers"]
+__all__ = ["Surroundings", "check_credential", "push_providers"]

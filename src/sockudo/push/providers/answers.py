@@ -14,7 +14,17 @@ from sockudo.push.delivery import Sent
 from sockudo.push.records import FailureClass, OutcomeError
 from sockudo.push.secrecy import redacted
 
-__all__ = ["FailedError", "accepted", "failed", "is_unread", "json_of", "reason_of", "refused", "retry_after_ms"]
+__all__ = [
+    "FailedError",
+    "accepted",
+    "failed",
+    "is_unread",
+    "json_of",
+    "kind_of",
+    "reason_of",
+    "refused",
+    "retry_after_ms",
+]
 
 _FAILURE_CLASSES: Final[Mapping[str, FailureClass]] = {
     "invalid_token": "device_terminal",
@@ -26,6 +36,14 @@ _FAILURE_CLASSES: Final[Mapping[str, FailureClass]] = {
     "invalid_payload": "caller_payload",
     "network_transport": "network_transport",
     "provider_rejected": "unknown",
+}
+_KINDS: Final[Mapping[int, str]] = {
+    401: "auth_failure",
+    403: "auth_failure",
+    404: "invalid_token",
+    410: "invalid_token",
+    413: "invalid_payload",
+    429: "quota",
 }
 _RETRYABLE: Final = frozenset({"quota", "unavailable", "network_transport"})
 _LONGEST_RETRY_AFTER: Final = 24 * 3600
@@ -115,6 +133,11 @@ def is_unread(reply: Reply) -> bool:
     it arrived. An empty body that is whole says nothing, and hides nothing.
     """
     return (bool(reply.body) or not reply.whole) and _object_of(reply.body) is None
+
+
+def kind_of(status: int) -> str:
+    """The class of a refusal of which the status is all that is known."""
+    return _KINDS.get(status) or ("unavailable" if 500 <= status < 600 else "provider_rejected")
 
 
 def reason_of(reply: Reply) -> str:

@@ -11,7 +11,6 @@ from sockudo.outbound.ports import ClientIdentity, Reply
 from sockudo.push.delivery import Material, Materials, Readiness, Sent
 from sockudo.push.providers.accounts import (
     AccountError,
-    Accounts,
     Own,
     SharedCredential,
     checked_endpoint,
@@ -60,16 +59,13 @@ class Shape(NamedTuple):
     has_expiration: bool
 
 
-class ApnsProvider(HttpProvider[ApnsAccount]):
+class ApnsProvider(HttpProvider[PushApns, ApnsAccount]):
     """A `PushProvider` for APNs."""
 
+    provider = "apns"
+
     def __init__(self, settings: PushApns, materials: Materials, around: Surroundings) -> None:
-        shared = SharedCredential.of(settings.app_id, settings.credential_id)
-        accounts: Accounts[ApnsAccount] = Accounts(
-            "apns", materials, self._account, lambda: _own(settings), monotonic=around.monotonic, shared=shared
-        )
-        super().__init__(accounts, around)
-        self._settings = settings
+        super().__init__(settings, materials, around, SharedCredential.of(settings.app_id, settings.credential_id))
         self._base = f"{settings.endpoint.rstrip('/')}/3/device/"
         self._shapes = Shapes(_shape)
 
@@ -131,6 +127,24 @@ class ApnsProvider(HttpProvider[ApnsAccount]):
             return ApnsAccount(topic, None, p12_identity(fields["p12"], fields.get("p12Password"), "p12"), "p12")
         raise AccountError("it needs teamId, keyId and privateKey, or pem, or p12")
 
+    def _own(self) -> Own:
+        """A ready token, else a key; the key's text before its file."""
+        token = given(self._settings.provider_token)
+        if token is not None:
+            return Own("APNS_PROVIDER_TOKEN", Material("process", 0, {"providerToken": token}))
+        team, key_id = given(self._settings.team_id), given(self._settings.key_id)
+        key, source, path = (
+            given(self._settings.private_key),
+            "APNS_PRIVATE_KEY",
+            given(self._settings.private_key_path),
+        )
+        if key is None and path is not None:
+            source = "APNS_PRIVATE_KEY_PATH"
+            key = text_of(path, source)
+        if team is None or key_id is None or key is None:
+            raise AccountError(_MISSING)
+        return Own(source, Material("process", 0, {"teamId": team, "keyId": key_id, "privateKey": key}))
+
     def _fetching(self, signer: Signer, team: str) -> Callable[[], Any]:
         async def fetch() -> Token:
             return Token(signer.token({"iss": team, "iat": int(self._around.time())}), _LASTS)
@@ -190,18 +204,3 @@ def _text(value: object) -> str | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return None if value is None or isinstance(value, bool) else str(value)
-
-
-def _own(settings: PushApns) -> Own:
-    """A ready token, else a key; the key's text before its file."""
-    token = given(settings.provider_token)
-    if token is not None:
-        return Own("APNS_PROVIDER_TOKEN", Material("process", 0, {"providerToken": token}))
-    team, key_id = given(settings.team_id), given(settings.key_id)
-    key, source, path = given(settings.private_key), "APNS_PRIVATE_KEY", given(settings.private_key_path)
-    if key is None and path is not None:
-        source = "APNS_PRIVATE_KEY_PATH"
-        key = text_of(path, source)
-    if team is None or key_id is None or key is None:
-        raise AccountError(_MISSING)
-    return Own(source, Material("process", 0, {"teamId": team, "keyId": key_id, "privateKey": key}))

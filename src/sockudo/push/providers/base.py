@@ -7,20 +7,21 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from sockudo.outbound.ports import ExchangeError, HttpExchange, Reply
-from sockudo.push.delivery import Readiness, Sent
-from sockudo.push.providers.accounts import Accounts
+from sockudo.push.delivery import Material, Materials, Readiness, Sent
+from sockudo.push.providers.accounts import Accounts, Own, SharedCredential
 from sockudo.push.providers.answers import FailedError, failed
-from sockudo.push.providers.tokens import TokenSource
-from sockudo.push.recipients import Recipient
+from sockudo.push.providers.tokens import RenewedToken, Token, TokenSource, access_token
+from sockudo.push.recipients import Provider, Recipient
 
 __all__ = [
+    "JSON_HEADERS",
     "HttpProvider",
     "Shape",
     "Shapes",
@@ -35,6 +36,8 @@ __all__ = [
 
 _SECONDS: Final = 10.0
 _MOST_SHAPES: Final = 64
+
+JSON_HEADERS: Final = (("content-type", "application/json"),)
 
 encode: Final = msgspec.json.Encoder().encode
 
@@ -51,25 +54,35 @@ class Surroundings(NamedTuple):
 
 
 class TokenAccount:
-    """An account that is a token and what else a request needs."""
+    """An account that is a token, and where requests with it go: ``project`` is named in refusals."""
 
-    def __init__(self, tokens: TokenSource) -> None:
+    def __init__(self, tokens: TokenSource, url: str = "", project: str = "") -> None:
         self.tokens = tokens
+        self.url = url
+        self.project = project
 
     async def close(self) -> None:
         await self.tokens.close()
 
 
+_Settings = TypeVar("_Settings")
 _Some = TypeVar("_Some", bound=Any)
 _Shape = TypeVar("_Shape")
 
 
-class HttpProvider(Generic[_Some]):
-    """A `PushProvider`: subclasses say what is sent and what the answers mean."""
+class HttpProvider(Generic[_Settings, _Some]):
+    """A `PushProvider`: subclasses say which accounts there are, what is sent and what the answers mean."""
 
-    def __init__(self, accounts: Accounts[_Some], around: Surroundings) -> None:
-        self._accounts = accounts
+    provider: ClassVar[Provider]
+
+    def __init__(
+        self, settings: _Settings, materials: Materials, around: Surroundings, shared: SharedCredential | None = None
+    ) -> None:
+        self._settings = settings
         self._around = around
+        self._accounts: Accounts[_Some] = Accounts(
+            self.provider, materials, self._account, self._own, monotonic=around.monotonic, shared=shared
+        )
 
     async def send(
         self, app_id: str, payload: Mapping[str, Any], recipient: Recipient, *, expires_at_ms: int | None
@@ -94,6 +107,14 @@ class HttpProvider(Generic[_Some]):
 
     async def close(self) -> None:
         await self._accounts.close()
+
+    def _account(self, material: Material, theirs: bool) -> _Some:
+        """Raises AccountError; ``theirs`` says that the material is the app's own."""
+        raise NotImplementedError
+
+    def _own(self) -> Own:
+        """What the process is configured with. Raises AccountError."""
+        raise NotImplementedError
 
     async def _send(
         self,
@@ -124,6 +145,31 @@ class HttpProvider(Generic[_Some]):
         if rejected(sent, reply):
             tokens.despair()
         return sent
+
+    async def _with_bearer(
+        self,
+        account: TokenAccount,
+        url: str,
+        deadline: float,
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
+        meaning: Callable[[Reply], Sent],
+    ) -> Sent:
+        """`_with_token`, the token as RFC 6750 has it."""
+
+        async def request(token: str) -> Reply:
+            proof = ("authorization", f"Bearer {token}")
+            return await self._around.http.post(url, (proof, *headers), body, deadline=deadline)
+
+        return await self._with_token(account.tokens, deadline, request, meaning, credential_rejected)
+
+    def _granted(self, url: str, form: Mapping[str, str]) -> RenewedToken:
+        """The token that a server gives for what is in the form."""
+
+        async def fetch() -> Token:
+            return await access_token(self._around.http, url, form, self._around.time())
+
+        return RenewedToken(fetch, self._around.monotonic)
 
     async def _token(self, tokens: TokenSource, deadline: float) -> str:
         token = tokens.current()

@@ -13,7 +13,6 @@ from sockudo.outbound.ports import Reply
 from sockudo.push.delivery import Material, Materials, Sent
 from sockudo.push.providers.accounts import (
     AccountError,
-    Accounts,
     Own,
     SharedCredential,
     checked_endpoint,
@@ -22,16 +21,16 @@ from sockudo.push.providers.accounts import (
 )
 from sockudo.push.providers.answers import accepted, json_of, refused
 from sockudo.push.providers.base import (
+    JSON_HEADERS,
     HttpProvider,
     Shapes,
     Surroundings,
     TokenAccount,
-    credential_rejected,
     encode,
     message_shape,
 )
 from sockudo.push.providers.keys import Signer, rsa_signer
-from sockudo.push.providers.tokens import RenewedToken, StaticToken, Token, TokenSource, access_token
+from sockudo.push.providers.tokens import RenewedToken, StaticToken, Token, access_token
 from sockudo.push.recipients import Recipient
 
 __all__ = ["FcmProvider", "ServiceAccount", "account_signer", "fcm_meaning", "service_account"]
@@ -62,28 +61,18 @@ class ServiceAccount(msgspec.Struct):
     token_uri: str | None = None
 
 
-class FcmAccount(TokenAccount):
-    def __init__(self, tokens: TokenSource, url: str, project: str) -> None:
-        super().__init__(tokens)
-        self.url = url
-        self.project = project
-
-
-class FcmProvider(HttpProvider[FcmAccount]):
+class FcmProvider(HttpProvider[PushFcm, TokenAccount]):
     """A `PushProvider` for FCM."""
 
+    provider = "fcm"
+
     def __init__(self, settings: PushFcm, materials: Materials, around: Surroundings) -> None:
-        shared = SharedCredential.of(settings.app_id, settings.credential_id)
-        accounts: Accounts[FcmAccount] = Accounts(
-            "fcm", materials, self._account, lambda: _own(settings), monotonic=around.monotonic, shared=shared
-        )
-        super().__init__(accounts, around)
-        self._settings = settings
+        super().__init__(settings, materials, around, SharedCredential.of(settings.app_id, settings.credential_id))
         self._shapes = Shapes(lambda payload: message_shape(payload, _with_texts, b"", b"}}"))
 
     async def _send(
         self,
-        account: FcmAccount,
+        account: TokenAccount,
         payload: Mapping[str, Any],
         recipient: Recipient,
         expires_at_ms: int | None,
@@ -91,27 +80,34 @@ class FcmProvider(HttpProvider[FcmAccount]):
     ) -> Sent:
         shape = self._shapes.of(payload)
         body = shape.before + encode(recipient.token) + shape.after
-        http = self._around.http
-
-        async def request(token: str) -> Reply:
-            headers = (("authorization", f"Bearer {token}"), ("content-type", "application/json"))
-            return await http.post(account.url, headers, body, deadline=deadline)
 
         def meaning(reply: Reply) -> Sent:
             return fcm_meaning(reply, recipient.token, self._around.time(), account.project)
 
-        return await self._with_token(account.tokens, deadline, request, meaning, credential_rejected)
+        return await self._with_bearer(account, account.url, deadline, JSON_HEADERS, body, meaning)
 
-    def _account(self, material: Material, theirs: bool) -> FcmAccount:
+    def _account(self, material: Material, theirs: bool) -> TokenAccount:
         fields, ours = material.fields, given(self._settings.project_id)
         static = fields.get("providerToken")
         if static is not None:
-            return FcmAccount(StaticToken(static), self._url(ours), ours or "")
+            return TokenAccount(StaticToken(static), self._url(ours), ours or "")
         account = service_account(fields.get("serviceAccountJson", ""))
         project = account.project_id or ours if theirs else ours or account.project_id
-        return FcmAccount(
+        return TokenAccount(
             RenewedToken(self._fetching(account), self._around.monotonic), self._url(project), project or ""
         )
+
+    def _own(self) -> Own:
+        text, source = given(self._settings.service_account_json), "FCM_SERVICE_ACCOUNT_JSON"
+        path, token = given(self._settings.service_account_json_path), given(self._settings.provider_token)
+        if text is None and path is not None:
+            source = "FCM_SERVICE_ACCOUNT_JSON_PATH"
+            text = text_of(path, f"{source} or GOOGLE_APPLICATION_CREDENTIALS")
+        if text is not None:
+            return Own(source, Material("process", 0, {"serviceAccountJson": text}))
+        if token is not None:
+            return Own("FCM_PROVIDER_TOKEN", Material("process", 0, {"providerToken": token}))
+        raise AccountError(_MISSING)
 
     def _url(self, project: str | None) -> str:
         if not project:
@@ -184,16 +180,3 @@ def service_account(text: str) -> ServiceAccount:
 def account_signer(account: ServiceAccount) -> Signer:
     """What it signs its requests for tokens with. Raises AccountError."""
     return rsa_signer(account.private_key, account.private_key_id, "private_key of the service account")
-
-
-def _own(settings: PushFcm) -> Own:
-    text, source = given(settings.service_account_json), "FCM_SERVICE_ACCOUNT_JSON"
-    path, token = given(settings.service_account_json_path), given(settings.provider_token)
-    if text is None and path is not None:
-        source = "FCM_SERVICE_ACCOUNT_JSON_PATH"
-        text = text_of(path, f"{source} or GOOGLE_APPLICATION_CREDENTIALS")
-    if text is not None:
-        return Own(source, Material("process", 0, {"serviceAccountJson": text}))
-    if token is not None:
-        return Own("FCM_PROVIDER_TOKEN", Material("process", 0, {"providerToken": token}))
-    raise AccountError(_MISSING)

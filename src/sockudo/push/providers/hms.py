@@ -9,18 +9,18 @@ from urllib.parse import quote
 from sockudo.config.sections.push_providers import PushHms
 from sockudo.outbound.ports import Reply
 from sockudo.push.delivery import Material, Materials, Sent
-from sockudo.push.providers.accounts import AccountError, Accounts, Own, checked_endpoint, given
+from sockudo.push.providers.accounts import AccountError, Own, checked_endpoint, given
 from sockudo.push.providers.answers import accepted, failed, is_unread, json_of, refused
 from sockudo.push.providers.base import (
+    JSON_HEADERS,
     HttpProvider,
     Shapes,
     Surroundings,
     TokenAccount,
-    credential_rejected,
     encode,
     message_shape,
 )
-from sockudo.push.providers.tokens import RenewedToken, StaticToken, Token, TokenSource, access_token
+from sockudo.push.providers.tokens import StaticToken
 from sockudo.push.recipients import Recipient
 
 __all__ = ["HmsProvider", "hms_meaning"]
@@ -32,26 +32,18 @@ _MISSING: Final = (
 )
 
 
-class HmsAccount(TokenAccount):
-    def __init__(self, tokens: TokenSource, url: str) -> None:
-        super().__init__(tokens)
-        self.url = url
-
-
-class HmsProvider(HttpProvider[HmsAccount]):
+class HmsProvider(HttpProvider[PushHms, TokenAccount]):
     """A `PushProvider` for HMS."""
 
+    provider = "hms"
+
     def __init__(self, settings: PushHms, materials: Materials, around: Surroundings) -> None:
-        accounts: Accounts[HmsAccount] = Accounts(
-            "hms", materials, self._account, lambda: _own(settings), monotonic=around.monotonic
-        )
-        super().__init__(accounts, around)
-        self._settings = settings
+        super().__init__(settings, materials, around)
         self._shapes = Shapes(lambda payload: message_shape(payload, _as_text, b"[", b"]}}"))
 
     async def _send(
         self,
-        account: HmsAccount,
+        account: TokenAccount,
         payload: Mapping[str, Any],
         recipient: Recipient,
         expires_at_ms: int | None,
@@ -59,18 +51,13 @@ class HmsProvider(HttpProvider[HmsAccount]):
     ) -> Sent:
         shape = self._shapes.of(payload)
         body = shape.before + encode(recipient.token) + shape.after
-        http = self._around.http
-
-        async def request(token: str) -> Reply:
-            headers = (("authorization", f"Bearer {token}"), ("content-type", "application/json"))
-            return await http.post(account.url, headers, body, deadline=deadline)
 
         def meaning(reply: Reply) -> Sent:
             return hms_meaning(reply, recipient.token, self._around.time())
 
-        return await self._with_token(account.tokens, deadline, request, meaning, credential_rejected)
+        return await self._with_bearer(account, account.url, deadline, JSON_HEADERS, body, meaning)
 
-    def _account(self, material: Material, theirs: bool) -> HmsAccount:
+    def _account(self, material: Material, theirs: bool) -> TokenAccount:
         fields = material.fields
         app = fields.get("hmsAppId", "").strip()
         if not app:
@@ -79,13 +66,15 @@ class HmsProvider(HttpProvider[HmsAccount]):
         url = f"{base}/v1/{quote(app, safe='')}/messages:send"
         static = fields.get("providerToken")
         if static is not None:
-            return HmsAccount(StaticToken(static), url)
+            return TokenAccount(StaticToken(static), url)
         form = {"grant_type": "client_credentials", "client_id": app, "client_secret": fields.get("clientSecret", "")}
+        return TokenAccount(self._granted(self._settings.oauth_endpoint, form), url)
 
-        async def fetch() -> Token:
-            return await access_token(self._around.http, self._settings.oauth_endpoint, form, self._around.time())
-
-        return HmsAccount(RenewedToken(fetch, self._around.monotonic), url)
+    def _own(self) -> Own:
+        app, token = given(self._settings.app_id), given(self._settings.provider_token)
+        if app is None or token is None:
+            raise AccountError(_MISSING)
+        return Own("HMS_PROVIDER_TOKEN", Material("process", 0, {"hmsAppId": app, "providerToken": token}))
 
 
 def hms_meaning(reply: Reply, token: str, now: float) -> Sent:
@@ -121,10 +110,3 @@ def _kind(status: int, code: str | None, body: bytes) -> str:
 def _as_text(data: Any) -> Any:
     """HMS takes one text as ``data``."""
     return data if data is None or isinstance(data, str) else encode(data).decode()
-
-
-def _own(settings: PushHms) -> Own:
-    app, token = given(settings.app_id), given(settings.provider_token)
-    if app is None or token is None:
-        raise AccountError(_MISSING)
-    return Own("HMS_PROVIDER_TOKEN", Material("process", 0, {"hmsAppId": app, "providerToken": token}))

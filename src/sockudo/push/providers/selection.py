@@ -5,21 +5,18 @@ Each is loaded only where it is enabled, so that starts stay quick.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from sockudo.config.sections.push import Push
 from sockudo.errors import SockudoError
-from sockudo.push.delivery import Materials, PushProvider, Readiness, Sent
+from sockudo.push.delivery import Materials, PublishOnChannel, PushProvider, Readiness, Sent
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.providers.answers import accepted, failed
 from sockudo.push.providers.base import Surroundings
 from sockudo.push.recipients import Provider, Recipient
 
-__all__ = ["PublishOnChannel", "RealtimeProvider", "push_providers"]
-
-PublishOnChannel = Callable[[str, str, Mapping[str, Any]], Awaitable[str | None]]
-"""Publishes the payload for an app on a channel; the message's id, where it has one. Raises SockudoError."""
+__all__ = ["RealtimeProvider", "push_providers"]
 
 
 class RealtimeProvider:

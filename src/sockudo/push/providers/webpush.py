@@ -19,8 +19,8 @@ from sockudo.errors import SockudoError
 from sockudo.outbound.ports import Reply
 from sockudo.push.delivery import Material, Materials, Sent
 from sockudo.push.endpoints import EndpointRules
-from sockudo.push.providers.accounts import AccountError, Accounts, Own, given
-from sockudo.push.providers.answers import accepted, failed, json_of, refused
+from sockudo.push.providers.accounts import AccountError, Own, given
+from sockudo.push.providers.answers import accepted, failed, json_of, kind_of, refused
 from sockudo.push.providers.base import HttpProvider, Shapes, Surroundings, encode, webpush_topic
 from sockudo.push.providers.keys import Signer, vapid_signer
 from sockudo.push.recipients import Recipient, WebRecipient
@@ -39,14 +39,6 @@ _TTL_UNLESS_SAID: Final = 43_200
 _MOST_ORIGINS: Final = 1024
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _MISSING: Final = "set VAPID_PRIVATE_KEY, or store a credential: POST /apps/{appId}/push/credentials/webpush"
-_KINDS: Final[Mapping[int, str]] = {
-    404: "invalid_token",
-    410: "invalid_token",
-    413: "invalid_payload",
-    429: "quota",
-    401: "auth_failure",
-    403: "auth_failure",
-}
 
 
 # ---- encryption: no push service can read what is sent ----
@@ -127,15 +119,13 @@ class Shape(NamedTuple):
     audience: str | None
 
 
-class WebPushProvider(HttpProvider[VapidAccount]):
+class WebPushProvider(HttpProvider[PushWebpush, VapidAccount]):
     """A `PushProvider` for Web Push."""
 
+    provider = "webPush"
+
     def __init__(self, settings: PushWebpush, rules: EndpointRules, materials: Materials, around: Surroundings) -> None:
-        accounts: Accounts[VapidAccount] = Accounts(
-            "webPush", materials, self._account, lambda: _own(settings), monotonic=around.monotonic
-        )
-        super().__init__(accounts, around)
-        self._settings = settings
+        super().__init__(settings, materials, around)
         self._rules = rules
         self._shapes = Shapes(_shape)
 
@@ -180,13 +170,19 @@ class WebPushProvider(HttpProvider[VapidAccount]):
         signer = vapid_signer(material.fields.get("privateKey", ""), "privateKey")
         return VapidAccount(signer, self._settings.vapid_contact, self._around)
 
+    def _own(self) -> Own:
+        key = given(self._settings.vapid_private_key)
+        if key is None:
+            raise AccountError(_MISSING)
+        return Own("VAPID_PRIVATE_KEY", Material("process", 0, {"privateKey": key}))
+
 
 def webpush_meaning(reply: Reply, endpoint: str, now: float) -> Sent:
     """The table of spec: push § 8; the first row that matches."""
     status = reply.status
     if 200 <= status <= 202:
         return accepted(reply.headers.get("location"), token=endpoint)
-    kind = _KINDS.get(status) or ("unavailable" if 500 <= status < 600 else "provider_rejected")
+    kind = kind_of(status)
     reason = None
     if kind == "auth_failure" and not json_of(reply).get("reason"):
         # Services explain it in sentences of their own; RFC 8292 has 403 for another key than the subscription's.
@@ -226,10 +222,3 @@ def _seconds(value: object) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         return int(value[:10])
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else _TTL_UNLESS_SAID
-
-
-def _own(settings: PushWebpush) -> Own:
-    key = given(settings.vapid_private_key)
-    if key is None:
-        raise AccountError(_MISSING)
-    return Own("VAPID_PRIVATE_KEY", Material("process", 0, {"privateKey": key}))

@@ -14,10 +14,10 @@ from sockudo.errors import SockudoError
 from sockudo.outbound.ports import Reply
 from sockudo.push.delivery import Material, Materials, Sent
 from sockudo.push.endpoints import EndpointRules
-from sockudo.push.providers.accounts import AccountError, Accounts, Own, given
-from sockudo.push.providers.answers import accepted, failed, refused
-from sockudo.push.providers.base import HttpProvider, Shapes, Surroundings, TokenAccount, credential_rejected, encode
-from sockudo.push.providers.tokens import RenewedToken, StaticToken, Token, access_token
+from sockudo.push.providers.accounts import AccountError, Own, given
+from sockudo.push.providers.answers import accepted, failed, kind_of, refused
+from sockudo.push.providers.base import HttpProvider, Shapes, Surroundings, TokenAccount, encode
+from sockudo.push.providers.tokens import StaticToken
 from sockudo.push.recipients import Recipient
 
 __all__ = ["WnsProvider", "tile_xml", "toast_xml", "wns_meaning"]
@@ -27,15 +27,6 @@ _NOT_XML: Final = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000
 
 _SCOPE: Final = "notify.windows.com"
 _MISSING: Final = "set WNS_PROVIDER_TOKEN, or store a credential: POST /apps/{appId}/push/credentials/wns"
-_KINDS: Final[Mapping[int, str]] = {
-    404: "invalid_token",
-    410: "invalid_token",
-    413: "invalid_payload",
-    429: "quota",
-    406: "quota",
-    401: "auth_failure",
-    403: "auth_failure",
-}
 
 
 # ---- XML ----
@@ -102,15 +93,13 @@ class Shape(NamedTuple):
     body: bytes
 
 
-class WnsProvider(HttpProvider[TokenAccount]):
+class WnsProvider(HttpProvider[PushWns, TokenAccount]):
     """A `PushProvider` for WNS."""
 
+    provider = "wns"
+
     def __init__(self, settings: PushWns, rules: EndpointRules, materials: Materials, around: Surroundings) -> None:
-        accounts: Accounts[TokenAccount] = Accounts(
-            "wns", materials, self._account, lambda: _own(settings), monotonic=around.monotonic
-        )
-        super().__init__(accounts, around)
-        self._settings = settings
+        super().__init__(settings, materials, around)
         self._rules = rules
         self._shapes = Shapes(_shape)
 
@@ -132,15 +121,11 @@ class WnsProvider(HttpProvider[TokenAccount]):
         if expires_at_ms is not None:
             left = int(expires_at_ms / 1000 - self._around.time())
             headers.append(("x-wns-ttl", str(max(1, left))))
-        http = self._around.http
-
-        async def request(token: str) -> Reply:
-            return await http.post(url, [("authorization", f"Bearer {token}"), *headers], shape.body, deadline=deadline)
 
         def meaning(reply: Reply) -> Sent:
             return wns_meaning(reply, url, self._around.time())
 
-        return await self._with_token(account.tokens, deadline, request, meaning, credential_rejected)
+        return await self._with_bearer(account, url, deadline, headers, shape.body, meaning)
 
     def _account(self, material: Material, theirs: bool) -> TokenAccount:
         fields = material.fields
@@ -151,11 +136,13 @@ class WnsProvider(HttpProvider[TokenAccount]):
         if not sid or not secret:
             raise AccountError("it needs packageSid and clientSecret")
         form = {"grant_type": "client_credentials", "client_id": sid, "client_secret": secret, "scope": _SCOPE}
+        return TokenAccount(self._granted(self._settings.oauth_endpoint, form))
 
-        async def fetch() -> Token:
-            return await access_token(self._around.http, self._settings.oauth_endpoint, form, self._around.time())
-
-        return TokenAccount(RenewedToken(fetch, self._around.monotonic))
+    def _own(self) -> Own:
+        token = given(self._settings.provider_token)
+        if token is None:
+            raise AccountError(_MISSING)
+        return Own("WNS_PROVIDER_TOKEN", Material("process", 0, {"providerToken": token}))
 
 
 def wns_meaning(reply: Reply, url: str, now: float) -> Sent:
@@ -163,7 +150,7 @@ def wns_meaning(reply: Reply, url: str, now: float) -> Sent:
     status = reply.status
     if 200 <= status <= 202:
         return accepted(reply.headers.get("x-wns-msg-id"), token=url)
-    kind = _KINDS.get(status) or ("unavailable" if 500 <= status < 600 else "provider_rejected")
+    kind = "quota" if status == 406 else kind_of(status)
     return refused(kind, reply, now, token=url)
 
 
@@ -184,10 +171,3 @@ def _raw(payload: Mapping[str, Any]) -> bytes:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "replace")
-
-
-def _own(settings: PushWns) -> Own:
-    token = given(settings.provider_token)
-    if token is None:
-        raise AccountError(_MISSING)
-    return Own("WNS_PROVIDER_TOKEN", Material("process", 0, {"providerToken": token}))
