@@ -16,8 +16,9 @@ from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import Job, Lease
 from sockudo.push.delivery import PushProvider, Readiness, Sent
 from sockudo.push.messages import publish_message
+from sockudo.push.observers import PushProbe
 from sockudo.push.pipeline import Pipeline, PipelineOptions
-from sockudo.push.pipeline.works import PipelineProbe, Works
+from sockudo.push.pipeline.works import Works
 from sockudo.push.queue import PUSH_QUEUE, STAGES
 from sockudo.push.recipients import FcmRecipient, Provider, Recipient
 from sockudo.push.records import (
@@ -164,7 +165,7 @@ class World:
         *,
         providers: Sequence[Provider] = ("fcm",),
         dice: random.Random | None = None,
-        probe: PipelineProbe | None = None,
+        probe: PushProbe | None = None,
     ) -> None:
         self.clock = LoopClock()
         self.store = MemoryPushStore()

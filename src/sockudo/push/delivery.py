@@ -53,6 +53,10 @@ class Batch(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_
     # Of a dead letter that is replayed: the counter in which its jobs stand until they have another outcome.
     replaces: Literal["dead_lettered", "expired"] | None = None
 
+    def has_expired(self, now_ms: int) -> bool:
+        """Whether it is over, or will be when it may be sent."""
+        return self.expires_at_ms is not None and self.expires_at_ms <= max(now_ms, self.not_before_ms or 0)
+
     def __repr__(self) -> str:
         return f"<Batch {self.app_id} {self.publish_id} {self.batch_id} of {len(self.jobs)}>"
 

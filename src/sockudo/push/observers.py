@@ -15,7 +15,7 @@ from sockudo.push.diagnosis.advice import row_of_class, row_of_status
 from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.push.records import OutcomeError, PublishStatus, State
 
-__all__ = ["AppWebhooks", "ProviderRefusals", "PushWebhooks"]
+__all__ = ["AppWebhooks", "ProviderRefusals", "PushObservers", "PushProbe", "PushWebhooks"]
 
 _FAILED: Final[frozenset[State]] = frozenset({"failed", "expired", "dead_lettered", "quota_exceeded"})
 """Ends in which nobody was reached."""
@@ -32,6 +32,19 @@ class AppWebhooks(Protocol):
     def tell(self, app_id: str, name: str, about: Mapping[str, Any]) -> None:
         """Tells the endpoints of an app that list this event; ``about`` has its members."""
         ...
+
+
+class PushProbe:
+    """Is told what others may want to hear of, and does nothing by itself. Nothing here waits or fails."""
+
+    def completed(self, status: PublishStatus) -> None:
+        """A publish has ended; it may be told again, of another end, when a late outcome changes it."""
+
+    def invalidated(self, app_id: str, publish_id: str, provider: Provider, device_id: str) -> None:
+        """A device was deleted, as its provider said that its token is dead."""
+
+    def misconfigured(self, app_id: str, publish_id: str, provider: Provider, error: OutcomeError) -> None:
+        """A provider refused what the server is set up with, and not the device or the notification."""
 
 
 class PushWebhooks:
@@ -105,3 +118,20 @@ class ProviderRefusals:
                 text=f"{name} refuses notifications{reason} (publish {publish_id})",
             )
         )
+
+
+class PushObservers(PushProbe):
+    """Apps get events at their endpoints, operators what is set up wrongly."""
+
+    def __init__(self, webhooks: PushWebhooks, refusals: ProviderRefusals) -> None:
+        self._webhooks = webhooks
+        self._refusals = refusals
+
+    def completed(self, status: PublishStatus) -> None:
+        self._webhooks.publish_ended(status)
+
+    def invalidated(self, app_id: str, publish_id: str, provider: Provider, device_id: str) -> None:
+        self._webhooks.device_invalidated(app_id, device_id, provider, publish_id)
+
+    def misconfigured(self, app_id: str, publish_id: str, provider: Provider, error: OutcomeError) -> None:
+        self._refusals.note(app_id, publish_id, provider, error)

@@ -28,11 +28,10 @@ from sockudo.push.credentials import CredentialCheck
 from sockudo.push.delivery import Materials, PublishOnChannel, PushProvider, Readiness
 from sockudo.push.directory import Directory
 from sockudo.push.endpoints import EndpointRules
-from sockudo.push.observers import AppWebhooks, ProviderRefusals, PushWebhooks
+from sockudo.push.observers import AppWebhooks, ProviderRefusals, PushObservers, PushWebhooks
 from sockudo.push.ports import PushStore
 from sockudo.push.pressure import QueueReadings
 from sockudo.push.recipients import ROUTE_NAMES, Provider
-from sockudo.push.records import OutcomeError, PublishStatus
 from sockudo.push.removals import ForLivingApps, Removals
 from sockudo.push.secrecy import Envelopes
 from sockudo.push.service import Push
@@ -165,7 +164,7 @@ class PushRuntime(PushServices):
         made = self._drivers.providers(settings, storage.rules, materials, self._publish, clock)
         adapters = {provider: ForLivingApps(each, storage.removals) for provider, each in made.adapters.items()}
         webhooks = PushWebhooks(self._webhooks, enabled=settings.push.webhooks_enabled)
-        probe = _Probe(webhooks, ProviderRefusals(self._inspector, clock.monotonic))
+        probe = PushObservers(webhooks, ProviderRefusals(self._inspector, clock.monotonic))
         works = Works(storage.store, queue, clock, _pipeline_options(settings), self.counters, probe)
         works.tracer = self._tracer
         pipeline = Pipeline(works, adapters)
@@ -239,23 +238,6 @@ class PushRuntime(PushServices):
         await end_tasks(self._removing)
         storage.directory.close()
         await storage.store.close()
-
-
-class _Probe:
-    """The pipeline's probe: apps get events at their endpoints, operators what is set up wrongly."""
-
-    def __init__(self, webhooks: PushWebhooks, refusals: ProviderRefusals) -> None:
-        self._webhooks = webhooks
-        self._refusals = refusals
-
-    def completed(self, status: PublishStatus) -> None:
-        self._webhooks.publish_ended(status)
-
-    def invalidated(self, app_id: str, publish_id: str, provider: Provider, device_id: str) -> None:
-        self._webhooks.device_invalidated(app_id, device_id, provider, publish_id)
-
-    def misconfigured(self, app_id: str, publish_id: str, provider: Provider, error: OutcomeError) -> None:
-        self._refusals.note(app_id, publish_id, provider, error)
 
 
 def _disabled() -> SockudoError:

@@ -10,12 +10,14 @@ from typing import NamedTuple
 from sockudo import errors
 from sockudo.base.clock import Clock
 from sockudo.base.components import Component
-from sockudo.jobs.ports import Depth, Job, Lease
+from sockudo.jobs.memory import MemoryJobQueue
+from sockudo.jobs.ports import Job
 from sockudo.push.admission import AdmissionOptions
 from sockudo.push.delivery import Readiness
 from sockudo.push.directory import Directory
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.ports import PushStore
+from sockudo.push.queue import PUSH_QUEUE
 from sockudo.push.recipients import Provider
 from sockudo.push.removals import Removals
 from sockudo.push.service import Push
@@ -26,54 +28,18 @@ __all__ = ["PushServices", "Storage", "push_off"]
 
 def push_off(store: PushStore, clock: Clock, rules: EndpointRules, counters: PushCounters) -> Push:
     """Over a store that is open; every publish that is otherwise right gets errors.PUSH_DISABLED."""
-    return Push(store, _NoQueue(), clock, _nobody, rules, AdmissionOptions(), counters=counters)
+    return Push(store, _NoQueue(PUSH_QUEUE), clock, _nobody, rules, AdmissionOptions(), counters=counters)
 
 
 async def _nobody(app_id: str) -> Mapping[Provider, Readiness]:
     return {}
 
 
-class _NoQueue:
-    """A queue that holds nothing."""
-
-    async def start(self) -> None:
-        pass
-
-    async def close(self) -> None:
-        pass
+class _NoQueue(MemoryJobQueue):
+    """A queue that takes nothing."""
 
     async def put(self, jobs: Sequence[Job], now_ms: int, *, lasting: bool = True) -> None:
         raise errors.PUSH_DISABLED("push admission unavailable: push providers are disabled")
-
-    async def lease(
-        self, stage: str, limit: int, now_ms: int, lease_until_ms: int, *, per_app: int | None = None
-    ) -> list[Lease]:
-        return []
-
-    async def extend(self, leases: Sequence[Lease], lease_until_ms: int) -> list[bool]:
-        return [False for _ in leases]
-
-    async def settle(self, leases: Sequence[Lease], follow_up: Sequence[Job], now_ms: int) -> list[bool]:
-        await self.put(follow_up, now_ms)
-        return []
-
-    async def release(self, leases: Sequence[Lease], due_at_ms: int) -> None:
-        pass
-
-    async def next_due(self, stages: Sequence[str]) -> int | None:
-        return None
-
-    async def depths(self, now_ms: int) -> dict[str, Depth]:
-        return {}
-
-    async def shares(self, stage: str, now_ms: int) -> dict[str, Depth]:
-        return {}
-
-    async def holds(self, keys: Sequence[tuple[str, str]]) -> list[bool]:
-        return [False for _ in keys]
-
-    async def forget(self, app_id: str, limit: int) -> int:
-        return 0
 
 
 class Storage(NamedTuple):

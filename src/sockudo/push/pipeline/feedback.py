@@ -11,7 +11,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import Final
 
 import structlog
 
@@ -23,7 +23,7 @@ from sockudo.push.diagnosis.advice import row_of_class
 from sockudo.push.lifecycle import Step, StepKind
 from sockudo.push.messages import Feedback, Retry, read_body, retry_message
 from sockudo.push.pipeline.retrier import retries
-from sockudo.push.pipeline.works import KEYS_KEPT_MS, Worker, Works, dead_letter_id
+from sockudo.push.pipeline.works import Worker, Works, dead_letter_id
 from sockudo.push.ports import Touch
 from sockudo.push.recipients import ROUTE_NAMES, token_hash
 from sockudo.push.records import DeadLetter, DeliveryEvent, DeliveryResult, Outcome, PublishStatus
@@ -53,10 +53,8 @@ _PERCENT: Final = 20
 class FeedbackWorker(Worker):
     """Takes what senders say: some batches at a time, those of one publish one after the other."""
 
-    kind: ClassVar[str] = "feedback"
-
-    def __init__(self, works: Works, number: int = 0) -> None:
-        super().__init__(works, "delivery_results", number)
+    kind = "feedback"
+    stage = "delivery_results"
 
     async def round(self) -> bool:
         leases = await self.take(_TICK)
@@ -69,10 +67,7 @@ class FeedbackWorker(Worker):
                 await self.works.refuse(lease)
             await asyncio.sleep(0)
         room = asyncio.Semaphore(_AT_ONCE)
-        outcomes = await asyncio.gather(*(self._line(line, room) for line in lines.values()), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        await self.all_of(self._line(line, room) for line in lines.values())
         return bool(leases)
 
     async def _line(self, line: list[tuple[Lease, Feedback]], room: asyncio.Semaphore) -> None:
@@ -111,12 +106,7 @@ class FeedbackWorker(Worker):
             )
         )
         steps = await _steps(feedback, again)
-        now = works.now_ms()
-        try:
-            taken, status = await works.store.take_steps(batch.app_id, batch.publish_id, steps, now, now + KEYS_KEPT_MS)
-        except SockudoError:
-            works.counters.count("status_cas_exhausted_total", "feedback")
-            raise
+        taken, status = await works.take_steps(batch, steps, "feedback")
         self._tell(batch, steps, taken, status)
         await self._mark(lease, feedback)
         await works.queue.settle([lease], [retry_message(each) for each in again], works.now_ms())
@@ -221,12 +211,7 @@ class FeedbackWorker(Worker):
             )
             for kind in refused
         ]
-        if letters:
-            await self.works.store.append_dead_letters(letters)
-        for letter in letters:
-            meta_event(
-                "dead-letter", batch.app_id, batch.publish_id, batch.provider, stage=letter.stage, reason=letter.reason
-            )
+        await self.works.keep_letters(letters)
 
 
 def _pairs(feedback: Feedback) -> list[tuple[DeliveryJob, Sent]]:
@@ -245,34 +230,20 @@ async def _steps(feedback: Feedback, again: Sequence[Retry]) -> list[Step]:
         event = _event(feedback, job, sent, key)
         text, code = _words(batch, sent)
         kind = _SETTLING.get(sent.outcome)
-        if kind is None:
-            steps.append(
-                Step(
-                    f"{key}:{batch.attempt}:again",
-                    "retry_scheduled",
-                    batch.provider,
-                    job.device_id,
-                    sent.error,
-                    retry_after_ms=due[job],
-                    text=text,
-                    event=event,
-                    code=code,
-                )
+        steps.append(
+            Step(
+                settling_key(batch, job) if kind is not None else f"{key}:{batch.attempt}:again",
+                kind or "retry_scheduled",
+                batch.provider,
+                job.device_id,
+                sent.error,
+                retry_after_ms=due[job] if kind is None else None,
+                text=text,
+                event=event,
+                code=code,
+                replaces=None if kind is None else batch.replaces,
             )
-        else:
-            steps.append(
-                Step(
-                    settling_key(batch, job),
-                    kind,
-                    batch.provider,
-                    job.device_id,
-                    sent.error,
-                    text=text,
-                    event=event,
-                    code=code,
-                    replaces=batch.replaces,
-                )
-            )
+        )
     return steps
 
 

@@ -11,7 +11,6 @@ batches get the ids that they had, and whoever has an outcome by then is not sen
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable
@@ -61,16 +60,16 @@ _log = structlog.get_logger("sockudo.push")
 class _Steps(Worker):
     """What planners and shard workers have in common."""
 
-    def __init__(self, works: Works, stage: Stage, number: int = 0) -> None:
-        super().__init__(works, stage, number)
+    at_once: ClassVar[int]
+
+    def __init__(self, works: Works, number: int = 0) -> None:
+        super().__init__(works, number)
         self._seen: OrderedDict[tuple[str, str], tuple[int, Seen]] = OrderedDict()
 
-    async def _all(self, leases: list[Lease]) -> None:
-        """Each by itself: one that fails comes back when its lease ends, and the others go on."""
-        outcomes = await asyncio.gather(*(self._try(lease) for lease in leases), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+    async def round(self) -> bool:
+        leases = await self.take(self.at_once)
+        await self.all_of(map(self._try, leases))
+        return bool(leases)
 
     async def _try(self, lease: Lease) -> None:
         """A defect that comes up whenever this is planned must not keep it for ever. An outage passes."""
@@ -231,15 +230,9 @@ class _Steps(Worker):
 class Planner(_Steps):
     """Takes publishes from the log: a small one is planned at once, a large one in steps by shard workers."""
 
-    kind: ClassVar[str] = "planner"
-
-    def __init__(self, works: Works, number: int = 0) -> None:
-        super().__init__(works, "publish_log", number)
-
-    async def round(self) -> bool:
-        leases = await self.take(_AT_ONCE)
-        await self._all(leases)
-        return bool(leases)
+    kind = "planner"
+    stage = "publish_log"
+    at_once = _AT_ONCE
 
     async def _take(self, lease: Lease) -> None:
         match read_body(lease.job.body):
@@ -283,15 +276,9 @@ class Planner(_Steps):
 class ShardWorker(_Steps):
     """Plans large publishes, a step at a time, so that others get their turn in between."""
 
-    kind: ClassVar[str] = "shard"
-
-    def __init__(self, works: Works, number: int = 0) -> None:
-        super().__init__(works, "shard_jobs", number)
-
-    async def round(self) -> bool:
-        leases = await self.take(_SHARDS_AT_ONCE)
-        await self._all(leases)
-        return bool(leases)
+    kind = "shard"
+    stage = "shard_jobs"
+    at_once = _SHARDS_AT_ONCE
 
     async def _take(self, lease: Lease) -> None:
         job = read_body(lease.job.body)

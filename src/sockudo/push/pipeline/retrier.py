@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
-from typing import ClassVar, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from msgspec.structs import replace
 
 from sockudo import errors
-from sockudo.errors import ErrorSpec, SockudoError
+from sockudo.errors import ErrorSpec
 from sockudo.jobs.ports import Lease
 from sockudo.push.delivery import Batch, DeliveryJob, delivery_key, settling_key
 from sockudo.push.lifecycle import Step, StepKind
 from sockudo.push.messages import Retry, delivery_message, delivery_stage, read_body
-from sockudo.push.pipeline.works import KEYS_KEPT_MS, RetryOptions, Worker, Works
+from sockudo.push.pipeline.works import KEYS_KEPT_MS, RetryOptions, Worker
 from sockudo.push.recipients import ROUTE_NAMES
 from sockudo.push.records import TERMINAL, OutcomeError, PublishStatus
 from sockudo.push.telemetry import meta_event
@@ -100,17 +99,12 @@ class _End(NamedTuple):
 class Retrier(Worker):
     """Puts batches back into their provider's stage once they are due."""
 
-    kind: ClassVar[str] = "retry"
-
-    def __init__(self, works: Works, number: int = 0) -> None:
-        super().__init__(works, "retry_schedule", number)
+    kind = "retry"
+    stage = "retry_schedule"
 
     async def round(self) -> bool:
         leases = await self.take(_TICK)
-        outcomes = await asyncio.gather(*(self._take(lease) for lease in leases), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        await self.all_of(map(self._take, leases))
         return bool(leases)
 
     async def _take(self, lease: Lease) -> None:
@@ -193,14 +187,9 @@ class Retrier(Worker):
         self._counted("retry_expired_total" if expired else "retry_dead_lettered_total", batch, taken)
 
     async def _count(self, batch: Batch, steps: list[Step], *, tell: bool = False) -> int:
-        works, now = self.works, self.works.now_ms()
-        try:
-            taken, status = await works.store.take_steps(batch.app_id, batch.publish_id, steps, now, now + KEYS_KEPT_MS)
-        except SockudoError:
-            works.counters.count("status_cas_exhausted_total", "retry")
-            raise
+        taken, status = await self.works.take_steps(batch, steps, "retry")
         if tell and status is not None and _just_settled(status, len(taken)):
-            works.ended(status)
+            self.works.ended(status)
         return len(taken)
 
     def _counted(self, name: str, batch: Batch, count: int) -> None:

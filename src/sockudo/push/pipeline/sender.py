@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from functools import partial
-from typing import ClassVar, Final
+from typing import Final
 
 import structlog
 
@@ -44,10 +44,11 @@ class Sender(Worker):
     Each app has a circuit breaker and a lane of its own.
     """
 
-    kind: ClassVar[str] = "sender"
+    kind = "sender"
 
     def __init__(self, works: Works, provider: Provider, adapter: PushProvider, number: int = 0) -> None:
-        super().__init__(works, delivery_stage(provider), number)
+        super().__init__(works, number)
+        self.stage = delivery_stage(provider)
         self.name = f"sender-{ROUTE_NAMES[provider]}-{number}"
         self.provider = provider
         self.breakers: dict[str, Breaker] = {}
@@ -155,7 +156,7 @@ class Sender(Worker):
     async def _deliver(self, lease: Lease, batch: Batch) -> None:
         works = self.works
         now = works.now_ms()
-        if _expired(batch, now):
+        if batch.has_expired(now):
             outcomes = [Sent("expired")] * len(batch.jobs)
             await self._finish([lease], [feedback_message(Feedback(batch=batch, sent=outcomes, at_ms=now))])
             return
@@ -220,10 +221,6 @@ class Sender(Worker):
     def _wake_deferred(self, messages: list[Job]) -> None:
         if any(message.stage == self.stage for message in messages):
             self.news.set()
-
-
-def _expired(batch: Batch, now_ms: int) -> bool:
-    return batch.expires_at_ms is not None and batch.expires_at_ms <= max(now_ms, batch.not_before_ms or 0)
 
 
 def _not_later(batch: Batch, due_ms: int) -> int:

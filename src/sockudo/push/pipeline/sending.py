@@ -99,10 +99,7 @@ class Sending:
         status = await self._works.store.status(batch.app_id, batch.publish_id)
         if status is not None and status.state == "cancelled":
             return "cancelled"
-        expires = batch.expires_at_ms
-        if expires is None:
-            return None
-        return "expired" if expires <= max(self._works.now_ms(), batch.not_before_ms or 0) else None
+        return "expired" if batch.has_expired(self._works.now_ms()) else None
 
     async def _chunk(self, jobs: list[DeliveryJob], *, probing: bool) -> int | None:
         """Sends the next ones; returns when to go on, None for at once."""

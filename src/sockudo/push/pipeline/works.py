@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import ClassVar, Final, Protocol
+from typing import ClassVar, Final
 
 import structlog
 
@@ -17,19 +17,20 @@ from sockudo.base.clock import Clock
 from sockudo.base.spans import Tracer
 from sockudo.errors import SockudoError
 from sockudo.jobs.ports import JobQueue, Lease
+from sockudo.push.delivery import Batch
+from sockudo.push.lifecycle import Step
+from sockudo.push.observers import PushProbe
 from sockudo.push.ports import PushStore
 from sockudo.push.queue import Stage
 from sockudo.push.recipients import Provider
-from sockudo.push.records import TERMINAL, DeadLetter, OutcomeError, PublishStatus
+from sockudo.push.records import TERMINAL, DeadLetter, PublishStatus
 from sockudo.push.telemetry import PushCounters, meta_event
 
 __all__ = [
     "KEYS_KEPT_MS",
     "LEASE_MS",
     "BreakerOptions",
-    "Nobody",
     "PipelineOptions",
-    "PipelineProbe",
     "RetryOptions",
     "Worker",
     "Works",
@@ -98,32 +99,6 @@ class PipelineOptions:
     breaker: BreakerOptions = field(default_factory=BreakerOptions)
 
 
-class PipelineProbe(Protocol):
-    """Is told what somebody outside may want to hear of. Nothing here waits or fails."""
-
-    def completed(self, status: PublishStatus) -> None:
-        """A publish has ended; it may be told again, of another end, when a late outcome changes it."""
-
-    def invalidated(self, app_id: str, publish_id: str, provider: Provider, device_id: str) -> None:
-        """A device was deleted, as its provider said that its token is dead."""
-
-    def misconfigured(self, app_id: str, publish_id: str, provider: Provider, error: OutcomeError) -> None:
-        """A provider refused what the server is set up with, and not the device or the notification."""
-
-
-class Nobody:
-    """Nobody wants to hear."""
-
-    def completed(self, status: PublishStatus) -> None:
-        pass
-
-    def invalidated(self, app_id: str, publish_id: str, provider: Provider, device_id: str) -> None:
-        pass
-
-    def misconfigured(self, app_id: str, publish_id: str, provider: Provider, error: OutcomeError) -> None:
-        pass
-
-
 @dataclass(slots=True)
 class Works:
     """``wake`` tells the workers of a stage that it has something new. ``options`` is replaced when the configuration
@@ -135,7 +110,7 @@ class Works:
     clock: Clock
     options: PipelineOptions = field(default_factory=PipelineOptions)
     counters: PushCounters = field(default_factory=PushCounters)
-    probe: PipelineProbe = field(default_factory=Nobody)
+    probe: PushProbe = field(default_factory=PushProbe)
     wake: Callable[[str], None] = lambda _: None
     tracer: Tracer | None = None
 
@@ -173,8 +148,25 @@ class Works:
             occurred_at_ms=at,
             payload=message.body,
         )
-        await self.store.append_dead_letters([letter])
-        meta_event("dead-letter", message.app_id, publish_id or None, provider, stage=message.stage, reason=reason)
+        await self.keep_letters([letter])
+
+    async def keep_letters(self, letters: Sequence[DeadLetter]) -> None:
+        if letters:
+            await self.store.append_dead_letters(letters)
+        for each in letters:
+            about = {"stage": each.stage, "reason": each.reason}
+            meta_event("dead-letter", each.app_id, each.publish_id or None, each.provider, **about)
+
+    async def take_steps(
+        self, batch: Batch, steps: Sequence[Step], component: str
+    ) -> tuple[list[Step], PublishStatus | None]:
+        """Those that are new, and the status of the publish after them; ``component`` is who is counted as failing."""
+        now = self.now_ms()
+        try:
+            return await self.store.take_steps(batch.app_id, batch.publish_id, steps, now, now + KEYS_KEPT_MS)
+        except SockudoError:
+            self.counters.count("status_cas_exhausted_total", component)
+            raise
 
     async def refuse(self, lease: Lease) -> None:
         """A message that nobody here understands: a dead letter, and done with."""
@@ -194,10 +186,10 @@ class Worker:
     """
 
     kind: ClassVar[str]
+    stage: Stage
 
-    def __init__(self, works: Works, stage: Stage, number: int = 0) -> None:
+    def __init__(self, works: Works, number: int = 0) -> None:
         self.works = works
-        self.stage: Stage = stage
         self.name = f"{self.kind}-{number}"
         self.failing = False
         self.stopping = False
@@ -251,6 +243,12 @@ class Worker:
         """What the stage has, for this worker alone."""
         now = self.works.now_ms()
         return await self.works.queue.lease(self.stage, limit, now, now + LEASE_MS)
+
+    async def all_of(self, each: Iterable[Awaitable[None]]) -> None:
+        """Each by itself: one that fails comes back when its lease ends, and the others go on."""
+        for outcome in await asyncio.gather(*each, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def put_back(self, lease: Lease, reason: str, due_at_ms: int | None = None) -> None:
         """For later: a second from now, if nothing else is said."""

@@ -13,9 +13,9 @@ from sockudo.push.admission import AdmissionOptions
 from sockudo.push.bodies import PublishRequest
 from sockudo.push.delivery import Readiness, Sent
 from sockudo.push.endpoints import EndpointRules
+from sockudo.push.observers import PushProbe
 from sockudo.push.outcomes import replay
 from sockudo.push.pipeline import BreakerOptions, PipelineOptions, RetryOptions
-from sockudo.push.pipeline.works import Nobody
 from sockudo.push.recipients import Provider
 from sockudo.push.records import Counters, OutcomeError, Payload, PublishStatus, Target
 from sockudo.push.service import Push
@@ -348,7 +348,7 @@ async def test_a_stop_gives_back_what_was_not_sent_and_the_next_process_goes_on(
         assert len(world.fcm.sends) == 400
 
 
-class _Told(Nobody):
+class _Told(PushProbe):
     def __init__(self) -> None:
         self.ends: list[str] = []
         self.devices: list[str] = []
