@@ -170,7 +170,7 @@ LOADED = {
     "dashboard": (APP, {"jinja2", "sockudo.dashboard.app"}),
     "push": (
         f"dashboard.enabled = false\n{PUSH}{APP}",
-        {"sockudo.push.pipeline", "sockudo.push.providers", "sockudo.outbound.exchange"},
+        {"sockudo.push.pipeline", "sockudo.push.providers", "sockudo.outbound.exchange", "sqlalchemy"},
     ),
     "webhooks": (f"dashboard.enabled = false\n{APP}{WEBHOOK}", {"sockudo.webhooks.sender", "sqlalchemy"}),
     "apps in a file": (APP.replace("memory", "sqlite"), {"jinja2", "sockudo.dashboard.app", "sqlalchemy"}),
