@@ -11,6 +11,8 @@ from playwright.sync_api import expect
 from starlette.routing import Match
 
 from sockudo.dashboard.app import dashboard_routes
+from sockudo.push.dashboard.area import push_area
+from sockudo.webhooks.dashboard.area import webhook_area
 from support.browser import Chromium, Visitor, log_in
 from support.looks import wrong_looks
 from support.server import ServerProcess
@@ -72,7 +74,7 @@ def test_no_page_is_left_out(built: Town) -> None:
     paths = [path.partition("?")[0] for path in built.pages.values()]
     left_out = {
         route.path
-        for route in dashboard_routes(MagicMock())
+        for route in dashboard_routes(MagicMock(areas=[webhook_area(MagicMock()), push_area(MagicMock())]))
         if "GET" in (route.methods or ())
         and "/api/" not in route.path
         and "/static/" not in route.path

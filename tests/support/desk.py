@@ -17,6 +17,8 @@ from sockudo.dashboard.app import dashboard_routes
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.replies import error_reply
 from sockudo.dashboard.routing import Pages
+from sockudo.push.dashboard.area import push_area
+from sockudo.webhooks.dashboard.area import webhook_area
 from support.edge import EdgeNode, settings
 from support.server import Reply
 
@@ -58,10 +60,9 @@ def board_of(node: EdgeNode, watch: LoopWatch | None = None) -> Board:
         health=node.health,
         history=parts.history,
         presence_history=parts.presence_history,
-        webhooks=parts.webhooks,
-        push=parts.push_services,
         tails=node.tails,
         apply_changes=lambda _: None,
+        areas=[webhook_area(parts.webhooks), push_area(parts.push_services)],
         loop=watch or LoopWatch(),
     )
 

@@ -81,7 +81,7 @@ def work_out_everything() -> None:
         server = Server(load(path=None, environ=environment, cwd=folder, overrides=chosen).settings)
         await server.start()
         await server.stop()
-        await prepare_templates()
+        await prepare_templates(server.board)
 
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         asyncio.run(serve_once(Path(folder)))

@@ -17,8 +17,6 @@ from sockudo.dashboard import (
     login,
     operations,
     overview,
-    push,
-    webhooks,
     why,
 )
 from sockudo.dashboard.access import Gate
@@ -38,15 +36,14 @@ AREAS = (
     inspector,
     why,
     error_pages,
-    webhooks,
-    push,
 )
-"""The modules with pages: each has ``routes(board)``."""
+"""The modules with pages: each has ``routes(board)``, as have the areas of wings."""
 
 
 def dashboard_routes(board: Board) -> list[Route]:
     """Every route of the dashboard."""
-    return [*assets.routes(), *(route for area in AREAS for route in area.routes(board))]
+    of_core = [route for area in AREAS for route in area.routes(board)]
+    return [*assets.routes(), *of_core, *(route for area in board.areas for route in area.routes(board))]
 
 
 def dashboard_app(board: Board) -> ASGIApp:

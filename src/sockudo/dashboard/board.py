@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from starlette.routing import Route
 
 from sockudo.apps import AppRegistry, Changes
 from sockudo.auth.passwords import Credentials
@@ -14,7 +18,7 @@ from sockudo.base.components import Component
 from sockudo.base.loop_watch import LoopWatch
 from sockudo.config import Settings
 from sockudo.dashboard.attempts import Attempts
-from sockudo.dashboard.readings import NodeReader
+from sockudo.dashboard.readings import Backlog, NodeReader
 from sockudo.dashboard.samples import Samples
 from sockudo.dashboard.sessions import Sessions
 from sockudo.edge.event_stream import OpenStreams, Source
@@ -25,19 +29,59 @@ from sockudo.hub.view import HubView
 from sockudo.limits.ip import IpLimits
 from sockudo.metrics import Metrics
 from sockudo.publishing import EventApi
-from sockudo.push.services import PushServices
 from sockudo.sessions import Gateway
-from sockudo.webhooks.service import Webhooks
 
-__all__ = ["Board"]
+__all__ = ["Area", "Board", "Concern", "Removal"]
+
+Removal = Callable[[], Awaitable[None]]
+"""Notes that what an app keeps is to be deleted; it is done in the background."""
+
+
+class Concern(msgspec.Struct):
+    """One thing, and the path of the page that says more. ``bad`` means that something is refused or lost."""
+
+    level: Literal["bad", "warn"]
+    text: str
+    link: str | None = None
+
+    @property
+    def page(self) -> str:
+        """What that page is called."""
+        return (self.link or "").rpartition("/")[2].capitalize()
+
+
+def _no_concerns() -> Iterable[Concern]:
+    return ()
+
+
+async def _nothing_kept(_: str) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """One part of the dashboard: ``title`` and ``path`` stand in the menu, its templates in the folder ``templates``.
+
+    ``concerns`` and ``backlog`` are shown on the overview. ``removing`` is called with the id of an app that is to be
+    removed, and gives what has to be done then, None where nothing is kept of it; a store that cannot be reached does
+    not keep an app from being removed.
+    """
+
+    title: str
+    path: str
+    templates: Path
+    routes: Callable[[Board], Sequence[Route]]
+    concerns: Callable[[], Iterable[Concern]] = _no_concerns
+    backlog: Backlog | None = None
+    removing: Callable[[str], Awaitable[Removal | None]] = _nothing_kept
 
 
 @dataclass(slots=True)
 class Board:
     """The running server as the dashboard sees it. ``started_at`` is in Unix seconds.
 
-    ``apply_changes`` gives changed apps to the running server. ``loop`` is what watches its event loop. ``metrics`` and
-    ``listeners``, as (for what, where), are the server's to fill in.
+    ``apply_changes`` gives changed apps to the running server. ``areas`` are those of wings. ``loop`` is what watches
+    its event loop. ``metrics`` and ``listeners``, as (for what, where), are the server's to fill in.
     """
 
     apps: AppRegistry
@@ -49,10 +93,9 @@ class Board:
     health: HealthChecks
     history: Component[History]
     presence_history: Component[PresenceHistory]
-    webhooks: Component[Webhooks]
-    push: PushServices
     tails: Tails
     apply_changes: Callable[[Changes], None]
+    areas: Sequence[Area] = ()
     loop: LoopWatch = field(default_factory=LoopWatch)
     metrics: Metrics | None = None
     listeners: list[tuple[str, str]] = field(default_factory=list)
@@ -69,7 +112,8 @@ class Board:
         clock = self.clock
         self.credentials = Credentials(lambda: self.settings, clock.monotonic)
         self.sessions = Sessions(clock.monotonic)
-        reader = NodeReader(self.gateway, self.view, self.limits, self.webhooks, self.loop)
+        backlogs = [area.backlog for area in self.areas if area.backlog is not None]
+        reader = NodeReader(self.gateway, self.view, self.limits, backlogs, self.loop)
         self.samples = Samples(reader.read, clock)
         self.started_at = clock.time()
 
@@ -77,6 +121,11 @@ class Board:
     def settings(self) -> Settings:
         """The settings in force."""
         return self.gateway.settings
+
+    @property
+    def templates(self) -> tuple[Path, ...]:
+        """The folders of the templates of wings."""
+        return tuple(area.templates for area in self.areas)
 
     def listens(self, what: str, host: str, port: int | None = None, *, tls: bool = False) -> None:
         """Notes a listener; without a ``port``, ``host`` says all."""

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from math import isnan
 from typing import TYPE_CHECKING, Final, Literal
 
-import msgspec
-
 from sockudo.base.descriptors import descriptor_limit, reserved_descriptors
+from sockudo.dashboard.board import Concern
 from sockudo.dashboard.machine import open_descriptors
 from sockudo.dashboard.samples import INTERVAL
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from sockudo.apps.live import LiveApp
     from sockudo.dashboard.board import Board
 
-__all__ = ["Concern", "concerns"]
+__all__ = ["concerns"]
 
 _MINUTE: Final = int(60 / INTERVAL)
 _NEAR: Final = 0.9
@@ -26,22 +25,10 @@ _UNNOTICED_MS: Final = 100
 _NAMED: Final = 3
 
 
-class Concern(msgspec.Struct):
-    """One thing, and the path of the page that says more. ``bad`` means that something is refused or lost."""
-
-    level: Literal["bad", "warn"]
-    text: str
-    link: str | None = None
-
-    @property
-    def page(self) -> str:
-        """What that page is called."""
-        return (self.link or "").rpartition("/")[2].capitalize()
-
-
 def concerns(board: Board) -> list[Concern]:
     """All of them, the bad ones first; the cost grows with apps and endpoints, with nothing else."""
-    found = [*_capacity(board), *_apps_near_their_quota(board), *_streams(board), *_webhooks(board), *_pace(board)]
+    of_wings = [concern for area in board.areas for concern in area.concerns()]
+    found = [*_capacity(board), *_apps_near_their_quota(board), *_streams(board), *of_wings, *_pace(board)]
     return sorted(found, key=lambda concern: concern.level)
 
 
@@ -101,24 +88,6 @@ def _streams(board: Board) -> Iterator[Concern]:
         if lost:
             text = f"{name}: {lost:,} channels have lost something and have to be reset."
             yield Concern("bad", text, "/dashboard/channels")
-
-
-def _webhooks(board: Board) -> Iterator[Concern]:
-    webhooks, link = board.webhooks.if_open, "/dashboard/webhooks"
-    if webhooks is None:
-        return
-    problem = webhooks.batches.problem or webhooks.deliverer.problem
-    if problem is not None:
-        yield Concern("bad", f"The queue of webhooks does not answer, and events wait in memory: {problem}", link)
-    if webhooks.batches.lost:
-        lost = webhooks.batches.lost
-        yield Concern("bad", f"{lost:,} events for webhooks were lost since the start: the queue could not take them.")
-    for (app_id, endpoint), counters in webhooks.deliverer.counters.items():
-        if counters.breaker is not None and counters.breaker.tripped:
-            yield Concern("bad", f"The webhook endpoint {endpoint} of app {app_id} fails and is left alone.", link)
-    dead = sum(counts.dead for counts in webhooks.deliverer.counts.values())
-    if dead:
-        yield Concern("warn", f"{dead:,} webhook deliveries were given up and can be sent again.", link)
 
 
 def _pace(board: Board) -> Iterator[Concern]:

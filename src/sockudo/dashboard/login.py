@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from urllib.parse import unquote
 
 import structlog
@@ -41,7 +42,7 @@ def routes(board: Board) -> list[Route]:
         wanted = safe_next(request.query_params.get("next"))
         if request.state.session is not None:
             return redirect(request, wanted)
-        board.prepare_pages(prepare_templates)
+        board.prepare_pages(partial(prepare_templates, board))
         unsent = "unsent" in request.query_params
         return page(board, request, "login.html", wanted=wanted, unsent=unsent, error=None)
 
@@ -55,7 +56,7 @@ def routes(board: Board) -> list[Route]:
         except SockudoError as error:
             return _refused(board, request, wanted, error)
         # A visitor who leaves meanwhile does not end it for others.
-        await asyncio.shield(board.prepare_pages(prepare_templates))
+        await asyncio.shield(board.prepare_pages(partial(prepare_templates, board)))
         if request.state.session is not None:
             board.sessions.close(request.state.session)
         lifetime = board.settings.dashboard.session_lifetime

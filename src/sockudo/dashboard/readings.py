@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil, nan
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -11,14 +11,15 @@ from sockudo.dashboard.machine import resident_bytes
 from sockudo.hub.traffic import Traffic
 
 if TYPE_CHECKING:
-    from sockudo.base.components import Component
     from sockudo.base.loop_watch import LoopWatch
     from sockudo.hub.view import HubView
     from sockudo.limits.ip import IpLimits
     from sockudo.sessions import Gateway
-    from sockudo.webhooks.service import Webhooks
 
-__all__ = ["Growth", "NodeReader", "Reading"]
+__all__ = ["Backlog", "Growth", "NodeReader", "Reading"]
+
+Backlog = Callable[[], tuple[float, float]]
+"""Deliveries that wait, and those that were given up; NaN where it is not known."""
 
 
 class Growth(NamedTuple):
@@ -57,12 +58,12 @@ class NodeReader:
     """Reads the node, and remembers where its counters stood. The cost grows with the apps, with nothing else."""
 
     def __init__(
-        self, gateway: Gateway, view: HubView, limits: IpLimits, webhooks: Component[Webhooks], loop: LoopWatch
+        self, gateway: Gateway, view: HubView, limits: IpLimits, backlogs: Sequence[Backlog], loop: LoopWatch
     ) -> None:
         self._gateway = gateway
         self._view = view
         self._limits = limits
-        self._webhooks = webhooks
+        self._backlogs = backlogs
         self._loop = loop
         self._measured = loop.measured
         # By app, as long as it is there; one that is removed and comes back counts from 0 again.
@@ -74,7 +75,7 @@ class NodeReader:
     def read(self) -> Reading:
         """The node now."""
         connections, channels = self._view.totals()
-        pending, dead = _webhook_counts(self._webhooks.if_open)
+        pending, dead = self._waiting()
         p99, longest = self._lag()
         memory = resident_bytes()
         return Reading(
@@ -150,13 +151,7 @@ class NodeReader:
         ordered = sorted(recent)
         return ordered[ceil(0.99 * len(ordered)) - 1], max(fresh)
 
-
-def _webhook_counts(webhooks: Webhooks | None) -> tuple[float, float]:
-    """Deliveries that wait and that were given up, as the queue was counted some seconds ago.
-
-    The deliverer counts in its own time: nothing is asked of the queue here, so one that hangs holds up nothing.
-    """
-    if webhooks is None or webhooks.batches.failing or webhooks.deliverer.failing:
-        return nan, nan
-    counts = webhooks.deliverer.counts.values()
-    return float(sum(count.waiting for count in counts)), float(sum(count.dead for count in counts))
+    def _waiting(self) -> tuple[float, float]:
+        """Deliveries of all areas that wait, and that were given up."""
+        found = [backlog() for backlog in self._backlogs]
+        return (sum(pending for pending, _ in found), sum(dead for _, dead in found)) if found else (nan, nan)

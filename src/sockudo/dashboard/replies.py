@@ -31,7 +31,6 @@ __all__ = [
     "page",
     "prepare_templates",
     "redirect",
-    "render",
     "retry_headers",
     "wants_part",
 ]
@@ -45,17 +44,15 @@ NAVIGATION = (
     ("Connections", "/dashboard/connections"),
     ("Inspector", "/dashboard/inspector"),
     ("Why?", "/dashboard/why"),
-    ("Webhooks", "/dashboard/webhooks"),
-    ("Push", "/dashboard/push"),
 )
-"""Name and path of each area, in the order of the menu."""
+"""Name and path of each area of the core, in the order of the menu; those of wings come behind."""
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def _environment(of_wings: tuple[Path, ...]) -> jinja2.Environment:
     """Everything that is put into a template is text: nothing but a macro's own markup goes out unescaped."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=jinja2.FileSystemLoader([Path(__file__).parent / "templates", *of_wings]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -64,7 +61,6 @@ def _environment() -> jinja2.Environment:
     )
     environment.globals.update(
         asset=asset_url,
-        navigation=NAVIGATION,
         version=__version__,
         channel_url=channel_url,
         connection_url=connection_url,
@@ -78,9 +74,9 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-async def prepare_templates() -> None:
+async def prepare_templates(board: Board) -> None:
     """Compiles every template, each in a thread: on the loop, messages would wait behind the first visit to a page."""
-    environment = _environment()
+    environment = _environment(board.templates)
     for name in environment.list_templates(("html",)):
         await asyncio.to_thread(environment.get_template, name)
 
@@ -102,14 +98,6 @@ def _size(value: float) -> str:
 def _iso(at: float) -> str:
     """Milliseconds since the epoch, as ISO 8601 in UTC."""
     return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")
-
-
-def render(template: str, /, *, block: str | None = None, **context: Any) -> str:
-    """A template, or one block of it, as text."""
-    found = _environment().get_template(template)
-    if block is None:
-        return found.render(context)
-    return "".join(found.blocks[block](found.new_context(context)))
 
 
 def page(
@@ -143,9 +131,11 @@ def page(
         "csrf_token": "" if session is None else session.csrf,
         "notices": notices,
         "app_count": len(board.apps.all()),
+        "navigation": (*NAVIGATION, *((area.title, area.path) for area in board.areas)),
         **context,
     }
-    body = render(template, block=part, **values)
+    found = _environment(board.templates).get_template(template)
+    body = found.render(values) if part is None else "".join(found.blocks[part](found.new_context(values)))
     return Response(body, status, headers={"vary": "HX-Request", **(headers or {})}, media_type="text/html")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from starlette.routing import Route
 
@@ -25,21 +25,25 @@ def _no_lane(_: Edge) -> Mapping[str, LaneEntry]:
     return {}
 
 
+A = TypeVar("A")
+
+
 async def _nothing() -> None:
     pass
 
 
 @dataclass(frozen=True, slots=True)
-class Wing:
+class Wing(Generic[A]):
     """What one wing adds to a server.
 
     ``routes`` are those of the HTTP API; ``lane`` has entries of the express lane by their path below an app, such as
     ``push/publish``. ``add_checks`` adds what ``/up`` looks at. ``measures`` gives the metrics, which
-    ``refresh`` brings up to date before they are read.
+    ``refresh`` brings up to date before they are read. ``area`` makes its part of the dashboard, where there is one.
     """
 
     routes: Callable[[Edge], Sequence[Route]]
     add_checks: Callable[[HealthChecks], None]
     measures: Callable[[], Iterable[Numbers | Distribution]]
+    area: Callable[[], A]
     lane: Callable[[Edge], Mapping[str, LaneEntry]] = _no_lane
     refresh: Callable[[], Awaitable[None]] = _nothing

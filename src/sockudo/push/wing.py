@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.routing import Route
 
 from sockudo.base.measures import Distribution, Numbers
+from sockudo.dashboard.board import Area
 from sockudo.edge.health import HealthChecks
 from sockudo.edge.wings import Wing
 from sockudo.push.http.directory import push_directory_routes
@@ -33,12 +34,18 @@ def push_routes(edge: Edge, services: PushServices) -> list[Route]:
     ]
 
 
-def push_wing(runtime: PushRuntime) -> Wing:
+def push_wing(runtime: PushRuntime) -> Wing[Area]:
     """The routes of push, its publishes on the express lane, the health of its store and of its queue, its metrics."""
 
     def add_checks(health: HealthChecks) -> None:
         health.add_component("push_store", runtime.storage, lambda storage: storage.store.check())
         health.add_component("push", runtime.delivery, lambda sending: sending.pipeline.check())
+
+    def area() -> Area:
+        # Pages take a while to import, which servers without a dashboard should not pay for.
+        from sockudo.push.dashboard.area import push_area
+
+        return push_area(runtime)
 
     def measures() -> Iterable[Numbers | Distribution]:
         return push_measures(runtime.counters) if runtime.delivery.is_open else ()
@@ -48,5 +55,6 @@ def push_wing(runtime: PushRuntime) -> Wing:
         lane=lambda edge: push_lane(edge, runtime),
         add_checks=add_checks,
         measures=measures,
+        area=area,
         refresh=runtime.measure,
     )

@@ -198,10 +198,9 @@ class Server:
             health=self.health,
             history=services.histories.messages,
             presence_history=services.histories.presence,
-            webhooks=services.webhooks.service,
-            push=services.push,
             tails=self.tails,
             apply_changes=services.apply_edits,
+            areas=[wing.area() for wing in services.wings] if settings.dashboard.enabled else (),
             loop=self.watch,
         )
         if settings.dashboard.enabled:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sockudo.base.measures import Distribution, Numbers
+from sockudo.dashboard.board import Area
 from sockudo.edge.health import HealthChecks
 from sockudo.edge.wings import Wing
 from sockudo.webhooks.metrics import webhook_measures
@@ -15,11 +16,17 @@ from sockudo.webhooks.service import Webhooks
 __all__ = ["webhook_wing"]
 
 
-def webhook_wing(runtime: WebhookRuntime, queue_driver: str) -> Wing:
+def webhook_wing(runtime: WebhookRuntime, queue_driver: str) -> Wing[Area]:
     """Their routes, the health of their queue, their metrics; ``queue_driver`` is a label of those."""
 
     def add_checks(health: HealthChecks) -> None:
         health.add_component("webhooks", runtime.service, Webhooks.check)
+
+    def area() -> Area:
+        # Pages take a while to import, which servers without a dashboard should not pay for.
+        from sockudo.webhooks.dashboard.area import webhook_area
+
+        return webhook_area(runtime.service)
 
     def measures() -> Iterable[Numbers | Distribution]:
         webhooks = runtime.service.if_open
@@ -29,4 +36,5 @@ def webhook_wing(runtime: WebhookRuntime, queue_driver: str) -> Wing:
         routes=lambda edge: webhook_routes(edge, runtime.service),
         add_checks=add_checks,
         measures=measures,
+        area=area,
     )

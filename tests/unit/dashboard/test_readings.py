@@ -11,6 +11,7 @@ import pytest
 from sockudo import errors
 from sockudo.base.loop_watch import LoopWatch
 from sockudo.dashboard.readings import Growth, NodeReader
+from sockudo.webhooks.dashboard.area import webhook_area
 from sockudo.webhooks.records import Counts
 from sockudo.webhooks.service import Webhooks
 from support.edge import EdgeNode
@@ -28,7 +29,9 @@ def watch() -> LoopWatch:
 
 
 def reader_of(node: EdgeNode, watch: LoopWatch) -> NodeReader:
-    return NodeReader(node.gateway, node.view, node.edge.limits, node.components.webhooks, watch)
+    backlog = webhook_area(node.components.webhooks).backlog
+    assert backlog is not None
+    return NodeReader(node.gateway, node.view, node.edge.limits, [backlog], watch)
 
 
 def test_connections_and_channels_are_those_of_all_apps(node: EdgeNode, watch: LoopWatch) -> None:

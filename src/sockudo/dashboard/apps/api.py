@@ -12,6 +12,7 @@ from starlette.routing import Route
 from sockudo import errors
 from sockudo.apps.admin import AppAdmin
 from sockudo.apps.edits import merged, version_of
+from sockudo.apps.webhooks import shown_webhooks, with_webhook, without_webhook, written_back
 from sockudo.config.app_reader import app_warnings
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
@@ -24,7 +25,6 @@ from sockudo.dashboard.bodies import read_json
 from sockudo.dashboard.paging import Paging
 from sockudo.dashboard.replies import json
 from sockudo.edge.paths import path_part
-from sockudo.webhooks.editing import shown_webhooks, with_webhook, without_webhook, written_back
 
 __all__ = ["api_routes"]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import structlog
-
 from sockudo import errors
 from sockudo.apps.admin import AppAdmin
 from sockudo.apps.edits import LONGEST_KEPT
@@ -17,11 +15,8 @@ from sockudo.config.apps import App
 from sockudo.config.problems import nearest
 from sockudo.dashboard.board import Board
 from sockudo.errors import SockudoError
-from sockudo.push.removals import Removals
 
 __all__ = ["administer", "app_of", "kept_until", "remove", "why_lost", "why_read_only"]
-
-_log = structlog.get_logger("sockudo.dashboard")
 
 _T = TypeVar("_T")
 
@@ -49,33 +44,21 @@ async def administer(board: Board, work: Callable[[AppAdmin], Awaitable[_T]]) ->
 
 
 async def remove(board: Board, app_id: str, version: str | None) -> App:
-    """Removes an app for good, and has what it keeps for push deleted in the background; an app that the configuration
+    """Removes an app for good, and has what it keeps in wings deleted in the background; an app that the configuration
     names comes back, and keeps it. Raises as `administer` does.
     """
-    removals = None if app_id in board.apps.configured else await _push_removals(board, app_id)
+    areas = () if app_id in board.apps.configured else board.areas
+    removals = [removal for area in areas if (removal := await area.removing(app_id)) is not None]
 
     async def work(admin: AppAdmin) -> App:
         # What is refused leaves nothing noted.
         await admin.edit(app_id, lambda app: app, version=version)
-        if removals is not None:
+        for begin in removals:
             # Before: when the process ends in between, nothing stays behind of an app that is gone.
-            await removals.begin(app_id)
+            await begin()
         return await admin.remove(app_id, version=version)
 
     return await administer(board, work)
-
-
-async def _push_removals(board: Board, app_id: str) -> Removals | None:
-    if not board.push.storage.is_open and board.push.exists():
-        try:
-            await board.push.storage.open()
-        except SockudoError as problem:
-            # Whose credentials have leaked must not wait for that.
-            _log.error(
-                "a removed app's push data stays: its store cannot be reached", app_id=app_id, reason=problem.text
-            )
-    storage = board.push.storage.if_open
-    return None if storage is None else storage.removals
 
 
 async def _nothing(_: AppStore) -> None:

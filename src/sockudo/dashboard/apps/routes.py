@@ -6,7 +6,6 @@ from starlette.routing import Route
 
 from sockudo.dashboard.apps.api import api_routes
 from sockudo.dashboard.apps.pages import page_routes
-from sockudo.dashboard.apps.webhook_pages import webhook_page_routes
 from sockudo.dashboard.board import Board
 
 __all__ = ["routes"]
@@ -14,4 +13,4 @@ __all__ = ["routes"]
 
 def routes(board: Board) -> list[Route]:
     """``/dashboard/apps`` and ``/dashboard/api/v1/apps``."""
-    return [*api_routes(board), *page_routes(board), *webhook_page_routes(board)]
+    return [*api_routes(board), *page_routes(board)]

@@ -20,9 +20,11 @@ from sockudo.push.paging import dead_letter_position, event_position, status_pos
 from sockudo.push.recipients import ROUTE_NAMES, Provider, provider_named
 from sockudo.push.records import Device, PublishStatus, State
 from sockudo.push.service import Push
+from sockudo.push.services import PushServices
 from sockudo.push.trial import TRIED
 
 __all__ = [
+    "PushArea",
     "Slice",
     "asked_provider",
     "chosen_app",
@@ -46,39 +48,46 @@ _CONSIDERED: Final = 20
 Row = TypeVar("Row")
 
 
-def why_off(board: Board) -> str | None:
+class PushArea(NamedTuple):
+    """What the pages look at and act on."""
+
+    board: Board
+    push: PushServices
+
+
+def why_off(area: PushArea) -> str | None:
     """Why there is no push at all; None when there is."""
-    if board.push.serving() is not None:
+    if area.push.serving() is not None:
         return None
-    settings = board.settings.push
+    settings = area.board.settings.push
     if any(getattr(settings, f"{ROUTE_NAMES[name]}_enabled") for name in TRIED):
         return "Push does not work now: its store or queue cannot be reached. The server's log says why."
     return "Push is off on this server: no provider is switched on in [push], such as push.webpush_enabled."
 
 
-def opened(board: Board) -> Push:
+def opened(area: PushArea) -> Push:
     """Push itself. Raises errors.PUSH_DISABLED."""
-    push = board.push.serving()
+    push = area.push.serving()
     if push is None:
-        raise errors.PUSH_DISABLED(why_off(board))
+        raise errors.PUSH_DISABLED(why_off(area))
     return push
 
 
-async def directory(board: Board) -> Directory:
+async def directory(area: PushArea) -> Directory:
     """What is kept besides publishes, opened if need be. Raises errors.SERVICE_UNAVAILABLE."""
-    return await board.push.open_directory()
+    return await area.push.open_directory()
 
 
-async def chosen_app(board: Board, request: Request) -> str | None:
+async def chosen_app(area: PushArea, request: Request) -> str | None:
     """The app in the query, else the one of the first that published last; None where there is no app.
 
     Raises errors.APP_NOT_FOUND.
     """
     given = request.query_params.get("app_id")
     if given:
-        return known_app(board, given).id
-    apps = [app.id for app in board.apps.all()]
-    push = board.push.serving()
+        return known_app(area.board, given).id
+    apps = [app.id for app in area.board.apps.all()]
+    push = area.push.serving()
     if len(apps) < 2 or push is None:
         return next(iter(apps), None)
     store = push.store
@@ -124,11 +133,11 @@ def _after(request: Request) -> str:
     return text
 
 
-async def publishes(board: Board, request: Request, app_id: str) -> Slice:
+async def publishes(area: PushArea, request: Request, app_id: str) -> Slice:
     """The newest first; ``?state=`` and ``?after=``. Raises errors.INVALID_INPUT for a state that there is not."""
     wanted = request.query_params.get("state")
     states: list[State] | None = [state_named(wanted)] if wanted else None
-    push = board.push.serving()
+    push = area.push.serving()
     if push is None:
         return NOTHING
     rows = await push.store.statuses(app_id, states=states, after=_after(request), limit=PER_PAGE + 1)
@@ -139,9 +148,9 @@ def _publish_view(status: PublishStatus) -> dict[str, Any]:
     return {**status_view(status), "funnel": funnel(status.counters)._asdict()}
 
 
-async def publish_shown(board: Board, app_id: str, publish_id: str) -> dict[str, Any]:
+async def publish_shown(area: PushArea, app_id: str, publish_id: str) -> dict[str, Any]:
     """One publish: its funnel, and what each failure means. Raises errors.PUBLISH_NOT_FOUND."""
-    push = opened(board)
+    push = opened(area)
     status = await publish_status(push.store, app_id, publish_id)
     row = row_of_status(status.state, status.code, status.error_reason)
     failures = []
@@ -175,18 +184,18 @@ async def publish_shown(board: Board, app_id: str, publish_id: str) -> dict[str,
 _ACTIVE: Final[frozenset[State]] = frozenset({"queued", "planning", "throttled", "dispatching"})
 
 
-async def deliveries(board: Board, request: Request, app_id: str, publish_id: str) -> Slice:
+async def deliveries(area: PushArea, request: Request, app_id: str, publish_id: str) -> Slice:
     """What became of single recipients, the oldest first; ``?device_id=`` and ``?after=``."""
     device_id = request.query_params.get("device_id") or None
-    rows = await opened(board).store.events(app_id, publish_id, _after(request), PER_PAGE + 1, device_id=device_id)
+    rows = await opened(area).store.events(app_id, publish_id, _after(request), PER_PAGE + 1, device_id=device_id)
     return _slice(rows, event_position, delivery_view)
 
 
-async def dead_letters(board: Board, request: Request, app_id: str) -> Slice:
+async def dead_letters(area: PushArea, request: Request, app_id: str) -> Slice:
     """The oldest first; ``?provider=`` and ``?after=``."""
     given = request.query_params.get("provider")
     provider = asked_provider(given) if given else None
-    push = board.push.serving()
+    push = area.push.serving()
     if push is None:
         return NOTHING
     rows = await push.store.dead_letters(
@@ -195,9 +204,9 @@ async def dead_letters(board: Board, request: Request, app_id: str) -> Slice:
     return _slice(rows, dead_letter_position, dead_letter_view)
 
 
-async def devices(board: Board, request: Request, app_id: str) -> Slice:
+async def devices(area: PushArea, request: Request, app_id: str) -> Slice:
     """By id; ``?q=`` is the id of a device or of a client, ``?after=``."""
-    push = board.push.serving()
+    push = area.push.serving()
     if push is None:
         return NOTHING
     store, wanted, after = push.store, request.query_params.get("q", "").strip(), _after(request)
@@ -214,12 +223,12 @@ async def devices(board: Board, request: Request, app_id: str) -> Slice:
 # ---- providers ----
 
 
-async def readiness(board: Board, app_id: str) -> list[dict[str, Any]]:
+async def readiness(area: PushArea, app_id: str) -> list[dict[str, Any]]:
     """Each provider: whether it can send for the app, with which credentials, or what is missing."""
-    settings = board.settings.push
-    push = board.push.serving()
+    settings = area.board.settings.push
+    push = area.push.serving()
     ready = {} if push is None else await push.ready(app_id)
-    stored = await _stored(board, app_id)
+    stored = await _stored(area, app_id)
     shown = []
     for provider in TRIED:
         name = ROUTE_NAMES[provider]
@@ -239,8 +248,8 @@ async def readiness(board: Board, app_id: str) -> list[dict[str, Any]]:
     return shown
 
 
-async def _stored(board: Board, app_id: str) -> list[dict[str, Any]]:
-    push = board.push.serving()
+async def _stored(area: PushArea, app_id: str) -> list[dict[str, Any]]:
+    push = area.push.serving()
     if push is None:
         return []
     rows = await push.store.credentials(app_id, "", 200)
@@ -258,9 +267,9 @@ async def _stored(board: Board, app_id: str) -> list[dict[str, Any]]:
 # ---- why ----
 
 
-async def why(board: Board, request: Request, app_id: str, who: str, publish_id: str | None) -> Explanation:
+async def why(area: PushArea, request: Request, app_id: str, who: str, publish_id: str | None) -> Explanation:
     """See `sockudo.push.diagnosis.reasons.explained`; ``?thorough=yes`` goes through more than can be at once."""
-    push = opened(board)
+    push = opened(area)
     if request.query_params.get("thorough") == "yes":
         return await explained(push, app_id, who, publish_id, seconds=THOROUGH_SECONDS)
     return await explained(push, app_id, who, publish_id)
@@ -269,6 +278,6 @@ async def why(board: Board, request: Request, app_id: str, who: str, publish_id:
 # ---- what never became a publish ----
 
 
-def refused(board: Board, app_id: str) -> list[dict[str, Any]]:
+def refused(area: PushArea, app_id: str) -> list[dict[str, Any]]:
     """See `sockudo.push.diagnosis.advice.refused_lately`."""
-    return refused_lately(board.gateway.inspector.problems, app_id)
+    return refused_lately(area.board.gateway.inspector.problems, app_id)

@@ -11,16 +11,16 @@ from starlette.routing import Route
 
 from sockudo import errors
 from sockudo.dashboard.asked import known_app
-from sockudo.dashboard.board import Board
 from sockudo.dashboard.bodies import Form, read_form
-from sockudo.dashboard.push import desk
-from sockudo.dashboard.push.addresses import AREA, list_url, publish_url
-from sockudo.dashboard.push.pages import credentials_page, trial_page
 from sockudo.dashboard.replies import redirect
 from sockudo.edge.paths import path_part
 from sockudo.errors import SockudoError
 from sockudo.push.access import Access
 from sockudo.push.credentials import credential_from
+from sockudo.push.dashboard import desk
+from sockudo.push.dashboard.addresses import AREA, list_url, publish_url
+from sockudo.push.dashboard.desk import PushArea
+from sockudo.push.dashboard.pages import credentials_page, trial_page
 from sockudo.push.outcomes import cancel, replay
 from sockudo.push.recipients import ROUTE_NAMES
 from sockudo.push.trial import trial_from, try_out
@@ -43,32 +43,32 @@ _TOKENS: Final = {
 }
 
 
-def acting_routes(board: Board) -> list[Route]:
+def acting_routes(area: PushArea) -> list[Route]:
     """What is sent to them is a form; each leads on to a page that says what was done."""
 
     async def stop(request: Request) -> Response:
-        app_id, publish_id = known_app(board, path_part(request, "app_id")).id, path_part(request, "publish_id")
-        done = await cancel(desk.opened(board), app_id, publish_id)
+        app_id, publish_id = known_app(area.board, path_part(request, "app_id")).id, path_part(request, "publish_id")
+        done = await cancel(desk.opened(area), app_id, publish_id)
         notice = "It is cancelled: nothing is sent any more." if done else "It could not be cancelled any more."
         return redirect(request, publish_url(app_id, publish_id), notice)
 
     async def again(request: Request) -> Response:
         sent = await read_form(request)
-        app_id = known_app(board, sent.get("app_id")).id
-        await replay(desk.opened(board), app_id, sent.get("id"))
+        app_id = known_app(area.board, sent.get("app_id")).id
+        await replay(desk.opened(area), app_id, sent.get("id"))
         return redirect(request, list_url("dead-letters", app_id=app_id), "The dead letter is sent again.")
 
     async def remove(request: Request) -> Response:
         sent = await read_form(request)
-        app_id, device_id = known_app(board, sent.get("app_id")).id, sent.get("id")
-        await (await desk.directory(board)).devices.delete(_ADMIN, app_id, device_id)
+        app_id, device_id = known_app(area.board, sent.get("app_id")).id, sent.get("id")
+        await (await desk.directory(area)).devices.delete(_ADMIN, app_id, device_id)
         return redirect(request, list_url("devices", app_id=app_id), f"Device {device_id} is removed.")
 
     async def store(request: Request) -> Response:
-        return await _store(board, request)
+        return await _store(area, request)
 
     async def test(request: Request) -> Response:
-        return await _test(board, request)
+        return await _test(area, request)
 
     return [
         Route(f"{AREA}/{{app_id}}/publishes/{{publish_id}}/cancel", stop, methods=["POST"]),
@@ -79,9 +79,9 @@ def acting_routes(board: Board) -> list[Route]:
     ]
 
 
-async def _store(board: Board, request: Request) -> Response:
+async def _store(area: PushArea, request: Request) -> Response:
     sent = await read_form(request)
-    app_id = known_app(board, sent.get("app_id")).id
+    app_id = known_app(area.board, sent.get("app_id")).id
     provider = desk.asked_provider(sent.get("provider"))
     name = ROUTE_NAMES[provider]
     fields = {field: sent.get(field) for field in _FIELDS[name] if sent.get(field).strip()}
@@ -89,22 +89,22 @@ async def _store(board: Board, request: Request) -> Response:
         fields["credentialId"] = sent.get("credentialId").strip()
     try:
         wanted = credential_from(msgspec.json.encode(fields), provider)
-        await (await desk.directory(board)).credentials.put(app_id, wanted)
+        await (await desk.directory(area)).credentials.put(app_id, wanted)
     except SockudoError as error:
-        return await credentials_page(board, request, app_id, error, name)
+        return await credentials_page(area, request, app_id, error, name)
     notice = f"The credential {wanted.credential_id} is stored. It is used within seconds."
     return redirect(request, list_url("credentials", app_id=app_id), notice)
 
 
-async def _test(board: Board, request: Request) -> Response:
+async def _test(area: PushArea, request: Request) -> Response:
     sent = await read_form(request)
-    app_id = known_app(board, sent.get("app_id")).id
+    app_id = known_app(area.board, sent.get("app_id")).id
     given = {"provider": sent.get("provider"), "device_id": sent.get("device_id").strip()}
     try:
-        trial = await try_out(desk.opened(board), app_id, trial_from(_trial_body(sent, given)))
+        trial = await try_out(desk.opened(area), app_id, trial_from(_trial_body(sent, given)))
     except SockudoError as error:
-        return trial_page(board, request, app_id, given=given, error=error)
-    return trial_page(board, request, app_id, given=given, result=trial.as_dict())
+        return trial_page(area, request, app_id, given=given, error=error)
+    return trial_page(area, request, app_id, given=given, result=trial.as_dict())
 
 
 def _trial_body(sent: Form, given: dict[str, str]) -> bytes:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo import errors
+from sockudo.apps.webhooks import shown_webhooks, with_webhook, without_webhook
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
 from sockudo.config.schema import value_at
@@ -17,15 +18,13 @@ from sockudo.config.webhooks import unused_webhooks
 from sockudo.dashboard.apps.desk import administer, app_of
 from sockudo.dashboard.apps.pages import app_url, shared
 from sockudo.dashboard.apps.problems import WHERE, failure_text, problems_of
-from sockudo.dashboard.apps.webhook_forms import EVENTS, NUMBERS, entry_of, fields_of_entry
-from sockudo.dashboard.board import Board
 from sockudo.dashboard.bodies import Form, read_form
 from sockudo.dashboard.replies import page, redirect, retry_headers
-from sockudo.dashboard.webhooks.desk import why_closed
-from sockudo.dashboard.webhooks.pages import deliveries_url, test_url
 from sockudo.edge.paths import path_part
 from sockudo.errors import SockudoError
-from sockudo.webhooks.editing import shown_webhooks, with_webhook, without_webhook
+from sockudo.webhooks.dashboard.desk import WebhookArea, why_closed
+from sockudo.webhooks.dashboard.forms import EVENTS, NUMBERS, entry_of, fields_of_entry
+from sockudo.webhooks.dashboard.pages import deliveries_url, test_url
 from sockudo.webhooks.endpoints import Retry, app_endpoints
 
 __all__ = ["webhook_page_routes"]
@@ -35,19 +34,19 @@ Answer = Callable[[Request], Awaitable[Response]]
 _NEW = "new"
 
 
-def webhook_page_routes(board: Board) -> list[Route]:
+def webhook_page_routes(area: WebhookArea) -> list[Route]:
     """The list, the form for a new one or one at an index, and its removal."""
     several = "/dashboard/apps/{app_id}/webhooks"
     return [
-        Route(several, _listing(board), methods=["GET"]),
-        Route(f"{several}/{{index}}", _form(board), methods=["GET"]),
-        Route(f"{several}/{{index}}", _saving(board), methods=["POST"]),
-        Route(f"{several}/{{index}}/remove", _removing(board), methods=["POST"]),
+        Route(several, _listing(area), methods=["GET"]),
+        Route(f"{several}/{{index}}", _form(area), methods=["GET"]),
+        Route(f"{several}/{{index}}", _saving(area), methods=["POST"]),
+        Route(f"{several}/{{index}}/remove", _removing(area), methods=["POST"]),
     ]
 
 
-def _record(board: Board, request: Request) -> App:
-    return app_of(board, path_part(request, "app_id")).record
+def _record(area: WebhookArea, request: Request) -> App:
+    return app_of(area.board, path_part(request, "app_id")).record
 
 
 def _index(request: Request, app: App) -> int | None:
@@ -74,7 +73,7 @@ def _rows(app: App) -> list[dict[str, Any]]:
 
 
 def _list_page(
-    board: Board,
+    area: WebhookArea,
     request: Request,
     app: App,
     *,
@@ -83,30 +82,30 @@ def _list_page(
     refusal: SockudoError | None = None,
 ) -> Response:
     return page(
-        board,
+        area.board,
         request,
-        "apps/webhooks.html",
+        "webhooks/of-app.html",
         status=status,
         headers=retry_headers(refusal) if refusal is not None else None,
-        **{**shared(board, app, "webhooks"), "error": error},
+        **{**shared(area.board, app, "webhooks"), "error": error},
         rows=_rows(app),
         warnings=list(unused_webhooks(app.policy.webhooks)),
-        off=why_closed(board),
+        off=why_closed(area),
         new_url=f"{app_url(app.id, 'webhooks')}/{_NEW}",
         deliveries_url=deliveries_url,
         test_url=test_url,
     )
 
 
-def _listing(board: Board) -> Answer:
+def _listing(area: WebhookArea) -> Answer:
     async def listing(request: Request) -> Response:
-        return _list_page(board, request, _record(board, request))
+        return _list_page(area, request, _record(area, request))
 
     return listing
 
 
 def _form_page(
-    board: Board,
+    area: WebhookArea,
     request: Request,
     app: App,
     index: int | None,
@@ -118,60 +117,60 @@ def _form_page(
     refusal: SockudoError | None = None,
 ) -> Response:
     return page(
-        board,
+        area.board,
         request,
-        "apps/webhook.html",
+        "webhooks/form.html",
         status=status,
         headers=retry_headers(refusal) if refusal is not None else None,
-        **{**shared(board, app, "webhooks"), "error": error},
+        **{**shared(area.board, app, "webhooks"), "error": error},
         index=index,
         was="" if index is None else shown_webhooks(app)[index].get("url") or "",
         action=f"{app_url(app.id, 'webhooks')}/{_NEW if index is None else index}",
         sent=sent,
         problems=problems or [],
         events=EVENTS,
-        numbers=[(*number, _default(board, *number)) for number in NUMBERS],
-        defaults=board.settings.webhooks,
+        numbers=[(*number, _default(area, *number)) for number in NUMBERS],
+        defaults=area.board.settings.webhooks,
     )
 
 
-def _default(board: Board, name: str, _: str, unit: str) -> str:
+def _default(area: WebhookArea, name: str, _: str, unit: str) -> str:
     """What holds for a number that is left empty, in words."""
-    value = value_at(board.settings, f"webhooks.{name}")
+    value = value_at(area.board.settings, f"webhooks.{name}")
     return "no limit" if value is None else f"{value:,} {unit}".rstrip()
 
 
-def _form(board: Board) -> Answer:
+def _form(area: WebhookArea) -> Answer:
     async def form(request: Request) -> Response:
-        app = _record(board, request)
+        app = _record(area, request)
         index = _index(request, app)
         blank = Form([("event", "channel_occupied"), ("event", "channel_vacated")])
         return _form_page(
-            board, request, app, index, blank if index is None else fields_of_entry(app.policy.webhooks[index])
+            area, request, app, index, blank if index is None else fields_of_entry(app.policy.webhooks[index])
         )
 
     return form
 
 
-def _saving(board: Board) -> Answer:
+def _saving(area: WebhookArea) -> Answer:
     async def saving(request: Request) -> Response:
-        app, sent = _record(board, request), await read_form(request)
+        app, sent = _record(area, request), await read_form(request)
         version = sent.get("version") or None
         entry = entry_of(sent)
         index: int | None = None
         try:
             index = _index(request, app)
             await administer(
-                board,
+                area.board,
                 lambda admin: admin.edit(
                     app.id, lambda now: with_webhook(now, entry, WHERE, index=index), version=version
                 ),
             )
         except ConfigError as problem:
             texts = [each.text for each in problems_of(problem)]
-            return _form_page(board, request, app, index, _without_secrets(sent), problems=texts, status=422)
+            return _form_page(area, request, app, index, _without_secrets(sent), problems=texts, status=422)
         except SockudoError as refusal:
-            return _not_saved(board, request, app, index, _without_secrets(sent), refusal)
+            return _not_saved(area, request, app, index, _without_secrets(sent), refusal)
         what = "is added" if index is None else "is saved"
         return redirect(request, app_url(app.id, "webhooks"), f"The webhook {what}; it is told of what happens now.")
 
@@ -185,46 +184,46 @@ def _without_secrets(sent: Form) -> Form:
     return Form([*((name, value) for name, value in sent.fields if name != "headers"), ("headers", kept)])
 
 
-def _removing(board: Board) -> Answer:
+def _removing(area: WebhookArea) -> Answer:
     async def removing(request: Request) -> Response:
-        app, sent = _record(board, request), await read_form(request)
+        app, sent = _record(area, request), await read_form(request)
         version = sent.get("version") or None
         try:
             index = _index(request, app)
             if index is None:
                 raise errors.NOT_FOUND("A webhook that is not there cannot be removed")
             await administer(
-                board,
+                area.board,
                 lambda admin: admin.edit(app.id, lambda now: without_webhook(now, index, WHERE), version=version),
             )
         except SockudoError as refusal:
-            return _not_removed(board, request, app, refusal)
+            return _not_removed(area, request, app, refusal)
         return redirect(request, app_url(app.id, "webhooks"), "The webhook is removed.")
 
     return removing
 
 
 def _not_saved(
-    board: Board, request: Request, app: App, index: int | None, kept: Form, refusal: SockudoError
+    area: WebhookArea, request: Request, app: App, index: int | None, kept: Form, refusal: SockudoError
 ) -> Response:
     """The form as it was filled in. After somebody else's change an index may mean another webhook, or none: the form
     is for the one that has the address from before, else for a new one.
     """
     text = failure_text(refusal)
     if refusal.spec in (errors.APP_CHANGED, errors.ENDPOINT_NOT_FOUND):
-        app = app_of(board, app.id).record
+        app = app_of(area.board, app.id).record
         was = kept.get("was")
         index = next((each["index"] for each in shown_webhooks(app) if was and each.get("url") == was), None)
         what = "as a new webhook" if index is None else f"for webhook {index + 1}, {was}, as it is now"
         text = f"{refusal.text}. What you filled in is still here: {what}."
     status = refusal.spec.status or 500
-    return _form_page(board, request, app, index, kept, error=text, status=status, refusal=refusal)
+    return _form_page(area, request, app, index, kept, error=text, status=status, refusal=refusal)
 
 
-def _not_removed(board: Board, request: Request, app: App, refusal: SockudoError) -> Response:
+def _not_removed(area: WebhookArea, request: Request, app: App, refusal: SockudoError) -> Response:
     """The list: as it is now where somebody else was faster, since an index may mean another webhook then."""
     if refusal.spec in (errors.APP_CHANGED, errors.ENDPOINT_NOT_FOUND):
         text = f"{refusal.text}. These are its webhooks as they are now."
-        return _list_page(board, request, app_of(board, app.id).record, error=text, status=412)
+        return _list_page(area, request, app_of(area.board, app.id).record, error=text, status=412)
     text = f"{refusal.text.rstrip('.')}. {refusal.spec.remedy}"
-    return _list_page(board, request, app, error=text, status=refusal.spec.status or 500, refusal=refusal)
+    return _list_page(area, request, app, error=text, status=refusal.spec.status or 500, refusal=refusal)

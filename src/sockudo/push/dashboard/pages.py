@@ -9,12 +9,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo.dashboard.asked import known_app
-from sockudo.dashboard.board import Board
-from sockudo.dashboard.push import desk
-from sockudo.dashboard.push.addresses import AREA, TOOLS, list_url, publish_url
 from sockudo.dashboard.replies import page
 from sockudo.edge.paths import path_part
 from sockudo.errors import SockudoError
+from sockudo.push.dashboard import desk
+from sockudo.push.dashboard.addresses import AREA, TOOLS, list_url, publish_url
+from sockudo.push.dashboard.desk import PushArea
 from sockudo.push.diagnosis.advice import STATE_WORDS
 from sockudo.push.diagnosis.findings import Explanation
 from sockudo.push.directory import device_view
@@ -27,37 +27,37 @@ __all__ = ["credentials_page", "page_routes", "shown_page", "trial_page"]
 PROVIDERS = [(ROUTE_NAMES[name], ROUTE_NAMES[name]) for name in TRIED]
 
 
-def page_routes(board: Board) -> list[Route]:
+def page_routes(area: PushArea) -> list[Route]:
     """Lists, one publish, and the pages with forms."""
 
     async def publishes(request: Request) -> Response:
-        return await _publishes(board, request)
+        return await _publishes(area, request)
 
     async def publish(request: Request) -> Response:
-        return await _publish(board, request)
+        return await _publish(area, request)
 
     async def devices(request: Request) -> Response:
-        app_id = await desk.chosen_app(board, request)
-        found = desk.NOTHING if app_id is None else await desk.devices(board, request, app_id)
+        app_id = await desk.chosen_app(area, request)
+        found = desk.NOTHING if app_id is None else await desk.devices(area, request, app_id)
         wanted = request.query_params.get("q", "").strip()
         more = _next(found, "devices", app_id, q=wanted)
-        return shown_page(board, request, "devices", app_id, found=found, q=wanted, more=more)
+        return shown_page(area, request, "devices", app_id, found=found, q=wanted, more=more)
 
     async def dead_letters(request: Request) -> Response:
-        app_id = await desk.chosen_app(board, request)
-        found = desk.NOTHING if app_id is None else await desk.dead_letters(board, request, app_id)
+        app_id = await desk.chosen_app(area, request)
+        found = desk.NOTHING if app_id is None else await desk.dead_letters(area, request, app_id)
         provider = request.query_params.get("provider", "")
         more = _next(found, "dead-letters", app_id, provider=provider)
-        return shown_page(board, request, "dead-letters", app_id, found=found, provider=provider, more=more)
+        return shown_page(area, request, "dead-letters", app_id, found=found, provider=provider, more=more)
 
     async def credentials(request: Request) -> Response:
-        return await credentials_page(board, request, await desk.chosen_app(board, request))
+        return await credentials_page(area, request, await desk.chosen_app(area, request))
 
     async def trial(request: Request) -> Response:
-        return trial_page(board, request, await desk.chosen_app(board, request))
+        return trial_page(area, request, await desk.chosen_app(area, request))
 
     async def why(request: Request) -> Response:
-        return await _why(board, request)
+        return await _why(area, request)
 
     return [
         Route(AREA, publishes, methods=["GET"]),
@@ -71,19 +71,19 @@ def page_routes(board: Board) -> list[Route]:
 
 
 def shown_page(
-    board: Board, request: Request, view: str, app_id: str | None, *, status: int = 200, **context: Any
+    area: PushArea, request: Request, view: str, app_id: str | None, *, status: int = 200, **context: Any
 ) -> Response:
     """A page of the area, with its tabs; ``view`` names the template and, as in the address, the tab."""
     return page(
-        board,
+        area.board,
         request,
         f"push/{view or 'publishes'}.html",
         block="results",
         status=status,
         view=view,
         app_id=app_id,
-        apps=[app.id for app in board.apps.all()],
-        off=desk.why_off(board),
+        apps=[app.id for app in area.board.apps.all()],
+        off=desk.why_off(area),
         providers=PROVIDERS,
         **context,
         **TOOLS,
@@ -98,15 +98,15 @@ def _next(found: desk.Slice, view: str, app_id: str | None, **query: str) -> str
     return list_url(view, app_id=app_id or "", **kept, after=found.after)
 
 
-async def _publishes(board: Board, request: Request) -> Response:
-    app_id = await desk.chosen_app(board, request)
-    found = desk.NOTHING if app_id is None else await desk.publishes(board, request, app_id)
+async def _publishes(area: PushArea, request: Request) -> Response:
+    app_id = await desk.chosen_app(area, request)
+    found = desk.NOTHING if app_id is None else await desk.publishes(area, request, app_id)
     state = request.query_params.get("state", "")
     first = not request.query_params.get("after")
     moving = first and any(row["state"] in ("queued", "planning", "throttled", "dispatching") for row in found.rows)
     kept = {"state": state} if state else {}
     return shown_page(
-        board,
+        area,
         request,
         "",
         app_id,
@@ -121,15 +121,15 @@ async def _publishes(board: Board, request: Request) -> Response:
     )
 
 
-async def _publish(board: Board, request: Request) -> Response:
-    app_id = known_app(board, path_part(request, "app_id")).id
+async def _publish(area: PushArea, request: Request) -> Response:
+    app_id = known_app(area.board, path_part(request, "app_id")).id
     publish_id = path_part(request, "publish_id")
-    shown = await desk.publish_shown(board, app_id, publish_id)
-    sent = await desk.deliveries(board, request, app_id, publish_id)
+    shown = await desk.publish_shown(area, app_id, publish_id)
+    sent = await desk.deliveries(area, request, app_id, publish_id)
     device_id = request.query_params.get("device_id", "")
     kept = {"device_id": device_id} if device_id else {}
     return page(
-        board,
+        area.board,
         request,
         "push/publish.html",
         block="live",
@@ -144,16 +144,16 @@ async def _publish(board: Board, request: Request) -> Response:
 
 
 async def credentials_page(
-    board: Board, request: Request, app_id: str | None, error: SockudoError | None = None, provider: str = ""
+    area: PushArea, request: Request, app_id: str | None, error: SockudoError | None = None, provider: str = ""
 ) -> Response:
     """Readiness and the forms; ``error`` stands above the form of ``provider``, which begins anew."""
-    shown = [] if app_id is None else await desk.readiness(board, app_id)
-    settings = board.settings
+    shown = [] if app_id is None else await desk.readiness(area, app_id)
+    settings = area.board.settings
     # A development server makes one for itself.
     key = settings.dev or settings.push.credential_encryption_key is not None
     status = 200 if error is None else error.spec.status or 400
     return shown_page(
-        board,
+        area,
         request,
         "credentials",
         app_id,
@@ -166,7 +166,7 @@ async def credentials_page(
 
 
 def trial_page(
-    board: Board,
+    area: PushArea,
     request: Request,
     app_id: str | None,
     *,
@@ -178,18 +178,18 @@ def trial_page(
     query = request.query_params
     asked = {"provider": query.get("provider", ""), "device_id": query.get("device_id", "")}
     status = 200 if error is None else error.spec.status or 400
-    return shown_page(board, request, "test", app_id, status=status, given=given or asked, result=result, error=error)
+    return shown_page(area, request, "test", app_id, status=status, given=given or asked, result=result, error=error)
 
 
-async def _why(board: Board, request: Request) -> Response:
-    app_id = await desk.chosen_app(board, request)
+async def _why(area: PushArea, request: Request) -> Response:
+    app_id = await desk.chosen_app(area, request)
     who = request.query_params.get("q", "").strip()
     publish_id = request.query_params.get("publish_id", "").strip()
     found: Explanation | None = None
-    if app_id is not None and who and board.push.serving() is not None:
-        found = await desk.why(board, request, app_id, who, publish_id or None)
+    if app_id is not None and who and area.push.serving() is not None:
+        found = await desk.why(area, request, app_id, who, publish_id or None)
     return shown_page(
-        board,
+        area,
         request,
         "why",
         app_id,
@@ -198,6 +198,6 @@ async def _why(board: Board, request: Request) -> Response:
         found=found,
         devices=[] if found is None else [device_view(each) for each in found.devices],
         outcomes=[] if found is None else [list(map(delivery_view, reach.events)) for reach in found.reaches],
-        refused=[] if app_id is None else desk.refused(board, app_id),
+        refused=[] if app_id is None else desk.refused(area, app_id),
         words=STATE_WORDS,
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sockudo.apps.webhooks import shown_webhook
 from sockudo.config.webhooks import EVENT_TYPES
 from sockudo.dashboard.bodies import Form
-from sockudo.webhooks.editing import shown_webhook
 
 __all__ = ["EVENTS", "NUMBERS", "entry_of", "fields_of_entry"]
 

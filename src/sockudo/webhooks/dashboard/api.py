@@ -9,11 +9,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo import errors
-from sockudo.dashboard.board import Board
 from sockudo.dashboard.bodies import read_json
 from sockudo.dashboard.paging import Paging
 from sockudo.dashboard.replies import json
-from sockudo.dashboard.webhooks.desk import (
+from sockudo.edge.paths import path_part
+from sockudo.webhooks.dashboard.desk import (
+    WebhookArea,
     explained,
     find_endpoints,
     known_app_id,
@@ -22,7 +23,6 @@ from sockudo.dashboard.webhooks.desk import (
     send_test,
     why_closed,
 )
-from sockudo.edge.paths import path_part
 from sockudo.webhooks.operations import NO_DELIVERIES, Replay, delivery_page, delivery_state
 
 __all__ = ["TEST_EVENT", "api_routes", "deliveries_asked"]
@@ -33,25 +33,25 @@ TEST_EVENT = "channel_occupied"
 _WEBHOOKS = "/dashboard/api/v1/webhooks"
 
 
-def api_routes(board: Board) -> list[Route]:
+def api_routes(area: WebhookArea) -> list[Route]:
     """The endpoints of all apps; the deliveries of one, a single one, replay, and a test event."""
 
     async def endpoints(request: Request) -> Response:
-        found = await find_endpoints(board, Paging.of(request), request.query_params.get("app_id") or None)
-        more = {"ignored": found.ignored, "queue": await queue_of(board), "off": why_closed(board)}
+        found = await find_endpoints(area, Paging.of(request), request.query_params.get("app_id") or None)
+        more = {"ignored": found.ignored, "queue": await queue_of(area), "off": why_closed(area)}
         return json({**found.page.body(list(found.page.entries)), **more})
 
     async def deliveries(request: Request) -> Response:
-        app_id = await known_app_id(board, path_part(request, "app_id"))
-        return json(await deliveries_asked(board, app_id, request))
+        app_id = await known_app_id(area, path_part(request, "app_id"))
+        return json(await deliveries_asked(area, app_id, request))
 
     async def one(request: Request) -> Response:
-        app_id = await known_app_id(board, path_part(request, "app_id"))
-        return json(await explained(board, app_id, path_part(request, "delivery_id")))
+        app_id = await known_app_id(area, path_part(request, "app_id"))
+        return json(await explained(area, app_id, path_part(request, "delivery_id")))
 
     async def again(request: Request) -> Response:
-        app_id = await known_app_id(board, path_part(request, "app_id"))
-        return json(await replay_deliveries(board, app_id, await read_json(request, Replay)))
+        app_id = await known_app_id(area, path_part(request, "app_id"))
+        return json(await replay_deliveries(area, app_id, await read_json(request, Replay)))
 
     async def test(request: Request) -> Response:
         wanted = await read_json(request, dict[str, Any]) if await request.body() else {}
@@ -59,7 +59,7 @@ def api_routes(board: Board) -> list[Route]:
         if not isinstance(event, str):
             raise errors.INVALID_INPUT("event must be the name of an event")
         app_id, endpoint = path_part(request, "app_id"), path_part(request, "endpoint")
-        return json((await send_test(board, app_id, endpoint, event)).as_dict())
+        return json((await send_test(area, app_id, endpoint, event)).as_dict())
 
     of_app = f"{_WEBHOOKS}/{{app_id}}"
     return [
@@ -71,12 +71,12 @@ def api_routes(board: Board) -> list[Route]:
     ]
 
 
-async def deliveries_asked(board: Board, app_id: str, request: Request) -> dict[str, Any]:
+async def deliveries_asked(area: WebhookArea, app_id: str, request: Request) -> dict[str, Any]:
     """The page of deliveries that a URL asks for. Raises as `sockudo.webhooks.operations.delivery_page` does."""
     query = request.query_params
     endpoint, state = query.get("endpoint") or None, delivery_state(query.get("state") or None)
     before, limit = _whole(query.get("before"), "before"), _whole(query.get("limit"), "limit")
-    webhooks = board.webhooks.if_open
+    webhooks = area.webhooks.if_open
     if webhooks is None:
         return NO_DELIVERIES
     return await delivery_page(webhooks, app_id, endpoint=endpoint, state=state, before=before, limit=limit)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from sockudo import errors
+from sockudo.apps.webhooks import shown_webhooks, with_webhook, without_webhook, written_back
 from sockudo.config.apps import App, Policy
 from sockudo.config.problems import ConfigError
-from sockudo.webhooks.editing import shown_webhooks, with_webhook, without_webhook, written_back
 
 SECRET = {
     "url": "https://ana:pass@hooks.test/in?token=t0ken",

@@ -12,13 +12,14 @@ from starlette.routing import Route
 from sockudo import errors
 from sockudo.config.webhooks import EVENT_TYPES, shown_url
 from sockudo.dashboard.asked import known_app
-from sockudo.dashboard.board import Board
 from sockudo.dashboard.bodies import Form, read_form
 from sockudo.dashboard.paging import Paging
 from sockudo.dashboard.replies import page, redirect
 from sockudo.dashboard.texts import pretty
-from sockudo.dashboard.webhooks.api import TEST_EVENT, deliveries_asked
-from sockudo.dashboard.webhooks.desk import (
+from sockudo.edge.paths import path_part
+from sockudo.webhooks.dashboard.api import TEST_EVENT, deliveries_asked
+from sockudo.webhooks.dashboard.desk import (
+    WebhookArea,
     explained,
     find_endpoints,
     known_app_id,
@@ -28,7 +29,6 @@ from sockudo.dashboard.webhooks.desk import (
     send_test,
     why_closed,
 )
-from sockudo.edge.paths import path_part
 from sockudo.webhooks.operations import Replay
 
 __all__ = ["deliveries_url", "page_routes", "test_url"]
@@ -70,46 +70,48 @@ _TOOLS: Final[dict[str, Any]] = {
 }
 
 
-def page_routes(board: Board) -> list[Route]:
+def page_routes(area: WebhookArea) -> list[Route]:
     """Endpoints, deliveries, one delivery, and the forms for replay and for test events."""
 
     async def endpoints(request: Request) -> Response:
         chosen = request.query_params.get("app_id") or None
-        found = await find_endpoints(board, Paging.of(request), chosen)
+        found = await find_endpoints(area, Paging.of(request), chosen)
         return page(
-            board,
+            area.board,
             request,
             "webhooks/index.html",
             block="results",
             found=found.page,
             ignored=found.ignored,
-            queue=await queue_of(board),
-            off=why_closed(board),
-            apps=[app.id for app in board.apps.all()],
+            queue=await queue_of(area),
+            off=why_closed(area),
+            apps=[app.id for app in area.board.apps.all()],
             chosen=chosen,
             **_TOOLS,
         )
 
     async def deliveries(request: Request) -> Response:
-        app_id = await known_app_id(board, path_part(request, "app_id"))
-        return await _deliveries(board, request, app_id)
+        app_id = await known_app_id(area, path_part(request, "app_id"))
+        return await _deliveries(area, request, app_id)
 
     async def one(request: Request) -> Response:
-        app_id = await known_app_id(board, path_part(request, "app_id"))
-        delivery = await explained(board, app_id, path_part(request, "delivery_id"))
+        app_id = await known_app_id(area, path_part(request, "app_id"))
+        delivery = await explained(area, app_id, path_part(request, "delivery_id"))
         body = pretty(delivery["body"])
-        return page(board, request, "webhooks/delivery.html", app_id=app_id, delivery=delivery, body=body, **_TOOLS)
+        return page(
+            area.board, request, "webhooks/delivery.html", app_id=app_id, delivery=delivery, body=body, **_TOOLS
+        )
 
     async def again(request: Request) -> Response:
-        return await _replay(board, request, await known_app_id(board, path_part(request, "app_id")))
+        return await _replay(area, request, await known_app_id(area, path_part(request, "app_id")))
 
     async def trial(request: Request) -> Response:
-        return _trial_page(board, request, TEST_EVENT)
+        return _trial_page(area, request, TEST_EVENT)
 
     async def send(request: Request) -> Response:
         event = (await read_form(request)).get("event")
-        result = await send_test(board, path_part(request, "app_id"), path_part(request, "endpoint"), event)
-        return _trial_page(board, request, event, {**result.as_dict(), "slow": result.slow})
+        result = await send_test(area, path_part(request, "app_id"), path_part(request, "endpoint"), event)
+        return _trial_page(area, request, event, {**result.as_dict(), "slow": result.slow})
 
     one_app = f"{_AREA}/{{app_id}}"
     return [
@@ -122,17 +124,17 @@ def page_routes(board: Board) -> list[Route]:
     ]
 
 
-async def _deliveries(board: Board, request: Request, app_id: str) -> Response:
-    found = await deliveries_asked(board, app_id, request)
+async def _deliveries(area: WebhookArea, request: Request, app_id: str) -> Response:
+    found = await deliveries_asked(area, app_id, request)
     query = {name: value for name, value in request.query_params.items() if value and name in ("endpoint", "state")}
-    app = board.apps.by_id(app_id)
-    known = {} if app is None else {name: shown_url(each.url) for name, each in of_app(board, app).by_id.items()}
+    app = area.board.apps.by_id(app_id)
+    known = {} if app is None else {name: shown_url(each.url) for name, each in of_app(area, app).by_id.items()}
     chosen = query.get("endpoint", "")
     if chosen and chosen not in known:
         known[chosen] = f"{chosen} (removed)"
     older = found["next_before"]
     return page(
-        board,
+        area.board,
         request,
         "webhooks/deliveries.html",
         block="results",
@@ -142,14 +144,14 @@ async def _deliveries(board: Board, request: Request, app_id: str) -> Response:
         query=query,
         newest_url=deliveries_url(app_id, **query) if request.query_params.get("before") else None,
         older_url=None if older is None else deliveries_url(app_id, **query, before=str(older)),
-        off=why_closed(board),
+        off=why_closed(area),
         **_TOOLS,
     )
 
 
-async def _replay(board: Board, request: Request, app_id: str) -> Response:
+async def _replay(area: WebhookArea, request: Request, app_id: str) -> Response:
     sent = await read_form(request)
-    reply = await replay_deliveries(board, app_id, _wanted(sent))
+    reply = await replay_deliveries(area, app_id, _wanted(sent))
     count = reply["replayed"]
     notice = f"{count:,} {'delivery is' if count == 1 else 'deliveries are'} sent again, after what waits now."
     if reply["waiting"]:
@@ -166,13 +168,13 @@ def _wanted(sent: Form) -> Replay:
     return Replay(all=sent.get("all") == "yes")
 
 
-def _trial_page(board: Board, request: Request, event: str, result: dict[str, Any] | None = None) -> Response:
-    app = known_app(board, path_part(request, "app_id"))
-    endpoint = of_app(board, app).by_id.get(path_part(request, "endpoint"))
+def _trial_page(area: WebhookArea, request: Request, event: str, result: dict[str, Any] | None = None) -> Response:
+    app = known_app(area.board, path_part(request, "app_id"))
+    endpoint = of_app(area, app).by_id.get(path_part(request, "endpoint"))
     if endpoint is None:
         raise errors.ENDPOINT_NOT_FOUND("No webhook of the app has this id: it was removed or changed")
     return page(
-        board,
+        area.board,
         request,
         "webhooks/test.html",
         app_id=app.id,

@@ -1,0 +1,1 @@
+"""The area Push of the dashboard: pages and API."""

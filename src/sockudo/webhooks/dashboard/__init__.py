@@ -1,0 +1,1 @@
+"""The area Webhooks of the dashboard: pages and API."""
