@@ -26,8 +26,8 @@ OUTSIDE = frozenset({"__init__", "__main__"})
 """The two files at the top of the package, which stand in no room."""
 
 OWNERS = {
-    "sqlite3": {"jobs", "queues", "storage", "drivers", "push"},
-    "sqlalchemy": {"jobs", "queues", "storage", "drivers", "push"},
+    "sqlite3": {"jobs", "storage", "drivers", "push", "webhooks"},
+    "sqlalchemy": {"jobs", "storage", "drivers", "push", "webhooks"},
     "psycopg": {"storage"},
     "pymysql": {"storage"},
     "redis": {"storage"},
@@ -63,6 +63,8 @@ PRINTERS = frozenset({"cli", "server"})
 
 LONGEST = 423
 FLOORS = 11
+WINGS = {"push": {"server"}, "webhooks": {"server"}}
+"""By room: the only ones that may import it; see the chapter on wings in docs/design.md."""
 GENERATED = "_pb2"
 """How the names of modules end that a compiler writes."""
 
@@ -167,6 +169,10 @@ def test_rooms_do_not_import_each_other() -> None:
         return floors[room]
 
     assert max(floor(room, ()) for room in IMPORTS) <= FLOORS
+
+
+def test_wings_are_known_to_the_assembly_alone() -> None:
+    assert {wing: {room for room, others in IMPORTS.items() if wing in others} for wing in WINGS} == WINGS
 
 
 def test_each_package_has_its_owner() -> None:

@@ -73,9 +73,11 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 def test_the_dashboard_comes_with_its_templates_files_and_their_licences(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     source = PROJECT / "src"
-    dashboard = source / "sockudo" / "dashboard"
-    kept = [path for folder in ("templates", "static") for path in (dashboard / folder).rglob("*") if path.is_file()]
+    package = source / "sockudo"
+    folders = ("dashboard/static", "dashboard/templates", "push/dashboard/templates", "webhooks/dashboard/templates")
+    kept = [path for folder in folders for path in (package / folder).rglob("*") if path.is_file()]
     assert len(kept) > 10
+    assert all(any((package / folder).rglob("*.*")) for folder in folders)
     assert {path.relative_to(source).as_posix() for path in kept} <= names
     vendor = "sockudo/dashboard/static/vendor"
     assert {f"{vendor}/htmx/LICENSE", f"{vendor}/uplot/LICENSE"} <= names

@@ -16,9 +16,9 @@ from structlog.testing import capture_logs
 
 from sockudo.config.sections import Redis, RedisTls
 from sockudo.errors import SockudoError
-from sockudo.queues import MemoryWebhookQueue
-from sockudo.queues.redis import RedisWebhookQueue
 from sockudo.webhooks.ports import Claim, Outcome, WebhookQueue
+from sockudo.webhooks.queues import MemoryWebhookQueue
+from sockudo.webhooks.queues.redis import RedisWebhookQueue
 from sockudo.webhooks.records import Attempt, Delivery
 from support.certificates import write_certificate
 from support.forked import ForkedProcess

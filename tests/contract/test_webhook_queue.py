@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from sockudo.queues.memory import KEPT_ATTEMPTS, MemoryWebhookQueue
-from sockudo.queues.sqlite import SqliteWebhookQueue
 from sockudo.webhooks.ports import Claim, Outcome, WebhookQueue
+from sockudo.webhooks.queues.memory import KEPT_ATTEMPTS, MemoryWebhookQueue
+from sockudo.webhooks.queues.sqlite import SqliteWebhookQueue
 from sockudo.webhooks.records import Attempt, Counts, Delivery, State
 from support.webhooks import a_delivery
 

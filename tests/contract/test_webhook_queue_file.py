@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from sockudo.errors import SockudoError
-from sockudo.queues.sqlite import FILE_NAME, SqliteWebhookQueue
-from sockudo.queues.sqlite_schema import STEPS
 from sockudo.storage.holders import this_process
 from sockudo.webhooks.ports import Outcome
+from sockudo.webhooks.queues.sqlite import FILE_NAME, SqliteWebhookQueue
+from sockudo.webhooks.queues.sqlite_schema import STEPS
 from sockudo.webhooks.records import Counts
 from support.forked import ForkedProcess
 from support.webhooks import a_delivery
@@ -246,7 +246,7 @@ async def test_a_start_that_failed_may_be_repeated(tmp_path: Path) -> None:
 async def test_a_writer_that_keeps_the_file_makes_calls_fail_and_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sockudo.queues.sqlite._TIMEOUT_MS", 200)
+    monkeypatch.setattr("sockudo.webhooks.queues.sqlite._TIMEOUT_MS", 200)
     async with Opened(tmp_path) as queue:
         await queue.append([a_delivery("one")])
         blocker = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)

@@ -14,9 +14,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from sockudo.queues.memory import MemoryWebhookQueue
-from sockudo.queues.sqlite import SqliteWebhookQueue
 from sockudo.webhooks.ports import Claim, Outcome
+from sockudo.webhooks.queues.memory import MemoryWebhookQueue
+from sockudo.webhooks.queues.sqlite import SqliteWebhookQueue
 from sockudo.webhooks.records import Attempt, Delivery
 from support.webhooks import a_delivery
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from sockudo.queues.sqlite import SqliteWebhookQueue
 from sockudo.webhooks.ports import Outcome
+from sockudo.webhooks.queues.sqlite import SqliteWebhookQueue
 from support.webhooks import a_delivery
 
 

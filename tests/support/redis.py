@@ -15,7 +15,7 @@ from typing import Any
 import redis
 
 from sockudo.config.sections import Redis, RedisServer, RedisTls
-from sockudo.queues.redis import RedisWebhookQueue
+from sockudo.webhooks.queues.redis import RedisWebhookQueue
 from support.parts import cannot_run
 from support.ports import free_port
 from support.waiting import wait_until

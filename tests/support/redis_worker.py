@@ -10,8 +10,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from sockudo.config.sections import Redis, RedisTls
-from sockudo.queues.redis import RedisWebhookQueue
 from sockudo.webhooks.ports import Outcome
+from sockudo.webhooks.queues.redis import RedisWebhookQueue
 from support.redis import PASSWORD
 
 

@@ -11,8 +11,8 @@ import msgspec
 
 from sockudo import errors
 from sockudo.apps.signer import Signer
-from sockudo.queues.memory import MemoryWebhookQueue
 from sockudo.webhooks.endpoints import AppEndpoints, Endpoint, Retry, app_endpoints
+from sockudo.webhooks.queues.memory import MemoryWebhookQueue
 from sockudo.webhooks.records import Answer, Delivery, Event, Target
 
 __all__ = ["FailingQueue", "ScriptedSender", "Sent", "a_delivery", "an_event", "endpoints_of", "events_in", "resolver"]

@@ -48,11 +48,11 @@ from sockudo.push.diagnosis.advice import note_refused
 from sockudo.push.rules import EventRules
 from sockudo.push.runtime import PushRuntime
 from sockudo.push.wing import push_wing
-from sockudo.queues import webhook_queue
 from sockudo.server.push_drivers import ConfiguredPush
 from sockudo.sessions import Gateway
 from sockudo.sessions.orders import answer_orders
 from sockudo.webhooks.ports import Sender
+from sockudo.webhooks.queues import webhook_queue
 from sockudo.webhooks.runtime import WebhookRuntime
 from sockudo.webhooks.wing import webhook_wing
 

@@ -13,10 +13,10 @@ import pytest
 import structlog
 
 from sockudo.inspector import Inspector
-from sockudo.queues.memory import MemoryWebhookQueue
 from sockudo.webhooks.deliverer import Deliverer, DeliveryOptions
 from sockudo.webhooks.endpoints import Retry
 from sockudo.webhooks.ports import Outcome
+from sockudo.webhooks.queues.memory import MemoryWebhookQueue
 from sockudo.webhooks.records import Answer, Attempt, Counts, Delivery
 from support.virtual_time import START, LoopClock, in_virtual_time
 from support.webhooks import FailingQueue, Reaction, ScriptedSender, a_delivery, endpoints_of, resolver

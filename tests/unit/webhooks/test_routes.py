@@ -13,9 +13,9 @@ import pytest
 from sockudo.apps.live import LiveApp
 from sockudo.config.apps import Limits
 from sockudo.config.webhooks import shown_url
-from sockudo.queues import MemoryWebhookQueue
 from sockudo.webhooks.batches import BatchOptions
 from sockudo.webhooks.events import channel_event
+from sockudo.webhooks.queues import MemoryWebhookQueue
 from sockudo.webhooks.records import Answer, Target
 from sockudo.webhooks.service import WebhookOptions, Webhooks
 from support.edge import EdgeNode, Response, request, settings

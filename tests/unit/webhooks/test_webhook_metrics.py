@@ -9,10 +9,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sockudo.hub.view import HubView
 from sockudo.metrics import Metrics
-from sockudo.queues.memory import MemoryWebhookQueue
 from sockudo.webhooks.batches import BatchOptions
 from sockudo.webhooks.deliverer import DeliveryOptions
 from sockudo.webhooks.metrics import webhook_measures
+from sockudo.webhooks.queues.memory import MemoryWebhookQueue
 from sockudo.webhooks.records import Answer, Target
 from sockudo.webhooks.service import WebhookOptions, Webhooks
 from support.inside import live_app

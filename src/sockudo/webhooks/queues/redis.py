@@ -33,9 +33,9 @@ import msgspec
 
 from sockudo.base.ids import unique_id
 from sockudo.config.sections import RedisServer, RedisTls
-from sockudo.queues.memory import KEPT_ATTEMPTS
 from sockudo.storage.redis_scripts import Kept, RedisScripts, lua_scripts
 from sockudo.webhooks.ports import Claim, Endpoints, Outcome
+from sockudo.webhooks.queues.memory import KEPT_ATTEMPTS
 from sockudo.webhooks.records import Attempt, Counts, Delivery, State
 
 __all__ = ["RedisWebhookQueue"]
@@ -57,7 +57,7 @@ class RedisWebhookQueue:
 
     def __init__(self, server: RedisServer, tls: RedisTls, *, prefix: str, timeout_ms: int) -> None:
         base = f"{prefix.rstrip(':')}:v2:{{webhooks}}"
-        scripts = lua_scripts("sockudo.queues")
+        scripts = lua_scripts("sockudo.webhooks.queues")
         self._redis = RedisScripts(server, tls, scripts, base=base, timeout_ms=timeout_ms, of=_KEPT)
 
     async def start(self) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sockudo.config import Settings
 from sockudo.config.installed import driver_missing
-from sockudo.queues.memory import MemoryWebhookQueue
 from sockudo.webhooks.ports import WebhookQueue
+from sockudo.webhooks.queues.memory import MemoryWebhookQueue
 
 __all__ = ["webhook_queue"]
 
@@ -23,7 +23,7 @@ def webhook_queue(settings: Settings) -> WebhookQueue | None:
         case "redis":
             return _redis_queue(settings)
     # Takes a while to import, which those that need no database should not pay for.
-    from sockudo.queues.sqlite import SqliteWebhookQueue
+    from sockudo.webhooks.queues.sqlite import SqliteWebhookQueue
 
     return SqliteWebhookQueue(settings.data_dir)
 
@@ -31,7 +31,7 @@ def webhook_queue(settings: Settings) -> WebhookQueue | None:
 def _redis_queue(settings: Settings) -> WebhookQueue:
     try:
         # Takes a while to import, and is an extra.
-        from sockudo.queues.redis import RedisWebhookQueue
+        from sockudo.webhooks.queues.redis import RedisWebhookQueue
     except ImportError as error:
         raise driver_missing("redis") from error
     server, queue = settings.database.redis, settings.queue.redis

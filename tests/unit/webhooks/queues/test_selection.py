@@ -12,9 +12,9 @@ from sockudo.config import Settings
 from sockudo.config.loader import load
 from sockudo.config.problems import ConfigError
 from sockudo.config.sections import Redis, RedisServer, RedisTls
-from sockudo.queues import MemoryWebhookQueue, webhook_queue
-from sockudo.queues.redis import RedisWebhookQueue
-from sockudo.queues.sqlite import SqliteWebhookQueue
+from sockudo.webhooks.queues import MemoryWebhookQueue, webhook_queue
+from sockudo.webhooks.queues.redis import RedisWebhookQueue
+from sockudo.webhooks.queues.sqlite import SqliteWebhookQueue
 
 SECRET = "s3cret"
 
@@ -39,7 +39,7 @@ def test_each_driver_has_its_queue(tmp_path: Path) -> None:
 
 
 def test_a_driver_that_is_not_installed_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("queues.redis", "storage.redis_scripts"):
+    for name in ("webhooks.queues.redis", "storage.redis_scripts"):
         monkeypatch.delitem(sys.modules, f"sockudo.{name}")
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     with pytest.raises(ConfigError) as caught:

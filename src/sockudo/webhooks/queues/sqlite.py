@@ -14,7 +14,14 @@ from sqlalchemy import Connection, Engine
 
 from sockudo import errors
 from sockudo.base.ids import unique_id
-from sockudo.queues.sqlite_lanes import (
+from sockudo.storage.engine import sqlite_engine
+from sockudo.storage.failures import Subject
+from sockudo.storage.holders import this_process
+from sockudo.storage.migrations import migrate_file
+from sockudo.storage.sqlite_files import make_private_file
+from sockudo.storage.worker import Worker
+from sockudo.webhooks.ports import Claim, Endpoints, Outcome
+from sockudo.webhooks.queues.sqlite_lanes import (
     LANE,
     OPEN_LANE,
     end,
@@ -25,14 +32,7 @@ from sockudo.queues.sqlite_lanes import (
     replay,
     settle,
 )
-from sockudo.queues.sqlite_schema import STEPS
-from sockudo.storage.engine import sqlite_engine
-from sockudo.storage.failures import Subject
-from sockudo.storage.holders import this_process
-from sockudo.storage.migrations import migrate_file
-from sockudo.storage.sqlite_files import make_private_file
-from sockudo.storage.worker import Worker
-from sockudo.webhooks.ports import Claim, Endpoints, Outcome
+from sockudo.webhooks.queues.sqlite_schema import STEPS
 from sockudo.webhooks.records import Attempt, Counts, Delivery, State
 
 __all__ = ["FILE_NAME", "SqliteWebhookQueue"]

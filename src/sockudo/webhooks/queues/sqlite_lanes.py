@@ -8,9 +8,9 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection
 
-from sockudo.queues.memory import KEPT_ATTEMPTS
 from sockudo.storage.holders import is_gone
 from sockudo.webhooks.ports import Claim, Outcome
+from sockudo.webhooks.queues.memory import KEPT_ATTEMPTS
 from sockudo.webhooks.records import Attempt, Delivery, State
 
 __all__ = [

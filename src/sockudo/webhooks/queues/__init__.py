@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sockudo.queues.memory import MemoryWebhookQueue
-from sockudo.queues.selection import webhook_queue
+from sockudo.webhooks.queues.memory import MemoryWebhookQueue
+from sockudo.webhooks.queues.selection import webhook_queue
 
 __all__ = ["MemoryWebhookQueue", "webhook_queue"]

@@ -1,4 +1,4 @@
--- What every script of the webhook queue begins with. The keys are described in sockudo/queues/redis.py. All of them are
+-- What every script of the webhook queue begins with. The keys are described in sockudo/webhooks/queues/redis.py. All of them are
 -- in one hash slot, so a script may make their names from the one that it is given. Times and numbers are decimal text,
 -- an absent value is "".
 local base = KEYS[1]
