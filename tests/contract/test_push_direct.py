@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from sockudo.config.sections.push import Push as PushSettings
 from sockudo.jobs.ports import JobQueue
 from sockudo.outbound.addresses import is_public
 from sockudo.push.admission import AdmissionOptions
 from sockudo.push.bodies import PublishRequest
 from sockudo.push.delivery import PushProvider, Readiness, Sent
 from sockudo.push.endpoints import EndpointRules
-from sockudo.push.pipeline import Pipeline, PipelineOptions
+from sockudo.push.pipeline import Pipeline
 from sockudo.push.pipeline.works import Works
 from sockudo.push.ports import PushStore
 from sockudo.push.queue import STAGES
@@ -96,7 +97,7 @@ class Server:
         self.queue, self.clock = queue, clock
         options = AdmissionOptions(providers=frozenset({"fcm"}))
         self.push = Push(mortal_store, mortal_queue, clock, _ready, EndpointRules(is_public), options)
-        works = Works(mortal_store, mortal_queue, clock, PipelineOptions())
+        works = Works(mortal_store, mortal_queue, clock, PushSettings())
         self.pipeline = Pipeline(works, providers)
 
     async def publish(self, *targets: Target, publish_id: str | None = "ship") -> Accepted:

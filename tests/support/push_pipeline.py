@@ -12,12 +12,13 @@ import structlog
 from msgspec.structs import replace
 
 from sockudo.base.ids import unique_id
+from sockudo.config.sections.push import Push as PushSettings
 from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import Job, Lease
 from sockudo.push.delivery import PushProvider, Readiness, Sent
 from sockudo.push.messages import publish_message
 from sockudo.push.observers import PushProbe
-from sockudo.push.pipeline import Pipeline, PipelineOptions
+from sockudo.push.pipeline import Pipeline
 from sockudo.push.pipeline.works import Works
 from sockudo.push.queue import PUSH_QUEUE, STAGES
 from sockudo.push.recipients import FcmRecipient, Provider, Recipient
@@ -161,7 +162,7 @@ class World:
 
     def __init__(
         self,
-        options: PipelineOptions | None = None,
+        options: PushSettings | None = None,
         *,
         providers: Sequence[Provider] = ("fcm",),
         dice: random.Random | None = None,
@@ -170,7 +171,7 @@ class World:
         self.clock = LoopClock()
         self.store = MemoryPushStore()
         self.queue = _Queue()
-        self.options = options or PipelineOptions()
+        self.options = options or PushSettings()
         self.providers = {provider: ScriptedProvider(self.clock) for provider in providers}
         self.probe = probe
         self._dice = dice

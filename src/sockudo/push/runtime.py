@@ -40,14 +40,13 @@ from sockudo.push.telemetry import PushCounters
 
 # The sending side takes a while to import, and most servers send no notifications: it is imported where it is used.
 if TYPE_CHECKING:
-    from sockudo.push.pipeline import Pipeline, PipelineOptions
+    from sockudo.push.pipeline import Pipeline
 
 __all__ = ["Providers", "PublishOnChannel", "PushDrivers", "PushRuntime", "push_envelopes"]
 
 _EARLIER_DEV_KEY: Final = "dashboard"
 """What every development server sealed credentials with before each folder had a key: they stay readable."""
 
-_DAY_MS: Final = 86_400_000
 _LEAST_GRACE: Final = 0.5
 
 _log = structlog.get_logger("sockudo.server")
@@ -165,7 +164,7 @@ class PushRuntime(PushServices):
         adapters = {provider: ForLivingApps(each, storage.removals) for provider, each in made.adapters.items()}
         webhooks = PushWebhooks(self._webhooks, enabled=settings.push.webhooks_enabled)
         probe = PushObservers(webhooks, ProviderRefusals(self._inspector, clock.monotonic))
-        works = Works(storage.store, queue, clock, _pipeline_options(settings), self.counters, probe)
+        works = Works(storage.store, queue, clock, settings.push, self.counters, probe)
         works.tracer = self._tracer
         pipeline = Pipeline(works, adapters)
         readings = QueueReadings(queue, clock)
@@ -199,7 +198,7 @@ class PushRuntime(PushServices):
         """Takes over what may change while running."""
         self._settings = settings
         if (sending := self.delivery.if_open) is not None:
-            sending.pipeline.configure(_pipeline_options(settings))
+            sending.pipeline.configure(settings.push)
             sending.push.options = _admission_options(settings)
 
     async def measure(self) -> None:
@@ -327,41 +326,4 @@ def _admission_options(settings: Settings) -> AdmissionOptions:
         pressure_retry_after=pressure.retry_after_seconds,
         repairs=push.repair_interval_secs > 0,
         repair_min_age_ms=push.repair_min_age_secs * 1000,
-    )
-
-
-def _pipeline_options(settings: Settings) -> PipelineOptions:
-    from sockudo.push.pipeline import BreakerOptions, PipelineOptions, RetryOptions
-
-    push, retry, breaker = settings.push, settings.push.retry, settings.push.circuit_breaker
-    return PipelineOptions(
-        planners=push.planner_worker_count,
-        shard_workers=push.shard_worker_count,
-        senders=push.dispatch_worker_count,
-        feedback_workers=push.feedback_worker_count,
-        retry_workers=push.retry_worker_count,
-        requests=push.dispatch_max_outbound_requests,
-        fast_threshold=push.fanout_fast_threshold,
-        shard_size=push.fanout_shard_size,
-        repair_interval=push.repair_interval_secs,
-        repair_min_age_ms=push.repair_min_age_secs * 1000,
-        repair_batch=push.repair_batch_size,
-        cleanup_interval=push.cleanup_interval_secs,
-        cleanup_batch=push.cleanup_batch_size,
-        cleanup_most=push.cleanup_max_deleted_per_tick,
-        statuses_kept_ms=push.publish_status_ttl_days * _DAY_MS,
-        events_kept_ms=push.analytics_retention_days * _DAY_MS,
-        retry=RetryOptions(
-            max_attempts=retry.max_attempts,
-            initial_backoff_ms=retry.initial_backoff_ms,
-            max_backoff_ms=retry.max_backoff_ms,
-            max_elapsed_ms=retry.max_elapsed_secs * 1000,
-            jitter_percent=retry.jitter_ratio_percent if retry.jitter else 0,
-            respect_retry_after=retry.respect_retry_after,
-        ),
-        breaker=BreakerOptions(
-            failure_threshold=breaker.failure_threshold,
-            cooldown_ms=breaker.cooldown_secs * 1000,
-            half_open_requests=breaker.half_open_max_inflight,
-        ),
     )

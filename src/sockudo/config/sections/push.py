@@ -53,6 +53,11 @@ class PushRetry(msgspec.Struct, frozen=True):
         bool, Key("Waits as long as the provider asks for", env="PUSH_RETRY_RESPECT_RETRY_AFTER")
     ] = True
 
+    @property
+    def jitter_percent(self) -> int:
+        """By how much pauses differ; 0 for not at all."""
+        return self.jitter_ratio_percent if self.jitter else 0
+
 
 class PushCircuitBreaker(msgspec.Struct, frozen=True):
     """When a provider that fails is left alone for a while."""
@@ -255,6 +260,15 @@ class Push(msgspec.Struct, frozen=True):
     def in_memory(self) -> bool:
         """Whether something is lost with the process."""
         return "memory" in (self.storage_driver, self.queue_driver)
+
+    @property
+    def repairs(self) -> bool:
+        """Whether publishes that nobody plans are looked for."""
+        return self.repair_interval_secs > 0
+
+    @property
+    def repair_min_age_ms(self) -> int:
+        return self.repair_min_age_secs * 1000
 
     @property
     def fanout_max(self) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Literal
 
-from sockudo.push.pipeline.works import BreakerOptions
+from sockudo.config.sections.push import PushCircuitBreaker
 
 __all__ = ["Breaker", "Lane"]
 
@@ -26,7 +26,7 @@ class Breaker:
 
     __slots__ = ("_failures", "_latest_ms", "_open_until_ms", "_options", "_probing", "_tripped")
 
-    def __init__(self, options: BreakerOptions) -> None:
+    def __init__(self, options: PushCircuitBreaker) -> None:
         self._options = options
         self._failures = 0
         self._latest_ms = 0
@@ -79,7 +79,7 @@ class Breaker:
         if not self._tripped and self._failures < self._options.failure_threshold:
             return False
         opened = not self._is_open(now_ms)
-        self._open_until_ms = max(self._open_until_ms, now_ms + self._options.cooldown_ms)
+        self._open_until_ms = max(self._open_until_ms, now_ms + self._options.cooldown_secs * 1000)
         self._tripped = True
         return opened
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sockudo.base.ids import unique_id
 from sockudo.base.tasks import end_tasks, start_tasks
+from sockudo.config.sections.push import Push as PushSettings
 from sockudo.errors import SockudoError
 from sockudo.jobs.ports import Depth
 from sockudo.push.delivery import PushProvider
@@ -16,7 +17,7 @@ from sockudo.push.pipeline.planner import Planner, ShardWorker
 from sockudo.push.pipeline.retrier import Retrier
 from sockudo.push.pipeline.sender import AT_ONCE, Sender
 from sockudo.push.pipeline.upkeep import Upkeep
-from sockudo.push.pipeline.works import PipelineOptions, Worker, Works
+from sockudo.push.pipeline.works import Worker, Works
 from sockudo.push.recipients import ROUTE_NAMES, Provider
 
 __all__ = ["Pipeline"]
@@ -40,14 +41,14 @@ class Pipeline:
         self.senders = [
             Sender(works, provider, adapter, number)
             for provider, adapter in providers.items()
-            for number in range(options.senders)
+            for number in range(options.dispatch_worker_count)
         ]
         self._workers: list[Worker] = [
-            *(Planner(works, number) for number in range(options.planners)),
-            *(ShardWorker(works, number) for number in range(options.shard_workers)),
+            *(Planner(works, number) for number in range(options.planner_worker_count)),
+            *(ShardWorker(works, number) for number in range(options.shard_worker_count)),
             *self.senders,
-            *(FeedbackWorker(works, number) for number in range(options.feedback_workers)),
-            *(Retrier(works, number) for number in range(options.retry_workers)),
+            *(FeedbackWorker(works, number) for number in range(options.feedback_worker_count)),
+            *(Retrier(works, number) for number in range(options.retry_worker_count)),
         ]
         self._by_stage: dict[str, list[Worker]] = {}
         for worker in self._workers:
@@ -73,7 +74,7 @@ class Pipeline:
         for worker in self._by_stage.get(stage, ()):
             worker.news.set()
 
-    def configure(self, options: PipelineOptions) -> None:
+    def configure(self, options: PushSettings) -> None:
         """Takes over what may change while running: everything but the numbers of workers."""
         self.works.options = options
 

@@ -97,7 +97,7 @@ class _Steps(Worker):
         if intent is None:
             await self._fail(lease, job.app_id, job.publish_id, _not_in_the_log())
             return
-        await self._step(lease, intent, job, min(_STEP, works.options.shard_size))
+        await self._step(lease, intent, job, min(_STEP, works.options.fanout_shard_size))
 
     async def _step(self, lease: Lease, intent: PublishIntent, job: ShardJob, most: int) -> None:
         """Plans a part of the publish, and hands over to the next step or to the end."""
@@ -133,7 +133,7 @@ class _Steps(Worker):
             )
         else:
             await self._keep(intent, made.rest, seen)
-            stage: Stage = "shard_jobs" if works.options.shard_workers else "publish_log"
+            stage: Stage = "shard_jobs" if works.options.shard_worker_count else "publish_log"
             messages.append(shard_message(made.rest, stage))
         if await self._is_ours(lease, started):
             await works.queue.settle([lease], messages, works.now_ms())
@@ -262,11 +262,11 @@ class Planner(_Steps):
                 await self._fail(lease, app_id, publish_id, _not_in_the_log())
                 return
             job = ShardJob(app_id=app_id, publish_id=publish_id, target=0, settled=status.counters.settled)
-            if intent.regime == "shardPath" and works.options.shard_workers:
+            if intent.regime == "shardPath" and works.options.shard_worker_count:
                 await works.queue.settle([lease], [shard_message(job, "shard_jobs")], works.now_ms())
                 works.wake("shard_jobs")
             else:
-                await self._step(lease, intent, job, works.options.fast_threshold)
+                await self._step(lease, intent, job, works.options.fanout_fast_threshold)
         finally:
             # It ends by itself.
             with contextlib.suppress(SockudoError):

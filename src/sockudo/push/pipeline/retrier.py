@@ -9,12 +9,13 @@ from typing import Final, Literal, NamedTuple
 from msgspec.structs import replace
 
 from sockudo import errors
+from sockudo.config.sections.push import PushRetry
 from sockudo.errors import ErrorSpec
 from sockudo.jobs.ports import Lease
 from sockudo.push.delivery import Batch, DeliveryJob, delivery_key, settling_key
 from sockudo.push.lifecycle import Step, StepKind
 from sockudo.push.messages import Retry, delivery_message, delivery_stage, read_body
-from sockudo.push.pipeline.works import KEYS_KEPT_MS, RetryOptions, Worker
+from sockudo.push.pipeline.works import KEYS_KEPT_MS, Worker
 from sockudo.push.recipients import ROUTE_NAMES
 from sockudo.push.records import TERMINAL, OutcomeError, PublishStatus
 from sockudo.push.telemetry import meta_event
@@ -28,7 +29,7 @@ _TICK: Final = 64
 
 
 def retries(
-    batch: Batch, failed: Sequence[tuple[DeliveryJob, OutcomeError | None]], options: RetryOptions, now_ms: int
+    batch: Batch, failed: Sequence[tuple[DeliveryJob, OutcomeError | None]], options: PushRetry, now_ms: int
 ) -> Iterator[Retry]:
     """Those that failed in the same way, and are to wait as long, go together as a batch of the next attempt.
 
@@ -54,7 +55,7 @@ def retries(
         yield Retry(batch=again, reason=kind, due_at_ms=due_ms(again, asked, options, now_ms))
 
 
-def due_ms(batch: Batch, asked_ms: int | None, options: RetryOptions, now_ms: int) -> int:
+def due_ms(batch: Batch, asked_ms: int | None, options: PushRetry, now_ms: int) -> int:
     """When ``batch``, whose attempt is the next one, is to be sent; ``asked_ms`` is what the provider asks for.
 
     One over the number of attempts is due at once, to be given up.
@@ -72,10 +73,10 @@ def due_ms(batch: Batch, asked_ms: int | None, options: RetryOptions, now_ms: in
     return min(now_ms + wait, max(now_ms, deadline_ms(batch, options, now_ms)))
 
 
-def deadline_ms(batch: Batch, options: RetryOptions, now_ms: int) -> int:
+def deadline_ms(batch: Batch, options: PushRetry, now_ms: int) -> int:
     """After which it is not sent again."""
     begun = now_ms if batch.first_attempt_at_ms is None else batch.first_attempt_at_ms
-    end = begun + options.max_elapsed_ms
+    end = begun + options.max_elapsed_secs * 1000
     return end if batch.expires_at_ms is None else min(end, batch.expires_at_ms)
 
 

@@ -165,7 +165,7 @@ class Sender(Worker):
             return
         breaker = self.breakers.get(batch.app_id)
         if breaker is None:
-            breaker = self.breakers[batch.app_id] = Breaker(works.options.breaker)
+            breaker = self.breakers[batch.app_id] = Breaker(works.options.circuit_breaker)
         if await self._is_held(lease, batch, breaker):
             return
         lane = self._lanes.setdefault(batch.app_id, Lane())

@@ -113,9 +113,9 @@ class Sending:
         held = None if probing else self._breaker.held_until(works.now_ms())
         if held is not None:
             return held
-        size = min(works.options.requests, self._lane.width, len(jobs) - done)
+        size = min(works.options.dispatch_max_outbound_requests, self._lane.width, len(jobs) - done)
         if probing:
-            size = min(size, works.options.breaker.half_open_requests)
+            size = min(size, works.options.circuit_breaker.half_open_max_inflight)
         if self._lane.free < (size + 1) // 2:
             await self._lane.room((size + 1) // 2)
             # Things may have changed meanwhile.

@@ -28,6 +28,7 @@ SYSTEM: Final = "_system"
 _TICK: Final = 1.0
 _JOBS: Final = 100
 _LOCK_MS: Final = 30_000
+_DAY_MS: Final = 86_400_000
 
 _log = structlog.get_logger("sockudo.push")
 
@@ -74,7 +75,7 @@ class Upkeep:
     # ---- publishes that nobody plans ----
 
     async def run_repair(self) -> None:
-        while interval := self.works.options.repair_interval:
+        while interval := self.works.options.repair_interval_secs:
             await asyncio.sleep(interval)
             try:
                 await self.repair()
@@ -90,19 +91,19 @@ class Upkeep:
         works, count, after = self.works, 0, -1
         while True:
             before = works.now_ms() - works.options.repair_min_age_ms
-            found = await works.store.stuck(state, before, works.options.repair_batch, accepted_after_ms=after)
+            found = await works.store.stuck(state, before, works.options.repair_batch_size, accepted_after_ms=after)
             works.counters.count("repair_scanned_total", "publish_log", by=len(found))
             for intent in await self._not_held(found) if state == "dispatching" else found:
                 count += await self._repair(intent, state)
             # Two that were accepted in the same moment may lie on both sides of the edge: the next tick finds the rest.
-            if len(found) < works.options.repair_batch or found[-1].accepted_at_ms <= after:
+            if len(found) < works.options.repair_batch_size or found[-1].accepted_at_ms <= after:
                 return count
             after = found[-1].accepted_at_ms
 
     async def _repair(self, intent: PublishIntent, state: State) -> bool:
         works, now = self.works, self.works.now_ms()
         name = f"repair:publish-log:{intent.publish_id}"
-        kept = max(int(works.options.repair_interval * 1000), works.options.repair_min_age_ms)
+        kept = max(int(works.options.repair_interval_secs * 1000), works.options.repair_min_age_ms)
         if not await works.store.lock(intent.app_id, name, f"{self._owner}:{now}", now, now + kept):
             works.counters.count("repair_skipped_total", "locked")
             return False
@@ -182,7 +183,7 @@ class Upkeep:
     # ---- what is old ----
 
     async def run_cleanup(self) -> None:
-        while interval := self.works.options.cleanup_interval:
+        while interval := self.works.options.cleanup_interval_secs:
             await asyncio.sleep(interval)
             try:
                 await self.clean()
@@ -195,9 +196,9 @@ class Upkeep:
         works = self.works
         began = works.clock.monotonic()
         deleted = 0
-        while deleted < works.options.cleanup_most:
+        while deleted < works.options.cleanup_max_deleted_per_tick:
             now = works.now_ms()
-            limit = min(works.options.cleanup_batch, works.options.cleanup_most - deleted)
+            limit = min(works.options.cleanup_batch_size, works.options.cleanup_max_deleted_per_tick - deleted)
             cleaned = await works.store.clean(dict(self._ends(now)), now, limit)
             count = self._cleaned(cleaned)
             deleted += count
@@ -208,11 +209,11 @@ class Upkeep:
 
     def _ends(self, now: int) -> Iterator[tuple[Category, int]]:
         options = self.works.options
-        if options.statuses_kept_ms:
+        if options.publish_status_ttl_days:
             for category in ("publish_status", "dead_letters", "operator_invalidations"):
-                yield category, now - options.statuses_kept_ms
-        if options.events_kept_ms:
-            yield "delivery_events", now - options.events_kept_ms
+                yield category, now - options.publish_status_ttl_days * _DAY_MS
+        if options.analytics_retention_days:
+            yield "delivery_events", now - options.analytics_retention_days * _DAY_MS
 
     def _cleaned(self, cleaned: list[Cleaned]) -> int:
         counters, total = self.works.counters, 0

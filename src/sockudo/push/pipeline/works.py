@@ -15,6 +15,7 @@ import structlog
 
 from sockudo.base.clock import Clock
 from sockudo.base.spans import Tracer
+from sockudo.config.sections.push import Push as PushSettings
 from sockudo.errors import SockudoError
 from sockudo.jobs.ports import JobQueue, Lease
 from sockudo.push.delivery import Batch
@@ -29,9 +30,6 @@ from sockudo.push.telemetry import PushCounters, meta_event
 __all__ = [
     "KEYS_KEPT_MS",
     "LEASE_MS",
-    "BreakerOptions",
-    "PipelineOptions",
-    "RetryOptions",
     "Worker",
     "Works",
     "dead_letter_id",
@@ -51,54 +49,6 @@ _AGAIN_MS: Final = 1000
 _log = structlog.get_logger("sockudo.push")
 
 
-@dataclass(frozen=True, slots=True)
-class RetryOptions:
-    """How a notification that a provider did not take is sent again; ``jitter_percent`` 0 is none."""
-
-    max_attempts: int = 5
-    initial_backoff_ms: int = 1000
-    max_backoff_ms: int = 60_000
-    max_elapsed_ms: int = _DAY_MS
-    jitter_percent: int = 20
-    respect_retry_after: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerOptions:
-    """When a provider that fails is left alone; ``half_open_requests`` are made at a time when it is tried again."""
-
-    failure_threshold: int = 5
-    cooldown_ms: int = 60_000
-    half_open_requests: int = 10
-
-
-@dataclass(frozen=True, slots=True)
-class PipelineOptions:
-    """Numbers of workers, sizes and times. A worker count of 0 leaves that stage to other nodes; an interval of 0
-    switches the work off; what is kept for 0 is kept for ever.
-    """
-
-    planners: int = 1
-    shard_workers: int = 1
-    senders: int = 1
-    feedback_workers: int = 1
-    retry_workers: int = 1
-    # Requests of one batch at a time.
-    requests: int = 32
-    fast_threshold: int = 10_000
-    shard_size: int = 100_000
-    repair_interval: float = 30.0
-    repair_min_age_ms: int = 30_000
-    repair_batch: int = 100
-    cleanup_interval: float = 300.0
-    cleanup_batch: int = 1000
-    cleanup_most: int = 100_000
-    statuses_kept_ms: int = 30 * _DAY_MS
-    events_kept_ms: int = 30 * _DAY_MS
-    retry: RetryOptions = field(default_factory=RetryOptions)
-    breaker: BreakerOptions = field(default_factory=BreakerOptions)
-
-
 @dataclass(slots=True)
 class Works:
     """``wake`` tells the workers of a stage that it has something new. ``options`` is replaced when the configuration
@@ -108,7 +58,7 @@ class Works:
     store: PushStore
     queue: JobQueue
     clock: Clock
-    options: PipelineOptions = field(default_factory=PipelineOptions)
+    options: PushSettings = field(default_factory=PushSettings)
     counters: PushCounters = field(default_factory=PushCounters)
     probe: PushProbe = field(default_factory=PushProbe)
     wake: Callable[[str], None] = lambda _: None

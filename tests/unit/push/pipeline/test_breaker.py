@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import asyncio
 
+from sockudo.config.sections.push import PushCircuitBreaker
 from sockudo.push.pipeline.breaker import Breaker, Lane
-from sockudo.push.pipeline.works import BreakerOptions
 from support.virtual_time import in_virtual_time
 
-_OPTIONS = BreakerOptions(failure_threshold=3, cooldown_ms=60_000)
+_OPTIONS = PushCircuitBreaker(failure_threshold=3, cooldown_secs=60)
 
 
 def _tripped() -> Breaker:

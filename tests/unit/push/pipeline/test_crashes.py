@@ -12,10 +12,11 @@ from collections import Counter
 
 import pytest
 
+from sockudo.config.sections.push import Push as PushSettings
+from sockudo.config.sections.push import PushRetry
 from sockudo.push.delivery import Sent
 from sockudo.push.lifecycle import outcome_state
 from sockudo.push.messages import publish_message
-from sockudo.push.pipeline import PipelineOptions, RetryOptions
 from sockudo.push.pipeline.works import LEASE_MS
 from sockudo.push.records import Counters, PublishStatus, Target
 from support.push_pipeline import APP, World, device, failure, on_channel
@@ -41,8 +42,10 @@ def test_kills_at_random_moments(seed: int) -> None:
     @in_virtual_time
     async def run() -> None:
         dice = random.Random(seed)
-        options = PipelineOptions(
-            retry=RetryOptions(max_attempts=_MOST_ATTEMPTS, initial_backoff_ms=200), shard_size=100, fast_threshold=150
+        options = PushSettings(
+            retry=PushRetry(max_attempts=_MOST_ATTEMPTS, initial_backoff_ms=200),
+            fanout_shard_size=100,
+            fanout_fast_threshold=150,
         )
         world = World(options, dice=dice)
         devices = dice.choice((1, 40, 300))
@@ -161,7 +164,7 @@ async def test_who_was_too_slow_to_keep_a_batch_loses_nothing_of_it() -> None:
 
 @in_virtual_time
 async def test_a_publish_whose_message_is_lost_is_found_by_repair() -> None:
-    async with World(PipelineOptions(repair_interval=30.0, repair_min_age_ms=30_000)) as world:
+    async with World(PushSettings(repair_interval_secs=30.0, repair_min_age_secs=30)) as world:
         await world.register(device(1), channel="news")
         await world.pipeline.close(0.0)
         publish_id = await world.publish(on_channel())

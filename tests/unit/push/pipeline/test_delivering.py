@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 import pytest
 
+from sockudo.config.sections.push import Push as PushSettings
+from sockudo.config.sections.push import PushCircuitBreaker, PushRetry
 from sockudo.errors import SockudoError
 from sockudo.push.admission import AdmissionOptions
 from sockudo.push.bodies import PublishRequest
@@ -15,7 +17,6 @@ from sockudo.push.delivery import Readiness, Sent
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.observers import PushProbe
 from sockudo.push.outcomes import replay
-from sockudo.push.pipeline import BreakerOptions, PipelineOptions, RetryOptions
 from sockudo.push.recipients import Provider
 from sockudo.push.records import Counters, OutcomeError, Payload, PublishStatus, Target
 from sockudo.push.service import Push
@@ -88,7 +89,7 @@ async def test_a_provider_that_throttles_is_asked_again_no_sooner_than_it_says()
 
 @in_virtual_time
 async def test_a_provider_that_stays_away_costs_max_attempts_sends_and_leaves_a_letter_to_replay() -> None:
-    async with World(PipelineOptions(retry=RetryOptions(max_attempts=2))) as world:
+    async with World(PushSettings(retry=PushRetry(max_attempts=2))) as world:
         await world.register(device(1), channel="news")
         world.fcm.otherwise = lambda token: failure("unavailable")
         publish_id = await world.publish(on_channel())
@@ -104,7 +105,7 @@ async def test_a_provider_that_stays_away_costs_max_attempts_sends_and_leaves_a_
 
 @in_virtual_time
 async def test_a_replayed_letter_takes_the_place_of_what_was_counted() -> None:
-    async with World(PipelineOptions(retry=RetryOptions(max_attempts=1))) as world:
+    async with World(PushSettings(retry=PushRetry(max_attempts=1))) as world:
         await world.register(device(1), channel="news")
         world.fcm.scripts["token-1"] = [failure("unavailable"), failure("unavailable")]
         publish_id = await world.publish(on_channel())
@@ -129,7 +130,7 @@ async def test_a_replayed_letter_takes_the_place_of_what_was_counted() -> None:
 
 @in_virtual_time
 async def test_some_are_lost_and_some_are_not() -> None:
-    async with World(PipelineOptions(retry=RetryOptions(max_attempts=2))) as world:
+    async with World(PushSettings(retry=PushRetry(max_attempts=2))) as world:
         await world.register(device(1), device(2), channel="news")
         world.fcm.otherwise = lambda token: Sent("accepted") if token == "token-1" else failure("unavailable")
         status = await world.ended(await world.publish(on_channel()))
@@ -252,7 +253,7 @@ async def test_the_same_feedback_twice_is_counted_once() -> None:
 
 @in_virtual_time
 async def test_a_failing_provider_is_left_alone_and_tried_again() -> None:
-    options = PipelineOptions(breaker=BreakerOptions(failure_threshold=5, cooldown_ms=60_000))
+    options = PushSettings(circuit_breaker=PushCircuitBreaker(failure_threshold=5, cooldown_secs=60))
     async with World(options) as world:
         await world.register(device(1))
         began = world.clock.ms()
@@ -375,7 +376,7 @@ def _push(world: World, *providers: Provider) -> Push:
 @in_virtual_time
 async def test_a_clock_that_is_put_back_delays_nothing_by_an_hour() -> None:
     """By a clock that was an hour ahead one message was taken, by a process that died then, and one was produced."""
-    async with World(PipelineOptions(repair_interval=0)) as world:
+    async with World(PushSettings(repair_interval_secs=0)) as world:
         await world.pipeline.close(0.0)
         await world.register(device(1), channel="news")
         world.clock.behind = -3600.0
@@ -398,8 +399,8 @@ async def test_a_clock_that_is_put_back_delays_nothing_by_an_hour() -> None:
 @in_virtual_time
 async def test_a_provider_that_hangs_for_one_app_closes_the_door_to_no_other() -> None:
     """What it has in hand for minutes is a reason to refuse more of the same, and nothing else."""
-    breaker = BreakerOptions(failure_threshold=1000)
-    options = PipelineOptions(repair_interval=0, breaker=breaker, retry=RetryOptions(max_attempts=1))
+    breaker = PushCircuitBreaker(failure_threshold=1000)
+    options = PushSettings(repair_interval_secs=0, circuit_breaker=breaker, retry=PushRetry(max_attempts=1))
     async with World(options, providers=("fcm", "apns")) as world:
         await world.register(*map(device, range(640)), channel="news")
         await world.register(device("other", app_id="app-2"), channel="news")

@@ -11,16 +11,16 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from sockudo.config.sections.push import Push as PushSettings
 from sockudo.push.delivery import Batch
 from sockudo.push.messages import Delivery, delivery_stage, read_body
-from sockudo.push.pipeline import PipelineOptions
 from sockudo.push.planning import CLIENT_SCOPE
 from sockudo.push.recipients import ApnsRecipient, Provider, RealtimeRecipient
 from sockudo.push.records import Counters, Override, Payload, Regime, Subscription, Target
 from support.push_pipeline import APP, World, device, on_channel
 from support.virtual_time import in_virtual_time
 
-_NO_SENDERS = PipelineOptions(senders=0)
+_NO_SENDERS = PushSettings(dispatch_worker_count=0)
 
 
 def _batches(world: World, provider: Provider = "fcm") -> list[Batch]:
@@ -65,7 +65,7 @@ async def test_an_override_is_sent_instead() -> None:
 def test_a_large_publish_is_planned_in_steps_that_know_of_each_other(regime: Regime) -> None:
     @in_virtual_time
     async def run() -> None:
-        options = replace_options(senders=0, fast_threshold=1000, shard_size=1000)
+        options = replace_options(dispatch_worker_count=0, fanout_fast_threshold=1000, fanout_shard_size=1000)
         async with World(options) as world:
             await world.register(*map(device, range(3500)), channel="news")
             await world.register(*(replace(device(n), id=f"other-{n}") for n in range(0, 3500, 7)), channel="news")
@@ -81,13 +81,13 @@ def test_a_large_publish_is_planned_in_steps_that_know_of_each_other(regime: Reg
     run()
 
 
-def replace_options(**changes: int) -> PipelineOptions:
-    return PipelineOptions(**changes)  # type: ignore[arg-type]
+def replace_options(**changes: int) -> PushSettings:
+    return PushSettings(**changes)  # type: ignore[arg-type]
 
 
 @in_virtual_time
 async def test_steps_go_on_in_another_process_without_telling_anybody_twice() -> None:
-    async with World(replace_options(senders=0, shard_size=1000), dice=random.Random(1)) as world:
+    async with World(replace_options(dispatch_worker_count=0, fanout_shard_size=1000), dice=random.Random(1)) as world:
         await world.register(*map(device, range(2500)), channel="a")
         await world.register(*map(device, range(2500)), channel="b")
         publish_id = await world.publish(on_channel("a"), on_channel("b"), regime="shardPath")

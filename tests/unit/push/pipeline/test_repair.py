@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from sockudo.config.sections.push import Push as PushSettings
 from sockudo.jobs.ports import Job, Lease
 from sockudo.push.messages import publish_message
-from sockudo.push.pipeline import PipelineOptions
 from sockudo.push.queue import STAGES, Stage
 from sockudo.push.records import Counters, PublishIntent, PublishStatus, State
 from support.push_pipeline import APP, World, device, failure, on_channel
 from support.virtual_time import in_virtual_time
 
-_OPTIONS = PipelineOptions(repair_interval=10.0, repair_min_age_ms=5000)
-_BY_HAND = PipelineOptions(repair_interval=0, repair_min_age_ms=5000)
+_OPTIONS = PushSettings(repair_interval_secs=10.0, repair_min_age_secs=5)
+_BY_HAND = PushSettings(repair_interval_secs=0, repair_min_age_secs=5)
 
 
 async def _lose(world: World, *stages: Stage) -> list[Job]:
@@ -98,7 +98,7 @@ async def test_who_has_an_outcome_is_not_sent_to_again() -> None:
 
 @in_virtual_time
 async def test_a_large_publish_goes_on_where_its_recipients_have_no_outcome() -> None:
-    options = PipelineOptions(repair_interval=10.0, repair_min_age_ms=5000, shard_size=1000)
+    options = PushSettings(repair_interval_secs=10.0, repair_min_age_secs=5, fanout_shard_size=1000)
     async with World(options) as world:
         await world.register(*map(device, range(3500)), channel="news")
         queue = _Kept(world, lambda message: message.key.endswith(":2"))
@@ -119,7 +119,9 @@ def test_planning_that_goes_on_is_left_alone(seed: int) -> None:
 
     @in_virtual_time
     async def run() -> None:
-        options = PipelineOptions(repair_interval=0.001, repair_min_age_ms=0, shard_size=1000, senders=0)
+        options = PushSettings(
+            repair_interval_secs=0.001, repair_min_age_secs=0, fanout_shard_size=1000, dispatch_worker_count=0
+        )
         async with World(options, dice=random.Random(seed)) as world:
             await world.register(*map(device, range(8000)), channel="news")
             publish_id = await world.publish(on_channel(), regime="shardPath")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from sockudo.config.sections.push import PushRetry
 from sockudo.push.delivery import Batch, DeliveryJob, delivery_key
 from sockudo.push.pipeline.retrier import deadline_ms, due_ms, retries
-from sockudo.push.pipeline.works import RetryOptions
 from sockudo.push.recipients import FcmRecipient
 from sockudo.push.records import OutcomeError
 
 _NOW = 1_800_000_000_000
-_PLAIN = RetryOptions(jitter_percent=0)
+_PLAIN = PushRetry(jitter_ratio_percent=0)
 
 
 def _batch(batch_id: str = "fast-batch-fcm-1", attempt: int = 1, jobs: int = 3, **more: int) -> Batch:
@@ -35,12 +35,12 @@ def _error(kind: str = "unavailable", retry_after_ms: int | None = None) -> Outc
 
 @pytest.mark.parametrize(("attempt", "wait"), [(2, 1000), (3, 2000), (4, 4000), (7, 32_000), (8, 60_000), (50, 60_000)])
 def test_pauses_double_up_to_the_longest(attempt: int, wait: int) -> None:
-    options = RetryOptions(max_attempts=100, jitter_percent=0)
+    options = PushRetry(max_attempts=100, jitter_ratio_percent=0)
     assert due_ms(_batch(attempt=attempt), None, options, _NOW) == _NOW + wait
 
 
 def test_jitter_goes_both_ways_but_never_before_what_the_provider_asks_for() -> None:
-    options = RetryOptions(max_attempts=100)
+    options = PushRetry(max_attempts=100)
     waits = [due_ms(_batch(f"b-{n}", 2), None, options, _NOW) - _NOW for n in range(200)]
     assert 800 <= min(waits) < 900
     assert 1100 < max(waits) <= 1200
@@ -53,7 +53,7 @@ def test_jitter_goes_both_ways_but_never_before_what_the_provider_asks_for() -> 
 
 def test_nothing_waits_beyond_its_expiry_or_its_age() -> None:
     assert due_ms(_batch(attempt=2, expires_at_ms=_NOW + 300), None, _PLAIN, _NOW) == _NOW + 300
-    young = RetryOptions(max_elapsed_ms=500, jitter_percent=0)
+    young = PushRetry(max_elapsed_secs=0.5, jitter_ratio_percent=0)
     assert due_ms(_batch(attempt=2), _NOW + 10_000, young, _NOW) == _NOW + 500
     assert deadline_ms(_batch(), young, _NOW + 90) == _NOW + 500
 
@@ -63,7 +63,7 @@ def test_one_attempt_too_many_is_due_at_once() -> None:
 
 
 def test_a_provider_is_not_asked_when_it_says_if_that_is_switched_off() -> None:
-    options = RetryOptions(jitter_percent=0, respect_retry_after=False)
+    options = PushRetry(jitter_ratio_percent=0, respect_retry_after=False)
     batch = _batch(jobs=1)
     (retry,) = retries(batch, [(batch.jobs[0], _error(retry_after_ms=_NOW + 50_000))], options, _NOW)
     assert retry.due_at_ms == _NOW + 1000

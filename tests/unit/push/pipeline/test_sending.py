@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from sockudo.config.sections.push import Push as PushSettings
+from sockudo.config.sections.push import PushRetry
 from sockudo.push.delivery import Sent
-from sockudo.push.pipeline import PipelineOptions, RetryOptions
 from sockudo.push.recipients import FcmRecipient
 from sockudo.push.records import Target
 from support.push_pipeline import APP, World, device, failure, on_channel
@@ -47,7 +48,7 @@ async def test_a_batch_is_a_part_of_what_published_it() -> None:
 
 @in_virtual_time
 async def test_each_attempt_has_a_span_in_the_same_trace() -> None:
-    async with World(PipelineOptions(retry=RetryOptions(jitter_percent=0))) as world:
+    async with World(PushSettings(retry=PushRetry(jitter_ratio_percent=0))) as world:
         tracer = _traced(world)
         await world.register(device(1), channel="news")
         world.fcm.scripts["token-1"] = [failure("unavailable")]

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
-from sockudo.push.pipeline import PipelineOptions
+from msgspec.structs import replace
+
+from sockudo.config.sections.push import Push as PushSettings
 from sockudo.push.records import Payload, PublishIntent, PublishStatus, ScheduledJob
 from support.push_pipeline import APP, World, device, on_channel
 from support.virtual_time import in_virtual_time
@@ -35,7 +36,7 @@ async def _days(world: World, days: int) -> None:
 
 @in_virtual_time
 async def test_jobs_are_planned_when_they_are_due() -> None:
-    async with World(PipelineOptions(repair_interval=0)) as world:
+    async with World(PushSettings(repair_interval_secs=0)) as world:
         await world.register(device(1), channel="news")
         due = world.clock.ms() + 5000
         await _job(world, "job-1", due)
@@ -63,7 +64,7 @@ async def test_two_processes_start_a_job_once() -> None:
 @in_virtual_time
 async def test_repair_looks_behind_a_hundred_old_ones() -> None:
     """What is held by somebody is not in the way of the others."""
-    async with World(PipelineOptions(repair_interval=0, repair_batch=10, repair_min_age_ms=1000)) as world:
+    async with World(PushSettings(repair_interval_secs=0, repair_batch_size=10, repair_min_age_secs=1)) as world:
         await world.pipeline.close(0.0)
         for number in range(35):
             await world.publish(on_channel(), publish_id=f"p-{number}")
@@ -79,7 +80,7 @@ async def test_repair_looks_behind_a_hundred_old_ones() -> None:
 
 @in_virtual_time
 async def test_fresh_publishes_are_left_to_their_planner() -> None:
-    async with World(PipelineOptions(repair_interval=0)) as world:
+    async with World(PushSettings(repair_interval_secs=0)) as world:
         await world.pipeline.close(0.0)
         await world.publish(on_channel())
         assert await world.pipeline.upkeep.repair() == 0
@@ -87,7 +88,7 @@ async def test_fresh_publishes_are_left_to_their_planner() -> None:
 
 @in_virtual_time
 async def test_one_process_repairs_at_a_time() -> None:
-    async with World(PipelineOptions(repair_interval=0, repair_min_age_ms=1000)) as world:
+    async with World(PushSettings(repair_interval_secs=0, repair_min_age_secs=1)) as world:
         await world.pipeline.close(0.0)
         await world.publish(on_channel())
         await asyncio.sleep(2)
@@ -100,8 +101,12 @@ async def test_one_process_repairs_at_a_time() -> None:
 
 @in_virtual_time
 async def test_what_was_kept_long_enough_goes_in_small_steps() -> None:
-    options = PipelineOptions(
-        repair_interval=0, cleanup_interval=0, cleanup_batch=10, statuses_kept_ms=_DAY_MS, events_kept_ms=_DAY_MS
+    options = PushSettings(
+        repair_interval_secs=0,
+        cleanup_interval_secs=0,
+        cleanup_batch_size=10,
+        publish_status_ttl_days=1,
+        analytics_retention_days=1,
     )
     async with World(options) as world:
         await world.register(device(1), channel="news")
@@ -120,15 +125,17 @@ async def test_what_was_kept_long_enough_goes_in_small_steps() -> None:
 
 @in_virtual_time
 async def test_a_tick_deletes_no_more_than_it_may_and_0_days_are_for_ever() -> None:
-    options = PipelineOptions(repair_interval=0, cleanup_interval=0, cleanup_batch=10, cleanup_most=15)
+    options = PushSettings(
+        repair_interval_secs=0, cleanup_interval_secs=0, cleanup_batch_size=10, cleanup_max_deleted_per_tick=15
+    )
     async with World(options) as world:
         await world.register(device(1), channel="news")
         for number in range(25):
             await world.ended(await world.publish(on_channel(), publish_id=f"old-{number}"))
         await _days(world, 40)
-        world.pipeline.configure(PipelineOptions(statuses_kept_ms=0, events_kept_ms=0))
+        world.pipeline.configure(PushSettings(publish_status_ttl_days=0, analytics_retention_days=0))
         await world.pipeline.upkeep.clean()
         assert (await world.status("old-0")).state == "succeeded"
-        world.works.options = replace(options, statuses_kept_ms=_DAY_MS, events_kept_ms=_DAY_MS)
+        world.works.options = replace(options, publish_status_ttl_days=1, analytics_retention_days=1)
         assert 10 <= await world.pipeline.upkeep.clean() <= 70
         assert await world.store.status(APP, "old-24") is not None
