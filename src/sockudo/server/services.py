@@ -45,10 +45,10 @@ from sockudo.publishing.event_api import PublishOptions
 from sockudo.publishing.nodes import Message, OtherNodes
 from sockudo.publishing.rosters import Rosters
 from sockudo.push.diagnosis.advice import note_refused
+from sockudo.push.drivers import ConfiguredPush
 from sockudo.push.rules import EventRules
 from sockudo.push.runtime import PushRuntime
 from sockudo.push.wing import push_wing
-from sockudo.server.push_drivers import ConfiguredPush
 from sockudo.sessions import Gateway
 from sockudo.sessions.orders import answer_orders
 from sockudo.webhooks.ports import Sender

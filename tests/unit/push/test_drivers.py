@@ -13,7 +13,7 @@ from sockudo.config.problems import ConfigError
 from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.redis import RedisJobQueue
 from sockudo.jobs.sql import SqlJobQueue
-from sockudo.server.push_drivers import push_queue
+from sockudo.push.drivers import push_queue
 
 
 def settings(driver: str | None, **environ: str) -> Settings:

@@ -1,6 +1,6 @@
 """What the configuration asks for to keep and send notifications with: store, queue and providers.
 
-Databases, Redis and providers are adapters that must not know each other, so the choice is made above all of them.
+Stores, queues and providers are adapters that must not know each other, so the choice is made above all of them.
 """
 
 from __future__ import annotations
