@@ -12,7 +12,6 @@ import pytest
 from sockudo.config.sections.push import Push as PushSettings
 from sockudo.jobs.ports import JobQueue
 from sockudo.outbound.addresses import is_public
-from sockudo.push.admission import AdmissionOptions
 from sockudo.push.bodies import PublishRequest
 from sockudo.push.delivery import PushProvider, Readiness, Sent
 from sockudo.push.endpoints import EndpointRules
@@ -25,6 +24,7 @@ from sockudo.push.records import Counters, Payload, PublishStatus, Target
 from sockudo.push.service import Accepted, Push
 from sockudo.testing import FakeClock
 from support.job_queues import QueuePlace
+from support.push_service import push_settings
 from support.push_stores import NOW, PushPlace, a_device
 
 KINDS = ("memory", "sqlite", "postgres")
@@ -95,7 +95,7 @@ class Server:
         mortal_queue: Any = Mortal(queue, life)
         providers: Mapping[Provider, PushProvider] = {"fcm": phone}
         self.queue, self.clock = queue, clock
-        options = AdmissionOptions(providers=frozenset({"fcm"}))
+        options = push_settings(providers=["fcm"])
         self.push = Push(mortal_store, mortal_queue, clock, _ready, EndpointRules(is_public), options)
         works = Works(mortal_store, mortal_queue, clock, PushSettings())
         self.pipeline = Pipeline(works, providers)
@@ -275,9 +275,9 @@ async def test_others_wait_for_a_planner(ground: Ground, what: str) -> None:
             await ground.store.put_device(a_device(f"phone-{number}", client_id="ana"))
         targets = [Target(type="client", client_id="ana")]
     elif what == "large":
-        server.push.options = AdmissionOptions(providers=frozenset({"fcm"}), fast_threshold=1)
+        server.push.options = push_settings(providers=["fcm"], fanout_fast_threshold=1)
     else:
-        server.push.options = AdmissionOptions(providers=frozenset({"fcm"}), repairs=False)
+        server.push.options = push_settings(providers=["fcm"], repair_interval_secs=0)
     request = PublishRequest("ship", targets, Payload(title="Shipped"), [], not_before_ms=not_before)
     await server.push.publish("app", request)
     status = await ground.status()

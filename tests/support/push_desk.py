@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.outbound.addresses import is_public
-from sockudo.push.admission import AdmissionOptions
 from sockudo.push.delivery import Readiness, Sent
 from sockudo.push.directory import Directory
 from sockudo.push.endpoints import EndpointRules
@@ -25,6 +24,7 @@ from support.components import of_directory
 from support.desk import Desk
 from support.push_accounts import check_inline
 from support.push_directory import InlineTokens
+from support.push_service import push_settings
 from support.push_stores import DAY, a_device, a_status, a_subscription, an_event, an_intent
 
 __all__ = ["SECRET", "FakeProvider", "PushDesk"]
@@ -81,7 +81,7 @@ class PushDesk(Desk):
             self.clock,
             ready,
             rules,
-            AdmissionOptions(providers=frozenset({"fcm", "apns"})),
+            push_settings(),
             providers={"fcm": self.fcm},
         )
         directory = Directory(

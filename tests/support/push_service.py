@@ -8,10 +8,11 @@ from typing import Any
 
 from sockudo.apps.live import LiveApp
 from sockudo.config.push_rules import PushRule
+from sockudo.config.sections.push import Push as PushSettings
+from sockudo.config.sections.push import PushDefaultQuotas
 from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import Lease
 from sockudo.outbound.addresses import is_public
-from sockudo.push.admission import AdmissionOptions
 from sockudo.push.bodies import PublishRequest
 from sockudo.push.delivery import Readiness
 from sockudo.push.endpoints import EndpointRules
@@ -58,6 +59,13 @@ async def waiting(queue: MemoryJobQueue, stage: Stage = "publish_log", now_ms: i
     return leases
 
 
+def push_settings(**options: Any) -> PushSettings:
+    """Settings of push: FCM and APNs, if no ``providers`` are named, without an acceptance rate unless there is one."""
+    providers = options.pop("providers", ("fcm", "apns"))
+    quotas = PushDefaultQuotas(acceptance_rps=options.pop("acceptance_rps", 0))
+    return PushSettings(**{f"{name.lower()}_enabled": True for name in providers}, default_quotas=quotas, **options)
+
+
 class Desk:
     """The service, and all that it works with. ``woken`` are the stages that it has told to."""
 
@@ -67,7 +75,7 @@ class Desk:
         self.queue = MemoryJobQueue(PUSH_QUEUE)
         self.ready: Mapping[Provider, Readiness] = FCM
         self.woken: list[Stage] = []
-        self.options = AdmissionOptions(**{"providers": frozenset({"fcm", "apns"}), **options})
+        self.options = push_settings(**options)
         self.push = Push(self.store, self.queue, self.clock, self._ready, RULES, self.options, wake=self.woken.append)
 
     async def _ready(self, app_id: str) -> Mapping[Provider, Readiness]:
@@ -89,7 +97,7 @@ class PublishNode(PushNode):
         super().__init__(*apps)
         self.queue = MemoryJobQueue(PUSH_QUEUE)
         self.ready: Mapping[Provider, Readiness] = FCM
-        made = AdmissionOptions(**{"providers": frozenset({"fcm", "apns"}), **options})
+        made = push_settings(**options)
         self.push = Push(self.store, self.queue, self.clock, self._ready, self.rules, made)
         self.components.push = self.push
         reading = push_off(self.store, self.clock, self.rules, PushCounters())

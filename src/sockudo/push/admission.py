@@ -8,7 +8,6 @@ when its device has gone since.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -16,7 +15,8 @@ import msgspec
 
 from sockudo import errors
 from sockudo.base.windows import FixedWindows
-from sockudo.push.audience import Quotas, named_providers
+from sockudo.config.sections.push import Push as PushSettings
+from sockudo.push.audience import named_providers
 from sockudo.push.bodies import PublishRequest
 from sockudo.push.delivery import Readiness
 from sockudo.push.endpoints import EndpointRules
@@ -26,11 +26,11 @@ from sockudo.push.validation import check_id, check_override, check_payload, che
 
 __all__ = [
     "Acceptance",
-    "AdmissionOptions",
     "Keys",
     "Ready",
     "check_ready",
     "check_request",
+    "enabled_providers",
     "idempotency_keys",
     "regime_of",
 ]
@@ -67,51 +67,27 @@ def _check_times(request: PublishRequest, now_ms: int) -> None:
         raise errors.SCHEDULED_PUSH_INVALID(f"expiresAtMs ({expires}) must be after notBeforeMs ({not_before})")
 
 
-@dataclass(frozen=True, slots=True)
-class AdmissionOptions:
-    """What the configuration says. ``providers`` are the ones that are switched on.
-
-    ``acceptance_rps`` 0 is no limit. ``refusal`` is why nothing is taken at all, such as drivers that lose what they
-    hold. ``repairs`` says whether publishes that no planner took are looked for, ``repair_min_age_ms`` how
-    old these are at least.
-    """
-
-    providers: frozenset[Provider] = frozenset()
-    refusal: str | None = None
-    planner_workers: int = 1
-    shard_workers: int = 1
-    feedback_workers: int = 1
-    dispatch_workers: int = 1
-    fast_threshold: int = 10_000
-    acceptance_rps: int = 0
-    quotas: Quotas = field(default_factory=Quotas)
-    pressure: bool = False
-    publish_log_max_lag: int = 100_000
-    critical_queue_max_lag: int = 100_000
-    lag_threshold_secs: int = 60
-    pressure_retry_after: int = 5
-    repairs: bool = True
-    repair_min_age_ms: int = 30_000
+def enabled_providers(options: PushSettings) -> frozenset[Provider]:
+    """The ones that are switched on; channels of this server need no switch."""
+    return frozenset(each for each in PROVIDERS if getattr(options, f"{ROUTE_NAMES[each]}_enabled", False))
 
 
-def regime_of(count: int, options: AdmissionOptions) -> Regime:
+def regime_of(count: int, options: PushSettings) -> Regime:
     """How a publish with so many recipients is planned."""
-    return "fastPath" if count < options.fast_threshold else "shardPath"
+    return "fastPath" if count < options.fanout_fast_threshold else "shardPath"
 
 
 # ---- step 5 ----
 
 
 def check_ready(
-    options: AdmissionOptions, ready: Mapping[Provider, Readiness], targets: Sequence[Target], regime: Regime
+    options: PushSettings, ready: Mapping[Provider, Readiness], targets: Sequence[Target], regime: Regime
 ) -> None:
     """Raises errors.PUSH_DISABLED, or errors.CREDENTIAL_MISSING with what to set."""
-    if options.refusal is not None:
-        raise errors.PUSH_DISABLED(_UNAVAILABLE + options.refusal)
-    for name, workers in (("planner", options.planner_workers), ("feedback", options.feedback_workers)):
-        if not workers:
-            raise errors.PUSH_DISABLED(f"{_UNAVAILABLE}push.{name}_worker_count is 0")
-    if regime == "shardPath" and not options.shard_workers:
+    for name in ("planner_worker_count", "feedback_worker_count"):
+        if not getattr(options, name):
+            raise errors.PUSH_DISABLED(f"{_UNAVAILABLE}push.{name} is 0")
+    if regime == "shardPath" and not options.shard_worker_count:
         raise errors.PUSH_DISABLED(f"{_UNAVAILABLE}push.shard_worker_count is 0, and the publish is a large one")
     named = dict.fromkeys(named_providers(targets))
     if named:
@@ -119,12 +95,13 @@ def check_ready(
         if lacking:
             raise _missing(options, ready, lacking)
         return
-    if not options.providers:
+    enabled = enabled_providers(options)
+    if not enabled:
         raise errors.PUSH_DISABLED(f"{_UNAVAILABLE}push providers are disabled")
-    if not options.dispatch_workers:
+    if not options.dispatch_worker_count:
         raise errors.PUSH_DISABLED(f"{_UNAVAILABLE}no provider delivery worker is active")
-    if not any(_is_ready(ready, provider) for provider in options.providers):
-        raise _missing(options, ready, [provider for provider in PROVIDERS if provider in options.providers])
+    if not any(_is_ready(ready, provider) for provider in enabled):
+        raise _missing(options, ready, [provider for provider in PROVIDERS if provider in enabled])
 
 
 def _is_ready(ready: Mapping[Provider, Readiness], provider: Provider) -> bool:
@@ -133,14 +110,14 @@ def _is_ready(ready: Mapping[Provider, Readiness], provider: Provider) -> bool:
 
 
 def _missing(
-    options: AdmissionOptions, ready: Mapping[Provider, Readiness], lacking: Sequence[Provider]
+    options: PushSettings, ready: Mapping[Provider, Readiness], lacking: Sequence[Provider]
 ) -> errors.SockudoError:
     wanted = []
     for provider in lacking:
         name, found = ROUTE_NAMES[provider], ready.get(provider)
         if found is not None and found.missing:
             wanted.append(f"{name}: {found.missing}")
-        elif provider not in options.providers and provider != "realtime":
+        elif provider not in enabled_providers(options) and provider != "realtime":
             wanted.append(f"{name}: push.{name}_enabled is off")
         else:
             wanted.append(f"{name}: POST /apps/ID/push/credentials/{name}")

@@ -6,15 +6,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from sockudo.base.windows import KeyedWindows
+from sockudo.config.sections.push import Push as PushSettings
 from sockudo.push.ports import Devices
-from sockudo.push.recipients import ROUTE_NAMES, Provider
+from sockudo.push.recipients import PROVIDERS, ROUTE_NAMES, Provider
 from sockudo.push.records import Device, Target
 
-__all__ = ["Audience", "DeviceRates", "Quotas", "audience", "exceeded", "named_providers", "providers_of"]
+__all__ = ["Audience", "DeviceRates", "audience", "exceeded", "named_providers", "providers_of"]
 
 _PAGE: Final = 1000
 
@@ -101,15 +101,6 @@ async def _page(store: Devices, app_id: str, kind: str, name: str, after: str) -
 # ---- quotas ----
 
 
-@dataclass(frozen=True, slots=True)
-class Quotas:
-    """Recipients of one publish at most, in all and by provider; None is no limit, 0 lets nobody through."""
-
-    fanout_max: int | None = None
-    delivery_daily: int | None = None
-    ceilings: Mapping[Provider, int] = field(default_factory=dict)
-
-
 class DeviceRates:
     """How many notifications a device that has a rate policy is sent in a second, in this process."""
 
@@ -132,7 +123,7 @@ class DeviceRates:
 
 
 async def exceeded(
-    quotas: Quotas,
+    options: PushSettings,
     rates: DeviceRates,
     store: Devices,
     app_id: str,
@@ -142,13 +133,16 @@ async def exceeded(
 ) -> str | None:
     """The first quota that the publish is over, in words for its status; None when it may go."""
     count = found.total
-    if quotas.fanout_max is not None and count > quotas.fanout_max:
-        return f"fanout_max exceeded: {count} recipients, at most {quotas.fanout_max}"
-    if quotas.delivery_daily is not None and count > quotas.delivery_daily:
-        return f"delivery_quota_daily exceeded: {count} recipients, at most {quotas.delivery_daily}"
-    if quotas.ceilings and count:
-        by_provider = await providers_of(store, app_id, targets, found.devices, quotas.ceilings)
-        for provider, most in quotas.ceilings.items():
+    if options.fanout_max is not None and count > options.fanout_max:
+        return f"fanout_max exceeded: {count} recipients, at most {options.fanout_max}"
+    daily = options.delivery_quota_daily
+    if daily is not None and count > daily:
+        return f"delivery_quota_daily exceeded: {count} recipients, at most {daily}"
+    limits = ((provider, getattr(options.quotas, ROUTE_NAMES[provider])) for provider in PROVIDERS)
+    ceilings = {provider: most for provider, most in limits if most is not None}
+    if ceilings and count:
+        by_provider = await providers_of(store, app_id, targets, found.devices, ceilings)
+        for provider, most in ceilings.items():
             if by_provider[provider] > most:
                 return f"provider ceiling of {ROUTE_NAMES[provider]} exceeded: at most {most} recipients"
     device = rates.over(found.devices, now) if found.devices else None

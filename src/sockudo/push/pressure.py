@@ -12,9 +12,9 @@ from typing import Final
 
 from sockudo import errors
 from sockudo.base.clock import Clock
+from sockudo.config.sections.push import Push as PushSettings
 from sockudo.errors import SockudoError
 from sockudo.jobs.ports import Depth, JobQueue
-from sockudo.push.admission import AdmissionOptions
 from sockudo.push.audience import named_providers
 from sockudo.push.delivery import Readiness
 from sockudo.push.messages import delivery_stage
@@ -67,7 +67,7 @@ class QueueReadings:
 
 
 async def check_pressure(
-    options: AdmissionOptions,
+    options: PushSettings,
     readings: QueueReadings,
     app_id: str,
     targets: Sequence[Target],
@@ -81,7 +81,7 @@ async def check_pressure(
     other provider. ``devices`` are those that the targets name. Raises errors.SERVICE_UNAVAILABLE when the queue does
     not answer.
     """
-    if options.pressure:
+    if options.backpressure.always:
         raise _refusal(options, "push backpressure is switched on (PUSH_BACKPRESSURE)")
     active = [provider for provider in PROVIDERS if (found := ready.get(provider)) is not None and found.ready]
     try:
@@ -105,7 +105,7 @@ async def check_pressure(
 
 
 def _check_own(
-    options: AdmissionOptions,
+    options: PushSettings,
     app_id: str,
     depths: Mapping[str, Depth],
     shares: Mapping[Stage, Mapping[str, Depth]],
@@ -131,34 +131,38 @@ def _possible(targets: Sequence[Target], devices: Sequence[Device], active: Iter
     return {*named_providers(targets), *(device.recipient.provider for device in devices)}
 
 
-def _is_beyond(options: AdmissionOptions, stage: Stage, depth: Depth) -> bool:
+def _is_beyond(options: PushSettings, stage: Stage, depth: Depth) -> bool:
     return _waits(depth) >= _most(options, stage) or _is_late(options, stage, depth)
 
 
-def _most(options: AdmissionOptions, stage: Stage) -> int:
-    return options.publish_log_max_lag if stage == "publish_log" else options.critical_queue_max_lag
+def _most(options: PushSettings, stage: Stage) -> int:
+    return (
+        options.backpressure.publish_log_max_lag
+        if stage == "publish_log"
+        else options.backpressure.critical_queue_max_lag
+    )
 
 
 def _waits(depth: Depth) -> int:
     return depth.ready + depth.delayed
 
 
-def _is_late(options: AdmissionOptions, stage: Stage, depth: Depth) -> bool:
+def _is_late(options: PushSettings, stage: Stage, depth: Depth) -> bool:
     """Nobody takes dead letters away: they may be as old as they are."""
-    return 0 < options.lag_threshold_secs * 1000 <= _age(depth) and stage != "dead_letters"
+    return 0 < options.backpressure_lag_threshold_secs * 1000 <= _age(depth) and stage != "dead_letters"
 
 
 def _age(depth: Depth) -> int:
     return max(depth.oldest_ready_ms, depth.oldest_inflight_ms)
 
 
-def _too_many(options: AdmissionOptions, stage: Stage, depth: Depth, whose: str) -> SockudoError:
+def _too_many(options: PushSettings, stage: Stage, depth: Depth, whose: str) -> SockudoError:
     return _refusal(options, f"push {stage} lag exceeded: {_waits(depth)} messages{whose} wait")
 
 
-def _too_old(options: AdmissionOptions, stage: Stage, depth: Depth, whose: str) -> SockudoError:
+def _too_old(options: PushSettings, stage: Stage, depth: Depth, whose: str) -> SockudoError:
     return _refusal(options, f"push {stage} lag exceeded: the oldest message{whose} is {_age(depth) // 1000} s old")
 
 
-def _refusal(options: AdmissionOptions, text: str) -> SockudoError:
-    return errors.PUSH_BACKPRESSURE(text, retry_after=options.pressure_retry_after)
+def _refusal(options: PushSettings, text: str) -> SockudoError:
+    return errors.PUSH_BACKPRESSURE(text, retry_after=options.backpressure.retry_after_seconds)

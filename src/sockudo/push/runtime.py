@@ -10,6 +10,7 @@ from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import structlog
+from msgspec.structs import replace
 
 from sockudo import errors
 from sockudo.apps.registry import AppRegistry
@@ -19,11 +20,11 @@ from sockudo.base.private_files import kept_secret
 from sockudo.base.spans import Tracer
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.config import Settings
+from sockudo.config.sections.push import Push as PushSettings
 from sockudo.errors import SockudoError
 from sockudo.inspector import Inspector
 from sockudo.jobs.ports import JobQueue
-from sockudo.push.admission import AdmissionOptions
-from sockudo.push.audience import Quotas
+from sockudo.push.admission import enabled_providers
 from sockudo.push.credentials import CredentialCheck
 from sockudo.push.delivery import Materials, PublishOnChannel, PushProvider, Readiness
 from sockudo.push.directory import Directory
@@ -127,7 +128,7 @@ class PushRuntime(PushServices):
     @property
     def needed(self) -> bool:
         """Whether some provider is switched on."""
-        return bool(_enabled(self._settings))
+        return bool(enabled_providers(self._settings.push))
 
     @property
     def pipeline(self) -> Pipeline | None:
@@ -179,7 +180,7 @@ class PushRuntime(PushServices):
             clock,
             ready,
             storage.rules,
-            _admission_options(settings),
+            _as_limited(settings),
             wake=pipeline.wake,
             counters=self.counters,
             webhooks=webhooks,
@@ -199,7 +200,7 @@ class PushRuntime(PushServices):
         self._settings = settings
         if (sending := self.delivery.if_open) is not None:
             sending.pipeline.configure(settings.push)
-            sending.push.options = _admission_options(settings)
+            sending.push.options = _as_limited(settings)
 
     async def measure(self) -> None:
         """Reads the depths of the queue, for metrics; takes a second at most."""
@@ -260,18 +261,6 @@ async def _opened(thing: PushStore | JobQueue, start: Callable[[], Awaitable[Non
         raise
 
 
-def _enabled(settings: Settings) -> frozenset[Provider]:
-    push = settings.push
-    switches: dict[Provider, bool] = {
-        "fcm": push.fcm_enabled,
-        "apns": push.apns_enabled,
-        "webPush": push.webpush_enabled,
-        "hms": push.hms_enabled,
-        "wns": push.wns_enabled,
-    }
-    return frozenset(provider for provider, on in switches.items() if on)
-
-
 def _endpoint_rules(settings: Settings, is_public: Callable[[str], bool]) -> EndpointRules:
     web = settings.push.webpush
     return EndpointRules(
@@ -298,32 +287,9 @@ def push_envelopes(settings: Settings) -> Envelopes:
     return Envelopes(kept.text, earlier=[_EARLIER_DEV_KEY])
 
 
-def _admission_options(settings: Settings) -> AdmissionOptions:
+def _as_limited(settings: Settings) -> PushSettings:
+    """Without a rate while no rates are limited."""
     push = settings.push
-    quotas, pressure = push.quotas, push.backpressure
-    ceilings: dict[Provider, int | None] = {
-        "fcm": quotas.fcm,
-        "apns": quotas.apns,
-        "webPush": quotas.webpush,
-        "hms": quotas.hms,
-        "wns": quotas.wns,
-        "realtime": quotas.realtime,
-    }
-    set_ones = {provider: most for provider, most in ceilings.items() if most is not None}
-    return AdmissionOptions(
-        providers=_enabled(settings),
-        planner_workers=push.planner_worker_count,
-        shard_workers=push.shard_worker_count,
-        feedback_workers=push.feedback_worker_count,
-        dispatch_workers=push.dispatch_worker_count,
-        fast_threshold=push.fanout_fast_threshold,
-        acceptance_rps=push.default_quotas.acceptance_rps if settings.rate_limiter.enabled else 0,
-        quotas=Quotas(fanout_max=push.fanout_max, delivery_daily=push.delivery_quota_daily, ceilings=set_ones),
-        pressure=pressure.always,
-        publish_log_max_lag=pressure.publish_log_max_lag,
-        critical_queue_max_lag=pressure.critical_queue_max_lag,
-        lag_threshold_secs=push.backpressure_lag_threshold_secs,
-        pressure_retry_after=pressure.retry_after_seconds,
-        repairs=push.repair_interval_secs > 0,
-        repair_min_age_ms=push.repair_min_age_secs * 1000,
-    )
+    if settings.rate_limiter.enabled:
+        return push
+    return replace(push, default_quotas=replace(push.default_quotas, acceptance_rps=0))

@@ -12,11 +12,11 @@ from sockudo import errors
 from sockudo.base.clock import Clock
 from sockudo.base.ids import unique_id
 from sockudo.base.spans import TraceHeaders, Tracer
+from sockudo.config.sections.push import Push as PushSettings
 from sockudo.errors import SockudoError
 from sockudo.jobs.ports import Job, JobQueue
 from sockudo.push.admission import (
     Acceptance,
-    AdmissionOptions,
     Keys,
     Ready,
     check_ready,
@@ -80,7 +80,7 @@ class Push:
         clock: Clock,
         ready: Ready,
         rules: EndpointRules,
-        options: AdmissionOptions,
+        options: PushSettings,
         *,
         wake: Callable[[str], None] = lambda _: None,
         counters: PushCounters | None = None,
@@ -152,9 +152,7 @@ class Push:
         _check_new(found, intent, scheduled=scheduled)
         reason = None
         if not over_quota:
-            reason = await exceeded(
-                options.quotas, self._device_rates, self.store, app_id, request.targets, found, begun
-            )
+            reason = await exceeded(options, self._device_rates, self.store, app_id, request.targets, found, begun)
         made = None if reason is not None else await self._planned(intent, found)
         status = _status(intent, found, reason, made)
         winner = await self.store.accept(status, intent if reason is None else None, keys.names, keys.until_ms)
@@ -198,9 +196,10 @@ class Push:
         options = self.options
         ready = await self.ready(app_id)
         check_ready(options, ready, request.targets, regime)
-        if limited and options.acceptance_rps:
+        rate = options.default_quotas.acceptance_rps
+        if limited and rate:
             try:
-                taken = self._acceptance.check(app_id, options.acceptance_rps, self.clock.monotonic())
+                taken = self._acceptance.check(app_id, rate, self.clock.monotonic())
             except SockudoError:
                 self.counters.count("quota_acceptance_rejections_total", app_id)
                 raise

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from sockudo import errors
 from sockudo.base.clock import Clock
 from sockudo.base.components import Component
+from sockudo.config.sections.push import Push as PushSettings
 from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import Job
-from sockudo.push.admission import AdmissionOptions
 from sockudo.push.delivery import Readiness
 from sockudo.push.directory import Directory
 from sockudo.push.endpoints import EndpointRules
@@ -28,7 +28,7 @@ __all__ = ["PushServices", "Storage", "push_off"]
 
 def push_off(store: PushStore, clock: Clock, rules: EndpointRules, counters: PushCounters) -> Push:
     """Over a store that is open; every publish that is otherwise right gets errors.PUSH_DISABLED."""
-    return Push(store, _NoQueue(PUSH_QUEUE), clock, _nobody, rules, AdmissionOptions(), counters=counters)
+    return Push(store, _NoQueue(PUSH_QUEUE), clock, _nobody, rules, PushSettings(), counters=counters)
 
 
 async def _nobody(app_id: str) -> Mapping[Provider, Readiness]:

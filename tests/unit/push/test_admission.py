@@ -8,10 +8,10 @@ import pytest
 from msgspec.structs import replace
 
 from sockudo import errors
+from sockudo.config.sections.push import Push as PushSettings
 from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.push.admission import (
     Acceptance,
-    AdmissionOptions,
     check_ready,
     check_request,
     idempotency_keys,
@@ -21,10 +21,10 @@ from sockudo.push.bodies import PublishRequest
 from sockudo.push.delivery import Readiness
 from sockudo.push.recipients import FcmRecipient, Provider, RealtimeRecipient, WebRecipient
 from sockudo.push.records import Override, Regime, Target
-from support.push_service import RULES, a_publish, channel
+from support.push_service import RULES, a_publish, channel, push_settings
 from support.push_stores import DAY, NOW, an_intent
 
-BOTH = AdmissionOptions(providers=frozenset({"fcm", "apns"}))
+BOTH = push_settings()
 FCM_ONLY: dict[Provider, Readiness] = {
     "fcm": Readiness(True, "environment"),
     "apns": Readiness(False, None, "set APNS_TOPIC"),
@@ -107,8 +107,8 @@ def test_every_part_is_looked_at(request_: Any, spec: ErrorSpec, text: str) -> N
     assert refusal(request_) == (spec, text)
 
 
-def changed(**fields: Any) -> AdmissionOptions:
-    return AdmissionOptions(**{"providers": BOTH.providers, **fields})
+def changed(**fields: Any) -> PushSettings:
+    return push_settings(**fields)
 
 
 @pytest.mark.parametrize(("count", "regime"), [(0, "fastPath"), (9_999, "fastPath"), (10_000, "shardPath")])
@@ -119,9 +119,9 @@ def test_large_publishes_are_planned_in_shards(count: int, regime: Regime) -> No
 @pytest.mark.parametrize(
     ("options", "ready", "targets", "regime", "spec", "text"),
     [
-        (AdmissionOptions(), {}, [channel()], "fastPath", errors.PUSH_DISABLED, "push providers are disabled"),
+        (PushSettings(), {}, [channel()], "fastPath", errors.PUSH_DISABLED, "push providers are disabled"),
         (
-            AdmissionOptions(),
+            PushSettings(),
             {"realtime": Readiness(True)},
             [channel()],
             "fastPath",
@@ -129,7 +129,7 @@ def test_large_publishes_are_planned_in_shards(count: int, regime: Regime) -> No
             "push providers are disabled",
         ),
         (
-            changed(dispatch_workers=0),
+            changed(dispatch_worker_count=0),
             FCM_ONLY,
             [channel()],
             "fastPath",
@@ -160,9 +160,8 @@ def test_large_publishes_are_planned_in_shards(count: int, regime: Regime) -> No
             errors.CREDENTIAL_MISSING,
             "provider credentials are not ready (fcm: push.fcm_enabled is off; hms: push.hms_enabled is off)",
         ),
-        (changed(refusal="for a reason"), FCM_ONLY, [channel()], "fastPath", errors.PUSH_DISABLED, "for a reason"),
         (
-            changed(planner_workers=0),
+            changed(planner_worker_count=0),
             FCM_ONLY,
             [channel()],
             "fastPath",
@@ -170,7 +169,7 @@ def test_large_publishes_are_planned_in_shards(count: int, regime: Regime) -> No
             "push.planner_worker_count is 0",
         ),
         (
-            changed(feedback_workers=0),
+            changed(feedback_worker_count=0),
             FCM_ONLY,
             [channel()],
             "fastPath",
@@ -178,7 +177,7 @@ def test_large_publishes_are_planned_in_shards(count: int, regime: Regime) -> No
             "push.feedback_worker_count is 0",
         ),
         (
-            changed(shard_workers=0),
+            changed(shard_worker_count=0),
             FCM_ONLY,
             [channel()],
             "shardPath",
@@ -188,7 +187,7 @@ def test_large_publishes_are_planned_in_shards(count: int, regime: Regime) -> No
     ],
 )
 def test_nobody_could_send_it(
-    options: AdmissionOptions,
+    options: PushSettings,
     ready: dict[Provider, Readiness],
     targets: list[Target],
     regime: Regime,
@@ -208,12 +207,12 @@ def test_nobody_could_send_it(
     [
         (BOTH, [channel()], "shardPath"),
         (BOTH, [RAW_FCM], "fastPath"),
-        (changed(shard_workers=0), [channel()], "fastPath"),
+        (changed(shard_worker_count=0), [channel()], "fastPath"),
         # Nobody else is asked where a target names its provider.
-        (AdmissionOptions(), [RAW_REALTIME], "fastPath"),
+        (PushSettings(), [RAW_REALTIME], "fastPath"),
     ],
 )
-def test_somebody_could(options: AdmissionOptions, targets: list[Target], regime: Regime) -> None:
+def test_somebody_could(options: PushSettings, targets: list[Target], regime: Regime) -> None:
     check_ready(options, {**FCM_ONLY, "realtime": Readiness(True)}, targets, regime)
 
 

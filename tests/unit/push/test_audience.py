@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sockudo.push.audience import DeviceRates, Quotas, audience, exceeded, named_providers, providers_of
+from sockudo.config.sections.push import Push as PushSettings
+from sockudo.config.sections.push import PushQuotas
+from sockudo.push.audience import DeviceRates, audience, exceeded, named_providers, providers_of
 from sockudo.push.recipients import ApnsRecipient, FcmRecipient
 from sockudo.push.records import RatePolicy, Target
 from sockudo.push.stores.sql import MemoryPushStore
@@ -88,49 +90,48 @@ async def store_of_quotas() -> MemoryPushStore:
 
 async def reason(
     store_of_quotas: MemoryPushStore,
-    quotas: Quotas,
+    quotas: PushQuotas,
     *targets: Target,
     rates: DeviceRates | None = None,
     now: float = 0.0,
 ) -> str | None:
     found = await audience(store_of_quotas, "app", targets)
-    return await exceeded(quotas, rates or DeviceRates(), store_of_quotas, "app", targets, found, now)
+    return await exceeded(
+        PushSettings(quotas=quotas), rates or DeviceRates(), store_of_quotas, "app", targets, found, now
+    )
 
 
 @pytest.mark.parametrize(
     ("quotas", "text"),
     [
-        (Quotas(), None),
-        (Quotas(fanout_max=2, delivery_daily=2, ceilings={"fcm": 2, "apns": 0}), None),
-        (Quotas(fanout_max=1), "fanout_max exceeded: 2 recipients, at most 1"),
-        (Quotas(fanout_max=0, delivery_daily=0), "fanout_max exceeded: 2 recipients, at most 0"),
-        (Quotas(delivery_daily=1), "delivery_quota_daily exceeded: 2 recipients, at most 1"),
-        (Quotas(ceilings={"apns": 0, "fcm": 1}), "provider ceiling of fcm exceeded: at most 1 recipients"),
+        (PushQuotas(), None),
+        (PushQuotas(fanout_max=2, delivery_daily=2, fcm=2, apns=0), None),
+        (PushQuotas(fanout_max=1), "fanout_max exceeded: 2 recipients, at most 1"),
+        (PushQuotas(fanout_max=0, delivery_daily=0), "fanout_max exceeded: 2 recipients, at most 0"),
+        (PushQuotas(delivery_daily=1), "delivery_quota_daily exceeded: 2 recipients, at most 1"),
+        (PushQuotas(apns=0, fcm=1), "provider ceiling of fcm exceeded: at most 1 recipients"),
     ],
 )
 async def test_the_first_quota_that_is_exceeded(
-    store_of_quotas: MemoryPushStore, quotas: Quotas, text: str | None
+    store_of_quotas: MemoryPushStore, quotas: PushQuotas, text: str | None
 ) -> None:
     assert await reason(store_of_quotas, quotas, channel()) == text
 
 
 async def test_nobody_is_never_too_many(store_of_quotas: MemoryPushStore) -> None:
-    assert (
-        await reason(store_of_quotas, Quotas(fanout_max=0, delivery_daily=0, ceilings={"fcm": 0}), channel("empty"))
-        is None
-    )
+    assert await reason(store_of_quotas, PushQuotas(fanout_max=0, delivery_daily=0, fcm=0), channel("empty")) is None
 
 
 async def test_a_device_has_a_rate_of_its_own_as_a_target_only(store_of_quotas: MemoryPushStore) -> None:
     rates = DeviceRates()
     for _ in range(2):
-        assert await reason(store_of_quotas, Quotas(), device("slow"), device("free"), rates=rates) is None
+        assert await reason(store_of_quotas, PushQuotas(), device("slow"), device("free"), rates=rates) is None
     assert (
-        await reason(store_of_quotas, Quotas(), device("slow"), rates=rates, now=0.9)
+        await reason(store_of_quotas, PushQuotas(), device("slow"), rates=rates, now=0.9)
         == "pushRatePolicy of device slow exceeded"
     )
-    assert await reason(store_of_quotas, Quotas(), device("free"), channel(), rates=rates, now=0.9) is None
-    assert await reason(store_of_quotas, Quotas(), device("slow"), rates=rates, now=1.0) is None
+    assert await reason(store_of_quotas, PushQuotas(), device("free"), channel(), rates=rates, now=0.9) is None
+    assert await reason(store_of_quotas, PushQuotas(), device("slow"), rates=rates, now=1.0) is None
 
 
 async def test_a_publish_that_is_refused_takes_nothing_of_other_devices(store_of_quotas: MemoryPushStore) -> None:
@@ -138,6 +139,6 @@ async def test_a_publish_that_is_refused_takes_nothing_of_other_devices(store_of
     await store_of_quotas.put_device(a_device("a", rate_policy=policy))
     await store_of_quotas.put_device(a_device("b", rate_policy=policy))
     rates = DeviceRates()
-    assert await reason(store_of_quotas, Quotas(), device("b"), rates=rates) is None
-    assert await reason(store_of_quotas, Quotas(), device("a"), device("b"), rates=rates) is not None
-    assert await reason(store_of_quotas, Quotas(), device("a"), rates=rates) is None
+    assert await reason(store_of_quotas, PushQuotas(), device("b"), rates=rates) is None
+    assert await reason(store_of_quotas, PushQuotas(), device("a"), device("b"), rates=rates) is not None
+    assert await reason(store_of_quotas, PushQuotas(), device("a"), rates=rates) is None

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import structlog
 
+from sockudo.config.sections.push import PushQuotas
 from sockudo.inspector import Inspector
-from sockudo.push.audience import Quotas
 from sockudo.push.observers import ProviderRefusals, PushWebhooks
 from sockudo.push.records import Counters, OutcomeError, State
 from sockudo.testing import FakeClock
@@ -94,7 +94,7 @@ def test_nothing_is_told_unless_it_is_switched_on_and_somebody_listens() -> None
 
 async def test_a_quota_that_is_exceeded_is_told_where_nobody_waits_for_the_answer() -> None:
     told = Told()
-    desk = Desk(quotas=Quotas(fanout_max=0))
+    desk = Desk(quotas=PushQuotas(fanout_max=0))
     desk.push.webhooks = webhooks(told)
     await desk.store.put_subscription(a_subscription("news", "d"))
     await desk.push.publish("app", a_publish(publish_id="ship"))

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from sockudo import errors
+from sockudo.config.sections.push import Push as PushSettings
+from sockudo.config.sections.push import PushBackpressure
 from sockudo.errors import SockudoError
 from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import Depth, Job
-from sockudo.push.admission import AdmissionOptions
 from sockudo.push.delivery import Readiness
 from sockudo.push.pressure import QueueReadings, check_pressure
 from sockudo.push.queue import PUSH_QUEUE, STAGES, Stage
@@ -21,8 +22,8 @@ from sockudo.testing import FakeClock
 from support.push_pipeline import device
 from support.push_service import channel
 
-_OPTIONS = AdmissionOptions(
-    providers=frozenset({"fcm", "apns"}), publish_log_max_lag=10, critical_queue_max_lag=20, pressure_retry_after=7
+_OPTIONS = PushSettings(
+    backpressure=PushBackpressure(publish_log_max_lag=10, critical_queue_max_lag=20, retry_after_seconds=7)
 )
 _FCM: Mapping[Provider, Readiness] = {"fcm": Readiness(True), "apns": Readiness(False, None, "set APNS_TOPIC")}
 _BOTH: Mapping[Provider, Readiness] = {"fcm": Readiness(True), "apns": Readiness(True)}
@@ -97,7 +98,7 @@ async def _check(
     *targets: Target,
     devices: Sequence[Device] = (),
     ready: Mapping[Provider, Readiness] = _BOTH,
-    options: AdmissionOptions = _OPTIONS,
+    options: PushSettings = _OPTIONS,
 ) -> None:
     await check_pressure(options, _Readings(given), app_id, targets or (channel(),), devices, ready)
 
@@ -206,9 +207,9 @@ async def test_what_waits_is_not_too_much(stage: Stage, depth: Depth) -> None:
 
 async def test_no_threshold_of_age_and_none_at_all() -> None:
     old = {stage: {"app": Depth(ready=1, oldest_ready_ms=10**9)} for stage in STAGES}
-    await _check(old, options=AdmissionOptions(providers=_OPTIONS.providers, lag_threshold_secs=0))
+    await _check(old, options=PushSettings(backpressure_lag_threshold_secs=0))
     with pytest.raises(SockudoError, match="PUSH_BACKPRESSURE"):
-        await _check({}, options=AdmissionOptions(pressure=True))
+        await _check({}, options=PushSettings(backpressure=PushBackpressure(always=True)))
 
 
 async def test_whose_messages_they_are_is_asked_only_when_it_matters() -> None:

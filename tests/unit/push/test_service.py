@@ -11,10 +11,10 @@ import structlog
 from msgspec.structs import replace
 
 from sockudo import errors
+from sockudo.config.sections.push import PushBackpressure, PushQuotas
 from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import Depth, Job
-from sockudo.push.audience import Quotas
 from sockudo.push.bodies import PublishRequest
 from sockudo.push.delivery import Readiness
 from sockudo.push.messages import PublishLog, read_body
@@ -197,7 +197,7 @@ async def test_so_many_a_second_and_not_those_of_rules() -> None:
 
 
 async def test_too_much_waits_already() -> None:
-    desk = Desk(publish_log_max_lag=2)
+    desk = Desk(backpressure=PushBackpressure(publish_log_max_lag=2))
     for _ in range(2):
         await desk.push.publish("app", a_publish())
     desk.clock.advance(0.3)
@@ -220,7 +220,7 @@ async def test_a_queue_that_does_not_answer(desk: Desk) -> None:
 
 async def test_refusals_come_in_the_order_of_the_steps() -> None:
     """Each step is repaired in turn, and shows the next."""
-    desk = Desk(providers=frozenset(), acceptance_rps=1, pressure=True)
+    desk = Desk(providers=frozenset(), acceptance_rps=1, backpressure=PushBackpressure(always=True))
     request = a_publish(RAW, title="{{ data.x }}", body="b" * 5000)
 
     async def next_refusal(**options: Any) -> str:
@@ -245,7 +245,7 @@ async def test_refusals_come_in_the_order_of_the_steps() -> None:
 
 
 async def test_a_quota_that_is_exceeded_is_an_end_and_not_an_error() -> None:
-    desk = Desk(quotas=Quotas(fanout_max=0))
+    desk = Desk(quotas=PushQuotas(fanout_max=0))
     await desk.store.put_subscription(a_subscription("news", "d"))
     with structlog.testing.capture_logs() as lines:
         first = await desk.push.publish("app", a_publish(publish_id="ship"))
@@ -262,7 +262,7 @@ async def test_a_quota_that_is_exceeded_is_an_end_and_not_an_error() -> None:
 
 
 async def test_whoever_may_goes_over_the_quota_and_leaves_a_line() -> None:
-    desk = Desk(quotas=Quotas(fanout_max=0))
+    desk = Desk(quotas=PushQuotas(fanout_max=0))
     await desk.store.put_subscription(a_subscription("news", "d"))
     with structlog.testing.capture_logs() as lines:
         accepted = await desk.push.publish("app", a_publish(publish_id="ship"), over_quota=True)
@@ -358,7 +358,7 @@ async def test_an_attempt_that_went_no_further_is_taken_up(desk: Desk) -> None:
 async def test_what_is_kept_is_accepted_though_the_queue_has_gone() -> None:
     """Whoever repairs finds it in the log; a second publish would notify everybody twice."""
     for repairs in (True, False):
-        desk = Desk(repairs=repairs)
+        desk = Desk(repair_interval_secs=30 if repairs else 0)
 
         # The disk is waited for only where nobody repairs what the loss of power takes.
         async def gone(messages: Sequence[Job], now_ms: int, *, lasting: bool, repairs: bool = repairs) -> None:
@@ -390,7 +390,7 @@ async def test_nothing_is_promised_that_the_store_does_not_keep() -> None:
 
 
 async def test_nothing_of_what_is_said_or_to_whom_is_ever_logged(capfd: pytest.CaptureFixture[str]) -> None:
-    desk = Desk(quotas=Quotas(fanout_max=0))
+    desk = Desk(quotas=PushQuotas(fanout_max=0))
     planted = a_publish(
         RAW,
         title="planted-title",

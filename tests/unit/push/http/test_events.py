@@ -10,8 +10,8 @@ import pytest
 from sockudo import errors
 from sockudo.config.apps import Limits
 from sockudo.config.push_rules import PushRule
+from sockudo.config.sections.push import PushBackpressure, PushQuotas
 from sockudo.edge.replies import PLAIN_OK
-from sockudo.push.audience import Quotas
 from support.inside import Client, live_app
 from support.push_service import PublishNode
 
@@ -66,7 +66,7 @@ async def test_what_cannot_be_pushed_is_not_said(node: PublishNode, headers: dic
     reply = await node.event({**event, **HI}, headers=headers)
     assert reply.error == "push admission unavailable: push providers are disabled"
     node.components.push = node.push
-    node.push.options = PublishNode(pressure=True).push.options
+    node.push.options = PublishNode(backpressure=PushBackpressure(always=True)).push.options
     reply = await node.event({**event, **HI}, headers=headers)
     assert (reply.status, reply.headers["retry-after"]) == (429, "5")
     node.push.options = PublishNode().push.options
@@ -94,7 +94,7 @@ async def test_an_event_that_must_not_be_said_is_not_pushed(node: PublishNode) -
 async def test_a_quota_does_not_fail_the_event(node: PublishNode) -> None:
     await node.register("tab-1")
     await node.subscribe("news", "tab-1")
-    node.push.options = PublishNode(quotas=Quotas(fanout_max=0)).push.options
+    node.push.options = PublishNode(quotas=PushQuotas(fanout_max=0)).push.options
     client = listening(node, "news")
     assert (await node.event({"name": "tide", "data": "x", "channel": "news", **HI})).status == 200
     assert len(client.frames()) == 1

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from sockudo import errors
 from sockudo.config.apps import Limits
+from sockudo.config.sections.push import PushBackpressure, PushQuotas
 from sockudo.edge.lane import Lane, LaneEntry
 from sockudo.edge.replies import Reply, error_reply
-from sockudo.push.audience import Quotas
 from sockudo.push.delivery import Batch, DeliveryJob, Readiness
 from sockudo.push.messages import Retry, retry_message
 from sockudo.push.recipients import FcmRecipient
@@ -157,7 +157,7 @@ async def test_the_express_lane_answers_what_the_route_does(
 ) -> None:
     replies = []
     for way in ({}, {"Upgrade": "h2c", "Connection": "Upgrade"}):
-        node = PublishNode(quotas=Quotas(fanout_max=0))
+        node = PublishNode(quotas=PushQuotas(fanout_max=0))
         await node.register("tab-1")
         await node.subscribe("parcel-1", "tab-1")
         reply = await node.ask("POST", "/publish", body, headers=headers | way, **params)
@@ -294,14 +294,14 @@ async def test_own_limits_say_when_to_come_back() -> None:
     await publish(node)
     reply = await node.ask("POST", "/publish", BODY)
     assert (reply.status, reply.json()["code"], reply.headers["retry-after"]) == (429, "rate_limited", "1")
-    node = PublishNode(pressure=True, pressure_retry_after=9)
+    node = PublishNode(backpressure=PushBackpressure(always=True, retry_after_seconds=9))
     reply = await node.ask("POST", "/publish", BODY)
     assert (reply.status, reply.json()["code"], reply.headers["retry-after"]) == (429, "rate_limited", "9")
 
 
 async def test_quotas_and_who_may_go_over_them() -> None:
     """Scenario 18."""
-    node = PublishNode(quotas=Quotas(fanout_max=0))
+    node = PublishNode(quotas=PushQuotas(fanout_max=0))
     await node.register("tab-1")
     await node.subscribe("parcel-1", "tab-1")
     for _ in range(2):

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from sockudo.jobs.memory import MemoryJobQueue
-from sockudo.push.admission import AdmissionOptions
 from sockudo.push.delivery import Readiness, Sent
 from sockudo.push.queue import PUSH_QUEUE
 from sockudo.push.records import OutcomeError
 from sockudo.push.service import Push
 from support.push_desk import FakeProvider
 from support.push_directory import PushNode
+from support.push_service import push_settings
 
 TOKEN = "planted-token-of-tab-1"
 
@@ -29,7 +29,7 @@ class Node(PushNode):
             return {"fcm": Readiness(True, "stored"), "webPush": Readiness(False, None, "VAPID_PRIVATE_KEY is not set")}
 
         providers = {"fcm": self.fcm, "webPush": FakeProvider()}
-        options = AdmissionOptions(providers=frozenset({"fcm", "webPush"}))
+        options = push_settings(providers=["fcm", "webPush"])
         self.components.push = Push(
             self.store,
             MemoryJobQueue(PUSH_QUEUE),

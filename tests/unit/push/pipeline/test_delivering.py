@@ -11,7 +11,6 @@ import pytest
 from sockudo.config.sections.push import Push as PushSettings
 from sockudo.config.sections.push import PushCircuitBreaker, PushRetry
 from sockudo.errors import SockudoError
-from sockudo.push.admission import AdmissionOptions
 from sockudo.push.bodies import PublishRequest
 from sockudo.push.delivery import Readiness, Sent
 from sockudo.push.endpoints import EndpointRules
@@ -21,6 +20,7 @@ from sockudo.push.recipients import Provider
 from sockudo.push.records import Counters, OutcomeError, Payload, PublishStatus, Target
 from sockudo.push.service import Push
 from support.push_pipeline import APP, World, device, failure, on_channel
+from support.push_service import push_settings
 from support.virtual_time import in_virtual_time
 
 
@@ -369,7 +369,7 @@ def _push(world: World, *providers: Provider) -> Push:
     async def ready(app_id: str) -> Mapping[Provider, Readiness]:
         return {provider: Readiness(True) for provider in providers}
 
-    rules, options = EndpointRules(lambda host: True), AdmissionOptions(providers=frozenset(providers))
+    rules, options = EndpointRules(lambda host: True), push_settings(providers=providers)
     return Push(world.store, world.queue, world.clock, ready, rules, options, wake=world.pipeline.wake)
 
 
