@@ -21,17 +21,15 @@ from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.push.records import Device, PublishIntent, Subscription, Target
 from sockudo.push.rendering import render
 from sockudo.push.seen import Seen
+from sockudo.push.validation import CLIENT_SCOPE
 
-__all__ = ["CLIENT_SCOPE", "DIRECT_MOST", "Page", "Planning", "few", "pages", "plan_few", "plan_step"]
+__all__ = ["DIRECT_MOST", "Page", "Planning", "few", "pages", "plan_few", "plan_step"]
 
 _PAGE: Final = 1000
 
 DIRECT_MOST: Final = 100
 """Recipients of a publish that is planned while it is accepted. So many take the loop less than a millisecond and fill
 one batch of a provider at most, so that the keys of its batches are known from its id."""
-
-CLIENT_SCOPE: Final = "__sockudo_client_scope__:"
-"""How the device id of a subscription begins that stands for all devices of a client (spec: push § 3)."""
 
 
 class Page(NamedTuple):

@@ -54,7 +54,8 @@ FORM_FACTORS: Final = ("phone", "tablet", "desktop", "tv", "car", "watch", "embe
 PLATFORMS: Final = ("android", "ios", "browser", "windows", "macos", "watchos", "tvos", "other")
 
 CLIENT_SCOPE: Final = "__sockudo_client_scope__:"
-"""Begins the device id of a subscription that stands for all devices of a client; no device has such an id."""
+"""Begins the device id of a subscription that stands for all devices of a client (spec: push § 3); no device has
+such an id."""
 
 _APP_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _MOST_TARGETS: Final = 1024

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from sockudo.config.sections.push import Push as PushSettings
 from sockudo.push.delivery import Batch
 from sockudo.push.messages import Delivery, delivery_stage, read_body
-from sockudo.push.planning import CLIENT_SCOPE
 from sockudo.push.recipients import ApnsRecipient, Provider, RealtimeRecipient
 from sockudo.push.records import Counters, Override, Payload, Regime, Subscription, Target
+from sockudo.push.validation import CLIENT_SCOPE
 from support.push_pipeline import APP, World, device, on_channel
 from support.virtual_time import in_virtual_time
 
