@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from sockudo.jobs.ports import Job, JobQueue
-from sockudo.push.queue import Stage
+from sockudo.push.messages import Stage
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 

@@ -10,7 +10,7 @@ import pytest
 
 from sockudo.errors import SockudoError
 from sockudo.jobs.ports import Depth, JobQueue, Lease
-from sockudo.push.queue import STAGES, Stage
+from sockudo.push.messages import STAGES, Stage
 from support.job_queues import NOW, SHARED, QueuePlace, a_job, drain, keys
 
 LATER = NOW + 30_000

@@ -13,7 +13,7 @@ import pytest
 
 from sockudo.errors import SockudoError
 from sockudo.jobs.sql import sqlite_jobs
-from sockudo.push.queue import FILE_NAME, PUSH_QUEUE
+from sockudo.push.messages import FILE_NAME, PUSH_QUEUE
 from support.job_queues import NOW, QueuePlace, a_job, drain, keys
 
 LATER = NOW + 30_000

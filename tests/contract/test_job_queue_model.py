@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import Job, JobQueue, Lease
-from sockudo.push.queue import PUSH_QUEUE, STAGES, Stage
+from sockudo.push.messages import PUSH_QUEUE, STAGES, Stage
 from support.job_queues import NOW, QueuePlace
 
 T = TypeVar("T")

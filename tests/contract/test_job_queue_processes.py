@@ -14,7 +14,7 @@ import pytest
 
 from sockudo.errors import SockudoError
 from sockudo.jobs.ports import JobQueue, Lease
-from sockudo.push.queue import Stage
+from sockudo.push.messages import Stage
 from support.databases import DatabaseServer
 from support.forked import ForkedProcess
 from support.job_queues import SHARED, QueuePlace, a_job, keys

@@ -11,7 +11,7 @@ from sockudo.config.sections import Redis, RedisTls
 from sockudo.errors import SockudoError
 from sockudo.jobs.ports import JobQueue
 from sockudo.jobs.redis import RedisJobQueue
-from sockudo.push.queue import PUSH_QUEUE, STAGES
+from sockudo.push.messages import PUSH_QUEUE, STAGES
 from support.job_queues import NOW, a_job, drain, keys
 from support.ports import free_port
 from support.redis import RedisProcess, redis_server

@@ -15,10 +15,10 @@ from sockudo.outbound.addresses import is_public
 from sockudo.push.bodies import PublishRequest
 from sockudo.push.delivery import PushProvider, Readiness, Sent
 from sockudo.push.endpoints import EndpointRules
+from sockudo.push.messages import STAGES
 from sockudo.push.pipeline import Pipeline
 from sockudo.push.pipeline.works import Works
 from sockudo.push.ports import PushStore
-from sockudo.push.queue import STAGES
 from sockudo.push.recipients import Provider, Recipient
 from sockudo.push.records import Counters, Payload, PublishStatus, Target
 from sockudo.push.service import Accepted, Push

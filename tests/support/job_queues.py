@@ -14,7 +14,7 @@ from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import Job, JobQueue, Lease
 from sockudo.jobs.redis import RedisJobQueue
 from sockudo.jobs.sql import mysql_jobs, postgres_jobs, sqlite_jobs
-from sockudo.push.queue import FILE_NAME, PUSH_QUEUE, Stage
+from sockudo.push.messages import FILE_NAME, PUSH_QUEUE, Stage
 from support.databases import DatabaseServer
 from support.redis import RedisProcess
 

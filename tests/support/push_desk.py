@@ -13,8 +13,8 @@ from sockudo.push.delivery import Readiness, Sent
 from sockudo.push.directory import Directory
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.lifecycle import Step, StepKind, planned
+from sockudo.push.messages import PUSH_QUEUE
 from sockudo.push.outcomes import change_status
-from sockudo.push.queue import PUSH_QUEUE
 from sockudo.push.recipients import Provider, Recipient
 from sockudo.push.records import OutcomeError, Target
 from sockudo.push.secrecy import Envelopes

@@ -16,11 +16,10 @@ from sockudo.config.sections.push import Push as PushSettings
 from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import Job, Lease
 from sockudo.push.delivery import PushProvider, Readiness, Sent
-from sockudo.push.messages import publish_message
+from sockudo.push.messages import PUSH_QUEUE, STAGES, publish_message
 from sockudo.push.observers import PushProbe
 from sockudo.push.pipeline import Pipeline
 from sockudo.push.pipeline.works import Works
-from sockudo.push.queue import PUSH_QUEUE, STAGES
 from sockudo.push.recipients import FcmRecipient, Provider, Recipient
 from sockudo.push.records import (
     TERMINAL,

@@ -16,8 +16,8 @@ from sockudo.outbound.addresses import is_public
 from sockudo.push.bodies import PublishRequest
 from sockudo.push.delivery import Readiness
 from sockudo.push.endpoints import EndpointRules
+from sockudo.push.messages import PUSH_QUEUE, Stage
 from sockudo.push.ports import PushStore
-from sockudo.push.queue import PUSH_QUEUE, Stage
 from sockudo.push.recipients import Provider
 from sockudo.push.records import Payload, Target
 from sockudo.push.rules import EventRules

@@ -17,8 +17,8 @@ from sockudo.outbound.addresses import is_public
 from sockudo.push.credentials import CredentialCheck
 from sockudo.push.delivery import Materials
 from sockudo.push.endpoints import EndpointRules
+from sockudo.push.messages import FILE_NAME, PUSH_QUEUE
 from sockudo.push.ports import PushStore
-from sockudo.push.queue import FILE_NAME, PUSH_QUEUE
 from sockudo.push.runtime import Providers, PublishOnChannel
 from sockudo.push.stores.selection import push_exists, push_store
 

@@ -1,4 +1,5 @@
-"""What waits in the stages of the queue: JSON that says its ``kind`` (spec: push § 7.1), and the keys of messages.
+"""The stages that a notification goes through in its job queue, what waits in them, JSON that says its ``kind``
+(spec: push § 7.1), and the keys of messages.
 
 A key says what its message is about, so that the same work is not kept twice.
 """
@@ -6,18 +7,21 @@ A key says what its message is about, so that the same work is not kept twice.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Final
+from typing import Final, Literal, get_args
 
 import msgspec
 from msgspec.structs import replace
 
-from sockudo.jobs.ports import Job
+from sockudo.jobs.ports import Job, QueueSpec
 from sockudo.push.delivery import Batch, Sent
-from sockudo.push.queue import Stage
 from sockudo.push.recipients import PROVIDERS, ROUTE_NAMES, Provider
 from sockudo.push.records import DeadLetter
 
 __all__ = [
+    "DELIVERY_STAGES",
+    "FILE_NAME",
+    "PUSH_QUEUE",
+    "STAGES",
     "Body",
     "Delivery",
     "Feedback",
@@ -25,6 +29,7 @@ __all__ = [
     "PublishLog",
     "Retry",
     "ShardJob",
+    "Stage",
     "delivery_message",
     "delivery_stage",
     "direct_keys",
@@ -38,6 +43,27 @@ __all__ = [
     "retry_message",
     "shard_message",
 ]
+
+Stage = Literal[
+    "publish_log",
+    "shard_jobs",
+    "delivery_jobs_fcm",
+    "delivery_jobs_apns",
+    "delivery_jobs_webpush",
+    "delivery_jobs_hms",
+    "delivery_jobs_wns",
+    "delivery_jobs_realtime",
+    "delivery_results",
+    "retry_schedule",
+    "dead_letters",
+]
+
+STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
+DELIVERY_STAGES: Final[tuple[Stage, ...]] = tuple(name for name in STAGES if name.startswith("delivery_jobs_"))
+
+FILE_NAME: Final = "push-queue.sqlite3"
+
+PUSH_QUEUE: Final = QueueSpec(STAGES, "push", "push queue", "notifications", "sockudo.push")
 
 
 class _Body(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True, tag_field="kind"):

@@ -1,4 +1,4 @@
-"""What push asks of its store (spec: push § 3.1); the queue is in `sockudo.push.queue`, providers in
+"""What push asks of its store (spec: push § 3.1); the queue is in `sockudo.push.messages`, providers in
 `sockudo.push.delivery`.
 
 One contract suite runs over every database, that in memory first. Every method raises errors.SERVICE_UNAVAILABLE

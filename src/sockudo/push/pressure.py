@@ -17,8 +17,7 @@ from sockudo.errors import SockudoError
 from sockudo.jobs.ports import Depth, JobQueue
 from sockudo.push.audience import named_providers
 from sockudo.push.delivery import Readiness
-from sockudo.push.messages import delivery_stage
-from sockudo.push.queue import Stage
+from sockudo.push.messages import Stage, delivery_stage
 from sockudo.push.recipients import PROVIDERS, Provider
 from sockudo.push.records import Device, Target
 

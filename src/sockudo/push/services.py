@@ -16,8 +16,8 @@ from sockudo.jobs.ports import Job
 from sockudo.push.delivery import Readiness
 from sockudo.push.directory import Directory
 from sockudo.push.endpoints import EndpointRules
+from sockudo.push.messages import PUSH_QUEUE
 from sockudo.push.ports import PushStore
-from sockudo.push.queue import PUSH_QUEUE
 from sockudo.push.recipients import Provider
 from sockudo.push.removals import Removals
 from sockudo.push.service import Push

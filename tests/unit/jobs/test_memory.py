@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from sockudo.errors import SockudoError
 from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import Job
-from sockudo.push.queue import PUSH_QUEUE
+from sockudo.push.messages import PUSH_QUEUE
 
 
 def messages(count: int, first: int = 0, size: int = 10) -> list[Job]:

@@ -6,6 +6,7 @@ import pytest
 from sockudo.jobs.ports import Job
 from sockudo.push.delivery import Batch, DeliveryJob, Sent, delivery_key
 from sockudo.push.messages import (
+    STAGES,
     Delivery,
     Feedback,
     Planned,
@@ -21,7 +22,6 @@ from sockudo.push.messages import (
     retry_message,
     shard_message,
 )
-from sockudo.push.queue import STAGES
 from sockudo.push.recipients import PROVIDERS, WebRecipient
 from sockudo.push.records import DeadLetter, OutcomeError
 

@@ -14,8 +14,8 @@ from sockudo.errors import SockudoError
 from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import Depth, Job
 from sockudo.push.delivery import Readiness
+from sockudo.push.messages import PUSH_QUEUE, STAGES, Stage
 from sockudo.push.pressure import QueueReadings, check_pressure
-from sockudo.push.queue import PUSH_QUEUE, STAGES, Stage
 from sockudo.push.recipients import ApnsRecipient, FcmRecipient, Provider, Recipient
 from sockudo.push.records import Device, Target
 from sockudo.testing import FakeClock

@@ -9,8 +9,8 @@ from sockudo import errors
 from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import Job
 from sockudo.push.delivery import Sent
+from sockudo.push.messages import PUSH_QUEUE
 from sockudo.push.ports import Removal
-from sockudo.push.queue import PUSH_QUEUE
 from sockudo.push.recipients import FcmRecipient
 from sockudo.push.removals import GRACE_MS, SETTLED_MS, ForLivingApps, Removals
 from sockudo.push.stores.sql import MemoryPushStore

@@ -27,6 +27,7 @@ from sockudo.push.messages import (
     Planned,
     PublishLog,
     ShardJob,
+    Stage,
     delivery_stage,
     planned_message,
     read_body,
@@ -34,7 +35,6 @@ from sockudo.push.messages import (
 )
 from sockudo.push.pipeline.works import LEASE_MS, Worker, Works
 from sockudo.push.planning import Planning, plan_step
-from sockudo.push.queue import Stage
 from sockudo.push.recipients import ROUTE_NAMES
 from sockudo.push.records import PublishIntent, PublishStatus, Shard, State
 from sockudo.push.seen import Seen, seen_id

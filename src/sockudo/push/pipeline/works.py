@@ -20,9 +20,9 @@ from sockudo.errors import SockudoError
 from sockudo.jobs.ports import JobQueue, Lease
 from sockudo.push.delivery import Batch
 from sockudo.push.lifecycle import Step
+from sockudo.push.messages import Stage
 from sockudo.push.observers import PushProbe
 from sockudo.push.ports import PushStore
-from sockudo.push.queue import Stage
 from sockudo.push.recipients import Provider
 from sockudo.push.records import TERMINAL, DeadLetter, PublishStatus
 from sockudo.push.telemetry import PushCounters, meta_event

@@ -8,7 +8,7 @@ import pytest
 
 from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.push.delivery import Readiness, Sent
-from sockudo.push.queue import PUSH_QUEUE
+from sockudo.push.messages import PUSH_QUEUE
 from sockudo.push.records import OutcomeError
 from sockudo.push.service import Push
 from support.push_desk import FakeProvider

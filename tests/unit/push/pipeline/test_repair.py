@@ -13,8 +13,7 @@ from msgspec.structs import replace
 
 from sockudo.config.sections.push import Push as PushSettings
 from sockudo.jobs.ports import Job, Lease
-from sockudo.push.messages import publish_message
-from sockudo.push.queue import STAGES, Stage
+from sockudo.push.messages import STAGES, Stage, publish_message
 from sockudo.push.records import Counters, PublishIntent, PublishStatus, State
 from support.push_pipeline import APP, World, device, failure, on_channel
 from support.virtual_time import in_virtual_time
