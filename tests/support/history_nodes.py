@@ -13,7 +13,7 @@ from sockudo.history import History, HistoryOptions
 from sockudo.history.frames import frame_of
 from sockudo.hub.streams.ports import HistoryStore
 from sockudo.hub.streams.replay import ReplayBuffers
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.testing import FakeClock
 from support.history import NOW, Place
 

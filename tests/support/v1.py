@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sockudo.protocol import frames
 from sockudo.protocol.formats import V1_JSON
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.framing import WEBSOCKET
 from sockudo.protocol.shapes import shape_of
 

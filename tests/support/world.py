@@ -9,7 +9,7 @@ import msgspec
 
 from sockudo.hub import AppState, Connection, Hub, HubOptions
 from sockudo.protocol.formats import V1_JSON, Format
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.framing import WEBSOCKET
 from sockudo.protocol.shapes import Framing
 

@@ -13,8 +13,7 @@ from typing import Any, Final
 from msgspec import json, structs
 
 from sockudo.base import ids
-from sockudo.config.app_reader import read_app
-from sockudo.config.app_writer import app_to_builtins
+from sockudo.config.app_reader import app_to_builtins, read_app
 from sockudo.config.apps import App, Channels, Features, Limits, Policy, PreviousSecret
 from sockudo.config.problems import ConfigError, nearest
 

@@ -1,14 +1,20 @@
-"""The port of the store that keeps the apps (spec: platform § 2.3)."""
+"""The port of the store that keeps the apps (spec: platform § 2.3), and what every store does with a record.
+
+One that could not be read again is never kept.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
+from sockudo import errors
+from sockudo.config.app_reader import app_to_builtins, read_app
 from sockudo.config.apps import App
+from sockudo.config.problems import ConfigError
 
-__all__ = ["AppStore", "Edit", "Origin"]
+__all__ = ["AppStore", "Edit", "Origin", "key_taken", "origin_of", "plain_record"]
 
 
 class Origin(StrEnum):
@@ -78,3 +84,23 @@ class AppStore(Protocol):
         Saving a record that is already there is no change.
         """
         ...
+
+
+def plain_record(app: App) -> dict[str, Any]:
+    """The record as plain values. Raises ``errors.INVALID_INPUT`` when no configuration could hold it."""
+    plain = app_to_builtins(app)
+    try:
+        read_app(plain, "record")
+    except ConfigError as error:
+        raise errors.INVALID_INPUT("; ".join(error.problems)) from error
+    return plain
+
+
+def origin_of(value: object) -> Origin | None:
+    """Where an app came from, as its column says; None for null and for a word that this version does not know."""
+    return next((origin for origin in Origin if origin == value), None)
+
+
+def key_taken(app: App) -> errors.SockudoError:
+    """The refusal of a key that another app has."""
+    return errors.APP_KEY_TAKEN(f"App '{app.id}' cannot have key '{app.key}': another app has it")

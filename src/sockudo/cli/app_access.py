@@ -13,13 +13,12 @@ from typing import Final, TypeVar
 from sockudo import errors
 from sockudo.apps.admin import AppAdmin
 from sockudo.apps.ports import AppStore
+from sockudo.cli.groups import CommandWing
 from sockudo.cli.outcome import ExitCode, fail, note, silence_logs
-from sockudo.cli.wings import CommandWing
 from sockudo.config import ConfigError, Settings, load
 from sockudo.config.apps import App
 from sockudo.config.problems import nearest
-from sockudo.drivers.histories import history_exists, history_store
-from sockudo.drivers.selection import app_place, app_store
+from sockudo.drivers.selection import app_place, app_store, history_exists, history_store
 
 __all__ = ["NO_SUCH_APP", "Place", "find_place"]
 

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from sockudo.cli.options import Command, in_place_of
 from sockudo.cli.outcome import ExitCode, fail
-from sockudo.cli.signatures import Command, in_place_of
 
 __all__ = ["with_policy_options"]
 

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from sockudo.cli.app_options import with_policy_options
-from sockudo.cli.groups import command_group, examples_with
+from sockudo.cli.groups import command_group, command_wings, examples_with
 from sockudo.cli.outcome import ExitCode, fail, note
-from sockudo.cli.wings import command_wings
 
 if TYPE_CHECKING:
     from sockudo.cli.app_access import Place
@@ -243,7 +242,7 @@ def _warn_of_origins(record: App) -> None:
 
 
 def _plain(record: App) -> dict[str, Any]:
-    from sockudo.config.app_writer import app_to_builtins
+    from sockudo.config.app_reader import app_to_builtins
 
     return app_to_builtins(record)
 

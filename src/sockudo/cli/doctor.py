@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from sockudo.cli.groups import command_wings
 from sockudo.cli.local_server import Address, address_of
 from sockudo.cli.options import check_origin
 from sockudo.cli.outcome import ExitCode, fail, silence_logs
 from sockudo.cli.target import DEFAULT_URL, ServerOptions, checked_url, find, with_server
-from sockudo.cli.wings import command_wings
 
 if TYPE_CHECKING:
     from sockudo.client.auth import Credentials

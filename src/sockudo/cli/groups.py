@@ -1,15 +1,20 @@
-"""What the groups of commands have in common: how they are made, and how their commands show an example."""
+"""What the groups of commands have in common: how they are made, how their commands show an example, what wings add."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-__all__ = ["CommandTable", "command_group", "examples_with", "unwrapped"]
+if TYPE_CHECKING:
+    from sockudo.config import Settings
+    from sockudo.doctor.examination import Check
+
+__all__ = ["CommandTable", "CommandWing", "command_group", "command_wings", "examples_with", "unwrapped"]
 
 
 class CommandTable(typer.Typer):
@@ -49,3 +54,25 @@ def examples_with(exit_codes: str) -> Callable[[str], str]:
 
 def _closing(exit_codes: str, example: str) -> str:
     return f"Example: [bold]{example}[/bold]\n\n{exit_codes}"
+
+
+ForgetApp = Callable[["Settings", str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandWing:
+    """What one wing adds; each function loads what it needs when it is called.
+
+    ``checks`` are those of ``sockudo doctor``. ``forget_app`` has what an app keeps deleted once it is removed; it
+    raises ConfigError and `errors.SockudoError`.
+    """
+
+    name: str
+    checks: Callable[[], Sequence[Check]] = tuple
+    forget_app: ForgetApp | None = None
+
+
+def command_wings(context: typer.Context) -> Sequence[CommandWing]:
+    """Those of the table that a command stands in."""
+    wings: Sequence[CommandWing] = context.obj or ()
+    return wings

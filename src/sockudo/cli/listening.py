@@ -14,8 +14,7 @@ from sockudo.cli.target import Target
 from sockudo.client.auth import needs_auth
 from sockudo.client.events import Event
 from sockudo.client.failures import ApiError, ClosedError, UnreachableError
-from sockudo.client.reconnect import Reconnect
-from sockudo.client.socket import Socket
+from sockudo.client.socket import Reconnect, Socket
 from sockudo.client.wire import V1, Wire
 from sockudo.errors import CHANNEL_AUTH_INVALID, ORIGIN_NOT_ALLOWED
 

@@ -1,14 +1,18 @@
-"""Options that mean the same wherever they stand."""
+"""Options that mean the same wherever they stand, and how a command takes several of them as one value."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from inspect import Parameter
+from typing import Annotated, Any
 
 import typer
 
 from sockudo.cli.outcome import ExitCode, fail
 
-__all__ = ["Everything", "Json", "JsonLines", "Limit", "Yes", "check_origin"]
+__all__ = ["Command", "Everything", "Json", "JsonLines", "Limit", "Yes", "check_origin", "in_place_of"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print the server's reply as JSON.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
@@ -24,3 +28,31 @@ def check_origin(origin: str | None) -> None:
     scheme, _, rest = origin.partition("://")
     if not scheme.isalnum() or not set(rest).isdisjoint("/?#@ ") or (not rest and scheme != "file"):
         fail(f"'{origin}' is not an origin.", ExitCode.USAGE, "It has no path: use the form https://shop.example.com.")
+
+
+Command = Callable[..., None]
+
+
+def in_place_of(
+    parameter: str, options: Mapping[str, tuple[Any, Any]], read: Callable[..., Any]
+) -> Callable[[Command], Command]:
+    """Gives a command ``options`` in place of its ``parameter``, which then holds what ``read`` makes of them.
+
+    ``options`` has annotation and default of each by its name, and ``read`` takes them under these names.
+    """
+
+    def decorated(command: Command) -> Command:
+        @functools.wraps(command)
+        def wrapped(**arguments: Any) -> None:
+            given = {name: arguments.pop(name) for name in options}
+            command(**arguments, **{parameter: read(**given)})
+
+        signature = inspect.signature(command, eval_str=True)
+        parameters = [each for each in signature.parameters.values() if each.name != parameter]
+        for name, (annotation, default) in options.items():
+            parameters.append(Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation))
+        wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
+        wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return wrapped
+
+    return decorated

@@ -12,7 +12,7 @@ from sockudo.cli.outcome import ExitCode, fail, note
 from sockudo.cli.tail_views import TailPrinter
 from sockudo.cli.target import Target
 from sockudo.client.failures import ApiError, UnreachableError
-from sockudo.client.reconnect import Reconnect
+from sockudo.client.socket import Reconnect
 
 if TYPE_CHECKING:
     from sockudo.client.http import ApiClient

@@ -17,8 +17,8 @@ import typer
 
 from sockudo.cli.local_server import address_of, read_settings
 from sockudo.cli.local_server import local_apps as apps_here
+from sockudo.cli.options import Command, in_place_of
 from sockudo.cli.outcome import ExitCode, fail, note
-from sockudo.cli.signatures import Command, in_place_of
 
 if TYPE_CHECKING:
     import ssl

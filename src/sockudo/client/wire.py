@@ -10,7 +10,7 @@ import msgspec
 
 from sockudo.client.events import Event, read_event
 from sockudo.client.failures import ClientError
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 
 __all__ = ["V1", "Format", "Wire"]
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import structs
 
 from sockudo.config import origins
@@ -20,7 +21,7 @@ from sockudo.config.apps import App, Channels, Features, Limits, Policy, Previou
 from sockudo.config.problems import ConfigError, nearest
 from sockudo.config.webhooks import WebhookError, read_webhook, unused_webhooks
 
-__all__ = ["app_warnings", "origin_warnings", "read_app", "read_apps"]
+__all__ = ["app_to_builtins", "app_warnings", "origin_warnings", "read_app", "read_apps"]
 
 _CREDENTIALS = ("id", "key", "secret")
 _FLAT: Mapping[str, tuple[str, ...]] = {
@@ -175,3 +176,20 @@ def _check_policy(policy: Policy, shaper: Shaper) -> None:
             read_webhook(entry)
         except WebhookError as problem:
             shaper.refuse(f"policy.webhooks[{number}]", str(problem))
+
+
+def app_to_builtins(app: App) -> dict[str, Any]:
+    """Dicts, lists, texts, numbers and booleans; what is None is left out. Contains the secret.
+
+    `sockudo.config.app_reader.read_app` makes an equal app of it.
+    """
+    plain: dict[str, Any] = _pruned(msgspec.to_builtins(app))
+    return plain
+
+
+def _pruned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _pruned(item) for key, item in value.items() if item is not None}
+    if isinstance(value, (list, tuple)):
+        return [_pruned(item) for item in value]
+    return value

@@ -11,11 +11,11 @@ import msgspec
 from sockudo.config import app_choice, checks, environment, files
 from sockudo.config.draft import Draft
 from sockudo.config.problems import ConfigError
-from sockudo.config.schema import APPS, build, declared
+from sockudo.config.schema import APPS, build, declared, value_at
 from sockudo.config.settings import Settings
 from sockudo.config.tree import read_tree, unknown_key
 
-__all__ = ["Loaded", "load"]
+__all__ = ["Loaded", "load", "reloadable_changes", "reloaded"]
 
 _DEV: Mapping[str, Any] = {
     "host": "127.0.0.1",
@@ -140,3 +140,19 @@ def _read_overrides(draft: Draft, overrides: Mapping[str, object]) -> None:
             draft.read(setting, value, place="command line", name=key, origin="command line")
     if given:
         draft.sources.append(f"command line: {', '.join(given)}")
+
+
+def reloadable_changes(old: Settings, new: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The keys whose values differ: those that apply at once, and those that need a restart."""
+    applied: list[str] = []
+    ignored: list[str] = []
+    for path, setting in declared().items():
+        if value_at(old, path) != value_at(new, path):
+            (applied if setting.key.reload else ignored).append(path)
+    return tuple(applied), tuple(ignored)
+
+
+def reloaded(old: Settings, new: Settings) -> Settings:
+    """The old settings with everything taken over from ``new`` that may change at once, and nothing else."""
+    values = {path: value_at(new if setting.key.reload else old, path) for path, setting in declared().items()}
+    return build(values, dev=old.dev, apps_from=new.apps_from)

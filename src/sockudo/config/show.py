@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from sockudo.config.app_writer import app_to_builtins
+from sockudo.config.app_reader import app_to_builtins
 from sockudo.config.apps import App
 from sockudo.config.loader import Loaded
 from sockudo.config.schema import Setting, declared, value_at

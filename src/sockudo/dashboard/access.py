@@ -81,7 +81,7 @@ class Gate:
         raw: bytes = scope["raw_path"]
         if len(raw) > 1 and raw.endswith(b"/"):
             raw = scope["raw_path"] = raw[:-1]
-        # As it was sent: see `sockudo.edge.paths`.
+        # As it was sent: see `sockudo.edge.signed`.
         scope["path"] = raw.decode("latin-1")
         scope.setdefault("state", {})["session"] = None
 

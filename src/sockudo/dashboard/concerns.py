@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from math import isnan
 from typing import TYPE_CHECKING, Final, Literal
 
-from sockudo.base.descriptors import descriptor_limit, reserved_descriptors
+from sockudo.base.process import descriptor_limit, open_descriptors, reserved_descriptors
 from sockudo.dashboard.board import Concern
-from sockudo.dashboard.machine import open_descriptors
 from sockudo.dashboard.samples import INTERVAL
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import ceil, nan
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sockudo.dashboard.machine import resident_bytes
+from sockudo.base.process import resident_bytes
 from sockudo.hub.traffic import Traffic
 
 if TYPE_CHECKING:

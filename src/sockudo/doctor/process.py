@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sockudo.base.descriptors import reserved_descriptors
+from sockudo.base.process import reserved_descriptors
 from sockudo.client.failures import UnreachableError
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning

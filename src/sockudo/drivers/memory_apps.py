@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sockudo.apps.ports import Edit, Origin
+from sockudo.apps.ports import Edit, Origin, key_taken, plain_record
 from sockudo.config.apps import App
-from sockudo.drivers.app_records import key_taken, plain_record
 
 __all__ = ["MemoryAppStore"]
 

@@ -16,9 +16,32 @@ from uvicorn.server import ServerState
 from sockudo import errors
 from sockudo.edge.http_connection import HttpConnection
 from sockudo.edge.http_head import MAX_TARGET, has_path, target_too_long
-from sockudo.edge.outgoing import WhileOpen
 
-__all__ = ["MOST_CONNECTIONS", "MOST_PER_ADDRESS", "AppConnection"]
+__all__ = ["MOST_CONNECTIONS", "MOST_PER_ADDRESS", "AppConnection", "WhileOpen"]
+
+
+class WhileOpen:
+    """The transport as a request under way sees it: what is written once it closes is dropped.
+
+    The loop tells of a lost connection a turn after it has closed the transport. A write in between would raise, from
+    the depths of the request and into the log, as if the server had made a mistake.
+    """
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
 
 MOST_CONNECTIONS: Final = 512
 MOST_PER_ADDRESS: Final = 128

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from sockudo import errors
-from sockudo.base.descriptors import descriptor_limit, reserved_descriptors
+from sockudo.base.process import descriptor_limit, reserved_descriptors
 
 __all__ = ["DescriptorWatch"]
 

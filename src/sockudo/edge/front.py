@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sockudo import errors
 from sockudo.base.ids import unique_id
-from sockudo.edge.failed_auth import after_failure, is_operators
-from sockudo.edge.refusals import note_scope, scope_address
+from sockudo.edge.refusals import after_failure, is_operators, note_scope, scope_address
 from sockudo.edge.replies import Refusal, Reply, error_reply
 from sockudo.errors import SockudoError
 from sockudo.limits.ip import Counted
@@ -21,7 +20,7 @@ from sockudo.limits.ip import Counted
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
 
-__all__ = ["Front", "send_reply"]
+__all__ = ["Front", "MainApp", "send_reply"]
 
 _log = structlog.get_logger("sockudo.http")
 
@@ -88,7 +87,7 @@ class Front:
         raw = scope["raw_path"]
         if len(raw) > 1 and raw.endswith(b"/"):
             raw = scope["raw_path"] = raw[:-1]
-        # As it was sent: see `sockudo.edge.paths`.
+        # As it was sent: see `sockudo.edge.signed`.
         scope["path"] = raw.decode("latin-1")
         route, allow = self._find(scope)
         if route is None and not allow:
@@ -184,3 +183,31 @@ async def send_reply(send: Send, reply: Reply) -> None:
         headers.insert(0, (b"content-type", b"application/json"))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
+
+
+Belongs = Callable[[bytes], bool]
+"""Takes a raw path, and says whether it is one of the pages'."""
+
+
+class MainApp:
+    """The ASGI application of the main listener.
+
+    It is made before the edge that its parts need; ``front``, which answers what is no page's, is put in later, and
+    before a listener is opened.
+    """
+
+    def __init__(self) -> None:
+        self.front: ASGIApp | None = None
+        self._pages: list[tuple[Belongs, ASGIApp]] = []
+
+    def add_pages(self, belongs: Belongs, pages: ASGIApp) -> None:
+        """Has ``pages`` answer the paths that belong to them; of several, the first that were added."""
+        self._pages.append((belongs, pages))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        for belongs, pages in self._pages:
+            if belongs(scope["raw_path"]):
+                await pages(scope, receive, send)
+                return
+        if self.front is not None:
+            await self.front(scope, receive, send)

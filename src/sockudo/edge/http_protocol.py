@@ -23,11 +23,11 @@ import structlog
 from sockudo import errors
 from sockudo.edge.address import client_address
 from sockudo.edge.admission import asks_for_websocket, upgrade
+from sockudo.edge.app_connection import WhileOpen
 from sockudo.edge.awaited import AwaitedReply
 from sockudo.edge.http_connection import HttpConnection
 from sockudo.edge.http_head import MAX_HEADERS, MAX_TARGET, check_head, target_too_long
 from sockudo.edge.lane import LanePublish
-from sockudo.edge.outgoing import WhileOpen
 from sockudo.edge.proxy_protocol import parse as parse_proxy_header
 from sockudo.edge.publishing import finished_reply
 from sockudo.edge.refusals import garbled, note_connection, refused_publish

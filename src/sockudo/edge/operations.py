@@ -13,9 +13,9 @@ from starlette.routing import Route
 from sockudo import errors
 from sockudo.base.components import Component
 from sockudo.edge.health import Apps, Health, HealthChecks
-from sockudo.edge.paths import path_part
 from sockudo.edge.refusals import note_scope
 from sockudo.edge.replies import Refusal
+from sockudo.edge.signed import path_part
 from sockudo.history import History, PresenceHistory
 from sockudo.hub.view import AppCounts, HubView
 from sockudo.protocol.handshake import SUPPORTED_VERSION

@@ -9,9 +9,8 @@ from starlette.types import Scope
 
 from sockudo import errors
 from sockudo.edge.address import client_address
-from sockudo.edge.failed_auth import after_failure
 from sockudo.edge.lane import LanePublish
-from sockudo.edge.replies import Refusal, Reply
+from sockudo.edge.replies import Refusal, Reply, error_reply
 from sockudo.errors import SockudoError
 from sockudo.inspector import Entry
 
@@ -20,7 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HttpHead",
+    "after_failure",
     "garbled",
+    "is_operators",
     "note_connection",
     "note_request",
     "note_scope",
@@ -29,6 +30,30 @@ __all__ = [
     "refused_publish",
     "scope_address",
 ]
+
+# Signed routes by which operators find out what is wrong: no limit of requests may close them.
+_OPERATORS: Final = ("/problems", "/inspector/stream")
+
+
+def after_failure(edge: Edge, reply: Reply, address: str) -> Reply:
+    """The reply itself, or 429 where it refuses an authentication and the address has failed too often.
+
+    Everything is checked before, so a client that shares the address and signs rightly is served.
+    """
+    refusal = reply.refusal
+    if refusal is None or (refusal.spec.status != 401 and refusal.spec is not errors.APP_NOT_FOUND):
+        return reply
+    limits = edge.limits
+    verdict = limits.hit("failed_auth", address, edge.clock.monotonic())
+    if verdict is None or verdict.allowed:
+        return reply
+    return error_reply(limits.refusal(verdict, "failed_auth"), limits.headers(verdict))
+
+
+def is_operators(path: str) -> bool:
+    """Whether the path is one that is not counted before its signature is looked at."""
+    return path.startswith("/apps/") and path.endswith(_OPERATORS)
+
 
 _LONGEST: Final = 300
 _MOST_SECRETS: Final = 100

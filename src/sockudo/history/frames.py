@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from sockudo.base.stream_records import RETRACTED, Row
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 
 __all__ = ["StoredMessageError", "frame_of", "is_shown", "message_text"]
 

@@ -12,7 +12,7 @@ from sockudo.errors import SockudoError
 from sockudo.history.frames import StoredMessageError, frame_of, is_shown
 from sockudo.history.heads import StreamKey
 from sockudo.history.reads import Reads
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 
 __all__ = ["Failed", "Replayed", "Wanted", "replay"]
 

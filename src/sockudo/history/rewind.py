@@ -13,7 +13,7 @@ from sockudo.base.stream_records import Bounds, Position, Row, StreamInfo
 from sockudo.history.frames import StoredMessageError, frame_of, is_shown
 from sockudo.history.heads import StreamKey
 from sockudo.history.reads import Reads
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 
 __all__ = ["Rewound", "rewind"]
 

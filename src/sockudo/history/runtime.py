@@ -22,7 +22,7 @@ from sockudo.history.traced import TracedHistory
 from sockudo.hub import Hub
 from sockudo.hub.events import ChannelClosed, ChannelForgotten, ChannelOpened, MemberChanged, UserChanged
 from sockudo.hub.streams.ports import HistoryStore
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import USER_CHANNEL_PREFIX
 
 __all__ = ["HistoryRuntime", "write_timeout"]

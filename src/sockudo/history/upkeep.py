@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from sockudo.base.clock import Clock
-from sockudo.base.latency import Latency
+from sockudo.base.measures import Latency
 from sockudo.base.stream_records import SEED_PLACE
 from sockudo.errors import SockudoError
 from sockudo.history.calls import Sleep, StoreCalls

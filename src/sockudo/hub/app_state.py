@@ -18,7 +18,7 @@ from sockudo.hub.users import Users
 from sockudo.protocol import frames
 from sockudo.protocol.delta import ChannelDeltas, DeltaChannel
 from sockudo.protocol.filters import SharedBudget
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import META, META_PREFIX, WILDCARD, ChannelKind, channel_kind, is_meta, is_wildcard
 
 __all__ = ["AppState", "Published"]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from sockudo.protocol.formats import for_v1
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 
 __all__ = ["CachedEvent", "ChannelCache"]
 

@@ -8,13 +8,12 @@ from typing import Final
 from sockudo.hub.connection import Connection
 from sockudo.hub.deltas import DeltaCrowd, DeltaCrowds
 from sockudo.hub.fanout import ChannelApp, Fanout, Listeners
-from sockudo.hub.outgoing import Outgoing
+from sockudo.hub.outgoing import EVERYTHING, Outgoing, Wants
 from sockudo.hub.pattern_deltas import PatternDeltas
 from sockudo.hub.presence import Presence
-from sockudo.hub.wants import EVERYTHING, Wants
 from sockudo.protocol.delta import Algorithm
 from sockudo.protocol.filters import SharedPredicates
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import WILDCARD, ChannelKind
 
 __all__ = ["Channel"]

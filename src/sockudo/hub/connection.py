@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from sockudo.hub.fanout import Fanout, Listeners, Receiver
+from sockudo.hub.outgoing import Wants
 from sockudo.hub.ports import Peer
-from sockudo.hub.wants import Wants
 from sockudo.protocol.formats import V1_JSON, Format
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import WILDCARD, ChannelKind
 from sockudo.protocol.shapes import shape_of
 

@@ -10,9 +10,8 @@ from collections.abc import Collection
 
 from sockudo.hub.connection import Connection
 from sockudo.hub.fanout import Fanout, Listeners
-from sockudo.hub.outgoing import Outgoing
+from sockudo.hub.outgoing import Outgoing, Wants
 from sockudo.hub.traffic import DeltaTraffic
-from sockudo.hub.wants import Wants
 from sockudo.protocol.delta import Algorithm, DeltaTrack
 from sockudo.protocol.shapes import Shape
 

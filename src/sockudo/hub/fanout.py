@@ -23,14 +23,13 @@ from array import array
 from collections.abc import Callable, Collection, Hashable, Iterable
 from typing import Generic, Protocol, TypeVar
 
-from sockudo.base.latency import Latency
+from sockudo.base.measures import Latency
 from sockudo.hub.delivery import Deliveries
-from sockudo.hub.outgoing import Outgoing
+from sockudo.hub.outgoing import EVERYTHING, Outgoing, Wants
 from sockudo.hub.traffic import Traffic, size_bucket
-from sockudo.hub.wants import EVERYTHING, Wants
 from sockudo.protocol.delta import ChannelDeltas, DeltaChannel
 from sockudo.protocol.filters import SharedBudget
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import ChannelKind
 from sockudo.protocol.shapes import Shape
 

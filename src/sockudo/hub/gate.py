@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 from sockudo.hub.connection import Connection
 from sockudo.hub.fanout import Fanout, Listeners
-from sockudo.hub.outgoing import Outgoing
-from sockudo.hub.wants import Wants
-from sockudo.protocol.frame import Frame
+from sockudo.hub.outgoing import Outgoing, Wants
+from sockudo.protocol.frames import Frame
 
 __all__ = ["Gate", "GateLimits"]
 

@@ -18,13 +18,12 @@ from sockudo.hub.delivery import Deliveries, HubOptions
 from sockudo.hub.events import ChannelForgotten, EntryChanged, MemberChanged, Observers, Subscribed, Unsubscribed
 from sockudo.hub.fanout import Fanout
 from sockudo.hub.gate import Gate, GateLimits
-from sockudo.hub.outgoing import Outgoing
+from sockudo.hub.outgoing import EVERYTHING, Outgoing, Wants
 from sockudo.hub.ports import Schedule
 from sockudo.hub.presence import Cause, Hold, MemberEvent
-from sockudo.hub.wants import EVERYTHING, Wants
 from sockudo.protocol import frames
 from sockudo.protocol.delta import DeltaNode, DeltaOptions
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import META, WILDCARD
 
 __all__ = ["Hub", "HubOptions"]

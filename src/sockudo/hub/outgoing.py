@@ -1,18 +1,43 @@
-"""A message on its way to everyone who listens: what several fan-outs need of it is made once."""
+"""A message on its way to everyone who listens, and what each subscription wants of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
-from sockudo.protocol.delta import DeltaTrack, Said, reduced_text
+from sockudo.protocol.delta import Algorithm, DeltaTrack, Said, reduced_text
 from sockudo.protocol.filters import MessageView, Predicate, SharedBudget, is_filterable
 from sockudo.protocol.formats import V2_JSON, Format
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.shapes import Shape
 
-__all__ = ["Outgoing", "visible"]
+__all__ = ["EVERYTHING", "Outgoing", "Wants", "visible"]
+
+
+class Wants(NamedTuple):
+    """``predicate`` says which messages, None being all. With ``delta`` they come as differences in that format.
+
+    ``one_base``: the library keeps one base for the whole channel, whatever the conflation key. ``choices`` are the
+    formats that a channel's settings may put in the place of ``delta``, where it is heard by a pattern.
+    """
+
+    predicate: Predicate | None = None
+    delta: Algorithm | None = None
+    one_base: bool = False
+    choices: frozenset[Algorithm] = frozenset()
+
+    @property
+    def key(self) -> tuple[int, Algorithm | None, bool, frozenset[Algorithm]]:
+        """Equal for those who share what they get. An equal predicate that is another object stands for itself.
+
+        It replaces one that was given up, whose subscribers keep that.
+        """
+        return (id(self.predicate), self.delta, self.one_base, self.choices)
+
+
+EVERYTHING = Wants()
 
 
 class Outgoing:

@@ -13,8 +13,7 @@ from collections.abc import Collection, Hashable, Iterable
 from sockudo.hub.connection import Chains, Connection
 from sockudo.hub.deltas import DeltaCrowds
 from sockudo.hub.fanout import Fanout, Listeners
-from sockudo.hub.outgoing import Outgoing
-from sockudo.hub.wants import Wants
+from sockudo.hub.outgoing import Outgoing, Wants
 from sockudo.protocol.delta import Algorithm
 from sockudo.protocol.names import channel_kind
 from sockudo.protocol.shapes import Shape

@@ -11,7 +11,7 @@ from sockudo.hub.connection import Connection
 from sockudo.hub.fanout import ChannelApp, Fanout
 from sockudo.hub.outgoing import Outgoing
 from sockudo.hub.pattern_deltas import PatternDeltas
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import channel_kind, is_meta
 
 __all__ = ["Patterns", "may_fit"]

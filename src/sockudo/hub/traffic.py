@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from sockudo.base.latency import Latency
+from sockudo.base.measures import Latency
 
 __all__ = ["DeltaTraffic", "Traffic", "size_bucket"]
 

@@ -28,7 +28,7 @@ from sockudo.inspector.entry import PROBLEMS, Entry, Kind
 from sockudo.inspector.misnamed import similar_channel
 from sockudo.inspector.problems import Problems
 from sockudo.inspector.watcher import Selection, Watcher
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import USER_CHANNEL_PREFIX
 
 __all__ = ["Inspector"]

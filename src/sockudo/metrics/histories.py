@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from sockudo.base.latency import BUCKETS_MS
-from sockudo.base.measures import Buckets, Distribution, Numbers
+from sockudo.base.measures import BUCKETS_MS, Buckets, Distribution, Numbers
 from sockudo.history import History, HistoryCounters, PresenceHistory
 from sockudo.hub.streams.totals import Group
 

@@ -11,8 +11,7 @@ from prometheus_client.core import Metric
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.registry import Collector
 
-from sockudo.base.latency import BUCKETS_MS, Latency
-from sockudo.base.measures import Buckets, Distribution, Labels, MeasureSource, Numbers
+from sockudo.base.measures import BUCKETS_MS, Buckets, Distribution, Labels, Latency, MeasureSource, Numbers
 from sockudo.hub import Traffic
 from sockudo.hub.view import HubView
 

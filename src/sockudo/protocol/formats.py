@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from sockudo.protocol import msgpack, protobuf
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.inbound import InboundFrame, decode_frame
 
 __all__ = [

@@ -11,11 +11,10 @@ from typing import Any, Final
 
 import msgspec
 
-from sockudo.protocol.frame import Frame
-
 __all__ = [
     "PING",
     "PONG",
+    "Frame",
     "cache_miss",
     "connection_established",
     "deltas_enabled",
@@ -32,6 +31,27 @@ __all__ = [
     "token_event",
     "watchlist_events",
 ]
+
+
+class Frame(msgspec.Struct, omit_defaults=True, gc=False):
+    """One event for any number of connections; encoded once per wire shape, see `sockudo.protocol.shapes`.
+
+    The fields are in the order in which JSON writes them. System events carry their V1 prefix (``pusher:`` or
+    ``pusher_internal:``) and are rewritten for V2. ``data`` is a string, or `msgspec.Raw` with JSON text of any type,
+    or None where the frame has none. ``extras`` is decoded JSON. Never altered once it has been said.
+    """
+
+    event: str
+    channel: str | None = None
+    data: str | msgspec.Raw | None = None
+    name: str | None = None
+    user_id: str | None = None
+    tags: dict[str, str] | None = None
+    message_id: str | None = None
+    stream_id: str | None = None
+    serial: int | None = None
+    extras: dict[str, Any] | None = None
+
 
 _encode = msgspec.json.Encoder().encode
 

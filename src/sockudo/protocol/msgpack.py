@@ -21,7 +21,7 @@ from sockudo.protocol.binary import (
     string_data,
     structured_data,
 )
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.inbound import InboundFrame, checked_data, malformed
 from sockudo.protocol.json_text import MAX_NESTING
 

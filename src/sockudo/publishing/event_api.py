@@ -22,7 +22,7 @@ from sockudo.hub import AppState
 from sockudo.inspector.doubts import Doubts
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import check_channel_name
 from sockudo.publishing.answers import OK, Answer, Owned, Waits, after, answer_to, forget, ok
 from sockudo.publishing.bodies import EventBody, decode_batch, decode_event

@@ -12,7 +12,7 @@ from sockudo.cluster.items import Item, channel_topic, patterns_topic, user_topi
 from sockudo.cluster.ports import Bus, Membership, NodeChange, Received
 from sockudo.hub import Hub
 from sockudo.hub.events import ChannelClosed, ChannelOpened, UserChanged
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import META, USER_CHANNEL_PREFIX, WILDCARD, ChannelKind
 
 __all__ = ["Message", "OtherNodes"]

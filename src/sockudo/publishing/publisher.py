@@ -29,7 +29,7 @@ from sockudo.hub.app_state import Published
 from sockudo.inspector.doubts import Doubts
 from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint, running
 from sockudo.protocol.formats import json_text
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import USER_CHANNEL_PREFIX, ChannelKind, channel_kind
 from sockudo.publishing.extras import is_ephemeral
 from sockudo.publishing.nodes import Message, OtherNodes

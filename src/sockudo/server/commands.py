@@ -19,13 +19,12 @@ from sockudo.cli.backup import BACKUP_EXIT_CODES, backup, restore
 from sockudo.cli.channels import channels
 from sockudo.cli.doctor import DOCTOR_EXIT_CODES, doctor
 from sockudo.cli.explain import explain
-from sockudo.cli.groups import CommandTable, examples_with
+from sockudo.cli.groups import CommandTable, CommandWing, examples_with
 from sockudo.cli.listen import listen
 from sockudo.cli.outcome import EXIT_CODES
 from sockudo.cli.publish import publish
 from sockudo.cli.tail import tail
 from sockudo.cli.version import version
-from sockudo.cli.wings import CommandWing
 from sockudo.server.serve import serve
 
 if TYPE_CHECKING:

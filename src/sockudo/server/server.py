@@ -27,7 +27,7 @@ from sockudo.edge.context import Edge
 from sockudo.edge.cors import Cors
 from sockudo.edge.direct import DirectSends
 from sockudo.edge.drain import end_requests, end_sessions
-from sockudo.edge.front import Front
+from sockudo.edge.front import Front, MainApp
 from sockudo.edge.health import HealthChecks
 from sockudo.edge.held_replies import HeldReplies
 from sockudo.edge.history import history_routes
@@ -45,7 +45,6 @@ from sockudo.edge.listeners import (
     serve_app,
     tls_context,
 )
-from sockudo.edge.main_app import MainApp
 from sockudo.edge.message_versions import message_version_routes
 from sockudo.edge.operations import operations_routes
 from sockudo.edge.presence_history import presence_history_routes

@@ -28,9 +28,8 @@ from sockudo.config.app_choice import aliases
 from sockudo.config.app_reader import origin_warnings
 from sockudo.config.apps import App
 from sockudo.drivers import MemoryHistoryStore
-from sockudo.drivers.histories import history_store
 from sockudo.drivers.revocations import RevocationFile
-from sockudo.drivers.selection import app_store
+from sockudo.drivers.selection import app_store, history_store
 from sockudo.history.runtime import HistoryRuntime
 from sockudo.hub import Hub, HubOptions
 from sockudo.hub.events import Observers
@@ -39,7 +38,7 @@ from sockudo.inspector import Inspector
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.protocol.delta import Algorithm, DeltaNode, DeltaOptions
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.publishing import EventApi, Publisher
 from sockudo.publishing.event_api import PublishOptions
 from sockudo.publishing.nodes import Message, OtherNodes

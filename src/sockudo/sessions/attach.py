@@ -20,7 +20,7 @@ from sockudo.hub import Gate, GateLimits
 from sockudo.hub.events import CacheMissed
 from sockudo.protocol import frames
 from sockudo.protocol.filters import Predicate
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import META, WILDCARD, ChannelKind
 from sockudo.sessions.access import check_owner, owns_past
 from sockudo.sessions.context import SessionContext

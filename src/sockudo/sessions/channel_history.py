@@ -8,7 +8,7 @@ import msgspec
 
 from sockudo import errors
 from sockudo.errors import SockudoError
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.inbound import InboundFrame, object_data
 from sockudo.sessions.access import check_history
 from sockudo.sessions.attach import stream_policy

@@ -12,7 +12,7 @@ from sockudo.auth.capabilities import Operation, check
 from sockudo.base.windows import SocketWindow
 from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.hub.events import ClientEvent
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.inbound import InboundFrame, data_value
 from sockudo.protocol.names import channel_kind, is_meta, is_wildcard
 from sockudo.publishing.publisher import Pending

@@ -34,7 +34,7 @@ from sockudo.protocol import frames
 from sockudo.protocol.delta import Algorithm, DeltaRequest
 from sockudo.protocol.filters import PAST_UNITS, MessageView, Predicate, SharedBudget
 from sockudo.protocol.formats import V1_JSON, Format
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.inbound import InboundFrame, data_value
 from sockudo.publishing.publisher import Publisher
 from sockudo.sessions.inbox import Inbox, OnRefusal

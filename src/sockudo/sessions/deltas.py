@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sockudo.hub.wants import EVERYTHING, Wants
+from sockudo.hub.outgoing import EVERYTHING, Wants
 from sockudo.protocol import frames
 from sockudo.protocol.delta import (
     INHERITED,

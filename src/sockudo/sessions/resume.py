@@ -19,7 +19,7 @@ from sockudo.errors import SockudoError
 from sockudo.history import Failed
 from sockudo.hub import Gate
 from sockudo.protocol.filters import MESSAGE_UNITS
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.inbound import InboundFrame, object_data
 from sockudo.protocol.names import channel_kind, check_channel_name, is_meta, is_wildcard, user_of
 from sockudo.sessions.access import check_read, owns_past

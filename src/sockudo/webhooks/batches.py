@@ -11,7 +11,7 @@ from zlib import crc32
 import structlog
 
 from sockudo.base.ids import unique_id
-from sockudo.base.latency import Latency
+from sockudo.base.measures import Latency
 from sockudo.errors import SockudoError
 from sockudo.webhooks.endpoints import AppEndpoints
 from sockudo.webhooks.ports import WebhookQueue

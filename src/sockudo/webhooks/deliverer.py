@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from sockudo.apps.signer import Signer
-from sockudo.base.latency import Latency
+from sockudo.base.measures import Latency
 from sockudo.base.spans import TraceHeaders
 from sockudo.base.tasks import end_tasks
 from sockudo.errors import SockudoError

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sockudo.base.latency import BUCKETS_MS
-from sockudo.base.measures import Buckets, Distribution, Labels, Numbers
+from sockudo.base.measures import BUCKETS_MS, Buckets, Distribution, Labels, Numbers
 from sockudo.webhooks.deliverer import EndpointCounters
 from sockudo.webhooks.service import Webhooks
 

@@ -13,8 +13,7 @@ from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.auth.signing import query_param
 from sockudo.base.components import Component
-from sockudo.edge.paths import path_part
-from sockudo.edge.signed import authenticated, json_reply, typed_body
+from sockudo.edge.signed import authenticated, json_reply, path_part, typed_body
 from sockudo.webhooks.operations import (
     NO_DELIVERIES,
     NO_ENDPOINTS,

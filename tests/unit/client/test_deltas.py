@@ -13,9 +13,9 @@ from sockudo.client.events import Event, read_event
 from sockudo.client.wire import Wire
 from sockudo.protocol import msgpack, protobuf
 from sockudo.protocol.delta import Algorithm, reduced_text
-from sockudo.protocol.delta.algorithms import encode
 from sockudo.protocol.delta.frames import BinaryDeltaFrames, DeltaFrames
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.delta.settings import encode
+from sockudo.protocol.frames import Frame
 
 CHANNEL = "fx:desk"
 

@@ -11,7 +11,7 @@ import pytest
 from sockudo.client.failures import ClientError
 from sockudo.client.wire import V1, Format, Wire
 from sockudo.protocol import msgpack, protobuf
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 
 SERVER = {"msgpack": msgpack, "protobuf": protobuf}
 BINARY: tuple[Format, ...] = ("msgpack", "protobuf")

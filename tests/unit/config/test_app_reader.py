@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockudo.config.app_fields import APP_FIELDS
-from sockudo.config.app_reader import app_warnings, read_app, read_apps
+from sockudo.config.app_reader import app_to_builtins, app_warnings, read_app, read_apps
 from sockudo.config.app_shape import field_default
-from sockudo.config.app_writer import app_to_builtins
 from sockudo.config.apps import (
     App,
     Channels,

@@ -17,7 +17,7 @@ from sockudo.dashboard import replies
 from sockudo.dashboard.access import COOKIE
 from sockudo.dashboard.bodies import read_form
 from sockudo.dashboard.replies import redirect
-from sockudo.edge.paths import path_part
+from sockudo.edge.signed import path_part
 from support.desk import FORM, PASSWORD, Desk
 
 BEARER = {"authorization": f"Bearer {PASSWORD}"}

@@ -10,16 +10,17 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from sockudo import errors
 from sockudo.config.sections.limits import ApiRateLimit, WebSocketRateLimit
 from sockudo.edge.api import api_routes
 from sockudo.edge.cors import Cors
-from sockudo.edge.front import Front
+from sockudo.edge.front import Front, MainApp
 from sockudo.edge.history import history_routes
 from sockudo.edge.operations import operations_routes
-from sockudo.edge.paths import path_part
+from sockudo.edge.signed import path_part
 from sockudo.push.wing import push_routes
 from support.edge import EdgeNode, request, settings
 
@@ -286,3 +287,25 @@ class TestShelves:
                 found += route is not None
         assert found > len(routes)
         assert len(front._shelves._kept) < 2000
+
+
+def answering(name: str, asked: list[str]) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.append(name)
+
+    return app
+
+
+async def unused(*_: Any) -> Any:
+    raise AssertionError("asked for")
+
+
+async def test_the_first_pages_that_a_path_belongs_to_answer_it_and_the_front_all_others() -> None:
+    asked: list[str] = []
+    app = MainApp()
+    app.add_pages(lambda path: path == b"/one", answering("one", asked))
+    app.add_pages(lambda path: path.startswith(b"/o"), answering("several", asked))
+    app.front = answering("front", asked)
+    for path in (b"/one", b"/other", b"/", b"/apps/one"):
+        await app({"type": "http", "raw_path": path}, unused, unused)
+    assert asked == ["one", "several", "front", "front"]

@@ -13,7 +13,7 @@ from sockudo import errors
 from sockudo.config.apps import ConnectionRecovery
 from sockudo.hub import HubOptions
 from sockudo.protocol.deflate import Inflater, compress
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.framing import close_frame
 from support.edge import EdgeNode, Socket, settings
 from support.inside import live_app

@@ -11,7 +11,7 @@ import pytest
 
 from sockudo.base.stream_records import SEED_PLACE, Append, Page, Position, Row
 from sockudo.history import Failed, Replayed, Reset
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from support.durable import APP, Durable, Held, Step, Work, failure, lose, refuse
 from support.turns import settle
 

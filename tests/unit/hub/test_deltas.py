@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from sockudo.hub import Connection, GateLimits
-from sockudo.hub.wants import Wants
+from sockudo.hub.outgoing import Wants
 from sockudo.protocol.delta import Algorithm, ChannelDeltas, fossil
 from sockudo.protocol.delta.fossil import decode
 from sockudo.protocol.formats import V2_JSON
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from support.world import Peer, World
 
 FOSSIL = Wants(delta=Algorithm.FOSSIL)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sockudo.hub import Gate, GateLimits
-from sockudo.hub.wants import EVERYTHING
+from sockudo.hub.outgoing import EVERYTHING
 from sockudo.protocol.formats import V2_JSON
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.framing import WEBSOCKET
 from sockudo.protocol.shapes import shape_of
 from support.world import Peer, World

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sockudo.hub import HubOptions
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from support.world import World
 
 ROOM = "presence-room"

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 import pytest
 
 from sockudo.hub import Connection, HubOptions
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from support.world import Peer, Sockets, World
 
 ROOMS = ("presence-a", "presence-b")

@@ -14,11 +14,11 @@ import pytest
 from sockudo.client.binary import from_msgpack, from_protobuf
 from sockudo.client.events import read_event
 from sockudo.hub import Connection, GateLimits
-from sockudo.hub.wants import Wants
+from sockudo.hub.outgoing import Wants
 from sockudo.protocol.delta import Algorithm, ChannelDeltas, DeltaNode, DeltaOptions, fossil
 from sockudo.protocol.filters import FilterOptions, compile_filter
 from sockudo.protocol.formats import V2_JSON, V2_MSGPACK, V2_PROTOBUF, Format
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from support.world import Peer, World
 
 FOSSIL = Wants(delta=Algorithm.FOSSIL)

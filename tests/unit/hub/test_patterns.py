@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from sockudo.hub import HubOptions
 from sockudo.hub.channel import Channel
+from sockudo.hub.outgoing import Wants
 from sockudo.hub.patterns import Patterns
-from sockudo.hub.wants import Wants
 from sockudo.protocol.filters import FilterOptions, Predicate, compile_filter
 from sockudo.protocol.formats import V2_JSON
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import WILDCARD
 from support.world import Peer, World
 

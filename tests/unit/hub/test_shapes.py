@@ -9,8 +9,7 @@ import pytest
 from sockudo.hub import HubOptions
 from sockudo.protocol import formats
 from sockudo.protocol.formats import V1_JSON, V2_JSON, V2_MSGPACK, V2_PROTOBUF
-from sockudo.protocol.frame import Frame
-from sockudo.protocol.frames import subscription_succeeded
+from sockudo.protocol.frames import Frame, subscription_succeeded
 from sockudo.protocol.proto.pusher_pb2 import PusherMessage
 from support.world import World
 

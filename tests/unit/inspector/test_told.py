@@ -12,7 +12,7 @@ from sockudo.inspector import Entry, Selection, Watcher
 from sockudo.inspector.explained import explained, find_problems
 from sockudo.inspector.lines import line_of
 from sockudo.protocol.formats import V2_JSON
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from support.inside import Client, Node, live_app
 
 LIVELY = Features(enable_client_messages=True, enable_user_authentication=True)

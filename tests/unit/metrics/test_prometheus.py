@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sockudo.base.latency import Latency
+from sockudo.base.measures import Latency
 from sockudo.hub.events import PredicateFailed
+from sockudo.hub.outgoing import Wants
 from sockudo.hub.view import HubView
-from sockudo.hub.wants import Wants
 from sockudo.metrics import Metrics
 from sockudo.protocol.delta import Algorithm
 from sockudo.protocol.filters import Predicate
 from sockudo.protocol.formats import V2_JSON, json_text
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from support.world import World
 
 # On any server (spec: platform § 6.2; filters-deltas § 2.12).

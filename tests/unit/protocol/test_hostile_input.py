@@ -31,7 +31,7 @@ from sockudo.protocol.delta import (
 )
 from sockudo.protocol.filters import FilterOptions, MessageView, compile_filter
 from sockudo.protocol.formats import json_text
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.framing import FrameReader
 from sockudo.protocol.handshake import parse_connect_query
 from sockudo.protocol.inbound import InboundFrame, data_value, decode_frame

@@ -16,7 +16,7 @@ from sockudo_python.client import ProtocolCodec, SockudoWireFormat
 
 from sockudo import errors
 from sockudo.errors import SockudoError
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.inbound import InboundFrame, data_value, decode_frame
 from sockudo.protocol.msgpack import decode, encode
 

@@ -19,7 +19,7 @@ from sockudo_python.client import ProtocolCodec, SockudoWireFormat
 
 from sockudo import errors
 from sockudo.errors import SockudoError
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.inbound import InboundFrame, data_value, decode_frame
 from sockudo.protocol.proto.pusher_pb2 import PusherMessage
 from sockudo.protocol.protobuf import decode, encode

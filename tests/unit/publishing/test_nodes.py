@@ -8,7 +8,7 @@ from sockudo.cluster.in_process import Network
 from sockudo.cluster.items import channel_topic, patterns_topic
 from sockudo.config.apps import Features
 from sockudo.protocol.formats import V2_JSON
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from support.inside import Client, Node, live_app
 
 APP = live_app(features=Features(enable_client_messages=True, enable_user_authentication=True))

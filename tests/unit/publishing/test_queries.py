@@ -11,7 +11,7 @@ from sockudo import errors
 from sockudo.base.tasks import without_waiting
 from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.hub import HubOptions
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.publishing import channel_state, channel_users, list_channels
 from support.inside import Node
 

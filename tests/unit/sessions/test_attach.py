@@ -7,7 +7,7 @@ import msgspec
 from sockudo.apps.resolve import Defaults
 from sockudo.config import Settings
 from sockudo.protocol.formats import V2_JSON
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from support.inside import Client, Node, live_app
 from support.turns import settle
 

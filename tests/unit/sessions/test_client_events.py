@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sockudo.config.apps import Features, Limits
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from support.inside import Client, Node, live_app
 
 ALLOWED = Features(enable_client_messages=True)

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from sockudo.history import Failed
 from sockudo.hub.events import PredicateFailed
 from sockudo.protocol.formats import V2_JSON
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.sessions.diagnostics import FilterWarnings, note_failed_resume
 from sockudo.testing import FakeClock
 from support.inside import Node

@@ -11,7 +11,7 @@ from sockudo.config import Settings
 from sockudo.config.apps import Channels, Features, Limits
 from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.hub import HubOptions
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.sessions import gateway as gateway_module
 from support.inside import Node, OrderedPeer, live_app
 

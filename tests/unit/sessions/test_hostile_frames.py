@@ -22,7 +22,7 @@ from sockudo.drivers import MemoryHistoryStore
 from sockudo.errors import SockudoError
 from sockudo.history import History
 from sockudo.protocol.formats import V1_JSON, V2_JSON, V2_MSGPACK, V2_PROTOBUF, Format
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.publishing.publisher import committed
 from support.hostile import deep_payloads, payload
 from support.inside import Client, Node, live_app

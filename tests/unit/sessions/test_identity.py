@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sockudo.config.apps import Features
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from support.inside import Client, Node, credentials, live_app
 from support.signing import user_auth
 

@@ -11,7 +11,7 @@ import pytest
 from sockudo.config import Settings
 from sockudo.config.sections.delivery import TagFiltering
 from sockudo.protocol.formats import V1_JSON, V2_JSON, V2_MSGPACK, V2_PROTOBUF, Format
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.proto.pusher_pb2 import PusherMessage
 from sockudo.sessions.sweeper import check
 from support.in_memory import MemoryPeer

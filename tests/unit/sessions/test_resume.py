@@ -10,7 +10,7 @@ import pytest
 from sockudo.apps.resolve import Defaults
 from sockudo.config import Settings
 from sockudo.protocol.formats import V2_JSON
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.sessions.sweeper import check
 from support.inside import Client, Node, live_app
 from support.turns import settle

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from sockudo import errors
 from sockudo.config.apps import Features, Limits, MessageRateLimit
 from sockudo.hub import HubOptions
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.framing import text_frame
 from sockudo.sessions import actions
 from support import v1

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sockudo.config.apps import Channels, Features, Limits, Namespace
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from support.inside import Client, Node, credentials, live_app
 from support.signing import channel_auth
 

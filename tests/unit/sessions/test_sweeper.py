@@ -11,7 +11,7 @@ import pytest
 from sockudo.config import Settings
 from sockudo.config.apps import Features
 from sockudo.hub import HubOptions
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.sessions import sweeper
 from sockudo.sessions.sweeper import check, sweep
 from support.inside import Client, Node, live_app

@@ -24,7 +24,7 @@ from sockudo.dashboard.board import Board
 from sockudo.dashboard.bodies import read_json
 from sockudo.dashboard.paging import Paging
 from sockudo.dashboard.replies import json
-from sockudo.edge.paths import path_part
+from sockudo.edge.signed import path_part
 
 __all__ = ["api_routes"]
 

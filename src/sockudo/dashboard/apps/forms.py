@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from sockudo.config import Settings
+from sockudo.config.app_reader import app_to_builtins
 from sockudo.config.app_shape import field_default
-from sockudo.config.app_writer import app_to_builtins
 from sockudo.config.apps import App, Policy
 from sockudo.config.origins import why_unmatched
 from sockudo.config.problems import ConfigError

@@ -26,7 +26,7 @@ from sockudo.dashboard.board import Board
 from sockudo.dashboard.bodies import Form, read_form
 from sockudo.dashboard.paging import Paging
 from sockudo.dashboard.replies import page, redirect, retry_headers
-from sockudo.edge.paths import path_part
+from sockudo.edge.signed import path_part
 from sockudo.errors import SockudoError
 
 __all__ = ["app_url", "page_routes", "shared"]

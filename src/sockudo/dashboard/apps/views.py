@@ -8,7 +8,7 @@ from typing import Any
 from sockudo.apps.edits import version_of
 from sockudo.apps.live import LiveApp
 from sockudo.apps.webhooks import shown_webhook
-from sockudo.config.app_writer import app_to_builtins
+from sockudo.config.app_reader import app_to_builtins
 from sockudo.config.apps import App
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.paging import Page, Paging

@@ -18,7 +18,7 @@ from sockudo.dashboard.channels.pages import channel_page, list_page, publish_fo
 from sockudo.dashboard.channels.past import history_page, presence_page
 from sockudo.dashboard.paging import Page, Paging
 from sockudo.dashboard.replies import json
-from sockudo.edge.paths import path_part
+from sockudo.edge.signed import path_part
 
 __all__ = ["routes"]
 

@@ -15,7 +15,7 @@ from sockudo.dashboard.connections.detail import connection_view, end_connection
 from sockudo.dashboard.connections.listing import BY, SORTS, ConnectionQuery, ConnectionRow, find_connections
 from sockudo.dashboard.paging import Page, Paging
 from sockudo.dashboard.replies import json, page, redirect, wants_part
-from sockudo.edge.paths import path_part
+from sockudo.edge.signed import path_part
 from sockudo.errors import SockudoError
 from sockudo.sessions import Session
 

@@ -13,13 +13,11 @@ from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, sel
 from sqlalchemy.exc import DataError
 
 from sockudo import errors
-from sockudo.apps.ports import Edit, Origin
+from sockudo.apps.ports import Edit, Origin, key_taken, origin_of
 from sockudo.config.apps import App
-from sockudo.drivers.app_records import key_taken, origin_of
 from sockudo.drivers.sql import apps_file
-from sockudo.drivers.sql.apps_fingerprint import fingerprint
 from sockudo.drivers.sql.apps_rows import app_of, check_room, row_of
-from sockudo.drivers.sql.apps_schema import READ, app_table, prepare
+from sockudo.drivers.sql.apps_schema import READ, app_table, fingerprint, prepare
 from sockudo.storage.engine import sqlite_engine
 from sockudo.storage.failures import Subject
 from sockudo.storage.migrations import migrate_file

@@ -12,10 +12,10 @@ from msgspec import DecodeError, json
 from sqlalchemy import RowMapping
 
 from sockudo import errors
+from sockudo.apps.ports import plain_record
 from sockudo.config.app_reader import read_app
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
-from sockudo.drivers.app_records import plain_record
 from sockudo.drivers.sql.apps_schema import DOCUMENTS, FLAGS, LONGEST, NUMBERS
 
 __all__ = ["app_of", "check_room", "row_of"]

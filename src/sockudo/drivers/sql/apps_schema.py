@@ -9,12 +9,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from sqlalchemy import Engine, TableClause, column, false, inspect, literal_column, select, table
+from sqlalchemy import (
+    Engine,
+    LargeBinary,
+    Select,
+    TableClause,
+    Text,
+    cast,
+    column,
+    false,
+    func,
+    inspect,
+    literal_column,
+    select,
+    table,
+)
+from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError
 
 from sockudo import errors
 
-__all__ = ["DOCUMENTS", "FLAGS", "LONGEST", "NUMBERS", "READ", "app_table", "prepare"]
+__all__ = ["DOCUMENTS", "FLAGS", "LONGEST", "NUMBERS", "READ", "app_table", "fingerprint", "prepare"]
 
 LONGEST: Final = 255
 """Characters of an id, a key or a secret, at most."""
@@ -149,3 +164,21 @@ def _definitions(engine: Engine, columns: Mapping[str, str]) -> Iterator[str]:
     types: Mapping[str, Any] = _TYPES[engine.dialect.name]
     for name, definition in columns.items():
         yield f"{quote(name)} {definition.format_map(types)}"
+
+
+def fingerprint(table: TableClause, dialect: str) -> Select[Any, Any]:
+    """The query whose one row is another one after every change of the table of apps by any program.
+
+    There is no trigger, since the table is shared, and ``updated_at`` is not enough: PostgreSQL leaves it to the
+    program that writes, and MySQL counts it in whole seconds.
+
+    PostgreSQL marks each version of a row with the transaction that wrote it and the place where it lies: the values,
+    which may be kept apart from the row, need not be read. In MySQL they are what tells versions apart.
+    """
+    if dialect == "postgresql":
+        version = func.concat(cast(column("xmin"), Text), cast(column("ctid"), Text))
+        return select(func.count(), func.sum(func.hashtextextended(version, 0))).select_from(table)
+    # As bytes: columns of another program's table need not have one collation.
+    content = func.concat_ws(",", *(cast(func.quote(table.c[name]), LargeBinary) for name in READ))
+    digest = func.conv(func.left(func.sha2(content, 256), 15), 16, 10)
+    return select(func.count(), func.sum(cast(digest, mysql.INTEGER(unsigned=True)))).select_from(table)

@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 
 from sockudo.base.ids import derived_id
 from sockudo.base.stream_records import Position
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 
 __all__ = ["Lookup", "ReplayBuffer", "ReplayBuffers"]
 

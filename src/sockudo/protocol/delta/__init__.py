@@ -4,7 +4,6 @@ The caller keeps one `DeltaNode`, one `ChannelDeltas` per app, one `DeltaChannel
 on, and one `DeltaTrack` for the connections there that have the same filter and get the same format.
 """
 
-from sockudo.protocol.delta.algorithms import Algorithm
 from sockudo.protocol.delta.channel import DeltaChannel
 from sockudo.protocol.delta.frames import reduced_text
 from sockudo.protocol.delta.node import DeltaNode
@@ -17,7 +16,7 @@ from sockudo.protocol.delta.policy import (
     usable_algorithms,
     wants_deltas,
 )
-from sockudo.protocol.delta.settings import INHERITED, ChannelDelta, ChannelDeltas, DeltaOptions
+from sockudo.protocol.delta.settings import INHERITED, Algorithm, ChannelDelta, ChannelDeltas, DeltaOptions
 from sockudo.protocol.delta.track import DeltaTrack, Said
 
 __all__ = [

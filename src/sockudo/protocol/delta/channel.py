@@ -5,7 +5,7 @@ from __future__ import annotations
 from sockudo.protocol.delta.conflation import key_reader
 from sockudo.protocol.delta.node import DeltaNode
 from sockudo.protocol.delta.settings import ChannelDelta
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 
 __all__ = ["DeltaChannel"]
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 
 __all__ = ["MAX_KEY", "key_reader"]
 

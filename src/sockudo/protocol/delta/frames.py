@@ -8,8 +8,8 @@ from collections.abc import Callable
 import msgspec
 
 from sockudo.protocol.binary import kind_and_text
-from sockudo.protocol.delta.algorithms import Algorithm
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.delta.settings import Algorithm
+from sockudo.protocol.frames import Frame
 
 __all__ = ["BinaryDeltaFrames", "DeltaFrames", "EncodeBase", "reduced_text"]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from sockudo.protocol.delta.algorithms import Algorithm, encode
-from sockudo.protocol.delta.settings import DeltaOptions
+from sockudo.protocol.delta.settings import Algorithm, DeltaOptions, encode
 
 __all__ = ["MAX_BASE_BYTES", "DeltaNode", "HoldsBase"]
 

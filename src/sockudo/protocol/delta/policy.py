@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from sockudo.protocol.delta.algorithms import Algorithm
-from sockudo.protocol.delta.settings import ChannelDelta, DeltaOptions
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.delta.settings import Algorithm, ChannelDelta, DeltaOptions
+from sockudo.protocol.frames import Frame
 
 __all__ = [
     "MAX_FRAME",

@@ -6,13 +6,32 @@ The values come from a configuration that has been checked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final
 
-from sockudo.protocol.delta.algorithms import Algorithm
+from sockudo.protocol.delta import fossil, vcdiff
 
-__all__ = ["INHERITED", "ChannelDelta", "ChannelDeltas", "DeltaOptions"]
+__all__ = ["INHERITED", "Algorithm", "ChannelDelta", "ChannelDeltas", "DeltaOptions", "encode"]
+
+
+class Algorithm(StrEnum):
+    """The value is what frames say. VCDIFF goes by the name of its best-known encoder."""
+
+    FOSSIL = "fossil"
+    XDELTA3 = "xdelta3"
+
+
+_ENCODERS: Final[dict[Algorithm, Callable[[bytes, bytes], bytes]]] = {
+    Algorithm.FOSSIL: fossil.encode,
+    Algorithm.XDELTA3: vcdiff.encode,
+}
+
+
+def encode(algorithm: Algorithm, base: bytes, target: bytes) -> bytes:
+    """The delta that turns ``base``, or anything that begins like it up to its last byte, into ``target``."""
+    return _ENCODERS[algorithm](base, target)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from sockudo.protocol.delta.algorithms import Algorithm
 from sockudo.protocol.delta.channel import DeltaChannel
 from sockudo.protocol.delta.frames import BinaryDeltaFrames, DeltaFrames, EncodeBase
 from sockudo.protocol.delta.policy import is_eligible, poisons_bases
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.delta.settings import Algorithm
+from sockudo.protocol.frames import Frame
 
 __all__ = ["LAST_NUMBER", "DeltaTrack", "Said"]
 

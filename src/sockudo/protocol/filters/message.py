@@ -11,7 +11,7 @@ import msgspec
 
 from sockudo.protocol.filters.limits import MAX_DOCUMENT
 from sockudo.protocol.filters.values import decimal
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.json_text import too_deep
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from sockudo import errors
 from sockudo.dashboard.asked import known_app
 from sockudo.dashboard.bodies import Form, read_form
 from sockudo.dashboard.replies import redirect
-from sockudo.edge.paths import path_part
+from sockudo.edge.signed import path_part
 from sockudo.errors import SockudoError
 from sockudo.push.access import Access
 from sockudo.push.credentials import credential_from

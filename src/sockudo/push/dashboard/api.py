@@ -12,7 +12,7 @@ from starlette.routing import Route
 from sockudo import errors
 from sockudo.dashboard.asked import known_app
 from sockudo.dashboard.replies import json
-from sockudo.edge.paths import path_part
+from sockudo.edge.signed import path_part
 from sockudo.push.access import Access
 from sockudo.push.credentials import credential_from
 from sockudo.push.dashboard import desk

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from sockudo.dashboard.asked import known_app
 from sockudo.dashboard.replies import page
-from sockudo.edge.paths import path_part
+from sockudo.edge.signed import path_part
 from sockudo.errors import SockudoError
 from sockudo.push.dashboard import desk
 from sockudo.push.dashboard.addresses import AREA, TOOLS, list_url, publish_url

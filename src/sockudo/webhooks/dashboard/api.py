@@ -12,7 +12,7 @@ from sockudo import errors
 from sockudo.dashboard.bodies import read_json
 from sockudo.dashboard.paging import Paging
 from sockudo.dashboard.replies import json
-from sockudo.edge.paths import path_part
+from sockudo.edge.signed import path_part
 from sockudo.webhooks.dashboard.desk import (
     WebhookArea,
     explained,

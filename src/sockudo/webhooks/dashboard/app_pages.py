@@ -20,7 +20,7 @@ from sockudo.dashboard.apps.pages import app_url, shared
 from sockudo.dashboard.apps.problems import WHERE, failure_text, problems_of
 from sockudo.dashboard.bodies import Form, read_form
 from sockudo.dashboard.replies import page, redirect, retry_headers
-from sockudo.edge.paths import path_part
+from sockudo.edge.signed import path_part
 from sockudo.errors import SockudoError
 from sockudo.webhooks.dashboard.desk import WebhookArea, why_closed
 from sockudo.webhooks.dashboard.forms import EVENTS, NUMBERS, entry_of, fields_of_entry

@@ -16,7 +16,7 @@ from sockudo.dashboard.bodies import Form, read_form
 from sockudo.dashboard.paging import Paging
 from sockudo.dashboard.replies import page, redirect
 from sockudo.dashboard.texts import pretty
-from sockudo.edge.paths import path_part
+from sockudo.edge.signed import path_part
 from sockudo.webhooks.dashboard.api import TEST_EVENT, deliveries_asked
 from sockudo.webhooks.dashboard.desk import (
     WebhookArea,

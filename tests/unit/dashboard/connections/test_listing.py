@@ -9,8 +9,8 @@ from sockudo.dashboard.connections.detail import connection_view, end_connection
 from sockudo.dashboard.connections.listing import ConnectionQuery, connection_row, find_connections
 from sockudo.dashboard.paging import Paging
 from sockudo.errors import SockudoError
+from sockudo.hub.outgoing import Wants
 from sockudo.hub.view import FilterView
-from sockudo.hub.wants import Wants
 from sockudo.protocol.filters import Predicate
 from sockudo.protocol.formats import V2_MSGPACK
 from support.inside import Client, Node, live_app

@@ -6,7 +6,7 @@ import random
 
 from sockudo.base.stream_records import Position
 from sockudo.hub.streams.replay import ReplayBuffers
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 
 
 def numbered(buffers: ReplayBuffers, name: str, now: float = 0.0, channel: str = "news", size: int = 100) -> Frame:

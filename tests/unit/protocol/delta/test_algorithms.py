@@ -5,7 +5,7 @@ from __future__ import annotations
 import vcdiff_decoder
 
 from sockudo.protocol.delta import fossil
-from sockudo.protocol.delta.algorithms import Algorithm, encode
+from sockudo.protocol.delta.settings import Algorithm, encode
 
 BASE = b'{"event":"quote","channel":"fx:desk","data":"1"}'
 TARGET = b'{"event":"quote","channel":"fx:desk","data":"2"}'

@@ -8,7 +8,7 @@ from sockudo.protocol.delta import channel as module
 from sockudo.protocol.delta.channel import DeltaChannel
 from sockudo.protocol.delta.node import DeltaNode
 from sockudo.protocol.delta.settings import INHERITED, ChannelDelta, DeltaOptions
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 
 
 def make(options: DeltaOptions, settings: ChannelDelta = INHERITED) -> DeltaChannel:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from sockudo.protocol.delta.conflation import key_reader
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 
 
 def key(path: str | None, data: Any = None, **fields: Any) -> str | None:

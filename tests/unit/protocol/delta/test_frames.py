@@ -12,9 +12,9 @@ from msgspec import Raw, structs
 from sockudo.client.binary import from_msgpack, from_protobuf
 from sockudo.protocol import msgpack, protobuf
 from sockudo.protocol.delta import fossil, vcdiff
-from sockudo.protocol.delta.algorithms import Algorithm
 from sockudo.protocol.delta.frames import BinaryDeltaFrames, DeltaFrames, reduced_text
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.delta.settings import Algorithm
+from sockudo.protocol.frames import Frame
 
 TEXT = b'{"event":"quote","channel":"fx:desk","data":"{}","serial":41}'
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sockudo.protocol.delta.algorithms import Algorithm, encode
+from sockudo.protocol.delta.settings import Algorithm, encode
 from support.parts import cannot_run
 
 HERE = Path(__file__).parent / "javascript"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sockudo.protocol.delta import algorithms, node
-from sockudo.protocol.delta.algorithms import Algorithm
+from sockudo.protocol.delta import node, settings
 from sockudo.protocol.delta.node import DeltaNode
-from sockudo.protocol.delta.settings import DeltaOptions
+from sockudo.protocol.delta.settings import Algorithm, DeltaOptions
 
 
 class Time:
@@ -30,7 +29,7 @@ def encodings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Algorithm, bytes, b
 
     def encode(algorithm: Algorithm, base: bytes, target: bytes) -> bytes:
         calls.append((algorithm, base, target))
-        return algorithms.encode(algorithm, base, target)
+        return settings.encode(algorithm, base, target)
 
     monkeypatch.setattr(node, "encode", encode)
     return calls

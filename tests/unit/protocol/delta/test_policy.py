@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from sockudo.protocol.delta.algorithms import Algorithm
 from sockudo.protocol.delta.policy import (
     MAX_FRAME,
     DeltaRequest,
@@ -20,8 +19,8 @@ from sockudo.protocol.delta.policy import (
     usable_algorithms,
     wants_deltas,
 )
-from sockudo.protocol.delta.settings import INHERITED, ChannelDelta, DeltaOptions
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.delta.settings import INHERITED, Algorithm, ChannelDelta, DeltaOptions
+from sockudo.protocol.frames import Frame
 
 FOSSIL, XDELTA3 = Algorithm.FOSSIL, Algorithm.XDELTA3
 OPTIONS = DeltaOptions()

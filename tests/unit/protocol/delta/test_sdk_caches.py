@@ -24,13 +24,12 @@ import sockudo_python.client as python_sdk
 import vcdiff_decoder
 
 from sockudo.protocol.delta import fossil
-from sockudo.protocol.delta.algorithms import Algorithm
 from sockudo.protocol.delta.channel import DeltaChannel
 from sockudo.protocol.delta.node import DeltaNode
-from sockudo.protocol.delta.settings import INHERITED, ChannelDelta, DeltaOptions
+from sockudo.protocol.delta.settings import INHERITED, Algorithm, ChannelDelta, DeltaOptions
 from sockudo.protocol.delta.track import DeltaTrack
 from sockudo.protocol.formats import json_text
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 
 EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "100"))
 CHANNEL = "fx:desk"

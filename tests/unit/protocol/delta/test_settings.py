@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from sockudo.config.sections import DeltaCompression
-from sockudo.protocol.delta.algorithms import Algorithm
-from sockudo.protocol.delta.settings import INHERITED, ChannelDelta, ChannelDeltas, DeltaOptions
+from sockudo.protocol.delta.settings import INHERITED, Algorithm, ChannelDelta, ChannelDeltas, DeltaOptions
 
 
 def test_the_defaults_are_those_of_the_configuration() -> None:

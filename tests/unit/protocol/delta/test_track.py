@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 
 from sockudo.protocol.delta import fossil, node
-from sockudo.protocol.delta.algorithms import Algorithm, encode
 from sockudo.protocol.delta.channel import DeltaChannel
 from sockudo.protocol.delta.node import DeltaNode
-from sockudo.protocol.delta.settings import INHERITED, ChannelDelta, DeltaOptions
+from sockudo.protocol.delta.settings import INHERITED, Algorithm, ChannelDelta, DeltaOptions, encode
 from sockudo.protocol.delta.track import LAST_NUMBER, DeltaTrack, Said
 from sockudo.protocol.formats import json_text
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 
 OPTIONS = DeltaOptions(min_message_size=0)
 KEYED = ChannelDelta(conflation_key="symbol")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sockudo import errors
 from sockudo.protocol.filters import FilterOptions, MessageView, Predicate, compile_filter
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 
 ON = FilterOptions(tags_enabled=True)
 LEAF = {"key": "venue", "cmp": "eq", "val": "ldn"}

@@ -10,7 +10,7 @@ import pytest
 from sockudo import errors
 from sockudo.protocol.filters.expression import Expression
 from sockudo.protocol.filters.message import MessageView
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 
 # Goes off where data is a list with something in it.
 BOMB = "|".join(["data", *["[@,@,@,@][]"] * 12])

@@ -10,7 +10,7 @@ import pytest
 
 from sockudo.protocol import frames
 from sockudo.protocol.filters.message import MessageView, ProjectionError, is_filterable
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 
 
 def document(frame: Frame) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from sockudo import errors
 from sockudo.protocol.filters import MessageView, Predicate, SharedPredicates
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 
 LONDON = {"key": "venue", "cmp": "eq", "val": "ldn"}
 BOMB = "|".join(["@", *["[@,@,@,@][]"] * 12])

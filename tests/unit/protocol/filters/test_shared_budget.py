@@ -9,7 +9,7 @@ from sockudo.protocol.filters.expression import Expression
 from sockudo.protocol.filters.limits import MESSAGE_UNITS, WORK_UNITS
 from sockudo.protocol.filters.message import MessageView
 from sockudo.protocol.filters.shared_budget import SMALL_UNITS, SharedBudget
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 
 ORDINARY = "data.price > `10`"
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sockudo import errors
 from sockudo.protocol.filters.message import MessageView
 from sockudo.protocol.filters.tags import TagForm, compile_tags
-from sockudo.protocol.frame import Frame
+from sockudo.protocol.frames import Frame
 
 
 def holds(tree: Any, tags: dict[str, str] | None) -> bool:

@@ -1,12 +1,13 @@
-"""What the operating system knows of this process: its memory and its file descriptors."""
+"""What the operating system says of this process: memory, descriptors, and how many of these are not for WebSockets."""
 
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 from typing import Final
 
-__all__ = ["open_descriptors", "resident_bytes"]
+__all__ = ["descriptor_limit", "open_descriptors", "reserved_descriptors", "resident_bytes"]
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -29,3 +30,17 @@ def open_descriptors() -> int | None:
         return os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))
     except OSError:
         return None
+
+
+_RESERVED: Final = 64
+
+
+def descriptor_limit() -> int | None:
+    """How many this process may have; None where there is no limit."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def reserved_descriptors(limit: int) -> int:
+    """How many of them are never a WebSocket's: 64, or a quarter of a limit below 256."""
+    return min(_RESERVED, limit // 4)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.testing import CliRunner
 
-from sockudo.cli.signatures import in_place_of
+from sockudo.cli.options import in_place_of
 from sockudo.cli.target import ServerOptions, with_server
 
 SIZE = Annotated[int, typer.Option("--size", help="How large.")]

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from sockudo.storage.background import background_threads
+from sockudo.storage.worker import background_threads
 
 LINUX = hasattr(os, "SCHED_BATCH")
 
