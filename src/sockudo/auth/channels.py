@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sockudo.apps.live import LiveApp
+from sockudo.apps.live import LiveApp
 
 __all__ = ["channel_message", "check_channel_auth", "check_user_auth"]
 

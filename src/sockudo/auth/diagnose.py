@@ -13,13 +13,11 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
+from sockudo.apps.live import LiveApp
 from sockudo.auth.channels import channel_message
-
-if TYPE_CHECKING:
-    from sockudo.apps.live import LiveApp
 
 __all__ = ["Mistake", "likely_mistake", "mistaken_key"]
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from sockudo.apps.live import LiveApp
 from sockudo.auth.diagnose import Mistake, mistaken_key
-
-if TYPE_CHECKING:
-    from sockudo.apps.live import LiveApp
 
 __all__ = ["mistaken_app", "mistaken_app_id", "mistaken_auth_key", "mistaken_signature"]
 

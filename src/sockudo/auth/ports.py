@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
-if TYPE_CHECKING:
-    from sockudo.auth.tokens import Token
+from sockudo.auth.tokens import Token
 
 __all__ = ["Kind", "Revocation", "RevocationStore"]
 

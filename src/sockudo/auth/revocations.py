@@ -8,13 +8,11 @@ asking costs nothing and a restart forgets nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sockudo import errors
 from sockudo.auth.ports import Kind, Revocation, RevocationStore
-
-if TYPE_CHECKING:
-    from sockudo.auth.tokens import Token
+from sockudo.auth.tokens import Token
 
 __all__ = ["Kind", "Revocation", "Revocations"]
 

@@ -11,15 +11,13 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 from sockudo import errors
+from sockudo.apps.live import LiveApp
 from sockudo.apps.signer import Signer
 from sockudo.auth.diagnose_request import mistaken_app, mistaken_app_id, mistaken_auth_key, mistaken_signature
-
-if TYPE_CHECKING:
-    from sockudo.apps.live import LiveApp
 
 __all__ = ["AppLookup", "authenticate", "query_param"]
 

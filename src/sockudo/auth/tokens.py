@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from jwt import InvalidSignatureError, PyJWS, PyJWTError
@@ -17,11 +17,9 @@ from jwt.algorithms import HMACAlgorithm
 from jwt.utils import base64url_decode
 
 from sockudo import errors
+from sockudo.apps.live import LiveApp
 from sockudo.auth.capabilities import Capabilities, CapabilityError
 from sockudo.base.ids import unique_id
-
-if TYPE_CHECKING:
-    from sockudo.apps.live import LiveApp
 
 __all__ = ["MAX_ID_BYTES", "MAX_LIFETIME", "SKEW", "Token", "make_token", "read_token", "signed_by", "unverified_token"]
 

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
 from sockudo import errors
 from sockudo.errors import ErrorSpec
+from sockudo.hub.app_state import AppState
 from sockudo.inspector.entry import Entry
 from sockudo.inspector.misnamed import similar_name
-
-if TYPE_CHECKING:
-    from sockudo.hub.app_state import AppState
-    from sockudo.protocol.names import ChannelKind
+from sockudo.protocol.names import ChannelKind
 
 __all__ = ["Doubts"]
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from sockudo.hub.app_state import AppState
+from sockudo.hub.app_state import AppState
 
 __all__ = ["similar_channel", "similar_name"]
 

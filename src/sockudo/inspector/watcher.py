@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from sockudo.hub.app_state import AppState
+from sockudo.hub.connection import Connection
 from sockudo.inspector.entry import PROBLEMS, Entry, Kind
-
-if TYPE_CHECKING:
-    from sockudo.hub.app_state import AppState
-    from sockudo.hub.connection import Connection
 
 __all__ = ["Selection", "Watcher"]
 
