@@ -25,6 +25,7 @@ class Connection(Receiver):
         "chains",
         "channels",
         "deltas",
+        "descriptor",
         "filters",
         "members",
         "peer",
@@ -32,10 +33,12 @@ class Connection(Receiver):
         "socket_id",
         "user",
         "wildcards",
+        "write",
     )
 
     def __init__(self, socket_id: str, app_id: str, peer: Peer, wire_format: Format = V1_JSON) -> None:
-        super().__init__(peer.write)
+        self.write = peer.write
+        self.descriptor = -1
         self.socket_id = socket_id
         self.app_id = app_id
         self.peer = peer

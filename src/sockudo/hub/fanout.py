@@ -49,11 +49,11 @@ class Receiver:
     nothing may go past it.
     """
 
-    __slots__ = ("descriptor", "write")
+    # The connection has the slots: a slot is read faster the nearer its class, and these are read for every delivery.
+    __slots__ = ()
 
-    def __init__(self, write: Callable[[bytes], None]) -> None:
-        self.write = write
-        self.descriptor = -1
+    write: Callable[[bytes], None]
+    descriptor: int
 
 
 C = TypeVar("C", bound=Receiver)
