@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from hypothesis import settings
+import pytest
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from sockudo.webhooks.ports import Claim, Outcome
-from sockudo.webhooks.queues.memory import MemoryWebhookQueue
-from sockudo.webhooks.queues.sqlite import SqliteWebhookQueue
-from sockudo.webhooks.records import Attempt, Delivery
-from support.webhooks import a_delivery
+from sockudo.webhooks.queue import WEBHOOK_QUEUE, Claim, WebhookQueue
+from sockudo.webhooks.records import Attempt, Delivery, Outcome
+from support.job_queues import QueuePlace
+from support.webhooks import a_delivery, memory_queue
 
 T = TypeVar("T")
 
@@ -27,6 +27,7 @@ FAST = Path("/dev/shm")  # noqa: S108
 
 APPS = st.sampled_from(["app", "other"])
 ENDPOINTS = st.sampled_from(["one", "two"])
+CHANNELS = st.sampled_from(["room", "☃", ""])
 STATES = st.sampled_from(["waiting", "delivered", "dead"])
 IDS = st.sampled_from([f"d-{number}" for number in range(30)])
 TIMES = st.integers(-50, 200)
@@ -49,34 +50,37 @@ def numberless(found: Iterable[Delivery]) -> list[Delivery]:
 class Queues(RuleBasedStateMachine):
     """The same for both; tokens differ, so claims are held in pairs."""
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[[Path], WebhookQueue]) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory(prefix="webhook-queue-", dir=FAST if FAST.exists() else None)
         self.runner = asyncio.Runner()
-        self.model = MemoryWebhookQueue()
-        self.queue = SqliteWebhookQueue(self.folder.name)
-        self.now = 1000
+        self.make = lambda: make(Path(self.folder.name))
+        self.model = memory_queue()
+        self.queue = self.make()
+        self.now = 1_767_225_600_000
         self.claims: list[tuple[Claim, Claim]] = []
         self.since_opened = 0
+        self.joined = 0
         self.run(self.queue.start())
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
 
     def teardown(self) -> None:
+        self.run(self.empty())
         self.run(self.queue.close())
         self.runner.close()
         self.folder.cleanup()
 
     @rule(
-        batch=st.lists(st.tuples(IDS, APPS, ENDPOINTS, st.integers(0, 1), TIMES, TIMES), max_size=6),
+        batch=st.lists(st.tuples(IDS, APPS, ENDPOINTS, CHANNELS, TIMES, TIMES), max_size=6),
     )
-    def append(self, batch: list[tuple[str, str, str, int, int, int]]) -> None:
+    def append(self, batch: list[tuple[str, str, str, str, int, int]]) -> None:
         new = [
             a_delivery(
-                name, app_id=app, endpoint=to, lane=lane, created_at_ms=self.now + made, due_at_ms=self.now + due
+                name, app_id=app, endpoint=to, channel=channel, created_at_ms=self.now + made, due_at_ms=self.now + due
             )
-            for name, app, to, lane, made, due in batch
+            for name, app, to, channel, made, due in batch
         ]
         for queue in (self.model, self.queue):
             self.run(queue.append(new))
@@ -85,10 +89,17 @@ class Queues(RuleBasedStateMachine):
     def wait(self, seconds: int) -> None:
         self.now += seconds
 
-    @rule(limit=st.integers(0, 5), lease=st.integers(1, 300), besides=st.sets(st.tuples(APPS, ENDPOINTS), max_size=2))
-    def claim(self, limit: int, lease: int, besides: set[tuple[str, str]]) -> None:
-        ours = self.run(self.model.claim(self.now, self.now + lease, limit, besides=besides))
-        theirs = self.run(self.queue.claim(self.now, self.now + lease, limit, besides=besides))
+    @rule(
+        limit=st.integers(0, 5),
+        lease=st.integers(1, 300),
+        per_endpoint=st.none() | st.integers(0, 3),
+        run=st.integers(1, 3),
+        besides=st.sets(st.tuples(APPS, ENDPOINTS), max_size=2),
+    )
+    def claim(self, limit: int, lease: int, per_endpoint: int | None, run: int, besides: set[tuple[str, str]]) -> None:
+        how: dict[str, Any] = {"per_endpoint": per_endpoint, "run": run, "besides": besides}
+        ours = self.run(self.model.claim(self.now, self.now + lease, limit, **how))
+        theirs = self.run(self.queue.claim(self.now, self.now + lease, limit, **how))
         assert numberless(claim.delivery for claim in theirs) == numberless(claim.delivery for claim in ours)
         self.claims += zip(ours, theirs, strict=True)
 
@@ -100,12 +111,23 @@ class Queues(RuleBasedStateMachine):
         self.run(self.queue.renew([theirs], self.now + lease))
 
     @precondition(lambda self: self.claims)
-    @rule(data=st.data(), state=STATES, tried=ATTEMPTS, due=TIMES)
-    def settle(self, data: st.DataObject, state: Any, tried: Attempt | None, due: int) -> None:
+    @rule(data=st.data(), state=STATES, tried=ATTEMPTS, due=TIMES, alone=st.booleans())
+    def settle(self, data: st.DataObject, state: Any, tried: Attempt | None, due: int, alone: bool) -> None:
         ours, theirs = data.draw(st.sampled_from(self.claims))
-        outcome = Outcome(state, tried, self.now + due, "why" if state == "dead" else None)
+        outcome = Outcome(state, tried, self.now + due, "why" if state == "dead" else None, alone)
         kept = self.run(self.model.settle([(ours, outcome)], self.now))
         assert self.run(self.queue.settle([(theirs, outcome)], self.now)) == kept
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def settle_joined(self, data: st.DataObject) -> None:
+        pairs = data.draw(st.lists(st.sampled_from(self.claims[-10:]), min_size=1, max_size=3, unique_by=id))
+        self.joined += 1
+        about = pairs[0][0].delivery
+        joined = a_delivery(f"joined-{self.joined}", app_id=about.app_id, endpoint=about.endpoint)
+        tried = Attempt(1, self.now, 5, 200)
+        kept = self.run(self.model.settle_joined([ours for ours, _ in pairs], joined, tried, self.now))
+        assert self.run(self.queue.settle_joined([theirs for _, theirs in pairs], joined, tried, self.now)) == kept
 
     @rule(app=APPS, ids=st.none() | st.lists(IDS, max_size=5), endpoint=st.none() | ENDPOINTS)
     def replay(self, app: str, ids: list[str] | None, endpoint: str | None) -> None:
@@ -128,7 +150,7 @@ class Queues(RuleBasedStateMachine):
     def reopen(self) -> None:
         self.since_opened = 0
         self.run(self.queue.close())
-        self.queue = SqliteWebhookQueue(self.folder.name)
+        self.queue = self.make()
         self.run(self.queue.start())
 
     @invariant()
@@ -149,7 +171,38 @@ class Queues(RuleBasedStateMachine):
                 assert theirs is not None
                 assert (numberless([ours[0]]), ours[1]) == (numberless([theirs[0]]), theirs[1])
 
+    async def empty(self) -> None:
+        """What is left is for nobody: the next example begins with nothing."""
+        end = self.now + 1_000_000
+        for queue in (self.model, self.queue):
+            while claims := await queue.claim(end, end + 1, 100):
+                await queue.settle([(claim, Outcome("delivered", None)) for claim in claims], end)
+            while await queue.trim(0, 0):
+                pass
+            assert await queue.counts() == {}
 
-EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "25"))
-Queues.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=30, deadline=None)
-test_queues_agree = Queues.TestCase
+
+EXAMPLES = {"sqlite": 15, "postgres": 4, "mariadb": 4, "redis": 8}
+"""Each is 30 steps with a look at everything after every one; ``SOCKUDO_EXAMPLES`` asks for more of them."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "examples"), [(kind, int(os.environ.get("SOCKUDO_EXAMPLES", few))) for kind, few in EXAMPLES.items()]
+)
+def test_queues_agree(kind: str, examples: int, request: pytest.FixtureRequest, unique: str) -> None:
+    server = None if kind == "sqlite" else request.getfixturevalue(kind)
+
+    def make(folder: Path) -> WebhookQueue:
+        return WebhookQueue(QueuePlace(kind, folder, place.server, unique, WEBHOOK_QUEUE).make())
+
+    place = QueuePlace.of(kind, Path(), server, unique, WEBHOOK_QUEUE)
+    run_state_machine_as_test(
+        lambda: Queues(make),
+        settings=settings(
+            settings.default,
+            max_examples=examples,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        ),
+    )

@@ -28,7 +28,7 @@ def channels(endpoint: WebhookEndpoint) -> set[str]:
 
 def waiting(redis: RedisProcess, prefix: str) -> int:
     with redis.client() as client:
-        keys = list(client.scan_iter(f"{prefix}:v2:{{webhooks}}:waiting:*"))
+        keys = list(client.scan_iter(f"{prefix}:v2:{{webhook}}:listed:waiting:*"))
         return sum(client.zcard(key) for key in keys)
 
 
@@ -47,7 +47,7 @@ def test_what_a_killed_server_accepted_another_delivers(redis: RedisProcess, uni
                     for number in range(100, 200):
                         client.say("pusher:subscribe", {"channel": f"room-{number}"})
                     client.until_pong()
-                    wait_until(lambda: told(redis, unique) == 200, "every event in the queue")
+                    wait_until(lambda: waiting(redis, unique) == 200, "every event in the queue")
                     first.send_signal(signal.SIGKILL)
                     assert first.wait() == -signal.SIGKILL
             finally:
@@ -56,13 +56,6 @@ def test_what_a_killed_server_accepted_another_delivers(redis: RedisProcess, uni
             # What it was just sending is taken over when its lease ends.
             wait_until(lambda: len(channels(endpoint)) == 200, "all of them at the endpoint", timeout=60)
         assert waiting(redis, unique) == 0
-
-
-def told(redis: RedisProcess, prefix: str) -> int:
-    """Events in the queue."""
-    with redis.client() as client:
-        keys = list(client.scan_iter(f"{prefix}:v2:{{webhooks}}:delivery:*"))
-        return sum(int(client.hget(key, "events") or 0) for key in keys)
 
 
 def test_events_wait_for_a_redis_that_does_not_answer(redis: RedisProcess, unique: str) -> None:

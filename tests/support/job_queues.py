@@ -11,17 +11,18 @@ from msgspec import convert, json, structs
 
 from sockudo.config.sections import Mysql, Postgres, RedisServer, RedisTls
 from sockudo.jobs.memory import MemoryJobQueue
-from sockudo.jobs.ports import Job, JobQueue, Lease
+from sockudo.jobs.ports import Job, JobQueue, Lease, ListedJobQueue, QueueSpec
 from sockudo.jobs.redis import RedisJobQueue
 from sockudo.jobs.sql import mysql_jobs, postgres_jobs, sqlite_jobs
-from sockudo.push.messages import FILE_NAME, PUSH_QUEUE, Stage
+from sockudo.push.messages import PUSH_QUEUE, Stage
 from support.databases import DatabaseServer
 from support.redis import RedisProcess
 
-__all__ = ["NOW", "SHARED", "SQL", "QueuePlace", "a_job", "drain", "keys"]
+__all__ = ["NOW", "SERVERS", "SHARED", "SQL", "QueuePlace", "a_job", "drain", "keys"]
 
 NOW: Final = 1_767_225_600_000
 SQL: Final = ("sqlite", "postgres", "mariadb")
+SERVERS: Final = ("postgres", "mariadb", "redis")
 SHARED: Final = (*SQL, "redis")
 """Kinds that several processes share."""
 
@@ -32,38 +33,53 @@ class QueuePlace:
     ``server`` is a database's or Redis's, None for what is no server.
     """
 
-    def __init__(self, kind: str, folder: Path, server: Postgres | Mysql | RedisServer | None, prefix: str) -> None:
+    def __init__(
+        self,
+        kind: str,
+        folder: Path,
+        server: Postgres | Mysql | RedisServer | None,
+        prefix: str,
+        spec: QueueSpec = PUSH_QUEUE,
+    ) -> None:
         self.kind = kind
         self.folder = folder
         self.server = server
         self.prefix = prefix
-        self._memory = MemoryJobQueue(PUSH_QUEUE)
+        self.spec = spec
+        self._memory = MemoryJobQueue(spec)
 
     @classmethod
-    def of(cls, kind: str, folder: Path, server: DatabaseServer | RedisProcess | None, prefix: str) -> QueuePlace:
+    def of(
+        cls,
+        kind: str,
+        folder: Path,
+        server: DatabaseServer | RedisProcess | None,
+        prefix: str,
+        spec: QueueSpec = PUSH_QUEUE,
+    ) -> QueuePlace:
         """With nothing in it."""
         if isinstance(server, DatabaseServer):
             found = server.execute("SELECT table_name FROM information_schema.tables")
-            if ("push_queue_messages",) in found:
-                server.execute("DELETE FROM push_queue_messages")
-            return cls(kind, folder, server.database, prefix)
-        return cls(kind, folder, None if server is None else server.server, prefix)
+            if (f"{spec.word}_queue_messages",) in found:
+                server.execute(f"DELETE FROM {spec.word}_queue_messages")  # noqa: S608 - words of ours
+            return cls(kind, folder, server.database, prefix, spec)
+        return cls(kind, folder, None if server is None else server.server, prefix, spec)
 
-    def make(self, *, timeout_ms: int = 5000) -> JobQueue:
+    def make(self, *, timeout_ms: int = 5000) -> ListedJobQueue:
         """A queue that was not started."""
         match self.server:
             case Postgres():
-                return postgres_jobs(PUSH_QUEUE, self.server, timeout_ms=timeout_ms)
+                return postgres_jobs(self.spec, self.server, timeout_ms=timeout_ms)
             case Mysql():
-                return mysql_jobs(PUSH_QUEUE, self.server, timeout_ms=timeout_ms)
+                return mysql_jobs(self.spec, self.server, timeout_ms=timeout_ms)
             case RedisServer():
-                return RedisJobQueue(PUSH_QUEUE, self.server, RedisTls(), prefix=self.prefix, timeout_ms=timeout_ms)
+                return RedisJobQueue(self.spec, self.server, RedisTls(), prefix=self.prefix, timeout_ms=timeout_ms)
         if self.kind == "memory":
             return self._memory
-        return sqlite_jobs(PUSH_QUEUE, self.folder / FILE_NAME, timeout_ms=timeout_ms)
+        return sqlite_jobs(self.spec, self.folder / f"{self.spec.word}-queue.sqlite3", timeout_ms=timeout_ms)
 
     @asynccontextmanager
-    async def open(self, *, timeout_ms: int = 5000) -> AsyncIterator[JobQueue]:
+    async def open(self, *, timeout_ms: int = 5000) -> AsyncIterator[ListedJobQueue]:
         queue = self.make(timeout_ms=timeout_ms)
         await queue.start()
         try:

@@ -15,7 +15,8 @@ from typing import Any
 import redis
 
 from sockudo.config.sections import Redis, RedisServer, RedisTls
-from sockudo.webhooks.queues.redis import RedisWebhookQueue
+from sockudo.jobs.redis import RedisJobQueue
+from sockudo.webhooks.queue import WEBHOOK_QUEUE, WebhookQueue
 from support.parts import cannot_run
 from support.ports import free_port
 from support.waiting import wait_until
@@ -47,9 +48,9 @@ class RedisProcess:
     def server(self) -> RedisServer:
         return self.settings.server()
 
-    def queue(self, prefix: str, *, timeout_ms: int = 5000) -> RedisWebhookQueue:
+    def queue(self, prefix: str, *, timeout_ms: int = 5000) -> WebhookQueue:
         """A queue in it, not opened yet."""
-        return RedisWebhookQueue(self.server, RedisTls(), prefix=prefix, timeout_ms=timeout_ms)
+        return WebhookQueue(RedisJobQueue(WEBHOOK_QUEUE, self.server, RedisTls(), prefix=prefix, timeout_ms=timeout_ms))
 
     def client(self) -> redis.Redis:
         """A connection of the tests' own."""

@@ -11,11 +11,22 @@ import msgspec
 
 from sockudo import errors
 from sockudo.apps.signer import Signer
+from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.webhooks.endpoints import AppEndpoints, Endpoint, Retry, app_endpoints
-from sockudo.webhooks.queues.memory import MemoryWebhookQueue
+from sockudo.webhooks.queue import WEBHOOK_QUEUE, WebhookQueue
 from sockudo.webhooks.records import Answer, Delivery, Event, Target
 
-__all__ = ["FailingQueue", "ScriptedSender", "Sent", "a_delivery", "an_event", "endpoints_of", "events_in", "resolver"]
+__all__ = [
+    "FailingQueue",
+    "ScriptedSender",
+    "Sent",
+    "a_delivery",
+    "an_event",
+    "endpoints_of",
+    "events_in",
+    "memory_queue",
+    "resolver",
+]
 
 _numbers = itertools.count(1)
 
@@ -33,7 +44,7 @@ def a_delivery(delivery_id: str | None = None, **fields: Any) -> Delivery:
     about: dict[str, Any] = {
         "app_id": "app",
         "endpoint": "one",
-        "lane": 0,
+        "channel": "room",
         "body": name.encode(),
         "events": 1,
         "created_at_ms": 0,
@@ -112,11 +123,16 @@ class ScriptedSender:
         return [each.text for each in self.sent if url in (None, each.target.url)]
 
 
-class FailingQueue(MemoryWebhookQueue):
-    """Refuses the calls that are in ``broken``, and counts all of them."""
+def memory_queue(capacity: int = 100_000) -> WebhookQueue:
+    """A queue in memory."""
+    return WebhookQueue(MemoryJobQueue(WEBHOOK_QUEUE, capacity))
+
+
+class FailingQueue(WebhookQueue):
+    """A queue in memory that refuses the calls that are in ``broken``, and counts all of them."""
 
     def __init__(self, capacity: int = 100_000) -> None:
-        super().__init__(capacity)
+        super().__init__(MemoryJobQueue(WEBHOOK_QUEUE, capacity))
         self.broken: set[str] = set()
         self.calls: list[str] = []
         self.appended: list[list[Delivery]] = []
@@ -138,6 +154,10 @@ class FailingQueue(MemoryWebhookQueue):
     async def settle(self, *args: Any) -> Any:
         self._check("settle")
         return await super().settle(*args)
+
+    async def settle_joined(self, *args: Any) -> Any:
+        self._check("settle")
+        return await super().settle_joined(*args)
 
     async def renew(self, *args: Any) -> None:
         self._check("renew")

@@ -333,4 +333,6 @@ def _queue_place(deployment: Deployment) -> str:
         return (
             f"Look whether Redis answers at {settings.database.redis.server(settings.queue.redis.url_override).place}."
         )
+    if settings.queue.driver in ("postgres", "mysql"):
+        return f"Look whether the database of database.{settings.queue.driver} answers and can be written."
     return f"Look whether webhooks.sqlite3 in {settings.data_dir} can be written, and whether the disk is full."

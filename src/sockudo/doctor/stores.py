@@ -87,6 +87,7 @@ class Server:
 
 def _servers(settings: Settings) -> Iterator[Server]:
     drivers = {settings.app_manager.driver, settings.push.storage_driver, settings.push.queue_driver}
+    drivers.add(settings.queue.driver)
     if settings.history.enabled:
         drivers.add(settings.history.backend)
     database = settings.database

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
-__all__ = ["Depth", "Job", "JobQueue", "Lease", "QueueSpec"]
+__all__ = ["Depth", "Job", "JobQueue", "Lease", "ListedJobQueue", "QueueSpec", "Share", "StoredJob", "Tally"]
+
+Share = tuple[str, str]
+"""The jobs of one group of an app, by app id and group: what is leased fairly beside other shares."""
 
 
 class QueueSpec(NamedTuple):
     """What a queue holds, and what it is called.
 
     ``stages`` are all that its jobs go through, plain words. ``name`` and ``items`` stand in texts, without an article.
-    ``word`` is part of the names of its tables and keys: it never changes, and no two queues share it.
+    ``word`` is part of the names of its tables and keys: it never changes, and no two queues share it. ``kept`` are
+    stages whose jobs are not leased but kept to be looked at. A queue with such stages holds a key once in all of its
+    stages together, so that a job can change its stage; one in memory does not count them when it is full.
     """
 
     stages: tuple[str, ...]
@@ -20,12 +25,17 @@ class QueueSpec(NamedTuple):
     name: str
     items: str
     logger: str
+    kept: tuple[str, ...] = ()
 
 
 class Job(NamedTuple):
     """What is put into a queue. A second job with a ``key`` that its stage still holds is not put in again.
 
     ``due_at_ms`` is when it may be leased, in Unix milliseconds; 0 is at once. ``body`` is opaque here.
+
+    Jobs of a stage and a share with the same ``order``, the ordering key, are leased one after the other in the order
+    in which they were put in: the first of them holds up the others while it waits or is leased. Without one nothing
+    is held up. ``alone``: it is leased without those behind it. Jobs with a ``group`` can be listed.
     """
 
     stage: str
@@ -33,16 +43,44 @@ class Job(NamedTuple):
     app_id: str
     body: bytes
     due_at_ms: int = 0
+    group: str = ""
+    order: str = ""
+    alone: bool = False
+
+    @property
+    def share(self) -> Share:
+        """Whose part it is where jobs are leased fairly."""
+        return self.app_id, self.group
 
 
 class Lease(NamedTuple):
-    """A job that belongs to one worker until the lease ends; ``token`` proves it. ``attempt`` counts from 1."""
+    """A job that belongs to one worker until the lease ends; ``token`` proves it. ``attempt`` counts from 1.
+
+    ``number`` is that of `StoredJob`, in a queue with kept stages.
+    """
 
     job: Job
     job_id: str
     token: str
     attempt: int
     enqueued_at_ms: int
+    number: int = 0
+
+
+class StoredJob(NamedTuple):
+    """A job as it is listed. ``number`` ascends in the order in which jobs are put in, and stays when one changes; that
+    of a job that is gone may be used again.
+    """
+
+    job: Job
+    number: int
+
+
+class Tally(NamedTuple):
+    """How many jobs, and how many of them are leased or were leased and not settled."""
+
+    jobs: int
+    leased: int
 
 
 class Depth(NamedTuple):
@@ -121,4 +159,81 @@ class JobQueue(Protocol):
 
     async def forget(self, app_id: str, limit: int) -> int:
         """Deletes at most ``limit`` jobs of an app, due or not, leased or not; how many went."""
+        ...
+
+
+class ListedJobQueue(JobQueue, Protocol):
+    """A job queue with kept stages, whose jobs have groups: they change their stage, are listed, and leased by key.
+
+    What is leased by app there is leased by share here; `shares` and `forget` know jobs without a group alone.
+    """
+
+    async def lease(
+        self,
+        stage: str,
+        limit: int,
+        now_ms: int,
+        lease_until_ms: int,
+        *,
+        per_app: int | None = None,
+        run: int = 1,
+        besides: Collection[Share] = (),
+    ) -> list[Lease]:
+        """Leases up to ``limit`` due jobs, oldest first, at most ``per_app`` of one share and none of ``besides``.
+
+        A job with an ordering key brings those behind it along, up to ``run`` of the key together, each of which is
+        not `Job.alone`; they follow it in the list, in their order.
+        """
+        ...
+
+    async def next_due(self, stages: Sequence[str], *, besides: Collection[Share] = ()) -> int | None:
+        """When a job may be due next that is none of ``besides``, a leased one when its lease ends; None without any.
+
+        What its ordering key holds up is not due.
+        """
+        ...
+
+    async def change(self, changes: Sequence[tuple[Lease, Job]], now_ms: int) -> list[bool]:
+        """In one step: ends the leases, and each job has the stage, body, due time and `Job.alone` of the other one.
+
+        Key, app, group, ordering key, number and attempt stay, and so does its place among those of its ordering key.
+        False for a lease that another worker has taken over.
+        """
+        ...
+
+    async def find(self, keys: Sequence[str]) -> list[StoredJob | None]:
+        """The job of each key, whatever its stage; None for one that is not held."""
+        ...
+
+    async def page(
+        self,
+        app_id: str,
+        *,
+        group: str | None = None,
+        stage: str | None = None,
+        before: int | None = None,
+        limit: int = 50,
+    ) -> list[StoredJob]:
+        """The newest jobs of an app first, those below the number ``before``."""
+        ...
+
+    async def tallies(self) -> dict[tuple[Share, str], Tally]:
+        """The numbers of jobs by share and stage. Takes as long as there are jobs."""
+        ...
+
+    async def take(self, keys: Sequence[str], now_ms: int, lease_until_ms: int) -> list[Lease]:
+        """Leases the jobs of these keys, due or not, held up or not; those that are leased already are left out."""
+        ...
+
+    async def take_old(
+        self, stage: str, share: Share, came_before_ms: int, limit: int, now_ms: int, lease_until_ms: int
+    ) -> list[Lease]:
+        """Leases up to ``limit`` jobs that came earlier, due or not, the oldest numbers first.
+
+        Those of an ordering key are left alone while the first of them is leased or is none of them.
+        """
+        ...
+
+    async def trim(self, stage: str, keep: int, limit: int) -> int:
+        """Deletes at most ``limit`` of the jobs of a kept stage beyond so many, by due time; how many went."""
         ...

@@ -7,7 +7,7 @@ share the work: rows that another one is about to lease are passed over where th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -17,10 +17,11 @@ from sqlalchemy import Connection, Engine, event
 from sockudo import errors
 from sockudo.base.ids import unique_id
 from sockudo.config.sections import Mysql, Postgres
-from sockudo.jobs.ports import Depth, Job, Lease, QueueSpec
-from sockudo.jobs.sql_schema import STEPS, TYPES, app_hash
+from sockudo.jobs import sql_work
+from sockudo.jobs.ports import Depth, Job, Lease, QueueSpec, Share, StoredJob, Tally
+from sockudo.jobs.sql_schema import STEPS, TYPES, app_hash, share_hash
 from sockudo.jobs.sql_statements import JobStatements
-from sockudo.jobs.sql_work import Call, Extend, Release, Settle, Take, depths, do_round, holds, shares
+from sockudo.jobs.sql_work import Call, Change, Extend, Release, Settle, Take, TakeKeys, TakeOld, do_round
 from sockudo.storage.engine import mysql_engine, postgres_engine, sqlite_engine
 from sockudo.storage.failures import Subject
 from sockudo.storage.group_commit import Bounds, GroupCommit
@@ -147,11 +148,19 @@ class SqlJobQueue:
             self._note_time({job.stage for job in jobs}, now_ms)
 
     async def lease(
-        self, stage: str, limit: int, now_ms: int, lease_until_ms: int, *, per_app: int | None = None
+        self,
+        stage: str,
+        limit: int,
+        now_ms: int,
+        lease_until_ms: int,
+        *,
+        per_app: int | None = None,
+        run: int = 1,
+        besides: Collection[Share] = (),
     ) -> list[Lease]:
         turned_back = now_ms < self._latest.get(stage, now_ms + 1)
-        token = f"{self._holder}{unique_id()}"
-        call = Take(stage, limit, now_ms, lease_until_ms, per_app, token, turned_back)
+        hashes = frozenset(share_hash(*share) for share in besides)
+        call = Take(stage, limit, now_ms, lease_until_ms, per_app, self._token(), turned_back, run, hashes)
         leases: list[Lease] = await self._call(call)
         self._latest[stage] = now_ms
         return leases
@@ -172,19 +181,20 @@ class SqlJobQueue:
         if leases:
             await self._call(Release(tuple(leases), due_at_ms))
 
-    async def next_due(self, stages: Sequence[str]) -> int | None:
+    async def next_due(self, stages: Sequence[str], *, besides: Collection[Share] = ()) -> int | None:
         if not stages:
             return None
-        return await self._reader.read(lambda connection: self._statements.next_due(connection, stages))
+        hashes = frozenset(share_hash(*share) for share in besides)
+        return await self._read(lambda connection, sql: sql.next_due(connection, stages, hashes))
 
     async def depths(self, now_ms: int) -> dict[str, Depth]:
-        return await self._reader.read(lambda connection: depths(connection, self._statements, now_ms))
+        return await self._read(lambda connection, sql: sql_work.depths(connection, sql, now_ms))
 
     async def shares(self, stage: str, now_ms: int) -> dict[str, Depth]:
-        return await self._reader.read(lambda connection: shares(connection, self._statements, stage, now_ms))
+        return await self._read(lambda connection, sql: sql_work.shares(connection, sql, stage, now_ms))
 
     async def holds(self, keys: Sequence[tuple[str, str]]) -> list[bool]:
-        return await self._reader.read(lambda connection: holds(connection, self._statements, keys)) if keys else []
+        return await self._read(lambda connection, sql: sql_work.holds(connection, sql, keys)) if keys else []
 
     async def forget(self, app_id: str, limit: int) -> int:
         def delete(connection: Connection) -> int:
@@ -192,6 +202,55 @@ class SqlJobQueue:
             return self._statements.forget(connection, app_hash(app_id), app_id, limit)
 
         return await self._writer.write(delete)
+
+    # ---- kept stages ----
+
+    async def change(self, changes: Sequence[tuple[Lease, Job]], now_ms: int) -> list[bool]:
+        return await self._call(Change(tuple(changes), now_ms)) if changes else []
+
+    async def find(self, keys: Sequence[str]) -> list[StoredJob | None]:
+        return await self._read(lambda connection, sql: sql_work.find(connection, sql, keys)) if keys else []
+
+    async def page(
+        self,
+        app_id: str,
+        *,
+        group: str | None = None,
+        stage: str | None = None,
+        before: int | None = None,
+        limit: int = 50,
+    ) -> list[StoredJob]:
+        which = app_id, group, stage, before, limit
+        return await self._read(lambda connection, sql: sql_work.page(connection, sql, *which))
+
+    async def tallies(self) -> dict[tuple[Share, str], Tally]:
+        return await self._read(sql_work.tallies)
+
+    async def take(self, keys: Sequence[str], now_ms: int, lease_until_ms: int) -> list[Lease]:
+        unique = tuple(dict.fromkeys(keys))
+        return await self._call(TakeKeys(unique, now_ms, lease_until_ms, self._token())) if unique else []
+
+    async def take_old(
+        self, stage: str, share: Share, came_before_ms: int, limit: int, now_ms: int, lease_until_ms: int
+    ) -> list[Lease]:
+        which = stage, share_hash(*share), came_before_ms, limit, now_ms, lease_until_ms
+        leases: list[Lease] = await self._call(TakeOld(*which, self._token()))
+        return leases
+
+    async def trim(self, stage: str, keep: int, limit: int) -> int:
+        def delete(connection: Connection) -> int:
+            self._statements.begin(connection, lasting=False)
+            hashes = self._statements.beyond(connection, stage, keep, limit)
+            self._statements.delete(connection, hashes)
+            return len(hashes)
+
+        return await self._writer.write(delete)
+
+    def _token(self) -> str:
+        return f"{self._holder}{unique_id()}"
+
+    async def _read(self, ask: Callable[[Connection, JobStatements], T]) -> T:
+        return await self._reader.read(lambda connection: ask(connection, self._statements))
 
     def _note_time(self, stages: set[str], now_ms: int) -> None:
         for stage in stages & self._latest.keys():
@@ -221,7 +280,7 @@ class SqlJobQueue:
         if self._prepare is not None:
             self._prepare()
         migrate(engine, self._tables, STEPS, TYPES[engine.dialect.name], self._timeout_ms, self._subject)
-        return JobStatements(engine.dialect, self._tables, self._spec.stages)
+        return JobStatements(engine.dialect, self._tables, self._spec)
 
     def _in_thread(self, calls: Sequence[Call], look: bool, connection: Connection) -> list[Any]:
         # Leases need not outlast a failure of the power: their holders do not either.
@@ -238,17 +297,21 @@ def _end_leases_of_the_gone(connection: Connection, sql: JobStatements) -> None:
 
 
 def _weight(call: Call) -> int:
-    if isinstance(call, Take):
-        return max(call.limit, 0) * _TAKEN_BYTES
-    size = _ROW_BYTES * len(call.leases)
-    if isinstance(call, Settle):
-        size += sum(_ROW_BYTES + len(job.body) for job in call.jobs)
-    return size
+    match call:
+        case Take() | TakeOld():
+            return max(call.limit, 0) * _TAKEN_BYTES
+        case TakeKeys():
+            return len(call.keys) * _TAKEN_BYTES
+        case Settle():
+            return _ROW_BYTES * len(call.leases) + sum(_ROW_BYTES + len(job.body) for job in call.jobs)
+        case Change():
+            return sum(_ROW_BYTES + len(job.body) for _, job in call.changes)
+    return _ROW_BYTES * len(call.leases)
 
 
 def _unclaimed(call: Call, result: Any) -> list[Call]:
     """Leases whose caller has gone are released."""
-    if not isinstance(call, Take):
+    if not isinstance(call, Take | TakeKeys | TakeOld):
         return []
     leases: list[Lease] = result
     return [Release((lease,), lease.job.due_at_ms) for lease in leases]

@@ -6,15 +6,18 @@ Lists are of digests and always of a few lengths, so that few different statemen
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Dialect
 
-from sockudo.jobs.sql_schema import messages_table
+from sockudo.jobs.ports import QueueSpec
+from sockudo.jobs.sql_schema import key_hash, messages_table
 from sockudo.storage.many import Insert, Listed
 
 __all__ = ["Candidate", "JobStatements"]
+
+T = TypeVar("T")
 
 Candidate = tuple[int, int, bytes]
 """When a job may be leased, its sequence, and the hash of its app."""
@@ -31,14 +34,16 @@ _NEW: Final = (
     "message_key",
     "body",
 )
+# Only queues whose jobs have groups have more.
+_NEW_LISTED: Final = (*_NEW, "group_id", "order_key", "order_hash", "listed_hash", "alone")
 _TAKEN: Final = (
     "sequence, ready_at_ms, key_hash, message_id, enqueued_at_ms, due_at_ms, attempt, app_id, message_key, body"
 )
+_TAKEN_LISTED: Final = f"{_TAKEN}, group_id, order_key, order_hash, alone, stage"
 _CANDIDATE: Final = "ready_at_ms, sequence, app_hash"
 _DUE: Final = "FROM {messages} WHERE stage = {} AND ready_at_ms <= {}"
 _IN_ORDER: Final = "ORDER BY ready_at_ms, sequence LIMIT {}"
 _PART: Final = f"SELECT {_CANDIDATE} FROM"
-_THESE: Final = f"SELECT {_TAKEN} FROM {{messages}} WHERE ready_at_ms <= {{}}"  # noqa: S608 - words of ours
 # One stage after the other: the index begins with it.
 _LEASED: Final = "FROM {messages} WHERE stage IN ({any}) AND leased_at_ms IS NOT NULL"
 _UPDATE: Final = "UPDATE {messages} SET"
@@ -95,6 +100,16 @@ FROM (
 WHERE head.ready_at_ms <= {} ORDER BY head.ready_at_ms, head.sequence LIMIT {}
 """
 _AT_ONCE: Final = 512
+_END_OF_TIME: Final = 2**62
+# SQLite has a bound for the parts of a statement.
+_PARTS: Final = 100
+_TALLIES: Final = """
+SELECT stage, MIN(app_id), MIN(group_id), COUNT(*), SUM(CASE WHEN leased_at_ms IS NULL THEN 0 ELSE 1 END)
+FROM {messages} GROUP BY stage, app_hash
+"""
+_FREE: Final = "(leased_at_ms IS NULL OR ready_at_ms <= {})"
+# More of those behind the first of an ordering key are not looked at for one lease.
+_MOST_BEHIND: Final = 10_000
 # MySQL goes along the index in another way, and only if it is told to; the stage must not be one value for that.
 _MYSQL_HEADS: Final = """
 SELECT heads.least, (
@@ -116,19 +131,23 @@ _MYSQL_SKIPS: Final = (8, 0, 1)
 class JobStatements:
     """Needs a dialect that has been connected, and so knows the version of its server."""
 
-    def __init__(self, dialect: Dialect, prefix: str, stages: Sequence[str]) -> None:
+    def __init__(self, dialect: Dialect, prefix: str, spec: QueueSpec) -> None:
         table = messages_table(prefix)
         self._dialect = dialect
-        self.stages = stages
-        self._any = ", ".join(f"'{stage}'" for stage in stages)
+        self.stages = spec.stages
+        self.listed = bool(spec.kept)
+        self.kept_stages = frozenset(spec.kept)
+        self._any = ", ".join(f"'{stage}'" for stage in spec.stages)
         self._by_app = f"{prefix}_messages_app"
         self._name = dialect.identifier_preparer.quote(table.name)
         lock = "" if dialect.name == "sqlite" else " FOR UPDATE"
         self._skipping = f"{lock} SKIP LOCKED" if _skips(dialect) else lock
-        self.insert = Insert(table, dialect, _NEW, ())
-        self._held = Listed(table, dialect, "SELECT key_hash, token", "key_hash", f"ORDER BY key_hash{lock}")
+        self.insert = Insert(table, dialect, _NEW_LISTED if self.listed else _NEW, ())
+        self._taken = _TAKEN_LISTED if self.listed else _TAKEN
+        order = ", order_hash" if self.listed else ""
+        self._held = Listed(table, dialect, f"SELECT key_hash, token{order}", "key_hash", f"ORDER BY key_hash{lock}")
         self._delete = Listed(table, dialect, "DELETE", "key_hash")
-        self._first = self._filled(f"SELECT {_TAKEN} {_DUE} {_IN_ORDER}{self._skipping}")
+        self._first = self._filled(f"SELECT {self._taken} {_DUE} {_IN_ORDER}{self._skipping}")
         self._front = self._filled(f"SELECT {_CANDIDATE} {_DUE} {_IN_ORDER}")
         self._of_app = self._filled(f"SELECT {_CANDIDATE} {_DUE} AND app_hash = {{}} {_IN_ORDER}")
         self._heads = self._filled(_MYSQL_HEADS if dialect.name == "mysql" else _HEADS)
@@ -142,6 +161,36 @@ class JobStatements:
         self._free_tokens = self._filled(_FREE_TOKENS)
         self._turn_back = self._filled(_TURN_BACK)
         self._turn_leases_back = self._filled(_TURN_LEASES_BACK)
+        # ---- of queues whose jobs have groups ----
+        self._by_key = Listed(table, dialect, f"SELECT {self._taken}", "key_hash")
+        self._free = Listed(table, dialect, f"SELECT {self._taken}", "key_hash", f"AND {_FREE}{self._skipping}")
+        self._firsts = Listed(table, dialect, "SELECT order_hash, MIN(sequence)", "order_hash", "GROUP BY order_hash")
+        self._ordered = Listed(table, dialect, "SELECT sequence, order_hash", "key_hash", "AND order_hash IS NOT NULL")
+        self._lines = Listed(
+            table,
+            dialect,
+            "SELECT order_hash, key_hash, alone",
+            "order_hash",
+            f"ORDER BY order_hash, sequence LIMIT {_MOST_BEHIND}",
+        )
+        self._old = self._filled(
+            f"SELECT {self._taken} FROM {{messages}} WHERE stage = {{}} AND app_hash = {{}} "  # noqa: S608
+            f"AND enqueued_at_ms < {{}} AND {_FREE} ORDER BY sequence LIMIT {{}}{self._skipping}"
+        )
+        self._tallies = self._filled(_TALLIES)
+        self._beyond = self._filled(
+            "SELECT key_hash FROM {messages} WHERE stage = {} ORDER BY ready_at_ms DESC, sequence DESC "  # noqa: S608
+            f"LIMIT {{}} OFFSET {{}}{lock}"
+        )
+        self._change = self._filled(
+            f"{_UPDATE} stage = {{}}, order_hash = {{}}, due_at_ms = {{}}, alone = {{}}, body = {{}}, token = NULL, "
+            "leased_at_ms = NULL, ready_at_ms = CASE WHEN enqueued_at_ms > {} THEN enqueued_at_ms ELSE {} END "
+            "WHERE key_hash = {}"
+        )
+
+    def key(self, stage: str, key: str) -> bytes:
+        """What stands for a key: of a stage, or of all where it is held once in all of them."""
+        return key_hash("" if self.listed else stage, key)
 
     def _filled(self, statement: str) -> str:
         place = "?" if self._dialect.name == "sqlite" else "%s"
@@ -159,11 +208,14 @@ class JobStatements:
 
     # ---- leased jobs ----
 
-    def held(self, connection: Connection, hashes: Sequence[bytes]) -> dict[bytes, str | None]:
-        """The token of each of these jobs that there are. They stay as they are until the end of the transaction."""
-        found: dict[bytes, str | None] = {}
+    def held(self, connection: Connection, hashes: Sequence[bytes]) -> dict[bytes, tuple[str | None, bytes | None]]:
+        """The token and what stands for the ordering key of each of these jobs that there are. They stay as they are
+        until the end of the transaction.
+        """
+        found: dict[bytes, tuple[str | None, bytes | None]] = {}
         for some in _parts(sorted(set(hashes))):
-            found.update((bytes(digest), token) for digest, token in self._held.run(connection, some))
+            for digest, token, *order in self._held.run(connection, some):
+                found[bytes(digest)] = token, bytes(order[0]) if order and order[0] is not None else None
         return found
 
     def delete(self, connection: Connection, hashes: Sequence[bytes]) -> None:
@@ -229,19 +281,113 @@ class JobStatements:
         self, connection: Connection, stage: str, apps: Sequence[bytes], now_ms: int, limit: int
     ) -> list[Candidate]:
         """The first of each of these apps, in order."""
-        # A limit of its own for each needs parentheses, which SQLite only takes around a table.
-        parts = (f"{_PART} ({self._of_app}) AS a{number}" for number in range(len(apps)))
-        values = [value for app in apps for value in (stage, now_ms, app, limit)]
-        rows = connection.exec_driver_sql(" UNION ALL ".join(parts), tuple(values))
-        return sorted(_candidate(row) for row in rows)
+        rows: list[Any] = []
+        for start in range(0, len(apps), _PARTS):
+            some = apps[start : start + _PARTS]
+            # A limit of its own for each needs parentheses, which SQLite only takes around a table.
+            parts = (f"{_PART} ({self._of_app}) AS a{number}" for number in range(len(some)))
+            values = [value for app in some for value in (stage, now_ms, app, limit)]
+            rows += connection.exec_driver_sql(" UNION ALL ".join(parts), tuple(values))
+        return sorted(map(_candidate, rows))
 
     def these(self, connection: Connection, sequences: Sequence[int], now_ms: int) -> Sequence[Any]:
         """Those of them that are still due and that no other transaction is about to lease."""
         places = ", ".join(["{}"] * len(sequences))
-        statement = self._filled(f"{_THESE} AND sequence IN ({places}){self._skipping}")
+        these = f"SELECT {self._taken} FROM {{messages}} WHERE ready_at_ms <= {{}}"  # noqa: S608 - words of ours
+        statement = self._filled(f"{these} AND sequence IN ({places}){self._skipping}")
         return connection.exec_driver_sql(statement, (now_ms, *sequences)).all()
 
-    # ---- jobs of an app ----
+    # ---- ordering keys ----
+
+    def firsts(self, connection: Connection, orders: Iterable[bytes]) -> dict[bytes, int]:
+        """The sequence of the first job of each of these ordering keys that there is one of."""
+        found: dict[bytes, int] = {}
+        for some in _parts(sorted(set(orders))):
+            found.update((bytes(order), int(first)) for order, first in self._firsts.run(connection, some))
+        return found
+
+    def lines(self, connection: Connection, orders: Iterable[bytes]) -> dict[bytes, list[tuple[bytes, bool]]]:
+        """Key hash of the jobs of each of these ordering keys, in their order, and whether they are leased alone."""
+        found: dict[bytes, list[tuple[bytes, bool]]] = {}
+        for some in _parts(sorted(set(orders))):
+            for order, digest, alone in self._lines.run(connection, some):
+                found.setdefault(bytes(order), []).append((bytes(digest), bool(alone)))
+        return found
+
+    def let_come(self, connection: Connection, sequences: Sequence[int]) -> None:
+        """These are the first of their ordering key now: they may be leased when they are due."""
+        self._by_sequence(connection, f"{_UPDATE} ready_at_ms = {_SINCE}", sequences, (), "AND leased_at_ms IS NULL")
+
+    def hold_up(self, connection: Connection, sequences: Sequence[int], until_ms: int) -> None:
+        """These are behind others of their ordering key: they are looked at again then, or when it is their turn."""
+        what = f"{_UPDATE} ready_at_ms = {{}}"
+        self._by_sequence(connection, what, sequences, (until_ms,), "AND leased_at_ms IS NULL")
+
+    def ordered(self, connection: Connection, hashes: Sequence[bytes]) -> list[tuple[int, bytes]]:
+        """Sequence and hash of the ordering key of those of these jobs that have one."""
+        rows = (row for some in _parts(hashes) for row in self._ordered.run(connection, some))
+        return [(int(sequence), bytes(order)) for sequence, order in rows]
+
+    def staying(self, connection: Connection, sequences: Sequence[int]) -> set[int]:
+        """Those of these jobs that no other transaction is about to remove; none will before the end of this one."""
+        what = "SELECT sequence FROM {messages}"
+        return {row[0] for row in self._by_sequence(connection, what, sequences, (), self._skipping)}
+
+    def _by_sequence(
+        self, connection: Connection, what: str, sequences: Sequence[int], values: tuple[int, ...], end: str
+    ) -> list[Any]:
+        rows: list[Any] = []
+        for start in range(0, len(sequences), _AT_ONCE):
+            some = _padded(sequences[start : start + _AT_ONCE])
+            places = ", ".join(["{}"] * len(some))
+            statement = self._filled(f"{what} WHERE sequence IN ({places}) {end}")
+            result = connection.exec_driver_sql(statement, (*values, *some))
+            rows += result.all() if result.returns_rows else ()
+        return rows
+
+    # ---- jobs by key, kept ones, those of an app ----
+
+    def by_key(self, connection: Connection, hashes: Sequence[bytes]) -> list[Sequence[Any]]:
+        """These jobs as far as there are any, as `these` returns them."""
+        return [row for some in _parts(hashes) for row in self._by_key.run(connection, some)]
+
+    def free_ones(self, connection: Connection, hashes: Sequence[bytes], now_ms: int) -> list[Sequence[Any]]:
+        """Those of them that are not leased, and that no other transaction is about to."""
+        return [row for some in _parts(hashes) for row in self._free.run(connection, some, now_ms)]
+
+    def old(
+        self, connection: Connection, stage: str, share: bytes, before_ms: int, now_ms: int, limit: int
+    ) -> Sequence[Any]:
+        """The first jobs of a share that came earlier and are not leased."""
+        return connection.exec_driver_sql(self._old, (stage, share, before_ms, now_ms, limit)).all()
+
+    def change(self, connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
+        """Ends leases. A row is stage, hash of the ordering key, due time, alone, body, due time twice, key hash."""
+        connection.exec_driver_sql(self._change, list(rows))
+
+    def beyond(self, connection: Connection, stage: str, keep: int, limit: int) -> list[bytes]:
+        """Jobs of a stage besides the latest."""
+        return [bytes(digest) for (digest,) in connection.exec_driver_sql(self._beyond, (stage, limit, keep))]
+
+    def page(
+        self,
+        connection: Connection,
+        app: bytes,
+        share: bytes | None,
+        stage: str | None,
+        before: int | None,
+        limit: int,
+    ) -> Sequence[Any]:
+        """Jobs of an app from the newest on, as `these` returns them."""
+        given = (("app_hash = {}", share), ("stage = {}", stage), ("sequence < {}", before))
+        wanted = [("listed_hash = {}", app), *((what, value) for what, value in given if value is not None)]
+        conditions = " AND ".join(what for what, _ in wanted)
+        statement = f"SELECT {self._taken} FROM {{messages}} WHERE {conditions} ORDER BY sequence DESC LIMIT {{}}"  # noqa: S608
+        return connection.exec_driver_sql(self._filled(statement), (*(value for _, value in wanted), limit)).all()
+
+    def tallies(self, connection: Connection) -> Sequence[Any]:
+        """Stage, app, group, number of jobs, of leased ones."""
+        return connection.exec_driver_sql(self._tallies).all()
 
     def forget(self, connection: Connection, app: bytes, app_id: str, limit: int) -> int:
         """Deletes so many of its jobs, one stage after the other: the index begins with it."""
@@ -256,9 +402,14 @@ class JobStatements:
 
     # ---- for those who look ----
 
-    def next_due(self, connection: Connection, stages: Sequence[str]) -> int | None:
-        rows = connection.exec_driver_sql(" UNION ALL ".join([self._least] * len(stages)), tuple(stages))
-        return min((int(least) for (least,) in rows if least is not None), default=None)
+    def next_due(
+        self, connection: Connection, stages: Sequence[str], besides: frozenset[bytes] = frozenset()
+    ) -> int | None:
+        if not besides:
+            rows = connection.exec_driver_sql(" UNION ALL ".join([self._least] * len(stages)), tuple(stages))
+            return min((int(least) for (least,) in rows if least is not None), default=None)
+        heads = [each for stage in stages for each in self.heads(connection, stage, _END_OF_TIME, len(besides) + 1)]
+        return min((ready for ready, _, share in heads if share not in besides), default=None)
 
     def counts(self, connection: Connection, now_ms: int) -> Sequence[Any]:
         """Stage, number of jobs, of due ones, and when the first is due."""
@@ -292,6 +443,6 @@ def _parts(hashes: Sequence[bytes]) -> list[Sequence[bytes]]:
     return [hashes[start : start + _AT_ONCE] for start in range(0, len(hashes), _AT_ONCE)]
 
 
-def _padded(values: Sequence[bytes]) -> list[bytes]:
+def _padded(values: Sequence[T]) -> list[T]:
     size = 1 << (len(values) - 1).bit_length()
     return [*values, *[values[-1]] * (size - len(values))]

@@ -6,13 +6,11 @@ Stores, queues and providers are adapters that must not know each other, so the 
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 from sockudo.base.clock import Clock
 from sockudo.config import Settings
-from sockudo.config.installed import driver_missing
-from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import JobQueue
+from sockudo.jobs.selection import job_queue
 from sockudo.outbound.addresses import is_public
 from sockudo.push.credentials import CredentialCheck
 from sockudo.push.delivery import Materials
@@ -59,33 +57,4 @@ class ConfiguredPush:
 
 def push_queue(settings: Settings) -> JobQueue:
     """The queue of ``push.queue_driver``, not opened yet. Raises ConfigError when its driver is not installed."""
-    match settings.push.queue_driver:
-        case "memory":
-            return MemoryJobQueue(PUSH_QUEUE)
-        case "redis":
-            return _redis_queue(settings)
-    # Takes a while to import, which those that need no database should not pay for.
-    from sockudo.jobs.sql import mysql_jobs, postgres_jobs, sqlite_jobs
-
-    match settings.push.queue_driver:
-        case "postgres":
-            return postgres_jobs(PUSH_QUEUE, settings.database.postgres)
-        case "mysql":
-            return mysql_jobs(PUSH_QUEUE, settings.database.mysql)
-    return sqlite_jobs(PUSH_QUEUE, Path(settings.data_dir) / FILE_NAME)
-
-
-def _redis_queue(settings: Settings) -> JobQueue:
-    try:
-        # Takes a while to import, and is an extra.
-        from sockudo.jobs.redis import RedisJobQueue
-    except ImportError as error:
-        raise driver_missing("redis") from error
-    server, queue = settings.database.redis, settings.queue.redis
-    return RedisJobQueue(
-        PUSH_QUEUE,
-        server.server(queue.url_override),
-        server.master_tls,
-        prefix=queue.prefix,
-        timeout_ms=queue.response_timeout_ms,
-    )
+    return job_queue(PUSH_QUEUE, settings.push.queue_driver, settings, FILE_NAME)

@@ -51,8 +51,8 @@ from sockudo.push.wing import push_wing
 from sockudo.sessions import Gateway
 from sockudo.sessions.orders import answer_orders
 from sockudo.webhooks.ports import Sender
-from sockudo.webhooks.queues import webhook_queue
 from sockudo.webhooks.runtime import WebhookRuntime
+from sockudo.webhooks.selection import webhook_queue
 from sockudo.webhooks.wing import webhook_wing
 
 __all__ = ["Services"]

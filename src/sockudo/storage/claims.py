@@ -120,6 +120,7 @@ def databases_in_use(settings: Settings) -> Iterator[tuple[str, SqlDatabase, Seq
             (history.backend, f"history {prefix}"),
             (push.storage_driver, "push"),
             (push.queue_driver, "push queue"),
+            (settings.queue.driver, "webhook queue"),
         )
         tables = [group for driver, group in groups if driver in names]
         if tables:

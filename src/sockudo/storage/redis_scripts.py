@@ -76,10 +76,10 @@ class RedisScripts:
         self._client: redis_client.Redis | None = None
         self._scripts: dict[str, Any] = {}
 
-    async def open(self, layout: int) -> None:
+    async def open(self, layout: int, *, warns: bool = True) -> None:
         """Connects, and sees that what is there is not of a newer version than ``layout``.
 
-        The script ``open`` returns the version that is there. Says once what would lose what was accepted.
+        The script ``open`` returns the version that is there. ``warns``: logs what would lose what was accepted.
         """
         if self._client is None:
             self._client = _client(self._server, self._tls, self._timeout_ms / 1000)
@@ -95,7 +95,8 @@ class RedisScripts:
                 f"{self._of.queue} was written by a newer version of sockudo: its format is {version}, this version "
                 f"knows {layout}. Run the newer version, or set another queue.redis.prefix."
             )
-        await self._warn()
+        if warns:
+            await self._warn()
 
     async def close(self) -> None:
         """Gives the connections back. Calling it twice does no harm."""

@@ -1,12 +1,11 @@
-"""From events to deliveries: what is gathered for each lane of an endpoint, and how it gets into the queue."""
+"""From events to deliveries: what is gathered for each channel and endpoint, and how it gets into the queue."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
-from zlib import crc32
 
 import structlog
 
@@ -14,8 +13,9 @@ from sockudo.base.ids import unique_id
 from sockudo.base.measures import Latency
 from sockudo.errors import SockudoError
 from sockudo.webhooks.endpoints import AppEndpoints
-from sockudo.webhooks.ports import WebhookQueue
+from sockudo.webhooks.queue import WebhookQueue
 from sockudo.webhooks.records import Delivery, Event
+from sockudo.webhooks.requests import body_of
 from sockudo.webhooks.traced import WebhookTraces
 
 __all__ = ["BatchOptions", "Batches"]
@@ -32,34 +32,29 @@ _log = structlog.get_logger("sockudo.webhooks")
 
 @dataclass(frozen=True, slots=True)
 class BatchOptions:
-    """``duration`` in seconds, ``size`` in events; ``lanes`` of an endpoint are what it gets side by side.
-
-    ``capacity`` bounds the events that wait for the queue in this process.
-    """
+    """``duration`` in seconds, ``size`` in events; ``capacity`` bounds those that wait for the queue here."""
 
     enabled: bool = True
     duration: float = 0.05
     size: int = 100
-    lanes: int = 4
     capacity: int = 100_000
 
 
 @dataclass(slots=True)
-class _Lane:
-    """What one lane has gathered since ``opened_at``, in monotonic seconds."""
+class _Batch:
+    """What was gathered of one channel since ``opened_at``, in monotonic seconds."""
 
     opened_at: float
     events: list[Event] = field(default_factory=list)
-    # Where the newest count of each channel stands: only that one is worth telling.
-    counts: dict[str, int] = field(default_factory=dict)
+    # Where the newest count stands: only that one is worth telling.
+    count: int | None = None
 
     def add(self, event: Event) -> None:
         if event.name == "subscription_count":
-            place = self.counts.get(event.channel)
-            if place is not None:
-                self.events[place] = event
+            if self.count is not None:
+                self.events[self.count] = event
                 return
-            self.counts[event.channel] = len(self.events)
+            self.count = len(self.events)
         self.events.append(event)
 
 
@@ -91,7 +86,8 @@ class Batches:
         self._appended = appended
         # None where nothing is traced.
         self.traces: WebhookTraces | None = None
-        self._lanes: dict[tuple[str, str, int], _Lane] = {}
+        # By app, endpoint and channel, in the order in which they were opened.
+        self._open: dict[tuple[str, str, str], _Batch] = {}
         self._ready: list[Delivery] = []
         self._waiting = 0
         self._wake = asyncio.Event()
@@ -110,23 +106,22 @@ class Batches:
 
     def add(self, endpoints: AppEndpoints, event: Event) -> None:
         """Takes an event for every endpoint that wants it. Never waits."""
-        number = crc32(event.channel.encode()) % self.options.lanes
         for endpoint in endpoints.endpoints:
             if not endpoint.wants(event.name, event.channel):
                 continue
             if self._waiting >= self.options.capacity:
                 self._lose(endpoint.app_id, endpoint.id)
                 continue
-            key = (endpoint.app_id, endpoint.id, number)
-            lane = self._lanes.get(key)
-            if lane is None:
-                lane = self._lanes[key] = _Lane(self._now())
+            key = (endpoint.app_id, endpoint.id, event.channel)
+            batch = self._open.get(key)
+            if batch is None:
+                batch = self._open[key] = _Batch(self._now())
                 self._wake.set()
-            before = len(lane.events)
-            lane.add(event)
-            self._waiting += len(lane.events) - before
-            if not self.options.enabled or len(lane.events) >= self.options.size:
-                self._close_lane(key)
+            before = len(batch.events)
+            batch.add(event)
+            self._waiting += len(batch.events) - before
+            if not self.options.enabled or len(batch.events) >= self.options.size:
+                self._close(key)
 
     def _lose(self, app_id: str, endpoint: str) -> None:
         self.lost += 1
@@ -135,22 +130,22 @@ class Batches:
                 "webhook events are lost: the queue takes none", app_id=app_id, endpoint=endpoint, lost=self.lost
             )
 
-    def _close_lane(self, key: tuple[str, str, int]) -> None:
-        lane = self._lanes.pop(key)
-        app_id, endpoint, number = key
+    def _close(self, key: tuple[str, str, str]) -> None:
+        batch = self._open.pop(key)
+        app_id, endpoint, channel = key
         now_ms = int(self._time() * 1000)
         delivery = Delivery(
             id=unique_id(),
             app_id=app_id,
             endpoint=endpoint,
-            lane=number,
-            body=_body(lane.events),
-            events=len(lane.events),
+            channel=channel,
+            body=body_of(min(event.time_ms for event in batch.events), [event.body for event in batch.events]),
+            events=len(batch.events),
             created_at_ms=now_ms,
             due_at_ms=now_ms,
         )
         if self.traces is not None:
-            self.traces.begin(delivery, lane.events)
+            self.traces.begin(delivery, batch.events)
         self._ready.append(delivery)
         self._wake.set()
 
@@ -163,20 +158,20 @@ class Batches:
             if self._ready:
                 await self._append()
                 continue
-            pause = self._close_due() if self._lanes else None
+            pause = self._close_due() if self._open else None
             if self._ready:
                 continue
             try:
                 async with asyncio.timeout(pause):
-                    # A lane that is full is not waited for.
+                    # A batch that is full is not waited for.
                     await self._wake.wait()
             except TimeoutError:
                 pass
 
     async def flush(self) -> None:
         """Appends everything that has been gathered, if the queue takes it; for when `run` has ended."""
-        for key in tuple(self._lanes):
-            self._close_lane(key)
+        for key in tuple(self._open):
+            self._close(key)
         while self._ready:
             if not await self._try_append():
                 _log.error("webhook events are lost with the process: the queue takes none", events=self._waiting)
@@ -185,16 +180,15 @@ class Batches:
                 return
 
     def _close_due(self) -> float:
-        """Closes the lanes that have gathered for long enough; seconds until the next one has."""
+        """Closes what has been gathered for long enough; seconds until the next is."""
         now = self._now()
-        pause = self.options.duration
-        for key, lane in tuple(self._lanes.items()):
-            left = lane.opened_at + self.options.duration - now
-            if left <= 0:
-                self._close_lane(key)
-            else:
-                pause = min(pause, left)
-        return pause
+        while self._open:
+            key, batch = next(iter(self._open.items()))
+            left = batch.opened_at + self.options.duration - now
+            if left > 0:
+                return left
+            self._close(key)
+        return self.options.duration
 
     async def _append(self) -> None:
         pause = _FIRST_PAUSE
@@ -224,8 +218,3 @@ class Batches:
             self.traces.queued(deliveries)
         self._appended()
         return True
-
-
-def _body(events: Sequence[Event]) -> bytes:
-    time_ms = min(event.time_ms for event in events)
-    return b'{"time_ms":%d,"events":[%b]}' % (time_ms, b",".join(event.body for event in events))

@@ -1,69 +1,61 @@
-"""Delivering what the queue holds: each lane in its order, each endpoint at its own pace (spec: platform § 5.2)."""
+"""Delivering what the queue holds: each channel in its order, each endpoint at its own pace (spec: platform § 5.2)."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
 
 import structlog
 
 from sockudo.apps.signer import Signer
 from sockudo.base.measures import Latency
-from sockudo.base.spans import TraceHeaders
 from sockudo.base.tasks import end_tasks
 from sockudo.errors import SockudoError
 from sockudo.inspector import Inspector
+from sockudo.webhooks.backlog import Backlog
 from sockudo.webhooks.breaker import Breaker
+from sockudo.webhooks.counters import EndpointCounters
 from sockudo.webhooks.endpoints import Endpoint
 from sockudo.webhooks.inspection import entry_of, logged
-from sockudo.webhooks.ports import Claim, Outcome, Sender, WebhookQueue
-from sockudo.webhooks.records import Answer, Attempt, Counts, Delivery, Target
+from sockudo.webhooks.ports import Sender
+from sockudo.webhooks.queue import Claim, WebhookQueue
+from sockudo.webhooks.records import Answer, Counts, Delivery, Outcome
+from sockudo.webhooks.requests import attempt_of, joined, outcome_of, outcomes_of, request_of
 from sockudo.webhooks.traced import WebhookTraces
 
-__all__ = ["Deliverer", "DeliveryOptions", "EndpointCounters", "Resolve", "is_retried", "request_of"]
+__all__ = ["Deliverer", "DeliveryOptions", "Resolve"]
+
+T = TypeVar("T")
 
 Resolve = Callable[[str, str], "tuple[Endpoint, str, Signer] | str"]
 """An endpoint of an app by both ids, with the app's key and its signer; or why there is none."""
 
-_RETRIED: Final = frozenset({408, 409, 425, 429})
-# Problems that stay until somebody changes something.
-_PERMANENT: Final = frozenset({"address_refused", "url_invalid"})
 # Long enough for a process that is busy; it is renewed while the request is made.
 _LEASE_MS: Final = 30_000
 _QUEUE_PAUSE: Final = 1.0
+# Deliveries that are claimed in one call.
+_CLAIMED_AT_ONCE: Final = 1000
 
 _log = structlog.get_logger("sockudo.webhooks")
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryOptions:
-    """``concurrency`` bounds the requests of this process; each lane of an endpoint makes one at a time.
+    """``concurrency`` bounds the requests of this process, ``per_endpoint`` those to one endpoint; of a channel one is
+    made at a time. ``size`` bounds the events of a request that joins several deliveries.
 
     ``poll`` is how often, in seconds, the queue is looked at though nothing was said.
     """
 
     concurrency: int = 256
+    per_endpoint: int = 10
+    size: int = 100
     poll: float = 5.0
     keep_delivered: int = 1000
     keep_dead: int = 10_000
-
-
-@dataclass(slots=True)
-class EndpointCounters:
-    """What became of the requests to one endpoint; ``seconds`` is what they took together."""
-
-    attempts: int = 0
-    delivered: int = 0
-    failed: int = 0
-    retried: int = 0
-    dead: int = 0
-    seconds: float = 0.0
-    last: Answer | None = None
-    last_at_ms: int | None = None
-    breaker: Breaker | None = field(default=None, repr=False)
 
 
 class Deliverer:
@@ -97,9 +89,11 @@ class Deliverer:
         self._wake = asyncio.Event()
         # Those who wait for the end of a round that begins everything there is to begin.
         self._idlers: list[asyncio.Future[None]] = []
-        self._attempts: dict[asyncio.Task[None], Claim] = {}
-        # Claims whose outcome the queue would not take so far.
-        self._untold: set[str] = set()
+        # What is claimed, by app and endpoint; an endpoint without any is not there.
+        self._backlogs: dict[tuple[str, str], Backlog] = {}
+        self._requests: dict[asyncio.Task[None], Sequence[Claim]] = {}
+        # Requests whose outcome the queue would not take so far.
+        self._untold = 0
         # None where nothing is traced.
         self.traces: WebhookTraces | None = None
 
@@ -110,7 +104,7 @@ class Deliverer:
     @property
     def under_way(self) -> int:
         """Requests that are being made."""
-        return len(self._attempts)
+        return len(self._requests)
 
     async def run(self) -> None:
         """Delivers, for ever."""
@@ -136,59 +130,103 @@ class Deliverer:
             self._idlers.append(rested)
             self._wake.set()
             await rested
-            if not self._attempts:
+            if not self._requests:
                 return
-            await asyncio.wait(tuple(self._attempts))
+            await asyncio.wait(tuple(self._requests))
 
     async def drain(self) -> None:
         """Ends the requests under way and gives their deliveries back; for when `run` has ended.
 
         Whoever comes next makes the same requests again, at once.
         """
-        attempts = dict(self._attempts)
-        await end_tasks(attempts)
-        back = [(claim, Outcome("waiting", None, claim.delivery.due_at_ms)) for claim in attempts.values()]
+        requests = dict(self._requests)
+        claims = [claim for some in requests.values() for claim in some] + self._all_waiting()
+        await end_tasks(requests)
         try:
-            await self._queue.settle(back, self._now_ms())
+            await self._give_back(claims)
         except SockudoError as problem:
             self._queue_failed(problem)
+
+    def _all_waiting(self) -> list[Claim]:
+        return [claim for backlog in self._backlogs.values() for claim in backlog.waiting]
+
+    async def _give_back(self, claims: Sequence[Claim]) -> None:
+        """They wait as if they had not been claimed."""
+        back = [(claim, Outcome("waiting", None, claim.delivery.due_at_ms)) for claim in claims]
+        await self._queue.settle(back, self._now_ms())
 
     async def _round(self) -> float:
         """Begins what can begin; returns the seconds after which there may be more."""
         # Who asks while this round is under way may have something in mind that it has not seen.
         idlers, self._idlers = self._idlers, []
         try:
-            pause = await self._begin()
+            pause, complete = await self._begin()
         except SockudoError:
             self._idlers += idlers
             raise
-        if pause is None:
+        if not complete:
             self._idlers += idlers
-            return self.options.poll
+            return pause
         for idler in idlers:
             if not idler.done():
                 idler.set_result(None)
         return pause
 
-    async def _begin(self) -> float | None:
-        """Like `_round`; None when there may be more that can begin once a request has ended."""
-        free = self.options.concurrency - len(self._attempts)
-        if free <= 0:
-            return None
-        now_ms = self._now_ms()
-        held = self._held_back()
-        claims = await self._queue.claim(now_ms, now_ms + _LEASE_MS, free, besides=held)
-        self.claimed += len(claims)
-        for claim in claims:
-            task = asyncio.get_running_loop().create_task(self._attempt(claim))
-            self._attempts[task] = claim
-            task.add_done_callback(self._ended)
-        if len(claims) == free:
-            return None
-        return await self._until_next(held)
+    async def _begin(self) -> tuple[float, bool]:
+        """Like `_round`, and whether that was all: there may be more once a request has ended."""
+        while True:
+            for key, backlog in tuple(self._backlogs.items()):
+                await self._start(key, backlog)
+            if len(self._requests) >= self.options.concurrency:
+                return self.options.poll, False
+            held = self._held_back()
+            busy = {key for key, backlog in self._backlogs.items() if self._is_full(backlog)}
+            now_ms = self._now_ms()
+            claims = await self._queue.claim(
+                now_ms,
+                now_ms + _LEASE_MS,
+                _CLAIMED_AT_ONCE,
+                per_endpoint=max(self.options.size, self.options.per_endpoint),
+                run=self.options.size,
+                besides=held | busy,
+            )
+            self.claimed += len(claims)
+            for claim in claims:
+                key = claim.delivery.app_id, claim.delivery.endpoint
+                self._backlogs.setdefault(key, Backlog()).waiting.append(claim)
+            if not claims:
+                return await self._until_next(held, busy), not busy
 
-    async def _until_next(self, held: frozenset[tuple[str, str]]) -> float:
-        due_ms = await self._queue.next_due(besides=held)
+    def _is_full(self, backlog: Backlog) -> bool:
+        return bool(backlog.waiting) or backlog.under_way >= self.options.per_endpoint
+
+    async def _start(self, key: tuple[str, str], backlog: Backlog) -> None:
+        """Begins the requests that the endpoint may have now."""
+        found = self._resolve(*key)
+        if isinstance(found, str):
+            gone = Outcome("dead", None, reason=found)
+            await self._queue.settle([(claim, gone) for claim in backlog.empty()], self._now_ms())
+        while not isinstance(found, str) and backlog.under_way < self.options.per_endpoint:
+            breaker = self._breaker(key)
+            if breaker.open:
+                await self._give_back(backlog.empty())
+            elif len(self._requests) < self.options.concurrency and (claims := backlog.next(self.options.size)):
+                breaker.begin()
+                task = asyncio.get_running_loop().create_task(self._request(backlog, claims, *found))
+                self._requests[task] = claims
+                task.add_done_callback(self._ended)
+                continue
+            break
+        if not backlog.waiting and not backlog.under_way:
+            del self._backlogs[key]
+
+    def _breaker(self, key: tuple[str, str]) -> Breaker:
+        counters = self._of(key)
+        counters.breaker = counters.breaker or Breaker(self._now)
+        return counters.breaker
+
+    async def _until_next(self, held: frozenset[tuple[str, str]], busy: set[tuple[str, str]]) -> float:
+        due_ms = await self._queue.next_due(besides=held | busy)
         pause = self.options.poll
         if due_ms is not None:
             pause = min(pause, max(0.01, (due_ms - self._now_ms()) / 1000))
@@ -202,10 +240,10 @@ class Deliverer:
         return frozenset(key for key, of in self.counters.items() if of.breaker is not None and of.breaker.open)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._attempts[task]
+        del self._requests[task]
         self._wake.set()
         if not task.cancelled() and (problem := task.exception()) is not None:
-            _log.error("a webhook attempt failed", exc_info=problem)
+            _log.error("a webhook request failed", exc_info=problem)
 
     async def keep_house(self) -> None:
         """For ever: keeps the leases of requests that take long, gives up what has waited too long for endpoints that
@@ -214,8 +252,8 @@ class Deliverer:
         while True:
             await asyncio.sleep(self.options.poll)
             try:
-                if self._attempts:
-                    await self._queue.renew(tuple(self._attempts.values()), self._now_ms() + _LEASE_MS)
+                claims = [claim for some in self._requests.values() for claim in some] + self._all_waiting()
+                await self._queue.renew(claims, self._now_ms() + _LEASE_MS)
                 for key, counters in tuple(self.counters.items()):
                     if counters.breaker is not None and counters.breaker.tripped:
                         await self._expire(key, counters)
@@ -237,99 +275,91 @@ class Deliverer:
                 "webhooks given up: the endpoint has failed for too long", app_id=key[0], endpoint=key[1], count=count
             )
 
-    # ---- one attempt ----
+    # ---- one request ----
 
-    async def _attempt(self, claim: Claim) -> None:
-        delivery = claim.delivery
-        found = self._resolve(delivery.app_id, delivery.endpoint)
-        if isinstance(found, str):
-            await self._settle(claim, Outcome("dead", None, reason=found))
-            return
-        endpoint, key, signer = found
-        counters = self._of((delivery.app_id, delivery.endpoint))
-        breaker = counters.breaker = counters.breaker or Breaker(self._now)
-        if breaker.open:
-            # Another lane of it found out meanwhile.
-            await self._settle(claim, Outcome("waiting", None, due_at_ms=self._now_ms()))
-            return
-        breaker.begin()
+    async def _request(
+        self, backlog: Backlog, claims: Sequence[Claim], endpoint: Endpoint, key: str, signer: Signer
+    ) -> None:
+        """Makes the request of these claims; what waits behind them comes next, or is given back with them."""
+        arrived = False
+        try:
+            arrived = await self._attempt(claims, endpoint, key, signer)
+        finally:
+            behind = backlog.ended(claims, arrived=arrived)
+        if behind:
+            await self._tell(lambda: self._give_back(behind))
+
+    async def _attempt(self, claims: Sequence[Claim], endpoint: Endpoint, key: str, signer: Signer) -> bool:
+        """Makes a request, and has the queue know what came of it; whether it was delivered."""
+        deliveries = [claim.delivery for claim in claims]
+        delivery = deliveries[0] if len(claims) == 1 else joined(deliveries)
+        counters = self._of((endpoint.app_id, endpoint.id))
         began, started = self._now(), self._now_ms()
         span = None if self.traces is None else self.traces.attempt(endpoint, delivery)
         trace = delivery.trace if span is None else span.headers
         try:
             answer = await self._sender.send(request_of(endpoint, key, signer, delivery, trace), delivery.body)
         except BaseException:
-            breaker.abandoned()
+            self._breaker((endpoint.app_id, endpoint.id)).abandoned()
             if span is not None:
                 span.end(error="abandoned")
             raise
-        self._count(counters, answer)
-        attempt = Attempt(delivery.attempts + 1, started, answer.took_ms, answer.status, answer.problem, answer.snippet)
-        outcome = self._outcome(endpoint, delivery, answer, attempt)
-        if outcome.state == "dead":
-            counters.dead += 1
-        elif outcome.state == "waiting":
-            counters.retried += 1
+        counters.note(answer, self._now_ms(), telling=_is_telling(deliveries))
+        outcomes = self._outcomes(endpoint, deliveries, answer, started)
+        counters.dead += sum(outcome.state == "dead" for outcome in outcomes)
+        counters.retried += any(outcome.state == "waiting" for outcome in outcomes)
         if span is not None and self.traces is not None:
-            self.traces.attempted(span, answer, outcome)
-        self._log(endpoint, delivery, answer, outcome)
-        await self._settle(claim, outcome)
+            self.traces.attempted(span, answer, outcomes[0])
+        self._log(endpoint, delivery, answer, outcomes[0])
+        await self._settle(claims, delivery, outcomes, started, answer)
         self.attempt_times.note(self._now() - began)
+        return answer.delivered
 
-    def _count(self, counters: EndpointCounters, answer: Answer) -> None:
-        counters.attempts += 1
-        counters.seconds += answer.took_ms / 1000
-        counters.last, counters.last_at_ms = answer, self._now_ms()
-        breaker = counters.breaker
-        if answer.delivered:
-            counters.delivered += 1
-        else:
-            counters.failed += 1
-        if breaker is None:
-            return
-        if is_retried(answer):
-            breaker.failed()
-        else:
-            # It answered; that it does not want this one says nothing about the next.
-            breaker.succeeded()
+    def _outcomes(
+        self, endpoint: Endpoint, deliveries: Sequence[Delivery], answer: Answer, started: int
+    ) -> list[Outcome]:
+        if len(deliveries) > 1 and not answer.delivered:
+            return outcomes_of(endpoint, deliveries, answer, started, self._now_ms())
+        attempt = attempt_of(deliveries[0], answer, started)
+        return [outcome_of(endpoint, deliveries[0], answer, attempt, self._now_ms())] * len(deliveries)
 
-    def _outcome(self, endpoint: Endpoint, delivery: Delivery, answer: Answer, attempt: Attempt) -> Outcome:
-        if answer.delivered:
-            return Outcome("delivered", attempt)
-        if not is_retried(answer):
-            return Outcome("dead", attempt, reason="refused")
-        retry = endpoint.retry
-        if not retry.enabled:
-            return Outcome("dead", attempt, reason="retry_disabled")
-        if retry.max_attempts is not None and attempt.number >= retry.max_attempts:
-            return Outcome("dead", attempt, reason="attempts_exhausted")
-        pause = retry.pause_ms(attempt.number)
-        if answer.retry_after is not None:
-            pause = max(pause, min(answer.retry_after * 1000, retry.max_backoff_ms))
-        due = self._now_ms() + pause
-        if due - delivery.created_at_ms > retry.max_elapsed_time_ms:
-            return Outcome("dead", attempt, reason="time_exhausted")
-        return Outcome("waiting", attempt, due_at_ms=due)
+    async def _settle(
+        self,
+        claims: Sequence[Claim],
+        delivery: Delivery,
+        outcomes: Sequence[Outcome],
+        started: int,
+        answer: Answer,
+    ) -> None:
+        """Has the queue know what became of the claims of a request."""
 
-    async def _settle(self, claim: Claim, outcome: Outcome) -> None:
-        try:
-            if not await self._told(claim, outcome):
+        async def settle() -> list[bool]:
+            if len(claims) > 1 and answer.delivered:
+                attempt = attempt_of(delivery, answer, started)
+                return await self._queue.settle_joined(claims, delivery, attempt, self._now_ms())
+            return await self._queue.settle(list(zip(claims, outcomes, strict=True)), self._now_ms())
+
+        kept = await self._tell(settle)
+        for claim, had in zip(claims, kept, strict=True):
+            if not had:
                 _log.warning("another process took over a webhook delivery", delivery=claim.delivery.id)
-        finally:
-            self._untold.discard(claim.token)
 
-    async def _told(self, claim: Claim, outcome: Outcome) -> bool:
-        """Tells the queue until it knows, or the lease ends and the delivery is made once more."""
+    async def _tell(self, tell: Callable[[], Awaitable[T]]) -> T:
+        """Tells the queue until it knows, or the leases end and the request is made once more."""
         pause = _QUEUE_PAUSE / 4
-        while True:
-            try:
-                (kept,) = await self._queue.settle([(claim, outcome)], self._now_ms())
-                return kept
-            except SockudoError as problem:
-                self._untold.add(claim.token)
-                self._queue_failed(problem)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, 5.0)
+        untold = False
+        try:
+            while True:
+                try:
+                    return await tell()
+                except SockudoError as problem:
+                    self._untold += not untold
+                    untold = True
+                    self._queue_failed(problem)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, 5.0)
+        finally:
+            self._untold -= untold
 
     # ---- what is said about it ----
 
@@ -381,30 +411,8 @@ class Deliverer:
         return int(self._time() * 1000)
 
 
-def is_retried(answer: Answer) -> bool:
-    """Whether the same request may well succeed later."""
-    if answer.status is None:
-        return answer.problem not in _PERMANENT
-    return answer.status >= 500 or answer.status in _RETRIED
-
-
-def request_of(
-    endpoint: Endpoint, key: str, signer: Signer, delivery: Delivery, trace: TraceHeaders | None = None
-) -> Target:
-    """The request of the next attempt: where it goes, and its headers (spec: platform § 5.2 and ours).
-
-    ``trace`` are those of the attempt, or else the delivery's own; an endpoint that has such headers keeps them.
+def _is_telling(deliveries: Sequence[Delivery]) -> bool:
+    """Whether a refusal of their request says something about the endpoint: it was the first one of a delivery, or of
+    one channel. Of several channels one may be the reason, and of a delivery that failed before it is known.
     """
-    trace = delivery.trace if trace is None else trace
-    if trace and any(name.lower() in ("traceparent", "tracestate") for name, _ in endpoint.headers):
-        trace = ()
-    headers = (
-        ("Content-Type", "application/json"),
-        ("X-Pusher-Key", key),
-        ("X-Pusher-Signature", signer.hexdigest(delivery.body)),
-        ("X-Sockudo-Delivery", delivery.id),
-        ("X-Sockudo-Attempt", str(delivery.attempts + 1)),
-        *trace,
-        *endpoint.headers,
-    )
-    return Target(endpoint.url, headers, endpoint.timeout)
+    return len({each.channel for each in deliveries}) == 1 and not deliveries[0].attempts

@@ -49,7 +49,9 @@ async def check_queue(deployment: Deployment) -> Sequence[Finding]:
         return [problem(f"the webhook queue does not answer: {error.text}", _QUEUE, row=slug)]
 
 
-_QUEUE: Final = "Look at the queue's place (queue.driver: Redis, or webhooks.sqlite3 in data_dir) and at the log."
+_QUEUE: Final = (
+    "Look at the queue's place (queue.driver: Redis, a database, or webhooks.sqlite3 in data_dir) and at the log."
+)
 
 
 def judge_overview(overview: Mapping[str, Any]) -> list[Finding]:

@@ -11,8 +11,7 @@ from sockudo.config.webhooks import shown_url
 from sockudo.inspector import Entry, Kind
 from sockudo.webhooks.advice import advice_on, explanation
 from sockudo.webhooks.endpoints import Endpoint
-from sockudo.webhooks.ports import Outcome
-from sockudo.webhooks.records import Answer, Delivery, State
+from sockudo.webhooks.records import Answer, Delivery, Outcome, State
 
 __all__ = ["entry_of", "logged"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sockudo.base.measures import BUCKETS_MS, Buckets, Distribution, Labels, Numbers
-from sockudo.webhooks.deliverer import EndpointCounters
+from sockudo.webhooks.counters import EndpointCounters
 from sockudo.webhooks.service import Webhooks
 
 __all__ = ["webhook_measures"]

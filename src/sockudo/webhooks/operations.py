@@ -11,7 +11,7 @@ import structlog
 from sockudo import errors
 from sockudo.config.webhooks import shown_url
 from sockudo.webhooks.advice import advice_on
-from sockudo.webhooks.deliverer import EndpointCounters
+from sockudo.webhooks.counters import EndpointCounters
 from sockudo.webhooks.endpoints import Endpoint
 from sockudo.webhooks.records import Attempt, Counts, Delivery, State
 from sockudo.webhooks.service import Webhooks
@@ -243,7 +243,8 @@ def _delivery(webhooks: Webhooks, delivery: Delivery) -> dict[str, Any]:
         "reason": delivery.reason,
         "events": delivery.events,
         "bytes": len(delivery.body),
-        "lane": delivery.lane,
+        # Deliveries of an endpoint were once in order by number instead of by channel.
+        "lane": 0,
         "sequence": delivery.sequence,
         "attempt_count": delivery.attempts,
         "created_at_ms": delivery.created_at_ms,
@@ -262,7 +263,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
 
 
 async def replay(webhooks: Webhooks, app_id: str, wanted: Replay) -> dict[str, Any]:
-    """Sends settled deliveries again, at the ends of their lanes; says how many, and which ids could not be.
+    """Sends settled deliveries again, behind those of their channels; says how many, and which ids could not be.
 
     ``unknown`` are ids of no delivery, ``waiting`` those of deliveries that are under way anyway. Raises
     errors.INVALID_INPUT, errors.DELIVERY_NOT_FOUND when no id is known, errors.ENDPOINT_NOT_FOUND and

@@ -17,6 +17,7 @@ __all__ = [
     "Counts",
     "Delivery",
     "Event",
+    "Outcome",
     "State",
     "Target",
 ]
@@ -82,18 +83,31 @@ class Attempt(msgspec.Struct, frozen=True):
     snippet: str = ""
 
 
-class Delivery(msgspec.Struct):
+class Outcome(NamedTuple):
+    """What is to become of a claimed delivery. ``due_at_ms`` is for one that goes on ``waiting``; ``alone`` that it is
+    not to be joined with others any more.
+    """
+
+    state: State
+    attempt: Attempt | None
+    due_at_ms: int = 0
+    reason: str | None = None
+    alone: bool = False
+
+
+class Delivery(msgspec.Struct, array_like=True):
     """A request that an endpoint is to get, again and again until it takes it: the same id and bytes every time.
 
-    Those of one ``lane`` of an endpoint are delivered one after the other, in the order in which they were appended;
-    all events of a channel are in one lane. ``body`` is exactly what is sent and signed. ``sequence`` is its number in
-    the queue, ascending. ``trace`` are the W3C headers of what caused it.
+    Those of one ``channel`` are delivered to an endpoint one after the other, in the order in which they were appended.
+    Until a request was made of it, a delivery may be joined with others into one request, which has an id of its own;
+    one that is ``alone`` may not. ``body`` is exactly what is sent and signed. ``sequence`` is its number in the queue,
+    ascending. ``trace`` are the W3C headers of what caused it.
     """
 
     id: str
     app_id: str
     endpoint: str
-    lane: int
+    channel: str
     body: bytes
     events: int
     created_at_ms: int
@@ -105,6 +119,7 @@ class Delivery(msgspec.Struct):
     reason: str | None = None
     sequence: int = 0
     trace: TraceHeaders = ()
+    alone: bool = False
 
 
 class Counts(NamedTuple):

@@ -18,7 +18,8 @@ from sockudo.inspector import Inspector
 from sockudo.webhooks.batches import BatchOptions
 from sockudo.webhooks.deliverer import DeliveryOptions
 from sockudo.webhooks.endpoints import Retry
-from sockudo.webhooks.ports import Sender, WebhookQueue
+from sockudo.webhooks.ports import Sender
+from sockudo.webhooks.queue import WebhookQueue
 from sockudo.webhooks.service import WebhookOptions, Webhooks
 from sockudo.webhooks.traced import WebhookTraces
 
@@ -97,10 +98,14 @@ def webhook_options(settings: Settings) -> WebhookOptions:
             enabled=webhooks.batching.enabled,
             duration=webhooks.batching.duration / 1000,
             size=webhooks.batching.size,
-            lanes=webhooks.concurrency,
             capacity=kept.memory_capacity,
         ),
-        delivery=DeliveryOptions(keep_delivered=kept.completed_retention, keep_dead=kept.failed_retention),
+        delivery=DeliveryOptions(
+            per_endpoint=webhooks.concurrency,
+            size=webhooks.batching.size if webhooks.batching.enabled else 1,
+            keep_delivered=kept.completed_retention,
+            keep_dead=kept.failed_retention,
+        ),
         retry=Retry(
             enabled=webhooks.retry.enabled,
             max_attempts=webhooks.retry.max_attempts,

@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 from sockudo.base.spans import Span, TraceHeaders, Tracer
 from sockudo.webhooks.advice import explanation
 from sockudo.webhooks.endpoints import Endpoint
-from sockudo.webhooks.ports import Outcome
-from sockudo.webhooks.records import Answer, Delivery, Event
+from sockudo.webhooks.records import Answer, Delivery, Event, Outcome
 
 __all__ = ["WebhookTraces"]
 

@@ -10,10 +10,10 @@ from sockudo.base.ids import unique_id
 from sockudo.config.problems import nearest
 from sockudo.config.webhooks import EVENT_TYPES, shown_url
 from sockudo.webhooks.advice import advice_on
-from sockudo.webhooks.deliverer import request_of
 from sockudo.webhooks.endpoints import Endpoint
 from sockudo.webhooks.ports import Sender
 from sockudo.webhooks.records import Answer, Delivery
+from sockudo.webhooks.requests import request_of
 from sockudo.webhooks.samples import sample_body
 
 __all__ = ["SLOW_MS", "Trial", "try_out"]
@@ -62,5 +62,5 @@ async def try_out(sender: Sender, endpoint: Endpoint, key: str, signer: Signer, 
         hint = f"did you mean {guess}?" if guess else f"events: {', '.join(sorted(EVENT_TYPES))}"
         raise errors.INVALID_INPUT(f"No event is called '{event[:100]}'; {hint}")
     body = sample_body(event, now_ms)
-    delivery = Delivery(f"test-{unique_id()}", endpoint.app_id, endpoint.id, 0, body, 1, now_ms, now_ms)
+    delivery = Delivery(f"test-{unique_id()}", endpoint.app_id, endpoint.id, "", body, 1, now_ms, now_ms)
     return Trial(endpoint, event, delivery, await sender.send(request_of(endpoint, key, signer, delivery), body))

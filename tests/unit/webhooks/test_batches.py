@@ -1,4 +1,4 @@
-"""From events to deliveries: size, time, lanes, order, and a queue that takes nothing."""
+"""From events to deliveries: size, time, channels, order, and a queue that takes nothing."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ import pytest
 from sockudo.webhooks import events
 from sockudo.webhooks.batches import Batches, BatchOptions
 from sockudo.webhooks.endpoints import AppEndpoints
-from sockudo.webhooks.ports import Outcome
-from sockudo.webhooks.records import Delivery, Event
+from sockudo.webhooks.records import Delivery, Event, Outcome
 from support.virtual_time import START, LoopClock, in_virtual_time
 from support.webhooks import FailingQueue, an_event, endpoints_of, events_in
 
-OPTIONS = BatchOptions(duration=0.05, size=10, lanes=4, capacity=1000)
+OPTIONS = BatchOptions(duration=0.05, size=10, capacity=1000)
 
 
 class Gathering:
@@ -106,7 +105,7 @@ async def test_without_batching_every_event_goes_alone_and_at_once() -> None:
 
 
 @in_virtual_time
-async def test_a_channel_has_one_lane_and_its_order() -> None:
+async def test_a_delivery_is_of_one_channel_and_channels_keep_their_order() -> None:
     gathering = Gathering()
     names = [f"room-{number}" for number in range(20)]
     async with gathering.running():
@@ -115,14 +114,11 @@ async def test_a_channel_has_one_lane_and_its_order() -> None:
                 gathering.put(an_event(channel=name, number=number))
             await asyncio.sleep(0.02)
         await asyncio.sleep(0.1)
-    lanes: dict[str, set[int]] = {}
     numbers: dict[str, list[int]] = {}
     for delivery in gathering.appended:
         for event in events_in(delivery.body):
-            lanes.setdefault(event["channel"], set()).add(delivery.lane)
+            assert event["channel"] == delivery.channel
             numbers.setdefault(event["channel"], []).append(event["number"])
-    assert all(len(used) == 1 for used in lanes.values())
-    assert set[int]().union(*lanes.values()) == {0, 1, 2, 3}
     assert numbers == {name: list(range(30)) for name in names}
 
 
@@ -167,25 +163,23 @@ async def test_of_counts_that_follow_one_another_the_newest_is_told() -> None:
 
 @in_virtual_time
 async def test_counts_of_other_channels_and_other_events_stay() -> None:
-    gathering = Gathering(replace(OPTIONS, lanes=1))
+    gathering = Gathering(OPTIONS)
     async with gathering.running():
         gathering.put(events.subscription_count("a", 1, 1))
         gathering.put(an_event(channel="a"))
         gathering.put(events.subscription_count("b", 1, 1))
         gathering.put(events.subscription_count("a", 2, 1))
         await asyncio.sleep(0.1)
-    [delivery] = gathering.appended
-    assert [(event["channel"], event.get("subscription_count")) for event in events_in(delivery.body)] == [
-        ("a", 2),
-        ("a", None),
-        ("b", 1),
-    ]
-    assert delivery.events == 3
+    assert [
+        [(event["channel"], event.get("subscription_count")) for event in events_in(delivery.body)]
+        for delivery in gathering.appended
+    ] == [[("a", 2), ("a", None)], [("b", 1)]]
+    assert [delivery.events for delivery in gathering.appended] == [2, 1]
 
 
 @in_virtual_time
 async def test_the_time_of_a_batch_is_that_of_its_earliest_event() -> None:
-    gathering = Gathering(replace(OPTIONS, lanes=1))
+    gathering = Gathering(OPTIONS)
     async with gathering.running():
         for time_ms in (7, 5, 9):
             gathering.put(an_event(time_ms=time_ms))
@@ -195,7 +189,7 @@ async def test_the_time_of_a_batch_is_that_of_its_earliest_event() -> None:
 
 @in_virtual_time
 async def test_while_the_queue_takes_nothing_events_wait_in_their_order() -> None:
-    gathering = Gathering(replace(OPTIONS, lanes=1))
+    gathering = Gathering(OPTIONS)
     gathering.queue.broken = {"append"}
     async with gathering.running():
         for number in range(50):
@@ -240,7 +234,7 @@ async def test_what_does_not_fit_is_lost_and_counted() -> None:
 
 @in_virtual_time
 async def test_a_queue_that_is_full_is_tried_again() -> None:
-    gathering = Gathering(replace(OPTIONS, lanes=1), FailingQueue(capacity=2))
+    gathering = Gathering(OPTIONS, FailingQueue(capacity=2))
     async with gathering.running():
         for number in range(4):
             gathering.add(str(number))
@@ -305,19 +299,6 @@ async def test_a_flush_after_an_append_that_was_cut_off_appends_once() -> None:
         await asyncio.sleep(0.1)
     await gathering.batches.flush()
     assert len(await gathering.queue.page("app")) == 1
-
-
-@pytest.mark.parametrize("lanes", [1, 2, 7])
-def test_lanes_are_within_their_number(lanes: int) -> None:
-    @in_virtual_time
-    async def run() -> None:
-        gathering = Gathering(replace(OPTIONS, lanes=lanes))
-        async with gathering.running():
-            gathering.add(*(f"room-{number}" for number in range(100)))
-            await asyncio.sleep(0.1)
-        assert {delivery.lane for delivery in gathering.appended} == set(range(lanes))
-
-    run()
 
 
 class SlowQueue(FailingQueue):

@@ -1,4 +1,4 @@
-"""Deliveries lane by lane: order, retries, giving up, endpoints that fail, and a queue that fails."""
+"""Deliveries channel by channel: order, retries, giving up, endpoints that fail, and a queue that fails."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ import structlog
 from sockudo.inspector import Inspector
 from sockudo.webhooks.deliverer import Deliverer, DeliveryOptions
 from sockudo.webhooks.endpoints import Retry
-from sockudo.webhooks.ports import Outcome
-from sockudo.webhooks.queues.memory import MemoryWebhookQueue
-from sockudo.webhooks.records import Answer, Attempt, Counts, Delivery
+from sockudo.webhooks.records import Answer, Attempt, Counts, Delivery, Outcome
 from support.virtual_time import START, LoopClock, in_virtual_time
 from support.webhooks import FailingQueue, Reaction, ScriptedSender, a_delivery, endpoints_of, resolver
 
@@ -31,7 +29,7 @@ class Delivering:
         self,
         *urls: str,
         options: DeliveryOptions | None = None,
-        queue: MemoryWebhookQueue | None = None,
+        queue: FailingQueue | None = None,
         retry: Retry | None = None,
         **entry: Any,
     ) -> None:
@@ -291,7 +289,7 @@ async def test_deliveries_for_endpoints_that_are_gone_are_given_up() -> None:
 
 
 @in_virtual_time
-async def test_a_lane_keeps_its_order_whatever_fails() -> None:
+async def test_a_channel_keeps_its_order_whatever_fails() -> None:
     delivering = Delivering()
     failures = {"3": 3, "5": 1, "6": 2}
 
@@ -316,19 +314,19 @@ async def test_a_lane_keeps_its_order_whatever_fails() -> None:
 
 
 @in_virtual_time
-async def test_lanes_are_delivered_side_by_side() -> None:
+async def test_channels_are_delivered_side_by_side() -> None:
     delivering = Delivering()
     delivering.sender.behaviour = statuses(200, after=1)
     async with delivering.running():
         for lane in range(4):
-            await delivering.append(f"{lane}-a", f"{lane}-b", lane=lane)
+            await delivering.append(f"{lane}-a", f"{lane}-b", channel=str(lane))
         await asyncio.sleep(2.1)
         assert len(delivering.sender.sent) == 8
     assert delivering.sender.most_under_way == 4
 
 
 @in_virtual_time
-async def test_a_failing_lane_does_not_stop_the_others_of_its_endpoint() -> None:
+async def test_a_failing_channel_does_not_stop_the_others_of_its_endpoint() -> None:
     delivering = Delivering()
 
     async def react(name: str, _: int) -> Answer:
@@ -336,9 +334,9 @@ async def test_a_failing_lane_does_not_stop_the_others_of_its_endpoint() -> None
 
     delivering.sender.behaviour = react
     async with delivering.running():
-        await delivering.append("bad", "behind it", lane=0)
+        await delivering.append("bad", "behind it", channel="0")
         for number in range(100):
-            await delivering.append(f"good-{number}", lane=1)
+            await delivering.append(f"good-{number}", channel="1")
         await asyncio.sleep(30)
         assert sum(name.startswith("good") for name in delivering.sender.bodies()) == 100
         assert "behind it" not in delivering.sender.bodies()
@@ -359,12 +357,12 @@ async def test_endpoints_that_hang_and_fail_delay_no_other() -> None:
     async with delivering.running():
         for number in range(200):
             for letter in "abc":
-                await delivering.append(f"{letter}-{number}", to=letter, lane=number % 4)
+                await delivering.append(f"{letter}-{number}", to=letter, channel=str(number % 4))
             await asyncio.sleep(0.01)
         good = [each for each in delivering.sender.sent if each.target.url.endswith("a")]
         assert len(good) >= 199
         assert all(each.at - int(each.text[2:]) * 0.01 < 0.02 for each in good)
-    # Four lanes of the one that hangs, and the other one left alone by the breaker.
+    # Four channels of the one that hangs, and the other one left alone by the breaker.
     assert len(delivering.sender.bodies("http://slow.test/b")) == 4
     assert len(delivering.sender.bodies("http://dead.test/c")) < 10
 
@@ -378,7 +376,7 @@ async def test_requests_of_the_process_are_bounded() -> None:
     async with delivering.running():
         for letter in delivering.endpoints:
             for lane in range(4):
-                await delivering.append(f"{letter}-{lane}", to=letter, lane=lane)
+                await delivering.append(f"{letter}-{lane}", to=letter, channel=str(lane))
         await asyncio.sleep(0.5)
         assert delivering.deliverer.under_way == 7
         await delivering.deliverer.idle()
@@ -395,10 +393,10 @@ async def test_an_endpoint_that_fails_is_asked_now_and_then() -> None:
     delivering.sender.behaviour = problem("connection_refused")
     async with delivering.running():
         for lane in range(4):
-            await delivering.append(*(f"{lane}-{number}" for number in range(50)), lane=lane)
+            await delivering.append(*(f"{lane}-{number}" for number in range(50)), channel=str(lane))
         await asyncio.sleep(1000)
         asked = len(delivering.sender.sent)
-        # Half a minute apart once it has failed for long, whichever lane asks.
+        # Half a minute apart once it has failed for long, whichever channel asks.
         assert 1000 / 30 <= asked <= 1000 / 30 + 15
         assert delivering.sender.most_under_way <= 4
         delivering.sender.behaviour = None
@@ -424,9 +422,9 @@ async def test_what_waits_for_a_failing_endpoint_is_given_up_in_time() -> None:
     delivering = Delivering()
     delivering.sender.behaviour = problem("timeout")
     async with delivering.running():
-        await delivering.append(*(str(number) for number in range(500)), lane=0)
+        await delivering.append(*(str(number) for number in range(500)), channel="0")
         await asyncio.sleep(200)
-        await delivering.append("late", lane=1)
+        await delivering.append("late", channel="1")
         await asyncio.sleep(115)
         states = await delivering.states()
         assert states.pop("late") == ("waiting", None)
@@ -509,7 +507,7 @@ async def test_two_processes_share_the_work_and_keep_the_order() -> None:
         each.sender.behaviour = statuses(200, after=0.1)
     async with one.running(), two.running():
         for number in range(40):
-            await one.append(f"{number % 4}-{number}", lane=number % 4)
+            await one.append(f"{number % 4}-{number}", channel=str(number % 4))
             two.deliverer.wake()
         await asyncio.sleep(60)
     sent = sorted([*one.sender.sent, *two.sender.sent], key=lambda each: each.at)
@@ -523,7 +521,7 @@ async def test_two_processes_share_the_work_and_keep_the_order() -> None:
 
 @in_virtual_time
 async def test_idle_sees_what_was_appended_just_before() -> None:
-    class Late(MemoryWebhookQueue):
+    class Late(FailingQueue):
         async def next_due(self, **fields: Any) -> int | None:
             due = await super().next_due(**fields)
             await asyncio.sleep(0.5)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sockudo.webhooks.inspection import entry_of
-from sockudo.webhooks.ports import Outcome
-from sockudo.webhooks.records import Answer, Delivery
+from sockudo.webhooks.records import Answer, Delivery, Outcome
 from support.webhooks import endpoints_of
 
 

@@ -14,13 +14,14 @@ from sockudo.apps.live import LiveApp
 from sockudo.config.apps import Limits
 from sockudo.config.webhooks import shown_url
 from sockudo.webhooks.batches import BatchOptions
+from sockudo.webhooks.deliverer import DeliveryOptions
 from sockudo.webhooks.events import channel_event
-from sockudo.webhooks.queues import MemoryWebhookQueue
 from sockudo.webhooks.records import Answer, Target
 from sockudo.webhooks.service import WebhookOptions, Webhooks
 from support.edge import EdgeNode, Response, request, settings
 from support.inside import credentials, live_app
 from support.signing import signed_query
+from support.webhooks import memory_queue
 
 SECRET_URL = "https://ana:hunter2@hooks.test:8443/in?token=s3cret&v=1#frag"
 FIRST = {
@@ -59,11 +60,11 @@ class Site(EdgeNode):
         super().__init__(SHOP, OTHER, PLAIN)
         self.endpoints = Endpoints()
         self.webhooks = Webhooks(
-            MemoryWebhookQueue(),
+            memory_queue(),
             self.endpoints,
             self.apps.by_id,
             self.clock,
-            WebhookOptions(batches=BatchOptions(enabled=False)),
+            WebhookOptions(batches=BatchOptions(enabled=False), delivery=DeliveryOptions(size=1)),
         )
         self.components.webhooks.put(self.webhooks)
         self.first, self.second = self.webhooks.endpoints("shop").by_id  # type: ignore[union-attr]

@@ -39,7 +39,7 @@ class Served:
         self.apps = {"app": live_app(*(webhooks or (HOOK,)))}
         self.queue = queue or FailingQueue()
         self.sender = ScriptedSender()
-        about: dict[str, Any] = {"batches": BatchOptions(enabled=False, lanes=1), **options}
+        about: dict[str, Any] = {"batches": BatchOptions(enabled=False), **options}
         self.webhooks = Webhooks(self.queue, self.sender, self.apps.get, LoopClock(), WebhookOptions(**about))
         self.world = World()
         for kind, observer in self.webhooks.observers.items():
@@ -96,7 +96,7 @@ def test_channels_about_channels_are_not_told_of(channel: str) -> None:
 
 @in_virtual_time
 async def test_what_is_held_and_gathered_goes_out_before_the_end() -> None:
-    served = Served(batches=BatchOptions(duration=60, size=1000, lanes=4))
+    served = Served(batches=BatchOptions(duration=60, size=1000))
     await served.webhooks.start()
     for number in range(50):
         [(connection, _)] = served.world.subscribers(1, f"room-{number}")

@@ -12,8 +12,7 @@ from sockudo.apps.live import LiveApp
 from sockudo.apps.signer import Signer
 from sockudo.webhooks.batches import Batches, BatchOptions
 from sockudo.webhooks.deliverer import request_of
-from sockudo.webhooks.ports import Outcome
-from sockudo.webhooks.records import Answer, Attempt, Delivery, Event
+from sockudo.webhooks.records import Answer, Attempt, Delivery, Event, Outcome
 from sockudo.webhooks.service import WebhookOptions, Webhooks
 from sockudo.webhooks.traced import WebhookTraces
 from support.traces import RecordedSpan, RecordingTracer, traceparent

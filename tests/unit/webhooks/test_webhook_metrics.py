@@ -12,15 +12,15 @@ from sockudo.metrics import Metrics
 from sockudo.webhooks.batches import BatchOptions
 from sockudo.webhooks.deliverer import DeliveryOptions
 from sockudo.webhooks.metrics import webhook_measures
-from sockudo.webhooks.queues.memory import MemoryWebhookQueue
 from sockudo.webhooks.records import Answer, Target
 from sockudo.webhooks.service import WebhookOptions, Webhooks
 from support.inside import live_app
 from support.virtual_time import LoopClock, in_virtual_time
+from support.webhooks import memory_queue
 from support.world import World
 
 HOOK = {"url": "http://hooks.test/in", "event_types": ["channel_occupied"]}
-FAST = WebhookOptions(batches=BatchOptions(size=1), delivery=DeliveryOptions(poll=0.01))
+FAST = WebhookOptions(batches=BatchOptions(size=1), delivery=DeliveryOptions(poll=0.01, size=1))
 
 
 class Loop:
@@ -57,7 +57,7 @@ def scraped(metrics: Metrics) -> dict[tuple[str, ...], float]:
 @in_virtual_time
 async def test_everything_that_became_of_deliveries() -> None:
     app = live_app("shop", webhooks=[HOOK])
-    queue = MemoryWebhookQueue()
+    queue = memory_queue()
     webhooks = Webhooks(queue, Sender(), {"shop": app}.get, LoopClock(), FAST)
     metrics = Metrics(
         HubView(World().hub),

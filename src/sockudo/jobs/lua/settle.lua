@@ -3,7 +3,7 @@ local last = tonumber(ARGV[1]) + 1
 local had = {}
 for i, each in ipairs(having(2, last)) do
   -- It may be listed twice.
-  had[i] = each and remove(each.stage, each.app, each.key, each.ref) and 1 or 0
+  had[i] = each and remove(each.stage, each.app, each.key_stage, each.key, each.ref, each.order) and 1 or 0
 end
 put(last + 1)
 return had

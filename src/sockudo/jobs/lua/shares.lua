@@ -11,7 +11,7 @@ end
 for _, ref in ipairs(redis.call('SMEMBERS', held_key(stage))) do
   local known = redis.call('HMGET', message_key(ref), 'enqueued_at_ms', 'due_at_ms', 'app')
   local since, share = tonumber(later(known[1], known[2])), of[known[3]]
-  if tonumber(redis.call('ZSCORE', order_key(stage), ref)) > now then
+  if tonumber(ready_of(stage, ref)) > now then
     share[4] = share[4] + 1
     share[6] = math.min(share[6], since)
   else

@@ -130,7 +130,7 @@ def _print(credentials: Credentials, trial: Trial) -> None:
 
 
 def _refusal(answer: Answer) -> str:
-    from sockudo.webhooks.deliverer import is_retried
+    from sockudo.webhooks.requests import is_retried
 
     again = "would try again later" if is_retried(answer) else "would give this one up at once"
     return f"The endpoint did not take it: {answer.status}. The server {again}."

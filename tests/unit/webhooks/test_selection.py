@@ -12,9 +12,8 @@ from sockudo.config import Settings
 from sockudo.config.loader import load
 from sockudo.config.problems import ConfigError
 from sockudo.config.sections import Redis, RedisServer, RedisTls
-from sockudo.webhooks.queues import MemoryWebhookQueue, webhook_queue
-from sockudo.webhooks.queues.redis import RedisWebhookQueue
-from sockudo.webhooks.queues.sqlite import SqliteWebhookQueue
+from sockudo.webhooks.queue import WebhookQueue
+from sockudo.webhooks.selection import webhook_queue
 
 SECRET = "s3cret"
 
@@ -29,18 +28,23 @@ def problem(**environ: str) -> str:
     return str(caught.value)
 
 
-def test_each_driver_has_its_queue(tmp_path: Path) -> None:
+@pytest.mark.parametrize("driver", ["memory", "sqlite", "postgres", "mysql", "redis"])
+def test_each_driver_has_its_queue(driver: str, tmp_path: Path) -> None:
+    assert isinstance(webhook_queue(settings(driver, SOCKUDO_DATA_DIR=str(tmp_path))), WebhookQueue)
     assert webhook_queue(settings("none")) is None
-    assert isinstance(webhook_queue(settings("memory")), MemoryWebhookQueue)
-    embedded = webhook_queue(settings("sqlite", SOCKUDO_DATA_DIR=str(tmp_path)))
-    assert isinstance(embedded, SqliteWebhookQueue)
-    assert embedded.path.parent == tmp_path
-    assert isinstance(webhook_queue(settings("redis")), RedisWebhookQueue)
+
+
+async def test_the_file_is_in_the_data_directory(tmp_path: Path) -> None:
+    queue = webhook_queue(settings("sqlite", SOCKUDO_DATA_DIR=str(tmp_path)))
+    assert queue is not None
+    await queue.start()
+    await queue.close()
+    assert (tmp_path / "webhooks.sqlite3").is_file()
 
 
 def test_a_driver_that_is_not_installed_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("webhooks.queues.redis", "storage.redis_scripts"):
-        monkeypatch.delitem(sys.modules, f"sockudo.{name}")
+    for name in ("jobs.redis", "storage.redis_scripts", "webhooks.earlier_redis"):
+        monkeypatch.delitem(sys.modules, f"sockudo.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     with pytest.raises(ConfigError) as caught:
         webhook_queue(settings("redis"))

@@ -1,0 +1,56 @@
+"""Which driver keeps the jobs of a queue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sockudo.config import Settings
+from sockudo.config.installed import driver_missing
+from sockudo.jobs.memory import MemoryJobQueue
+from sockudo.jobs.ports import ListedJobQueue, QueueSpec
+
+__all__ = ["job_queue"]
+
+
+def job_queue(
+    spec: QueueSpec,
+    driver: str,
+    settings: Settings,
+    file_name: str,
+    *,
+    capacity: int | None = None,
+) -> ListedJobQueue:
+    """The queue of this driver, not opened yet; ``file_name`` is in the data directory.
+
+    ``capacity`` bounds a queue in memory. Raises ConfigError when the driver is not installed.
+    """
+    match driver:
+        case "memory":
+            return MemoryJobQueue(spec) if capacity is None else MemoryJobQueue(spec, capacity)
+        case "redis":
+            return _redis_queue(spec, settings)
+    # Takes a while to import, which those that need no database should not pay for.
+    from sockudo.jobs.sql import mysql_jobs, postgres_jobs, sqlite_jobs
+
+    match driver:
+        case "postgres":
+            return postgres_jobs(spec, settings.database.postgres)
+        case "mysql":
+            return mysql_jobs(spec, settings.database.mysql)
+    return sqlite_jobs(spec, Path(settings.data_dir) / file_name)
+
+
+def _redis_queue(spec: QueueSpec, settings: Settings) -> ListedJobQueue:
+    try:
+        # Takes a while to import, and is an extra.
+        from sockudo.jobs.redis import RedisJobQueue
+    except ImportError as error:
+        raise driver_missing("redis") from error
+    server, queue = settings.database.redis, settings.queue.redis
+    return RedisJobQueue(
+        spec,
+        server.server(queue.url_override),
+        server.master_tls,
+        prefix=queue.prefix,
+        timeout_ms=queue.response_timeout_ms,
+    )
