@@ -144,6 +144,22 @@ def test_the_order_of_a_channel_outlives_failures(opened: Open) -> None:
     assert list(dict.fromkeys(steps)) == [f'{{"n":{number}}}' for number in range(300)]
 
 
+def test_what_is_refused_holds_up_its_own_channel_alone(opened: Open) -> None:
+    """Two thousand channels at once, of which one in ten is never taken, with the settings that everybody has."""
+    with WebhookEndpoint(delay=0.05) as endpoint:
+        endpoint.refuses = lambda events: any(event["channel"].endswith("0") for event in events)
+        apps = [app_record(DEFAULT_APP, webhooks=[hook(endpoint, "channel_occupied")])]
+        settings = {"app_manager": {"array": {"apps": apps}}, "webhooks": {"allow_private_addresses": True}}
+        with start_server(settings) as server:
+            client = opened(server)
+            for number in range(2000):
+                client.say("pusher:subscribe", {"channel": f"room-{number}"})
+            client.until_pong()
+            # Alone it takes about half of 20 s; other tests run beside it.
+            endpoint.waits_for(lambda events: len({event["channel"] for event in events}) == 1800, 40)
+        assert not any(event["channel"].endswith("0") for event in endpoint.taken())
+
+
 def test_every_request_is_signed_and_numbered(opened: Open) -> None:
     with WebhookEndpoint(status=503) as endpoint:
         extra = {"Authorization": "Bearer t0ken"}

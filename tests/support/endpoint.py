@@ -60,6 +60,8 @@ class WebhookEndpoint:
         self.status = status
         self.text = text
         self.delay = delay
+        # Whether a request with these events is answered with 500, whatever the status.
+        self.refuses: Callable[[list[dict[str, Any]]], bool] | None = None
         self._requests: list[WebhookRequest] = []
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -115,6 +117,8 @@ class WebhookEndpoint:
                     return
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 status = endpoint.status
+                if endpoint.refuses is not None and endpoint.refuses(json.loads(body)["events"]):
+                    status = 500
                 time.sleep(endpoint.delay)
                 endpoint._requests.append(WebhookRequest(headers, body, status))
                 self.send_response(status)
