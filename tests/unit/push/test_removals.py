@@ -90,7 +90,7 @@ class Site:
         return len(await self.store.devices(app_id, "", 10_000))
 
     def waiting(self, app_id: str) -> int:
-        return len(self.queue._stages["delivery_jobs_fcm"].lanes.get(app_id, ()))
+        return len(self.queue._stages["delivery_jobs_fcm"].lanes.get((app_id, ""), ()))
 
 
 async def remove(site: Site, removals: Removals) -> None:
