@@ -1,0 +1,157 @@
+"""Carriers for the contract suites: where each comes from, and how its connection is cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from sockudo.cluster.carrier import Carrier, CarrierObserver
+
+__all__ = ["CARRIERS", "Broker", "Heard", "MemoryBroker", "MemoryCarrier", "broker_of"]
+
+
+class Heard:
+    """A `CarrierObserver` that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.payloads: list[tuple[str, bytes]] = []
+        self.links: list[str] = []
+        self.losses: list[Sequence[str] | None] = []
+        self._changed = asyncio.Event()
+
+    def arrived(self, topic: str, payload: bytes) -> None:
+        self.payloads.append((topic, payload))
+        self._changed.set()
+
+    def connected(self) -> None:
+        self.links.append("up")
+        self._changed.set()
+
+    def disconnected(self, reason: str) -> None:
+        assert reason
+        self.links.append("down")
+        self._changed.set()
+
+    def lost(self, topics: Sequence[str] | None) -> None:
+        self.losses.append(topics)
+        self._changed.set()
+
+    async def until(self, condition: Callable[[Heard], bool], seconds: float = 10) -> None:
+        """Waits until the condition holds; `TimeoutError` says what was heard instead."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not condition(self):
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise TimeoutError(f"heard {self.payloads[-5:]}, links {self.links}, losses {self.losses}") from None
+
+
+class Broker(Protocol):
+    """What the carriers of one test have in common."""
+
+    def carrier(self) -> Carrier:
+        """A new carrier, not opened yet."""
+        ...
+
+    async def cut(self, carrier: Carrier) -> None:
+        """Ends the connection of an open carrier from outside; it can be made again at once."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class MemoryBroker:
+    """A broker inside the process: every payload arrives a turn of the loop after it was published."""
+
+    def __init__(self) -> None:
+        self.subscribers: defaultdict[str, list[MemoryCarrier]] = defaultdict(list)
+
+    def carrier(self) -> MemoryCarrier:
+        return MemoryCarrier(self)
+
+    async def cut(self, carrier: Carrier) -> None:
+        assert isinstance(carrier, MemoryCarrier)
+        carrier.reconnect()
+
+    async def close(self) -> None:
+        """Nothing is left behind."""
+
+
+class MemoryCarrier:
+    """A carrier on a `MemoryBroker`, which knows what others want."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self.name = "a broker inside the process"
+        self.max_payload = 8 * 1024 * 1024
+        self.dropped = 0
+        self._broker = broker
+        self._topics: set[str] = set()
+        self._observer: CarrierObserver | None = None
+        self._inbox: deque[tuple[str, bytes]] = deque()
+        self._handle: asyncio.Handle | None = None
+
+    async def open(self, observer: CarrierObserver) -> None:
+        self._observer = observer
+        observer.connected()
+
+    async def close(self) -> None:
+        for topic in tuple(self._topics):
+            self.unsubscribe(topic)
+        self._observer = None
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        if self._observer is not None:
+            for carrier in tuple(self._broker.subscribers.get(topic, ())):
+                carrier.put(topic, payload)
+
+    def put(self, topic: str, payload: bytes) -> None:
+        """Takes what the broker hands over."""
+        self._inbox.append((topic, payload))
+        if self._handle is None:
+            self._handle = asyncio.get_running_loop().call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._handle = None
+        waiting, self._inbox = self._inbox, deque()
+        for topic, payload in waiting:
+            if self._observer is not None and topic in self._topics:
+                self._observer.arrived(topic, payload)
+
+    async def _confirmed(self) -> None:
+        await asyncio.sleep(0)
+
+    def subscribe(self, topic: str) -> Awaitable[None]:
+        if topic not in self._topics:
+            self._topics.add(topic)
+            self._broker.subscribers[topic].append(self)
+        return self._confirmed()
+
+    def unsubscribe(self, topic: str) -> None:
+        if topic in self._topics:
+            self._topics.discard(topic)
+            self._broker.subscribers[topic].remove(self)
+
+    def interested(self, topic: str) -> bool:
+        return any(carrier is not self for carrier in self._broker.subscribers.get(topic, ()))
+
+    def reconnect(self) -> None:
+        self._inbox.clear()
+        if self._observer is not None:
+            self._observer.disconnected("it was cut")
+            self._observer.connected()
+
+
+def _memory() -> Broker:
+    return MemoryBroker()
+
+
+CARRIERS: dict[str, Callable[[], Broker]] = {"memory": _memory}
+"""What makes a broker for one test, by the name of the driver."""
+
+
+def broker_of(kind: str) -> Broker:
+    """A broker of one of `CARRIERS`."""
+    return CARRIERS[kind]()
