@@ -17,6 +17,7 @@ from sockudo.cluster.in_process import Network
 from sockudo.config import load
 from sockudo.server.server import Server
 from sockudo.testing import RecordingClient
+from support.carriers import MemoryBroker
 
 APP = Credentials("app", "key", "secret")
 FEATURES = {"enable_client_messages": True, "enable_user_authentication": True}
@@ -47,16 +48,17 @@ class Pair:
 
 
 @asynccontextmanager
-async def pair_of(folder: Path, changes: dict[str, object], *, shared: bool) -> AsyncIterator[Pair]:
+async def pair_of(folder: Path, changes: dict[str, object], *, shared: bool, joined: str) -> AsyncIterator[Pair]:
     """Two servers; ``shared``: with one data folder."""
-    network = Network()
+    network, broker = Network(), MemoryBroker()
     async with AsyncExitStack() as stack:
         servers, backends = [], []
         for name in "ab":
             config = folder / f"{name}.json"
             config.write_text(json.dumps(CONFIG | changes | {"data_dir": str(folder / ("a" if shared else name))}))
             settings = load(path=config, environ={}, cwd=folder, dev=True).settings
-            server = Server(settings, network=network)
+            carrier = broker.carrier() if joined == "carrier" else None
+            server = Server(settings, network=network, carrier=carrier)
             await server.start()
             stack.push_async_callback(server.stop)
             servers.append(server)
@@ -65,9 +67,9 @@ async def pair_of(folder: Path, changes: dict[str, object], *, shared: bool) -> 
         yield Pair(servers, backends, stack)
 
 
-@pytest.fixture
-async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
-    async with pair_of(tmp_path, {}, shared=False) as pair:
+@pytest.fixture(params=["in-process", "carrier"])
+async def pair(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
+    async with pair_of(tmp_path, {}, shared=False, joined=request.param) as pair:
         yield pair
 
 
@@ -136,8 +138,8 @@ async def test_members_of_a_server_that_stops_leave_the_other(pair: Pair) -> Non
 # ---- one durable store ----
 
 
-@pytest.fixture
-async def durable(tmp_path: Path) -> AsyncIterator[Pair]:
+@pytest.fixture(params=["in-process", "carrier"])
+async def durable(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
     """Two servers that keep their history in the same file."""
     policy = {"features": FEATURES, "connection_recovery": {"enabled": True}, "presence_history": {"enabled": True}}
     apps = [{"id": "app", "key": "key", "secret": "secret", "enabled": True, "policy": policy}]
@@ -146,7 +148,7 @@ async def durable(tmp_path: Path) -> AsyncIterator[Pair]:
         "history": {"enabled": True, "backend": "sqlite"},
     }
     config["instance"] = {"shared_stores": True}
-    async with pair_of(tmp_path, config, shared=True) as pair:
+    async with pair_of(tmp_path, config, shared=True, joined=request.param) as pair:
         yield pair
 
 

@@ -9,12 +9,15 @@ from typing import Any, Protocol
 from sockudo.cluster.counters import InProcessCounters
 from sockudo.cluster.in_process import InProcessMembership, Network, join_network
 from sockudo.cluster.items import Item, Request
+from sockudo.cluster.members import Timing
+from sockudo.cluster.network import NetworkBus, join_carrier
 from sockudo.cluster.ports import Bus, Claimed, Counters, Membership, Received
 from sockudo.cluster.router import Router
+from support.carriers import MemoryBroker
 
 __all__ = ["BUSES", "COUNTERS", "DelayedCounters", "Echo", "Ground", "InProcessGround", "Joined", "Note", "ground_of"]
 
-BUSES = ("in-process",)
+BUSES = ("in-process", "network")
 """The implementations that the suites run over."""
 
 
@@ -47,6 +50,14 @@ class Joined:
     def texts(self) -> list[str]:
         """What arrived, in its order."""
         return [received.item.text for received in self.arrived if isinstance(received.item, Note)]
+
+    @property
+    def items(self) -> Sequence[type[Item]]:
+        return self.router.items
+
+    @property
+    def requests(self) -> Sequence[type[Request]]:
+        return self.router.requests
 
     def answer_with(self, answer: Callable[[Echo], Awaitable[Any] | Any]) -> None:
         """From now on the node answers `Echo` so."""
@@ -111,7 +122,32 @@ COUNTERS: dict[str, Callable[[], Counters]] = {"in-process": InProcessCounters, 
 """The counters that the suite runs over; the delayed ones show that nobody relies on an answer at once."""
 
 
+class NetworkGround:
+    """Nodes on a carrier, with the beats of every test much faster than those of a server."""
+
+    def __init__(self) -> None:
+        self._broker = MemoryBroker()
+        self._buses: list[NetworkBus] = []
+
+    async def join(self, name: str) -> Joined:
+        bus = join_carrier(self._broker.carrier(), name, Timing(0.1, 0.5))
+        node = Joined(bus, bus.membership, bus.leave)
+        await bus.open()
+        self._buses.append(bus)
+        return node
+
+    async def settle(self) -> None:
+        for _ in range(12):
+            await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        for bus in self._buses:
+            await bus.close()
+
+
+_GROUNDS: dict[str, Callable[[], Ground]] = {"in-process": InProcessGround, "network": NetworkGround}
+
+
 def ground_of(kind: str) -> Ground:
     """The ground of one of `BUSES`."""
-    assert kind == "in-process"
-    return InProcessGround()
+    return _GROUNDS[kind]()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from sockudo.cluster.items import Request
 from sockudo.cluster.ports import DEADLINE, Answers, Bus
@@ -82,12 +82,16 @@ class LocalDirectory(Protocol):
 class ListNames(Request, frozen=True, tag="names"):
     """The names of the channels of a node."""
 
+    reply: ClassVar = tuple[str, ...]
+
     app_id: str
     prefix: str
 
 
 class ListChannels(Request, frozen=True, tag="channels"):
     """The channels of a node."""
+
+    reply: ClassVar = dict[str, ChannelCounts]
 
     app_id: str
     prefix: str
@@ -96,12 +100,16 @@ class ListChannels(Request, frozen=True, tag="channels"):
 class CountChannel(Request, frozen=True, tag="channel"):
     """The counts of a channel on a node."""
 
+    reply: ClassVar = ChannelCounts
+
     app_id: str
     name: str
 
 
 class ListMembers(Request, frozen=True, tag="members"):
     """The members of a channel that a node knows."""
+
+    reply: ClassVar = tuple[str, ...]
 
     app_id: str
     name: str

@@ -7,33 +7,19 @@ publishes, asks and owns without anything being made, scheduled or waited for (s
 from __future__ import annotations
 
 import asyncio
-import inspect
 import secrets
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
-from hashlib import blake2b
 from typing import Any
 
-import structlog
-
+from sockudo.cluster.asking import Asking
 from sockudo.cluster.items import Item, Request
+from sockudo.cluster.members import ranked_owners
 from sockudo.cluster.ports import Answers, Node, NodeChange, Received, Receiver
 
-__all__ = ["InProcessBus", "InProcessMembership", "Network", "join_network", "ranked_owners"]
+__all__ = ["InProcessBus", "InProcessMembership", "Network", "join_network"]
 
 Schedule = Callable[[Callable[[], None]], object]
-
-_log = structlog.get_logger("sockudo.cluster")
-
-
-def ranked_owners(key: str, nodes: Sequence[Node]) -> list[Node]:
-    """The nodes in the order in which they take a key, by rendezvous hashing: the first owns it, the second follows.
-
-    Every node that sees the same nodes computes the same order, without asking; when a node comes or goes only the keys
-    that it gains or loses move.
-    """
-    text = key.encode()
-    return sorted(nodes, key=lambda node: blake2b(text, key=node.id.encode(), digest_size=16).digest(), reverse=True)
 
 
 class Network:
@@ -42,7 +28,7 @@ class Network:
     def __init__(self) -> None:
         self.members: dict[str, tuple[InProcessBus, InProcessMembership]] = {}
         self.subscribers: defaultdict[str, dict[str, InProcessBus]] = defaultdict(dict)
-        self.asking: set[_Asking] = set()
+        self.asking: set[Asking] = set()
         # Answers under way, which go on when their question has ended: an order is carried out all the same.
         self.answering: set[asyncio.Future[Any]] = set()
 
@@ -130,6 +116,7 @@ class InProcessBus:
 
     def __init__(self, me: Node, network: Network, schedule: Schedule) -> None:
         self.alone = True
+        self.networked = False
         self.topics: set[str] = set()
         self._me = me
         self._network = network
@@ -140,6 +127,12 @@ class InProcessBus:
 
     def attach(self, receiver: Receiver) -> None:
         self._receiver = receiver
+
+    async def open(self) -> None:
+        """It is joined since it was made."""
+
+    async def close(self) -> None:
+        self._network.leave(self._me)
 
     # ---- items ----
 
@@ -191,67 +184,16 @@ class InProcessBus:
     async def ask(self, request: Request, *, deadline: float, nodes: Sequence[str] | None = None) -> Answers:
         members = self._network.members
         asked = [node_id for node_id in (members if nodes is None else nodes) if node_id in members]
-        asking = _Asking(asked, self._network.answering)
+        asking = Asking(asked, self._network.answering)
         for node_id in asked:
             asking.take(node_id, members[node_id][0].answer(request))
-        if asking.left:
-            self._network.asking.add(asking)
-            try:
-                await asking.wait(deadline)
-            finally:
-                self._network.asking.discard(asking)
+        self._network.asking.add(asking)
+        try:
+            await asking.wait(deadline)
+        finally:
+            self._network.asking.discard(asking)
         return Answers(asking.values, not asking.failed)
 
     def answer(self, request: Request) -> Awaitable[Any] | Any:
         """What this node answers; None before something is attached."""
         return None if self._receiver is None else self._receiver.answer(request)
-
-
-class _Asking:
-    """One request that is being answered: which nodes are still waited for, and the answers of the others."""
-
-    def __init__(self, nodes: Sequence[str], answering: set[asyncio.Future[Any]]) -> None:
-        self.left = set(nodes)
-        self.values: dict[str, Any] = {}
-        self.failed = False
-        self._answering = answering
-        self._done = asyncio.Event()
-
-    def take(self, node_id: str, answer: Awaitable[Any] | Any) -> None:
-        if not inspect.isawaitable(answer):
-            self.values[node_id] = answer
-            self.left.discard(node_id)
-            return
-        task = asyncio.ensure_future(answer)
-        self._answering.add(task)
-        task.add_done_callback(lambda done: self._answered(node_id, done))
-
-    def forget(self, node_id: str) -> None:
-        """The node went: its answer is not waited for."""
-        self.left.discard(node_id)
-        if not self.left:
-            self._done.set()
-
-    async def wait(self, deadline: float) -> None:
-        try:
-            await asyncio.wait_for(self._done.wait(), deadline)
-        except TimeoutError:
-            _log.warning("nodes did not answer in time", nodes=sorted(self.left), deadline=deadline)
-            self.failed = True
-            self.left.clear()
-
-    def _answered(self, node_id: str, task: asyncio.Future[Any]) -> None:
-        self._answering.discard(task)
-        if node_id not in self.left:
-            # Too late, or of a node that went: its failure is dropped.
-            if not task.cancelled():
-                task.exception()
-            return
-        self.left.discard(node_id)
-        if task.cancelled() or (problem := task.exception()) is not None:
-            self.failed = True
-            _log.error("a node could not answer", node=node_id, exc_info=None if task.cancelled() else problem)
-        else:
-            self.values[node_id] = task.result()
-        if not self.left:
-            self._done.set()

@@ -7,7 +7,7 @@ them on as they are.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -22,7 +22,9 @@ class Item(msgspec.Struct, frozen=True, tag=True):
 
 
 class Request(msgspec.Struct, frozen=True, tag=True):
-    """A question or an order that each asked node answers once, with a value that can be encoded or None."""
+    """A question or an order that each asked node answers once, with a value of the type ``reply`` or None."""
+
+    reply: ClassVar[Any] = Any
 
 
 def channel_topic(app_id: str, channel: str) -> str:

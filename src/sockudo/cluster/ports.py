@@ -69,6 +69,16 @@ class Answers(NamedTuple):
 class Receiver(Protocol):
     """What a node does with what reaches it. Called on the node's event loop; must not raise."""
 
+    @property
+    def items(self) -> Sequence[type[Item]]:
+        """The kinds of items that it takes."""
+        ...
+
+    @property
+    def requests(self) -> Sequence[type[Request]]:
+        """The kinds of requests that it answers."""
+        ...
+
     def receive(self, received: Received) -> None:
         """Takes an item of another node; those of one sender on one topic come in order, each at most once."""
 
@@ -90,8 +100,17 @@ class Bus(Protocol):
     alone: bool
     """True only while no other node can hear anything: then nothing has to be published."""
 
+    networked: bool
+    """Whether nodes of other processes may come at any time, so that topics are subscribed to from the start."""
+
     def attach(self, receiver: Receiver) -> None:
         """From now on items and requests go to ``receiver``; before, requests stay without an answer."""
+
+    async def open(self) -> None:
+        """Joins the other nodes. Raises ``errors.SockudoError`` when they cannot be reached as configured."""
+
+    async def close(self) -> None:
+        """Leaves them: they learn that this node goes, and nothing of it arrives any more."""
 
     def publish(self, topic: str, item: Item) -> None:
         """Sends an item to the other nodes that subscribed to the topic. Never waits and never raises."""

@@ -26,6 +26,16 @@ class Router:
         self._requests: dict[type[Request], Callable[[Any], Awaitable[Any] | Any]] = {}
         self._resyncs: list[Callable[[Sequence[str]], None]] = []
 
+    @property
+    def items(self) -> Sequence[type[Item]]:
+        """The kinds of items that have a handler."""
+        return tuple(self._items)
+
+    @property
+    def requests(self) -> Sequence[type[Request]]:
+        """The kinds of requests that have a handler."""
+        return tuple(self._requests)
+
     def on_item(self, kind: type[ItemT], handler: Callable[[Received, ItemT], None]) -> None:
         """Items of this kind go to ``handler``, with how they came."""
         self._items[kind] = handler

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
+from msgspec.structs import replace
+
 from sockudo.cluster.items import Item, channel_topic, patterns_topic, user_topic
 from sockudo.cluster.ports import Bus, Membership, NodeChange, Received
 from sockudo.hub import Hub
@@ -21,13 +24,30 @@ __all__ = ["Message", "OtherNodes"]
 class Message(Item, frozen=True, tag="message"):
     """A message that a node accepted and delivered to its own subscribers.
 
-    ``exclude`` is the socket that does not get it, ``compress`` whether it may be delivered as a delta.
+    ``exclude`` is the socket that does not get it, ``compress`` whether it may be delivered as a delta. Between
+    processes JSON text in `Frame.data` travels as a string, which ``json`` says.
     """
 
     app_id: str
     frame: Frame
     exclude: str | None = None
     compress: bool = True
+    json: bool = False
+
+    def packed(self) -> Message:
+        """This message as it travels between processes."""
+        data = self.frame.data
+        if not isinstance(data, msgspec.Raw):
+            return self
+        frame = replace(self.frame, data=bytes(data).decode())
+        return Message(self.app_id, frame, self.exclude, self.compress, json=True)
+
+    def unpacked(self) -> Frame:
+        """The frame as it was published."""
+        data = self.frame.data
+        if self.json and isinstance(data, str):
+            return replace(self.frame, data=msgspec.Raw(data.encode()))
+        return self.frame
 
 
 class OtherNodes:
@@ -53,6 +73,8 @@ class OtherNodes:
             if not kind.protected:
                 topics.append(patterns_topic(app_id))
         wanted = [topic for topic in topics if self.bus.interested(topic)]
+        if wanted and self.bus.networked:
+            message = message.packed()
         for topic in wanted:
             self.bus.publish(topic, message)
         return bool(wanted)
@@ -66,7 +88,7 @@ class OtherNodes:
     # ---- which topics this node hears ----
 
     def _nodes_changed(self, _change: NodeChange | None) -> None:
-        if self.bus.alone or self._joined:
+        if self._joined or (self.bus.alone and not self.bus.networked):
             return
         self._joined = True
         observers = self._hub.observers

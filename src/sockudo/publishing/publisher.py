@@ -240,7 +240,7 @@ class Publisher:
 
     def receive(self, received: Received, message: Message) -> None:
         """Delivers a message that another node accepted, on a durable channel when its turn has come."""
-        state, frame = self._hub.find(message.app_id), message.frame
+        state, frame = self._hub.find(message.app_id), message.unpacked()
         if state is None or self._nodes.is_copy(received, message):
             return
         channel = frame.channel or ""

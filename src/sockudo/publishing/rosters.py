@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.cluster.items import Item, Request, channel_topic
@@ -37,16 +37,18 @@ class EntriesChanged(Item, frozen=True, tag="entries"):
     removed: tuple[str, ...] = ()
 
 
-class EntriesOf(Request, frozen=True, tag="entries_of"):
-    """Asks a node for all of its entries of a channel; the answer is `_State`."""
-
-    app_id: str
-    channel: str
-
-
 class _State(NamedTuple):
     version: int
     entries: dict[str, bytes]
+
+
+class EntriesOf(Request, frozen=True, tag="entries_of"):
+    """Asks a node for all of its entries of a channel."""
+
+    reply: ClassVar = _State
+
+    app_id: str
+    channel: str
 
 
 class Rosters:
@@ -73,7 +75,7 @@ class Rosters:
         await end_tasks(self._tasks)
 
     def _join(self) -> None:
-        if self._joined or self._bus.alone:
+        if self._joined or (self._bus.alone and not self._bus.networked):
             return
         self._joined = True
         observers = self._hub.observers

@@ -17,10 +17,12 @@ from sockudo.base.clock import Clock, SystemClock
 from sockudo.base.loop_watch import LoopWatch
 from sockudo.base.spans import Tracer
 from sockudo.base.tasks import end_tasks, start_tasks
+from sockudo.cluster.carrier import Carrier
 from sockudo.cluster.in_process import Network
 from sockudo.config import Settings
 from sockudo.config.apps import App
 from sockudo.dashboard.board import Board
+from sockudo.drivers.carriers import configured_carrier
 from sockudo.edge.admin import admin_app, is_dashboard
 from sockudo.edge.api import api_routes
 from sockudo.edge.context import Edge
@@ -79,10 +81,18 @@ class Server:
     ``port`` and ``metrics_port`` are the ports really listened on, also when 0 was configured.
     """
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None, network: Network | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        network: Network | None = None,
+        carrier: Carrier | None = None,
+    ) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
         self._network = network
+        self._carrier = carrier or configured_carrier(settings)
         # Known only when it was made just now.
         self.dashboard_password: str | None = None
         self.dashboard: ASGIApp | None = None
@@ -133,7 +143,7 @@ class Server:
         settings = self.settings
         self._tracing = start_tracing(os.environ, settings.instance.process_id)
         tracer = None if self._tracing is None else self._tracing.tracer
-        self.services = services = Services(settings, self.clock, tracer, self._network)
+        self.services = services = Services(settings, self.clock, tracer, self._network, self._carrier)
         self.tails = Tails(services.gateway.inspector, lambda: services.gateway.draining)
         self._stack.push_async_callback(self.tails.close)
         self.health = self._health_checks()

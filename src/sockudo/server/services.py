@@ -17,11 +17,13 @@ from sockudo.base.clock import Clock
 from sockudo.base.components import Opener
 from sockudo.base.spans import Tracer
 from sockudo.base.tasks import end_tasks, start_tasks
+from sockudo.cluster.carrier import Carrier
 from sockudo.cluster.counters import InProcessCounters
 from sockudo.cluster.directory import Directory
 from sockudo.cluster.in_process import Network, join_network
 from sockudo.cluster.items import ALL
-from sockudo.cluster.ports import Received
+from sockudo.cluster.network import join_carrier
+from sockudo.cluster.ports import Bus, Membership, Received
 from sockudo.cluster.router import Router
 from sockudo.config import Settings
 from sockudo.config.app_choice import aliases
@@ -67,13 +69,18 @@ class Services:
     """
 
     def __init__(
-        self, settings: Settings, clock: Clock, tracer: Tracer | None = None, network: Network | None = None
+        self,
+        settings: Settings,
+        clock: Clock,
+        tracer: Tracer | None = None,
+        network: Network | None = None,
+        carrier: Carrier | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.settings = settings
         self.clock = clock
         self.first_app: App | None = None
-        self.bus, self.membership = join_network(loop.call_soon, network, settings.instance.process_id)
+        self.bus, self.membership = _join(settings, loop, network, carrier)
         self._router = router = Router()
         observers = Observers()
         self.inspector = inspector = Inspector(clock.time, observers)
@@ -160,12 +167,13 @@ class Services:
         await self._open_apps()
         await self.revocations.start(self.clock.time())
         await self._opener.start()
-        self.bus.subscribe(ALL)
         self.bus.attach(self._router)
+        await self.bus.open()
+        self.bus.subscribe(ALL)
 
     async def close(self) -> None:
         """Ends everything, from the top down: what is closed may still use what is closed later."""
-        self.membership.leave()
+        await self.bus.close()
         await self._rosters.close()
         await end_tasks(self._reading)
         await self._opener.close()
@@ -252,6 +260,17 @@ class Services:
         self._opener.changed()
         if changes:
             self.apply_changes(changes)
+
+
+def _join(
+    settings: Settings, loop: asyncio.AbstractEventLoop, network: Network | None, carrier: Carrier | None
+) -> tuple[Bus, Membership]:
+    """The node's ports: on a carrier where there is one, else inside this process."""
+    name = settings.instance.process_id
+    if carrier is None:
+        return join_network(loop.call_soon, network, name)
+    bus = join_carrier(carrier, name)
+    return bus, bus.membership
 
 
 def _webhook_sender(settings: Settings) -> Sender:

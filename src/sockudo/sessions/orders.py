@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from sockudo import errors
 from sockudo.auth.ports import Revocation
@@ -22,6 +22,8 @@ _ENDINGS: Final = {spec.slug: spec for spec in (errors.TERMINATED, errors.FORCE_
 class EndUser(Request, frozen=True, tag="end_user"):
     """Ends every connection of a user; the answer is how many. ``error`` is the slug of what they are closed with."""
 
+    reply: ClassVar = int
+
     app_id: str
     user_id: str
     error: str
@@ -29,6 +31,8 @@ class EndUser(Request, frozen=True, tag="end_user"):
 
 class EndTokens(Request, frozen=True, tag="end_tokens"):
     """Refuses revoked tokens from now on and ends the sessions that use them; the answer is how many."""
+
+    reply: ClassVar = int
 
     app_id: str
     revocations: tuple[Revocation, ...]

@@ -1,0 +1,299 @@
+"""Which nodes live, from what arrives over a carrier (spec: platform § 10.8).
+
+Each node judges for itself, by its own clock: another one is alive while something of it arrives. A node that does not
+hear itself is deaf: it judges no other node, and keeps what it knows. When it has been deaf for so long that the others
+may hold it dead, it is fenced and publishes nothing. What was held dead stays so: the process comes back as its next
+incarnation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import blake2b
+from math import ceil, log2
+from typing import Final, Literal, NamedTuple
+
+import structlog
+
+from sockudo.cluster.items import ALL, Item
+from sockudo.cluster.ports import Node, NodeChange
+from sockudo.cluster.wire import OLDEST_VERSION, VERSION, Beat, Bye, Dead, Ping, node_topic
+
+__all__ = ["NetworkMembership", "Peer", "Timing", "ranked_owners"]
+
+_MANY_NODES: Final = 64
+# How often a node that was held dead is told so, in seconds.
+_DEAD_EVERY: Final = 1.0
+# Apps whose connections a beat tells.
+_LARGEST_APPS: Final = 1000
+
+_log = structlog.get_logger("sockudo.cluster")
+
+
+class Timing(NamedTuple):
+    """When a node is heard and when it is held dead, in seconds; ``timeout`` is at least five beats."""
+
+    beat: float = 2.0
+    timeout: float = 10.0
+
+    @property
+    def deaf(self) -> float:
+        """A node that has not heard itself for so long is deaf."""
+        return 2.25 * self.beat
+
+    @property
+    def fence(self) -> float:
+        """A node that has not heard itself for so long may be held dead soon."""
+        return self.timeout - 2 * self.beat
+
+    def among(self, nodes: int) -> Timing:
+        """Beats are rarer among many nodes, as all of them hear each one."""
+        factor = 2 ** max(ceil(log2(max(nodes, 1) / _MANY_NODES)), 0)
+        return self if factor == 1 else Timing(self.beat * factor, self.timeout * factor)
+
+
+class Peer:
+    """Another node as it is known here. Times are in seconds of this node's clock."""
+
+    __slots__ = ("beat", "heard", "heard_beat", "node")
+
+    def __init__(self, node: Node, beat: Beat, now: float) -> None:
+        self.node = node
+        self.beat = beat
+        self.heard = self.heard_beat = now
+
+
+def ranked_owners(key: str, nodes: Iterable[Node]) -> list[Node]:
+    """The nodes in the order in which they take a key, by rendezvous hashing: the first owns it, the second follows.
+
+    Every node that sees the same nodes computes the same order, without asking; when a node comes or goes only the keys
+    that it gains or loses move.
+    """
+    text = key.encode()
+    return sorted(nodes, key=lambda node: blake2b(text, key=node.id.encode(), digest_size=16).digest(), reverse=True)
+
+
+class NetworkMembership:
+    """`Membership` of a node on a carrier. Its owner passes in what arrives, and calls `tick` several times a beat.
+
+    ``send`` sends an item of the nodes themselves; ``resync`` is called when everything that is known of other nodes
+    has to be read anew, ``reconnect`` when the carrier looks well and carries nothing.
+    """
+
+    def __init__(
+        self,
+        me: Node,
+        timing: Timing,
+        clock: Callable[[], float],
+        send: Callable[[str, Item], None],
+        resync: Callable[[], None],
+        reconnect: Callable[[], None],
+    ) -> None:
+        self.me = me
+        self.timing = timing
+        self.deaf = False
+        self.draining = False
+        self.connections: Callable[[], Mapping[str, int]] = dict
+        self._base = timing
+        self._clock = clock
+        self._send = send
+        self._resync = resync
+        self._reconnect = reconnect
+        self._peers: dict[str, Peer] = {}
+        self._live: list[Node] = [me]
+        # Node ids with the last incarnation of each that was held dead, and when it was last told.
+        self._buried: dict[str, int] = {}
+        self._told: dict[str, float] = {}
+        now = clock()
+        self._heard_self = now
+        self._beat_back = self._ping_back = -1.0
+        self._fenced_until = 0.0
+        self._next_beat = now
+        self._reconnect_at = 0.0
+        self._gone = False
+        self._observers: list[Callable[[NodeChange], None]] = []
+
+    # ---- what the port promises ----
+
+    def live(self) -> Sequence[Node]:
+        return self._live
+
+    def is_alive(self, node_id: str) -> bool:
+        return node_id == self.me.id or node_id in self._peers
+
+    def owner(self, key: str) -> Node:
+        if len(self._live) == 1:
+            return self.me
+        peers = [peer.node for peer in self._peers.values() if peer.beat.role == "full"]
+        nodes = peers if self.draining and peers else [self.me, *peers]
+        return ranked_owners(key, nodes)[0]
+
+    def fenced(self) -> bool:
+        now = self._clock()
+        return self._gone or now < self._fenced_until or now - self._heard_self > self.timing.fence
+
+    def watch(self, observer: Callable[[NodeChange], None]) -> None:
+        self._observers.append(observer)
+
+    def peers(self) -> Sequence[Peer]:
+        """The other live nodes with what their last beats say."""
+        return tuple(self._peers.values())
+
+    def node(self, node_id: str, incarnation: int) -> Node:
+        """The node of an item; one that sends no beats has no name."""
+        peer = self._peers.get(node_id)
+        return (
+            peer.node if peer is not None and peer.node.incarnation == incarnation else Node(node_id, incarnation, "")
+        )
+
+    @property
+    def heard_itself(self) -> bool:
+        """Whether what it sends has come back since the start, on both of its topics."""
+        return self._beat_back >= 0 and self._ping_back >= 0
+
+    # ---- what arrives ----
+
+    def accepts(self, node_id: str, incarnation: int) -> bool:
+        """Whether an item of this node counts; what comes from a dead incarnation is answered and dropped."""
+        now = self._clock()
+        if incarnation <= self._buried.get(node_id, 0):
+            if now - self._told.get(node_id, -_DEAD_EVERY) >= _DEAD_EVERY:
+                self._told[node_id] = now
+                self._send(node_topic(node_id), Dead(incarnation))
+            return False
+        peer = self._peers.get(node_id)
+        if peer is not None:
+            if incarnation < peer.node.incarnation:
+                return False
+            peer.heard = now
+        return True
+
+    def take_beat(self, node_id: str, incarnation: int, beat: Beat) -> None:
+        """A node lives. One that was not known yet hears of this one at once."""
+        now = self._clock()
+        peer = self._peers.get(node_id)
+        if peer is not None and peer.node.incarnation == incarnation:
+            peer.beat = beat
+            peer.heard_beat = now
+            return
+        node = Node(node_id, incarnation, beat.name)
+        self._peers[node_id] = Peer(node, beat, now)
+        self._refresh()
+        if not _understands(beat):
+            _log.error("a node of another version cannot be understood", node=beat.name, versions=beat.versions)
+        if peer is None:
+            self._beat(now)
+        _log.info("a node joined", node=node.name, node_id=node.id, incarnation=node.incarnation)
+        self._changed(NodeChange(node, "up"))
+
+    def take_own_beat(self, beat: Beat) -> None:
+        """This node's own beat came back."""
+        self._beat_back = max(self._beat_back, beat.sent)
+        self._hear_self()
+
+    def take_own_ping(self, ping: Ping) -> None:
+        """What this node sent to itself came back."""
+        self._ping_back = max(self._ping_back, ping.sent)
+        self._hear_self()
+
+    def take_dead(self, dead: Dead) -> None:
+        """Another node held this incarnation dead: this one goes on as the next."""
+        if dead.incarnation != self.me.incarnation:
+            return
+        self.me = self.me._replace(incarnation=self.me.incarnation + 1)
+        self._refresh()
+        _log.warning("other nodes held this one dead, it joins anew", incarnation=self.me.incarnation)
+        self._changed(NodeChange(self.me, "up"))
+        self._beat(self._clock())
+        self._resync()
+
+    def take_bye(self, node_id: str, incarnation: int) -> None:
+        """A node goes in an orderly way."""
+        peer = self._peers.get(node_id)
+        if peer is not None and peer.node.incarnation == incarnation:
+            self._bury(peer, "left")
+
+    # ---- time ----
+
+    def tick(self) -> None:
+        """Sends a beat when it is due, and judges who is alive."""
+        now = self._clock()
+        self.timing = self._base.among(len(self._live))
+        if now - self._heard_self > self.timing.deaf:
+            self._be_deaf(now)
+        else:
+            for peer in tuple(self._peers.values()):
+                if now - peer.heard > max(self.timing.timeout, 5 * peer.beat.interval):
+                    self._bury(peer, "is silent")
+        if now >= self._next_beat:
+            self._beat(now)
+
+    def beat_is_late(self) -> bool:
+        """Whether a beat of another node is missing, so that what it wants now may not have arrived."""
+        now = self._clock()
+        return any(now - peer.heard_beat > 1.25 * peer.beat.interval for peer in self._peers.values())
+
+    def leave(self) -> None:
+        """Ends this node's part: the others hear so, and nothing more of it counts."""
+        if self._gone:
+            return
+        self._send(ALL, Bye())
+        self._gone = True
+        for peer in tuple(self._peers.values()):
+            del self._peers[peer.node.id]
+        self._refresh()
+
+    def _beat(self, now: float) -> None:
+        if self._gone:
+            return
+        self._next_beat = now + self.timing.beat
+        role = "draining" if self.draining else "full"
+        largest = sorted(self.connections().items(), key=lambda one: -one[1])[:_LARGEST_APPS]
+        beat = Beat(now, self.me.name, self.timing.beat, (OLDEST_VERSION, VERSION), role, dict(largest))
+        self._send(ALL, beat)
+        self._send(node_topic(self.me.id), Ping(now))
+
+    def _be_deaf(self, now: float) -> None:
+        if not self.deaf:
+            self.deaf = True
+            _log.error("this node does not hear itself: it keeps what it knows of others and delivers here alone")
+            self._reconnect_at = now
+        if now >= self._reconnect_at:
+            self._reconnect_at = now + self.timing.deaf
+            self._reconnect()
+
+    def _hear_self(self) -> None:
+        sent = min(self._beat_back, self._ping_back)
+        if sent <= self._heard_self:
+            return
+        now = self._clock()
+        if now - self._heard_self > self.timing.fence:
+            # The others may hold this node dead, and say so within two beats.
+            self._fenced_until = now + 2 * self.timing.beat
+        self._heard_self = sent
+        if self.deaf and now - sent < self.timing.deaf:
+            self.deaf = False
+            for peer in self._peers.values():
+                peer.heard = peer.heard_beat = now
+            _log.warning("this node hears itself again")
+            self._resync()
+
+    def _bury(self, peer: Peer, why: Literal["left", "is silent"]) -> None:
+        node = peer.node
+        self._buried[node.id] = node.incarnation
+        del self._peers[node.id]
+        self._refresh()
+        _log.log(20 if why == "left" else 40, f"a node {why}", node=node.name, node_id=node.id)
+        self._changed(NodeChange(node, "down"))
+
+    def _refresh(self) -> None:
+        self._live = sorted([self.me, *(peer.node for peer in self._peers.values())])
+
+    def _changed(self, change: NodeChange) -> None:
+        for observer in tuple(self._observers):
+            observer(change)
+
+
+def _understands(beat: Beat) -> bool:
+    oldest, newest = beat.versions
+    return oldest <= VERSION and newest >= OLDEST_VERSION

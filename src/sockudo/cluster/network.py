@@ -1,0 +1,446 @@
+"""A node among others on a carrier: its bus and its membership (spec: platform § 10.2, § 10.3, § 10.7).
+
+What is published in one turn of the loop on one topic leaves in one envelope at the end of it. Interest in a topic ends
+some seconds after its last reason, so that coming back costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import monotonic
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import structlog
+
+from sockudo import errors
+from sockudo.cluster.asking import Asking
+from sockudo.cluster.carrier import Carrier
+from sockudo.cluster.items import ALL, Item, Request
+from sockudo.cluster.members import NetworkMembership, Timing
+from sockudo.cluster.ports import Answers, Node, NodeChange, Received, Receiver
+from sockudo.cluster.wire import (
+    ENVELOPE_BYTES,
+    Answer,
+    Ask,
+    Beat,
+    Bye,
+    Dead,
+    ItemReader,
+    Ping,
+    encode,
+    envelopes,
+    node_topic,
+)
+
+__all__ = ["NetworkBus", "join_carrier"]
+
+# Seconds that a topic without a reason is still subscribed to, and how many of these there may be.
+_IDLE: Final = 5.0
+_MOST_IDLE: Final = 20_000
+# Topics whose numbers are remembered; a topic that was forgotten goes on behind all of those.
+_MOST_NUMBERED: Final = 100_000
+# Seconds that the start waits to hear itself, and then for the nodes that are there already.
+_HEARD_WITHIN: Final = 5.0
+_DISCOVERY: Final = 0.1
+
+_log = structlog.get_logger("sockudo.cluster")
+
+
+class _Place(NamedTuple):
+    """How far items of a sender have come on a topic."""
+
+    incarnation: int
+    number: int
+
+
+class _Question:
+    """A request of this node: what it waits for, and parts of long answers."""
+
+    __slots__ = ("asking", "parts", "reply")
+
+    def __init__(self, asking: Asking, reply: Any) -> None:
+        self.asking = asking
+        self.reply = reply
+        self.parts: dict[str, list[bytes]] = {}
+
+
+class Counts:
+    """What a node's bus has carried since the start, for metrics."""
+
+    __slots__ = ("fenced", "gaps", "received", "repeated", "sent")
+
+    def __init__(self) -> None:
+        self.sent = self.received = self.gaps = self.repeated = self.fenced = 0
+
+
+class NetworkBus:
+    """`Bus` of a node on a carrier, and what the carrier tells its observer."""
+
+    def __init__(self, carrier: Carrier, name: str, timing: Timing, clock: Callable[[], float]) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self.carrier = carrier
+        self.alone = True
+        self.networked = True
+        self.topics: set[str] = set()
+        self.counts = Counts()
+        me = Node(secrets.token_hex(16), 1, name)
+        self.membership = NetworkMembership(me, timing, clock, self._send, self._resync, carrier.reconnect)
+        self.membership.watch(self._nodes_changed)
+        self._receiver: Receiver | None = None
+        self._reader = ItemReader(())
+        self._request_decoder: Any = None
+        # Items of this turn by topic, those of the nodes themselves apart.
+        self._outbox: dict[str, list[bytes]] = {}
+        self._system: dict[str, list[bytes]] = {}
+        self._flushing = False
+        self._latest: tuple[Item | None, bytes] = (None, b"")
+        self._sent: OrderedDict[str, int] = OrderedDict()
+        self._floor = 0
+        # Topics that are subscribed to, and how far each sender has come there.
+        self._places: dict[str, dict[str, _Place]] = {}
+        self._confirming: dict[str, asyncio.Future[None]] = {}
+        self._idle: OrderedDict[str, float] = OrderedDict()
+        self._questions: dict[int, _Question] = {}
+        self._next_question = secrets.randbits(32)
+        self._answering: set[asyncio.Future[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._up = asyncio.Event()
+
+    # ---- life ----
+
+    def attach(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._reader = ItemReader(receiver.items)
+        self._request_decoder = _decoder_of(receiver.requests)
+
+    async def open(self) -> None:
+        """Connects the node and finds the others; from then on it counts as one of them.
+
+        Raises ``errors.SockudoError`` when the carrier cannot be used, or carries nothing back.
+        """
+        await self.carrier.open(self)
+        own = (ALL, node_topic(self.membership.me.id))
+        self._places.update({topic: {} for topic in own})
+        await asyncio.gather(*map(self.carrier.subscribe, own))
+        self._tick()
+        try:
+            async with asyncio.timeout(_HEARD_WITHIN):
+                while not self.membership.heard_itself:
+                    self._up.clear()
+                    await self._up.wait()
+        except TimeoutError:
+            await self.close()
+            raise errors.SERVICE_UNAVAILABLE(
+                f"{self.carrier.name} takes what this node publishes, but nothing of it comes back"
+            ) from None
+        await asyncio.sleep(_DISCOVERY)
+
+    async def close(self) -> None:
+        """Says goodbye, ends what is under way, and disconnects."""
+        self.membership.leave()
+        self._flush()
+        self.alone = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for question in self._questions.values():
+            for node_id in tuple(question.asking.left):
+                question.asking.refused(node_id)
+        for future in (*self._answering, *self._confirming.values()):
+            future.cancel()
+        await self.carrier.close()
+
+    def leave(self) -> None:
+        """Ends this node's part at once: the others hear so, it hears nothing more."""
+        self.membership.leave()
+        self._flush()
+        self.topics.clear()
+
+    def _tick(self) -> None:
+        self.membership.tick()
+        self._end_idle()
+        self._timer = self._loop.call_later(self.membership.timing.beat / 4, self._tick)
+
+    # ---- items out ----
+
+    def publish(self, topic: str, item: Item) -> None:
+        if self.alone:
+            return
+        latest, encoded = self._latest
+        if item is not latest:
+            encoded = encode(item)
+            self._latest = (item, encoded)
+        self._outbox.setdefault(topic, []).append(encoded)
+        self._schedule()
+
+    def _send(self, topic: str, item: Item) -> None:
+        self._system.setdefault(topic, []).append(encode(item))
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        self._latest = (None, b"")
+        outbox, self._outbox = self._outbox, {}
+        system, self._system = self._system, {}
+        self._send_all(system)
+        if outbox and self.membership.fenced():
+            # Others may hold this node dead: what it made meanwhile shows as a jump.
+            for topic, items in outbox.items():
+                self._number(topic, len(items))
+                self.counts.fenced += len(items)
+            return
+        self._send_all(outbox)
+
+    def _send_all(self, outbox: Mapping[str, Sequence[bytes]]) -> None:
+        me = self.membership.me
+        node, publish = bytes.fromhex(me.id), self.carrier.publish
+        for topic, items in outbox.items():
+            first = self._number(topic, len(items))
+            for payload in envelopes(node, me.incarnation, first, items):
+                publish(topic, payload)
+            self.counts.sent += len(items)
+
+    def _number(self, topic: str, count: int) -> int:
+        """The number of the first of ``count`` items on the topic."""
+        sent = self._sent.pop(topic, self._floor)
+        self._sent[topic] = sent + count
+        if len(self._sent) > _MOST_NUMBERED:
+            _, forgotten = self._sent.popitem(last=False)
+            self._floor = max(self._floor, forgotten)
+        return sent + 1
+
+    # ---- interest ----
+
+    def subscribe(self, topic: str) -> Awaitable[None] | None:
+        self.topics.add(topic)
+        self._idle.pop(topic, None)
+        if topic in self._places:
+            return self._confirming.get(topic)
+        self._places[topic] = {}
+        confirming = asyncio.ensure_future(self.carrier.subscribe(topic))
+        self._confirming[topic] = confirming
+        confirming.add_done_callback(lambda done: self._confirmed(topic, done))
+        return confirming
+
+    def _confirmed(self, topic: str, done: asyncio.Future[None]) -> None:
+        if self._confirming.get(topic) is done:
+            del self._confirming[topic]
+
+    def unsubscribe(self, topic: str) -> None:
+        if topic not in self.topics:
+            return
+        self.topics.discard(topic)
+        if topic == ALL:
+            return
+        self._idle[topic] = self._loop.time() + _IDLE
+        if len(self._idle) > _MOST_IDLE:
+            self._drop(self._idle.popitem(last=False)[0])
+
+    def _end_idle(self) -> None:
+        now = self._loop.time()
+        while self._idle:
+            topic, until = next(iter(self._idle.items()))
+            if until > now:
+                return
+            del self._idle[topic]
+            self._drop(topic)
+
+    def _drop(self, topic: str) -> None:
+        self._places.pop(topic, None)
+        confirming = self._confirming.pop(topic, None)
+        if confirming is not None:
+            confirming.cancel()
+        self.carrier.unsubscribe(topic)
+
+    def interested(self, topic: str) -> bool:
+        return not self.alone and self.carrier.interested(topic)
+
+    # ---- what the carrier tells ----
+
+    def connected(self) -> None:
+        self._resync()
+
+    def disconnected(self, reason: str) -> None:
+        _log.warning("the connection to other nodes is lost", carrier=self.carrier.name, reason=reason)
+
+    def lost(self, topics: Sequence[str] | None) -> None:
+        self._gap(self.topics if topics is None else self.topics.intersection(topics))
+
+    def arrived(self, topic: str, payload: bytes) -> None:
+        opened = self._reader.open(payload)
+        if opened is None:
+            return
+        members = self.membership
+        if opened.node_id == members.me.id:
+            self._arrived_back(opened.items)
+            return
+        if not members.accepts(opened.node_id, opened.incarnation):
+            return
+        places = self._places.get(topic)
+        if places is None:
+            return
+        known = places.get(opened.node_id)
+        last = known.number if known is not None and known.incarnation == opened.incarnation else opened.first - 1
+        places[opened.node_id] = _Place(opened.incarnation, max(last, opened.first + len(opened.items) - 1))
+        if opened.first > last + 1:
+            self._gap((topic,))
+        sender = members.node(opened.node_id, opened.incarnation)
+        for number, item in enumerate(opened.items, opened.first):
+            if number <= last:
+                self.counts.repeated += 1
+            elif item is not None:
+                self._take(sender, topic, number, item)
+
+    def _arrived_back(self, items: Sequence[Item | None]) -> None:
+        for item in items:
+            if isinstance(item, Beat):
+                self.membership.take_own_beat(item)
+                self._up.set()
+            elif isinstance(item, Ping):
+                self.membership.take_own_ping(item)
+                self._up.set()
+
+    def _take(self, sender: Node, topic: str, number: int, item: Item) -> None:
+        members = self.membership
+        match item:
+            case Beat():
+                members.take_beat(sender.id, sender.incarnation, item)
+            case Bye():
+                members.take_bye(sender.id, sender.incarnation)
+            case Dead():
+                self._take_dead(item)
+            case Ask():
+                self._take_ask(sender, item)
+            case Answer():
+                self._take_answer(sender, item)
+            case _:
+                if topic in self.topics and self._receiver is not None:
+                    self.counts.received += 1
+                    self._receiver.receive(Received(sender, topic, number, item))
+
+    def _take_dead(self, dead: Dead) -> None:
+        if dead.incarnation == self.membership.me.incarnation:
+            # The next incarnation counts from 1 again.
+            self._sent.clear()
+            self._floor = 0
+        self.membership.take_dead(dead)
+
+    def _resync(self) -> None:
+        self._gap(self.topics)
+
+    def _gap(self, topics: Sequence[str] | set[str]) -> None:
+        wanted = [topic for topic in topics if topic in self.topics]
+        if wanted and self._receiver is not None:
+            self.counts.gaps += 1
+            self._receiver.gap(wanted)
+
+    def _nodes_changed(self, change: NodeChange) -> None:
+        self.alone = len(self.membership.live()) == 1
+        if change.what == "down":
+            for question in tuple(self._questions.values()):
+                question.asking.forget(change.node.id)
+            for places in self._places.values():
+                places.pop(change.node.id, None)
+
+    # ---- requests ----
+
+    async def ask(self, request: Request, *, deadline: float, nodes: Sequence[str] | None = None) -> Answers:
+        me = self.membership.me.id
+        live = [node.id for node in self.membership.live()]
+        asked = live if nodes is None else [node_id for node_id in nodes if node_id in live]
+        asking = Asking(asked, self._answering)
+        others = [node_id for node_id in asked if node_id != me]
+        self._next_question += 1
+        number = self._next_question
+        if others:
+            self._questions[number] = _Question(asking, type(request).reply)
+            item = Ask(number, msgspec.Raw(encode(request)), deadline)
+            for topic in [ALL] if nodes is None else map(node_topic, others):
+                self._send_asking(topic, item)
+        if me in asked:
+            asking.take(me, None if self._receiver is None else self._receiver.answer(request))
+        try:
+            await asking.wait(deadline)
+        finally:
+            self._questions.pop(number, None)
+        return Answers(asking.values, not asking.failed)
+
+    def _send_asking(self, topic: str, item: Item) -> None:
+        self._outbox.setdefault(topic, []).append(encode(item))
+        self._schedule()
+
+    def _take_ask(self, sender: Node, ask: Ask) -> None:
+        try:
+            request = self._request_decoder.decode(ask.request)
+        except (msgspec.DecodeError, ValueError):
+            # Of a newer version: there is no answer, which is one.
+            self._reply(sender, ask.number, None)
+            return
+        asking = Asking([sender.id], self._answering)
+        asking.take(sender.id, None if self._receiver is None else self._receiver.answer(request))
+        if not asking.left:
+            self._reply(sender, ask.number, asking)
+            return
+        waiting = asyncio.ensure_future(asking.wait(ask.deadline))
+        self._answering.add(waiting)
+        waiting.add_done_callback(self._answering.discard)
+        waiting.add_done_callback(lambda _done: self._reply(sender, ask.number, asking))
+
+    def _reply(self, sender: Node, number: int, asking: Asking | None) -> None:
+        topic = node_topic(sender.id)
+        if asking is None or asking.failed:
+            self._send_asking(topic, Answer(number, 0, 1, b"", failed=True))
+            return
+        value = encode(asking.values.get(sender.id))
+        parts = [value[start : start + ENVELOPE_BYTES] for start in range(0, len(value), ENVELOPE_BYTES)]
+        for part, piece in enumerate(parts):
+            self._send_asking(topic, Answer(number, part, len(parts), piece))
+
+    def _take_answer(self, sender: Node, answer: Answer) -> None:
+        question = self._questions.get(answer.number)
+        if question is None:
+            return
+        if answer.failed:
+            question.asking.refused(sender.id)
+            return
+        parts = question.parts.setdefault(sender.id, [])
+        if answer.part != len(parts):
+            # A part was lost, so the rest is of no use.
+            question.asking.refused(sender.id)
+            return
+        parts.append(answer.value)
+        if len(parts) < answer.of:
+            return
+        try:
+            value = msgspec.msgpack.decode(b"".join(parts), type=question.reply)
+        except (msgspec.DecodeError, ValueError):
+            _log.error("the answer of a node cannot be read", node=sender.name)
+            question.asking.refused(sender.id)
+            return
+        question.asking.answered(sender.id, value)
+
+
+def _decoder_of(kinds: Sequence[type[Request]]) -> msgspec.msgpack.Decoder[Any]:
+    union: Any = None
+    for kind in kinds:
+        union = kind if union is None else union | kind
+    return msgspec.msgpack.Decoder(union)
+
+
+def join_carrier(
+    carrier: Carrier, name: str, timing: Timing | None = None, clock: Callable[[], float] = monotonic
+) -> NetworkBus:
+    """A new node on a carrier, not opened yet; ``name`` is for people.
+
+    ``clock`` must not stand still while the process is stopped, as the clock of an event loop may.
+    """
+    return NetworkBus(carrier, name, timing or Timing(), clock)

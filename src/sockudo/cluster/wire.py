@@ -1,0 +1,166 @@
+"""What nodes send each other, as bytes: envelopes of items, and the items that the nodes themselves need
+(spec: platform § 10.7).
+
+An envelope is a MessagePack array with the items of one sender on one topic. A node reads the kinds of items that it
+knows and leaves out the others, so that a newer node may send what an older one does not understand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
+from operator import or_
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from sockudo.cluster.items import Item
+
+__all__ = [
+    "ENVELOPE_BYTES",
+    "OLDEST_VERSION",
+    "VERSION",
+    "Answer",
+    "Ask",
+    "Beat",
+    "Bye",
+    "Dead",
+    "Envelope",
+    "ItemReader",
+    "Ping",
+    "encode",
+    "envelopes",
+    "node_topic",
+]
+
+VERSION: Final = 100
+"""Of the protocol between nodes: a hundred for each change of meaning, one for each addition."""
+
+OLDEST_VERSION: Final = 100
+"""The oldest one that this version understands."""
+
+ENVELOPE_BYTES: Final = 64 * 1024
+"""An envelope takes further items until it is so long; a longer item has one of its own."""
+
+encode: Final = msgspec.msgpack.Encoder().encode
+
+
+class Beat(Item, frozen=True, tag="beat"):
+    """A node lives. ``sent`` is in seconds of its own clock, ``interval`` the seconds until the next one.
+
+    ``versions`` are the oldest and the newest protocol that it understands. ``role`` is ``full`` or ``draining``: then
+    it owns nothing. ``connections`` counts those of each app, of the largest apps only.
+    """
+
+    sent: float
+    name: str
+    interval: float
+    versions: tuple[int, int] = (OLDEST_VERSION, VERSION)
+    role: str = "full"
+    connections: dict[str, int] = msgspec.field(default_factory=dict)
+
+
+class Ping(Item, frozen=True, tag="ping"):
+    """A node sends it to itself, and so learns whether its own topic still reaches it."""
+
+    sent: float
+
+
+class Dead(Item, frozen=True, tag="dead"):
+    """The receiver's ``incarnation`` was held dead by the sender, and has to be given up."""
+
+    incarnation: int
+
+
+class Bye(Item, frozen=True, tag="bye"):
+    """The sender goes for good."""
+
+
+class Ask(Item, frozen=True, tag="ask"):
+    """A request of the sender; the answer goes to its own topic. ``deadline`` in seconds from now."""
+
+    number: int
+    request: msgspec.Raw
+    deadline: float
+
+
+class Answer(Item, frozen=True, tag="answer"):
+    """Part ``part`` of ``of`` of the encoded answer to request ``number``; ``failed`` when there is none."""
+
+    number: int
+    part: int
+    of: int
+    value: bytes
+    failed: bool = False
+
+
+class Envelope(msgspec.Struct, frozen=True, array_like=True):
+    """Items of one sender on one topic; ``first`` is the number of the first one, counted from 1 per topic."""
+
+    version: int
+    node: bytes
+    incarnation: int
+    first: int
+    items: tuple[msgspec.Raw, ...]
+
+
+_SYSTEM: Final = (Beat, Ping, Dead, Bye, Ask, Answer)
+
+
+class Opened(NamedTuple):
+    """An envelope with its items decoded; None stands for one of a kind that is not known."""
+
+    node_id: str
+    incarnation: int
+    first: int
+    items: Sequence[Item | None]
+
+
+class ItemReader:
+    """Reads envelopes whose items are of ``kinds``, or of those that nodes themselves need."""
+
+    def __init__(self, kinds: Iterable[type[Item]]) -> None:
+        union: Any = reduce(or_, dict.fromkeys((*_SYSTEM, *kinds)))
+        self._item = msgspec.msgpack.Decoder(union)
+        self._envelope = msgspec.msgpack.Decoder(Envelope)
+        self.unreadable = 0
+
+    def open(self, payload: bytes) -> Opened | None:
+        """The items of an envelope; None for one that cannot be read, which is counted in ``unreadable``."""
+        try:
+            envelope = self._envelope.decode(payload)
+        except (msgspec.DecodeError, ValueError):
+            self.unreadable += 1
+            return None
+        if envelope.version // 100 != VERSION // 100 or len(envelope.node) != 16:
+            self.unreadable += 1
+            return None
+        return Opened(envelope.node.hex(), envelope.incarnation, envelope.first, [*map(self._read, envelope.items)])
+
+    def _read(self, item: msgspec.Raw) -> Item | None:
+        try:
+            read: Item = self._item.decode(item)
+        except (msgspec.DecodeError, ValueError):
+            self.unreadable += 1
+            return None
+        return read
+
+
+def node_topic(node_id: str) -> str:
+    """The topic of one node, which hears what is for it alone."""
+    return f"n:{node_id}"
+
+
+def envelopes(node: bytes, incarnation: int, first: int, items: Sequence[bytes]) -> Iterator[bytes]:
+    """Encoded items in as few envelopes as their size allows; the number of the first one is ``first``."""
+    start, size = 0, 0
+    for index, item in enumerate(items):
+        if size and size + len(item) > ENVELOPE_BYTES:
+            yield _envelope(node, incarnation, first + start, items[start:index])
+            start, size = index, 0
+        size += len(item)
+    yield _envelope(node, incarnation, first + start, items[start:])
+
+
+def _envelope(node: bytes, incarnation: int, first: int, items: Sequence[bytes]) -> bytes:
+    return encode(Envelope(VERSION, node, incarnation, first, tuple(map(msgspec.Raw, items))))
