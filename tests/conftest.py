@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import Phase, settings
 sys.path.insert(0, str(Path(__file__).parent))
 
 from support.databases import DatabaseServer, mariadb_server, postgres_server
-from support.parts import missing_parts
+from support.parts import is_missing, missing_parts
 from support.redis import RedisProcess, redis_server
 from support.server import ServerProcess, start_server
 
@@ -38,11 +39,22 @@ if EXAMPLES is not None:
 structlog.get_config()["processors"][-1].exception_formatter = structlog.dev.plain_traceback
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+ORDER = ("promises", "browser", "blackbox", "clients", "hostile", "process", "cli", "contract")
+"""Folders whose files take long, the longest first; what comes last keeps all processes busy to the end."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With more examples than usual a test may take as long as it takes."""
     if EXAMPLES is not None:
         for item in items:
             item.add_marker(pytest.mark.timeout(0), append=False)
+    if hasattr(config, "workerinput"):
+        items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    return ORDER.index(folder) if folder in ORDER else len(ORDER)
 
 
 # Collecting thousands of tests makes little garbage and a million objects that stay.
@@ -99,6 +111,19 @@ def unique(request: pytest.FixtureRequest) -> str:
     letters = [letter if letter.isalnum() and letter.isascii() else "-" for letter in request.node.name]
     # Two files may each have a test of that name.
     return f"{''.join(letters).strip('-')[-71:]}-{crc32(request.node.nodeid.encode()):08x}"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hands the process that started this one the parts that could not run."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["missing parts"] = missing_parts()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    # One that crashed has left nothing.
+    for part, reason in getattr(node, "workeroutput", {}).get("missing parts", {}).items():
+        is_missing(part, reason)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -227,10 +227,22 @@ def _folder(user: str | None) -> Iterator[Path]:
         yield Path(name)
 
 
+def _environment(folder: Path) -> dict[str, str]:
+    """With temporary files of its own: MariaDB names them by process id and number, and removes any it finds."""
+    return {**os.environ, "TMPDIR": str(folder)}
+
+
 def _prepare(part: str, command: list[str], user: str | None, folder: Path) -> None:
     # Not from the folder of the checkout, which that user may not enter.
     done = subprocess.run(
-        command, user=user, cwd=folder, capture_output=True, text=True, timeout=START_WITHIN, check=False
+        command,
+        user=user,
+        cwd=folder,
+        env=_environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=START_WITHIN,
+        check=False,
     )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
@@ -243,7 +255,9 @@ def _running(
 ) -> Iterator[DatabaseServer]:
     log = folder / "log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command, user=user, cwd=folder, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            command, user=user, cwd=folder, env=_environment(folder), stdout=output, stderr=output
+        )
     server = DatabaseServer(database, process.pid)
 
     def ready() -> bool:

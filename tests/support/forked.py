@@ -32,15 +32,13 @@ _TEMPLATE = Path(__file__).parent / "template.py"
 
 
 class _Template:
-    """The process that is copied: the run's, which ``SOCKUDO_TEST_TEMPLATE`` names, or one of this process's own."""
+    """The process that is copied."""
 
     def __init__(self) -> None:
-        name = os.environ.get("SOCKUDO_TEST_TEMPLATE")
-        if name is None:
-            name = f"sockudo-template-{os.getpid()}"
-            # It ends when nobody holds the other end of this any more.
-            command = [sys.executable, "-P", str(_TEMPLATE), name]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        name = f"sockudo-template-{os.getpid()}"
+        # It ends when nobody holds the other end of this any more.
+        command = [sys.executable, "-P", str(_TEMPLATE), name]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
         wait_until(lambda: self._socket.connect_ex(f"\0{name}") == 0, "the template of forked processes")

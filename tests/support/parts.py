@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-__all__ = ["cannot_run", "missing_parts"]
+__all__ = ["cannot_run", "is_missing", "missing_parts"]
 
 _MISSING: dict[str, str] = {}
 
@@ -14,8 +14,13 @@ def cannot_run(part: str, reason: str) -> NoReturn:
     # Processes of the tests have no use for it.
     import pytest
 
-    _MISSING[part] = reason
+    is_missing(part, reason)
     pytest.skip(f"{part}: {reason}")
+
+
+def is_missing(part: str, reason: str) -> None:
+    """Has the closing summary name the part and the reason."""
+    _MISSING[part] = reason
 
 
 def missing_parts() -> dict[str, str]:
