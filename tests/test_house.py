@@ -61,7 +61,7 @@ OUTSIDE_WORLD = frozenset({"asyncio", "socket", "ssl", "subprocess", "threading"
 
 PRINTERS = frozenset({"cli", "server"})
 
-LONGEST = 448
+LONGEST = 423
 FLOORS = 11
 WINGS = {"push": {"server"}, "webhooks": {"server"}}
 """By room: the only ones that may import it; see the chapter on wings in docs/design.md."""

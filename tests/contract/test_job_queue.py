@@ -1,4 +1,4 @@
-"""What every push queue promises, whatever it is kept in: sentence by sentence of `push.queue.JobQueue`."""
+"""What every job queue promises, in memory, SQL and Redis: sentence by sentence of `jobs.ports.JobQueue`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The push queue in a file: who may read it, files that cannot be used, callers that leave."""
+"""What only a job queue in a file has to do: who may read it, files that cannot be used, callers that leave."""
 
 from __future__ import annotations
 

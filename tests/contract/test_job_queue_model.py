@@ -1,4 +1,4 @@
-"""Every push queue does what the one in memory does, whatever is asked of both in whatever order."""
+"""Every job queue does what the one in memory does, whatever is asked of both in whatever order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only the push queue in Redis has to do; what every queue does is in test_push_queue.py."""
+"""What only a job queue in Redis has to do; what every queue does is in test_job_queue.py."""
 
 from __future__ import annotations
 

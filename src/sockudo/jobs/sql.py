@@ -17,8 +17,8 @@ from sqlalchemy import Connection, Engine, event
 from sockudo import errors
 from sockudo.base.ids import unique_id
 from sockudo.config.sections import Mysql, Postgres
-from sockudo.jobs import sql_work
 from sockudo.jobs.ports import Depth, Job, Lease, QueueSpec, Share, StoredJob, Tally
+from sockudo.jobs.sql_reads import JobReads
 from sockudo.jobs.sql_schema import STEPS, TYPES, app_hash, share_hash
 from sockudo.jobs.sql_statements import JobStatements
 from sockudo.jobs.sql_work import Call, Change, Extend, Release, Settle, Take, TakeKeys, TakeOld, do_round
@@ -118,7 +118,7 @@ class SqlJobQueue:
         self._looked_at = 0.0
         # The latest time seen in each stage; none before its first lease.
         self._latest: dict[str, int] = {}
-        self._sql: JobStatements | None = None
+        self._reads: JobReads | None = None
         name, threads = f"the {spec.name}", f"{spec.word}-queue"
         self._subject = Subject(
             errors.SERVICE_UNAVAILABLE, spec.logger, name, f"{name}'s file", "this message", "Choose another database."
@@ -132,7 +132,7 @@ class SqlJobQueue:
         self._reader.start()
         self._holder = f"{this_process()}:" if self._one_machine else ""
         try:
-            self._sql = await self._writer.call(self._open)
+            self._reads = await self._writer.call(self._open)
         except BaseException:
             await self.close()
             raise
@@ -185,16 +185,16 @@ class SqlJobQueue:
         if not stages:
             return None
         hashes = frozenset(share_hash(*share) for share in besides)
-        return await self._read(lambda connection, sql: sql.next_due(connection, stages, hashes))
+        return await self._read(lambda connection, reads: reads.next_due(connection, stages, hashes))
 
     async def depths(self, now_ms: int) -> dict[str, Depth]:
-        return await self._read(lambda connection, sql: sql_work.depths(connection, sql, now_ms))
+        return await self._read(lambda connection, reads: reads.depths(connection, now_ms))
 
     async def shares(self, stage: str, now_ms: int) -> dict[str, Depth]:
-        return await self._read(lambda connection, sql: sql_work.shares(connection, sql, stage, now_ms))
+        return await self._read(lambda connection, reads: reads.shares(connection, stage, now_ms))
 
     async def holds(self, keys: Sequence[tuple[str, str]]) -> list[bool]:
-        return await self._read(lambda connection, sql: sql_work.holds(connection, sql, keys)) if keys else []
+        return await self._read(lambda connection, reads: reads.holds(connection, keys)) if keys else []
 
     async def forget(self, app_id: str, limit: int) -> int:
         def delete(connection: Connection) -> int:
@@ -209,7 +209,7 @@ class SqlJobQueue:
         return await self._call(Change(tuple(changes), now_ms)) if changes else []
 
     async def find(self, keys: Sequence[str]) -> list[StoredJob | None]:
-        return await self._read(lambda connection, sql: sql_work.find(connection, sql, keys)) if keys else []
+        return await self._read(lambda connection, reads: reads.find(connection, keys)) if keys else []
 
     async def page(
         self,
@@ -221,10 +221,10 @@ class SqlJobQueue:
         limit: int = 50,
     ) -> list[StoredJob]:
         which = app_id, group, stage, before, limit
-        return await self._read(lambda connection, sql: sql_work.page(connection, sql, *which))
+        return await self._read(lambda connection, reads: reads.page(connection, *which))
 
     async def tallies(self) -> dict[tuple[Share, str], Tally]:
-        return await self._read(sql_work.tallies)
+        return await self._read(lambda connection, reads: reads.tallies(connection))
 
     async def take(self, keys: Sequence[str], now_ms: int, lease_until_ms: int) -> list[Lease]:
         unique = tuple(dict.fromkeys(keys))
@@ -249,8 +249,8 @@ class SqlJobQueue:
     def _token(self) -> str:
         return f"{self._holder}{unique_id()}"
 
-    async def _read(self, ask: Callable[[Connection, JobStatements], T]) -> T:
-        return await self._reader.read(lambda connection: ask(connection, self._statements))
+    async def _read(self, ask: Callable[[Connection, JobReads], T]) -> T:
+        return await self._reader.read(lambda connection: ask(connection, self._opened))
 
     def _note_time(self, stages: set[str], now_ms: int) -> None:
         for stage in stages & self._latest.keys():
@@ -271,16 +271,20 @@ class SqlJobQueue:
     # ---- what follows runs in the threads ----
 
     @property
-    def _statements(self) -> JobStatements:
-        if self._sql is None:
+    def _opened(self) -> JobReads:
+        if self._reads is None:
             raise self._refusal("is not open")
-        return self._sql
+        return self._reads
 
-    def _open(self, engine: Engine) -> JobStatements:
+    @property
+    def _statements(self) -> JobStatements:
+        return self._opened.sql
+
+    def _open(self, engine: Engine) -> JobReads:
         if self._prepare is not None:
             self._prepare()
         migrate(engine, self._tables, STEPS, TYPES[engine.dialect.name], self._timeout_ms, self._subject)
-        return JobStatements(engine.dialect, self._tables, self._spec)
+        return JobReads(JobStatements(engine.dialect, self._tables, self._spec), self._spec)
 
     def _in_thread(self, calls: Sequence[Call], look: bool, connection: Connection) -> list[Any]:
         # Leases need not outlast a failure of the power: their holders do not either.

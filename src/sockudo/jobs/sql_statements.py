@@ -11,11 +11,11 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Dialect
 
-from sockudo.jobs.ports import QueueSpec
+from sockudo.jobs.ports import Job, QueueSpec, StoredJob
 from sockudo.jobs.sql_schema import key_hash, messages_table
 from sockudo.storage.many import Insert, Listed
 
-__all__ = ["Candidate", "JobStatements"]
+__all__ = ["LEASED", "SINCE", "Candidate", "JobStatements", "stored_job"]
 
 T = TypeVar("T")
 
@@ -45,22 +45,9 @@ _DUE: Final = "FROM {messages} WHERE stage = {} AND ready_at_ms <= {}"
 _IN_ORDER: Final = "ORDER BY ready_at_ms, sequence LIMIT {}"
 _PART: Final = f"SELECT {_CANDIDATE} FROM"
 # One stage after the other: the index begins with it.
-_LEASED: Final = "FROM {messages} WHERE stage IN ({any}) AND leased_at_ms IS NOT NULL"
+LEASED: Final = "FROM {messages} WHERE stage IN ({any}) AND leased_at_ms IS NOT NULL"
 _UPDATE: Final = "UPDATE {messages} SET"
-_COUNTS: Final = """
-SELECT stage, COUNT(*), SUM(CASE WHEN ready_at_ms <= {} THEN 1 ELSE 0 END), MIN(ready_at_ms)
-FROM {messages} GROUP BY stage
-"""
-_SINCE: Final = "CASE WHEN enqueued_at_ms > due_at_ms THEN enqueued_at_ms ELSE due_at_ms END"
-# Of an app: jobs, due ones, leased ones, and since when the oldest of both could first be leased.
-_SHARES: Final = f"""
-SELECT
-  MIN(app_id), COUNT(*), SUM(CASE WHEN ready_at_ms <= {{now}} THEN 1 ELSE 0 END),
-  SUM(CASE WHEN ready_at_ms > {{now}} AND leased_at_ms IS NOT NULL THEN 1 ELSE 0 END),
-  MIN(CASE WHEN ready_at_ms > {{now}} THEN {{now}} WHEN leased_at_ms IS NULL THEN ready_at_ms ELSE {_SINCE} END),
-  MIN(CASE WHEN ready_at_ms > {{now}} AND leased_at_ms IS NOT NULL THEN {_SINCE} ELSE {{now}} END)
-FROM {{messages}} WHERE stage = {{}} GROUP BY app_hash
-"""  # noqa: S608 - words of ours
+SINCE: Final = "CASE WHEN enqueued_at_ms > due_at_ms THEN enqueued_at_ms ELSE due_at_ms END"
 _FREE_TOKENS: Final = """
 UPDATE {messages} SET
   ready_at_ms = CASE WHEN enqueued_at_ms > due_at_ms THEN enqueued_at_ms ELSE due_at_ms END,
@@ -100,13 +87,8 @@ FROM (
 WHERE head.ready_at_ms <= {} ORDER BY head.ready_at_ms, head.sequence LIMIT {}
 """
 _AT_ONCE: Final = 512
-_END_OF_TIME: Final = 2**62
 # SQLite has a bound for the parts of a statement.
 _PARTS: Final = 100
-_TALLIES: Final = """
-SELECT stage, MIN(app_id), MIN(group_id), COUNT(*), SUM(CASE WHEN leased_at_ms IS NULL THEN 0 ELSE 1 END)
-FROM {messages} GROUP BY stage, app_hash
-"""
 _FREE: Final = "(leased_at_ms IS NULL OR ready_at_ms <= {})"
 # More of those behind the first of an ordering key are not looked at for one lease.
 _MOST_BEHIND: Final = 10_000
@@ -143,27 +125,23 @@ class JobStatements:
         lock = "" if dialect.name == "sqlite" else " FOR UPDATE"
         self._skipping = f"{lock} SKIP LOCKED" if _skips(dialect) else lock
         self.insert = Insert(table, dialect, _NEW_LISTED if self.listed else _NEW, ())
-        self._taken = _TAKEN_LISTED if self.listed else _TAKEN
+        self.taken = _TAKEN_LISTED if self.listed else _TAKEN
         order = ", order_hash" if self.listed else ""
         self._held = Listed(table, dialect, f"SELECT key_hash, token{order}", "key_hash", f"ORDER BY key_hash{lock}")
         self._delete = Listed(table, dialect, "DELETE", "key_hash")
-        self._first = self._filled(f"SELECT {self._taken} {_DUE} {_IN_ORDER}{self._skipping}")
-        self._front = self._filled(f"SELECT {_CANDIDATE} {_DUE} {_IN_ORDER}")
-        self._of_app = self._filled(f"SELECT {_CANDIDATE} {_DUE} AND app_hash = {{}} {_IN_ORDER}")
-        self._heads = self._filled(_MYSQL_HEADS if dialect.name == "mysql" else _HEADS)
-        self._least = self._filled("SELECT MIN(ready_at_ms) FROM {messages} WHERE stage = {}")
-        self._counts = self._filled(_COUNTS)
-        self._shares = self._filled(_SHARES)
-        self._app = self._filled(f"{_APP}{lock}")
+        self._first = self.filled(f"SELECT {self.taken} {_DUE} {_IN_ORDER}{self._skipping}")
+        self._front = self.filled(f"SELECT {_CANDIDATE} {_DUE} {_IN_ORDER}")
+        self._of_app = self.filled(f"SELECT {_CANDIDATE} {_DUE} AND app_hash = {{}} {_IN_ORDER}")
+        self._heads = self.filled(_MYSQL_HEADS if dialect.name == "mysql" else _HEADS)
+        self._app = self.filled(f"{_APP}{lock}")
         self._kept = Listed(table, dialect, "SELECT key_hash", "key_hash")
-        self._leased = self._filled(f"SELECT stage, ready_at_ms, enqueued_at_ms, due_at_ms {_LEASED}")
-        self._tokens = self._filled(f"SELECT DISTINCT token {_LEASED}")
-        self._free_tokens = self._filled(_FREE_TOKENS)
-        self._turn_back = self._filled(_TURN_BACK)
-        self._turn_leases_back = self._filled(_TURN_LEASES_BACK)
+        self._tokens = self.filled(f"SELECT DISTINCT token {LEASED}")
+        self._free_tokens = self.filled(_FREE_TOKENS)
+        self._turn_back = self.filled(_TURN_BACK)
+        self._turn_leases_back = self.filled(_TURN_LEASES_BACK)
         # ---- of queues whose jobs have groups ----
-        self._by_key = Listed(table, dialect, f"SELECT {self._taken}", "key_hash")
-        self._free = Listed(table, dialect, f"SELECT {self._taken}", "key_hash", f"AND {_FREE}{self._skipping}")
+        self._by_key = Listed(table, dialect, f"SELECT {self.taken}", "key_hash")
+        self._free = Listed(table, dialect, f"SELECT {self.taken}", "key_hash", f"AND {_FREE}{self._skipping}")
         self._firsts = Listed(table, dialect, "SELECT order_hash, MIN(sequence)", "order_hash", "GROUP BY order_hash")
         self._ordered = Listed(table, dialect, "SELECT sequence, order_hash", "key_hash", "AND order_hash IS NOT NULL")
         self._lines = Listed(
@@ -173,16 +151,15 @@ class JobStatements:
             "order_hash",
             f"ORDER BY order_hash, sequence LIMIT {_MOST_BEHIND}",
         )
-        self._old = self._filled(
-            f"SELECT {self._taken} FROM {{messages}} WHERE stage = {{}} AND app_hash = {{}} "  # noqa: S608
+        self._old = self.filled(
+            f"SELECT {self.taken} FROM {{messages}} WHERE stage = {{}} AND app_hash = {{}} "  # noqa: S608
             f"AND enqueued_at_ms < {{}} AND {_FREE} ORDER BY sequence LIMIT {{}}{self._skipping}"
         )
-        self._tallies = self._filled(_TALLIES)
-        self._beyond = self._filled(
+        self._beyond = self.filled(
             "SELECT key_hash FROM {messages} WHERE stage = {} ORDER BY ready_at_ms DESC, sequence DESC "  # noqa: S608
             f"LIMIT {{}} OFFSET {{}}{lock}"
         )
-        self._change = self._filled(
+        self._change = self.filled(
             f"{_UPDATE} stage = {{}}, order_hash = {{}}, due_at_ms = {{}}, alone = {{}}, body = {{}}, token = NULL, "
             "leased_at_ms = NULL, ready_at_ms = CASE WHEN enqueued_at_ms > {} THEN enqueued_at_ms ELSE {} END "
             "WHERE key_hash = {}"
@@ -192,7 +169,8 @@ class JobStatements:
         """What stands for a key: of a stage, or of all where it is held once in all of them."""
         return key_hash("" if self.listed else stage, key)
 
-    def _filled(self, statement: str) -> str:
+    def filled(self, statement: str) -> str:
+        """The statement with the names of this queue, and with the places for parameters of this dialect."""
         place = "?" if self._dialect.name == "sqlite" else "%s"
         named = statement.replace("{messages}", self._name).replace("{any}", self._any)
         return named.replace("{by_app}", self._by_app).replace("{}", place)
@@ -245,7 +223,7 @@ class JobStatements:
             else:
                 padded = _padded(some)
                 chosen, parameters = f"IN ({', '.join(['{}'] * len(padded))})", (*values, *padded)
-            connection.exec_driver_sql(self._filled(f"{_UPDATE} {what} WHERE key_hash {chosen}"), parameters)
+            connection.exec_driver_sql(self.filled(f"{_UPDATE} {what} WHERE key_hash {chosen}"), parameters)
 
     def tokens(self, connection: Connection) -> list[str]:
         """Of all leases, also of those that ended."""
@@ -293,8 +271,8 @@ class JobStatements:
     def these(self, connection: Connection, sequences: Sequence[int], now_ms: int) -> Sequence[Any]:
         """Those of them that are still due and that no other transaction is about to lease."""
         places = ", ".join(["{}"] * len(sequences))
-        these = f"SELECT {self._taken} FROM {{messages}} WHERE ready_at_ms <= {{}}"  # noqa: S608 - words of ours
-        statement = self._filled(f"{these} AND sequence IN ({places}){self._skipping}")
+        these = f"SELECT {self.taken} FROM {{messages}} WHERE ready_at_ms <= {{}}"  # noqa: S608 - words of ours
+        statement = self.filled(f"{these} AND sequence IN ({places}){self._skipping}")
         return connection.exec_driver_sql(statement, (now_ms, *sequences)).all()
 
     # ---- ordering keys ----
@@ -316,7 +294,7 @@ class JobStatements:
 
     def let_come(self, connection: Connection, sequences: Sequence[int]) -> None:
         """These are the first of their ordering key now: they may be leased when they are due."""
-        self._by_sequence(connection, f"{_UPDATE} ready_at_ms = {_SINCE}", sequences, (), "AND leased_at_ms IS NULL")
+        self._by_sequence(connection, f"{_UPDATE} ready_at_ms = {SINCE}", sequences, (), "AND leased_at_ms IS NULL")
 
     def hold_up(self, connection: Connection, sequences: Sequence[int], until_ms: int) -> None:
         """These are behind others of their ordering key: they are looked at again then, or when it is their turn."""
@@ -340,16 +318,20 @@ class JobStatements:
         for start in range(0, len(sequences), _AT_ONCE):
             some = _padded(sequences[start : start + _AT_ONCE])
             places = ", ".join(["{}"] * len(some))
-            statement = self._filled(f"{what} WHERE sequence IN ({places}) {end}")
+            statement = self.filled(f"{what} WHERE sequence IN ({places}) {end}")
             result = connection.exec_driver_sql(statement, (*values, *some))
             rows += result.all() if result.returns_rows else ()
         return rows
 
-    # ---- jobs by key, kept ones, those of an app ----
+    # ---- jobs by key, those of an app ----
 
     def by_key(self, connection: Connection, hashes: Sequence[bytes]) -> list[Sequence[Any]]:
         """These jobs as far as there are any, as `these` returns them."""
         return [row for some in _parts(hashes) for row in self._by_key.run(connection, some)]
+
+    def kept(self, connection: Connection, hashes: Sequence[bytes]) -> set[bytes]:
+        """Those that there are."""
+        return {bytes(row[0]) for some in _parts(hashes) for row in self._kept.run(connection, some)}
 
     def free_ones(self, connection: Connection, hashes: Sequence[bytes], now_ms: int) -> list[Sequence[Any]]:
         """Those of them that are not leased, and that no other transaction is about to."""
@@ -369,26 +351,6 @@ class JobStatements:
         """Jobs of a stage besides the latest."""
         return [bytes(digest) for (digest,) in connection.exec_driver_sql(self._beyond, (stage, limit, keep))]
 
-    def page(
-        self,
-        connection: Connection,
-        app: bytes,
-        share: bytes | None,
-        stage: str | None,
-        before: int | None,
-        limit: int,
-    ) -> Sequence[Any]:
-        """Jobs of an app from the newest on, as `these` returns them."""
-        given = (("app_hash = {}", share), ("stage = {}", stage), ("sequence < {}", before))
-        wanted = [("listed_hash = {}", app), *((what, value) for what, value in given if value is not None)]
-        conditions = " AND ".join(what for what, _ in wanted)
-        statement = f"SELECT {self._taken} FROM {{messages}} WHERE {conditions} ORDER BY sequence DESC LIMIT {{}}"  # noqa: S608
-        return connection.exec_driver_sql(self._filled(statement), (*(value for _, value in wanted), limit)).all()
-
-    def tallies(self, connection: Connection) -> Sequence[Any]:
-        """Stage, app, group, number of jobs, of leased ones."""
-        return connection.exec_driver_sql(self._tallies).all()
-
     def forget(self, connection: Connection, app: bytes, app_id: str, limit: int) -> int:
         """Deletes so many of its jobs, one stage after the other: the index begins with it."""
         deleted = 0
@@ -400,32 +362,11 @@ class JobStatements:
             deleted += len(rows)
         return deleted
 
-    # ---- for those who look ----
 
-    def next_due(
-        self, connection: Connection, stages: Sequence[str], besides: frozenset[bytes] = frozenset()
-    ) -> int | None:
-        if not besides:
-            rows = connection.exec_driver_sql(" UNION ALL ".join([self._least] * len(stages)), tuple(stages))
-            return min((int(least) for (least,) in rows if least is not None), default=None)
-        heads = [each for stage in stages for each in self.heads(connection, stage, _END_OF_TIME, len(besides) + 1)]
-        return min((ready for ready, _, share in heads if share not in besides), default=None)
-
-    def counts(self, connection: Connection, now_ms: int) -> Sequence[Any]:
-        """Stage, number of jobs, of due ones, and when the first is due."""
-        return connection.exec_driver_sql(self._counts, (now_ms,)).all()
-
-    def shares(self, connection: Connection, stage: str, now_ms: int) -> Sequence[Any]:
-        """The numbers of `Depth` by app, with times instead of ages; now where there is nothing."""
-        return connection.exec_driver_sql(self._shares.replace("{now}", f"{now_ms:d}"), (stage,)).all()
-
-    def kept(self, connection: Connection, hashes: Sequence[bytes]) -> set[bytes]:
-        """Those that there are."""
-        return {bytes(row[0]) for some in _parts(hashes) for row in self._kept.run(connection, some)}
-
-    def leased(self, connection: Connection) -> Sequence[Any]:
-        """Of leases, ended ones included: stage, when the job may be leased, when it came and was due."""
-        return connection.exec_driver_sql(self._leased).all()
+def stored_job(row: Sequence[Any]) -> StoredJob:
+    """The job of a row as `JobStatements.by_key` returns it."""
+    sequence, _, _, _, _, due_at_ms, _, app_id, key, body, group, order, _, alone, stage = row
+    return StoredJob(Job(stage, key, app_id, bytes(body), due_at_ms, group or "", order or "", bool(alone)), sequence)
 
 
 def _skips(dialect: Dialect) -> bool:

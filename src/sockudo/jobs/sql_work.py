@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection
 
 from sockudo.base.ids import unique_id
-from sockudo.jobs.ports import Depth, Job, Lease, Share, StoredJob, Tally
+from sockudo.jobs.ports import Job, Lease
 from sockudo.jobs.sql_schema import app_hash, order_hash, share_hash
-from sockudo.jobs.sql_statements import Candidate, JobStatements
+from sockudo.jobs.sql_statements import Candidate, JobStatements, stored_job
 
 __all__ = [
     "Call",
@@ -23,13 +23,7 @@ __all__ = [
     "Take",
     "TakeKeys",
     "TakeOld",
-    "depths",
     "do_round",
-    "find",
-    "holds",
-    "page",
-    "shares",
-    "tallies",
 ]
 
 # How far beyond what is asked for the front is looked at before one app after the other is.
@@ -329,81 +323,6 @@ def _within(candidates: Iterable[Candidate], limit: int, per_app: int) -> list[C
     return chosen
 
 
-def depths(connection: Connection, sql: JobStatements, now_ms: int) -> dict[str, Depth]:
-    """Of every stage, all of the same moment."""
-    inflight: dict[str, list[int]] = {}
-    over: dict[str, list[int]] = {}
-    for stage, ready_at_ms, enqueued_at_ms, due_at_ms in sql.leased(connection):
-        into = inflight if ready_at_ms > now_ms else over
-        into.setdefault(stage, []).append(max(enqueued_at_ms, due_at_ms))
-    found = {row[0]: row[1:] for row in sql.counts(connection, now_ms)}
-    result = dict.fromkeys(sql.stages, Depth())
-    for stage in sql.stages:
-        if stage not in found:
-            continue
-        count, ready, first = (int(number) for number in found[stage])
-        taken = inflight.get(stage, [])
-        oldest = min([first, *over.get(stage, [])]) if ready else now_ms
-        result[stage] = Depth(
-            ready=ready,
-            delayed=count - ready - len(taken),
-            inflight=len(taken),
-            oldest_ready_ms=max(0, now_ms - oldest),
-            oldest_inflight_ms=max(0, now_ms - min(taken, default=now_ms)),
-        )
-    return result
-
-
-def shares(connection: Connection, sql: JobStatements, stage: str, now_ms: int) -> dict[str, Depth]:
-    """Of a stage, by app."""
-    result = {}
-    for app_id, *numbers in sql.shares(connection, stage, now_ms):
-        count, ready, inflight, oldest_ready, oldest_inflight = map(int, numbers)
-        result[app_id] = Depth(
-            ready=ready,
-            delayed=count - ready - inflight,
-            inflight=inflight,
-            oldest_ready_ms=max(0, now_ms - oldest_ready),
-            oldest_inflight_ms=max(0, now_ms - oldest_inflight),
-        )
-    return result
-
-
-def holds(connection: Connection, sql: JobStatements, keys: Sequence[tuple[str, str]]) -> list[bool]:
-    """In one statement as long as they are few."""
-    hashes = [sql.key(stage, key) for stage, key in keys]
-    kept = sql.kept(connection, hashes)
-    return [each in kept for each in hashes]
-
-
-def find(connection: Connection, sql: JobStatements, keys: Sequence[str]) -> list[StoredJob | None]:
-    """The jobs of these keys."""
-    found = {row[8]: _stored(row) for row in sql.by_key(connection, [sql.key("", key) for key in keys])}
-    return [found.get(key) for key in keys]
-
-
-def page(
-    connection: Connection,
-    sql: JobStatements,
-    app_id: str,
-    group: str | None,
-    stage: str | None,
-    before: int | None,
-    limit: int,
-) -> list[StoredJob]:
-    """The newest jobs of an app."""
-    share = None if group is None else share_hash(app_id, group)
-    return [_stored(row) for row in sql.page(connection, app_hash(app_id), share, stage, before, limit)]
-
-
-def tallies(connection: Connection, sql: JobStatements) -> dict[tuple[Share, str], Tally]:
-    """By share and stage."""
-    return {
-        ((app_id, group or ""), stage): Tally(int(count), int(leased))
-        for stage, app_id, group, count, leased in sql.tallies(connection)
-    }
-
-
 def _row(sql: JobStatements, job: Job, now_ms: int) -> tuple[object, ...]:
     """The columns of `JobStatements.insert`."""
     row = (
@@ -425,11 +344,6 @@ def _row(sql: JobStatements, job: Job, now_ms: int) -> tuple[object, ...]:
 
 def _job(call: Leasing, row: Sequence[Any]) -> Job:
     if len(row) > 10:
-        return _stored(row).job
+        return stored_job(row).job
     _, _, _, _, _, due_at_ms, _, app_id, key, body = row
     return Job(call.stage if isinstance(call, Take) else "", key, app_id, bytes(body), due_at_ms)
-
-
-def _stored(row: Sequence[Any]) -> StoredJob:
-    sequence, _, _, _, _, due_at_ms, _, app_id, key, body, group, order, _, alone, stage = row
-    return StoredJob(Job(stage, key, app_id, bytes(body), due_at_ms, group or "", order or "", bool(alone)), sequence)

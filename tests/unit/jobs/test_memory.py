@@ -1,4 +1,4 @@
-"""The push queue in memory: what it holds at most; what it does is in the contract suite."""
+"""The job queue in memory: what it holds at most; what it does is in the contract suite."""
 
 from __future__ import annotations
 
