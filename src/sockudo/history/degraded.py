@@ -15,7 +15,7 @@ import structlog
 
 from sockudo import errors
 from sockudo.base.clock import Clock
-from sockudo.base.stream_records import Append, Bounds, Position, StreamInfo
+from sockudo.base.stream_records import Append, Bounds, DurableState, Position, StreamInfo
 from sockudo.errors import SockudoError
 from sockudo.history.calls import RETRY_AFTER, Sleep, StoreCalls
 from sockudo.history.heads import Heads, StreamKey
@@ -84,9 +84,10 @@ class DegradedStreams:
         """What is known about a degraded stream; None for a healthy one."""
         return self._streams.get(key)
 
-    def check(self, key: StreamKey, info: StreamInfo | None = None) -> None:
+    def check(self, key: StreamKey, state: DurableState = "healthy") -> None:
         """Raises errors.HISTORY_DEGRADED for a stream that must not be read, by our knowledge or by the store's."""
-        state = "degraded" if key in self._streams else info.state if info is not None else "healthy"
+        if key in self._streams:
+            state = "degraded"
         if state != "healthy":
             itself = "it heals once the store answers, or by a reset"
             cure = "only a reset heals it" if state == "reset_required" else itself

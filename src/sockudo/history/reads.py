@@ -118,7 +118,7 @@ class Reads:
 
     def check(self, key: StreamKey, info: StreamInfo | None = None) -> None:
         """See `DegradedStreams.check`."""
-        self._degraded.check(key, info)
+        self._degraded.check(key, "healthy" if info is None else info.state)
 
     async def confirm(self, key: StreamKey) -> None:
         """Returns once everything of the channel that was read may be shown; raises errors.HISTORY_DEGRADED."""

@@ -1,41 +1,34 @@
-"""The order in which a stream's messages are delivered on this node, where others store messages in it too
+"""The order in which a stream's messages are delivered on this node, where others publish in it too
 (spec: history § 2.1).
 
-The store numbers what all nodes publish. What this node stored may come behind messages of others that were not
-delivered here yet: it waits for them, and they are read from the store.
+An authority numbers what all nodes publish: the store, or the node that holds a stream without one. What this node
+published may come behind messages of others that were not delivered here yet: it waits for them, and they are read
+from the authority.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, KeysView
+from collections.abc import Iterator, KeysView
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 import structlog
 
-from sockudo.base.stream_records import Bounds, Page, Position, Row, StreamInfo
+from sockudo.base.stream_records import Position
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.errors import SockudoError
-from sockudo.history.calls import Sleep, StoreCalls
-from sockudo.history.degraded import DegradedStreams
-from sockudo.history.frames import is_shown
+from sockudo.history.authority import Authority, DeliverAt, Numbered
+from sockudo.history.calls import Sleep
 from sockudo.history.heads import Heads, StreamKey
-from sockudo.hub.streams.ports import HistoryStore
 
-__all__ = ["DeliverAt", "Elsewhere", "Sequencer"]
+__all__ = ["Sequencer"]
 
-Elsewhere = Callable[[str, str, Row], None]
-"""App id, channel and a message that another node stored: delivers it to the subscribers of this one."""
-
-DeliverAt = Callable[[Position], None]
-"""Delivers a message whose turn has come, at its place in the stream."""
-
-_PAGE: Final = 250
-# Seconds for which messages of other nodes are waited for before the store is asked, and for which it is asked again.
+# Seconds for which messages of other nodes are waited for before the authority is asked, and for which it is asked
+# again.
 _FIRST_DELAY: Final = 0.25
 _PATIENCE: Final = 5.0
-# What waits in a stream, and in all together. What finds no place is read from the store in its turn.
+# What waits in a stream, and in all together. What finds no place is read from the authority in its turn.
 _MAX_WAITING: Final = 1000
 _MAX_WAITING_TOGETHER: Final = 10_000
 _MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
@@ -55,28 +48,14 @@ class _Waiting(NamedTuple):
 class Sequencer:
     """Delivers in order: at once what comes next, later what has others before it, never what was delivered.
 
-    ``under_way`` are the channels of the commit that is being made. ``settle`` gives a stream that fell back another
-    id, see `History`.
+    ``under_way`` are the channels of the commit that is being made.
     """
 
-    def __init__(
-        self,
-        store: HistoryStore,
-        calls: StoreCalls,
-        heads: Heads,
-        degraded: DegradedStreams,
-        sleep: Sleep,
-        on_elsewhere: Elsewhere | None,
-        settle: Callable[[StreamKey, Position], Awaitable[StreamInfo]],
-    ) -> None:
+    def __init__(self, authority: Authority, heads: Heads, sleep: Sleep) -> None:
         self.under_way: set[StreamKey] = set()
-        self._store = store
-        self._calls = calls
+        self._authority = authority
         self._heads = heads
-        self._degraded = degraded
         self._sleep = sleep
-        self._on_elsewhere = on_elsewhere
-        self._settle = settle
         self._settled = asyncio.Event()
         self._waiting: dict[StreamKey, dict[int, _Waiting]] = {}
         self._count = self._size = 0
@@ -115,7 +94,7 @@ class Sequencer:
     # ---- one message ----
 
     def offer(self, key: StreamKey, position: Position, message_id: str | None, size: int, deliver: DeliverAt) -> None:
-        """Delivers a message that another node stored, now or when its turn comes; see `History.offer`."""
+        """Delivers a message that another node published, now or when its turn comes; see `History.offer`."""
         head = self._heads.get(key)
         if head is None and key not in self.under_way:
             head = position._replace(serial=position.serial - 1)
@@ -130,7 +109,7 @@ class Sequencer:
         self.hold(key, position, message_id, size, deliver)
 
     def hold(self, key: StreamKey, position: Position, message_id: str | None, size: int, deliver: DeliverAt) -> None:
-        """Has a stored message wait for those before it, which come from other nodes or else from the store."""
+        """Has a message wait for those before it, which come from other nodes or else from the authority."""
         waiting = self._waiting.get(key, {})
         room = len(waiting) < _MAX_WAITING and self._count < _MAX_WAITING_TOGETHER
         if room and self._size + size <= _MAX_WAITING_BYTES and position.serial not in waiting:
@@ -166,10 +145,10 @@ class Sequencer:
         for serial in [serial for serial in self._waiting.get(key, ()) if last is None or serial <= last]:
             self._take(key, serial)
 
-    # ---- from the store ----
+    # ---- from the authority ----
 
     async def catch_up(self, key: StreamKey, position: Position | None = None) -> None:
-        """Delivers what the store has beyond what was delivered here; see `History.catch_up`."""
+        """Delivers what the authority has beyond what was delivered here; see `History.catch_up`."""
         while (reading := self._reading.get(key)) is not None:
             await asyncio.wait({reading})
             if self._has_passed(key, position):
@@ -197,56 +176,55 @@ class Sequencer:
         delivered, or waits here.
         """
         known, known_id = self._heads.get(key), self._heads.message_id(key)
-        start = known.serial if known is not None else position.serial if position is not None else 0
-        bounds = Bounds(start_serial=start)
-        page = await self._calls.read(self._store.read(*key, bounds=bounds, direction="oldest_first", limit=_PAGE))
+        start = known.serial if known is not None else position.serial if position is not None else None
+        reading = await self._authority.read(key, start)
         await self.idle(key)
-        self._degraded.check(key, page.info)
-        head, info = self._heads.get(key), page.info
-        if info is None:
+        self._authority.check(key, reading)
+        head = self._heads.get(key)
+        if reading is None:
             return False
         if (known and known.stream_id) != (head and head.stream_id):
             return True
-        if known is not None and (self._heads.fell_back(known, info.head) or _is_another(page, known, known_id)):
+        if known is not None and self._authority.has_lost(known, known_id, reading):
             await self._go_on_renamed(key, known)
             return True
-        if known is None or known.stream_id != info.stream_id:
+        if known is None or known.stream_id != reading.head.stream_id:
             # It begins with the message that is asked for.
-            first = info.head
-            if position is not None and position.stream_id == info.stream_id:
+            first = reading.head
+            if position is not None and position.stream_id == first.stream_id:
                 first = first._replace(serial=min(position.serial - 1, first.serial))
             if known is not None:
                 self._heads.move(key, first)
-                return first.serial < info.head.serial
+                return first.serial < reading.head.serial
             self._heads.advance(key, first)
         before = self._serial(key)
-        for row in page.rows:
-            self._deliver(key, row)
-        if not page.has_more:
-            self._skip_to(key, info.head)
+        for message in reading.messages:
+            self._deliver(key, message)
+        if not reading.more:
+            self._skip_to(key, reading.head)
         self._drop(key, self._serial(key))
         self.drain(key)
-        return page.has_more or (key in self._waiting and self._serial(key) > before)
+        return reading.more or (key in self._waiting and self._serial(key) > before)
 
     async def _go_on_renamed(self, key: StreamKey, known: Position) -> None:
-        """The store fell back behind what was delivered here: what waits is delivered under another stream id."""
-        info = await self._settle(key, known)
+        """The stream lost what was delivered here: what waits is delivered under another stream id."""
+        settled = await self._authority.settle(key, known)
         head = self._heads.get(key)
-        if head is None or head.stream_id != info.stream_id:
-            last = min(self._waiting.get(key, ()), default=info.next_serial) - 1
-            self._heads.move(key, Position(info.stream_id, min(last, info.head.serial)))
+        if head is None or head.stream_id != settled.stream_id:
+            last = min(self._waiting.get(key, ()), default=settled.serial + 1) - 1
+            self._heads.move(key, settled._replace(serial=min(last, settled.serial)))
 
-    def _deliver(self, key: StreamKey, row: Row) -> None:
-        if row.serial <= self._serial(key):
+    def _deliver(self, key: StreamKey, message: Numbered) -> None:
+        place = message.place
+        if place.serial <= self._serial(key):
             return
-        place = Position(row.stream_id, row.serial)
-        self._skip_to(key, place._replace(serial=row.serial - 1))
-        self._heads.advance(key, place, row.message_id)
-        own = self._waiting.get(key, {}).get(row.serial)
-        if own is not None and own.message_id == row.message_id:
+        self._skip_to(key, place._replace(serial=place.serial - 1))
+        self._heads.advance(key, place, message.message_id)
+        own = self._waiting.get(key, {}).get(place.serial)
+        if own is not None and own.message_id == message.message_id:
             _say(key, own.deliver, place)
-        elif is_shown(row) and (elsewhere := self._on_elsewhere) is not None:
-            _say(key, lambda _: elsewhere(*key, row), place)
+        elif message.deliver is not None:
+            _say(key, message.deliver, place)
 
     def _skip_to(self, key: StreamKey, place: Position) -> None:
         """Goes on behind a place, over messages that retention took away before they were delivered here."""
@@ -264,7 +242,7 @@ class Sequencer:
         return 0 if head is None else head.serial
 
     async def _follow(self, key: StreamKey, position: Position) -> None:
-        """Brings what waits to its subscribers, with a hole that is announced where the store does not answer."""
+        """Brings what waits to its subscribers, with a hole that is announced where the authority does not answer."""
         delay, waited = _FIRST_DELAY, 0.0
         while True:
             await self._sleep(delay)
@@ -300,12 +278,3 @@ def _say(key: StreamKey, deliver: DeliverAt, position: Position) -> None:
         deliver(position)
     except Exception as defect:  # noqa: BLE001 - it is stored, and the others have to be delivered
         _log.error("a stored message could not be delivered", channel=key[1], exc_info=defect)
-
-
-def _is_another(page: Page, known: Position, message_id: str | None) -> bool:
-    """Whether something else stands where the message was that was delivered last, as in a backup that was added to."""
-    return message_id is not None and any(
-        row.serial == known.serial and row.stream_id == known.stream_id and row.message_id != message_id
-        for row in page.rows[:1]
-        if is_shown(row)
-    )

@@ -27,6 +27,7 @@ from sockudo.base.stream_records import (
 )
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.errors import SockudoError
+from sockudo.history.authority import DeliverAt, Elsewhere, StoreAuthority
 from sockudo.history.calls import Sleep, StoreCalls, unavailable
 from sockudo.history.degraded import DegradedStreams
 from sockudo.history.heads import Heads, StreamChanged, StreamKey
@@ -35,7 +36,7 @@ from sockudo.history.query import HistoryQuery, Purge, Reset, socket_query
 from sockudo.history.reads import Origins, Reads
 from sockudo.history.replay import Failed, Replayed, Wanted, replay
 from sockudo.history.rewind import Predicate, Rewound, rewind
-from sockudo.history.sequencer import DeliverAt, Elsewhere, Sequencer
+from sockudo.history.sequencer import Sequencer
 from sockudo.history.taking import Taking
 from sockudo.history.upkeep import Expiry, HistoryCounters, HistoryOptions, Tally
 from sockudo.history.writer import Deliver, Writer
@@ -85,9 +86,8 @@ class History:
         )
         self.taking = taking = Taking(store, self._calls, self._degraded, clock, sleep)
         capacity = self.options.queue_capacity
-        self._sequencer = sequencer = Sequencer(
-            store, self._calls, self._heads, self._degraded, sleep, on_elsewhere, self._settle
-        )
+        authority = StoreAuthority(store, self._calls, self._heads, self._degraded, on_elsewhere, self._settle)
+        self._sequencer = sequencer = Sequencer(authority, self._heads, sleep)
         self._writer = Writer(
             store, self._calls, self._heads, self._degraded, taking, sequencer, clock, sleep, self.counters, capacity
         )

@@ -8,9 +8,9 @@ from sockudo.base.clock import Clock
 from sockudo.base.spans import Span, Tracer
 from sockudo.base.stream_records import Append, Committed
 from sockudo.errors import SockudoError
+from sockudo.history.authority import Elsewhere
 from sockudo.history.calls import Sleep
 from sockudo.history.heads import StreamChanged
-from sockudo.history.sequencer import Elsewhere
 from sockudo.history.service import History, HistoryOptions, StreamTrimmed
 from sockudo.history.upkeep import HistoryCounters
 from sockudo.history.writer import Deliver
