@@ -40,7 +40,7 @@ OWNERS = {
     "starlette": {"dashboard", "edge", "push", "server", "webhooks"},
     "jinja2": {"dashboard"},
     "httptools": {"edge", "outbound", "server", "testing"},
-    "cryptography": {"push", "testing"},
+    "cryptography": {"drivers", "push", "testing"},
     "h2": {"outbound", "testing"},
     "http_ece": {"push"},
     "hpack": {"outbound"},

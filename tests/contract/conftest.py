@@ -18,6 +18,7 @@ from sockudo.push.ports import PushStore
 from sockudo.push.stores.sql import SqlPushStore
 from support.databases import DatabaseServer
 from support.history import Place
+from support.nats import NatsProcess, nats_server
 from support.push_stores import PushPlace
 
 SERVERS = ("postgres", "mariadb")
@@ -34,6 +35,13 @@ def _place(kind: str, request: pytest.FixtureRequest) -> Place:
     place = Place(kind, request.getfixturevalue("tmp_path") / "data", _server(kind, request))
     place.empty()
     return place
+
+
+@pytest.fixture
+def nats() -> Iterator[NatsProcess]:
+    """A NATS server, used by nobody else."""
+    with nats_server() as server:
+        yield server
 
 
 @pytest.fixture(params=["memory", *SQL])

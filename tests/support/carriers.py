@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from typing import Protocol
 
 from sockudo.cluster.carrier import Carrier, CarrierObserver
+from sockudo.drivers.carriers.nats import NatsCarrier
+from support.nats import nats_server
 
-__all__ = ["CARRIERS", "Broker", "Heard", "MemoryBroker", "MemoryCarrier", "broker_of"]
+__all__ = ["CARRIERS", "Broker", "Heard", "MemoryBroker", "MemoryCarrier", "broker_of", "cut_connection"]
 
 
 class Heard:
@@ -144,11 +149,39 @@ class MemoryCarrier:
             self._observer.connected()
 
 
+class NatsBroker:
+    """A NATS server of its own."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self.server = self._stack.enter_context(nats_server())
+
+    def carrier(self) -> NatsCarrier:
+        return NatsCarrier(self.server.settings)
+
+    async def cut(self, carrier: Carrier) -> None:
+        assert isinstance(carrier, NatsCarrier)
+        cut_connection(carrier)
+
+    async def close(self) -> None:
+        self._stack.close()
+
+
+def cut_connection(carrier: NatsCarrier) -> None:
+    """Ends what the carrier has with its server, as a network does."""
+    connection = carrier._link.current
+    assert connection is not None
+    assert connection._transport is not None
+    descriptor = connection._transport.get_extra_info("socket").fileno()
+    with socket.socket(fileno=os.dup(descriptor)) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
+
+
 def _memory() -> Broker:
     return MemoryBroker()
 
 
-CARRIERS: dict[str, Callable[[], Broker]] = {"memory": _memory}
+CARRIERS: dict[str, Callable[[], Broker]] = {"memory": _memory, "nats": NatsBroker}
 """What makes a broker for one test, by the name of the driver."""
 
 

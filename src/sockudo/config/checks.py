@@ -29,6 +29,7 @@ def check(draft: Draft) -> None:
     _check_unix_socket(draft)
     _check_pools(draft)
     _check_redis(draft)
+    _check_nats(draft)
     _check_webhooks(draft)
     _check_deltas(draft)
     _check_credentials(draft)
@@ -149,10 +150,38 @@ def _check_redis(draft: Draft) -> None:
     problem = None if url is None else useless_redis_url(url)
     if problem is not None:
         draft.problems.append(f"{_place(draft, 'queue.redis.url_override')}: queue.redis.url_override {problem}")
-    certificate, key = (f"database.redis.master_tls.client_{name}_path" for name in ("cert", "key"))
+    _check_tls_files(draft, "database.redis.master_tls")
+
+
+def _check_nats(draft: Draft) -> None:
+    if _value(draft, "adapter.driver") != "nats":
+        # Other software has some of these variables, too.
+        return
+    if any("@" in server for server in _value(draft, "adapter.nats.servers")):
+        draft.problems.append(
+            f"{_place(draft, 'adapter.nats.servers')}: adapter.nats.servers has a user or a password in it, and it is "
+            "shown: use adapter.nats.username and adapter.nats.password"
+        )
+    ways = [f"adapter.nats.{name}" for name in ("username", "token", "credentials_path")]
+    used = [path for path in ways if _value(draft, path)]
+    if len(used) > 1:
+        draft.problems.append(f"{_place(draft, *used)}: {' and '.join(used)} exclude each other: keep one of them")
+    if _value(draft, "adapter.nats.password") and not _value(draft, "adapter.nats.username"):
+        path = "adapter.nats.password"
+        draft.problems.append(f"{_place(draft, path)}: {path} needs adapter.nats.username")
+    _check_files(draft, "adapter.nats.credentials_path")
+    _check_tls_files(draft, "adapter.nats.tls")
+
+
+def _check_tls_files(draft: Draft, section: str) -> None:
+    authorities, certificate, key = (f"{section}.{name}_path" for name in ("ca", "client_cert", "client_key"))
     if (_value(draft, certificate) is None) != (_value(draft, key) is None):
         draft.problems.append(f"{_place(draft, certificate, key)}: {certificate} and {key} go together")
-    for path in ("database.redis.master_tls.ca_path", certificate, key):
+    _check_files(draft, authorities, certificate, key)
+
+
+def _check_files(draft: Draft, *paths: str) -> None:
+    for path in paths:
         name = _value(draft, path)
         if name is not None and not os.access(name, os.R_OK):
             draft.problems.append(f"{_place(draft, path)}: {path} = {name!r} is no file that this user can read")

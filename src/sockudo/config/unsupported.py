@@ -28,6 +28,8 @@ _ONE_REDIS = "this version knows one Redis server: name it, or the master, in `d
 _QUEUE = "webhook deliveries wait in this version's own queue"
 _BROKERS = "redis_cluster nats pulsar rabbitmq google_pubsub kafka iggy sqs sns"
 _COORDINATION = "every node makes its own differences, and nothing has to be agreed on"
+_NODES_BEAT = "nodes know each other by their beats"
+_NATS_QUEUES = "what NATS sends is taken at once, so nothing waits in this process"
 _APPS_IN_MEMORY = "apps are held in memory and changes are seen at once"
 
 PARTS: Mapping[str, str] = {
@@ -56,6 +58,13 @@ PARTS: Mapping[str, str] = {
 """Sections and keys of parts that are not here yet, with the reason."""
 
 NO_EFFECT: Mapping[str, str] = {
+    "adapter.nats.client_capacity": _NATS_QUEUES,
+    "adapter.nats.discovery_idle_wait_ms": _NODES_BEAT,
+    "adapter.nats.discovery_max_wait_ms": _NODES_BEAT,
+    "adapter.nats.no_echo": "nodes hear themselves: what does not come back shows that they are cut off",
+    "adapter.nats.nodes_number": _NODES_BEAT,
+    "adapter.nats.presence_sync_chunk_size": "presence is sent in parts of one size",
+    "adapter.nats.subscription_capacity": _NATS_QUEUES,
     "app_manager.cache": _APPS_IN_MEMORY,
     "app_manager.scylladb": "nothing reads it",
     "cache.memory.cleanup_interval": "entries are looked at when they end",
@@ -166,8 +175,7 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "adapter.nats": (
         "NATS_",
         (
-            "SERVERS PREFIX REQUEST_TIMEOUT_MS CONNECTION_TIMEOUT_MS USERNAME PASSWORD TOKEN NODES_NUMBER "
-            "DISCOVERY_MAX_WAIT_MS DISCOVERY_IDLE_WAIT_MS CLIENT_CAPACITY SUBSCRIPTION_CAPACITY MAX_RECONNECTS NO_ECHO "
+            "NODES_NUMBER DISCOVERY_MAX_WAIT_MS DISCOVERY_IDLE_WAIT_MS CLIENT_CAPACITY SUBSCRIPTION_CAPACITY NO_ECHO "
             "PRESENCE_SYNC_CHUNK_SIZE"
         ),
     ),

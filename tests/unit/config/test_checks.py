@@ -183,3 +183,52 @@ def test_seconds_that_look_like_milliseconds(loaded: Load, text: str, words: str
 )
 def test_seconds_that_may_be_meant(loaded: Load, text: str) -> None:
     assert loaded(text).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (
+            'servers = ["nats://ann:pass@a:4222"]',
+            (
+                "adapter.nats.servers has a user or a password in it, and it is shown: use adapter.nats.username and "
+                "adapter.nats.password"
+            ),
+        ),
+        (
+            'username = "ann"\ntoken = "x"',
+            "adapter.nats.username and adapter.nats.token exclude each other: keep one of them",
+        ),
+        ('password = "x"', "adapter.nats.password needs adapter.nats.username"),
+        (
+            'credentials_path = "/not/here"',
+            "adapter.nats.credentials_path = '/not/here' is no file that this user can read",
+        ),
+        (
+            f'tls.client_cert_path = "{__file__}"',
+            "adapter.nats.tls.client_cert_path and adapter.nats.tls.client_key_path go together",
+        ),
+        ('tls.ca_path = "/not/here"', "adapter.nats.tls.ca_path = '/not/here' is no file that this user can read"),
+    ],
+)
+def test_what_nats_is_told_fits_together(lines: str, problem: str, problems: Problems, loaded: Load) -> None:
+    text = f"[adapter]\ndriver = '{{}}'\n[adapter.nats]\n{lines}"
+    assert problems(text.format("nats")) == (f"sockudo.toml: {problem}",)
+    # The variables of NATS belong to other software, too.
+    assert loaded(text.format("local")).settings.adapter.driver == "local"
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('servers = ["a", "http://b"]', "has 'http://b', which is not the address of a NATS server"),
+        ('servers = ["a:99999"]', "has 'a:99999', which is not the address"),
+        ("servers = []", "names no server"),
+        ('prefix = "a.>"', "cannot begin a subject"),
+        ('prefix = ""', "cannot begin a subject"),
+        ('prefix = "$SYS"', "cannot begin a subject"),
+    ],
+)
+def test_addresses_and_prefixes_of_nats(line: str, problem: str, problems: Problems) -> None:
+    (told,) = problems(f"[adapter.nats]\n{line}")
+    assert problem in told

@@ -29,6 +29,7 @@ def other_value(setting: Setting) -> tuple[str, object]:
             return "PUT, a.test", ("PUT", "a.test")
         case _:
             texts = {
+                "adapter.nats.prefix": "chat",
                 "unix_socket.permission_mode": "600",
                 "log_level": "error",
                 "metrics.prometheus.prefix": "x_",
@@ -63,10 +64,10 @@ def test_an_empty_variable_is_not_set(name: str, loaded: Load) -> None:
 
 
 def test_a_bad_value_names_the_variable(problems: Problems) -> None:
-    assert problems(env={"ADAPTER_DRIVER": "nats", "CORS_ORIGINS": "a*b*", "DEBUG_MODE": "si"}) == (
+    assert problems(env={"ADAPTER_DRIVER": "kafka", "CORS_ORIGINS": "a*b*", "DEBUG_MODE": "si"}) == (
         "environment: DEBUG_MODE = 'si' is neither true nor false",
         "environment: CORS_ORIGINS = 'a*b*' has the origin pattern 'a*b*', which has more than one '*'",
-        "environment: ADAPTER_DRIVER = 'nats' is not supported by this version; the only value is 'local'",
+        "environment: ADAPTER_DRIVER = 'kafka' is not supported by this version; the values are 'local', 'nats'",
     )
 
 
@@ -119,12 +120,12 @@ def test_a_filter_for_other_programs_is_only_told(loaded: Load, problems: Proble
 
 def test_variables_of_absent_parts_are_told_by_reason(loaded: Load) -> None:
     environ = {
-        "REDIS_CLUSTER_NODES": "redis://x", "NATS_SERVERS": "nats://x", "ADAPTER_FALLBACK_TO_LOCAL": "false",
+        "REDIS_CLUSTER_NODES": "redis://x", "KAFKA_BROKERS": "x", "ADAPTER_FALLBACK_TO_LOCAL": "false",
         "DATABASE_DYNAMODB_REGION": "x", "HISTORY_WRITER_SHARDS": "5", "ANNOTATIONS_ENABLED": "false",
         "QUEUE_MAX_ATTEMPTS": "3", "CONFIG_FILE": "x.toml",
     }  # fmt: skip
     assert loaded(env=environ).warnings == (
-        "ADAPTER_FALLBACK_TO_LOCAL, NATS_SERVERS, REDIS_CLUSTER_NODES have no effect: this version is one node",
+        "ADAPTER_FALLBACK_TO_LOCAL, KAFKA_BROKERS, REDIS_CLUSTER_NODES have no effect: this version is one node",
         "DATABASE_DYNAMODB_REGION has no effect: the databases of this version are SQLite, PostgreSQL and MySQL",
         "HISTORY_WRITER_SHARDS has no effect: one writer stores what waits for it in few transactions",
         (
@@ -196,7 +197,7 @@ def test_names_of_other_software_are_no_mistakes(loaded: Load, name: str) -> Non
 @pytest.mark.parametrize(
     "name",
     [
-        "SCYLLADB_NODES", "NATS_CLIENT_CAPACITY", "NATS_SUBSCRIPTION_CAPACITY", "NATS_MAX_RECONNECTS", "NATS_NO_ECHO",
+        "SCYLLADB_NODES", "NATS_CLIENT_CAPACITY", "NATS_SUBSCRIPTION_CAPACITY", "NATS_NODES_NUMBER", "NATS_NO_ECHO",
         "NATS_PRESENCE_SYNC_CHUNK_SIZE",
     ],
 )  # fmt: skip

@@ -110,8 +110,8 @@ def test_choices(path: str, raw: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("path", "raw", "text"),
     [
-        ("adapter.driver", "redis", "is not supported by this version; the only value is 'local'"),
-        ("adapter.driver", "rabbit-mq", "is not supported by this version; the only value is 'local'"),
+        ("adapter.driver", "kafka", "is not supported by this version; the values are 'local', 'nats'"),
+        ("adapter.driver", "rabbit-mq", "is not supported by this version; the values are 'local', 'nats'"),
         (
             "app_manager.driver",
             "surreal",

@@ -29,6 +29,7 @@ from sockudo.config.sections.limits import (
     WebSocket,
     WebSocketRateLimit,
 )
+from sockudo.config.sections.nats import AdapterNats, NatsTls
 from sockudo.config.sections.push import (
     Push,
     PushBackpressure,
@@ -60,6 +61,7 @@ from sockudo.config.sections.webhooks import (
 
 __all__ = [
     "Adapter",
+    "AdapterNats",
     "ApiRateLimit",
     "AppManager",
     "Cache",
@@ -87,6 +89,7 @@ __all__ = [
     "MemoryCache",
     "Metrics",
     "Mysql",
+    "NatsTls",
     "Postgres",
     "Presence",
     "PresenceHistory",

@@ -8,10 +8,11 @@ import msgspec
 
 from sockudo.config.apps import App
 from sockudo.config.keys import Key
+from sockudo.config.sections.nats import AdapterNats
 
 __all__ = ["Adapter", "AppManager", "Cache", "InlineApps", "MemoryCache"]
 
-_BROKERS = ("redis", "redis-cluster", "nats", "pulsar", "rabbitmq", "google-pubsub", "kafka", "iggy")
+_BROKERS = ("redis", "redis-cluster", "pulsar", "rabbitmq", "google-pubsub", "kafka", "iggy")
 _BROKER_SPELLINGS = (
     ("rabbit-mq", "rabbitmq"),
     ("gcp-pubsub", "google-pubsub"),
@@ -28,18 +29,19 @@ _DATABASE_SPELLINGS = (
 
 
 class Adapter(msgspec.Struct, frozen=True):
-    """How nodes are joined. This version is one node."""
+    """How nodes are joined."""
 
     driver: Annotated[
         str,
         Key(
-            "How nodes are joined",
+            "How nodes are joined: `local` is one node alone",
             env="ADAPTER_DRIVER",
-            choices=("local",),
+            choices=("local", "nats"),
             elsewhere=_BROKERS,
             aliases=_BROKER_SPELLINGS,
         ),
     ] = "local"
+    nats: AdapterNats = AdapterNats()
 
 
 class InlineApps(msgspec.Struct, frozen=True):

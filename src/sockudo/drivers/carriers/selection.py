@@ -14,14 +14,16 @@ __all__ = ["configured_carrier"]
 
 
 class _Driver(NamedTuple):
-    """Where a carrier is made, as ``function(settings)``, and the extra that installs what it needs."""
+    """Where a carrier is made, as ``function(settings)``, and the extra that installs what it needs, if any."""
 
     module: str
     function: str
-    extra: str
+    extra: str = ""
 
 
-_DRIVERS: Final[Mapping[str, _Driver]] = {}
+_DRIVERS: Final[Mapping[str, _Driver]] = {
+    "nats": _Driver("sockudo.drivers.carriers.nats", "nats_carrier"),
+}
 
 
 def configured_carrier(settings: Settings) -> Carrier | None:

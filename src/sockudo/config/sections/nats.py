@@ -1,0 +1,99 @@
+"""NATS between nodes: ``adapter.nats`` (spec: platform § 1.4)."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+
+from sockudo.config.keys import Key
+
+__all__ = ["AdapterNats", "NatsTls"]
+
+_SCHEMES = ("nats", "tls")
+_PREFIX = re.compile(r"[^\s.*>$][^\s.*>]*(\.[^\s.*>]+)*\.?")
+
+
+def _useless_servers(servers: tuple[str, ...]) -> str | None:
+    if not servers:
+        return "names no server"
+    for server in servers:
+        # One with a user or a password is refused later, where it is not quoted.
+        if "@" not in server and not _is_address(server):
+            return f"has {server!r}, which is not the address of a NATS server: nats://host:4222, or tls:// for TLS"
+    return None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        url = urlsplit(text if "://" in text else f"nats://{text}")
+        port = url.port
+    except ValueError:
+        return False
+    return url.scheme in _SCHEMES and bool(url.hostname) and port != 0 and url.path in {"", "/"}
+
+
+def _useless_prefix(text: str) -> str | None:
+    if len(text) <= 100 and _PREFIX.fullmatch(text):
+        return None
+    return "cannot begin a subject: at most 100 characters, words joined by '.', without spaces, '*' and '>'"
+
+
+class NatsTls(msgspec.Struct, frozen=True):
+    """TLS to the NATS servers."""
+
+    enabled: Annotated[
+        bool, Key("TLS, as `tls://` in an address and a server that asks for it have it too", env="NATS_TLS_ENABLED")
+    ] = False
+    ca_path: Annotated[
+        str | None,
+        Key("PEM file of the authorities that count, in place of the system's", env="NATS_TLS_CA_PATH"),
+    ] = None
+    client_cert_path: Annotated[
+        str | None, Key("PEM file of this server's certificate", env="NATS_TLS_CLIENT_CERT_PATH")
+    ] = None
+    client_key_path: Annotated[str | None, Key("PEM file of its private key", env="NATS_TLS_CLIENT_KEY_PATH")] = None
+
+
+class AdapterNats(msgspec.Struct, frozen=True):
+    """NATS between nodes. Passwords and tokens never leave through ``repr``."""
+
+    servers: Annotated[
+        tuple[str, ...],
+        Key(
+            "Servers of one cluster: `nats://host:4222`, or `tls://` for TLS; others of it are found by themselves",
+            env="NATS_SERVERS",
+            check=_useless_servers,
+        ),
+    ] = ("nats://localhost:4222",)
+    prefix: Annotated[
+        str, Key("What the subjects of these nodes begin with", env="NATS_PREFIX", check=_useless_prefix)
+    ] = "sockudo_adapter:"
+    username: Annotated[str | None, Key("Who connects", env="NATS_USERNAME")] = None
+    password: Annotated[str | None, Key("That user's password", env="NATS_PASSWORD", secret=True)] = None
+    token: Annotated[str | None, Key("A token, in place of a user", env="NATS_TOKEN", secret=True)] = None
+    credentials_path: Annotated[
+        str | None,
+        Key("A `.creds` file with the user's JWT and key, in place of a user", env="NATS_CREDENTIALS_PATH"),
+    ] = None
+    connection_timeout_ms: Annotated[
+        int,
+        Key("How long connecting to a server may take", env="NATS_CONNECTION_TIMEOUT_MS", unit="ms", low=100),
+    ] = 5000
+    request_timeout_ms: Annotated[
+        int,
+        Key("A server that says nothing for longer is given up", env="NATS_REQUEST_TIMEOUT_MS", unit="ms", low=100),
+    ] = 5000
+    max_reconnects: Annotated[
+        int | None,
+        Key(
+            "Attempts in a row to connect again, after which the node stays alone; none: for ever",
+            env="NATS_MAX_RECONNECTS",
+        ),
+    ] = None
+    tls: NatsTls = NatsTls()
+
+    def __repr__(self) -> str:
+        return f"AdapterNats(servers={self.servers!r}, prefix={self.prefix!r})"
