@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import tempfile
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Protocol
 
 from sockudo.cluster.carrier import Carrier, CarrierObserver
+from sockudo.drivers.carriers.mesh import MeshCarrier, mesh_carrier
 from sockudo.drivers.carriers.nats import NatsCarrier
 from support.nats import nats_server
 
-__all__ = ["CARRIERS", "Broker", "Heard", "MemoryBroker", "MemoryCarrier", "broker_of", "cut_connection"]
+__all__ = ["CARRIERS", "Broker", "Heard", "MemoryBroker", "MemoryCarrier", "MeshBroker", "broker_of", "cut_connection"]
 
 
 class Heard:
@@ -181,7 +184,26 @@ def _memory() -> Broker:
     return MemoryBroker()
 
 
-CARRIERS: dict[str, Callable[[], Broker]] = {"memory": _memory, "nats": NatsBroker}
+class MeshBroker:
+    """A run directory; what is cut are the sockets of one worker's links."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="mesh-")
+
+    def carrier(self) -> Carrier:
+        return mesh_carrier(Path(self._folder.name))
+
+    async def cut(self, carrier: Carrier) -> None:
+        assert isinstance(carrier, MeshCarrier)
+        for link in tuple(carrier._links.values()):
+            link.abort()
+
+    async def close(self) -> None:
+        assert not list(Path(self._folder.name).iterdir()), "sockets are left"
+        self._folder.cleanup()
+
+
+CARRIERS: dict[str, Callable[[], Broker]] = {"memory": _memory, "mesh": MeshBroker, "nats": NatsBroker}
 """What makes a broker for one test, by the name of the driver."""
 
 
