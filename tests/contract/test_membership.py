@@ -89,3 +89,23 @@ async def test_a_node_that_others_hold_dead_is_fenced(ground: Ground) -> None:
     await ground.settle()
     assert b.membership.fenced()
     assert not a.membership.fenced()
+
+
+async def test_a_node_that_drains_owns_nothing_while_another_one_lives(ground: Ground) -> None:
+    a, b = [await ground.join(name) for name in "ab"]
+    await ground.settle()
+    b.membership.drain()
+    await ground.settle()
+    keys = [f"key-{number}" for number in range(50)]
+    for node in (a, b):
+        assert {node.membership.owner(key) for key in keys} == {a.membership.me}
+    assert b.membership.draining
+    assert not a.membership.draining
+    a.leave()
+    await ground.settle()
+    assert {b.membership.owner(key) for key in keys} == {b.membership.me}
+
+
+async def test_a_node_that_is_well_is_not_unheard(ground: Ground) -> None:
+    a = await ground.join("a")
+    assert a.membership.unheard() == 0.0

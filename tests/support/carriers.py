@@ -95,6 +95,8 @@ class MemoryCarrier:
         self.name = "a broker inside the process"
         self.max_payload = 8 * 1024 * 1024
         self.dropped = 0
+        # What it publishes reaches nobody, itself included.
+        self.mute = False
         self._broker = broker
         self._topics: set[str] = set()
         self._observer: CarrierObserver | None = None
@@ -111,7 +113,7 @@ class MemoryCarrier:
         self._observer = None
 
     def publish(self, topic: str, payload: bytes) -> None:
-        if self._observer is not None:
+        if self._observer is not None and not self.mute:
             for carrier in tuple(self._broker.subscribers.get(topic, ())):
                 carrier.put(topic, payload)
 

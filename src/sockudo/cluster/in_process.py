@@ -81,6 +81,7 @@ class InProcessMembership:
 
     def __init__(self, me: Node, network: Network) -> None:
         self.me = me
+        self.draining = False
         self._network = network
         self._observers: list[Callable[[NodeChange], None]] = []
 
@@ -93,10 +94,17 @@ class InProcessMembership:
     def owner(self, key: str) -> Node:
         if len(self._network.members) <= 1:
             return self.me
-        return ranked_owners(key, self._network.live())[0]
+        nodes = [membership.me for _, membership in self._network.members.values() if not membership.draining]
+        return ranked_owners(key, nodes or self._network.live())[0]
 
     def fenced(self) -> bool:
         return self.me.id not in self._network.members
+
+    def unheard(self) -> float:
+        return 0.0
+
+    def drain(self) -> None:
+        self.draining = True
 
     def watch(self, observer: Callable[[NodeChange], None]) -> None:
         self._observers.append(observer)

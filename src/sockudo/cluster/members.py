@@ -105,7 +105,8 @@ class NetworkMembership:
         self._buried: dict[str, int] = {}
         self._told: dict[str, float] = {}
         now = clock()
-        self._heard_self = now
+        # When this node last heard itself, and when it last did so without being fenced.
+        self._heard_self = self._well = now
         self._beat_back = self._ping_back = -1.0
         self._fenced_until = 0.0
         self._next_beat = now
@@ -131,6 +132,14 @@ class NetworkMembership:
     def fenced(self) -> bool:
         now = self._clock()
         return self._gone or now < self._fenced_until or now - self._heard_self > self.timing.fence
+
+    def unheard(self) -> float:
+        return max(self._clock() - self._well, 0.0) if self.deaf or self.fenced() else 0.0
+
+    def drain(self) -> None:
+        if not self.draining:
+            self.draining = True
+            self._beat(self._clock())
 
     def watch(self, observer: Callable[[NodeChange], None]) -> None:
         self._observers.append(observer)
@@ -277,6 +286,8 @@ class NetworkMembership:
                 peer.heard = peer.heard_beat = now
             _log.warning("this node hears itself again")
             self._resync()
+        if not self.deaf and now >= self._fenced_until:
+            self._well = sent
 
     def _bury(self, peer: Peer, why: Literal["left", "is silent"]) -> None:
         node = peer.node

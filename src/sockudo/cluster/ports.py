@@ -140,6 +140,9 @@ class Membership(Protocol):
 
     me: Node
 
+    draining: bool
+    """Whether this node is about to go: see `drain`."""
+
     def live(self) -> Sequence[Node]:
         """Every live node, this one included, ordered by id."""
 
@@ -151,6 +154,12 @@ class Membership(Protocol):
 
     def fenced(self) -> bool:
         """Whether the others may hold this node dead by now: then it must not number, answer or publish anything."""
+
+    def unheard(self) -> float:
+        """For how many seconds this node has not heard itself, or may be held dead; 0.0 while all is well."""
+
+    def drain(self) -> None:
+        """From now on this node owns nothing, as long as another one lives."""
 
     def watch(self, observer: Callable[[NodeChange], None]) -> None:
         """From now on ``observer`` is called with every change."""

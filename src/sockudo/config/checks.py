@@ -18,6 +18,8 @@ __all__ = ["check"]
 _PUSH_PROVIDERS = ("fcm", "apns", "webpush", "hms", "wns")
 _SEVERAL_REDIS = ("database.redis.sentinels", "database.redis.cluster", "database.redis.cluster_nodes")
 _UNLIKELY = 100
+_LEAST_BEAT_MS = 100
+_BEATS_OF_A_TIMEOUT = 5
 _SPANS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 _KNOWN_SECRETS = frozenset({DEV_APP.secret, "secret", "changeme"})
 
@@ -36,6 +38,7 @@ def check(draft: Draft) -> None:
     _check_dashboard(draft)
     _check_push(draft)
     _check_cors(draft)
+    _check_nodes(draft)
     _check_seconds(draft)
 
 
@@ -244,6 +247,22 @@ def _check_push(draft: Draft) -> None:
 def _check_cors(draft: Draft) -> None:
     reasons = ((pattern, origins.why_unmatched(pattern)) for pattern in _value(draft, "cors.origin"))
     draft.warnings.extend(f"cors.origin has {pattern!r}, which {why}" for pattern, why in reasons if why)
+
+
+def _check_nodes(draft: Draft) -> None:
+    """Other servers take these with a warning, too, and their own defaults are among them."""
+    paths = ("adapter.cluster_health.heartbeat_interval_ms", "adapter.cluster_health.node_timeout_ms")
+    beat, timeout = (_value(draft, path) for path in paths)
+    if beat >= _LEAST_BEAT_MS and timeout >= _BEATS_OF_A_TIMEOUT * beat:
+        return
+    for path in paths:
+        draft.values.pop(path, None)
+        draft.origins.pop(path, None)
+    defaults = " and ".join(str(_value(draft, path)) for path in paths)
+    draft.warnings.append(
+        f"{paths[0]} = {beat} and {paths[1]} = {timeout} are not used, but the defaults, {defaults}: the interval must "
+        f"be at least {_LEAST_BEAT_MS} ms and the timeout at least {_BEATS_OF_A_TIMEOUT} intervals"
+    )
 
 
 def _check_seconds(draft: Draft) -> None:

@@ -69,9 +69,10 @@ def _note_parts(draft: Draft, given: Mapping[str, str]) -> None:
         path, switch = found
         part = unsupported.part_of(path)
         reason = part[1] if part else "nothing reads it"
-        if switch is not None and unsupported.SWITCHES[switch] and unsupported.switched_on(given[name]):
-            draft.problems.append(f"environment: {name} = {given[name]!r}: {reason}")
-        elif switch is None or unsupported.switched_on(given[name]):
+        if switch is not None:
+            if unsupported.switched_on(given[name]):
+                draft.problems.append(f"environment: {name} = {given[name]!r}: {reason}")
+        else:
             if given[name].strip() and name == "DATABASE_REDIS_CLUSTER_NODES":
                 draft.unused[path] = f"environment: {name}"
             idle.setdefault(reason, []).append(name)

@@ -247,7 +247,7 @@ def _grouped(*tables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _absent_tables() -> Iterator[str]:
-    refused = [f"`{path}`" for path, refuses in unsupported.SWITCHES.items() if refuses]
+    refused = [f"`{path}`" for path in unsupported.SWITCHES]
     yield "## Keys without effect\n\nConfigurations that have these load; a warning names what is ignored.\n"
     yield _table(("Keys", "Why"), _grouped(unsupported.NO_EFFECT))
     yield "## Parts that are not in this version\n\nThese load with a warning, or silently while they are off.\n"

@@ -16,6 +16,7 @@ from sockudo.config.sections import (
     AppManager,
     Cache,
     ChannelLimits,
+    Cluster,
     ConnectionRecovery,
     Cors,
     Dashboard,
@@ -179,6 +180,7 @@ class Settings(msgspec.Struct, frozen=True):
     logging: Logging = Logging()
     instance: Instance = msgspec.field(default_factory=Instance)
     adapter: Adapter = Adapter()
+    cluster: Cluster = Cluster()
     app_manager: AppManager = AppManager()
     cache: Cache = Cache()
     queue: Queue = Queue()

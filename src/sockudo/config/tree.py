@@ -61,12 +61,9 @@ def _weigh_part(draft: Draft, raw: Any, path: str, place: str) -> None:
         return
     _, reason = part
     switches = _switches(raw, path)
-    refused = [
-        name for name, value in switches.items() if unsupported.SWITCHES[name] and unsupported.switched_on(value)
-    ]
+    refused = [name for name, value in switches.items() if unsupported.switched_on(value)]
     draft.problems.extend(f"{place}: {name} = true: {reason}" for name in refused)
-    off = bool(switches) and not any(unsupported.switched_on(value) for value in switches.values())
-    if not refused and not off:
+    if not switches:
         label = f"[{path}]" if path in unsupported.PARTS and isinstance(raw, (Mapping, list)) else path
         draft.warnings.append(f"{place}: {label} has no effect: {reason}")
         if raw.get("nodes") if isinstance(raw, Mapping) else raw:

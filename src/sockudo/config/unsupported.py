@@ -6,7 +6,7 @@ loads with a warning that it has no effect.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 __all__ = [
@@ -30,6 +30,7 @@ _BROKERS = "redis_cluster nats pulsar rabbitmq google_pubsub kafka iggy sqs sns"
 _COORDINATION = "every node makes its own differences, and nothing has to be agreed on"
 _NODES_BEAT = "nodes know each other by their beats"
 _NATS_QUEUES = "what NATS sends is taken at once, so nothing waits in this process"
+_WATCHED = "joined nodes always watch each other, several times in each heartbeat"
 _APPS_IN_MEMORY = "apps are held in memory and changes are seen at once"
 
 PARTS: Mapping[str, str] = {
@@ -37,7 +38,6 @@ PARTS: Mapping[str, str] = {
     "adapter": "this version is one node",
     "ai_transport": "AI transport is not part of this version",
     "annotations": "annotations are not part of this version",
-    "cluster_health": "this version is one node",
     "database.dynamodb": _NO_DATABASE,
     "database.redis.cluster": _ONE_REDIS,
     "database.redis.cluster_nodes": _ONE_REDIS,
@@ -65,11 +65,14 @@ NO_EFFECT: Mapping[str, str] = {
     "adapter.nats.nodes_number": _NODES_BEAT,
     "adapter.nats.presence_sync_chunk_size": "presence is sent in parts of one size",
     "adapter.nats.subscription_capacity": _NATS_QUEUES,
+    "adapter.cluster_health.cleanup_interval_ms": _WATCHED,
+    "adapter.cluster_health.enabled": _WATCHED,
     "app_manager.cache": _APPS_IN_MEMORY,
     "app_manager.scylladb": "nothing reads it",
     "cache.memory.cleanup_interval": "entries are looked at when they end",
     "cache.memory.ttl": "entries end by `channel_limits.cache_ttl` and `idempotency.ttl_seconds`",
     "cache.redis": "the cache is in this process",
+    "cluster_health": "nothing reads it; the section is `adapter.cluster_health`",
     "cleanup": "closed connections are cleaned up at once",
     "database.mysql.cache_cleanup_interval": _APPS_IN_MEMORY,
     "database.mysql.cache_max_capacity": _APPS_IN_MEMORY,
@@ -95,15 +98,14 @@ NO_EFFECT: Mapping[str, str] = {
 }
 """Sections and keys that this server understands and does not need, with the reason."""
 
-SWITCHES: Mapping[str, bool] = {
-    "ably_compat.enabled": True,
-    "ai_transport.enabled": True,
-    "annotations.enabled": True,
-    "cluster_health.enabled": False,
-    "metrics.tcp_exporter.enabled": True,
-    "versioned_messages.enabled": True,
-}
-"""Switches of those parts: True when switching on is refused, False when it is on by default and only warned about."""
+SWITCHES: Sequence[str] = (
+    "ably_compat.enabled",
+    "ai_transport.enabled",
+    "annotations.enabled",
+    "metrics.tcp_exporter.enabled",
+    "versioned_messages.enabled",
+)
+"""Switches of those parts: switching on is refused."""
 
 INERT: frozenset[str] = frozenset(
     {
@@ -146,7 +148,6 @@ _PREFIXES: Mapping[str, str] = {
     "ADAPTER_IGGY_": "adapter",
     "AI_TRANSPORT_": "ai_transport",
     "CLEANUP_": "cleanup",
-    "CLUSTER_HEALTH_": "cluster_health",
     "DATABASE_DYNAMODB_": "database.dynamodb",
     "DATABASE_REDIS_CLUSTER_": "database.redis.cluster",
     "DATABASE_REDIS_SENTINEL_": "database.redis.sentinels",
@@ -195,6 +196,8 @@ _NAMES: Mapping[str, tuple[str, str]] = {
         ),
     ),
     "annotations": ("", "ANNOTATIONS_ENABLED"),
+    "adapter.cluster_health.cleanup_interval_ms": ("", "CLUSTER_HEALTH_CLEANUP_INTERVAL"),
+    "adapter.cluster_health.enabled": ("", "CLUSTER_HEALTH_ENABLED"),
     "cache.memory.cleanup_interval": ("", "CACHE_CLEANUP_INTERVAL"),
     "database.redis.key_prefix": ("", "DATABASE_REDIS_KEY_PREFIX"),
     "history.writer_shards": ("", "HISTORY_WRITER_SHARDS"),

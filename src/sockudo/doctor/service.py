@@ -29,6 +29,10 @@ _SERVER_CLOCK: Final = re.compile(r"clock, which says (-?[0-9]+)")
 _GATEWAY: Final = frozenset({502, 503, 504})
 _CHANNEL: Final = "sockudo-doctor"
 _STORE: Final = "Look whether the database, or the file in data_dir, can be reached and read by the server's user."
+_NODES: Final = (
+    "Look whether what joins the nodes (adapter.driver) can be reached from this node's machine, and whether all nodes "
+    "have the same settings under adapter. cluster.up_grace is how long a node stays ready meanwhile."
+)
 _WRITES: Final = (
     "Make room where the disk is full. A database that may only be read is a standby, or was set so "
     "(default_transaction_read_only, read_only): let database.postgres or database.mysql name the one that takes "
@@ -252,7 +256,7 @@ async def check_health(deployment: Deployment) -> Sequence[Finding]:
     if word == "DEGRADED":
         return judge_degraded(failed_checks(await operator_health(deployment)), _queue_place(deployment))
     if word == "ERROR":
-        return [await _failing_part(deployment)]
+        return [await _failing_part(deployment, answer.text.splitlines()[1:])]
     return [
         problem(f"/up is answered with {answer.status} and no word of a Sockudo server", "Let the proxy pass it on.")
     ]
@@ -290,8 +294,11 @@ async def _app_health(deployment: Deployment) -> Finding:
     return ok("/up says OK, for the server and for the app", word=word or "OK")
 
 
-async def _failing_part(deployment: Deployment) -> Finding:
-    """`/up` gives no reason. The dashboard does, to who has its password; else a route that reads the history tells."""
+async def _failing_part(deployment: Deployment, reasons: Sequence[str]) -> Finding:
+    """Of most parts `/up` gives no reason. The dashboard does, to who has its password; else a route that reads the
+    history tells."""
+    if reasons:
+        return problem(f"/up says ERROR: {'; '.join(reasons)}", _NODES, word="ERROR", part="nodes")
     told = failed_parts(await operator_health(deployment))
     if told:
         return problem(f"/up says ERROR: {'; '.join(told)}", _STORE, word="ERROR", parts=told)

@@ -27,13 +27,17 @@ _log = structlog.get_logger("sockudo.health")
 
 
 class Checked(msgspec.Struct):
-    """How one check went. ``degrading``: its failure leaves the server in service, but not whole."""
+    """How one check went. ``degrading``: its failure leaves the server in service, but not whole.
+
+    ``public``: its reason is for everyone who asks ``/up``.
+    """
 
     name: str
     passed: bool
     degrading: bool
     took_ms: float
     reason: str | None = None
+    public: bool = False
 
 
 class Health(msgspec.Struct):
@@ -43,6 +47,12 @@ class Health(msgspec.Struct):
     status: int
     reason: str | None = None
     checks: list[Checked] = []
+
+    @property
+    def text(self) -> str:
+        """The word, and below it the reasons that are for everyone."""
+        reasons = [check.reason for check in self.checks if check.public and not check.passed and check.reason]
+        return "\n".join([self.word, *reasons])
 
 
 class Apps(Protocol):
@@ -58,6 +68,7 @@ class _Check(NamedTuple):
     probe: Probe
     degrading: bool
     active: Callable[[], bool]
+    public: bool
 
 
 class HealthChecks:
@@ -75,10 +86,16 @@ class HealthChecks:
         self._failing: dict[str, str | None] = {}
 
     def add(
-        self, name: str, probe: Probe, *, degrading: bool = False, active: Callable[[], bool] = lambda: True
+        self,
+        name: str,
+        probe: Probe,
+        *,
+        degrading: bool = False,
+        active: Callable[[], bool] = lambda: True,
+        public: bool = False,
     ) -> None:
-        """Has a part checked whenever it is ``active``."""
-        self._checks.append(_Check(name, probe, degrading, active))
+        """Has a part checked whenever it is ``active``; ``public``: everyone may read why it fails."""
+        self._checks.append(_Check(name, probe, degrading, active, public))
 
     def add_component(
         self, name: str, component: Component[T], probe: Callable[[T], Awaitable[bool]], *, degrading: bool = True
@@ -140,4 +157,5 @@ async def _run(check: _Check, seconds: float) -> Checked:
         passed, reason = False, problem.text
     except OSError as problem:
         passed, reason = False, type(problem).__name__
-    return Checked(check.name, passed, check.degrading, round((perf_counter() - began) * 1000, 2), reason)
+    took_ms = round((perf_counter() - began) * 1000, 2)
+    return Checked(check.name, passed, check.degrading, took_ms, reason, check.public)

@@ -50,7 +50,7 @@ def operations_routes(
 
     async def up(request: Request) -> Response:
         app_id = path_part(request, "app_id") if request.path_params else None
-        return _one_word(await health.run(app_id))
+        return _up(await health.run(app_id))
 
     async def usage(_: Request) -> Response:
         _require_usage(edge)
@@ -80,8 +80,8 @@ def operations_routes(
     ]
 
 
-def _one_word(found: Health) -> Response:
-    return Response(found.word, found.status, headers={"X-Health-Check": found.word}, media_type="text/plain")
+def _up(found: Health) -> Response:
+    return Response(found.text, found.status, headers={"X-Health-Check": found.word}, media_type="text/plain")
 
 
 def _require_usage(edge: Edge) -> None:

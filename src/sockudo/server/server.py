@@ -187,6 +187,7 @@ class Server:
         services, draining = self.services, lambda: self.services.gateway.draining
         health = HealthChecks(services.apps, draining, lambda: self.settings.health_check_timeout_ms / 1000)
         health.add("apps", services.apps.check)
+        health.add("nodes", services.readiness.check, active=lambda: services.bus.networked, public=True)
         messages = services.histories.messages
         health.add_component("history", messages, History.check, degrading=False)
         health.add_component("history_writes", messages, lambda history: history.taking.check())

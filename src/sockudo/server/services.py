@@ -22,8 +22,10 @@ from sockudo.cluster.counters import InProcessCounters
 from sockudo.cluster.directory import Directory
 from sockudo.cluster.in_process import Network, join_network
 from sockudo.cluster.items import ALL
+from sockudo.cluster.members import Timing
 from sockudo.cluster.network import join_carrier
 from sockudo.cluster.ports import Bus, Membership, Received
+from sockudo.cluster.readiness import Readiness
 from sockudo.cluster.router import Router
 from sockudo.config import Settings
 from sockudo.config.app_choice import aliases
@@ -81,6 +83,8 @@ class Services:
         self.clock = clock
         self.first_app: App | None = None
         self.bus, self.membership = _join(settings, loop, network, carrier)
+        through = "" if carrier is None else carrier.name
+        self.readiness = Readiness(self.membership, through, lambda: self.settings.cluster.up_grace)
         self._router = router = Router()
         observers = Observers()
         self.inspector = inspector = Inspector(clock.time, observers)
@@ -269,7 +273,8 @@ def _join(
     name = settings.instance.process_id
     if carrier is None:
         return join_network(loop.call_soon, network, name)
-    bus = join_carrier(carrier, name)
+    health = settings.adapter.cluster_health
+    bus = join_carrier(carrier, name, Timing(health.heartbeat_interval_ms / 1000, health.node_timeout_ms / 1000))
     return bus, bus.membership
 
 

@@ -22,6 +22,27 @@ def test_two_listeners_on_one_port(problems: Problems, loaded: Load) -> None:
     assert loaded("port = 0\n[metrics]\nport = 0").warnings == ()
 
 
+@pytest.mark.parametrize(("interval", "timeout"), [(10_000, 30_000), (99, 30_000), (0, 0)])
+def test_a_timeout_of_few_heartbeats_gives_way_to_the_defaults(interval: int, timeout: int, loaded: Load) -> None:
+    section = f"[adapter.cluster_health]\nheartbeat_interval_ms = {interval}\nnode_timeout_ms = {timeout}"
+    found = loaded(section)
+    (warning,) = found.warnings
+    assert warning.startswith(
+        f"adapter.cluster_health.heartbeat_interval_ms = {interval} and "
+        f"adapter.cluster_health.node_timeout_ms = {timeout} are not used, but the defaults, 2000 and 10000: "
+    )
+    health = found.settings.adapter.cluster_health
+    assert (health.heartbeat_interval_ms, health.node_timeout_ms) == (2000, 10_000)
+
+
+def test_heartbeats_come_from_the_environment(loaded: Load) -> None:
+    environ = {"CLUSTER_HEALTH_HEARTBEAT_INTERVAL": "1000", "CLUSTER_HEALTH_NODE_TIMEOUT": "5000"}
+    found = loaded("", env=environ)
+    assert found.warnings == ()
+    health = found.settings.adapter.cluster_health
+    assert (health.heartbeat_interval_ms, health.node_timeout_ms) == (1000, 5000)
+
+
 def test_tls_needs_both_files(problems: Problems, tmp_path: Path) -> None:
     (tmp_path / "cert.pem").write_text("")
     told = problems(f'[ssl]\nenabled = true\ncert_path = "{tmp_path}/cert.pem"')

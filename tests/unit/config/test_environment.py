@@ -24,7 +24,11 @@ def other_value(setting: Setting) -> tuple[str, object]:
         case "bool":
             return ("no", False) if setting.default else ("YES", True)
         case "int" | "count":
-            return f" {setting.key.low + 7} ", setting.key.low + 7
+            number = {
+                "adapter.cluster_health.heartbeat_interval_ms": 1000,
+                "adapter.cluster_health.node_timeout_ms": 20_000,
+            }.get(setting.path, setting.key.low + 7)
+            return f" {number} ", number
         case "list":
             return "PUT, a.test", ("PUT", "a.test")
         case _:

@@ -15,6 +15,8 @@ from sockudo.config.sections.drivers import (
     Adapter,
     AppManager,
     Cache,
+    Cluster,
+    ClusterHealth,
     InlineApps,
     MemoryCache,
 )
@@ -66,6 +68,8 @@ __all__ = [
     "AppManager",
     "Cache",
     "ChannelLimits",
+    "Cluster",
+    "ClusterHealth",
     "ConnectionRecovery",
     "Cors",
     "Dashboard",

@@ -1,4 +1,4 @@
-"""Where things are kept and how nodes are joined: ``adapter app_manager cache`` (spec: platform § 1.4)."""
+"""Where things are kept and how nodes are joined: ``adapter cluster app_manager cache`` (spec: platform § 1.4)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sockudo.config.apps import App
 from sockudo.config.keys import Key
 from sockudo.config.sections.nats import AdapterNats
 
-__all__ = ["Adapter", "AppManager", "Cache", "InlineApps", "MemoryCache"]
+__all__ = ["Adapter", "AppManager", "Cache", "Cluster", "ClusterHealth", "InlineApps", "MemoryCache"]
 
 _BROKERS = ("redis", "redis-cluster", "pulsar", "rabbitmq", "google-pubsub", "kafka", "iggy")
 _BROKER_SPELLINGS = (
@@ -28,6 +28,23 @@ _DATABASE_SPELLINGS = (
 )
 
 
+class ClusterHealth(msgspec.Struct, frozen=True):
+    """When a joined node is heard, and when it is held dead."""
+
+    heartbeat_interval_ms: Annotated[
+        int,
+        Key("How often a node shows the others that it lives", env="CLUSTER_HEALTH_HEARTBEAT_INTERVAL", unit="ms"),
+    ] = 2000
+    node_timeout_ms: Annotated[
+        int,
+        Key(
+            "A node that is silent for so long is held dead; at least five heartbeats",
+            env="CLUSTER_HEALTH_NODE_TIMEOUT",
+            unit="ms",
+        ),
+    ] = 10_000
+
+
 class Adapter(msgspec.Struct, frozen=True):
     """How nodes are joined."""
 
@@ -42,6 +59,22 @@ class Adapter(msgspec.Struct, frozen=True):
         ),
     ] = "local"
     nats: AdapterNats = AdapterNats()
+    cluster_health: ClusterHealth = ClusterHealth()
+
+
+class Cluster(msgspec.Struct, frozen=True):
+    """How a joined node behaves when it cannot reach the others."""
+
+    up_grace: Annotated[
+        int,
+        Key(
+            "A node that does not hear the others stays ready (`/up`) for so long",
+            env="SOCKUDO_CLUSTER_UP_GRACE",
+            unit="s",
+            high=86_400,
+            reload=True,
+        ),
+    ] = 0
 
 
 class InlineApps(msgspec.Struct, frozen=True):

@@ -1,0 +1,42 @@
+"""Whether a node among others is fit for clients: it hears the others, and they may trust it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sockudo import errors
+from sockudo.cluster.ports import Membership
+
+__all__ = ["Readiness"]
+
+
+class Readiness:
+    """The check of ``/up`` that is about the other nodes.
+
+    ``through`` names what is between the nodes. ``grace`` is how many seconds a node stays ready that hears nothing.
+    ``apart`` says why the node and another one of the same store are not joined; empty while they are.
+    """
+
+    def __init__(self, membership: Membership, through: str, grace: Callable[[], float]) -> None:
+        self._membership = membership
+        self._through = through
+        self._grace = grace
+        self.apart = ""
+
+    @property
+    def reason(self) -> str | None:
+        """Why the node is not ready, for operators; None while it is."""
+        unheard = self._membership.unheard()
+        if unheard > self._grace():
+            return (
+                f"this node has not heard itself through {self._through} for {unheard:.0f} s: it delivers to its own "
+                "clients alone, and joins the others again by itself"
+            )
+        return self.apart or None
+
+    async def check(self) -> bool:
+        """True while the node is ready; raises ``errors.SERVICE_UNAVAILABLE`` with the reason."""
+        reason = self.reason
+        if reason is not None:
+            raise errors.SERVICE_UNAVAILABLE(reason)
+        return True
