@@ -16,9 +16,11 @@ from hypothesis import Phase, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from sockudo.config.sections import RedisAccess
 from support.databases import DatabaseServer, mariadb_server, postgres_server
 from support.parts import is_missing, missing_parts
 from support.redis import RedisProcess, redis_server
+from support.redis_sets import ClusterSet, SentinelSet, cluster_set, sentinel_set, tls_server
 from support.server import ServerProcess, start_server
 
 EXAMPLES = os.environ.get("SOCKUDO_EXAMPLES")
@@ -103,6 +105,27 @@ def redis() -> Iterator[RedisProcess]:
     """A Redis server of the run's own."""
     with redis_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def redis_tls() -> Iterator[RedisAccess]:
+    """The way to a Redis server with TLS, whose user may do no more than join nodes needs."""
+    with tls_server() as access:
+        yield access
+
+
+@pytest.fixture(scope="session")
+def redis_sentinel() -> Iterator[SentinelSet]:
+    """A Redis master that Sentinels watch."""
+    with sentinel_set() as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[ClusterSet]:
+    """A Redis Cluster of three masters."""
+    with cluster_set() as servers:
+        yield servers
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ OWNERS = {
     "psycopg": {"storage"},
     "pymysql": {"storage"},
     "redis": {"storage"},
+    "hiredis": {"storage"},
     "google.protobuf": {"protocol"},
     "jmespath": {"protocol"},
     "jwt": {"auth", "push"},

@@ -9,13 +9,15 @@ import pytest
 
 from sockudo.cluster.carrier import Carrier
 from support.carriers import CARRIERS, Broker, Heard, broker_of
+from support.redis_carriers import REDIS_CARRIERS, redis_broker_of
 
 TOPIC = "c:app:room"
 
 
-@pytest.fixture(params=CARRIERS)
+@pytest.fixture(params=[*CARRIERS, *REDIS_CARRIERS])
 async def broker(request: pytest.FixtureRequest) -> AsyncIterator[Broker]:
-    broker = broker_of(request.param)
+    of_redis = request.param in REDIS_CARRIERS
+    broker: Broker = redis_broker_of(request.param, request) if of_redis else broker_of(request.param)
     yield broker
     await broker.close()
 

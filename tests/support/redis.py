@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,21 @@ PART = "Redis"
 class RedisProcess:
     """A server that can be ended, stopped and started again on the same port, with what it wrote."""
 
-    def __init__(self, program: str, folder: Path, tls: tuple[Path, Path] | None, options: Mapping[str, str]) -> None:
-        self._program = program
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        tls: tuple[Path, Path] | None,
+        options: Mapping[str, str],
+        lines: Sequence[str],
+        password: str,
+    ) -> None:
+        self._command = command
         self._folder = folder
         self._tls = tls
         self._options = options
+        self._lines = lines
+        self._password = password
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
 
@@ -54,7 +64,7 @@ class RedisProcess:
 
     def client(self) -> redis.Redis:
         """A connection of the tests' own."""
-        return redis.Redis("127.0.0.1", self.port, password=PASSWORD, decode_responses=True, protocol=2)
+        return redis.Redis("127.0.0.1", self.port, password=self._password, decode_responses=True, protocol=2)
 
     def keys(self, prefix: str) -> set[str]:
         with self.client() as client:
@@ -62,18 +72,24 @@ class RedisProcess:
 
     def start(self) -> None:
         """Starts it, and returns once it answers."""
-        options: dict[str, Any] = {"bind": "127.0.0.1", "dir": self._folder, "requirepass": PASSWORD}
-        options |= {"port": self.port, "appendonly": "yes", "appendfsync": "always", "save": ""}
+        options: dict[str, Any] = {"bind": "127.0.0.1", "dir": self._folder, "port": self.port}
+        if self._password:
+            options["requirepass"] = self._password
+        if "--sentinel" not in self._command:
+            options |= {"appendonly": "yes", "appendfsync": "always", "save": ""}
         if self._tls is not None:
             certificate, key = self._tls
             options |= {"port": 0, "tls-port": self.port, "tls-auth-clients": "no"}
             options |= {"tls-cert-file": certificate, "tls-key-file": key, "tls-ca-cert-file": certificate}
         options |= self._options
         config = self._folder / "redis.conf"
-        config.write_text("".join(f'{name} "{value}"\n' for name, value in options.items()))
+        lines = [f'{name} "{value}"' for name, value in options.items()]
+        config.write_text("\n".join([*lines, *self._lines, ""]))
         log = self._folder / "log"
         with log.open("wb") as output:
-            self._process = process = subprocess.Popen([self._program, str(config)], stdout=output, stderr=output)
+            self._process = process = subprocess.Popen(
+                [self._command[0], str(config), *self._command[1:]], stdout=output, stderr=output
+            )
 
         def ready() -> bool:
             if process.poll() is not None:
@@ -106,17 +122,25 @@ class RedisProcess:
 
 
 @contextlib.contextmanager
-def redis_server(*, tls: tuple[Path, Path] | None = None, **options: str) -> Iterator[RedisProcess]:
+def redis_server(
+    *,
+    tls: tuple[Path, Path] | None = None,
+    password: str = PASSWORD,
+    arguments: Sequence[str] = (),
+    lines: Sequence[str] = (),
+    **options: str,
+) -> Iterator[RedisProcess]:
     """A running server. With ``tls``, a certificate and its key, it speaks nothing else.
 
-    ``options`` are lines of its configuration, with ``_`` for ``-``.
+    ``options`` are lines of its configuration, with ``_`` for ``-``, and ``lines`` are further ones as they are;
+    ``arguments`` follow the program's name.
     """
     program = shutil.which("redis-server")
     if program is None:
         cannot_run(PART, "the server is not installed (apt-get install redis-server)")
     with tempfile.TemporaryDirectory(prefix="sockudo-redis-", ignore_cleanup_errors=True) as folder:
         settings = {name.replace("_", "-"): value for name, value in options.items()}
-        server = RedisProcess(program, Path(folder), tls, settings)
+        server = RedisProcess([program, *arguments], Path(folder), tls, settings, lines, password)
         server.start()
         try:
             yield server

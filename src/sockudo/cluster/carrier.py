@@ -46,8 +46,9 @@ class Carrier(Protocol):
     max_payload: int
     """The longest payload, in bytes, of which the node makes use; longer items are refused before."""
 
-    dropped: int
-    """Payloads that were not sent because too much waited, since the start."""
+    @property
+    def dropped(self) -> int:
+        """Payloads that were not sent because too much waited, since the start."""
 
     async def open(self, observer: CarrierObserver) -> None:
         """Connects, and tells ``observer`` from now on; returns after its `connected`.

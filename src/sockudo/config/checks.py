@@ -16,7 +16,7 @@ from sockudo.config.webhooks import uncallable
 __all__ = ["check"]
 
 _PUSH_PROVIDERS = ("fcm", "apns", "webpush", "hms", "wns")
-_SEVERAL_REDIS = ("database.redis.sentinels", "database.redis.cluster", "database.redis.cluster_nodes")
+_REDIS = ("redis", "redis-cluster")
 _UNLIKELY = 100
 _LEAST_BEAT_MS = 100
 _BEATS_OF_A_TIMEOUT = 5
@@ -139,21 +139,27 @@ def _check_redis(draft: Draft) -> None:
             f"{_place(draft, 'database.redis.host')}: database.redis.host has a user or a password in it, and it is "
             "shown: use database.redis.username and database.redis.password"
         )
-    if "redis" not in (_value(draft, "queue.driver"), _value(draft, "push.queue_driver")):
+    adapter = _value(draft, "adapter.driver")
+    drivers = {_value(draft, "queue.driver"), _value(draft, "push.queue_driver")}
+    urls = [f"adapter.redis.redis_{way}_options.url" for way in ("pub", "sub")] if adapter == "redis" else []
+    if len({_value(draft, path) for path in urls}) > 1:
+        draft.problems.append(f"{_place(draft, *urls)}: {' and '.join(urls)} are not the same: nodes use one server")
+    if "redis" in drivers:
         # `REDIS_URL` is a variable that other software has too.
-        return
-    url = _value(draft, "queue.redis.url_override")
-    for path in _SEVERAL_REDIS if url is None else ():
-        if path in draft.unused:
+        urls.append("queue.redis.url_override")
+        if _value(draft, urls[-1]) is None and _value(draft, "database.redis.sentinels"):
+            path = "database.redis.sentinels"
             draft.problems.append(
-                f"{draft.unused[path]} cannot be used by a queue in Redis (queue.driver, push.queue_driver): "
-                "this version knows one Redis server. Name it, or the master, in database.redis.host, or use another "
-                "driver"
+                f"{_place(draft, path)}: {path} cannot be used by a queue in Redis (queue.driver, push.queue_driver): "
+                "name the master in queue.redis.url_override, or use another driver"
             )
-    problem = None if url is None else useless_redis_url(url)
-    if problem is not None:
-        draft.problems.append(f"{_place(draft, 'queue.redis.url_override')}: queue.redis.url_override {problem}")
-    _check_tls_files(draft, "database.redis.master_tls")
+    for path in urls:
+        problem = None if _value(draft, path) is None else useless_redis_url(_value(draft, path))
+        if problem is not None:
+            draft.problems.append(f"{_place(draft, path)}: {path} {problem}")
+    if not drivers.isdisjoint(_REDIS) or adapter in _REDIS:
+        for section in ("database.redis.master_tls", "database.redis.sentinel_tls", "adapter.cluster.tls"):
+            _check_tls_files(draft, section)
 
 
 def _check_nats(draft: Draft) -> None:

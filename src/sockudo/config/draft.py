@@ -22,8 +22,6 @@ class Draft:
         self.problems: list[str] = []
         self.warnings: list[str] = []
         self.sources: list[str] = []
-        # Paths that are set, mean something and have no effect in this version, with the place of each.
-        self.unused: dict[str, str] = {}
 
     def put(self, path: str, value: Any, origin: str) -> None:
         """Takes a value that is known to be good."""

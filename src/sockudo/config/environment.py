@@ -73,8 +73,6 @@ def _note_parts(draft: Draft, given: Mapping[str, str]) -> None:
             if unsupported.switched_on(given[name]):
                 draft.problems.append(f"environment: {name} = {given[name]!r}: {reason}")
         else:
-            if given[name].strip() and name == "DATABASE_REDIS_CLUSTER_NODES":
-                draft.unused[path] = f"environment: {name}"
             idle.setdefault(reason, []).append(name)
     draft.warnings.extend(
         f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} no effect: {reason}"

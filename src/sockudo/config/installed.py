@@ -39,7 +39,7 @@ def _extras(settings: Settings) -> Iterator[str]:
     drivers = [settings.app_manager.driver, push.storage_driver, push.queue_driver, settings.queue.driver]
     if settings.history.enabled:
         drivers.append(settings.history.backend)
-    for driver in drivers:
-        extra = {"pgsql": "postgres"}.get(driver, driver)
+    for driver in (*drivers, settings.adapter.driver):
+        extra = {"pgsql": "postgres", "redis-cluster": "redis"}.get(driver, driver)
         if extra in _MODULES:
             yield extra

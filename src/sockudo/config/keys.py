@@ -28,7 +28,8 @@ class Key(msgspec.Struct, frozen=True):
     other spellings to one of them, and ``elsewhere`` lists values of existing configurations that this version does
     not support. ``check`` returns what is wrong with a value of the right type, or None. ``reload`` says that
     SIGHUP applies a change without a restart. ``default_text`` stands in the reference for a default that is made up.
-    ``secret`` values are never shown. ``keeps_zero`` says that 0 is a number also where None is possible.
+    ``secret`` values are never shown. ``keeps_zero`` says that 0 is a number also where None is possible. A list with a
+    ``default_port`` is one of servers: each a text, ``host:port`` or an address, or a table of ``host`` and ``port``.
     """
 
     meaning: str
@@ -44,6 +45,7 @@ class Key(msgspec.Struct, frozen=True):
     default_text: str = ""
     secret: bool = False
     keeps_zero: bool = False
+    default_port: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:

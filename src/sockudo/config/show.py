@@ -63,7 +63,7 @@ def _shown(setting: Setting, value: Any) -> Any:
         return [_masked(app) for app in value]
     if setting.kind == "rules":
         return [msgspec.to_builtins(rule) for rule in value]
-    if setting.key.secret and value:
+    if setting.key.secret and value and value != setting.default:
         return MASK
     return list(value) if isinstance(value, tuple) else value
 

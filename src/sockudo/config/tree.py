@@ -66,8 +66,6 @@ def _weigh_part(draft: Draft, raw: Any, path: str, place: str) -> None:
     if not switches:
         label = f"[{path}]" if path in unsupported.PARTS and isinstance(raw, (Mapping, list)) else path
         draft.warnings.append(f"{place}: {label} has no effect: {reason}")
-        if raw.get("nodes") if isinstance(raw, Mapping) else raw:
-            draft.unused[path] = f"{place}: {path}"
 
 
 def _switches(raw: Any, path: str) -> dict[str, Any]:

@@ -24,7 +24,6 @@ __all__ = [
 ]
 
 _NO_DATABASE = "the databases of this version are SQLite, PostgreSQL and MySQL"
-_ONE_REDIS = "this version knows one Redis server: name it, or the master, in `database.redis.host`"
 _QUEUE = "webhook deliveries wait in this version's own queue"
 _BROKERS = "redis_cluster nats pulsar rabbitmq google_pubsub kafka iggy sqs sns"
 _COORDINATION = "every node makes its own differences, and nothing has to be agreed on"
@@ -35,17 +34,10 @@ _APPS_IN_MEMORY = "apps are held in memory and changes are seen at once"
 
 PARTS: Mapping[str, str] = {
     "ably_compat": "the Ably-compatible interface is not part of this version",
-    "adapter": "this version is one node",
+    "adapter": "it is of a broker, or a setting, that this version does not know",
     "ai_transport": "AI transport is not part of this version",
     "annotations": "annotations are not part of this version",
     "database.dynamodb": _NO_DATABASE,
-    "database.redis.cluster": _ONE_REDIS,
-    "database.redis.cluster_nodes": _ONE_REDIS,
-    "database.redis.name": _ONE_REDIS,
-    "database.redis.sentinel_password": _ONE_REDIS,
-    "database.redis.sentinel_tls": _ONE_REDIS,
-    "database.redis.sentinel_username": _ONE_REDIS,
-    "database.redis.sentinels": _ONE_REDIS,
     "database.scylladb": _NO_DATABASE,
     "database.surrealdb": _NO_DATABASE,
     "history.dynamodb": _NO_DATABASE,
@@ -73,6 +65,7 @@ NO_EFFECT: Mapping[str, str] = {
     "cache.memory.ttl": "entries end by `channel_limits.cache_ttl` and `idempotency.ttl_seconds`",
     "cache.redis": "the cache is in this process",
     "cluster_health": "nothing reads it; the section is `adapter.cluster_health`",
+    "database.redis.cluster_nodes": "write them in `database.redis.cluster.nodes`",
     "cleanup": "closed connections are cleaned up at once",
     "database.mysql.cache_cleanup_interval": _APPS_IN_MEMORY,
     "database.mysql.cache_max_capacity": _APPS_IN_MEMORY,
@@ -149,8 +142,6 @@ _PREFIXES: Mapping[str, str] = {
     "AI_TRANSPORT_": "ai_transport",
     "CLEANUP_": "cleanup",
     "DATABASE_DYNAMODB_": "database.dynamodb",
-    "DATABASE_REDIS_CLUSTER_": "database.redis.cluster",
-    "DATABASE_REDIS_SENTINEL_": "database.redis.sentinels",
     "DATABASE_SCYLLADB_": "database.scylladb",
     "DATABASE_SURREALDB_": "database.surrealdb",
     "METRICS_TCP_EXPORTER_": "metrics.tcp_exporter",
@@ -168,8 +159,7 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "adapter": (
         "",
         (
-            "REDIS_CLUSTER_NODES PUBSUB_EMULATOR_HOST "
-            "ADAPTER_BUFFER_MULTIPLIER_PER_CPU ADAPTER_ENABLE_SOCKET_COUNTING ADAPTER_FALLBACK_TO_LOCAL "
+            "PUBSUB_EMULATOR_HOST ADAPTER_BUFFER_MULTIPLIER_PER_CPU ADAPTER_ENABLE_SOCKET_COUNTING "
             "ADAPTER_AGGREGATE_COUNTS ADAPTER_FAST_PRESENCE_TRANSITIONS"
         ),
     ),

@@ -7,13 +7,14 @@ be used raises ValueError with the end of a sentence that begins with the key an
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from sockudo.config.keys import U32, Key
 from sockudo.config.problems import nearest
 from sockudo.config.schema import Setting
 
-__all__ = ["read_bool", "read_list", "read_number", "read_text", "read_value"]
+__all__ = ["read_bool", "read_list", "read_number", "read_servers", "read_text", "read_value"]
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
@@ -45,6 +46,8 @@ def _read(setting: Setting, raw: object) -> Any:
             if raw is None or str(raw).strip().lower() in nothing:
                 return None
             return _counted(key, raw, key.low if key.keeps_zero else max(key.low, 1), or_none=True)
+        case "list" if key.default_port:
+            return read_servers(raw, key.default_port)
         case "list":
             return read_list(raw)
         case "text or none" if raw is None or raw == "":
@@ -105,6 +108,29 @@ def read_list(raw: object) -> tuple[str, ...]:
     if isinstance(raw, (list, tuple)) and all(isinstance(part, str) for part in raw):
         return tuple(raw)
     raise ValueError("is not a list of texts")
+
+
+def read_servers(raw: object, default_port: int) -> tuple[str, ...]:
+    """A list of servers: texts, or tables of ``host`` and ``port``; or one text with commas."""
+    if isinstance(raw, (list, tuple)):
+        raw = tuple(_server(each, default_port) if isinstance(each, Mapping) else each for each in raw)
+    return tuple(_with_port(text, default_port) for text in read_list(raw))
+
+
+def _server(table: Mapping[str, object], default_port: int) -> str:
+    host = table.get("host", "localhost")
+    if not isinstance(host, str) or not host or not set(table) <= {"host", "port"}:
+        raise ValueError("is not a list of servers: each is a text like 'host:port', or a table of host and port")
+    port = read_number(table.get("port", default_port), 1, 65_535)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _with_port(text: str, default_port: int) -> str:
+    if "://" in text or (text.startswith("[") and "]:" in text):
+        return text
+    if text.count(":") > 1:
+        return f"{text if text.startswith('[') else f'[{text}]'}:{default_port}"
+    return text if ":" in text else f"{text}:{default_port}"
 
 
 def _choose(key: Key, text: str) -> str:

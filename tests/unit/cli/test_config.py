@@ -22,7 +22,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HOST", "PORT", "DEBUG", "RUST_LOG", "ENVIRONMENT"):
         monkeypatch.delenv(name, raising=False)
     Path("good.toml").write_text(GOOD)
-    Path("bad.toml").write_text('prot = 1\n[adapter]\ndriver = "redis"\n')
+    Path("bad.toml").write_text('prot = 1\n[adapter]\ndriver = "kafka"\n')
 
 
 def test_a_good_file() -> None:
@@ -38,7 +38,7 @@ def test_a_bad_file() -> None:
     done = runner.invoke(app, ["config", "check", "-c", "bad.toml"])
     assert done.exit_code == 1
     assert "unknown key 'prot'; did you mean 'port'?" in done.stderr
-    assert "adapter.driver = 'redis' is not supported by this version" in done.stderr
+    assert "adapter.driver = 'kafka' is not supported by this version" in done.stderr
 
 
 def test_check_for_programs() -> None:

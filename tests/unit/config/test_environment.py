@@ -29,6 +29,12 @@ def other_value(setting: Setting) -> tuple[str, object]:
                 "adapter.cluster_health.node_timeout_ms": 20_000,
             }.get(setting.path, setting.key.low + 7)
             return f" {number} ", number
+        case "list" if setting.key.default_port:
+            return "redis://a.test, b.test, [::1]:7", (
+                "redis://a.test",
+                f"b.test:{setting.key.default_port}",
+                "[::1]:7",
+            )
         case "list":
             return "PUT, a.test", ("PUT", "a.test")
         case _:
@@ -71,7 +77,10 @@ def test_a_bad_value_names_the_variable(problems: Problems) -> None:
     assert problems(env={"ADAPTER_DRIVER": "kafka", "CORS_ORIGINS": "a*b*", "DEBUG_MODE": "si"}) == (
         "environment: DEBUG_MODE = 'si' is neither true nor false",
         "environment: CORS_ORIGINS = 'a*b*' has the origin pattern 'a*b*', which has more than one '*'",
-        "environment: ADAPTER_DRIVER = 'kafka' is not supported by this version; the values are 'local', 'nats'",
+        (
+            "environment: ADAPTER_DRIVER = 'kafka' is not supported by this version; the values are 'local', 'redis', "
+            "'redis-cluster', 'nats'"
+        ),
     )
 
 
@@ -124,12 +133,15 @@ def test_a_filter_for_other_programs_is_only_told(loaded: Load, problems: Proble
 
 def test_variables_of_absent_parts_are_told_by_reason(loaded: Load) -> None:
     environ = {
-        "REDIS_CLUSTER_NODES": "redis://x", "KAFKA_BROKERS": "x", "ADAPTER_FALLBACK_TO_LOCAL": "false",
+        "KAFKA_BROKERS": "x", "ADAPTER_AGGREGATE_COUNTS": "false",
         "DATABASE_DYNAMODB_REGION": "x", "HISTORY_WRITER_SHARDS": "5", "ANNOTATIONS_ENABLED": "false",
         "QUEUE_MAX_ATTEMPTS": "3", "CONFIG_FILE": "x.toml",
     }  # fmt: skip
     assert loaded(env=environ).warnings == (
-        "ADAPTER_FALLBACK_TO_LOCAL, KAFKA_BROKERS, REDIS_CLUSTER_NODES have no effect: this version is one node",
+        (
+            "ADAPTER_AGGREGATE_COUNTS, KAFKA_BROKERS have no effect: it is of a broker, or a setting, that this "
+            "version does not know"
+        ),
         "DATABASE_DYNAMODB_REGION has no effect: the databases of this version are SQLite, PostgreSQL and MySQL",
         "HISTORY_WRITER_SHARDS has no effect: one writer stores what waits for it in few transactions",
         (

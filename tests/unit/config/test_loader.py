@@ -96,16 +96,19 @@ def test_everything_that_is_wrong_is_told_at_once(problems: Problems) -> None:
     told = problems(
         'prot = 1\nport = "many"\n[adapter]\ndriver = "kafka"\n[metrics]\nenabled = "perhaps"',
         env={"METRICS_PORT": "-1"},
-        overrides={"shutdown_grace_period": "soon", "nonsense": 1},
+        overrides={"shutdown_grace_period": "soon", "zzyzx": 1},
     )
     assert told == (
         "sockudo.toml: unknown key 'prot'; did you mean 'port'?",
         "sockudo.toml: port = 'many' is not a whole number from 0 to 65535",
-        "sockudo.toml: adapter.driver = 'kafka' is not supported by this version; the values are 'local', 'nats'",
+        (
+            "sockudo.toml: adapter.driver = 'kafka' is not supported by this version; the values are 'local', 'redis', "
+            "'redis-cluster', 'nats'"
+        ),
         "sockudo.toml: metrics.enabled = 'perhaps' is neither true nor false",
         "environment: METRICS_PORT = '-1' is not a whole number from 0 to 65535",
         "command line: shutdown_grace_period = 'soon' is not a whole number of 0 or more",
-        "command line: unknown key 'nonsense'",
+        "command line: unknown key 'zzyzx'",
     )
 
 

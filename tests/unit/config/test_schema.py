@@ -31,9 +31,13 @@ def test_every_key_is_described() -> None:
         assert {word for _, word in key.aliases} <= {*key.choices, *key.elsewhere}, setting.path
 
 
-def test_a_variable_sets_one_key_but_for_one_that_is_about_both_databases() -> None:
+def test_a_variable_sets_one_key_but_for_those_of_several_servers() -> None:
     names = collections.Counter(name for setting in SETTINGS for name in setting.key.names)
-    assert [name for name, count in names.items() if count > 1] == ["DATABASE_CONNECTION_POOL_SIZE"]
+    assert [name for name, count in names.items() if count > 1] == [
+        "REDIS_URL",
+        "REDIS_CLUSTER_NODES",
+        "DATABASE_CONNECTION_POOL_SIZE",
+    ]
     assert set(names) == set(variables())
 
 

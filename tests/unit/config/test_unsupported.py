@@ -31,10 +31,10 @@ def test_a_part_that_is_on_ends_the_start(switch: str, problems: Problems, loade
             "sockudo.toml: path_prefix has no effect: nothing reads it; let the proxy in front strip",
         ),
         (
-            "[adapter]\nfallback_to_local = false",
-            "sockudo.toml: adapter.fallback_to_local has no effect: this version is",
+            "[adapter]\naggregate_counts = true",
+            "sockudo.toml: adapter.aggregate_counts has no effect: it is of a broker, or a setting, that",
         ),
-        ("[adapter.redis]\nprefix = 'x'", "sockudo.toml: adapter.redis has no effect: this version is one node"),
+        ("[adapter.redis]\ncluster_mode = true", "sockudo.toml: adapter.redis.cluster_mode has no effect: it is of a"),
         (
             "[adapter.cluster_health]\nenabled = true",
             "sockudo.toml: adapter.cluster_health.enabled has no effect: joined nodes always watch each other",
@@ -49,8 +49,8 @@ def test_a_part_that_is_on_ends_the_start(switch: str, problems: Problems, loade
             "sockudo.toml: queue.reliability.max_attempts has no effect: `webhooks",
         ),
         (
-            "[database.redis]\nsentinels = []",
-            "sockudo.toml: [database.redis.sentinels] has no effect: this version knows one Redis server",
+            "[database.redis]\ncluster_nodes = []",
+            "sockudo.toml: database.redis.cluster_nodes has no effect: write them in `database.redis.cluster.nodes`",
         ),
         ("[database.scylladb]\nkeyspace = 'x'", "sockudo.toml: [database.scylladb] has no effect: the databases of"),
         ("[database.mysql]\ncache_ttl = 1", "sockudo.toml: database.mysql.cache_ttl has no effect: apps are held in"),
@@ -104,42 +104,11 @@ def test_tables_agree() -> None:
         assert found is None or name == "QUEUE_DRIVER", name
 
 
-_SENTINELS = "[database.redis]\nsentinels = [{ host = 'a', port = 1 }]\n"
-_CLUSTER = "[database.redis.cluster]\nnodes = [{ host = 'a', port = 1 }]\n"
-_QUEUES = ("[queue]\ndriver = 'redis'\n", "[push]\nqueue_driver = 'redis'\n")
-
-
-@pytest.mark.parametrize("queue", _QUEUES)
-@pytest.mark.parametrize(("several", "path"), [(_SENTINELS, "sentinels"), (_CLUSTER, "cluster")])
-def test_a_queue_in_a_redis_that_this_version_does_not_know_ends_the_start(
-    several: str, path: str, queue: str, problems: Problems, loaded: Load
-) -> None:
-    (problem,) = problems(several + queue)
-    assert problem.startswith(f"sockudo.toml: database.redis.{path} cannot be used by a queue in Redis")
-    assert "database.redis.host" in problem
-    assert len(loaded(several).warnings) == 1
-    assert loaded("[database.redis]\nsentinels = []\n" + queue).warnings
-    assert loaded(several + "[queue]\ndriver = 'redis'\nredis.url_override = 'redis://one:6379'\n").warnings
-
-
-def test_a_variable_that_names_a_cluster_ends_the_start(problems: Problems) -> None:
-    environ = {"DATABASE_REDIS_CLUSTER_NODES": "a:1", "QUEUE_DRIVER": "redis"}
-    (problem,) = problems("", env=environ)
-    assert problem.startswith("environment: DATABASE_REDIS_CLUSTER_NODES cannot be used by a queue in Redis")
-
-
-_LAMBDA = """
-[[app_manager.array.apps]]
-id = "shop"
-key = "k"
-secret = "s"
-enabled = {enabled}
-policy.webhooks = [{{ lambda_function = "told", event_types = ["channel_occupied"] }}]
-"""
-
-
-def test_a_webhook_that_cannot_be_called_ends_the_start(problems: Problems, loaded: Load) -> None:
-    (problem,) = problems(_LAMBDA.format(enabled="true"))
-    assert "app 'shop': policy.webhooks[0] is a Lambda function, which this version cannot call" in problem
-    assert loaded(_LAMBDA.format(enabled="false")).warnings
-    assert loaded("[queue]\ndriver = 'none'\n" + _LAMBDA.format(enabled="true")).warnings
+@pytest.mark.parametrize("queue", ["[queue]\ndriver = 'redis'\n", "[push]\nqueue_driver = 'redis'\n"])
+def test_a_queue_in_a_redis_that_sentinels_watch_ends_the_start(queue: str, problems: Problems, loaded: Load) -> None:
+    sentinels = "[database.redis]\nsentinels = [{ host = 'a', port = 1 }]\n"
+    (problem,) = problems(sentinels + queue)
+    assert problem.startswith("sockudo.toml: database.redis.sentinels cannot be used by a queue in Redis")
+    loaded(sentinels)
+    loaded("[database.redis]\nsentinels = []\n" + queue)
+    loaded(sentinels + "[queue]\ndriver = 'redis'\nredis.url_override = 'redis://one:6379'\n")

@@ -110,8 +110,16 @@ def test_choices(path: str, raw: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("path", "raw", "text"),
     [
-        ("adapter.driver", "kafka", "is not supported by this version; the values are 'local', 'nats'"),
-        ("adapter.driver", "rabbit-mq", "is not supported by this version; the values are 'local', 'nats'"),
+        (
+            "adapter.driver",
+            "kafka",
+            "is not supported by this version; the values are 'local', 'redis', 'redis-cluster', 'nats'",
+        ),
+        (
+            "adapter.driver",
+            "rabbit-mq",
+            "is not supported by this version; the values are 'local', 'redis', 'redis-cluster', 'nats'",
+        ),
         (
             "app_manager.driver",
             "surreal",

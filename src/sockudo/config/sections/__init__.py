@@ -41,7 +41,8 @@ from sockudo.config.sections.push import (
     PushRetry,
 )
 from sockudo.config.sections.push_providers import PushApns, PushFcm, PushHms, PushWebpush, PushWns
-from sockudo.config.sections.redis import Redis, RedisServer, RedisTls
+from sockudo.config.sections.redis import Redis, RedisAccess, RedisServer, RedisTls
+from sockudo.config.sections.redis_nodes import AdapterCluster, AdapterRedis
 from sockudo.config.sections.server import Cors, HttpApi, Instance, Logging, Metrics, Prometheus, Ssl, UnixSocket
 from sockudo.config.sections.streams import (
     ConnectionRecovery,
@@ -63,7 +64,9 @@ from sockudo.config.sections.webhooks import (
 
 __all__ = [
     "Adapter",
+    "AdapterCluster",
     "AdapterNats",
+    "AdapterRedis",
     "ApiRateLimit",
     "AppManager",
     "Cache",
@@ -115,6 +118,7 @@ __all__ = [
     "RateLimit",
     "RateLimiter",
     "Redis",
+    "RedisAccess",
     "RedisServer",
     "RedisTls",
     "SqlDatabase",

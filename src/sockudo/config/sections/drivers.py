@@ -9,10 +9,11 @@ import msgspec
 from sockudo.config.apps import App
 from sockudo.config.keys import Key
 from sockudo.config.sections.nats import AdapterNats
+from sockudo.config.sections.redis_nodes import AdapterCluster, AdapterRedis
 
 __all__ = ["Adapter", "AppManager", "Cache", "Cluster", "ClusterHealth", "InlineApps", "MemoryCache"]
 
-_BROKERS = ("redis", "redis-cluster", "pulsar", "rabbitmq", "google-pubsub", "kafka", "iggy")
+_BROKERS = ("pulsar", "rabbitmq", "google-pubsub", "kafka", "iggy")
 _BROKER_SPELLINGS = (
     ("rabbit-mq", "rabbitmq"),
     ("gcp-pubsub", "google-pubsub"),
@@ -51,13 +52,23 @@ class Adapter(msgspec.Struct, frozen=True):
     driver: Annotated[
         str,
         Key(
-            "How nodes are joined: `local` is one node alone",
+            "How nodes are joined: `local` is one node alone; with the others, all that use the same broker",
             env="ADAPTER_DRIVER",
-            choices=("local", "nats"),
+            choices=("local", "redis", "redis-cluster", "nats"),
             elsewhere=_BROKERS,
             aliases=_BROKER_SPELLINGS,
         ),
     ] = "local"
+    fallback_to_local: Annotated[
+        bool,
+        Key(
+            "Where other nodes cannot be reached at the start, this one goes on alone until its next start; false: it "
+            "does not start",
+            env="ADAPTER_FALLBACK_TO_LOCAL",
+        ),
+    ] = False
+    redis: AdapterRedis = AdapterRedis()
+    cluster: AdapterCluster = AdapterCluster()
     nats: AdapterNats = AdapterNats()
     cluster_health: ClusterHealth = ClusterHealth()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -9,7 +10,16 @@ import msgspec
 
 from sockudo.config.keys import Key
 
-__all__ = ["Redis", "RedisServer", "RedisTls", "useless_redis_url"]
+__all__ = [
+    "Redis",
+    "RedisAccess",
+    "RedisCluster",
+    "RedisSentinelTls",
+    "RedisServer",
+    "RedisTls",
+    "useless_redis_nodes",
+    "useless_redis_url",
+]
 
 _SCHEMES = ("redis", "rediss")
 _FORM = "redis://user:password@host:6379/0, or rediss:// for TLS"
@@ -27,11 +37,29 @@ def useless_redis_url(text: str) -> str | None:
     return None
 
 
+def useless_redis_nodes(nodes: Sequence[str]) -> str | None:
+    """What is wrong with a list of servers, without quoting them; None when nothing is."""
+    for number, text in enumerate(nodes, 1):
+        if useless_redis_url(text if "://" in text else f"redis://{text}") is not None:
+            return f"has no server at place {number}: each is host:port, or {_FORM}"
+    return None
+
+
+def _useless_sentinels(nodes: Sequence[str]) -> str | None:
+    if any("@" in text for text in nodes):
+        return "has a user or a password in it: use database.redis.sentinel_username and sentinel_password"
+    return useless_redis_nodes(nodes)
+
+
 def _useless_host(text: str) -> str | None:
     if not text:
         return "is empty"
     # One with a user or a password is refused later, where it is not quoted.
     return useless_redis_url(text) if "://" in text and "@" not in text else None
+
+
+def _empty(text: str) -> str | None:
+    return None if text else "is empty"
 
 
 class RedisServer(msgspec.Struct, frozen=True):
@@ -78,6 +106,83 @@ class RedisTls(msgspec.Struct, frozen=True):
     ] = None
 
 
+class RedisSentinelTls(RedisTls, frozen=True):
+    """TLS to the Sentinels; what `master_tls` says does not count for them."""
+
+    enabled: Annotated[bool, Key("TLS", env="DATABASE_REDIS_SENTINEL_TLS_ENABLED")] = False
+    accept_invalid_certs: Annotated[
+        bool,
+        Key("Any certificate will do, of whomever it is", env="DATABASE_REDIS_SENTINEL_TLS_ACCEPT_INVALID_CERTS"),
+    ] = False
+    ca_path: Annotated[
+        str | None,
+        Key(
+            "PEM file of the authorities that count, in place of the system's",
+            env="DATABASE_REDIS_SENTINEL_TLS_CA_PATH",
+        ),
+    ] = None
+    client_cert_path: Annotated[
+        str | None, Key("PEM file of this server's certificate", env="DATABASE_REDIS_SENTINEL_TLS_CLIENT_CERT_PATH")
+    ] = None
+    client_key_path: Annotated[
+        str | None, Key("PEM file of its private key", env="DATABASE_REDIS_SENTINEL_TLS_CLIENT_KEY_PATH")
+    ] = None
+
+
+class RedisCluster(msgspec.Struct, frozen=True):
+    """A Redis Cluster, for the parts whose driver is `redis-cluster`. Passwords never leave through ``repr``."""
+
+    nodes: Annotated[
+        tuple[str, ...],
+        Key(
+            "Some of its servers, as `host:port`, `redis://user:password@host:port` or a table of `host` and `port`; "
+            "the others are found through them",
+            env="DATABASE_REDIS_CLUSTER_NODES REDIS_CLUSTER_NODES",
+            check=useless_redis_nodes,
+            secret=True,
+            default_port=7000,
+        ),
+    ] = ("127.0.0.1:7000",)
+    username: Annotated[
+        str | None, Key("In place of `database.redis.username`", env="DATABASE_REDIS_CLUSTER_USERNAME")
+    ] = None
+    password: Annotated[
+        str | None,
+        Key("In place of `database.redis.password`", env="DATABASE_REDIS_CLUSTER_PASSWORD", secret=True),
+    ] = None
+    use_tls: Annotated[
+        bool, Key("TLS, with the files of `master_tls`, which has it too", env="DATABASE_REDIS_CLUSTER_USE_TLS")
+    ] = False
+
+    def __repr__(self) -> str:
+        return f"RedisCluster({len(self.nodes)} nodes, use_tls={self.use_tls})"
+
+
+class RedisAccess(msgspec.Struct, frozen=True):
+    """How one part finds its Redis and logs in there; ``section`` names the settings that say so.
+
+    With ``sentinels`` the server is the master that they name ``master``, and the address of ``server`` does not count.
+    With ``seeds`` it is a cluster that they belong to; each server of it is logged in to as ``server`` says.
+    """
+
+    server: RedisServer
+    tls: RedisTls
+    section: str
+    sentinels: tuple[RedisServer, ...] = ()
+    sentinel_tls: RedisTls = RedisTls()
+    master: str = ""
+    seeds: tuple[RedisServer, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        if self.sentinels:
+            return f"the master {self.master!r} of the Sentinels {', '.join(each.place for each in self.sentinels)}"
+        if self.seeds:
+            return f"the cluster of {', '.join(each.place for each in self.seeds)}"
+        return self.server.place
+
+
 class Redis(msgspec.Struct, frozen=True):
     """A Redis server, for the parts that name it as their driver. The password never leaves through ``repr``."""
 
@@ -93,7 +198,25 @@ class Redis(msgspec.Struct, frozen=True):
     db: Annotated[int, Key("Number of the database there", env="DATABASE_REDIS_DB", high=65_535)] = 0
     username: Annotated[str | None, Key("Who connects", env="DATABASE_REDIS_USERNAME")] = None
     password: Annotated[str | None, Key("The password", env="DATABASE_REDIS_PASSWORD", secret=True)] = None
+    sentinels: Annotated[
+        tuple[str, ...],
+        Key(
+            "Sentinels, as `host:port` or a table of `host` and `port`: the server is the master that they name, and "
+            "`host` and `port` are not read",
+            check=_useless_sentinels,
+            default_port=26_379,
+        ),
+    ] = ()
+    name: Annotated[str, Key("The name of the master among the Sentinels", check=_empty)] = "mymaster"
+    sentinel_username: Annotated[
+        str | None, Key("Who connects to the Sentinels", env="DATABASE_REDIS_SENTINEL_USERNAME")
+    ] = None
+    sentinel_password: Annotated[
+        str | None, Key("The password there", env="DATABASE_REDIS_SENTINEL_PASSWORD", secret=True)
+    ] = None
     master_tls: RedisTls = RedisTls()
+    sentinel_tls: RedisSentinelTls = RedisSentinelTls()
+    cluster: RedisCluster = RedisCluster()
 
     def __repr__(self) -> str:
         return f"Redis(host={self.host.rpartition('@')[2]!r}, port={self.port}, db={self.db})"
@@ -110,6 +233,43 @@ class Redis(msgspec.Struct, frozen=True):
             return _of_url(self.host, self)
         tls = self.master_tls.enabled
         return RedisServer(self.host, self.port, self.db, self.username or "", self.password or "", tls)
+
+    def access(self, url: str | None = None, of: str = "") -> RedisAccess:
+        """The way to one server, or to the master of Sentinels; a ``url``, of the setting ``of``, goes before both."""
+        server = self.server(url)
+        if url is not None or not self.sentinels:
+            return RedisAccess(server, self.master_tls, "database.redis" if url is None else of)
+        of_sentinels = Redis(
+            username=self.sentinel_username, password=self.sentinel_password, master_tls=self.sentinel_tls
+        )
+        return RedisAccess(
+            server,
+            self.master_tls,
+            "database.redis.sentinels",
+            sentinels=tuple(_of_node(text, of_sentinels) for text in self.sentinels),
+            sentinel_tls=self.sentinel_tls,
+            master=self.name,
+        )
+
+    def cluster_access(
+        self, nodes: Sequence[str] = (), tls: RedisTls | None = None, of: str = "database.redis.cluster.nodes"
+    ) -> RedisAccess:
+        """The way to a cluster: that of ``nodes``, of the setting ``of``, or of `RedisCluster.nodes`.
+
+        ``tls`` stands for `master_tls` when it is enabled.
+        """
+        tls = tls if tls is not None and tls.enabled else self.master_tls
+        login = Redis(
+            username=self.cluster.username or self.username,
+            password=self.cluster.password or self.password,
+            master_tls=msgspec.structs.replace(tls, enabled=tls.enabled or self.cluster.use_tls),
+        )
+        seeds = tuple(_of_node(text, login) for text in nodes or self.cluster.nodes)
+        return RedisAccess(seeds[0], tls, of if nodes else "database.redis.cluster.nodes", seeds=seeds)
+
+
+def _of_node(text: str, others: Redis) -> RedisServer:
+    return _of_url(text if "://" in text else f"redis://{text}", others)
 
 
 def _of_url(text: str, others: Redis) -> RedisServer:
