@@ -1,4 +1,4 @@
-"""Push queues that processes share: the work is shared, kill -9 loses nothing, and what is gone comes back."""
+"""Job queues that processes share: the work is shared, kill -9 loses nothing, and what is gone comes back."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ import contextlib
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from sockudo.errors import SockudoError
-from sockudo.jobs.ports import JobQueue, Lease
+from sockudo.jobs.ports import JobQueue, Lease, ListedJobQueue
 from sockudo.push.messages import Stage
+from sockudo.webhooks.queue import WEBHOOK_QUEUE, delivery_job
 from support.databases import DatabaseServer
 from support.forked import ForkedProcess
 from support.job_queues import SHARED, QueuePlace, a_job, keys
 from support.redis import RedisProcess, redis_server
+from support.webhooks import a_delivery
 
 CHILD = Path(__file__).parent.parent / "support" / "job_queue_child.py"
 SECONDS = 30.0
@@ -125,6 +130,101 @@ async def test_what_a_process_of_this_machine_had_is_taken_over_soon_after_its_e
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
         assert [(lease.job.key, lease.attempt) for lease in leases] == [("one", 2), ("two", 2)]
+
+
+# ---- the order of a channel ----
+
+
+class Request(NamedTuple):
+    """What a process had under way together. ``ended_ns`` is None where it was killed meanwhile."""
+
+    keys: list[str]
+    began_ns: int
+    ended_ns: int | None
+
+
+@pytest.fixture
+def webhook_place(place: QueuePlace, tmp_path: Path, request: pytest.FixtureRequest, unique: str) -> QueuePlace:
+    server = None if place.kind == "sqlite" else request.getfixturevalue(place.kind)
+    return QueuePlace.of(place.kind, tmp_path / "data", server, unique, WEBHOOK_QUEUE)
+
+
+@pytest.fixture
+async def webhooks(webhook_place: QueuePlace) -> AsyncIterator[ListedJobQueue]:
+    async with webhook_place.open() as opened:
+        yield opened
+
+
+async def fill(queue: JobQueue) -> list[str]:
+    """Forty deliveries on each of six channels, of two endpoints; their keys."""
+    now, names = now_ms(), [f"{channel}-{number:02}" for number in range(40) for channel in range(6)]
+    made = (a_delivery(name, channel=name[0], endpoint=f"{int(name[0]) % 2}", due_at_ms=now) for name in names)
+    await queue.put([delivery_job(each, ()) for each in made], now)
+    return names
+
+
+def requests(lines: Iterable[str]) -> list[Request]:
+    """What one process said, line by line, the last of which may be cut short."""
+    found: list[Request] = []
+    for time_ns, word, *names in (line.split() for line in lines if line.endswith("\n")):
+        if word == "begin":
+            found.append(Request(names, int(time_ns), None))
+        else:
+            assert names == found[-1].keys, "another process had them before the lease ended"
+            found[-1] = found[-1]._replace(ended_ns=int(time_ns))
+    return found
+
+
+def runs_by_channel(found: Iterable[Request]) -> list[list[tuple[Request, list[str]]]]:
+    """For each channel its part of each request, in the order of time."""
+    channels: defaultdict[str, list[tuple[Request, list[str]]]] = defaultdict(list)
+    for request in sorted(found, key=lambda each: each.began_ns):
+        for channel in dict.fromkeys(name[0] for name in request.keys):
+            channels[channel].append((request, [name for name in request.keys if name[0] == channel]))
+    return list(channels.values())
+
+
+async def test_processes_keep_the_order_of_each_channel(webhook_place: QueuePlace, webhooks: ListedJobQueue) -> None:
+    names = await fill(webhooks)
+    with child(webhook_place, "deliver", "60000") as one, child(webhook_place, "deliver", "60000") as other:
+        said = await asyncio.gather(*(asyncio.to_thread(each.rest, SECONDS) for each in (one, other)))
+        assert (one.returncode, other.returncode) == (0, 0)
+    parts = [requests(each.splitlines(keepends=True)) for each in said]
+    assert all(parts), "both had a part in it"
+    channels = runs_by_channel([*parts[0], *parts[1]])
+    for runs in channels:
+        # None begins before the one ahead of it has ended, in whichever process.
+        assert all(first.ended_ns <= then.began_ns for (first, _), (then, _) in pairwise(runs) if first.ended_ns)
+        assert [name for _, run in runs for name in run] == sorted(name for _, run in runs for name in run)
+    assert sorted(name for runs in channels for _, run in runs for name in run) == sorted(names)
+    assert await webhooks.next_due(["waiting"]) is None
+
+
+async def test_kill_9_amid_requests_repeats_what_was_under_way_and_loses_nothing(
+    webhook_place: QueuePlace, webhooks: ListedJobQueue
+) -> None:
+    names = await fill(webhooks)
+    with child(webhook_place, "deliver", "3000") as killed, child(webhook_place, "deliver", "3000") as other:
+        said = [await line(killed) for _ in range(9)]
+        killed.send_signal(signal.SIGKILL)
+        said += (await asyncio.to_thread(killed.rest, SECONDS)).splitlines(keepends=True)
+        rest = requests((await asyncio.to_thread(other.rest, SECONDS)).splitlines(keepends=True))
+        assert other.returncode == 0
+    cut_short = requests(said)
+    under_way = set(cut_short[-1].keys) if cut_short[-1].ended_ns is None else set()
+    first = {name for request in cut_short for name in request.keys}
+    then = [name for request in rest for name in request.keys]
+    assert len(set(then)) == len(then)
+    assert first & set(then) <= under_way
+    assert first | set(then) == set(names)
+    for runs in runs_by_channel([*cut_short, *rest]):
+        # What is repeated comes as a whole, before what is behind it.
+        order = [name for _, run in runs for name in run]
+        assert list(dict.fromkeys(order)) == sorted(set(order))
+        assert [name for name in order if name not in under_way] == sorted(set(order) - under_way)
+    states = await webhooks.find(names)
+    assert {each.job.stage for each in states if each is not None} == {"delivered"}
+    assert None not in states
 
 
 # ---- servers that go away and come back ----

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
+from msgspec import convert
 from structlog.testing import capture_logs
 
+from sockudo.config import Settings
 from sockudo.config.sections import Redis, RedisTls
 from sockudo.errors import SockudoError
-from sockudo.jobs.ports import JobQueue
+from sockudo.jobs.ports import JobQueue, ListedJobQueue
 from sockudo.jobs.redis import RedisJobQueue
+from sockudo.jobs.selection import job_queue
 from sockudo.push.messages import PUSH_QUEUE, STAGES
+from sockudo.webhooks.queue import WEBHOOK_QUEUE, delivery_job
+from support.certificates import write_certificate
 from support.job_queues import NOW, a_job, drain, keys
 from support.ports import free_port
-from support.redis import RedisProcess, redis_server
+from support.redis import PASSWORD, RedisProcess, redis_server
 from support.waiting import wait_until
+from support.webhooks import a_delivery
 
 LATER = NOW + 30_000
 
@@ -132,9 +141,10 @@ async def test_a_wrong_password_is_told_and_not_shown(redis: RedisProcess, prefi
     queue = RedisJobQueue(PUSH_QUEUE, server, RedisTls(), prefix=prefix, timeout_ms=5000)
     with pytest.raises(SockudoError) as caught:
         await queue.start()
-    assert caught.value.text.startswith(
-        f"The push queue does not answer: Redis at 127.0.0.1:{redis.port} "
-        "(it does not accept the configured user or password). Correct database.redis.username"
+    assert caught.value.text == (
+        f"The push queue does not answer: Redis at 127.0.0.1:{redis.port} (it does not accept the configured user or "
+        "password). Correct database.redis.username and database.redis.password, or the user and the password in "
+        "queue.redis.url_override."
     )
     assert "wrong-secret" not in repr((caught.value, server))
 
@@ -149,3 +159,83 @@ async def test_a_server_that_may_lose_what_was_accepted_is_told_of(prefix: str) 
         ("warning", "Redis keeps no append-only file"),
         ("warning", "Redis may drop notifications to free memory"),
     ]
+
+
+async def test_a_server_that_keeps_everything_needs_no_words(redis: RedisProcess, prefix: str) -> None:
+    queue = queue_in(redis, prefix)
+    with capture_logs() as lines:
+        await queue.start()
+    await queue.close()
+    assert lines == []
+
+
+# ---- addresses, as the settings give them ----
+
+
+def configured_queue(prefix: str, redis: dict[str, Any], url: str | None = None) -> ListedJobQueue:
+    """The webhook queue of these settings of ``database.redis`` and ``queue.redis.url_override``."""
+    queue = {"driver": "redis", "redis": {"prefix": prefix, "url_override": url}}
+    return job_queue(WEBHOOK_QUEUE, "redis", convert({"database": {"redis": redis}, "queue": queue}, Settings), "")
+
+
+async def keep_one(queue: ListedJobQueue) -> None:
+    """Has it hold one delivery."""
+    await queue.start()
+    await queue.put([delivery_job(a_delivery("one"), ())], NOW)
+    await queue.close()
+
+
+@pytest.mark.parametrize("database", [0, 3])
+async def test_the_settings_say_where_the_server_is(database: int, redis: RedisProcess, prefix: str) -> None:
+    where = {"host": "127.0.0.1", "port": redis.port, "db": database, "username": "default", "password": PASSWORD}
+    await keep_one(configured_queue(prefix, where))
+    with redis.client() as client:
+        client.select(database)
+        assert client.exists(f"{prefix}v2:{{webhook}}:format")
+        client.select(3 - database)
+        assert not client.exists(f"{prefix}v2:{{webhook}}:format")
+
+
+@pytest.mark.parametrize(
+    "form", ["redis://:{password}@127.0.0.1:{port}", "redis://default:{password}@127.0.0.1:{port}/3"]
+)
+async def test_an_address_takes_the_place_of_all_of_them(form: str, redis: RedisProcess, prefix: str) -> None:
+    url = form.format(password=quote(PASSWORD, safe=""), port=redis.port)
+    elsewhere = {"host": "nowhere.invalid", "port": 1, "db": 5, "username": "nobody", "password": "other"}
+    await keep_one(configured_queue(prefix, elsewhere, url))
+    with redis.client() as client:
+        client.select(3 if url.endswith("/3") else 0)
+        assert client.exists(f"{prefix}v2:{{webhook}}:format")
+
+
+async def test_an_address_with_a_wrong_password_is_told_and_not_shown(redis: RedisProcess, prefix: str) -> None:
+    queue = configured_queue(prefix, {}, f"redis://:wrong-secret@127.0.0.1:{redis.port}")
+    with pytest.raises(SockudoError, match="it does not accept the configured user") as caught:
+        await queue.start()
+    assert caught.value.text.startswith("The webhook queue does not answer: Redis at 127.0.0.1:")
+    assert "wrong-secret" not in repr(caught.value)
+
+
+async def test_tls_checks_who_answers(tmp_path: Path, prefix: str) -> None:
+    certificate, key = write_certificate(tmp_path)
+    with redis_server(tls=(certificate, key)) as server:
+        where = {"host": "127.0.0.1", "port": server.port, "password": PASSWORD}
+        url = f"rediss://:{quote(PASSWORD, safe='')}@127.0.0.1:{server.port}"
+        private = {"ca_path": str(certificate)}
+        await keep_one(configured_queue(prefix, {**where, "master_tls": {**private, "enabled": True}}))
+        for tls in (private, {"accept_invalid_certs": True}):
+            queue = configured_queue(prefix, {"master_tls": tls}, url)
+            await queue.start()
+            [found] = await queue.find(["one"])
+            assert found is not None
+            await queue.close()
+        with pytest.raises(SockudoError, match="its certificate is not trusted: self-signed certificate"):
+            await configured_queue(prefix, {}, url).start()
+
+
+async def test_a_server_that_is_not_there_is_told(prefix: str) -> None:
+    with redis_server() as server:
+        queue = queue_in(server, prefix)
+    with pytest.raises(SockudoError, match=r"^The push queue does not answer: Redis at .* \(connection refused\)"):
+        await queue.start()
+    await queue.close()

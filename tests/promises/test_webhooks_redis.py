@@ -55,7 +55,7 @@ def test_what_a_killed_server_accepted_another_delivers(redis: RedisProcess, uni
             endpoint.status = 200
             # What it was just sending is taken over when its lease ends.
             wait_until(lambda: len(channels(endpoint)) == 200, "all of them at the endpoint", timeout=60)
-        assert waiting(redis, unique) == 0
+        wait_until(lambda: waiting(redis, unique) == 0, "the queue to know that all of them arrived")
 
 
 def test_events_wait_for_a_redis_that_does_not_answer(redis: RedisProcess, unique: str) -> None:
@@ -72,5 +72,5 @@ def test_events_wait_for_a_redis_that_does_not_answer(redis: RedisProcess, uniqu
             wait_until(lambda: "the webhook queue does not answer" in server.log, "the line about it in the log")
             assert channels(endpoint) == {"before"}
         wait_until(lambda: channels(endpoint) == {"before", "during"}, "what happened meanwhile")
-        assert waiting(redis, unique) == 0
+        wait_until(lambda: waiting(redis, unique) == 0, "the queue to know that all of them arrived")
         assert PASSWORD not in server.log

@@ -1,4 +1,4 @@
-"""Push queues of every kind, messages for them, and what came back, in short."""
+"""Job queues of every kind, jobs for them, and what came back, in short."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sockudo.jobs.ports import Job, JobQueue, Lease, ListedJobQueue, QueueSpec
 from sockudo.jobs.redis import RedisJobQueue
 from sockudo.jobs.sql import mysql_jobs, postgres_jobs, sqlite_jobs
 from sockudo.push.messages import PUSH_QUEUE, Stage
+from sockudo.webhooks.queue import WEBHOOK_QUEUE
 from support.databases import DatabaseServer
 from support.redis import RedisProcess
 
@@ -28,7 +29,7 @@ SHARED: Final = (*SQL, "redis")
 
 
 class QueuePlace:
-    """Where a test keeps its messages; `make` is one process's queue on it, and memory has one only.
+    """Where a test keeps its jobs; `make` is one process's queue on it, and memory has one only.
 
     ``server`` is a database's or Redis's, None for what is no server.
     """
@@ -90,13 +91,14 @@ class QueuePlace:
     def description(self) -> str:
         """What another process has to be told to be at the same place."""
         server = None if self.server is None else structs.asdict(self.server)
-        return json.encode([self.kind, str(self.folder), self.prefix, server]).decode()
+        return json.encode([self.kind, str(self.folder), self.prefix, server, self.spec.word]).decode()
 
     @classmethod
     def described(cls, text: str) -> QueuePlace:
-        kind, folder, prefix, server = json.decode(text)
+        kind, folder, prefix, server, word = json.decode(text)
         types: dict[str, Any] = {"postgres": Postgres, "mariadb": Mysql, "redis": RedisServer}
-        return cls(kind, Path(folder), convert(server, types[kind]) if server else None, prefix)
+        [spec] = (spec for spec in (PUSH_QUEUE, WEBHOOK_QUEUE) if spec.word == word)
+        return cls(kind, Path(folder), convert(server, types[kind]) if server else None, prefix, spec)
 
 
 def a_job(
