@@ -25,9 +25,11 @@ from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.protocol.formats import V1_JSON, Format
 from sockudo.publishing import EventApi, Publisher
+from sockudo.publishing.entries import HubEntries, LocalEntries
 from sockudo.publishing.nodes import Message, OtherNodes
 from sockudo.publishing.pushes import EventPushes, NoPushes
 from sockudo.publishing.rosters import Rosters
+from sockudo.publishing.topics import Topics
 from sockudo.sessions import Gateway, Session
 from sockudo.sessions.orders import answer_orders
 from sockudo.testing import FakeClock
@@ -177,13 +179,17 @@ class Node:
         self.router = Router()
         self.view = HubView(self.hub)
         self.cluster_directory = Directory(self.bus, self.router, self.view)
+        self.topics, own = Topics(self.bus), HubEntries(self.hub, self._counts)
+        self.rosters = Rosters(self.bus, self.membership, self.router, self.topics, own)
+        self.entries = LocalEntries(self.bus, self.membership, self.topics, self.rosters, self.hub, own)
         self.publisher = Publisher(
             self.hub,
             self.keys,
             self.clock,
             self.components.history,
             self.inspector.doubts,
-            OtherNodes(self.bus, self.membership, self.hub),
+            OtherNodes(self.bus, self.membership, self.topics, self.hub),
+            self.entries,
             lambda app_id: app.streams if (app := self.apps.by_id(app_id)) is not None else None,
         )
         self.revocations = Revocations()
@@ -198,9 +204,12 @@ class Node:
             self.inspector,
         )
         self.router.on_item(Message, self.publisher.receive)
-        self.rosters = Rosters(self.bus, self.membership, self.router, self.hub)
         answer_orders(self.router, self.gateway, self.revocations)
         self.bus.attach(self.router)
+
+    def _counts(self, app_id: str) -> bool:
+        app = self.apps.by_id(app_id)
+        return app is not None and bool(app.features.enable_subscription_count)
 
     def event_api(self, pushes: EventPushes | None = None) -> EventApi:
         """What takes the publishes of backends."""

@@ -82,6 +82,7 @@ class InProcessMembership:
     def __init__(self, me: Node, network: Network) -> None:
         self.me = me
         self.draining = False
+        self.deaf = False
         self._network = network
         self._observers: list[Callable[[NodeChange], None]] = []
 

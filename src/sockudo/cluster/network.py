@@ -11,19 +11,17 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import msgspec
 import structlog
 
 from sockudo import errors
-from sockudo.cluster.asking import Asking
 from sockudo.cluster.carrier import Carrier
 from sockudo.cluster.items import ALL, Item, Request
 from sockudo.cluster.members import NetworkMembership, Timing
 from sockudo.cluster.ports import Answers, Node, NodeChange, Received, Receiver
+from sockudo.cluster.requests import Requests
 from sockudo.cluster.wire import (
-    ENVELOPE_BYTES,
     Answer,
     Ask,
     Beat,
@@ -57,17 +55,6 @@ class _Place(NamedTuple):
     number: int
 
 
-class _Question:
-    """A request of this node: what it waits for, and parts of long answers."""
-
-    __slots__ = ("asking", "parts", "reply")
-
-    def __init__(self, asking: Asking, reply: Any) -> None:
-        self.asking = asking
-        self.reply = reply
-        self.parts: dict[str, list[bytes]] = {}
-
-
 class Counts:
     """What a node's bus has carried since the start, for metrics."""
 
@@ -93,7 +80,6 @@ class NetworkBus:
         self.membership.watch(self._nodes_changed)
         self._receiver: Receiver | None = None
         self._reader = ItemReader(())
-        self._request_decoder: Any = None
         # Items of this turn by topic, those of the nodes themselves apart.
         self._outbox: dict[str, list[bytes]] = {}
         self._system: dict[str, list[bytes]] = {}
@@ -105,9 +91,7 @@ class NetworkBus:
         self._places: dict[str, dict[str, _Place]] = {}
         self._confirming: dict[str, asyncio.Future[None]] = {}
         self._idle: OrderedDict[str, float] = OrderedDict()
-        self._questions: dict[int, _Question] = {}
-        self._next_question = secrets.randbits(32)
-        self._answering: set[asyncio.Future[Any]] = set()
+        self._requests = Requests(self.membership, self._put)
         self._timer: asyncio.TimerHandle | None = None
         self._up = asyncio.Event()
 
@@ -116,7 +100,7 @@ class NetworkBus:
     def attach(self, receiver: Receiver) -> None:
         self._receiver = receiver
         self._reader = ItemReader(receiver.items)
-        self._request_decoder = _decoder_of(receiver.requests)
+        self._requests.attach(receiver)
 
     async def open(self) -> None:
         """Connects the node and finds the others; from then on it counts as one of them.
@@ -147,11 +131,9 @@ class NetworkBus:
         self.alone = True
         if self._timer is not None:
             self._timer.cancel()
-        for question in self._questions.values():
-            for node_id in tuple(question.asking.left):
-                question.asking.refused(node_id)
-        for future in (*self._answering, *self._confirming.values()):
-            future.cancel()
+        self._requests.close()
+        for confirming in self._confirming.values():
+            confirming.cancel()
         await self.carrier.close()
 
     def leave(self) -> None:
@@ -175,6 +157,10 @@ class NetworkBus:
             encoded = encode(item)
             self._latest = (item, encoded)
         self._outbox.setdefault(topic, []).append(encoded)
+        self._schedule()
+
+    def _put(self, topic: str, item: Item) -> None:
+        self._outbox.setdefault(topic, []).append(encode(item))
         self._schedule()
 
     def _send(self, topic: str, item: Item) -> None:
@@ -319,9 +305,9 @@ class NetworkBus:
             case Dead():
                 self._take_dead(item)
             case Ask():
-                self._take_ask(sender, item)
+                self._requests.take_ask(sender, item)
             case Answer():
-                self._take_answer(sender, item)
+                self._requests.take_answer(sender, item)
             case _:
                 if topic in self.topics and self._receiver is not None:
                     self.counts.received += 1
@@ -346,94 +332,14 @@ class NetworkBus:
     def _nodes_changed(self, change: NodeChange) -> None:
         self.alone = len(self.membership.live()) == 1
         if change.what == "down":
-            for question in tuple(self._questions.values()):
-                question.asking.forget(change.node.id)
+            self._requests.forget(change.node.id)
             for places in self._places.values():
                 places.pop(change.node.id, None)
 
     # ---- requests ----
 
     async def ask(self, request: Request, *, deadline: float, nodes: Sequence[str] | None = None) -> Answers:
-        me = self.membership.me.id
-        live = [node.id for node in self.membership.live()]
-        asked = live if nodes is None else [node_id for node_id in nodes if node_id in live]
-        asking = Asking(asked, self._answering)
-        others = [node_id for node_id in asked if node_id != me]
-        self._next_question += 1
-        number = self._next_question
-        if others:
-            self._questions[number] = _Question(asking, type(request).reply)
-            item = Ask(number, msgspec.Raw(encode(request)), deadline)
-            for topic in [ALL] if nodes is None else map(node_topic, others):
-                self._send_asking(topic, item)
-        if me in asked:
-            asking.take(me, None if self._receiver is None else self._receiver.answer(request))
-        try:
-            await asking.wait(deadline)
-        finally:
-            self._questions.pop(number, None)
-        return Answers(asking.values, not asking.failed)
-
-    def _send_asking(self, topic: str, item: Item) -> None:
-        self._outbox.setdefault(topic, []).append(encode(item))
-        self._schedule()
-
-    def _take_ask(self, sender: Node, ask: Ask) -> None:
-        try:
-            request = self._request_decoder.decode(ask.request)
-        except (msgspec.DecodeError, ValueError):
-            # Of a newer version: there is no answer, which is one.
-            self._reply(sender, ask.number, None)
-            return
-        asking = Asking([sender.id], self._answering)
-        asking.take(sender.id, None if self._receiver is None else self._receiver.answer(request))
-        if not asking.left:
-            self._reply(sender, ask.number, asking)
-            return
-        waiting = asyncio.ensure_future(asking.wait(ask.deadline))
-        self._answering.add(waiting)
-        waiting.add_done_callback(self._answering.discard)
-        waiting.add_done_callback(lambda _done: self._reply(sender, ask.number, asking))
-
-    def _reply(self, sender: Node, number: int, asking: Asking | None) -> None:
-        topic = node_topic(sender.id)
-        if asking is None or asking.failed:
-            self._send_asking(topic, Answer(number, 0, 1, b"", failed=True))
-            return
-        value = encode(asking.values.get(sender.id))
-        parts = [value[start : start + ENVELOPE_BYTES] for start in range(0, len(value), ENVELOPE_BYTES)]
-        for part, piece in enumerate(parts):
-            self._send_asking(topic, Answer(number, part, len(parts), piece))
-
-    def _take_answer(self, sender: Node, answer: Answer) -> None:
-        question = self._questions.get(answer.number)
-        if question is None:
-            return
-        if answer.failed:
-            question.asking.refused(sender.id)
-            return
-        parts = question.parts.setdefault(sender.id, [])
-        if answer.part != len(parts):
-            # A part was lost, so the rest is of no use.
-            question.asking.refused(sender.id)
-            return
-        parts.append(answer.value)
-        if len(parts) < answer.of:
-            return
-        try:
-            value = msgspec.msgpack.decode(b"".join(parts), type=question.reply)
-        except (msgspec.DecodeError, ValueError):
-            _log.error("the answer of a node cannot be read", node=sender.name)
-            question.asking.refused(sender.id)
-            return
-        question.asking.answered(sender.id, value)
-
-
-def _decoder_of(kinds: Sequence[type[Request]]) -> msgspec.msgpack.Decoder[Any]:
-    union: Any = None
-    for kind in kinds:
-        union = kind if union is None else union | kind
-    return msgspec.msgpack.Decoder(union)
+        return await self._requests.ask(request, deadline, nodes)
 
 
 def join_carrier(

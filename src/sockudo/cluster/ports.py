@@ -139,6 +139,8 @@ class Membership(Protocol):
     """Which nodes live, as this node sees them."""
 
     me: Node
+    deaf: bool
+    """Whether this node hears nothing of itself, and so may miss what others say: what it knows of them may be old."""
 
     draining: bool
     """Whether this node is about to go: see `drain`."""

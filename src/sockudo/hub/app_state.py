@@ -10,7 +10,7 @@ from sockudo.hub.cache import ChannelCache
 from sockudo.hub.channel import Channel
 from sockudo.hub.connection import Connection
 from sockudo.hub.delivery import Deliveries
-from sockudo.hub.events import ChannelClosed, ChannelOpened, Observers, PredicateFailed, UserChanged
+from sockudo.hub.events import ChannelClosed, ChannelOpened, Observers, PredicateFailed, UserChanged, UserWatched
 from sockudo.hub.patterns import Patterns
 from sockudo.hub.streams.replay import ReplayBuffers
 from sockudo.hub.traffic import Traffic
@@ -66,7 +66,7 @@ class AppState:
         # What is subscribed to and never published to: channels about channels, and patterns.
         self.metachannels: dict[str, Channel] = {}
         self.patterns = Patterns(self)
-        self.users = Users(self._user_changed)
+        self.users = Users(self._user_changed, self._user_watched)
         self.cache = ChannelCache(hub.options.cache_ttl, hub.options.cache_capacity)
         self.replay = ReplayBuffers()
         self.traffic = Traffic()
@@ -76,6 +76,9 @@ class AppState:
 
     def _user_changed(self, user_id: str, online: bool) -> None:
         self._observers.emit(UserChanged(self.app_id, user_id, online))
+
+    def _user_watched(self, user_id: str, watched: bool) -> None:
+        self._observers.emit(UserWatched(self.app_id, user_id, watched))
 
     def channel(self, name: str) -> Channel:
         """The channel of this name, made when it is missing; also a metachannel or a pattern."""
@@ -201,6 +204,14 @@ class AppState:
     def user_ids(self) -> list[str]:
         """The users who are signed in."""
         return list(self.users)
+
+    def watched_users(self) -> Iterable[str]:
+        """The users who are on a watchlist here."""
+        return self.users.watched()
+
+    def user_elsewhere(self, user_id: str, *, online: bool) -> None:
+        """See `sockudo.hub.users.Users.change_elsewhere`."""
+        self.users.change_elsewhere(user_id, online=online)
 
     def sign_in(self, connection: Connection, user_id: str, user_info: bytes, watchlist: tuple[str, ...]) -> None:
         """See `sockudo.hub.users.Users.sign_in`."""

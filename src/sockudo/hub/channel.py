@@ -25,11 +25,13 @@ _SHARED: Final[type] = Fanout
 class Channel(Listeners[Connection]):
     """A channel that somebody is subscribed to, or that holds a presence member in its grace period."""
 
-    __slots__ = ("_predicates", "_show_tags", "presence")
+    __slots__ = ("_predicates", "_show_tags", "elsewhere", "presence")
 
     def __init__(self, name: str, kind: ChannelKind, app: ChannelApp) -> None:
         super().__init__(name, kind, app)
         self.presence = Presence() if kind.presence else None
+        # Subscriptions on other nodes, where subscribers are shown how many there are.
+        self.elsewhere = 0
         # The channel's own word on whether messages carry their tags; None leaves it to the server.
         self._show_tags = app.deltas.of(name).enable_tags
         # Filters that somebody here has; None while nobody ever had one.

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from sockudo.errors import SockudoError
 from sockudo.hub.channel import Channel
 from sockudo.hub.connection import Connection
-from sockudo.hub.presence import MemberEvent
+from sockudo.hub.presence import Cause, MemberEvent
 from sockudo.protocol.names import ChannelKind
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Subscribed",
     "Unsubscribed",
     "UserChanged",
+    "UserWatched",
 ]
 
 By = Literal["server", "backend", "client", "network"]
@@ -110,11 +111,16 @@ class MemberChanged(NamedTuple):
 
 
 class EntryChanged(NamedTuple):
-    """This node's entry of a presence channel was made or changed; ``user_info`` is None when it was removed."""
+    """This node's entry of a presence channel was made or changed; ``user_info`` is None when it was removed.
+
+    ``socket_id`` is None where no connection did it.
+    """
 
     channel: Channel
     user_id: str
     user_info: bytes | None
+    cause: Cause
+    socket_id: str | None
 
 
 class UserChanged(NamedTuple):
@@ -123,6 +129,14 @@ class UserChanged(NamedTuple):
     app_id: str
     user_id: str
     online: bool
+
+
+class UserWatched(NamedTuple):
+    """A user is on the watchlist of a first connection, or of none any more."""
+
+    app_id: str
+    user_id: str
+    watched: bool
 
 
 class ClientEvent(NamedTuple):

@@ -159,7 +159,7 @@ class Hub(Deliveries):
         entered = user_id not in presence
         appeared = presence.join(connection, user_id, user_info)
         if entered:
-            self._entry_changed(channel, user_id, user_info)
+            self._entry_changed(channel, user_id, user_info, "join", connection.socket_id)
         if appeared:
             channel.append(frames.member_added(name, user_id, user_info))
             app.tell_meta(name, "member_added", user_id=user_id)
@@ -248,7 +248,7 @@ class Hub(Deliveries):
         if presence is None or user_id is None:
             raise ValueError(f"not a member of {channel.name}")
         presence.update(user_id, user_info)
-        self._entry_changed(channel, user_id, user_info)
+        self._entry_changed(channel, user_id, user_info, "join", connection.socket_id)
         channel.append(frames.presence_update(channel.name, user_id, user_info), v2_only=True)
         self.apps[connection.app_id].tell_meta(channel.name, "presence_update", user_id=user_id)
         self._tell_member(channel, MemberEvent("member_updated", "join", user_id, connection.socket_id, user_info))
@@ -317,7 +317,12 @@ class Hub(Deliveries):
         if channel.presence is None:
             return
         app = self.apps[channel.app.app_id]
+        known = channel.presence.of_node(node_id, put)
         appeared, gone = channel.presence.change_elsewhere(node_id, put, removed)
+        for user_id, user_info in put.items():
+            if user_id not in channel.presence and known.get(user_id, user_info) != user_info:
+                channel.append(frames.presence_update(channel.name, user_id, user_info), v2_only=True)
+                app.tell_meta(channel.name, "presence_update", user_id=user_id)
         for user_id, user_info in appeared.items():
             channel.append(frames.member_added(channel.name, user_id, user_info))
             app.tell_meta(channel.name, "member_added", user_id=user_id)
@@ -325,12 +330,25 @@ class Hub(Deliveries):
             channel.append(frames.member_removed(channel.name, user_id))
             app.tell_meta(channel.name, "member_removed", user_id=user_id)
 
-    def _entry_changed(self, channel: Channel, user_id: str, user_info: bytes | None) -> None:
+    def fill_elsewhere(self, channel: Channel, node_id: str, entries: Mapping[str, bytes]) -> None:
+        """Takes over what is known of another node when the channel has just been opened; tells no subscriber."""
+        if channel.presence is not None:
+            channel.presence.change_elsewhere(node_id, entries, ())
+
+    def count_elsewhere(self, channel: Channel, count: int) -> None:
+        """Takes over how many subscriptions the channel has on other nodes."""
+        if channel.elsewhere != count:
+            channel.elsewhere = count
+            self._count_changed(self.apps[channel.app.app_id], channel)
+
+    def _entry_changed(
+        self, channel: Channel, user_id: str, user_info: bytes | None, cause: Cause, socket_id: str | None
+    ) -> None:
         if self._on_entry:
-            self.observers.emit(EntryChanged(channel, user_id, user_info))
+            self.observers.emit(EntryChanged(channel, user_id, user_info, cause, socket_id))
 
     def _say_removed(self, app: AppState, channel: Channel, event: MemberEvent) -> None:
-        self._entry_changed(channel, event.user_id, None)
+        self._entry_changed(channel, event.user_id, None, event.cause, event.socket_id)
         if channel.presence is not None and channel.presence.is_present(event.user_id):
             # On another node: nothing has changed for anyone.
             return
@@ -380,7 +398,8 @@ class Hub(Deliveries):
         self._counts_now.pop(channel, None)
         self._counts_due.discard(channel)
         if channel.occupied:
-            channel.append(frames.subscription_count(channel.name, channel.subscription_count))
+            count = channel.subscription_count + channel.elsewhere
+            channel.append(frames.subscription_count(channel.name, count))
 
 
 def _excluded(app: AppState, socket_id: str) -> tuple[Connection, ...]:

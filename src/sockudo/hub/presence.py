@@ -144,10 +144,10 @@ class Presence:
     def _is_elsewhere(self, user_id: str) -> bool:
         return self._elsewhere is not None and user_id in self._elsewhere
 
-    def of_node(self, node_id: str) -> dict[str, bytes]:
-        """The entries that another node owns: ``user_info`` by user."""
-        entries = (self._elsewhere or {}).items()
-        return {user_id: infos[node_id] for user_id, infos in entries if node_id in infos}
+    def of_node(self, node_id: str, users: Iterable[str]) -> dict[str, bytes]:
+        """The entries of these users that another node owns: ``user_info`` by user."""
+        entries = self._elsewhere or {}
+        return {user_id: entries[user_id][node_id] for user_id in users if node_id in entries.get(user_id, ())}
 
     def change_elsewhere(
         self, node_id: str, put: Mapping[str, bytes], removed: Iterable[str]

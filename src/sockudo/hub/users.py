@@ -12,12 +12,23 @@ __all__ = ["Users"]
 
 
 class Users:
-    """The signed-in users of one app on this node. ``changed`` is told of each that comes online or goes offline."""
+    """The signed-in users of one app on this node.
 
-    __slots__ = ("_changed", "_users", "_watchers")
+    ``changed`` is called with each that comes online or goes offline here, ``watched`` with each that is on a first
+    watchlist here, or on none any more.
+    """
 
-    def __init__(self, changed: Callable[[str, bool], None] = lambda _user_id, _online: None) -> None:
+    __slots__ = ("_changed", "_elsewhere", "_users", "_watched", "_watchers")
+
+    def __init__(
+        self,
+        changed: Callable[[str, bool], None] = lambda _user_id, _online: None,
+        watched: Callable[[str, bool], None] = lambda _user_id, _watched: None,
+    ) -> None:
         self._changed = changed
+        self._watched = watched
+        # Watched users who are online on another node.
+        self._elsewhere: set[str] = set()
         self._users: dict[str, User] = {}
         # By watched user id: the connections to tell, whether or not that user is online.
         self._watchers: dict[str, dict[Connection, None]] = {}
@@ -51,13 +62,18 @@ class Users:
         if watchlist:
             user.watchlists[connection] = watchlist
             for watched in watchlist:
-                self._watchers.setdefault(watched, {})[connection] = None
+                watchers = self._watchers.get(watched)
+                if watchers is None:
+                    watchers = self._watchers[watched] = {}
+                    self._watched(watched, True)
+                watchers[connection] = None
         if came_online:
-            self._tell_watchers(user_id, "online", besides=connection)
+            if user_id not in self._elsewhere:
+                self._tell_watchers(user_id, "online", besides=connection)
             self._changed(user_id, True)
         if watchlist:
-            online = [watched for watched in watchlist if watched in self._users]
-            offline = [watched for watched in watchlist if watched not in self._users]
+            online = [watched for watched in watchlist if self.is_online(watched)]
+            offline = [watched for watched in watchlist if not self.is_online(watched)]
             connection.send(frames.watchlist_events({"online": online, "offline": offline}))
 
     def sign_out(self, connection: Connection) -> None:
@@ -70,7 +86,8 @@ class Users:
         user.connections.pop(connection, None)
         if not user.connections:
             del self._users[user.user_id]
-            self._tell_watchers(user.user_id, "offline", besides=connection)
+            if user.user_id not in self._elsewhere:
+                self._tell_watchers(user.user_id, "offline", besides=connection)
             self._changed(user.user_id, False)
 
     def _unwatch(self, connection: Connection, user: User) -> None:
@@ -80,8 +97,29 @@ class Users:
                 watchers.pop(connection, None)
                 if not watchers:
                     del self._watchers[watched]
+                    self._elsewhere.discard(watched)
+                    self._watched(watched, False)
 
-    def _tell_watchers(self, user_id: str, what: str, besides: Connection) -> None:
+    def is_online(self, user_id: str) -> bool:
+        """Whether the user is signed in here, or is watched here and signed in on another node."""
+        return user_id in self._users or user_id in self._elsewhere
+
+    def change_elsewhere(self, user_id: str, *, online: bool) -> None:
+        """Takes over whether a watched user is signed in on another node, and tells its watchers what that changes."""
+        if user_id not in self._watchers or online == (user_id in self._elsewhere):
+            return
+        if online:
+            self._elsewhere.add(user_id)
+        else:
+            self._elsewhere.discard(user_id)
+        if user_id not in self._users:
+            self._tell_watchers(user_id, "online" if online else "offline", besides=None)
+
+    def watched(self) -> Iterable[str]:
+        """The users who are on a watchlist here."""
+        return tuple(self._watchers)
+
+    def _tell_watchers(self, user_id: str, what: str, besides: Connection | None) -> None:
         watchers = self._watchers.get(user_id)
         if not watchers:
             return

@@ -6,17 +6,16 @@ app with pattern subscribers. While it is alone on its bus nothing of that is ke
 
 from __future__ import annotations
 
-from collections import Counter
-
 import msgspec
 from msgspec.structs import replace
 
 from sockudo.cluster.items import Item, channel_topic, patterns_topic, user_topic
 from sockudo.cluster.ports import Bus, Membership, NodeChange, Received
 from sockudo.hub import Hub
-from sockudo.hub.events import ChannelClosed, ChannelOpened, UserChanged
+from sockudo.hub.events import ChannelClosed, ChannelOpened
 from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import META, USER_CHANNEL_PREFIX, WILDCARD, ChannelKind
+from sockudo.publishing.topics import Topics
 
 __all__ = ["Message", "OtherNodes"]
 
@@ -53,12 +52,11 @@ class Message(Item, frozen=True, tag="message"):
 class OtherNodes:
     """The nodes besides this one, as far as publishing has to do with them."""
 
-    def __init__(self, bus: Bus, membership: Membership, hub: Hub) -> None:
+    def __init__(self, bus: Bus, membership: Membership, topics: Topics, hub: Hub) -> None:
         self.bus = bus
         self._hub = hub
         self._joined = False
-        self._patterns: Counter[str] = Counter()
-        self._topics: set[str] = set()
+        self._topics = topics
         membership.watch(self._nodes_changed)
         self._nodes_changed(None)
 
@@ -94,38 +92,18 @@ class OtherNodes:
         observers = self._hub.observers
         observers.add(ChannelOpened, self._channel_opened)
         observers.add(ChannelClosed, self._channel_closed)
-        observers.add(UserChanged, self._user_changed)
         for state in self._hub.states():
             for channel in state.everything():
                 self._channel_opened(ChannelOpened(state.app_id, channel.name, channel.kind))
-            for user_id in state.user_ids():
-                self._subscribe(user_topic(state.app_id, user_id))
 
     def _channel_opened(self, event: ChannelOpened) -> None:
-        if event.kind is WILDCARD:
-            self._patterns[event.app_id] += 1
-            self._subscribe(patterns_topic(event.app_id))
-        elif event.kind is not META:
-            self._subscribe(channel_topic(event.app_id, event.channel))
+        if event.kind is not META:
+            self._topics.want(_topic(event))
 
     def _channel_closed(self, event: ChannelClosed) -> None:
-        if event.kind is WILDCARD:
-            self._patterns[event.app_id] -= 1
-            if self._patterns[event.app_id] <= 0:
-                del self._patterns[event.app_id]
-                self._unsubscribe(patterns_topic(event.app_id))
-        elif event.kind is not META:
-            self._unsubscribe(channel_topic(event.app_id, event.channel))
+        if event.kind is not META:
+            self._topics.unwant(_topic(event))
 
-    def _user_changed(self, event: UserChanged) -> None:
-        change = self._subscribe if event.online else self._unsubscribe
-        change(user_topic(event.app_id, event.user_id))
 
-    def _subscribe(self, topic: str) -> None:
-        if topic not in self._topics:
-            self._topics.add(topic)
-            self.bus.subscribe(topic)
-
-    def _unsubscribe(self, topic: str) -> None:
-        self._topics.discard(topic)
-        self.bus.unsubscribe(topic)
+def _topic(event: ChannelOpened | ChannelClosed) -> str:
+    return patterns_topic(event.app_id) if event.kind is WILDCARD else channel_topic(event.app_id, event.channel)

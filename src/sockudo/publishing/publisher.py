@@ -31,6 +31,7 @@ from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint, runn
 from sockudo.protocol.formats import json_text
 from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import USER_CHANNEL_PREFIX, ChannelKind, channel_kind
+from sockudo.publishing.entries import LocalEntries
 from sockudo.publishing.extras import is_ephemeral
 from sockudo.publishing.nodes import Message, OtherNodes
 
@@ -56,10 +57,12 @@ class Publisher:
         history: Component[History],
         doubts: Doubts,
         nodes: OtherNodes,
+        entries: LocalEntries,
         policies: Callable[[str], StreamPolicies | None],
     ) -> None:
         self._hub = hub
         self._nodes = nodes
+        self.prepare = entries.prepare
         self._bus = nodes.bus
         self._doubts = doubts
         self._policies = policies

@@ -1,194 +1,371 @@
-"""Presence over several nodes: each owns the entries of its connections and tells the others what changes
-(spec: platform § 10.5).
+"""What nodes tell each other of who is where: each owns the entries of its connections (spec: platform § 10.5).
 
-Versions come from one counter of the node. A change names the version before it, so that a node which missed one
-notices, and asks for all entries of that owner. Entries of a node that went are dropped by each of the others.
+A roster belongs to a topic, and has the entries of each node: the members of a presence channel, how many
+subscriptions a channel has, or that a user is signed in. Versions come from one counter of the node. A change names the
+version before it, so that a node which missed one notices, and asks that owner for all of its entries.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any, ClassVar, NamedTuple
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
 
 from sockudo.base.tasks import end_tasks, start_tasks
-from sockudo.cluster.items import Item, Request, channel_topic
 from sockudo.cluster.ports import DEADLINE, Bus, Membership, NodeChange, Received
 from sockudo.cluster.router import Router
-from sockudo.hub import Channel, Hub
-from sockudo.hub.events import ChannelClosed, ChannelOpened, EntryChanged
+from sockudo.publishing.roster_items import COUNT, EntriesChanged, EntriesOf, OwnEntries, RosterChange, State
+from sockudo.publishing.topics import Place, Topics
 
-__all__ = ["EntriesChanged", "Rosters"]
+__all__ = ["SCRUB_SECONDS", "Reason", "Rosters"]
 
-_Place = tuple[str, str]
+Reason = Literal["local", "prepared", "recorder"]
+"""Why a node wants to know a roster: subscribers or signed-in users here, one that is about to come, or a role."""
 
-
-class EntriesChanged(Item, frozen=True, tag="entries"):
-    """A node's entries of a presence channel changed: ``put`` by user, ``removed`` users.
-
-    ``version`` is the node's newest, ``previous`` the one of its last change to this channel, 0 where it had no entry.
-    """
-
-    app_id: str
-    channel: str
-    previous: int
-    version: int
-    put: dict[str, bytes]
-    removed: tuple[str, ...] = ()
+# Rosters in one question.
+_BATCH: Final = 1_000
+# Changes of an owner that are kept until its entries are known.
+_KEPT: Final = 256
+# Seconds after which a node that gave no answer is asked again, and between two looks at everything.
+_AGAIN: Final = 1.0
+SCRUB_SECONDS: Final = 30.0
 
 
-class _State(NamedTuple):
-    version: int
-    entries: dict[str, bytes]
+class _View:
+    """The entries of one other node."""
+
+    __slots__ = ("entries", "version")
+
+    def __init__(self, version: tuple[int, int], entries: dict[str, bytes]) -> None:
+        self.version = version
+        self.entries = entries
 
 
-class EntriesOf(Request, frozen=True, tag="entries_of"):
-    """Asks a node for all of its entries of a channel."""
+class _Roster:
+    __slots__ = ("asked", "kept", "reasons", "views", "waiting")
 
-    reply: ClassVar = _State
-
-    app_id: str
-    channel: str
+    def __init__(self) -> None:
+        self.reasons: Counter[Reason] = Counter()
+        self.views: dict[str, _View] = {}
+        # Nodes whose entries were asked for, with the changes that came meanwhile.
+        self.asked: set[str] = set()
+        self.kept: defaultdict[str, list[Received]] = defaultdict(list)
+        self.waiting: list[asyncio.Future[None]] = []
 
 
 class Rosters:
-    """Keeps the presence channels of this node in step with the entries of the others. Costs nothing while alone."""
+    """Keeps what this node knows of the entries of others in step with their owners.
 
-    def __init__(self, bus: Bus, membership: Membership, router: Router, hub: Hub) -> None:
+    ``own`` gives this node's entries of a place; `changed` is called with what became of the entries of others. Costs
+    nothing before `join`.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        membership: Membership,
+        router: Router,
+        topics: Topics,
+        own: OwnEntries,
+    ) -> None:
         self._bus = bus
         self._membership = membership
-        self._hub = hub
+        self._topics = topics
+        self._own = own
+        self.changed: list[Callable[[Place, RosterChange], None]] = []
         self._counter = 0
-        # The version of this node's last change, and what it knows of each owner: (incarnation, version).
-        self._own: dict[_Place, int] = {}
-        self._known: dict[_Place, dict[str, tuple[int, int]]] = {}
-        self._joined = False
+        # The version of this node's last change of each place where it has entries.
+        self._versions: dict[Place, int] = {}
+        self._rosters: dict[Place, _Roster] = {}
+        self._to_ask: defaultdict[str, dict[Place, None]] = defaultdict(dict)
+        self._asking = False
         self._tasks: set[asyncio.Task[None]] = set()
         router.on_item(EntriesChanged, self._receive)
         router.on_request(EntriesOf, self._answer)
         router.on_gap(self._gap)
         membership.watch(self._nodes_changed)
-        self._join()
 
     async def close(self) -> None:
         """Ends the questions that are under way."""
         await end_tasks(self._tasks)
 
-    def _join(self) -> None:
-        if self._joined or (self._bus.alone and not self._bus.networked):
-            return
-        self._joined = True
-        observers = self._hub.observers
-        observers.add(EntryChanged, self._entry_changed)
-        observers.add(ChannelOpened, self._opened)
-        observers.add(ChannelClosed, self._closed)
-        for place, channel in self._channels():
-            if channel.presence:
-                self._counter += 1
-                self._own[place] = self._counter
+    async def scrub(self) -> None:
+        """Asks all owners again and again whether their last change has arrived; runs until cancelled."""
+        while True:
+            await asyncio.sleep(SCRUB_SECONDS)
+            self._resync(tuple(self._rosters))
 
-    def _channels(self) -> list[tuple[_Place, Channel]]:
-        return [
-            ((state.app_id, channel.name), channel)
-            for state in self._hub.states()
-            for channel in state.everything()
-            if channel.presence is not None
-        ]
+    # ---- this node's entries ----
 
-    def _channel(self, place: _Place) -> Channel | None:
-        state = self._hub.find(place[0])
-        return None if state is None else state.find(place[1])
-
-    # ---- what this node tells ----
-
-    def _entry_changed(self, event: EntryChanged) -> None:
-        channel = event.channel
-        place = (channel.app.app_id, channel.name)
-        previous = self._own.get(place, 0)
+    def change_own(
+        self,
+        place: Place,
+        put: Mapping[str, bytes],
+        removed: Mapping[str, str],
+        sockets: Mapping[str, str] | None = None,
+    ) -> None:
+        """This node's entries changed; called when `own` says so already."""
+        previous = self._versions.get(place, 0)
         self._counter += 1
-        if channel.presence:
-            self._own[place] = self._counter
+        if self._own.any(place):
+            self._versions[place] = self._counter
         else:
-            self._own.pop(place, None)
-        topic = channel_topic(*place)
-        if not self._bus.interested(topic):
+            self._versions.pop(place, None)
+        topic = place.topic
+        if self._bus.interested(topic):
+            change = EntriesChanged(*place, previous, self._counter, dict(put), dict(removed), dict(sockets or {}))
+            self._bus.publish(topic, change)
+
+    def has_own(self, place: Place) -> bool:
+        """Whether this node has entries there."""
+        return place in self._versions
+
+    def own_places(self) -> Collection[Place]:
+        """Where this node has entries."""
+        return self._versions.keys()
+
+    def _answer(self, request: EntriesOf) -> tuple[State, ...]:
+        incarnation = self._membership.me.incarnation
+        states = []
+        for place, known in zip(map(Place._make, request.places), request.known, strict=True):
+            version = self._versions.get(place, 0)
+            if version and known == (incarnation, version):
+                states.append(State(incarnation, version, None))
+            else:
+                states.append(State(incarnation, version or self._counter, self._own.entries(place)))
+        return tuple(states)
+
+    # ---- interest ----
+
+    def watch(self, place: Place, reason: Reason) -> None:
+        """From now on this node knows the entries of all nodes there, once they have answered."""
+        roster = self._rosters.get(place)
+        if roster is not None:
+            roster.reasons[reason] += 1
             return
-        put = {} if event.user_info is None else {event.user_id: event.user_info}
-        removed = (event.user_id,) if event.user_info is None else ()
-        self._bus.publish(topic, EntriesChanged(*place, previous, self._counter, put, removed))
-
-    def _answer(self, request: EntriesOf) -> _State:
-        place = (request.app_id, request.channel)
-        channel = self._channel(place)
-        presence = None if channel is None else channel.presence
-        entries = {member.user_id: member.user_info for member in presence or ()}
-        return _State(self._own.get(place, self._counter), entries)
-
-    # ---- what it hears ----
-
-    def _receive(self, received: Received, item: EntriesChanged) -> None:
-        place = (item.app_id, item.channel)
-        channel = self._channel(place)
-        if channel is None or channel.presence is None:
-            return
-        owner = received.sender
-        version = (owner.incarnation, item.version)
-        views = self._known.setdefault(place, {})
-        known = views.get(owner.id, (0, 0))
-        if version <= known:
-            return
-        if item.previous and (owner.incarnation, item.previous) != known:
-            self._ask(place, [owner.id])
-            return
-        # Without a change before it the owner had nothing: what is known of it is replaced.
-        stale = () if item.previous else channel.presence.of_node(owner.id).keys() - item.put.keys()
-        views[owner.id] = version
-        self._hub.change_elsewhere(channel, owner.id, item.put, (*item.removed, *stale))
-
-    def _opened(self, event: ChannelOpened) -> None:
-        if event.kind.presence:
-            self._ask((event.app_id, event.channel), None)
-
-    def _closed(self, event: ChannelClosed) -> None:
-        self._known.pop((event.app_id, event.channel), None)
-
-    def _gap(self, _topics: Sequence[str]) -> None:
-        for place, _ in self._channels():
-            self._ask(place, None)
-
-    def _nodes_changed(self, change: NodeChange) -> None:
-        self._join()
-        for place, channel in self._channels():
-            if change.what == "up":
-                self._ask(place, [change.node.id])
-            elif channel.presence is not None:
-                self._known.get(place, {}).pop(change.node.id, None)
-                self._hub.change_elsewhere(channel, change.node.id, {}, channel.presence.of_node(change.node.id))
-
-    def _ask(self, place: _Place, nodes: Sequence[str] | None) -> None:
-        self._start(self._read(place, nodes))
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        [task] = start_tasks(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _read(self, place: _Place, nodes: Sequence[str] | None) -> None:
-        me = self._membership.me.id
-        others = [node.id for node in self._membership.live() if node.id != me] if nodes is None else nodes
+        roster = self._rosters[place] = _Roster()
+        roster.reasons[reason] += 1
+        others = self._others()
+        # Until then it is incomplete, though nothing can be asked before the subscription is confirmed.
+        roster.asked.update(others)
+        confirmed = self._topics.want(place.topic)
         if not others:
             return
-        answers = await self._bus.ask(EntriesOf(*place), deadline=DEADLINE, nodes=others)
-        incarnations = {node.id: node.incarnation for node in self._membership.live()}
-        for node_id, state in answers.values.items():
-            channel = self._channel(place)
-            if channel is None or channel.presence is None or state is None or node_id not in incarnations:
+        if confirmed is None:
+            self._ask(place, others)
+        else:
+            asyncio.ensure_future(confirmed).add_done_callback(lambda _: self._ask(place, tuple(roster.asked)))
+
+    def unwatch(self, place: Place, reason: Reason) -> None:
+        """Ends what `watch` began for that reason."""
+        roster = self._rosters.get(place)
+        if roster is None or reason not in roster.reasons:
+            return
+        roster.reasons[reason] -= 1
+        if not +roster.reasons:
+            del self._rosters[place]
+            _wake(roster)
+            self._topics.unwant(place.topic)
+
+    def knows(self, place: Place) -> bool:
+        """Whether the entries of every live node are known there."""
+        roster = self._rosters.get(place)
+        return roster is not None and not roster.asked
+
+    def completed(self, place: Place) -> asyncio.Future[None] | None:
+        """Ends when the entries of every live node are known; None when they are."""
+        roster = self._rosters.get(place)
+        if roster is None or not roster.asked:
+            return None
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        roster.waiting.append(waiting)
+        return waiting
+
+    def views(self, place: Place) -> Iterator[tuple[str, dict[str, bytes]]]:
+        """The entries of other nodes, by node id."""
+        roster = self._rosters.get(place)
+        for node_id, view in (roster.views if roster is not None else {}).items():
+            yield node_id, view.entries
+
+    def merged(self, place: Place) -> dict[str, bytes]:
+        """The entries of all nodes; of several for a key, that of the lowest node id."""
+        found: dict[str, bytes] = {}
+        for _, entries in sorted([*self.views(place), (self._membership.me.id, self._own.entries(place))]):
+            for key, value in entries.items():
+                found.setdefault(key, value)
+        return found
+
+    def count(self, place: Place) -> int:
+        """Subscriptions of a channel on all nodes, of those whose entries are known."""
+        return self._own.count(place) + self.count_elsewhere(place)
+
+    def count_elsewhere(self, place: Place) -> int:
+        """Subscriptions of a channel on the other nodes."""
+        return sum(int(entries.get(COUNT, b"0")) for _, entries in self.views(place))
+
+    def is_present(self, place: Place, key: str) -> bool:
+        """Whether another node has an entry of this key."""
+        return any(key in entries for _, entries in self.views(place))
+
+    # ---- what arrives ----
+
+    def _receive(self, received: Received, item: EntriesChanged) -> None:
+        place = Place(item.app_id, item.name)
+        roster = self._rosters.get(place)
+        if roster is not None:
+            self._take_change(place, roster, received, item)
+
+    def _take_change(self, place: Place, roster: _Roster, received: Received, item: EntriesChanged) -> None:
+        owner = received.sender
+        if owner.id in roster.asked:
+            kept = roster.kept[owner.id]
+            if len(kept) < _KEPT:
+                kept.append(received)
+            return
+        view = roster.views.get(owner.id)
+        version = (owner.incarnation, item.version)
+        if view is not None and version <= view.version:
+            return
+        if not item.previous:
+            # The owner had nothing before: what is known of it is replaced.
+            stale = {} if view is None else dict.fromkeys(view.entries.keys() - item.put.keys(), "disconnect")
+            self._apply(place, roster, owner.id, version, item.put, stale | item.removed, item.sockets)
+        elif view is not None and view.version == (owner.incarnation, item.previous):
+            self._apply(place, roster, owner.id, version, item.put, item.removed, item.sockets)
+        else:
+            roster.kept[owner.id].append(received)
+            self._ask(place, [owner.id])
+
+    def _take_state(self, place: Place, node_id: str, state: State) -> None:
+        roster = self._rosters.get(place)
+        if roster is None or node_id not in roster.asked or not self._membership.is_alive(node_id):
+            return
+        roster.asked.discard(node_id)
+        view = roster.views.get(node_id)
+        version = (state.incarnation, state.version)
+        if state.entries is not None and (view is None or version >= view.version):
+            stale = {} if view is None else dict.fromkeys(view.entries.keys() - state.entries.keys(), "disconnect")
+            put = state.entries if view is None else _different(state.entries, view.entries)
+            self._apply(place, roster, node_id, version, put, stale, {})
+        for received in roster.kept.pop(node_id, ()):
+            item: Any = received.item
+            self._take_change(place, roster, received, item)
+        _wake_if_complete(roster)
+
+    def _apply(
+        self,
+        place: Place,
+        roster: _Roster,
+        node_id: str,
+        version: tuple[int, int],
+        put: Mapping[str, bytes],
+        removed: Mapping[str, str],
+        sockets: Mapping[str, str],
+    ) -> None:
+        view = roster.views.get(node_id)
+        if view is None:
+            view = roster.views[node_id] = _View(version, {})
+        view.version = version
+        view.entries.update(put)
+        gone = {key: cause for key, cause in removed.items() if view.entries.pop(key, None) is not None}
+        if not view.entries:
+            # Only the version is of use.
+            view.entries = {}
+        self._tell(place, RosterChange(node_id, put, gone, sockets))
+
+    def _tell(self, place: Place, change: RosterChange) -> None:
+        for observer in self.changed:
+            observer(place, change)
+
+    # ---- what is asked ----
+
+    def _others(self) -> list[str]:
+        me = self._membership.me.id
+        return [node.id for node in self._membership.live() if node.id != me]
+
+    def _ask(self, place: Place, nodes: Iterable[str]) -> None:
+        roster = self._rosters.get(place)
+        if roster is None:
+            return
+        for node_id in nodes:
+            if self._membership.is_alive(node_id):
+                roster.asked.add(node_id)
+                self._to_ask[node_id][place] = None
+            else:
+                roster.asked.discard(node_id)
+        _wake_if_complete(roster)
+        if self._to_ask and not self._asking:
+            self._asking = True
+            asyncio.get_running_loop().call_soon(self._ask_all)
+
+    def _ask_all(self) -> None:
+        self._asking = False
+        to_ask, self._to_ask = self._to_ask, defaultdict(dict)
+        for node_id, wanted in to_ask.items():
+            places = tuple(wanted)
+            for start in range(0, len(places), _BATCH):
+                [task] = start_tasks(self._read(node_id, places[start : start + _BATCH]))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _read(self, node_id: str, places: tuple[Place, ...]) -> None:
+        answers = await self._bus.ask(
+            EntriesOf(places, tuple(self._known(place, node_id) for place in places)),
+            deadline=DEADLINE,
+            nodes=[node_id],
+        )
+        states: Sequence[State] | None = answers.values.get(node_id)
+        if states is None:
+            if self._membership.is_alive(node_id):
+                await asyncio.sleep(_AGAIN)
+            for place in places:
+                self._ask(place, [node_id])
+            return
+        for place, state in zip(places, states, strict=True):
+            self._take_state(place, node_id, state)
+
+    def _known(self, place: Place, node_id: str) -> tuple[int, int]:
+        roster = self._rosters.get(place)
+        view = roster.views.get(node_id) if roster is not None else None
+        return (0, 0) if view is None else view.version
+
+    def _resync(self, places: Sequence[Place]) -> None:
+        others = self._others()
+        for place in places:
+            self._ask(place, others)
+
+    def _gap(self, topics: Sequence[str]) -> None:
+        lost = set(topics)
+        self._resync([place for place in self._rosters if place.topic in lost])
+
+    def _nodes_changed(self, change: NodeChange) -> None:
+        node = change.node
+        if node.id == self._membership.me.id:
+            return
+        for place, roster in tuple(self._rosters.items()):
+            if change.what == "up":
+                self._ask(place, [node.id])
                 continue
-            version = (incarnations[node_id], state.version)
-            views = self._known.setdefault(place, {})
-            if version < views.get(node_id, (0, 0)):
-                # Older than what arrived since.
-                continue
-            views[node_id] = version
-            stale = channel.presence.of_node(node_id).keys() - state.entries.keys()
-            self._hub.change_elsewhere(channel, node_id, state.entries, stale)
+            roster.asked.discard(node.id)
+            roster.kept.pop(node.id, None)
+            view = roster.views.pop(node.id, None)
+            if view is not None and view.entries:
+                self._tell(place, RosterChange(node.id, {}, dict.fromkeys(view.entries, "orphan_cleanup"), {}))
+            _wake_if_complete(roster)
+
+
+def _different(entries: Mapping[str, bytes], known: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {key: value for key, value in entries.items() if known.get(key) != value}
+
+
+def _wake_if_complete(roster: _Roster) -> None:
+    if not roster.asked:
+        _wake(roster)
+
+
+def _wake(roster: _Roster) -> None:
+    for waiting in roster.waiting:
+        if not waiting.done():
+            waiting.set_result(None)
+    roster.waiting.clear()

@@ -44,9 +44,11 @@ from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.protocol.delta import Algorithm, DeltaNode, DeltaOptions
 from sockudo.protocol.frames import Frame
 from sockudo.publishing import EventApi, Publisher
+from sockudo.publishing.entries import HubEntries, LocalEntries
 from sockudo.publishing.event_api import PublishOptions
 from sockudo.publishing.nodes import Message, OtherNodes
 from sockudo.publishing.rosters import Rosters
+from sockudo.publishing.topics import Topics
 from sockudo.push.diagnosis.advice import note_refused
 from sockudo.push.drivers import ConfiguredPush
 from sockudo.push.rules import EventRules
@@ -115,13 +117,17 @@ class Services:
             tracer=tracer,
         )
         self.webhooks = WebhookRuntime(hub, inspector, apps, clock, settings, webhook_queue, _webhook_sender, tracer)
+        topics, own = Topics(self.bus), HubEntries(hub, self._counts_channels)
+        self._rosters = Rosters(self.bus, self.membership, router, topics, own)
+        self._entries = LocalEntries(self.bus, self.membership, topics, self._rosters, hub, own)
         publisher = Publisher(
             hub,
             self.keys,
             clock,
             self.histories.messages,
             inspector.doubts,
-            OtherNodes(self.bus, self.membership, hub),
+            OtherNodes(self.bus, self.membership, topics, hub),
+            self._entries,
             self.histories.policies,
         )
         self.gateway = Gateway(hub, apps, clock, settings, loop.call_soon, publisher, self.revocations, inspector)
@@ -147,7 +153,6 @@ class Services:
             _publish_options(settings),
         )
         router.on_item(Message, publisher.receive)
-        self._rosters = Rosters(self.bus, self.membership, router, hub)
         router.on_item(AppsChanged, self._apps_changed)
         answer_orders(router, self.gateway, self.revocations)
         self.wings = (webhook_wing(self.webhooks, settings.queue.driver), push_wing(self.push))
@@ -178,6 +183,7 @@ class Services:
     async def close(self) -> None:
         """Ends everything, from the top down: what is closed may still use what is closed later."""
         await self.bus.close()
+        self._entries.close()
         await self._rosters.close()
         await end_tasks(self._reading)
         await self._opener.close()
@@ -197,6 +203,11 @@ class Services:
             # Of configured ones the configuration has said it already.
             for warning in () if app.id in self.apps.configured else origin_warnings(app.record):
                 _log.warning("app", app_id=app.id, warning=warning)
+
+    def _counts_channels(self, app_id: str) -> bool:
+        """Whether other nodes have to know how many subscriptions the app's channels have here."""
+        app = self.apps.by_id(app_id)
+        return app is not None and bool(app.features.enable_subscription_count or app.record.policy.webhooks)
 
     def _deliver_stored(self, app_id: str, frame: Frame) -> None:
         self.gateway.publisher.deliver_stored(app_id, frame)

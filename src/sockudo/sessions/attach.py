@@ -7,8 +7,9 @@ between what is read from the store and what is said meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -27,7 +28,7 @@ from sockudo.sessions.context import SessionContext
 from sockudo.sessions.deltas import confirm_deltas, wants_of
 from sockudo.sessions.resume import awaits_attach, recover_on_attach, replay_on_attach
 
-__all__ = ["Candidate", "Request", "attach", "check_rewind", "stream_policy", "tell_refusal"]
+__all__ = ["Candidate", "Request", "attach", "check_rewind", "refuse_attach", "stream_policy", "tell_refusal"]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -93,16 +94,13 @@ def tell_refusal(session: SessionContext, name: str, error: SockudoError) -> Non
         session.send(frames.subscription_error(name, error.client_text, 401 if error.spec.ws == 4009 else 400))
 
 
-def attach(session: SessionContext, request: Request) -> None:
-    """Carries out the request, now or in work of the session's own that later frames wait for."""
+def attach(session: SessionContext, request: Request) -> Coroutine[Any, Any, None] | None:
+    """Carries out the request: now, or in the work that is returned, which later frames have to wait for."""
     policy = stream_policy(session, request.name, request.kind)
     if policy is not None and policy.history is not None:
         buffer = session.app.replay.get(request.name)
         if buffer is None or request.rewind is not None or awaits_attach(session, request.name):
-            session.wait_for(
-                _attach_behind_gate(session, request, policy), lambda error: _refuse(session, request.name, error)
-            )
-            return
+            return _attach_behind_gate(session, request, policy)
         head: Position | None = buffer.head
     elif policy is not None and policy.recovery is not None:
         head = session.app.replay.position(request.name)
@@ -113,9 +111,11 @@ def attach(session: SessionContext, request: Request) -> None:
     if head is not None and awaits_attach(session, request.name):
         replay_on_attach(session, request.name)
     _finish(session, request)
+    return None
 
 
-def _refuse(session: SessionContext, name: str, error: SockudoError) -> None:
+def refuse_attach(session: SessionContext, name: str, error: SockudoError) -> None:
+    """Answers a subscribe that was refused after it had to wait."""
     if session.v2 is not None and name not in session.channels:
         session.v2.delta_requests.pop(name, None)
     tell_refusal(session, name, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 import msgspec
@@ -22,8 +23,9 @@ from sockudo.protocol.names import (
     is_meta,
     is_wildcard,
 )
+from sockudo.publishing.topics import Place
 from sockudo.sessions.access import check_room, check_subscribe
-from sockudo.sessions.attach import Candidate, Request, Rewind, attach, check_rewind, tell_refusal
+from sockudo.sessions.attach import Candidate, Request, Rewind, attach, check_rewind, refuse_attach, tell_refusal
 from sockudo.sessions.context import SessionContext
 from sockudo.sessions.deltas import note_delta_request
 from sockudo.sessions.diagnostics import log_refused_channel
@@ -50,10 +52,25 @@ def subscribe(session: SessionContext, frame: InboundFrame) -> None:
     try:
         request = _request(session, name, data)
         note_delta_request(session, name, data)
-        attach(session, request)
+        waiting = session.node.publisher.prepare(Place(session.live.id, name), request.kind)
+        work = attach(session, request) if waiting is None else _attach_prepared(session, request, waiting)
     except SockudoError as error:
         tell_refusal(session, name, error)
         raise
+    if work is not None:
+        session.wait_for(work, lambda error: refuse_attach(session, name, error))
+
+
+async def _attach_prepared(session: SessionContext, request: Request, waiting: Awaitable[None]) -> None:
+    """Attaches once what other nodes say of the channel arrives here, if the client may still have it."""
+    await waiting
+    if not session.live.enabled:
+        raise errors.APP_DISABLED("Application disabled")
+    if request.candidate is not None:
+        _check_full(session, request.name, request.candidate)
+    work = attach(session, request)
+    if work is not None:
+        await work
 
 
 def _request(session: SessionContext, name: str, data: dict[str, Any]) -> Request:
@@ -138,12 +155,16 @@ def _candidate(session: SessionContext, name: str, data: dict[str, Any]) -> Cand
         )
     if session.members is not None and session.members.get(name, candidate.user_id) != candidate.user_id:
         raise errors.PRESENCE_OTHER_USER()
-    channel = session.app.find(name)
+    _check_full(session, name, candidate)
+    return candidate
+
+
+def _check_full(session: SessionContext, name: str, candidate: Candidate) -> None:
+    most, channel = session.live.limits.max_presence_members, session.app.find(name)
     presence = channel.presence if channel is not None else None
-    full = presence is not None and 0 < limits.max_presence_members <= presence.user_count
+    full = presence is not None and 0 < most <= presence.user_count
     if presence is not None and full and not presence.is_present(candidate.user_id):
         raise errors.PRESENCE_FULL()
-    return candidate
 
 
 def _read_candidate(session: SessionContext, channel_data: object) -> Candidate:

@@ -35,7 +35,8 @@ class Backend:
             node.clock,
             node.components.history,
             node.inspector.doubts,
-            OtherNodes(node.bus, node.membership, node.hub),
+            OtherNodes(node.bus, node.membership, node.topics, node.hub),
+            node.entries,
             lambda _: None,
         )
         self.api = EventApi(publisher, self.keys, node.rates, node.clock, node.inspector.doubts, node.cluster_directory)

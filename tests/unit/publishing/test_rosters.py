@@ -10,7 +10,7 @@ from sockudo.cluster.in_process import InProcessMembership, Network
 from sockudo.cluster.items import channel_topic
 from sockudo.cluster.ports import Node as NodeName
 from sockudo.cluster.ports import Received
-from sockudo.publishing.rosters import EntriesChanged
+from sockudo.publishing.roster_items import EntriesChanged
 from support.inside import Client, Node, live_app
 
 APP = live_app()

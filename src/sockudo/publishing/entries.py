@@ -1,0 +1,267 @@
+"""This node's side of the rosters: its hub's members, counts and users go out, those of other nodes come in
+(spec: platform § 10.5, § 10.6)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, TypeVar
+
+from sockudo.cluster.items import patterns_topic
+from sockudo.cluster.ports import Bus, Membership, NodeChange
+from sockudo.hub import Channel, Hub
+from sockudo.hub.events import (
+    ChannelClosed,
+    ChannelOpened,
+    EntryChanged,
+    Subscribed,
+    Unsubscribed,
+    UserChanged,
+    UserWatched,
+)
+from sockudo.protocol.names import META, USER_CHANNEL_PREFIX, WILDCARD, ChannelKind
+from sockudo.publishing.roster_items import COUNT, RosterChange
+from sockudo.publishing.rosters import Rosters
+from sockudo.publishing.topics import Place, Topics, user_place
+
+__all__ = ["HubEntries", "LocalEntries"]
+
+# Counts up to this are told at the end of the turn, larger ones once a second.
+_COUNT_AT_ONCE: Final = 100
+_SIGNED_IN: Final = b"1"
+# Seconds that a first subscriber waits for other nodes, and that what was made ready for it is kept.
+_READY_WITHIN: Final = 2.0
+_KEPT_READY: Final = 1.0
+
+
+_T = TypeVar("_T")
+
+
+def _members(entries: Mapping[str, _T]) -> Mapping[str, _T]:
+    """The entries without that of the count."""
+    if COUNT not in entries:
+        return entries
+    return {user_id: value for user_id, value in entries.items() if user_id != COUNT}
+
+
+class HubEntries:
+    """The entries of this node, read from its hub. ``counted`` says whether the channels of an app are counted."""
+
+    def __init__(self, hub: Hub, counted: Callable[[str], bool]) -> None:
+        self._hub = hub
+        self._counted = counted
+
+    def channel(self, place: Place) -> Channel | None:
+        """The channel of a place, if it is open here."""
+        state = self._hub.find(place.app_id)
+        return None if state is None else state.find(place.name)
+
+    def has_roster(self, app_id: str, kind: ChannelKind) -> bool:
+        """Whether channels of this kind have a roster."""
+        return kind.presence or (kind is not META and kind is not WILDCARD and self._counted(app_id))
+
+    def entries(self, place: Place) -> dict[str, bytes]:
+        if place.name.startswith(USER_CHANNEL_PREFIX):
+            return {COUNT: _SIGNED_IN} if self._is_signed_in(place) else {}
+        channel = self.channel(place)
+        if channel is None:
+            return {}
+        found = {member.user_id: member.user_info for member in channel.presence or ()}
+        count = self.count(place)
+        return found | {COUNT: b"%d" % count} if count else found
+
+    def any(self, place: Place) -> bool:
+        if place.name.startswith(USER_CHANNEL_PREFIX):
+            return self._is_signed_in(place)
+        channel = self.channel(place)
+        return channel is not None and bool(channel.presence or self.count(place))
+
+    def count(self, place: Place) -> int:
+        channel = self.channel(place)
+        counted = channel is not None and self._counted(place.app_id)
+        return channel.subscription_count if channel is not None and counted else 0
+
+    def _is_signed_in(self, place: Place) -> bool:
+        state = self._hub.find(place.app_id)
+        return state is not None and bool(state.connections_signed_in(place.name.removeprefix(USER_CHANNEL_PREFIX)))
+
+
+class LocalEntries:
+    """Tells other nodes of what changes here, and the hub of what changes there, once this node is joined with any."""
+
+    def __init__(
+        self, bus: Bus, membership: Membership, topics: Topics, rosters: Rosters, hub: Hub, own: HubEntries
+    ) -> None:
+        self._bus = bus
+        self._membership = membership
+        self._topics = topics
+        self._rosters = rosters
+        self._hub = hub
+        self._own = own
+        self._joined = False
+        self._counts: dict[Place, None] = {}
+        self._timers: set[asyncio.Handle] = set()
+        rosters.changed.append(self._changed_elsewhere)
+        membership.watch(self._nodes_changed)
+        self._join()
+
+    def close(self) -> None:
+        """Ends what waits for its time."""
+        for timer in self._timers:
+            timer.cancel()
+
+    def _nodes_changed(self, _change: NodeChange) -> None:
+        self._join()
+
+    def _join(self) -> None:
+        if self._joined or (self._bus.alone and not self._bus.networked):
+            return
+        self._joined = True
+        observers = self._hub.observers
+        observers.add(ChannelOpened, self._opened)
+        observers.add(ChannelClosed, self._closed)
+        observers.add(EntryChanged, self._entry_changed)
+        observers.add(Subscribed, self._count_changed)
+        observers.add(Unsubscribed, self._count_changed)
+        observers.add(UserChanged, self._user_changed)
+        observers.add(UserWatched, self._user_watched)
+        for state in self._hub.states():
+            for channel in state.everything():
+                self._opened(ChannelOpened(state.app_id, channel.name, channel.kind))
+                place = Place(state.app_id, channel.name)
+                if self._own.any(place):
+                    self._rosters.change_own(place, self._own.entries(place), {})
+            for user_id in state.user_ids():
+                self._user_changed(UserChanged(state.app_id, user_id, online=True))
+            for user_id in state.watched_users():
+                self._user_watched(UserWatched(state.app_id, user_id, watched=True))
+
+    # ---- before a subscription ----
+
+    def prepare(self, place: Place, kind: ChannelKind) -> Coroutine[Any, Any, None] | None:
+        """What has to end before a subscription here is acknowledged; None for nothing, as nearly always.
+
+        From its end on what any node publishes there arrives, and of a presence channel all members are known. A node
+        that cannot be reached is waited for no longer than two seconds.
+        """
+        if not self._joined or self._bus.alone or self._membership.deaf or kind is META:
+            return None
+        topic = patterns_topic(place.app_id) if kind is WILDCARD else place.topic
+        # Inside a process a subscription holds at once.
+        heard = not self._bus.networked or (topic in self._topics and self._topics.confirmed(topic) is None)
+        if heard and (not kind.presence or self._rosters.knows(place)):
+            return None
+        return self._prepared(topic, place if kind.presence else None)
+
+    async def _prepared(self, topic: str, presence: Place | None) -> None:
+        confirmed = self._topics.want(topic)
+        if presence is not None:
+            self._rosters.watch(presence, "prepared")
+        try:
+            async with asyncio.timeout(_READY_WITHIN):
+                if confirmed is not None:
+                    await asyncio.shield(confirmed)
+                completed = self._rosters.completed(presence) if presence is not None else None
+                if completed is not None:
+                    await completed
+        except TimeoutError:
+            # What is missing comes later, as a change.
+            pass
+        finally:
+            self._later(_KEPT_READY, lambda: self._release(topic, presence))
+
+    def _release(self, topic: str, presence: Place | None) -> None:
+        self._topics.unwant(topic)
+        if presence is not None:
+            self._rosters.unwatch(presence, "prepared")
+
+    def _later(self, seconds: float, call: Callable[[], None]) -> None:
+        def run() -> None:
+            self._timers.discard(timer)
+            call()
+
+        timer = asyncio.get_running_loop().call_later(seconds, run)
+        self._timers.add(timer)
+
+    # ---- what changes here ----
+
+    def _opened(self, event: ChannelOpened) -> None:
+        if not self._own.has_roster(event.app_id, event.kind):
+            return
+        place = Place(event.app_id, event.channel)
+        self._rosters.watch(place, "local")
+        channel = self._own.channel(place)
+        if channel is None:
+            return
+        for node_id, entries in self._rosters.views(place):
+            self._hub.fill_elsewhere(channel, node_id, _members(entries))
+        channel.elsewhere = self._rosters.count_elsewhere(place)
+
+    def _closed(self, event: ChannelClosed) -> None:
+        if self._own.has_roster(event.app_id, event.kind):
+            self._rosters.unwatch(Place(event.app_id, event.channel), "local")
+
+    def _entry_changed(self, event: EntryChanged) -> None:
+        channel, user_id = event.channel, event.user_id
+        place = Place(channel.app.app_id, channel.name)
+        sockets = {} if event.socket_id is None else {user_id: event.socket_id}
+        if event.user_info is None:
+            self._rosters.change_own(place, {}, {user_id: event.cause}, sockets)
+        else:
+            self._rosters.change_own(place, {user_id: event.user_info}, {}, sockets)
+
+    def _count_changed(self, event: Subscribed | Unsubscribed) -> None:
+        channel = event.channel
+        app_id = channel.app.app_id
+        if channel.kind is META or channel.kind is WILDCARD or not self._own.has_roster(app_id, channel.kind):
+            return
+        place = Place(app_id, channel.name)
+        if place in self._counts:
+            return
+        self._counts[place] = None
+        if channel.subscription_count <= _COUNT_AT_ONCE:
+            self._hub.deliver_after(lambda: self._tell_count(place))
+        else:
+            self._later(1.0, lambda: self._tell_count(place))
+
+    def _tell_count(self, place: Place) -> None:
+        self._counts.pop(place, None)
+        count = self._own.count(place)
+        if count:
+            self._rosters.change_own(place, {COUNT: b"%d" % count}, {})
+        else:
+            self._rosters.change_own(place, {}, {COUNT: "disconnect"})
+
+    def _user_changed(self, event: UserChanged) -> None:
+        place = user_place(event.app_id, event.user_id)
+        if event.online:
+            self._topics.want(place.topic)
+            self._rosters.change_own(place, {COUNT: _SIGNED_IN}, {})
+        else:
+            self._rosters.change_own(place, {}, {COUNT: "disconnect"})
+            self._topics.unwant(place.topic)
+
+    def _user_watched(self, event: UserWatched) -> None:
+        place = user_place(event.app_id, event.user_id)
+        if event.watched:
+            self._rosters.watch(place, "local")
+        else:
+            self._rosters.unwatch(place, "local")
+
+    # ---- what changes elsewhere ----
+
+    def _changed_elsewhere(self, place: Place, change: RosterChange) -> None:
+        state = self._hub.find(place.app_id)
+        if state is None:
+            return
+        if place.name.startswith(USER_CHANNEL_PREFIX):
+            user_id = place.name.removeprefix(USER_CHANNEL_PREFIX)
+            state.user_elsewhere(user_id, online=self._rosters.is_present(place, COUNT))
+            return
+        channel = state.find(place.name)
+        if channel is None:
+            return
+        if channel.presence is not None:
+            self._hub.change_elsewhere(channel, change.node_id, _members(change.put), _members(change.removed))
+        if COUNT in change.put or COUNT in change.removed:
+            self._hub.count_elsewhere(channel, self._rosters.count_elsewhere(place))
