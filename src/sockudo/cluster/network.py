@@ -1,4 +1,4 @@
-"""A node among others on a carrier: its bus and its membership (spec: platform § 10.2, § 10.3, § 10.7).
+"""A node among others on a carrier: its bus and its membership (spec: platform § 10.7).
 
 What is published in one turn of the loop on one topic leaves in one envelope at the end of it. Interest in a topic ends
 some seconds after its last reason, so that coming back costs nothing.

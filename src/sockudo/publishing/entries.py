@@ -1,5 +1,5 @@
 """This node's side of the rosters: its hub's members, counts and users go out, those of other nodes come in
-(spec: platform § 10.5, § 10.6)."""
+(spec: platform § 10.5)."""
 
 from __future__ import annotations
 
