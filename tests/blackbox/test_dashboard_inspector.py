@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.entries import EntryStream, signed_stream
+from blackbox.entries import EntryStream, signed_stream
 from support.operators import PASSWORD
 from support.raw import Dial, RawConnection, request_bytes, signed_target
 from support.server import DEFAULT_APP, NUMERIC_APP, ServerProcess, app_record, start_server

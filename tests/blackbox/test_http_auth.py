@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
+from blackbox.api import LANES, Api, Lane
 from sockudo.testing import FakeClock, TestServer, serve
-from support.api import LANES, Api, Lane
 from support.raw import Answer, assert_error, signed_target
 from support.server import DEFAULT_APP, NUMERIC_APP, ServerProcess, app_record, start_server
 from support.signing import Credentials

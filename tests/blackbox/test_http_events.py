@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from support.api import LANES, Api, Lane
+from blackbox.api import LANES, Api, Lane
 from support.raw import Answer, assert_error
 from support.server import DEFAULT_APP, ServerProcess, app_record, start_server
 from support.signing import Credentials

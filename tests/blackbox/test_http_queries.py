@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.api import Api
+from blackbox.api import Api
 from support.raw import Answer, assert_error, signed_target
 from support.server import DEFAULT_APP, ServerProcess, app_record, start_server
 from support.signing import Credentials

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.api import LANES, Api, Lane
+from blackbox.api import LANES, Api, Lane
 from support.raw import Answer, Dial, RawConnection, assert_error, request_bytes, signed_target
 from support.server import DEFAULT_APP, ServerProcess, start_server
 from support.websocket import Connect, compact

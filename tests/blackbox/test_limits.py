@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.api import LANES, Api, Lane
+from blackbox.api import LANES, Api, Lane
 from support.raw import Answer, Dial, RawConnection, request_bytes
 from support.server import ServerProcess, app_record, start_server
 from support.signing import Credentials

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from support.api import Api
-from support.mistakes import BEARER, FULL, OFF, STRICT, TALKING, Mistake, check, mistaken_server, problems
+from blackbox.api import Api
+from blackbox.mistakes import BEARER, FULL, OFF, STRICT, TALKING, Mistake, check, mistaken_server, problems
+from blackbox.timed import TimedServer
 from support.operators import dashboard_config
 from support.raw import signed_target
 from support.recovery import place, resume
 from support.server import DEFAULT_APP, FROM_NOTHING, ServerProcess, app_record, start_server
 from support.signing import Credentials, channel_auth
-from support.timed import TimedServer
 from support.tokens import TOKEN_APP, token
 from support.websocket import WebSocket
 

@@ -1,4 +1,4 @@
-"""Mistakes of those who publish: what the answer names, and what operators are shown of it (see `support.mistakes`)."""
+"""Mistakes of those who publish: what the answer names, and what operators see of it (see `blackbox.mistakes`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from support.mistakes import OFF, TALKING, Mistake, check, mistaken_server, problems
+from blackbox.mistakes import OFF, TALKING, Mistake, check, mistaken_server, problems
 from support.operators import dashboard_config
 from support.raw import RawConnection, request_bytes
 from support.server import DEFAULT_APP, ServerProcess, start_server

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from blackbox.mistakes import problems
 from support.certificates import write_certificate
 from support.endpoint import WebhookEndpoint
-from support.mistakes import problems
 from support.operators import dashboard_config
 from support.server import DEFAULT_APP, ServerProcess, app_record, start_server
 from support.waiting import wait_until

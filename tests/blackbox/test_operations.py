@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from support.api import Api
+from blackbox.api import Api
 from support.raw import Dial, assert_error, request_bytes
 from support.server import DEFAULT_APP, ServerProcess, app_record, start_server
 from support.signing import Credentials

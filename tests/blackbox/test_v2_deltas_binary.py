@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.deltas import CHOSEN_APP, ENABLED, Witness, confirmed, delta_server, enable, publish, quote, reader_of
+from blackbox.deltas import CHOSEN_APP, ENABLED, Witness, confirmed, delta_server, enable, publish, quote, reader_of
 from support.server import ServerProcess
 from support.websocket import Connect
 from support.wire import JSON, MSGPACK, PROTOBUF, WIRES, Wire

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.deltas import CHOSEN_APP, ENABLED, DeltaReader, Witness, confirmed, delta_server, enable, publish
+from blackbox.deltas import CHOSEN_APP, ENABLED, DeltaReader, Witness, confirmed, delta_server, enable, publish
+from blackbox.timed import TimedServer
 from support.server import ServerProcess
-from support.timed import TimedServer
 from support.websocket import Connect, Event
 from support.wire import compact
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from blackbox.timed import TimedServer
 from support.recovery import place, resume
 from support.server import DEFAULT_APP, STREAMS, ServerProcess, app_record, start_server
 from support.signing import Credentials
-from support.timed import TimedServer
 from support.websocket import Connect, Event, WebSocket
 from support.wire import WIRES, Wire, compact
 

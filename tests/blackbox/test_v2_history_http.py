@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.api import Api
-from support.past import (
+from blackbox.api import Api
+from blackbox.past import (
     FEW_APP,
     NAMED_APP,
     SMALL_APP,
@@ -20,10 +20,10 @@ from support.past import (
     publish,
     serials,
 )
+from blackbox.timed import TimedServer
 from support.raw import signed_target
 from support.server import DEFAULT_APP, STREAMS, ServerProcess
 from support.signing import Credentials
-from support.timed import TimedServer
 from support.websocket import Connect
 
 NOTHING = {

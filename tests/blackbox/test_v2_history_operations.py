@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.api import Api
-from support.past import (
+from blackbox.api import Api
+from blackbox.past import (
     history_server,
     page,
     publish,

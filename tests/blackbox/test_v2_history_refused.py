@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from support.api import Api
-from support.past import (
+from blackbox.api import Api
+from blackbox.past import (
     FEW_APP,
     OFF_APP,
     confirm,

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from support.api import LANES, Api, Lane
+from blackbox.api import LANES, Api, Lane
+from blackbox.timed import TimedServer
 from support.raw import Answer, assert_error
 from support.server import DEFAULT_APP, STREAMS, ServerProcess, app_record, start_server
 from support.signing import Credentials
-from support.timed import TimedServer
 from support.websocket import Connect, Event, WebSocket
 
 HOT_APP = Credentials("hot", "hot-key", "hot-secret")

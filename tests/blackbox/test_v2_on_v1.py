@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from blackbox.timed import TimedServer
 from support.recovery import place
 from support.server import DEFAULT_APP, STREAMS, ServerProcess, app_record, start_server
 from support.signing import Credentials
-from support.timed import TimedServer
 from support.websocket import Connect, Event, WebSocket, compact
 
 HOT_APP = Credentials("hot", "hot-key", "hot-secret")

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from blackbox.timed import TimedServer
 from support.recovery import Answer, answer_of, place, resume
 from support.server import DEFAULT_APP, STREAMS, ServerProcess, app_record, start_server
 from support.signing import Credentials
-from support.timed import TimedServer
 from support.websocket import Connect, Event, WebSocket
 from support.wire import WIRES, Wire
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from support.api import Api
+from blackbox.api import Api
 from support.raw import Answer, assert_error
 from support.server import DEFAULT_APP, STREAMS, ServerProcess, app_record, start_server
 from support.signing import Credentials

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from blackbox.timed import TimedServer
 from support.recovery import answer_of, place, resume
 from support.server import DEFAULT_APP, STREAMS, ServerProcess, app_record, start_server
 from support.signing import Credentials
-from support.timed import TimedServer
 from support.websocket import Connect, Event, compact
 
 HOT_APP = Credentials("hot", "hot-key", "hot-secret")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from blackbox.timed import TimedServer
 from support.server import DEFAULT_APP, STREAMS, ServerProcess, app_record, start_server
 from support.signing import Credentials
-from support.timed import TimedServer
 from support.websocket import Connect, Event, WebSocket, compact
 
 FEW_APP = Credentials("few", "few-key", "few-secret")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from support.api import Api
-from support.timed import TimedServer
+from blackbox.api import Api
+from blackbox.timed import TimedServer
 from support.tokens import TOKEN_APP, token
 from support.waiting import wait_until
 from support.websocket import CLOSE, PING, PONG, TEXT, WebSocket, frame

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from support.api import Api
+from blackbox.api import Api
+from blackbox.timed import TimedServer
 from support.raw import Answer, assert_error
 from support.server import DEFAULT_APP, ServerProcess, app_record, start_server
 from support.signing import Credentials
-from support.timed import TimedServer
 from support.tokens import TOKEN_APP, token
 from support.websocket import Connect, WebSocket
 

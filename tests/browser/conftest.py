@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Playwright, expect, sync_playwright
 
-from support.browser import Chromium, Visit, Visitor, log_in, running_chromium
+from browser.town import Town, town
+from browser.visitors import Chromium, Visit, Visitor, log_in, running_chromium
 from support.operators import dashboard_config
 from support.server import ServerProcess, start_server
-from support.town import Town, town
 from support.waiting import PATIENCE
 
 expect.set_options(timeout=PATIENCE * 1000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from support.browser import PHONE, Visit, Visitor
+from browser.visitors import PHONE, Visit, Visitor
 from support.operators import PASSWORD
 from support.server import ServerProcess
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
+from browser.looks import wrong_looks
+from browser.visitors import Visit, Visitor
 from sockudo.dashboard.access import COOKIE
-from support.browser import Visit, Visitor
-from support.looks import wrong_looks
 from support.operators import PASSWORD
 from support.server import ServerProcess
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.browser import Chromium, Visitor, log_in
+from browser.town import PAGES, Town
+from browser.visitors import Chromium, Visitor, log_in
 from support.server import ServerProcess
-from support.town import PAGES, Town
 
 NOT_FOUND = "the server responded with a status of 404"
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 from playwright.sync_api import Page, expect
 
-from support.browser import Visit
+from browser.visitors import Visit
 from support.node import JsClient, Node, open_pusher
 from support.operators import Operator
 from support.server import ServerProcess

@@ -10,13 +10,13 @@ import pytest
 from playwright.sync_api import expect
 from starlette.routing import Match
 
+from browser.looks import wrong_looks
+from browser.town import EVENT, MARKUP, PAGES, ROOM, SHOP, Town
+from browser.visitors import Chromium, Visitor, log_in
 from sockudo.dashboard.app import dashboard_routes
 from sockudo.push.dashboard.area import push_area
 from sockudo.webhooks.dashboard.area import webhook_area
-from support.browser import Chromium, Visitor, log_in
-from support.looks import wrong_looks
 from support.server import ServerProcess
-from support.town import EVENT, MARKUP, PAGES, ROOM, SHOP, Town
 
 NOT_FOUND = "the server responded with a status of 404"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from support.browser import Chromium, Visitor, log_in
+from browser.visitors import Chromium, Visitor, log_in
 from support.operators import dashboard_config
 from support.push_accounts import apns_key, apns_p12
 from support.server import ServerProcess, start_server

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 import pytest
 from playwright.sync_api import Page, expect
 
+from browser.visitors import Chromium, Visitor, dashboard_url, log_in
 from sockudo.testing import FaultProxy
 from sockudo.testing.loop_thread import LoopThread
-from support.browser import Chromium, Visitor, dashboard_url, log_in
 from support.operators import PASSWORD, Operator, dashboard_config
 from support.ports import free_port
 from support.server import ServerProcess, start_server

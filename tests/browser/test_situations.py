@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from support.browser import Chromium, Visit, log_in
+from browser.visitors import Chromium, Visit, log_in, look_into
 from support.forked import ForkedProcess
 from support.server import ServerProcess
-from support.situations import SHOP, SITUATIONS, Situation, Stage, look_into, stage
+from support.situations import SHOP, SITUATIONS, Situation, Stage, stage
 from support.waiting import wait_until
 
 DOCS = Path(__file__).parents[2] / "docs"

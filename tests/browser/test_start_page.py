@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from support.browser import PHONE, Chromium, Visitor
-from support.looks import wrong_looks
+from browser.looks import wrong_looks
+from browser.visitors import PHONE, Chromium, Visitor
 from support.server import NUMERIC_APP, ServerProcess, start_server
 from support.signing import Credentials
 

@@ -22,10 +22,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from playwright.sync_api import BrowserContext, Page, Playwright, expect
 
+from browser.looks import wrong_looks
+from browser.visitors import WHOLE, Chromium, Visitor, log_in, running_chromium
 from sockudo.testing.web_push import BrowserKeys
 from support import commands
-from support.browser import WHOLE, Chromium, Visitor, log_in, running_chromium
-from support.looks import wrong_looks
 from support.operators import PASSWORD
 from support.push_server import PushServer, push_server
 from support.server import DEFAULT_APP

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import expect
 
-from support.browser import PHONE, Chromium, Visit, Visitor, log_in
+from browser.town import PAGES, ROOM, SHOP, Town
+from browser.visitors import PHONE, Chromium, Visit, Visitor, log_in
 from support.operators import PASSWORD
 from support.server import ServerProcess
-from support.town import PAGES, ROOM, SHOP, Town
 
 NOT_FOUND = "the server responded with a status of 404"
 

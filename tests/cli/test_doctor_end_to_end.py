@@ -21,11 +21,11 @@ from typing import Any
 
 import pytest
 
+from cli.http_proxy import HttpProxy, Ways
 from support import commands
 from support.certificates import write_certificate, write_chain
 from support.databases import PASSWORD, DatabaseServer
 from support.endpoint import WebhookEndpoint
-from support.http_proxy import HttpProxy, Ways
 from support.ports import free_port
 from support.redis import RedisProcess, redis_server
 from support.server import DEFAULT_APP, FROM_NOTHING, ServerProcess, app_record, start_server

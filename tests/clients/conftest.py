@@ -11,7 +11,7 @@ import certifi
 import pusher
 import pytest
 
-from support.chromium import Chromium, running_chromium
+from clients.chromium import Chromium, running_chromium
 from support.node import MASTER_KEY, JsClient, Node, NodeSdk, open_echo, open_pusher
 from support.server import ServerProcess
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, quote
 import pusher
 import pytest
 
-from support.chromium import Chromium, Page
+from clients.chromium import Chromium, Page
 from support.node import CLIENTS, install_packages
 from support.server import ServerProcess
 

@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, quote
 import pusher
 import pytest
 
+from clients.chromium import Chromium, Page
 from sockudo.testing.loop_thread import LoopThread
 from sockudo.testing.proxy import FaultProxy
-from support.chromium import Chromium, Page
 from support.node import CLIENTS, MASTER_KEY, install_packages
 from support.server import NUMERIC_APP, ServerProcess, app_record, start_server
 

@@ -25,11 +25,11 @@ from sockudo_python import (
 )
 from sockudo_python.client import PresenceHistoryParams, PresenceSnapshotParams
 
-from support.backend import AppBackend
+from clients.backend import AppBackend
+from clients.sockudo_client import Listener
 from support.node import MASTER_KEY
 from support.server import STREAMS, ServerProcess, app_record, start_server
 from support.signing import Credentials
-from support.sockudo_client import Listener
 from support.tokens import TOKEN_APP, token
 
 APP = Credentials("sdk", "sdk-key", "a-secret-that-is-as-long-as-an-hmac-key-should-be")

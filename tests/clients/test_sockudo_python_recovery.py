@@ -14,10 +14,10 @@ import pytest
 from sockudo_http_python import Event, Sockudo, SockudoOptions, TriggerOptions
 from sockudo_python import SockudoWireFormat, SubscriptionRewind
 
+from clients.backend import AppBackend
+from clients.sockudo_client import Listener
 from sockudo.testing import FaultProxy
-from support.backend import AppBackend
 from support.server import DEFAULT_APP, STREAMS, ServerProcess, start_server
-from support.sockudo_client import Listener
 
 PREFIXES = ["", "private-", "presence-"]
 BUFFER = 400

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from contract.app_tables import new_table
 from sockudo.cli.target import resolve
 from sockudo.server.commands import app as command_line
-from support.app_tables import new_table
 from support.databases import DatabaseServer
 
 Invoke = Callable[..., Any]

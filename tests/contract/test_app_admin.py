@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from contract.app_tables import app_settings, new_table
 from sockudo import errors
 from sockudo.apps.admin import AppAdmin
 from sockudo.apps.edits import version_of, with_values
@@ -19,7 +20,6 @@ from sockudo.config.problems import ConfigError
 from sockudo.drivers.memory_apps import MemoryAppStore
 from sockudo.drivers.selection import app_store
 from sockudo.drivers.sql.apps import sqlite_apps
-from support.app_tables import app_settings, new_table
 from support.databases import DatabaseServer
 
 SHOP = App("shop", "k-shop", "s3cr3t", True, Policy(limits=Limits(max_event_batch_size=3)))

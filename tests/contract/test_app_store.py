@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from contract.app_tables import app_settings, new_table
 from sockudo import errors
 from sockudo.apps.ports import AppStore, Origin
 from sockudo.config.apps import (
@@ -29,7 +30,6 @@ from sockudo.config.apps import (
 from sockudo.drivers.memory_apps import MemoryAppStore
 from sockudo.drivers.selection import app_store
 from sockudo.drivers.sql.apps import sqlite_apps
-from support.app_tables import app_settings, new_table
 from support.databases import DatabaseServer
 
 FULL = Policy(

@@ -11,6 +11,7 @@ import pytest
 from msgspec import structs
 from sqlalchemy.exc import ProgrammingError
 
+from contract.app_tables import app_settings, new_table
 from sockudo import errors
 from sockudo.apps.ports import Origin
 from sockudo.config.apps import App, Channels, Features, Limits, Policy
@@ -19,7 +20,6 @@ from sockudo.drivers.selection import app_store
 from sockudo.drivers.sql.apps import RAREST_SECONDS, SqlAppStore
 from sockudo.drivers.sql.apps_schema import READ, prepare
 from sockudo.storage.engine import mysql_engine, postgres_engine
-from support.app_tables import app_settings, new_table
 from support.databases import DatabaseServer
 
 FAST_MS = 500

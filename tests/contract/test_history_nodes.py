@@ -30,7 +30,7 @@ from support.history import NOW, Place, an_append, fill, serials, stream_of, tex
 from support.waiting import wait_until
 
 AN_HOUR = Retention(window_ms=3_600_000)
-CHILD = Path(__file__).parent.parent / "support" / "history_child.py"
+CHILD = Path(__file__).parent / "history_child.py"
 
 
 @pytest.fixture(params=["postgres", "mariadb"])

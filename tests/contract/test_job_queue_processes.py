@@ -25,7 +25,7 @@ from support.job_queues import SHARED, QueuePlace, a_job, keys
 from support.redis import RedisProcess, redis_server
 from support.webhooks import a_delivery
 
-CHILD = Path(__file__).parent.parent / "support" / "job_queue_child.py"
+CHILD = Path(__file__).parent / "job_queue_child.py"
 SECONDS = 30.0
 
 

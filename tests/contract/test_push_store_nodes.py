@@ -41,7 +41,7 @@ from support.push_stores import (
 )
 from support.waiting import wait_until
 
-CHILD = Path(__file__).parent.parent / "support" / "push_store_child.py"
+CHILD = Path(__file__).parent / "push_store_child.py"
 UNTIL = NOW + 7 * DAY
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
-from support.attacks import ATTACKS, Attack, attacks
+from hostile.attacks import ATTACKS, Attack, attacks
 from support.server import STREAMS, ServerProcess, start_server
 from support.waiting import wait_until
 from support.websocket import WebSocket

@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 import pytest
 
-from support.attacks import V2
-from support.hostile import BOMBS, bad_token, deep_payloads, false_lengths, strange_action
+from hostile.attacks import V2
+from hostile.messages import BOMBS, bad_token, deep_payloads, false_lengths, strange_action
 from support.raw import RawConnection
 from support.server import DEFAULT_APP, STREAMS, ServerProcess, app_record, start_server
 from support.tokens import TOKEN_APP, token

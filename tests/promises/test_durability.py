@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import uvloop
 
+from promises.followers import Backend, Follower, until
 from support.databases import DatabaseServer
-from support.follower import Backend, Follower, until
 from support.server import ServerProcess, start_server
 
 PUBLISHERS = 16

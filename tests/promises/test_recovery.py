@@ -13,7 +13,7 @@ from itertools import pairwise
 import pytest
 import uvloop
 
-from support.follower import Backend, Follower, until
+from promises.followers import Backend, Follower, until
 from support.server import ServerProcess, start_server
 
 CUTS = int(os.environ.get("SOCKUDO_CUTS", "250"))

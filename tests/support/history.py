@@ -57,7 +57,7 @@ class Place:
             await store.close()
 
     def description(self, synchronous: str) -> str:
-        """What `support/history_child.py` has to be told to open it."""
+        """What `contract/history_child.py` has to be told to open it."""
         server = None if self.server is None else structs.asdict(self.server.database)
         return json.encode([self.kind, str(self.folder), self.prefix, synchronous, server]).decode()
 

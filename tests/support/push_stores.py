@@ -109,7 +109,7 @@ class PushPlace:
             await store.close()
 
     def description(self) -> str:
-        """What `support/push_store_child.py` has to be told to open it."""
+        """What `contract/push_store_child.py` has to be told to open it."""
         server = None if self.server is None else structs.asdict(self.server.database)
         return json.encode([self.kind, str(self.folder), self.prefix, server]).decode()
 

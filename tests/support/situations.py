@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from support.endpoint import WebhookEndpoint
@@ -20,10 +20,7 @@ from support.signing import Credentials, channel_auth
 from support.waiting import wait_until
 from support.websocket import WebSocket
 
-if TYPE_CHECKING:
-    from support.browser import Visitor
-
-__all__ = ["CAUSES", "SHOP", "SITUATIONS", "Cause", "Situation", "Stage", "bring_about", "look_into", "stage"]
+__all__ = ["CAUSES", "SHOP", "SITUATIONS", "Cause", "Situation", "Stage", "bring_about", "stage"]
 
 SHOP: Final = Credentials("shop", "shop-key-7d21", "shop-secret-5be0")
 _ORIGIN: Final = "https://shop.example.com"
@@ -274,22 +271,3 @@ def bring_about(on: Stage) -> None:
     for produce in (*(situation.produce for situation in SITUATIONS), _other_app, _impossible_channel):
         with on.situation() as alone:
             produce(alone)
-
-
-def look_into(situation: Situation, on: Stage, visitor: Visitor) -> None:
-    """Lets it happen, and returns when the visitor sees every reason on the page for it."""
-    if situation.live:
-        page = visitor.open(situation.page)
-        page.get_by_text("Live", exact=True).wait_for()
-        situation.produce(on)
-    else:
-        situation.produce(on)
-        # What comes from elsewhere, such as the answer of a webhook's endpoint, may take a moment.
-        wait_until(lambda: all(reason in _text(visitor, situation) for reason in situation.reasons), situation.name)
-        page = visitor.page
-    for reason in situation.reasons:
-        page.get_by_text(reason).first.wait_for()
-
-
-def _text(visitor: Visitor, situation: Situation) -> str:
-    return visitor.open(situation.page).inner_text("main")

@@ -13,7 +13,7 @@ from sockudo.edge.direct import DirectSends
 from sockudo.edge.ring import SendRing
 from sockudo.hub import BulkWriter
 from support.io_uring import needs_io_uring
-from support.socket_pairs import Pairs
+from unit.edge.socket_pairs import Pairs
 
 FEW = 8
 """Sends that one call of the ring does here, so that it takes several."""

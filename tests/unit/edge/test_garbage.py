@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from hostile.attacks import ATTACKS
 from sockudo.apps.resolve import Defaults
 from sockudo.drivers import MemoryHistoryStore
 from sockudo.history import History
-from support.attacks import ATTACKS
 from support.edge import EdgeNode, settings
 from support.inside import credentials, live_app
 from support.signing import Credentials

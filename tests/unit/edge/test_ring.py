@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from sockudo.edge import ring as module
 from sockudo.edge.ring import NoRingError, SendRing
 from support.io_uring import needs_io_uring
-from support.socket_pairs import Pairs
+from unit.edge.socket_pairs import Pairs
 
 FEW = 8
 """Sends that one call does here, so that it takes several."""

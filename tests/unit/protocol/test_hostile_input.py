@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import pytest
 
+from hostile.messages import BOMBS, WRONG, deep_payloads, mutated, payload, raw_json, spoilt, strange_filter
 from sockudo import errors
 from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.protocol import msgpack, protobuf
@@ -35,7 +36,6 @@ from sockudo.protocol.frames import Frame
 from sockudo.protocol.framing import FrameReader
 from sockudo.protocol.handshake import parse_connect_query
 from sockudo.protocol.inbound import InboundFrame, data_value, decode_frame
-from support.hostile import BOMBS, WRONG, deep_payloads, mutated, payload, raw_json, spoilt, strange_filter
 from support.memory import Kept
 from support.websocket import BINARY, CLOSE, PING, TEXT, frame
 from support.wire import JSON, MSGPACK, PROTOBUF, WIRES, Wire

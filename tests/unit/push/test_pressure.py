@@ -19,8 +19,8 @@ from sockudo.push.pressure import QueueReadings, check_pressure
 from sockudo.push.recipients import ApnsRecipient, FcmRecipient, Provider, Recipient
 from sockudo.push.records import Device, Target
 from sockudo.testing import FakeClock
-from support.push_pipeline import device
 from support.push_service import channel
+from unit.push.pipeline_world import device
 
 _OPTIONS = PushSettings(
     backpressure=PushBackpressure(publish_log_max_lag=10, critical_queue_max_lag=20, retry_after_seconds=7)

@@ -14,9 +14,9 @@ from sockudo.push.ports import Removal
 from sockudo.push.recipients import FcmRecipient
 from sockudo.push.removals import GRACE_MS, SETTLED_MS, ForLivingApps, Removals
 from sockudo.push.stores.sql import MemoryPushStore
-from support.push_pipeline import ScriptedProvider
 from support.push_stores import a_device
 from support.virtual_time import LoopClock, in_virtual_time
+from unit.push.pipeline_world import ScriptedProvider
 
 DEVICES = 1800
 """More than three steps."""

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 import structlog
 
+from hostile.messages import deep_payloads, payload
 from sockudo import errors
 from sockudo.apps.resolve import Defaults
 from sockudo.config import Settings
@@ -24,7 +25,6 @@ from sockudo.history import History
 from sockudo.protocol.formats import V1_JSON, V2_JSON, V2_MSGPACK, V2_PROTOBUF, Format
 from sockudo.protocol.frames import Frame
 from sockudo.publishing.publisher import committed
-from support.hostile import deep_payloads, payload
 from support.inside import Client, Node, live_app
 from support.memory import Kept
 from support.turns import settle

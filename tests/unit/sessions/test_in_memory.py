@@ -14,8 +14,8 @@ from sockudo.protocol.formats import V1_JSON, V2_JSON, V2_MSGPACK, V2_PROTOBUF, 
 from sockudo.protocol.frames import Frame
 from sockudo.protocol.proto.pusher_pb2 import PusherMessage
 from sockudo.sessions.sweeper import check
-from support.in_memory import MemoryPeer
 from support.inside import Client, Node, OrderedPeer
+from unit.sessions.in_memory import MemoryPeer
 
 
 @pytest.fixture

@@ -11,11 +11,16 @@ from structlog.testing import capture_logs
 from sockudo import errors
 from sockudo.config.apps import Features, Limits, MessageRateLimit
 from sockudo.hub import HubOptions
+from sockudo.protocol import frames
+from sockudo.protocol.formats import V1_JSON
 from sockudo.protocol.frames import Frame
-from sockudo.protocol.framing import text_frame
+from sockudo.protocol.framing import WEBSOCKET, text_frame
+from sockudo.protocol.shapes import shape_of
 from sockudo.sessions import actions
-from support import v1
 from support.inside import Client, Node, live_app
+
+V1 = shape_of(V1_JSON, WEBSOCKET)
+PING = V1.encode(frames.PING)
 
 LIVELY = Features(enable_client_messages=True)
 
@@ -162,11 +167,11 @@ class TestEnd:
         client.peer.log.clear()
         client.session.end(errors.TERMINATED())
         client.session.end(errors.SERVER_SHUTDOWN())
-        client.session.write(v1.PING)
+        client.session.write(PING)
         node.hub.publish(node.state, Frame("late", "news", "{}"))
         node.settle()
         text = "You got disconnected by the app."
-        assert client.peer.log == [v1.error(4009, text), (4009, text)]
+        assert client.peer.log == [V1.encode(frames.error(4009, text)), (4009, text)]
 
     def test_what_was_said_before_is_heard_before(self, node: Node) -> None:
         client = node.connect()
@@ -276,7 +281,7 @@ class TestSlowConsumers:
         assert reader.session.ended
         assert reader.peer.closed == self.SLOW
         assert reader.events() == ["a", "b", "pusher:error"]
-        assert reader.peer.log[-2:] == [v1.error(*self.SLOW), self.SLOW]
+        assert reader.peer.log[-2:] == [V1.encode(frames.error(*self.SLOW)), self.SLOW]
         assert reader.node.state.traffic.messages_dropped == 1
         assert reader.node.state.traffic.errors == {"slow_consumer": 1}
 
@@ -337,7 +342,7 @@ class TestSlowConsumers:
         assert not reader.session.ended
 
     def test_bytes_are_counted_where_a_bound_is_set(self, reader: Client) -> None:
-        size = len(v1.event("a", "news", "{}"))
+        size = len(V1.encode(Frame("a", "news", "{}")))
         queue_of(reader, max_messages=None, max_bytes=2 * size)
         reader.session.pause()
         say(reader, "a", "b")
@@ -350,9 +355,9 @@ class TestSlowConsumers:
         queue_of(reader, max_messages=None, max_bytes=max_bytes)
         reader.session.pause()
         for _ in range(limit):
-            reader.session.write(v1.PING)
+            reader.session.write(PING)
         assert not reader.node.turns
-        reader.session.write(v1.PING)
+        reader.session.write(PING)
         reader.node.settle()
         assert reader.session.ended
 

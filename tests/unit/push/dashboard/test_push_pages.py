@@ -14,8 +14,8 @@ from sockudo.push.delivery import Sent
 from sockudo.push.records import Counters, OutcomeError, Target
 from support.desk import Desk, Visitor
 from support.push_accounts import apns_p12, vapid_key, vapid_public_key
-from support.push_desk import SECRET, PushDesk
 from support.push_stores import a_letter
+from unit.push.desk import SECRET, PushDesk
 
 DEAD = OutcomeError(kind="invalid_token", failure_class="device_terminal", reason="Unregistered")
 THROTTLED = OutcomeError(kind="quota", failure_class="provider_quota", reason="QUOTA_EXCEEDED")

@@ -14,7 +14,7 @@ from sockudo.push.diagnosis.reasons import explained
 from sockudo.push.lifecycle import Step
 from sockudo.push.recipients import ApnsRecipient
 from sockudo.push.records import OutcomeError, Target
-from support.push_desk import SECRET, PushDesk
+from unit.push.desk import SECRET, PushDesk
 
 DEAD = OutcomeError(kind="invalid_token", failure_class="device_terminal", reason="Unregistered")
 

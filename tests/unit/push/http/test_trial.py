@@ -11,9 +11,9 @@ from sockudo.push.delivery import Readiness, Sent
 from sockudo.push.messages import PUSH_QUEUE
 from sockudo.push.records import OutcomeError
 from sockudo.push.service import Push
-from support.push_desk import FakeProvider
 from support.push_directory import PushNode
 from support.push_service import push_settings
+from unit.push.desk import FakeProvider
 
 TOKEN = "planted-token-of-tab-1"
 

@@ -19,8 +19,8 @@ from sockudo.push.lifecycle import outcome_state
 from sockudo.push.messages import publish_message
 from sockudo.push.pipeline.works import LEASE_MS
 from sockudo.push.records import Counters, PublishStatus, Target
-from support.push_pipeline import APP, World, device, failure, on_channel
 from support.virtual_time import in_virtual_time
+from unit.push.pipeline_world import APP, World, device, failure, on_channel
 
 _MOST_ATTEMPTS = 4
 

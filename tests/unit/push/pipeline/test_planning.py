@@ -17,8 +17,8 @@ from sockudo.push.messages import Delivery, delivery_stage, read_body
 from sockudo.push.recipients import ApnsRecipient, Provider, RealtimeRecipient
 from sockudo.push.records import Counters, Override, Payload, Regime, Subscription, Target
 from sockudo.push.validation import CLIENT_SCOPE
-from support.push_pipeline import APP, World, device, on_channel
 from support.virtual_time import in_virtual_time
+from unit.push.pipeline_world import APP, World, device, on_channel
 
 _NO_SENDERS = PushSettings(dispatch_worker_count=0)
 

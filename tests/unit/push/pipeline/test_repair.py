@@ -15,8 +15,8 @@ from sockudo.config.sections.push import Push as PushSettings
 from sockudo.jobs.ports import Job, Lease
 from sockudo.push.messages import STAGES, Stage, publish_message
 from sockudo.push.records import Counters, PublishIntent, PublishStatus, State
-from support.push_pipeline import APP, World, device, failure, on_channel
 from support.virtual_time import in_virtual_time
+from unit.push.pipeline_world import APP, World, device, failure, on_channel
 
 _OPTIONS = PushSettings(repair_interval_secs=10.0, repair_min_age_secs=5)
 _BY_HAND = PushSettings(repair_interval_secs=0, repair_min_age_secs=5)

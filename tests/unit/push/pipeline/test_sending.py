@@ -7,9 +7,9 @@ from sockudo.config.sections.push import PushRetry
 from sockudo.push.delivery import Sent
 from sockudo.push.recipients import FcmRecipient
 from sockudo.push.records import Target
-from support.push_pipeline import APP, World, device, failure, on_channel
 from support.traces import RecordingTracer, traceparent
 from support.virtual_time import in_virtual_time
+from unit.push.pipeline_world import APP, World, device, failure, on_channel
 
 _TRACE = "0af7651916cd43dd8448eb211c80319c"
 _CAUSE = (("traceparent", traceparent(_TRACE)),)

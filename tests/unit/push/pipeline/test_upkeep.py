@@ -6,8 +6,8 @@ from msgspec.structs import replace
 
 from sockudo.config.sections.push import Push as PushSettings
 from sockudo.push.records import Payload, PublishIntent, PublishStatus, ScheduledJob
-from support.push_pipeline import APP, World, device, on_channel
 from support.virtual_time import in_virtual_time
+from unit.push.pipeline_world import APP, World, device, on_channel
 
 _DAY_MS = 86_400_000
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from support.browser import SIZES
+from browser.visitors import SIZES
 from support.node import install_packages
 
 __all__ = ["wrong_looks"]

@@ -28,7 +28,8 @@ from sockudo.dashboard.assets import asset_url
 from support.operators import PASSWORD
 from support.parts import cannot_run
 from support.server import ServerProcess
-from support.waiting import PATIENCE
+from support.situations import Situation, Stage
+from support.waiting import PATIENCE, wait_until
 
 __all__ = [
     "DESK",
@@ -40,6 +41,7 @@ __all__ = [
     "Visitor",
     "dashboard_url",
     "log_in",
+    "look_into",
     "running_chromium",
 ]
 
@@ -274,3 +276,22 @@ class Visitor:
 
 Visit = Callable[..., Visitor]
 """The fixture `visit`."""
+
+
+def look_into(situation: Situation, on: Stage, visitor: Visitor) -> None:
+    """Lets it happen, and returns when the visitor sees every reason on the page for it."""
+    if situation.live:
+        page = visitor.open(situation.page)
+        page.get_by_text("Live", exact=True).wait_for()
+        situation.produce(on)
+    else:
+        situation.produce(on)
+        # What comes from elsewhere, such as the answer of a webhook's endpoint, may take a moment.
+        wait_until(lambda: all(reason in _text(visitor, situation) for reason in situation.reasons), situation.name)
+        page = visitor.page
+    for reason in situation.reasons:
+        page.get_by_text(reason).first.wait_for()
+
+
+def _text(visitor: Visitor, situation: Situation) -> str:
+    return visitor.open(situation.page).inner_text("main")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
-from support.hostile import (
+from hostile.messages import (
     BRACKETS,
     WRONG,
     bad_cursor,
@@ -22,7 +22,7 @@ from support.hostile import (
     raw_json,
     spoilt,
 )
-from support.hostile import payload as hostile_payload
+from hostile.messages import payload as hostile_payload
 from support.raw import request_bytes, signed_target
 from support.signing import Credentials
 from support.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, compact, frame, handshake

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
+from blackbox.api import Api
 from sockudo.testing import FakeClock, serve
-from support.api import Api
 from support.server import DEFAULT_APP, app_record
 from support.signing import Credentials
 from support.tokens import TOKEN_APP
