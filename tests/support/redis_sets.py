@@ -54,11 +54,8 @@ class ClusterSet:
 
     def owner(self, slot: int) -> RedisProcess:
         """The server that has a slot."""
-        ports = {
-            found["primary"][1]
-            for (first, last), found in say(self.servers[0], "CLUSTER SLOTS").items()
-            if first <= slot <= last
-        }
+        ranges = say(self.servers[0], "CLUSTER SLOTS")
+        ports = {master[1] for first, last, master, *_ in ranges if first <= slot <= last}
         return next(server for server in self.servers if server.port in ports)
 
     def move(self, slot: int, target: RedisProcess) -> None:

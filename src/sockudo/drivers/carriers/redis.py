@@ -101,7 +101,7 @@ class RedisCarrier:
         if self._observer is not None:
             self._observer.connected()
 
-    def link_down(self, link: RedisLink, reason: str) -> None:
+    def link_down(self, link: RedisLink, reason: str, unanswered: set[str]) -> None:
         if self._observer is not None:
             self._observer.disconnected(reason)
 

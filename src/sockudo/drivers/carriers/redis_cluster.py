@@ -156,7 +156,8 @@ class RedisClusterCarrier:
         self._new.discard(link)
         self._tell_losses()
 
-    def link_down(self, link: RedisLink, reason: str) -> None:
+    def link_down(self, link: RedisLink, reason: str, unanswered: set[str]) -> None:
+        self._lost |= unanswered
         self._look_soon()
         if self._observer is not None and self._working and not any(each.up for each in self._links.values()):
             self._working = False

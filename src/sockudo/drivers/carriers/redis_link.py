@@ -40,8 +40,8 @@ class LinkObserver(Protocol):
     def link_up(self, link: RedisLink) -> None:
         """The link works, for the first time or again, and what was subscribed to before is confirmed."""
 
-    def link_down(self, link: RedisLink, reason: str) -> None:
-        """The link is lost and is made anew."""
+    def link_down(self, link: RedisLink, reason: str, unanswered: set[str]) -> None:
+        """The link is lost and is made anew; what was published on topics ``unanswered`` may be lost with it."""
 
     def confirmed(self, topics: Sequence[str]) -> None:
         """From now on payloads of these topics arrive."""
@@ -221,9 +221,9 @@ class RedisLink:
             if self.up:
                 since = loop.time()
                 reason = await self._watch()
-                self._drop()
+                unanswered = self._drop()
                 _log.warning("the connection to Redis was lost", server=self._name, reason=reason)
-                self._observer.link_down(self, reason)
+                self._observer.link_down(self, reason, unanswered)
                 if loop.time() - since >= _SOON:
                     waits = pauses()
             await self._pause(next(waits))
@@ -262,14 +262,15 @@ class RedisLink:
         if self._lost is not None and not self._lost.done():
             self._lost.set_result(reason)
 
-    def _drop(self) -> None:
+    def _drop(self) -> set[str]:
         self.up = False
-        self.outbox.end()
+        unanswered = self.outbox.end()
         self.topics.end()
         for wire in self._wires:
             wire.ended = None
             wire.close()
         self._wires = ()
+        return unanswered
 
     def _confirmed(self, topics: list[str]) -> None:
         self._found(topics)

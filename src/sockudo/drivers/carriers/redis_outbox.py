@@ -57,18 +57,23 @@ class RedisOutbox:
         self._wire = wire
         wire.take = self._answered
 
-    def end(self) -> None:
-        """The connection is gone, and with it what waited."""
+    def end(self) -> set[str]:
+        """The connection is gone, and with it what waited; returns the topics of all that has no answer."""
         self._wire = None
+        topics = set()
         for sent in self._sent:
-            if isinstance(sent, asyncio.Future) and not sent.done():
+            if not isinstance(sent, asyncio.Future):
+                topics.add(sent[0])
+            elif not sent.done():
                 sent.set_exception(RedisWireError(_GONE))
                 # Perhaps nothing waits for it any more.
                 sent.exception()
+        while taken := self._waiting.take(_CHUNK):
+            topics.update(topic for topic, _ in taken)
         self._sent.clear()
         self._sent_bytes = 0
-        self._waiting.clear()
         self._idle.set()
+        return topics
 
     def publish(self, topic: str, payload: bytes) -> bool:
         """Sends a payload at the end of this turn, or says that there is no connection."""
