@@ -61,6 +61,7 @@ async def pair_of(folder: Path, changes: dict[str, object], *, shared: bool, joi
     async with AsyncExitStack() as stack:
         pair = Pair(stack)
         for name in "ab":
+            folder.mkdir(exist_ok=True)
             config = folder / f"{name}.json"
             config.write_text(json.dumps(CONFIG | changes | {"data_dir": str(folder / ("a" if shared else name))}))
             settings = load(path=config, environ={}, cwd=folder, dev=True).settings

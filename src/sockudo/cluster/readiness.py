@@ -14,14 +14,17 @@ class Readiness:
     """The check of ``/up`` that is about the other nodes.
 
     ``through`` names what is between the nodes. ``grace`` is how many seconds a node stays ready that hears nothing.
-    ``apart`` says why the node and another one of the same store are not joined; empty while they are.
     """
 
     def __init__(self, membership: Membership, through: str, grace: Callable[[], float]) -> None:
         self._membership = membership
         self._through = through
         self._grace = grace
-        self.apart = ""
+        self._apart = ""
+
+    def hold_apart(self, reason: str) -> None:
+        """Says why this node and another server of its store are not joined; empty once they are."""
+        self._apart = reason
 
     @property
     def reason(self) -> str | None:
@@ -32,7 +35,7 @@ class Readiness:
                 f"this node has not heard itself through {self._through} for {unheard:.0f} s: it delivers to its own "
                 "clients alone, and joins the others again by itself"
             )
-        return self.apart or None
+        return self._apart or None
 
     async def check(self) -> bool:
         """True while the node is ready; raises ``errors.SERVICE_UNAVAILABLE`` with the reason."""

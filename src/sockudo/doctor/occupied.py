@@ -36,6 +36,8 @@ async def occupied(settings: Settings) -> Sequence[Finding]:
 def judge_occupants(section: str, occupants: Sequence[Occupant], *, shared: bool) -> Finding:
     """The servers that have claimed tables; with ``shared`` there may be more that have claimed none."""
     names = "; ".join(map(str, occupants))
+    if len(occupants) > 1 and all(each.node for each in occupants) and len({each.joined_by for each in occupants}) == 1:
+        return ok(f"{len(occupants)} joined nodes use {section}: {names}")
     if len(occupants) > 1:
         return warning(f"{len(occupants)} servers use {section}: {names}", _APART)
     if shared:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import ssl
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -63,6 +64,7 @@ from sockudo.server.services import Services
 from sockudo.sessions.orders import end_tokens
 from sockudo.sessions.sweeper import sweep
 from sockudo.storage.claims import Claims, places
+from sockudo.storage.joined_claims import JoinedClaims, JoinedPlace, Peers, joined_places
 from sockudo.storage.occupants import Occupant
 from sockudo.tracing import Tracing, start_tracing
 
@@ -122,8 +124,12 @@ class Server:
         try:
             await self._claim_places()
             self._build()
+            self._joined = self._joined_claims()
+            self._stack.push_async_callback(self._joined.close)
             self._stack.push_async_callback(self.services.close)
+            await self._joined.check()
             await self.services.open()
+            await self._joined.start()
             self._open_bulk_writer()
             await self._open_listeners()
             await self._open_metrics()
@@ -134,10 +140,26 @@ class Server:
             raise
 
     async def _claim_places(self) -> None:
-        wanted = places(self.settings, Occupant.current(self.clock.time()))
+        wanted = places(self.settings, Occupant.current(self.clock.time()), databases=self._carrier is None)
         self._claims = Claims(wanted, shared=self.settings.instance.shared_stores)
         self._stack.push_async_callback(self._claims.close)
         await self._claims.start()
+
+    def _joined_claims(self) -> JoinedClaims:
+        """Nothing to claim for a server that is alone."""
+        settings, services, members = self.settings, self.services, self.services.membership
+        wanted: Sequence[JoinedPlace] = ()
+        if self._carrier is not None:
+            occupant = Occupant.current(self.clock.time(), members.me.id, self._carrier.name)
+            wanted = joined_places(settings, occupant)
+        timeout = settings.adapter.cluster_health.node_timeout_ms / 1000
+        return JoinedClaims(
+            wanted,
+            Peers(members.is_alive, lambda: members.unheard() == 0.0, timeout),
+            services.readiness.hold_apart,
+            self.clock.monotonic,
+            shared=settings.instance.shared_stores,
+        )
 
     def _build(self) -> None:
         settings = self.settings
@@ -324,6 +346,7 @@ class Server:
             self.services.apps.watch(1.0, self.services.apply_changes),
             self.watch.run(),
             self._claims.watch(),
+            self._joined.watch(),
             *((self.board.samples.run(),) if self.settings.dashboard.enabled else ()),
         )
         self._tasks = start_tasks(*rounds)

@@ -50,7 +50,7 @@ class Claims:
             if held is not None and not self._shared:
                 raise errors.SERVICE_UNAVAILABLE(
                     f"Another server uses {place.name}: {held.who}. Clients of one would not hear what is published at "
-                    "the other. Stop it, or give this server a place of its own; --shared-stores "
+                    f"the other. {_way_out(held)}, or give this server a place of its own; --shared-stores "
                     "(instance.shared_stores = true) starts this one all the same."
                 )
             if held is not None:
@@ -96,9 +96,14 @@ class Claims:
             _log.warning("this server may not be alone", place=place.name, reason=what)
 
 
-def places(settings: Settings, occupant: Occupant) -> Sequence[Place]:
-    """Every place that this configuration uses. Raises ConfigError when the driver of a database is not installed."""
+def places(settings: Settings, occupant: Occupant, *, databases: bool = True) -> Sequence[Place]:
+    """Every place that this configuration uses, or those that are no ``databases``: joined nodes share these.
+
+    Raises ConfigError when the driver of a database is not installed.
+    """
     found: list[Place] = [FolderPlace(settings.data_dir, occupant)]
+    if not databases:
+        return found
     for section, server, tables in databases_in_use(settings):
         # Takes a while to import, which those that need no database should not pay for.
         from sockudo.storage.places import SqlPlace
@@ -125,6 +130,11 @@ def databases_in_use(settings: Settings) -> Iterator[tuple[str, SqlDatabase, Seq
         tables = [group for driver, group in groups if driver in names]
         if tables:
             yield section, server, tables
+
+
+def _way_out(held: Held) -> str:
+    joined = held.occupant is not None and held.occupant.node
+    return "Join this one with it, by the same settings under adapter" if joined else "Stop it"
 
 
 def _shared_with(held: Held) -> str:

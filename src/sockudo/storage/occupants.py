@@ -23,6 +23,7 @@ LEASE_SECONDS: Final = 20
 """A claim that is not renewed for so long has ended, wherever it was made."""
 
 _LONGEST_HOST: Final = 100
+_LONGEST_NAME: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Occupant:
 
     ``machine`` is the boot and the process namespace that ``pid`` counts in, ``started`` when the process began there,
     in ticks: a number that is given again is another process. Either is empty where the system does not say it.
+    ``node`` is the id of a joined node, and ``joined_by`` what joins it with others; empty for a server that is alone.
     """
 
     host: str
@@ -38,11 +40,14 @@ class Occupant:
     since: float
     machine: str = ""
     started: str = ""
+    node: str = ""
+    joined_by: str = ""
 
     @classmethod
-    def current(cls, now: float) -> Occupant:
+    def current(cls, now: float, node: str = "", joined_by: str = "") -> Occupant:
         """This process."""
-        return cls(socket.gethostname()[:_LONGEST_HOST], os.getpid(), now, _machine(), _started(os.getpid()))
+        host, pid = socket.gethostname()[:_LONGEST_HOST], os.getpid()
+        return cls(host, pid, now, _machine(), _started(pid), node, joined_by[:_LONGEST_NAME])
 
     @classmethod
     def read(cls, text: str | bytes) -> Occupant | None:
@@ -55,6 +60,8 @@ class Occupant:
                 float(known["since"]),
                 str(known.get("machine", "")),
                 str(known.get("started", "")),
+                str(known.get("node", "")),
+                str(known.get("joined_by", "")),
             )
         except (DecodeError, KeyError, TypeError, ValueError):
             return None
@@ -76,7 +83,8 @@ class Occupant:
 
     def __str__(self) -> str:
         since = datetime.fromtimestamp(self.since, UTC)
-        return f"pid {self.pid} on {self.host}, since {since:%Y-%m-%d %H:%M:%S} UTC"
+        joined = f", joined with others by {self.joined_by}" if self.node else ""
+        return f"pid {self.pid} on {self.host}, since {since:%Y-%m-%d %H:%M:%S} UTC{joined}"
 
 
 class Held(NamedTuple):

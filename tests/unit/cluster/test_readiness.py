@@ -70,5 +70,5 @@ def test_a_short_outage_is_nothing_within_the_grace() -> None:
 
 def test_a_store_that_is_shared_with_a_stranger_is_a_reason() -> None:
     node = Lone()
-    node.readiness.apart = "its store is another server's"
+    node.readiness.hold_apart("its store is another server's")
     assert node.readiness.reason == "its store is another server's"

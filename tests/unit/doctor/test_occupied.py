@@ -36,6 +36,17 @@ def test_several_servers_are_named_with_what_that_costs() -> None:
         assert "do not hear what is published at the other" in found.advice[0]
 
 
+def test_joined_nodes_may_share_a_database_and_those_of_two_clusters_may_not() -> None:
+    first = replace(FIRST, node="a", joined_by="redis at db-1")
+    second = replace(SECOND, node="b", joined_by="redis at db-1")
+    found = judge_occupants("database.postgres", [first, second], shared=False)
+    assert found.state == "ok"
+    assert found.seen == f"2 joined nodes use database.postgres: {first}; {second}"
+    assert "joined with others by redis at db-1" in found.seen
+    for other in (replace(second, joined_by="redis at db-2"), SECOND):
+        assert judge_occupants("database.postgres", [first, other], shared=False).state == "warning"
+
+
 def test_with_shared_stores_there_may_be_more_than_claimed_it() -> None:
     found = judge_occupants("database.postgres", [FIRST], shared=True)
     assert found.state == "warning"
