@@ -97,7 +97,7 @@ async def test_a_delivery_comes_back_as_it_was_given(queue: WebhookQueue) -> Non
     assert await queue.get("äpp", "one") == (claim.delivery, [])
 
 
-async def test_lanes_keep_the_order_in_which_they_were_filled(queue: WebhookQueue) -> None:
+async def test_channels_keep_the_order_in_which_they_were_filled(queue: WebhookQueue) -> None:
     for number in range(10):
         await queue.append(deliveries(f"{number}-a", f"{number}-b"))
     assert await finish(queue) == [f"{number}-{letter}" for number in range(10) for letter in "ab"]
@@ -140,7 +140,7 @@ async def test_only_heads_can_be_claimed(queue: WebhookQueue) -> None:
     assert await queue.claim(NOW, LATER, 10) == []
 
 
-async def test_lanes_are_of_an_endpoint_of_an_app(queue: WebhookQueue) -> None:
+async def test_channels_are_of_an_endpoint_of_an_app(queue: WebhookQueue) -> None:
     for app in ("app", "other"):
         for endpoint in ("one", "two"):
             await queue.append(deliveries(f"{app}-{endpoint}", app_id=app, endpoint=endpoint))
@@ -161,8 +161,8 @@ async def test_what_has_been_due_for_longest_comes_first(queue: WebhookQueue) ->
 
 
 async def test_at_most_so_many(queue: WebhookQueue) -> None:
-    for lane in range(5):
-        await queue.append(deliveries(f"{lane}", channel=str(lane)))
+    for room in range(5):
+        await queue.append(deliveries(f"{room}", channel=str(room)))
     assert await queue.claim(NOW, LATER, 0) == []
     assert len(await queue.claim(NOW, LATER, 2)) == 2
     assert len(await queue.claim(NOW, LATER, 100)) == 3
@@ -195,7 +195,7 @@ async def test_tokens_are_never_the_same(queue: WebhookQueue) -> None:
 # ---- leases ----
 
 
-async def test_nobody_else_gets_a_lane_before_the_lease_ends(queue: WebhookQueue) -> None:
+async def test_nothing_else_gets_a_channel_before_the_lease_ends(queue: WebhookQueue) -> None:
     await queue.append(deliveries("one", "two"))
     await queue.claim(NOW, NOW + 100, 1)
     assert await queue.claim(NOW + 99, LATER, 1) == []
@@ -214,7 +214,7 @@ async def test_whoever_was_taken_over_from_changes_nothing(queue: WebhookQueue) 
     assert not await settle(queue, second, "delivered")
 
 
-async def test_a_lease_that_ended_may_be_settled_until_somebody_has_the_lane(queue: WebhookQueue) -> None:
+async def test_a_lease_that_ended_may_be_settled_until_another_has_the_channel(queue: WebhookQueue) -> None:
     await queue.append(deliveries("one", "two"))
     [claim] = await queue.claim(NOW, NOW + 100, 1)
     assert await settle(queue, claim, "delivered", NOW + 5000)
@@ -280,8 +280,8 @@ async def test_a_delivery_that_goes_on_waiting_stays_the_head(queue: WebhookQueu
 
 
 async def test_several_are_settled_each_for_itself(queue: WebhookQueue) -> None:
-    for lane in range(4):
-        await queue.append(deliveries(f"{lane}", channel=str(lane)))
+    for room in range(4):
+        await queue.append(deliveries(f"{room}", channel=str(room)))
     claims = await queue.claim(NOW, NOW + 100, 4)
     [taken] = await queue.claim(NOW + 100, LATER, 1)
     states: list[State] = ["delivered", "dead", "waiting", "delivered"]
@@ -438,11 +438,11 @@ async def test_a_claim_from_before_a_replay_is_not_one_for_it(queue: WebhookQueu
 async def test_what_has_waited_for_too_long_is_given_up(queue: WebhookQueue) -> None:
     await queue.append(deliveries("old-a", "old-b", created_at_ms=NOW - 10) + deliveries("new"))
     await queue.append(deliveries("elsewhere", endpoint="two", created_at_ms=NOW - 10))
-    await queue.append(deliveries("another-lane", channel="1", created_at_ms=NOW - 10))
+    await queue.append(deliveries("another-channel", channel="1", created_at_ms=NOW - 10))
     assert await queue.expire("app", "one", NOW, NOW + 5, "time_exhausted") == 3
     assert await queue.expire("app", "one", NOW, NOW + 5, "time_exhausted") == 0
     dead = await queue.page("app", state="dead")
-    assert sorted(names(dead)) == ["another-lane", "old-a", "old-b"]
+    assert sorted(names(dead)) == ["another-channel", "old-a", "old-b"]
     assert {(each.reason, each.settled_at_ms) for each in dead} == {("time_exhausted", NOW + 5)}
     assert sorted(names(await queue.claim(NOW, LATER, 10))) == ["elsewhere", "new"]
 
@@ -513,22 +513,22 @@ async def test_an_id_that_was_dropped_may_come_again(queue: WebhookQueue) -> Non
 
 
 async def test_calls_side_by_side(queue: WebhookQueue) -> None:
-    """Whatever overlaps, each lane is delivered once and in its order."""
-    done: dict[int, list[int]] = {lane: [] for lane in range(4)}
+    """Whatever overlaps, each channel is delivered once and in its order."""
+    done: dict[int, list[int]] = {room: [] for room in range(4)}
 
-    async def fill(lane: int) -> None:
+    async def fill(room: int) -> None:
         for number in range(25):
-            await queue.append(deliveries(f"{lane}-{number}", channel=str(lane)))
+            await queue.append(deliveries(f"{room}-{number}", channel=str(room)))
 
     async def work() -> None:
         while sum(map(len, done.values())) < 100:
             for claim in await queue.claim(NOW, LATER, 2):
-                lane, number = map(int, claim.delivery.id.split("-"))
-                done[lane].append(number)
+                room, number = map(int, claim.delivery.id.split("-"))
+                done[room].append(number)
                 assert await settle(queue, claim, "delivered")
             await asyncio.sleep(0)
 
     async with asyncio.timeout(60):
-        await asyncio.gather(*(fill(lane) for lane in range(4)), *(work() for _ in range(4)))
-    assert done == {lane: list(range(25)) for lane in range(4)}
+        await asyncio.gather(*(fill(room) for room in range(4)), *(work() for _ in range(4)))
+    assert done == {room: list(range(25)) for room in range(4)}
     assert await queue.counts() == {("app", "one"): Counts(delivered=100)}

@@ -243,7 +243,7 @@ def _delivery(webhooks: Webhooks, delivery: Delivery) -> dict[str, Any]:
         "reason": delivery.reason,
         "events": delivery.events,
         "bytes": len(delivery.body),
-        # Deliveries of an endpoint were once in order by number instead of by channel.
+        # Of the time when an endpoint had numbered lanes, each in order: clients may read it.
         "lane": 0,
         "sequence": delivery.sequence,
         "attempt_count": delivery.attempts,

@@ -72,7 +72,7 @@ def delivery(delivery_id: str = "d1", **changes: Any) -> dict[str, Any]:
         "reason": "refused",
         "events": 2,
         "bytes": 1234,
-        "lane": 1,
+        "lane": 0,
         "sequence": 7,
         "attempt_count": 1,
         "created_at_ms": TIME,
