@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from support.operators import PASSWORD, Operator, Page
-from support.push_server import SECRET, PushServer, push_server
+from support.push_ground import SECRET, PushServer, push_server
 from support.waiting import wait_until
 
 THROTTLED = {"status": 429, "body": {"error": {"status": "RESOURCE_EXHAUSTED"}}}

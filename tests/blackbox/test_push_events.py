@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from support.endpoint import WebhookEndpoint
-from support.push_node import fcm, push_server
+from support.push_ground import ground
 from support.server import DEFAULT_APP, app_record, start_server
 from support.waiting import wait_until
 from support.websocket import WebSocket
@@ -19,24 +19,22 @@ EVENTS = f"/apps/{DEFAULT_APP.id}/events"
 
 
 def test_events_reach_sockets_and_devices(tmp_path: Path) -> None:
-    with fcm() as provider, push_server(provider, tmp_path, RULES) as push, WebSocket(push.server) as client:
+    with ground(tmp_path) as place, place.fcm_server(RULES) as push, WebSocket(push.server) as client:
         client.greeting()
         client.subscribe("parcel-1")
-        push.register(1, "parcel-1")
+        push.register("device-0", "parcel-1")
         own = {"title": "planted-own", "templateData": {"planted": "value"}}
         event = {"name": "shipped", "data": json.dumps(DATA), "channel": "parcel-1", "extras": {"push": own}}
         reply = push.server.signed("POST", EVENTS, body=event)
         assert (reply.status, reply.text) == (200, '{"ok":true}')
         said = client.event()
         assert said == {"event": "shipped", "channel": "parcel-1", "data": json.dumps(DATA)}
-        wait_until(lambda: len(provider.provider.requests) == 2, "both notifications")
-        publishes = push.call("GET", "/publishes")["items"]
+        wait_until(lambda: len(place.requests) == 2, "both notifications")
+        publishes = push.done("GET", "/publishes")["items"]
         assert len(publishes) == 2
         for publish in publishes:
             assert push.ended(publish["publishId"])["state"] == "succeeded"
-        sent = sorted(
-            json.loads(request.body)["message"]["notification"]["title"] for request in provider.provider.requests
-        )
+        sent = sorted(json.loads(request.body)["message"]["notification"]["title"] for request in place.requests)
         assert sent == ["planted-own", "planted-title"]
         assert "planted" not in push.server.log
         assert "planted" not in push.server.metrics()
@@ -63,15 +61,15 @@ def test_without_a_provider_what_should_be_pushed_is_not_said() -> None:
 
 
 def test_endpoints_hear_of_a_publish_that_reached_nobody(tmp_path: Path) -> None:
-    with fcm() as provider, WebhookEndpoint() as endpoint:
+    with ground(tmp_path) as place, WebhookEndpoint() as endpoint:
         hook = {"url": endpoint.url, "event_types": ["push.publish_failed"]}
         config = {
             "push": {"webhooks_enabled": True},
             "webhooks": {"allow_private_addresses": True},
             "app_manager": {"array": {"apps": [app_record(DEFAULT_APP, webhooks=[hook])]}},
         }
-        with push_server(provider, tmp_path, config) as push:
-            push.publish("empty", "nobody")
+        with place.fcm_server(config) as push:
+            push.publish("nobody", {"type": "channel", "channel": "empty"})
             assert push.ended("nobody")["state"] == "failed"
             endpoint.waits_for(bool)
             [event] = endpoint.taken()
@@ -80,12 +78,11 @@ def test_endpoints_hear_of_a_publish_that_reached_nobody(tmp_path: Path) -> None
 
 
 def test_rules_change_with_a_reload_and_a_bad_one_changes_nothing(tmp_path: Path) -> None:
-    with fcm() as provider, push_server(provider, tmp_path, RULES) as push:
+    with ground(tmp_path) as place, place.fcm_server(RULES) as push:
         server = push.server
         path = server.folder / "config.json"
         config = json.loads(path.read_text())
-        for number, channel in enumerate(("parcel-1", "letter-1")):
-            push.register(number, channel)
+        push.register("device-0", "letter-1")
 
         def reload(rules: list[dict[str, Any]], says: str) -> None:
             before = server.log.count(says)
@@ -105,7 +102,7 @@ def test_rules_change_with_a_reload_and_a_bad_one_changes_nothing(tmp_path: Path
         assert (notified("shipped", "parcel-1"), notified("posted", "letter-1")) == (False, True)
         body = {"name": "posted", "data": json.dumps(DATA), "channel": "letter-1"}
         assert server.signed("POST", EVENTS, body=body).status == 200
-        wait_until(lambda: len(provider.provider.requests) == 1, "the notification of the new rule")
+        wait_until(lambda: len(place.requests) == 1, "the notification of the new rule")
 
         bad = [{"channel_pattern": "*-parcel", "event_filter": ["shipped"]}]
         reload(bad, "the configuration was not reloaded; nothing changed")

@@ -10,8 +10,7 @@ import pytest
 
 from sockudo.push.stores.sql import postgres_push
 from support.databases import DatabaseServer
-from support.push_ground import registered, tokens
-from support.push_node import fcm, numbers, push_server
+from support.push_ground import ground, numbers, registered, tokens
 from support.redis import PASSWORD, RedisProcess
 from support.waiting import wait_until
 
@@ -56,16 +55,16 @@ def test_processes_share_the_work(
 ) -> None:
     config = _shared(queue, postgres, redis, unique)
     with (
-        fcm(delay=1.5) as provider,
-        push_server(provider, tmp_path / "a", config) as first,
-        push_server(provider, tmp_path / "b", config) as second,
+        ground(tmp_path, delay=1.5) as place,
+        place.fcm_server(config, folder=tmp_path / "a") as first,
+        place.fcm_server(config, folder=tmp_path / "b") as second,
     ):
         _register(postgres, unique, _FEW)
         for number in range(_PUBLISHES):
-            first.publish(unique, f"{unique}-{number}")
+            first.publish(f"{unique}-{number}", {"type": "channel", "channel": unique})
         ends = [second.ended(f"{unique}-{number}") for number in range(_PUBLISHES)]
         assert {end["state"] for end in ends} == {"succeeded"}
-        assert provider.sends == {each.token: _PUBLISHES for each in tokens(_FEW, unique)}
+        assert place.sends == {each.token: _PUBLISHES for each in tokens(_FEW, unique)}
         for each in (first, second):
             assert 'dispatched_total{app="app-id"' in each.server.metrics()
 
@@ -75,16 +74,16 @@ def test_what_a_process_that_dies_was_sending_another_one_sends(
 ) -> None:
     config = _shared("redis", postgres, redis, unique)
     with (
-        fcm(delay=0.5) as provider,
-        push_server(provider, tmp_path / "a", config) as first,
+        ground(tmp_path, delay=0.5) as place,
+        place.fcm_server(config, folder=tmp_path / "a") as first,
     ):
         _register(postgres, unique, _COUNT)
-        first.publish(unique, unique)
-        wait_until(lambda: provider.sends.total() > 5, "sends")
-        with push_server(provider, tmp_path / "b", config) as second:
+        first.publish(unique, {"type": "channel", "channel": unique})
+        wait_until(lambda: place.sends.total() > 5, "sends")
+        with place.fcm_server(config, folder=tmp_path / "b") as second:
             first.server.send_signal(signal.SIGKILL)
             assert first.server.wait() == -signal.SIGKILL
-            assert provider.sends.total() < _COUNT
+            assert place.sends.total() < _COUNT
             status = second.ended(unique, timeout=60)
         assert status["counters"] == numbers(_COUNT, dispatched=_COUNT, succeeded=_COUNT)
-        assert max(provider.sends.values()) <= 2
+        assert max(place.sends.values()) <= 2

@@ -10,7 +10,7 @@ from typing import Any
 
 from support import commands
 from support.operators import Operator, dashboard_config
-from support.push_node import Fcm, fcm
+from support.push_ground import Ground, ground
 from support.server import DEFAULT_APP, ServerProcess, app_record, start_server
 from support.signing import Credentials
 from support.waiting import wait_until
@@ -65,8 +65,8 @@ def configuration(*apps: Credentials) -> dict[str, Any]:
     return {**config, "app_manager": {"driver": "sqlite", "array": {"apps": [app_record(app) for app in apps]}}}
 
 
-def environment(provider: Fcm, data: Path) -> dict[str, str]:
-    return {**provider.environment, "SOCKUDO_DATA_DIR": str(data), "PUSH_CREDENTIAL_ENCRYPTION_KEY": KEY}
+def environment(place: Ground, data: Path) -> dict[str, str]:
+    return {**place.environment, "SOCKUDO_DATA_DIR": str(data), "PUSH_CREDENTIAL_ENCRYPTION_KEY": KEY}
 
 
 def remove_by_command(server: ServerProcess, data: Path, app_id: str) -> None:
@@ -77,8 +77,8 @@ def remove_by_command(server: ServerProcess, data: Path, app_id: str) -> None:
 
 
 def test_nothing_is_sent_and_everything_is_deleted_also_after_a_kill(tmp_path: Path) -> None:
-    with fcm() as provider:
-        env = environment(provider, tmp_path)
+    with ground(tmp_path) as place:
+        env = environment(place, tmp_path)
         # Before anything is deleted, and after everything was removed, also where all of this takes long.
         later_ms = int(time.time() * 1000) + 18_000
         with start_server(configuration(DEFAULT_APP), env=env) as server:
@@ -98,7 +98,7 @@ def test_nothing_is_sent_and_everything_is_deleted_also_after_a_kill(tmp_path: P
         assert {rows(tmp_path, table, name) for table in TABLES for name in GONE} == {1}
         with start_server(configuration(DEFAULT_APP), env=env):
             wait_until(
-                lambda: len(provider.provider.requests) == 2,
+                lambda: len(place.requests) == 2,
                 "what was to be sent later, of those that are there",
                 timeout=60,
             )
@@ -110,4 +110,4 @@ def test_nothing_is_sent_and_everything_is_deleted_also_after_a_kill(tmp_path: P
             assert [waiting(tmp_path, name) for name in GONE] == [0, 0]
             for name in ("kept", DEFAULT_APP.id):
                 assert all(rows(tmp_path, table, name) for table in TABLES)
-        assert provider.sends == {"token-of-kept": 1, f"token-of-{DEFAULT_APP.id}": 1}
+        assert place.sends == {"token-of-kept": 1, f"token-of-{DEFAULT_APP.id}": 1}

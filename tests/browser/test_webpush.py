@@ -27,7 +27,7 @@ from browser.visitors import WHOLE, Chromium, Visitor, log_in, running_chromium
 from sockudo.testing.web_push import BrowserKeys
 from support import commands
 from support.operators import PASSWORD
-from support.push_server import PushServer, push_server
+from support.push_ground import PushServer, push_server
 from support.server import DEFAULT_APP
 from support.waiting import wait_until
 

@@ -16,7 +16,7 @@ import pytest
 from support import commands
 from support.forked import ForkedProcess
 from support.push_accounts import apns_p12
-from support.push_server import SECRET, PushServer, push_server
+from support.push_ground import SECRET, PushServer, push_server
 from support.server import DEFAULT_APP
 from support.waiting import PATIENCE, wait_until
 

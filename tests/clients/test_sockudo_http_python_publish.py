@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from sockudo_http_python import Result, Sockudo, SockudoError, SockudoOptions
 
-from support.push_ground import Ground, ground
-from support.push_server import PushServer
+from support.push_ground import Ground, PushServer, ground
 from support.server import DEFAULT_APP
 from support.waiting import wait_until
 

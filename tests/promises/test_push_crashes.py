@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from support.push_ground import Ground, ended, ground, kill, seeded, tokens
-from support.push_server import PushServer
+from support.push_ground import Ground, PushServer, ground, kill, seeded, tokens
 from support.waiting import wait_until
 
 KILLS = int(os.environ.get("SOCKUDO_KILLS", "10"))
@@ -33,7 +32,7 @@ def test_what_was_accepted_survives_kill_9_right_after_the_answer(tmp_path: Path
             finally:
                 kill(server.server)
         with place.server() as server:
-            counters = [ended(server, name, 40)["counters"] for name in names]
+            counters = [server.ended(name, 40)["counters"] for name in names]
         assert [found["succeeded"] for found in counters] == [20] * 20
         assert [found["planned"] for found in counters] == [20] * 20
         sends = place.sends
@@ -60,7 +59,7 @@ def test_every_device_gets_it_however_often_the_process_is_killed(tmp_path: Path
                 kills += 1
                 among += len(place.sends) < DELIVERIES
                 server = place.start(fanout_fast_threshold=500)
-            status = ended(server, "all", 60 + DELIVERIES / 50)
+            status = server.ended("all", 60 + DELIVERIES / 50)
             letters = server.done("GET", "/deadLetters")["items"]
         finally:
             kill(server.server)
@@ -94,7 +93,7 @@ def test_planning_that_is_lost_with_the_queue_is_done_again(tmp_path: Path) -> N
                 file.unlink()
             server = place.start(**settings)
             assert server.done("GET", "/publish/all/status")["state"] == "planning"
-            status = ended(server, "all", 60)
+            status = server.ended("all", 60)
         finally:
             kill(server.server)
         sends = place.sends

@@ -19,8 +19,7 @@ from typing import Any
 from sockudo.jobs.sql_schema import key_hash
 from sockudo.push.stores.sql import sqlite_push
 from sockudo.testing import ProviderAnswer
-from support.push_ground import ended, ground, kill
-from support.push_server import PushServer
+from support.push_ground import PushServer, ground, kill
 from support.push_stores import a_device, a_subscription
 from support.server import DEFAULT_APP
 from support.waiting import wait_until
@@ -99,7 +98,7 @@ def test_2_killed_between_the_providers_answer_and_its_note(tmp_path: Path) -> N
         finally:
             server.server.close()
         with place.server() as again:
-            assert counters(ended(again, "s2")) == {"planned": 1, "dispatched": 1, "succeeded": 1}
+            assert counters(again.ended("s2")) == {"planned": 1, "dispatched": 1, "succeeded": 1}
         assert len(place.sent_at(token)) == 2
 
 
@@ -128,7 +127,7 @@ def test_3_what_providers_said_twice_and_at_once(tmp_path: Path) -> None:
                     key,
                 )
         counted = {"planned": 2, "dispatched": 2, "succeeded": 2}
-        assert counters(ended(server, "s3")) == counted
+        assert counters(server.ended("s3")) == counted
         wait_until(lambda: not rows(tmp_path / QUEUE, noted), "the repetitions to be taken")
         assert metric(server, "duplicate_suppressed_total") == 2
         assert counters(status_of(server, "s3")) == counted
@@ -143,7 +142,7 @@ def test_19_a_publish_whose_message_is_lost(tmp_path: Path) -> None:
             # Accepted, and in the log: that nobody is told to plan it is no matter for the caller.
             assert server.publish("s19", {"type": "device", "deviceId": "s19"})["status"] == "accepted"
             assert status_of(server, "s19")["state"] == "queued"
-        assert counters(ended(server, "s19")) == {"planned": 1, "dispatched": 1, "succeeded": 1}
+        assert counters(server.ended("s19")) == {"planned": 1, "dispatched": 1, "succeeded": 1}
         assert len(place.sent_at(token)) == 1
         assert metric(server, "repair_requeued_total") >= 1
         assert "a publish waits for repair" in server.server.log
@@ -164,7 +163,7 @@ def test_20_killed_while_planning(tmp_path: Path) -> None:
             server.server.close()
         assert 0 < len(place.sends) < count
         with place.server(**STEP_BY_STEP) as again:
-            status = ended(again, "s20")
+            status = again.ended("s20")
         assert counters(status) == {"planned": count, "dispatched": count, "succeeded": count}
         assert set(place.sends) == everybody
         assert max(place.sends.values()) <= 2
@@ -206,7 +205,7 @@ def test_28_nothing_is_lost_where_two_processes_count_at_once(tmp_path: Path) ->
         with place.server(SHARED, **STEP_BY_STEP) as first, place.server(SHARED, **STEP_BY_STEP) as second:
             # All of it is due at one moment, at which both are there.
             first.publish("s28", *targets, notBeforeMs=int(time.time() * 1000) + 3000)
-            status = ended(second, "s28")
+            status = second.ended("s28")
             both = [metric(server, "dispatched_total") for server in (first, second)]
         assert counters(status) == {"planned": count, "dispatched": count, "succeeded": count}
         assert place.sends == Counter(everybody)

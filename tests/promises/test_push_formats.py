@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from support.push_accounts import apns_key, public_key_of, service_account
-from support.push_ground import ended, ground
+from support.push_ground import ground
 
 SECRET = b"0123456789abcdef"
 
@@ -34,7 +34,7 @@ def test_a_browsers_body_and_who_signs_for_it(tmp_path: Path) -> None:
         }
         server.register("browser", "news", recipient=recipient)
         accepted = server.publish("to-browsers")
-        assert ended(server, "to-browsers")["state"] == "succeeded"
+        assert server.ended("to-browsers")["state"] == "succeeded"
         [request] = place.requests
     plain = http_ece.decrypt(request.body, private_key=private, auth_secret=SECRET, version="aes128gcm")
     shown = next(each["payload"] for each in accepted["renderedPayloads"] if each["provider"] == "webPush")
@@ -56,7 +56,7 @@ def test_a_google_account_of_the_apps_own_asks_for_its_access_token(tmp_path: Pa
         server.done("POST", "/credentials/fcm", {"serviceAccountJson": account})
         server.register("phone", "news")
         server.publish("to-phones")
-        assert ended(server, "to-phones")["state"] == "succeeded"
+        assert server.ended("to-phones")["state"] == "succeeded"
         asked = [each for each in place.mock.requests if each.provider == "oauth"]
         [sent] = place.requests
     [request] = asked
@@ -76,7 +76,7 @@ def test_an_apple_key_of_the_apps_own_signs_its_tokens(tmp_path: Path) -> None:
         server.done("POST", "/credentials/apns", {"teamId": "TEAM", "keyId": "KEY", "privateKey": apns_key()})
         server.register("phone", "news", recipient={"transportType": "apns", "deviceToken": "apple-1"})
         server.publish("to-phones")
-        assert ended(server, "to-phones")["state"] == "succeeded"
+        assert server.ended("to-phones")["state"] == "succeeded"
         [sent] = place.requests
     token = sent.headers["authorization"].removeprefix("bearer ").removeprefix("Bearer ")
     claims = jwt.decode(token, public_key_of("ec"), algorithms=["ES256"])

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sockudo.testing import ProviderAnswer
-from support.push_ground import OVER, Ground, ended, ground, kill, seeded, tokens
-from support.push_server import PushServer
+from support.push_ground import OVER, Ground, PushServer, ground, kill, seeded, tokens
 
 ATTEMPTS = 3
 COUNT = 48
@@ -168,7 +167,7 @@ def test_what_was_accepted_is_on_disk_when_it_is_answered(tmp_path: Path) -> Non
         with place.server() as again:
             for name in names:
                 assert again.publish(name, title="another text")["publishId"] == name
-                assert ended(again, name)["counters"]["succeeded"] == 3
+                assert again.ended(name)["counters"]["succeeded"] == 3
             assert kept(tmp_path, LOG) == Counter(names)
             found = sends(place)
         assert {title for title, _ in found} == set(names)

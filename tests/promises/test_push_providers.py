@@ -13,8 +13,7 @@ import pytest
 
 from sockudo.push.recipients import ApnsRecipient
 from sockudo.testing import ProviderAnswer
-from support.push_ground import OVER, ground, seeded, tokens
-from support.push_server import PushServer
+from support.push_ground import OVER, PushServer, ground, seeded, tokens
 from support.server import NUMERIC_APP
 from support.waiting import wait_until
 from support.websocket import WebSocket

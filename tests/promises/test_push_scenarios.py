@@ -17,8 +17,7 @@ import pytest
 
 from sockudo.testing import ProviderAnswer
 from support.push_accounts import service_account
-from support.push_ground import Ground, ended, ground, seeded, tokens
-from support.push_server import PushServer
+from support.push_ground import Ground, PushServer, ground, seeded, tokens
 from support.server import Reply
 from support.signing import signed_query
 from support.waiting import wait_until
@@ -78,7 +77,7 @@ def test_1_what_is_sent_is_what_was_shown(place: Ground, server: PushServer) -> 
     token = server.register("s1", "s1")
     accepted = server.publish("s1", {"type": "channel", "channel": "s1"})
     assert accepted["expectedRecipients"] == 1
-    assert counters(ended(server, "s1")) == {"planned": 1, "dispatched": 1, "succeeded": 1}
+    assert counters(server.ended("s1")) == {"planned": 1, "dispatched": 1, "succeeded": 1}
     shown = next(each["payload"] for each in accepted["renderedPayloads"] if each["provider"] == "fcm")
     [sent] = [each for each in place.requests if each.token == token]
     message = json.loads(sent.body)["message"]
@@ -91,7 +90,7 @@ def test_4_no_sooner_than_the_provider_says(place: Ground, server: PushServer) -
     place.script(token, THROTTLED)
     server.publish("s4", device("s4"))
     found = {"planned": 1, "dispatched": 1, "succeeded": 1, "retryScheduled": 1, "retryAttempted": 1}
-    assert counters(ended(server, "s4")) == found
+    assert counters(server.ended("s4")) == found
     first, second = place.sent_at(token)
     assert second - first >= 1.0 - 0.005
 
@@ -100,7 +99,7 @@ def test_5_and_26_a_letter_that_can_be_replayed(place: Ground, server: PushServe
     token = server.register("s5")
     place.script(token, DOWN, DOWN)
     server.publish("s5", device("s5"))
-    assert ended(server, "s5")["state"] == "dead_lettered"
+    assert server.ended("s5")["state"] == "dead_lettered"
     assert len(place.sent_at(token)) == 2
     [letter] = letters(server, "s5")
     assert letter["replayable"]
@@ -117,7 +116,7 @@ def test_6_one_is_lost_and_one_is_not(place: Ground, server: PushServer) -> None
     place.script(server.register("s6-a", "s6"), DOWN, forever=True)
     server.register("s6-b", "s6")
     server.publish("s6", {"type": "channel", "channel": "s6"})
-    status = ended(server, "s6")
+    status = server.ended("s6")
     assert status["state"] == "partiallySucceeded"
     assert (status["counters"]["succeeded"], status["counters"]["deadLettered"]) == (1, 1)
 
@@ -126,7 +125,7 @@ def test_7_a_dead_token_of_two(place: Ground, server: PushServer) -> None:
     place.script(server.register("s7-a", "s7"), DEAD)
     server.register("s7-b", "s7")
     server.publish("s7", {"type": "channel", "channel": "s7"})
-    assert ended(server, "s7")["state"] == "partiallySucceeded"
+    assert server.ended("s7")["state"] == "partiallySucceeded"
     assert server.ask("GET", "/deviceRegistrations/s7-a").status == 404
     assert server.ask("GET", "/deviceRegistrations/s7-b").status == 200
     assert letters(server, "s7") == []
@@ -138,7 +137,7 @@ def test_8_what_is_said_of_an_old_token(place: Ground, server: PushServer) -> No
     server.publish("s8", device("s8"))
     wait_until(lambda: place.sent_at(token), "the send to the old token")
     server.register("s8", recipient={"transportType": "gcm", "registrationToken": "planted-token-new"})
-    assert ended(server, "s8")["state"] == "failed"
+    assert server.ended("s8")["state"] == "failed"
     assert server.ask("GET", "/deviceRegistrations/s8").status == 200
 
 
@@ -148,7 +147,7 @@ def test_9_and_26_wrong_credentials_delete_nobody(tmp_path: Path) -> None:
         place.use_profile("auth-failure")
         with place.server() as server:
             server.publish("s9")
-            status = ended(server, "s9")
+            status = server.ended("s9")
             assert counters(status) == {"planned": 50, "dispatched": 50, "failed": 50}
             assert len(server.done("GET", "/deviceRegistrations")["items"]) == 50
             markers = letters(server, "s9")
@@ -171,7 +170,7 @@ def test_10_an_access_token_that_was_revoked(tmp_path: Path) -> None:
         token = server.register("s10")
         place.script(token, ProviderAnswer(401))
         server.publish("s10", device("s10"))
-        assert counters(ended(server, "s10")) == {"planned": 1, "dispatched": 1, "succeeded": 1}
+        assert counters(server.ended("s10")) == {"planned": 1, "dispatched": 1, "succeeded": 1}
         assert len([each for each in place.mock.requests if each.provider == "oauth"]) == 2
 
 
@@ -190,7 +189,7 @@ def test_13_the_same_publish_thrice(place: Ground, server: PushServer) -> None:
     token = server.register("s13")
     names = [server.publish("s13", device("s13"), title=title)["publishId"] for title in ("A", "A", "B")]
     assert names == ["s13"] * 3
-    ended(server, "s13")
+    server.ended("s13")
     assert len(place.sent_at(token)) == 1
 
 
@@ -211,7 +210,7 @@ def test_15_a_template_that_changes_meanwhile(place: Ground, server: PushServer)
     body = {"publishId": "s15", "recipients": [device("s15")], "payload": {"templateId": "s15"}, "notBeforeMs": later}
     server.done("POST", "/publish", body)
     server.done("POST", "/templates", template("New"))
-    ended(server, "s15")
+    server.ended("s15")
     [sent] = [each for each in place.requests if each.token == token]
     assert json.loads(sent.body)["message"]["notification"]["title"] == "Old"
 
@@ -247,7 +246,7 @@ def test_18_quotas(tmp_path: Path) -> None:
             body = {"publishId": "s18-over", "recipients": channel, "payload": {"title": "x"}}
             reply = asked(server, "POST", "/publish", body, x_sockudo_push_quota_override="1")
             assert reply.json()["status"] == "accepted"
-            assert ended(server, "s18-over")["counters"]["succeeded"] == 1
+            assert server.ended("s18-over")["counters"]["succeeded"] == 1
         assert len(place.requests) == 1
 
 
@@ -286,7 +285,7 @@ def test_24_every_row_once(place: Ground, server: PushServer, path: str) -> None
         place.script(server.register(f"s24-{number}", "chan-1", "chan-11"), ProviderAnswer(401), forever=True)
         # A batch has one letter for each reason.
         server.publish(f"s24-{number}", device(f"s24-{number}"))
-        ended(server, f"s24-{number}")
+        server.ended(f"s24-{number}")
     found, cursor = [], ""
     while True:
         page = asked(server, "GET", f"{path}?limit=1" + (f"&cursor={cursor}" if cursor else "")).json()
@@ -308,7 +307,7 @@ def test_25_a_circuit_opens_and_closes_again(tmp_path: Path) -> None:
         retry = {"initial_backoff_ms": 50, "max_backoff_ms": 50, "max_attempts": 100}
         with place.server(circuit_breaker={"failure_threshold": 5, "cooldown_secs": 1}, retry=retry) as server:
             server.publish("s25")
-            assert ended(server, "s25", 40)["state"] == "succeeded"
+            assert server.ended("s25", 40)["state"] == "succeeded"
             assert metric(server, "circuit_breaker_open_total") >= 1
             assert metric(server, "circuit_breaker_deferred_total") >= 1
         times = place.sent_at(recipient.token)

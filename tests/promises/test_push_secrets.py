@@ -11,8 +11,7 @@ from typing import Any
 from sockudo.testing import ProviderAnswer
 from support.operators import PASSWORD, Operator
 from support.push_accounts import service_account
-from support.push_ground import Ground, ended, ground
-from support.push_server import PushServer
+from support.push_ground import Ground, PushServer, ground
 from support.traces import Collector
 from support.waiting import wait_until
 
@@ -153,7 +152,7 @@ def test_nothing_planted_comes_out_anywhere(tmp_path: Path) -> None:
             told += [publish(server, "all"), publish(server, "later", notBeforeMs=int(time.time() * 1000) + 60_000)]
             bad = {"type": "recipient", "recipient": {"transportType": "web", "endpoint": f"http://{PLANTED}@x/"}}
             told.append(publish(server, "refused", recipients=[bad]))
-            status = ended(server, "all")
+            status = server.ended("all")
             told += replayed(server)
             told += refusals(server)
             wait_until(lambda: "all" in server.server.log, "a line about it in the log")
@@ -179,7 +178,7 @@ def test_who_is_removed_and_who_never_is(tmp_path: Path) -> None:
         place.script("planted-token-android-dead", GONE, forever=True)
         before = devices(server)
         publish(server, "all")
-        assert ended(server, "all")["state"] == "partiallySucceeded"
+        assert server.ended("all")["state"] == "partiallySucceeded"
         gone = before - devices(server)
         subscribed = {item["deviceId"] for item in server.done("GET", "/channelSubscriptions")["items"]}
         assert subscribed == devices(server)
@@ -189,7 +188,7 @@ def test_who_is_removed_and_who_never_is(tmp_path: Path) -> None:
         # And those that are dead are not asked again.
         asked = place.sends
         publish(server, "again")
-        ended(server, "again")
+        server.ended("again")
         assert place.sends["planted-token-android-dead"] == asked["planted-token-android-dead"] == 1
 
 

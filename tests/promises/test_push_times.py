@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from sockudo.testing import ProviderAnswer
-from support.push_ground import Ground, ground, kill, seeded, tokens
-from support.push_server import PushServer
+from support.push_ground import Ground, PushServer, ground, kill, seeded, tokens
 from support.waiting import wait_until
 
 GONE = ProviderAnswer(503)

@@ -15,8 +15,7 @@ from sockudo.errors import CATALOGUE
 from sockudo.testing import ProviderAnswer
 from support import commands
 from support.operators import PASSWORD, Operator
-from support.push_ground import Ground, ended, ground
-from support.push_server import SECRET, PushServer
+from support.push_ground import SECRET, Ground, PushServer, ground
 from support.server import DEFAULT_APP
 from support.waiting import wait_until
 
@@ -109,7 +108,7 @@ def sent(place: Ground, server: PushServer, name: str, *answers: ProviderAnswer,
     if answers:
         place.script(token, *answers, forever=forever)
     server.publish(f"{name}-1", channel(name))
-    return ended(server, f"{name}-1")
+    return server.ended(f"{name}-1")
 
 
 def test_everything_was_delivered(place: Ground, server: PushServer) -> None:
@@ -117,7 +116,7 @@ def test_everything_was_delivered(place: Ground, server: PushServer) -> None:
     # Of the device, of the client that it belongs to, and of the publish.
     server.register("w-fine-tab", "w-fine", client_id="client-w-fine")
     server.publish("w-fine-2", channel("w-fine"))
-    ended(server, "w-fine-2")
+    server.ended("w-fine-2")
     for whom, of in (("w-fine", "device"), ("client-w-fine", "client"), ("w-fine-2", "publish")):
         told = why(server, whom, *(() if of == "publish" else ("--publish", "w-fine-2")))
         assert (told.code, told.reply["of"], told.codes) == (0, of, [])
@@ -137,7 +136,7 @@ def test_device_not_found(server: PushServer) -> None:
     # Beside targets that are there it is in the status.
     server.register("w-there")
     server.publish("w-half", device("w-ghost"), device("w-there"))
-    assert ended(server, "w-half")["missing"] == ["device:w-ghost"]
+    assert server.ended("w-half")["missing"] == ["device:w-ghost"]
     assert why(server, "w-ghost").reply["publishes"][0]["publishId"] == "w-half"
     assert why(server, "w-half").codes == ["no_recipients"]
 
@@ -206,7 +205,7 @@ def test_provider_throttled(place: Ground, server: PushServer) -> None:
     told = why(server, "w-slow")
     assert told.codes == ["provider_throttled"]
     assert "it is tried again" in told.text
-    assert ended(server, "w-slow-1")["state"] == "dead_lettered"
+    assert server.ended("w-slow-1")["state"] == "dead_lettered"
     told = why(server, "w-slow")
     assert told.codes == ["provider_throttled"]
     assert "given up after the retries" in told.text
@@ -250,7 +249,7 @@ def test_expired_and_cancelled(place: Ground, server: PushServer) -> None:
     token = server.register("w-times", "w-times")
     place.script(token, THROTTLED)
     server.publish("w-expired", channel("w-times"), expiresAtMs=int(time.time() * 1000) + 500)
-    assert ended(server, "w-expired")["state"] == "expired"
+    assert server.ended("w-expired")["state"] == "expired"
     assert "push_expired" in why(server, "w-expired").codes
     assert why(server, "w-times").codes == ["push_expired"]
     server.publish("w-later", channel("w-times"), notBeforeMs=int(time.time() * 1000) + 600_000)
@@ -267,7 +266,7 @@ def test_expired_and_cancelled(place: Ground, server: PushServer) -> None:
 
 def test_no_devices_for_the_client(server: PushServer) -> None:
     server.publish("w-nobody", {"type": "client", "clientId": "w-client"})
-    assert ended(server, "w-nobody")["errorReason"] == "no_recipients"
+    assert server.ended("w-nobody")["errorReason"] == "no_recipients"
     told = why(server, "w-client")
     assert told.codes == ["device_not_found", "no_recipients"]
     assert "no client of that id has one" in told.text
@@ -278,7 +277,7 @@ def test_the_subscription_is_missing(server: PushServer) -> None:
     server.register("w-alone", client_id="w-lonely")
     server.register("w-other", "w-harbour")
     server.publish("w-town", channel("w-harbour"))
-    ended(server, "w-town")
+    server.ended("w-town")
     told = why(server, "w-lonely")
     assert told.code == 1
     assert "Device w-alone is on no channel" in told.text
@@ -309,7 +308,7 @@ def test_a_rule_that_did_not_match(place: Ground, server: PushServer) -> None:
 
 def test_the_dashboard_and_the_route_say_the_same(server: PushServer) -> None:
     server.publish("w-page", {"type": "client", "clientId": "w-page-client"})
-    ended(server, "w-page")
+    server.ended("w-page")
     operator = Operator(server.server)
     for whom in ("w-page-client", "w-page"):
         told = why(server, whom)
