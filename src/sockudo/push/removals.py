@@ -13,6 +13,7 @@ from typing import Any, Final
 import structlog
 
 from sockudo.base.clock import Clock
+from sockudo.base.components import Component
 from sockudo.errors import SockudoError
 from sockudo.jobs.ports import JobQueue
 from sockudo.push.delivery import PushProvider, Readiness, Sent
@@ -36,15 +37,17 @@ _log = structlog.get_logger("sockudo.push")
 
 
 class Removals:
-    """``lives`` says whether an app is served here. ``queue`` is set once it is open; until then its messages stay, and
-    so does the note of the removal.
+    """``lives`` says whether an app is served here. While the queue is not open its messages stay, and so does the note
+    of the removal.
 
     Whoever owns it loads it before anything is sent, and runs `run` as a task.
     """
 
-    def __init__(self, store: PushStore, clock: Clock, lives: Callable[[str], bool]) -> None:
-        self.queue: JobQueue | None = None
+    def __init__(
+        self, store: PushStore, queue: Component[JobQueue], clock: Clock, lives: Callable[[str], bool]
+    ) -> None:
         self._store = store
+        self._queue = queue
         self._clock = clock
         self._lives = lives
         self._gone: set[str] = set()
@@ -111,13 +114,14 @@ class Removals:
         lives = self._lives(app_id)
         if lives:
             _log.info("an app that was to be removed is there and keeps what it has", app_id=app_id)
-        if lives or (self.queue is not None and self._now_ms() - removal.removed_at_ms >= SETTLED_MS):
+        if lives or (self._queue.is_open and self._now_ms() - removal.removed_at_ms >= SETTLED_MS):
             await self._store.end_removal(app_id)
             self._gone.discard(app_id)
 
     async def _step(self, app_id: str) -> int:
         """What is still to be sent goes first."""
-        count = 0 if self.queue is None else await self.queue.forget(app_id, _STEP)
+        queue = self._queue.if_open
+        count = 0 if queue is None else await queue.forget(app_id, _STEP)
         return count or await self._store.delete_app(app_id, _STEP)
 
     def _now_ms(self) -> int:

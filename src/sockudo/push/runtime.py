@@ -89,7 +89,6 @@ class _Sending(NamedTuple):
 
     push: Push
     pipeline: Pipeline
-    queue: JobQueue
     readings: QueueReadings
     providers: Providers
 
@@ -118,6 +117,7 @@ class PushRuntime(PushServices):
         self._inspector = inspector
         self._tracer = tracer
         self._removing: list[asyncio.Task[None]] = []
+        self._queue: Component[JobQueue] = Component("push queue", self._open_queue, _close_queue, _disabled)
         self.delivery: Component[_Sending] = Component("push", self._open_delivery, self._close_delivery, _disabled)
         super().__init__(
             Component("push store", self._open_storage, self._close_storage, _storage_closed),
@@ -142,7 +142,7 @@ class PushRuntime(PushServices):
         settings = self._settings
         rules = _endpoint_rules(settings, self._drivers.is_public)
         store = self._drivers.store(settings)
-        removals = Removals(store, self._clock, lambda app_id: self._apps.by_id(app_id) is not None)
+        removals = Removals(store, self._queue, self._clock, lambda app_id: self._apps.by_id(app_id) is not None)
         await _opened(store, partial(_loaded, store, removals))
         self._removing = start_tasks(removals.run())
         envelopes = await asyncio.to_thread(push_envelopes, settings)
@@ -151,15 +151,18 @@ class PushRuntime(PushServices):
         _log.info("push store", storage=settings.push.storage_driver)
         return Storage(store, rules, directory, removals, push_off(store, self._clock, rules, self.counters))
 
+    async def _open_queue(self) -> JobQueue:
+        queue = self._drivers.queue(self._settings)
+        await _opened(queue, queue.start)
+        return queue
+
     async def _open_delivery(self) -> _Sending:
         settings, clock = self._settings, self._clock
         storage = await self.storage.open()
         from sockudo.push.pipeline import Pipeline
         from sockudo.push.pipeline.works import Works
 
-        queue = self._drivers.queue(settings)
-        await _opened(queue, queue.start)
-        storage.removals.queue = queue
+        queue = await self._queue.open()
         materials = storage.directory.credentials.material_for
         made = self._drivers.providers(settings, storage.rules, materials, self._publish, clock)
         adapters = {provider: ForLivingApps(each, storage.removals) for provider, each in made.adapters.items()}
@@ -191,7 +194,7 @@ class PushRuntime(PushServices):
         pipeline.start()
         names = sorted(ROUTE_NAMES[provider] for provider in adapters)
         _log.info("push", providers=names, queue=settings.push.queue_driver)
-        return _Sending(push, pipeline, queue, readings, Providers(adapters, made.close))
+        return _Sending(push, pipeline, readings, Providers(adapters, made.close))
 
     # ---- while it runs ----
 
@@ -226,18 +229,22 @@ class PushRuntime(PushServices):
         """What the queue holds then is sent by the next process, or another one."""
         await self.drain(0.0)
         await self.delivery.close()
+        await self._queue.close()
         await self.storage.close()
 
     async def _close_delivery(self, sending: _Sending) -> None:
         for adapter in sending.providers.adapters.values():
             await adapter.close()
         await sending.providers.close()
-        await sending.queue.close()
 
     async def _close_storage(self, storage: Storage) -> None:
         await end_tasks(self._removing)
         storage.directory.close()
         await storage.store.close()
+
+
+async def _close_queue(queue: JobQueue) -> None:
+    await queue.close()
 
 
 def _disabled() -> SockudoError:

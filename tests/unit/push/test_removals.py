@@ -6,14 +6,16 @@ import asyncio
 from typing import Any
 
 from sockudo import errors
+from sockudo.base.components import Component
 from sockudo.jobs.memory import MemoryJobQueue
-from sockudo.jobs.ports import Job
+from sockudo.jobs.ports import Job, JobQueue
 from sockudo.push.delivery import Sent
 from sockudo.push.messages import PUSH_QUEUE
 from sockudo.push.ports import Removal
 from sockudo.push.recipients import FcmRecipient
 from sockudo.push.removals import GRACE_MS, SETTLED_MS, ForLivingApps, Removals
 from sockudo.push.stores.sql import MemoryPushStore
+from support.components import HandComponent
 from support.push_stores import a_device
 from support.virtual_time import LoopClock, in_virtual_time
 from unit.push.pipeline_world import ScriptedProvider
@@ -69,9 +71,9 @@ class Site:
             messages = [Job("delivery_jobs_fcm", f"{app_id}-{n}", app_id, b"{}", far) for n in range(700)]
             await self.queue.put(messages, self.clock.ms())
 
-    async def process(self, queue: MemoryJobQueue | None = None) -> Removals:
-        removals = Removals(self.store, self.clock, self.apps.__contains__)
-        removals.queue = queue or self.queue
+    async def process(self, queue: Component[JobQueue] | None = None) -> Removals:
+        opened = Component[JobQueue].opened("push queue", self.queue)
+        removals = Removals(self.store, queue or opened, self.clock, self.apps.__contains__)
         await removals.load()
         self.running.append(asyncio.get_running_loop().create_task(removals.run()))
         return removals
@@ -242,13 +244,13 @@ async def test_a_store_that_does_not_answer_is_told_when_it_does() -> None:
 async def test_while_the_queue_is_closed_its_messages_and_the_note_stay() -> None:
     site = Site()
     await site.fill()
-    removals = await site.process()
-    removals.queue = None
+    queue = HandComponent("push queue", lambda: errors.PUSH_DISABLED("closed"))
+    removals = await site.process(queue)
     await remove(site, removals)
     await asyncio.sleep(300)
     assert (await site.left("gone"), site.waiting("gone")) == (0, 700)
     assert [removal.app_id for removal in await site.store.removals()] == ["gone"]
-    removals.queue = site.queue
+    queue.put(site.queue)
     await asyncio.sleep(10)
     assert site.waiting("gone") == 0
     assert await site.store.removals() == []

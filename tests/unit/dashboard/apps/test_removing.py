@@ -41,7 +41,8 @@ class Site:
         )
         self.apps = self.desk.board.apps = AppRegistry(MemoryAppStore(), Defaults())
         self.store = MemoryPushStore()
-        self.removals = Removals(self.store, self.desk.clock, lambda app_id: self.apps.by_id(app_id) is not None)
+        queue = HandComponent("push queue", lambda: errors.PUSH_DISABLED("closed"))
+        self.removals = Removals(self.store, queue, self.desk.clock, lambda app_id: self.apps.by_id(app_id) is not None)
         self.asked = 0
 
     async def start(self, *configured: App) -> Site:
