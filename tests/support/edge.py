@@ -21,7 +21,6 @@ from sockudo.edge.api import api_routes
 from sockudo.edge.context import Edge
 from sockudo.edge.cors import Cors
 from sockudo.edge.front import Front
-from sockudo.edge.health import HealthChecks
 from sockudo.edge.held_replies import HeldReplies
 from sockudo.edge.history import history_routes
 from sockudo.edge.http_protocol import HttpProtocol
@@ -32,11 +31,12 @@ from sockudo.edge.operations import operations_routes
 from sockudo.edge.presence_history import presence_history_routes
 from sockudo.edge.publishing import publish_reply
 from sockudo.edge.reach import Reach
-from sockudo.edge.tails import Tails
 from sockudo.edge.traced import TracedFront, traced_publish_reply
 from sockudo.edge.websocket import WebSocketProtocol
 from sockudo.hub import HubOptions
 from sockudo.limits.ip import IpLimits
+from sockudo.monitoring.health import HealthChecks
+from sockudo.monitoring.tails import Tails
 from sockudo.push.http.lane import push_lane
 from sockudo.push.wing import push_routes
 from sockudo.sessions import Session

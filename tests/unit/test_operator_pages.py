@@ -22,8 +22,8 @@ from sockudo.errors import CATALOGUE
 from sockudo.history import History, PresenceHistory
 from sockudo.hub import Hub, HubOptions
 from sockudo.hub.view import HubView
-from sockudo.metrics import HistorySources, Metrics, history_measures
-from sockudo.metrics.prometheus import _ERROR_TYPES
+from sockudo.monitoring import HistorySources, Metrics, history_measures
+from sockudo.monitoring.prometheus import _ERROR_TYPES
 from sockudo.server.commands import app as command_line
 from sockudo.testing import FakeClock
 

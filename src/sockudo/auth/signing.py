@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hmac import compare_digest
 from typing import Final, Protocol
 from urllib.parse import unquote_to_bytes
@@ -19,7 +19,7 @@ from sockudo.apps.live import LiveApp
 from sockudo.apps.signer import Signer
 from sockudo.auth.diagnose_request import mistaken_app, mistaken_app_id, mistaken_auth_key, mistaken_signature
 
-__all__ = ["AppLookup", "authenticate", "query_param"]
+__all__ = ["AppLookup", "Routed", "authenticate", "path_part", "query_param"]
 
 _LONGEST_PATH: Final = 200
 
@@ -35,6 +35,13 @@ class AppLookup(Protocol):
 
     def all(self) -> Sequence[LiveApp]:
         """Every app, enabled or not."""
+
+
+class Routed(Protocol):
+    """A request that a route was found for: the parts of its path by their name, as they were sent."""
+
+    @property
+    def path_params(self) -> Mapping[str, str]: ...
 
 
 def _always() -> bool:
@@ -114,6 +121,14 @@ def query_param(query: bytes, name: str) -> str | None:
     if len(values) > 1:
         raise errors.INVALID_INPUT(f"Invalid query string: '{name}' is given more than once")
     return values[0] if values else None
+
+
+def path_part(request: Routed, name: str) -> str:
+    """The decoded value of a route's parameter; raises `errors.INVALID_INPUT` for one that is not UTF-8."""
+    try:
+        return unquote_to_bytes(request.path_params[name].encode("latin-1")).decode()
+    except UnicodeDecodeError:
+        raise errors.INVALID_INPUT("Invalid URL: a part of the path does not decode to UTF-8") from None
 
 
 def _read_sdk_order(query: bytes) -> _Signed | None:

@@ -16,7 +16,7 @@ from sockudo.cli.target import DEFAULT_URL, ServerOptions, checked_url, find, wi
 
 if TYPE_CHECKING:
     from sockudo.client.auth import Credentials
-    from sockudo.config import Loaded
+    from sockudo.config import Loaded, Settings
     from sockudo.config.apps import App
     from sockudo.doctor import Check, Deployment, Finding, Options
 
@@ -160,7 +160,6 @@ def _deployment(server: ServerOptions, options: Options) -> Deployment:
 
     from sockudo.client.auth import Credentials
     from sockudo.doctor import Deployment
-    from sockudo.doctor.stores import read_apps
 
     given, config, url = (server.app_id, server.key, server.secret), server.config, server.url
     loaded, problems = _load(config)
@@ -172,7 +171,7 @@ def _deployment(server: ServerOptions, options: Options) -> Deployment:
         return Deployment(place, known_as, options, config_problems=problems, trust=server.trust(place))
     address = Address(checked_url(url)) if url is not None else address_of(loaded.settings)
     place = address.url
-    stored, store_problem = asyncio.run(read_apps(loaded.settings))
+    stored, store_problem = asyncio.run(_read_apps(loaded.settings))
     apps = [*loaded.settings.apps, *(stored or ())]
     known = [Credentials(app.id, app.key, app.secret) for app in apps if app.enabled]
     target = find(place, *given, config, local_apps=lambda _: known)
@@ -188,6 +187,18 @@ def _deployment(server: ServerOptions, options: Options) -> Deployment:
         trust=server.trust(place, address.certificate),
         unreached=address.reason,
     )
+
+
+async def _read_apps(settings: Settings) -> tuple[Sequence[App] | None, str | None]:
+    """The apps of the store, None where there is none yet; and why they cannot be read. No file is made by looking."""
+    from sockudo.config import ConfigError
+    from sockudo.drivers.selection import stored_apps
+    from sockudo.errors import SockudoError
+
+    try:
+        return await stored_apps(settings), None
+    except (ConfigError, SockudoError) as error:
+        return None, str(error)
 
 
 def _load(config: Path | None) -> tuple[Loaded | None, tuple[str, ...]]:

@@ -22,8 +22,8 @@ from sockudo.dashboard.board import Board
 from sockudo.dashboard.bodies import is_form, parse_form
 from sockudo.dashboard.replies import error_reply, is_api
 from sockudo.dashboard.sessions import Session
-from sockudo.edge.address import client_address
 from sockudo.errors import SockudoError
+from sockudo.limits.address import client_address
 
 __all__ = [
     "COOKIE",
@@ -81,7 +81,7 @@ class Gate:
         raw: bytes = scope["raw_path"]
         if len(raw) > 1 and raw.endswith(b"/"):
             raw = scope["raw_path"] = raw[:-1]
-        # As it was sent: see `sockudo.edge.signed`.
+        # As it was sent: see `sockudo.auth.signing.path_part`.
         scope["path"] = raw.decode("latin-1")
         scope.setdefault("state", {})["session"] = None
 

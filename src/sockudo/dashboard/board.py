@@ -21,13 +21,13 @@ from sockudo.dashboard.attempts import Attempts
 from sockudo.dashboard.readings import Backlog, NodeReader
 from sockudo.dashboard.samples import Samples
 from sockudo.dashboard.sessions import Sessions
-from sockudo.edge.event_stream import OpenStreams, Source
-from sockudo.edge.health import HealthChecks
-from sockudo.edge.tails import Tails
 from sockudo.history import History, PresenceHistory
 from sockudo.hub.view import HubView
 from sockudo.limits.ip import IpLimits
-from sockudo.metrics import Metrics
+from sockudo.monitoring import Metrics
+from sockudo.monitoring.event_stream import OpenStreams, Source
+from sockudo.monitoring.health import HealthChecks
+from sockudo.monitoring.tails import Tails
 from sockudo.publishing import EventApi
 from sockudo.sessions import Gateway
 

@@ -9,11 +9,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo import errors
+from sockudo.auth.signing import path_part
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.paging import Page, Paging
 from sockudo.dashboard.problems import shown_group
 from sockudo.dashboard.replies import json, page
-from sockudo.edge.signed import path_part
 from sockudo.errors import CATALOGUE, ErrorSpec
 from sockudo.errors.catalogue import as_sent, can_retry, nearest_names, plain_row, search_rows
 from sockudo.inspector import Group

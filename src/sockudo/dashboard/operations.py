@@ -16,7 +16,7 @@ from sockudo.config.schema import APPS, declared, value_at
 from sockudo.config.show import as_tree
 from sockudo.dashboard.concerns import concerns
 from sockudo.dashboard.replies import json
-from sockudo.edge.operations import host_memory, node_stats
+from sockudo.monitoring import host_memory, node_stats
 
 if TYPE_CHECKING:
     from sockudo.config import Settings

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from sockudo import errors
 from sockudo.dashboard.samples import News
-from sockudo.edge.event_stream import EventStream, event_text
+from sockudo.monitoring.event_stream import EventStream, event_text
 
 if TYPE_CHECKING:
     from sockudo.dashboard.board import Board

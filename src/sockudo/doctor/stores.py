@@ -10,28 +10,16 @@ from typing import Final
 
 from sockudo.client.failures import network_reason
 from sockudo.config import ConfigError, Settings
-from sockudo.config.apps import App
 from sockudo.config.installed import driver_missing
 from sockudo.config.sections import RedisServer, RedisTls, SqlDatabase
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem
 from sockudo.doctor.occupied import occupied
-from sockudo.errors import SockudoError
 
-__all__ = ["Server", "check_stores", "judge_login", "read_apps"]
+__all__ = ["Server", "check_stores", "judge_login"]
 
 _NO_CONFIG: Final = "no --config: where the stores are is not known"
 _IN_TIME: Final = "no answer in time"
-
-
-async def read_apps(settings: Settings) -> tuple[Sequence[App] | None, str | None]:
-    """The apps of the store, None where there is none yet; and why they cannot be read. No file is made by looking."""
-    from sockudo.drivers.selection import stored_apps
-
-    try:
-        return await stored_apps(settings), None
-    except (ConfigError, SockudoError) as error:
-        return None, str(error)
 
 
 async def check_stores(deployment: Deployment) -> Sequence[Finding]:

@@ -12,13 +12,13 @@ import structlog
 
 from sockudo import errors
 from sockudo.auth.tokens import Token
-from sockudo.edge.address import client_address
 from sockudo.edge.reach import origin_of
 from sockudo.edge.refusals import HttpHead, note_connection, note_upgrade, prefix_cause
 from sockudo.edge.replies import Refusal, Reply, error_reply
 from sockudo.edge.websocket import WebSocketProtocol
 from sockudo.errors import SockudoError
 from sockudo.hub.events import Connected
+from sockudo.limits.address import client_address
 from sockudo.protocol import frames
 from sockudo.protocol.deflate import DeflateParams, negotiate
 from sockudo.protocol.formats import format_of

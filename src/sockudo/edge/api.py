@@ -12,12 +12,12 @@ from starlette.routing import Route
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.auth.signing import query_param
+from sockudo.auth.signing import path_part, query_param
 from sockudo.cluster.directory import Directory
 from sockudo.cluster.ports import Bus
 from sockudo.edge.publishing import finished_reply, publish_reply
 from sockudo.edge.refusals import after_failure, note_scope, scope_address
-from sockudo.edge.signed import authenticated, json_reply, path_part, query_string
+from sockudo.edge.signed import authenticated, json_reply, query_string
 from sockudo.errors import ErrorSpec
 from sockudo.publishing import channel_state, channel_users, list_channels
 from sockudo.sessions.orders import end_user

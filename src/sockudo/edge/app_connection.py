@@ -51,7 +51,7 @@ _LINGER_SECONDS: Final = 5.0
 
 
 class AppConnection(HttpConnection):
-    """One connection; its requests can cut it off, see `sockudo.edge.event_stream`."""
+    """One connection; its requests can cut it off, see `sockudo.monitoring.event_stream`."""
 
     __slots__ = ("_overdue",)
 

@@ -87,7 +87,7 @@ class Front:
         raw = scope["raw_path"]
         if len(raw) > 1 and raw.endswith(b"/"):
             raw = scope["raw_path"] = raw[:-1]
-        # As it was sent: see `sockudo.edge.signed`.
+        # As it was sent: see `sockudo.auth.signing.path_part`.
         scope["path"] = raw.decode("latin-1")
         route, allow = self._find(scope)
         if route is None and not allow:

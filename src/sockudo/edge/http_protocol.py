@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from sockudo import errors
-from sockudo.edge.address import client_address
 from sockudo.edge.admission import asks_for_websocket, upgrade
 from sockudo.edge.app_connection import WhileOpen
 from sockudo.edge.awaited import AwaitedReply
@@ -35,6 +34,7 @@ from sockudo.edge.replies import PLAIN_OK, Refusal, Reply, error_reply, render
 from sockudo.edge.traced import traced_refusal
 from sockudo.edge.unfinished import UNSIGNED_BYTES, check_signed_head
 from sockudo.errors import SockudoError
+from sockudo.limits.address import client_address
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge
@@ -267,8 +267,8 @@ class HttpProtocol(HttpConnection):
             "scheme": "https" if self._secure else "http",
             "root_path": "",
             "headers": self.headers,
-            # The query string of a scope does not tell `/path?` from `/path`; see `sockudo.edge.event_stream` for the
-            # other.
+            # `has_query`: the query string of a scope is the same for `/path?` and `/path`. `abort`: see
+            # `sockudo.monitoring.event_stream`.
             "state": {"has_query": b"?" in self.url, "abort": self.transport.abort},
             "method": method.decode("ascii"),
         }  # type: ignore[typeddict-item]  # path and query are filled in by uvicorn

@@ -11,9 +11,9 @@ from starlette.routing import Route
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.edge.signed import authenticated, json_reply, parameters
-from sockudo.edge.tails import Tails
 from sockudo.errors import SockudoError
 from sockudo.inspector.explained import SELECTING, explained, find_problems, read_selection
+from sockudo.monitoring.tails import Tails
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 from starlette.types import Scope
 
 from sockudo import errors
-from sockudo.edge.address import client_address
 from sockudo.edge.lane import LanePublish
 from sockudo.edge.replies import Refusal, Reply, error_reply
 from sockudo.errors import SockudoError
 from sockudo.inspector import Entry
+from sockudo.limits.address import client_address
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.auth.signing import authenticate, query_param
+from sockudo.auth.signing import authenticate, path_part, query_param
 from sockudo.edge.publishing import check_json
 from sockudo.protocol.names import check_channel_name
 from sockudo.publishing.json_body import decode, members, refuse_repeats
@@ -25,7 +23,6 @@ __all__ = [
     "authenticated_for_channel",
     "json_reply",
     "parameters",
-    "path_part",
     "query_string",
     "typed_body",
 ]
@@ -91,12 +88,3 @@ async def typed_body(request: Request, kind: type[Body]) -> Body:
 def json_reply(value: object) -> Response:
     """A reply with status 200."""
     return Response(msgspec.json.encode(value), media_type="application/json")
-
-
-def path_part(request: Request, name: str) -> str:
-    """The decoded value of a route's parameter; raises `errors.INVALID_INPUT` for one that is not UTF-8."""
-    raw: str = request.path_params[name]
-    try:
-        return unquote_to_bytes(raw.encode("latin-1")).decode()
-    except UnicodeDecodeError:
-        raise errors.INVALID_INPUT("Invalid URL: a part of the path does not decode to UTF-8") from None

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from starlette.routing import Route
 
 from sockudo.base.measures import Distribution, Numbers
-from sockudo.edge.health import HealthChecks
 from sockudo.edge.lane import LaneEntry
+from sockudo.monitoring.health import HealthChecks
 
 if TYPE_CHECKING:
     from sockudo.edge.context import Edge

@@ -138,7 +138,7 @@ class LocalEntries:
 
     # ---- before a subscription ----
 
-    def prepare(self, place: Place, kind: ChannelKind) -> Coroutine[Any, Any, None] | None:
+    def prepare(self, app_id: str, name: str, kind: ChannelKind) -> Coroutine[Any, Any, None] | None:
         """What has to end before a subscription here is acknowledged; None for nothing, as nearly always.
 
         From its end on what any node publishes there arrives, and of a presence channel all members are known. A node
@@ -146,7 +146,8 @@ class LocalEntries:
         """
         if not self._joined or self._bus.alone or self._membership.deaf or kind is META:
             return None
-        topic = patterns_topic(place.app_id) if kind is WILDCARD else place.topic
+        place = Place(app_id, name)
+        topic = patterns_topic(app_id) if kind is WILDCARD else place.topic
         # Inside a process a subscription holds at once.
         heard = not self._bus.networked or (topic in self._topics and self._topics.confirmed(topic) is None)
         if heard and (not kind.presence or self._rosters.knows(place)):

@@ -9,8 +9,8 @@ from starlette.routing import Route
 
 from sockudo.base.measures import Distribution, Numbers
 from sockudo.dashboard.board import Area
-from sockudo.edge.health import HealthChecks
 from sockudo.edge.wings import Wing
+from sockudo.monitoring.health import HealthChecks
 from sockudo.push.http.directory import push_directory_routes
 from sockudo.push.http.lane import push_lane
 from sockudo.push.http.publishing import push_publish_routes

@@ -31,7 +31,6 @@ from sockudo.edge.cors import Cors
 from sockudo.edge.direct import DirectSends
 from sockudo.edge.drain import end_requests, end_sessions
 from sockudo.edge.front import Front, MainApp
-from sockudo.edge.health import HealthChecks
 from sockudo.edge.held_replies import HeldReplies
 from sockudo.edge.history import history_routes
 from sockudo.edge.http_protocol import HttpProtocol
@@ -55,11 +54,12 @@ from sockudo.edge.publishing import publish_reply
 from sockudo.edge.reach import Reach
 from sockudo.edge.revocations import revocation_routes
 from sockudo.edge.ring import open_ring
-from sockudo.edge.tails import Tails
 from sockudo.edge.traced import TracedFront, traced_publish_reply
 from sockudo.history import History
 from sockudo.limits.ip import IpLimits
-from sockudo.metrics import HistorySources, Metrics, history_measures
+from sockudo.monitoring import HistorySources, Metrics, history_measures
+from sockudo.monitoring.health import HealthChecks
+from sockudo.monitoring.tails import Tails
 from sockudo.server.services import Services
 from sockudo.sessions.orders import end_tokens
 from sockudo.sessions.sweeper import sweep

@@ -120,7 +120,7 @@ class Services:
         topics, own = Topics(self.bus), HubEntries(hub, self._counts_channels)
         self._rosters = Rosters(self.bus, self.membership, router, topics, own)
         self._entries = LocalEntries(self.bus, self.membership, topics, self._rosters, hub, own)
-        publisher = Publisher(
+        self._publisher = publisher = Publisher(
             hub,
             self.keys,
             clock,
@@ -210,7 +210,7 @@ class Services:
         return app is not None and bool(app.features.enable_subscription_count or app.record.policy.webhooks)
 
     def _deliver_stored(self, app_id: str, frame: Frame) -> None:
-        self.gateway.publisher.deliver_stored(app_id, frame)
+        self._publisher.deliver_stored(app_id, frame)
 
     async def _publish_notification(self, app_id: str, channel: str, payload: Mapping[str, Any]) -> str | None:
         """Publishes a push notification on a channel, for subscribers of this server."""

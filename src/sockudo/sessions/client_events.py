@@ -15,9 +15,8 @@ from sockudo.hub.events import ClientEvent
 from sockudo.protocol.frames import Frame
 from sockudo.protocol.inbound import InboundFrame, data_value
 from sockudo.protocol.names import channel_kind, is_meta, is_wildcard
-from sockudo.publishing.publisher import Pending
 from sockudo.sessions.access import check_publish
-from sockudo.sessions.context import SessionContext
+from sockudo.sessions.context import Pending, SessionContext
 
 __all__ = ["client_event", "presence_update"]
 

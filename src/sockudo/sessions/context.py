@@ -6,8 +6,9 @@ Handlers are functions over a `SessionContext`. What feeds it with frames stands
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
@@ -20,11 +21,13 @@ from sockudo.auth.capabilities import NO_CAPABILITIES, Capabilities
 from sockudo.auth.revocations import Revocations
 from sockudo.auth.tokens import Token
 from sockudo.base.clock import Clock
+from sockudo.base.components import Component
 from sockudo.base.ids import unique_id
-from sockudo.base.stream_records import Position
+from sockudo.base.stream_records import Committed, Position
 from sockudo.base.windows import KeyedWindows, SocketWindow
 from sockudo.config import Settings
 from sockudo.errors import SockudoError
+from sockudo.history import History
 from sockudo.hub import AppState, Connection, GateLimits, Hub, Peer
 from sockudo.hub.events import ConnectionEnded, ConnectionLeft, FrameRefused
 from sockudo.hub.outgoing import visible
@@ -36,11 +39,11 @@ from sockudo.protocol.filters import PAST_UNITS, MessageView, Predicate, SharedB
 from sockudo.protocol.formats import V1_JSON, Format
 from sockudo.protocol.frames import Frame
 from sockudo.protocol.inbound import InboundFrame, data_value
-from sockudo.publishing.publisher import Publisher
+from sockudo.protocol.names import ChannelKind
 from sockudo.sessions.inbox import Inbox, OnRefusal
 from sockudo.sessions.resume_state import PendingResume
 
-__all__ = ["NodeContext", "Sdk", "SessionContext", "V2State", "discard", "sdk_of"]
+__all__ = ["NodeContext", "Pending", "Publisher", "Sdk", "SessionContext", "V2State", "discard", "sdk_of"]
 
 # Connections that end by these were ended through the HTTP API.
 _BY_BACKEND: Final = frozenset({errors.TERMINATED, errors.FORCE_RECONNECT, errors.TOKEN_REVOKED})
@@ -51,6 +54,38 @@ _LONGEST: Final = 300
 
 _Kind = Literal["subscribe", "signin", "frame"]
 _KINDS: Final[dict[str, _Kind]] = {"subscribe": "subscribe", "signin": "signin"}
+
+
+Pending = asyncio.Future[Committed] | asyncio.Future[Committed | None]
+"""A message that is being stored."""
+
+
+class Publisher(Protocol):
+    """How a session publishes what its client sends, and where it reads what channels have stored."""
+
+    history: Component[History]
+
+    def publish(
+        self,
+        app: LiveApp,
+        state: AppState,
+        frame: Frame,
+        now: float,
+        *,
+        exclude: str | None = None,
+        compress: bool = True,
+        sender: str | None = None,
+    ) -> Pending | None:
+        """Publishes ``frame`` at the monotonic time ``now``: None when it is done, else its commit.
+
+        ``exclude`` is the socket that does not get it, ``sender`` the one that it comes from. Without ``compress`` it
+        is delivered as it is, never as a delta. Raises what the catalogue has for a channel that takes no message.
+        """
+        ...
+
+    def prepare(self, app_id: str, name: str, kind: ChannelKind) -> Awaitable[None] | None:
+        """What has to end before a subscription to the channel is acknowledged; None for nothing, as nearly always."""
+        ...
 
 
 class NodeContext(Protocol):

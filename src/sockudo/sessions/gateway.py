@@ -28,8 +28,7 @@ from sockudo.inspector import Inspector
 from sockudo.protocol import frames
 from sockudo.protocol.delta import ChannelDeltas
 from sockudo.protocol.formats import RECOVERABLE_V1_JSON, V1_JSON, Format
-from sockudo.publishing.publisher import Publisher
-from sockudo.sessions.context import sdk_of
+from sockudo.sessions.context import Publisher, sdk_of
 from sockudo.sessions.diagnostics import FilterWarnings
 from sockudo.sessions.session import Session
 

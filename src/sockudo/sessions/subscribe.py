@@ -23,7 +23,6 @@ from sockudo.protocol.names import (
     is_meta,
     is_wildcard,
 )
-from sockudo.publishing.topics import Place
 from sockudo.sessions.access import check_room, check_subscribe
 from sockudo.sessions.attach import Candidate, Request, Rewind, attach, check_rewind, refuse_attach, tell_refusal
 from sockudo.sessions.context import SessionContext
@@ -52,7 +51,7 @@ def subscribe(session: SessionContext, frame: InboundFrame) -> None:
     try:
         request = _request(session, name, data)
         note_delta_request(session, name, data)
-        waiting = session.node.publisher.prepare(Place(session.live.id, name), request.kind)
+        waiting = session.node.publisher.prepare(session.live.id, name, request.kind)
         work = attach(session, request) if waiting is None else _attach_prepared(session, request, waiting)
     except SockudoError as error:
         tell_refusal(session, name, error)

@@ -11,9 +11,9 @@ from starlette.routing import Route
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.auth.signing import query_param
+from sockudo.auth.signing import path_part, query_param
 from sockudo.base.components import Component
-from sockudo.edge.signed import authenticated, json_reply, path_part, typed_body
+from sockudo.edge.signed import authenticated, json_reply, typed_body
 from sockudo.webhooks.operations import (
     NO_DELIVERIES,
     NO_ENDPOINTS,

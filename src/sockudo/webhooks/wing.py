@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from sockudo.base.measures import Distribution, Numbers
 from sockudo.dashboard.board import Area
-from sockudo.edge.health import HealthChecks
 from sockudo.edge.wings import Wing
+from sockudo.monitoring.health import HealthChecks
 from sockudo.webhooks.metrics import webhook_measures
 from sockudo.webhooks.routes import webhook_routes
 from sockudo.webhooks.runtime import WebhookRuntime

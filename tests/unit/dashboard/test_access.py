@@ -13,11 +13,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sockudo.auth.signing import path_part
 from sockudo.dashboard import replies
 from sockudo.dashboard.access import COOKIE
 from sockudo.dashboard.bodies import read_form
 from sockudo.dashboard.replies import redirect
-from sockudo.edge.signed import path_part
 from support.desk import FORM, PASSWORD, Desk
 
 BEARER = {"authorization": f"Bearer {PASSWORD}"}

@@ -14,13 +14,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from sockudo import errors
+from sockudo.auth.signing import path_part
 from sockudo.config.sections.limits import ApiRateLimit, WebSocketRateLimit
 from sockudo.edge.api import api_routes
 from sockudo.edge.cors import Cors
 from sockudo.edge.front import Front, MainApp
 from sockudo.edge.history import history_routes
 from sockudo.edge.operations import operations_routes
-from sockudo.edge.signed import path_part
 from sockudo.push.wing import push_routes
 from support.edge import EdgeNode, request, settings
 

@@ -8,7 +8,7 @@ from collections import Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from sockudo.hub.view import HubView
-from sockudo.metrics import Metrics
+from sockudo.monitoring import Metrics
 from sockudo.webhooks.batches import BatchOptions
 from sockudo.webhooks.deliverer import DeliveryOptions
 from sockudo.webhooks.metrics import webhook_measures

@@ -13,6 +13,7 @@ from sockudo import errors
 from sockudo.apps.admin import AppAdmin
 from sockudo.apps.edits import merged, version_of
 from sockudo.apps.webhooks import shown_webhooks, with_webhook, without_webhook, written_back
+from sockudo.auth.signing import path_part
 from sockudo.config.app_reader import app_warnings
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
@@ -24,7 +25,6 @@ from sockudo.dashboard.board import Board
 from sockudo.dashboard.bodies import read_json
 from sockudo.dashboard.paging import Paging
 from sockudo.dashboard.replies import json
-from sockudo.edge.signed import path_part
 
 __all__ = ["api_routes"]
 

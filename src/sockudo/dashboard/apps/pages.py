@@ -13,6 +13,7 @@ from starlette.routing import Route
 from sockudo import errors
 from sockudo.apps.edits import version_of, with_values
 from sockudo.apps.live import LiveApp
+from sockudo.auth.signing import path_part
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
 from sockudo.dashboard.apps.desk import administer, app_of, kept_until, why_lost, why_read_only
@@ -26,7 +27,6 @@ from sockudo.dashboard.board import Board
 from sockudo.dashboard.bodies import Form, read_form
 from sockudo.dashboard.paging import Paging
 from sockudo.dashboard.replies import page, redirect, retry_headers
-from sockudo.edge.signed import path_part
 from sockudo.errors import SockudoError
 
 __all__ = ["app_url", "page_routes", "shared"]

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo.apps.live import LiveApp
+from sockudo.auth.signing import path_part
 from sockudo.dashboard.asked import asked_app, choice, known_app
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.bodies import read_json
@@ -18,7 +19,6 @@ from sockudo.dashboard.channels.pages import channel_page, list_page, publish_fo
 from sockudo.dashboard.channels.past import history_page, presence_page
 from sockudo.dashboard.paging import Page, Paging
 from sockudo.dashboard.replies import json
-from sockudo.edge.signed import path_part
 
 __all__ = ["routes"]
 

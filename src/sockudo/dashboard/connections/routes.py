@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo import errors
+from sockudo.auth.signing import path_part
 from sockudo.dashboard.asked import asked_app, choice
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.bodies import read_form
@@ -15,7 +16,6 @@ from sockudo.dashboard.connections.detail import connection_view, end_connection
 from sockudo.dashboard.connections.listing import BY, SORTS, ConnectionQuery, ConnectionRow, find_connections
 from sockudo.dashboard.paging import Page, Paging
 from sockudo.dashboard.replies import json, page, redirect, wants_part
-from sockudo.edge.signed import path_part
 from sockudo.errors import SockudoError
 from sockudo.sessions import Session
 

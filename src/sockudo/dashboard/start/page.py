@@ -51,7 +51,7 @@ def start_page(board: Board) -> ASGIApp:
                 message["headers"] = with_page_headers(message["headers"])
             await send(message)
 
-        # As it was sent: see `sockudo.edge.signed`.
+        # As it was sent: see `sockudo.auth.signing.path_part`.
         scope["path"] = scope["raw_path"].decode("latin-1")
         await pages(scope, receive, send_with_headers)
 

@@ -10,10 +10,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo import errors
+from sockudo.auth.signing import path_part
 from sockudo.dashboard.asked import known_app
 from sockudo.dashboard.bodies import Form, read_form
 from sockudo.dashboard.replies import redirect
-from sockudo.edge.signed import path_part
 from sockudo.errors import SockudoError
 from sockudo.push.access import Access
 from sockudo.push.credentials import credential_from

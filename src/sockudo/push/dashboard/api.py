@@ -10,9 +10,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo import errors
+from sockudo.auth.signing import path_part
 from sockudo.dashboard.asked import known_app
 from sockudo.dashboard.replies import json
-from sockudo.edge.signed import path_part
 from sockudo.push.access import Access
 from sockudo.push.credentials import credential_from
 from sockudo.push.dashboard import desk

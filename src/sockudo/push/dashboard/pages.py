@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sockudo.auth.signing import path_part
 from sockudo.dashboard.asked import known_app
 from sockudo.dashboard.replies import page
-from sockudo.edge.signed import path_part
 from sockudo.errors import SockudoError
 from sockudo.push.dashboard import desk
 from sockudo.push.dashboard.addresses import AREA, TOOLS, list_url, publish_url

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo import errors
-from sockudo.edge.signed import path_part
+from sockudo.auth.signing import path_part
 from sockudo.push.bodies import device_from, subscription_from, template_from
 from sockudo.push.credentials import credential_from
 from sockudo.push.directory import Directory

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo import errors
-from sockudo.edge.signed import path_part
+from sockudo.auth.signing import path_part
 from sockudo.push.bodies import PublishRequest, batch_from, publish_from
 from sockudo.push.diagnosis.advice import refused_lately
 from sockudo.push.diagnosis.reasons import THOROUGH_SECONDS, explained, waits_for

@@ -9,10 +9,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo import errors
+from sockudo.auth.signing import path_part
 from sockudo.dashboard.bodies import read_json
 from sockudo.dashboard.paging import Paging
 from sockudo.dashboard.replies import json
-from sockudo.edge.signed import path_part
 from sockudo.webhooks.dashboard.desk import (
     WebhookArea,
     explained,

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from sockudo import errors
 from sockudo.apps.webhooks import shown_webhooks, with_webhook, without_webhook
+from sockudo.auth.signing import path_part
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
 from sockudo.config.schema import value_at
@@ -20,7 +21,6 @@ from sockudo.dashboard.apps.pages import app_url, shared
 from sockudo.dashboard.apps.problems import WHERE, failure_text, problems_of
 from sockudo.dashboard.bodies import Form, read_form
 from sockudo.dashboard.replies import page, redirect, retry_headers
-from sockudo.edge.signed import path_part
 from sockudo.errors import SockudoError
 from sockudo.webhooks.dashboard.desk import WebhookArea, why_closed
 from sockudo.webhooks.dashboard.forms import EVENTS, NUMBERS, entry_of, fields_of_entry

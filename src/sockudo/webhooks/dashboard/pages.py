@@ -10,13 +10,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo import errors
+from sockudo.auth.signing import path_part
 from sockudo.config.webhooks import EVENT_TYPES, shown_url
 from sockudo.dashboard.asked import known_app
 from sockudo.dashboard.bodies import Form, read_form
 from sockudo.dashboard.paging import Paging
 from sockudo.dashboard.replies import page, redirect
 from sockudo.dashboard.texts import pretty
-from sockudo.edge.signed import path_part
 from sockudo.webhooks.dashboard.api import TEST_EVENT, deliveries_asked
 from sockudo.webhooks.dashboard.desk import (
     WebhookArea,

@@ -8,10 +8,10 @@ from typing import Any, Final
 import msgspec
 
 from sockudo import errors
-from sockudo.edge.event_stream import EventStream, OpenStreams, event_text
 from sockudo.errors import SockudoError
 from sockudo.inspector import Entry, Inspector, Selection, Watcher
 from sockudo.inspector.lines import line_of
+from sockudo.monitoring.event_stream import EventStream, OpenStreams, event_text
 
 __all__ = ["AT_MOST", "AT_MOST_OF_APP", "Tails"]
 

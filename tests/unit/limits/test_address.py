@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockudo.edge.address import client_address
+from sockudo.limits.address import client_address
 
 PEER = ("192.0.2.9", 40000)
 

@@ -13,7 +13,7 @@ from sockudo.base.measures import Latency
 from sockudo.hub.events import PredicateFailed
 from sockudo.hub.outgoing import Wants
 from sockudo.hub.view import HubView
-from sockudo.metrics import Metrics
+from sockudo.monitoring import Metrics
 from sockudo.protocol.delta import Algorithm
 from sockudo.protocol.filters import Predicate
 from sockudo.protocol.formats import V2_JSON, json_text

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sockudo import errors
 from sockudo.base.stream_records import KEEP_ALL, Append, Retention
 from sockudo.hub.view import HubView
-from sockudo.metrics import HistorySources, Metrics, history_measures
+from sockudo.monitoring import HistorySources, Metrics, history_measures
 from support.durable import NOW_MS, Held, lose, refuse
 from support.presence import ROOM, Observed, added, observed_app, removed
 from support.turns import settle

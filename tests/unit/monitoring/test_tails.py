@@ -12,11 +12,11 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 
 from sockudo import errors
-from sockudo.edge.event_stream import EventStream, event_text
 from sockudo.edge.listeners import serve_app
-from sockudo.edge.tails import AT_MOST, AT_MOST_OF_APP
 from sockudo.errors import SockudoError
 from sockudo.inspector import Entry, Selection
+from sockudo.monitoring.event_stream import EventStream, event_text
+from sockudo.monitoring.tails import AT_MOST, AT_MOST_OF_APP
 from support.edge import EdgeNode, Wire, request
 from support.inside import credentials, live_app
 from support.signing import signed_query
