@@ -6,15 +6,12 @@ import contextlib
 import datetime
 import hashlib
 import hmac
-import http.server
 import json
 import os
 import socket
 import ssl
 import subprocess
-import threading
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
@@ -26,9 +23,10 @@ from support import commands
 from support.certificates import write_certificate, write_chain
 from support.databases import PASSWORD, DatabaseServer
 from support.endpoint import WebhookEndpoint
+from support.http_server import Asked, HttpServer
 from support.ports import free_port
 from support.redis import RedisProcess, redis_server
-from support.server import DEFAULT_APP, FROM_NOTHING, ServerProcess, app_record, start_server
+from support.server import DEFAULT_APP, FROM_NOTHING, Reply, ServerProcess, app_record, start_server
 from support.waiting import wait_until
 from support.websocket import WebSocket
 
@@ -106,40 +104,19 @@ def limited(**sections: Mapping[str, Any]) -> dict[str, Any]:
 # ---- all is well ----
 
 
-class VerifyingEndpoint:
+class VerifyingEndpoint(HttpServer):
     """Takes what is signed with the app's secret, and answers 401 to everything else."""
 
     def __init__(self) -> None:
         self.statuses: list[int] = []
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook?token={HIDDEN}"
+        super().__init__(self._verified, methods=("POST",))
+        self.url = f"{self.origin}/hook?token={HIDDEN}"
 
-    def __enter__(self) -> VerifyingEndpoint:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
-        endpoint = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                signature = hmac.new(DEFAULT_APP.secret.encode(), body, hashlib.sha256).hexdigest()
-                status = 200 if hmac.compare_digest(signature, self.headers["X-Pusher-Signature"]) else 401
-                endpoint.statuses.append(status)
-                self.send_response(status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """Says nothing."""
-
-        return Handler
+    def _verified(self, asked: Asked) -> Reply:
+        signature = hmac.new(DEFAULT_APP.secret.encode(), asked.body, hashlib.sha256).hexdigest()
+        status = 200 if hmac.compare_digest(signature, asked.headers["x-pusher-signature"]) else 401
+        self.statuses.append(status)
+        return Reply(status, {}, b"")
 
 
 def hooked(url: str) -> dict[str, Any]:
@@ -283,48 +260,26 @@ def test_an_old_protocol_that_is_still_spoken(tmp_path: Path) -> None:
     context.set_ciphers("DEFAULT@SECLEVEL=0")
     with pytest.warns(DeprecationWarning, match="TLSv1"):
         context.minimum_version = ssl.TLSVersion.TLSv1
-    with plain_server(Silent, tls=context) as port:
-        report = doctor(f"https://localhost:{port}", "tls", "--strict", env={"SSL_CERT_FILE": str(authority)})
+    with HttpServer(silent(), tls=context) as other:
+        report = doctor(f"https://localhost:{other.port}", "tls", "--strict", env={"SSL_CERT_FILE": str(authority)})
     assert "TLS 1.0 or 1.1" in report.of("tls", "warning")["seen"]
     assert report.exit_code == 1
 
 
-class Silent(http.server.BaseHTTPRequestHandler):
-    """Answers as ``/live`` does, with a Date that may be wrong."""
+def silent(behind: float = 0.0) -> Callable[[Asked], Reply]:
+    """Answers as ``/live`` does, with a Date that may be wrong by so many seconds."""
 
-    behind: datetime.timedelta = datetime.timedelta(0)
+    def answer(_: Asked) -> Reply:
+        when = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=behind)
+        return Reply(200, {"Date": format_datetime(when, usegmt=True)}, b"")
 
-    def do_GET(self) -> None:
-        self.send_response_only(200)
-        when = datetime.datetime.now(datetime.UTC) - self.behind
-        self.send_header("Date", format_datetime(when, usegmt=True))
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
-
-
-@contextlib.contextmanager
-def plain_server(handler: type[http.server.BaseHTTPRequestHandler], tls: ssl.SSLContext | None = None) -> Iterator[int]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    if tls is not None:
-        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
+    return answer
 
 
 @pytest.mark.parametrize(("seconds", "state", "code"), [(0, "ok", 0), (90, "warning", 0), (3700, "problem", 1)])
 def test_a_clock_that_runs_wrong(seconds: int, state: str, code: int) -> None:
-    wrong = type("Wrong", (Silent,), {"behind": datetime.timedelta(seconds=seconds)})
-    with plain_server(wrong) as port:
-        report = doctor(f"http://127.0.0.1:{port}", "server,clock")
+    with HttpServer(silent(seconds)) as wrong:
+        report = doctor(wrong.origin, "server,clock")
     assert report.states("clock") == {state}
     assert report.exit_code == code
     assert abs(report.of("clock")["facts"]["skew_s"] + seconds) <= 2
@@ -348,20 +303,11 @@ def test_a_prefix_that_is_passed_on_to_the_server(server: ServerProcess) -> None
 
 
 def test_a_prefix_that_the_proxy_strips_is_signed_by_some_backends(server: ServerProcess) -> None:
-    class Strips(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            with urllib.request.urlopen(f"{server.url}{self.path.removeprefix('/realtime')}") as answer:
-                body = answer.read()
-            self.send_response_only(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def stripped(asked: Asked) -> Reply:
+        return server.request("GET", asked.path.removeprefix("/realtime"))
 
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
-    with plain_server(Strips) as port:
-        found = doctor(f"http://127.0.0.1:{port}/realtime", "server,credentials").of("credentials")
+    with HttpServer(lambda asked: Reply(200, {}, stripped(asked).body)) as proxy:
+        found = doctor(f"{proxy.origin}/realtime", "server,credentials").of("credentials")
     assert found["state"] == "warning"
     assert "signed without /realtime" in found["seen"]
 

@@ -7,37 +7,21 @@ application's own code would go.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, quote
 
 from sockudo_http_python import PresenceUser, Sockudo
 
+from support.http_server import Asked, HttpServer
+from support.server import Reply
+
 __all__ = ["AppBackend"]
 
 
-class _Handler(BaseHTTPRequestHandler):
-    backend: AppBackend
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        status, answer = self.backend.answer(self.path, body)
-        raw = answer.encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(raw)))
-        self.end_headers()
-        self.wfile.write(raw)
-
-    def log_message(self, *_: object) -> None:
-        """Tests are told what went wrong by their client."""
-
-
-class AppBackend:
-    """For ``with``: listens on ``url``. ``user`` is who asks, as far as the backend knows.
+class AppBackend(HttpServer):
+    """For ``with``: listens on ``origin``. ``user`` is who asks, as far as the backend knows.
 
     ``/auth`` and ``/user-auth`` sign; the first refuses channels whose name contains ``forbidden``. ``/history`` and
     ``/presence`` pass on what the client asks about a channel, as the SDKs' documentation describes such a proxy.
@@ -47,20 +31,7 @@ class AppBackend:
         self.sdk = sdk
         self.user: dict[str, Any] = {"id": "ana", "user_info": {"name": "Ana"}}
         self.asked: list[tuple[str, Any]] = []
-        handler = type("Handler", (_Handler,), {"backend": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = False
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(self._answered, methods=("POST",))
 
     @contextmanager
     def as_user(self, user_id: str, **fields: Any) -> Iterator[None]:
@@ -70,6 +41,10 @@ class AppBackend:
             yield
         finally:
             self.user = before
+
+    def _answered(self, asked: Asked) -> Reply:
+        status, answer = self.answer(asked.path, asked.body.decode())
+        return Reply(status, {"Content-Type": "application/json"}, answer.encode())
 
     def answer(self, path: str, body: str) -> tuple[int, str]:
         """Status and JSON text."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote
@@ -14,67 +12,39 @@ import pusher
 import pytest
 
 from clients.chromium import Chromium, Page
+from support.http_server import Asked, HttpServer, file_reply
 from support.node import CLIENTS, install_packages
-from support.server import ServerProcess
+from support.server import Reply, ServerProcess
 
 BUILDS = Path("pusher-js/dist/web")
 
 
-class Website:
+class Website(HttpServer):
     """The application's own web server: the page, the client library, and the auth endpoints over the Python SDK."""
 
     def __init__(self, sdk: pusher.Pusher, library: Path) -> None:
-        page = (CLIENTS / "page.html").read_bytes()
-        script = library.read_bytes()
+        self._sdk = sdk
+        self._files = {"/": CLIENTS / "page.html", "/pusher.js": library}
+        super().__init__(self._answered)
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                path = self.path.partition("?")[0]
-                if path == "/pusher.js":
-                    self.answer(script, "text/javascript")
-                elif path == "/":
-                    self.answer(page, "text/html")
-                else:
-                    self.send_error(404)
-
-            def do_POST(self) -> None:
-                length = int(self.headers["Content-Length"])
-                form = {name: values[0] for name, values in parse_qs(self.rfile.read(length).decode()).items()}
-                if self.path == "/user-auth":
-                    answer = sdk.authenticate_user(form["socket_id"], {"id": "page"})
-                else:
-                    channel = form["channel_name"]
-                    member = {"user_id": "page", "user_info": {"name": "Páge"}} if "presence-" in channel else None
-                    answer = sdk.authenticate(channel, form["socket_id"], member)
-                self.answer(json.dumps(answer, default=bytes.decode).encode(), "application/json")
-
-            def answer(self, body: bytes, kind: str) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self._http.server_address[1]
-        self._thread = threading.Thread(target=self._http.serve_forever, name="website")
-        self._thread.start()
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+    def _answered(self, asked: Asked) -> Reply:
+        if asked.method == "GET":
+            return file_reply(self._files, asked)
+        form = {name: values[0] for name, values in parse_qs(asked.body.decode()).items()}
+        if asked.path == "/user-auth":
+            answer = self._sdk.authenticate_user(form["socket_id"], {"id": "page"})
+        else:
+            channel = form["channel_name"]
+            member = {"user_id": "page", "user_info": {"name": "Páge"}} if "presence-" in channel else None
+            answer = self._sdk.authenticate(channel, form["socket_id"], member)
+        return Reply(200, {"Content-Type": "application/json"}, json.dumps(answer, default=bytes.decode).encode())
 
 
 @pytest.fixture(params=["pusher.min.js", "pusher-with-encryption.min.js"])
 def website(request: pytest.FixtureRequest, python_sdk: pusher.Pusher) -> Iterator[Website]:
     library: str = request.param
-    site = Website(python_sdk, install_packages() / BUILDS / library)
-    yield site
-    site.close()
+    with Website(python_sdk, install_packages() / BUILDS / library) as site:
+        yield site
 
 
 def shown(page: Page, channel: str, event: str) -> Any:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, quote
 
@@ -15,8 +13,9 @@ import pytest
 from clients.chromium import Chromium, Page
 from sockudo.testing.loop_thread import LoopThread
 from sockudo.testing.proxy import FaultProxy
+from support.http_server import Asked, HttpServer, file_reply
 from support.node import CLIENTS, MASTER_KEY, install_packages
-from support.server import NUMERIC_APP, ServerProcess, app_record, start_server
+from support.server import NUMERIC_APP, Reply, ServerProcess, app_record, start_server
 
 PLUGIN = CLIENTS.parent.parent / "plugins" / "pusher-js" / "sockudo-recovery.js"
 
@@ -67,38 +66,17 @@ def website(library: str, backend: pusher.Pusher) -> Iterator[int]:
     script = install_packages() / library / "dist" / "web" / "pusher-with-encryption.min.js"
     files = {"/": CLIENTS / "recovery_page.html", "/pusher.js": script, "/sockudo-recovery.js": PLUGIN}
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found = files.get(self.path.partition("?")[0])
-            if found is None:
-                self.send_error(404)
-            else:
-                self.answer(found.read_bytes(), "text/javascript" if found.suffix == ".js" else "text/html")
+    def answer(asked: Asked) -> Reply:
+        if asked.method == "GET":
+            return file_reply(files, asked)
+        form = parse_qs(asked.body.decode())
+        channel = form["channel_name"][0]
+        member = {"user_id": "page"} if channel.startswith("presence-") else None
+        signed = backend.authenticate(channel, form["socket_id"][0], member)
+        return Reply(200, {"Content-Type": "application/json"}, json.dumps(signed, default=bytes.decode).encode())
 
-        def do_POST(self) -> None:
-            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            channel = form["channel_name"][0]
-            member = {"user_id": "page"} if channel.startswith("presence-") else None
-            answer = backend.authenticate(channel, form["socket_id"][0], member)
-            self.answer(json.dumps(answer, default=bytes.decode).encode(), "application/json")
-
-        def answer(self, body: bytes, kind: str) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, name="website")
-    thread.start()
-    yield http.server_address[1]
-    http.shutdown()
-    http.server_close()
-    thread.join()
+    with HttpServer(answer) as site:
+        yield site.port
 
 
 def shown(page: Page) -> list[list[Any]]:

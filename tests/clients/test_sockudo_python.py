@@ -62,7 +62,7 @@ def listen(request: pytest.FixtureRequest, server: ServerProcess, backend: AppBa
     """A client in each format in its turn, not connected yet."""
 
     def make(**options: Any) -> Listener:
-        return Listener(options.pop("port", server.port), APP.key, backend.url, wire_format=request.param, **options)
+        return Listener(options.pop("port", server.port), APP.key, backend.origin, wire_format=request.param, **options)
 
     return make
 
@@ -71,7 +71,7 @@ def listen(request: pytest.FixtureRequest, server: ServerProcess, backend: AppBa
 def listen_json(server: ServerProcess, backend: AppBackend) -> Listen:
     """A client for what does not depend on the format."""
     return lambda **options: Listener(
-        options.pop("port", server.port), options.pop("key", APP.key), backend.url, **options
+        options.pop("port", server.port), options.pop("key", APP.key), backend.origin, **options
     )
 
 

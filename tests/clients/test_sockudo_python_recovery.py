@@ -52,7 +52,7 @@ async def line(server: ServerProcess) -> AsyncIterator[FaultProxy]:
 
 
 def listener(line: FaultProxy, backend: AppBackend, **options: Any) -> Listener:
-    return Listener(line.port, DEFAULT_APP.key, backend.url, connection_recovery=True, **options)
+    return Listener(line.port, DEFAULT_APP.key, backend.origin, connection_recovery=True, **options)
 
 
 def say(sdk: Sockudo, channel: str, *data: Any, event: str = "tide", **options: Any) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import ssl
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from support.http_server import Asked, HttpServer
+from support.server import Reply
 from support.waiting import wait_until
 
 __all__ = ["WebhookEndpoint", "WebhookRequest"]
@@ -42,7 +41,7 @@ class WebhookRequest:
         return self.headers["x-sockudo-delivery"]
 
 
-class WebhookEndpoint:
+class WebhookEndpoint(HttpServer):
     """For ``with``. ``status`` and ``text`` are what it answers, after ``delay`` seconds; all may be changed.
 
     ``headers`` go with each answer. With the files of a ``certificate`` and its key it speaks TLS, as localhost.
@@ -63,30 +62,16 @@ class WebhookEndpoint:
         # Whether a request with these events is answered with 500, whatever the status.
         self.refuses: Callable[[list[dict[str, Any]]], bool] | None = None
         self._requests: list[WebhookRequest] = []
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
         self._headers = headers or {}
-        self._place = f"http://127.0.0.1:{self._server.server_address[1]}"
+        tls = None
         if certificate is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*certificate)
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-            self._place = f"https://localhost:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(*certificate)
+        super().__init__(self._answered, methods=("POST",), tls=tls)
 
     @property
     def url(self) -> str:
-        return f"{self._place}/hook"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        return f"{self.origin}/hook"
 
     @property
     def requests(self) -> list[WebhookRequest]:
@@ -102,34 +87,9 @@ class WebhookEndpoint:
         """Returns once what it has taken fulfils the condition."""
         wait_until(lambda: condition(self.taken()), "events at the endpoint", timeout=seconds)
 
-    def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
-        endpoint = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                due = int(self.headers["Content-Length"])
-                body = self.rfile.read(due)
-                if len(body) < due:
-                    # Whoever was sending has ended meanwhile.
-                    self.close_connection = True
-                    return
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                status = endpoint.status
-                if endpoint.refuses is not None and endpoint.refuses(json.loads(body)["events"]):
-                    status = 500
-                time.sleep(endpoint.delay)
-                endpoint._requests.append(WebhookRequest(headers, body, status))
-                self.send_response(status)
-                answer = endpoint.text.encode()
-                for name, value in endpoint._headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_: object) -> None:
-                """Says nothing."""
-
-        return Handler
+    def _answered(self, asked: Asked) -> Reply:
+        refused = self.refuses is not None and self.refuses(json.loads(asked.body)["events"])
+        status = 500 if refused else self.status
+        time.sleep(self.delay)
+        self._requests.append(WebhookRequest(asked.headers, asked.body, status))
+        return Reply(status, self._headers, self.text.encode())

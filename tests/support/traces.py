@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import gzip
-import http.server
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import count
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from sockudo.base.spans import Attributes, Kind, Span, TraceHeaders
+from support.http_server import Asked, HttpServer
+from support.server import Reply
 from support.waiting import wait_until
 
 __all__ = ["CollectedSpan", "Collector", "RecordedSpan", "RecordingTracer", "traceparent"]
@@ -122,35 +121,19 @@ class CollectedSpan:
     links: list[tuple[str, str]]
 
 
-class Collector:
+class Collector(HttpServer):
     """Takes spans over OTLP, HTTP with Protobuf, for ``with``. ``status`` is what it answers."""
 
     def __init__(self, status: int = 200) -> None:
         self.status = status
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(self._taken, methods=("POST",))
 
     @property
     def environment(self) -> dict[str, str]:
         """What switches a server on that sends its spans here, soon after they end."""
-        return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.url, "OTEL_BSP_SCHEDULE_DELAY": "50"}
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.origin, "OTEL_BSP_SCHEDULE_DELAY": "50"}
 
     @property
     def spans(self) -> list[CollectedSpan]:
@@ -169,28 +152,12 @@ class Collector:
         self.waits_for(lambda spans: sum(span.name == name for span in spans) >= number)
         return self.named(name)
 
-    def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
-        collector = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.headers.get("Content-Encoding") == "gzip":
-                    body = gzip.decompress(body)
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                collector.headers.append({**headers, "path": self.path})
-                if collector.status < 300:
-                    collector.bodies.append(body)
-                self.send_response(collector.status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """Says nothing."""
-
-        return Handler
+    def _taken(self, asked: Asked) -> Reply:
+        packed = asked.headers.get("content-encoding") == "gzip"
+        self.headers.append({**asked.headers, "path": asked.path})
+        if self.status < 300:
+            self.bodies.append(gzip.decompress(asked.body) if packed else asked.body)
+        return Reply(self.status, {}, b"")
 
 
 def _spans(body: bytes) -> Iterator[CollectedSpan]:
