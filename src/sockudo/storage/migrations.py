@@ -78,7 +78,8 @@ def migrate(
         return _WORD.sub(lambda word: types[word[1]] if word[1] in types else quote(f"{prefix}_{word[1]}"), statement)
 
     with engine.connect() as connection, _locked(connection, prefix, timeout_ms, of):
-        if not inspect(connection).has_table(done.name):
+        fresh = not inspect(connection).has_table(done.name)
+        if fresh:
             words = {word for step in steps for each in step for word in _WORD.findall(each)}
             _check_unused(connection, prefix, words, of)
             connection.exec_driver_sql(filled("CREATE TABLE {migrations} (number BIGINT NOT NULL PRIMARY KEY) {end}"))
@@ -88,7 +89,7 @@ def migrate(
                 f"The tables '{prefix}_…' were made by a newer version of sockudo: their schema is {version}, this "
                 f"version knows {len(steps)}. Run the newer version, or restore the database from before the upgrade."
             )
-        if version == 0 and connection.dialect.name != "mysql":
+        if version == 0 and not fresh and connection.dialect.name != "mysql":
             _check_complete(connection, prefix, steps[0], of)
         for number in range(version + 1, len(steps) + 1):
             for statement in steps[number - 1]:
@@ -131,20 +132,28 @@ def rewrite(connection: Connection, prefix: str) -> None:
 
 
 def _check_unused(connection: Connection, prefix: str, words: Iterable[str], of: Subject) -> None:
-    for name in sorted(f"{prefix}_{word}" for word in words):
-        if inspect(connection).has_table(name):
-            raise of.spec(f"The database has a table '{name}' that this server did not make. {of.elsewhere}")
+    name = _first_there(connection, prefix, words)
+    if name is not None:
+        raise of.spec(f"The database has a table '{name}' that this server did not make. {of.elsewhere}")
 
 
 def _check_complete(connection: Connection, prefix: str, first: Sequence[str], of: Subject) -> None:
     """Tables without their number were spoiled by other hands: here a step leaves nothing that ends half-way."""
-    for name in sorted({f"{prefix}_{word}" for each in first for word in _WORD.findall(each)}):
-        if inspect(connection).has_table(name):
-            raise of.spec(
-                f"The table '{name}' is there, but '{prefix}_migrations', which says how far the tables are, is empty: "
-                "rows were removed from it. Restore a backup, or put the row back that the version which made the "
-                "tables had; to begin anew, move the tables or the file away."
-            )
+    name = _first_there(connection, prefix, {word for each in first for word in _WORD.findall(each)})
+    if name is not None:
+        raise of.spec(
+            f"The table '{name}' is there, but '{prefix}_migrations', which says how far the tables are, is empty: "
+            "rows were removed from it. Restore a backup, or put the row back that the version which made the "
+            "tables had; to begin anew, move the tables or the file away."
+        )
+
+
+def _first_there(connection: Connection, prefix: str, words: Iterable[str]) -> str | None:
+    """The first of these tables that the database has; one question for all of them."""
+    # MySQL may keep the names of tables in lower case, and finds them in any.
+    spelt = str.lower if connection.dialect.name == "mysql" else str
+    there = {spelt(name) for name in inspect(connection).get_table_names()}
+    return next((name for word in sorted(words) if spelt(name := f"{prefix}_{word}") in there), None)
 
 
 def _take(connection: Connection, statement: str) -> None:
