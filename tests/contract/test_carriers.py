@@ -16,8 +16,8 @@ TOPIC = "c:app:room"
 
 @pytest.fixture(params=[*CARRIERS, *REDIS_CARRIERS])
 async def broker(request: pytest.FixtureRequest) -> AsyncIterator[Broker]:
-    of_redis = request.param in REDIS_CARRIERS
-    broker: Broker = redis_broker_of(request.param, request) if of_redis else broker_of(request.param)
+    make = redis_broker_of if request.param in REDIS_CARRIERS else broker_of
+    broker: Broker = make(request.param, request)
     yield broker
     await broker.close()
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 import tempfile
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+import pytest
+
 from sockudo.cluster.carrier import Carrier, CarrierObserver
+from sockudo.config.sections import AdapterPostgres
 from sockudo.drivers.carriers.mesh import MeshCarrier, mesh_carrier
 from sockudo.drivers.carriers.nats import NatsCarrier
+from sockudo.drivers.carriers.postgres import PostgresCarrier
+from support.databases import DatabaseServer
 from support.nats import nats_server
 
 __all__ = ["CARRIERS", "Broker", "Heard", "MemoryBroker", "MemoryCarrier", "MeshBroker", "broker_of", "cut_connection"]
@@ -182,8 +189,25 @@ def cut_connection(carrier: NatsCarrier) -> None:
         copy.shutdown(socket.SHUT_RDWR)
 
 
-def _memory() -> Broker:
-    return MemoryBroker()
+class PostgresBroker:
+    """Tables and channels of their own in the database server of the run."""
+
+    def __init__(self, request: pytest.FixtureRequest, *, mode: str) -> None:
+        self.server: DatabaseServer = request.getfixturevalue("postgres")
+        self.settings = AdapterPostgres(f"test_{secrets.token_hex(4)}", mode)
+
+    def carrier(self) -> PostgresCarrier:
+        return PostgresCarrier(self.server.postgres, self.settings)
+
+    async def cut(self, carrier: Carrier) -> None:
+        assert isinstance(carrier, PostgresCarrier)
+        link = carrier._link.current
+        assert link is not None
+        pid = link.listening._connection.info.backend_pid
+        self.server.execute(f"SELECT pg_terminate_backend({pid})")
+
+    async def close(self) -> None:
+        self.server.execute(*(f"DROP TABLE {self.settings.prefix}_{name}" for name in ("items", "migrations")))
 
 
 class MeshBroker:
@@ -205,10 +229,16 @@ class MeshBroker:
         self._folder.cleanup()
 
 
-CARRIERS: dict[str, Callable[[], Broker]] = {"memory": _memory, "mesh": MeshBroker, "nats": NatsBroker}
+CARRIERS: dict[str, Callable[[pytest.FixtureRequest], Broker]] = {
+    "memory": lambda _: MemoryBroker(),
+    "mesh": lambda _: MeshBroker(),
+    "nats": lambda _: NatsBroker(),
+    "postgres": partial(PostgresBroker, mode="notify"),
+    "postgres-polled": partial(PostgresBroker, mode="poll"),
+}
 """What makes a broker for one test, by the name of the driver."""
 
 
-def broker_of(kind: str) -> Broker:
+def broker_of(kind: str, request: pytest.FixtureRequest) -> Broker:
     """A broker of one of `CARRIERS`."""
-    return CARRIERS[kind]()
+    return CARRIERS[kind](request)

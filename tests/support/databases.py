@@ -30,7 +30,16 @@ from support.parts import cannot_run
 from support.ports import free_port
 from support.waiting import wait_until
 
-__all__ = ["DatabaseServer", "empty_file", "mariadb_server", "postgres_server"]
+__all__ = [
+    "PASSWORD",
+    "DatabaseServer",
+    "empty_file",
+    "folder_of",
+    "mariadb_server",
+    "postgres_server",
+    "program",
+    "system_user",
+]
 
 PASSWORD = "p@ss/w:rd %41"
 """Has every character that a connection string could stumble over."""
@@ -137,11 +146,11 @@ def empty_file(path: Path) -> None:
 def postgres_server() -> Iterator[DatabaseServer]:
     """PostgreSQL with one database."""
     part, binaries = "PostgreSQL", "/usr/lib/postgresql/*/bin"
-    initdb, postgres = _program("initdb", binaries), _program("postgres", binaries)
+    initdb, postgres = program("initdb", binaries), program("postgres", binaries)
     if initdb is None or postgres is None:
         cannot_run(part, "the server is not installed (apt-get install postgresql)")
-    user = _user(part, "postgres")
-    with _folder(user) as folder:
+    user = system_user(part, "postgres")
+    with folder_of(user) as folder:
         secret = folder / "password"
         secret.write_text(_scram(PASSWORD))
         secret.chmod(0o644)
@@ -162,11 +171,11 @@ def postgres_server() -> Iterator[DatabaseServer]:
 def mariadb_server() -> Iterator[DatabaseServer]:
     """MariaDB with one database."""
     part = "MariaDB"
-    install, daemon = _program("mariadb-install-db"), _program("mariadbd", "/usr/sbin")
+    install, daemon = program("mariadb-install-db"), program("mariadbd", "/usr/sbin")
     if install is None or daemon is None:
         cannot_run(part, "the server is not installed (apt-get install mariadb-server)")
-    user = _user(part, "mysql")
-    with _folder(user) as folder:
+    user = system_user(part, "mysql")
+    with folder_of(user) as folder:
         data, first = folder / "data", folder / "first.sql"
         first.write_text(
             "CREATE DATABASE sockudo;\n"
@@ -198,7 +207,8 @@ def _scram(password: str) -> str:
     return "SCRAM-SHA-256$1:{}${}:{}".format(*coded)
 
 
-def _program(name: str, *places: str) -> str | None:
+def program(name: str, *places: str) -> str | None:
+    """Where a program is: on the path, or the newest in these folders, which may be patterns."""
     found = shutil.which(name)
     if found is not None:
         return found
@@ -210,7 +220,8 @@ def _version(path: Path) -> list[int]:
     return [int(number) for number in re.findall(r"[0-9]+", str(path))]
 
 
-def _user(part: str, name: str) -> str | None:
+def system_user(part: str, name: str) -> str | None:
+    """Who a server that refuses to be root runs as; None where the tests are not root either."""
     if os.geteuid() != 0:
         return None
     try:
@@ -220,7 +231,8 @@ def _user(part: str, name: str) -> str | None:
 
 
 @contextlib.contextmanager
-def _folder(user: str | None) -> Iterator[Path]:
+def folder_of(user: str | None) -> Iterator[Path]:
+    """A folder of that user's own."""
     with tempfile.TemporaryDirectory(prefix="sockudo-db-", ignore_cleanup_errors=True) as name:
         if user is not None:
             shutil.chown(name, user)

@@ -36,6 +36,7 @@ __all__ = [
     "memory_engine",
     "mysql_engine",
     "postgres_engine",
+    "postgres_options",
     "sqlite_engine",
 ]
 
@@ -153,24 +154,9 @@ def postgres_engine(
         raise driver_missing("postgres") from error
 
     connection_class = _bounded(psycopg.Connection, timeout_ms / 1000 + GRACE_SECONDS)
-    seconds = max(2, round(timeout_ms / 1000))
 
     def connect() -> psycopg.Connection[Any]:
-        connection = connection_class.connect(
-            host=server.host,
-            port=server.port,
-            user=server.username,
-            password=server.password,
-            dbname=server.database,
-            application_name="sockudo",
-            client_encoding="UTF8",
-            connect_timeout=seconds,
-            keepalives_idle=seconds,
-            keepalives_interval=seconds,
-            keepalives_count=3,
-            tcp_user_timeout=timeout_ms,
-            autocommit=True,
-        )
+        connection = connection_class.connect(**postgres_options(server, timeout_ms))
         # The last one frees the rows that a node which stopped in the middle of a transaction holds.
         for setting, limit in (
             ("statement_timeout", timeout_ms),
@@ -185,6 +171,26 @@ def postgres_engine(
         return connection
 
     return _engine("postgresql+psycopg", connect, pool_size, isolation_level=isolation, use_native_hstore=False)
+
+
+def postgres_options(server: SqlDatabase, timeout_ms: int) -> dict[str, Any]:
+    """How psycopg connects: without a transaction at first, and so that a server that is gone is noticed."""
+    seconds = max(2, round(timeout_ms / 1000))
+    return {
+        "host": server.host,
+        "port": server.port,
+        "user": server.username,
+        "password": server.password,
+        "dbname": server.database,
+        "application_name": "sockudo",
+        "client_encoding": "UTF8",
+        "connect_timeout": seconds,
+        "keepalives_idle": seconds,
+        "keepalives_interval": seconds,
+        "keepalives_count": 3,
+        "tcp_user_timeout": timeout_ms,
+        "autocommit": True,
+    }
 
 
 def mysql_engine(

@@ -40,6 +40,7 @@ def other_value(setting: Setting) -> tuple[str, object]:
         case _:
             texts = {
                 "adapter.nats.prefix": "chat",
+                "adapter.postgres.prefix": "chat",
                 "unix_socket.permission_mode": "600",
                 "log_level": "error",
                 "metrics.prometheus.prefix": "x_",
@@ -79,7 +80,7 @@ def test_a_bad_value_names_the_variable(problems: Problems) -> None:
         "environment: CORS_ORIGINS = 'a*b*' has the origin pattern 'a*b*', which has more than one '*'",
         (
             "environment: ADAPTER_DRIVER = 'kafka' is not supported by this version; the values are 'local', 'redis', "
-            "'redis-cluster', 'nats'"
+            "'redis-cluster', 'nats', 'postgres'"
         ),
     )
 

@@ -103,7 +103,7 @@ def test_everything_that_is_wrong_is_told_at_once(problems: Problems) -> None:
         "sockudo.toml: port = 'many' is not a whole number from 0 to 65535",
         (
             "sockudo.toml: adapter.driver = 'kafka' is not supported by this version; the values are 'local', 'redis', "
-            "'redis-cluster', 'nats'"
+            "'redis-cluster', 'nats', 'postgres'"
         ),
         "sockudo.toml: metrics.enabled = 'perhaps' is neither true nor false",
         "environment: METRICS_PORT = '-1' is not a whole number from 0 to 65535",

@@ -113,12 +113,12 @@ def test_choices(path: str, raw: str, value: str) -> None:
         (
             "adapter.driver",
             "kafka",
-            "is not supported by this version; the values are 'local', 'redis', 'redis-cluster', 'nats'",
+            "is not supported by this version; the values are 'local', 'redis', 'redis-cluster', 'nats', 'postgres'",
         ),
         (
             "adapter.driver",
             "rabbit-mq",
-            "is not supported by this version; the values are 'local', 'redis', 'redis-cluster', 'nats'",
+            "is not supported by this version; the values are 'local', 'redis', 'redis-cluster', 'nats', 'postgres'",
         ),
         (
             "app_manager.driver",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sockudo.config.sections.dashboard import Dashboard
-from sockudo.config.sections.databases import Database, DatabasePooling, Mysql, Postgres, SqlDatabase
+from sockudo.config.sections.databases import AdapterPostgres, Database, DatabasePooling, Mysql, Postgres, SqlDatabase
 from sockudo.config.sections.delivery import (
     DeltaCompression,
     EchoControl,
@@ -66,6 +66,7 @@ __all__ = [
     "Adapter",
     "AdapterCluster",
     "AdapterNats",
+    "AdapterPostgres",
     "AdapterRedis",
     "ApiRateLimit",
     "AppManager",

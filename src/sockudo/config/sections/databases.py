@@ -10,9 +10,10 @@ import msgspec
 from sockudo.config.keys import Key
 from sockudo.config.sections.redis import Redis
 
-__all__ = ["Database", "DatabasePooling", "Mysql", "Postgres", "SqlDatabase"]
+__all__ = ["AdapterPostgres", "Database", "DatabasePooling", "Mysql", "Postgres", "SqlDatabase"]
 
 _TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
+_BUS = re.compile(r"[a-z_][a-z0-9_]{0,23}", re.ASCII)
 _POOL_SIZE_MEANING = "Connections at most, where `database_pooling` is off"
 _POOL_SIZE_ENV = "DATABASE_CONNECTION_POOL_SIZE"
 
@@ -21,6 +22,12 @@ def _useless_table(text: str) -> str | None:
     if _TABLE.fullmatch(text):
         return None
     return "is not a table name: at most 63 letters, digits and '_', no digit first"
+
+
+def _useless_bus(text: str) -> str | None:
+    if _BUS.fullmatch(text):
+        return None
+    return "cannot begin names of tables and channels: at most 24 of a-z, digits and '_', no digit first"
 
 
 def _empty(text: str) -> str | None:
@@ -67,6 +74,26 @@ class Postgres(SqlDatabase, frozen=True):
         int | None,
         Key("In place of `database_pooling.max`", env="DATABASE_POSTGRES_POOL_MAX", high=10_000),
     ] = None
+
+
+class AdapterPostgres(msgspec.Struct, frozen=True):
+    """PostgreSQL between nodes: the database of `database.postgres`."""
+
+    prefix: Annotated[
+        str,
+        Key(
+            "What the names of its table and its channels begin with", env="ADAPTER_POSTGRES_PREFIX", check=_useless_bus
+        ),
+    ] = "sockudo_bus"
+    mode: Annotated[
+        str,
+        Key(
+            "How nodes hear of each other: `notify` by notifications, `poll` from a table, for poolers that change "
+            "connections between transactions; `auto` tries whether notifications arrive",
+            env="ADAPTER_POSTGRES_MODE",
+            choices=("auto", "notify", "poll"),
+        ),
+    ] = "auto"
 
 
 class Mysql(SqlDatabase, frozen=True):

@@ -8,6 +8,7 @@ import msgspec
 
 from sockudo.config.apps import App
 from sockudo.config.keys import Key
+from sockudo.config.sections.databases import AdapterPostgres
 from sockudo.config.sections.nats import AdapterNats
 from sockudo.config.sections.redis_nodes import AdapterCluster, AdapterRedis
 
@@ -54,9 +55,9 @@ class Adapter(msgspec.Struct, frozen=True):
         Key(
             "How nodes are joined: `local` is one node alone; with the others, all that use the same broker",
             env="ADAPTER_DRIVER",
-            choices=("local", "redis", "redis-cluster", "nats"),
+            choices=("local", "redis", "redis-cluster", "nats", "postgres"),
             elsewhere=_BROKERS,
-            aliases=_BROKER_SPELLINGS,
+            aliases=(*_BROKER_SPELLINGS, ("pgsql", "postgres"), ("postgresql", "postgres")),
         ),
     ] = "local"
     fallback_to_local: Annotated[
@@ -70,6 +71,7 @@ class Adapter(msgspec.Struct, frozen=True):
     redis: AdapterRedis = AdapterRedis()
     cluster: AdapterCluster = AdapterCluster()
     nats: AdapterNats = AdapterNats()
+    postgres: AdapterPostgres = AdapterPostgres()
     cluster_health: ClusterHealth = ClusterHealth()
 
 

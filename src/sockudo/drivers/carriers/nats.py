@@ -99,7 +99,7 @@ class NatsCarrier:
 
     def subscribe(self, topic: str) -> Awaitable[None]:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if topic in self._confirmed:
+        if topic in self._confirmed and self._link.current is not None:
             done.set_result(None)
             return done
         self._waiting.setdefault(topic, []).append(done)

@@ -23,6 +23,7 @@ class _Driver(NamedTuple):
 
 _DRIVERS: Final[Mapping[str, _Driver]] = {
     "nats": _Driver("sockudo.drivers.carriers.nats", "nats_carrier"),
+    "postgres": _Driver("sockudo.drivers.carriers.postgres", "postgres_carrier", "postgres"),
     "redis": _Driver("sockudo.drivers.carriers.redis", "redis_carrier", "redis"),
     "redis-cluster": _Driver("sockudo.drivers.carriers.redis_cluster", "redis_cluster_carrier", "redis"),
 }
