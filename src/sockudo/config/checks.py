@@ -39,6 +39,7 @@ def check(draft: Draft) -> None:
     _check_push(draft)
     _check_cors(draft)
     _check_nodes(draft)
+    _check_workers(draft)
     _check_seconds(draft)
 
 
@@ -269,6 +270,23 @@ def _check_nodes(draft: Draft) -> None:
         f"{paths[0]} = {beat} and {paths[1]} = {timeout} are not used, but the defaults, {defaults}: the interval must "
         f"be at least {_LEAST_BEAT_MS} ms and the timeout at least {_BEATS_OF_A_TIMEOUT} intervals"
     )
+
+
+def _check_workers(draft: Draft) -> None:
+    """What one process keeps to itself, and clients of another one would miss."""
+    if _value(draft, "workers") == 1:
+        return
+    several = f"{_place(draft, 'workers')}: workers = {_value(draft, 'workers')}"
+    if _value(draft, "history.backend") == "memory" and _value(draft, "history.enabled"):
+        draft.problems.append(
+            f"{several} cannot be used with history.backend = 'memory', of which each process would have its own: use "
+            "'sqlite', or a database"
+        )
+    if _value(draft, "dashboard.enabled") and _value(draft, "dashboard.public"):
+        draft.problems.append(
+            f"{several} cannot be used with dashboard.public: who logged in at one process is not known to the others. "
+            "Reach the dashboard on metrics.port, through a proxy or a tunnel"
+        )
 
 
 def _check_seconds(draft: Draft) -> None:

@@ -123,6 +123,24 @@ class Settings(msgspec.Struct, frozen=True):
         int,
         Key("Longest wait for connections to end at shutdown", env="SHUTDOWN_GRACE_PERIOD", unit="s", reload=True),
     ] = 10
+    workers: Annotated[
+        int,
+        Key(
+            "Processes that share the port on this machine, each for a core of its own; `auto` or 0 = one per core",
+            env="SOCKUDO_WORKERS",
+            high=64,
+            aliases=(("auto", "0"),),
+        ),
+    ] = 1
+    drain_window: Annotated[
+        int,
+        Key(
+            "Time over which a worker that is replaced says goodbye to its clients",
+            env="SOCKUDO_DRAIN_WINDOW",
+            unit="s",
+            reload=True,
+        ),
+    ] = 5
     user_authentication_timeout: Annotated[
         int,
         Key(

@@ -59,6 +59,8 @@ def _read(setting: Setting, raw: object) -> Any:
 
 def _counted(key: Key, raw: object, low: int, *, or_none: bool = False) -> int:
     """A number of the key's unit; for text with a unit in it, the refusal names the unit that counts."""
+    if isinstance(raw, str):
+        raw = dict(key.aliases).get(raw.strip().lower(), raw)
     try:
         return read_number(raw, low, key.high, or_none=or_none)
     except ValueError as error:

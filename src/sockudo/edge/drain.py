@@ -23,18 +23,20 @@ _AT_ONCE = 50
 _LOOK_EVERY = 0.02
 
 
-async def end_sessions(edge: Edge, grace: float) -> float:
+async def end_sessions(edge: Edge, grace: float, window: float | None = None) -> float:
     """Tells every session 4200 and waits until all are closed; what is not after ``grace`` seconds is cut.
 
-    From the first moment on upgrades are answered 503 and ``/up`` says DRAINING; other HTTP requests are served.
-    Returns the moment at which the grace period ends, on the clock of the loop.
+    With a ``window`` the goodbyes take so many seconds, and the grace period begins behind it. From the first moment
+    on upgrades are answered 503 and ``/up`` says DRAINING; other HTTP requests are served. Returns the moment at which
+    the grace period ends, on the clock of the loop.
     """
     edge.gateway.draining = True
     # Real time, also where the server runs on another clock: sockets close in no other.
-    deadline = asyncio.get_running_loop().time() + grace
+    deadline = asyncio.get_running_loop().time() + grace + (window or 0)
     sessions = [session for session in edge.gateway.sessions() if not session.ended]
     _log.info("draining", connections=len(sessions), grace_period=grace)
-    await _say_goodbye(sessions, grace / 2)
+    # Half of the grace period at most is for saying it, the rest for hearing the answers.
+    await _say_goodbye(sessions, min(grace / 2, len(sessions) / _PER_SECOND) if window is None else window)
     await _until_empty(edge.closing, deadline)
     if edge.closing:
         _log.warning("connections were cut that did not close in time", connections=len(edge.closing))
@@ -52,10 +54,8 @@ async def end_requests(edge: Edge, deadline: float) -> None:
         protocol.transport.abort()
 
 
-async def _say_goodbye(sessions: Sequence[Session], at_most: float) -> None:
-    """Half of the grace period at most is for saying it, the rest for hearing the answers."""
+async def _say_goodbye(sessions: Sequence[Session], spread: float) -> None:
     now = asyncio.get_running_loop().time
-    spread = min(at_most, len(sessions) / _PER_SECOND)
     started = now()
     for place, session in enumerate(sessions):
         if place and place % _AT_ONCE == 0:

@@ -7,9 +7,9 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import Config
@@ -24,6 +24,8 @@ __all__ = [
     "TcpListener",
     "UnixListener",
     "asgi_config",
+    "bind_unix",
+    "listening_sockets",
     "load_certificate",
     "redirect_app",
     "serve_app",
@@ -61,13 +63,24 @@ class TcpListener:
 
     @classmethod
     async def open(
-        cls, host: str, port: int, protocol: ProtocolFactory, tls: ssl.SSLContext | None = None
+        cls,
+        host: str,
+        port: int,
+        protocol: ProtocolFactory,
+        tls: ssl.SSLContext | None = None,
+        given: Sequence[socket.socket] | None = None,
     ) -> TcpListener:
-        """Raises `ListenError` for a host without an address, and when one of its addresses cannot be listened on."""
+        """On the sockets ``given``, of `listening_sockets`, or on sockets of its own, which are closed with it.
+
+        Raises `ListenError` for a host without an address, and when one of its addresses cannot be listened on.
+        """
         loop = asyncio.get_running_loop()
-        sockets: list[socket.socket] = []
+        sockets: list[socket.socket] = list(given or ())
         try:
-            for family, address in await _addresses(host):
+            if sockets:
+                port = sockets[0].getsockname()[1]
+            wanted = () if sockets else await loop.getaddrinfo(_host(host), None, **_WANTED)
+            for family, address in _ordered(wanted):
                 bound = _bind(family, address, port, only=host not in ("", "::"))
                 if bound is not None:
                     sockets.append(bound)
@@ -78,8 +91,7 @@ class TcpListener:
         except OSError as problem:
             for each in sockets:
                 each.close()
-            taken = port if problem.errno == errno.EADDRINUSE else None
-            raise ListenError(f"cannot listen on {_shown(host, port)}: {_reason(problem)}", taken=taken) from problem
+            raise _refused(host, port, problem) from problem
         return cls(servers, port)
 
     def close(self) -> None:
@@ -88,24 +100,72 @@ class TcpListener:
             server.close()
 
 
-async def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
-    """What the host stands for, IPv4 first (spec: platform § 7.1)."""
-    loop = asyncio.get_running_loop()
+def listening_sockets(host: str, port: int, copies: int) -> list[list[socket.socket]]:
+    """As often as asked, a socket on every address of the host; they share the port.
+
+    The system spreads connections evenly over the copies. What waits at one stays there as long as any process has it
+    open. Raises as `TcpListener.open` does, also for a port that another server shares in the same way.
+    """
+    every: list[list[socket.socket]] = [[] for _ in range(copies)]
+    try:
+        for family, address in _ordered(socket.getaddrinfo(_host(host), None, **_WANTED)):
+            only = host not in ("", "::")
+            first = _bind(family, address, port, only=only)
+            if first is None:
+                continue
+            port = first.getsockname()[1]
+            if copies == 1:
+                every[0].append(first)
+                continue
+            # Nothing else has the port: a socket that shares it would not have found that out.
+            first.close()
+            for sockets in every:
+                bound = _bind(family, address, port, only=only, shared=True)
+                if bound is not None:
+                    sockets.append(bound)
+        if not every[0]:
+            raise OSError(errno.EADDRNOTAVAIL, "")
+    except OSError as problem:
+        for sockets in every:
+            for each in sockets:
+                each.close()
+        raise _refused(host, port, problem) from problem
+    return every
+
+
+def _refused(host: str, port: int, problem: OSError) -> ListenError:
+    taken = port if problem.errno == errno.EADDRINUSE else None
+    return ListenError(f"cannot listen on {_shown(host, port)}: {_reason(problem)}", taken=taken)
+
+
+_WANTED: Final[Any] = {"type": socket.SOCK_STREAM, "flags": socket.AI_PASSIVE}
+
+
+def _host(host: str) -> str:
     if host == "":
-        host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"
-    found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return "::" if socket.has_dualstack_ipv6() else "0.0.0.0"
+    return host
+
+
+def _ordered(found: Iterable[Any]) -> list[tuple[socket.AddressFamily, str]]:
+    """What a host stands for, IPv4 first (spec: platform § 7.1)."""
     unique = dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found)
     return sorted(unique, key=lambda entry: entry[0] != socket.AF_INET)
 
 
-def _bind(family: socket.AddressFamily, address: str, port: int, *, only: bool) -> socket.socket | None:
+def _bind(
+    family: socket.AddressFamily, address: str, port: int, *, only: bool, shared: bool = False
+) -> socket.socket | None:
     """A bound socket; None for an address that a name stands for and this machine does not have.
 
-    Unless ``only``, one for all IPv6 addresses takes IPv4 too, where the system can.
+    Unless ``only``, one for all IPv6 addresses takes IPv4 too, where the system can. ``shared`` ones can have the same
+    port.
     """
     both = family == socket.AF_INET6 and not only and socket.has_dualstack_ipv6()
     try:
-        made = socket.create_server((address, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+        made = socket.create_server(
+            (address, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both, reuse_port=shared
+        )
     except OSError as problem:
         if problem.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
             return None
@@ -126,27 +186,35 @@ def _reason(problem: OSError) -> str:
 
 
 class UnixListener:
-    """Listens on a Unix socket and removes its file when closed."""
+    """Listens on a Unix socket and removes its file when closed, unless the file is not ``owned``."""
 
-    def __init__(self, server: asyncio.Server, path: Path) -> None:
+    def __init__(self, server: asyncio.Server, path: Path, *, owned: bool) -> None:
         self._server = server
+        self._owned = owned
         self.path = path
 
     @classmethod
-    async def open(cls, path: Path, mode: int, protocol: ProtocolFactory) -> UnixListener:
-        """Removes a stale file, makes the folder, applies the mode; raises `ListenError` if it cannot."""
+    async def open(
+        cls, path: Path, mode: int, protocol: ProtocolFactory, given: Sequence[socket.socket] | None = None
+    ) -> UnixListener:
+        """On the one socket ``given``, of which others have the file, or on one of its own as `bind_unix` makes it."""
         loop = asyncio.get_running_loop()
-        try:
-            made = _bind_unix(path, mode)
-            server = await loop.create_unix_server(protocol, sock=made, backlog=_BACKLOG)
-        except OSError as problem:
-            raise ListenError(f"cannot listen on {path}: {_reason(problem)}") from problem
-        return cls(server, path)
+        made = given[0] if given else bind_unix(path, mode)
+        return cls(await loop.create_unix_server(protocol, sock=made, backlog=_BACKLOG), path, owned=not given)
 
     def close(self) -> None:
         """Stops accepting and removes the file."""
         self._server.close()
-        self.path.unlink(missing_ok=True)
+        if self._owned:
+            self.path.unlink(missing_ok=True)
+
+
+def bind_unix(path: Path, mode: int) -> socket.socket:
+    """A listening socket: removes a stale file, makes the folder, applies the mode. Raises `ListenError`."""
+    try:
+        return _bind_unix(path, mode)
+    except OSError as problem:
+        raise ListenError(f"cannot listen on {path}: {_reason(problem)}") from problem
 
 
 def _bind_unix(path: Path, mode: int) -> socket.socket:
@@ -158,6 +226,7 @@ def _bind_unix(path: Path, mode: int) -> socket.socket:
     before = os.umask(0o777 & ~mode)
     try:
         made.bind(str(path))
+        made.listen(_BACKLOG)
     except OSError:
         made.close()
         raise
@@ -258,8 +327,15 @@ class _AppListener:
             connection.shutdown()
 
 
-async def serve_app(host: str, port: int, app: ASGIApp) -> _AppListener:
-    """A plain HTTP listener for an application that needs none of the main listener's rules."""
+async def serve_app(host: str, port: int, app: ASGIApp, sockets: Sequence[socket.socket] | None = None) -> _AppListener:
+    """A plain HTTP listener for an application that needs none of the main listener's rules.
+
+    With ``sockets``, of `listening_sockets`, on these.
+    """
     config = asgi_config(app)
     state = ServerState()
-    return _AppListener(await TcpListener.open(host, port, lambda: AppConnection(config, state)), state)
+
+    def protocol() -> AppConnection:
+        return AppConnection(config, state)
+
+    return _AppListener(await TcpListener.open(host, port, protocol, given=sockets), state)

@@ -39,8 +39,11 @@ class _Logger(structlog.make_filtering_bound_logger(logging.NOTSET)):  # type: i
     """The class of every logger; calls below the least level of all loggers are methods that do nothing."""
 
 
-def configure_logs(settings: Settings) -> None:
-    """Sets up every logger of the process. Called again after a reload, it leaves nothing of the old filter behind."""
+def configure_logs(settings: Settings, worker: int | None = None) -> None:
+    """Sets up every logger of the process. Called again after a reload, it leaves nothing of the old filter behind.
+
+    Of a ``worker`` every line has the number.
+    """
     wanted = log_filter.parse(settings.log_level)
     levels = {name: max(level, wanted.default) for name, level in _QUIET.items()} | dict(wanted.loggers)
     _set_levels(wanted.default, levels)
@@ -51,6 +54,7 @@ def configure_logs(settings: Settings) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         stamp,
+        *([] if worker is None else [_numbered(worker)]),
     ]
     _install_handler(settings, shared)
     _processors[:] = [
@@ -101,6 +105,14 @@ def _set_threshold(level: int) -> None:
     source = structlog.make_filtering_bound_logger(least)
     for name in _METHODS:
         setattr(_Logger, name, getattr(source, name))
+
+
+def _numbered(worker: int) -> structlog.typing.Processor:
+    def add(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["worker"] = worker
+        return event
+
+    return add
 
 
 def _call_site() -> structlog.processors.CallsiteParameterAdder:

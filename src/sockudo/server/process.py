@@ -7,12 +7,14 @@ import gc
 import os
 import resource
 import signal
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 import uvloop
+from msgspec import structs
 
 from sockudo.base.threads import PassingThreads
 from sockudo.base.version import __version__
@@ -22,6 +24,7 @@ from sockudo.errors import SockudoError
 from sockudo.server.logs import configure_logs
 from sockudo.server.server import Server
 from sockudo.server.welcome import welcome
+from sockudo.server.worker import LEAVE, RELOAD, STOP, SupervisorLink, WorkerPlace, worker_count
 
 __all__ = ["duration_of_start", "run"]
 
@@ -47,7 +50,27 @@ def run(load: Callable[[], Loaded], began: float) -> int:
     for warning in loaded.warnings:
         _log.warning("configuration", warning=warning)
     raise_descriptor_limit()
-    return uvloop.run(_Process(load, loaded.settings, began).serve())
+    count = worker_count(loaded.settings.workers)
+    if count == 1:
+        return uvloop.run(_Process(load, loaded.settings, began).serve())
+    from sockudo.server.supervisor import Supervisor  # a server alone does not need it
+
+    def work(settings: Settings, place: WorkerPlace, channel: socket.socket) -> int:
+        def load_numbered() -> Loaded:
+            found = load()
+            return structs.replace(found, settings=_numbered(found.settings, place.index))
+
+        configure_logs(settings, place.index)
+        numbered = _numbered(settings, place.index)
+        return uvloop.run(_Process(load_numbered, numbered, began, place, channel).serve())
+
+    return Supervisor(load, loaded.settings, count, work).run()
+
+
+def _numbered(settings: Settings, index: int) -> Settings:
+    """With a label of its own for a worker."""
+    label = f"{settings.instance.process_id}/{index}"
+    return structs.replace(settings, instance=structs.replace(settings.instance, process_id=label))
 
 
 def raise_descriptor_limit() -> None:
@@ -62,18 +85,36 @@ def raise_descriptor_limit() -> None:
 
 
 class _Process:
-    """``settings`` are the ones in effect: after a reload, the old ones where a change needs a restart."""
+    """``settings`` are the ones in effect: after a reload, the old ones where a change needs a restart.
 
-    def __init__(self, load: Callable[[], Loaded], settings: Settings, began: float) -> None:
+    A worker, which has a ``place``, is led by what its supervisor says on the ``channel``.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Loaded],
+        settings: Settings,
+        began: float,
+        place: WorkerPlace | None = None,
+        channel: socket.socket | None = None,
+    ) -> None:
         self._load = load
         self._began = began
         self._settings = settings
-        self._server = Server(settings)
+        self._place = place
+        self._server = Server(settings, worker=place)
         self._stopping = asyncio.Event()
+        self._leaving = False
         self._reload_asked = asyncio.Event()
+        orders = {STOP: self._stopping.set, LEAVE: self._leave, RELOAD: self._reload_asked.set}
+        self._supervisor = None if channel is None else SupervisorLink(channel, orders)
 
     async def serve(self) -> int:
-        self._handle_signals()
+        if self._supervisor is None:
+            self._handle_signals()
+        else:
+            self._supervisor.open()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stopping.set)
         asyncio.get_running_loop().set_default_executor(PassingThreads())
         try:
             await self._server.start()
@@ -88,13 +129,21 @@ class _Process:
             return 1
         _tune_collector()
         seconds = duration_of_start(self._began)
-        print(welcome(self._server, seconds), flush=True)
+        text = welcome(self._server, seconds)
+        if self._supervisor is None:
+            print(text, flush=True)
+        else:
+            self._supervisor.ready(text)
         _log.info("ready", version=__version__, seconds=round(seconds, 2))
         reloading = asyncio.create_task(self._reload_when_asked())
         await self._stopping.wait()
         reloading.cancel()
-        await self._server.stop()
+        await (self._server.leave() if self._leaving else self._server.stop())
         return 0
+
+    def _leave(self) -> None:
+        self._leaving = True
+        self._stopping.set()
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -130,7 +179,7 @@ class _Process:
         settings = reloaded(self._settings, loaded.settings)
         await self._server.reload(settings)
         self._settings = settings
-        configure_logs(settings)
+        configure_logs(settings, None if self._place is None else self._place.index)
         for warning in loaded.warnings:
             _log.warning("configuration", warning=warning)
         _log.info("configuration reloaded", changed=applied)

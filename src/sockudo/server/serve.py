@@ -29,6 +29,10 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
     metrics_port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the Prometheus metrics.")] = None,
     data_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Where whatever must last is kept.")] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Processes that share the port, one for each core that is to be used; or auto."),
+    ] = None,
     shared_stores: Annotated[
         bool, typer.Option("--shared-stores", help="Start although another server uses the same data_dir or database.")
     ] = False,
@@ -42,11 +46,16 @@ def serve(
     log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = None,
     log_format: Annotated[str | None, typer.Option(metavar="FORMAT", help="text or json.")] = None,
 ) -> None:
-    """Run the server until SIGTERM or Ctrl-C. SIGHUP reads the configuration again."""
+    """Run the server until SIGTERM or Ctrl-C. SIGHUP reads the configuration again.
+
+    With several workers, what a running one cannot take over then has them replaced one by one, and no connection is
+    refused meanwhile; `sockudo restart` replaces them in any case.
+    """
     overrides = {
         "host": host,
         "port": port,
         "metrics.port": metrics_port,
+        "workers": workers,
         "data_dir": None if data_dir is None else str(data_dir),
         "instance.shared_stores": True if shared_stores else None,
         "dev_origins": allow_origin or None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import ssl
 from collections.abc import Sequence
 from functools import partial
@@ -60,12 +61,14 @@ from sockudo.limits.ip import IpLimits
 from sockudo.monitoring import HistorySources, Metrics, history_measures
 from sockudo.monitoring.health import HealthChecks
 from sockudo.monitoring.tails import Tails
+from sockudo.server.listening import warn_of_no_metrics
 from sockudo.server.services import Services
+from sockudo.server.worker import WorkerPlace
 from sockudo.sessions.orders import end_tokens
 from sockudo.sessions.sweeper import sweep
 from sockudo.storage.claims import Claims, places
 from sockudo.storage.joined_claims import JoinedClaims, JoinedPlace, Peers, joined_places
-from sockudo.storage.occupants import Occupant
+from sockudo.storage.occupants import Occupant, Place
 from sockudo.tracing import Tracing, start_tracing
 
 __all__ = ["Server"]
@@ -73,6 +76,7 @@ __all__ = ["Server"]
 # Seconds for traces that are not sent yet: also when the grace period is over, and not all of it for nothing.
 _LEAST_FLUSH = 1.0
 _LONGEST_FLUSH = 5.0
+_SETTLING_SECONDS = 1.0
 
 _log = structlog.get_logger("sockudo.server")
 
@@ -90,11 +94,13 @@ class Server:
         clock: Clock | None = None,
         network: Network | None = None,
         carrier: Carrier | None = None,
+        worker: WorkerPlace | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
         self._network = network
-        self._carrier = carrier or configured_carrier(settings)
+        self.worker = worker
+        self._carrier = carrier or configured_carrier(settings) or (None if worker is None else worker.carrier())
         # Known only when it was made just now.
         self.dashboard_password: str | None = None
         self.dashboard: ASGIApp | None = None
@@ -140,7 +146,10 @@ class Server:
             raise
 
     async def _claim_places(self) -> None:
-        wanted = places(self.settings, Occupant.current(self.clock.time()), databases=self._carrier is None)
+        wanted: Sequence[Place] = ()
+        if self.worker is None:
+            # Of a worker the folder is its supervisor's, and in databases it is a joined node.
+            wanted = places(self.settings, Occupant.current(self.clock.time()), databases=self._carrier is None)
         self._claims = Claims(wanted, shared=self.settings.instance.shared_stores)
         self._stack.push_async_callback(self._claims.close)
         await self._claims.start()
@@ -283,19 +292,21 @@ class Server:
         self.edge.tell_time()
         if settings.unix_socket.enabled:
             path, mode = Path(settings.unix_socket.path), int(settings.unix_socket.permission_mode, 8)
-            self._own(await UnixListener.open(path, mode, partial(HttpProtocol, self.edge, unix=True)))
+            protocol = partial(HttpProtocol, self.edge, unix=True)
+            self._own(await UnixListener.open(path, mode, protocol, self._given("unix")))
             self.board.listens("Clients and HTTP API", f"unix:{path}")
             _log.info("listening", path=str(path))
             return
         self._tls = tls_context(settings)
         protocol = partial(HttpProtocol, self.edge, secure=self._tls is not None)
-        main = await TcpListener.open(settings.host, settings.port, protocol, self._tls)
+        main = await TcpListener.open(settings.host, settings.port, protocol, self._tls, self._given("main"))
         self._own(main)
         self.port = main.port
         self.board.listens("Clients and HTTP API", settings.host, main.port, tls=self._tls is not None)
         _log.info("listening", host=settings.host, port=main.port, tls=self._tls is not None)
         if self._tls is not None and settings.ssl.redirect_http:
-            redirect = await serve_app(settings.host, settings.ssl.http_port, redirect_app(lambda: self.port))
+            app = redirect_app(lambda: self.port)
+            redirect = await serve_app(settings.host, settings.ssl.http_port, app, self._given("redirect"))
             self._own(redirect)
             self.board.listens("Redirect to https", settings.host, redirect.port)
             _log.info("redirecting to https", host=settings.host, port=redirect.port)
@@ -303,17 +314,14 @@ class Server:
     async def _open_metrics(self) -> None:
         """A metrics port that is taken is no reason not to serve (spec: platform § 1.7)."""
         metrics, dashboard = self.settings.metrics, self.settings.dashboard
-        if not (metrics.enabled or dashboard.enabled):
+        given = self._given("metrics")
+        if not (metrics.enabled or dashboard.enabled) or given == ():
             return
         app = admin_app(self._scrape if metrics.enabled else None, self.dashboard, lambda: self._operators)
         try:
-            listener = await serve_app(metrics.host, metrics.port, app)
+            listener = await serve_app(metrics.host, metrics.port, app, given)
         except ListenError as problem:
-            missing = [name for name, on in (("metrics", metrics.enabled), ("dashboard", dashboard.enabled)) if on]
-            from sockudo.doctor.machine import who_has  # takes a while, and is only needed here
-
-            known = who_has(problem.taken, "--metrics-port or METRICS_PORT")
-            _log.warning(" and ".join(f"no {name}" for name in missing), reason=str(problem), **known)
+            warn_of_no_metrics(self.settings, problem)
             return
         self._own(listener)
         self.metrics_port = self.metrics.port = listener.port
@@ -335,6 +343,10 @@ class Server:
     def first_app(self) -> App | None:
         """The app that was made at the start because there was none."""
         return self.services.first_app
+
+    def _given(self, name: str) -> Sequence[socket.socket] | None:
+        """The sockets that a worker got for a listener; None for a server that opens its own."""
+        return None if self.worker is None else self.worker.sockets.get(name, ())
 
     def _own(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -376,9 +388,19 @@ class Server:
 
     # ---- stop ----
 
+    async def leave(self) -> None:
+        """Stops where others go on: clients that come from now on are theirs, and those here go over time."""
+        self._close_listeners()
+        # Whoever had just connected is served first: refused, it would take this for a failure.
+        await asyncio.sleep(_SETTLING_SECONDS)
+        await self._stop(self.settings.drain_window)
+
     async def stop(self) -> None:
         """Drains, in the order of spec: platform § 7.4, within the grace period; then closes everything."""
-        deadline = await end_sessions(self.edge, self.settings.shutdown_grace_period)
+        await self._stop(None)
+
+    async def _stop(self, window: float | None) -> None:
+        deadline = await end_sessions(self.edge, self.settings.shutdown_grace_period, window)
         # Its event streams would keep their connections open.
         await self.board.close()
         self._close_listeners()

@@ -27,6 +27,8 @@ def welcome(server: Server, seconds: float) -> str:
         lines.append(f"  metrics        {_operators_url(server)}/metrics{_everywhere(settings)}")
     elif settings.metrics.enabled:
         lines.append("  metrics        none: their port could not be opened, see the log")
+    if server.worker is not None:
+        lines.append(f"  workers        {server.worker.count}")
     lines += [*_dashboard(server), f"  apps           {_apps(server)}", *_rate_limit(settings)]
     lines += _dashboard_password(server)
     app = server.first_app or (_dev_app(server) if settings.dev else None)

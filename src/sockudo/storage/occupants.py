@@ -33,6 +33,7 @@ class Occupant:
     ``machine`` is the boot and the process namespace that ``pid`` counts in, ``started`` when the process began there,
     in ticks: a number that is given again is another process. Either is empty where the system does not say it.
     ``node`` is the id of a joined node, and ``joined_by`` what joins it with others; empty for a server that is alone.
+    ``workers`` are the processes that it has under it, 0 for one that serves by itself.
     """
 
     host: str
@@ -42,12 +43,13 @@ class Occupant:
     started: str = ""
     node: str = ""
     joined_by: str = ""
+    workers: int = 0
 
     @classmethod
-    def current(cls, now: float, node: str = "", joined_by: str = "") -> Occupant:
+    def current(cls, now: float, node: str = "", joined_by: str = "", workers: int = 0) -> Occupant:
         """This process."""
         host, pid = socket.gethostname()[:_LONGEST_HOST], os.getpid()
-        return cls(host, pid, now, _machine(), _started(pid), node, joined_by[:_LONGEST_NAME])
+        return cls(host, pid, now, _machine(), _started(pid), node, joined_by[:_LONGEST_NAME], workers)
 
     @classmethod
     def read(cls, text: str | bytes) -> Occupant | None:
@@ -62,6 +64,7 @@ class Occupant:
                 str(known.get("started", "")),
                 str(known.get("node", "")),
                 str(known.get("joined_by", "")),
+                int(known.get("workers", 0)),
             )
         except (DecodeError, KeyError, TypeError, ValueError):
             return None

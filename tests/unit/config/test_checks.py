@@ -253,3 +253,21 @@ def test_what_nats_is_told_fits_together(lines: str, problem: str, problems: Pro
 def test_addresses_and_prefixes_of_nats(line: str, problem: str, problems: Problems) -> None:
     (told,) = problems(f"[adapter.nats]\n{line}")
     assert problem in told
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (
+            "workers = 2\n[history]\nenabled = true\nbackend = 'memory'",
+            "workers = 2 cannot be used with history.backend = 'memory', of which each process would have its own",
+        ),
+        ("workers = 'auto'\n[dashboard]\npublic = true", "workers = 0 cannot be used with dashboard.public"),
+    ],
+)
+def test_what_one_process_keeps_to_itself_is_nothing_for_workers(
+    lines: str, problem: str, problems: Problems, loaded: Load
+) -> None:
+    (told,) = problems(lines)
+    assert told.startswith(f"sockudo.toml: {problem}")
+    assert loaded(f"workers = 1\n{lines.partition(chr(10))[2]}").settings.workers == 1

@@ -56,6 +56,7 @@ OPTIONS = (
     "host",
     "port",
     "metrics.port",
+    "workers",
     "data_dir",
     "instance.shared_stores",
     "dev_origins",
@@ -102,7 +103,8 @@ def test_without_options_nothing_is_overridden(run: Any, server: dict[str, Any])
 def test_options_become_overrides(run: Any, server: dict[str, Any]) -> None:
     result = run(
         "serve", "--config", "x.toml", "--dev", "--host", "::1", "--port", "0", "--metrics-port", "9602",
-        "--data-dir", "/var/lib/x", "--shared-stores", "--log-level", "debug", "--log-format", "json",
+        "--workers", "auto", "--data-dir", "/var/lib/x", "--shared-stores",
+        "--log-level", "debug", "--log-format", "json",
         "--allow-origin", "https://a.example", "--allow-origin", "*.b.example",
     )  # fmt: skip
     assert result.exit_code == 0
@@ -112,6 +114,7 @@ def test_options_become_overrides(run: Any, server: dict[str, Any]) -> None:
         "host": "::1",
         "port": 0,
         "metrics.port": 9602,
+        "workers": "auto",
         "data_dir": "/var/lib/x",
         "instance.shared_stores": True,
         "dev_origins": ["https://a.example", "*.b.example"],

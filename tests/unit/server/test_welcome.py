@@ -24,6 +24,7 @@ def said(
     apps: tuple[App, ...] = (SHOP,),
     metrics: int | None = 9601,
     password: str | None = None,
+    workers: int | None = None,
     **values: Any,
 ) -> str:
     """The text of a server on port 6001 with these settings by dotted path (``__`` for a dot)."""
@@ -34,6 +35,7 @@ def said(
         port=6001,
         metrics_port=metrics,
         first_app=first,
+        worker=None if workers is None else SimpleNamespace(count=workers),
         dashboard_password=password,
         serves_dashboard=settings.dashboard.enabled and (metrics is not None or settings.dashboard.public),
         apps=SimpleNamespace(all=lambda: live),
@@ -47,6 +49,8 @@ def test_where_everything_is() -> None:
     assert "listening on   http://127.0.0.1:6001\n" in text
     assert "metrics        http://127.0.0.1:9601/metrics\n" in text
     assert "apps           1\n" in text
+    assert "workers" not in text
+    assert "workers        4\n" in said(workers=4)
 
 
 @pytest.mark.parametrize(

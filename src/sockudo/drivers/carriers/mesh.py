@@ -49,14 +49,13 @@ class MeshCarrier:
     def __init__(self, run_dir: Path) -> None:
         self.name = f"the workers' sockets in {run_dir}"
         self.max_payload = MAX_PAYLOAD
-        self._refused = 0
+        self.dropped = 0
         self._run_dir = run_dir
         self._own_name = f"{os.getpid()}-{secrets.token_hex(6)}"
         self._observer: CarrierObserver | None = None
         self._server: asyncio.Server | None = None
         self._accepted: set[Link] = set()
         self._links: dict[str, Link] = {}
-        self._ended_drops = 0
         # Workers that are there, without a settled link to them.
         self._missing: dict[str, asyncio.Future[None]] = {}
         self._reaching: set[asyncio.Task[None]] = set()
@@ -137,15 +136,11 @@ class MeshCarrier:
 
     # ---- the carrier's calls ----
 
-    @property
-    def dropped(self) -> int:
-        return self._refused + self._ended_drops + sum(link.dropped for link in self._links.values())
-
     def publish(self, topic: str, payload: bytes) -> None:
         if self._observer is None:
             return
         if len(payload) > MAX_PAYLOAD:
-            self._refused += 1
+            self.dropped += 1
             return
         if topic in self._topics:
             if not self._inbox:
@@ -361,7 +356,6 @@ class MeshCarrier:
 
     def ended(self, link: Link) -> None:
         self._accepted.discard(link)
-        self._ended_drops += link.dropped
         peer = link.peer
         if not link.left:
             self._lose(link)

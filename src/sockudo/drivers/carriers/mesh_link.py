@@ -35,7 +35,9 @@ _HELLO, _TOPICS, _OK, _ITEM, _LOST, _BYE = b"HSOPLB"
 
 
 class LinkOwner(Protocol):
-    """What a link tells its mesh."""
+    """What a link tells its mesh. ``dropped`` counts payloads that were not sent because too much waited."""
+
+    dropped: int
 
     def greeted(self, link: Link, peer: str) -> None:
         """The other side said its name; its first frame."""
@@ -78,7 +80,6 @@ class Link(asyncio.Protocol):
         self.wants: set[str] = set()
         self.known = self.in_force = False
         self.left = False
-        self.dropped = 0
         self.closed = asyncio.get_running_loop().create_future()
         self._owner = owner
         self._own_name = own_name
@@ -148,7 +149,7 @@ class Link(asyncio.Protocol):
                 kept.append(frame)
                 continue
             self._waiting_bytes -= len(frame)
-            self.dropped += 1
+            self._owner.dropped += 1
             self._lossy = True
         self._waiting.extendleft(reversed(kept))
 
