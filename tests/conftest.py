@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from sockudo.config.sections import RedisAccess
 from support.databases import DatabaseServer, mariadb_server, postgres_server
+from support.nats import NatsProcess, nats_server
 from support.parts import is_missing, missing_parts
 from support.redis import RedisProcess, redis_server
 from support.redis_sets import ClusterSet, SentinelSet, cluster_set, sentinel_set, tls_server
@@ -97,6 +98,13 @@ def postgres() -> Iterator[DatabaseServer]:
 def mariadb() -> Iterator[DatabaseServer]:
     """A MariaDB server of the run's own."""
     with mariadb_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nats() -> Iterator[NatsProcess]:
+    """A NATS server of the run's own."""
+    with nats_server() as server:
         yield server
 
 

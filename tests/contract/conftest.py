@@ -38,7 +38,7 @@ def _place(kind: str, request: pytest.FixtureRequest) -> Place:
 
 
 @pytest.fixture
-def nats() -> Iterator[NatsProcess]:
+def nats_alone() -> Iterator[NatsProcess]:
     """A NATS server, used by nobody else."""
     with nats_server() as server:
         yield server

@@ -57,16 +57,16 @@ async def test_when_its_server_dies_it_goes_to_another_one_that_it_was_told_of()
             await heard.until(lambda heard: ("c:app:other", b"after") in heard.payloads)
 
 
-async def test_it_comes_back_when_its_server_does(nats: NatsProcess) -> None:
-    async with opened(nats.settings) as (a, _), opened(nats.settings) as (b, heard):
+async def test_it_comes_back_when_its_server_does(nats_alone: NatsProcess) -> None:
+    async with opened(nats_alone.settings) as (a, _), opened(nats_alone.settings) as (b, heard):
         await exchange(a, b, heard)
-        nats.kill()
+        nats_alone.kill()
         await heard.until(lambda heard: heard.links == ["up", "down"])
         a.publish(TOPIC, b"lost")
-        nats.start()
+        nats_alone.start()
         await heard.until(lambda heard: heard.links == ["up", "down", "up"], 30)
         heard.payloads.clear()
-        async with opened(nats.settings) as (c, _):
+        async with opened(nats_alone.settings) as (c, _):
             await exchange(c, b, heard)
         assert heard.payloads == [(TOPIC, b"hello")]
 
@@ -144,17 +144,17 @@ async def test_payloads_longer_than_the_server_takes_come_whole_and_in_order() -
             assert [payload for _, payload in heard.payloads] == payloads
 
 
-async def test_a_server_that_does_not_answer_is_given_up(nats: NatsProcess) -> None:
-    async with opened(nats.settings, request_timeout_ms=300) as (a, heard):
-        with nats.frozen():
+async def test_a_server_that_does_not_answer_is_given_up(nats_alone: NatsProcess) -> None:
+    async with opened(nats_alone.settings, request_timeout_ms=300) as (a, heard):
+        with nats_alone.frozen():
             await heard.until(lambda heard: heard.links == ["up", "down"])
         await heard.until(lambda heard: heard.links == ["up", "down", "up"], 20)
         await exchange(a, a, heard)
 
 
-async def test_what_a_server_does_not_take_is_dropped_within_bounds_and_told(nats: NatsProcess) -> None:
-    async with opened(nats.settings) as (a, heard):
-        with nats.frozen():
+async def test_what_a_server_does_not_take_is_dropped_within_bounds_and_told(nats_alone: NatsProcess) -> None:
+    async with opened(nats_alone.settings) as (a, heard):
+        with nats_alone.frozen():
             for _ in range(100):
                 a.publish(TOPIC, bytes(500_000))
                 await asyncio.sleep(0)

@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
+from sockudo import errors
 from sockudo.testing import RecordingClient
+from support.databases import DatabaseServer
 from support.joined import FEATURES, Pair, pair_of
+from support.nats import NatsProcess
 
 
-@pytest.fixture(params=["in-process", "carrier"])
+def adapter_of(driver: str, request: pytest.FixtureRequest) -> dict[str, object]:
+    """Settings that join servers by a broker of this run."""
+    prefix = f"test_{secrets.token_hex(4)}"
+    match driver:
+        case "nats":
+            nats: NatsProcess = request.getfixturevalue("nats")
+            return {"adapter": {"driver": driver, "nats": {"servers": [nats.address], "prefix": prefix}}}
+        case "postgres":
+            database: DatabaseServer = request.getfixturevalue("postgres")
+            place = {"postgres": structs.asdict(database.postgres)}
+            return {"adapter": {"driver": driver, "postgres": {"prefix": prefix}}, "database": place}
+    return {}
+
+
+@pytest.fixture(params=["in-process", "carrier", "nats", "postgres"])
 async def pair(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
-    async with pair_of(tmp_path, {}, shared=False, joined=request.param) as pair:
+    changes = adapter_of(request.param, request)
+    async with pair_of(tmp_path, changes, shared=False, joined=request.param) as pair:
         yield pair
 
 
@@ -146,3 +166,22 @@ async def test_members_of_both_servers_stay_in_the_presence_history(durable: Pai
     assert await events(0) == [("member_added", "ana")]
     await ben.subscribe("presence-room", user_id="ben")
     assert await events(1) == await events(0) == [("member_added", "ana"), ("member_added", "ben")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"adapter": {"driver": "nats", "nats": {"servers": ["127.0.0.1:1"]}}}, "adapter.nats.servers"),
+        (
+            {"adapter": {"driver": "postgres"}, "database": {"postgres": {"host": "127.0.0.1", "port": 1}}},
+            "database.postgres",
+        ),
+    ],
+    ids=["nats", "postgres"],
+)
+async def test_a_broker_that_cannot_be_used_ends_the_start(
+    tmp_path: Path, settings: dict[str, object], named: str
+) -> None:
+    with pytest.raises(errors.SockudoError, match=named):
+        async with pair_of(tmp_path, settings, shared=False, joined="configured"):
+            pytest.fail("it started")
