@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,8 @@ from sockudo.base.components import Component
 from sockudo.base.loop_watch import LoopWatch
 from sockudo.config import Settings
 from sockudo.dashboard.attempts import Attempts
-from sockudo.dashboard.readings import Backlog, NodeReader
+from sockudo.dashboard.plots import Figures
+from sockudo.dashboard.readings import NodeReader
 from sockudo.dashboard.samples import Samples
 from sockudo.dashboard.sessions import Sessions
 from sockudo.history import History, PresenceHistory
@@ -62,7 +63,8 @@ async def _nothing_kept(_: str) -> None:
 class Area:
     """One part of the dashboard: ``title`` and ``path`` stand in the menu, its templates in the folder ``templates``.
 
-    ``concerns`` and ``backlog`` are shown on the overview. ``removing`` is called with the id of an app that is to be
+    ``concerns`` and ``figures`` are shown on the overview, ``app_tabs`` on the page of an app, as titles by the part of
+    the path that is behind the app's. ``removing`` is called with the id of an app that is to be
     removed, and gives what has to be done then, None where nothing is kept of it; a store that cannot be reached does
     not keep an app from being removed.
     """
@@ -72,7 +74,8 @@ class Area:
     templates: Path
     routes: Callable[[Board], Sequence[Route]]
     concerns: Callable[[], Iterable[Concern]] = _no_concerns
-    backlog: Backlog | None = None
+    figures: Figures | None = None
+    app_tabs: Mapping[str, str] = field(default_factory=dict)
     removing: Callable[[str], Awaitable[Removal | None]] = _nothing_kept
 
 
@@ -112,15 +115,20 @@ class Board:
         clock = self.clock
         self.credentials = Credentials(lambda: self.settings, clock.monotonic)
         self.sessions = Sessions(clock.monotonic)
-        backlogs = [area.backlog for area in self.areas if area.backlog is not None]
-        reader = NodeReader(self.gateway, self.view, self.limits, backlogs, self.loop)
-        self.samples = Samples(reader.read, clock)
+        figures = self.figures
+        reader = NodeReader(self.gateway, self.view, self.limits, figures, self.loop)
+        self.samples = Samples(reader.read, clock, [name for each in figures for name in each.series])
         self.started_at = clock.time()
 
     @property
     def settings(self) -> Settings:
         """The settings in force."""
         return self.gateway.settings
+
+    @property
+    def figures(self) -> tuple[Figures, ...]:
+        """The numbers of wings."""
+        return tuple(area.figures for area in self.areas if area.figures is not None)
 
     @property
     def templates(self) -> tuple[Path, ...]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isnan
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from sockudo.dashboard.ring import Rows
 
-__all__ = ["PLOTS", "TILES", "Line", "Numbers", "Plot", "Tile", "numbers", "shown"]
+__all__ = ["PLOTS", "TILES", "Figures", "Line", "Numbers", "Plot", "Tile", "numbers", "shown"]
 
 Unit = Literal["count", "rate", "bytes", "byte rate", "ms"]
 
@@ -39,6 +39,18 @@ class Tile(NamedTuple):
     link: str | None = None
 
 
+class Figures(NamedTuple):
+    """The numbers of a wing: ``read`` gives a value for each of its ``series``, NaN for what is not known.
+
+    It is called every two seconds, and waits for nothing.
+    """
+
+    series: tuple[str, ...]
+    read: Callable[[], tuple[float, ...]]
+    tiles: tuple[Tile, ...] = ()
+    plots: tuple[Plot, ...] = ()
+
+
 class Numbers(NamedTuple):
     """A line in three values, for readers who do not see it."""
 
@@ -55,7 +67,6 @@ TILES: Final = (
     Tile("Errors", "rate", "errors_per_second", "/dashboard/why"),
     Tile("Loop lag, p99", "ms", "loop_lag_p99_ms"),
     Tile("Memory", "bytes", "memory_bytes"),
-    Tile("Webhooks pending", "count", "webhooks_pending", "/dashboard/webhooks"),
 )
 
 PLOTS: Final = (
@@ -78,7 +89,6 @@ PLOTS: Final = (
     ),
     Plot("lag", "Event loop lag", "ms", (Line("loop_lag_p99_ms", "p99 of 10 s"), Line("loop_lag_max_ms", "Longest"))),
     Plot("memory", "Resident memory", "bytes", (Line("memory_bytes", "Memory"),)),
-    Plot("webhooks", "Webhooks", "count", (Line("webhooks_pending", "Pending"), Line("webhooks_dead", "Dead letters"))),
 )
 
 

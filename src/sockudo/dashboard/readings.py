@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil, nan
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -12,14 +12,12 @@ from sockudo.hub.traffic import Traffic
 
 if TYPE_CHECKING:
     from sockudo.base.loop_watch import LoopWatch
+    from sockudo.dashboard.plots import Figures
     from sockudo.hub.view import HubView
     from sockudo.limits.ip import IpLimits
     from sockudo.sessions import Gateway
 
-__all__ = ["Backlog", "Growth", "NodeReader", "Reading"]
-
-Backlog = Callable[[], tuple[float, float]]
-"""Deliveries that wait, and those that were given up; NaN where it is not known."""
+__all__ = ["Growth", "NodeReader", "Reading"]
 
 
 class Growth(NamedTuple):
@@ -36,7 +34,7 @@ class Reading(NamedTuple):
     """One look at the node. ``errors`` by slug and ``rate_limited`` are since the reading before, as is ``grown``.
 
     Milliseconds of the loop: ``lag_p99`` of the last ten seconds, ``lag_max`` since the reading before. NaN stands for
-    what is not known; for webhooks also when there are none.
+    what is not known. ``more`` is of wings.
     """
 
     connections: int
@@ -47,8 +45,7 @@ class Reading(NamedTuple):
     memory: float
     errors: Mapping[str, int]
     rate_limited: int
-    webhooks_pending: float
-    webhooks_dead: float
+    more: tuple[float, ...] = ()
 
 
 _NOTHING: Final = (0,) * len(Growth._fields)
@@ -58,12 +55,12 @@ class NodeReader:
     """Reads the node, and remembers where its counters stood. The cost grows with the apps, with nothing else."""
 
     def __init__(
-        self, gateway: Gateway, view: HubView, limits: IpLimits, backlogs: Sequence[Backlog], loop: LoopWatch
+        self, gateway: Gateway, view: HubView, limits: IpLimits, figures: Sequence[Figures], loop: LoopWatch
     ) -> None:
         self._gateway = gateway
         self._view = view
         self._limits = limits
-        self._backlogs = backlogs
+        self._figures = figures
         self._loop = loop
         self._measured = loop.measured
         # By app, as long as it is there; one that is removed and comes back counts from 0 again.
@@ -75,7 +72,6 @@ class NodeReader:
     def read(self) -> Reading:
         """The node now."""
         connections, channels = self._view.totals()
-        pending, dead = self._waiting()
         p99, longest = self._lag()
         memory = resident_bytes()
         return Reading(
@@ -87,8 +83,7 @@ class NodeReader:
             memory=nan if memory is None else memory,
             errors=self._new_errors(),
             rate_limited=self._new_refusals(),
-            webhooks_pending=pending,
-            webhooks_dead=dead,
+            more=tuple(value for figures in self._figures for value in figures.read()),
         )
 
     def _grown(self) -> Growth:
@@ -150,8 +145,3 @@ class NodeReader:
             return nan, nan
         ordered = sorted(recent)
         return ordered[ceil(0.99 * len(ordered)) - 1], max(fresh)
-
-    def _waiting(self) -> tuple[float, float]:
-        """Deliveries of all areas that wait, and that were given up."""
-        found = [backlog() for backlog in self._backlogs]
-        return (sum(pending for pending, _ in found), sum(dead for _, dead in found)) if found else (nan, nan)

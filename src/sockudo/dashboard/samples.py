@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import isnan
 from typing import Any, Final, NamedTuple
 
@@ -34,10 +34,8 @@ SERIES: Final = (
     "loop_lag_p99_ms",
     "loop_lag_max_ms",
     "memory_bytes",
-    "webhooks_pending",
-    "webhooks_dead",
 )
-"""The columns of a sample, in their order."""
+"""The columns of a sample, in their order; behind them stand those of wings."""
 
 
 class News(NamedTuple):
@@ -52,14 +50,15 @@ class News(NamedTuple):
 
 
 class Samples:
-    """Takes samples with ``read`` and keeps an hour of them; `run` is a round of the server.
+    """Takes samples with ``read`` and keeps an hour of them; `run` is a round of the server. ``more`` names the series
+    of what a reading has of wings.
 
     Bounded: some 200 KB, and 7 KB for each error of the catalogue that has come up. A watcher holds its place and
     nothing else; one that is slow gets in one piece what it has missed.
     """
 
-    def __init__(self, read: Callable[[], Reading], clock: Clock) -> None:
-        self.ring = Ring(SERIES, CAPACITY)
+    def __init__(self, read: Callable[[], Reading], clock: Clock, more: Sequence[str] = ()) -> None:
+        self.ring = Ring((*SERIES, *more), CAPACITY)
         self._read = read
         self._clock = clock
         self._taken = clock.monotonic()
@@ -157,6 +156,5 @@ def _row(reading: Reading, elapsed: float) -> tuple[float, ...]:
         round(reading.lag_p99, 2),
         round(reading.lag_max, 2),
         reading.memory,
-        reading.webhooks_pending,
-        reading.webhooks_dead,
+        *reading.more,
     )

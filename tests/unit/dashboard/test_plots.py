@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sockudo import dashboard
+from sockudo import dashboard, errors
 from sockudo.dashboard.plots import PLOTS, TILES, Unit, numbers, shown
 from sockudo.dashboard.ring import Ring
 from sockudo.dashboard.samples import SERIES
+from sockudo.webhooks.dashboard.area import webhook_area
+from support.components import HandComponent
 
 
 @pytest.mark.parametrize(
@@ -35,10 +37,13 @@ def test_values_are_written_for_people(value: float | None, unit: Unit, text: st
 
 
 def test_every_line_and_tile_is_a_series_of_the_samples() -> None:
-    drawn = {line.series for plot in PLOTS for line in plot.lines}
-    assert drawn == set(SERIES)
-    assert {tile.series for tile in TILES} <= drawn
-    assert len({plot.id for plot in PLOTS}) == len(PLOTS)
+    figures = webhook_area(HandComponent("webhooks", errors.SERVICE_UNAVAILABLE)).figures
+    assert figures is not None
+    for tiles, plots, series in ((TILES, PLOTS, SERIES), (figures.tiles, figures.plots, figures.series)):
+        drawn = {line.series for plot in plots for line in plot.lines}
+        assert drawn == set(series)
+        assert {tile.series for tile in tiles} <= drawn
+    assert len({plot.id for plot in (*PLOTS, *figures.plots)}) == len(PLOTS) + len(figures.plots)
 
 
 def test_no_plot_has_more_lines_than_there_are_looks_for() -> None:

@@ -29,9 +29,9 @@ def watch() -> LoopWatch:
 
 
 def reader_of(node: EdgeNode, watch: LoopWatch) -> NodeReader:
-    backlog = webhook_area(node.components.webhooks).backlog
-    assert backlog is not None
-    return NodeReader(node.gateway, node.view, node.edge.limits, [backlog], watch)
+    figures = webhook_area(node.components.webhooks).figures
+    assert figures is not None
+    return NodeReader(node.gateway, node.view, node.edge.limits, [figures], watch)
 
 
 def test_connections_and_channels_are_those_of_all_apps(node: EdgeNode, watch: LoopWatch) -> None:
@@ -118,7 +118,7 @@ def webhooks(*, batches_failing: bool = False, deliverer_failing: bool = False) 
 def test_webhooks_are_counted_as_the_queue_was_last_counted(node: EdgeNode, watch: LoopWatch) -> None:
     node.components.webhooks.put(webhooks())
     reading = reader_of(node, watch).read()
-    assert (reading.webhooks_pending, reading.webhooks_dead) == (7, 2)
+    assert reading.more == (7, 2)
 
 
 @pytest.mark.parametrize("queue", [None, {"batches_failing": True}, {"deliverer_failing": True}])
@@ -127,5 +127,4 @@ def test_without_webhooks_or_an_answer_of_their_queue_nothing_is_known(
 ) -> None:
     node.components.webhooks.put(None if queue is None else webhooks(**queue))
     reading = reader_of(node, watch).read()
-    assert isnan(reading.webhooks_pending)
-    assert isnan(reading.webhooks_dead)
+    assert [isnan(value) for value in reading.more] == [True, True]

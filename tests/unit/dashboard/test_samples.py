@@ -13,6 +13,8 @@ from sockudo.dashboard.samples import CAPACITY, INTERVAL, SERIES, News, Samples
 from sockudo.testing import FakeClock
 from support.virtual_time import START, LoopClock, in_virtual_time
 
+MORE = ("webhooks_pending", "webhooks_dead")
+
 
 class Node:
     """What is read, set by hand; what has grown is handed out once."""
@@ -28,7 +30,7 @@ class Node:
         grown, self.grown = self.grown, Growth()
         errors, self.errors = self.errors, {}
         limited, self.limited = self.limited, 0
-        return Reading(self.connections, 7, grown, 0.5, 12.346, 50e6, errors, limited, self.pending, nan)
+        return Reading(self.connections, 7, grown, 0.5, 12.346, 50e6, errors, limited, (self.pending, nan))
 
 
 class SetClock(FakeClock):
@@ -43,7 +45,7 @@ class SetClock(FakeClock):
 
 def sampled(node: Node | None = None) -> tuple[Node, Samples, SetClock]:
     node, clock = node or Node(), SetClock()
-    return node, Samples(node.read, clock), clock
+    return node, Samples(node.read, clock, MORE), clock
 
 
 def take(samples: Samples, clock: SetClock, seconds: float = INTERVAL) -> None:
@@ -133,7 +135,7 @@ def test_an_hour_is_kept() -> None:
     body = samples.body()
     assert len(body["at"]) == CAPACITY == 3600 / INTERVAL
     assert (body["series"]["connections"][0], body["series"]["connections"][-1]) == (10, CAPACITY + 9)
-    assert set(body["series"]) == set(SERIES)
+    assert set(body["series"]) == {*SERIES, *MORE}
     recent = samples.body(body["at"][-4])
     assert recent["series"]["connections"] == [CAPACITY + 7, CAPACITY + 8, CAPACITY + 9]
 
@@ -144,7 +146,7 @@ def test_an_hour_is_kept() -> None:
 @contextlib.asynccontextmanager
 async def running() -> AsyncIterator[tuple[Node, Samples]]:
     node = Node()
-    samples = Samples(node.read, LoopClock())
+    samples = Samples(node.read, LoopClock(), MORE)
     task = asyncio.create_task(samples.run())
     yield node, samples
     task.cancel()

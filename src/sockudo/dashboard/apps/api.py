@@ -1,4 +1,4 @@
-"""``/dashboard/api/v1/apps``: apps and their webhooks for programs (spec: platform § 8.1)."""
+"""``/dashboard/api/v1/apps``: apps for programs (spec: platform § 8.1)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo import errors
-from sockudo.apps.admin import AppAdmin
 from sockudo.apps.edits import merged, version_of
-from sockudo.apps.webhooks import shown_webhooks, with_webhook, without_webhook, written_back
+from sockudo.apps.webhooks import written_back
 from sockudo.auth.signing import path_part
 from sockudo.config.app_reader import app_warnings
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
-from sockudo.config.webhooks import unused_webhooks
 from sockudo.dashboard.apps.desk import administer, app_of, kept_until, remove, why_lost
 from sockudo.dashboard.apps.problems import WHERE, body_of, problems_of
 from sockudo.dashboard.apps.views import app_page, app_values, record_values, row_values
@@ -26,7 +24,7 @@ from sockudo.dashboard.bodies import read_json
 from sockudo.dashboard.paging import Paging
 from sockudo.dashboard.replies import json
 
-__all__ = ["api_routes"]
+__all__ = ["api_routes", "checked", "seen_version"]
 
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -34,21 +32,20 @@ _APPS = "/dashboard/api/v1/apps"
 
 
 def api_routes(board: Board) -> list[Route]:
-    """List, read, create, update, remove, rotate and switch apps; list, add, replace and remove their webhooks."""
+    """List, read, create, update, remove, rotate and switch apps."""
     return [
         Route(_APPS, _listing(board), methods=["GET"]),
-        Route(_APPS, _checked(_adding(board)), methods=["POST"]),
+        Route(_APPS, checked(_adding(board)), methods=["POST"]),
         Route(f"{_APPS}/{{app_id}}", _reading(board), methods=["GET"]),
-        Route(f"{_APPS}/{{app_id}}", _checked(_updating(board)), methods=["PATCH"]),
+        Route(f"{_APPS}/{{app_id}}", checked(_updating(board)), methods=["PATCH"]),
         Route(f"{_APPS}/{{app_id}}", _removing(board), methods=["DELETE"]),
         Route(f"{_APPS}/{{app_id}}/rotate", _rotating(board), methods=["POST"]),
         Route(f"{_APPS}/{{app_id}}/enable", _switching(board, enabled=True), methods=["POST"]),
         Route(f"{_APPS}/{{app_id}}/disable", _switching(board, enabled=False), methods=["POST"]),
-        *_webhook_routes(board),
     ]
 
 
-def _checked(answer: Answer) -> Answer:
+def checked(answer: Answer) -> Answer:
     """With the values that are not allowed listed field by field."""
 
     async def checked(request: Request) -> Response:
@@ -64,7 +61,7 @@ def _app_id(request: Request) -> str:
     return path_part(request, "app_id")
 
 
-def _version(request: Request) -> str | None:
+def seen_version(request: Request) -> str | None:
     """The version that the client has seen, from If-Match; None when it does not care."""
     given = request.headers.get("if-match", "").strip()
     return given.removeprefix("W/").strip('"') if given not in ("", "*") else None
@@ -122,7 +119,7 @@ def _whole(record: dict[str, Any], app: App | None) -> dict[str, Any]:
 
 def _updating(board: Board) -> Answer:
     async def updating(request: Request) -> Response:
-        app_id, version = _app_id(request), _version(request)
+        app_id, version = _app_id(request), seen_version(request)
         change = await read_json(request, dict[str, Any])
         replace = change.pop("replace_policy", False)
         if not isinstance(replace, bool):
@@ -139,7 +136,7 @@ def _updating(board: Board) -> Answer:
 
 def _removing(board: Board) -> Answer:
     async def removing(request: Request) -> Response:
-        app_id, version = _app_id(request), _version(request)
+        app_id, version = _app_id(request), seen_version(request)
         record = await remove(board, app_id, version)
         return json({"id": record.id, "removed": True})
 
@@ -148,7 +145,7 @@ def _removing(board: Board) -> Answer:
 
 def _rotating(board: Board) -> Answer:
     async def rotating(request: Request) -> Response:
-        app_id, version = _app_id(request), _version(request)
+        app_id, version = _app_id(request), seen_version(request)
         wanted = await read_json(request, dict[str, Any]) if await request.body() else {}
         key = wanted.get("key", False)
         if not isinstance(key, bool):
@@ -165,61 +162,8 @@ def _rotating(board: Board) -> Answer:
 
 def _switching(board: Board, *, enabled: bool) -> Answer:
     async def switching(request: Request) -> Response:
-        app_id, version = _app_id(request), _version(request)
+        app_id, version = _app_id(request), seen_version(request)
         record = await administer(board, lambda admin: admin.switch(app_id, enabled=enabled, version=version))
         return _reply(board, record, reveal=False)
 
     return switching
-
-
-# ---- the webhooks of a record ----
-
-
-def _webhook_routes(board: Board) -> list[Route]:
-    several = f"{_APPS}/{{app_id}}/webhooks"
-
-    async def listing(request: Request) -> Response:
-        app = app_of(board, _app_id(request)).record
-        return json({"webhooks": shown_webhooks(app), "version": version_of(app)})
-
-    async def adding(request: Request) -> Response:
-        entry = await read_json(request, dict[str, Any])
-        record = await _edited(board, request, lambda app: with_webhook(app, entry, WHERE))
-        return json(_webhooks(record), 201)
-
-    async def replacing(request: Request) -> Response:
-        index, entry = _index(request), await read_json(request, dict[str, Any])
-        record = await _edited(board, request, lambda app: with_webhook(app, entry, WHERE, index=index))
-        return json(_webhooks(record))
-
-    async def removing(request: Request) -> Response:
-        index = _index(request)
-        return json(_webhooks(await _edited(board, request, lambda app: without_webhook(app, index, WHERE))))
-
-    return [
-        Route(several, listing, methods=["GET"]),
-        Route(several, _checked(adding), methods=["POST"]),
-        Route(f"{several}/{{index}}", _checked(replacing), methods=["PUT"]),
-        Route(f"{several}/{{index}}", _checked(removing), methods=["DELETE"]),
-    ]
-
-
-async def _edited(board: Board, request: Request, edit: Callable[[App], App]) -> App:
-    app_id, version = _app_id(request), _version(request)
-
-    def work(admin: AppAdmin) -> Awaitable[App]:
-        return admin.edit(app_id, edit, version=version)
-
-    return await administer(board, work)
-
-
-def _webhooks(app: App) -> dict[str, Any]:
-    warnings = list(unused_webhooks(app.policy.webhooks))
-    return {"webhooks": shown_webhooks(app), "version": version_of(app), "warnings": warnings}
-
-
-def _index(request: Request) -> int:
-    text = path_part(request, "index")
-    if not (text.isascii() and text.isdecimal() and len(text) <= 6):
-        raise errors.INVALID_INPUT("A webhook is named by its index, a whole number from 0")
-    return int(text)

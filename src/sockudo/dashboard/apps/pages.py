@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Literal
+from typing import Any, Final
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -32,15 +32,13 @@ from sockudo.errors import SockudoError
 __all__ = ["app_url", "page_routes", "shared"]
 
 Answer = Callable[[Request], Awaitable[Response]]
-View = Literal["", "limits", "channels", "webhooks"]
 
 _NEW: Final = "/dashboard/apps/-/new"
 _LONGEST_NUMBER: Final = 9
-_TABS: Final[dict[View, str]] = {
+_TABS: Final = {
     "": "General",
     "limits": "Limits",
     "channels": "Channels",
-    "webhooks": "Webhooks",
 }
 
 
@@ -70,12 +68,13 @@ def app_url(app_id: str, view: str = "") -> str:
     return f"/dashboard/apps/{quote(app_id, safe='')}{'/' if view else ''}{view}"
 
 
-def shared(board: Board, app: App, view: View) -> dict[str, Any]:
-    """What the template of every tab needs."""
+def shared(board: Board, app: App, view: str) -> dict[str, Any]:
+    """What the template of every tab needs; ``view`` is the one that is shown."""
+    tabs = [*_TABS.items(), *(tab for area in board.areas for tab in area.app_tabs.items())]
     return {
         "app": app,
         "url": app_url(app.id),
-        "tabs": [(title, app_url(app.id, each), each == view) for each, title in _TABS.items()],
+        "tabs": [(title, app_url(app.id, each), each == view) for each, title in tabs],
         "version": version_of(app),
         "read_only": why_read_only(board.settings),
         "lost": why_lost(board, app.id),

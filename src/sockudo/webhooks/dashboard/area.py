@@ -11,7 +11,9 @@ from starlette.routing import Route
 
 from sockudo.base.components import Component
 from sockudo.dashboard.board import Area, Board, Concern
+from sockudo.dashboard.plots import Figures, Line, Plot, Tile
 from sockudo.webhooks.dashboard.api import api_routes
+from sockudo.webhooks.dashboard.app_api import app_api_routes
 from sockudo.webhooks.dashboard.app_pages import webhook_page_routes
 from sockudo.webhooks.dashboard.desk import WebhookArea
 from sockudo.webhooks.dashboard.pages import page_routes
@@ -27,7 +29,7 @@ def webhook_area(service: Component[Webhooks]) -> Area:
 
     def routes(board: Board) -> list[Route]:
         area = WebhookArea(board, service)
-        return [*page_routes(area), *api_routes(area), *webhook_page_routes(area)]
+        return [*page_routes(area), *api_routes(area), *webhook_page_routes(area), *app_api_routes(board)]
 
     return Area(
         title="Webhooks",
@@ -35,7 +37,18 @@ def webhook_area(service: Component[Webhooks]) -> Area:
         templates=Path(__file__).parent / "templates",
         routes=routes,
         concerns=partial(_concerns, service),
-        backlog=partial(_backlog, service),
+        figures=_figures(service),
+        app_tabs={"webhooks": "Webhooks"},
+    )
+
+
+def _figures(service: Component[Webhooks]) -> Figures:
+    lines = (Line("webhooks_pending", "Pending"), Line("webhooks_dead", "Dead letters"))
+    return Figures(
+        series=tuple(line.series for line in lines),
+        read=partial(_backlog, service),
+        tiles=(Tile("Webhooks pending", "count", "webhooks_pending", _PATH),),
+        plots=(Plot("webhooks", "Webhooks", "count", lines),),
     )
 
 
