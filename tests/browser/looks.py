@@ -10,7 +10,7 @@ from typing import Any
 from playwright.sync_api import Page
 
 from browser.visitors import SIZES
-from support.node import install_packages
+from clients.node import install_packages
 
 __all__ = ["wrong_looks"]
 

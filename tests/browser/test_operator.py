@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from browser.visitors import Visit
-from support.node import JsClient, Node, open_pusher
+from clients.node import JsClient, Node, open_pusher
 from support.operators import Operator
 from support.server import ServerProcess
 from support.signing import Credentials

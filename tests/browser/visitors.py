@@ -45,7 +45,7 @@ __all__ = [
     "running_chromium",
 ]
 
-PART = "the dashboard in headless Chromium"
+PART = "pages in headless Chromium"
 WHOLE = ("chromium", "chromium-browser", "google-chrome")
 WINDOWLESS = ("chromium-headless-shell", *WHOLE)
 """Without what windows need it takes two thirds of the time, and has no notifications."""

@@ -10,10 +10,12 @@ from typing import Any, Literal, Protocol
 import certifi
 import pusher
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 
-from clients.chromium import Chromium, running_chromium
-from support.node import MASTER_KEY, JsClient, Node, NodeSdk, open_echo, open_pusher
+from browser.visitors import running_chromium
+from clients.node import MASTER_KEY, JsClient, Node, NodeSdk, open_echo, open_pusher
 from support.server import ServerProcess
+from support.waiting import PATIENCE
 
 _names = itertools.count(1)
 
@@ -44,11 +46,19 @@ def recovery_node() -> Iterator[Node]:
     running.stop()
 
 
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Chromium]:
-    """One browser for all pages of a run; each comes from a web server, so an origin, of its own."""
-    with running_chromium() as running:
-        yield running
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A browser for the pages of a module: asynchronous tests of others have no room beside Playwright's loop."""
+    with sync_playwright() as playwright, running_chromium(playwright) as running:
+        yield running.browser
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    """An empty page with a profile of its own."""
+    with chromium.new_page() as opened:
+        opened.set_default_timeout(PATIENCE * 1000)
+        yield opened
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from urllib.parse import parse_qs, quote
 
 import pusher
 import pytest
+from playwright.sync_api import Page
 
-from clients.chromium import Chromium, Page
+from clients.node import CLIENTS, install_packages
 from support.http_server import Asked, HttpServer, file_reply
-from support.node import CLIENTS, install_packages
 from support.server import Reply, ServerProcess
 
 BUILDS = Path("pusher-js/dist/web")
@@ -50,18 +50,18 @@ def website(request: pytest.FixtureRequest, python_sdk: pusher.Pusher) -> Iterat
 def shown(page: Page, channel: str, event: str) -> Any:
     """Waits until the page lists such an event; its data."""
     prefix = json.dumps([channel, event], ensure_ascii=False, separators=(",", ":"))[:-1]
-    text = page.wait_for(
+    text = page.wait_for_function(
         f"[...document.querySelectorAll('#events li')].map(item => item.textContent)"
         f".find(text => text.startsWith({json.dumps(prefix)}))"
     )
-    return json.loads(text)[2]
+    return json.loads(text.json_value())[2]
 
 
 def test_page_shows_what_is_published(
     website: Website,
     server: ServerProcess,
     python_sdk: pusher.Pusher,
-    chromium: Chromium,
+    page: Page,
     request: pytest.FixtureRequest,
 ) -> None:
     public, private, presence, cached = "news", "private-desk", "presence-room", "cache-rates"
@@ -71,22 +71,22 @@ def test_page_shows_what_is_published(
         channels.append(encrypted)
     python_sdk.trigger(cached, "rate", {"eur": 2})
     address = f"http://127.0.0.1:{website.port}/?key={server.numeric_app.key}&port={server.port}"
-    with chromium.open_page(f"{address}&channels={quote(','.join(channels), safe='')}") as page:
-        page.wait_for("document.getElementById('state').textContent === 'connected'")
-        for channel in channels:
-            shown(page, channel, "pusher:subscription_succeeded")
-        assert shown(page, cached, "rate") == {"eur": 2}
+    page.goto(f"{address}&channels={quote(','.join(channels), safe='')}")
+    page.wait_for_function("document.getElementById('state').textContent === 'connected'")
+    for channel in channels:
+        shown(page, channel, "pusher:subscription_succeeded")
+    assert shown(page, cached, "rate") == {"eur": 2}
 
-        for channel in channels:
-            python_sdk.trigger(channel, "headline", {"text": f"{channel} – 漢字 🌊"})
-        for channel in channels:
-            assert shown(page, channel, "headline") == {"text": f"{channel} – 漢字 🌊"}
-        assert page.evaluate(f"Object.keys(pusher.channel('{presence}').members.members)") == ["page"]
+    for channel in channels:
+        python_sdk.trigger(channel, "headline", {"text": f"{channel} – 漢字 🌊"})
+    for channel in channels:
+        assert shown(page, channel, "headline") == {"text": f"{channel} – 漢字 🌊"}
+    assert page.evaluate(f"Object.keys(pusher.channel('{presence}').members.members)") == ["page"]
 
-        page.evaluate("pusher.signin(); pusher.user.signinDonePromise.then(() => true)")
-        python_sdk.send_to_user("page", "invitation", {"from": "Ben"})
-        assert shown(page, "user", "invitation") == {"from": "Ben"}
+    page.evaluate("pusher.signin(); pusher.user.signinDonePromise.then(() => true)")
+    python_sdk.send_to_user("page", "invitation", {"from": "Ben"})
+    assert shown(page, "user", "invitation") == {"from": "Ben"}
 
-        python_sdk.terminate_user_connections("page")
-        page.wait_for("document.getElementById('state').textContent === 'disconnected'")
-        assert shown(page, "", "error") == {"code": 4009, "message": "You got disconnected by the app."}
+    python_sdk.terminate_user_connections("page")
+    page.wait_for_function("document.getElementById('state').textContent === 'disconnected'")
+    assert shown(page, "", "error") == {"code": 4009, "message": "You got disconnected by the app."}

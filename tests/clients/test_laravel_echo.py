@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.node import JsClient, NodeSdk
+from clients.node import JsClient, NodeSdk
 
 Open = Callable[..., JsClient]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from support.node import JsClient, Node, NodeSdk
+from clients.node import JsClient, Node, NodeSdk
 from support.server import ServerProcess
 from support.signing import Credentials
 

@@ -11,7 +11,7 @@ import pusher.errors
 import pytest
 from websockets.sync.client import connect
 
-from support.node import JsClient
+from clients.node import JsClient
 from support.server import ServerProcess
 
 Open = Callable[..., JsClient]

@@ -9,12 +9,12 @@ from urllib.parse import parse_qs, quote
 
 import pusher
 import pytest
+from playwright.sync_api import Page
 
-from clients.chromium import Chromium, Page
+from clients.node import CLIENTS, MASTER_KEY, install_packages
 from sockudo.testing.loop_thread import LoopThread
 from sockudo.testing.proxy import FaultProxy
 from support.http_server import Asked, HttpServer, file_reply
-from support.node import CLIENTS, MASTER_KEY, install_packages
 from support.server import NUMERIC_APP, Reply, ServerProcess, app_record, start_server
 
 PLUGIN = CLIENTS.parent.parent / "plugins" / "pusher-js" / "sockudo-recovery.js"
@@ -89,36 +89,36 @@ def wait_for_events(page: Page, count: int, *event: Any) -> None:
     """Waits until the page lists so many events that begin like this one."""
     start = json.dumps(json.dumps(event, separators=(",", ":")).rstrip("]}"))
     items = "[...document.querySelectorAll('#events li')]"
-    page.wait_for(f"{items}.filter(item => item.textContent.startsWith({start})).length === {count}")
+    page.wait_for_function(f"{items}.filter(item => item.textContent.startsWith({start})).length === {count}")
 
 
 def test_page_that_is_cut_off_shows_every_message_once(
-    library: str, website: int, backend: pusher.Pusher, proxy: tuple[LoopThread, FaultProxy], chromium: Chromium
+    library: str, website: int, backend: pusher.Pusher, proxy: tuple[LoopThread, FaultProxy], page: Page
 ) -> None:
     loop, line = proxy
     channels = [f"{kind}{website}" for kind in ("", "private-", "presence-", "private-encrypted-", "cache-")]
     address = f"http://127.0.0.1:{website}/?key={NUMERIC_APP.key}&port={line.port}"
-    with chromium.open_page(f"{address}&channels={quote(','.join(channels), safe='')}") as page:
+    page.goto(f"{address}&channels={quote(','.join(channels), safe='')}")
+    for channel in channels:
+        wait_for_events(page, 1, channel, "pusher:subscription_succeeded")
+    count = 0
+    for cut in range(1, CUTS[library] + 1):
         for channel in channels:
-            wait_for_events(page, 1, channel, "pusher:subscription_succeeded")
-        count = 0
-        for cut in range(1, CUTS[library] + 1):
-            for channel in channels:
-                backend.trigger(channel, "said", count + 1)
-            for channel in channels:
-                wait_for_events(page, 1, channel, "said", count + 1)
-            # A page of stock pusher-js connects again after a second; this is said long before.
-            loop.call(line.cut)
-            for channel in channels:
-                backend.trigger(channel, "said", count + 2)
-                backend.trigger(channel, "said", count + 3)
-            page.wait_for(f"document.getElementById('connections').textContent === '{cut + 1}'")
-            count += 3
-            for channel in channels:
-                wait_for_events(page, cut, "", "recovered", {"channel": channel})
-                wait_for_events(page, 1, channel, "said", count)
-        told = shown(page)
+            backend.trigger(channel, "said", count + 1)
         for channel in channels:
-            assert [data for at, event, data in told if (at, event) == (channel, "said")] == list(range(1, count + 1))
-            assert len([1 for at, event, _ in told if (at, event) == (channel, "recovered")]) == CUTS[library]
-        assert [entry for entry in told if entry[1] == "gap"] == []
+            wait_for_events(page, 1, channel, "said", count + 1)
+        # A page of stock pusher-js connects again after a second; this is said long before.
+        loop.call(line.cut)
+        for channel in channels:
+            backend.trigger(channel, "said", count + 2)
+            backend.trigger(channel, "said", count + 3)
+        page.wait_for_function(f"document.getElementById('connections').textContent === '{cut + 1}'")
+        count += 3
+        for channel in channels:
+            wait_for_events(page, cut, "", "recovered", {"channel": channel})
+            wait_for_events(page, 1, channel, "said", count)
+    told = shown(page)
+    for channel in channels:
+        assert [data for at, event, data in told if (at, event) == (channel, "said")] == list(range(1, count + 1))
+        assert len([1 for at, event, _ in told if (at, event) == (channel, "recovered")]) == CUTS[library]
+    assert [entry for entry in told if entry[1] == "gap"] == []

@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
-from support.node import JsClient, Node, open_pusher
+from clients.node import JsClient, Node, open_pusher
 from support.server import DEFAULT_APP
 from support.waiting import Mailbox, wait_until
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.node import CLIENTS, install_packages
+from clients.node import CLIENTS, install_packages
 
 PLUGIN = CLIENTS.parent.parent / "plugins" / "pusher-js"
 SCRIPT = json.dumps((PLUGIN / "sockudo-recovery.js").read_text())

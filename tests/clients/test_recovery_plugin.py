@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from clients.node import JsClient, Node, open_pusher
 from sockudo.testing.loop_thread import LoopThread
 from sockudo.testing.proxy import FaultProxy
-from support.node import JsClient, Node, open_pusher
 from support.server import DEFAULT_APP, NUMERIC_APP, ServerProcess, app_record, start_server
 from support.signing import Credentials
 from support.waiting import PATIENCE, wait_until

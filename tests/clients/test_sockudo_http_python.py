@@ -26,7 +26,7 @@ from sockudo_http_python import (
     TriggerOptions,
 )
 
-from support.node import MASTER_KEY
+from clients.node import MASTER_KEY
 from support.server import DEFAULT_APP, STREAMS, ServerProcess, app_record, start_server
 from support.signing import Credentials
 from support.websocket import WebSocket

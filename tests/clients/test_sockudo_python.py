@@ -26,8 +26,8 @@ from sockudo_python import (
 from sockudo_python.client import PresenceHistoryParams, PresenceSnapshotParams
 
 from clients.backend import AppBackend
+from clients.node import MASTER_KEY
 from clients.sockudo_client import Listener
-from support.node import MASTER_KEY
 from support.server import STREAMS, ServerProcess, app_record, start_server
 from support.signing import Credentials
 from support.tokens import TOKEN_APP, token

@@ -13,8 +13,8 @@ import pusher
 import pytest
 from sockudo_http_python import Sockudo, SockudoOptions, Validity
 
+from clients.node import Node, NodeSdk
 from support.endpoint import WebhookEndpoint, WebhookRequest
-from support.node import Node, NodeSdk
 from support.server import NUMERIC_APP, ServerProcess, app_record, start_server
 from support.websocket import WebSocket
 

@@ -20,7 +20,7 @@ from support.waiting import PATIENCE, Mailbox
 
 __all__ = ["CLIENTS", "MASTER_KEY", "JsClient", "Node", "NodeSdk", "install_packages", "open_echo", "open_pusher"]
 
-CLIENTS = Path(__file__).parent.parent / "clients"
+CLIENTS = Path(__file__).parent
 PART = "stock JavaScript clients (pusher-js, pusher for Node, laravel-echo)"
 INSTALL_WITHIN = 120.0
 
