@@ -28,8 +28,8 @@ from sockudo.push.messages import Stage
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
+from contract.places import QueuePlace
 from support.databases import mariadb_server, postgres_server
-from support.job_queues import QueuePlace
 from support.redis import redis_server
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from contract.places import Place, PushPlace
 from sockudo.drivers.sql import SqlHistoryStore
 from sockudo.hub.streams.ports import HistoryStore
 from sockudo.push.ports import PushStore
 from sockudo.push.stores.sql import SqlPushStore
 from support.databases import DatabaseServer
-from support.history import Place
 from support.nats import NatsProcess, nats_server
-from support.push_stores import PushPlace
 
 SERVERS = ("postgres", "mariadb")
 SQL = ("sqlite", *SERVERS)

@@ -19,8 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from contract.places import QueuePlace, a_job, keys
 from sockudo.jobs.ports import JobQueue, ListedJobQueue
-from support.job_queues import QueuePlace, a_job, keys
 
 
 def now_ms() -> int:
@@ -67,7 +67,7 @@ async def hold(queue: JobQueue) -> None:
 
 
 async def main(place: str, what: str, value: str = "0") -> None:
-    async with QueuePlace.described(place).open() as queue:
+    async with QueuePlace.unpacked(place).open() as queue:
         if what == "produce":
             await produce(queue)
         elif what == "work":

@@ -18,6 +18,15 @@ import pytest
 from msgspec import structs
 from sqlalchemy import Connection, Engine, event
 
+from contract.history import (
+    NOW,
+    an_append,
+    fill,
+    serials,
+    stream_of,
+    texts,
+)
+from contract.places import Place
 from sockudo import errors
 from sockudo.base.stream_records import Append, Committed, Position, Retained, Retention
 from sockudo.config.sections import HistoryMysql, HistoryPostgres, Postgres
@@ -26,7 +35,6 @@ from sockudo.drivers.sql.history import FILE_NAME
 from sockudo.hub.streams.ports import HistoryStore, OutcomeUnknown
 from support.databases import PASSWORD, DatabaseServer
 from support.forked import ForkedProcess
-from support.history import NOW, Place, an_append, fill, serials, stream_of, texts
 from support.waiting import wait_until
 
 AN_HOUR = Retention(window_ms=3_600_000)
@@ -349,7 +357,7 @@ async def test_what_was_committed_survives_kill_9(shared: Place, synchronous: st
         return
     async with shared.open():
         pass
-    with ForkedProcess([shared.description(synchronous)], program=CHILD, stdout=subprocess.PIPE) as child:
+    with ForkedProcess([shared.packed(), synchronous], program=CHILD, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         confirmed = [int(child.stdout.readline()) for _ in range(20)]
         child.kill()

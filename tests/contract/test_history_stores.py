@@ -7,9 +7,17 @@ import uuid
 
 import pytest
 
+from contract.history import (
+    NOW,
+    an_append,
+    fill,
+    serials,
+    stream_of,
+    texts,
+)
+from contract.places import Place
 from sockudo.base.stream_records import Append, Bounds, Committed, Direction, Page, Position, Retained, Row
 from sockudo.hub.streams.ports import HistoryStore
-from support.history import NOW, Place, an_append, fill, serials, stream_of, texts
 
 
 async def test_a_channel_that_was_never_used_has_no_stream(store: HistoryStore) -> None:

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from contract.history import APP, HistoryNode, open_nodes
+from contract.places import Place
 from sockudo.base.components import Component
 from sockudo.base.stream_records import Append, Position, Retention
 from sockudo.cluster.in_process import Network, join_network
@@ -25,8 +27,6 @@ from sockudo.history import (
     Reset,
 )
 from sockudo.hub.events import MemberChanged
-from support.history import Place
-from support.history_nodes import APP, HistoryNode, open_nodes
 from support.presence import ROOM, added, observed_app
 from support.waiting import wait_until
 from support.world import World

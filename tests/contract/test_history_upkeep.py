@@ -9,6 +9,14 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from contract.history import (
+    NOW,
+    an_append,
+    fill,
+    serials,
+    stream_of,
+    texts,
+)
 from sockudo.base.stream_records import (
     RETRACTED,
     SEED_PLACE,
@@ -22,7 +30,6 @@ from sockudo.base.stream_records import (
 )
 from sockudo.hub.streams.ports import HistoryStore
 from sockudo.hub.streams.totals import Group, Total
-from support.history import NOW, an_append, fill, serials, stream_of, texts
 
 
 @pytest.fixture

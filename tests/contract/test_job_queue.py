@@ -8,10 +8,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from contract.places import (
+    NOW,
+    SHARED,
+    QueuePlace,
+    a_job,
+    drain,
+    keys,
+)
 from sockudo.errors import SockudoError
 from sockudo.jobs.ports import Depth, JobQueue, Lease
 from sockudo.push.messages import STAGES, Stage
-from support.job_queues import NOW, SHARED, QueuePlace, a_job, drain, keys
 
 LATER = NOW + 30_000
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from contract.places import NOW, QueuePlace, a_job, drain, keys
 from sockudo.errors import SockudoError
 from sockudo.jobs.sql import sqlite_jobs
 from sockudo.push.messages import FILE_NAME, PUSH_QUEUE
-from support.job_queues import NOW, QueuePlace, a_job, drain, keys
 
 LATER = NOW + 30_000
 

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from contract.places import NOW, QueuePlace
 from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import Job, JobQueue, Lease
 from sockudo.push.messages import PUSH_QUEUE, STAGES, Stage
-from support.job_queues import NOW, QueuePlace
 
 T = TypeVar("T")
 

@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import pytest
 
+from contract.places import SHARED, QueuePlace, a_job, keys
 from sockudo.errors import SockudoError
 from sockudo.jobs.ports import JobQueue, Lease, ListedJobQueue
 from sockudo.push.messages import Stage
 from sockudo.webhooks.queue import WEBHOOK_QUEUE, delivery_job
 from support.databases import DatabaseServer
 from support.forked import ForkedProcess
-from support.job_queues import SHARED, QueuePlace, a_job, keys
 from support.redis import RedisProcess, redis_server
 from support.webhooks import a_delivery
 
@@ -46,7 +46,7 @@ async def queue(place: QueuePlace) -> AsyncIterator[JobQueue]:
 
 
 def child(place: QueuePlace, *words: str) -> ForkedProcess:
-    return ForkedProcess([place.description(), *words], program=CHILD, stdout=subprocess.PIPE)
+    return ForkedProcess([place.packed(), *words], program=CHILD, stdout=subprocess.PIPE)
 
 
 async def line(process: ForkedProcess) -> str:

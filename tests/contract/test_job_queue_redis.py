@@ -11,6 +11,7 @@ import pytest
 from msgspec import convert
 from structlog.testing import capture_logs
 
+from contract.places import NOW, a_job, drain, keys
 from sockudo.config import Settings
 from sockudo.config.sections import Redis, RedisTls
 from sockudo.errors import SockudoError
@@ -20,7 +21,6 @@ from sockudo.jobs.selection import job_queue
 from sockudo.push.messages import PUSH_QUEUE, STAGES
 from sockudo.webhooks.queue import WEBHOOK_QUEUE, delivery_job
 from support.certificates import write_certificate
-from support.job_queues import NOW, a_job, drain, keys
 from support.ports import free_port
 from support.redis import PASSWORD, RedisProcess, redis_server
 from support.waiting import wait_until

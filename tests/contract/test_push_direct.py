@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from contract.places import PushPlace, QueuePlace
 from sockudo.config.sections.push import Push as PushSettings
 from sockudo.jobs.ports import JobQueue
 from sockudo.outbound.addresses import is_public
@@ -23,9 +24,8 @@ from sockudo.push.recipients import Provider, Recipient
 from sockudo.push.records import Counters, Payload, PublishStatus, Target
 from sockudo.push.service import Accepted, Push
 from sockudo.testing import FakeClock
-from support.job_queues import QueuePlace
 from support.push_service import push_settings
-from support.push_stores import NOW, PushPlace, a_device
+from support.push_stores import NOW, a_device
 
 KINDS = ("memory", "sqlite", "postgres")
 MOST_STEPS = 100

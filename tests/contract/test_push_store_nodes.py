@@ -17,6 +17,8 @@ import pytest
 from msgspec import json, structs
 from sqlalchemy import Connection, Engine, event
 
+from contract.places import PushPlace
+from contract.push_store_child import RACED, Raced
 from sockudo import errors
 from sockudo.config.sections import Postgres
 from sockudo.push.ports import PushStore
@@ -29,9 +31,6 @@ from support.forked import ForkedProcess
 from support.push_stores import (
     DAY,
     NOW,
-    RACED,
-    PushPlace,
-    Raced,
     a_device,
     a_status,
     a_step,
@@ -51,7 +50,7 @@ def server_of(place: PushPlace) -> DatabaseServer:
 
 
 def child(place: PushPlace, what: str, name: str = "1") -> ForkedProcess:
-    words = [what, place.description(), name]
+    words = [what, place.packed(), name]
     return ForkedProcess(words, program=CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from contract.places import walked
 from sockudo.push.paging import (
     dead_letter_position,
     event_position,
@@ -29,7 +30,6 @@ from support.push_stores import (
     a_subscription,
     an_event,
     an_intent,
-    walked,
 )
 
 # With the store, which is open for the whole run.

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
+from contract.places import walked
 from sockudo import errors
 from sockudo.push.lifecycle import planned
 from sockudo.push.outcomes import change_status
@@ -25,7 +26,16 @@ from sockudo.push.records import (
     State,
     Target,
 )
-from support.push_stores import DAY, NOW, a_letter, a_status, a_step, accept, an_event, an_intent, walked
+from support.push_stores import (
+    DAY,
+    NOW,
+    a_letter,
+    a_status,
+    a_step,
+    accept,
+    an_event,
+    an_intent,
+)
 
 # With the store, which is open for the whole run.
 pytestmark = pytest.mark.asyncio(loop_scope="session")

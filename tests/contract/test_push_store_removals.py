@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from contract.places import PushPlace
 from sockudo.push.lifecycle import Step
 from sockudo.push.ports import PushStore, Removal
 from sockudo.push.records import Credential, ScheduledJob, Shard, Target, Template
 from support.push_stores import (
     DAY,
     NOW,
-    PushPlace,
     a_device,
     a_letter,
     a_status,

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from contract.places import SERVERS, QueuePlace
 from sockudo.webhooks.queue import KEPT_ATTEMPTS, WEBHOOK_QUEUE, Claim, WebhookQueue
 from sockudo.webhooks.records import Attempt, Counts, Delivery, Outcome, State
-from support.job_queues import SERVERS, QueuePlace
 from support.webhooks import a_delivery
 
 NOW = 1_767_225_600_000

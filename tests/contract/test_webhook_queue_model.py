@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from contract.places import QueuePlace
 from sockudo.webhooks.queue import WEBHOOK_QUEUE, Claim, WebhookQueue
 from sockudo.webhooks.records import Attempt, Delivery, Outcome
-from support.job_queues import QueuePlace
 from support.webhooks import a_delivery, memory_queue
 
 T = TypeVar("T")

@@ -59,6 +59,10 @@ class DatabaseServer:
     _idle: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)
     """Connections that `execute` may use again."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process gets; connections are not."""
+        return {"database": self.database, "pid": self.pid, "_idle": []}
+
     @property
     def postgres(self) -> Postgres:
         assert isinstance(self.database, Postgres)

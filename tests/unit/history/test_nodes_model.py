@@ -10,11 +10,11 @@ from itertools import pairwise
 
 import pytest
 
+from contract.history import APP, HistoryNode
 from sockudo.base.stream_records import Position
 from sockudo.errors import SockudoError
 from sockudo.history import Failed, Reset
 from support.durable import HandTime, UnrulyStore, refuse
-from support.history_nodes import APP, HistoryNode
 from support.turns import settle
 
 RUNS = int(os.environ.get("SOCKUDO_EXAMPLES", "40"))

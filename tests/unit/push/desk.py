@@ -25,7 +25,14 @@ from support.desk import Desk
 from support.push_accounts import check_inline
 from support.push_directory import InlineTokens
 from support.push_service import push_settings
-from support.push_stores import DAY, a_device, a_status, a_subscription, an_event, an_intent
+from support.push_stores import (
+    DAY,
+    a_device,
+    a_status,
+    a_subscription,
+    an_event,
+    an_intent,
+)
 
 __all__ = ["SECRET", "FakeProvider", "PushDesk"]
 

@@ -40,7 +40,14 @@ from sockudo.push.records import (
 from sockudo.push.stores.sql import MemoryPushStore
 from support import push_service
 from support.push_service import Desk, a_publish
-from support.push_stores import NOW, a_letter, a_status, accept, an_event, an_intent
+from support.push_stores import (
+    NOW,
+    a_letter,
+    a_status,
+    accept,
+    an_event,
+    an_intent,
+)
 
 
 class Contended(MemoryPushStore):

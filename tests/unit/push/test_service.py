@@ -10,6 +10,7 @@ import pytest
 import structlog
 from msgspec.structs import replace
 
+from contract.places import PushPlace, QueuePlace
 from sockudo import errors
 from sockudo.config.sections.push import PushBackpressure, PushQuotas
 from sockudo.errors import ErrorSpec, SockudoError
@@ -23,9 +24,8 @@ from sockudo.push.recipients import FcmRecipient
 from sockudo.push.records import Localized, Override, PublishIntent, PublishStatus, Target, Template
 from sockudo.push.service import Push
 from sockudo.push.stores.sql import MemoryPushStore
-from support.job_queues import QueuePlace
 from support.push_service import Desk, a_publish, channel, device, waiting
-from support.push_stores import DAY, NOW, PushPlace, a_device, a_subscription
+from support.push_stores import DAY, NOW, a_device, a_subscription
 
 RAW = Target(type="recipient", recipient=FcmRecipient("planted-token"))
 

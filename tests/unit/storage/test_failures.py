@@ -10,6 +10,7 @@ import pymysql
 import pytest
 from sqlalchemy.exc import DBAPIError
 
+from contract.history import an_append, serials
 from sockudo import errors
 from sockudo.config.sections import HistorySqlite
 from sockudo.drivers.sql import sqlite_history
@@ -17,7 +18,6 @@ from sockudo.drivers.sql.history import SUBJECT
 from sockudo.storage.engine import sqlite_engine
 from sockudo.storage.failures import is_conflict, is_lost, refuse
 from sockudo.storage.sqlite_files import make_private_file
-from support.history import an_append, serials
 
 
 def wrapped(driver: Exception, *, lost: bool = False) -> DBAPIError:

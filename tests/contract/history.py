@@ -1,4 +1,4 @@
-"""Several nodes with a history each, over one store."""
+"""Messages for history stores, what came back, and several nodes with a history each over one store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from sockudo.base.stream_records import Append, Committed, Position, Retention, Row
+from contract.places import NOW, Place
+from sockudo.base.stream_records import Append, Committed, Page, Position, Retention, Row, StreamInfo
 from sockudo.drivers import MemoryHistoryStore
 from sockudo.history import History, HistoryOptions
 from sockudo.history.frames import frame_of
@@ -15,9 +16,8 @@ from sockudo.hub.streams.ports import HistoryStore
 from sockudo.hub.streams.replay import ReplayBuffers
 from sockudo.protocol.frames import Frame
 from sockudo.testing import FakeClock
-from support.history import NOW, Place
 
-__all__ = ["APP", "HistoryNode", "open_nodes"]
+__all__ = ["APP", "NOW", "HistoryNode", "an_append", "fill", "open_nodes", "serials", "stream_of", "texts"]
 
 APP = "app"
 
@@ -98,3 +98,29 @@ async def open_nodes(place: Place, *names: str) -> list[HistoryNode]:
     for node in nodes:
         await node.history.start()
     return nodes
+
+
+def an_append(text: str = "hello", channel: str = "room", app_id: str = "app", at: int = NOW, **fields: Any) -> Append:
+    values: dict[str, Any] = {"message_id": f"id-{text}", "event_name": "said", **fields}
+    return Append(app_id, channel, text.encode(), published_at_ms=at, **values)
+
+
+async def fill(store: HistoryStore, count: int, *, step_ms: int = 10) -> str:
+    """Messages "1" … ``count``, a step apart in time; the id of their stream."""
+    outcomes = await store.commit([an_append(str(n), at=NOW + n * step_ms) for n in range(1, count + 1)])
+    return outcomes[0].position.stream_id
+
+
+async def stream_of(store: HistoryStore, channel: str = "room", app_id: str = "app") -> StreamInfo:
+    """What is known about a stream that there is."""
+    info = await store.info(app_id, channel)
+    assert info is not None
+    return info
+
+
+def texts(page: Page) -> list[str]:
+    return [row.message.decode() for row in page.rows]
+
+
+def serials(page: Page) -> list[int]:
+    return [row.serial for row in page.rows]
