@@ -100,9 +100,10 @@ class KeptLink(Generic[L]):
                 await asyncio.sleep(seconds)
                 try:
                     return await self._connect()
-                except SockudoError as error:
-                    if error.text != problem:
-                        problem = error.text
+                except (SockudoError, OSError) as error:
+                    # Where there are no descriptors left, that is no refusal.
+                    if str(error) != problem:
+                        problem = str(error)
                         _log.warning("nodes cannot be connected", broker=self.name, problem=problem)
             _log.error("nodes are not connected any more: no attempt is left", broker=self.name)
             await self._again.wait()

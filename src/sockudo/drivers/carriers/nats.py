@@ -8,9 +8,11 @@ published in that moment may be lost.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 from collections.abc import Awaitable, Iterable
+from itertools import islice
 from typing import Final
 
 import structlog
@@ -31,6 +33,8 @@ __all__ = ["NatsCarrier", "nats_carrier"]
 _MAX_PAYLOAD: Final = 8 * 1024 * 1024
 # What is made into lines at a time, in bytes.
 _SLICE: Final = 256 * 1024
+# Of topics, except that of all nodes, which would hear the attempt.
+_KINDS: Final = ("c", "u", "w", "n")
 _MAX_SERVERS: Final = 100
 _CLOSE_SECONDS: Final = 1.0
 
@@ -48,6 +52,7 @@ class NatsCarrier:
     def __init__(self, settings: AdapterNats) -> None:
         self._settings = settings
         self._servers = [NatsServer.of(address, tls=settings.tls.enabled) for address in settings.servers]
+        self._configured = frozenset(self._servers)
         # So that not all nodes are with the first one.
         random.shuffle(self._servers)
         self._observer: CarrierObserver | None = None
@@ -64,11 +69,11 @@ class NatsCarrier:
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._turn: asyncio.Handle | None = None
 
+    max_payload = _MAX_PAYLOAD
+
     @property
     def name(self) -> str:
-        return f"nats at {', '.join(server.place for server in self._servers)}"
-
-    max_payload = _MAX_PAYLOAD
+        return f"nats at {', '.join(server.place for server in sorted(self._configured))}"
 
     @property
     def dropped(self) -> int:
@@ -81,14 +86,12 @@ class NatsCarrier:
     async def close(self) -> None:
         link = self._link.current
         if link is not None:
-            try:
+            with contextlib.suppress(TimeoutError, ConnectionError):
                 async with asyncio.timeout(_CLOSE_SECONDS):
-                    while len(self._outbox) and not link.ended.done():
+                    while len(self._outbox):
                         self._send(link)
                         await link.flush()
                     await link.flush()
-            except (TimeoutError, ConnectionError):
-                pass
         self._observer = None
         await self._link.close()
 
@@ -198,7 +201,8 @@ class NatsCarrier:
         link = await NatsConnection.make(server, self, login, timeout_ms=timeout_ms, silence_ms=silence_ms)
         try:
             async with asyncio.timeout(timeout_ms / 1000):
-                await link.echo(subject_of(self._settings.prefix, f"n:{os.urandom(16).hex()}"), b"0")
+                nobody = os.urandom(16).hex()
+                await link.probe(subject_of(self._settings.prefix, f"{kind}:{nobody}") for kind in _KINDS)
                 if link.refused:
                     raise errors.SERVICE_UNAVAILABLE(
                         f"NATS at {server.place} does not let this user publish and subscribe to "
@@ -223,15 +227,14 @@ class NatsCarrier:
             raise
         return link
 
-    def on_servers(self, addresses: Iterable[str]) -> None:
-        """Takes the other servers of the cluster, to connect to one when this one is lost."""
-        for address in addresses:
-            try:
-                server = NatsServer.of(address, tls=self._servers[0].tls)
-            except ValueError:
-                continue
-            if server not in self._servers and len(self._servers) < _MAX_SERVERS:
-                self._servers.append(server)
+    def on_servers(self, told_by: NatsServer, addresses: Iterable[str]) -> None:
+        """Takes the servers of the cluster, to connect to another one when this one is lost."""
+        told: dict[NatsServer, None] = {}
+        for address in islice(addresses, _MAX_SERVERS):
+            with contextlib.suppress(ValueError):
+                told[NatsServer.of(address, tls=told_by.tls, name=told_by.name)] = None
+        known = [server for server in self._servers if server in self._configured or server in told]
+        self._servers = [*known, *(server for server in told if server not in known)]
 
     def on_room(self) -> None:
         """Goes on sending."""

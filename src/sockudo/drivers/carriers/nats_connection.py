@@ -32,8 +32,8 @@ class NatsOwner(Protocol):
     """Whose connection it is."""
 
     def on_message(self, sid: bytes, payload: bytes) -> None: ...
-    def on_servers(self, addresses: Iterable[str]) -> None:
-        """Takes the other servers of the cluster, as this one knows them."""
+    def on_servers(self, told_by: NatsServer, addresses: Iterable[str]) -> None:
+        """Takes the servers of the cluster, as this one knows them now."""
 
     def on_room(self) -> None:
         """There is room to send more."""
@@ -71,7 +71,7 @@ class NatsConnection(asyncio.Protocol):
         except BaseException as error:
             connection.end("it could not be used")
             await connection.close()
-            if not isinstance(error, OSError | TimeoutError | ProtocolError):
+            if not isinstance(error, OSError | TimeoutError | ProtocolError | UnicodeError):
                 raise
             problem = connection.refused or _reason(error, timeout_ms)
             remedy = login.remedy if _is_login(problem) else "Start it, or correct adapter.nats.servers"
@@ -94,7 +94,7 @@ class NatsConnection(asyncio.Protocol):
     async def _start_tls(self, context: ssl.SSLContext) -> None:
         if self._transport is None:
             raise ConnectionResetError("the connection was closed")
-        self._transport = await self._loop.start_tls(self._transport, self, context, server_hostname=self.server.host)
+        self._transport = await self._loop.start_tls(self._transport, self, context, server_hostname=self.server.name)
         if self._transport is None:
             raise ConnectionResetError("the connection was closed")
         self._transport.set_write_buffer_limits(_HIGH, _LOW)
@@ -119,9 +119,10 @@ class NatsConnection(asyncio.Protocol):
             self.write(PING)
         return done
 
-    async def echo(self, subject: bytes, sid: bytes) -> None:
-        """Subscribes to a subject of nobody's and publishes on it, to see whether this user may."""
-        self.write(b"SUB %b %b\r\n%bUNSUB %b\r\n" % (subject, sid, publish_line(subject, b""), sid))
+    async def probe(self, subjects: Iterable[bytes]) -> None:
+        """Subscribes to subjects of nobody's and publishes on them: ``refused`` says then whether this user may."""
+        for subject in subjects:
+            self.write(b"SUB %b 0\r\n%bUNSUB 0\r\n" % (subject, publish_line(subject, b"")))
         await self.flush()
 
     def end(self, reason: str) -> None:
@@ -188,7 +189,7 @@ class NatsConnection(asyncio.Protocol):
             self.max_payload = longest
         addresses = info.get("connect_urls")
         if isinstance(addresses, list):
-            self._owner.on_servers(address for address in addresses if isinstance(address, str))
+            self._owner.on_servers(self.server, (address for address in addresses if isinstance(address, str)))
         if not self._info.done():
             self._info.set_result(info)
         elif info.get("ldm"):

@@ -25,11 +25,12 @@ _BLOCK: Final = re.compile(r"-+BEGIN ([A-Z ]+)-+\s+(\S+)\s+-+END \1-+")
 
 
 class NatsServer(NamedTuple):
-    """Where a server is. ``tls``: its address asks for it."""
+    """Where a server is. ``tls``: its address asks for it. ``name`` is whom its certificate is for."""
 
     host: str
     port: int
     tls: bool
+    name: str
 
     @property
     def place(self) -> str:
@@ -38,10 +39,15 @@ class NatsServer(NamedTuple):
         return f"{host}:{self.port}"
 
     @classmethod
-    def of(cls, address: str, *, tls: bool = False) -> NatsServer:
-        """The server of an address of the configuration, or of those that a server tells of its cluster."""
+    def of(cls, address: str, *, tls: bool = False, name: str = "") -> NatsServer:
+        """The server of an address of the configuration, or of one that a server tells of its cluster.
+
+        The second kind has no names, so the certificate is for the ``name`` of the one that told. Raises ValueError
+        for what is no address.
+        """
         url = urlsplit(address if "://" in address else f"nats://{address}")
-        return cls(url.hostname or "", url.port or PORT, tls or url.scheme == "tls")
+        host = url.hostname or ""
+        return cls(host, url.port or PORT, tls or url.scheme == "tls", name or host)
 
 
 class NatsLogin:
