@@ -17,6 +17,8 @@ PAGES = (
     "/dashboard/api/v1/configuration",
     "/dashboard/api/v1/metrics",
     "/dashboard/api/v1/metrics?format=text",
+    "/dashboard/nodes",
+    "/dashboard/api/v1/nodes",
     "/dashboard/apps",
     "/dashboard/apps/-/new",
     "/dashboard/apps/{app}",

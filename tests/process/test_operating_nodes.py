@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -13,12 +15,14 @@ import pytest
 from msgspec import structs
 
 from sockudo import errors
+from sockudo.base.version import __version__
 from sockudo.storage import joined_claims
 from sockudo.storage.occupants import Occupant
 from sockudo.storage.places import SqlPlace, occupants_in
 from support.databases import DatabaseServer
 from support.joined import Pair, pair_of
 
+_PASSWORD = "correct horse battery"
 _FAST = {"adapter": {"cluster_health": {"heartbeat_interval_ms": 100, "node_timeout_ms": 500}}}
 
 
@@ -62,6 +66,95 @@ async def test_a_node_stays_ready_for_its_grace(tmp_path: Path) -> None:
         for _ in range(20):
             assert (await pair.get(0, "/up")).text == "OK"
             await asyncio.sleep(0.05)
+
+
+# ---- looking at all, and draining one ----
+
+
+@pytest.fixture
+async def watched(tmp_path: Path) -> AsyncIterator[Pair]:
+    """Two servers with dashboards; those of a pair have the names ``node-a`` and ``node-b``."""
+    operators = {
+        "metrics": {"enabled": True, "port": 0},
+        "dashboard": {"enabled": True, "password": _PASSWORD},
+        # One that does not answer is not held dead meanwhile.
+        "adapter": {"cluster_health": {"heartbeat_interval_ms": 100, "node_timeout_ms": 8000}},
+    }
+    async with pair_of(tmp_path, operators, shared=False, joined="carrier") as pair:
+        yield pair
+
+
+async def command(pair: Pair, server: int, *arguments: str) -> tuple[int, str, str]:
+    """Exit code and output of ``sockudo nodes`` against one of the servers."""
+    url = f"http://127.0.0.1:{pair.servers[server].metrics_port}"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "sockudo", "nodes", *arguments,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env=dict(os.environ, SOCKUDO_DASHBOARD_URL=url, SOCKUDO_DASHBOARD_PASSWORD=_PASSWORD),
+    )  # fmt: skip
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_every_node_can_be_asked_for_all(watched: Pair) -> None:
+    for _ in range(3):
+        await watched.client(1)
+    for server in (0, 1):
+        code, out, _ = await command(watched, server, "--json")
+        assert code == 0
+        told = json.loads(out)
+        assert told["complete"]
+        assert [(node["name"], node["me"]) for node in told["nodes"]] == [
+            ("node-a", server == 0),
+            ("node-b", server == 1),
+        ]
+        assert [node["report"]["connections"] for node in told["nodes"]] == [0, 3]
+        for node in told["nodes"]:
+            report = node["report"]
+            assert report["version"] == __version__
+            assert report["uses"]["nodes"] == "a broker inside the process"
+            assert report["address"].startswith("http://127.0.0.1:")
+            assert node["clock_skew"] == 0.0
+            assert node["beat_age"] < 1
+            assert not report["draining"]
+    code, out, _ = await command(watched, 0)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["node", "node-a", "node-b"]
+
+
+async def test_a_node_that_is_silent_is_shown_as_such(watched: Pair) -> None:
+    watched.carriers[1].mute = True
+    code, out, err = await command(watched, 0, "--json")
+    assert (code, json.loads(out)["complete"]) == (1, False)
+    assert "Not every node has answered in time" in err
+
+
+async def test_a_node_is_drained_from_another_one(watched: Pair) -> None:
+    clients = [await watched.client(1) for _ in range(3)]
+    code, _, err = await command(watched, 0, "drain", "node-b", "--seconds", "1", "--yes")
+    assert (code, err) == (0, "The node node-b is draining.\n")
+    answer = await until_up(watched, 1, lambda answer: answer.status_code == 503)
+    assert answer.text == "DRAINING"
+    for client in clients:
+        for _ in range(100):
+            if client.closed is not None:
+                break
+            await asyncio.sleep(0.05)
+        assert client.closed is not None
+        assert client.closed.code == 4200
+    assert (await watched.get(0, "/up")).text == "OK"
+    owners = {
+        server.services.membership.owner(f"key-{number}").name for server in watched.servers for number in range(50)
+    }
+    assert owners == {"node-a"}
+    # It still serves its backends, and what they publish reaches everyone.
+    client = await watched.client(0)
+    await client.subscribe("news")
+    await watched.backends[1].publish("news", "tide", {"height": 3})
+    await client.expect("tide", channel="news", data={"height": 3})
+    _, out, _ = await command(watched, 1, "--json")
+    assert [node["report"]["draining"] for node in json.loads(out)["nodes"]] == [False, True]
 
 
 # ---- one store ----

@@ -12,6 +12,10 @@ from urllib.parse import urlencode
 from starlette.routing import Route
 
 from sockudo.base.loop_watch import LoopWatch
+from sockudo.cluster.in_process import join_network
+from sockudo.cluster.nodes import NodeReport, Nodes
+from sockudo.cluster.readiness import Readiness
+from sockudo.cluster.router import Router
 from sockudo.dashboard.access import Gate
 from sockudo.dashboard.app import dashboard_routes
 from sockudo.dashboard.board import Board
@@ -22,9 +26,27 @@ from sockudo.webhooks.dashboard.area import webhook_area
 from support.edge import EdgeNode, settings
 from support.server import Reply
 
-__all__ = ["PASSWORD", "Call", "Desk", "Visitor", "board_of"]
+__all__ = ["PASSWORD", "REPORT", "Call", "Desk", "LoneNode", "Visitor", "board_of"]
 
 PASSWORD = "a password for tests"
+REPORT = NodeReport(
+    version="1.0",
+    at=1000.0,
+    started_at=940.0,
+    connections=7,
+    channels=3,
+    cpu=0.25,
+    memory=1 << 20,
+    loop_lag_ms=1.5,
+    round_trip_ms=0.0,
+    versions=(100, 101),
+    unreadable=0,
+    draining=False,
+    role="default",
+    address="http://10.0.0.1:6001",
+    uses={"apps": "sqlite"},
+)
+"""What a node tells."""
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -47,9 +69,26 @@ class Call:
         return Reply(self.status, dict(self.headers), bytes(self.body))
 
 
-def board_of(node: EdgeNode, watch: LoopWatch | None = None) -> Board:
-    """The dashboard's view of a node without sockets."""
+class LoneNode:
+    """A node that writes down how long it was to drain."""
+
+    def __init__(self, report: NodeReport = REPORT) -> None:
+        self.drained: list[float] = []
+        self._report = report
+
+    def report(self) -> NodeReport:
+        return self._report
+
+    def drain(self, seconds: float) -> None:
+        self.drained.append(seconds)
+
+
+def board_of(node: EdgeNode, watch: LoopWatch | None = None, this: LoneNode | None = None) -> Board:
+    """The dashboard's view of a node without sockets, which is ``lone`` among nodes."""
     parts = node.components
+    bus, membership = join_network(lambda callback: None, name="lone")
+    router = Router()
+    bus.attach(router)
     return Board(
         apps=node.edge.apps,
         gateway=node.gateway,
@@ -62,6 +101,8 @@ def board_of(node: EdgeNode, watch: LoopWatch | None = None) -> Board:
         presence_history=parts.presence_history,
         tails=node.tails,
         apply_changes=lambda _: None,
+        nodes=Nodes(bus, membership, router, this or LoneNode(), node.clock.time),
+        readiness=Readiness(membership, "", lambda: 0.0),
         areas=[webhook_area(parts.webhooks), push_area(parts.push_services)],
         loop=watch or LoopWatch(),
     )
@@ -73,7 +114,8 @@ class Desk:
     def __init__(self, routes: Sequence[Route] = (), **dashboard: Any) -> None:
         self.node = EdgeNode(settings=settings(dashboard={"password": PASSWORD, **dashboard}))
         self.clock = self.node.clock
-        self.board = board_of(self.node)
+        self.lone = LoneNode()
+        self.board = board_of(self.node, this=self.lone)
         self.routes = dashboard_routes(self.board)
         self.app = Gate(self.board, Pages([*self.routes, *routes], partial(error_reply, self.board)))
 

@@ -63,8 +63,18 @@ async def pair_of(folder: Path, changes: dict[str, object], *, shared: bool, joi
         for name in "ab":
             folder.mkdir(exist_ok=True)
             config = folder / f"{name}.json"
-            config.write_text(json.dumps(CONFIG | changes | {"data_dir": str(folder / ("a" if shared else name))}))
-            settings = load(path=config, environ={}, cwd=folder, dev=True).settings
+            config.write_text(
+                json.dumps(
+                    CONFIG
+                    | changes
+                    | {
+                        "data_dir": str(folder / ("a" if shared else name)),
+                        "instance": {"process_id": f"node-{name}"} | dict(changes.get("instance", {})),
+                    }
+                )
+            )
+            environ = {"INSTANCE_PROCESS_ID": f"node-{name}"}
+            settings = load(path=config, environ=environ, cwd=folder, dev=True).settings
             carrier = broker.carrier() if joined == "carrier" else None
             if carrier is not None:
                 pair.carriers.append(carrier)

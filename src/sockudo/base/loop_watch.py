@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from math import ceil
 from typing import Final
 
 import structlog
@@ -89,6 +90,11 @@ class LoopWatch:
                 hint = {"cause": cause, "remedy": _REMEDIES[cause]}
             _log.warning("the event loop was blocked", milliseconds=round(milliseconds), times=self._unsaid, **hint)
             self._warned_at, self._unsaid = now, 0
+
+    def p99_ms(self) -> float | None:
+        """What 99 of 100 measurements of the last ten seconds stayed below; None before the first one."""
+        ordered = sorted(self.recent)
+        return ordered[ceil(0.99 * len(ordered)) - 1] if ordered else None
 
     def take_worst_ms(self) -> float:
         """The worst since the last call: what a scrape reports, so that no stall falls between two scrapes."""

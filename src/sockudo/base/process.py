@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import resource
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-__all__ = ["descriptor_limit", "open_descriptors", "reserved_descriptors", "resident_bytes"]
+__all__ = ["CpuShare", "descriptor_limit", "open_descriptors", "reserved_descriptors", "resident_bytes"]
 
+_CPU_WINDOW: Final = 5.0
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -18,6 +21,26 @@ def resident_bytes() -> int | None:
         return int(Path("/proc/self/statm").read_bytes().split()[1]) * _PAGE
     except (OSError, ValueError, IndexError):
         return None
+
+
+class CpuShare:
+    """What share of a core this process uses: over the last seconds, however often that is asked."""
+
+    def __init__(
+        self, now: Callable[[], float] = time.monotonic, used: Callable[[], float] = time.process_time
+    ) -> None:
+        self._now = now
+        self._used = used
+        self._before = self._latest = (now(), used())
+
+    def read(self) -> float:
+        """Since 5 to 10 seconds ago, or since the start; 1.0 is one core."""
+        now, used = self._now(), self._used()
+        if now - self._latest[0] >= _CPU_WINDOW:
+            # After a long pause the last mark is too old to be of use, and the only one.
+            self._before, self._latest = self._latest, (now, used)
+        elapsed = now - self._before[0]
+        return (used - self._before[1]) / elapsed if elapsed > 0 else 0.0
 
 
 def open_descriptors() -> int | None:

@@ -82,6 +82,7 @@ class InProcessMembership:
     def __init__(self, me: Node, network: Network) -> None:
         self.me = me
         self.draining = False
+        self.round_trip = 0.0
         self.deaf = False
         self._network = network
         self._observers: list[Callable[[NodeChange], None]] = []
@@ -100,6 +101,9 @@ class InProcessMembership:
 
     def fenced(self) -> bool:
         return self.me.id not in self._network.members
+
+    def heard(self, node_id: str) -> float:
+        return 0.0
 
     def unheard(self) -> float:
         return 0.0

@@ -93,6 +93,7 @@ class NetworkMembership:
         self.timing = timing
         self.deaf = False
         self.draining = False
+        self.round_trip = 0.0
         self.connections: Callable[[], Mapping[str, int]] = dict
         self._base = timing
         self._clock = clock
@@ -132,6 +133,10 @@ class NetworkMembership:
     def fenced(self) -> bool:
         now = self._clock()
         return self._gone or now < self._fenced_until or now - self._heard_self > self.timing.fence
+
+    def heard(self, node_id: str) -> float:
+        peer = self._peers.get(node_id)
+        return 0.0 if peer is None else max(self._clock() - peer.heard_beat, 0.0)
 
     def unheard(self) -> float:
         return max(self._clock() - self._well, 0.0) if self.deaf or self.fenced() else 0.0
@@ -203,6 +208,7 @@ class NetworkMembership:
     def take_own_ping(self, ping: Ping) -> None:
         """What this node sent to itself came back."""
         self._ping_back = max(self._ping_back, ping.sent)
+        self.round_trip = max(self._clock() - ping.sent, 0.0)
         self._hear_self()
 
     def take_dead(self, dead: Dead) -> None:

@@ -95,6 +95,11 @@ class NetworkBus:
         self._timer: asyncio.TimerHandle | None = None
         self._up = asyncio.Event()
 
+    @property
+    def unreadable(self) -> int:
+        """Envelopes and items that were not understood, since the start: of another version, or no node's."""
+        return self._reader.unreadable
+
     # ---- life ----
 
     def attach(self, receiver: Receiver) -> None:

@@ -145,6 +145,9 @@ class Membership(Protocol):
     draining: bool
     """Whether this node is about to go: see `drain`."""
 
+    round_trip: float
+    """Seconds that its last message to itself took; 0.0 where nothing is between."""
+
     def live(self) -> Sequence[Node]:
         """Every live node, this one included, ordered by id."""
 
@@ -156,6 +159,9 @@ class Membership(Protocol):
 
     def fenced(self) -> bool:
         """Whether the others may hold this node dead by now: then it must not number, answer or publish anything."""
+
+    def heard(self, node_id: str) -> float:
+        """Seconds since the last beat of a node; 0.0 for this one, and where a node shows otherwise that it lives."""
 
     def unheard(self) -> float:
         """For how many seconds this node has not heard itself, or may be held dead; 0.0 while all is well."""

@@ -15,6 +15,7 @@ from sockudo.dashboard import (
     error_pages,
     inspector,
     login,
+    nodes,
     operations,
     overview,
     why,
@@ -36,6 +37,7 @@ AREAS = (
     inspector,
     why,
     error_pages,
+    nodes,
 )
 """The modules with pages: each has ``routes(board)``, as have the areas of wings."""
 

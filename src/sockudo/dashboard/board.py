@@ -16,6 +16,8 @@ from sockudo.auth.passwords import Credentials
 from sockudo.base.clock import Clock
 from sockudo.base.components import Component
 from sockudo.base.loop_watch import LoopWatch
+from sockudo.cluster.nodes import Nodes
+from sockudo.cluster.readiness import Readiness
 from sockudo.config import Settings
 from sockudo.dashboard.attempts import Attempts
 from sockudo.dashboard.plots import Figures
@@ -98,6 +100,8 @@ class Board:
     presence_history: Component[PresenceHistory]
     tails: Tails
     apply_changes: Callable[[Changes], None]
+    nodes: Nodes
+    readiness: Readiness
     areas: Sequence[Area] = ()
     loop: LoopWatch = field(default_factory=LoopWatch)
     metrics: Metrics | None = None

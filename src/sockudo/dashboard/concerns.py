@@ -33,7 +33,9 @@ def concerns(board: Board) -> list[Concern]:
 
 def _capacity(board: Board) -> Iterator[Concern]:
     if board.gateway.draining:
-        yield Concern("bad", "The server is shutting down: new connections are refused.")
+        yield Concern("bad", "The server is draining or shutting down: new connections are refused.")
+    if (reason := board.readiness.reason) is not None:
+        yield Concern("bad", f"This node is not ready: {reason}.", "/dashboard/nodes")
     if not any(app.enabled for app in board.apps.all()):
         yield Concern("bad", "No app is enabled: nobody can connect.", "/dashboard/apps")
     connections = board.gateway.hub.connection_count()

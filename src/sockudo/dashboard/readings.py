@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import ceil, nan
+from math import nan
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sockudo.base.process import resident_bytes
@@ -138,10 +138,9 @@ class NodeReader:
 
     def _lag(self) -> tuple[float, float]:
         loop = self._loop
-        recent = list(loop.recent)
+        recent, p99 = list(loop.recent), loop.p99_ms()
         fresh = recent[max(0, len(recent) - (loop.measured - self._measured)) :] if recent else []
         self._measured = loop.measured
-        if not fresh:
+        if not fresh or p99 is None:
             return nan, nan
-        ordered = sorted(recent)
-        return ordered[ceil(0.99 * len(ordered)) - 1], max(fresh)
+        return p99, max(fresh)

@@ -45,7 +45,8 @@ NAVIGATION = (
     ("Inspector", "/dashboard/inspector"),
     ("Why?", "/dashboard/why"),
 )
-"""Name and path of each area of the core, in the order of the menu; those of wings come behind."""
+"""Name and path of each area of the core, in the order of the menu; nodes, where there can be several, and those of
+wings come behind."""
 
 
 @cache
@@ -131,12 +132,17 @@ def page(
         "csrf_token": "" if session is None else session.csrf,
         "notices": notices,
         "app_count": len(board.apps.all()),
-        "navigation": (*NAVIGATION, *((area.title, area.path) for area in board.areas)),
+        "navigation": _navigation(board),
         **context,
     }
     found = _environment(board.templates).get_template(template)
     body = found.render(values) if part is None else "".join(found.blocks[part](found.new_context(values)))
     return Response(body, status, headers={"vary": "HX-Request", **(headers or {})}, media_type="text/html")
+
+
+def _navigation(board: Board) -> tuple[tuple[str, str], ...]:
+    nodes = (("Nodes", "/dashboard/nodes"),) if board.nodes.several else ()
+    return (*NAVIGATION, *nodes, *((area.title, area.path) for area in board.areas))
 
 
 def wants_part(request: Request) -> bool:

@@ -12,7 +12,7 @@ from sockudo import errors
 from sockudo.edge.context import Edge
 from sockudo.sessions import Session
 
-__all__ = ["end_requests", "end_sessions"]
+__all__ = ["drain_sessions", "end_requests", "end_sessions"]
 
 _log = structlog.get_logger("sockudo.server")
 
@@ -20,6 +20,7 @@ _log = structlog.get_logger("sockudo.server")
 # the same moment.
 _PER_SECOND = 1000
 _AT_ONCE = 50
+_APART = 0.05
 _LOOK_EVERY = 0.02
 
 
@@ -45,6 +46,19 @@ async def end_sessions(edge: Edge, grace: float, window: float | None = None) ->
     return deadline
 
 
+async def drain_sessions(edge: Edge, seconds: float) -> None:
+    """Tells every session 4200, spread over so many seconds; the server goes on running, for HTTP requests alone.
+
+    From the first moment on upgrades are answered 503 and ``/up`` says DRAINING, so that a balancer sends clients
+    elsewhere.
+    """
+    edge.gateway.draining = True
+    sessions = [session for session in edge.gateway.sessions() if not session.ended]
+    _log.warning("an operator drains this node", connections=len(sessions), seconds=seconds)
+    await _say_goodbye(sessions, seconds)
+    _log.info("this node is drained")
+
+
 async def end_requests(edge: Edge, deadline: float) -> None:
     """Finishes the HTTP requests under way and closes their connections; for after the listeners are closed."""
     for protocol in list(edge.state.connections):
@@ -55,10 +69,12 @@ async def end_requests(edge: Edge, deadline: float) -> None:
 
 
 async def _say_goodbye(sessions: Sequence[Session], spread: float) -> None:
+    """To all of them within ``spread`` seconds, in groups."""
     now = asyncio.get_running_loop().time
+    at_once = max(1, min(_AT_ONCE, int(len(sessions) * _APART / spread))) if spread else _AT_ONCE
     started = now()
     for place, session in enumerate(sessions):
-        if place and place % _AT_ONCE == 0:
+        if place and place % at_once == 0:
             await asyncio.sleep(max(0.0, started + spread * place / len(sessions) - now()))
         if not session.ended:
             session.end(errors.SERVER_SHUTDOWN())

@@ -38,6 +38,7 @@ _GROUPS: Final = {
     "webhooks": "sockudo.webhooks.cli",
     "push": "sockudo.push.cli",
     "dashboard": "sockudo.cli.dashboard",
+    "nodes": "sockudo.cli.nodes",
     "apps": "sockudo.cli.apps",
     "config": "sockudo.cli.config",
     "token": "sockudo.cli.token",
@@ -45,7 +46,7 @@ _GROUPS: Final = {
 
 
 _PANELS: Final = {
-    "Run a server": ("serve", "config", "apps", "dashboard", "backup", "restore"),
+    "Run a server": ("serve", "config", "apps", "dashboard", "nodes", "backup", "restore"),
     "Publish and listen": ("publish", "listen", "channels", "history", "token"),
     "Webhooks and notifications": ("webhooks", "push"),
     "Find what is wrong": ("doctor", "tail", "explain", "version"),

@@ -21,6 +21,7 @@ from sockudo.base.spans import Tracer
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.cluster.carrier import Carrier
 from sockudo.cluster.in_process import Network
+from sockudo.cluster.nodes import Nodes
 from sockudo.config import Settings
 from sockudo.config.apps import App
 from sockudo.dashboard.board import Board
@@ -63,11 +64,11 @@ from sockudo.monitoring.health import HealthChecks
 from sockudo.monitoring.tails import Tails
 from sockudo.server.listening import warn_of_no_metrics
 from sockudo.server.services import Services
+from sockudo.server.this_node import RunningNode, joined_claims
 from sockudo.server.worker import WorkerPlace
 from sockudo.sessions.orders import end_tokens
 from sockudo.sessions.sweeper import sweep
 from sockudo.storage.claims import Claims, places
-from sockudo.storage.joined_claims import JoinedClaims, JoinedPlace, Peers, joined_places
 from sockudo.storage.occupants import Occupant, Place
 from sockudo.tracing import Tracing, start_tracing
 
@@ -130,7 +131,7 @@ class Server:
         try:
             await self._claim_places()
             self._build()
-            self._joined = self._joined_claims()
+            self._joined = joined_claims(self.services, self._carrier)
             self._stack.push_async_callback(self._joined.close)
             self._stack.push_async_callback(self.services.close)
             await self._joined.check()
@@ -153,22 +154,6 @@ class Server:
         self._claims = Claims(wanted, shared=self.settings.instance.shared_stores)
         self._stack.push_async_callback(self._claims.close)
         await self._claims.start()
-
-    def _joined_claims(self) -> JoinedClaims:
-        """Nothing to claim for a server that is alone."""
-        settings, services, members = self.settings, self.services, self.services.membership
-        wanted: Sequence[JoinedPlace] = ()
-        if self._carrier is not None:
-            occupant = Occupant.current(self.clock.time(), members.me.id, self._carrier.name)
-            wanted = joined_places(settings, occupant)
-        timeout = settings.adapter.cluster_health.node_timeout_ms / 1000
-        return JoinedClaims(
-            wanted,
-            Peers(members.is_alive, lambda: members.unheard() == 0.0, timeout),
-            services.readiness.hold_apart,
-            self.clock.monotonic,
-            shared=settings.instance.shared_stores,
-        )
 
     def _build(self) -> None:
         settings = self.settings
@@ -228,6 +213,8 @@ class Server:
 
     def _build_operators(self) -> None:
         settings, services = self.settings, self.services
+        self.node = RunningNode(services, self.edge)
+        self._stack.push_async_callback(self.node.close)
         self.watch = LoopWatch(waiting=services.hub.connection_count)
         self.board = Board(
             apps=services.apps,
@@ -243,7 +230,10 @@ class Server:
             apply_changes=services.apply_edits,
             areas=[wing.area() for wing in services.wings] if settings.dashboard.enabled else (),
             loop=self.watch,
+            nodes=Nodes(services.bus, services.membership, services.router, self.node, self.clock.time),
+            readiness=services.readiness,
         )
+        self.node.board = self.board
         if settings.dashboard.enabled:
             # Its pages take a while to import, which servers without it should not pay for.
             from sockudo.dashboard.app import dashboard_app
@@ -400,6 +390,7 @@ class Server:
         await self._stop(None)
 
     async def _stop(self, window: float | None) -> None:
+        await self.node.close()
         deadline = await end_sessions(self.edge, self.settings.shutdown_grace_period, window)
         # Its event streams would keep their connections open.
         await self.board.close()

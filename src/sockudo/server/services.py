@@ -23,7 +23,7 @@ from sockudo.cluster.directory import Directory
 from sockudo.cluster.in_process import Network, join_network
 from sockudo.cluster.items import ALL
 from sockudo.cluster.members import Timing
-from sockudo.cluster.network import join_carrier
+from sockudo.cluster.network import NetworkBus, join_carrier
 from sockudo.cluster.ports import Bus, Membership, Received
 from sockudo.cluster.readiness import Readiness
 from sockudo.cluster.router import Router
@@ -85,9 +85,11 @@ class Services:
         self.clock = clock
         self.first_app: App | None = None
         self.bus, self.membership = _join(settings, loop, network, carrier)
-        through = "" if carrier is None else carrier.name
-        self.readiness = Readiness(self.membership, through, lambda: self.settings.cluster.up_grace)
-        self._router = router = Router()
+        # Where other processes may join; None inside this one.
+        self.carried = self.bus if isinstance(self.bus, NetworkBus) else None
+        self.through = "" if carrier is None else carrier.name
+        self.readiness = Readiness(self.membership, self.through, lambda: self.settings.cluster.up_grace)
+        self.router = router = Router()
         observers = Observers()
         self.inspector = inspector = Inspector(clock.time, observers)
         deltas = DeltaNode(_delta_options(settings), clock.time)
@@ -176,7 +178,7 @@ class Services:
         await self._open_apps()
         await self.revocations.start(self.clock.time())
         await self._opener.start()
-        self.bus.attach(self._router)
+        self.bus.attach(self.router)
         await self.bus.open()
         self.bus.subscribe(ALL)
 

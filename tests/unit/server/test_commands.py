@@ -23,7 +23,7 @@ def test_every_command_has_help_with_an_example(run: Any, command: str) -> None:
 def test_the_list_names_every_command_and_where_to_start(run: Any) -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for command in (*COMMANDS, "history", "apps", "config", "token"):
+    for command in (*COMMANDS, "history", "apps", "config", "token", "nodes"):
         assert f" {command} " in result.stdout
     assert "sockudo serve --dev" in result.stdout
 
@@ -52,7 +52,7 @@ def test_help_is_wrapped_at_the_width_of_the_terminal(
 
 
 def test_groups_are_loaded_when_asked_for(run: Any) -> None:
-    for group in ("history", "apps", "config", "token"):
+    for group in ("history", "apps", "config", "token", "nodes"):
         result = run(group, "--help")
         assert result.exit_code == 0
         assert f"sockudo {group}" in result.stdout

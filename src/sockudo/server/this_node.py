@@ -1,0 +1,102 @@
+"""What this node tells the others about itself, and how it drains when one of them asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sockudo.base.process import CpuShare, resident_bytes
+from sockudo.base.tasks import end_tasks, start_tasks
+from sockudo.base.version import __version__
+from sockudo.cluster.nodes import NodeReport
+from sockudo.cluster.wire import OLDEST_VERSION, VERSION
+from sockudo.edge.drain import drain_sessions
+from sockudo.storage.joined_claims import JoinedClaims, JoinedPlace, Peers, joined_places
+from sockudo.storage.occupants import Occupant
+
+if TYPE_CHECKING:
+    from sockudo.cluster.carrier import Carrier
+    from sockudo.config import Settings
+    from sockudo.dashboard.board import Board
+    from sockudo.edge.context import Edge
+    from sockudo.server.services import Services
+
+__all__ = ["RunningNode", "joined_claims", "uses"]
+
+
+class RunningNode:
+    """`ThisNode` of a server; ``board`` is what its operators see."""
+
+    def __init__(self, services: Services, edge: Edge) -> None:
+        self._services = services
+        self._edge = edge
+        self._cpu = CpuShare()
+        self._draining: list[asyncio.Task[None]] = []
+        # The server's to fill in.
+        self.board: Board | None = None
+
+    def report(self) -> NodeReport:
+        services, members, board = self._services, self._services.membership, self.board
+        connections, channels = services.view.totals()
+        now = services.clock.time()
+        return NodeReport(
+            version=__version__,
+            at=now,
+            started_at=now if board is None else board.started_at,
+            connections=connections,
+            channels=channels,
+            cpu=self._cpu.read(),
+            memory=resident_bytes(),
+            loop_lag_ms=None if board is None else board.loop.p99_ms(),
+            round_trip_ms=members.round_trip * 1000,
+            versions=(OLDEST_VERSION, VERSION),
+            unreadable=0 if services.carried is None else services.carried.unreadable,
+            draining=services.gateway.draining,
+            role=services.settings.server_role,
+            address=next((address for _, address in board.listeners), "") if board is not None else "",
+            uses=uses(services.settings, services.through),
+        )
+
+    def drain(self, seconds: float) -> None:
+        if not self._draining and not self._services.gateway.draining:
+            self._services.membership.drain()
+            self._draining = start_tasks(drain_sessions(self._edge, seconds))
+
+    async def close(self) -> None:
+        """Ends what is left of draining; the server is about to end every connection itself."""
+        await end_tasks(self._draining)
+
+
+def joined_claims(services: Services, carrier: Carrier | None) -> JoinedClaims:
+    """The databases that this node shares with others; nothing for a server that is alone."""
+    settings, members, clock = services.settings, services.membership, services.clock
+    wanted: Sequence[JoinedPlace] = ()
+    if carrier is not None:
+        wanted = joined_places(settings, Occupant.current(clock.time(), members.me.id, carrier.name))
+    timeout = settings.adapter.cluster_health.node_timeout_ms / 1000
+    return JoinedClaims(
+        wanted,
+        Peers(members.is_alive, lambda: members.unheard() == 0.0, timeout),
+        services.readiness.hold_apart,
+        clock.monotonic,
+        shared=settings.instance.shared_stores,
+    )
+
+
+def uses(settings: Settings, through: str) -> dict[str, str]:
+    """What a node keeps where, and what joins it with others; without users and passwords."""
+    history, push, database = settings.history, settings.push, settings.database
+    found = {"apps": settings.app_manager.driver, "webhooks": settings.queue.driver}
+    if history.enabled:
+        found["history"] = history.backend
+    found["push"] = push.storage_driver
+    postgres, mysql, redis = database.postgres, database.mysql, database.redis
+    places = {
+        "pgsql": f"postgres {postgres.host}:{postgres.port}/{postgres.database}",
+        "mysql": f"mysql {mysql.host}:{mysql.port}/{mysql.database}",
+        "redis": f"redis {redis.host}:{redis.port}",
+    }
+    places["postgres"] = places["pgsql"]
+    shown = {what: places.get(driver, driver) for what, driver in found.items()}
+    return {"nodes": through, **shown} if through else shown
