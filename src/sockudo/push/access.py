@@ -1,5 +1,5 @@
 """Who asks for something of push: a backend, or a device for itself (spec: push § 1), with its identity token, which is
-made once, told once and kept as a slow hash (spec: push § 2.1).
+made once, shown once and kept as a slow hash (spec: push § 2.1).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SUBSCRIBE: Final = "push-subscribe"
 Result = TypeVar("Result")
 
 _ITERATIONS: Final = 120_000
-# More would let whoever can write to the store keep a thread busy for minutes.
+# More would let a writer to the store keep a thread busy for minutes.
 _MOST_ITERATIONS: Final = 10_000_000
 _STORED: Final = re.compile(r"pbkdf2-sha256\$([0-9]{1,9})\$([A-Za-z0-9_-]{22})(?:==)?\$([A-Za-z0-9_-]{43})=?")
 _LONGEST_TOKEN: Final = 512

@@ -1,7 +1,7 @@
 """Whether a publish is taken, and what is kept of it when it is (spec: push § 3 and 5).
 
 The steps are taken in that order. That a device does not exist, or that a scheduled publish
-is late, is said only of a publish that is new. Whoever repeats one that was accepted learns what became of it, also
+is late, is the answer to a new publish alone. The repetition of an accepted one is answered with its result, also
 when its device has gone since.
 """
 
@@ -159,7 +159,7 @@ _DAY_MS: Final = 86_400_000
 
 
 def idempotency_keys(intent: PublishIntent, *, chosen: bool) -> Keys:
-    """By its id and by what it says; an id that was made up here is known to nobody, so it is enough.
+    """By its id and its content; an id that was made here is known to no other caller, so it is enough.
 
     A publish that waits is remembered for a day after its time.
     """

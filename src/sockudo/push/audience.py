@@ -22,7 +22,7 @@ _RATE_SECONDS: Final = 1
 
 
 class Audience(NamedTuple):
-    """``missing`` are the targets that reach nobody, as their kind and id; ``devices`` those that targets name.
+    """``missing`` are the targets without a recipient, as their kind and id; ``devices`` those that targets name.
 
     ``lost`` is the id of a device when there is no target but devices that do not exist.
     """
@@ -108,7 +108,7 @@ class DeviceRates:
         self._windows = KeyedWindows(_RATE_SECONDS)
 
     def over(self, devices: Sequence[Device], now: float) -> Device | None:
-        """The first device that has had enough; otherwise each of them has had one more. ``now`` is monotonic."""
+        """The first device that has reached its limit; otherwise each is counted once more. ``now`` is monotonic."""
         windows = []
         for device in devices:
             if device.rate_policy is None:

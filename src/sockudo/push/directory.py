@@ -118,7 +118,7 @@ class Registrations:
         return device_view(await self.own(access, app_id, device_id))
 
     async def delete(self, access: Access, app_id: str, device_id: str) -> None:
-        """With its subscriptions. A backend may delete what is not there; a device must be, as `own` says."""
+        """With its subscriptions. A backend may delete what is not there; a device must exist, see `own`."""
         if not access.admin:
             await self.own(access, app_id, device_id)
         await self._store.delete_device(app_id, device_id)
@@ -281,8 +281,8 @@ class Templates:
 
 
 class Directory:
-    """The store is opened and closed by whoever made it; close this one before it. ``removals`` hears of apps that are
-    removed, and is run by whoever made it.
+    """The store is opened and closed by its maker; close this one before it. ``removals`` is notified of apps that are
+    removed, and is run by its maker.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Addresses that devices bring along: which of them this server may be made to call (spec: push § 3).
 
-This is the check at registration, of what the address says; whoever sends checks again what its name resolves to.
+This is the check at registration, of the address as text; the sender checks again what its name resolves to.
 """
 
 from __future__ import annotations

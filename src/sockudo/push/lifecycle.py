@@ -72,7 +72,7 @@ _COUNTED: Final[dict[StepKind, tuple[str, ...]]] = {
 class Step(NamedTuple):
     """Something that became of one recipient. A step whose ``key`` was taken before changes nothing.
 
-    ``error`` says why it was not accepted; ``text`` is what the status then says, ``code`` the catalogue's word for it.
+    ``error`` is why it was not accepted; ``text`` is the reason in the status, ``code`` its slug of the catalogue.
     ``event`` is kept beside the status where there is one. ``replaces`` is the counter in which the recipient stood
     already, for a dead letter that was replayed: the outcome takes its place.
     """
@@ -130,11 +130,11 @@ def planned(status: PublishStatus, emitted: int, *, retry_after_ms: int | None =
 
 
 def with_steps(status: PublishStatus, steps: Iterable[Step]) -> PublishStatus:
-    """The status after these steps, each new. While planning goes on nothing is complete, whatever has come already."""
+    """The status after these steps, each new. While planning goes on it is not complete, whichever outcomes it has."""
     counted: Counter[str] = Counter()
     retry_after_ms, text, code = status.retry_after_ms, status.error_reason, status.code
     samples = {_kind_of(sample): sample for sample in status.failures}
-    # What is tried again is said of a publish only as long as nobody is lost to it.
+    # A publish is shown as retrying only as long as no recipient has failed.
     lost = status.counters.settled > status.counters.succeeded
     for step in steps:
         counted.update(_COUNTED[step.kind])

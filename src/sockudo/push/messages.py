@@ -1,7 +1,7 @@
 """The stages that a notification goes through in its job queue, what waits in them, JSON that says its ``kind``
 (spec: push § 7.1), and the keys of messages.
 
-A key says what its message is about, so that the same work is not kept twice.
+A key identifies the subject of its message, so that the same work is not kept twice.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class _Body(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_
 
 
 class PublishLog(_Body, frozen=True, kw_only=True, tag="publishLog"):
-    """A publish that was accepted and waits to be planned; what it says is in the log."""
+    """A publish that was accepted and waits to be planned; its content is in the log."""
 
     app_id: str
     publish_id: str

@@ -1,4 +1,4 @@
-"""Who hears what push finds: endpoints of apps, of publishes that reached nobody and of devices with dead tokens
+"""Reports of push to the endpoints of apps: publishes that reached no recipient and devices with dead tokens
 (spec: push § 9); operators, of providers that refuse what the server is set up with.
 """
 
@@ -18,7 +18,7 @@ from sockudo.push.records import OutcomeError, PublishStatus, State
 __all__ = ["AppWebhooks", "ProviderRefusals", "PushObservers", "PushProbe", "PushWebhooks"]
 
 _FAILED: Final[frozenset[State]] = frozenset({"failed", "expired", "dead_lettered", "quota_exceeded"})
-"""Ends in which nobody was reached."""
+"""Ends without a recipient that was reached."""
 
 _PAUSE: Final = 60.0
 _MOST: Final = 1000
@@ -30,18 +30,18 @@ class AppWebhooks(Protocol):
     """The webhooks of apps, as far as push uses them."""
 
     def tell(self, app_id: str, name: str, about: Mapping[str, Any]) -> None:
-        """Tells the endpoints of an app that list this event; ``about`` has its members."""
+        """Notifies the endpoints of an app that list this event; ``about`` has its members."""
         ...
 
 
 class PushProbe:
-    """Is told what others may want to hear of, and does nothing by itself. Nothing here waits or fails."""
+    """Receives the events of push that others may observe, and does nothing by itself. Nothing here waits or fails."""
 
     def completed(self, status: PublishStatus) -> None:
-        """A publish has ended; it may be told again, of another end, when a late outcome changes it."""
+        """A publish has ended; it may be reported again, with another end, when a late outcome changes it."""
 
     def invalidated(self, app_id: str, publish_id: str, provider: Provider, device_id: str) -> None:
-        """A device was deleted, as its provider said that its token is dead."""
+        """A device was deleted, as its provider reported its token as dead."""
 
     def misconfigured(self, app_id: str, publish_id: str, provider: Provider, error: OutcomeError) -> None:
         """A provider refused what the server is set up with, and not the device or the notification."""
@@ -55,7 +55,7 @@ class PushWebhooks:
         self.enabled = enabled
 
     def publish_ended(self, status: PublishStatus) -> None:
-        """A publish has come to its end; to be told once for each."""
+        """A publish has ended; to be reported once for each."""
         webhooks = self._webhooks() if self.enabled and status.state in _FAILED else None
         if webhooks is None:
             return
@@ -70,7 +70,7 @@ class PushWebhooks:
         webhooks.tell(status.app_id, "push.publish_failed", about)
 
     def device_invalidated(self, app_id: str, device_id: str, provider: Provider, publish_id: str | None) -> None:
-        """A device was deleted, since its provider said that its token is dead."""
+        """A device was deleted, since its provider reported its token as dead."""
         webhooks = self._webhooks() if self.enabled else None
         if webhooks is not None:
             about = {"device_id": device_id, "provider": ROUTE_NAMES[provider], "publish_id": publish_id}

@@ -70,8 +70,8 @@ async def change_status(
 ) -> PublishStatus | None:
     """The status after ``edit``, which returns None to leave it alone: it is then returned as it is.
 
-    None when there is no such publish. When somebody else was faster ``conflict`` is called, and ``edit`` is asked
-    again by the store, which lets nobody else change the status meanwhile: outcomes may come faster than a status can
+    None when there is no such publish. When another writer was faster ``conflict`` is called, and ``edit`` is asked
+    again by the store, which keeps other writers from the status meanwhile: outcomes may come faster than a status can
     be read and replaced. ``edit`` is plain and quick, and may be called in another thread.
     """
     before = await store.status(app_id, publish_id)
@@ -186,7 +186,7 @@ class _Report(msgspec.Struct, rename="camel", kw_only=True):
 
 
 def delivery_report(body: bytes, app_id: str) -> DeliveryEvent:
-    """An outcome that somebody else has seen; reasons are redacted.
+    """An outcome that another system reports; reasons are redacted.
 
     Raises what `sockudo.push.bodies.decoded` does, and errors.INVALID_INPUT.
     """

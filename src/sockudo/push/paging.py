@@ -122,7 +122,7 @@ class PageRequest(NamedTuple):
 
     @property
     def ask(self) -> int:
-        """How many rows to read: one more than wanted tells whether there are more."""
+        """How many rows to read: one more than wanted shows whether there are more."""
         return self.limit + 1
 
 

@@ -176,7 +176,7 @@ class Planning(NamedTuple):
 async def plan_step(
     store: PushStore, intent: PublishIntent, job: ShardJob, seen: Seen, most: int, now_ms: int
 ) -> Planning:
-    """Plans about ``most`` recipients from where ``job`` says; what it found before is in ``seen``.
+    """Plans about ``most`` recipients from the place in ``job``; what it found before is in ``seen``.
 
     A recipient with an outcome is not sent to when a publish is planned again, and keeps its place in the batch.
 

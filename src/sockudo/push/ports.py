@@ -3,7 +3,7 @@
 
 One contract suite runs over every database, that in memory first. Every method raises errors.SERVICE_UNAVAILABLE
 when the store cannot be reached, and errors.INVALID_INPUT for what it cannot hold; nothing has changed then, unless the
-connection was lost while a change was being confirmed. None hangs for good. Whatever changes something has been made
+connection was lost while a change was being confirmed. None hangs for good. A change has been made
 durable when it returns, in one step; changes that are asked for at the same time share a transaction. Lists are sorted
 by the position that `sockudo.push.paging` gives their records, byte by byte, and start strictly behind ``after``.
 """
@@ -213,7 +213,7 @@ class Publishes(Protocol):
         edit: Callable[[PublishStatus], PublishStatus | None],
         now_ms: int,
     ) -> PublishStatus | None:
-        """The status after ``edit``, which nobody can get in between; None when there is none.
+        """The status after ``edit``, which is atomic; None when there is none.
 
         ``edit`` returns None to leave it alone, may be asked more than once, and is called in another thread.
         """
@@ -317,7 +317,7 @@ class PushStore(Devices, Settings, Publishes, Protocol):
         ...
 
     async def lock(self, app_id: str, name: str, owner: str, now_ms: int, until_ms: int) -> bool:
-        """True if nobody else has it at ``now_ms``; the owner may take it again for longer."""
+        """True if it has no other owner at ``now_ms``; the owner may take it again for longer."""
         ...
 
     async def unlock(self, app_id: str, name: str, owner: str) -> None:

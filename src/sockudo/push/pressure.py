@@ -147,7 +147,7 @@ def _waits(depth: Depth) -> int:
 
 
 def _is_late(options: PushSettings, stage: Stage, depth: Depth) -> bool:
-    """Nobody takes dead letters away: they may be as old as they are."""
+    """Dead letters are not consumed: their age is no sign of pressure."""
     return 0 < options.backpressure_lag_threshold_secs * 1000 <= _age(depth) and stage != "dead_letters"
 
 

@@ -176,7 +176,7 @@ class Payload(_Record, frozen=True, kw_only=True):
 
 
 class Target(_Record, frozen=True, kw_only=True, omit_defaults=True):
-    """One entry of ``recipients`` (spec: push § 3): ``type`` says which of the others it has."""
+    """One entry of ``recipients`` (spec: push § 3): ``type`` determines which of the others it has."""
 
     type: Literal[
         "device",
@@ -200,7 +200,7 @@ class Target(_Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PublishIntent(_Record, frozen=True, kw_only=True):
-    """An accepted publish: all that planning needs, whatever changes later."""
+    """An accepted publish: all that planning needs, independent of later changes."""
 
     app_id: str
     publish_id: str
@@ -237,7 +237,7 @@ class Counters(_Record, frozen=True, kw_only=True):
 
 
 class FailureSample(_Record, frozen=True, kw_only=True, omit_defaults=True):
-    """How often a provider failed in one way, and what it said about one of them; holds no token and no endpoint."""
+    """How often a provider failed in one way, and its reason for one of them; holds no token and no endpoint."""
 
     provider: Provider
     failure_class: FailureClass
@@ -263,7 +263,7 @@ class PublishStatus(_Record, frozen=True, kw_only=True, omit_defaults=True):
     error_reason: str | None = None
     code: str | None = None
     failures: list[FailureSample] = []
-    # Targets that named nobody, as their kind and id.
+    # Targets without a recipient, as their kind and id.
     missing: list[str] = []
     not_before_ms: int | None = None
     expires_at_ms: int | None = None

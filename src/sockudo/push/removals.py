@@ -1,6 +1,6 @@
 """Apps that were removed: nothing more is sent for them, and what they have here is deleted in the background.
 
-Whoever removes an app says so here; an app that is only not there, since a configuration names it no more or a store
+The removal of an app is noted here; an app that is only not there, since a configuration names it no more or a store
 cannot be read, loses nothing. Every process that has the store open does the work, from where another one has left it.
 """
 
@@ -26,7 +26,7 @@ GRACE_MS: Final = 20_000
 """From the removal of an app until deleting begins: longer than any process takes to notice that it is there again."""
 
 SETTLED_MS: Final = 90_000
-"""From the removal until nothing of the app can be on its way any more: its sends, and what is told of them."""
+"""From the removal until nothing of the app can be on its way any more: its sends, and their reports."""
 
 _TICK: Final = 5.0
 _STEP: Final = 500
@@ -37,10 +37,10 @@ _log = structlog.get_logger("sockudo.push")
 
 
 class Removals:
-    """``lives`` says whether an app is served here. While the queue is not open its messages stay, and so does the note
+    """``lives`` answers whether an app is served. While the queue is not open its messages stay, and so does the note
     of the removal.
 
-    Whoever owns it loads it before anything is sent, and runs `run` as a task.
+    Its owner loads it before anything is sent, and runs `run` as a task.
     """
 
     def __init__(

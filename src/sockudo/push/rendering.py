@@ -1,4 +1,4 @@
-"""What a notification says, and in the shape of each provider, measured (spec: push § 4): the publish over its
+"""The content of a notification, in the shape of each provider, measured (spec: push § 4): the publish over its
 template, placeholders such as ``{{ data.parcel.no }}`` filled in.
 
 The merged payload goes into the queue, placeholders still in place: later edits of a template do not change it.
@@ -37,7 +37,7 @@ MOST_TEXT_BYTES: Final = 4096
 
 _KEY: Final = re.compile(r"data\.[A-Za-z0-9_.]+", re.ASCII)
 _MOST_DOTS: Final = 4
-# Of a key that somebody has made up, as much as a refusal repeats.
+# How much of an unknown key a refusal quotes.
 _SHOWN: Final = 64
 
 LIMITS: Final[Mapping[Provider, int]] = {
@@ -175,7 +175,7 @@ def filled(payload: Payload) -> Payload:
 
 
 def render_all(payload: Payload, overrides: Sequence[Override]) -> list[Rendering]:
-    """All six, in the order of `PROVIDERS`, whatever the audience.
+    """All six, in the order of `PROVIDERS`, for every audience.
 
     Raises errors.INVALID_INPUT for a placeholder that has no value and errors.PUSH_PAYLOAD_TOO_LARGE for the first
     that is over its provider's bound.

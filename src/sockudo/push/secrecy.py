@@ -30,7 +30,7 @@ _TAG: Final = 16
 
 _LONGEST: Final = 128
 _SUSPICIOUS: Final = re.compile(r"token|secret|endpoint|auth|https?://", re.IGNORECASE)
-# What a token looks like when nobody says that it is one: 24 characters or more without a blank.
+# What a token looks like where no field marks it as one: 24 characters or more without a blank.
 _BARE_TOKEN: Final = re.compile(r"[A-Za-z0-9_\-+/=.:~%]{24}")
 _MARK: Final = re.compile(r"\[REDACTED:[0-9a-f]{12}\]")
 
@@ -85,7 +85,7 @@ class Envelopes:
         return _SEALED + urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
     def open(self, envelope: str) -> str:
-        """The secret. Raises errors.CREDENTIAL_UNREADABLE, whose text says what to do and nothing of what is inside."""
+        """The secret. Raises errors.CREDENTIAL_UNREADABLE, whose text gives the remedy and nothing of the content."""
         if envelope.startswith(_SEALED):
             return _text(self._decrypted(envelope.removeprefix(_SEALED)))
         if envelope.startswith(_LOCAL):

@@ -1,4 +1,4 @@
-"""Whom a publish has been planned for already: nobody gets it twice, however many of its targets lead there."""
+"""Recipients that a publish has been planned for: each gets it once, however many of its targets lead there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["MOST", "Seen", "seen_id"]
 _PARTS: Final = 256
 _FIRST_ROOM: Final = 16
 MOST: Final = 4_194_304
-"""Recipients of one publish that are remembered; whoever comes later is told from the others of its step alone."""
+"""Recipients of one publish that are remembered; a later one is compared with the others of its step alone."""
 
 
 def seen_id(step: int) -> str:
@@ -56,7 +56,7 @@ class Seen:
         return text
 
     def restore(self, text: str) -> None:
-        """Puts back what another one had."""
+        """Restores the state of another set."""
         values = array("Q")
         values.frombytes(b64decode(text))
         for value in values:

@@ -67,7 +67,7 @@ _WORDS: Final[dict[State, str]] = {"queued": "accepted", "partiallySucceeded": "
 
 
 class Push:
-    """Takes publishes. Store and queue are opened and closed by whoever made them; ``wake`` is told which stage has
+    """Takes publishes. Store and queue are opened and closed by their maker; ``wake`` receives which stage has
     something new.
 
     ``options`` is replaced when the configuration is. ``providers`` are those that are switched on, to be tried out.
@@ -279,7 +279,7 @@ class Push:
         await self._put(app_id, publish_id, [publish_message(app_id, publish_id)])
 
     async def _put(self, app_id: str, publish_id: str, jobs: Sequence[Job]) -> None:
-        # It is in the log, and whoever repairs finds it there, so the disk need not be waited for a second time.
+        # It is in the log, where repair finds it, so the disk need not be waited for a second time.
         repairs = self.options.repairs
         try:
             await self.queue.put(jobs, self.now_ms(), lasting=not repairs)
@@ -294,7 +294,7 @@ class Push:
 
 
 def _check_new(found: Audience, intent: PublishIntent, *, scheduled: bool) -> None:
-    """What is said of a publish only when it is not a repetition."""
+    """Refusals that concern a new publish, not the repetition of an accepted one."""
     if scheduled and (intent.not_before_ms is None or intent.not_before_ms <= intent.accepted_at_ms):
         raise errors.SCHEDULED_PUSH_INVALID(
             "a scheduled push requires notBeforeMs"

@@ -55,7 +55,7 @@ class Storage(NamedTuple):
 class PushServices:
     """``storage`` opens for the first caller that needs it.
 
-    ``serving`` returns push as it takes publishes, None while it takes none; ``exists`` says whether there may be
+    ``serving`` returns push as it takes publishes, None while it takes none; ``exists`` answers whether there may be
     something in the store.
     """
 

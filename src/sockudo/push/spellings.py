@@ -30,7 +30,7 @@ def decoded(body: bytes, kind: type[Body]) -> Body:
     value = decode(_anything, body)
     made = converted(value, kind)
     names, quoted = _names(kind)
-    # A name that occurs once is not repeated; nobody writes an escaped letter, unless to get past this.
+    # A name that occurs once is not repeated; an escaped letter in a name is an attempt to get past this.
     if b"\\u00" in body or any(body.count(name) > 1 for name in quoted):
         refuse_repeats(members(body), names)
     return made

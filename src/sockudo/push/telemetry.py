@@ -60,7 +60,7 @@ _audit: Final = structlog.get_logger("sockudo_push_audit")
 
 
 class Family(NamedTuple):
-    """One name: its kind for Prometheus, its labels and what it says."""
+    """One name: its kind for Prometheus, its labels and its help text."""
 
     kind: str
     labels: tuple[str, ...]
@@ -88,7 +88,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "rate_limiter_throttled_total": _counter("Times sending was slowed down", "provider", "tenant"),
     "duplicate_suppressed_total": _counter("Outcomes that were known already"),
     "invariant_violations_total": _counter("What must not happen and was refused", "invariant"),
-    "status_cas_conflicts_total": _counter("Changes of a status that had to be tried again", "component"),
+    "status_cas_conflicts_total": _counter("Changes of a status that were tried again", "component"),
     "status_cas_exhausted_total": _counter("Changes of a status given up for now", "component"),
     "device_state_transitions_total": _counter("Devices that came into another state", "from", "to", "app"),
     "token_invalidations_total": _counter("Devices deleted because their token is dead", "provider", "app"),
@@ -106,7 +106,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "retry_expired_total": _counter("Retries whose notification had expired", "provider", "app"),
     "retry_dead_lettered_total": _counter("Retries given up", "provider", "app"),
     "retry_malformed_total": _counter("Retries that could not be read", "provider", "reason"),
-    "worker_exits_total": _counter("Workers that had to be started again", "kind", "worker", "reason"),
+    "worker_exits_total": _counter("Workers that were started again", "kind", "worker", "reason"),
     "queue_local_requeued_total": _counter("Messages given back to the queue", "stage", "reason"),
     "repair_scanned_total": _counter("Publishes that repair looked at", "category"),
     "repair_requeued_total": _counter("Publishes that repair had planned", "stage", "reason"),
@@ -198,7 +198,7 @@ def _labels(name: str, values: tuple[str, ...]) -> Labels:
     return dict(zip(FAMILIES[name].labels, values, strict=True))
 
 
-# ---- meta events and the audit trail; nobody passes in a recipient, a payload, an endpoint or a token ----
+# ---- meta events and the audit trail; no caller passes a recipient, a payload, an endpoint or a token ----
 
 
 def meta_event(
@@ -213,5 +213,5 @@ def meta_event(
 
 
 def audit(action: AuditAction, app_id: str, **about: Any) -> None:
-    """One line for what somebody with the app's key has done; ``about`` holds ids and counts alone."""
+    """One line for an operation with the app's key; ``about`` holds ids and counts alone."""
     _audit.info("push audit", action=action, app_id=app_id, **about)

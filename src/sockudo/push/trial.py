@@ -19,7 +19,7 @@ from sockudo.push.validation import check_payload, check_recipient
 __all__ = ["TRIED", "Trial", "TrialRequest", "trial_from", "try_out"]
 
 TRIED: Final[tuple[Provider, ...]] = ("fcm", "apns", "webPush", "hms", "wns")
-"""The providers that have somebody on the other side to be asked."""
+"""The providers that have a service to send to."""
 
 _LIFE_MS: Final = 60_000
 
@@ -91,7 +91,7 @@ async def try_out(push: Push, app_id: str, wanted: TrialRequest) -> Trial:
     """Sends it, with the credentials that a publish of the app would be sent with. No device is changed by it.
 
     Raises errors.INVALID_INPUT, errors.PROVIDER_TOKEN_INVALID, errors.DEVICE_NOT_FOUND, errors.CREDENTIAL_MISSING and
-    errors.PUSH_PAYLOAD_TOO_LARGE; whatever the provider says is an answer.
+    errors.PUSH_PAYLOAD_TOO_LARGE; a refusal of the provider is an answer.
     """
     if (wanted.device_id is None) == (wanted.recipient is None):
         raise errors.INVALID_INPUT("Say to whom: deviceId or recipient, one of them")

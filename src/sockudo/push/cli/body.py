@@ -19,7 +19,7 @@ _DATA_EXAMPLE: Final = """Example: --data '{"order": {"no": 8841}}'"""
 def targets_of(
     channels: Sequence[str] | None, clients: Sequence[str] | None, devices: Sequence[str] | None
 ) -> list[dict[str, str]]:
-    """Whom the options name; ends the command when that is nobody."""
+    """The recipients that the options name; ends the command when there are none."""
     found = [
         *({"type": "channel", "channel": name} for name in channels or ()),
         *({"type": "client", "clientId": name} for name in clients or ()),

@@ -131,7 +131,7 @@ def remove(
             count = reply["deleted"]
         else:
             assert device_id is not None  # noqa: S101 - one of the two is given
-            # It says 404 for a mistyped id, which the removal itself does not.
+            # It answers 404 for a mistyped id, which the removal itself does not.
             await push.device(device_id)
             await push.remove_device(device_id)
             count, reply = 1, {"deleted": 1}

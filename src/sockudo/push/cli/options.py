@@ -89,7 +89,7 @@ async def pages(ask_for: Callable[..., Awaitable[_Page]], limit: int | None) -> 
 async def show_pages(
     ask_for: Callable[..., Awaitable[_Page]], limit: int | None, show: Callable[[list[_Page]], None], *, as_json: bool
 ) -> None:
-    """Prints the items, and says whether there are more than the ``limit``; None is all of them."""
+    """Prints the items, and a note where there are more than the ``limit``; None is all of them."""
     left = False
     async for items, more in pages(ask_for, limit):
         left = more

@@ -227,7 +227,7 @@ def cancel(
     """Cancel a publish that was to be sent later. What has been sent cannot be taken back."""
 
     async def run(push: PushApi) -> None:
-        # The route answers 204 whatever the id, so that the status has to say what came of it.
+        # The route answers 204 for every id, so the status is read for the result.
         await push.cancel(publish_id)
         found = await push.status(publish_id)
         if as_json:

@@ -1,4 +1,4 @@
-"""``sockudo push test``: one notification, sent at once, and what the provider said to it."""
+"""``sockudo push test``: one notification, sent at once, and the provider's answer."""
 
 from __future__ import annotations
 

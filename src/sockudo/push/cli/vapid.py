@@ -23,7 +23,7 @@ class VapidKeys(NamedTuple):
 
 
 def new_keys() -> VapidKeys:
-    """A pair that nobody has had before."""
+    """A new pair."""
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 

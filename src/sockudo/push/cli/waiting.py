@@ -80,7 +80,7 @@ class _RichBar:
     def show(self, status: Mapping[str, Any]) -> None:
         counts = funnel_of(status)
         names = ("succeeded", "failed", "expired", "dead_lettered", "retrying")
-        # A number out of an unknown one says nothing: before it is planned, the bar moves alone.
+        # Without a known total a number means nothing: before it is planned, the bar moves alone.
         said = [f"{counts.settled:,} of {counts.planned:,}"] if counts.planned else []
         said += [f"{value:,} {name.replace('_', ' ')}" for name in names if (value := getattr(counts, name))]
         if status.get("retryAfterMs"):

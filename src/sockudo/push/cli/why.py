@@ -1,4 +1,4 @@
-"""``sockudo push why``: why somebody got no notification, or a publish did not reach everybody, and what to do."""
+"""``sockudo push why``: why a recipient got no notification, or a publish did not reach all, and what to do."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ _TOKENS: Final = {
 
 
 def acting_routes(area: PushArea) -> list[Route]:
-    """What is sent to them is a form; each leads on to a page that says what was done."""
+    """What is sent to them is a form; each leads on to a page with the result."""
 
     async def stop(request: Request) -> Response:
         app_id, publish_id = known_app(area.board, path_part(request, "app_id")).id, path_part(request, "publish_id")

@@ -29,7 +29,7 @@ Answer = Callable[[PushArea, Request, str], Awaitable[Any]]
 
 
 def api_routes(area: PushArea) -> list[Route]:
-    """What the pages show and do; without an app in the path, which providers there are is told of the first app."""
+    """What the pages show and do; without an app in the path, the providers are those of the first app."""
 
     def route(path: str, answer: Answer, method: str = "GET") -> Route:
         async def endpoint(request: Request) -> Response:

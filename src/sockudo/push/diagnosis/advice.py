@@ -103,7 +103,7 @@ def row_of_status(state: str, code: str | None, reason: str | None) -> ErrorSpec
 
 
 def note_refused(inspector: Inspector, app_id: str, request: PublishRequest, problem: SockudoError) -> None:
-    """Tells the inspector of a publish that nobody waits for, such as a rule's; nothing of what it says."""
+    """Notifies the inspector of a publish without a waiting caller, such as a rule's; without its content."""
     from sockudo.inspector import Entry
 
     channel = next((target.channel for target in request.targets if target.channel is not None), None)

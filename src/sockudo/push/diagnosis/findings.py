@@ -1,4 +1,4 @@
-"""What is found out about somebody who got no notification, and about a publish that did not reach everybody
+"""Findings about a recipient who got no notification, and about a publish that did not reach all
 (spec: push § 6, 12). Plain decisions, no IO.
 
 The dashboard, the HTTP API and the command line show the same.
@@ -30,7 +30,7 @@ _MOST_NAMED: Final = 10
 
 
 class Finding(NamedTuple):
-    """One thing that was found: in words, how bad it is, and the row of the catalogue that says what to do.
+    """One thing that was found: in words, its severity, and the row of the catalogue with the remedy.
 
     ``kind`` is ``bad`` for what keeps notifications away, ``warn`` for what may, ``info`` for the rest.
     """
@@ -49,8 +49,8 @@ class Finding(NamedTuple):
 class Reach(NamedTuple):
     """A publish that was meant for the device or the client, or that was asked for itself, and what became of it there.
 
-    ``why`` says it in words; ``events`` are the outcomes, the oldest first, and empty where nothing was sent.
-    ``reached`` says that the provider took it for every device.
+    ``why`` is the reason in words; ``events`` are the outcomes, the oldest first, and empty where nothing was sent.
+    ``reached``: the provider took it for every device.
     """
 
     status: PublishStatus
@@ -173,7 +173,7 @@ def _of_failure(sample: FailureSample, publish_id: str, *, reached: bool) -> Fin
 
 
 def _of_ends(status: PublishStatus) -> Iterator[Finding]:
-    """What is told by the state and the counters alone, and not by what a provider said."""
+    """What state and counters show by themselves, without a provider's answer."""
     counters, name = status.counters, status.publish_id
     if counters.expired or status.state == "expired":
         text = f"{counters.expired:,} of {counters.planned:,} expired before they could be sent."

@@ -1,4 +1,4 @@
-"""Why somebody got no notification: all that is known of a device, a client or a publish, with what to do. Ours alone.
+"""Why a recipient got no notification: all that is known of a device, client or publish, with the remedy. Ours alone.
 
 The dashboard, the HTTP API and the command line ask here.
 """
@@ -290,7 +290,7 @@ async def _of_nothing(
 
 
 def _words(targets: Sequence[Target]) -> str:
-    """Targets for people; a raw recipient is not told."""
+    """Targets for people; a raw recipient is not shown."""
     found = []
     for target in targets[:_MOST_TARGETS]:
         name = target.device_id or target.client_id or target.channel

@@ -142,7 +142,7 @@ def _pair(asked: Asked) -> tuple[str | None, str | None]:
 
 
 def _kind(name: str, *filters: str | None) -> str:
-    """The name of a list for its cursors: one with other filters is another list. Short, whatever the filters are."""
+    """The name of a list for its cursors: one with other filters is another list. Short for filters of any length."""
     if all(value is None for value in filters):
         return name
     text = "\0".join("" if value is None else f"={value}" for value in filters)

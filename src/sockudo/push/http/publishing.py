@@ -163,7 +163,7 @@ async def _publishes(push: Push, asked: Asked) -> Response:
 
 
 async def _why(push: Push, asked: Asked) -> dict[str, Any]:
-    """Why somebody got no notification: ours alone, as is what the dashboard shows of it."""
+    """Why a recipient got no notification; a route of this server alone, as is its page of the dashboard."""
     who, publish_id = parameter(asked, "who"), parameter(asked, "publishId", "publish_id")
     if who is None:
         raise errors.INVALID_INPUT("who must be the id of a device, of a client or of a publish")
@@ -212,7 +212,7 @@ def _time(asked: Asked, name: str, alias: str) -> int | None:
 
 
 async def _cancel(push: Push, asked: Asked) -> Response:
-    """The same answer whether there was one: whoever deletes wants it gone (spec: push § 7.7)."""
+    """The same reply whether there was one: a deletion is idempotent (spec: push § 7.7)."""
     await cancel(push, asked.app_id, path_part(asked.request, "publish_id"))
     return Response(status_code=204)
 

@@ -19,7 +19,7 @@ __all__ = ["push_trial_routes"]
 
 
 def push_trial_routes(edge: Edge, services: PushServices) -> list[Route]:
-    """``POST /test``: ``provider``, and ``deviceId`` or ``recipient``; 200 whatever the provider answered."""
+    """``POST /test``: ``provider``, and ``deviceId`` or ``recipient``; 200 for every answer of the provider."""
 
     async def test(asked: Asked) -> Response:
         wanted = trial_from(await body_of(asked))

@@ -94,7 +94,7 @@ class FeedbackWorker(Worker):
 
     async def _note(self, lease: Lease, feedback: Feedback) -> None:
         works, batch = self.works, feedback.batch
-        # Whoever reads that a publish has ended finds its dead devices gone.
+        # A reader of an ended publish finds its dead devices gone.
         await self._forget_dead(feedback)
         await self._touch(feedback)
         again = list(
@@ -219,7 +219,7 @@ def _pairs(feedback: Feedback) -> list[tuple[DeliveryJob, Sent]]:
 
 
 async def _steps(feedback: Feedback, again: Sequence[Retry]) -> list[Step]:
-    """A recipient is settled once, whatever its attempts came to; each attempt is followed by one retry."""
+    """A recipient is settled once, after any number of attempts; each attempt is followed by one retry."""
     batch = feedback.batch
     due = {job: retry.due_at_ms for retry in again for job in retry.batch.jobs}
     steps = []
@@ -264,7 +264,7 @@ def _event(feedback: Feedback, job: DeliveryJob, sent: Sent, key: str) -> Delive
 
 
 def _words(batch: Batch, sent: Sent) -> tuple[str | None, str | None]:
-    """What the status says of it, and the catalogue's word for that; it ends with the class of the error."""
+    """Its text in the status, and the slug of the catalogue for it; it ends with the class of the error."""
     if sent.outcome == "expired":
         return "expired before it was sent", errors.PUSH_EXPIRED.slug
     if sent.error is None:
@@ -278,7 +278,7 @@ def _words(batch: Batch, sent: Sent) -> tuple[str | None, str | None]:
 
 
 def guard(works: Works, batch: Batch, taken: Sequence[Step], status: PublishStatus) -> None:
-    """Tells when these outcomes have made ``failed`` cross the threshold, and a dead token is among them."""
+    """Reports that these outcomes made ``failed`` cross the threshold, and a dead token is among them."""
     rejected = [step for step in taken if step.kind == "rejected"]
     if not any(step.error is not None and step.error.failure_class == "device_terminal" for step in rejected):
         return

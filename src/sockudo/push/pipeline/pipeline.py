@@ -23,7 +23,7 @@ from sockudo.push.recipients import ROUTE_NAMES, Provider
 __all__ = ["Pipeline"]
 
 _POLL: Final = 0.2
-# However late the queue says that something is due: the time of day may have been put back since that was written.
+# However late the queue reports the next message as due: the time of day may have been put back since that was written.
 _LOOKED_AFTER: Final = 10.0
 _LEAST_PAUSE: Final = 0.005
 
@@ -97,7 +97,7 @@ class Pipeline:
     async def _poll(self) -> None:
         """For ever: finds what other processes have produced, and what has become due.
 
-        Every stage is looked at now and then whatever its times say: the queue notices then that clocks were put back.
+        Every stage is polled now and then, independent of its times: the queue notices then that clocks were put back.
         """
         stages, loop = list(self._by_stage), asyncio.get_running_loop()
         woken = loop.time()

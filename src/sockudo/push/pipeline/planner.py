@@ -1,12 +1,12 @@
 """Planning publishes: each step finds its recipients and, at once with its own end, puts their batches into the queue
 (spec: push § 7.2).
 
-A step that does not come to its end has emitted nothing, so another one may do it again whatever devices there are
+A step that does not come to its end has emitted nothing, so another one may do it again with the devices that there are
 then; one that has is never done again. So what was emitted, added up along the way, is what outcomes are counted
 against: it is set when the last step is in the queue, by a message of its own.
 
 That holds as long as the queue keeps what it has. Where it does not, repair has the publish planned from its beginning:
-batches get the ids that they had, and whoever has an outcome by then is not sent to again.
+batches get the same ids, and a recipient with an outcome by then is not sent to again.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class _Steps(Worker):
             await self._fail(lease, intent.app_id, intent.publish_id, problem)
             return
         if made.rest is None and not made.planned:
-            # Nothing goes into the queue, so nothing has to be there before this is said.
+            # Nothing goes into the queue, so this can be written first.
             if await self._is_ours(lease, started):
                 await self._conclude(lease, Planned(app_id=intent.app_id, publish_id=intent.publish_id, emitted=0))
                 self._told(intent, job, made, works.clock.monotonic() - began)
@@ -140,7 +140,7 @@ class _Steps(Worker):
             self._told(intent, job, made, works.clock.monotonic() - began)
 
     async def _is_ours(self, lease: Lease, started_ms: int) -> bool:
-        """Whether nobody else plans this by now, after a step that took long."""
+        """Whether this worker still holds the plan, after a step that took long."""
         now = self.works.now_ms()
         return now - started_ms <= _SLOW_MS or all(await self.works.queue.extend([lease], now + LEASE_MS))
 
@@ -203,7 +203,7 @@ class _Steps(Worker):
             self._seen.popitem(last=False)
 
     async def _fail(self, lease: Lease, app_id: str, publish_id: str, problem: SockudoError) -> None:
-        """What was accepted cannot be planned: nobody will ever get it."""
+        """What was accepted cannot be planned: no recipient will get it."""
         works = self.works
 
         def edit(status: PublishStatus) -> PublishStatus | None:
@@ -247,7 +247,7 @@ class Planner(_Steps):
 
     async def _begin(self, lease: Lease, found: PublishLog) -> None:
         works, app_id, publish_id = self.works, found.app_id, found.publish_id
-        # The message is the owner: whoever takes it over has the lock, too, and nobody who was given another one.
+        # The message is the owner: a worker that takes it over has the lock, too, and one with another message has not.
         name, now = f"planner:publish-log:{publish_id}", works.now_ms()
         if not await works.store.lock(app_id, name, lease.job_id, now, now + LEASE_MS):
             await self.put_back(lease, "locked")

@@ -47,7 +47,7 @@ def retries(
         jobs = [job for job, _ in members]
         batch_id = f"{first}-retry-{attempt}"
         if split:
-            # Told from the others by whom it has.
+            # Distinguished from the others by its recipients.
             batch_id = f"{batch_id}.{delivery_key(batch, jobs[0])[:16]}"
         again = replace(batch, batch_id=batch_id, jobs=jobs, attempt=attempt, not_before_ms=None)
         waits = [error.retry_after_ms for _, error in members if error is not None and error.retry_after_ms is not None]
@@ -63,7 +63,7 @@ def due_ms(batch: Batch, asked_ms: int | None, options: PushRetry, now_ms: int) 
     if batch.attempt > options.max_attempts:
         return now_ms
     if asked_ms is not None:
-        # Never earlier than the provider says.
+        # Never earlier than the provider's Retry-After.
         wait = max(0, asked_ms - now_ms)
         wait += int(wait * options.jitter_percent / 100 * _fraction(batch))
     else:

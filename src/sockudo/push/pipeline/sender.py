@@ -140,7 +140,7 @@ class Sender(Worker):
             sending.stopping = True
 
     async def finish(self, seconds: float) -> None:
-        """Lets what is under way end, for so long; then it is given back, to be sent again by somebody else."""
+        """Lets what is under way end, for so long; then it is given back, to be sent by another worker."""
         if self._batches:
             await asyncio.wait(tuple(self._batches), timeout=max(0.0, seconds))
         left = dict(self._batches)
@@ -191,7 +191,7 @@ class Sender(Worker):
         if held is None and not (await self._adapter.readiness(batch.app_id)).ready:
             await self.put_back(lease, "credential_missing", _not_later(batch, now + _UNREADY_MS))
             return True
-        # Somebody else may have begun to try it meanwhile.
+        # Another worker may have begun to try it meanwhile.
         held = breaker.held_until(now)
         if held is None:
             return False
@@ -224,5 +224,5 @@ class Sender(Worker):
 
 
 def _not_later(batch: Batch, due_ms: int) -> int:
-    """Whoever waits learns in time that it has expired."""
+    """What waits is reported in time as expired."""
     return due_ms if batch.expires_at_ms is None else min(due_ms, batch.expires_at_ms)

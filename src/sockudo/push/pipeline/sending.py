@@ -27,7 +27,7 @@ __all__ = ["Sending", "run_traced"]
 _BEGUN_AT_ONCE: Final = 4
 _SOON_MS: Final = 1000
 
-# What says nothing about the provider's health.
+# Outcomes that are no sign of the provider's health.
 _NOT_ITS_FAULT: Final[frozenset[FailureClass]] = frozenset({"device_terminal", "caller_payload"})
 
 _log = structlog.get_logger("sockudo.push")
@@ -61,7 +61,7 @@ class Sending:
     async def run(self) -> list[Job]:
         """Returns what follows: what became of the jobs, and those that wait for later as a batch of their own.
 
-        When the batch is ``lost`` then, it must not be finished: nobody else may have taken it yet.
+        When the batch is ``lost`` then, it must not be finished: it may be without a worker.
 
         Raises errors.SERVICE_UNAVAILABLE only before the first chunk.
         """
@@ -77,7 +77,7 @@ class Sending:
                 except SockudoError:
                     if not self.sent:
                         raise
-                    # What was sent is told, whatever becomes of the rest.
+                    # Outcomes of what was sent are reported, also when the rest fails.
                     later_ms = self._works.now_ms() + _SOON_MS
                     break
                 if settled is not None:
@@ -105,7 +105,7 @@ class Sending:
         """Sends the next ones; returns when to go on, None for at once."""
         works, done = self._works, len(self.sent)
         if works.now_ms() >= self.held_until_ms:
-            # This process stood still, or could not ask for longer: somebody else may have begun by now.
+            # This process stood still, or could not extend the lease: another worker may have begun by now.
             self.lost = True
             return None
         if self.stopping:
@@ -155,7 +155,7 @@ class Sending:
             answer = await self._provider.send(
                 batch.app_id, self._payload, job.recipient, expires_at_ms=batch.expires_at_ms
             )
-        except Exception:  # noqa: BLE001 - logged; nobody may lose a notification through a defect of one provider
+        except Exception:  # noqa: BLE001 - logged; a defect of one provider must not lose notifications of others
             _log.exception("a push provider failed", provider=batch.provider, app_id=batch.app_id)
             answer = Sent("retryable", None, OutcomeError(kind="network_transport", failure_class="unknown"))
         works.counters.note("dispatch_duration_seconds", works.clock.monotonic() - began, *self._labels)
@@ -193,7 +193,7 @@ class Sending:
         if not self._counted_as_failing and breaker.failed(now):
             self._opened("open_failure_rate", breaker, now)
         self._counted_as_failing = True
-        # As long as it fails like this, nobody else has to.
+        # As long as it fails like this, no other batch tries it.
         return (breaker.held_until(now) or now + _SOON_MS) if 2 * retryable >= len(answers) else None
 
     def _opened(self, action: str, breaker: Breaker, now: int) -> None:
@@ -264,7 +264,7 @@ async def run_traced(tracer: Tracer, batch: Batch, sending: Sending) -> list[Job
     """See `Sending.run`. The span is a part of the request that published, however much later this is, and also in
     another process.
 
-    It tells how many recipients came to what, and nothing of any of them. The provider is not told of the trace.
+    It holds the number of recipients by outcome, and nothing of any of them. The provider does not receive the trace.
     """
     span = tracer.start("send push batch", "client", _about(batch), cause=batch.trace)
     error: str | None = _OTHER

@@ -1,4 +1,4 @@
-"""What the pipeline does by the clock: publishes whose time has come, publishes that nobody plans, and what is old
+"""What the pipeline does by the clock: publishes whose time has come, publishes without a planner, and what is old
 (spec: push § 7.6).
 """
 
@@ -34,7 +34,7 @@ _log = structlog.get_logger("sockudo.push")
 
 
 class Upkeep:
-    """Three rounds. `run_jobs`, `run_repair` and `run_cleanup` do them for ever; whoever owns the tasks ends them.
+    """Three rounds. `run_jobs`, `run_repair` and `run_cleanup` do them for ever; the owner of the tasks ends them.
 
     ``owner`` is this process in locks.
     """
@@ -72,7 +72,7 @@ class Upkeep:
         works.wake("publish_log")
         return True
 
-    # ---- publishes that nobody plans ----
+    # ---- publishes without a planner ----
 
     async def run_repair(self) -> None:
         while interval := self.works.options.repair_interval_secs:

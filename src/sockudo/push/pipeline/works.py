@@ -1,4 +1,4 @@
-"""What all workers share, with what the configuration says of it (spec: push § 10); and how each of them runs: woken by
+"""What all workers share, with its part of the configuration (spec: push § 10); and how each of them runs: woken by
 what comes, started again when it fails.
 """
 
@@ -51,8 +51,8 @@ _log = structlog.get_logger("sockudo.push")
 
 @dataclass(slots=True)
 class Works:
-    """``wake`` tells the workers of a stage that it has something new. ``options`` is replaced when the configuration
-    is. ``tracer`` is there when somebody collects traces.
+    """``wake`` notifies the workers of a stage of new messages. ``options`` is replaced when the configuration
+    is. ``tracer`` is there when traces are collected.
     """
 
     store: PushStore
@@ -68,7 +68,7 @@ class Works:
         return int(self.clock.time() * 1000)
 
     def ended(self, status: PublishStatus) -> None:
-        """Tells that a publish has come to its end, if it has."""
+        """Reports that a publish has ended, if it has."""
         if status.state in TERMINAL:
             meta_event("publish-completed", status.app_id, status.publish_id, status=status.state)
             self.probe.completed(status)
@@ -82,7 +82,7 @@ class Works:
         provider: Provider | None = None,
         at_ms: int | None = None,
     ) -> None:
-        """Keeps the message as a dead letter that can be replayed; whoever has it has to finish it then."""
+        """Keeps the message as a dead letter that can be replayed; the holder of its lease then finishes it."""
         message = lease.job
         at = lease.enqueued_at_ms if at_ms is None else at_ms
         letter = DeadLetter(
@@ -119,7 +119,7 @@ class Works:
             raise
 
     async def refuse(self, lease: Lease) -> None:
-        """A message that nobody here understands: a dead letter, and done with."""
+        """A message of an unknown kind: a dead letter, and finished."""
         await self.give_up(lease, f"unexpected payload for {lease.job.stage}")
         await self.queue.settle([lease], [], self.now_ms())
 
@@ -130,7 +130,7 @@ def dead_letter_id(*parts: str) -> str:
 
 
 class Worker:
-    """One task. `round` does what there is to do now and says whether there may be more at once.
+    """One task. `round` does what is due and returns whether more may be due at once.
 
     One that fails is counted and starts again after a second; what it had in hand comes back when its lease ends.
     """
@@ -160,7 +160,7 @@ class Worker:
                 if not self.failing:
                     _log.error("push cannot go on for now", worker=self.name, stage=self.stage, reason=problem.text)
                 self.failing = True
-            except Exception:  # noqa: BLE001 - logged, counted and started again, whatever it was (spec: push § 7.1)
+            except Exception:  # noqa: BLE001 - logged, counted and started again (spec: push § 7.1)
                 self._failed("exception")
                 _log.exception("a push worker failed and starts again", worker=self.name, stage=self.stage)
                 self.failing = True
@@ -201,7 +201,7 @@ class Worker:
                 raise outcome
 
     async def put_back(self, lease: Lease, reason: str, due_at_ms: int | None = None) -> None:
-        """For later: a second from now, if nothing else is said."""
+        """For later: a second from now by default."""
         self.works.counters.count("queue_local_requeued_total", self.stage, reason)
         due = self.works.now_ms() + _AGAIN_MS if due_at_ms is None else due_at_ms
         await self.works.queue.release([lease], due)

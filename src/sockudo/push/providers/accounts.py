@@ -20,7 +20,7 @@ _MOST_APPS: Final = 4096
 
 
 class AccountError(Exception):
-    """Nothing can be sent from this account; the text says what to do and holds no secret."""
+    """Nothing can be sent from this account; the text gives the remedy and holds no secret."""
 
 
 def given(text: str | None) -> str | None:
@@ -74,7 +74,7 @@ class Accounts(Generic[_Some]):
 
     Looks for another credential every two seconds while it is asked; one that was stored meanwhile is used then. When
     the store cannot be reached, the account that is known stays in use. ``make`` and ``own`` raise AccountError;
-    ``make`` is told whether the material is the app's own.
+    ``make`` receives whether the material is the app's own.
     """
 
     def __init__(

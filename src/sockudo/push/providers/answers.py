@@ -54,7 +54,7 @@ _decode: Final = msgspec.json.Decoder().decode
 
 
 class FailedError(Exception):
-    """The send came to its end before the provider had answered; ``sent`` says how."""
+    """The send ended before the provider answered; ``sent`` describes how."""
 
     def __init__(self, sent: Sent) -> None:
         super().__init__(sent.error.kind if sent.error else sent.outcome)
@@ -126,11 +126,11 @@ def _object_of(body: bytes) -> Mapping[str, Any] | None:
 
 
 def is_unread(reply: Reply) -> bool:
-    """Whether the body says something that cannot be read: it was cut, or is no object of JSON.
+    """Whether the body has content that cannot be parsed: it was cut, or is no object of JSON.
 
     A 2xx is a verdict by itself where the status is all that the provider has to say, and FCM's body only adds the id
-    of the message: whoever sends again then notifies twice. Of providers whose verdict is in the body this asks whether
-    it arrived. An empty body that is whole says nothing, and hides nothing.
+    of the message: another attempt then notifies twice. Of providers whose verdict is in the body this asks whether
+    it arrived. An empty body that is complete hides no verdict.
     """
     return (bool(reply.body) or not reply.whole) and _object_of(reply.body) is None
 

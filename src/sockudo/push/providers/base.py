@@ -109,7 +109,7 @@ class HttpProvider(Generic[_Settings, _Some]):
         await self._accounts.close()
 
     def _account(self, material: Material, theirs: bool) -> _Some:
-        """Raises AccountError; ``theirs`` says that the material is the app's own."""
+        """Raises AccountError; ``theirs`` marks material of the app itself."""
         raise NotImplementedError
 
     def _own(self) -> Own:
@@ -218,7 +218,7 @@ def message_shape(
     opening: bytes,
     closing: bytes,
 ) -> Shape:
-    """``message`` with ``token`` as its last member; whatever else the payload has comes before it.
+    """``message`` with ``token`` as its last member; all other members of the payload come before it.
 
     ``data`` of the message goes through ``convert``; ``opening`` and ``closing`` stand around the token's text.
     """

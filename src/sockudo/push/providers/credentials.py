@@ -1,6 +1,6 @@
 """What an uploaded credential must hold, so that one which cannot be used is refused at once (spec: push § 2.3).
 
-Nothing is asked of a provider: what is right in form may still be revoked, or belong to somebody else.
+Nothing is asked of a provider: what is right in form may still be revoked, or belong to another account.
 """
 
 from __future__ import annotations

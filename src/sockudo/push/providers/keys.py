@@ -1,7 +1,7 @@
 """Keys and certificates of accounts, read from the texts that people paste; the only importer of ``cryptography`` here
 besides `sockudo.push.providers.webpush`.
 
-Everything raises AccountError, whose text says what is wrong with which field and repeats nothing of it.
+Everything raises AccountError, whose text names the field and its fault, and quotes no part of the value.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def p12_identity(encoded: str, password: str | None, field: str) -> ClientIdenti
             f"{field} is encrypted in a way that this machine cannot read: export it anew, or as PEM"
         ) from None
     except ValueError as problem:
-        # The library tells the two apart by its words alone.
+        # The library distinguishes the two by its message alone.
         if "password" not in str(problem):
             raise AccountError(f"{field} is no PKCS #12 file") from None
         if password:

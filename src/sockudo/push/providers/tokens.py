@@ -48,7 +48,7 @@ class SingleFlight(Generic[_Result]):
     def _ended(self, key: Hashable, task: asyncio.Task[_Result]) -> None:
         self._tasks.pop(key, None)
         if not task.cancelled():
-            # Whoever waited for it may have given up; its failure is then nobody's.
+            # Its waiters may have given up; then no task handles its failure.
             task.exception()
 
 
@@ -83,7 +83,7 @@ class TokenSource(Protocol):
 
 
 class StaticToken:
-    """A token that somebody has set: it never ends, and there is no other."""
+    """A fixed token: it does not expire and is not renewed."""
 
     def __init__(self, value: str) -> None:
         self._value = value
@@ -134,7 +134,7 @@ class RenewedToken:
         if self._monotonic() < self._hopeless_until:
             return False
         if value == self._value:
-            # Somebody else may have renewed it meanwhile: that one stays.
+            # Another task may have renewed it meanwhile: that token stays.
             self._value, self._until = None, -math.inf
         return True
 

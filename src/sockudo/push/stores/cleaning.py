@@ -104,7 +104,7 @@ def _delete_some(
     limit: int,
     skipping: str,
 ) -> int:
-    """``skipping`` is what becomes of rows that somebody else has, where they can be passed over."""
+    """``skipping`` is the clause that passes over rows which another transaction has locked."""
     place = "?" if sql.dialect.name == "sqlite" else "%s"
     name = sql.dialect.identifier_preparer.quote(table.name)
     found = f"{name} WHERE {where} LIMIT {{}}".replace("{}", place)

@@ -1,4 +1,4 @@
-"""What the push store decides, whatever it is kept in: plain functions of what was stored and what comes."""
+"""Decisions of every push store: plain functions of what was stored and what comes."""
 
 from __future__ import annotations
 

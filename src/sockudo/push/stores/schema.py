@@ -8,7 +8,7 @@ known by a digest that begins with that of its publish, so that those of one pub
 
 Names are compared byte by byte in every database, and no blank at their end is lost. Servers have room for names of 255
 characters. A step is never changed once released; a new shape is a new step at the end, and
-``push_schema_version`` says what version of this schema the tables are.
+``push_schema_version`` holds the version of this schema that the tables have.
 """
 
 from __future__ import annotations

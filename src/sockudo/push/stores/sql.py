@@ -90,7 +90,7 @@ def mysql_push(server: Mysql, *, prefix: str = _PREFIX, timeout_ms: int = _TIMEO
 class SqlPushStore(SqlDevices, SqlSettings, SqlPublishes):
     """A `PushStore` in the tables ``<prefix>_…`` of a database; on a server, names have up to 255 characters.
 
-    ``writing`` takes whatever locks it needs with its transactions, those of ``reading`` see one state of the database.
+    ``writing`` takes all its locks with its transactions, those of ``reading`` see one state of the database.
     ``prepare`` is what has to be done before the first connection. Without ``threads`` the event loop works on it.
     Raises `ConfigError` for an unusable prefix.
     """

@@ -1,4 +1,4 @@
-"""What the push store says to its database about many rows at once, made once for a set of tables and a dialect."""
+"""Statements of the push store for many rows at once, made once for a set of tables and a dialect."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def values(listed: Listed, connection: Connection, app_id: str, names: Iterable[
 
 
 def by_app(places: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
-    """Apps in order, each with its names in order: whoever locks rows does so in this order."""
+    """Apps in order, each with its names in order: rows are locked in this order everywhere."""
     apps: dict[str, set[str]] = {}
     for app_id, name in places:
         apps.setdefault(app_id, set()).add(name)
