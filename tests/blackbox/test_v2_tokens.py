@@ -343,6 +343,22 @@ def test_a_restart_forgets_no_revocation(driver: str) -> None:
         client.ended(4009, f"{SIGN}capability token has been revoked")
 
 
+def test_a_revocation_ends_sessions_of_a_process_that_shares_the_store() -> None:
+    apps = [app_record(DEFAULT_APP), app_record(TOKEN_APP)]
+    config = {"app_manager": {"array": {"apps": apps}}, "instance": {"shared_stores": True}}
+    with ExitStack() as opened:
+        one = opened.enter_context(start_server(config))
+        other = opened.enter_context(start_server(config, env={"SOCKUDO_DATA_DIR": str(one.folder / "data")}))
+        text = token(jti="shared")
+        client = opened.enter_context(WebSocket(other, app=TOKEN_APP, protocol=2, params=f"token={text}"))
+        client.greeting()
+        assert revoke(one, jti="shared").status == 200
+        assert client.event()["event"] == "sockudo:token_expired"
+        client.ended(4009, "capability token revoked")
+        refused = opened.enter_context(WebSocket(other, app=TOKEN_APP, protocol=2, params=f"token={text}"))
+        refused.ended(4009, f"{SIGN}capability token has been revoked")
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code", "text"),
     [

@@ -31,11 +31,23 @@ class Revocation:
 class RevocationStore(Protocol):
     """Keeps revocations beyond the life of the process.
 
-    Both methods raise errors.SERVICE_UNAVAILABLE when the store does not answer, and nothing else.
+    Every method raises errors.SERVICE_UNAVAILABLE when the store does not answer, and nothing else. Processes may share
+    it.
     """
 
-    async def in_force(self, now: float) -> Sequence[Revocation]:
-        """Every revocation that has not ended at ``now`` (Unix seconds), in no order."""
+    async def start(self) -> None:
+        """Opens the store. After a failure it may be called again."""
+
+    async def stop(self) -> None:
+        """Gives everything back. Calling it twice does no harm."""
+
+    async def changes(self, seen: int | None, now: float) -> tuple[int, Sequence[Revocation]]:
+        """The revision, a number that each `record` of any process makes another, and what has been recorded since it
+        was ``seen``: every revocation where that is None. Those that have ended at ``now`` (Unix seconds) are left out;
+        the order means nothing, and one may come again.
+
+        Takes a look at one number as long as nothing is recorded.
+        """
         ...
 
     async def record(self, revocations: Sequence[Revocation], now: float) -> None:

@@ -2,13 +2,17 @@
 
 A revocation is of one ``jti`` or of one client id and holds until it ends, for every token that has it: one made after
 the revocation is refused as well. Answers come from memory, which is filled from the store at the start, so that
-asking costs nothing and a restart forgets nothing.
+asking costs nothing and a restart forgets nothing; what another process records in the store is in force here within a
+second.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Final
+
+import structlog
 
 from sockudo import errors
 from sockudo.auth.ports import Kind, Revocation, RevocationStore
@@ -16,6 +20,7 @@ from sockudo.auth.tokens import Token
 
 __all__ = ["Kind", "Revocation", "Revocations"]
 
+_log = structlog.get_logger("sockudo.auth")
 
 _MAX_PER_APP: Final = 1_000_000
 # Seconds between two looks for those that have ended: a look goes through all of them.
@@ -34,13 +39,55 @@ class Revocations:
         # When each one ends, by app.
         self._ends: dict[str, dict[tuple[Kind, str], float]] = {}
         self._complete = False
+        self._revision: int | None = None
         self._look_at = 0.0
 
     async def start(self, now: float) -> None:
-        """Reads what is in force. Raises errors.SERVICE_UNAVAILABLE when the store cannot be read."""
+        """Reads what is in force. Raises errors.SERVICE_UNAVAILABLE when the store cannot be read; `watch` goes on
+        trying then.
+        """
         if self._store is not None:
-            self.add(await self._store.in_force(now))
+            await self._store.start()
+        await self._look(now)
         self._complete = True
+
+    async def stop(self) -> None:
+        """Closes the store. What is in force stays so."""
+        if self._store is not None:
+            await self._store.stop()
+
+    async def watch(
+        self, interval: float, now: Callable[[], float], on_news: Callable[[Sequence[Revocation]], None]
+    ) -> None:
+        """Looks into the store every ``interval`` seconds until cancelled, and passes on what it has put in force.
+
+        That may be what this process has recorded itself. A store that does not answer is logged once, and when it is
+        back.
+        """
+        failing = False
+        while self._store is not None:
+            await asyncio.sleep(interval)
+            try:
+                if not self._complete:
+                    await self.start(now())
+                news = await self._look(now())
+            except errors.SockudoError as error:
+                if not failing:
+                    _log.error("revocations of other processes are not known", reason=error.text)
+                failing = True
+                continue
+            if failing:
+                _log.info("the revocation store answers again")
+            failing = False
+            if news:
+                on_news(news)
+
+    async def _look(self, now: float) -> Sequence[Revocation]:
+        if self._store is None:
+            return ()
+        self._revision, news = await self._store.changes(self._revision, now)
+        self.add(news)
+        return news
 
     async def revoke(self, revocations: Sequence[Revocation], now: float) -> None:
         """Puts revocations of one app in force, now and after a restart. None can be taken back or made shorter.

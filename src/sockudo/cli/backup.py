@@ -111,7 +111,7 @@ def _settings(config: Path | None, data_dir: Path | None) -> Settings:
 
 def _elsewhere(settings: Settings) -> Iterator[str]:
     drivers = {
-        "apps": settings.app_manager.driver,
+        "apps and revoked tokens": settings.app_manager.driver,
         "history": settings.history.backend,
         "webhooks that wait": settings.queue.driver,
         "devices and publishes of push": settings.push.storage_driver,

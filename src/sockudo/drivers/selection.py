@@ -1,23 +1,41 @@
-"""Which store the configuration asks for to keep the apps in, and which for the history."""
+"""Which stores the configuration asks for to keep the apps, the revocations and the history in."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sockudo.apps.ports import AppStore
+from sockudo.auth.ports import RevocationStore
 from sockudo.config import Settings
 from sockudo.config.apps import App
 from sockudo.config.sections.databases import SqlDatabase
 from sockudo.drivers.memory_apps import MemoryAppStore
 from sockudo.drivers.memory_history import MemoryHistoryStore
+from sockudo.drivers.revocations import RevocationFile
 from sockudo.drivers.stand_in import StandInAppStore
 from sockudo.hub.streams.ports import HistoryStore
 
-__all__ = ["FILE_NAME", "app_place", "app_store", "history_exists", "history_store", "stored_apps"]
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+__all__ = [
+    "FILE_NAME",
+    "REVOCATIONS_FILE_NAME",
+    "app_place",
+    "app_store",
+    "history_exists",
+    "history_store",
+    "revocation_store",
+    "starts_without_database",
+    "stored_apps",
+]
 
 FILE_NAME: Final = "apps.sqlite3"
+REVOCATIONS_FILE_NAME: Final = "revocations.sqlite3"
+
+_SERVERS: Final = frozenset({"pgsql", "mysql"})
 
 # How long a connection of the pool is waited for (spec: platform § 1.4).
 _TIMEOUT_MS: Final = 5000
@@ -38,7 +56,27 @@ def app_store(settings: Settings, *, serving: bool = False) -> AppStore:
 
             return sqlite_apps(_file(settings))
     store = _sql_store(settings)
-    return StandInAppStore(store) if serving and settings.apps else store
+    return StandInAppStore(store) if serving and starts_without_database(settings) else store
+
+
+def starts_without_database(settings: Settings) -> bool:
+    """Whether the apps are on a database server, and the configuration has some to serve until it answers."""
+    return settings.app_manager.driver in _SERVERS and bool(settings.apps)
+
+
+def revocation_store(settings: Settings) -> RevocationStore:
+    """The store of revocations, not opened yet: where the apps are, or in a file while they are in memory.
+
+    Raises ConfigError when the driver of the database is not installed.
+    """
+    file = Path(settings.data_dir) / REVOCATIONS_FILE_NAME
+    if settings.app_manager.driver not in _SERVERS:
+        return RevocationFile(file)
+    # Takes a while to import, which those that need no database should not pay for.
+    from sockudo.drivers.sql.revocations import SqlRevocations
+
+    section, server = _server(settings)
+    return SqlRevocations(_engine(settings), place=_address(server), section=section, earlier=file)
 
 
 async def stored_apps(settings: Settings) -> Sequence[App] | None:
@@ -75,12 +113,20 @@ def _file(settings: Settings) -> Path:
 def _sql_store(settings: Settings) -> AppStore:
     # Takes a while to import, which those that need no database should not pay for.
     from sockudo.drivers.sql.apps import SqlAppStore
+
+    section, server = _server(settings)
+    return SqlAppStore(
+        _engine(settings), server.table_name, place=_address(server), section=section, user=server.username
+    )
+
+
+def _engine(settings: Settings) -> Engine:
+    """One connection to the server of the apps."""
     from sockudo.storage.engine import mysql_engine, postgres_engine
 
     section, server = _server(settings)
     make = postgres_engine if section == "database.postgres" else mysql_engine
-    engine = make(server, pool_size=1, timeout_ms=_TIMEOUT_MS)
-    return SqlAppStore(engine, server.table_name, place=_address(server), section=section, user=server.username)
+    return make(server, pool_size=1, timeout_ms=_TIMEOUT_MS)
 
 
 def _server(settings: Settings) -> tuple[str, SqlDatabase]:

@@ -345,7 +345,7 @@ class Server:
         rounds = (
             sweep(self.services.gateway),
             self._sweep_edge(),
-            self.services.apps.watch(1.0, self.services.apply_changes),
+            *self.services.watches(),
             self.watch.run(),
             self._claims.watch(),
             self._joined.watch(),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import structlog
@@ -12,6 +13,7 @@ import structlog
 from sockudo import errors
 from sockudo.apps import AppRegistry, Changes, Defaults
 from sockudo.apps.registry import AppsChanged
+from sockudo.auth.ports import Revocation
 from sockudo.auth.revocations import Revocations
 from sockudo.base.clock import Clock
 from sockudo.base.components import Opener
@@ -32,8 +34,7 @@ from sockudo.config.app_choice import aliases
 from sockudo.config.app_reader import origin_warnings
 from sockudo.config.apps import App
 from sockudo.drivers import MemoryHistoryStore
-from sockudo.drivers.revocations import RevocationFile
-from sockudo.drivers.selection import app_store, history_store
+from sockudo.drivers.selection import app_store, history_store, revocation_store, starts_without_database
 from sockudo.history.runtime import HistoryRuntime
 from sockudo.hub import Hub, HubOptions
 from sockudo.hub.events import Observers
@@ -104,7 +105,7 @@ class Services:
         self.counters = InProcessCounters()
         self.rates = AppRates(self.counters)
         self.keys = IdempotencyKeys(self.counters, settings.idempotency.max_key_length)
-        self.revocations = Revocations(RevocationFile(settings.data_dir))
+        self.revocations = Revocations(revocation_store(settings))
         self.histories = HistoryRuntime(
             hub,
             apps,
@@ -176,7 +177,7 @@ class Services:
     async def open(self) -> None:
         """Reads the apps and opens what they need. Raises ``errors.SockudoError``; `close` undoes what was opened."""
         await self._open_apps()
-        await self.revocations.start(self.clock.time())
+        await self._read_revocations()
         await self._opener.start()
         self.bus.attach(self.router)
         await self.bus.open()
@@ -193,6 +194,7 @@ class Services:
         await self.push.close()
         await self.webhooks.service.close()
         await self.histories.close()
+        await self.revocations.stop()
         await self.apps.stop()
 
     async def _open_apps(self) -> None:
@@ -205,6 +207,27 @@ class Services:
             # Of configured ones the configuration has said it already.
             for warning in () if app.id in self.apps.configured else origin_warnings(app.record):
                 _log.warning("app", app_id=app.id, warning=warning)
+
+    async def _read_revocations(self) -> None:
+        try:
+            await self.revocations.start(self.clock.time())
+        except errors.SockudoError as error:
+            if not starts_without_database(self.settings):
+                raise
+            # No token is taken before they are known.
+            _log.error("capability tokens are refused until the revocation store answers", reason=error.text)
+
+    def watches(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        """Look once a second, for ever, what other processes have changed in the stores."""
+        return (
+            self.apps.watch(1.0, self.apply_changes),
+            self.revocations.watch(1.0, self.clock.time, self._end_revoked),
+        )
+
+    def _end_revoked(self, revocations: Sequence[Revocation]) -> None:
+        """Ends the sessions whose tokens another process has revoked."""
+        for app_id, group in groupby(sorted(revocations, key=_app_of), key=_app_of):
+            self.gateway.revoke(app_id, tuple(group))
 
     def _counts_channels(self, app_id: str) -> bool:
         """Whether other nodes have to know how many subscriptions the app's channels have here."""
@@ -289,6 +312,10 @@ def _join(
     health = settings.adapter.cluster_health
     bus = join_carrier(carrier, name, Timing(health.heartbeat_interval_ms / 1000, health.node_timeout_ms / 1000))
     return bus, bus.membership
+
+
+def _app_of(revocation: Revocation) -> str:
+    return revocation.app_id
 
 
 def _webhook_sender(settings: Settings) -> Sender:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
+from structlog.testing import capture_logs
 
 from sockudo import errors
 from sockudo.auth import revocations as module
@@ -12,7 +15,9 @@ from sockudo.auth.capabilities import NO_CAPABILITIES
 from sockudo.auth.ports import Kind, Revocation
 from sockudo.auth.revocations import Revocations
 from sockudo.auth.tokens import Token
+from sockudo.base.tasks import end_tasks
 from sockudo.errors import SockudoError
+from support.virtual_time import in_virtual_time
 
 NOW = 1_790_000_000.0
 
@@ -23,10 +28,18 @@ class Store:
     def __init__(self, *kept: Revocation) -> None:
         self.kept = list(kept)
         self.fails = False
+        self.asked: Counter[int | None] = Counter()
 
-    async def in_force(self, now: float) -> Sequence[Revocation]:
+    async def start(self) -> None:
         self._answer()
-        return [revocation for revocation in self.kept if now < revocation.until]
+
+    async def stop(self) -> None:
+        pass
+
+    async def changes(self, seen: int | None, now: float) -> tuple[int, Sequence[Revocation]]:
+        self.asked[seen] += 1
+        self._answer()
+        return len(self.kept), [revocation for revocation in self.kept[seen or 0 :] if now < revocation.until]
 
     async def record(self, revocations: Sequence[Revocation], now: float) -> None:
         self._answer()
@@ -130,6 +143,53 @@ async def test_until_the_store_was_read_no_token_is_taken() -> None:
     store.fails = False
     await unread.start(NOW)
     assert not refused(unread, token())
+
+
+@in_virtual_time
+async def test_what_another_process_records_is_in_force_within_a_second() -> None:
+    store = Store()
+    one, other = Revocations(store), Revocations(store)
+    await one.start(NOW)
+    await other.start(NOW)
+    heard: list[Revocation] = []
+    watching = asyncio.create_task(other.watch(1.0, lambda: NOW, heard.extend))
+    await asyncio.sleep(5.5)
+    assert (heard, store.asked) == ([], {None: 2, 0: 5})
+    await one.revoke([revocation("jti", "t-1"), revocation("client_id", "u8", app_id="b")], NOW)
+    assert not refused(other, token())
+    await asyncio.sleep(1)
+    assert refused(other, token())
+    assert refused(other, token("u8"), app_id="b")
+    assert heard == store.kept
+    await asyncio.sleep(5)
+    assert heard == store.kept
+    await end_tasks([watching])
+
+
+@in_virtual_time
+async def test_a_store_that_does_not_answer_is_logged_once_and_read_when_it_does() -> None:
+    store = Store()
+    store.fails = True
+    revocations = Revocations(store)
+    with pytest.raises(SockudoError):
+        await revocations.start(NOW)
+    watching = asyncio.create_task(revocations.watch(1.0, lambda: NOW, lambda _: None))
+    with capture_logs() as lines:
+        await asyncio.sleep(5)
+        with pytest.raises(SockudoError) as caught:
+            revocations.check("a", token("u9"), NOW)
+        assert caught.value.spec is errors.TOKEN_UNVERIFIED
+        store.fails = False
+        store.kept.append(revocation())
+        await asyncio.sleep(5)
+    assert [line["log_level"] for line in lines] == ["error", "info"]
+    assert refused(revocations, token())
+    assert not refused(revocations, token("u9", "t-9"))
+    # What is known stays in force while it fails again.
+    store.fails = True
+    await asyncio.sleep(5)
+    assert refused(revocations, token())
+    await end_tasks([watching])
 
 
 async def test_what_cannot_be_kept_is_not_in_force() -> None:

@@ -29,8 +29,14 @@ class Store:
 
     fails = False
 
-    async def in_force(self, now: float) -> Sequence[Revocation]:
-        return ()
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+    async def changes(self, seen: int | None, now: float) -> tuple[int, Sequence[Revocation]]:
+        return 0, ()
 
     async def record(self, revocations: Sequence[Revocation], now: float) -> None:
         if self.fails:
