@@ -15,7 +15,18 @@ from sockudo.cluster.ports import Bus, Claimed, Counters, Membership, Received
 from sockudo.cluster.router import Router
 from support.carriers import MemoryBroker
 
-__all__ = ["BUSES", "COUNTERS", "DelayedCounters", "Echo", "Ground", "InProcessGround", "Joined", "Note", "ground_of"]
+__all__ = [
+    "BUSES",
+    "COUNTERS",
+    "DelayedCounters",
+    "Echo",
+    "Ground",
+    "InProcessGround",
+    "Joined",
+    "NetworkGround",
+    "Note",
+    "ground_of",
+]
 
 BUSES = ("in-process", "network")
 """The implementations that the suites run over."""

@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from sockudo.base.components import Component
+from sockudo.cluster.network import join_carrier
 from sockudo.config import Settings, foreign, load, misspelt
 from sockudo.config.schema import declared, sections, variables
 from sockudo.config.webhooks import PUSH_EVENTS
@@ -23,9 +24,11 @@ from sockudo.history import History, PresenceHistory
 from sockudo.hub import Hub, HubOptions
 from sockudo.hub.view import HubView
 from sockudo.monitoring import HistorySources, Metrics, history_measures
+from sockudo.monitoring.nodes import node_measures
 from sockudo.monitoring.prometheus import _ERROR_TYPES
 from sockudo.server.commands import app as command_line
 from sockudo.testing import FakeClock
+from support.carriers import MemoryBroker
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("operations.md", "moving.md", "webhooks.md", "dashboard.md", "recovery.md", "history.md", "push.md")
@@ -130,7 +133,7 @@ class _Loop:
         return 0.0
 
 
-def test_metrics_exist() -> None:
+async def test_metrics_exist() -> None:
     hub = Hub(lambda _: None, lambda: 0.0, HubOptions())
     clock = FakeClock()
     history = History(MemoryHistoryStore(), clock)
@@ -143,7 +146,10 @@ def test_metrics_exist() -> None:
         loop=_Loop(),
         prefix="sockudo_",
         port=1,
-        sources=[lambda: history_measures(HistorySources(lambda: history, lambda: presence))],
+        sources=[
+            lambda: history_measures(HistorySources(lambda: history, lambda: presence)),
+            lambda: node_measures(join_carrier(MemoryBroker().carrier(), "n1"), "nats"),
+        ],
     ).render()
     known = {line.split()[2] for line in exposition.decode().splitlines() if line.startswith("# TYPE ")}
     text = TEXTS["operations.md"]

@@ -20,7 +20,7 @@ from sockudo.cluster.carrier import Carrier
 from sockudo.cluster.items import ALL, Item, Request
 from sockudo.cluster.members import NetworkMembership, Timing
 from sockudo.cluster.ports import Answers, Node, NodeChange, Received, Receiver
-from sockudo.cluster.requests import Requests
+from sockudo.cluster.requests import RequestCounts, Requests
 from sockudo.cluster.wire import (
     Answer,
     Ask,
@@ -58,10 +58,10 @@ class _Place(NamedTuple):
 class Counts:
     """What a node's bus has carried since the start, for metrics."""
 
-    __slots__ = ("fenced", "gaps", "received", "repeated", "sent")
+    __slots__ = ("fenced", "gaps", "received", "reconnects", "repeated", "sent")
 
     def __init__(self) -> None:
-        self.sent = self.received = self.gaps = self.repeated = self.fenced = 0
+        self.sent = self.received = self.gaps = self.repeated = self.fenced = self.reconnects = 0
 
 
 class NetworkBus:
@@ -99,6 +99,11 @@ class NetworkBus:
     def unreadable(self) -> int:
         """Envelopes and items that were not understood, since the start: of another version, or no node's."""
         return self._reader.unreadable
+
+    @property
+    def request_counts(self) -> Mapping[str, RequestCounts]:
+        """What was asked of other nodes, and by them, by app."""
+        return self._requests.counts
 
     # ---- life ----
 
@@ -261,6 +266,7 @@ class NetworkBus:
         self._resync()
 
     def disconnected(self, reason: str) -> None:
+        self.counts.reconnects += 1
         _log.warning("the connection to other nodes is lost", carrier=self.carrier.name, reason=reason)
 
     def lost(self, topics: Sequence[str] | None) -> None:

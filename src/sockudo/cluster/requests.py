@@ -6,30 +6,46 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import structlog
 
+from sockudo.base.measures import Latency
 from sockudo.cluster.asking import Asking
 from sockudo.cluster.items import ALL, Item, Request
 from sockudo.cluster.members import NetworkMembership
 from sockudo.cluster.ports import Answers, Node, Receiver
 from sockudo.cluster.wire import ENVELOPE_BYTES, Answer, Ask, encode, node_topic
 
-__all__ = ["Requests"]
+__all__ = ["RequestCounts", "Requests"]
+
+_NO_APP: Final = "cluster"
+# Apps whose requests are counted one by one: other nodes name them.
+_MOST_APPS: Final = 10_000
 
 _log = structlog.get_logger("sockudo.cluster")
+
+
+class RequestCounts:
+    """What was asked about one app since the start, for metrics; ``cluster`` is about none."""
+
+    __slots__ = ("answers", "complete", "incomplete", "received", "sent", "times")
+
+    def __init__(self) -> None:
+        self.sent = self.received = self.answers = self.complete = self.incomplete = 0
+        self.times = Latency()
 
 
 class _Question:
     """A request of this node: what it waits for, and parts of long answers."""
 
-    __slots__ = ("asking", "parts", "reply")
+    __slots__ = ("asking", "counts", "parts", "reply")
 
-    def __init__(self, asking: Asking, reply: Any) -> None:
+    def __init__(self, asking: Asking, reply: Any, counts: RequestCounts) -> None:
         self.asking = asking
         self.reply = reply
+        self.counts = counts
         self.parts: dict[str, list[bytes]] = {}
 
 
@@ -41,6 +57,7 @@ class Requests:
         self._send = send
         self._receiver: Receiver | None = None
         self._decoder: Any = None
+        self.counts: dict[str, RequestCounts] = {}
         self._questions: dict[int, _Question] = {}
         self._next = secrets.randbits(32)
         self._answering: set[asyncio.Future[Any]] = set()
@@ -71,9 +88,11 @@ class Requests:
         asking = Asking(asked, self._answering)
         others = [node_id for node_id in asked if node_id != me]
         self._next += 1
-        number = self._next
+        number, counts = self._next, self._counts(request)
+        began = asyncio.get_running_loop().time()
         if others:
-            self._questions[number] = _Question(asking, type(request).reply)
+            counts.sent += 1
+            self._questions[number] = _Question(asking, type(request).reply, counts)
             item = Ask(number, msgspec.Raw(encode(request)), deadline)
             for topic in [ALL] if nodes is None else map(node_topic, others):
                 self._send(topic, item)
@@ -83,6 +102,10 @@ class Requests:
             await asking.wait(deadline)
         finally:
             self._questions.pop(number, None)
+        if others:
+            counts.times.note(asyncio.get_running_loop().time() - began)
+            counts.complete += not asking.failed
+            counts.incomplete += asking.failed
         return Answers(asking.values, not asking.failed)
 
     def take_ask(self, sender: Node, ask: Ask) -> None:
@@ -93,6 +116,7 @@ class Requests:
             # Of a newer version: there is no answer, which is one.
             self._reply(sender, ask.number, None)
             return
+        self._counts(request).received += 1
         asking = Asking([sender.id], self._answering)
         asking.take(sender.id, None if self._receiver is None else self._receiver.answer(request))
         if not asking.left:
@@ -102,6 +126,14 @@ class Requests:
         self._answering.add(waiting)
         waiting.add_done_callback(self._answering.discard)
         waiting.add_done_callback(lambda _done: self._reply(sender, ask.number, asking))
+
+    def _counts(self, request: Request) -> RequestCounts:
+        app_id: str = getattr(request, "app_id", _NO_APP)
+        found = self.counts.get(app_id)
+        if found is None:
+            name = app_id if len(self.counts) < _MOST_APPS else _NO_APP
+            found = self.counts.setdefault(name, RequestCounts())
+        return found
 
     def _reply(self, sender: Node, number: int, asking: Asking | None) -> None:
         topic = node_topic(sender.id)
@@ -118,6 +150,7 @@ class Requests:
         question = self._questions.get(answer.number)
         if question is None:
             return
+        question.counts.answers += not answer.part
         if answer.failed:
             question.asking.refused(sender.id)
             return

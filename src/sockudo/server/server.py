@@ -61,6 +61,7 @@ from sockudo.history import History
 from sockudo.limits.ip import IpLimits
 from sockudo.monitoring import HistorySources, Metrics, history_measures
 from sockudo.monitoring.health import HealthChecks
+from sockudo.monitoring.nodes import node_measures
 from sockudo.monitoring.tails import Tails
 from sockudo.server.listening import warn_of_no_metrics
 from sockudo.server.services import Services
@@ -256,6 +257,7 @@ class Server:
             sources=(
                 partial(history_measures, HistorySources(lambda: messages.if_open, lambda: presence.if_open)),
                 *(wing.measures for wing in services.wings),
+                *(() if services.carried is None else (partial(node_measures, services.carried, _driver(settings)),)),
             ),
             refused_requests=services.gateway.refused_requests,
             descriptors_missing=lambda: self.edge.descriptors.exhausted,
@@ -412,3 +414,9 @@ class Server:
             # Last, since what was closed before has left spans.
             left = deadline - asyncio.get_running_loop().time()
             await self._tracing.close(min(max(left, _LEAST_FLUSH), _LONGEST_FLUSH))
+
+
+def _driver(settings: Settings) -> str:
+    """What joins the node with others; without a broker it is the mesh of workers."""
+    driver = settings.adapter.driver
+    return "workers" if driver == "local" else driver
