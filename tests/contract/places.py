@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, Self
 
 from msgspec import structs
 
-from sockudo.config.sections import HistoryMysql, HistoryPostgres, HistorySqlite, Mysql, Postgres, RedisServer, RedisTls
+from sockudo.config.sections import HistoryMysql, HistoryPostgres, HistorySqlite, Mysql, Postgres, RedisAccess, RedisServer, RedisTls
 from sockudo.drivers import MemoryHistoryStore
 from sockudo.drivers.sql import SqlHistoryStore, mysql_history, postgres_history, sqlite_history
 from sockudo.drivers.sql import history as history_tables
@@ -183,7 +183,8 @@ class QueuePlace(_Place):
             case Mysql():
                 return mysql_jobs(self.spec, self.server, timeout_ms=timeout_ms)
             case RedisServer():
-                return RedisJobQueue(self.spec, self.server, RedisTls(), prefix=self.prefix, timeout_ms=timeout_ms)
+                access = RedisAccess(self.server, RedisTls(), "database.redis")
+                return RedisJobQueue(self.spec, access, prefix=self.prefix, timeout_ms=timeout_ms)
         if self._memory is not None:
             return self._memory
         return sqlite_jobs(self.spec, self.folder / f"{self.spec.word}-queue.sqlite3", timeout_ms=timeout_ms)

@@ -13,16 +13,19 @@ from structlog.testing import capture_logs
 
 from contract.places import NOW, a_job, drain, keys
 from sockudo.config import Settings
-from sockudo.config.sections import Redis, RedisTls
+from sockudo.config.sections import Redis
+from sockudo.config.sections.redis import RedisCluster
 from sockudo.errors import SockudoError
-from sockudo.jobs.ports import JobQueue, ListedJobQueue
+from sockudo.jobs.ports import Job, JobQueue, ListedJobQueue
 from sockudo.jobs.redis import RedisJobQueue
 from sockudo.jobs.selection import job_queue
 from sockudo.push.messages import PUSH_QUEUE, STAGES
+from sockudo.storage.redis_slots import slot_of
 from sockudo.webhooks.queue import WEBHOOK_QUEUE, delivery_job
 from support.certificates import write_certificate
 from support.ports import free_port
 from support.redis import PASSWORD, RedisProcess, redis_server
+from support.redis_sets import ClusterSet, say, sentinel_set
 from support.waiting import wait_until
 from support.webhooks import a_delivery
 
@@ -35,7 +38,7 @@ def prefix(unique: str) -> str:
 
 
 def queue_in(server: RedisProcess, prefix: str) -> RedisJobQueue:
-    return RedisJobQueue(PUSH_QUEUE, server.server, RedisTls(), prefix=prefix, timeout_ms=5000)
+    return RedisJobQueue(PUSH_QUEUE, server.settings.access(), prefix=prefix, timeout_ms=5000)
 
 
 async def fill(queue: JobQueue) -> None:
@@ -136,9 +139,65 @@ async def test_a_queue_of_a_newer_version_is_left_alone(redis: RedisProcess, pre
         await queue.next_due(STAGES)
 
 
+async def test_a_queue_goes_with_the_master_that_sentinels_name(prefix: str) -> None:
+    with sentinel_set() as servers:
+        queue = RedisJobQueue(PUSH_QUEUE, servers.access, prefix=prefix, timeout_ms=5000)
+        await queue.start()
+        await queue.put([a_job("before")], NOW)
+        say(servers.master, "WAIT", 1, 5000)
+        # The old master goes on as a replica: what is put in there has to go elsewhere.
+        say(servers.sentinels[0], "SENTINEL", "FAILOVER", "harbor")
+        wait_until(lambda: say(servers.master, "ROLE")[0] == "slave", "the fail-over")
+        await put_in_the_end(queue, a_job("after"))
+        assert await drain(queue) == ["before", "after"]
+        servers.replica.kill()
+        with pytest.raises(SockudoError, match="The push queue does not answer"):
+            await queue.put([a_job("nowhere")], NOW)
+        await queue.close()
+
+
+async def put_in_the_end(queue: RedisJobQueue, job: Job) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await queue.put([job], NOW)
+            except SockudoError:
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+
+async def test_a_queue_goes_with_its_slot_in_a_cluster(redis_cluster: ClusterSet, prefix: str) -> None:
+    queue = RedisJobQueue(PUSH_QUEUE, redis_cluster.access, prefix=prefix, timeout_ms=5000)
+    await queue.start()
+    await queue.put([a_job("before")], NOW)
+    slot = slot_of(b"push")
+    source = redis_cluster.owner(slot)
+    target = next(server for server in redis_cluster.servers if server is not source)
+    redis_cluster.move(slot, target)
+    await queue.put([a_job("after")], NOW)
+    assert await drain(queue) == ["before", "after"]
+    assert not source.keys(prefix)
+    assert target.keys(prefix)
+    await queue.close()
+
+
+async def test_a_cluster_or_sentinels_that_cannot_be_reached_are_named(prefix: str) -> None:
+    nowhere = Redis(sentinels=("127.0.0.1:1",), cluster=RedisCluster(nodes=("127.0.0.1:2",)))
+    for access, text in (
+        (nowhere.access(), "database.redis.sentinels says how to reach it"),
+        (nowhere.cluster_access(), "database.redis.cluster.nodes says how to reach it"),
+    ):
+        queue = RedisJobQueue(PUSH_QUEUE, access, prefix=prefix, timeout_ms=5000)
+        with pytest.raises(SockudoError) as caught:
+            await queue.start()
+        assert "connection refused" in caught.value.text
+        assert text in caught.value.text
+
+
 async def test_a_wrong_password_is_told_and_not_shown(redis: RedisProcess, prefix: str) -> None:
-    server = Redis(port=redis.port, password="wrong-secret").server()
-    queue = RedisJobQueue(PUSH_QUEUE, server, RedisTls(), prefix=prefix, timeout_ms=5000)
+    server = Redis(port=redis.port, password="wrong-secret")
+    queue = RedisJobQueue(PUSH_QUEUE, server.access(), prefix=prefix, timeout_ms=5000)
     with pytest.raises(SockudoError) as caught:
         await queue.start()
     assert caught.value.text == (

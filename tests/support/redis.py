@@ -14,7 +14,7 @@ from typing import Any
 
 import redis
 
-from sockudo.config.sections import Redis, RedisServer, RedisTls
+from sockudo.config.sections import Redis, RedisServer
 from sockudo.jobs.redis import RedisJobQueue
 from sockudo.webhooks.queue import WEBHOOK_QUEUE, WebhookQueue
 from support.parts import cannot_run
@@ -60,7 +60,7 @@ class RedisProcess:
 
     def queue(self, prefix: str, *, timeout_ms: int = 5000) -> WebhookQueue:
         """A queue in it, not opened yet."""
-        return WebhookQueue(RedisJobQueue(WEBHOOK_QUEUE, self.server, RedisTls(), prefix=prefix, timeout_ms=timeout_ms))
+        return WebhookQueue(RedisJobQueue(WEBHOOK_QUEUE, self.settings.access(), prefix=prefix, timeout_ms=timeout_ms))
 
     def client(self) -> redis.Redis:
         """A connection of the tests' own."""

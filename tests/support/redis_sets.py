@@ -59,11 +59,13 @@ class ClusterSet:
         return next(server for server in self.servers if server.port in ports)
 
     def move(self, slot: int, target: RedisProcess) -> None:
-        """Gives a slot, which has no keys, to another server."""
+        """Gives a slot and its keys to another server."""
         source = self.owner(slot)
         names = {server: server_id(server) for server in self.servers}
         say(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", names[source])
         say(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", names[target])
+        for keys in iter(lambda: say(source, "CLUSTER", "GETKEYSINSLOT", slot, 100), []):
+            say(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "AUTH", PASSWORD, "KEYS", *keys)
         for server in (target, source, *self.servers):
             say(server, "CLUSTER", "SETSLOT", slot, "NODE", names[target])
 

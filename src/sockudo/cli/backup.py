@@ -118,7 +118,7 @@ def _elsewhere(settings: Settings) -> Iterator[str]:
         "notifications that wait": settings.push.queue_driver,
     }
     for what, driver in drivers.items():
-        if driver in ("pgsql", "postgres", "mysql", "redis"):
+        if driver in ("pgsql", "postgres", "mysql", "redis", "redis-cluster"):
             yield f"{what}, which are in {driver}"
 
 

@@ -148,12 +148,6 @@ def _check_redis(draft: Draft) -> None:
     if "redis" in drivers:
         # `REDIS_URL` is a variable that other software has too.
         urls.append("queue.redis.url_override")
-        if _value(draft, urls[-1]) is None and _value(draft, "database.redis.sentinels"):
-            path = "database.redis.sentinels"
-            draft.problems.append(
-                f"{_place(draft, path)}: {path} cannot be used by a queue in Redis (queue.driver, push.queue_driver): "
-                "name the master in queue.redis.url_override, or use another driver"
-            )
     for path in urls:
         problem = None if _value(draft, path) is None else useless_redis_url(_value(draft, path))
         if problem is not None:

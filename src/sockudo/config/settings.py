@@ -38,6 +38,7 @@ from sockudo.config.sections import (
     Push,
     Queue,
     RateLimiter,
+    RedisAccess,
     Ssl,
     TagFiltering,
     UnixSocket,
@@ -231,3 +232,17 @@ class Settings(msgspec.Struct, frozen=True):
         if self.websocket.max_messages is not None:
             return self.websocket.max_messages
         return _DEFAULT_COUNT if self.websocket.max_bytes is None else _NO_COUNT
+
+    def redis_of_nodes(self) -> RedisAccess:
+        """The Redis that joins nodes, for the drivers ``redis`` and ``redis-cluster``."""
+        redis, adapter = self.database.redis, self.adapter
+        if adapter.driver == "redis":
+            return redis.access(adapter.redis.redis_pub_options.url, "adapter.redis.redis_pub_options.url")
+        return redis.cluster_access(adapter.cluster.nodes, adapter.cluster.tls, "adapter.cluster.nodes")
+
+    def redis_of_queue(self, driver: str) -> RedisAccess:
+        """The Redis of a queue with one of these drivers."""
+        redis, queue = self.database.redis, self.queue
+        if driver == "redis":
+            return redis.access(queue.redis.url_override, "queue.redis.url_override")
+        return redis.cluster_access(queue.redis_cluster.nodes, of="queue.redis_cluster.nodes")

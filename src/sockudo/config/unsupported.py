@@ -25,7 +25,7 @@ __all__ = [
 
 _NO_DATABASE = "the databases of this version are SQLite, PostgreSQL and MySQL"
 _QUEUE = "webhook deliveries wait in this version's own queue"
-_BROKERS = "redis_cluster nats pulsar rabbitmq google_pubsub kafka iggy sqs sns"
+_BROKERS = "nats pulsar rabbitmq google_pubsub kafka iggy sqs sns"
 _COORDINATION = "every node makes its own differences, and nothing has to be agreed on"
 _NODES_BEAT = "nodes know each other by their beats"
 _NATS_QUEUES = "what NATS sends is taken at once, so nothing waits in this process"
@@ -82,6 +82,7 @@ NO_EFFECT: Mapping[str, str] = {
     "path_prefix": "nothing reads it; let the proxy in front strip the prefix",
     **{f"queue.{broker}": _QUEUE for broker in _BROKERS.split()},
     "queue.redis.cluster_mode": "nothing reads it",
+    "queue.redis_cluster.concurrency": "`webhooks.concurrency` says how many requests are made at a time",
     "queue.redis.concurrency": "`webhooks.concurrency` says how many requests are made at a time",
     "queue.reliability": "`webhooks.retry` says how a delivery is tried again; polling has no settings",
     "rate_limiter.api_rate_limit.identifier": "nothing reads it",
@@ -148,7 +149,6 @@ _PREFIXES: Mapping[str, str] = {
     "QUEUE_IGGY_": "queue.iggy",
     "QUEUE_SNS_": "queue.sns",
     "QUEUE_SQS_": "queue.sqs",
-    "REDIS_CLUSTER_QUEUE_": "queue.redis_cluster",
     "SCYLLADB_": "database.scylladb",
     "SOCKUDO_ABLY_COMPAT_": "ably_compat",
     "VERSIONED_MESSAGES_": "versioned_messages",
@@ -192,6 +192,7 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "database.redis.key_prefix": ("", "DATABASE_REDIS_KEY_PREFIX"),
     "history.writer_shards": ("", "HISTORY_WRITER_SHARDS"),
     "queue.redis.concurrency": ("", "QUEUE_REDIS_CONCURRENCY"),
+    "queue.redis_cluster.concurrency": ("", "REDIS_CLUSTER_QUEUE_CONCURRENCY"),
     "queue.reliability": (
         "QUEUE_",
         (

@@ -336,10 +336,8 @@ def _queue_place(deployment: Deployment) -> str:
     settings = deployment.settings
     if settings is None:
         return "Look whether Redis answers, or whether webhooks.sqlite3 in data_dir can be written."
-    if settings.queue.driver == "redis":
-        return (
-            f"Look whether Redis answers at {settings.database.redis.server(settings.queue.redis.url_override).place}."
-        )
+    if settings.queue.driver in ("redis", "redis-cluster"):
+        return f"Look whether Redis answers at {settings.redis_of_queue(settings.queue.driver).place}."
     if settings.queue.driver in ("postgres", "mysql"):
         return f"Look whether the database of database.{settings.queue.driver} answers and can be written."
     return f"Look whether webhooks.sqlite3 in {settings.data_dir} can be written, and whether the disk is full."

@@ -11,7 +11,7 @@ from typing import Final
 from sockudo.client.failures import network_reason
 from sockudo.config import ConfigError, Settings
 from sockudo.config.installed import driver_missing
-from sockudo.config.sections import RedisServer, RedisTls, SqlDatabase
+from sockudo.config.sections import RedisAccess, SqlDatabase
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem
 from sockudo.doctor.occupied import occupied
@@ -56,7 +56,8 @@ class Server:
     """One that is to be reached: its ``name`` for people, the ``section`` of the configuration that says how.
 
     ``database`` is which one is used there, and ``login`` tries it within so many seconds: it answers why that fails,
-    None when it does not, and raises ConfigError when the driver is not installed.
+    None when it does not, and raises ConfigError when the driver is not installed. ``of`` describes several servers of
+    which the login finds the one, in place of ``host`` and ``port``.
     """
 
     name: str
@@ -65,10 +66,13 @@ class Server:
     port: int
     database: str
     login: Callable[[float], Awaitable[str | None]]
+    of: str = ""
 
     @property
     def place(self) -> str:
         """The name and where it is."""
+        if self.of:
+            return f"{self.name} at {self.of}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.name} at {host if host.startswith('/') else f'{host}:{self.port}'}"
 
@@ -83,10 +87,9 @@ def _servers(settings: Settings) -> Iterator[Server]:
         yield _sql("PostgreSQL", "database.postgres", database.postgres)
     if "mysql" in drivers:
         yield _sql("MySQL", "database.mysql", database.mysql)
-    if "redis" in (settings.queue.driver, settings.push.queue_driver):
-        url = settings.queue.redis.url_override
-        section = "database.redis" if url is None else "queue.redis.url_override"
-        yield _redis(section, database.redis.server(url), database.redis.master_tls)
+    for driver in ("redis", "redis-cluster"):
+        if driver in (settings.queue.driver, settings.push.queue_driver):
+            yield _redis(settings.redis_of_queue(driver))
 
 
 def _sql(name: str, section: str, server: SqlDatabase) -> Server:
@@ -99,19 +102,21 @@ def _sql(name: str, section: str, server: SqlDatabase) -> Server:
     return Server(name, section, server.host, server.port, server.database, login)
 
 
-def _redis(section: str, server: RedisServer, tls: RedisTls) -> Server:
+def _redis(access: RedisAccess) -> Server:
     async def login(seconds: float) -> str | None:
         try:
             from sockudo.storage.redis_scripts import try_login
         except ImportError as error:
             raise driver_missing("redis") from error
-        return await try_login(server, tls, seconds)
+        return await try_login(access, seconds)
 
-    return Server("Redis", section, server.host, server.port, str(server.db), login)
+    if access.sentinels or access.seeds:
+        return Server("Redis", access.section, "", 0, str(access.server.db), login, of=access.place)
+    return Server("Redis", access.section, access.server.host, access.server.port, str(access.server.db), login)
 
 
 async def _look_at(server: Server, seconds: float) -> Finding:
-    failure = await _reach(server.host, server.port, seconds)
+    failure = None if server.of else await _reach(server.host, server.port, seconds)
     if failure is not None:
         return problem(f"{server.place} does not answer: {failure}", "Is it running, and is this its address?")
     try:

@@ -34,7 +34,7 @@ from typing import Any, Final, NamedTuple
 
 from sockudo import errors
 from sockudo.base.ids import unique_id
-from sockudo.config.sections import RedisServer, RedisTls
+from sockudo.config.sections import RedisAccess
 from sockudo.jobs.ports import Depth, Job, Lease, QueueSpec, Share, StoredJob, Tally
 from sockudo.storage.group_commit import Bounds, Call, GroupCommit
 from sockudo.storage.redis_scripts import Kept, RedisScripts, lua_scripts
@@ -62,12 +62,12 @@ class RedisJobQueue:
     nothing since the last snapshot. Every call ends within ``timeout_ms``; 0 stands for a minute.
     """
 
-    def __init__(self, spec: QueueSpec, server: RedisServer, tls: RedisTls, *, prefix: str, timeout_ms: int) -> None:
+    def __init__(self, spec: QueueSpec, access: RedisAccess, *, prefix: str, timeout_ms: int) -> None:
         self._spec = spec
         base = f"{prefix.rstrip(':')}:v2:{{{spec.word}}}"
         kept = Kept(f"The {spec.name}", spec.items, spec.logger)
         scripts = lua_scripts("sockudo.jobs")
-        self._redis = RedisScripts(server, tls, scripts, base=base, timeout_ms=timeout_ms, of=kept)
+        self._redis = RedisScripts(access, scripts, base=base, timeout_ms=timeout_ms, of=kept)
         self._commits = GroupCommit(self._settle_all, _BOUNDS, self._refusal, name=f"the {spec.name}")
         # The latest time seen in each stage; none before its first lease.
         self._latest: dict[str, int] = {}

@@ -27,8 +27,8 @@ def job_queue(
     match driver:
         case "memory":
             return MemoryJobQueue(spec) if capacity is None else MemoryJobQueue(spec, capacity)
-        case "redis":
-            return _redis_queue(spec, settings)
+        case "redis" | "redis-cluster":
+            return _redis_queue(spec, settings, driver)
     # Takes a while to import, which those that need no database should not pay for.
     from sockudo.jobs.sql import mysql_jobs, postgres_jobs, sqlite_jobs
 
@@ -40,17 +40,15 @@ def job_queue(
     return sqlite_jobs(spec, Path(settings.data_dir) / file_name)
 
 
-def _redis_queue(spec: QueueSpec, settings: Settings) -> ListedJobQueue:
+def _redis_queue(spec: QueueSpec, settings: Settings, driver: str) -> ListedJobQueue:
     try:
         # Takes a while to import, and is an extra.
         from sockudo.jobs.redis import RedisJobQueue
     except ImportError as error:
         raise driver_missing("redis") from error
-    server, queue = settings.database.redis, settings.queue.redis
-    return RedisJobQueue(
-        spec,
-        server.server(queue.url_override),
-        server.master_tls,
-        prefix=queue.prefix,
-        timeout_ms=queue.response_timeout_ms,
-    )
+    queue = settings.queue
+    access = settings.redis_of_queue(driver)
+    if driver == "redis":
+        return RedisJobQueue(spec, access, prefix=queue.redis.prefix, timeout_ms=queue.redis.response_timeout_ms)
+    cluster = queue.redis_cluster
+    return RedisJobQueue(spec, access, prefix=cluster.prefix, timeout_ms=cluster.request_timeout_ms)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from importlib import resources
 from typing import Any, Final, NamedTuple
 
@@ -14,22 +12,33 @@ import redis.asyncio as redis_client
 import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    MovedError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from sockudo import errors
-from sockudo.config.sections import RedisServer, RedisTls
+from sockudo.config.sections import RedisAccess
 from sockudo.errors import SockudoError
+from sockudo.storage.redis_reach import RedisReach
+from sockudo.storage.redis_slots import slot_of
+from sockudo.storage.redis_wire import UNKNOWN_DATABASE, UNKNOWN_REASON, UNKNOWN_USER, RedisWireError, reason_of
 
 __all__ = ["UNKNOWN_DATABASE", "UNKNOWN_USER", "Kept", "RedisScripts", "lua_scripts", "try_login"]
-
-UNKNOWN_USER: Final = "it does not accept the configured user or password"
-UNKNOWN_DATABASE: Final = "it has no database of the configured number"
 
 _LONGEST_MS: Final = 60_000
 # Calls are short; more at a time than this wait for a connection.
 _CONNECTIONS: Final = 8
+
+
+_TRIES: Final = 3
+_ONE_SERVER: Final = ("database.redis", "queue.redis.url_override")
 
 
 class Kept(NamedTuple):
@@ -38,6 +47,10 @@ class Kept(NamedTuple):
     queue: str
     items: str
     logger: str
+
+
+def _is_elsewhere(error: ResponseError) -> bool:
+    return isinstance(error, (ReadOnlyError, MovedError)) or str(error).startswith(("READONLY", "MOVED"))
 
 
 def lua_scripts(package: str) -> Mapping[str, str]:
@@ -53,22 +66,22 @@ def lua_scripts(package: str) -> Mapping[str, str]:
 class RedisScripts:
     """Runs ``scripts`` in a Redis server, version 6 or newer, on keys whose names begin with ``base``.
 
+    In a cluster that is the server which has the slot of ``base``.
+
     Every call ends within ``timeout_ms``, 0 stands for a minute, or raises errors.SERVICE_UNAVAILABLE: then the script
     may still have been carried out. A text that is no valid Unicode is errors.INVALID_INPUT.
     """
 
     def __init__(
         self,
-        server: RedisServer,
-        tls: RedisTls,
+        access: RedisAccess,
         scripts: Mapping[str, str],
         *,
         base: str,
         timeout_ms: int,
         of: Kept,
     ) -> None:
-        self._server = server
-        self._tls = tls
+        self._access = access
         self._texts = scripts
         self._base = base
         self._timeout_ms = timeout_ms or _LONGEST_MS
@@ -82,13 +95,14 @@ class RedisScripts:
         The script ``open`` returns the version that is there. ``warns``: logs what would lose what was accepted.
         """
         if self._client is None:
-            self._client = _client(self._server, self._tls, self._timeout_ms / 1000)
+            self._client = _client(self._access, slot_of(self._base.encode()), self._timeout_ms / 1000)
             self._scripts = {name: self._client.register_script(text) for name, text in self._texts.items()}
         try:
             version = int(await self.run("open", layout))
         except SockudoError as problem:
             await self.close()
-            raise errors.SERVICE_UNAVAILABLE(f"{problem.text}. {_remedy(problem.text)}") from problem
+            remedy = _remedy(problem.text, self._access.section)
+            raise errors.SERVICE_UNAVAILABLE(f"{problem.text}. {remedy}") from problem
         if version > layout:
             await self.close()
             raise errors.SERVICE_UNAVAILABLE(
@@ -110,19 +124,32 @@ class RedisScripts:
             raise errors.SERVICE_UNAVAILABLE(f"{self._of.queue} is not open")
         try:
             async with asyncio.timeout(self._timeout_ms / 1000):
-                return await self._scripts[name](keys=[self._base], args=values)
+                return await self._run(self._client, name, values)
         except (TimeoutError, RedisTimeoutError) as error:
             raise errors.SERVICE_UNAVAILABLE(
-                f"{self._of.queue} does not answer: nothing came from Redis at {self._server.place} within "
+                f"{self._of.queue} does not answer: nothing came from Redis at {self._access.place} within "
                 f"{self._timeout_ms} ms"
             ) from error
+        except RedisWireError as problem:
+            raise errors.SERVICE_UNAVAILABLE(f"{self._of.queue} does not answer: {problem}") from None
         except (RedisError, OSError) as error:
             # The text of an error may quote what was sent.
             raise errors.SERVICE_UNAVAILABLE(
-                f"{self._of.queue} does not answer: Redis at {self._server.place} ({_reason(error)})"
+                f"{self._of.queue} does not answer: Redis at {self._access.place} ({_reason(error)})"
             ) from None
         except UnicodeError as error:
             raise errors.INVALID_INPUT("A text in this message is no valid Unicode") from error
+
+    async def _run(self, client: redis_client.Redis, name: str, values: Sequence[str | bytes | int]) -> Any:
+        for tried in range(_TRIES):
+            try:
+                return await self._scripts[name](keys=[self._base], args=values)
+            except ResponseError as error:
+                if tried == _TRIES - 1 or not _is_elsewhere(error):
+                    raise
+                # Another server is the master now, and the script has changed nothing: on with new connections.
+                await client.connection_pool.disconnect(inuse_connections=False)
+        return None
 
     async def _warn(self) -> None:
         """Says once what would lose what was accepted, as far as the server tells."""
@@ -137,22 +164,24 @@ class RedisScripts:
         items, log = self._of.items, structlog.get_logger(self._of.logger)
         if found.get("aof_enabled") == 0:
             problem = "Redis keeps no append-only file: {} that were accepted since its last snapshot are lost with it"
-            log.warning(problem.format(items), server=self._server.place)
+            log.warning(problem.format(items), server=self._access.place)
         if found.get("maxmemory") and str(found.get("maxmemory_policy")).startswith("allkeys"):
             problem = "Redis may drop {} to free memory: set its maxmemory-policy to noeviction"
-            log.warning(problem.format(items), server=self._server.place)
+            log.warning(problem.format(items), server=self._access.place)
 
 
-async def try_login(server: RedisServer, tls: RedisTls, seconds: float) -> str | None:
+async def try_login(access: RedisAccess, seconds: float) -> str | None:
     """Logs in, chooses the database and says PING; says why that fails, with nothing of the password in it, else None.
 
     Each wait ends after ``seconds``.
     """
-    client = _client(server, tls, seconds)
+    client = _client(access, None, seconds)
     try:
         await client.ping()
     except (TimeoutError, RedisTimeoutError):
         return "no answer in time"
+    except RedisWireError as problem:
+        return str(problem)
     except (RedisError, OSError) as error:
         return _reason(error)
     finally:
@@ -160,10 +189,32 @@ async def try_login(server: RedisServer, tls: RedisTls, seconds: float) -> str |
     return None
 
 
-def _client(server: RedisServer, tls: RedisTls, seconds: float) -> redis_client.Redis:
+class _Follows:
+    """A connection to where the server is when it is made: another time that may be elsewhere."""
+
+    def __init__(self, *, find: Callable[[], Awaitable[tuple[str, int]]], **options: Any) -> None:
+        self._find = find
+        super().__init__(**options)
+
+    async def connect(self) -> None:
+        if not self.is_connected:  # type: ignore[attr-defined]  # of the connection beside this class
+            self.host, self.port = await self._find()
+        await super().connect()  # type: ignore[misc]
+
+
+class _Connection(_Follows, redis_client.Connection):
+    pass
+
+
+class _TlsConnection(_Follows, redis_client.SSLConnection):
+    pass
+
+
+def _client(access: RedisAccess, slot: int | None, seconds: float) -> redis_client.Redis:
+    server, tls = access.server, access.tls
     options: dict[str, Any] = {
-        "host": server.host,
-        "port": server.port,
+        "connection_class": _Connection,
+        "find": partial(RedisReach(access).find, slot),
         "db": server.db,
         "username": server.username or None,
         "password": server.password or None,
@@ -176,7 +227,7 @@ def _client(server: RedisServer, tls: RedisTls, seconds: float) -> redis_client.
         "retry": Retry(NoBackoff(), 0),
     }
     if server.tls:
-        options["connection_class"] = redis_client.SSLConnection
+        options["connection_class"] = _TlsConnection
         options["ssl_cert_reqs"] = "none" if tls.accept_invalid_certs else "required"
         options["ssl_check_hostname"] = not tls.accept_invalid_certs
         options["ssl_ca_certs"] = tls.ca_path
@@ -188,29 +239,16 @@ def _client(server: RedisServer, tls: RedisTls, seconds: float) -> redis_client.
 
 def _reason(error: Exception) -> str:
     """What went wrong, in words that hold nothing of what was sent."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted: {cause.verify_message}"
-        if isinstance(cause, socket.gaierror):
-            return "its name has no address"
-        if isinstance(cause, OSError) and cause.errno:
-            return os.strerror(cause.errno).lower()
-        cause = cause.__cause__ or cause.__context__
-    text = str(error)
-    if isinstance(error, AuthenticationError) or text.startswith(("NOAUTH", "WRONGPASS", "invalid username")):
+    if isinstance(error, AuthenticationError):
         return UNKNOWN_USER
-    if "DB index" in text:
-        return UNKNOWN_DATABASE
     if isinstance(error, OutOfMemoryError):
         return "its memory is full"
-    word = text.partition(" ")[0]
-    if type(error) is ResponseError and word.isalpha() and word.isupper():
-        return word
-    return "the connection was lost" if isinstance(error, RedisConnectionError) else "it failed"
+    reason = reason_of(error)
+    lost = reason == UNKNOWN_REASON and isinstance(error, RedisConnectionError)
+    return "the connection was lost" if lost else reason
 
 
-def _remedy(text: str) -> str:
+def _remedy(text: str, section: str) -> str:
     if UNKNOWN_USER in text:
         return (
             "Correct database.redis.username and database.redis.password, or the user and the password in "
@@ -218,4 +256,5 @@ def _remedy(text: str) -> str:
         )
     if UNKNOWN_DATABASE in text:
         return "Correct database.redis.db, or the number at the end of queue.redis.url_override."
-    return "See that it runs and that database.redis, or queue.redis.url_override, says how to reach it."
+    where = "database.redis, or queue.redis.url_override," if section in _ONE_SERVER else section
+    return f"See that it runs and that {where} says how to reach it."

@@ -21,6 +21,7 @@ from sockudo.base.tls_problems import causes_of
 __all__ = [
     "UNKNOWN_COMMAND",
     "UNKNOWN_DATABASE",
+    "UNKNOWN_REASON",
     "UNKNOWN_USER",
     "Login",
     "RedisWire",
@@ -33,6 +34,7 @@ __all__ = [
 UNKNOWN_USER: Final = "it does not accept the configured user or password"
 UNKNOWN_DATABASE: Final = "it has no database of the configured number"
 
+UNKNOWN_REASON: Final = "it failed"
 UNKNOWN_COMMAND: Final = "it does not know the command"
 
 
@@ -202,4 +204,4 @@ def reason_of(error: BaseException) -> str:
     word = text.partition(" ")[0]
     if word.isalpha() and word.isupper() and word != "ERR":
         return word
-    return "it failed"
+    return UNKNOWN_REASON

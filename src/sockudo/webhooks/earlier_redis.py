@@ -43,10 +43,9 @@ class EarlierRedis:
     """
 
     def __init__(self, settings: Settings) -> None:
-        redis, queue = settings.database.redis, settings.queue.redis
+        queue = settings.queue.redis
         self._redis = RedisScripts(
-            redis.server(queue.url_override),
-            redis.master_tls,
+            settings.redis_of_queue("redis"),
             lua_scripts("sockudo.webhooks"),
             base=f"{queue.prefix.rstrip(':')}:v2:{{webhooks}}",
             timeout_ms=queue.response_timeout_ms,

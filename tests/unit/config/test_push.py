@@ -37,7 +37,7 @@ def test_dev_has_everything_on_and_nothing_on_disk(loaded: Load) -> None:
         ("storage_driver", "scylladb"),
         ("queue_driver", "kafka"),
         ("queue_driver", "sns"),
-        ("queue_driver", "redis_cluster"),
+        ("queue_driver", "google_pubsub"),
     ],
 )
 def test_a_driver_of_another_version_is_refused_with_those_that_work(key: str, value: str, problems: Problems) -> None:

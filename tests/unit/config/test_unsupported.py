@@ -102,13 +102,3 @@ def test_tables_agree() -> None:
     for name in variables():
         found = unsupported.part_of_variable(name)
         assert found is None or name == "QUEUE_DRIVER", name
-
-
-@pytest.mark.parametrize("queue", ["[queue]\ndriver = 'redis'\n", "[push]\nqueue_driver = 'redis'\n"])
-def test_a_queue_in_a_redis_that_sentinels_watch_ends_the_start(queue: str, problems: Problems, loaded: Load) -> None:
-    sentinels = "[database.redis]\nsentinels = [{ host = 'a', port = 1 }]\n"
-    (problem,) = problems(sentinels + queue)
-    assert problem.startswith("sockudo.toml: database.redis.sentinels cannot be used by a queue in Redis")
-    loaded(sentinels)
-    loaded("[database.redis]\nsentinels = []\n" + queue)
-    loaded(sentinels + "[queue]\ndriver = 'redis'\nredis.url_override = 'redis://one:6379'\n")

@@ -56,6 +56,7 @@ from sockudo.config.sections.streams import (
 from sockudo.config.sections.webhooks import (
     Queue,
     QueueRedis,
+    QueueRedisCluster,
     QueueReliability,
     WebhookBatching,
     WebhookRetries,
@@ -115,6 +116,7 @@ __all__ = [
     "PushWns",
     "Queue",
     "QueueRedis",
+    "QueueRedisCluster",
     "QueueReliability",
     "RateLimit",
     "RateLimiter",

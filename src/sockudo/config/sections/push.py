@@ -163,11 +163,11 @@ class Push(msgspec.Struct, frozen=True):
     queue_driver: Annotated[
         str,
         Key(
-            "Where notifications wait: `sqlite` in `data_dir`; `postgres`, `mysql` or `redis`, which several processes "
-            "share; or `memory`, which is lost with the process",
+            "Where notifications wait: `sqlite` in `data_dir`; `postgres`, `mysql`, `redis` or `redis-cluster`, "
+            "which several processes share; or `memory`, which is lost with the process",
             env="PUSH_QUEUE_DRIVER",
-            choices=("sqlite", "memory", "postgres", "mysql", "redis"),
-            elsewhere=("redis-cluster", "nats", "pulsar", "rabbitmq", "google-pubsub", "kafka", "iggy", "sqs", "sns"),
+            choices=("sqlite", "memory", "postgres", "mysql", "redis", "redis-cluster"),
+            elsewhere=("nats", "pulsar", "rabbitmq", "google-pubsub", "kafka", "iggy", "sqs", "sns"),
             aliases=(*_DATABASE_SPELLINGS, ("redis_cluster", "redis-cluster"), ("google_pubsub", "google-pubsub")),
         ),
     ] = "sqlite"

@@ -7,10 +7,19 @@ from typing import Annotated
 import msgspec
 
 from sockudo.config.keys import Key
+from sockudo.config.sections.redis import useless_redis_nodes
 
-__all__ = ["Queue", "QueueRedis", "QueueReliability", "WebhookBatching", "WebhookRetries", "Webhooks"]
+__all__ = [
+    "Queue",
+    "QueueRedis",
+    "QueueRedisCluster",
+    "QueueReliability",
+    "WebhookBatching",
+    "WebhookRetries",
+    "Webhooks",
+]
 
-_BROKERS = ("redis-cluster", "nats", "pulsar", "rabbitmq", "google-pubsub", "kafka", "iggy")
+_BROKERS = ("nats", "pulsar", "rabbitmq", "google-pubsub", "kafka", "iggy")
 _SPELLINGS = (
     ("postgresql", "postgres"),
     ("pgsql", "postgres"),
@@ -62,21 +71,47 @@ class QueueRedis(msgspec.Struct, frozen=True):
         return f"QueueRedis(prefix={self.prefix!r}, response_timeout_ms={self.response_timeout_ms})"
 
 
+class QueueRedisCluster(msgspec.Struct, frozen=True):
+    """The queue in a Redis Cluster: each queue is on the server that has the slot of its name."""
+
+    nodes: Annotated[
+        tuple[str, ...],
+        Key(
+            "Some of its servers, in place of `database.redis.cluster.nodes`",
+            env="REDIS_CLUSTER_NODES",
+            check=useless_redis_nodes,
+            secret=True,
+            default_port=6379,
+        ),
+    ] = ()
+    prefix: Annotated[str, Key("Begins the names of its keys there", env="REDIS_CLUSTER_QUEUE_PREFIX")] = (
+        "sockudo_queue:"
+    )
+    request_timeout_ms: Annotated[
+        int,
+        Key("Limit of one call; 0 = a minute", env="REDIS_CLUSTER_QUEUE_REQUEST_TIMEOUT_MS", unit="ms", high=3_600_000),
+    ] = 5000
+
+    def __repr__(self) -> str:
+        return f"QueueRedisCluster(prefix={self.prefix!r}, request_timeout_ms={self.request_timeout_ms})"
+
+
 class Queue(msgspec.Struct, frozen=True):
     """Where webhook deliveries wait."""
 
     driver: Annotated[
         str,
         Key(
-            "Where webhook deliveries wait: `sqlite` in `data_dir` survives the process; `postgres`, `mysql` or "
-            "`redis` are shared by several; `memory` is lost with it; `none` switches webhooks off",
+            "Where webhook deliveries wait: `sqlite` in `data_dir` survives the process; `postgres`, `mysql`, "
+            "`redis` or `redis-cluster` are shared by several; `memory` is lost with it; `none` switches webhooks off",
             env="QUEUE_DRIVER",
-            choices=("sqlite", "redis", "memory", "none", "postgres", "mysql"),
+            choices=("sqlite", "redis", "redis-cluster", "memory", "none", "postgres", "mysql"),
             elsewhere=(*_BROKERS, "sqs", "sns"),
             aliases=_SPELLINGS,
         ),
     ] = "sqlite"
     redis: QueueRedis = QueueRedis()
+    redis_cluster: QueueRedisCluster = QueueRedisCluster()
     reliability: QueueReliability = QueueReliability()
 
 

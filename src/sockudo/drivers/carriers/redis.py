@@ -29,9 +29,7 @@ _log = structlog.get_logger("sockudo.cluster")
 
 def redis_carrier(settings: Settings) -> RedisCarrier:
     """The carrier of ``adapter.driver = redis``."""
-    options = settings.adapter.redis
-    access = settings.database.redis.access(options.redis_pub_options.url, "adapter.redis.redis_pub_options.url")
-    return RedisCarrier(access, options.prefix)
+    return RedisCarrier(settings.redis_of_nodes(), settings.adapter.redis.prefix)
 
 
 def unreachable(access: RedisAccess, problem: object) -> SockudoError:

@@ -41,8 +41,7 @@ _log = structlog.get_logger("sockudo.cluster")
 
 def redis_cluster_carrier(settings: Settings) -> Carrier:
     """The carrier of ``adapter.driver = redis-cluster``."""
-    options = settings.adapter.cluster
-    access = settings.database.redis.cluster_access(options.nodes, options.tls, "adapter.cluster.nodes")
+    options, access = settings.adapter.cluster, settings.redis_of_nodes()
     if options.use_sharded_pubsub:
         return RedisClusterCarrier(access, options.prefix)
     return RedisCarrier(access, options.prefix)
