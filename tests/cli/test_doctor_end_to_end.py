@@ -25,7 +25,9 @@ from support.databases import PASSWORD, DatabaseServer
 from support.endpoint import WebhookEndpoint
 from support.http_server import Asked, HttpServer
 from support.ports import free_port
+from support.redis import PASSWORD as REDIS_PASSWORD
 from support.redis import RedisProcess, redis_server
+from support.redis_sets import ClusterSet, SentinelSet
 from support.server import DEFAULT_APP, FROM_NOTHING, Reply, ServerProcess, app_record, start_server
 from support.waiting import wait_until
 from support.websocket import WebSocket
@@ -632,6 +634,45 @@ def test_redis_is_logged_in_to(redis: RedisProcess, tmp_path: Path) -> None:
     with redis.frozen():
         frozen = look("--timeout", "0.5").of("stores", "problem")
     assert frozen["seen"].endswith("takes connections and then says nothing")
+
+
+def test_sentinels_and_clusters_are_logged_in_to(
+    redis_sentinel: SentinelSet, redis_cluster: ClusterSet, tmp_path: Path
+) -> None:
+    by_sentinels = {
+        "sentinels": [{"host": "127.0.0.1", "port": sentinel.port} for sentinel in redis_sentinel.sentinels],
+        "name": "harbor",
+        "password": REDIS_PASSWORD,
+        "sentinel_password": "of the sentinels",
+    }
+    nodes = [f"127.0.0.1:{each.port}" for each in redis_cluster.servers]
+    for redis, driver in (
+        (by_sentinels, "redis"),
+        ({"cluster": {"nodes": nodes, "password": REDIS_PASSWORD}}, "redis-cluster"),
+    ):
+        found = logged_in(stored(tmp_path, {"redis": redis}, queue={"driver": driver}))
+        [good] = [each for each in found.findings if each["seen"].startswith("Redis")]
+        assert (good["state"], good["seen"].endswith("lets the server in and answers")) == ("ok", True)
+    wrong = logged_in(stored(tmp_path, {"redis": by_sentinels | {"name": "other"}}, queue={"driver": "redis"}))
+    assert "no Sentinel names the master 'other'" in wrong.of("stores", "problem")["seen"]
+
+
+def test_what_joins_nodes_is_tried(redis: RedisProcess, tmp_path: Path) -> None:
+    place = {each: getattr(redis.settings, each) for each in ("host", "port", "password")}
+
+    def look(adapter: str, **changes: Any) -> dict[str, Any]:
+        config = stored(tmp_path, {"redis": {**place, **changes}}, adapter={"driver": adapter})
+        return doctor(None, "nodes", "--config", str(config)).of("nodes")
+
+    good = look("redis")
+    assert (good["state"], good["facts"]["milliseconds"] > 0) == ("ok", True)
+    assert good["seen"].startswith(f"redis at 127.0.0.1:{redis.port}: a message comes back after")
+    wrong = look("redis", password=HIDDEN)
+    assert wrong["state"] == "problem"
+    assert "it does not accept the configured user or password" in wrong["seen"]
+    assert look("local")["state"] == "ok"
+    with redis.frozen():
+        assert look("redis")["state"] == "problem"
 
 
 def test_a_queue_that_is_down() -> None:

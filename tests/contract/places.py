@@ -11,7 +11,16 @@ from typing import Any, ClassVar, Final, Self
 
 from msgspec import structs
 
-from sockudo.config.sections import HistoryMysql, HistoryPostgres, HistorySqlite, Mysql, Postgres, RedisAccess, RedisServer, RedisTls
+from sockudo.config.sections import (
+    HistoryMysql,
+    HistoryPostgres,
+    HistorySqlite,
+    Mysql,
+    Postgres,
+    RedisAccess,
+    RedisServer,
+    RedisTls,
+)
 from sockudo.drivers import MemoryHistoryStore
 from sockudo.drivers.sql import SqlHistoryStore, mysql_history, postgres_history, sqlite_history
 from sockudo.drivers.sql import history as history_tables

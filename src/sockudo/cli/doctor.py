@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -160,6 +161,7 @@ def _deployment(server: ServerOptions, options: Options) -> Deployment:
 
     from sockudo.client.auth import Credentials
     from sockudo.doctor import Deployment
+    from sockudo.drivers.carriers import configured_carrier
 
     given, config, url = (server.app_id, server.key, server.secret), server.config, server.url
     loaded, problems = _load(config)
@@ -186,6 +188,7 @@ def _deployment(server: ServerOptions, options: Options) -> Deployment:
         stored_apps=None if stored is None else len(stored),
         trust=server.trust(place, address.certificate),
         unreached=address.reason,
+        make_carrier=partial(configured_carrier, loaded.settings),
     )
 
 

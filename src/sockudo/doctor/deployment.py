@@ -21,8 +21,11 @@ from sockudo.doctor.machine import Machine, Process
 from sockudo.doctor.probe import Answer, Http
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sockudo.client.http import ApiClient
     from sockudo.client.socket import Socket
+    from sockudo.cluster.carrier import Carrier
 
 __all__ = ["Deployment", "Options"]
 
@@ -48,7 +51,8 @@ class Deployment:
     ``loaded`` is its configuration, None when none was named or it cannot be used: then ``config_problems`` has the
     reasons. ``app`` is the record of the app, where the configuration or the store on this machine has it;
     ``store_problem`` is why the store could not be read. ``trust`` is what TLS connections accept. ``unreached`` is why
-    there is no URL, and only what is on this machine can be looked at.
+    there is no URL, and only what is on this machine can be looked at. ``make_carrier`` makes what joins nodes, or None
+    where nothing does; it raises ConfigError.
     """
 
     url: str
@@ -61,6 +65,7 @@ class Deployment:
     stored_apps: int | None = None
     trust: Trust = field(default_factory=Trust)
     unreached: str = ""
+    make_carrier: Callable[[], Carrier | None] | None = None
     machine: Machine = field(default_factory=Machine)
     # What checks leave for those behind them.
     live: Answer | None = None

@@ -15,6 +15,7 @@ from sockudo.doctor.credentials import check_credentials
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, problem
 from sockudo.doctor.loop import check_loop
+from sockudo.doctor.nodes import check_nodes
 from sockudo.doctor.operators import check_exposure, check_metrics
 from sockudo.doctor.process import check_descriptors
 from sockudo.doctor.reach import check_port
@@ -53,6 +54,7 @@ _OF_SERVICE: Final = (
     Check("credentials", "id, key and secret of one enabled app", check_credentials, ("server",)),
     Check("health", "/up, and which part fails", check_health, ("server",)),
     Check("stores", "app store, databases and Redis let the server in", check_stores),
+    Check("nodes", "what joins nodes lets this one in, and messages come back", check_nodes),
     Check("files", "files of the embedded stores: owner, mode, form", check_files),
     Check("disk", "room in data_dir", check_disk),
     Check("descriptors", "the limit of the process, against connections", check_descriptors),
