@@ -11,10 +11,10 @@ import pytest
 
 from blackbox.api import Api
 from blackbox.mistakes import BEARER, FULL, OFF, STRICT, TALKING, Mistake, check, mistaken_server, problems
+from blackbox.recovery import place, resume
 from blackbox.timed import TimedServer
 from support.operators import dashboard_config
 from support.raw import signed_target
-from support.recovery import place, resume
 from support.server import DEFAULT_APP, FROM_NOTHING, ServerProcess, app_record, start_server
 from support.signing import Credentials, channel_auth
 from support.tokens import TOKEN_APP, token

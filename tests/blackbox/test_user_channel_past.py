@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.recovery import place, resume
+from blackbox.recovery import place, resume
 from support.server import DEFAULT_APP, STREAMS, ServerProcess, app_record, start_server
 from support.websocket import Connect, WebSocket
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from support.recovery import place, resume
+from blackbox.recovery import place, resume
 from support.server import STREAMS, ServerProcess, app_record, start_server
 from support.signing import user_auth
 from support.tokens import TOKEN_APP, token

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from blackbox.deltas import CHOSEN_APP, ENABLED, DeltaReader, Witness, delta_server, enable, publish, quote
-from support.recovery import place
+from blackbox.recovery import place
 from support.server import DEFAULT_APP, ServerProcess
 from support.websocket import Connect, Event
 

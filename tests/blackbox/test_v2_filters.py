@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from blackbox.recovery import place, resume
 from blackbox.timed import TimedServer
-from support.recovery import place, resume
 from support.server import DEFAULT_APP, STREAMS, ServerProcess, app_record, start_server
 from support.signing import Credentials
 from support.websocket import Connect, Event, WebSocket

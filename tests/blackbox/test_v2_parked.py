@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from blackbox.recovery import Answer, answer_of, place, resume
 from blackbox.timed import TimedServer
-from support.recovery import Answer, answer_of, place, resume
 from support.server import DEFAULT_APP, STREAMS, ServerProcess, app_record, start_server
 from support.signing import Credentials
 from support.websocket import Connect, Event, WebSocket

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from blackbox.recovery import answer_of, place, resume
 from blackbox.timed import TimedServer
-from support.recovery import answer_of, place, resume
 from support.server import DEFAULT_APP, STREAMS, ServerProcess, app_record, start_server
 from support.signing import Credentials
 from support.websocket import Connect, Event, WebSocket, compact

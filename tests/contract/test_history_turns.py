@@ -27,9 +27,9 @@ from sockudo.history import (
     Reset,
 )
 from sockudo.hub.events import MemberChanged
-from support.presence import ROOM, added, observed_app
 from support.waiting import wait_until
 from support.world import World
+from unit.history.presence import ROOM, added, observed_app
 
 
 @pytest.fixture

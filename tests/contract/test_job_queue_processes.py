@@ -23,7 +23,7 @@ from sockudo.webhooks.queue import WEBHOOK_QUEUE, delivery_job
 from support.databases import DatabaseServer
 from support.forked import ForkedProcess
 from support.redis import RedisProcess, redis_server
-from support.webhooks import a_delivery
+from unit.webhooks.parts import a_delivery
 
 CHILD = Path(__file__).parent / "job_queue_child.py"
 SECONDS = 30.0

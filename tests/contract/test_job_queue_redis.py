@@ -27,7 +27,7 @@ from support.ports import free_port
 from support.redis import PASSWORD, RedisProcess, redis_server
 from support.redis_sets import ClusterSet, say, sentinel_set
 from support.waiting import wait_until
-from support.webhooks import a_delivery
+from unit.webhooks.parts import a_delivery
 
 LATER = NOW + 30_000
 

@@ -24,8 +24,8 @@ from sockudo.push.recipients import Provider, Recipient
 from sockudo.push.records import Counters, Payload, PublishStatus, Target
 from sockudo.push.service import Accepted, Push
 from sockudo.testing import FakeClock
-from support.push_service import push_settings
 from support.push_stores import NOW, a_device
+from unit.push.nodes import push_settings
 
 KINDS = ("memory", "sqlite", "postgres")
 MOST_STEPS = 100

@@ -12,7 +12,7 @@ import pytest
 from contract.places import SERVERS, QueuePlace
 from sockudo.webhooks.queue import KEPT_ATTEMPTS, WEBHOOK_QUEUE, Claim, WebhookQueue
 from sockudo.webhooks.records import Attempt, Counts, Delivery, Outcome, State
-from support.webhooks import a_delivery
+from unit.webhooks.parts import a_delivery
 
 NOW = 1_767_225_600_000
 LATER = NOW + 30_000

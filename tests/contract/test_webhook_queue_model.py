@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from contract.places import QueuePlace
 from sockudo.webhooks.queue import WEBHOOK_QUEUE, Claim, WebhookQueue
 from sockudo.webhooks.records import Attempt, Delivery, Outcome
-from support.webhooks import a_delivery, memory_queue
+from unit.webhooks.parts import a_delivery, memory_queue
 
 T = TypeVar("T")
 

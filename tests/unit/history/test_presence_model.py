@@ -19,7 +19,7 @@ from sockudo.base.stream_records import Row
 from sockudo.errors import SockudoError
 from sockudo.hub import MemberEvent
 from support.durable import Step, lose, refuse
-from support.presence import ROOM, Observed, added, removed, updated
+from unit.history.presence import ROOM, Observed, added, removed, updated
 
 EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "40"))
 USERS = ("ana", "ben", "cid")

@@ -7,8 +7,8 @@ import asyncio
 from sockudo.base.stream_records import Retention
 from sockudo.hub.streams.totals import Group, Total, group_of
 from support.durable import APP, Durable, Held, refuse
-from support.presence import Observed, added
 from support.turns import settle
+from unit.history.presence import Observed, added
 
 
 def test_streams_of_presence_histories_are_a_group_of_their_own() -> None:

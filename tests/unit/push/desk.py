@@ -23,8 +23,6 @@ from sockudo.push.stores.sql import MemoryPushStore
 from support.components import of_directory
 from support.desk import Desk
 from support.push_accounts import check_inline
-from support.push_directory import InlineTokens
-from support.push_service import push_settings
 from support.push_stores import (
     DAY,
     a_device,
@@ -33,6 +31,7 @@ from support.push_stores import (
     an_event,
     an_intent,
 )
+from unit.push.nodes import InlineTokens, push_settings
 
 __all__ = ["SECRET", "FakeProvider", "PushDesk"]
 

@@ -21,8 +21,8 @@ from sockudo.push.bodies import PublishRequest
 from sockudo.push.delivery import Readiness
 from sockudo.push.recipients import FcmRecipient, Provider, RealtimeRecipient, WebRecipient
 from sockudo.push.records import Override, Regime, Target
-from support.push_service import RULES, a_publish, channel, push_settings
 from support.push_stores import DAY, NOW, an_intent
+from unit.push.nodes import RULES, a_publish, channel, push_settings
 
 BOTH = push_settings()
 FCM_ONLY: dict[Provider, Readiness] = {

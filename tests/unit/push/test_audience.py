@@ -10,8 +10,8 @@ from sockudo.push.audience import DeviceRates, audience, exceeded, named_provide
 from sockudo.push.recipients import ApnsRecipient, FcmRecipient
 from sockudo.push.records import RatePolicy, Target
 from sockudo.push.stores.sql import MemoryPushStore
-from support.push_service import channel, device
 from support.push_stores import a_device, a_subscription
+from unit.push.nodes import channel, device
 
 CLIENT = Target(type="client", client_id="ana")
 RAW = Target(type="recipient", recipient=FcmRecipient("t"))

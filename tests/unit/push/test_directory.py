@@ -14,7 +14,7 @@ from sockudo.push.bodies import device_from
 from sockudo.push.directory import Registrations
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.stores.sql import MemoryPushStore
-from support.push_directory import device_body
+from unit.push.nodes import device_body
 
 ADMIN = Access(admin=True)
 DEVICE = device_from(json.encode(device_body()), "app")

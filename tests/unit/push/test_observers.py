@@ -16,8 +16,8 @@ from sockudo.push.records import Counters, OutcomeError, State
 from sockudo.testing import FakeClock
 from sockudo.webhooks.events import app_event
 from sockudo.webhooks.records import Event
-from support.push_service import Desk, a_publish
 from support.push_stores import NOW, a_status, a_subscription
+from unit.push.nodes import Desk, a_publish
 
 TOPIC = OutcomeError(
     kind="apns_topic_mismatch",

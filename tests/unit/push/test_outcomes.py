@@ -38,8 +38,6 @@ from sockudo.push.records import (
     State,
 )
 from sockudo.push.stores.sql import MemoryPushStore
-from support import push_service
-from support.push_service import Desk, a_publish
 from support.push_stores import (
     NOW,
     a_letter,
@@ -48,6 +46,8 @@ from support.push_stores import (
     an_event,
     an_intent,
 )
+from unit.push import nodes
+from unit.push.nodes import Desk, a_publish
 
 
 class Contended(MemoryPushStore):
@@ -175,7 +175,7 @@ async def test_a_dead_letter_is_tried_again_from_the_start_and_stays(desk: Desk)
     await letter(desk, payload=retry_message(Retry(batch=batch, reason="quota", due_at_ms=NOW)).body)
     with structlog.testing.capture_logs() as lines:
         message_id = await replay(desk.push, "app", "letter")
-    [lease] = await push_service.waiting(desk.queue, "delivery_jobs_fcm")
+    [lease] = await nodes.waiting(desk.queue, "delivery_jobs_fcm")
     body = read_body(lease.job.body)
     assert isinstance(body, Delivery)
     assert (body.batch.attempt, body.batch.jobs, lease.job.key) == (1, batch.jobs, message_id)

@@ -19,7 +19,7 @@ from sockudo.push.pressure import QueueReadings, check_pressure
 from sockudo.push.recipients import ApnsRecipient, FcmRecipient, Provider, Recipient
 from sockudo.push.records import Device, Target
 from sockudo.testing import FakeClock
-from support.push_service import channel
+from unit.push.nodes import channel
 from unit.push.pipeline_world import device
 
 _OPTIONS = PushSettings(

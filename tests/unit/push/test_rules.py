@@ -17,7 +17,7 @@ from sockudo.push.diagnosis.advice import note_refused, refused_lately
 from sockudo.push.records import Payload
 from sockudo.push.rules import EventRules, mapped
 from sockudo.push.service import Push
-from support.push_service import Desk
+from unit.push.nodes import Desk
 
 RULE = PushRule(channel_pattern="parcel-*", event_filter=("shipped",), rate_limit_per_second=3)
 DATA = {"title": "Shipped", "body": "Your parcel", "data": {"no": 1}, "eta": 5}

@@ -24,8 +24,8 @@ from sockudo.push.recipients import FcmRecipient
 from sockudo.push.records import Localized, Override, PublishIntent, PublishStatus, Target, Template
 from sockudo.push.service import Push
 from sockudo.push.stores.sql import MemoryPushStore
-from support.push_service import Desk, a_publish, channel, device, waiting
 from support.push_stores import DAY, NOW, a_device, a_subscription
+from unit.push.nodes import Desk, a_publish, channel, device, waiting
 
 RAW = Target(type="recipient", recipient=FcmRecipient("planted-token"))
 

@@ -30,7 +30,7 @@ from sockudo.push.validation import (
     check_targets,
     check_template,
 )
-from support.push_service import RULES
+from unit.push.nodes import RULES
 
 GOOD: list[tuple[Provider, dict[str, Any]]] = [
     ("fcm", {"anything": [1], "headers": "x"}),

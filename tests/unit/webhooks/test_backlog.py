@@ -6,7 +6,7 @@ from sockudo.jobs.ports import Job, Lease
 from sockudo.webhooks.backlog import Backlog
 from sockudo.webhooks.queue import Claim
 from sockudo.webhooks.requests import body_of
-from support.webhooks import a_delivery
+from unit.webhooks.parts import a_delivery
 
 
 def a_claim(name: str, channel: str, *, events: int = 1, alone: bool = False) -> Claim:

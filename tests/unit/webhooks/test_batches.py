@@ -16,7 +16,7 @@ from sockudo.webhooks.batches import Batches, BatchOptions
 from sockudo.webhooks.endpoints import AppEndpoints
 from sockudo.webhooks.records import Delivery, Event, Outcome
 from support.virtual_time import START, LoopClock, in_virtual_time
-from support.webhooks import FailingQueue, an_event, endpoints_of, events_in
+from unit.webhooks.parts import FailingQueue, an_event, endpoints_of, events_in
 
 OPTIONS = BatchOptions(duration=0.05, size=10, capacity=1000)
 

@@ -17,7 +17,7 @@ from sockudo.webhooks.deliverer import Deliverer, DeliveryOptions
 from sockudo.webhooks.endpoints import Retry
 from sockudo.webhooks.records import Answer, Attempt, Counts, Delivery, Outcome
 from support.virtual_time import START, LoopClock, in_virtual_time
-from support.webhooks import FailingQueue, Reaction, ScriptedSender, a_delivery, endpoints_of, resolver
+from unit.webhooks.parts import FailingQueue, Reaction, ScriptedSender, a_delivery, endpoints_of, resolver
 
 CLOCK = LoopClock()
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sockudo.webhooks.endpoints import Retry, app_endpoints
-from support.webhooks import endpoints_of
+from unit.webhooks.parts import endpoints_of
 
 OCCUPIED = ["channel_occupied"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from sockudo.webhooks.inspection import entry_of
 from sockudo.webhooks.records import Answer, Delivery, Outcome
-from support.webhooks import endpoints_of
+from unit.webhooks.parts import endpoints_of
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from sockudo.testing import FakeClock
 from sockudo.webhooks.endpoints import AppEndpoints
 from sockudo.webhooks.recorder import GRACE, Recorder
 from sockudo.webhooks.records import Event
-from support.webhooks import endpoints_of
+from unit.webhooks.parts import endpoints_of
 
 
 class Recording:

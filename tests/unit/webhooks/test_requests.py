@@ -8,7 +8,7 @@ import pytest
 from sockudo.webhooks.earlier import by_channel
 from sockudo.webhooks.records import Answer, Delivery
 from sockudo.webhooks.requests import body_of, is_joinable, joined, outcomes_of
-from support.webhooks import a_delivery, endpoints_of
+from unit.webhooks.parts import a_delivery, endpoints_of
 
 [ENDPOINT] = endpoints_of({}).endpoints
 

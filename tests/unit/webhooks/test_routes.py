@@ -21,7 +21,7 @@ from sockudo.webhooks.service import WebhookOptions, Webhooks
 from support.edge import EdgeNode, Response, request, settings
 from support.inside import credentials, live_app
 from support.signing import signed_query
-from support.webhooks import memory_queue
+from unit.webhooks.parts import memory_queue
 
 SECRET_URL = "https://ana:hunter2@hooks.test:8443/in?token=s3cret&v=1#frag"
 FIRST = {

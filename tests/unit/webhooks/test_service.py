@@ -20,8 +20,8 @@ from sockudo.webhooks.deliverer import DeliveryOptions
 from sockudo.webhooks.records import Answer
 from sockudo.webhooks.service import WebhookOptions, Webhooks
 from support.virtual_time import LoopClock, in_virtual_time
-from support.webhooks import FailingQueue, ScriptedSender, events_in
 from support.world import World
+from unit.webhooks.parts import FailingQueue, ScriptedSender, events_in
 
 HOOK = {"url": "http://hooks.test/a", "event_types": sorted(EVENT_TYPES)}
 

@@ -17,7 +17,7 @@ from sockudo.webhooks.service import WebhookOptions, Webhooks
 from sockudo.webhooks.traced import WebhookTraces
 from support.traces import RecordedSpan, RecordingTracer, traceparent
 from support.virtual_time import LoopClock, in_virtual_time
-from support.webhooks import FailingQueue, ScriptedSender, a_delivery, an_event, endpoints_of, resolver
+from unit.webhooks.parts import FailingQueue, ScriptedSender, a_delivery, an_event, endpoints_of, resolver
 
 SECRET_URL = "https://ana:url-password@hooks.test:8443/url-token?url-key=1"
 

@@ -10,7 +10,7 @@ from sockudo import errors
 from sockudo.apps.signer import Signer
 from sockudo.webhooks.records import Answer, Target
 from sockudo.webhooks.trial import try_out
-from support.webhooks import endpoints_of
+from unit.webhooks.parts import endpoints_of
 
 
 class OneAnswer:

@@ -16,8 +16,8 @@ from sockudo.webhooks.records import Answer, Target
 from sockudo.webhooks.service import WebhookOptions, Webhooks
 from support.inside import live_app
 from support.virtual_time import LoopClock, in_virtual_time
-from support.webhooks import memory_queue
 from support.world import World
+from unit.webhooks.parts import memory_queue
 
 HOOK = {"url": "http://hooks.test/in", "event_types": ["channel_occupied"]}
 FAST = WebhookOptions(batches=BatchOptions(size=1), delivery=DeliveryOptions(poll=0.01, size=1))

@@ -24,7 +24,7 @@ from sockudo.push.stores.sql import MemoryPushStore
 from support.components import HandComponent, of_directory
 from support.desk import Desk
 from support.push_accounts import check_inline
-from support.push_directory import InlineTokens
+from unit.push.nodes import InlineTokens
 
 SHOP = App("shop", "shop-key", "shop-secret", enabled=True)
 

@@ -11,8 +11,8 @@ import pytest
 from sockudo.push.access import Access
 from support.edge import Response, request
 from support.inside import credentials, live_app
-from support.push_directory import PushNode, device_body
 from support.signing import signed_query
+from unit.push.nodes import PushNode, device_body
 
 DEVICES = "/deviceRegistrations"
 SUBSCRIPTIONS = "/channelSubscriptions"

@@ -13,7 +13,7 @@ from sockudo.config.push_rules import PushRule
 from sockudo.config.sections.push import PushBackpressure, PushQuotas
 from sockudo.edge.replies import PLAIN_OK
 from support.inside import Client, live_app
-from support.push_service import PublishNode
+from unit.push.nodes import PublishNode
 
 RULE = PushRule(channel_pattern="parcel-*", event_filter=("shipped",), rate_limit_per_second=2)
 DATA = {"title": "Shipped", "body": "Your parcel"}

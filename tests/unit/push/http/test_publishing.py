@@ -20,8 +20,8 @@ from sockudo.push.messages import Retry, retry_message
 from sockudo.push.recipients import FcmRecipient
 from support.edge import Response
 from support.inside import live_app
-from support.push_service import PublishNode
 from support.push_stores import a_letter, an_event
+from unit.push.nodes import PublishNode
 
 TO_CHANNEL = [{"type": "channel", "channel": "parcel-1"}]
 BODY: dict[str, Any] = {"recipients": TO_CHANNEL, "payload": {"title": "Shipped"}}

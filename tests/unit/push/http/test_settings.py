@@ -23,7 +23,7 @@ from support.push_accounts import (
     vapid_key,
     vapid_public_key,
 )
-from support.push_directory import ENCRYPTION_KEY, PushNode, device_body
+from unit.push.nodes import ENCRYPTION_KEY, PushNode, device_body
 
 ACCOUNT = json.loads(service_account("https://oauth.test/token")) | {"note": "planted-key"}
 BODIES: dict[str, dict[str, Any]] = {

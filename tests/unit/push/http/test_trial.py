@@ -11,9 +11,8 @@ from sockudo.push.delivery import Readiness, Sent
 from sockudo.push.messages import PUSH_QUEUE
 from sockudo.push.records import OutcomeError
 from sockudo.push.service import Push
-from support.push_directory import PushNode
-from support.push_service import push_settings
 from unit.push.desk import FakeProvider
+from unit.push.nodes import PushNode, push_settings
 
 TOKEN = "planted-token-of-tab-1"
 

@@ -19,8 +19,8 @@ from sockudo.push.outcomes import replay
 from sockudo.push.recipients import Provider
 from sockudo.push.records import Counters, OutcomeError, Payload, PublishStatus, Target
 from sockudo.push.service import Push
-from support.push_service import push_settings
 from support.virtual_time import in_virtual_time
+from unit.push.nodes import push_settings
 from unit.push.pipeline_world import APP, World, device, failure, on_channel
 
 
