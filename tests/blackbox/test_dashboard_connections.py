@@ -219,7 +219,7 @@ def test_nobody_closes_without_the_token_of_the_session(
     server: ServerProcess, operator: Operator, connect: Connect
 ) -> None:
     socket = connect()
-    headers = {"Content-Type": "application/x-www-form-urlencoded", "Cookie": operator._cookie}
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Cookie": operator.cookie}
     reply = server.request(
         "POST",
         f"/dashboard/connections/{socket.socket_id}/close",

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from playwright.sync_api import (
     Browser,
@@ -25,7 +25,7 @@ from playwright.sync_api import (
 )
 
 from sockudo.dashboard.assets import asset_url
-from support.operators import PASSWORD
+from support.operators import Operator
 from support.parts import cannot_run
 from support.server import ServerProcess
 from support.situations import Situation, Stage
@@ -68,15 +68,7 @@ def dashboard_url(server: ServerProcess, path: str = "/dashboard") -> str:
 
 def log_in(server: ServerProcess) -> str:
     """The session cookie of a new login, as ``name=value``."""
-    reply = server.request(
-        "POST",
-        "/dashboard/login",
-        body=urlencode({"password": PASSWORD}).encode(),
-        headers={"Content-Type": "application/x-www-form-urlencoded"},
-        port=server.metrics_port,
-    )
-    assert reply.status == 303, reply.text
-    return reply.headers["set-cookie"].partition(";")[0]
+    return Operator(server).cookie
 
 
 class Seat:

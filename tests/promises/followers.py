@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import json
 import time
 from collections.abc import Callable
 from typing import Any
 
-from support.signing import Credentials, signed_query
+from support.signing import Credentials, channel_auth, signed_query
 from support.websocket import TEXT, frame, handshake
 
 __all__ = ["Backend", "Follower", "until"]
@@ -112,9 +110,7 @@ class Follower:
     def _begin(self) -> None:
         subscribe: Event = {"channel": self.channel}
         if self.channel.startswith("private-"):
-            text = f"{self.socket_id}:{self.channel}".encode()
-            digest = hmac.new(self.app.secret.encode(), text, hashlib.sha256).hexdigest()
-            subscribe["auth"] = f"{self.app.key}:{digest}"
+            subscribe["auth"] = channel_auth(self.app, self.socket_id, self.channel)
         resume = {"channel_positions": {self.channel: self.position}}
         if self.position is not None and self.resume_first:
             self._say("sockudo:resume", resume)

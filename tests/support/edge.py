@@ -44,6 +44,7 @@ from sockudo.webhooks.routes import webhook_routes
 from support.inside import Node, credentials
 from support.signing import signed_query
 from support.websocket import CLOSE, TEXT, frame, handshake
+from support.wire import server_frames
 
 __all__ = ["EdgeNode", "RecordingTransport", "Response", "Socket", "Wire", "request", "settings"]
 
@@ -255,15 +256,7 @@ class Socket(Wire):
         self.node.settle()
         data = bytes(self.transport.sent)
         self.transport.sent.clear()
-        found = []
-        while data:
-            size, start = data[1], 2
-            if size > 125:
-                start = 4 if size == 126 else 10
-                size = int.from_bytes(data[2:start], "big")
-            found.append((data[0], data[start : start + size]))
-            data = data[start + size :]
-        return found
+        return list(server_frames(data))
 
     def events(self) -> list[dict[str, Any]]:
         """The events among these frames, all of which must be texts."""

@@ -65,10 +65,9 @@ class _Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self._area is not None and self.forms:
-            action, fields = self.forms[-1]
+            fields = self.forms[-1][1]
             name, value = fields[-1]
             fields[-1] = (name, value + data)
-            del action
         else:
             self.words.append(data)
 
@@ -112,7 +111,7 @@ class Operator:
         self.server = server
         reply = self._request("POST", "/dashboard/login", urlencode({"password": PASSWORD}).encode(), {})
         assert reply.status == 303, f"login: {reply.status} {reply.text}"
-        self._cookie = reply.headers["set-cookie"].partition(";")[0]
+        self.cookie = reply.headers["set-cookie"].partition(";")[0]
 
     def _request(self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
         kind = (
@@ -134,7 +133,7 @@ class Operator:
 
     def page(self, path: str, *, status: int = 200) -> Page:
         """A page."""
-        reply = self._request("GET", path, None, {"Cookie": self._cookie})
+        reply = self._request("GET", path, None, {"Cookie": self.cookie})
         assert reply.status == status, f"{path}: {reply.status} {reply.text[:2000]}"
         return Page(reply)
 
@@ -155,7 +154,7 @@ class Operator:
         for name, value in changed.items():
             values = [] if value is None else [value] if isinstance(value, str) else list(value)
             sent += [(name, each) for each in values]
-        reply = self._request("POST", action, urlencode(sent).encode(), {"Cookie": self._cookie})
+        reply = self._request("POST", action, urlencode(sent).encode(), {"Cookie": self.cookie})
         if status is not None:
             assert reply.status == status, f"{action}: {reply.status} {reply.text[:2000]}"
             return Page(reply)

@@ -6,14 +6,14 @@ Whatever the format, a frame is the same dictionary here, that of its JSON text:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import msgpack
 
 from sockudo.protocol.proto.pusher_pb2 import MessageData, MessageExtras, PusherMessage
 
-__all__ = ["BINARY", "JSON", "MSGPACK", "PROTOBUF", "TEXT", "WIRES", "Event", "Wire", "compact"]
+__all__ = ["BINARY", "JSON", "MSGPACK", "PROTOBUF", "TEXT", "WIRES", "Event", "Wire", "compact", "server_frames"]
 
 TEXT, BINARY = 1, 2
 
@@ -63,6 +63,17 @@ def _encode_json(event: Event) -> bytes:
 def _decode_json(payload: bytes) -> Event:
     found: Event = json.loads(payload)
     return found
+
+
+def server_frames(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """First byte and payload of each WebSocket frame that a server has written, none of which is masked."""
+    while data:
+        size, start = data[1], 2
+        if size > 125:
+            start = 4 if size == 126 else 10
+            size = int.from_bytes(data[2:start], "big")
+        yield data[0], data[start : start + size]
+        data = data[start + size :]
 
 
 # ---- MessagePack ----

@@ -12,6 +12,7 @@ from sockudo.protocol.formats import V1_JSON, Format
 from sockudo.protocol.frames import Frame
 from sockudo.protocol.framing import WEBSOCKET
 from sockudo.protocol.shapes import Framing
+from support.wire import server_frames
 
 __all__ = ["Peer", "Sockets", "World"]
 
@@ -39,16 +40,7 @@ class Peer:
         """Every frame written so far, decoded, and forgets them."""
         data = b"".join(self.writes)
         self.writes.clear()
-        found = []
-        while data:
-            size, start = data[1], 2
-            if size == 126:
-                size, start = int.from_bytes(data[2:4], "big"), 4
-            elif size == 127:
-                size, start = int.from_bytes(data[2:10], "big"), 10
-            found.append(msgspec.json.decode(data[start : start + size]))
-            data = data[start + size :]
-        return found
+        return [msgspec.json.decode(payload) for _, payload in server_frames(data)]
 
     def events(self) -> list[tuple[object, object]]:
         """(event, data) of every frame written so far."""
