@@ -61,7 +61,8 @@ class Heard:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            raise TimeoutError(f"heard {self.payloads[-5:]}, links {self.links}, losses {self.losses}") from None
+            last = [(topic, payload[:80]) for topic, payload in self.payloads[-5:]]
+            raise TimeoutError(f"heard {last}, links {self.links}, losses {self.losses}") from None
 
 
 class Broker(Protocol):
