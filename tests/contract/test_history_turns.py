@@ -26,9 +26,8 @@ from sockudo.history import (
     Replayed,
     Reset,
 )
-from sockudo.hub.events import MemberChanged
+from sockudo.hub.edges import MemberReported
 from support.waiting import wait_until
-from support.world import World
 from unit.history.presence import ROOM, added, observed_app
 
 
@@ -238,17 +237,17 @@ async def told(presence: PresenceHistory) -> list[tuple[str, str, str]]:
 
 
 async def test_a_join_on_one_node_leaves_the_members_of_a_live_one_in(nodes: list[HistoryNode]) -> None:
-    network, channel = Network(), World().app.channel(ROOM)
+    network = Network()
     async with presence_on(nodes[0], network) as (one, here), presence_on(nodes[1], network) as (other, _):
-        one.note(MemberChanged(channel, added("ana")))
+        one.note(MemberReported(APP, ROOM, added("ana")))
         assert await told(one) == [("member_added", "join", "ana")]
-        other.note(MemberChanged(channel, added("ben", socket_id="2.1")))
+        other.note(MemberReported(APP, ROOM, added("ben", socket_id="2.1")))
         both = [("member_added", "join", "ana"), ("member_added", "join", "ben")]
         assert await told(other) == both
         assert await told(one) == both
 
         network.leave(here.me)
-        other.note(MemberChanged(channel, added("cid", socket_id="2.2")))
+        other.note(MemberReported(APP, ROOM, added("cid", socket_id="2.2")))
         assert await told(other) == [*both, ("member_added", "join", "cid")]
         other.stream_changed(APP, f"[presence-history]{ROOM}")
         assert (await told(other))[3:] == [("member_removed", "orphan_cleanup", "ana")]

@@ -51,8 +51,11 @@ class Network:
 
     def add(self, bus: InProcessBus, membership: InProcessMembership) -> None:
         """Lets a node take part from now on."""
+        others = [other.me for _, other in self.members.values()]
         self.members[membership.me.id] = (bus, membership)
         self._changed(NodeChange(membership.me, "up"))
+        for other in others:
+            membership.tell(NodeChange(other, "up"))
 
     def _changed(self, change: NodeChange) -> None:
         alone = len(self.members) == 1
@@ -63,16 +66,19 @@ class Network:
 
 
 def join_network(
-    schedule: Schedule, network: Network | None = None, name: str = ""
+    schedule: Schedule, network: Network | None = None, name: str = "", *, opened: bool = True
 ) -> tuple[InProcessBus, InProcessMembership]:
     """A new node with its two ports, on a network of its own unless one is given.
 
-    ``schedule`` runs a callback at the end of this turn of the loop.
+    ``schedule`` runs a callback at the end of this turn of the loop. Unless it is ``opened`` at once the node
+    takes part from `InProcessBus.open` on.
     """
     network = Network() if network is None else network
     me = Node(secrets.token_hex(16), 1, name)
-    bus, membership = InProcessBus(me, network, schedule), InProcessMembership(me, network)
-    network.add(bus, membership)
+    membership = InProcessMembership(me, network)
+    bus = InProcessBus(membership, network, schedule)
+    if opened:
+        network.add(bus, membership)
     return bus, membership
 
 
@@ -96,8 +102,11 @@ class InProcessMembership:
     def owner(self, key: str) -> Node:
         if len(self._network.members) <= 1:
             return self.me
+        return self.ranked(key)[0]
+
+    def ranked(self, key: str) -> Sequence[Node]:
         nodes = [membership.me for _, membership in self._network.members.values() if not membership.draining]
-        return ranked_owners(key, nodes or self._network.live())[0]
+        return ranked_owners(key, nodes or self._network.live() or [self.me])
 
     def fenced(self) -> bool:
         return self.me.id not in self._network.members
@@ -127,11 +136,12 @@ class InProcessMembership:
 class InProcessBus:
     """`Bus` of a node in a network of one process. Nothing is lost, and every subscription is confirmed at once."""
 
-    def __init__(self, me: Node, network: Network, schedule: Schedule) -> None:
+    def __init__(self, membership: InProcessMembership, network: Network, schedule: Schedule) -> None:
         self.alone = True
         self.networked = False
         self.topics: set[str] = set()
-        self._me = me
+        self._me = membership.me
+        self._membership = membership
         self._network = network
         self._schedule = schedule
         self._receiver: Receiver | None = None
@@ -142,7 +152,8 @@ class InProcessBus:
         self._receiver = receiver
 
     async def open(self) -> None:
-        """It is joined since it was made."""
+        if self._me.id not in self._network.members:
+            self._network.add(self, self._membership)
 
     async def close(self) -> None:
         self._network.leave(self._me)

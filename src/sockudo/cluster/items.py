@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-__all__ = ["ALL", "Item", "Request", "channel_topic", "patterns_topic", "user_topic"]
+__all__ = ["ALL", "Item", "Request", "channel_topic", "node_topic", "patterns_topic", "user_topic"]
 
 ALL: Final = "all"
 """The topic that every node hears."""
@@ -40,3 +40,8 @@ def user_topic(app_id: str, user_id: str) -> str:
 def patterns_topic(app_id: str) -> str:
     """The topic of all public channels of an app, for nodes with pattern subscribers."""
     return f"w:{app_id}"
+
+
+def node_topic(node_id: str) -> str:
+    """The topic of one node, which hears what is for it alone."""
+    return f"n:{node_id}"

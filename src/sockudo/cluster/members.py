@@ -15,9 +15,9 @@ from typing import Final, Literal, NamedTuple
 
 import structlog
 
-from sockudo.cluster.items import ALL, Item
+from sockudo.cluster.items import ALL, Item, node_topic
 from sockudo.cluster.ports import Node, NodeChange
-from sockudo.cluster.wire import OLDEST_VERSION, VERSION, Beat, Bye, Dead, Ping, node_topic
+from sockudo.cluster.wire import OLDEST_VERSION, VERSION, Beat, Bye, Dead, Ping
 
 __all__ = ["NetworkMembership", "Peer", "Timing", "ranked_owners"]
 
@@ -124,11 +124,11 @@ class NetworkMembership:
         return node_id == self.me.id or node_id in self._peers
 
     def owner(self, key: str) -> Node:
-        if len(self._live) == 1:
-            return self.me
+        return self.me if len(self._live) == 1 else self.ranked(key)[0]
+
+    def ranked(self, key: str) -> Sequence[Node]:
         peers = [peer.node for peer in self._peers.values() if peer.beat.role == "full"]
-        nodes = peers if self.draining and peers else [self.me, *peers]
-        return ranked_owners(key, nodes)[0]
+        return ranked_owners(key, peers if self.draining and peers else [self.me, *peers])
 
     def fenced(self) -> bool:
         now = self._clock()

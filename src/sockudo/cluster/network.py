@@ -17,22 +17,11 @@ import structlog
 
 from sockudo import errors
 from sockudo.cluster.carrier import Carrier
-from sockudo.cluster.items import ALL, Item, Request
+from sockudo.cluster.items import ALL, Item, Request, node_topic
 from sockudo.cluster.members import NetworkMembership, Timing
 from sockudo.cluster.ports import Answers, Node, NodeChange, Received, Receiver
 from sockudo.cluster.requests import RequestCounts, Requests
-from sockudo.cluster.wire import (
-    Answer,
-    Ask,
-    Beat,
-    Bye,
-    Dead,
-    ItemReader,
-    Ping,
-    encode,
-    envelopes,
-    node_topic,
-)
+from sockudo.cluster.wire import Answer, Ask, Beat, Bye, Dead, ItemReader, Ping, encode, envelopes
 
 __all__ = ["NetworkBus", "join_carrier"]
 
@@ -87,8 +76,8 @@ class NetworkBus:
         self._latest: tuple[Item | None, bytes] = (None, b"")
         self._sent: OrderedDict[str, int] = OrderedDict()
         self._floor = 0
-        # Topics that are subscribed to, and how far each sender has come there.
-        self._places: dict[str, dict[str, _Place]] = {}
+        # Topics that are subscribed to, and how far each sender has come there; two of them since the node opened.
+        self._places: dict[str, dict[str, _Place]] = {topic: {} for topic in (ALL, node_topic(me.id))}
         self._confirming: dict[str, asyncio.Future[None]] = {}
         self._idle: OrderedDict[str, float] = OrderedDict()
         self._requests = Requests(self.membership, self._put)
@@ -118,9 +107,7 @@ class NetworkBus:
         Raises ``errors.SockudoError`` when the carrier cannot be used, or carries nothing back.
         """
         await self.carrier.open(self)
-        own = (ALL, node_topic(self.membership.me.id))
-        self._places.update({topic: {} for topic in own})
-        await asyncio.gather(*map(self.carrier.subscribe, own))
+        await asyncio.gather(*map(self.carrier.subscribe, tuple(self._places)))
         self._tick()
         try:
             async with asyncio.timeout(_HEARD_WITHIN):

@@ -157,6 +157,9 @@ class Membership(Protocol):
     def owner(self, key: str) -> Node:
         """The live node that a key belongs to: the same one for all nodes that see the same nodes."""
 
+    def ranked(self, key: str) -> Sequence[Node]:
+        """The live nodes in the order in which they take over a key; the first one is its owner."""
+
     def fenced(self) -> bool:
         """Whether the others may hold this node dead by now: then it must not number, answer or publish anything."""
 

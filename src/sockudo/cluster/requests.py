@@ -13,10 +13,10 @@ import structlog
 
 from sockudo.base.measures import Latency
 from sockudo.cluster.asking import Asking
-from sockudo.cluster.items import ALL, Item, Request
+from sockudo.cluster.items import ALL, Item, Request, node_topic
 from sockudo.cluster.members import NetworkMembership
 from sockudo.cluster.ports import Answers, Node, Receiver
-from sockudo.cluster.wire import ENVELOPE_BYTES, Answer, Ask, encode, node_topic
+from sockudo.cluster.wire import ENVELOPE_BYTES, Answer, Ask, encode
 
 __all__ = ["RequestCounts", "Requests"]
 

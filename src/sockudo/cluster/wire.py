@@ -30,7 +30,6 @@ __all__ = [
     "Ping",
     "encode",
     "envelopes",
-    "node_topic",
 ]
 
 VERSION: Final = 100
@@ -144,11 +143,6 @@ class ItemReader:
             self.unreadable += 1
             return None
         return read
-
-
-def node_topic(node_id: str) -> str:
-    """The topic of one node, which hears what is for it alone."""
-    return f"n:{node_id}"
 
 
 def envelopes(node: bytes, incarnation: int, first: int, items: Sequence[bytes]) -> Iterator[bytes]:

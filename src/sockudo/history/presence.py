@@ -25,7 +25,7 @@ from sockudo.history.presence_snapshot import presence_snapshot
 from sockudo.history.presence_writer import Mark, PresenceCounters, PresenceWriter
 from sockudo.history.query import HistoryQuery, Reset
 from sockudo.history.service import History
-from sockudo.hub.events import MemberChanged
+from sockudo.hub.edges import MemberReported
 from sockudo.hub.streams.totals import Total
 
 __all__ = ["Policies", "PresenceHistory", "PresenceHistoryOptions"]
@@ -54,8 +54,8 @@ class PresenceHistory:
     A channel with a durable history has its presence history in the same store, while ``durable`` is open; every other
     one in ``memory``, a history over a store of this process, which is started and closed from here and whose options
     name this process. ``node_id`` is this node's, another one after each start, and ``is_alive`` says which nodes run.
-    A member belongs to the node that wrote it. When its channel is next used, a member is taken out whose node has
-    ended without doing so, or that has no owner.
+    A member belongs to the node of its connection. When its channel is next used, a member is taken out whose node has
+    ended without doing so, or that has no owner, if ``is_gone`` says of app, channel and user that it is on no node.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class PresenceHistory:
         durable: Component[History],
         node_id: str,
         is_alive: Callable[[str], bool],
+        is_gone: Callable[[str, str, str], bool] = lambda _app_id, _channel, _user_id: True,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.options = options or PresenceHistoryOptions()
@@ -75,6 +76,7 @@ class PresenceHistory:
         self._policies = policies
         self._clock = clock
         self._is_alive = is_alive
+        self._is_gone = is_gone
         # With the name that the configuration gives the process, for people.
         self._owner = f"{memory.options.node_id}:{node_id}"
         self._writer = PresenceWriter(memory, durable, clock, sleep, self._owner, self._lives)
@@ -93,11 +95,10 @@ class PresenceHistory:
         await self._writer.close()
         await self._memory.close()
 
-    def note(self, changed: MemberChanged) -> None:
-        """Records what happened to a member; observes the hub. Never waits and never refuses."""
-        channel, event = changed
-        app_id = channel.app.app_id
-        kept = self._kept(app_id, channel.name)
+    def note(self, reported: MemberReported) -> None:
+        """Records what happened to a member. Never waits and never refuses."""
+        app_id, channel, event = reported
+        kept = self._kept(app_id, channel)
         if kept is None:
             return
         recorded = RecordedEvent(
@@ -108,9 +109,9 @@ class PresenceHistory:
             event.socket_id,
             event.user_info,
             int(self._clock.time() * 1000),
-            self._owner,
+            self._owner if event.node_id is None else f":{event.node_id}",
         )
-        self._writer.record((app_id, channel.name), recorded, kept.policy.retention, durable=kept.durable)
+        self._writer.record((app_id, channel), recorded, kept.policy.retention, durable=kept.durable)
 
     # ---- what is asked (spec: history § 8.3) ----
 
@@ -206,9 +207,11 @@ class PresenceHistory:
     def _histories(self) -> list[History]:
         return [history for history in (self._writer.durable.if_open, self._memory) if history is not None]
 
-    def _lives(self, owner: str | None) -> bool:
+    def _lives(self, app_id: str, channel: str, user_id: str, owner: str | None) -> bool:
         # Also while it leaves the others, and does not live for them any more.
-        return owner == self._owner or (owner is not None and self._is_alive(owner.rpartition(":")[2]))
+        if owner == self._owner or (owner is not None and self._is_alive(owner.rpartition(":")[2])):
+            return True
+        return not self._is_gone(app_id, channel, user_id)
 
     def _kept(self, app_id: str, channel: str) -> _Kept | None:
         policies = self._policies(app_id)

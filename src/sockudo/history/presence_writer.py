@@ -83,7 +83,7 @@ class PresenceWriter:
         clock: Clock,
         sleep: Sleep,
         node_id: str,
-        lives: Callable[[str | None], bool],
+        lives: Callable[[str, str, str, str | None], bool],
     ) -> None:
         self.durable = durable
         self.counters = PresenceCounters()
@@ -242,7 +242,11 @@ class PresenceWriter:
                     _log.error("a presence event cannot be read", app_id=app_id, channel=channel, reason=str(problem))
             more = page.has_more and bool(page.rows)
             after = page.rows[-1].serial if more else None
-        orphans = [self._orphan(*member) for member in members.items() if not self._lives(member[1].node_id)]
+        orphans = [
+            self._orphan(user_id, member)
+            for user_id, member in members.items()
+            if not self._lives(app_id, channel, user_id, member.node_id)
+        ]
         if orphans:
             _log.info("members of a process that has ended", app_id=app_id, channel=channel, members=len(orphans))
         log.learn(members, orphans)

@@ -20,7 +20,8 @@ from sockudo.history.presence import PresenceHistory, PresenceHistoryOptions
 from sockudo.history.service import History, HistoryOptions
 from sockudo.history.traced import TracedHistory
 from sockudo.hub import Hub
-from sockudo.hub.events import ChannelClosed, ChannelForgotten, ChannelOpened, MemberChanged, UserChanged
+from sockudo.hub.edges import Edges, MemberReported
+from sockudo.hub.events import ChannelClosed, ChannelForgotten, ChannelOpened, UserChanged
 from sockudo.hub.streams.ports import HistoryStore
 from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import USER_CHANNEL_PREFIX
@@ -40,12 +41,13 @@ class HistoryRuntime:
 
     ``store`` makes the configured store, ``memory`` one of this process; neither is opened by that. ``deliver``
     delivers what another node stored to this one's subscribers. ``node_id`` is this node's; ``is_alive`` says
-    which run, and ``is_alone`` whether this is the only one.
+    which run, ``is_gone`` whether a member of a channel is on none, and ``is_alone`` whether this is the only one.
     """
 
     def __init__(
         self,
         hub: Hub,
+        edges: Edges,
         apps: AppRegistry,
         clock: Clock,
         settings: Settings,
@@ -55,10 +57,12 @@ class HistoryRuntime:
         deliver: Deliver,
         node_id: str,
         is_alive: Callable[[str], bool],
+        is_gone: Callable[[str, str, str], bool],
         is_alone: Callable[[], bool],
         tracer: Tracer | None = None,
     ) -> None:
         self._hub = hub
+        self._edges = edges
         self._apps = apps
         self._clock = clock
         self._settings = settings
@@ -68,6 +72,7 @@ class HistoryRuntime:
         self._deliver = deliver
         self._node_id = node_id
         self._is_alive = is_alive
+        self._is_gone = is_gone
         self._is_alone = is_alone
         self.messages: Component[History] = Component(
             "history",
@@ -138,9 +143,10 @@ class HistoryRuntime:
             durable=self.messages,
             node_id=self._node_id,
             is_alive=self._is_alive,
+            is_gone=self._is_gone,
         )
         await presence.start()
-        self._hub.observers.add(MemberChanged, presence.note)
+        self._edges.add(MemberReported, presence.note)
         _log.info("presence history", durable=self.messages.is_open)
         return presence
 

@@ -17,7 +17,7 @@ Cause = Literal["join", "disconnect", "timeout", "forced_disconnect", "orphan_cl
 class MemberEvent(NamedTuple):
     """What became of a member. ``socket_id`` is None where no connection did it, ``user_info`` where nothing is said.
 
-    ``user_info`` is JSON text.
+    ``user_info`` is JSON text, ``node_id`` the node of the connection, None for this one.
     """
 
     kind: MemberEventKind
@@ -25,6 +25,7 @@ class MemberEvent(NamedTuple):
     user_id: str
     socket_id: str | None = None
     user_info: bytes | None = None
+    node_id: str | None = None
 
 
 class Hold(NamedTuple):

@@ -76,7 +76,14 @@ class HubEntries:
         channel = self.channel(place)
         return channel is not None and bool(channel.presence or self.count(place))
 
+    def info(self, place: Place, user_id: str) -> bytes | None:
+        channel = self.channel(place)
+        member = channel.presence.get(user_id) if channel is not None and channel.presence is not None else None
+        return None if member is None else member.user_info
+
     def count(self, place: Place) -> int:
+        if place.name.startswith(USER_CHANNEL_PREFIX):
+            return int(self._is_signed_in(place))
         channel = self.channel(place)
         counted = channel is not None and self._counted(place.app_id)
         return channel.subscription_count if channel is not None and counted else 0

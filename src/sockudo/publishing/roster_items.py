@@ -65,6 +65,10 @@ class OwnEntries(Protocol):
         """All entries there."""
         ...
 
+    def info(self, place: Place, user_id: str) -> bytes | None:
+        """The entry of one member; None where there is none."""
+        ...
+
     def any(self, place: Place) -> bool:
         """Whether there are any; costs the same for many as for one."""
         ...

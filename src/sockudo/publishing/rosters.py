@@ -73,7 +73,11 @@ class Rosters:
         self._membership = membership
         self._topics = topics
         self._own = own
+        # Called with what became of entries of others, and of this node's own, with whether those are its first.
         self.changed: list[Callable[[Place, RosterChange], None]] = []
+        self.changed_own: list[Callable[[Place, bool, RosterChange], None]] = []
+        # Called when the entries of all nodes are known, for the first time or again.
+        self.completed_again: list[Callable[[Place], None]] = []
         self._counter = 0
         # The version of this node's last change of each place where it has entries.
         self._versions: dict[Place, int] = {}
@@ -90,11 +94,9 @@ class Rosters:
         """Ends the questions that are under way."""
         await end_tasks(self._tasks)
 
-    async def scrub(self) -> None:
-        """Asks all owners again and again whether their last change has arrived; runs until cancelled."""
-        while True:
-            await asyncio.sleep(SCRUB_SECONDS)
-            self._resync(tuple(self._rosters))
+    def scrub(self) -> None:
+        """Asks all owners whether their last changes have arrived."""
+        self._resync(tuple(self._rosters))
 
     # ---- this node's entries ----
 
@@ -116,10 +118,9 @@ class Rosters:
         if self._bus.interested(topic):
             change = EntriesChanged(*place, previous, self._counter, dict(put), dict(removed), dict(sockets or {}))
             self._bus.publish(topic, change)
-
-    def has_own(self, place: Place) -> bool:
-        """Whether this node has entries there."""
-        return place in self._versions
+        mine = RosterChange(self._membership.me.id, put, removed, sockets or {})
+        for observer in self.changed_own:
+            observer(place, not previous, mine)
 
     def own_places(self) -> Collection[Place]:
         """Where this node has entries."""
@@ -188,14 +189,6 @@ class Rosters:
         for node_id, view in (roster.views if roster is not None else {}).items():
             yield node_id, view.entries
 
-    def merged(self, place: Place) -> dict[str, bytes]:
-        """The entries of all nodes; of several for a key, that of the lowest node id."""
-        found: dict[str, bytes] = {}
-        for _, entries in sorted([*self.views(place), (self._membership.me.id, self._own.entries(place))]):
-            for key, value in entries.items():
-                found.setdefault(key, value)
-        return found
-
     def count(self, place: Place) -> int:
         """Subscriptions of a channel on all nodes, of those whose entries are known."""
         return self._own.count(place) + self.count_elsewhere(place)
@@ -251,7 +244,7 @@ class Rosters:
         for received in roster.kept.pop(node_id, ()):
             item: Any = received.item
             self._take_change(place, roster, received, item)
-        _wake_if_complete(roster)
+        self._wake_if_complete(place, roster)
 
     def _apply(
         self,
@@ -294,7 +287,7 @@ class Rosters:
                 self._to_ask[node_id][place] = None
             else:
                 roster.asked.discard(node_id)
-        _wake_if_complete(roster)
+        self._wake_if_complete(place, roster)
         if self._to_ask and not self._asking:
             self._asking = True
             asyncio.get_running_loop().call_soon(self._ask_all)
@@ -335,6 +328,12 @@ class Rosters:
         for place in places:
             self._ask(place, others)
 
+    def _wake_if_complete(self, place: Place, roster: _Roster) -> None:
+        if not roster.asked:
+            _wake(roster)
+            for observer in self.completed_again:
+                observer(place)
+
     def _gap(self, topics: Sequence[str]) -> None:
         lost = set(topics)
         self._resync([place for place in self._rosters if place.topic in lost])
@@ -352,16 +351,11 @@ class Rosters:
             view = roster.views.pop(node.id, None)
             if view is not None and view.entries:
                 self._tell(place, RosterChange(node.id, {}, dict.fromkeys(view.entries, "orphan_cleanup"), {}))
-            _wake_if_complete(roster)
+            self._wake_if_complete(place, roster)
 
 
 def _different(entries: Mapping[str, bytes], known: Mapping[str, bytes]) -> dict[str, bytes]:
     return {key: value for key, value in entries.items() if known.get(key) != value}
-
-
-def _wake_if_complete(roster: _Roster) -> None:
-    if not roster.asked:
-        _wake(roster)
 
 
 def _wake(roster: _Roster) -> None:

@@ -37,6 +37,7 @@ from sockudo.drivers import MemoryHistoryStore
 from sockudo.drivers.selection import app_store, history_store, revocation_store, starts_without_database
 from sockudo.history.runtime import HistoryRuntime
 from sockudo.hub import Hub, HubOptions
+from sockudo.hub.edges import Edges
 from sockudo.hub.events import Observers
 from sockudo.hub.view import HubView
 from sockudo.inspector import Inspector
@@ -48,7 +49,8 @@ from sockudo.publishing import EventApi, Publisher
 from sockudo.publishing.entries import HubEntries, LocalEntries
 from sockudo.publishing.event_api import PublishOptions
 from sockudo.publishing.nodes import Message, OtherNodes
-from sockudo.publishing.rosters import Rosters
+from sockudo.publishing.recorders import Recorders
+from sockudo.publishing.rosters import SCRUB_SECONDS, Rosters
 from sockudo.publishing.topics import Topics
 from sockudo.push.diagnosis.advice import note_refused
 from sockudo.push.drivers import ConfiguredPush
@@ -106,8 +108,10 @@ class Services:
         self.rates = AppRates(self.counters)
         self.keys = IdempotencyKeys(self.counters, settings.idempotency.max_key_length)
         self.revocations = Revocations(revocation_store(settings))
+        self.edges = edges = Edges(observers)
         self.histories = HistoryRuntime(
             hub,
+            edges,
             apps,
             clock,
             settings,
@@ -116,13 +120,15 @@ class Services:
             deliver=self._deliver_stored,
             node_id=self.membership.me.id,
             is_alive=self.membership.is_alive,
+            is_gone=self._is_gone,
             is_alone=lambda: self.bus.alone,
             tracer=tracer,
         )
-        self.webhooks = WebhookRuntime(hub, inspector, apps, clock, settings, webhook_queue, _webhook_sender, tracer)
+        self.webhooks = WebhookRuntime(edges, inspector, apps, clock, settings, webhook_queue, _webhook_sender, tracer)
         topics, own = Topics(self.bus), HubEntries(hub, self._counts_channels)
         self._rosters = Rosters(self.bus, self.membership, router, topics, own)
         self._entries = LocalEntries(self.bus, self.membership, topics, self._rosters, hub, own)
+        self._recorders = Recorders(self.bus, self.membership, router, self._rosters, own, edges, self._reports)
         self._publisher = publisher = Publisher(
             hub,
             self.keys,
@@ -160,6 +166,7 @@ class Services:
         answer_orders(router, self.gateway, self.revocations)
         self.wings = (webhook_wing(self.webhooks, settings.queue.driver), push_wing(self.push))
         self._reading: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
         self._opener = Opener(
             {
                 self.histories.presence: lambda: self.histories.presence_needed,
@@ -182,10 +189,13 @@ class Services:
         self.bus.attach(self.router)
         await self.bus.open()
         self.bus.subscribe(ALL)
+        self._tasks = start_tasks(self._scrub())
 
     async def close(self) -> None:
         """Ends everything, from the top down: what is closed may still use what is closed later."""
         await self.bus.close()
+        await end_tasks(self._tasks)
+        self._recorders.close()
         self._entries.close()
         await self._rosters.close()
         await end_tasks(self._reading)
@@ -233,6 +243,23 @@ class Services:
         """Whether other nodes have to know how many subscriptions the app's channels have here."""
         app = self.apps.by_id(app_id)
         return app is not None and bool(app.features.enable_subscription_count or app.record.policy.webhooks)
+
+    def _is_gone(self, app_id: str, channel: str, user_id: str) -> bool:
+        return self._recorders.is_gone(app_id, channel, user_id)
+
+    def _reports(self, app_id: str) -> bool:
+        """Whether anything of an app is reported: to its webhooks, or in a presence history."""
+        app = self.apps.by_id(app_id)
+        kept = app is not None and app.streams is not None and app.streams.keeps_presence
+        return app is not None and (bool(app.record.policy.webhooks) or kept)
+
+    async def _scrub(self) -> None:
+        """Looks again and again whether what other nodes know and what is known of them is true."""
+        while True:
+            await asyncio.sleep(SCRUB_SECONDS)
+            if not self.bus.alone:
+                self._rosters.scrub()
+                self._recorders.announce()
 
     def _deliver_stored(self, app_id: str, frame: Frame) -> None:
         self._publisher.deliver_stored(app_id, frame)
@@ -308,7 +335,7 @@ def _join(
     """The node's ports: on a carrier where there is one, else inside this process."""
     name = settings.instance.process_id
     if carrier is None:
-        return join_network(loop.call_soon, network, name)
+        return join_network(loop.call_soon, network, name, opened=False)
     health = settings.adapter.cluster_health
     bus = join_carrier(carrier, name, Timing(health.heartbeat_interval_ms / 1000, health.node_timeout_ms / 1000))
     return bus, bus.membership

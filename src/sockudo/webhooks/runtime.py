@@ -13,7 +13,7 @@ from sockudo.base.clock import Clock
 from sockudo.base.components import Component
 from sockudo.base.spans import Tracer
 from sockudo.config import Settings
-from sockudo.hub import Hub
+from sockudo.hub.edges import Edges
 from sockudo.inspector import Inspector
 from sockudo.webhooks.batches import BatchOptions
 from sockudo.webhooks.deliverer import DeliveryOptions
@@ -35,7 +35,7 @@ class WebhookRuntime:
 
     def __init__(
         self,
-        hub: Hub,
+        edges: Edges,
         inspector: Inspector,
         apps: AppRegistry,
         clock: Clock,
@@ -44,7 +44,7 @@ class WebhookRuntime:
         sender: Callable[[Settings], Sender],
         tracer: Tracer | None = None,
     ) -> None:
-        self._hub = hub
+        self._edges = edges
         self._inspector = inspector
         self._apps = apps
         self._clock = clock
@@ -79,14 +79,15 @@ class WebhookRuntime:
             await sender.close()
             raise
         for kind, observer in webhooks.observers.items():
-            self._hub.observers.add(kind, observer)
+            self._edges.add(kind, observer)
         _log.info("webhooks", queue=settings.queue.driver)
         return webhooks
 
     async def _close(self, webhooks: Webhooks) -> None:
         """Puts what has happened into the queue and lets what is due go out."""
+        self._edges.close()
         for kind, observer in webhooks.observers.items():
-            self._hub.observers.remove(kind, observer)
+            self._edges.remove(kind, observer)
         await webhooks.close()
 
 

@@ -15,10 +15,9 @@ from sockudo.apps.live import LiveApp
 from sockudo.apps.signer import Signer
 from sockudo.base.clock import Clock
 from sockudo.base.tasks import end_tasks, start_tasks
-from sockudo.hub import Channel
-from sockudo.hub.events import CacheMissed, ClientEvent, MemberChanged, Subscribed, Unsubscribed, UserChanged
+from sockudo.hub.edges import ChannelCounted, ChannelOccupied, ChannelVacated, MemberReported, UserReported
+from sockudo.hub.events import CacheMissed, ClientEvent
 from sockudo.inspector import Inspector
-from sockudo.protocol.names import META, WILDCARD
 from sockudo.webhooks.batches import Batches, BatchOptions
 from sockudo.webhooks.deliverer import Deliverer, DeliveryOptions
 from sockudo.webhooks.endpoints import AppEndpoints, Endpoint, Retry, app_endpoints
@@ -83,8 +82,16 @@ class Webhooks:
         )
         self.batches = Batches(queue, clock.monotonic, clock.time, options.batches, self.deliverer.wake)
         self._tasks: list[asyncio.Task[None]] = []
-        # Channels without a subscription that hold members in their grace period: vacated once those are gone.
-        self._holding: set[Channel] = set()
+        recorder = self.recorder
+        self.observers: dict[type, Callable[[Any], None]] = {
+            ChannelOccupied: lambda event: recorder.occupied(*event),
+            ChannelVacated: lambda event: recorder.vacated(*event),
+            ChannelCounted: lambda event: recorder.counted(*event),
+            UserReported: self._user_reported,
+            MemberReported: self._member_reported,
+            CacheMissed: lambda event: recorder.missed(*event),
+            ClientEvent: lambda event: recorder.said(*event),
+        }
 
     def trace(self, traces: WebhookTraces) -> None:
         """Has every delivery traced; to be called before `start`."""
@@ -104,9 +111,6 @@ class Webhooks:
 
         What the queue holds then is sent by the next process; with a queue in memory it is lost, and logged.
         """
-        for channel in self._holding:
-            self.recorder.vacated(channel.app.app_id, channel.name)
-        self._holding.clear()
         self.recorder.flush()
         await end_tasks(self._tasks[:1] + self._tasks[3:])
         await self.batches.flush()
@@ -175,65 +179,19 @@ class Webhooks:
         """Tells them of something that is about no channel: ``about`` has the members of the event."""
         self.say(app_id, app_event(name, about, self.now_ms()))
 
-    # ---- what the hub emits ----
+    # ---- what is observed ----
 
-    @property
-    def observers(self) -> dict[type, Callable[[Any], None]]:
-        """What observes each kind of event of the hub."""
-        return {
-            Subscribed: self._subscribed,
-            Unsubscribed: self._unsubscribed,
-            UserChanged: self._user_changed,
-            CacheMissed: self._cache_missed,
-            ClientEvent: self._client_event,
-            MemberChanged: self._member_changed,
-        }
-
-    def _subscribed(self, event: Subscribed) -> None:
-        channel = event.channel
-        if channel.kind in (META, WILDCARD):
-            return
-        app_id, count = channel.app.app_id, channel.subscription_count
-        if count == 1 and channel in self._holding:
-            self._holding.discard(channel)
-        elif count == 1:
-            self.recorder.occupied(app_id, channel.name)
-        if channel.presence is None:
-            self.recorder.counted(app_id, channel.name, count)
-
-    def _unsubscribed(self, event: Unsubscribed) -> None:
-        channel = event.channel
-        if channel.kind in (META, WILDCARD):
-            return
-        app_id, count = channel.app.app_id, channel.subscription_count
-        if channel.presence is None:
-            self.recorder.counted(app_id, channel.name, count)
-        if not count and channel.presence:
-            self._holding.add(channel)
-        elif not count:
-            self.recorder.vacated(app_id, channel.name)
-
-    def _user_changed(self, event: UserChanged) -> None:
+    def _user_reported(self, event: UserReported) -> None:
         if event.online:
             self.recorder.online(event.app_id, event.user_id)
         else:
             self.recorder.offline(event.app_id, event.user_id)
 
-    def _cache_missed(self, event: CacheMissed) -> None:
-        self.recorder.missed(event.app_id, event.channel)
-
-    def _client_event(self, event: ClientEvent) -> None:
-        self.recorder.said(*event)
-
-    def _member_changed(self, changed: MemberChanged) -> None:
-        channel, event = changed
-        app_id = channel.app.app_id
+    def _member_reported(self, reported: MemberReported) -> None:
+        app_id, channel, event = reported
         if event.kind == "member_added":
-            self.recorder.member_added(app_id, channel.name, event.user_id)
+            self.recorder.member_added(app_id, channel, event.user_id)
         elif event.kind == "member_removed":
-            self.recorder.member_removed(app_id, channel.name, event.user_id)
-            if channel in self._holding and not channel.presence:
-                self._holding.discard(channel)
-                self.recorder.vacated(app_id, channel.name)
+            self.recorder.member_removed(app_id, channel, event.user_id)
         else:
-            self.recorder.member_updated(app_id, channel.name, event.user_id, event.user_info)
+            self.recorder.member_updated(app_id, channel, event.user_id, event.user_info)

@@ -14,7 +14,7 @@ from sockudo.config.apps import History as HistoryOverride
 from sockudo.config.apps import Limits
 from sockudo.config.apps import PresenceHistory as PresenceOverride
 from sockudo.history import History, HistoryOptions, PresenceHistory, PresenceHistoryOptions
-from sockudo.hub.events import MemberChanged
+from sockudo.hub.edges import Edges, MemberReported
 from support.components import HandComponent, no_history
 from support.durable import UnrulyStore, refuse
 from support.edge import EdgeNode, Response, request
@@ -45,7 +45,7 @@ class Site(EdgeNode):
             node_id="n1",
             is_alive=lambda _: True,
         )
-        self.hub.observers.add(MemberChanged, self.presence.note)
+        Edges(self.hub.observers).add(MemberReported, self.presence.note)
         self.components.presence_history.put(self.presence)
 
     def _history(self, store: UnrulyStore, backend: str) -> History:

@@ -12,7 +12,7 @@ from sockudo.config.apps import History as HistoryOverride
 from sockudo.config.apps import PresenceHistory as PresenceOverride
 from sockudo.history import History, HistoryOptions, HistoryQuery, PresenceHistory, PresenceHistoryOptions, Reset
 from sockudo.hub import Channel, MemberEvent
-from sockudo.hub.events import MemberChanged
+from sockudo.hub.edges import MemberReported
 from support.components import HandComponent, no_history
 from support.durable import HandTime, UnrulyStore
 from support.inside import live_app
@@ -109,7 +109,7 @@ class Observed:
 
     def note(self, *events: MemberEvent, channel: str = ROOM) -> None:
         for event in events:
-            self.presence.note(MemberChanged(self.channel(channel), event))
+            self.presence.note(MemberReported(self.world.app.app_id, channel, event))
 
     async def happen(self, *events: MemberEvent, channel: str = ROOM) -> None:
         """These happen and are written."""

@@ -13,6 +13,7 @@ from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.apps.signer import Signer
 from sockudo.config.webhooks import EVENT_TYPES
+from sockudo.hub.edges import Edges
 from sockudo.outbound.problems import PROBLEMS
 from sockudo.webhooks.advice import explanation
 from sockudo.webhooks.batches import BatchOptions
@@ -42,8 +43,9 @@ class Served:
         about: dict[str, Any] = {"batches": BatchOptions(enabled=False), **options}
         self.webhooks = Webhooks(self.queue, self.sender, self.apps.get, LoopClock(), WebhookOptions(**about))
         self.world = World()
+        self.edges = Edges(self.world.hub.observers)
         for kind, observer in self.webhooks.observers.items():
-            self.world.hub.observers.add(kind, observer)
+            self.edges.add(kind, observer)
 
     def told(self) -> list[dict[str, Any]]:
         return [event for sent in self.sender.sent for event in events_in(sent.body)]
@@ -285,5 +287,6 @@ async def test_a_channel_that_waits_for_a_member_is_vacated_with_the_process() -
     ana, _ = served.world.connect()
     served.world.hub.join(ana, "presence-room", "ana", b"{}")
     served.world.hub.disconnect(ana, held_until=2000)
+    served.edges.close()
     await served.webhooks.close()
     assert served.names() == ["channel_occupied", "member_added", "channel_vacated"]
