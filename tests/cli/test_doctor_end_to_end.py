@@ -17,13 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from cli.http_proxy import HttpProxy, Ways
+from sockudo.config.sections import Postgres
 from support import commands
 from support.certificates import write_certificate, write_chain
 from support.databases import PASSWORD, DatabaseServer
 from support.endpoint import WebhookEndpoint
 from support.http_server import Asked, HttpServer
+from support.nats import NatsProcess
 from support.ports import free_port
 from support.redis import PASSWORD as REDIS_PASSWORD
 from support.redis import RedisProcess, redis_server
@@ -673,6 +676,24 @@ def test_what_joins_nodes_is_tried(redis: RedisProcess, tmp_path: Path) -> None:
     assert look("local")["state"] == "ok"
     with redis.frozen():
         assert look("redis")["state"] == "problem"
+
+
+def test_nats_and_postgresql_are_tried_as_what_joins_nodes(
+    nats: NatsProcess, postgres: DatabaseServer, tmp_path: Path
+) -> None:
+    def look(driver: str, settings: dict[str, Any], server: Postgres) -> Report:
+        adapter = {"driver": driver, driver: settings}
+        config = stored(tmp_path, {"postgres": structs.asdict(server)}, adapter=adapter)
+        return doctor(None, "nodes,stores", "--config", str(config))
+
+    good = look("nats", {"servers": [nats.address]}, postgres.postgres)
+    assert good.of("nodes", "ok")["seen"].startswith(f"nats at 127.0.0.1:{nats.port}: a message comes back after")
+    away = look("nats", {"servers": [f"127.0.0.1:{free_port()}"]}, postgres.postgres)
+    assert "connection refused. Start it, or correct adapter.nats.servers" in away.of("nodes", "problem")["seen"]
+    good = look("postgres", {}, postgres.postgres)
+    assert [each["facts"].get("unread") for each in good.findings if each["check"] == "nodes"] == [None, 0.0]
+    away = look("postgres", {}, structs.replace(postgres.postgres, port=free_port()))
+    assert "database.postgres" in away.of("nodes", "problem")["seen"]
 
 
 def test_a_queue_that_is_down() -> None:

@@ -1,4 +1,7 @@
-"""What joins nodes: whether it can be reached as configured, and how long a message takes through it."""
+"""What joins nodes: whether it can be reached as configured, and how long a message takes through it.
+
+Where that is PostgreSQL, also whether some node does not read what is sent.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,14 @@ from typing import Final
 from sockudo.base.ids import unique_id
 from sockudo.config import ConfigError
 from sockudo.doctor.deployment import Deployment
-from sockudo.doctor.finding import Finding, not_checked, ok, problem
+from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
 from sockudo.errors import SockudoError
 
-__all__ = ["check_nodes"]
+__all__ = ["check_nodes", "judge_queue"]
 
 _TOPIC: Final = "doctor:"
+# What waits there for longer than a moment is what hangs.
+_MUCH_UNREAD: Final = 0.1
 
 
 class _Echo:
@@ -67,4 +72,23 @@ async def check_nodes(deployment: Deployment) -> Sequence[Finding]:
     finally:
         await carrier.close()
     took = (time.monotonic() - began) * 1000
-    return [ok(f"{carrier.name}: a message comes back after {took:.1f} ms", milliseconds=round(took, 1))]
+    found = [ok(f"{carrier.name}: a message comes back after {took:.1f} ms", milliseconds=round(took, 1))]
+    if deployment.settings is not None and deployment.settings.adapter.driver == "postgres":
+        from sockudo.storage.login import notifications_unread
+
+        server, limit_ms = deployment.settings.database.postgres, round(deployment.options.timeout * 1000)
+        unread = await asyncio.to_thread(notifications_unread, server, limit_ms)
+        found += [] if unread is None else [judge_queue(unread)]
+    return found
+
+
+def judge_queue(unread: float) -> Finding:
+    """``unread`` is the part of PostgreSQL's queue of notifications that not all listeners have read."""
+    if unread <= _MUCH_UNREAD:
+        return ok("PostgreSQL keeps no notifications that nodes do not read", unread=unread)
+    return warning(
+        f"{unread:.0%} of what PostgreSQL keeps of notifications is not read by all: when it is full, no node can send",
+        "Look for a node, or another program that listens on this server, that hangs in a transaction: "
+        "SELECT pid, application_name, state FROM pg_stat_activity ORDER BY xact_start.",
+        unread=unread,
+    )

@@ -1,4 +1,4 @@
-"""Whether a database server lets the configured user in, and lets it write."""
+"""Whether a database server lets the configured user in and write, and whether nodes read what it keeps for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sockudo.config.sections import Postgres, SqlDatabase
 from sockudo.storage.engine import mysql_engine, postgres_engine
 from sockudo.storage.failures import reason_of
 
-__all__ = ["try_login"]
+__all__ = ["notifications_unread", "try_login"]
 
 
 def try_login(server: SqlDatabase, timeout_ms: int) -> str | None:
@@ -32,6 +32,22 @@ def try_login(server: SqlDatabase, timeout_ms: int) -> str | None:
     finally:
         engine.dispose()
     return None
+
+
+def notifications_unread(server: SqlDatabase, timeout_ms: int) -> float | None:
+    """The part of PostgreSQL's queue of notifications that is full; None where it does not answer.
+
+    Waits and raises as `try_login` does.
+    """
+    engine = postgres_engine(server, pool_size=1, timeout_ms=timeout_ms)
+    try:
+        with engine.connect() as connection:
+            used: float = connection.exec_driver_sql("SELECT pg_notification_queue_usage()").scalar_one()
+            return used
+    except DBAPIError:
+        return None
+    finally:
+        engine.dispose()
 
 
 def _try_write(connection: Connection, apps: str) -> None:

@@ -6,7 +6,7 @@ from sockudo import errors
 from sockudo.cluster.carrier import Carrier, CarrierObserver
 from sockudo.config import ConfigError
 from sockudo.doctor import Deployment, Finding, Options
-from sockudo.doctor.nodes import check_nodes
+from sockudo.doctor.nodes import check_nodes, judge_queue
 from support.carriers import MemoryBroker, MemoryCarrier
 
 
@@ -53,3 +53,11 @@ async def test_what_is_wrong_is_told() -> None:
     assert refused.state == silent.state == "problem"
     assert refused.seen.endswith("No connection: wrong password.")
     assert silent.seen.endswith("a message did not come back in time")
+
+
+def test_notifications_that_are_not_read_are_a_warning() -> None:
+    assert [judge_queue(unread).state for unread in (0.0, 0.1)] == ["ok", "ok"]
+    found = judge_queue(0.31)
+    assert found.state == "warning"
+    assert "31%" in found.seen
+    assert "pg_stat_activity" in found.advice[0]
