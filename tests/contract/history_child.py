@@ -10,10 +10,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from contract.history import an_append
 from contract.places import Place
+from sockudo.storage.turns import share_files
 
 
 async def main() -> None:
     text, synchronous = sys.argv[1:]
+    share_files()
     async with Place.unpacked(text).open(synchronous=synchronous) as store:
         for first in range(1, 1_000_000, 10):
             outcomes = await store.commit([an_append(str(number)) for number in range(first, first + 10)])

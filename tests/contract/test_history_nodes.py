@@ -371,6 +371,31 @@ async def test_what_was_committed_survives_kill_9(shared: Place, synchronous: st
         assert texts(page) == [str(number) for number in range(1, info.next_serial)]
 
 
+async def test_a_process_that_is_killed_while_it_writes_holds_up_no_other_one(shared: Place) -> None:
+    async with shared.open():
+        pass
+    command: dict[str, Any] = {"program": CHILD, "stdout": subprocess.PIPE}
+    with ForkedProcess([shared.packed(), "normal"], **command) as other:
+        assert other.stdout is not None
+        confirmed = [int(other.stdout.readline()) for _ in range(5)]
+        for _ in range(4):
+            with ForkedProcess([shared.packed(), "normal"], **command) as child:
+                assert child.stdout is not None
+                confirmed += [int(child.stdout.readline()) for _ in range(8)]
+                # Most of its time it is inside a transaction, or waits for one.
+                child.kill()
+                confirmed += [int(line) for line in child.rest().split()]
+            confirmed += [int(other.stdout.readline()) for _ in range(20)]
+        other.kill()
+        confirmed += [int(line) for line in other.rest().split()]
+    async with shared.open() as store:
+        info = await stream_of(store)
+        page = await store.read("app", "room", limit=100_000, direction="oldest_first")
+    assert serials(page) == list(range(1, info.next_serial))
+    assert info.next_serial > max(confirmed)
+    assert len(set(confirmed)) == len(confirmed), "no number was given twice"
+
+
 # ---- rows that somebody has deleted by hand ----
 
 

@@ -25,6 +25,7 @@ from sockudo.server.logs import configure_logs
 from sockudo.server.server import Server
 from sockudo.server.welcome import welcome
 from sockudo.server.worker import LEAVE, RELOAD, STOP, SupervisorLink, WorkerPlace, worker_count
+from sockudo.storage.turns import share_files
 
 __all__ = ["duration_of_start", "run"]
 
@@ -61,6 +62,7 @@ def run(load: Callable[[], Loaded], began: float) -> int:
             return structs.replace(found, settings=_numbered(found.settings, place.index))
 
         configure_logs(settings, place.index)
+        share_files()
         numbered = _numbered(settings, place.index)
         return uvloop.run(_Process(load_numbered, numbered, began, place, channel).serve())
 

@@ -23,6 +23,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 from sockudo.config.installed import driver_missing
 from sockudo.config.sections import SqlDatabase
 from sockudo.storage.sqlite_files import write_ahead
+from sockudo.storage.turns import order_writers
 
 if TYPE_CHECKING:
     import ssl
@@ -84,6 +85,10 @@ def sqlite_engine(
 
     engine = _engine("sqlite+pysqlite", connect, pool_size)
     begin = "BEGIN IMMEDIATE" if writing else "BEGIN"
+    if complete:
+        _checkpoint_commits(engine)
+    if writing:
+        order_writers(engine, path)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -92,9 +97,6 @@ def sqlite_engine(
     @event.listens_for(engine, "connect")
     def _connected(_connection: object, entry: ConnectionPoolEntry) -> None:
         entry.info["file"] = _identity(path)
-
-    if complete:
-        _checkpoint_commits(engine)
 
     @event.listens_for(engine, "checkout")
     def _checkout(_connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:

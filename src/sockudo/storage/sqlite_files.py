@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -15,8 +16,14 @@ _PAUSE_SECONDS = 0.01
 def make_private_file(path: Path) -> None:
     """Makes the file and its folder, readable by their owner alone, where there are none. Raises `OSError`."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # SQLite gives its companion files the mode of the main one, which it would create readable by everybody.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    try:
+        # SQLite gives its companion files the mode of the main one, which it would create readable by everybody.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        # It is not opened: closing it would end the locks that SQLite has on it in this process.
+        problem = errno.EISDIR if path.is_dir() else errno.EACCES if not os.access(path, os.R_OK | os.W_OK) else None
+        if problem is not None:
+            raise OSError(problem, os.strerror(problem), str(path)) from None
 
 
 def write_ahead(connection: sqlite3.Connection, seconds: float) -> None:
