@@ -14,6 +14,7 @@ from support.wire import Event
 __all__ = [
     "FEW_APP",
     "NAMED_APP",
+    "NOTHING",
     "OFF_APP",
     "SMALL_APP",
     "confirm",
@@ -31,6 +32,14 @@ OFF_APP = Credentials("off", "off-key", "off-secret")
 FEW_APP = Credentials("few", "few-key", "few-secret")
 SMALL_APP = Credentials("small", "small-key", "small-secret")
 NAMED_APP = Credentials("named", "named-key", "named-secret")
+
+
+NOTHING = {
+    "oldest_available_serial": None,
+    "newest_available_serial": None,
+    "oldest_available_published_at_ms": None,
+    "newest_available_published_at_ms": None,
+}
 
 
 def history_server(backend: str) -> ServerProcess:

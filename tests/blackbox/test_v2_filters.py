@@ -4,11 +4,11 @@ filters-deltas spec: websocket § 1)."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
+from blackbox.filters import leaf, publish, refused
 from blackbox.recovery import place, resume
 from blackbox.timed import TimedServer
 from support.server import DEFAULT_APP, STREAMS, ServerProcess, app_record, start_server
@@ -17,7 +17,6 @@ from support.websocket import Connect, Event, WebSocket
 from support.wire import WIRES, Wire, compact
 
 HOT_APP = Credentials("hot", "hot-key", "hot-secret")
-INVALID = "Invalid message format: "
 
 
 @pytest.fixture(scope="module")
@@ -27,27 +26,6 @@ def server() -> Iterator[ServerProcess]:
         yield running
 
 
-def publish(server: ServerProcess, channels: Iterable[str], data: str, event: str = "tide", **fields: Any) -> None:
-    """The same message to many channels."""
-    body = {"name": event, "channels": list(channels), "data": data, **fields}
-    assert server.signed("POST", "/apps/app-id/events", body=body).status == 200
-
-
-def refused(client: WebSocket, channel: str, **options: Any) -> str:
-    """The reason for which a subscribe is refused."""
-    client.say("sockudo:subscribe", {"channel": channel, **options})
-    error = client.event()
-    assert (error["event"], list(error), list(error["data"])) == (
-        "sockudo:error",
-        ["event", "data"],
-        ["code", "message"],
-    )
-    assert error["data"]["code"] == 4000
-    text: str = error["data"]["message"]
-    assert text.startswith(INVALID)
-    return text.removeprefix(INVALID)
-
-
 def rewound(client: WebSocket) -> list[Event]:
     """The past that a subscribe has asked for."""
     found: list[Event] = []
@@ -55,10 +33,6 @@ def rewound(client: WebSocket) -> list[Event]:
         found.append(each)
     assert each["data"]["historical_count"] == len(found)
     return found
-
-
-def leaf(cmp: str, **fields: Any) -> Event:
-    return {"key": "k", "cmp": cmp, **fields}
 
 
 # ---- tags ----

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
+from blackbox.filters import leaf, publish, refused
 from support.server import ServerProcess, start_server
-from support.websocket import Connect, Event, WebSocket
+from support.websocket import Connect, Event
 from support.wire import WIRES, Wire, compact
-
-INVALID = "Invalid message format: "
 
 # Lists of four, in lists of four: 65,536 in the end.
 BOMB = " | ".join(["[@,@,@,@][]"] * 8)
@@ -29,31 +27,6 @@ def roomy() -> Iterator[ServerProcess]:
     """A server that takes large messages from clients."""
     with start_server({"websocket_max_payload_kb": 4096}) as running:
         yield running
-
-
-def publish(server: ServerProcess, channels: Iterable[str], data: str, event: str = "tide", **fields: Any) -> None:
-    """The same message to many channels."""
-    body = {"name": event, "channels": list(channels), "data": data, **fields}
-    assert server.signed("POST", "/apps/app-id/events", body=body).status == 200
-
-
-def refused(client: WebSocket, channel: str, **options: Any) -> str:
-    """The reason for which a subscribe is refused."""
-    client.say("sockudo:subscribe", {"channel": channel, **options})
-    error = client.event()
-    assert (error["event"], list(error), list(error["data"])) == (
-        "sockudo:error",
-        ["event", "data"],
-        ["code", "message"],
-    )
-    assert error["data"]["code"] == 4000
-    text: str = error["data"]["message"]
-    assert text.startswith(INVALID)
-    return text.removeprefix(INVALID)
-
-
-def leaf(cmp: str, **fields: Any) -> Event:
-    return {"key": "k", "cmp": cmp, **fields}
 
 
 def nested(depth: int, node: Event | None = None) -> Event:

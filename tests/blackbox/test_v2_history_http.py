@@ -13,6 +13,7 @@ from blackbox.api import Api
 from blackbox.past import (
     FEW_APP,
     NAMED_APP,
+    NOTHING,
     SMALL_APP,
     history_server,
     page,
@@ -25,13 +26,6 @@ from support.raw import signed_target
 from support.server import DEFAULT_APP, STREAMS, ServerProcess
 from support.signing import Credentials
 from support.websocket import Connect
-
-NOTHING = {
-    "oldest_available_serial": None,
-    "newest_available_serial": None,
-    "oldest_available_published_at_ms": None,
-    "newest_available_published_at_ms": None,
-}
 
 
 @pytest.fixture(scope="module", params=["memory", "sqlite"])

@@ -10,6 +10,7 @@ import pytest
 
 from blackbox.api import Api
 from blackbox.past import (
+    NOTHING,
     history_server,
     page,
     publish,
@@ -20,13 +21,6 @@ from blackbox.past import (
 )
 from support.server import ServerProcess
 from support.websocket import Connect
-
-NOTHING = {
-    "oldest_available_serial": None,
-    "newest_available_serial": None,
-    "oldest_available_published_at_ms": None,
-    "newest_available_published_at_ms": None,
-}
 
 
 @pytest.fixture(scope="module", params=["memory", "sqlite"])

@@ -35,8 +35,23 @@ from sockudo.push.stores.schema import push_tables
 from sockudo.push.stores.sql import MemoryPushStore, SqlPushStore, mysql_push, postgres_push, sqlite_push
 from support.databases import DatabaseServer, empty_file
 from support.redis import RedisProcess
+from support.waiting import wait_until
 
-__all__ = ["NOW", "SERVERS", "SHARED", "SQL", "Place", "PushPlace", "QueuePlace", "a_job", "drain", "keys", "walked"]
+__all__ = [
+    "NOW",
+    "SERVERS",
+    "SHARED",
+    "SQL",
+    "Place",
+    "PushPlace",
+    "QueuePlace",
+    "a_job",
+    "drain",
+    "end_connections",
+    "keys",
+    "server_of",
+    "walked",
+]
 
 NOW: Final = 1_767_225_600_000
 SQL: Final = ("sqlite", "postgres", "mariadb")
@@ -99,6 +114,27 @@ class _TablesPlace(_Place):
             found = self.server.execute("SELECT table_name FROM information_schema.tables")
             tables = [f"{self.prefix}_{name}" for name in self.names]
             self.server.execute(*(f"DELETE FROM {name}" for name in tables if (name,) in found))  # noqa: S608
+
+
+def server_of(place: _TablesPlace) -> DatabaseServer:
+    assert place.server is not None
+    return place.server
+
+
+def end_connections(place: _TablesPlace) -> int:
+    """Has the server end every connection of the stores, and waits until it has; how many there were."""
+    server = server_of(place)
+    if isinstance(server.database, Postgres):
+        theirs = "SELECT pid FROM pg_stat_activity WHERE application_name = 'sockudo'"
+        end = "SELECT pg_terminate_backend(%d)"
+    else:
+        theirs = "SELECT id FROM information_schema.processlist WHERE user = 'sockudo'"
+        end = "KILL %d"
+    ended = server.execute(theirs)
+    server.execute(*(end % row for row in ended))
+    # Others may have taken their place by now: what was lost is tried again at once.
+    wait_until(lambda: not set(ended) & set(server.execute(theirs)), "the connections to end")
+    return len(ended)
 
 
 class Place(_TablesPlace):

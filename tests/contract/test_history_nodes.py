@@ -26,14 +26,14 @@ from contract.history import (
     stream_of,
     texts,
 )
-from contract.places import Place
+from contract.places import Place, end_connections, server_of
 from sockudo import errors
 from sockudo.base.stream_records import Append, Committed, Position, Retained, Retention
 from sockudo.config.sections import HistoryMysql, HistoryPostgres, Postgres
 from sockudo.drivers.sql import SqlHistoryStore, mysql_history, postgres_history
 from sockudo.drivers.sql.history import FILE_NAME
 from sockudo.hub.streams.ports import HistoryStore, OutcomeUnknown
-from support.databases import PASSWORD, DatabaseServer
+from support.databases import PASSWORD
 from support.forked import ForkedProcess
 from support.waiting import wait_until
 
@@ -47,27 +47,6 @@ def remote(request: pytest.FixtureRequest) -> Place:
     place = Place(request.param, Path("unused"), request.getfixturevalue(request.param))
     place.empty()
     return place
-
-
-def server_of(place: Place) -> DatabaseServer:
-    assert place.server is not None
-    return place.server
-
-
-def end_connections(place: Place) -> int:
-    """Has the server end every connection of the stores, and waits until it has; how many there were."""
-    server = server_of(place)
-    if isinstance(server.database, Postgres):
-        theirs = "SELECT pid FROM pg_stat_activity WHERE application_name = 'sockudo'"
-        end = "SELECT pg_terminate_backend(%d)"
-    else:
-        theirs = "SELECT id FROM information_schema.processlist WHERE user = 'sockudo'"
-        end = "KILL %d"
-    ended = server.execute(theirs)
-    server.execute(*(end % row for row in ended))
-    # Others may have taken their place by now: what was lost is tried again at once.
-    wait_until(lambda: not set(ended) & set(server.execute(theirs)), "the connections to end")
-    return len(ended)
 
 
 @contextmanager

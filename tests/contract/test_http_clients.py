@@ -14,7 +14,7 @@ from sockudo.outbound.client import Client
 from sockudo.outbound.exchange import Exchange
 from sockudo.outbound.ports import ExchangeError, Reply
 from support.certificates import write_certificate
-from support.receivers import Behaviour, Received, Receiver, answer, raw
+from support.receivers import Behaviour, Gate, Receiver, answer, raw
 
 SOON = 5.0
 
@@ -55,19 +55,6 @@ async def problem(http: Http, url: str, *, within: float = SOON, **headers: str)
     with pytest.raises(ExchangeError) as caught:
         await post(http, url, within=within, **headers)
     return caught.value.problem
-
-
-class Gate:
-    """A behaviour that answers once it is open; ``arrivals`` has an entry for each request."""
-
-    def __init__(self) -> None:
-        self.open = asyncio.Event()
-        self.arrivals: asyncio.Queue[Received] = asyncio.Queue()
-
-    async def __call__(self, received: Received, writer: asyncio.StreamWriter) -> None:
-        self.arrivals.put_nowait(received)
-        await self.open.wait()
-        await answer()(received, writer)
 
 
 async def test_what_is_sent_and_what_comes_back(http: Http) -> None:

@@ -17,10 +17,9 @@ import pytest
 from msgspec import json, structs
 from sqlalchemy import Connection, Engine, event
 
-from contract.places import PushPlace
+from contract.places import PushPlace, end_connections, server_of
 from contract.push_store_child import RACED, Raced
 from sockudo import errors
-from sockudo.config.sections import Postgres
 from sockudo.push.ports import PushStore
 from sockudo.push.records import Counters
 from sockudo.push.stores.rules import stored_key
@@ -38,15 +37,9 @@ from support.push_stores import (
     accept,
     an_intent,
 )
-from support.waiting import wait_until
 
 CHILD = Path(__file__).parent / "push_store_child.py"
 UNTIL = NOW + 7 * DAY
-
-
-def server_of(place: PushPlace) -> DatabaseServer:
-    assert place.server is not None
-    return place.server
 
 
 def child(place: PushPlace, what: str, name: str = "1") -> ForkedProcess:
@@ -69,21 +62,6 @@ def race(place: PushPlace, count: int) -> list[Raced]:
             process.stdin.write("go\n")
             process.stdin.flush()
         return [Raced(*json.decode(said(process))) for process in processes]
-
-
-def end_connections(place: PushPlace) -> int:
-    """Has the server end every connection of the stores, and waits until it has; how many there were."""
-    server = server_of(place)
-    if isinstance(server.database, Postgres):
-        theirs = "SELECT pid FROM pg_stat_activity WHERE application_name = 'sockudo'"
-        end = "SELECT pg_terminate_backend(%d)"
-    else:
-        theirs = "SELECT id FROM information_schema.processlist WHERE user = 'sockudo'"
-        end = "KILL %d"
-    ended = server.execute(theirs)
-    server.execute(*(end % row for row in ended))
-    wait_until(lambda: not set(ended) & set(server.execute(theirs)), "the connections to end")
-    return len(ended)
 
 
 @contextmanager

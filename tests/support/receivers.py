@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-__all__ = ["Behaviour", "Received", "Receiver", "answer", "raw"]
+__all__ = ["Behaviour", "Gate", "Received", "Receiver", "answer", "raw"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,19 @@ def raw(data: bytes, *, close: bool = False) -> Behaviour:
             writer.close()
 
     return behave
+
+
+class Gate:
+    """A behaviour that answers once it is open; ``arrivals`` has an entry for each request."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.arrivals: asyncio.Queue[Received] = asyncio.Queue()
+
+    async def __call__(self, received: Received, writer: asyncio.StreamWriter) -> None:
+        self.arrivals.put_nowait(received)
+        await self.open.wait()
+        await answer()(received, writer)
 
 
 class Receiver:

@@ -12,7 +12,7 @@ from sockudo.outbound.exchange import Exchange
 from sockudo.outbound.http1 import Http1
 from sockudo.outbound.ports import ExchangeError, Reply
 from sockudo.outbound.resolver import Resolver
-from support.receivers import Received, Receiver, answer
+from support.receivers import Gate, Receiver
 
 SOON = 5.0
 
@@ -21,19 +21,6 @@ async def problem(http: Exchange, url: str) -> str:
     with pytest.raises(ExchangeError) as caught:
         await http.post(url, [], b"{}", deadline=asyncio.get_running_loop().time() + SOON)
     return caught.value.problem
-
-
-class Gate:
-    """A behaviour that answers once it is open; ``arrivals`` has an entry for each request."""
-
-    def __init__(self) -> None:
-        self.open = asyncio.Event()
-        self.arrivals: asyncio.Queue[Received] = asyncio.Queue()
-
-    async def __call__(self, received: Received, writer: asyncio.StreamWriter) -> None:
-        self.arrivals.put_nowait(received)
-        await self.open.wait()
-        await answer()(received, writer)
 
 
 def test_the_text_of_an_address_has_no_path() -> None:
