@@ -60,6 +60,7 @@ def settings(**sections: Mapping[str, Any] | Any) -> Settings:
 
 
 _UNLIMITED = settings()
+JSON_BODY = {"Content-Type": "application/json"}
 
 
 class RecordingTransport(asyncio.Transport):
@@ -336,6 +337,28 @@ class EdgeNode(Node):
     def socket(self, **options: Any) -> Socket:
         return Socket(self, **options)
 
+    def target(self, method: str, path: str, body: bytes = b"", *, app: LiveApp | None = None, **params: str) -> str:
+        """Path and query of a request that the app has signed now."""
+        now = int(self.clock.time())
+        signed_by = credentials(app or self.app)
+        return f"{path}?{signed_query(signed_by, method, path.rstrip('/'), params=params, body=body, timestamp=now)}"
+
+    async def signed(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        app: LiveApp | None = None,
+        headers: Mapping[str, str] | None = None,
+        **params: str,
+    ) -> Response:
+        """The reply to a signed request; a ``body`` that is not bytes is sent as JSON."""
+        text = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        fields = {"Content-Length": str(len(text)), **({} if body is None else JSON_BODY), **(headers or {})}
+        target = self.target(method, path, text, app=app, **params)
+        return await self.wire().ask(request(method, target, fields) + text)
+
     def publish(
         self,
         body: Any,
@@ -349,10 +372,8 @@ class EdgeNode(Node):
         app = app or self.app
         text = body if isinstance(body, bytes) else json.dumps(body).encode()
         path = path or f"/apps/{app.id}/events"
-        timestamp = int(self.clock.time())
-        query = signed_query(credentials(app), "POST", path.rstrip("/"), body=text, timestamp=timestamp)
-        fields = {"Content-Type": "application/json", "Content-Length": str(len(text)), **(headers or {})}
-        return change(request("POST", f"{path}?{query}", fields)) + text
+        fields = {**JSON_BODY, "Content-Length": str(len(text)), **(headers or {})}
+        return change(request("POST", self.target("POST", path, text, app=app), fields)) + text
 
 
 def request(method: str, target: str, headers: Mapping[str, str] | None = None) -> bytes:

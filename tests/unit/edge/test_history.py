@@ -65,15 +65,8 @@ class Site(EdgeNode):
         headers: dict[str, str] | None = None,
         **params: str,
     ) -> Response:
-        app = app or self.app
-        path = f"/apps/{app.id}/channels/{quote(channel, safe='')}/{what}"
-        text = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        query = signed_query(credentials(app), method, path, params=params, body=text, timestamp=int(self.clock.time()))
-        fields = {"Content-Length": str(len(text))}
-        if body is not None:
-            fields["Content-Type"] = "application/json"
-        wire = self.wire()
-        return await wire.ask(request(method, f"{path}?{query}", fields | (headers or {})) + text)
+        path = f"/apps/{(app or self.app).id}/channels/{quote(channel, safe='')}/{what}"
+        return await self.signed(method, path, body, app=app, headers=headers, **params)
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from support.edge import EdgeNode, request
-from support.inside import Client, credentials, live_app
-from support.signing import signed_query
+from support.edge import EdgeNode
+from support.inside import Client, live_app
 
 SHOP, BLOG = live_app("shop"), live_app("blog")
 
@@ -26,9 +25,7 @@ def refuse_one(node: EdgeNode) -> None:
 
 
 async def problems(node: EdgeNode, **params: str) -> Any:
-    path = "/apps/shop/problems"
-    query = signed_query(credentials(SHOP), "GET", path, params=params, timestamp=int(node.clock.time()))
-    reply = await node.wire().ask(request("GET", f"{path}?{query}"))
+    reply = await node.signed("GET", "/apps/shop/problems", app=SHOP, **params)
     assert reply.status == 200
     assert b"blog" not in reply.body
     return reply.json()

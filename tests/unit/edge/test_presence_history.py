@@ -18,8 +18,7 @@ from sockudo.hub.edges import Edges, MemberReported
 from support.components import HandComponent, no_history
 from support.durable import UnrulyStore, refuse
 from support.edge import EdgeNode, Response, request
-from support.inside import credentials, live_app
-from support.signing import signed_query
+from support.inside import live_app
 
 ON = PresenceOverride(enabled=True)
 KEPT = live_app("kept", history=HistoryOverride(enabled=True), presence_history=ON)
@@ -80,15 +79,8 @@ class Site(EdgeNode):
         headers: dict[str, str] | None = None,
         **params: str,
     ) -> Response:
-        app = app or self.app
-        path = f"/apps/{app.id}/channels/{quote(channel, safe='')}/presence/history{what}"
-        text = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        query = signed_query(credentials(app), method, path, params=params, body=text, timestamp=int(self.clock.time()))
-        fields = {"Content-Length": str(len(text))}
-        if body is not None:
-            fields["Content-Type"] = "application/json"
-        wire = self.wire()
-        return await wire.ask(request(method, f"{path}?{query}", fields | (headers or {})) + text)
+        path = f"/apps/{(app or self.app).id}/channels/{quote(channel, safe='')}/presence/history{what}"
+        return await self.signed(method, path, body, app=app, headers=headers, **params)
 
 
 @pytest.fixture
@@ -212,8 +204,7 @@ async def test_the_messages_of_the_channel_are_another_history(site: Site) -> No
     site.come("ana")
     site.components.history.put(site.history)
     path = f"/apps/kept/channels/{ROOM}/history"
-    query = signed_query(credentials(KEPT), "GET", path, timestamp=int(site.clock.time()))
-    reply = await site.wire().ask(request("GET", f"{path}?{query}"))
+    reply = await site.signed("GET", path, app=KEPT)
     assert reply.json()["items"] == []
 
 

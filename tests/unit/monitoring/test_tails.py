@@ -18,8 +18,7 @@ from sockudo.inspector import Entry, Selection
 from sockudo.monitoring.event_stream import EventStream, event_text
 from sockudo.monitoring.tails import AT_MOST, AT_MOST_OF_APP
 from support.edge import EdgeNode, Wire, request
-from support.inside import credentials, live_app
-from support.signing import signed_query
+from support.inside import live_app
 from support.virtual_time import in_virtual_time
 
 
@@ -27,10 +26,8 @@ class Following(Wire):
     """A connection on which a stream of the app is asked for."""
 
     async def begin(self, **selection: str) -> None:
-        app = self.node.app
-        path = f"/apps/{app.id}/inspector/stream"
-        query = signed_query(credentials(app), "GET", path, params=selection, timestamp=int(self.node.clock.time()))
-        self.feed(request("GET", f"{path}?{query}"))
+        path = f"/apps/{self.node.app.id}/inspector/stream"
+        self.feed(request("GET", self.node.target("GET", path, **selection)))
         await asyncio.sleep(0.1)
 
     def events(self) -> list[tuple[str, Any]]:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.protocol.inbound import InboundFrame, checked_data, data_value, decode_frame, object_data
+from unit.protocol.strategies import JSON
 
 PREFIX = "Invalid message format: Decode failed: "
 
@@ -331,11 +332,6 @@ def test_what_is_wrong_with_such_a_text_is_told_with_its_byte(text: str, detail:
 
 # ---- properties ----
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
-    max_leaves=12,
-)
 OPTIONAL_TEXT = st.none() | st.text(max_size=12)
 
 

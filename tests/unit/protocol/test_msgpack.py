@@ -19,6 +19,7 @@ from sockudo.errors import SockudoError
 from sockudo.protocol.frames import Frame
 from sockudo.protocol.inbound import InboundFrame, data_value, decode_frame
 from sockudo.protocol.msgpack import decode, encode
+from unit.protocol.strategies import FRAMES, JSON, TEXT, U64
 
 PREFIX = "Invalid message format: Decode failed: "
 NAMES = (
@@ -375,15 +376,6 @@ def test_hostile_frames_cost_time_in_proportion_to_their_length(case: str) -> No
 
 # ---- properties ----
 
-TEXT = st.text(max_size=12)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
-    max_leaves=12,
-)
-RAW = JSON.map(lambda value: msgspec.Raw(json.dumps(value).encode()))
-U64 = st.integers(0, 2**64 - 1)
-
 
 @given(TEXT, st.none() | TEXT, JSON, st.booleans())
 def test_a_frame_means_the_same_as_in_json(event: str, channel: str | None, data: Any, as_map: bool) -> None:
@@ -400,13 +392,7 @@ def test_a_frame_means_the_same_as_in_json(event: str, channel: str | None, data
     assert data_value(decode(sent)) == data_value(in_json)
 
 
-@given(
-    st.builds(
-        Frame, TEXT, st.none() | TEXT, st.none() | TEXT | RAW, st.none() | TEXT, st.none() | TEXT,
-        st.none() | st.dictionaries(TEXT, TEXT), st.none() | TEXT, st.none() | TEXT,
-        st.none() | U64, st.none() | st.dictionaries(st.sampled_from(["headers", "ai", "echo", "x"]) | TEXT, JSON),
-    )
-)  # fmt: skip
+@given(FRAMES)
 def test_what_is_sent_can_be_read_back(frame: Frame) -> None:
     sent = encode(frame)
     read = outside.unpackb(sent)

@@ -23,6 +23,7 @@ from sockudo.protocol.frames import Frame
 from sockudo.protocol.inbound import InboundFrame, data_value, decode_frame
 from sockudo.protocol.proto.pusher_pb2 import PusherMessage
 from sockudo.protocol.protobuf import decode, encode
+from unit.protocol.strategies import FRAMES, JSON, TEXT, U64
 
 PREFIX = "Invalid message format: Decode failed: "
 
@@ -356,15 +357,6 @@ def test_the_library_in_pure_python_reads_and_refuses_the_same() -> None:
 
 # ---- properties ----
 
-TEXT = st.text(max_size=12)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
-    max_leaves=12,
-)
-RAW = JSON.map(lambda value: msgspec.Raw(json.dumps(value).encode()))
-U64 = st.integers(0, 2**64 - 1)
-
 
 @given(TEXT, st.none() | TEXT, JSON)
 def test_a_frame_means_the_same_as_in_json(event: str, channel: str | None, data: Any) -> None:
@@ -381,13 +373,7 @@ def test_a_frame_means_the_same_as_in_json(event: str, channel: str | None, data
         assert data_value(decode(payload)) == data_value(in_json)
 
 
-@given(
-    st.builds(
-        Frame, TEXT, st.none() | TEXT, st.none() | TEXT | RAW, st.none() | TEXT, st.none() | TEXT,
-        st.none() | st.dictionaries(TEXT, TEXT), st.none() | TEXT, st.none() | TEXT,
-        st.none() | U64, st.none() | st.dictionaries(st.sampled_from(["headers", "ai", "echo", "x"]) | TEXT, JSON),
-    )
-)  # fmt: skip
+@given(FRAMES)
 def test_what_is_sent_can_be_read_back(frame: Frame) -> None:
     payload = encode(frame)
     message = read(payload)
@@ -437,7 +423,7 @@ def fields_of(schema: Schema) -> st.SearchStrategy[list[Field]]:
     return st.lists(st.integers(0, 9).flatmap(lambda dice: known if dice else strange), max_size=5)
 
 
-FRAMES = fields_of(MESSAGE).map(lambda fields: [(1, DELIMITED, b"e"), *fields])
+FIELDS_OF_FRAMES = fields_of(MESSAGE).map(lambda fields: [(1, DELIMITED, b"e"), *fields])
 
 
 def on_the_wire(fields: list[Field]) -> bytes:
@@ -490,14 +476,14 @@ def _accepts(payload: bytes) -> bool:
     return True
 
 
-@given(FRAMES)
+@given(FIELDS_OF_FRAMES)
 def test_the_verdict_agrees_with_the_rules(fields: list[Field]) -> None:
     verdict = _fits(fields, MESSAGE)
     accepted = _accepts(on_the_wire(fields))
     assert verdict is None or accepted == verdict
 
 
-@given(FRAMES)
+@given(FIELDS_OF_FRAMES)
 def test_the_last_of_a_repeated_field_wins(fields: list[Field]) -> None:
     last = {number: held for number, wire_type, held in fields if wire_type == DELIMITED}
     try:
@@ -507,7 +493,7 @@ def test_the_last_of_a_repeated_field_wins(fields: list[Field]) -> None:
     assert (frame.event, frame.channel) == (last[1].decode(), last[2].decode() if 2 in last else None)
 
 
-@given(FRAMES, st.integers(0, 10_000), st.integers(0, 255), st.booleans())
+@given(FIELDS_OF_FRAMES, st.integers(0, 10_000), st.integers(0, 255), st.booleans())
 def test_a_part_and_one_byte_changed_give_a_frame_or_a_refusal(
     fields: list[Field], place: int, byte: int, cut: bool
 ) -> None:

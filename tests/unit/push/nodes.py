@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any, TypeVar
@@ -33,11 +32,10 @@ from sockudo.push.stores.sql import MemoryPushStore
 from sockudo.push.telemetry import PushCounters
 from sockudo.testing import FakeClock
 from support.components import of_directory
-from support.edge import EdgeNode, Response, request
-from support.inside import credentials, live_app
+from support.edge import EdgeNode, Response
+from support.inside import live_app
 from support.push_accounts import check_inline
 from support.push_stores import NOW
-from support.signing import signed_query
 
 __all__ = [
     "ENCRYPTION_KEY",
@@ -116,18 +114,13 @@ class PushNode(EdgeNode):
         **params: str,
     ) -> Response:
         """A signed request; with ``device`` it is one of push-subscribe with that token, empty for none."""
-        app = app or self.app
-        path = raw_path or f"/apps/{app.id}/push{what}"
-        text = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        query = signed_query(credentials(app), method, path, params=params, body=text, timestamp=int(self.clock.time()))
-        fields = {"Content-Length": str(len(text))}
-        if body is not None:
-            fields["Content-Type"] = "application/json"
+        path = raw_path or f"/apps/{(app or self.app).id}/push{what}"
+        fields: dict[str, str] = {}
         if device is not None:
             fields["X-Sockudo-Push-Capability"] = "push-subscribe"
         if device:
             fields["X-Sockudo-Device-Identity-Token"] = device
-        return await self.wire().ask(request(method, f"{path}?{query}", fields | (headers or {})) + text)
+        return await self.signed(method, path, body, app=app, headers=fields | (headers or {}), **params)
 
     async def register(self, device_id: str = "tab-1", **options: Any) -> str:
         """Registers a device and returns its identity token."""

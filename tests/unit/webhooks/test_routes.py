@@ -89,12 +89,7 @@ class Site(EdgeNode):
         **params: str,
     ) -> Response:
         path = f"/apps/{app.id}/webhooks{what}"
-        text = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        query = signed_query(credentials(app), method, path, params=params, body=text, timestamp=int(self.clock.time()))
-        fields = {"Content-Length": str(len(text))}
-        if body is not None:
-            fields["Content-Type"] = "application/json"
-        return await self.wire().ask(request(method, f"{path}?{query}", fields | (headers or {})) + text)
+        return await self.signed(method, path, body, app=app, headers=headers, **params)
 
     async def deliveries(self, **params: str) -> list[dict[str, Any]]:
         return list((await self.ask("/deliveries", **params)).json()["deliveries"])
