@@ -23,7 +23,7 @@ __all__ = ["MOST_CONNECTIONS", "MOST_PER_ADDRESS", "AppConnection", "WhileOpen"]
 class WhileOpen:
     """The transport as a request under way sees it: what is written once it closes is dropped.
 
-    The loop tells of a lost connection a turn after it has closed the transport. A write in between would raise, from
+    The loop reports a lost connection a turn after it has closed the transport. A write in between would raise, from
     the depths of the request and into the log, as if the server had made a mistake.
     """
 

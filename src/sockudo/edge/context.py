@@ -81,7 +81,7 @@ class Edge:
     common_head: bytes = b""
     # The whole reply to a publish that asked for nothing; None while it depends on the request.
     plain_ok: bytes | None = None
-    # What the log says of refusals, and of descriptors that are missing.
+    # Log lines of refusals, and of descriptors that are missing.
     refusal_log: RefusalLog = field(default_factory=RefusalLog)
     descriptors: DescriptorWatch = field(default_factory=DescriptorWatch)
     # Request bodies that have not arrived whole.

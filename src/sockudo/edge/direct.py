@@ -28,8 +28,8 @@ _NONE: Final = -1
 class DirectWriter:
     """Writes to the socket of a transport, and through the transport what the socket does not take at once.
 
-    Bytes leave in the order in which they were written, as long as whoever writes to the transport itself has nothing
-    to write here any more. ``on_change`` is told the descriptor as soon as it takes bytes that come past this writer
+    Bytes leave in the order in which they were written, as long as the writer to the transport itself has nothing
+    to write here any more. ``on_change`` receives the descriptor as soon as it takes bytes that come past this writer
     as well, and -1 as soon as it does not. To be closed in ``connection_lost`` at the latest: the transport then gives
     its descriptor back, and the number may be another connection's.
     """
@@ -69,7 +69,7 @@ class DirectWriter:
         """Leaves everything to the transport from now on."""
         self._own = _NONE
         self._become(_NONE)
-        # Otherwise whoever is told and this would keep each other.
+        # Otherwise the observer and this object would keep each other alive.
         self._on_change = _nobody
 
 
@@ -84,7 +84,7 @@ class DirectSends:
         """See `sockudo.hub.BulkWriter`."""
         size = len(data)
         if threading.active_count() == 1:
-            # Nobody else wants the lock, and a call that gives it up costs less than one through ctypes.
+            # The lock has no other waiter, and a call that gives it up costs less than one through ctypes.
             return _written_alone(descriptors, data, size)
         refused = []
         for place, descriptor in enumerate(descriptors):

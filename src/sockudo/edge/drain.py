@@ -16,7 +16,7 @@ __all__ = ["drain_sessions", "end_requests", "end_sessions"]
 
 _log = structlog.get_logger("sockudo.server")
 
-# Some thousand goodbyes are said at once; more are spread, so that the clients of a large node do not all come back in
+# Some thousand closes are sent at once; more are spread, so that the clients of a large node do not all come back in
 # the same moment.
 _PER_SECOND = 1000
 _AT_ONCE = 50
@@ -25,7 +25,7 @@ _LOOK_EVERY = 0.02
 
 
 async def end_sessions(edge: Edge, grace: float, window: float | None = None) -> float:
-    """Tells every session 4200 and waits until all are closed; what is not after ``grace`` seconds is cut.
+    """Closes every session with 4200 and waits until all are closed; what is not after ``grace`` seconds is cut.
 
     With a ``window`` the goodbyes take so many seconds, and the grace period begins behind it. From the first moment
     on upgrades are answered 503 and ``/up`` says DRAINING; other HTTP requests are served. Returns the moment at which
@@ -47,7 +47,7 @@ async def end_sessions(edge: Edge, grace: float, window: float | None = None) ->
 
 
 async def drain_sessions(edge: Edge, seconds: float) -> None:
-    """Tells every session 4200, spread over so many seconds; the server goes on running, for HTTP requests alone.
+    """Closes every session with 4200, spread over so many seconds; the server goes on running, for HTTP requests alone.
 
     From the first moment on upgrades are answered 503 and ``/up`` says DRAINING, so that a balancer sends clients
     elsewhere.

@@ -186,7 +186,7 @@ async def send_reply(send: Send, reply: Reply) -> None:
 
 
 Belongs = Callable[[bytes], bool]
-"""Takes a raw path, and says whether it is one of the pages'."""
+"""Takes a raw path, and returns whether it is one of the pages'."""
 
 
 class MainApp:

@@ -237,7 +237,7 @@ def _bind_unix(path: Path, mode: int) -> socket.socket:
 
 
 def _remove_stale(path: Path) -> None:
-    """Removes a socket file that nobody answers on; one that is in use is left alone."""
+    """Removes a socket file without a listener; one that is in use is left alone."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))

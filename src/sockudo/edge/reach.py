@@ -85,7 +85,7 @@ class Reach:
         return cls(host, _host_rule(settings, host, proxied=proxied), None)
 
     def passes(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether a request with these headers may be answered; says nothing about why not."""
+        """Whether a request with these headers may be answered; without the reason why not."""
         host = headers.get(b"host")
         if host is not None and self._hosts is not None and not self._ask(self._hosts, b"host", host):
             return False

@@ -80,7 +80,7 @@ class HttpHead(Protocol):
 
 
 def note_request(edge: Edge, refusal: Refusal, request: str, app_id: str | None, address: str) -> None:
-    """Counts a request of the API and tells the inspector. ``request`` is method and path, never the query."""
+    """Counts a request of the API and notifies the inspector. ``request`` is method and path, never the query."""
     edge.gateway.refused_requests[refusal.spec.slug] += 1
     app = edge.apps.by_id(app_id) if app_id is not None else None
     shown = _shown(edge, refusal, request, app_id)
@@ -148,7 +148,7 @@ def scope_address(edge: Edge, scope: Scope) -> str:
 
 
 def note_upgrade(edge: Edge, refusal: Refusal, key: str, address: str, origin: str | None = None) -> None:
-    """Counts a WebSocket that was refused before its handshake and tells the inspector."""
+    """Counts a WebSocket that was refused before its handshake and notifies the inspector."""
     edge.gateway.refused_requests[refusal.spec.slug] += 1
     edge.refusal_log.note(refusal, address, "GET /app/{key}", edge.clock.monotonic())
     app = edge.apps.by_key(key)

@@ -19,7 +19,7 @@ _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".en
 
 
 class Refusal(NamedTuple):
-    """What a reply tells of, for operators: an error without the traceback that would keep its frames alive."""
+    """The error behind a reply, for operators: an error without the traceback that would keep its frames alive."""
 
     spec: ErrorSpec
     text: str

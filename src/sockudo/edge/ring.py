@@ -50,7 +50,7 @@ _ENTRIES: Final = 512
 
 
 class NoRingError(Exception):
-    """This system has no io_uring for us; the text says why."""
+    """This system has no io_uring for us; the text names the reason."""
 
 
 class _Offsets(ctypes.Structure):
@@ -166,7 +166,7 @@ class SendRing:
             user_data[:] = array("Q", range(self._entries))
 
     def _prove(self) -> None:
-        """Tries what everything depends on: that it is told, and rightly, how much a full socket has taken."""
+        """Tries what everything depends on: that the kernel reports, and rightly, how much a full socket has taken."""
         data = bytes(range(256)) * 4096
         pairs = [socket.socketpair() for _ in range(2)]
         with contextlib.ExitStack() as stack:
@@ -223,7 +223,7 @@ class SendRing:
         return submitted
 
     def _collect(self, refused: list[tuple[int, int]], first: int, size: int) -> None:
-        """Adds what the kernel says of sends that did not take everything; ``first`` is what slot 0 stands for."""
+        """Adds the kernel's results of sends that did not take everything; ``first`` is what slot 0 stands for."""
         words = self._words
         head, tail = words[self._cq_head], words[self._cq_tail]
         while head != tail:
@@ -241,7 +241,7 @@ class SendRing:
 
 
 def open_ring() -> SendRing | None:
-    """The ring of a server, or None where there is none; the log says which, and why."""
+    """The ring of a server, or None where there is none; the log names the reason."""
     try:
         ring = SendRing()
     except NoRingError as reason:

@@ -97,7 +97,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def _fail(self, code: int, reason: str) -> None:
         """The peer broke the framing rules: it gets a close frame and nothing else (spec: websocket § 2.4).
 
-        Its answer could not be told from the rest of the broken stream, so our side ends at once. Closing both sides
+        Its answer could not be found in the rest of the broken stream, so our side ends at once. Closing both sides
         would reset the connection under what still arrives, and the close frame might be lost with it.
         """
         spec = {1007: errors.INVALID_TEXT, 1009: errors.MESSAGE_TOO_BIG}.get(code, errors.PROTOCOL_VIOLATION)

@@ -1,4 +1,4 @@
-"""Durable channels: what is said on them is stored before it is delivered, and can be asked for again."""
+"""Durable channels: what is published on them is stored before it is delivered, and can be asked for again."""
 
 from __future__ import annotations
 

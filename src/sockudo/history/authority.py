@@ -31,7 +31,7 @@ class Numbered(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What an authority has beyond a place, read in one consistent view; ``more`` says that messages are left over."""
+    """What an authority has beyond a place, read in one consistent view; ``more``: there are further messages."""
 
     head: Position
     messages: Sequence[Numbered] = ()

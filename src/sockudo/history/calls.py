@@ -1,4 +1,4 @@
-"""Calls of the history store, none of which anybody waits for longer than the configured time."""
+"""Calls of the history store, each awaited no longer than the configured time."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class StoreCalls:
     """Reads, which are given up when they take too long, and changes, which cannot be.
 
     A change is made under ``lock``, so there is one at a time, and what it did is taken notice of before the next one.
-    One that takes too long goes on by itself: until it has ended nothing else is sent to the store, since whatever it
-    does may still happen. Whatever an adapter lets through of its driver's exceptions becomes an `OutcomeUnknown`.
+    One that takes too long goes on by itself: until it has ended nothing else is sent to the store, since what it
+    does may still happen. An exception of a driver that an adapter does not handle becomes an `OutcomeUnknown`.
     """
 
     def __init__(self, timeout: float, sleep: Sleep) -> None:

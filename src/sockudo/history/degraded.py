@@ -1,6 +1,6 @@
 """Streams of which it is not known whether the last publishes were stored, and their way back to health.
 
-Whoever published was told that it failed, and nobody heard it. So nothing is published on such a stream and nothing
+The publisher was refused, and the message was not delivered. So nothing is published on such a stream and nothing
 read from it, until the store answers and has taken back what it did store (spec: history § 1.8 and 10.1).
 """
 
@@ -96,7 +96,7 @@ class DegradedStreams:
             )
 
     def add(self, key: StreamKey, appends: Sequence[Append], after: Position | None, *, fallen: bool = False) -> None:
-        """These appends may have been stored, and their publishers were told that they failed."""
+        """These appends may have been stored, and their publishers were answered that they failed."""
         self._streams[key] = Degraded(self._node_id, self._now_ms(), appends, after, fallen)
         self._counters.degradations[key[0]] += 1
         self._added.set()

@@ -39,7 +39,7 @@ def is_shown(row: Row) -> bool:
 
 
 def frame_of(row: Row) -> Frame:
-    """The frame as it was said, at its position. Raises `StoredMessageError`."""
+    """The frame as it was published, at its position. Raises `StoredMessageError`."""
     try:
         stored = _decode(row.message)
         data = _data(stored.data)

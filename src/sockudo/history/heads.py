@@ -1,4 +1,4 @@
-"""How far this process knows each stream to have come: what tells a wiped or restored store from the one before."""
+"""How far this process knows each stream to have come: which shows that a store was wiped or restored."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = structlog.get_logger("sockudo.history")
 
 
 class Heads:
-    """The newest position of each channel that was heard of, the ones used last, and the streams that have ended."""
+    """The newest position of each known channel, the ones used last, and the streams that have ended."""
 
     def __init__(self, on_changed: StreamChanged | None = None) -> None:
         self._on_changed = on_changed
@@ -63,7 +63,7 @@ class Heads:
             self.forget(next(iter(positions)))
 
     def move(self, key: StreamKey, position: Position) -> None:
-        """The stream is not the one that was known, or elsewhere: everyone who keeps something of it is told."""
+        """The stream is not the one that was known, or elsewhere: everyone who keeps something of it is notified."""
         known = self._positions.get(key)
         if known is not None and known.stream_id != position.stream_id:
             self._ended[known.stream_id] = None
@@ -87,6 +87,6 @@ class Heads:
             _log.error("a changed stream could not be announced", channel=key[1], exc_info=defect)
 
     def forget(self, key: StreamKey) -> None:
-        """Nobody keeps anything of the channel any more."""
+        """Nothing of the channel is kept any more."""
         self._positions.pop(key, None)
         self._messages.pop(key, None)

@@ -1,7 +1,7 @@
 """One channel's presence history while it is being written: who is in by it, and what is still to be written.
 
-An event is written when it changes who is in, or what a member says, as the history itself has it. So the history of
-a stream never contradicts itself, whatever it could not be told (spec: history § 8.1).
+An event is written when it changes the members or their ``user_info``, as the history itself has it. So the history of
+a stream never contradicts itself, also when events are missing (spec: history § 8.1).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def fold(members: dict[str, Member], event_id: str, event: StoredEvent) -> None:
 
 
 class Step(NamedTuple):
-    """What writing an event comes to; no ``append`` where the history says so already.
+    """What writing an event comes to; no ``append`` where the history has it already.
 
     ``member`` is what is known of the user afterwards.
     """
@@ -65,7 +65,7 @@ class PresenceLog:
     """``lock`` is held while anything is written or read of it.
 
     ``waiting`` are the events to be written, in order, ``taken`` counts those that were dealt with. ``task`` writes
-    them, as long as there are any; ``failing`` says that this could not be done the last time.
+    them, as long as there are any; ``failing``: this could not be done the last time.
     """
 
     __slots__ = ("_members", "failing", "key", "lock", "retention", "taken", "task", "waiting")
@@ -82,7 +82,7 @@ class PresenceLog:
 
     @property
     def known(self) -> bool:
-        """Whether it is known what the history says; else it has to be told with `learn`."""
+        """Whether the content of the history is known; else `learn` has to be called with it."""
         return self._members is not None
 
     def learn(self, members: dict[str, Member], before: Sequence[RecordedEvent] = ()) -> None:
@@ -91,7 +91,7 @@ class PresenceLog:
         self.waiting[:0] = before
 
     def forget(self) -> None:
-        """The history is not what it was; what was said of it has to be learnt again."""
+        """The history was replaced; its content has to be learnt again."""
         self._members = None
 
     def plan(self, limit: int) -> list[Step]:
@@ -120,7 +120,7 @@ class PresenceLog:
         elif known is not None and event.kind == "member_updated":
             after = known._replace(user_info=event.user_info)
         elif known is not None:
-            # One departure for each time that the user came, whoever reports it.
+            # One departure for each time that the user came, from any node that reports it.
             after, key = None, f"{event.kind}:{known.generation}"
         return Step(event.user_id, None if after == known else self._append(event, key), after)
 

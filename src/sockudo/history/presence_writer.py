@@ -40,7 +40,7 @@ _CHUNK: Final = 32
 _CONCURRENT: Final = 64
 # About 50 MB. An event that finds so many waiting is lost.
 _MAX_WAITING: Final = 100_000
-# What a log says can be read again.
+# The content of a log can be read again.
 _MAX_LOGS: Final = 50_000
 _PAGE: Final = 1000
 
@@ -54,7 +54,7 @@ _log = structlog.get_logger("sockudo.presence_history")
 
 @dataclass(slots=True)
 class Mark:
-    """Why a presence history is not what happened. ``written``: the store says so too."""
+    """Why a presence history is not what happened. ``written``: the store has it noted, too."""
 
     state: Literal["degraded", "reset_required"]
     reason: str
@@ -146,7 +146,7 @@ class PresenceWriter:
         """Returns once what has happened on the channel is written, or it has turned out that it cannot be now.
 
         Raises errors.HISTORY_UNAVAILABLE and errors.HISTORY_DEGRADED when nothing has, and it cannot be looked whether
-        another process left somebody in.
+        another process left members in.
         """
         log = self._of(LogKey(*key, durable))
         log.retention = retention
@@ -165,7 +165,7 @@ class PresenceWriter:
             pass
 
     async def reset(self, key: StreamKey, request: Reset, *, durable: bool) -> dict[str, Any]:
-        """Starts the stream anew; see `History.reset`. Whoever is in is not in by the new one."""
+        """Starts the stream anew; see `History.reset`. Members of the old stream are not members by the new one."""
         history = self.history(durable=durable)
         log = self._of(LogKey(*key, durable))
         async with log.lock:
@@ -357,4 +357,4 @@ class PresenceWriter:
 
 
 def _nothing(_: Committed) -> None:
-    """Nobody is told of an event of the past."""
+    """Stands in for observers: events of the past are not reported."""

@@ -1,4 +1,4 @@
-"""Recovery from the durable store: what came after a position, complete and without a hole, or why that cannot be said
+"""Recovery from the durable store: what came after a position, complete and without a hole, or why that is not known
 (spec: history § 3.3 and 3.4)."""
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Replayed(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """Where the client was. What it names as ``last_message_id`` it has got already, whatever its serial says."""
+    """Where the client was. What it names as ``last_message_id`` it has got already, independent of its serial."""
 
     stream_id: str | None
     serial: int
@@ -48,7 +48,7 @@ class Wanted(NamedTuple):
 async def replay(reads: Reads, key: StreamKey, wanted: Wanted, max_size: int, page_size: int) -> Replayed | Failed:
     """What the client missed, at most ``max_size`` messages; collected in full before anything is returned."""
     try:
-        # Who was told the place before the first message has missed nothing while there is none.
+        # A client with the place before the first message has missed nothing while there is none.
         info = await (reads.info(key) if wanted.serial else reads.stream(key))
     except SockudoError as problem:
         return _unread(key, wanted, "durable_history_state_unavailable", problem)

@@ -109,7 +109,7 @@ class History:
         self._tasks = start_tasks(self._degraded.heal(), self.taking.run(), self._expiry.run())
 
     async def close(self) -> None:
-        """Answers the publishes that wait, takes back what nobody heard if that can be done, and closes the store."""
+        """Answers the publishes that wait, takes back what was not delivered where possible, and closes the store."""
         if self._tasks:
             await self._writer.finish()
             if self._degraded and not self._calls.hanging and not await self._degraded.try_all():
@@ -138,7 +138,7 @@ class History:
         All messages of a channel are stored and delivered in the order in which they were submitted. A repeated one, or
         one in conflict with its key, is not delivered. Raises errors.HISTORY_BUSY, errors.HISTORY_DEGRADED or
         errors.HISTORY_UNAVAILABLE when it cannot be taken, and the future fails with one of the latter when it was not
-        stored: then it never is and nobody ever hears it.
+        stored: then it never is, and is not delivered.
         """
         key = (append.app_id, append.channel)
         head = self._heads.get(key)
@@ -214,7 +214,7 @@ class History:
             return info
 
     def forget(self, app_id: str, channel: str) -> None:
-        """Nobody is subscribed to the channel and nothing of it is kept in memory any more."""
+        """The channel has no subscriber, and nothing of it is kept in memory any more."""
         self._heads.forget((app_id, channel))
         self._sequencer.forget((app_id, channel))
 
@@ -258,7 +258,7 @@ class History:
         last_message_id: str | None = None,
         max_size: int,
     ) -> Replayed | Failed:
-        """What came after a position, or why that cannot be said; raises nothing (spec: history § 3.3)."""
+        """What came after a position, or why that is not known; raises nothing (spec: history § 3.3)."""
         wanted = Wanted(stream_id, serial, last_message_id)
         return await replay(self._reads, (app_id, channel), wanted, max_size, self.options.max_page_size)
 
@@ -298,7 +298,7 @@ class History:
     ) -> Page:
         """Rows as they are stored, for who keeps something else than messages; see `HistoryStore.read`.
 
-        What the store says about the stream's state is in the page and stops nothing. Raises errors.HISTORY_DEGRADED
+        The stream's state in the store is in the page and stops nothing. Raises errors.HISTORY_DEGRADED
         while it is not known what was stored, and errors.HISTORY_UNAVAILABLE.
         """
         key = (app_id, channel)
@@ -352,7 +352,7 @@ class History:
     async def purge(self, app_id: str, channel: str, request: Purge) -> dict[str, Any]:
         """Drops a prefix of the stream, which goes on.
 
-        Raises errors.INVALID_INPUT, errors.HISTORY_UNAVAILABLE, and errors.HISTORY_DEGRADED: what nobody heard has to
+        Raises errors.INVALID_INPUT, errors.HISTORY_UNAVAILABLE, errors.HISTORY_DEGRADED: what was not delivered has to
         be taken back first, or its serial would be lost.
         """
         request.check(channel)

@@ -1,4 +1,4 @@
-"""Whether durable publishes are taken: what health checks say of the store's writes, which a read tells nothing about.
+"""Whether durable publishes are taken: health checks of the store's writes, which a read does not cover.
 
 A disk that is full and a database that may only be read answer every read. So what counts is what became of the last
 commits; and while they are refused, a small write of our own finds out when the store takes some again, also when no

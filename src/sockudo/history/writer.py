@@ -1,4 +1,4 @@
-"""Publishes to durable channels, committed in groups: whatever waits when a commit ends goes into the next one.
+"""Publishes to durable channels, committed in groups: what waits when a commit ends goes into the next one.
 
 The order of the queue is that of the serials, and that in which messages are delivered. A message is delivered, and
 its publisher answered, only after its commit (spec: history § 2).
@@ -88,7 +88,7 @@ class Regrouping:
 
 
 Deliver = Callable[[Committed], None]
-"""Says a message that is stored: replay buffer, subscribers. Called once, never for a repeated one."""
+"""Delivers a message that is stored: replay buffer, subscribers. Called once, never for a repeated one."""
 
 # In bytes of messages.
 _BOUNDS: Final = Bounds(group=4 * 1024 * 1024, waiting=64 * 1024 * 1024, calls=1000)
@@ -308,7 +308,7 @@ class Writer:
             _log.error("a stored message could not be delivered", channel=entry.append.channel, exc_info=defect)
 
     def _lose(self, batch: _Batch, known: dict[StreamKey, Position | None], problem: SockudoError) -> None:
-        """Whether these were stored is not known: nothing of their streams is said or read until it is."""
+        """Whether these were stored is not known: nothing of their streams is delivered or read until it is."""
         appends: dict[StreamKey, list[Append]] = {}
         for entry in batch:
             appends.setdefault(entry.key, []).append(entry.append)
@@ -327,7 +327,7 @@ class Writer:
         self._give_up_waiting(problem)
 
     def _give_up_waiting(self, problem: SockudoError) -> None:
-        """Nobody waits longer for a store that hangs than the one whose commit hangs."""
+        """No publish waits longer for a store that hangs than the one whose commit hangs."""
         if self._calls.hanging:
             self._commits.refuse_waiting(problem)
 

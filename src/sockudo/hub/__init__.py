@@ -1,4 +1,4 @@
-"""The domain: who is connected to what, and what is said to whom. No IO, no clock."""
+"""The domain: who is connected to what, and what is delivered to whom. No IO, no clock."""
 
 from sockudo.hub.app_state import AppState
 from sockudo.hub.channel import Channel

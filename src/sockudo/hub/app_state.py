@@ -58,9 +58,9 @@ class AppState:
         self.connections: dict[str, Connection] = {}
         # Socket ids of the connections that ended last, newest last: what a client signs with too late is one of them.
         self.departed: deque[str] = deque(maxlen=_DEPARTED)
-        # What the app says about deltas on its channels; replaced when its record is.
+        # The app's settings of deltas on its channels; replaced when its record is.
         self.deltas = NO_DELTA_SETTINGS
-        # By channel that somebody gets differences of, by its name or by a pattern.
+        # By channel with subscribers of differences, by its name or by a pattern.
         self._delta_channels: dict[str, DeltaChannel] = {}
         self.channels: dict[str, Channel] = {}
         # What is subscribed to and never published to: channels about channels, and patterns.
@@ -71,7 +71,7 @@ class AppState:
         self.replay = ReplayBuffers()
         self.traffic = Traffic()
         self._filter_budget = SharedBudget()
-        # Whether subscribers are told how many they are; the app opts in.
+        # Whether subscribers get their number; the app opts in.
         self.subscription_counts = False
 
     def _user_changed(self, user_id: str, online: bool) -> None:
@@ -116,12 +116,12 @@ class AppState:
         self._observers.emit(PredicateFailed(self.app_id, reason, predicate_id))
 
     def filter_budget(self, frame: Frame) -> SharedBudget:
-        """The work that is left for expressions on this frame, by whatever subscriptions it is heard."""
+        """The work that is left for expressions on this frame, in all of its subscriptions."""
         self._filter_budget.begin(frame, self.hub.options.filter_work)
         return self._filter_budget
 
     def drop_if_empty(self, channel: Channel) -> None:
-        """Forgets a channel that nobody is subscribed to and that holds no member."""
+        """Forgets a channel without subscribers and members."""
         if not channel.occupied and not channel.presence:
             if channel.kind is WILDCARD:
                 self.patterns.remove(channel.name)
@@ -132,7 +132,7 @@ class AppState:
                 self._observers.emit(ChannelClosed(self.app_id, channel.name, channel.kind))
 
     def delta_channel(self, name: str) -> DeltaChannel:
-        """What all delta tracks of a channel have in common, by whatever subscriptions it is heard."""
+        """What all delta tracks of a channel have in common, in all of its subscriptions."""
         found = self._delta_channels.get(name)
         if found is None:
             found = DeltaChannel(self.hub.delta_node, self.app_id, name, self.deltas.of(name))

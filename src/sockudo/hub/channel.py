@@ -23,7 +23,7 @@ _SHARED: Final[type] = Fanout
 
 
 class Channel(Listeners[Connection]):
-    """A channel that somebody is subscribed to, or that holds a presence member in its grace period."""
+    """A channel that has subscribers, or that holds a presence member in its grace period."""
 
     __slots__ = ("_predicates", "_show_tags", "elsewhere", "presence")
 
@@ -34,7 +34,7 @@ class Channel(Listeners[Connection]):
         self.elsewhere = 0
         # The channel's own word on whether messages carry their tags; None leaves it to the server.
         self._show_tags = app.deltas.of(name).enable_tags
-        # Filters that somebody here has; None while nobody ever had one.
+        # Filters of subscribers; None until the first one.
         self._predicates: SharedPredicates | None = None
 
     @property
@@ -48,7 +48,7 @@ class Channel(Listeners[Connection]):
 
     @property
     def occupied(self) -> bool:
-        """Whether anybody is subscribed."""
+        """Whether there are subscribers."""
         return bool(self.fanouts)
 
     def subscribers(self) -> Iterator[Connection]:
@@ -64,9 +64,9 @@ class Channel(Listeners[Connection]):
         v2_only: bool = False,
         compress: bool = True,
     ) -> None:
-        """Says the frame to everyone who is subscribed now but ``exclude``, or to those on protocol V2 alone.
+        """Delivers the frame to all current subscribers but ``exclude``, or to those on protocol V2 alone.
 
-        Without ``compress`` nobody gets it as a difference.
+        Without ``compress`` it is delivered whole.
         """
         fanouts = self.fanouts
         if len(fanouts) == 1 and frame.tags is None and not v2_only:
@@ -96,7 +96,7 @@ class Channel(Listeners[Connection]):
         return wants._replace(predicate=self._predicates.share(wants.predicate))
 
     def add(self, connection: Connection, wants: Wants = EVERYTHING) -> Fanout[Connection]:
-        """Subscribes; the connection hears what is said from now on, together with those who want the same."""
+        """Subscribes; the connection receives what is published from now on, with those who want the same."""
         shape = connection.shape
         if wants.delta is not None and self.kind is not WILDCARD:
             return self._join_crowds(connection, wants, wants.delta)

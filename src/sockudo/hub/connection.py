@@ -99,7 +99,7 @@ class Connection(Receiver):
         return True
 
     def catch_up(self) -> None:
-        """Writes everything that was said to this connection so far, ahead of the turn's end.
+        """Writes everything that was delivered to this connection so far, ahead of the turn's end.
 
         Called before something that must come after it: a goodbye, a second acknowledgement.
         """
@@ -150,7 +150,7 @@ class Chains:
         self._left: dict[str, _Left] = {}
 
     def leave(self, connection: Connection, name: str) -> None:
-        """Ends the chain of a channel, if there is one; what was said before is written first by `catch_up`."""
+        """Ends the chain of a channel, if there is one; what was delivered before is written first by `catch_up`."""
         crowd = self.crowds.pop(name, None)
         if crowd is None:
             return
@@ -160,14 +160,14 @@ class Chains:
     def note(self, channel: Listeners[Connection]) -> None:
         """The connection leaves the chain of a channel: what a later one there must not begin below is kept."""
         deltas, name = channel.delta_channel(), channel.name
-        # What it came with counts as well: nothing may have been said under a number since.
+        # What it came with counts as well: nothing may have been published under a number since.
         before = self._left.pop(name, _Left(0, False))
         self._left[name] = _Left(max(before.number, deltas.next_number), before.keyed or deltas.keyed)
         if len(self._left) > _REMEMBERED:
             del self._left[next(iter(self._left))]
 
     def catch_up(self, connection: Connection, name: str) -> None:
-        """Writes what was said on the channel and would be written at the end of the turn."""
+        """Writes what was published on the channel and would be written at the end of the turn."""
         crowd = self.crowds.get(name)
         if crowd is not None:
             crowd.catch_up(connection)

@@ -1,6 +1,6 @@
 """Subscribers that get messages as differences from the ones before (spec: filters-deltas § 2).
 
-They stand in two crowds, each a fan-out: those who may get a difference and newcomers, who are told whole messages
+They stand in two crowds, each a fan-out: those who may get a difference and newcomers, who get whole messages
 until they can be settled; see `sockudo.protocol.delta.track`.
 """
 
@@ -52,7 +52,7 @@ class DeltaCrowd(Fanout[Connection]):
         self.crowds.rejoin(connection)
 
     def move_to(self, other: DeltaCrowd, connection: Connection) -> None:
-        """Moves a subscriber; what was said to it before has been written by then."""
+        """Moves a subscriber; what was delivered to it before has been written by then."""
         self.catch_up(connection)
         super().remove(connection)
         if not self.subscribers:
@@ -92,11 +92,11 @@ class DeltaCrowds:
         connection.channels[self.channel.name] = crowd
 
     def forget(self) -> None:
-        """Nobody stands here any more."""
+        """The last subscriber has left."""
         self.channel.app.hub.tracks.pop(self.track, None)
 
     def count(self, size: int, delta_size: int | None, deliveries: int) -> None:
-        """A payload of ``size`` bytes was said to so many: as a difference of ``delta_size``, or whole."""
+        """A payload of ``size`` bytes was delivered to so many: as a difference of ``delta_size``, or whole."""
         traffic = self._traffic
         traffic.original_bytes += size * deliveries
         if delta_size is None:
@@ -113,7 +113,7 @@ class DeltaCrowds:
         return self._newcomers
 
     def left(self, connection: Connection) -> None:
-        """Somebody has left the channel, or wants something else from now on."""
+        """A subscriber has left the channel, or wants something else from now on."""
         self._places.pop(connection, None)
         self.track.leave()
         if not self.track.members:

@@ -42,7 +42,7 @@ By = Literal["server", "backend", "client", "network"]
 
 
 class Connected(NamedTuple):
-    """A connection was admitted. ``client`` says which SDK it is and how it speaks."""
+    """A connection was admitted. ``client`` is its SDK and protocol."""
 
     connection: Connection
     client: str

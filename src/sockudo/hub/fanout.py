@@ -5,7 +5,7 @@ The rule of delivery
 
 What is published within one turn is joined and written once to each subscriber at the end of the turn. The order in
 which frames were appended is the order in which every subscriber gets them. Who hears what is settled at the moment of
-appending: a connection that joins later hears nothing from before it came, one that leaves has heard all that was said
+appending: a connection that joins later gets nothing from before it came, one that leaves has got all of it
 while it was there. So joining remembers a place in the pending frames (``_since``) and leaving writes the rest at once
 (`catch_up`), and neither has to flush the whole channel.
 
@@ -44,7 +44,7 @@ _MANY = 5
 class Receiver:
     """What is delivered to: a connection, as far as a delivery knows it.
 
-    ``write`` is the transport's own method while the peer keeps up; whoever watches the peer's buffer replaces it while
+    ``write`` is the transport's own method while the peer keeps up; the watcher of the peer's buffer replaces it while
     it does not. ``descriptor`` is the socket that takes what is written to many at once, past ``write``; -1 while
     nothing may go past it.
     """
@@ -71,11 +71,11 @@ class ChannelApp(Protocol):
         """An expression could not be asked of a message, which counts as no match."""
 
     def filter_budget(self, frame: Frame) -> SharedBudget:
-        """The work that is left for expressions on this frame, by whatever subscriptions it is heard."""
+        """The work that is left for expressions on this frame, in all of its subscriptions."""
         ...
 
     def delta_channel(self, name: str) -> DeltaChannel:
-        """What all delta tracks of a channel have in common, by whatever subscriptions it is heard."""
+        """What all delta tracks of a channel have in common, in all of its subscriptions."""
         ...
 
     def drop_delta_channel(self, name: str) -> None:
@@ -116,7 +116,7 @@ class Listeners(Generic[C]):
 class Fanout(Generic[C]):
     """Everyone on one channel who wants one wire shape of the same frames.
 
-    ``wants`` says which of the channel's messages, and how. ``key`` is its place among the channel's fan-outs.
+    ``wants`` determines which of the channel's messages, and how. ``key`` is its place among the channel's fan-outs.
     """
 
     __slots__ = (
@@ -152,9 +152,9 @@ class Fanout(Generic[C]):
         # Those of the subscribers, in their order; None when they are not known any more.
         self._descriptors: array[int] | None = None
         self._pending: list[bytes] = []
-        # When the oldest frame that is not written yet was said.
+        # When the oldest frame that is not written yet was published.
         self._waiting_since = 0.0
-        # Places in the pending frames from which a newcomer listens; None while nobody joined this turn.
+        # Places in the pending frames from which a newcomer listens; None while there is none this turn.
         self._since: dict[C, int] | None = None
         # Which connections must not get which pending frame; None while nothing is excluded.
         self._excluded: list[tuple[C, int]] | None = None
@@ -173,7 +173,7 @@ class Fanout(Generic[C]):
         return self.predicate is None or message.matches(self.predicate)
 
     def say(self, message: Outgoing, exclude: Collection[C]) -> None:
-        """Says the message to everyone here but ``exclude``, if they want it."""
+        """Delivers the message to all subscribers here but ``exclude``, if they want it."""
         if self.predicate is None or message.matches(self.predicate):
             self.append(message.encoded(self.shape), exclude)
         else:
@@ -205,7 +205,7 @@ class Fanout(Generic[C]):
         return self.subscribers.keys() & exclude if isinstance(exclude, set) else self.subscribers.keys() & set(exclude)
 
     def add(self, connection: C) -> None:
-        """Subscribes; the connection hears what is said from now on."""
+        """Subscribes; the connection gets what is published from now on."""
         self.subscribers[connection] = None
         self._descriptors = None
         if self._pending:
@@ -216,7 +216,7 @@ class Fanout(Generic[C]):
         self._descriptors = None
 
     def remove(self, connection: C) -> None:
-        """Unsubscribes; what was said before has been written by `catch_up` or does not matter any more."""
+        """Unsubscribes; what was published before has been written by `catch_up` or does not matter any more."""
         self.subscribers.pop(connection, None)
         self._descriptors = None
         if self._rest is not None:
@@ -228,7 +228,7 @@ class Fanout(Generic[C]):
         """The subscriber has lost the bases of its deltas; here it has none."""
 
     def catch_up(self, connection: C) -> None:
-        """Writes now what was said to ``connection`` so far and would be written at the end of the turn."""
+        """Writes now what was delivered to ``connection`` so far and would be written at the end of the turn."""
         if self._rest is not None and connection in self._rest:
             del self._rest[connection]
             connection.write(self._round)
@@ -291,7 +291,7 @@ class Fanout(Generic[C]):
                 among[place].write(data[taken:])
 
     def _write_special(self) -> set[C]:
-        """Writes to those who do not get all frames, and says who they are."""
+        """Writes to those who do not get all frames, and returns them."""
         hub = self._hub
         special = set(self._since or ())
         special.update(connection for connection, _ in self._excluded or () if connection in self.subscribers)

@@ -1,4 +1,4 @@
-"""Holds back what is said to one subscriber while it is being told what came before (spec: history § 3.5)."""
+"""Holds back live messages to one subscriber while it receives earlier ones (spec: history § 3.5)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Gate(Fanout[Connection]):
     """Stands in the place of a shared fan-out for one connection until `sockudo.hub.Hub.open`.
 
     It is in place before the past is looked up, so that nothing falls between the two. Past ``limit`` messages or
-    ``max_bytes`` nothing is held any more and ``overflow`` is called, once: what was lost cannot be told apart later.
+    ``max_bytes`` nothing is held any more and ``overflow`` is called, once: what was lost cannot be identified later.
     """
 
     __slots__ = ("_limit", "_max_bytes", "_overflow", "_size", "connection", "held")

@@ -1,4 +1,4 @@
-"""Who is connected to what, on this node; the one way in which anything is said to anyone.
+"""Who is connected to what, on this node; the one way of a message to a connection.
 
 Plain synchronous code: every method leaves the state right before it returns, and what is to be written goes to the
 connections' transports. Time comes from a clock that is passed in, in monotonic seconds.
@@ -28,9 +28,9 @@ from sockudo.protocol.names import META, WILDCARD
 
 __all__ = ["Hub", "HubOptions"]
 
-# Above so many subscribers the count is told once a second instead of once a turn.
+# Above so many subscribers the count is sent once a second instead of once a turn.
 _COUNT_AT_ONCE = 100
-# Seconds between two looks for delta bases that nobody has used for long.
+# Seconds between two looks for delta bases that were not used for long.
 _TRACK_SWEEP = 60.0
 
 _DEFAULTS: Final = HubOptions()
@@ -59,7 +59,7 @@ class Hub(Deliveries):
         # Members whose last connection was lost without a goodbye: a heap, the one whose time runs out first on top.
         self._held: list[tuple[Hold, AppState, Channel, MemberEvent]] = []
         self._next_hold = 0
-        # Channels whose count is told at the end of this turn, and those large enough to wait for the next second.
+        # Channels whose count is sent at the end of this turn, and those large enough to wait for the next second.
         self._counts_now: dict[Channel, None] = {}
         self._counts_due: set[Channel] = set()
 
@@ -98,7 +98,7 @@ class Hub(Deliveries):
             app.patterns.append(frame, channel, excluded, compress=compress)
 
     def publish_to_user(self, app: AppState, user_id: str, frame: Frame, exclude: str | None = None) -> None:
-        """Delivers a frame to every connection signed in as the user, whatever it is subscribed to
+        """Delivers a frame to every connection signed in as the user, with any subscriptions
         (spec: websocket § 8.3)."""
         connections = app.users.connections(user_id)
         if not connections:
@@ -124,7 +124,7 @@ class Hub(Deliveries):
     ) -> Fanout[Connection]:
         """Joins a channel that is not a presence channel; joining again replaces what it wants.
 
-        With ``limits`` what is said from now on is held back until `open`.
+        With ``limits`` what is published from now on is held back until `open`.
         """
         app = self.apps[connection.app_id]
         channel = app.channel(name)
@@ -183,12 +183,12 @@ class Hub(Deliveries):
             self._move(connection, joined, wants, None)
 
     def missed(self, connection: Connection) -> None:
-        """Something that was said was not written to this connection: it has no base for differences any more."""
+        """A frame was not written to this connection: it has no base for differences any more."""
         for name in tuple(connection.channels):
             connection.lost_base(name)
 
     def hold(self, connection: Connection, name: str, limits: GateLimits) -> Gate | None:
-        """Holds back what is said to a subscriber from now on, until `open`; None when it is not subscribed."""
+        """Holds back what is published for a subscriber from now on, until `open`; None when it is not subscribed."""
         joined = connection.channels.get(name)
         if joined is None:
             return None
@@ -196,9 +196,9 @@ class Hub(Deliveries):
         return fanout if isinstance(fanout, Gate) else None
 
     def open(self, gate: Gate, after: Mapping[str, int] = MappingProxyType({})) -> int:
-        """Says what was held back, in the order of serials; how many messages those were.
+        """Delivers what was held back, in the order of serials; returns how many messages.
 
-        Left out is what has been told of a channel already, up to its serial in ``after``. From here on the subscriber
+        Left out is what was sent of a channel already, up to its serial in ``after``. From here on the subscriber
         shares what it gets with the others. A gate that is no longer in place is ignored.
         """
         connection, channel = gate.connection, gate.channel
@@ -232,7 +232,7 @@ class Hub(Deliveries):
     def _move(
         self, connection: Connection, fanout: Fanout[Connection], wants: Wants, limits: GateLimits | None
     ) -> Fanout[Connection]:
-        """Moves a subscriber to where it gets what it wants now; what was said before has been written by then."""
+        """Moves a subscriber to where it gets what it wants now; what was delivered before has been written by then."""
         fanout.catch_up(connection)
         if limits is None and fanout.wants.key == wants.key and not isinstance(fanout, Gate):
             return fanout
@@ -242,7 +242,7 @@ class Hub(Deliveries):
         return self._place(channel, connection, wants, limits)
 
     def update_member(self, connection: Connection, channel: Channel, user_info: bytes) -> None:
-        """Replaces what the connection's member says about itself; V2 subscribers are told, the sender too."""
+        """Replaces the ``user_info`` of the connection's member; V2 subscribers are notified, the sender too."""
         presence = channel.presence
         user_id = connection.members.get(channel.name) if connection.members is not None else None
         if presence is None or user_id is None:
@@ -313,7 +313,7 @@ class Hub(Deliveries):
     def change_elsewhere(
         self, channel: Channel, node_id: str, put: Mapping[str, bytes], removed: Iterable[str]
     ) -> None:
-        """Takes over another node's entries of a presence channel and tells the subscribers here who came and went."""
+        """Takes over another node's entries of a presence channel and notifies the subscribers here of the changes."""
         if channel.presence is None:
             return
         app = self.apps[channel.app.app_id]
@@ -331,7 +331,7 @@ class Hub(Deliveries):
             app.tell_meta(channel.name, "member_removed", user_id=user_id)
 
     def fill_elsewhere(self, channel: Channel, node_id: str, entries: Mapping[str, bytes]) -> None:
-        """Takes over what is known of another node when the channel has just been opened; tells no subscriber."""
+        """Takes over what is known of another node when the channel has just been opened; notifies no subscriber."""
         if channel.presence is not None:
             channel.presence.change_elsewhere(node_id, entries, ())
 
@@ -363,10 +363,10 @@ class Hub(Deliveries):
     # ---- what time brings ----
 
     def tick(self, now: float) -> None:
-        """Once a second: ends grace periods that have run out, tells the counts of large channels."""
+        """Once a second: ends grace periods that have run out, sends the counts of large channels."""
         while self._held and self._held[0][0].until <= now:
             hold, app, channel, event = heappop(self._held)
-            # Whoever came back and was lost again has a later entry, which is the one that counts.
+            # A member that came back and was lost again has a later entry, which is the one that counts.
             if channel.presence is not None and channel.presence.release(event.user_id, hold):
                 self._say_removed(app, channel, event)
                 app.drop_if_empty(channel)

@@ -17,10 +17,10 @@ __all__ = ["EVERYTHING", "Outgoing", "Wants", "visible"]
 
 
 class Wants(NamedTuple):
-    """``predicate`` says which messages, None being all. With ``delta`` they come as differences in that format.
+    """``predicate`` selects the messages, None being all. With ``delta`` they come as differences in that format.
 
-    ``one_base``: the library keeps one base for the whole channel, whatever the conflation key. ``choices`` are the
-    formats that a channel's settings may put in the place of ``delta``, where it is heard by a pattern.
+    ``one_base``: the library keeps one base for the whole channel, for all conflation keys. ``choices`` are the
+    formats that a channel's settings may put in the place of ``delta``, where it is subscribed to by a pattern.
     """
 
     predicate: Predicate | None = None
@@ -45,7 +45,7 @@ class Outgoing:
 
     ``compress`` is false for what must not be sent as a difference. ``on_error`` is that of `MessageView`;
     ``budget`` is asked for its work once an expression is.
-    ``afterwards`` is done once all have been told.
+    ``afterwards`` is done once it was delivered to all.
     """
 
     __slots__ = (
@@ -102,14 +102,14 @@ class Outgoing:
         return self.payload(V2_JSON)
 
     def payload(self, wire_format: Format) -> bytes:
-        """What it says in this format: the same object each time."""
+        """Its bytes in this format: the same object each time."""
         payload = self._payloads.get(wire_format)
         if payload is None:
             payload = self._payloads[wire_format] = wire_format.encode(self.shown())
         return payload
 
     def delta(self, track: DeltaTrack) -> Said:
-        """What the crowds of a track get; said to the track once."""
+        """What the crowds of a track get; given to the track once."""
         if self._deltas is None:
             self._deltas = {}
         said = self._deltas.get(track)

@@ -49,7 +49,7 @@ class PatternDeltas(Fanout[Connection]):
 
     def __init__(self, channel: Listeners[Connection], shape: Shape, wants: Wants, key: Hashable) -> None:
         super().__init__(channel, shape, wants, key)
-        # By concrete channel that somebody has a chain of.
+        # By concrete channel with a chain of frames.
         self.heard: dict[str, _HeardCrowds] = {}
 
     def hear(
@@ -60,11 +60,11 @@ class PatternDeltas(Fanout[Connection]):
         later: Collection[Connection],
         matching: Iterable[Listeners[Connection]],
     ) -> None:
-        """Says the message of a channel to everyone here but ``served``.
+        """Delivers the message of a channel to everyone here but ``served``.
 
         Of these ``exclude`` must not hear it, the others hear it by another subscription. ``later`` hear the channel by
         another subscription first, whose chain is the one that their client keeps: for them it is plain. ``matching``
-        are the patterns that the channel is heard by.
+        are the patterns that match the channel.
         """
         if not self.accepts(message):
             self._traffic.filtered += self.listeners(served)
@@ -111,7 +111,7 @@ class PatternDeltas(Fanout[Connection]):
         return True
 
     def _say_plain(self, connection: Connection, message: Outgoing, heard_by: Iterable[str]) -> None:
-        """Writes at once, behind what the connection has been told of the channel by any subscription."""
+        """Writes at once, behind what the connection got of the channel by any subscription."""
         for name in heard_by:
             fanout = connection.channels.get(name)
             if fanout is not None:

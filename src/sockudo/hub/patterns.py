@@ -110,11 +110,11 @@ class Patterns:
     def append(
         self, frame: Frame, exact: Channel | None, exclude: Collection[Connection], *, compress: bool = True
     ) -> None:
-        """Says a channel's frame to those whose patterns match; each connection gets it once.
+        """Delivers a channel's frame to those whose patterns match; each connection gets it once.
 
         ``exact`` is the channel, while there is one. A message comes by the first subscription that accepts it: the
         exact one, then the connection's oldest pattern.
-        Without ``compress`` nobody gets it as a difference.
+        Without ``compress`` it is delivered whole.
         """
         name = frame.channel or ""
         matching = self.matching(name)

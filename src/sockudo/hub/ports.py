@@ -37,7 +37,7 @@ class Peer(Protocol):
         ...
 
     def close(self, code: int, reason: str) -> None:
-        """Tells the peer why and ends the connection, once it has answered or has had its time."""
+        """Sends the peer code and reason and ends the connection, once it has answered or has had its time."""
         ...
 
 

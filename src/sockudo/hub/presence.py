@@ -54,7 +54,7 @@ class Presence:
     """The entries of one channel, each owned by the node whose connections it comes from, and who is present by them.
 
     A user is present while any node has an entry. Iterating, counting and looking up mean this node's own entries;
-    ``infos`` and ``user_count`` mean everyone. Says what changed for the others; announcing it is the caller's part.
+    ``infos`` and ``user_count`` mean everyone. Returns what changed for the others; announcing it is the caller's part.
     """
 
     __slots__ = ("_elsewhere", "_members")
@@ -105,14 +105,14 @@ class Presence:
         return appeared
 
     def update(self, user_id: str, user_info: bytes) -> None:
-        """Replaces what a member says about itself."""
+        """Replaces a member's ``user_info``."""
         member = self._members[user_id]
         member.user_info = user_info
 
     def leave(self, connection: Connection, user_id: str, hold: Hold | None = None) -> bool:
         """True when this node has lost a member: the user's last connection here, without a grace period.
 
-        With ``hold`` the last connection's member stays until `release` is told the same.
+        With ``hold`` the last connection's member stays until `release` is called for it.
         """
         member = self._members.get(user_id)
         if member is None or connection not in member.connections:
@@ -153,7 +153,7 @@ class Presence:
     def change_elsewhere(
         self, node_id: str, put: Mapping[str, bytes], removed: Iterable[str]
     ) -> tuple[dict[str, bytes], list[str]]:
-        """Takes over what another node says of its entries; who appeared by that, with ``user_info``, and who went."""
+        """Takes over another node's entries; returns who appeared by that, with ``user_info``, and who went."""
         entries = self._elsewhere = self._elsewhere if self._elsewhere is not None else {}
         appeared = {user_id: info for user_id, info in put.items() if not self.is_present(user_id)}
         for user_id, info in put.items():

@@ -45,7 +45,7 @@ class Users:
         return tuple(user.connections) if user is not None else ()
 
     def sign_in(self, connection: Connection, user_id: str, user_info: bytes, watchlist: tuple[str, ...]) -> None:
-        """Registers the connection; its watchers and its own watchlist are told what changed.
+        """Registers the connection; its watchers and its own watchlist are notified of what changed.
 
         A connection that was another user before moves; one that was this user already replaces its watchlist.
         """
@@ -77,7 +77,7 @@ class Users:
             connection.send(frames.watchlist_events({"online": online, "offline": offline}))
 
     def sign_out(self, connection: Connection) -> None:
-        """Forgets the connection; the user's watchers are told when it was the last one."""
+        """Forgets the connection; the user's watchers are notified when it was the last one."""
         user = connection.user
         if user is None:
             return
@@ -105,7 +105,7 @@ class Users:
         return user_id in self._users or user_id in self._elsewhere
 
     def change_elsewhere(self, user_id: str, *, online: bool) -> None:
-        """Takes over whether a watched user is signed in on another node, and tells its watchers what that changes."""
+        """Takes over whether a watched user is signed in on another node, and notifies its watchers of a change."""
         if user_id not in self._watchers or online == (user_id in self._elsewhere):
             return
         if online:

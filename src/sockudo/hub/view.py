@@ -113,7 +113,7 @@ class SubscriberEntry(NamedTuple):
 
 
 class ChannelEntries(Sequence[ChannelEntry]):
-    """All channels at one moment; an entry is made when it is asked for, and says what is true by then."""
+    """All channels at one moment; an entry is made when it is asked for, and shows the state at that moment."""
 
     def __init__(self, channels: list[Channel]) -> None:
         self._channels = channels

@@ -1,4 +1,4 @@
-"""What a frame says: the formats a connection can speak, one each (spec: websocket § 1.1, 10 and 16).
+"""The content of a frame: the formats a connection can speak, one each (spec: websocket § 1.1, 10 and 16).
 
 How a payload travels is the framing's part, see `sockudo.protocol.shapes`.
 """
@@ -33,7 +33,7 @@ _encode_json = msgspec.json.Encoder().encode
 class Format:
     """``encode`` makes the payload of a frame, ``decode`` reads the payload of a client's message.
 
-    ``v2`` says that the connection gets what only protocol V2 has; ``json`` that payloads are JSON text, otherwise they
+    ``v2``: the connection gets what only protocol V2 has; ``json`` that payloads are JSON text, otherwise they
     are binary. ``encode_base`` makes the payload of a binary frame with number and conflation key of a base for deltas;
     JSON has them spliced in.
     """

@@ -1,4 +1,4 @@
-"""The frames that the server itself says, for every protocol version (spec: websocket § 1.3).
+"""The frames that the server itself sends, for every protocol version (spec: websocket § 1.3).
 
 Event names carry V1's prefixes; the shape of a connection rewrites them. ``data`` that has to be a JSON
 string is a string here, ``data`` that it wants as an object is JSON text.
@@ -102,13 +102,13 @@ def member_removed(channel: str, user_id: str) -> Frame:
 
 
 def presence_update(channel: str, user_id: str, user_info: bytes) -> Frame:
-    """A member changed what it says about itself (spec: websocket § 15.1); for V2 alone."""
+    """A member changed its ``user_info`` (spec: websocket § 15.1); for V2 alone."""
     data = _text({"user_id": user_id, "user_info": msgspec.Raw(user_info)})
     return Frame("pusher_internal:presence_update", channel, data)
 
 
 def meta_event(event: str, channel: str, **about: Any) -> Frame:
-    """What the subscribers of ``[meta]{channel}`` are told about it (spec: websocket § 6.8); for V2 alone."""
+    """Events for the subscribers of ``[meta]{channel}`` (spec: websocket § 6.8); for V2 alone."""
     return Frame(f"pusher_internal:{event}", f"[meta]{channel}", _object({"channel": channel, **about}))
 
 

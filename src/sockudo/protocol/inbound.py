@@ -71,8 +71,8 @@ _decode_any = msgspec.json.Decoder().decode
 def decode_frame(payload: bytes) -> InboundFrame:
     """Reads one message of a client, from a text or a binary frame.
 
-    Raises errors.MALFORMED_FRAME with one line that says what is wrong and at which byte, never with an excerpt, and
-    errors.EVENT_NAME_INVALID when the frame is sound but has no event; nothing else, whatever the bytes.
+    Raises errors.MALFORMED_FRAME with one line that names the fault and its byte, never with an excerpt, and
+    errors.EVENT_NAME_INVALID when the frame is sound but has no event; nothing else, for any bytes.
     """
     if not payload.isascii():
         _check_utf8(payload)

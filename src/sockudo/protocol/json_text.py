@@ -18,7 +18,7 @@ __all__ = ["MAX_NESTING", "STRING", "lone_surrogate", "not_utf8", "syntax_proble
 MAX_NESTING: Final = 128
 """Objects and arrays within each other, over WebSocket and HTTP (spec: websocket § 1.2)."""
 
-# A string that never ends runs to the end of the text: looking for it costs one pass, whatever the text.
+# A string that never ends runs to the end of the text: looking for it costs one pass, for every text.
 STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 """A pattern for one string, quotes included; compile it with ``re.DOTALL``."""
 

@@ -79,7 +79,7 @@ def _kind_of_header(value: str | bool | float) -> str:
 def decode(payload: bytes) -> InboundFrame:
     """Reads one message of a client; the rules are those of `sockudo.protocol.inbound.decode_frame`.
 
-    Raises errors.MALFORMED_FRAME and errors.EVENT_NAME_INVALID, nothing else, whatever the bytes.
+    Raises errors.MALFORMED_FRAME and errors.EVENT_NAME_INVALID, nothing else, for any bytes.
     """
     if not payload:
         raise malformed("empty frame")
@@ -98,7 +98,7 @@ _BYTES, _ARRAY, _MAP = 0, 1, 2
 
 
 def _heads() -> list[tuple[int, int, int]]:
-    """What each first byte of a value says.
+    """The meaning of each first byte of a value.
 
     How many bytes of length follow it; what is added to that length; and what is then to come: so many bytes, so many
     values, or twice as many.
@@ -145,7 +145,7 @@ def _too_deep(payload: bytes) -> bool:
 
 
 class _MismatchError(Exception):
-    """A value of another type than its field has; the text says what was expected, and quotes nothing of the value."""
+    """A value of another type than its field has; the text names what was expected, and quotes nothing of the value."""
 
 
 _decode_list = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
@@ -161,7 +161,7 @@ def _elements(raw: bytes, of_array: int) -> tuple[int, list[msgspec.Raw]]:
         raise _MismatchError("Expected an array or a map")
     body = raw[1 + width :]
     size += int.from_bytes(raw[1 : 1 + width], "big")
-    # The decoder allocates room for as many elements as the length says; and the length itself can be cut off.
+    # The decoder allocates room for as many elements as the length announces; and the length itself can be cut off.
     if size * form > len(body) or len(raw) <= width:
         raise malformed(f"unexpected end at byte {len(raw)}")
     if form == _ARRAY and size != of_array:

@@ -1,4 +1,4 @@
-"""What the name of a channel or an event may be, and what a channel's name says about it.
+"""What the name of a channel or an event may be, and what a channel's name determines about it.
 
 Channel types and the rules for names are those of spec: websocket § 6.1 and 6.2; http-api § 4. While an app configures
 no namespaces, ``:`` is a character like any other.
@@ -36,7 +36,7 @@ __all__ = [
 
 
 class NamespaceRules(Protocol):
-    """What an app's namespace says about names (spec: websocket § 6.2)."""
+    """The rules of an app's namespace for names (spec: websocket § 6.2)."""
 
     @property
     def name(self) -> str: ...
@@ -52,7 +52,7 @@ class NamespaceRules(Protocol):
 class ChannelKind:
     """What the prefix of a channel's name decides (spec: websocket § 6.1).
 
-    ``label`` names the kind in metrics. ``protected`` channels need a signature; ``client_events`` says whether
+    ``label`` names the kind in metrics. ``protected`` channels need a signature; ``client_events``: whether
     subscribers may send events; ``user`` marks the channel of one signed-in user.
     """
 

@@ -84,7 +84,7 @@ def _fill_extras(message: MessageExtras, extras: KnownExtras) -> None:
 def decode(payload: bytes) -> InboundFrame:
     """Reads one message of a client; the rules are those of `sockudo.protocol.inbound.decode_frame`.
 
-    Raises errors.MALFORMED_FRAME and errors.EVENT_NAME_INVALID, nothing else, whatever the bytes. Of a field given
+    Raises errors.MALFORMED_FRAME and errors.EVENT_NAME_INVALID, nothing else, for any bytes. Of a field given
     twice the last wins; messages are merged.
     """
     _check(payload, 0, len(payload), _FRAME)

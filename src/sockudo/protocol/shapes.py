@@ -1,4 +1,4 @@
-"""The shape of a connection's bytes: a format (what a frame says) in a framing (how a transport carries a message).
+"""The shape of a connection's bytes: a format (of a frame's content) in a framing (how a transport carries a message).
 
 Connections of one shape get the same bytes, so a frame is encoded once per format and framed once per shape.
 """

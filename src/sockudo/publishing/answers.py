@@ -1,4 +1,4 @@
-"""What a publish is answered, at once or when what it said has been stored."""
+"""The answer to a publish, at once or when its message has been stored."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def after(pending: Sequence[Waits]) -> None:
 
 
 def forget(pending: Sequence[Waits]) -> None:
-    """Messages that are being stored although the request as a whole has failed: nobody waits for them."""
+    """Messages that are being stored although the request as a whole has failed: they have no waiter."""
     for waits in pending:
         waits.add_done_callback(lambda done: None if done.cancelled() else done.exception())
 

@@ -48,7 +48,7 @@ _batch_decoder = msgspec.json.Decoder(BatchBody)
 _FIELDS: Final = frozenset(EventBody.__struct_fields__)
 # Everything but name, data, channels and channel.
 _OTHER_FIELDS: Final = tuple(b'"%b"' % name.encode() for name in EventBody.__struct_fields__[4:])
-# An escape that stands for a character of a field's name: nobody writes such, unless to get past a check.
+# An escape that stands for a character of a field's name: one that is used is an attempt to get past a check.
 _ESCAPED_LETTER: Final = re.compile(rb"\\u00(?:5[fF]|[67])")
 
 

@@ -346,7 +346,7 @@ class EventApi:
     def _replied(
         self, pending: Sequence[Waits] | None, reply: Callable[[], Coroutine[object, object, bytes]]
     ) -> Answer:
-        """The reply, once all is stored and every node that it tells about has been asked."""
+        """The reply, once all is stored and every node that takes part has been asked."""
         if not self._directory.alone:
             return self._owned.start(_reply_after(pending or (), reply))
         if not pending:
@@ -381,7 +381,7 @@ async def _reply_after(pending: Sequence[Waits], reply: Callable[[], Coroutine[o
 
 @contextmanager
 def _naming(index: int) -> Iterator[None]:
-    """Says in a refusal which item of the batch it was."""
+    """Names the refused item of the batch."""
     try:
         yield
     except SockudoError as error:

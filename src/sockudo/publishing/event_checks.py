@@ -1,4 +1,4 @@
-"""What is checked of one event, and what the reply says of it (spec: http-api § 5)."""
+"""The checks of one event, and its part of the reply (spec: http-api § 5)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def check_channel(app: LiveApp, event: EventBody, channel: str) -> None:
 
 
 async def entry(directory: Directory, app: LiveApp, event: EventBody, name: str) -> dict[str, object]:
-    """What the reply tells about one channel (spec: http-api § 5.3), counted after the publish."""
+    """The attributes of one channel in the reply (spec: http-api § 5.3), counted after the publish."""
     entry: dict[str, object] = {"acknowledgement_id": event.message_id or unique_id()}
     wanted = words(event.info)
     if not wanted:

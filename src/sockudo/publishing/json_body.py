@@ -56,7 +56,7 @@ def members(body: bytes) -> Members:
 
 
 def refuse_repeats(given: Members, fields: AbstractSet[str], where: str = "") -> None:
-    """Raises errors.WRONG_SHAPE when one of ``fields`` is there twice; ``where`` is added to what it says."""
+    """Raises errors.WRONG_SHAPE when one of ``fields`` is there twice; ``where`` is added to its text."""
     seen: set[str] = set()
     for name, _ in given:
         if name in seen:

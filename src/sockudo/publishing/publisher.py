@@ -285,7 +285,7 @@ class Publisher:
 
 
 def _keep(state: AppState, frame: Frame, recovery: RecoveryPolicy | None, place: Position, now: float) -> None:
-    """Puts a stored message into the replay buffer, or tells the buffer where its stream is."""
+    """Puts a stored message into the replay buffer, or sets the buffer's place in its stream."""
     if recovery is not None:
         state.replay.store(frame, recovery.max_size, now)
     else:

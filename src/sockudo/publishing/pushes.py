@@ -17,13 +17,13 @@ class EventPushes(Protocol):
     def events(self) -> Collection[str]: ...
 
     async def before(self, app_id: str, name: str, data: Any, channels: Sequence[str], wanted: object) -> object:
-        """What has to be done before the event is said: rules are applied to it, and ``wanted``, its ``extras.push``,
+        """What is done before the event is published: rules are applied to it, and ``wanted``, its ``extras.push``,
         is accepted for each channel. Raises a `SockudoError` when the event must not be said.
         """
         ...
 
     def after(self, accepted: object) -> None:
-        """The event has been said; what `before` returned may go on. Never waits or fails."""
+        """The event has been published; what `before` returned may go on. Never waits or fails."""
 
 
 class NoPushes:

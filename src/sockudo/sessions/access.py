@@ -51,7 +51,7 @@ def check_granted(capabilities: Capabilities, subject: str, *, presence: bool) -
 
 
 def check_read(session: SessionContext, name: str) -> None:
-    """Whether the connection could subscribe to a channel that needs no signature, and may be told what it missed."""
+    """Whether the connection could subscribe to a channel that needs no signature, and may get what it missed."""
     check_subscribe(session, name, presence=False)
 
 
@@ -66,14 +66,14 @@ def check_history(session: SessionContext, name: str) -> None:
 def owns_past(session: SessionContext, name: str) -> bool:
     """Whether the past of a channel may be shown, as far as it is one user's own.
 
-    Anybody may subscribe to such a channel, since that delivers nothing: only its user is sent what is said there.
+    Every client may subscribe to such a channel, since that delivers nothing: its messages go to its user alone.
     """
     user_id = user_of(name)
     return user_id is None or (session.user is not None and session.user.user_id == user_id)
 
 
 def check_owner(session: SessionContext, name: str) -> None:
-    """Raises when the channel's past is that of somebody else."""
+    """Raises when the channel's past is that of another user."""
     if not owns_past(session, name):
         raise errors.USER_LIMITED(f"Authentication error: Channel '{name}' shows its past to its user alone")
 

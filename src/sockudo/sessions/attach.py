@@ -2,7 +2,7 @@
 (spec: websocket § 6.3; history § 5).
 
 Without a past to look up all of it is done at once. Otherwise the newcomer joins behind a gate, so that nothing falls
-between what is read from the store and what is said meanwhile.
+between what is read from the store and what is published meanwhile.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Request(NamedTuple):
 
 
 class Rewound(NamedTuple):
-    """What `rewind_complete` says: how many messages were of the past and how many came since, and what is missing."""
+    """What `rewind_complete` holds: how many messages were of the past, how many came since, and what is missing."""
 
     historical: int = 0
     live: int = 0
@@ -69,7 +69,7 @@ class Rewound(NamedTuple):
 
 
 def stream_policy(session: SessionContext, name: str, kind: ChannelKind | None = None) -> StreamPolicy | None:
-    """How the channel is numbered, as far as the connection is told of it."""
+    """How the channel is numbered, as far as the connection learns of it."""
     policies = session.live.streams
     if policies is None or not session.recoverable or kind is META or kind is WILDCARD:
         return None

@@ -89,7 +89,7 @@ def _refused(text: str, spec: ErrorSpec = errors.CLIENT_EVENT) -> SockudoError:
 
 
 def presence_update(session: SessionContext, frame: InboundFrame) -> None:
-    """Replaces the member's ``user_info`` and tells the channel's V2 subscribers; or raises and changes nothing."""
+    """Replaces the member's ``user_info`` and notifies the channel's V2 subscribers; or raises and changes nothing."""
     v2 = session.need_v2(frame)
     name, info = _read_update(frame)
     if not channel_kind(name).presence:

@@ -201,7 +201,7 @@ class SessionContext(Connection, ABC):
         self.echo = echo
         self.sdk = sdk
         self.v2 = V2State() if wire_format.v2 else None
-        # Whether it is told positions and may resume: on V2, and on V1 where the app lets it.
+        # Whether it gets positions and may resume: on V2, and on V1 where the app lets it.
         self.recoverable = wire_format is not V1_JSON
         # A resume that is not over, or the places that the last one left.
         self.resuming: PendingResume | None = None
@@ -245,7 +245,7 @@ class SessionContext(Connection, ABC):
     def refuse(
         self, error: SockudoError, channel: str | None = None, *, about: InboundFrame | str | None = None
     ) -> None:
-        """Answers with an error frame, and ends the session where the catalogue says so.
+        """Answers with an error frame, and ends the session where the catalogue demands it.
 
         ``channel`` is named in the frame. ``about`` is what was refused, for the operator: the client's frame, or the
         channel that it wanted to join.
@@ -269,7 +269,7 @@ class SessionContext(Connection, ABC):
             self.refuse(errors.INTERNAL_ERROR(f"Internal server error {reference}"), about=frame)
 
     def end(self, error: SockudoError) -> None:
-        """Says why, closes, and leaves every channel; nothing is written after it
+        """Sends the reason, closes, and leaves every channel; nothing is written after it
         (spec: websocket § 4, close helper)."""
         if self.ended:
             return

@@ -1,4 +1,4 @@
-"""Who gets messages as differences, and what a client says when it cannot follow them
+"""Who gets messages as differences, and the report of a client that cannot follow them
 (spec: filters-deltas § 2.2 to 2.8)."""
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["confirm_deltas", "delta_sync_error", "enable_deltas", "note_delta_re
 
 
 def enable_deltas(session: SessionContext, frame: InboundFrame) -> None:
-    """Switches every present and future subscription over that has said nothing else, and confirms
+    """Switches every present and future subscription over that has no choice of its own, and confirms
     (spec: filters-deltas § 2.2)."""
     v2 = session.v2
     options = session.node.hub.delta_node.options
@@ -56,7 +56,7 @@ def delta_sync_error(session: SessionContext, frame: InboundFrame) -> None:
 
 
 def note_delta_request(session: SessionContext, name: str, data: dict[str, Any]) -> None:
-    """Keeps what a subscribe says about deltas for as long as the subscription lasts."""
+    """Keeps the choice of deltas of a subscribe for as long as the subscription lasts."""
     if session.v2 is None:
         return
     request = read_request(data.get("delta"))
@@ -80,7 +80,7 @@ def wants_of(session: SessionContext, name: str, kind: ChannelKind, predicate: P
 
 
 def confirm_deltas(session: SessionContext, name: str) -> None:
-    """Tells the client behind its acknowledgement that what it asked for is on."""
+    """Confirms to the client, behind its acknowledgement, that what it asked for is on."""
     fanout = session.channels.get(name)
     if session.v2 is None or fanout is None or fanout.wants.delta is None or name not in session.v2.delta_requests:
         return
@@ -123,7 +123,7 @@ def _algorithm(session: SessionContext, v2: V2State, name: str, *, by_pattern: b
 
 
 def _choices(session: SessionContext, v2: V2State, pattern: str) -> frozenset[Algorithm]:
-    """The formats that a channel's own settings may choose where it is heard by the pattern."""
+    """The formats that a channel's own settings may choose where the pattern matches it."""
     usable, request = _usable(session, v2, by_pattern=True), v2.delta_requests.get(pattern)
     asked = request is not None and request.algorithm in usable
     return frozenset() if asked or session.node.hub.delta_node.options.omit_delta_algorithm else usable

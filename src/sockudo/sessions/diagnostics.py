@@ -85,7 +85,7 @@ _CAUSES: Final = {
 
 
 def note_failed_resume(session: SessionContext, channel: str, failed: Failed, serial: int | None) -> None:
-    """Tells the inspector, and the log once a minute for each app and code. ``serial`` is where the client was."""
+    """Notifies the inspector, and the log once a minute for each app and code. ``serial`` is where the client was."""
     node = session.node
     spec = CATALOGUE.get(failed.code, errors.CONTINUITY_UNVERIFIABLE)
     cause = _cause(failed, serial)

@@ -74,7 +74,7 @@ class Gateway:
         # Failed recoveries, by app and code.
         self.resume_warnings = KeyedWindows(60)
         hub.observers.add(PredicateFailed, FilterWarnings(clock).note)
-        # Bound once: every connection logs several lines at debug, and nearly nobody wants them.
+        # Bound once: every connection logs several lines at debug, and they are rarely wanted.
         self.log: structlog.stdlib.BoundLogger = structlog.get_logger("sockudo.sessions").bind()
 
     def sessions(self) -> Iterator[Session]:
@@ -109,11 +109,11 @@ class Gateway:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Ends whatever sessions still work on."""
+        """Ends the work of sessions that is under way."""
         await end_tasks(self._tasks)
 
     def note_refusal(self, key: str, error: SockudoError, address: str, origin: str | None) -> None:
-        """Counts a refused connection for the metrics, by app id, and tells the inspector.
+        """Counts a refused connection for the metrics, by app id, and notifies the inspector.
 
         Keys that no app has are counted as ``unknown`` together, as strangers choose their number; the error of such a
         key gets its likely cause.

@@ -165,7 +165,7 @@ def refresh_token(session: SessionContext, frame: InboundFrame) -> None:
 
 
 def check_token(session: SessionContext, now: float) -> None:
-    """Once a second: tells of an expiry, and ends a session that has not been refreshed since. ``now`` is monotonic."""
+    """Once a second: notifies of an expiry, and ends a session that was not refreshed since. ``now`` is monotonic."""
     v2 = session.v2
     if v2 is None or v2.token is None:
         return

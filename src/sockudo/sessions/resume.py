@@ -1,8 +1,8 @@
-"""Recovery after a disconnect: the client says where it was, and is told what it missed or why that cannot be
+"""Recovery after a disconnect: the client sends its place, and gets what it missed or why that cannot be
 (spec: websocket § 12; history § 3.3 and 4).
 
-On the wire: replayed messages or one ``resume_failed`` for each channel, one ``resume_success`` whatever became of
-them, then what was said meanwhile.
+On the wire: replayed messages or one ``resume_failed`` for each channel, one ``resume_success`` for every result of
+them, then what was published meanwhile.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def resume(session: SessionContext, frame: InboundFrame) -> None:
 async def _resume(
     session: SessionContext, resuming: PendingResume, subscribed: dict[str, str], gates: dict[str, Gate | None]
 ) -> None:
-    """``subscribed`` are the subscriptions by which the channels are heard, ``gates`` what they are held behind."""
+    """``subscribed`` are the subscriptions that match the channels, ``gates`` what they are held behind."""
     terminals: dict[str, int] = {}
     for name in tuple(resuming.places):
         subscription = subscribed.get(name)
@@ -211,9 +211,9 @@ def _bounds(head: Position | None) -> tuple[str | None, int | None, int | None]:
 def _tell(
     session: SessionContext, resuming: PendingResume, name: str, outcome: _Outcome, subscription: str | None
 ) -> Position | None:
-    """Sends what was missed, or why it cannot be; the place up to which the client has been told, None if it has not.
+    """Sends what was missed, or why it cannot be; the place up to which the client has got the channel, or None.
 
-    A message that the subscription's filter hides is passed over and still counts as told.
+    A message that the subscription's filter hides is passed over and still counts as sent.
     """
     wanted = resuming.places[name].position
     if isinstance(outcome, Failed):

@@ -151,7 +151,7 @@ class PendingResume:
     ) -> State:
         """Moves the channel one step on and returns its new state.
 
-        ``entry`` is what the aggregate says of it, if it was waiting for the channel. The channel goes on from ``head``
+        ``entry`` is its part of the aggregate, if it was waiting for the channel. The channel goes on from ``head``
         if there is one.
         """
         state, position = self.places[channel]

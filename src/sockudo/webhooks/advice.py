@@ -74,7 +74,7 @@ def advice_on(status: int | None, problem: str | None, snippet: str = "") -> str
 def what_went_wrong(delivery: Mapping[str, Any]) -> tuple[list[str], str | None]:
     """Why a delivery is not delivered, in sentences, and what to do; nothing for one that is.
 
-    ``delivery`` is what `sockudo.webhooks.operations.one_delivery` says of it.
+    ``delivery`` is the result of `sockudo.webhooks.operations.one_delivery`.
     """
     if delivery["state"] == "delivered":
         return [], None

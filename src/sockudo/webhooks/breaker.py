@@ -58,7 +58,7 @@ class Breaker:
         self._probing = False
 
     def failed(self) -> None:
-        """The endpoint could not be reached, or said that it cannot now."""
+        """The endpoint could not be reached, or answered that it is not able to now."""
         self._failures += 1
         self._probing = False
         if self.tripped:

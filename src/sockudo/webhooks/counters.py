@@ -1,4 +1,4 @@
-"""What became of the requests to an endpoint, and what that says about it."""
+"""Results of the requests to an endpoint, and its state by them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class EndpointCounters:
     def note(self, answer: Answer, now_ms: int, *, telling: bool) -> None:
         """Counts a request that was answered, or had no answer.
 
-        ``telling``: a refusal that is worth another try says that the endpoint fails, not only that it does not take
+        ``telling``: a refusal that is worth another try means that the endpoint fails, not only that it does not take
         what was sent.
         """
         self.attempts += 1
@@ -41,7 +41,7 @@ class EndpointCounters:
         if self.breaker is None:
             return
         if not is_retried(answer):
-            # It answered; that it does not want this one says nothing about the next.
+            # It answered; a refusal of this request is no sign for the next.
             self.breaker.succeeded()
         elif answer.status is None or self.breaker.tripped or telling:
             self.breaker.failed()

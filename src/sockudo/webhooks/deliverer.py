@@ -47,7 +47,7 @@ class DeliveryOptions:
     """``concurrency`` bounds the requests of this process, ``per_endpoint`` those to one endpoint; of a channel one is
     made at a time. ``size`` bounds the events of a request that joins several deliveries.
 
-    ``poll`` is how often, in seconds, the queue is looked at though nothing was said.
+    ``poll`` is how often, in seconds, the queue is polled without a notice.
     """
 
     concurrency: int = 256
@@ -59,7 +59,7 @@ class DeliveryOptions:
 
 
 class Deliverer:
-    """Takes deliveries that are due and makes their requests. `wake` tells it that there may be some."""
+    """Takes deliveries that are due and makes their requests. `wake` notifies it that there may be some."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class Deliverer:
     async def drain(self) -> None:
         """Ends the requests under way and gives their deliveries back; for when `run` has ended.
 
-        Whoever comes next makes the same requests again, at once.
+        The next holder of the leases makes the same requests again, at once.
         """
         requests = dict(self._requests)
         claims = [claim for some in requests.values() for claim in some] + self._all_waiting()
@@ -345,7 +345,7 @@ class Deliverer:
                 _log.warning("another process took over a webhook delivery", delivery=claim.delivery.id)
 
     async def _tell(self, tell: Callable[[], Awaitable[T]]) -> T:
-        """Tells the queue until it knows, or the leases end and the request is made once more."""
+        """Reports to the queue until it answers, or the leases end and the request is made once more."""
         pause = _QUEUE_PAUSE / 4
         untold = False
         try:
@@ -361,7 +361,7 @@ class Deliverer:
         finally:
             self._untold -= untold
 
-    # ---- what is said about it ----
+    # ---- logs, metrics, the inspector ----
 
     def _log(self, endpoint: Endpoint, delivery: Delivery, answer: Answer, outcome: Outcome) -> None:
         self._show(endpoint, delivery, answer, outcome)
@@ -375,7 +375,7 @@ class Deliverer:
             _log.warning("webhook failed; it is tried again", **about)
 
     def _show(self, endpoint: Endpoint, delivery: Delivery, answer: Answer, outcome: Outcome) -> None:
-        """Tells the inspector, for which a delivery that went well is nothing while nobody watches."""
+        """Notifies the inspector; of a delivery that went well only while there are watchers."""
         if outcome.state != "delivered" or self._inspector.watching:
             self._inspector.note(entry_of(endpoint, delivery, answer, outcome, self._inspector.now_ms()))
 
@@ -412,7 +412,7 @@ class Deliverer:
 
 
 def _is_telling(deliveries: Sequence[Delivery]) -> bool:
-    """Whether a refusal of their request says something about the endpoint: it was the first one of a delivery, or of
+    """Whether a refusal of their request counts against the endpoint: it was the first one of a delivery, or of
     one channel. Of several channels one may be the reason, and of a delivery that failed before it is known.
     """
     return len({each.channel for each in deliveries}) == 1 and not deliveries[0].attempts

@@ -33,7 +33,7 @@ _MOST: Final = 50
 
 
 async def check_queue(deployment: Deployment) -> Sequence[Finding]:
-    """What the signed route says about deliveries of the app."""
+    """The reply of the signed route about deliveries of the app."""
     if deployment.credentials is None:
         return [not_checked("no credentials")]
     try:

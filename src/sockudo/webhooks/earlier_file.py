@@ -26,7 +26,7 @@ _COLUMNS: Final = (
     "settled_at_ms, reason, sequence, trace"
 )
 _ATTEMPTS: Final = "SELECT number, at_ms, took_ms, status, problem, snippet FROM attempts WHERE delivery = ?"
-# A version before that opens the file says that it is too new, instead of finding no deliveries in it.
+# An earlier version that opens the file reports it as too new, instead of finding no deliveries in it.
 _TODAY: Final = 2
 _SUBJECT: Final = Subject(
     errors.SERVICE_UNAVAILABLE,

@@ -79,7 +79,7 @@ class Endpoint:
 
 
 class AppEndpoints:
-    """The endpoints of one app. ``events`` is what any of them wants, ``ignored`` says what is not used."""
+    """The endpoints of one app. ``events`` is what any of them wants, ``ignored`` lists what is not used."""
 
     __slots__ = ("by_id", "endpoints", "events", "ignored")
 

@@ -33,7 +33,7 @@ def channel_event(name: str, channel: str, time_ms: int) -> Event:
 
 
 def member_event(name: str, channel: str, user_id: str, time_ms: int, user_info: bytes | None = None) -> Event:
-    """``member_added``, ``member_removed`` or, with what the member now says about itself, ``member_updated``."""
+    """``member_added``, ``member_removed`` or, with the member's new ``user_info``, ``member_updated``."""
     if name != "member_updated":
         return _event(name, channel, time_ms, user_id=user_id)
     info = msgspec.Raw(b"null" if user_info is None else user_info)
@@ -41,7 +41,7 @@ def member_event(name: str, channel: str, user_id: str, time_ms: int, user_info:
 
 
 def client_event(channel: str, event: str, data: bytes, socket_id: str, user_id: str | None, time_ms: int) -> Event:
-    """What a client said. ``data``, JSON text, is always a string for the endpoint: SDKs read nothing else."""
+    """A client event. ``data``, JSON text, is always a string for the endpoint: SDKs read nothing else."""
     text = msgspec.json.decode(data)
     about: dict[str, Any] = {
         "event": event,
@@ -54,7 +54,7 @@ def client_event(channel: str, event: str, data: bytes, socket_id: str, user_id:
 
 
 def cache_miss(channel: str, time_ms: int) -> Event:
-    """Somebody subscribed to a cache channel that holds nothing."""
+    """A client subscribed to a cache channel that holds nothing."""
     return _event("cache_miss", channel, time_ms, data="{}")
 
 

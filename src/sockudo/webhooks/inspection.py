@@ -63,7 +63,7 @@ def entry_of(endpoint: Endpoint, delivery: Delivery, answer: Answer, outcome: Ou
 
 
 def logged(endpoint: Endpoint, delivery: Delivery, answer: Answer) -> dict[str, Any]:
-    """What a log line tells of a request: where it went, what came of it and, of one that failed, what to do."""
+    """A log line of a request: its target, its result and, of one that failed, the remedy."""
     about: dict[str, Any] = {
         "app_id": delivery.app_id,
         "endpoint": endpoint.id,
@@ -83,7 +83,7 @@ def _events(delivery: Delivery) -> list[_Event]:
     try:
         return _decode(delivery.body).events
     except msgspec.DecodeError:
-        # Somebody has written into the queue: that is for the endpoint to judge.
+        # The queue was written to from outside: that is for the endpoint to judge.
         return []
 
 

@@ -53,7 +53,7 @@ _log = structlog.get_logger("sockudo.webhooks")
 
 
 class Replay(msgspec.Struct):
-    """The body of a replay: exactly one of the three says what is sent again."""
+    """The body of a replay: exactly one of the three selects what is sent again."""
 
     ids: list[str] | None = None
     endpoint: str | None = None
@@ -263,7 +263,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
 
 
 async def replay(webhooks: Webhooks, app_id: str, wanted: Replay) -> dict[str, Any]:
-    """Sends settled deliveries again, behind those of their channels; says how many, and which ids could not be.
+    """Sends settled deliveries again, behind those of their channels; returns how many, and which ids could not be.
 
     ``unknown`` are ids of no delivery, ``waiting`` those of deliveries that are under way anyway. Raises
     errors.INVALID_INPUT, errors.DELIVERY_NOT_FOUND when no id is known, errors.ENDPOINT_NOT_FOUND and

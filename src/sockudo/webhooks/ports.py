@@ -15,7 +15,7 @@ class Sender(Protocol):
     async def send(self, target: Target, body: bytes) -> Answer:
         """Posts the body once: no redirect is followed, and no address is tried that is not allowed.
 
-        Never raises for what an endpoint does or fails to do; the answer says it.
+        Never raises for what an endpoint does or fails to do; the answer holds it.
         """
         ...
 

@@ -50,7 +50,7 @@ class WebhookQueue:
 
     Every method raises errors.SERVICE_UNAVAILABLE when the queue cannot be reached, and nothing has changed then; none
     hangs for good. Times are Unix milliseconds. The first waiting delivery of a channel to an endpoint holds up those
-    behind it, so a channel keeps its order whatever happens.
+    behind it, so a channel keeps its order in every case.
     """
 
     def __init__(self, jobs: ListedJobQueue, earlier: EarlierQueue | None = None) -> None:

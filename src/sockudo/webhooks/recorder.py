@@ -1,7 +1,7 @@
 """What becomes an event: the observer of channels, members and users (spec: platform § 5.3).
 
-Whatever undoes itself within the grace period was never there for an endpoint: a page that is loaded again leaves and
-comes back, and neither is told. So a departure is held for that long, and a return takes it away.
+A change that is undone within the grace period does not reach an endpoint: a page that is loaded again leaves and
+comes back, and neither is reported. So a departure is held for that long, and a return takes it away.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class Recorder:
         self._now = now
         self._time = time
         self._grace = grace
-        # What is being done right now: what is told later is a part of what it was when it happened.
+        # The trace at this moment: what is reported later belongs to the trace of its cause.
         self.cause: Callable[[], TraceHeaders] = tuple
-        # Departures by when they are to be told, the first one first: all are held for the same time.
+        # Departures by when they are to be reported, the first one first: all are held for the same time.
         self._held: OrderedDict[_Who, tuple[float, TraceHeaders]] = OrderedDict()
 
     # ---- channels ----
@@ -76,12 +76,12 @@ class Recorder:
             self._say(app_id, events.subscription_count(channel, count, self._now_ms()))
 
     def missed(self, app_id: str, channel: str) -> None:
-        """Somebody found an empty cache channel."""
+        """A client subscribed to an empty cache channel."""
         if self._wanted(app_id, "cache_miss"):
             self._say(app_id, events.cache_miss(channel, self._now_ms()))
 
     def said(self, app_id: str, channel: str, event: str, data: bytes, socket_id: str, user_id: str | None) -> None:
-        """A client said something to a channel; ``data`` is JSON text."""
+        """A client event on a channel; ``data`` is JSON text."""
         if self._wanted(app_id, "client_event"):
             self._say(app_id, events.client_event(channel, event, data, socket_id, user_id, self._now_ms()))
 
@@ -96,7 +96,7 @@ class Recorder:
         self._went(_Who(app_id, "member", channel, user_id))
 
     def member_updated(self, app_id: str, channel: str, user_id: str, user_info: bytes | None) -> None:
-        """A member says something else about itself; ``user_info`` is JSON text."""
+        """A member changed its ``user_info``, JSON text."""
         if self._wanted(app_id, "member_updated"):
             event = events.member_event("member_updated", channel, user_id, self._now_ms(), user_info)
             self._say(app_id, event)
@@ -112,7 +112,7 @@ class Recorder:
     # ---- what time brings ----
 
     def tick(self, most: int | None = None) -> bool:
-        """Tells the departures whose grace is over, ``most`` of them at a time; whether there may be more."""
+        """Reports the departures whose grace is over, ``most`` of them at a time; whether there may be more."""
         now = self._now()
         told = 0
         while self._held and told != most:
@@ -125,7 +125,7 @@ class Recorder:
         return bool(self._held)
 
     def flush(self) -> None:
-        """Tells every departure that is held: the process ends, so nobody will come back here."""
+        """Reports every departure that is held: the process ends, so no client comes back here."""
         while self._held:
             who, (_, cause) = self._held.popitem(last=False)
             self._tell(_WENT[who.kind], who, cause)
@@ -143,7 +143,7 @@ class Recorder:
         wanted = self._endpoints(who.app_id)
         if wanted is None or not wanted.events.intersection((_CAME[who.kind], _WENT[who.kind])):
             return
-        # A departure that is told again counts from now: the one before was a return that nobody was told of.
+        # A departure that is reported again counts from now: the return before it was not reported.
         self._held.pop(who, None)
         self._held[who] = (self._now() + self._grace, self.cause())
 

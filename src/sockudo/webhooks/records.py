@@ -49,7 +49,7 @@ class Answer(NamedTuple):
     """What one request to an endpoint came to: a status, or the reason why there is none.
 
     ``snippet`` is the beginning of what the endpoint answered, as text; that of a redirect and of a 401 begins with
-    the header that says more, `LOCATION` without what may be secret in it or `CHALLENGE` with its scheme alone.
+    the header with details, `LOCATION` without what may be secret in it or `CHALLENGE` with its scheme alone.
     ``retry_after`` in seconds, if it asked for it.
     """
 
@@ -73,7 +73,7 @@ class Target(NamedTuple):
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """One request that was made, for whoever asks why an endpoint got nothing."""
+    """One request that was made, to diagnose why an endpoint got nothing."""
 
     number: int
     at_ms: int

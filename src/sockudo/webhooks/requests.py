@@ -36,7 +36,7 @@ class _Parts(NamedTuple):
 
 
 def body_of(time_ms: int, events: Sequence[bytes]) -> bytes:
-    """The body of a request that tells of these events, JSON objects, of which the earliest happened at that time."""
+    """The body of a request with these events, JSON objects, of which the earliest happened at that time."""
     return b'{"time_ms":%d,"events":[%b]}' % (time_ms, b",".join(events))
 
 

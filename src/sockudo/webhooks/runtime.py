@@ -92,7 +92,7 @@ class WebhookRuntime:
 
 
 def webhook_options(settings: Settings) -> WebhookOptions:
-    """What the configuration says about webhooks."""
+    """The configuration of webhooks."""
     webhooks, kept = settings.webhooks, settings.queue.reliability
     return WebhookOptions(
         batches=BatchOptions(

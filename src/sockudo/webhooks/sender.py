@@ -105,7 +105,7 @@ def _parts(url: str) -> tuple[str, str | None]:
 
 
 def _telling_header(status: int, headers: Mapping[str, str], url: str) -> str:
-    """The header that says where a redirect leads or what a 401 asks for; nothing of it that may be secret."""
+    """The target of a redirect or the challenge of a 401; nothing of it that may be secret."""
     if status == 401 and (challenge := headers.get("www-authenticate", "").strip()):
         return f"{CHALLENGE}: {_printable(challenge.split()[0].encode())}"
     location = headers.get("location", "").strip()

@@ -1,4 +1,4 @@
-"""Webhooks as a service: from what happens in the hub to what endpoints are told of it (spec: platform § 5)."""
+"""Webhooks as a service: from events of the hub to the deliveries to endpoints (spec: platform § 5)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from sockudo.webhooks.traced import WebhookTraces
 __all__ = ["WebhookOptions", "Webhooks"]
 
 _TICK: Final = 0.25
-# Departures that are told in one turn of the loop: thousands may be due together, and publishes must not wait for them.
+# Departures that are reported in one turn of the loop: thousands may be due at once, and publishes must not wait.
 _SLICE: Final = 20
 
 _log = structlog.get_logger("sockudo.webhooks")
@@ -168,7 +168,7 @@ class Webhooks:
         return endpoint, app.key, app.signer
 
     def say(self, app_id: str, event: Event) -> None:
-        """Tells the endpoints of an app that want to hear of it."""
+        """Notifies the endpoints of an app that want the event."""
         endpoints = self.endpoints(app_id)
         if endpoints is not None:
             if self._traces is not None and not event.trace:
@@ -176,7 +176,7 @@ class Webhooks:
             self.batches.add(endpoints, event)
 
     def tell(self, app_id: str, name: str, about: Mapping[str, Any]) -> None:
-        """Tells them of something that is about no channel: ``about`` has the members of the event."""
+        """Notifies them of an event that is about no channel: ``about`` has the members of the event."""
         self.say(app_id, app_event(name, about, self.now_ms()))
 
     # ---- what is observed ----

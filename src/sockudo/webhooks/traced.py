@@ -20,7 +20,7 @@ _OUTCOMES: Final = {"delivered": "delivered", "waiting": "retried", "dead": "dea
 class WebhookTraces:
     """Traces deliveries: each belongs to what caused its events, also when another process makes it.
 
-    Of an address only host and port are told: what follows may be as good as a password.
+    Of an address only host and port are recorded: what follows may be as good as a password.
     """
 
     def __init__(self, tracer: Tracer) -> None:

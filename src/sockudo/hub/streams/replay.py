@@ -151,7 +151,7 @@ class ReplayBuffers:
         return Position(self._next_id(channel), 0) if buffer is None else buffer.head
 
     def align(self, channel: str, head: Position, now: float) -> None:
-        """Tells the buffer where the durable stream is; a buffer of another stream, or one left behind, starts over.
+        """Sets the place of the durable stream; a buffer of another stream, or one left behind, starts over.
 
         None is made for a stream that nothing was written to.
         """
@@ -181,7 +181,7 @@ class ReplayBuffers:
             self._end(channel)
 
     def sweep(self, now: float, occupied: Collection[str]) -> Sequence[str]:
-        """Forgets old messages, and buffers that hold none and that nobody has needed for as long; says which.
+        """Forgets old messages, and buffers that hold none and were not used for as long; returns which.
 
         Called every second; looks at some of the buffers each time and at each one at least every ``ttl`` / 4 seconds.
         """

@@ -1,6 +1,6 @@
 """Delta compression of protocol V2 (spec: filters-deltas § 2 and 3): frames sent as the difference from the one before.
 
-The caller keeps one `DeltaNode`, one `ChannelDeltas` per app, one `DeltaChannel` per channel that somebody gets deltas
+The caller keeps one `DeltaNode`, one `ChannelDeltas` per app, one `DeltaChannel` per channel with subscribers of deltas
 on, and one `DeltaTrack` for the connections there that have the same filter and get the same format.
 """
 

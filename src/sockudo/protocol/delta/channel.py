@@ -11,7 +11,7 @@ __all__ = ["DeltaChannel"]
 
 
 class DeltaChannel:
-    """A channel of an app that somebody gets deltas on; dropped when nobody does any more.
+    """A channel of an app with subscribers of deltas; dropped with the last of them.
 
     Once ``keyed``, messages without a conflation key are plain for good: clients look for bases by key from then on
     (spec: filters-deltas § 2.9, S6). A channel whose own settings name a path is keyed from the start, as clients may
@@ -56,10 +56,10 @@ class DeltaChannel:
         return self._key
 
     def first_number(self) -> int:
-        """The first number of keyed groups that begin now, or are told to somebody new: none was used before."""
+        """The first number of keyed groups that begin now, or are sent to a newcomer: none was used before."""
         return max(self.node.first_number(), self.next_number)
 
     def left_by_all(self) -> None:
-        """Nobody is on any track: what the numbers came to is kept for those who come back."""
+        """All tracks are empty: the numbers reached are kept for those who come back."""
         if self.keyed:
             self.node.remember(self._app_id, self.name, self.next_number)

@@ -13,18 +13,18 @@ _VALUES: Final = {digit: value for value, digit in enumerate(_DIGITS)}
 _MAX_NUMBER: Final = 2**32 - 1
 
 MAX_TARGET: Final = 16 * 1024 * 1024
-"""Bytes that `decode` makes at most, whatever a delta announces."""
+"""Bytes that `decode` makes at most, independent of what a delta announces."""
 
 _PART: Final = 64 * 1024
 _EVERY_OTHER_WORD: Final = int.from_bytes(b"\0\0\0\0\xff\xff\xff\xff" * (_PART // 8))
 
 
 class MalformedDeltaError(ValueError):
-    """The delta breaks the format, or was not made for this base; the text says where and how."""
+    """The delta breaks the format, or was not made for this base; the text names place and cause."""
 
 
 def encode(base: bytes, target: bytes) -> bytes:
-    """The delta that turns ``base``, whatever its last byte is, into ``target``."""
+    """The delta that turns ``base``, with any last byte, into ``target``."""
     parts = [_number(len(target)), b"\n"]
     for copied, start, count in match(base, target):
         if copied:

@@ -3,7 +3,7 @@
 
 A frame mostly differs from its base in a few short places. So the common start and the common end are found first, then
 for each of some differences the place shortly after it where both go on alike. Only what has changed more than that is
-looked up in an index of the base, unless it is large. The work is linear in the lengths, whatever the bytes.
+looked up in an index of the base, unless it is large. The work is linear in the lengths, for any bytes.
 """
 
 from __future__ import annotations

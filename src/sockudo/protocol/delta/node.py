@@ -19,19 +19,19 @@ _REMEMBERED: Final = 10_000
 
 
 class HoldsBase(Protocol):
-    """Whatever keeps a base and can do without it."""
+    """A holder of a base that can do without it."""
 
     base: bytes | None
 
 
 class DeltaNode:
-    """One per server process; ``unix_time`` tells the time that all nodes agree on.
+    """One per server process; ``unix_time`` returns the time that all nodes agree on.
 
     Numbers of keyed groups follow the clock
     ----------------------------------------
 
     Clients keep their bases when they connect again, here or to another node, and look them up by number. One that was
-    used before finds a wrong base; the .NET client takes the base with the highest number, whatever it is asked for. So
+    used before finds a wrong base; the .NET client takes the base with the highest number, not the named one. So
     the first number of a channel is made from the time: higher than all that were given out before, as long as no key
     gets more than 128 messages a second. For a channel that was faster and is left by all, the node remembers how far
     it came. The clock's numbers start again every 97 days (a random first number would be unlikely to collide,
@@ -49,7 +49,7 @@ class DeltaNode:
         # Least recently used first, with the size that was accounted.
         self._bases: dict[HoldsBase, int] = {}
         self._base_bytes = 0
-        # Deltas to the frame that is being said, by base and format; the base is kept so that its id stays its own. Of
+        # Deltas to the frame at hand, by base and format; the base is kept so that its id stays its own. Of
         # two targets, newest first: a frame has a text for JSON and one for the binary formats.
         self._encoded: list[tuple[bytes, dict[tuple[int, Algorithm], tuple[bytes, bytes]]]] = []
         self._ahead: dict[tuple[str, str], int] = {}
@@ -60,7 +60,7 @@ class DeltaNode:
         return self._base_bytes
 
     def encode(self, algorithm: Algorithm, base: bytes, target: bytes) -> bytes:
-        """The delta; made once for all that have the very same base when the very same frame is said."""
+        """The delta; made once for all that have the very same base when the very same frame is published."""
         known = next((deltas for known, deltas in self._encoded if known is target), None)
         if known is None:
             known = {}

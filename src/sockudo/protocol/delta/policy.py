@@ -59,7 +59,7 @@ class DeltaRequest(NamedTuple):
 
 
 def read_request(value: Any) -> DeltaRequest | None:
-    """The ``delta`` of the data of a subscribe; None when it says nothing."""
+    """The ``delta`` of the data of a subscribe; None when there is none."""
     if isinstance(value, bool):
         return DeltaRequest(value)
     if isinstance(value, str):
@@ -139,7 +139,7 @@ def wants_deltas(
 
 
 def has_one_base(client: str | None) -> bool:
-    """Whether the library keeps one base for a whole channel, whatever the conflation key
+    """Whether the library keeps one base for a whole channel, for all values of the conflation key
     (spec: filters-deltas § 2.9)."""
     return client in _WITH_ONE_BASE
 

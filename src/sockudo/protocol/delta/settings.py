@@ -54,7 +54,7 @@ class DeltaOptions:
 
 @dataclass(frozen=True, slots=True)
 class ChannelDelta:
-    """What an app says about deltas on a channel; None stands for what the server's options say.
+    """An app's settings of deltas on a channel; None stands for the server's options.
 
     ``enable_tags`` None means that the channel has no settings of its own, so that the server's tag filtering decides
     whether messages carry their tags (spec: filters-deltas § 1.10).
@@ -68,7 +68,7 @@ class ChannelDelta:
 
 
 INHERITED: Final = ChannelDelta()
-"""A channel that the app says nothing about."""
+"""A channel without settings of the app."""
 
 _DISABLED: Final = ChannelDelta(enabled=False)
 

@@ -4,13 +4,13 @@
 How many connections share one state
 ------------------------------------
 
-A `DeltaTrack` says every frame once, under one number, and makes at most one delta for it. A whole frame with its
-number is right for everybody. A delta is right for those who have the frame before it in its group: who joined the
-track before that frame was said, since from then on they got each frame of the group, the first of them whole. To be
-told whole twice first (spec: filters-deltas § 2.5), a connection must have joined before the last two frames of the
-group were said.
+A `DeltaTrack` numbers every frame once, and makes at most one delta for it. A whole frame with its
+number is right for all. A delta is right for those who have the frame before it in its group: who joined the
+track before that frame was published, since then they got each frame of the group, the first of them whole. To be
+sent whole twice first (spec: filters-deltas § 2.5), a connection must have joined before the last two frames of the
+group were published.
 
-So all that is to be known of a connection is its *place*, the number of frames that had been said when it joined. The
+So all that is to be known of a connection is its *place*, the number of frames that were published when it joined. The
 connections of a track stand in two crowds. The *settled* get deltas. *Newcomers* get a delta only when even the latest
 of them may have it. Once nothing stands against it newcomers are settled, the earliest first (`settle`). Who missed a
 frame, or does not know a base, joins anew (`rejoin`).
@@ -39,7 +39,7 @@ _NEVER: Final = -1
 class Said:
     """One frame as each crowd gets it, as payloads: ``settled`` and ``newcomers``.
 
-    Each is either ``full``, the very object, which is the frame with its metadata or the text that was said, which
+    Each is either ``full``, the very object, which is the frame with its metadata or the text that was published, which
     stands for the plain frame; or else a delta.
     """
 
@@ -113,14 +113,14 @@ class DeltaTrack:
         self._groups: dict[str | None, _Group] = {}
         self._keyed = False
         self._floor = 0
-        # How many frames were said.
+        # How many frames were published.
         self._place = 0
         self._newest = 0
-        # No newcomer can be settled before this many frames were said.
+        # No newcomer can be settled before this many frames were published.
         self._unsettled_until = 0
 
     def join(self, above: int = 0) -> int:
-        """The place of a connection that hears what is said from now on, as a newcomer.
+        """The place of a connection that receives frames from now on, as a newcomer.
 
         ``above`` is what `leave` returned for a connection that changes from another track of the channel.
         """
@@ -155,7 +155,7 @@ class DeltaTrack:
             self._drop(key)
 
     def sweep(self, now: float) -> None:
-        """Drops the groups that nothing was said in for twice the age at which a base is too old
+        """Drops the groups without a frame for twice the age at which a base is too old
         (spec: filters-deltas § 2.8)."""
         limit = now - 2 * self._channel.options.max_state_age_secs
         for key in [key for key, group in self._groups.items() if group.said_at <= limit]:
@@ -165,7 +165,7 @@ class DeltaTrack:
         """Newcomers whose place is at most the returned one are settled from now on, the caller moves them; -1: none.
 
         That is when they have the last two frames of each group there is. A group that goes on with a whole frame
-        anyway because its base is too old keeps nobody waiting.
+        anyway because its base is too old holds up no other.
         """
         if self._place < self._unsettled_until:
             return _NEVER
@@ -188,13 +188,13 @@ class DeltaTrack:
         shown: Frame | None = None,
         reduced: bytes | None = None,
     ) -> Said:
-        """Says a frame to all who have joined. ``text`` is its JSON, the same object for every track of the channel.
+        """Publishes a frame to all that joined. ``text`` is its JSON, the same object for every track of the channel.
 
         ``shown`` is the frame as subscribers see it, where that differs. Binary formats need ``reduced``, the frame's
         `reduced_text`, also the same object for every track; None when the frame has none.
         ``compress`` is false for what the publisher wants plain and for what is no ordinary message
         (rule 6 of spec: filters-deltas § 2.4).
-        Everything that the subscribers get live has to be said here, so that no base is wrong afterwards. ``now`` is
+        Everything that the subscribers get live has to pass here, so that no base is wrong afterwards. ``now`` is
         monotonic seconds.
         """
         target = reduced if self.reduced else text
@@ -247,7 +247,7 @@ class DeltaTrack:
     def _delta(
         self, group: _Group, frame: Frame, target: bytes, key: str | None, number: int, now: float
     ) -> bytes | None:
-        """The delta frame, where the rules of spec: filters-deltas § 2.5 allow one for anybody."""
+        """The delta frame, where the rules of spec: filters-deltas § 2.5 allow one for at least one connection."""
         options = self._channel.options
         base = group.base
         if (

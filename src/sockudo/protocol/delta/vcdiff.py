@@ -25,7 +25,7 @@ _COPY_MOST: Final = 18
 
 
 def encode(base: bytes, target: bytes) -> bytes:
-    """The delta that turns ``base``, whatever its last byte is, into ``target``; both below 2^31 bytes."""
+    """The delta that turns ``base``, with any last byte, into ``target``; both below 2^31 bytes."""
     data: list[bytes] = []
     instructions = bytearray()
     addresses = bytearray()

@@ -18,7 +18,7 @@ _MAX_OVERRUNS: Final = 3
 
 
 class Expression:
-    """One compiled expression. Whatever goes wrong with it is no match; the third exhausted budget in a row is final.
+    """One compiled expression. Any failure of it is no match; the third exhausted budget in a row is final.
 
     So is the third message in a row whose shared work ran out after this expression had taken much of it.
 

@@ -94,7 +94,7 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]
     def evaluate(self, tree: Node, document: Any, limit: int = WORK_UNITS) -> Any:
         """The value of the expression, which may share parts with the document, for at most ``limit`` units of work.
 
-        Raises BudgetExceededError, and whatever Python and the library raise for wrong types, unknown functions and
+        Raises BudgetExceededError, and what Python and the library raise for wrong types, unknown functions and
         wrong numbers of arguments.
         """
         self.budget.refill(limit)

@@ -27,10 +27,10 @@ __all__ = [
 ]
 
 MAX_EVENTS: Final = 64
-"""Whatever the configuration says."""
+"""Independent of the configuration."""
 
 MAX_EVENT_NAME: Final = 256
-"""Bytes, whatever the configuration says."""
+"""Bytes, independent of the configuration."""
 
 MAX_TAG_NODES: Final = 128
 MAX_TAG_DEPTH: Final = 16
@@ -46,7 +46,7 @@ MAX_TAG_VALUES: Final = 128
 """Different values of one node."""
 
 MAX_REPEATED_VALUES: Final = 512
-"""Values of one node, repetitions included: what is looked at before they are told apart."""
+"""Values of one node, repetitions included: what is looked at before duplicates are removed."""
 
 MAX_EXPRESSION: Final = 4096
 """Bytes."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MessageView", "ProjectionError", "is_filterable"]
 
-# What clients keep their member lists and counts by, whatever else they want to hear.
+# What clients keep their member lists and counts by: delivered with every filter.
 _NEVER_FILTERED: Final = frozenset(
     f"pusher_internal:{event}" for event in ("member_added", "member_removed", "presence_update", "subscription_count")
 )
@@ -81,7 +81,7 @@ class MessageView:
             return number
 
     def document(self) -> dict[str, Any]:
-        """What expressions see of the message (spec: filters-deltas § 1.5), decoded JSON that nobody alters.
+        """What expressions see of the message (spec: filters-deltas § 1.5), decoded JSON that is never altered.
 
         Raises ProjectionError when it is larger than `MAX_DOCUMENT` or has what JSON or expressions do not allow.
         """
@@ -153,7 +153,7 @@ def _headers(headers: Any) -> dict[str, Any]:
 
 
 def _action(headers: dict[str, Any]) -> str | None:
-    """The word for what a versioned message does, as the server's own header says it (spec: filters-deltas § 1.5)."""
+    """The word for what a versioned message does, as in the server's own header (spec: filters-deltas § 1.5)."""
     action = headers.get("sockudo_action")
     if not isinstance(action, str):
         return None

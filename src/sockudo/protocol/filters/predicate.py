@@ -76,7 +76,7 @@ class SharedPredicates:
     def share(self, predicate: Predicate) -> Predicate:
         """The predicate to keep in place of this equal one.
 
-        A tripped one is not handed out again: whoever had it keeps it, whoever subscribes from now on gets a new start.
+        A tripped one is not handed out again: its subscribers keep it, later ones get a new start.
         """
         known = self._living.get(predicate.id)
         if known is not None and not known.tripped:

@@ -1,4 +1,4 @@
-"""How much all expressions may do for one message, whoever subscribed with them.
+"""How much all expressions may do for one message, of all subscriptions together.
 
 An expression has a budget of its own, and a message may meet any number of expressions, so the two bounds are
 separate. The work on one message is divided into a part that every evaluation begins with, a small allowance each, and

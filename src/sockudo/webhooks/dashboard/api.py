@@ -28,7 +28,7 @@ from sockudo.webhooks.operations import NO_DELIVERIES, Replay, delivery_page, de
 __all__ = ["TEST_EVENT", "api_routes", "deliveries_asked"]
 
 TEST_EVENT = "channel_occupied"
-"""The event of an example that nobody has chosen."""
+"""The default event of an example."""
 
 _WEBHOOKS = "/dashboard/api/v1/webhooks"
 

@@ -206,7 +206,7 @@ def _removing(area: WebhookArea) -> Answer:
 def _not_saved(
     area: WebhookArea, request: Request, app: App, index: int | None, kept: Form, refusal: SockudoError
 ) -> Response:
-    """The form as it was filled in. After somebody else's change an index may mean another webhook, or none: the form
+    """The form as it was filled in. After another operator's change an index means another webhook, or none: the form
     is for the one that has the address from before, else for a new one.
     """
     text = failure_text(refusal)
@@ -221,7 +221,7 @@ def _not_saved(
 
 
 def _not_removed(area: WebhookArea, request: Request, app: App, refusal: SockudoError) -> Response:
-    """The list: as it is now where somebody else was faster, since an index may mean another webhook then."""
+    """The list: as it is now where another operator was faster, since an index may mean another webhook then."""
     if refusal.spec in (errors.APP_CHANGED, errors.ENDPOINT_NOT_FOUND):
         text = f"{refusal.text}. These are its webhooks as they are now."
         return _list_page(area, request, app_of(area.board, app.id).record, error=text, status=412)

@@ -78,7 +78,7 @@ def of_app(area: WebhookArea, app: LiveApp) -> AppEndpoints:
 
 
 class Found(NamedTuple):
-    """A page of endpoints, and what is said about those of the record that are not used."""
+    """A page of endpoints, and the warnings about those of the record that are not used."""
 
     page: Page[dict[str, Any]]
     ignored: list[str]
