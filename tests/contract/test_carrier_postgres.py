@@ -6,9 +6,11 @@ import asyncio
 import os
 import secrets
 import signal
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,12 +22,14 @@ from sockudo.drivers.carriers.postgres import PostgresCarrier
 from sockudo.storage.postgres_connection import PostgresConnection
 from support.carriers import Heard
 from support.databases import DatabaseServer, postgres_server
+from support.forked import ForkedProcess
 from support.pgbouncer import pgbouncer
 from support.ports import free_port
 from support.waiting import wait_until
 
 TOPIC = "c:app:room"
 LONG = bytes(9_000)
+CHILD = Path(__file__).parent / "carrier_child.py"
 
 Opened = tuple[PostgresCarrier, Heard]
 Open = Callable[..., AbstractAsyncContextManager[Opened]]
@@ -215,3 +219,27 @@ async def test_one_whose_loop_stands_still_is_cut_off_and_comes_back(opened: Ope
         time.sleep(0.2)
         await exchange(a, a, heard)
         assert heard.links == ["up", "down", "up"]
+
+
+async def test_a_process_that_is_stopped_does_not_hold_the_queue_of_the_server(
+    opened: Open, postgres: DatabaseServer, prefix: str
+) -> None:
+    place = msgspec.json.encode(postgres.postgres).decode()
+    with ForkedProcess([place, prefix], program=CHILD, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        pid = int(child.stdout.readline())
+        child.send_signal(signal.SIGSTOP)
+        async with opened(mode="notify") as (a, heard):
+            await a.subscribe("all")
+            deadline = time.monotonic() + 60
+            while postgres.execute(f"SELECT 1 FROM pg_stat_activity WHERE pid = {pid}"):  # noqa: S608
+                assert time.monotonic() < deadline
+                # More than the system holds for a reader that does not read.
+                for _ in range(1_000):
+                    a.publish("all", bytes(5_000))
+                    if not len(a._outbox) % 30:
+                        await asyncio.sleep(0)
+                await asyncio.sleep(0.1)
+            count = len(heard.payloads)
+            a.publish("all", b"last")
+            await heard.until(lambda heard: len(heard.payloads) > count, 30)

@@ -115,7 +115,8 @@ def publish_line(subject: bytes, payload: bytes) -> bytes:
 def subject_of(prefix: str, topic: str) -> bytes:
     """The subject of a topic: ``c:app:room.1`` is ``{prefix}.c.YXBw.cm9vbS4x``, another one for each topic.
 
-    Names of apps and channels have characters that mean something in a subject, so they come in base64url.
+    Names of apps and channels have characters that mean something in a subject, so they come in base64url
+    (spec: platform § 10.11).
     """
     kind, *names = topic.split(":", 2)
     first = kind if _PLAIN.fullmatch(kind) else f"_{_coded(kind)}"

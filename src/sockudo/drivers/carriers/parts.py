@@ -1,4 +1,6 @@
-"""Payloads that are longer than a broker lets pass: sent in parts, and joined where they arrive."""
+"""Payloads that are longer than a broker lets pass: sent in parts, and joined where they arrive
+(spec: platform § 10.11).
+"""
 
 from __future__ import annotations
 

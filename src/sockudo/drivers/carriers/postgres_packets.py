@@ -1,4 +1,5 @@
-"""What nodes send to each other through PostgreSQL, as texts of notifications and bodies of rows. No IO.
+"""What nodes send to each other through PostgreSQL, as texts of notifications and bodies of rows. No IO
+(spec: platform § 10.11).
 
 A packet is a list of topics with their payloads. Short ones are in the notification itself, in base64; longer ones are
 a row, and the notification names it: ``sender.number.kind.rest``. Packets of one sender are numbered in the order in
