@@ -201,3 +201,56 @@ async def test_a_server_that_is_alone_on_a_database_keeps_nodes_out(tmp_path: Pa
         assert caught.value.text.startswith(f"Same store, not joined: pid {os.getpid()} on ")
     finally:
         await place.release()
+
+
+# ---- following all ----
+
+
+async def test_a_tail_shows_what_happens_on_every_node(pair: Pair) -> None:
+    told: list[dict[str, object]] = []
+
+    async def follow() -> None:
+        async for event, data in pair.backends[0].inspect():
+            if event == "entries":
+                told.extend(data["entries"])
+
+    def seen(**wanted: object) -> bool:
+        return any(all(entry.get(name) == value for name, value in wanted.items()) for entry in told)
+
+    following = asyncio.create_task(follow())
+    await asyncio.sleep(0.6)
+    one, two = await pair.client(0), await pair.client(1)
+    await one.subscribe("news")
+    await two.subscribe("news")
+    await pair.backends[1].publish("news", "tide", {"height": 3})
+    for _ in range(100):
+        if seen(kind="message") and seen(kind="subscribed", node="node-a"):
+            break
+        await asyncio.sleep(0.05)
+    following.cancel()
+    for node in ("node-a", "node-b"):
+        assert seen(kind="subscribed", channel="news", node=node)
+    messages = [entry for entry in told if entry["kind"] == "message"]
+    assert [(entry["node"], entry["event"], entry["source"]) for entry in messages] == [("node-b", "tide", "api")]
+
+
+async def test_who_watches_a_user_sees_what_another_node_published_for_it(pair: Pair) -> None:
+    told: list[dict[str, object]] = []
+    client = await pair.client(1)
+    await client.signin("ana")
+    await client.subscribe("news")
+
+    async def follow() -> None:
+        async for event, data in pair.backends[0].inspect(user_id="ana", kinds="message"):
+            if event == "entries":
+                told.extend(data["entries"])
+
+    following = asyncio.create_task(follow())
+    await asyncio.sleep(0.6)
+    await pair.backends[0].publish("news", "tide", {"height": 3})
+    for _ in range(100):
+        if told:
+            break
+        await asyncio.sleep(0.05)
+    following.cancel()
+    assert [(entry["node"], entry["event"]) for entry in told] == [("node-b", "tide")]

@@ -44,8 +44,8 @@ def tail(
 ) -> None:
     """Show what happens in an app until Ctrl-C: connects, subscribes, messages, webhooks, closes, and every refusal.
 
-    A refusal comes with its likely cause and, the first time, with what to do. It is of one server: behind a load
-    balancer, name each with --url.
+    A refusal comes with its likely cause and, the first time, with what to do. Joined nodes show what happens on all of
+    them, each with its name; servers that are not joined are named one by one with --url.
     """
     import asyncio
 

@@ -25,7 +25,7 @@ _EXAMPLES: Final = 5
 
 
 def inspector_routes(edge: Edge, tails: Tails) -> list[Route]:
-    """The event stream of an app and its recent problems; both signed, and of this node alone."""
+    """The event stream of an app, on all nodes, and its recent problems on this one; both signed."""
 
     async def stream(request: Request) -> Response:
         app = await authenticated(edge, request)

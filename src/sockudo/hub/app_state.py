@@ -255,9 +255,13 @@ class AppState:
 
 
 class Published(NamedTuple):
-    """A message is about to be delivered. ``sender`` and ``exclude`` are sockets; a backend's message has no sender."""
+    """A message is about to be delivered. ``sender`` and ``exclude`` are sockets; a backend's message has no sender.
+
+    ``received``: it was accepted by another node, which has an event of its own.
+    """
 
     state: AppState
     frame: Frame
     exclude: str | None
     sender: str | None
+    received: bool = False

@@ -90,6 +90,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     # Of a connection that was lost: for how many seconds nothing had come from the client.
     silent: int | None = None
     shared_cause: str | None = None
+    # Of joined nodes: the name of the one where it happened.
+    node: str | None = None
 
     def for_app(self) -> Entry:
         """The entry as a holder of the app's secret may see it, who need not be an operator of the server."""

@@ -209,19 +209,23 @@ class Inspector:
     # ---- messages ----
 
     def _published(self, event: Published) -> None:
-        state, frame, exclude, sender = event
+        state, frame, exclude, sender, received = event
         channel = frame.channel or ""
         to_user = channel.removeprefix(USER_CHANNEL_PREFIX) if channel.startswith(USER_CHANNEL_PREFIX) else None
         entry: Entry | None = None
         source = state.connection(sender)
         for watcher in self._watchers:
-            if not watcher.selection.hears(state, channel, source, to_user):
+            selection = watcher.selection
+            # What another node accepted is shown there, but to those who watch somebody who is here.
+            if received and selection.socket_id is None and selection.user_id is None:
+                continue
+            if not selection.hears(state, channel, source, to_user):
                 continue
             if watcher.full:
                 watcher.skip()
                 continue
             if entry is None:
-                entry = self._message(state, frame, exclude, source, to_user)
+                entry = self._message(state, frame, exclude, source, to_user, received=received)
             watcher.put(entry)
 
     def _message(
@@ -231,6 +235,8 @@ class Inspector:
         exclude: str | None,
         sender: Connection | None,
         to_user: str | None,
+        *,
+        received: bool,
     ) -> Entry:
         channel = frame.channel or ""
         data = _data_text(frame)
@@ -245,7 +251,7 @@ class Inspector:
             sender.peer.address if sender is not None else None,
             event=frame.event,
             cause=None if recipients or to_user is not None else similar_channel(state, channel),
-            source="api" if sender is None else "client",
+            source="client" if sender is not None else None if received else "api",
             recipients=recipients,
             bytes=len(data),
             data=data[:_SHOWN_DATA].decode("utf-8", "replace"),

@@ -167,3 +167,5 @@ def _marks(entry: Entry) -> Iterator[str]:
         yield str(entry.code)
     if entry.error is not None:
         yield entry.error
+    if entry.node is not None:
+        yield f"on {entry.node}"

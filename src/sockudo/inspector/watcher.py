@@ -100,9 +100,9 @@ class Watcher:
         if len(self._entries) == 1:
             self._wake()
 
-    def skip(self) -> None:
-        """Counts an entry that was not even made, because there is no room."""
-        self._skipped += 1
+    def skip(self, count: int = 1) -> None:
+        """Counts entries that were not even made, because there is no room."""
+        self._skipped += count
 
     def take(self, limit: int) -> tuple[list[Entry], int]:
         """The oldest entries, at most ``limit``, and how many were skipped behind the last of all that is here.

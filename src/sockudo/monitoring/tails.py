@@ -11,6 +11,7 @@ from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.inspector import Entry, Inspector, Selection, Watcher
 from sockudo.inspector.lines import line_of
+from sockudo.monitoring.elsewhere import Elsewhere
 from sockudo.monitoring.event_stream import EventStream, OpenStreams, event_text
 
 __all__ = ["AT_MOST", "AT_MOST_OF_APP", "Tails"]
@@ -25,10 +26,14 @@ _CAPACITY: Final = 1000
 
 
 class Tails:
-    """Opens streams of entries and knows those that are open. ``draining`` says that the server is about to stop."""
+    """Opens streams of entries and knows those that are open. ``draining`` says that the server is about to stop.
 
-    def __init__(self, inspector: Inspector, draining: Callable[[], bool]) -> None:
+    With ``elsewhere`` the entries are those of all nodes, each with the name of its own.
+    """
+
+    def __init__(self, inspector: Inspector, draining: Callable[[], bool], elsewhere: Elsewhere | None = None) -> None:
         self._inspector = inspector
+        self._elsewhere = elsewhere
         self._draining = draining
         self._open: OpenStreams[_Tail] = OpenStreams()
 
@@ -53,7 +58,18 @@ class Tails:
             raise errors.DRAINING(retry_after=1)
         self._check_room(selection.app_id if of_app else None)
         watcher = self._inspector.watch(selection, _nothing, _CAPACITY)
-        return self._open.open(_Tail(self, watcher, refuse, of_app, with_lines), watcher.close)
+        stop = _nothing if self._elsewhere is None else self._elsewhere.follow(watcher)
+
+        def end() -> None:
+            stop()
+            watcher.close()
+
+        return self._open.open(_Tail(self, watcher, refuse, of_app, with_lines), end)
+
+    @property
+    def here(self) -> str | None:
+        """The name of this node, where there can be others."""
+        return None if self._elsewhere is None else self._elsewhere.here
 
     @property
     def ending(self) -> bool:
@@ -111,6 +127,9 @@ class _Tail:
         return text + event_text("end", msgspec.json.encode({"error": reason.spec.slug, "text": reason.text})), True
 
     def _values(self, entries: list[Entry]) -> list[Any]:
+        here = self._tails.here
+        if here is not None:
+            entries = [entry if entry.node else msgspec.structs.replace(entry, node=here) for entry in entries]
         if self.of_app:
             entries = [entry.for_app() for entry in entries]
         if not self._with_lines:

@@ -251,7 +251,7 @@ class Publisher:
         history = self.history.if_open
         if policy is None or history is None:
             now = self._clock.monotonic()
-            self._deliver_here(state, frame, channel_kind(channel), message.exclude, message.compress, now)
+            self._deliver_received(state, frame, message.exclude, message.compress, now)
             return
         deliver = partial(self._deliver_stored, state, frame, policy, message.exclude, message.compress)
         place = Position(frame.stream_id or "", frame.serial or 0)
@@ -275,6 +275,12 @@ class Publisher:
     ) -> None:
         now = self._clock.monotonic()
         _keep(state, frame, policy.recovery, place, now)
+        self._deliver_received(state, frame, exclude, compress, now)
+
+    def _deliver_received(self, state: AppState, frame: Frame, exclude: str | None, compress: bool, now: float) -> None:
+        """Delivers what another node accepted."""
+        if self._on_published:
+            self._hub.observers.emit(Published(state, frame, exclude, None, received=True))
         self._deliver_here(state, frame, channel_kind(frame.channel or ""), exclude, compress, now)
 
     def _stored_by(self, app_id: str, channel: str) -> StreamPolicy | None:

@@ -161,7 +161,7 @@ class Server:
         self._tracing = start_tracing(os.environ, settings.instance.process_id)
         tracer = None if self._tracing is None else self._tracing.tracer
         self.services = services = Services(settings, self.clock, tracer, self._network, self._carrier)
-        self.tails = Tails(services.gateway.inspector, lambda: services.gateway.draining)
+        self.tails = Tails(services.gateway.inspector, lambda: services.gateway.draining, services.elsewhere)
         self._stack.push_async_callback(self.tails.close)
         self.health = self._health_checks()
         self._build_edge(tracer)

@@ -43,6 +43,7 @@ from sockudo.hub.view import HubView
 from sockudo.inspector import Inspector
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
+from sockudo.monitoring.elsewhere import Elsewhere
 from sockudo.protocol.delta import Algorithm, DeltaNode, DeltaOptions
 from sockudo.protocol.frames import Frame
 from sockudo.publishing import EventApi, Publisher
@@ -162,6 +163,7 @@ class Services:
             _publish_options(settings),
         )
         router.on_item(Message, publisher.receive)
+        self.elsewhere = Elsewhere(self.bus, self.membership, router, inspector)
         router.on_item(AppsChanged, self._apps_changed)
         answer_orders(router, self.gateway, self.revocations)
         self.wings = (webhook_wing(self.webhooks, settings.queue.driver), push_wing(self.push))
@@ -193,6 +195,7 @@ class Services:
 
     async def close(self) -> None:
         """Ends everything, from the top down: what is closed may still use what is closed later."""
+        await self.elsewhere.close()
         await self.bus.close()
         await end_tasks(self._tasks)
         self._recorders.close()
