@@ -172,6 +172,25 @@ def test_a_rolling_restart_refuses_no_connection_and_tells_old_clients_to_come_a
     assert knocking.refused == []
 
 
+def test_the_command_replaces_the_workers(tmp_path: Path) -> None:
+    def restart(folder: Path, code: int) -> subprocess.CompletedProcess[str]:
+        command = ["restart", "--data-dir", str(folder)]
+        return commands.run(command, env={"PATH": "/usr/bin:/bin"}, cwd=tmp_path, code=code)
+
+    with started({"drain_window": 0}) as server:
+        data, before = server.folder / "data", workers(server)
+        assert f"All workers of the server, pid {server.process.pid} on" in restart(data, 0).stdout
+        assert not set(before) & set(workers(server))
+        before = workers(server)
+        rewrite(server, prot=1)
+        assert "those that there were go on" in restart(data, 1).stderr
+        assert workers(server) == before
+    assert "No server uses" in restart(data, 1).stderr
+    with start_server() as alone:
+        assert "is one process" in restart(alone.folder / "data", 1).stderr
+        assert alone.exit_code is None
+
+
 def test_what_needs_a_restart_is_taken_over_by_new_workers() -> None:
     with started({"drain_window": 0}) as server:
         port = free_port()

@@ -23,6 +23,7 @@ from sockudo.cli.groups import CommandTable, CommandWing, examples_with
 from sockudo.cli.listen import listen
 from sockudo.cli.outcome import EXIT_CODES
 from sockudo.cli.publish import publish
+from sockudo.cli.restart import RESTART_EXIT_CODES, restart
 from sockudo.cli.tail import tail
 from sockudo.cli.version import version
 from sockudo.server.serve import serve
@@ -46,7 +47,7 @@ _GROUPS: Final = {
 
 
 _PANELS: Final = {
-    "Run a server": ("serve", "config", "apps", "dashboard", "nodes", "backup", "restore"),
+    "Run a server": ("serve", "restart", "config", "apps", "dashboard", "nodes", "backup", "restore"),
     "Publish and listen": ("publish", "listen", "channels", "history", "token"),
     "Webhooks and notifications": ("webhooks", "push"),
     "Find what is wrong": ("doctor", "tail", "explain", "version"),
@@ -139,6 +140,11 @@ for _command, _example in (
 ):
     _epilog = examples_with(BACKUP_EXIT_CODES)(_example)
     app.command(epilog=_epilog, rich_help_panel=_panel(_command.__name__))(_command)
+
+app.command(
+    epilog=examples_with(RESTART_EXIT_CODES)("sockudo restart --config /etc/sockudo/sockudo.toml"),
+    rich_help_panel=_panel("restart"),
+)(restart)
 
 app.command(
     epilog=examples_with(DOCTOR_EXIT_CODES)(

@@ -13,12 +13,11 @@ import traceback
 from collections.abc import Callable
 from typing import Final, Generic, NoReturn, TypeVar
 
+from sockudo.cli.restart import RESTART_SIGNAL
 from sockudo.server.worker import LONGEST_MESSAGE
 
-__all__ = ["RESTART_SIGNAL", "SIGNALS", "ForkedWorker"]
+__all__ = ["SIGNALS", "ForkedWorker"]
 
-RESTART_SIGNAL: Final = signal.SIGUSR2
-"""Asks a supervisor to replace its workers."""
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, RESTART_SIGNAL, signal.SIGCHLD)
 """What a supervisor handles."""
 # They come to a whole group of processes, a terminal's for example, and mean the supervisor.

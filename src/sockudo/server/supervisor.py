@@ -26,10 +26,11 @@ from typing import Final
 import structlog
 
 from sockudo.base.version import __version__
+from sockudo.cli.restart import RESTART_SIGNAL
 from sockudo.config import ConfigError, Loaded, Settings, reloadable_changes, reloaded
 from sockudo.edge.listeners import ListenError
 from sockudo.errors import SockudoError
-from sockudo.server.forked import RESTART_SIGNAL, SIGNALS, ForkedWorker
+from sockudo.server.forked import SIGNALS, ForkedWorker
 from sockudo.server.listening import Listening
 from sockudo.server.logs import configure_logs
 from sockudo.server.worker import LEAVE, LONGEST_MESSAGE, PING, PONG, READY, RELOAD, STOP, WorkerPlace
