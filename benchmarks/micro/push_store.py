@@ -33,7 +33,7 @@ from sockudo.push.records import (
     PublishStatus,
     Target,
 )
-from sockudo.push.stores.sql import MemoryPushStore, mysql_push, postgres_push, sqlite_push
+from sockudo.push.stores.sql import MemoryPushStore, server_push, sqlite_push
 from support.databases import mariadb_server, postgres_server
 
 NOW = 1_767_225_600_000
@@ -50,10 +50,10 @@ def opened(kind: str) -> Iterator[PushStore]:
             yield sqlite_push(folder)
     elif kind == "postgres":
         with postgres_server() as server:
-            yield postgres_push(server.postgres)
+            yield server_push(server.postgres)
     else:
         with mariadb_server() as server:
-            yield mysql_push(server.mysql)
+            yield server_push(server.mysql)
 
 
 async def accept(store: PushStore, number: int) -> None:

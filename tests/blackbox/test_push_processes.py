@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sockudo.push.stores.sql import postgres_push
+from sockudo.push.stores.sql import server_push
 from support.databases import DatabaseServer
 from support.push_ground import ground, numbers, registered, tokens
 from support.redis import PASSWORD, RedisProcess
@@ -46,7 +46,7 @@ def _shared(queue: str, postgres: DatabaseServer, redis: RedisProcess, unique: s
 
 def _register(postgres: DatabaseServer, unique: str, count: int) -> None:
     """Devices on a channel, in the store that the processes have in common."""
-    registered(postgres_push(postgres.postgres), tokens(count, unique), channel=unique, name=unique)
+    registered(server_push(postgres.postgres), tokens(count, unique), channel=unique, name=unique)
 
 
 @pytest.mark.parametrize("queue", ["postgres", "redis"])

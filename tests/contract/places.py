@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Final, Self
 from msgspec import structs
 
 from sockudo.config.sections import (
-    HistoryMysql,
     HistoryPostgres,
     HistorySqlite,
     Mysql,
@@ -20,19 +19,20 @@ from sockudo.config.sections import (
     RedisAccess,
     RedisServer,
     RedisTls,
+    SqlDatabase,
 )
 from sockudo.drivers import MemoryHistoryStore
-from sockudo.drivers.sql import SqlHistoryStore, mysql_history, postgres_history, sqlite_history
+from sockudo.drivers.sql import SqlHistoryStore, server_history, sqlite_history
 from sockudo.drivers.sql import history as history_tables
 from sockudo.hub.streams.ports import HistoryStore
 from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import Job, JobQueue, Lease, ListedJobQueue, QueueSpec
 from sockudo.jobs.redis import RedisJobQueue
-from sockudo.jobs.sql import mysql_jobs, postgres_jobs, sqlite_jobs
+from sockudo.jobs.sql import server_jobs, sqlite_jobs
 from sockudo.push.messages import PUSH_QUEUE, Stage
 from sockudo.push.stores import sql as push_tables_of
 from sockudo.push.stores.schema import push_tables
-from sockudo.push.stores.sql import MemoryPushStore, SqlPushStore, mysql_push, postgres_push, sqlite_push
+from sockudo.push.stores.sql import MemoryPushStore, SqlPushStore, server_push, sqlite_push
 from support.databases import DatabaseServer, empty_file
 from support.redis import RedisProcess
 from support.waiting import wait_until
@@ -154,9 +154,7 @@ class Place(_TablesPlace):
     def make_sql(self, *, timeout_ms: int = 5000, synchronous: str = "full") -> SqlHistoryStore:
         if self.server is None:
             return sqlite_history(self.folder, HistorySqlite(self.prefix, timeout_ms, synchronous))
-        if self.kind == "postgres":
-            return postgres_history(self.server.postgres, HistoryPostgres(self.prefix, timeout_ms))
-        return mysql_history(self.server.mysql, HistoryMysql(self.prefix, timeout_ms))
+        return server_history(self.server.database, HistoryPostgres(self.prefix, timeout_ms))
 
 
 _PUSH_NAMES: Final = [table.name.removeprefix("pushing_") for table in vars(push_tables("pushing")).values()]
@@ -178,11 +176,8 @@ class PushPlace(_TablesPlace):
         """With another way to its server where there are changes."""
         if self.server is None:
             return sqlite_push(self.folder, timeout_ms=timeout_ms)
-        if self.kind == "postgres":
-            postgres = structs.replace(self.server.postgres, **changes)
-            return postgres_push(postgres, prefix=self.prefix, timeout_ms=timeout_ms)
-        mysql = structs.replace(self.server.mysql, **changes)
-        return mysql_push(mysql, prefix=self.prefix, timeout_ms=timeout_ms)
+        server = structs.replace(self.server.database, **changes)
+        return server_push(server, prefix=self.prefix, timeout_ms=timeout_ms)
 
 
 class QueuePlace(_Place):
@@ -223,10 +218,8 @@ class QueuePlace(_Place):
     def make(self, *, timeout_ms: int = 5000) -> ListedJobQueue:
         """A queue that was not started."""
         match self.server:
-            case Postgres():
-                return postgres_jobs(self.spec, self.server, timeout_ms=timeout_ms)
-            case Mysql():
-                return mysql_jobs(self.spec, self.server, timeout_ms=timeout_ms)
+            case SqlDatabase():
+                return server_jobs(self.spec, self.server, timeout_ms=timeout_ms)
             case RedisServer():
                 access = RedisAccess(self.server, RedisTls(), "database.redis")
                 return RedisJobQueue(self.spec, access, prefix=self.prefix, timeout_ms=timeout_ms)

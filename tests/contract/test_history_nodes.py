@@ -29,8 +29,8 @@ from contract.history import (
 from contract.places import Place, end_connections, server_of
 from sockudo import errors
 from sockudo.base.stream_records import Append, Committed, Position, Retained, Retention
-from sockudo.config.sections import HistoryMysql, HistoryPostgres, Postgres
-from sockudo.drivers.sql import SqlHistoryStore, mysql_history, postgres_history
+from sockudo.config.sections import HistoryPostgres, Postgres
+from sockudo.drivers.sql import SqlHistoryStore, server_history
 from sockudo.drivers.sql.history import FILE_NAME
 from sockudo.hub.streams.ports import HistoryStore, OutcomeUnknown
 from support.databases import PASSWORD
@@ -450,9 +450,7 @@ async def test_what_the_database_cannot_hold_is_the_publishers_fault(remote: Pla
 def with_changes(place: Place, **changes: Any) -> SqlHistoryStore:
     """A store with another way to its server."""
     database = structs.replace(server_of(place).database, **changes)
-    if isinstance(database, Postgres):
-        return postgres_history(database, HistoryPostgres(place.prefix, 2000))
-    return mysql_history(database, HistoryMysql(place.prefix, 2000))
+    return server_history(database, HistoryPostgres(place.prefix, 2000))
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from sockudo.push.ports import PushStore
 from sockudo.push.records import Counters
 from sockudo.push.stores.rules import stored_key
 from sockudo.push.stores.schema import STEPS
-from sockudo.push.stores.sql import FILE_NAME, SqlPushStore, postgres_push
+from sockudo.push.stores.sql import FILE_NAME, SqlPushStore, server_push
 from support.databases import PASSWORD, DatabaseServer
 from support.forked import ForkedProcess
 from support.push_stores import (
@@ -156,7 +156,7 @@ async def test_names_are_sorted_byte_by_byte_whatever_the_database_sorts_by(post
     how = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'und-u-ks-level2' LOCALE 'C'"
     postgres.execute("DROP DATABASE IF EXISTS sorted", f"CREATE DATABASE sorted {how}")
     names = ["b", "a", "B", "A", "é", "-", "a b", "ab"]
-    store = postgres_push(structs.replace(postgres.postgres, database="sorted"))
+    store = server_push(structs.replace(postgres.postgres, database="sorted"))
     await store.start()
     try:
         for name in names:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from sockudo.cli.outcome import ExitCode, fail, note
+from sockudo.config.databases import database_of
 
 if TYPE_CHECKING:
     from sockudo.config import Settings
@@ -118,7 +119,7 @@ def _elsewhere(settings: Settings) -> Iterator[str]:
         "notifications that wait": settings.push.queue_driver,
     }
     for what, driver in drivers.items():
-        if driver in ("pgsql", "postgres", "mysql", "redis", "redis-cluster"):
+        if driver in ("redis", "redis-cluster") or database_of(driver) is not None:
             yield f"{what}, which are in {driver}"
 
 

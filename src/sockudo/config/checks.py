@@ -8,6 +8,7 @@ from typing import Any
 
 from sockudo.config import origins
 from sockudo.config.app_choice import DEV_APP, is_loopback
+from sockudo.config.databases import DATABASES, DatabaseKind
 from sockudo.config.draft import Draft
 from sockudo.config.schema import APPS, declared
 from sockudo.config.sections.redis import useless_redis_url
@@ -108,8 +109,8 @@ def _check_unix_socket(draft: Draft) -> None:
 def _check_pools(draft: Draft) -> None:
     if not _value(draft, "database_pooling.enabled"):
         return
-    for server in ("postgres", "mysql"):
-        least, most = _bound(draft, server, "min"), _bound(draft, server, "max")
+    for kind in DATABASES:
+        least, most = _bound(draft, kind, "min"), _bound(draft, kind, "max")
         if _value(draft, least) > _value(draft, most):
             draft.problems.append(
                 f"{_place(draft, least, most)}: {least} = {_value(draft, least)} is more than "
@@ -117,8 +118,8 @@ def _check_pools(draft: Draft) -> None:
             )
 
 
-def _bound(draft: Draft, server: str, bound: str) -> str:
-    own = f"database.{server}.pool_{bound}"
+def _bound(draft: Draft, kind: DatabaseKind, bound: str) -> str:
+    own = f"{kind.section}.pool_{bound}"
     return f"database_pooling.{bound}" if _value(draft, own) is None else own
 
 

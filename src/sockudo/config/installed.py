@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from sockudo.config.databases import DATABASES, database_of
 from sockudo.config.problems import ConfigError
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["driver_missing", "how_to_install", "missing_drivers"]
 
-_MODULES: Final = {"postgres": ("PostgreSQL", "psycopg"), "mysql": ("MySQL", "pymysql"), "redis": ("Redis", "redis")}
+_MODULES: Final = {"redis": ("Redis", "redis"), **{kind.extra: (kind.name, kind.module) for kind in DATABASES}}
 
 
 def driver_missing(extra: str) -> ConfigError:
@@ -40,6 +41,7 @@ def _extras(settings: Settings) -> Iterator[str]:
     if settings.history.enabled:
         drivers.append(settings.history.backend)
     for driver in (*drivers, settings.adapter.driver):
-        extra = {"pgsql": "postgres", "redis-cluster": "redis"}.get(driver, driver)
-        if extra in _MODULES:
-            yield extra
+        if (database := database_of(driver)) is not None:
+            yield database.extra
+        elif driver in ("redis", "redis-cluster"):
+            yield "redis"

@@ -13,6 +13,7 @@ from sockudo import errors
 from sockudo.base.version import __version__
 from sockudo.client.failures import ApiError, UnreachableError
 from sockudo.client.signing import signed_target
+from sockudo.config.databases import database_of
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
 from sockudo.doctor.machine import Process
@@ -338,6 +339,6 @@ def _queue_place(deployment: Deployment) -> str:
         return "Look whether Redis answers, or whether webhooks.sqlite3 in data_dir can be written."
     if settings.queue.driver in ("redis", "redis-cluster"):
         return f"Look whether Redis answers at {settings.redis_of_queue(settings.queue.driver).place}."
-    if settings.queue.driver in ("postgres", "mysql"):
-        return f"Look whether the database of database.{settings.queue.driver} answers and can be written."
+    if (database := database_of(settings.queue.driver)) is not None:
+        return f"Look whether the database of {database.section} answers and can be written."
     return f"Look whether webhooks.sqlite3 in {settings.data_dir} can be written, and whether the disk is full."

@@ -10,6 +10,7 @@ from typing import Final
 
 from sockudo.client.failures import network_reason
 from sockudo.config import ConfigError, Settings
+from sockudo.config.databases import DATABASES
 from sockudo.config.installed import driver_missing
 from sockudo.config.sections import RedisAccess, SqlDatabase
 from sockudo.doctor.deployment import Deployment
@@ -82,11 +83,9 @@ def _servers(settings: Settings) -> Iterator[Server]:
     drivers.add(settings.queue.driver)
     if settings.history.enabled:
         drivers.add(settings.history.backend)
-    database = settings.database
-    if drivers & {"pgsql", "postgres"}:
-        yield _sql("PostgreSQL", "database.postgres", database.postgres)
-    if "mysql" in drivers:
-        yield _sql("MySQL", "database.mysql", database.mysql)
+    for kind in DATABASES:
+        if drivers & {*kind.drivers}:
+            yield _sql(kind.name, kind.section, kind.server(settings))
     for driver in ("redis", "redis-cluster"):
         if driver in (settings.queue.driver, settings.push.queue_driver):
             yield _redis(settings.redis_of_queue(driver))

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sockudo.apps.ports import AppStore
 from sockudo.auth.ports import RevocationStore
 from sockudo.config import Settings
 from sockudo.config.apps import App
+from sockudo.config.databases import DatabaseKind, database_of
 from sockudo.config.sections.databases import SqlDatabase
 from sockudo.drivers.memory_apps import MemoryAppStore
 from sockudo.drivers.memory_history import MemoryHistoryStore
 from sockudo.drivers.revocations import RevocationFile
 from sockudo.drivers.stand_in import StandInAppStore
 from sockudo.hub.streams.ports import HistoryStore
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
 
 __all__ = [
     "FILE_NAME",
@@ -35,8 +33,6 @@ __all__ = [
 FILE_NAME: Final = "apps.sqlite3"
 REVOCATIONS_FILE_NAME: Final = "revocations.sqlite3"
 
-_SERVERS: Final = frozenset({"pgsql", "mysql"})
-
 # How long a connection of the pool is waited for (spec: platform § 1.4).
 _TIMEOUT_MS: Final = 5000
 
@@ -47,21 +43,25 @@ def app_store(settings: Settings, *, serving: bool = False) -> AppStore:
     ``serving`` is for the server, which starts without its database when the configuration has apps
     (spec: platform § 1.7). Raises ConfigError when the driver of the database is not installed.
     """
-    match settings.app_manager.driver:
-        case "memory":
-            return MemoryAppStore()
-        case "sqlite":
-            # Takes a while to import, which those that need no database should not pay for.
-            from sockudo.drivers.sql.apps import sqlite_apps
+    database = _database(settings)
+    if settings.app_manager.driver == "memory":
+        return MemoryAppStore()
+    # Takes a while to import, which those that need no database should not pay for.
+    from sockudo.drivers.sql.apps import SqlAppStore, sqlite_apps
+    from sockudo.storage.engine import server_engine
 
-            return sqlite_apps(_file(settings))
-    store = _sql_store(settings)
+    if database is None:
+        return sqlite_apps(_file(settings))
+    server = database.server(settings)
+    engine = server_engine(server, pool_size=1, timeout_ms=_TIMEOUT_MS)
+    place, section = _address(server), database.section
+    store = SqlAppStore(engine, server.table_name, place=place, section=section, user=server.username)
     return StandInAppStore(store) if serving and starts_without_database(settings) else store
 
 
 def starts_without_database(settings: Settings) -> bool:
     """Whether the apps are on a database server, and the configuration has some to serve until it answers."""
-    return settings.app_manager.driver in _SERVERS and bool(settings.apps)
+    return _database(settings) is not None and bool(settings.apps)
 
 
 def revocation_store(settings: Settings) -> RevocationStore:
@@ -70,13 +70,16 @@ def revocation_store(settings: Settings) -> RevocationStore:
     Raises ConfigError when the driver of the database is not installed.
     """
     file = Path(settings.data_dir) / REVOCATIONS_FILE_NAME
-    if settings.app_manager.driver not in _SERVERS:
+    database = _database(settings)
+    if database is None:
         return RevocationFile(file)
     # Takes a while to import, which those that need no database should not pay for.
     from sockudo.drivers.sql.revocations import SqlRevocations
+    from sockudo.storage.engine import server_engine
 
-    section, server = _server(settings)
-    return SqlRevocations(_engine(settings), place=_address(server), section=section, earlier=file)
+    server = database.server(settings)
+    engine = server_engine(server, pool_size=1, timeout_ms=_TIMEOUT_MS)
+    return SqlRevocations(engine, place=_address(server), section=database.section, earlier=file)
 
 
 async def stored_apps(settings: Settings) -> Sequence[App] | None:
@@ -97,42 +100,20 @@ async def stored_apps(settings: Settings) -> Sequence[App] | None:
 
 def app_place(settings: Settings) -> str:
     """Where that store is, for people."""
-    match settings.app_manager.driver:
-        case "memory":
-            return "memory"
-        case "sqlite":
-            return str(_file(settings).absolute())
-    _, server = _server(settings)
-    return f"table '{server.table_name}' of database '{server.database}' at {_address(server)}"
+    database = _database(settings)
+    if database is not None:
+        server = database.server(settings)
+        return f"table '{server.table_name}' of database '{server.database}' at {_address(server)}"
+    return "memory" if settings.app_manager.driver == "memory" else str(_file(settings).absolute())
 
 
 def _file(settings: Settings) -> Path:
     return Path(settings.data_dir) / FILE_NAME
 
 
-def _sql_store(settings: Settings) -> AppStore:
-    # Takes a while to import, which those that need no database should not pay for.
-    from sockudo.drivers.sql.apps import SqlAppStore
-
-    section, server = _server(settings)
-    return SqlAppStore(
-        _engine(settings), server.table_name, place=_address(server), section=section, user=server.username
-    )
-
-
-def _engine(settings: Settings) -> Engine:
-    """One connection to the server of the apps."""
-    from sockudo.storage.engine import mysql_engine, postgres_engine
-
-    section, server = _server(settings)
-    make = postgres_engine if section == "database.postgres" else mysql_engine
-    return make(server, pool_size=1, timeout_ms=_TIMEOUT_MS)
-
-
-def _server(settings: Settings) -> tuple[str, SqlDatabase]:
-    if settings.app_manager.driver == "pgsql":
-        return "database.postgres", settings.database.postgres
-    return "database.mysql", settings.database.mysql
+def _database(settings: Settings) -> DatabaseKind | None:
+    """Where the apps are, if that is a database server."""
+    return database_of(settings.app_manager.driver)
 
 
 def _address(server: SqlDatabase) -> str:
@@ -144,17 +125,15 @@ def _address(server: SqlDatabase) -> str:
 
 def history_store(settings: Settings) -> HistoryStore:
     """The store of ``history.backend``, not opened yet. Raises ConfigError when its driver is not installed."""
-    history, database = settings.history, settings.database
-    if history.backend == "memory":
+    backend = settings.history.backend
+    if backend == "memory":
         return MemoryHistoryStore()
     # Takes a while to import, which those that need no database should not pay for.
-    from sockudo.drivers.sql import mysql_history, postgres_history, sqlite_history
+    from sockudo.drivers.sql import server_history, sqlite_history
 
-    if history.backend == "postgres":
-        return postgres_history(database.postgres, history.postgres)
-    if history.backend == "mysql":
-        return mysql_history(database.mysql, history.mysql)
-    return sqlite_history(settings.data_dir, history.sqlite)
+    if (database := database_of(backend)) is not None:
+        return server_history(database.server(settings), database.history(settings))
+    return sqlite_history(settings.data_dir, settings.history.sqlite)
 
 
 def history_exists(settings: Settings) -> bool:

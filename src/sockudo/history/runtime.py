@@ -15,6 +15,7 @@ from sockudo.base.components import Component
 from sockudo.base.spans import Tracer
 from sockudo.base.stream_records import Position, Row
 from sockudo.config import Settings
+from sockudo.config.databases import database_of
 from sockudo.history.frames import StoredMessageError, frame_of
 from sockudo.history.presence import PresenceHistory, PresenceHistoryOptions
 from sockudo.history.service import History, HistoryOptions
@@ -211,9 +212,10 @@ class HistoryRuntime:
 def write_timeout(settings: Settings) -> float:
     """Seconds that one write to the configured store may take."""
     history = settings.history
-    limits = {"sqlite": history.sqlite, "postgres": history.postgres, "mysql": history.mysql}
-    section = limits.get(history.backend)
-    return _MEMORY_TIMEOUT if section is None else section.write_timeout_ms / 1000
+    if history.backend == "memory":
+        return _MEMORY_TIMEOUT
+    database = database_of(history.backend)
+    return (history.sqlite if database is None else database.history(settings)).write_timeout_ms / 1000
 
 
 def _history_options(settings: Settings) -> HistoryOptions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sockudo.config import Settings
+from sockudo.config.databases import database_of
 from sockudo.config.installed import driver_missing
 from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import ListedJobQueue, QueueSpec
@@ -30,13 +31,10 @@ def job_queue(
         case "redis" | "redis-cluster":
             return _redis_queue(spec, settings, driver)
     # Takes a while to import, which those that need no database should not pay for.
-    from sockudo.jobs.sql import mysql_jobs, postgres_jobs, sqlite_jobs
+    from sockudo.jobs.sql import server_jobs, sqlite_jobs
 
-    match driver:
-        case "postgres":
-            return postgres_jobs(spec, settings.database.postgres)
-        case "mysql":
-            return mysql_jobs(spec, settings.database.mysql)
+    if (database := database_of(driver)) is not None:
+        return server_jobs(spec, database.server(settings))
     return sqlite_jobs(spec, Path(settings.data_dir) / file_name)
 
 

@@ -16,13 +16,13 @@ from sqlalchemy import Connection, Engine, event
 
 from sockudo import errors
 from sockudo.base.ids import unique_id
-from sockudo.config.sections import Mysql, Postgres
+from sockudo.config.sections import SqlDatabase
 from sockudo.jobs.ports import Depth, Job, Lease, QueueSpec, Share, StoredJob, Tally
 from sockudo.jobs.sql_reads import JobReads
 from sockudo.jobs.sql_schema import STEPS, TYPES, app_hash, share_hash
 from sockudo.jobs.sql_statements import JobStatements
 from sockudo.jobs.sql_work import Call, Change, Extend, Release, Settle, Take, TakeKeys, TakeOld, do_round
-from sockudo.storage.engine import mysql_engine, postgres_engine, sqlite_engine
+from sockudo.storage.engine import server_engines, sqlite_engine
 from sockudo.storage.failures import Subject
 from sockudo.storage.group_commit import Bounds, GroupCommit
 from sockudo.storage.group_commit import Call as Waiting
@@ -31,7 +31,7 @@ from sockudo.storage.migrations import migrate
 from sockudo.storage.sqlite_files import make_private_file
 from sockudo.storage.worker import Worker
 
-__all__ = ["SqlJobQueue", "mysql_jobs", "postgres_jobs", "sqlite_jobs"]
+__all__ = ["SqlJobQueue", "server_jobs", "sqlite_jobs"]
 
 T = TypeVar("T")
 
@@ -61,35 +61,21 @@ def sqlite_jobs(spec: QueueSpec, path: Path, *, timeout_ms: int = _TIMEOUT_MS) -
     )
 
 
-def postgres_jobs(spec: QueueSpec, server: Postgres, *, timeout_ms: int = _TIMEOUT_MS) -> SqlJobQueue:
-    """The queue in a PostgreSQL database that nodes may share. Raises `ConfigError` without its driver."""
-    writing = postgres_engine(server, pool_size=1, timeout_ms=timeout_ms, by_index=True)
-
-    @event.listens_for(writing, "connect")
-    def _in_order(connection: Any, _entry: object) -> None:
-        # The first of many rows along an index, instead of all of them to be sorted.
-        connection.execute("SET enable_bitmapscan = off")
-        connection.commit()
-
-    return SqlJobQueue(
-        spec,
-        writing,
-        postgres_engine(server, pool_size=1, timeout_ms=timeout_ms, isolation="REPEATABLE READ", by_index=True),
-        timeout_ms=timeout_ms,
-    )
-
-
-def mysql_jobs(spec: QueueSpec, server: Mysql, *, timeout_ms: int = _TIMEOUT_MS) -> SqlJobQueue:
-    """The queue in a MySQL or MariaDB database that nodes may share. Raises `ConfigError` without its driver.
+def server_jobs(spec: QueueSpec, server: SqlDatabase, *, timeout_ms: int = _TIMEOUT_MS) -> SqlJobQueue:
+    """The queue in a database that nodes may share. Raises `ConfigError` without its driver.
 
     Before MySQL 8 and MariaDB 10.6 nodes wait for each other instead of passing over what another one leases.
     """
-    return SqlJobQueue(
-        spec,
-        mysql_engine(server, pool_size=1, timeout_ms=timeout_ms),
-        mysql_engine(server, pool_size=1, timeout_ms=timeout_ms, isolation="REPEATABLE READ"),
-        timeout_ms=timeout_ms,
-    )
+    writing, reading = server_engines(server, readers=1, timeout_ms=timeout_ms)
+    if writing.dialect.name == "postgresql":
+        event.listen(writing, "connect", _in_order)
+    return SqlJobQueue(spec, writing, reading, timeout_ms=timeout_ms)
+
+
+def _in_order(connection: Any, _entry: object) -> None:
+    # The first of many rows along an index, instead of all of them to be sorted.
+    connection.execute("SET enable_bitmapscan = off")
+    connection.commit()
 
 
 class SqlJobQueue:

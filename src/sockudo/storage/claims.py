@@ -9,6 +9,7 @@ import structlog
 
 from sockudo import errors
 from sockudo.config import Settings
+from sockudo.config.databases import DATABASES
 from sockudo.config.sections import SqlDatabase
 from sockudo.storage.folder_place import FolderPlace
 from sockudo.storage.occupants import LEASE_SECONDS, Held, Occupant, Place
@@ -114,22 +115,20 @@ def places(settings: Settings, occupant: Occupant, *, databases: bool = True) ->
 
 def databases_in_use(settings: Settings) -> Iterator[tuple[str, SqlDatabase, Sequence[str]]]:
     """The section, the server and the groups of tables of each database that this configuration uses."""
-    history, push, database = settings.history, settings.push, settings.database
-    for names, section, server, prefix in (
-        (("pgsql", "postgres"), "database.postgres", database.postgres, history.postgres.table_prefix),
-        (("mysql",), "database.mysql", database.mysql, history.mysql.table_prefix),
-    ):
+    push = settings.push
+    for database in DATABASES:
+        server = database.server(settings)
         groups = (
             (settings.app_manager.driver, f"apps {server.table_name}"),
             # An app may have history on where the server's setting is off.
-            (history.backend, f"history {prefix}"),
+            (settings.history.backend, f"history {database.history(settings).table_prefix}"),
             (push.storage_driver, "push"),
             (push.queue_driver, "push queue"),
             (settings.queue.driver, "webhook queue"),
         )
-        tables = [group for driver, group in groups if driver in names]
+        tables = [group for driver, group in groups if driver in database.drivers]
         if tables:
-            yield section, server, tables
+            yield database.section, server, tables
 
 
 def _way_out(held: Held) -> str:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
 from sockudo.config.installed import driver_missing
-from sockudo.config.sections import SqlDatabase
+from sockudo.config.sections import Postgres, SqlDatabase
 from sockudo.storage.sqlite_files import write_ahead
 from sockudo.storage.turns import order_writers
 
@@ -38,6 +38,8 @@ __all__ = [
     "mysql_engine",
     "postgres_engine",
     "postgres_options",
+    "server_engine",
+    "server_engines",
     "sqlite_engine",
 ]
 
@@ -238,6 +240,33 @@ def mysql_engine(
             raise pymysql.err.OperationalError(0, str(error)) from error
 
     return _engine("mysql+pymysql", connect, pool_size, isolation_level=isolation)
+
+
+def server_engine(
+    server: SqlDatabase,
+    *,
+    pool_size: int,
+    timeout_ms: int,
+    isolation: Isolation = "READ COMMITTED",
+    by_index: bool = False,
+) -> Engine:
+    """Connections to a server of whatever kind. Raises `ConfigError` when its driver is not installed."""
+    if isinstance(server, Postgres):
+        return postgres_engine(
+            server, pool_size=pool_size, timeout_ms=timeout_ms, isolation=isolation, by_index=by_index
+        )
+    return mysql_engine(server, pool_size=pool_size, timeout_ms=timeout_ms, isolation=isolation)
+
+
+def server_engines(server: SqlDatabase, *, readers: int, timeout_ms: int) -> tuple[Engine, Engine]:
+    """The engine of a store's one writer, and that of its readers, each of which sees one state of the database.
+
+    All statements have an index that fits. Raises `ConfigError` when the driver is not installed.
+    """
+    return (
+        server_engine(server, pool_size=1, timeout_ms=timeout_ms, by_index=True),
+        server_engine(server, pool_size=readers, timeout_ms=timeout_ms, isolation="REPEATABLE READ", by_index=True),
+    )
 
 
 def _engine(driver: str, connect: Callable[[], Any], pool_size: int, **options: Any) -> Engine:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection, delete, false, inspect, table
 from sqlalchemy.exc import DBAPIError
 
-from sockudo.config.sections import Postgres, SqlDatabase
-from sockudo.storage.engine import mysql_engine, postgres_engine
+from sockudo.config.sections import SqlDatabase
+from sockudo.storage.engine import postgres_engine, server_engine
 from sockudo.storage.failures import reason_of
 
 __all__ = ["notifications_unread", "try_login"]
@@ -20,8 +20,7 @@ def try_login(server: SqlDatabase, timeout_ms: int) -> str | None:
     Waits, so it belongs in a thread; it ends after a few times ``timeout_ms`` at the latest. Raises ConfigError when
     the driver is not installed.
     """
-    make = postgres_engine if isinstance(server, Postgres) else mysql_engine
-    engine = make(server, pool_size=1, timeout_ms=timeout_ms)
+    engine = server_engine(server, pool_size=1, timeout_ms=timeout_ms)
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql("SELECT 1")

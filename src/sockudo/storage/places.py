@@ -32,8 +32,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from sockudo import errors
-from sockudo.config.sections import Postgres, SqlDatabase
-from sockudo.storage.engine import mysql_engine, postgres_engine
+from sockudo.config.sections import SqlDatabase
+from sockudo.storage.engine import server_engine
 from sockudo.storage.failures import is_conflict, is_taken, reason_of
 from sockudo.storage.occupants import LEASE_SECONDS, Held, Occupant
 
@@ -205,8 +205,7 @@ def opened_table(engine: Engine, work: Callable[[Connection], T]) -> T:
 
 
 def place_engine(server: SqlDatabase) -> Engine:
-    make = postgres_engine if isinstance(server, Postgres) else mysql_engine
-    return make(server, pool_size=1, timeout_ms=_TIMEOUT_MS)
+    return server_engine(server, pool_size=1, timeout_ms=_TIMEOUT_MS)
 
 
 def silent(error: DBAPIError) -> errors.SockudoError:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from sockudo.drivers.sql.history import SqlHistoryStore, mysql_history, postgres_history, sqlite_history
+from sockudo.drivers.sql.history import SqlHistoryStore, server_history, sqlite_history
 
-__all__ = ["SqlHistoryStore", "mysql_history", "postgres_history", "sqlite_history"]
+__all__ = ["SqlHistoryStore", "server_history", "sqlite_history"]

@@ -27,7 +27,7 @@ from sockudo.base.stream_records import (
     Retention,
     StreamInfo,
 )
-from sockudo.config.sections import HistoryMysql, HistoryPostgres, HistorySqlite, Mysql, Postgres
+from sockudo.config.sections import HistorySqlite, HistoryTables, SqlDatabase
 from sockudo.drivers.sql.history_commit import commit
 from sockudo.drivers.sql.history_evict import Taken
 from sockudo.drivers.sql.history_read import read_info, read_page, read_totals
@@ -36,13 +36,13 @@ from sockudo.drivers.sql.history_upkeep import delete_some, ensure, expire, mark
 from sockudo.drivers.sql.schema import STEPS, history_tables
 from sockudo.drivers.sql.statements import Statements
 from sockudo.hub.streams.totals import Evicted, Group, Total
-from sockudo.storage.engine import mysql_engine, postgres_engine, sqlite_engine
+from sockudo.storage.engine import server_engines, sqlite_engine
 from sockudo.storage.failures import Subject
 from sockudo.storage.migrations import TYPES, migrate, rewrite
 from sockudo.storage.sqlite_files import make_private_file
 from sockudo.storage.worker import Worker
 
-__all__ = ["FILE_NAME", "READERS", "SUBJECT", "SqlHistoryStore", "mysql_history", "postgres_history", "sqlite_history"]
+__all__ = ["FILE_NAME", "READERS", "SUBJECT", "SqlHistoryStore", "server_history", "sqlite_history"]
 
 FILE_NAME: Final = "history.sqlite3"
 
@@ -78,29 +78,14 @@ def sqlite_history(data_dir: Path | str, settings: HistorySqlite) -> SqlHistoryS
     )
 
 
-def postgres_history(server: Postgres, settings: HistoryPostgres) -> SqlHistoryStore:
-    """The history in a PostgreSQL database that nodes may share. Raises `ConfigError` without its driver."""
-    timeout_ms = settings.write_timeout_ms
-    return SqlHistoryStore(
-        postgres_engine(server, pool_size=1, timeout_ms=timeout_ms, by_index=True),
-        postgres_engine(server, pool_size=READERS, timeout_ms=timeout_ms, isolation="REPEATABLE READ", by_index=True),
-        table_prefix=settings.table_prefix,
-        timeout_ms=timeout_ms,
-    )
+def server_history(server: SqlDatabase, settings: HistoryTables) -> SqlHistoryStore:
+    """The history in a database that nodes may share. Raises `ConfigError` without its driver.
 
-
-def mysql_history(server: Mysql, settings: HistoryMysql) -> SqlHistoryStore:
-    """The history in a MySQL or MariaDB database that nodes may share. Raises `ConfigError` without its driver.
-
-    Ids of apps and names of channels may have up to 255 characters.
+    In MySQL ids of apps and names of channels may have up to 255 characters.
     """
     timeout_ms = settings.write_timeout_ms
-    return SqlHistoryStore(
-        mysql_engine(server, pool_size=1, timeout_ms=timeout_ms),
-        mysql_engine(server, pool_size=READERS, timeout_ms=timeout_ms, isolation="REPEATABLE READ"),
-        table_prefix=settings.table_prefix,
-        timeout_ms=timeout_ms,
-    )
+    writing, reading = server_engines(server, readers=READERS, timeout_ms=timeout_ms)
+    return SqlHistoryStore(writing, reading, table_prefix=settings.table_prefix, timeout_ms=timeout_ms)
 
 
 class SqlHistoryStore:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from sockudo.config import Settings
+from sockudo.config.databases import database_of
 from sockudo.push.ports import PushStore
 
 __all__ = ["forget_app", "push_exists", "push_store"]
@@ -13,16 +14,14 @@ __all__ = ["forget_app", "push_exists", "push_store"]
 
 def push_store(settings: Settings) -> PushStore:
     """The store of ``push.storage_driver``, not opened yet. Raises ConfigError when its driver is not installed."""
-    driver, database = settings.push.storage_driver, settings.database
+    driver = settings.push.storage_driver
     # Takes a while to import, which servers without push should not pay for.
-    from sockudo.push.stores.sql import MemoryPushStore, mysql_push, postgres_push, sqlite_push
+    from sockudo.push.stores.sql import MemoryPushStore, server_push, sqlite_push
 
     if driver == "memory":
         return MemoryPushStore()
-    if driver == "postgres":
-        return postgres_push(database.postgres)
-    if driver == "mysql":
-        return mysql_push(database.mysql)
+    if (database := database_of(driver)) is not None:
+        return server_push(database.server(settings))
     return sqlite_push(settings.data_dir)
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, delete, func, select, text
 
 from sockudo import errors
 from sockudo.base.ids import unique_id
-from sockudo.config.sections import Mysql, Postgres
+from sockudo.config.sections import SqlDatabase
 from sockudo.push.paging import time_after
 from sockudo.push.ports import Category, Cleaned, OperatorNote, Removal
 from sockudo.push.stores.changes import Locking, Recording, owners_of
@@ -28,13 +28,13 @@ from sockudo.push.stores.sql_base import Groups, kinds_of, one_by_one
 from sockudo.push.stores.sql_devices import SqlDevices, SqlSettings, count_channels
 from sockudo.push.stores.sql_publishes import SqlPublishes, find_intents
 from sockudo.push.stores.statements import Statements, behind
-from sockudo.storage.engine import memory_engine, mysql_engine, postgres_engine, sqlite_engine
+from sockudo.storage.engine import memory_engine, server_engines, sqlite_engine
 from sockudo.storage.failures import Subject
 from sockudo.storage.migrations import migrate
 from sockudo.storage.sqlite_files import make_private_file
 from sockudo.storage.worker import Worker
 
-__all__ = ["FILE_NAME", "READERS", "MemoryPushStore", "SqlPushStore", "mysql_push", "postgres_push", "sqlite_push"]
+__all__ = ["FILE_NAME", "READERS", "MemoryPushStore", "SqlPushStore", "server_push", "sqlite_push"]
 
 FILE_NAME: Final = "push.sqlite3"
 
@@ -67,24 +67,10 @@ def sqlite_push(data_dir: Path | str, *, timeout_ms: int = _TIMEOUT_MS) -> SqlPu
     )
 
 
-def postgres_push(server: Postgres, *, prefix: str = _PREFIX, timeout_ms: int = _TIMEOUT_MS) -> SqlPushStore:
-    """The store in a PostgreSQL database that nodes may share. Raises `ConfigError` without its driver."""
-    return SqlPushStore(
-        postgres_engine(server, pool_size=1, timeout_ms=timeout_ms, by_index=True),
-        postgres_engine(server, pool_size=READERS, timeout_ms=timeout_ms, isolation="REPEATABLE READ", by_index=True),
-        prefix=prefix,
-        timeout_ms=timeout_ms,
-    )
-
-
-def mysql_push(server: Mysql, *, prefix: str = _PREFIX, timeout_ms: int = _TIMEOUT_MS) -> SqlPushStore:
-    """The store in a MySQL or MariaDB database that nodes may share. Raises `ConfigError` without its driver."""
-    return SqlPushStore(
-        mysql_engine(server, pool_size=1, timeout_ms=timeout_ms),
-        mysql_engine(server, pool_size=READERS, timeout_ms=timeout_ms, isolation="REPEATABLE READ"),
-        prefix=prefix,
-        timeout_ms=timeout_ms,
-    )
+def server_push(server: SqlDatabase, *, prefix: str = _PREFIX, timeout_ms: int = _TIMEOUT_MS) -> SqlPushStore:
+    """The store in a database that nodes may share. Raises `ConfigError` without its driver."""
+    writing, reading = server_engines(server, readers=READERS, timeout_ms=timeout_ms)
+    return SqlPushStore(writing, reading, prefix=prefix, timeout_ms=timeout_ms)
 
 
 class SqlPushStore(SqlDevices, SqlSettings, SqlPublishes):
