@@ -7,14 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import os
-import pwd
-import re
-import shutil
 import signal
 import sqlite3
-import subprocess
-import tempfile
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,28 +20,16 @@ import psycopg
 import pymysql
 
 from sockudo.config.sections import Mysql, Postgres
-from support.parts import cannot_run
+from support.daemons import Daemon, folder_of, frozen, prepare, program, system_user
 from support.ports import free_port
-from support.waiting import wait_until
 
-__all__ = [
-    "PASSWORD",
-    "DatabaseServer",
-    "empty_file",
-    "folder_of",
-    "mariadb_server",
-    "postgres_server",
-    "program",
-    "system_user",
-]
+__all__ = ["PASSWORD", "DatabaseServer", "empty_file", "mariadb_server", "postgres_server"]
 
 PASSWORD = "p@ss/w:rd %41"
 """Has every character that a connection string could stumble over."""
 
 TESTER = "tester"
 """Who the tests themselves are on MariaDB, so that its connections can be told apart."""
-
-START_WITHIN = 60.0
 
 
 @dataclass(frozen=True)
@@ -124,17 +106,9 @@ class DatabaseServer:
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """The server is there but does not answer: every one of its processes is stopped."""
-        pids = [self.pid, *_children(self.pid)]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        wait_until(lambda: all(map(_is_stopped, pids)), "the server to stop")
-        try:
+        """The server is there but does not answer."""
+        with frozen(self.pid):
             yield
-        finally:
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
 
 
 def empty_file(path: Path) -> None:
@@ -150,9 +124,7 @@ def empty_file(path: Path) -> None:
 def postgres_server() -> Iterator[DatabaseServer]:
     """PostgreSQL with one database."""
     part, binaries = "PostgreSQL", "/usr/lib/postgresql/*/bin"
-    initdb, postgres = program("initdb", binaries), program("postgres", binaries)
-    if initdb is None or postgres is None:
-        cannot_run(part, "the server is not installed (apt-get install postgresql)")
+    initdb, postgres = (program(part, name, "postgresql", binaries) for name in ("initdb", "postgres"))
     user = system_user(part, "postgres")
     with folder_of(user) as folder:
         secret = folder / "password"
@@ -160,14 +132,14 @@ def postgres_server() -> Iterator[DatabaseServer]:
         secret.chmod(0o644)
         data = folder / "data"
         how = ["--username=sockudo", f"--pwfile={secret}", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
-        _prepare(part, [initdb, f"--pgdata={data}", "--no-sync", *how], user, folder)
+        prepare(part, [initdb, f"--pgdata={data}", "--no-sync", *how], folder, user)
         port = free_port()
         settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "max_connections": 60}
         # Only a crash of the machine would need it, and none of the tests has one.
         settings["fsync"] = "off"
         command = [postgres, "-D", str(data), *(f"--{name}={value}" for name, value in settings.items())]
         database = Postgres("127.0.0.1", port, "sockudo", PASSWORD, "postgres")
-        with _running(part, command, user, folder, database, signal.SIGQUIT) as server:
+        with _running(Daemon(part, command, folder, user), database, signal.SIGQUIT) as server:
             yield server
 
 
@@ -175,9 +147,9 @@ def postgres_server() -> Iterator[DatabaseServer]:
 def mariadb_server() -> Iterator[DatabaseServer]:
     """MariaDB with one database."""
     part = "MariaDB"
-    install, daemon = program("mariadb-install-db"), program("mariadbd", "/usr/sbin")
-    if install is None or daemon is None:
-        cannot_run(part, "the server is not installed (apt-get install mariadb-server)")
+    install, daemon = (
+        program(part, name, "mariadb-server", "/usr/sbin") for name in ("mariadb-install-db", "mariadbd")
+    )
     user = system_user(part, "mysql")
     with folder_of(user) as folder:
         data, first = folder / "data", folder / "first.sql"
@@ -190,7 +162,7 @@ def mariadb_server() -> Iterator[DatabaseServer]:
         )
         first.chmod(0o644)
         how = ["--auth-root-authentication-method=normal", "--skip-test-db"]
-        _prepare(part, [install, "--no-defaults", f"--datadir={data}", *how], user, folder)
+        prepare(part, [install, "--no-defaults", f"--datadir={data}", *how], folder, user)
         port = free_port()
         settings = {"datadir": data, "port": port, "bind-address": "127.0.0.1", "init-file": first}
         settings |= {"socket": folder / "socket", "pid-file": folder / "pid"}
@@ -198,7 +170,7 @@ def mariadb_server() -> Iterator[DatabaseServer]:
         settings["innodb-flush-log-at-trx-commit"] = 2
         command = [daemon, "--no-defaults", *(f"--{name}={value}" for name, value in settings.items())]
         database = Mysql("127.0.0.1", port, "sockudo", PASSWORD, "sockudo")
-        with _running(part, command, user, folder, database, signal.SIGKILL) as server:
+        with _running(Daemon(part, command, folder, user), database, signal.SIGKILL) as server:
             yield server
 
 
@@ -211,96 +183,20 @@ def _scram(password: str) -> str:
     return "SCRAM-SHA-256$1:{}${}:{}".format(*coded)
 
 
-def program(name: str, *places: str) -> str | None:
-    """Where a program is: on the path, or the newest in these folders, which may be patterns."""
-    found = shutil.which(name)
-    if found is not None:
-        return found
-    versions = [path for place in places for path in Path("/").glob(f"{place[1:]}/{name}")]
-    return str(max(versions, key=_version)) if versions else None
-
-
-def _version(path: Path) -> list[int]:
-    return [int(number) for number in re.findall(r"[0-9]+", str(path))]
-
-
-def system_user(part: str, name: str) -> str | None:
-    """Who a server that refuses to be root runs as; None where the tests are not root either."""
-    if os.geteuid() != 0:
-        return None
-    try:
-        return pwd.getpwnam(name).pw_name
-    except KeyError:
-        cannot_run(part, f"there is no system user {name} for it to run as")
-
-
 @contextlib.contextmanager
-def folder_of(user: str | None) -> Iterator[Path]:
-    """A folder of that user's own."""
-    with tempfile.TemporaryDirectory(prefix="sockudo-db-", ignore_cleanup_errors=True) as name:
-        if user is not None:
-            shutil.chown(name, user)
-        yield Path(name)
+def _running(daemon: Daemon, database: Postgres | Mysql, end: signal.Signals) -> Iterator[DatabaseServer]:
+    probe = DatabaseServer(database, pid=0)
 
-
-def _environment(folder: Path) -> dict[str, str]:
-    """With temporary files of its own: MariaDB names them by process id and number, and removes any it finds."""
-    return {**os.environ, "TMPDIR": str(folder)}
-
-
-def _prepare(part: str, command: list[str], user: str | None, folder: Path) -> None:
-    # Not from the folder of the checkout, which that user may not enter.
-    done = subprocess.run(
-        command,
-        user=user,
-        cwd=folder,
-        env=_environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=START_WITHIN,
-        check=False,
-    )
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        cannot_run(part, f"{Path(command[0]).name} ended with {done.returncode}: {last}")
-
-
-@contextlib.contextmanager
-def _running(
-    part: str, command: list[str], user: str | None, folder: Path, database: Postgres | Mysql, end: signal.Signals
-) -> Iterator[DatabaseServer]:
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, user=user, cwd=folder, env=_environment(folder), stdout=output, stderr=output
-        )
-    server = DatabaseServer(database, process.pid)
-
-    def ready() -> bool:
-        if process.poll() is not None:
-            last = (log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
-            cannot_run(part, f"the server ended with {process.returncode} at its start: {last}")
+    def answers() -> bool:
         with contextlib.suppress(psycopg.OperationalError, pymysql.err.OperationalError):
-            return server.execute("SELECT 1") == [(1,)]
+            return probe.execute("SELECT 1") == [(1,)]
         return False
 
     try:
-        wait_until(ready, f"{part} to start", timeout=START_WITHIN)
+        daemon.launch(answers)
+        probe.close()
+        server = DatabaseServer(database, daemon.pid)
         yield server
-    finally:
         server.close()
-        process.send_signal(end)
-        process.wait(30)
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _is_stopped(pid: int) -> bool:
-    """With each of its threads, and those go on for a moment after the signal; or ended."""
-    states = set()
-    for thread in Path(f"/proc/{pid}/task").glob("*"):
-        with contextlib.suppress(OSError):
-            states.add((thread / "stat").read_text().rpartition(") ")[2][0])
-    return states <= {"T", "Z"}
+    finally:
+        daemon.kill(end)

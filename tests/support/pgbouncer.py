@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
+import signal
 from collections.abc import Iterator
 
 import msgspec
 import psycopg
 
 from sockudo.config.sections import Postgres
-from support.databases import PASSWORD, DatabaseServer, folder_of, program, system_user
-from support.parts import cannot_run
+from support.daemons import Daemon, folder_of, program, system_user
+from support.databases import PASSWORD, DatabaseServer
 from support.ports import free_port
-from support.waiting import wait_until
 
 __all__ = ["pgbouncer"]
 
@@ -23,9 +22,7 @@ PART = "PgBouncer"
 @contextlib.contextmanager
 def pgbouncer(server: DatabaseServer) -> Iterator[Postgres]:
     """How to reach the server through it: each transaction has another of two connections."""
-    binary = program("pgbouncer", "/usr/sbin")
-    if binary is None:
-        cannot_run(PART, "it is not installed (apt-get install pgbouncer)")
+    binary = program(PART, "pgbouncer", "pgbouncer", "/usr/sbin")
     user = system_user(PART, "postgres")
     direct, port = server.postgres, free_port()
     with folder_of(user) as folder:
@@ -39,28 +36,17 @@ def pgbouncer(server: DatabaseServer) -> Iterator[Postgres]:
         for file in folder.iterdir():
             file.chmod(0o644)
         through = msgspec.structs.replace(direct, port=port)
-        log = folder / "log"
-        with log.open("wb") as output:
-            process = subprocess.Popen([binary, str(config)], user=user, cwd=folder, stdout=output, stderr=output)
+        reached = {"host": through.host, "port": port, "dbname": through.database}
 
-        def ready() -> bool:
-            if process.poll() is not None:
-                last = (log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
-                cannot_run(PART, f"it ended with {process.returncode} at its start: {last}")
+        def answers() -> bool:
             with contextlib.suppress(psycopg.OperationalError):
-                psycopg.connect(
-                    host=through.host,
-                    port=port,
-                    user=through.username,
-                    password=through.password,
-                    dbname=through.database,
-                ).close()
+                psycopg.connect(user=through.username, password=through.password, **reached).close()
                 return True
             return False
 
+        daemon = Daemon(PART, [binary, str(config)], folder, user)
         try:
-            wait_until(ready, f"{PART} to start")
+            daemon.launch(answers)
             yield through
         finally:
-            process.terminate()
-            process.wait(30)
+            daemon.kill(signal.SIGTERM)

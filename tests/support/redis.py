@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import signal
-import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +12,8 @@ import redis
 from sockudo.config.sections import Redis, RedisServer
 from sockudo.jobs.redis import RedisJobQueue
 from sockudo.webhooks.queue import WEBHOOK_QUEUE, WebhookQueue
-from support.parts import cannot_run
+from support.daemons import Daemon, folder_of, program
 from support.ports import free_port
-from support.waiting import wait_until
 
 __all__ = ["PASSWORD", "RedisProcess", "redis_server"]
 
@@ -29,7 +23,7 @@ PASSWORD = "p@ss/w:rd %41"
 PART = "Redis"
 
 
-class RedisProcess:
+class RedisProcess(Daemon):
     """A server that can be ended, stopped and started again on the same port, with what it wrote."""
 
     def __init__(
@@ -41,13 +35,11 @@ class RedisProcess:
         lines: Sequence[str],
         password: str,
     ) -> None:
-        self._command = command
-        self._folder = folder
+        super().__init__(PART, [command[0], str(folder / "redis.conf"), *command[1:]], folder)
         self._tls = tls
         self._options = options
         self._lines = lines
         self._password = password
-        self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
 
     @property
@@ -72,53 +64,26 @@ class RedisProcess:
 
     def start(self) -> None:
         """Starts it, and returns once it answers."""
-        options: dict[str, Any] = {"bind": "127.0.0.1", "dir": self._folder, "port": self.port}
+        options: dict[str, Any] = {"bind": "127.0.0.1", "dir": self.folder, "port": self.port}
         if self._password:
             options["requirepass"] = self._password
-        if "--sentinel" not in self._command:
+        if "--sentinel" not in self.command:
             options |= {"appendonly": "yes", "appendfsync": "always", "save": ""}
         if self._tls is not None:
             certificate, key = self._tls
             options |= {"port": 0, "tls-port": self.port, "tls-auth-clients": "no"}
             options |= {"tls-cert-file": certificate, "tls-key-file": key, "tls-ca-cert-file": certificate}
         options |= self._options
-        config = self._folder / "redis.conf"
         lines = [f'{name} "{value}"' for name, value in options.items()]
-        config.write_text("\n".join([*lines, *self._lines, ""]))
-        log = self._folder / "log"
-        with log.open("wb") as output:
-            self._process = process = subprocess.Popen(
-                [self._command[0], str(config), *self._command[1:]], stdout=output, stderr=output
-            )
+        (self.folder / "redis.conf").write_text("\n".join([*lines, *self._lines, ""]))
+        self.launch(self._answers)
 
-        def ready() -> bool:
-            if process.poll() is not None:
-                last = (log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
-                cannot_run(PART, f"the server ended with {process.returncode} at its start: {last}")
-            if self._tls is not None:
-                return b"Ready to accept connections" in log.read_bytes()
-            with contextlib.suppress(redis.ConnectionError), self.client() as client:
-                return bool(client.ping())
-            return False
-
-        wait_until(ready, f"{PART} to start", timeout=30)
-
-    def kill(self) -> None:
-        """Ends it without a chance to write anything more."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(30)
-            self._process = None
-
-    @contextlib.contextmanager
-    def frozen(self) -> Iterator[None]:
-        """The server is there but does not answer."""
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(self._process.pid, signal.SIGCONT)
+    def _answers(self) -> bool:
+        if self._tls is not None:
+            return "Ready to accept connections" in self.log
+        with contextlib.suppress(redis.ConnectionError), self.client() as client:
+            return bool(client.ping())
+        return False
 
 
 @contextlib.contextmanager
@@ -135,14 +100,12 @@ def redis_server(
     ``options`` are lines of its configuration, with ``_`` for ``-``, and ``lines`` are further ones as they are;
     ``arguments`` follow the program's name.
     """
-    program = shutil.which("redis-server")
-    if program is None:
-        cannot_run(PART, "the server is not installed (apt-get install redis-server)")
-    with tempfile.TemporaryDirectory(prefix="sockudo-redis-", ignore_cleanup_errors=True) as folder:
+    binary = program(PART, "redis-server", "redis-server")
+    with folder_of() as folder:
         settings = {name.replace("_", "-"): value for name, value in options.items()}
-        server = RedisProcess([program, *arguments], Path(folder), tls, settings, lines, password)
-        server.start()
+        server = RedisProcess([binary, *arguments], folder, tls, settings, lines, password)
         try:
+            server.start()
             yield server
         finally:
             server.kill()
