@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -20,7 +19,7 @@ from sockudo_python import (
 )
 from sockudo_python.client import PresenceHistoryOptions
 
-from support.waiting import PATIENCE
+from support.waiting import PATIENCE, until
 
 __all__ = ["Heard", "Listener"]
 
@@ -64,7 +63,7 @@ class Listener:
 
     async def __aenter__(self) -> Self:
         await self.client.connect()
-        await self.until(lambda: self.state is ConnectionState.CONNECTED, "the greeting")
+        await until(lambda: self.state is ConnectionState.CONNECTED, "the greeting")
         return self
 
     async def __aexit__(
@@ -96,12 +95,6 @@ class Listener:
         self.heard.append(entry)
         self._unread.append(entry)
         self._news.set()
-
-    async def until(self, condition: Callable[[], object], what: str) -> None:
-        """Waits for a state of the client that it reports in no event."""
-        async with asyncio.timeout(PATIENCE):
-            while not condition():  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
 
     async def next(self, channel: str, event: str) -> Any:
         """The data of the oldest such event that was not handed out before; waits for one."""

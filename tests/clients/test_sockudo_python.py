@@ -31,6 +31,7 @@ from clients.sockudo_client import Listener
 from support.server import STREAMS, ServerProcess, app_record, start_server
 from support.signing import Credentials
 from support.tokens import TOKEN_APP, token
+from support.waiting import until
 
 APP = Credentials("sdk", "sdk-key", "a-secret-that-is-as-long-as-an-hmac-key-should-be")
 Listen = Callable[..., Listener]
@@ -145,7 +146,7 @@ async def test_presence_channels(listen: Listen, backend: AppBackend, unique: st
                 heard: list[Any] = []
                 here.bind("client-wave", lambda _, metadata: heard.append(metadata.user_id))
                 await there.trigger("client-wave", 1)
-                await ana.until(lambda: heard == ["ben"], "the sender's name")
+                await until(lambda: heard == ["ben"], "the sender's name")
                 await ben.client.unsubscribe(channel)
                 gone = await ana.next(channel, "sockudo:member_removed")
                 assert (gone.id, here.members.count) == ("ben", 1)
@@ -345,11 +346,11 @@ async def test_users(listen: Listen, sdk: Sockudo, backend: AppBackend, unique: 
         async with listen() as client:
             await client.client.signin()
             assert (await client.next("watchlist", "offline"))["user_ids"] == [friend]
-            await client.until(lambda: client.client.user.user_id == user, "the acknowledgement")
+            await until(lambda: client.client.user.user_id == user, "the acknowledgement")
             server_channel = client.client.user.server_channel
             assert server_channel.name == f"#server-to-user-{user}"
             assert sdk.send_to_user(user, "note", {"for": "you"}).ok
-            await client.until(lambda: ("", "note", {"for": "you"}) in client.heard, "the note")
+            await until(lambda: ("", "note", {"for": "you"}) in client.heard, "the note")
             backend.user = {"id": friend}
             async with listen() as other:
                 await other.client.signin()
@@ -404,7 +405,7 @@ async def test_a_bad_token_ends_the_connection(listen_json: Listen) -> None:
     error = await client.next("", "error")
     assert error["code"] == 4009
     assert error["message"].startswith("Authentication error: ")
-    await client.until(lambda: client.state is ConnectionState.DISCONNECTED, "the end")
+    await until(lambda: client.state is ConnectionState.DISCONNECTED, "the end")
     await client.client.close()
 
 
@@ -447,11 +448,11 @@ async def test_a_user_whose_connections_are_ended(
     with backend.as_user(f"u-{unique}"[:60]):
         async with listen() as client:
             await client.client.signin()
-            await client.until(lambda: client.client.user.user_id is not None, "the acknowledgement")
+            await until(lambda: client.client.user.user_id is not None, "the acknowledgement")
             assert sdk.terminate_user_connections(backend.user["id"]).ok
             error = {"code": 4009, "message": "You got disconnected by the app."}
             assert await client.next("", "error") == error
-            await client.until(lambda: client.state is ConnectionState.DISCONNECTED, "the end")
+            await until(lambda: client.state is ConnectionState.DISCONNECTED, "the end")
 
 
 async def test_nothing_is_heard_twice(listen: Listen, sdk: Sockudo, unique: str) -> None:

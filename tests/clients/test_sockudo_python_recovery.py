@@ -18,6 +18,7 @@ from clients.backend import AppBackend
 from clients.sockudo_client import Listener
 from sockudo.testing import FaultProxy
 from support.server import DEFAULT_APP, STREAMS, ServerProcess, start_server
+from support.waiting import until
 
 PREFIXES = ["", "private-", "presence-"]
 BUFFER = 400
@@ -173,7 +174,7 @@ async def test_whatever_is_cut_nothing_is_lost(
         cuts = 0
         while not publisher.done():
             line.cut_after(3000 + cuts)
-            await client.until(
+            await until(
                 lambda before=client.socket_id: publisher.done() or client.socket_id != before, "another connection"
             )
             cuts += 1
@@ -189,7 +190,7 @@ async def test_a_forced_reconnect(line: FaultProxy, backend: AppBackend, sdk: So
         async with listener(line, backend) as client:
             await client.join(unique)
             await client.client.signin()
-            await client.until(lambda: client.client.user.user_id is not None, "the acknowledgement")
+            await until(lambda: client.client.user.user_id is not None, "the acknowledgement")
             first = client.socket_id
             assert sdk.force_reconnect_user(unique[:60]).ok
             error = {"code": 4200, "message": "Force reconnect requested by the app."}

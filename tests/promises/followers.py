@@ -5,22 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 from support.signing import Credentials, channel_auth, signed_query
 from support.websocket import TEXT, frame, handshake
 
-__all__ = ["Backend", "Follower", "until"]
+__all__ = ["Backend", "Follower"]
 
 Event = dict[str, Any]
-
-
-async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Waits for something that other tasks bring about."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 class Follower:

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import uvloop
 
-from promises.followers import Backend, Follower, until
+from promises.followers import Backend, Follower
 from support.databases import DatabaseServer
 from support.server import ServerProcess, start_server
+from support.waiting import until
 
 PUBLISHERS = 16
 ROUNDS = 3

@@ -13,8 +13,9 @@ from itertools import pairwise
 import pytest
 import uvloop
 
-from promises.followers import Backend, Follower, until
+from promises.followers import Backend, Follower
 from support.server import ServerProcess, start_server
+from support.waiting import until
 
 CUTS = int(os.environ.get("SOCKUDO_CUTS", "250"))
 """How often clients are cut off on each of the two channels, all of them together."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-__all__ = ["PATIENCE", "Mailbox", "wait_until"]
+__all__ = ["PATIENCE", "Mailbox", "until", "wait_until"]
 
 T = TypeVar("T")
 
@@ -29,6 +30,22 @@ def wait_until(condition: Callable[[], T | None], what: str, *, timeout: float =
             raise AssertionError(f"waited {timeout:g} s for {what}; last seen: {value!r}")
         # The longer it takes, the less a little more of it matters, and to look may cost another process a lot.
         time.sleep(min(max(0.01, waited / 10), _LONGEST_PAUSE))
+
+
+async def until(
+    condition: Callable[[], object],
+    what: str = "what other tasks bring about",
+    *,
+    seconds: float = PATIENCE,
+    pause: float = 0.005,
+) -> None:
+    """The same for other tasks of this loop, in the loop's time; with a ``pause`` of 0 it looks at each turn."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not condition():  # noqa: ASYNC110 - nothing announces it
+                await asyncio.sleep(pause)
+    except TimeoutError:
+        raise AssertionError(f"waited {seconds:g} s for {what}") from None
 
 
 class Mailbox(Generic[T]):

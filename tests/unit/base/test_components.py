@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from sockudo import errors
 from sockudo.base.components import Component, Opener
 from sockudo.errors import SockudoError
+from support.waiting import until
 
 
 class Store:
@@ -114,7 +115,5 @@ async def test_a_needed_one_that_fails_ends_the_start_unless_it_is_optional() ->
         ("cannot be opened", "store", "out of reach")
     ]
     store.problem = None
-    async with asyncio.timeout(10):
-        while not store.part.is_open:  # noqa: ASYNC110 - nobody announces it
-            await asyncio.sleep(0)
+    await until(lambda: store.part.is_open, pause=0)
     await opener.close()

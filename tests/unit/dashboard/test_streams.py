@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from starlette.requests import Request
@@ -16,6 +14,7 @@ from sockudo.dashboard.samples import News
 from sockudo.dashboard.streams import MAX_STREAMS, event_stream
 from support.desk import PASSWORD, Call, Desk, Visitor
 from support.virtual_time import in_virtual_time
+from support.waiting import until
 
 BEARER = {"authorization": f"Bearer {PASSWORD}"}
 PATH = "/dashboard/api/v1/events"
@@ -47,12 +46,6 @@ class Source:
 @pytest.fixture
 def source() -> Source:
     return Source()
-
-
-async def until(holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():  # noqa: ASYNC110 - the turns of the loop are what is waited for
-            await asyncio.sleep(0.01)
 
 
 def logged_in(source: Source) -> Visitor:

@@ -20,6 +20,7 @@ from sockudo.monitoring.tails import AT_MOST, AT_MOST_OF_APP
 from support.edge import EdgeNode, Wire, request
 from support.inside import live_app
 from support.virtual_time import in_virtual_time
+from support.waiting import until
 
 
 class Following(Wire):
@@ -52,9 +53,7 @@ async def following(node: EdgeNode, **selection: str) -> Following:
 
 async def idle(node: EdgeNode) -> None:
     """Until no request is under way."""
-    async with asyncio.timeout(60):
-        while node.edge.state.tasks:  # noqa: ASYNC110 - uvicorn keeps them in a plain set
-            await asyncio.sleep(0.05)
+    await until(lambda: not node.edge.state.tasks, pause=0.05)
 
 
 def note(node: EdgeNode, count: int, kind: str = "subscribed") -> None:
@@ -201,8 +200,7 @@ async def test_the_listener_for_operators_cuts_off_who_reads_nothing() -> None:
         writer.write(request("GET", "/"))
         async with asyncio.timeout(10):
             await ended.wait()
-            while listener._state.connections:  # noqa: ASYNC110 - uvicorn keeps them in a plain set
-                await asyncio.sleep(0.02)
+        await until(lambda: not listener._state.connections)
         writer.transport.abort()
     finally:
         listener.close()

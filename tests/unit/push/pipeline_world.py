@@ -291,11 +291,6 @@ class World:
         depths = await self.queue.depths(self.clock.ms())
         return not any(depths[stage].ready + depths[stage].delayed + depths[stage].inflight for stage in STAGES)
 
-    async def until(self, condition: Callable[[], object], *, within: float = 60.0) -> None:
-        async with asyncio.timeout(within):
-            while not condition():  # noqa: ASYNC110 - anything may make it true
-                await asyncio.sleep(0.005)
-
     async def letters(self) -> list[DeadLetter]:
         return await self.store.dead_letters(APP, provider=None, since_ms=None, until_ms=None, after="", limit=1000)
 

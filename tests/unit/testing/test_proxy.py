@@ -9,6 +9,7 @@ from contextlib import suppress
 import pytest
 
 from sockudo.testing import FaultProxy
+from support.waiting import until
 
 
 @pytest.fixture
@@ -112,8 +113,7 @@ async def test_stall_one_way_and_resume(proxy: FaultProxy, client: Client) -> No
     proxy.stall("client")
     client.writer.write(b"held")
     reading = asyncio.ensure_future(client.reader.readexactly(4))
-    while proxy.bytes_to_server < 5:  # noqa: ASYNC110 - the proxy announces nothing
-        await asyncio.sleep(0.001)
+    await until(lambda: proxy.bytes_to_server >= 5, pause=0.001)
     await asyncio.sleep(0.01)
     assert not reading.done()
     assert proxy.bytes_to_client == 1

@@ -21,6 +21,7 @@ from sockudo.webhooks.service import WebhookOptions, Webhooks
 from support.edge import EdgeNode, Response, request, settings
 from support.inside import credentials, live_app
 from support.signing import signed_query
+from support.waiting import until
 from unit.webhooks.parts import memory_queue
 
 SECRET_URL = "https://ana:hunter2@hooks.test:8443/in?token=s3cret&v=1#frag"
@@ -73,9 +74,8 @@ class Site(EdgeNode):
         """Occupies the channels, and waits until every endpoint has been called as far as it can be now."""
         for channel in channels:
             self.webhooks.say(app.id, channel_event("channel_occupied", channel, int(self.clock.time() * 1000)))
+        await until(lambda: not self.webhooks.batches.depth, pause=0)
         async with asyncio.timeout(10):
-            while self.webhooks.batches.depth:  # noqa: ASYNC110 - nobody announces it
-                await asyncio.sleep(0)
             await self.webhooks.deliverer.idle()
 
     async def ask(

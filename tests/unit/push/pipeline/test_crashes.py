@@ -20,6 +20,7 @@ from sockudo.push.messages import publish_message
 from sockudo.push.pipeline.works import LEASE_MS
 from sockudo.push.records import Counters, PublishStatus, Target
 from support.virtual_time import in_virtual_time
+from support.waiting import until
 from unit.push.pipeline_world import APP, World, device, failure, on_channel
 
 _MOST_ATTEMPTS = 4
@@ -96,7 +97,7 @@ def test_two_processes_share_the_work_and_one_stops(seed: int) -> None:
         first = world.pipeline
         world.start()
         publish_id = await world.publish(on_channel())
-        await world.until(lambda: len(world.fcm.sends) > 100)
+        await until(lambda: len(world.fcm.sends) > 100)
         await first.close(0.0)
         status = await world.ended(publish_id)
         assert status.counters == Counters(planned=1200, dispatched=1200, succeeded=1200)
@@ -113,7 +114,7 @@ async def test_a_worker_that_dies_after_the_answer_costs_one_more_send_and_no_co
     await world.register(device(1), channel="news")
     world.start()
     publish_id = await world.publish(on_channel())
-    await world.until(lambda: len(world.fcm.sends) == 1)
+    await until(lambda: len(world.fcm.sends) == 1)
     await asyncio.sleep(0.02)
     await world.kill()
     world.start()
@@ -134,7 +135,7 @@ async def test_a_process_that_stands_still_for_longer_than_its_leases_counts_not
         # It renews nothing.
         world.pipeline._rounds[-1].cancel()
         publish_id = await world.publish(on_channel())
-        await world.until(lambda: world.fcm.sends)
+        await until(lambda: world.fcm.sends)
         other = World(world.options)
         other.store, other.queue, other.providers = world.store, world.queue, world.providers
         other.start()

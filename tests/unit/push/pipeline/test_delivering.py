@@ -20,6 +20,7 @@ from sockudo.push.recipients import Provider
 from sockudo.push.records import Counters, OutcomeError, Payload, PublishStatus, Target
 from sockudo.push.service import Push
 from support.virtual_time import in_virtual_time
+from support.waiting import until
 from unit.push.nodes import push_settings
 from unit.push.pipeline_world import APP, World, device, failure, on_channel
 
@@ -159,7 +160,7 @@ async def test_a_device_that_has_another_token_by_now_survives_what_is_said_of_t
         world.fcm.latency = lambda: 5.0
         world.fcm.scripts["old"] = [failure("invalid_token")]
         publish_id = await world.publish(on_channel())
-        await world.until(lambda: world.fcm.sends)
+        await until(lambda: world.fcm.sends)
         await world.register(device(1, token="new"))
         status = await world.ended(publish_id)
         assert status.counters.failed == 1
@@ -230,7 +231,7 @@ async def test_a_cancel_in_the_middle_of_a_batch_stops_it() -> None:
         await world.register(*map(device, range(200)), channel="news")
         world.fcm.latency = lambda: 1.0
         publish_id = await world.publish(on_channel())
-        await world.until(lambda: len(world.fcm.sends) == 32)
+        await until(lambda: len(world.fcm.sends) == 32)
         await world.cancel(publish_id)
         begun = len(world.fcm.sends)
         status = await world.ended(publish_id)
@@ -281,7 +282,7 @@ async def test_an_app_whose_provider_fails_keeps_no_other_waiting() -> None:
         await asyncio.sleep(0.5)
         publish_id = await world.publish(on_channel(), app_id="app-3")
         began = world.clock.ms()
-        await world.until(lambda: world.fcm.times("token-one"))
+        await until(lambda: world.fcm.times("token-one"))
         assert world.fcm.times("token-one")[0] < began + 1000
         assert (await world.status(publish_id, "app-3")).state == "dispatching"
         assert world.fcm.most_under_way <= 201
@@ -338,7 +339,7 @@ async def test_a_stop_gives_back_what_was_not_sent_and_the_next_process_goes_on(
     async with World() as world:
         await world.register(*map(device, range(400)), channel="news")
         publish_id = await world.publish(on_channel())
-        await world.until(lambda: len(world.fcm.sends) >= 100)
+        await until(lambda: len(world.fcm.sends) >= 100)
         await world.pipeline.close(5.0)
         sent = len(world.fcm.sends)
         assert 100 <= sent < 400

@@ -18,6 +18,7 @@ from sockudo.push.recipients import ApnsRecipient, Provider, RealtimeRecipient
 from sockudo.push.records import Counters, Override, Payload, Regime, Subscription, Target
 from sockudo.push.validation import CLIENT_SCOPE
 from support.virtual_time import in_virtual_time
+from support.waiting import until
 from unit.push.pipeline_world import APP, World, device, on_channel
 
 _NO_SENDERS = PushSettings(dispatch_worker_count=0)
@@ -91,7 +92,7 @@ async def test_steps_go_on_in_another_process_without_telling_anybody_twice() ->
         await world.register(*map(device, range(2500)), channel="a")
         await world.register(*map(device, range(2500)), channel="b")
         publish_id = await world.publish(on_channel("a"), on_channel("b"), regime="shardPath")
-        await world.until(lambda: len(_batches(world)) >= 4)
+        await until(lambda: len(_batches(world)) >= 4)
         await world.pipeline.close(5.0)
         planned = sum(len(batch.jobs) for batch in _batches(world))
         assert planned < 2500

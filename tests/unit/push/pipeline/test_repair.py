@@ -16,6 +16,7 @@ from sockudo.jobs.ports import Job, Lease
 from sockudo.push.messages import STAGES, Stage, publish_message
 from sockudo.push.records import Counters, PublishIntent, PublishStatus, State
 from support.virtual_time import in_virtual_time
+from support.waiting import until
 from unit.push.pipeline_world import APP, World, device, failure, on_channel
 
 _OPTIONS = PushSettings(repair_interval_secs=10.0, repair_min_age_secs=5)
@@ -81,7 +82,7 @@ async def test_who_has_an_outcome_is_not_sent_to_again() -> None:
         world.fcm.scripts["token-0"] = [failure("invalid_token")]
         queue = _Kept(world, lambda message: ":planned:" in message.key or message.key.endswith(("fcm-2", "fcm-3")))
         publish_id = await world.publish(on_channel())
-        await world.until(lambda: len(world.fcm.sends) == 500)
+        await until(lambda: len(world.fcm.sends) == 500)
         await asyncio.sleep(1)
         assert (await world.status(publish_id)).state == "planning"
         assert len(queue.lost) == 3
@@ -102,7 +103,7 @@ async def test_a_large_publish_goes_on_where_its_recipients_have_no_outcome() ->
         await world.register(*map(device, range(3500)), channel="news")
         queue = _Kept(world, lambda message: message.key.endswith(":2"))
         publish_id = await world.publish(on_channel(), regime="shardPath")
-        await world.until(lambda: len(world.fcm.sends) == 2000)
+        await until(lambda: len(world.fcm.sends) == 2000)
         await asyncio.sleep(1)
         assert [message.stage for message in queue.lost] == ["shard_jobs"]
         assert (await world.status(publish_id)).state == "planning"

@@ -9,6 +9,7 @@ from sockudo.push.recipients import FcmRecipient
 from sockudo.push.records import Target
 from support.traces import RecordingTracer, traceparent
 from support.virtual_time import in_virtual_time
+from support.waiting import until
 from unit.push.pipeline_world import APP, World, device, failure, on_channel
 
 _TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -79,7 +80,7 @@ async def test_what_was_broken_off_says_so_and_how_much_is_left() -> None:
         await world.register(device(1), channel="news")
         world.fcm.latency = lambda: 60.0
         await world.publish(on_channel())
-        await world.until(lambda: world.fcm.sends)
+        await until(lambda: world.fcm.sends)
         await world.pipeline.close(0.0)
         span = tracer.only(_SPAN)
         assert (span.error, span.failed, span.attributes["sockudo.push.deferred"]) == ("cancelled", True, 1)
