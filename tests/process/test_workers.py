@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -79,6 +80,9 @@ def test_connections_are_spread_and_a_publish_reaches_all_of_them() -> None:
         shares = [sockets_of(pid, server.port) for pid in workers(server)]
         assert sum(shares) == 40
         assert min(shares) >= 5
+        found = re.findall(r'sockudo_connected\{.*worker="(\d)".*\} (\S+)\n', server.metrics())
+        assert {worker for worker, _ in found} == {"0", "1"}
+        assert sum(float(value) for _, value in found) == 40
         for client in opened:
             client.subscribe("room")
         for number in range(8):

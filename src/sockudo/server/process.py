@@ -57,22 +57,21 @@ def run(load: Callable[[], Loaded], began: float) -> int:
     from sockudo.server.supervisor import Supervisor  # a server alone does not need it
 
     def work(settings: Settings, place: WorkerPlace, channel: socket.socket) -> int:
-        def load_numbered() -> Loaded:
+        def load_labelled() -> Loaded:
             found = load()
-            return structs.replace(found, settings=_numbered(found.settings, place.index))
+            return structs.replace(found, settings=_labelled(found.settings, place))
 
         configure_logs(settings, place.index)
         share_files()
-        numbered = _numbered(settings, place.index)
-        return uvloop.run(_Process(load_numbered, numbered, began, place, channel).serve())
+        labelled = _labelled(settings, place)
+        return uvloop.run(_Process(load_labelled, labelled, began, place, channel).serve())
 
     return Supervisor(load, loaded.settings, count, work).run()
 
 
-def _numbered(settings: Settings, index: int) -> Settings:
+def _labelled(settings: Settings, place: WorkerPlace) -> Settings:
     """With a label of its own for a worker."""
-    label = f"{settings.instance.process_id}/{index}"
-    return structs.replace(settings, instance=structs.replace(settings.instance, process_id=label))
+    return structs.replace(settings, instance=structs.replace(settings.instance, process_id=place.label))
 
 
 def raise_descriptor_limit() -> None:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -63,6 +63,7 @@ from sockudo.monitoring import HistorySources, Metrics, history_measures
 from sockudo.monitoring.health import HealthChecks
 from sockudo.monitoring.nodes import node_measures
 from sockudo.monitoring.tails import Tails
+from sockudo.monitoring.workers import join_metrics
 from sockudo.server.listening import warn_of_no_metrics
 from sockudo.server.services import Services
 from sockudo.server.this_node import RunningNode, joined_claims
@@ -113,6 +114,7 @@ class Server:
         self._stack = contextlib.AsyncExitStack()
         self._listeners: list[Listener] = []
         self._tls: ssl.SSLContext | None = None
+        self._render_metrics: Callable[[], Awaitable[bytes]] = self._scrape
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -262,6 +264,8 @@ class Server:
             refused_requests=services.gateway.refused_requests,
             descriptors_missing=lambda: self.edge.descriptors.exhausted,
         )
+        if self.worker is not None:
+            self._render_metrics = join_metrics(services.router, services.bus, self.worker.label, self._scrape)
 
     async def _open_dashboard(self) -> None:
         """A password is shown once: none is made for a dashboard that cannot be reached. Until then no login passes."""
@@ -309,7 +313,7 @@ class Server:
         given = self._given("metrics")
         if not (metrics.enabled or dashboard.enabled) or given == ():
             return
-        app = admin_app(self._scrape if metrics.enabled else None, self.dashboard, lambda: self._operators)
+        app = admin_app(self._render_metrics if metrics.enabled else None, self.dashboard, lambda: self._operators)
         try:
             listener = await serve_app(metrics.host, metrics.port, app, given)
         except ListenError as problem:
@@ -385,13 +389,10 @@ class Server:
         self._close_listeners()
         # Whoever had just connected is served first: refused, it would take this for a failure.
         await asyncio.sleep(_SETTLING_SECONDS)
-        await self._stop(self.settings.drain_window)
+        await self.stop(self.settings.drain_window)
 
-    async def stop(self) -> None:
+    async def stop(self, window: float | None = None) -> None:
         """Drains, in the order of spec: platform § 7.4, within the grace period; then closes everything."""
-        await self._stop(None)
-
-    async def _stop(self, window: float | None) -> None:
         await self.node.close()
         deadline = await end_sessions(self.edge, self.settings.shutdown_grace_period, window)
         # Its event streams would keep their connections open.

@@ -282,7 +282,7 @@ class Supervisor:
             each.close()
         others = [each.listening for each in (self._current, self._coming) if each not in (None, generation)]
         sockets = generation.listening.of(slot, others=others)
-        place = WorkerPlace(slot, self._count, self._run_dir, sockets)
+        place = WorkerPlace(generation.settings.instance.process_id, slot, self._count, self._run_dir, sockets)
         return self._work(generation.settings, place, channel)
 
     # ---- workers go ----

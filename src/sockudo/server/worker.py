@@ -50,13 +50,19 @@ _log = structlog.get_logger("sockudo.process")
 class WorkerPlace:
     """One worker among ``count``. ``sockets`` are what it listens on, by listener; without any it has none.
 
-    ``run_dir`` is the directory of the workers' mesh.
+    ``run_dir`` is the directory of the workers' mesh, and ``server`` the label that all of them have.
     """
 
+    server: str
     index: int
     count: int
     run_dir: Path
     sockets: Mapping[str, Sequence[socket.socket]]
+
+    @property
+    def label(self) -> str:
+        """What this worker is called among nodes."""
+        return f"{self.server}/{self.index}"
 
     def carrier(self) -> Carrier:
         """What joins it with the other workers."""
