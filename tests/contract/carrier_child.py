@@ -20,7 +20,7 @@ from support.carriers import Heard
 
 async def main(server: str, prefix: str) -> None:
     place = msgspec.json.decode(server, type=Postgres)
-    carrier = PostgresCarrier(place, AdapterPostgres(prefix, "notify"), timeout_ms=300)
+    carrier = PostgresCarrier(place, AdapterPostgres(prefix, "notify"), timeout_ms=500)
     await carrier.open(Heard())
     await carrier.subscribe("all")
     assert carrier._link.current is not None

@@ -145,10 +145,11 @@ async def test_payloads_longer_than_the_server_takes_come_whole_and_in_order() -
 
 
 async def test_a_server_that_does_not_answer_is_given_up(nats_alone: NatsProcess) -> None:
-    async with opened(nats_alone.settings, request_timeout_ms=300) as (a, heard):
+    async with opened(nats_alone.settings, request_timeout_ms=500) as (a, heard):
         with nats_alone.frozen():
-            await heard.until(lambda heard: heard.links == ["up", "down"])
-        await heard.until(lambda heard: heard.links == ["up", "down", "up"], 20)
+            await heard.until(lambda heard: heard.links[-1] == "down")
+        # On a busy machine it may have been lost twice.
+        await heard.until(lambda heard: heard.links[-1] == "up" and "down" in heard.links, 20)
         await exchange(a, a, heard)
 
 
