@@ -246,6 +246,22 @@ def test_a_data_folder_that_cannot_be_used(tmp_path: Path) -> None:
     assert "Traceback" not in failed.stderr
 
 
+def test_other_nodes_that_cannot_be_reached(tmp_path: Path) -> None:
+    env = {"ADAPTER_DRIVER": "redis", "DATABASE_REDIS_PORT": str(free_port())}
+    failed = serve(tmp_path, "--host", "127.0.0.1", "--port", "0", "--metrics-port", "0", env=env)
+    assert failed.returncode == 1
+    assert "No connection to other nodes: Redis at 127.0.0.1" in failed.stderr
+    assert "database.redis says how to reach it" in failed.stderr
+    alone = {"adapter": {"driver": "redis", "fallback_to_local": True}, "database": {"redis": {"port": free_port()}}}
+    with start_server(alone) as server:
+        line = wait_for_line(
+            server,
+            "other nodes cannot be reached: this one goes on alone until its next start (adapter.fallback_to_local)",
+        )
+        assert line["problem"].startswith("No connection to other nodes: Redis at 127.0.0.1")
+        assert server.request("GET", "/up").text == "OK"
+
+
 def test_a_configuration_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "sockudo.toml").write_text("prot = 7000\nport = -1\n")
     failed = serve(tmp_path, "--config", "sockudo.toml")

@@ -15,6 +15,8 @@ from sockudo.testing import RecordingClient
 from support.databases import DatabaseServer
 from support.joined import FEATURES, Pair, pair_of
 from support.nats import NatsProcess
+from support.redis import PASSWORD, RedisProcess
+from support.redis_sets import ClusterSet
 
 
 def adapter_of(driver: str, request: pytest.FixtureRequest) -> dict[str, object]:
@@ -24,6 +26,15 @@ def adapter_of(driver: str, request: pytest.FixtureRequest) -> dict[str, object]
         case "nats":
             nats: NatsProcess = request.getfixturevalue("nats")
             return {"adapter": {"driver": driver, "nats": {"servers": [nats.address], "prefix": prefix}}}
+        case "redis":
+            server: RedisProcess = request.getfixturevalue("redis")
+            place = {"redis": {"host": "127.0.0.1", "port": server.port, "password": PASSWORD}}
+            return {"adapter": {"driver": driver, "redis": {"prefix": prefix}}, "database": place}
+        case "redis-cluster":
+            cluster: ClusterSet = request.getfixturevalue("redis_cluster")
+            nodes = [f"127.0.0.1:{each.port}" for each in cluster.servers]
+            place = {"redis": {"password": PASSWORD}}
+            return {"adapter": {"driver": driver, "cluster": {"nodes": nodes, "prefix": prefix}}, "database": place}
         case "postgres":
             database: DatabaseServer = request.getfixturevalue("postgres")
             place = {"postgres": structs.asdict(database.postgres)}
@@ -31,7 +42,7 @@ def adapter_of(driver: str, request: pytest.FixtureRequest) -> dict[str, object]
     return {}
 
 
-@pytest.fixture(params=["in-process", "carrier", "nats", "postgres"])
+@pytest.fixture(params=["in-process", "carrier", "nats", "postgres", "redis", "redis-cluster"])
 async def pair(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
     changes = adapter_of(request.param, request)
     async with pair_of(tmp_path, changes, shared=False, joined=request.param) as pair:

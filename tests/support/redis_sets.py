@@ -136,8 +136,11 @@ def cluster_set() -> Iterator[ClusterSet]:
             say(servers[0], "CLUSTER", "MEET", "127.0.0.1", server.port, bus)
 
         def joined() -> bool:
-            states = [say(server, "CLUSTER INFO") for server in servers]
-            return all(state["cluster_state"] == "ok" and state["cluster_known_nodes"] == "3" for state in states)
+            if any(say(server, "CLUSTER INFO")["cluster_state"] != "ok" for server in servers):
+                return False
+            # Before each has reached each, what is published at one may not come to another.
+            views = [say(server, "CLUSTER NODES") for server in servers]
+            return all(len(view) == len(servers) and all(each["connected"] for each in view.values()) for view in views)
 
         wait_until(joined, "the cluster to form", timeout=30)
         yield ClusterSet(servers)

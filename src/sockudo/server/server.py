@@ -66,7 +66,7 @@ from sockudo.monitoring.tails import Tails
 from sockudo.monitoring.workers import join_metrics
 from sockudo.server.listening import warn_of_no_metrics
 from sockudo.server.services import Services
-from sockudo.server.this_node import RunningNode, joined_claims
+from sockudo.server.this_node import RunningNode, joined_claims, usable_carrier
 from sockudo.server.worker import WorkerPlace
 from sockudo.sessions.orders import end_tokens
 from sockudo.sessions.sweeper import sweep
@@ -132,6 +132,7 @@ class Server:
         cannot be used and for a folder or a database that another server uses.
         """
         try:
+            self._carrier = await usable_carrier(self.settings, self._carrier, self.worker)
             await self._claim_places()
             self._build()
             self._joined = joined_claims(self.services, self._carrier)

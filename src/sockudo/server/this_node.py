@@ -11,6 +11,7 @@ from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.base.version import __version__
 from sockudo.cluster.nodes import NodeReport
 from sockudo.cluster.wire import OLDEST_VERSION, VERSION
+from sockudo.drivers.carriers import reaches_others
 from sockudo.edge.drain import drain_sessions
 from sockudo.storage.joined_claims import JoinedClaims, JoinedPlace, Peers, joined_places
 from sockudo.storage.occupants import Occupant
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from sockudo.dashboard.board import Board
     from sockudo.edge.context import Edge
     from sockudo.server.services import Services
+    from sockudo.server.worker import WorkerPlace
 
-__all__ = ["RunningNode", "joined_claims", "uses"]
+__all__ = ["RunningNode", "joined_claims", "usable_carrier", "uses"]
 
 
 class RunningNode:
@@ -66,6 +68,13 @@ class RunningNode:
     async def close(self) -> None:
         """Ends what is left of draining; the server is about to end every connection itself."""
         await end_tasks(self._draining)
+
+
+async def usable_carrier(settings: Settings, carrier: Carrier | None, worker: WorkerPlace | None) -> Carrier | None:
+    """The carrier, or that of the workers, if any, where the others cannot be reached and the node may go on alone."""
+    if not settings.adapter.fallback_to_local or await reaches_others(settings):
+        return carrier
+    return None if worker is None else worker.carrier()
 
 
 def joined_claims(services: Services, carrier: Carrier | None) -> JoinedClaims:

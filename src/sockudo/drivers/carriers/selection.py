@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
+
+import structlog
 
 from sockudo.cluster.carrier import Carrier
 from sockudo.config import Settings
 from sockudo.config.installed import driver_missing
+from sockudo.errors import SockudoError
 
-__all__ = ["configured_carrier"]
+__all__ = ["configured_carrier", "reaches_others"]
+
+_log = structlog.get_logger("sockudo.cluster")
 
 
 class _Driver(NamedTuple):
@@ -44,3 +49,37 @@ def configured_carrier(settings: Settings) -> Carrier | None:
         raise driver_missing(driver.extra) from error
     make: Callable[[Settings], Carrier] = getattr(module, driver.function)
     return make(settings)
+
+
+async def reaches_others(settings: Settings) -> bool:
+    """Whether the carrier of ``adapter.driver`` can be opened; when it cannot, the log says why. True without one."""
+    carrier = configured_carrier(settings)
+    if carrier is None:
+        return True
+    try:
+        await carrier.open(_Nothing())
+    except SockudoError as problem:
+        _log.error(
+            "other nodes cannot be reached: this one goes on alone until its next start (adapter.fallback_to_local)",
+            problem=problem.text,
+        )
+        return False
+    finally:
+        await carrier.close()
+    return True
+
+
+class _Nothing:
+    """Hears what a carrier tells, and does nothing about it."""
+
+    def arrived(self, topic: str, payload: bytes) -> None:
+        pass
+
+    def connected(self) -> None:
+        pass
+
+    def disconnected(self, reason: str) -> None:
+        pass
+
+    def lost(self, topics: Sequence[str] | None) -> None:
+        pass
