@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import msgspec
 
 from sockudo.apps.live import LiveApp
+from sockudo.apps.policies import StreamPolicies
 from sockudo.apps.resolve import Defaults, resolve
 from sockudo.auth.revocations import Revocations
 from sockudo.cluster.counters import InProcessCounters
@@ -17,6 +19,7 @@ from sockudo.cluster.in_process import Network, join_network
 from sockudo.cluster.router import Router
 from sockudo.config import Settings
 from sockudo.config.apps import App, Policy
+from sockudo.history.calls import Sleep
 from sockudo.hub import AppState, Hub, HubOptions
 from sockudo.hub.events import Observers
 from sockudo.hub.view import HubView
@@ -29,6 +32,7 @@ from sockudo.publishing.entries import HubEntries, LocalEntries
 from sockudo.publishing.nodes import Message, OtherNodes
 from sockudo.publishing.pushes import EventPushes, NoPushes
 from sockudo.publishing.rosters import Rosters
+from sockudo.publishing.shared_streams import SharedStreams
 from sockudo.publishing.topics import Topics
 from sockudo.sessions import Gateway, Session
 from sockudo.sessions.orders import answer_orders
@@ -162,10 +166,13 @@ class Node:
         settings: Settings | None = None,
         options: HubOptions | None = None,
         network: Network | None = None,
+        clock: FakeClock | None = None,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.turns: list[Callable[[], object]] = []
-        self.clock = FakeClock(NOW)
-        self.clock.advance(1000)
+        self.clock = clock or FakeClock(NOW)
+        if clock is None:
+            self.clock.advance(1000)
         observers = Observers()
         self.inspector = Inspector(self.clock.time, observers)
         self.hub = Hub(self.turns.append, self.clock.monotonic, options or HubOptions(), observers=observers)
@@ -182,6 +189,9 @@ class Node:
         self.topics, own = Topics(self.bus), HubEntries(self.hub, self._counts)
         self.rosters = Rosters(self.bus, self.membership, self.router, self.topics, own)
         self.entries = LocalEntries(self.bus, self.membership, self.topics, self.rosters, self.hub, own)
+        self.shared = SharedStreams(
+            self.bus, self.membership, self.router, self.hub, self.clock, self.policies, sleep=sleep
+        )
         self.publisher = Publisher(
             self.hub,
             self.keys,
@@ -190,7 +200,8 @@ class Node:
             self.inspector.doubts,
             OtherNodes(self.bus, self.membership, self.topics, self.hub),
             self.entries,
-            lambda app_id: app.streams if (app := self.apps.by_id(app_id)) is not None else None,
+            self.shared,
+            self.policies,
         )
         self.revocations = Revocations()
         self.gateway = Gateway(
@@ -210,6 +221,11 @@ class Node:
     def _counts(self, app_id: str) -> bool:
         app = self.apps.by_id(app_id)
         return app is not None and bool(app.features.enable_subscription_count)
+
+    def policies(self, app_id: str) -> StreamPolicies | None:
+        """How the channels of an app are kept."""
+        app = self.apps.by_id(app_id)
+        return None if app is None else app.streams
 
     def event_api(self, pushes: EventPushes | None = None) -> EventApi:
         """What takes the publishes of backends."""

@@ -13,6 +13,7 @@ import httpx
 from sockudo.client.auth import Credentials
 from sockudo.client.http import ApiClient
 from sockudo.cluster.in_process import Network
+from sockudo.cluster.network import NetworkBus
 from sockudo.config import load
 from sockudo.server.server import Server
 from sockudo.testing import RecordingClient
@@ -36,13 +37,55 @@ CONFIG = {
 
 
 class Pair:
-    """Two servers, and a backend and clients of each."""
+    """Servers that are joined, two as a rule, and a backend and clients of each."""
 
-    def __init__(self, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, folder: Path, changes: dict[str, object], stack: AsyncExitStack, *, shared: bool, joined: str
+    ) -> None:
         self.servers: list[Server] = []
         self.backends: list[ApiClient] = []
         self.carriers: list[MemoryCarrier] = []
+        self._folder = folder
+        self._changes = changes
         self._stack = stack
+        self._shared = shared
+        self._joined = joined
+        self._network, self._broker = Network(), MemoryBroker()
+
+    async def start(self) -> None:
+        """Starts one server more."""
+        name = "abcd"[len(self.servers)]
+        self._folder.mkdir(exist_ok=True)
+        config = self._folder / f"{name}.json"
+        config.write_text(
+            json.dumps(
+                CONFIG
+                | self._changes
+                | {
+                    "data_dir": str(self._folder / ("a" if self._shared else name)),
+                    "instance": {"process_id": f"node-{name}"} | dict(self._changes.get("instance", {})),  # type: ignore[call-overload]
+                }
+            )
+        )
+        environ = {"INSTANCE_PROCESS_ID": f"node-{name}"}
+        settings = load(path=config, environ=environ, cwd=self._folder, dev=True).settings
+        carrier = self._broker.carrier() if self._joined == "carrier" else None
+        if carrier is not None:
+            self.carriers.append(carrier)
+        server = Server(settings, network=self._network, carrier=carrier)
+        await server.start()
+        self._stack.push_async_callback(server.stop)
+        self.servers.append(server)
+        backend = ApiClient(f"http://127.0.0.1:{server.port}", APP)
+        self.backends.append(await self._stack.enter_async_context(backend))
+
+    def lose(self, server: int) -> None:
+        """Takes a server from the others at once, with all that it alone has."""
+        services = self.servers[server].services
+        if isinstance(services.bus, NetworkBus):
+            services.bus.leave()
+        else:
+            self._network.leave(services.membership.me)
 
     async def get(self, server: int, path: str) -> httpx.Response:
         """What a server answers to a plain GET."""
@@ -55,33 +98,12 @@ class Pair:
 
 
 @asynccontextmanager
-async def pair_of(folder: Path, changes: dict[str, object], *, shared: bool, joined: str) -> AsyncIterator[Pair]:
-    """Two servers; ``shared``: with one data folder."""
-    network, broker = Network(), MemoryBroker()
+async def pair_of(
+    folder: Path, changes: dict[str, object], *, shared: bool, joined: str, servers: int = 2
+) -> AsyncIterator[Pair]:
+    """Joined servers; ``shared``: with one data folder."""
     async with AsyncExitStack() as stack:
-        pair = Pair(stack)
-        for name in "ab":
-            folder.mkdir(exist_ok=True)
-            config = folder / f"{name}.json"
-            config.write_text(
-                json.dumps(
-                    CONFIG
-                    | changes
-                    | {
-                        "data_dir": str(folder / ("a" if shared else name)),
-                        "instance": {"process_id": f"node-{name}"} | dict(changes.get("instance", {})),
-                    }
-                )
-            )
-            environ = {"INSTANCE_PROCESS_ID": f"node-{name}"}
-            settings = load(path=config, environ=environ, cwd=folder, dev=True).settings
-            carrier = broker.carrier() if joined == "carrier" else None
-            if carrier is not None:
-                pair.carriers.append(carrier)
-            server = Server(settings, network=network, carrier=carrier)
-            await server.start()
-            stack.push_async_callback(server.stop)
-            pair.servers.append(server)
-            backend = ApiClient(f"http://127.0.0.1:{server.port}", APP)
-            pair.backends.append(await stack.enter_async_context(backend))
+        pair = Pair(folder, changes, stack, shared=shared, joined=joined)
+        for _ in range(servers):
+            await pair.start()
         yield pair

@@ -28,6 +28,7 @@ __all__ = [
     "RECOVERY_EMPTY",
     "REWIND_DISABLED",
     "REWIND_NEEDS_V2",
+    "STREAM_OWNER_UNAVAILABLE",
     "STREAM_RESET",
     "TOKEN_EXPIRED",
     "TOKEN_REFRESH_REFUSED",
@@ -185,6 +186,21 @@ HISTORY_BUSY = row(
     retry=True,
     causes=("more publishes than history.writer_queue_capacity wait for their commit",),
     remedy="Try again after Retry-After seconds, publish in batches, or use a faster store.",
+)
+STREAM_OWNER_UNAVAILABLE = row(
+    "stream_owner_unavailable",
+    "The node that numbers the channel does not answer.",
+    code="service_unavailable",
+    http=503,
+    ws=4000,
+    retry=True,
+    causes=(
+        "a node has died or stands still, and the others do not know it yet",
+        "what joins the nodes is away or slow",
+        "this node cannot hear itself, so that the others may hold it dead",
+    ),
+    remedy="Try again after Retry-After seconds, with an idempotency key: the message may have been published. "
+    "A history makes the channel independent of single nodes.",
 )
 HISTORY_DISABLED = row(
     "history_disabled",

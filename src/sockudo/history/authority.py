@@ -31,12 +31,16 @@ class Numbered(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What an authority has beyond a place, read in one consistent view; ``more``: there are further messages."""
+    """What an authority has beyond a place, read in one consistent view; ``more``: there are further messages.
+
+    A node that has followed another stream goes on behind the serial ``begin``, None being the head.
+    """
 
     head: Position
     messages: Sequence[Numbered] = ()
     more: bool = False
     state: DurableState = "healthy"
+    begin: int | None = None
 
 
 class Authority(Protocol):

@@ -86,6 +86,11 @@ class Heads:
         except Exception as defect:  # noqa: BLE001 - the stream has changed all the same, and others wait
             _log.error("a changed stream could not be announced", channel=key[1], exc_info=defect)
 
+    def clear(self) -> None:
+        """Nothing is known of any channel any more."""
+        self._positions.clear()
+        self._messages.clear()
+
     def forget(self, key: StreamKey) -> None:
         """Nothing of the channel is kept any more."""
         self._positions.pop(key, None)

@@ -194,6 +194,8 @@ class Sequencer:
             if position is not None and position.stream_id == first.stream_id:
                 first = first._replace(serial=min(position.serial - 1, first.serial))
             if known is not None:
+                if reading.begin is not None:
+                    first = first._replace(serial=min(reading.begin, first.serial))
                 self._heads.move(key, first)
                 return first.serial < reading.head.serial
             self._heads.advance(key, first)

@@ -11,6 +11,7 @@ from sockudo.hub.channel import Channel
 from sockudo.hub.connection import Connection
 from sockudo.hub.delivery import Deliveries
 from sockudo.hub.events import ChannelClosed, ChannelOpened, Observers, PredicateFailed, UserChanged, UserWatched
+from sockudo.hub.outgoing import Outgoing
 from sockudo.hub.patterns import Patterns
 from sockudo.hub.streams.replay import ReplayBuffers
 from sockudo.hub.traffic import Traffic
@@ -18,8 +19,9 @@ from sockudo.hub.users import Users
 from sockudo.protocol import frames
 from sockudo.protocol.delta import ChannelDeltas, DeltaChannel
 from sockudo.protocol.filters import SharedBudget
+from sockudo.protocol.formats import V1_JSON
 from sockudo.protocol.frames import Frame
-from sockudo.protocol.names import META, META_PREFIX, WILDCARD, ChannelKind, channel_kind, is_meta, is_wildcard
+from sockudo.protocol.names import META, META_PREFIX, WILDCARD, ChannelKind, channel_kind, is_meta, is_wildcard, user_of
 
 __all__ = ["AppState", "Published"]
 
@@ -157,6 +159,21 @@ class AppState:
             if member is not None:
                 found.update(connection for connection in member.connections if connection.user is None)
         return found
+
+    def interrupt(self, frame: Frame) -> None:
+        """Delivers a frame about positions of its channel to all that get any, by the channel or by a pattern."""
+        name = frame.channel or ""
+        message = Outgoing(frame, tags=False)
+        user_id = user_of(name)
+        for connection in () if user_id is None else self.users.connections(user_id):
+            if connection.shape.format is not V1_JSON:
+                connection.write(message.encoded(connection.shape))
+        channel = self.channels.get(name)
+        listening = () if channel is None else set(channel.subscribers())
+        for place, exclude in ((channel, ()), *((pattern, listening) for pattern in self.patterns.matching(name))):
+            for fanout in () if place is None else tuple(place.fanouts.values()):
+                if fanout.shape.format is not V1_JSON:
+                    fanout.say(message, exclude)
 
     # ---- channels about channels ----
 

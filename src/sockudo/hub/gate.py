@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
+from sockudo.base.stream_records import Position
 from sockudo.hub.connection import Connection
 from sockudo.hub.fanout import Fanout, Listeners
 from sockudo.hub.outgoing import Outgoing, Wants
-from sockudo.protocol.frames import Frame
+from sockudo.hub.streams.replay import ReplayBuffers
+from sockudo.protocol.frames import INTERRUPTED, Frame
 
 __all__ = ["Gate", "GateLimits"]
 
@@ -62,3 +64,22 @@ class Gate(Fanout[Connection]):
 
     def catch_up(self, connection: Connection) -> None:
         """What is held has its time when the gate opens."""
+
+    def news(self, after: Mapping[str, Position], replay: ReplayBuffers) -> list[Frame]:
+        """What was held and is new to a connection at these places of its channels, in the order of serials."""
+        held = [frame for frame in self.held if _is_news(frame, after.get(frame.channel or ""), replay)]
+        if not any(frame.event == INTERRUPTED for frame in held):
+            held.sort(key=lambda frame: frame.serial or 0)
+        return held
+
+
+def _is_news(frame: Frame, place: Position | None, replay: ReplayBuffers) -> bool:
+    """Whether a frame is new to a connection that is at ``place`` of its channel."""
+    if place is None or (frame.serial is None and frame.event != INTERRUPTED):
+        return True
+    if frame.serial is not None and frame.stream_id == place.stream_id:
+        return frame.serial > place.serial
+    # Of another stream: the one before, or one that has followed meanwhile.
+    buffer = replay.get(frame.channel or "")
+    current = buffer.stream_id if buffer is not None else place.stream_id
+    return current != place.stream_id and frame.stream_id in (None, current)

@@ -11,6 +11,7 @@ from heapq import heappop, heappush
 from types import MappingProxyType
 from typing import Final
 
+from sockudo.base.stream_records import Position
 from sockudo.hub.app_state import AppState
 from sockudo.hub.channel import Channel
 from sockudo.hub.connection import Connection
@@ -195,19 +196,17 @@ class Hub(Deliveries):
         fanout = self._move(connection, joined, joined.wants, limits)
         return fanout if isinstance(fanout, Gate) else None
 
-    def open(self, gate: Gate, after: Mapping[str, int] = MappingProxyType({})) -> int:
+    def open(self, gate: Gate, after: Mapping[str, Position] = MappingProxyType({})) -> int:
         """Delivers what was held back, in the order of serials; returns how many messages.
 
-        Left out is what was sent of a channel already, up to its serial in ``after``. From here on the subscriber
-        shares what it gets with the others. A gate that is no longer in place is ignored.
+        Left out is what was sent of a channel already, up to its place in ``after``, and what came before the channel
+        went on as that stream. From here on the subscriber shares what it gets with the others. A gate that is no
+        longer in place is ignored.
         """
         connection, channel = gate.connection, gate.channel
         if connection.channels.get(channel.name) is not gate:
             return 0
-        held = [
-            frame for frame in gate.held if frame.serial is None or frame.serial > after.get(frame.channel or "", -1)
-        ]
-        held.sort(key=lambda frame: frame.serial or 0)
+        held = gate.news(after, self.apps[connection.app_id].replay)
         for frame in held:
             connection.send(frame)
         gate.held.clear()

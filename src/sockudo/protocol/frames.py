@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 __all__ = [
+    "INTERRUPTED",
     "PING",
     "PONG",
     "Frame",
@@ -54,6 +55,9 @@ class Frame(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 _encode = msgspec.json.Encoder().encode
+
+INTERRUPTED: Final = "pusher:resume_failed"
+"""The event of a frame by which a client learns that it cannot go on from its position."""
 
 PING: Final = Frame("pusher:ping")
 PONG: Final = Frame("pusher:pong")

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 import msgspec
+from msgspec.structs import replace
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
@@ -34,6 +35,7 @@ from sockudo.protocol.names import USER_CHANNEL_PREFIX, ChannelKind, channel_kin
 from sockudo.publishing.entries import LocalEntries
 from sockudo.publishing.extras import is_ephemeral
 from sockudo.publishing.nodes import Message, OtherNodes
+from sockudo.publishing.shared_streams import SharedStreams
 
 __all__ = ["Pending", "Publisher", "check_stored", "committed"]
 
@@ -42,8 +44,8 @@ _encode = msgspec.json.Encoder().encode
 Pending = asyncio.Future[Committed] | asyncio.Future[Committed | None]
 """A message that is being stored; see `committed`."""
 
-Deliver = Callable[[float], None]
-"""Delivers a message that has its number; takes the monotonic time."""
+_How = tuple[str | None, bool, str | None]
+# The socket that does not get a message, whether it may be compressed, and the socket that it comes from.
 
 
 class Publisher:
@@ -58,11 +60,15 @@ class Publisher:
         doubts: Doubts,
         nodes: OtherNodes,
         entries: LocalEntries,
+        shared: SharedStreams,
         policies: Callable[[str], StreamPolicies | None],
     ) -> None:
         self._hub = hub
         self._nodes = nodes
         self.prepare = entries.prepare
+        self._shared = shared
+        self.attach, self.lookup = shared.attach, shared.lookup
+        shared.deliver_by(self)
         self._bus = nodes.bus
         self._doubts = doubts
         self._policies = policies
@@ -100,10 +106,10 @@ class Publisher:
         if policy is None and key is None:
             self._deliver(state, frame, exclude, compress, sender, now)
             return None
-        deliver = partial(self._deliver, state, frame, exclude, compress, sender)
+        how = (exclude, compress, sender)
         if key is not None:
-            return self._publish_once(app, state, frame, policy, key, deliver, now)
-        return self._number(app, state, frame, policy, deliver, now)
+            return self._publish_once(app, state, frame, policy, key, how, now)
+        return self._number(app, state, frame, policy, how, now)
 
     def _publish_once(
         self,
@@ -112,13 +118,13 @@ class Publisher:
         frame: Frame,
         policy: StreamPolicy | None,
         key: str,
-        deliver: Deliver,
+        how: _How,
         now: float,
     ) -> Pending | None:
         channel = frame.channel or ""
         mark = fingerprint(_encode(frame))
         place = (app.id, channel, key)
-        number = partial(self._number, app, state, frame, policy, deliver, key=key, mark=mark)
+        number = partial(self._number, app, state, frame, policy, how, key=key, mark=mark)
         claim = self._keys.claim(app.id, "message", f"{channel}\0{key}", mark, app.idempotency_ttl, now)
         if inspect.isawaitable(claim):
             pending = asyncio.get_running_loop().create_task(self._claimed_later(place, claim, number))
@@ -177,12 +183,13 @@ class Publisher:
         state: AppState,
         frame: Frame,
         policy: StreamPolicy | None,
-        deliver: Deliver,
+        how: _How,
         now: float,
         key: str | None = None,
         mark: bytes = b"",
     ) -> Pending | None:
         """Gives the message a serial or a place in the store, as its channel's policy asks, and has it delivered."""
+        deliver = partial(self._deliver, state, frame, *how)
         recovery, history = (None, None) if policy is None else (policy.recovery, policy.history)
         if history is None and recovery is None:
             deliver(now)
@@ -191,6 +198,11 @@ class Publisher:
             frame.message_id = unique_id()
         if history is None:
             if recovery is not None:
+                if not self._bus.alone:
+                    exclude, compress, sender = how
+                    message = Message(state.app_id, frame, exclude, compress)
+                    accepted = partial(self._accepted, state, frame, exclude, sender)
+                    return self._shared.publish(state, message, recovery, deliver, accepted)
                 state.replay.number(frame, recovery.max_size, now)
             deliver(now)
             return None
@@ -229,6 +241,12 @@ class Publisher:
             self._doubts.published(state, channel, kind, frame.event, frame.data)
         self._deliver_here(state, frame, kind, exclude, compress, now)
 
+    def _accepted(self, state: AppState, frame: Frame, exclude: str | None, sender: str | None) -> None:
+        """Counts and reports a message that was published here and is numbered by another node."""
+        state.traffic.published += 1
+        if self._on_published:
+            self._hub.observers.emit(Published(state, frame, exclude, sender))
+
     def _deliver_here(
         self, state: AppState, frame: Frame, kind: ChannelKind, exclude: str | None, compress: bool, now: float
     ) -> None:
@@ -247,7 +265,10 @@ class Publisher:
         if state is None or self._nodes.is_copy(received, message):
             return
         channel = frame.channel or ""
-        policy = self._stored_by(message.app_id, channel) if frame.serial is not None else None
+        policy = self._numbered_by(message.app_id, channel) if frame.serial is not None else None
+        if policy is not None and policy.history is None and policy.recovery is not None:
+            self._shared.offer(state, replace(message, frame=frame, json=False), policy.recovery)
+            return
         history = self.history.if_open
         if policy is None or history is None:
             now = self._clock.monotonic()
@@ -259,8 +280,8 @@ class Publisher:
 
     def deliver_stored(self, app_id: str, frame: Frame) -> None:
         """Delivers a message that another node stored and that was read from the store in its turn."""
-        state, policy = self._hub.find(app_id), self._stored_by(app_id, frame.channel or "")
-        if state is not None and policy is not None:
+        state, policy = self._hub.find(app_id), self._numbered_by(app_id, frame.channel or "")
+        if state is not None and policy is not None and policy.history is not None:
             place = Position(frame.stream_id or "", frame.serial or 0)
             self._deliver_stored(state, frame, policy, exclude=None, compress=True, place=place)
 
@@ -283,11 +304,33 @@ class Publisher:
             self._hub.observers.emit(Published(state, frame, exclude, None, received=True))
         self._deliver_here(state, frame, channel_kind(frame.channel or ""), exclude, compress, now)
 
-    def _stored_by(self, app_id: str, channel: str) -> StreamPolicy | None:
-        """The policy of a durable channel; None for every other one."""
+    def deliver_numbered(self, state: AppState, message: Message, recovery: RecoveryPolicy) -> None:
+        """See `Deliveries`."""
+        now = self._clock.monotonic()
+        state.replay.store(message.frame, recovery.max_size, now)
+        kind = channel_kind(message.frame.channel or "")
+        self._deliver_here(state, message.frame, kind, message.exclude, message.compress, now)
+
+    def send_numbered(self, state: AppState, message: Message) -> None:
+        """See `Deliveries`."""
+        kind = channel_kind(message.frame.channel or "")
+        self._nodes.publish(message, kind)
+        self._deliver_here(state, message.frame, kind, message.exclude, message.compress, self._clock.monotonic())
+
+    def _numbered_by(self, app_id: str, channel: str) -> StreamPolicy | None:
+        """The policy of a channel whose messages have numbers; None for every other one."""
         policies = self._policies(app_id)
         policy = None if policies is None else policies.of(channel)
-        return policy if policy is not None and policy.history is not None else None
+        return policy if policy is not None and (policy.history or policy.recovery) is not None else None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether another node may number a channel."""
+        return not self._bus.alone
+
+    def position(self, state: AppState, channel: str) -> Position | None:
+        """Where a channel without a store is; None when `attach` has to ask another node."""
+        return state.replay.position(channel) if self._bus.alone else self._shared.position(state.app_id, channel)
 
 
 def _keep(state: AppState, frame: Frame, recovery: RecoveryPolicy | None, place: Position, now: float) -> None:

@@ -52,6 +52,7 @@ from sockudo.publishing.event_api import PublishOptions
 from sockudo.publishing.nodes import Message, OtherNodes
 from sockudo.publishing.recorders import Recorders
 from sockudo.publishing.rosters import SCRUB_SECONDS, Rosters
+from sockudo.publishing.shared_streams import SharedStreams
 from sockudo.publishing.topics import Topics
 from sockudo.push.diagnosis.advice import note_refused
 from sockudo.push.drivers import ConfiguredPush
@@ -130,6 +131,7 @@ class Services:
         self._rosters = Rosters(self.bus, self.membership, router, topics, own)
         self._entries = LocalEntries(self.bus, self.membership, topics, self._rosters, hub, own)
         self._recorders = Recorders(self.bus, self.membership, router, self._rosters, own, edges, self._reports)
+        self.streams = SharedStreams(self.bus, self.membership, router, hub, clock, self.histories.policies)
         self._publisher = publisher = Publisher(
             hub,
             self.keys,
@@ -138,6 +140,7 @@ class Services:
             inspector.doubts,
             OtherNodes(self.bus, self.membership, topics, hub),
             self._entries,
+            self.streams,
             self.histories.policies,
         )
         self.gateway = Gateway(hub, apps, clock, settings, loop.call_soon, publisher, self.revocations, inspector)
@@ -196,11 +199,13 @@ class Services:
     async def close(self) -> None:
         """Ends everything, from the top down: what is closed may still use what is closed later."""
         await self.elsewhere.close()
+        await self.streams.hand_over()
         await self.bus.close()
         await end_tasks(self._tasks)
         self._recorders.close()
         self._entries.close()
         await self._rosters.close()
+        await self.streams.close()
         await end_tasks(self._reading)
         await self._opener.close()
         await self.event_rules.close()
@@ -263,6 +268,7 @@ class Services:
             if not self.bus.alone:
                 self._rosters.scrub()
                 self._recorders.announce()
+                self.streams.scrub()
 
     def _deliver_stored(self, app_id: str, frame: Frame) -> None:
         self._publisher.deliver_stored(app_id, frame)

@@ -15,7 +15,7 @@ import msgspec
 
 from sockudo import errors
 from sockudo.apps.policies import StreamPolicy
-from sockudo.base.stream_records import KEEP_ALL, Position
+from sockudo.base.stream_records import Position
 from sockudo.errors import SockudoError
 from sockudo.hub import Gate, GateLimits
 from sockudo.hub.events import CacheMissed
@@ -103,7 +103,11 @@ def attach(session: SessionContext, request: Request) -> Coroutine[Any, Any, Non
             return _attach_behind_gate(session, request, policy)
         head: Position | None = buffer.head
     elif policy is not None and policy.recovery is not None:
-        head = session.app.replay.position(request.name)
+        publisher = session.node.publisher
+        head = publisher.position(session.app, request.name)
+        if head is None or (publisher.is_shared and awaits_attach(session, request.name)):
+            # Another node numbers the channel: it is asked.
+            return _attach_behind_gate(session, request, policy)
     else:
         head = None
     _join(session, request, None)
@@ -124,13 +128,12 @@ def refuse_attach(session: SessionContext, name: str, error: SockudoError) -> No
 
 async def _attach_behind_gate(session: SessionContext, request: Request, policy: StreamPolicy) -> None:
     node, name = session.node, request.name
-    history = node.publisher.history.service
     joined_before = name in session.channels
     gate = _join(session, request, session.gate_limits())
     if gate is None:
         return
     try:
-        info = await history.attach(session.live.id, name, policy.history.retention if policy.history else KEEP_ALL)
+        head = await _head_of(session, name, policy)
     except SockudoError:
         if joined_before:
             node.hub.open(gate)
@@ -139,26 +142,36 @@ async def _attach_behind_gate(session: SessionContext, request: Request, policy:
         raise
     if session.channels.get(name) is not gate:
         return
-    head = info.head
-    session.app.replay.align(name, head, node.clock.monotonic())
     _acknowledge(session, request, policy, head)
     await _send_past(session, request, gate, head)
     _finish(session, request)
 
 
-async def _send_past(session: SessionContext, request: Request, gate: Gate, head: Position) -> None:
+async def _head_of(session: SessionContext, name: str, policy: StreamPolicy) -> Position | None:
+    """Where the channel is, by its store or by the node that numbers it; None when that is not known now."""
+    publisher = session.node.publisher
+    if policy.history is None:
+        return await publisher.attach(session.live.id, name)
+    history = publisher.history.service
+    head = (await history.attach(session.live.id, name, policy.history.retention)).head
+    session.app.replay.align(name, head, session.node.clock.monotonic())
+    return head
+
+
+async def _send_past(session: SessionContext, request: Request, gate: Gate, head: Position | None) -> None:
     """What came before the head, if it was asked for, then what the gate has held back since."""
     hub, name = session.node.hub, request.name
     if awaits_attach(session, name):
         terminal = await recover_on_attach(session, name, gate)
         if terminal is not None or request.rewind is None:
-            live = hub.open(gate, {name: terminal.serial if terminal is not None else head.serial})
+            place = terminal or head
+            live = hub.open(gate, {} if place is None else {name: place})
             if request.rewind is not None:
                 # What it wanted to see again came with the resume; whoever waits for the end of the past is told it.
                 _tell_rewound(session, name, Rewound(live=live))
             return
-    if request.rewind is None:
-        hub.open(gate, {name: head.serial})
+    if request.rewind is None or head is None:
+        hub.open(gate, {} if head is None else {name: head})
         return
     await _rewind(session, request, request.rewind, gate, head)
 
@@ -177,7 +190,7 @@ async def _rewind(session: SessionContext, request: Request, rewind: Rewind, gat
         session.send_all(past.frames)
         retention, limit = past.truncated_by_retention, past.truncated_by_limit
         told = Rewound(len(past.frames), 0, not retention and not limit, retention, limit)
-    live = session.node.hub.open(gate, {request.name: head.serial})
+    live = session.node.hub.open(gate, {request.name: head})
     _tell_rewound(session, request.name, told._replace(live=live))
 
 

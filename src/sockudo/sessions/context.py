@@ -32,6 +32,7 @@ from sockudo.hub import AppState, Connection, GateLimits, Hub, Peer
 from sockudo.hub.events import ConnectionEnded, ConnectionLeft, FrameRefused
 from sockudo.hub.outgoing import visible
 from sockudo.hub.ports import Schedule
+from sockudo.hub.streams.replay import Lookup
 from sockudo.inspector import Inspector
 from sockudo.protocol import frames
 from sockudo.protocol.delta import Algorithm, DeltaRequest
@@ -85,6 +86,31 @@ class Publisher(Protocol):
 
     def prepare(self, app_id: str, name: str, kind: ChannelKind) -> Awaitable[None] | None:
         """What has to end before a subscription to the channel is acknowledged; None for nothing, as nearly always."""
+        ...
+
+    # ---- channels that are recoverable without a store ----
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether another node may number such a channel."""
+        ...
+
+    def position(self, state: AppState, channel: str) -> Position | None:
+        """Where such a channel is; None when `attach` has to ask another node."""
+        ...
+
+    async def attach(self, app_id: str, channel: str) -> Position | None:
+        """Where such a channel is, for who subscribes now; everything up to there has been delivered here.
+
+        None when the node that numbers it cannot be asked.
+        """
+        ...
+
+    async def lookup(self, app_id: str, channel: str, stream_id: str | None, serial: int) -> Lookup:
+        """What came after a position, by the node that numbers the channel.
+
+        Raises errors.STREAM_OWNER_UNAVAILABLE.
+        """
         ...
 
 

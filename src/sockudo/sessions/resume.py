@@ -18,8 +18,9 @@ from sockudo.base.stream_records import Position
 from sockudo.errors import SockudoError
 from sockudo.history import Failed
 from sockudo.hub import Gate
+from sockudo.hub.streams.replay import Lookup
 from sockudo.protocol.filters import MESSAGE_UNITS
-from sockudo.protocol.frames import Frame
+from sockudo.protocol.frames import INTERRUPTED, Frame
 from sockudo.protocol.inbound import InboundFrame, object_data
 from sockudo.protocol.names import channel_kind, check_channel_name, is_meta, is_wildcard, user_of
 from sockudo.sessions.access import check_read, owns_past
@@ -115,7 +116,7 @@ async def _resume(
     session: SessionContext, resuming: PendingResume, subscribed: dict[str, str], gates: dict[str, Gate | None]
 ) -> None:
     """``subscribed`` are the subscriptions that match the channels, ``gates`` what they are held behind."""
-    terminals: dict[str, int] = {}
+    terminals: dict[str, Position] = {}
     for name in tuple(resuming.places):
         subscription = subscribed.get(name)
         event = Event.HEARD if subscription is not None else _readable(session, name)
@@ -127,7 +128,7 @@ async def _resume(
             continue
         terminal = _tell(session, resuming, name, await _recover(session, name, position), subscription)
         if terminal is not None and subscription is not None:
-            terminals[name] = terminal.serial
+            terminals[name] = terminal
         if subscription is not None and session.filters:
             # Filters were asked about the past of this channel: others get their turn before the next one's.
             await asyncio.sleep(0)
@@ -165,9 +166,17 @@ def _unauthorized() -> Failed:
 
 
 async def _recover(session: SessionContext, name: str, wanted: RequestedPosition) -> _Outcome:
-    """Tries the replay buffer, then the durable store (spec: history § 3.3)."""
+    """Tries the replay buffer, of this node or of the one that numbers the channel, then the store
+    (spec: history § 3.3)."""
+    live, publisher = session.live, session.node.publisher
+    history = publisher.history.if_open
+    if publisher.is_shared and live.streams is not None and live.streams.of(name).history is None:
+        try:
+            found = await publisher.lookup(live.id, name, wanted.stream_id, wanted.serial)
+        except SockudoError:
+            return Failed("continuity_unverifiable", "stream_owner_unavailable", wanted.stream_id)
+        return _recover_hot(session, name, wanted, found) or _unauthorized()
     outcome = _recover_hot(session, name, wanted)
-    live, history = session.live, session.node.publisher.history.if_open
     if outcome is not None or live.recovery is None or history is None:
         return outcome or _unauthorized()
     replayed = await history.replay(
@@ -183,12 +192,16 @@ async def _recover(session: SessionContext, name: str, wanted: RequestedPosition
     return _Recovered("cold", tuple(replayed.frames), replayed.head)
 
 
-def _recover_hot(session: SessionContext, name: str, wanted: RequestedPosition) -> _Outcome | None:
-    """What the replay buffer alone can say; None when the store has to be asked."""
+def _recover_hot(
+    session: SessionContext, name: str, wanted: RequestedPosition, found: Lookup | None = None
+) -> _Outcome | None:
+    """What the replay buffer alone can say, or what was ``found`` in that of another node; None when the store has to
+    be asked."""
     live = session.live
     if live.recovery is None or live.streams is None:
         return _unauthorized()
-    found = session.app.replay.lookup(name, wanted.stream_id, wanted.serial, session.node.clock.monotonic())
+    if found is None:
+        found = session.app.replay.lookup(name, wanted.stream_id, wanted.serial, session.node.clock.monotonic())
     if found.outcome == "recovered" and found.head is not None:
         if len(found.frames) > live.recovery.max_size:
             return Failed("position_expired", "recovery_window_exceeded", wanted.stream_id, *_bounds(found.head))
@@ -247,7 +260,7 @@ def _fail(
     resuming.advance(name, event, entry)
     session.app.traffic.recovery_failures[failed.code] += 1
     note_failed_resume(session, name, failed, serial)
-    session.send(Frame("pusher:resume_failed", name, _encode(entry).decode()))
+    session.send(Frame(INTERRUPTED, name, _encode(entry).decode()))
 
 
 def _answer(session: SessionContext, resuming: PendingResume) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from sockudo.base.stream_records import Position
 from sockudo.hub import Gate, GateLimits
 from sockudo.hub.outgoing import EVERYTHING
 from sockudo.protocol.formats import V2_JSON
-from sockudo.protocol.frames import Frame
+from sockudo.protocol.frames import INTERRUPTED, Frame
 from sockudo.protocol.framing import WEBSOCKET
 from sockudo.protocol.shapes import shape_of
 from support.world import Peer, World
@@ -27,7 +28,7 @@ class Gated:
         self.overflows += 1
 
     def say(self, serial: int | None, name: str = "e", exclude: str | None = None) -> None:
-        self.world.hub.publish(self.world.app, Frame(name, "news", "{}", serial=serial), exclude)
+        self.world.hub.publish(self.world.app, Frame(name, "news", "{}", stream_id="s", serial=serial), exclude)
 
 
 def serials(peer: Peer) -> list[object]:
@@ -47,7 +48,7 @@ def test_what_the_past_has_shown_already_is_left_out_and_the_rest_is_in_order() 
     gated = Gated()
     for serial in (3, 5, 4, 6):
         gated.say(serial)
-    assert gated.world.hub.open(gated.gate, {"news": 4}) == 2
+    assert gated.world.hub.open(gated.gate, {"news": Position("s", 4)}) == 2
     assert serials(gated.peer) == [5, 6]
 
 
@@ -119,5 +120,24 @@ def test_frames_without_a_serial_are_held_too() -> None:
     gated = Gated()
     gated.say(None, "ephemeral")
     gated.say(9)
-    assert gated.world.hub.open(gated.gate, {"news": 9}) == 1
+    assert gated.world.hub.open(gated.gate, {"news": Position("s", 9)}) == 1
     assert [frame["event"] for frame in gated.peer.frames()] == ["ephemeral"]
+
+
+def test_what_was_said_before_the_stream_changed_is_left_out_and_what_came_after_is_not() -> None:
+    gated = Gated()
+    replay = gated.world.app.replay
+    replay.follow("news", Position("s", 4), 0)
+    gated.say(5)
+    gated.world.app.interrupt(Frame(INTERRUPTED, "news", "{}"))
+    replay.follow("news", Position("t", 0), 0)
+    gated.world.hub.publish(gated.world.app, Frame("e", "news", "{}", stream_id="t", serial=1))
+    before, held = Position("s", 4), list(gated.gate.held)
+    assert gated.world.hub.open(gated.gate, {"news": before}) == 3
+    assert serials(gated.peer) == [5, None, 1]
+
+    gate = gated.world.hub.hold(gated.connection, "news", GateLimits(10, None, gated.overflow))
+    assert gate is not None
+    gate.held.extend(held)
+    assert gated.world.hub.open(gate, {"news": Position("t", 0)}) == 1
+    assert serials(gated.peer) == [1]

@@ -37,6 +37,7 @@ class Backend:
             node.inspector.doubts,
             OtherNodes(node.bus, node.membership, node.topics, node.hub),
             node.entries,
+            node.shared,
             lambda _: None,
         )
         self.api = EventApi(publisher, self.keys, node.rates, node.clock, node.inspector.doubts, node.cluster_directory)

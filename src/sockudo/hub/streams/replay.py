@@ -2,7 +2,8 @@
 (spec: history § 3.1 and 3.2).
 
 Where a channel is durable the store owns its stream and the buffer follows it; elsewhere the buffer owns the stream,
-which lives as long as the buffer does.
+which lives as long as the buffer does. Among several nodes one of them holds such a stream, and the buffers of the
+others follow it.
 
 A channel that was never published to has no buffer, however many subscribe to it: the id of the stream that its first
 message will begin follows from its name, so a client can get its place, and be found there again, without anything
@@ -14,14 +15,14 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from sockudo.base.ids import derived_id
 from sockudo.base.stream_records import Position
 from sockudo.protocol.frames import Frame
 
-__all__ = ["Lookup", "ReplayBuffer", "ReplayBuffers"]
+__all__ = ["Kept", "Lookup", "ReplayBuffer", "ReplayBuffers"]
 
 # Buffers looked at in one turn of the loop: about a millisecond.
 _SWEPT_AT_ONCE = 2000
@@ -40,16 +41,21 @@ class Lookup(NamedTuple):
     frames: tuple[Frame, ...] = ()
 
 
+Kept = tuple[float, Frame, str | None]
+"""A message in a buffer: the second since which it is there, and the socket that does not get it."""
+
+
 class ReplayBuffer:
-    """One channel's stream. Times are monotonic seconds."""
+    """One channel's stream; ``held``: it is numbered here. Times are monotonic seconds."""
 
-    __slots__ = ("_messages", "next_serial", "stream_id", "touched_at")
+    __slots__ = ("_messages", "held", "next_serial", "stream_id", "touched_at")
 
-    def __init__(self, stream_id: str, now: float) -> None:
+    def __init__(self, stream_id: str, now: float, *, held: bool = False) -> None:
         self.stream_id = stream_id
+        self.held = held
         self.next_serial = 1
         self.touched_at = now
-        self._messages: deque[tuple[float, Frame]] = deque()
+        self._messages: deque[Kept] = deque()
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -64,11 +70,11 @@ class ReplayBuffer:
         frame.stream_id = self.stream_id
         frame.serial = self.next_serial
 
-    def append(self, frame: Frame, max_size: int, now: float) -> None:
+    def append(self, frame: Frame, max_size: int, now: float, exclude: str | None = None) -> None:
         """Keeps a frame that has its position; one of another stream replaces everything there was."""
         if frame.stream_id != self.stream_id:
             self.restart(frame.stream_id or "", now)
-        self._messages.append((now, frame))
+        self._messages.append((now, frame, exclude))
         if len(self._messages) > max_size:
             self._messages.popleft()
         self.next_serial = (frame.serial or 0) + 1
@@ -80,6 +86,10 @@ class ReplayBuffer:
         self.stream_id = stream_id
         self.next_serial = next_serial
         self.touched_at = now
+
+    def fill(self, kept: Iterable[Kept]) -> None:
+        """Keeps messages that come before the place where the stream goes on."""
+        self._messages.extend(kept)
 
     def trim(self, before_serial: int | None) -> None:
         """Forgets the messages before a serial, or all; the numbering stays."""
@@ -93,6 +103,10 @@ class ReplayBuffer:
         while messages and messages[0][0] < until:
             messages.popleft()
 
+    def after(self, serial: int) -> Iterator[Kept]:
+        """The messages beyond a serial that are still kept, oldest first."""
+        return (kept for kept in self._messages if (kept[1].serial or 0) > serial)
+
     def lookup(self, stream_id: str | None, serial: int) -> Lookup:
         """What came after a position, in the order of spec: history § 3.2; None for a stream that is not known."""
         head = self.head
@@ -105,7 +119,7 @@ class ReplayBuffer:
         missed = head.serial - serial
         if missed > len(self._messages):
             return Lookup("expired", head)
-        frames = tuple(frame for _, frame in list(self._messages)[-missed:])
+        frames = tuple(frame for _, frame, _ in list(self._messages)[-missed:])
         if any(frame.serial != serial + number for number, frame in enumerate(frames, 1)):
             return Lookup("gap", head)
         return Lookup("recovered", head, frames)
@@ -165,6 +179,52 @@ class ReplayBuffers:
             buffer.restart(head.stream_id, now, head.serial + 1)
         buffer.touched_at = now
 
+    # ---- among several nodes ----
+
+    def begin(self, channel: str, now: float) -> ReplayBuffer:
+        """The channel's stream, which is numbered here from now on: a new one unless it was already."""
+        buffer = self._buffer(channel, now)
+        if not buffer.held:
+            buffer.restart(self._next_id(channel), now)
+            buffer.held = True
+        return buffer
+
+    def take(
+        self, channel: str, stream_id: str, next_serial: int, kept: Sequence[tuple[Frame, str | None]], now: float
+    ) -> ReplayBuffer:
+        """The channel's stream, which another node held and which is numbered here from now on.
+
+        ``kept`` are its messages with the socket that does not get each; without any those that are here stay.
+        """
+        buffer = self._buffer(channel, now)
+        buffer.held = True
+        if kept or buffer.stream_id != stream_id or buffer.next_serial != next_serial:
+            buffer.restart(stream_id, now, next_serial)
+            buffer.fill((now, frame, exclude) for frame, exclude in kept)
+        return buffer
+
+    def give(self, channel: str) -> None:
+        """The stream is not numbered here any more, for good; its messages stay."""
+        buffer = self._buffers.get(channel)
+        if buffer is not None and buffer.held:
+            buffer.held = False
+            # What is numbered here later has another id.
+            self._end(channel)
+
+    def follow(self, channel: str, head: Position, now: float) -> None:
+        """Tells the buffer where the stream is that another node holds, also before its first message."""
+        self.give(channel)
+        if channel not in self._buffers:
+            buffer = self._buffers[channel] = ReplayBuffer(head.stream_id, now)
+            buffer.next_serial = head.serial + 1
+        self.align(channel, head, now)
+
+    def channels(self, *, held: bool) -> list[str]:
+        """The channels whose streams are numbered here, or those of the others."""
+        return [channel for channel, buffer in self._buffers.items() if buffer.held is held]
+
+    # ---- for all ----
+
     def lookup(self, channel: str, stream_id: str | None, serial: int, now: float) -> Lookup:
         """What came after a position, as far as it is kept."""
         buffer = self._buffers.get(channel)
@@ -208,7 +268,7 @@ class ReplayBuffers:
     def _buffer(self, channel: str, now: float) -> ReplayBuffer:
         buffer = self._buffers.get(channel)
         if buffer is None:
-            buffer = self._buffers[channel] = ReplayBuffer(self._next_id(channel), now)
+            buffer = self._buffers[channel] = ReplayBuffer(self._next_id(channel), now, held=True)
         return buffer
 
     def _next_id(self, channel: str) -> str:

@@ -220,3 +220,50 @@ def test_random_histories_against_a_list() -> None:
                 assert list(found.frames) == wanted
             else:
                 assert found.outcome == "expired"
+
+
+class TestAmongNodes:
+    def test_a_stream_that_was_given_is_not_numbered_again_under_its_id(self) -> None:
+        buffers = ReplayBuffers()
+        first = numbered(buffers, "a")
+        buffers.give("news")
+        assert buffers.channels(held=False) == ["news"]
+        assert names(buffers.lookup("news", first.stream_id, 0, 0.0).frames) == ["a"]
+        buffers.begin("news", 0.0)
+        second = numbered(buffers, "b")
+        assert (second.serial, buffers.channels(held=True)) == (1, ["news"])
+        assert second.stream_id != first.stream_id
+
+    def test_giving_what_is_not_held_changes_nothing(self) -> None:
+        buffers = ReplayBuffers()
+        before = buffers.position("news")
+        buffers.give("news")
+        buffers.follow("news", Position("s", 3), 0.0)
+        buffers.give("news")
+        buffers.drop("news")
+        assert before.serial == buffers.position("news").serial == 0
+
+    def test_a_stream_that_is_taken_goes_on_with_its_messages(self) -> None:
+        buffers = ReplayBuffers()
+        kept = [(Frame(name, "news", stream_id="s", serial=serial), None) for serial, name in ((4, "a"), (5, "b"))]
+        buffers.take("news", "s", 6, kept, 0.0)
+        assert numbered(buffers, "c").serial == 6
+        assert names(buffers.lookup("news", "s", 3, 0.0).frames) == ["a", "b", "c"]
+        assert buffers.lookup("news", "s", 2, 0.0).outcome == "expired"
+
+    def test_one_that_comes_without_messages_keeps_those_that_are_here(self) -> None:
+        buffers = ReplayBuffers()
+        buffers.store(Frame("a", "news", stream_id="s", serial=5), 100, 0.0)
+        buffers.take("news", "s", 6, (), 0.0)
+        assert names(buffers.lookup("news", "s", 4, 0.0).frames) == ["a"]
+        buffers.give("news")
+        buffers.take("news", "s", 8, (), 0.0)
+        assert buffers.lookup("news", "s", 5, 0.0).outcome == "expired"
+        assert buffers.position("news") == Position("s", 7)
+
+    def test_a_followed_stream_has_a_place_before_its_first_message(self) -> None:
+        buffers = ReplayBuffers()
+        numbered(buffers, "a")
+        buffers.follow("news", Position("s", 0), 0.0)
+        assert (buffers.position("news"), buffers.channels(held=True)) == (Position("s", 0), [])
+        assert buffers.lookup("news", "s", 0, 0.0).outcome == "recovered"
