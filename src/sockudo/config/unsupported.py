@@ -53,6 +53,7 @@ NO_EFFECT: Mapping[str, str] = {
     "adapter.nats.client_capacity": _NATS_QUEUES,
     "adapter.nats.discovery_idle_wait_ms": _NODES_BEAT,
     "adapter.nats.discovery_max_wait_ms": _NODES_BEAT,
+    "adapter.nats.max_reconnects": "a node that has lost its connection tries again for as long as it runs",
     "adapter.nats.no_echo": "nodes hear themselves: what does not come back shows that they are cut off",
     "adapter.nats.nodes_number": _NODES_BEAT,
     "adapter.nats.presence_sync_chunk_size": "presence is sent in parts of one size",
@@ -166,8 +167,8 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "adapter.nats": (
         "NATS_",
         (
-            "NODES_NUMBER DISCOVERY_MAX_WAIT_MS DISCOVERY_IDLE_WAIT_MS CLIENT_CAPACITY SUBSCRIPTION_CAPACITY NO_ECHO "
-            "PRESENCE_SYNC_CHUNK_SIZE"
+            "NODES_NUMBER DISCOVERY_MAX_WAIT_MS DISCOVERY_IDLE_WAIT_MS CLIENT_CAPACITY SUBSCRIPTION_CAPACITY "
+            "MAX_RECONNECTS NO_ECHO PRESENCE_SYNC_CHUNK_SIZE"
         ),
     ),
     "adapter.rabbitmq": ("RABBITMQ_", "URL PREFIX REQUEST_TIMEOUT_MS CONNECTION_TIMEOUT_MS NODES_NUMBER"),

@@ -214,7 +214,7 @@ def test_names_of_other_software_are_no_mistakes(loaded: Load, name: str) -> Non
 @pytest.mark.parametrize(
     "name",
     [
-        "SCYLLADB_NODES", "NATS_CLIENT_CAPACITY", "NATS_SUBSCRIPTION_CAPACITY", "NATS_NODES_NUMBER", "NATS_NO_ECHO",
+        "SCYLLADB_NODES", "NATS_CLIENT_CAPACITY", "NATS_SUBSCRIPTION_CAPACITY", "NATS_MAX_RECONNECTS", "NATS_NO_ECHO",
         "NATS_PRESENCE_SYNC_CHUNK_SIZE",
     ],
 )  # fmt: skip

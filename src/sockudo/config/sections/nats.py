@@ -86,13 +86,6 @@ class AdapterNats(msgspec.Struct, frozen=True):
         int,
         Key("A server that says nothing for longer is given up", env="NATS_REQUEST_TIMEOUT_MS", unit="ms", low=100),
     ] = 5000
-    max_reconnects: Annotated[
-        int | None,
-        Key(
-            "Attempts in a row to connect again, after which the node stays alone; none: for ever",
-            env="NATS_MAX_RECONNECTS",
-        ),
-    ] = None
     tls: NatsTls = NatsTls()
 
     def __repr__(self) -> str:

@@ -45,18 +45,12 @@ def pauses() -> Iterator[float]:
 
 
 class KeptLink(Generic[L]):
-    """The link that ``connect`` makes, which raises `SockudoError` where it cannot, or the next one.
+    """The link that ``connect`` makes, which raises `SockudoError` where it cannot, or the next one."""
 
-    ``attempts`` bounds how often in a row a lost link is tried to be made again; None is for ever. After the last one
-    nothing happens until `reconnect`.
-    """
-
-    def __init__(self, name: str, connect: Callable[[], Awaitable[L]], attempts: int | None = None) -> None:
+    def __init__(self, name: str, connect: Callable[[], Awaitable[L]]) -> None:
         self.name = name
         self.current: L | None = None
         self._connect = connect
-        self._attempts = attempts
-        self._again = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self, observer: CarrierObserver) -> None:
@@ -74,10 +68,9 @@ class KeptLink(Generic[L]):
             await link.close()
 
     def reconnect(self) -> None:
-        """Has another link made, also after the last attempt."""
+        """Has another link made, where there is one."""
         if self.current is not None and not self.current.ended.done():
             self.current.ended.set_result("nothing was heard through it")
-        self._again.set()
 
     async def _keep(self, observer: CarrierObserver) -> None:
         while self.current is not None:
@@ -91,19 +84,14 @@ class KeptLink(Generic[L]):
             observer.connected()
 
     async def _made_again(self) -> L:
-        while True:
-            self._again.clear()
-            problem = ""
-            for attempt, seconds in enumerate(pauses()):
-                if self._attempts is not None and attempt >= self._attempts:
-                    break
-                await asyncio.sleep(seconds)
-                try:
-                    return await self._connect()
-                except (SockudoError, OSError) as error:
-                    # Where there are no descriptors left, that is no refusal.
-                    if str(error) != problem:
-                        problem = str(error)
-                        _log.warning("nodes cannot be connected", broker=self.name, problem=problem)
-            _log.error("nodes are not connected any more: no attempt is left", broker=self.name)
-            await self._again.wait()
+        problem = ""
+        for seconds in pauses():
+            await asyncio.sleep(seconds)
+            try:
+                return await self._connect()
+            except (SockudoError, OSError) as error:
+                # Where there are no descriptors left, that is no refusal.
+                if str(error) != problem:
+                    problem = str(error)
+                    _log.warning("nodes cannot be connected", broker=self.name, problem=problem)
+        raise AssertionError("pauses never end")

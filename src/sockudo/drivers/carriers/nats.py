@@ -56,7 +56,7 @@ class NatsCarrier:
         # So that not all nodes are with the first one.
         random.shuffle(self._servers)
         self._observer: CarrierObserver | None = None
-        self._link = KeptLink(self.name, self._connect, settings.max_reconnects)
+        self._link = KeptLink(self.name, self._connect)
         self._outbox = Outbox(self._lost)
         self._splitter = Splitter()
         self._joiner = Joiner()
