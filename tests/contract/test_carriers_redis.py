@@ -325,6 +325,28 @@ async def test_a_master_of_a_cluster_that_is_away_costs_its_own_topics_alone(
     await opened.close()
 
 
+async def test_a_replica_that_takes_over_has_the_topics(opened: Opened) -> None:
+    with cluster_set(replica=True) as servers:
+        broker = RedisBroker(servers.access, sharded=True)
+        (a, at_a), (b, at_b) = await opened.open(broker), await opened.open(broker)
+        topics = [f"c:app:{number}" for number in range(30)]
+        await asyncio.gather(*(b.subscribe(topic) for topic in topics))
+        moved = [topic for topic in topics if servers.owner(slot_of((PREFIX + topic).encode())) is servers.servers[0]]
+        assert moved
+        servers.servers[0].kill()
+        for topic in moved:
+            a.publish(topic, b"into nothing")
+        for heard in (at_a, at_b):
+            await heard.until(
+                lambda heard: set(moved) <= {topic for lost in heard.losses for topic in lost or ()}, seconds=20
+            )
+        for topic in moved:
+            await arrives(a, at_b, topic)
+        assert at_a.links == at_b.links == ["up"]
+        assert say(servers.servers[3], "ROLE")[0] == "master"
+        await opened.close()
+
+
 async def test_a_cluster_that_is_none(redis: RedisProcess) -> None:
     settings = Redis(password=PASSWORD)
     broker = RedisBroker(

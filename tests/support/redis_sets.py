@@ -17,7 +17,7 @@ from support.ports import free_port
 from support.redis import PASSWORD, RedisProcess, redis_server
 from support.waiting import wait_until
 
-__all__ = ["ClusterSet", "SentinelSet", "cluster_set", "sentinel_set", "tls_server"]
+__all__ = ["MASTER", "SENTINEL_PASSWORD", "ClusterSet", "SentinelSet", "cluster_set", "sentinel_set", "tls_server"]
 
 MASTER = "harbor"
 SENTINEL_PASSWORD = "of the sentinels"
@@ -114,23 +114,22 @@ def sentinel_set() -> Iterator[SentinelSet]:
 
 
 @contextlib.contextmanager
-def cluster_set() -> Iterator[ClusterSet]:
+def cluster_set(*, replica: bool = False) -> Iterator[ClusterSet]:
+    """Three masters, and with ``replica`` one of the first of them, which is the last of the servers."""
     with contextlib.ExitStack() as stack:
-        buses = [free_port() for _ in range(3)]
+        buses = [free_port() for _ in range(4 if replica else 3)]
         servers = [
             stack.enter_context(
                 redis_server(
-                    cluster_enabled="yes",
-                    cluster_port=str(bus),
-                    cluster_node_timeout="2000",
-                    masterauth=PASSWORD,
+                    cluster_enabled="yes", cluster_port=str(bus), cluster_node_timeout="2000", masterauth=PASSWORD
                 )
             )
             for bus in buses
         ]
         share = SLOTS // 3 + 1
         for number, server in enumerate(servers):
-            say(server, "CLUSTER", "ADDSLOTSRANGE", number * share, min((number + 1) * share, SLOTS) - 1)
+            if number < 3:
+                say(server, "CLUSTER", "ADDSLOTSRANGE", number * share, min((number + 1) * share, SLOTS) - 1)
             say(server, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for server, bus in zip(servers[1:], buses[1:], strict=True):
             say(servers[0], "CLUSTER", "MEET", "127.0.0.1", server.port, bus)
@@ -143,6 +142,9 @@ def cluster_set() -> Iterator[ClusterSet]:
             return all(len(view) == len(servers) and all(each["connected"] for each in view.values()) for view in views)
 
         wait_until(joined, "the cluster to form", timeout=30)
+        if replica:
+            say(servers[3], "CLUSTER", "REPLICATE", server_id(servers[0]))
+            wait_until(lambda: say(servers[3], "ROLE")[3] == "connected", "the replica", timeout=30)
         yield ClusterSet(servers)
 
 

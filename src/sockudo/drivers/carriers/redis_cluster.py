@@ -28,6 +28,8 @@ from sockudo.storage.redis_wire import RedisWireError
 __all__ = ["RedisClusterCarrier", "redis_cluster_carrier"]
 
 _REFRESHED_EVERY: Final = 30.0
+# A replica takes over within seconds, and a look costs the cluster little.
+_LONGEST_PAUSE: Final = 2.0
 # Once something is connected, so much later the carrier works, whatever of the cluster is missing.
 _SETTLED_AFTER: Final = 5.0
 _MOVED: Final = re.compile(r"MOVED ([0-9]+) (.*):([0-9]+)")
@@ -223,21 +225,24 @@ class RedisClusterCarrier:
 
     async def _follow(self) -> None:
         """Looks what is where: every 30 s, and, when something changed, at once and then with growing pauses."""
-        waits = pauses()
+        waits, told = pauses(), ""
         while True:
             try:
                 await asyncio.wait_for(self._stale.wait(), _REFRESHED_EVERY)
             except TimeoutError:
                 waits = pauses()
             else:
-                await asyncio.sleep(next(waits))
+                await asyncio.sleep(min(next(waits), _LONGEST_PAUSE))
             self._stale.clear()
             try:
                 ranges = await self._reach.masters()
             except RedisWireError as problem:
-                _log.warning("no server of the Redis Cluster answers", problem=str(problem))
+                if str(problem) != told:
+                    told = str(problem)
+                    _log.warning("no server of the Redis Cluster answers", problem=told)
                 self._look_soon()
                 continue
+            told = ""
             gone = self._place(ranges)
             await asyncio.gather(*(link.close() for link in gone))
             self._settle()
