@@ -136,6 +136,20 @@ def redis_cluster() -> Iterator[ClusterSet]:
         yield servers
 
 
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[RedisProcess]:
+    """A Valkey server of the run's own."""
+    with redis_server(kind="valkey") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_cluster() -> Iterator[ClusterSet]:
+    """A cluster of three masters of Valkey."""
+    with cluster_set(kind="valkey") as servers:
+        yield servers
+
+
 @pytest.fixture
 def unique(request: pytest.FixtureRequest) -> str:
     """A word that no other test of the run uses: for channels and user ids on a shared server."""

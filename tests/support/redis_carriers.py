@@ -60,6 +60,10 @@ def cut(carrier: Carrier) -> None:
 
 REDIS_CARRIERS: dict[str, Callable[[pytest.FixtureRequest], RedisBroker]] = {
     "redis": lambda request: RedisBroker(request.getfixturevalue("redis").settings.access()),
+    "valkey": lambda request: RedisBroker(request.getfixturevalue("valkey").settings.access()),
+    "valkey-cluster-sharded": lambda request: RedisBroker(
+        request.getfixturevalue("valkey_cluster").access, sharded=True
+    ),
     "redis-tls": lambda request: RedisBroker(request.getfixturevalue("redis_tls")),
     "redis-sentinel": lambda request: RedisBroker(request.getfixturevalue("redis_sentinel").access),
     "redis-cluster": lambda request: RedisBroker(request.getfixturevalue("redis_cluster").access),

@@ -114,14 +114,18 @@ def sentinel_set() -> Iterator[SentinelSet]:
 
 
 @contextlib.contextmanager
-def cluster_set(*, replica: bool = False) -> Iterator[ClusterSet]:
+def cluster_set(*, replica: bool = False, kind: str = "redis") -> Iterator[ClusterSet]:
     """Three masters, and with ``replica`` one of the first of them, which is the last of the servers."""
     with contextlib.ExitStack() as stack:
         buses = [free_port() for _ in range(4 if replica else 3)]
         servers = [
             stack.enter_context(
                 redis_server(
-                    cluster_enabled="yes", cluster_port=str(bus), cluster_node_timeout="2000", masterauth=PASSWORD
+                    kind=kind,
+                    cluster_enabled="yes",
+                    cluster_port=str(bus),
+                    cluster_node_timeout="2000",
+                    masterauth=PASSWORD,
                 )
             )
             for bus in buses
