@@ -6,14 +6,24 @@ errors.INVALID_INPUT for a word that is none of a list. Only shapes are looked a
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 import msgspec
 
 from sockudo import errors
 from sockudo.publishing.json_body import decode, wrong_shape
-from sockudo.push.recipients import Provider, Recipient, provider_named
-from sockudo.push.records import Device, Localized, Override, Payload, RatePolicy, Target, Template
+from sockudo.push.recipients import PROVIDERS, Provider, Recipient, provider_named
+from sockudo.push.records import (
+    Device,
+    DeviceState,
+    Localized,
+    Override,
+    Payload,
+    RatePolicy,
+    Target,
+    TargetType,
+    Template,
+)
 from sockudo.push.secrecy import redacted
 from sockudo.push.spellings import converted, decoded
 from sockudo.push.validation import one_of
@@ -29,19 +39,6 @@ __all__ = [
     "template_from",
 ]
 
-_STATES: Final = ("ACTIVE", "FAILING", "FAILED")
-_PROVIDERS: Final = ("fcm", "apns", "webPush", "hms", "wns", "realtime")
-_TARGET_TYPES: Final = (
-    "device",
-    "client",
-    "channel",
-    "recipient",
-    "registeredTopic",
-    "userTopic",
-    "providerTopic",
-    "providerCondition",
-    "indexedFilter",
-)
 _LATEST_MS: Final = 2**53 - 1
 
 _anything: Final = msgspec.json.Decoder(Any)
@@ -173,7 +170,7 @@ def device_from(body: bytes, app_id: str) -> Device:
         timezone=given.timezone,
         locale=given.locale,
         last_active_at_ms=_count(given.last_active_at_ms, "lastActiveAtMs"),
-        state=one_of(push.state or "ACTIVE", _STATES, "push.state"),  # type: ignore[arg-type]
+        state=one_of(push.state or "ACTIVE", get_args(DeviceState), "push.state"),  # type: ignore[arg-type]
         failure_count=_count(push.failure_count, "push.failureCount"),
         error_reason=None if push.error_reason is None else redacted(push.error_reason),
         recipient=push.recipient,
@@ -266,7 +263,7 @@ def _payload(given: _Payload) -> Payload:
 
 def _target(given: _Target) -> Target:
     return Target(
-        type=one_of(given.type, _TARGET_TYPES, "recipients.type"),  # type: ignore[arg-type]
+        type=one_of(given.type, get_args(TargetType), "recipients.type"),  # type: ignore[arg-type]
         device_id=given.device_id,
         client_id=given.client_id,
         channel=given.channel,
@@ -287,7 +284,7 @@ def _override(given: _Override) -> Override:
 def _provider(text: str, field: str) -> Provider:
     found = provider_named(text)
     if found is None:
-        raise errors.INVALID_INPUT(f"{field} must be one of {', '.join(_PROVIDERS)}")
+        raise errors.INVALID_INPUT(f"{field} must be one of {', '.join(PROVIDERS)}")
     return found
 
 

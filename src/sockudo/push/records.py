@@ -33,9 +33,21 @@ __all__ = [
     "State",
     "Subscription",
     "Target",
+    "TargetType",
     "Template",
 ]
 
+TargetType = Literal[
+    "device",
+    "client",
+    "channel",
+    "recipient",
+    "registeredTopic",
+    "userTopic",
+    "providerTopic",
+    "providerCondition",
+    "indexedFilter",
+]
 DeviceState = Literal["ACTIVE", "FAILING", "FAILED"]
 Regime = Literal["fastPath", "shardPath"]
 State = Literal[
@@ -178,17 +190,7 @@ class Payload(_Record, frozen=True, kw_only=True):
 class Target(_Record, frozen=True, kw_only=True, omit_defaults=True):
     """One entry of ``recipients`` (spec: push § 3): ``type`` determines which of the others it has."""
 
-    type: Literal[
-        "device",
-        "client",
-        "channel",
-        "recipient",
-        "registeredTopic",
-        "userTopic",
-        "providerTopic",
-        "providerCondition",
-        "indexedFilter",
-    ]
+    type: TargetType
     device_id: str | None = None
     client_id: str | None = None
     channel: str | None = None

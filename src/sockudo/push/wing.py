@@ -14,7 +14,6 @@ from sockudo.monitoring.health import HealthChecks
 from sockudo.push.http.directory import push_directory_routes
 from sockudo.push.http.lane import push_lane
 from sockudo.push.http.publishing import push_publish_routes
-from sockudo.push.http.trial import push_trial_routes
 from sockudo.push.runtime import PushRuntime
 from sockudo.push.services import PushServices
 from sockudo.push.telemetry import push_measures
@@ -26,11 +25,10 @@ __all__ = ["push_routes", "push_wing"]
 
 
 def push_routes(edge: Edge, services: PushServices) -> list[Route]:
-    """What is kept for push, publishes, and the trial of a provider; all signed."""
+    """The directory of push, and publishes with the trial of a provider; all signed."""
     return [
         *push_directory_routes(edge, services),
         *push_publish_routes(edge, services),
-        *push_trial_routes(edge, services),
     ]
 
 

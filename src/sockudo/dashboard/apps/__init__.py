@@ -1,5 +1,5 @@
 """The area Apps: pages and API."""
 
-from sockudo.dashboard.apps.routes import routes
+from sockudo.dashboard.apps.pages import routes
 
 __all__ = ["routes"]

@@ -16,6 +16,7 @@ from sockudo.apps.live import LiveApp
 from sockudo.auth.signing import path_part
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
+from sockudo.dashboard.apps.api import api_routes
 from sockudo.dashboard.apps.desk import administer, app_of, kept_until, why_lost, why_read_only
 from sockudo.dashboard.apps.desk import remove as remove_app
 from sockudo.dashboard.apps.fields import Tab
@@ -29,7 +30,7 @@ from sockudo.dashboard.paging import Paging
 from sockudo.dashboard.replies import page, redirect, retry_headers
 from sockudo.errors import SockudoError
 
-__all__ = ["app_url", "page_routes", "shared"]
+__all__ = ["app_url", "routes", "shared"]
 
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -42,7 +43,12 @@ _TABS: Final = {
 }
 
 
-def page_routes(board: Board) -> list[Route]:
+def routes(board: Board) -> list[Route]:
+    """``/dashboard/apps`` and ``/dashboard/api/v1/apps``."""
+    return [*api_routes(board), *_page_routes(board)]
+
+
+def _page_routes(board: Board) -> list[Route]:
     """The list, the form for a new app, an app's tabs, and what their forms ask for."""
     one = "/dashboard/apps/{app_id}"
     routes = [

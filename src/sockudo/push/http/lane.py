@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sockudo import errors
-from sockudo.auth.signing import authenticate, query_param
+from sockudo.auth.signing import query_param
 from sockudo.edge.lane import LaneEntry
 from sockudo.edge.publishing import check_json
 from sockudo.edge.replies import Reply, error_reply
+from sockudo.edge.signed import signed_app
 from sockudo.errors import SockudoError
 from sockudo.push.access import read_access
 from sockudo.push.bodies import PublishRequest, publish_from
@@ -48,19 +49,7 @@ def push_reply(
 ) -> Reply | asyncio.Task[Reply]:
     """Checks who asks and reads what for; the task, which is the server's, ends with the answer once it is durable."""
     try:
-        app = authenticate(
-            edge.apps,
-            method="POST",
-            raw_path=raw_path,
-            query=query,
-            body=body,
-            path_app_id=app_id,
-            now=edge.clock.time(),
-            may_explain=edge.may_explain,
-        )
-        traffic = edge.gateway.state(app).traffic
-        traffic.http_calls += 1
-        traffic.http_bytes_received += len(body)
+        app = signed_app(edge, "POST", app_id, raw_path, query, body)
         check_app_id(app.id)
         check_json(headers.get(b"content-type"))
         given = publish_from(body)

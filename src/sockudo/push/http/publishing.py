@@ -1,4 +1,4 @@
-"""Routes that publish notifications and tell what became of them (spec: push § 2.4, 2.5, 7.7)."""
+"""Routes that publish notifications and answer with their results (spec: push § 2.4, 2.5, 7.7)."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from sockudo.push.recipients import Provider, provider_named
 from sockudo.push.records import PublishStatus
 from sockudo.push.service import Accepted, Push
 from sockudo.push.services import PushServices
+from sockudo.push.trial import trial_from, try_out
 from sockudo.push.validation import one_of
 
 if TYPE_CHECKING:
@@ -59,7 +60,16 @@ def push_publish_routes(edge: Edge, services: PushServices) -> list[Route]:
         told = await _why(push, asked)
         return reply(told | {"refused": refused_lately(edge.gateway.inspector.problems, asked.app_id)})
 
+    async def test(asked: Asked) -> Response:
+        """A route of this server alone: `provider`, and `deviceId` or `recipient`; 200 for every answer of it."""
+        wanted = trial_from(await body_of(asked))
+        push = services.serving()
+        if push is None:
+            raise errors.PUSH_DISABLED("no provider can be tried: push providers are disabled")
+        return reply((await try_out(push, asked.app_id, wanted)).as_dict())
+
     return [
+        push_route(edge, services, "POST", "/test", test),
         route("POST", "/publish", _publish, body=True),
         route("POST", "/batch/publish", _batch, body=True),
         route("GET", "/publish/{publish_id}/status", _status),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, get_args
 
 import msgspec
 from msgspec import json
@@ -236,22 +236,7 @@ def sql_state(state: State) -> str:
     return state.replace("_", "").lower()
 
 
-_STATES: Final[dict[str, State]] = {
-    sql_state(state): state
-    for state in (
-        "queued",
-        "planning",
-        "throttled",
-        "dispatching",
-        "cancelled",
-        "expired",
-        "failed",
-        "succeeded",
-        "partiallySucceeded",
-        "quota_exceeded",
-        "dead_lettered",
-    )
-}
+_STATES: Final[dict[str, State]] = {sql_state(state): state for state in get_args(State)}
 
 
 def state_of(text: str) -> State:
