@@ -71,7 +71,7 @@ from sockudo.server.worker import WorkerPlace
 from sockudo.sessions.orders import end_tokens
 from sockudo.sessions.sweeper import sweep
 from sockudo.storage.claims import Claims, places
-from sockudo.storage.occupants import Occupant, Place
+from sockudo.storage.occupants import Occupant
 from sockudo.tracing import Tracing, start_tracing
 
 __all__ = ["Server"]
@@ -151,10 +151,9 @@ class Server:
             raise
 
     async def _claim_places(self) -> None:
-        wanted: Sequence[Place] = ()
-        if self.worker is None:
-            # Of a worker the folder is its supervisor's, and in databases it is a joined node.
-            wanted = places(self.settings, Occupant.current(self.clock.time()), databases=self._carrier is None)
+        # Of a worker the folder is its supervisor's, and in databases it is a joined node.
+        here, alone = Occupant.current(self.clock.time()), self._carrier is None
+        wanted = () if self.worker is not None else places(self.settings, here, databases=alone)
         self._claims = Claims(wanted, shared=self.settings.instance.shared_stores)
         self._stack.push_async_callback(self._claims.close)
         await self._claims.start()
