@@ -1,7 +1,7 @@
 """How a record is changed: a request in, a record that passed every check of a configuration out.
 
 Nothing here knows a store. Values are judged by the reader of configuration files, so that the command line, the
-dashboard and a file accept the same; ``where`` names the place in what is said about them.
+dashboard and a file accept the same; ``where`` names the place in messages about them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Makes the configuration's apps those that it names now, and leaves the apps of operators alone.
 
-A store outlives the configuration that its apps came from. So each row says where it came from, and an app that the
+A store outlives the configuration that its apps came from. So each row holds its origin, and an app that the
 configuration no longer names goes: its secret may have been withdrawn by taking it out of a file.
 """
 

@@ -68,7 +68,7 @@ class AppStore(Protocol):
         ...
 
     async def change(self, app_id: str, edit: Edit) -> App:
-        """Reads one app, lets ``edit`` decide and saves what it returns, with nobody else's change in between.
+        """Reads one app, lets ``edit`` decide and saves what it returns, without another change in between.
 
         What ``edit`` raises leaves the store unchanged and is raised here. Raises as `save` does.
         """
@@ -97,7 +97,7 @@ def plain_record(app: App) -> dict[str, Any]:
 
 
 def origin_of(value: object) -> Origin | None:
-    """Where an app came from, as its column says; None for null and for a word that this version does not know."""
+    """Where an app came from, by its column; None for null and for a word that this version does not know."""
     return next((origin for origin in Origin if origin == value), None)
 
 

@@ -2,7 +2,7 @@
 
 The registry holds every app resolved in two dictionaries and asks the store for its revision once a second; only when
 that changed are the records read again. So a lookup never waits, and a store that fails costs nothing but news: the
-apps stay as they were last known, and `AppRegistry.healthy` says so.
+apps stay as they were last known, and `AppRegistry.healthy` is false.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class AppRegistry:
             return app
 
     async def replace_inline(self, apps: Sequence[App], defaults: Defaults | None = None) -> Changes:
-        """Makes these the apps that come from the configuration, and says what changed.
+        """Makes these the apps that come from the configuration, and returns what changed.
 
         Removes the ones that an earlier call put there and this one does not name, also when that was before a restart;
         apps from elsewhere stay, unless they have the id of a configured one. New ``defaults`` hold for every app at
@@ -163,7 +163,7 @@ class AppRegistry:
             return await self._load(await self._store.revision(), defaults)
 
     def end_secrets(self) -> Changes:
-        """Refuses previous secrets from their end on, whether the store answers or not, and says whose they were."""
+        """Refuses previous secrets from their end on, whether the store answers or not, and returns whose they were."""
         now = self._now()
         if now < self._next_end:
             return Changes()
@@ -178,7 +178,7 @@ class AppRegistry:
         return _compare(before, after)
 
     async def refresh(self) -> Changes:
-        """Reads the records again if the store changed, and says which apps did.
+        """Reads the records again if the store changed, and returns which apps did.
 
         Raises ``errors.SERVICE_UNAVAILABLE`` when the store does not answer; the apps stay as they were.
         """

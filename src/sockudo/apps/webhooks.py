@@ -22,7 +22,7 @@ _HIDDEN: Final = "…"
 
 
 def _shown_address(url: str) -> str:
-    """The address with `…` for every part that is hidden, so that nobody takes what is left for the whole."""
+    """The address with `…` for every part that is hidden, so that the rest is not taken for the whole."""
     shown = shown_url(url)
     scheme, separator, rest = shown.partition("://")
     return f"{scheme}{separator}{_HIDDEN}@{rest}" if "@" in url.partition("://")[2].partition("/")[0] else shown

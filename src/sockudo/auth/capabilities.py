@@ -47,14 +47,14 @@ _BASE: Final = frozenset({Operation.SUBSCRIBE, Operation.PUBLISH, Operation.HIST
 _BY_NAME: Final = {name: operation for operation in Operation for name in (operation.value, operation.hyphenated)}
 
 _MAX_PATTERNS: Final = 100
-# What a text may repeat of a name that nobody knows.
+# What a text may repeat of an unknown name.
 _WORD: Final = re.compile(r"[a-z][a-z_-]{0,39}")
 
 _ACTIONS: Final = {Operation.ANNOTATION_SUBSCRIBE: "receive raw annotations for"}
 
 
 class CapabilityError(ValueError):
-    """A claim that grants nothing because it cannot be read; its text says why, without more than a word of it."""
+    """A claim that grants nothing because it cannot be read; its text is the reason, with a word of it at most."""
 
 
 @dataclass(frozen=True, slots=True)

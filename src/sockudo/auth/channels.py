@@ -1,4 +1,4 @@
-"""Whether a connection may join a protected channel, or be the user it says it is (spec: websocket § 6.3 and 8.1)."""
+"""Whether a connection may join a protected channel, or be the user it claims to be (spec: websocket § 6.3 and 8.1)."""
 
 from __future__ import annotations
 

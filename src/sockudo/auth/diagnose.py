@@ -1,6 +1,6 @@
 """Why a channel signature or a key was refused, as far as trying the usual mistakes can tell (spec: index § 3).
 
-For the operator only: the client gets the plain refusal, so that nobody can use the server to find out what a
+For the operator only: the client gets the plain refusal, so that the server cannot be used to find out what a
 signature was made for.
 """
 

@@ -60,7 +60,7 @@ class Cost(NamedTuple):
     p: int
 
 
-# A made password has about 100 random bits, which nobody guesses however fast a guess is.
+# A made password has about 100 random bits, which cannot be guessed however fast a guess is.
 _MADE = Cost(2**14, 8, 1)
 _CHOSEN = Cost(2**15, 8, 3)
 _MOST = 256 * 1024 * 1024

@@ -55,7 +55,7 @@ _jws.register_algorithm(_ALGORITHM, _AppSecret(HMACAlgorithm.SHA256))
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a token says once it has been checked. Times are Unix seconds."""
+    """The content of a token that has been checked. Times are Unix seconds."""
 
     client_id: str
     capabilities: Capabilities
@@ -67,7 +67,7 @@ class Token:
 def read_token(app: LiveApp, text: str, now: float) -> Token:
     """The token of ``text``, if the app's backend made it and it may be used at ``now`` (Unix seconds).
 
-    Raises errors.TOKEN_REFUSED, and nothing else, whatever the text; its detail is about one mistake and contains
+    Raises errors.TOKEN_REFUSED, and nothing else, for any text; its detail is about one mistake and contains
     nothing of the text but the name of an unknown operation. What the claims say is shown only for a token that is
     signed with the app's secret.
     """
@@ -120,7 +120,7 @@ def make_token(
 
 
 def unverified_token(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and claims of a token that nobody has vouched for: to be shown, never to be acted on.
+    """Header and claims of a token that was not verified: to be shown, never to be acted on.
 
     Raises errors.TOKEN_REFUSED when there is nothing to show.
     """

@@ -29,7 +29,7 @@ _TYPES: Final = {
 
 
 class Mismatch(NamedTuple):
-    """``detail`` says what was expected and what was found, ``field`` where, such as ``items[2].name``, or None."""
+    """``detail`` names what was expected and what was found, ``field`` where, such as ``items[2].name``, or None."""
 
     detail: str
     field: str | None

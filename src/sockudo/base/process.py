@@ -1,4 +1,4 @@
-"""What the operating system says of this process: memory, descriptors, and how many of these are not for WebSockets."""
+"""What the system reports of this process: memory, descriptors, and how many of these are not for WebSockets."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class CpuShare:
 def open_descriptors() -> int | None:
     """How many file descriptors are open; None where the system does not say.
 
-    Linux from 6.2 on says the number at once; before that the folder has to be read, which takes some milliseconds
+    Linux from 6.2 on has the number at hand; before that the folder has to be read, which takes some milliseconds
     with ten thousand connections: ask for a page, not for every sample.
     """
     try:

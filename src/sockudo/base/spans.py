@@ -33,7 +33,7 @@ class Span(Protocol):
     def end(self, attributes: Attributes | None = None, *, error: str | None = None, failed: bool = True) -> None:
         """The work has ended; to be called once.
 
-        ``error`` is a slug of the catalogue, or a word as stable. Where there is one, ``failed`` says whether the work
+        ``error`` is a slug of the catalogue, or a word as stable. Where there is one, ``failed`` is whether the work
         itself counts as failed: a server that refuses a bad request does not.
         """
         ...

@@ -17,7 +17,7 @@ _SWEPT_PER_OPENING = 2
 
 
 class Verdict(NamedTuple):
-    """What a limit says to one hit. ``reset`` is in whole seconds until the window ends, rounded up."""
+    """The answer of a limit to one hit. ``reset`` is in whole seconds until the window ends, rounded up."""
 
     allowed: bool
     limit: int

@@ -1,4 +1,4 @@
-"""How ``sockudo apps`` reaches the store of the configuration, and what it says when it cannot."""
+"""How ``sockudo apps`` reaches the store of the configuration, and its messages when it cannot."""
 
 from __future__ import annotations
 

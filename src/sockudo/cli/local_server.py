@@ -1,4 +1,4 @@
-"""What the configuration of a server tells commands on its own machine: its address, its certificate, its apps."""
+"""What commands on a server's machine read from its configuration: its address, its certificate, its apps."""
 
 from __future__ import annotations
 

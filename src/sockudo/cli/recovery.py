@@ -27,7 +27,7 @@ class _Place(NamedTuple):
     message_id: str | None = None
 
     def as_position(self) -> dict[str, Any]:
-        """How a resume says it."""
+        """Its form in a resume."""
         said = {"stream_id": self.stream_id, "serial": self.serial, "last_message_id": self.message_id}
         return {name: value for name, value in said.items() if value is not None}
 

@@ -106,7 +106,7 @@ class Tailer:
             await self._wait(text)
 
     def _understand(self, event: str, data: dict[str, Any]) -> bool:
-        """Act on what the server says; True when enough was printed."""
+        """Act on the server's events; True when enough was printed."""
         if event == "hello":
             self._reconnect.established()
             what = f" ({self._wanted})" if str(self._wanted) else ""

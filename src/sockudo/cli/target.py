@@ -99,7 +99,7 @@ Insecure = Annotated[
 class Target:
     """A server and the credentials of the app to be on it.
 
-    ``trust`` says whose certificates count; None is those of this system.
+    ``trust`` determines whose certificates count; None is those of this system.
     """
 
     url: str

@@ -3,7 +3,7 @@
 ::
 
     ClientError
-    ├── UnreachableError   nobody answered, or not in time
+    ├── UnreachableError   no answer, or not in time
     ├── ApiError           the HTTP API answered with an error
     └── ClosedError        the WebSocket connection was refused or has ended
 
@@ -42,7 +42,7 @@ class UnreachableError(ClientError):
     def of(cls, url: str, error: BaseException, *, garbled: bool = False) -> Self:
         """From what a library raised: a certificate that is not accepted is another failure than a dead server.
 
-        ``garbled`` says that something took the connection and did not answer in HTTP.
+        ``garbled``: something took the connection and did not answer in HTTP.
         """
         found = distrust(error)
         if found is not None:
@@ -70,7 +70,7 @@ class ApiError(ClientError):
 class ClosedError(ClientError):
     """The WebSocket connection has ended: close ``code`` (1006 when it broke off) and ``reason``.
 
-    ``established`` says whether the server had accepted the connection before it ended.
+    ``established`` is whether the server had accepted the connection before it ended.
     """
 
     def __init__(self, code: int, reason: str, *, established: bool = True) -> None:
@@ -81,7 +81,7 @@ class ClosedError(ClientError):
 
 
 def network_reason(error: BaseException) -> str:
-    """What the operating system said: libraries wrap it in texts of their own, such as "all attempts failed"."""
+    """The error of the operating system: libraries wrap it in texts of their own, such as "all attempts failed"."""
     reason = str(error) or type(error).__name__
     cause: BaseException | None = error
     while cause is not None:

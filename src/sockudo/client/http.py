@@ -20,14 +20,14 @@ from sockudo.client.signing import signed_target
 
 __all__ = ["ApiClient"]
 
-# The server says at least something every ten seconds on a stream.
+# The server sends at least a comment every ten seconds on a stream.
 _STREAM_SILENCE = 30.0
 
 
 class ApiClient:
     """Speaks to the server at ``url`` as the app of ``credentials``.
 
-    Use it as ``async with``. Every call raises `ApiError` for a refusal and `UnreachableError` when nobody answers
+    Use it as ``async with``. Every call raises `ApiError` for a refusal and `UnreachableError` when there is no answer
     within ``timeout`` seconds. Nothing is tried twice: to try again safely, pass an ``idempotency_key``. ``tls`` says
     whose certificates count, if not those of this system.
     """

@@ -70,8 +70,8 @@ class Socket:
         """Connect to the server at ``url`` (http, https, ws or wss) as a client of the app with ``key``.
 
         ``keepalive`` is the interval of native pings in seconds; with None the client is silent until it is asked.
-        ``wire`` is the protocol and the format, and on V2 perhaps a token. ``tls`` says whose certificates count.
-        Raises `UnreachableError` when nobody answers within ``open_timeout`` seconds, `ApiError` when the upgrade is
+        ``wire`` is the protocol and the format, and on V2 perhaps a token. ``tls`` determines whose certificates count.
+        Raises `UnreachableError` without an answer within ``open_timeout`` seconds, `ApiError` when the upgrade is
         refused with an HTTP status, `ClosedError` when the server refuses with a close code.
         """
         try:

@@ -33,7 +33,7 @@ class Wire:
         return self.format != "json"
 
     def parameters(self) -> dict[str, str]:
-        """What the connection URL says of it."""
+        """Its part of the connection URL."""
         if self.protocol == 1:
             return {"protocol": _V1_NUMBER}
         given = {"protocol": "2", "format": self.format if self.is_binary else None, "token": self.token}

@@ -41,7 +41,7 @@ Removal = Callable[[], Awaitable[None]]
 
 
 class Concern(msgspec.Struct):
-    """One thing, and the path of the page that says more. ``bad`` means that something is refused or lost."""
+    """One thing, and the path of the page with details. ``bad`` means that something is refused or lost."""
 
     level: Literal["bad", "warn"]
     text: str

@@ -31,7 +31,7 @@ class Plot(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """The newest value of a series, large; ``link`` is the page that says more."""
+    """The newest value of a series, large; ``link`` is the page with details."""
 
     title: str
     unit: Unit

@@ -21,7 +21,7 @@ MAX_STREAMS: Final = 64
 
 
 def event_stream(board: Board, request: Request, news: Callable[[], News | None]) -> EventStream:
-    """Tells what ``news`` answers, which is asked a few times a second, until session, client or server are gone.
+    """Sends what ``news`` answers, which is asked a few times a second, until session, client or server are gone.
 
     Raises `errors.SERVICE_UNAVAILABLE` when too many streams are open.
     """

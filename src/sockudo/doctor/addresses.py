@@ -57,7 +57,7 @@ class Probe:
 class Surroundings:
     """``hops`` is ``trust_hops``, None when the configuration is not known; ``proxy`` is what shows that there is one.
 
-    ``setting`` is the key's name, ``here`` says that the server was reached on loopback.
+    ``setting`` is the key's name, ``here``: the server was reached on loopback.
     """
 
     setting: str

@@ -11,7 +11,7 @@ __all__ = ["check_config"]
 
 
 async def check_config(deployment: Deployment) -> Sequence[Finding]:
-    """What `sockudo config check` says of it."""
+    """The findings of `sockudo config check`."""
     if deployment.config_problems:
         return [
             problem(f"the configuration cannot be used: {each}", "Correct it; a running server keeps the old one.")

@@ -107,7 +107,7 @@ class Deployment:
         return self.trust.context() if self.secure else None
 
     async def locate(self) -> None:
-        """Looks up the addresses of the host; ``no_address`` says why there are none."""
+        """Looks up the addresses of the host; ``no_address`` is why there are none."""
         if self.unreached:
             return
         loop = asyncio.get_running_loop()

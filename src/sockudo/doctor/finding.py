@@ -15,7 +15,7 @@ State = Literal["ok", "warning", "problem", "not_checked"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. ``seen`` is a sentence for people, ``advice`` says what to do, line by line.
+    """One thing that was looked at. ``seen`` is a sentence for people, ``advice`` is what to do, line by line.
 
     ``slug`` is the row of the error catalogue that explains more. ``facts`` are the numbers behind the sentence, for
     programs. ``check`` is set by the runner of the check.
@@ -45,7 +45,7 @@ def problem(seen: str, *advice: str, row: str | ErrorSpec | None = None, **facts
 
 
 def not_checked(reason: str, *advice: str) -> Finding:
-    """It could not be looked at from here; ``reason`` says why."""
+    """It could not be looked at from here, for this ``reason``."""
     return Finding("not_checked", reason, advice)
 
 

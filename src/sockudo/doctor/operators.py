@@ -1,4 +1,4 @@
-"""What operators look at, and what nobody else may: metrics, memory, counters."""
+"""What operators alone may look at: metrics, memory, counters."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def metrics_url(deployment: Deployment) -> str:
 
 
 async def operator_health(deployment: Deployment) -> dict[str, Any]:
-    """What the dashboard tells operators about the server: its version, each health check with its reason.
+    """What the dashboard shows operators of the server: its version, each health check with its reason.
 
     Empty where it cannot be asked. Only a process that is known to be the server gets to see the password.
     """

@@ -1,4 +1,4 @@
-"""How many connections the process can hold, before the system says no."""
+"""How many connections the process can hold, before the system refuses."""
 
 from __future__ import annotations
 

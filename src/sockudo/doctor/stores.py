@@ -54,7 +54,7 @@ def _apps(count: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One that is to be reached: its ``name`` for people, the ``section`` of the configuration that says how.
+    """One that is to be reached: its ``name`` for people, the ``section`` of the configuration for it.
 
     ``database`` is which one is used there, and ``login`` tries it within so many seconds: it answers why that fails,
     None when it does not, and raises ConfigError when the driver is not installed. ``of`` describes several servers of

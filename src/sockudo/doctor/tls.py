@@ -34,7 +34,7 @@ _CHAIN: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What a server showed. Times are Unix seconds; ``fits`` says whether it is for the name that was called.
+    """What a server showed. Times are Unix seconds; ``fits`` is whether it is for the name that was called.
 
     ``chain`` is OpenSSL's number for why its authority is not trusted, 0 if it is.
     """

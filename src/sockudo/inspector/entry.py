@@ -52,7 +52,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     ``at`` is in milliseconds since the epoch. ``error`` is a slug of the error catalogue, ``text`` what the other side
     was told, ``cause`` what probably led to it, for operators alone. ``code`` is the WebSocket code of a close or an
     error frame. ``bytes`` is the size of a message's data and ``data`` its beginning. ``recipients`` are the
-    connections of this node that a message was said to, before their filters. No field ever holds a secret or a
+    connections of this node that a message went to, before their filters. No field ever holds a secret or a
     signature; names and data come from outside and may hold anything. ``cause`` may name other apps of the server:
     where it does, ``shared_cause`` is what the app's own people are shown in its place, see `for_app`.
     """
@@ -70,7 +70,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     text: str | None = None
     cause: str | None = None
     by: By | None = None
-    # Of messages: who said it, and to how many.
+    # Of messages: who published it, and to how many.
     source: Literal["api", "client"] | None = None
     recipients: int | None = None
     bytes: int | None = None

@@ -1,4 +1,4 @@
-"""What is selected, and problems together with what the catalogue says of them, as the APIs answer it."""
+"""What is selected, and problems together with their rows of the catalogue, as the APIs answer it."""
 
 from __future__ import annotations
 

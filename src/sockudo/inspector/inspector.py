@@ -50,7 +50,7 @@ _CUT = (
 
 
 class Inspector:
-    """Tells watchers what happens, and keeps the last problems. ``time`` is the time of day in seconds."""
+    """Notifies watchers of what happens, and keeps the last problems. ``time`` is the time of day in seconds."""
 
     def __init__(self, time: Callable[[], float], observers: Observers | None = None) -> None:
         self._time = time
@@ -97,7 +97,7 @@ class Inspector:
         return int(self._time() * 1000)
 
     def note(self, entry: Entry) -> None:
-        """Tells the watchers whose selection it fits, and keeps it if it is a problem."""
+        """Notifies the watchers whose selection it fits, and keeps it if it is a problem."""
         if entry.kind in PROBLEMS and (entry.kind != "closed" or entry.error is not None):
             self.problems.add(entry)
         for watcher in self._watchers:
@@ -260,7 +260,7 @@ class Inspector:
 
 
 def _data_text(frame: Frame) -> bytes:
-    """What a message says, as the text that SDKs hand to the page."""
+    """The content of a message, as the text that SDKs hand to the page."""
     data = frame.data
     return data.encode("utf-8", "replace") if isinstance(data, str) else bytes(data or b"")
 

@@ -34,7 +34,7 @@ LABELS: Final[dict[Kind, str]] = {
 _GOOD: Final[frozenset[Kind]] = frozenset({"connected", "signed_in", "subscribed", "webhook_delivered"})
 _PLAIN: Final[frozenset[Kind]] = frozenset({"message", "unsubscribed", "closed"})
 _WEBHOOKS: Final[frozenset[Kind]] = frozenset({"webhook_delivered", "webhook_failed", "webhook_dead"})
-# Ends that are nobody's mistake.
+# Ends that are no mistake.
 _EXPECTED: Final = frozenset({"server_shutdown", "force_reconnect", "terminated"})
 _ENDED_BY: Final[dict[By | None, str]] = {
     "client": "by the client",

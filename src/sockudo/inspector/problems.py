@@ -1,4 +1,4 @@
-"""What went wrong lately, grouped: always kept, because nobody watches before something is wrong."""
+"""What went wrong lately, grouped: always kept, because watching begins after something is wrong."""
 
 from __future__ import annotations
 

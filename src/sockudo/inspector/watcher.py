@@ -38,7 +38,7 @@ class Selection:
         )
 
     def hears(self, state: AppState, channel: str, sender: Connection | None, to_user: str | None) -> bool:
-        """Whether a message on the channel concerns what is watched: said by it, said to it, or said there.
+        """Whether a message on the channel concerns what is watched: comes from it, goes to it, or is published there.
 
         ``to_user`` is the user that a message was sent to on its own channel.
         """

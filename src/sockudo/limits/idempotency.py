@@ -28,7 +28,7 @@ _RUNNING_TEXT: dict[Space, str] = {
 
 
 def fingerprint(*parts: bytes) -> bytes:
-    """What tells contents apart: the SHA-256 of ``parts`` and of where each one ends."""
+    """What distinguishes contents: the SHA-256 of ``parts`` and of where each one ends."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "big"))

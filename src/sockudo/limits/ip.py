@@ -39,7 +39,7 @@ class IpLimits:
 
     Unless they limit requests, only those whose authentication fails are counted: a backend has one address, and so
     have all clients behind a proxy. ``checks`` and ``triggered`` count hits and refusals by (limiter, request context),
-    the labels of the metrics. ``counts_requests`` says that every request of the API counts.
+    the labels of the metrics. ``counts_requests``: every request of the API counts.
     """
 
     __slots__ = (

@@ -34,7 +34,7 @@ _HEADERS: Final = {
 
 
 class EventStream(Response):
-    """Asks ``poll`` every ``tick`` seconds until it says that it is over or the reader is gone; then calls ``end``.
+    """Asks ``poll`` every ``tick`` seconds until it is over or the reader is gone; then calls ``end``.
 
     ``end`` is called once in every case, also when the reply could not even begin. After ``heartbeat`` seconds without
     an event a comment line is sent; a reader that has not taken what was sent for ``unread`` seconds is cut off, for
@@ -109,7 +109,7 @@ async def _until_gone(receive: Receive) -> None:
 
 
 class Source(Protocol):
-    """What one stream tells."""
+    """The source of one stream."""
 
     def poll(self) -> tuple[bytes, bool]:
         """What is due now, see `Poll`."""
@@ -136,7 +136,7 @@ class OpenStreams(Generic[S]):
         return iter(self._open)
 
     def open(self, source: S, end: Callable[[], None] = lambda: None) -> EventStream:
-        """The reply that tells what ``source`` has to tell, open from now on; ``end`` is called when it has ended."""
+        """The reply with the events of ``source``, open from now on; ``end`` is called when it has ended."""
 
         def ended() -> None:
             self._open.pop(source, None)

@@ -74,7 +74,7 @@ class _Check(NamedTuple):
 class HealthChecks:
     """The checks of every part, and which of them failed when they were made last.
 
-    ``draining`` says that the server is about to stop; ``seconds`` is how long one check may take.
+    ``draining``: the server is about to stop; ``seconds`` is how long one check may take.
     """
 
     def __init__(self, apps: Apps, draining: Callable[[], bool], seconds: Callable[[], float]) -> None:

@@ -26,7 +26,7 @@ _CAPACITY: Final = 1000
 
 
 class Tails:
-    """Opens streams of entries and knows those that are open. ``draining`` says that the server is about to stop.
+    """Opens streams of entries and knows those that are open. ``draining``: the server is about to stop.
 
     With ``elsewhere`` the entries are those of all nodes, each with the name of its own.
     """

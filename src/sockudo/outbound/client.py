@@ -160,7 +160,7 @@ async def _body(response: httpcore.Response, until: float) -> tuple[bytes, bool]
                 if len(beginning) == _MOST_BODY:
                     break
     except (TimeoutError, httpcore.NetworkError, httpcore.ProtocolError):
-        # What the head says counts all the same.
+        # The status in the head counts all the same.
         whole = False
     finally:
         await response.aclose()

@@ -1,4 +1,4 @@
-"""The head of a request over HTTP/1.1: what is always in it, and what nobody may put there."""
+"""The head of a request over HTTP/1.1: what is always in it, and what a caller may not put there."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sockudo.outbound.ports import ExchangeError
 __all__ = ["AGENT", "head_fields"]
 
 AGENT: Final = f"Sockudo/{__version__}"
-# Where a request ends is not for others to say: what follows would be another one.
+# Callers do not set where a request ends: what follows would be another one.
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# A value that begins a line of its own would be a header that nobody meant.
+# A value that begins a line of its own would be a header that was not meant.
 _LINES: Final = re.compile(r"[\r\n\0]")
 
 

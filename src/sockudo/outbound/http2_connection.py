@@ -171,7 +171,7 @@ class Connection(OutgoingConnection):
             self._end("timeout")
 
     def _leave(self, stream_id: int) -> None:
-        """Nobody waits for the answer any more, or it is there."""
+        """The answer is not awaited any more, or it is there."""
         stream = self._streams.pop(stream_id)
         if not stream.ended or stream.unsent:
             with contextlib.suppress(h2.exceptions.ProtocolError):
@@ -191,7 +191,7 @@ class Connection(OutgoingConnection):
         else:
             stream.answer.set_exception(error)
 
-    # ---- what the server says ----
+    # ---- frames of the server ----
 
     def _take(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.ResponseReceived):
@@ -304,7 +304,7 @@ class Connection(OutgoingConnection):
 
 
 def _field(name: str, value: str) -> HeaderTuple:
-    """Paths hold what differs from request to request, and is nobody else's business: never in the shared table."""
+    """Paths hold what differs from request to request, and is private: never in the shared table."""
     kind = NeverIndexedHeaderTuple if name == ":path" else HeaderTuple
     return kind(name.encode(), value.encode())
 

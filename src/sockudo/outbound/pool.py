@@ -175,7 +175,7 @@ class _Origin(Generic[_Connection]):
             self.open -= 1
 
     def close_idle(self, before: float | None) -> None:
-        """Those that nobody has used since then; None for all."""
+        """Those that were not used since then; None for all."""
         kept = []
         for connection in self._idle:
             if connection.usable and before is not None and connection.idle_since >= before:

@@ -1,4 +1,4 @@
-"""Names to addresses, without a name that nobody answers for holding up any other."""
+"""Names to addresses, where a name without an answer holds up no other."""
 
 from __future__ import annotations
 

@@ -59,10 +59,8 @@ from sockudo.edge.ring import open_ring
 from sockudo.edge.traced import TracedFront, traced_publish_reply
 from sockudo.history import History
 from sockudo.limits.ip import IpLimits
-from sockudo.monitoring import HistorySources, Metrics, history_measures
-from sockudo.monitoring.health import HealthChecks
+from sockudo.monitoring import HealthChecks, HistorySources, Metrics, Tails, history_measures
 from sockudo.monitoring.nodes import node_measures
-from sockudo.monitoring.tails import Tails
 from sockudo.monitoring.workers import join_metrics
 from sockudo.server.listening import warn_of_no_metrics
 from sockudo.server.services import Services

@@ -94,7 +94,7 @@ class FaultProxy:
             way.remaining = count
 
     def refuse(self, refusing: bool = True) -> None:
-        """Reset new connections at once, as if nobody listened."""
+        """Reset new connections at once, as a port without a listener does."""
         self._refusing = refusing
 
     def stall(self, towards: Direction = "both") -> None:

@@ -170,7 +170,7 @@ def free_port() -> int:
 
 
 def _plain_environment() -> dict[str, str]:
-    """The environment without the variables that configure a server: the test says what is configured."""
+    """The environment without the variables that configure a server: the test sets what is configured."""
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "SYSTEMROOT")
     return {name: os.environ[name] for name in kept if name in os.environ} | {"PYTHONUNBUFFERED": "1"}
 

@@ -46,7 +46,7 @@ _W3C: Final = TraceContextTextMapPropagator()
 
 
 class TracingError(Exception):
-    """There can be no traces; the text says why, for people."""
+    """There can be no traces; the text is the reason, for people."""
 
 
 class OpenTelemetry:
@@ -178,7 +178,7 @@ def _span_context(context: Context) -> trace.SpanContext:
 
 
 def _resource(instance: str) -> Resource:
-    """What the variables say of this service, over what it says of itself."""
+    """The attributes of this service by the variables, over its own."""
     detected = Resource.create()
     named = not str(detected.attributes.get(SERVICE_NAME, "unknown_service")).startswith("unknown_service")
     own = Resource({SERVICE_VERSION: __version__, SERVICE_INSTANCE_ID: instance}).merge(detected)

@@ -20,7 +20,7 @@ _log = structlog.get_logger("sockudo.tracing")
 
 
 class RareLines(logging.Handler):
-    """Says each line once a minute, with how many were left out since; from any thread.
+    """Logs each line once a minute, with how many were left out since; from any thread.
 
     Tracebacks are left out as well: what went wrong is in the line, and who reads it cannot mend the SDK.
     """
@@ -33,7 +33,7 @@ class RareLines(logging.Handler):
         self._logger: logging.Logger | None = None
 
     def install(self, logger: logging.Logger) -> None:
-        """Takes over everything that is said by this logger and those below it."""
+        """Takes over everything that is logged by this logger and those below it."""
         self._logger = logger
         logger.addHandler(self)
         logger.propagate = False

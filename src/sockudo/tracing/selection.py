@@ -33,7 +33,7 @@ class Tracing(Protocol):
 def start_tracing(environ: Mapping[str, str], instance: str) -> Tracing | None:
     """Traces as the ``OTEL_*`` variables say; None when they do not ask for any, or cannot have them.
 
-    The latter is logged and no reason not to serve. ``instance`` is what tells this process from others.
+    The latter is logged and no reason not to serve. ``instance`` is what distinguishes this process from others.
     """
     switch = _switched_on_by(environ)
     if switch is None:

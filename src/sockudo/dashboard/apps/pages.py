@@ -1,4 +1,4 @@
-"""The pages of the area Apps. Every form works without a script, and tells beside its fields what is wrong."""
+"""The pages of the area Apps. Every form works without a script, and shows problems beside its fields."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class CachedView(msgspec.Struct, frozen=True):
 class ChannelView(msgspec.Struct, frozen=True):
     """One channel, subscribed to or not.
 
-    ``refused`` is why nobody can subscribe to a channel of this name; None for a name that is allowed. ``user_count``
+    ``refused`` is why a channel of this name cannot be subscribed to; None for a name that is allowed. ``user_count``
     is None for what has no members, and ``user_id`` the user of a channel to one user. ``history``,
     ``presence_history`` and ``recovery`` say what is kept of it.
     """

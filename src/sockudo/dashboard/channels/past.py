@@ -21,7 +21,7 @@ __all__ = ["Past", "ShownMessage", "history_page", "presence_page", "shown_messa
 
 
 class Past(NamedTuple):
-    """A page and the state of its stream; ``error`` says why one of them is None."""
+    """A page and the state of its stream; ``error`` is why one of them is None."""
 
     page: dict[str, Any] | None
     stream: dict[str, Any] | None

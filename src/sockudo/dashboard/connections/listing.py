@@ -61,7 +61,7 @@ async def find_connections(gateway: Gateway, query: ConnectionQuery, paging: Pag
 
 
 def connection_row(session: Session) -> ConnectionRow:
-    """What a list says of a connection."""
+    """A connection in a list."""
     clock = session.node.clock
     return ConnectionRow(
         session.app.app_id,
