@@ -20,8 +20,9 @@ async def joined_by(folder: Path, redis: dict[str, object]) -> AsyncIterator[Pai
     changes: dict[str, object] = {
         "adapter": {"driver": "redis", "cluster_health": HEALTH},
         "database": {"redis": {"password": PASSWORD, **redis}},
-        # Without a common store.
+        # Without a common store, and without a node that has to number messages.
         "history": {"enabled": False},
+        "connection_recovery": {"enabled": False},
     }
     async with pair_of(folder, changes, shared=False, joined="redis") as pair:
         yield pair

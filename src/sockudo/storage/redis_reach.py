@@ -16,7 +16,7 @@ from sockudo.storage.redis_wire import Login, RedisWire, RedisWireError, dial
 __all__ = ["RedisReach"]
 
 _SECONDS: Final = 2.0
-"""One Sentinel, or one server of a cluster, that does not answer keeps no one from asking the next for longer."""
+"""After so long the next Sentinel, or the next server of a cluster, is asked."""
 
 _SWITCHED: Final = "+switch-master"
 
@@ -103,6 +103,8 @@ class RedisReach:
         wire = await self.dial(host, port, _SECONDS)
         try:
             ranges = read_slots(await _in_time(wire.ask("CLUSTER", "SLOTS")), host)
+        except (LookupError, TypeError, ValueError):
+            raise RedisWireError("its answer to CLUSTER SLOTS cannot be read") from None
         finally:
             wire.close()
         if not ranges:

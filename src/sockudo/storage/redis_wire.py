@@ -167,7 +167,7 @@ async def dial(host: str, port: int, login: Login, seconds: float) -> RedisWire:
     except TimeoutError:
         _end(wire)
         raise RedisWireError(f"no answer within {seconds:g} s") from None
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         _end(wire)
         raise RedisWireError(reason_of(error)) from error
     except BaseException:
@@ -188,7 +188,7 @@ def reason_of(error: BaseException) -> str:
             return f"its certificate is not trusted: {cause.verify_message}"
         if isinstance(cause, ssl.SSLError):
             return "the TLS handshake failed"
-        if isinstance(cause, socket.gaierror):
+        if isinstance(cause, (socket.gaierror, UnicodeError)):
             return "its name has no address"
         if isinstance(cause, OSError) and cause.errno:
             return os.strerror(cause.errno).lower()

@@ -140,6 +140,9 @@ async def test_a_cluster_that_is_not_whole(servers: Servers) -> None:
     servers.at["a:1"] = FakeWire([])
     with pytest.raises(RedisWireError, match="it knows of no slots"):
         await reach.find(7)
+    servers.at["a:1"] = FakeWire([[0, 1]])
+    with pytest.raises(RedisWireError, match="its answer to CLUSTER SLOTS cannot be read"):
+        await reach.find(7)
     servers.at["a:1"] = FakeWire(SLOTS[1:])
     with pytest.raises(RedisWireError, match="no master of the cluster has the slot"):
         await reach.find(7)

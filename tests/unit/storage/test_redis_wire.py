@@ -104,6 +104,7 @@ def untrusted() -> ssl.SSLCertVerificationError:
     [
         (ConnectionRefusedError(errno.ECONNREFUSED, "x"), "connection refused"),
         (socket.gaierror(-2, "x"), "its name has no address"),
+        (UnicodeError("label empty or too long"), "its name has no address"),
         (untrusted(), "its certificate is not trusted: self-signed certificate"),
         (ssl.SSLError(1, "x"), "the TLS handshake failed"),
         (Exception("NOAUTH Authentication required."), "it does not accept the configured user or password"),

@@ -30,9 +30,10 @@ __all__ = ["RedisClusterCarrier", "redis_cluster_carrier"]
 _REFRESHED_EVERY: Final = 30.0
 # A replica takes over within seconds, and a look costs the cluster little.
 _LONGEST_PAUSE: Final = 2.0
-# Once something is connected, so much later the carrier works, whatever of the cluster is missing.
+# So long after the first connection the carrier works, also when a part of the cluster is missing.
 _SETTLED_AFTER: Final = 5.0
 _MOVED: Final = re.compile(r"MOVED ([0-9]+) (.*):([0-9]+)")
+_MOST_LOST: Final = 10_000
 # Names that are tried to find one of a server's own: enough for a server of one slot.
 _MOST_PROBES: Final = 200_000
 # Errors that go by themselves, or with a look at what is where.
@@ -73,7 +74,11 @@ class RedisClusterCarrier:
         self._astray: set[str] = set()
         # Those of which payloads may be missing, as soon as they are confirmed where they are now.
         self._moved: set[str] = set()
+        # Those of payloads that were not sent; `_lost_more` says that there are others, too.
         self._lost: set[str] = set()
+        self._lost_more = False
+        # A redirection changed the slots, and topics are still where they were.
+        self._shifted = False
         self._new: set[RedisLink] = set()
         self._working = False
         self._stale = asyncio.Event()
@@ -114,12 +119,14 @@ class RedisClusterCarrier:
             return
         link = self._slots[self._slot(topic)]
         if link is None or not link.outbox.publish(topic, payload):
-            # To be told of when it can be made good.
-            self._lost.add(topic)
+            self._lose(topic)
             self._look_soon()
 
     def subscribe(self, topic: str) -> Awaitable[None]:
-        link = self._topics[topic] = self._slots[self._slot(topic)]
+        old, link = self._topics.get(topic), self._slots[self._slot(topic)]
+        if old is not None and old is not link:
+            old.discard(topic)
+        self._topics[topic] = link
         return self._waiters.wait(topic, confirmed=link is not None and link.add(topic))
 
     def unsubscribe(self, topic: str) -> None:
@@ -152,7 +159,7 @@ class RedisClusterCarrier:
             asyncio.get_running_loop().call_later(_SETTLED_AFTER, self._settle, True)
             return
         if link not in self._new:
-            # On a new one each topic was told of as it was confirmed.
+            # Of a new one each topic is reported when it is confirmed.
             self._lost.update(link.topics)
         self._new.discard(link)
         self._tell_losses()
@@ -184,11 +191,12 @@ class RedisClusterCarrier:
         target = None if moved is None else self._links.get((moved[2] or self._host(link), int(moved[3])))
         if moved is not None and target is not None and not isinstance(payload, _SentAgain):
             self._slots[int(moved[1])] = target
+            self._shifted = True
             if target.outbox.publish(topic, _SentAgain(payload)):
                 # It may have come behind one that was published later.
                 self.overflowed([topic])
                 return
-        self._lost.add(topic)
+        self._lose(topic)
 
     def overflowed(self, topics: Sequence[str] | None) -> None:
         if self._observer is not None:
@@ -202,8 +210,19 @@ class RedisClusterCarrier:
     def _look_soon(self) -> None:
         self._stale.set()
 
+    def _lose(self, topic: str) -> None:
+        """Remembers that a payload was not sent, until it can be made good."""
+        if len(self._lost) < _MOST_LOST:
+            self._lost.add(topic)
+        else:
+            self._lost_more = True
+
     def _tell_losses(self) -> None:
         """Tells of payloads that were not sent, where there is a way again."""
+        if self._lost_more and all(link.up for link in self._links.values()):
+            self._lost_more = False
+            self._lost.clear()
+            self.overflowed(None)
         told = set()
         for topic in self._lost:
             link = self._slots[self._slot(topic)]
@@ -219,7 +238,7 @@ class RedisClusterCarrier:
             return
         up = [link.up for link in self._links.values()]
         if all(up) or (missing and any(up)):
-            self._working = True
+            self._working, self._lost_more = True, False
             self._lost.clear()
             self._observer.connected()
 
@@ -261,14 +280,17 @@ class RedisClusterCarrier:
                 links[place] = self._made(place)
         for each in ranges:
             slots[each.first : each.last + 1] = [links[each.host, each.port]] * (each.last - each.first + 1)
+        changed = self._shifted or slots != self._slots
         old, self._links, self._slots = self._links, {place: link for place, link in links.items() if link}, slots
-        self._place_topics()
+        self._shifted = False
+        self._place_topics(tuple(self._topics if changed else self._astray))
         gone = [link for place, link in old.items() if place not in self._links]
         self._dropped += sum(link.outbox.dropped for link in gone)
         return gone
 
-    def _place_topics(self) -> None:
-        for topic, link in self._topics.items():
+    def _place_topics(self, topics: Sequence[str]) -> None:
+        for topic in topics:
+            link = self._topics[topic]
             target = self._slots[self._slot(topic)]
             if target is link and topic not in self._astray:
                 continue

@@ -165,7 +165,7 @@ class RedisTopics:
             return
         kind, channel = reply[0], reply[1]
         if kind == self._message:
-            # What comes after the end of a subscription is on nobody's list.
+            # None for what comes after the end of a subscription.
             topic = self._wanted.get(channel)
             if topic is not None:
                 self._arrived(topic, reply[2])
