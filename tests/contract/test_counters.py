@@ -17,7 +17,7 @@ KEY = ("shop", "event", "k")
 
 
 @pytest.fixture(params=COUNTERS)
-def counters(request: pytest.FixtureRequest) -> Counters:
+async def counters(request: pytest.FixtureRequest) -> Counters:
     return COUNTERS[request.param]()
 
 
@@ -121,7 +121,7 @@ def test_keys_agree_with_a_model_that_forgets_nothing(steps: list[tuple[str, str
 # ---- windows ----
 
 
-def test_hits_up_to_the_limit_are_allowed_until_the_window_ends(counters: Counters) -> None:
+async def test_hits_up_to_the_limit_are_allowed_until_the_window_ends(counters: Counters) -> None:
     verdicts = [counters.hit("reads", "shop", 2, 10, now) for now in (5.0, 6.0, 7.0, 15.0)]
     assert [verdict.allowed for verdict in verdicts] == [True, True, False, True]
     assert [verdict.remaining for verdict in verdicts] == [1, 0, 0, 1]
@@ -129,13 +129,13 @@ def test_hits_up_to_the_limit_are_allowed_until_the_window_ends(counters: Counte
     assert {(verdict.limit, verdict.window) for verdict in verdicts} == {(2, 10)}
 
 
-def test_names_and_keys_are_counted_apart(counters: Counters) -> None:
+async def test_names_and_keys_are_counted_apart(counters: Counters) -> None:
     for name, key in (("reads", "shop"), ("reads", "other"), ("writes", "shop")):
         assert counters.hit(name, key, 1, 10, 0.0).allowed
         assert not counters.hit(name, key, 1, 10, 0.0).allowed
 
 
-def test_a_hit_that_does_not_fit_counts_only_where_it_is_to(counters: Counters) -> None:
+async def test_a_hit_that_does_not_fit_counts_only_where_it_is_to(counters: Counters) -> None:
     assert counters.hit("a", "k", 5, 10, 0.0, cost=3, count_refused=False).allowed
     assert not counters.hit("a", "k", 5, 10, 0.0, cost=3, count_refused=False).allowed
     assert counters.hit("a", "k", 5, 10, 0.0, cost=2, count_refused=False).allowed
@@ -144,13 +144,13 @@ def test_a_hit_that_does_not_fit_counts_only_where_it_is_to(counters: Counters) 
     assert not counters.hit("b", "k", 5, 10, 0.0, cost=2).allowed
 
 
-def test_a_counter_that_is_forgotten_begins_afresh(counters: Counters) -> None:
+async def test_a_counter_that_is_forgotten_begins_afresh(counters: Counters) -> None:
     assert counters.hit("reads", "shop", 1, 10, 0.0).allowed
     counters.forget("reads")
     counters.forget("never")
     assert counters.hit("reads", "shop", 1, 10, 0.0).allowed
 
 
-def test_a_window_of_another_length_begins_afresh(counters: Counters) -> None:
+async def test_a_window_of_another_length_begins_afresh(counters: Counters) -> None:
     assert counters.hit("reads", "shop", 1, 10, 0.0).allowed
     assert counters.hit("reads", "shop", 1, 60, 0.0).reset == 60

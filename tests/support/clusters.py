@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
+from sockudo.base.windows import Verdict
 from sockudo.cluster.counters import InProcessCounters
 from sockudo.cluster.in_process import InProcessMembership, Network, join_network
 from sockudo.cluster.items import Item, Request
 from sockudo.cluster.members import Timing
 from sockudo.cluster.network import NetworkBus, join_carrier
-from sockudo.cluster.ports import Bus, Claimed, Counters, Membership, Received
+from sockudo.cluster.ports import Bus, Claim, Claimed, Counters, Membership, Received
 from sockudo.cluster.router import Router
+from sockudo.cluster.shared_counters import SharedCounters
 from support.carriers import MemoryBroker
+from support.turns import settle
 
 __all__ = [
     "BUSES",
@@ -23,6 +27,7 @@ __all__ = [
     "Ground",
     "InProcessGround",
     "Joined",
+    "JoinedCounters",
     "NetworkGround",
     "Note",
     "ground_of",
@@ -129,7 +134,60 @@ class DelayedCounters:
         return self._counters.claim(key, mark, ttl, now)
 
 
-COUNTERS: dict[str, Callable[[], Counters]] = {"in-process": InProcessCounters, "delayed": DelayedCounters}
+class JoinedCounters:
+    """Those of one node of two, whose clocks are the times that are passed in. Half of the keys are the other one's."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        network = Network()
+        self.nodes = [self._node(network) for _ in range(2)]
+        self._counters = self.nodes[0]
+        self.forget = self._counters.forget
+
+    @property
+    def immediate(self) -> bool:
+        return self._counters.immediate
+
+    def _node(self, network: Network) -> SharedCounters:
+        bus, membership = join_network(asyncio.get_running_loop().call_soon, network)
+        router = Router()
+        bus.attach(router)
+        return SharedCounters(bus, membership, router, lambda: self.time)
+
+    async def claim(self, key: tuple[str, ...], mark: bytes, ttl: float, now: float) -> Claimed:
+        # What has ended is known before the clock goes on.
+        await settle()
+        self.time = now
+        claimed = self._counters.claim(key, mark, ttl, now)
+        claimed = await claimed if inspect.isawaitable(claimed) else claimed
+        return claimed if isinstance(claimed, (str, bytes)) else _TimedClaim(self, claimed)
+
+    def hit(
+        self, name: str, key: str, limit: int, seconds: int, now: float, *, cost: int = 1, count_refused: bool = True
+    ) -> Verdict:
+        self.time = now
+        return self._counters.hit(name, key, limit, seconds, now, cost=cost, count_refused=count_refused)
+
+
+class _TimedClaim:
+    """A claim of `JoinedCounters`, which moves their clock to the time of its end."""
+
+    def __init__(self, counters: JoinedCounters, claim: Claim) -> None:
+        self._counters = counters
+        self._claim = claim
+        self.key = claim.key
+        self.release = claim.release
+
+    def complete(self, reply: bytes, now: float) -> None:
+        self._counters.time = now
+        self._claim.complete(reply, now)
+
+
+COUNTERS: dict[str, Callable[[], Counters]] = {
+    "in-process": InProcessCounters,
+    "delayed": DelayedCounters,
+    "joined": JoinedCounters,
+}
 """The counters that the suite runs over; the delayed ones show that nobody relies on an answer at once."""
 
 

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from math import ceil
 from typing import NamedTuple
 
-from sockudo.base.windows import KeyedWindows, Verdict
+from sockudo.base.windows import KeyedWindows, Verdict, Window
 from sockudo.cluster.ports import Claimed
 
-__all__ = ["InProcessCounters"]
+__all__ = ["InProcessCounters", "Record"]
 
 _Key = tuple[str, ...]
 
 # Ended records thrown away for each new one, of each time to live: more than one, so that they cannot pile up.
 _SWEPT_PER_RECORD = 2
+# Stands for the time to live of records that were finished elsewhere.
+_PASSED_ON = -1.0
+
+
+class Record(NamedTuple):
+    """A finished key, as it is passed on; ``left`` is in seconds."""
+
+    key: _Key
+    mark: bytes
+    reply: bytes
+    left: float
 
 
 class _Record(NamedTuple):
@@ -95,13 +107,30 @@ class InProcessCounters:
         """Keeps the claim's reply; nothing if the claim has ended."""
         if not self.release(claim):
             return
+        self._add(_Record(claim.key, claim.mark, reply, now + claim.ttl), claim.ttl, now)
+
+    def _add(self, record: _Record, ttl: float, now: float) -> None:
         self._sweep(now)
-        record = _Record(claim.key, claim.mark, reply, now + claim.ttl)
-        self._finished[claim.key] = record
-        self._reply_bytes += len(reply)
-        self._by_ttl.setdefault(claim.ttl, deque()).append(record)
+        if (known := self._finished.get(record.key)) is not None:
+            self._forget(known)
+        self._finished[record.key] = record
+        self._reply_bytes += len(record.reply)
+        self._by_ttl.setdefault(ttl, deque()).append(record)
         while len(self._finished) > self._max_entries or self._reply_bytes > self._max_bytes:
             self._evict()
+
+    def records(self, now: float) -> Iterator[Record]:
+        """The finished keys; they must not change while they are walked."""
+        for record in self._finished.values():
+            if now < record.expires_at:
+                yield Record(record.key, record.mark, record.reply, record.expires_at - now)
+
+    def keep(self, record: Record, now: float) -> None:
+        """Takes over a key that was finished elsewhere; one that is known here stays as it is."""
+        known = self._finished.get(record.key)
+        if known is None or now >= known.expires_at:
+            # Their ends come in any order.
+            self._add(_Record(record.key, record.mark, record.reply, now + record.left), _PASSED_ON, now)
 
     def release(self, claim: _Claim) -> bool:
         """Frees the claim's key; False if the claim has ended."""
@@ -135,14 +164,18 @@ class InProcessCounters:
 
     # ---- windows ----
 
-    def hit(
-        self, name: str, key: str, limit: int, seconds: int, now: float, *, cost: int = 1, count_refused: bool = True
-    ) -> Verdict:
+    def window(self, name: str, key: str, seconds: int, now: float) -> Window:
+        """The open window of a key, opened if there is none."""
         length, windows = self._windows.get(name, (0, None))
         if windows is None or length != seconds:
             windows = KeyedWindows(seconds)
             self._windows[name] = (seconds, windows)
-        window = windows.window(key, now)
+        return windows.window(key, now)
+
+    def hit(
+        self, name: str, key: str, limit: int, seconds: int, now: float, *, cost: int = 1, count_refused: bool = True
+    ) -> Verdict:
+        window = self.window(name, key, seconds, now)
         allowed = window.count + cost <= limit
         if allowed or count_refused:
             window.count += cost

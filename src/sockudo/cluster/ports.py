@@ -201,7 +201,8 @@ class Counters(Protocol):
     ``immediate`` says that every claim is answered at once.
     """
 
-    immediate: bool
+    @property
+    def immediate(self) -> bool: ...
 
     def claim(self, key: tuple[str, ...], mark: bytes, ttl: float, now: float) -> Claimed | Awaitable[Claimed]:
         """Claims a key for what ``mark`` tells apart from other things, at once or after asking elsewhere.

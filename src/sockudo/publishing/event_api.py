@@ -225,7 +225,7 @@ class EventApi:
     def _batch(self, app: LiveApp, state: AppState, items: Sequence[EventBody], now: float) -> Answer:
         self._rates.check_publish(app, len(items), now)
         if any(self._is_pushed(item) for item in items) or not (
-            self._keys.immediate or all(item.idempotency_key is None for item in items)
+            self._keys.immediate or not any(_may_have_key(item) for item in items)
         ):
             return self._owned.start(self._waiting_batch(app, state, items))
         published, pending = without_waiting(self._publish_items(app, state, items, []))
@@ -260,7 +260,9 @@ class EventApi:
             return False
         with held(claim):
             notices = await self._accept_push(app, item) if self._is_pushed(item) else None
-            self._publish_item(app, state, item, claim, pending, self._clock.monotonic())
+            published = self._publish_item(app, state, item, claim, pending, self._clock.monotonic())
+        for waits in published:
+            await self._publisher.placed(waits)
         if notices is not None:
             accepted.append(notices)
         return True
@@ -292,7 +294,8 @@ class EventApi:
         claim: Claim | None,
         pending: list[Waits],
         now: float,
-    ) -> None:
+    ) -> Sequence[Pending]:
+        """Publishes an item; the messages that wait for something."""
         key = None if claim is None else item.idempotency_key
         waits = self._publish(app, state, item, key, now)[1]
         if claim is None:
@@ -302,6 +305,7 @@ class EventApi:
         else:
             pending.extend(waits)
             self._once.keep(claim, self._when_stored(waits, ok), now)
+        return waits or ()
 
     # ---- events that are notifications, too (spec: push § 9) ----
 
@@ -367,6 +371,10 @@ async def _batch_reply(
         for item, new in zip(items, published, strict=True)
     ]
     return _encode({"batch": entries})
+
+
+def _may_have_key(item: EventBody) -> bool:
+    return any(each is not None for each in (item.idempotency_key, item.message_id, item.extras))
 
 
 async def _when_all(pending: Sequence[Waits], reply: Callable[[], bytes]) -> bytes:

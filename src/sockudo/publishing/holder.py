@@ -20,7 +20,8 @@ from sockudo.base.clock import Clock
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.cluster.items import Request
 from sockudo.cluster.members import ranked_owners
-from sockudo.cluster.ports import DEADLINE, Bus, Membership
+from sockudo.cluster.owners import ask_owner
+from sockudo.cluster.ports import Bus, Membership
 from sockudo.cluster.router import Router
 from sockudo.errors import SockudoError
 from sockudo.history.calls import Sleep
@@ -50,9 +51,6 @@ Job = Callable[[ReplayBuffer | None], None]
 
 # Seconds within which nodes give a token: less than a publisher waits.
 _GIVEN_WITHIN: Final = 0.75
-# How often the owner is looked for, and the seconds in between.
-_ATTEMPTS: Final = 4
-_PAUSE: Final = 0.2
 # What waits for tokens on this node, in all channels together.
 _MOST_WAITING: Final = 4096
 
@@ -230,23 +228,16 @@ class Holder:
 
         Raises errors.STREAM_OWNER_UNAVAILABLE; what was asked for may have been done then.
         """
-        for attempt in range(_ATTEMPTS):
-            if attempt:
-                await self._sleep(_PAUSE)
-            if self._membership.fenced():
-                break
-            owner = self._membership.owner(owner_key(key))
-            if owner.id == self._membership.me.id:
-                answer = await self.do(key, here)
-            else:
-                answers = await self._bus.ask(request, deadline=DEADLINE, nodes=[owner.id])
-                if not answers.complete:
-                    raise unavailable(f"the node that numbers channel '{key[1]}' did not answer in {DEADLINE:g} s")
-                value = answers.values.get(owner.id)
-                answer = None if value is None else read(value)
-            if answer is not None:
-                return answer
-        raise unavailable(f"no node numbers channel '{key[1]}' at this moment")
+        return await ask_owner(
+            self._bus,
+            self._membership,
+            owner_key(key),
+            request,
+            here=lambda: self.do(key, here),
+            read=read,
+            refusal=lambda reason: unavailable(f"channel '{key[1]}' cannot be numbered: {reason}"),
+            sleep=self._sleep,
+        )
 
     # ---- what others ask ----
 

@@ -79,7 +79,7 @@ class Publisher:
         # Commits that are under way under an idempotency key: a repeat waits for the same one.
         self._running: dict[tuple[str, str, str], Pending] = {}
         # Messages whose claim is decided elsewhere.
-        self._waiting: set[asyncio.Task[Committed | None]] = set()
+        self._waiting: set[Pending] = set()
 
     def publish(
         self,
@@ -125,6 +125,9 @@ class Publisher:
         mark = fingerprint(_encode(frame))
         place = (app.id, channel, key)
         number = partial(self._number, app, state, frame, policy, how, key=key, mark=mark)
+        if policy is not None and policy.history is not None and not self._bus.alone:
+            # The key is in the transaction of the message, for all nodes.
+            return number(now)
         claim = self._keys.claim(app.id, "message", f"{channel}\0{key}", mark, app.idempotency_ttl, now)
         if inspect.isawaitable(claim):
             pending = asyncio.get_running_loop().create_task(self._claimed_later(place, claim, number))
@@ -132,6 +135,11 @@ class Publisher:
             pending.add_done_callback(self._waiting.discard)
             return pending
         return self._claimed(place, claim, number, now)
+
+    async def placed(self, pending: Pending) -> None:
+        """Returns once a message has its place in the order of its channel, or will never have one."""
+        if pending in self._waiting:
+            await asyncio.wait({pending})
 
     def _claimed(
         self,

@@ -20,7 +20,6 @@ from sockudo.base.components import Opener
 from sockudo.base.spans import Tracer
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.cluster.carrier import Carrier
-from sockudo.cluster.counters import InProcessCounters
 from sockudo.cluster.directory import Directory
 from sockudo.cluster.in_process import Network, join_network
 from sockudo.cluster.items import ALL
@@ -29,6 +28,7 @@ from sockudo.cluster.network import NetworkBus, join_carrier
 from sockudo.cluster.ports import Bus, Membership, Received
 from sockudo.cluster.readiness import Readiness
 from sockudo.cluster.router import Router
+from sockudo.cluster.shared_counters import SharedCounters
 from sockudo.config import Settings
 from sockudo.config.app_choice import aliases
 from sockudo.config.app_reader import origin_warnings
@@ -106,7 +106,14 @@ class Services:
             Defaults.from_settings(settings),
             aliases=aliases(settings.apps, dev=settings.dev),
         )
-        self.counters = InProcessCounters()
+        self.counters = SharedCounters(
+            self.bus,
+            self.membership,
+            router,
+            clock.monotonic,
+            allows=lambda: self.settings.idempotency.on_failure == "allow",
+            mode=lambda: self.settings.rate_limiter.on_failure,
+        )
         self.rates = AppRates(self.counters)
         self.keys = IdempotencyKeys(self.counters, settings.idempotency.max_key_length)
         self.revocations = Revocations(revocation_store(settings))
@@ -200,12 +207,14 @@ class Services:
         """Ends everything, from the top down: what is closed may still use what is closed later."""
         await self.elsewhere.close()
         await self.streams.hand_over()
+        await self.counters.hand_over()
         await self.bus.close()
         await end_tasks(self._tasks)
         self._recorders.close()
         self._entries.close()
         await self._rosters.close()
         await self.streams.close()
+        await self.counters.close()
         await end_tasks(self._reading)
         await self._opener.close()
         await self.event_rules.close()

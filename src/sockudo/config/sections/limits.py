@@ -211,6 +211,16 @@ class Idempotency(msgspec.Struct, frozen=True):
     max_key_length: Annotated[
         int, Key("Longest key", env="IDEMPOTENCY_MAX_KEY_LENGTH", unit="characters", low=1, reload=True)
     ] = 128
+    on_failure: Annotated[
+        str,
+        Key(
+            "While the node that owns a key does not answer: publishes with a key are answered 503, or published at "
+            "the risk of being published twice",
+            env="IDEMPOTENCY_ON_FAILURE",
+            choices=("refuse", "allow"),
+            reload=True,
+        ),
+    ] = "refuse"
 
 
 class RateLimit(msgspec.Struct, frozen=True):
@@ -328,6 +338,16 @@ class RateLimiter(msgspec.Struct, frozen=True):
             aliases=(("redis_cluster", "redis-cluster"),),
         ),
     ] = "memory"
+    on_failure: Annotated[
+        str,
+        Key(
+            "Limits of addresses and apps while the node that adds up their hits does not answer: a share of the limit "
+            "on each node, none, or everything is refused",
+            env="RATE_LIMITER_ON_FAILURE",
+            choices=("local", "open", "closed"),
+            reload=True,
+        ),
+    ] = "local"
     api_rate_limit: ApiRateLimit = ApiRateLimit()
     websocket_rate_limit: WebSocketRateLimit = WebSocketRateLimit()
     failed_auth: FailedAuthLimit = FailedAuthLimit()

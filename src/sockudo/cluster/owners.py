@@ -1,0 +1,59 @@
+"""Asking the node that owns a key, which may be this one and may change meanwhile."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+from sockudo.cluster.items import Request
+from sockudo.cluster.ports import DEADLINE, Bus, Membership
+from sockudo.errors import SockudoError
+
+__all__ = ["Sleep", "ask_owner"]
+
+T = TypeVar("T")
+
+Sleep = Callable[[float], Awaitable[None]]
+"""Waits for so many seconds."""
+
+# How often the owner is looked for, and the seconds in between.
+_ATTEMPTS: Final = 4
+_PAUSE: Final = 0.2
+
+
+async def ask_owner(
+    bus: Bus,
+    membership: Membership,
+    key: str,
+    request: Request,
+    *,
+    here: Callable[[], Awaitable[T | None] | T | None],
+    read: Callable[[Any], T | None],
+    refusal: Callable[[str], SockudoError],
+    sleep: Sleep,
+) -> T:
+    """The answer of the owner of ``key`` to the request, or what ``here`` answers when this node is the owner.
+
+    ``read`` makes the answer of what another node sent. None stands for a node that is not the owner, as it sees the
+    nodes: then the owner is looked for again. Raises what ``refusal`` makes of a reason; what was asked for may have
+    been done then.
+    """
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            await sleep(_PAUSE)
+        if membership.fenced():
+            break
+        owner = membership.owner(key)
+        if owner.id == membership.me.id:
+            found = here()
+            answer: T | None = await found if inspect.isawaitable(found) else found
+        else:
+            answers = await bus.ask(request, deadline=DEADLINE, nodes=[owner.id])
+            if not answers.complete:
+                raise refusal(f"node {owner.name or owner.id} did not answer in {DEADLINE:g} s")
+            value = answers.values.get(owner.id)
+            answer = None if value is None else read(value)
+        if answer is not None:
+            return answer
+    raise refusal("no node is responsible at this moment")
