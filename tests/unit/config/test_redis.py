@@ -137,5 +137,5 @@ def test_one_variable_names_the_server_of_all(loaded: Load) -> None:
     assert settings.redis_of_nodes().server == settings.redis_of_queue("redis").server
     environ = {"REDIS_CLUSTER_NODES": "a:1", "DATABASE_REDIS_CLUSTER_NODES": "b:2"}
     clustered = loaded("[adapter]\ndriver = 'redis-cluster'\n", env=environ).settings
-    assert clustered.redis_of_nodes().place == clustered.redis_of_queue("redis-cluster").place == "the cluster of a:1"
+    assert clustered.redis_of_nodes().place == clustered.redis_of_queue("redis-cluster").place == "the cluster of b:2"
     assert clustered.database.redis.cluster.nodes == ("b:2",)

@@ -39,6 +39,7 @@ def test_a_variable_sets_one_key_but_for_those_of_several_servers() -> None:
     names = collections.Counter(name for setting in SETTINGS for name in setting.key.names)
     assert [name for name, count in names.items() if count > 1] == [
         "REDIS_URL",
+        "DATABASE_REDIS_CLUSTER_NODES",
         "REDIS_CLUSTER_NODES",
         "DATABASE_CONNECTION_POOL_SIZE",
     ]

@@ -78,7 +78,7 @@ class QueueRedisCluster(msgspec.Struct, frozen=True):
         tuple[str, ...],
         Key(
             "Some of its servers, in place of `database.redis.cluster.nodes`",
-            env="REDIS_CLUSTER_NODES",
+            env="DATABASE_REDIS_CLUSTER_NODES REDIS_CLUSTER_NODES",
             check=useless_redis_nodes,
             secret=True,
             default_port=6379,
