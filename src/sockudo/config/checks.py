@@ -14,10 +14,13 @@ from sockudo.config.schema import APPS, declared
 from sockudo.config.sections.redis import useless_redis_url
 from sockudo.config.webhooks import uncallable
 
-__all__ = ["check"]
+__all__ = ["OWN_HISTORIES", "check"]
 
 _PUSH_PROVIDERS = ("fcm", "apns", "webpush", "hms", "wns")
 _REDIS = ("redis", "redis-cluster")
+OWN_HISTORIES = ("sqlite", "memory")
+"""Backends of the history that each node has for itself."""
+
 _UNLIKELY = 100
 _LEAST_BEAT_MS = 100
 _BEATS_OF_A_TIMEOUT = 5
@@ -40,6 +43,7 @@ def check(draft: Draft) -> None:
     _check_push(draft)
     _check_cors(draft)
     _check_nodes(draft)
+    _check_history_of_nodes(draft)
     _check_workers(draft)
     _check_seconds(draft)
 
@@ -265,6 +269,19 @@ def _check_nodes(draft: Draft) -> None:
         f"{paths[0]} = {beat} and {paths[1]} = {timeout} are not used, but the defaults, {defaults}: the interval must "
         f"be at least {_LEAST_BEAT_MS} ms and the timeout at least {_BEATS_OF_A_TIMEOUT} intervals"
     )
+
+
+def _check_history_of_nodes(draft: Draft) -> None:
+    """A message that is numbered by the store of one node has no place in that of another."""
+    driver, backend = _value(draft, "adapter.driver"), _value(draft, "history.backend")
+    own = _value(draft, "history.enabled") and backend in OWN_HISTORIES
+    if driver != "local" and own and not _value(draft, "instance.shared_stores"):
+        place = _place(draft, "history.backend", "history.enabled", "adapter.driver")
+        draft.problems.append(
+            f"{place}: history.backend = {backend!r} is another history on each of the nodes that adapter.driver = "
+            f"{driver!r} joins, and none takes the messages of the others: name one database for all of them, "
+            "'postgres' or 'mysql', or switch history.enabled off"
+        )
 
 
 def _check_workers(draft: Draft) -> None:

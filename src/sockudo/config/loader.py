@@ -72,6 +72,7 @@ def load(
     app_choice.choose(draft, environ, dev=dev)
     environment.settle_log_level(draft, environ)
     _settle_dashboard(draft)
+    _settle_history(draft)
     if draft.values.get("dev_origins") and not dev:
         draft.warnings.append("dev_origins has no effect without --dev: allowed_origins of an app decides")
     checks.check(draft)
@@ -104,6 +105,15 @@ def _settle_dashboard(draft: Draft) -> None:
     asked = "dashboard.enabled" in draft.origins or draft.values.get("dashboard.public", False)
     if draft.values.get("metrics.enabled") is False and not asked:
         draft.put("dashboard.enabled", False, draft.origins["metrics.enabled"])
+
+
+def _settle_history(draft: Draft) -> None:
+    """In development, joined nodes have none of their own; one that is asked for is refused."""
+    joined = draft.values.get("adapter.driver", "local") != "local"
+    if joined and draft.values.get("history.backend", "sqlite") in checks.OWN_HISTORIES:
+        for path in ("history.enabled", "presence_history.enabled"):
+            if draft.origins.get(path) == "--dev":
+                draft.put(path, False, "--dev")
 
 
 def _apps_from(draft: Draft, file: Path | None, cwd: Path) -> str:

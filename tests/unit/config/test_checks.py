@@ -271,3 +271,26 @@ def test_what_one_process_keeps_to_itself_is_nothing_for_workers(
     (told,) = problems(lines)
     assert told.startswith(f"sockudo.toml: {problem}")
     assert loaded(f"workers = 1\n{lines.partition(chr(10))[2]}").settings.workers == 1
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "memory"])
+def test_joined_nodes_have_one_history(backend: str, problems: Problems, loaded: Load) -> None:
+    history = f"[history]\nenabled = true\nbackend = '{backend}'\n"
+    (told,) = problems(f"{history}[adapter]\ndriver = 'redis'")
+    assert told.startswith(f"sockudo.toml: history.backend = '{backend}' is another history on each of the nodes")
+    for fine in (
+        f"{history}[adapter]\ndriver = 'local'",
+        f"{history}[adapter]\ndriver = 'redis'\n[instance]\nshared_stores = true",
+        "[history]\nenabled = true\nbackend = 'postgres'\n[adapter]\ndriver = 'redis'",
+        "[adapter]\ndriver = 'redis'",
+    ):
+        assert loaded(fine).settings.history.enabled == ("history" in fine)
+
+
+def test_nodes_in_development_have_none_of_their_own(loaded: Load) -> None:
+    joined = "[adapter]\ndriver = 'nats'\n"
+    assert loaded("", dev=True).settings.history.enabled
+    alone = loaded(joined, dev=True).settings
+    assert (alone.history.enabled, alone.presence_history.enabled) == (False, False)
+    common = loaded(f"{joined}[history]\nbackend = 'postgres'", dev=True).settings
+    assert (common.history.enabled, common.presence_history.enabled) == (True, True)
