@@ -153,6 +153,8 @@ def _check_redis(draft: Draft) -> None:
     if "redis" in drivers:
         # `REDIS_URL` is a variable that other software has too.
         urls.append("queue.redis.url_override")
+    _check_redis_nodes(draft, "adapter.cluster.nodes", used=adapter == "redis-cluster")
+    _check_redis_nodes(draft, "queue.redis_cluster.nodes", used="redis-cluster" in drivers)
     for path in urls:
         problem = None if _value(draft, path) is None else useless_redis_url(_value(draft, path))
         if problem is not None:
@@ -160,6 +162,14 @@ def _check_redis(draft: Draft) -> None:
     if not drivers.isdisjoint(_REDIS) or adapter in _REDIS:
         for section in ("database.redis.master_tls", "database.redis.sentinel_tls", "adapter.cluster.tls"):
             _check_tls_files(draft, section)
+
+
+def _check_redis_nodes(draft: Draft, path: str, *, used: bool) -> None:
+    others = "database.redis.cluster.nodes"
+    if used and not _value(draft, path) and not _value(draft, others):
+        draft.problems.append(
+            f"{_place(draft, path, others)}: {others} and {path} are empty: name a server of the cluster"
+        )
 
 
 def _check_nats(draft: Draft) -> None:

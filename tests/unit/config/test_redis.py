@@ -128,6 +128,11 @@ def test_what_cannot_be_used_is_refused(problems: Problems, loaded: Load) -> Non
     assert "use database.redis.sentinel_username and sentinel_password" in told
     [told] = problems(adapter + "[database.redis.sentinel_tls]\nca_path = '/nowhere/ca.pem'")
     assert "database.redis.sentinel_tls.ca_path = '/nowhere/ca.pem' is no file that this user can read" in told
+    for driver, path in (("adapter", "adapter.cluster"), ("queue", "queue.redis_cluster")):
+        toml = f"[{driver}]\ndriver = 'redis-cluster'\n[database.redis.cluster]\nnodes = []\n"
+        [told] = problems(toml)
+        assert told.endswith(f"and {path}.nodes are empty: name a server of the cluster")
+        loaded(toml, env={"REDIS_CLUSTER_NODES": "a:1"})
     # None of it matters to a node that is alone.
     loaded("", env={"REDIS_URL": "http://:hidden@a"})
 
