@@ -208,12 +208,14 @@ class NatsConnection(asyncio.Protocol):
                 waiting.set_result(None)
 
     def on_error(self, text: str) -> None:
-        # Unlike all others this one does not end the connection.
-        permitted = not text.lower().startswith(_NOT_PERMITTED)
-        self.refused = text.lower() if permitted or not self.refused else self.refused
-        _log.warning("NATS refused something", server=self.server.place, problem=self.refused)
-        if permitted:
-            self.end(self.refused)
+        text = text.lower()
+        # Unlike all others this one does not end the connection, and may come for each payload.
+        ends = not text.startswith(_NOT_PERMITTED)
+        if ends or not self.refused:
+            self.refused = text
+            _log.warning("NATS refused something", server=self.server.place, problem=text)
+        if ends:
+            self.end(text)
 
 
 def _seen(done: asyncio.Future[None]) -> None:
