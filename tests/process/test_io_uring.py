@@ -15,8 +15,7 @@ from sockudo.hub import BulkWriter
 from sockudo.testing import serve
 from sockudo.testing.runners import InProcess
 from support.io_uring import needs_io_uring
-from support.logs import log_lines, wait_for_line
-from support.server import FROM_NOTHING, ServerProcess, start_server
+from support.server import FROM_NOTHING, ServerProcess, log_lines, start_server, wait_for_line
 from support.websocket import WebSocket
 
 COUNT = 300

@@ -22,11 +22,20 @@ from sockudo import errors
 from sockudo.doctor.machine import Machine
 from support import commands
 from support.forked import ForkedProcess
-from support.logs import log_lines, wait_for_line
 from support.operators import PASSWORD, Operator
 from support.ports import free_port
 from support.raw import RawConnection, request_bytes
-from support.server import DEFAULT_APP, FROM_NOTHING, NUMERIC_APP, Process, ServerProcess, app_record, start_server
+from support.server import (
+    DEFAULT_APP,
+    FROM_NOTHING,
+    NUMERIC_APP,
+    Process,
+    ServerProcess,
+    app_record,
+    log_lines,
+    start_server,
+    wait_for_line,
+)
 from support.signing import Credentials
 from support.waiting import wait_until
 from support.websocket import CLOSE, WebSocket, handshake

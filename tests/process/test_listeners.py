@@ -19,9 +19,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 from support.certificates import write_certificate
-from support.logs import log_lines, wait_for_line
 from support.raw import RawConnection, request_bytes
-from support.server import ServerProcess, start_server
+from support.server import ServerProcess, log_lines, start_server, wait_for_line
 from support.websocket import PING, PONG, Frame, WebSocket, frame, handshake
 
 ONE_IN_A_WINDOW = {"max_requests": 2, "window_seconds": 3600}

@@ -17,9 +17,8 @@ from typing import Any
 import pytest
 
 from support import commands
-from support.logs import log_lines, wait_for_line
 from support.ports import free_port
-from support.server import FROM_NOTHING, ServerProcess, start_server
+from support.server import FROM_NOTHING, ServerProcess, log_lines, start_server, wait_for_line
 from support.waiting import wait_until
 from support.websocket import WebSocket
 

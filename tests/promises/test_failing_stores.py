@@ -21,8 +21,7 @@ import pytest
 
 from blackbox.recovery import answer_of, place, resume
 from support.databases import DatabaseServer
-from support.logs import log_lines
-from support.server import DEFAULT_APP, NUMERIC_APP, ServerProcess, app_record, start_server
+from support.server import DEFAULT_APP, NUMERIC_APP, ServerProcess, app_record, log_lines, start_server
 from support.waiting import wait_until
 from support.websocket import WebSocket
 

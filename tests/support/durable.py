@@ -15,7 +15,7 @@ from sockudo.history import History, HistoryOptions
 from sockudo.hub.streams.ports import OutcomeUnknown
 from sockudo.hub.streams.totals import Evicted
 from sockudo.testing import FakeClock
-from support.turns import settle
+from support.waiting import settle
 
 __all__ = [
     "APP",

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
 
 import msgspec
 
+from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.apps.policies import StreamPolicies
 from sockudo.apps.resolve import Defaults, resolve
 from sockudo.auth.revocations import Revocations
+from sockudo.base.components import Component
 from sockudo.cluster.counters import InProcessCounters
 from sockudo.cluster.directory import Directory
 from sockudo.cluster.in_process import Network, join_network
 from sockudo.cluster.router import Router
 from sockudo.config import Settings
 from sockudo.config.apps import App, Policy
+from sockudo.errors import SockudoError
 from sockudo.history.calls import Sleep
 from sockudo.hub import AppState, Hub, HubOptions
 from sockudo.hub.events import Observers
@@ -34,14 +37,27 @@ from sockudo.publishing.pushes import EventPushes, NoPushes
 from sockudo.publishing.rosters import Rosters
 from sockudo.publishing.shared_streams import SharedStreams
 from sockudo.publishing.topics import Topics
+from sockudo.push.directory import Directory as PushDirectory
+from sockudo.push.service import Push
+from sockudo.push.services import PushServices, Storage
 from sockudo.sessions import Gateway, Session
 from sockudo.sessions.orders import answer_orders
 from sockudo.testing import FakeClock
-from support.components import NodeComponents
 from support.signing import Credentials, channel_auth, user_auth
 from support.world import Peer
 
-__all__ = ["Apps", "Client", "Node", "OrderedPeer", "credentials", "live_app"]
+__all__ = [
+    "Apps",
+    "Client",
+    "HandComponent",
+    "Node",
+    "NodeComponents",
+    "OrderedPeer",
+    "credentials",
+    "live_app",
+    "no_history",
+    "of_directory",
+]
 
 NOW = 1_767_225_600
 """The time of day at which every node's clock starts."""
@@ -155,6 +171,55 @@ class Client:
         """The decoded data of the one frame since the last look."""
         [frame] = self.frames()
         return msgspec.json.decode(frame["data"])
+
+
+class HandComponent(Component[Any]):
+    """Closed until `put`. Opening it does what ``opening`` does, and fails where that is None."""
+
+    def __init__(self, name: str, closed: Callable[[], SockudoError], service: Any = None) -> None:
+        super().__init__(name, self._make, self._end, closed)
+        self.opening: Callable[[], Awaitable[Any]] | None = None
+        self._closed_error = closed
+        self.put(service)
+
+    def put(self, service: Any) -> None:
+        """Opens the component with a service, or closes it with None."""
+        self._service = service
+        self.state = "closed" if service is None else "open"
+
+    async def _make(self) -> Any:
+        if self.opening is None:
+            raise self._closed_error()
+        return await self.opening()
+
+    async def _end(self, _: Any) -> None:
+        """The test closes what it opened."""
+
+
+class NodeComponents:
+    """The components of a node without sockets, all closed."""
+
+    def __init__(self) -> None:
+        self.history = HandComponent("history", no_history)
+        self.presence_history = HandComponent("presence history", no_history)
+        self.webhooks = HandComponent("webhooks", lambda: errors.SERVICE_UNAVAILABLE("closed", retry_after=1))
+        self.push_storage = HandComponent("push store", _no_push_store)
+        self.push: Push | None = None
+        self.push_services = PushServices(self.push_storage, lambda: self.push)
+
+
+def of_directory(directory: PushDirectory, **others: Any) -> Storage:
+    """What is open with a directory; ``others`` are further fields that the test uses."""
+    fields: dict[str, Any] = {"store": None, "rules": None, "removals": directory.removals, "reading": None, **others}
+    return Storage(directory=directory, **cast(Any, fields))
+
+
+def no_history() -> SockudoError:
+    return errors.HISTORY_UNAVAILABLE("not open yet", retry_after=1)
+
+
+def _no_push_store() -> SockudoError:
+    return errors.SERVICE_UNAVAILABLE("The push store is not open yet", retry_after=1)
 
 
 class Node:

@@ -29,7 +29,7 @@ from typing import Any
 from support.forked import ForkedProcess
 from support.ports import free_port
 from support.signing import Credentials, signed_query
-from support.waiting import PATIENCE
+from support.waiting import PATIENCE, wait_until
 
 __all__ = [
     "DEFAULT_APP",
@@ -40,7 +40,9 @@ __all__ = [
     "Reply",
     "ServerProcess",
     "app_record",
+    "log_lines",
     "start_server",
+    "wait_for_line",
 ]
 
 Process = subprocess.Popen[bytes] | ForkedProcess
@@ -301,3 +303,22 @@ def _is_live(server: ServerProcess) -> bool:
         return server.request("GET", "/live").status == 200
     except OSError:
         return False
+
+
+def log_lines(server: ServerProcess) -> list[dict[str, Any]]:
+    """The JSON lines, whole ones only; what was printed for people is left out."""
+    whole = server.log.rpartition("\n")[0]
+    return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+
+
+def wait_for_line(server: ServerProcess, message: str, *, after: int = 0) -> dict[str, Any]:
+    """The fields of the first line with this message, ``after`` so many earlier lines of any kind; waits for it."""
+
+    def found() -> dict[str, Any] | None:
+        fields = (line["fields"] for line in log_lines(server)[after:])
+        return next((each for each in fields if each["message"] == message), None)
+
+    try:
+        return wait_until(found, f"the log line {message!r}")
+    except AssertionError as timeout:
+        raise AssertionError(f"{timeout}; the log after line {after}:\n{server.log[-6000:]}") from None

@@ -12,7 +12,7 @@ from sockudo.dashboard.plots import PLOTS, TILES, Unit, numbers, shown
 from sockudo.dashboard.ring import Ring
 from sockudo.dashboard.samples import SERIES
 from sockudo.webhooks.dashboard.area import webhook_area
-from support.components import HandComponent
+from support.inside import HandComponent
 
 
 @pytest.mark.parametrize(

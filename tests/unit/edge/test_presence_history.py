@@ -15,10 +15,9 @@ from sockudo.config.apps import Limits
 from sockudo.config.apps import PresenceHistory as PresenceOverride
 from sockudo.history import History, HistoryOptions, PresenceHistory, PresenceHistoryOptions
 from sockudo.hub.edges import Edges, MemberReported
-from support.components import HandComponent, no_history
 from support.durable import UnrulyStore, refuse
 from support.edge import EdgeNode, Response, request
-from support.inside import live_app
+from support.inside import HandComponent, live_app, no_history
 
 ON = PresenceOverride(enabled=True)
 KEPT = live_app("kept", history=HistoryOverride(enabled=True), presence_history=ON)

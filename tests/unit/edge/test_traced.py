@@ -19,7 +19,7 @@ from support.durable import Durable, Held, lose
 from support.edge import EdgeNode, request, settings
 from support.inside import live_app
 from support.traces import RecordedSpan, RecordingTracer, traceparent
-from support.turns import settle
+from support.waiting import settle
 
 EVENT = {"name": "e", "channel": "news", "data": "d"}
 TRACE = "0af7651916cd43dd8448eb211c80319c"

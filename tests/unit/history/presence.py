@@ -13,10 +13,9 @@ from sockudo.config.apps import PresenceHistory as PresenceOverride
 from sockudo.history import History, HistoryOptions, HistoryQuery, PresenceHistory, PresenceHistoryOptions, Reset
 from sockudo.hub import Channel, MemberEvent
 from sockudo.hub.edges import MemberReported
-from support.components import HandComponent, no_history
 from support.durable import HandTime, UnrulyStore
-from support.inside import live_app
-from support.turns import settle
+from support.inside import HandComponent, live_app, no_history
+from support.waiting import settle
 from support.world import World
 
 __all__ = ["ROOM", "Observed", "added", "observed_app", "removed", "updated"]

@@ -21,7 +21,7 @@ from sockudo.base.stream_records import Committed, Position
 from sockudo.errors import SockudoError
 from sockudo.history import Failed, Purge, Replayed, Reset
 from support.durable import APP, Durable, Held, Step, UnrulyStore, lose, refuse
-from support.turns import settle
+from support.waiting import settle
 
 EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "40"))
 CHANNELS = ("news", "sport")

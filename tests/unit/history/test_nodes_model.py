@@ -15,7 +15,7 @@ from sockudo.base.stream_records import Position
 from sockudo.errors import SockudoError
 from sockudo.history import Failed, Reset
 from support.durable import HandTime, UnrulyStore, refuse
-from support.turns import settle
+from support.waiting import settle
 
 RUNS = int(os.environ.get("SOCKUDO_EXAMPLES", "40"))
 CHANNELS = ("news", "sport")

@@ -14,7 +14,7 @@ from sockudo.base.stream_records import SEED_PLACE, Append, Position
 from sockudo.errors import SockudoError
 from sockudo.history import Reset, http_query
 from support.durable import APP, NOW_MS, Durable, Work, failure, lose, refuse
-from support.turns import settle
+from support.waiting import settle
 
 
 async def get(durable: Durable, channel: str = "news", **parameters: Any) -> Any:

@@ -15,7 +15,7 @@ from sockudo.history import HistoryQuery
 from sockudo.hub import MemberEvent
 from support.durable import lose, refuse
 from support.inside import live_app
-from support.turns import settle
+from support.waiting import settle
 from unit.history.presence import ROOM, Observed, added, observed_app, removed, updated
 
 STREAM = f"[presence-history]{ROOM}"

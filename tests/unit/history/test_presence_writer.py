@@ -12,7 +12,7 @@ from sockudo import errors
 from sockudo.base.stream_records import Append, Bounds, Committed
 from sockudo.hub import MemberEvent
 from support.durable import NOW_MS, Held, lose, refuse
-from support.turns import settle
+from support.waiting import settle
 from unit.history.presence import ROOM, Observed, added, observed_app, removed, updated
 
 LOST = "presence_history_reset_required_after_write_failure"

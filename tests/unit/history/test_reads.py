@@ -7,7 +7,7 @@ import asyncio
 from sockudo.base.stream_records import SEED_PLACE, Position
 from sockudo.history import Failed, Replayed, Reset
 from support.durable import APP, Durable, Held, UnrulyStore, refuse
-from support.turns import settle
+from support.waiting import settle
 
 RESET = Reset("news", "reset", "bad import", "ops@pier")
 A_YEAR = 365 * 86_400

@@ -13,7 +13,7 @@ from sockudo.base.stream_records import SEED_PLACE, Append, Page, Position, Row
 from sockudo.history import Failed, Replayed, Reset
 from sockudo.protocol.frames import Frame
 from support.durable import APP, Durable, Held, Step, Work, failure, lose, refuse
-from support.turns import settle
+from support.waiting import settle
 
 Change = Callable[[Page], Page]
 

@@ -12,7 +12,7 @@ from sockudo.base.stream_records import Position
 from sockudo.errors import SockudoError
 from sockudo.history import Reset, Rewound
 from support.durable import APP, NOW_MS, Durable, Work, failure, lose, refuse
-from support.turns import settle
+from support.waiting import settle
 
 
 async def said(durable: Durable, count: int, *, every_ms: int = 1000) -> Position:

@@ -14,7 +14,7 @@ from sockudo.errors import SockudoError
 from sockudo.history import Failed
 from sockudo.history import sequencer as module
 from support.durable import APP, Durable, Held, lose, refuse
-from support.turns import settle
+from support.waiting import settle
 
 Pair = tuple[Durable, Durable]
 

@@ -12,7 +12,7 @@ from sockudo.errors import SockudoError
 from sockudo.history import Purge, Reset, http_query
 from sockudo.hub.streams.totals import Group
 from support.durable import APP, NOW_MS, Durable, Held, UnrulyStore, failure, lose, refuse
-from support.turns import settle
+from support.waiting import settle
 
 
 def reset(channel: str = "news") -> Reset:

@@ -7,7 +7,7 @@ import asyncio
 from sockudo.base.stream_records import Retention
 from sockudo.hub.streams.totals import Group, Total, group_of
 from support.durable import APP, Durable, Held, refuse
-from support.turns import settle
+from support.waiting import settle
 from unit.history.presence import Observed, added
 
 

@@ -14,7 +14,7 @@ from sockudo.errors import SockudoError
 from sockudo.history import History, HistoryOptions, Reset
 from sockudo.history.writer import Regrouping
 from support.durable import APP, Durable, HandTime, Held, failure, lose, refuse
-from support.turns import settle
+from support.waiting import settle
 
 
 def committed(durable: Durable) -> list[int]:

@@ -14,7 +14,7 @@ from sockudo.base.stream_records import KEEP_ALL, Append, Retention
 from sockudo.hub.view import HubView
 from sockudo.monitoring import HistorySources, Metrics, history_measures
 from support.durable import NOW_MS, Held, lose, refuse
-from support.turns import settle
+from support.waiting import settle
 from unit.history.presence import ROOM, Observed, added, observed_app, removed
 
 COMMON = {

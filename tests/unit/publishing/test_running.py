@@ -16,7 +16,7 @@ from sockudo.errors import SockudoError
 from sockudo.publishing import OK
 from support.durable import Durable, Held, refuse
 from support.inside import Node, live_app
-from support.turns import settle
+from support.waiting import settle
 
 
 class Backend:

@@ -20,8 +20,8 @@ from sockudo.push.records import OutcomeError, Target
 from sockudo.push.secrecy import Envelopes
 from sockudo.push.service import Push
 from sockudo.push.stores.sql import MemoryPushStore
-from support.components import of_directory
 from support.desk import Desk
+from support.inside import of_directory
 from support.push_accounts import check_inline
 from support.push_stores import (
     DAY,

@@ -31,9 +31,8 @@ from sockudo.push.services import push_off
 from sockudo.push.stores.sql import MemoryPushStore
 from sockudo.push.telemetry import PushCounters
 from sockudo.testing import FakeClock
-from support.components import of_directory
 from support.edge import EdgeNode, Response
-from support.inside import live_app
+from support.inside import live_app, of_directory
 from support.push_accounts import check_inline
 from support.push_stores import NOW
 

@@ -15,7 +15,7 @@ from sockudo.push.ports import Removal
 from sockudo.push.recipients import FcmRecipient
 from sockudo.push.removals import GRACE_MS, SETTLED_MS, ForLivingApps, Removals
 from sockudo.push.stores.sql import MemoryPushStore
-from support.components import HandComponent
+from support.inside import HandComponent
 from support.push_stores import a_device
 from support.virtual_time import LoopClock, in_virtual_time
 from unit.push.pipeline_world import ScriptedProvider

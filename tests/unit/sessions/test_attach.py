@@ -9,7 +9,7 @@ from sockudo.config import Settings
 from sockudo.protocol.formats import V2_JSON
 from sockudo.protocol.frames import Frame
 from support.inside import Client, Node, live_app
-from support.turns import settle
+from support.waiting import settle
 
 
 def recovering() -> Node:

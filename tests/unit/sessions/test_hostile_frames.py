@@ -27,7 +27,7 @@ from sockudo.protocol.frames import Frame
 from sockudo.publishing.publisher import committed
 from support.inside import Client, Node, live_app
 from support.memory import Kept
-from support.turns import settle
+from support.waiting import settle
 from support.wire import JSON, MSGPACK, PROTOBUF, Wire
 
 EXAMPLES = int(os.environ.get("SOCKUDO_EXAMPLES", "2000"))

@@ -15,7 +15,7 @@ from sockudo.protocol.inbound import InboundFrame
 from sockudo.sessions import actions
 from sockudo.sessions.context import SessionContext
 from support.inside import Client, Node, live_app
-from support.turns import settle
+from support.waiting import settle
 
 
 class Hook:

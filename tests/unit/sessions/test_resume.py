@@ -13,7 +13,7 @@ from sockudo.protocol.formats import V2_JSON
 from sockudo.protocol.frames import Frame
 from sockudo.sessions.sweeper import check
 from support.inside import Client, Node, live_app
-from support.turns import settle
+from support.waiting import settle
 
 UNAUTHORIZED = "channel_not_authorized"
 

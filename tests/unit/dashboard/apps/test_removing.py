@@ -21,8 +21,8 @@ from sockudo.push.removals import Removals
 from sockudo.push.secrecy import Envelopes
 from sockudo.push.services import Storage
 from sockudo.push.stores.sql import MemoryPushStore
-from support.components import HandComponent, of_directory
 from support.desk import Desk
+from support.inside import HandComponent, of_directory
 from support.push_accounts import check_inline
 from unit.push.nodes import InlineTokens
 
