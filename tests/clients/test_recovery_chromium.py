@@ -11,7 +11,7 @@ import pusher
 import pytest
 from playwright.sync_api import Page
 
-from clients.node import CLIENTS, MASTER_KEY, install_packages
+from clients.node import CLIENTS, install_packages
 from sockudo.testing.loop_thread import LoopThread
 from sockudo.testing.proxy import FaultProxy
 from support.http_server import Asked, HttpServer, file_reply
@@ -32,19 +32,6 @@ def server() -> Iterator[ServerProcess]:
 
 
 @pytest.fixture
-def backend(server: ServerProcess) -> pusher.Pusher:
-    return pusher.Pusher(
-        app_id=NUMERIC_APP.id,
-        key=NUMERIC_APP.key,
-        secret=NUMERIC_APP.secret,
-        ssl=False,
-        host=server.host,
-        port=server.port,
-        encryption_master_key_base64=MASTER_KEY,
-    )
-
-
-@pytest.fixture
 def proxy(server: ServerProcess) -> Iterator[tuple[LoopThread, FaultProxy]]:
     loop = LoopThread("line")
     line = FaultProxy(server.url)
@@ -61,7 +48,7 @@ def library(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def website(library: str, backend: pusher.Pusher) -> Iterator[int]:
+def website(library: str, python_sdk: pusher.Pusher) -> Iterator[int]:
     """The port of the application's web server: the page, the client library, the plug-in and the auth endpoint."""
     script = install_packages() / library / "dist" / "web" / "pusher-with-encryption.min.js"
     files = {"/": CLIENTS / "recovery_page.html", "/pusher.js": script, "/sockudo-recovery.js": PLUGIN}
@@ -72,7 +59,7 @@ def website(library: str, backend: pusher.Pusher) -> Iterator[int]:
         form = parse_qs(asked.body.decode())
         channel = form["channel_name"][0]
         member = {"user_id": "page"} if channel.startswith("presence-") else None
-        signed = backend.authenticate(channel, form["socket_id"][0], member)
+        signed = python_sdk.authenticate(channel, form["socket_id"][0], member)
         return Reply(200, {"Content-Type": "application/json"}, json.dumps(signed, default=bytes.decode).encode())
 
     with HttpServer(answer) as site:
@@ -93,7 +80,7 @@ def wait_for_events(page: Page, count: int, *event: Any) -> None:
 
 
 def test_page_that_is_cut_off_shows_every_message_once(
-    library: str, website: int, backend: pusher.Pusher, proxy: tuple[LoopThread, FaultProxy], page: Page
+    library: str, website: int, python_sdk: pusher.Pusher, proxy: tuple[LoopThread, FaultProxy], page: Page
 ) -> None:
     loop, line = proxy
     channels = [f"{kind}{website}" for kind in ("", "private-", "presence-", "private-encrypted-", "cache-")]
@@ -104,14 +91,14 @@ def test_page_that_is_cut_off_shows_every_message_once(
     count = 0
     for cut in range(1, CUTS[library] + 1):
         for channel in channels:
-            backend.trigger(channel, "said", count + 1)
+            python_sdk.trigger(channel, "said", count + 1)
         for channel in channels:
             wait_for_events(page, 1, channel, "said", count + 1)
         # A page of stock pusher-js connects again after a second; this is said long before.
         loop.call(line.cut)
         for channel in channels:
-            backend.trigger(channel, "said", count + 2)
-            backend.trigger(channel, "said", count + 3)
+            python_sdk.trigger(channel, "said", count + 2)
+            python_sdk.trigger(channel, "said", count + 3)
         page.wait_for_function(f"document.getElementById('connections').textContent === '{cut + 1}'")
         count += 3
         for channel in channels:
