@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.turns import settle
 
 from sockudo import errors
 from sockudo.apps.resolve import Defaults
@@ -24,6 +23,7 @@ from sockudo.publishing.nodes import Message
 from sockudo.publishing.tokens import Asked, GiveTokens, HeadsOf, NumberIt, Token
 from support.durable import HandTime
 from support.inside import Client, Node, live_app
+from support.waiting import settle
 
 SETTINGS = msgspec.structs.replace(
     Settings(), connection_recovery=msgspec.structs.replace(Settings().connection_recovery, enabled=True)

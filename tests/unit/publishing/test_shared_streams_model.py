@@ -10,7 +10,6 @@ from unittest.mock import patch
 
 import msgspec
 import pytest
-from support.turns import settle
 
 from sockudo.apps.resolve import Defaults
 from sockudo.cluster.in_process import InProcessBus, Network
@@ -22,6 +21,7 @@ from sockudo.protocol.formats import V2_JSON
 from sockudo.protocol.frames import Frame
 from support.durable import HandTime
 from support.inside import Client, Node, live_app
+from support.waiting import settle
 
 RUNS = int(os.environ.get("SOCKUDO_EXAMPLES", "40"))
 CHANNELS = ("news", "private-sport", "cache-weather")
