@@ -17,7 +17,7 @@ from sockudo.cluster.ports import Bus, Claim, Claimed, Counters, Membership, Rec
 from sockudo.cluster.router import Router
 from sockudo.cluster.shared_counters import SharedCounters
 from support.carriers import MemoryBroker
-from support.turns import settle
+from support.waiting import settle
 
 __all__ = [
     "BUSES",

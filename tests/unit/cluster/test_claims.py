@@ -16,7 +16,7 @@ from sockudo.cluster.ports import Claim, Claimed
 from sockudo.cluster.router import Router
 from sockudo.cluster.shared_counters import SharedCounters
 from sockudo.errors import SockudoError
-from support.turns import settle
+from support.waiting import settle
 
 OK = b"{}"
 

@@ -13,7 +13,7 @@ from sockudo.cluster.in_process import InProcessBus, InProcessMembership, Networ
 from sockudo.cluster.router import Router
 from sockudo.cluster.shared_counters import SharedCounters
 from sockudo.cluster.shared_windows import AddHits
-from support.turns import settle
+from support.waiting import settle
 
 
 class Member:
