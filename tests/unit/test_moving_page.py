@@ -20,7 +20,6 @@ PAGE = (DOCS / "moving.md").read_text()
 README = (DOCS.parent / "README.md").read_text()
 
 MISSING = {
-    "More than one server": '[adapter]\ndriver = "kafka"',
     "Apps in DynamoDB": '[app_manager]\ndriver = "dynamodb"',
     "A path prefix": 'path_prefix = "/realtime"',
     "Webhooks to AWS Lambda": (

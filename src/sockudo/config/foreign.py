@@ -33,7 +33,7 @@ READ: Mapping[str, str] = {
 """Names with an exact equivalent, in order of precedence, and the key that they set."""
 
 _CLIENT_SIDE = "clients and publishers use it to find the server; the server itself is set by HOST and PORT"
-_DRIVERS = "this version is one node; APP_MANAGER_DRIVER says where apps are kept"
+_DRIVERS = "ADAPTER_DRIVER says how nodes are joined, APP_MANAGER_DRIVER where apps are kept"
 _SECONDS = "it is in milliseconds there and in seconds here"
 
 _ORIGINS = "use allowed_origins of the app, or SOCKUDO_DEFAULT_APP_ALLOWED_ORIGINS"

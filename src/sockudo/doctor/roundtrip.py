@@ -134,8 +134,8 @@ def judge(protocol: Protocol, times: Sequence[float | None]) -> Finding:
     if lost:
         return problem(
             f"protocol V{protocol}: {lost} of {len(times)} events did not arrive",
-            "With several servers behind one name, an event reaches only the clients of the one that it was published "
-            "to: this version is one node. Else see the server's log.",
+            "Of several servers behind one name that are not joined (adapter.driver), an event reaches only the "
+            "clients of the one that it was published to. Else see the server's log.",
             **facts,
         )
     median, longest = statistics.median(arrived), max(arrived)

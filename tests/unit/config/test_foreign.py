@@ -55,7 +55,7 @@ def test_client_side_names_are_told_in_one_line(loaded: Load) -> None:
 
 def test_families(loaded: Load) -> None:
     (warning,) = loaded(env={"SOKETI_DB_REDIS_HOST": "x"}).warnings
-    assert warning.startswith("SOKETI_DB_REDIS_HOST not read: this version is one node")
+    assert warning.startswith("SOKETI_DB_REDIS_HOST not read: ADAPTER_DRIVER says how nodes are joined")
     assert foreign.advice("SOMETHING_ELSE") is None
 
 
