@@ -16,11 +16,12 @@ from msgspec import structs
 
 from sockudo import errors
 from sockudo.base.version import __version__
+from sockudo.client.failures import ApiError
 from sockudo.storage import joined_claims
 from sockudo.storage.occupants import Occupant
 from sockudo.storage.places import SqlPlace, occupants_in
 from support.databases import DatabaseServer
-from support.joined import Pair, pair_of
+from support.joined import APP, Pair, pair_of
 
 _PASSWORD = "correct horse battery"
 _FAST = {"adapter": {"cluster_health": {"heartbeat_interval_ms": 100, "node_timeout_ms": 500}}}
@@ -254,3 +255,55 @@ async def test_who_watches_a_user_sees_what_another_node_published_for_it(pair: 
         await asyncio.sleep(0.05)
     following.cancel()
     assert [(entry["node"], entry["event"]) for entry in told] == [("node-b", "tide")]
+
+
+# ---- a node for backends alone ----
+
+# The broker is one of the test's own all the same.
+_BROKER = {"adapter": _FAST["adapter"] | {"driver": "nats"}}
+_API = {"b": {"server_role": "api"}}
+
+
+@pytest.fixture
+async def with_api(tmp_path: Path) -> AsyncIterator[Pair]:
+    """The second server takes publishes alone."""
+    async with pair_of(tmp_path, _BROKER, shared=False, joined="carrier", of_each=_API) as pair:
+        yield pair
+
+
+async def test_a_node_for_backends_publishes_to_clients_of_others_and_counts_nowhere(with_api: Pair) -> None:
+    full, api = with_api.servers
+    client = await with_api.client(0)
+    await client.subscribe("news")
+    await with_api.backends[1].publish("news", "tide", {"height": 3})
+    await client.expect("tide", channel="news", data={"height": 3})
+    assert [node.name for node in full.services.membership.live()] == ["node-a"]
+    assert full.services.membership.hears(api.services.membership.me.id)
+    for server in with_api.servers:
+        assert {server.services.membership.owner(f"key-{number}").name for number in range(50)} == {"node-a"}
+    state = await with_api.backends[0].channel("news", info=("subscription_count",))
+    assert state["subscription_count"] == 1
+    assert (await with_api.get(1, "/up")).text == "OK"
+    assert (await with_api.get(1, "/stats")).json()["server_role"] == "api"
+    assert "server_role" not in (await with_api.get(0, "/stats")).json()
+
+
+async def test_a_node_for_backends_has_nothing_for_clients(with_api: Pair) -> None:
+    backend = with_api.backends[1]
+    for call in (backend.channels(), backend.channel("news"), backend.users("presence-x"), backend.terminate("ana")):
+        with pytest.raises(ApiError) as caught:
+            await call
+        assert caught.value.status == 404
+    with pytest.raises(ApiError) as caught:
+        await backend.publish("news", "tide", {}, info=("subscription_count",))
+    assert caught.value.status == 400
+    assert caught.value.text == "user_count and subscription_count are unavailable in api server role"
+    with pytest.raises(ApiError):
+        await with_api.client(1)
+    assert (await with_api.get(1, f"/app/{APP.key}")).status_code == 404
+
+
+async def test_a_node_for_backends_shares_a_database_with_the_others(tmp_path: Path, postgres: DatabaseServer) -> None:
+    settings = on_database(postgres) | _BROKER
+    async with pair_of(tmp_path, settings, shared=False, joined="carrier", of_each=_API) as pair:
+        assert [(await pair.get(server, "/up")).text for server in (0, 1)] == ["OK", "OK"]

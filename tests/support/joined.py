@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -40,7 +41,14 @@ class Pair:
     """Servers that are joined, two as a rule, and a backend and clients of each."""
 
     def __init__(
-        self, folder: Path, changes: dict[str, object], stack: AsyncExitStack, *, shared: bool, joined: str
+        self,
+        folder: Path,
+        changes: Mapping[str, object],
+        stack: AsyncExitStack,
+        *,
+        shared: bool,
+        joined: str,
+        of_each: Mapping[str, Mapping[str, object]],
     ) -> None:
         self.servers: list[Server] = []
         self.backends: list[ApiClient] = []
@@ -50,6 +58,7 @@ class Pair:
         self._stack = stack
         self._shared = shared
         self._joined = joined
+        self._of_each = of_each
         self._network, self._broker = Network(), MemoryBroker()
 
     async def start(self) -> None:
@@ -57,16 +66,8 @@ class Pair:
         name = "abcd"[len(self.servers)]
         self._folder.mkdir(exist_ok=True)
         config = self._folder / f"{name}.json"
-        config.write_text(
-            json.dumps(
-                CONFIG
-                | self._changes
-                | {
-                    "data_dir": str(self._folder / ("a" if self._shared else name)),
-                    "instance": {"process_id": f"node-{name}"} | dict(self._changes.get("instance", {})),  # type: ignore[call-overload]
-                }
-            )
-        )
+        own = {"data_dir": str(self._folder / ("a" if self._shared else name)), **self._of_each.get(name, {})}
+        config.write_text(json.dumps({**CONFIG, **self._changes, **own}))
         environ = {"INSTANCE_PROCESS_ID": f"node-{name}"}
         settings = load(path=config, environ=environ, cwd=self._folder, dev=True).settings
         carrier = self._broker.carrier() if self._joined == "carrier" else None
@@ -99,11 +100,17 @@ class Pair:
 
 @asynccontextmanager
 async def pair_of(
-    folder: Path, changes: dict[str, object], *, shared: bool, joined: str, servers: int = 2
+    folder: Path,
+    changes: Mapping[str, object],
+    *,
+    shared: bool,
+    joined: str,
+    servers: int = 2,
+    of_each: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
 ) -> AsyncIterator[Pair]:
-    """Joined servers; ``shared``: with one data folder."""
+    """Joined servers, from ``a`` on; ``shared``: with one data folder. ``of_each`` changes the settings of one."""
     async with AsyncExitStack() as stack:
-        pair = Pair(folder, changes, stack, shared=shared, joined=joined)
+        pair = Pair(folder, changes, stack, shared=shared, joined=joined, of_each=of_each)
         for _ in range(servers):
             await pair.start()
         yield pair

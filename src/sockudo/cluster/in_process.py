@@ -99,6 +99,9 @@ class InProcessMembership:
     def is_alive(self, node_id: str) -> bool:
         return node_id in self._network.members
 
+    def hears(self, node_id: str) -> bool:
+        return self.is_alive(node_id)
+
     def owner(self, key: str) -> Node:
         if len(self._network.members) <= 1:
             return self.me

@@ -21,6 +21,7 @@ from sockudo.cluster.wire import OLDEST_VERSION, VERSION, Beat, Bye, Dead, Ping
 
 __all__ = ["NetworkMembership", "Peer", "Timing", "ranked_owners"]
 
+_MOST_GUESTS: Final = 10_000
 _MANY_NODES: Final = 64
 # How often a node that was held dead is told so, in seconds.
 _DEAD_EVERY: Final = 1.0
@@ -77,7 +78,8 @@ class NetworkMembership:
     """`Membership` of a node on a carrier. Its owner passes in what arrives, and calls `tick` several times a beat.
 
     ``send`` sends an item of the nodes themselves; ``resync`` is called when everything that is known of other nodes
-    has to be read anew, ``reconnect`` when the carrier looks well and carries nothing.
+    has to be read anew, ``reconnect`` when the carrier looks well and carries nothing. A ``guest`` hears of the others
+    and asks them, and is no live node to any of them.
     """
 
     def __init__(
@@ -88,8 +90,13 @@ class NetworkMembership:
         send: Callable[[str, Item], None],
         resync: Callable[[], None],
         reconnect: Callable[[], None],
+        *,
+        guest: bool = False,
     ) -> None:
         self.me = me
+        self._guest = guest
+        # Nodes that own nothing and count nowhere, and when each was heard.
+        self._guests: dict[str, float] = {}
         self.timing = timing
         self.deaf = False
         self.draining = False
@@ -128,7 +135,11 @@ class NetworkMembership:
 
     def ranked(self, key: str) -> Sequence[Node]:
         peers = [peer.node for peer in self._peers.values() if peer.beat.role == "full"]
-        return ranked_owners(key, peers if self.draining and peers else [self.me, *peers])
+        return ranked_owners(key, peers if (self.draining or self._guest) and peers else [self.me, *peers])
+
+    def hears(self, node_id: str) -> bool:
+        heard = self._guests.get(node_id)
+        return self.is_alive(node_id) or (heard is not None and self._clock() - heard <= self.timing.timeout)
 
     def fenced(self) -> bool:
         now = self._clock()
@@ -185,6 +196,9 @@ class NetworkMembership:
     def take_beat(self, node_id: str, incarnation: int, beat: Beat) -> None:
         """A node lives. One that was not known yet hears of this one at once."""
         now = self._clock()
+        if beat.role == "api":
+            self._take_guest(node_id, now)
+            return
         peer = self._peers.get(node_id)
         if peer is not None and peer.node.incarnation == incarnation:
             peer.beat = beat
@@ -199,6 +213,13 @@ class NetworkMembership:
             self._beat(now)
         _log.info("a node joined", node=node.name, node_id=node.id, incarnation=node.incarnation)
         self._changed(NodeChange(node, "up"))
+
+    def _take_guest(self, node_id: str, now: float) -> None:
+        if not self.hears(node_id):
+            self._guests = {guest: at for guest, at in self._guests.items() if now - at <= self.timing.timeout}
+            self._beat(now)
+        if node_id in self._guests or len(self._guests) < _MOST_GUESTS:
+            self._guests[node_id] = now
 
     def take_own_beat(self, beat: Beat) -> None:
         """This node's own beat came back."""
@@ -224,6 +245,7 @@ class NetworkMembership:
 
     def take_bye(self, node_id: str, incarnation: int) -> None:
         """A node goes in an orderly way."""
+        self._guests.pop(node_id, None)
         peer = self._peers.get(node_id)
         if peer is not None and peer.node.incarnation == incarnation:
             self._bury(peer, "left")
@@ -262,7 +284,7 @@ class NetworkMembership:
         if self._gone:
             return
         self._next_beat = now + self.timing.beat
-        role = "draining" if self.draining else "full"
+        role = "api" if self._guest else "draining" if self.draining else "full"
         largest = sorted(self.connections().items(), key=lambda one: -one[1])[:_LARGEST_APPS]
         beat = Beat(now, self.me.name, self.timing.beat, (OLDEST_VERSION, VERSION), role, dict(largest))
         self._send(ALL, beat)

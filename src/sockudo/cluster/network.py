@@ -56,7 +56,9 @@ class Counts:
 class NetworkBus:
     """`Bus` of a node on a carrier, and what the carrier tells its observer."""
 
-    def __init__(self, carrier: Carrier, name: str, timing: Timing, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, carrier: Carrier, name: str, timing: Timing, clock: Callable[[], float], *, guest: bool = False
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self.carrier = carrier
@@ -65,7 +67,7 @@ class NetworkBus:
         self.topics: set[str] = set()
         self.counts = Counts()
         me = Node(secrets.token_hex(16), 1, name)
-        self.membership = NetworkMembership(me, timing, clock, self._send, self._resync, carrier.reconnect)
+        self.membership = NetworkMembership(me, timing, clock, self._send, self._resync, carrier.reconnect, guest=guest)
         self.membership.watch(self._nodes_changed)
         self._receiver: Receiver | None = None
         self._reader = ItemReader(())
@@ -341,10 +343,15 @@ class NetworkBus:
 
 
 def join_carrier(
-    carrier: Carrier, name: str, timing: Timing | None = None, clock: Callable[[], float] = monotonic
+    carrier: Carrier,
+    name: str,
+    timing: Timing | None = None,
+    clock: Callable[[], float] = monotonic,
+    *,
+    guest: bool = False,
 ) -> NetworkBus:
-    """A new node on a carrier, not opened yet; ``name`` is for people.
+    """A new node on a carrier, not opened yet; ``name`` is for people, a ``guest`` is no live node to the others.
 
     ``clock`` must not stand still while the process is stopped, as the clock of an event loop may.
     """
-    return NetworkBus(carrier, name, timing or Timing(), clock)
+    return NetworkBus(carrier, name, timing or Timing(), clock, guest=guest)

@@ -154,6 +154,9 @@ class Membership(Protocol):
     def is_alive(self, node_id: str) -> bool:
         """Whether the node of this id lives."""
 
+    def hears(self, node_id: str) -> bool:
+        """Whether the node of this id lives, or is one that asks others and counts nowhere."""
+
     def owner(self, key: str) -> Node:
         """The live node that a key belongs to: the same one for all nodes that see the same nodes."""
 

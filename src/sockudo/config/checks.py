@@ -42,7 +42,8 @@ def check(draft: Draft) -> None:
     _check_dashboard(draft)
     _check_push(draft)
     _check_cors(draft)
-    _check_nodes(draft)
+    _check_heartbeats(draft)
+    _check_role(draft)
     _check_history_of_nodes(draft)
     _check_workers(draft)
     _check_seconds(draft)
@@ -265,7 +266,15 @@ def _check_cors(draft: Draft) -> None:
     draft.warnings.extend(f"cors.origin has {pattern!r}, which {why}" for pattern, why in reasons if why)
 
 
-def _check_nodes(draft: Draft) -> None:
+def _check_role(draft: Draft) -> None:
+    if _value(draft, "server_role") == "api" and _value(draft, "adapter.driver") == "local":
+        draft.problems.append(
+            f"{_place(draft, 'server_role')}: server_role = 'api' has no clients of its own and needs other nodes: say "
+            "by adapter.driver what joins it with them"
+        )
+
+
+def _check_heartbeats(draft: Draft) -> None:
     """Other servers take these with a warning, too, and their own defaults are among them."""
     paths = ("adapter.cluster_health.heartbeat_interval_ms", "adapter.cluster_health.node_timeout_ms")
     beat, timeout = (_value(draft, path) for path in paths)

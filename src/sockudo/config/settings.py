@@ -72,7 +72,11 @@ class Settings(msgspec.Struct, frozen=True):
     ] = "production"
     server_role: Annotated[
         str,
-        Key("What this node does", env="SOCKUDO_SERVER_ROLE", choices=("default",), elsewhere=("api",)),
+        Key(
+            "What this node does: all of it, or `api`: it takes publishes of backends for the clients of other nodes",
+            env="SOCKUDO_SERVER_ROLE",
+            choices=("default", "api"),
+        ),
     ] = "default"
     data_dir: Annotated[str, Key("Folder of the embedded stores", env="SOCKUDO_DATA_DIR")] = "./sockudo-data"
     allowed_hosts: Annotated[

@@ -32,13 +32,18 @@ Answer = Callable[["Edge", Directory, LiveApp, Request], Awaitable[object]]
 
 
 def api_routes(edge: Edge, bus: Bus, directory: Directory) -> list[Route]:
-    """Every route of the signed HTTP API."""
+    """Every route of the signed HTTP API; of a node that takes publishes alone, those of publishing."""
     terminate = _user_endpoint(edge, bus, errors.TERMINATED)
     reconnect = _user_endpoint(edge, bus, errors.FORCE_RECONNECT)
     app = "/apps/{app_id}"
-    return [
+    publishing = [
         Route(f"{app}/events", _publish(edge, batch=False), methods=["POST"]),
         Route(f"{app}/batch_events", _publish(edge, batch=True), methods=["POST"]),
+    ]
+    if edge.settings.server_role == "api":
+        return publishing
+    return [
+        *publishing,
         Route(f"{app}/channels", _query(edge, directory, _channels), methods=["GET"]),
         Route(f"{app}/channels/{{channel}}", _query(edge, directory, _channel), methods=["GET"]),
         Route(f"{app}/channels/{{channel}}/users", _query(edge, directory, _users), methods=["GET"]),

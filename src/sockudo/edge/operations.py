@@ -47,7 +47,8 @@ def operations_routes(
 
     async def stats(_: Request) -> Response:
         _require_usage(edge)
-        return _json(node_stats(edge.apps, view, history, presence_history))
+        role = {"server_role": "api"} if edge.settings.server_role == "api" else {}
+        return _json(node_stats(edge.apps, view, history, presence_history) | role)
 
     async def websocket(request: Request) -> Response:
         error = errors.UPGRADE_INVALID(
@@ -65,7 +66,7 @@ def operations_routes(
         Route("/usage", usage),
         Route("/stats", stats),
         Route("/operator/stats", stats),
-        Route("/app/{key}", websocket, methods=["GET"]),
+        *(() if edge.settings.server_role == "api" else (Route("/app/{key}", websocket, methods=["GET"]),)),
     ]
 
 

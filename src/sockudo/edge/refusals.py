@@ -22,11 +22,11 @@ __all__ = [
     "after_failure",
     "garbled",
     "is_operators",
+    "missing_cause",
     "note_connection",
     "note_request",
     "note_scope",
     "note_upgrade",
-    "prefix_cause",
     "refused_publish",
     "scope_address",
 ]
@@ -132,7 +132,7 @@ def note_scope(edge: Edge, refusal: Refusal, scope: Scope) -> None:
         )
         return
     if refusal.spec is errors.NOT_FOUND and refusal.likely_cause is None:
-        refusal = refusal._replace(likely_cause=prefix_cause(path))
+        refusal = refusal._replace(likely_cause=missing_cause(edge, path))
     if not path.startswith(("/apps/", "/users/")) and refusal.likely_cause is None:
         edge.gateway.refused_requests[refusal.spec.slug] += 1
         return
@@ -172,8 +172,10 @@ def note_connection(http: HttpHead, refusal: Refusal) -> None:
     note_request(http.edge, refusal, path or "a request that cannot be read", None, address)
 
 
-def prefix_cause(path: str) -> str | None:
-    """That a path is one of ours behind a prefix, where it looks so."""
+def missing_cause(edge: Edge, path: str) -> str | None:
+    """Why there may be nothing at a path: it is another node's, or one of ours behind a prefix."""
+    if edge.settings.server_role == "api" and path.startswith(("/apps/", "/app/", "/users/")):
+        return "this node takes publishes alone (server_role = 'api'): ask one of the others"
     found = _PREFIXED.match(path)
     if found is None:
         return None

@@ -26,7 +26,15 @@ from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import check_channel_name
 from sockudo.publishing.answers import OK, Answer, Owned, Waits, after, answer_to, forget, ok
 from sockudo.publishing.bodies import EventBody, decode_batch, decode_event
-from sockudo.publishing.event_checks import check_channel, check_event, entry, mark_of, targets_of, wants_entry
+from sockudo.publishing.event_checks import (
+    check_channel,
+    check_event,
+    check_no_counts,
+    entry,
+    mark_of,
+    targets_of,
+    wants_entry,
+)
 from sockudo.publishing.extras import delivered, is_ephemeral, key_of
 from sockudo.publishing.once import Once, held
 from sockudo.publishing.publisher import Pending, Publisher, committed
@@ -49,10 +57,11 @@ _MAX_MESSAGE_KEY = 128
 
 @dataclass(frozen=True, slots=True)
 class PublishOptions:
-    """Which features of a message's ``extras`` are on."""
+    """Which features of a message's ``extras`` are on, and whether a reply may have ``counts`` of a channel."""
 
     ephemeral: bool = True
     echo: bool = True
+    counts: bool = True
 
 
 class EventApi:
@@ -89,6 +98,8 @@ class EventApi:
     def publish(self, app: LiveApp, state: AppState, body: bytes, header_key: str | None, now: float) -> Answer:
         """POST …/events: one event to one or several channels."""
         event = decode_event(body)
+        if not self.options.counts:
+            check_no_counts(event)
         key = event.idempotency_key if event.idempotency_key is not None else header_key
         if key is None or not app.idempotency_enabled:
             self._rates.check_publish(app, 1, now)
@@ -108,6 +119,10 @@ class EventApi:
         limit = app.limits.max_batch_size
         if limit and len(items) > limit:
             raise errors.LIMIT_EXCEEDED(f"Batch size ({len(items)}) exceeds limit ({limit})")
+        if not self.options.counts:
+            for index, item in enumerate(items):
+                with _naming(index):
+                    check_no_counts(item)
         if not app.idempotency_enabled:
             return self._batch(app, state, items, now)
         for index, item in enumerate(items):

@@ -72,6 +72,12 @@ def check_event(app: LiveApp, event: EventBody, text: str) -> None:
         )
 
 
+def check_no_counts(event: EventBody) -> None:
+    """For nodes that take publishes alone, which know of no subscriptions."""
+    if event.info is not None and not words(event.info).isdisjoint(("user_count", "subscription_count")):
+        raise errors.INVALID_INPUT("user_count and subscription_count are unavailable in api server role")
+
+
 def targets_of(app: LiveApp, event: EventBody) -> Sequence[str]:
     """Step 8 of spec: http-api § 5.2: the channels, in the order given."""
     channels = event.channels

@@ -355,7 +355,8 @@ def _join(
     if carrier is None:
         return join_network(loop.call_soon, network, name, opened=False)
     health = settings.adapter.cluster_health
-    bus = join_carrier(carrier, name, Timing(health.heartbeat_interval_ms / 1000, health.node_timeout_ms / 1000))
+    timing = Timing(health.heartbeat_interval_ms / 1000, health.node_timeout_ms / 1000)
+    bus = join_carrier(carrier, name, timing, guest=settings.server_role == "api")
     return bus, bus.membership
 
 
@@ -400,4 +401,8 @@ def _delta_options(settings: Settings) -> DeltaOptions:
 
 def _publish_options(settings: Settings) -> PublishOptions:
     """What a publish may ask for."""
-    return PublishOptions(ephemeral=settings.ephemeral.enabled, echo=settings.echo_control.enabled)
+    return PublishOptions(
+        ephemeral=settings.ephemeral.enabled,
+        echo=settings.echo_control.enabled,
+        counts=settings.server_role != "api",
+    )

@@ -86,7 +86,7 @@ def joined_claims(services: Services, carrier: Carrier | None) -> JoinedClaims:
     timeout = settings.adapter.cluster_health.node_timeout_ms / 1000
     return JoinedClaims(
         wanted,
-        Peers(members.is_alive, lambda: members.unheard() == 0.0, timeout),
+        Peers(members.hears, lambda: members.unheard() == 0.0, timeout),
         services.readiness.hold_apart,
         clock.monotonic,
         shared=settings.instance.shared_stores,

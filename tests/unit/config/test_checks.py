@@ -294,3 +294,7 @@ def test_nodes_in_development_have_none_of_their_own(loaded: Load) -> None:
     assert (alone.history.enabled, alone.presence_history.enabled) == (False, False)
     common = loaded(f"{joined}[history]\nbackend = 'postgres'", dev=True).settings
     assert (common.history.enabled, common.presence_history.enabled) == (True, True)
+
+
+def test_a_node_for_backends_needs_others(loaded: Load) -> None:
+    assert loaded("server_role = 'api'\n[adapter]\ndriver = 'nats'").settings.server_role == "api"

@@ -61,6 +61,8 @@ def test_every_variable_sets_its_key(setting: Setting, name: str, loaded: Load) 
     environ = {name: text}
     if setting.path == "ssl.enabled":
         environ |= {"SSL_CERT_PATH": __file__, "SSL_KEY_PATH": __file__}
+    if setting.path == "server_role":
+        environ |= {"ADAPTER_DRIVER": "nats"}
     if setting.path == "push.retry.max_backoff_ms":
         environ |= {"PUSH_RETRY_INITIAL_BACKOFF_MS": "1"}
     got = loaded(env=environ)
