@@ -10,6 +10,7 @@ import pytest
 from sockudo.client.failures import ApiError
 from sockudo.server.server import Server
 from support.joined import FEATURES, Pair, pair_of
+from support.turns import settle
 from support.waiting import until
 
 
@@ -98,3 +99,60 @@ def exchanges(server: Server) -> bool:
     """Whether hits were counted that the other server does not know yet."""
     windows = server.services.counters._windows
     return windows._timer is not None or bool(windows._exchanging)
+
+
+# ---- cache channels ----
+
+CHANNELS = [f"cache-{number}" for number in range(6)]
+
+
+async def last(pair: Pair, server: int, channel: str) -> object:
+    """What a new subscriber is shown."""
+    client = await pair.client(server)
+    await client.subscribe(channel)
+    event = await client.expect("tide" if channel in CHANNELS else "pusher:cache_miss", channel=channel)
+    await client.close()
+    return event.data
+
+
+async def test_the_last_event_is_kept_while_no_server_has_subscribers(pair: Pair) -> None:
+    for channel in CHANNELS:
+        for server in (0, 1):
+            await pair.backends[server].publish(channel, "tide", {"n": server})
+            await settle()
+        for server in (0, 1):
+            assert await last(pair, server, channel) == {"n": 1}
+    await last(pair, 0, "cache-without")
+
+
+@pytest.mark.parametrize("joined", ["in-process", "carrier"])
+async def test_a_server_that_was_not_there_has_the_last_event(tmp_path: Path, joined: str) -> None:
+    async with pair_of(tmp_path, app(), shared=False, joined=joined, servers=1) as pair:
+        for channel in CHANNELS:
+            await pair.backends[0].publish(channel, "tide", {"n": 1})
+        await pair.start()
+        await settle()
+        for channel in CHANNELS:
+            assert await last(pair, 1, channel) == {"n": 1}
+        await pair.servers[0].stop()
+        for channel in CHANNELS:
+            assert await last(pair, 1, channel) == {"n": 1}
+
+
+async def test_who_was_away_is_shown_what_came_meanwhile(pair: Pair) -> None:
+    for channel in CHANNELS:
+        await pair.backends[0].publish(channel, "tide", {"n": 1})
+        assert await last(pair, 1, channel) == {"n": 1}
+        await pair.backends[0].publish(channel, "tide", {"n": 2})
+        await settle()
+        assert await last(pair, 1, channel) == {"n": 2}
+
+
+async def test_backends_read_the_last_event_on_any_server(pair: Pair) -> None:
+    for channel in CHANNELS:
+        for server in (0, 1, 0):
+            await pair.backends[server].publish(channel, "tide", {"n": server})
+            await settle()
+        for backend in pair.backends:
+            state = await backend.channel(channel, info=("cache",))
+            assert '"n":0' in state["cache"]["data"].replace("\\", "").replace(" ", "")

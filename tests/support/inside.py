@@ -31,6 +31,7 @@ from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.protocol.formats import V1_JSON, Format
 from sockudo.publishing import EventApi, Publisher
+from sockudo.publishing.caches import SharedCaches
 from sockudo.publishing.entries import HubEntries, LocalEntries
 from sockudo.publishing.nodes import Message, OtherNodes
 from sockudo.publishing.pushes import EventPushes, NoPushes
@@ -257,6 +258,7 @@ class Node:
         self.shared = SharedStreams(
             self.bus, self.membership, self.router, self.hub, self.clock, self.policies, sleep=sleep
         )
+        self.caches = SharedCaches(self.bus, self.membership, self.router, self.topics, self.hub, self.clock)
         self.publisher = Publisher(
             self.hub,
             self.keys,
@@ -266,6 +268,7 @@ class Node:
             OtherNodes(self.bus, self.membership, self.topics, self.hub),
             self.entries,
             self.shared,
+            self.caches,
             self.policies,
         )
         self.revocations = Revocations()

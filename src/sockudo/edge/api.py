@@ -106,7 +106,8 @@ async def _channels(edge: Edge, directory: Directory, app: LiveApp, request: Req
 async def _channel(edge: Edge, directory: Directory, app: LiveApp, request: Request) -> object:
     info = _parameter(request, "info")
     now = edge.clock.monotonic()
-    return await channel_state(directory, app, edge.gateway.state(app), path_part(request, "channel"), info, now)
+    state, name = edge.gateway.state(app), path_part(request, "channel")
+    return await channel_state(directory, app, state, name, info, now, edge.events.refresh_cache)
 
 
 async def _users(_: Edge, directory: Directory, app: LiveApp, request: Request) -> object:

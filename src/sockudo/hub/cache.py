@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -16,10 +17,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 class CachedEvent(NamedTuple):
-    """An event, and the monotonic second at which it is forgotten."""
+    """An event, the monotonic second at which it is forgotten, and the one since which it is the last."""
 
     frame: Frame
     expires_at: float
+    kept_at: float
 
     @property
     def shown(self) -> Frame:
@@ -50,10 +52,23 @@ class ChannelCache:
 
     def put(self, channel: str, frame: Frame, now: float) -> None:
         """The last write wins."""
+        self._put(channel, CachedEvent(frame, now + self.ttl, now))
+
+    def offer(self, channel: str, frame: Frame, kept_at: float, now: float) -> None:
+        """Keeps an event that was the last one elsewhere since ``kept_at``, unless there is a newer one here."""
+        known = self.get(channel, now)
+        if kept_at + self.ttl > now and (known is None or _is_newer(frame, kept_at, known)):
+            self._put(channel, CachedEvent(frame, kept_at + self.ttl, kept_at))
+
+    def _put(self, channel: str, event: CachedEvent) -> None:
         self._events.pop(channel, None)
         if len(self._events) >= self._capacity:
             del self._events[next(iter(self._events))]
-        self._events[channel] = CachedEvent(frame, now + self.ttl)
+        self._events[channel] = event
+
+    def events(self, now: float) -> Iterator[tuple[str, CachedEvent]]:
+        """Every event by its channel; they must not change while they are walked."""
+        return ((channel, event) for channel, event in self._events.items() if event.expires_at > now)
 
     def get(self, channel: str, now: float) -> CachedEvent | None:
         """The event, unless there is none or its time has passed."""
@@ -64,3 +79,9 @@ class ChannelCache:
             del self._events[channel]
             return None
         return event
+
+
+def _is_newer(frame: Frame, kept_at: float, known: CachedEvent) -> bool:
+    if frame.serial is not None and known.frame.serial is not None and frame.stream_id == known.frame.stream_id:
+        return frame.serial > known.frame.serial
+    return kept_at > known.kept_at

@@ -94,6 +94,7 @@ class EventApi:
         self._pushes = pushes
         self._owned = Owned()
         self._once = Once(keys, clock, self._owned)
+        self.refresh_cache = publisher.refresh_cache
 
     def publish(self, app: LiveApp, state: AppState, body: bytes, header_key: str | None, now: float) -> Answer:
         """POST …/events: one event to one or several channels."""

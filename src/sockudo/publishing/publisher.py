@@ -32,10 +32,12 @@ from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint, runn
 from sockudo.protocol.formats import json_text
 from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import USER_CHANNEL_PREFIX, ChannelKind, channel_kind
+from sockudo.publishing.caches import SharedCaches
 from sockudo.publishing.entries import LocalEntries
 from sockudo.publishing.extras import is_ephemeral
 from sockudo.publishing.nodes import Message, OtherNodes
 from sockudo.publishing.shared_streams import SharedStreams
+from sockudo.publishing.topics import Place
 
 __all__ = ["Pending", "Publisher", "check_stored", "committed"]
 
@@ -61,11 +63,13 @@ class Publisher:
         nodes: OtherNodes,
         entries: LocalEntries,
         shared: SharedStreams,
+        caches: SharedCaches,
         policies: Callable[[str], StreamPolicies | None],
     ) -> None:
         self._hub = hub
         self._nodes = nodes
-        self.prepare = entries.prepare
+        self._entries = entries
+        self._caches = caches
         self._shared = shared
         self.attach, self.lookup = shared.attach, shared.lookup
         shared.deliver_by(self)
@@ -244,10 +248,17 @@ class Publisher:
         if self._on_published:
             self._hub.observers.emit(Published(state, frame, exclude, sender))
         kind = channel_kind(channel)
-        elsewhere = not self._bus.alone and self._nodes.publish(Message(state.app_id, frame, exclude, compress), kind)
+        elsewhere = not self._bus.alone and self._publish_elsewhere(
+            Message(state.app_id, frame, exclude, compress), kind
+        )
         if sender is None and not elsewhere:
             self._doubts.published(state, channel, kind, frame.event, frame.data)
         self._deliver_here(state, frame, kind, exclude, compress, now)
+
+    def _publish_elsewhere(self, message: Message, kind: ChannelKind) -> bool:
+        if kind.cache:
+            self._caches.published(message)
+        return self._nodes.publish(message, kind)
 
     def _accepted(self, state: AppState, frame: Frame, exclude: str | None, sender: str | None) -> None:
         """Counts and reports a message that was published here and is numbered by another node."""
@@ -330,6 +341,15 @@ class Publisher:
         policies = self._policies(app_id)
         policy = None if policies is None else policies.of(channel)
         return policy if policy is not None and (policy.history or policy.recovery) is not None else None
+
+    def prepare(self, app_id: str, name: str, kind: ChannelKind) -> Awaitable[None] | None:
+        """What has to end before a subscription to the channel is acknowledged; None for nothing, as nearly always."""
+        ready = self._entries.prepare(app_id, name, kind)
+        return self._caches.prepare(Place(app_id, name), ready) if kind.cache else ready
+
+    def refresh_cache(self, app_id: str, channel: str) -> Awaitable[None] | None:
+        """What has to end before the last event of a cache channel is the last one of all nodes."""
+        return self._caches.prepare(Place(app_id, channel), None)
 
     @property
     def is_shared(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from sockudo import errors
@@ -39,9 +40,15 @@ async def list_channels(directory: Directory, app: LiveApp, prefix: str, info: s
 
 
 async def channel_state(
-    directory: Directory, app: LiveApp, state: AppState, name: str, info: str | None, now: float
+    directory: Directory,
+    app: LiveApp,
+    state: AppState,
+    name: str,
+    info: str | None,
+    now: float,
+    refresh: Callable[[str, str], Awaitable[None] | None] = lambda _app, _name: None,
 ) -> dict[str, object]:
-    """One channel, occupied or not (spec: http-api § 7.2)."""
+    """One channel, occupied or not (spec: http-api § 7.2); see `EventApi.refresh_cache` for ``refresh``."""
     _check_name(app, name)
     wanted = words(info)
     kind = channel_kind(name)
@@ -54,6 +61,9 @@ async def channel_state(
     if "subscription_count" in wanted:
         reply["subscription_count"] = counts.subscriptions
     if "cache" in wanted and kind.cache:
+        asked = refresh(app.id, name)
+        if asked is not None:
+            await asked
         cached = state.cache.get(name, now)
         if cached is not None:
             reply["cache"] = {"data": cached.text.decode(), "ttl": max(1, int(cached.expires_at - now))}

@@ -47,6 +47,7 @@ from sockudo.monitoring.elsewhere import Elsewhere
 from sockudo.protocol.delta import Algorithm, DeltaNode, DeltaOptions
 from sockudo.protocol.frames import Frame
 from sockudo.publishing import EventApi, Publisher
+from sockudo.publishing.caches import SharedCaches
 from sockudo.publishing.entries import HubEntries, LocalEntries
 from sockudo.publishing.event_api import PublishOptions
 from sockudo.publishing.nodes import Message, OtherNodes
@@ -138,6 +139,7 @@ class Services:
         self._rosters = Rosters(self.bus, self.membership, router, topics, own)
         self._entries = LocalEntries(self.bus, self.membership, topics, self._rosters, hub, own)
         self._recorders = Recorders(self.bus, self.membership, router, self._rosters, own, edges, self._reports)
+        self._caches = SharedCaches(self.bus, self.membership, router, topics, hub, clock)
         self.streams = SharedStreams(self.bus, self.membership, router, hub, clock, self.histories.policies)
         self._publisher = publisher = Publisher(
             hub,
@@ -148,6 +150,7 @@ class Services:
             OtherNodes(self.bus, self.membership, topics, hub),
             self._entries,
             self.streams,
+            self._caches,
             self.histories.policies,
         )
         self.gateway = Gateway(hub, apps, clock, settings, loop.call_soon, publisher, self.revocations, inspector)
@@ -208,6 +211,7 @@ class Services:
         await self.elsewhere.close()
         await self.streams.hand_over()
         await self.counters.hand_over()
+        self._caches.hand_over()
         await self.bus.close()
         await end_tasks(self._tasks)
         self._recorders.close()
@@ -215,6 +219,7 @@ class Services:
         await self._rosters.close()
         await self.streams.close()
         await self.counters.close()
+        await self._caches.close()
         await end_tasks(self._reading)
         await self._opener.close()
         await self.event_rules.close()

@@ -38,6 +38,7 @@ class Backend:
             OtherNodes(node.bus, node.membership, node.topics, node.hub),
             node.entries,
             node.shared,
+            node.caches,
             lambda _: None,
         )
         self.api = EventApi(publisher, self.keys, node.rates, node.clock, node.inspector.doubts, node.cluster_directory)

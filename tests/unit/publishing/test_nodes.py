@@ -10,6 +10,7 @@ from sockudo.config.apps import Features
 from sockudo.protocol.formats import V2_JSON
 from sockudo.protocol.frames import Frame
 from support.inside import Client, Node, live_app
+from support.turns import settle
 
 APP = live_app(features=Features(enable_client_messages=True, enable_user_authentication=True))
 
@@ -90,11 +91,12 @@ def test_subscribers_of_a_pattern_hear_a_message_once_even_beside_the_channel(pa
     assert heard(pattern) == []
 
 
-def test_a_cache_channel_remembers_what_another_node_published(pair: Pair) -> None:
+async def test_a_cache_channel_remembers_what_another_node_published(pair: Pair) -> None:
     subscribed(pair.b, "cache-room")
     pair.publish(pair.a, "cache-room", "kept")
     late = pair.b.connect()
     late.subscribe("cache-room")
+    await settle()
     assert "kept" in heard(late)
 
 
