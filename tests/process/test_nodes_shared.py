@@ -10,8 +10,7 @@ import pytest
 from sockudo.client.failures import ApiError
 from sockudo.server.server import Server
 from support.joined import FEATURES, Pair, pair_of
-from support.turns import settle
-from support.waiting import until
+from support.waiting import settle, until
 
 
 def app(**policy: object) -> dict[str, object]:

@@ -17,7 +17,7 @@ from sockudo.publishing.nodes import Message
 from sockudo.publishing.topics import Place
 from support.durable import HandTime
 from support.inside import Node, live_app
-from support.turns import settle
+from support.waiting import settle
 
 APP = live_app()
 PLACE = Place(APP.id, "cache-room")

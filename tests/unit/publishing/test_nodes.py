@@ -10,7 +10,7 @@ from sockudo.config.apps import Features
 from sockudo.protocol.formats import V2_JSON
 from sockudo.protocol.frames import Frame
 from support.inside import Client, Node, live_app
-from support.turns import settle
+from support.waiting import settle
 
 APP = live_app(features=Features(enable_client_messages=True, enable_user_authentication=True))
 
