@@ -10,6 +10,7 @@ from typing import Final
 from sockudo import errors
 from sockudo.client.failures import ApiError, ClientError, UnreachableError
 from sockudo.doctor.addresses import check_address
+from sockudo.doctor.cluster import check_cluster
 from sockudo.doctor.configuration import check_config
 from sockudo.doctor.credentials import check_credentials
 from sockudo.doctor.deployment import Deployment
@@ -68,6 +69,7 @@ _OF_SERVICE: Final = (
 
 _OF_OPERATORS: Final = (
     Check("metrics", "the listener for operators answers", check_metrics),
+    Check("cluster", "nodes answer, understand each other, agree on the time", check_cluster),
     Check("loop", "the event loop was not blocked", check_loop),
     Check("exposure", "what only operators may reach", check_exposure),
 )

@@ -49,7 +49,15 @@ def metrics_url(deployment: Deployment) -> str:
 async def operator_health(deployment: Deployment) -> dict[str, Any]:
     """What the dashboard shows operators of the server: its version, each health check with its reason.
 
-    Empty where it cannot be asked. Only a process that is known to be the server gets to see the password.
+    Empty where it cannot be asked.
+    """
+    return await operator_answer(deployment, "health")
+
+
+async def operator_answer(deployment: Deployment, what: str) -> dict[str, Any]:
+    """What the API of the dashboard answers; empty where it cannot be asked.
+
+    Only a process that is known to be the server gets to see the password.
     """
     settings = deployment.settings
     if settings is None or not settings.dashboard.password or not settings.metrics.enabled:
@@ -58,7 +66,8 @@ async def operator_health(deployment: Deployment) -> dict[str, Any]:
         return {}
     http = Http(metrics_url(deployment), deployment.options.timeout)
     try:
-        answer = await http.get("/dashboard/api/v1/health", {"Authorization": f"Bearer {settings.dashboard.password}"})
+        headers = {"Authorization": f"Bearer {settings.dashboard.password}"}
+        answer = await http.get(f"/dashboard/api/v1/{what}", headers)
         told = json.loads(answer.body)
     except (UnreachableError, ValueError):
         return {}

@@ -82,7 +82,8 @@ def joined_claims(services: Services, carrier: Carrier | None) -> JoinedClaims:
     settings, members, clock = services.settings, services.membership, services.clock
     wanted: Sequence[JoinedPlace] = ()
     if carrier is not None:
-        wanted = joined_places(settings, Occupant.current(clock.time(), members.me.id, carrier.name))
+        through = f"{carrier.name}{_prefix(settings)}"
+        wanted = joined_places(settings, Occupant.current(clock.time(), members.me.id, through))
     timeout = settings.adapter.cluster_health.node_timeout_ms / 1000
     return JoinedClaims(
         wanted,
@@ -91,6 +92,19 @@ def joined_claims(services: Services, carrier: Carrier | None) -> JoinedClaims:
         clock.monotonic,
         shared=settings.instance.shared_stores,
     )
+
+
+def _prefix(settings: Settings) -> str:
+    """What the names on the broker begin with: nodes with another prefix do not hear each other."""
+    adapter = settings.adapter
+    prefixes = {
+        "redis": adapter.redis.prefix,
+        "redis-cluster": adapter.cluster.prefix,
+        "nats": adapter.nats.prefix,
+        "postgres": adapter.postgres.prefix,
+    }
+    prefix = prefixes.get(adapter.driver)
+    return "" if prefix is None else f" with the prefix '{prefix}'"
 
 
 def uses(settings: Settings, through: str) -> dict[str, str]:
