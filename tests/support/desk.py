@@ -74,13 +74,15 @@ class LoneNode:
 
     def __init__(self, report: NodeReport = REPORT) -> None:
         self.drained: list[float] = []
+        self.drains = True
         self._report = report
 
     def report(self) -> NodeReport:
         return self._report
 
-    def drain(self, seconds: float) -> None:
+    def drain(self, seconds: float) -> bool:
         self.drained.append(seconds)
+        return self.drains
 
 
 def board_of(node: EdgeNode, watch: LoopWatch | None = None, this: LoneNode | None = None) -> Board:

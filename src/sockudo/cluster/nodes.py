@@ -85,8 +85,8 @@ class ThisNode(Protocol):
     def report(self) -> NodeReport:
         """How this node is."""
 
-    def drain(self, seconds: float) -> None:
-        """Begins to drain it; once that has begun, again is nothing."""
+    def drain(self, seconds: float) -> bool:
+        """Begins to drain it; once that has begun, again is nothing. False for a node that cannot."""
 
 
 class Nodes:
@@ -99,12 +99,17 @@ class Nodes:
         self._membership = membership
         self._now = now
         router.on_request(NodeStatus, lambda _: this.report())
-        router.on_request(DrainNode, lambda order: _drained(this, order.seconds))
+        router.on_request(DrainNode, lambda order: this.drain(order.seconds))
 
     @property
     def several(self) -> bool:
         """Whether there can be other nodes."""
         return self._bus.networked or not self._bus.alone
+
+    @property
+    def here(self) -> str:
+        """What people call this node."""
+        return self._membership.me.name
 
     async def views(self) -> NodeViews:
         """Every live node with its report."""
@@ -124,12 +129,18 @@ class Nodes:
     async def drain(self, name: str, seconds: float) -> Node:
         """Has a node drain: that of this name or id, or whose id begins so.
 
-        Raises errors.NOT_FOUND, errors.INVALID_INPUT when several are meant, and errors.SERVICE_UNAVAILABLE when it did
-        not answer: then it may have begun all the same.
+        Raises errors.NOT_FOUND, errors.INVALID_INPUT when several are meant or it is a worker of a server, and
+        errors.SERVICE_UNAVAILABLE when it did not answer: then it may have begun all the same.
         """
         node = self._named(name)
         answers = await self._bus.ask(DrainNode(seconds), deadline=DEADLINE, nodes=[node.id])
-        if answers.values.get(node.id) is not True:
+        begun = answers.values.get(node.id)
+        if begun is False:
+            raise errors.INVALID_INPUT(
+                f"The node {node.name} is a worker, and others take connections at the same port: `sockudo restart` "
+                "replaces the workers of a server without a gap"
+            )
+        if begun is not True:
             raise errors.SERVICE_UNAVAILABLE(
                 f"The node {node.name} did not answer within {DEADLINE:g} s; it may drain all the same", retry_after=1
             )
@@ -146,8 +157,3 @@ class Nodes:
             ids = ", ".join(node.id for node in found)
             raise errors.INVALID_INPUT(f"{len(found)} nodes are called '{name[:100]}': use one of the ids {ids}")
         return found[0]
-
-
-def _drained(this: ThisNode, seconds: float) -> bool:
-    this.drain(seconds)
-    return True

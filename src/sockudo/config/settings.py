@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from typing import Annotated, Literal
 
 import msgspec
@@ -51,6 +52,8 @@ __all__ = ["LogFormat", "Settings"]
 LogFormat = Literal["auto", "text", "json"]
 
 _HOST_PATTERN = re.compile(r"\*|(\*\.)?[a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\]|[0-9a-fA-F:]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
+
+_MADE_UP = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _NO_COUNT = 10_000
 _DEFAULT_COUNT = 1_000
@@ -218,6 +221,17 @@ class Settings(msgspec.Struct, frozen=True):
     dev: bool = False
     # Where the apps of `app_manager.array.apps` come from, for people: the file's path or the variables.
     apps_from: str = ""
+
+    @property
+    def node_name(self) -> str:
+        """What people call this node: the label that was chosen for its process, else its host and port."""
+        label = self.instance.process_id
+        made_up = _MADE_UP.match(label)
+        if made_up is None:
+            return label
+        place = f" {self.unix_socket.path}" if self.unix_socket.enabled else f":{self.port}"
+        # Of a worker its number stands behind the label.
+        return f"{socket.gethostname()}{place}{label[made_up.end() :]}"
 
     @property
     def apps(self) -> tuple[App, ...]:

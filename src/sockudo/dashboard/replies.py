@@ -115,7 +115,8 @@ def page(
     """The page of a template that extends ``base.html``.
 
     When htmx asks for a part and ``block`` names one, that block alone. Templates find beside ``context``: ``request``,
-    ``path`` (of this page), ``session`` (None before the login), ``csrf_token``, ``navigation``, ``asset(name)``,
+    ``path`` (of this page), ``session`` (None before the login), ``csrf_token``, ``navigation``, ``node`` (the name of
+    this one, where there can be several), ``asset(name)``,
     ``ui`` (the macros of ``ui.html``), ``app_count`` and ``notices``, the addresses of `sockudo.dashboard.asked`,
     ``duration`` and ``pretty`` of `sockudo.dashboard.texts`; filters beside Jinja's: ``number``, ``size``
     (bytes), ``iso`` and ``moment`` (of milliseconds since the epoch), ``prose`` (the server's own words).
@@ -133,6 +134,7 @@ def page(
         "notices": notices,
         "app_count": len(board.apps.all()),
         "navigation": _navigation(board),
+        "node": board.nodes.here if board.nodes.several else None,
         **context,
     }
     found = _environment(board.templates).get_template(template)

@@ -214,7 +214,7 @@ class Server:
 
     def _build_operators(self) -> None:
         settings, services = self.settings, self.services
-        self.node = RunningNode(services, self.edge)
+        self.node = RunningNode(services, self.edge, is_worker=self.worker is not None)
         self._stack.push_async_callback(self.node.close)
         self.watch = LoopWatch(waiting=services.hub.connection_count)
         self.board = Board(

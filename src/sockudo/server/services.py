@@ -356,7 +356,7 @@ def _join(
     settings: Settings, loop: asyncio.AbstractEventLoop, network: Network | None, carrier: Carrier | None
 ) -> tuple[Bus, Membership]:
     """The node's ports: on a carrier where there is one, else inside this process."""
-    name = settings.instance.process_id
+    name = settings.node_name
     if carrier is None:
         return join_network(loop.call_soon, network, name, opened=False)
     health = settings.adapter.cluster_health

@@ -28,9 +28,10 @@ __all__ = ["RunningNode", "joined_claims", "usable_carrier", "uses"]
 
 
 class RunningNode:
-    """`ThisNode` of a server; ``board`` is what its operators see."""
+    """`ThisNode` of a server, or of one of its workers; ``board`` is what its operators see."""
 
-    def __init__(self, services: Services, edge: Edge) -> None:
+    def __init__(self, services: Services, edge: Edge, *, is_worker: bool) -> None:
+        self._is_worker = is_worker
         self._services = services
         self._edge = edge
         self._cpu = CpuShare()
@@ -60,10 +61,13 @@ class RunningNode:
             uses=uses(services.settings, services.through),
         )
 
-    def drain(self, seconds: float) -> None:
+    def drain(self, seconds: float) -> bool:
+        if self._is_worker:
+            return False
         if not self._draining and not self._services.gateway.draining:
             self._services.membership.drain()
             self._draining = start_tasks(drain_sessions(self._edge, seconds))
+        return True
 
     async def close(self) -> None:
         """Ends what is left of draining; the server is about to end every connection itself."""

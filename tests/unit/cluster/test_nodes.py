@@ -69,7 +69,9 @@ async def test_a_node_is_named_by_its_name_or_its_id() -> None:
     for name, seconds in (("b", 5.0), (second.id, 6.0), (second.id[:8], 7.0)):
         assert await joined[0].nodes.drain(name, seconds) == second
     assert joined[1].this.drained == [5.0, 6.0, 7.0]
+    joined[1].this.drains = False
     for name, spec, text in (
+        ("b", errors.INVALID_INPUT, "The node b is a worker, and others take connections at the same port"),
         ("twin", errors.INVALID_INPUT, "2 nodes are called 'twin': use one of the ids "),
         ("c", errors.NOT_FOUND, "No live node is called 'c'"),
         (second.id[:3], errors.NOT_FOUND, "No live node"),
