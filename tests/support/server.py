@@ -217,7 +217,9 @@ class ServerProcess:
         """Fails on anything in the log that says the server itself made a mistake."""
         log = self.log
         found = [sign for sign in _SIGNS_OF_A_BUG if sign in log]
-        assert not found or self.tracebacks_allowed, f"the server's log holds {found}:\n{log[-6000:]}"
+        first = min((log.index(sign) for sign in found), default=0)
+        part = log[max(0, first - 1000) : first + 6000]
+        assert not found or self.tracebacks_allowed, f"the server's log holds {found}:\n{part}"
 
     def __enter__(self) -> ServerProcess:
         return self
