@@ -218,3 +218,15 @@ async def test_clients_are_told_of_streams_that_went_with_their_server(tmp_path:
             assert [(reset["code"], reset["expected_stream_id"]) for reset in resets] == [
                 ("stream_reset", before[channel])
             ]
+
+
+async def test_a_server_for_backends_alone_has_its_messages_numbered_by_the_only_other_one(tmp_path: Path) -> None:
+    # The broker is one of the test's own all the same.
+    changes, of_each = CHANGES | {"adapter": {"driver": "nats"}}, {"b": {"server_role": "api"}}
+    async with pair_of(tmp_path, changes, shared=False, joined="carrier", of_each=of_each) as pair:
+        client = await subscriber(pair, 0)
+        for number in range(6):
+            await publish(pair, number % 2, number)
+        await client.expect("tide", data={"n": 5})
+        assert numbers(client) == list(range(6))
+        assert [event.serial for event in tides(client)] == list(range(1, 7))

@@ -14,7 +14,6 @@ from sockudo import errors
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.cluster.counters import InProcessCounters, Record
 from sockudo.cluster.items import Request
-from sockudo.cluster.members import ranked_owners
 from sockudo.cluster.owners import Sleep, ask_owner
 from sockudo.cluster.ports import DEADLINE, Bus, Claim, Claimed, Membership, Node, NodeChange
 from sockudo.cluster.router import Router
@@ -142,9 +141,12 @@ class SharedClaims:
 
     async def hand_over(self) -> None:
         """Passes what is kept here on to the nodes that stay; raises nothing."""
-        others = [node for node in self._membership.live() if node.id != self._membership.me.id]
-        if others:
-            await self._pass_on(self._local.records(self._now()), lambda key: ranked_owners(_name(key), others)[0].id)
+        if not self._bus.alone:
+            await self._pass_on(self._local.records(self._now()), self._next_owner)
+
+    def _next_owner(self, key: _Key) -> str:
+        me = self._membership.me.id
+        return next((node.id for node in self._membership.ranked(_name(key)) if node.id != me), me)
 
     async def close(self) -> None:
         """Ends what is under way."""
@@ -256,6 +258,9 @@ class SharedClaims:
 
     async def _check(self, key: _Key, given: _Given) -> None:
         """Frees the key of a claim that no node knows of."""
+        if not self._membership.is_alive(given.node_id) and self._membership.hears(given.node_id):
+            # It takes publishes alone, and cannot be asked.
+            return
         answers = await self._bus.ask(IsRunning(given.name), deadline=DEADLINE, nodes=[given.node_id])
         current = self._given.get(key)
         if answers.complete and not any(answers.values.values()) and current is not None and current.name == given.name:

@@ -97,11 +97,13 @@ class SharedCaches:
 
     def hand_over(self) -> None:
         """Passes what this node keeps as the owner on to the nodes that stay."""
-        me = self._membership.me
-        others = [node for node in self._membership.live() if node.id != me.id]
-        for place, message, age in self._kept() if others else ():
-            if self._membership.owner(_name(place)).id == me.id:
-                self._send(ranked_owners(_name(place), others)[0], message, age)
+        me = self._membership.me.id
+        for place, message, age in () if self._bus.alone else self._kept():
+            ranked = self._membership.ranked(_name(place))
+            other = next((node for node in ranked if node.id != me), None)
+            # A node that is drained owns nothing any more, and may still be the only one to have it.
+            if other is not None and (ranked[0].id == me or all(node.id != me for node in ranked)):
+                self._send(other, message, age)
 
     def _kept(self) -> Iterator[tuple[Place, Message, float]]:
         now = self._clock.monotonic()

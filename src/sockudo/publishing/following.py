@@ -115,6 +115,11 @@ class Following:
         deliver = partial(self._deliver_at, state, message, recovery)
         self.sequencer.offer(key, place, frame.message_id, size_of(frame), deliver)
 
+    def numbered(self, key: StreamKey, place: Position) -> None:
+        """A message was numbered here, where the order is; it is delivered by that."""
+        if not self._bus.alone:
+            self._heads.advance(key, place)
+
     def _deliver_at(self, state: AppState, message: Message, recovery: RecoveryPolicy, _place: Position) -> None:
         self.deliveries.deliver_numbered(state, message, recovery)
 
@@ -128,10 +133,12 @@ class Following:
     async def attach(self, app_id: str, channel: str) -> Position | None:
         """Where the channel is, for who subscribes now; everything up to there has been delivered here.
 
-        None when the holder cannot be asked: no subscriber is refused for that.
+        None when the holder cannot be asked, and nothing is known here: no subscriber is refused for that.
         """
         key = (app_id, channel)
         while (place := self.position(*key)) is None:
+            if self._membership.deaf:
+                return self._heads.get(key)
             attaching = self._attaching.get(key)
             if attaching is not None:
                 await asyncio.wait({attaching})
@@ -142,7 +149,7 @@ class Following:
                 place = self.position(*key) or self._heads.get(key)
                 break
             except SockudoError:
-                return None
+                return self._heads.get(key)
             finally:
                 del self._attaching[key]
                 attaching.set_result(None)

@@ -19,7 +19,6 @@ from sockudo import errors
 from sockudo.base.clock import Clock
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.cluster.items import Request
-from sockudo.cluster.members import ranked_owners
 from sockudo.cluster.owners import ask_owner
 from sockudo.cluster.ports import Bus, Membership
 from sockudo.cluster.router import Router
@@ -110,13 +109,12 @@ class Holder:
     async def hand_over(self) -> None:
         """Passes every token on to the node that owns its channel once this one is gone; raises nothing."""
         me = self._membership.me.id
-        others = [node for node in self._membership.live() if node.id != me]
         self._leaving = True
-        if not others:
-            return
         keys: defaultdict[str, list[StreamKey]] = defaultdict(list)
-        for key in self._channels.kept(held=True):
-            keys[ranked_owners(owner_key(key), others)[0].id].append(key)
+        for key in () if self._bus.alone else self._channels.kept(held=True):
+            other = next((node.id for node in self._membership.ranked(owner_key(key)) if node.id != me), None)
+            if other is not None:
+                keys[other].append(key)
         for node_id, passed in keys.items():
             for start in range(0, len(passed), KEYS_AT_ONCE):
                 batch = passed[start : start + KEYS_AT_ONCE]

@@ -28,7 +28,7 @@ from sockudo.publishing.following import Deliveries, Following
 from sockudo.publishing.holder import unavailable
 from sockudo.publishing.nodes import Message
 from sockudo.publishing.recoverable import RecoverableChannels
-from sockudo.publishing.tokens import NumberIt, size_of
+from sockudo.publishing.tokens import NumberIt
 
 __all__ = ["SharedStreams"]
 
@@ -141,8 +141,8 @@ class SharedStreams:
         buffer.number(frame)
         buffer.append(frame, recovery.max_size, self._clock.monotonic(), message.exclude)
         place = buffer.head
-        key = (state.app_id, frame.channel or "")
-        self._following.sequencer.offer(key, place, frame.message_id, size_of(frame), lambda _: deliver())
+        self._following.numbered((state.app_id, frame.channel or ""), place)
+        deliver()
         return place
 
     def _number_for(self, request: NumberIt) -> Any:
