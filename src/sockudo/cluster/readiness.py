@@ -29,11 +29,11 @@ class Readiness:
     @property
     def reason(self) -> str | None:
         """Why the node is not ready, for operators; None while it is."""
-        unheard = self._membership.unheard()
-        if unheard > self._grace():
+        if self._membership.unheard() > self._grace():
+            # Without the time that it lasts: each change of a reason is a line in the log.
             return (
-                f"this node has not heard itself through {self._through} for {unheard:.0f} s: it delivers to its own "
-                "clients alone, and joins the others again by itself"
+                f"this node does not hear itself through {self._through}: it delivers to its own clients alone, and "
+                "joins the others again by itself"
             )
         return self._apart or None
 
