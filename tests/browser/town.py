@@ -107,6 +107,7 @@ def _pages(open_socket: str, cut_socket: str, delivery: str, endpoint: str) -> d
         "channel-cached": f"/dashboard/channels/{SHOP.id}/cache-rates",
         "channel-unknown": f"/dashboard/channels/open?{urlencode({'app_id': SHOP.id, 'channel': 'no-such'})}",
         "connections": "/dashboard/connections",
+        "nodes": "/dashboard/nodes",
         "connection": f"/dashboard/connections/{open_socket}?{of_shop}",
         "connection-gone": f"/dashboard/connections/{cut_socket}?{of_shop}",
         "app-webhooks": f"{shop}/webhooks",
