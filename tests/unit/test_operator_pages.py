@@ -14,6 +14,7 @@ import typer
 
 from sockudo.base.components import Component
 from sockudo.cluster.network import join_carrier
+from sockudo.cluster.owners import OwnerCounts
 from sockudo.config import Settings, foreign, load, misspelt
 from sockudo.config.schema import declared, sections, variables
 from sockudo.config.webhooks import PUSH_EVENTS
@@ -148,7 +149,7 @@ async def test_metrics_exist() -> None:
         port=1,
         sources=[
             lambda: history_measures(HistorySources(lambda: history, lambda: presence)),
-            lambda: node_measures(join_carrier(MemoryBroker().carrier(), "n1"), "nats"),
+            lambda: node_measures(join_carrier(MemoryBroker().carrier(), "n1"), "nats", OwnerCounts()),
         ],
     ).render()
     known = {line.split()[2] for line in exposition.decode().splitlines() if line.startswith("# TYPE ")}

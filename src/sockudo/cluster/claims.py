@@ -14,7 +14,7 @@ from sockudo import errors
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.cluster.counters import InProcessCounters, Record
 from sockudo.cluster.items import Request
-from sockudo.cluster.owners import Sleep, ask_owner
+from sockudo.cluster.owners import OwnerCounts, Sleep, ask_owner
 from sockudo.cluster.ports import DEADLINE, Bus, Claim, Claimed, Membership, Node, NodeChange
 from sockudo.cluster.router import Router
 from sockudo.errors import SockudoError
@@ -118,8 +118,10 @@ class SharedClaims:
         local: InProcessCounters,
         now: Callable[[], float],
         allows: Callable[[], bool],
+        counts: OwnerCounts,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
+        self._counts = counts
         self._bus = bus
         self._membership = membership
         self._local = local
@@ -187,8 +189,10 @@ class SharedClaims:
             given = answer is claim
             return answer
         except SockudoError:
+            self._counts.keys_unanswered += 1
             if not self._allows():
                 raise
+            self._counts.keys_allowed += 1
             return _Remote(self, key, mark, ttl, None)
         finally:
             if not given:

@@ -10,7 +10,7 @@ from sockudo.cluster.items import Request
 from sockudo.cluster.ports import DEADLINE, Bus, Membership
 from sockudo.errors import SockudoError
 
-__all__ = ["Sleep", "ask_owner"]
+__all__ = ["OwnerCounts", "Sleep", "ask_owner"]
 
 T = TypeVar("T")
 
@@ -20,6 +20,29 @@ Sleep = Callable[[float], Awaitable[None]]
 # How often the owner is looked for, and the seconds in between.
 _ATTEMPTS: Final = 4
 _PAUSE: Final = 0.2
+
+
+class OwnerCounts:
+    """What became of the keys that nodes own, since the start, for metrics."""
+
+    __slots__ = (
+        "hits_left_out",
+        "hits_unanswered",
+        "keys_allowed",
+        "keys_unanswered",
+        "numbers_refused",
+        "streams_begun",
+        "tokens_given",
+        "tokens_taken",
+    )
+
+    def __init__(self) -> None:
+        # Publishes without a number; streams that begin as no node has the one before; tokens that come and go.
+        self.numbers_refused = self.streams_begun = self.tokens_given = self.tokens_taken = 0
+        # Claims that no owner decided, and those of them that were allowed all the same.
+        self.keys_unanswered = self.keys_allowed = 0
+        # Hits whose owner did not answer, and those that were too many to be sent.
+        self.hits_unanswered = self.hits_left_out = 0
 
 
 async def ask_owner(

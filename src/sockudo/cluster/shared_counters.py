@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from sockudo.base.windows import Verdict
 from sockudo.cluster.claims import SharedClaims
 from sockudo.cluster.counters import InProcessCounters
+from sockudo.cluster.owners import OwnerCounts
 from sockudo.cluster.ports import Bus, Claimed, Membership
 from sockudo.cluster.router import Router
 from sockudo.cluster.shared_windows import SharedWindows
@@ -30,11 +31,13 @@ class SharedCounters:
         *,
         allows: Callable[[], bool] = lambda: False,
         mode: Callable[[], str] = lambda: "local",
+        counts: OwnerCounts | None = None,
     ) -> None:
+        counts = counts or OwnerCounts()
         self.local = local = InProcessCounters()
         self._bus = bus
-        self._claims = SharedClaims(bus, membership, router, local, now, allows)
-        self._windows = SharedWindows(bus, membership, router, local, now, mode)
+        self._claims = SharedClaims(bus, membership, router, local, now, allows, counts)
+        self._windows = SharedWindows(bus, membership, router, local, now, mode, counts)
         self.hand_over = self._claims.hand_over
 
     @property

@@ -12,6 +12,7 @@ from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.base.windows import Verdict
 from sockudo.cluster.counters import InProcessCounters
 from sockudo.cluster.items import Request
+from sockudo.cluster.owners import OwnerCounts
 from sockudo.cluster.ports import DEADLINE, Bus, Membership
 from sockudo.cluster.router import Router
 
@@ -63,7 +64,9 @@ class SharedWindows:
         local: InProcessCounters,
         now: Callable[[], float],
         mode: Callable[[], str],
+        counts: OwnerCounts,
     ) -> None:
+        self._counts = counts
         self._bus = bus
         self._membership = membership
         self._local = local
@@ -100,6 +103,7 @@ class SharedWindows:
 
     def _note(self, place: _Place, cost: int) -> None:
         if place not in self._added and len(self._added) >= _MOST_KEYS:
+            self._counts.hits_left_out += cost
             return
         self._added[place] = self._added.get(place, 0) + cost
         if self._timer is None:
@@ -151,6 +155,7 @@ class SharedWindows:
 
     def _miss(self, one: _Added, owner: str) -> None:
         """The owner did not answer: the hits wait for the next time, while their window is open."""
+        self._counts.hits_unanswered += one.added
         now = self._now()
         if self._membership.is_alive(owner) and len(self._away) < _MOST_KEYS:
             self._away[one.place] = owner

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 
 from sockudo.base.measures import BUCKETS_MS, Buckets, Distribution, Numbers
 from sockudo.cluster.network import NetworkBus
+from sockudo.cluster.owners import OwnerCounts
 
 __all__ = ["node_measures"]
 
 _BOUNDS = (*map(str, BUCKETS_MS), "+Inf")
 
 
-def node_measures(bus: NetworkBus, driver: str) -> Iterator[Numbers | Distribution]:
-    """All of them; ``driver`` is what joins the nodes."""
+def node_measures(bus: NetworkBus, driver: str, owned: OwnerCounts) -> Iterator[Numbers | Distribution]:
+    """All of them; ``driver`` is what joins the nodes, ``owned`` what became of the keys that they own."""
     yield from _of_membership(bus)
     counts = bus.counts
     for name, text, value in (
@@ -31,6 +32,17 @@ def node_measures(bus: NetworkBus, driver: str) -> Iterator[Numbers | Distributi
         ("horizontal_transport_reconnections_total", "Connections made anew", counts.reconnects),
     ):
         yield Numbers(name, "counter", text, [(labels, float(value))])
+    for name, text, value in (
+        ("node_numbers_refused_total", "Publishes that no node gave a number", owned.numbers_refused),
+        ("node_streams_begun_total", "Streams that began here as no node had the one before", owned.streams_begun),
+        ("node_tokens_given_total", "Streams that another node numbers since", owned.tokens_given),
+        ("node_tokens_taken_total", "Streams that are numbered here since", owned.tokens_taken),
+        ("node_keys_unanswered_total", "Idempotency keys whose owner did not answer", owned.keys_unanswered),
+        ("node_keys_allowed_total", "Those of them that were published all the same", owned.keys_allowed),
+        ("node_hits_unanswered_total", "Hits of limits whose owner did not answer", owned.hits_unanswered),
+        ("node_hits_left_out_total", "Hits that count here alone, as there are too many keys", owned.hits_left_out),
+    ):
+        yield Numbers(name, "counter", text, [({}, float(value))])
     yield from _of_requests(bus)
 
 

@@ -18,6 +18,7 @@ from sockudo.apps.policies import RecoveryPolicy
 from sockudo.base.clock import Clock
 from sockudo.base.stream_records import Position
 from sockudo.base.tasks import end_tasks, start_tasks
+from sockudo.cluster.owners import OwnerCounts
 from sockudo.cluster.ports import DEADLINE, Bus, Membership, NodeChange
 from sockudo.cluster.router import Router
 from sockudo.errors import SockudoError
@@ -74,7 +75,9 @@ class Following:
         clock: Clock,
         channels: RecoverableChannels,
         sleep: Sleep,
+        counts: OwnerCounts,
     ) -> None:
+        self._counts = counts
         self._bus = bus
         self._membership = membership
         self._hub = hub
@@ -236,6 +239,7 @@ class Following:
     def _given(self, key: StreamKey, buffer: ReplayBuffer) -> None:
         state = self._hub.find(key[0])
         if state is not None:
+            self._counts.tokens_given += 1
             state.replay.give(key[1])
             self._heads.advance(key, buffer.head)
 
@@ -249,6 +253,7 @@ class Following:
             self._heads.advance(key, followed.head)
         if token is None:
             before = self._heads.get(key)
+            self._counts.streams_begun += 1
             buffer = state.replay.begin(key[1], now)
         else:
             messages = [msgspec.structs.replace(each, frame=each.unpacked(), json=False) for each in token.messages]
@@ -258,6 +263,7 @@ class Following:
                     self.offer(state, message, recovery)
             before = self._heads.get(key)
             kept = [(message.frame, message.exclude) for message in messages]
+            self._counts.tokens_taken += 1
             buffer = state.replay.take(key[1], token.stream_id, token.next_serial, kept, now)
         self.sequencer.forget(key)
         self._heads.advance(key, buffer.head)

@@ -18,6 +18,7 @@ from sockudo.apps.policies import RecoveryPolicy, StreamPolicies
 from sockudo.base.clock import Clock
 from sockudo.base.stream_records import Committed, Position
 from sockudo.base.tasks import end_tasks
+from sockudo.cluster.owners import OwnerCounts
 from sockudo.cluster.ports import Bus, Membership
 from sockudo.cluster.router import Router
 from sockudo.history.calls import Sleep
@@ -49,12 +50,14 @@ class SharedStreams:
         policies: Callable[[str], StreamPolicies | None],
         *,
         sleep: Sleep = asyncio.sleep,
+        counts: OwnerCounts | None = None,
     ) -> None:
+        self._counts = counts = counts or OwnerCounts()
         self._bus = bus
         self._hub = hub
         self._clock = clock
         self._channels = channels = RecoverableChannels(hub, policies)
-        self._following = following = Following(bus, membership, router, hub, clock, channels, sleep)
+        self._following = following = Following(bus, membership, router, hub, clock, channels, sleep, counts)
         self._holder = following.holder
         self._publishing: set[asyncio.Task[Committed]] = set()
         self.scrub = following.scrub
@@ -95,6 +98,7 @@ class SharedStreams:
             number(buffer)
             return None
         if len(self._publishing) >= _MOST_WAITING:
+            self._counts.numbers_refused += 1
             raise unavailable(f"{_MOST_WAITING} publishes wait for the nodes that number their channels")
         work = self._publish_elsewhere(key, message, number, accepted)
         task = asyncio.get_running_loop().create_task(work)
@@ -104,9 +108,9 @@ class SharedStreams:
 
     def _published(self, task: asyncio.Task[Committed]) -> None:
         self._publishing.discard(task)
-        if not task.cancelled():
+        if not task.cancelled() and task.exception() is not None:
             # A publisher that has gone does not ask any more.
-            task.exception()
+            self._counts.numbers_refused += 1
 
     async def _publish_elsewhere(
         self,

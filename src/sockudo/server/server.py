@@ -60,11 +60,10 @@ from sockudo.edge.traced import TracedFront, traced_publish_reply
 from sockudo.history import History
 from sockudo.limits.ip import IpLimits
 from sockudo.monitoring import HealthChecks, HistorySources, Metrics, Tails, history_measures
-from sockudo.monitoring.nodes import node_measures
 from sockudo.monitoring.workers import join_metrics
 from sockudo.server.listening import warn_of_no_metrics
 from sockudo.server.services import Services
-from sockudo.server.this_node import RunningNode, joined_claims, usable_carrier
+from sockudo.server.this_node import RunningNode, joined_claims, joined_measures, usable_carrier
 from sockudo.server.worker import WorkerPlace
 from sockudo.sessions.orders import end_tokens
 from sockudo.sessions.sweeper import sweep
@@ -257,7 +256,7 @@ class Server:
             sources=(
                 partial(history_measures, HistorySources(lambda: messages.if_open, lambda: presence.if_open)),
                 *(wing.measures for wing in services.wings),
-                *(() if services.carried is None else (partial(node_measures, services.carried, _driver(settings)),)),
+                *joined_measures(services),
             ),
             refused_requests=services.gateway.refused_requests,
             descriptors_missing=lambda: self.edge.descriptors.exhausted,
@@ -413,9 +412,3 @@ class Server:
             # Last, since what was closed before has left spans.
             left = deadline - asyncio.get_running_loop().time()
             await self._tracing.close(min(max(left, _LEAST_FLUSH), _LONGEST_FLUSH))
-
-
-def _driver(settings: Settings) -> str:
-    """What joins the node with others; without a broker it is the mesh of workers."""
-    driver = settings.adapter.driver
-    return "workers" if driver == "local" else driver

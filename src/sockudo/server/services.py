@@ -25,6 +25,7 @@ from sockudo.cluster.in_process import Network, join_network
 from sockudo.cluster.items import ALL
 from sockudo.cluster.members import Timing
 from sockudo.cluster.network import NetworkBus, join_carrier
+from sockudo.cluster.owners import OwnerCounts
 from sockudo.cluster.ports import Bus, Membership, Received
 from sockudo.cluster.readiness import Readiness
 from sockudo.cluster.router import Router
@@ -107,6 +108,7 @@ class Services:
             Defaults.from_settings(settings),
             aliases=aliases(settings.apps, dev=settings.dev),
         )
+        self.owned = OwnerCounts()
         self.counters = SharedCounters(
             self.bus,
             self.membership,
@@ -114,6 +116,7 @@ class Services:
             clock.monotonic,
             allows=lambda: self.settings.idempotency.on_failure == "allow",
             mode=lambda: self.settings.rate_limiter.on_failure,
+            counts=self.owned,
         )
         self.rates = AppRates(self.counters)
         self.keys = IdempotencyKeys(self.counters, settings.idempotency.max_key_length)
@@ -140,7 +143,9 @@ class Services:
         self._entries = LocalEntries(self.bus, self.membership, topics, self._rosters, hub, own)
         self._recorders = Recorders(self.bus, self.membership, router, self._rosters, own, edges, self._reports)
         self._caches = SharedCaches(self.bus, self.membership, router, topics, hub, clock)
-        self.streams = SharedStreams(self.bus, self.membership, router, hub, clock, self.histories.policies)
+        self.streams = SharedStreams(
+            self.bus, self.membership, router, hub, clock, self.histories.policies, counts=self.owned
+        )
         self._publisher = publisher = Publisher(
             hub,
             self.keys,

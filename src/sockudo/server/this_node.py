@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
+from sockudo.base.measures import Distribution, Numbers
 from sockudo.base.process import CpuShare, resident_bytes
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.base.version import __version__
@@ -13,6 +15,7 @@ from sockudo.cluster.nodes import NodeReport
 from sockudo.cluster.wire import OLDEST_VERSION, VERSION
 from sockudo.drivers.carriers import reaches_others
 from sockudo.edge.drain import drain_sessions
+from sockudo.monitoring.nodes import node_measures
 from sockudo.storage.joined_claims import JoinedClaims, JoinedPlace, Peers, joined_places
 from sockudo.storage.occupants import Occupant
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from sockudo.server.services import Services
     from sockudo.server.worker import WorkerPlace
 
-__all__ = ["RunningNode", "joined_claims", "usable_carrier", "uses"]
+__all__ = ["RunningNode", "joined_claims", "joined_measures", "usable_carrier", "uses"]
 
 
 class RunningNode:
@@ -127,3 +130,15 @@ def uses(settings: Settings, through: str) -> dict[str, str]:
     places["postgres"] = places["pgsql"]
     shown = {what: places.get(driver, driver) for what, driver in found.items()}
     return {"nodes": through, **shown} if through else shown
+
+
+def joined_measures(services: Services) -> Iterator[Callable[[], Iterator[Numbers | Distribution]]]:
+    """What a node that is joined with others gives to Prometheus; nothing of one that is not."""
+    if services.carried is not None:
+        yield partial(node_measures, services.carried, _driver(services.settings), services.owned)
+
+
+def _driver(settings: Settings) -> str:
+    """What joins the node with others; without a broker it is the mesh of workers."""
+    driver = settings.adapter.driver
+    return "workers" if driver == "local" else driver

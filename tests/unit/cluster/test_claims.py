@@ -127,6 +127,8 @@ async def test_an_owner_that_does_not_answer_is_a_refusal_unless_it_is_allowed(m
     claim = await here.claimed(key)
     claim.complete(OK, 0)
     claim.release()
+    counts = here.counters._claims._counts
+    assert (counts.keys_unanswered, counts.keys_allowed) == (2, 1)
     assert here.router.answer(IsRunning("x")) is False
 
 

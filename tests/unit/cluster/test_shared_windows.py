@@ -148,3 +148,4 @@ async def test_more_keys_than_are_sent_are_counted_here_alone(monkeypatch: pytes
     [member] = nodes.others
     assert [member.hit(limit=1, key=key).allowed for key in "abcc"] == [True, True, True, False]
     assert len(member.counters._windows._added) == 2
+    assert member.counters._windows._counts.hits_left_out == 2

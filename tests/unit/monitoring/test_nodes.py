@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from sockudo.base.measures import Distribution, Numbers
 from sockudo.cluster.network import NetworkBus
+from sockudo.cluster.owners import OwnerCounts
 from sockudo.monitoring.nodes import node_measures
 from support.clusters import Echo, NetworkGround, Note
 
@@ -21,11 +22,11 @@ def values(bus: NetworkBus) -> dict[tuple[str, ...], float]:
     """Every number by its name and the values of its labels; of a distribution how many there were."""
 
     def each() -> Iterator[tuple[tuple[str, ...], float]]:
-        for measure in node_measures(bus, "redis-cluster"):
+        for measure in node_measures(bus, "redis-cluster", OwnerCounts()):
             for labels, value in measure.samples:
                 yield (measure.name, *labels.values()), value if isinstance(value, float) else sum(value.counts)
 
-    assert all(isinstance(measure, Numbers | Distribution) for measure in node_measures(bus, "nats"))
+    assert all(isinstance(measure, Numbers | Distribution) for measure in node_measures(bus, "nats", OwnerCounts()))
     return dict(each())
 
 

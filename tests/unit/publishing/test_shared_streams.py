@@ -118,6 +118,8 @@ async def test_an_owner_that_does_not_answer_is_a_refusal(
             await pending
         assert refused.value.spec is errors.STREAM_OWNER_UNAVAILABLE
         assert (refused.value.spec.status, refused.value.retry_after) == (503, 1)
+        await settle()
+        assert node.shared._counts.numbers_refused == 1
         return
     node.shared._following._lost([f"c:{APP.id}:news"])
     client.frames()
@@ -160,6 +162,8 @@ async def test_a_token_is_given_once_and_its_giver_numbers_nothing_more(trio: Tr
     assert isinstance(token, Token)
     assert (token.next_serial, len(token.messages)) == (2, 1)
     assert trio.owner.router.answer(give) == [None]
+    counts = trio.owner.shared._counts
+    assert (counts.streams_begun, counts.tokens_given, counts.tokens_taken) == (1, 1, 0)
     buffer = trio.owner.state.replay.get("news")
     assert buffer is not None
     assert not buffer.held
