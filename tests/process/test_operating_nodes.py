@@ -124,6 +124,24 @@ async def test_every_node_can_be_asked_for_all(watched: Pair) -> None:
     assert [line.split()[0] for line in out.splitlines()] == ["node", "node-a", "node-b"]
 
 
+async def test_pages_say_which_node_they_are_about_and_how_many_there_are(watched: Pair) -> None:
+    for _ in range(3):
+        await watched.client(1)
+    headers = {"authorization": f"Bearer {_PASSWORD}"}
+    async with httpx.AsyncClient(
+        headers=headers, base_url=f"http://127.0.0.1:{watched.servers[0].metrics_port}"
+    ) as http:
+        overview = (await http.get("/dashboard")).text
+        assert "2 nodes with 3 connections." in overview
+        assert "The figures on this page are those of node-a." in overview
+        connections = (await http.get("/dashboard/connections")).text
+        assert "· node-a</small>" in connections
+        assert ">Nodes</a>" in connections
+        nodes = (await http.get("/dashboard/nodes")).text
+        assert "Drain node-b" in nodes
+        assert "a broker inside the process" in nodes
+
+
 async def test_a_node_that_is_silent_is_shown_as_such(watched: Pair) -> None:
     watched.carriers[1].mute = True
     code, out, err = await command(watched, 0, "--json")

@@ -110,11 +110,29 @@ async def _state(board: Board) -> dict[str, Any]:
     return {
         "health": await board.health.run(),
         "concerns": concerns(board),
+        "nodes": await _nodes(board),
         "started": _time(board.started_at),
         "uptime": duration(clock.time() - board.started_at),
         "listeners": board.listeners,
         "process_id": board.settings.instance.process_id,
     }
+
+
+class _Nodes(NamedTuple):
+    """All nodes together, and which one the page is about."""
+
+    number: int
+    connections: int
+    complete: bool
+    here: str
+
+
+async def _nodes(board: Board) -> _Nodes | None:
+    if not board.nodes.several:
+        return None
+    found = await board.nodes.views()
+    connections = sum(view.report.connections for view in found.nodes if view.report is not None)
+    return _Nodes(len(found.nodes), connections, found.complete, board.nodes.here)
 
 
 def _time(seconds: float) -> datetime:
