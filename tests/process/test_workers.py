@@ -118,6 +118,22 @@ def test_a_worker_that_is_killed_costs_its_connections_alone_and_comes_back() ->
             assert min(sockets_of(pid, server.port) for pid in workers(server)) >= 1
 
 
+def test_members_of_a_killed_worker_are_gone_at_once() -> None:
+    with started() as server, clients(server, 12) as opened:
+        for number, client in enumerate(opened):
+            client.subscribe("presence-crew", user_id=f"user-{number}")
+        lost = workers(server)[0]
+        left = 12 - sockets_of(lost, server.port)
+        os.kill(lost, signal.SIGKILL)
+
+        def members() -> int:
+            reply = server.signed("GET", f"/apps/{server.app.id}/channels/presence-crew/users")
+            return len(reply.json()["users"])
+
+        # Long before a node that is only silent is held dead.
+        wait_until(lambda: members() == left, "the others to know", timeout=5)
+
+
 def test_a_worker_that_hangs_is_killed() -> None:
     with started() as server:
         before = workers(server)

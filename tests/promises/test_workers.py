@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -79,10 +80,15 @@ class Traffic:
     async def _follow(self, follower: Follower) -> None:
         while not self._ended.is_set():
             if not follower.subscribed.is_set():
-                follower.cut()
-                await follower.connect()
-                await follower.ready()
+                await self._come_back(follower)
             await asyncio.sleep(0.02)
+
+    async def _come_back(self, follower: Follower) -> None:
+        follower.cut()
+        # The worker that took the connection may be on its way out as well.
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
+            await follower.connect()
+            await follower.ready()
 
     async def end(self) -> None:
         """Returns once every follower has heard the last message."""

@@ -8,7 +8,7 @@ import secrets
 import socket
 import tempfile
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ class Heard:
         self.payloads: list[tuple[str, bytes]] = []
         self.links: list[str] = []
         self.losses: list[Sequence[str] | None] = []
+        self.ended: list[Sequence[str]] = []
         self._changed = asyncio.Event()
 
     def arrived(self, topic: str, payload: bytes) -> None:
@@ -51,6 +52,10 @@ class Heard:
 
     def lost(self, topics: Sequence[str] | None) -> None:
         self.losses.append(topics)
+        self._changed.set()
+
+    def gone(self, topics: Collection[str]) -> None:
+        self.ended.append(sorted(topics))
         self._changed.set()
 
     async def until(self, condition: Callable[[Heard], bool], seconds: float = 10) -> None:

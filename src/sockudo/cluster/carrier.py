@@ -6,7 +6,7 @@ A carrier knows nothing of nodes, items or requests; `sockudo.cluster.network` b
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from typing import Protocol
 
 __all__ = ["Carrier", "CarrierObserver"]
@@ -29,6 +29,9 @@ class CarrierObserver(Protocol):
 
     def lost(self, topics: Sequence[str] | None) -> None:
         """Payloads on these topics may be lost though the connection holds; None stands for every topic."""
+
+    def gone(self, topics: Collection[str]) -> None:
+        """What subscribed to these topics has ended, for certain. Carriers that cannot know do not tell."""
 
 
 class Carrier(Protocol):

@@ -250,6 +250,10 @@ class NetworkMembership:
         if peer is not None and peer.node.incarnation == incarnation:
             self._bury(peer, "left")
 
+    def take_end(self, peer: Peer) -> None:
+        """The process of a node has ended, for certain."""
+        self._bury(peer, "has ended")
+
     # ---- time ----
 
     def tick(self) -> None:
@@ -317,7 +321,7 @@ class NetworkMembership:
         if not self.deaf and now >= self._fenced_until:
             self._well = sent
 
-    def _bury(self, peer: Peer, why: Literal["left", "is silent"]) -> None:
+    def _bury(self, peer: Peer, why: Literal["left", "is silent", "has ended"]) -> None:
         node = peer.node
         self._buried[node.id] = node.incarnation
         del self._peers[node.id]

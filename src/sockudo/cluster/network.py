@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from time import monotonic
 from typing import Final, NamedTuple
 
@@ -260,6 +260,12 @@ class NetworkBus:
 
     def lost(self, topics: Sequence[str] | None) -> None:
         self._gap(self.topics if topics is None else self.topics.intersection(topics))
+
+    def gone(self, topics: Collection[str]) -> None:
+        for peer in self.membership.peers():
+            # Nothing else subscribes to the topic of a node.
+            if node_topic(peer.node.id) in topics:
+                self.membership.take_end(peer)
 
     def arrived(self, topic: str, payload: bytes) -> None:
         opened = self._reader.open(payload)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from sockudo.base.ids import unique_id
@@ -39,6 +39,9 @@ class _Echo:
         pass
 
     def lost(self, topics: Sequence[str] | None) -> None:
+        pass
+
+    def gone(self, topics: Collection[str]) -> None:
         pass
 
 

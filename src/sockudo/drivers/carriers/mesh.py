@@ -13,7 +13,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -68,7 +68,8 @@ class MeshCarrier:
         self._unconfirmed: dict[int, asyncio.Future[None]] = {}
         # What each worker has confirmed; 0 for one that did not answer on its link yet.
         self._in_force: dict[str, int] = {}
-        self._cut: set[str] = set()
+        # Workers whose link ended without goodbye, with the topics that they wanted.
+        self._cut: dict[str, Collection[str]] = {}
         self._inbox: list[tuple[str, bytes]] = []
         self._ticked = time.monotonic()
         self._ticking: asyncio.Handle | None = None
@@ -225,10 +226,12 @@ class MeshCarrier:
             if not confirmed.done():
                 confirmed.set_result(None)
 
-    def _forget_wants(self, link: Link) -> None:
-        for topic in link.wants:
+    def _forget_wants(self, link: Link) -> Collection[str]:
+        """Which topics these were."""
+        wants, link.wants = link.wants, set()
+        for topic in wants:
             self._unwant(topic, link)
-        link.wants.clear()
+        return wants
 
     def _unwant(self, topic: str, link: Link) -> None:
         left = tuple(each for each in self._wanted.get(topic, ()) if each is not link)
@@ -309,8 +312,7 @@ class MeshCarrier:
         before = self._links.get(peer)
         if before is not None:
             # Its end has not been noticed yet.
-            self._forget_wants(before)
-            self._cut.add(peer)
+            self._cut[peer] = self._forget_wants(before)
             before.abort()
         link.peer = peer
         self._accepted.discard(link)
@@ -370,9 +372,8 @@ class MeshCarrier:
         if peer is None or self._links.get(peer) is not link:
             return
         del self._links[peer]
-        self._forget_wants(link)
         self._found(peer)
-        self._cut.add(peer)
+        self._cut[peer] = self._forget_wants(link) or self._cut.get(peer, ())
         self._reach(peer)
 
     # ---- who is there ----
@@ -382,7 +383,7 @@ class MeshCarrier:
         if peer is None or not link.settled or not self._found(peer):
             return
         if peer in self._cut:
-            self._cut.discard(peer)
+            del self._cut[peer]
             self._down("the connection with a worker was cut")
         self._check_up()
 
@@ -395,10 +396,11 @@ class MeshCarrier:
 
     def _gone(self, peer: str, *, cleanly: bool = False) -> None:
         self._found(peer)
-        self._cut.discard(peer)
+        wanted = self._cut.pop(peer, ())
         self._in_force.pop(peer, None)
         self._confirm()
         if not cleanly and self._up.is_set() and self._observer is not None:
+            self._observer.gone(wanted)
             # What it had not written yet is lost.
             self._observer.lost(None)
         self._check_up()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import structlog
@@ -82,4 +82,7 @@ class _Nothing:
         pass
 
     def lost(self, topics: Sequence[str] | None) -> None:
+        pass
+
+    def gone(self, topics: Collection[str]) -> None:
         pass

@@ -93,16 +93,19 @@ async def test_a_worker_that_leaves_is_no_loss(workers: Workers) -> None:
     assert not a.interested(TOPIC)
     assert heard.links == ["up"]
     assert heard.losses == []
+    assert heard.ended == []
 
 
 async def test_a_worker_that_dies_may_be_a_loss_and_holds_up_nothing(workers: Workers) -> None:
     (a, heard), (b, _) = await workers.open(), await workers.open()
+    await b.subscribe(TOPIC)
     assert b._server is not None
     b._observer = None
     b._server.close()
     for link in b._every_link():
         link.abort()
     await heard.until(lambda heard: heard.losses == [None])
+    assert heard.ended == [[TOPIC]]
     await a.subscribe(TOPIC)
     assert heard.links == ["up"]
 
