@@ -164,6 +164,10 @@ class NetworkMembership:
         """The other live nodes with what their last beats say."""
         return tuple(self._peers.values())
 
+    def strangers(self) -> Sequence[Peer]:
+        """Those that this node does not understand, or that do not understand it."""
+        return tuple(peer for peer in self._peers.values() if not _understands(peer.beat))
+
     def node(self, node_id: str, incarnation: int) -> Node:
         """The node of an item; one that sends no beats has no name."""
         peer = self._peers.get(node_id)

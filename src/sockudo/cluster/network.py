@@ -21,7 +21,19 @@ from sockudo.cluster.items import ALL, Item, Request, node_topic
 from sockudo.cluster.members import NetworkMembership, Timing
 from sockudo.cluster.ports import Answers, Node, NodeChange, Received, Receiver
 from sockudo.cluster.requests import RequestCounts, Requests
-from sockudo.cluster.wire import Answer, Ask, Beat, Bye, Dead, ItemReader, Ping, encode, envelopes
+from sockudo.cluster.wire import (
+    OLDEST_VERSION,
+    VERSION,
+    Answer,
+    Ask,
+    Beat,
+    Bye,
+    Dead,
+    ItemReader,
+    Ping,
+    encode,
+    envelopes,
+)
 
 __all__ = ["NetworkBus", "join_carrier"]
 
@@ -106,7 +118,8 @@ class NetworkBus:
     async def open(self) -> None:
         """Connects the node and finds the others; from then on it counts as one of them.
 
-        Raises ``errors.SockudoError`` when the carrier cannot be used, or carries nothing back.
+        Raises ``errors.SockudoError`` when the carrier cannot be used or carries nothing back, and when there are nodes
+        that this one cannot understand, or that cannot understand it.
         """
         await self.carrier.open(self)
         await asyncio.gather(*map(self.carrier.subscribe, tuple(self._places)))
@@ -122,6 +135,14 @@ class NetworkBus:
                 f"{self.carrier.name} takes what this node publishes, but nothing of it comes back"
             ) from None
         await asyncio.sleep(_DISCOVERY)
+        strangers = self.membership.strangers()
+        if strangers:
+            await self.close()
+            names = ", ".join(f"{peer.node.name} ({'–'.join(map(str, peer.beat.versions))})" for peer in strangers)
+            raise errors.SERVICE_UNAVAILABLE(
+                f"This node speaks the versions {OLDEST_VERSION}–{VERSION} of the protocol between nodes, which do not "
+                f"fit those of {names}. Go over a version in between, or stop the others first"
+            )
 
     async def close(self) -> None:
         """Says goodbye, ends what is under way, and disconnects."""
