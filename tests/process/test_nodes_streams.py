@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from sockudo.base.stream_records import Position
 from sockudo.client.events import Event
+from sockudo.client.failures import ApiError
 from sockudo.client.wire import Wire
 from sockudo.testing import RecordingClient
 from support.joined import FEATURES, Pair, pair_of
+from support.waiting import until
 
 V2 = Wire(2)
 POLICY = {"features": FEATURES, "connection_recovery": {"enabled": True}}
@@ -230,3 +233,90 @@ async def test_a_server_for_backends_alone_has_its_messages_numbered_by_the_only
         await client.expect("tide", data={"n": 5})
         assert numbers(client) == list(range(6))
         assert [event.serial for event in tides(client)] == list(range(1, 7))
+
+
+# ---- servers that do not reach each other ----
+
+FAST = {"adapter": {"cluster_health": {"heartbeat_interval_ms": 100, "node_timeout_ms": 500}}}
+CHANNELS = [f"news-{number}" for number in range(6)]
+
+
+@pytest.fixture
+async def fast(tmp_path: Path) -> AsyncIterator[tuple[Pair, list[RecordingClient]]]:
+    """Two servers that notice soon, and a client of each, subscribed to several channels with a message each."""
+    async with pair_of(tmp_path, CHANGES | FAST, shared=False, joined="carrier") as pair:
+        clients = [await pair.client(server, wire=V2) for server in (0, 1)]
+        for channel in CHANNELS:
+            for client in clients:
+                await subscribe(client, channel)
+            await publish(pair, 0, 0, channel=channel)
+            for client in clients:
+                await client.expect("tide", channel=channel)
+        yield pair, clients
+
+
+async def check_agreement(pair: Pair, clients: list[RecordingClient], number: int) -> None:
+    """From here on all clients get the same, and have been told where a stream did not go on."""
+    await until(lambda: all(len(server.services.membership.live()) == 2 for server in pair.servers), "both servers")
+    for channel in CHANNELS:
+        for server in (0, 1):
+            await until_published(pair, server, number + server, channel)
+        for client in clients:
+            for server in (0, 1):
+                await client.expect("tide", channel=channel, data={"n": number + server})
+        ends = []
+        for client in clients:
+            last: Position | None = None
+            for event in client.events:
+                if event.channel == channel and event.system == "resume_failed":
+                    last = Position(event.data["current_stream_id"], event.data["newest_available_serial"] or 0)
+                elif event.channel == channel and event.serial is not None:
+                    place = Position(event.stream_id or "", event.serial)
+                    assert last is None or place == last._replace(serial=last.serial + 1), (last, place)
+                    last = place
+            ends.append(last)
+        assert ends[0] == ends[1]
+
+
+async def until_published(pair: Pair, server: int, number: int, channel: str) -> None:
+    """Publishes as a backend does that tries again."""
+    for _ in range(50):
+        try:
+            await publish(pair, server, number, channel=channel)
+        except ApiError as error:
+            assert error.status == 503, error  # noqa: PT017 - any other one fails the test
+            await asyncio.sleep(0.1)
+        else:
+            return
+    raise AssertionError("it was refused for seconds")
+
+
+async def test_servers_that_were_apart_agree_again(fast: tuple[Pair, list[RecordingClient]]) -> None:
+    pair, clients = fast
+    for carrier in pair.carriers:
+        carrier.apart = True
+    await until(lambda: all(len(server.services.membership.live()) == 1 for server in pair.servers), "the split")
+    for channel in CHANNELS:
+        for server in (0, 1):
+            for number in range(server + 1):
+                await publish(pair, server, 10 + number, channel=channel)
+            await clients[server].expect("tide", channel=channel, data={"n": 10 + server})
+    for carrier in pair.carriers:
+        carrier.apart = False
+    await check_agreement(pair, clients, 100)
+
+
+async def test_a_server_that_nobody_hears_numbers_nothing_and_agrees_again(
+    fast: tuple[Pair, list[RecordingClient]],
+) -> None:
+    pair, clients = fast
+    pair.carriers[0].mute = True
+    await until(lambda: len(pair.servers[1].services.membership.live()) == 1, "the timeout")
+    for channel in CHANNELS:
+        with pytest.raises(ApiError) as refused:
+            await publish(pair, 0, 9, channel=channel)
+        assert refused.value.status == 503
+        await publish(pair, 1, 10, channel=channel)
+        await clients[1].expect("tide", channel=channel, data={"n": 10})
+    pair.carriers[0].mute = False
+    await check_agreement(pair, clients, 100)

@@ -110,6 +110,8 @@ class MemoryCarrier:
         self.dropped = 0
         # What it publishes reaches nobody, itself included.
         self.mute = False
+        # What it publishes reaches itself alone.
+        self.apart = False
         self._broker = broker
         self._topics: set[str] = set()
         self._observer: CarrierObserver | None = None
@@ -128,7 +130,8 @@ class MemoryCarrier:
     def publish(self, topic: str, payload: bytes) -> None:
         if self._observer is not None and not self.mute:
             for carrier in tuple(self._broker.subscribers.get(topic, ())):
-                carrier.put(topic, payload)
+                if carrier is self or not self.apart:
+                    carrier.put(topic, payload)
 
     def put(self, topic: str, payload: bytes) -> None:
         """Takes what the broker hands over."""

@@ -297,6 +297,10 @@ class NetworkBus:
             self._arrived_back(opened.items)
             return
         if not members.accepts(opened.node_id, opened.incarnation):
+            # After a split each half holds the other one dead: it learns that by this alone.
+            for item in opened.items:
+                if isinstance(item, Dead):
+                    self._take_dead(item)
             return
         places = self._places.get(topic)
         if places is None:

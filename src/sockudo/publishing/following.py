@@ -129,7 +129,7 @@ class Following:
     def position(self, app_id: str, channel: str) -> Position | None:
         """Where the channel is, when that is known here at this moment; see `attach`."""
         key = (app_id, channel)
-        if self.holder.owns(key) and (buffer := self.holder.held(key)) is not None:
+        if (buffer := self._numbers(key)) is not None:
             return buffer.head
         return self._heads.get(key) if key in self._confirmed else None
 
@@ -167,7 +167,7 @@ class Following:
         state = self._hub.find(app_id)
         if state is not None and self.position(*key) is not None:
             found = state.replay.lookup(channel, stream_id, serial, now)
-            if found.outcome == "recovered" or self.holder.held(key) is not None:
+            if found.outcome == "recovered" or self._numbers(key) is not None:
                 return found
         frames: list[Frame] = []
         while True:
@@ -191,7 +191,7 @@ class Following:
             self._heads.advance(key, buffer.head)
         await self.sequencer.catch_up(key)
         head = self._heads.get(key)
-        if state is not None and head is not None and self.holder.held(key) is None:
+        if state is not None and head is not None and self._numbers(key) is None:
             state.replay.follow(key[1], head, self._clock.monotonic())
 
     # ---- the authority of the sequencer ----
@@ -203,7 +203,7 @@ class Following:
         head = await self._head(Asked(*key, known.stream_id if known is not None else None, serial))
         if losses == self._losses and self._channels.is_heard(key):
             self._confirmed.add(key)
-        if (buffer := self.holder.held(key)) is not None:
+        if (buffer := self._numbers(key)) is not None:
             # What was numbered here was delivered by that.
             self._heads.advance(key, buffer.head)
             return Reading(buffer.head)
@@ -278,7 +278,7 @@ class Following:
     def _moved(self, app_id: str, channel: str, position: Position) -> None:
         """This node goes on elsewhere in a stream that it follows, or in another one."""
         state = self._hub.find(app_id)
-        if state is None or self.holder.held((app_id, channel)) is not None:
+        if state is None or self._numbers((app_id, channel)) is not None:
             return
         buffer = state.replay.get(channel)
         before = None if buffer is None else buffer.head
@@ -320,7 +320,7 @@ class Following:
     def _nodes_changed(self, change: NodeChange) -> None:
         self._join()
         was_alone, self._was_alone = self._was_alone, self._bus.alone
-        if change.node.id == self._membership.me.id:
+        if change.node.id == self._membership.me.id and not self._bus.alone:
             # The others held this node dead, and began other streams.
             for app_id, channel in self._channels.kept(held=True):
                 self._hub.app(app_id).replay.give(channel)
@@ -356,6 +356,9 @@ class Following:
             state = self._hub.find(app_id)
             if state is not None and state.replay.get(channel) is None:
                 state.replay.begin(channel, self._clock.monotonic())
+        for key in (*self._channels.kept(held=True), *self._channels.kept(held=False)):
+            # What does not follow from there is noticed.
+            self._heads.advance(key, self._hub.app(key[0]).replay.position(key[1]))
 
     def _lost(self, topics: Sequence[str]) -> None:
         about = filter(None, map(self._channels.key_of, topics))
@@ -366,7 +369,12 @@ class Following:
             self._refresh(keys)
 
     def _is_needed(self, key: StreamKey) -> bool:
-        return self._channels.is_heard(key) and not (self.holder.held(key) is not None and self.holder.owns(key))
+        return self._channels.is_heard(key) and self._numbers(key) is None
+
+    def _numbers(self, key: StreamKey) -> ReplayBuffer | None:
+        """The buffer of a channel that is numbered here; None where another node does that."""
+        buffer = self.holder.held(key)
+        return buffer if buffer is not None and self.holder.owns(key) else None
 
     # ---- comparing with the holders ----
 
