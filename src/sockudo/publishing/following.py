@@ -22,7 +22,6 @@ from sockudo.cluster.owners import OwnerCounts
 from sockudo.cluster.ports import DEADLINE, Bus, Membership, NodeChange
 from sockudo.cluster.router import Router
 from sockudo.errors import SockudoError
-from sockudo.history import Failed
 from sockudo.history.authority import Numbered, Reading
 from sockudo.history.calls import Sleep
 from sockudo.history.heads import Heads, StreamKey
@@ -30,11 +29,11 @@ from sockudo.history.sequencer import Sequencer
 from sockudo.hub import AppState, Hub
 from sockudo.hub.events import ChannelClosed, ChannelForgotten, ChannelOpened, UserChanged
 from sockudo.hub.streams.replay import Lookup, ReplayBuffer
-from sockudo.protocol.frames import INTERRUPTED, Frame
+from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import USER_CHANNEL_PREFIX
 from sockudo.publishing.holder import Holder, owner_key
 from sockudo.publishing.nodes import Message
-from sockudo.publishing.recoverable import RecoverableChannels
+from sockudo.publishing.recoverable import RecoverableChannels, interruption
 from sockudo.publishing.tokens import KEYS_AT_ONCE, RING_BYTES, Asked, Head, HeadsOf, Token, size_of
 
 __all__ = ["Deliveries", "Following"]
@@ -42,10 +41,6 @@ __all__ = ["Deliveries", "Following"]
 # Seconds after which a holder that did not answer is asked again, and how often.
 _AGAIN: Final = 1.0
 _ROUNDS: Final = 5
-_SWITCHED: Final = ("stream_reset", "stream_id_mismatch")
-_HOLE: Final = ("position_expired", "hot_replay_expired_and_durable_history_disabled")
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Deliveries(Protocol):
@@ -268,7 +263,7 @@ class Following:
         self.sequencer.forget(key)
         self._heads.advance(key, buffer.head)
         if before is not None and before != buffer.head:
-            self._interrupt(state, key[1], before, buffer.head)
+            state.interrupt(interruption(key[1], before, buffer.head))
         return buffer
 
     def _comes_next(self, key: StreamKey, frame: Frame) -> bool:
@@ -284,14 +279,7 @@ class Following:
         before = None if buffer is None else buffer.head
         state.replay.follow(channel, position, self._clock.monotonic())
         if before is not None and before != position:
-            self._interrupt(state, channel, before, position)
-
-    def _interrupt(self, state: AppState, channel: str, before: Position, after: Position) -> None:
-        """Tells those who know their position that the channel does not go on behind it."""
-        code, reason = _SWITCHED if before.stream_id != after.stream_id else _HOLE
-        failed = Failed(code, reason, before.stream_id, after.stream_id, None, after.serial or None)
-        data = _encode({"channel": channel, **failed._asdict()}).decode()
-        state.interrupt(Frame(INTERRUPTED, channel, data))
+            state.interrupt(interruption(channel, before, position))
 
     # ---- nodes and topics ----
 
@@ -341,7 +329,8 @@ class Following:
         for app_id, channel in self._channels.kept(held=False):
             state = self._hub.app(app_id)
             before = state.replay.position(channel)
-            self._interrupt(state, channel, before, state.replay.begin(channel, self._clock.monotonic()).head)
+            after = state.replay.begin(channel, self._clock.monotonic()).head
+            state.interrupt(interruption(channel, before, after))
 
     def _forget_places(self) -> None:
         """What is known of the order is void: alone, a node delivers without it."""

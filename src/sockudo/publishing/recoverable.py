@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
 
 from sockudo.apps.policies import RecoveryPolicy, StreamPolicies
+from sockudo.base.stream_records import Position
 from sockudo.cluster.items import channel_topic, user_topic
+from sockudo.history import Failed
 from sockudo.history.heads import StreamKey
 from sockudo.hub import Hub
+from sockudo.protocol.frames import INTERRUPTED, Frame
 from sockudo.protocol.names import META, USER_CHANNEL_PREFIX, WILDCARD, user_of
 
-__all__ = ["RecoverableChannels"]
+__all__ = ["RecoverableChannels", "interruption"]
+
+
+_SWITCHED: Final = ("stream_reset", "stream_id_mismatch")
+_HOLE: Final = ("position_expired", "hot_replay_expired_and_durable_history_disabled")
+
+_encode = msgspec.json.Encoder().encode
 
 
 class RecoverableChannels:
@@ -54,3 +66,10 @@ class RecoverableChannels:
         if user_id is not None:
             return any(True for _ in state.connections_signed_in(user_id))
         return state.find(key[1]) is not None
+
+
+def interruption(channel: str, before: Position, after: Position) -> Frame:
+    """The frame by which clients learn that a channel does not go on behind ``before``, where they are."""
+    code, reason = _SWITCHED if before.stream_id != after.stream_id else _HOLE
+    failed = Failed(code, reason, before.stream_id, after.stream_id, None, after.serial or None)
+    return Frame(INTERRUPTED, channel, _encode({"channel": channel, **failed._asdict()}).decode())
