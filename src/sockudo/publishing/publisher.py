@@ -201,10 +201,9 @@ class Publisher:
         mark: bytes = b"",
     ) -> Pending | None:
         """Gives the message a serial or a place in the store, as its channel's policy asks, and has it delivered."""
-        deliver = partial(self._deliver, state, frame, *how)
         recovery, history = (None, None) if policy is None else (policy.recovery, policy.history)
         if history is None and recovery is None:
-            deliver(now)
+            self._deliver(state, frame, *how, now)
             return None
         if frame.message_id is None:
             frame.message_id = unique_id()
@@ -214,9 +213,10 @@ class Publisher:
                     exclude, compress, sender = how
                     message = Message(state.app_id, frame, exclude, compress)
                     accepted = partial(self._accepted, state, frame, exclude, sender)
+                    deliver = partial(self._deliver, state, frame, *how)
                     return self._shared.publish(state, message, recovery, deliver, accepted)
                 state.replay.number(frame, recovery.max_size, now)
-            deliver(now)
+            self._deliver(state, frame, *how, now)
             return None
         durable = self.history.service
         append = Append(
@@ -236,7 +236,7 @@ class Publisher:
             frame.stream_id, frame.serial = outcome.position
             at = self._clock.monotonic()
             _keep(state, frame, recovery, outcome.position, at)
-            deliver(at)
+            self._deliver(state, frame, *how, at)
 
         return durable.submit(append, deliver_stored)
 
