@@ -18,12 +18,15 @@ from sockudo.base.components import Component
 from sockudo.cluster.counters import InProcessCounters
 from sockudo.cluster.directory import Directory
 from sockudo.cluster.in_process import Network, join_network
+from sockudo.cluster.network import NetworkBus
+from sockudo.cluster.ports import Bus, Membership
 from sockudo.cluster.router import Router
 from sockudo.config import Settings
 from sockudo.config.apps import App, Policy
 from sockudo.errors import SockudoError
 from sockudo.history.calls import Sleep
 from sockudo.hub import AppState, Hub, HubOptions
+from sockudo.hub.edges import Edges
 from sockudo.hub.events import Observers
 from sockudo.hub.view import HubView
 from sockudo.inspector import Inspector
@@ -35,6 +38,7 @@ from sockudo.publishing.caches import SharedCaches
 from sockudo.publishing.entries import HubEntries, LocalEntries
 from sockudo.publishing.nodes import Message, OtherNodes
 from sockudo.publishing.pushes import EventPushes, NoPushes
+from sockudo.publishing.recorders import Recorders
 from sockudo.publishing.rosters import Rosters
 from sockudo.publishing.shared_streams import SharedStreams
 from sockudo.publishing.topics import Topics
@@ -45,6 +49,7 @@ from sockudo.sessions import Gateway, Session
 from sockudo.sessions.orders import answer_orders
 from sockudo.testing import FakeClock
 from support.signing import Credentials, channel_auth, user_auth
+from support.virtual_time import LoopClock
 from support.world import Peer
 
 __all__ = [
@@ -234,21 +239,29 @@ class Node:
         network: Network | None = None,
         clock: FakeClock | None = None,
         sleep: Sleep = asyncio.sleep,
+        bus: NetworkBus | None = None,
     ) -> None:
+        """With a ``bus`` the node runs on the loop and in its time instead of by hand."""
         self.turns: list[Callable[[], object]] = []
-        self.clock = clock or FakeClock(NOW)
+        schedule: Callable[[Callable[[], object]], object] = self.turns.append
+        by_hand = clock or FakeClock(NOW)
         if clock is None:
-            self.clock.advance(1000)
+            by_hand.advance(1000)
+        self.clock: Any = by_hand
+        if bus is not None:
+            schedule, self.clock = asyncio.get_running_loop().call_soon, LoopClock()
         observers = Observers()
         self.inspector = Inspector(self.clock.time, observers)
-        self.hub = Hub(self.turns.append, self.clock.monotonic, options or HubOptions(), observers=observers)
+        self.hub = Hub(schedule, self.clock.monotonic, options or HubOptions(), observers=observers)
         self.apps = Apps(*(apps or (live_app(),)))
         self.app = self.apps.all()[0]
         self.settings = settings or Settings()
         self.keys = IdempotencyKeys(InProcessCounters(), 128)
         self.rates = AppRates(InProcessCounters())
         self.components = NodeComponents()
-        self.bus, self.membership = join_network(self.turns.append, network)
+        self.bus: Bus
+        self.membership: Membership
+        self.bus, self.membership = join_network(schedule, network) if bus is None else (bus, bus.membership)
         self.router = Router()
         self.view = HubView(self.hub)
         self.cluster_directory = Directory(self.bus, self.router, self.view)
@@ -259,6 +272,10 @@ class Node:
             self.bus, self.membership, self.router, self.hub, self.clock, self.policies, sleep=sleep
         )
         self.caches = SharedCaches(self.bus, self.membership, self.router, self.topics, self.hub, self.clock)
+        self.edges = Edges(observers)
+        self.recorders = Recorders(
+            self.bus, self.membership, self.router, self.rosters, own, self.edges, lambda _: self.edges.observed
+        )
         self.publisher = Publisher(
             self.hub,
             self.keys,
@@ -277,7 +294,7 @@ class Node:
             self.apps,  # type: ignore[arg-type]
             self.clock,
             self.settings,
-            self.turns.append,
+            schedule,
             self.publisher,
             self.revocations,
             self.inspector,

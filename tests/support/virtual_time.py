@@ -6,14 +6,15 @@ import asyncio
 import functools
 import selectors
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, ParamSpec
+from typing import Any, Final, ParamSpec, TypeVar
 
-__all__ = ["START", "LoopClock", "in_virtual_time"]
+__all__ = ["START", "LoopClock", "in_virtual_time", "run_in_virtual_time"]
 
 START: Final = 1_767_225_600.0
 """Unix seconds at which virtual time begins."""
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class _Jumping(selectors.DefaultSelector):
@@ -60,12 +61,17 @@ class LoopClock:
         return int(self.time() * 1000)
 
 
+def run_in_virtual_time(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine on a loop that never waits."""
+    with asyncio.Runner(loop_factory=_VirtualLoop) as runner:
+        return runner.run(work)
+
+
 def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
     """Runs a test on a loop that never waits. It must not use threads, and sockets only to itself."""
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        with asyncio.Runner(loop_factory=_VirtualLoop) as runner:
-            runner.run(test(*args, **kwargs))
+        run_in_virtual_time(test(*args, **kwargs))
 
     return run

@@ -92,6 +92,7 @@ class InProcessMembership:
         self.deaf = False
         self._network = network
         self._observers: list[Callable[[NodeChange], None]] = []
+        self._drain_observers: list[Callable[[], None]] = []
 
     def live(self) -> Sequence[Node]:
         return self._network.live()
@@ -122,9 +123,19 @@ class InProcessMembership:
 
     def drain(self) -> None:
         self.draining = True
+        for _, membership in tuple(self._network.members.values()):
+            membership.drained()
 
     def watch(self, observer: Callable[[NodeChange], None]) -> None:
         self._observers.append(observer)
+
+    def watch_drains(self, observer: Callable[[], None]) -> None:
+        self._drain_observers.append(observer)
+
+    def drained(self) -> None:
+        """Calls the observers of drains."""
+        for observer in tuple(self._drain_observers):
+            observer()
 
     def leave(self) -> None:
         """Ends this node's part in the network."""

@@ -121,6 +121,7 @@ class NetworkMembership:
         self._reconnect_at = 0.0
         self._gone = False
         self._observers: list[Callable[[NodeChange], None]] = []
+        self._drain_observers: list[Callable[[], None]] = []
 
     # ---- what the port promises ----
 
@@ -156,9 +157,17 @@ class NetworkMembership:
         if not self.draining:
             self.draining = True
             self._beat(self._clock())
+            self._drained()
 
     def watch(self, observer: Callable[[NodeChange], None]) -> None:
         self._observers.append(observer)
+
+    def watch_drains(self, observer: Callable[[], None]) -> None:
+        self._drain_observers.append(observer)
+
+    def _drained(self) -> None:
+        for observer in tuple(self._drain_observers):
+            observer()
 
     def peers(self) -> Sequence[Peer]:
         """The other live nodes with what their last beats say."""
@@ -205,8 +214,11 @@ class NetworkMembership:
             return
         peer = self._peers.get(node_id)
         if peer is not None and peer.node.incarnation == incarnation:
+            drains = beat.role != peer.beat.role
             peer.beat = beat
             peer.heard_beat = now
+            if drains:
+                self._drained()
             return
         node = Node(node_id, incarnation, beat.name)
         self._peers[node_id] = Peer(node, beat, now)

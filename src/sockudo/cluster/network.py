@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Final, NamedTuple
 
@@ -69,16 +69,16 @@ class NetworkBus:
     """`Bus` of a node on a carrier, and what the carrier tells its observer."""
 
     def __init__(
-        self, carrier: Carrier, name: str, timing: Timing, clock: Callable[[], float], *, guest: bool = False
+        self, carrier: Carrier, me: Node, timing: Timing, clock: Callable[[], float], *, guest: bool = False
     ) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self.carrier = carrier
         self.alone = True
         self.networked = True
-        self.topics: set[str] = set()
+        # In the order of their subscription: what is done for all of them is done in one order everywhere.
+        self.topics: dict[str, None] = {}
         self.counts = Counts()
-        me = Node(secrets.token_hex(16), 1, name)
         self.membership = NetworkMembership(me, timing, clock, self._send, self._resync, carrier.reconnect, guest=guest)
         self.membership.watch(self._nodes_changed)
         self._receiver: Receiver | None = None
@@ -227,7 +227,7 @@ class NetworkBus:
     # ---- interest ----
 
     def subscribe(self, topic: str) -> Awaitable[None] | None:
-        self.topics.add(topic)
+        self.topics[topic] = None
         self._idle.pop(topic, None)
         if topic in self._places:
             return self._confirming.get(topic)
@@ -244,7 +244,7 @@ class NetworkBus:
     def unsubscribe(self, topic: str) -> None:
         if topic not in self.topics:
             return
-        self.topics.discard(topic)
+        self.topics.pop(topic, None)
         if topic == ALL:
             return
         self._idle[topic] = self._loop.time() + _IDLE
@@ -280,7 +280,7 @@ class NetworkBus:
         _log.warning("the connection to other nodes is lost", carrier=self.carrier.name, reason=reason)
 
     def lost(self, topics: Sequence[str] | None) -> None:
-        self._gap(self.topics if topics is None else self.topics.intersection(topics))
+        self._gap(self.topics if topics is None else topics)
 
     def gone(self, topics: Collection[str]) -> None:
         for peer in self.membership.peers():
@@ -354,7 +354,7 @@ class NetworkBus:
     def _resync(self) -> None:
         self._gap(self.topics)
 
-    def _gap(self, topics: Sequence[str] | set[str]) -> None:
+    def _gap(self, topics: Iterable[str]) -> None:
         wanted = [topic for topic in topics if topic in self.topics]
         if wanted and self._receiver is not None:
             self.counts.gaps += 1
@@ -380,9 +380,12 @@ def join_carrier(
     clock: Callable[[], float] = monotonic,
     *,
     guest: bool = False,
+    node_id: str | None = None,
 ) -> NetworkBus:
     """A new node on a carrier, not opened yet; ``name`` is for people, a ``guest`` is no live node to the others.
 
-    ``clock`` must not stand still while the process is stopped, as the clock of an event loop may.
+    ``clock`` must not stand still while the process is stopped, as the clock of an event loop may. ``node_id`` is a new
+    one unless a simulation gives it.
     """
-    return NetworkBus(carrier, name, timing or Timing(), clock, guest=guest)
+    me = Node(node_id or secrets.token_hex(16), 1, name)
+    return NetworkBus(carrier, me, timing or Timing(), clock, guest=guest)

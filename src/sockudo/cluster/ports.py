@@ -178,6 +178,9 @@ class Membership(Protocol):
     def watch(self, observer: Callable[[NodeChange], None]) -> None:
         """From now on ``observer`` is called with every change."""
 
+    def watch_drains(self, observer: Callable[[], None]) -> None:
+        """From now on ``observer`` is called when a node drains: it lives, and its keys belong to others."""
+
 
 class Claim(Protocol):
     """The right to do what belongs to a key. Ends by exactly one of `complete` and `release`; more do nothing."""

@@ -7,8 +7,9 @@ are none. A node whose first subscriber comes asks all nodes, once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Iterator
-from typing import Any, ClassVar, Final, NamedTuple
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import ClassVar, Final, NamedTuple
 
 from sockudo.base.clock import Clock
 from sockudo.base.tasks import end_tasks, start_tasks
@@ -22,6 +23,9 @@ from sockudo.publishing.nodes import Message
 from sockudo.publishing.topics import Place, Topics
 
 __all__ = ["SharedCaches"]
+
+Ready = Callable[[], Awaitable[None]]
+"""Starts what has to end before a subscription is acknowledged."""
 
 # Seconds that a first subscriber waits for what other nodes have.
 _ANSWERED_WITHIN: Final = 0.25
@@ -113,18 +117,18 @@ class SharedCaches:
 
     # ---- before a subscription, and a question about the channel ----
 
-    def prepare(self, place: Place, ready: Coroutine[Any, Any, None] | None) -> Awaitable[None] | None:
+    def prepare(self, place: Place, ready: Ready | None) -> Ready | None:
         """What has to end before a subscriber is shown the last event, after what makes the channel ``ready``."""
         if self._bus.alone or self._membership.deaf or (ready is None and self._is_current(place)):
             return ready
-        return self._prepared(place, ready)
+        return partial(self._prepared, place, ready)
 
     def _is_current(self, place: Place) -> bool:
         return place in self._current and place.topic in self._topics
 
-    async def _prepared(self, place: Place, ready: Coroutine[Any, Any, None] | None) -> None:
+    async def _prepared(self, place: Place, ready: Ready | None) -> None:
         if ready is not None:
-            await ready
+            await ready()
         if (asking := self._asking.get(place)) is not None:
             # What was published since that question comes by itself.
             await asyncio.wait({asking})

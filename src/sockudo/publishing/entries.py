@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Final, TypeVar
 
 from sockudo.cluster.items import patterns_topic
 from sockudo.cluster.ports import Bus, Membership, NodeChange
@@ -145,7 +146,7 @@ class LocalEntries:
 
     # ---- before a subscription ----
 
-    def prepare(self, app_id: str, name: str, kind: ChannelKind) -> Coroutine[Any, Any, None] | None:
+    def prepare(self, app_id: str, name: str, kind: ChannelKind) -> Callable[[], Awaitable[None]] | None:
         """What has to end before a subscription here is acknowledged; None for nothing, as nearly always.
 
         From its end on what any node publishes there arrives, and of a presence channel all members are known. A node
@@ -159,7 +160,7 @@ class LocalEntries:
         heard = not self._bus.networked or (topic in self._topics and self._topics.confirmed(topic) is None)
         if heard and (not kind.presence or self._rosters.knows(place)):
             return None
-        return self._prepared(topic, place if kind.presence else None)
+        return partial(self._prepared, topic, place if kind.presence else None)
 
     async def _prepared(self, topic: str, presence: Place | None) -> None:
         confirmed = self._topics.want(topic)

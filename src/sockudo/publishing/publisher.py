@@ -32,7 +32,7 @@ from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint, runn
 from sockudo.protocol.formats import json_text
 from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import USER_CHANNEL_PREFIX, ChannelKind, channel_kind
-from sockudo.publishing.caches import SharedCaches
+from sockudo.publishing.caches import Ready, SharedCaches
 from sockudo.publishing.entries import LocalEntries
 from sockudo.publishing.extras import is_ephemeral
 from sockudo.publishing.nodes import Message, OtherNodes
@@ -342,14 +342,15 @@ class Publisher:
         policy = None if policies is None else policies.of(channel)
         return policy if policy is not None and (policy.history or policy.recovery) is not None else None
 
-    def prepare(self, app_id: str, name: str, kind: ChannelKind) -> Awaitable[None] | None:
-        """What has to end before a subscription to the channel is acknowledged; None for nothing, as nearly always."""
+    def prepare(self, app_id: str, name: str, kind: ChannelKind) -> Ready | None:
+        """Starts what has to end before a subscription is acknowledged; None for nothing, as nearly always."""
         ready = self._entries.prepare(app_id, name, kind)
         return self._caches.prepare(Place(app_id, name), ready) if kind.cache else ready
 
     def refresh_cache(self, app_id: str, channel: str) -> Awaitable[None] | None:
         """What has to end before the last event of a cache channel is the last one of all nodes."""
-        return self._caches.prepare(Place(app_id, channel), None)
+        ready = self._caches.prepare(Place(app_id, channel), None)
+        return None if ready is None else ready()
 
     @property
     def is_shared(self) -> bool:

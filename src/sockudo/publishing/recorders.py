@@ -8,25 +8,19 @@ well, and goes on when the first one is lost.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Literal
+import contextlib
+from collections.abc import Callable, Coroutine, Iterable
+from itertools import islice
+from typing import Any, Final
 
-import msgspec
-
-from sockudo.cluster.items import Item, node_topic
-from sockudo.cluster.ports import Bus, Membership, NodeChange, Received
+from sockudo.base.tasks import end_tasks, start_tasks
+from sockudo.cluster.items import node_topic
+from sockudo.cluster.ports import DEADLINE, Bus, Membership, NodeChange, Received
 from sockudo.cluster.router import Router
-from sockudo.hub.edges import (
-    ChannelCounted,
-    ChannelOccupied,
-    ChannelVacated,
-    Edges,
-    MemberReported,
-    UserReported,
-)
-from sockudo.hub.presence import Cause, MemberEvent
-from sockudo.protocol.names import USER_CHANNEL_PREFIX, channel_kind
-from sockudo.publishing.roster_items import COUNT, OwnEntries, RosterChange
+from sockudo.hub.edges import Edges
+from sockudo.publishing.recorder_items import HandOver, Record, Reported, Role, Settled, whole
+from sockudo.publishing.reporter import Reporter
+from sockudo.publishing.roster_items import OwnEntries, RosterChange
 from sockudo.publishing.rosters import Rosters
 from sockudo.publishing.topics import Place
 
@@ -36,53 +30,6 @@ __all__ = ["Recorders"]
 _HANDED_OVER_WITHIN: Final = 4.0
 # Places in one item.
 _BATCH: Final = 1_000
-
-
-class Recorded(Item, frozen=True, tag="recorded"):
-    """The sender has entries in these places, which the receiver is to record.
-
-    ``known`` are places that have been recorded before: what is found there was reported.
-    """
-
-    places: tuple[Place, ...]
-    known: bool
-
-
-class Reported(Item, frozen=True, tag="reported"):
-    """What the recorder of a place has reported since the last one; ``whole``: ``added`` are all.
-
-    ``lead`` hands the role over.
-    """
-
-    app_id: str
-    name: str
-    added: tuple[str, ...]
-    removed: tuple[str, ...] = ()
-    count: int = 0
-    occupied: bool = False
-    whole: bool = False
-    lead: bool = False
-
-
-class Settled(Item, frozen=True, tag="settled"):
-    """The sender has handed over all roles that belong to the receiver since that came up."""
-
-
-class _Role:
-    """What this node records, or follows, of a place."""
-
-    __slots__ = ("causes", "count", "known", "leads", "occupied", "told", "touched")
-
-    def __init__(self) -> None:
-        self.leads = False
-        # Whether what is found at the first look has been reported by a recorder that is lost.
-        self.known = False
-        self.told: dict[str, None] = {}
-        self.occupied = False
-        self.count = 0
-        # Keys to look at; None stands for all.
-        self.touched: set[str] | None = None
-        self.causes: dict[str, tuple[str, str | None, str | None]] = {}
 
 
 class Recorders:
@@ -103,25 +50,35 @@ class Recorders:
         self._rosters = rosters
         self._own = own
         self._edges = edges
+        self._reporter = Reporter(rosters, own, edges)
         self._wants = wants
-        self._roles: dict[Place, _Role] = {}
+        self._roles: dict[Place, Role] = {}
         self._due: dict[Place, None] = {}
         self._timers: set[asyncio.TimerHandle] = set()
-        # Nodes that came up and may still hand over roles.
+        # Places whose role another node has to take over, by its id.
+        self._handing: dict[str, dict[Place, None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Nodes that came up and may still hand over roles, and those that had none before they were seen.
+        self._early: set[str] = set()
+        # Places with entries of this node that their recorder has taken up.
+        self._taken_up: set[Place] = set()
         self._unsettled: set[str] = set()
-        router.on_item(Recorded, self._recorded)
+        router.on_request(Record, self._record)
         router.on_item(Reported, self._reported)
         router.on_item(Settled, self._settled)
+        router.on_request(HandOver, self._handed_over)
         rosters.changed.append(self._changed_elsewhere)
         rosters.changed_own.append(self._changed_here)
         rosters.completed_again.append(self._touch)
         membership.watch(self._nodes_changed)
+        membership.watch_drains(self._reassign_all)
         self._join()
 
-    def close(self) -> None:
-        """Ends what waits for its time."""
+    async def close(self) -> None:
+        """Ends what is under way."""
         for timer in self._timers:
             timer.cancel()
+        await end_tasks(self._tasks)
 
     def is_gone(self, app_id: str, channel: str, user_id: str) -> bool:
         """Whether it is certain here that a member of the history is on no node, and for this node to take out."""
@@ -131,7 +88,7 @@ class Recorders:
         role = self._roles.get(place)
         if role is None or not role.leads or not self._may_report(place):
             return False
-        return not self._is_present(place, user_id)
+        return not self._reporter.is_present(place, user_id)
 
     # ---- joining ----
 
@@ -144,24 +101,28 @@ class Recorders:
             # Until now this node reported all that it has.
             role = self._role(place)
             if role is not None:
-                role.told = dict.fromkeys(self._keys(place))
-                role.count, role.occupied = self._own.count(place), self._own.any(place)
+                role.told = dict.fromkeys(self._reporter.keys(place))
+                role.count, role.occupied, role.fresh = self._own.count(place), self._own.any(place), False
 
     def _ranked(self, place: Place) -> tuple[str, str | None]:
         first, *rest = self._membership.ranked(f"{place.app_id}/{place.name}")[:2]
         return first.id, rest[0].id if rest else None
 
-    def _role(self, place: Place) -> _Role | None:
-        """The role of this node, made when it is missing; None where it has none."""
+    def _role(self, place: Place, *, named: bool = False) -> Role | None:
+        """The role of this node, made when it is missing; None where it has none.
+
+        ``named``: the recorder holds it for the second, which may see another node live for a moment.
+        """
         role = self._roles.get(place)
         if role is not None:
             return role
         first, second = self._ranked(place)
         me = self._membership.me.id
-        if me not in (first, second) or not self._wants(place.app_id):
+        if (me not in (first, second) and not named) or not self._wants(place.app_id):
             return None
-        role = self._roles[place] = _Role()
+        role = self._roles[place] = Role()
         role.leads = first == me
+        role.leader = first
         self._rosters.watch(place, "recorder")
         return role
 
@@ -171,21 +132,47 @@ class Recorders:
 
     def _nodes_changed(self, change: NodeChange) -> None:
         self._join()
-        for place, role in tuple(self._roles.items()):
-            self._reassign(place, role)
+        self._reassign_all()
         node_id = change.node.id
         if node_id == self._membership.me.id:
             return
         if change.what == "up":
-            self._unsettled.add(node_id)
-            self._later(_HANDED_OVER_WITHIN, lambda: self._settle(node_id))
-            self._bus.publish(node_topic(node_id), Settled())
+            if not self._bus.networked:
+                # Inside a process a node comes up with what it has handed over already.
+                return
+            if node_id in self._early:
+                self._early.discard(node_id)
+            else:
+                self._unsettled.add(node_id)
+                self._later(_HANDED_OVER_WITHIN, lambda: self._settle(node_id))
+            if node_id not in self._handing:
+                self._bus.publish(node_topic(node_id), Settled())
         else:
+            self._early.discard(node_id)
             self._settle(node_id)
-            self._announce(tuple(self._rosters.own_places()), known=True)
+            self._announce(tuple(self._rosters.own_places()))
+
+    def _reassign_all(self) -> None:
+        for place, role in tuple(self._roles.items()):
+            self._reassign(place, role)
+
+    async def hand_over(self, seconds: float) -> None:
+        """Drains the node; returns when others have taken over what it recorded, or after so long."""
+        self._report_due()
+        self._membership.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*self._tasks)
+                # An answer shows that all that was sent to the node before has arrived.
+                others = [node.id for node in self._membership.live() if node.id != self._membership.me.id]
+                if others and self._edges.shared:
+                    await self._bus.ask(Record(self._membership.me.id, (), known=True), deadline=seconds, nodes=others)
 
     def _settled(self, received: Received, _item: Settled) -> None:
-        self._settle(received.sender.id)
+        node_id = received.sender.id
+        if not self._membership.is_alive(node_id):
+            self._early.add(node_id)
+        self._settle(node_id)
 
     def _settle(self, node_id: str) -> None:
         if node_id in self._unsettled:
@@ -194,51 +181,105 @@ class Recorders:
             for place in self._roles:
                 self._touch(place)
 
-    def _reassign(self, place: Place, role: _Role) -> None:
+    def _reassign(self, place: Place, role: Role) -> None:
         first, second = self._ranked(place)
         me = self._membership.me.id
-        led = role.leads
-        role.leads = first == me
-        if led and not role.leads:
-            self._hand_over(place, role, first, lead=True)
-        if (led or role.leads) and second not in (None, me):
-            self._hand_over(place, role, second, lead=False)
-        if me not in (first, second):
+        led, leader = role.leads, role.leader
+        role.leads, role.leader = first == me, first
+        if role.leads and not led and leader != me and self._membership.is_alive(leader):
+            # It drains, and hands over.
+            role.former = leader
+            self._later(_HANDED_OVER_WITHIN, lambda: self._take_over(place, role))
+        elif role.former and not self._membership.is_alive(role.former):
+            self._take_over(place, role)
+        if led and not role.leads and not role.fresh:
+            self._hand_over(place, first)
+        elif role.leads and second is not None and not role.fresh:
+            self._bus.publish(node_topic(second), whole(place, role))
+        elif me not in (first, second) and not self._is_handing(place):
             self._drop(place)
-        elif role.leads and not led:
+        if role.leads and not led:
             role.touched = None
             self._touch(place)
 
-    def _hand_over(self, place: Place, role: _Role, node_id: str | None, *, lead: bool) -> None:
-        told = tuple(role.told)
-        report = Reported(*place, told, (), role.count, role.occupied, whole=True, lead=lead)
-        self._bus.publish(node_topic(node_id or ""), report)
+    def _take_over(self, place: Place, role: Role) -> None:
+        role.former = ""
+        self._touch(place)
+
+    def _is_handing(self, place: Place) -> bool:
+        return any(place in places for places in self._handing.values())
+
+    def _hand_over(self, place: Place, node_id: str) -> None:
+        handing = self._handing.get(node_id)
+        if handing is not None:
+            handing[place] = None
+            return
+        self._handing[node_id] = {place: None}
+        self._start(self._hand_all_over(node_id))
+
+    async def _hand_all_over(self, node_id: str) -> None:
+        """Goes on until the other node has all of them, or is lost itself."""
+        places = self._handing[node_id]
+        while places and self._membership.is_alive(node_id):
+            some = list(islice(places, _BATCH))
+            reports = tuple(whole(place, self._roles[place]) for place in some if place in self._roles)
+            answers = await self._bus.ask(HandOver(self._membership.me.id, reports), deadline=DEADLINE, nodes=[node_id])
+            if not answers.values.get(node_id):
+                await asyncio.sleep(DEADLINE)
+                continue
+            for place in some:
+                places.pop(place, None)
+                if self._membership.me.id not in self._ranked(place):
+                    self._drop(place)
+        del self._handing[node_id]
+        self._bus.publish(node_topic(node_id), Settled())
+        for place in places:
+            role = self._roles.get(place)
+            if role is not None:
+                self._reassign(place, role)
 
     # ---- what changes ----
 
     def announce(self) -> None:
         """Names all places with entries of this node to their recorders again, as that may have been lost."""
         if self._edges.shared:
-            self._announce(tuple(self._rosters.own_places()), known=True)
+            own = self._rosters.own_places()
+            self._taken_up.intersection_update(own)
+            self._announce(tuple(own))
 
-    def _announce(self, places: Iterable[Place], *, known: bool) -> None:
-        by_node: dict[str, list[Place]] = {}
+    def _announce(self, places: Iterable[Place]) -> None:
+        by_node: dict[tuple[str, bool], list[Place]] = {}
         for place in places:
             if not self._wants(place.app_id):
                 continue
             for node_id in filter(None, self._ranked(place)):
-                by_node.setdefault(node_id, []).append(place)
-        for node_id, found in by_node.items():
+                by_node.setdefault((node_id, place in self._taken_up), []).append(place)
+        for (node_id, known), found in by_node.items():
             if node_id == self._membership.me.id:
                 for place in found:
                     self._take_up(place, known=known)
+                self._taken_up.update(found)
                 continue
             for start in range(0, len(found), _BATCH):
-                self._bus.publish(node_topic(node_id), Recorded(tuple(found[start : start + _BATCH]), known))
+                self._start(self._name(node_id, tuple(found[start : start + _BATCH]), known))
 
-    def _recorded(self, _received: Received, item: Recorded) -> None:
-        for place in map(Place._make, item.places):
-            self._take_up(place, known=item.known)
+    async def _name(self, node_id: str, places: tuple[Place, ...], known: bool) -> None:
+        answers = await self._bus.ask(Record(self._membership.me.id, places, known), deadline=DEADLINE, nodes=[node_id])
+        if answers.values.get(node_id):
+            self._taken_up.update(places)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        [task] = start_tasks(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _record(self, request: Record) -> bool:
+        for place in map(Place._make, request.places):
+            if place in self._roles:
+                # What it has there may not have arrived yet, and without it the place would look empty.
+                self._rosters.refresh(place, request.node_id)
+            self._take_up(place, known=request.known)
+        return True
 
     def _take_up(self, place: Place, *, known: bool) -> None:
         if place in self._roles:
@@ -252,7 +293,8 @@ class Recorders:
         if not self._edges.shared:
             return
         if first:
-            self._announce([place], known=False)
+            self._taken_up.discard(place)
+            self._announce([place])
         self._changed_elsewhere(place, change)
 
     def _changed_elsewhere(self, place: Place, change: RosterChange) -> None:
@@ -280,7 +322,7 @@ class Recorders:
         due, self._due = self._due, {}
         for place in due:
             role = self._roles.get(place)
-            if role is not None and role.leads and self._may_report(place):
+            if role is not None and role.leads and not role.former and self._may_report(place):
                 self._report(place, role)
 
     def _may_report(self, place: Place) -> bool:
@@ -295,71 +337,19 @@ class Recorders:
         timer = asyncio.get_running_loop().call_later(seconds, run)
         self._timers.add(timer)
 
-    def _report(self, place: Place, role: _Role) -> None:
-        users = place.name.startswith(USER_CHANNEL_PREFIX)
-        count = self._rosters.count(place)
-        keys = {*role.told, *self._keys(place)} if role.touched is None else role.touched
-        role.touched = set()
-        present = {key: self._is_present(place, key) for key in keys if key != COUNT}
-        added = [key for key, there in present.items() if there and key not in role.told]
-        removed = [key for key, there in present.items() if not there and key in role.told]
-        occupied = count > 0 or bool(len(role.told) + len(added) - len(removed))
-        if role.known:
-            role.known = False
-            role.told = dict.fromkeys(key for key, there in present.items() if there)
-            role.occupied, role.count = occupied, count
-            return
-        if users:
-            self._report_user(place, role, occupied)
-        else:
-            self._report_channel(place, role, count, occupied, added, removed)
-        changed = bool(added or removed or occupied != role.occupied or count != role.count)
-        role.told.update(dict.fromkeys(added))
-        for key in removed:
-            role.told.pop(key, None)
-        role.occupied, role.count = occupied, count
-        role.causes.clear()
+    def _report(self, place: Place, role: Role) -> None:
+        report = self._reporter.report(place, role)
         _, second = self._ranked(place)
-        if changed and second is not None:
-            report = Reported(*place, tuple(added), tuple(removed), count, occupied)
+        if report is not None and second is not None:
             self._bus.publish(node_topic(second), report)
-        if not occupied:
+        if not role.occupied:
             self._drop(place)
 
-    def _report_user(self, place: Place, role: _Role, online: bool) -> None:
-        if online != role.occupied:
-            self._edges.emit(UserReported(place.app_id, place.name.removeprefix(USER_CHANNEL_PREFIX), online))
-
-    def _report_channel(
-        self, place: Place, role: _Role, count: int, occupied: bool, added: list[str], removed: list[str]
-    ) -> None:
-        if occupied and not role.occupied:
-            self._edges.emit(ChannelOccupied(*place))
-        if count != role.count and not channel_kind(place.name).presence:
-            self._edges.emit(ChannelCounted(*place, count))
-        for user_id in added:
-            self._edges.emit(MemberReported(*place, self._event("member_added", "join", place, role, user_id)))
-        for user_id in removed:
-            self._edges.emit(MemberReported(*place, self._event("member_removed", "disconnect", place, role, user_id)))
-        if role.occupied and not occupied:
-            self._edges.emit(ChannelVacated(*place))
-
-    def _event(
-        self,
-        kind: Literal["member_added", "member_removed"],
-        cause: Cause,
-        place: Place,
-        role: _Role,
-        user_id: str,
-    ) -> MemberEvent:
-        known, socket_id, node_id = role.causes.get(user_id, (cause, None, None))
-        info = self._info(place, user_id) if kind == "member_added" else None
-        return MemberEvent(kind, msgspec.convert(known, Cause), user_id, socket_id, info, node_id)
-
-    def _reported(self, _received: Received, item: Reported) -> None:
+    def _reported(self, received: Received, item: Reported) -> None:
         place = Place(item.app_id, item.name)
-        role = self._role(place)
-        if role is None:
+        role = self._role(place, named=True)
+        if role is None or (role.leads and role.former != received.sender.id):
+            # Two nodes may hold themselves for the recorder for a moment: one of them will hand over.
             return
         if item.whole:
             role.told = dict.fromkeys(item.added)
@@ -367,27 +357,27 @@ class Recorders:
             role.told.update(dict.fromkeys(item.added))
             for key in item.removed:
                 role.told.pop(key, None)
-        role.occupied, role.count, role.known = item.occupied, item.count, False
-        if not item.occupied and not role.leads:
+        role.occupied, role.count, role.known, role.fresh = item.occupied, item.count, False, False
+        if not item.occupied:
             self._drop(place)
-        elif role.leads:
-            role.touched = None
+
+    def _handed_over(self, request: HandOver) -> bool:
+        if not self._membership.is_alive(request.former):
+            # This node does not know the others yet, and would take their members for gone.
+            return False
+        for report in request.reports:
+            place = Place(report.app_id, report.name)
+            role = self._role(place, named=True)
+            if role is None:
+                continue
+            told = dict.fromkeys(report.added)
+            if role.leads and not role.former and not role.fresh:
+                # Both have reported, in two halves of a split: where they differ the truth is reported once more.
+                role.doubted.update(role.told.keys() ^ told.keys())
+            else:
+                role.told, role.occupied, role.count = told, report.occupied, report.count
+            # Perhaps before this node sees that it is the recorder now.
+            role.leads, role.leader = True, self._membership.me.id
+            role.known, role.touched, role.fresh, role.former = False, None, False, ""
             self._touch(place)
-
-    # ---- what is there ----
-
-    def _keys(self, place: Place) -> set[str]:
-        keys = set(self._own.entries(place))
-        for _, entries in self._rosters.views(place):
-            keys.update(entries)
-        keys.discard(COUNT)
-        return keys
-
-    def _is_present(self, place: Place, key: str) -> bool:
-        return self._own.info(place, key) is not None or self._rosters.is_present(place, key)
-
-    def _info(self, place: Place, user_id: str) -> bytes | None:
-        mine = self._own.info(place, user_id)
-        views: Iterable[tuple[str, Mapping[str, bytes]]] = self._rosters.views(place)
-        found: Any = mine if mine is not None else next((e[user_id] for _, e in views if user_id in e), None)
-        return found  # type: ignore[no-any-return]  # the values of entries
+        return True

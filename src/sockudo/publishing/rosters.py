@@ -94,6 +94,10 @@ class Rosters:
         """Ends the questions that are under way."""
         await end_tasks(self._tasks)
 
+    def refresh(self, place: Place, node_id: str) -> None:
+        """Asks one owner for its entries: until they come, those of all nodes are not known."""
+        self._ask(place, [node_id])
+
     def scrub(self) -> None:
         """Asks all owners whether their last changes have arrived."""
         self._resync(tuple(self._rosters))
@@ -156,7 +160,7 @@ class Rosters:
         if confirmed is None:
             self._ask(place, others)
         else:
-            asyncio.ensure_future(confirmed).add_done_callback(lambda _: self._ask(place, tuple(roster.asked)))
+            asyncio.ensure_future(confirmed).add_done_callback(lambda _: self._ask(place, sorted(roster.asked)))
 
     def unwatch(self, place: Place, reason: Reason) -> None:
         """Ends what `watch` began for that reason."""

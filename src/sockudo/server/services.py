@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -69,6 +69,9 @@ from sockudo.webhooks.selection import webhook_queue
 from sockudo.webhooks.wing import webhook_wing
 
 __all__ = ["Services"]
+
+# That other nodes may take to take over what this one recorded.
+_HAND_OVER_SECONDS: Final = 2.0
 
 _log = structlog.get_logger("sockudo.server")
 
@@ -217,9 +220,10 @@ class Services:
         await self.streams.hand_over()
         await self.counters.hand_over()
         self._caches.hand_over()
+        await self._recorders.hand_over(_HAND_OVER_SECONDS)
         await self.bus.close()
         await end_tasks(self._tasks)
-        self._recorders.close()
+        await self._recorders.close()
         self._entries.close()
         await self._rosters.close()
         await self.streams.close()

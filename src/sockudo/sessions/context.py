@@ -84,7 +84,7 @@ class Publisher(Protocol):
         """
         ...
 
-    def prepare(self, app_id: str, name: str, kind: ChannelKind) -> Awaitable[None] | None:
+    def prepare(self, app_id: str, name: str, kind: ChannelKind) -> Callable[[], Awaitable[None]] | None:
         """What has to end before a subscription to the channel is acknowledged; None for nothing, as nearly always."""
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -60,9 +60,9 @@ def subscribe(session: SessionContext, frame: InboundFrame) -> None:
         session.wait_for(work, lambda error: refuse_attach(session, name, error))
 
 
-async def _attach_prepared(session: SessionContext, request: Request, waiting: Awaitable[None]) -> None:
+async def _attach_prepared(session: SessionContext, request: Request, waiting: Callable[[], Awaitable[None]]) -> None:
     """Attaches once what other nodes say of the channel arrives here, if the client may still have it."""
-    await waiting
+    await waiting()
     if not session.live.enabled:
         raise errors.APP_DISABLED("Application disabled")
     if request.candidate is not None:

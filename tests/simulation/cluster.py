@@ -1,0 +1,241 @@
+"""Several nodes of one cluster in one process and in virtual time, with clients that write down what they are sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter, defaultdict
+from typing import Any
+
+from simulation.broker import FaultyBroker
+from sockudo.cluster.members import Timing
+from sockudo.cluster.network import join_carrier
+from sockudo.config.apps import Features
+from sockudo.hub import HubOptions
+from sockudo.hub.edges import MemberReported
+from sockudo.protocol.frames import Frame
+from support.inside import Client, Node, live_app
+
+__all__ = ["ROOMS", "BrokenRuleError", "Cluster", "SimClient", "SimNode"]
+
+ROOMS = ("presence-a", "presence-b", "news")
+USERS = ("ana", "ben", "cleo", "dan")
+
+
+class BrokenRuleError(AssertionError):
+    """A rule did not hold."""
+
+
+class SimNode:
+    """One node on the faulty broker."""
+
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        self.cluster = cluster
+        self.name = name
+        self.carrier = cluster.broker.carrier()
+        self.bus = join_carrier(
+            self.carrier, name, Timing(), asyncio.get_running_loop().time, node_id=cluster.rng.randbytes(16).hex()
+        )
+        app = live_app("app", features=Features(enable_subscription_count=True))
+        self.node = Node(app, options=HubOptions(presence_grace=0.0), bus=self.bus)
+        self.node.edges.add(MemberReported, self._reported)
+        self.clients: list[SimClient] = []
+        self.alive = True
+        self._rounds: asyncio.Task[None] | None = None
+
+    def _reported(self, event: MemberReported) -> None:
+        self.cluster.reports[event.channel, event.member.user_id].append(event.member.kind)
+
+    async def start(self) -> None:
+        await self.bus.open()
+        self._rounds = asyncio.get_running_loop().create_task(self._scrub())
+
+    async def _scrub(self) -> None:
+        while True:
+            await asyncio.sleep(30)
+            self.node.rosters.scrub()
+            self.node.recorders.announce()
+
+    async def kill(self) -> None:
+        """It is gone from one moment to the next."""
+        self.alive = False
+        self.cluster.loses()
+        self.carrier.dead = True
+        await self._end()
+
+    async def leave(self) -> None:
+        """It stops in an orderly way: connections end, others learn that it goes."""
+        self.alive = False
+        self.cluster.loses()
+        for client in tuple(self.clients):
+            client.close()
+        await asyncio.sleep(0.01)
+        await self.node.recorders.hand_over(2.0)
+        await self._end()
+
+    async def _end(self) -> None:
+        if self._rounds is not None:
+            self._rounds.cancel()
+        await self.bus.close()
+        await self.node.recorders.close()
+        self.node.entries.close()
+        await self.node.rosters.close()
+        self.clients.clear()
+
+
+class SimClient:
+    """A connection of a user, in one channel."""
+
+    def __init__(self, node: SimNode, user: str, room: str, number: int) -> None:
+        self.node = node
+        self.user = user
+        self.room = room
+        self.number = number
+        self.client: Client = node.node.connect()
+        self.acknowledged = False
+        self.open = True
+        self.members: set[str] = set()
+        self.count: int | None = None
+        self.messages: list[tuple[str, int]] = []
+        data = {"user_id": user, "user_info": {"n": number}} if room.startswith("presence-") else None
+        self.client.subscribe(room, data)
+        node.clients.append(self)
+
+    def __str__(self) -> str:
+        return f"{self.user}#{self.number} on {self.node.name} in {self.room}"
+
+    def close(self) -> None:
+        """The client closes its connection."""
+        if self.open:
+            self.open = False
+            self.client.session.leave(code=1000)
+            self.node.clients.remove(self)
+
+    def read(self) -> None:
+        """Takes in what was sent since the last look. Raises `BrokenRuleError`."""
+        for frame in self.client.peer.frames():
+            self._take(frame)
+
+    def _take(self, frame: dict[str, Any]) -> None:
+        event = frame["event"]
+        if event == "pusher_internal:subscription_succeeded":
+            self.acknowledged = True
+            data = json.loads(frame["data"] or "{}")
+            self.members = set(data["presence"]["ids"]) if "presence" in data else set()
+        elif frame.get("channel") == self.room:
+            if not self.acknowledged:
+                raise BrokenRuleError(f"{self}: {event} before the acknowledgement")
+            self._take_event(event, frame)
+        elif event == "pusher:error":
+            raise BrokenRuleError(f"{self}: {frame}")
+
+    def _take_event(self, event: str, frame: dict[str, Any]) -> None:
+        data = json.loads(frame["data"])
+        match event:
+            case "pusher_internal:member_added":
+                if data["user_id"] in self.members:
+                    raise BrokenRuleError(f"{self}: {data['user_id']} was added twice")
+                self.members.add(data["user_id"])
+            case "pusher_internal:member_removed":
+                if data["user_id"] not in self.members:
+                    raise BrokenRuleError(f"{self}: {data['user_id']} was removed and not in")
+                self.members.discard(data["user_id"])
+            case "pusher_internal:subscription_count":
+                self.count = data["subscription_count"]
+            case _:
+                sender, number = data["from"], data["n"]
+                latest = max((n for name, n in self.messages if name == sender), default=0)
+                if number <= latest:
+                    raise BrokenRuleError(f"{self}: message {number} of {sender} after {latest}")
+                self.messages.append((sender, number))
+
+
+class Cluster:
+    """Nodes, their clients, and everything that was reported."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.broker = FaultyBroker(self.rng)
+        self.nodes: list[SimNode] = []
+        self.reports: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        self.story: list[str] = []
+        self.made = self.named = 0
+        self.sent: Counter[str] = Counter()
+        # Whether recorder and second of a place may have been lost together, with what only they knew, or have reported
+        # each for itself in the halves of a split.
+        self.reports_lost = False
+        self._lost_at = self._healed_at = -100.0
+
+    @property
+    def living(self) -> list[SimNode]:
+        return [node for node in self.nodes if node.alive]
+
+    @property
+    def clients(self) -> list[SimClient]:
+        return [client for node in self.living for client in node.clients]
+
+    async def add(self) -> SimNode:
+        self.named += 1
+        node = SimNode(self, f"n{self.named}")
+        self.nodes.append(node)
+        await node.start()
+        return node
+
+    def loses(self) -> None:
+        """A node goes, in whatever way; two within the time that a role takes to be handed over take it with them."""
+        now = asyncio.get_running_loop().time()
+        if not self.broker.is_well or now - self._lost_at < 15 or now - self._healed_at < 35:
+            self.reports_lost = True
+        self._lost_at = now
+
+    def heal(self) -> None:
+        """Ends every fault."""
+        if not self.broker.is_well:
+            self._healed_at = asyncio.get_running_loop().time()
+        self.broker.heal()
+
+    def connect(self, node: SimNode, user: str, room: str) -> SimClient:
+        self.made += 1
+        return SimClient(node, user, room, self.made)
+
+    def publish(self, node: SimNode, room: str) -> None:
+        """A backend publishes at a node."""
+        self.sent[f"{node.name}/{room}"] += 1
+        data = json.dumps({"from": f"{node.name}/{room}", "n": self.sent[f"{node.name}/{room}"]})
+        app, state = node.node.app, node.node.state
+        node.node.publisher.publish(app, state, Frame("said", room, data), asyncio.get_running_loop().time())
+
+    def read(self) -> None:
+        """Has every client take in what it was sent."""
+        for client in self.clients:
+            client.read()
+
+    async def wait(self, seconds: float) -> None:
+        """Lets time pass, in steps short enough that a broken rule is seen near its cause."""
+        while seconds > 0:
+            await asyncio.sleep(min(seconds, 0.5))
+            seconds -= 0.5
+            self.read()
+
+    def check_at_rest(self) -> None:
+        """What has to hold when faults are over and time for repairs has passed."""
+        names = {node.node.membership.me.id for node in self.living}
+        for node in self.living:
+            seen = {other.id for other in node.node.membership.live()}
+            if seen != names:
+                raise BrokenRuleError(f"{node.name} holds {len(seen)} nodes for living, there are {len(names)}")
+        for room in ROOMS:
+            here = [client for client in self.clients if client.room == room]
+            truth = {client.user for client in here}
+            for client in here:
+                if not client.acknowledged:
+                    raise BrokenRuleError(f"{client}: no acknowledgement")
+                if room.startswith("presence-") and client.members != truth:
+                    raise BrokenRuleError(f"{client}: members {sorted(client.members)}, truth {sorted(truth)}")
+                if client.count != len(here):
+                    raise BrokenRuleError(f"{client}: count {client.count}, truth {len(here)}")
+        for (room, user), kinds in () if self.reports_lost else self.reports.items():
+            there = any(client.user == user for client in self.clients if client.room == room)
+            if (kinds[-1] == "member_added") != there:
+                raise BrokenRuleError(f"{user} in {room} was last reported as {kinds[-1]}: {kinds}")
