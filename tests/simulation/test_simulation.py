@@ -13,8 +13,8 @@ import pytest
 from simulation.cluster import ROOMS, USERS, BrokenRuleError, Cluster, SimNode
 from support.virtual_time import run_in_virtual_time
 
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "400"))
-FIRST = int(os.environ.get("SIMULATION_FIRST", "0"))
+SEEDS = int(os.environ.get("SOCKUDO_SIMULATIONS", "400"))
+FIRST = int(os.environ.get("SOCKUDO_FIRST_SEED", "0"))
 _CHUNK = 20
 
 Step = Callable[[Cluster, random.Random], Awaitable[str]]
