@@ -273,7 +273,9 @@ class NetworkBus:
     # ---- what the carrier tells ----
 
     def connected(self) -> None:
-        self._resync()
+        if self.membership.heard_itself:
+            # Not at the start: nothing is known then that could be old.
+            self._resync()
 
     def disconnected(self, reason: str) -> None:
         self.counts.reconnects += 1
