@@ -39,18 +39,18 @@ def nodes(
     password: DashboardPassword = None,
     config: DashboardConfig = None,
 ) -> None:
-    """List every live node, as each tells about itself: state, version, connections, load, when it was heard.
+    """List every live node, by what each reports of itself: state, version, connections, load, when its last beat came.
 
     Any node can be asked for all. It is the API of the dashboard that answers.
     """
     if context.invoked_subcommand is not None:
         return
-    told = Operators.found(url, password, config).get("nodes")
+    answer = Operators.found(url, password, config).get("nodes")
     if as_json:
-        print_json(told)
+        print_json(answer)
     else:
-        print_table(_COLUMNS, [_row(node) for node in told["nodes"]], "No node answers.")
-    if not told["complete"]:
+        print_table(_COLUMNS, [_row(node) for node in answer["nodes"]], "No node answers.")
+    if not answer["complete"]:
         note("Not every node has answered in time: what is missing stands as –.")
         raise typer.Exit(1)
 
@@ -67,7 +67,7 @@ def drain(
     password: DashboardPassword = None,
     config: DashboardConfig = None,
 ) -> None:
-    """Drain a node: it takes no new connections, and its clients are told to connect again (4200).
+    """Drain a node: it takes no new connections, and its clients are sent away to connect again (4200).
 
     Its `/up` says DRAINING, so that a balancer sends clients elsewhere. HTTP requests are still served. It stays so
     until it is started anew.
@@ -78,35 +78,35 @@ def drain(
     refuse_without_terminal(yes)
     if not yes:
         ask(f"Drain the node {node}? Its clients will connect again.", "The node was left as it is.")
-    told = operators.post(f"nodes/{quote(node, safe='')}/drain", {"seconds": seconds})
-    note(f"The node {told['node']} is draining.")
+    report = operators.post(f"nodes/{quote(node, safe='')}/drain", {"seconds": seconds})
+    note(f"The node {report['node']} is draining.")
 
 
 def _row(node: dict[str, Any]) -> list[str]:
-    told = node["report"]
+    report = node["report"]
     name = f"{node['name']} *" if node["me"] else str(node["name"])
     heard = f"{node['beat_age']:.1f} s ago"
-    if told is None:
+    if report is None:
         return [name, node["id"][:8], "no answer", *["–"] * 6, heard, "–", "–"]
-    lag = "–" if told["loop_lag_ms"] is None else f"{told['loop_lag_ms']:.1f} ms"
+    lag = "–" if report["loop_lag_ms"] is None else f"{report['loop_lag_ms']:.1f} ms"
     return [
         name,
         node["id"][:8],
-        _state(node, told),
-        f"{told['version']} (bus {told['versions'][0]}-{told['versions'][1]})",
-        _span(told["at"] - told["started_at"]),
-        f"{told['connections']:,}",
-        f"{told['channels']:,}",
-        f"{told['cpu']:.0%}",
+        _state(node, report),
+        f"{report['version']} (bus {report['versions'][0]}-{report['versions'][1]})",
+        _span(report["at"] - report["started_at"]),
+        f"{report['connections']:,}",
+        f"{report['channels']:,}",
+        f"{report['cpu']:.0%}",
         lag,
         heard,
-        f"{told['round_trip_ms']:.1f} ms",
-        ", ".join(f"{what}: {place}" for what, place in told["uses"].items()),
+        f"{report['round_trip_ms']:.1f} ms",
+        ", ".join(f"{what}: {place}" for what, place in report["uses"].items()),
     ]
 
 
-def _state(node: dict[str, Any], told: dict[str, Any]) -> str:
-    state = "draining" if told["draining"] else "in service" if told["role"] == "default" else str(told["role"])
+def _state(node: dict[str, Any], report: dict[str, Any]) -> str:
+    state = "draining" if report["draining"] else "in service" if report["role"] == "default" else str(report["role"])
     skew = node["clock_skew"]
     return f"{state}, clock {skew:+.1f} s" if skew else state
 

@@ -60,7 +60,7 @@ class Carrier(Protocol):
         """
 
     async def close(self) -> None:
-        """Sends what waits, for a second at most, and disconnects. Nothing is told any more."""
+        """Sends what waits, for a second at most, and disconnects. The observer is not called any more."""
 
     def publish(self, topic: str, payload: bytes) -> None:
         """Sends a payload soon. Never waits and never raises; without a connection it is dropped."""

@@ -23,7 +23,7 @@ __all__ = ["NetworkMembership", "Peer", "Timing", "ranked_owners"]
 
 _MOST_GUESTS: Final = 10_000
 _MANY_NODES: Final = 64
-# How often a node that was held dead is told so, in seconds.
+# How often a node that was held dead is answered, in seconds.
 _DEAD_EVERY: Final = 1.0
 # Apps whose connections a beat tells.
 _LARGEST_APPS: Final = 1000
@@ -109,9 +109,9 @@ class NetworkMembership:
         self._reconnect = reconnect
         self._peers: dict[str, Peer] = {}
         self._live: list[Node] = [me]
-        # Node ids with the last incarnation of each that was held dead, and when it was last told.
+        # Node ids with the last incarnation of each that was held dead, and when it was last answered.
         self._buried: dict[str, int] = {}
-        self._told: dict[str, float] = {}
+        self._answered_dead: dict[str, float] = {}
         now = clock()
         # When this node last heard itself, and when it last did so without being fenced.
         self._heard_self = self._well = now
@@ -195,8 +195,8 @@ class NetworkMembership:
         """Whether an item of this node counts; what comes from a dead incarnation is answered and dropped."""
         now = self._clock()
         if incarnation <= self._buried.get(node_id, 0):
-            if now - self._told.get(node_id, -_DEAD_EVERY) >= _DEAD_EVERY:
-                self._told[node_id] = now
+            if now - self._answered_dead.get(node_id, -_DEAD_EVERY) >= _DEAD_EVERY:
+                self._answered_dead[node_id] = now
                 self._send(node_topic(node_id), Dead(incarnation))
             return False
         peer = self._peers.get(node_id)

@@ -27,7 +27,7 @@ from sockudo.publishing.topics import Place, Topics, user_place
 
 __all__ = ["HubEntries", "LocalEntries"]
 
-# Counts up to this are told at the end of the turn, larger ones once a second.
+# Counts up to this are sent at the end of the turn, larger ones once a second.
 _COUNT_AT_ONCE: Final = 100
 _SIGNED_IN: Final = b"1"
 # Seconds that a first subscriber waits for other nodes, and that what was made ready for it is kept.

@@ -61,7 +61,7 @@ class Role:
         "leader",
         "leads",
         "occupied",
-        "told",
+        "reported",
         "touched",
     )
 
@@ -74,7 +74,7 @@ class Role:
         self.fresh = True
         # Whether what is found at the first look has been reported by a recorder that is lost.
         self.known = False
-        self.told: dict[str, None] = {}
+        self.reported: dict[str, None] = {}
         # Of these nodes have reported different things.
         self.doubted: set[str] = set()
         self.occupied = False
@@ -86,4 +86,4 @@ class Role:
 
 def whole(place: Place, role: Role) -> Reported:
     """All that was reported of a place."""
-    return Reported(*place, tuple(role.told), (), role.count, role.occupied, whole=True)
+    return Reported(*place, tuple(role.reported), (), role.count, role.occupied, whole=True)

@@ -101,7 +101,7 @@ class Recorders:
             # Until now this node reported all that it has.
             role = self._role(place)
             if role is not None:
-                role.told = dict.fromkeys(self._reporter.keys(place))
+                role.reported = dict.fromkeys(self._reporter.keys(place))
                 role.count, role.occupied, role.fresh = self._own.count(place), self._own.any(place), False
 
     def _ranked(self, place: Place) -> tuple[str, str | None]:
@@ -352,11 +352,11 @@ class Recorders:
             # Two nodes may hold themselves for the recorder for a moment: one of them will hand over.
             return
         if item.whole:
-            role.told = dict.fromkeys(item.added)
+            role.reported = dict.fromkeys(item.added)
         else:
-            role.told.update(dict.fromkeys(item.added))
+            role.reported.update(dict.fromkeys(item.added))
             for key in item.removed:
-                role.told.pop(key, None)
+                role.reported.pop(key, None)
         role.occupied, role.count, role.known, role.fresh = item.occupied, item.count, False, False
         if not item.occupied:
             self._drop(place)
@@ -370,12 +370,12 @@ class Recorders:
             role = self._role(place, named=True)
             if role is None:
                 continue
-            told = dict.fromkeys(report.added)
+            reported = dict.fromkeys(report.added)
             if role.leads and not role.former and not role.fresh:
                 # Both have reported, in two halves of a split: where they differ the truth is reported once more.
-                role.doubted.update(role.told.keys() ^ told.keys())
+                role.doubted.update(role.reported.keys() ^ reported.keys())
             else:
-                role.told, role.occupied, role.count = told, report.occupied, report.count
+                role.reported, role.occupied, role.count = reported, report.occupied, report.count
             # Perhaps before this node sees that it is the recorder now.
             role.leads, role.leader = True, self._membership.me.id
             role.known, role.touched, role.fresh, role.former = False, None, False, ""

@@ -35,20 +35,20 @@ class Reporter:
     def report(self, place: Place, role: Role) -> Reported | None:
         """Reports the changes; what the second node has to know of them, None where there are none.
 
-        What a lost recorder has reported is taken for told.
+        What a lost recorder has reported is not reported again.
         """
         count = self._rosters.count(place)
-        keys = {*role.told, *role.doubted, *self.keys(place)} if role.touched is None else role.touched
+        keys = {*role.reported, *role.doubted, *self.keys(place)} if role.touched is None else role.touched
         present = {key: self.is_present(place, key) for key in keys if key != COUNT}
-        added = [key for key, there in present.items() if there and (key not in role.told or key in role.doubted)]
-        removed = [key for key, there in present.items() if not there and (key in role.told or key in role.doubted)]
+        added = [key for key, there in present.items() if there and (key not in role.reported or key in role.doubted)]
+        removed = [key for key, there in present.items() if not there and (key in role.reported or key in role.doubted)]
         silent, role.known = role.known and role.fresh, False
         was_occupied, had = role.occupied, role.count
         role.touched, role.fresh, role.count = set(), False, count
-        role.told.update(dict.fromkeys(added))
+        role.reported.update(dict.fromkeys(added))
         for key in removed:
-            role.told.pop(key, None)
-        role.occupied = count > 0 or bool(role.told)
+            role.reported.pop(key, None)
+        role.occupied = count > 0 or bool(role.reported)
         if silent:
             return None
         if place.name.startswith(USER_CHANNEL_PREFIX):
