@@ -285,11 +285,6 @@ class NetworkMembership:
         if now >= self._next_beat:
             self._beat(now)
 
-    def beat_is_late(self) -> bool:
-        """Whether a beat of another node is missing, so that what it wants now may not have arrived."""
-        now = self._clock()
-        return any(now - peer.heard_beat > 1.25 * peer.beat.interval for peer in self._peers.values())
-
     def leave(self) -> None:
         """Ends this node's part: the others hear so, and nothing more of it counts."""
         if self._gone:
