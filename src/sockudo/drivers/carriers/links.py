@@ -70,7 +70,7 @@ class KeptLink(Generic[L]):
     def reconnect(self) -> None:
         """Has another link made, where there is one."""
         if self.current is not None and not self.current.ended.done():
-            self.current.ended.set_result("nothing was heard through it")
+            self.current.ended.set_result("nothing came through it")
 
     async def _keep(self, observer: CarrierObserver) -> None:
         while self.current is not None:

@@ -21,6 +21,7 @@ from sockudo import errors
 from sockudo.cluster.carrier import CarrierObserver
 from sockudo.config import Settings
 from sockudo.config.sections import AdapterNats
+from sockudo.drivers.carriers.confirmations import Confirmations
 from sockudo.drivers.carriers.links import KeptLink
 from sockudo.drivers.carriers.nats_connection import NatsConnection
 from sockudo.drivers.carriers.nats_login import NatsLogin, NatsServer
@@ -64,9 +65,7 @@ class NatsCarrier:
         self._sids: dict[str, bytes] = {}
         self._topics: dict[bytes, str] = {}
         self._subjects: dict[str, bytes] = {}
-        self._new: list[str] = []
-        self._confirmed: set[str] = set()
-        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._confirmations = Confirmations()
         self._turn: asyncio.Handle | None = None
 
     max_payload = _MAX_PAYLOAD
@@ -101,31 +100,21 @@ class NatsCarrier:
             self._schedule()
 
     def subscribe(self, topic: str) -> Awaitable[None]:
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if topic in self._confirmed and self._link.current is not None:
-            done.set_result(None)
-            return done
-        self._waiting.setdefault(topic, []).append(done)
         if topic not in self._sids:
             self._last_sid += 1
             sid = b"%d" % self._last_sid
             self._sids[topic] = sid
             self._topics[sid] = topic
             self._subjects[topic] = subject_of(self._settings.prefix, topic)
-            self._new.append(topic)
             self._schedule()
-        return done
+        return self._confirmations.ask(topic, connected=self._link.current is not None)
 
     def unsubscribe(self, topic: str) -> None:
         sid = self._sids.pop(topic, None)
         if sid is None:
             return
         del self._topics[sid], self._subjects[topic]
-        self._confirmed.discard(topic)
-        self._confirm([topic])
-        if topic in self._new:
-            self._new.remove(topic)
-        elif self._link.current is not None:
+        if self._confirmations.forget(topic) and self._link.current is not None:
             self._link.current.write(b"UNSUB %b\r\n" % sid)
 
     def interested(self, topic: str) -> bool:
@@ -147,8 +136,7 @@ class NatsCarrier:
             # The next one subscribes to everything.
             self._outbox.clear()
             return
-        if self._new:
-            names, self._new = self._new, []
+        if names := self._confirmations.take_unasked():
             self._subscribe(link, names).add_done_callback(lambda done: self._subscribed(link, names, done))
         self._send(link)
 
@@ -169,15 +157,7 @@ class NatsCarrier:
             self._take_confirmed(names)
 
     def _take_confirmed(self, names: Iterable[str]) -> None:
-        still = [name for name in names if name in self._sids]
-        self._confirmed.update(still)
-        self._confirm(still)
-
-    def _confirm(self, names: Iterable[str]) -> None:
-        for name in names:
-            for waiting in self._waiting.pop(name, ()):
-                if not waiting.done():
-                    waiting.set_result(None)
+        self._confirmations.confirm(name for name in names if name in self._sids)
 
     # ---- the connection ----
 
@@ -213,10 +193,8 @@ class NatsCarrier:
                         f"NATS at {server.place} takes payloads of {link.max_payload} bytes only: raise its max_payload"
                     )
                 self._joiner = Joiner()
-                self._confirmed.clear()
-                self._new = list(self._sids)
-                while self._new:
-                    names, self._new = self._new, []
+                self._confirmations.begin(self._sids)
+                while names := self._confirmations.take_unasked():
                     await self._subscribe(link, names)
                     self._take_confirmed(names)
         except (TimeoutError, ConnectionError) as error:

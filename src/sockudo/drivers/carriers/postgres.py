@@ -20,6 +20,7 @@ from sockudo import errors
 from sockudo.cluster.carrier import CarrierObserver
 from sockudo.config import Settings
 from sockudo.config.sections import AdapterPostgres, SqlDatabase
+from sockudo.drivers.carriers.confirmations import Confirmations
 from sockudo.drivers.carriers.links import KeptLink
 from sockudo.drivers.carriers.outbox import Outbox
 from sockudo.drivers.carriers.postgres_inbox import Inbox
@@ -87,9 +88,7 @@ class PostgresCarrier:
         self._inbox = Inbox(self._topics, self._heard_poller)
         self._first = True
         # Who waits for a channel, until it is confirmed.
-        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
-        self._confirmed: set[str] = set()
-        self._new: list[str] = []
+        self._confirmations = Confirmations()
         self._turn: asyncio.Handle | None = None
         self._watchdog: Watchdog | None = None
 
@@ -133,17 +132,10 @@ class PostgresCarrier:
             self._schedule()
 
     def subscribe(self, topic: str) -> Awaitable[None]:
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        channel = channel_of(self._prefix, topic)
         self._topics.add(topic)
-        if channel in self._confirmed and self._link.current is not None:
-            done.set_result(None)
-            return done
-        if channel not in self._waiting:
-            self._new.append(channel)
-            self._schedule()
-        self._waiting.setdefault(channel, []).append(done)
-        return done
+        self._schedule()
+        channel = channel_of(self._prefix, topic)
+        return self._confirmations.ask(channel, connected=self._link.current is not None)
 
     def unsubscribe(self, topic: str) -> None:
         # Its channel is heard on: there are few, and they have other topics.
@@ -168,18 +160,10 @@ class PostgresCarrier:
             # The next one hears of everything.
             self._outbox.clear()
             return
-        if self._new:
-            channels, self._new = self._new, []
+        if channels := self._confirmations.take_unasked():
             link.listener.ask(channels)
         if len(self._outbox):
             link.sender.wake()
-
-    def _confirm(self, channels: Iterable[str]) -> None:
-        for channel in channels:
-            self._confirmed.add(channel)
-            for waiting in self._waiting.pop(channel, ()):
-                if not waiting.done():
-                    waiting.set_result(None)
 
     def _as_row(self) -> bool:
         return bool(self._polls) or asyncio.get_running_loop().time() < self._pollers_until
@@ -241,17 +225,15 @@ class PostgresCarrier:
             await _settle(link.sending, self._timeout_ms)
             await _settle(link.listening, self._timeout_ms)
         statements = Statements(self._prefix, prepare=not polls)
-        listener = Listener(link.listening, statements, self._inbox, self._confirm, polls=polls)
-        self._confirmed.clear()
-        self._new = []
+        listener = Listener(link.listening, statements, self._inbox, self._confirmations.confirm, polls=polls)
+        self._confirmations.begin()
         channels = [channel_of(self._prefix, topic) for topic in self._topics]
         await listener.begin(channels, first=self._first)
-        self._confirm(channels)
+        self._confirmations.confirm(channels)
         self._first = False
         sender = Sender(link.sending, statements, self._outbox, self._packer, self._id, self._as_row)
         link.start(sender, listener)
-        listener.ask(self._new)
-        self._new = []
+        listener.ask(self._confirmations.take_unasked())
 
     async def _hears(self, sending: PostgresConnection, listening: PostgresConnection) -> bool:
         """Whether notifications come: behind a pooler that changes connections they do not."""

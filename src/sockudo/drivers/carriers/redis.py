@@ -87,7 +87,7 @@ class RedisCarrier:
         return True
 
     def reconnect(self) -> None:
-        self._link.reconnect("nothing was heard through it")
+        self._link.reconnect("nothing came through it")
 
     # ---- what the link tells ----
 

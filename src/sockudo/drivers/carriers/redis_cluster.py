@@ -142,7 +142,7 @@ class RedisClusterCarrier:
 
     def reconnect(self) -> None:
         for link in self._links.values():
-            link.reconnect("nothing was heard through it")
+            link.reconnect("nothing came through it")
         self._look_soon()
 
     # ---- what links tell ----

@@ -205,7 +205,7 @@ class RedisLink:
                 raise RedisWireError(self._lost.result())
             if left <= 0:
                 waiter.cancel()
-                raise RedisWireError(f"nothing was heard from it for {self._pace.answer:g} s")
+                raise RedisWireError(f"it sent nothing for {self._pace.answer:g} s")
             waits = [waiter] if self._lost is None else [waiter, self._lost]
             await asyncio.wait(waits, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if waiter.done():
