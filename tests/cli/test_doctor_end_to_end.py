@@ -593,7 +593,7 @@ def test_databases_are_logged_in_to(kind: str, request: pytest.FixtureRequest, t
     assert missing["advice"] == [f"Create the database 'harbor_gone' there, or correct database.{section}.database."]
     with server.frozen():
         frozen = look("--timeout", "0.5").of("stores", "problem")
-    assert frozen["seen"].endswith("takes connections and then says nothing")
+    assert frozen["seen"].endswith("takes connections and then sends nothing")
 
 
 def test_a_database_that_may_only_be_read_is_a_problem(postgres: DatabaseServer, tmp_path: Path) -> None:
@@ -636,7 +636,7 @@ def test_redis_is_logged_in_to(redis: RedisProcess, tmp_path: Path) -> None:
     assert "in queue.redis.url_override" in look(queue=override).of("stores", "problem")["advice"][0]
     with redis.frozen():
         frozen = look("--timeout", "0.5").of("stores", "problem")
-    assert frozen["seen"].endswith("takes connections and then says nothing")
+    assert frozen["seen"].endswith("takes connections and then sends nothing")
 
 
 def test_sentinels_and_clusters_are_logged_in_to(

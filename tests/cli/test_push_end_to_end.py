@@ -96,7 +96,7 @@ def test_what_failed_says_why_and_what_to_do(push: PushServer) -> None:
     large = json.dumps({"a": "x" * 4200})
     assert "4096" in run(push, "publish", "--channel", "pier", "--title", "x", "--data", large, code=1).stderr
     nobody = run(push, "publish", "--channel", "empty", "--title", "x", "--wait", code=1)
-    assert "Nobody was there to be notified." in nobody.stderr
+    assert "No device was there to be notified." in nobody.stderr
 
 
 def test_a_publish_for_later_is_cancelled(push: PushServer) -> None:

@@ -142,7 +142,7 @@ def test_who_came_and_went(server: ServerProcess, unique: str, said: Path) -> No
         assert "kept:        1 event of " in _run(server, "history", "state", channel, "--presence").stdout
         done = _run(server, "history", "reset", channel, "--presence", "--reason", "x", "--yes")
         assert done.stdout.startswith("Dropped 1 event of ")
-    assert _run(server, "history", "snapshot", channel).stdout == f"Nobody was on {channel}.\n"
+    assert _run(server, "history", "snapshot", channel).stdout == f"No member was on {channel}.\n"
 
 
 # ---- listening ----

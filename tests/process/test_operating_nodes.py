@@ -52,7 +52,7 @@ async def test_a_node_that_is_cut_off_is_not_ready_and_serves_its_own_clients(pa
     assert answer.headers["x-health-check"] == "ERROR"
     word, reason = answer.text.splitlines()
     assert word == "ERROR"
-    assert reason.startswith("this node does not hear itself through a broker inside the process: it delivers")
+    assert reason.startswith("pings of this node do not come back through a broker inside the process: it delivers")
     await pair.backends[0].publish("news", "tide", {"height": 3})
     await client.expect("tide", channel="news", data={"height": 3})
     assert (await pair.get(1, "/up")).text == "OK"

@@ -215,7 +215,7 @@ SITUATIONS: Final = (
         "wrong-channel",
         _wrong_channel,
         f"/dashboard/inspector?{urlencode({'app_id': SHOP.id})}",
-        ("nobody is subscribed to this channel; 1 is to prices-eu",),
+        ("no connection is subscribed to this channel; 1 is to prices-eu",),
         live=True,
     ),
     Situation(

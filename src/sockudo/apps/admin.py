@@ -112,7 +112,7 @@ def _only_new(current: App | None, new: App) -> App:
 
 def _check_version(current: App, version: str | None) -> None:
     if version is not None and version_of(current) != version:
-        raise errors.APP_CHANGED(f"App '{current.id}' was changed by somebody else meanwhile; nothing was done")
+        raise errors.APP_CHANGED(f"App '{current.id}' was changed by another client meanwhile; nothing was done")
 
 
 def _missing(app_id: str, apps: Sequence[App]) -> errors.SockudoError:

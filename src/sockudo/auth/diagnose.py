@@ -104,7 +104,7 @@ def mistaken_key(key: str, apps: Iterable[LiveApp]) -> str:
         if key == app.id:
             return f"the id of the app {app.id} in place of its key"
         if hmac.compare_digest(key.encode("utf-8", "replace"), app.record.secret.encode("utf-8", "replace")):
-            return f"the secret of the app {app.id} in place of its key: whoever can read the page has it, replace it"
+            return f"the secret of the app {app.id} in place of its key: every reader of the page has it, replace it"
         if key.strip().lower() == app.key.lower():
             return f"the key of the app {app.id}, with white space around it or in the wrong case"
         if _nearly(key, app.key):

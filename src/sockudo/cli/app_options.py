@@ -35,8 +35,10 @@ def _list(name: str, metavar: str, meaning: str) -> Any:
 _OPTIONS: Final[Mapping[str, Any]] = {
     "enable_client_messages": _switch("client-messages", "Clients may send client events."),
     "enable_user_authentication": _switch("user-authentication", "Users may sign in."),
-    "enable_watchlist_events": _switch("watchlist-events", "Users hear who is online."),
-    "enable_subscription_count": _switch("subscription-count", "Subscribers hear how many they are."),
+    "enable_watchlist_events": _switch(
+        "watchlist-events", "Users get events when others of their watchlist come and go."
+    ),
+    "enable_subscription_count": _switch("subscription-count", "Subscribers get the number of subscriptions."),
     "max_connections": _limit("--max-connections", "Connections at once; 0 = no limit."),
     "max_client_events_per_second": _limit("--max-client-events", "Client events a second and connection; 0 = any."),
     "max_backend_events_per_second": _limit("--max-backend-events", "Events a second over HTTP; 0 = any."),

@@ -33,7 +33,7 @@ async def _opened(target: Target, run: Callable[[ApiClient], Coroutine[Any, Any,
 def refuse_without_terminal(yes: bool) -> None:
     """Ends the command when it would have to ask and there is no terminal."""
     if not yes and not sys.stdin.isatty():
-        fail("Nobody is at a terminal to be asked.", ExitCode.USAGE, "Add --yes to do it without asking.")
+        fail("There is no terminal to ask at.", ExitCode.USAGE, "Add --yes to do it without asking.")
 
 
 def ask(question: str, otherwise: str) -> None:

@@ -42,7 +42,7 @@ def channels(
     if as_json:
         print_json(reply)
     elif users:
-        print_table(["user"], [[user["id"]] for user in reply["users"]], f"Nobody is on {channel}.")
+        print_table(["user"], [[user["id"]] for user in reply["users"]], f"No user is on {channel}.")
     elif channel is not None:
         print_table(["attribute", "value"], [[name, _cell(value)] for name, value in reply.items()], "")
     else:

@@ -148,7 +148,7 @@ def purge(
 ) -> None:
     """Drop messages that a channel keeps. Serials go on as before."""
     if (before_serial is not None) + (before_time is not None) + everything != 1:
-        fail("Say what to drop: --before-serial, --before-time or --all, one of them.", ExitCode.USAGE)
+        fail("Name what to drop: --before-serial, --before-time or --all, one of them.", ExitCode.USAGE)
     _check_reason(reason)
     bounds: dict[str, Any] = {"before_serial": before_serial}
     bounds["before_time_ms"] = None if before_time is None else read_moment(before_time, "--before-time")
@@ -235,7 +235,7 @@ def snapshot(
 
 def _check_presence(channel: str, presence: bool) -> None:
     if presence and not channel.startswith("presence-"):
-        fail(f"{channel} is not a presence channel: nobody comes or goes there.", ExitCode.USAGE)
+        fail(f"{channel} is not a presence channel: it has no members.", ExitCode.USAGE)
 
 
 def _check_reason(reason: str) -> None:

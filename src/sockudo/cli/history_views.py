@@ -148,7 +148,7 @@ def print_snapshot(reply: Mapping[str, Any]) -> None:
         ]
         for member in reply["members"]
     ]
-    print_table(["user", "last", "serial", "time"], rows, f"Nobody was on {printable(reply['channel'])}.")
+    print_table(["user", "last", "serial", "time"], rows, f"No member was on {printable(reply['channel'])}.")
 
 
 def _amount(counts: Mapping[str, Any], verb: str = "retained") -> str:

@@ -130,7 +130,7 @@ def _parts_needed(channels: list[str], *, has_token: bool) -> tuple[str, ...]:
 def _check_user(channels: list[str], user_id: str | None) -> None:
     for name in channels:
         if name.startswith("presence-") and user_id is None:
-            fail(f"{name} is a presence channel: say who to be.", ExitCode.USAGE, "Add --user-id ID.")
+            fail(f"{name} is a presence channel: give a user id.", ExitCode.USAGE, "Add --user-id ID.")
 
 
 def _user_info(text: str | None) -> Any:

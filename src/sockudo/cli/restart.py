@@ -53,7 +53,7 @@ def restart(
         os.kill(server.pid, RESTART_SIGNAL)
     except OSError as error:
         fail(
-            f"The server, {server}, cannot be told: {(error.strerror or 'it failed').lower()}.",
+            f"The server, {server}, is not known: {(error.strerror or 'it failed').lower()}.",
             ExitCode.REFUSED,
             "Run this as the user of the server or as root.",
         )

@@ -308,7 +308,9 @@ class NetworkMembership:
     def _be_deaf(self, now: float) -> None:
         if not self.deaf:
             self.deaf = True
-            _log.error("this node does not hear itself: it keeps what it knows of others and delivers here alone")
+            _log.error(
+                "pings of this node do not come back through the bus: it keeps its state and delivers here alone"
+            )
             self._reconnect_at = now
         if now >= self._reconnect_at:
             self._reconnect_at = now + self.timing.deaf
@@ -327,7 +329,7 @@ class NetworkMembership:
             self.deaf = False
             for peer in self._peers.values():
                 peer.heard = peer.heard_beat = now
-            _log.warning("this node hears itself again")
+            _log.warning("pings of this node come back again")
             self._resync()
         if not self.deaf and now >= self._fenced_until:
             self._well = sent

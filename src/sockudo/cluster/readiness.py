@@ -32,8 +32,8 @@ class Readiness:
         if self._membership.unheard() > self._grace():
             # Without the time that it lasts: each change of a reason is a line in the log.
             return (
-                f"this node does not hear itself through {self._through}: it delivers to its own clients alone, and "
-                "joins the others again by itself"
+                f"pings of this node do not come back through {self._through}: it delivers to its own clients only, "
+                "and joins the others again by itself"
             )
         return self._apart or None
 

@@ -84,9 +84,9 @@ APP_FIELDS: Mapping[str, AppField] = {
         "Clients may sign in; a connection that authorizes nothing is closed"
     ),
     "policy.features.enable_watchlist_events": AppField(
-        "Signed-in users hear when those on their watchlist come and go"
+        "Signed-in users get events when users on their watchlist come and go"
     ),
-    "policy.features.enable_subscription_count": AppField("Subscribers hear how many they are"),
+    "policy.features.enable_subscription_count": AppField("Subscribers get the number of subscriptions"),
     "policy.features.enable_subscription_error": AppField("A refused subscribe is answered on the channel as well"),
     "policy.channels.allowed_origins": AppField("Origin patterns of pages that may connect; none = every page"),
     "policy.channels.annotations_enabled": AppField("Kept; no effect in this version"),
@@ -112,7 +112,7 @@ APP_FIELDS: Mapping[str, AppField] = {
     "policy.channels.channel_namespaces.allow_presence_for_client": AppField("Protocol V2 only; false denies"),
     **_history("policy.channels.channel_namespaces.history", _WIDER),
     **_presence_history("policy.channels.channel_namespaces.presence_history", _WIDER),
-    "policy.webhooks": AppField("Endpoints that are told what happens; see Webhooks in `docs/webhooks.md`"),
+    "policy.webhooks": AppField("Endpoints that get events; see Webhooks in `docs/webhooks.md`"),
     "policy.idempotency.enabled": AppField(f"Idempotency keys are honoured; null = {_SERVERS}"),
     "policy.idempotency.ttl_seconds": AppField(f"How long a key is remembered, in seconds; null = {_SERVERS}", low=1),
     "policy.connection_recovery.enabled": AppField(f"Channels keep their last messages; null = {_SERVERS}"),

@@ -257,7 +257,7 @@ def _check_push(draft: Draft) -> None:
         )
     if _value(draft, "push.webpush.allow_local_endpoints") and not is_loopback(_value(draft, "host")):
         draft.warnings.append(
-            "push.webpush.allow_local_endpoints lets whoever registers a device have this server call private addresses"
+            "push.webpush.allow_local_endpoints: who registers a device can make this server call private addresses"
         )
 
 

@@ -143,7 +143,7 @@ class Settings(msgspec.Struct, frozen=True):
     drain_window: Annotated[
         int,
         Key(
-            "Time over which a worker that is replaced says goodbye to its clients",
+            "Time over which a worker that is replaced closes its connections",
             env="SOCKUDO_DRAIN_WINDOW",
             unit="s",
             reload=True,

@@ -54,7 +54,7 @@ NO_EFFECT: Mapping[str, str] = {
     "adapter.nats.discovery_idle_wait_ms": _NODES_BEAT,
     "adapter.nats.discovery_max_wait_ms": _NODES_BEAT,
     "adapter.nats.max_reconnects": "a node that has lost its connection tries again for as long as it runs",
-    "adapter.nats.no_echo": "nodes hear themselves: what does not come back shows that they are cut off",
+    "adapter.nats.no_echo": "nodes ping themselves through the bus, to see that they are not cut off",
     "adapter.nats.nodes_number": _NODES_BEAT,
     "adapter.nats.presence_sync_chunk_size": "presence is sent in parts of one size",
     "adapter.nats.subscription_capacity": _NATS_QUEUES,

@@ -37,7 +37,7 @@ def _capacity(board: Board) -> Iterator[Concern]:
     if (reason := board.readiness.reason) is not None:
         yield Concern("bad", f"This node is not ready: {reason}.", "/dashboard/nodes")
     if not any(app.enabled for app in board.apps.all()):
-        yield Concern("bad", "No app is enabled: nobody can connect.", "/dashboard/apps")
+        yield Concern("bad", "No app is enabled: no client can connect.", "/dashboard/apps")
     connections = board.gateway.hub.connection_count()
     yield from _near("connections", connections, board.settings.max_connections, "the server's")
     yield from _descriptors(open_descriptors() or 0, descriptor_limit() or 0)

@@ -26,7 +26,7 @@ Ask = Callable[[Mapping[str, str]], Awaitable[Answer]]
 
 _ONE_MORE: Final = (
     "Let the proxy add the address at the end of X-Forwarded-For (nginx: $proxy_add_x_forwarded_for), set trust_hops "
-    "to the number of proxies that are yours, and let nobody past them reach the port."
+    "to the number of proxies that are yours, and let no other address reach the port."
 )
 _TOO_FEW: Final = (
     "Set {setting} to the number of proxies in front that add to X-Forwarded-For: 1 for one proxy, 2 for a CDN and a "

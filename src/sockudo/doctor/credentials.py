@@ -68,7 +68,7 @@ def judge_refusal(error: ApiError, app_id: str, key: str) -> Finding:
         return warning(
             f"too many requests from this address: {error.text.rstrip('.')}.{again}",
             "Wait, or raise the setting that the text names (rate_limiter.api_rate_limit.max_requests is "
-            "RATE_LIMITER_API_MAX_REQUESTS); behind a proxy, see that trust_hops tells clients apart.",
+            "RATE_LIMITER_API_MAX_REQUESTS); behind a proxy, correct trust_hops, or all clients share one address.",
             row="rate_limited",
         )
     text = _SAID.get(slug)

@@ -38,7 +38,7 @@ async def check_loop(deployment: Deployment) -> Sequence[Finding]:
         text = ""
     last, ever = _number(text, "event_loop_lag_ms"), _number(text, "event_loop_lag_max_ms")
     if last is None or ever is None:
-        return [not_checked("the metrics tell of the event loop, and they cannot be read from here")]
+        return [not_checked("the delay of the event loop is in the metrics, and they cannot be read from here")]
     here = deployment.process() is not None
     return [
         judge(last, ever, int(_number(text, "event_loop_stalls_total") or 0), pressure_of(_PRESSURE) if here else None)

@@ -18,7 +18,7 @@ from sockudo.storage.occupants import Occupant
 __all__ = ["judge_folder", "judge_occupants", "occupied"]
 
 _APART: Final = (
-    "Clients of one server do not hear what is published at the other. Give each a folder or a database of its own, "
+    "Clients of one server do not get what is published at the other. Give each a folder or a database of its own, "
     "unless this is meant."
 )
 

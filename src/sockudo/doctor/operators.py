@@ -139,7 +139,7 @@ def judge_binding(address: str, mode: str) -> Finding:
     if address in _EVERYWHERE:
         text = f"metrics listen on {address or 'every address'}"
         if mode == "production":
-            return warning(f"{text}: whoever reaches the port reads them", _CLOSE)
+            return warning(f"{text}: everyone who reaches the port reads them", _CLOSE)
         return ok(f"{text}, in mode '{mode}'")
     return ok(f"metrics listen on {address} alone{'' if _is_public(address) else ', which is not public'}")
 
@@ -162,8 +162,8 @@ async def _outside_metrics(deployment: Deployment) -> Finding:
     finally:
         await http.close()
     if answer.status == 200:
-        return problem(f"metrics on port {port} are told to who comes from here", _CLOSE)
-    return ok(f"port {port} is open, but tells no metrics to who comes from here ({answer.status})")
+        return problem(f"metrics on port {port} are readable from this address", _CLOSE)
+    return ok(f"port {port} is open, but shows no metrics to this address ({answer.status})")
 
 
 async def _outside_usage(deployment: Deployment) -> Finding:
@@ -172,5 +172,5 @@ async def _outside_usage(deployment: Deployment) -> Finding:
     except UnreachableError:
         return not_checked("/usage is not reached")
     if answer.status == 200 and b"memory" in answer.body:
-        return warning("/usage and /stats are told to who comes from here", _OPERATORS_ONLY)
-    return ok("/usage is not told to who comes from here")
+        return warning("/usage and /stats answer to this address", _OPERATORS_ONLY)
+    return ok("/usage does not answer to this address")

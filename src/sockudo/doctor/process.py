@@ -60,7 +60,7 @@ def judge(limit: int, in_use: int | None, wanted: int, source: str) -> Finding:
         return problem(
             f"{text}: room for about {room:,} connections, and max_connections is {wanted:,}",
             RAISE,
-            f"Or lower max_connections below {room:,}, so that clients are told 4100 or 4004.",
+            f"Or lower max_connections below {room:,}, so that clients are refused with 4100 or 4004.",
             **facts,
         )
     if share >= _FILLING:

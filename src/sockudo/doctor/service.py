@@ -137,8 +137,7 @@ async def check_version(deployment: Deployment) -> Sequence[Finding]:
     if process is None:
         return [
             not_checked(
-                "a server tells its version to operators alone, and none runs here that may be looked at; this is "
-                f"{__version__}"
+                f"a server shows its version to operators only, and no such server runs here; this is {__version__}"
             )
         ]
     installed = _installed(process)

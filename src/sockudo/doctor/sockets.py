@@ -74,7 +74,7 @@ async def check_websocket(deployment: Deployment) -> Sequence[Finding]:
     error = deployment.refusal
     if isinstance(error, ClosedError):
         if deployment.credentials is None and error.code == errors.UNKNOWN_APP.ws:
-            return [ok("the upgrade comes through, and the server refuses an app that nobody has")]
+            return [ok("the upgrade comes through, and the server refuses an unknown app")]
         return [judge_refusal(error)]
     if isinstance(error, ApiError):
         return [_no_upgrade(error)]

@@ -85,7 +85,7 @@ def judge_file(file: SqliteFile, user: int | None) -> Finding:
     if user is not None and not _may_write(file, user):
         return problem(
             f"{file.path} cannot be written by the server's user ({user})",
-            f"chown {user} {file.path}; chmod 600 {file.path}: a command that somebody else ran may have made it.",
+            f"chown {user} {file.path}; chmod 600 {file.path}: a command run by another user may have made it.",
             **facts,
         )
     if file.mode & 0o077:

@@ -158,7 +158,7 @@ def judge_login(server: Server, refusal: str | None) -> Finding:
         return ok(f"{server.place} lets the server in and answers")
     if refusal == _IN_TIME:
         return problem(
-            f"{server.place} takes connections and then says nothing",
+            f"{server.place} takes connections and then sends nothing",
             "It hangs, is overloaded, or is another service: see its log and its load. The server waits for it too.",
         )
     if refusal == READ_ONLY:

@@ -177,7 +177,7 @@ class SendRing:
             refused = self.write(array("i", [some, -1, some]), data)
             taken = [size for _, size in refused]
             if [position for position, _ in refused] != [0, 1, 2] or not 0 < taken[0] < len(data) or any(taken[1:]):
-                raise NoRingError("the kernel does not tell how much a socket has taken")
+                raise NoRingError("the kernel does not report how much a socket has taken")
             arrived = b"".join(iter(lambda: _read(reader), b""))
             if self.write(array("i", [few, some]), b"x") or _read(listener) != b"x" or arrived != data[: taken[0]]:
                 raise NoRingError("the kernel does not send what it says")

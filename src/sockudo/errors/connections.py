@@ -127,7 +127,7 @@ FORCE_RECONNECT = row(
 )
 CONNECTION_CUT = row(
     "connection_cut",
-    "The connection ended without a close frame; no server sends this code, browsers and libraries say it themselves.",
+    "The connection ended without a close frame; no server sends this code, browsers and libraries report it.",
     ws=1006,
     closes=True,
     retry=True,
@@ -310,7 +310,7 @@ CLIENT_EVENT_CHANNEL = row(
     "Client events are for private and presence channels alone.",
     ws=4301,
     causes=(
-        "a public channel: who may send there is known of nobody",
+        "a public channel, where senders are not authenticated",
         "an encrypted or a cache channel, a pattern or a [meta] channel",
     ),
     remedy="Use a channel whose name begins with private- or presence-, and subscribe to it before sending.",

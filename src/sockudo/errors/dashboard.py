@@ -38,8 +38,8 @@ LOGIN_LIMITED = row(
     "The password of the dashboard was tried too often.",
     http=429,
     retry=True,
-    causes=("a program that uses an old password", "somebody who guesses"),
-    remedy="Wait for Retry-After seconds; behind a proxy, set dashboard.trust_hops so that clients are told apart.",
+    causes=("a program that uses an old password", "an attempt to guess the password"),
+    remedy="Wait for Retry-After seconds; behind a proxy, set dashboard.trust_hops, or all share one address.",
 )
 CROSS_SITE = row(
     "cross_site",

@@ -251,7 +251,7 @@ PUBLISH_NOT_FOUND = row(
 )
 NO_RECIPIENTS = row(
     "no_recipients",
-    "Nobody was there to be notified.",
+    "No device was there to be notified.",
     causes=("no device is subscribed to the channel", "the client has no device", "the device was deleted meanwhile"),
     remedy="Look whom the target names: GET /apps/ID/push/channelSubscriptions?channel=NAME, or the client's devices.",
 )

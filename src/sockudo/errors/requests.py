@@ -133,7 +133,7 @@ APP_EXISTS = row(
     "app_exists",
     "Another app has the id that the new one was to get.",
     http=409,
-    causes=("the app was added before", "somebody else added one with this id at the same time"),
+    causes=("the app was added before", "another client added one with this id at the same time"),
     remedy="Choose another id, leave it out to have one made, or change the app that is there.",
 )
 APP_KEY_TAKEN = row(
@@ -145,7 +145,7 @@ APP_KEY_TAKEN = row(
 )
 APP_CHANGED = row(
     "app_changed",
-    "The app was changed by somebody else since it was read.",
+    "The app was changed by another client since it was read.",
     http=412,
     causes=("two operators at work on one app", "a page or a reply that is older than the last change"),
     remedy="Read the app again, see what changed, and make the change once more.",

@@ -143,7 +143,7 @@ IDLE_TIMEOUT = row(
     closes=True,
     causes=(
         "nothing came from the client for websocket.idle_timeout seconds, not even an answer to a ping",
-        "native pings are off (websocket.ping_interval), and the client has nothing to say",
+        "native pings are off (websocket.ping_interval), and the client sends nothing",
     ),
     remedy="Clients come back by themselves. Where it happens again and again, have the client answer WebSocket pings, "
     "keep native pings on, or raise websocket.idle_timeout.",
@@ -197,7 +197,7 @@ STREAM_OWNER_UNAVAILABLE = row(
     causes=(
         "a node has died or stands still, and the others do not know it yet",
         "what joins the nodes is away or slow",
-        "this node cannot hear itself, so that the others may hold it dead",
+        "pings of this node do not come back through the bus, so that the others may take it for dead",
     ),
     remedy="Try again after Retry-After seconds, with an idempotency key: the message may have been published. "
     "A history makes the channel independent of single nodes.",

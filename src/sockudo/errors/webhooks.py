@@ -138,7 +138,7 @@ WEBHOOK_ADDRESS_REFUSED = row(
     "The webhook's url leads to a private address, and these are not called.",
     code="address_refused",
     causes=("an endpoint on this machine or in its own network",),
-    remedy="Set webhooks.allow_private_addresses (WEBHOOK_ALLOW_PRIVATE_ADDRESSES) if whoever edits apps may call it.",
+    remedy="Set webhooks.allow_private_addresses (WEBHOOK_ALLOW_PRIVATE_ADDRESSES) if editors of apps may call it.",
 )
 WEBHOOK_CONNECTION_REFUSED = row(
     "webhook_connection_refused",

@@ -21,9 +21,9 @@ def similar_channel(state: AppState, channel: str) -> str:
     """
     name = similar_name(state, channel)
     if name is None:
-        return "nobody is subscribed to this channel"
+        return "no connection is subscribed to this channel"
     count = state.subscription_count(name)
-    return f"nobody is subscribed to this channel; {count} {'is' if count == 1 else 'are'} to {name}"
+    return f"no connection is subscribed to this channel; {count} {'is' if count == 1 else 'are'} to {name}"
 
 
 def similar_name(state: AppState, channel: str) -> str | None:

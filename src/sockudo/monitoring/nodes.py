@@ -50,7 +50,7 @@ def _of_membership(bus: NetworkBus) -> Iterator[Numbers]:
     members = bus.membership
     for name, text, value in (
         ("nodes_live", "Nodes that this one sees alive, itself included", float(len(members.live()))),
-        ("node_deaf", "1 while the node does not hear itself", float(members.deaf)),
+        ("node_deaf", "1 while the node's pings do not come back through the bus", float(members.deaf)),
         ("node_fenced", "1 while others may hold the node dead", float(members.fenced())),
         ("node_round_trip_ms", "How long the node's last message to itself took", members.round_trip * 1000),
         ("node_beat_age_ms", "Since the last beat of the node that was silent for longest", _oldest(bus) * 1000),

@@ -278,13 +278,13 @@ _TRAFFIC = (
     ("ephemeral_messages_total", "Messages published to be kept nowhere", "ephemeral"),
     ("event_filter_suppressed_total", "Deliveries that a subscription's filter held back", "filtered"),
     ("echo_suppressed_total", "Client events that their sender did not want back", "echoes_suppressed"),
-    ("delta_sync_errors_total", "Clients that said they had lost the base of a difference", "delta_sync_errors"),
+    ("delta_sync_errors_total", "Clients that reported the loss of the base of a difference", "delta_sync_errors"),
 )
 
 _DELTAS = (
     ("delta_compression_full_messages_total", "Messages delivered whole where differences are wanted", "whole"),
     ("delta_compression_delta_messages_total", "Messages delivered as differences", "differences"),
-    ("delta_compression_bandwidth_original_bytes", "Bytes of both, had all been whole", "original_bytes"),
+    ("delta_compression_bandwidth_original_bytes", "Bytes of both if all were sent whole", "original_bytes"),
     ("delta_compression_bandwidth_saved_bytes", "Bytes that differences were less", "saved_bytes"),
 )
 

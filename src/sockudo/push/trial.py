@@ -94,7 +94,7 @@ async def try_out(push: Push, app_id: str, wanted: TrialRequest) -> Trial:
     errors.PUSH_PAYLOAD_TOO_LARGE; a refusal of the provider is an answer.
     """
     if (wanted.device_id is None) == (wanted.recipient is None):
-        raise errors.INVALID_INPUT("Say to whom: deviceId or recipient, one of them")
+        raise errors.INVALID_INPUT("Name the target: deviceId or recipient, one of them")
     check_payload(wanted.payload)
     recipient = await _recipient(push, app_id, wanted)
     name = ROUTE_NAMES[wanted.provider]

@@ -28,7 +28,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
     metrics_port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the Prometheus metrics.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Where whatever must last is kept.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the files that the server keeps.")
+    ] = None,
     workers: Annotated[
         str | None,
         typer.Option(metavar="N", help="Processes that share the port, one for each core that is to be used; or auto."),

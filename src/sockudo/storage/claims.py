@@ -137,4 +137,4 @@ def _way_out(held: Held) -> str:
 
 
 def _shared_with(held: Held) -> str:
-    return f"another server ({held.who}) uses it as well: clients of one do not hear what is published at the other"
+    return f"another server ({held.who}) uses it as well: clients of one do not get what is published at the other"

@@ -186,8 +186,8 @@ def _is_node(held: Held) -> bool:
 
 def _refusal(place: JoinedPlace, held: Held) -> errors.SockudoError:
     return errors.SERVICE_UNAVAILABLE(
-        f"Same store, not joined: {held.who} uses {place.name} and is not among the nodes that this server hears. "
-        "Clients of one would not hear what is published at the other. Give both the same settings under adapter, or "
+        f"Same store, not joined: {held.who} uses {place.name} and is not joined with this server. "
+        "Clients of one would not get what is published at the other. Give both the same settings under adapter, or "
         "this one a place of its own; --shared-stores (instance.shared_stores = true) starts this one all the same."
     )
 

@@ -121,7 +121,7 @@ class MockPushProvider:
         """What a Web Push request says, read with the keys of the browser that it went to. Raises ValueError."""
         keys = self._browsers.get(request.token)
         if keys is None:
-            raise ValueError("nobody knows the keys of that browser")
+            raise ValueError("the keys of that browser are unknown")
         return keys.read(request.body)
 
     def metrics(self) -> str:

@@ -38,7 +38,7 @@ _BY_STATUS: Final = {
     422: "The endpoint does not accept what the request holds; its log says more.",
     429: "The endpoint wants fewer requests: raise webhooks.batching.duration, or its own limit.",
     502: "A proxy answers in the endpoint's place: is the endpoint running behind it?",
-    503: "The endpoint, or a proxy in its place, says that it cannot now: is it running?",
+    503: "The endpoint, or a proxy in its place, reports that it is unavailable: is it running?",
     504: "A proxy waited for the endpoint in vain: answer first and work afterwards.",
 }
 

@@ -159,7 +159,7 @@ async def _endpoints(deployment: Deployment, app_id: str) -> tuple[list[Endpoint
     hidden = [each for each in known if _HIDDEN in each["url"] or each["headers"]]
     entries = [{"url": each["url"], "event_types": each["events"]} for each in known if each not in hidden]
     return list(app_endpoints(app_id, entries, Retry(), longest).endpoints), [
-        not_checked(f"{each['url']} has secret parts, which the server does not tell: give --config on its machine")
+        not_checked(f"{each['url']} has secret parts, which the server does not show: give --config on its machine")
         for each in hidden
     ]
 
@@ -202,7 +202,7 @@ def judge_trial(trial: Tried) -> Finding:
         return problem(f"{trial.url} answers {signed.status} to a signed event", advice, **facts)
     if forged is not None and forged.delivered:
         return warning(
-            f"{trial.url} takes an event with a wrong signature: anybody can send it what he likes",
+            f"{trial.url} takes an event with a wrong signature: everyone can send it forged events",
             "Verify X-Pusher-Signature over the raw body with the app's secret (docs/webhooks.md), and answer 401.",
             **facts,
         )

@@ -62,7 +62,7 @@ class Replay(msgspec.Struct):
     def check(self) -> None:
         """Raises errors.INVALID_INPUT for a body that cannot be meant."""
         if (self.ids is not None) + (self.endpoint is not None) + self.all != 1:
-            raise errors.INVALID_INPUT("Say what to replay: ids, endpoint or all, one of them")
+            raise errors.INVALID_INPUT("Name what to replay: ids, endpoint or all, one of them")
         if self.ids is not None and not 1 <= len(self.ids) <= MAX_IDS:
             raise errors.INVALID_INPUT(f"ids must hold 1 to {MAX_IDS} ids of deliveries, got {len(self.ids)}")
 

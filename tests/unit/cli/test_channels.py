@@ -49,7 +49,7 @@ def test_members(run: Any, api: Any) -> None:
     api.replies["users"] = ["crew-8", "crew-9"]
     assert "crew-9" in run("channels", "presence-crew", "--users").stdout
     api.replies["users"] = []
-    assert run("channels", "presence-crew", "--users").stdout == "Nobody is on presence-crew.\n"
+    assert run("channels", "presence-crew", "--users").stdout == "No user is on presence-crew.\n"
 
 
 @pytest.mark.parametrize(

@@ -195,14 +195,14 @@ def test_who_came_and_went(run: Any, api: Any) -> None:
         (("state", "harbor", "--presence"), "harbor is not a presence channel"),
         (("reset", "harbor", "--presence", "--reason", "x", "--yes"), "harbor is not a presence channel"),
         (("snapshot", "harbor"), "harbor is not a presence channel"),
-        (("purge", "harbor", "--reason", "x", "--yes"), "Say what to drop"),
+        (("purge", "harbor", "--reason", "x", "--yes"), "Name what to drop"),
         (("purge", "harbor", "--all", "--before-serial", "3", "--reason", "x", "--yes"), "one of them"),
         (("purge", "harbor", "--all", "--yes"), "--reason"),
         (("purge", "harbor", "--all", "--reason", " ", "--yes"), "--reason is empty."),
         (("reset", "harbor", "--yes"), "--reason"),
         (("reset", "harbor", "--reason", "", "--yes"), "--reason is empty."),
-        (("purge", "harbor", "--all", "--reason", "x"), "Nobody is at a terminal to be asked."),
-        (("reset", "harbor", "--reason", "x"), "Nobody is at a terminal to be asked."),
+        (("purge", "harbor", "--all", "--reason", "x"), "There is no terminal to ask at."),
+        (("reset", "harbor", "--reason", "x"), "There is no terminal to ask at."),
     ],
 )
 def test_usage(run: Any, api: Any, arguments: tuple[str, ...], said: str) -> None:
@@ -325,4 +325,4 @@ def test_who_was_there(run: Any, api: Any) -> None:
     assert "may be missing" in result.stderr
     api.replies["presence_snapshot"] = {**reply, "members": [], "continuity": {"truncated_by_retention": False}}
     empty = run("history", "snapshot", "presence-crew")
-    assert (empty.stdout, empty.stderr) == ("Nobody was on presence-crew.\n", "")
+    assert (empty.stdout, empty.stderr) == ("No member was on presence-crew.\n", "")

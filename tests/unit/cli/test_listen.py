@@ -97,7 +97,7 @@ def test_too_few_events_in_time_have_an_exit_code_of_their_own(run: Any, listene
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("presence-crew",), "say who to be"),
+        (("presence-crew",), "give a user id"),
         (("presence-crew", "--user-id", "8", "--user-info", "{"), "--user-info is not JSON"),
         (("harbor", "--count", "0"), "--count"),
         ((), "CHANNEL"),

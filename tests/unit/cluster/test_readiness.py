@@ -49,7 +49,7 @@ async def test_a_deaf_node_is_not_ready_until_it_is_heard_and_no_longer_fenced()
     assert node.reasons(9)[-3:] == [False] * 3
     with pytest.raises(errors.SockudoError) as caught:
         await node.readiness.check()
-    assert caught.value.text.startswith("this node does not hear itself through redis at db-1:6379: it delivers")
+    assert caught.value.text.startswith("pings of this node do not come back through redis at db-1:6379: it delivers")
     node.hears = True
     healing = node.reasons(10)
     assert healing[:4] == [False] * 4, "others may hold it dead, and say so within two beats"

@@ -143,7 +143,7 @@ def test_numbers_of_retries(problems: Problems) -> None:
 
 def test_local_endpoints_are_told_where_others_can_reach_the_server(loaded: Load) -> None:
     (told,) = loaded(env={"PUSH_ALLOW_LOCAL_WEB_PUSH_ENDPOINTS": "1"}).warnings
-    assert told.startswith("push.webpush.allow_local_endpoints lets whoever")
+    assert told.startswith("push.webpush.allow_local_endpoints: who registers")
     assert loaded(env={"PUSH_ALLOW_LOCAL_WEB_PUSH_ENDPOINTS": "1", "HOST": "127.0.0.1"}).warnings == ()
 
 

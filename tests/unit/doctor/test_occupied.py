@@ -33,7 +33,7 @@ def test_several_servers_are_named_with_what_that_costs() -> None:
         found = judge_occupants("database.postgres", [FIRST, SECOND], shared=shared)
         assert found.state == "warning"
         assert found.seen == f"2 servers use database.postgres: {FIRST}; {SECOND}"
-        assert "do not hear what is published at the other" in found.advice[0]
+        assert "do not get what is published at the other" in found.advice[0]
 
 
 def test_joined_nodes_may_share_a_database_and_those_of_two_clusters_may_not() -> None:

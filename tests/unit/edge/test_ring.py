@@ -129,7 +129,7 @@ def test_a_kernel_that_does_not_tell_of_a_part_is_not_trusted(monkeypatch: pytes
     # Without it a part counts as success, of which the kernel says nothing.
     monkeypatch.setattr(module, "_FLAGS", module._FLAGS & ~socket.MSG_WAITALL)
     before = os.listdir("/proc/self/fd")
-    with pytest.raises(NoRingError, match="does not tell how much"):
+    with pytest.raises(NoRingError, match="does not report how much"):
         SendRing(FEW)
     assert os.listdir("/proc/self/fd") == before
 

@@ -254,5 +254,5 @@ def test_a_message_that_nobody_hears_says_which_channel_may_be_meant(node: Node,
     say(node, said)
     say(node, "quite-another")
     one, other = taken(watcher)
-    assert (one.recipients, one.cause) == (0, f"nobody is subscribed to this channel; 1 is to {meant}")
-    assert other.cause == "nobody is subscribed to this channel"
+    assert (one.recipients, one.cause) == (0, f"no connection is subscribed to this channel; 1 is to {meant}")
+    assert other.cause == "no connection is subscribed to this channel"

@@ -111,7 +111,7 @@ async def test_one_that_lives_and_does_not_appear_ends_the_start_with_its_name()
     assert text.startswith(
         "Same store, not joined: pid 7 on other, since 1970-01-01 00:00:00 UTC, joined with others by "
     )
-    assert "redis at db-1 uses the database and is not among the nodes that this server hears." in text
+    assert "redis at db-1 uses the database and is not joined with this server." in text
     assert "the same settings under adapter" in text
     assert "--shared-stores (instance.shared_stores = true)" in text
     assert world.now == JOIN_SECONDS

@@ -288,7 +288,7 @@ async def test_a_delivery_has_its_body_as_it_was_sent_and_its_attempts(site: Sit
         "status": 503,
         "problem": None,
         "snippet": "busy",
-        "advice": "The endpoint, or a proxy in its place, says that it cannot now: is it running?",
+        "advice": "The endpoint, or a proxy in its place, reports that it is unavailable: is it running?",
     }
     assert (second["number"], second["status"], second["advice"]) == (2, 204, None)
     assert (whole["state"], whole["attempt_count"], whole["settled_at_ms"]) == ("delivered", 2, began_ms + 2000)

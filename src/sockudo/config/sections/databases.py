@@ -88,7 +88,7 @@ class AdapterPostgres(msgspec.Struct, frozen=True):
     mode: Annotated[
         str,
         Key(
-            "How nodes hear of each other: `notify` by notifications, `poll` from a table, for poolers that change "
+            "How nodes are joined: `notify` by notifications, `poll` from a table, for poolers that change "
             "connections between transactions; `auto` tries whether notifications arrive",
             env="ADAPTER_POSTGRES_MODE",
             choices=("auto", "notify", "poll"),

@@ -81,9 +81,9 @@ class DeltaCompression(msgspec.Struct, frozen=True):
     """Messages sent as the difference from the one before, to protocol V2 clients that ask for it."""
 
     enabled: Annotated[bool, Key("Clients may ask for differences")] = True
-    algorithm: Annotated[str, Key("How differences are made where nobody chose", choices=("fossil", "xdelta3"))] = (
-        "fossil"
-    )
+    algorithm: Annotated[
+        str, Key("How differences are made where no algorithm was chosen", choices=("fossil", "xdelta3"))
+    ] = "fossil"
     full_message_interval: Annotated[
         int, Key("Differences in a row before a whole message; 0 = whole messages only")
     ] = 10

@@ -81,7 +81,7 @@ class Cluster(msgspec.Struct, frozen=True):
     up_grace: Annotated[
         int,
         Key(
-            "A node that does not hear the others stays ready (`/up`) for so long",
+            "A node that gets nothing from the others stays ready (`/up`) for this time",
             env="SOCKUDO_CLUSTER_UP_GRACE",
             unit="s",
             high=86_400,

@@ -84,7 +84,7 @@ class AdapterNats(msgspec.Struct, frozen=True):
     ] = 5000
     request_timeout_ms: Annotated[
         int,
-        Key("A server that says nothing for longer is given up", env="NATS_REQUEST_TIMEOUT_MS", unit="ms", low=100),
+        Key("A server that sends nothing for longer is given up", env="NATS_REQUEST_TIMEOUT_MS", unit="ms", low=100),
     ] = 5000
     tls: NatsTls = NatsTls()
 

@@ -215,7 +215,7 @@ class Push(msgspec.Struct, frozen=True):
     repair_interval_secs: Annotated[
         int,
         Key(
-            "How often publishes that nobody plans are looked for; 0 = never", env="PUSH_REPAIR_INTERVAL_SECS", unit="s"
+            "How often publishes without a planner are looked for; 0 = never", env="PUSH_REPAIR_INTERVAL_SECS", unit="s"
         ),
     ] = 30
     repair_min_age_secs: Annotated[

@@ -101,7 +101,7 @@ class PushWebpush(_Hidden, frozen=True):
     vapid_contact: Annotated[
         str,
         Key(
-            "Address at which the services reach whoever runs this server",
+            "Address at which the push services reach the operator of this server",
             env="VAPID_CONTACT PUSH_VAPID_CONTACT PUSH_WEBPUSH_VAPID_CONTACT",
         ),
     ] = "mailto:sockudo-webpush@example.com"

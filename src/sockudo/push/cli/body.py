@@ -26,7 +26,7 @@ def targets_of(
         *({"type": "device", "deviceId": name} for name in devices or ()),
     ]
     if not found:
-        fail("Say whom to notify: --channel, --client or --device.", ExitCode.USAGE)
+        fail("Name the target: --channel, --client or --device.", ExitCode.USAGE)
     return found
 
 

@@ -118,7 +118,7 @@ def remove(
 ) -> None:
     """Remove a device and its subscriptions: it gets nothing any more until it is registered again."""
     if (device_id is None) == (client is None):
-        fail("Say what to remove: a device's id or --client, one of them.", ExitCode.USAGE)
+        fail("Name what to remove: a device's id or --client, one of them.", ExitCode.USAGE)
     refuse_without_terminal(yes)
     what = f"device {device_id}" if client is None else f"all devices of client {client}"
     target = server.resolve()

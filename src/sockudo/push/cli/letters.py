@@ -77,7 +77,7 @@ def replay(
 ) -> None:
     """Send dead letters again, as they were; they stay in the list."""
     if bool(ids) == everything:
-        fail("Say what to send again: ids or --all, one of them.", ExitCode.USAGE)
+        fail("Name what to send again: ids or --all, one of them.", ExitCode.USAGE)
     if provider is not None and not everything:
         fail("--provider goes with --all.", ExitCode.USAGE)
     only = None if provider is None else checked_provider(provider)

@@ -106,7 +106,7 @@ def publish(
         "expiresAtMs": moment_of(expires, "--expires"),
     }
     if not whole["payload"] and not whole["providerOverrides"]:
-        fail("There is nothing to say: give --title, --body, --template, --data or --override.", ExitCode.USAGE)
+        fail("The notification is empty: give --title, --body, --template, --data or --override.", ExitCode.USAGE)
     request = {name: value for name, value in whole.items() if value is not None}
 
     async def run(push: PushApi) -> None:
@@ -130,7 +130,7 @@ def _print_accepted(reply: dict[str, Any], not_before: int | None) -> None:
         if late and not_before is not None:
             note(f"{local_time(not_before)} is past: it is sent at once.")
         if not count:
-            note("Nobody is there to get it now: look at `sockudo push devices`.")
+            note("No device is there to get it now: look at `sockudo push devices`.")
     else:
         typer.echo(f"Published before under this id, and {reply['status']}: {name}")
     note(f"`sockudo push status {name}` says what becomes of it.")

@@ -55,7 +55,7 @@ def try_provider(
     """Send one notification past the queue, say what the provider answered and what to do. No device is removed."""
     name = checked_provider(provider)
     if (device is None) == (token is None):
-        fail("Say to whom: --device or --token, one of them.", ExitCode.USAGE)
+        fail("Name the target: --device or --token, one of them.", ExitCode.USAGE)
     request: dict[str, Any] = {"provider": name, "payload": {"title": title, "body": body}}
     if device is not None:
         request["deviceId"] = device

@@ -78,7 +78,7 @@ def print_status(status: Mapping[str, Any]) -> None:
     if status.get("errorReason"):
         rows["reason"] = status["errorReason"]
     if status.get("missing"):
-        rows["reached nobody"] = _shortened(status["missing"])
+        rows["reached no device"] = _shortened(status["missing"])
     print_rows(rows)
     failures = status.get("failures", ())
     if failures:

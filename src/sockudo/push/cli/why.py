@@ -106,7 +106,7 @@ def _print_finding(finding: Mapping[str, Any]) -> None:
 def _print_refused(refused: Sequence[Mapping[str, Any]]) -> None:
     """What never became a publish: of everybody's, since the server cannot tell whom it was for."""
     typer.echo()
-    typer.echo("Publishes of this app that the server refused lately, whoever they were for:")
+    typer.echo("Publishes of this app that the server refused lately, for any target:")
     for each in refused:
         times = "once" if each["count"] == 1 else f"{each['count']:,} times"
         typer.echo(f"  {each['code']}, {times}, last at {local_time(each['lastAtMs'])}: {printable(each['text'])}")

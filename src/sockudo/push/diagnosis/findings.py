@@ -147,7 +147,9 @@ def _of_status(status: PublishStatus, lacking: Sequence[Mapping[str, str]], now_
         more = len(status.missing) - _MOST_NAMED
         names += f" and {more:,} more" if more > 0 else ""
         kind: Literal["bad", "warn"] = "bad" if status.state == "failed" else "warn"
-        yield Finding(kind, f"Nobody was there to be notified behind {names}.", errors.NO_RECIPIENTS, publish_id=name)
+        yield Finding(
+            kind, f"No device was there to be notified behind {names}.", errors.NO_RECIPIENTS, publish_id=name
+        )
     yield from _of_ends(status)
     if status.state == "cancelled":
         yield Finding("bad", "It was cancelled before it was sent.", remedy=CANCELLED_REMEDY, publish_id=name)

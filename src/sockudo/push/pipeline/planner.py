@@ -81,7 +81,7 @@ class _Steps(Worker):
             if outage or lease.attempt < _MOST_ATTEMPTS or not isinstance(body, PublishLog | ShardJob | Planned):
                 raise
             _log.exception("a push publish cannot be planned", app_id=body.app_id, publish_id=body.publish_id)
-            text = f"planning failed {lease.attempt} times, by a defect of the server that its log tells of"
+            text = f"planning failed {lease.attempt} times, by a defect of the server that is in its log"
             await self._fail(lease, body.app_id, body.publish_id, errors.INTERNAL_ERROR(text))
 
     async def _take(self, lease: Lease) -> None:

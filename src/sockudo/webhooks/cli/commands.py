@@ -170,7 +170,7 @@ def replay(
 ) -> None:
     """Send deliveries again, with the same ids and bodies, after everything that waits now."""
     if bool(ids) + (endpoint is not None) + everything != 1:
-        fail("Say what to send again: ids, --endpoint or --all, one of them.", ExitCode.USAGE)
+        fail("Name what to send again: ids, --endpoint or --all, one of them.", ExitCode.USAGE)
 
     async def run(api: ApiClient) -> None:
         if not yes:

@@ -172,7 +172,7 @@ def _saving(area: WebhookArea) -> Answer:
         except SockudoError as refusal:
             return _not_saved(area, request, app, index, _without_secrets(sent), refusal)
         what = "is added" if index is None else "is saved"
-        return redirect(request, app_url(app.id, "webhooks"), f"The webhook {what}; it is told of what happens now.")
+        return redirect(request, app_url(app.id, "webhooks"), f"The webhook {what}; it gets what happens from now on.")
 
     return saving
 

@@ -18,11 +18,11 @@ EVENTS: Final = (
     ("member_removed", "A user has left one"),
     ("member_updated", "A user's information has changed there"),
     ("client_event", "A client has sent an event"),
-    ("cache_miss", "A cache channel had nothing for a subscriber"),
+    ("cache_miss", "A cache channel had no last event for a subscriber"),
     ("subscription_count", "A channel has more or fewer subscribers"),
     ("user_online", "A signed-in user has come"),
     ("user_offline", "A signed-in user has gone"),
-    ("push.publish_failed", "A push publish has reached nobody (push.webhooks_enabled)"),
+    ("push.publish_failed", "A push publish has reached no device (push.webhooks_enabled)"),
     ("push.device_invalidated", "A device was deleted because its token is dead (push.webhooks_enabled)"),
 )
 """What can be ticked, in the order of the form."""

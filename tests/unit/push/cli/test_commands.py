@@ -197,8 +197,8 @@ def test_spans_count_from_now() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--title", "x"], "Say whom to notify"),
-        (["--channel", "c"], "nothing to say"),
+        (["--title", "x"], "Name the target"),
+        (["--channel", "c"], "The notification is empty"),
         (["--channel", "c", "--title", "x", "--at", "2026-01-05", "--in", "5m"], "exclude each other"),
         (["--channel", "c", "--title", "x", "--timeout", "5"], "--timeout goes with --wait"),
         (["--channel", "c", "--data", "{"], "--data is not JSON"),

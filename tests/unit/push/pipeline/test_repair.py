@@ -208,7 +208,7 @@ def test_a_publish_whose_planning_always_fails_ends_with_a_reason(path: Any, mon
             publish_id = await world.publish(on_channel(), regime=path)
             status = await world.ended(publish_id, within=300)
             assert (status.state, status.code) == ("failed", "internal_error")
-            assert status.error_reason == "planning failed 5 times, by a defect of the server that its log tells of"
+            assert status.error_reason == "planning failed 5 times, by a defect of the server that is in its log"
             (letter,) = await world.letters()
             assert letter.replayable
 
