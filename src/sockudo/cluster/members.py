@@ -97,6 +97,8 @@ class NetworkMembership:
         self._guest = guest
         # Nodes that own nothing and count nowhere, and when each was heard.
         self._guests: dict[str, float] = {}
+        # Nodes of a version that does not fit: they are told apart, and count nowhere.
+        self._strangers: dict[str, Peer] = {}
         self.timing = timing
         self.deaf = False
         self.draining = False
@@ -174,8 +176,8 @@ class NetworkMembership:
         return tuple(self._peers.values())
 
     def strangers(self) -> Sequence[Peer]:
-        """Those that this node does not understand, or that do not understand it."""
-        return tuple(peer for peer in self._peers.values() if not _understands(peer.beat))
+        """Those that this node does not understand, or that do not understand it; they are no live nodes."""
+        return tuple(self._strangers.values())
 
     def node(self, node_id: str, incarnation: int) -> Node:
         """The node of an item; one that sends no beats has no name."""
@@ -208,6 +210,9 @@ class NetworkMembership:
 
     def take_beat(self, node_id: str, incarnation: int, beat: Beat) -> None:
         """A node lives. One that was not known yet hears of this one at once."""
+        if not _understands(beat):
+            self.take_stranger(node_id, incarnation, beat)
+            return
         now = self._clock()
         if beat.role == "api":
             self._take_guest(node_id, now)
@@ -223,8 +228,6 @@ class NetworkMembership:
         node = Node(node_id, incarnation, beat.name)
         self._peers[node_id] = Peer(node, beat, now)
         self._refresh()
-        if not _understands(beat):
-            _log.error("a node of another version cannot be understood", node=beat.name, versions=beat.versions)
         if peer is None:
             self._beat(now)
         _log.info("a node joined", node=node.name, node_id=node.id, incarnation=node.incarnation)
@@ -236,6 +239,27 @@ class NetworkMembership:
             self._beat(now)
         if node_id in self._guests or len(self._guests) < _MOST_GUESTS:
             self._guests[node_id] = now
+
+    def take_stranger(self, node_id: str, incarnation: int, beat: Beat) -> None:
+        """A node of a version that does not fit lives. It hears of this one at once, and does not start then."""
+        now = self._clock()
+        stranger = self._strangers.get(node_id)
+        if stranger is not None:
+            stranger.beat, stranger.heard = beat, now
+        elif len(self._strangers) < _MOST_GUESTS:
+            self._strangers[node_id] = Peer(Node(node_id, incarnation, beat.name), beat, now)
+            _log.error(
+                "a node speaks versions of the protocol between nodes that do not fit those of this one: they are "
+                "not joined",
+                node=beat.name,
+                versions=beat.versions,
+                own_versions=(OLDEST_VERSION, VERSION),
+            )
+            self._beat(now)
+
+    def is_stranger(self, node_id: str) -> bool:
+        """Whether the node is of a version that does not fit."""
+        return node_id in self._strangers
 
     def take_own_beat(self, beat: Beat) -> None:
         """This node's own beat came back."""
@@ -262,6 +286,7 @@ class NetworkMembership:
     def take_bye(self, node_id: str, incarnation: int) -> None:
         """A node goes in an orderly way."""
         self._guests.pop(node_id, None)
+        self._strangers.pop(node_id, None)
         peer = self._peers.get(node_id)
         if peer is not None and peer.node.incarnation == incarnation:
             self._bury(peer, "left")
@@ -282,6 +307,9 @@ class NetworkMembership:
             for peer in tuple(self._peers.values()):
                 if now - peer.heard > max(self.timing.timeout, 5 * peer.beat.interval):
                     self._bury(peer, "is silent")
+        if self._strangers:
+            timeout = self.timing.timeout
+            self._strangers = {key: peer for key, peer in self._strangers.items() if now - peer.heard <= timeout}
         if now >= self._next_beat:
             self._beat(now)
 

@@ -30,6 +30,7 @@ from sockudo.cluster.wire import (
     Bye,
     Dead,
     ItemReader,
+    Opened,
     Ping,
     encode,
     envelopes,
@@ -42,9 +43,9 @@ _IDLE: Final = 5.0
 _MOST_IDLE: Final = 20_000
 # Topics whose numbers are remembered; a topic that was forgotten goes on behind all of those.
 _MOST_NUMBERED: Final = 100_000
-# Seconds that the start waits to hear itself, and then for the nodes that are there already.
+# Seconds that the start waits to hear itself, and then, at least and at most, for the nodes that are there already.
 _HEARD_WITHIN: Final = 5.0
-_DISCOVERY: Final = 0.1
+_DISCOVERY: Final = (0.1, 1.0)
 
 _log = structlog.get_logger("sockudo.cluster")
 
@@ -134,7 +135,9 @@ class NetworkBus:
             raise errors.SERVICE_UNAVAILABLE(
                 f"{self.carrier.name} takes what this node publishes, but nothing of it comes back"
             ) from None
-        await asyncio.sleep(_DISCOVERY)
+        least, most = _DISCOVERY
+        # They answer the first beat at once: that is one way there and one back.
+        await asyncio.sleep(min(max(least, 3 * self.membership.round_trip), most))
         strangers = self.membership.strangers()
         if strangers:
             await self.close()
@@ -298,6 +301,9 @@ class NetworkBus:
         if opened.node_id == members.me.id:
             self._arrived_back(opened.items)
             return
+        if opened.foreign or members.is_stranger(opened.node_id):
+            self._arrived_from_stranger(opened)
+            return
         if not members.accepts(opened.node_id, opened.incarnation):
             # After a split each half holds the other one dead: it learns that by this alone.
             for item in opened.items:
@@ -318,6 +324,13 @@ class NetworkBus:
                 self.counts.repeated += 1
             elif item is not None:
                 self._take(sender, topic, number, item)
+
+    def _arrived_from_stranger(self, opened: Opened) -> None:
+        for item in opened.items:
+            if isinstance(item, Beat):
+                self.membership.take_stranger(opened.node_id, opened.incarnation, item)
+            elif isinstance(item, Bye):
+                self.membership.take_bye(opened.node_id, opened.incarnation)
 
     def _arrived_back(self, items: Sequence[Item | None]) -> None:
         for item in items:

@@ -2,7 +2,8 @@
 (spec: platform § 10.7).
 
 An envelope is a MessagePack array with the items of one sender on one topic. A node reads the kinds of items that it
-knows and leaves out the others, so that a newer node may send what an older one does not understand.
+knows and leaves out the others, so that a newer node may send what an older one does not understand. Of an envelope in
+a version that it cannot read it takes what is the same in all of them: beats and goodbyes.
 """
 
 from __future__ import annotations
@@ -27,16 +28,17 @@ __all__ = [
     "Dead",
     "Envelope",
     "ItemReader",
+    "Opened",
     "Ping",
     "encode",
     "envelopes",
 ]
 
 VERSION: Final = 100
-"""Of the protocol between nodes: a hundred for each change of meaning, one for each addition."""
+"""Of the protocol between nodes: a hundred for each change of meaning, one for each addition of a kind or a field."""
 
 OLDEST_VERSION: Final = 100
-"""The oldest one that this version understands."""
+"""The oldest one that this version understands, and so the one in which it sends until it knows the others."""
 
 ENVELOPE_BYTES: Final = 64 * 1024
 """An envelope takes further items until it is so long; a longer item has one of its own."""
@@ -108,12 +110,16 @@ _SYSTEM: Final = (Beat, Ping, Dead, Bye, Ask, Answer)
 
 
 class Opened(NamedTuple):
-    """An envelope with its items decoded; None stands for one of a kind that is not known."""
+    """An envelope with its items decoded; None stands for one of a kind that is not known.
+
+    Of a ``foreign`` one, in a version that cannot be read, there are beats and goodbyes alone.
+    """
 
     node_id: str
     incarnation: int
     first: int
     items: Sequence[Item | None]
+    foreign: bool = False
 
 
 class ItemReader:
@@ -122,6 +128,7 @@ class ItemReader:
     def __init__(self, kinds: Iterable[type[Item]]) -> None:
         union: Any = reduce(or_, dict.fromkeys((*_SYSTEM, *kinds)))
         self._item = msgspec.msgpack.Decoder(union)
+        self._common = msgspec.msgpack.Decoder(Beat | Bye)
         self._envelope = msgspec.msgpack.Decoder(Envelope)
         self.unreadable = 0
 
@@ -132,14 +139,18 @@ class ItemReader:
         except (msgspec.DecodeError, ValueError):
             self.unreadable += 1
             return None
-        if envelope.version // 100 != VERSION // 100 or len(envelope.node) != 16:
+        if len(envelope.node) != 16:
             self.unreadable += 1
             return None
-        return Opened(envelope.node.hex(), envelope.incarnation, envelope.first, [*map(self._read, envelope.items)])
+        sender = (envelope.node.hex(), envelope.incarnation, envelope.first)
+        if OLDEST_VERSION <= envelope.version < (VERSION // 100 + 1) * 100:
+            return Opened(*sender, [self._read(item, self._item) for item in envelope.items])
+        common = [self._read(item, self._common) for item in envelope.items]
+        return Opened(*sender, common, foreign=True)
 
-    def _read(self, item: msgspec.Raw) -> Item | None:
+    def _read(self, item: msgspec.Raw, decoder: msgspec.msgpack.Decoder[Any]) -> Item | None:
         try:
-            read: Item = self._item.decode(item)
+            read: Item = decoder.decode(item)
         except (msgspec.DecodeError, ValueError):
             self.unreadable += 1
             return None

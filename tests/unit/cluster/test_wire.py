@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sockudo.cluster.items import Item
-from sockudo.cluster.wire import ENVELOPE_BYTES, VERSION, Beat, Envelope, ItemReader, Ping, encode, envelopes
+from sockudo.cluster.wire import (
+    ENVELOPE_BYTES,
+    OLDEST_VERSION,
+    VERSION,
+    Beat,
+    Bye,
+    Envelope,
+    ItemReader,
+    Ping,
+    encode,
+    envelopes,
+)
 
 NODE = bytes(range(16))
 
@@ -24,7 +36,7 @@ class Newer(Item, frozen=True, tag="of a newer version"):
 def test_items_come_out_in_their_order_with_their_numbers(texts: list[str], first: int) -> None:
     [payload] = envelopes(NODE, 3, first, [encode(Note(text)) for text in texts])
     opened = ItemReader([Note]).open(payload)
-    assert opened == (NODE.hex(), 3, first, [Note(text) for text in texts])
+    assert opened == (NODE.hex(), 3, first, [Note(text) for text in texts], False)
 
 
 def test_many_items_take_several_envelopes_and_a_long_one_has_its_own() -> None:
@@ -50,12 +62,19 @@ def test_a_kind_that_is_not_known_is_left_out_alone() -> None:
     assert reader.unreadable == 1
 
 
-def test_an_envelope_of_another_hundred_of_versions_is_dropped_and_one_of_the_same_is_read() -> None:
+@pytest.mark.parametrize("version", [OLDEST_VERSION - 1, (VERSION // 100 + 1) * 100])
+def test_of_an_envelope_in_another_hundred_of_versions_beats_and_goodbyes_are_read_alone(version: int) -> None:
     reader = ItemReader([Note])
-    item = msgspec.Raw(encode(Note("a")))
-    assert reader.open(encode(Envelope(VERSION + 100, NODE, 1, 1, (item,)))) is None
-    assert reader.open(encode(Envelope(VERSION + 1, NODE, 1, 1, (item,)))) is not None
-    assert reader.unreadable == 1
+    beat, bye = Beat(1.0, "n", 2.0), Bye()
+    items = tuple(msgspec.Raw(encode(item)) for item in (Note("a"), beat, Ping(1.0), bye))
+    opened = reader.open(encode(Envelope(version, NODE, 1, 1, items)))
+    assert opened == (NODE.hex(), 1, 1, [None, beat, None, bye], True)
+    assert reader.unreadable == 2
+
+
+def test_an_envelope_of_the_same_hundred_of_versions_is_read() -> None:
+    opened = ItemReader([Note]).open(encode(Envelope(VERSION + 1, NODE, 1, 1, (msgspec.Raw(encode(Note("a"))),))))
+    assert opened == (NODE.hex(), 1, 1, [Note("a")], False)
 
 
 @given(st.binary(max_size=300))
