@@ -16,7 +16,7 @@ from hypothesis import Phase, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from sockudo.config.sections import RedisAccess
+from sockudo.config.sections.redis import RedisAccess
 from support.databases import DatabaseServer, mariadb_server, postgres_server
 from support.nats import NatsProcess, nats_server
 from support.parts import is_missing, missing_parts

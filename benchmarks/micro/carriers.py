@@ -20,7 +20,8 @@ from pathlib import Path
 import uvloop
 
 from sockudo.config import Settings
-from sockudo.config.sections import Adapter, AdapterPostgres, Database
+from sockudo.config.sections.databases import AdapterPostgres, Database
+from sockudo.config.sections.drivers import Adapter
 from sockudo.drivers.carriers import configured_carrier
 from sockudo.drivers.carriers.mesh import mesh_carrier
 

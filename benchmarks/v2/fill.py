@@ -12,7 +12,7 @@ import msgspec
 from benchmarks.settings import PAYLOAD
 from benchmarks.v2.loads import STREAM
 from sockudo.base.stream_records import Append
-from sockudo.config.sections import HistorySqlite
+from sockudo.config.sections.streams import HistorySqlite
 from sockudo.drivers.sql import sqlite_history
 
 _BATCH = 1000

@@ -20,7 +20,7 @@ import pytest
 from msgspec import structs
 
 from cli.http_proxy import HttpProxy, Ways
-from sockudo.config.sections import Postgres
+from sockudo.config.sections.databases import Postgres
 from support import commands
 from support.certificates import write_certificate, write_chain
 from support.databases import PASSWORD, DatabaseServer

@@ -7,7 +7,8 @@ import itertools
 from msgspec import structs
 
 from sockudo.config import Settings
-from sockudo.config.sections import AppManager, Database, Postgres
+from sockudo.config.sections.databases import Database, Postgres
+from sockudo.config.sections.drivers import AppManager
 from support.databases import DatabaseServer
 
 __all__ = ["app_settings", "new_table"]

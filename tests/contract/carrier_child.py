@@ -13,7 +13,7 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from sockudo.config.sections import AdapterPostgres, Postgres
+from sockudo.config.sections.databases import AdapterPostgres, Postgres
 from sockudo.drivers.carriers.postgres import PostgresCarrier
 from support.carriers import Heard
 

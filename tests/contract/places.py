@@ -11,16 +11,9 @@ from typing import Any, ClassVar, Final, Self
 
 from msgspec import structs
 
-from sockudo.config.sections import (
-    HistoryPostgres,
-    HistorySqlite,
-    Mysql,
-    Postgres,
-    RedisAccess,
-    RedisServer,
-    RedisTls,
-    SqlDatabase,
-)
+from sockudo.config.sections.databases import Mysql, Postgres, SqlDatabase
+from sockudo.config.sections.redis import RedisAccess, RedisServer, RedisTls
+from sockudo.config.sections.streams import HistoryPostgres, HistorySqlite
 from sockudo.drivers import MemoryHistoryStore
 from sockudo.drivers.sql import SqlHistoryStore, server_history, sqlite_history
 from sockudo.drivers.sql import history as history_tables

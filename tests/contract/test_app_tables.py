@@ -15,7 +15,7 @@ from contract.app_tables import app_settings, new_table
 from sockudo import errors
 from sockudo.apps.ports import Origin
 from sockudo.config.apps import App, Channels, Features, Limits, Policy
-from sockudo.config.sections import Postgres
+from sockudo.config.sections.databases import Postgres
 from sockudo.drivers.selection import app_store
 from sockudo.drivers.sql.apps import RAREST_SECONDS, SqlAppStore
 from sockudo.drivers.sql.apps_schema import READ, prepare

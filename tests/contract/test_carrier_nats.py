@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from sockudo import errors
-from sockudo.config.sections import AdapterNats, NatsTls
+from sockudo.config.sections.nats import AdapterNats, NatsTls
 from sockudo.drivers.carriers.nats import NatsCarrier
 from support.carriers import Heard
 from support.certificates import write_chain

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from sockudo import errors
-from sockudo.config.sections import AdapterPostgres, Postgres
+from sockudo.config.sections.databases import AdapterPostgres, Postgres
 from sockudo.drivers.carriers.postgres import PostgresCarrier
 from sockudo.storage.postgres_connection import PostgresConnection
 from support.carriers import Heard

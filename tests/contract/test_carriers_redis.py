@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from sockudo.cluster.carrier import Carrier
-from sockudo.config.sections import RedisAccess, RedisServer
-from sockudo.config.sections.redis import Redis, RedisTls
+from sockudo.config.sections.redis import Redis, RedisAccess, RedisServer, RedisTls
 from sockudo.drivers.carriers.redis import RedisCarrier
 from sockudo.errors import SockudoError
 from sockudo.storage.redis_slots import slot_of

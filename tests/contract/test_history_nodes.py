@@ -29,7 +29,8 @@ from contract.history import (
 from contract.places import Place, end_connections, server_of
 from sockudo import errors
 from sockudo.base.stream_records import Append, Committed, Position, Retained, Retention
-from sockudo.config.sections import HistoryPostgres, Postgres
+from sockudo.config.sections.databases import Postgres
+from sockudo.config.sections.streams import HistoryPostgres
 from sockudo.drivers.sql import SqlHistoryStore, server_history
 from sockudo.drivers.sql.history import FILE_NAME
 from sockudo.hub.streams.ports import HistoryStore, OutcomeUnknown

@@ -13,8 +13,7 @@ from structlog.testing import capture_logs
 
 from contract.places import NOW, a_job, drain, keys
 from sockudo.config import Settings
-from sockudo.config.sections import Redis
-from sockudo.config.sections.redis import RedisCluster
+from sockudo.config.sections.redis import Redis, RedisCluster
 from sockudo.errors import SockudoError
 from sockudo.jobs.ports import Job, JobQueue, ListedJobQueue
 from sockudo.jobs.redis import RedisJobQueue

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from sockudo import errors
-from sockudo.config.sections import Postgres
+from sockudo.config.sections.databases import Postgres
 from sockudo.drivers.sql.history import SUBJECT
 from sockudo.storage.engine import mysql_engine, postgres_engine
 from sockudo.storage.failures import is_conflict, is_lost, refuse

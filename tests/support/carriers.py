@@ -17,7 +17,7 @@ from typing import Protocol
 import pytest
 
 from sockudo.cluster.carrier import Carrier, CarrierObserver
-from sockudo.config.sections import AdapterPostgres
+from sockudo.config.sections.databases import AdapterPostgres
 from sockudo.drivers.carriers.mesh import MeshCarrier, mesh_carrier
 from sockudo.drivers.carriers.nats import NatsCarrier
 from sockudo.drivers.carriers.postgres import PostgresCarrier

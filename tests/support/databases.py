@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 import pymysql
 
-from sockudo.config.sections import Mysql, Postgres
+from sockudo.config.sections.databases import Mysql, Postgres
 from support.daemons import Daemon, folder_of, frozen, prepare, program, system_user
 from support.ports import free_port
 

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from sockudo.config.sections import AdapterNats
+from sockudo.config.sections.nats import AdapterNats
 from support.daemons import Daemon, folder_of, program
 from support.ports import free_port
 from support.waiting import wait_until

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import msgspec
 import psycopg
 
-from sockudo.config.sections import Postgres
+from sockudo.config.sections.databases import Postgres
 from support.daemons import Daemon, folder_of, program, system_user
 from support.databases import PASSWORD, DatabaseServer
 from support.ports import free_port

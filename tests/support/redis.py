@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 
-from sockudo.config.sections import Redis, RedisServer
+from sockudo.config.sections.redis import Redis, RedisServer
 from sockudo.jobs.redis import RedisJobQueue
 from sockudo.webhooks.queue import WEBHOOK_QUEUE, WebhookQueue
 from support.daemons import Daemon, folder_of, program

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sockudo.cluster.carrier import Carrier
-from sockudo.config.sections import RedisAccess
+from sockudo.config.sections.redis import RedisAccess
 from sockudo.drivers.carriers.redis import RedisCarrier
 from sockudo.drivers.carriers.redis_cluster import RedisClusterCarrier
 from sockudo.drivers.carriers.redis_link import Pace, RedisLink

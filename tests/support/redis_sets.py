@@ -9,8 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sockudo.config.sections import Redis, RedisAccess
-from sockudo.config.sections.redis import RedisCluster, RedisTls
+from sockudo.config.sections.redis import Redis, RedisAccess, RedisCluster, RedisTls
 from sockudo.storage.redis_slots import SLOTS
 from support.certificates import write_chain
 from support.ports import free_port

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from sockudo.config.sections import HistoryTables, SqlDatabase
+    from sockudo.config.sections.databases import SqlDatabase
+    from sockudo.config.sections.streams import HistoryTables
     from sockudo.config.settings import Settings
 
 __all__ = ["DATABASES", "DatabaseKind", "database_of"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 from msgspec import structs
 
 from sockudo.config.apps import App
-from sockudo.config.keys import Key
+from sockudo.config.keys import Key, keys_of
 from sockudo.config.push_rules import PushRule
 from sockudo.config.settings import Settings
 
@@ -84,11 +84,14 @@ def _fields(struct: type[msgspec.Struct]) -> tuple[structs.FieldInfo, ...]:
 
 
 def _walk(struct: type[msgspec.Struct], prefix: str) -> Iterator[Setting]:
+    keys = keys_of(struct)
     for field in _fields(struct):
         path = f"{prefix}{field.name}"
-        if get_origin(field.type) is Annotated:
-            hint, key = get_args(field.type)
-            yield Setting(path, _kind(hint), _default(field), key)
+        if field.name in keys:
+            key = keys[field.name]
+            if key.env is None:
+                key = structs.replace(key, env=path.upper().replace(".", "_"))
+            yield Setting(path, _kind(field.type), _default(field), key)
         elif isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
             yield from _walk(field.type, f"{path}.")
 

@@ -4,48 +4,24 @@ from __future__ import annotations
 
 import re
 import socket
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 
 from sockudo.config import origins
 from sockudo.config.apps import App
-from sockudo.config.keys import Key
+from sockudo.config.keys import Section, setting
 from sockudo.config.push_rules import PushRule
-from sockudo.config.sections import (
-    Adapter,
-    AppManager,
-    Cache,
-    ChannelLimits,
-    Cluster,
-    ConnectionRecovery,
-    Cors,
-    Dashboard,
-    Database,
-    DatabasePooling,
-    DeltaCompression,
-    EchoControl,
-    Ephemeral,
-    EventLimits,
-    EventNameFiltering,
-    History,
-    HttpApi,
-    Idempotency,
-    Instance,
-    Logging,
-    Metrics,
-    Presence,
-    PresenceHistory,
-    Push,
-    Queue,
-    RateLimiter,
-    RedisAccess,
-    Ssl,
-    TagFiltering,
-    UnixSocket,
-    Webhooks,
-    WebSocket,
-)
+from sockudo.config.sections.dashboard import Dashboard
+from sockudo.config.sections.databases import Database, DatabasePooling
+from sockudo.config.sections.delivery import DeltaCompression, EchoControl, Ephemeral, EventNameFiltering, TagFiltering
+from sockudo.config.sections.drivers import Adapter, AppManager, Cache, Cluster
+from sockudo.config.sections.limits import ChannelLimits, EventLimits, Idempotency, Presence, RateLimiter, WebSocket
+from sockudo.config.sections.push import Push
+from sockudo.config.sections.redis import RedisAccess
+from sockudo.config.sections.server import Cors, HttpApi, Instance, Logging, Metrics, Ssl, UnixSocket
+from sockudo.config.sections.streams import ConnectionRecovery, History, PresenceHistory
+from sockudo.config.sections.webhooks import Queue, Webhooks
 
 __all__ = ["LogFormat", "Settings"]
 
@@ -64,125 +40,88 @@ def _useless_hosts(hosts: tuple[str, ...]) -> str | None:
     return None if wrong is None else f"has {wrong!r}, which is no host name: give it without scheme, port and path"
 
 
-class Settings(msgspec.Struct, frozen=True):
+class Settings(Section, frozen=True):
     """The whole configuration. Never altered: a reload makes a new one and passes it on."""
 
-    debug: Annotated[bool, Key("More log lines", env="DEBUG_MODE DEBUG", reload=True)] = False
-    host: Annotated[str, Key("Listen address", env="HOST")] = "0.0.0.0"
-    port: Annotated[int, Key("Port of HTTP and WebSocket; 0 = any free one", env="PORT", high=65_535)] = 6001
-    mode: Annotated[
-        str, Key("Free label of the environment; `production` adds warnings", env="ENVIRONMENT", reload=True)
-    ] = "production"
-    server_role: Annotated[
-        str,
-        Key(
-            "What this node does: all of it, or `api`: it takes publishes of backends for the clients of other nodes",
-            env="SOCKUDO_SERVER_ROLE",
-            choices=("default", "api"),
-        ),
-    ] = "default"
-    data_dir: Annotated[str, Key("Folder of the embedded stores", env="SOCKUDO_DATA_DIR")] = "./sockudo-data"
-    allowed_hosts: Annotated[
-        tuple[str, ...],
-        Key(
-            "Names for which a listener on loopback answers, besides those of loopback: host names without a port, "
-            "`*.example.com`, or `*` for all. Without any, none is asked of a listener whose proxy is counted in "
-            "`trust_hops`",
-            env="SOCKUDO_ALLOWED_HOSTS",
-            check=_useless_hosts,
-            reload=True,
-        ),
-    ] = ()
-    dev_origins: Annotated[
-        tuple[str, ...],
-        Key(
-            "With `--dev`: origins of pages that may use the server, besides those of this machine and of private "
-            "networks; `*` = all",
-            env="SOCKUDO_DEV_ORIGINS",
-            check=origins.useless_patterns,
-            reload=True,
-        ),
-    ] = ()
-    proxy_protocol: Annotated[
-        bool,
-        Key("Every TCP connection begins with a PROXY protocol header, v1 or v2", env="SOCKUDO_PROXY_PROTOCOL"),
-    ] = False
-    log_level: Annotated[
-        str,
-        Key(
-            "Comma list of `level` and `logger=level`, like `info,sockudo=debug`; without it, `debug` decides",
-            env="SOCKUDO_LOG RUST_LOG",
-            reload=True,
-        ),
-    ] = "info"
-    log_format: Annotated[
-        LogFormat,
-        Key(
-            "Form of the log; `auto` = text on a terminal, JSON otherwise",
-            env="LOG_OUTPUT_FORMAT",
-            choices=("auto", "text", "json"),
-            aliases=(("human", "text"), ("pretty", "text")),
-        ),
-    ] = "auto"
-    max_connections: Annotated[
-        int, Key("Connections of this node; 0 = no limit", env="SOCKUDO_MAX_CONNECTIONS", reload=True)
-    ] = 0
-    shutdown_grace_period: Annotated[
-        int,
-        Key("Longest wait for connections to end at shutdown", env="SHUTDOWN_GRACE_PERIOD", unit="s", reload=True),
-    ] = 10
-    workers: Annotated[
-        int,
-        Key(
-            "Processes that share the port on this machine, each for a core of its own; `auto` or 0 = one per core",
-            env="SOCKUDO_WORKERS",
-            high=64,
-            aliases=(("auto", "0"),),
-        ),
-    ] = 1
-    drain_window: Annotated[
-        int,
-        Key(
-            "Time over which a worker that is replaced closes its connections",
-            env="SOCKUDO_DRAIN_WINDOW",
-            unit="s",
-            reload=True,
-        ),
-    ] = 5
-    user_authentication_timeout: Annotated[
-        int,
-        Key(
-            "Time to sign in, on apps that require it",
-            env="USER_AUTHENTICATION_TIMEOUT",
-            unit="s",
-            low=1,
-            reload=True,
-        ),
-    ] = 3600
-    activity_timeout: Annotated[
-        int,
-        Key(
-            "Silence after which a connection is pinged; announced to new connections",
-            env="ACTIVITY_TIMEOUT",
-            unit="s",
-            low=1,
-            reload=True,
-        ),
-    ] = 120
-    websocket_max_payload_kb: Annotated[
-        int,
-        Key(
-            "Largest message a client may send, unless `websocket.max_bytes` is set",
-            env="WEBSOCKET_MAX_PAYLOAD_KB",
-            unit="KB",
-            low=1,
-            high=2_097_151,
-            reload=True,
-        ),
-    ] = 64
-    health_check_timeout_ms: Annotated[
-        int, Key("Limit of each health check", env="HEALTH_CHECK_TIMEOUT_MS", unit="ms", low=1, reload=True)
-    ] = 2000
+    debug: bool = setting(False, "More log lines", env="DEBUG_MODE DEBUG", reload=True)
+    host: str = setting("0.0.0.0", "Listen address")
+    port: int = setting(6001, "Port of HTTP and WebSocket; 0 = any free one", high=65_535)
+    mode: str = setting(
+        "production", "Free label of the environment; `production` adds warnings", env="ENVIRONMENT", reload=True
+    )
+    server_role: str = setting(
+        "default",
+        "What this node does: all of it, or `api`: it takes publishes of backends for the clients of other nodes",
+        env="SOCKUDO_SERVER_ROLE",
+        choices=("default", "api"),
+    )
+    data_dir: str = setting("./sockudo-data", "Folder of the embedded stores", env="SOCKUDO_DATA_DIR")
+    allowed_hosts: tuple[str, ...] = setting(
+        (),
+        "Names for which a listener on loopback answers, besides those of loopback: host names without a port, "
+        "`*.example.com`, or `*` for all. Without any, none is asked of a listener whose proxy is counted in "
+        "`trust_hops`",
+        env="SOCKUDO_ALLOWED_HOSTS",
+        check=_useless_hosts,
+        reload=True,
+    )
+    dev_origins: tuple[str, ...] = setting(
+        (),
+        "With `--dev`: origins of pages that may use the server, besides those of this machine and of private "
+        "networks; `*` = all",
+        env="SOCKUDO_DEV_ORIGINS",
+        check=origins.useless_patterns,
+        reload=True,
+    )
+    proxy_protocol: bool = setting(
+        False, "Every TCP connection begins with a PROXY protocol header, v1 or v2", env="SOCKUDO_PROXY_PROTOCOL"
+    )
+    log_level: str = setting(
+        "info",
+        "Comma list of `level` and `logger=level`, like `info,sockudo=debug`; without it, `debug` decides",
+        env="SOCKUDO_LOG RUST_LOG",
+        reload=True,
+    )
+    log_format: LogFormat = setting(
+        "auto",
+        "Form of the log; `auto` = text on a terminal, JSON otherwise",
+        env="LOG_OUTPUT_FORMAT",
+        choices=("auto", "text", "json"),
+        aliases=(("human", "text"), ("pretty", "text")),
+    )
+    max_connections: int = setting(
+        0, "Connections of this node; 0 = no limit", env="SOCKUDO_MAX_CONNECTIONS", reload=True
+    )
+    shutdown_grace_period: int = setting(10, "Longest wait for connections to end at shutdown", unit="s", reload=True)
+    workers: int = setting(
+        1,
+        "Processes that share the port on this machine, each for a core of its own; `auto` or 0 = one per core",
+        env="SOCKUDO_WORKERS",
+        high=64,
+        aliases=(("auto", "0"),),
+    )
+    drain_window: int = setting(
+        5,
+        "Time over which a worker that is replaced closes its connections",
+        env="SOCKUDO_DRAIN_WINDOW",
+        unit="s",
+        reload=True,
+    )
+    user_authentication_timeout: int = setting(
+        3600, "Time to sign in, on apps that require it", unit="s", low=1, reload=True
+    )
+    activity_timeout: int = setting(
+        120, "Silence after which a connection is pinged; announced to new connections", unit="s", low=1, reload=True
+    )
+    websocket_max_payload_kb: int = setting(
+        64,
+        "Largest message a client may send, unless `websocket.max_bytes` is set",
+        unit="KB",
+        low=1,
+        high=2_097_151,
+        reload=True,
+    )
+    health_check_timeout_ms: int = setting(2000, "Limit of each health check", unit="ms", low=1, reload=True)
     http_api: HttpApi = HttpApi()
     cors: Cors = Cors()
     websocket: WebSocket = WebSocket()
@@ -212,10 +151,9 @@ class Settings(msgspec.Struct, frozen=True):
     queue: Queue = Queue()
     webhooks: Webhooks = Webhooks()
     push: Push = Push()
-    push_rules: Annotated[
-        tuple[PushRule, ...],
-        Key("Events that are pushed to the subscribers of their channel; see Push rules", reload=True),
-    ] = ()
+    push_rules: tuple[PushRule, ...] = setting(
+        (), "Events that are pushed to the subscribers of their channel; see Push rules", env="", reload=True
+    )
     database: Database = Database()
     database_pooling: DatabasePooling = DatabasePooling()
     dev: bool = False

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from sockudo.config import ConfigError, Settings
-from sockudo.config.sections import SqlDatabase
+from sockudo.config.sections.databases import SqlDatabase
 from sockudo.doctor.finding import Finding, ok, warning
 from sockudo.errors import SockudoError
 from sockudo.storage.claims import databases_in_use

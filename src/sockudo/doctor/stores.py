@@ -12,7 +12,8 @@ from sockudo.client.failures import network_reason
 from sockudo.config import ConfigError, Settings
 from sockudo.config.databases import DATABASES
 from sockudo.config.installed import driver_missing
-from sockudo.config.sections import RedisAccess, SqlDatabase
+from sockudo.config.sections.databases import SqlDatabase
+from sockudo.config.sections.redis import RedisAccess
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem
 from sockudo.doctor.occupied import occupied

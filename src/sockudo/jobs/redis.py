@@ -34,7 +34,7 @@ from typing import Any, Final, NamedTuple
 
 from sockudo import errors
 from sockudo.base.ids import unique_id
-from sockudo.config.sections import RedisAccess
+from sockudo.config.sections.redis import RedisAccess
 from sockudo.jobs.ports import Depth, Job, Lease, QueueSpec, Share, StoredJob, Tally
 from sockudo.storage.group_commit import Bounds, Call, GroupCommit
 from sockudo.storage.redis_scripts import Kept, RedisScripts, lua_scripts

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, event
 
 from sockudo import errors
 from sockudo.base.ids import unique_id
-from sockudo.config.sections import SqlDatabase
+from sockudo.config.sections.databases import SqlDatabase
 from sockudo.jobs.ports import Depth, Job, Lease, QueueSpec, Share, StoredJob, Tally
 from sockudo.jobs.sql_reads import JobReads
 from sockudo.jobs.sql_schema import STEPS, TYPES, app_hash, share_hash

@@ -10,7 +10,7 @@ import structlog
 from sockudo import errors
 from sockudo.config import Settings
 from sockudo.config.databases import DATABASES
-from sockudo.config.sections import SqlDatabase
+from sockudo.config.sections.databases import SqlDatabase
 from sockudo.storage.folder_place import FolderPlace
 from sockudo.storage.occupants import LEASE_SECONDS, Held, Occupant, Place
 

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
 from sockudo.config.installed import driver_missing
-from sockudo.config.sections import Postgres, SqlDatabase
+from sockudo.config.sections.databases import Postgres, SqlDatabase
 from sockudo.storage.sqlite_files import write_ahead
 from sockudo.storage.turns import order_writers
 

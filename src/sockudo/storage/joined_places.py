@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection, delete, insert, or_, text, update
 from sqlalchemy.exc import DBAPIError
 
-from sockudo.config.sections import SqlDatabase
+from sockudo.config.sections.databases import SqlDatabase
 from sockudo.storage.occupants import LEASE_SECONDS, Held, Occupant
 from sockudo.storage.places import NOW, ROWS, of_nodes, opened_table, place_engine, rows_held, silent
 

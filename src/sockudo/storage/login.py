@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, delete, false, inspect, table
 from sqlalchemy.exc import DBAPIError
 
-from sockudo.config.sections import SqlDatabase
+from sockudo.config.sections.databases import SqlDatabase
 from sockudo.storage.engine import postgres_engine, server_engine
 from sockudo.storage.failures import reason_of
 

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from sockudo import errors
-from sockudo.config.sections import SqlDatabase
+from sockudo.config.sections.databases import SqlDatabase
 from sockudo.storage.engine import server_engine
 from sockudo.storage.failures import is_conflict, is_taken, reason_of
 from sockudo.storage.occupants import LEASE_SECONDS, Held, Occupant

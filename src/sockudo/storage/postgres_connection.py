@@ -17,7 +17,7 @@ from psycopg.pq.abc import PGconn
 from psycopg.pq.misc import PGnotify
 from sqlalchemy.exc import DBAPIError
 
-from sockudo.config.sections import SqlDatabase
+from sockudo.config.sections.databases import SqlDatabase
 from sockudo.storage.engine import GRACE_SECONDS, postgres_options
 from sockudo.storage.failures import Subject, capital, reason_of
 

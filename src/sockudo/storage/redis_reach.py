@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final
 
-from sockudo.config.sections import RedisAccess, RedisServer, RedisTls
+from sockudo.config.sections.redis import RedisAccess, RedisServer, RedisTls
 from sockudo.storage.redis_slots import SlotRange, read_slots
 from sockudo.storage.redis_wire import Login, RedisWire, RedisWireError, dial
 

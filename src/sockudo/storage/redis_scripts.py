@@ -24,7 +24,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from sockudo import errors
-from sockudo.config.sections import RedisAccess
+from sockudo.config.sections.redis import RedisAccess
 from sockudo.errors import SockudoError
 from sockudo.storage.redis_reach import RedisReach
 from sockudo.storage.redis_slots import slot_of

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from sockudo.base.stream_records import KEEP_ALL, Append
 from sockudo.config.apps import App, Channels, Features, History, Limits, MessageRateLimit, Policy
-from sockudo.config.sections import HistorySqlite
+from sockudo.config.sections.streams import HistorySqlite
 from sockudo.drivers.selection import FILE_NAME
 from sockudo.drivers.sql import sqlite_history
 from sockudo.drivers.sql.apps import sqlite_apps

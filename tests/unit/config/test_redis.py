@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from sockudo.config import Loaded
-from sockudo.config.sections import Redis, RedisAccess, RedisServer
-from sockudo.config.sections.redis import RedisCluster, RedisTls, useless_redis_nodes
+from sockudo.config.sections.redis import Redis, RedisAccess, RedisCluster, RedisServer, RedisTls, useless_redis_nodes
 from sockudo.config.values import read_servers
 
 Problems = Callable[..., tuple[str, ...]]

@@ -13,7 +13,8 @@ from sockudo.client.failures import ApiError, ClosedError
 from sockudo.config import ConfigError, Loaded, Settings
 from sockudo.config.apps import App, Channels, Policy
 from sockudo.config.schema import build
-from sockudo.config.sections import Push, UnixSocket
+from sockudo.config.sections.push import Push
+from sockudo.config.sections.server import UnixSocket
 from sockudo.doctor import (
     addresses,
     credentials,

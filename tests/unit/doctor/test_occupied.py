@@ -10,7 +10,7 @@ import pytest
 from sockudo import errors
 from sockudo.config import Settings
 from sockudo.config.schema import build
-from sockudo.config.sections import SqlDatabase
+from sockudo.config.sections.databases import SqlDatabase
 from sockudo.doctor.occupied import judge_folder, judge_occupants, occupied
 from sockudo.storage import places
 from sockudo.storage.folder_place import FILE_NAME

@@ -10,7 +10,8 @@ import pytest
 from sockudo import errors
 from sockudo.config import ConfigError, Settings
 from sockudo.config.apps import App
-from sockudo.config.sections import AppManager, Database, InlineApps, Mysql, Postgres
+from sockudo.config.sections.databases import Database, Mysql, Postgres
+from sockudo.config.sections.drivers import AppManager, InlineApps
 from sockudo.drivers.memory_apps import MemoryAppStore
 from sockudo.drivers.selection import app_place, app_store
 from sockudo.drivers.sql.apps import SqlAppStore

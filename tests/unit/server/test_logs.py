@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from sockudo.config import Settings
-from sockudo.config.sections import Logging
+from sockudo.config.sections.server import Logging
 from sockudo.server.logs import configure_logs
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from sockudo.config import Settings
-from sockudo.config.sections import TagFiltering
+from sockudo.config.sections.delivery import TagFiltering
 from sockudo.hub import HubOptions
 from sockudo.protocol.delta import DeltaNode, DeltaOptions
 from sockudo.protocol.formats import V1_JSON, V2_JSON, Format

@@ -10,7 +10,10 @@ from structlog.testing import capture_logs
 
 from sockudo import errors
 from sockudo.config import Settings
-from sockudo.config.sections import AppManager, History, Instance, Push
+from sockudo.config.sections.drivers import AppManager
+from sockudo.config.sections.push import Push
+from sockudo.config.sections.server import Instance
+from sockudo.config.sections.streams import History
 from sockudo.storage.claims import BEAT_SECONDS, Claims, places
 from sockudo.storage.occupants import LEASE_SECONDS, Held, Occupant
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from contract.history import an_append, serials
 from sockudo import errors
-from sockudo.config.sections import HistorySqlite
+from sockudo.config.sections.streams import HistorySqlite
 from sockudo.drivers.sql import sqlite_history
 from sockudo.drivers.sql.history import SUBJECT
 from sockudo.storage.engine import sqlite_engine

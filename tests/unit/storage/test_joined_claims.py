@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from sockudo import errors
 from sockudo.config import Settings
-from sockudo.config.sections import AppManager
+from sockudo.config.sections.drivers import AppManager
 from sockudo.storage.claims import BEAT_SECONDS
 from sockudo.storage.joined_claims import JOIN_SECONDS, JoinedClaims, Peers, joined_places
 from sockudo.storage.occupants import LEASE_SECONDS, Held, Occupant

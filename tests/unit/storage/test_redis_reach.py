@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from sockudo.config.sections import Redis, RedisAccess
-from sockudo.config.sections.redis import RedisTls
+from sockudo.config.sections.redis import Redis, RedisAccess, RedisTls
 from sockudo.storage import redis_reach
 from sockudo.storage.redis_reach import RedisReach
 from sockudo.storage.redis_wire import Login, RedisWireError

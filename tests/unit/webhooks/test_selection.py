@@ -11,7 +11,7 @@ import pytest
 from sockudo.config import Settings
 from sockudo.config.loader import load
 from sockudo.config.problems import ConfigError
-from sockudo.config.sections import Redis, RedisServer, RedisTls
+from sockudo.config.sections.redis import Redis, RedisServer, RedisTls
 from sockudo.webhooks.queue import WebhookQueue
 from sockudo.webhooks.selection import webhook_queue
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import msgspec
-
-from sockudo.config.keys import Key
+from sockudo.config.keys import Section, setting
 
 __all__ = ["Dashboard"]
 
@@ -17,48 +13,40 @@ def _useless_password(text: str | None) -> str | None:
     return None
 
 
-class Dashboard(msgspec.Struct, frozen=True):
+class Dashboard(Section, frozen=True):
     """Pages for operators, on the listener of metrics."""
 
-    enabled: Annotated[
-        bool,
-        Key(
-            "Serves `/dashboard` on the listener of metrics; with metrics off, only where it is set by hand",
-            env="SOCKUDO_DASHBOARD_ENABLED",
-        ),
-    ] = True
-    password: Annotated[
-        str | None,
-        Key(
-            "Password of the dashboard; without one, it is made at the first start and printed once, or with `--dev` "
-            "at every start",
-            env="SOCKUDO_DASHBOARD_PASSWORD",
-            check=_useless_password,
-            secret=True,
-            reload=True,
-        ),
-    ] = None
-    public: Annotated[bool, Key("Serves `/dashboard` on the main port too", env="SOCKUDO_DASHBOARD_PUBLIC")] = False
-    session_lifetime: Annotated[
-        int,
-        Key(
-            "Time after which one has to log in again",
-            env="SOCKUDO_DASHBOARD_SESSION_LIFETIME",
-            unit="s",
-            low=60,
-            high=2_592_000,
-            reload=True,
-        ),
-    ] = 28_800
-    trust_hops: Annotated[
-        int,
-        Key(
-            "Proxies in front whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed",
-            env="SOCKUDO_DASHBOARD_TRUST_HOPS",
-            high=100,
-            reload=True,
-        ),
-    ] = 0
+    enabled: bool = setting(
+        True,
+        "Serves `/dashboard` on the listener of metrics; with metrics off, only where it is set by hand",
+        env="SOCKUDO_DASHBOARD_ENABLED",
+    )
+    password: str | None = setting(
+        None,
+        "Password of the dashboard; without one, it is made at the first start and printed once, or with `--dev` "
+        "at every start",
+        env="SOCKUDO_DASHBOARD_PASSWORD",
+        check=_useless_password,
+        secret=True,
+        reload=True,
+    )
+    public: bool = setting(False, "Serves `/dashboard` on the main port too", env="SOCKUDO_DASHBOARD_PUBLIC")
+    session_lifetime: int = setting(
+        28_800,
+        "Time after which one has to log in again",
+        env="SOCKUDO_DASHBOARD_SESSION_LIFETIME",
+        unit="s",
+        low=60,
+        high=2_592_000,
+        reload=True,
+    )
+    trust_hops: int = setting(
+        0,
+        "Proxies in front whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed",
+        env="SOCKUDO_DASHBOARD_TRUST_HOPS",
+        high=100,
+        reload=True,
+    )
 
     def __repr__(self) -> str:
         return f"Dashboard(enabled={self.enabled!r}, public={self.public!r})"

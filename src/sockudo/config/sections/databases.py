@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
 
-import msgspec
-
-from sockudo.config.keys import Key
+from sockudo.config.keys import Section, setting
 from sockudo.config.sections.redis import Redis
 
 __all__ = ["AdapterPostgres", "Database", "DatabasePooling", "Mysql", "Postgres", "SqlDatabase"]
@@ -34,7 +31,7 @@ def _empty(text: str) -> str | None:
     return None if text else "is empty"
 
 
-class SqlDatabase(msgspec.Struct, frozen=True):
+class SqlDatabase(Section, frozen=True):
     """How to reach a database server. The password never leaves through ``repr``."""
 
     host: str
@@ -57,66 +54,44 @@ class SqlDatabase(msgspec.Struct, frozen=True):
 class Postgres(SqlDatabase, frozen=True):
     """PostgreSQL."""
 
-    host: Annotated[str, Key("Name or address of the server", env="DATABASE_POSTGRES_HOST", check=_empty)] = "localhost"
-    port: Annotated[int, Key("Its port", env="DATABASE_POSTGRES_PORT", low=1, high=65_535)] = 5432
-    username: Annotated[str, Key("Who connects", env="DATABASE_POSTGRES_USERNAME", check=_empty)] = "root"
-    password: Annotated[str, Key("That user's password", env="DATABASE_POSTGRES_PASSWORD", secret=True)] = ""
-    database: Annotated[str, Key("The database there", env="DATABASE_POSTGRES_DATABASE", check=_empty)] = "sockudo"
-    table_name: Annotated[str, Key("The table of apps", env="DATABASE_POSTGRES_TABLE_NAME", check=_useless_table)] = (
-        "applications"
-    )
-    connection_pool_size: Annotated[int, Key(_POOL_SIZE_MEANING, env=_POOL_SIZE_ENV, low=1, high=10_000)] = 10
-    pool_min: Annotated[
-        int | None,
-        Key("In place of `database_pooling.min`", env="DATABASE_POSTGRES_POOL_MIN", high=10_000),
-    ] = None
-    pool_max: Annotated[
-        int | None,
-        Key("In place of `database_pooling.max`", env="DATABASE_POSTGRES_POOL_MAX", high=10_000),
-    ] = None
+    host: str = setting("localhost", "Name or address of the server", check=_empty)
+    port: int = setting(5432, "Its port", low=1, high=65_535)
+    username: str = setting("root", "Who connects", check=_empty)
+    password: str = setting("", "That user's password", secret=True)
+    database: str = setting("sockudo", "The database there", check=_empty)
+    table_name: str = setting("applications", "The table of apps", check=_useless_table)
+    connection_pool_size: int = setting(10, _POOL_SIZE_MEANING, env=_POOL_SIZE_ENV, low=1, high=10_000)
+    pool_min: int | None = setting(None, "In place of `database_pooling.min`", high=10_000)
+    pool_max: int | None = setting(None, "In place of `database_pooling.max`", high=10_000)
 
 
-class AdapterPostgres(msgspec.Struct, frozen=True):
+class AdapterPostgres(Section, frozen=True):
     """PostgreSQL between nodes: the database of `database.postgres`."""
 
-    prefix: Annotated[
-        str,
-        Key(
-            "What the names of its table and its channels begin with", env="ADAPTER_POSTGRES_PREFIX", check=_useless_bus
-        ),
-    ] = "sockudo_bus"
-    mode: Annotated[
-        str,
-        Key(
-            "How nodes are joined: `notify` by notifications, `poll` from a table, for poolers that change "
-            "connections between transactions; `auto` tries whether notifications arrive",
-            env="ADAPTER_POSTGRES_MODE",
-            choices=("auto", "notify", "poll"),
-        ),
-    ] = "auto"
+    prefix: str = setting("sockudo_bus", "What the names of its table and its channels begin with", check=_useless_bus)
+    mode: str = setting(
+        "auto",
+        "How nodes are joined: `notify` by notifications, `poll` from a table, for poolers that change "
+        "connections between transactions; `auto` tries whether notifications arrive",
+        choices=("auto", "notify", "poll"),
+    )
 
 
 class Mysql(SqlDatabase, frozen=True):
     """MySQL or MariaDB."""
 
-    host: Annotated[str, Key("Name or address of the server", env="DATABASE_MYSQL_HOST", check=_empty)] = "localhost"
-    port: Annotated[int, Key("Its port", env="DATABASE_MYSQL_PORT", low=1, high=65_535)] = 3306
-    username: Annotated[str, Key("Who connects", env="DATABASE_MYSQL_USERNAME", check=_empty)] = "root"
-    password: Annotated[str, Key("That user's password", env="DATABASE_MYSQL_PASSWORD", secret=True)] = ""
-    database: Annotated[str, Key("The database there", env="DATABASE_MYSQL_DATABASE", check=_empty)] = "sockudo"
-    table_name: Annotated[str, Key("The table of apps", env="DATABASE_MYSQL_TABLE_NAME", check=_useless_table)] = (
-        "applications"
-    )
-    connection_pool_size: Annotated[int, Key(_POOL_SIZE_MEANING, env=_POOL_SIZE_ENV, low=1, high=10_000)] = 10
-    pool_min: Annotated[
-        int | None, Key("In place of `database_pooling.min`", env="DATABASE_MYSQL_POOL_MIN", high=10_000)
-    ] = None
-    pool_max: Annotated[
-        int | None, Key("In place of `database_pooling.max`", env="DATABASE_MYSQL_POOL_MAX", high=10_000)
-    ] = None
+    host: str = setting("localhost", "Name or address of the server", check=_empty)
+    port: int = setting(3306, "Its port", low=1, high=65_535)
+    username: str = setting("root", "Who connects", check=_empty)
+    password: str = setting("", "That user's password", secret=True)
+    database: str = setting("sockudo", "The database there", check=_empty)
+    table_name: str = setting("applications", "The table of apps", check=_useless_table)
+    connection_pool_size: int = setting(10, _POOL_SIZE_MEANING, env=_POOL_SIZE_ENV, low=1, high=10_000)
+    pool_min: int | None = setting(None, "In place of `database_pooling.min`", high=10_000)
+    pool_max: int | None = setting(None, "In place of `database_pooling.max`", high=10_000)
 
 
-class Database(msgspec.Struct, frozen=True):
+class Database(Section, frozen=True):
     """Database servers, for the parts that name one as their driver."""
 
     postgres: Postgres = Postgres()
@@ -124,12 +99,12 @@ class Database(msgspec.Struct, frozen=True):
     redis: Redis = Redis()
 
 
-class DatabasePooling(msgspec.Struct, frozen=True):
+class DatabasePooling(Section, frozen=True):
     """How many connections to a database server are kept."""
 
-    enabled: Annotated[bool, Key("The bounds here and the `pool_…` keys hold", env="DATABASE_POOLING_ENABLED")] = True
-    min: Annotated[int, Key("Connections that stay open", env="DATABASE_POOL_MIN", high=10_000)] = 2
-    max: Annotated[int, Key("Connections at most", env="DATABASE_POOL_MAX", low=1, high=10_000)] = 10
+    enabled: bool = setting(True, "The bounds here and the `pool_…` keys hold")
+    min: int = setting(2, "Connections that stay open", env="DATABASE_POOL_MIN", high=10_000)
+    max: int = setting(10, "Connections at most", env="DATABASE_POOL_MAX", low=1, high=10_000)
 
     def bounds(self, server: SqlDatabase) -> tuple[int, int]:
         """The fewest and the most connections to a server."""

@@ -5,99 +5,70 @@ Sections ``ephemeral echo_control event_name_filtering tag_filtering delta_compr
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import msgspec
-
-from sockudo.config.keys import Key
+from sockudo.config.keys import Section, setting
 
 __all__ = ["DeltaCompression", "EchoControl", "Ephemeral", "EventNameFiltering", "TagFiltering"]
 
 
-class Ephemeral(msgspec.Struct, frozen=True):
+class Ephemeral(Section, frozen=True):
     """Messages that ask not to be kept."""
 
-    enabled: Annotated[
-        bool, Key("`extras.ephemeral` is honoured; false: it is taken off", env="EPHEMERAL_ENABLED", reload=True)
-    ] = True
+    enabled: bool = setting(True, "`extras.ephemeral` is honoured; false: it is taken off", reload=True)
 
 
-class EchoControl(msgspec.Struct, frozen=True):
+class EchoControl(Section, frozen=True):
     """Whether protocol V2 clients hear what they send."""
 
-    enabled: Annotated[bool, Key("Connections and messages may choose", env="ECHO_CONTROL_ENABLED", reload=True)] = True
-    default_echo_messages: Annotated[
-        bool,
-        Key(
-            "What holds for a connection that chose nothing: its messages come back to it",
-            env="ECHO_CONTROL_DEFAULT_ECHO_MESSAGES",
-            reload=True,
-        ),
-    ] = True
+    enabled: bool = setting(True, "Connections and messages may choose", reload=True)
+    default_echo_messages: bool = setting(
+        True, "What holds for a connection that chose nothing: its messages come back to it", reload=True
+    )
 
 
-class EventNameFiltering(msgspec.Struct, frozen=True):
+class EventNameFiltering(Section, frozen=True):
     """Subscriptions to some events of a channel only."""
 
-    enabled: Annotated[
-        bool, Key("`events` of a filter is honoured", env="EVENT_NAME_FILTERING_ENABLED", reload=True)
-    ] = True
-    max_events_per_filter: Annotated[
-        int, Key("Event names in one filter", env="EVENT_NAME_FILTERING_MAX_EVENTS_PER_FILTER", low=1, reload=True)
-    ] = 50
-    max_event_name_length: Annotated[
-        int,
-        Key(
-            "Longest of these names",
-            env="EVENT_NAME_FILTERING_MAX_EVENT_NAME_LENGTH",
-            unit="characters",
-            low=1,
-            reload=True,
-        ),
-    ] = 200
+    enabled: bool = setting(True, "`events` of a filter is honoured", reload=True)
+    max_events_per_filter: int = setting(50, "Event names in one filter", low=1, reload=True)
+    max_event_name_length: int = setting(200, "Longest of these names", unit="characters", low=1, reload=True)
 
 
-class TagFiltering(msgspec.Struct, frozen=True):
+class TagFiltering(Section, frozen=True):
     """Subscriptions to messages with some tags only, or to those an expression picks."""
 
-    enabled: Annotated[
-        bool, Key("`tags` and `expression` of a filter are honoured", env="TAG_FILTERING_ENABLED", reload=True)
-    ] = False
-    enable_tags: Annotated[bool, Key("Messages carry their tags to subscribers", reload=True)] = True
-    max_work_per_message: Annotated[
-        int,
-        Key(
-            "Work of all expressions together on one message, in steps of an evaluation; 100000 take about 20 ms. "
-            "Subscriptions whose expression gets no more do not get the message",
-            env="TAG_FILTERING_MAX_WORK_PER_MESSAGE",
-            low=1000,
-            high=100_000_000,
-            reload=True,
-        ),
-    ] = 100_000
+    enabled: bool = setting(False, "`tags` and `expression` of a filter are honoured", reload=True)
+    enable_tags: bool = setting(True, "Messages carry their tags to subscribers", env="", reload=True)
+    max_work_per_message: int = setting(
+        100_000,
+        "Work of all expressions together on one message, in steps of an evaluation; 100000 take about 20 ms. "
+        "Subscriptions whose expression gets no more do not get the message",
+        low=1000,
+        high=100_000_000,
+        reload=True,
+    )
 
 
-class DeltaCompression(msgspec.Struct, frozen=True):
+class DeltaCompression(Section, frozen=True):
     """Messages sent as the difference from the one before, to protocol V2 clients that ask for it."""
 
-    enabled: Annotated[bool, Key("Clients may ask for differences")] = True
-    algorithm: Annotated[
-        str, Key("How differences are made where no algorithm was chosen", choices=("fossil", "xdelta3"))
-    ] = "fossil"
-    full_message_interval: Annotated[
-        int, Key("Differences in a row before a whole message; 0 = whole messages only")
-    ] = 10
-    min_message_size: Annotated[int, Key("Smaller messages are always sent whole", unit="bytes")] = 100
-    max_state_age_secs: Annotated[int, Key("Age after which a message is no base any more", unit="s", low=1)] = 300
-    max_channel_states_per_socket: Annotated[int, Key("Channels of one connection that bases are kept for", low=1)] = (
-        100
+    enabled: bool = setting(True, "Clients may ask for differences", env="")
+    algorithm: str = setting(
+        "fossil", "How differences are made where no algorithm was chosen", env="", choices=("fossil", "xdelta3")
     )
-    max_conflation_states_per_channel: Annotated[
-        int | None, Key("Conflation keys of one channel and connection; none is refused when `mode` is `production`")
-    ] = 100
-    conflation_key_path: Annotated[
-        str | None, Key("Where a message has its conflation key, like `data.symbol`; none = it has none")
-    ] = None
-    omit_delta_algorithm: Annotated[
-        bool, Key("Differences do not name their algorithm; everybody then gets the one of `algorithm`")
-    ] = False
+    full_message_interval: int = setting(
+        10, "Differences in a row before a whole message; 0 = whole messages only", env=""
+    )
+    min_message_size: int = setting(100, "Smaller messages are always sent whole", env="", unit="bytes")
+    max_state_age_secs: int = setting(300, "Age after which a message is no base any more", env="", unit="s", low=1)
+    max_channel_states_per_socket: int = setting(
+        100, "Channels of one connection that bases are kept for", env="", low=1
+    )
+    max_conflation_states_per_channel: int | None = setting(
+        100, "Conflation keys of one channel and connection; none is refused when `mode` is `production`", env=""
+    )
+    conflation_key_path: str | None = setting(
+        None, "Where a message has its conflation key, like `data.symbol`; none = it has none", env=""
+    )
+    omit_delta_algorithm: bool = setting(
+        False, "Differences do not name their algorithm; everybody then gets the one of `algorithm`", env=""
+    )

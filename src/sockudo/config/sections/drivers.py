@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import msgspec
-
 from sockudo.config.apps import App
-from sockudo.config.keys import Key
+from sockudo.config.keys import Section, setting
 from sockudo.config.sections.databases import AdapterPostgres
 from sockudo.config.sections.nats import AdapterNats
 from sockudo.config.sections.redis_nodes import AdapterCluster, AdapterRedis
@@ -30,44 +26,35 @@ _DATABASE_SPELLINGS = (
 )
 
 
-class ClusterHealth(msgspec.Struct, frozen=True):
+class ClusterHealth(Section, frozen=True):
     """When a joined node is heard, and when it is held dead."""
 
-    heartbeat_interval_ms: Annotated[
-        int,
-        Key("How often a node shows the others that it lives", env="CLUSTER_HEALTH_HEARTBEAT_INTERVAL", unit="ms"),
-    ] = 2000
-    node_timeout_ms: Annotated[
-        int,
-        Key(
-            "A node that is silent for so long is held dead; at least five heartbeats",
-            env="CLUSTER_HEALTH_NODE_TIMEOUT",
-            unit="ms",
-        ),
-    ] = 10_000
+    heartbeat_interval_ms: int = setting(
+        2000, "How often a node shows the others that it lives", env="CLUSTER_HEALTH_HEARTBEAT_INTERVAL", unit="ms"
+    )
+    node_timeout_ms: int = setting(
+        10_000,
+        "A node that is silent for so long is held dead; at least five heartbeats",
+        env="CLUSTER_HEALTH_NODE_TIMEOUT",
+        unit="ms",
+    )
 
 
-class Adapter(msgspec.Struct, frozen=True):
+class Adapter(Section, frozen=True):
     """How nodes are joined."""
 
-    driver: Annotated[
-        str,
-        Key(
-            "How nodes are joined: `local` is one node alone; with the others, all that use the same broker",
-            env="ADAPTER_DRIVER",
-            choices=("local", "redis", "redis-cluster", "nats", "postgres"),
-            elsewhere=_BROKERS,
-            aliases=(*_BROKER_SPELLINGS, ("pgsql", "postgres"), ("postgresql", "postgres")),
-        ),
-    ] = "local"
-    fallback_to_local: Annotated[
-        bool,
-        Key(
-            "Where other nodes cannot be reached at the start, this one goes on alone until its next start; false: it "
-            "does not start",
-            env="ADAPTER_FALLBACK_TO_LOCAL",
-        ),
-    ] = False
+    driver: str = setting(
+        "local",
+        "How nodes are joined: `local` is one node alone; with the others, all that use the same broker",
+        choices=("local", "redis", "redis-cluster", "nats", "postgres"),
+        elsewhere=_BROKERS,
+        aliases=(*_BROKER_SPELLINGS, ("pgsql", "postgres"), ("postgresql", "postgres")),
+    )
+    fallback_to_local: bool = setting(
+        False,
+        "Where other nodes cannot be reached at the start, this one goes on alone until its next start; false: it "
+        "does not start",
+    )
     redis: AdapterRedis = AdapterRedis()
     cluster: AdapterCluster = AdapterCluster()
     nats: AdapterNats = AdapterNats()
@@ -75,64 +62,53 @@ class Adapter(msgspec.Struct, frozen=True):
     cluster_health: ClusterHealth = ClusterHealth()
 
 
-class Cluster(msgspec.Struct, frozen=True):
+class Cluster(Section, frozen=True):
     """How a joined node behaves when it cannot reach the others."""
 
-    up_grace: Annotated[
-        int,
-        Key(
-            "A node that gets nothing from the others stays ready (`/up`) for this time",
-            env="SOCKUDO_CLUSTER_UP_GRACE",
-            unit="s",
-            high=86_400,
-            reload=True,
-        ),
-    ] = 0
+    up_grace: int = setting(
+        0,
+        "A node that gets nothing from the others stays ready (`/up`) for this time",
+        env="SOCKUDO_CLUSTER_UP_GRACE",
+        unit="s",
+        high=86_400,
+        reload=True,
+    )
 
 
-class InlineApps(msgspec.Struct, frozen=True):
+class InlineApps(Section, frozen=True):
     """Apps that stand in the configuration itself."""
 
-    apps: Annotated[tuple[App, ...], Key("Apps of this server; see Apps", reload=True)] = ()
+    apps: tuple[App, ...] = setting((), "Apps of this server; see Apps", env="", reload=True)
 
 
-class AppManager(msgspec.Struct, frozen=True):
+class AppManager(Section, frozen=True):
     """Where apps are kept."""
 
-    driver: Annotated[
-        str,
-        Key(
-            "Where apps are kept: `sqlite` in `data_dir`, a database under `database`, or `memory`, which knows the "
-            "configured apps only",
-            env="APP_MANAGER_DRIVER",
-            choices=("sqlite", "memory", "pgsql", "mysql"),
-            elsewhere=("dynamodb", "surrealdb", "scylladb"),
-            aliases=_DATABASE_SPELLINGS,
-        ),
-    ] = "sqlite"
+    driver: str = setting(
+        "sqlite",
+        "Where apps are kept: `sqlite` in `data_dir`, a database under `database`, or `memory`, which knows the "
+        "configured apps only",
+        choices=("sqlite", "memory", "pgsql", "mysql"),
+        elsewhere=("dynamodb", "surrealdb", "scylladb"),
+        aliases=_DATABASE_SPELLINGS,
+    )
     array: InlineApps = InlineApps()
 
 
-class MemoryCache(msgspec.Struct, frozen=True):
+class MemoryCache(Section, frozen=True):
     """The cache in this process."""
 
-    max_capacity: Annotated[
-        int,
-        Key("Entries the cache keeps; the oldest go first", env="CACHE_MAX_CAPACITY", low=1),
-    ] = 10_000
+    max_capacity: int = setting(10_000, "Entries the cache keeps; the oldest go first", env="CACHE_MAX_CAPACITY", low=1)
 
 
-class Cache(msgspec.Struct, frozen=True):
+class Cache(Section, frozen=True):
     """Where last events of cache channels and idempotency keys are kept."""
 
-    driver: Annotated[
-        str,
-        Key(
-            "Where last events of cache channels and idempotency keys are kept",
-            env="CACHE_DRIVER",
-            choices=("memory",),
-            elsewhere=("redis", "redis-cluster", "none"),
-            aliases=(("redis_cluster", "redis-cluster"),),
-        ),
-    ] = "memory"
+    driver: str = setting(
+        "memory",
+        "Where last events of cache channels and idempotency keys are kept",
+        choices=("memory",),
+        elsewhere=("redis", "redis-cluster", "none"),
+        aliases=(("redis_cluster", "redis-cluster"),),
+    )
     memory: MemoryCache = MemoryCache()

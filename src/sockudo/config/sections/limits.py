@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import msgspec
-
-from sockudo.config.keys import Key
+from sockudo.config.keys import Section, setting
 
 __all__ = [
     "ApiRateLimit",
@@ -25,205 +21,111 @@ _BYTES = 2**31 - 1
 _WINDOWS = tuple(f"window{size}" for size in ("256b", "512b", "1kb", "2kb", "4kb", "8kb", "16kb", "32kb"))
 
 
-class WebSocket(msgspec.Struct, frozen=True):
+class WebSocket(Section, frozen=True):
     """Queues, sizes and extensions of WebSocket connections (spec: platform § 9.1)."""
 
-    max_messages: Annotated[
-        int | None,
-        Key(
-            "Messages queued for one slow connection; `none` or 0 = 1000, or 10000 where `max_bytes` is set",
-            env="WEBSOCKET_MAX_MESSAGES",
-            reload=True,
-        ),
-    ] = 1000
-    max_bytes: Annotated[
-        int | None,
-        Key(
-            "Bytes queued for one slow connection; also the largest message a client may send; `none` or 0 = not set",
-            env="WEBSOCKET_MAX_BYTES",
-            unit="bytes",
-            high=_BYTES,
-            reload=True,
-        ),
-    ] = None
-    max_channels_per_connection: Annotated[
-        int,
-        Key(
-            "Channels, patterns and metachannels that one connection may be subscribed to; 0 = no limit",
-            env="WEBSOCKET_MAX_CHANNELS_PER_CONNECTION",
-            reload=True,
-        ),
-    ] = 10_000
-    max_patterns_per_connection: Annotated[
-        int,
-        Key(
-            "Patterns (`news-*`) among them; 0 = no limit",
-            env="WEBSOCKET_MAX_PATTERNS_PER_CONNECTION",
-            reload=True,
-        ),
-    ] = 100
-    max_filters_per_connection: Annotated[
-        int,
-        Key(
-            "Subscriptions of one connection that have a filter; 0 = no limit",
-            env="WEBSOCKET_MAX_FILTERS_PER_CONNECTION",
-            reload=True,
-        ),
-    ] = 250
-    disconnect_on_buffer_full: Annotated[
-        bool,
-        Key(
-            "A connection over its queue is closed with 4100; false: the message is dropped for it",
-            env="WEBSOCKET_DISCONNECT_ON_BUFFER_FULL",
-            reload=True,
-        ),
-    ] = True
-    max_message_size: Annotated[
-        int,
-        Key(
-            "Upper bound of every limit on messages from clients",
-            env="WEBSOCKET_MAX_MESSAGE_SIZE",
-            unit="bytes",
-            low=1,
-            high=_BYTES,
-            reload=True,
-        ),
-    ] = 67_108_864
-    max_frame_size: Annotated[
-        int,
-        Key(
-            "Largest single frame from a client",
-            env="WEBSOCKET_MAX_FRAME_SIZE",
-            unit="bytes",
-            low=1,
-            high=_BYTES,
-            reload=True,
-        ),
-    ] = 16_777_216
-    write_buffer_size: Annotated[
-        int,
-        Key("Hint: bytes gathered before a write", env="WEBSOCKET_WRITE_BUFFER_SIZE", unit="bytes", high=_BYTES),
-    ] = 16_384
-    max_backpressure: Annotated[
-        int,
-        Key(
-            "Bytes the transport may hold before a connection counts as slow",
-            env="WEBSOCKET_MAX_BACKPRESSURE",
-            unit="bytes",
-            low=1,
-            high=_BYTES,
-        ),
-    ] = 1_048_576
-    io_uring: Annotated[
-        bool,
-        Key(
-            "Deliveries to many subscribers with one system call, where Linux has io_uring and lets us",
-            env="WEBSOCKET_IO_URING",
-        ),
-    ] = True
-    auto_ping: Annotated[
-        bool, Key("Native WebSocket pings on protocol V2 connections", env="WEBSOCKET_AUTO_PING", reload=True)
-    ] = True
-    ping_interval: Annotated[
-        int,
-        Key("Native pings of protocol V2 connections; 0 = off", env="WEBSOCKET_PING_INTERVAL", unit="s", reload=True),
-    ] = 30
-    idle_timeout: Annotated[
-        int,
-        Key(
-            "Silence after which a protocol V2 connection is closed",
-            env="WEBSOCKET_IDLE_TIMEOUT",
-            unit="s",
-            reload=True,
-        ),
-    ] = 120
-    compression: Annotated[
-        str,
-        Key(
-            "permessage-deflate: anything but `disabled` offers it",
-            env="WEBSOCKET_COMPRESSION",
-            choices=("disabled", "dedicated", "shared", *_WINDOWS),
-        ),
-    ] = "disabled"
+    max_messages: int | None = setting(
+        1000,
+        "Messages queued for one slow connection; `none` or 0 = 1000, or 10000 where `max_bytes` is set",
+        reload=True,
+    )
+    max_bytes: int | None = setting(
+        None,
+        "Bytes queued for one slow connection; also the largest message a client may send; `none` or 0 = not set",
+        unit="bytes",
+        high=_BYTES,
+        reload=True,
+    )
+    max_channels_per_connection: int = setting(
+        10_000,
+        "Channels, patterns and metachannels that one connection may be subscribed to; 0 = no limit",
+        reload=True,
+    )
+    max_patterns_per_connection: int = setting(100, "Patterns (`news-*`) among them; 0 = no limit", reload=True)
+    max_filters_per_connection: int = setting(
+        250, "Subscriptions of one connection that have a filter; 0 = no limit", reload=True
+    )
+    disconnect_on_buffer_full: bool = setting(
+        True, "A connection over its queue is closed with 4100; false: the message is dropped for it", reload=True
+    )
+    max_message_size: int = setting(
+        67_108_864, "Upper bound of every limit on messages from clients", unit="bytes", low=1, high=_BYTES, reload=True
+    )
+    max_frame_size: int = setting(
+        16_777_216, "Largest single frame from a client", unit="bytes", low=1, high=_BYTES, reload=True
+    )
+    write_buffer_size: int = setting(16_384, "Hint: bytes gathered before a write", unit="bytes", high=_BYTES)
+    max_backpressure: int = setting(
+        1_048_576, "Bytes the transport may hold before a connection counts as slow", unit="bytes", low=1, high=_BYTES
+    )
+    io_uring: bool = setting(
+        True, "Deliveries to many subscribers with one system call, where Linux has io_uring and lets us"
+    )
+    auto_ping: bool = setting(True, "Native WebSocket pings on protocol V2 connections", reload=True)
+    ping_interval: int = setting(30, "Native pings of protocol V2 connections; 0 = off", unit="s", reload=True)
+    idle_timeout: int = setting(120, "Silence after which a protocol V2 connection is closed", unit="s", reload=True)
+    compression: str = setting(
+        "disabled",
+        "permessage-deflate: anything but `disabled` offers it",
+        choices=("disabled", "dedicated", "shared", *_WINDOWS),
+    )
 
 
-class ChannelLimits(msgspec.Struct, frozen=True):
+class ChannelLimits(Section, frozen=True):
     """Channels, for apps that set no limits of their own; 0 = no limit."""
 
-    max_name_length: Annotated[
-        int, Key("Longest channel name, where the app sets no limit", unit="characters", reload=True)
-    ] = 200
-    cache_ttl: Annotated[
-        int, Key("How long a cache channel keeps its last event", env="CACHE_TTL_SECONDS", unit="s", low=1, reload=True)
-    ] = 3600
+    max_name_length: int = setting(
+        200, "Longest channel name, where the app sets no limit", env="", unit="characters", reload=True
+    )
+    cache_ttl: int = setting(
+        3600, "How long a cache channel keeps its last event", env="CACHE_TTL_SECONDS", unit="s", low=1, reload=True
+    )
 
 
-class EventLimits(msgspec.Struct, frozen=True):
+class EventLimits(Section, frozen=True):
     """Events, for apps that set no limits of their own; 0 = no limit."""
 
-    max_channels_at_once: Annotated[int, Key("Channels in one publish", reload=True)] = 100
-    max_name_length: Annotated[int, Key("Longest event name", unit="characters", reload=True)] = 200
-    max_payload_in_kb: Annotated[int, Key("Largest data of an event", unit="KB", reload=True)] = 100
-    max_batch_size: Annotated[int, Key("Events in one batch", reload=True)] = 10
+    max_channels_at_once: int = setting(100, "Channels in one publish", env="", reload=True)
+    max_name_length: int = setting(200, "Longest event name", env="", unit="characters", reload=True)
+    max_payload_in_kb: int = setting(100, "Largest data of an event", env="", unit="KB", reload=True)
+    max_batch_size: int = setting(10, "Events in one batch", env="", reload=True)
 
 
-class Presence(msgspec.Struct, frozen=True):
+class Presence(Section, frozen=True):
     """Presence channels, for apps that set no limits of their own; 0 = no limit."""
 
-    max_members_per_channel: Annotated[int, Key("Members of one presence channel", reload=True)] = 100
-    max_member_size_in_kb: Annotated[int, Key("Largest user_info of a member", unit="KB", reload=True)] = 2
-    ungraceful_timeout_seconds: Annotated[
-        int,
-        Key(
-            "How long a member stays whose connection is lost without a close; 0 = it goes at once",
-            env="PRESENCE_UNGRACEFUL_TIMEOUT_SECONDS",
-            unit="s",
-            reload=True,
-        ),
-    ] = 0
-    v2_ungraceful_timeout_seconds: Annotated[
-        int,
-        Key(
-            "The same for members on protocol V2 connections",
-            env="PRESENCE_V2_UNGRACEFUL_TIMEOUT_SECONDS",
-            unit="s",
-            reload=True,
-        ),
-    ] = 15
-    update_rate_limit_per_member_per_second: Annotated[
-        int,
-        Key(
-            "Changes of its data that a member may send in a second; protocol V2 only",
-            env="PRESENCE_UPDATE_RATE_LIMIT_PER_MEMBER_PER_SECOND",
-            low=1,
-            reload=True,
-        ),
-    ] = 10
+    max_members_per_channel: int = setting(100, "Members of one presence channel", env="", reload=True)
+    max_member_size_in_kb: int = setting(2, "Largest user_info of a member", env="", unit="KB", reload=True)
+    ungraceful_timeout_seconds: int = setting(
+        0,
+        "How long a member stays whose connection is lost without a close; 0 = it goes at once",
+        unit="s",
+        reload=True,
+    )
+    v2_ungraceful_timeout_seconds: int = setting(
+        15, "The same for members on protocol V2 connections", unit="s", reload=True
+    )
+    update_rate_limit_per_member_per_second: int = setting(
+        10, "Changes of its data that a member may send in a second; protocol V2 only", low=1, reload=True
+    )
 
 
-class Idempotency(msgspec.Struct, frozen=True):
+class Idempotency(Section, frozen=True):
     """Publishes that carry an idempotency key."""
 
-    enabled: Annotated[bool, Key("Idempotency keys are honoured", env="IDEMPOTENCY_ENABLED", reload=True)] = True
-    ttl_seconds: Annotated[
-        int, Key("How long a key is remembered", env="IDEMPOTENCY_TTL_SECONDS", unit="s", low=1, reload=True)
-    ] = 120
-    max_key_length: Annotated[
-        int, Key("Longest key", env="IDEMPOTENCY_MAX_KEY_LENGTH", unit="characters", low=1, reload=True)
-    ] = 128
-    on_failure: Annotated[
-        str,
-        Key(
-            "While the node that owns a key does not answer: publishes with a key are answered 503, or published at "
-            "the risk of being published twice",
-            env="IDEMPOTENCY_ON_FAILURE",
-            choices=("refuse", "allow"),
-            reload=True,
-        ),
-    ] = "refuse"
+    enabled: bool = setting(True, "Idempotency keys are honoured", reload=True)
+    ttl_seconds: int = setting(120, "How long a key is remembered", unit="s", low=1, reload=True)
+    max_key_length: int = setting(128, "Longest key", unit="characters", low=1, reload=True)
+    on_failure: str = setting(
+        "refuse",
+        "While the node that owns a key does not answer: publishes with a key are answered 503, or published at "
+        "the risk of being published twice",
+        choices=("refuse", "allow"),
+        reload=True,
+    )
 
 
-class RateLimit(msgspec.Struct, frozen=True):
+class RateLimit(Section, frozen=True):
     """Requests of one address in a window. ``trust_hops`` proxies are trusted to add to X-Forwarded-For."""
 
     max_requests: int | None = None
@@ -240,114 +142,91 @@ class RateLimit(msgspec.Struct, frozen=True):
 class ApiRateLimit(RateLimit, frozen=True):
     """HTTP API requests of one address."""
 
-    max_requests: Annotated[
-        int | None,
-        Key(
-            "HTTP API requests of one address in a window, right ones included; not set = those are not limited, only "
-            "failed authentication is (`rate_limiter.failed_auth`)",
-            env="RATE_LIMITER_API_MAX_REQUESTS",
-            low=1,
-            reload=True,
-        ),
-    ] = None
-    window_seconds: Annotated[
-        int | None,
-        Key(
-            "The window; set alone, it limits to 100 requests",
-            env="RATE_LIMITER_API_WINDOW_SECONDS",
-            unit="s",
-            low=1,
-            reload=True,
-            default_text="60, where `max_requests` is set",
-        ),
-    ] = None
-    trust_hops: Annotated[
-        int,
-        Key(
-            "Proxies in front that are trusted to add to X-Forwarded-For; 0 = the peer's address counts",
-            env="RATE_LIMITER_API_TRUST_HOPS",
-            high=64,
-            reload=True,
-        ),
-    ] = 0
+    max_requests: int | None = setting(
+        None,
+        "HTTP API requests of one address in a window, right ones included; not set = those are not limited, only "
+        "failed authentication is (`rate_limiter.failed_auth`)",
+        env="RATE_LIMITER_API_MAX_REQUESTS",
+        low=1,
+        reload=True,
+    )
+    window_seconds: int | None = setting(
+        None,
+        "The window; set alone, it limits to 100 requests",
+        env="RATE_LIMITER_API_WINDOW_SECONDS",
+        unit="s",
+        low=1,
+        reload=True,
+        default_text="60, where `max_requests` is set",
+    )
+    trust_hops: int = setting(
+        0,
+        "Proxies in front that are trusted to add to X-Forwarded-For; 0 = the peer's address counts",
+        env="RATE_LIMITER_API_TRUST_HOPS",
+        high=64,
+        reload=True,
+    )
 
 
 class WebSocketRateLimit(RateLimit, frozen=True):
     """WebSocket upgrades of one address."""
 
-    max_requests: Annotated[
-        int | None,
-        Key(
-            "WebSocket upgrades of one address in a window",
-            env="RATE_LIMITER_WS_MAX_REQUESTS",
-            low=1,
-            reload=True,
-            default_text="6000 in 60 s: only floods are refused",
-        ),
-    ] = None
-    window_seconds: Annotated[
-        int | None,
-        Key(
-            "The window; set alone, it limits to 20 upgrades",
-            env="RATE_LIMITER_WS_WINDOW_SECONDS",
-            unit="s",
-            low=1,
-            reload=True,
-            default_text="60",
-        ),
-    ] = None
-    trust_hops: Annotated[
-        int,
-        Key(
-            "Proxies in front that are trusted to add to X-Forwarded-For; 0 = the peer's address counts",
-            env="RATE_LIMITER_WS_TRUST_HOPS",
-            high=64,
-            reload=True,
-        ),
-    ] = 0
+    max_requests: int | None = setting(
+        None,
+        "WebSocket upgrades of one address in a window",
+        env="RATE_LIMITER_WS_MAX_REQUESTS",
+        low=1,
+        reload=True,
+        default_text="6000 in 60 s: only floods are refused",
+    )
+    window_seconds: int | None = setting(
+        None,
+        "The window; set alone, it limits to 20 upgrades",
+        env="RATE_LIMITER_WS_WINDOW_SECONDS",
+        unit="s",
+        low=1,
+        reload=True,
+        default_text="60",
+    )
+    trust_hops: int = setting(
+        0,
+        "Proxies in front that are trusted to add to X-Forwarded-For; 0 = the peer's address counts",
+        env="RATE_LIMITER_WS_TRUST_HOPS",
+        high=64,
+        reload=True,
+    )
 
 
-class FailedAuthLimit(msgspec.Struct, frozen=True):
+class FailedAuthLimit(Section, frozen=True):
     """Failed authentication of one address on the HTTP API; right requests of the address are answered all the same."""
 
-    max_requests: Annotated[
-        int,
-        Key(
-            "Requests of one address in a window whose key, signature or time is wrong; more are answered with 429",
-            env="RATE_LIMITER_FAILED_AUTH_MAX_REQUESTS",
-            low=1,
-            reload=True,
-        ),
-    ] = 100
-    window_seconds: Annotated[
-        int, Key("The window", env="RATE_LIMITER_FAILED_AUTH_WINDOW_SECONDS", unit="s", low=1, reload=True)
-    ] = 60
+    max_requests: int = setting(
+        100,
+        "Requests of one address in a window whose key, signature or time is wrong; more are answered with 429",
+        low=1,
+        reload=True,
+    )
+    window_seconds: int = setting(60, "The window", unit="s", low=1, reload=True)
 
 
-class RateLimiter(msgspec.Struct, frozen=True):
+class RateLimiter(Section, frozen=True):
     """Rate limits by address (spec: platform § 4.3)."""
 
-    enabled: Annotated[bool, Key("Requests are limited by address", env="RATE_LIMITER_ENABLED", reload=True)] = True
-    driver: Annotated[
-        str,
-        Key(
-            "Where counts are kept; `none` = no limit",
-            env="RATE_LIMITER_DRIVER",
-            choices=("memory", "none"),
-            elsewhere=("redis", "redis-cluster"),
-            aliases=(("redis_cluster", "redis-cluster"),),
-        ),
-    ] = "memory"
-    on_failure: Annotated[
-        str,
-        Key(
-            "Limits of addresses and apps while the node that adds up their hits does not answer: a share of the limit "
-            "on each node, none, or everything is refused",
-            env="RATE_LIMITER_ON_FAILURE",
-            choices=("local", "open", "closed"),
-            reload=True,
-        ),
-    ] = "local"
+    enabled: bool = setting(True, "Requests are limited by address", reload=True)
+    driver: str = setting(
+        "memory",
+        "Where counts are kept; `none` = no limit",
+        choices=("memory", "none"),
+        elsewhere=("redis", "redis-cluster"),
+        aliases=(("redis_cluster", "redis-cluster"),),
+    )
+    on_failure: str = setting(
+        "local",
+        "Limits of addresses and apps while the node that adds up their hits does not answer: a share of the limit "
+        "on each node, none, or everything is refused",
+        choices=("local", "open", "closed"),
+        reload=True,
+    )
     api_rate_limit: ApiRateLimit = ApiRateLimit()
     websocket_rate_limit: WebSocketRateLimit = WebSocketRateLimit()
     failed_auth: FailedAuthLimit = FailedAuthLimit()

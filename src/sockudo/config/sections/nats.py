@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
 from urllib.parse import urlsplit
 
-import msgspec
-
-from sockudo.config.keys import Key
+from sockudo.config.keys import Section, setting
 
 __all__ = ["AdapterNats", "NatsTls"]
 
@@ -41,51 +38,45 @@ def _useless_prefix(text: str) -> str | None:
     return "cannot begin a subject: at most 100 characters, words joined by '.', without spaces, '*' and '>'"
 
 
-class NatsTls(msgspec.Struct, frozen=True):
+class NatsTls(Section, frozen=True):
     """TLS to the NATS servers."""
 
-    enabled: Annotated[
-        bool, Key("TLS, as `tls://` in an address and a server that asks for it have it too", env="NATS_TLS_ENABLED")
-    ] = False
-    ca_path: Annotated[
-        str | None,
-        Key("PEM file of the authorities that count, in place of the system's", env="NATS_TLS_CA_PATH"),
-    ] = None
-    client_cert_path: Annotated[
-        str | None, Key("PEM file of this server's certificate", env="NATS_TLS_CLIENT_CERT_PATH")
-    ] = None
-    client_key_path: Annotated[str | None, Key("PEM file of its private key", env="NATS_TLS_CLIENT_KEY_PATH")] = None
+    enabled: bool = setting(
+        False, "TLS, as `tls://` in an address and a server that asks for it have it too", env="NATS_TLS_ENABLED"
+    )
+    ca_path: str | None = setting(
+        None, "PEM file of the authorities that count, in place of the system's", env="NATS_TLS_CA_PATH"
+    )
+    client_cert_path: str | None = setting(
+        None, "PEM file of this server's certificate", env="NATS_TLS_CLIENT_CERT_PATH"
+    )
+    client_key_path: str | None = setting(None, "PEM file of its private key", env="NATS_TLS_CLIENT_KEY_PATH")
 
 
-class AdapterNats(msgspec.Struct, frozen=True):
+class AdapterNats(Section, frozen=True):
     """NATS between nodes. Passwords and tokens never leave through ``repr``."""
 
-    servers: Annotated[
-        tuple[str, ...],
-        Key(
-            "Servers of one cluster: `nats://host:4222`, or `tls://` for TLS; others of it are found by themselves",
-            env="NATS_SERVERS",
-            check=_useless_servers,
-        ),
-    ] = ("nats://localhost:4222",)
-    prefix: Annotated[
-        str, Key("What the subjects of these nodes begin with", env="NATS_PREFIX", check=_useless_prefix)
-    ] = "sockudo_adapter:"
-    username: Annotated[str | None, Key("Who connects", env="NATS_USERNAME")] = None
-    password: Annotated[str | None, Key("That user's password", env="NATS_PASSWORD", secret=True)] = None
-    token: Annotated[str | None, Key("A token, in place of a user", env="NATS_TOKEN", secret=True)] = None
-    credentials_path: Annotated[
-        str | None,
-        Key("A `.creds` file with the user's JWT and key, in place of a user", env="NATS_CREDENTIALS_PATH"),
-    ] = None
-    connection_timeout_ms: Annotated[
-        int,
-        Key("How long connecting to a server may take", env="NATS_CONNECTION_TIMEOUT_MS", unit="ms", low=100),
-    ] = 5000
-    request_timeout_ms: Annotated[
-        int,
-        Key("A server that sends nothing for longer is given up", env="NATS_REQUEST_TIMEOUT_MS", unit="ms", low=100),
-    ] = 5000
+    servers: tuple[str, ...] = setting(
+        ("nats://localhost:4222",),
+        "Servers of one cluster: `nats://host:4222`, or `tls://` for TLS; others of it are found by themselves",
+        env="NATS_SERVERS",
+        check=_useless_servers,
+    )
+    prefix: str = setting(
+        "sockudo_adapter:", "What the subjects of these nodes begin with", env="NATS_PREFIX", check=_useless_prefix
+    )
+    username: str | None = setting(None, "Who connects", env="NATS_USERNAME")
+    password: str | None = setting(None, "That user's password", env="NATS_PASSWORD", secret=True)
+    token: str | None = setting(None, "A token, in place of a user", env="NATS_TOKEN", secret=True)
+    credentials_path: str | None = setting(
+        None, "A `.creds` file with the user's JWT and key, in place of a user", env="NATS_CREDENTIALS_PATH"
+    )
+    connection_timeout_ms: int = setting(
+        5000, "How long connecting to a server may take", env="NATS_CONNECTION_TIMEOUT_MS", unit="ms", low=100
+    )
+    request_timeout_ms: int = setting(
+        5000, "A server that sends nothing for longer is given up", env="NATS_REQUEST_TIMEOUT_MS", unit="ms", low=100
+    )
     tls: NatsTls = NatsTls()
 
     def __repr__(self) -> str:

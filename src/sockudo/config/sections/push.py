@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Final
 
-import msgspec
-
-from sockudo.config.keys import Key
+from sockudo.config.keys import Section, setting
 from sockudo.config.sections.push_providers import PushApns, PushFcm, PushHms, PushWebpush, PushWns
 
 __all__ = [
@@ -22,36 +20,18 @@ _DATABASE_SPELLINGS: Final = (("postgresql", "postgres"), ("pgsql", "postgres"),
 _DAY_MS: Final = 86_400_000
 
 
-class PushRetry(msgspec.Struct, frozen=True):
+class PushRetry(Section, frozen=True):
     """How a notification that a provider did not take is sent again."""
 
-    max_attempts: Annotated[
-        int, Key("Sends of one notification at most", env="PUSH_RETRY_MAX_ATTEMPTS", low=1, high=100)
-    ] = 5
-    initial_backoff_ms: Annotated[
-        int,
-        Key("Pause after the first send; it doubles", env="PUSH_RETRY_INITIAL_BACKOFF_MS", unit="ms", high=_DAY_MS),
-    ] = 1000
-    max_backoff_ms: Annotated[int, Key("Longest pause", env="PUSH_RETRY_MAX_BACKOFF_MS", unit="ms", high=_DAY_MS)] = (
-        60_000
+    max_attempts: int = setting(5, "Sends of one notification at most", low=1, high=100)
+    initial_backoff_ms: int = setting(1000, "Pause after the first send; it doubles", unit="ms", high=_DAY_MS)
+    max_backoff_ms: int = setting(60_000, "Longest pause", unit="ms", high=_DAY_MS)
+    max_elapsed_secs: int = setting(
+        86_400, "Time after which a notification is given up as a dead letter", unit="s", low=1, high=30 * 86_400
     )
-    max_elapsed_secs: Annotated[
-        int,
-        Key(
-            "Time after which a notification is given up as a dead letter",
-            env="PUSH_RETRY_MAX_ELAPSED_SECS",
-            unit="s",
-            low=1,
-            high=30 * 86_400,
-        ),
-    ] = 86_400
-    jitter: Annotated[bool, Key("Pauses differ a little, so that not all come at once", env="PUSH_RETRY_JITTER")] = True
-    jitter_ratio_percent: Annotated[
-        int, Key("By how much they differ", env="PUSH_RETRY_JITTER_RATIO_PERCENT", unit="%", high=100)
-    ] = 20
-    respect_retry_after: Annotated[
-        bool, Key("Waits as long as the provider asks for", env="PUSH_RETRY_RESPECT_RETRY_AFTER")
-    ] = True
+    jitter: bool = setting(True, "Pauses differ a little, so that not all come at once")
+    jitter_ratio_percent: int = setting(20, "By how much they differ", unit="%", high=100)
+    respect_retry_after: bool = setting(True, "Waits as long as the provider asks for")
 
     @property
     def jitter_percent(self) -> int:
@@ -59,192 +39,131 @@ class PushRetry(msgspec.Struct, frozen=True):
         return self.jitter_ratio_percent if self.jitter else 0
 
 
-class PushCircuitBreaker(msgspec.Struct, frozen=True):
+class PushCircuitBreaker(Section, frozen=True):
     """When a provider that fails is left alone for a while."""
 
-    failure_threshold: Annotated[
-        int, Key("Failing batches after which it is left alone", env="PUSH_FAILURE_THRESHOLD", low=1)
-    ] = 5
-    cooldown_secs: Annotated[int, Key("For how long", unit="s", low=1, high=86_400)] = 60
-    half_open_max_inflight: Annotated[int, Key("Sends at a time while it is tried again", low=1)] = 10
+    failure_threshold: int = setting(
+        5, "Failing batches after which it is left alone", env="PUSH_FAILURE_THRESHOLD", low=1
+    )
+    cooldown_secs: int = setting(60, "For how long", env="", unit="s", low=1, high=86_400)
+    half_open_max_inflight: int = setting(10, "Sends at a time while it is tried again", env="", low=1)
 
 
-class PushDefaultQuotas(msgspec.Struct, frozen=True):
+class PushDefaultQuotas(Section, frozen=True):
     """What each app may do, unless a variable of `push.quotas` says otherwise; 0 = no limit."""
 
-    acceptance_rps: Annotated[
-        int,
-        Key(
-            "Publishes per second, while `rate_limiter.enabled`",
-            env="PUSH_ACCEPTANCE_RATE_LIMIT PUSH_DEFAULT_ACCEPTANCE_RPS",
-        ),
-    ] = 100
-    delivery_quota_daily: Annotated[int, Key("Recipients of one publish", env="PUSH_DEFAULT_DELIVERY_QUOTA_DAILY")] = 0
-    fanout_max: Annotated[int, Key("Recipients of one publish", env="PUSH_DEFAULT_FANOUT_MAX")] = 0
+    acceptance_rps: int = setting(
+        100,
+        "Publishes per second, while `rate_limiter.enabled`",
+        env="PUSH_ACCEPTANCE_RATE_LIMIT PUSH_DEFAULT_ACCEPTANCE_RPS",
+    )
+    delivery_quota_daily: int = setting(0, "Recipients of one publish", env="PUSH_DEFAULT_DELIVERY_QUOTA_DAILY")
+    fanout_max: int = setting(0, "Recipients of one publish", env="PUSH_DEFAULT_FANOUT_MAX")
 
 
-class PushQuotas(msgspec.Struct, frozen=True):
+class PushQuotas(Section, frozen=True):
     """Limits on one publish. Unlike elsewhere 0 lets nothing through; `none` is no limit."""
 
-    fanout_max: Annotated[int | None, Key("Recipients of one publish", env="PUSH_FANOUT_MAX", keeps_zero=True)] = None
-    delivery_daily: Annotated[
-        int | None, Key("Recipients of one publish", env="PUSH_DELIVERY_QUOTA_DAILY", keeps_zero=True)
-    ] = None
-    fcm: Annotated[
-        int | None,
-        Key("Recipients by FCM", env="PUSH_PROVIDER_FCM_CEILING PUSH_PROVIDER_FCM_DAILY_QUOTA", keeps_zero=True),
-    ] = None
-    apns: Annotated[
-        int | None,
-        Key("Recipients by APNs", env="PUSH_PROVIDER_APNS_CEILING PUSH_PROVIDER_APNS_DAILY_QUOTA", keeps_zero=True),
-    ] = None
-    webpush: Annotated[
-        int | None,
-        Key(
-            "Recipients by Web Push",
-            env="PUSH_PROVIDER_WEBPUSH_CEILING PUSH_PROVIDER_WEBPUSH_DAILY_QUOTA",
-            keeps_zero=True,
-        ),
-    ] = None
-    hms: Annotated[
-        int | None,
-        Key("Recipients by HMS", env="PUSH_PROVIDER_HMS_CEILING PUSH_PROVIDER_HMS_DAILY_QUOTA", keeps_zero=True),
-    ] = None
-    wns: Annotated[
-        int | None,
-        Key("Recipients by WNS", env="PUSH_PROVIDER_WNS_CEILING PUSH_PROVIDER_WNS_DAILY_QUOTA", keeps_zero=True),
-    ] = None
-    realtime: Annotated[
-        int | None,
-        Key(
-            "Recipients by channels of this server",
-            env="PUSH_PROVIDER_REALTIME_CEILING PUSH_PROVIDER_REALTIME_DAILY_QUOTA",
-            keeps_zero=True,
-        ),
-    ] = None
+    fanout_max: int | None = setting(None, "Recipients of one publish", env="PUSH_FANOUT_MAX", keeps_zero=True)
+    delivery_daily: int | None = setting(
+        None, "Recipients of one publish", env="PUSH_DELIVERY_QUOTA_DAILY", keeps_zero=True
+    )
+    fcm: int | None = setting(
+        None, "Recipients by FCM", env="PUSH_PROVIDER_FCM_CEILING PUSH_PROVIDER_FCM_DAILY_QUOTA", keeps_zero=True
+    )
+    apns: int | None = setting(
+        None, "Recipients by APNs", env="PUSH_PROVIDER_APNS_CEILING PUSH_PROVIDER_APNS_DAILY_QUOTA", keeps_zero=True
+    )
+    webpush: int | None = setting(
+        None,
+        "Recipients by Web Push",
+        env="PUSH_PROVIDER_WEBPUSH_CEILING PUSH_PROVIDER_WEBPUSH_DAILY_QUOTA",
+        keeps_zero=True,
+    )
+    hms: int | None = setting(
+        None, "Recipients by HMS", env="PUSH_PROVIDER_HMS_CEILING PUSH_PROVIDER_HMS_DAILY_QUOTA", keeps_zero=True
+    )
+    wns: int | None = setting(
+        None, "Recipients by WNS", env="PUSH_PROVIDER_WNS_CEILING PUSH_PROVIDER_WNS_DAILY_QUOTA", keeps_zero=True
+    )
+    realtime: int | None = setting(
+        None,
+        "Recipients by channels of this server",
+        env="PUSH_PROVIDER_REALTIME_CEILING PUSH_PROVIDER_REALTIME_DAILY_QUOTA",
+        keeps_zero=True,
+    )
 
 
-class PushBackpressure(msgspec.Struct, frozen=True):
+class PushBackpressure(Section, frozen=True):
     """When publishes are refused because too much waits already."""
 
-    always: Annotated[bool, Key("Refuses every publish", env="PUSH_BACKPRESSURE")] = False
-    publish_log_max_lag: Annotated[
-        int, Key("Publishes that may wait to be planned", env="PUSH_PUBLISH_LOG_MAX_LAG", low=1)
-    ] = 100_000
-    critical_queue_max_lag: Annotated[
-        int, Key("Messages that may wait in any other stage", env="PUSH_CRITICAL_QUEUE_MAX_LAG", low=1)
-    ] = 100_000
-    retry_after_seconds: Annotated[
-        int,
-        Key(
-            "When callers are asked to come back",
-            env="PUSH_BACKPRESSURE_RETRY_AFTER_SECONDS",
-            unit="s",
-            low=1,
-            high=3600,
-        ),
-    ] = 5
+    always: bool = setting(False, "Refuses every publish", env="PUSH_BACKPRESSURE")
+    publish_log_max_lag: int = setting(
+        100_000, "Publishes that may wait to be planned", env="PUSH_PUBLISH_LOG_MAX_LAG", low=1
+    )
+    critical_queue_max_lag: int = setting(
+        100_000, "Messages that may wait in any other stage", env="PUSH_CRITICAL_QUEUE_MAX_LAG", low=1
+    )
+    retry_after_seconds: int = setting(5, "When callers are asked to come back", unit="s", low=1, high=3600)
 
 
-class Push(msgspec.Struct, frozen=True):
+class Push(Section, frozen=True):
     """Notifications through FCM, APNs, Web Push, HMS and WNS. The key never leaves through ``repr``."""
 
-    storage_driver: Annotated[
-        str,
-        Key(
-            "Where devices, credentials and what became of each publish are kept: `sqlite` in `data_dir`, a database "
-            "under `database`, or `memory`, which is lost with the process",
-            env="PUSH_STORAGE_DRIVER",
-            choices=("sqlite", "memory", "postgres", "mysql"),
-            elsewhere=("dynamodb", "surrealdb", "scylladb"),
-            aliases=_DATABASE_SPELLINGS,
-        ),
-    ] = "sqlite"
-    queue_driver: Annotated[
-        str,
-        Key(
-            "Where notifications wait: `sqlite` in `data_dir`; `postgres`, `mysql`, `redis` or `redis-cluster`, "
-            "which several processes share; or `memory`, which is lost with the process",
-            env="PUSH_QUEUE_DRIVER",
-            choices=("sqlite", "memory", "postgres", "mysql", "redis", "redis-cluster"),
-            elsewhere=("nats", "pulsar", "rabbitmq", "google-pubsub", "kafka", "iggy", "sqs", "sns"),
-            aliases=(*_DATABASE_SPELLINGS, ("redis_cluster", "redis-cluster"), ("google_pubsub", "google-pubsub")),
-        ),
-    ] = "sqlite"
-    allow_memory_drivers: Annotated[
-        bool, Key("`memory` is allowed although `mode` is `production`", env="PUSH_ALLOW_MEMORY_DRIVERS")
-    ] = False
-    fcm_enabled: Annotated[bool, Key("Sends through FCM", env="PUSH_FCM_ENABLED")] = False
-    apns_enabled: Annotated[bool, Key("Sends through APNs", env="PUSH_APNS_ENABLED")] = False
-    webpush_enabled: Annotated[bool, Key("Sends through Web Push", env="PUSH_WEBPUSH_ENABLED")] = False
-    hms_enabled: Annotated[bool, Key("Sends through HMS", env="PUSH_HMS_ENABLED")] = False
-    wns_enabled: Annotated[bool, Key("Sends through WNS", env="PUSH_WNS_ENABLED")] = False
-    planner_worker_count: Annotated[int, Key("Workers that plan publishes; 0 = not on this node", high=64)] = 1
-    shard_worker_count: Annotated[int, Key("Workers that plan large ones", high=64)] = 1
-    dispatch_worker_count: Annotated[int, Key("Workers of each provider", high=64)] = 1
-    feedback_worker_count: Annotated[int, Key("Workers that note what became of deliveries", high=64)] = 1
-    retry_worker_count: Annotated[int, Key("Workers that send again", env="PUSH_RETRY_WORKER_COUNT", high=64)] = 1
-    dispatch_max_outbound_requests: Annotated[
-        int,
-        Key("Requests of one worker at a time", env="PUSH_DISPATCH_MAX_OUTBOUND_REQUESTS", low=1, high=1000),
-    ] = 32
-    fanout_fast_threshold: Annotated[
-        int, Key("Recipients from which a publish is planned in shards", env="PUSH_FANOUT_FAST_THRESHOLD", low=1)
-    ] = 10_000
-    fanout_shard_size: Annotated[int, Key("Recipients of a shard", env="PUSH_FANOUT_SHARD_SIZE", low=1)] = 100_000
-    backpressure_lag_threshold_secs: Annotated[
-        int,
-        Key(
-            "Age of what waits from which publishes are refused; 0 = any age",
-            env="PUSH_BACKPRESSURE_LAG_THRESHOLD_SECS",
-            unit="s",
-        ),
-    ] = 60
-    publish_status_ttl_days: Annotated[
-        int,
-        Key(
-            "How long what became of a publish is kept, dead letters included; 0 = for ever",
-            env="PUSH_PUBLISH_STATUS_TTL_DAYS",
-            unit="days",
-            high=36_500,
-        ),
-    ] = 30
-    analytics_retention_days: Annotated[
-        int, Key("How long single deliveries are kept; 0 = for ever", unit="days", high=36_500)
-    ] = 30
-    repair_interval_secs: Annotated[
-        int,
-        Key(
-            "How often publishes without a planner are looked for; 0 = never", env="PUSH_REPAIR_INTERVAL_SECS", unit="s"
-        ),
-    ] = 30
-    repair_min_age_secs: Annotated[
-        int, Key("Age from which one counts as such", env="PUSH_REPAIR_MIN_AGE_SECS", unit="s")
-    ] = 30
-    repair_batch_size: Annotated[int, Key("How many at a time", env="PUSH_REPAIR_BATCH_SIZE", low=1)] = 100
-    cleanup_interval_secs: Annotated[
-        int, Key("How often what is old is deleted; 0 = never", env="PUSH_CLEANUP_INTERVAL_SECS", unit="s")
-    ] = 300
-    cleanup_batch_size: Annotated[int, Key("Rows of a kind at a time", env="PUSH_CLEANUP_BATCH_SIZE", low=1)] = 1000
-    cleanup_max_deleted_per_tick: Annotated[
-        int, Key("Rows deleted at a time in all", env="PUSH_CLEANUP_MAX_DELETED_PER_TICK", low=1)
-    ] = 100_000
-    credential_encryption_key: Annotated[
-        str | None,
-        Key(
-            "Text whose hash encrypts stored credentials; keep it, or they have to be uploaded again. Under `--dev` "
-            "the data folder has a key of its own",
-            env="PUSH_CREDENTIAL_ENCRYPTION_KEY",
-            secret=True,
-        ),
-    ] = None
-    webhooks_enabled: Annotated[
-        bool,
-        Key(
-            "Webhooks of apps that list `push.publish_failed` or `push.device_invalidated` get these events",
-            env="PUSH_WEBHOOKS_ENABLED",
-        ),
-    ] = False
+    storage_driver: str = setting(
+        "sqlite",
+        "Where devices, credentials and what became of each publish are kept: `sqlite` in `data_dir`, a database "
+        "under `database`, or `memory`, which is lost with the process",
+        choices=("sqlite", "memory", "postgres", "mysql"),
+        elsewhere=("dynamodb", "surrealdb", "scylladb"),
+        aliases=_DATABASE_SPELLINGS,
+    )
+    queue_driver: str = setting(
+        "sqlite",
+        "Where notifications wait: `sqlite` in `data_dir`; `postgres`, `mysql`, `redis` or `redis-cluster`, "
+        "which several processes share; or `memory`, which is lost with the process",
+        choices=("sqlite", "memory", "postgres", "mysql", "redis", "redis-cluster"),
+        elsewhere=("nats", "pulsar", "rabbitmq", "google-pubsub", "kafka", "iggy", "sqs", "sns"),
+        aliases=(*_DATABASE_SPELLINGS, ("redis_cluster", "redis-cluster"), ("google_pubsub", "google-pubsub")),
+    )
+    allow_memory_drivers: bool = setting(False, "`memory` is allowed although `mode` is `production`")
+    fcm_enabled: bool = setting(False, "Sends through FCM")
+    apns_enabled: bool = setting(False, "Sends through APNs")
+    webpush_enabled: bool = setting(False, "Sends through Web Push")
+    hms_enabled: bool = setting(False, "Sends through HMS")
+    wns_enabled: bool = setting(False, "Sends through WNS")
+    planner_worker_count: int = setting(1, "Workers that plan publishes; 0 = not on this node", env="", high=64)
+    shard_worker_count: int = setting(1, "Workers that plan large ones", env="", high=64)
+    dispatch_worker_count: int = setting(1, "Workers of each provider", env="", high=64)
+    feedback_worker_count: int = setting(1, "Workers that note what became of deliveries", env="", high=64)
+    retry_worker_count: int = setting(1, "Workers that send again", high=64)
+    dispatch_max_outbound_requests: int = setting(32, "Requests of one worker at a time", low=1, high=1000)
+    fanout_fast_threshold: int = setting(10_000, "Recipients from which a publish is planned in shards", low=1)
+    fanout_shard_size: int = setting(100_000, "Recipients of a shard", low=1)
+    backpressure_lag_threshold_secs: int = setting(
+        60, "Age of what waits from which publishes are refused; 0 = any age", unit="s"
+    )
+    publish_status_ttl_days: int = setting(
+        30, "How long what became of a publish is kept, dead letters included; 0 = for ever", unit="days", high=36_500
+    )
+    analytics_retention_days: int = setting(
+        30, "How long single deliveries are kept; 0 = for ever", env="", unit="days", high=36_500
+    )
+    repair_interval_secs: int = setting(30, "How often publishes without a planner are looked for; 0 = never", unit="s")
+    repair_min_age_secs: int = setting(30, "Age from which one counts as such", unit="s")
+    repair_batch_size: int = setting(100, "How many at a time", low=1)
+    cleanup_interval_secs: int = setting(300, "How often what is old is deleted; 0 = never", unit="s")
+    cleanup_batch_size: int = setting(1000, "Rows of a kind at a time", low=1)
+    cleanup_max_deleted_per_tick: int = setting(100_000, "Rows deleted at a time in all", low=1)
+    credential_encryption_key: str | None = setting(
+        None,
+        "Text whose hash encrypts stored credentials; keep it, or they have to be uploaded again. Under `--dev` "
+        "the data folder has a key of its own",
+        secret=True,
+    )
+    webhooks_enabled: bool = setting(
+        False, "Webhooks of apps that list `push.publish_failed` or `push.device_invalidated` get these events"
+    )
     retry: PushRetry = PushRetry()
     circuit_breaker: PushCircuitBreaker = PushCircuitBreaker()
     default_quotas: PushDefaultQuotas = PushDefaultQuotas()

@@ -6,12 +6,10 @@ has stored no credentials of its own. Nothing of it leaves through ``repr``.
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Final
 from urllib.parse import urlsplit
 
-import msgspec
-
-from sockudo.config.keys import Key
+from sockudo.config.keys import Section, setting
 
 __all__ = ["PushApns", "PushFcm", "PushHms", "PushWebpush", "PushWns"]
 
@@ -36,7 +34,7 @@ _APP: Final = "App whose stored credential serves every app that has none of its
 _CREDENTIAL: Final = "Id of that credential"
 
 
-class _Hidden(msgspec.Struct, frozen=True):
+class _Hidden(Section, frozen=True):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(…)"
 
@@ -44,104 +42,98 @@ class _Hidden(msgspec.Struct, frozen=True):
 class PushFcm(_Hidden, frozen=True):
     """Firebase Cloud Messaging."""
 
-    endpoint: Annotated[str, Key("Where it is asked", env=_both("FCM_ENDPOINT"), check=_useless_url)] = (
-        "https://fcm.googleapis.com"
+    endpoint: str = setting(
+        "https://fcm.googleapis.com", "Where it is asked", env=_both("FCM_ENDPOINT"), check=_useless_url
     )
-    project_id: Annotated[
-        str | None, Key("Project; without it, the one of the service account", env=_both("FCM_PROJECT_ID"))
-    ] = None
-    service_account_json: Annotated[
-        str | None, Key("The service account's key file as text", env=_both("FCM_SERVICE_ACCOUNT_JSON"), secret=True)
-    ] = None
-    service_account_json_path: Annotated[
-        str | None,
-        Key(
-            "The service account's key file",
-            env="FCM_SERVICE_ACCOUNT_JSON_PATH PUSH_FCM_SERVICE_ACCOUNT_JSON_PATH "
-            "GOOGLE_APPLICATION_CREDENTIALS PUSH_GOOGLE_APPLICATION_CREDENTIALS",
-        ),
-    ] = None
-    provider_token: Annotated[
-        str | None,
-        Key("A ready access token that never ends; needs `project_id`", env=_both("FCM_PROVIDER_TOKEN"), secret=True),
-    ] = None
-    app_id: Annotated[str | None, Key(_APP, env=_both("FCM_APP_ID"))] = None
-    credential_id: Annotated[str | None, Key(_CREDENTIAL, env=_both("FCM_CREDENTIAL_ID"))] = None
+    project_id: str | None = setting(
+        None, "Project; without it, the one of the service account", env=_both("FCM_PROJECT_ID")
+    )
+    service_account_json: str | None = setting(
+        None, "The service account's key file as text", env=_both("FCM_SERVICE_ACCOUNT_JSON"), secret=True
+    )
+    service_account_json_path: str | None = setting(
+        None,
+        "The service account's key file",
+        env="FCM_SERVICE_ACCOUNT_JSON_PATH PUSH_FCM_SERVICE_ACCOUNT_JSON_PATH "
+        "GOOGLE_APPLICATION_CREDENTIALS PUSH_GOOGLE_APPLICATION_CREDENTIALS",
+    )
+    provider_token: str | None = setting(
+        None, "A ready access token that never ends; needs `project_id`", env=_both("FCM_PROVIDER_TOKEN"), secret=True
+    )
+    app_id: str | None = setting(None, _APP, env=_both("FCM_APP_ID"))
+    credential_id: str | None = setting(None, _CREDENTIAL, env=_both("FCM_CREDENTIAL_ID"))
 
 
 class PushApns(_Hidden, frozen=True):
     """Apple Push Notification service."""
 
-    endpoint: Annotated[str, Key("Where it is asked", env=_both("APNS_ENDPOINT"), check=_useless_url)] = (
-        "https://api.push.apple.com"
+    endpoint: str = setting(
+        "https://api.push.apple.com", "Where it is asked", env=_both("APNS_ENDPOINT"), check=_useless_url
     )
-    topic: Annotated[str | None, Key("Bundle id of the app; required", env=_both("APNS_TOPIC"))] = None
-    provider_token: Annotated[
-        str | None, Key("A ready token that never ends", env=_both("APNS_PROVIDER_TOKEN"), secret=True)
-    ] = None
-    team_id: Annotated[str | None, Key("Team that the key belongs to", env=_both("APNS_TEAM_ID"))] = None
-    key_id: Annotated[str | None, Key("Id of the key", env=_both("APNS_KEY_ID"))] = None
-    private_key: Annotated[str | None, Key("The key as PEM text", env=_both("APNS_PRIVATE_KEY"), secret=True)] = None
-    private_key_path: Annotated[str | None, Key("File of the key", env=_both("APNS_PRIVATE_KEY_PATH"))] = None
-    app_id: Annotated[str | None, Key(_APP, env=_both("APNS_APP_ID"))] = None
-    credential_id: Annotated[str | None, Key(_CREDENTIAL, env=_both("APNS_CREDENTIAL_ID"))] = None
+    topic: str | None = setting(None, "Bundle id of the app; required", env=_both("APNS_TOPIC"))
+    provider_token: str | None = setting(
+        None, "A ready token that never ends", env=_both("APNS_PROVIDER_TOKEN"), secret=True
+    )
+    team_id: str | None = setting(None, "Team that the key belongs to", env=_both("APNS_TEAM_ID"))
+    key_id: str | None = setting(None, "Id of the key", env=_both("APNS_KEY_ID"))
+    private_key: str | None = setting(None, "The key as PEM text", env=_both("APNS_PRIVATE_KEY"), secret=True)
+    private_key_path: str | None = setting(None, "File of the key", env=_both("APNS_PRIVATE_KEY_PATH"))
+    app_id: str | None = setting(None, _APP, env=_both("APNS_APP_ID"))
+    credential_id: str | None = setting(None, _CREDENTIAL, env=_both("APNS_CREDENTIAL_ID"))
 
 
 class PushWebpush(_Hidden, frozen=True):
     """Browsers. The lists of hosts hold for WNS, too."""
 
-    vapid_private_key: Annotated[
-        str | None,
-        Key(
-            "Private key (P-256, base64url) that identifies this server to the browsers' services",
-            env="VAPID_PRIVATE_KEY PUSH_VAPID_PRIVATE_KEY PUSH_WEBPUSH_VAPID_PRIVATE_KEY",
-            secret=True,
-        ),
-    ] = None
-    vapid_contact: Annotated[
-        str,
-        Key(
-            "Address at which the push services reach the operator of this server",
-            env="VAPID_CONTACT PUSH_VAPID_CONTACT PUSH_WEBPUSH_VAPID_CONTACT",
-        ),
-    ] = "mailto:sockudo-webpush@example.com"
-    allowed_hosts: Annotated[
-        tuple[str, ...],
-        Key("Hosts that endpoints may have, each exact or as `.suffix`; empty = any", env="PUSH_WEBPUSH_ALLOWED_HOSTS"),
-    ] = ()
-    denied_hosts: Annotated[
-        tuple[str, ...], Key("Hosts that endpoints must not have", env="PUSH_WEBPUSH_DENIED_HOSTS")
-    ] = ()
-    allow_local_endpoints: Annotated[
-        bool,
-        Key(
-            "Endpoints of every provider may be http and private or loopback: for tests alone",
-            env="PUSH_ALLOW_LOCAL_WEB_PUSH_ENDPOINTS",
-        ),
-    ] = False
+    vapid_private_key: str | None = setting(
+        None,
+        "Private key (P-256, base64url) that identifies this server to the browsers' services",
+        env="VAPID_PRIVATE_KEY PUSH_VAPID_PRIVATE_KEY PUSH_WEBPUSH_VAPID_PRIVATE_KEY",
+        secret=True,
+    )
+    vapid_contact: str = setting(
+        "mailto:sockudo-webpush@example.com",
+        "Address at which the push services reach the operator of this server",
+        env="VAPID_CONTACT PUSH_VAPID_CONTACT PUSH_WEBPUSH_VAPID_CONTACT",
+    )
+    allowed_hosts: tuple[str, ...] = setting(
+        (), "Hosts that endpoints may have, each exact or as `.suffix`; empty = any"
+    )
+    denied_hosts: tuple[str, ...] = setting((), "Hosts that endpoints must not have")
+    allow_local_endpoints: bool = setting(
+        False,
+        "Endpoints of every provider may be http and private or loopback: for tests alone",
+        env="PUSH_ALLOW_LOCAL_WEB_PUSH_ENDPOINTS",
+    )
 
 
 class PushHms(_Hidden, frozen=True):
     """Huawei Mobile Services."""
 
-    endpoint: Annotated[str, Key("Where it is asked", env=_both("HMS_ENDPOINT"), check=_useless_url)] = (
-        "https://push-api.cloud.huawei.com"
+    endpoint: str = setting(
+        "https://push-api.cloud.huawei.com", "Where it is asked", env=_both("HMS_ENDPOINT"), check=_useless_url
     )
-    oauth_endpoint: Annotated[
-        str, Key("Where access tokens are asked for", env=_both("HMS_OAUTH_ENDPOINT"), check=_useless_url)
-    ] = "https://oauth-login.cloud.huawei.com/oauth2/v3/token"
-    app_id: Annotated[str | None, Key("Id of the app at Huawei", env=_both("HMS_APP_ID"))] = None
-    provider_token: Annotated[
-        str | None, Key("A ready access token that never ends", env=_both("HMS_PROVIDER_TOKEN"), secret=True)
-    ] = None
+    oauth_endpoint: str = setting(
+        "https://oauth-login.cloud.huawei.com/oauth2/v3/token",
+        "Where access tokens are asked for",
+        env=_both("HMS_OAUTH_ENDPOINT"),
+        check=_useless_url,
+    )
+    app_id: str | None = setting(None, "Id of the app at Huawei", env=_both("HMS_APP_ID"))
+    provider_token: str | None = setting(
+        None, "A ready access token that never ends", env=_both("HMS_PROVIDER_TOKEN"), secret=True
+    )
 
 
 class PushWns(_Hidden, frozen=True):
     """Windows Notification Service."""
 
-    oauth_endpoint: Annotated[
-        str, Key("Where access tokens are asked for", env=_both("WNS_OAUTH_ENDPOINT"), check=_useless_url)
-    ] = "https://login.live.com/accesstoken.srf"
-    provider_token: Annotated[
-        str | None, Key("A ready access token that never ends", env=_both("WNS_PROVIDER_TOKEN"), secret=True)
-    ] = None
+    oauth_endpoint: str = setting(
+        "https://login.live.com/accesstoken.srf",
+        "Where access tokens are asked for",
+        env=_both("WNS_OAUTH_ENDPOINT"),
+        check=_useless_url,
+    )
+    provider_token: str | None = setting(
+        None, "A ready access token that never ends", env=_both("WNS_PROVIDER_TOKEN"), secret=True
+    )

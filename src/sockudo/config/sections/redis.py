@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 
-from sockudo.config.keys import Key
+from sockudo.config.keys import Section, setting
 
 __all__ = [
     "Redis",
@@ -62,7 +61,7 @@ def _empty(text: str) -> str | None:
     return None if text else "is empty"
 
 
-class RedisServer(msgspec.Struct, frozen=True):
+class RedisServer(Section, frozen=True):
     """One server and who connects to it; ``None`` or ``""`` for what is not needed. ``repr`` has no password."""
 
     host: str
@@ -82,83 +81,47 @@ class RedisServer(msgspec.Struct, frozen=True):
         return f"{host}:{self.port}"
 
 
-class RedisTls(msgspec.Struct, frozen=True):
+class RedisTls(Section, frozen=True):
     """TLS to the Redis server."""
 
-    enabled: Annotated[
-        bool, Key("TLS, as `rediss://` in an address has it too", env="DATABASE_REDIS_MASTER_TLS_ENABLED")
-    ] = False
-    accept_invalid_certs: Annotated[
-        bool,
-        Key("Any certificate will do, of whomever it is", env="DATABASE_REDIS_MASTER_TLS_ACCEPT_INVALID_CERTS"),
-    ] = False
-    ca_path: Annotated[
-        str | None,
-        Key(
-            "PEM file of the authorities that count, in place of the system's", env="DATABASE_REDIS_MASTER_TLS_CA_PATH"
-        ),
-    ] = None
-    client_cert_path: Annotated[
-        str | None, Key("PEM file of this server's certificate", env="DATABASE_REDIS_MASTER_TLS_CLIENT_CERT_PATH")
-    ] = None
-    client_key_path: Annotated[
-        str | None, Key("PEM file of its private key", env="DATABASE_REDIS_MASTER_TLS_CLIENT_KEY_PATH")
-    ] = None
+    enabled: bool = setting(False, "TLS, as `rediss://` in an address has it too")
+    accept_invalid_certs: bool = setting(False, "Any certificate will do, of whomever it is")
+    ca_path: str | None = setting(None, "PEM file of the authorities that count, in place of the system's")
+    client_cert_path: str | None = setting(None, "PEM file of this server's certificate")
+    client_key_path: str | None = setting(None, "PEM file of its private key")
 
 
 class RedisSentinelTls(RedisTls, frozen=True):
     """TLS to the Sentinels; what `master_tls` says does not count for them."""
 
-    enabled: Annotated[bool, Key("TLS", env="DATABASE_REDIS_SENTINEL_TLS_ENABLED")] = False
-    accept_invalid_certs: Annotated[
-        bool,
-        Key("Any certificate will do, of whomever it is", env="DATABASE_REDIS_SENTINEL_TLS_ACCEPT_INVALID_CERTS"),
-    ] = False
-    ca_path: Annotated[
-        str | None,
-        Key(
-            "PEM file of the authorities that count, in place of the system's",
-            env="DATABASE_REDIS_SENTINEL_TLS_CA_PATH",
-        ),
-    ] = None
-    client_cert_path: Annotated[
-        str | None, Key("PEM file of this server's certificate", env="DATABASE_REDIS_SENTINEL_TLS_CLIENT_CERT_PATH")
-    ] = None
-    client_key_path: Annotated[
-        str | None, Key("PEM file of its private key", env="DATABASE_REDIS_SENTINEL_TLS_CLIENT_KEY_PATH")
-    ] = None
+    enabled: bool = setting(False, "TLS")
+    accept_invalid_certs: bool = setting(False, "Any certificate will do, of whomever it is")
+    ca_path: str | None = setting(None, "PEM file of the authorities that count, in place of the system's")
+    client_cert_path: str | None = setting(None, "PEM file of this server's certificate")
+    client_key_path: str | None = setting(None, "PEM file of its private key")
 
 
-class RedisCluster(msgspec.Struct, frozen=True):
+class RedisCluster(Section, frozen=True):
     """A Redis Cluster, for the parts whose driver is `redis-cluster`. Passwords never leave through ``repr``."""
 
-    nodes: Annotated[
-        tuple[str, ...],
-        Key(
-            "Some of its servers, as `host:port`, `redis://user:password@host:port` or a table of `host` and `port`; "
-            "the others are found through them",
-            env="DATABASE_REDIS_CLUSTER_NODES REDIS_CLUSTER_NODES",
-            check=useless_redis_nodes,
-            secret=True,
-            default_port=7000,
-        ),
-    ] = ("127.0.0.1:7000",)
-    username: Annotated[
-        str | None, Key("In place of `database.redis.username`", env="DATABASE_REDIS_CLUSTER_USERNAME")
-    ] = None
-    password: Annotated[
-        str | None,
-        Key("In place of `database.redis.password`", env="DATABASE_REDIS_CLUSTER_PASSWORD", secret=True),
-    ] = None
-    use_tls: Annotated[
-        bool, Key("TLS, with the files of `master_tls`, which has it too", env="DATABASE_REDIS_CLUSTER_USE_TLS")
-    ] = False
+    nodes: tuple[str, ...] = setting(
+        ("127.0.0.1:7000",),
+        "Some of its servers, as `host:port`, `redis://user:password@host:port` or a table of `host` and `port`; "
+        "the others are found through them",
+        env="DATABASE_REDIS_CLUSTER_NODES REDIS_CLUSTER_NODES",
+        check=useless_redis_nodes,
+        secret=True,
+        default_port=7000,
+    )
+    username: str | None = setting(None, "In place of `database.redis.username`")
+    password: str | None = setting(None, "In place of `database.redis.password`", secret=True)
+    use_tls: bool = setting(False, "TLS, with the files of `master_tls`, which has it too")
 
     def __repr__(self) -> str:
         return f"RedisCluster({len(self.nodes)} nodes, use_tls={self.use_tls})"
 
 
-class RedisAccess(msgspec.Struct, frozen=True):
+class RedisAccess(Section, frozen=True):
     """How one part finds its Redis and logs in there; ``section`` names the settings that say so.
 
     With ``sentinels`` the server is the master that they name ``master``, and the address of ``server`` does not count.
@@ -183,37 +146,29 @@ class RedisAccess(msgspec.Struct, frozen=True):
         return self.server.place
 
 
-class Redis(msgspec.Struct, frozen=True):
+class Redis(Section, frozen=True):
     """A Redis server, for the parts that name it as their driver. The password never leaves through ``repr``."""
 
-    host: Annotated[
-        str,
-        Key(
-            "Name or address of the server, or `redis://host:port/db` (`rediss://` for TLS)",
-            env="DATABASE_REDIS_HOST",
-            check=_useless_host,
-        ),
-    ] = "127.0.0.1"
-    port: Annotated[int, Key("Its port", env="DATABASE_REDIS_PORT", low=1, high=65_535)] = 6379
-    db: Annotated[int, Key("Number of the database there", env="DATABASE_REDIS_DB", high=65_535)] = 0
-    username: Annotated[str | None, Key("Who connects", env="DATABASE_REDIS_USERNAME")] = None
-    password: Annotated[str | None, Key("The password", env="DATABASE_REDIS_PASSWORD", secret=True)] = None
-    sentinels: Annotated[
-        tuple[str, ...],
-        Key(
-            "Sentinels, as `host:port` or a table of `host` and `port`: the server is the master that they name, and "
-            "`host` and `port` are not read",
-            check=_useless_sentinels,
-            default_port=26_379,
-        ),
-    ] = ()
-    name: Annotated[str, Key("The name of the master among the Sentinels", check=_empty)] = "mymaster"
-    sentinel_username: Annotated[
-        str | None, Key("Who connects to the Sentinels", env="DATABASE_REDIS_SENTINEL_USERNAME")
-    ] = None
-    sentinel_password: Annotated[
-        str | None, Key("The password there", env="DATABASE_REDIS_SENTINEL_PASSWORD", secret=True)
-    ] = None
+    host: str = setting(
+        "127.0.0.1",
+        "Name or address of the server, or `redis://host:port/db` (`rediss://` for TLS)",
+        check=_useless_host,
+    )
+    port: int = setting(6379, "Its port", low=1, high=65_535)
+    db: int = setting(0, "Number of the database there", high=65_535)
+    username: str | None = setting(None, "Who connects")
+    password: str | None = setting(None, "The password", secret=True)
+    sentinels: tuple[str, ...] = setting(
+        (),
+        "Sentinels, as `host:port` or a table of `host` and `port`: the server is the master that they name, and "
+        "`host` and `port` are not read",
+        env="",
+        check=_useless_sentinels,
+        default_port=26_379,
+    )
+    name: str = setting("mymaster", "The name of the master among the Sentinels", env="", check=_empty)
+    sentinel_username: str | None = setting(None, "Who connects to the Sentinels")
+    sentinel_password: str | None = setting(None, "The password there", secret=True)
     master_tls: RedisTls = RedisTls()
     sentinel_tls: RedisSentinelTls = RedisSentinelTls()
     cluster: RedisCluster = RedisCluster()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated
 
 import msgspec
 
 from sockudo.config import origins
-from sockudo.config.keys import Key
+from sockudo.config.keys import Section, setting
 
 __all__ = ["Cors", "HttpApi", "Instance", "Logging", "Metrics", "Prometheus", "Ssl", "UnixSocket"]
 
@@ -33,61 +32,62 @@ def _process_label() -> str:
     return str(uuid.uuid4())
 
 
-class HttpApi(msgspec.Struct, frozen=True):
+class HttpApi(Section, frozen=True):
     """The HTTP API."""
 
-    request_limit_in_mb: Annotated[int, Key("Largest request body", unit="MB", low=1, high=1024, reload=True)] = 10
-    unfinished_bodies_in_mb: Annotated[
-        int,
-        Key(
-            "Bytes of all request bodies that have not arrived whole; a request beyond that is answered 503",
-            unit="MB",
-            low=1,
-            high=65536,
-        ),
-    ] = 128
-    usage_enabled: Annotated[bool, Key("Serves `/usage` and `/stats`", env="HTTP_API_USAGE_ENABLED", reload=True)] = (
-        True
+    request_limit_in_mb: int = setting(10, "Largest request body", env="", unit="MB", low=1, high=1024, reload=True)
+    unfinished_bodies_in_mb: int = setting(
+        128,
+        "Bytes of all request bodies that have not arrived whole; a request beyond that is answered 503",
+        env="",
+        unit="MB",
+        low=1,
+        high=65536,
     )
+    usage_enabled: bool = setting(True, "Serves `/usage` and `/stats`", reload=True)
 
 
-class Cors(msgspec.Struct, frozen=True):
+class Cors(Section, frozen=True):
     """Cross-origin requests to the main port."""
 
-    credentials: Annotated[
-        bool,
-        Key("Answers allow credentials; off whenever `origin` allows everything", env="CORS_CREDENTIALS", reload=True),
-    ] = True
-    origin: Annotated[
-        tuple[str, ...],
-        Key(
-            "Origin patterns; `*` or `any` = every origin, empty = no header",
-            env="CORS_ORIGINS",
-            check=origins.useless_patterns,
-            reload=True,
-        ),
-    ] = ("*",)
-    methods: Annotated[tuple[str, ...], Key("Allowed methods", env="CORS_METHODS", reload=True)] = (
-        "GET",
-        "POST",
-        "PUT",
-        "PATCH",
-        "DELETE",
-        "OPTIONS",
+    credentials: bool = setting(True, "Answers allow credentials; off whenever `origin` allows everything", reload=True)
+    origin: tuple[str, ...] = setting(
+        ("*",),
+        "Origin patterns; `*` or `any` = every origin, empty = no header",
+        env="CORS_ORIGINS",
+        check=origins.useless_patterns,
+        reload=True,
     )
-    allowed_headers: Annotated[tuple[str, ...], Key("Allowed request headers", env="CORS_HEADERS", reload=True)] = (
-        "Authorization",
-        "Content-Type",
-        "X-Requested-With",
-        "Accept",
-        "X-Idempotency-Key",
-        "X-Ably-ClientId",
-        "X-Ably-Version",
-        "X-Ably-Lib",
-        "X-Ably-DeviceToken",
-        "Ably-Agent",
-        "Ably-Version",
-        "Ably-ClientId",
+    methods: tuple[str, ...] = setting(
+        (
+            "GET",
+            "POST",
+            "PUT",
+            "PATCH",
+            "DELETE",
+            "OPTIONS",
+        ),
+        "Allowed methods",
+        reload=True,
+    )
+    allowed_headers: tuple[str, ...] = setting(
+        (
+            "Authorization",
+            "Content-Type",
+            "X-Requested-With",
+            "Accept",
+            "X-Idempotency-Key",
+            "X-Ably-ClientId",
+            "X-Ably-Version",
+            "X-Ably-Lib",
+            "X-Ably-DeviceToken",
+            "Ably-Agent",
+            "Ably-Version",
+            "Ably-ClientId",
+        ),
+        "Allowed request headers",
+        env="CORS_HEADERS",
+        reload=True,
     )
 
     @property
@@ -96,69 +96,60 @@ class Cors(msgspec.Struct, frozen=True):
         return origins.allows_everything(self.origin)
 
 
-class Ssl(msgspec.Struct, frozen=True):
+class Ssl(Section, frozen=True):
     """TLS on the main port (spec: platform § 7.1)."""
 
-    enabled: Annotated[bool, Key("Serve TLS on the main port", env="SSL_ENABLED")] = False
-    cert_path: Annotated[str, Key("Certificate chain, a PEM file", env="SSL_CERT_PATH")] = ""
-    key_path: Annotated[str, Key("Private key, a PEM file", env="SSL_KEY_PATH")] = ""
-    redirect_http: Annotated[bool, Key("A plain listener that redirects to https", env="SSL_REDIRECT_HTTP")] = False
-    http_port: Annotated[int, Key("Port of that listener", env="SSL_HTTP_PORT", high=65_535)] = 80
+    enabled: bool = setting(False, "Serve TLS on the main port")
+    cert_path: str = setting("", "Certificate chain, a PEM file")
+    key_path: str = setting("", "Private key, a PEM file")
+    redirect_http: bool = setting(False, "A plain listener that redirects to https")
+    http_port: int = setting(80, "Port of that listener", high=65_535)
 
 
-class UnixSocket(msgspec.Struct, frozen=True):
+class UnixSocket(Section, frozen=True):
     """A Unix socket in place of the TCP listener (spec: platform § 7.2)."""
 
-    enabled: Annotated[bool, Key("Listen on a Unix socket instead of host and port", env="UNIX_SOCKET_ENABLED")] = False
-    path: Annotated[str, Key("Its path, absolute", env="UNIX_SOCKET_PATH")] = "/var/run/sockudo/sockudo.sock"
-    permission_mode: Annotated[
-        str, Key("Its mode, octal digits in quotes", env="UNIX_SOCKET_PERMISSION_MODE", check=_octal_mode)
-    ] = "660"
+    enabled: bool = setting(False, "Listen on a Unix socket instead of host and port")
+    path: str = setting("/var/run/sockudo/sockudo.sock", "Its path, absolute")
+    permission_mode: str = setting("660", "Its mode, octal digits in quotes", check=_octal_mode)
 
 
-class Prometheus(msgspec.Struct, frozen=True):
+class Prometheus(Section, frozen=True):
     """The Prometheus exposition."""
 
-    prefix: Annotated[
-        str, Key("Put before every metric name", env="METRICS_PROMETHEUS_PREFIX", check=_metric_prefix)
-    ] = "sockudo_"
+    prefix: str = setting("sockudo_", "Put before every metric name", check=_metric_prefix)
 
 
-class Metrics(msgspec.Struct, frozen=True):
+class Metrics(Section, frozen=True):
     """Metrics, on a listener of their own (spec: platform § 6.1)."""
 
-    enabled: Annotated[bool, Key("Serve metrics", env="METRICS_ENABLED")] = True
-    driver: Annotated[str, Key("Format", env="METRICS_DRIVER", choices=("prometheus",))] = "prometheus"
-    host: Annotated[
-        str,
-        Key(
-            "Listen address of metrics and dashboard; `0.0.0.0` lets other machines reach them, without TLS and the "
-            "metrics without a password",
-            env="METRICS_HOST",
-        ),
-    ] = "127.0.0.1"
-    port: Annotated[int, Key("Port of metrics; 0 = any free one", env="METRICS_PORT", high=65_535)] = 9601
+    enabled: bool = setting(True, "Serve metrics")
+    driver: str = setting("prometheus", "Format", choices=("prometheus",))
+    host: str = setting(
+        "127.0.0.1",
+        "Listen address of metrics and dashboard; `0.0.0.0` lets other machines reach them, without TLS and the "
+        "metrics without a password",
+    )
+    port: int = setting(9601, "Port of metrics; 0 = any free one", high=65_535)
     prometheus: Prometheus = Prometheus()
 
 
-class Logging(msgspec.Struct, frozen=True):
+class Logging(Section, frozen=True):
     """How text logs look."""
 
-    colors_enabled: Annotated[bool, Key("Colours in text logs on a terminal", env="LOG_COLORS_ENABLED")] = True
-    include_target: Annotated[bool, Key("Text logs name the logger", env="LOG_INCLUDE_TARGET")] = True
+    colors_enabled: bool = setting(True, "Colours in text logs on a terminal", env="LOG_COLORS_ENABLED")
+    include_target: bool = setting(True, "Text logs name the logger", env="LOG_INCLUDE_TARGET")
 
 
-class Instance(msgspec.Struct, frozen=True):
+class Instance(Section, frozen=True):
     """This process among others."""
 
-    process_id: Annotated[
-        str, Key("Label of this process in logs", env="INSTANCE_PROCESS_ID", default_text="a random UUID")
-    ] = msgspec.field(default_factory=_process_label)
-    shared_stores: Annotated[
-        bool,
-        Key(
-            "The server starts although another one uses its `data_dir` or database; clients of one do not hear what "
-            "is published at the other",
-            env="SOCKUDO_SHARED_STORES",
-        ),
-    ] = False
+    process_id: str = setting(
+        msgspec.field(default_factory=_process_label), "Label of this process in logs", default_text="a random UUID"
+    )
+    shared_stores: bool = setting(
+        False,
+        "The server starts although another one uses its `data_dir` or database; clients of one do not hear what "
+        "is published at the other",
+        env="SOCKUDO_SHARED_STORES",
+    )

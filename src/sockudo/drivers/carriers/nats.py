@@ -20,7 +20,7 @@ import structlog
 from sockudo import errors
 from sockudo.cluster.carrier import CarrierObserver
 from sockudo.config import Settings
-from sockudo.config.sections import AdapterNats
+from sockudo.config.sections.nats import AdapterNats
 from sockudo.drivers.carriers.confirmations import Confirmations
 from sockudo.drivers.carriers.links import KeptLink
 from sockudo.drivers.carriers.nats_connection import NatsConnection

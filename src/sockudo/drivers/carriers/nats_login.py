@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sockudo import errors
 from sockudo.base.version import __version__
-from sockudo.config.sections import AdapterNats
+from sockudo.config.sections.nats import AdapterNats
 
 __all__ = ["NatsLogin", "NatsServer"]
 

@@ -19,7 +19,7 @@ import structlog
 from sockudo import errors
 from sockudo.cluster.carrier import CarrierObserver
 from sockudo.config import Settings
-from sockudo.config.sections import AdapterPostgres, SqlDatabase
+from sockudo.config.sections.databases import AdapterPostgres, SqlDatabase
 from sockudo.drivers.carriers.confirmations import Confirmations
 from sockudo.drivers.carriers.links import KeptLink
 from sockudo.drivers.carriers.outbox import Outbox

@@ -12,7 +12,7 @@ from sockudo import errors
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.cluster.carrier import CarrierObserver
 from sockudo.config import Settings
-from sockudo.config.sections import RedisAccess
+from sockudo.config.sections.redis import RedisAccess
 from sockudo.drivers.carriers.redis_link import Pace, RedisLink
 from sockudo.drivers.carriers.redis_topics import RedisWaiters
 from sockudo.errors import SockudoError

@@ -16,7 +16,7 @@ import structlog
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.cluster.carrier import Carrier, CarrierObserver
 from sockudo.config import Settings
-from sockudo.config.sections import RedisAccess
+from sockudo.config.sections.redis import RedisAccess
 from sockudo.drivers.carriers.links import pauses
 from sockudo.drivers.carriers.redis import LAST_SECOND, MAX_PAYLOAD, RedisCarrier, unreachable
 from sockudo.drivers.carriers.redis_link import Pace, RedisLink

@@ -27,7 +27,8 @@ from sockudo.base.stream_records import (
     Retention,
     StreamInfo,
 )
-from sockudo.config.sections import HistorySqlite, HistoryTables, SqlDatabase
+from sockudo.config.sections.databases import SqlDatabase
+from sockudo.config.sections.streams import HistorySqlite, HistoryTables
 from sockudo.drivers.sql.history_commit import commit
 from sockudo.drivers.sql.history_evict import Taken
 from sockudo.drivers.sql.history_read import read_info, read_page, read_totals

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, delete, func, select, text
 
 from sockudo import errors
 from sockudo.base.ids import unique_id
-from sockudo.config.sections import SqlDatabase
+from sockudo.config.sections.databases import SqlDatabase
 from sockudo.push.paging import time_after
 from sockudo.push.ports import Category, Cleaned, OperatorNote, Removal
 from sockudo.push.stores.changes import Locking, Recording, owners_of

@@ -11,7 +11,7 @@ import pytest
 
 from sockudo.config import Settings
 from sockudo.config.apps import App
-from sockudo.config.sections import Ssl
+from sockudo.config.sections.server import Ssl
 from sockudo.dashboard.apps.snippets import snippets
 
 EVIL = App("a b'\"$(id)", "k</script>'\"$(id)&", "s'\"$(id)\\", True)

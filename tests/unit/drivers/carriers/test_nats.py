@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sockudo.config.sections import AdapterNats, NatsTls
+from sockudo.config.sections.nats import AdapterNats, NatsTls
 from sockudo.drivers.carriers.nats import NatsCarrier
 from sockudo.drivers.carriers.nats_login import NatsServer
 

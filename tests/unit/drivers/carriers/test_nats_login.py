@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sockudo import errors
-from sockudo.config.sections import AdapterNats, NatsTls
+from sockudo.config.sections.nats import AdapterNats, NatsTls
 from sockudo.drivers.carriers.nats_login import NatsLogin
 from support.certificates import write_certificate
 from support.nats_accounts import write_credentials

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from sockudo.config import Settings
-from sockudo.config.sections import Adapter, AdapterCluster, Redis
+from sockudo.config.sections.drivers import Adapter
+from sockudo.config.sections.redis import Redis
+from sockudo.config.sections.redis_nodes import AdapterCluster
 from sockudo.drivers.carriers import redis_cluster
 from sockudo.drivers.carriers.redis import RedisCarrier
 from sockudo.drivers.carriers.redis_cluster import RedisClusterCarrier, redis_cluster_carrier

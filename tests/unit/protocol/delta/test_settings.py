@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sockudo.config.sections import DeltaCompression
+from sockudo.config.sections.delivery import DeltaCompression
 from sockudo.protocol.delta.settings import INHERITED, Algorithm, ChannelDelta, ChannelDeltas, DeltaOptions
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sockudo.config import Settings
-from sockudo.config.sections import Push
+from sockudo.config.sections.push import Push
 from sockudo.push.stores.selection import push_exists, push_store
 from sockudo.push.stores.sql import FILE_NAME, MemoryPushStore, SqlPushStore
 
