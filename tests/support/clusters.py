@@ -16,7 +16,9 @@ from sockudo.cluster.network import NetworkBus, join_carrier
 from sockudo.cluster.ports import Bus, Claim, Claimed, Counters, Membership, Received
 from sockudo.cluster.router import Router
 from sockudo.cluster.shared_counters import SharedCounters
+from sockudo.drivers.shared.steps import Step
 from support.carriers import MemoryBroker
+from support.stores import MemoryCacheStore, MemoryWindowStore
 from support.waiting import settle
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "JoinedCounters",
     "NetworkGround",
     "Note",
+    "StoredCounters",
     "ground_of",
 ]
 
@@ -137,10 +140,12 @@ class DelayedCounters:
 class JoinedCounters:
     """Those of one node of two, whose clocks are the times that are passed in. Half of the keys are the other one's."""
 
+    count = 2
+
     def __init__(self) -> None:
         self.time = 0.0
         network = Network()
-        self.nodes = [self._node(network) for _ in range(2)]
+        self.nodes = [self._node(network) for _ in range(self.count)]
         self._counters = self.nodes[0]
         self.forget = self._counters.forget
 
@@ -169,6 +174,25 @@ class JoinedCounters:
         return self._counters.hit(name, key, limit, seconds, now, cost=cost, count_refused=count_refused)
 
 
+class StoredCounters(JoinedCounters):
+    """Those of one node that is alone, over stores whose clocks are the times that are passed in."""
+
+    count = 1
+
+    def _node(self, network: Network) -> SharedCounters:
+        bus, membership = join_network(asyncio.get_running_loop().call_soon, network)
+        claims = _Renewed(lambda: self.time)
+        windows = MemoryWindowStore(lambda: self.time)
+        return SharedCounters(bus, membership, Router(), lambda: self.time, claims=claims, windows=windows)
+
+
+class _Renewed(MemoryCacheStore):
+    """Has the leases of nodes that live, which renew them in time."""
+
+    def _claim(self, step: Step, row: dict[str, Any]) -> Sequence[Any]:
+        return super()._claim(step._replace(ms=10**15), row)
+
+
 class _TimedClaim:
     """A claim of `JoinedCounters`, which moves their clock to the time of its end."""
 
@@ -187,6 +211,7 @@ COUNTERS: dict[str, Callable[[], Counters]] = {
     "in-process": InProcessCounters,
     "delayed": DelayedCounters,
     "joined": JoinedCounters,
+    "stored": StoredCounters,
 }
 """The counters that the suite runs over; the delayed ones show that nobody relies on an answer at once."""
 

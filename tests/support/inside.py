@@ -41,6 +41,7 @@ from sockudo.publishing.pushes import EventPushes, NoPushes
 from sockudo.publishing.recorders import Recorders
 from sockudo.publishing.rosters import Rosters
 from sockudo.publishing.shared_streams import SharedStreams
+from sockudo.publishing.stored_events import StoredEvents
 from sockudo.publishing.topics import Topics
 from sockudo.push.directory import Directory as PushDirectory
 from sockudo.push.service import Push
@@ -240,6 +241,7 @@ class Node:
         clock: FakeClock | None = None,
         sleep: Sleep = asyncio.sleep,
         bus: NetworkBus | None = None,
+        stored: StoredEvents | None = None,
     ) -> None:
         """With a ``bus`` the node runs on the loop and in its time instead of by hand."""
         self.turns: list[Callable[[], object]] = []
@@ -271,7 +273,7 @@ class Node:
         self.shared = SharedStreams(
             self.bus, self.membership, self.router, self.hub, self.clock, self.policies, sleep=sleep
         )
-        self.caches = SharedCaches(self.bus, self.membership, self.router, self.topics, self.hub, self.clock)
+        self.caches = SharedCaches(self.bus, self.membership, self.router, self.topics, self.hub, self.clock, stored)
         self.edges = Edges(observers)
         self.recorders = Recorders(
             self.bus, self.membership, self.router, self.rosters, own, self.edges, lambda _: self.edges.observed

@@ -26,6 +26,8 @@ class OwnerCounts:
     """What became of the keys that nodes own, since the start, for metrics."""
 
     __slots__ = (
+        "events_left_out",
+        "events_unanswered",
         "hits_left_out",
         "hits_unanswered",
         "keys_allowed",
@@ -43,6 +45,8 @@ class OwnerCounts:
         self.keys_unanswered = self.keys_allowed = 0
         # Hits whose owner did not answer, and those that were too many to be sent.
         self.hits_unanswered = self.hits_left_out = 0
+        # Last events of cache channels that the store did not give, and that were too many to wait for it.
+        self.events_unanswered = self.events_left_out = 0
 
 
 async def ask_owner(

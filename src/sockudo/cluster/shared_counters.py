@@ -1,4 +1,4 @@
-"""`Counters` of a node among others, without a store (spec: platform § 10.4)."""
+"""`Counters` of a node among others, or over stores outside of the nodes (spec: platform § 10.4)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from sockudo.cluster.owners import OwnerCounts
 from sockudo.cluster.ports import Bus, Claimed, Membership
 from sockudo.cluster.router import Router
 from sockudo.cluster.shared_windows import SharedWindows
+from sockudo.cluster.stored_claims import StoredClaims
+from sockudo.cluster.stores import CacheStore, WindowStore
 
 __all__ = ["SharedCounters"]
 
@@ -18,7 +20,8 @@ __all__ = ["SharedCounters"]
 class SharedCounters:
     """Claims are decided by the owner of each key, hits are added up by it. A node that is alone owns everything.
 
-    ``now`` is the clock of the times that are passed in. ``allows`` says whether a key is given when its owner does not
+    A store of ``claims`` decides in place of the owners, one of ``windows`` adds up; also for a node that is alone.
+    ``now`` is the clock of the times that are passed in. ``allows`` says whether a key is given when there is no
     answer, ``mode`` what holds for hits then.
     """
 
@@ -32,18 +35,25 @@ class SharedCounters:
         allows: Callable[[], bool] = lambda: False,
         mode: Callable[[], str] = lambda: "local",
         counts: OwnerCounts | None = None,
+        claims: CacheStore | None = None,
+        windows: WindowStore | None = None,
     ) -> None:
         counts = counts or OwnerCounts()
         self.local = local = InProcessCounters()
         self._bus = bus
-        self._claims = SharedClaims(bus, membership, router, local, now, allows, counts)
-        self._windows = SharedWindows(bus, membership, router, local, now, mode, counts)
+        self._stored = claims is not None
+        self._claims: SharedClaims | StoredClaims = (
+            SharedClaims(bus, membership, router, local, now, allows, counts)
+            if claims is None
+            else StoredClaims(claims, membership.me.id, allows, counts)
+        )
+        self._windows = SharedWindows(bus, membership, router, local, now, mode, counts, windows)
         self.hand_over = self._claims.hand_over
 
     @property
     def immediate(self) -> bool:
-        """Whether every claim is answered at once: while the node is alone."""
-        return self._bus.alone
+        """Whether every claim is answered at once: while the node is alone and has no store for them."""
+        return self._bus.alone and not self._stored
 
     async def close(self) -> None:
         """Ends what is under way."""

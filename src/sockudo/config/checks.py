@@ -156,6 +156,12 @@ def _check_redis(draft: Draft) -> None:
         urls.append("queue.redis.url_override")
     _check_redis_nodes(draft, "adapter.cluster.nodes", used=adapter == "redis-cluster")
     _check_redis_nodes(draft, "queue.redis_cluster.nodes", used="redis-cluster" in drivers)
+    for section in ("cache", "rate_limiter"):
+        driver = _value(draft, f"{section}.driver")
+        drivers.add(driver)
+        if driver == "redis":
+            urls.append(f"{section}.redis.url_override")
+        _check_redis_nodes(draft, None, used=driver == "redis-cluster")
     for path in urls:
         problem = None if _value(draft, path) is None else useless_redis_url(_value(draft, path))
         if problem is not None:
@@ -165,12 +171,13 @@ def _check_redis(draft: Draft) -> None:
             _check_tls_files(draft, section)
 
 
-def _check_redis_nodes(draft: Draft, path: str, *, used: bool) -> None:
-    others = "database.redis.cluster.nodes"
-    if used and not _value(draft, path) and not _value(draft, others):
-        draft.problems.append(
-            f"{_place(draft, path, others)}: {others} and {path} are empty: name a server of the cluster"
-        )
+def _check_redis_nodes(draft: Draft, own: str | None, *, used: bool) -> None:
+    paths = ["database.redis.cluster.nodes", *([] if own is None else [own])]
+    if used and not any(_value(draft, path) for path in paths):
+        empty = f"{' and '.join(paths)} {'is' if own is None else 'are'} empty"
+        problem = f"{_place(draft, *reversed(paths))}: {empty}: name a server of the cluster"
+        if problem not in draft.problems:
+            draft.problems.append(problem)
 
 
 def _check_nats(draft: Draft) -> None:

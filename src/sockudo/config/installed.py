@@ -38,6 +38,7 @@ def missing_drivers(settings: Settings) -> list[str]:
 def _extras(settings: Settings) -> Iterator[str]:
     push = settings.push
     drivers = [settings.app_manager.driver, push.storage_driver, push.queue_driver, settings.queue.driver]
+    drivers += [settings.cache.driver, settings.rate_limiter.driver]
     if settings.history.enabled:
         drivers.append(settings.history.backend)
     for driver in (*drivers, settings.adapter.driver):

@@ -196,6 +196,19 @@ class Settings(Section, frozen=True):
             return redis.access(adapter.redis.redis_pub_options.url, "adapter.redis.redis_pub_options.url")
         return redis.cluster_access(adapter.cluster.nodes, adapter.cluster.tls, "adapter.cluster.nodes")
 
+    def redis_of_cache(self) -> RedisAccess:
+        """The Redis of the cache, for the drivers ``redis`` and ``redis-cluster``."""
+        return self._redis_of(self.cache.driver, self.cache.redis.url_override, "cache.redis.url_override")
+
+    def redis_of_limits(self) -> RedisAccess:
+        """The Redis that hits of limits are added up in, for the same drivers."""
+        limiter = self.rate_limiter
+        return self._redis_of(limiter.driver, limiter.redis.url_override, "rate_limiter.redis.url_override")
+
+    def _redis_of(self, driver: str, url: str | None, of: str) -> RedisAccess:
+        redis = self.database.redis
+        return redis.access(url, of) if driver == "redis" else redis.cluster_access()
+
     def redis_of_queue(self, driver: str) -> RedisAccess:
         """The Redis of a queue with one of these drivers."""
         redis, queue = self.database.redis, self.queue

@@ -44,7 +44,6 @@ PARTS: Mapping[str, str] = {
     "history.scylladb": _NO_DATABASE,
     "history.surrealdb": _NO_DATABASE,
     "metrics.tcp_exporter": "the TCP exporter is not part of this version",
-    "rate_limiter.redis": "rate limits are counted in this process",
     "versioned_messages": "message versions are not part of this version",
 }
 """Sections and keys of parts that are not here yet, with the reason."""
@@ -64,7 +63,7 @@ NO_EFFECT: Mapping[str, str] = {
     "app_manager.scylladb": "nothing reads it",
     "cache.memory.cleanup_interval": "entries are looked at when they end",
     "cache.memory.ttl": "entries end by `channel_limits.cache_ttl` and `idempotency.ttl_seconds`",
-    "cache.redis": "the cache is in this process",
+    "cache.redis.cluster_mode": "nothing reads it; the driver is `redis-cluster`",
     "cluster_health": "nothing reads it; the section is `adapter.cluster_health`",
     "database.redis.cluster_nodes": "write them in `database.redis.cluster.nodes`",
     "cleanup": "closed connections are cleaned up at once",
@@ -87,6 +86,7 @@ NO_EFFECT: Mapping[str, str] = {
     "queue.redis.concurrency": "`webhooks.concurrency` says how many requests are made at a time",
     "queue.reliability": "`webhooks.retry` says how a delivery is tried again; polling has no settings",
     "rate_limiter.api_rate_limit.identifier": "nothing reads it",
+    "rate_limiter.redis.cluster_mode": "nothing reads it; the driver is `redis-cluster`",
     "rate_limiter.websocket_rate_limit.identifier": "nothing reads it",
     "ssl.ca_path": "nothing reads it",
     "ssl.passphrase": "nothing reads it; store the private key without a passphrase, readable by the server alone",
@@ -202,7 +202,6 @@ _NAMES: Mapping[str, tuple[str, str]] = {
             "EVENT_RETENTION DEDUPLICATION_TTL_MS MAX_BATCH_SIZE"
         ),
     ),
-    "rate_limiter.redis": ("", "RATE_LIMITER_REDIS_PREFIX"),
 }
 
 _VARIABLES: Mapping[str, str] = {

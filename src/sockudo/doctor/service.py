@@ -45,6 +45,14 @@ _PARTS: Final = {
         _WRITES,
     ),
     "push_store": ("the store of push does not answer, so no notification is accepted", _STORE),
+    "cache": (
+        "the cache does not answer: publishes with an idempotency key are refused (idempotency.on_failure)",
+        "Look whether what cache.driver names can be reached from the server's machine.",
+    ),
+    "limits": (
+        "what adds up the hits of limits does not answer, so they are what rate_limiter.on_failure says",
+        "Look whether what rate_limiter.driver names can be reached from the server's machine.",
+    ),
     "webhooks": ("the queue of webhooks does not answer, so webhooks wait in memory", None),
 }
 _NTP: Final = "Synchronise the clocks of both machines (NTP, `timedatectl`)."

@@ -81,7 +81,7 @@ class Server:
 
 def _servers(settings: Settings) -> Iterator[Server]:
     drivers = {settings.app_manager.driver, settings.push.storage_driver, settings.push.queue_driver}
-    drivers.add(settings.queue.driver)
+    drivers |= {settings.queue.driver, settings.cache.driver, settings.rate_limiter.driver}
     if settings.history.enabled:
         drivers.add(settings.history.backend)
     for kind in DATABASES:
@@ -90,6 +90,10 @@ def _servers(settings: Settings) -> Iterator[Server]:
     for driver in ("redis", "redis-cluster"):
         if driver in (settings.queue.driver, settings.push.queue_driver):
             yield _redis(settings.redis_of_queue(driver))
+    ways = (settings.cache.driver, settings.redis_of_cache), (settings.rate_limiter.driver, settings.redis_of_limits)
+    # Often one server for both, and it is tried once.
+    for access in {way(): None for driver, way in ways if driver in ("redis", "redis-cluster")}:
+        yield _redis(access)
 
 
 def _sql(name: str, section: str, server: SqlDatabase) -> Server:

@@ -8,7 +8,7 @@ from sockudo.base.measures import BUCKETS_MS, Buckets, Distribution, Numbers
 from sockudo.cluster.network import NetworkBus
 from sockudo.cluster.owners import OwnerCounts
 
-__all__ = ["node_measures"]
+__all__ = ["node_measures", "owned_measures"]
 
 _BOUNDS = (*map(str, BUCKETS_MS), "+Inf")
 
@@ -37,13 +37,23 @@ def node_measures(bus: NetworkBus, driver: str, owned: OwnerCounts) -> Iterator[
         ("node_streams_begun_total", "Streams that began here as no node had the one before", owned.streams_begun),
         ("node_tokens_given_total", "Streams that another node numbers since", owned.tokens_given),
         ("node_tokens_taken_total", "Streams that are numbered here since", owned.tokens_taken),
-        ("node_keys_unanswered_total", "Idempotency keys whose owner did not answer", owned.keys_unanswered),
-        ("node_keys_allowed_total", "Those of them that were published all the same", owned.keys_allowed),
-        ("node_hits_unanswered_total", "Hits of limits whose owner did not answer", owned.hits_unanswered),
-        ("node_hits_left_out_total", "Hits that count here alone, as there are too many keys", owned.hits_left_out),
     ):
         yield Numbers(name, "counter", text, [({}, float(value))])
+    yield from owned_measures(owned)
     yield from _of_requests(bus)
+
+
+def owned_measures(owned: OwnerCounts) -> Iterator[Numbers]:
+    """What became of keys, hits and events that are kept by other nodes or in a store."""
+    for name, text, value in (
+        ("node_keys_unanswered_total", "Idempotency keys on which nothing decided in time", owned.keys_unanswered),
+        ("node_keys_allowed_total", "Those of them that were published all the same", owned.keys_allowed),
+        ("node_hits_unanswered_total", "Hits of limits that were not added up in time", owned.hits_unanswered),
+        ("node_hits_left_out_total", "Hits that count here alone, as there are too many keys", owned.hits_left_out),
+        ("node_events_unanswered_total", "Last events that the cache did not give", owned.events_unanswered),
+        ("node_events_left_out_total", "Last events that were too many to wait for the cache", owned.events_left_out),
+    ):
+        yield Numbers(name, "counter", text, [({}, float(value))])
 
 
 def _of_membership(bus: NetworkBus) -> Iterator[Numbers]:

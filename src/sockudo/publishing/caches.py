@@ -1,7 +1,8 @@
-"""The last event of cache channels, among several nodes without a store (spec: platform § 4.1).
+"""The last event of cache channels, among several nodes (spec: platform § 4.1).
 
-Every node with subscribers of the channel keeps it, as they get it; the owner of the channel keeps it also while there
-are none. A node whose first subscriber comes asks all nodes, once.
+Every node with subscribers of the channel keeps it, as they get it. While there are none the owner of the channel keeps
+it, or a store outside of the nodes, if there is one. A node whose first subscriber comes asks all nodes, and the store,
+once.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from sockudo.cluster.ports import Bus, Membership, Node, NodeChange, Received
 from sockudo.cluster.router import Router
 from sockudo.hub import Hub
 from sockudo.hub.events import ChannelClosed
+from sockudo.protocol.frames import Frame
 from sockudo.publishing.nodes import Message
+from sockudo.publishing.stored_events import StoredEvents
 from sockudo.publishing.topics import Place, Topics
 
 __all__ = ["SharedCaches"]
@@ -56,12 +59,23 @@ class CachedOf(Request, frozen=True, tag="cached_of"):
 
 
 class SharedCaches:
-    """The last events that this node keeps, in step with those of the others. Costs nothing while it is alone."""
+    """The last events that this node keeps, in step with those of the others, and with those ``stored``.
+
+    Without a store it costs nothing while the node is alone.
+    """
 
     def __init__(
-        self, bus: Bus, membership: Membership, router: Router, topics: Topics, hub: Hub, clock: Clock
+        self,
+        bus: Bus,
+        membership: Membership,
+        router: Router,
+        topics: Topics,
+        hub: Hub,
+        clock: Clock,
+        stored: StoredEvents | None = None,
     ) -> None:
         self._bus = bus
+        self._stored = stored
         self._topics = topics
         self._membership = membership
         self._hub = hub
@@ -75,23 +89,35 @@ class SharedCaches:
         router.on_request(CachedOf, self._answer)
         router.on_gap(self._lost)
         membership.watch(self._nodes_changed)
+        if stored is not None:
+            hub.observers.add(ChannelClosed, self._closed)
         self._join()
 
     async def close(self) -> None:
         """Ends what is under way."""
         await end_tasks(self._tasks)
+        if self._stored is not None:
+            await self._stored.close()
 
     def _join(self) -> None:
         if self._joined or (self._bus.alone and not self._bus.networked):
             return
         self._joined = True
         self._bus.subscribe(node_topic(self._membership.me.id))
-        self._hub.observers.add(ChannelClosed, self._closed)
+        if self._stored is None:
+            self._hub.observers.add(ChannelClosed, self._closed)
 
     # ---- what this node publishes ----
 
+    def store(self, app_id: str, frame: Frame, ttl: float) -> None:
+        """A message on a cache channel was published, or numbered, here: the store keeps it, if there is one."""
+        if self._stored is not None:
+            self._stored.put(Place(app_id, frame.channel or ""), frame, ttl)
+
     def published(self, message: Message) -> None:
         """A message on a cache channel was published here: the owner of the channel keeps it."""
+        if self._stored is not None:
+            return
         owner = self._membership.owner(_name(Place(message.app_id, message.frame.channel or "")))
         if owner.id != self._membership.me.id:
             self._send(owner, message, 0.0)
@@ -102,7 +128,7 @@ class SharedCaches:
     def hand_over(self) -> None:
         """Passes what this node keeps as the owner on to the nodes that stay."""
         me = self._membership.me.id
-        for place, message, age in () if self._bus.alone else self._kept():
+        for place, message, age in () if self._bus.alone or self._stored is not None else self._kept():
             ranked = self._membership.ranked(_name(place))
             other = next((node for node in ranked if node.id != me), None)
             # A node that is drained owns nothing any more, and may still be the only one to have it.
@@ -119,12 +145,17 @@ class SharedCaches:
 
     def prepare(self, place: Place, ready: Ready | None) -> Ready | None:
         """What has to end before a subscriber is shown the last event, after what makes the channel ``ready``."""
-        if self._bus.alone or self._membership.deaf or (ready is None and self._is_current(place)):
+        nobody = self._bus.alone or self._membership.deaf
+        if (nobody and self._stored is None) or (ready is None and self._is_current(place)):
             return ready
         return partial(self._prepared, place, ready)
 
     def _is_current(self, place: Place) -> bool:
-        return place in self._current and place.topic in self._topics
+        return place in self._current and self._hears(place)
+
+    def _hears(self, place: Place) -> bool:
+        """Whether what is published in the channel comes here, wherever that is."""
+        return place.topic in self._topics or (self._bus.alone and not self._bus.networked)
 
     async def _prepared(self, place: Place, ready: Ready | None) -> None:
         if ready is not None:
@@ -141,6 +172,14 @@ class SharedCaches:
             asking.set_result(None)
 
     async def _ask(self, place: Place) -> None:
+        if all(await asyncio.gather(self._ask_nodes(place), self._ask_store(place))) and self._hears(place):
+            if len(self._current) >= _MOST_CURRENT:
+                self._current.clear()
+            self._current.add(place)
+
+    async def _ask_nodes(self, place: Place) -> bool:
+        if self._bus.alone:
+            return True
         me, asked_at = self._membership.me.id, self._clock.monotonic()
         others = [node.id for node in self._membership.live() if node.id != me]
         answers = await self._bus.ask(CachedOf(*place), deadline=_ANSWERED_WITHIN, nodes=others)
@@ -148,10 +187,21 @@ class SharedCaches:
             if cached is not None:
                 # What is published since then comes by itself, and is newer.
                 self._take(cached.message, asked_at - cached.age)
-        if answers.complete and place.topic in self._topics:
-            if len(self._current) >= _MOST_CURRENT:
-                self._current.clear()
-            self._current.add(place)
+        return answers.complete
+
+    async def _ask_store(self, place: Place) -> bool:
+        state = self._hub.find(place.app_id)
+        if self._stored is None or state is None:
+            return True
+        asked_at = self._clock.monotonic()
+        try:
+            found = await asyncio.wait_for(self._stored.get(place), _ANSWERED_WITHIN)
+        except TimeoutError:
+            return False
+        if found is not None:
+            message, left = found
+            self._take(message, min(asked_at, asked_at + left - state.cache.ttl))
+        return True
 
     # ---- what other nodes have ----
 
@@ -187,7 +237,7 @@ class SharedCaches:
         if change.node.id == self._membership.me.id:
             self._current.clear()
             return
-        if any(len(state.cache) for state in self._hub.states()):
+        if self._stored is None and any(len(state.cache) for state in self._hub.states()):
             [task] = start_tasks(self._pass_on(change))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

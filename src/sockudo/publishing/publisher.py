@@ -129,7 +129,7 @@ class Publisher:
         mark = fingerprint(_encode(frame))
         place = (app.id, channel, key)
         number = partial(self._number, app, state, frame, policy, how, key=key, mark=mark)
-        if policy is not None and policy.history is not None and not self._bus.alone:
+        if policy is not None and policy.history is not None and not self._keys.immediate:
             # The key is in the transaction of the message, for all nodes.
             return number(now)
         claim = self._keys.claim(app.id, "message", f"{channel}\0{key}", mark, app.idempotency_ttl, now)
@@ -253,6 +253,8 @@ class Publisher:
         )
         if sender is None and not elsewhere:
             self._doubts.published(state, channel, kind, frame.event, frame.data)
+        if kind.cache:
+            self._caches.store(state.app_id, frame, state.cache.ttl)
         self._deliver_here(state, frame, kind, exclude, compress, now)
 
     def _publish_elsewhere(self, message: Message, kind: ChannelKind) -> bool:
@@ -334,6 +336,8 @@ class Publisher:
         """See `Deliveries`."""
         kind = channel_kind(message.frame.channel or "")
         self._nodes.publish(message, kind)
+        if kind.cache:
+            self._caches.store(state.app_id, message.frame, state.cache.ttl)
         self._deliver_here(state, message.frame, kind, message.exclude, message.compress, self._clock.monotonic())
 
     def _numbered_by(self, app_id: str, channel: str) -> StreamPolicy | None:

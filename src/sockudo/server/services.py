@@ -30,14 +30,16 @@ from sockudo.cluster.ports import Bus, Membership, Received
 from sockudo.cluster.readiness import Readiness
 from sockudo.cluster.router import Router
 from sockudo.cluster.shared_counters import SharedCounters
+from sockudo.cluster.stores import StoreOfNodes
 from sockudo.config import Settings
 from sockudo.config.app_choice import aliases
 from sockudo.config.app_reader import origin_warnings
 from sockudo.config.apps import App
 from sockudo.drivers import MemoryHistoryStore
 from sockudo.drivers.selection import app_store, history_store, revocation_store, starts_without_database
+from sockudo.drivers.shared import cache_store, window_store
 from sockudo.history.runtime import HistoryRuntime
-from sockudo.hub import Hub, HubOptions
+from sockudo.hub import Hub
 from sockudo.hub.edges import Edges
 from sockudo.hub.events import Observers
 from sockudo.hub.view import HubView
@@ -45,22 +47,23 @@ from sockudo.inspector import Inspector
 from sockudo.limits.app_rates import AppRates
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.monitoring.elsewhere import Elsewhere
-from sockudo.protocol.delta import Algorithm, DeltaNode, DeltaOptions
+from sockudo.protocol.delta import DeltaNode
 from sockudo.protocol.frames import Frame
 from sockudo.publishing import EventApi, Publisher
 from sockudo.publishing.caches import SharedCaches
 from sockudo.publishing.entries import HubEntries, LocalEntries
-from sockudo.publishing.event_api import PublishOptions
 from sockudo.publishing.nodes import Message, OtherNodes
 from sockudo.publishing.recorders import Recorders
 from sockudo.publishing.rosters import SCRUB_SECONDS, Rosters
 from sockudo.publishing.shared_streams import SharedStreams
+from sockudo.publishing.stored_events import StoredEvents
 from sockudo.publishing.topics import Topics
 from sockudo.push.diagnosis.advice import note_refused
 from sockudo.push.drivers import ConfiguredPush
 from sockudo.push.rules import EventRules
 from sockudo.push.runtime import PushRuntime
 from sockudo.push.wing import push_wing
+from sockudo.server.options import delta_options, hub_options, publish_options
 from sockudo.sessions import Gateway
 from sockudo.sessions.orders import answer_orders
 from sockudo.webhooks.ports import Sender
@@ -102,8 +105,8 @@ class Services:
         self.router = router = Router()
         observers = Observers()
         self.inspector = inspector = Inspector(clock.time, observers)
-        deltas = DeltaNode(_delta_options(settings), clock.time)
-        self.hub = hub = Hub(loop.call_soon, clock.monotonic, _hub_options(settings), deltas, observers)
+        deltas = DeltaNode(delta_options(settings), clock.time)
+        self.hub = hub = Hub(loop.call_soon, clock.monotonic, hub_options(settings), deltas, observers)
         self.view = HubView(hub)
         self.directory = Directory(self.bus, router, self.view)
         self.apps = apps = AppRegistry(
@@ -112,6 +115,7 @@ class Services:
             aliases=aliases(settings.apps, dev=settings.dev),
         )
         self.owned = OwnerCounts()
+        self.cache_store, self.window_store = cache_store(settings), window_store(settings)
         self.counters = SharedCounters(
             self.bus,
             self.membership,
@@ -120,6 +124,8 @@ class Services:
             allows=lambda: self.settings.idempotency.on_failure == "allow",
             mode=lambda: self.settings.rate_limiter.on_failure,
             counts=self.owned,
+            claims=self.cache_store,
+            windows=self.window_store,
         )
         self.rates = AppRates(self.counters)
         self.keys = IdempotencyKeys(self.counters, settings.idempotency.max_key_length)
@@ -145,7 +151,8 @@ class Services:
         self._rosters = Rosters(self.bus, self.membership, router, topics, own)
         self._entries = LocalEntries(self.bus, self.membership, topics, self._rosters, hub, own)
         self._recorders = Recorders(self.bus, self.membership, router, self._rosters, own, edges, self._reports)
-        self._caches = SharedCaches(self.bus, self.membership, router, topics, hub, clock)
+        stored = None if self.cache_store is None else StoredEvents(self.cache_store, clock.monotonic, self.owned)
+        self._caches = SharedCaches(self.bus, self.membership, router, topics, hub, clock, stored)
         self.streams = SharedStreams(
             self.bus, self.membership, router, hub, clock, self.histories.policies, counts=self.owned
         )
@@ -181,7 +188,7 @@ class Services:
             inspector.doubts,
             self.directory,
             self.event_rules,
-            _publish_options(settings),
+            publish_options(settings),
         )
         router.on_item(Message, publisher.receive)
         self.elsewhere = Elsewhere(self.bus, self.membership, router, inspector)
@@ -206,6 +213,8 @@ class Services:
 
     async def open(self) -> None:
         """Reads the apps and opens what they need. Raises ``errors.SockudoError``; `close` undoes what was opened."""
+        for store in self.stores:
+            await store.start()
         await self._open_apps()
         await self._read_revocations()
         await self._opener.start()
@@ -229,6 +238,8 @@ class Services:
         await self.streams.close()
         await self.counters.close()
         await self._caches.close()
+        for store in self.stores:
+            await store.close()
         await end_tasks(self._reading)
         await self._opener.close()
         await self.event_rules.close()
@@ -237,6 +248,11 @@ class Services:
         await self.histories.close()
         await self.revocations.stop()
         await self.apps.stop()
+
+    @property
+    def stores(self) -> Sequence[StoreOfNodes]:
+        """Those outside of the nodes, for keys, last events and limits."""
+        return [store for store in (self.cache_store, self.window_store) if store is not None]
 
     async def _open_apps(self) -> None:
         await self.apps.start(self.settings.apps)
@@ -349,8 +365,8 @@ class Services:
         changes = await self.apps.replace_inline(settings.apps, Defaults.from_settings(settings))
         self.settings = self.gateway.settings = settings
         self.keys.max_key_length = settings.idempotency.max_key_length
-        self.hub.options = _hub_options(settings)
-        self.events.options = _publish_options(settings)
+        self.hub.options = hub_options(settings)
+        self.events.options = publish_options(settings)
         self.histories.configure(settings)
         self.push.configure(settings)
         self.event_rules.configure(settings.push_rules)
@@ -383,40 +399,3 @@ def _webhook_sender(settings: Settings) -> Sender:
     from sockudo.webhooks.sender import HttpSender
 
     return HttpSender(allow_private=settings.webhooks.allow_private_addresses)
-
-
-def _hub_options(settings: Settings) -> HubOptions:
-    """The hub's: cached events, grace of lost members, tags."""
-    return HubOptions(
-        cache_ttl=settings.channel_limits.cache_ttl,
-        cache_capacity=settings.cache.memory.max_capacity,
-        presence_grace=settings.presence.ungraceful_timeout_seconds,
-        v2_presence_grace=settings.presence.v2_ungraceful_timeout_seconds,
-        show_tags=settings.tag_filtering.enable_tags,
-        filter_work=settings.tag_filtering.max_work_per_message,
-    )
-
-
-def _delta_options(settings: Settings) -> DeltaOptions:
-    """The server's word on delta compression; channels may have their own."""
-    deltas = settings.delta_compression
-    return DeltaOptions(
-        enabled=deltas.enabled,
-        algorithm=Algorithm(deltas.algorithm),
-        full_message_interval=deltas.full_message_interval,
-        min_message_size=deltas.min_message_size,
-        max_state_age_secs=deltas.max_state_age_secs,
-        max_conflation_states_per_channel=deltas.max_conflation_states_per_channel,
-        max_channel_states_per_socket=deltas.max_channel_states_per_socket,
-        conflation_key_path=deltas.conflation_key_path,
-        omit_delta_algorithm=deltas.omit_delta_algorithm,
-    )
-
-
-def _publish_options(settings: Settings) -> PublishOptions:
-    """What a publish may ask for."""
-    return PublishOptions(
-        ephemeral=settings.ephemeral.enabled,
-        echo=settings.echo_control.enabled,
-        counts=settings.server_role != "api",
-    )

@@ -15,7 +15,7 @@ from sockudo.cluster.nodes import NodeReport
 from sockudo.cluster.wire import OLDEST_VERSION, VERSION
 from sockudo.drivers.carriers import reaches_others
 from sockudo.edge.drain import drain_sessions
-from sockudo.monitoring.nodes import node_measures
+from sockudo.monitoring.nodes import node_measures, owned_measures
 from sockudo.storage.joined_claims import JoinedClaims, JoinedPlace, Peers, joined_places
 from sockudo.storage.occupants import Occupant
 
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from sockudo.server.worker import WorkerPlace
 
 __all__ = ["RunningNode", "joined_claims", "joined_measures", "usable_carrier", "uses"]
+
+
+# Where caches and limits are kept outside of the nodes.
+_OUTSIDE = ("redis", "redis-cluster", "postgres")
 
 
 class RunningNode:
@@ -121,6 +125,8 @@ def uses(settings: Settings, through: str) -> dict[str, str]:
     if history.enabled:
         found["history"] = history.backend
     found["push"] = push.storage_driver
+    found |= {"cache": settings.cache.driver, "limits": settings.rate_limiter.driver}
+    found = {what: driver for what, driver in found.items() if what not in ("cache", "limits") or driver in _OUTSIDE}
     postgres, mysql, redis = database.postgres, database.mysql, database.redis
     places = {
         "pgsql": f"postgres {postgres.host}:{postgres.port}/{postgres.database}",
@@ -133,7 +139,9 @@ def uses(settings: Settings, through: str) -> dict[str, str]:
 
 
 def joined_measures(services: Services) -> Iterator[Callable[[], Iterator[Numbers | Distribution]]]:
-    """What a node that is joined with others gives to Prometheus; nothing of one that is not."""
+    """What a node that is joined with others, or keeps something outside of it, gives to Prometheus."""
+    if services.carried is None and services.stores:
+        yield partial(owned_measures, services.owned)
     if services.carried is not None:
         yield partial(node_measures, services.carried, _driver(services.settings), services.owned)
 

@@ -1,4 +1,4 @@
-"""How queues reach a Redis server: connections, scripts that run in it, and the reason when it does not answer."""
+"""How stores reach a Redis server: connections, scripts that run in it, and the reason when it does not answer."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ _CONNECTIONS: Final = 8
 
 
 _TRIES: Final = 3
-_ONE_SERVER: Final = ("database.redis", "queue.redis.url_override")
 
 
 class Kept(NamedTuple):
-    """What is kept in the server, in the words of errors and warnings."""
+    """What is kept in the server, in the words of errors and warnings; ``settings`` have its prefix and address."""
 
-    queue: str
+    store: str
     items: str
     logger: str
+    settings: str = "queue.redis"
 
 
 def _is_elsewhere(error: ResponseError) -> bool:
@@ -101,13 +101,13 @@ class RedisScripts:
             version = int(await self.run("open", layout))
         except SockudoError as problem:
             await self.close()
-            remedy = _remedy(problem.text, self._access.section)
+            remedy = _remedy(problem.text, self._access.section, f"{self._of.settings}.url_override")
             raise errors.SERVICE_UNAVAILABLE(f"{problem.text}. {remedy}") from problem
         if version > layout:
             await self.close()
             raise errors.SERVICE_UNAVAILABLE(
-                f"{self._of.queue} was written by a newer version of sockudo: its format is {version}, this version "
-                f"knows {layout}. Run the newer version, or set another queue.redis.prefix."
+                f"{self._of.store} was written by a newer version of sockudo: its format is {version}, this version "
+                f"knows {layout}. Run the newer version, or set another {self._of.settings}.prefix."
             )
         if warns:
             await self._warn()
@@ -121,21 +121,21 @@ class RedisScripts:
     async def run(self, name: str, *values: str | bytes | int) -> Any:
         """What the script of this name answers."""
         if self._client is None:
-            raise errors.SERVICE_UNAVAILABLE(f"{self._of.queue} is not open")
+            raise errors.SERVICE_UNAVAILABLE(f"{self._of.store} is not open")
         try:
             async with asyncio.timeout(self._timeout_ms / 1000):
                 return await self._run(self._client, name, values)
         except (TimeoutError, RedisTimeoutError) as error:
             raise errors.SERVICE_UNAVAILABLE(
-                f"{self._of.queue} does not answer: nothing came from Redis at {self._access.place} within "
+                f"{self._of.store} does not answer: nothing came from Redis at {self._access.place} within "
                 f"{self._timeout_ms} ms"
             ) from error
         except RedisWireError as problem:
-            raise errors.SERVICE_UNAVAILABLE(f"{self._of.queue} does not answer: {problem}") from None
+            raise errors.SERVICE_UNAVAILABLE(f"{self._of.store} does not answer: {problem}") from None
         except (RedisError, OSError) as error:
             # The text of an error may quote what was sent.
             raise errors.SERVICE_UNAVAILABLE(
-                f"{self._of.queue} does not answer: Redis at {self._access.place} ({_reason(error)})"
+                f"{self._of.store} does not answer: Redis at {self._access.place} ({_reason(error)})"
             ) from None
         except UnicodeError as error:
             raise errors.INVALID_INPUT("A text in this message is no valid Unicode") from error
@@ -248,13 +248,12 @@ def _reason(error: Exception) -> str:
     return "the connection was lost" if lost else reason
 
 
-def _remedy(text: str, section: str) -> str:
+def _remedy(text: str, section: str, override: str) -> str:
     if UNKNOWN_USER in text:
         return (
-            "Correct database.redis.username and database.redis.password, or the user and the password in "
-            "queue.redis.url_override."
+            f"Correct database.redis.username and database.redis.password, or the user and the password in {override}."
         )
     if UNKNOWN_DATABASE in text:
-        return "Correct database.redis.db, or the number at the end of queue.redis.url_override."
-    where = "database.redis, or queue.redis.url_override," if section in _ONE_SERVER else section
+        return f"Correct database.redis.db, or the number at the end of {override}."
+    where = f"database.redis, or {override}," if section in ("database.redis", override) else section
     return f"See that it runs and that {where} says how to reach it."

@@ -10,9 +10,11 @@ import pytest
 from sockudo.base.windows import Verdict
 from sockudo.cluster import shared_windows as module
 from sockudo.cluster.in_process import InProcessBus, InProcessMembership, Network, join_network
+from sockudo.cluster.owners import OwnerCounts
 from sockudo.cluster.router import Router
 from sockudo.cluster.shared_counters import SharedCounters
 from sockudo.cluster.shared_windows import AddHits
+from support.stores import MemoryWindowStore
 from support.waiting import settle
 
 
@@ -149,3 +151,81 @@ async def test_more_keys_than_are_sent_are_counted_here_alone(monkeypatch: pytes
     assert [member.hit(limit=1, key=key).allowed for key in "abcc"] == [True, True, True, False]
     assert len(member.counters._windows._added) == 2
     assert member.counters._windows._counts.hits_left_out == 2
+
+
+class Stored:
+    """Two nodes that are not joined, over one store."""
+
+    def __init__(self) -> None:
+        self.time, self.mode = 1000.0, "local"
+        self.store, self.counts = MemoryWindowStore(lambda: self.time), OwnerCounts()
+        self.nodes = [self._node() for _ in range(2)]
+
+    def _node(self) -> SharedCounters:
+        bus, membership = join_network(asyncio.get_running_loop().call_soon, Network())
+        return SharedCounters(
+            bus,
+            membership,
+            Router(),
+            lambda: self.time,
+            mode=lambda: self.mode,
+            counts=self.counts,
+            windows=self.store,
+        )
+
+    def hit(self, node: int, limit: int = 10, key: str = "k") -> Verdict:
+        return self.nodes[node].hit("reads", key, limit, 60, self.time)
+
+    async def exchange(self) -> None:
+        for node in self.nodes:
+            if node._windows._timer is not None:
+                node._windows._timer.cancel()
+                node._windows._exchange()
+        await settle()
+
+
+async def test_a_store_adds_up_the_hits_of_nodes_that_are_not_joined() -> None:
+    stored = Stored()
+    assert [stored.hit(node, limit=4).remaining for node in (0, 0, 1, 1)] == [3, 2, 3, 2]
+    await stored.exchange()
+    await stored.exchange()
+    assert [stored.hit(node, limit=4).allowed for node in (1,)] == [False]
+    stored.time += 61
+    assert stored.hit(0, limit=4).allowed
+
+
+async def test_a_node_that_starts_learns_what_was_counted_before() -> None:
+    stored = Stored()
+    for _ in range(10):
+        stored.hit(0)
+    await stored.exchange()
+    assert stored.hit(1).allowed
+    await stored.exchange()
+    assert not stored.hit(1).allowed
+
+
+@pytest.mark.parametrize(("mode", "allowed"), [("local", 12), ("open", 20), ("closed", 0)])
+async def test_a_limit_without_its_store_is_what_the_setting_says(mode: str, allowed: int) -> None:
+    stored = Stored()
+    stored.mode = mode
+    stored.hit(0)
+    stored.store.away = True
+    await stored.exchange()
+    assert stored.counts.hits_unanswered == 1
+    # Of keys that were never asked for as well.
+    assert sum(stored.hit(0, limit=12, key="new").allowed for _ in range(20)) == allowed
+    stored.store.away = False
+    await stored.exchange()
+    assert stored.hit(0, limit=100).allowed
+    assert stored.store.calls == 2
+
+
+async def test_a_store_that_failed_long_ago_is_not_held_against_new_hits() -> None:
+    stored = Stored()
+    stored.mode = "closed"
+    stored.store.away = True
+    stored.hit(0)
+    await stored.exchange()
+    assert not stored.hit(0, key="new").allowed
+    stored.time += 100
+    assert stored.hit(0, key="newer").allowed

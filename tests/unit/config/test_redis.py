@@ -132,6 +132,11 @@ def test_what_cannot_be_used_is_refused(problems: Problems, loaded: Load) -> Non
         [told] = problems(toml)
         assert told.endswith(f"and {path}.nodes are empty: name a server of the cluster")
         loaded(toml, env={"REDIS_CLUSTER_NODES": "a:1"})
+    for section in ("cache", "rate_limiter"):
+        [told] = problems(f"[{section}]\ndriver = 'redis-cluster'\n[database.redis.cluster]\nnodes = []\n")
+        assert told.endswith("database.redis.cluster.nodes is empty: name a server of the cluster")
+        [told] = problems(f"[{section}]\ndriver = 'redis'\n", env={"REDIS_URL": "http://:hidden@a"})
+        assert told.startswith(f"REDIS_URL: {section}.redis.url_override is not the address of a Redis server")
     # None of it matters to a node that is alone.
     loaded("", env={"REDIS_URL": "http://:hidden@a"})
 
@@ -139,6 +144,10 @@ def test_what_cannot_be_used_is_refused(problems: Problems, loaded: Load) -> Non
 def test_one_variable_names_the_server_of_all(loaded: Load) -> None:
     settings = loaded("[adapter]\ndriver = 'redis'\n", env={"REDIS_URL": "redis://all:1"}).settings
     assert settings.redis_of_nodes().server == settings.redis_of_queue("redis").server
+    shared = "[cache]\ndriver = 'redis'\n[rate_limiter]\ndriver = 'redis_cluster'\n"
+    settings = loaded(shared, env={"REDIS_URL": "redis://all:1"}).settings
+    assert settings.redis_of_cache().place == "all:1"
+    assert settings.redis_of_limits().place == "the cluster of 127.0.0.1:7000"
     environ = {"REDIS_CLUSTER_NODES": "a:1", "DATABASE_REDIS_CLUSTER_NODES": "b:2"}
     clustered = loaded("[adapter]\ndriver = 'redis-cluster'\n", env=environ).settings
     assert clustered.redis_of_nodes().place == clustered.redis_of_queue("redis-cluster").place == "the cluster of b:2"

@@ -147,7 +147,7 @@ def test_choices(path: str, raw: str, value: str) -> None:
             "is not a table name: at most 63 letters, digits and '_', no digit first",
         ),
         ("database.postgres.host", "", "is empty"),
-        ("cache.driver", "elsewhere", "is not known; the only value is 'memory'"),
+        ("metrics.driver", "elsewhere", "is not known; the only value is 'prometheus'"),
         ("unix_socket.permission_mode", "888", 'is not a mode: octal digits in quotes, like "660"'),
         ("unix_socket.permission_mode", "1777", "is a mode over 777"),
         (

@@ -6,7 +6,7 @@ from sockudo.config.apps import App
 from sockudo.config.keys import Section, setting
 from sockudo.config.sections.databases import AdapterPostgres
 from sockudo.config.sections.nats import AdapterNats
-from sockudo.config.sections.redis_nodes import AdapterCluster, AdapterRedis
+from sockudo.config.sections.redis_nodes import AdapterCluster, AdapterRedis, CacheRedis
 
 __all__ = ["Adapter", "AppManager", "Cache", "Cluster", "ClusterHealth", "InlineApps", "MemoryCache"]
 
@@ -96,7 +96,7 @@ class AppManager(Section, frozen=True):
 
 
 class MemoryCache(Section, frozen=True):
-    """The cache in this process."""
+    """The cache in this process, which it has with every driver."""
 
     max_capacity: int = setting(10_000, "Entries the cache keeps; the oldest go first", env="CACHE_MAX_CAPACITY", low=1)
 
@@ -106,9 +106,11 @@ class Cache(Section, frozen=True):
 
     driver: str = setting(
         "memory",
-        "Where last events of cache channels and idempotency keys are kept",
-        choices=("memory",),
-        elsewhere=("redis", "redis-cluster", "none"),
-        aliases=(("redis_cluster", "redis-cluster"),),
+        "Where last events of cache channels and idempotency keys are kept: `memory` of the nodes, which lose them "
+        "when the last one stops; in `redis`, `redis-cluster` or `postgres` they outlive them",
+        choices=("memory", "redis", "redis-cluster", "postgres"),
+        elsewhere=("none",),
+        aliases=(("redis_cluster", "redis-cluster"), ("pgsql", "postgres"), ("postgresql", "postgres")),
     )
     memory: MemoryCache = MemoryCache()
+    redis: CacheRedis = CacheRedis()

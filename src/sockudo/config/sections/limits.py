@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sockudo.config.keys import Section, setting
+from sockudo.config.sections.redis_nodes import RateLimiterRedis
 
 __all__ = [
     "ApiRateLimit",
@@ -118,8 +119,8 @@ class Idempotency(Section, frozen=True):
     max_key_length: int = setting(128, "Longest key", unit="characters", low=1, reload=True)
     on_failure: str = setting(
         "refuse",
-        "While the node that owns a key does not answer: publishes with a key are answered 503, or published at "
-        "the risk of being published twice",
+        "While what decides on a key, a node or `cache.driver`, does not answer: publishes with a key are answered "
+        "503, or published at the risk of being published twice",
         choices=("refuse", "allow"),
         reload=True,
     )
@@ -215,18 +216,19 @@ class RateLimiter(Section, frozen=True):
     enabled: bool = setting(True, "Requests are limited by address", reload=True)
     driver: str = setting(
         "memory",
-        "Where counts are kept; `none` = no limit",
-        choices=("memory", "none"),
-        elsewhere=("redis", "redis-cluster"),
-        aliases=(("redis_cluster", "redis-cluster"),),
+        "Where hits of addresses and apps are added up: in the `memory` of the nodes, or outside of them in `redis`, "
+        "`redis-cluster` or `postgres`; `none` = no limit of addresses",
+        choices=("memory", "redis", "redis-cluster", "postgres", "none"),
+        aliases=(("redis_cluster", "redis-cluster"), ("pgsql", "postgres"), ("postgresql", "postgres")),
     )
     on_failure: str = setting(
         "local",
-        "Limits of addresses and apps while the node that adds up their hits does not answer: a share of the limit "
-        "on each node, none, or everything is refused",
+        "Limits of addresses and apps while what adds up their hits, a node or `driver`, does not answer: a share of "
+        "the limit on each node, none, or everything is refused",
         choices=("local", "open", "closed"),
         reload=True,
     )
+    redis: RateLimiterRedis = RateLimiterRedis()
     api_rate_limit: ApiRateLimit = ApiRateLimit()
     websocket_rate_limit: WebSocketRateLimit = WebSocketRateLimit()
     failed_auth: FailedAuthLimit = FailedAuthLimit()

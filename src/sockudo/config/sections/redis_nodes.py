@@ -1,11 +1,12 @@
-"""Redis between nodes: ``adapter.redis adapter.cluster`` (spec: platform § 1.4)."""
+"""Redis between nodes, and for what they keep together: ``adapter.redis adapter.cluster cache.redis
+rate_limiter.redis`` (spec: platform § 1.4)."""
 
 from __future__ import annotations
 
 from sockudo.config.keys import Section, setting
 from sockudo.config.sections.redis import RedisTls, useless_redis_nodes
 
-__all__ = ["AdapterCluster", "AdapterRedis", "AdapterRedisUrl"]
+__all__ = ["AdapterCluster", "AdapterRedis", "AdapterRedisUrl", "CacheRedis", "RateLimiterRedis"]
 
 
 class AdapterRedisUrl(Section, frozen=True):
@@ -70,3 +71,33 @@ class AdapterCluster(Section, frozen=True):
 
     def __repr__(self) -> str:
         return f"AdapterCluster({len(self.nodes)} nodes, prefix={self.prefix!r})"
+
+
+class CacheRedis(Section, frozen=True):
+    """The cache in the Redis of `database.redis`, or in the cluster of `database.redis.cluster`."""
+
+    prefix: str = setting("sockudo_cache:", "Begins the names of its keys there")
+    url_override: str | None = setting(
+        None,
+        "Address of another server, in place of all keys of `database.redis` but the files of its TLS",
+        env="REDIS_URL",
+        secret=True,
+    )
+
+    def __repr__(self) -> str:
+        return f"CacheRedis(prefix={self.prefix!r})"
+
+
+class RateLimiterRedis(Section, frozen=True):
+    """Counts of limits in the Redis of `database.redis`, or in the cluster of `database.redis.cluster`."""
+
+    prefix: str = setting("sockudo_rl:", "Begins the names of its keys there")
+    url_override: str | None = setting(
+        None,
+        "Address of another server, in place of all keys of `database.redis` but the files of its TLS",
+        env="REDIS_URL",
+        secret=True,
+    )
+
+    def __repr__(self) -> str:
+        return f"RateLimiterRedis(prefix={self.prefix!r})"
