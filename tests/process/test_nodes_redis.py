@@ -6,10 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import quote
 
+import pytest
+
+from sockudo import errors
+from sockudo.config import load
+from sockudo.server.server import Server
 from sockudo.testing import RecordingClient
 from support.joined import Pair, pair_of
-from support.redis import PASSWORD, redis_server
+from support.redis import PASSWORD, RedisProcess, redis_server
 from support.redis_sets import MASTER, SENTINEL_PASSWORD, sentinel_set
 
 HEALTH = {"heartbeat_interval_ms": 200, "node_timeout_ms": 1000}
@@ -85,3 +91,26 @@ async def test_nodes_follow_the_master_of_sentinels(tmp_path: Path) -> None:
             await until_up(pair, 503)
             await until_up(pair, 200)
             await check_joined(pair, ana, ben)
+
+
+async def test_three_servers_are_joined_by_one_line_of_each(tmp_path: Path, redis: RedisProcess) -> None:
+    line: dict[str, object] = {"adapter": {"url": f"redis://:{quote(PASSWORD, safe='')}@127.0.0.1:{redis.port}"}}
+    # Of a server in development, where a history would be another one on each.
+    async with pair_of(tmp_path, line, shared=False, joined="redis", servers=3) as pair:
+        clients = [await pair.client(number) for number in range(3)]
+        for client in clients:
+            await client.subscribe("news")
+        for number, backend in enumerate(pair.backends):
+            await backend.publish("news", "tide", {"height": number})
+        for client in clients:
+            for number in range(3):
+                await client.expect("tide", channel="news", data={"height": number})
+
+
+async def test_a_node_does_not_make_an_app_that_the_others_do_not_know(tmp_path: Path, redis: RedisProcess) -> None:
+    url = f"redis://:{quote(PASSWORD, safe='')}@127.0.0.1:{redis.port}"
+    environ = {"ADAPTER_URL": url, "SOCKUDO_DATA_DIR": str(tmp_path), "PORT": "0", "METRICS_ENABLED": "false"}
+    server = Server(load(path=None, environ=environ, cwd=tmp_path).settings)
+    with pytest.raises(errors.SockudoError, match="configure the apps on all joined nodes"):
+        await server.start()
+    await server.stop()

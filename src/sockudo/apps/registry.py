@@ -136,14 +136,21 @@ class AppRegistry:
         await self._store.stop()
         self._healthy = False
 
-    async def ensure_first_app(self) -> App | None:
+    async def ensure_first_app(self, *, shared: bool = True) -> App | None:
         """Creates an app with random credentials when there is none at all, and returns it; else None.
 
-        The result carries the secret: print it once, to the person who started the server.
+        The result carries the secret: print it once, to the person who started the server. Raises
+        ``errors.SERVICE_UNAVAILABLE`` where other nodes have apps of their own instead of ``shared`` ones.
         """
         async with self._lock:
             if self._by_id:
                 return None
+            if not shared:
+                raise errors.SERVICE_UNAVAILABLE(
+                    "There is no app, and one that is made now would be known to this node alone: configure the apps "
+                    "on all joined nodes (app_manager.array.apps, or SOCKUDO_DEFAULT_APP_ID, _KEY and _SECRET), or "
+                    "name a database that they share (app_manager.driver)"
+                )
             app_id, key, secret = ids.app_credentials()
             app = App(id=app_id, key=key, secret=secret, enabled=True)
             await self._store.save(app)

@@ -21,6 +21,8 @@ _REDIS = ("redis", "redis-cluster")
 OWN_HISTORIES = ("sqlite", "memory")
 """Backends of the history that each node has for itself."""
 
+_OWN_APPS = ("sqlite", "memory")
+_APPS_DRIVER = "app_manager.driver"
 _UNLIKELY = 100
 _LEAST_BEAT_MS = 100
 _BEATS_OF_A_TIMEOUT = 5
@@ -45,6 +47,7 @@ def check(draft: Draft) -> None:
     _check_heartbeats(draft)
     _check_role(draft)
     _check_history_of_nodes(draft)
+    _check_apps_of_nodes(draft)
     _check_workers(draft)
     _check_seconds(draft)
 
@@ -307,6 +310,15 @@ def _check_history_of_nodes(draft: Draft) -> None:
             f"{place}: history.backend = {backend!r} is another history on each of the nodes that adapter.driver = "
             f"{driver!r} joins, and none takes the messages of the others: name one database for all of them, "
             "'postgres' or 'mysql', or switch history.enabled off"
+        )
+
+
+def _check_apps_of_nodes(draft: Draft) -> None:
+    driver, joined = _value(draft, _APPS_DRIVER), _value(draft, "adapter.driver") != "local"
+    if joined and driver in _OWN_APPS and draft.origins.get(_APPS_DRIVER) != "--dev":
+        draft.warnings.append(
+            f"app_manager.driver = {driver!r}: apps that are added or changed on one of the joined nodes are not known "
+            "to the others: configure them on all (app_manager.array.apps), or name one database, 'postgres' or 'mysql'"
         )
 
 

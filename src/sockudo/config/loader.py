@@ -10,6 +10,7 @@ import msgspec
 
 from sockudo.config import app_choice, checks, environment, files
 from sockudo.config.draft import Draft
+from sockudo.config.joining import settle_joining
 from sockudo.config.problems import ConfigError
 from sockudo.config.schema import APPS, build, declared, value_at
 from sockudo.config.settings import Settings
@@ -72,6 +73,7 @@ def load(
     app_choice.choose(draft, environ, dev=dev)
     environment.settle_log_level(draft, environ)
     _settle_dashboard(draft)
+    settle_joining(draft)
     _settle_history(draft)
     if draft.values.get("dev_origins") and not dev:
         draft.warnings.append("dev_origins has no effect without --dev: allowed_origins of an app decides")

@@ -177,6 +177,11 @@ class Settings(Section, frozen=True):
         return self.app_manager.array.apps
 
     @property
+    def apps_are_shared(self) -> bool:
+        """Whether all nodes that this one is joined with have their apps from one store."""
+        return self.adapter.driver == "local" or self.app_manager.driver not in {"sqlite", "memory"}
+
+    @property
     def inbound_limit(self) -> int:
         """Bytes of the largest message a client may send."""
         wanted = self.websocket.max_bytes or self.websocket_max_payload_kb * 1024

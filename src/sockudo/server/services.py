@@ -257,7 +257,7 @@ class Services:
     async def _open_apps(self) -> None:
         await self.apps.start(self.settings.apps)
         if not self.settings.apps:
-            self.first_app = await self.apps.ensure_first_app()
+            self.first_app = await self.apps.ensure_first_app(shared=self.settings.apps_are_shared)
         for app in self.apps.all():
             self.gateway.state(app)
             _log.info("app", app_id=app.id, enabled=app.enabled)

@@ -39,6 +39,7 @@ def other_value(setting: Setting) -> tuple[str, object]:
             return "PUT, a.test", ("PUT", "a.test")
         case _:
             texts = {
+                "adapter.url": "nats://bus.internal:4222",
                 "adapter.nats.prefix": "chat",
                 "adapter.postgres.prefix": "chat",
                 "unix_socket.permission_mode": "600",

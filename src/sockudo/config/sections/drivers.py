@@ -5,6 +5,7 @@ from __future__ import annotations
 from sockudo.config.apps import App
 from sockudo.config.keys import Section, setting
 from sockudo.config.sections.databases import AdapterPostgres
+from sockudo.config.sections.join_url import useless_join_url
 from sockudo.config.sections.nats import AdapterNats
 from sockudo.config.sections.redis_nodes import AdapterCluster, AdapterRedis, CacheRedis
 
@@ -41,7 +42,7 @@ class ClusterHealth(Section, frozen=True):
 
 
 class Adapter(Section, frozen=True):
-    """How nodes are joined."""
+    """How nodes are joined. The address never leaves through ``repr``, since it may have a password."""
 
     driver: str = setting(
         "local",
@@ -49,6 +50,13 @@ class Adapter(Section, frozen=True):
         choices=("local", "redis", "redis-cluster", "nats", "postgres"),
         elsewhere=_BROKERS,
         aliases=(*_BROKER_SPELLINGS, ("pgsql", "postgres"), ("postgresql", "postgres")),
+    )
+    url: str | None = setting(
+        None,
+        "What joins nodes, as one address in place of `driver` and where that is: `redis://host:6379` (`rediss://` "
+        "with TLS), `nats://host:4222` (`tls://`), `postgres://user@host/database`",
+        check=useless_join_url,
+        secret=True,
     )
     fallback_to_local: bool = setting(
         False,
@@ -60,6 +68,9 @@ class Adapter(Section, frozen=True):
     nats: AdapterNats = AdapterNats()
     postgres: AdapterPostgres = AdapterPostgres()
     cluster_health: ClusterHealth = ClusterHealth()
+
+    def __repr__(self) -> str:
+        return f"Adapter(driver={self.driver!r})"
 
 
 class Cluster(Section, frozen=True):
