@@ -39,6 +39,8 @@ class SimNode:
         )
         app = live_app("app", features=Features(enable_subscription_count=True))
         self.node = Node(app, options=HubOptions(presence_grace=0.0), bus=self.bus)
+        # As if there were thousands of members: what is sent and shown of them at a time is one.
+        self.node.rosters.entries_in_answer = self.node.entries.members_in_turn = 1
         self.node.edges.add(MemberReported, self._reported)
         self.clients: list[SimClient] = []
         self.alive = True

@@ -142,8 +142,13 @@ class Requests:
             return
         value = encode(asking.values.get(sender.id))
         parts = [value[start : start + ENVELOPE_BYTES] for start in range(0, len(value), ENVELOPE_BYTES)]
-        for part, piece in enumerate(parts):
-            self._send(topic, Answer(number, part, len(parts), piece))
+        self._send_parts(topic, [Answer(number, part, len(parts), piece) for part, piece in enumerate(parts)])
+
+    def _send_parts(self, topic: str, parts: Sequence[Answer]) -> None:
+        """One a turn, so that what else there is to send comes in between."""
+        self._send(topic, parts[0])
+        if len(parts) > 1:
+            asyncio.get_running_loop().call_soon(self._send_parts, topic, parts[1:])
 
     def take_answer(self, sender: Node, answer: Answer) -> None:
         """Takes a part of what another node answers."""

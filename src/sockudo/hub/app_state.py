@@ -11,6 +11,7 @@ from sockudo.hub.channel import Channel
 from sockudo.hub.connection import Connection
 from sockudo.hub.delivery import Deliveries
 from sockudo.hub.events import ChannelClosed, ChannelOpened, Observers, PredicateFailed, UserChanged, UserWatched
+from sockudo.hub.member_list import NOT_LISTED, ListedMembers
 from sockudo.hub.outgoing import Outgoing
 from sockudo.hub.patterns import Patterns
 from sockudo.hub.streams.replay import ReplayBuffers
@@ -243,10 +244,10 @@ class AppState:
         found = self.channels.get(channel)
         return 0 if found is None else found.subscription_count
 
-    def members(self, channel: str) -> dict[str, bytes]:
-        """The members of a presence channel: ``user_info`` as JSON text by user id; none of another channel."""
+    def members(self, channel: str) -> ListedMembers:
+        """The member list of a presence channel; an empty one of another channel."""
         found = self.channels.get(channel)
-        return {} if found is None or found.presence is None else found.presence.infos()
+        return NOT_LISTED if found is None or found.presence is None else found.presence.listed()
 
     def matches_pattern(self, channel: str) -> bool:
         """Whether a pattern that someone is subscribed to matches the channel."""

@@ -37,6 +37,8 @@ __all__ = ["ChannelApp", "Fanout", "Listeners", "Receiver"]
 
 # Below this a round is never cut: the bookkeeping would cost more than the wait.
 _WHOLE = 500
+# Bytes that take as long as a further write.
+_LONG = 16 * 1024
 # Below this each write is a call of its own: what one call for all needs beside it would cost more.
 _MANY = 5
 
@@ -251,7 +253,9 @@ class Fanout(Generic[C]):
         return [self._pending[place] for place in range(start, len(self._pending)) if place not in skipped]
 
     def deliver(self, budget: int) -> int:
-        """Writes what waits to at most about ``budget`` subscribers and returns how many writes that took."""
+        """Writes what waits to at most about ``budget`` subscribers, and returns how many writes that took; long ones
+        count for several.
+        """
         if self._rest is not None:
             return self._deliver_slice(self._rest, budget)
         pending = self._pending
@@ -259,10 +263,11 @@ class Fanout(Generic[C]):
             return 0
         subscribers = self.subscribers
         count = len(subscribers)
-        if count > budget and count > _WHOLE:
-            # To begin a round takes as long as many writes.
-            return self._deliver_slice(self._start_round(), budget // 2)
         data = pending[0] if len(pending) == 1 else b"".join(pending)
+        cost = count * (1 + len(data) // _LONG)
+        if cost > budget and cost > _WHOLE:
+            # To begin a round takes as long as many writes.
+            return self._deliver_slice(self._start_round(data), budget // 2)
         frames = len(pending)
         self._hub.frames_in_write = frames
         if self._since is None and self._excluded is None:
@@ -275,7 +280,7 @@ class Fanout(Generic[C]):
         self._pending = []
         self._account(count, frames, len(data))
         self._note_latency(count)
-        return count
+        return cost
 
     def _write_to(self, connections: Collection[C], data: bytes, descriptors: array[int] | None = None) -> None:
         """``descriptors`` are theirs, where they are known."""
@@ -304,12 +309,12 @@ class Fanout(Generic[C]):
         self._since = self._excluded = None
         return special
 
-    def _start_round(self) -> dict[C, None]:
+    def _start_round(self, data: bytes) -> dict[C, None]:
         rest = dict(self.subscribers)
         if self._since is not None or self._excluded is not None:
             for connection in self._write_special():
                 rest.pop(connection, None)
-        self._round = b"".join(self._pending)
+        self._round = data
         self._round_frames = len(self._pending)
         self._pending = []
         self._rest = rest
@@ -319,13 +324,14 @@ class Fanout(Generic[C]):
     def _deliver_slice(self, rest: dict[C, None], budget: int) -> int:
         data = self._round
         self._hub.frames_in_write = self._round_frames
-        recipients = [rest.popitem()[0] for _ in range(min(budget, len(rest)))]
+        cost = 1 + len(data) // _LONG
+        recipients = [rest.popitem()[0] for _ in range(min(max(budget // cost, 1), len(rest)))]
         self._write_to(recipients, data)
         if not rest:
             self._rest = None
             self._round = b""
             self._note_latency(len(self.subscribers))
-        return len(recipients)
+        return len(recipients) * cost
 
     def _account(self, connections: int, frames: int, size: int) -> None:
         traffic = self._traffic

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from sockudo.hub.connection import Connection
+from sockudo.hub.member_list import PAGE, ListedMembers, MemberList
 
 __all__ = ["Cause", "Hold", "Member", "MemberEvent", "MemberEventKind", "Presence"]
 
@@ -57,12 +58,16 @@ class Presence:
     ``infos`` and ``user_count`` mean everyone. Returns what changed for the others; announcing it is the caller's part.
     """
 
-    __slots__ = ("_elsewhere", "_members")
+    __slots__ = ("_both", "_elsewhere", "_list", "_members")
 
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}
         # ``user_info`` by user and by the id of the node that owns the entry; None while there are none.
         self._elsewhere: dict[str, dict[str, bytes]] | None = None
+        # Users with an entry here and one elsewhere.
+        self._both = 0
+        # Of a large channel, from the first time that it was asked for.
+        self._list: MemberList | None = None
 
     def __len__(self) -> int:
         return len(self._members)
@@ -81,7 +86,7 @@ class Presence:
         """Users who are present on any node."""
         if self._elsewhere is None:
             return len(self._members)
-        return len(self._members.keys() | self._elsewhere.keys())
+        return len(self._members) + len(self._elsewhere) - self._both
 
     def infos(self) -> dict[str, bytes]:
         """``user_info`` as JSON text by user id, of everyone; of several entries this node's own is shown."""
@@ -91,6 +96,24 @@ class Presence:
                 infos[user_id] = entries[min(entries)]
         return infos
 
+    def info(self, user_id: str) -> bytes | None:
+        """What `infos` has of one user; None for one who is on no node."""
+        member = self._members.get(user_id)
+        if member is not None:
+            return member.user_info
+        entries = (self._elsewhere or {}).get(user_id)
+        return None if entries is None else entries[min(entries)]
+
+    def listed(self) -> ListedMembers:
+        """The list of everyone for an acknowledgement; of a large channel only what has changed is made anew."""
+        if self._list is None or self._list.outdated:
+            self._list = MemberList(self.infos(), self.info)
+        listed = self._list.listed()
+        if listed.total <= PAGE:
+            # Quickly made, and kept by nothing.
+            self._list = None
+        return listed
+
     # ---- this node's entries ----
 
     def join(self, connection: Connection, user_id: str, user_info: bytes) -> bool:
@@ -99,15 +122,18 @@ class Presence:
         appeared = member is None and not self._is_elsewhere(user_id)
         if member is None:
             member = self._members[user_id] = Member(user_id, user_info)
+            self._both += self._is_elsewhere(user_id)
         member.connections[connection] = None
         member.user_info = user_info
         member.hold = None
+        self._touch(user_id)
         return appeared
 
     def update(self, user_id: str, user_info: bytes) -> None:
         """Replaces a member's ``user_info``."""
         member = self._members[user_id]
         member.user_info = user_info
+        self._touch(user_id)
 
     def leave(self, connection: Connection, user_id: str, hold: Hold | None = None) -> bool:
         """True when this node has lost a member: the user's last connection here, without a grace period.
@@ -123,7 +149,7 @@ class Presence:
         if hold is not None:
             member.hold = hold
             return False
-        del self._members[user_id]
+        self._drop(user_id)
         return True
 
     def release(self, user_id: str, hold: Hold) -> bool:
@@ -133,8 +159,17 @@ class Presence:
         member = self._members.get(user_id)
         if member is None or member.hold != hold:
             return False
-        del self._members[user_id]
+        self._drop(user_id)
         return True
+
+    def _drop(self, user_id: str) -> None:
+        del self._members[user_id]
+        self._both -= self._is_elsewhere(user_id)
+        self._touch(user_id)
+
+    def _touch(self, user_id: str) -> None:
+        if self._list is not None:
+            self._list.touch(user_id)
 
     def is_present(self, user_id: str) -> bool:
         """Whether any node has an entry of the user."""
@@ -157,14 +192,24 @@ class Presence:
         entries = self._elsewhere = self._elsewhere if self._elsewhere is not None else {}
         appeared = {user_id: info for user_id, info in put.items() if not self.is_present(user_id)}
         for user_id, info in put.items():
-            entries.setdefault(user_id, {})[node_id] = info
+            infos = entries.get(user_id)
+            if infos is None:
+                infos = entries[user_id] = {}
+                self._both += user_id in self._members
+            infos[node_id] = info
+            self._touch(user_id)
         gone = []
         for user_id in removed:
-            infos = entries.get(user_id)
-            if infos is None or infos.pop(node_id, None) is None or infos:
+            known = entries.get(user_id)
+            if known is None or known.pop(node_id, None) is None:
+                continue
+            self._touch(user_id)
+            if known:
                 continue
             del entries[user_id]
-            if user_id not in self._members:
+            if user_id in self._members:
+                self._both -= 1
+            else:
                 gone.append(user_id)
         if not entries:
             self._elsewhere = None

@@ -23,7 +23,7 @@ __all__ = [
     "member_added",
     "member_removed",
     "meta_event",
-    "presence_data",
+    "presence_succeeded",
     "presence_update",
     "signin_success",
     "subscription_count",
@@ -82,16 +82,29 @@ def error(code: int, message: str, channel: str | None = None) -> Frame:
     return Frame("pusher:error", channel, _object({"code": code, "message": message}))
 
 
-def subscription_succeeded(channel: str, data: str = "{}") -> Frame:
-    """The acknowledgement of a subscribe; ``data`` is JSON text, see `presence_data`."""
-    return Frame("pusher_internal:subscription_succeeded", channel, data)
+def subscription_succeeded(channel: str, attach_serial: int | None = None) -> Frame:
+    """The acknowledgement of a subscribe, with the place in the stream of a channel that has a history."""
+    return Frame("pusher_internal:subscription_succeeded", channel, _text(_attached(attach_serial)))
 
 
-def presence_data(members: Mapping[str, bytes]) -> dict[str, Any]:
-    """The member list inside a presence acknowledgement, from user ids to ``user_info`` as JSON text
-    (spec: websocket § 6.5)."""
-    infos = {user_id: msgspec.Raw(info) for user_id, info in members.items()}
-    return {"presence": {"ids": list(members), "hash": infos, "count": len(members)}}
+def presence_succeeded(
+    channel: str, ids: bytes, infos: bytes, count: int, attach_serial: int | None = None, *, as_json: bool
+) -> Frame:
+    """The acknowledgement of a presence channel (spec: websocket § 6.5).
+
+    ``ids`` and ``infos`` are the members as they stand in a JSON string, see `sockudo.hub.member_list`; ``as_json``:
+    the frame is for a connection whose payloads are JSON, so that they are not read.
+    """
+    rest = _encode(_encode(_attached(attach_serial))[1:].decode())[1:]
+    rest = rest if attach_serial is None else b"," + rest
+    members = b'[%b],\\"hash\\":{%b},\\"count\\":%d}' % (ids, infos, count)
+    data = msgspec.Raw(b'"{\\"presence\\":{\\"ids\\":%b%b' % (members, rest))
+    text = data if as_json else msgspec.json.decode(data, type=str)
+    return Frame("pusher_internal:subscription_succeeded", channel, text)
+
+
+def _attached(serial: int | None) -> dict[str, int]:
+    return {} if serial is None else {"attach_serial": serial}
 
 
 def member_added(channel: str, user_id: str, user_info: bytes) -> Frame:

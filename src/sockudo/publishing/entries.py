@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from typing import Final, TypeVar
 
 from sockudo.cluster.items import patterns_topic
@@ -29,6 +31,8 @@ __all__ = ["HubEntries", "LocalEntries"]
 
 # Counts up to this are sent at the end of the turn, larger ones once a second.
 _COUNT_AT_ONCE: Final = 100
+# Members of another node of which subscribers are told in one turn.
+_MEMBERS: Final = 250
 _SIGNED_IN: Final = b"1"
 # Seconds that a first subscriber waits for other nodes, and that what was made ready for it is kept.
 _READY_WITHIN: Final = 2.0
@@ -37,12 +41,21 @@ _KEPT_READY: Final = 1.0
 
 _T = TypeVar("_T")
 
+Slice = tuple[Channel, str, Mapping[str, bytes], Collection[str]]
+"""Some changes of members of a channel, on one node: what it put, and who it removed."""
+
 
 def _members(entries: Mapping[str, _T]) -> Mapping[str, _T]:
     """The entries without that of the count."""
     if COUNT not in entries:
         return entries
     return {user_id: value for user_id, value in entries.items() if user_id != COUNT}
+
+
+def _batches(keys: Iterable[str], most: int) -> Iterator[tuple[str, ...]]:
+    left = iter(keys)
+    while some := tuple(islice(left, most)):
+        yield some
 
 
 class HubEntries:
@@ -108,6 +121,9 @@ class LocalEntries:
         self._own = own
         self._joined = False
         self._counts: dict[Place, None] = {}
+        # Of how many members subscribers here are told in one turn, and what waits for the next ones.
+        self.members_in_turn = _MEMBERS
+        self._untold: dict[Place, deque[Slice]] = {}
         self._timers: set[asyncio.Handle] = set()
         rosters.changed.append(self._changed_elsewhere)
         membership.watch(self._nodes_changed)
@@ -117,6 +133,7 @@ class LocalEntries:
         """Ends what waits for its time."""
         for timer in self._timers:
             timer.cancel()
+        self._untold.clear()
 
     def _nodes_changed(self, _change: NodeChange) -> None:
         self._join()
@@ -208,7 +225,9 @@ class LocalEntries:
 
     def _closed(self, event: ChannelClosed) -> None:
         if self._own.has_roster(event.app_id, event.kind):
-            self._rosters.unwatch(Place(event.app_id, event.channel), "local")
+            place = Place(event.app_id, event.channel)
+            self._untold.pop(place, None)
+            self._rosters.unwatch(place, "local")
 
     def _entry_changed(self, event: EntryChanged) -> None:
         channel, user_id = event.channel, event.user_id
@@ -271,6 +290,33 @@ class LocalEntries:
         if channel is None:
             return
         if channel.presence is not None:
-            self._hub.change_elsewhere(channel, change.node_id, _members(change.put), _members(change.removed))
+            self._change_members(place, channel, change)
         if COUNT in change.put or COUNT in change.removed:
             self._hub.count_elsewhere(channel, self._rosters.count_elsewhere(place))
+
+    def _change_members(self, place: Place, channel: Channel, change: RosterChange) -> None:
+        put, removed = _members(change.put), _members(change.removed)
+        most = self.members_in_turn
+        if place not in self._untold and len(put) + len(removed) <= most:
+            self._hub.change_elsewhere(channel, change.node_id, put, removed)
+            return
+        # All at once would be a frame for each of thousands, times thousands of subscribers.
+        slices: list[Slice] = [
+            (channel, change.node_id, {key: put[key] for key in some}, ()) for some in _batches(put, most)
+        ]
+        slices += [(channel, change.node_id, {}, some) for some in _batches(removed, most)]
+        untold = self._untold.get(place)
+        if untold is None:
+            self._untold[place] = deque(slices)
+            self._tell_slice(place, self._untold[place])
+        else:
+            untold.extend(slices)
+
+    def _tell_slice(self, place: Place, untold: deque[Slice]) -> None:
+        if self._untold.get(place) is not untold:
+            return
+        if not untold:
+            del self._untold[place]
+            return
+        self._hub.change_elsewhere(*untold.popleft())
+        asyncio.get_running_loop().call_soon(self._tell_slice, place, untold)

@@ -33,7 +33,10 @@ class EntriesChanged(Item, frozen=True, tag="entries"):
 
 
 class State(NamedTuple):
-    """All entries of a node at a version; without ``entries`` they are as the asking node knows them."""
+    """All entries of a node at a version; without ``entries`` they are as the asking node knows them.
+
+    Incarnation 0 stands for those that did not fit into the answer.
+    """
 
     incarnation: int
     version: int
@@ -41,12 +44,16 @@ class State(NamedTuple):
 
 
 class EntriesOf(Request, frozen=True, tag="entries_of"):
-    """Asks a node for its entries of rosters; ``known`` is the incarnation and version that is known of each."""
+    """Asks a node for its entries of rosters; ``known`` is the incarnation and version that is known of each.
+
+    The answer has about ``most`` entries, but the whole of one roster; 0, as older nodes ask, for all.
+    """
 
     reply: ClassVar = tuple[State, ...]
 
     places: tuple[Place, ...]
     known: tuple[tuple[int, int], ...]
+    most: int = 0
 
 
 class RosterChange(NamedTuple):

@@ -8,6 +8,7 @@ version before it, so that a node which missed one notices, and asks that owner 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
@@ -25,6 +26,8 @@ Reason = Literal["local", "prepared", "recorder"]
 
 # Rosters in one question.
 _BATCH: Final = 1_000
+# Entries in one answer, unless one roster has more.
+_ENTRIES: Final = 2_000
 # Changes of an owner that are kept until its entries are known.
 _KEPT: Final = 256
 # Seconds after which a node that gave no answer is asked again, and between two looks at everything.
@@ -78,6 +81,7 @@ class Rosters:
         self.changed_own: list[Callable[[Place, bool, RosterChange], None]] = []
         # Called when the entries of all nodes are known, for the first time or again.
         self.completed_again: list[Callable[[Place], None]] = []
+        self.entries_in_answer = _ENTRIES
         self._counter = 0
         # The version of this node's last change of each place where it has entries.
         self._versions: dict[Place, int] = {}
@@ -132,13 +136,17 @@ class Rosters:
 
     def _answer(self, request: EntriesOf) -> tuple[State, ...]:
         incarnation = self._membership.me.incarnation
-        states = []
+        states, room = [], request.most or sys.maxsize
         for place, known in zip(map(Place._make, request.places), request.known, strict=True):
             version = self._versions.get(place, 0)
             if version and known == (incarnation, version):
                 states.append(State(incarnation, version, None))
+            elif room <= 0:
+                states.append(State(0, 0, None))
             else:
-                states.append(State(incarnation, version or self._counter, self._own.entries(place)))
+                entries = self._own.entries(place)
+                room -= len(entries)
+                states.append(State(incarnation, version or self._counter, entries))
         return tuple(states)
 
     # ---- interest ----
@@ -308,7 +316,7 @@ class Rosters:
 
     async def _read(self, node_id: str, places: tuple[Place, ...]) -> None:
         answers = await self._bus.ask(
-            EntriesOf(places, tuple(self._known(place, node_id) for place in places)),
+            EntriesOf(places, tuple(self._known(place, node_id) for place in places), self.entries_in_answer),
             deadline=DEADLINE,
             nodes=[node_id],
         )
@@ -320,7 +328,10 @@ class Rosters:
                 self._ask(place, [node_id])
             return
         for place, state in zip(places, states, strict=True):
-            self._take_state(place, node_id, state)
+            if state.incarnation:
+                self._take_state(place, node_id, state)
+            else:
+                self._ask(place, [node_id])
 
     def _known(self, place: Place, node_id: str) -> tuple[int, int]:
         roster = self._rosters.get(place)

@@ -223,13 +223,15 @@ def _join(session: SessionContext, request: Request, limits: GateLimits | None) 
 
 def _acknowledge(session: SessionContext, request: Request, policy: StreamPolicy | None, head: Position | None) -> None:
     name = request.name
-    data: dict[str, object] = {}
-    if request.candidate is not None:
-        data.update(frames.presence_data(session.app.members(name)))
+    serial: int | None = None
     if policy is not None and policy.history is not None and head is not None and session.v2 is not None:
         session.v2.attached[name] = head
-        data["attach_serial"] = head.serial
-    frame = frames.subscription_succeeded(name, _encode(data).decode() if data else "{}")
+        serial = head.serial
+    if request.candidate is None:
+        frame = frames.subscription_succeeded(name, serial)
+    else:
+        total, ids, infos = session.app.members(name)
+        frame = frames.presence_succeeded(name, ids, infos, total, serial, as_json=session.shape.format.json)
     if policy is not None and policy.recovery is not None and head is not None:
         frame.stream_id, frame.serial = head
     session.send(frame)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+from sockudo.hub.delivery import SLICE
+from sockudo.protocol.frames import Frame
 from support.world import World
 
 
@@ -86,6 +88,18 @@ def test_a_long_channel_is_written_in_slices_while_others_get_their_turn(world: 
     assert sum(bool(peer.writes) for _, peer in big) < 5000
     world.settle()
     assert all(len(peer.writes) == 1 for _, peer in big)
+
+
+def test_a_long_frame_counts_for_several_writes(world: World) -> None:
+    pairs = world.subscribers(600)
+    world.hub.publish(world.app, Frame("tide", "news", "x" * 160_000))
+    written = []
+    while world.turns:
+        before = sum(bool(peer.writes) for _, peer in pairs)
+        world.turn()
+        written.append(sum(bool(peer.writes) for _, peer in pairs) - before)
+    assert sum(written) == 600
+    assert max(written) <= SLICE // 10
 
 
 def test_slices_keep_order_and_membership(world: World) -> None:

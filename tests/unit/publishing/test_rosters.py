@@ -10,7 +10,8 @@ from sockudo.cluster.in_process import InProcessMembership, Network
 from sockudo.cluster.items import channel_topic
 from sockudo.cluster.ports import Node as NodeName
 from sockudo.cluster.ports import Received
-from sockudo.publishing.roster_items import EntriesChanged
+from sockudo.publishing.roster_items import EntriesChanged, EntriesOf
+from sockudo.publishing.topics import Place
 from support.inside import Client, Node, live_app
 
 APP = live_app()
@@ -171,6 +172,79 @@ async def test_what_is_old_or_of_a_stranger_changes_nothing() -> None:
     await settle(a, b)
     assert changes(watcher) == []
     assert set(listed(a)) == {"watcher", "ana"}
+
+
+async def test_subscribers_are_told_of_many_members_over_several_turns() -> None:
+    a, b = nodes(2)
+    a.entries.members_in_turn = 10
+    watcher = join(a, "watcher")
+    await settle(a, b)
+    changes(watcher)
+    owner = NodeName("f" * 32, 1, "")
+    came = {f"user-{number}": b"1" for number in range(35)}
+    a.router.receive(Received(owner, "", 1, EntriesChanged(APP.id, ROOM, 0, 1, came)))
+    assert len(changes(watcher)) == 10
+    # What is told next waits behind it.
+    gone = EntriesChanged(APP.id, ROOM, 1, 2, {}, {"user-34": "disconnect"})
+    a.router.receive(Received(owner, "", 2, gone))
+    assert changes(watcher) == []
+    told = []
+    for _ in range(10):
+        await asyncio.sleep(0)
+        told.append(changes(watcher))
+    assert [len(some) for some in told if some] == [10, 10, 5, 1]
+    assert told[3] == [("member_removed", "user-34")]
+    assert set(listed(a)) == {"watcher", *came} - {"user-34"}
+
+
+async def test_a_channel_that_closes_is_told_nothing_more() -> None:
+    a, b = nodes(2)
+    a.entries.members_in_turn = 10
+    watcher = join(a, "watcher")
+    await settle(a, b)
+    owner = NodeName("f" * 32, 1, "")
+    came = {f"user-{number}": b"1" for number in range(35)}
+    a.router.receive(Received(owner, "", 1, EntriesChanged(APP.id, ROOM, 0, 1, came)))
+    leave(watcher)
+    again = join(a, "ana")
+    await settle(a, b)
+    assert changes(again) == []
+
+
+async def test_an_answer_has_a_bounded_number_of_entries_but_the_whole_of_one_roster() -> None:
+    [a] = nodes(1)
+    sizes = [0, 3, 4, 20, 1]
+    for place, size in enumerate(sizes):
+        for number in range(size):
+            a.connect().subscribe(f"presence-{place}", {"user_id": f"user-{number}"})
+    places = tuple(Place(APP.id, f"presence-{place}") for place in range(len(sizes)))
+
+    def answered(most: int, *wanted: Place) -> list[int | None]:
+        """How many entries of each place come back; None for those that did not fit."""
+        states = a.router.answer(EntriesOf(wanted, ((0, 0),) * len(wanted), most))
+        return [len(state.entries) if state.incarnation else None for state in states]
+
+    assert answered(5, *places) == [0, 3, 4, None, None]
+    assert answered(5, *places[3:]) == [20, None]
+    assert answered(0, *places) == sizes
+
+
+async def test_what_did_not_fit_into_an_answer_is_asked_for_again() -> None:
+    network = Network()
+    a = Node(APP, network=network)
+    for room in range(5):
+        for number in range(4):
+            a.connect().subscribe(f"presence-{room}", {"user_id": f"user-{number}"})
+    b = Node(APP, network=network)
+    b.rosters.entries_in_answer = 5
+    for room in range(5):
+        b.connect().subscribe(f"presence-{room}", {"user_id": "watcher"})
+    for _ in range(4):
+        await settle(a, b)
+    for room in range(5):
+        presence = b.state.channels[f"presence-{room}"].presence
+        assert presence is not None
+        assert presence.user_count == 5
 
 
 async def test_random_comings_and_goings_leave_everyone_with_the_truth() -> None:
