@@ -97,8 +97,9 @@ def presence_succeeded(
     """
     rest = _encode(_encode(_attached(attach_serial))[1:].decode())[1:]
     rest = rest if attach_serial is None else b"," + rest
-    members = b'[%b],\\"hash\\":{%b},\\"count\\":%d}' % (ids, infos, count)
-    data = msgspec.Raw(b'"{\\"presence\\":{\\"ids\\":%b%b' % (members, rest))
+    after = b'},\\"count\\":%d}' % count
+    # Joined once: it may be a megabyte.
+    data = msgspec.Raw(b"".join((b'"{\\"presence\\":{\\"ids\\":[', ids, b'],\\"hash\\":{', infos, after, rest)))
     text = data if as_json else msgspec.json.decode(data, type=str)
     return Frame("pusher_internal:subscription_succeeded", channel, text)
 
