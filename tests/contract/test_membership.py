@@ -53,6 +53,22 @@ async def test_observers_learn_who_comes_and_goes(ground: Ground) -> None:
     assert changes == [NodeChange(b.membership.me, "up"), NodeChange(b.membership.me, "down")]
 
 
+async def test_nodes_know_what_connections_the_others_have(ground: Ground) -> None:
+    a, b, c = [await ground.join(name) for name in "abc"]
+    await ground.settle()
+    counts = {"shop": 3, "news": 1}
+    b.membership.connections = lambda: counts
+    c.membership.connections = lambda: {"shop": 4}
+    for node in (b, c):
+        node.membership.hurry()
+    await ground.settle()
+    assert [a.membership.elsewhere(app) for app in ("shop", "news", "other")] == [7, 1, 0]
+    assert b.membership.elsewhere("shop") == 4
+    c.leave()
+    await ground.settle()
+    assert a.membership.elsewhere("shop") == 3
+
+
 async def test_a_node_alone_owns_every_key(ground: Ground) -> None:
     a = await ground.join("a")
     assert {a.membership.owner(str(key)) for key in range(100)} == {a.membership.me}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sockudo.client.failures import ApiError
+from sockudo.client.failures import ApiError, ClosedError
 from sockudo.server.server import Server
 from support.joined import FEATURES, Pair, pair_of
 from support.waiting import settle, until
@@ -98,6 +98,23 @@ def exchanges(server: Server) -> bool:
     """Whether hits were counted that the other server does not know yet."""
     windows = server.services.counters._windows
     return windows._timer is not None or bool(windows._exchanging)
+
+
+# ---- connections of an app ----
+
+
+async def test_an_app_has_no_more_connections_than_it_may_on_all_servers(tmp_path: Path) -> None:
+    limits = app(limits={"max_connections": 4})
+    async with pair_of(tmp_path, limits, shared=False, joined="carrier") as pair:
+        clients = [await pair.client(number % 2) for number in range(4)]
+        members = [server.services.membership for server in pair.servers]
+        await until(lambda: [each.elsewhere("app") for each in members] == [2, 2], "the servers to hear of each other")
+        for server in (0, 1):
+            with pytest.raises(ClosedError, match="over adapter quota"):
+                await pair.client(server)
+        await clients[0].close()
+        await until(lambda: members[1].elsewhere("app") == 1, "the other one to hear of it")
+        await pair.client(1)
 
 
 # ---- cache channels ----

@@ -300,6 +300,7 @@ class Node:
             self.publisher,
             self.revocations,
             self.inspector,
+            self.membership,
         )
         self.router.on_item(Message, self.publisher.receive)
         answer_orders(self.router, self.gateway, self.revocations)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from sockudo.cluster.asking import Asking
@@ -90,6 +90,7 @@ class InProcessMembership:
         self.draining = False
         self.round_trip = 0.0
         self.deaf = False
+        self.connections: Callable[[], Mapping[str, int]] = dict
         self._network = network
         self._observers: list[Callable[[NodeChange], None]] = []
         self._drain_observers: list[Callable[[], None]] = []
@@ -111,6 +112,13 @@ class InProcessMembership:
     def ranked(self, key: str) -> Sequence[Node]:
         nodes = [membership.me for _, membership in self._network.members.values() if not membership.draining]
         return ranked_owners(key, nodes or self._network.live() or [self.me])
+
+    def elsewhere(self, app_id: str) -> int:
+        others = (membership for _, membership in self._network.members.values() if membership is not self)
+        return sum(membership.connections().get(app_id, 0) for membership in others)
+
+    def hurry(self) -> None:
+        """The others look for themselves."""
 
     def fenced(self) -> bool:
         return self.me.id not in self._network.members

@@ -27,6 +27,8 @@ _MANY_NODES: Final = 64
 _DEAD_EVERY: Final = 1.0
 # Apps whose connections a beat tells.
 _LARGEST_APPS: Final = 1000
+# Seconds between two beats at least, when something is to be heard at once.
+_HURRY: Final = 0.1
 
 _log = structlog.get_logger("sockudo.cluster")
 
@@ -120,6 +122,7 @@ class NetworkMembership:
         self._beat_back = self._ping_back = -1.0
         self._fenced_until = 0.0
         self._next_beat = now
+        self._last_beat = -_HURRY
         self._reconnect_at = 0.0
         self._gone = False
         self._observers: list[Callable[[NodeChange], None]] = []
@@ -143,6 +146,16 @@ class NetworkMembership:
     def hears(self, node_id: str) -> bool:
         heard = self._guests.get(node_id)
         return self.is_alive(node_id) or (heard is not None and self._clock() - heard <= self.timing.timeout)
+
+    def elsewhere(self, app_id: str) -> int:
+        return sum(peer.beat.connections.get(app_id, 0) for peer in self._peers.values())
+
+    def hurry(self) -> None:
+        now = self._clock()
+        if self._peers and now - self._last_beat >= _HURRY:
+            self._beat(now)
+        else:
+            self._next_beat = min(self._next_beat, self._last_beat + _HURRY)
 
     def fenced(self) -> bool:
         now = self._clock()
@@ -326,6 +339,7 @@ class NetworkMembership:
     def _beat(self, now: float) -> None:
         if self._gone:
             return
+        self._last_beat = now
         self._next_beat = now + self.timing.beat
         role = "api" if self._guest else "draining" if self.draining else "full"
         largest = sorted(self.connections().items(), key=lambda one: -one[1])[:_LARGEST_APPS]

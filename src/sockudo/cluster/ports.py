@@ -148,6 +148,9 @@ class Membership(Protocol):
     round_trip: float
     """Seconds that its last message to itself took; 0.0 where nothing is between."""
 
+    connections: Callable[[], Mapping[str, int]]
+    """This node's connections of each app for which that is of interest to the others: an owner's to set."""
+
     def live(self) -> Sequence[Node]:
         """Every live node, this one included, ordered by id."""
 
@@ -162,6 +165,12 @@ class Membership(Protocol):
 
     def ranked(self, key: str) -> Sequence[Node]:
         """The live nodes in the order in which they take over a key; the first one is its owner."""
+
+    def elsewhere(self, app_id: str) -> int:
+        """How many connections of an app the other live nodes have, by what each said last."""
+
+    def hurry(self) -> None:
+        """Has the others hear of this node's connections at once; ten times a second at most."""
 
     def fenced(self) -> bool:
         """Whether the others may hold this node dead by now: then it must not number, answer or publish anything."""

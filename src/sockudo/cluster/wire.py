@@ -50,8 +50,8 @@ class Beat(Item, frozen=True, tag="beat"):
     """A node lives. ``sent`` is in seconds of its own clock, ``interval`` the seconds until the next one.
 
     ``versions`` are the oldest and the newest protocol that it understands. ``role`` is ``full``, ``draining``: then it
-    owns nothing, or ``api``: then it is no live node either. ``connections`` counts those of each app, of the largest
-    apps only.
+    owns nothing, or ``api``: then it is no live node either. ``connections`` counts those of each app whose
+    number is limited, of the largest apps only.
     """
 
     sent: float

@@ -90,7 +90,10 @@ class Settings(Section, frozen=True):
         aliases=(("human", "text"), ("pretty", "text")),
     )
     max_connections: int = setting(
-        0, "Connections of this node; 0 = no limit", env="SOCKUDO_MAX_CONNECTIONS", reload=True
+        0,
+        "Connections of this server, of which each of its workers takes an equal share; 0 = no limit",
+        env="SOCKUDO_MAX_CONNECTIONS",
+        reload=True,
     )
     shutdown_grace_period: int = setting(10, "Longest wait for connections to end at shutdown", unit="s", reload=True)
     workers: int = setting(
@@ -180,6 +183,11 @@ class Settings(Section, frozen=True):
     def apps_are_shared(self) -> bool:
         """Whether all nodes that this one is joined with have their apps from one store."""
         return self.adapter.driver == "local" or self.app_manager.driver not in {"sqlite", "memory"}
+
+    @property
+    def connection_limit(self) -> int:
+        """Connections of this process at most, which is one of `workers`; 0 = no limit."""
+        return -(-self.max_connections // max(self.workers, 1))
 
     @property
     def inbound_limit(self) -> int:

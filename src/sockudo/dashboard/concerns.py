@@ -39,7 +39,7 @@ def _capacity(board: Board) -> Iterator[Concern]:
     if not any(app.enabled for app in board.apps.all()):
         yield Concern("bad", "No app is enabled: no client can connect.", "/dashboard/apps")
     connections = board.gateway.hub.connection_count()
-    yield from _near("connections", connections, board.settings.max_connections, "the server's")
+    yield from _near("connections", connections, board.settings.connection_limit, "the server's")
     yield from _descriptors(open_descriptors() or 0, descriptor_limit() or 0)
 
 
@@ -62,7 +62,7 @@ def _apps_near_their_quota(board: Board) -> Iterator[Concern]:
     full = [app for app in board.apps.all() if _used(board, app) >= _NEAR]
     full.sort(key=lambda app: -_used(board, app))
     for app in full[:_NAMED]:
-        count = board.view.connection_count(app.id)
+        count = board.gateway.quotas.count(app.id)
         yield from _near("connections", count, app.limits.max_connections, f"app {app.id}'s", "/dashboard/apps")
     if len(full) > _NAMED:
         more = len(full) - _NAMED
@@ -72,7 +72,7 @@ def _apps_near_their_quota(board: Board) -> Iterator[Concern]:
 def _used(board: Board, app: LiveApp) -> float:
     """What share of its connections an app has."""
     limit = app.limits.max_connections
-    return board.view.connection_count(app.id) / limit if limit else 0.0
+    return board.gateway.quotas.count(app.id) / limit if limit else 0.0
 
 
 def _streams(board: Board) -> Iterator[Concern]:

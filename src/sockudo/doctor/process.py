@@ -26,7 +26,7 @@ async def check_descriptors(deployment: Deployment) -> Sequence[Finding]:
     """From the process itself where it may be looked at, else from its metrics."""
     settings, app = deployment.settings, deployment.app
     wanted = [
-        0 if settings is None else settings.max_connections,
+        0 if settings is None else settings.connection_limit,
         0 if app is None else app.policy.limits.max_connections,
     ]
     process = deployment.process()

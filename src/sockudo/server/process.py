@@ -70,8 +70,9 @@ def run(load: Callable[[], Loaded], began: float) -> int:
 
 
 def _labelled(settings: Settings, place: WorkerPlace) -> Settings:
-    """With a label of its own for a worker."""
-    return structs.replace(settings, instance=structs.replace(settings.instance, process_id=place.label))
+    """Those of a worker: with a label of its own, and with how many there are."""
+    instance = structs.replace(settings.instance, process_id=place.label)
+    return structs.replace(settings, instance=instance, workers=place.count)
 
 
 def raise_descriptor_limit() -> None:

@@ -168,7 +168,9 @@ class Services:
             self._caches,
             self.histories.policies,
         )
-        self.gateway = Gateway(hub, apps, clock, settings, loop.call_soon, publisher, self.revocations, inspector)
+        self.gateway = Gateway(
+            hub, apps, clock, settings, loop.call_soon, publisher, self.revocations, inspector, self.membership
+        )
         self.push = PushRuntime(
             apps,
             clock,

@@ -42,6 +42,7 @@ from sockudo.protocol.frames import Frame
 from sockudo.protocol.inbound import InboundFrame, data_value
 from sockudo.protocol.names import ChannelKind
 from sockudo.sessions.inbox import Inbox, OnRefusal
+from sockudo.sessions.quotas import AppQuotas
 from sockudo.sessions.resume_state import PendingResume
 
 __all__ = ["NodeContext", "Pending", "Publisher", "Sdk", "SessionContext", "V2State", "discard", "sdk_of"]
@@ -121,6 +122,7 @@ class NodeContext(Protocol):
     apps: AppRegistry
     clock: Clock
     settings: Settings
+    quotas: AppQuotas
     schedule: Schedule
     publisher: Publisher
     revocations: Revocations
@@ -335,6 +337,7 @@ class SessionContext(Connection, ABC):
         grace = options.v2_presence_grace if self.shape.v2 else options.presence_grace
         held_until = None if clean or not grace else self.node.clock.monotonic() + grace
         self.node.hub.disconnect(self, held_until=held_until, forced=forced)
+        self.node.quotas.changed(self.live)
         self.node.log.debug("disconnected", app_id=self.live.id, socket_id=self.socket_id, clean=clean)
 
     def send_all(self, past: Iterable[Frame]) -> None:

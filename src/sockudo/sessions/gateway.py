@@ -19,6 +19,7 @@ from sockudo.base.clock import Clock
 from sockudo.base.ids import socket_id
 from sockudo.base.tasks import end_tasks
 from sockudo.base.windows import KeyedWindows
+from sockudo.cluster.ports import Membership
 from sockudo.config import Settings
 from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.hub import AppState, Hub, Peer
@@ -30,6 +31,7 @@ from sockudo.protocol.delta import ChannelDeltas
 from sockudo.protocol.formats import RECOVERABLE_V1_JSON, V1_JSON, Format
 from sockudo.sessions.context import Publisher, sdk_of
 from sockudo.sessions.diagnostics import FilterWarnings
+from sockudo.sessions.quotas import AppQuotas
 from sockudo.sessions.session import Session
 
 __all__ = ["Gateway"]
@@ -53,8 +55,10 @@ class Gateway:
         publisher: Publisher,
         revocations: Revocations,
         inspector: Inspector,
+        membership: Membership,
     ) -> None:
         self.hub = hub
+        self.quotas = AppQuotas(hub, apps, membership, shared=settings.adapter.enable_socket_counting)
         self.inspector = inspector
         self.publisher = publisher
         self.revocations = revocations
@@ -94,12 +98,10 @@ class Gateway:
             raise errors.APP_DISABLED("Application disabled")
         if not app.origin_allowed(origin):
             raise errors.ORIGIN_NOT_ALLOWED(likely_cause=None if origin else _NO_ORIGIN)
-        limit = self.settings.max_connections
+        limit = self.settings.connection_limit
         if limit and self.hub.connection_count() >= limit:
             raise errors.OVER_CAPACITY()
-        state = self.hub.find(app.id)
-        if app.limits.max_connections and state is not None and state.connection_count >= app.limits.max_connections:
-            raise errors.OVER_QUOTA()
+        self.quotas.check(app)
         return app
 
     def own(self, work: Coroutine[Any, Any, None]) -> None:
@@ -162,6 +164,7 @@ class Gateway:
             sdk=sdk_of(client, client_version),
         )
         self.hub.connect(session)
+        self.quotas.changed(app)
         return session
 
     def _echoes(self, wanted: bool | None) -> bool:

@@ -142,3 +142,28 @@ def test_beats_are_rarer_among_many_nodes() -> None:
     assert Timing().among(64) == Timing(2.0, 10.0)
     assert Timing().among(65) == Timing(4.0, 20.0)
     assert Timing().among(200) == Timing(8.0, 40.0)
+
+
+def test_others_hear_of_connections_at_once_ten_times_a_second() -> None:
+    members = Members()
+    members.of.hurry()
+    assert members.sent == []
+    members.beat(OTHER)
+    members.pass_time(3, of=(OTHER,))
+    members.of.connections = lambda: {"shop": 2}
+    before = len(members.sent)
+    for _ in range(10):
+        members.now += 0.05
+        members.of.hurry()
+    beats = [item for _, item in members.sent[before:] if isinstance(item, Beat)]
+    assert 4 <= len(beats) <= 5
+    assert {beat.connections["shop"] for beat in beats} == {2}
+
+
+def test_connections_elsewhere_are_those_of_live_nodes() -> None:
+    members = Members()
+    for node_id, counts in ((OTHER, {"shop": 2}), (THIRD, {"shop": 3, "news": 1})):
+        members.of.take_beat(node_id, 1, Beat(members.now, node_id, 2.0, connections=counts))
+    assert [members.of.elsewhere(app) for app in ("shop", "news", "none")] == [5, 1, 0]
+    members.of.take_bye(THIRD, 1)
+    assert members.of.elsewhere("shop") == 2

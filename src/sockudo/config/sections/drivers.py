@@ -63,6 +63,10 @@ class Adapter(Section, frozen=True):
         "Where other nodes cannot be reached at the start, this one goes on alone until its next start; false: it "
         "does not start",
     )
+    enable_socket_counting: bool = setting(
+        True,
+        "`max_connections` of an app holds for its connections on all joined nodes together; false: for those of each",
+    )
     redis: AdapterRedis = AdapterRedis()
     cluster: AdapterCluster = AdapterCluster()
     nats: AdapterNats = AdapterNats()
