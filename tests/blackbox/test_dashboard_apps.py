@@ -18,7 +18,9 @@ import pytest
 
 from support.endpoint import WebhookEndpoint
 from support.operators import PASSWORD, Operator, Page, dashboard_config
-from support.server import ServerProcess, start_server
+from support.redis import PASSWORD as REDIS_PASSWORD
+from support.redis import RedisProcess
+from support.server import NUMERIC_APP, ServerProcess, app_record, start_server
 from support.signing import Credentials
 from support.waiting import wait_until
 from support.websocket import WebSocket
@@ -592,3 +594,15 @@ def test_the_pages_of_a_development_server_say_that_nothing_is_kept(serve: Calla
         assert "what you change is lost when it ends" in operator.page(f"/dashboard/apps{path}").text
     operator.submit(operator.page("/dashboard/apps/app-id"), "/dashboard/apps/app-id/disable")
     assert not operator.api("GET", "/apps/app-id")["enabled"]
+
+
+def test_on_joined_nodes_with_apps_of_their_own_none_is_changed(
+    serve: Callable[..., ServerProcess], redis: RedisProcess
+) -> None:
+    place = {"redis": {"host": "127.0.0.1", "port": redis.port, "password": REDIS_PASSWORD}}
+    joined = {"driver": "redis", "redis": {"prefix": "apps-of-their-own:"}}
+    apps = {"driver": "sqlite", "array": {"apps": [app_record(NUMERIC_APP)]}}
+    server = serve(dashboard_config(adapter=joined, database=place, app_manager=apps))
+    said = Operator(server).api("POST", "/apps", {"id": "new"}, status=409)
+    assert said["code"] == "apps_read_only"
+    assert "the others would not know what is changed here" in said["error"]

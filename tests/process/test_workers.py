@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 
 from support import commands
+from support.operators import PASSWORD, Operator
 from support.ports import free_port
 from support.server import FROM_NOTHING, ServerProcess, log_lines, start_server, wait_for_line
+from support.signing import Credentials
 from support.waiting import wait_until
 from support.websocket import WebSocket
 
@@ -101,6 +103,31 @@ def test_presence_is_one_over_all_workers() -> None:
             "GET", f"/apps/{server.app.id}/channels/presence-crew", params={"info": "user_count,subscription_count"}
         ).json()
         assert info["user_count"] == 12
+
+
+def test_apps_in_memory_are_those_of_all_workers() -> None:
+    """What is changed in the dashboard is known to each within a second, and to one that is started later."""
+    with started({"dashboard": {"password": PASSWORD}}, args=["--dev"]) as server:
+        made = Operator(server).api("POST", "/apps", {"id": "quay"}, status=201)
+        app = Credentials(made["id"], made["key"], made["secret"])
+
+        def everywhere() -> bool:
+            # Each is a connection of its own, to any of the workers.
+            return all(server.signed("GET", "/apps/quay/channels", app=app).status == 200 for _ in range(20))
+
+        wait_until(everywhere, "both workers to know the app", timeout=3)
+        killed = workers(server)[0]
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: killed not in workers(server) and len(workers(server)) == 2, "another worker")
+        wait_until(everywhere, "the new worker to know the app", timeout=10)
+
+
+def test_workers_without_any_app_make_one() -> None:
+    config = {"app_manager": {"driver": "memory", "array": {"apps": []}}}
+    with started(config) as server:
+        found = re.findall(r'"app_id": ?"(\w+)"', server.log)
+        assert len(found) >= 2
+        assert len(set(found)) == 1
 
 
 def test_a_worker_that_is_killed_costs_its_connections_alone_and_comes_back() -> None:

@@ -57,7 +57,13 @@ class Place:
 
     def administer(self, work: Callable[[AppAdmin], Awaitable[_T]]) -> _T:
         """`run` for work that goes through `AppAdmin`."""
-        return self.run(lambda store: work(AppAdmin(store)))
+        done = self.run(lambda store: work(AppAdmin(store)))
+        if not self.settings.apps_are_shared:
+            note(
+                "Note: the nodes that adapter.driver joins have apps of their own: do the same for each, or let "
+                "app_manager.driver name a database that they share."
+            )
+        return done
 
     def run(self, work: Callable[[AppStore], Awaitable[_T]]) -> _T:
         """Does the work with the store open, creating it when there is none; ends the command when it is refused."""

@@ -37,21 +37,23 @@ REVOCATIONS_FILE_NAME: Final = "revocations.sqlite3"
 _TIMEOUT_MS: Final = 5000
 
 
-def app_store(settings: Settings, *, serving: bool = False) -> AppStore:
+def app_store(settings: Settings, *, serving: bool = False, run_dir: Path | None = None) -> AppStore:
     """The store of ``app_manager.driver``, not opened yet.
 
     ``serving`` is for the server, which starts without its database when the configuration has apps
-    (spec: platform § 1.7). Raises ConfigError when the driver of the database is not installed.
+    (spec: platform § 1.7). Of several workers the memory is a file in their ``run_dir``, which ends with the server.
+    Raises ConfigError when the driver of the database is not installed.
     """
     database = _database(settings)
-    if settings.app_manager.driver == "memory":
+    in_memory = settings.app_manager.driver == "memory"
+    if in_memory and run_dir is None:
         return MemoryAppStore()
     # Takes a while to import, which those that need no database should not pay for.
     from sockudo.drivers.sql.apps import SqlAppStore, sqlite_apps
     from sockudo.storage.engine import server_engine
 
     if database is None:
-        return sqlite_apps(_file(settings))
+        return sqlite_apps(run_dir / FILE_NAME if in_memory and run_dir is not None else _file(settings))
     server = database.server(settings)
     engine = server_engine(server, pool_size=1, timeout_ms=_TIMEOUT_MS)
     place, section = _address(server), database.section

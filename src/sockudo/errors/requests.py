@@ -154,7 +154,10 @@ APPS_READ_ONLY = row(
     "apps_read_only",
     "The server only serves the apps that its configuration names; they cannot be changed while it runs.",
     http=409,
-    causes=('app_manager.driver is "memory", which keeps nothing',),
+    causes=(
+        'app_manager.driver is "memory", which keeps nothing',
+        "joined nodes have apps of their own: what is changed here would be known to one of them",
+    ),
     remedy="Change the file that the text names and send the server SIGHUP, or set app_manager.driver to a store.",
 )
 APP_DISABLED = row(

@@ -159,7 +159,7 @@ class Server:
         settings = self.settings
         self._tracing = start_tracing(os.environ, settings.instance.process_id)
         tracer = None if self._tracing is None else self._tracing.tracer
-        self.services = services = Services(settings, self.clock, tracer, self._network, self._carrier)
+        self.services = services = Services(settings, self.clock, tracer, self._network, self._carrier, self.worker)
         self.tails = Tails(services.gateway.inspector, lambda: services.gateway.draining, services.elsewhere)
         self._stack.push_async_callback(self.tails.close)
         self.health = self._health_checks()

@@ -64,6 +64,7 @@ from sockudo.push.rules import EventRules
 from sockudo.push.runtime import PushRuntime
 from sockudo.push.wing import push_wing
 from sockudo.server.options import delta_options, hub_options, publish_options
+from sockudo.server.worker import WorkerPlace
 from sockudo.sessions import Gateway
 from sockudo.sessions.orders import answer_orders
 from sockudo.webhooks.ports import Sender
@@ -92,6 +93,7 @@ class Services:
         tracer: Tracer | None = None,
         network: Network | None = None,
         carrier: Carrier | None = None,
+        worker: WorkerPlace | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.settings = settings
@@ -110,7 +112,7 @@ class Services:
         self.view = HubView(hub)
         self.directory = Directory(self.bus, router, self.view)
         self.apps = apps = AppRegistry(
-            app_store(settings, serving=True),
+            app_store(settings, serving=True, run_dir=None if worker is None else worker.run_dir),
             Defaults.from_settings(settings),
             aliases=aliases(settings.apps, dev=settings.dev),
         )

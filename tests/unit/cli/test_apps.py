@@ -457,3 +457,13 @@ def test_rotate_refuses_what_is_no_time_to_keep_a_secret(apps: Invoke, options: 
     before = apps("show", "shop", "--reveal-secret").stdout
     assert apps("rotate", "shop", *options.split()).exit_code == 2
     assert apps("show", "shop", "--reveal-secret").stdout == before
+
+
+def test_a_change_that_other_nodes_do_not_learn_of_is_noted(
+    apps: Invoke, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(folder, SHOP)
+    assert "of their own" not in apps("set", "shop", "--max-connections", "5").stderr
+    monkeypatch.setenv("ADAPTER_DRIVER", "redis")
+    assert "app_manager.driver name a database that they share" in apps("set", "shop", "--max-connections", "6").stderr
+    assert [record.policy.limits.max_connections for record in stored(folder)] == [6]

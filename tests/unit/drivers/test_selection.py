@@ -81,3 +81,15 @@ def test_a_driver_that_is_not_installed_is_one_sentence(without_package: str) ->
     with pytest.raises(ConfigError) as caught:
         app_store(settings(without_package))
     assert str(caught.value) == f"{name} needs a driver that is not installed: pip install '.[{extra}]' in a checkout"
+
+
+async def test_the_memory_of_workers_is_one_file_of_theirs(tmp_path: Path) -> None:
+    settings = Settings(app_manager=AppManager(driver="memory"), data_dir=str(tmp_path / "data"))
+    stores = [app_store(settings, serving=True, run_dir=tmp_path) for _ in range(2)]
+    for store in stores:
+        await store.start()
+    await stores[0].save(App("shop", "key", "secret", True))
+    assert [app.id for app in await stores[1].all()] == ["shop"]
+    for store in stores:
+        await store.stop()
+    assert not (tmp_path / "data").exists()

@@ -68,8 +68,16 @@ async def _nothing(_: AppStore) -> None:
 def why_read_only(settings: Settings) -> str | None:
     """Why no app can be changed here, and what to change instead; None when they can be.
 
-    In memory they can be under ``--dev`` alone, where `why_lost` says what becomes of it.
+    Where other nodes would not learn of it they cannot. In memory they can be under ``--dev`` alone, where `why_lost`
+    says what becomes of it.
     """
+    if not settings.apps_are_shared:
+        return (
+            f"adapter.driver is {settings.adapter.driver!r} and app_manager.driver {settings.app_manager.driver!r}: "
+            "each of the joined nodes has apps of its own, and the others would not know what is changed here. Let "
+            'app_manager.driver name a database that they share, "postgres" or "mysql"; or change the configuration of '
+            "all nodes, then send each SIGHUP."
+        )
     if not _in_memory(settings) or settings.dev:
         return None
     where = settings.apps_from or "the configuration"
