@@ -42,7 +42,7 @@ class Timing(NamedTuple):
     @property
     def deaf(self) -> float:
         """A node that has not heard itself for so long is deaf."""
-        return 2.25 * self.beat
+        return 2 * self.beat
 
     @property
     def fence(self) -> float:
@@ -166,7 +166,10 @@ class NetworkMembership:
         return 0.0 if peer is None else max(self._clock() - peer.heard_beat, 0.0)
 
     def unheard(self) -> float:
-        return max(self._clock() - self._well, 0.0) if self.deaf or self.fenced() else 0.0
+        # `deaf` follows with the next tick only.
+        now = self._clock()
+        lost = self.deaf or self.fenced() or now - self._heard_self > self.timing.deaf
+        return max(now - self._well, 0.0) if lost else 0.0
 
     def drain(self) -> None:
         if not self.draining:
@@ -309,6 +312,10 @@ class NetworkMembership:
         self._bury(peer, "has ended")
 
     # ---- time ----
+
+    def begin(self) -> None:
+        """What this node sends can come back from now on; a slow start before is no silence."""
+        self._heard_self = self._well = self._next_beat = self._clock()
 
     def tick(self) -> None:
         """Sends a beat when it is due, and judges who is alive."""

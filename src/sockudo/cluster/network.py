@@ -124,6 +124,7 @@ class NetworkBus:
         """
         await self.carrier.open(self)
         await asyncio.gather(*map(self.carrier.subscribe, tuple(self._places)))
+        self.membership.begin()
         self._tick()
         try:
             async with asyncio.timeout(_HEARD_WITHIN):

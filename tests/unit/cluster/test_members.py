@@ -65,6 +65,25 @@ def test_a_node_beats_every_two_seconds_for_all_and_for_itself() -> None:
     assert not members.of.deaf
 
 
+def test_a_node_that_takes_long_to_connect_is_neither_deaf_nor_fenced_then() -> None:
+    members = Members()
+    members.now += 60
+    members.of.begin()
+    members.pass_time(4)
+    assert (members.of.deaf, members.of.fenced(), members.of.unheard()) == (False, False, 0.0)
+    assert members.reconnects == members.resyncs == 0
+
+
+def test_a_node_is_unheard_two_beats_after_the_last_one_that_came_back() -> None:
+    members = Members()
+    members.pass_time(10)
+    heard = max(item.sent for _, item in members.sent if isinstance(item, Ping))
+    members.now = heard + 4
+    assert members.of.unheard() == 0.0
+    members.now += 0.01
+    assert members.of.unheard() > 4
+
+
 def test_a_silent_node_is_held_dead_after_the_timeout_and_stays_so() -> None:
     members = Members()
     members.beat(OTHER)
