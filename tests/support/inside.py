@@ -36,6 +36,7 @@ from sockudo.protocol.formats import V1_JSON, Format
 from sockudo.publishing import EventApi, Publisher
 from sockudo.publishing.caches import SharedCaches
 from sockudo.publishing.entries import HubEntries, LocalEntries
+from sockudo.publishing.metachannels import Metachannels
 from sockudo.publishing.nodes import Message, OtherNodes
 from sockudo.publishing.pushes import EventPushes, NoPushes
 from sockudo.publishing.recorders import Recorders
@@ -267,7 +268,7 @@ class Node:
         self.router = Router()
         self.view = HubView(self.hub)
         self.cluster_directory = Directory(self.bus, self.router, self.view)
-        self.topics, own = Topics(self.bus), HubEntries(self.hub, self._counts)
+        self.topics, own = Topics(self.bus), HubEntries(self.hub, self._counts, self.clock.monotonic)
         self.rosters = Rosters(self.bus, self.membership, self.router, self.topics, own)
         self.entries = LocalEntries(self.bus, self.membership, self.topics, self.rosters, self.hub, own)
         self.shared = SharedStreams(
@@ -275,6 +276,7 @@ class Node:
         )
         self.caches = SharedCaches(self.bus, self.membership, self.router, self.topics, self.hub, self.clock, stored)
         self.edges = Edges(observers)
+        self.metachannels = Metachannels(self.bus, self.membership, self.rosters, self.hub)
         self.recorders = Recorders(
             self.bus, self.membership, self.router, self.rosters, own, self.edges, lambda _: self.edges.observed
         )

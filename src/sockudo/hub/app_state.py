@@ -178,27 +178,44 @@ class AppState:
 
     # ---- channels about channels ----
 
+    def _about(self, name: str) -> Channel | None:
+        """The metachannel of a channel, if anyone is subscribed to it."""
+        return self.metachannels.get(f"{META_PREFIX}{name}") if self.metachannels else None
+
     def tell_meta(self, channel: str, event: str, **about: str | int) -> None:
         """Reports on a channel's metachannel, if anyone is subscribed to that."""
-        metachannel = self.metachannels.get(f"{META_PREFIX}{channel}") if self.metachannels else None
+        metachannel = self._about(channel)
         if metachannel is not None:
             metachannel.append(frames.meta_event(event, channel, **about))
 
     def tell_meta_of_join(self, channel: Channel) -> None:
         """Reports one subscription more."""
-        if not self.metachannels:
-            return
-        count = channel.subscription_count
-        if count == 1:
-            self.tell_meta(channel.name, "channel_occupied", subscription_count=1)
-        self.tell_meta(channel.name, "subscription_count", subscription_count=count)
+        metachannel = self._about(channel.name)
+        if metachannel is not None:
+            count = channel.subscription_count + metachannel.elsewhere
+            self._tell_meta_of_count(channel.name, count - 1, count)
 
     def tell_meta_of_leave(self, channel: Channel) -> None:
         """Reports one subscription less."""
-        if self.metachannels:
-            count = channel.subscription_count
-            event = "subscription_count" if count else "channel_vacated"
-            self.tell_meta(channel.name, event, subscription_count=count)
+        metachannel = self._about(channel.name)
+        if metachannel is not None:
+            count = channel.subscription_count + metachannel.elsewhere
+            self._tell_meta_of_count(channel.name, count + 1, count)
+
+    def count_elsewhere(self, name: str, count: int) -> None:
+        """Reports how many subscriptions the channel of this name has on other nodes from now on."""
+        metachannel, channel = self._about(name), self.channels.get(name)
+        if metachannel is not None:
+            known, metachannel.elsewhere = metachannel.elsewhere, count
+            here = 0 if channel is None else channel.subscription_count
+            self._tell_meta_of_count(name, here + known, here + count)
+
+    def _tell_meta_of_count(self, name: str, before: int, count: int) -> None:
+        if before == count:
+            return
+        if before == 0:
+            self.tell_meta(name, "channel_occupied", subscription_count=count)
+        self.tell_meta(name, "subscription_count" if count else "channel_vacated", subscription_count=count)
 
     # ---- questions about connections, users and messages ----
 

@@ -23,8 +23,9 @@ from sockudo.hub.events import (
     UserWatched,
 )
 from sockudo.protocol.names import META, USER_CHANNEL_PREFIX, WILDCARD, ChannelKind
+from sockudo.publishing.metachannels import place_about
 from sockudo.publishing.roster_items import COUNT, RosterChange
-from sockudo.publishing.rosters import Rosters
+from sockudo.publishing.rosters import SCRUB_SECONDS, Reason, Rosters
 from sockudo.publishing.topics import Place, Topics, user_place
 
 __all__ = ["HubEntries", "LocalEntries"]
@@ -34,6 +35,9 @@ _COUNT_AT_ONCE: Final = 100
 # Members of another node of which subscribers are told in one turn.
 _MEMBERS: Final = 250
 _SIGNED_IN: Final = b"1"
+# Channels that are counted for other nodes alone, and the seconds after which nobody seems to ask any more.
+_MOST_WANTED: Final = 20_000
+_WANTED_FOR: Final = 3 * SCRUB_SECONDS
 # Seconds that a first subscriber waits for other nodes, and that what was made ready for it is kept.
 _READY_WITHIN: Final = 2.0
 _KEPT_READY: Final = 1.0
@@ -61,9 +65,25 @@ def _batches(keys: Iterable[str], most: int) -> Iterator[tuple[str, ...]]:
 class HubEntries:
     """The entries of this node, read from its hub. ``counted`` says whether the channels of an app are counted."""
 
-    def __init__(self, hub: Hub, counted: Callable[[str], bool]) -> None:
+    def __init__(self, hub: Hub, counted: Callable[[str], bool], now: Callable[[], float]) -> None:
         self._hub = hub
         self._counted = counted
+        self._now = now
+        # Channels that are counted all the same, as another node asks for it, and until when unless it asks again.
+        self._wanted: dict[Place, float] = {}
+
+    def want_count(self, place: Place) -> bool:
+        now = self._now()
+        counted = self.counts(place)
+        if len(self._wanted) >= _MOST_WANTED and place not in self._wanted:
+            self._wanted = {each: until for each, until in self._wanted.items() if until > now}
+        if len(self._wanted) < _MOST_WANTED or place in self._wanted:
+            self._wanted[place] = now + _WANTED_FOR
+        return not counted and self.count(place) > 0
+
+    def counts(self, place: Place) -> bool:
+        """Whether the subscriptions of a channel are counted for other nodes."""
+        return self._counted(place.app_id) or self._wanted.get(place, 0.0) > self._now()
 
     def channel(self, place: Place) -> Channel | None:
         """The channel of a place, if it is open here."""
@@ -99,8 +119,7 @@ class HubEntries:
         if place.name.startswith(USER_CHANNEL_PREFIX):
             return int(self._is_signed_in(place))
         channel = self.channel(place)
-        counted = channel is not None and self._counted(place.app_id)
-        return channel.subscription_count if channel is not None and counted else 0
+        return channel.subscription_count if channel is not None and self.counts(place) else 0
 
     def _is_signed_in(self, place: Place) -> bool:
         state = self._hub.find(place.app_id)
@@ -169,37 +188,39 @@ class LocalEntries:
         From its end on what any node publishes there arrives, and of a presence channel all members are known. A node
         that cannot be reached is waited for no longer than two seconds.
         """
-        if not self._joined or self._bus.alone or self._membership.deaf or kind is META:
+        if not self._joined or self._bus.alone or self._membership.deaf:
             return None
-        place = Place(app_id, name)
+        place = place_about(app_id, name) if kind is META else Place(app_id, name)
         topic = patterns_topic(app_id) if kind is WILDCARD else place.topic
         # Inside a process a subscription holds at once.
         heard = not self._bus.networked or (topic in self._topics and self._topics.confirmed(topic) is None)
-        if heard and (not kind.presence or self._rosters.knows(place)):
+        roster = place if kind.presence or kind is META else None
+        reason: Reason = "meta" if kind is META else "prepared"
+        if heard and (roster is None or self._rosters.knows(roster, reason if kind is META else None)):
             return None
-        return partial(self._prepared, topic, place if kind.presence else None)
+        return partial(self._prepared, topic, roster, reason)
 
-    async def _prepared(self, topic: str, presence: Place | None) -> None:
+    async def _prepared(self, topic: str, roster: Place | None, reason: Reason) -> None:
         confirmed = self._topics.want(topic)
-        if presence is not None:
-            self._rosters.watch(presence, "prepared")
+        if roster is not None:
+            self._rosters.watch(roster, reason)
         try:
             async with asyncio.timeout(_READY_WITHIN):
                 if confirmed is not None:
                     await asyncio.shield(confirmed)
-                completed = self._rosters.completed(presence) if presence is not None else None
+                completed = self._rosters.completed(roster) if roster is not None else None
                 if completed is not None:
                     await completed
         except TimeoutError:
             # What is missing comes later, as a change.
             pass
         finally:
-            self._later(_KEPT_READY, lambda: self._release(topic, presence))
+            self._later(_KEPT_READY, lambda: self._release(topic, roster, reason))
 
-    def _release(self, topic: str, presence: Place | None) -> None:
+    def _release(self, topic: str, roster: Place | None, reason: Reason) -> None:
         self._topics.unwant(topic)
-        if presence is not None:
-            self._rosters.unwatch(presence, "prepared")
+        if roster is not None:
+            self._rosters.unwatch(roster, reason)
 
     def _later(self, seconds: float, call: Callable[[], None]) -> None:
         def run() -> None:
@@ -240,11 +261,8 @@ class LocalEntries:
 
     def _count_changed(self, event: Subscribed | Unsubscribed) -> None:
         channel = event.channel
-        app_id = channel.app.app_id
-        if channel.kind is META or channel.kind is WILDCARD or not self._own.has_roster(app_id, channel.kind):
-            return
-        place = Place(app_id, channel.name)
-        if place in self._counts:
+        place = Place(channel.app.app_id, channel.name)
+        if channel.kind is META or channel.kind is WILDCARD or not self._own.counts(place) or place in self._counts:
             return
         self._counts[place] = None
         if channel.subscription_count <= _COUNT_AT_ONCE:

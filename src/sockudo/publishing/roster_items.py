@@ -46,7 +46,8 @@ class State(NamedTuple):
 class EntriesOf(Request, frozen=True, tag="entries_of"):
     """Asks a node for its entries of rosters; ``known`` is the incarnation and version that is known of each.
 
-    The answer has about ``most`` entries, but the whole of one roster; 0, as older nodes ask, for all.
+    The answer has about ``most`` entries, but the whole of one roster; 0, as older nodes ask, for all. Of the places
+    that are ``counted`` it has the number of subscriptions, too, of which the node hears from then on for a while.
     """
 
     reply: ClassVar = tuple[State, ...]
@@ -54,6 +55,7 @@ class EntriesOf(Request, frozen=True, tag="entries_of"):
     places: tuple[Place, ...]
     known: tuple[tuple[int, int], ...]
     most: int = 0
+    counted: tuple[Place, ...] = ()
 
 
 class RosterChange(NamedTuple):
@@ -81,5 +83,9 @@ class OwnEntries(Protocol):
         ...
 
     def count(self, place: Place) -> int:
-        """The subscriptions of a channel on this node."""
+        """The subscriptions of a channel on this node, where they are counted."""
+        ...
+
+    def want_count(self, place: Place) -> bool:
+        """Counts the subscriptions of a channel for some time; whether that makes an entry that there was not."""
         ...

@@ -21,8 +21,9 @@ from sockudo.publishing.topics import Place, Topics
 
 __all__ = ["SCRUB_SECONDS", "Reason", "Rosters"]
 
-Reason = Literal["local", "prepared", "recorder"]
-"""Why a node wants to know a roster: subscribers or signed-in users here, one that is about to come, or a role."""
+Reason = Literal["local", "prepared", "recorder", "meta"]
+"""Why a node wants to know a roster: subscribers or signed-in users here, one that is about to come, a role, or
+subscribers of the metachannel, for which other nodes count where they do not otherwise."""
 
 # Rosters in one question.
 _BATCH: Final = 1_000
@@ -136,8 +137,12 @@ class Rosters:
 
     def _answer(self, request: EntriesOf) -> tuple[State, ...]:
         incarnation = self._membership.me.incarnation
+        counted = {Place._make(place) for place in request.counted}
         states, room = [], request.most or sys.maxsize
         for place, known in zip(map(Place._make, request.places), request.known, strict=True):
+            if place in counted and self._own.want_count(place):
+                # From now on each change is published; those who know the roster already lack this one.
+                self.change_own(place, {COUNT: b"%d" % self._own.count(place)}, {})
             version = self._versions.get(place, 0)
             if version and known == (incarnation, version):
                 states.append(State(incarnation, version, None))
@@ -156,6 +161,9 @@ class Rosters:
         roster = self._rosters.get(place)
         if roster is not None:
             roster.reasons[reason] += 1
+            if reason == "meta" and roster.reasons[reason] == 1:
+                # It was asked for without the counts.
+                self._ask(place, self._others())
             return
         roster = self._rosters[place] = _Roster()
         roster.reasons[reason] += 1
@@ -181,10 +189,10 @@ class Rosters:
             _wake(roster)
             self._topics.unwant(place.topic)
 
-    def knows(self, place: Place) -> bool:
-        """Whether the entries of every live node are known there."""
+    def knows(self, place: Place, reason: Reason | None = None) -> bool:
+        """Whether the entries of every live node are known there, and are for that ``reason``, too."""
         roster = self._rosters.get(place)
-        return roster is not None and not roster.asked
+        return roster is not None and not roster.asked and (reason is None or roster.reasons[reason] > 0)
 
     def completed(self, place: Place) -> asyncio.Future[None] | None:
         """Ends when the entries of every live node are known; None when they are."""
@@ -316,7 +324,12 @@ class Rosters:
 
     async def _read(self, node_id: str, places: tuple[Place, ...]) -> None:
         answers = await self._bus.ask(
-            EntriesOf(places, tuple(self._known(place, node_id) for place in places), self.entries_in_answer),
+            EntriesOf(
+                places,
+                tuple(self._known(place, node_id) for place in places),
+                self.entries_in_answer,
+                tuple(place for place in places if self._is_counted(place)),
+            ),
             deadline=DEADLINE,
             nodes=[node_id],
         )
@@ -332,6 +345,10 @@ class Rosters:
                 self._take_state(place, node_id, state)
             else:
                 self._ask(place, [node_id])
+
+    def _is_counted(self, place: Place) -> bool:
+        roster = self._rosters.get(place)
+        return roster is not None and roster.reasons["meta"] > 0
 
     def _known(self, place: Place, node_id: str) -> tuple[int, int]:
         roster = self._rosters.get(place)

@@ -52,6 +52,7 @@ from sockudo.protocol.frames import Frame
 from sockudo.publishing import EventApi, Publisher
 from sockudo.publishing.caches import SharedCaches
 from sockudo.publishing.entries import HubEntries, LocalEntries
+from sockudo.publishing.metachannels import Metachannels
 from sockudo.publishing.nodes import Message, OtherNodes
 from sockudo.publishing.recorders import Recorders
 from sockudo.publishing.rosters import SCRUB_SECONDS, Rosters
@@ -149,9 +150,10 @@ class Services:
             tracer=tracer,
         )
         self.webhooks = WebhookRuntime(edges, inspector, apps, clock, settings, webhook_queue, _webhook_sender, tracer)
-        topics, own = Topics(self.bus), HubEntries(hub, self._counts_channels)
+        topics, own = Topics(self.bus), HubEntries(hub, self._counts_channels, clock.monotonic)
         self._rosters = Rosters(self.bus, self.membership, router, topics, own)
         self._entries = LocalEntries(self.bus, self.membership, topics, self._rosters, hub, own)
+        self._metachannels = Metachannels(self.bus, self.membership, self._rosters, hub)
         self._recorders = Recorders(self.bus, self.membership, router, self._rosters, own, edges, self._reports)
         stored = None if self.cache_store is None else StoredEvents(self.cache_store, clock.monotonic, self.owned)
         self._caches = SharedCaches(self.bus, self.membership, router, topics, hub, clock, stored)
